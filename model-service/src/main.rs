@@ -1,0 +1,2 @@
+//! kindred.
+fn main() {}

@@ -1,0 +1,191 @@
+//! Item events: what publishers send, and why one is refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::name::{DomainName, ItemId};
+
+/// Highest version: 2^53 − 1, the highest whole number JSON carries everywhere.
+pub const MAX_VERSION: u64 = (1 << 53) - 1;
+/// Longest own vector.
+pub const MAX_VECTOR: usize = 4096;
+
+/// What publishers say about an item.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The item is there, and this is all of it.
+    Upsert(Box<Upsert>),
+    /// The item is gone.
+    Delete(Delete),
+}
+
+impl Event {
+    /// The domain of the item.
+    pub fn domain(&self) -> &DomainName {
+        match self {
+            Self::Upsert(upsert) => &upsert.domain,
+            Self::Delete(delete) => &delete.domain,
+        }
+    }
+
+    /// The item.
+    pub fn id(&self) -> &ItemId {
+        match self {
+            Self::Upsert(upsert) => &upsert.id,
+            Self::Delete(delete) => &delete.id,
+        }
+    }
+
+    /// The publisher's version, if it sent one.
+    pub fn version(&self) -> Option<u64> {
+        match self {
+            Self::Upsert(upsert) => upsert.version,
+            Self::Delete(delete) => delete.version,
+        }
+    }
+}
+
+/// Which of the two words for an upsert the publisher used; they mean the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpsertKind {
+    /// `item.created`
+    Created,
+    /// `item.updated`
+    Updated,
+}
+
+/// All of an item, as published.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upsert {
+    /// Created or updated.
+    pub kind: UpsertKind,
+    /// The item's domain.
+    pub domain: DomainName,
+    /// The item's id.
+    pub id: ItemId,
+    /// Plain text or HTML.
+    pub title: Option<String>,
+    /// Plain text or HTML.
+    pub text: Option<String>,
+    /// Where readers find the item.
+    pub url: Option<String>,
+    /// Primary subtag in lower case (`en` for `en-GB`).
+    pub language: Option<String>,
+    /// A section or shelf.
+    pub group: Option<String>,
+    /// Labels.
+    pub categories: BTreeSet<String>,
+    /// When readers could first see it.
+    pub published_at: Option<DateTime<Utc>>,
+    /// From when on it is no longer live.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Live but not to be shown or listed.
+    pub hidden: bool,
+    /// 0 … [`MAX_VERSION`]; orders the events of one item.
+    pub version: Option<u64>,
+    /// An own feature: 1 … [`MAX_VECTOR`] finite values, not all zero.
+    pub vector: Option<Vec<f32>>,
+    /// Free keys and values.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// An item is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delete {
+    /// The item's domain.
+    pub domain: DomainName,
+    /// The item's id.
+    pub id: ItemId,
+    /// 0 … [`MAX_VERSION`]; orders the events of one item.
+    pub version: Option<u64>,
+}
+
+/// What an event may measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a whole event.
+    pub message_bytes: usize,
+    /// Bytes of its text.
+    pub text_bytes: usize,
+    /// Number of attributes.
+    pub attributes: usize,
+}
+
+impl Default for Limits {
+    /// 1 MiB, 256 KiB, 64.
+    fn default() -> Self {
+        Self {
+            message_bytes: 1 << 20,
+            text_bytes: 256 << 10,
+            attributes: 64,
+        }
+    }
+}
+
+/// Why an event is refused: a stable word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// Not UTF-8, not JSON, or not a JSON object.
+    InvalidJson,
+    /// The event, its text or its attributes are over a limit.
+    TooLarge,
+    /// `type` is none of the three.
+    UnknownType,
+    /// A required field is not there.
+    MissingField,
+    /// A field has a value of the wrong type or outside its range.
+    InvalidField,
+    /// `domain` is not a domain name.
+    InvalidDomain,
+    /// `id` is not an item id.
+    InvalidId,
+    /// `domain` differs from the routing key or the address it was sent to.
+    DomainMismatch,
+    /// `id` differs from the address it was sent to.
+    IdMismatch,
+    /// `version` is no whole number of 0 … 2^53 − 1.
+    InvalidVersion,
+    /// `vector` is empty, too long, not finite or all zero.
+    InvalidVector,
+    /// The domain is not registered and domains do not register themselves.
+    UnknownDomain,
+    /// The domain may not hold more.
+    OverQuota,
+}
+
+impl Reason {
+    /// The stable word, as in headers, rejects files and problem types.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::InvalidJson => "invalid-json",
+            Self::TooLarge => "too-large",
+            Self::UnknownType => "unknown-type",
+            Self::MissingField => "missing-field",
+            Self::InvalidField => "invalid-field",
+            Self::InvalidDomain => "invalid-domain",
+            Self::InvalidId => "invalid-id",
+            Self::DomainMismatch => "domain-mismatch",
+            Self::IdMismatch => "id-mismatch",
+            Self::InvalidVersion => "invalid-version",
+            Self::InvalidVector => "invalid-vector",
+            Self::UnknownDomain => "unknown-domain",
+            Self::OverQuota => "over-quota",
+        }
+    }
+}
+
+/// An event that is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {detail}", reason.word())]
+pub struct Refusal {
+    /// The stable word.
+    pub reason: Reason,
+    /// The field at fault, if it is one (`attributes.author`, `vector[3]`).
+    pub field: Option<String>,
+    /// What is wrong and what would be right.
+    pub detail: String,
+}

@@ -1,0 +1,120 @@
+//! An item's feature: a dense and a sparse part.
+
+use std::fmt;
+
+/// A feature that breaks the rules of its type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FeatureError {
+    /// Ids and weights differ in number.
+    #[error("{ids} term ids but {weights} term weights")]
+    Uneven {
+        /// Number of term ids.
+        ids: usize,
+        /// Number of term weights.
+        weights: usize,
+    },
+    /// Term ids must rise strictly.
+    #[error("term ids must be strictly ascending; position {0} is not")]
+    Order(usize),
+    /// A value is not finite.
+    #[error("a value is not a finite number")]
+    NotFinite,
+}
+
+/// A dense part (`f32`, one length a space) and a sparse part (term id → weight, ids strictly
+/// ascending). Either may be empty; scaled so that both together have length 1, or zero
+/// (both parts empty): nothing to compare.
+#[derive(Clone, PartialEq, Default)]
+pub struct Feature {
+    dense: Vec<f32>,
+    term_ids: Vec<u32>,
+    term_weights: Vec<f32>,
+}
+
+impl Feature {
+    /// A feature of checked parts.
+    ///
+    /// # Errors
+    /// [`FeatureError`] when ids and weights differ in number, ids do not rise strictly, or a
+    /// value is not finite.
+    pub fn new(
+        dense: Vec<f32>,
+        term_ids: Vec<u32>,
+        term_weights: Vec<f32>,
+    ) -> Result<Self, FeatureError> {
+        if term_ids.len() != term_weights.len() {
+            return Err(FeatureError::Uneven {
+                ids: term_ids.len(),
+                weights: term_weights.len(),
+            });
+        }
+        if let Some(at) = term_ids.windows(2).position(|pair| pair[0] >= pair[1]) {
+            return Err(FeatureError::Order(at + 1));
+        }
+        if !dense.iter().chain(&term_weights).all(|v| v.is_finite()) {
+            return Err(FeatureError::NotFinite);
+        }
+        Ok(Self {
+            dense,
+            term_ids,
+            term_weights,
+        })
+    }
+
+    /// The zero feature: nothing to compare.
+    pub fn zero() -> Self {
+        Self::default()
+    }
+
+    /// Whether there is nothing to compare.
+    pub fn is_zero(&self) -> bool {
+        self.dense.is_empty() && self.term_ids.is_empty()
+    }
+
+    /// The dense part; empty when the feature has none.
+    pub fn dense(&self) -> &[f32] {
+        &self.dense
+    }
+
+    /// Term ids, strictly ascending.
+    pub fn term_ids(&self) -> &[u32] {
+        &self.term_ids
+    }
+
+    /// Weight of each term, in the order of [`Self::term_ids`].
+    pub fn term_weights(&self) -> &[f32] {
+        &self.term_weights
+    }
+}
+
+impl fmt::Debug for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feature")
+            .field("dense", &self.dense.len())
+            .field("terms", &self.term_ids.len())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_is_not_a_feature() {
+        assert_eq!(
+            Feature::new(vec![], vec![1], vec![]),
+            Err(FeatureError::Uneven { ids: 1, weights: 0 })
+        );
+        assert_eq!(
+            Feature::new(vec![], vec![2, 2], vec![1.0, 1.0]),
+            Err(FeatureError::Order(1))
+        );
+        assert_eq!(
+            Feature::new(vec![f32::NAN], vec![], vec![]),
+            Err(FeatureError::NotFinite)
+        );
+        assert!(Feature::new(vec![], vec![], vec![]).is_ok_and(|f| f.is_zero()));
+    }
+}

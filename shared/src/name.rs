@@ -1,0 +1,206 @@
+//! The names everything else is keyed by.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// Name of the one text model this release knows.
+pub const WORDS_1: &str = "words-1";
+/// Name of the model of items that bring their own vector.
+pub const OWN: &str = "own";
+
+/// Longest domain name, in bytes.
+pub const MAX_DOMAIN_BYTES: usize = 128;
+/// Longest item id, in bytes of UTF-8.
+pub const MAX_ID_BYTES: usize = 256;
+
+/// Why a text is not a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// A domain outside `[A-Za-z0-9._-]{1,128}`.
+    #[error(
+        "a domain is 1 to {MAX_DOMAIN_BYTES} characters of A-Z, a-z, 0-9, '.', '_' and '-'; got {0:?}"
+    )]
+    Domain(String),
+    /// An item id that is empty, too long or has control characters.
+    #[error("an id is 1 to {MAX_ID_BYTES} bytes of UTF-8 without control characters; got {0:?}")]
+    Id(String),
+}
+
+macro_rules! name {
+    ($(#[$meta:meta])* $name:ident) => {
+        $(#[$meta])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+    };
+}
+
+name! {
+    /// An isolated set of items: `[A-Za-z0-9._-]{1,128}`. Cheap to clone.
+    DomainName
+}
+
+name! {
+    /// An item's id, unique in its domain: 1–256 bytes of UTF-8 without control characters.
+    /// Ordered by bytes. Cheap to clone.
+    ItemId
+}
+
+name! {
+    /// What is compared with what inside a domain: `words-1/<language>` or `own/<length>`.
+    Space
+}
+
+impl DomainName {
+    /// Checks and makes a domain name.
+    ///
+    /// # Errors
+    /// [`NameError::Domain`] outside `[A-Za-z0-9._-]{1,128}`.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        if (1..=MAX_DOMAIN_BYTES).contains(&name.len()) && name.bytes().all(allowed) {
+            Ok(Self(name.into()))
+        } else {
+            Err(NameError::Domain(excerpt(name)))
+        }
+    }
+}
+
+impl ItemId {
+    /// Checks and makes an item id.
+    ///
+    /// # Errors
+    /// [`NameError::Id`] when empty, over 256 bytes, or holding a control character.
+    pub fn new(id: &str) -> Result<Self, NameError> {
+        if (1..=MAX_ID_BYTES).contains(&id.len()) && !id.chars().any(char::is_control) {
+            Ok(Self(id.into()))
+        } else {
+            Err(NameError::Id(excerpt(id)))
+        }
+    }
+}
+
+impl Space {
+    /// The space of texts in one language under model `words-1`.
+    pub fn words(language: &str) -> Self {
+        Self(format!("{WORDS_1}/{language}").into())
+    }
+
+    /// The space of own vectors of one length.
+    pub fn own(length: usize) -> Self {
+        Self(format!("{OWN}/{length}").into())
+    }
+
+    /// A space read back from where one was stored.
+    pub fn stored(space: &str) -> Self {
+        Self(space.into())
+    }
+
+    /// The model whose features live in this space.
+    pub fn model(&self) -> &str {
+        self.0.split_once('/').map_or(&*self.0, |(model, _)| model)
+    }
+
+    /// The language of a `words-1` space.
+    pub fn language(&self) -> Option<&str> {
+        self.0
+            .split_once('/')
+            .and_then(|(model, rest)| (model == WORDS_1).then_some(rest))
+    }
+}
+
+impl<'de> Deserialize<'de> for DomainName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::new(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for ItemId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::new(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Space {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::stored(&String::deserialize(deserializer)?))
+    }
+}
+
+/// The first characters of a refused name, short enough for a log line.
+fn excerpt(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn domains_are_ascii_letters_digits_dot_underscore_dash() {
+        for good in ["a", "news.example", "A_b-c.9", &"x".repeat(128)] {
+            assert_eq!(
+                DomainName::new(good).map(|d| d.to_string()),
+                Ok(good.to_string())
+            );
+        }
+        for bad in ["", "a b", "ä", "a/b", "a#", "*", &"x".repeat(129)] {
+            assert!(DomainName::new(bad).is_err(), "{bad:?} is no domain");
+        }
+    }
+
+    #[test]
+    fn ids_are_any_utf8_without_control_characters() {
+        for good in ["a", "a/b c", "é", "日本", "%2F", &"x".repeat(256)] {
+            assert!(ItemId::new(good).is_ok(), "{good:?} is an id");
+        }
+        for bad in ["", "a\n", "\u{7f}", "\u{85}", &"é".repeat(129)] {
+            assert!(ItemId::new(bad).is_err(), "{bad:?} is no id");
+        }
+    }
+
+    #[test]
+    fn spaces_know_their_model_and_language() {
+        assert_eq!(Space::words("en").model(), WORDS_1);
+        assert_eq!(Space::words("en").language(), Some("en"));
+        assert_eq!(Space::own(384).as_str(), "own/384");
+        assert_eq!(Space::own(384).language(), None);
+    }
+}
