@@ -1,1 +1,8 @@
-//! The brain.
+//! The brain of Kindred: takes item events, groups them per domain in windows, has features made
+//! and compared, keeps every item's neighbours exact, and answers readers.
+//!
+//! [`domain`] decides and does no I/O; the modules around it do what it asks for.
+
+pub mod dispatch;
+pub mod intake;
+pub mod store;
