@@ -4,5 +4,7 @@
 //! [`domain`] decides and does no I/O; the modules around it do what it asks for.
 
 pub mod dispatch;
+pub mod domain;
 pub mod intake;
+pub mod serving;
 pub mod store;

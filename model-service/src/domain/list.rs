@@ -1,0 +1,239 @@
+//! One item's neighbours, kept exact while rows come and go (DESIGN: lists).
+//!
+//! A list is its best entries and a *bound*: every visible row of the space that is absent from
+//! the list ranks at or below the bound. An open bound means that nothing with a score above 0 is
+//! left out. Ranks are (score descending, id ascending by bytes).
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use super::slot::Slot;
+
+/// Neighbours an item is entitled to.
+pub const NEIGHBOURS: usize = 50;
+/// Entries a list keeps, so that a few deletions need no recomputation.
+pub const KEEP: usize = kindred_shared::job::KEEP;
+
+/// Another row and the pair's score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Entry {
+    /// The other item.
+    pub slot: Slot,
+    /// The canonical score, > 0.
+    pub score: f32,
+}
+
+/// Compares the ids of two slots by bytes.
+pub trait IdOrder {
+    /// Which id is less.
+    fn cmp_ids(&self, a: Slot, b: Slot) -> Ordering;
+}
+
+/// `Less` ranks first: score descending, then id ascending.
+pub fn rank(ids: &impl IdOrder, a: Entry, b: Entry) -> Ordering {
+    b.score
+        .total_cmp(&a.score)
+        .then_with(|| ids.cmp_ids(a.slot, b.slot))
+}
+
+/// An item's best entries, and above what nothing is missing.
+#[derive(Debug, Clone, Default)]
+pub struct List {
+    /// Best first; at most [`KEEP`].
+    entries: Arc<[Entry]>,
+    /// `None`: open.
+    bound: Option<Entry>,
+}
+
+impl List {
+    /// Best first.
+    pub fn entries(&self) -> &Arc<[Entry]> {
+        &self.entries
+    }
+
+    /// What every absent row ranks at or below; `None`: nothing above 0 is absent.
+    pub fn bound(&self) -> Option<Entry> {
+        self.bound
+    }
+
+    /// Whether the list may hold fewer than its item is entitled to though more exist.
+    pub fn needs_recomputation(&self) -> bool {
+        self.bound.is_some() && self.entries.len() < NEIGHBOURS
+    }
+
+    /// Puts candidates in. `dropped` is the best one that whoever found them left out.
+    /// Returns whether the entries changed.
+    ///
+    /// Candidates at or below the bound are left out: a better row may be absent. A candidate
+    /// whose slot is already listed replaces that entry.
+    pub fn insert(
+        &mut self,
+        ids: &impl IdOrder,
+        candidates: impl IntoIterator<Item = Entry>,
+        dropped: Option<Entry>,
+    ) -> bool {
+        self.raise(ids, dropped);
+        let mut merged: Vec<Entry> = Vec::with_capacity(self.entries.len() + 8);
+        for candidate in candidates {
+            if self.is_above_bound(ids, candidate) {
+                merged.push(candidate);
+            }
+        }
+        merged.sort_unstable_by(|a, b| a.slot.cmp(&b.slot).then(rank(ids, *a, *b)));
+        merged.dedup_by_key(|entry| entry.slot);
+        let fresh = merged.len();
+        for &entry in &*self.entries {
+            let replaced = merged[..fresh]
+                .binary_search_by(|probe| probe.slot.cmp(&entry.slot))
+                .is_ok();
+            if !replaced && self.is_above_bound(ids, entry) {
+                merged.push(entry);
+            }
+        }
+        merged.sort_unstable_by(|a, b| rank(ids, *a, *b));
+        if merged.len() > KEEP {
+            let best_cut = merged[KEEP];
+            merged.truncate(KEEP);
+            self.raise(ids, Some(best_cut));
+        }
+        let changed = *merged != *self.entries;
+        if changed {
+            self.entries = merged.into();
+        }
+        changed
+    }
+
+    /// Takes rows out; the bound stays. Returns whether the entries changed.
+    pub fn remove(&mut self, is_gone: impl Fn(Slot) -> bool) -> bool {
+        if !self.entries.iter().any(|entry| is_gone(entry.slot)) {
+            return false;
+        }
+        self.entries = self
+            .entries
+            .iter()
+            .filter(|e| !is_gone(e.slot))
+            .copied()
+            .collect();
+        true
+    }
+
+    fn is_above_bound(&self, ids: &impl IdOrder, entry: Entry) -> bool {
+        entry.score > 0.0
+            && self
+                .bound
+                .is_none_or(|bound| rank(ids, entry, bound) == Ordering::Less)
+    }
+
+    fn raise(&mut self, ids: &impl IdOrder, to: Option<Entry>) {
+        if let Some(to) = to
+            && self.is_above_bound(ids, to)
+        {
+            self.bound = Some(to);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Ids in the order of slot numbers.
+    struct BySlot;
+
+    impl IdOrder for BySlot {
+        fn cmp_ids(&self, a: Slot, b: Slot) -> Ordering {
+            a.cmp(&b)
+        }
+    }
+
+    fn entry(slot: u32, score: f32) -> Entry {
+        Entry {
+            slot: Slot(slot),
+            score,
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Insert(Vec<(u32, u8)>),
+        Remove(Vec<u32>),
+        Recompute,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let row = 0..160u32;
+        prop_oneof![
+            3 => prop::collection::vec((row.clone(), 0..40u8), 1..60).prop_map(Step::Insert),
+            2 => prop::collection::vec(row, 1..40).prop_map(Step::Remove),
+            1 => Just(Step::Recompute),
+        ]
+    }
+
+    proptest! {
+        /// Against a plain map of all rows there are: unless a recomputation is due, the first
+        /// 50 are the 50 best; and nothing absent ranks above the bound.
+        #[test]
+        fn is_the_best_of_all_rows(steps in prop::collection::vec(step(), 1..30)) {
+            let mut rows: BTreeMap<u32, f32> = BTreeMap::new();
+            let mut list = List::default();
+            for step in steps {
+                match step {
+                    Step::Insert(new) => {
+                        // An update is a removal, then an insertion; a row keeps one score.
+                        let new: BTreeMap<u32, f32> =
+                            new.into_iter().map(|(slot, score)| (slot, f32::from(score) / 40.0)).collect();
+                        list.remove(|slot| new.contains_key(&slot.0));
+                        rows.extend(&new);
+                        list.insert(&BySlot, new.iter().map(|(&s, &score)| entry(s, score)), None);
+                    }
+                    Step::Remove(gone) => {
+                        list.remove(|slot| gone.contains(&slot.0));
+                        rows.retain(|slot, _| !gone.contains(slot));
+                    }
+                    Step::Recompute => {
+                        list = List::default();
+                        list.insert(&BySlot, rows.iter().map(|(&s, &score)| entry(s, score)), None);
+                        prop_assert!(!list.needs_recomputation());
+                    }
+                }
+                let mut best: Vec<Entry> =
+                    rows.iter().filter(|(_, s)| **s > 0.0).map(|(&s, &score)| entry(s, score)).collect();
+                best.sort_by(|a, b| rank(&BySlot, *a, *b));
+                prop_assert!(list.entries().len() <= KEEP);
+                prop_assert!(best.starts_with(list.entries()), "a list is the best rows, without a gap");
+                if !list.needs_recomputation() {
+                    prop_assert!(list.entries().len() >= best.len().min(NEIGHBOURS));
+                }
+                if let (Some(bound), Some(absent)) = (list.bound(), best.get(list.entries().len())) {
+                    prop_assert!(rank(&BySlot, *absent, bound) != Ordering::Less);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_dropped_candidate_raises_the_bound_and_hides_what_ranks_below_it() {
+        let mut list = List::default();
+        list.insert(&BySlot, [entry(1, 0.9), entry(2, 0.2)], Some(entry(3, 0.5)));
+        assert_eq!(&**list.entries(), &[entry(1, 0.9)]);
+        assert_eq!(list.bound(), Some(entry(3, 0.5)));
+        assert!(list.needs_recomputation());
+    }
+
+    #[test]
+    fn equal_scores_rank_by_id() {
+        let mut list = List::default();
+        list.insert(&BySlot, (0..70).rev().map(|slot| entry(slot, 0.5)), None);
+        let slots: Vec<u32> = list.entries().iter().map(|e| e.slot.0).collect();
+        assert_eq!(slots, (0..64).collect::<Vec<_>>());
+        assert_eq!(list.bound(), Some(entry(64, 0.5)));
+        assert!(
+            !list.insert(&BySlot, [entry(65, 0.5)], None),
+            "at or below the bound"
+        );
+    }
+}

@@ -1,0 +1,65 @@
+//! Slots: small numbers for the ids of one loaded domain.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use kindred_shared::ItemId;
+
+use super::list::IdOrder;
+
+/// Number of an id in one loaded domain. An id keeps its slot while the domain is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(pub u32);
+
+impl Slot {
+    /// As an index into vectors by slot.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Ids and their slots, both ways.
+#[derive(Debug, Default)]
+pub struct Slots {
+    ids: Vec<ItemId>,
+    by_id: HashMap<ItemId, Slot>,
+}
+
+impl Slots {
+    /// The slot of an id, if it has one.
+    pub fn get(&self, id: &ItemId) -> Option<Slot> {
+        self.by_id.get(id).copied()
+    }
+
+    /// The slot of an id, given now if it has none.
+    pub fn assign(&mut self, id: &ItemId) -> Slot {
+        if let Some(slot) = self.get(id) {
+            return slot;
+        }
+        let slot = Slot(u32::try_from(self.ids.len()).expect("a domain has fewer than 2^32 ids"));
+        self.ids.push(id.clone());
+        self.by_id.insert(id.clone(), slot);
+        slot
+    }
+
+    /// The id of a slot.
+    pub fn id(&self, slot: Slot) -> &ItemId {
+        &self.ids[slot.index()]
+    }
+
+    /// Number of slots given.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether none was given.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
+impl IdOrder for Slots {
+    fn cmp_ids(&self, a: Slot, b: Slot) -> Ordering {
+        self.id(a).cmp(self.id(b))
+    }
+}

@@ -1,0 +1,3 @@
+//! Serving: what readers get, over HTTP.
+
+pub mod view;
