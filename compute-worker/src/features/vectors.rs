@@ -326,16 +326,29 @@ pub(super) mod tests {
                 "cut at {cut}"
             );
         }
-        // Every byte of the header and tables in turn made large; vectors or an error come out.
-        let quantised = &ENGLISH[..ENGLISH.len().min(3 << 20)];
-        for at in (0..plain.len()).chain([]) {
+        assert!(WordVectors::from_bytes(&ENGLISH[..3 << 20]).is_err());
+        // Any byte may be wrong: vectors or an error come out.
+        for at in 0..plain.len() {
             for value in [0, 1, 0x7f, 0xff] {
                 let mut damaged = plain.clone();
                 damaged[at] = value;
                 let _ = WordVectors::from_bytes(&damaged);
             }
         }
-        assert!(WordVectors::from_bytes(quantised).is_err());
+        // The head of the quantised rows (flags, lengths, types) lies after the words.
+        let found = ENGLISH.windows(28).position(|bytes| {
+            bytes[8..12] == 25_u32.to_le_bytes()
+                && bytes[12..16] == 100_u32.to_le_bytes()
+                && bytes[16..20] == 256_u32.to_le_bytes()
+        });
+        let head = found.expect("25 codes, 100 values, 256 centroids");
+        let mut damaged = ENGLISH.to_vec();
+        for at in head..head + 36 {
+            damaged[at] ^= 0xff;
+            let read = WordVectors::from_bytes(&damaged);
+            assert!(read.is_err(), "byte {} of the head", at - head);
+            damaged[at] ^= 0xff;
+        }
     }
 
     #[test]

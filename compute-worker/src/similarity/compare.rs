@@ -12,7 +12,6 @@
 //! Memory: at most 2·(keep + 1) candidates of 12 bytes a row, the left rows once more, and
 //! [`CHUNK_ROWS`] × [`MAX_STRIP_ROWS`] candidates a thread.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use kindred_shared::job::{Candidate, CompareReply, CompareTask, Floor, Found, RowRef, Side};
@@ -21,6 +20,7 @@ use rayon::prelude::*;
 
 use super::Kernel;
 use super::best::{Best, Ids};
+use super::items::Items;
 use super::terms::TermIndex;
 
 /// Left rows of a chunk: at 112 values a row, 112 KiB of dense rows.
@@ -54,26 +54,35 @@ pub fn compare(kernel: Kernel, task: &CompareTask) -> CompareReply {
         kernel,
         sides: &sides,
         chunks: &chunks,
+        items: Items::new(&task.left, &left_rows),
         limit,
     };
 
     let mut pairs = 0;
     if task.within_left {
-        pairs += run.within_left();
+        run.within_left();
+        pairs += run.items.pairs_within();
     }
     let mut found: Vec<Found> = Vec::new();
     for (side, right) in (1..).zip(&task.rights) {
         let rows = live_rows(right);
-        pairs += run.count_pairs(right, &rows);
         let length = rows
             .len()
             .div_ceil(STRIPS_PER_THREAD * rayon::current_num_threads())
             .clamp(MIN_STRIP_ROWS, MAX_STRIP_ROWS);
-        let strips: Vec<Vec<Found>> = rows
+        let strips: Vec<(u64, Vec<Found>)> = rows
             .par_chunks(length)
-            .map(|strip| run.strip(side, right, strip))
+            .map(|strip| {
+                (
+                    run.items.pairs_with(right, strip),
+                    run.strip(side, right, strip),
+                )
+            })
             .collect();
-        found.extend(strips.into_iter().flatten());
+        for (met, strip) in strips {
+            pairs += met;
+            found.extend(strip);
+        }
     }
     let mut all: Vec<Found> = chunks
         .iter()
@@ -187,6 +196,7 @@ struct Run<'a> {
     kernel: Kernel,
     sides: &'a Sides<'a>,
     chunks: &'a [Chunk<'a>],
+    items: Items<'a>,
     limit: usize,
 }
 
@@ -229,28 +239,14 @@ impl Run<'_> {
             .collect()
     }
 
-    /// Compares the left rows among themselves, each pair once; the number of pairs.
-    fn within_left(&self) -> u64 {
+    /// Compares the left rows among themselves, each pair once.
+    fn within_left(&self) {
         let numbers: Vec<(usize, usize)> = (0..self.chunks.len())
             .flat_map(|later| (0..=later).map(move |earlier| (earlier, later)))
             .collect();
         numbers
             .par_iter()
             .for_each(|&(earlier, later)| self.chunk_pair(earlier, later));
-        let Some(chunk) = self.chunks.first() else {
-            return 0;
-        };
-        let ids = self.chunks.iter().flat_map(|chunk| chunk.rows);
-        let mut same = 0;
-        let mut seen: HashMap<&ItemId, u64> = HashMap::new();
-        let mut rows = 0_u64;
-        for &row in ids {
-            let count = seen.entry(chunk.block.id(row as usize)).or_default();
-            same += *count;
-            *count += 1;
-            rows += 1;
-        }
-        rows * rows.saturating_sub(1) / 2 - same
     }
 
     fn chunk_pair(&self, earlier: usize, later: usize) {
@@ -298,23 +294,6 @@ impl Run<'_> {
         for (score, sparse) in scores.iter_mut().zip(sparse) {
             *score += *sparse;
         }
-    }
-
-    /// Pairs of a right side's rows with the left rows, without those of one item.
-    fn count_pairs(&self, right: &Side, rows: &[u32]) -> u64 {
-        let mut left: HashMap<&ItemId, u64> = HashMap::new();
-        let mut count = 0_u64;
-        for chunk in self.chunks {
-            for &row in chunk.rows {
-                *left.entry(chunk.block.id(row as usize)).or_default() += 1;
-                count += 1;
-            }
-        }
-        let same: u64 = rows
-            .iter()
-            .filter_map(|&row| left.get(right.block.id(row as usize)))
-            .sum();
-        count * rows.len() as u64 - same
     }
 }
 

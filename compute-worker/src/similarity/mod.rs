@@ -9,6 +9,7 @@
 mod avx2;
 mod best;
 mod compare;
+mod items;
 mod scalar;
 mod terms;
 
