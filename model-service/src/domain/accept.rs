@@ -7,7 +7,7 @@ use kindred_shared::event::{Event, Upsert};
 use super::effect::{Effect, Material};
 use super::item::{Item, Placement, rows_of, tombstone};
 use super::machine::Domain;
-use super::round::{ContentWrite, FeatureWrite, ItemWrites, Pending, without_content};
+use super::round::{FeatureWrite, ItemWrites, Pending};
 use super::slot::Slot;
 use super::time::Now;
 use super::window::Window;
@@ -61,8 +61,8 @@ impl Domain {
         self.round.write(
             slot,
             ItemWrites {
-                row: without_content(row),
-                content: ContentWrite::Delete,
+                row,
+                content: None,
                 feature: FeatureWrite::Delete,
             },
         );
@@ -75,7 +75,7 @@ impl Domain {
         }
         let (row, content) = rows_of(upsert, version, now.date());
         let item = &self.items[slot.index()];
-        let same_content = item.live && item.content_hash == row.content_hash;
+        let same_content = item.live && !item.is_doubtful && item.content_hash == row.content_hash;
         // A change of metadata alone extracts nothing: the feature is written again, under the
         // new version.
         let feature = (same_content && !item.is_stale)
@@ -92,17 +92,13 @@ impl Domain {
             item.hidden = upsert.hidden;
             item.expires_at = expires_at;
             item.content_hash = row.content_hash;
+            item.is_doubtful = false;
             if feature.is_some() {
                 item.placed_version = version;
             } else {
                 item.is_stale = true;
             }
         });
-        let content_write = if same_content {
-            ContentWrite::Keep
-        } else {
-            ContentWrite::Put
-        };
         let material = Arc::new(Material { row, content });
         let is_settled = feature.is_some();
         let feature = match feature {
@@ -110,12 +106,12 @@ impl Domain {
             None if contradicts => FeatureWrite::Delete,
             None => FeatureWrite::Keep,
         };
-        let row = Arc::clone(&material);
+        let row = material.row.clone();
         self.round.write(
             slot,
             ItemWrites {
                 row,
-                content: content_write,
+                content: Some(Arc::clone(&material)),
                 feature,
             },
         );

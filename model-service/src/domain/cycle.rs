@@ -62,12 +62,19 @@ impl TaskPlan {
     }
 }
 
+/// A comparison that makes all lists anew.
+#[derive(Debug, Clone, Copy)]
+struct Rebuild {
+    /// Whether the store may have other lists.
+    rewrite: bool,
+}
+
 /// A comparison under way.
 #[derive(Debug)]
 pub(super) struct Comparison {
     ticket: Ticket,
     /// Whether it is about every row of the domain, after loading.
-    pub(super) rebuild: bool,
+    rebuild: Option<Rebuild>,
     /// Items with a new feature, and when their event came.
     pub(super) fresh: BTreeMap<Slot, Option<Duration>>,
     /// Items whose feature was another before: their old scores leave all lists.
@@ -86,7 +93,7 @@ impl Comparison {
     fn new(ticket: Ticket) -> Self {
         Self {
             ticket,
-            rebuild: false,
+            rebuild: None,
             fresh: BTreeMap::new(),
             moved: HashSet::new(),
             repaired: BTreeSet::new(),
@@ -103,9 +110,14 @@ impl Comparison {
         self.retry_at
     }
 
+    /// Of a rebuild: whether all lists will be stored.
+    pub(super) fn rewrites(&self) -> Option<bool> {
+        self.rebuild.map(|rebuild| rebuild.rewrite)
+    }
+
     /// Number of items with a new feature.
     pub(super) fn fresh(&self) -> usize {
-        if self.rebuild { 0 } else { self.fresh.len() }
+        self.fresh.len()
     }
 
     fn add(&mut self, sides: Vec<(Side, Arc<[Slot]>)>, within_left: bool) {
@@ -323,6 +335,7 @@ impl Domain {
         item.placed_version = made.version;
         // What was rejected is tried again with its next event.
         item.is_stale = made.rejected.is_some();
+        item.is_doubtful = item.is_stale;
         comparison
             .fresh
             .insert(slot, asked.get(&slot).map(|pending| pending.since));
@@ -424,9 +437,9 @@ impl Domain {
     }
 
     /// Every pair of rows there is, once, both sides fed.
-    pub(super) fn rebuild(&mut self, now: Now) {
+    pub(super) fn rebuild(&mut self, now: Now, rewrite: bool) {
         let mut comparison = Comparison::new(self.ticket());
-        comparison.rebuild = true;
+        comparison.rebuild = Some(Rebuild { rewrite });
         let spaces: Vec<Space> = self.blocks.spaces().cloned().collect();
         for space in spaces {
             let keys = self.blocks.keys(&space).to_vec();
@@ -507,10 +520,9 @@ impl Domain {
         self.phase = Phase::Idle;
         self.failures = 0;
         self.trouble = None;
-        if comparison.rebuild {
-            self.merge_rebuilt(now, comparison);
-        } else {
-            self.merge(now, comparison);
+        match comparison.rebuild {
+            Some(Rebuild { rewrite }) => self.merge_rebuilt(comparison, rewrite),
+            None => self.merge(now, comparison),
         }
         let spaces: Vec<Space> = self.blocks.spaces().cloned().collect();
         for space in spaces {

@@ -7,6 +7,7 @@ use kindred_shared::event::Event;
 use kindred_shared::job::{CompareReply, CompareTask};
 use kindred_shared::{Feature, ItemId, Space};
 
+use super::item::content_hash;
 use super::load::Loaded;
 use super::slot::Slot;
 use crate::intake::{DeliveryTag, Failure, Outcome};
@@ -163,6 +164,16 @@ pub struct Material {
     pub row: ItemRow,
     /// Its text or vector.
     pub content: Content,
+}
+
+impl Material {
+    /// Whether row and content were written together. The store may have one without the other
+    /// while the event that wrote them is not acknowledged.
+    pub fn is_whole(&self) -> bool {
+        let Self { row, content } = self;
+        let hash = content_hash(row.title.as_deref(), row.language.as_deref(), content);
+        hash == row.content_hash
+    }
 }
 
 /// A feature as made.

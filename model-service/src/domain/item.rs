@@ -31,6 +31,9 @@ pub struct Item {
     pub placed_version: u64,
     /// Whether `placement` was made of another content than the newest, or could not be made.
     pub is_stale: bool,
+    /// Whether its content may not have been stored whole: it was rejected, or loaded without a
+    /// feature that vouches for it.
+    pub is_doubtful: bool,
     /// Whether its list is made and served.
     pub listed: bool,
 }

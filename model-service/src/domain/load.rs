@@ -51,6 +51,8 @@ impl Loaded {
             expires_at: row.expires_at.map(|at| at.timestamp_millis()),
             content_hash: row.content_hash,
             placed_version: row.version,
+            is_stale: row.rejected.is_some(),
+            is_doubtful: row.rejected.is_some(),
             ..Item::default()
         };
         self.by_id.insert(row.id.clone(), self.items.len());
@@ -116,7 +118,6 @@ impl Domain {
         } = loaded;
         self.mark = match row.as_ref().and_then(|row| row.dirty) {
             None => Mark::Clean,
-            Some(epoch) if epoch == self.settings.epoch.0 => Mark::Dirty,
             Some(_) => Mark::Inherited,
         };
         self.row = row;
@@ -152,7 +153,10 @@ impl Domain {
                     },
                 );
             }
-            self.update(slot, |place| *place = item);
+            self.update(slot, |place| {
+                *place = item;
+                place.is_doubtful |= place.live && !has_feature;
+            });
         }
         for (at, space) in zeros {
             if let Some(slot) = slots[at] {
@@ -176,13 +180,11 @@ impl Domain {
             let keys = self.blocks.add_rows(&space, rows);
             self.settle_in(&keys);
         }
-        if self.mark != Mark::Clean {
-            for id in &lists {
-                // Ids without an item row have none either way.
-                let slot = self.slot(id);
-                self.flush.add(slot, Duration::ZERO);
-            }
+        // Ids without an item row can have a list too, of a former owner.
+        for id in &lists {
+            self.slot(id);
         }
+        let rewrite = self.mark != Mark::Clean;
         if !expired_tombstones.is_empty() {
             self.commit(
                 super::effect::CommitStep::Features,
@@ -190,14 +192,11 @@ impl Domain {
                 expired_tombstones,
             );
         }
-        self.rebuild(now);
-        self.take_held(now);
+        self.rebuild(now, rewrite);
     }
 
-    /// All lists are made anew: readers see them at once; the store gets them if it may have
-    /// others.
-    pub(super) fn merge_rebuilt(&mut self, now: Now, comparison: Comparison) {
-        let is_dirty = self.mark != Mark::Clean;
+    /// All lists are made anew, and readers see them at once.
+    pub(super) fn merge_rebuilt(&mut self, comparison: Comparison, rewrite: bool) {
         self.merge_found(comparison);
         self.observe(Observation::Rebuilt);
         let mut change = ViewChange {
@@ -205,7 +204,7 @@ impl Domain {
             ..ViewChange::default()
         };
         for index in 0..self.items.len() {
-            let slot = Slot(index as u32);
+            let slot = slot_at(index);
             if self.items[index].is_current() {
                 self.items[index].listed = true;
             }
@@ -214,12 +213,19 @@ impl Domain {
                 if self.lists[index].needs_recomputation() {
                     self.repairs.insert(slot);
                 }
-                if is_dirty {
-                    self.flush
-                        .add(slot, now.monotonic + super::flush::UNDER_LOAD);
-                }
             }
         }
         self.effects.push(Effect::Serve(change));
+        if rewrite {
+            // Every row is written at our epoch, and deleted where no item is visible: what a
+            // former owner wrote, or writes late, loses.
+            for index in 0..self.items.len() {
+                self.flush.add(slot_at(index), Duration::ZERO);
+            }
+        }
     }
+}
+
+fn slot_at(index: usize) -> Slot {
+    Slot(u32::try_from(index).expect("slots are counted in u32"))
 }

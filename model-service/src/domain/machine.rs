@@ -63,7 +63,8 @@ pub(super) enum Phase {
 pub(super) enum Mark {
     /// It says they agree.
     Clean,
-    /// It says so at a former owner's epoch, which gives us no right to write lists.
+    /// It says so since before it was loaded: at a former owner's epoch, which gives us no right
+    /// to write lists, or at ours, with a commit that says otherwise perhaps still on its way.
     Inherited,
     /// A commit that says so is on its way. Other commits carry the mark too: either may be
     /// durable first.
@@ -184,7 +185,7 @@ impl Domain {
             | Phase::Lost => None,
         };
         [
-            expiry.filter(|_| self.is_loaded()),
+            expiry.filter(|_| self.takes_events()),
             phase,
             self.flush.deadline(),
         ]
@@ -202,6 +203,16 @@ impl Domain {
     /// When the next item expires, in ms since 1970.
     pub fn next_expiry(&self) -> Option<i64> {
         self.expiries.first().map(|(at, _)| *at)
+    }
+
+    /// Whether events can be taken in. Not before what the store has is known; nor while lists are
+    /// made anew that the store has already: they would come out changed, and nobody would know
+    /// which ones to store.
+    fn takes_events(&self) -> bool {
+        match &self.phase {
+            Phase::Comparing(comparison) => comparison.rewrites().is_none_or(|rewrites| rewrites),
+            _ => self.is_loaded(),
+        }
     }
 
     /// Whether lists wait for workers or the store.
@@ -244,6 +255,17 @@ impl Domain {
             pending: (self.pending.len() + in_batch + storing + self.held.len()) as u64,
             trouble: self.trouble.clone(),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn debug(&self, id: &kindred_shared::ItemId) -> String {
+        let slot = self.slots.get(id).expect("known");
+        format!(
+            "{:?} {:?} {:?}",
+            self.items[slot.index()],
+            self.mark,
+            self.lists[slot.index()].entries().len()
+        )
     }
 
     /// Whether the tables are those of the store.
@@ -327,28 +349,33 @@ impl Domain {
         if !self.is_loaded() {
             return;
         }
+        self.retry_comparison(now);
+        if !self.takes_events() {
+            return;
+        }
+        self.take_held(now);
         self.expire(now);
         self.send_round();
-        self.retry_comparison(now);
         self.start_cycle(now);
         self.start_flush(now);
         self.start_cleaning();
     }
 
     fn deliver(&mut self, now: Now, tag: DeliveryTag, event: Arc<Event>) {
-        match self.phase {
-            Phase::Loading { .. } => self.held.push((tag, event)),
-            Phase::Unloaded { .. } | Phase::Lost => {
-                let failure = Failure {
-                    needs_help: false,
-                    detail: self.trouble.clone().unwrap_or_else(|| {
-                        "the domain is not being served here now; send the event again".into()
-                    }),
-                };
-                self.effects
-                    .push(Effect::Settle(vec![(tag, Outcome::Failed(failure))]));
-            }
-            _ => self.take(now, tag, &event),
+        if matches!(self.phase, Phase::Unloaded { .. } | Phase::Lost) {
+            let detail = self.trouble.clone().unwrap_or_else(|| {
+                "the domain is not being served here now; send the event again".into()
+            });
+            let failure = Failure {
+                needs_help: false,
+                detail,
+            };
+            self.effects
+                .push(Effect::Settle(vec![(tag, Outcome::Failed(failure))]));
+        } else if self.takes_events() {
+            self.take(now, tag, &event);
+        } else {
+            self.held.push((tag, event));
         }
     }
 

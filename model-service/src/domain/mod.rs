@@ -21,3 +21,6 @@ pub mod round;
 pub mod slot;
 pub mod time;
 pub mod window;
+
+#[cfg(test)]
+mod simulation;

@@ -15,28 +15,17 @@ use super::slot::Slot;
 use super::time::Now;
 use crate::intake::Outcome;
 use crate::serving::view::ViewChange;
-use crate::store::{Content, FeatureRow, ItemRow, Write};
+use crate::store::{FeatureRow, ItemRow, Write};
 
 /// What a round writes for one item: what its last accepted event says.
 #[derive(Debug)]
 pub struct ItemWrites {
     /// The item's row.
-    pub row: Arc<Material>,
-    /// Its text or vector.
-    pub content: ContentWrite,
+    pub row: ItemRow,
+    /// The item's text or vector; `None`: it has none any more.
+    pub content: Option<Arc<Material>>,
     /// Its feature.
     pub feature: FeatureWrite,
-}
-
-/// What becomes of an item's content row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ContentWrite {
-    /// It stays as it is.
-    Keep,
-    /// It is written.
-    Put,
-    /// It goes.
-    Delete,
 }
 
 /// What becomes of an item's feature row.
@@ -101,15 +90,11 @@ impl Round {
     pub fn write(&mut self, slot: Slot, mut writes: ItemWrites) {
         self.arrivals.remove(&slot);
         self.renewed.remove(&slot);
-        if let Some(earlier) = self.writes.remove(&slot) {
-            if writes.content == ContentWrite::Keep {
-                writes.content = earlier.content;
-            }
-            if matches!(writes.feature, FeatureWrite::Keep)
-                && matches!(earlier.feature, FeatureWrite::Delete)
-            {
-                writes.feature = earlier.feature;
-            }
+        let earlier = self.writes.remove(&slot);
+        if matches!(writes.feature, FeatureWrite::Keep)
+            && earlier.is_some_and(|earlier| matches!(earlier.feature, FeatureWrite::Delete))
+        {
+            writes.feature = FeatureWrite::Delete;
         }
         self.writes.insert(slot, writes);
     }
@@ -129,25 +114,28 @@ impl Round {
         self.renewed.insert(slot);
     }
 
+    /// The rows. A text is written with every version, also when it is the same: a write of a
+    /// former owner that comes late could replace it under the older stamp.
     fn rows(&mut self) -> Vec<Write> {
         let mut rows = Vec::with_capacity(3 * self.writes.len());
-        for writes in self.writes.values() {
-            let ItemRow { id, .. } = &writes.row.row;
-            rows.push(Write::Item(writes.row.row.clone()));
-            match writes.content {
-                ContentWrite::Keep => {}
-                ContentWrite::Put => {
-                    rows.push(Write::Content(id.clone(), writes.row.content.clone()));
-                }
-                ContentWrite::Delete => rows.push(Write::DeleteContent(id.clone())),
-            }
-            match &writes.feature {
+        for ItemWrites {
+            row,
+            content,
+            feature,
+        } in std::mem::take(&mut self.writes).into_values()
+        {
+            let id = row.id.clone();
+            rows.push(match content {
+                Some(material) => Write::Content(id.clone(), material.content.clone()),
+                None => Write::DeleteContent(id.clone()),
+            });
+            match feature {
                 FeatureWrite::Keep => {}
-                FeatureWrite::Put(row) => rows.push(Write::Feature((**row).clone())),
-                FeatureWrite::Delete => rows.push(Write::DeleteFeature(id.clone())),
+                FeatureWrite::Put(row) => rows.push(Write::Feature(*row)),
+                FeatureWrite::Delete => rows.push(Write::DeleteFeature(id)),
             }
+            rows.push(Write::Item(row));
         }
-        self.writes.clear();
         rows
     }
 }
@@ -276,12 +264,4 @@ impl Domain {
 
 fn material_bytes(material: &Material) -> usize {
     material.content.bytes() + material.row.title.as_ref().map_or(0, String::len)
-}
-
-/// Material of a row that has no content any more.
-pub fn without_content(row: ItemRow) -> Arc<Material> {
-    Arc::new(Material {
-        row,
-        content: Content::default(),
-    })
 }

@@ -353,7 +353,11 @@ async fn a_full_disk_is_said_and_got_over() {
     }
     *faults.write.lock().unwrap() = None;
     commits_again(&store, 4, rows(20, 10)).await;
-    assert_eq!(scan(&*store, &d, 100).await.0.len(), 20, "nothing failed is there");
+    assert_eq!(
+        scan(&*store, &d, 100).await.0.len(),
+        20,
+        "nothing failed is there"
+    );
     drop(store);
     let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
     assert_eq!(scan(&*store, &d, 100).await.0.len(), 20);

@@ -1,0 +1,243 @@
+//! Extraction: from items to features, by way of the workers.
+//!
+//! What is missing is read from the store; texts become terms here, on the pool; terms become
+//! features at a worker. A job that is given up is split: its items are extracted alone, and one
+//! that still fails is live with a zero feature and a reason, so that it harms only itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use kindred_shared::job::{ExtractTask, Job, Reply, Task, TermCounts};
+use kindred_shared::{DomainName, Feature, ItemId, Space};
+use tokio::sync::oneshot;
+use tracing::warn;
+
+use super::Services;
+use super::loading::failure;
+use super::supervisor::Perform;
+use crate::domain::effect::{Made, Material, ToExtract};
+use crate::intake::Failure;
+use crate::preprocessing::Preprocessor;
+
+/// Most items of one extract job.
+const ROWS_PER_JOB: usize = 512;
+/// Items whose material is read from the store at a time.
+const READ_PAGE: usize = 256;
+
+/// The language of a text that is not known: ISO 639's word for it.
+const UNDETERMINED: &str = "und";
+
+/// An item ready for its worker, or not in need of one.
+enum Prepared {
+    /// The feature is known: an own vector, or no term at all.
+    Known(Made),
+    /// Its terms go to a worker.
+    Terms(Space, Asked, TermCounts),
+}
+
+struct Asked {
+    row: ToExtract,
+    material: Arc<Material>,
+}
+
+/// Makes the features of these items. Items the store no longer has are left out.
+pub async fn extract(
+    services: &Services,
+    domain: &DomainName,
+    rows: Vec<ToExtract>,
+) -> Result<Vec<Made>, Failure> {
+    let asked = with_material(services, domain, rows).await?;
+    let prepared = prepare(services, asked).await?;
+    let mut made = Vec::with_capacity(prepared.len());
+    let mut by_space: BTreeMap<Space, Vec<(Asked, TermCounts)>> = BTreeMap::new();
+    for item in prepared {
+        match item {
+            Prepared::Known(known) => made.push(known),
+            Prepared::Terms(space, asked, terms) => {
+                by_space.entry(space).or_default().push((asked, terms));
+            }
+        }
+    }
+    let mut jobs = Vec::new();
+    for (space, mut items) in by_space {
+        while !items.is_empty() {
+            let rest = items.split_off(items.len().min(ROWS_PER_JOB));
+            let job = std::mem::replace(&mut items, rest);
+            jobs.push(extract_together(services, domain, space.clone(), job));
+        }
+    }
+    for done in join_all(jobs).await {
+        made.extend(done?);
+    }
+    Ok(made)
+}
+
+/// Reads the material that is not in memory any more.
+async fn with_material(
+    services: &Services,
+    domain: &DomainName,
+    rows: Vec<ToExtract>,
+) -> Result<Vec<Asked>, Failure> {
+    let mut found: BTreeMap<ItemId, Arc<Material>> = BTreeMap::new();
+    let missing: Vec<ItemId> = rows
+        .iter()
+        .filter(|row| row.material.is_none())
+        .map(|row| row.id.clone())
+        .collect();
+    for ids in missing.chunks(READ_PAGE) {
+        let items = services
+            .store
+            .items(domain, ids)
+            .await
+            .map_err(|e| failure(&e))?;
+        let contents = services
+            .store
+            .contents(domain, ids)
+            .await
+            .map_err(|e| failure(&e))?;
+        for (row, content) in items.into_iter().zip(contents) {
+            if let Some(row) = row {
+                let content = content.unwrap_or_default();
+                found.insert(row.id.clone(), Arc::new(Material { row, content }));
+            }
+        }
+    }
+    Ok(rows
+        .into_iter()
+        .filter_map(|mut row| {
+            let material = row.material.take().or_else(|| found.remove(&row.id))?;
+            // The store may be ahead of what was asked for; that is asked for apart.
+            (material.row.version == row.version).then_some(Asked { row, material })
+        })
+        .collect())
+}
+
+/// Texts to terms, on the pool.
+async fn prepare(services: &Services, asked: Vec<Asked>) -> Result<Vec<Prepared>, Failure> {
+    use rayon::prelude::*;
+    let preprocessor = Arc::clone(&services.preprocessor);
+    let (done, prepared) = oneshot::channel();
+    services.pool.spawn(move || {
+        let prepared: Vec<Prepared> = asked
+            .into_par_iter()
+            .map(|asked| prepare_one(&preprocessor, asked))
+            .collect();
+        let _ = done.send(prepared);
+    });
+    prepared.await.map_err(|_| Failure {
+        needs_help: false,
+        detail: "a text could not be preprocessed".to_owned(),
+    })
+}
+
+fn prepare_one(preprocessor: &Preprocessor, asked: Asked) -> Prepared {
+    let Material { row, content } = &*asked.material;
+    if !asked.material.is_whole() {
+        let mut row = row.clone();
+        row.rejected = Some("its text was not stored whole; publish it again".to_owned());
+        let mut torn = made(&asked, Space::words(UNDETERMINED), Feature::zero());
+        torn.rejected = Some(Box::new(row));
+        return Prepared::Known(torn);
+    }
+    if let Some(vector) = &content.vector {
+        let space = Space::own(vector.len());
+        let feature = compute_worker::features::own_vector(vector);
+        return Prepared::Known(made(&asked, space, feature));
+    }
+    let preprocessed = preprocessor.preprocess(
+        row.title.as_deref(),
+        content.text.as_deref(),
+        row.language.as_deref(),
+        None,
+    );
+    let space = Space::words(&preprocessed.language);
+    if preprocessed.terms.is_empty() {
+        return Prepared::Known(made(&asked, space, Feature::zero()));
+    }
+    let terms = TermCounts {
+        id: asked.row.id.clone(),
+        terms: preprocessed.terms,
+    };
+    Prepared::Terms(space, asked, terms)
+}
+
+fn made(asked: &Asked, space: Space, feature: Feature) -> Made {
+    Made {
+        slot: asked.row.slot,
+        version: asked.row.version,
+        space,
+        feature,
+        rejected: None,
+    }
+}
+
+/// One job for several items; if it is given up, one for each.
+async fn extract_together(
+    services: &Services,
+    domain: &DomainName,
+    space: Space,
+    items: Vec<(Asked, TermCounts)>,
+) -> Result<Vec<Made>, Failure> {
+    let (asked, terms): (Vec<Asked>, Vec<TermCounts>) = items.into_iter().unzip();
+    match perform(services, domain, &space, terms.clone()).await {
+        Ok(features) => {
+            return Ok(asked
+                .iter()
+                .zip(features)
+                .map(|(asked, feature)| made(asked, space.clone(), feature))
+                .collect());
+        }
+        Err(failure) => {
+            warn!(%domain, %space, items = asked.len(), reason = failure.detail, "extracting alone");
+        }
+    }
+    let mut all = Vec::with_capacity(asked.len());
+    for (asked, terms) in asked.iter().zip(terms) {
+        match perform(services, domain, &space, vec![terms]).await {
+            Ok(mut features) => {
+                let feature = features.pop().unwrap_or_else(Feature::zero);
+                all.push(made(asked, space.clone(), feature));
+            }
+            Err(failure) => {
+                warn!(%domain, id = %asked.row.id, reason = failure.detail, "item rejected");
+                let mut row = asked.material.row.clone();
+                row.rejected = Some(failure.detail);
+                let mut rejected = made(asked, space.clone(), Feature::zero());
+                rejected.rejected = Some(Box::new(row));
+                all.push(rejected);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Has a worker extract; as many features come back as rows went out.
+async fn perform(
+    services: &Services,
+    domain: &DomainName,
+    space: &Space,
+    rows: Vec<TermCounts>,
+) -> Result<Vec<Feature>, Failure> {
+    let asked = rows.len();
+    let task = Task::Extract(Arc::new(ExtractTask {
+        space: space.clone(),
+        rows,
+    }));
+    let job = Job {
+        domain: domain.clone(),
+        task,
+    };
+    let unfit = |detail: String| Failure {
+        needs_help: false,
+        detail,
+    };
+    match services.supervisor.send(Perform(job)).await {
+        Ok(Ok(Reply::Extracted(features))) if features.len() == asked => Ok(features),
+        Ok(Ok(reply)) => Err(unfit(format!(
+            "a worker answered another question: {reply:?}"
+        ))),
+        Ok(Err(failure)) => Err(failure),
+        Err(_) => Err(unfit("the service is stopping".to_owned())),
+    }
+}

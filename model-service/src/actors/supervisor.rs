@@ -1,0 +1,215 @@
+//! The duration supervisor: has jobs done, and sees to it that a lost one never blocks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use kindred_shared::job::{Job, Reply, Task};
+use tokio::sync::oneshot;
+use tracing::{debug, warn};
+
+use super::Clock;
+use crate::dispatch::table::{Action, Answer, DispatchLimits, DispatchTable};
+use crate::dispatch::{JobId, Jobs, Returned};
+use crate::intake::Failure;
+use crate::metrics::Metrics;
+
+/// Messages that may wait: replies, and as many askers as have jobs to give.
+const MAILBOX: usize = 1_024;
+
+/// Watches every job that is out.
+pub struct DurationSupervisor {
+    jobs: Arc<dyn Jobs>,
+    table: DispatchTable,
+    askers: HashMap<JobId, oneshot::Sender<Result<Reply, Failure>>>,
+    timer: Option<SpawnHandle>,
+    overdue: u64,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+/// Have a job done. The answer is the worker's, or why it was given up. Who stops waiting gives
+/// the job up.
+#[derive(Message)]
+#[rtype(result = "Result<Reply, Failure>")]
+pub struct Perform(pub Job);
+
+/// A reply has come.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Replied(Returned);
+
+/// A job did not get into the queue.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct NotSent(JobId);
+
+impl DurationSupervisor {
+    /// Starts supervising on an arbiter of its own.
+    pub fn start_supervising(
+        jobs: Arc<dyn Jobs>,
+        limits: DispatchLimits,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        arbiter: &ArbiterHandle,
+    ) -> Addr<Self> {
+        Self::start_in_arbiter(arbiter, move |context| {
+            context.set_mailbox_capacity(MAILBOX);
+            Self {
+                jobs,
+                table: DispatchTable::new(limits),
+                askers: HashMap::new(),
+                timer: None,
+                overdue: 0,
+                clock,
+                metrics,
+            }
+        })
+    }
+
+    /// Sends what is to be sent, gives up what is to be given up, and sets the next alarm.
+    fn turn(&mut self, context: &mut Context<Self>) {
+        let gone: Vec<JobId> = self
+            .askers
+            .iter()
+            .filter(|(_, asker)| asker.is_closed())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            self.askers.remove(&id);
+            self.table.cancel(id);
+        }
+        let now = self.clock.now().monotonic;
+        for action in self.table.poll(now, self.jobs.workers()) {
+            match action {
+                Action::Send {
+                    id,
+                    attempt,
+                    expires,
+                    job,
+                } => {
+                    let task = match &job.task {
+                        Task::Extract(_) => "extract",
+                        Task::Compare(_) => "compare",
+                    };
+                    self.metrics
+                        .jobs_dispatched
+                        .with_label_values(&[task])
+                        .inc();
+                    debug!(job = id.0, attempt = attempt.0, domain = %job.domain, task, "dispatch");
+                    let jobs = Arc::clone(&self.jobs);
+                    let send = async move { jobs.send(id, attempt, expires, job).await };
+                    context.spawn(send.into_actor(self).map(move |sent, _, context| {
+                        if let Err(error) = sent {
+                            debug!(job = id.0, %error, "not sent");
+                            context.notify(NotSent(id));
+                        }
+                    }));
+                }
+                Action::GiveUp { id, reason } => {
+                    warn!(job = id.0, reason, "job given up");
+                    self.metrics.jobs_failed.inc();
+                    if let Some(asker) = self.askers.remove(&id) {
+                        let detail = format!("a job was given up: {reason}");
+                        let _ = asker.send(Err(Failure {
+                            needs_help: false,
+                            detail,
+                        }));
+                    }
+                }
+            }
+        }
+        self.metrics
+            .jobs_overdue
+            .inc_by(self.table.overdue() - self.overdue);
+        self.overdue = self.table.overdue();
+        self.metrics
+            .jobs_in_flight
+            .set(i64::try_from(self.table.in_flight()).unwrap_or(i64::MAX));
+        self.set_alarm(context);
+    }
+
+    fn set_alarm(&mut self, context: &mut Context<Self>) {
+        if let Some(timer) = self.timer.take() {
+            context.cancel_future(timer);
+        }
+        if let Some(at) = self.table.deadline() {
+            let delay = at.saturating_sub(self.clock.now().monotonic);
+            self.timer = Some(context.run_later(delay, |this, context| {
+                this.timer = None;
+                this.turn(context);
+            }));
+        }
+    }
+}
+
+impl Actor for DurationSupervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        let (jobs, own) = (Arc::clone(&self.jobs), context.address());
+        let replies = async move {
+            while let Some(returned) = jobs.next_reply().await {
+                if own.send(Replied(returned)).await.is_err() {
+                    break;
+                }
+            }
+        };
+        context.spawn(replies.into_actor(self));
+    }
+}
+
+impl Handler<Perform> for DurationSupervisor {
+    type Result = ResponseFuture<Result<Reply, Failure>>;
+
+    fn handle(&mut self, Perform(job): Perform, context: &mut Context<Self>) -> Self::Result {
+        let (asker, answer) = oneshot::channel();
+        let id = self.table.submit(job);
+        self.askers.insert(id, asker);
+        self.turn(context);
+        Box::pin(async move {
+            answer.await.unwrap_or_else(|_| {
+                let detail = "the service is stopping".to_owned();
+                Err(Failure {
+                    needs_help: false,
+                    detail,
+                })
+            })
+        })
+    }
+}
+
+impl Handler<Replied> for DurationSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, Replied(returned): Replied, context: &mut Context<Self>) {
+        let Returned {
+            job,
+            attempt,
+            reply,
+        } = returned;
+        let now = self.clock.now().monotonic;
+        match self.table.answer(now, job, attempt, reply) {
+            Answer::Due(reply) => {
+                if let Some(asker) = self.askers.remove(&job) {
+                    let _ = asker.send(Ok(reply));
+                }
+            }
+            Answer::Retried => warn!(job = job.0, attempt = attempt.0, "a worker could not"),
+            Answer::Late => {
+                self.metrics.late_replies.inc();
+                debug!(job = job.0, attempt = attempt.0, "late reply dropped");
+            }
+        }
+        self.turn(context);
+    }
+}
+
+impl Handler<NotSent> for DurationSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, NotSent(id): NotSent, context: &mut Context<Self>) {
+        self.table.not_sent(self.clock.now().monotonic, id);
+        self.turn(context);
+    }
+}
