@@ -3,9 +3,15 @@
 //!
 //! [`domain`] decides and does no I/O; the modules around it do what it asks for.
 
+pub mod actors;
+pub mod cli;
 pub mod config;
+pub mod crash;
 pub mod dispatch;
 pub mod domain;
 pub mod intake;
+pub mod metrics;
+pub mod preprocessing;
 pub mod serving;
+pub mod standalone;
 pub mod store;

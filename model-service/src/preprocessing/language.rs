@@ -1,0 +1,229 @@
+//! Which language an item is in.
+
+use whatlang::{Detector, Lang};
+
+/// Characters of title and text together that detection reads: enough to be sure of a language,
+/// and detection costs more per character than all the rest of preprocessing.
+pub const DETECTION_CHARS: usize = 500;
+
+/// The languages that can be detected: ISO 639-1 code and whatlang's name of it.
+///
+/// whatlang's Norwegian is Bokmål; it goes by `no`, as the stop words do.
+#[rustfmt::skip] // one a line would fill pages
+const KNOWN: [(&str, Lang); 70] = [
+    ("af", Lang::Afr), ("ak", Lang::Aka), ("am", Lang::Amh), ("ar", Lang::Ara),
+    ("az", Lang::Aze), ("be", Lang::Bel), ("bg", Lang::Bul), ("bn", Lang::Ben),
+    ("ca", Lang::Cat), ("cs", Lang::Ces), ("cy", Lang::Cym), ("da", Lang::Dan),
+    ("de", Lang::Deu), ("el", Lang::Ell), ("en", Lang::Eng), ("eo", Lang::Epo),
+    ("es", Lang::Spa), ("et", Lang::Est), ("fa", Lang::Pes), ("fi", Lang::Fin),
+    ("fr", Lang::Fra), ("gu", Lang::Guj), ("he", Lang::Heb), ("hi", Lang::Hin),
+    ("hr", Lang::Hrv), ("hu", Lang::Hun), ("hy", Lang::Hye), ("id", Lang::Ind),
+    ("it", Lang::Ita), ("ja", Lang::Jpn), ("jv", Lang::Jav), ("ka", Lang::Kat),
+    ("km", Lang::Khm), ("kn", Lang::Kan), ("ko", Lang::Kor), ("la", Lang::Lat),
+    ("lt", Lang::Lit), ("lv", Lang::Lav), ("mk", Lang::Mkd), ("ml", Lang::Mal),
+    ("mr", Lang::Mar), ("my", Lang::Mya), ("ne", Lang::Nep), ("nl", Lang::Nld),
+    ("no", Lang::Nob), ("or", Lang::Ori), ("pa", Lang::Pan), ("pl", Lang::Pol),
+    ("pt", Lang::Por), ("ro", Lang::Ron), ("ru", Lang::Rus), ("si", Lang::Sin),
+    ("sk", Lang::Slk), ("sl", Lang::Slv), ("sn", Lang::Sna), ("sr", Lang::Srp),
+    ("sv", Lang::Swe), ("ta", Lang::Tam), ("te", Lang::Tel), ("th", Lang::Tha),
+    ("tk", Lang::Tuk), ("tl", Lang::Tgl), ("tr", Lang::Tur), ("uk", Lang::Ukr),
+    ("ur", Lang::Urd), ("uz", Lang::Uzb), ("vi", Lang::Vie), ("yi", Lang::Yid),
+    ("zh", Lang::Cmn), ("zu", Lang::Zul),
+];
+
+/// A language code that cannot be detected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("language {0:?} is not known; known are {known}", known = known_codes())]
+pub struct UnknownLanguage(pub String);
+
+fn known_codes() -> String {
+    KNOWN.map(|(code, _)| code).join(", ")
+}
+
+/// The canonical form of a language tag: its primary subtag in lower case, as ISO 639-1 where
+/// that is known (`de` for `DE-at` and `deu`, `no` for `nb`). `None` for an empty one.
+pub fn canonical(tag: &str) -> Option<String> {
+    let primary = tag.split(['-', '_']).next()?.to_ascii_lowercase();
+    let code = match primary.as_str() {
+        "" => return None,
+        "nb" => Some("no"),
+        other if other.len() == 3 => Lang::from_code(other).and_then(code),
+        _ => None,
+    };
+    Some(code.map_or(primary, str::to_owned))
+}
+
+fn code(lang: Lang) -> Option<&'static str> {
+    KNOWN
+        .iter()
+        .find(|(_, known)| *known == lang)
+        .map(|(code, _)| *code)
+}
+
+/// The canonical code of a language that can be detected.
+///
+/// # Errors
+/// [`UnknownLanguage`] for any other.
+pub fn known(tag: &str) -> Result<&'static str, UnknownLanguage> {
+    canonical(tag)
+        .and_then(|code| KNOWN.iter().find(|(known, _)| *known == code))
+        .map(|(code, _)| *code)
+        .ok_or_else(|| UnknownLanguage(tag.to_owned()))
+}
+
+/// The languages that detection chooses from.
+#[derive(Debug)]
+pub struct Languages {
+    codes: Vec<&'static str>,
+    detector: Detector,
+}
+
+impl Languages {
+    /// # Errors
+    /// [`UnknownLanguage`] naming the first code that cannot be detected.
+    pub fn new(codes: &[String]) -> Result<Self, UnknownLanguage> {
+        let codes = codes
+            .iter()
+            .map(|tag| known(tag))
+            .collect::<Result<Vec<_>, _>>()?;
+        let langs = KNOWN
+            .iter()
+            .filter(|(code, _)| codes.contains(code))
+            .map(|(_, lang)| *lang);
+        Ok(Self {
+            detector: Detector::with_allowlist(langs.collect()),
+            codes,
+        })
+    }
+
+    /// The canonical codes, in the order given.
+    pub fn codes(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.codes.iter().copied()
+    }
+
+    /// The language of a title and a text (both plain), if it is one of these and reliably so.
+    /// Reads [`DETECTION_CHARS`] characters.
+    pub fn detect(&self, title: &str, text: &str) -> Option<&'static str> {
+        let sample: String = title
+            .chars()
+            .chain([' '])
+            .chain(text.chars())
+            .take(DETECTION_CHARS)
+            .collect();
+        let info = self.detector.detect(&sample)?;
+        // Of a script with one language whatlang answers that one, allowed or not.
+        code(info.lang()).filter(|code| info.is_reliable() && self.codes.contains(code))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use super::*;
+
+    fn languages(codes: &[&str]) -> Languages {
+        Languages::new(
+            &codes
+                .iter()
+                .map(|code| (*code).to_owned())
+                .collect::<Vec<_>>(),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn every_language_of_the_detector_has_a_code() {
+        assert_eq!(Lang::all().len(), KNOWN.len());
+        for lang in Lang::all() {
+            assert!(code(*lang).is_some(), "{lang:?}");
+        }
+        assert!(KNOWN.is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    fn tags_become_canonical() {
+        for (tag, code) in [
+            ("en", "en"),
+            ("EN-gb", "en"),
+            ("deu", "de"),
+            ("pt_BR", "pt"),
+            ("nob", "no"),
+            ("nb", "no"),
+            ("zz", "zz"),
+            ("tlh", "tlh"),
+        ] {
+            assert_eq!(canonical(tag).as_deref(), Some(code));
+        }
+        assert_eq!(canonical(""), None);
+        assert_eq!(canonical("-x"), None);
+    }
+
+    #[test]
+    fn an_unknown_language_is_named() {
+        let error = Languages::new(&["en".into(), "tlh".into()]).unwrap_err();
+        assert_eq!(error, UnknownLanguage("tlh".into()));
+        assert!(error.to_string().contains("\"tlh\"") && error.to_string().contains("de, el, en"));
+    }
+
+    #[test]
+    fn finds_the_configured_languages() {
+        let known = languages(&["en", "de", "fr", "es", "it", "pt", "nl", "sv"]);
+        for (code, text) in [
+            (
+                "en",
+                "The harbour bridge has been reopened to traffic after two years of repairs, and the city is glad about it.",
+            ),
+            (
+                "de",
+                "Die Hafenbrücke ist nach zwei Jahren wieder für den Verkehr geöffnet, und die Stadt freut sich darüber sehr.",
+            ),
+            (
+                "fr",
+                "Le pont du port est de nouveau ouvert à la circulation après deux ans de travaux, et la ville s'en réjouit.",
+            ),
+            (
+                "es",
+                "El puente del puerto vuelve a estar abierto al tráfico después de dos años de obras, y la ciudad se alegra.",
+            ),
+            (
+                "it",
+                "Il ponte del porto è di nuovo aperto al traffico dopo due anni di lavori, e la città ne è contenta.",
+            ),
+            (
+                "pt",
+                "A ponte do porto está novamente aberta ao trânsito depois de dois anos de obras, e a cidade está contente com isso.",
+            ),
+            (
+                "nl",
+                "De havenbrug is na twee jaar werkzaamheden weer open voor het verkeer, en de stad is daar heel blij mee.",
+            ),
+            (
+                "sv",
+                "Hamnbron är åter öppen för trafik efter två års reparationer, och staden är mycket glad över det.",
+            ),
+        ] {
+            assert_eq!(known.detect("", text), Some(code), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_configured_or_not_reliable_is_not_found() {
+        let known = languages(&["en", "de", "fr", "es", "it", "pt", "nl", "sv"]);
+        assert_eq!(known.detect("", ""), None);
+        assert_eq!(known.detect("", "123 456"), None);
+        assert_eq!(known.detect("OK", ""), None);
+        assert_eq!(
+            known.detect("", "Η γέφυρα του λιμανιού άνοιξε ξανά μετά από δύο χρόνια."),
+            None
+        );
+        assert_eq!(known.detect("", "港の橋が二年ぶりに開通しました。"), None);
+        assert_eq!(
+            languages(&[]).detect("", "The harbour bridge has been reopened to traffic."),
+            None
+        );
+        assert_eq!(
+            languages(&["ja", "zh"]).detect("", "港の橋が二年ぶりに開通しました。"),
+            Some("ja")
+        );
+    }
+}

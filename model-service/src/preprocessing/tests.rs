@@ -1,0 +1,262 @@
+#![allow(clippy::unwrap_used)] // a test may panic
+
+use std::time::Instant;
+
+use proptest::prelude::*;
+
+use super::terms::{MAX_TERM_BYTES, MAX_TERMS, fold};
+use super::*;
+
+fn preprocessor() -> Preprocessor {
+    let languages = ["en", "de", "fr", "es", "it", "pt", "nl", "sv"];
+    Preprocessor::new(&languages.map(str::to_owned), "en").unwrap()
+}
+
+/// `term` or `term*frequency`, one after the other.
+#[track_caller]
+fn text_gives(language: &str, text: &str, expected: &str) {
+    let got = preprocessor().preprocess(None, Some(text), Some(language), None);
+    let shown: Vec<String> = got
+        .terms
+        .iter()
+        .map(|(term, count)| match count {
+            1 => term.to_string(),
+            count => format!("{term}*{count}"),
+        })
+        .collect();
+    assert_eq!(shown.join(" "), expected, "{text}");
+    assert_eq!(got.language, language);
+}
+
+#[test]
+fn a_title_counts_three_times() {
+    let got = preprocessor().preprocess(
+        Some("Harbour <b>bridge</b>"),
+        Some("<p>The bridge, the bridge!</p>"),
+        Some("en"),
+        None,
+    );
+    let expected: Vec<(Box<str>, u32)> = vec![("bridge".into(), 5), ("harbour".into(), 3)];
+    assert_eq!(got.terms, expected);
+}
+
+#[test]
+fn english() {
+    text_gives("en", "Don't panic, don’t PANIC", "panic*2");
+    text_gives("en", "Ann's and O’Brien's boats", "ann boats o'brien");
+    text_gives("en", "C++ and C# beat C", "beat c# c++");
+    text_gives("en", "e-mail about COVID-19", "19 covid mail");
+    text_gives(
+        "en",
+        "version 3.5 of 1,000: 10 the 2",
+        "1,000 10 2 3.5 version",
+    );
+    text_gives("en", "ﬁnal oﬃce ＷＩＤＥ ① ½x", "1 1⁄2x final office wide");
+    text_gives("en", "so\u{ad}ft hy\u{ad}phen", "hyphen soft");
+    text_gives("en", "AT&amp;T caf&eacute; cafe\u{301}", "café*2");
+    text_gives("en", "the of and", "");
+    text_gives("en", "!? … 😀", "");
+}
+
+#[test]
+fn german() {
+    text_gives(
+        "de",
+        "Die Straße über den Fluß: STRASSE, Übung, ÜBUNG, U\u{308}bung",
+        "fluß strasse straße übung*3",
+    );
+    text_gives("de", "GROẞE Straßen", "straßen");
+    text_gives("de", "Wie geht's? 1980er", "1980er geht's");
+}
+
+#[test]
+fn french_and_italian_elisions_are_cut_off() {
+    text_gives("fr", "L'eau, l’eau, d'eau et jusqu'au lac", "eau*3 lac");
+    text_gives("fr", "aujourd'hui c'est presqu'île", "presqu'île");
+    text_gives("it", "L'acqua dell’oceano, un'isola", "acqua isola oceano");
+    text_gives("es", "l'eau", "l'eau");
+}
+
+#[test]
+fn japanese_and_chinese_by_uax_29() {
+    text_gives("ja", "東京タワー", "タワー 京 東");
+    text_gives("ja", "ﾀﾜｰ", "タワー");
+    text_gives("zh", "北京大学 2026", "2026 京 北 学");
+}
+
+#[test]
+fn turkish_capital_i_with_dot_matches_its_small_letter() {
+    text_gives("tr", "İstanbul istanbul İSTANBUL", "istanbul*3");
+    text_gives("en", "İstanbul", "istanbul");
+}
+
+#[test]
+fn greek_sigma_is_final_at_the_end_of_a_word() {
+    assert_eq!(fold("ΟΔΟΣ"), "οδος");
+}
+
+#[test]
+fn languages_without_stop_words_keep_all_words() {
+    text_gives("zz", "the and c'est", "and c'est the");
+}
+
+#[test]
+fn a_given_language_wins_then_detection_then_the_default() {
+    let preprocessor = preprocessor();
+    let german = "Die Hafenbrücke ist nach zwei Jahren wieder für den Verkehr geöffnet worden.";
+    let language = |text, given, default| {
+        preprocessor
+            .preprocess(None, Some(text), given, default)
+            .language
+    };
+    assert_eq!(language(german, Some("fr"), Some("sv")), "fr");
+    assert_eq!(language(german, Some("JPN"), Some("sv")), "ja");
+    assert_eq!(language(german, None, Some("sv")), "de");
+    assert_eq!(language("OK", None, Some("sv")), "sv");
+    assert_eq!(language("OK", None, None), "en");
+    assert_eq!(language("OK", Some(""), Some("")), "en");
+    let html = format!("<div lang=en><p>{german}</p></div>");
+    assert_eq!(language(&html, None, None), "de");
+}
+
+#[test]
+fn an_unknown_language_is_refused_by_name() {
+    for (languages, default, named) in [
+        (vec!["en".to_owned(), "qq".to_owned()], "en", "qq"),
+        (vec!["en".to_owned()], "english", "english"),
+        (vec![String::new()], "en", ""),
+    ] {
+        let error = Preprocessor::new(&languages, default).unwrap_err();
+        assert_eq!(error, UnknownLanguage(named.to_owned()));
+    }
+    assert!(Preprocessor::new(&[], "ja").is_ok());
+}
+
+#[test]
+fn long_words_are_dropped() {
+    let kept = "x".repeat(MAX_TERM_BYTES);
+    text_gives(
+        "en",
+        &format!("{kept} {kept}x word"),
+        &format!("word {kept}"),
+    );
+}
+
+#[test]
+fn the_most_frequent_terms_are_kept() {
+    // Odd ones are there twice, even ones once; of the even ones the first by bytes are kept.
+    let words: String = (0..3 * MAX_TERMS / 2)
+        .map(|n| match n % 2 {
+            0 => format!("w{n:05} "),
+            _ => format!("w{n:05} w{n:05} "),
+        })
+        .collect();
+    let got = preprocessor().preprocess(None, Some(&words), Some("en"), None);
+    assert_eq!(got.terms.len(), MAX_TERMS);
+    let odd = got.terms.iter().filter(|(_, count)| *count == 2).count();
+    assert_eq!(odd, 3 * MAX_TERMS / 4);
+    let mut even = got.terms.iter().filter(|(_, count)| *count == 1);
+    let last_even = format!("w{:05}", 2 * (MAX_TERMS - odd) - 2);
+    assert_eq!(
+        even.next_back().map(|(term, _)| &**term),
+        Some(last_even.as_str())
+    );
+}
+
+#[test]
+fn hostile_texts_take_linear_time() {
+    let preprocessor = preprocessor();
+    let size = 256 << 10;
+    for unit in [
+        "a",
+        "\u{301}",
+        "a\u{301}",
+        "\u{fdfa}",
+        "🇩",
+        "a'",
+        "1.",
+        "a:",
+        "_",
+        "Σ",
+        "Σ'",
+        "\u{200d}",
+        "👩\u{200d}",
+        "ｶﾞ",
+        "각",
+        "ไ",
+        "\u{302e}\u{e31}",
+        "\"א",
+        "i\u{307}",
+        "x ",
+        "+",
+        "c++",
+        "\u{1e0a}\u{323}",
+    ] {
+        let text = unit.repeat(size / unit.len());
+        for given in [Some("en"), None] {
+            let started = Instant::now();
+            preprocessor.preprocess(None, Some(&text), given, None);
+            // Far above what linear time takes, far below what quadratic time does.
+            assert!(
+                started.elapsed().as_secs() < 5,
+                "{unit:?}: {:?}",
+                started.elapsed()
+            );
+        }
+    }
+}
+
+#[test]
+fn words_that_normalisation_breaks_up_are_dropped() {
+    // NFKC makes a space with a mark of this one, and UAX #29 keeps the two together.
+    text_gives("en", "\u{fe70}", "");
+}
+
+fn check(got: &Preprocessed) -> Result<(), TestCaseError> {
+    prop_assert!(got.terms.is_sorted_by(|a, b| a.0 < b.0));
+    prop_assert!(got.terms.len() <= MAX_TERMS);
+    for (term, count) in &got.terms {
+        prop_assert!(*count >= 1 && !term.is_empty() && term.len() <= MAX_TERM_BYTES);
+        prop_assert!(!term.contains(char::is_whitespace));
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn any_text_gives_ascending_terms_twice_the_same(
+        title in proptest::option::of(any::<String>()),
+        text in proptest::option::of(any::<String>()),
+        given in proptest::option::of("[a-z]{0,3}|fr|it|en|de"),
+    ) {
+        let preprocessor = preprocessor();
+        let run = || preprocessor.preprocess(title.as_deref(), text.as_deref(), given.as_deref(), None);
+        let got = run();
+        check(&got)?;
+        prop_assert_eq!(got, run());
+    }
+
+    #[test]
+    fn any_markup_gives_ascending_terms(
+        pieces in proptest::collection::vec(prop::sample::select(vec![
+            "<p>", "</p>", "<b", " a=\"", "\"", "'", "=", ">", "<", "</", "/>", "<!--", "-->", "&",
+            "amp;", "&#", "x41;", ";", "<script>", "</script>", "<svg", "<![CDATA[", "<!doctype",
+            "<?xml", "wörter", " ", "c++", "l'eau", "日本", "<my-card", "\0", "\r\n", "<title", "é",
+        ]), 0..40),
+    ) {
+        let html = pieces.concat();
+        check(&preprocessor().preprocess(Some(&html), Some(&html), None, Some("fr")))?;
+    }
+
+    #[test]
+    fn text_without_angles_and_ampersands_is_left_alone(text in "[^<&]*") {
+        prop_assert_eq!(text::plain_text(&text), text.as_str());
+    }
+
+    /// Escaping a text and reducing it gives the text back, so nothing of it is lost.
+    #[test]
+    fn escaped_text_comes_back(text in "[^\\p{Cc}\u{feff}]*") {
+        let escaped = text.replace('&', "&amp;").replace('<', "&lt;");
+        prop_assert_eq!(text::plain_text(&escaped), text.as_str());
+    }
+}
