@@ -4,6 +4,8 @@
 //! Cases use domains and partitions of their own, so that they can share one database. Times are
 //! whole milliseconds: no twin keeps less.
 
+#![allow(clippy::unwrap_used)] // a test may panic
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +36,7 @@ macro_rules! store_contract {
             restarts_under_load);
     };
     ($twin:expr; $($case:ident),+) => {$(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        #[tokio::test]
         async fn $case() {
             let twin = $twin;
             tokio::time::timeout(
@@ -314,8 +316,22 @@ pub(crate) async fn keeps_strange_ids_apart(twin: &impl Twin) {
     let almost = "x".repeat(255);
     let wide = "é".repeat(128);
     let mut names = vec![
-        "a", "a/b", "a/b/", "a b", "a%2Fb", "ab", "A", "é", "日本", "\u{10FFFF}", "\u{E000}", "~",
-        "!", &long, &almost, &wide,
+        "a",
+        "a/b",
+        "a/b/",
+        "a b",
+        "a%2Fb",
+        "ab",
+        "A",
+        "é",
+        "日本",
+        "\u{10FFFF}",
+        "\u{E000}",
+        "~",
+        "!",
+        &long,
+        &almost,
+        &wide,
     ];
     let writes = names.iter().flat_map(|name| all_rows(name, 6)).collect();
     put(&*store, &d, 1, 0, writes).await.unwrap();
@@ -327,11 +343,7 @@ pub(crate) async fn keeps_strange_ids_apart(twin: &impl Twin) {
     assert_rows(find(&*store, &d, "a/b").await, "a/b", None);
     names.sort_by_key(|name| name.as_bytes());
     let (rows, _) = scan(&*store, &d, 3).await;
-    assert!(
-        rows.iter()
-            .map(|r| r.id.as_str())
-            .eq(names.iter().copied())
-    );
+    assert!(rows.iter().map(|r| r.id.as_str()).eq(names.iter().copied()));
 }
 
 pub(crate) async fn deletes_and_creates_again(twin: &impl Twin) {
@@ -499,7 +511,10 @@ pub(crate) async fn keeps_domains_apart(twin: &impl Twin) {
         assert_rows(find(&*store, &d, "a").await, "a", Some(n));
         let rows = scan(&*store, &d, 10).await.0;
         assert_eq!(rows, [item("a", n), item(&format!("only {name}"), n)]);
-        assert_eq!(store.scan_list_ids(&d, None, 10).await.unwrap().rows.len(), 1);
+        assert_eq!(
+            store.scan_list_ids(&d, None, 10).await.unwrap().rows.len(),
+            1
+        );
     }
     put(&*store, &domain("apart"), 1, 1, all_deleted("a"))
         .await

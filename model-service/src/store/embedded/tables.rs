@@ -165,10 +165,14 @@ impl<'t> Tables<'t> {
             if deletes {
                 self.buffer.marker(stamp);
             }
-            self.put(kind, &key(&batch.domain, id), Head {
+            self.put(
+                kind,
+                &key(&batch.domain, id),
+                Head {
                     stamp,
                     deleted: deletes,
-                })?;
+                },
+            )?;
         }
         Ok(())
     }

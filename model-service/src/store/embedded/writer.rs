@@ -225,9 +225,7 @@ impl StoreWriter {
 
     fn count(&self, took: Duration, written: RowCounts) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.shared
-            .commit_nanos
-            .fetch_add(nanos, Ordering::Relaxed);
+        self.shared.commit_nanos.fetch_add(nanos, Ordering::Relaxed);
         self.shared.commits.fetch_add(1, Ordering::Relaxed);
         for (total, rows) in self.shared.rows.iter().zip(written) {
             total.fetch_add(rows, Ordering::Relaxed);
