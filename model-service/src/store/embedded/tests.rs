@@ -517,7 +517,7 @@ async fn a_kill_loses_nothing_acknowledged() {
 #[tokio::test]
 #[ignore = "a measurement"]
 async fn measure_writes() {
-    let dir = TempDir::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let dir = TempDir::new().unwrap();
     let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
     let d = domain("d");
     let batches: Vec<_> = (0..160).map(|n| rows(n * 125, 125)).collect();
