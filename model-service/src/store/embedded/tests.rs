@@ -18,6 +18,8 @@ use super::super::contract::{
     Twin, content, domain, feature, id, item, list, put, scan, store_contract,
 };
 use super::super::{Neighbour, Write};
+use super::opening::{UNFINISHED, VERSION};
+use super::tables::META;
 use super::*;
 
 struct Embedded(TempDir);
@@ -517,42 +519,72 @@ async fn a_kill_loses_nothing_acknowledged() {
 #[tokio::test]
 #[ignore = "a measurement"]
 async fn measure_writes() {
+    const ITEMS: usize = 20_000;
+    let mut out = io::stdout();
+    // Items a commit (four rows each), and domains that commit at the same time.
+    for (items, domains) in [(125, 1), (500, 1), (1_000, 1), (125, 8)] {
+        let dir = TempDir::new().unwrap();
+        let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+        let tasks: Vec<_> = (0..domains)
+            .map(|n| {
+                let each = ITEMS / domains;
+                let firsts = (n * each..(n + 1) * each).step_by(items);
+                (
+                    n,
+                    firsts.map(|first| rows(first, items)).collect::<Vec<_>>(),
+                )
+            })
+            .collect();
+        let started = Instant::now();
+        let tasks = tasks.into_iter().map(|(n, batches)| {
+            let (store, d) = (Arc::clone(&store), domain(&format!("d{n}")));
+            tokio::spawn(async move {
+                for (seq, writes) in (0..).zip(batches) {
+                    put(&*store, &d, 1, seq, writes).await.unwrap();
+                }
+            })
+        });
+        for task in futures_util::future::join_all(tasks).await {
+            task.unwrap();
+        }
+        let (took, commits) = (started.elapsed(), store.commits());
+        let bytes = fs::metadata(dir.path().join(FILE)).unwrap().len() >> 20;
+        writeln!(
+            out,
+            "{ITEMS} items, commits of {items} from {domains} at once: {took:?}, {commits} syncs, {bytes} MiB"
+        )
+        .unwrap();
+        drop(store);
+        let started = Instant::now();
+        let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+        let opened = started.elapsed();
+        let started = Instant::now();
+        let (mut from, mut count) = (None, 0);
+        let d = domain("d0");
+        loop {
+            let page = store.scan_features(&d, from.as_ref(), 500).await.unwrap();
+            count += page.rows.len();
+            match page.next {
+                Some(next) => from = Some(next),
+                None => break,
+            }
+        }
+        let scanned = started.elapsed();
+        writeln!(
+            out,
+            "opened in {opened:?}, {count} features scanned in {scanned:?}"
+        )
+        .unwrap();
+    }
     let dir = TempDir::new().unwrap();
     let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
-    let d = domain("d");
-    let batches: Vec<_> = (0..160).map(|n| rows(n * 125, 125)).collect();
-    let started = Instant::now();
-    for (seq, writes) in (0..).zip(batches) {
-        put(&*store, &d, 1, seq, writes).await.unwrap();
-    }
-    let took = started.elapsed();
-    let bytes = fs::metadata(dir.path().join(FILE)).unwrap().len();
-    let mut out = io::stdout();
-    writeln!(out, "20,000 items × 4 rows: {took:?}, file {bytes} B").unwrap();
     let mut each: Vec<Duration> = Vec::new();
     for n in 0..500 {
         let started = Instant::now();
-        let writes = vec![Write::Item(item("one", n))];
-        put(&*store, &domain("e"), 1, n as u32, writes)
-            .await
-            .unwrap();
+        let writes = vec![Write::Item(item("one", u64::from(n)))];
+        put(&*store, &domain("e"), 1, n, writes).await.unwrap();
         each.push(started.elapsed());
     }
     each.sort();
     writeln!(out, "one row: p50 {:?}, p99 {:?}", each[250], each[495]).unwrap();
-    drop(store);
-    let started = Instant::now();
-    let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
-    writeln!(out, "opened in {:?}", started.elapsed()).unwrap();
-    let started = Instant::now();
-    let (mut from, mut count) = (None, 0);
-    loop {
-        let page = store.scan_features(&d, from.as_ref(), 500).await.unwrap();
-        count += page.rows.len();
-        match page.next {
-            Some(next) => from = Some(next),
-            None => break,
-        }
-    }
-    writeln!(out, "{count} features scanned in {:?}", started.elapsed()).unwrap();
 }
