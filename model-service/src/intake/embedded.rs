@@ -1,1 +1,311 @@
-//! The embedded twin.
+//! The embedded twin: events of this process's own publishers, in memory until settled.
+//!
+//! There is no queue on disk: a publisher waits for its confirmation, which comes once the event
+//! is in the store, and sends again what was not confirmed. So, unlike a broker, nothing is
+//! redelivered by itself: a delivery settled as failed resolves its confirmation with that
+//! failure, and when the intake goes, every outstanding confirmation resolves with
+//! [`PublishError::Away`]. What is sent again comes as a new delivery.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use kindred_shared::event::{Event, Upsert};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::{Confirm, Delivery, DeliveryTag, Intake, Outcome, Publish, PublishError, Settle};
+
+/// Bytes an event takes besides its texts: its own fields, its queue entry and its
+/// confirmation. So the capacity in bytes bounds the number of events too.
+const EVENT_BYTES: usize = 512;
+
+/// The delivering end. Dropping it resolves all outstanding confirmations with
+/// [`PublishError::Away`]; publishing fails the same way from then on.
+pub struct EmbeddedIntake {
+    deliveries: mpsc::UnboundedReceiver<Delivery>,
+    ledger: Arc<Ledger>,
+    room: Arc<Semaphore>,
+}
+
+/// The publishing end. When all of them are dropped or closed, the intake ends once what was
+/// published has been handed over.
+pub struct EmbeddedPublisher {
+    /// Held while an event waits for room and is handed over, so that events keep their order.
+    /// `None`: closed. Unbounded, because `room` bounds it.
+    turn: tokio::sync::Mutex<Option<mpsc::UnboundedSender<Delivery>>>,
+    ledger: Arc<Ledger>,
+    room: Arc<Semaphore>,
+    capacity: u32,
+}
+
+impl EmbeddedIntake {
+    /// Both ends of an intake that holds at most `capacity_bytes` of events on their way: an
+    /// event takes its room from when it is published until it is settled. One that is larger
+    /// than the capacity takes all of it. At least 1 byte, at most 4 GiB.
+    // Two ends that know each other are made together.
+    #[allow(clippy::new_ret_no_self)]
+    pub fn new(capacity_bytes: usize) -> (Arc<EmbeddedPublisher>, Self) {
+        let capacity = u32::try_from(capacity_bytes).unwrap_or(u32::MAX).max(1);
+        let permits = (capacity as usize).min(Semaphore::MAX_PERMITS);
+        let room = Arc::new(Semaphore::new(permits));
+        let ledger = Arc::new(Ledger::default());
+        let (sender, deliveries) = mpsc::unbounded_channel();
+        let publisher = EmbeddedPublisher {
+            turn: tokio::sync::Mutex::new(Some(sender)),
+            ledger: Arc::clone(&ledger),
+            room: Arc::clone(&room),
+            capacity,
+        };
+        let intake = Self {
+            deliveries,
+            ledger,
+            room,
+        };
+        (Arc::new(publisher), intake)
+    }
+}
+
+#[async_trait]
+impl Intake for EmbeddedIntake {
+    async fn next(&mut self, most: usize) -> Option<Vec<Delivery>> {
+        let mut batch = Vec::new();
+        let count = self.deliveries.recv_many(&mut batch, most.max(1)).await;
+        (count > 0).then_some(batch)
+    }
+
+    fn settler(&self) -> Arc<dyn Settle> {
+        Arc::<Ledger>::clone(&self.ledger)
+    }
+}
+
+impl Drop for EmbeddedIntake {
+    fn drop(&mut self) {
+        self.room.close();
+        self.ledger.close();
+    }
+}
+
+impl EmbeddedPublisher {
+    /// Takes no more events. What was published is still delivered and settled; then the
+    /// intake's [`Intake::next`] says `None`.
+    pub async fn close(&self) {
+        // Whoever waits for room goes first: its event came before the end.
+        *self.turn.lock().await = None;
+    }
+
+    /// Bytes of events published and not settled.
+    pub fn bytes_on_their_way(&self) -> usize {
+        (self.capacity as usize).saturating_sub(self.room.available_permits())
+    }
+}
+
+#[async_trait]
+impl Publish for EmbeddedPublisher {
+    async fn publish(&self, event: Event) -> Result<Confirm, PublishError> {
+        let away = || PublishError::Away("the service is stopping".to_string());
+        let bytes = u32::try_from(size_of_event(&event)).unwrap_or(u32::MAX);
+        let turn = self.turn.lock().await;
+        let deliveries = turn.as_ref().ok_or_else(away)?;
+        let room = Arc::clone(&self.room)
+            .acquire_many_owned(bytes.min(self.capacity))
+            .await
+            .map_err(|_| away())?;
+        let (confirm, confirmed) = oneshot::channel();
+        let tag = self
+            .ledger
+            .enter(Outstanding {
+                confirm,
+                _room: room,
+            })
+            .ok_or_else(away)?;
+        let delivery = Delivery {
+            tag,
+            redeliveries: 0,
+            domain: event.domain().clone(),
+            event: Arc::new(event),
+        };
+        // When the intake went this very moment, its ledger has dropped the confirmation.
+        let _ = deliveries.send(delivery);
+        Ok(Box::pin(async move {
+            confirmed.await.unwrap_or_else(|_| {
+                Err(PublishError::Away(
+                    "the service stopped before it was stored".to_string(),
+                ))
+            })
+        }))
+    }
+}
+
+/// An event that is not settled yet. Dropped unsettled, its confirmation says away.
+struct Outstanding {
+    confirm: oneshot::Sender<Result<(), PublishError>>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// The deliveries that are not settled. Its size is bounded by the intake's room.
+#[derive(Default)]
+struct Ledger(Mutex<Entries>);
+
+#[derive(Default)]
+struct Entries {
+    last: u64,
+    closed: bool,
+    outstanding: HashMap<DeliveryTag, Outstanding>,
+}
+
+impl Ledger {
+    /// No code that can panic runs under the lock, so a poisoned one is whole.
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, event: Outstanding) -> Option<DeliveryTag> {
+        let mut entries = self.entries();
+        if entries.closed {
+            return None;
+        }
+        entries.last += 1;
+        let tag = DeliveryTag(entries.last);
+        entries.outstanding.insert(tag, event);
+        Some(tag)
+    }
+
+    fn close(&self) {
+        let mut entries = self.entries();
+        entries.closed = true;
+        let outstanding = mem::take(&mut entries.outstanding);
+        drop(entries);
+        drop(outstanding);
+    }
+}
+
+impl Settle for Ledger {
+    fn settle(&self, settled: Vec<(DeliveryTag, Outcome)>) {
+        for (tag, outcome) in settled {
+            let Some(event) = self.entries().outstanding.remove(&tag) else {
+                tracing::debug!(tag = tag.0, "intake.settled_unknown_tag");
+                continue;
+            };
+            // Nobody may be waiting any more: then nobody is told.
+            let _ = event.confirm.send(match outcome {
+                Outcome::Stored => Ok(()),
+                Outcome::Refused(refusal) => Err(refusal.into()),
+                Outcome::Failed(failure) => Err(failure.into()),
+            });
+        }
+    }
+}
+
+/// About how many bytes an event takes in memory.
+fn size_of_event(event: &Event) -> usize {
+    let names = event.domain().as_str().len() + event.id().as_str().len();
+    EVENT_BYTES
+        + names
+        + match event {
+            Event::Upsert(upsert) => size_of_upsert(upsert),
+            Event::Delete(_) => 0,
+        }
+}
+
+fn size_of_upsert(upsert: &Upsert) -> usize {
+    let texts = [
+        &upsert.title,
+        &upsert.text,
+        &upsert.url,
+        &upsert.language,
+        &upsert.group,
+    ];
+    let texts: usize = texts.into_iter().flatten().map(String::len).sum();
+    let owned = |text: &String| text.len() + size_of::<String>();
+    let labels: usize = upsert.categories.iter().map(owned).sum();
+    let pairs = upsert.attributes.iter();
+    let attributes: usize = pairs.map(|(name, value)| owned(name) + owned(value)).sum();
+    let vector = upsert.vector.as_ref().map_or(0, |vector| 4 * vector.len());
+    size_of::<Upsert>() + texts + labels + attributes + vector
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use super::super::contract::{Twin, deletion, intake_contract, poll_once, published};
+    use super::*;
+
+    const CAPACITY: usize = 64 << 10;
+
+    struct Embedded {
+        publisher: Arc<EmbeddedPublisher>,
+        intake: EmbeddedIntake,
+    }
+
+    impl Embedded {
+        fn fresh() -> Self {
+            let (publisher, intake) = EmbeddedIntake::new(CAPACITY);
+            Self { publisher, intake }
+        }
+    }
+
+    #[async_trait]
+    impl Twin for Embedded {
+        const REDELIVERS: bool = false;
+
+        fn publisher(&self) -> Arc<dyn Publish> {
+            Arc::<EmbeddedPublisher>::clone(&self.publisher)
+        }
+
+        fn intake(&mut self) -> &mut dyn Intake {
+            &mut self.intake
+        }
+
+        fn capacity_bytes(&self) -> usize {
+            CAPACITY
+        }
+
+        async fn lose_connection(&mut self) {
+            *self = Self::fresh();
+        }
+    }
+
+    intake_contract!(Embedded::fresh());
+
+    #[tokio::test]
+    async fn ends_when_closed_and_empty() {
+        let mut twin = Embedded::fresh();
+        let first = twin.publisher.publish(deletion("a", 1)).await.unwrap();
+        twin.publisher.close().await;
+        let late = twin.publisher.publish(deletion("b", 1)).await;
+        assert!(matches!(late, Err(PublishError::Away(_))));
+        let got = twin.intake.next(10).await.unwrap();
+        assert_eq!(published(&got), [("a".to_string(), 1)]);
+        assert!(twin.intake.next(10).await.is_none());
+        let settler = twin.intake.settler();
+        settler.settle(vec![(got[0].tag, Outcome::Stored)]);
+        assert_eq!(first.await, Ok(()));
+        assert_eq!(twin.publisher.bytes_on_their_way(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_event_over_the_capacity_gets_in_alone() {
+        let (publisher, mut intake) = EmbeddedIntake::new(1);
+        let confirm = publisher.publish(deletion("a", 1)).await.unwrap();
+        let waits = publisher.publish(deletion("b", 1));
+        tokio::pin!(waits);
+        assert!(poll_once(waits.as_mut()).await.is_pending());
+        let got = intake.next(10).await.unwrap();
+        intake.settler().settle(vec![(got[0].tag, Outcome::Stored)]);
+        assert_eq!(confirm.await, Ok(()));
+        assert!(waits.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_publisher_that_waits_for_room_hears_when_the_intake_goes() {
+        let (publisher, intake) = EmbeddedIntake::new(1);
+        let confirm = publisher.publish(deletion("a", 1)).await.unwrap();
+        let waits = publisher.publish(deletion("b", 1));
+        tokio::pin!(waits);
+        assert!(poll_once(waits.as_mut()).await.is_pending());
+        drop(intake);
+        assert!(matches!(waits.await, Err(PublishError::Away(_))));
+        assert!(matches!(confirm.await, Err(PublishError::Away(_))));
+    }
+}

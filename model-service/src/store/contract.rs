@@ -4,6 +4,8 @@
 //! Cases use domains and partitions of their own, so that they can share one database. Times are
 //! whole milliseconds: no twin keeps less.
 
+#![allow(clippy::unwrap_used)] // a test may panic
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +36,7 @@ macro_rules! store_contract {
             restarts_under_load);
     };
     ($twin:expr; $($case:ident),+) => {$(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        #[tokio::test]
         async fn $case() {
             let twin = $twin;
             tokio::time::timeout(

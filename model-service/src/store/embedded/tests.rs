@@ -18,6 +18,8 @@ use super::super::contract::{
     Twin, content, domain, feature, id, item, list, put, scan, store_contract,
 };
 use super::super::{Neighbour, Write};
+use super::opening::{UNFINISHED, VERSION};
+use super::tables::META;
 use super::*;
 
 struct Embedded(TempDir);
@@ -325,7 +327,10 @@ fn faulty(dir: &Path) -> (Arc<EmbeddedStore>, Arc<Faults>) {
             file: FileBackend::new(file)?,
             faults: Arc::clone(&shared),
         };
-        Ok(builder().create_with_backend(file)?)
+        // So little that reads have to ask the file.
+        Ok(builder()
+            .set_cache_size(1 << 20)
+            .create_with_backend(file)?)
     };
     let lock = lock(dir, "test").unwrap();
     let store = EmbeddedStore::start("test", lock, &identity(), Box::new(open)).unwrap();
@@ -389,7 +394,6 @@ async fn reads_alone_get_it_well_again() {
         let kind = (!panics).then_some(io::ErrorKind::Other);
         *faults.read.lock().unwrap() = kind;
         faults.panic_on_read.store(panics, Ordering::SeqCst);
-        // More than fits in memory, so that a read has to ask the file.
         let deadline = Instant::now() + Duration::from_secs(10);
         let mut seen = false;
         while !seen && Instant::now() < deadline {
@@ -441,7 +445,7 @@ async fn one_unreadable_row_does_not_fail_others() {
     assert_eq!(scan(&*store, &good, 1_000).await.0.len(), 101);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn many_commits_share_a_sync() {
     let dir = TempDir::new().unwrap();
     let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
@@ -465,27 +469,21 @@ async fn many_commits_share_a_sync() {
 const CHILD_DIR: &str = "KINDRED_TEST_STORE_CHILD";
 
 /// The other process: commits batch after batch and says so, until it is killed.
-fn child(dir: &str) {
+async fn child(dir: &str) {
     let store = EmbeddedStore::open(Path::new(dir), &identity()).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let d = domain("d");
-        let first = u32::try_from(scan(&*store, &d, 1_000).await.0.len()).unwrap() / 5;
-        for seq in first.. {
-            put(&*store, &d, 1, seq, rows(seq as usize * 5, 5))
-                .await
-                .unwrap();
-            writeln!(io::stdout(), "acknowledged {seq}").unwrap();
-        }
-    });
+    let d = domain("d");
+    let first = scan(&*store, &d, 1_000).await.0.len() / 5;
+    for (seq, batch) in (0..).zip(first..) {
+        put(&*store, &d, 1, seq, rows(batch * 5, 5)).await.unwrap();
+        // When the other side is gone, this fails and ends the process.
+        writeln!(io::stdout(), "committed batch {batch}").unwrap();
+    }
 }
 
 #[tokio::test]
 async fn a_kill_loses_nothing_acknowledged() {
     if let Ok(dir) = std::env::var(CHILD_DIR) {
-        return child(&dir);
+        return child(&dir).await;
     }
     let dir = TempDir::new().unwrap();
     let name = "store::embedded::tests::a_kill_loses_nothing_acknowledged";
@@ -503,8 +501,8 @@ async fn a_kill_loses_nothing_acknowledged() {
         let mut said = 0;
         while said < round * 7 {
             let line = lines.next().unwrap();
-            if let Some((_, seq)) = line.split_once("acknowledged ") {
-                acknowledged = seq.parse::<usize>().unwrap() + 1;
+            if let Some((_, batch)) = line.split_once("committed batch ") {
+                acknowledged = batch.parse::<usize>().unwrap() + 1;
                 said += 1;
             }
         }
@@ -521,42 +519,72 @@ async fn a_kill_loses_nothing_acknowledged() {
 #[tokio::test]
 #[ignore = "a measurement"]
 async fn measure_writes() {
-    let dir = TempDir::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-    let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
-    let d = domain("d");
-    let batches: Vec<_> = (0..160).map(|n| rows(n * 125, 125)).collect();
-    let started = Instant::now();
-    for (seq, writes) in (0..).zip(batches) {
-        put(&*store, &d, 1, seq, writes).await.unwrap();
-    }
-    let took = started.elapsed();
-    let bytes = fs::metadata(dir.path().join(FILE)).unwrap().len();
+    const ITEMS: usize = 20_000;
     let mut out = io::stdout();
-    writeln!(out, "20,000 items × 4 rows: {took:?}, file {bytes} B").unwrap();
+    // Items a commit (four rows each), and domains that commit at the same time.
+    for (items, domains) in [(125, 1), (500, 1), (1_000, 1), (125, 8)] {
+        let dir = TempDir::new().unwrap();
+        let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+        let tasks: Vec<_> = (0..domains)
+            .map(|n| {
+                let each = ITEMS / domains;
+                let firsts = (n * each..(n + 1) * each).step_by(items);
+                (
+                    n,
+                    firsts.map(|first| rows(first, items)).collect::<Vec<_>>(),
+                )
+            })
+            .collect();
+        let started = Instant::now();
+        let tasks = tasks.into_iter().map(|(n, batches)| {
+            let (store, d) = (Arc::clone(&store), domain(&format!("d{n}")));
+            tokio::spawn(async move {
+                for (seq, writes) in (0..).zip(batches) {
+                    put(&*store, &d, 1, seq, writes).await.unwrap();
+                }
+            })
+        });
+        for task in futures_util::future::join_all(tasks).await {
+            task.unwrap();
+        }
+        let (took, commits) = (started.elapsed(), store.commits());
+        let bytes = fs::metadata(dir.path().join(FILE)).unwrap().len() >> 20;
+        writeln!(
+            out,
+            "{ITEMS} items, commits of {items} from {domains} at once: {took:?}, {commits} syncs, {bytes} MiB"
+        )
+        .unwrap();
+        drop(store);
+        let started = Instant::now();
+        let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+        let opened = started.elapsed();
+        let started = Instant::now();
+        let (mut from, mut count) = (None, 0);
+        let d = domain("d0");
+        loop {
+            let page = store.scan_features(&d, from.as_ref(), 500).await.unwrap();
+            count += page.rows.len();
+            match page.next {
+                Some(next) => from = Some(next),
+                None => break,
+            }
+        }
+        let scanned = started.elapsed();
+        writeln!(
+            out,
+            "opened in {opened:?}, {count} features scanned in {scanned:?}"
+        )
+        .unwrap();
+    }
+    let dir = TempDir::new().unwrap();
+    let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
     let mut each: Vec<Duration> = Vec::new();
     for n in 0..500 {
         let started = Instant::now();
-        let writes = vec![Write::Item(item("one", n))];
-        put(&*store, &domain("e"), 1, n as u32, writes)
-            .await
-            .unwrap();
+        let writes = vec![Write::Item(item("one", u64::from(n)))];
+        put(&*store, &domain("e"), 1, n, writes).await.unwrap();
         each.push(started.elapsed());
     }
     each.sort();
     writeln!(out, "one row: p50 {:?}, p99 {:?}", each[250], each[495]).unwrap();
-    drop(store);
-    let started = Instant::now();
-    let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
-    writeln!(out, "opened in {:?}", started.elapsed()).unwrap();
-    let started = Instant::now();
-    let (mut from, mut count) = (None, 0);
-    loop {
-        let page = store.scan_features(&d, from.as_ref(), 500).await.unwrap();
-        count += page.rows.len();
-        match page.next {
-            Some(next) => from = Some(next),
-            None => break,
-        }
-    }
-    writeln!(out, "{count} features scanned in {:?}", started.elapsed()).unwrap();
 }
