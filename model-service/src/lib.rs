@@ -6,5 +6,6 @@
 pub mod dispatch;
 pub mod domain;
 pub mod intake;
+pub mod metrics;
 pub mod serving;
 pub mod store;
