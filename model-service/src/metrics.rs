@@ -339,8 +339,37 @@ mod tests {
             assert!(family.help().ends_with(").") && family.help().contains('('));
             assert!(family.name().starts_with("kindred_") || family.name().starts_with("process_"));
         }
-        let expected = 25 + usize::from(metrics.resident_memory.is_some());
-        assert_eq!(families.len(), expected);
+        let names: Vec<&str> = families.iter().map(|family| family.name()).collect();
+        let mut expected = vec![
+            "kindred_build_info",
+            "kindred_domains_active",
+            "kindred_domains_backing_off",
+            "kindred_domains_dirty",
+            "kindred_domains_waiting",
+            "kindred_event_to_durable_seconds",
+            "kindred_event_to_served_seconds",
+            "kindred_events_refused_total",
+            "kindred_events_total",
+            "kindred_http_request_seconds",
+            "kindred_intake_bytes",
+            "kindred_items_pending",
+            "kindred_jobs_dispatched_total",
+            "kindred_jobs_failed_total",
+            "kindred_jobs_in_flight",
+            "kindred_jobs_overdue_total",
+            "kindred_late_replies_total",
+            "kindred_lists_recomputed_total",
+            "kindred_lists_written_total",
+            "kindred_pairs_compared_total",
+            "kindred_rebuilds_total",
+            "kindred_store_commit_seconds",
+            "kindred_store_rows_written_total",
+            "kindred_windows_closed_total",
+        ];
+        if metrics.resident_memory.is_some() {
+            expected.push("process_resident_memory_bytes");
+        }
+        assert_eq!(names, expected);
         assert!(metrics.render().contains(&format!(
             "kindred_build_info{{kernel=\"scalar\",version=\"{}\"}} 1",
             env!("CARGO_PKG_VERSION")

@@ -68,7 +68,10 @@ impl FakeStore {
             visible: 2,
             next_expiry: None,
         };
-        self.domains.lock().unwrap().insert(domain(name), row);
+        self.domains
+            .lock()
+            .expect("unpoisoned")
+            .insert(domain(name), row);
     }
 
     pub(super) fn put(&self, of: &str, row: ItemRow) {
@@ -78,8 +81,11 @@ impl FakeStore {
             space: Space::words("en"),
             zero: false,
         };
-        self.stamps.lock().unwrap().insert(key.clone(), stamp);
-        self.items.lock().unwrap().insert(key, row);
+        self.stamps
+            .lock()
+            .expect("unpoisoned")
+            .insert(key.clone(), stamp);
+        self.items.lock().expect("unpoisoned").insert(key, row);
     }
 
     fn there(&self) -> Result<(), StoreError> {
@@ -119,12 +125,23 @@ impl Store for FakeStore {
 
     async fn domains(&self) -> Result<Vec<DomainRow>, StoreError> {
         self.there()?;
-        Ok(self.domains.lock().unwrap().values().cloned().collect())
+        Ok(self
+            .domains
+            .lock()
+            .expect("unpoisoned")
+            .values()
+            .cloned()
+            .collect())
     }
 
     async fn domain(&self, domain: &DomainName) -> Result<Option<DomainRow>, StoreError> {
         self.there()?;
-        Ok(self.domains.lock().unwrap().get(domain).cloned())
+        Ok(self
+            .domains
+            .lock()
+            .expect("unpoisoned")
+            .get(domain)
+            .cloned())
     }
 
     async fn scan_items(
@@ -160,7 +177,7 @@ impl Store for FakeStore {
         ids: &[ItemId],
     ) -> Result<Vec<Option<ItemRow>>, StoreError> {
         self.there()?;
-        let items = self.items.lock().unwrap();
+        let items = self.items.lock().expect("unpoisoned");
         let row = |id: &ItemId| items.get(&(domain.clone(), id.clone())).cloned();
         Ok(ids.iter().map(row).collect())
     }
@@ -180,13 +197,13 @@ impl Store for FakeStore {
     ) -> Result<Option<FeatureStamp>, StoreError> {
         self.there()?;
         let key = (domain.clone(), id.clone());
-        Ok(self.stamps.lock().unwrap().get(&key).cloned())
+        Ok(self.stamps.lock().expect("unpoisoned").get(&key).cloned())
     }
 
     async fn list(&self, domain: &DomainName, id: &ItemId) -> Result<Option<ListRow>, StoreError> {
         self.there()?;
         let key = (domain.clone(), id.clone());
-        Ok(self.lists.lock().unwrap().get(&key).cloned())
+        Ok(self.lists.lock().expect("unpoisoned").get(&key).cloned())
     }
 }
 
@@ -206,7 +223,7 @@ impl Publish for FakePublish {
         if name.starts_with("away") {
             return Err(PublishError::Away("the service is stopping".into()));
         }
-        self.events.lock().unwrap().push(event);
+        self.events.lock().expect("unpoisoned").push(event);
         let now = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_in_flight.fetch_max(now, Ordering::SeqCst);
         let in_flight = Arc::clone(&self.in_flight);

@@ -224,14 +224,7 @@ mod tests {
             expires_at: Some(at(999)),
             ..row.clone()
         };
-        check(
-            &over,
-            now.clone(),
-            served(5, 7),
-            Some(3),
-            Status::Expired,
-            None,
-        );
+        check(&over, now, served(5, 7), Some(3), Status::Expired, None);
         let deleted = ItemRow {
             liveness: Liveness::Deleted,
             ..row.clone()
