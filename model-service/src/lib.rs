@@ -11,7 +11,6 @@ pub mod dispatch;
 pub mod domain;
 pub mod intake;
 pub mod metrics;
-pub mod preprocessing;
 pub mod serving;
 pub mod standalone;
 pub mod store;

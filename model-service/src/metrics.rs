@@ -1,0 +1,395 @@
+//! Prometheus metrics: every name, its labels and its unit, in one place.
+//!
+//! Counters and histograms are incremented where things happen. Gauges that follow from other
+//! state (active domains, pending items …) are set by a hook right before a scrape
+//! ([`Metrics::on_scrape`]), so that they cannot drift.
+
+use std::fmt;
+use std::sync::{PoisonError, RwLock};
+
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+/// Content type of [`Metrics::render`].
+pub const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// From an event's arrival to its being served or durable, in seconds: 1 ms … 60 s.
+const EVENT_SECONDS: &[f64] = &[
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0,
+];
+/// One commit of the store, in seconds.
+const COMMIT_SECONDS: &[f64] = &[
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
+];
+/// One HTTP request, in seconds. Writes wait for durability, batches for all of theirs.
+const REQUEST_SECONDS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
+];
+
+type ScrapeHook = Box<dyn Fn(&Metrics) + Send + Sync>;
+
+/// All metrics of one process.
+pub struct Metrics {
+    registry: Registry,
+    hooks: RwLock<Vec<ScrapeHook>>,
+    /// `None` where the system does not tell.
+    resident_memory: Option<IntGauge>,
+    build_info: IntGaugeVec,
+
+    /// `kindred_events_total{type,outcome}`: events decided upon. `type` is `item.created`,
+    /// `item.updated` or `item.deleted`; `outcome` is a word of the one who counts.
+    pub events: IntCounterVec,
+    /// `kindred_events_refused_total{reason}`: events refused for good, by the reason's word.
+    pub events_refused: IntCounterVec,
+    /// `kindred_pairs_compared_total`: pairs of items compared.
+    pub pairs_compared: IntCounter,
+    /// `kindred_rebuilds_total`: times all lists of a domain were made anew.
+    pub rebuilds: IntCounter,
+    /// `kindred_windows_closed_total`: windows closed.
+    pub windows_closed: IntCounter,
+    /// `kindred_lists_recomputed_total`: lists too short after deletions, compared again.
+    pub lists_recomputed: IntCounter,
+    /// `kindred_lists_written_total`: list rows written or deleted.
+    pub lists_written: IntCounter,
+    /// `kindred_event_to_served_seconds`: from an upsert's arrival to its list being served.
+    pub event_to_served: Histogram,
+    /// `kindred_event_to_durable_seconds`: from an event's arrival to its being durable.
+    pub event_to_durable: Histogram,
+    /// `kindred_jobs_dispatched_total{task}`: jobs sent out, `extract` or `compare`.
+    pub jobs_dispatched: IntCounterVec,
+    /// `kindred_jobs_overdue_total`: jobs whose deadline passed without a reply.
+    pub jobs_overdue: IntCounter,
+    /// `kindred_jobs_failed_total`: jobs given up.
+    pub jobs_failed: IntCounter,
+    /// `kindred_late_replies_total`: replies nobody waited for any more.
+    pub late_replies: IntCounter,
+    /// `kindred_jobs_in_flight`: jobs sent out and not answered.
+    pub jobs_in_flight: IntGauge,
+    /// `kindred_domains_active`: domains loaded or loading.
+    pub domains_active: IntGauge,
+    /// `kindred_domains_waiting`: domains waiting for jobs or for the store.
+    pub domains_waiting: IntGauge,
+    /// `kindred_domains_dirty`: domains whose stored lists may differ from their items.
+    pub domains_dirty: IntGauge,
+    /// `kindred_domains_backing_off`: domains that failed and wait before they try again.
+    pub domains_backing_off: IntGauge,
+    /// `kindred_items_pending`: items accepted whose lists are still to be made.
+    pub items_pending: IntGauge,
+    /// `kindred_store_rows_written_total{table}`: rows written to the store, deletions too.
+    pub store_rows_written: IntCounterVec,
+    /// `kindred_store_commit_seconds`: one commit of the store.
+    pub store_commit: Histogram,
+    /// `kindred_intake_bytes`: bytes of events taken in and not settled yet.
+    pub intake_bytes: IntGauge,
+    /// `kindred_http_request_seconds{route,method,status}`: one request, until its answer is
+    /// ready. `route` is the template (`/v1/domains/{domain}`), never the address.
+    pub http_request: HistogramVec,
+}
+
+impl Metrics {
+    /// All metrics at zero, in a registry of their own.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let counter = |name, help| {
+            register(
+                &registry,
+                IntCounter::new(name, help).expect("metric names are constants"),
+            )
+        };
+        let counters = |name, help, labels: &[&str]| {
+            register(
+                &registry,
+                IntCounterVec::new(Opts::new(name, help), labels)
+                    .expect("metric names are constants"),
+            )
+        };
+        let gauge = |name, help| {
+            register(
+                &registry,
+                IntGauge::new(name, help).expect("metric names are constants"),
+            )
+        };
+        let histogram = |name, help, buckets: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            register(
+                &registry,
+                Histogram::with_opts(options).expect("metric names are constants"),
+            )
+        };
+        Self {
+            events: counters(
+                "kindred_events_total",
+                "Events decided upon, by type and outcome (events).",
+                &["type", "outcome"],
+            ),
+            events_refused: counters(
+                "kindred_events_refused_total",
+                "Events refused for good, by reason (events).",
+                &["reason"],
+            ),
+            pairs_compared: counter("kindred_pairs_compared_total", "Pairs compared (pairs)."),
+            rebuilds: counter(
+                "kindred_rebuilds_total",
+                "Times all lists of a domain were made anew (rebuilds).",
+            ),
+            windows_closed: counter("kindred_windows_closed_total", "Windows closed (windows)."),
+            lists_recomputed: counter(
+                "kindred_lists_recomputed_total",
+                "Lists too short after deletions and compared again (lists).",
+            ),
+            lists_written: counter(
+                "kindred_lists_written_total",
+                "List rows written or deleted (rows).",
+            ),
+            event_to_served: histogram(
+                "kindred_event_to_served_seconds",
+                "From an upsert's arrival to its list being served (seconds).",
+                EVENT_SECONDS,
+            ),
+            event_to_durable: histogram(
+                "kindred_event_to_durable_seconds",
+                "From an event's arrival to its being durable (seconds).",
+                EVENT_SECONDS,
+            ),
+            jobs_dispatched: counters(
+                "kindred_jobs_dispatched_total",
+                "Jobs sent out, by task (jobs).",
+                &["task"],
+            ),
+            jobs_overdue: counter(
+                "kindred_jobs_overdue_total",
+                "Jobs whose deadline passed without a reply (jobs).",
+            ),
+            jobs_failed: counter("kindred_jobs_failed_total", "Jobs given up (jobs)."),
+            late_replies: counter(
+                "kindred_late_replies_total",
+                "Replies nobody waited for any more (replies).",
+            ),
+            jobs_in_flight: gauge(
+                "kindred_jobs_in_flight",
+                "Jobs sent out and not answered (jobs).",
+            ),
+            domains_active: gauge(
+                "kindred_domains_active",
+                "Domains loaded or loading (domains).",
+            ),
+            domains_waiting: gauge(
+                "kindred_domains_waiting",
+                "Domains waiting for jobs or the store (domains).",
+            ),
+            domains_dirty: gauge(
+                "kindred_domains_dirty",
+                "Domains whose stored lists may differ from their items (domains).",
+            ),
+            domains_backing_off: gauge(
+                "kindred_domains_backing_off",
+                "Domains that failed and wait before they try again (domains).",
+            ),
+            items_pending: gauge(
+                "kindred_items_pending",
+                "Items accepted whose lists are still to be made (items).",
+            ),
+            store_rows_written: counters(
+                "kindred_store_rows_written_total",
+                "Rows written to the store, deletions too, by table (rows).",
+                &["table"],
+            ),
+            store_commit: histogram(
+                "kindred_store_commit_seconds",
+                "One commit of the store (seconds).",
+                COMMIT_SECONDS,
+            ),
+            intake_bytes: gauge(
+                "kindred_intake_bytes",
+                "Events taken in and not settled yet (bytes).",
+            ),
+            http_request: {
+                let options = HistogramOpts::new(
+                    "kindred_http_request_seconds",
+                    "One HTTP request until its answer is ready, by route, method and status (seconds).",
+                )
+                .buckets(REQUEST_SECONDS.to_vec());
+                register(
+                    &registry,
+                    HistogramVec::new(options, &["route", "method", "status"])
+                        .expect("metric names are constants"),
+                )
+            },
+            resident_memory: resident_bytes().map(|_| {
+                gauge(
+                    "process_resident_memory_bytes",
+                    "Memory of this process that is in RAM (bytes).",
+                )
+            }),
+            build_info: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "kindred_build_info",
+                        "Always 1; the version and the similarity kernel in use (no unit).",
+                    ),
+                    &["version", "kernel"],
+                )
+                .expect("metric names are constants"),
+            ),
+            hooks: RwLock::default(),
+            registry,
+        }
+    }
+
+    /// Says which similarity kernel this process uses.
+    pub fn set_build_info(&self, kernel: &str) {
+        self.build_info.reset();
+        self.build_info
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), kernel])
+            .set(1);
+    }
+
+    /// Has `hook` set gauges right before every scrape. A hook must be quick and must not scrape.
+    pub fn on_scrape(&self, hook: ScrapeHook) {
+        self.hooks
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(hook);
+    }
+
+    /// The metrics in Prometheus' text format ([`TEXT_FORMAT`]).
+    pub fn render(&self) -> String {
+        for hook in self
+            .hooks
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            hook(self);
+        }
+        if let (Some(gauge), Some(bytes)) = (&self.resident_memory, resident_bytes()) {
+            gauge.set(bytes);
+        }
+        let mut text = String::new();
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics not rendered");
+        }
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> C {
+    registry
+        .register(Box::new(metric.clone()))
+        .expect("every metric name is registered once");
+    metric
+}
+
+/// Resident memory of this process in bytes; `None` where `/proc` does not tell.
+fn resident_bytes() -> Option<i64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    parse_resident(&status)
+}
+
+/// The line `VmRSS:     5432 kB`.
+fn parse_resident(status: &str) -> Option<i64> {
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+    let kib: i64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_says_its_unit_and_its_name_is_ours() {
+        let metrics = Metrics::new();
+        metrics
+            .events
+            .with_label_values(&["item.created", "x"])
+            .inc();
+        metrics.events_refused.with_label_values(&["x"]).inc();
+        metrics
+            .jobs_dispatched
+            .with_label_values(&["extract"])
+            .inc();
+        metrics
+            .store_rows_written
+            .with_label_values(&["items"])
+            .inc();
+        metrics
+            .http_request
+            .with_label_values(&["/", "GET", "200"])
+            .observe(0.1);
+        metrics.set_build_info("scalar");
+        let families = metrics.registry.gather();
+        for family in &families {
+            assert!(family.help().ends_with(").") && family.help().contains('('));
+            assert!(family.name().starts_with("kindred_") || family.name().starts_with("process_"));
+        }
+        let names: Vec<&str> = families.iter().map(|family| family.name()).collect();
+        let mut expected = vec![
+            "kindred_build_info",
+            "kindred_domains_active",
+            "kindred_domains_backing_off",
+            "kindred_domains_dirty",
+            "kindred_domains_waiting",
+            "kindred_event_to_durable_seconds",
+            "kindred_event_to_served_seconds",
+            "kindred_events_refused_total",
+            "kindred_events_total",
+            "kindred_http_request_seconds",
+            "kindred_intake_bytes",
+            "kindred_items_pending",
+            "kindred_jobs_dispatched_total",
+            "kindred_jobs_failed_total",
+            "kindred_jobs_in_flight",
+            "kindred_jobs_overdue_total",
+            "kindred_late_replies_total",
+            "kindred_lists_recomputed_total",
+            "kindred_lists_written_total",
+            "kindred_pairs_compared_total",
+            "kindred_rebuilds_total",
+            "kindred_store_commit_seconds",
+            "kindred_store_rows_written_total",
+            "kindred_windows_closed_total",
+        ];
+        if metrics.resident_memory.is_some() {
+            expected.push("process_resident_memory_bytes");
+        }
+        assert_eq!(names, expected);
+        assert!(metrics.render().contains(&format!(
+            "kindred_build_info{{kernel=\"scalar\",version=\"{}\"}} 1",
+            env!("CARGO_PKG_VERSION")
+        )));
+    }
+
+    #[test]
+    fn hooks_set_gauges_before_a_scrape() {
+        let metrics = Metrics::new();
+        metrics.on_scrape(Box::new(|m| m.items_pending.set(7)));
+        assert!(metrics.render().contains("\nkindred_items_pending 7\n"));
+    }
+
+    #[test]
+    fn resident_memory_is_read_in_bytes() {
+        assert_eq!(
+            parse_resident("Name:\tx\nVmRSS:\t   5432 kB\nThreads: 1\n"),
+            Some(5432 * 1024)
+        );
+        assert_eq!(parse_resident("Name:\tx\n"), None);
+        assert_eq!(parse_resident("VmRSS:\tlots kB\n"), None);
+    }
+}

@@ -1,0 +1,116 @@
+//! The API over HTTP, on fakes.
+
+mod batches;
+mod reads;
+mod service;
+mod writes;
+
+use std::io::Write;
+use std::sync::atomic::Ordering;
+
+use actix_web::body::to_bytes;
+use actix_web::dev::{Service, ServiceResponse};
+use actix_web::error::PayloadError;
+use actix_web::http::Method;
+use actix_web::test::{TestRequest, init_service};
+use actix_web::{App, web};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use futures_util::stream;
+use kindred_shared::Space;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::domain::list::Entry;
+use crate::domain::slot::Slot;
+use crate::serving::address::ROUTES;
+use crate::serving::api::{now_ms, routes};
+use crate::serving::batch::{self, REJECTS_LISTED};
+use crate::serving::body::Encoding;
+use crate::serving::fakes::{Bench, bench, domain, id, item_row};
+use crate::serving::view::{DomainStatus, Listed, ViewChange};
+use crate::store::{FeatureStamp, ItemRow, ListRow, Liveness, Neighbour};
+
+/// An answer, read whole.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Bytes,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(n, _)| n == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
+
+    #[track_caller]
+    fn problem(&self, status: u16, kind: &str) -> Value {
+        let body = self.json();
+        assert_eq!(self.status, status, "{body}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json")
+        );
+        assert_eq!(body["type"], format!("/problems/{kind}"));
+        assert_eq!(body["status"], status);
+        assert!(!body["title"].as_str().expect("a title").is_empty());
+        assert!(!body["detail"].as_str().expect("a detail").is_empty());
+        body
+    }
+}
+
+async fn ask(bench: &Bench, request: TestRequest) -> Answer {
+    let data = web::Data::from(std::sync::Arc::clone(&bench.api));
+    let app = init_service(App::new().app_data(data).configure(routes)).await;
+    let response: ServiceResponse = app.call(request.to_request()).await.expect("an answer");
+    let status = response.status().as_u16();
+    let headers = response
+        .headers()
+        .iter()
+        .map(|(n, v)| (n.to_string(), v.to_str().expect("ASCII").to_owned()))
+        .collect();
+    let body = to_bytes(response.into_body()).await.expect("a body");
+    let answer = Answer {
+        status,
+        headers,
+        body,
+    };
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    answer
+}
+
+async fn get(bench: &Bench, uri: &str) -> Answer {
+    ask(bench, TestRequest::get().uri(uri)).await
+}
+
+async fn put(bench: &Bench, uri: &str, body: &str) -> Answer {
+    ask(
+        bench,
+        TestRequest::put().uri(uri).set_payload(body.to_owned()),
+    )
+    .await
+}
+
+async fn batch(bench: &Bench, body: impl Into<Bytes>) -> Answer {
+    let request = TestRequest::post().uri("/v1/domains/x/items:batch");
+    ask(bench, request.set_payload(body)).await
+}
+
+fn line(id: &str) -> String {
+    json!({"type": "item.created", "domain": "x", "id": id, "title": "t", "version": 1}).to_string()
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+    packer.write_all(text.as_bytes()).expect("memory takes all");
+    packer.finish().expect("memory takes all")
+}
