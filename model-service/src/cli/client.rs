@@ -12,6 +12,8 @@ use crate::config::Config;
 const CONNECT: Duration = Duration::from_secs(10);
 /// A batch is answered when all of it is durable.
 const ANSWER: Duration = Duration::from_secs(120);
+/// Servers close connections nobody uses after some five seconds.
+const IDLE: Duration = Duration::from_secs(3);
 /// Largest answer that is read.
 const ANSWER_BYTES: u64 = 256 << 20;
 
@@ -128,6 +130,7 @@ impl Client {
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT))
             .timeout_recv_response(Some(ANSWER))
+            .max_idle_age(IDLE)
             .proxy(None)
             .user_agent(concat!("kindred/", env!("CARGO_PKG_VERSION")))
             .build()

@@ -171,6 +171,7 @@ impl<'a> Sender<'a> {
         let began = Instant::now();
         let mut pause = FIRST_PAUSE;
         let mut told = false;
+        let mut failed_once = false;
         loop {
             let trouble = match self.client.post(&path, NDJSON, &batch.body) {
                 Ok(answer) if answer.status != 503 => {
@@ -199,7 +200,8 @@ impl<'a> Sender<'a> {
                     ),
                 ));
             }
-            if !told {
+            // A kept connection may have gone stale; only a second failure is worth a word.
+            if failed_once && !told {
                 told = true;
                 self.watch.say(&format!(
                     "{}; trying again for up to {}",
@@ -207,6 +209,7 @@ impl<'a> Sender<'a> {
                     humantime::format_duration(self.patience)
                 ));
             }
+            failed_once = true;
             self.pause(pause.min(left))?;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
