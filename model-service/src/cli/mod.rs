@@ -3,13 +3,16 @@
 //! Machine-readable output (`--json`) and tables go to standard output, logs and progress to
 //! standard error. Exit codes are [`Exit`]'s.
 
+mod bench;
 mod client;
+mod demo;
 mod exit;
 mod flags;
 mod import;
 mod local;
 mod show_config;
 mod similar;
+mod standalone;
 mod status;
 mod vectors;
 
@@ -134,8 +137,10 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Status(args) => status::run(&args, &config, json, out),
         Command::Config(_) => show_config::run(&config, &origins, json, out),
         Command::Vectors(VectorsCommand::Prepare(args)) => vectors::run(&args, json, out),
-        Command::Standalone(_) | Command::Demo(_) | Command::Bench(_) => {
-            Err(Failure::failed("this build has no service in it"))
+        Command::Standalone(_) => standalone::run(&config, &origins, json, out),
+        Command::Demo(args) => demo::run(&args, &config, &origins, json, out),
+        Command::Bench(BenchCommand::Pipeline(args)) => {
+            bench::run(&args, &config, &origins, json, out)
         }
     }
 }
