@@ -3,7 +3,6 @@
 //!
 //! [`domain`] decides and does no I/O; the modules around it do what it asks for.
 
-pub mod actors;
 pub mod cli;
 pub mod config;
 pub mod crash;

@@ -1,2 +1,7 @@
-//! kindred.
-fn main() {}
+//! The program `kindred`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    model_service::cli::main()
+}

@@ -139,7 +139,7 @@ keys! {
 
     /// Which implementation compares features; auto takes the fastest this machine can run.
     kernel: Kernel = "auto", Service,
-        "one of auto, scalar",
+        "one of auto, avx2, scalar",
         Kernel::parse, |kernel| kernel.word().to_owned();
 
     /// Languages that are told apart.
@@ -165,7 +165,7 @@ keys! {
     /// Word vectors of more languages, as made by `kindred vectors prepare`.
     vectors: Vec<LanguageVectors> = "", Service,
         "language=path pairs separated by commas, each language once, such as de=de.fifu",
-        values::vectors, values::show_vectors;
+        values::vectors, |list| values::show_vectors(list);
 
     /// Most bytes of an item's text.
     max_text: usize = "256KiB", Service,

@@ -54,7 +54,10 @@ mod tests {
             ("amqp://u:p@ss/w?rd@host/v", "amqp://u:***@host/v"),
             ("amqps://token@host", "amqps://***@host"),
             ("http://host/path?key=1&b=2", "http://host/path?***"),
-            ("amqp://a:b@one,amqp://a:b@two", "amqp://a:***@one,amqp://a:***@two"),
+            (
+                "amqp://a:b@one,amqp://a:b@two",
+                "amqp://a:***@one,amqp://a:***@two",
+            ),
         ];
         for (value, shown) in table {
             assert_eq!(secret(value), shown, "{value:?}");

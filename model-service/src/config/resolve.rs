@@ -6,9 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::keys::{KEYS, Key, key};
-use super::{
-    Config, ConfigError, FILE_NAME, FILE_VARIABLE, Origin, Origins, PREFIX, TEST_PREFIX, error,
-};
+use super::{Config, ConfigError, FILE_NAME, FILE_VARIABLE, Origin, Origins, PREFIX, TEST_PREFIX};
 
 /// What the command line says about the configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -133,7 +131,7 @@ fn read_environment(
             .ok_or_else(|| ConfigError::unknown_variable(name))?;
         let origin = Origin::Environment(name.to_owned());
         let text = value.into_string().map_err(|value| {
-            error::ConfigError::invalid(key.name, &value.to_string_lossy(), origin.clone())
+            ConfigError::invalid(key.name, &value.to_string_lossy(), origin.clone())
         })?;
         chosen.insert(key.name, (text, origin));
     }
@@ -166,8 +164,9 @@ fn read_file(
         .into_iter()
         .map(|(name, value)| {
             let key = key(&name).ok_or_else(|| ConfigError::unknown_key(file.clone(), &name))?;
-            let text = plain(&value)
-                .ok_or_else(|| ConfigError::invalid(key.name, &value.to_string(), origin.clone()))?;
+            let text = plain(&value).ok_or_else(|| {
+                ConfigError::invalid(key.name, &value.to_string(), origin.clone())
+            })?;
             Ok((key.name, (text, origin.clone())))
         })
         .collect()

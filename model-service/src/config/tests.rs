@@ -65,13 +65,37 @@ fn defaults_are_the_documented_ones() {
 #[test]
 fn later_places_win() {
     // file, environment, flag → value, origin
-    type Row = (&'static str, Option<&'static str>, Option<&'static str>, usize, &'static str);
+    type Row = (
+        &'static str,
+        Option<&'static str>,
+        Option<&'static str>,
+        usize,
+        &'static str,
+    );
     let table: &[Row] = &[
         ("", None, None, 1000, "default"),
         ("window_events = 2", None, None, 2, "file "),
-        ("window_events = 2", Some("3"), None, 3, "variable KINDRED_WINDOW_EVENTS"),
-        ("window_events = 2", Some("3"), Some("4"), 4, "flag --window-events"),
-        ("window_events = 2", None, Some("4"), 4, "flag --window-events"),
+        (
+            "window_events = 2",
+            Some("3"),
+            None,
+            3,
+            "variable KINDRED_WINDOW_EVENTS",
+        ),
+        (
+            "window_events = 2",
+            Some("3"),
+            Some("4"),
+            4,
+            "flag --window-events",
+        ),
+        (
+            "window_events = 2",
+            None,
+            Some("4"),
+            4,
+            "flag --window-events",
+        ),
         ("", Some("3"), Some("4"), 4, "flag --window-events"),
         ("window_events = \"5\"", None, None, 5, "file "),
     ];
@@ -115,27 +139,97 @@ fn refusals_name_the_key_the_place_and_the_remedy() {
     // file, environment, flags → words of the refusal
     type Pairs = &'static [(&'static str, &'static str)];
     let table: &[(&str, Pairs, Pairs, &[&str])] = &[
-        ("windw = '1s'", &[], &[], &["kindred.toml", "`windw`", "did you mean `window`"]),
+        (
+            "windw = '1s'",
+            &[],
+            &[],
+            &["kindred.toml", "`windw`", "did you mean `window`"],
+        ),
         ("data-dir = 'x'", &[], &[], &["`data-dir`", "`data_dir`"]),
-        ("zzzzzzzzzzzz = 1", &[], &[], &["`zzzzzzzzzzzz`", "`kindred config`"]),
+        (
+            "zzzzzzzzzzzz = 1",
+            &[],
+            &[],
+            &["`zzzzzzzzzzzz`", "`kindred config`"],
+        ),
         ("a = = 1", &[], &[], &["kindred.toml", "is not TOML"]),
-        ("window = 1.5", &[], &[], &["window", "1.5", "kindred.toml", "250ms"]),
+        (
+            "window = 1.5",
+            &[],
+            &[],
+            &["window", "1.5", "kindred.toml", "250ms"],
+        ),
         ("window = 250", &[], &[], &["window", "file ", "250ms"]),
-        ("", &[("KINDRED_LISTN", "x")], &[], &["KINDRED_LISTN", "`KINDRED_LISTEN`"]),
-        ("", &[("KINDRED_window", "1s")], &[], &["KINDRED_window", "`KINDRED_WINDOW`"]),
-        ("", &[("KINDRED_WINDOW", "soon")], &[], &["window = \"soon\"", "variable KINDRED_WINDOW", "250ms"]),
-        ("", &[], &[("listen", "here")], &["listen = \"here\"", "flag --listen", "127.0.0.1:8080"]),
+        (
+            "",
+            &[("KINDRED_LISTN", "x")],
+            &[],
+            &["KINDRED_LISTN", "`KINDRED_LISTEN`"],
+        ),
+        (
+            "",
+            &[("KINDRED_window", "1s")],
+            &[],
+            &["KINDRED_window", "`KINDRED_WINDOW`"],
+        ),
+        (
+            "",
+            &[("KINDRED_WINDOW", "soon")],
+            &[],
+            &["window = \"soon\"", "variable KINDRED_WINDOW", "250ms"],
+        ),
+        (
+            "",
+            &[],
+            &[("listen", "here")],
+            &["listen = \"here\"", "flag --listen", "127.0.0.1:8080"],
+        ),
         ("", &[], &[("window", "2h")], &["window", "1m"]),
-        ("", &[], &[("window_events", "0")], &["window_events", "1 to 100000"]),
+        (
+            "",
+            &[],
+            &[("window_events", "0")],
+            &["window_events", "1 to 100000"],
+        ),
         ("", &[], &[("kernel", "magic")], &["kernel", "auto"]),
-        ("", &[], &[("languages", "en,en")], &["languages", "each once"]),
-        ("", &[], &[("default_language", "pl")], &["default_language", "one of languages"]),
+        (
+            "",
+            &[],
+            &[("languages", "en,en")],
+            &["languages", "each once"],
+        ),
+        (
+            "",
+            &[],
+            &[("default_language", "pl")],
+            &["default_language", "one of languages"],
+        ),
         ("", &[], &[("vectors", "de")], &["vectors", "language=path"]),
-        ("", &[], &[("vectors", "pl=x")], &["vectors", "pl=x", "languages"]),
-        ("", &[], &[("auto_register", "maybe")], &["auto_register", "true or false"]),
-        ("", &[], &[("max_text", "2MiB")], &["max_text", "max_message (1MiB)"]),
+        (
+            "",
+            &[],
+            &[("vectors", "pl=x")],
+            &["vectors", "pl=x", "languages"],
+        ),
+        (
+            "",
+            &[],
+            &[("auto_register", "maybe")],
+            &["auto_register", "true or false"],
+        ),
+        (
+            "",
+            &[],
+            &[("max_text", "2MiB")],
+            &["max_text", "max_message (1MiB)"],
+        ),
         ("", &[], &[("max_text", "many")], &["max_text", "256KiB"]),
-        ("", &[], &[("log_format", "xml")], &["log_format", "text or json"]),
+        (
+            "",
+            &[],
+            &[("log_format", "xml")],
+            &["log_format", "text or json"],
+        ),
     ];
     for (file, variables, given, words) in table {
         let directory = directory(file);
@@ -151,7 +245,11 @@ fn refusals_name_the_key_the_place_and_the_remedy() {
 #[test]
 fn variables_of_tests_and_of_others_are_not_configuration() {
     let nowhere = directory("");
-    let variables = env(&[("KINDRED_TEST_CRASH", "1"), ("HOME", "/"), ("KINDREDX", "1")]);
+    let variables = env(&[
+        ("KINDRED_TEST_CRASH", "1"),
+        ("HOME", "/"),
+        ("KINDREDX", "1"),
+    ]);
     assert!(Config::resolve(&Flags::default(), variables, nowhere.path()).is_ok());
 }
 
@@ -168,9 +266,12 @@ fn lists_come_from_arrays_and_from_commas() {
 #[test]
 fn standalone_has_one_partition() {
     let nowhere = directory("");
-    let (config, origins) =
-        Config::resolve(&Flags::default(), env(&[("KINDRED_PARTITIONS", "4")]), nowhere.path())
-            .unwrap();
+    let (config, origins) = Config::resolve(
+        &Flags::default(),
+        env(&[("KINDRED_PARTITIONS", "4")]),
+        nowhere.path(),
+    )
+    .unwrap();
     let refused = config.check_standalone(&origins).unwrap_err().to_string();
     assert!(refused.contains("partitions = \"4\"") && refused.contains("KINDRED_PARTITIONS"));
 }

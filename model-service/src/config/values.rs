@@ -15,6 +15,8 @@ pub enum Kernel {
     /// The fastest this machine can run.
     #[default]
     Auto,
+    /// AVX2 with FMA.
+    Avx2,
     /// Plain Rust, on every machine.
     Scalar,
 }
@@ -24,15 +26,17 @@ impl Kernel {
     pub fn parse(word: &str) -> Option<Self> {
         match word {
             "auto" => Some(Self::Auto),
+            "avx2" => Some(Self::Avx2),
             "scalar" => Some(Self::Scalar),
             _ => None,
         }
     }
 
-    /// Its word, as configured.
+    /// Its word, as configured and as the compute worker knows it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Auto => "auto",
+            Self::Avx2 => "avx2",
             Self::Scalar => "scalar",
         }
     }
@@ -93,7 +97,9 @@ const UNITS: &[(&str, usize)] = &[
 
 /// Bytes: a whole number, with a unit or without.
 pub(super) fn size(text: &str, least: usize, most: usize) -> Option<usize> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: usize = number.parse().ok()?;
     let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit.trim_start())?;
@@ -106,7 +112,7 @@ pub(super) fn size(text: &str, least: usize, most: usize) -> Option<usize> {
 pub(super) fn show_size(bytes: &usize) -> String {
     let (unit, scale) = UNITS[..3]
         .iter()
-        .find(|(_, scale)| *bytes > 0 && bytes % scale == 0)
+        .find(|(_, scale)| *bytes > 0 && bytes.is_multiple_of(*scale))
         .unwrap_or(&("B", 1));
     format!("{}{unit}", bytes / scale)
 }
@@ -136,7 +142,7 @@ pub(super) fn vectors(text: &str) -> Option<Vec<LanguageVectors>> {
         .collect()
 }
 
-pub(super) fn show_vectors(list: &Vec<LanguageVectors>) -> String {
+pub(super) fn show_vectors(list: &[LanguageVectors]) -> String {
     let pairs: Vec<String> = list
         .iter()
         .map(|one| format!("{}={}", one.language, one.path.display()))

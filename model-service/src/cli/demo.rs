@@ -1,0 +1,294 @@
+//! `kindred demo`: the bundled sample in, its neighbours out, and on serving.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::client::Client;
+use super::exit::{Exit, Failure, Outcome};
+use super::import::{self, Source};
+use super::local::DemoArgs;
+use super::similar::{self, SimilarAnswer};
+use super::standalone::{Stop, curl_lines, drain};
+use crate::config::{Config, Origins};
+use crate::standalone::Standalone;
+
+/// The sample: events, and neighbours that were written down before anything was compared.
+const SAMPLE: [(&[u8], &str); 3] = [
+    (
+        include_bytes!("../../demo/courier.ndjson"),
+        include_str!("../../demo/courier.expected.json"),
+    ),
+    (
+        include_bytes!("../../demo/garten-kueche.ndjson"),
+        include_str!("../../demo/garten-kueche.expected.json"),
+    ),
+    (
+        include_bytes!("../../demo/plein-air.ndjson"),
+        include_str!("../../demo/plein-air.expected.json"),
+    ),
+];
+/// Neighbours shown, and looked at for the hit rate.
+const TOP: u8 = 5;
+/// Articles shown of a domain.
+const SHOWN: usize = 3;
+const QUIET_WITHIN: Duration = Duration::from_secs(120);
+
+#[derive(Deserialize)]
+struct Head {
+    domain: String,
+    id: String,
+    #[serde(default)]
+    title: String,
+}
+
+#[derive(Deserialize)]
+struct Question {
+    id: String,
+    expected: Vec<String>,
+}
+
+/// What is printed, as words or JSON.
+#[derive(Debug, Serialize)]
+struct Report {
+    address: String,
+    items: u64,
+    /// From the first event to the last list.
+    seconds: f64,
+    domains: Vec<DomainReport>,
+    questions: usize,
+    /// Share of the questions with at least one expected article in the first five.
+    hit_rate_at_5: f64,
+    /// Share of the expected articles that are in the first five.
+    expected_found_at_5: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct DomainReport {
+    domain: String,
+    articles: Vec<Article>,
+}
+
+#[derive(Debug, Serialize)]
+struct Article {
+    id: String,
+    title: String,
+    similar: Vec<Similar>,
+}
+
+#[derive(Debug, Serialize)]
+struct Similar {
+    id: String,
+    title: String,
+    score: f32,
+}
+
+pub(super) fn run(
+    args: &DemoArgs,
+    config: &Config,
+    origins: &Origins,
+    json: bool,
+    out: &mut dyn Write,
+) -> Outcome {
+    config.check_standalone(origins)?;
+    let directory = temporary()?;
+    let mut config = config.clone();
+    config.data_dir = directory.path().join("data");
+    actix::System::new().block_on(async {
+        let mut stop = Stop::listen()?;
+        let service = tokio::select! {
+            started = Standalone::start(&config) => {
+                started.map_err(|error| Failure::failed(error.to_string()))?
+            }
+            () = stop.asked() => return Ok(Exit::Done),
+        };
+        let shown = tokio::select! {
+            report = show(&service) => report.and_then(|report| Ok(print(&report, args.once, json, out)?)),
+            () = stop.asked() => Ok(()),
+        };
+        if shown.is_ok() && !args.once {
+            stop.asked().await;
+        }
+        drain(service).await;
+        shown.map(|()| Exit::Done)
+    })
+}
+
+/// A directory that is gone when the program ends.
+pub(super) fn temporary() -> Result<tempfile::TempDir, Failure> {
+    tempfile::Builder::new()
+        .prefix("kindred-")
+        .tempdir()
+        .map_err(|error| Failure::failed(format!("no temporary directory: {error}")))
+}
+
+/// Runs blocking requests beside the service they ask.
+pub(super) async fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(Failure::failed(error.to_string())))
+}
+
+async fn show(service: &Standalone) -> Result<Report, Failure> {
+    let address = service.address.to_string();
+    let client = Client::new(&format!("http://{address}"))?;
+    let began = Instant::now();
+    let sender = client.clone();
+    let summary = beside(move || {
+        let sources = SAMPLE.map(|(events, _)| Source::bytes("sample", events));
+        let options = import::Options {
+            domain: None,
+            rejects: Some(std::env::temp_dir().join("kindred-demo.rejects.ndjson")),
+            patience: Duration::from_secs(10),
+            shown: false,
+        };
+        import::load(&sender, sources.into(), &options)
+    })
+    .await?;
+    if summary.rejected > 0 {
+        return Err(Failure::failed(format!(
+            "{} articles of the sample were rejected; see {}",
+            summary.rejected,
+            summary.rejects.unwrap_or_default().display()
+        )));
+    }
+    if !service.quiet(QUIET_WITHIN).await {
+        return Err(Failure::failed(format!(
+            "the lists were not ready within {}",
+            humantime::format_duration(QUIET_WITHIN)
+        )));
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    beside(move || ask(&client, address, summary.accepted, seconds)).await
+}
+
+/// Asks for the neighbours of every question's article.
+fn ask(client: &Client, address: String, items: u64, seconds: f64) -> Result<Report, Failure> {
+    let mut domains = Vec::new();
+    let (mut questions, mut hits, mut expected, mut found) = (0_usize, 0_usize, 0_usize, 0_usize);
+    for (events, asked) in SAMPLE {
+        let heads: Vec<Head> = serde_json::Deserializer::from_slice(events)
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .map_err(|error| Failure::failed(format!("the sample is damaged: {error}")))?;
+        let asked: Vec<Question> = serde_json::from_str(asked)
+            .map_err(|error| Failure::failed(format!("the sample is damaged: {error}")))?;
+        let domain = heads
+            .first()
+            .map(|head| head.domain.clone())
+            .unwrap_or_default();
+        let titles: HashMap<&str, &str> = heads
+            .iter()
+            .map(|head| (head.id.as_str(), head.title.as_str()))
+            .collect();
+        let mut articles = Vec::new();
+        for question in asked {
+            let similar = neighbours(client, &domain, &question.id)?;
+            let right = similar
+                .iter()
+                .filter(|one| question.expected.contains(&one.id))
+                .count();
+            questions += 1;
+            hits += usize::from(right > 0);
+            expected += question.expected.len();
+            found += right;
+            if articles.len() < SHOWN {
+                let title = titles
+                    .get(question.id.as_str())
+                    .copied()
+                    .unwrap_or_default();
+                articles.push(Article {
+                    title: title.to_owned(),
+                    id: question.id,
+                    similar,
+                });
+            }
+        }
+        domains.push(DomainReport { domain, articles });
+    }
+    let share = |part: usize, of: usize| part as f64 / of.max(1) as f64;
+    Ok(Report {
+        address,
+        items,
+        seconds,
+        domains,
+        questions,
+        hit_rate_at_5: share(hits, questions),
+        expected_found_at_5: share(found, expected),
+    })
+}
+
+fn neighbours(client: &Client, domain: &str, id: &str) -> Result<Vec<Similar>, Failure> {
+    let answer = client.get(&similar::path(domain, id, TOP))?;
+    if !answer.is_success() {
+        return Err(Failure::failed(format!(
+            "{domain} {id}: {}",
+            answer.words()
+        )));
+    }
+    let answer: SimilarAnswer = serde_json::from_str(&answer.body)
+        .map_err(|error| Failure::failed(format!("{domain} {id}: {error}")))?;
+    Ok(answer
+        .similar
+        .into_iter()
+        .map(|one| Similar {
+            id: one.id,
+            title: one.title.unwrap_or_default(),
+            score: one.score,
+        })
+        .collect())
+}
+
+fn print(report: &Report, once: bool, json: bool, out: &mut dyn Write) -> std::io::Result<()> {
+    if json {
+        serde_json::to_writer(&mut *out, report)?;
+        writeln!(out)?;
+        return out.flush();
+    }
+    for domain in &report.domains {
+        writeln!(out, "{}", domain.domain)?;
+        for article in &domain.articles {
+            writeln!(out, "\n  {}", article.title)?;
+            for one in &article.similar {
+                writeln!(out, "    {:.3}  {}", one.score, one.title)?;
+            }
+        }
+        writeln!(out)?;
+    }
+    writeln!(
+        out,
+        "{} articles in and every list exact after {:.1} s.",
+        report.items, report.seconds
+    )?;
+    writeln!(
+        out,
+        "Of {} articles whose neighbours were written down beforehand, {:.0}% have one of them \
+         in the first five; {:.0}% of all that were written down are there.",
+        report.questions,
+        100.0 * report.hit_rate_at_5,
+        100.0 * report.expected_found_at_5
+    )?;
+    if !once {
+        writeln!(
+            out,
+            "\nServing on http://{} until Ctrl-C. Try:",
+            report.address
+        )?;
+        if let Some(article) = report.domains.first().and_then(|one| one.articles.first()) {
+            let domain = &report.domains[0].domain;
+            writeln!(
+                out,
+                "  curl http://{}/v1/domains/{domain}/items/{}/similar?limit=5",
+                report.address, article.id
+            )?;
+            for line in curl_lines(&report.address, domain, "fox-1") {
+                writeln!(out, "  {line}")?;
+            }
+        }
+    }
+    out.flush()
+}

@@ -1,0 +1,92 @@
+//! How a command ends.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+/// What the exit code says. `--help` shows [`EXIT_CODES`]; scripts rely on the numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// 0: done as asked.
+    Done = 0,
+    /// 1: it failed.
+    Failed = 1,
+    /// 2: the command line or the configuration is wrong; nothing was begun.
+    Usage = 2,
+    /// 3: finished, but some lines were rejected (`import`).
+    SomeRejected = 3,
+    /// 4: there is no such domain or item.
+    NotFound = 4,
+    /// 5: the server cannot be reached.
+    Unreachable = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// The exit codes in words.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  the command line or the configuration is wrong
+  3  finished, but some lines were rejected (import)
+  4  there is no such domain or item (similar, status)
+  5  the server cannot be reached";
+
+/// Why a command ends before its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What the exit code says.
+    pub exit: Exit,
+    /// What people are told, on standard error; nothing when empty.
+    pub message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, message)
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Of writing to standard output. A reader that has seen enough (`kindred … | head`) is no
+/// failure.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::new(Exit::Done, "")
+        } else {
+            Self::failed(format!("standard output cannot be written: {error}"))
+        }
+    }
+}
+
+impl From<crate::config::ConfigError> for Failure {
+    fn from(error: crate::config::ConfigError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+/// How a command ended.
+pub type Outcome = Result<Exit, Failure>;

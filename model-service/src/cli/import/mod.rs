@@ -1,0 +1,383 @@
+//! `kindred import`: files of events into a running Kindred.
+
+mod batch;
+mod line;
+mod progress;
+mod rejects;
+mod send;
+mod source;
+mod split;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use kindred_shared::DomainName;
+use serde::Serialize;
+
+pub(crate) use batch::BATCH_LINES;
+pub(crate) use send::{NDJSON, SENDERS};
+pub(crate) use source::Source;
+pub(crate) use split::Records;
+
+use self::batch::{Batch, Batches, Place};
+use self::line::Defaults;
+use self::progress::Progress;
+use self::rejects::{Reject, Rejects};
+use self::send::{Sender, Settled, Watch};
+use super::client::{Client, Server};
+use super::exit::{Exit, Failure, Outcome};
+use super::flags::ClientFlags;
+use super::status;
+use crate::config::Config;
+
+/// How often a server is asked whether its domains are quiet.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
+/// Sends events from files to a running Kindred.
+///
+/// A file is NDJSON (one event a line) or one JSON array of events, packed with gzip or not; what
+/// it is is told from its content. Lines that cannot be taken go into the rejects file with
+/// their reason, the others go in.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImportArgs {
+    /// Files to read; `-` is standard input
+    #[arg(required = true, value_name = "FILES")]
+    files: Vec<PathBuf>,
+    /// Domain of the events that name none
+    #[arg(long, value_parser = domain)]
+    domain: Option<DomainName>,
+    /// Where rejected lines go [default: <input>.rejects.ndjson, or import.rejects.ndjson]
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<PathBuf>,
+    /// How long to go on trying while the server is away or cannot take events
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// Wait until the lists of all domains that got events are exact and stored
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    server: Server,
+    #[command(flatten)]
+    pub(crate) flags: ClientFlags,
+}
+
+fn domain(name: &str) -> Result<DomainName, String> {
+    DomainName::new(name).map_err(|error| error.to_string())
+}
+
+/// How an import went.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Summary {
+    /// Events that are durable.
+    pub(crate) accepted: u64,
+    /// Lines that did not go in.
+    pub(crate) rejected: u64,
+    /// Where they are, when there are any.
+    pub(crate) rejects: Option<PathBuf>,
+    /// Seconds from the first line to the last answer.
+    pub(crate) seconds: f64,
+    /// Accepted events a second.
+    pub(crate) items_per_second: f64,
+    /// Domains that got events.
+    #[serde(skip)]
+    pub(crate) domains: BTreeSet<DomainName>,
+}
+
+/// What a load is told besides its inputs.
+pub(crate) struct Options {
+    /// Domain of the events that name none.
+    pub(crate) domain: Option<DomainName>,
+    /// Where rejected lines go; `None`: beside each input.
+    pub(crate) rejects: Option<PathBuf>,
+    /// How long a batch is tried.
+    pub(crate) patience: Duration,
+    /// Whether people watch.
+    pub(crate) shown: bool,
+}
+
+pub(crate) fn run(args: &ImportArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
+    let client = args.server.client(config)?;
+    let sources: Vec<Source> = args
+        .files
+        .iter()
+        .map(|path| {
+            Source::open(path)
+                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+        })
+        .collect::<Result<_, _>>()?;
+    let options = Options {
+        domain: args.domain.clone(),
+        rejects: args.rejects.clone(),
+        patience: args.timeout,
+        shown: true,
+    };
+    let summary = load(&client, sources, &options)?;
+    if args.wait {
+        wait_until_quiet(&client, &summary.domains, args.timeout)?;
+    }
+    if json {
+        serde_json::to_writer(&mut *out, &summary).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        writeln!(
+            out,
+            "{} accepted, {} rejected in {:.1} s ({:.0} items/s)",
+            summary.accepted, summary.rejected, summary.seconds, summary.items_per_second
+        )?;
+        if let Some(path) = &summary.rejects {
+            writeln!(out, "rejected lines with their reasons: {}", path.display())?;
+        }
+    }
+    Ok(if summary.rejected > 0 {
+        Exit::SomeRejected
+    } else {
+        Exit::Done
+    })
+}
+
+/// Sends all events of the sources, in order, and waits until each is settled.
+pub(crate) fn load(
+    client: &Client,
+    sources: Vec<Source>,
+    options: &Options,
+) -> Result<Summary, Failure> {
+    let began = Instant::now();
+    let size = sources.iter().map(|source| source.size).sum();
+    let shared_path = options.rejects.clone();
+    let tally = Tally {
+        progress: Progress::new(size, options.shown),
+        names: sources.iter().map(|source| source.name.clone()).collect(),
+        counts: Mutex::new(Counts {
+            accepted: 0,
+            domains: BTreeSet::new(),
+            rejects: match shared_path {
+                Some(path) => vec![Rejects::new(path)],
+                None => sources
+                    .iter()
+                    .map(|source| Rejects::new(rejects_path(source)))
+                    .collect(),
+            },
+        }),
+    };
+    let defaults = Defaults {
+        domain: options.domain.clone(),
+        version: now_ms(),
+    };
+    let sender = Sender::new(client, options.patience, &tally);
+    let sent = sender.run(|| feed(&sender, sources, &defaults, &tally));
+    tally.progress.finish();
+    let finished = tally.finish();
+    sent?;
+    let (rejected, rejects) = finished?;
+    let counts = tally.lock();
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(Summary {
+        accepted: counts.accepted,
+        rejected,
+        rejects,
+        seconds,
+        items_per_second: counts.accepted as f64 / seconds.max(0.001),
+        domains: counts.domains.clone(),
+    })
+}
+
+/// Reads the sources and hands their lines over.
+fn feed(
+    sender: &Sender<'_>,
+    sources: Vec<Source>,
+    defaults: &Defaults,
+    tally: &Tally,
+) -> Result<(), Failure> {
+    let mut batches = Batches::default();
+    let mut broken = None;
+    'sources: for (file, source) in sources.into_iter().enumerate() {
+        let name = source.name.clone();
+        let unreadable =
+            |error: std::io::Error| Failure::failed(format!("{name} cannot be read on: {error}"));
+        let reader = source.reader(tally.progress.taken()).map_err(unreadable)?;
+        for record in Records::new(reader) {
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    broken = Some(unreadable(error));
+                    break 'sources;
+                }
+            };
+            let full = match line::prepare(&record, defaults) {
+                Ok(line) => {
+                    let place = Place {
+                        file,
+                        line: record.line,
+                        original: (record.text != line.text).then_some(record.text),
+                    };
+                    batches.add(&line.domain, &line.text, place)
+                }
+                Err(reason) => {
+                    tally.reject(
+                        file,
+                        Reject {
+                            file: name.clone(),
+                            line: record.line,
+                            reason: reason.reason.word().to_owned(),
+                            detail: reason.detail,
+                            event: String::from_utf8_lossy(&record.text).into_owned(),
+                        },
+                    )?;
+                    None
+                }
+            };
+            if let Some(batch) = full {
+                sender.push(batch)?;
+            }
+        }
+    }
+    // Also when an input broke off: what was read of it goes in.
+    for batch in batches.finish() {
+        sender.push(batch)?;
+    }
+    broken.map_or(Ok(()), Err)
+}
+
+fn rejects_path(source: &Source) -> PathBuf {
+    match &source.path {
+        Some(path) => {
+            let mut name = path.clone().into_os_string();
+            name.push(".rejects.ndjson");
+            PathBuf::from(name)
+        }
+        None => PathBuf::from("import.rejects.ndjson"),
+    }
+}
+
+/// Now, in ms since 1970.
+pub(crate) fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| {
+            u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+        })
+}
+
+struct Counts {
+    accepted: u64,
+    domains: BTreeSet<DomainName>,
+    /// One for all inputs, or one an input.
+    rejects: Vec<Rejects>,
+}
+
+/// Counts what became of the lines.
+struct Tally {
+    progress: Progress,
+    names: Vec<String>,
+    counts: Mutex<Counts>,
+}
+
+impl Tally {
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reject(&self, file: usize, reject: Reject) -> Result<(), Failure> {
+        let mut counts = self.lock();
+        let at = file.min(counts.rejects.len() - 1);
+        let rejects = &mut counts.rejects[at];
+        rejects.add(&reject).map_err(|error| {
+            Failure::failed(format!(
+                "{} cannot be written: {error}",
+                rejects.path().display()
+            ))
+        })
+    }
+
+    /// How many lines were rejected in all, and the first file they are in.
+    fn finish(&self) -> Result<(u64, Option<PathBuf>), Failure> {
+        let mut counts = self.lock();
+        let mut all = (0, None);
+        for rejects in &mut counts.rejects {
+            let path = rejects.path().to_owned();
+            let (count, place) = rejects.finish().map_err(|error| {
+                Failure::failed(format!("{} cannot be written: {error}", path.display()))
+            })?;
+            all.0 += count;
+            all.1 = all.1.or(place.map(PathBuf::from));
+        }
+        Ok(all)
+    }
+}
+
+impl Watch for Tally {
+    fn settled(&self, batch: &Batch, settled: Settled) -> Result<(), Failure> {
+        for refused in settled.refused {
+            let place = &batch.places[refused.at];
+            self.reject(
+                place.file,
+                Reject {
+                    file: self.names[place.file].clone(),
+                    line: place.line,
+                    reason: refused.reason,
+                    detail: refused.detail,
+                    event: batch.original(refused.at).unwrap_or_default(),
+                },
+            )?;
+        }
+        {
+            let mut counts = self.lock();
+            counts.accepted += settled.accepted;
+            if settled.accepted > 0 {
+                counts.domains.insert(batch.domain.clone());
+            }
+        }
+        self.progress.items(batch.places.len() as u64);
+        Ok(())
+    }
+
+    fn say(&self, words: &str) {
+        self.progress.say(words);
+    }
+}
+
+/// Waits until these domains are quiet, as long as it takes while the server answers.
+fn wait_until_quiet(
+    client: &Client,
+    domains: &BTreeSet<DomainName>,
+    patience: Duration,
+) -> Result<(), Failure> {
+    let progress = Progress::new(None, true);
+    let mut answered = Instant::now();
+    let mut troubles = BTreeSet::new();
+    let waited = loop {
+        match status::domains(client) {
+            Ok(all) => {
+                answered = Instant::now();
+                let noisy: Vec<_> = all
+                    .into_iter()
+                    .filter(|one| !one.quiet && domains.contains(one.domain.as_str()))
+                    .collect();
+                if noisy.is_empty() {
+                    break Ok(());
+                }
+                let pending: u64 = noisy.iter().map(|one| one.pending).sum();
+                progress.waiting(format!("waiting for lists, {pending} items pending"));
+                for one in noisy {
+                    if let Some(trouble) = one.trouble {
+                        let words = format!("{}: {trouble}", one.domain);
+                        if troubles.insert(words.clone()) {
+                            progress.say(&words);
+                        }
+                    }
+                }
+            }
+            Err(failure) if answered.elapsed() >= patience => break Err(failure),
+            Err(_) => {}
+        }
+        std::thread::sleep(ASK_EVERY);
+    };
+    progress.finish();
+    waited
+}

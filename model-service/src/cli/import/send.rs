@@ -1,0 +1,306 @@
+//! Sends batches: a few at a time, never two of one domain at once, each until it was answered.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kindred_shared::DomainName;
+use serde::Deserialize;
+
+use super::batch::Batch;
+use crate::cli::client::{Answer, Client, segment, word};
+use crate::cli::exit::{Exit, Failure};
+
+/// What a batch is.
+pub(crate) const NDJSON: &str = "application/x-ndjson";
+/// Batches on their way at once.
+pub(crate) const SENDERS: usize = 4;
+/// Batches that wait to be sent.
+const WAITING: usize = 8;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A line the server did not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// Its number in the batch, from 0.
+    pub(crate) at: usize,
+    /// The stable word.
+    pub(crate) reason: String,
+    /// What is wrong and what would be right.
+    pub(crate) detail: String,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Settled {
+    /// Lines that are durable.
+    pub(crate) accepted: u64,
+    /// Lines that were refused.
+    pub(crate) refused: Vec<Refused>,
+}
+
+/// Who is told how sending goes, from several threads at once.
+pub(crate) trait Watch: Sync {
+    /// A batch was answered.
+    fn settled(&self, batch: &Batch, settled: Settled) -> Result<(), Failure>;
+    /// People should know.
+    fn say(&self, words: &str);
+}
+
+#[derive(Deserialize)]
+struct BatchAnswer {
+    accepted: u64,
+    #[serde(default)]
+    rejected: Vec<RejectedLine>,
+    #[serde(default)]
+    rejected_more: u64,
+}
+
+#[derive(Deserialize)]
+struct RejectedLine {
+    line: usize,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    detail: String,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Batch>,
+    busy: HashSet<DomainName>,
+    closed: bool,
+    failure: Option<Failure>,
+}
+
+/// The way to one server.
+pub(crate) struct Sender<'a> {
+    client: &'a Client,
+    /// How long a batch is tried.
+    patience: Duration,
+    watch: &'a dyn Watch,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl<'a> Sender<'a> {
+    pub(crate) fn new(client: &'a Client, patience: Duration, watch: &'a dyn Watch) -> Self {
+        Self {
+            client,
+            patience,
+            watch,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Sends all that `feed` hands to [`Sender::push`]; returns when all of it was answered.
+    ///
+    /// # Errors
+    /// The first failure of the feed or of sending; what was pushed may then not have been sent.
+    pub(crate) fn run(&self, feed: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+        std::thread::scope(|scope| {
+            for _ in 0..SENDERS {
+                scope.spawn(|| self.work());
+            }
+            let fed = feed();
+            // Lines before the place where an input broke off still go in.
+            self.lock().closed = true;
+            self.changed.notify_all();
+            fed
+        })
+        .and_then(|()| self.lock().failure.take().map_or(Ok(()), Err))
+    }
+
+    /// Hands a batch over; waits while too many wait.
+    pub(crate) fn push(&self, batch: Batch) -> Result<(), Failure> {
+        let mut state = self.lock();
+        while state.waiting.len() >= WAITING && state.failure.is_none() {
+            state = self.wait(state);
+        }
+        if let Some(failure) = &state.failure {
+            return Err(failure.clone());
+        }
+        state.waiting.push_back(batch);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    fn work(&self) {
+        while let Some(batch) = self.next() {
+            let result = self
+                .send(&batch)
+                .and_then(|settled| self.watch.settled(&batch, settled));
+            let mut state = self.lock();
+            state.busy.remove(&batch.domain);
+            if let Err(failure) = result {
+                state.failure.get_or_insert(failure);
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    /// The first batch whose domain has none on its way.
+    fn next(&self) -> Option<Batch> {
+        let mut state = self.lock();
+        loop {
+            if state.failure.is_some() {
+                return None;
+            }
+            let free = state
+                .waiting
+                .iter()
+                .position(|batch| !state.busy.contains(&batch.domain));
+            if let Some(batch) = free.and_then(|at| state.waiting.remove(at)) {
+                state.busy.insert(batch.domain.clone());
+                self.changed.notify_all();
+                return Some(batch);
+            }
+            if state.closed && state.waiting.is_empty() {
+                return None;
+            }
+            state = self.wait(state);
+        }
+    }
+
+    /// Sends one batch until it was answered. Sending it again is harmless: every line has a
+    /// version.
+    fn send(&self, batch: &Batch) -> Result<Settled, Failure> {
+        let path = format!("/v1/domains/{}/items:batch", segment(batch.domain.as_str()));
+        let began = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        let mut told = false;
+        let mut failed_once = false;
+        loop {
+            let trouble = match self.client.post(&path, NDJSON, &batch.body) {
+                Ok(answer) if answer.status != 503 => {
+                    if told {
+                        self.watch
+                            .say(&format!("{} answers again", self.client.base()));
+                    }
+                    return self.settle(batch, &answer);
+                }
+                Ok(answer) => Failure::failed(format!(
+                    "{} cannot take events now: {}",
+                    self.client.base(),
+                    answer.words()
+                )),
+                Err(failure) if failure.exit == Exit::Unreachable => failure,
+                Err(failure) => return Err(failure),
+            };
+            let left = self.patience.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                return Err(Failure::new(
+                    trouble.exit,
+                    format!(
+                        "{}; given up after {}",
+                        trouble.message,
+                        humantime::format_duration(self.patience)
+                    ),
+                ));
+            }
+            // A kept connection may have gone stale; only a second failure is worth a word.
+            if failed_once && !told {
+                told = true;
+                self.watch.say(&format!(
+                    "{}; trying again for up to {}",
+                    trouble.message,
+                    humantime::format_duration(self.patience)
+                ));
+            }
+            failed_once = true;
+            self.pause(pause.min(left))?;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Waits, unless another batch failed meanwhile.
+    fn pause(&self, time: Duration) -> Result<(), Failure> {
+        let until = Instant::now() + time;
+        let mut state = self.lock();
+        loop {
+            if let Some(failure) = &state.failure {
+                return Err(failure.clone());
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    fn settle(&self, batch: &Batch, answer: &Answer) -> Result<Settled, Failure> {
+        let lines = batch.places.len();
+        if !answer.is_success() {
+            // A problem of the whole batch (the domain may not be written to) is one of every
+            // line; anything else is not Kindred that answers.
+            let Some(problem) = answer
+                .problem()
+                .filter(|_| (400..500).contains(&answer.status))
+            else {
+                return Err(Failure::failed(format!(
+                    "{} refused a batch of {}: {}",
+                    self.client.base(),
+                    batch.domain,
+                    answer.words()
+                )));
+            };
+            let refused = (0..lines).map(|at| Refused {
+                at,
+                reason: problem.word().to_owned(),
+                detail: problem.detail.clone(),
+            });
+            return Ok(Settled {
+                accepted: 0,
+                refused: refused.collect(),
+            });
+        }
+        let other = |what: &str| {
+            Failure::failed(format!(
+                "{} answered something else: {what}",
+                self.client.base()
+            ))
+        };
+        let answer: BatchAnswer =
+            serde_json::from_str(&answer.body).map_err(|error| other(&error.to_string()))?;
+        let told = answer.rejected.len() as u64 + answer.rejected_more;
+        if answer.accepted + told != lines as u64 || answer.rejected_more > 0 {
+            return Err(other(&format!(
+                "of {lines} lines {} were accepted and {told} rejected",
+                answer.accepted
+            )));
+        }
+        answer
+            .rejected
+            .into_iter()
+            .map(|line| {
+                let at = line.line.checked_sub(1).filter(|at| *at < lines);
+                Ok(Refused {
+                    at: at.ok_or_else(|| other(&format!("there is no line {}", line.line)))?,
+                    reason: word(&line.kind).to_owned(),
+                    detail: line.detail,
+                })
+            })
+            .collect::<Result<_, _>>()
+            .map(|refused| Settled {
+                accepted: answer.accepted,
+                refused,
+            })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'g>(&self, guard: MutexGuard<'g, State>) -> MutexGuard<'g, State> {
+        self.changed
+            .wait(guard)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

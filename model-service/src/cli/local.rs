@@ -1,0 +1,38 @@
+//! Commands that start a service in this process: what they are told.
+
+use std::path::PathBuf;
+
+use super::flags::{ServiceFlags, StandaloneFlags};
+
+/// Runs everything in one process, with an embedded store.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StandaloneArgs {
+    #[command(flatten)]
+    pub(crate) flags: StandaloneFlags,
+}
+
+/// Shows what Kindred does, on a bundled sample in a temporary directory, and goes on serving.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// End after printing
+    #[arg(long)]
+    pub(crate) once: bool,
+    #[command(flatten)]
+    pub(crate) flags: ServiceFlags,
+}
+
+/// Measures a service in a temporary directory, from events in to lists served.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PipelineArgs {
+    /// How many items; with --input at most so many
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) items: u32,
+    /// How many domains the items are dealt to
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) domains: u16,
+    /// NDJSON of events whose titles and texts are used [default: made texts]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) flags: ServiceFlags,
+}

@@ -1,0 +1,237 @@
+//! The command line: what one can ask of `kindred`, and how it ends.
+//!
+//! Machine-readable output (`--json`) and tables go to standard output, logs and progress to
+//! standard error. Exit codes are [`Exit`]'s.
+
+mod bench;
+mod client;
+mod demo;
+mod exit;
+mod flags;
+mod import;
+mod local;
+mod show_config;
+mod similar;
+mod standalone;
+mod status;
+mod vectors;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use kindred_shared::telemetry;
+
+pub use exit::{EXIT_CODES, Exit, Failure, Outcome};
+
+use self::flags::StandaloneFlags;
+use crate::config::{Config, Flags, Origin, Origins};
+
+/// Keeps every item's most similar items exact while items come, change and go.
+///
+/// Without a command: `standalone`.
+#[derive(Debug, Parser)]
+#[command(name = "kindred", version, after_help = EXIT_CODES, subcommand_help_heading = "Commands")]
+struct Cli {
+    #[command(flatten)]
+    flags: StandaloneFlags,
+    /// Write JSON to standard output instead of words
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(local::DemoArgs),
+    Standalone(local::StandaloneArgs),
+    Import(import::ImportArgs),
+    Similar(similar::SimilarArgs),
+    Status(status::StatusArgs),
+    Config(show_config::ConfigArgs),
+    /// Word vectors
+    #[command(subcommand)]
+    Vectors(VectorsCommand),
+    /// Measurements
+    #[command(subcommand)]
+    Bench(BenchCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum VectorsCommand {
+    Prepare(vectors::PrepareArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    Pipeline(local::PipelineArgs),
+}
+
+impl Command {
+    fn flags(&self) -> &Flags {
+        match self {
+            Self::Demo(args) => &args.flags.0,
+            Self::Standalone(args) => &args.flags.0,
+            Self::Import(args) => &args.flags.0,
+            Self::Similar(args) => &args.flags.0,
+            Self::Status(args) => &args.flags.0,
+            Self::Config(args) => &args.flags.0,
+            Self::Vectors(VectorsCommand::Prepare(args)) => &args.flags.0,
+            Self::Bench(BenchCommand::Pipeline(args)) => &args.flags.0,
+        }
+    }
+
+    /// Commands that print what they found would be drowned by what a service logs.
+    fn logs_little(&self) -> bool {
+        !matches!(self, Self::Standalone(_))
+    }
+}
+
+/// Runs the program: reads the command line, the environment and the configuration, does what is
+/// asked, and says how it ended.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed pipe is no reason to fail: whoever asked for help has seen enough.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                Exit::Done.into()
+            };
+        }
+    };
+    let mut out = std::io::stdout().lock();
+    let outcome = run(cli, &mut out).and_then(|exit| {
+        out.flush()?;
+        Ok(exit)
+    });
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                // Standard error may be closed; the exit code still says it.
+                let _ = writeln!(std::io::stderr(), "kindred: {failure}");
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
+    let command = cli.command.unwrap_or_else(|| {
+        Command::Standalone(local::StandaloneArgs {
+            flags: StandaloneFlags::default(),
+        })
+    });
+    let flags = cli.flags.0.and_then(command.flags().clone());
+    let (config, origins) = Config::resolve(&flags, std::env::vars_os(), Path::new(""))?;
+    start_log(&config, &origins, command.logs_little())?;
+    let json = cli.json;
+    match command {
+        Command::Import(args) => import::run(&args, &config, json, out),
+        Command::Similar(args) => similar::run(&args, &config, json, out),
+        Command::Status(args) => status::run(&args, &config, json, out),
+        Command::Config(_) => show_config::run(&config, &origins, json, out),
+        Command::Vectors(VectorsCommand::Prepare(args)) => vectors::run(&args, json, out),
+        Command::Standalone(_) => standalone::run(&config, &origins, json, out),
+        Command::Demo(args) => demo::run(&args, &config, &origins, json, out),
+        Command::Bench(BenchCommand::Pipeline(args)) => {
+            bench::run(&args, &config, &origins, json, out)
+        }
+    }
+}
+
+fn start_log(config: &Config, origins: &Origins, little: bool) -> Result<(), Failure> {
+    let filter = if little && origins.of("log") == Origin::Default {
+        "warn"
+    } else {
+        &config.log
+    };
+    telemetry::start(filter, config.log_format)
+        .map_err(|detail| config.refuse_log(origins, &detail).into())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::config::KEYS;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn there_are_exactly_these_commands() {
+        let names: Vec<String> = Cli::command()
+            .get_subcommands()
+            .flat_map(|command| {
+                let name = command.get_name().to_owned();
+                let below: Vec<String> = command
+                    .get_subcommands()
+                    .map(|sub| format!("{name} {}", sub.get_name()))
+                    .collect();
+                if below.is_empty() { vec![name] } else { below }
+            })
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "demo",
+                "standalone",
+                "import",
+                "similar",
+                "status",
+                "config",
+                "vectors prepare",
+                "bench pipeline"
+            ]
+        );
+    }
+
+    #[test]
+    fn every_key_is_a_flag_and_every_exit_code_is_in_the_help() {
+        let help = Cli::command().render_long_help().to_string();
+        for key in KEYS {
+            assert!(
+                help.contains(&format!("--{} <VALUE>", key.flag())),
+                "{}",
+                key.name
+            );
+            assert!(help.contains(&key.variable()), "{}", key.name);
+        }
+        assert!(help.contains(EXIT_CODES.lines().last().unwrap().trim()));
+    }
+
+    #[test]
+    fn flags_count_before_and_after_the_command() {
+        let cli = Cli::try_parse_from([
+            "kindred",
+            "--threads",
+            "1",
+            "--window",
+            "1s",
+            "standalone",
+            "--threads",
+            "2",
+        ])
+        .unwrap();
+        let flags = cli.flags.0.and_then(cli.command.unwrap().flags().clone());
+        let (config, _) = Config::resolve(&flags, [], Path::new("/nonexistent")).unwrap();
+        assert_eq!(config.threads, 2);
+        assert_eq!(config.window, std::time::Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_temporary_service_takes_no_data_directory() {
+        assert!(Cli::try_parse_from(["kindred", "demo", "--data-dir", "x"]).is_err());
+        assert!(Cli::try_parse_from(["kindred", "demo", "--window", "1s"]).is_ok());
+    }
+}
