@@ -50,7 +50,7 @@ pub(crate) fn whole_import() -> Vec<Batch> {
         }
         events.push(created);
         if random.chance(UPDATED) {
-            let mut other = said(random.pick(&packages), &mut random);
+            let mut other = said(packages[random.below(packages.len())], &mut random);
             if random.chance(HIDDEN) {
                 other["hidden"] = json!(true);
             }
@@ -80,7 +80,10 @@ fn said(package: &Package, random: &mut Random) -> Value {
 fn batches(events: Vec<Event>, random: &mut Random) -> Vec<Batch> {
     let mut by_domain: std::collections::BTreeMap<String, Vec<Event>> = Default::default();
     for event in events {
-        by_domain.entry(event.domain.clone()).or_default().push(event);
+        by_domain
+            .entry(event.domain.clone())
+            .or_default()
+            .push(event);
     }
     let mut batches: Vec<Batch> = by_domain
         .into_iter()

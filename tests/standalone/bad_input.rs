@@ -43,9 +43,16 @@ fn assert_problem(answer: &Answer, statuses: &[u16], word: &str, field: Option<&
     }
     if let Some(field) = field {
         let named = problem["field"].as_str().unwrap_or_default();
-        assert!(named.starts_with(field), "{word} names no {field}: {problem}");
+        assert!(
+            named.starts_with(field),
+            "{word} names no {field}: {problem}"
+        );
     }
 }
+
+/// What is wrong; the fields that make it so; the statuses allowed; the problem's word; the field
+/// it names.
+type Case<'a> = (&'a str, Value, &'a [u16], &'a str, Option<&'a str>);
 
 /// A good event with some fields set otherwise.
 fn event_with(id: &str, changes: &Value) -> Value {
@@ -66,28 +73,133 @@ fn an_invalid_event_names_its_field_and_is_not_stored() {
     let many: serde_json::Map<String, Value> = (0..=ATTRIBUTES)
         .map(|n| (format!("key-{n}"), json!("value")))
         .collect();
-    let cases: [(&str, Value, &[u16], &str, Option<&str>); 17] = [
-        ("unknown type", json!({"type": "item.moved"}), &[400, 422], "unknown-type", Some("type")),
-        ("type of a wrong type", json!({"type": 7}), &[400, 422], "unknown-type", Some("type")),
-        ("another domain", json!({"domain": "other.test"}), &[422], "domain-mismatch", Some("domain")),
-        ("another id", json!({"id": "other"}), &[422], "id-mismatch", Some("id")),
-        ("version below 0", json!({"version": -1}), &[422], "invalid-version", Some("version")),
-        ("version of 2^53", json!({"version": 1u64 << 53}), &[422], "invalid-version", Some("version")),
-        ("version with a fraction", json!({"version": 1.5}), &[422], "invalid-version", Some("version")),
-        ("version as text", json!({"version": "5"}), &[422], "invalid-version", Some("version")),
-        ("a vector without values", json!({"vector": []}), &[422], "invalid-vector", Some("vector")),
-        ("a vector too long", json!({"vector": vec![0.5; VECTOR + 1]}), &[422], "invalid-vector", Some("vector")),
-        ("a vector of zeros", json!({"vector": [0.0, 0.0]}), &[422], "invalid-vector", Some("vector")),
-        ("a vector beyond f32", json!({"vector": [1e39]}), &[422], "invalid-vector", Some("vector")),
-        ("nothing to compare", json!({"title": null}), &[422], "missing-field", None),
-        ("text too long", json!({"text": "x".repeat(TEXT_BYTES + 1)}), &[413], "too-large", Some("text")),
-        ("message too long", json!({"unknown": "x".repeat(MESSAGE_BYTES)}), &[413], "too-large", None),
-        ("too many attributes", json!({"attributes": many}), &[413, 422], "too-large", Some("attributes")),
-        ("no time", json!({"published_at": "yesterday"}), &[422], "invalid-field", Some("published_at")),
+    let cases: [Case<'_>; 17] = [
+        (
+            "unknown type",
+            json!({"type": "item.moved"}),
+            &[400, 422],
+            "unknown-type",
+            Some("type"),
+        ),
+        (
+            "type of a wrong type",
+            json!({"type": 7}),
+            &[400, 422],
+            "unknown-type",
+            Some("type"),
+        ),
+        (
+            "another domain",
+            json!({"domain": "other.test"}),
+            &[422],
+            "domain-mismatch",
+            Some("domain"),
+        ),
+        (
+            "another id",
+            json!({"id": "other"}),
+            &[422],
+            "id-mismatch",
+            Some("id"),
+        ),
+        (
+            "version below 0",
+            json!({"version": -1}),
+            &[422],
+            "invalid-version",
+            Some("version"),
+        ),
+        (
+            "version of 2^53",
+            json!({"version": 1u64 << 53}),
+            &[422],
+            "invalid-version",
+            Some("version"),
+        ),
+        (
+            "version with a fraction",
+            json!({"version": 1.5}),
+            &[422],
+            "invalid-version",
+            Some("version"),
+        ),
+        (
+            "version as text",
+            json!({"version": "5"}),
+            &[422],
+            "invalid-version",
+            Some("version"),
+        ),
+        (
+            "a vector without values",
+            json!({"vector": []}),
+            &[422],
+            "invalid-vector",
+            Some("vector"),
+        ),
+        (
+            "a vector too long",
+            json!({"vector": vec![0.5; VECTOR + 1]}),
+            &[422],
+            "invalid-vector",
+            Some("vector"),
+        ),
+        (
+            "a vector of zeros",
+            json!({"vector": [0.0, 0.0]}),
+            &[422],
+            "invalid-vector",
+            Some("vector"),
+        ),
+        (
+            "a vector beyond f32",
+            json!({"vector": [1e39]}),
+            &[422],
+            "invalid-vector",
+            Some("vector"),
+        ),
+        (
+            "nothing to compare",
+            json!({"title": null}),
+            &[422],
+            "missing-field",
+            None,
+        ),
+        (
+            "text too long",
+            json!({"text": "x".repeat(TEXT_BYTES + 1)}),
+            &[413],
+            "too-large",
+            Some("text"),
+        ),
+        (
+            "message too long",
+            json!({"unknown": "x".repeat(MESSAGE_BYTES)}),
+            &[413],
+            "too-large",
+            None,
+        ),
+        (
+            "too many attributes",
+            json!({"attributes": many}),
+            &[413, 422],
+            "too-large",
+            Some("attributes"),
+        ),
+        (
+            "no time",
+            json!({"published_at": "yesterday"}),
+            &[422],
+            "invalid-field",
+            Some("published_at"),
+        ),
     ];
     for (what, changes, statuses, word, field) in cases {
         println!("{what}");
-        let answer = client.put(&item(DOMAIN, "bad"), &event_with("bad", &changes).to_string());
+        let answer = client.put(
+            &item(DOMAIN, "bad"),
+            &event_with("bad", &changes).to_string(),
+        );
         assert_problem(&answer, statuses, word, field);
     }
     // What JSON cannot say, and what is no JSON.
@@ -107,8 +219,15 @@ fn an_invalid_event_names_its_field_and_is_not_stored() {
     let answer = client.put(&item(DOMAIN, &"x".repeat(257)), "{}");
     assert_problem(&answer, &[400, 422], "invalid-id", Some("id"));
 
-    assert_eq!(client.get(&item(DOMAIN, "bad")).status, 404, "nothing was stored");
-    assert!(client.try_domains().unwrap().is_empty(), "no domain was registered");
+    assert_eq!(
+        client.get(&item(DOMAIN, "bad")).status,
+        404,
+        "nothing was stored"
+    );
+    assert!(
+        client.try_domains().unwrap().is_empty(),
+        "no domain was registered"
+    );
     kindred.stop();
 }
 
@@ -118,7 +237,9 @@ fn unknown_things_are_404_and_parameters_have_ranges() {
     let kindred = Kindred::start(&place, &Start::default());
     let client = kindred.client();
     let good = event_with("good", &json!({}));
-    client.put(&item(DOMAIN, "good"), &good.to_string()).with_status(202);
+    client
+        .put(&item(DOMAIN, "good"), &good.to_string())
+        .with_status(202);
     client.wait_quiet(QUIET);
     let unknown_domain = client.get("/v1/domains/nobody.test/items/good/similar");
     assert_problem(&unknown_domain, &[404], "unknown-domain", None);
@@ -152,16 +273,28 @@ fn a_batch_rejects_lines_and_takes_the_others() {
         event_with("seven", &json!({"unknown": "x".repeat(2 * MESSAGE_BYTES)})).to_string(),
         event_with("eight", &json!({})).to_string(),
     ];
-    let answer = client.try_batch(DOMAIN, &lines.join("\n")).unwrap().with_status(200).json();
+    let answer = client
+        .try_batch(DOMAIN, &lines.join("\n"))
+        .unwrap()
+        .with_status(200)
+        .json();
     assert_eq!(answer["accepted"], 4, "{answer}");
     let rejected: Vec<(u64, String)> = answer["rejected"]
         .as_array()
         .unwrap()
         .iter()
         .map(|one| {
-            assert!(one["detail"].as_str().is_some_and(|words| !words.is_empty()), "{one}");
+            assert!(
+                one["detail"]
+                    .as_str()
+                    .is_some_and(|words| !words.is_empty()),
+                "{one}"
+            );
             let kind = one["type"].as_str().unwrap();
-            (one["line"].as_u64().unwrap(), kind.rsplit('/').next().unwrap().to_owned())
+            (
+                one["line"].as_u64().unwrap(),
+                kind.rsplit('/').next().unwrap().to_owned(),
+            )
         })
         .collect();
     let expected = [
@@ -171,9 +304,18 @@ fn a_batch_rejects_lines_and_takes_the_others() {
         (7, "too-large"),
         (8, "too-large"),
     ];
-    assert_eq!(rejected, expected.map(|(line, word)| (line, word.to_owned())));
+    assert_eq!(
+        rejected,
+        expected.map(|(line, word)| (line, word.to_owned()))
+    );
     client.wait_quiet(QUIET);
-    for (id, visible) in [("one", true), ("two", true), ("eight", true), ("three", false), ("seven", false)] {
+    for (id, visible) in [
+        ("one", true),
+        ("two", true),
+        ("eight", true),
+        ("three", false),
+        ("seven", false),
+    ] {
         assert_eq!(client.similar(DOMAIN, id, 10).is_some(), visible, "{id}");
     }
     kindred.stop();
@@ -186,16 +328,22 @@ fn a_text_without_terms_is_live_with_an_empty_list_and_says_why() {
     let client = kindred.client();
     let said = json!({"title": "— … !?", "text": "<p>&nbsp;</p> ***"});
     let event = Event::created(DOMAIN, "mute", 1, &said);
-    client.put(&item(DOMAIN, "mute"), &event.line).with_status(202);
+    client
+        .put(&item(DOMAIN, "mute"), &event.line)
+        .with_status(202);
     let other = Event::created(DOMAIN, "other", 1, &json!({"title": "Night trains return"}));
-    client.put(&item(DOMAIN, "other"), &other.line).with_status(202);
+    client
+        .put(&item(DOMAIN, "other"), &other.line)
+        .with_status(202);
     client.wait_quiet(QUIET);
     assert_eq!(client.similar(DOMAIN, "mute", 10), Some(vec![]));
     let status = client.get(&item(DOMAIN, "mute")).with_status(200);
     let status = status.json();
     assert_eq!(status["status"], "live", "{status}");
     assert!(
-        status["reason"].as_str().is_some_and(|why| !why.is_empty()),
+        status["status_reason"]
+            .as_str()
+            .is_some_and(|why| !why.is_empty()),
         "its status says why its list is empty: {status}"
     );
     kindred.stop();

@@ -125,7 +125,10 @@ fn quiet_or_dead(kindred: &mut Kindred) -> bool {
 /// Sends a batch; whether it was acknowledged, wholly.
 fn acknowledged(kindred: &Kindred, batch: &[Event]) -> bool {
     let lines: Vec<&str> = batch.iter().map(|event| event.line.as_str()).collect();
-    match kindred.client().try_batch(&batch[0].domain, &lines.join("\n")) {
+    match kindred
+        .client()
+        .try_batch(&batch[0].domain, &lines.join("\n"))
+    {
         Ok(answer) if answer.status == 200 => {
             assert_eq!(answer.json()["accepted"], batch.len(), "{}", answer.body);
             true

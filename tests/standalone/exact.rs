@@ -77,9 +77,17 @@ pub(crate) fn assert_same_bits(left: &Stored, right: &Stored) {
 
 fn bits(feature: &Feature) -> (Vec<u32>, &[u32], Vec<u32>) {
     (
-        feature.dense().iter().map(|value| value.to_bits()).collect(),
+        feature
+            .dense()
+            .iter()
+            .map(|value| value.to_bits())
+            .collect(),
         feature.term_ids(),
-        feature.term_weights().iter().map(|value| value.to_bits()).collect(),
+        feature
+            .term_weights()
+            .iter()
+            .map(|value| value.to_bits())
+            .collect(),
     )
 }
 
@@ -161,7 +169,10 @@ fn wrong_lists(name: &str, domain: &StoredDomain) -> Vec<String> {
             continue;
         };
         if !feature.feature.is_zero() {
-            spaces.entry(feature.space.as_str()).or_default().push(&item.id);
+            spaces
+                .entry(feature.space.as_str())
+                .or_default()
+                .push(&item.id);
         } else if !list.neighbours.is_empty() {
             faults.push(format!("{name}/{}: neighbours of a zero feature", item.id));
         }
@@ -178,14 +189,21 @@ fn wrong_lists(name: &str, domain: &StoredDomain) -> Vec<String> {
 
 fn wrong_lists_of_space(domain: &StoredDomain, ids: &[&ItemId]) -> Vec<String> {
     let features: Vec<&Feature> = ids.iter().map(|id| &domain.features[*id].feature).collect();
-    let rows: BTreeMap<&ItemId, usize> = ids.iter().enumerate().map(|(row, id)| (*id, row)).collect();
+    let rows: BTreeMap<&ItemId, usize> =
+        ids.iter().enumerate().map(|(row, id)| (*id, row)).collect();
     let scores = AllScores::new(&features);
     (0..ids.len())
         .into_par_iter()
         .filter_map(|row| {
-            wrong_list(&domain.lists[ids[row]], row, &rows, &features, &scores.of(row))
-                .err()
-                .map(|fault| format!("{}: {fault}", ids[row]))
+            wrong_list(
+                &domain.lists[ids[row]],
+                row,
+                &rows,
+                &features,
+                &scores.of(row),
+            )
+            .err()
+            .map(|fault| format!("{}: {fault}", ids[row]))
         })
         .collect()
 }
@@ -198,7 +216,10 @@ fn wrong_list(
     scores: &[f64],
 ) -> Result<(), String> {
     if (scores[row] - 1.0).abs() > UNIT {
-        return Err(format!("its feature has the squared length {}", scores[row]));
+        return Err(format!(
+            "its feature has the squared length {}",
+            scores[row]
+        ));
     }
     if list.neighbours.len() > NEIGHBOURS {
         return Err(format!("{} neighbours", list.neighbours.len()));

@@ -49,7 +49,11 @@ pub(crate) fn feed(client: &Client, batches: &[Batch], progress: &Progress) {
 
 /// Sends a batch until it is acknowledged. Every event of it must be accepted.
 fn deliver(client: &Client, batch: &Batch, progress: &Progress) {
-    let lines: Vec<&str> = batch.events.iter().map(|event| event.line.as_str()).collect();
+    let lines: Vec<&str> = batch
+        .events
+        .iter()
+        .map(|event| event.line.as_str())
+        .collect();
     let body = lines.join("\n");
     let started = Instant::now();
     loop {

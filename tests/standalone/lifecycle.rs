@@ -60,34 +60,47 @@ fn hidden_expired_and_deleted_items_are_in_no_answer_and_may_come_back() {
     hidden["hidden"] = json!(true);
     put(client, &Event::updated(DOMAIN, "i0", 2, &hidden));
     assert_eq!(client.similar(DOMAIN, "i0", 10), None, "hidden, at once");
-    assert_eq!(named_by(client, "i0"), Vec::<String>::new(), "hidden, at once");
+    assert_eq!(
+        named_by(client, "i0"),
+        Vec::<String>::new(),
+        "hidden, at once"
+    );
 
     put(client, &Event::updated(DOMAIN, "i0", 3, &vectors[0]));
     client.wait_quiet(QUIET);
     assert_eq!(named_by(client, "i0").len(), ITEMS - 1, "shown again");
 
-    client
-        .delete(&item(DOMAIN, "i1"))
-        .with_status(202);
+    client.delete(&item(DOMAIN, "i1")).with_status(202);
     assert_eq!(client.similar(DOMAIN, "i1", 10), None, "deleted, at once");
-    assert_eq!(named_by(client, "i1"), Vec::<String>::new(), "deleted, at once");
+    assert_eq!(
+        named_by(client, "i1"),
+        Vec::<String>::new(),
+        "deleted, at once"
+    );
 
     let mut expiring = vectors[2].clone();
     let at = Utc::now() + TimeDelta::milliseconds(LIFE_MS);
     expiring["expires_at"] = json!(at.to_rfc3339_opts(SecondsFormat::Millis, true));
     put(client, &Event::updated(DOMAIN, "i2", 2, &expiring));
     wait_for("the expiring item's time is over", QUIET, || {
-        let seen = named_by(client, "i2").len() + usize::from(client.similar(DOMAIN, "i2", 10).is_some());
+        let seen =
+            named_by(client, "i2").len() + usize::from(client.similar(DOMAIN, "i2", 10).is_some());
         if Utc::now() < at {
             return Err(format!("its time is not over; in {seen} answers"));
         }
         // Asked after its time: nothing may be left, without any wait.
         let left = named_by(client, "i2");
-        assert!(left.is_empty() && client.similar(DOMAIN, "i2", 10).is_none(), "{left:?}");
+        assert!(
+            left.is_empty() && client.similar(DOMAIN, "i2", 10).is_none(),
+            "{left:?}"
+        );
         Ok(())
     });
 
-    put(client, &Event::created(DOMAIN, "i1", u64::pow(2, 50), &vectors[1]));
+    put(
+        client,
+        &Event::created(DOMAIN, "i1", u64::pow(2, 50), &vectors[1]),
+    );
     put(client, &Event::created(DOMAIN, "i2", 3, &vectors[2]));
     client.wait_quiet(QUIET);
     assert_eq!(named_by(client, "i1").len(), ITEMS - 1, "back");
@@ -101,9 +114,18 @@ fn answers_have_the_contracts_fields_and_order() {
     let kindred = Kindred::start(&place, &Start::default());
     let client = kindred.client();
     let id = "a/b %2F é";
-    let vectors = [[1.0, 0.0, 0.0], [0.9, 0.1, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]];
+    let vectors = [
+        [1.0, 0.0, 0.0],
+        [0.9, 0.1, 0.0],
+        [0.5, 0.5, 0.0],
+        [0.0, 0.0, 1.0],
+    ];
     for (n, vector) in vectors.iter().enumerate() {
-        let id = if n == 0 { id.to_owned() } else { format!("i{n}") };
+        let id = if n == 0 {
+            id.to_owned()
+        } else {
+            format!("i{n}")
+        };
         let said = json!({"title": format!("title {n}"), "url": format!("https://life.test/{n}"), "vector": vector});
         put(client, &Event::created(DOMAIN, &id, 1, &said));
     }
@@ -111,7 +133,11 @@ fn answers_have_the_contracts_fields_and_order() {
     let answer = client
         .get(&format!("{}/similar?limit=2", item(DOMAIN, id)))
         .with_status(200);
-    assert!(answer.content_type.starts_with("application/json"), "{}", answer.content_type);
+    assert!(
+        answer.content_type.starts_with("application/json"),
+        "{}",
+        answer.content_type
+    );
     let answer = answer.json();
     assert_eq!(answer["domain"], DOMAIN);
     assert_eq!(answer["id"], id);
@@ -130,8 +156,17 @@ fn answers_have_the_contracts_fields_and_order() {
     assert_eq!(similar[1]["id"], "i2");
     let all = client.similar(DOMAIN, id, 50).unwrap();
     assert_eq!(all.len(), 2, "a score of 0 is no neighbour: {all:?}");
-    assert!(all[0].score > all[1].score && all[0].score <= 1.0 + 1e-6, "{all:?}");
-    for path in ["/healthz", "/readyz", "/openapi.json", "/v1/domains", "/v1/domains/life.test"] {
+    assert!(
+        all[0].score > all[1].score && all[0].score <= 1.0 + 1e-6,
+        "{all:?}"
+    );
+    for path in [
+        "/healthz",
+        "/readyz",
+        "/openapi.json",
+        "/v1/domains",
+        "/v1/domains/life.test",
+    ] {
         client.get(path).with_status(200);
     }
     kindred.stop();

@@ -50,13 +50,17 @@ fn a_window_compares_its_items_with_all_and_a_deletion_compares_nothing() {
     );
 
     client.batch(DOMAIN, &[Event::deleted(DOMAIN, "i7", 2).line]);
-    assert_eq!(pairs(), after_later, "a deletion; every list is long enough");
+    assert_eq!(
+        pairs(),
+        after_later,
+        "a deletion; every list is long enough"
+    );
 
     // The same vector with another title: a change of metadata alone.
     let mut said: serde_json::Value = serde_json::from_str(&later[0]).unwrap();
     said["url"] = json!("https://pairs.test/moved");
     let moved = Event::updated(DOMAIN, &format!("i{N}"), 2, &said);
-    client.batch(DOMAIN, &[moved.line.clone()]);
+    client.batch(DOMAIN, std::slice::from_ref(&moved.line));
     assert_eq!(pairs(), after_later, "a change of metadata alone");
 
     client.batch(DOMAIN, &[moved.line, first[3].clone()]);

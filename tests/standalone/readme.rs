@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use crate::support::place::Place;
 use crate::support::program::run;
 
-const README: &str = include_str!("../../README.md");
+const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
 
 /// The commands of its code blocks: arguments after `kindred` or `cargo run … --`.
 fn commands() -> Vec<Vec<String>> {
+    let readme = std::fs::read_to_string(README).expect("the README");
     let mut inside = false;
     let mut commands = Vec::new();
-    for line in README.lines() {
+    for line in readme.lines() {
         if line.trim_start().starts_with("```") {
             inside = !inside;
             continue;

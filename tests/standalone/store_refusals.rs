@@ -159,9 +159,22 @@ fn a_store_that_cannot_grow_acknowledges_only_what_it_holds() {
         acknowledged.extend(events);
     }
     let (answer, events) = refused.expect("the store fills up");
-    assert!((500..600).contains(&answer.status), "{} {}", answer.status, answer.body);
-    assert!(answer.content_type.starts_with("application/problem+json"), "{}", answer.body);
-    assert!(answer.body.contains("full") || answer.body.contains("large"), "{}", answer.body);
+    assert!(
+        (500..600).contains(&answer.status),
+        "{} {}",
+        answer.status,
+        answer.body
+    );
+    assert!(
+        answer.content_type.starts_with("application/problem+json"),
+        "{}",
+        answer.body
+    );
+    assert!(
+        answer.body.contains("full") || answer.body.contains("large"),
+        "{}",
+        answer.body
+    );
     // Reading goes on.
     kindred.client().get("/v1/domains").with_status(200);
     kindred.kill_9();

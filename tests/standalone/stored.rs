@@ -77,7 +77,10 @@ async fn read_domain(store: &EmbeddedStore, row: DomainRow) -> StoredDomain {
         lists.insert(id, list.expect("a list that the scan names"));
     }
     StoredDomain {
-        items: items.into_iter().map(|item| (item.id.clone(), item)).collect(),
+        items: items
+            .into_iter()
+            .map(|item| (item.id.clone(), item))
+            .collect(),
         features: features
             .into_iter()
             .map(|feature| (feature.id.clone(), feature))

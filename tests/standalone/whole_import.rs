@@ -93,13 +93,14 @@ fn ten_kills_during_the_import_change_nothing() {
     let mut random = Random::of_test("moments of kills");
     let place = Place::new();
     let how = Start::default();
-    let mut kindred = Kindred::start(&place, &how);
+    let kindred = Kindred::start(&place, &how);
     let client = kindred.client().clone();
     let progress = Progress::default();
-    std::thread::scope(|scope| {
+    let kindred = std::thread::scope(|scope| {
         for _ in 0..FEEDERS {
             scope.spawn(|| feed(&client, batches, &progress));
         }
+        let mut kindred = kindred;
         for kill in 0..KILLS {
             // Spread over the import, the last ones when most is acknowledged but not compared.
             let after = batches.len() * (kill + 1) / (KILLS + 1);
@@ -118,6 +119,7 @@ fn ten_kills_during_the_import_change_nothing() {
             assert!(in_hand.any(), "kill {kill} hit nothing: {in_hand:?}");
             kindred = Kindred::start(&place, &how);
         }
+        kindred
     });
     assert!(
         progress.sent_again() > 0,

@@ -79,7 +79,8 @@ impl Client {
 
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Answer {
-        self.try_get(path).unwrap_or_else(|error| panic!("GET {path}: {error}"))
+        self.try_get(path)
+            .unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
     #[track_caller]

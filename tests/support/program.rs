@@ -169,7 +169,12 @@ impl Kindred {
             .expect("a shell");
         assert!(signalled.success(), "ended before its SIGTERM");
         let status = self.ended(STOP);
-        assert_eq!(status.code(), Some(0), "after SIGTERM\n{}", self.last_words());
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "after SIGTERM\n{}",
+            self.last_words()
+        );
     }
 
     /// The end of its log.
