@@ -3,6 +3,7 @@
 //!
 //! [`domain`] decides and does no I/O; the modules around it do what it asks for.
 
+pub mod config;
 pub mod dispatch;
 pub mod domain;
 pub mod intake;

@@ -19,8 +19,8 @@ pub struct ViewChange {
     pub replace: bool,
     /// Rows that are visible from now on, with their lists.
     pub listed: Vec<Listed>,
-    /// Rows that are gone from now on.
-    pub gone: Vec<Slot>,
+    /// Items that are gone from now on.
+    pub gone: Vec<ItemId>,
 }
 
 impl ViewChange {
@@ -126,10 +126,13 @@ impl DomainView {
         if change.replace {
             *guard = Some(Rows::default());
         }
-        let rows = guard.get_or_insert_default();
-        for slot in change.gone {
-            if let Some(row) = rows.by_slot.get_mut(slot.index()).and_then(Option::take) {
-                rows.by_id.remove(&row.id);
+        // Not loaded yet: readers are answered from the store, which has the change already.
+        let Some(rows) = guard.as_mut() else { return };
+        for id in change.gone {
+            if let Some(row) = rows.by_id.remove(&id)
+                && let Some(row) = rows.by_slot.get_mut(row.index())
+            {
+                *row = None;
             }
         }
         for listed in change.listed {

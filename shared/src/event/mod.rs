@@ -1,4 +1,13 @@
 //! Item events: what publishers send, and why one is refused.
+//!
+//! [`parse`], [`parse_for`] and [`parse_item`] read one event from JSON and check all of it;
+//! [`Event::to_json`] writes the canonical form, which reads back as the same event.
+
+mod field;
+mod json;
+mod parse;
+
+pub use parse::{parse, parse_for, parse_item};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -188,4 +197,15 @@ pub struct Refusal {
     pub field: Option<String>,
     /// What is wrong and what would be right.
     pub detail: String,
+}
+
+impl Refusal {
+    /// A refusal of the whole event (`field` is `None`) or of one field.
+    pub fn new(reason: Reason, field: Option<&str>, detail: impl Into<String>) -> Self {
+        Self {
+            reason,
+            field: field.map(str::to_owned),
+            detail: detail.into(),
+        }
+    }
 }

@@ -1,0 +1,298 @@
+//! Model `words-1`: the terms of a text in, its feature out.
+//!
+//! The feature is (√0.25 · dense, √0.75 · sparse), each part scaled to length 1 first; if one
+//! part is empty the other stands alone at length 1; if both are, the feature is zero.
+//!
+//! * Dense: the mean of the words' vectors, each occurrence weighted a/(a + p), a = 10⁻³
+//!   (Arora, Liang and Ma, "A simple but tough-to-beat baseline for sentence embeddings",
+//!   2017). Words without a vector add nothing. The mean's divisor is left out: scaling to
+//!   length 1 takes it away again.
+//! * Sparse: log(1 + tf) · idf with idf = −ln p, and −ln p(n) for an unknown word.
+//!
+//! p comes from the word's rank in the vector file (see `zipf`). Terms come sorted and every
+//! sum runs in that order, or by ascending term id, in `f64`; logarithms are the `libm`
+//! crate's. So the same terms give the same bits on every machine and with any number of
+//! threads.
+
+use std::sync::Arc;
+
+use kindred_shared::Feature;
+use kindred_shared::job::ExtractTask;
+use rayon::prelude::*;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::vectors::{Vectors, WordVectors};
+use super::zipf::Zipf;
+
+/// The a of a/(a + p): words much more likely than this hardly count.
+const SMOOTHING: f64 = 1e-3;
+/// √0.25: length of the dense part of a feature that has both.
+const DENSE_LENGTH: f64 = 0.5;
+/// √0.75: length of the sparse part of a feature that has both.
+const SPARSE_LENGTH: f64 = 0.866_025_403_784_438_6;
+/// n of a language without vectors, where every word is unknown. All its idf are alike, so
+/// scaling to length 1 takes this number away again.
+const UNRANKED_WORDS: usize = 100_000;
+/// Fewest rows a thread takes at a time.
+const ROWS_PER_TASK: usize = 16;
+
+/// Turns terms into features.
+#[derive(Debug, Clone)]
+pub struct Extractor {
+    vectors: Arc<Vectors>,
+    unranked: Zipf,
+}
+
+impl Extractor {
+    /// An extractor that looks words up in these vectors.
+    pub fn new(vectors: Arc<Vectors>) -> Self {
+        Self {
+            vectors,
+            unranked: Zipf::new(UNRANKED_WORDS),
+        }
+    }
+
+    /// The vectors it looks words up in.
+    pub fn vectors(&self) -> &Arc<Vectors> {
+        &self.vectors
+    }
+
+    /// The feature of each row, in the order of the rows, computed on the current rayon pool.
+    /// A row without terms, or whose terms cancel out, gives the zero feature.
+    pub fn extract(&self, task: &ExtractTask) -> Vec<Feature> {
+        let words = task
+            .space
+            .language()
+            .and_then(|language| self.vectors.get(language));
+        task.rows
+            .par_iter()
+            .with_min_len(ROWS_PER_TASK)
+            .map(|row| self.feature(words.map(Arc::as_ref), &row.terms))
+            .collect()
+    }
+
+    fn feature(&self, words: Option<&WordVectors>, terms: &[(Box<str>, u32)]) -> Feature {
+        let zipf = words.map_or(&self.unranked, WordVectors::zipf);
+        let mut dense = vec![0.0_f64; words.map_or(0, WordVectors::dimension)];
+        let mut sparse = Vec::with_capacity(terms.len());
+        for (term, frequency) in terms {
+            let frequency = f64::from(*frequency);
+            let rank = words.and_then(|words| words.rank(term));
+            let idf = match (words, rank) {
+                (Some(words), Some(rank)) => {
+                    let weight = frequency * SMOOTHING / (SMOOTHING + zipf.probability(rank));
+                    for (sum, &value) in dense.iter_mut().zip(words.vector(rank)) {
+                        *sum += weight * f64::from(value);
+                    }
+                    zipf.idf(rank)
+                }
+                _ => zipf.unknown_idf(),
+            };
+            sparse.push((term_id(term), libm::log(1.0 + frequency) * idf));
+        }
+        // Stable: colliding weights are added in the order of their terms.
+        sparse.sort_by_key(|&(id, _)| id);
+        sparse.dedup_by(|later, earlier| {
+            let same = later.0 == earlier.0;
+            if same {
+                earlier.1 += later.1;
+            }
+            same
+        });
+        assemble(&dense, &sparse)
+    }
+}
+
+/// The id of a term: the low 32 bits of xxh3-64 of its UTF-8 bytes.
+pub fn term_id(term: &str) -> u32 {
+    xxh3_64(term.as_bytes()) as u32
+}
+
+/// The feature of an item that brings its own vector: the vector scaled to length 1. A vector
+/// that is empty, all zero or not finite gives the zero feature; events with such are refused
+/// long before.
+pub fn own_vector(vector: &[f32]) -> Feature {
+    let dense: Vec<f64> = vector.iter().copied().map(f64::from).collect();
+    assemble(&dense, &[])
+}
+
+/// Scales the parts and puts them together. A part whose length is 0 or not finite is empty.
+fn assemble(dense: &[f64], sparse: &[(u32, f64)]) -> Feature {
+    let dense_norm = length(dense.iter().copied());
+    let sparse_norm = length(sparse.iter().map(|&(_, weight)| weight));
+    let (dense_length, sparse_length) = match (dense_norm, sparse_norm) {
+        (Some(_), Some(_)) => (DENSE_LENGTH, SPARSE_LENGTH),
+        _ => (1.0, 1.0),
+    };
+    let scaled = |value: f64, norm: f64, length: f64| (value / norm * length) as f32;
+    let dense = dense_norm.map_or_else(Vec::new, |norm| {
+        dense
+            .iter()
+            .map(|&value| scaled(value, norm, dense_length))
+            .collect()
+    });
+    let (ids, weights) = sparse_norm.map_or_else(Default::default, |norm| {
+        sparse
+            .iter()
+            .map(|&(id, weight)| (id, scaled(weight, norm, sparse_length)))
+            .unzip()
+    });
+    Feature::new(dense, ids, weights)
+        .expect("ids were sorted and made unique, and values over their length are at most 1")
+}
+
+/// The Euclidean length, or `None` when it is 0 or not finite.
+fn length(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let squares: f64 = values.map(|value| value * value).sum();
+    let length = squares.sqrt();
+    (length > 0.0 && length.is_finite()).then_some(length)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use kindred_shared::job::TermCounts;
+    use kindred_shared::{ItemId, Space};
+    use proptest::prelude::*;
+
+    use super::super::vectors::tests::file_of;
+    use super::*;
+
+    const WORDS: [&str; 5] = ["the", "mouse", "keyboard", "anti", "zero"];
+
+    fn extractor() -> Extractor {
+        #[rustfmt::skip]
+        let rows = [
+            0.6, 0.8, 0.0,
+            0.0, 0.6, -0.8,
+            0.8, 0.0, 0.6,
+            0.0, -0.6, 0.8,
+            0.0, 0.0, 0.0,
+        ];
+        let file = file_of(&WORDS, &rows, &[1.5, 3.0, 2.5, 3.0, 0.0]);
+        let words = WordVectors::from_bytes(&file).unwrap();
+        Extractor::new(Arc::new(Vectors::none().with_words("en", words)))
+    }
+
+    fn row(terms: &[(&str, u32)]) -> TermCounts {
+        let mut terms: Vec<(Box<str>, u32)> =
+            terms.iter().map(|&(term, tf)| (term.into(), tf)).collect();
+        terms.sort();
+        TermCounts {
+            id: ItemId::new("a").unwrap(),
+            terms,
+        }
+    }
+
+    fn one(extractor: &Extractor, language: &str, terms: &[(&str, u32)]) -> Feature {
+        let task = ExtractTask {
+            space: Space::words(language),
+            rows: vec![row(terms)],
+        };
+        extractor.extract(&task).remove(0)
+    }
+
+    fn length_of(feature: &Feature) -> f64 {
+        let values = feature.dense().iter().chain(feature.term_weights());
+        length(values.map(|&value| f64::from(value))).unwrap_or(0.0)
+    }
+
+    fn bits(values: &[f32]) -> Vec<u32> {
+        values.iter().map(|value| value.to_bits()).collect()
+    }
+
+    #[test]
+    fn parts_stand_alone_or_together() {
+        let extractor = extractor();
+        let both = one(&extractor, "en", &[("mouse", 2), ("trackball", 1)]);
+        assert_eq!((both.dense().len(), both.term_ids().len()), (3, 2));
+        assert!((length(both.dense().iter().map(|&v| f64::from(v))).unwrap() - 0.5).abs() < 1e-7);
+        let unknown = one(&extractor, "en", &[("trackball", 1)]);
+        assert_eq!(
+            (unknown.dense().len(), unknown.term_weights()),
+            (0, &[1.0][..])
+        );
+        let foreign = one(&extractor, "xx", &[("mouse", 2), ("maus", 2)]);
+        assert!(foreign.dense().is_empty());
+        let half = std::f32::consts::FRAC_1_SQRT_2;
+        assert_eq!(foreign.term_weights(), [half, half]);
+        assert!(one(&extractor, "en", &[]).is_zero());
+    }
+
+    #[test]
+    fn a_dense_sum_of_zero_is_empty() {
+        let feature = one(&extractor(), "en", &[("zero", 3)]);
+        assert!(feature.dense().is_empty());
+        assert_eq!(feature.term_weights(), [1.0]);
+    }
+
+    #[test]
+    fn frequency_and_rarity_weigh() {
+        let extractor = extractor();
+        let feature = one(&extractor, "en", &[("the", 1), ("keyboard", 1), ("new", 1)]);
+        let weight = |term: &str| {
+            let at = feature.term_ids().binary_search(&term_id(term)).unwrap();
+            f64::from(feature.term_weights()[at])
+        };
+        // idf of ranks 0, 2 and 5 (unknown: one past the last of five), from the formula.
+        let normaliser: f64 = (0..5).map(|r| 1.0 / (f64::from(r) + 2.7)).sum();
+        let idf = |rank: f64| ((rank + 2.7) * normaliser).ln();
+        assert!((weight("keyboard") / weight("the") - idf(2.0) / idf(0.0)).abs() < 1e-5);
+        assert!((weight("new") / weight("the") - idf(5.0) / idf(0.0)).abs() < 1e-5);
+        let twice = one(&extractor, "en", &[("the", 3), ("keyboard", 1)]);
+        let at = |term: &str| twice.term_ids().binary_search(&term_id(term)).unwrap();
+        let ratio = f64::from(twice.term_weights()[at("the")])
+            / f64::from(twice.term_weights()[at("keyboard")]);
+        assert!((ratio - 2.0 * idf(0.0) / idf(2.0)).abs() < 1e-5, "{ratio}");
+    }
+
+    #[test]
+    fn colliding_terms_are_added() {
+        // Two words with the same low 32 bits, found by a birthday search.
+        let mut seen = std::collections::HashMap::new();
+        let (first, second) = (0..)
+            .find_map(|n: u32| {
+                let word = format!("w{n}");
+                let id = term_id(&word);
+                seen.insert(id, word.clone()).map(|other| (other, word))
+            })
+            .unwrap();
+        let feature = one(&extractor(), "xx", &[(&first, 1), (&second, 1), ("b", 1)]);
+        assert_eq!(feature.term_ids().len(), 2);
+        let at = feature.term_ids().binary_search(&term_id(&first)).unwrap();
+        let ratio = feature.term_weights()[at] / feature.term_weights()[1 - at];
+        assert!((ratio - 2.0).abs() < 1e-6, "{ratio}");
+    }
+
+    #[test]
+    fn own_vectors_get_length_one() {
+        assert_eq!(own_vector(&[3.0, 4.0]).dense(), [0.6, 0.8]);
+        assert_eq!(own_vector(&[-3e38, 0.0]).dense(), [-1.0, 0.0]);
+        assert_eq!(own_vector(&[1e-45]).dense(), [1.0]);
+        for nothing in [&[][..], &[0.0, -0.0], &[f32::NAN, 1.0], &[f32::INFINITY]] {
+            assert!(own_vector(nothing).is_zero());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn features_have_length_one_and_ascending_ids(
+            terms in proptest::collection::btree_map("[a-e]{1,3}", 1_u32..1000, 0..40),
+            known in proptest::collection::vec((0..WORDS.len(), 1_u32..9), 0..5),
+        ) {
+            let extractor = extractor();
+            let mut all: std::collections::BTreeMap<String, u32> = terms;
+            all.extend(known.into_iter().map(|(at, tf)| (WORDS[at].to_owned(), tf)));
+            let list: Vec<(&str, u32)> = all.iter().map(|(term, &tf)| (&**term, tf)).collect();
+            for language in ["en", "xx"] {
+                let feature = one(&extractor, language, &list);
+                if list.is_empty() {
+                    prop_assert!(feature.is_zero());
+                } else {
+                    prop_assert!((length_of(&feature) - 1.0).abs() < 1e-6);
+                    prop_assert!(feature.term_ids().is_sorted());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! Word vectors as others publish them: finalfusion, fastText, word2vec and GloVe files.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::str::FromStr;
+
+use finalfusion::prelude::{Embeddings, ReadEmbeddings, ReadFastText, StorageWrap, VocabWrap};
+use finalfusion::storage::{NdArray, Storage};
+use finalfusion::vocab::{FastTextSubwordVocab, Vocab};
+
+/// Bytes looked at to tell the formats apart; also the longest line or word that is read.
+const LOOK_BYTES: usize = 1 << 20;
+/// Longest vector that is read.
+pub(super) const MAX_DIMENSION: usize = 4096;
+const FINALFUSION_MAGIC: &[u8] = b"FiFu";
+const FASTTEXT_MAGIC: [u8; 4] = 793_712_314_u32.to_le_bytes();
+
+/// How a file holds its vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// finalfusion, any vocabulary, plain or quantised.
+    Finalfusion,
+    /// fastText `.bin` that is not quantised.
+    FastText,
+    /// word2vec binary: a line `words dimension`, then words and little-endian `f32`.
+    Word2Vec,
+    /// A word and its numbers a line, as GloVe and fastText `.vec`; a first line
+    /// `words dimension` may be there.
+    Text,
+}
+
+impl Format {
+    const NAMES: [(Self, &'static str); 4] = [
+        (Self::Finalfusion, "finalfusion"),
+        (Self::FastText, "fasttext"),
+        (Self::Word2Vec, "word2vec"),
+        (Self::Text, "text"),
+    ];
+
+    /// Tells the format from the first bytes of a file.
+    fn of(start: &[u8]) -> Self {
+        if start.starts_with(FINALFUSION_MAGIC) {
+            return Self::Finalfusion;
+        }
+        if start.starts_with(&FASTTEXT_MAGIC) {
+            return Self::FastText;
+        }
+        let mut lines = start.split(|&byte| byte == b'\n');
+        let Some((_, dimension)) = lines.next().and_then(counts) else {
+            return Self::Text;
+        };
+        // After a line of counts, text goes on with a word and `dimension` numbers.
+        let text = lines
+            .next()
+            .and_then(|line| split_line(line, dimension))
+            .is_some_and(|(_, numbers)| numbers.iter().all(|number| number.parse::<f32>().is_ok()));
+        if text { Self::Text } else { Self::Word2Vec }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::NAMES.iter().find(|(format, _)| format == self);
+        f.write_str(name.map_or("unknown", |(_, name)| name))
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::NAMES
+            .iter()
+            .find(|(_, name)| *name == text)
+            .map(|(format, _)| *format)
+            .ok_or_else(|| {
+                format!("{text:?} is no format; known are finalfusion, fasttext, word2vec, text")
+            })
+    }
+}
+
+/// Which words are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Filter {
+    /// Every word.
+    #[default]
+    All,
+    /// Words of letters only.
+    Alphabetic,
+}
+
+/// What is wrong with a file of vectors.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The operating system's word.
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// The bytes are not what the format says.
+    #[error("is not a readable {format} file: {detail}")]
+    Malformed {
+        /// The format it was read as.
+        format: Format,
+        /// Where and what.
+        detail: String,
+    },
+    /// A value is NaN or infinite.
+    #[error("the vector of {0:?} has a value that is not a finite number")]
+    NotFinite(String),
+}
+
+/// Words with their vectors, most frequent first (file order).
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) words: Vec<String>,
+    /// `words × dimension`, row by row.
+    pub(super) values: Vec<f32>,
+    pub(super) dimension: usize,
+    pub(super) format: Format,
+    /// Words that were passed over: filtered, said before, or not UTF-8.
+    pub(super) skipped: usize,
+}
+
+/// Reads the first `limit` words of a file that pass the filter, lower-cased because the terms
+/// that are looked up are; of several spellings the first (most frequent) counts.
+pub(super) fn read(
+    path: &Path,
+    format: Option<Format>,
+    filter: Filter,
+    limit: usize,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Source, SourceError> {
+    let mut reader = BufReader::with_capacity(LOOK_BYTES, File::open(path)?);
+    let mut start = Vec::with_capacity(LOOK_BYTES);
+    Read::by_ref(&mut reader)
+        .take(LOOK_BYTES as u64)
+        .read_to_end(&mut start)?;
+    reader.rewind()?;
+    let format = format.unwrap_or_else(|| Format::of(&start));
+    drop(start);
+    let mut kept = Kept {
+        filter,
+        limit,
+        seen: HashSet::new(),
+        source: Source {
+            words: Vec::new(),
+            values: Vec::new(),
+            dimension: 0,
+            format,
+            skipped: 0,
+        },
+        progress,
+    };
+    match format {
+        Format::Text => text(reader, &mut kept)?,
+        Format::Word2Vec => word2vec(reader, &mut kept)?,
+        Format::Finalfusion => {
+            let embeddings = guarded(format, || {
+                Embeddings::<VocabWrap, StorageWrap>::read_embeddings(&mut reader)
+            })?;
+            library(&embeddings, &mut kept)?;
+        }
+        Format::FastText => {
+            let embeddings = guarded(format, || {
+                Embeddings::<FastTextSubwordVocab, NdArray>::read_fasttext_lossy(&mut reader)
+            })?;
+            library(&embeddings, &mut kept)?;
+        }
+    }
+    Ok(kept.source)
+}
+
+/// Collects the words that are wanted.
+struct Kept<'a> {
+    filter: Filter,
+    limit: usize,
+    seen: HashSet<String>,
+    source: Source,
+    progress: &'a mut dyn FnMut(usize),
+}
+
+impl Kept<'_> {
+    fn malformed(&self, detail: impl Into<String>) -> SourceError {
+        SourceError::Malformed {
+            format: self.source.format,
+            detail: detail.into(),
+        }
+    }
+
+    fn set_dimension(&mut self, dimension: usize) -> Result<(), SourceError> {
+        if !(1..=MAX_DIMENSION).contains(&dimension) {
+            return Err(self.malformed(format!(
+                "vectors have {dimension} values; 1 to {MAX_DIMENSION} are understood"
+            )));
+        }
+        self.source.dimension = dimension;
+        Ok(())
+    }
+
+    /// Takes a word if it is wanted; `fill` appends its values.
+    fn offer(
+        &mut self,
+        word: &str,
+        fill: impl FnOnce(&mut Vec<f32>) -> Result<(), String>,
+    ) -> Result<ControlFlow<()>, SourceError> {
+        let word = word.to_lowercase();
+        let wanted = !word.is_empty()
+            && match self.filter {
+                Filter::All => true,
+                Filter::Alphabetic => word.chars().all(char::is_alphabetic),
+            };
+        if !wanted || self.seen.contains(&word) {
+            self.source.skipped += 1;
+            return Ok(ControlFlow::Continue(()));
+        }
+        let start = self.source.values.len();
+        fill(&mut self.source.values).map_err(|detail| self.malformed(detail))?;
+        let values = &self.source.values[start..];
+        if values.len() != self.source.dimension {
+            return Err(self.malformed(format!(
+                "{word:?} has {} values, not {}",
+                values.len(),
+                self.source.dimension
+            )));
+        }
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(SourceError::NotFinite(word));
+        }
+        self.seen.insert(word.clone());
+        self.source.words.push(word);
+        let count = self.source.words.len();
+        if count.is_multiple_of(1000) {
+            (self.progress)(count);
+        }
+        Ok(if count >= self.limit {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
+    }
+}
+
+/// Reads up to and with `end`, refusing what is longer than [`LOOK_BYTES`].
+fn read_piece(reader: &mut impl BufRead, end: u8, piece: &mut Vec<u8>) -> io::Result<bool> {
+    piece.clear();
+    let read = reader.take(LOOK_BYTES as u64).read_until(end, piece)?;
+    if read == LOOK_BYTES && piece.last() != Some(&end) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("a line or word is longer than {LOOK_BYTES} bytes"),
+        ));
+    }
+    Ok(read > 0)
+}
+
+/// The numbers of a line `words dimension`.
+fn counts(line: &[u8]) -> Option<(usize, usize)> {
+    let line = std::str::from_utf8(line).ok()?;
+    let mut fields = line.split_ascii_whitespace();
+    let counts = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    fields.next().is_none().then_some(counts)
+}
+
+/// Splits a line into its word and its last `dimension` fields. A word may hold spaces, so the
+/// numbers are taken from the end.
+fn split_line(line: &[u8], dimension: usize) -> Option<(&str, Vec<&str>)> {
+    let line = std::str::from_utf8(line).ok()?;
+    let mut rest = line.trim_end_matches([' ', '\t', '\r', '\n']);
+    let mut numbers = Vec::with_capacity(dimension);
+    for _ in 0..dimension {
+        let (before, number) = rest.rsplit_once([' ', '\t'])?;
+        numbers.push(number);
+        rest = before;
+    }
+    numbers.reverse();
+    Some((rest.trim_end_matches([' ', '\t']), numbers))
+}
+
+fn text(mut reader: impl BufRead, kept: &mut Kept<'_>) -> Result<(), SourceError> {
+    let mut line = Vec::new();
+    let mut number = 0_usize;
+    while read_piece(&mut reader, b'\n', &mut line)? {
+        number += 1;
+        if number == 1 {
+            if let Some((_, dimension)) = counts(&line) {
+                kept.set_dimension(dimension)?;
+                continue;
+            }
+            let fields = line
+                .split(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+                .filter(|field| !field.is_empty())
+                .count();
+            kept.set_dimension(fields.saturating_sub(1))?;
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        if std::str::from_utf8(&line).is_err() {
+            kept.source.skipped += 1;
+            continue;
+        }
+        let dimension = kept.source.dimension;
+        let Some((word, numbers)) = split_line(&line, dimension) else {
+            return Err(kept.malformed(format!(
+                "line {number} has fewer than a word and {dimension} numbers"
+            )));
+        };
+        let flow = kept.offer(word, |values| {
+            for text in numbers {
+                values.push(
+                    text.parse()
+                        .map_err(|_| format!("line {number}: {text:?} is not a number"))?,
+                );
+            }
+            Ok(())
+        })?;
+        if flow.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn word2vec(mut reader: impl BufRead, kept: &mut Kept<'_>) -> Result<(), SourceError> {
+    let mut piece = Vec::new();
+    read_piece(&mut reader, b'\n', &mut piece)?;
+    let Some((words, dimension)) = counts(&piece) else {
+        return Err(kept.malformed("the first line is not the number of words and the dimension"));
+    };
+    kept.set_dimension(dimension)?;
+    let mut bytes = vec![0; 4 * dimension];
+    for at in 0..words {
+        if !read_piece(&mut reader, b' ', &mut piece)? {
+            return Err(kept.malformed(format!("it ends after {at} of {words} words")));
+        }
+        reader
+            .read_exact(&mut bytes)
+            .map_err(|_| kept.malformed(format!("it ends within the vector of word {}", at + 1)))?;
+        let Ok(word) = std::str::from_utf8(&piece) else {
+            kept.source.skipped += 1;
+            continue;
+        };
+        let flow = kept.offer(word.trim_matches(['\n', ' ']), |values| {
+            let (chunks, _) = bytes.as_chunks::<4>();
+            values.extend(chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)));
+            Ok(())
+        })?;
+        if flow.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Runs a reader of the finalfusion library, which panics on some damaged files.
+fn guarded<T>(
+    format: Format,
+    read: impl FnOnce() -> finalfusion::error::Result<T>,
+) -> Result<T, SourceError> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(SourceError::Malformed {
+            format,
+            detail: error.to_string(),
+        }),
+        Err(_) => Err(SourceError::Malformed {
+            format,
+            detail: "its parts contradict each other".to_owned(),
+        }),
+    }
+}
+
+fn library<V: Vocab, S: Storage>(
+    embeddings: &Embeddings<V, S>,
+    kept: &mut Kept<'_>,
+) -> Result<(), SourceError> {
+    kept.set_dimension(embeddings.dims())?;
+    for (word, embedding) in embeddings.iter_with_norms() {
+        let flow = kept.offer(word, |values| {
+            values.extend(embedding.into_unnormalized());
+            Ok(())
+        })?;
+        if flow.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn read_bytes(bytes: &[u8], filter: Filter, limit: usize) -> Result<Source, SourceError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), bytes).unwrap();
+        read(file.path(), None, filter, limit, &mut |_| {})
+    }
+
+    #[test]
+    fn reads_text_with_and_without_counts() {
+        for text in [
+            "The 1 2 3\nthe 9 9 9\ntwo words 4 5 6 \n7up -1 0.5 1e-3\n",
+            "4 3\nThe 1 2 3\r\nthe 9 9 9\r\ntwo words 4 5 6\r\n7up -1 0.5 1e-3",
+        ] {
+            let source = read_bytes(text.as_bytes(), Filter::All, 9).unwrap();
+            assert_eq!(source.format, Format::Text);
+            assert_eq!(source.words, ["the", "two words", "7up"]);
+            assert_eq!(
+                source.values,
+                [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, -1.0, 0.5, 1e-3]
+            );
+            assert_eq!(source.skipped, 1);
+        }
+    }
+
+    #[test]
+    fn keeps_the_first_words_that_pass() {
+        let text = "Über 1 2\n, 3 4\nc3 5 6\nhaus 7 8\nbaum 9 9\n";
+        let source = read_bytes(text.as_bytes(), Filter::Alphabetic, 2).unwrap();
+        assert_eq!(source.words, ["über", "haus"]);
+        assert_eq!(source.values, [1.0, 2.0, 7.0, 8.0]);
+    }
+
+    #[test]
+    fn reads_word2vec_binary() {
+        let mut bytes = b"2 3\n".to_vec();
+        for (word, values) in [("a", [1.5_f32, -2.0, 0.1]), ("b", [0.0, 1.0, 2.0])] {
+            bytes.extend(word.bytes());
+            bytes.push(b' ');
+            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            bytes.push(b'\n');
+        }
+        let source = read_bytes(&bytes, Filter::All, 9).unwrap();
+        assert_eq!(source.format, Format::Word2Vec);
+        assert_eq!(source.words, ["a", "b"]);
+        assert_eq!(source.values, [1.5, -2.0, 0.1, 0.0, 1.0, 2.0]);
+        let cut = read_bytes(&bytes[..bytes.len() - 3], Filter::All, 9);
+        assert!(cut.unwrap_err().to_string().contains("word 2"));
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        for (text, words) in [
+            ("a 1 2\nb 1\n", "line 2 has fewer"),
+            ("a 1 2\nb 1 x\n", "line 2: \"x\" is not a number"),
+            ("a 1 2\nb 1 NaN\n", "the vector of \"b\""),
+            ("a 1 2\nb inf 1\n", "the vector of \"b\""),
+            ("a\n", "0 values"),
+            ("FiFu and then nothing", "finalfusion"),
+        ] {
+            let error = read_bytes(text.as_bytes(), Filter::All, 9).unwrap_err();
+            assert!(error.to_string().contains(words), "{text:?}: {error}");
+        }
+        let mut fasttext = FASTTEXT_MAGIC.to_vec();
+        fasttext.extend([9; 40]);
+        let error = read_bytes(&fasttext, Filter::All, 9).unwrap_err();
+        assert!(error.to_string().contains("fasttext"), "{error}");
+    }
+}

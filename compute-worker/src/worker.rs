@@ -1,0 +1,145 @@
+//! Does jobs.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use kindred_shared::job::{Job, Reply, Task};
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+
+use crate::features::Extractor;
+use crate::similarity::{Kernel, compare};
+
+/// A pool of threads named `kindred-compute-0`, `kindred-compute-1`, … for all CPU work.
+///
+/// # Errors
+/// When the operating system gives no more threads.
+pub fn pool(threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
+    ThreadPoolBuilder::new()
+        .num_threads(threads.max(1))
+        .thread_name(|number| format!("kindred-compute-{number}"))
+        .build()
+}
+
+/// Does one job after the other on a pool of threads.
+///
+/// Answers depend on the job alone, not on the kernel or the number of threads. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    extractor: Extractor,
+    kernel: Kernel,
+    pool: Arc<ThreadPool>,
+}
+
+impl Worker {
+    /// A worker that extracts and compares on this pool.
+    pub fn new(extractor: Extractor, kernel: Kernel, pool: Arc<ThreadPool>) -> Self {
+        Self {
+            extractor,
+            kernel,
+            pool,
+        }
+    }
+
+    /// Does a job; blocks the calling thread meanwhile, which must not be one that runs async
+    /// tasks. A job that cannot be done, be it one that makes a kernel panic, is answered with
+    /// [`Reply::Failed`], and the worker lives on.
+    pub fn perform(&self, job: &Job) -> Reply {
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            self.pool.install(|| match &job.task {
+                Task::Extract(task) => Reply::Extracted(self.extractor.extract(task)),
+                Task::Compare(task) => Reply::Compared(compare(self.kernel, task)),
+            })
+        }));
+        done.unwrap_or_else(|panic| {
+            let why = words_of(panic.as_ref());
+            tracing::error!(domain = %job.domain, task = ?job.task, why, "job failed");
+            Reply::Failed(why.to_owned())
+        })
+    }
+
+    /// The kernel it compares with.
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    /// Its threads.
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+}
+
+/// The words a panic was raised with.
+fn words_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without words")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use kindred_shared::job::{CompareTask, ExtractTask, Floor, Side, TermCounts};
+    use kindred_shared::{BlockBuilder, DomainName, Feature, ItemId, RowMask, Space};
+
+    use super::*;
+    use crate::features::Vectors;
+
+    fn side(dimension: usize, floors: Vec<Floor>) -> Side {
+        let mut builder = BlockBuilder::new(Space::own(dimension), dimension);
+        let feature = Feature::new(vec![1.0; dimension], vec![], vec![]).unwrap();
+        builder.push(ItemId::new(&format!("i{dimension}")).unwrap(), 1, &feature);
+        Side {
+            block: Arc::new(builder.build()),
+            live: RowMask::all(1),
+            floors,
+        }
+    }
+
+    fn job(task: Task) -> Job {
+        Job {
+            domain: DomainName::new("news.example").unwrap(),
+            task,
+        }
+    }
+
+    #[test]
+    fn a_poisonous_job_is_answered_and_the_next_one_done() {
+        let pool = Arc::new(pool(2).unwrap());
+        let name = pool.install(|| std::thread::current().name().map(str::to_owned));
+        assert!(name.unwrap().starts_with("kindred-compute-"));
+        let extractor = Extractor::new(Arc::new(Vectors::none()));
+        let worker = Worker::new(extractor, Kernel::detect(), pool);
+        let poison = CompareTask {
+            left: side(3, vec![]),
+            within_left: false,
+            rights: vec![side(4, vec![])],
+            keep: 1,
+        };
+        let reply = worker.perform(&job(Task::Compare(Arc::new(poison))));
+        assert!(
+            matches!(&reply, Reply::Failed(why) if why.contains("equally long")),
+            "{reply:?}"
+        );
+        let uneven = CompareTask {
+            left: side(3, vec![Floor::Open; 2]),
+            within_left: true,
+            rights: vec![],
+            keep: 1,
+        };
+        let reply = worker.perform(&job(Task::Compare(Arc::new(uneven))));
+        assert!(
+            matches!(&reply, Reply::Failed(why) if why.contains("floor")),
+            "{reply:?}"
+        );
+        let good = ExtractTask {
+            space: Space::words("en"),
+            rows: vec![TermCounts {
+                id: ItemId::new("a").unwrap(),
+                terms: vec![("mouse".into(), 1)],
+            }],
+        };
+        let reply = worker.perform(&job(Task::Extract(Arc::new(good))));
+        assert!(matches!(reply, Reply::Extracted(features) if !features[0].is_zero()));
+    }
+}

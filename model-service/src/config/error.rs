@@ -1,0 +1,126 @@
+//! Why a configuration is refused: always the key, where its value is from, what is expected.
+
+use std::path::PathBuf;
+
+use super::keys::{KEYS, key};
+use super::{Origin, PREFIX, mask};
+
+/// Why a configuration is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file has a key that there is not.
+    #[error("{}: there is no key `{key}`{}", file.display(), hint(closest.as_deref()))]
+    UnknownKey {
+        /// The file.
+        file: PathBuf,
+        /// The key in it.
+        key: String,
+        /// The key that was meant, perhaps.
+        closest: Option<String>,
+    },
+    /// The environment has a `KINDRED_…` variable that there is not.
+    #[error("environment: there is no variable {variable}{}", hint(closest.as_deref()))]
+    UnknownVariable {
+        /// The variable.
+        variable: String,
+        /// The variable that was meant, perhaps.
+        closest: Option<String>,
+    },
+    /// A value is not what its key expects.
+    #[error("{key} = {value:?} ({origin}): expected {expected}")]
+    Invalid {
+        /// The key.
+        key: &'static str,
+        /// The value; masked for a secret.
+        value: String,
+        /// Where it is from.
+        origin: Origin,
+        /// What would be right.
+        expected: String,
+    },
+    /// The file cannot be used at all.
+    #[error("{}: {detail}", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+impl ConfigError {
+    /// A value that is not what the key itself expects.
+    pub(super) fn invalid(name: &'static str, value: &str, origin: Origin) -> Self {
+        let expected = key(name).map_or("another value", |key| key.expects);
+        Self::unsuitable(name, value, origin, expected.to_owned())
+    }
+
+    /// A value that does not suit, for a reason of its own.
+    pub(super) fn unsuitable(
+        name: &'static str,
+        value: &str,
+        origin: Origin,
+        expected: String,
+    ) -> Self {
+        let value = if key(name).is_some_and(|key| key.secret) {
+            mask::secret(value)
+        } else {
+            value.to_owned()
+        };
+        Self::Invalid {
+            key: name,
+            value,
+            origin,
+            expected,
+        }
+    }
+
+    pub(super) fn unknown_key(file: PathBuf, name: &str) -> Self {
+        Self::UnknownKey {
+            file,
+            key: name.to_owned(),
+            closest: closest(name).map(str::to_owned),
+        }
+    }
+
+    pub(super) fn unknown_variable(variable: &str) -> Self {
+        let bare = variable[PREFIX.len()..].to_ascii_lowercase();
+        Self::UnknownVariable {
+            variable: variable.to_owned(),
+            closest: closest(&bare).map(|name| format!("{PREFIX}{}", name.to_ascii_uppercase())),
+        }
+    }
+}
+
+fn hint(closest: Option<&str>) -> String {
+    closest.map_or_else(
+        || "; `kindred config` lists all".to_owned(),
+        |name| format!("; did you mean `{name}`?"),
+    )
+}
+
+/// The key whose name differs least from this one, if it differs little.
+fn closest(name: &str) -> Option<&'static str> {
+    KEYS.iter()
+        .map(|key| (distance(name, key.name), key.name))
+        .filter(|(distance, known)| *distance <= 2.max(known.len() / 3))
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// Levenshtein's distance, in characters.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in right.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[right.len()]
+}

@@ -1,0 +1,188 @@
+//! Precedence: default < file < environment < flags.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::keys::{KEYS, Key, key};
+use super::{
+    Config, ConfigError, FILE_NAME, FILE_VARIABLE, Origin, Origins, PREFIX, TEST_PREFIX, error,
+};
+
+/// What the command line says about the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// The file to read (`--config`).
+    pub file: Option<PathBuf>,
+    /// Keys and the text of their values; a later one wins.
+    pub values: Vec<(&'static str, String)>,
+}
+
+impl Flags {
+    /// These flags, then those: where both say something, those win.
+    #[must_use]
+    pub fn and_then(mut self, later: Self) -> Self {
+        self.file = later.file.or(self.file);
+        self.values.extend(later.values);
+        self
+    }
+}
+
+/// A key's text and where it is from.
+type Chosen = BTreeMap<&'static str, (String, Origin)>;
+
+impl Config {
+    /// The effective configuration and where each value is from. Reads no file but the
+    /// configuration file; `cwd` is where [`FILE_NAME`] is looked for.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first thing that is unknown or unfit, by name and place.
+    pub fn resolve(
+        flags: &Flags,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+        cwd: &Path,
+    ) -> Result<(Self, Origins), ConfigError> {
+        let (named, variables) = read_environment(env)?;
+        let mut chosen: Chosen = KEYS
+            .iter()
+            .map(|key| (key.name, (key.default.to_owned(), Origin::Default)))
+            .collect();
+        chosen.extend(read_file(flags.file.as_deref(), named.as_deref(), cwd)?);
+        chosen.extend(variables);
+        for (name, text) in &flags.values {
+            if let Some(key) = key(name) {
+                let origin = Origin::Flag(format!("--{}", key.flag()));
+                chosen.insert(key.name, (text.clone(), origin));
+            }
+        }
+        let origins = Origins(
+            chosen
+                .iter()
+                .map(|(name, (_, origin))| (*name, origin.clone()))
+                .collect(),
+        );
+        let config = Self::read(|name| {
+            chosen
+                .get(name)
+                .cloned()
+                .unwrap_or_else(|| (String::new(), Origin::Default))
+        })?;
+        config.check_together(&origins)?;
+        Ok((config, origins))
+    }
+
+    /// What keys ask of one another.
+    fn check_together(&self, origins: &Origins) -> Result<(), ConfigError> {
+        let languages = self.languages.join(",");
+        if !self.languages.contains(&self.default_language) {
+            return Err(ConfigError::unsuitable(
+                "default_language",
+                &self.default_language,
+                origins.of("default_language"),
+                format!("one of languages ({languages})"),
+            ));
+        }
+        if let Some(other) = self
+            .vectors
+            .iter()
+            .find(|one| !self.languages.contains(&one.language))
+        {
+            return Err(ConfigError::unsuitable(
+                "vectors",
+                &format!("{}={}", other.language, other.path.display()),
+                origins.of("vectors"),
+                format!("a language of languages ({languages})"),
+            ));
+        }
+        if self.max_text > self.max_message {
+            return Err(ConfigError::unsuitable(
+                "max_text",
+                &super::values::show_size(&self.max_text),
+                origins.of("max_text"),
+                format!(
+                    "at most max_message ({})",
+                    super::values::show_size(&self.max_message)
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The file the environment names, and the keys it sets.
+fn read_environment(
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<(Option<PathBuf>, Chosen), ConfigError> {
+    let mut file = None;
+    let mut chosen = Chosen::new();
+    for (name, value) in env {
+        let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
+            continue;
+        };
+        if name.starts_with(TEST_PREFIX) {
+            continue;
+        }
+        if name == FILE_VARIABLE {
+            file = Some(PathBuf::from(value));
+            continue;
+        }
+        let key: &Key = KEYS
+            .iter()
+            .find(|key| key.variable() == name)
+            .ok_or_else(|| ConfigError::unknown_variable(name))?;
+        let origin = Origin::Environment(name.to_owned());
+        let text = value.into_string().map_err(|value| {
+            error::ConfigError::invalid(key.name, &value.to_string_lossy(), origin.clone())
+        })?;
+        chosen.insert(key.name, (text, origin));
+    }
+    Ok((file, chosen))
+}
+
+fn read_file(
+    flag: Option<&Path>,
+    variable: Option<&Path>,
+    cwd: &Path,
+) -> Result<Chosen, ConfigError> {
+    let named = flag.or(variable);
+    let file = cwd.join(named.unwrap_or(Path::new(FILE_NAME)));
+    let refuse = |detail: String| ConfigError::File {
+        file: file.clone(),
+        detail,
+    };
+    let text = match std::fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) if named.is_none() && error.kind() == ErrorKind::NotFound => {
+            return Ok(Chosen::new());
+        }
+        Err(error) => return Err(refuse(format!("cannot be read: {error}"))),
+    };
+    let table: toml::Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| refuse(format!("is not TOML: {error}")))?;
+    let origin = Origin::File(file.clone());
+    table
+        .into_iter()
+        .map(|(name, value)| {
+            let key = key(&name).ok_or_else(|| ConfigError::unknown_key(file.clone(), &name))?;
+            let text = plain(&value)
+                .ok_or_else(|| ConfigError::invalid(key.name, &value.to_string(), origin.clone()))?;
+            Ok((key.name, (text, origin.clone())))
+        })
+        .collect()
+}
+
+/// A file's value as the text a variable would have; a list is joined by commas.
+fn plain(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(truth) => Some(truth.to_string()),
+        toml::Value::Array(list) => {
+            let texts: Option<Vec<&str>> = list.iter().map(toml::Value::as_str).collect();
+            Some(texts?.join(","))
+        }
+        toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => None,
+    }
+}

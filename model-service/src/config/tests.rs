@@ -1,0 +1,194 @@
+//! Precedence, refusals and what is shown.
+#![allow(clippy::unwrap_used)] // a test may panic
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn env(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    pairs
+        .iter()
+        .map(|(name, value)| (OsString::from(name), OsString::from(value)))
+        .collect()
+}
+
+fn flags(pairs: &[(&'static str, &str)]) -> Flags {
+    Flags {
+        file: None,
+        values: pairs
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect(),
+    }
+}
+
+/// A directory with a `kindred.toml` of this text; none when it is empty.
+fn directory(file: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    if !file.is_empty() {
+        std::fs::write(directory.path().join(FILE_NAME), file).unwrap();
+    }
+    directory
+}
+
+#[test]
+fn defaults_are_the_documented_ones() {
+    let nowhere = directory("");
+    let (config, origins) = Config::resolve(&Flags::default(), env(&[]), nowhere.path()).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.data_dir, Path::new("./kindred-data"));
+    assert_eq!(config.window, Duration::from_millis(250));
+    assert_eq!((config.window_events, config.threads), (1000, 0));
+    assert_eq!(config.kernel, Kernel::Auto);
+    assert_eq!(config.languages.join(","), "en,de,fr,es,it,pt,nl,sv");
+    assert_eq!(config.default_language, "en");
+    assert!(config.auto_register && config.vectors.is_empty());
+    assert_eq!(config.partitions, 1);
+    assert_eq!(config.limits(), kindred_shared::event::Limits::default());
+    assert_eq!(config.idle_after, Duration::from_secs(600));
+    assert_eq!(config.job_deadline, Duration::from_secs(30));
+    assert!(config.check_standalone(&origins).is_ok());
+    for (entry, key) in config.entries(&origins).iter().zip(KEYS) {
+        assert_eq!(
+            (entry.value.as_str(), entry.origin.as_str()),
+            (key.default, "default"),
+            "{} is shown as its default is written",
+            key.name
+        );
+    }
+}
+
+#[test]
+fn later_places_win() {
+    // file, environment, flag → value, origin
+    type Row = (&'static str, Option<&'static str>, Option<&'static str>, usize, &'static str);
+    let table: &[Row] = &[
+        ("", None, None, 1000, "default"),
+        ("window_events = 2", None, None, 2, "file "),
+        ("window_events = 2", Some("3"), None, 3, "variable KINDRED_WINDOW_EVENTS"),
+        ("window_events = 2", Some("3"), Some("4"), 4, "flag --window-events"),
+        ("window_events = 2", None, Some("4"), 4, "flag --window-events"),
+        ("", Some("3"), Some("4"), 4, "flag --window-events"),
+        ("window_events = \"5\"", None, None, 5, "file "),
+    ];
+    for (file, variable, flag, value, origin) in table {
+        let directory = directory(file);
+        let variables = variable.map(|v| ("KINDRED_WINDOW_EVENTS", v));
+        let given = flag.map(|v| ("window_events", v));
+        let (config, origins) = Config::resolve(
+            &flags(given.as_slice()),
+            env(variables.as_slice()),
+            directory.path(),
+        )
+        .unwrap();
+        assert_eq!(config.window_events, *value);
+        let from = origins.of("window_events").to_string();
+        assert!(from.starts_with(origin), "{from} is {origin}");
+    }
+}
+
+#[test]
+fn a_named_file_must_be_there_and_the_flag_names_it_before_the_variable() {
+    let directory = directory("threads = 1");
+    std::fs::write(directory.path().join("a.toml"), "threads = 2").unwrap();
+    std::fs::write(directory.path().join("b.toml"), "threads = 3").unwrap();
+    let threads = |flag: Option<&str>, variable: &[(&str, &str)]| {
+        let flags = Flags {
+            file: flag.map(PathBuf::from),
+            values: vec![],
+        };
+        Config::resolve(&flags, env(variable), directory.path()).map(|(c, _)| c.threads)
+    };
+    assert_eq!(threads(None, &[]), Ok(1));
+    assert_eq!(threads(None, &[(FILE_VARIABLE, "a.toml")]), Ok(2));
+    assert_eq!(threads(Some("b.toml"), &[(FILE_VARIABLE, "a.toml")]), Ok(3));
+    let refused = threads(Some("none.toml"), &[]).unwrap_err().to_string();
+    assert!(refused.contains("none.toml") && refused.contains("cannot be read"));
+}
+
+#[test]
+fn refusals_name_the_key_the_place_and_the_remedy() {
+    // file, environment, flags → words of the refusal
+    type Pairs = &'static [(&'static str, &'static str)];
+    let table: &[(&str, Pairs, Pairs, &[&str])] = &[
+        ("windw = '1s'", &[], &[], &["kindred.toml", "`windw`", "did you mean `window`"]),
+        ("data-dir = 'x'", &[], &[], &["`data-dir`", "`data_dir`"]),
+        ("zzzzzzzzzzzz = 1", &[], &[], &["`zzzzzzzzzzzz`", "`kindred config`"]),
+        ("a = = 1", &[], &[], &["kindred.toml", "is not TOML"]),
+        ("window = 1.5", &[], &[], &["window", "1.5", "kindred.toml", "250ms"]),
+        ("window = 250", &[], &[], &["window", "file ", "250ms"]),
+        ("", &[("KINDRED_LISTN", "x")], &[], &["KINDRED_LISTN", "`KINDRED_LISTEN`"]),
+        ("", &[("KINDRED_window", "1s")], &[], &["KINDRED_window", "`KINDRED_WINDOW`"]),
+        ("", &[("KINDRED_WINDOW", "soon")], &[], &["window = \"soon\"", "variable KINDRED_WINDOW", "250ms"]),
+        ("", &[], &[("listen", "here")], &["listen = \"here\"", "flag --listen", "127.0.0.1:8080"]),
+        ("", &[], &[("window", "2h")], &["window", "1m"]),
+        ("", &[], &[("window_events", "0")], &["window_events", "1 to 100000"]),
+        ("", &[], &[("kernel", "magic")], &["kernel", "auto"]),
+        ("", &[], &[("languages", "en,en")], &["languages", "each once"]),
+        ("", &[], &[("default_language", "pl")], &["default_language", "one of languages"]),
+        ("", &[], &[("vectors", "de")], &["vectors", "language=path"]),
+        ("", &[], &[("vectors", "pl=x")], &["vectors", "pl=x", "languages"]),
+        ("", &[], &[("auto_register", "maybe")], &["auto_register", "true or false"]),
+        ("", &[], &[("max_text", "2MiB")], &["max_text", "max_message (1MiB)"]),
+        ("", &[], &[("max_text", "many")], &["max_text", "256KiB"]),
+        ("", &[], &[("log_format", "xml")], &["log_format", "text or json"]),
+    ];
+    for (file, variables, given, words) in table {
+        let directory = directory(file);
+        let refused = Config::resolve(&flags(given), env(variables), directory.path())
+            .unwrap_err()
+            .to_string();
+        for word in *words {
+            assert!(refused.contains(word), "{refused:?} has {word:?}");
+        }
+    }
+}
+
+#[test]
+fn variables_of_tests_and_of_others_are_not_configuration() {
+    let nowhere = directory("");
+    let variables = env(&[("KINDRED_TEST_CRASH", "1"), ("HOME", "/"), ("KINDREDX", "1")]);
+    assert!(Config::resolve(&Flags::default(), variables, nowhere.path()).is_ok());
+}
+
+#[test]
+fn lists_come_from_arrays_and_from_commas() {
+    let directory = directory("languages = ['en', 'de']\nvectors = ['de=a/de.fifu', 'en=b.fifu']");
+    let (config, _) = Config::resolve(&Flags::default(), env(&[]), directory.path()).unwrap();
+    assert_eq!(config.languages, ["en", "de"]);
+    assert_eq!(config.vectors.len(), 2);
+    assert_eq!(config.vectors[0].language, "de");
+    assert_eq!(config.vectors[0].path, Path::new("a/de.fifu"));
+}
+
+#[test]
+fn standalone_has_one_partition() {
+    let nowhere = directory("");
+    let (config, origins) =
+        Config::resolve(&Flags::default(), env(&[("KINDRED_PARTITIONS", "4")]), nowhere.path())
+            .unwrap();
+    let refused = config.check_standalone(&origins).unwrap_err().to_string();
+    assert!(refused.contains("partitions = \"4\"") && refused.contains("KINDRED_PARTITIONS"));
+}
+
+proptest! {
+    #[test]
+    fn sizes_are_read_back_as_shown(bytes in 1_usize..8 << 20) {
+        prop_assert_eq!(values::size(&values::show_size(&bytes), 1, 8 << 20), Some(bytes));
+    }
+
+    #[test]
+    fn no_text_makes_a_reader_panic(text in "\\PC{0,24}") {
+        for key in KEYS {
+            let _ = Config::resolve(
+                &Flags { file: None, values: vec![(key.name, text.clone())] },
+                env(&[]),
+                Path::new("/nonexistent"),
+            );
+        }
+    }
+}

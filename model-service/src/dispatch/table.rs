@@ -1,0 +1,558 @@
+//! The dispatch table: every job that is to be done, was sent, or is overdue. Pure: time comes in
+//! as an argument, sends go out as [`Action`]s.
+//!
+//! A job is sent when its domain and the whole are below their limits in flight, domains taking
+//! turns. An unanswered job is sent again after its deadline, which doubles with every sending;
+//! after [`ATTEMPTS`] it is given up. Of several answers the first counts; the others are late.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use kindred_shared::DomainName;
+use kindred_shared::job::{Job, Reply};
+
+use super::{Attempt, JobId};
+use crate::domain::time::backoff;
+
+/// Sendings of a job before it is given up.
+pub const ATTEMPTS: u32 = 5;
+/// Longest a sent job may stay unanswered, whatever its attempt: 10 minutes.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(600);
+/// How long a full or absent queue is left alone: 50 ms.
+const FULL_DELAY: Duration = Duration::from_millis(50);
+
+/// How much may be in flight, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct DispatchLimits {
+    /// Jobs of one domain sent and not answered.
+    pub per_domain: usize,
+    /// Jobs sent and not answered.
+    pub total: usize,
+    /// How long the first sending may stay unanswered.
+    pub deadline: Duration,
+}
+
+/// Something to do.
+#[derive(Debug)]
+pub enum Action {
+    /// Send the job; then say [`DispatchTable::not_sent`] if that failed.
+    Send {
+        /// The job.
+        id: JobId,
+        /// Which sending this is.
+        attempt: Attempt,
+        /// How long a worker may take to begin.
+        expires: Duration,
+        /// What to do.
+        job: Job,
+    },
+    /// Tell who asked that the job is given up, and why.
+    GiveUp {
+        /// The job.
+        id: JobId,
+        /// What happened to its last sending.
+        reason: String,
+    },
+}
+
+/// What an answer was.
+#[derive(Debug)]
+pub enum Answer {
+    /// The answer that was waited for.
+    Due(Reply),
+    /// A worker said it could not; the job is tried again or given up by the next poll.
+    Retried,
+    /// Nobody waits for it.
+    Late,
+}
+
+#[derive(Debug)]
+struct Entry {
+    job: Job,
+    attempt: u32,
+    state: State,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum State {
+    /// To be sent, once there is room.
+    Queued,
+    /// To be sent, not before `until`.
+    Delayed { until: Duration, reason: String },
+    /// Sent; overdue at `deadline`.
+    Sent { deadline: Duration },
+}
+
+/// Every job that is to be done.
+#[derive(Debug)]
+pub struct DispatchTable {
+    limits: DispatchLimits,
+    jobs: HashMap<JobId, Entry>,
+    /// Queued jobs by domain, in the order they came.
+    queues: BTreeMap<DomainName, VecDeque<JobId>>,
+    /// Domains with queued jobs; the first has the next turn.
+    turns: VecDeque<DomainName>,
+    in_flight: BTreeMap<DomainName, usize>,
+    next: u64,
+    overdue: u64,
+}
+
+impl DispatchTable {
+    /// An empty table.
+    pub fn new(limits: DispatchLimits) -> Self {
+        Self {
+            limits,
+            jobs: HashMap::new(),
+            queues: BTreeMap::new(),
+            turns: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            next: 1,
+            overdue: 0,
+        }
+    }
+
+    /// A new job to be done.
+    pub fn submit(&mut self, job: Job) -> JobId {
+        let id = JobId(self.next);
+        self.next += 1;
+        let domain = job.domain.clone();
+        self.jobs.insert(
+            id,
+            Entry {
+                job,
+                attempt: 0,
+                state: State::Queued,
+            },
+        );
+        self.enqueue(&domain, id);
+        id
+    }
+
+    /// An answer has come.
+    pub fn answer(&mut self, now: Duration, id: JobId, attempt: Attempt, reply: Reply) -> Answer {
+        let Some(entry) = self.jobs.get_mut(&id) else {
+            return Answer::Late;
+        };
+        let Reply::Failed(reason) = reply else {
+            self.forget(id);
+            return Answer::Due(reply);
+        };
+        if attempt.0 != entry.attempt || !matches!(entry.state, State::Sent { .. }) {
+            return Answer::Late;
+        }
+        let until = now + backoff(attempt.0);
+        entry.state = State::Delayed { until, reason };
+        let domain = entry.job.domain.clone();
+        self.landed(&domain);
+        Answer::Retried
+    }
+
+    /// The job of an [`Action::Send`] did not get into the queue. It does not count as sent.
+    pub fn not_sent(&mut self, now: Duration, id: JobId) {
+        let Some(entry) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        if matches!(entry.state, State::Sent { .. }) {
+            entry.attempt -= 1;
+            let reason = "the job queue is full or away".to_owned();
+            entry.state = State::Delayed {
+                until: now + FULL_DELAY,
+                reason,
+            };
+            let domain = entry.job.domain.clone();
+            self.landed(&domain);
+        }
+    }
+
+    /// Nobody waits for the job any more.
+    pub fn cancel(&mut self, id: JobId) {
+        self.forget(id);
+    }
+
+    /// What is to be done now. `workers`: consumers of the queue; without any, overdue jobs stay.
+    pub fn poll(&mut self, now: Duration, workers: usize) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let due: Vec<JobId> = self
+            .jobs
+            .iter()
+            .filter(|(_, entry)| entry.due().is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            self.wake(now, id, workers, &mut actions);
+        }
+        while self.in_flight() < self.limits.total {
+            let Some(id) = self.next_queued() else { break };
+            actions.extend(self.send(now, id));
+        }
+        actions
+    }
+
+    /// When to poll again if nothing happens before.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.jobs.values().filter_map(Entry::due).min()
+    }
+
+    /// Jobs sent and not answered.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.values().sum()
+    }
+
+    /// Jobs not done.
+    pub fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Whether all jobs are done.
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// Sendings that were not answered in time.
+    pub fn overdue(&self) -> u64 {
+        self.overdue
+    }
+
+    /// A job whose time has come: overdue ones and delayed ones are queued again, or given up.
+    fn wake(&mut self, now: Duration, id: JobId, workers: usize, actions: &mut Vec<Action>) {
+        let Some(entry) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        let domain = entry.job.domain.clone();
+        let reason = match std::mem::replace(&mut entry.state, State::Queued) {
+            State::Sent { .. } if workers == 0 => {
+                entry.state = State::Sent {
+                    deadline: now + self.limits.deadline,
+                };
+                return;
+            }
+            State::Sent { .. } => {
+                self.overdue += 1;
+                self.landed(&domain);
+                "no worker answered in time".to_owned()
+            }
+            State::Delayed { reason, .. } => reason,
+            State::Queued => return,
+        };
+        let attempts = self.jobs.get(&id).map_or(0, |entry| entry.attempt);
+        if attempts >= ATTEMPTS {
+            self.jobs.remove(&id);
+            actions.push(Action::GiveUp { id, reason });
+        } else {
+            self.enqueue(&domain, id);
+        }
+    }
+
+    fn send(&mut self, now: Duration, id: JobId) -> Option<Action> {
+        let entry = self.jobs.get_mut(&id)?;
+        entry.attempt += 1;
+        let expires = self
+            .limits
+            .deadline
+            .saturating_mul(1 << (entry.attempt - 1).min(16))
+            .min(LONGEST_DEADLINE.max(self.limits.deadline));
+        entry.state = State::Sent {
+            deadline: now + expires,
+        };
+        *self.in_flight.entry(entry.job.domain.clone()).or_default() += 1;
+        Some(Action::Send {
+            id,
+            attempt: Attempt(entry.attempt),
+            expires,
+            job: entry.job.clone(),
+        })
+    }
+
+    fn enqueue(&mut self, domain: &DomainName, id: JobId) {
+        let queue = self.queues.entry(domain.clone()).or_default();
+        if queue.is_empty() {
+            self.turns.push_back(domain.clone());
+        }
+        queue.push_back(id);
+    }
+
+    /// The next job to send: of the first domain in turn that is below its limit.
+    fn next_queued(&mut self) -> Option<JobId> {
+        for _ in 0..self.turns.len() {
+            let domain = self.turns.pop_front()?;
+            let sent = self.in_flight.get(&domain).copied().unwrap_or(0);
+            if sent >= self.limits.per_domain {
+                self.turns.push_back(domain);
+                continue;
+            }
+            let queue = self.queues.get_mut(&domain)?;
+            let id = queue.pop_front();
+            if queue.is_empty() {
+                self.queues.remove(&domain);
+            } else {
+                self.turns.push_back(domain);
+            }
+            return id;
+        }
+        None
+    }
+
+    fn landed(&mut self, domain: &DomainName) {
+        if let Some(count) = self.in_flight.get_mut(domain) {
+            *count -= 1;
+            if *count == 0 {
+                self.in_flight.remove(domain);
+            }
+        }
+    }
+
+    fn forget(&mut self, id: JobId) {
+        let Some(entry) = self.jobs.remove(&id) else {
+            return;
+        };
+        let domain = entry.job.domain;
+        match entry.state {
+            State::Sent { .. } => self.landed(&domain),
+            State::Delayed { .. } => {}
+            State::Queued => {
+                if let Some(queue) = self.queues.get_mut(&domain) {
+                    queue.retain(|queued| *queued != id);
+                    if queue.is_empty() {
+                        self.queues.remove(&domain);
+                        self.turns.retain(|turn| *turn != domain);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn due(&self) -> Option<Duration> {
+        match &self.state {
+            State::Queued => None,
+            State::Delayed { until, .. } => Some(*until),
+            State::Sent { deadline } => Some(*deadline),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use std::collections::{BTreeSet, HashSet};
+    use std::sync::Arc;
+
+    use kindred_shared::Space;
+    use kindred_shared::job::{ExtractTask, Task};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: DispatchLimits = DispatchLimits {
+        per_domain: 2,
+        total: 3,
+        deadline: Duration::from_secs(30),
+    };
+
+    fn job(domain: &str) -> Job {
+        Job {
+            domain: DomainName::new(domain).unwrap(),
+            task: Task::Extract(Arc::new(ExtractTask {
+                space: Space::words("en"),
+                rows: vec![],
+            })),
+        }
+    }
+
+    fn sends(actions: &[Action]) -> Vec<(u64, u32)> {
+        actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::Send { id, attempt, .. } => Some((id.0, attempt.0)),
+                Action::GiveUp { .. } => None,
+            })
+            .collect()
+    }
+
+    const fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn done() -> Reply {
+        Reply::Extracted(vec![])
+    }
+
+    #[test]
+    fn domains_take_turns_within_their_limits() {
+        let mut table = DispatchTable::new(LIMITS);
+        for domain in ["a", "a", "a", "b", "c"] {
+            table.submit(job(domain));
+        }
+        assert_eq!(sends(&table.poll(at(0), 1)), [(1, 1), (4, 1), (5, 1)]);
+        assert!(matches!(
+            table.answer(at(1), JobId(4), Attempt(1), done()),
+            Answer::Due(_)
+        ));
+        assert_eq!(sends(&table.poll(at(1), 1)), [(2, 1)]);
+        table.answer(at(1), JobId(5), Attempt(1), done());
+        assert_eq!(
+            sends(&table.poll(at(1), 1)),
+            [],
+            "domain a has two in flight"
+        );
+    }
+
+    #[test]
+    fn an_overdue_job_is_sent_again_with_a_longer_deadline_and_given_up_in_the_end() {
+        let mut table = DispatchTable::new(LIMITS);
+        table.submit(job("a"));
+        let mut now = at(0);
+        for attempt in 1..=ATTEMPTS {
+            assert_eq!(sends(&table.poll(now, 1)), [(1, attempt)]);
+            let deadline = table.deadline().unwrap();
+            assert_eq!(deadline - now, at(30) * (1 << (attempt - 1)));
+            now = deadline;
+        }
+        let given_up = table.poll(now, 1);
+        assert!(matches!(
+            &given_up[..],
+            [Action::GiveUp { id: JobId(1), .. }]
+        ));
+        assert!(table.is_empty() && table.in_flight() == 0);
+    }
+
+    #[test]
+    fn nothing_is_sent_again_while_nobody_works() {
+        let mut table = DispatchTable::new(LIMITS);
+        table.submit(job("a"));
+        table.poll(at(0), 0);
+        for hour in 1..10 {
+            assert!(table.poll(at(hour * 3600), 0).is_empty());
+        }
+        assert_eq!(sends(&table.poll(at(40_000), 1)), [(1, 2)]);
+    }
+
+    #[test]
+    fn the_first_answer_counts_and_others_are_late() {
+        let mut table = DispatchTable::new(LIMITS);
+        table.submit(job("a"));
+        table.poll(at(0), 1);
+        assert_eq!(sends(&table.poll(at(30), 1)), [(1, 2)]);
+        assert!(matches!(
+            table.answer(at(31), JobId(1), Attempt(1), done()),
+            Answer::Due(_)
+        ));
+        assert!(matches!(
+            table.answer(at(32), JobId(1), Attempt(2), done()),
+            Answer::Late
+        ));
+    }
+
+    #[test]
+    fn a_worker_that_cannot_is_asked_again_later() {
+        let mut table = DispatchTable::new(LIMITS);
+        table.submit(job("a"));
+        table.poll(at(0), 1);
+        let failed = Reply::Failed("no".into());
+        assert!(matches!(
+            table.answer(at(1), JobId(1), Attempt(1), failed),
+            Answer::Retried
+        ));
+        assert!(table.poll(at(1), 1).is_empty());
+        assert_eq!(sends(&table.poll(at(2), 1)), [(1, 2)]);
+    }
+
+    #[test]
+    fn a_full_queue_costs_no_attempt() {
+        let mut table = DispatchTable::new(LIMITS);
+        table.submit(job("a"));
+        for second in 0..20 {
+            assert_eq!(sends(&table.poll(at(second), 1)), [(1, 1)]);
+            table.not_sent(at(second), JobId(1));
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Submit(u8),
+        Answer(u8, bool),
+        NotSent(u8),
+        Cancel(u8),
+        Wait(u16),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (0..4u8).prop_map(Step::Submit),
+            3 => (any::<u8>(), any::<bool>()).prop_map(|(n, ok)| Step::Answer(n, ok)),
+            1 => any::<u8>().prop_map(Step::NotSent),
+            1 => any::<u8>().prop_map(Step::Cancel),
+            2 => (0..90u16).prop_map(Step::Wait),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_job_ends_once_and_limits_hold(steps in prop::collection::vec(step(), 1..150)) {
+            let mut table = DispatchTable::new(LIMITS);
+            let mut now = Duration::ZERO;
+            let mut open: BTreeSet<u64> = BTreeSet::new();
+            let mut sent: Vec<(u64, u32)> = vec![];
+            let pick = |sent: &[(u64, u32)], n: u8| {
+                (!sent.is_empty()).then(|| sent[usize::from(n) % sent.len()])
+            };
+            for step in steps {
+                match step {
+                    Step::Submit(domain) => {
+                        open.insert(table.submit(job(&format!("d{domain}"))).0);
+                    }
+                    Step::Answer(n, ok) => {
+                        if let Some((id, attempt)) = pick(&sent, n) {
+                            let reply = if ok { done() } else { Reply::Failed("no".into()) };
+                            let answer = table.answer(now, JobId(id), Attempt(attempt), reply);
+                            if let Answer::Due(_) = answer {
+                                prop_assert!(open.remove(&id), "a job ended twice");
+                            }
+                        }
+                    }
+                    Step::NotSent(n) => {
+                        if let Some((id, _)) = pick(&sent, n) {
+                            table.not_sent(now, JobId(id));
+                        }
+                    }
+                    Step::Cancel(n) => {
+                        if let Some((id, _)) = pick(&sent, n) {
+                            table.cancel(JobId(id));
+                            open.remove(&id);
+                        }
+                    }
+                    Step::Wait(seconds) => now += at(u64::from(seconds)),
+                }
+                for action in table.poll(now, 1) {
+                    match action {
+                        Action::Send { id, attempt, .. } => {
+                            prop_assert!(open.contains(&id.0) && attempt.0 <= ATTEMPTS);
+                            sent.push((id.0, attempt.0));
+                        }
+                        Action::GiveUp { id, .. } => {
+                            prop_assert!(open.remove(&id.0), "a job ended twice");
+                        }
+                    }
+                }
+                prop_assert!(table.in_flight() <= LIMITS.total);
+                prop_assert!(table.in_flight.values().all(|n| (1..=LIMITS.per_domain).contains(n)));
+                prop_assert_eq!(table.len(), open.len());
+                let turns: HashSet<_> = table.turns.iter().collect();
+                prop_assert_eq!(turns.len(), table.turns.len());
+                prop_assert_eq!(turns.len(), table.queues.len());
+            }
+            // Left alone, every job is given up in the end.
+            for _ in 0..10_000 {
+                if open.is_empty() { break; }
+                now = table.deadline().unwrap_or(now).max(now);
+                for action in table.poll(now, 1) {
+                    if let Action::GiveUp { id, .. } = action {
+                        open.remove(&id.0);
+                    }
+                }
+            }
+            prop_assert!(open.is_empty() && table.is_empty());
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The blocks of a loaded domain: every current feature is one live row of one of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use kindred_shared::block::MAX_ROWS;
+use kindred_shared::{Block, BlockBuilder, Feature, ItemId, RowMask, Space};
+
+use super::slot::Slot;
+
+/// Names a block of one loaded domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockKey(u64);
+
+/// A row of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The block.
+    pub block: BlockKey,
+    /// Its row.
+    pub row: u32,
+}
+
+/// A block with what has become of its rows.
+#[derive(Debug)]
+pub struct Resident {
+    /// The rows as they were added.
+    pub block: Arc<Block>,
+    /// The item of each row.
+    pub slots: Arc<[Slot]>,
+    /// Rows that still are their item's feature.
+    pub live: RowMask,
+}
+
+/// A feature on its way into a block.
+#[derive(Debug, Clone)]
+pub struct NewRow {
+    /// The item.
+    pub slot: Slot,
+    /// Its id.
+    pub id: ItemId,
+    /// Its version.
+    pub version: u64,
+    /// Not zero.
+    pub feature: Feature,
+}
+
+/// All blocks of a loaded domain.
+#[derive(Debug, Default)]
+pub struct Blocks {
+    residents: HashMap<BlockKey, Resident>,
+    by_space: BTreeMap<Space, Vec<BlockKey>>,
+    next: u64,
+}
+
+impl Blocks {
+    /// Spaces that have blocks.
+    pub fn spaces(&self) -> impl Iterator<Item = &Space> {
+        self.by_space.keys()
+    }
+
+    /// The blocks of a space, oldest first.
+    pub fn keys(&self, space: &Space) -> &[BlockKey] {
+        self.by_space.get(space).map_or(&[], Vec::as_slice)
+    }
+
+    /// A block by its key.
+    ///
+    /// # Panics
+    /// When the key is not one of [`Self::keys`].
+    pub fn get(&self, key: BlockKey) -> &Resident {
+        &self.residents[&key]
+    }
+
+    /// The feature of a row.
+    pub fn feature(&self, place: Place) -> Feature {
+        self.get(place.block).block.feature(place.row as usize)
+    }
+
+    /// The space of a row.
+    pub fn space(&self, place: Place) -> &Space {
+        self.get(place.block).block.space()
+    }
+
+    /// A row is no longer its item's feature.
+    pub fn retire(&mut self, place: Place) {
+        if let Some(resident) = self.residents.get_mut(&place.block) {
+            resident.live.remove(place.row as usize);
+        }
+    }
+
+    /// Adds a finished block, every row live.
+    pub fn add(&mut self, block: Arc<Block>, slots: Arc<[Slot]>) -> BlockKey {
+        let key = BlockKey(self.next);
+        self.next += 1;
+        self.by_space
+            .entry(block.space().clone())
+            .or_default()
+            .push(key);
+        let live = RowMask::all(block.rows());
+        self.residents.insert(key, Resident { block, slots, live });
+        key
+    }
+
+    /// Adds rows of one space in as few blocks as they fit; the new keys.
+    pub fn add_rows(&mut self, space: &Space, rows: Vec<NewRow>) -> Vec<BlockKey> {
+        pack(space, rows)
+            .into_iter()
+            .map(|(block, slots)| self.add(Arc::new(block), slots))
+            .collect()
+    }
+
+    /// Merges small and thinned-out blocks of a space, so that it has few, and gives back where
+    /// rows went. Blocks grow like the digits of a counter: a row is copied a logarithmic number
+    /// of times.
+    pub fn compact(&mut self, space: &Space) -> Vec<(Slot, Place)> {
+        let mut moved = Vec::new();
+        while let Some(run) = self.mergeable(space) {
+            let rows: Vec<NewRow> = run.iter().flat_map(|key| self.live_rows(*key)).collect();
+            for key in &run {
+                self.residents.remove(key);
+            }
+            if let Some(keys) = self.by_space.get_mut(space) {
+                keys.retain(|key| !run.contains(key));
+            }
+            for key in self.add_rows(space, rows) {
+                for (row, slot) in self.get(key).slots.iter().enumerate() {
+                    moved.push((
+                        *slot,
+                        Place {
+                            block: key,
+                            row: row_number(row),
+                        },
+                    ));
+                }
+            }
+        }
+        if self.keys(space).is_empty() {
+            self.by_space.remove(space);
+        }
+        moved
+    }
+
+    /// The next blocks to rewrite as one: a block with more dead rows than live ones, or the last
+    /// two when the younger is at least half as large as the older and both fit into one.
+    fn mergeable(&self, space: &Space) -> Option<Vec<BlockKey>> {
+        let keys = self.keys(space);
+        let live = |key: &BlockKey| self.get(*key).live.count();
+        if let Some(thin) = keys
+            .iter()
+            .find(|key| 2 * live(key) < self.get(**key).block.rows())
+        {
+            return Some(vec![*thin]);
+        }
+        let [.., older, younger] = keys else {
+            return None;
+        };
+        let (a, b) = (live(older), live(younger));
+        let bytes = self.get(*older).block.bytes() + self.get(*younger).block.bytes();
+        (2 * b >= a && a + b <= MAX_ROWS && bytes <= kindred_shared::block::MAX_BYTES)
+            .then(|| vec![*older, *younger])
+    }
+
+    /// The live rows of a block, with their features.
+    fn live_rows(&self, key: BlockKey) -> Vec<NewRow> {
+        let resident = self.get(key);
+        resident
+            .live
+            .iter()
+            .map(|row| NewRow {
+                slot: resident.slots[row],
+                id: resident.block.id(row).clone(),
+                version: resident.block.version(row),
+                feature: resident.block.feature(row),
+            })
+            .collect()
+    }
+}
+
+/// Rows of one space as blocks within their limits, in the order given.
+pub fn pack(space: &Space, rows: Vec<NewRow>) -> Vec<(Block, Arc<[Slot]>)> {
+    let dimension = rows
+        .iter()
+        .map(|row| row.feature.dense().len())
+        .max()
+        .unwrap_or(0);
+    let mut packed = Vec::new();
+    let mut builder = BlockBuilder::new(space.clone(), dimension);
+    let mut slots: Vec<Slot> = Vec::new();
+    for row in rows {
+        if !builder.has_room_for(&row.feature) {
+            let full = std::mem::replace(&mut builder, BlockBuilder::new(space.clone(), dimension));
+            packed.push((full.build(), std::mem::take(&mut slots).into()));
+        }
+        builder.push(row.id, row.version, &row.feature);
+        slots.push(row.slot);
+    }
+    if builder.rows() > 0 {
+        packed.push((builder.build(), slots.into()));
+    }
+    packed
+}
+
+/// A row's index as rows are numbered outside.
+pub fn row_number(row: usize) -> u32 {
+    u32::try_from(row).expect("a block has at most 4,096 rows")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn new_row(n: u32) -> NewRow {
+        NewRow {
+            slot: Slot(n),
+            id: ItemId::new(&format!("i{n}")).unwrap(),
+            version: 1,
+            feature: Feature::new(vec![1.0], vec![n], vec![0.5]).unwrap(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn compaction_keeps_live_rows_and_few_blocks(
+            sizes in prop::collection::vec(1..200usize, 1..40),
+            retired in prop::collection::vec(any::<prop::sample::Index>(), 0..300),
+        ) {
+            let space = Space::words("en");
+            let mut blocks = Blocks::default();
+            let mut places: BTreeMap<u32, Place> = BTreeMap::new();
+            let mut next = 0;
+            for size in sizes {
+                let rows = (next..next + size as u32).map(new_row).collect();
+                next += size as u32;
+                for key in blocks.add_rows(&space, rows) {
+                    for (row, slot) in blocks.get(key).slots.clone().iter().enumerate() {
+                        places.insert(slot.0, Place { block: key, row: row as u32 });
+                    }
+                }
+                for (slot, place) in blocks.compact(&space) {
+                    places.insert(slot.0, place);
+                }
+            }
+            let gone: BTreeSet<u32> = retired.iter().map(|i| i.index(next as usize) as u32).collect();
+            for slot in &gone {
+                blocks.retire(places.remove(slot).unwrap());
+            }
+            for (slot, place) in blocks.compact(&space) {
+                prop_assert!(places.insert(slot.0, place).is_some(), "a dead row came back");
+            }
+            let live: usize = blocks.keys(&space).iter().map(|k| blocks.get(*k).live.count()).sum();
+            prop_assert_eq!(live, places.len());
+            for (slot, place) in &places {
+                prop_assert_eq!(blocks.feature(*place), new_row(*slot).feature);
+                prop_assert!(blocks.get(place.block).live.contains(place.row as usize));
+            }
+            prop_assert!(blocks.keys(&space).len() <= 16, "{} blocks", blocks.keys(&space).len());
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What goes into a domain's machine, and what it asks its shell to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kindred_shared::event::Event;
+use kindred_shared::job::{CompareReply, CompareTask};
+use kindred_shared::{Feature, ItemId, Space};
+
+use super::load::Loaded;
+use super::slot::Slot;
+use crate::intake::{DeliveryTag, Failure, Outcome};
+use crate::serving::view::ViewChange;
+use crate::store::{Content, ItemRow, Write};
+
+/// Names one thing asked for; an answer with a ticket no longer awaited is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A valid event was delivered.
+    Event {
+        /// For settling it.
+        tag: DeliveryTag,
+        /// The event.
+        event: Arc<Event>,
+    },
+    /// [`Effect::Load`] is done, or could not be.
+    Loaded {
+        /// Of the effect.
+        ticket: Ticket,
+        /// What the store has.
+        result: Result<Box<Loaded>, Failure>,
+    },
+    /// [`Effect::Commit`] is durable, or may not be.
+    Committed {
+        /// Of the effect.
+        ticket: Ticket,
+        /// Whether it is.
+        result: Result<(), CommitFailure>,
+    },
+    /// [`Effect::Extract`] is done, or was given up.
+    Extracted {
+        /// Of the effect.
+        ticket: Ticket,
+        /// A feature for every row asked for.
+        result: Result<Vec<Made>, Failure>,
+    },
+    /// One task of [`Effect::Compare`] is done, or was given up.
+    Compared {
+        /// Of the effect.
+        ticket: Ticket,
+        /// The task's number.
+        task: usize,
+        /// Candidates.
+        result: Result<CompareReply, Failure>,
+    },
+    /// [`super::machine::Domain::deadline`] has come.
+    Tick,
+}
+
+/// Why a commit may not be durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitFailure {
+    /// Another owner has the partition.
+    Superseded,
+    /// It failed; perhaps later it would not.
+    Failed(Failure),
+}
+
+/// Something to do. The order of effects is the order to begin them in.
+#[derive(Debug)]
+pub enum Effect {
+    /// Read all of the domain from the store; answer [`Input::Loaded`].
+    Load {
+        /// For the answer.
+        ticket: Ticket,
+    },
+    /// Make rows durable; answer [`Input::Committed`].
+    Commit {
+        /// For the answer.
+        ticket: Ticket,
+        /// Whether deliveries are acknowledged on the strength of it.
+        fence: bool,
+        /// The rows.
+        writes: Vec<Write>,
+        /// What it is, for logs and crash tests.
+        step: CommitStep,
+    },
+    /// Make features; answer [`Input::Extracted`].
+    Extract {
+        /// For the answer.
+        ticket: Ticket,
+        /// The items.
+        rows: Vec<ToExtract>,
+    },
+    /// Compare; answer [`Input::Compared`] once a task.
+    Compare {
+        /// For the answers.
+        ticket: Ticket,
+        /// The tasks and their numbers.
+        tasks: Vec<(usize, CompareTask)>,
+    },
+    /// Tell the intake.
+    Settle(Vec<(DeliveryTag, Outcome)>),
+    /// Change what readers see, before any later effect.
+    Serve(ViewChange),
+    /// Tell watchers that these items' lists changed (deleted ones too).
+    Notify(Vec<ItemId>),
+    /// Count.
+    Observe(Observation),
+    /// The partition belongs to another; this machine has stopped for good.
+    Superseded,
+}
+
+/// Which commit of an event's way this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CommitStep {
+    /// Accepted events, before they are acknowledged.
+    Events,
+    /// Features, before they are compared.
+    Features,
+    /// Changed lists.
+    Lists,
+    /// The end of being dirty.
+    Clean,
+}
+
+/// Something worth counting.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Observation {
+    /// A window closed, with this many items.
+    WindowClosed(usize),
+    /// Pairs of rows whose score was computed.
+    Pairs(u64),
+    /// All lists were made anew.
+    Rebuilt,
+    /// Lists recomputed because deletions had made them too short.
+    Recomputed(usize),
+    /// An event's item is served, so long after the event's arrival.
+    Served(Duration),
+}
+
+/// An item whose feature is asked for.
+#[derive(Debug, Clone)]
+pub struct ToExtract {
+    /// Its slot.
+    pub slot: Slot,
+    /// Its id.
+    pub id: ItemId,
+    /// Its version.
+    pub version: u64,
+    /// What the feature is made of; `None`: read it from the store.
+    pub material: Option<Arc<Material>>,
+}
+
+/// What a feature is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Material {
+    /// The item; its title and language count.
+    pub row: ItemRow,
+    /// Its text or vector.
+    pub content: Content,
+}
+
+/// A feature as made.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// The item.
+    pub slot: Slot,
+    /// The version it was made from.
+    pub version: u64,
+    /// What it is compared with.
+    pub space: Space,
+    /// The feature; zero: nothing to compare.
+    pub feature: Feature,
+    /// The item's row saying why, when no feature could be made.
+    pub rejected: Option<Box<ItemRow>>,
+}

@@ -1,0 +1,164 @@
+//! The acknowledgement ledger: which delivery may be acknowledged when.
+//!
+//! A delivery is settled when the round that writes what it says is durable. Deliveries of one id
+//! are settled in the order they came: acknowledging a later one first would let an earlier one
+//! come again, after a crash, and be taken for newer.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::slot::Slot;
+use crate::intake::DeliveryTag;
+
+/// Number of one write of accepted events to the store; rises by one each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoundNumber(pub u64);
+
+/// Deliveries that are not settled yet.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    by_round: BTreeMap<RoundNumber, Vec<(DeliveryTag, Slot)>>,
+    /// The last round each id has an unsettled delivery in.
+    last_round: HashMap<Slot, RoundNumber>,
+}
+
+impl Ledger {
+    /// A delivery whose event `round` writes (or has made part of what it writes).
+    pub fn hold(&mut self, tag: DeliveryTag, slot: Slot, round: RoundNumber) {
+        let last = self.last_round.entry(slot).or_insert(round);
+        debug_assert!(*last <= round, "rounds only rise");
+        *last = round;
+        self.by_round.entry(round).or_default().push((tag, slot));
+    }
+
+    /// A delivery that changes nothing. `true`: settle it now; `false`: it waits behind the
+    /// earlier deliveries of its id.
+    pub fn hold_no_op(&mut self, tag: DeliveryTag, slot: Slot) -> bool {
+        match self.last_round.get(&slot) {
+            Some(&round) => {
+                self.hold(tag, slot, round);
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// The round is durable: what may be settled now, in the order of delivery.
+    pub fn committed(&mut self, round: RoundNumber) -> Vec<DeliveryTag> {
+        let settled = self.by_round.remove(&round).unwrap_or_default();
+        for (_, slot) in &settled {
+            if self.last_round.get(slot) == Some(&round) {
+                self.last_round.remove(slot);
+            }
+        }
+        settled.into_iter().map(|(tag, _)| tag).collect()
+    }
+
+    /// Nothing of this will become durable: everything held, in the order of rounds.
+    pub fn abandon(&mut self) -> Vec<DeliveryTag> {
+        self.last_round.clear();
+        std::mem::take(&mut self.by_round)
+            .into_values()
+            .flatten()
+            .map(|(tag, _)| tag)
+            .collect()
+    }
+
+    /// Deliveries not settled yet.
+    pub fn len(&self) -> usize {
+        self.by_round.values().map(Vec::len).sum()
+    }
+
+    /// Whether all are settled.
+    pub fn is_empty(&self) -> bool {
+        self.by_round.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Write(u32),
+        NoOp(u32),
+        /// The building round is sent, once the one before it is durable.
+        Send,
+        Commit,
+        Fail,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0..5u32).prop_map(Step::Write),
+            2 => (0..5u32).prop_map(Step::NoOp),
+            2 => Just(Step::Send),
+            2 => Just(Step::Commit),
+            1 => Just(Step::Fail),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn settles_each_delivery_once_after_its_round_and_in_order_of_its_id(
+            steps in prop::collection::vec(step(), 1..200)
+        ) {
+            let mut ledger = Ledger::default();
+            let (mut building, mut in_flight) = (1u64, None);
+            let mut next_tag = 0u64;
+            // tag → (slot, round it must wait for)
+            let mut open: BTreeMap<u64, (u32, Option<u64>)> = BTreeMap::new();
+            let mut durable = 0u64;
+            for step in steps {
+                let settled = match step {
+                    Step::Write(slot) => {
+                        ledger.hold(DeliveryTag(next_tag), Slot(slot), RoundNumber(building));
+                        open.insert(next_tag, (slot, Some(building)));
+                        next_tag += 1;
+                        vec![]
+                    }
+                    Step::NoOp(slot) => {
+                        let tag = DeliveryTag(next_tag);
+                        open.insert(next_tag, (slot, None));
+                        next_tag += 1;
+                        if ledger.hold_no_op(tag, Slot(slot)) { vec![tag] } else { vec![] }
+                    }
+                    Step::Send => {
+                        if in_flight.is_none() {
+                            in_flight = Some(building);
+                            building += 1;
+                        }
+                        vec![]
+                    }
+                    Step::Commit => match in_flight.take() {
+                        Some(round) => {
+                            durable = round;
+                            ledger.committed(RoundNumber(round))
+                        }
+                        None => vec![],
+                    },
+                    Step::Fail => {
+                        let failed = ledger.abandon();
+                        prop_assert_eq!(failed.len(), open.len());
+                        prop_assert!(ledger.is_empty());
+                        open.clear();
+                        in_flight = None;
+                        building += 1;
+                        vec![]
+                    }
+                };
+                for DeliveryTag(tag) in settled {
+                    let (slot, round) = open.remove(&tag).expect("each tag is settled once");
+                    prop_assert!(round.is_none_or(|round| round <= durable), "not before its round");
+                    prop_assert!(
+                        !open.iter().any(|(other, (s, _))| *s == slot && *other < tag),
+                        "an earlier delivery of the id is still open"
+                    );
+                }
+                prop_assert_eq!(ledger.len(), open.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! How rows become bytes and back.
+//!
+//! A value is a head (stamp, then what follows) and, unless it marks a deletion, a body. Numbers
+//! are little-endian; a text is its length as `u32` and its bytes; a thing that may be absent has
+//! a byte before it (0 or 1); vectors and weights are plain `f32` arrays. A key is the domain, a
+//! zero byte (no domain holds one) and the item's id, so that a domain's rows lie together, in
+//! the order of ids by bytes.
+
+use chrono::{DateTime, Utc};
+use kindred_shared::{DomainName, Feature, ItemId, Space};
+
+use super::super::{
+    Content, DomainRow, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Liveness, Neighbour,
+    Stamp,
+};
+
+/// Bytes of a head: the stamp and one byte for what follows.
+const HEAD_BYTES: usize = 9;
+/// A deletion: nothing follows.
+const MARKER: u8 = 0;
+/// A row in the first (and so far only) format.
+const ROW_1: u8 = 1;
+
+/// What stands before every row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Write time of the row or of its deletion.
+    pub(super) stamp: Stamp,
+    /// Whether the row was deleted.
+    pub(super) deleted: bool,
+}
+
+/// The bytes are not what this module writes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a row cannot be read: {0}")]
+pub(super) struct Malformed(String);
+
+fn malformed(what: &str) -> Malformed {
+    Malformed(what.to_string())
+}
+
+/// The key of an item's row, or with an empty id of the domain's own.
+pub(super) fn key(domain: &DomainName, id: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(domain.as_str().len() + 1 + id.len());
+    key.extend_from_slice(domain.as_str().as_bytes());
+    key.push(0);
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+/// The first key after all of a domain's.
+pub(super) fn end_of(domain: &DomainName) -> Vec<u8> {
+    let mut key = domain.as_str().as_bytes().to_vec();
+    key.push(1);
+    key
+}
+
+/// The two parts of a key.
+pub(super) fn split_key(key: &[u8]) -> Result<(&str, &str), Malformed> {
+    let text = std::str::from_utf8(key).map_err(|_| malformed("its key is not UTF-8"))?;
+    text.split_once('\0')
+        .ok_or_else(|| malformed("its key has one part"))
+}
+
+/// The item a key is of.
+pub(super) fn id_of(key: &[u8]) -> Result<ItemId, Malformed> {
+    item_id(split_key(key)?.1)
+}
+
+fn item_id(text: &str) -> Result<ItemId, Malformed> {
+    ItemId::new(text).map_err(|error| Malformed(error.to_string()))
+}
+
+/// Head and body of a value.
+pub(super) fn split_value(value: &[u8]) -> Result<(Head, Reader<'_>), Malformed> {
+    let mut reader = Reader(value);
+    let stamp = Stamp::stored(reader.i64()?);
+    let deleted = match reader.u8()? {
+        MARKER => true,
+        ROW_1 => false,
+        _ => return Err(malformed("its format is unknown")),
+    };
+    Ok((Head { stamp, deleted }, reader))
+}
+
+/// Collects one value at a time in a buffer used again.
+#[derive(Default)]
+pub(super) struct Writer(Vec<u8>);
+
+impl Writer {
+    /// The bytes since the last begin.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn begin(&mut self, stamp: Stamp, format: u8) {
+        self.0.clear();
+        self.0.extend_from_slice(&stamp.as_i64().to_le_bytes());
+        self.0.push(format);
+        debug_assert_eq!(self.0.len(), HEAD_BYTES);
+    }
+
+    /// The marker of a deletion.
+    pub(super) fn marker(&mut self, stamp: Stamp) {
+        self.begin(stamp, MARKER);
+    }
+
+    /// A domain's row; its name is in the key.
+    pub(super) fn domain(&mut self, stamp: Stamp, row: &DomainRow) {
+        self.begin(stamp, ROW_1);
+        self.text(&row.model);
+        self.time(row.registered_at);
+        self.maybe(row.dirty.as_ref(), |w, epoch| w.u64(*epoch));
+        self.u64(row.live);
+        self.u64(row.visible);
+        self.maybe(row.next_expiry.as_ref(), |w, at| w.time(*at));
+    }
+
+    /// An item's row; its id is in the key.
+    pub(super) fn item(&mut self, stamp: Stamp, row: &ItemRow) {
+        self.begin(stamp, ROW_1);
+        self.u64(row.version);
+        self.0.push(match row.liveness {
+            Liveness::Live => 0,
+            Liveness::Deleted => 1,
+            Liveness::Expired => 2,
+        });
+        self.time(row.since);
+        self.0.push(u8::from(row.hidden));
+        for field in [&row.title, &row.url, &row.language, &row.group] {
+            self.maybe(field.as_ref(), |w, text| w.text(text));
+        }
+        self.count(row.categories.len());
+        row.categories.iter().for_each(|label| self.text(label));
+        self.maybe(row.published_at.as_ref(), |w, at| w.time(*at));
+        self.maybe(row.expires_at.as_ref(), |w, at| w.time(*at));
+        self.count(row.attributes.len());
+        for (name, value) in &row.attributes {
+            self.text(name);
+            self.text(value);
+        }
+        self.maybe(row.rejected.as_ref(), |w, why| w.text(why));
+        self.u64(row.content_hash);
+    }
+
+    /// An item's content.
+    pub(super) fn content(&mut self, stamp: Stamp, content: &Content) {
+        self.begin(stamp, ROW_1);
+        self.maybe(content.vector.as_ref(), |w, vector| w.floats(vector));
+        self.maybe(content.text.as_ref(), |w, text| w.text(text));
+    }
+
+    /// An item's feature; its id is in the key.
+    pub(super) fn feature(&mut self, stamp: Stamp, row: &FeatureRow) {
+        self.begin(stamp, ROW_1);
+        self.u64(row.version);
+        self.0.push(u8::from(row.feature.is_zero()));
+        self.text(row.space.as_str());
+        self.floats(row.feature.dense());
+        self.count(row.feature.term_ids().len());
+        for id in row.feature.term_ids() {
+            self.0.extend_from_slice(&id.to_le_bytes());
+        }
+        self.floats(row.feature.term_weights());
+    }
+
+    /// An item's list; its id is in the key.
+    pub(super) fn list(&mut self, stamp: Stamp, row: &ListRow) {
+        self.begin(stamp, ROW_1);
+        self.text(&row.model);
+        self.time(row.updated_at);
+        self.count(row.neighbours.len());
+        for neighbour in &row.neighbours {
+            self.0.extend_from_slice(&neighbour.score.to_le_bytes());
+            self.text(neighbour.id.as_str());
+        }
+    }
+
+    /// A lease row. It has no stamp: only compare-and-set writes it.
+    pub(super) fn lease(&mut self, lease: &Lease) {
+        self.begin(Stamp::stored(0), ROW_1);
+        self.u64(lease.epoch);
+        self.u64(lease.beat);
+        self.text(&lease.owner);
+        self.text(&lease.address);
+    }
+
+    fn u64(&mut self, value: u64) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    fn count(&mut self, count: usize) {
+        let count = u32::try_from(count).expect("limits on events keep every count within u32");
+        self.0.extend_from_slice(&count.to_le_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.count(text.len());
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    fn time(&mut self, at: DateTime<Utc>) {
+        self.0.extend_from_slice(&at.timestamp().to_le_bytes());
+        self.0
+            .extend_from_slice(&at.timestamp_subsec_nanos().to_le_bytes());
+    }
+
+    fn floats(&mut self, values: &[f32]) {
+        self.count(values.len());
+        self.0.reserve(4 * values.len());
+        for value in values {
+            self.0.extend_from_slice(&value.to_le_bytes());
+        }
+    }
+
+    fn maybe<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
+        self.0.push(u8::from(value.is_some()));
+        if let Some(value) = value {
+            write(self, value);
+        }
+    }
+}
+
+/// Reads what [`Writer`] wrote.
+pub(super) struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    /// A domain's row, its key given.
+    pub(super) fn domain(mut self, key: &[u8]) -> Result<DomainRow, Malformed> {
+        let name = split_key(key)?.0;
+        Ok(DomainRow {
+            domain: DomainName::new(name).map_err(|error| Malformed(error.to_string()))?,
+            model: self.owned_text()?,
+            registered_at: self.time()?,
+            dirty: self.maybe(Self::u64)?,
+            live: self.u64()?,
+            visible: self.u64()?,
+            next_expiry: self.maybe(Self::time)?,
+        })
+    }
+
+    /// An item's row, its key given.
+    pub(super) fn item(mut self, key: &[u8]) -> Result<ItemRow, Malformed> {
+        Ok(ItemRow {
+            id: id_of(key)?,
+            version: self.u64()?,
+            liveness: match self.u8()? {
+                0 => Liveness::Live,
+                1 => Liveness::Deleted,
+                2 => Liveness::Expired,
+                _ => return Err(malformed("an unknown liveness")),
+            },
+            since: self.time()?,
+            hidden: self.bool()?,
+            title: self.maybe(Self::owned_text)?,
+            url: self.maybe(Self::owned_text)?,
+            language: self.maybe(Self::owned_text)?,
+            group: self.maybe(Self::owned_text)?,
+            categories: self.many(Self::owned_text)?,
+            published_at: self.maybe(Self::time)?,
+            expires_at: self.maybe(Self::time)?,
+            attributes: self.many(|r| Ok((r.owned_text()?, r.owned_text()?)))?,
+            rejected: self.maybe(Self::owned_text)?,
+            content_hash: self.u64()?,
+        })
+    }
+
+    /// An item's content.
+    pub(super) fn content(mut self) -> Result<Content, Malformed> {
+        Ok(Content {
+            vector: self.maybe(Self::floats)?,
+            text: self.maybe(Self::owned_text)?,
+        })
+    }
+
+    /// A feature row without its feature.
+    pub(super) fn feature_stamp(&mut self) -> Result<FeatureStamp, Malformed> {
+        Ok(FeatureStamp {
+            version: self.u64()?,
+            zero: self.bool()?,
+            space: Space::stored(self.text()?),
+        })
+    }
+
+    /// An item's feature, its key given.
+    pub(super) fn feature(mut self, key: &[u8]) -> Result<FeatureRow, Malformed> {
+        let FeatureStamp { version, space, .. } = self.feature_stamp()?;
+        let dense = self.floats()?;
+        let ids = self.words()?.map(u32::from_le_bytes).collect();
+        let weights = self.floats()?;
+        Ok(FeatureRow {
+            id: id_of(key)?,
+            version,
+            space,
+            feature: Feature::new(dense, ids, weights)
+                .map_err(|error| Malformed(error.to_string()))?,
+        })
+    }
+
+    /// An item's list, its key given.
+    pub(super) fn list(mut self, key: &[u8]) -> Result<ListRow, Malformed> {
+        Ok(ListRow {
+            id: id_of(key)?,
+            model: self.owned_text()?,
+            updated_at: self.time()?,
+            neighbours: self.many(|r| {
+                let score = f32::from_le_bytes(r.array()?);
+                let id = item_id(r.text()?)?;
+                Ok(Neighbour { id, score })
+            })?,
+        })
+    }
+
+    /// A lease row.
+    pub(super) fn lease(mut self) -> Result<Lease, Malformed> {
+        Ok(Lease {
+            epoch: self.u64()?,
+            beat: self.u64()?,
+            owner: self.owned_text()?,
+            address: self.owned_text()?,
+        })
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self
+            .0
+            .split_at_checked(bytes)
+            .ok_or_else(|| malformed("it ends too early"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    fn u8(&mut self) -> Result<u8, Malformed> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    fn bool(&mut self) -> Result<bool, Malformed> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(malformed("neither 0 nor 1")),
+        }
+    }
+
+    fn u32(&mut self) -> Result<u32, Malformed> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    fn u64(&mut self) -> Result<u64, Malformed> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    fn i64(&mut self) -> Result<i64, Malformed> {
+        Ok(i64::from_le_bytes(self.array()?))
+    }
+
+    fn text(&mut self) -> Result<&'a str, Malformed> {
+        let bytes = self.u32()? as usize;
+        std::str::from_utf8(self.take(bytes)?).map_err(|_| malformed("a text is not UTF-8"))
+    }
+
+    fn owned_text(&mut self) -> Result<String, Malformed> {
+        self.text().map(str::to_string)
+    }
+
+    fn time(&mut self) -> Result<DateTime<Utc>, Malformed> {
+        let (seconds, nanos) = (self.i64()?, self.u32()?);
+        DateTime::from_timestamp(seconds, nanos).ok_or_else(|| malformed("no time"))
+    }
+
+    /// The next counted array of four-byte values.
+    fn words(&mut self) -> Result<impl Iterator<Item = [u8; 4]> + 'a, Malformed> {
+        let count = self.u32()? as usize;
+        let bytes = count.checked_mul(4).ok_or_else(|| malformed("a count"))?;
+        let (words, _) = self.take(bytes)?.as_chunks::<4>();
+        Ok(words.iter().copied())
+    }
+
+    fn floats(&mut self) -> Result<Vec<f32>, Malformed> {
+        Ok(self.words()?.map(f32::from_le_bytes).collect())
+    }
+
+    fn maybe<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, Malformed>,
+    ) -> Result<Option<T>, Malformed> {
+        if self.bool()? {
+            read(self).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn many<T, C: FromIterator<T>>(
+        &mut self,
+        mut read: impl FnMut(&mut Self) -> Result<T, Malformed>,
+    ) -> Result<C, Malformed> {
+        let count = self.u32()?;
+        (0..count).map(|_| read(self)).collect()
+    }
+}

@@ -1,0 +1,507 @@
+//! The embedded twin: one redb file in the data directory, one process.
+//!
+//! One thread writes. It takes what waits, of whatever domains, and does it in one transaction
+//! with one sync to the disk; a batch that is refused does not touch the others of its group. So
+//! here a batch is whole or not there, which is more than the trait asks for. Reads run on
+//! tokio's threads for blocking work, [`READERS`] at most at a time, point reads too: any of them
+//! may have to wait for the disk.
+//!
+//! Full disk: redb refuses everything after an input or output error until it is opened again.
+//! The writer does that by itself, at once and then with every call until it works.
+
+mod encoding;
+mod failure;
+mod tables;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kindred_shared::{DomainName, ItemId};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::{
+    Batch, Cas, Content, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow,
+    OpenError, Page, Partition, Stamp, Store, StoreError,
+};
+use encoding::{Reader, end_of, id_of, key, split_value};
+use failure::{Trouble, guarded};
+use tables::{Kind, LEASES_NAME, META, Tables};
+use writer::{Command, GROUP, Opener, Shared, StoreWriter};
+
+/// Version of the store's layout. A store of a higher version is not opened.
+const STORE_VERSION: u32 = 1;
+/// Memory redb may use for pages, in bytes. Its own default is 1 GiB.
+const CACHE_BYTES: usize = 32 << 20;
+/// Batches and leases waiting for the writer; past them callers wait.
+const WAITING: usize = 64;
+/// Reads at a time.
+const READERS: usize = 16;
+/// The database, in the data directory.
+const FILE: &str = "kindred.redb";
+/// The database while it is made for the first time.
+const UNFINISHED: &str = "kindred.redb.new";
+/// Held locked while a process has the store.
+const LOCK: &str = "kindred.lock";
+
+const VERSION: &str = "version";
+const MODEL: &str = "model";
+const PARTITIONS: &str = "partitions";
+
+/// What a store is made for; fixed when it is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The model and the word vectors its features come from, in words.
+    pub model: String,
+    /// Number of partitions.
+    pub partitions: u16,
+}
+
+/// The store of one process. Dropping it finishes what was sent and closes the file.
+pub struct EmbeddedStore {
+    shared: Arc<Shared>,
+    /// `None` only while dropped.
+    commands: Option<mpsc::Sender<Command>>,
+    writer: Option<JoinHandle<()>>,
+    readers: Arc<Semaphore>,
+    /// Locked until the store is closed.
+    _lock: File,
+}
+
+impl EmbeddedStore {
+    /// Opens the store of a data directory, making both where they are not there. Blocks: every
+    /// page of the file is read and checked, so that damage is found here.
+    ///
+    /// # Errors
+    /// [`OpenError`]; a store is never changed when it is refused for its version, model or
+    /// partitions.
+    pub fn open(dir: &Path, identity: &Identity) -> Result<Arc<Self>, OpenError> {
+        let place = dir.display().to_string();
+        let unusable = |error: io::Error| Trouble::from(error).into_open_error(&place);
+        fs::create_dir_all(dir).map_err(unusable)?;
+        let lock = lock(dir, &place)?;
+        let file = dir.join(FILE);
+        if !file.try_exists().map_err(unusable)? {
+            guarded(|| create(dir, identity)).map_err(|trouble| trouble.into_open_error(&place))?;
+        }
+        Self::start(
+            &place,
+            lock,
+            identity,
+            Box::new(move || Ok(builder().open(&file)?)),
+        )
+    }
+
+    /// Opens an existing store by an opener.
+    fn start(
+        place: &str,
+        lock: File,
+        identity: &Identity,
+        open: Opener,
+    ) -> Result<Arc<Self>, OpenError> {
+        let in_words = |trouble: Trouble| trouble.into_open_error(place);
+        let database = guarded(&open).map_err(in_words)?;
+        let found = guarded(|| read_meta(&database)).map_err(in_words)?;
+        found.check(place, identity)?;
+        let purged = guarded(|| purge_markers(&database)).map_err(in_words)?;
+        tracing::info!(place, purged_markers = purged, "store.opened");
+
+        let shared = Arc::new(Shared::new(database));
+        let (commands, receiver) = mpsc::channel(WAITING);
+        let writer = StoreWriter::new(Arc::clone(&shared), receiver, open, found.group);
+        let writer = std::thread::Builder::new()
+            .name("store-writer".to_string())
+            .spawn(move || writer.run())
+            .map_err(|error| in_words(error.into()))?;
+        Ok(Arc::new(Self {
+            shared,
+            commands: Some(commands),
+            writer: Some(writer),
+            readers: Arc::new(Semaphore::new(READERS)),
+            _lock: lock,
+        }))
+    }
+
+    /// Rows written since the store was opened, deletions too, by table. A write that lost to a
+    /// higher stamp does not count.
+    pub fn writes(&self) -> Vec<(&'static str, u64)> {
+        let names = Kind::ALL.map(Kind::name).into_iter().chain([LEASES_NAME]);
+        names.zip(self.shared.rows_written()).collect()
+    }
+
+    /// Commits since the store was opened: each is one sync to the disk for a group of batches.
+    pub fn commits(&self) -> u64 {
+        self.shared.commits()
+    }
+
+    /// Time spent in them.
+    pub fn commit_time(&self) -> Duration {
+        self.shared.commit_time()
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
+    ) -> Result<T, StoreError> {
+        let gone = || StoreError::Away("the store is closed".to_string());
+        let (answer, answered) = oneshot::channel();
+        let commands = self.commands.as_ref().ok_or_else(gone)?;
+        commands.send(command(answer)).await.map_err(|_| gone())?;
+        answered
+            .await
+            .map_err(|_| StoreError::Unknown("the writer stopped".to_string()))?
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&ReadTransaction) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let stopped = || StoreError::Away("the store is closed".to_string());
+        let turn = Arc::clone(&self.readers).acquire_owned().await;
+        let turn = turn.map_err(|_| stopped())?;
+        let shared = Arc::clone(&self.shared);
+        let result = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            shared.read(work)
+        })
+        .await
+        .unwrap_or_else(|_| Err(stopped()));
+        if result.is_err()
+            && self.shared.is_unwell()
+            && let Some(commands) = &self.commands
+        {
+            // When the channel is full, the writer is about to look by itself.
+            let _ = commands.try_send(Command::Mend);
+        }
+        result
+    }
+
+    async fn scan<T: Send + 'static>(
+        &self,
+        kind: Kind,
+        domain: &DomainName,
+        from: Option<&ItemId>,
+        limit: usize,
+        decode: fn(&[u8], Reader<'_>) -> Result<T, Trouble>,
+    ) -> Result<Page<T>, StoreError> {
+        let (first, end) = (key(domain, from.map_or("", ItemId::as_str)), end_of(domain));
+        self.read(move |transaction| {
+            let table = transaction.open_table(kind.definition())?;
+            let mut rows = Vec::new();
+            for entry in table.range(&*first..&*end)? {
+                let (key, value) = entry?;
+                let (head, reader) = split_value(value.value())?;
+                if head.deleted {
+                    continue;
+                }
+                if rows.len() == limit.max(1) {
+                    let next = Some(id_of(key.value())?);
+                    return Ok(Page { rows, next });
+                }
+                rows.push(decode(key.value(), reader)?);
+            }
+            Ok(Page { rows, next: None })
+        })
+        .await
+    }
+
+    async fn get<T: Send + 'static>(
+        &self,
+        kind: Kind,
+        keys: Vec<Vec<u8>>,
+        decode: fn(&[u8], Reader<'_>) -> Result<T, Trouble>,
+    ) -> Result<Vec<Option<T>>, StoreError> {
+        self.read(move |transaction| {
+            let table = transaction.open_table(kind.definition())?;
+            keys.iter()
+                .map(|key| match table.get(&**key)? {
+                    None => Ok(None),
+                    Some(value) => match split_value(value.value())? {
+                        (head, _) if head.deleted => Ok(None),
+                        (_, reader) => decode(key, reader).map(Some),
+                    },
+                })
+                .collect()
+        })
+        .await
+    }
+
+    async fn get_one<T: Send + 'static>(
+        &self,
+        kind: Kind,
+        key: Vec<u8>,
+        decode: fn(&[u8], Reader<'_>) -> Result<T, Trouble>,
+    ) -> Result<Option<T>, StoreError> {
+        Ok(self.get(kind, vec![key], decode).await?.pop().flatten())
+    }
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("store.writer_panicked");
+        }
+    }
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    async fn lease(&self, partition: Partition) -> Result<Option<Lease>, StoreError> {
+        self.read(move |transaction| tables::lease(transaction, partition))
+            .await
+    }
+
+    async fn take_lease(
+        &self,
+        partition: Partition,
+        expected: Option<&Lease>,
+        wanted: &Lease,
+    ) -> Result<Cas, StoreError> {
+        self.ask(|answer| Command::TakeLease {
+            partition,
+            expected: expected.cloned(),
+            wanted: wanted.clone(),
+            answer,
+        })
+        .await
+    }
+
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
+    async fn commit(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        stamp: Stamp,
+        batch: Batch,
+    ) -> Result<(), StoreError> {
+        self.ask(|answer| Command::Commit {
+            partition,
+            epoch,
+            stamp,
+            batch,
+            answer,
+        })
+        .await
+    }
+
+    async fn domains(&self) -> Result<Vec<DomainRow>, StoreError> {
+        self.read(|transaction| {
+            let table = transaction.open_table(Kind::Domains.definition())?;
+            table
+                .iter()?
+                .map(|entry| {
+                    let (key, value) = entry?;
+                    Ok(split_value(value.value())?.1.domain(key.value())?)
+                })
+                .collect()
+        })
+        .await
+    }
+
+    async fn domain(&self, domain: &DomainName) -> Result<Option<DomainRow>, StoreError> {
+        self.get_one(Kind::Domains, key(domain, ""), |key, r| Ok(r.domain(key)?))
+            .await
+    }
+
+    async fn scan_items(
+        &self,
+        domain: &DomainName,
+        from: Option<&ItemId>,
+        limit: usize,
+    ) -> Result<Page<ItemRow>, StoreError> {
+        self.scan(Kind::Items, domain, from, limit, |key, r| Ok(r.item(key)?))
+            .await
+    }
+
+    async fn scan_features(
+        &self,
+        domain: &DomainName,
+        from: Option<&ItemId>,
+        limit: usize,
+    ) -> Result<Page<FeatureRow>, StoreError> {
+        self.scan(Kind::Features, domain, from, limit, |key, r| {
+            Ok(r.feature(key)?)
+        })
+        .await
+    }
+
+    async fn scan_list_ids(
+        &self,
+        domain: &DomainName,
+        from: Option<&ItemId>,
+        limit: usize,
+    ) -> Result<Page<ItemId>, StoreError> {
+        self.scan(Kind::Lists, domain, from, limit, |key, _| Ok(id_of(key)?))
+            .await
+    }
+
+    async fn items(
+        &self,
+        domain: &DomainName,
+        ids: &[ItemId],
+    ) -> Result<Vec<Option<ItemRow>>, StoreError> {
+        let keys = ids.iter().map(|id| key(domain, id.as_str())).collect();
+        self.get(Kind::Items, keys, |key, r| Ok(r.item(key)?)).await
+    }
+
+    async fn contents(
+        &self,
+        domain: &DomainName,
+        ids: &[ItemId],
+    ) -> Result<Vec<Option<Content>>, StoreError> {
+        let keys = ids.iter().map(|id| key(domain, id.as_str())).collect();
+        self.get(Kind::Contents, keys, |_, r| Ok(r.content()?))
+            .await
+    }
+
+    async fn feature_stamp(
+        &self,
+        domain: &DomainName,
+        id: &ItemId,
+    ) -> Result<Option<FeatureStamp>, StoreError> {
+        let key = key(domain, id.as_str());
+        self.get_one(Kind::Features, key, |_, mut r| Ok(r.feature_stamp()?))
+            .await
+    }
+
+    async fn list(&self, domain: &DomainName, id: &ItemId) -> Result<Option<ListRow>, StoreError> {
+        let key = key(domain, id.as_str());
+        self.get_one(Kind::Lists, key, |key, r| Ok(r.list(key)?))
+            .await
+    }
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder
+        .set_cache_size(CACHE_BYTES)
+        .set_check_integrity_on_open(true);
+    builder
+}
+
+/// Takes the lock of a data directory. redb locks its file too, but lets go of it whenever the
+/// database is opened again.
+fn lock(dir: &Path, place: &str) -> Result<File, OpenError> {
+    let unusable = |error: io::Error| Trouble::from(error).into_open_error(place);
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(dir.join(LOCK))
+        .map_err(unusable)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+            place: place.to_string(),
+        }),
+        Err(TryLockError::Error(error)) => Err(unusable(error)),
+    }
+}
+
+/// Makes an empty store. It gets its name last, so that a crash leaves no half-made one.
+fn create(dir: &Path, identity: &Identity) -> Result<(), Trouble> {
+    let unfinished = dir.join(UNFINISHED);
+    if unfinished.try_exists()? {
+        fs::remove_file(&unfinished)?;
+    }
+    let database = builder().create(&unfinished)?;
+    let transaction = database.begin_write()?;
+    Tables::open(&transaction)?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        meta.insert(VERSION, STORE_VERSION.to_le_bytes().as_slice())?;
+        meta.insert(MODEL, identity.model.as_bytes())?;
+        meta.insert(PARTITIONS, identity.partitions.to_le_bytes().as_slice())?;
+        meta.insert(GROUP, 0_u64.to_le_bytes().as_slice())?;
+    }
+    transaction.commit()?;
+    database.close()?;
+    fs::rename(&unfinished, dir.join(FILE))?;
+    Ok(File::open(dir)?.sync_all()?)
+}
+
+/// What a store says about itself.
+struct Meta {
+    version: u32,
+    model: String,
+    partitions: u16,
+    group: u64,
+}
+
+impl Meta {
+    fn check(&self, place: &str, identity: &Identity) -> Result<(), OpenError> {
+        let place = place.to_string();
+        if self.version > STORE_VERSION {
+            Err(OpenError::Newer {
+                place,
+                found: self.version,
+                known: STORE_VERSION,
+            })
+        } else if self.model != identity.model {
+            Err(OpenError::OtherModel {
+                place,
+                found: self.model.clone(),
+                wanted: identity.model.clone(),
+            })
+        } else if self.partitions != identity.partitions {
+            Err(OpenError::OtherPartitions {
+                place,
+                found: self.partitions,
+                wanted: identity.partitions,
+            })
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn read_meta(database: &Database) -> Result<Meta, Trouble> {
+    let transaction = database.begin_read()?;
+    let meta = transaction.open_table(META)?;
+    let value = |name: &str| match meta.get(name) {
+        Ok(Some(value)) => Ok(value.value().to_vec()),
+        Ok(None) => Err(missing(name)),
+        Err(error) => Err(error.into()),
+    };
+    let version: [u8; 4] = value(VERSION)?.try_into().map_err(|_| missing(VERSION))?;
+    let partitions = value(PARTITIONS)?;
+    let partitions: [u8; 2] = partitions.try_into().map_err(|_| missing(PARTITIONS))?;
+    Ok(Meta {
+        version: u32::from_le_bytes(version),
+        model: String::from_utf8(value(MODEL)?).map_err(|_| missing(MODEL))?,
+        partitions: u16::from_le_bytes(partitions),
+        group: writer::last_group(&transaction)?,
+    })
+}
+
+fn missing(name: &str) -> Trouble {
+    Trouble::Database(redb::Error::Corrupted(format!(
+        "it does not say its {name}; it may not be Kindred's"
+    )))
+}
+
+fn purge_markers(database: &Database) -> Result<u64, Trouble> {
+    let transaction = database.begin_write()?;
+    let purged = Tables::open(&transaction)?.purge_markers()?;
+    if purged == 0 {
+        transaction.abort()?;
+    } else {
+        transaction.commit()?;
+    }
+    Ok(purged)
+}

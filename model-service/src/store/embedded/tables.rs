@@ -1,0 +1,267 @@
+//! The tables of the database, and the one rule all rows are written by.
+
+use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+
+use super::super::{Batch, Cas, Epoch, Lease, Partition, Stamp, StoreError, Write};
+use super::encoding::{Head, Writer, key, split_value};
+use super::failure::Trouble;
+
+type Bytes = &'static [u8];
+
+/// What the store is: version, model, partitions; and the number of the last group committed.
+pub(super) const META: TableDefinition<'static, &'static str, Bytes> = TableDefinition::new("meta");
+/// Lease rows by partition.
+const LEASES: TableDefinition<'static, u16, Bytes> = TableDefinition::new("partitions");
+/// Where deletion markers lie: the table's number, then the row's key.
+const MARKERS: TableDefinition<'static, Bytes, ()> = TableDefinition::new("markers");
+
+/// A table of rows that the last write wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Domains,
+    Items,
+    Contents,
+    Features,
+    Lists,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 5] = [
+        Self::Domains,
+        Self::Items,
+        Self::Contents,
+        Self::Features,
+        Self::Lists,
+    ];
+
+    /// The table's name, as in the contract.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Domains => "domains",
+            Self::Items => "items",
+            Self::Contents => "item_texts",
+            Self::Features => "item_features",
+            Self::Lists => "similar_items",
+        }
+    }
+
+    pub(super) fn definition(self) -> TableDefinition<'static, Bytes, Bytes> {
+        TableDefinition::new(self.name())
+    }
+}
+
+/// Name of the table of lease rows, as in the contract.
+pub(super) const LEASES_NAME: &str = "partitions";
+
+/// Rows a group has written, by table: [`Kind::ALL`], then the leases.
+pub(super) type RowCounts = [u64; Kind::ALL.len() + 1];
+
+/// The lease row of a partition.
+pub(super) fn lease(
+    transaction: &ReadTransaction,
+    partition: Partition,
+) -> Result<Option<Lease>, Trouble> {
+    match transaction.open_table(LEASES)?.get(partition.0)? {
+        Some(value) => Ok(Some(split_value(value.value())?.1.lease()?)),
+        None => Ok(None),
+    }
+}
+
+/// All tables of one write transaction.
+pub(super) struct Tables<'t> {
+    rows: [Table<'t, Bytes, Bytes>; Kind::ALL.len()],
+    leases: Table<'t, u16, Bytes>,
+    markers: Table<'t, Bytes, ()>,
+    buffer: Writer,
+    /// Rows written so far; lost writes do not count.
+    pub(super) written: RowCounts,
+}
+
+impl<'t> Tables<'t> {
+    /// Opens the tables, making those that are not there.
+    pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, Trouble> {
+        let [domains, items, contents, features, lists] = Kind::ALL.map(Kind::definition);
+        Ok(Self {
+            rows: [
+                transaction.open_table(domains)?,
+                transaction.open_table(items)?,
+                transaction.open_table(contents)?,
+                transaction.open_table(features)?,
+                transaction.open_table(lists)?,
+            ],
+            leases: transaction.open_table(LEASES)?,
+            markers: transaction.open_table(MARKERS)?,
+            buffer: Writer::default(),
+            written: RowCounts::default(),
+        })
+    }
+
+    fn lease(&self, partition: Partition) -> Result<Option<Lease>, Trouble> {
+        match self.leases.get(partition.0)? {
+            Some(value) => Ok(Some(split_value(value.value())?.1.lease()?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The fence. It is checked before the rows are written: within one transaction of the only
+    /// writer that is the same as after, and a batch that fails leaves nothing behind.
+    pub(super) fn check_fence(&self, partition: Partition, ours: Epoch) -> Result<(), Trouble> {
+        match self.lease(partition)? {
+            Some(lease) if lease.epoch() > ours => Err(Trouble::Store(StoreError::Superseded {
+                partition,
+                ours,
+                current: lease.epoch(),
+            })),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets a lease row if it still is what was expected.
+    pub(super) fn take_lease(
+        &mut self,
+        partition: Partition,
+        expected: Option<&Lease>,
+        wanted: &Lease,
+    ) -> Result<Cas, Trouble> {
+        let current = self.lease(partition)?;
+        if current.as_ref() != expected {
+            return Ok(Cas::Refused(current));
+        }
+        self.buffer.lease(wanted);
+        self.leases.insert(partition.0, self.buffer.bytes())?;
+        self.written[Kind::ALL.len()] += 1;
+        Ok(Cas::Applied)
+    }
+
+    /// Writes the rows of a batch.
+    pub(super) fn write(&mut self, stamp: Stamp, batch: &Batch) -> Result<(), Trouble> {
+        for write in &batch.writes {
+            let (kind, id, deletes) = match write {
+                Write::Domain(row) => {
+                    self.buffer.domain(stamp, row);
+                    (Kind::Domains, "", false)
+                }
+                Write::Item(row) => {
+                    self.buffer.item(stamp, row);
+                    (Kind::Items, row.id.as_str(), false)
+                }
+                Write::Content(id, content) => {
+                    self.buffer.content(stamp, content);
+                    (Kind::Contents, id.as_str(), false)
+                }
+                Write::Feature(row) => {
+                    self.buffer.feature(stamp, row);
+                    (Kind::Features, row.id.as_str(), false)
+                }
+                Write::List(row) => {
+                    self.buffer.list(stamp, row);
+                    (Kind::Lists, row.id.as_str(), false)
+                }
+                Write::PurgeItem(id) => (Kind::Items, id.as_str(), true),
+                Write::DeleteContent(id) => (Kind::Contents, id.as_str(), true),
+                Write::DeleteFeature(id) => (Kind::Features, id.as_str(), true),
+                Write::DeleteList(id) => (Kind::Lists, id.as_str(), true),
+            };
+            if deletes {
+                self.buffer.marker(stamp);
+            }
+            self.put(kind, &key(&batch.domain, id), Head {
+                    stamp,
+                    deleted: deletes,
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Puts the buffer's value under a key unless what is there has a higher stamp. An equal
+    /// stamp overwrites: only the same batch sent again has one.
+    fn put(&mut self, kind: Kind, key: &[u8], head: Head) -> Result<(), Trouble> {
+        let table = &mut self.rows[kind as usize];
+        let was_marker = match table.get(key)? {
+            Some(old) => {
+                let (old, _) = split_value(old.value())?;
+                if old.stamp > head.stamp {
+                    return Ok(());
+                }
+                old.deleted
+            }
+            None => false,
+        };
+        table.insert(key, self.buffer.bytes())?;
+        self.written[kind as usize] += 1;
+        match (was_marker, head.deleted) {
+            (false, true) => {
+                self.markers.insert(&*marker_key(kind, key), ())?;
+            }
+            (true, false) => {
+                self.markers.remove(&*marker_key(kind, key))?;
+            }
+            (true, true) | (false, false) => {}
+        }
+        Ok(())
+    }
+
+    /// Removes deletion markers from before the epoch of every lease. Whoever wrote at such an
+    /// epoch is gone, so no write can come that the marker would have to beat. Returns how many.
+    pub(super) fn purge_markers(&mut self) -> Result<u64, Trouble> {
+        let mut oldest: Option<Epoch> = None;
+        for entry in self.leases.iter()? {
+            let epoch = split_value(entry?.1.value())?.1.lease()?.epoch();
+            oldest = Some(oldest.map_or(epoch, |least| least.min(epoch)));
+        }
+        let Some(bound) = oldest.and_then(|epoch| Stamp::new(epoch, 0)) else {
+            return Ok(0);
+        };
+        let mut purged = 0;
+        let rows = &mut self.rows;
+        let mut failed = None;
+        self.markers.retain(|marker, ()| {
+            if failed.is_some() {
+                return true;
+            }
+            match purge(rows, marker, bound) {
+                Ok(gone) => {
+                    purged += u64::from(gone);
+                    !gone
+                }
+                Err(trouble) => {
+                    failed = Some(trouble);
+                    true
+                }
+            }
+        })?;
+        failed.map_or(Ok(purged), Err)
+    }
+}
+
+/// Removes the row a marker entry names if it is older than the bound.
+fn purge(
+    rows: &mut [Table<'_, Bytes, Bytes>],
+    marker: &[u8],
+    bound: Stamp,
+) -> Result<bool, Trouble> {
+    let Some((table, key)) = marker
+        .split_first()
+        .and_then(|(kind, key)| Some((rows.get_mut(usize::from(*kind))?, key)))
+    else {
+        return Ok(true);
+    };
+    let old = match table.get(key)? {
+        Some(value) => {
+            let (head, _) = split_value(value.value())?;
+            head.deleted && head.stamp < bound
+        }
+        None => return Ok(true),
+    };
+    if old {
+        table.remove(key)?;
+    }
+    Ok(old)
+}
+
+fn marker_key(kind: Kind, key: &[u8]) -> Vec<u8> {
+    let mut marker = Vec::with_capacity(1 + key.len());
+    marker.push(kind as u8);
+    marker.extend_from_slice(key);
+    marker
+}

@@ -1,0 +1,558 @@
+//! What only the embedded twin must do, and the contract run against it.
+
+#![allow(clippy::unwrap_used)] // a test may panic
+
+use std::io::{BufRead, BufReader, Write as _};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Command as Process, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use redb::StorageBackend;
+use redb::backends::FileBackend;
+use tempfile::TempDir;
+
+use super::super::contract::{
+    Twin, content, domain, feature, id, item, list, put, scan, store_contract,
+};
+use super::super::{Neighbour, Write};
+use super::*;
+
+struct Embedded(TempDir);
+
+impl Embedded {
+    fn fresh() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+}
+
+#[async_trait]
+impl Twin for Embedded {
+    async fn open(&self) -> Arc<dyn Store> {
+        let dir = self.0.path().to_path_buf();
+        eventually(|| match EmbeddedStore::open(&dir, &identity()) {
+            // Whoever used it last may be letting go of it right now.
+            Err(OpenError::InUse { .. }) => None,
+            opened => Some(opened.unwrap()),
+        })
+        .await
+    }
+}
+
+store_contract!(Embedded::fresh());
+
+fn identity() -> Identity {
+    Identity {
+        model: "words-1 (vectors en:ab12)".into(),
+        partitions: 4,
+    }
+}
+
+/// Waits until something is so; fails after ten seconds.
+async fn eventually<T>(mut is_so: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(value) = is_so() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "it never came to be");
+        tokio::task::yield_now().await;
+    }
+}
+
+fn refused(dir: &Path, identity: &Identity) -> OpenError {
+    match EmbeddedStore::open(dir, identity) {
+        Ok(_) => panic!("it was opened"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn refuses_another_model_or_number_of_partitions() {
+    let dir = TempDir::new().unwrap();
+    drop(EmbeddedStore::open(dir.path(), &identity()).unwrap());
+    let other = Identity {
+        model: "words-2".into(),
+        ..identity()
+    };
+    let error = refused(dir.path(), &other);
+    assert!(matches!(&error, OpenError::OtherModel { found, .. } if *found == identity().model));
+    assert!(error.to_string().contains("words-2"), "{error}");
+    let other = Identity {
+        partitions: 8,
+        ..identity()
+    };
+    let error = refused(dir.path(), &other);
+    assert!(matches!(
+        error,
+        OpenError::OtherPartitions {
+            found: 4,
+            wanted: 8,
+            ..
+        }
+    ));
+    drop(EmbeddedStore::open(dir.path(), &identity()).unwrap());
+}
+
+#[test]
+fn refuses_a_newer_store() {
+    let dir = TempDir::new().unwrap();
+    drop(EmbeddedStore::open(dir.path(), &identity()).unwrap());
+    let database = builder().open(dir.path().join(FILE)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction
+        .open_table(META)
+        .unwrap()
+        .insert(VERSION, 2_u32.to_le_bytes().as_slice())
+        .unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    assert!(matches!(
+        refused(dir.path(), &identity()),
+        OpenError::Newer {
+            found: 2,
+            known: 1,
+            ..
+        }
+    ));
+}
+
+#[test]
+fn refuses_a_store_in_use() {
+    let dir = TempDir::new().unwrap();
+    let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+    assert!(matches!(
+        refused(dir.path(), &identity()),
+        OpenError::InUse { .. }
+    ));
+    drop(store);
+    drop(EmbeddedStore::open(dir.path(), &identity()).unwrap());
+}
+
+#[test]
+fn refuses_a_place_that_cannot_be_written() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("a file");
+    fs::write(&file, b"").unwrap();
+    let error = refused(&file.join("below"), &identity());
+    assert!(matches!(error, OpenError::Unusable { .. }), "{error}");
+    assert!(error.to_string().contains("a file"), "{error}");
+}
+
+#[test]
+fn refuses_what_is_no_store() {
+    for bytes in [b"".as_slice(), b"hello", &[0; 4096], &[0xff; 100_000]] {
+        let dir = TempDir::new().unwrap();
+        fs::write(dir.path().join(FILE), bytes).unwrap();
+        let error = refused(dir.path(), &identity());
+        assert!(matches!(error, OpenError::Unusable { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_half_made_store_is_made_anew() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join(UNFINISHED), b"half").unwrap();
+    drop(EmbeddedStore::open(dir.path(), &identity()).unwrap());
+    assert!(!dir.path().join(UNFINISHED).exists());
+}
+
+/// Rows with values of the size real ones have.
+fn rows(first: usize, count: usize) -> Vec<Write> {
+    let dense: Vec<f32> = (0..300).map(|n| n as f32).collect();
+    let terms: Vec<u32> = (0..80).collect();
+    let weights: Vec<f32> = dense[..80].to_vec();
+    (first..first + count)
+        .flat_map(|n| {
+            let name = format!("package-{:05}", n * 7_919 % 20_000);
+            let mut feature = feature(&name, 1);
+            feature.feature =
+                kindred_shared::Feature::new(dense.clone(), terms.clone(), weights.clone())
+                    .unwrap();
+            let mut list = list(&name, 0.5);
+            list.neighbours = (0..50)
+                .map(|n| Neighbour {
+                    id: id(&format!("package-{n:05}")),
+                    score: 0.25,
+                })
+                .collect();
+            let content = content(&"some words of a text ".repeat(50));
+            [
+                Write::Item(item(&name, 1)),
+                Write::Content(id(&name), content),
+                Write::Feature(feature),
+                Write::List(list),
+            ]
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn damage_anywhere_is_an_error_and_never_a_panic() {
+    let dir = TempDir::new().unwrap();
+    let d = domain("d");
+    let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+    put(&*store, &d, 1, 0, rows(0, 50)).await.unwrap();
+    drop(store);
+    let whole = fs::read(dir.path().join(FILE)).unwrap();
+    let mut refusals = 0;
+    // Every 13th page or so, one byte of it; and a file cut short.
+    for at in (64..whole.len()).step_by(13 * 4096 + 97) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x55;
+        fs::write(dir.path().join(FILE), bytes).unwrap();
+        match EmbeddedStore::open(dir.path(), &identity()) {
+            // A page that holds nothing, or damage redb could repair: all rows must be there.
+            Ok(store) => assert_eq!(scan(&*store, &d, 100).await.0.len(), 50),
+            Err(OpenError::Unusable { .. }) => refusals += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(refusals > 0, "no damage was found");
+    fs::write(dir.path().join(FILE), &whole[..whole.len() / 2]).unwrap();
+    let error = refused(dir.path(), &identity());
+    assert!(matches!(error, OpenError::Unusable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_copy_of_the_open_file_has_all_that_was_acknowledged() {
+    let (dir, copy) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let d = domain("d");
+    let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+    put(&*store, &d, 1, 0, rows(0, 100)).await.unwrap();
+    fs::copy(dir.path().join(FILE), copy.path().join(FILE)).unwrap();
+    let copied = EmbeddedStore::open(copy.path(), &identity()).unwrap();
+    assert_eq!(scan(&*copied, &d, 30).await.0.len(), 100);
+}
+
+#[tokio::test]
+async fn old_markers_are_purged_when_it_is_opened() {
+    let dir = TempDir::new().unwrap();
+    let d = domain("d");
+    let markers = |store: &EmbeddedStore| {
+        store
+            .shared
+            .read(|t| {
+                let rows = t.open_table(Kind::Items.definition())?;
+                Ok(redb::ReadableTableMetadata::len(&rows)?)
+            })
+            .unwrap()
+    };
+    let lease = |epoch| Lease {
+        epoch,
+        owner: "me".into(),
+        address: String::new(),
+        beat: 0,
+    };
+    let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+    let p = Partition(0);
+    store.take_lease(p, None, &lease(1)).await.unwrap();
+    put(&*store, &d, 1, 0, vec![Write::Item(item("a", 1))])
+        .await
+        .unwrap();
+    let gone = ["a", "b"].map(|name| Write::PurgeItem(id(name)));
+    put(&*store, &d, 1, 1, gone.to_vec()).await.unwrap();
+    put(&*store, &d, 1, 2, vec![Write::Item(item("b", 1))])
+        .await
+        .unwrap();
+    drop(store);
+
+    let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+    assert_eq!(markers(&store), 2, "epoch 1 is the current one");
+    let taken = store.take_lease(p, Some(&lease(1)), &lease(2)).await;
+    assert_eq!(taken, Ok(Cas::Applied));
+    drop(store);
+
+    let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+    assert_eq!(markers(&store), 1, "only b is left");
+    assert_eq!(scan(&*store, &d, 9).await.0, [item("b", 1)]);
+}
+
+/// A file that fails when told to.
+#[derive(Debug)]
+struct FaultyFile {
+    file: FileBackend,
+    faults: Arc<Faults>,
+}
+
+#[derive(Debug, Default)]
+struct Faults {
+    write: Mutex<Option<io::ErrorKind>>,
+    sync: Mutex<Option<io::ErrorKind>>,
+    read: Mutex<Option<io::ErrorKind>>,
+    panic_on_read: AtomicBool,
+}
+
+fn fault(of: &Mutex<Option<io::ErrorKind>>) -> io::Result<()> {
+    of.lock().unwrap().map_or(Ok(()), |kind| Err(kind.into()))
+}
+
+impl StorageBackend for FaultyFile {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        assert!(!self.faults.panic_on_read.load(Ordering::SeqCst), "fault");
+        fault(&self.faults.read)?;
+        self.file.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        fault(&self.faults.write)?;
+        self.file.set_len(len)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        fault(&self.faults.sync)?;
+        self.file.sync_data()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        fault(&self.faults.write)?;
+        self.file.write(offset, data)
+    }
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+}
+
+fn faulty(dir: &Path) -> (Arc<EmbeddedStore>, Arc<Faults>) {
+    drop(EmbeddedStore::open(dir, &identity()).unwrap());
+    let faults = Arc::new(Faults::default());
+    let (path, shared) = (dir.join(FILE), Arc::clone(&faults));
+    let open = move || {
+        let file = File::options().read(true).write(true).open(&path)?;
+        let file = FaultyFile {
+            file: FileBackend::new(file)?,
+            faults: Arc::clone(&shared),
+        };
+        Ok(builder().create_with_backend(file)?)
+    };
+    let lock = lock(dir, "test").unwrap();
+    let store = EmbeddedStore::start("test", lock, &identity(), Box::new(open)).unwrap();
+    (store, faults)
+}
+
+/// Commits again and again until it works; fails after ten seconds.
+async fn commits_again(store: &EmbeddedStore, seq: u32, writes: Vec<Write>) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while let Err(error) = put(store, &domain("d"), 1, seq, writes.clone()).await {
+        assert!(Instant::now() < deadline, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_got_over() {
+    let dir = TempDir::new().unwrap();
+    let d = domain("d");
+    let (store, faults) = faulty(dir.path());
+    put(&*store, &d, 1, 0, rows(0, 10)).await.unwrap();
+    *faults.write.lock().unwrap() = Some(io::ErrorKind::StorageFull);
+    for seq in 1..4 {
+        let error = put(&*store, &d, 1, seq, rows(10, 10)).await.unwrap_err();
+        assert!(matches!(&error, StoreError::Full(detail) if detail.contains("free space")));
+    }
+    *faults.write.lock().unwrap() = None;
+    commits_again(&store, 4, rows(20, 10)).await;
+    assert_eq!(scan(&*store, &d, 100).await.0.len(), 20, "nothing failed is there");
+    drop(store);
+    let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+    assert_eq!(scan(&*store, &d, 100).await.0.len(), 20);
+}
+
+#[tokio::test]
+async fn a_failed_sync_acknowledges_nothing() {
+    let dir = TempDir::new().unwrap();
+    let d = domain("d");
+    let (store, faults) = faulty(dir.path());
+    *faults.sync.lock().unwrap() = Some(io::ErrorKind::Other);
+    let error = put(&*store, &d, 1, 0, rows(0, 10)).await.unwrap_err();
+    assert!(
+        matches!(error, StoreError::Unknown(_) | StoreError::Away(_)),
+        "{error}"
+    );
+    *faults.sync.lock().unwrap() = None;
+    commits_again(&store, 1, rows(0, 10)).await;
+    assert_eq!(scan(&*store, &d, 100).await.0.len(), 10);
+}
+
+#[tokio::test]
+async fn reads_alone_get_it_well_again() {
+    let dir = TempDir::new().unwrap();
+    let d = domain("d");
+    let (store, faults) = faulty(dir.path());
+    put(&*store, &d, 1, 0, rows(0, 2_000)).await.unwrap();
+    for panics in [false, true] {
+        let kind = (!panics).then_some(io::ErrorKind::Other);
+        *faults.read.lock().unwrap() = kind;
+        faults.panic_on_read.store(panics, Ordering::SeqCst);
+        // More than fits in memory, so that a read has to ask the file.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut seen = false;
+        while !seen && Instant::now() < deadline {
+            for n in 0..2_000 {
+                let id = id(&format!("package-{:05}", n * 7_919 % 20_000));
+                seen |= store.list(&d, &id).await.is_err();
+            }
+        }
+        assert!(seen, "the fault was not met");
+        *faults.read.lock().unwrap() = None;
+        faults.panic_on_read.store(false, Ordering::SeqCst);
+        if panics {
+            break; // a panic while it is opened again counts as damage: a person has to look
+        }
+        while store.domains().await.is_err() {
+            assert!(Instant::now() < deadline, "it stays away");
+        }
+        assert_eq!(scan(&*store, &d, 500).await.0.len(), 2_000);
+    }
+}
+
+#[tokio::test]
+async fn one_unreadable_row_does_not_fail_others() {
+    let dir = TempDir::new().unwrap();
+    let (bad, good) = (domain("bad"), domain("good"));
+    drop(EmbeddedStore::open(dir.path(), &identity()).unwrap());
+    let database = builder().open(dir.path().join(FILE)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction
+        .open_table(Kind::Items.definition())
+        .unwrap()
+        .insert(&*key(&bad, "a"), b"short".as_slice())
+        .unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+
+    let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+    let read = store.items(&bad, &[id("a")]).await;
+    assert!(matches!(read, Err(StoreError::Damaged(_))));
+    let write = || vec![Write::Item(item("a", 1))];
+    // A first batch keeps the writer busy, so that the next two wait together.
+    let (busy, fails, works) = tokio::join!(
+        put(&*store, &good, 1, 0, rows(0, 100)),
+        put(&*store, &bad, 1, 1, write()),
+        put(&*store, &good, 1, 1, write()),
+    );
+    assert_eq!((busy, works), (Ok(()), Ok(())));
+    assert!(matches!(fails, Err(StoreError::Damaged(_))));
+    assert_eq!(scan(&*store, &good, 1_000).await.0.len(), 101);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_commits_share_a_sync() {
+    let dir = TempDir::new().unwrap();
+    let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+    let tasks = (0..200).map(|n| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            let d = domain(&format!("d{n}"));
+            put(&*store, &d, 1, 0, vec![Write::Item(item("a", 1))]).await
+        })
+    });
+    for done in futures_util::future::join_all(tasks).await {
+        assert_eq!(done.unwrap(), Ok(()));
+    }
+    let commits = store.commits();
+    assert!((1..100).contains(&commits), "{commits} commits");
+    assert!(store.commit_time() > Duration::ZERO);
+    assert!(store.writes().contains(&("items", 200)));
+}
+
+/// Directory of a test that starts itself again as another process.
+const CHILD_DIR: &str = "KINDRED_TEST_STORE_CHILD";
+
+/// The other process: commits batch after batch and says so, until it is killed.
+fn child(dir: &str) {
+    let store = EmbeddedStore::open(Path::new(dir), &identity()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let d = domain("d");
+        let first = u32::try_from(scan(&*store, &d, 1_000).await.0.len()).unwrap() / 5;
+        for seq in first.. {
+            put(&*store, &d, 1, seq, rows(seq as usize * 5, 5))
+                .await
+                .unwrap();
+            writeln!(io::stdout(), "acknowledged {seq}").unwrap();
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_kill_loses_nothing_acknowledged() {
+    if let Ok(dir) = std::env::var(CHILD_DIR) {
+        return child(&dir);
+    }
+    let dir = TempDir::new().unwrap();
+    let name = "store::embedded::tests::a_kill_loses_nothing_acknowledged";
+    let mut acknowledged = 0;
+    for round in 1..=5 {
+        let program: PathBuf = std::env::current_exe().unwrap();
+        let mut process = Process::new(program)
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD_DIR, dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut lines = lines.map(|line| line.unwrap());
+        let mut said = 0;
+        while said < round * 7 {
+            let line = lines.next().unwrap();
+            if let Some((_, seq)) = line.split_once("acknowledged ") {
+                acknowledged = seq.parse::<usize>().unwrap() + 1;
+                said += 1;
+            }
+        }
+        process.kill().unwrap();
+        assert_eq!(process.wait().unwrap().signal(), Some(9));
+        let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+        let found = scan(&*store, &domain("d"), 1_000).await.0.len();
+        assert!(found >= acknowledged * 5, "{found} of {acknowledged} × 5");
+        assert_eq!(found % 5, 0, "a batch is whole or not there");
+    }
+}
+
+/// Prints figures; run it by name. Not a test of speed.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn measure_writes() {
+    let dir = TempDir::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+    let d = domain("d");
+    let batches: Vec<_> = (0..160).map(|n| rows(n * 125, 125)).collect();
+    let started = Instant::now();
+    for (seq, writes) in (0..).zip(batches) {
+        put(&*store, &d, 1, seq, writes).await.unwrap();
+    }
+    let took = started.elapsed();
+    let bytes = fs::metadata(dir.path().join(FILE)).unwrap().len();
+    let mut out = io::stdout();
+    writeln!(out, "20,000 items × 4 rows: {took:?}, file {bytes} B").unwrap();
+    let mut each: Vec<Duration> = Vec::new();
+    for n in 0..500 {
+        let started = Instant::now();
+        let writes = vec![Write::Item(item("one", n))];
+        put(&*store, &domain("e"), 1, n as u32, writes)
+            .await
+            .unwrap();
+        each.push(started.elapsed());
+    }
+    each.sort();
+    writeln!(out, "one row: p50 {:?}, p99 {:?}", each[250], each[495]).unwrap();
+    drop(store);
+    let started = Instant::now();
+    let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+    writeln!(out, "opened in {:?}", started.elapsed()).unwrap();
+    let started = Instant::now();
+    let (mut from, mut count) = (None, 0);
+    loop {
+        let page = store.scan_features(&d, from.as_ref(), 500).await.unwrap();
+        count += page.rows.len();
+        match page.next {
+            Some(next) => from = Some(next),
+            None => break,
+        }
+    }
+    writeln!(out, "{count} features scanned in {:?}", started.elapsed()).unwrap();
+}

@@ -1,0 +1,366 @@
+//! The one writer: group commit, and getting well after a failure.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
+
+use redb::{Database, ReadTransaction, ReadableDatabase};
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::{Batch, Cas, Epoch, Lease, Partition, Stamp, StoreError};
+use super::failure::{Trouble, guarded};
+use super::tables::{Kind, META, RowCounts, Tables};
+
+/// Rows after which a group takes no more batches, so that what one transaction holds in memory
+/// stays small. A batch of more rows is a group of its own.
+const GROUP_ROWS: usize = 4096;
+/// Least time between two attempts to open the database again: an attempt may read all of it.
+const REOPEN_EVERY: Duration = Duration::from_millis(500);
+/// Key in the meta table: the number of the last group that was committed.
+pub(super) const GROUP: &str = "group";
+
+/// Opens the database file.
+pub(super) type Opener = Box<dyn Fn() -> Result<Database, Trouble> + Send>;
+
+/// Work for the writer.
+pub(super) enum Command {
+    /// Make a batch durable.
+    Commit {
+        partition: Partition,
+        epoch: Epoch,
+        stamp: Stamp,
+        batch: Batch,
+        answer: oneshot::Sender<Result<(), StoreError>>,
+    },
+    /// Compare-and-set a lease row.
+    TakeLease {
+        partition: Partition,
+        expected: Option<Lease>,
+        wanted: Lease,
+        answer: oneshot::Sender<Result<Cas, StoreError>>,
+    },
+    /// A reader found the database not working: try to get well.
+    Mend,
+}
+
+impl Command {
+    fn rows(&self) -> usize {
+        match self {
+            Self::Commit { batch, .. } => batch.writes.len(),
+            Self::TakeLease { .. } => 1,
+            Self::Mend => 0,
+        }
+    }
+
+    /// Answers with a failure. Nobody may be waiting any more; then nobody is told.
+    fn fail(self, error: StoreError) {
+        match self {
+            Self::Commit { answer, .. } => drop(answer.send(Err(error))),
+            Self::TakeLease { answer, .. } => drop(answer.send(Err(error))),
+            Self::Mend => {}
+        }
+    }
+
+    fn succeed(self, done: Done) {
+        match (self, done) {
+            (command, Done::Refused(error)) => command.fail(error),
+            (Self::Commit { answer, .. }, Done::Written) => drop(answer.send(Ok(()))),
+            (Self::TakeLease { answer, .. }, Done::Cas(cas)) => drop(answer.send(Ok(cas))),
+            (Self::Commit { .. } | Self::TakeLease { .. } | Self::Mend, _) => {}
+        }
+    }
+}
+
+/// What became of one command of a group that was committed.
+enum Done {
+    Written,
+    Cas(Cas),
+    Refused(StoreError),
+}
+
+enum State {
+    Open(Database),
+    Closed(StoreError),
+}
+
+/// What readers and the writer share.
+pub(super) struct Shared {
+    /// Readers hold it shared while they read (a page at most), the writer while it commits; to
+    /// close and open the database the writer waits for all of them.
+    state: RwLock<State>,
+    /// A reader saw an error after which the database does nothing more.
+    suspect: AtomicBool,
+    rows: [AtomicU64; Kind::ALL.len() + 1],
+    commits: AtomicU64,
+    commit_nanos: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new(database: Database) -> Self {
+        Self {
+            state: RwLock::new(State::Open(database)),
+            suspect: AtomicBool::new(false),
+            rows: Default::default(),
+            commits: AtomicU64::new(0),
+            commit_nanos: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn rows_written(&self) -> RowCounts {
+        self.rows.each_ref().map(|n| n.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn commit_time(&self) -> Duration {
+        Duration::from_nanos(self.commit_nanos.load(Ordering::Relaxed))
+    }
+
+    /// A poisoned lock is taken all the same: the state is replaced whole, never half.
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn replace(&self, state: State) {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// Reads in a transaction of its own. Blocks on the disk.
+    pub(super) fn read<T>(
+        &self,
+        work: impl FnOnce(&ReadTransaction) -> Result<T, Trouble>,
+    ) -> Result<T, StoreError> {
+        let result = guarded(|| match &*self.state() {
+            State::Open(database) => work(&database.begin_read()?),
+            State::Closed(error) => Err(Trouble::Store(error.clone())),
+        });
+        result.map_err(|trouble| {
+            if trouble.wants_reopening() {
+                self.suspect.store(true, Ordering::Release);
+            }
+            trouble.into_store_error()
+        })
+    }
+
+    /// Whether the writer should be sent [`Command::Mend`].
+    pub(super) fn is_unwell(&self) -> bool {
+        self.suspect.load(Ordering::Acquire) || matches!(*self.state(), State::Closed(_))
+    }
+}
+
+/// The writer's side of the store; lives on a thread of its own.
+pub(super) struct StoreWriter {
+    shared: Arc<Shared>,
+    commands: mpsc::Receiver<Command>,
+    open: Opener,
+    /// Number of the last group known to be committed.
+    group: u64,
+    last_reopen: Option<Instant>,
+}
+
+impl StoreWriter {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        commands: mpsc::Receiver<Command>,
+        open: Opener,
+        group: u64,
+    ) -> Self {
+        Self {
+            shared,
+            commands,
+            open,
+            group,
+            last_reopen: None,
+        }
+    }
+
+    /// Works until no sender is left and all that was sent is done, then closes the database.
+    pub(super) fn run(mut self) {
+        while let Some(first) = self.commands.blocking_recv() {
+            let mut rows = first.rows();
+            let mut group = vec![first];
+            while rows < GROUP_ROWS
+                && let Ok(command) = self.commands.try_recv()
+            {
+                rows += command.rows();
+                group.push(command);
+            }
+            self.serve(group);
+        }
+        let closed = State::Closed(StoreError::Away("the store is closed".to_string()));
+        self.shared.replace(closed);
+    }
+
+    fn serve(&mut self, mut group: Vec<Command>) {
+        if self.shared.is_unwell() {
+            self.mend(StoreError::Away(
+                "the database is being opened again".to_string(),
+            ));
+        }
+        group.retain(|command| !matches!(command, Command::Mend));
+        if group.is_empty() {
+            return;
+        }
+        let mut committing = false;
+        let started = Instant::now();
+        let result = guarded(|| match &*self.shared.state() {
+            State::Open(database) => transact(database, self.group + 1, &group, &mut committing),
+            State::Closed(error) => Err(Trouble::Store(error.clone())),
+        });
+        match result {
+            Ok((done, written)) => {
+                if committing {
+                    self.group += 1;
+                    self.count(started.elapsed(), written);
+                }
+                for (command, done) in group.into_iter().zip(done) {
+                    command.succeed(done);
+                }
+            }
+            Err(trouble) => self.fail(group, trouble, committing),
+        }
+    }
+
+    fn count(&self, took: Duration, written: RowCounts) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.shared
+            .commit_nanos
+            .fetch_add(nanos, Ordering::Relaxed);
+        self.shared.commits.fetch_add(1, Ordering::Relaxed);
+        for (total, rows) in self.shared.rows.iter().zip(written) {
+            total.fetch_add(rows, Ordering::Relaxed);
+        }
+    }
+
+    /// A group failed: gets well if need be, then says so to each. One command's bad row or page
+    /// must not fail the others, so with damage each is tried alone.
+    fn fail(&mut self, group: Vec<Command>, trouble: Trouble, committing: bool) {
+        let reopen = trouble.wants_reopening();
+        let mut error = trouble.into_store_error();
+        tracing::error!(commands = group.len(), committing, %error, "store.group_failed");
+        if reopen {
+            self.mend(error.clone());
+        }
+        if committing {
+            // What redb wrote before the failure may have reached the disk: ask the database.
+            match self.shared.read(last_group) {
+                Ok(last) if last == self.group => {}
+                Ok(last) => {
+                    self.group = last;
+                    error = StoreError::Unknown(error.to_string());
+                }
+                Err(_) if matches!(error, StoreError::Full(_)) => {}
+                Err(_) => error = StoreError::Unknown(error.to_string()),
+            }
+        } else if matches!(error, StoreError::Damaged(_)) && group.len() > 1 {
+            return group.into_iter().for_each(|one| self.serve(vec![one]));
+        }
+        for command in group {
+            command.fail(error.clone());
+        }
+    }
+
+    /// Closes the database and opens it again, unless that was tried just now or a person has to
+    /// help. `because` is what readers and writers hear until it works.
+    fn mend(&mut self, because: StoreError) {
+        if let State::Closed(StoreError::Damaged(_)) = *self.shared.state() {
+            return;
+        }
+        let too_soon = self
+            .last_reopen
+            .is_some_and(|last| last.elapsed() < REOPEN_EVERY);
+        if too_soon {
+            return;
+        }
+        // Closing a database that failed may fail too; it is gone either way.
+        let _ = guarded(|| {
+            self.shared.replace(State::Closed(because));
+            Ok(())
+        });
+        self.shared.suspect.store(false, Ordering::Release);
+        let state = match guarded(|| (self.open)()) {
+            Ok(database) => {
+                tracing::info!("store.reopened");
+                State::Open(database)
+            }
+            Err(trouble) => {
+                let error = trouble.into_store_error();
+                tracing::error!(%error, "store.not_reopened");
+                State::Closed(error)
+            }
+        };
+        self.shared.replace(state);
+        self.last_reopen = Some(Instant::now());
+    }
+}
+
+/// The number of the last group that was committed.
+pub(super) fn last_group(transaction: &ReadTransaction) -> Result<u64, Trouble> {
+    let meta = transaction.open_table(META)?;
+    let group = meta.get(GROUP)?;
+    let bytes = group.and_then(|value| <[u8; 8]>::try_from(value.value()).ok());
+    Ok(bytes.map_or(0, u64::from_le_bytes))
+}
+
+/// Does a group in one transaction with one sync to the disk. `committing` is set once the
+/// transaction may be durable.
+fn transact(
+    database: &Database,
+    number: u64,
+    group: &[Command],
+    committing: &mut bool,
+) -> Result<(Vec<Done>, RowCounts), Trouble> {
+    let transaction = database.begin_write()?;
+    let mut tables = Tables::open(&transaction)?;
+    let mut done = Vec::with_capacity(group.len());
+    for command in group {
+        done.push(match apply(&mut tables, command) {
+            Ok(outcome) => outcome,
+            Err(Trouble::Store(error)) => Done::Refused(error),
+            Err(trouble) => return Err(trouble),
+        });
+    }
+    let written = tables.written;
+    drop(tables);
+    if written == RowCounts::default() {
+        transaction.abort()?;
+        return Ok((done, written));
+    }
+    transaction
+        .open_table(META)?
+        .insert(GROUP, number.to_le_bytes().as_slice())?;
+    *committing = true;
+    transaction.commit()?;
+    Ok((done, written))
+}
+
+fn apply(tables: &mut Tables<'_>, command: &Command) -> Result<Done, Trouble> {
+    match command {
+        Command::Commit {
+            partition,
+            epoch,
+            stamp,
+            batch,
+            ..
+        } => {
+            if batch.fence {
+                tables.check_fence(*partition, *epoch)?;
+            }
+            tables.write(*stamp, batch)?;
+            Ok(Done::Written)
+        }
+        Command::TakeLease {
+            partition,
+            expected,
+            wanted,
+            ..
+        } => Ok(Done::Cas(tables.take_lease(
+            *partition,
+            expected.as_ref(),
+            wanted,
+        )?)),
+        Command::Mend => Ok(Done::Written),
+    }
+}

@@ -1,0 +1,119 @@
+//! The canonical form of an event.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Serialize, Serializer};
+
+use crate::event::{Event, UpsertKind};
+use crate::name::{DomainName, ItemId};
+
+impl Event {
+    /// The event as one JSON object on one line: fields in a fixed order, times in UTC with `Z`,
+    /// absent fields left out. [`parse`](crate::event::parse) gives the same event back.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("an event has string keys only and writes to memory")
+    }
+}
+
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Written::from(self).serialize(serializer)
+    }
+}
+
+/// An event's fields in the order in which they are written.
+#[derive(Serialize)]
+struct Written<'a> {
+    r#type: &'static str,
+    domain: &'a DomainName,
+    id: &'a ItemId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
+    #[serde(flatten)]
+    content: Option<Content<'a>>,
+}
+
+/// What an upsert says beyond a deletion.
+#[derive(Serialize)]
+struct Content<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    categories: &'a BTreeSet<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    published_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    hidden: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vector: Option<Vec<f64>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    attributes: &'a BTreeMap<String, String>,
+}
+
+impl<'a> From<&'a Event> for Written<'a> {
+    fn from(event: &'a Event) -> Self {
+        match event {
+            Event::Delete(delete) => Self {
+                r#type: "item.deleted",
+                domain: &delete.domain,
+                id: &delete.id,
+                version: delete.version,
+                content: None,
+            },
+            Event::Upsert(upsert) => Self {
+                r#type: match upsert.kind {
+                    UpsertKind::Created => "item.created",
+                    UpsertKind::Updated => "item.updated",
+                },
+                domain: &upsert.domain,
+                id: &upsert.id,
+                version: upsert.version,
+                content: Some(Content {
+                    title: upsert.title.as_deref(),
+                    text: upsert.text.as_deref(),
+                    url: upsert.url.as_deref(),
+                    language: upsert.language.as_deref(),
+                    group: upsert.group.as_deref(),
+                    categories: &upsert.categories,
+                    published_at: upsert.published_at.map(written_time),
+                    expires_at: upsert.expires_at.map(written_time),
+                    hidden: upsert.hidden,
+                    vector: upsert
+                        .vector
+                        .as_ref()
+                        .map(|vector| vector.iter().copied().map(written_value).collect()),
+                    attributes: &upsert.attributes,
+                }),
+            },
+        }
+    }
+}
+
+fn written_time(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+/// The number to write for a value of a vector: `0.1` and not `0.10000000149011612`, unless the
+/// short one is so close to the middle between two `f32` that a reader whose `f64` is off by a
+/// unit or two in the last place would take the other one.
+fn written_value(value: f32) -> f64 {
+    let exact = f64::from(value);
+    let short = value.to_string().parse::<f64>().unwrap_or(exact);
+    let margin = short.abs() * 1e-15;
+    if (short - margin) as f32 == value && (short + margin) as f32 == value {
+        short
+    } else {
+        exact
+    }
+}

@@ -1,0 +1,239 @@
+//! From bytes to an event, or to the reason why not.
+//!
+//! Rules that hold for every field:
+//! - unknown fields are ignored: publishers may be newer than we are;
+//! - `null` means absent;
+//! - of a key that is there twice, the last one counts;
+//! - an `item.deleted` is read for `domain`, `id` and `version` alone.
+
+use crate::event::field::Fields;
+use crate::event::{Delete, Event, Limits, Reason, Refusal, Upsert, UpsertKind};
+use crate::name::{DomainName, ItemId};
+
+/// Reads and checks one event.
+///
+/// # Errors
+/// A [`Refusal`] that names the field and the remedy. The first fault found is told, in the order
+/// size, JSON, required fields, `type`, `domain`, `id`, `version`, all others.
+pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Event, Refusal> {
+    read(bytes, limits, Address::None)
+}
+
+/// Reads and checks one event that came with a routing key, which must be its domain.
+///
+/// # Errors
+/// As [`parse`], and [`Reason::DomainMismatch`] when the routing key is not the event's domain.
+pub fn parse_for(bytes: &[u8], limits: &Limits, routing_key: &str) -> Result<Event, Refusal> {
+    read(bytes, limits, Address::RoutingKey(routing_key))
+}
+
+/// Reads and checks the body of an HTTP PUT of one item.
+///
+/// `type`, `domain` and `id` may be missing: the address says them, and `type` is then
+/// `item.updated`. What is there must match the address.
+///
+/// # Errors
+/// As [`parse`], and [`Reason::DomainMismatch`] or [`Reason::IdMismatch`] when the body differs
+/// from the address, and [`Reason::InvalidField`] for `item.deleted`.
+pub fn parse_item(
+    bytes: &[u8],
+    limits: &Limits,
+    domain: &DomainName,
+    id: &ItemId,
+) -> Result<Event, Refusal> {
+    read(bytes, limits, Address::Item(domain, id))
+}
+
+/// What is known of an event besides its bytes.
+#[derive(Clone, Copy)]
+enum Address<'a> {
+    None,
+    RoutingKey(&'a str),
+    Item(&'a DomainName, &'a ItemId),
+}
+
+fn read(bytes: &[u8], limits: &Limits, address: Address<'_>) -> Result<Event, Refusal> {
+    let mut fields = Fields::open(bytes, limits)?;
+    if !matches!(address, Address::Item(..)) {
+        require(&fields)?;
+    }
+    let kind = kind(&mut fields, address)?;
+    let domain = domain(&mut fields, address)?;
+    let id = id(&mut fields, address)?;
+    let version = fields.version()?;
+    match kind {
+        Some(kind) => upsert(&mut fields, limits, kind, domain, id, version)
+            .map(|upsert| Event::Upsert(Box::new(upsert))),
+        None => Ok(Event::Delete(Delete {
+            domain,
+            id,
+            version,
+        })),
+    }
+}
+
+/// All missing fields are told at once, so that a publisher mends them in one go.
+fn require(fields: &Fields) -> Result<(), Refusal> {
+    let missing: Vec<&str> = ["type", "domain", "id"]
+        .into_iter()
+        .filter(|name| !fields.has(name))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(", ");
+    Err(Refusal::new(
+        Reason::MissingField,
+        Some(&names),
+        format!("missing: {names}; every event has type, domain and id"),
+    ))
+}
+
+/// The kind of upsert, or `None` for a deletion.
+fn kind(fields: &mut Fields, address: Address<'_>) -> Result<Option<UpsertKind>, Refusal> {
+    const TYPES: &str = "item.created, item.updated or item.deleted";
+    let word = match fields.string_or("type", Reason::UnknownType, TYPES)? {
+        Some(word) => word,
+        // Only a PUT comes this far without a type.
+        None => return Ok(Some(UpsertKind::Updated)),
+    };
+    match (word.as_str(), address) {
+        ("item.created", _) => Ok(Some(UpsertKind::Created)),
+        ("item.updated", _) => Ok(Some(UpsertKind::Updated)),
+        ("item.deleted", Address::Item(..)) => Err(Refusal::new(
+            Reason::InvalidField,
+            Some("type"),
+            "`type` is \"item.deleted\", but a PUT creates or updates: send DELETE to the same address",
+        )),
+        ("item.deleted", _) => Ok(None),
+        _ => Err(Fields::refuse_text(
+            Reason::UnknownType,
+            "type",
+            &word,
+            TYPES,
+        )),
+    }
+}
+
+fn domain(fields: &mut Fields, address: Address<'_>) -> Result<DomainName, Refusal> {
+    const EXPECTED: &str = "a string, the name of the item's domain";
+    let named = match (
+        fields.string_or("domain", Reason::InvalidDomain, EXPECTED)?,
+        address,
+    ) {
+        (Some(name), _) => name,
+        (None, Address::Item(domain, _)) => return Ok(domain.clone()),
+        (None, _) => return Err(absent("domain")),
+    };
+    let domain = DomainName::new(&named)
+        .map_err(|error| Refusal::new(Reason::InvalidDomain, Some("domain"), error.to_string()))?;
+    let (expected, what, remedy) = match address {
+        Address::None => return Ok(domain),
+        Address::RoutingKey(key) => (
+            key,
+            "the routing key",
+            "publish with the event's domain as routing key",
+        ),
+        Address::Item(domain, _) => (
+            domain.as_str(),
+            "the address",
+            "leave `domain` out or send to the address of that domain",
+        ),
+    };
+    if domain.as_str() == expected {
+        Ok(domain)
+    } else {
+        Err(mismatch(
+            Reason::DomainMismatch,
+            "domain",
+            &named,
+            what,
+            expected,
+            remedy,
+        ))
+    }
+}
+
+fn id(fields: &mut Fields, address: Address<'_>) -> Result<ItemId, Refusal> {
+    const EXPECTED: &str = "a string, the item's id";
+    let named = match (
+        fields.string_or("id", Reason::InvalidId, EXPECTED)?,
+        address,
+    ) {
+        (Some(name), _) => name,
+        (None, Address::Item(_, id)) => return Ok(id.clone()),
+        (None, _) => return Err(absent("id")),
+    };
+    let id = ItemId::new(&named)
+        .map_err(|error| Refusal::new(Reason::InvalidId, Some("id"), error.to_string()))?;
+    match address {
+        Address::Item(_, expected) if *expected != id => Err(mismatch(
+            Reason::IdMismatch,
+            "id",
+            &named,
+            "the address",
+            expected.as_str(),
+            "leave `id` out or send to the address of that item",
+        )),
+        _ => Ok(id),
+    }
+}
+
+fn absent(name: &str) -> Refusal {
+    Refusal::new(
+        Reason::MissingField,
+        Some(name),
+        format!("missing: {name}; every event has type, domain and id"),
+    )
+}
+
+fn mismatch(
+    reason: Reason,
+    field: &str,
+    got: &str,
+    what: &str,
+    expected: &str,
+    remedy: &str,
+) -> Refusal {
+    let detail = format!(
+        "`{field}` is {}, but {what} says {}: {remedy}",
+        super::field::quoted(got),
+        super::field::quoted(expected),
+    );
+    Refusal::new(reason, Some(field), detail)
+}
+
+fn upsert(
+    fields: &mut Fields,
+    limits: &Limits,
+    kind: UpsertKind,
+    domain: DomainName,
+    id: ItemId,
+    version: Option<u64>,
+) -> Result<Upsert, Refusal> {
+    let upsert = Upsert {
+        kind,
+        domain,
+        id,
+        title: fields.string("title")?,
+        text: fields.text(limits.text_bytes)?,
+        url: fields.string("url")?,
+        language: fields.language()?,
+        group: fields.string("group")?,
+        categories: fields.categories()?,
+        published_at: fields.time("published_at")?,
+        expires_at: fields.time("expires_at")?,
+        hidden: fields.flag("hidden")?,
+        version,
+        vector: fields.vector()?,
+        attributes: fields.attributes(limits.attributes)?,
+    };
+    if upsert.title.is_none() && upsert.text.is_none() && upsert.vector.is_none() {
+        return Err(Refusal::new(
+            Reason::MissingField,
+            Some("title, text, vector"),
+            "missing: title, text or vector; an item has at least one of them to be compared by",
+        ));
+    }
+    Ok(upsert)
+}
