@@ -100,3 +100,46 @@ fn batches(events: Vec<Event>, random: &mut Random) -> Vec<Batch> {
     random.shuffle(&mut batches);
     batches
 }
+
+#[test]
+#[ignore = "reads Debian's package lists, which tests/run fetches"]
+fn the_import_is_what_it_says() {
+    use std::collections::BTreeSet;
+
+    use super::event::Fate;
+
+    let batches = whole_import();
+    let events: Vec<&Event> = batches.iter().flat_map(|batch| &batch.events).collect();
+    let items: BTreeSet<(&str, &str)> = events
+        .iter()
+        .map(|event| (event.domain.as_str(), event.id.as_str()))
+        .collect();
+    assert_eq!(items.len(), ITEMS);
+    let domains: BTreeSet<&str> = items.iter().map(|(domain, _)| *domain).collect();
+    assert_eq!(domains.len(), 20, "{domains:?}");
+    for held_out in ["graphics.debian", "science.debian", "net.debian"] {
+        assert!(!domains.contains(held_out));
+    }
+    let of = |fits: &dyn Fn(&Event) -> bool| events.iter().filter(|event| fits(event)).count();
+    let updated = of(&|event| event.version == 2_000);
+    let deleted = of(&|event| event.fate == Fate::Deleted);
+    let duplicated = of(&|event| event.version == 1_000) - ITEMS;
+    for count in [updated, deleted, duplicated] {
+        assert!(
+            (ITEMS / 25..ITEMS / 16).contains(&count),
+            "about 5%: {count}"
+        );
+    }
+    assert!(batches.iter().all(|batch| {
+        batch
+            .events
+            .iter()
+            .all(|event| event.domain == batch.domain && !event.line.contains('\n'))
+    }));
+    let bytes: usize = events.iter().map(|event| event.line.len()).sum();
+    println!(
+        "{} events, {} batches, {bytes} bytes",
+        events.len(),
+        batches.len()
+    );
+}

@@ -23,17 +23,23 @@ const SHOWN: usize = 10;
 /// Asserts that nothing acknowledged is lost, and that every list is exact.
 #[track_caller]
 pub(crate) fn assert_exact(stored: &Stored, expected: &Expected) {
-    let mut faults = lost(stored, expected);
-    for (name, domain) in stored {
-        faults.extend(rows_that_should_not_be(name, domain));
-        faults.extend(wrong_lists(name, domain));
-    }
+    let faults = faults(stored, expected);
     assert!(
         faults.is_empty(),
         "{} faults; the first:\n{}",
         faults.len(),
         faults[..faults.len().min(SHOWN)].join("\n")
     );
+}
+
+/// Everything that is not as it must be, in words.
+pub(crate) fn faults(stored: &Stored, expected: &Expected) -> Vec<String> {
+    let mut faults = lost(stored, expected);
+    for (name, domain) in stored {
+        faults.extend(rows_that_should_not_be(name, domain));
+        faults.extend(wrong_lists(name, domain));
+    }
+    faults
 }
 
 /// Asserts that two stores know the same items and features, and hold the same lists to the bit.

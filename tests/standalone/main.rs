@@ -13,6 +13,7 @@ mod support;
 mod bad_input;
 mod crash;
 mod exact;
+mod exact_can_fail;
 mod expected;
 mod feed;
 mod fresh;
