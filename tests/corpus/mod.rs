@@ -1,0 +1,6 @@
+//! Items to feed programs with: Debian's packages, and generated ones.
+
+pub(crate) mod debian;
+pub(crate) mod event;
+pub(crate) mod generated;
+pub(crate) mod stream;

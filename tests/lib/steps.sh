@@ -1,0 +1,81 @@
+# Steps: run one, show it, time it, count it, and stop it when the run is stopped.
+
+PASSED=0
+FAILED=0
+SKIPPED=0
+CURRENT_GROUP=
+STARTED_AT=$SECONDS
+LOGS=$ROOT/target/test-logs
+
+begin() {
+  mkdir -p "$LOGS"
+  trap 'stop_current; exit 130' INT
+  trap 'stop_current; exit 143' TERM HUP
+  trap 'stop_current' EXIT
+}
+
+stop_current() {
+  [ -n "$CURRENT_GROUP" ] || return 0
+  kill -TERM -- "-$CURRENT_GROUP" 2>/dev/null
+  for _ in 1 2 3 4 5 6 7 8 9 10; do
+    kill -0 -- "-$CURRENT_GROUP" 2>/dev/null || break
+    sleep 0.2
+  done
+  kill -KILL -- "-$CURRENT_GROUP" 2>/dev/null
+  CURRENT_GROUP=
+}
+
+log_of() {
+  echo "$LOGS/${1//[^A-Za-z0-9]/-}.log"
+}
+
+# run_logged NAME COMMAND...: shows and keeps what it says; returns its exit status.
+run_logged() {
+  local name=$1 log started status
+  shift
+  log=$(log_of "$name")
+  started=$SECONDS
+  printf '\n== %s: %s\n' "$name" "$*"
+  # A process group of its own, so that all of it can be stopped.
+  set -m
+  (
+    set -o pipefail
+    "$@" 2>&1 </dev/null | tee "$log"
+  ) &
+  CURRENT_GROUP=$!
+  set +m
+  wait "$CURRENT_GROUP"
+  status=$?
+  # What it may have left behind (a program under test) goes with it.
+  kill -KILL -- "-$CURRENT_GROUP" 2>/dev/null
+  CURRENT_GROUP=
+  printf '== %s: %s in %ds\n' "$name" "$([ $status -eq 0 ] && echo ok || echo "FAILED ($status)")" \
+    $((SECONDS - started))
+  return $status
+}
+
+# step NAME COMMAND...: one check; counts as one passed or failed.
+step() {
+  if run_logged "$@"; then
+    PASSED=$((PASSED + 1))
+  else
+    FAILED=$((FAILED + 1))
+  fi
+}
+
+# skip COUNT WHAT WHY
+skip() {
+  SKIPPED=$((SKIPPED + $1))
+  printf '\n== %s: skipped: %s\n' "$2" "$3"
+}
+
+note() {
+  printf '\n== %s\n' "$*"
+}
+
+summary() {
+  printf '\nall steps: %ds\n' $((SECONDS - STARTED_AT))
+  printf '%d passed, %d failed, %d skipped\n' "$PASSED" "$FAILED" "$SKIPPED"
+  [ "$FAILED" -eq 0 ]
+  exit $?
+}

@@ -1,0 +1,155 @@
+//! 20,000 real items through HTTP batches: exact, exact after ten kills, and the same bits with
+//! one thread and two.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::exact::{assert_exact, assert_same_bits};
+use super::expected::Expected;
+use super::feed::{FEEDERS, Progress, feed};
+use super::stored::{self, Stored};
+use crate::corpus::event::Fate;
+use crate::corpus::stream::{Batch, whole_import};
+use crate::support::client::Client;
+use crate::support::deadline::wait_for;
+use crate::support::place::Place;
+use crate::support::program::{Kindred, Start};
+use crate::support::random::Random;
+
+/// Longest until quiet, in the dev profile on two busy cores.
+const QUIET: Duration = Duration::from_secs(600);
+/// Longest until the next batches are acknowledged.
+const FEEDING: Duration = Duration::from_secs(300);
+const KILLS: usize = 10;
+/// Longest random delay before a kill, in ms: about a window.
+const DELAY_MS: usize = 300;
+
+fn batches() -> &'static [Batch] {
+    static BATCHES: OnceLock<Vec<Batch>> = OnceLock::new();
+    BATCHES.get_or_init(whole_import)
+}
+
+fn expected() -> Expected {
+    Expected::of(batches().iter().flat_map(|batch| &batch.events))
+}
+
+/// The store after an import that nothing disturbed, with two threads.
+fn undisturbed() -> &'static Stored {
+    static STORED: OnceLock<Stored> = OnceLock::new();
+    STORED.get_or_init(|| imported_with(2))
+}
+
+fn imported_with(threads: usize) -> Stored {
+    let batches = batches();
+    let place = Place::new();
+    let how = Start {
+        threads: Some(threads),
+        ..Start::default()
+    };
+    let kindred = Kindred::start(&place, &how);
+    let progress = Progress::default();
+    std::thread::scope(|scope| {
+        for _ in 0..FEEDERS {
+            scope.spawn(|| feed(kindred.client(), batches, &progress));
+        }
+    });
+    let domains = kindred.client().wait_quiet(QUIET);
+    let expected = expected();
+    assert_eq!(domains.len(), expected.domains().len());
+    for domain in domains {
+        let (shown, hidden) = (
+            expected.count(&domain.domain, Fate::Shown),
+            expected.count(&domain.domain, Fate::Hidden),
+        );
+        assert_eq!(
+            (domain.visible, domain.live),
+            (shown, shown + hidden),
+            "visible and live items of {}",
+            domain.domain
+        );
+    }
+    kindred.stop();
+    stored::read(&place.data_dir())
+}
+
+#[test]
+#[ignore = "reads Debian's package lists, which tests/run fetches"]
+fn twenty_thousand_items_get_exact_lists() {
+    assert_exact(undisturbed(), &expected());
+}
+
+#[test]
+#[ignore = "reads Debian's package lists, which tests/run fetches"]
+fn one_thread_and_two_make_the_same_bits() {
+    let two = undisturbed();
+    assert_same_bits(&imported_with(1), two);
+}
+
+#[test]
+#[ignore = "reads Debian's package lists, which tests/run fetches"]
+fn ten_kills_during_the_import_change_nothing() {
+    let undisturbed = undisturbed();
+    let batches = batches();
+    let mut random = Random::of_test("moments of kills");
+    let place = Place::new();
+    let how = Start::default();
+    let kindred = Kindred::start(&place, &how);
+    let client = kindred.client().clone();
+    let progress = Progress::default();
+    let kindred = std::thread::scope(|scope| {
+        for _ in 0..FEEDERS {
+            scope.spawn(|| feed(&client, batches, &progress));
+        }
+        let mut kindred = kindred;
+        for kill in 0..KILLS {
+            // Spread over the import, the last ones when most is acknowledged but not compared.
+            let after = batches.len() * (kill + 1) / (KILLS + 1);
+            wait_for("batches are acknowledged", FEEDING, || {
+                let acknowledged = progress.acknowledged();
+                if acknowledged >= after {
+                    Ok(())
+                } else {
+                    Err(format!("{acknowledged} of {after}"))
+                }
+            });
+            std::thread::sleep(Duration::from_millis(random.below(DELAY_MS) as u64));
+            let in_hand = work_in_hand(&client, &progress);
+            kindred.kill_9();
+            println!("kill {kill} after {after} batches: {in_hand:?}");
+            assert!(in_hand.any(), "kill {kill} hit nothing: {in_hand:?}");
+            kindred = Kindred::start(&place, &how);
+        }
+        kindred
+    });
+    assert!(
+        progress.sent_again() > 0,
+        "no kill hit a batch under way; the kills came too late"
+    );
+    client.wait_quiet(QUIET);
+    kindred.stop();
+    let stored = stored::read(&place.data_dir());
+    assert_exact(&stored, &expected());
+    assert_same_bits(&stored, undisturbed);
+}
+
+/// What a kill interrupts.
+#[derive(Debug)]
+struct InHand {
+    batches_under_way: usize,
+    domains_not_quiet: usize,
+}
+
+impl InHand {
+    fn any(&self) -> bool {
+        self.batches_under_way + self.domains_not_quiet > 0
+    }
+}
+
+#[track_caller]
+fn work_in_hand(client: &Client, progress: &Progress) -> InHand {
+    let domains = client.try_domains().expect("it has not been killed yet");
+    InHand {
+        batches_under_way: progress.under_way(),
+        domains_not_quiet: domains.iter().filter(|domain| !domain.quiet).count(),
+    }
+}

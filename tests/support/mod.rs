@@ -1,0 +1,7 @@
+//! Starting, asking, and stopping programs under test.
+
+pub(crate) mod client;
+pub(crate) mod deadline;
+pub(crate) mod place;
+pub(crate) mod program;
+pub(crate) mod random;
