@@ -234,7 +234,7 @@ fn large_side(numbers: &mut Numbers, first: u32, rows: u32, dimension: usize) ->
         ids.dedup();
         let weights = ids.iter().map(|_| numbers.value()).collect();
         let feature = Feature::new(dense, ids, weights).unwrap();
-        (id, feature, numbers.next() % 50 != 0, Floor::Open)
+        (id, feature, !numbers.next().is_multiple_of(50), Floor::Open)
     };
     side(dimension, ((first..first + rows).map(row).collect(), true))
 }

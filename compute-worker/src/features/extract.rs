@@ -201,6 +201,51 @@ mod tests {
         values.iter().map(|value| value.to_bits()).collect()
     }
 
+    /// Stored features must not change: if these bits do, so do all stored ones, and the model
+    /// needs a new name. The numbers agree with the formula computed elsewhere in f64.
+    #[test]
+    fn the_bits_of_a_small_text() {
+        let terms = [("keyboard", 1), ("mouse", 4), ("the", 7), ("trackball", 2)];
+        let feature = one(&extractor(), "en", &terms);
+        assert_eq!(
+            bits(feature.dense()),
+            [0x3E57_6259, 0x3EC9_270E, 0xBE68_2C42]
+        );
+        assert_eq!(
+            feature.term_ids(),
+            [0x1CF3_3D7D, 0x401D_8708, 0x44A1_F870, 0xAA63_47D0]
+        );
+        assert_eq!(
+            bits(feature.term_weights()),
+            [0x3EF6_DB2C, 0x3EF3_15A8, 0x3EF8_8855, 0x3E73_67AE]
+        );
+    }
+
+    /// As above for the English vectors compiled in: xxh3 of all bits.
+    #[test]
+    fn the_bits_of_a_text_with_the_vectors_compiled_in() {
+        let extractor = Extractor::new(Arc::new(Vectors::builtin()));
+        assert_eq!(
+            extractor.vectors().fingerprint(),
+            "en:f8bae34bdada0d1fb08a369380f208a0"
+        );
+        let terms = [
+            ("government", 1),
+            ("kubernetes", 2),
+            ("minister", 4),
+            ("new", 3),
+        ];
+        let feature = one(&extractor, "en", &terms);
+        assert_eq!((feature.dense().len(), feature.term_ids().len()), (100, 4));
+        let all = [
+            bits(feature.dense()),
+            feature.term_ids().to_vec(),
+            bits(feature.term_weights()),
+        ];
+        let bytes: Vec<u8> = all.concat().iter().flat_map(|b| b.to_le_bytes()).collect();
+        assert_eq!(format!("{:016x}", xxh3_64(&bytes)), "cac0baea7475a738");
+    }
+
     #[test]
     fn parts_stand_alone_or_together() {
         let extractor = extractor();

@@ -2,6 +2,7 @@
 
 mod components;
 mod extract;
+mod format;
 pub mod prepare;
 mod source;
 mod stored;
@@ -9,6 +10,7 @@ mod vectors;
 mod zipf;
 
 pub use extract::{Extractor, own_vector, term_id};
-pub use source::{Filter, Format, SourceError};
+pub use format::Format;
+pub use source::{Filter, SourceError};
 pub use stored::ReadError;
 pub use vectors::{Vectors, VectorsError, WordVectors};

@@ -19,7 +19,8 @@ use reductive::pq::Pq;
 use toml::{Table, Value};
 
 use super::components;
-use super::source::{self, Filter, Format, SourceError};
+use super::format::Format;
+use super::source::{self, Filter, SourceError};
 
 /// Words kept when nothing else is said.
 pub const DEFAULT_WORDS: usize = 100_000;

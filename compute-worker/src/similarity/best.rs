@@ -25,16 +25,16 @@ pub(super) trait Ids {
 
 /// Keeps the best `keep + 1` of the candidates it is shown, in whatever order they come: the
 /// last of them is the best one that is dropped. Holds at most twice as many.
-pub(super) struct Best {
-    floor: Floor,
+pub(super) struct Best<'a> {
+    floor: &'a Floor,
     limit: usize,
     threshold: f32,
     held: Vec<Candidate>,
 }
 
-impl Best {
+impl<'a> Best<'a> {
     /// For a row with this floor. `limit` is `keep + 1`.
-    pub(super) fn new(floor: Floor, limit: usize) -> Self {
+    pub(super) fn new(floor: &'a Floor, limit: usize) -> Self {
         let threshold = match floor {
             Floor::Open => LEAST,
             // `max` gives LEAST for NaN, too.
@@ -58,7 +58,7 @@ impl Best {
     pub(super) fn push(&mut self, candidate: Candidate, ids: &impl Ids) {
         // Not the negation of `<`: a score that is NaN must not enter.
         let reaches = candidate.score >= self.threshold;
-        let wanted = match &self.floor {
+        let wanted = match self.floor {
             Floor::Open => true,
             Floor::At(score, id) => candidate.score != *score || ids.id(candidate.row) <= id,
             Floor::Closed => false,

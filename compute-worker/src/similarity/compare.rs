@@ -132,9 +132,8 @@ impl Ids for Sides<'_> {
     }
 }
 
-fn floor(side: &Side, row: u32) -> Floor {
-    let floor = side.floors.get(row as usize);
-    floor.cloned().unwrap_or(Floor::Closed)
+fn floor(side: &Side, row: u32) -> &Floor {
+    side.floors.get(row as usize).unwrap_or(&Floor::Closed)
 }
 
 /// Some left rows, laid out for comparing, and what was found for them.
@@ -143,7 +142,7 @@ struct Chunk<'a> {
     rows: &'a [u32],
     dense: Vec<f32>,
     index: TermIndex,
-    best: Mutex<Vec<Best>>,
+    best: Mutex<Vec<Best<'a>>>,
 }
 
 impl<'a> Chunk<'a> {
@@ -203,7 +202,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// Compares a strip of a right side with all left rows; what was found for its rows.
     fn strip(&self, side: u16, right: &Side, strip: &[u32]) -> Vec<Found> {
-        let mut best: Vec<Best> = strip
+        let mut best: Vec<Best<'_>> = strip
             .iter()
             .map(|&row| Best::new(floor(right, row), self.limit))
             .collect();

@@ -5,6 +5,10 @@ use kindred_shared::Block;
 /// Multiplier that spreads term ids over the slots (2^32 divided by the golden ratio).
 const SPREAD: u32 = 0x9E37_79B9;
 
+/// Fewest slots: 12 KiB. An index of a few rows is then almost empty, so that looking a term up in
+/// vain, the rule there, is one predictable step.
+const MIN_SLOTS: usize = 1024;
+
 /// The sparse parts of some left rows, by term.
 pub(super) struct TermIndex {
     /// Open addressing; a power of two long, at most half full.
@@ -32,7 +36,7 @@ impl TermIndex {
         }
         entries.sort_unstable_by_key(|&(id, number, _)| (id, number));
         let terms = entries.chunk_by(|a, b| a.0 == b.0).count();
-        let size = (2 * terms).next_power_of_two().max(2);
+        let size = (2 * terms).next_power_of_two().max(MIN_SLOTS);
         let mut index = Self {
             slots: vec![Slot::default(); size],
             shift: 32 - size.trailing_zeros(),

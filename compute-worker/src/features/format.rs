@@ -1,0 +1,95 @@
+//! The formats that word vectors are published in, and how to tell them apart.
+
+use std::fmt;
+use std::str::FromStr;
+
+const FINALFUSION_MAGIC: &[u8] = b"FiFu";
+pub(super) const FASTTEXT_MAGIC: [u8; 4] = 793_712_314_u32.to_le_bytes();
+
+/// How a file holds its vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// finalfusion, any vocabulary, plain or quantised.
+    Finalfusion,
+    /// fastText `.bin` that is not quantised.
+    FastText,
+    /// word2vec binary: a line `words dimension`, then words and little-endian `f32`.
+    Word2Vec,
+    /// A word and its numbers a line, as GloVe and fastText `.vec`; a first line
+    /// `words dimension` may be there.
+    Text,
+}
+
+impl Format {
+    const NAMES: [(Self, &'static str); 4] = [
+        (Self::Finalfusion, "finalfusion"),
+        (Self::FastText, "fasttext"),
+        (Self::Word2Vec, "word2vec"),
+        (Self::Text, "text"),
+    ];
+
+    /// Tells the format from the first bytes of a file.
+    pub(super) fn of(start: &[u8]) -> Self {
+        if start.starts_with(FINALFUSION_MAGIC) {
+            return Self::Finalfusion;
+        }
+        if start.starts_with(&FASTTEXT_MAGIC) {
+            return Self::FastText;
+        }
+        let mut lines = start.split(|&byte| byte == b'\n');
+        let Some((_, dimension)) = lines.next().and_then(counts) else {
+            return Self::Text;
+        };
+        // After a line of counts, text goes on with a word and `dimension` numbers.
+        let text = lines
+            .next()
+            .and_then(|line| split_line(line, dimension))
+            .is_some_and(|(_, numbers)| numbers.iter().all(|number| number.parse::<f32>().is_ok()));
+        if text { Self::Text } else { Self::Word2Vec }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::NAMES.iter().find(|(format, _)| format == self);
+        f.write_str(name.map_or("unknown", |(_, name)| name))
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::NAMES
+            .iter()
+            .find(|(_, name)| *name == text)
+            .map(|(format, _)| *format)
+            .ok_or_else(|| {
+                format!("{text:?} is no format; known are finalfusion, fasttext, word2vec, text")
+            })
+    }
+}
+
+/// The numbers of a line `words dimension`.
+pub(super) fn counts(line: &[u8]) -> Option<(usize, usize)> {
+    let line = std::str::from_utf8(line).ok()?;
+    let mut fields = line.split_ascii_whitespace();
+    let counts = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    fields.next().is_none().then_some(counts)
+}
+
+/// Splits a line into its word and its last `dimension` fields. A word may hold spaces, so the
+/// numbers are taken from the end.
+pub(super) fn split_line(line: &[u8], dimension: usize) -> Option<(&str, Vec<&str>)> {
+    let line = std::str::from_utf8(line).ok()?;
+    let mut rest = line.trim_end_matches([' ', '\t', '\r', '\n']);
+    let mut numbers = Vec::with_capacity(dimension);
+    for _ in 0..dimension {
+        let (before, number) = rest.rsplit_once([' ', '\t'])?;
+        numbers.push(number);
+        rest = before;
+    }
+    numbers.reverse();
+    Some((rest.trim_end_matches([' ', '\t']), numbers))
+}
