@@ -3,6 +3,7 @@
 //!
 //! [`domain`] decides and does no I/O; the modules around it do what it asks for.
 
+pub mod actors;
 pub mod cli;
 pub mod config;
 pub mod crash;
@@ -10,6 +11,7 @@ pub mod dispatch;
 pub mod domain;
 pub mod intake;
 pub mod metrics;
+pub mod preprocessing;
 pub mod serving;
 pub mod standalone;
 pub mod store;

@@ -124,8 +124,7 @@ impl Standalone {
         let epoch = take_partition(&*store, address).await?;
 
         let preprocessor = Preprocessor::new(&config.languages, &config.default_language)?;
-        let pool =
-            pool(config.threads).map_err(|error| StartError::Threads(error.to_string()))?;
+        let pool = pool(config.threads).map_err(|error| StartError::Threads(error.to_string()))?;
         let pool = Arc::new(pool);
         let kernel: Kernel = config
             .kernel
@@ -141,8 +140,8 @@ impl Standalone {
         let clock = Clock::start();
         let (publisher, intake) = EmbeddedIntake::new(INTAKE_BYTES);
         let perform = Arc::new(move |job: &_| worker.perform(job));
-        let jobs: Arc<dyn Jobs> =
-            Arc::new(EmbeddedJobs::new(perform, Arc::clone(&pool), JOB_QUEUE));
+        let jobs: Arc<dyn Jobs> = EmbeddedJobs::new(perform, Arc::clone(&pool), JOB_QUEUE)
+            .map_err(|error| StartError::Threads(error.to_string()))?;
 
         let arbiters: Vec<Arbiter> = (0..=DOMAIN_ARBITERS).map(|_| Arbiter::new()).collect();
         let limits = DispatchLimits {
@@ -316,7 +315,7 @@ fn observe(
         metrics.items_pending.set(pending);
         metrics
             .intake_bytes
-            .set(i64::try_from(publisher.bytes_in_flight()).unwrap_or(i64::MAX));
+            .set(i64::try_from(publisher.bytes_on_their_way()).unwrap_or(i64::MAX));
         for (table, rows) in store.writes() {
             let counter = metrics.store_rows_written.with_label_values(&[table]);
             counter.inc_by(rows.saturating_sub(counter.get()));

@@ -51,6 +51,11 @@ impl Block {
         self.dimension.next_multiple_of(LANES)
     }
 
+    /// Whether rows of both blocks have scores: dense parts of one length, or none in one of them.
+    pub fn is_comparable(&self, other: &Self) -> bool {
+        self.dimension == 0 || other.dimension == 0 || self.dimension == other.dimension
+    }
+
     /// The id of the item of a row.
     pub fn id(&self, row: usize) -> &ItemId {
         &self.ids[row]

@@ -40,7 +40,7 @@ const GROUP: usize = 16;
 /// meet. `found` is ordered by side, then row.
 ///
 /// # Panics
-/// When sides differ in dimension, floors or masks do not fit their block, or there are more
+/// When sides differ in dimension (but for a side without dense parts), floors or masks do not fit their block, or there are more
 /// than 65,535 right sides: such a task was not made by this project.
 pub fn compare(kernel: Kernel, task: &CompareTask) -> CompareReply {
     let sides = Sides::new(task);
@@ -112,9 +112,8 @@ impl<'a> Sides<'a> {
                 side.floors.is_empty() || side.floors.len() == rows,
                 "there is one floor a row, or none at all"
             );
-            assert_eq!(
-                side.block.dimension(),
-                task.left.block.dimension(),
+            assert!(
+                side.block.is_comparable(&task.left.block),
                 "rows of one space are equally long"
             );
         }
@@ -288,8 +287,12 @@ impl Run<'_> {
         let mut sparse = [0.0; CHUNK_ROWS];
         let sparse = &mut sparse[..scores.len()];
         self.kernel.sparse_dots(&chunk.index, ids, weights, sparse);
-        self.kernel
-            .dots(&chunk.dense, block.dense(row as usize), scores);
+        if chunk.dense.is_empty() || block.dimension() == 0 {
+            scores.fill(0.0);
+        } else {
+            self.kernel
+                .dots(&chunk.dense, block.dense(row as usize), scores);
+        }
         for (score, sparse) in scores.iter_mut().zip(sparse) {
             *score += *sparse;
         }

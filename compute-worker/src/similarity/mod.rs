@@ -121,9 +121,18 @@ impl FromStr for Kernel {
 /// The canonical score of two rows of blocks of one space.
 ///
 /// # Panics
-/// When a block has no such row, or the blocks' dimensions differ.
+/// When a block has no such row, or the blocks' dimensions differ (but for a block without dense
+/// parts).
 pub fn score(left: &Block, left_row: usize, right: &Block, right_row: usize) -> f32 {
-    let dense = scalar::dot(left.dense(left_row), right.dense(right_row));
+    assert!(
+        left.is_comparable(right),
+        "rows of one space are equally long"
+    );
+    let dense = if left.dimension() == 0 || right.dimension() == 0 {
+        0.0
+    } else {
+        scalar::dot(left.dense(left_row), right.dense(right_row))
+    };
     let (left, right) = (left.sparse(left_row), right.sparse(right_row));
     dense + scalar::sparse_dot(left, right)
 }

@@ -80,16 +80,23 @@ fn describe(api: &Api, row: DomainRow) -> DomainAnswer {
     }
 }
 
+/// Every registered domain.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DomainsAnswer {
+    /// By name.
+    domains: Vec<DomainAnswer>,
+}
+
 /// Every domain.
 #[utoipa::path(get, path = "/v1/domains", tag = "domains", responses(
-    (status = 200, description = "Every registered domain, by name.", body = Vec<DomainAnswer>),
+    (status = 200, description = "Every registered domain, by name.", body = DomainsAnswer),
     (status = 503, response = crate::serving::openapi::Unavailable),
 ))]
 pub(crate) async fn list(api: &Api) -> Result<HttpResponse, Problem> {
     let mut rows = api.store.domains().await?;
     rows.sort_unstable_by(|a, b| a.domain.cmp(&b.domain));
     let domains: Vec<DomainAnswer> = rows.into_iter().map(|row| describe(api, row)).collect();
-    Ok(HttpResponse::Ok().json(domains))
+    Ok(HttpResponse::Ok().json(DomainsAnswer { domains }))
 }
 
 /// One domain.

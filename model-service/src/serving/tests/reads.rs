@@ -318,7 +318,10 @@ async fn an_item_of_a_sleeping_domain_is_served_since_its_stored_list() {
 #[actix_web::test]
 async fn domains_asleep_and_active() {
     let bench = bench();
-    assert_eq!(get(&bench, "/v1/domains").await.json(), json!([]));
+    assert_eq!(
+        get(&bench, "/v1/domains").await.json(),
+        json!({"domains": []})
+    );
     bench.store.register("b");
     bench.store.register("a");
     let asleep = json!({
@@ -326,7 +329,7 @@ async fn domains_asleep_and_active() {
         "pending": 0, "registered_at": "1970-01-01T00:00:01.500Z", "trouble": null
     });
     let view = bench.views.open(&domain("b"));
-    let list = get(&bench, "/v1/domains").await.json();
+    let list = get(&bench, "/v1/domains").await.json()["domains"].take();
     assert_eq!((&list[0], &list[1]["state"]), (&asleep, &json!("loading")));
     view.set_status(DomainStatus {
         state: "comparing",
