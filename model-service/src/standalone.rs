@@ -1,43 +1,49 @@
 //! Standalone: everything in one process, with the embedded twins of all three edges.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix::prelude::*;
+use async_trait::async_trait;
 use compute_worker::features::{Extractor, Vectors, VectorsError};
 use compute_worker::similarity::Kernel;
 use compute_worker::{Worker, pool};
 use kindred_shared::name::WORDS_1;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::info;
 
-use crate::actors::owner::Owner;
-use crate::actors::registry::{Dispatch, DomainRegistry, Resume};
+use crate::actors::lease::{self, Instance};
+use crate::actors::partition::{OpenIntake, PartitionHost};
 use crate::actors::supervisor::DurationSupervisor;
-use crate::actors::{Clock, DomainSettings, Services};
+use crate::actors::{Clock, DomainSettings, ServiceParts};
 use crate::config::Config;
 use crate::dispatch::Jobs;
 use crate::dispatch::embedded::EmbeddedJobs;
 use crate::dispatch::table::DispatchLimits;
-use crate::domain::lease::{LeaseEffect, LeaseInput, LeaseMachine};
 use crate::domain::window::WindowSize;
-use crate::intake::embedded::{EmbeddedIntake, EmbeddedPublisher};
-use crate::intake::{Intake, Publish};
+use crate::intake::embedded::{EmbeddedIntake, EmbeddedPublisher, NoWatchers};
+use crate::intake::{Failure, Intake, Publish};
 use crate::metrics::Metrics;
 use crate::preprocessing::Preprocessor;
 use crate::preprocessing::language::UnknownLanguage;
 use crate::serving::view::Views;
 use crate::serving::{Api, Readiness};
 use crate::store::embedded::{EmbeddedStore, Identity};
-use crate::store::{Epoch, OpenError, Partition, Store, StoreError};
+use crate::store::{OpenError, Partition, Store};
 
 /// The one partition of a standalone.
 const PARTITION: Partition = Partition(0);
 /// Bytes of events that may be on their way from HTTP to the store.
-const INTAKE_BYTES: usize = 32 << 20;
-/// Deliveries handed to the registry at a time.
-const DELIVERIES: usize = 256;
+const INTAKE_BYTES: usize = 8 << 20;
+/// Bytes of texts a domain keeps in memory for extraction; more is read from the store, which is
+/// near.
+const MATERIAL_BYTES: usize = 256 << 10;
+/// Most right blocks of one compare job.
+const STRIP_BLOCKS: usize = 8;
+/// How long taking the partition may take.
+const OWN_DEADLINE: Duration = Duration::from_secs(60);
 /// Jobs waiting for the pool.
 const JOB_QUEUE: usize = 64;
 /// Jobs of one domain in flight: two for the one worker there is.
@@ -54,9 +60,6 @@ pub enum StartError {
     /// The store is not opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The store was opened and does not answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
     /// Word vectors are not what they should be.
     #[error(transparent)]
     Vectors(#[from] VectorsError),
@@ -77,8 +80,8 @@ pub enum StartError {
         /// What the system says.
         error: std::io::Error,
     },
-    /// Another instance owns the partition.
-    #[error("the partition is owned by another instance")]
+    /// The partition was not taken.
+    #[error("the store was opened and does not answer")]
     Owned,
 }
 
@@ -96,7 +99,7 @@ pub struct Standalone {
     pub metrics: Arc<Metrics>,
     server: actix_web::dev::ServerHandle,
     readiness: Arc<Readiness>,
-    intake: JoinHandle<()>,
+    keeper: JoinHandle<()>,
     arbiters: Vec<Arbiter>,
 }
 
@@ -121,7 +124,6 @@ impl Standalone {
             partitions: config.partitions,
         };
         let store = EmbeddedStore::open(&config.data_dir, &identity)?;
-        let epoch = take_partition(&*store, address).await?;
 
         let preprocessor = Preprocessor::new(&config.languages, &config.default_language)?;
         let pool = pool(config.threads).map_err(|error| StartError::Threads(error.to_string()))?;
@@ -132,7 +134,7 @@ impl Standalone {
             .parse()
             .map_err(|e| StartError::Kernel(format!("{e}")))?;
         let worker = Worker::new(Extractor::new(Arc::new(vectors)), kernel, Arc::clone(&pool));
-        info!(%kernel, threads = worker.threads(), epoch = epoch.0, "compute worker");
+        info!(%kernel, threads = worker.threads(), "compute worker");
 
         let metrics = Arc::new(Metrics::new());
         metrics.set_build_info(&kernel.to_string());
@@ -156,11 +158,11 @@ impl Standalone {
             Arc::clone(&metrics),
             &arbiters[0].handle(),
         );
-        let services = Arc::new(Services {
+        let exhausted = Arc::new(tokio::sync::Notify::new());
+        let parts = Arc::new(ServiceParts {
             store: Arc::clone(&store) as Arc<dyn Store>,
-            owner: Arc::new(Owner::new(PARTITION, epoch)),
-            settle: intake.settler(),
             views: Arc::clone(&views),
+            watchers: Arc::new(NoWatchers),
             metrics: Arc::clone(&metrics),
             preprocessor: Arc::new(preprocessor),
             pool,
@@ -172,15 +174,30 @@ impl Standalone {
                     events: config.window_events,
                 },
                 auto_register: config.auto_register,
+                strip_blocks: STRIP_BLOCKS,
+                material_bytes: MATERIAL_BYTES,
                 idle_after: config.idle_after,
             },
+            exhausted: Arc::clone(&exhausted),
             clock,
         });
         let homes = arbiters[1..].iter().map(Arbiter::handle).collect();
-        let registry = DomainRegistry::new(services, homes).start();
-        let domains = store.domains().await?;
-        registry.do_send(Resume(domains));
-        let intake = tokio::task::spawn_local(pump(intake, registry));
+        let (told, ownership) = mpsc::channel(1);
+        let (hosting, mut hosted) = mpsc::channel(1);
+        let me = Instance {
+            owner: format!("standalone-{}", std::process::id()),
+            address: address.to_string(),
+        };
+        let keeper = lease::keep(Arc::clone(&parts.store), PARTITION, me, exhausted, told);
+        let keeper = tokio::task::spawn_local(keeper);
+        let intake = Arc::new(OneIntake(Mutex::new(Some(intake))));
+        let host = PartitionHost::new(PARTITION, parts, intake, homes);
+        tokio::task::spawn_local(host.follow(ownership, hosting));
+        let owned = tokio::time::timeout(OWN_DEADLINE, hosted.recv()).await;
+        if !matches!(owned, Ok(Some(_))) {
+            return Err(StartError::Owned);
+        }
+        tokio::task::spawn_local(async move { while hosted.recv().await.is_some() {} });
         observe(&metrics, &views, &store, &publisher);
 
         let publish: Arc<dyn Publish> = publisher;
@@ -206,7 +223,7 @@ impl Standalone {
             metrics,
             server: handle,
             readiness,
-            intake,
+            keeper,
             arbiters,
         })
     }
@@ -236,7 +253,7 @@ impl Standalone {
         if !self.quiet(DRAIN).await {
             info!("stopping with work in hand; it goes on at the next start");
         }
-        self.intake.abort();
+        self.keeper.abort();
         for arbiter in self.arbiters {
             arbiter.stop();
             // The thread ends once its actors have; it holds nothing that must be saved.
@@ -255,33 +272,19 @@ fn vectors(config: &Config) -> Result<Vectors, VectorsError> {
         })
 }
 
-/// Takes the partition of an exclusive store.
-async fn take_partition(store: &dyn Store, address: SocketAddr) -> Result<Epoch, StartError> {
-    let owner = format!("standalone-{}", std::process::id());
-    let (mut lease, mut effects) =
-        LeaseMachine::start(owner, address.to_string(), store.is_exclusive());
-    let begun = std::time::Instant::now();
-    while let Some(effect) = effects.pop() {
-        let input = match effect {
-            LeaseEffect::Own(epoch) => return Ok(epoch),
-            LeaseEffect::Read => LeaseInput::Read(store.lease(PARTITION).await?),
-            LeaseEffect::Set { expected, wanted } => LeaseInput::Decided(
-                store
-                    .take_lease(PARTITION, expected.as_ref(), &wanted)
-                    .await?,
-            ),
-            LeaseEffect::Disown => continue,
-        };
-        effects.extend(lease.handle(begun.elapsed(), input));
-    }
-    Err(StartError::Owned)
-}
+/// The intake of this process; there is one, and its one partition is never lost.
+struct OneIntake(Mutex<Option<EmbeddedIntake>>);
 
-/// Brings deliveries to their domains, in order.
-async fn pump(mut intake: EmbeddedIntake, registry: Addr<DomainRegistry>) {
-    while let Some(deliveries) = intake.next(DELIVERIES).await {
-        if registry.send(Dispatch(deliveries)).await.is_err() {
-            break;
+#[async_trait]
+impl OpenIntake for OneIntake {
+    async fn open(&self, _: Partition) -> Result<Box<dyn Intake>, Failure> {
+        let intake = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match intake {
+            Some(intake) => Ok(Box::new(intake)),
+            None => Err(Failure {
+                needs_help: true,
+                detail: "the intake of this process is closed; start it again".to_owned(),
+            }),
         }
     }
 }

@@ -39,6 +39,7 @@ fn right() -> (Stored, Expected) {
     let mut domain = StoredDomain {
         row: DomainRow {
             domain: DomainName::new(DOMAIN).unwrap(),
+            partition: 0,
             model: "words-1".to_owned(),
             registered_at: now,
             dirty: None,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use kindred_shared::DomainName;
 use kindred_shared::event::{Event, UpsertKind};
 use kindred_shared::job::{CompareTask, Job, Reply, Task};
+use kindred_shared::{DomainName, ItemId};
 use tracing::{debug, error, info, warn};
 
 use super::supervisor::Perform;
@@ -16,6 +16,7 @@ use super::{Services, extraction, loading};
 use crate::crash;
 use crate::domain::effect::{CommitFailure, CommitStep, Effect, Input, Observation, Ticket};
 use crate::domain::machine::{Domain, Settings};
+use crate::domain::time::backoff;
 use crate::intake::{DeliveryTag, Failure, Outcome};
 use crate::serving::view::DomainView;
 use crate::store::{Batch, StoreError, Write};
@@ -47,6 +48,12 @@ pub struct Sleep {
     /// How long the domain must have been idle.
     pub idle: Duration,
 }
+
+/// Stop at once: the domain belongs to another, or begins again. What is unsettled is settled as
+/// failed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Halt;
 
 /// The domain sleeps now.
 #[derive(Debug, Clone, Copy)]
@@ -96,19 +103,25 @@ impl DomainActor {
     /// The machine's state cannot be trusted any more: begin again from the store.
     fn rebuild(&mut self, context: &mut Context<Self>) {
         error!(domain = %self.name, "the domain's machine failed; it is loaded again");
-        let failure = Failure {
-            needs_help: false,
-            detail: "the domain failed and is being loaded again; send the event again".to_owned(),
-        };
-        let failed = self
-            .unsettled
-            .keys()
-            .map(|tag| (*tag, Outcome::Failed(failure.clone())))
-            .collect::<Vec<_>>();
-        self.settle(failed);
+        self.fail_unsettled("the domain failed and is being loaded again; send the event again");
         let (machine, effects) = Domain::start(settings(&self.name, &self.services));
         self.machine = machine;
         self.perform(effects, context);
+    }
+
+    fn fail_unsettled(&mut self, detail: &str) {
+        let failure = Failure {
+            needs_help: false,
+            detail: detail.to_owned(),
+        };
+        let failed: Vec<_> = self
+            .unsettled
+            .keys()
+            .map(|tag| (*tag, Outcome::Failed(failure.clone())))
+            .collect();
+        if !failed.is_empty() {
+            self.settle(failed);
+        }
     }
 
     fn perform(&mut self, effects: Vec<Effect>, context: &mut Context<Self>) {
@@ -138,10 +151,7 @@ impl DomainActor {
                 }
                 Effect::Settle(settled) => self.settle(settled),
                 Effect::Serve(change) => self.view.apply(change, self.services.clock.now().unix_ms),
-                Effect::Notify(ids) => {
-                    self.services.metrics.lists_written.inc_by(ids.len() as u64);
-                    debug!(domain = %self.name, lists = ids.len(), "lists stored");
-                }
+                Effect::Notify { ticket, ids } => self.notify(ticket, ids, context),
                 Effect::Observe(observation) => self.observe(observation),
                 Effect::Superseded => {
                     warn!(domain = %self.name, "another instance has taken over");
@@ -260,6 +270,24 @@ impl DomainActor {
         }));
     }
 
+    /// Tells watchers, trying again for as long as it takes.
+    fn notify(&mut self, ticket: Ticket, ids: Vec<ItemId>, context: &mut Context<Self>) {
+        self.services.metrics.lists_written.inc_by(ids.len() as u64);
+        debug!(domain = %self.name, lists = ids.len(), "lists stored");
+        let (services, name) = (Arc::clone(&self.services), self.name.clone());
+        let told = async move {
+            let mut failures = 0;
+            while let Err(failure) = services.watchers.notify(&name, &ids).await {
+                warn!(domain = %name, reason = failure.detail, "watchers not told");
+                tokio::time::sleep(backoff(failures)).await;
+                failures += 1;
+            }
+        };
+        context.spawn(told.into_actor(self).map(move |(), this, context| {
+            this.step(Input::Notified { ticket }, context);
+        }));
+    }
+
     fn settle(&mut self, settled: Vec<(DeliveryTag, Outcome)>) {
         let metrics = &self.services.metrics;
         for (tag, outcome) in &settled {
@@ -352,6 +380,15 @@ impl Handler<Sleep> for DomainActor {
     }
 }
 
+impl Handler<Halt> for DomainActor {
+    type Result = ();
+
+    fn handle(&mut self, Halt: Halt, context: &mut Context<Self>) {
+        self.fail_unsettled("the partition is being taken over; send the event again");
+        context.stop();
+    }
+}
+
 fn settings(name: &DomainName, services: &Services) -> Settings {
     Settings {
         domain: name.clone(),
@@ -359,6 +396,9 @@ fn settings(name: &DomainName, services: &Services) -> Settings {
         model: services.settings.model.clone(),
         window: services.settings.window,
         auto_register: services.settings.auto_register,
+        partition: services.owner.partition(),
+        strip_blocks: services.settings.strip_blocks,
+        material_bytes: services.settings.material_bytes,
     }
 }
 

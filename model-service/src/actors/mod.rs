@@ -1,13 +1,16 @@
 //! Actors: thin shells around the pure machines. actix appears here and in HTTP only.
 //!
-//! [`registry`] starts a [`domain`] actor for each active domain and puts idle ones to sleep;
-//! [`supervisor`] watches every job that is out; [`owner`] stamps every write. [`loading`] and
+//! [`lease`] keeps the ownership of a partition and [`partition`] hosts it; there [`registry`] starts
+//! a [`domain`] actor for each active domain and puts idle ones to sleep; [`supervisor`] watches
+//! every job that is out; [`owner`] stamps every write. [`loading`] and
 //! [`extraction`] are what a domain's machine asks for that takes several steps.
 
 pub mod domain;
 pub mod extraction;
+pub mod lease;
 pub mod loading;
 pub mod owner;
+pub mod partition;
 pub mod registry;
 pub mod supervisor;
 
@@ -19,7 +22,7 @@ use chrono::Utc;
 
 use crate::domain::time::Now;
 use crate::domain::window::WindowSize;
-use crate::intake::Settle;
+use crate::intake::{Notify, Settle};
 use crate::metrics::Metrics;
 use crate::preprocessing::Preprocessor;
 use crate::serving::view::Views;
@@ -27,16 +30,14 @@ use crate::store::Store;
 use owner::Owner;
 use supervisor::DurationSupervisor;
 
-/// What every domain's actor works with.
-pub struct Services {
+/// What the domains of all partitions work with.
+pub struct ServiceParts {
     /// What is durable.
     pub store: Arc<dyn Store>,
-    /// Stamps for writes.
-    pub owner: Arc<Owner>,
-    /// Where deliveries are settled.
-    pub settle: Arc<dyn Settle>,
     /// What readers see.
     pub views: Arc<Views>,
+    /// Who wants to know about changed lists.
+    pub watchers: Arc<dyn Notify>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Texts to terms.
@@ -47,8 +48,38 @@ pub struct Services {
     pub supervisor: Addr<DurationSupervisor>,
     /// What every domain's machine is told.
     pub settings: DomainSettings,
+    /// Told when an owner's sequence numbers run out.
+    pub exhausted: Arc<tokio::sync::Notify>,
     /// The clocks.
     pub clock: Clock,
+}
+
+/// What the domains of one partition work with while it is ours.
+pub struct Services {
+    parts: Arc<ServiceParts>,
+    /// Stamps for writes.
+    pub owner: Arc<Owner>,
+    /// Where deliveries are settled.
+    pub settle: Arc<dyn Settle>,
+}
+
+impl Services {
+    /// The services of one ownership.
+    pub fn new(parts: Arc<ServiceParts>, owner: Arc<Owner>, settle: Arc<dyn Settle>) -> Self {
+        Self {
+            parts,
+            owner,
+            settle,
+        }
+    }
+}
+
+impl std::ops::Deref for Services {
+    type Target = ServiceParts;
+
+    fn deref(&self) -> &ServiceParts {
+        &self.parts
+    }
 }
 
 /// What every domain's machine is told.
@@ -60,6 +91,10 @@ pub struct DomainSettings {
     pub window: WindowSize,
     /// Whether domains register themselves.
     pub auto_register: bool,
+    /// Most right blocks of one compare job.
+    pub strip_blocks: usize,
+    /// Bytes of texts a domain keeps in memory for extraction.
+    pub material_bytes: usize,
     /// How long an idle domain stays in memory.
     pub idle_after: Duration,
 }

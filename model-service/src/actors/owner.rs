@@ -1,6 +1,8 @@
 //! The owner: stamps for everything one ownership writes.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
 
 use crate::store::{Epoch, Partition, Stamp};
 
@@ -9,14 +11,17 @@ use crate::store::{Epoch, Partition, Stamp};
 pub struct Owner {
     partition: Partition,
     next: Mutex<(Epoch, u32)>,
+    /// Told when sequence numbers run out.
+    exhausted: Arc<Notify>,
 }
 
 impl Owner {
     /// The owner of a partition at an epoch; its first stamp has sequence number 0.
-    pub fn new(partition: Partition, epoch: Epoch) -> Self {
+    pub fn new(partition: Partition, epoch: Epoch, exhausted: Arc<Notify>) -> Self {
         Self {
             partition,
             next: Mutex::new((epoch, 0)),
+            exhausted,
         }
     }
 
@@ -35,7 +40,10 @@ impl Owner {
     pub fn stamp(&self) -> Option<(Epoch, Stamp)> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let (epoch, seq) = *next;
-        let stamp = Stamp::new(epoch, seq)?;
+        let Some(stamp) = Stamp::new(epoch, seq) else {
+            self.exhausted.notify_one();
+            return None;
+        };
         next.1 += 1;
         Some((epoch, stamp))
     }
@@ -56,7 +64,7 @@ mod tests {
 
     #[test]
     fn stamps_rise_strictly_and_end() {
-        let owner = Owner::new(Partition(0), Epoch(3));
+        let owner = Owner::new(Partition(0), Epoch(3), Arc::default());
         let (_, first) = owner.stamp().unwrap();
         assert!(owner.stamp().unwrap().1 > first);
         owner.next.lock().unwrap().1 = Stamp::SEQS - 1;

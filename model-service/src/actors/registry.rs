@@ -12,7 +12,7 @@ use kindred_shared::event::Event;
 use tracing::{info, warn};
 
 use super::Services;
-use super::domain::{Deliver, DomainActor, Sleep, Slept};
+use super::domain::{Deliver, DomainActor, Halt, Sleep, Slept};
 use crate::intake::{Delivery, DeliveryTag};
 use crate::store::DomainRow;
 
@@ -43,6 +43,16 @@ pub struct Dispatch(pub Vec<Delivery>);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Resume(pub Vec<DomainRow>);
+
+/// The owner's epoch was raised: every domain begins again from the store.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Raise;
+
+/// The partition is not ours any more: everything stops.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Disown;
 
 impl DomainRegistry {
     /// A registry whose domains live on these arbiters.
@@ -129,6 +139,18 @@ impl DomainRegistry {
         }
     }
 
+    /// Stops every domain's actor, now.
+    fn halt(&mut self) -> impl Future<Output = ()> + use<> {
+        let halts: Vec<_> = self
+            .active
+            .drain()
+            .map(|(_, actor)| actor.send(Halt))
+            .collect();
+        async move {
+            join_all(halts).await;
+        }
+    }
+
     fn asleep(&mut self, domain: DomainName, actor: &Addr<DomainActor>, slept: Slept) {
         // It may have been replaced already, by events that came too late for it.
         if self.active.get(&domain) != Some(actor) {
@@ -186,5 +208,26 @@ impl Handler<Resume> for DomainRegistry {
         } else {
             info!("all domains are clean");
         }
+    }
+}
+
+impl Handler<Raise> for DomainRegistry {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Raise: Raise, _: &mut Context<Self>) -> Self::Result {
+        Box::pin(self.halt())
+    }
+}
+
+impl Handler<Disown> for DomainRegistry {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Disown: Disown, context: &mut Context<Self>) -> Self::Result {
+        for domain in self.active.keys() {
+            // Readers are answered from the store from now on.
+            self.services.views.close(domain);
+        }
+        context.stop();
+        Box::pin(self.halt())
     }
 }

@@ -22,8 +22,6 @@ use crate::store::{FeatureRow, Write};
 
 /// Most items of one cycle: windows of a domain with backlog are merged up to this.
 const MAX_BATCH: usize = 4_096;
-/// Most right blocks of one compare task.
-const STRIP_BLOCKS: usize = 8;
 
 /// The items of one cycle, on their way to features.
 #[derive(Debug, Default)]
@@ -371,7 +369,7 @@ impl Domain {
         let repaired = comparison.repaired.clone();
         for (at, &left) in new.iter().enumerate() {
             let rights: Vec<BlockKey> = existing.iter().chain(&new[at + 1..]).copied().collect();
-            for (strip, keys) in strips(&rights).enumerate() {
+            for (strip, keys) in self.strips(&rights).enumerate() {
                 let mut sides = vec![self.side(left, |_| Floor::Open)];
                 sides.extend(keys.iter().map(|key| {
                     self.side(*key, |slot| {
@@ -416,7 +414,7 @@ impl Domain {
             .collect();
         let rights: Vec<BlockKey> = existing.iter().chain(new).copied().collect();
         for (block, slots) in &lefts {
-            for keys in strips(&rights) {
+            for keys in self.strips(&rights) {
                 let floors = vec![Floor::Open; block.rows()];
                 let live = RowMask::all(block.rows());
                 let left = Side {
@@ -578,10 +576,11 @@ impl Domain {
         self.space_of(slot)
             .map_or(&*self.settings.model, Space::model)
     }
-}
 
-/// Right blocks in strips; one empty strip when there are none, for the pairs within the left.
-fn strips(rights: &[BlockKey]) -> impl Iterator<Item = &[BlockKey]> {
-    let none: Option<&[BlockKey]> = rights.is_empty().then_some(&[]);
-    none.into_iter().chain(rights.chunks(STRIP_BLOCKS))
+    /// Right blocks in strips; one empty strip when there are none, for the pairs within the left.
+    fn strips<'a>(&self, rights: &'a [BlockKey]) -> impl Iterator<Item = &'a [BlockKey]> {
+        let none: Option<&[BlockKey]> = rights.is_empty().then_some(&[]);
+        none.into_iter()
+            .chain(rights.chunks(self.settings.strip_blocks.max(1)))
+    }
 }

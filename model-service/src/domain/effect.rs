@@ -58,6 +58,11 @@ pub enum Input {
         /// Candidates.
         result: Result<CompareReply, Failure>,
     },
+    /// [`Effect::Notify`] is done.
+    Notified {
+        /// Of the effect.
+        ticket: Ticket,
+    },
     /// [`super::machine::Domain::deadline`] has come.
     Tick,
 }
@@ -108,8 +113,14 @@ pub enum Effect {
     Settle(Vec<(DeliveryTag, Outcome)>),
     /// Change what readers see, before any later effect.
     Serve(ViewChange),
-    /// Tell watchers that these items' lists changed (deleted ones too).
-    Notify(Vec<ItemId>),
+    /// Tell watchers that these items' lists changed (deleted ones too), as often as it takes;
+    /// answer [`Input::Notified`]. The domain is not clean before that.
+    Notify {
+        /// For the answer.
+        ticket: Ticket,
+        /// Whose lists changed.
+        ids: Vec<ItemId>,
+    },
     /// Count.
     Observe(Observation),
     /// The partition belongs to another; this machine has stopped for good.

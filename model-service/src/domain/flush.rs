@@ -23,12 +23,14 @@ pub struct Flush {
     due: BTreeSet<Slot>,
     due_at: Option<Duration>,
     in_flight: Option<(Ticket, Vec<Slot>)>,
+    /// Lists that are stored and whose watchers are being told.
+    notifying: BTreeSet<Ticket>,
 }
 
 impl Flush {
-    /// Whether the store has all lists.
+    /// Whether the store has all lists, and all watchers know.
     pub fn is_empty(&self) -> bool {
-        self.due.is_empty() && self.in_flight.is_none()
+        self.due.is_empty() && self.in_flight.is_none() && self.notifying.is_empty()
     }
 
     /// The slot's list is to be stored by `at`.
@@ -77,14 +79,21 @@ impl Domain {
     }
 
     /// Lists are durable: watchers are told.
-    pub(super) fn lists_stored(&mut self, _now: Now, ticket: Ticket) {
+    pub(super) fn lists_stored(&mut self, ticket: Ticket) {
         if let Some((_, slots)) = self.flush.in_flight.take_if(|(sent, _)| *sent == ticket) {
             let ids = slots
                 .into_iter()
                 .map(|slot| self.slots.id(slot).clone())
                 .collect();
-            self.effects.push(Effect::Notify(ids));
+            let ticket = self.ticket();
+            self.flush.notifying.insert(ticket);
+            self.effects.push(Effect::Notify { ticket, ids });
         }
+    }
+
+    /// Watchers know.
+    pub(super) fn notified(&mut self, ticket: Ticket) {
+        self.flush.notifying.remove(&ticket);
     }
 
     /// Marks the domain clean once nothing is left to do.

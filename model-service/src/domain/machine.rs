@@ -20,7 +20,7 @@ use super::time::{Now, backoff};
 use super::window::{Window, WindowSize};
 use crate::intake::{DeliveryTag, Failure, Outcome};
 use crate::serving::view::DomainStatus;
-use crate::store::{DomainRow, Epoch, Write};
+use crate::store::{DomainRow, Epoch, Partition, Write};
 
 /// What does not change while a domain is active.
 #[derive(Debug, Clone)]
@@ -35,6 +35,13 @@ pub struct Settings {
     pub window: WindowSize,
     /// Whether a domain that is not registered registers itself.
     pub auto_register: bool,
+    /// The partition the domain belongs to.
+    pub partition: Partition,
+    /// Most right blocks of one compare task: what bounds the size of a reply.
+    pub strip_blocks: usize,
+    /// Bytes of titles, texts and vectors kept in memory for extraction; what is over is read from
+    /// the store again.
+    pub material_bytes: usize,
 }
 
 /// What the domain is doing to make its lists exact.
@@ -160,6 +167,7 @@ impl Domain {
                 task,
                 result,
             } => self.compared(now, ticket, task, result),
+            Input::Notified { ticket } => self.notified(ticket),
             Input::Tick => {}
         }
         self.advance(now);
@@ -399,6 +407,7 @@ impl Domain {
             self.row = Some(DomainRow {
                 domain: self.settings.domain.clone(),
                 model: self.settings.model.clone(),
+                partition: self.settings.partition.0,
                 registered_at: now.date(),
                 dirty: None,
                 live: 0,
@@ -449,7 +458,7 @@ impl Domain {
         match step {
             CommitStep::Events => self.round_stored(now, ticket),
             CommitStep::Features => self.features_stored(now, ticket),
-            CommitStep::Lists => self.lists_stored(now, ticket),
+            CommitStep::Lists => self.lists_stored(ticket),
             CommitStep::Clean => {
                 if self.mark == Mark::Cleaning(ticket) {
                     self.mark = Mark::Clean;

@@ -241,10 +241,8 @@ impl Domain {
 
     /// Material is kept in memory only up to a bound; the store has all of it.
     pub(super) fn add_pending(&mut self, slot: Slot, mut pending: Pending) {
-        /// Bytes of titles, texts and vectors one domain keeps for extraction.
-        const MAX_MATERIAL_BYTES: usize = 8 << 20;
         let bytes = pending.material.as_deref().map_or(0, material_bytes);
-        if self.material_bytes + bytes > MAX_MATERIAL_BYTES {
+        if self.material_bytes + bytes > self.settings.material_bytes {
             pending.material = None;
         } else {
             self.material_bytes += bytes;

@@ -21,7 +21,8 @@ use super::window::WindowSize;
 use crate::intake::{DeliveryTag, Failure, Outcome};
 use crate::serving::view::DomainView;
 use crate::store::{
-    Content, DomainRow, Epoch, FeatureRow, ItemRow, ListRow, Liveness, Neighbour, Stamp, Write,
+    Content, DomainRow, Epoch, FeatureRow, ItemRow, ListRow, Liveness, Neighbour, Partition, Stamp,
+    Write,
 };
 
 const LANGUAGES: [&str; 2] = ["de", "en"];
@@ -124,6 +125,7 @@ enum Pending {
     },
     Extract(Ticket, Vec<ToExtract>),
     Compare(Ticket, usize, CompareTask),
+    Notify(Ticket),
 }
 
 struct World {
@@ -166,6 +168,9 @@ fn settings(epoch: u64) -> Settings {
             events: 20,
         },
         auto_register: true,
+        partition: Partition(0),
+        strip_blocks: 2,
+        material_bytes: 100,
     }
 }
 
@@ -341,7 +346,8 @@ impl World {
                     }
                 }
                 Effect::Serve(change) => self.view.apply(change, self.now.unix_ms),
-                Effect::Notify(_) | Effect::Observe(_) => {}
+                Effect::Notify { ticket, .. } => self.pending.push(Pending::Notify(ticket)),
+                Effect::Observe(_) => {}
                 Effect::Superseded => panic!("nobody else is there"),
             }
         }
@@ -418,6 +424,7 @@ impl World {
                     result: Ok(()),
                 });
             }
+            Pending::Notify(ticket) => self.input(Input::Notified { ticket }),
             Pending::Extract(ticket, rows) => {
                 let made = rows
                     .into_iter()
@@ -498,6 +505,8 @@ impl World {
                 let result = Err(CommitFailure::Failed(failure));
                 self.input(Input::Committed { ticket, result });
             }
+            // It is told again until it is known.
+            Pending::Notify(ticket) => self.pending.push(Pending::Notify(ticket)),
             Pending::Extract(ticket, _) => {
                 self.input(Input::Extracted {
                     ticket,
@@ -702,7 +711,7 @@ fn run(seed: u64, steps: u32, ids: u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn small_domains_end_exact_whatever_happens(seed in any::<u64>()) {

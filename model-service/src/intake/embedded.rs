@@ -12,9 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use kindred_shared::event::{Event, Upsert};
+use kindred_shared::{DomainName, ItemId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{Confirm, Delivery, DeliveryTag, Intake, Outcome, Publish, PublishError, Settle};
+use super::{
+    Confirm, Delivery, DeliveryTag, Failure, Intake, Notify, Outcome, Publish, PublishError, Settle,
+};
 
 /// Bytes an event takes besides its texts: its own fields, its queue entry and its
 /// confirmation. So the capacity in bytes bounds the number of events too.
@@ -223,6 +226,17 @@ fn size_of_upsert(upsert: &Upsert) -> usize {
     let attributes: usize = pairs.map(|(name, value)| owned(name) + owned(value)).sum();
     let vector = upsert.vector.as_ref().map_or(0, |vector| 4 * vector.len());
     size_of::<Upsert>() + texts + labels + attributes + vector
+}
+
+/// Watchers of a standalone: there are none; whoever wants to know asks over HTTP.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoWatchers;
+
+#[async_trait]
+impl Notify for NoWatchers {
+    async fn notify(&self, _: &DomainName, _: &[ItemId]) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ mod contract;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kindred_shared::DomainName;
 use kindred_shared::event::{Event, Refusal};
+use kindred_shared::{DomainName, ItemId};
 
 /// Names one delivery until it is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,4 +94,12 @@ pub trait Publish: Send + Sync + 'static {
     /// Hands an event over, in the order of the calls, waiting while too many bytes are on their
     /// way. The confirmation is awaited apart, so that many can be on their way at once.
     async fn publish(&self, event: Event) -> Result<Confirm, PublishError>;
+}
+
+/// Tells those who watch a domain from outside.
+#[async_trait]
+pub trait Notify: Send + Sync + 'static {
+    /// The lists of these items changed (those of deleted items are gone). `Ok`: watchers that are
+    /// there will hear of it, perhaps more than once.
+    async fn notify(&self, domain: &DomainName, ids: &[ItemId]) -> Result<(), Failure>;
 }

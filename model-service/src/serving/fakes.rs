@@ -61,6 +61,7 @@ impl FakeStore {
     pub(super) fn register(&self, name: &str) {
         let row = DomainRow {
             domain: domain(name),
+            partition: 0,
             model: "words-1".into(),
             registered_at: DateTime::from_timestamp_millis(1_500).expect("a time"),
             dirty: None,

@@ -69,6 +69,7 @@ fn at(milliseconds: i64) -> DateTime<chrono::Utc> {
 pub(crate) fn domain_row(name: &DomainName, live: u64) -> DomainRow {
     DomainRow {
         domain: name.clone(),
+        partition: 0,
         model: "words-1".into(),
         registered_at: at(1_795_424_400_123),
         dirty: Some(7),

@@ -15,6 +15,8 @@ pub struct DomainRow {
     pub domain: DomainName,
     /// Its active model.
     pub model: String,
+    /// The partition it belongs to for ever.
+    pub partition: u16,
     /// When it was registered.
     pub registered_at: DateTime<Utc>,
     /// The epoch at which lists may differ from items; `None`: clean, they agree.

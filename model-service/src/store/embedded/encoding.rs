@@ -109,6 +109,7 @@ impl Writer {
     pub(super) fn domain(&mut self, stamp: Stamp, row: &DomainRow) {
         self.begin(stamp, ROW_1);
         self.text(&row.model);
+        self.u64(u64::from(row.partition));
         self.time(row.registered_at);
         self.maybe(row.dirty.as_ref(), |w, epoch| w.u64(*epoch));
         self.u64(row.live);
@@ -231,6 +232,7 @@ impl<'a> Reader<'a> {
         Ok(DomainRow {
             domain: DomainName::new(name).map_err(|error| Malformed(error.to_string()))?,
             model: self.owned_text()?,
+            partition: u16::try_from(self.u64()?).map_err(|_| malformed("no partition"))?,
             registered_at: self.time()?,
             dirty: self.maybe(Self::u64)?,
             live: self.u64()?,

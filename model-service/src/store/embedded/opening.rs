@@ -15,7 +15,7 @@ use super::writer::{GROUP, last_group};
 /// Version of the store's layout. A store of a higher version is not opened.
 const STORE_VERSION: u32 = 1;
 /// Memory redb may use for pages, in bytes. Its own default is 1 GiB.
-const CACHE_BYTES: usize = 32 << 20;
+const CACHE_BYTES: usize = 16 << 20;
 /// The database, in the data directory.
 pub(super) const FILE: &str = "kindred.redb";
 /// The database while it is made for the first time.
