@@ -18,6 +18,7 @@ mod expected;
 mod feed;
 mod fresh;
 mod lifecycle;
+mod many_domains;
 mod pairs;
 mod readme;
 mod reference;

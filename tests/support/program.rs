@@ -25,6 +25,8 @@ pub(crate) struct Start {
     pub(crate) threads: Option<usize>,
     /// `50ms`; the default is the program's.
     pub(crate) window: Option<&'static str>,
+    /// `1s`; the default is the program's.
+    pub(crate) idle_after: Option<&'static str>,
     /// `KINDRED_TEST_CRASH_AT`.
     pub(crate) crash_at: Option<String>,
     /// Largest file it may write, in units of 512 bytes.
@@ -105,6 +107,9 @@ impl Kindred {
         }
         if let Some(window) = how.window {
             command.args(["--window", window]);
+        }
+        if let Some(idle_after) = how.idle_after {
+            command.args(["--idle-after", idle_after]);
         }
         if let Some(point) = &how.crash_at {
             command.env("KINDRED_TEST_CRASH_AT", point);
