@@ -5,7 +5,6 @@
 
 pub mod actors;
 pub mod cli;
-pub mod config;
 pub mod crash;
 pub mod dispatch;
 pub mod domain;
@@ -15,3 +14,5 @@ pub mod preprocessing;
 pub mod serving;
 pub mod standalone;
 pub mod store;
+
+pub use kindred_shared::config;

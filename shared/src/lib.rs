@@ -3,6 +3,7 @@
 //! This crate does no I/O and knows neither the model service nor the compute worker.
 
 pub mod block;
+pub mod config;
 pub mod event;
 pub mod feature;
 pub mod job;

@@ -5,11 +5,15 @@
 //! `--data-dir` on the command line. The file is the one named by `--config` or `KINDRED_CONFIG`
 //! (which must be there), else `kindred.toml` in the current directory, if it is there. Relative
 //! paths are relative to the current directory, wherever they were written.
+//!
+//! `kindred` and `compute-worker` share this one table of keys, so that one file or environment
+//! serves both: each accepts every key and ignores the other's.
 
 mod error;
+mod flags;
 mod keys;
-pub mod mask;
 mod resolve;
+mod secret;
 mod values;
 
 #[cfg(test)]
@@ -22,8 +26,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 pub use error::ConfigError;
-pub use keys::{Config, KEYS, Key, Scope, key};
-pub use resolve::Flags;
+pub use flags::{Flags, augment, read};
+pub use keys::{Config, KEYS, Key, Role, key};
+pub use secret::{Secrecy, Secret};
 pub use values::{Kernel, LanguageVectors};
 
 /// What the name of every variable begins with.
@@ -90,11 +95,7 @@ impl Config {
             .into_iter()
             .map(|(key, value)| Entry {
                 key: key.name,
-                value: if key.secret {
-                    mask::secret(&value)
-                } else {
-                    value
-                },
+                value: key.secrecy.shown(&value),
                 origin: origins.of(key.name).to_string(),
                 help: key.help,
             })
@@ -117,8 +118,9 @@ impl Config {
         ))
     }
 
-    /// The refusal of a log filter, which only the logging itself can read.
-    pub(crate) fn refuse_log(&self, origins: &Origins, detail: &str) -> ConfigError {
+    /// The refusal of a log filter, which only the logging itself can read; `detail` is its
+    /// complaint.
+    pub fn refuse_log(&self, origins: &Origins, detail: &str) -> ConfigError {
         let expects = key("log").map_or("", |key| key.expects);
         ConfigError::unsuitable(
             "log",

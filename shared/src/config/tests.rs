@@ -48,14 +48,26 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.default_language, "en");
     assert!(config.auto_register && config.vectors.is_empty());
     assert_eq!(config.partitions, 1);
-    assert_eq!(config.limits(), kindred_shared::event::Limits::default());
+    assert_eq!(config.limits(), crate::event::Limits::default());
     assert_eq!(config.idle_after, Duration::from_secs(600));
     assert_eq!(config.job_deadline, Duration::from_secs(30));
+    assert_eq!(
+        config.amqp_url.expose(),
+        "amqp://guest:guest@127.0.0.1:5672/%2f"
+    );
+    assert_eq!(config.cql_nodes, ["127.0.0.1:9042"]);
+    assert_eq!(
+        (config.cql_keyspace.as_str(), config.cql_replication),
+        ("kindred", 1)
+    );
+    assert_eq!(config.cql_login(), None);
+    assert!(!config.cql_allow_periodic);
+    assert_eq!((&config.advertise, config.worker_listen), (&None, None));
     assert!(config.check_standalone(&origins).is_ok());
     for (entry, key) in config.entries(&origins).iter().zip(KEYS) {
         assert_eq!(
             (entry.value.as_str(), entry.origin.as_str()),
-            (key.default, "default"),
+            (key.secrecy.shown(key.default).as_str(), "default"),
             "{} is shown as its default is written",
             key.name
         );
@@ -194,6 +206,28 @@ fn refusals_name_the_key_the_place_and_the_remedy() {
         ("", &[], &[("kernel", "magic")], &["kernel", "auto"]),
         (
             "",
+            &[("KINDRED_AMQP_URL", "http://u:hunter2@host")],
+            &[],
+            &["amqp_url = \"http://u:***@host\"", "amqp://user"],
+        ),
+        ("", &[], &[("cql_nodes", "")], &["cql_nodes", "db1:9042"]),
+        ("", &[], &[("cql_nodes", "a,:1")], &["cql_nodes"]),
+        ("", &[], &[("cql_nodes", "a:x")], &["cql_nodes"]),
+        ("", &[], &[("cql_nodes", "::1")], &["cql_nodes"]),
+        ("", &[], &[("cql_keyspace", "a-b")], &["cql_keyspace"]),
+        ("", &[], &[("cql_keyspace", "Kindred")], &["lower case"]),
+        ("", &[], &[("cql_replication", "0")], &["cql_replication"]),
+        ("", &[], &[("cql_user", "u")], &["cql_password", "cql_user"]),
+        (
+            "cql_password = 'hunter2'",
+            &[],
+            &[],
+            &["cql_user = \"\"", "cql_password has one"],
+        ),
+        ("", &[], &[("advertise", "host")], &["advertise", "a port"]),
+        ("", &[], &[("worker_listen", "x")], &["worker_listen"]),
+        (
+            "",
             &[],
             &[("languages", "en,en")],
             &["languages", "each once"],
@@ -261,6 +295,63 @@ fn lists_come_from_arrays_and_from_commas() {
     assert_eq!(config.vectors.len(), 2);
     assert_eq!(config.vectors[0].language, "de");
     assert_eq!(config.vectors[0].path, Path::new("a/de.fifu"));
+}
+
+#[test]
+fn hosts_are_read_with_and_without_a_port() {
+    let nowhere = directory("");
+    let nodes = |text: &str| {
+        Config::resolve(&flags(&[("cql_nodes", text)]), env(&[]), nowhere.path())
+            .map(|(config, _)| config.cql_nodes.join(" "))
+    };
+    let table = [
+        ("db", "db:9042"),
+        ("db-1.internal:1, 10.0.0.1", "db-1.internal:1 10.0.0.1:9042"),
+        ("[::1],[::2]:7", "[::1]:9042 [::2]:7"),
+    ];
+    for (text, read) in table {
+        assert_eq!(nodes(text), Ok(read.to_owned()));
+    }
+}
+
+#[test]
+fn others_are_told_an_address_that_they_can_use() {
+    let nowhere = directory("");
+    let advertised = |pairs: &[(&'static str, &str)], bound: &str| {
+        let (config, _) = Config::resolve(&flags(pairs), env(&[]), nowhere.path()).unwrap();
+        config.advertised(bound.parse().unwrap(), "box")
+    };
+    assert_eq!(advertised(&[], "10.0.0.1:8080"), "10.0.0.1:8080");
+    assert_eq!(advertised(&[], "0.0.0.0:8080"), "box:8080");
+    assert_eq!(advertised(&[], "[::]:8080"), "box:8080");
+    let given = [("advertise", "lb.internal:80")];
+    assert_eq!(advertised(&given, "10.0.0.1:8080"), "lb.internal:80");
+}
+
+#[test]
+fn secrets_are_nowhere_to_be_seen() {
+    let nowhere = directory("");
+    let variables = env(&[
+        ("KINDRED_AMQP_URL", "amqps://u:hunter2@host/v"),
+        ("KINDRED_CQL_USER", "u"),
+        ("KINDRED_CQL_PASSWORD", "hunter2"),
+    ]);
+    let (config, origins) = Config::resolve(&Flags::default(), variables, nowhere.path()).unwrap();
+    let seen = format!("{config:?} {:?}", config.entries(&origins));
+    assert!(!seen.contains("hunter2") && seen.contains("amqps://u:***@host/v"));
+    assert_eq!(config.cql_login(), Some(("u", "hunter2")));
+}
+
+#[test]
+fn every_key_means_something_to_somebody_and_listen_nothing_to_the_worker() {
+    for key in KEYS {
+        assert!(!key.roles.is_empty(), "{}", key.name);
+        let both = ["threads", "kernel", "vectors"].contains(&key.name);
+        let working = key.roles.contains(&Role::ComputeWorker);
+        assert!(!both || working, "{}", key.name);
+    }
+    let roles = key("listen").unwrap().roles;
+    assert!(!roles.contains(&Role::ComputeWorker));
 }
 
 #[test]

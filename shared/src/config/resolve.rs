@@ -6,26 +6,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::keys::{KEYS, Key, key};
-use super::{Config, ConfigError, FILE_NAME, FILE_VARIABLE, Origin, Origins, PREFIX, TEST_PREFIX};
-
-/// What the command line says about the configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Flags {
-    /// The file to read (`--config`).
-    pub file: Option<PathBuf>,
-    /// Keys and the text of their values; a later one wins.
-    pub values: Vec<(&'static str, String)>,
-}
-
-impl Flags {
-    /// These flags, then those: where both say something, those win.
-    #[must_use]
-    pub fn and_then(mut self, later: Self) -> Self {
-        self.file = later.file.or(self.file);
-        self.values.extend(later.values);
-        self
-    }
-}
+use super::{
+    Config, ConfigError, FILE_NAME, FILE_VARIABLE, Flags, Origin, Origins, PREFIX, TEST_PREFIX,
+};
 
 /// A key's text and where it is from.
 type Chosen = BTreeMap<&'static str, (String, Origin)>;
@@ -92,6 +75,23 @@ impl Config {
                 origins.of("vectors"),
                 format!("a language of languages ({languages})"),
             ));
+        }
+        for (name, empty, other) in [
+            (
+                "cql_password",
+                self.cql_password.expose().is_empty(),
+                "cql_user",
+            ),
+            ("cql_user", self.cql_user.is_empty(), "cql_password"),
+        ] {
+            if empty && self.cql_user.is_empty() != self.cql_password.expose().is_empty() {
+                return Err(ConfigError::unsuitable(
+                    name,
+                    "",
+                    origins.of(name),
+                    format!("a value, because {other} has one"),
+                ));
+            }
         }
         if self.max_text > self.max_message {
             return Err(ConfigError::unsuitable(

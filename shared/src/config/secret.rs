@@ -1,16 +1,56 @@
-//! Masking: a secret is shown so that one can tell what it points to, not what opens it.
+//! Secrets: a secret is shown so that one can tell what it points to, not what opens it.
+
+use std::fmt;
 
 /// Stands for what is not shown.
 const HIDDEN: &str = "***";
 
-/// A secret value as it may be shown: of a URL all but its password and the values of its query;
-/// of anything else nothing.
-pub fn secret(value: &str) -> String {
-    if value.is_empty() {
-        return String::new();
+/// What of a key's value may be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secrecy {
+    /// All of it.
+    Open,
+    /// A URL, or several separated by commas: all but passwords and the values of queries.
+    Url,
+    /// Nothing, only whether there is one.
+    Whole,
+}
+
+impl Secrecy {
+    /// The value as it may be shown.
+    pub fn shown(self, value: &str) -> String {
+        match self {
+            Self::Open => value.to_owned(),
+            Self::Whole | Self::Url if value.is_empty() => String::new(),
+            Self::Url => {
+                let parts: Vec<String> = value.split(',').map(|part| url(part.trim())).collect();
+                parts.join(",")
+            }
+            Self::Whole => HIDDEN.to_owned(),
+        }
     }
-    let parts: Vec<String> = value.split(',').map(|part| url(part.trim())).collect();
-    parts.join(",")
+}
+
+/// A value that is not to be shown; its `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides a value.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, for whoever must use it; never for a log line.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(HIDDEN)
+    }
 }
 
 /// When in doubt this hides too much: a password may hold unescaped `@`, `/` and `?`, so all up
@@ -60,7 +100,11 @@ mod tests {
             ),
         ];
         for (value, shown) in table {
-            assert_eq!(secret(value), shown, "{value:?}");
+            assert_eq!(Secrecy::Url.shown(value), shown, "{value:?}");
+            assert_eq!(Secrecy::Open.shown(value), value);
+            let whole = if value.is_empty() { "" } else { HIDDEN };
+            assert_eq!(Secrecy::Whole.shown(value), whole);
+            assert_eq!(format!("{:?}", Secret::new(value)), HIDDEN);
         }
     }
 }

@@ -2,42 +2,53 @@
 //! is not what the key expects; what they show, they read back.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kindred_shared::telemetry::LogFormat;
+use super::secret::Secret;
+use crate::telemetry::LogFormat;
 
-/// Which implementation compares features.
+/// Which implementation compares features. Every word is known on every machine; whether the
+/// machine has it, the program that compares finds out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Kernel {
     /// The fastest this machine can run.
     #[default]
     Auto,
-    /// AVX2 with FMA.
-    Avx2,
     /// Plain Rust, on every machine.
     Scalar,
+    /// AVX2 with FMA.
+    Avx2,
+    /// AVX-512.
+    Avx512,
+    /// AVX-512 with its whole-number dot products.
+    Avx512Vnni,
 }
 
 impl Kernel {
+    const ALL: [Self; 5] = [
+        Self::Auto,
+        Self::Scalar,
+        Self::Avx2,
+        Self::Avx512,
+        Self::Avx512Vnni,
+    ];
+
     /// The kernel of this word.
     pub fn parse(word: &str) -> Option<Self> {
-        match word {
-            "auto" => Some(Self::Auto),
-            "avx2" => Some(Self::Avx2),
-            "scalar" => Some(Self::Scalar),
-            _ => None,
-        }
+        Self::ALL.into_iter().find(|kernel| kernel.word() == word)
     }
 
     /// Its word, as configured and as the compute worker knows it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Auto => "auto",
-            Self::Avx2 => "avx2",
             Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Avx512Vnni => "avx512vnni",
         }
     }
 }
@@ -57,6 +68,79 @@ pub(super) fn address(text: &str) -> Option<SocketAddr> {
         Some(port) => Some(SocketAddr::from(([127, 0, 0, 1], port.parse().ok()?))),
         None => text.parse().ok(),
     }
+}
+
+/// An address and a port, or nothing.
+#[allow(clippy::option_option)] // no address is a value; no reading is a refusal
+pub(super) fn optional_address(text: &str) -> Option<Option<SocketAddr>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    address(text).map(Some)
+}
+
+/// A host and a port, or nothing.
+#[allow(clippy::option_option)] // as above
+pub(super) fn advertise(text: &str) -> Option<Option<String>> {
+    if text.is_empty() {
+        return Some(None);
+    }
+    let (host, port) = host_and_port(text)?;
+    Some(Some(format!("{host}:{}", port.filter(|port| *port > 0)?)))
+}
+
+/// Port of CQL where none is named.
+const CQL_PORT: u16 = 9042;
+
+/// Hosts, each with its port.
+pub(super) fn cql_nodes(text: &str) -> Option<Vec<String>> {
+    text.split(',')
+        .map(|part| {
+            let (host, port) = host_and_port(part.trim())?;
+            Some(format!("{host}:{}", port.unwrap_or(CQL_PORT)))
+        })
+        .collect()
+}
+
+/// A name, an IPv4 address or an IPv6 address in brackets, and the port behind it.
+fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port.parse().ok()?)),
+        _ => (text, None),
+    };
+    let sound = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+        }
+    };
+    sound.then_some((host, port))
+}
+
+/// An unquoted CQL name, in the case the database would fold it to.
+pub(super) fn keyspace(text: &str) -> Option<String> {
+    let sound = text.len() <= 48
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    sound.then(|| text.to_owned())
+}
+
+/// Only the beginning is read here: the client of the broker knows the rest better, and says so.
+pub(super) fn amqp_url(text: &str) -> Option<Secret> {
+    let rest = text
+        .strip_prefix("amqp://")
+        .or_else(|| text.strip_prefix("amqps://"))?;
+    let sound = !rest.is_empty() && !rest.contains(char::is_whitespace);
+    sound.then(|| Secret::new(text))
+}
+
+pub(super) fn show_secret(secret: &Secret) -> String {
+    secret.expose().to_owned()
 }
 
 pub(super) fn path(text: &str) -> Option<PathBuf> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::keys::{KEYS, key};
-use super::{Origin, PREFIX, mask};
+use super::{Origin, PREFIX};
 
 /// Why a configuration is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,11 +63,7 @@ impl ConfigError {
         origin: Origin,
         expected: String,
     ) -> Self {
-        let value = if key(name).is_some_and(|key| key.secret) {
-            mask::secret(value)
-        } else {
-            value.to_owned()
-        };
+        let value = key(name).map_or_else(|| value.to_owned(), |key| key.secrecy.shown(value));
         Self::Invalid {
             key: name,
             value,

@@ -1,0 +1,83 @@
+//! What the command line says about the configuration: every key is a flag, made from the table
+//! of keys.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use super::{FILE_NAME, FILE_VARIABLE, KEYS, Key};
+
+const HEADING: &str = "Configuration";
+const FILE: &str = "config";
+
+/// What the command line says about the configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// The file to read (`--config`).
+    pub file: Option<PathBuf>,
+    /// Keys and the text of their values; a later one wins.
+    pub values: Vec<(&'static str, String)>,
+}
+
+impl Flags {
+    /// These flags, then those: where both say something, those win.
+    #[must_use]
+    pub fn and_then(mut self, later: Self) -> Self {
+        self.file = later.file.or(self.file);
+        self.values.extend(later.values);
+        self
+    }
+}
+
+/// A command that also takes `--config` and a flag for every key that is `wanted`.
+pub fn augment(command: Command, wanted: impl Fn(&Key) -> bool) -> Command {
+    let file = Arg::new(FILE)
+        .long(FILE)
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help_heading(HEADING)
+        .help(format!(
+            "Configuration file [default: {FILE_NAME} if it is there] [env: {FILE_VARIABLE}]"
+        ));
+    let wanted = KEYS.iter().filter(|key| wanted(key));
+    wanted.fold(command.arg(file), |command, key| {
+        command.arg(
+            Arg::new(key.name)
+                .long(key.flag())
+                .value_name("VALUE")
+                .action(ArgAction::Set)
+                .allow_hyphen_values(true)
+                .help_heading(HEADING)
+                .help(help(key)),
+        )
+    })
+}
+
+fn help(key: &Key) -> String {
+    let default = if key.default.is_empty() {
+        String::new()
+    } else {
+        format!(" [default: {}]", key.default)
+    };
+    format!(
+        "{} Expects {}.{default} [env: {}]",
+        key.help,
+        key.expects,
+        key.variable()
+    )
+}
+
+/// What a command made by [`augment`] with the same keys was given.
+pub fn read(matches: &ArgMatches, wanted: impl Fn(&Key) -> bool) -> Flags {
+    Flags {
+        file: matches.get_one::<PathBuf>(FILE).cloned(),
+        values: KEYS
+            .iter()
+            .filter(|key| wanted(key))
+            .filter_map(|key| {
+                let text = matches.get_one::<String>(key.name)?;
+                Some((key.name, text.clone()))
+            })
+            .collect(),
+    }
+}
