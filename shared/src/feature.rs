@@ -1,6 +1,7 @@
 //! An item's feature: a dense and a sparse part.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A feature that breaks the rules of its type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,12 +25,15 @@ pub enum FeatureError {
 
 /// A dense part (`f32`, one length a space) and a sparse part (term id → weight, ids strictly
 /// ascending). Either may be empty; scaled so that both together have length 1, or zero
-/// (both parts empty): nothing to compare.
+/// (both parts empty): nothing to compare. Cheap to clone.
 #[derive(Clone, PartialEq, Default)]
-pub struct Feature {
-    dense: Vec<f32>,
-    term_ids: Vec<u32>,
-    term_weights: Vec<f32>,
+pub struct Feature(Arc<Parts>);
+
+#[derive(PartialEq, Default)]
+struct Parts {
+    dense: Box<[f32]>,
+    term_ids: Box<[u32]>,
+    term_weights: Box<[f32]>,
 }
 
 impl Feature {
@@ -55,11 +59,11 @@ impl Feature {
         if !dense.iter().chain(&term_weights).all(|v| v.is_finite()) {
             return Err(FeatureError::NotFinite);
         }
-        Ok(Self {
-            dense,
-            term_ids,
-            term_weights,
-        })
+        Ok(Self(Arc::new(Parts {
+            dense: dense.into(),
+            term_ids: term_ids.into(),
+            term_weights: term_weights.into(),
+        })))
     }
 
     /// The zero feature: nothing to compare.
@@ -69,30 +73,30 @@ impl Feature {
 
     /// Whether there is nothing to compare.
     pub fn is_zero(&self) -> bool {
-        self.dense.is_empty() && self.term_ids.is_empty()
+        self.0.dense.is_empty() && self.0.term_ids.is_empty()
     }
 
     /// The dense part; empty when the feature has none.
     pub fn dense(&self) -> &[f32] {
-        &self.dense
+        &self.0.dense
     }
 
     /// Term ids, strictly ascending.
     pub fn term_ids(&self) -> &[u32] {
-        &self.term_ids
+        &self.0.term_ids
     }
 
     /// Weight of each term, in the order of [`Self::term_ids`].
     pub fn term_weights(&self) -> &[f32] {
-        &self.term_weights
+        &self.0.term_weights
     }
 }
 
 impl fmt::Debug for Feature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Feature")
-            .field("dense", &self.dense.len())
-            .field("terms", &self.term_ids.len())
+            .field("dense", &self.0.dense.len())
+            .field("terms", &self.0.term_ids.len())
             .finish()
     }
 }

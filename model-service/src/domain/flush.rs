@@ -14,8 +14,9 @@ use crate::store::{ListRow, Neighbour, Write};
 pub const UNDER_LOAD: Duration = Duration::from_secs(2);
 /// How long lists may name a gone item, and a gone item have a list, in the store.
 pub const AFTER_DEPARTURE: Duration = Duration::from_millis(500);
-/// Most lists of one commit.
-const LISTS_PER_COMMIT: usize = 2_000;
+/// Most lists of one commit. Many domains may flush at once, and a list on its way to the store is
+/// some kilobytes in memory.
+const LISTS_PER_COMMIT: usize = 256;
 
 /// Lists that the store does not have as they are.
 #[derive(Debug, Default)]
