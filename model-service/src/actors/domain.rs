@@ -11,7 +11,7 @@ use kindred_shared::job::{CompareTask, Job, Reply, Task};
 use kindred_shared::{DomainName, ItemId};
 use tracing::{debug, error, info, warn};
 
-use super::supervisor::Perform;
+use super::supervisor::{Perform, Undone};
 use super::{Services, extraction, loading};
 use crate::crash;
 use crate::domain::effect::{CommitFailure, CommitStep, Effect, Input, Observation, Ticket};
@@ -103,10 +103,10 @@ impl DomainActor {
     /// The machine's state cannot be trusted any more: begin again from the store.
     fn rebuild(&mut self, context: &mut Context<Self>) {
         error!(domain = %self.name, "the domain's machine failed; it is loaded again");
-        self.fail_unsettled("the domain failed and is being loaded again; send the event again");
-        let (machine, effects) = Domain::start(settings(&self.name, &self.services));
-        self.machine = machine;
+        let effects = self.machine.restart(self.services.clock.now());
         self.perform(effects, context);
+        // Those the machine lost count of.
+        self.fail_unsettled("the domain failed and is being loaded again; send the event again");
     }
 
     fn fail_unsettled(&mut self, detail: &str) {
@@ -255,8 +255,8 @@ impl DomainActor {
                 Ok(Ok(Reply::Extracted(_) | Reply::Failed(_))) => {
                     unfit("a worker answered another question")
                 }
-                Ok(Err(failure)) => Err(failure),
-                Err(_) => unfit("the service is stopping"),
+                Ok(Err(undone)) => Err(undone.into()),
+                Err(_) => Err(Undone::Stopping.into()),
             };
             crash::point("after-compare");
             this.step(

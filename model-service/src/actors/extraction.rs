@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use actix::Addr;
 use futures_util::future::join_all;
 use kindred_shared::job::{ExtractTask, Job, Reply, Task, TermCounts};
 use kindred_shared::{DomainName, Feature, ItemId, Space};
@@ -15,7 +16,7 @@ use tracing::warn;
 
 use super::Services;
 use super::loading::failure;
-use super::supervisor::Perform;
+use super::supervisor::{DurationSupervisor, Perform, Undone};
 use crate::domain::effect::{Made, Material, ToExtract};
 use crate::intake::Failure;
 use crate::preprocessing::Preprocessor;
@@ -64,7 +65,8 @@ pub async fn extract(
         while !items.is_empty() {
             let rest = items.split_off(items.len().min(ROWS_PER_JOB));
             let job = std::mem::replace(&mut items, rest);
-            jobs.push(extract_together(services, domain, space.clone(), job));
+            let supervisor = &services.supervisor;
+            jobs.push(extract_together(supervisor, domain, space.clone(), job));
         }
     }
     for done in join_all(jobs).await {
@@ -172,15 +174,16 @@ fn made(asked: &Asked, space: Space, feature: Feature) -> Made {
     }
 }
 
-/// One job for several items; if it is given up, one for each.
+/// One job for several items; if it is given up, one for each. While the service stops nothing is
+/// said about an item: its feature is made after the next start.
 async fn extract_together(
-    services: &Services,
+    supervisor: &Addr<DurationSupervisor>,
     domain: &DomainName,
     space: Space,
     items: Vec<(Asked, TermCounts)>,
 ) -> Result<Vec<Made>, Failure> {
     let (asked, terms): (Vec<Asked>, Vec<TermCounts>) = items.into_iter().unzip();
-    match perform(services, domain, &space, terms.clone()).await {
+    match perform(supervisor, domain, &space, terms.clone()).await {
         Ok(features) => {
             return Ok(asked
                 .iter()
@@ -188,18 +191,20 @@ async fn extract_together(
                 .map(|(asked, feature)| made(asked, space.clone(), feature))
                 .collect());
         }
-        Err(failure) => {
+        Err(Undone::Stopping) => return Err(Undone::Stopping.into()),
+        Err(Undone::GivenUp(failure)) => {
             warn!(%domain, %space, items = asked.len(), reason = failure.detail, "extracting alone");
         }
     }
     let mut all = Vec::with_capacity(asked.len());
     for (asked, terms) in asked.iter().zip(terms) {
-        match perform(services, domain, &space, vec![terms]).await {
+        match perform(supervisor, domain, &space, vec![terms]).await {
             Ok(mut features) => {
                 let feature = features.pop().unwrap_or_else(Feature::zero);
                 all.push(made(asked, space.clone(), feature));
             }
-            Err(failure) => {
+            Err(Undone::Stopping) => return Err(Undone::Stopping.into()),
+            Err(Undone::GivenUp(failure)) => {
                 warn!(%domain, id = %asked.row.id, reason = failure.detail, "item rejected");
                 let mut row = asked.material.row.clone();
                 row.rejected = Some(failure.detail);
@@ -214,11 +219,11 @@ async fn extract_together(
 
 /// Has a worker extract; as many features come back as rows went out.
 async fn perform(
-    services: &Services,
+    supervisor: &Addr<DurationSupervisor>,
     domain: &DomainName,
     space: &Space,
     rows: Vec<TermCounts>,
-) -> Result<Vec<Feature>, Failure> {
+) -> Result<Vec<Feature>, Undone> {
     let asked = rows.len();
     let task = Task::Extract(Arc::new(ExtractTask {
         space: space.clone(),
@@ -228,16 +233,90 @@ async fn perform(
         domain: domain.clone(),
         task,
     };
-    let unfit = |detail: String| Failure {
-        needs_help: false,
-        detail,
-    };
-    match services.supervisor.send(Perform(job)).await {
+    match supervisor.send(Perform(job)).await {
         Ok(Ok(Reply::Extracted(features))) if features.len() == asked => Ok(features),
-        Ok(Ok(reply)) => Err(unfit(format!(
-            "a worker answered another question: {reply:?}"
-        ))),
-        Ok(Err(failure)) => Err(failure),
-        Err(_) => Err(unfit("the service is stopping".to_owned())),
+        Ok(Ok(reply)) => Err(Undone::GivenUp(Failure {
+            needs_help: false,
+            detail: format!("a worker answered another question: {reply:?}"),
+        })),
+        Ok(Err(undone)) => Err(undone),
+        Err(_) => Err(Undone::Stopping),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use std::time::Duration;
+
+    use actix::Arbiter;
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::actors::Clock;
+    use crate::dispatch::table::DispatchLimits;
+    use crate::dispatch::{Attempt, JobId, Jobs, Returned, SendError};
+    use crate::domain::slot::Slot;
+    use crate::metrics::Metrics;
+    use crate::store::{Content, Liveness};
+
+    /// Workers that never answer.
+    struct Silent;
+
+    #[async_trait]
+    impl Jobs for Silent {
+        async fn send(&self, _: JobId, _: Attempt, _: Duration, _: Job) -> Result<(), SendError> {
+            Ok(())
+        }
+
+        async fn next_reply(&self) -> Option<Returned> {
+            std::future::pending().await
+        }
+
+        fn workers(&self) -> usize {
+            1
+        }
+    }
+
+    #[actix_web::test]
+    async fn an_item_is_not_rejected_because_the_service_stops() {
+        let limits = DispatchLimits {
+            per_domain: 2,
+            total: 2,
+            deadline: Duration::from_secs(60),
+        };
+        let arbiter = Arbiter::new();
+        let supervisor = DurationSupervisor::start_supervising(
+            Arc::new(Silent),
+            limits,
+            Clock::start(),
+            Arc::new(Metrics::new()),
+            &arbiter.handle(),
+        );
+        let domain = DomainName::new("news").unwrap();
+        let id = ItemId::new("a").unwrap();
+        let material = Arc::new(Material {
+            row: crate::domain::item::tombstone(id.clone(), 1, Liveness::Live, chrono::Utc::now()),
+            content: Content::default(),
+        });
+        let row = ToExtract {
+            slot: Slot(0),
+            id: id.clone(),
+            version: 1,
+            material: None,
+        };
+        let terms = TermCounts {
+            id,
+            terms: Default::default(),
+        };
+        let items = vec![(Asked { row, material }, terms)];
+        let stopping = async {
+            // It has the job once it answers again.
+            tokio::task::yield_now().await;
+            arbiter.stop();
+        };
+        let made = extract_together(&supervisor, &domain, Space::words("en"), items);
+        let (made, ()) = tokio::join!(made, stopping);
+        assert!(made.is_err(), "rejected: {made:?}");
     }
 }

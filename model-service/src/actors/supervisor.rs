@@ -21,18 +21,39 @@ const MAILBOX: usize = 1_024;
 pub struct DurationSupervisor {
     jobs: Arc<dyn Jobs>,
     table: DispatchTable,
-    askers: HashMap<JobId, oneshot::Sender<Result<Reply, Failure>>>,
+    askers: HashMap<JobId, oneshot::Sender<Result<Reply, Undone>>>,
     timer: Option<SpawnHandle>,
     overdue: u64,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
 
-/// Have a job done. The answer is the worker's, or why it was given up. Who stops waiting gives
+/// Have a job done. The answer is the worker's, or why there is none. Who stops waiting gives
 /// the job up.
 #[derive(Message)]
-#[rtype(result = "Result<Reply, Failure>")]
+#[rtype(result = "Result<Reply, Undone>")]
 pub struct Perform(pub Job);
+
+/// Why a job was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undone {
+    /// No worker could do it, however often it was tried: the job itself may be at fault.
+    GivenUp(Failure),
+    /// The service is stopping. That says nothing about the job.
+    Stopping,
+}
+
+impl From<Undone> for Failure {
+    fn from(undone: Undone) -> Self {
+        match undone {
+            Undone::GivenUp(failure) => failure,
+            Undone::Stopping => Self {
+                needs_help: false,
+                detail: "the service is stopping".to_owned(),
+            },
+        }
+    }
+}
 
 /// A reply has come.
 #[derive(Message)]
@@ -111,10 +132,10 @@ impl DurationSupervisor {
                     self.metrics.jobs_failed.inc();
                     if let Some(asker) = self.askers.remove(&id) {
                         let detail = format!("a job was given up: {reason}");
-                        let _ = asker.send(Err(Failure {
+                        let _ = asker.send(Err(Undone::GivenUp(Failure {
                             needs_help: false,
                             detail,
-                        }));
+                        })));
                     }
                 }
             }
@@ -160,22 +181,14 @@ impl Actor for DurationSupervisor {
 }
 
 impl Handler<Perform> for DurationSupervisor {
-    type Result = ResponseFuture<Result<Reply, Failure>>;
+    type Result = ResponseFuture<Result<Reply, Undone>>;
 
     fn handle(&mut self, Perform(job): Perform, context: &mut Context<Self>) -> Self::Result {
         let (asker, answer) = oneshot::channel();
         let id = self.table.submit(job);
         self.askers.insert(id, asker);
         self.turn(context);
-        Box::pin(async move {
-            answer.await.unwrap_or_else(|_| {
-                let detail = "the service is stopping".to_owned();
-                Err(Failure {
-                    needs_help: false,
-                    detail,
-                })
-            })
-        })
+        Box::pin(async move { answer.await.unwrap_or(Err(Undone::Stopping)) })
     }
 }
 

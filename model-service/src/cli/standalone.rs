@@ -12,8 +12,15 @@ use crate::standalone::Standalone;
 /// How long draining may take: a process that was told to stop is gone within 10 s.
 const DRAIN: Duration = Duration::from_secs(9);
 
+/// The number of SIGXFSZ on Linux and macOS.
+const SIGXFSZ: std::ffi::c_int = 25;
+
 /// SIGTERM and SIGINT.
+///
+/// And SIGXFSZ, which would end the process when a file reaches the limit the system gives it:
+/// listened to and left alone, the write fails instead, as on a full disk.
 pub(super) struct Stop {
+    _file_size: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
@@ -26,6 +33,7 @@ impl Stop {
                 .map_err(|error| Failure::failed(format!("signals cannot be heard: {error}")))
         };
         Ok(Self {
+            _file_size: listen(SignalKind::from_raw(SIGXFSZ))?,
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
         })

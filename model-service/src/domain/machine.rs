@@ -111,6 +111,9 @@ pub struct Domain {
 
     held: Vec<(DeliveryTag, Arc<Event>)>,
     commits: BTreeMap<Ticket, CommitStep>,
+    /// Commits of before everything was forgotten that are not answered yet. The store is not
+    /// read while there are any: what they write later would be missed.
+    orphans: BTreeSet<Ticket>,
     next_ticket: Ticket,
     pub(super) failures: u32,
     pub(super) trouble: Option<String>,
@@ -145,6 +148,7 @@ impl Domain {
             flush: Flush::default(),
             held: Vec::new(),
             commits: BTreeMap::new(),
+            orphans: BTreeSet::new(),
             next_ticket: Ticket(1),
             failures: 0,
             trouble: None,
@@ -181,7 +185,8 @@ impl Domain {
             now.monotonic + Duration::from_millis(left)
         });
         let phase = match &self.phase {
-            Phase::Unloaded { until } | Phase::BackingOff { until } => Some(*until),
+            Phase::Unloaded { until } => Some(*until).filter(|_| self.orphans.is_empty()),
+            Phase::BackingOff { until } => Some(*until),
             Phase::Idle => self
                 .window
                 .filter(|_| !self.pending.is_empty() || !self.has_arrivals())
@@ -350,7 +355,9 @@ impl Domain {
     /// Does whatever can be done now.
     fn advance(&mut self, now: Now) {
         match self.phase {
-            Phase::Unloaded { until } if now.monotonic >= until => self.load(),
+            Phase::Unloaded { until } if now.monotonic >= until && self.orphans.is_empty() => {
+                self.load();
+            }
             Phase::BackingOff { until } if now.monotonic >= until => self.phase = Phase::Idle,
             _ => {}
         }
@@ -427,6 +434,7 @@ impl Domain {
 
     fn committed(&mut self, now: Now, ticket: Ticket, result: Result<(), CommitFailure>) {
         let Some(step) = self.commits.remove(&ticket) else {
+            self.orphans.remove(&ticket);
             return;
         };
         match result {
@@ -491,14 +499,30 @@ impl Domain {
         }
         let fresh = Self::start(self.settings.clone()).0;
         let effects = std::mem::take(&mut self.effects);
+        let mut orphans = std::mem::take(&mut self.orphans);
+        orphans.extend(self.commits.keys());
         *self = Self {
             trouble: Some(detail),
+            orphans,
             failures: self.failures,
             next_ticket: self.next_ticket,
             round_number: self.round_number,
             effects,
             ..fresh
         };
+    }
+
+    /// Begins again from the store, after a growing delay: the machine's state cannot be trusted
+    /// any more. Whoever delivered is told by the caller. Tickets go on, so that no answer still
+    /// on its way is taken for another's.
+    pub fn restart(&mut self, now: Now) -> Vec<Effect> {
+        self.effects.clear();
+        self.abandon("the domain failed and is being loaded again".into(), false);
+        self.phase = Phase::Unloaded {
+            until: now.monotonic + backoff(self.failures),
+        };
+        self.failures += 1;
+        std::mem::take(&mut self.effects)
     }
 
     /// The store could not be read; it is tried again later.
@@ -508,5 +532,80 @@ impl Domain {
             until: now.monotonic + backoff(self.failures),
         };
         self.failures += 1;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use kindred_shared::ItemId;
+    use kindred_shared::event::Delete;
+
+    use super::super::load::Loaded;
+    use super::*;
+
+    fn at(ms: u64) -> Now {
+        Now {
+            monotonic: Duration::from_millis(ms),
+            unix_ms: 1_000_000,
+        }
+    }
+
+    fn load_ticket(effects: &[Effect]) -> Option<Ticket> {
+        effects.iter().find_map(|effect| match effect {
+            Effect::Load { ticket } => Some(*ticket),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn the_store_is_not_read_while_an_earlier_commit_is_on_its_way() {
+        let domain = DomainName::new("news").unwrap();
+        let (mut machine, effects) = Domain::start(Settings {
+            domain: domain.clone(),
+            epoch: Epoch(1),
+            model: "words-1".into(),
+            window: WindowSize {
+                length: Duration::from_millis(250),
+                events: 20,
+            },
+            auto_register: true,
+            partition: Partition(0),
+            strip_blocks: 2,
+            material_bytes: 100,
+        });
+        let ticket = load_ticket(&effects).unwrap();
+        let result = Ok(Box::<Loaded>::default());
+        machine.handle(at(0), Input::Loaded { ticket, result });
+        let event = Arc::new(Event::Delete(Delete {
+            domain,
+            id: ItemId::new("a").unwrap(),
+            version: Some(1),
+        }));
+        let tag = DeliveryTag(1);
+        let effects = machine.handle(at(0), Input::Event { tag, event });
+        let committed = effects.iter().find_map(|effect| match effect {
+            Effect::Commit { ticket, .. } => Some(*ticket),
+            _ => None,
+        });
+        let committed = committed.unwrap();
+
+        let effects = machine.restart(at(0));
+        assert!(matches!(&*effects, [Effect::Settle(settled)] if settled.len() == 1));
+        assert_eq!(
+            machine.deadline(at(0)),
+            None,
+            "nothing to do before the commit is answered"
+        );
+        assert_eq!(load_ticket(&machine.handle(at(60_000), Input::Tick)), None);
+        let answer = Input::Committed {
+            ticket: committed,
+            result: Ok(()),
+        };
+        let reload = load_ticket(&machine.handle(at(60_000), answer));
+        assert!(
+            reload.is_some_and(|reload| reload > committed),
+            "tickets go on"
+        );
     }
 }

@@ -67,7 +67,7 @@ pub(crate) struct RejectedLine {
 /// 1 GiB for the body. `Content-Encoding: gzip` is understood. Blank lines are left out. An
 /// invalid line is rejected with its reason while the others go in. An event without a version
 /// gets the time of its arrival. The answer comes when every line is durable or rejected.
-#[utoipa::path(post, path = "/v1/domains/{domain}/items:batch", tag = "items",
+#[utoipa::path(post, path = "/v1/domains/{domain}/items:batch", operation_id = "post_batch", tag = "items",
     params(("domain" = String, Path, description = "The domain: `[A-Za-z0-9._-]{1,128}`.", example = "news.example")),
     request_body(content = String, content_type = "application/x-ndjson",
         description = "One event a line.",

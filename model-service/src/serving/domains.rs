@@ -88,7 +88,7 @@ pub(crate) struct DomainsAnswer {
 }
 
 /// Every domain.
-#[utoipa::path(get, path = "/v1/domains", tag = "domains", responses(
+#[utoipa::path(get, path = "/v1/domains", operation_id = "list_domains", tag = "domains", responses(
     (status = 200, description = "Every registered domain, by name.", body = DomainsAnswer),
     (status = 503, response = crate::serving::openapi::Unavailable),
 ))]
@@ -100,7 +100,7 @@ pub(crate) async fn list(api: &Api) -> Result<HttpResponse, Problem> {
 }
 
 /// One domain.
-#[utoipa::path(get, path = "/v1/domains/{domain}", tag = "domains",
+#[utoipa::path(get, path = "/v1/domains/{domain}", operation_id = "get_domain", tag = "domains",
     params(("domain" = String, Path, description = "The domain: `[A-Za-z0-9._-]{1,128}`.", example = "news.example")),
     responses(
         (status = 200, description = "The domain.", body = DomainAnswer),

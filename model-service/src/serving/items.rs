@@ -116,7 +116,7 @@ pub(crate) enum ItemAnswer {
 }
 
 /// An item and how it fares.
-#[utoipa::path(get, path = "/v1/domains/{domain}/items/{id}", tag = "items",
+#[utoipa::path(get, path = "/v1/domains/{domain}/items/{id}", operation_id = "get_item", tag = "items",
     params(
         ("domain" = String, Path, description = "The domain: `[A-Za-z0-9._-]{1,128}`.", example = "news.example"),
         ("id" = String, Path, description = "The item's id, percent-encoded once; a slash is `%2F`.", example = "a-17"),
@@ -197,7 +197,7 @@ pub(crate) async fn get(
 /// The body is all of the item. `type`, `domain` and `id` may be left out: the address says them.
 /// Without `version` it gets the time of its arrival in ms. The answer comes once it is durable;
 /// its list follows shortly after. An older version than the stored one has no effect.
-#[utoipa::path(put, path = "/v1/domains/{domain}/items/{id}", tag = "items",
+#[utoipa::path(put, path = "/v1/domains/{domain}/items/{id}", operation_id = "put_item", tag = "items",
     params(
         ("domain" = String, Path, description = "The domain: `[A-Za-z0-9._-]{1,128}`. It registers itself with its first item, unless the service is told otherwise.", example = "news.example"),
         ("id" = String, Path, description = "The item's id: 1 to 256 bytes of UTF-8 without control characters, percent-encoded once; a slash is `%2F`.", example = "a-17"),
@@ -247,7 +247,7 @@ struct DeleteQuery {
 ///
 /// The answer comes once the deletion is durable; from then on the item is in no answer. The
 /// deletion of an unknown id is kept too, so that an older event that comes later has no effect.
-#[utoipa::path(delete, path = "/v1/domains/{domain}/items/{id}", tag = "items",
+#[utoipa::path(delete, path = "/v1/domains/{domain}/items/{id}", operation_id = "delete_item", tag = "items",
     params(
         ("domain" = String, Path, description = "The domain: `[A-Za-z0-9._-]{1,128}`.", example = "news.example"),
         ("id" = String, Path, description = "The item's id, percent-encoded once; a slash is `%2F`.", example = "a-17"),

@@ -90,7 +90,7 @@ fn limit(query: &str) -> Result<usize, Problem> {
 /// Exact: no visible item of the domain with the same language that is left out has a higher
 /// score. Deleted, hidden and expired items are in no answer. While an item's first list is being
 /// made, the answer is empty, `as_of` is null, and `Retry-After` says when to ask again.
-#[utoipa::path(get, path = "/v1/domains/{domain}/items/{id}/similar", tag = "items",
+#[utoipa::path(get, path = "/v1/domains/{domain}/items/{id}/similar", operation_id = "get_similar", tag = "items",
     params(
         ("domain" = String, Path, description = "The domain: `[A-Za-z0-9._-]{1,128}`.", example = "news.example"),
         ("id" = String, Path, description = "The item's id, percent-encoded once; a slash is `%2F`.", example = "a-17"),

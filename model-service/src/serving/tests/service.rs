@@ -47,6 +47,7 @@ async fn the_description_lists_every_route_and_leads_nowhere_else() {
     let document = get(&bench, "/openapi.json").await.json();
     let paths = document["paths"].as_object().expect("paths");
     assert_eq!(paths.len(), ROUTES.len());
+    let mut operation_ids = std::collections::BTreeSet::new();
     for (route, methods) in ROUTES {
         let operations = paths[*route].as_object().expect(route);
         let mut described: Vec<_> = operations.keys().map(|m| m.to_uppercase()).collect();
@@ -56,6 +57,8 @@ async fn the_description_lists_every_route_and_leads_nowhere_else() {
         assert_eq!(described, known, "{route}");
         for operation in operations.values() {
             assert!(operation["summary"].is_string() && operation["responses"].is_object());
+            let id = operation["operationId"].as_str().expect("an id");
+            assert!(operation_ids.insert(id), "{id} names two operations");
         }
     }
     let text = document.to_string();

@@ -59,6 +59,10 @@ impl Trouble {
             Self::Database(redb::Error::Io(error)) if is_full(&error) => {
                 StoreError::Full(format!("{error}; {FULL_REMEDY}"))
             }
+            Self::Database(redb::Error::PreviousIo) => StoreError::Away(
+                "the disk failed a moment ago, or is full; the database is being opened again"
+                    .to_string(),
+            ),
             Self::Database(error) if is_damage(&error) => {
                 StoreError::Damaged(format!("{error}; {DAMAGED_REMEDY}"))
             }
