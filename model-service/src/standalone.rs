@@ -117,6 +117,7 @@ impl Standalone {
             address: config.listen,
             error,
         })?;
+        let preprocessor = Preprocessor::new(&config.languages, &config.default_language)?;
         let vectors = vectors(config)?;
         let model = format!("{WORDS_1} (vectors {})", vectors.fingerprint());
         let identity = Identity {
@@ -125,7 +126,6 @@ impl Standalone {
         };
         let store = EmbeddedStore::open(&config.data_dir, &identity)?;
 
-        let preprocessor = Preprocessor::new(&config.languages, &config.default_language)?;
         let pool = pool(config.threads).map_err(|error| StartError::Threads(error.to_string()))?;
         let pool = Arc::new(pool);
         let kernel: Kernel = config
@@ -202,6 +202,7 @@ impl Standalone {
 
         let publish: Arc<dyn Publish> = publisher;
         let readiness = Arc::new(Readiness::ready());
+        tokio::task::spawn_local(watch(Arc::clone(&store), Arc::clone(&readiness)));
         let api = Arc::new(Api::new(
             Arc::clone(&publish),
             Arc::clone(&store) as Arc<dyn Store>,
@@ -285,6 +286,20 @@ impl OpenIntake for OneIntake {
                 needs_help: true,
                 detail: "the intake of this process is closed; start it again".to_owned(),
             }),
+        }
+    }
+}
+
+/// Says whether the store takes writes, for as long as somebody asks.
+async fn watch(store: Arc<EmbeddedStore>, readiness: Arc<Readiness>) {
+    /// How often it is looked.
+    const EVERY: Duration = Duration::from_secs(1);
+    let mut look = tokio::time::interval(EVERY);
+    loop {
+        look.tick().await;
+        match store.trouble() {
+            Some(trouble) => readiness.not_ready("store", trouble),
+            None => readiness.set_ready("store"),
         }
     }
 }

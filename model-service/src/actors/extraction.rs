@@ -174,8 +174,8 @@ fn made(asked: &Asked, space: Space, feature: Feature) -> Made {
     }
 }
 
-/// One job for several items; if it is given up, one for each. While the service stops nothing is
-/// said about an item: its feature is made after the next start.
+/// One job for several items; if it is given up, one for each. While the service stops, or no worker
+/// answers, nothing is said about an item: its feature is made later.
 async fn extract_together(
     supervisor: &Addr<DurationSupervisor>,
     domain: &DomainName,
@@ -191,7 +191,7 @@ async fn extract_together(
                 .map(|(asked, feature)| made(asked, space.clone(), feature))
                 .collect());
         }
-        Err(Undone::Stopping) => return Err(Undone::Stopping.into()),
+        Err(undone @ (Undone::Stopping | Undone::Unanswered(_))) => return Err(undone.into()),
         Err(Undone::GivenUp(failure)) => {
             warn!(%domain, %space, items = asked.len(), reason = failure.detail, "extracting alone");
         }
@@ -203,7 +203,7 @@ async fn extract_together(
                 let feature = features.pop().unwrap_or_else(Feature::zero);
                 all.push(made(asked, space.clone(), feature));
             }
-            Err(Undone::Stopping) => return Err(Undone::Stopping.into()),
+            Err(undone @ (Undone::Stopping | Undone::Unanswered(_))) => return Err(undone.into()),
             Err(Undone::GivenUp(failure)) => {
                 warn!(%domain, id = %asked.row.id, reason = failure.detail, "item rejected");
                 let mut row = asked.material.row.clone();

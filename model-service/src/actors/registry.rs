@@ -1,6 +1,6 @@
 //! The registry: an actor for each active domain, made on demand and put to sleep when idle.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::store::DomainRow;
 
 /// How often idle domains are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Active domains past which a quiet one sleeps at once.
+/// Active domains past which a quiet one sleeps at once, and no more dirty ones are loaded.
 const MAX_IDLE_DOMAINS: usize = 256;
 
 type Events = Vec<(DeliveryTag, Arc<Event>)>;
@@ -31,6 +31,8 @@ pub struct DomainRegistry {
     /// Sleeping domains by when their next item expires, in ms since 1970.
     expiries: BTreeSet<(i64, DomainName)>,
     next_arbiter: usize,
+    /// Dirty domains that are still to be loaded.
+    to_load: VecDeque<DomainName>,
 }
 
 /// Deliveries of any domains, in order. Answered once all are with their domains.
@@ -63,6 +65,7 @@ impl DomainRegistry {
             active: HashMap::new(),
             expiries: BTreeSet::new(),
             next_arbiter: 0,
+            to_load: VecDeque::new(),
         }
     }
 
@@ -112,6 +115,15 @@ impl DomainRegistry {
         Box::pin(handed_over)
     }
 
+    /// Loads dirty domains, a bounded number at a time.
+    fn load_some(&mut self) {
+        while self.active.len() < MAX_IDLE_DOMAINS
+            && let Some(domain) = self.to_load.pop_front()
+        {
+            self.actor(&domain);
+        }
+    }
+
     /// Asks quiet domains to sleep, and wakes those with an expired item.
     fn look(&mut self, context: &mut Context<Self>) {
         let now = self.services.clock.now().unix_ms;
@@ -122,6 +134,7 @@ impl DomainRegistry {
             self.expiries.remove(&(at, domain.clone()));
             self.actor(&domain);
         }
+        self.load_some();
         let is_crowded = self.active.len() > MAX_IDLE_DOMAINS;
         let idle = if is_crowded {
             Duration::ZERO
@@ -195,11 +208,12 @@ impl Handler<Resume> for DomainRegistry {
         for row in rows {
             if row.dirty.is_some() {
                 dirty += 1;
-                self.actor(&row.domain);
+                self.to_load.push_back(row.domain);
             } else if let Some(at) = row.next_expiry {
                 self.expiries.insert((at.timestamp_millis(), row.domain));
             }
         }
+        self.load_some();
         if dirty > 0 {
             warn!(
                 domains = dirty,

@@ -39,6 +39,8 @@ pub struct Perform(pub Job);
 pub enum Undone {
     /// No worker could do it, however often it was tried: the job itself may be at fault.
     GivenUp(Failure),
+    /// No worker answered, however often it was sent. That says nothing about the job.
+    Unanswered(Failure),
     /// The service is stopping. That says nothing about the job.
     Stopping,
 }
@@ -46,7 +48,7 @@ pub enum Undone {
 impl From<Undone> for Failure {
     fn from(undone: Undone) -> Self {
         match undone {
-            Undone::GivenUp(failure) => failure,
+            Undone::GivenUp(failure) | Undone::Unanswered(failure) => failure,
             Undone::Stopping => Self {
                 needs_help: false,
                 detail: "the service is stopping".to_owned(),
@@ -127,15 +129,25 @@ impl DurationSupervisor {
                         }
                     }));
                 }
-                Action::GiveUp { id, reason } => {
+                Action::GiveUp {
+                    id,
+                    reason,
+                    by_worker,
+                } => {
                     warn!(job = id.0, reason, "job given up");
                     self.metrics.jobs_failed.inc();
                     if let Some(asker) = self.askers.remove(&id) {
                         let detail = format!("a job was given up: {reason}");
-                        let _ = asker.send(Err(Undone::GivenUp(Failure {
+                        let failure = Failure {
                             needs_help: false,
                             detail,
-                        })));
+                        };
+                        let undone = if by_worker {
+                            Undone::GivenUp(failure)
+                        } else {
+                            Undone::Unanswered(failure)
+                        };
+                        let _ = asker.send(Err(undone));
                     }
                 }
             }

@@ -52,6 +52,9 @@ pub enum Action {
         id: JobId,
         /// What happened to its last sending.
         reason: String,
+        /// Whether a worker said that it could not; else nobody answered, which says nothing about
+        /// the job.
+        by_worker: bool,
     },
 }
 
@@ -78,7 +81,11 @@ enum State {
     /// To be sent, once there is room.
     Queued,
     /// To be sent, not before `until`.
-    Delayed { until: Duration, reason: String },
+    Delayed {
+        until: Duration,
+        reason: String,
+        by_worker: bool,
+    },
     /// Sent; overdue at `deadline`.
     Sent { deadline: Duration },
 }
@@ -141,7 +148,11 @@ impl DispatchTable {
             return Answer::Late;
         }
         let until = now + backoff(attempt.0);
-        entry.state = State::Delayed { until, reason };
+        entry.state = State::Delayed {
+            until,
+            reason,
+            by_worker: true,
+        };
         let domain = entry.job.domain.clone();
         self.landed(&domain);
         Answer::Retried
@@ -158,6 +169,7 @@ impl DispatchTable {
             entry.state = State::Delayed {
                 until: now + FULL_DELAY,
                 reason,
+                by_worker: false,
             };
             let domain = entry.job.domain.clone();
             self.landed(&domain);
@@ -219,7 +231,7 @@ impl DispatchTable {
             return;
         };
         let domain = entry.job.domain.clone();
-        let reason = match std::mem::replace(&mut entry.state, State::Queued) {
+        let (reason, by_worker) = match std::mem::replace(&mut entry.state, State::Queued) {
             State::Sent { .. } if workers == 0 => {
                 entry.state = State::Sent {
                     deadline: now + self.limits.deadline,
@@ -229,15 +241,21 @@ impl DispatchTable {
             State::Sent { .. } => {
                 self.overdue += 1;
                 self.landed(&domain);
-                "no worker answered in time".to_owned()
+                ("no worker answered in time".to_owned(), false)
             }
-            State::Delayed { reason, .. } => reason,
+            State::Delayed {
+                reason, by_worker, ..
+            } => (reason, by_worker),
             State::Queued => return,
         };
         let attempts = self.jobs.get(&id).map_or(0, |entry| entry.attempt);
         if attempts >= ATTEMPTS {
             self.jobs.remove(&id);
-            actions.push(Action::GiveUp { id, reason });
+            actions.push(Action::GiveUp {
+                id,
+                reason,
+                by_worker,
+            });
         } else {
             self.enqueue(&domain, id);
         }
@@ -412,7 +430,11 @@ mod tests {
         let given_up = table.poll(now, 1);
         assert!(matches!(
             &given_up[..],
-            [Action::GiveUp { id: JobId(1), .. }]
+            [Action::GiveUp {
+                id: JobId(1),
+                by_worker: false,
+                ..
+            }]
         ));
         assert!(table.is_empty() && table.in_flight() == 0);
     }

@@ -130,6 +130,11 @@ impl EmbeddedStore {
         self.shared.commits()
     }
 
+    /// Why the last write failed, until one succeeds.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.trouble()
+    }
+
     /// Time spent in them.
     pub fn commit_time(&self) -> Duration {
         self.shared.commit_time()

@@ -1,7 +1,7 @@
 //! The one writer: group commit, and getting well after a failure.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use redb::{Database, ReadTransaction, ReadableDatabase};
@@ -93,6 +93,8 @@ pub(super) struct Shared {
     rows: [AtomicU64; Kind::ALL.len() + 1],
     commits: AtomicU64,
     commit_nanos: AtomicU64,
+    /// Why the last write failed, until one succeeds.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Shared {
@@ -103,6 +105,7 @@ impl Shared {
             rows: Default::default(),
             commits: AtomicU64::new(0),
             commit_nanos: AtomicU64::new(0),
+            trouble: Mutex::new(None),
         }
     }
 
@@ -116,6 +119,17 @@ impl Shared {
 
     pub(super) fn commit_time(&self) -> Duration {
         Duration::from_nanos(self.commit_nanos.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// A poisoned lock is taken all the same: the state is replaced whole, never half.
@@ -224,6 +238,7 @@ impl StoreWriter {
     }
 
     fn count(&self, took: Duration, written: RowCounts) {
+        self.shared.set_trouble(None);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.shared.commit_nanos.fetch_add(nanos, Ordering::Relaxed);
         self.shared.commits.fetch_add(1, Ordering::Relaxed);
@@ -237,6 +252,7 @@ impl StoreWriter {
     fn fail(&mut self, group: Vec<Command>, trouble: Trouble, committing: bool) {
         let reopen = trouble.wants_reopening();
         let mut error = trouble.into_store_error();
+        self.shared.set_trouble(Some(error.to_string()));
         tracing::error!(commands = group.len(), committing, %error, "store.group_failed");
         if reopen {
             self.mend(error.clone());
