@@ -6,9 +6,11 @@ pub mod block;
 pub mod config;
 pub mod event;
 pub mod feature;
+pub mod host;
 pub mod job;
 pub mod name;
 pub mod telemetry;
+pub mod worker;
 
 pub use block::{Block, BlockBuilder, RowMask};
 pub use feature::{Feature, FeatureError};
