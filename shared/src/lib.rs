@@ -1,13 +1,17 @@
-//! What both Kindred programs speak: names, events, features, blocks, jobs and replies.
+//! What both Kindred programs speak: names, events, features, blocks, jobs and replies, their
+//! form on the wire, and RabbitMQ.
 //!
-//! This crate does no I/O and knows neither the model service nor the compute worker.
+//! This crate knows neither the model service nor the compute worker. Only [`amqp`] does I/O.
 
+pub mod amqp;
 pub mod block;
+pub mod block_store;
 pub mod event;
 pub mod feature;
 pub mod job;
 pub mod name;
 pub mod telemetry;
+pub mod wire;
 
 pub use block::{Block, BlockBuilder, RowMask};
 pub use feature::{Feature, FeatureError};
