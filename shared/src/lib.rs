@@ -1,8 +1,12 @@
 //! What both Kindred programs speak: names, events, features, blocks, jobs and replies.
 //!
-//! This crate does no I/O and knows neither the model service nor the compute worker.
+//! It knows neither the model service nor the compute worker. Its only I/O is what both do in
+//! the same way: [`cql`] and [`cql_blocks`] talk to the database.
 
 pub mod block;
+pub mod block_store;
+pub mod cql;
+pub mod cql_blocks;
 pub mod event;
 pub mod feature;
 pub mod job;
@@ -10,5 +14,6 @@ pub mod name;
 pub mod telemetry;
 
 pub use block::{Block, BlockBuilder, RowMask};
+pub use block_store::{BlockStore, BlockStoreError};
 pub use feature::{Feature, FeatureError};
 pub use name::{DomainName, ItemId, NameError, Space};
