@@ -1,4 +1,4 @@
-//! Where encoded blocks lie between who makes them and who compares them.
+//! Where blocks lie between the model service, which stores them, and workers, which read them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,15 +7,29 @@ use async_trait::async_trait;
 
 use crate::name::DomainName;
 
-/// Why a block could not be stored, read or deleted, in words.
+/// Why a block was not stored, read or removed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BlockStoreError(pub String);
+#[non_exhaustive]
+pub enum BlockStoreError {
+    /// The database cannot be reached now, or did not answer in time. Trying again is safe.
+    #[error("the store of blocks is away: {0}")]
+    Away(String),
+    /// It was opened for reading.
+    #[error("this store of blocks was opened for reading only")]
+    ReadOnly,
+    /// The block has more parts than can be numbered.
+    #[error("a block of {0} bytes is too large to store")]
+    TooLarge(usize),
+}
 
-/// Blocks by domain and the hash of their bytes. What is stored never changes.
+/// Blocks by the hash of their content. A block is immutable: what is found under a hash is that
+/// block, whole; putting it again only makes it stay longer.
 #[async_trait]
 pub trait BlockStore: Send + Sync {
-    /// Stores the bytes of a block. Storing the same again keeps it for longer.
+    /// Stores a block; it can be read when this returns `Ok`, for a day at least.
+    ///
+    /// # Errors
+    /// [`BlockStoreError`]; a part of the block may be there then, and is not seen by [`Self::get`].
     async fn put(
         &self,
         domain: &DomainName,
@@ -23,14 +37,20 @@ pub trait BlockStore: Send + Sync {
         bytes: &[u8],
     ) -> Result<(), BlockStoreError>;
 
-    /// The bytes of a block. `None`: there is none of this hash (any more).
+    /// A block, if it is there whole.
+    ///
+    /// # Errors
+    /// [`BlockStoreError::Away`].
     async fn get(
         &self,
         domain: &DomainName,
         hash: &[u8; 16],
     ) -> Result<Option<Vec<u8>>, BlockStoreError>;
 
-    /// Removes a block, if it is there.
+    /// Removes a block; one that is not there is no error.
+    ///
+    /// # Errors
+    /// [`BlockStoreError`].
     async fn delete(&self, domain: &DomainName, hash: &[u8; 16]) -> Result<(), BlockStoreError>;
 }
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Command;
-use kindred_shared::config::{self, Config};
+use kindred_shared::config::{self, Config, Origin};
 use kindred_shared::cql::{self, CqlOptions};
 use kindred_shared::cql_blocks::CqlBlocks;
 use kindred_shared::host::host_name;
@@ -105,7 +105,7 @@ fn command() -> Command {
 fn run(flags: &config::Flags) -> Result<(), Failure> {
     let (config, origins) =
         Config::resolve(flags, std::env::vars_os(), Path::new("")).map_err(Failure::usage)?;
-    telemetry::start(&config.log, config.log_format)
+    telemetry::start(log_filter(&config, &origins), config.log_format)
         .map_err(|detail| Failure::usage(config.refuse_log(&origins, &detail)))?;
     let worker = worker(&config)?;
     let name = format!("{}-{}", host_name(), std::process::id());
@@ -130,6 +130,15 @@ fn run(flags: &config::Flags) -> Result<(), Failure> {
     // A computation that nobody waits for any more must not hold up the end.
     runtime.shutdown_background();
     done
+}
+
+/// What is logged. The broker's client tells every lost channel as an error of its own; unless
+/// asked otherwise that is left out, because here it is told with what is done about it.
+fn log_filter<'a>(config: &'a Config, origins: &config::Origins) -> &'a str {
+    match origins.of("log") {
+        Origin::Default => "info,lapin=off",
+        Origin::File(_) | Origin::Environment(_) | Origin::Flag(_) => &config.log,
+    }
 }
 
 /// The threads, the kernel and the word vectors of the configuration.

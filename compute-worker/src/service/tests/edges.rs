@@ -46,7 +46,7 @@ impl BlockStore for FakeStore {
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, fail)
             .is_ok()
         {
-            return Err(BlockStoreError("told to".to_owned()));
+            return Err(BlockStoreError::Away("told to".to_owned()));
         }
         Ok(self.blocks.lock().unwrap().get(hash).cloned())
     }
