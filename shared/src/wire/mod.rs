@@ -12,6 +12,7 @@ mod tensors;
 
 pub use block::{decode_block, encode_block, hash_of};
 pub use job::{BlockToStore, EncodedJob, JobParts, encode_job, parse_job};
+pub(crate) use message::{base, short as short_name};
 pub use message::{
     APP_ID, JobAddress, JobKind, header_text, job_properties, reply_properties,
     timestamp_of_seconds,
