@@ -15,3 +15,6 @@ pub mod preprocessing;
 pub mod serving;
 pub mod standalone;
 pub mod store;
+
+#[cfg(test)]
+mod test_broker;

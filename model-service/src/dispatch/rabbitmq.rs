@@ -276,3 +276,6 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
