@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use kindred_shared::amqp::Names;
 use kindred_shared::wire::JobKind;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -25,10 +26,6 @@ use super::job::{Lost, Outbox, Published, Settle, Taken};
 pub(crate) const PREFETCH: u16 = 2;
 /// Where answers are sent: the exchange that knows every queue by its name.
 const DEFAULT_EXCHANGE: &str = "";
-/// Where dead letters are sent.
-const DEAD_EXCHANGE: &str = "kindred.dead";
-/// Routing key of a dead job.
-const DEAD_JOB: &str = "kindred.jobs.dead";
 /// Longest making a connection may take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Longest any other answer of the broker may take.
@@ -43,11 +40,6 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     /// Further client properties.
     pub(crate) properties: Vec<(&'static str, String)>,
-}
-
-/// The queue of a kind of jobs.
-fn queue(kind: JobKind) -> String {
-    format!("kindred.jobs.{}", kind.word())
 }
 
 /// Both connections.
@@ -80,9 +72,9 @@ impl Broker {
             let channel = answered("opening a channel", taking.create_channel()).await?;
             let qos = channel.basic_qos(PREFETCH, BasicQosOptions::default());
             answered("limiting what is in hand", qos).await?;
-            let queue = queue(kind);
+            let queue = Names::default().jobs(kind);
             let consume = channel.basic_consume(
-                short(&queue),
+                queue.clone(),
                 short(&format!("{} {}", identity.name, kind.word())),
                 BasicConsumeOptions::default(),
                 FieldTable::default(),
@@ -273,7 +265,9 @@ impl Outbox for LapinOutbox {
     }
 
     async fn bury(&self, properties: BasicProperties, body: Vec<u8>) -> Result<Published, Lost> {
-        self.publish(DEAD_EXCHANGE, short(DEAD_JOB), properties, body)
+        let names = Names::default();
+        let exchange = names.dead();
+        self.publish(exchange.as_str(), names.jobs_dead(), properties, body)
             .await
     }
 }
