@@ -1,10 +1,12 @@
 //! The muscle: turns terms into features and compares all with all, exactly.
 //!
-//! A library that knows nothing of the model service: jobs in, replies out. It keeps no state
-//! between jobs but the word vectors, does no I/O but reading those, and the same job gets the
-//! same bits on every machine and with any number of threads.
+//! It knows nothing of the model service: jobs in, replies out. It keeps no state between jobs
+//! but the word vectors, and the same job gets the same bits on every machine and with any number
+//! of threads. As a library it does no I/O but reading the vectors; [`service`] is the program
+//! around it, with jobs from RabbitMQ and blocks from the database.
 
 pub mod features;
+pub mod service;
 pub mod similarity;
 mod worker;
 

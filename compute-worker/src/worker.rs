@@ -58,6 +58,11 @@ impl Worker {
         })
     }
 
+    /// The threads it works on, for work that belongs to a job: reading it, writing its answer.
+    pub fn pool(&self) -> &Arc<ThreadPool> {
+        &self.pool
+    }
+
     /// The kernel it compares with.
     pub fn kernel(&self) -> Kernel {
         self.kernel
@@ -70,7 +75,7 @@ impl Worker {
 }
 
 /// The words a panic was raised with.
-fn words_of(panic: &(dyn Any + Send)) -> &str {
+pub(crate) fn words_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("a panic without words")

@@ -16,3 +16,6 @@ pub mod standalone;
 pub mod store;
 
 pub use kindred_shared::config;
+
+#[cfg(test)]
+mod test_broker;

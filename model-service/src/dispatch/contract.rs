@@ -33,14 +33,14 @@ pub(crate) trait Twin: Send + Sync {
 }
 
 /// Makes a test of every case; `$twin` is an expression that makes a fresh [`Twin`].
+/// An attribute before it is put on every test.
 macro_rules! dispatch_contract {
-    ($twin:expr) => {
-        $crate::dispatch::contract::dispatch_contract!($twin;
-            every_reply_reaches_its_sender, an_expired_job_is_not_done, a_full_queue_says_so,
-            a_panic_is_answered, waiting_for_a_reply_can_be_given_up, closing_ends_it);
-    };
-    ($twin:expr; $($case:ident),+) => {$(
+    (@each $metas:tt $twin:expr; $($case:ident),+) => {$(
+        $crate::dispatch::contract::dispatch_contract!(@one $metas $twin; $case);
+    )+};
+    (@one [$(#[$meta:meta])*] $twin:expr; $case:ident) => {
         #[tokio::test]
+        $(#[$meta])*
         async fn $case() {
             let twin = $twin;
             tokio::time::timeout(
@@ -50,7 +50,18 @@ macro_rules! dispatch_contract {
             .await
             .expect("the case ends before its deadline");
         }
-    )+};
+    };
+    (@all $metas:tt $twin:expr) => {
+        $crate::dispatch::contract::dispatch_contract!(@each $metas $twin;
+            every_reply_reaches_its_sender, an_expired_job_is_not_done, a_full_queue_says_so,
+            a_panic_is_answered, waiting_for_a_reply_can_be_given_up, closing_ends_it);
+    };
+    (#[$meta:meta] $twin:expr) => {
+        $crate::dispatch::contract::dispatch_contract!(@all [#[$meta]] $twin);
+    };
+    ($twin:expr) => {
+        $crate::dispatch::contract::dispatch_contract!(@all [] $twin);
+    };
 }
 pub(crate) use dispatch_contract;
 

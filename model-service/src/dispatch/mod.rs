@@ -5,6 +5,7 @@
 //! answered late; only the deadline in the dispatch table knows. Nobody waits inside a twin.
 
 pub mod embedded;
+pub mod rabbitmq;
 pub mod table;
 
 #[cfg(test)]

@@ -38,15 +38,14 @@ pub(crate) trait Twin: Send {
 }
 
 /// Makes a test of every case; `$twin` is an expression that makes a fresh [`Twin`].
+/// An attribute before it is put on every test.
 macro_rules! intake_contract {
-    ($twin:expr) => {
-        $crate::intake::contract::intake_contract!($twin;
-            delivers_whole_and_in_order, confirms_what_became_of_it, settles_once,
-            a_full_intake_holds_publishers_back, a_lost_connection_never_hangs,
-            what_failed_comes_again);
-    };
-    ($twin:expr; $($case:ident),+) => {$(
+    (@each $metas:tt $twin:expr; $($case:ident),+) => {$(
+        $crate::intake::contract::intake_contract!(@one $metas $twin; $case);
+    )+};
+    (@one [$(#[$meta:meta])*] $twin:expr; $case:ident) => {
         #[tokio::test]
+        $(#[$meta])*
         async fn $case() {
             let mut twin = $twin;
             tokio::time::timeout(
@@ -56,7 +55,19 @@ macro_rules! intake_contract {
             .await
             .expect("the case ends before its deadline");
         }
-    )+};
+    };
+    (@all $metas:tt $twin:expr) => {
+        $crate::intake::contract::intake_contract!(@each $metas $twin;
+            delivers_whole_and_in_order, confirms_what_became_of_it, settles_once,
+            a_full_intake_holds_publishers_back, a_lost_connection_never_hangs,
+            what_failed_comes_again);
+    };
+    (#[$meta:meta] $twin:expr) => {
+        $crate::intake::contract::intake_contract!(@all [#[$meta]] $twin);
+    };
+    ($twin:expr) => {
+        $crate::intake::contract::intake_contract!(@all [] $twin);
+    };
 }
 pub(crate) use intake_contract;
 

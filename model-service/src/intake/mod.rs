@@ -4,6 +4,7 @@
 //! The trait has the broker's semantics: at least once, in order, redelivered after a loss.
 
 pub mod embedded;
+pub mod rabbitmq;
 
 #[cfg(test)]
 mod contract;

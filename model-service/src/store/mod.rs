@@ -1,6 +1,7 @@
 //! The store: what Kindred knows, on disk.
 //!
-//! One trait, two twins: [`embedded`] (redb, one process) and, clustered, Cassandra/ScyllaDB.
+//! One trait, two twins: [`embedded`] (redb, one process) and [`cassandra`] (Cassandra or ScyllaDB,
+//! clustered).
 //! The trait has the database's semantics, so that the twins cannot drift apart:
 //!
 //! * Every row is last-write-wins by [`Stamp`]. A write whose stamp is lower than the row's
@@ -10,6 +11,7 @@
 //!   there, wholly or in part, now or later.
 //! * Only the lease is compare-and-set ([`Store::take_lease`]).
 
+pub mod cassandra;
 pub mod embedded;
 pub mod rows;
 

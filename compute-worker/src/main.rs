@@ -1,0 +1,7 @@
+//! The program `compute-worker`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    compute_worker::service::main()
+}

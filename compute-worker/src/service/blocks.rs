@@ -1,0 +1,129 @@
+//! Blocks that jobs name by the hash of their content: from memory, or else from the store.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kindred_shared::block_store::BlockStore;
+use kindred_shared::wire::{BlockHash, hex};
+use kindred_shared::{Block, DomainName};
+
+use super::cache::{BlockCache, BlockKey};
+use super::report::{Edge, Report};
+
+/// Bytes of blocks kept in memory: 512 MiB, at least 128 full blocks or half a million rows.
+pub(crate) const CACHE_BYTES: usize = 512 << 20;
+/// Longest one read of the store may take.
+const READ_DEADLINE: Duration = Duration::from_secs(8);
+
+/// Why a block could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BlockError {
+    /// No list of blocks names it any more; the job is out of date.
+    #[error("block {0} is not in the store")]
+    Missing(String),
+    /// What lies under its name is not that block.
+    #[error("block {0} cannot be read: {1}")]
+    Malformed(String, String),
+    /// The store is away; later it may be back.
+    #[error("{0}")]
+    Away(String),
+}
+
+/// Reads a block from the bytes it is stored as, and holds it to its hash.
+pub(crate) type ReadBlock = fn(&[u8], &BlockHash) -> Result<Block, String>;
+
+/// Blocks by domain and hash.
+pub(crate) struct Blocks {
+    store: Arc<dyn BlockStore>,
+    read: ReadBlock,
+    cache: Mutex<BlockCache>,
+    report: Arc<Report>,
+}
+
+impl fmt::Debug for Blocks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blocks").finish_non_exhaustive()
+    }
+}
+
+impl Blocks {
+    /// Blocks of a store, at most `capacity` bytes of them kept in memory.
+    pub(crate) fn new(
+        store: Arc<dyn BlockStore>,
+        read: ReadBlock,
+        capacity: usize,
+        report: Arc<Report>,
+    ) -> Self {
+        Self {
+            store,
+            read,
+            cache: Mutex::new(BlockCache::new(capacity)),
+            report,
+        }
+    }
+
+    /// A block, asking the store at most once.
+    ///
+    /// # Errors
+    /// [`BlockError`].
+    pub(crate) async fn get(
+        &self,
+        domain: &DomainName,
+        hash: BlockHash,
+    ) -> Result<Arc<Block>, BlockError> {
+        let key: BlockKey = (domain.clone(), hash);
+        {
+            let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(block) = cache.get(&key) {
+                self.report.block(true, cache.bytes());
+                return Ok(block);
+            }
+        }
+        let name = hex(&hash);
+        let bytes = self
+            .ask(domain, &hash)
+            .await?
+            .ok_or_else(|| BlockError::Missing(name.clone()))?;
+        let block = (self.read)(&bytes, &hash).map_err(|why| BlockError::Malformed(name, why))?;
+        let block = Arc::new(block);
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.put(key, Arc::clone(&block));
+        self.report.block(false, cache.bytes());
+        Ok(block)
+    }
+
+    /// Asks the store for a block that nobody has, to learn whether it answers.
+    pub(crate) async fn probe(&self) {
+        let nowhere = DomainName::new("-").expect("a hyphen is a domain name");
+        // What matters is what it does to the report.
+        let _ = self.ask(&nowhere, &[0; 16]).await;
+    }
+
+    async fn ask(
+        &self,
+        domain: &DomainName,
+        hash: &BlockHash,
+    ) -> Result<Option<Vec<u8>>, BlockError> {
+        let asked = tokio::time::timeout(READ_DEADLINE, self.store.get(domain, hash)).await;
+        let answer = match asked {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer within {READ_DEADLINE:?}")),
+        };
+        match answer {
+            Ok(found) => {
+                if self.report.edge(Edge::Database, true) {
+                    tracing::info!("database answers");
+                }
+                Ok(found)
+            }
+            Err(why) => {
+                if self.report.edge(Edge::Database, false) {
+                    tracing::warn!(why, "database is away; trying again");
+                }
+                Err(BlockError::Away(why))
+            }
+        }
+    }
+}

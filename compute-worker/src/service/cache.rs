@@ -1,0 +1,163 @@
+//! Blocks that were fetched before: least recently used out first, bounded in bytes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use kindred_shared::wire::BlockHash;
+use kindred_shared::{Block, DomainName};
+
+/// Name of a block's content in its domain.
+pub(crate) type BlockKey = (DomainName, BlockHash);
+
+/// Bytes a row takes besides its features: id, version, offset, mask.
+const ROW_BYTES: usize = 64;
+
+/// Blocks by the hash of their content. A block never changes under its hash, so what is here is
+/// never stale; the domain is part of the key, so no domain is ever given another's block.
+#[derive(Debug)]
+pub(crate) struct BlockCache {
+    capacity: usize,
+    bytes: usize,
+    clock: u64,
+    blocks: HashMap<BlockKey, Held>,
+    /// Keys by when they were last used.
+    order: BTreeMap<u64, BlockKey>,
+}
+
+#[derive(Debug)]
+struct Held {
+    block: Arc<Block>,
+    bytes: usize,
+    used: u64,
+}
+
+impl BlockCache {
+    /// A cache of at most `capacity` bytes.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            bytes: 0,
+            clock: 0,
+            blocks: HashMap::new(),
+            order: BTreeMap::new(),
+        }
+    }
+
+    /// The block of this key, which thereby is the most recently used.
+    pub(crate) fn get(&mut self, key: &BlockKey) -> Option<Arc<Block>> {
+        let held = self.blocks.get_mut(key)?;
+        self.clock += 1;
+        if let Some(key) = self.order.remove(&held.used) {
+            self.order.insert(self.clock, key);
+        }
+        held.used = self.clock;
+        Some(Arc::clone(&held.block))
+    }
+
+    /// Keeps a block; those not used for longest make room. One that alone is larger than the
+    /// cache is not kept.
+    pub(crate) fn put(&mut self, key: BlockKey, block: Arc<Block>) {
+        let bytes = weight(&block);
+        if bytes > self.capacity || self.get(&key).is_some() {
+            return;
+        }
+        while self.bytes + bytes > self.capacity {
+            let Some((_, oldest)) = self.order.pop_first() else {
+                break;
+            };
+            if let Some(held) = self.blocks.remove(&oldest) {
+                self.bytes -= held.bytes;
+            }
+        }
+        self.clock += 1;
+        self.bytes += bytes;
+        self.order.insert(self.clock, key.clone());
+        let used = self.clock;
+        self.blocks.insert(key, Held { block, bytes, used });
+    }
+
+    /// Bytes held, never more than the capacity.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// Bytes a block takes in memory, nearly.
+fn weight(block: &Block) -> usize {
+    let ids: usize = (0..block.rows())
+        .map(|row| block.id(row).as_str().len())
+        .sum();
+    block.bytes() + ids + ROW_BYTES * block.rows()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use kindred_shared::{BlockBuilder, Feature, ItemId, Space};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn block(rows: usize) -> Arc<Block> {
+        let mut builder = BlockBuilder::new(Space::own(2), 2);
+        let feature = Feature::new(vec![0.6, 0.8], vec![], vec![]).unwrap();
+        for row in 0..rows {
+            builder.push(ItemId::new(&format!("i{row}")).unwrap(), 1, &feature);
+        }
+        Arc::new(builder.build())
+    }
+
+    fn key(domain: &str, hash: u8) -> BlockKey {
+        (DomainName::new(domain).unwrap(), [hash; 16])
+    }
+
+    #[test]
+    fn what_was_not_used_for_longest_makes_room() {
+        let one = weight(&block(10));
+        let mut cache = BlockCache::new(2 * one);
+        cache.put(key("a", 1), block(10));
+        cache.put(key("a", 2), block(10));
+        assert!(cache.get(&key("a", 1)).is_some());
+        cache.put(key("a", 3), block(10));
+        assert!(cache.get(&key("a", 2)).is_none());
+        assert!(cache.get(&key("a", 1)).is_some() && cache.get(&key("a", 3)).is_some());
+        assert_eq!(cache.bytes(), 2 * one);
+    }
+
+    #[test]
+    fn a_domain_never_gets_the_block_of_another() {
+        let mut cache = BlockCache::new(1 << 20);
+        cache.put(key("a", 1), block(1));
+        assert!(cache.get(&key("b", 1)).is_none());
+    }
+
+    #[test]
+    fn a_block_larger_than_the_cache_pushes_nothing_out() {
+        let mut cache = BlockCache::new(weight(&block(10)));
+        cache.put(key("a", 1), block(10));
+        cache.put(key("a", 2), block(11));
+        assert!(cache.get(&key("a", 1)).is_some() && cache.get(&key("a", 2)).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn never_holds_more_than_it_may(
+            steps in prop::collection::vec((0_u8..12, 1_usize..20, any::<bool>()), 1..80),
+        ) {
+            let capacity = weight(&block(30));
+            let mut cache = BlockCache::new(capacity);
+            for (hash, rows, put) in steps {
+                if put {
+                    cache.put(key("a", hash), block(rows));
+                    prop_assert!(cache.get(&key("a", hash)).is_some());
+                } else {
+                    cache.get(&key("a", hash));
+                }
+                let held: usize = cache.blocks.values().map(|held| held.bytes).sum();
+                prop_assert_eq!(cache.bytes(), held);
+                prop_assert!(held <= capacity);
+                prop_assert_eq!(cache.blocks.len(), cache.order.len());
+            }
+        }
+    }
+}

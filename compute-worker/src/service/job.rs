@@ -1,0 +1,403 @@
+//! What happens to one job: taken, read, done, answered, settled.
+//!
+//! A job is acknowledged only when its answer is with the broker, nobody wants the answer any
+//! more, or the job lies whole with the dead ones. Whatever cannot be settled is delivered again.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
+use kindred_shared::job::Reply;
+use kindred_shared::wire::{
+    BlockHash, EncodedReply, JobKind, JobParts, encode_reply, header_text, missing_blocks,
+    parse_job, reply_properties,
+};
+use kindred_shared::worker::WORKER_HEADER;
+use kindred_shared::{Block, DomainName};
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
+
+use super::blocks::{BlockError, Blocks};
+use super::report::{JobEnd, Report};
+use crate::worker::{Worker, words_of};
+
+/// Jobs computed at once. Each uses every thread; the second fills the gaps of the first.
+const COMPUTING: usize = 2;
+/// Blocks of one job read from the store at once.
+const READING: usize = 4;
+/// First and longest pause before something that failed is tried again.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// Deadline of a job that names none.
+const DEFAULT_EXPIRY: Duration = Duration::from_secs(600);
+
+/// Header of a dead letter: why, in one word.
+const REASON_HEADER: &str = "x-kindred-reason";
+/// Header of a dead letter: what exactly.
+const DETAIL_HEADER: &str = "x-kindred-detail";
+/// The reason of a message that is no job.
+const MALFORMED: &str = "malformed-job";
+
+/// The broker was lost, or did not confirm in time: what was in hand is delivered again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the broker is away: {0}")]
+pub(crate) struct Lost(pub(crate) String);
+
+/// What the broker did with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Published {
+    /// It has it, safely.
+    Confirmed,
+    /// There is no such queue.
+    Unroutable,
+    /// The queue is full.
+    Refused,
+}
+
+/// Where answers and dead letters go.
+#[async_trait]
+pub(crate) trait Outbox: Send + Sync {
+    /// Sends an answer to the queue of who asked, and waits for the confirm.
+    async fn answer(
+        &self,
+        queue: &ShortString,
+        properties: BasicProperties,
+        body: Vec<u8>,
+    ) -> Result<Published, Lost>;
+
+    /// Puts a message with the dead jobs, and waits for the confirm.
+    async fn bury(&self, properties: BasicProperties, body: Vec<u8>) -> Result<Published, Lost>;
+}
+
+/// Tells the broker that a message is dealt with.
+#[async_trait]
+pub(crate) trait Settle: Send + Sync {
+    /// Acknowledges it.
+    async fn ack(&self) -> Result<(), Lost>;
+}
+
+/// A message of a job queue, in hand until it is settled.
+pub(crate) struct Taken {
+    /// Which queue it is from.
+    pub(crate) kind: JobKind,
+    /// Its properties.
+    pub(crate) properties: BasicProperties,
+    /// Its body.
+    pub(crate) body: Vec<u8>,
+    /// When it was taken.
+    pub(crate) at: Instant,
+    /// What settles it.
+    pub(crate) settle: Box<dyn Settle>,
+}
+
+impl fmt::Debug for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Taken")
+            .field("kind", &self.kind)
+            .field("id", self.properties.correlation_id())
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Taken {
+    /// When nobody waits for the answer any more. The broker delivers no job that has expired, so
+    /// counting from the delivery is never too short, and needs no common clock.
+    fn deadline(&self) -> Instant {
+        let expiration = self.properties.expiration().as_ref();
+        let millis = expiration.and_then(|text| text.as_str().parse().ok());
+        self.at + millis.map_or(DEFAULT_EXPIRY, Duration::from_millis)
+    }
+}
+
+/// A block and the name a job gives it.
+type Named = (BlockHash, Arc<Block>);
+
+/// Why a job ends without an answer.
+enum Undone {
+    Expired,
+    Lost(Lost),
+}
+
+impl From<Lost> for Undone {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost)
+    }
+}
+
+/// Deals with jobs, several at a time.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    worker: Worker,
+    blocks: Arc<Blocks>,
+    report: Arc<Report>,
+    computing: Semaphore,
+}
+
+impl Desk {
+    /// A desk for this worker.
+    pub(crate) fn new(worker: Worker, blocks: Arc<Blocks>, report: Arc<Report>) -> Self {
+        Self {
+            worker,
+            blocks,
+            report,
+            computing: Semaphore::new(COMPUTING),
+        }
+    }
+
+    /// Deals with one job from the taking to the settlement, and says how it ended.
+    pub(crate) async fn deal(&self, taken: Taken, outbox: &dyn Outbox) -> JobEnd {
+        let begun = taken.at;
+        let id = taken.properties.correlation_id().clone();
+        let kind = taken.kind.word();
+        let in_hand = self.report.taken();
+        let end = match self.dealt(taken, outbox).await {
+            Ok(end) => end,
+            Err(Undone::Expired) => JobEnd::Expired,
+            Err(Undone::Lost(lost)) => {
+                tracing::warn!(?id, kind, %lost, "job not settled; it will be delivered again");
+                JobEnd::Lost
+            }
+        };
+        in_hand.ended(end, begun.elapsed());
+        tracing::debug!(?id, kind, end = end.word(), after = ?begun.elapsed(), "job ended");
+        end
+    }
+
+    async fn dealt(&self, taken: Taken, outbox: &dyn Outbox) -> Result<JobEnd, Undone> {
+        let deadline = taken.deadline();
+        let Taken {
+            kind,
+            properties,
+            body,
+            settle,
+            ..
+        } = taken;
+        let body = Arc::new(body);
+        let bytes = Arc::clone(&body);
+        let parsed = self.on_pool(move || parse_job(kind, &bytes)).await;
+        let parsed = parsed.and_then(|parsed| parsed.map_err(|error| error.to_string()));
+        let reply_to = properties.reply_to().clone();
+        let (parts, reply_to) = match (parsed, reply_to) {
+            (Ok(parts), Some(queue)) => (parts, queue),
+            (Ok(_), None) => {
+                return bury(outbox, &*settle, properties, &body, "it has no reply-to").await;
+            }
+            (Err(why), _) => return bury(outbox, &*settle, properties, &body, &why).await,
+        };
+        drop(body);
+        let (reply, failed) = match self.answer(parts, deadline).await {
+            Ok(answer) => answer,
+            Err(Undone::Expired) => {
+                settle.ack().await?;
+                return Ok(JobEnd::Expired);
+            }
+            Err(lost) => return Err(lost),
+        };
+        let properties = self.sign(reply_properties(&reply, &properties));
+        let published = send(outbox, &reply_to, properties, reply.body, deadline).await?;
+        settle.ack().await?;
+        Ok(match (published, failed) {
+            (Published::Unroutable, _) => JobEnd::Orphaned,
+            (Published::Refused, _) => JobEnd::Expired,
+            (Published::Confirmed, true) => JobEnd::Failed,
+            (Published::Confirmed, false) => JobEnd::Answered,
+        })
+    }
+
+    /// The answer to a job, and whether it is a failure.
+    async fn answer(
+        &self,
+        parts: JobParts,
+        deadline: Instant,
+    ) -> Result<(EncodedReply, bool), Undone> {
+        let named = match self.fetch(&parts, deadline).await? {
+            Ok(named) => named,
+            Err(missing) => return Ok((missing_blocks(&missing), true)),
+        };
+        let turn = tokio::time::timeout_at(deadline, self.computing.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(Undone::Expired);
+        };
+        let worker = self.worker.clone();
+        let report = Arc::clone(&self.report);
+        let answer = self.on_pool(move || {
+            let find = |hash: &BlockHash| {
+                let found = named.iter().find(|(named, _)| named == hash);
+                found.map(|(_, block)| Arc::clone(block))
+            };
+            let reply = match parts.assemble(find) {
+                Ok(job) => worker.perform(&job),
+                Err(error) => Reply::Failed(error.to_string()),
+            };
+            if let Reply::Compared(compared) = &reply {
+                report.compared(compared.pairs);
+            }
+            (encode_reply(&reply), matches!(reply, Reply::Failed(_)))
+        });
+        Ok(answer
+            .await
+            .unwrap_or_else(|why| (encode_reply(&Reply::Failed(why)), true)))
+    }
+
+    /// The blocks a job names; `Err` inside: those that are not stored, or not as named, which
+    /// who asked must store again.
+    async fn fetch(
+        &self,
+        parts: &JobParts,
+        deadline: Instant,
+    ) -> Result<Result<Vec<Named>, Vec<BlockHash>>, Undone> {
+        let domain = parts.domain();
+        let wanted = parts.wanted().into_iter();
+        let fetches = wanted.map(|hash| self.fetch_one(domain, hash, deadline));
+        let mut fetches = stream::iter(fetches).buffer_unordered(READING);
+        let (mut named, mut missing) = (Vec::new(), Vec::new());
+        while let Some(fetched) = fetches.next().await {
+            match fetched? {
+                Ok(block) => named.push(block),
+                Err(hash) => missing.push(hash),
+            }
+        }
+        Ok(if missing.is_empty() {
+            Ok(named)
+        } else {
+            Err(missing)
+        })
+    }
+
+    /// One of them; asks an absent store again until the deadline.
+    async fn fetch_one(
+        &self,
+        domain: &DomainName,
+        hash: BlockHash,
+        deadline: Instant,
+    ) -> Result<Result<Named, BlockHash>, Undone> {
+        let mut pause = PAUSE.0;
+        loop {
+            match self.blocks.get(domain, hash).await {
+                Ok(block) => return Ok(Ok((hash, block))),
+                Err(error @ (BlockError::Missing(_) | BlockError::Malformed(..))) => {
+                    tracing::warn!(%domain, %error, "block asked for again");
+                    return Ok(Err(hash));
+                }
+                Err(BlockError::Away(_)) => sleep_before(deadline, &mut pause).await?,
+            }
+        }
+    }
+
+    /// Adds who did the job.
+    fn sign(&self, properties: BasicProperties) -> BasicProperties {
+        let mut card = self.report.card();
+        card.jobs_done += 1;
+        let mut headers = properties.headers().clone().unwrap_or_default();
+        headers.insert(WORKER_HEADER.into(), card.to_value());
+        properties.with_headers(headers)
+    }
+
+    /// Runs CPU work on the worker's threads; the words of its panic, if it panics.
+    async fn on_pool<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let (sender, receiver) = oneshot::channel();
+        self.worker.pool().spawn(move || {
+            // Whoever waited may be gone: then nobody wants the outcome.
+            let _ = sender.send(catch_unwind(AssertUnwindSafe(work)));
+        });
+        let done = receiver.await.expect("the pool runs what it is given");
+        done.map_err(|panic| words_of(panic.as_ref()).to_owned())
+    }
+}
+
+/// Pauses, longer each time; not past the deadline.
+async fn sleep_before(deadline: Instant, pause: &mut Duration) -> Result<(), Undone> {
+    let until = Instant::now() + *pause;
+    if until >= deadline {
+        return Err(Undone::Expired);
+    }
+    tokio::time::sleep_until(until).await;
+    *pause = (*pause * 2).min(PAUSE.1);
+    Ok(())
+}
+
+/// Sends an answer; while its queue is full, again until the deadline.
+async fn send(
+    outbox: &dyn Outbox,
+    queue: &ShortString,
+    properties: BasicProperties,
+    body: Vec<u8>,
+    deadline: Instant,
+) -> Result<Published, Lost> {
+    let mut pause = PAUSE.0;
+    loop {
+        let published = outbox
+            .answer(queue, properties.clone(), body.clone())
+            .await?;
+        if published != Published::Refused || sleep_before(deadline, &mut pause).await.is_err() {
+            return Ok(published);
+        }
+    }
+}
+
+/// Puts a message that is no job with the dead ones, whole, with the reason.
+async fn bury(
+    outbox: &dyn Outbox,
+    settle: &dyn Settle,
+    properties: BasicProperties,
+    body: &[u8],
+    why: &str,
+) -> Result<JobEnd, Undone> {
+    tracing::error!(
+        id = ?properties.correlation_id(),
+        domain = header_text(&properties, "x-kindred-domain"),
+        why,
+        "message is no job; it goes to the dead ones"
+    );
+    let mut headers = properties.headers().clone().unwrap_or_default();
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    headers.insert(REASON_HEADER.into(), text(MALFORMED));
+    headers.insert(DETAIL_HEADER.into(), text(why));
+    let dead = undying(&properties, headers);
+    match outbox.bury(dead, body.to_vec()).await? {
+        Published::Confirmed => {
+            settle.ack().await?;
+            Ok(JobEnd::Malformed)
+        }
+        published @ (Published::Unroutable | Published::Refused) => Err(Undone::Lost(Lost(
+            format!("the dead letter was not taken ({published:?})"),
+        ))),
+    }
+}
+
+/// The properties of a dead letter: those of the job, without an end to its life.
+fn undying(properties: &BasicProperties, headers: FieldTable) -> BasicProperties {
+    let mut kept = BasicProperties::default()
+        .with_headers(headers)
+        .with_delivery_mode(2);
+    if let Some(value) = properties.content_type().clone() {
+        kept = kept.with_content_type(value);
+    }
+    if let Some(value) = properties.kind().clone() {
+        kept = kept.with_type(value);
+    }
+    if let Some(value) = properties.app_id().clone() {
+        kept = kept.with_app_id(value);
+    }
+    if let Some(value) = properties.message_id().clone() {
+        kept = kept.with_message_id(value);
+    }
+    if let Some(value) = properties.correlation_id().clone() {
+        kept = kept.with_correlation_id(value);
+    }
+    if let Some(value) = properties.reply_to().clone() {
+        kept = kept.with_reply_to(value);
+    }
+    if let Some(value) = *properties.timestamp() {
+        kept = kept.with_timestamp(value);
+    }
+    kept
+}

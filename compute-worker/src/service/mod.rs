@@ -1,0 +1,294 @@
+//! The program `compute-worker`: takes jobs from RabbitMQ, reads the blocks they name from the
+//! database, does them, answers. It starts from the environment alone, waits for what is not
+//! there, and says so.
+
+mod blocks;
+mod broker;
+mod cache;
+mod http;
+mod job;
+mod patience;
+mod report;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Command;
+use kindred_shared::config::{self, Config, Origin};
+use kindred_shared::cql::{self, CqlOptions};
+use kindred_shared::cql_blocks::CqlBlocks;
+use kindred_shared::host::host_name;
+use kindred_shared::{telemetry, wire};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use self::blocks::{Blocks, CACHE_BYTES};
+use self::broker::Identity;
+use self::job::Desk;
+use self::patience::Patience;
+use self::report::{Edge, Report};
+use self::session::{Stop, stopped};
+use crate::features::{Extractor, Vectors, VectorsError};
+use crate::similarity::Kernel;
+use crate::{Worker, pool};
+
+/// It could not go on.
+const FAILED: u8 = 1;
+/// The command line or the configuration is wrong; nothing was begun.
+const USAGE: u8 = 2;
+/// Threads that wait for the network. The work is done on others.
+const WAITING_THREADS: usize = 2;
+/// How often the database is asked whether it is there.
+const PROBE: Duration = Duration::from_secs(5);
+
+/// Why the program does not run.
+struct Failure {
+    exit: u8,
+    words: String,
+}
+
+impl Failure {
+    fn usage(words: impl ToString) -> Self {
+        Self {
+            exit: USAGE,
+            words: words.to_string(),
+        }
+    }
+
+    fn failed(words: impl ToString) -> Self {
+        Self {
+            exit: FAILED,
+            words: words.to_string(),
+        }
+    }
+}
+
+/// Runs the program and says how it ended: 0 told to stop and stopped, 1 failed, 2 the command
+/// line or the configuration is wrong.
+pub fn main() -> ExitCode {
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Whoever closed the pipe has seen enough.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    match run(&config::read(&matches, |_| true)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Standard error may be closed; the exit code still says it.
+            let _ = writeln!(std::io::stderr(), "compute-worker: {}", failure.words);
+            ExitCode::from(failure.exit)
+        }
+    }
+}
+
+fn command() -> Command {
+    let command = Command::new("compute-worker")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Extracts and compares for Kindred's model services, until told to stop")
+        .after_help(
+            "Every key of Kindred is accepted; those of the model service mean nothing here.\n\
+             Exit codes: 0 told to stop · 1 failed · 2 command line or configuration wrong",
+        );
+    config::augment(command, |_| true)
+}
+
+fn run(flags: &config::Flags) -> Result<(), Failure> {
+    let (config, origins) =
+        Config::resolve(flags, std::env::vars_os(), Path::new("")).map_err(Failure::usage)?;
+    telemetry::start(log_filter(&config, &origins), config.log_format)
+        .map_err(|detail| Failure::usage(config.refuse_log(&origins, &detail)))?;
+    let worker = worker(&config)?;
+    let name = format!("{}-{}", host_name(), std::process::id());
+    tracing::info!(
+        name,
+        kernel = %worker.kernel(),
+        threads = worker.threads(),
+        "compute worker"
+    );
+    let report = Report::new(name.clone(), &worker.kernel().to_string(), worker.threads());
+    let report = Arc::new(report);
+    if let Some(address) = config.worker_listen {
+        listen(address, &report)?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WAITING_THREADS)
+        .thread_name("kindred-worker-io")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("no threads: {error}")))?;
+    let done = runtime.block_on(work(&config, worker, name, report));
+    // A computation that nobody waits for any more must not hold up the end.
+    runtime.shutdown_background();
+    done
+}
+
+/// What is logged. The broker's client tells every lost channel as an error of its own; unless
+/// asked otherwise that is left out, because here it is told with what is done about it.
+fn log_filter<'a>(config: &'a Config, origins: &config::Origins) -> &'a str {
+    match origins.of("log") {
+        Origin::Default => "info,lapin=off",
+        Origin::File(_) | Origin::Environment(_) | Origin::Flag(_) => &config.log,
+    }
+}
+
+/// The threads, the kernel and the word vectors of the configuration.
+fn worker(config: &Config) -> Result<Worker, Failure> {
+    let kernel: Kernel = config.kernel.word().parse().map_err(Failure::usage)?;
+    let vectors = vectors(config).map_err(Failure::usage)?;
+    let threads = match config.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let pool = pool(threads).map_err(|error| Failure::failed(format!("no threads: {error}")))?;
+    let extractor = Extractor::new(Arc::new(vectors));
+    Ok(Worker::new(extractor, kernel, Arc::new(pool)))
+}
+
+/// The built-in word vectors, and those of the configuration.
+fn vectors(config: &Config) -> Result<Vectors, VectorsError> {
+    config
+        .vectors
+        .iter()
+        .try_fold(Vectors::builtin(), |vectors, more| {
+            vectors.with(&more.language, &more.path)
+        })
+}
+
+/// Answers over HTTP from now on, on a thread of its own until the process ends.
+fn listen(address: SocketAddr, report: &Arc<Report>) -> Result<(), Failure> {
+    let cannot = |error: std::io::Error| {
+        Failure::failed(format!(
+            "worker_listen: cannot listen on {address}: {error}"
+        ))
+    };
+    let listener = TcpListener::bind(address).map_err(cannot)?;
+    let address = listener.local_addr().map_err(cannot)?;
+    let report = Arc::clone(report);
+    let serve = move || {
+        let served = actix_web::rt::System::new()
+            .block_on(async move { http::serve(listener, report)?.await });
+        if let Err(error) = served {
+            tracing::error!(%error, "HTTP ended");
+        }
+    };
+    std::thread::Builder::new()
+        .name("kindred-worker-http".to_owned())
+        .spawn(serve)
+        .map_err(cannot)?;
+    tracing::info!(%address, "serving /healthz, /readyz and /metrics");
+    Ok(())
+}
+
+async fn work(
+    config: &Config,
+    worker: Worker,
+    name: String,
+    report: Arc<Report>,
+) -> Result<(), Failure> {
+    let stop = stop_on_signal(Arc::clone(&report))?;
+    let Some(store) = database(config, &stop).await else {
+        return Ok(());
+    };
+    report.edge(Edge::Database, true);
+    let identity = Identity {
+        name,
+        properties: vec![
+            ("product", "compute-worker".to_owned()),
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("host", host_name()),
+            ("pid", std::process::id().to_string()),
+            ("kernel", worker.kernel().to_string()),
+            ("threads", worker.threads().to_string()),
+        ],
+    };
+    let blocks = Arc::new(Blocks::new(
+        Arc::new(store),
+        read_block,
+        CACHE_BYTES,
+        Arc::clone(&report),
+    ));
+    let desk = Arc::new(Desk::new(worker, Arc::clone(&blocks), Arc::clone(&report)));
+    let url = config.amqp_url.expose();
+    tokio::select! {
+        () = session::run(url, &identity, &desk, &report, &stop) => {}
+        () = probe(&blocks) => {}
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// SIGTERM and SIGINT, as news for everybody.
+fn stop_on_signal(report: Arc<Report>) -> Result<Stop, Failure> {
+    let listen = |kind| {
+        signal(kind).map_err(|error| Failure::failed(format!("signals cannot be heard: {error}")))
+    };
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let (tell, stop) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        report.stop();
+        tell.send_replace(true);
+    });
+    Ok(stop)
+}
+
+/// The blocks in the database, once it is there with its tables; `None`: told to stop before.
+async fn database(config: &Config, stop: &Stop) -> Option<CqlBlocks> {
+    let (user, password) = config.cql_login().unzip();
+    let options = CqlOptions {
+        nodes: config.cql_nodes.clone(),
+        user: user.map(str::to_owned),
+        password: password.map(str::to_owned),
+    };
+    let keyspace = &config.cql_keyspace;
+    let connect = async {
+        let mut patience = Patience::with(Edge::Database.word());
+        loop {
+            let why = match cql::connect(&options, keyspace).await {
+                Ok(session) => match CqlBlocks::reader(Arc::new(session), keyspace).await {
+                    Ok(blocks) => return blocks,
+                    Err(error) => error.to_string(),
+                },
+                Err(error) => error.to_string(),
+            };
+            patience.wait(&why).await;
+        }
+    };
+    tokio::select! {
+        () = stopped(stop) => None,
+        blocks = connect => Some(blocks),
+    }
+}
+
+/// Keeps `/readyz` true to the database while no job needs it.
+async fn probe(blocks: &Blocks) {
+    let mut again = tokio::time::interval(PROBE);
+    loop {
+        again.tick().await;
+        blocks.probe().await;
+    }
+}
+
+/// Reads a stored block and holds it to its name.
+fn read_block(bytes: &[u8], hash: &wire::BlockHash) -> Result<kindred_shared::Block, String> {
+    let found = wire::hash_of(bytes);
+    if found != *hash {
+        return Err(format!("its bytes are of {}", wire::hex(&found)));
+    }
+    wire::decode_block(bytes).map_err(|error| error.to_string())
+}

@@ -1,0 +1,343 @@
+//! Whatever happens to a job, it is settled only when nothing is lost by that.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use kindred_shared::block_store::BlockStore;
+use kindred_shared::job::{
+    CompareReply, CompareTask, ExtractTask, Floor, Job, Reply, Side, Task, TermCounts,
+};
+use kindred_shared::wire::{
+    Answer, EncodedJob, JobAddress, JobKind, decode_reply, encode_block, encode_job, hash_of,
+    header_text, job_properties,
+};
+use kindred_shared::worker::{WORKER_HEADER, WorkerCard};
+use kindred_shared::{Block, BlockBuilder, DomainName, Feature, ItemId, RowMask, Space};
+use lapin::BasicProperties;
+use tokio::time::Instant;
+
+use super::edges::{Asked, FakeBroker, FakeStore};
+use crate::features::{Extractor, Vectors};
+use crate::service::blocks::Blocks;
+use crate::service::job::{Desk, Lost, Published, Taken};
+use crate::service::read_block;
+use crate::service::report::{JobEnd, Report};
+use crate::similarity::Kernel;
+use crate::{Worker, pool};
+
+const EXPIRES: Duration = Duration::from_secs(30);
+
+fn domain() -> DomainName {
+    DomainName::new("news.example").unwrap()
+}
+
+fn worker() -> Worker {
+    let extractor = Extractor::new(Arc::new(Vectors::none()));
+    Worker::new(extractor, Kernel::Scalar, Arc::new(pool(2).unwrap()))
+}
+
+fn desk(store: &Arc<FakeStore>) -> Desk {
+    let report = Arc::new(Report::new("box-1".to_owned(), "scalar", 2));
+    let store: Arc<dyn BlockStore> = Arc::clone(store) as _;
+    let blocks = Blocks::new(store, read_block, 1 << 20, Arc::clone(&report));
+    Desk::new(worker(), Arc::new(blocks), report)
+}
+
+fn extract() -> Job {
+    let task = ExtractTask {
+        space: Space::words("en"),
+        rows: vec![TermCounts {
+            id: ItemId::new("a").unwrap(),
+            terms: vec![("mouse".into(), 1)],
+        }],
+    };
+    Job {
+        domain: domain(),
+        task: Task::Extract(Arc::new(task)),
+    }
+}
+
+fn block(name: &str, dimension: usize) -> Arc<Block> {
+    let mut builder = BlockBuilder::new(Space::own(dimension), dimension);
+    for row in 0..3 {
+        let id = ItemId::new(&format!("{name}{row}")).unwrap();
+        let mut dense = vec![0.0; dimension];
+        dense[row] = 0.6;
+        dense[(row + 1) % dimension] = 0.8;
+        builder.push(id, 1, &Feature::new(dense, vec![], vec![]).unwrap());
+    }
+    Arc::new(builder.build())
+}
+
+fn compare(left: &Arc<Block>, right: &Arc<Block>) -> Job {
+    let side = |block: &Arc<Block>| Side {
+        block: Arc::clone(block),
+        live: RowMask::all(block.rows()),
+        floors: vec![Floor::Open; block.rows()],
+    };
+    let task = CompareTask {
+        left: side(left),
+        within_left: true,
+        rights: vec![side(right)],
+        keep: 8,
+    };
+    Job {
+        domain: domain(),
+        task: Task::Compare(Arc::new(task)),
+    }
+}
+
+/// A job as it comes from the broker.
+fn taken(job: &EncodedJob, broker: &FakeBroker) -> Taken {
+    let address = JobAddress { job: 7, attempt: 2 };
+    let properties = job_properties(job, address, &"kindred.replies.x".into(), EXPIRES);
+    with(job.kind, properties, job.body.clone(), broker)
+}
+
+fn with(kind: JobKind, properties: BasicProperties, body: Vec<u8>, broker: &FakeBroker) -> Taken {
+    Taken {
+        kind,
+        properties,
+        body,
+        at: Instant::now(),
+        settle: Box::new(broker.clone()),
+    }
+}
+
+/// A job that carries its blocks.
+fn inline(job: &Job) -> EncodedJob {
+    encode_job(job, &|_| None).unwrap()
+}
+
+/// A job that names its blocks.
+fn named(job: &Job) -> EncodedJob {
+    encode_job(job, &|block| Some(hash_of(&encode_block(block)))).unwrap()
+}
+
+async fn store(store: &FakeStore, blocks: &[&Arc<Block>]) {
+    for block in blocks {
+        let bytes = encode_block(block);
+        store
+            .put(&domain(), &hash_of(&bytes), &bytes)
+            .await
+            .unwrap();
+    }
+}
+
+/// The one answer that was sent before the one acknowledgement.
+#[track_caller]
+fn answered(broker: &FakeBroker) -> (BasicProperties, Answer) {
+    let asked = broker.asked();
+    let [Asked::Answer(queue, properties, body), Asked::Ack] = asked.as_slice() else {
+        panic!("{asked:?} is an answer and then an acknowledgement");
+    };
+    assert_eq!(queue.as_str(), "kindred.replies.x");
+    let kind = properties.kind().as_ref().unwrap();
+    let answer = decode_reply(kind.as_str(), body).unwrap();
+    (properties.clone(), answer)
+}
+
+#[track_caller]
+fn compared(answer: Answer) -> CompareReply {
+    match answer {
+        Answer::Reply(Reply::Compared(reply)) => reply,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_job_is_answered_to_who_asked_and_then_acknowledged() {
+    let (desk, broker) = (desk(&Arc::default()), FakeBroker::default());
+    let end = desk
+        .deal(taken(&inline(&extract()), &broker), &broker)
+        .await;
+    assert_eq!(end, JobEnd::Answered);
+    let (properties, answer) = answered(&broker);
+    assert_eq!(
+        properties.correlation_id().as_ref().unwrap().as_str(),
+        "7.2"
+    );
+    let headers = properties.headers().as_ref().unwrap();
+    let card = WorkerCard::from_value(headers.inner().get(WORKER_HEADER).unwrap()).unwrap();
+    assert_eq!(
+        (card.name.as_str(), card.kernel.as_str()),
+        ("box-1", "scalar")
+    );
+    assert_eq!((card.threads, card.jobs_done), (2, 1));
+    let Answer::Reply(Reply::Extracted(features)) = answer else {
+        panic!("{answer:?}");
+    };
+    let Reply::Extracted(wanted) = worker().perform(&extract()) else {
+        panic!("a good job is done");
+    };
+    assert_eq!(features, wanted);
+}
+
+#[tokio::test]
+async fn named_blocks_are_read_once_and_give_what_inline_ones_give() {
+    let fakes = Arc::new(FakeStore::default());
+    let (left, right) = (block("a", 4), block("b", 4));
+    store(&fakes, &[&left, &right]).await;
+    let job = compare(&left, &right);
+    let Reply::Compared(wanted) = worker().perform(&job) else {
+        panic!("a good job is done");
+    };
+    assert!(wanted.pairs > 0 && !wanted.found.is_empty());
+    let desk = desk(&fakes);
+    for message in [inline(&job), named(&job), named(&job)] {
+        let broker = FakeBroker::default();
+        let end = desk.deal(taken(&message, &broker), &broker).await;
+        assert_eq!(end, JobEnd::Answered);
+        let reply = compared(answered(&broker).1);
+        assert_eq!((reply.pairs, &reply.found), (wanted.pairs, &wanted.found));
+    }
+    assert_eq!(fakes.reads.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn blocks_that_are_not_there_or_damaged_are_asked_for() {
+    let (left, right) = (block("a", 4), block("b", 4));
+    let fakes = Arc::new(FakeStore::default());
+    store(&fakes, &[&left]).await;
+    let hash = |block: &Arc<Block>| hash_of(&encode_block(block));
+    let message = named(&compare(&left, &right));
+    for damaged in [false, true] {
+        let mut wanted = vec![hash(&right)];
+        if damaged {
+            let bytes = encode_block(&right);
+            fakes.put(&domain(), &hash(&left), &bytes).await.unwrap();
+            wanted.push(hash(&left));
+        }
+        let broker = FakeBroker::default();
+        let end = desk(&fakes).deal(taken(&message, &broker), &broker).await;
+        assert_eq!(end, JobEnd::Failed);
+        let Answer::MissingBlocks(mut asked) = answered(&broker).1 else {
+            panic!("an answer that names blocks");
+        };
+        asked.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(asked, wanted);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_comes_back_in_time_is_waited_for() {
+    let fakes = Arc::new(FakeStore::default());
+    let (left, right) = (block("a", 4), block("b", 4));
+    store(&fakes, &[&left, &right]).await;
+    fakes.failures.store(9, Ordering::SeqCst);
+    let (desk, broker) = (desk(&fakes), FakeBroker::default());
+    let message = named(&compare(&left, &right));
+    let end = desk.deal(taken(&message, &broker), &broker).await;
+    assert_eq!(end, JobEnd::Answered);
+    assert!(compared(answered(&broker).1).pairs > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_past_its_deadline_is_acknowledged_undone() {
+    let fakes = Arc::new(FakeStore::default());
+    let (left, right) = (block("a", 4), block("b", 4));
+    store(&fakes, &[&left, &right]).await;
+    fakes.failures.store(usize::MAX, Ordering::SeqCst);
+    let (desk, broker) = (desk(&fakes), FakeBroker::default());
+    let begun = Instant::now();
+    let message = named(&compare(&left, &right));
+    let end = desk.deal(taken(&message, &broker), &broker).await;
+    assert_eq!(end, JobEnd::Expired);
+    assert!(begun.elapsed() <= EXPIRES);
+    assert!(matches!(broker.asked().as_slice(), [Asked::Ack]));
+}
+
+#[tokio::test]
+async fn what_is_no_job_is_buried_whole_with_the_reason() {
+    let good = inline(&extract());
+    let properties = |reply_to: bool| {
+        let address = JobAddress { job: 7, attempt: 2 };
+        let all = job_properties(&good, address, &"kindred.replies.x".into(), EXPIRES);
+        if reply_to {
+            all
+        } else {
+            BasicProperties::default().with_headers(all.headers().clone().unwrap())
+        }
+    };
+    let table = [
+        (JobKind::Extract, true, b"{".to_vec(), "damaged"),
+        (JobKind::Compare, true, good.body.clone(), "safetensors"),
+        (JobKind::Extract, false, good.body.clone(), "reply-to"),
+    ];
+    for (kind, reply_to, body, word) in table {
+        let (desk, broker) = (desk(&Arc::default()), FakeBroker::default());
+        let message = with(kind, properties(reply_to), body.clone(), &broker);
+        assert_eq!(desk.deal(message, &broker).await, JobEnd::Malformed);
+        let asked = broker.asked();
+        let [Asked::Bury(dead, buried), Asked::Ack] = asked.as_slice() else {
+            panic!("{asked:?} is a burial and then an acknowledgement");
+        };
+        assert_eq!(buried, &body);
+        assert_eq!(dead.expiration(), &None);
+        let header = |name| header_text(dead, name).unwrap();
+        assert_eq!(header("x-kindred-reason"), "malformed-job");
+        assert!(header("x-kindred-detail").contains(word), "{word}");
+        assert_eq!(header("x-kindred-domain"), "news.example");
+    }
+}
+
+#[tokio::test]
+async fn without_its_confirm_nothing_is_acknowledged() {
+    let lost = || Err(Lost("told to".to_owned()));
+    let good = inline(&extract());
+    let desk = desk(&Arc::default());
+    let broker = FakeBroker::default().then(lost());
+    let end = desk.deal(taken(&good, &broker), &broker).await;
+    assert_eq!(end, JobEnd::Lost);
+    assert!(matches!(broker.asked().as_slice(), [Asked::Answer(..)]));
+    for outcome in [lost(), Ok(Published::Unroutable), Ok(Published::Refused)] {
+        let broker = FakeBroker::default().then(outcome);
+        let message = with(
+            JobKind::Extract,
+            BasicProperties::default(),
+            vec![],
+            &broker,
+        );
+        assert_eq!(desk.deal(message, &broker).await, JobEnd::Lost);
+        assert!(matches!(broker.asked().as_slice(), [Asked::Bury(..)]));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_waits_for_is_dropped_and_its_job_acknowledged() {
+    let desk = desk(&Arc::default());
+    let broker = FakeBroker::default().then(Ok(Published::Unroutable));
+    let end = desk
+        .deal(taken(&inline(&extract()), &broker), &broker)
+        .await;
+    assert_eq!(end, JobEnd::Orphaned);
+    answered(&broker);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_reply_queue_is_tried_again_until_the_deadline() {
+    let good = inline(&extract());
+    for (refusals, wanted) in [(3, JobEnd::Answered), (10_000, JobEnd::Expired)] {
+        let desk = desk(&Arc::default());
+        let refuse = |broker: FakeBroker, _| broker.then(Ok(Published::Refused));
+        let broker = (0..refusals).fold(FakeBroker::default(), refuse);
+        let end = desk.deal(taken(&good, &broker), &broker).await;
+        assert_eq!(end, wanted);
+        let asked = broker.asked();
+        let (last, sent) = asked.split_last().unwrap();
+        assert!(matches!(last, Asked::Ack));
+        assert!(sent.len() >= 4 && sent.iter().all(|one| matches!(one, Asked::Answer(..))));
+    }
+}
+
+#[tokio::test]
+async fn a_poisonous_job_is_answered_with_its_failure() {
+    let (desk, broker) = (desk(&Arc::default()), FakeBroker::default());
+    let poison = inline(&compare(&block("a", 4), &block("b", 5)));
+    let end = desk.deal(taken(&poison, &broker), &broker).await;
+    assert_eq!(end, JobEnd::Failed);
+    let answer = answered(&broker).1;
+    assert!(matches!(answer, Answer::Reply(Reply::Failed(why)) if why.contains("equally long")));
+}

@@ -1,0 +1,217 @@
+//! The receiving side: replies, copies of dead jobs, and how many workers there are.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use kindred_shared::amqp::{
+    AmqpError, Backoff, Connector, REQUEST_DEADLINE, close, consumers, declare_replies, within,
+};
+use kindred_shared::job::Reply;
+use kindred_shared::wire::{Answer, JobAddress, JobKind, WireError, decode_reply, hex};
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, Consumer};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Shared;
+use crate::dispatch::{Attempt, JobId, Returned};
+
+/// Replies read ahead of being taken; each at most 8 MiB.
+const PREFETCH: u16 = 8;
+/// How often consumers are counted: every second.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+
+struct Link {
+    connection: Connection,
+    channel: Channel,
+    consumer: Consumer,
+}
+
+/// Receives until told to stop; connects again whenever the connection is lost.
+pub(super) async fn run(
+    connector: Connector,
+    shared: Arc<Shared>,
+    replies: mpsc::Sender<Returned>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut backoff = Backoff::default();
+    let mut link = None;
+    let work = async {
+        loop {
+            match open(&connector, &shared).await {
+                Ok(opened) => {
+                    backoff = Backoff::default();
+                    let open = link.insert(opened);
+                    tracing::info!(
+                        place = connector.place(),
+                        role = "replies",
+                        "amqp.connected"
+                    );
+                    shared.receiving.store(true, Ordering::Relaxed);
+                    let lost = receive(open, &shared, &replies).await;
+                    shared.receiving.store(false, Ordering::Relaxed);
+                    shared.workers.store(0, Ordering::Relaxed);
+                    close(&open.connection).await;
+                    link = None;
+                    backoff.wait(&connector.place(), "replies", &lost).await;
+                }
+                Err(error) => backoff.wait(&connector.place(), "replies", &error).await,
+            }
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    shared.receiving.store(false, Ordering::Relaxed);
+    shared.workers.store(0, Ordering::Relaxed);
+    if let Some(link) = &link {
+        close(&link.connection).await;
+    }
+}
+
+async fn open(connector: &Connector, shared: &Shared) -> Result<Link, AmqpError> {
+    let connection = connector.connect("replies").await?;
+    let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
+    let options = &shared.options;
+    let queue = declare_replies(&channel, &options.names, &options.boot_id).await?;
+    let qos = channel.basic_qos(PREFETCH, BasicQosOptions::default());
+    within("limiting prefetch", REQUEST_DEADLINE, qos).await?;
+    let consuming = channel.basic_consume(
+        queue,
+        "replies".into(),
+        BasicConsumeOptions::default(),
+        FieldTable::default(),
+    );
+    let consumer = within("consuming", REQUEST_DEADLINE, consuming).await?;
+    count(&connection, shared).await?;
+    Ok(Link {
+        connection,
+        channel,
+        consumer,
+    })
+}
+
+/// Counts workers: consumers of the queue that has fewer. On a channel of its own, because a
+/// queue that is not there yet closes it.
+async fn count(connection: &Connection, shared: &Shared) -> Result<(), AmqpError> {
+    let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
+    let names = &shared.options.names;
+    let mut fewest = u32::MAX;
+    for kind in [JobKind::Extract, JobKind::Compare] {
+        match consumers(&channel, names, kind).await {
+            Ok(count) => fewest = fewest.min(count),
+            Err(error) if error.is_not_found() => {
+                shared.workers.store(0, Ordering::Relaxed);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    shared.workers.store(fewest as usize, Ordering::Relaxed);
+    let closing = channel.close(200, "OK".into());
+    within("closing a channel", REQUEST_DEADLINE, closing).await
+}
+
+/// Receives until the connection is lost; says why.
+async fn receive(link: &mut Link, shared: &Shared, replies: &mpsc::Sender<Returned>) -> String {
+    let mut counting = tokio::time::interval(COUNT_EVERY);
+    loop {
+        tokio::select! {
+            delivery = link.consumer.next() => {
+                let delivery = match delivery {
+                    Some(Ok(delivery)) => delivery,
+                    Some(Err(error)) => return error.to_string(),
+                    None => return "the queue of replies is gone".to_owned(),
+                };
+                let tag = delivery.delivery_tag;
+                if let Some(returned) = read(delivery, shared).await {
+                    shared.leave(returned.job, returned.attempt);
+                    if replies.send(returned).await.is_err() {
+                        return "nobody takes replies any more".to_owned();
+                    }
+                }
+                let ack = link.channel.basic_ack(tag, BasicAckOptions::default());
+                if let Err(error) = within("acknowledging", REQUEST_DEADLINE, ack).await {
+                    return error.to_string();
+                }
+            }
+            _ = counting.tick() => {
+                if let Err(error) = count(&link.connection, shared).await {
+                    return error.to_string();
+                }
+            }
+        }
+    }
+}
+
+/// What a message on the queue of replies says. `None`: nothing for us.
+async fn read(delivery: Delivery, shared: &Shared) -> Option<Returned> {
+    let properties = &delivery.properties;
+    let correlation = properties.correlation_id().as_ref()?.as_str();
+    let address: JobAddress = correlation
+        .parse()
+        .inspect_err(|()| tracing::warn!(correlation, "reply.unknown_correlation"))
+        .ok()?;
+    let returned = |reply| {
+        Some(Returned {
+            job: JobId(address.job),
+            attempt: Attempt(address.attempt),
+            reply,
+        })
+    };
+    if let Some(reason) = death(&delivery) {
+        let options = &shared.options;
+        let ours = properties.reply_to().as_ref() == Some(&options.names.replies(&options.boot_id));
+        // Expired ones are sent again at their deadline.
+        if !ours || reason != "delivery_limit" {
+            return None;
+        }
+        tracing::error!(
+            job = address.job,
+            attempt = address.attempt,
+            "job.killed_its_workers"
+        );
+        let words = "killed its workers: it was delivered six times and never answered";
+        return returned(Reply::Failed(words.to_owned()));
+    }
+    let kind = properties.kind().clone().unwrap_or_default();
+    let (answer, decoded) = oneshot::channel();
+    let body = delivery.data;
+    rayon::spawn(move || {
+        let _ = answer.send(decode_reply(kind.as_str(), &body));
+    });
+    let decoded = decoded
+        .await
+        .unwrap_or_else(|_| Err(WireError::Damaged("it could not be read".to_owned())));
+    returned(match decoded {
+        Ok(Answer::Reply(reply)) => reply,
+        Ok(Answer::MissingBlocks(hashes)) => {
+            shared.stored.forget(&hashes);
+            let names: Vec<String> = hashes.iter().map(hex).collect();
+            Reply::Failed(format!("blocks are not stored: {}", names.join(", ")))
+        }
+        Err(error) => Reply::Failed(format!("the reply is unreadable: {error}")),
+    })
+}
+
+/// Why a message was dead-lettered, if it was.
+fn death(delivery: &Delivery) -> Option<String> {
+    let headers = delivery.properties.headers().as_ref()?.inner();
+    let AMQPValue::FieldArray(deaths) = headers.get("x-death")? else {
+        return None;
+    };
+    let AMQPValue::FieldTable(latest) = deaths.as_slice().first()? else {
+        return None;
+    };
+    match latest.inner().get("reason")? {
+        AMQPValue::LongString(reason) => {
+            Some(String::from_utf8_lossy(reason.as_bytes()).into_owned())
+        }
+        AMQPValue::ShortString(reason) => Some(reason.as_str().to_owned()),
+        _ => None,
+    }
+}

@@ -1,0 +1,255 @@
+//! The contract on a real broker, with a small worker, and what only a broker can show.
+
+#![allow(clippy::unwrap_used)] // a test may panic
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use futures_util::StreamExt;
+use kindred_shared::block_store::MemoryBlockStore;
+use kindred_shared::job::{CompareReply, CompareTask, Floor, Side, Task};
+use kindred_shared::wire::{
+    JobKind, decode_block, encode_reply, missing_blocks, parse_job, reply_properties,
+};
+use kindred_shared::{BlockBuilder, DomainName, Feature, ItemId, RowMask, Space};
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicPublishOptions, BasicQosOptions};
+use lapin::{Channel, Connection};
+
+use super::super::contract::{Gate, Twin, dispatch_contract, job, perform};
+use super::*;
+use crate::test_broker::{DEADLINE, Scope, consume, until};
+
+/// Jobs a worker has in hand at once.
+const LANES: usize = 2;
+const CAPACITY: usize = 6;
+
+struct Rabbit {
+    jobs: Arc<RabbitJobs>,
+    gate: Arc<Gate>,
+    store: Arc<MemoryBlockStore>,
+    workers: Vec<tokio::task::JoinHandle<()>>,
+    scope: Scope,
+}
+
+impl Rabbit {
+    async fn without_workers() -> Self {
+        let scope = Scope::fresh().await;
+        let store = Arc::new(MemoryBlockStore::default());
+        let options = RabbitJobsOptions {
+            names: scope.names.clone(),
+            boot_id: "b1".into(),
+            capacity: CAPACITY,
+        };
+        let blocks = Arc::<MemoryBlockStore>::clone(&store);
+        let jobs = RabbitJobs::start(scope.connector.clone(), options, blocks);
+        until("jobs can be sent", || jobs.is_connected()).await;
+        Self {
+            jobs,
+            gate: Arc::default(),
+            store,
+            workers: vec![],
+            scope,
+        }
+    }
+
+    async fn fresh() -> Self {
+        let mut twin = Self::without_workers().await;
+        for _ in 0..LANES {
+            for kind in [JobKind::Extract, JobKind::Compare] {
+                let lane = Lane::open(&twin, kind).await;
+                twin.workers.push(tokio::spawn(lane));
+            }
+        }
+        until("workers are seen", || twin.jobs.workers() == LANES).await;
+        twin
+    }
+}
+
+struct Lane;
+
+impl Lane {
+    #[allow(clippy::new_ret_no_self)] // it is a task
+    async fn open(twin: &Rabbit, kind: JobKind) -> impl Future<Output = ()> + use<> {
+        let (connection, channel) = twin.scope.open().await;
+        channel
+            .basic_qos(1, BasicQosOptions::default())
+            .await
+            .unwrap();
+        let mut jobs = consume(&channel, twin.scope.names.jobs(kind)).await;
+        let (gate, store) = (Arc::clone(&twin.gate), Arc::clone(&twin.store));
+        async move {
+            while let Some(Ok(message)) = jobs.next().await {
+                answer(&channel, &gate, &store, kind, message).await;
+            }
+            drop::<Connection>(connection);
+        }
+    }
+}
+
+async fn answer(
+    channel: &Channel,
+    gate: &Arc<Gate>,
+    store: &MemoryBlockStore,
+    kind: JobKind,
+    message: Delivery,
+) {
+    let parts = parse_job(kind, &message.data).unwrap();
+    let mut blocks = HashMap::new();
+    let mut missing = vec![];
+    for hash in parts.wanted() {
+        match store.get(parts.domain(), &hash).await.unwrap() {
+            Some(bytes) => {
+                blocks.insert(hash, Arc::new(decode_block(&bytes).unwrap()));
+            }
+            None => missing.push(hash),
+        }
+    }
+    let reply = if missing.is_empty() {
+        let job = parts.assemble(|hash| blocks.get(hash).cloned()).unwrap();
+        let gate = Arc::clone(gate);
+        let done = tokio::task::spawn_blocking(move || {
+            catch_unwind(AssertUnwindSafe(|| match &job.task {
+                Task::Extract(_) => perform(&gate, &job),
+                Task::Compare(task) => Reply::Compared(CompareReply {
+                    pairs: (task.left.block.rows() * task.rights[0].block.rows()) as u64,
+                    found: vec![],
+                }),
+            }))
+            .unwrap_or_else(|_| Reply::Failed("it panicked: told to".into()))
+        });
+        encode_reply(&done.await.unwrap())
+    } else {
+        missing_blocks(&missing)
+    };
+    let properties = reply_properties(&reply, &message.properties);
+    let key = message.properties.reply_to().clone().unwrap();
+    let options = BasicPublishOptions::default();
+    let sent = channel.basic_publish("".into(), key, options, &reply.body, properties);
+    // The channel goes when a case ends.
+    if sent.await.is_ok() {
+        let _ = message.ack(BasicAckOptions::default()).await;
+    }
+}
+
+impl Drop for Rabbit {
+    fn drop(&mut self) {
+        self.workers.iter().for_each(|worker| worker.abort());
+        self.jobs.close();
+    }
+}
+
+impl Twin for Rabbit {
+    fn jobs(&self) -> Arc<dyn Jobs> {
+        Arc::<RabbitJobs>::clone(&self.jobs)
+    }
+
+    fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    fn capacity(&self) -> usize {
+        CAPACITY
+    }
+
+    fn close(&self) {
+        self.jobs.close();
+    }
+}
+
+dispatch_contract!(
+    #[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
+    Rabbit::fresh().await
+);
+
+/// A comparison of a small block with a large one.
+fn comparison() -> Job {
+    let side = |rows: usize, terms: u32| {
+        let mut builder = BlockBuilder::new(Space::words("en"), 0);
+        let (ids, weights) = ((0..terms).collect(), vec![0.5; terms as usize]);
+        let feature = Feature::new(vec![], ids, weights).unwrap();
+        for row in 0..rows {
+            builder.push(ItemId::new(&format!("i{row}")).unwrap(), 1, &feature);
+        }
+        Side {
+            block: Arc::new(builder.build()),
+            live: RowMask::all(rows),
+            floors: vec![Floor::Open; rows],
+        }
+    };
+    Job {
+        domain: DomainName::new("contract").unwrap(),
+        task: Task::Compare(Arc::new(CompareTask {
+            left: side(2, 3),
+            within_left: true,
+            rights: vec![side(4_000, 100)],
+            keep: 64,
+        })),
+    }
+}
+
+async fn reply(twin: &Rabbit) -> Returned {
+    let reply = tokio::time::timeout(DEADLINE, twin.jobs.next_reply()).await;
+    reply.unwrap().unwrap()
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
+async fn large_blocks_are_stored_once_and_again_when_they_are_missing() {
+    let twin = Rabbit::fresh().await;
+    let (job, far) = (comparison(), Duration::from_secs(60));
+    for id in 0..2 {
+        let sent = twin
+            .jobs
+            .send(JobId(id), Attempt(1), far, job.clone())
+            .await;
+        assert_eq!(sent, Ok(()));
+        let returned = reply(&twin).await;
+        assert!(matches!(returned.reply, Reply::Compared(found) if found.pairs == 8_000));
+        assert_eq!(twin.store.len(), 1, "only the large one");
+    }
+    // Lost behind our back: one attempt fails, the next stores it again.
+    let Task::Compare(task) = &job.task else {
+        unreachable!("it compares")
+    };
+    let bytes = kindred_shared::wire::encode_block(&task.rights[0].block);
+    let hash = kindred_shared::wire::hash_of(&bytes);
+    twin.store.delete(&job.domain, &hash).await.unwrap();
+    assert!(twin.store.is_empty());
+    let sent = twin.jobs.send(JobId(2), Attempt(1), far, job.clone()).await;
+    assert_eq!(sent, Ok(()));
+    assert!(matches!(reply(&twin).await.reply, Reply::Failed(why) if why.contains("not stored")));
+    let sent = twin.jobs.send(JobId(2), Attempt(2), far, job).await;
+    assert_eq!(sent, Ok(()));
+    assert!(matches!(reply(&twin).await.reply, Reply::Compared(_)));
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
+async fn a_job_that_kills_its_workers_is_answered_and_kept() {
+    let twin = Rabbit::without_workers().await;
+    assert_eq!(twin.jobs.workers(), 0);
+    let far = Duration::from_secs(60);
+    let sent = twin
+        .jobs
+        .send(JobId(1), Attempt(3), far, job("poison"))
+        .await;
+    assert_eq!(sent, Ok(()));
+    for _ in 0..6 {
+        let (connection, channel) = twin.scope.open().await;
+        let mut jobs = consume(&channel, twin.scope.names.jobs(JobKind::Extract)).await;
+        let message = tokio::time::timeout(DEADLINE, jobs.next()).await;
+        message.unwrap().unwrap().unwrap();
+        // The worker dies with it in hand.
+        kindred_shared::amqp::close(&connection).await;
+    }
+    let returned = reply(&twin).await;
+    assert_eq!((returned.job, returned.attempt), (JobId(1), Attempt(3)));
+    assert!(matches!(returned.reply, Reply::Failed(why) if why.contains("killed its workers")));
+    let (connection, channel) = twin.scope.open().await;
+    let mut dead = consume(&channel, twin.scope.names.jobs_dead()).await;
+    let kept = tokio::time::timeout(DEADLINE, dead.next()).await;
+    let kept = kept.unwrap().unwrap().unwrap();
+    assert_eq!(kept.properties.kind().as_ref().unwrap().as_str(), "extract");
+    kept.ack(BasicAckOptions::default()).await.unwrap();
+    kindred_shared::amqp::close(&connection).await;
+}

@@ -1,0 +1,56 @@
+//! Dead letters: a message whole, with the reason in its headers.
+
+use kindred_shared::amqp::{Names, Outgoing};
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+
+use super::held::Raw;
+
+/// Header: a documented word.
+const REASON: &str = "x-kindred-reason";
+/// Header: what is wrong and what would be right.
+const DETAIL: &str = "x-kindred-detail";
+/// Header: the key it was published with.
+const ROUTING_KEY: &str = "x-kindred-routing-key";
+/// Headers that would send a copy elsewhere.
+const ROUTING_HEADERS: [&str; 2] = ["CC", "BCC"];
+/// Most characters of the detail.
+const MAX_DETAIL: usize = 2_000;
+
+/// The dead letter of a message: its body and own properties, but for its expiration (it stays),
+/// its user (it is ours now), and copies it asked for.
+pub(super) fn letter(names: &Names, raw: &Raw, reason: &str, detail: &str) -> Outgoing {
+    let own = &raw.properties;
+    let mut headers = FieldTable::default();
+    for (name, value) in own.headers().iter().flat_map(FieldTable::inner) {
+        if !ROUTING_HEADERS.contains(&name.as_str()) {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+    let detail: String = detail.chars().take(MAX_DETAIL).collect();
+    for (name, text) in [(REASON, reason), (DETAIL, &detail), (ROUTING_KEY, &raw.key)] {
+        headers.insert(ShortString::from(name), AMQPValue::LongString(text.into()));
+    }
+    let mut properties = BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_headers(headers);
+    macro_rules! keep {
+        ($($get:ident $set:ident),+) => {$(
+            if let Some(value) = own.$get().clone() {
+                properties = properties.$set(value);
+            }
+        )+};
+    }
+    keep!(
+        content_type with_content_type, content_encoding with_content_encoding,
+        correlation_id with_correlation_id, message_id with_message_id,
+        timestamp with_timestamp, kind with_type, app_id with_app_id
+    );
+    Outgoing {
+        exchange: names.dead(),
+        key: names.items_dead(),
+        properties,
+        body: raw.body.clone(),
+        mandatory: true,
+    }
+}

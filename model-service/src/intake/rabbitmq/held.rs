@@ -1,0 +1,286 @@
+//! The messages that are read and not acknowledged, and which acknowledgements are due. Pure.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use kindred_shared::DomainName;
+use kindred_shared::event::Event;
+use lapin::BasicProperties;
+
+use super::super::{Delivery, DeliveryTag};
+
+/// Bits of a delivery tag that are the broker's; the others are the generation.
+const BROKER_BITS: u32 = 40;
+
+/// The generation of a tag: which handing-over it belongs to.
+pub(super) fn generation_of(tag: DeliveryTag) -> u64 {
+    tag.0 >> BROKER_BITS
+}
+
+/// A message as it came.
+#[derive(Debug, Clone)]
+pub(super) struct Raw {
+    pub(super) key: String,
+    pub(super) properties: BasicProperties,
+    pub(super) body: Vec<u8>,
+    /// Tells messages apart over redeliveries.
+    pub(super) fingerprint: u64,
+    /// How often it was handed over before, over connections.
+    pub(super) redeliveries: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    raw: Arc<Raw>,
+    /// `None`: it is being dead-lettered.
+    event: Option<(DomainName, Arc<Event>)>,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Read, not handed over.
+    Ready,
+    /// Handed over, not settled.
+    Handed,
+    /// On its way to the dead-letter queue.
+    Dying,
+    /// To be acknowledged.
+    Settled,
+}
+
+/// An acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ack {
+    /// The broker's tag.
+    pub(super) tag: u64,
+    /// This one and all before it.
+    pub(super) multiple: bool,
+}
+
+/// All messages of one connection, by the broker's tag.
+#[derive(Debug)]
+pub(super) struct Held {
+    generation: u64,
+    entries: BTreeMap<u64, Entry>,
+    ready: VecDeque<u64>,
+    handed_bytes: usize,
+    capacity_bytes: usize,
+}
+
+impl Held {
+    pub(super) fn new(generation: u64, capacity_bytes: usize) -> Self {
+        Self {
+            generation,
+            entries: BTreeMap::new(),
+            ready: VecDeque::new(),
+            handed_bytes: 0,
+            capacity_bytes,
+        }
+    }
+
+    /// An event to be handed over.
+    pub(super) fn enter(&mut self, tag: u64, raw: Raw, domain: DomainName, event: Event) {
+        self.entries.insert(
+            tag,
+            Entry {
+                raw: Arc::new(raw),
+                event: Some((domain, Arc::new(event))),
+                state: State::Ready,
+            },
+        );
+        self.ready.push_back(tag);
+    }
+
+    /// A message that goes to the dead-letter queue without being handed over.
+    pub(super) fn enter_dying(&mut self, tag: u64, raw: Raw) -> Arc<Raw> {
+        let raw = Arc::new(raw);
+        self.entries.insert(
+            tag,
+            Entry {
+                raw: Arc::clone(&raw),
+                event: None,
+                state: State::Dying,
+            },
+        );
+        raw
+    }
+
+    /// Whether [`Self::hand_over`] would give something.
+    pub(super) fn has_ready(&self) -> bool {
+        let Some(entry) = self.ready.front().and_then(|tag| self.entries.get(tag)) else {
+            return false;
+        };
+        let bytes = entry.raw.body.len();
+        self.handed_bytes == 0 || self.handed_bytes.saturating_add(bytes) <= self.capacity_bytes
+    }
+
+    /// The next event in order, within the capacity.
+    pub(super) fn hand_over(&mut self) -> Option<Delivery> {
+        if !self.has_ready() {
+            return None;
+        }
+        let tag = self.ready.pop_front()?;
+        let entry = self.entries.get_mut(&tag)?;
+        let (domain, event) = entry.event.clone()?;
+        entry.state = State::Handed;
+        self.handed_bytes += entry.raw.body.len();
+        Some(Delivery {
+            tag: DeliveryTag(self.generation << BROKER_BITS | tag),
+            redeliveries: entry.raw.redeliveries,
+            domain,
+            event,
+        })
+    }
+
+    /// The message that was handed over under this tag, if it is not settled.
+    fn handed(&mut self, tag: DeliveryTag) -> Option<(u64, &mut Entry)> {
+        let broker = tag.0 & ((1 << BROKER_BITS) - 1);
+        if generation_of(tag) != self.generation {
+            return None;
+        }
+        let entry = self.entries.get_mut(&broker)?;
+        (entry.state == State::Handed).then_some((broker, entry))
+    }
+
+    /// What was handed over is durable. Whether the tag was known.
+    pub(super) fn stored(&mut self, tag: DeliveryTag) -> Option<Arc<Raw>> {
+        let (_, entry) = self.handed(tag)?;
+        entry.state = State::Settled;
+        let raw = Arc::clone(&entry.raw);
+        self.handed_bytes -= raw.body.len();
+        Some(raw)
+    }
+
+    /// What was handed over goes to the dead-letter queue.
+    pub(super) fn refused(&mut self, tag: DeliveryTag) -> Option<(u64, Arc<Raw>)> {
+        let (broker, entry) = self.handed(tag)?;
+        entry.state = State::Dying;
+        let raw = Arc::clone(&entry.raw);
+        self.handed_bytes -= raw.body.len();
+        Some((broker, raw))
+    }
+
+    /// Whether a tag is of something handed over and not settled.
+    pub(super) fn is_handed(&mut self, tag: DeliveryTag) -> bool {
+        self.handed(tag).is_some()
+    }
+
+    /// A message is in the dead-letter queue. Its fingerprint, if it was there.
+    pub(super) fn died(&mut self, broker: u64) -> Option<u64> {
+        let entry = self.entries.get_mut(&broker)?;
+        entry.state = State::Settled;
+        Some(entry.raw.fingerprint)
+    }
+
+    /// Everything handed over is to be handed over again, in order, under new tags.
+    pub(super) fn rewind(&mut self, generation: u64) {
+        self.generation = generation;
+        self.handed_bytes = 0;
+        self.ready.clear();
+        for (tag, entry) in &mut self.entries {
+            if matches!(entry.state, State::Handed | State::Ready) {
+                entry.state = State::Ready;
+                self.ready.push_back(*tag);
+            }
+        }
+    }
+
+    /// The acknowledgements that are due: one for all up to the first that is not settled, one
+    /// for each later one. They are then forgotten.
+    pub(super) fn acks(&mut self) -> Vec<Ack> {
+        let mut acks = Vec::new();
+        let mut prefix: Option<Ack> = None;
+        while let Some(first) = self.entries.first_entry() {
+            if first.get().state != State::Settled {
+                break;
+            }
+            prefix = Some(Ack {
+                tag: *first.key(),
+                multiple: prefix.is_some(),
+            });
+            first.remove();
+        }
+        acks.extend(prefix);
+        let settled = |_: &u64, entry: &mut Entry| entry.state == State::Settled;
+        acks.extend(self.entries.extract_if(.., settled).map(|(tag, _)| Ack {
+            tag,
+            multiple: false,
+        }));
+        acks
+    }
+
+    /// Fingerprints of all that is not acknowledged.
+    pub(super) fn fingerprints(&self) -> impl Iterator<Item = u64> + '_ {
+        self.entries.values().map(|entry| entry.raw.fingerprint)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use super::super::super::contract::deletion;
+    use super::*;
+
+    fn held(count: u64, capacity: usize) -> Held {
+        let mut held = Held::new(1, capacity);
+        for tag in 1..=count {
+            let raw = Raw {
+                key: "contract".into(),
+                properties: BasicProperties::default(),
+                body: vec![0; 10],
+                fingerprint: tag,
+                redeliveries: 0,
+            };
+            let event = deletion("a", tag);
+            held.enter(tag, raw, event.domain().clone(), event);
+        }
+        held
+    }
+
+    fn all(held: &mut Held) -> Vec<DeliveryTag> {
+        std::iter::from_fn(|| held.hand_over())
+            .map(|d| d.tag)
+            .collect()
+    }
+
+    #[test]
+    fn acknowledges_what_is_in_order_at_once_and_the_rest_singly() {
+        let mut held = held(6, usize::MAX);
+        let tags = all(&mut held);
+        for at in [1, 0, 4] {
+            assert!(held.stored(tags[at]).is_some());
+        }
+        let ack = |tag, multiple| Ack { tag, multiple };
+        assert_eq!(held.acks(), [ack(2, true), ack(5, false)]);
+        assert!(held.acks().is_empty());
+        assert!(held.stored(tags[0]).is_none(), "settled before");
+        assert!(held.stored(tags[2]).is_some());
+        assert_eq!(held.acks(), [ack(3, false)]);
+    }
+
+    #[test]
+    fn rewinding_hands_over_again_in_order_under_new_tags() {
+        let mut held = held(4, usize::MAX);
+        let tags = all(&mut held);
+        held.stored(tags[1]);
+        held.refused(tags[2]);
+        held.rewind(2);
+        assert!(held.stored(tags[0]).is_none(), "of an older generation");
+        let again: Vec<u64> = all(&mut held).iter().map(|tag| tag.0 & 7).collect();
+        assert_eq!(again, [1, 4]);
+        held.died(3);
+        assert_eq!(held.acks().len(), 2);
+    }
+
+    #[test]
+    fn hands_over_within_its_bytes_but_always_one() {
+        let mut held = held(5, 25);
+        let tags = all(&mut held);
+        assert_eq!(tags.len(), 2);
+        held.stored(tags[0]);
+        assert_eq!(all(&mut held).len(), 1);
+        let mut narrow = self::held(2, 1);
+        assert_eq!(all(&mut narrow).len(), 1);
+    }
+}

@@ -1,0 +1,134 @@
+//! The way in for this system's own events, and the way out for its notifications.
+
+use async_trait::async_trait;
+use chrono::{DateTime, SecondsFormat, Utc};
+use kindred_shared::amqp::{Names, Outgoing, PublishFault, Publisher, event_properties};
+use kindred_shared::event::{Event, UpsertKind};
+use kindred_shared::{DomainName, ItemId};
+use lapin::types::ShortString;
+use serde_json::json;
+
+use super::super::{Confirm, Failure, Publish, PublishError};
+
+/// Most ids a notification names.
+const IDS_PER_NOTIFICATION: usize = 1_000;
+
+/// Publishes events to `kindred.items`. Confirmed means that the broker has it, not that it is
+/// stored.
+#[derive(Debug)]
+pub struct RabbitPublisher {
+    publisher: Publisher,
+    names: Names,
+    /// Held while an event waits for room, so that events keep their order.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl RabbitPublisher {
+    /// Publishes with these names.
+    pub fn new(publisher: Publisher, names: Names) -> Self {
+        Self {
+            publisher,
+            names,
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Whether there is a connection now.
+    pub fn is_connected(&self) -> bool {
+        self.publisher.is_connected()
+    }
+}
+
+#[async_trait]
+impl Publish for RabbitPublisher {
+    async fn publish(&self, event: Event) -> Result<Confirm, PublishError> {
+        let kind = match &event {
+            Event::Upsert(upsert) if upsert.kind == UpsertKind::Created => "item.created",
+            Event::Upsert(_) => "item.updated",
+            Event::Delete(_) => "item.deleted",
+        };
+        let version = event.version().map(|version| format!("@{version}"));
+        let message_id = format!("{}{}", event.id(), version.unwrap_or_default());
+        let message = Outgoing {
+            exchange: self.names.items(),
+            key: key_of(event.domain()),
+            properties: event_properties(kind, &message_id),
+            body: event.to_json().into_bytes(),
+            mandatory: true,
+        };
+        drop(event);
+        let turn = self.turn.lock().await;
+        let confirmed = self.publisher.publish(message).await;
+        drop(turn);
+        Ok(Box::pin(async move { confirmed.await.map_err(in_words) }))
+    }
+}
+
+/// A domain's name is at most 128 bytes.
+fn key_of(domain: &DomainName) -> ShortString {
+    ShortString::from(domain.as_str())
+}
+
+fn in_words(fault: PublishFault) -> PublishError {
+    match fault {
+        PublishFault::Away(words) => PublishError::Away(words),
+        PublishFault::Refused => PublishError::Failed(Failure {
+            needs_help: false,
+            detail: "the partition's queue is full; the model service must catch up first".into(),
+        }),
+        fault => PublishError::Failed(Failure {
+            needs_help: true,
+            detail: format!("{fault}; `kindred doctor` says what is missing"),
+        }),
+    }
+}
+
+/// Tells the world whose neighbours have changed, over `kindred.domains`. At least once.
+#[derive(Debug, Clone)]
+pub struct Notifier {
+    publisher: Publisher,
+    names: Names,
+}
+
+impl Notifier {
+    /// Publishes with these names.
+    pub fn new(publisher: Publisher, names: Names) -> Self {
+        Self { publisher, names }
+    }
+
+    /// Publishes `neighbours.updated` for these items of a domain, deleted ones too, at most
+    /// 1,000 a message. Returns once the broker has all of them.
+    ///
+    /// # Errors
+    /// [`PublishError`]: some may not have been sent; send all again.
+    pub async fn neighbours_updated(
+        &self,
+        domain: &DomainName,
+        ids: &[ItemId],
+        model: &str,
+        at: DateTime<Utc>,
+    ) -> Result<(), PublishError> {
+        let at = at.to_rfc3339_opts(SecondsFormat::Millis, true);
+        let mut confirms = Vec::new();
+        for (part, ids) in ids.chunks(IDS_PER_NOTIFICATION).enumerate() {
+            let body = json!({"type": "neighbours.updated", "domain": domain, "ids": ids,
+                "model": model, "at": at});
+            let message = Outgoing {
+                exchange: self.names.domains(),
+                key: key_of(domain),
+                properties: event_properties(
+                    "neighbours.updated",
+                    &format!("{domain}@{at}/{part}"),
+                ),
+                body: body.to_string().into_bytes(),
+                // Nobody has to listen.
+                mandatory: false,
+            };
+            confirms.push(self.publisher.publish(message).await);
+        }
+        for confirm in confirms {
+            confirm.await.map_err(in_words)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,361 @@
+//! Reads the queue of a partition, over one connection after the other.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use kindred_shared::amqp::{
+    AmqpError, Backoff, Connector, PublishFault, Publisher, REQUEST_DEADLINE, close, within,
+};
+use kindred_shared::event::parse_for;
+use lapin::message::Delivery as Message;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Connection, Consumer};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::care::{Care, POISONOUS, Verdict};
+use super::dead::letter;
+use super::held::{Held, Raw};
+use super::{Command, RabbitIntakeOptions};
+use crate::intake::{Delivery, DeliveryTag, Outcome};
+
+/// Longest pause after a failure: 30 s. The first is 250 ms.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// Its ends towards the intake.
+pub(super) struct Ends {
+    pub(super) told: mpsc::UnboundedReceiver<Command>,
+    pub(super) deliveries: mpsc::Sender<Delivery>,
+    pub(super) generation: Arc<AtomicU64>,
+    pub(super) stopped: watch::Receiver<bool>,
+    pub(super) up: watch::Sender<bool>,
+}
+
+pub(super) struct Reader {
+    connector: Connector,
+    publisher: Publisher,
+    options: RabbitIntakeOptions,
+    ends: Ends,
+    care: Care,
+    pause: Duration,
+}
+
+struct Link {
+    connection: Connection,
+    channel: Channel,
+    consumer: Consumer,
+}
+
+/// Why a connection was given up.
+enum End {
+    Stopped,
+    Reconnect,
+    Lost(String),
+    Told(tokio::sync::oneshot::Sender<()>),
+}
+
+/// A dead letter on its way: the broker's tag, and what became of it.
+type Dying = Pin<Box<dyn Future<Output = (u64, Result<(), PublishFault>)> + Send>>;
+
+/// What is known of one connection's messages.
+struct Session {
+    held: Held,
+    dying: FuturesUnordered<Dying>,
+    /// When everything is handed over again; nothing is handed over before.
+    rewind_at: Option<Instant>,
+}
+
+impl Reader {
+    pub(super) fn new(
+        connector: Connector,
+        publisher: Publisher,
+        options: RabbitIntakeOptions,
+        ends: Ends,
+    ) -> Self {
+        let care = Care::new(options.prefetch);
+        Self {
+            connector,
+            publisher,
+            options,
+            ends,
+            care,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        let place = self.connector.place();
+        loop {
+            let Some(opened) = self.open_unless_stopped().await else {
+                return;
+            };
+            let mut link = match opened {
+                Ok(link) => link,
+                Err(error) => {
+                    tokio::select! {
+                        () = backoff.wait(&place, "intake", &error) => continue,
+                        _ = self.ends.stopped.wait_for(|stop| *stop) => return,
+                    }
+                }
+            };
+            let mut session = Session {
+                held: Held::new(self.generation(), self.options.capacity_bytes),
+                dying: FuturesUnordered::new(),
+                rewind_at: None,
+            };
+            backoff = Backoff::default();
+            self.ends.up.send_replace(true);
+            let end = self.serve(&mut link, &mut session).await;
+            self.ends.up.send_replace(false);
+            self.ends.generation.fetch_add(1, Ordering::AcqRel);
+            let deliberate = matches!(end, End::Reconnect);
+            self.care.lost(session.held.fingerprints(), deliberate);
+            close(&link.connection).await;
+            drop(link);
+            match end {
+                End::Stopped => return,
+                End::Reconnect => {}
+                End::Lost(why) => backoff.wait(&place, "intake", &why).await,
+                End::Told(done) => {
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+
+    fn generation(&self) -> u64 {
+        self.ends.generation.load(Ordering::Acquire)
+    }
+
+    /// A connection that consumes the queue. Settlements meanwhile are of lost connections.
+    async fn open_unless_stopped(&mut self) -> Option<Result<Link, AmqpError>> {
+        let prefetch = self.care.prefetch();
+        let opening = open(&self.connector, &self.options, prefetch);
+        tokio::pin!(opening);
+        loop {
+            tokio::select! {
+                opened = &mut opening => return Some(opened),
+                _ = self.ends.stopped.wait_for(|stop| *stop) => return None,
+                command = self.ends.told.recv() => match command? {
+                    Command::Settle(settled) => {
+                        tracing::debug!(tags = settled.len(), "intake.settled_lost_tags");
+                    }
+                    Command::Lose(done) => drop(done.send(())),
+                },
+            }
+        }
+    }
+
+    async fn serve(&mut self, link: &mut Link, session: &mut Session) -> End {
+        let mut stopped = self.ends.stopped.clone();
+        loop {
+            let stopping = async { stopped.wait_for(|stop| *stop).await.is_ok() };
+            let can_hand_over = session.rewind_at.is_none() && session.held.has_ready();
+            let rewind_at = session.rewind_at;
+            let rewinding = async move {
+                match rewind_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            // In this order, so that what is settled is acknowledged before the end.
+            let end = tokio::select! {
+                biased;
+                command = self.ends.told.recv() => match command {
+                    Some(Command::Settle(settled)) => {
+                        self.settle(session, settled);
+                        None
+                    }
+                    Some(Command::Lose(done)) => Some(End::Told(done)),
+                    None => Some(End::Stopped),
+                },
+                Some((tag, died)) = session.dying.next() => {
+                    self.died(session, tag, died)
+                }
+                _ = stopping => Some(End::Stopped),
+                () = rewinding => {
+                    let generation = self.ends.generation.fetch_add(1, Ordering::AcqRel) + 1;
+                    session.held.rewind(generation);
+                    session.rewind_at = None;
+                    None
+                }
+                permit = self.ends.deliveries.reserve(), if can_hand_over => {
+                    match (permit, session.held.hand_over()) {
+                        (Ok(permit), Some(delivery)) => {
+                            permit.send(delivery);
+                            None
+                        }
+                        (Ok(_), None) => None,
+                        (Err(_), _) => Some(End::Stopped),
+                    }
+                }
+                message = link.consumer.next() => match message {
+                    Some(Ok(message)) => self.read(session, message),
+                    Some(Err(error)) => Some(End::Lost(error.to_string())),
+                    None => Some(End::Lost("the partition's queue is gone".to_owned())),
+                },
+            };
+            if let Err(error) = acknowledge(&link.channel, &mut session.held).await {
+                return End::Lost(error.to_string());
+            }
+            if let Some(end) = end {
+                return end;
+            }
+        }
+    }
+
+    fn read(&mut self, session: &mut Session, message: Message) -> Option<End> {
+        let count = redeliveries(&message);
+        let tag = message.delivery_tag;
+        let key = message.routing_key.to_string();
+        let mut raw = Raw {
+            fingerprint: xxh3_64_with_seed(&message.data, xxh3_64_with_seed(key.as_bytes(), 0)),
+            key,
+            properties: message.properties,
+            body: message.data,
+            redeliveries: 0,
+        };
+        match self.care.judge(raw.fingerprint, count) {
+            Verdict::Reconnect => {
+                // It counts as held: it comes again.
+                session.held.enter_dying(tag, raw);
+                return Some(End::Reconnect);
+            }
+            Verdict::Dead => {
+                let detail = format!(
+                    "it was delivered {count} times before and never stored; the service ended or stalled each time"
+                );
+                let raw = session.held.enter_dying(tag, raw);
+                self.kill(session, tag, &raw, POISONOUS, &detail);
+                return None;
+            }
+            Verdict::HandOver(before) => raw.redeliveries = before,
+        }
+        match parse_for(&raw.body, &self.options.limits, &raw.key) {
+            Ok(event) => {
+                let domain = event.domain().clone();
+                session.held.enter(tag, raw, domain, event);
+            }
+            Err(refusal) => {
+                let raw = session.held.enter_dying(tag, raw);
+                let reason = refusal.reason.word();
+                self.kill(session, tag, &raw, reason, &refusal.detail);
+            }
+        }
+        None
+    }
+
+    /// Sends a message to the dead-letter queue.
+    fn kill(&self, session: &Session, tag: u64, raw: &Raw, reason: &str, detail: &str) {
+        tracing::warn!(domain = raw.key, reason, detail, "event.refused");
+        let message = letter(&self.options.names, raw, reason, detail);
+        let publisher = self.publisher.clone();
+        session.dying.push(Box::pin(async move {
+            let confirmed = publisher.publish(message).await;
+            (tag, confirmed.await)
+        }));
+    }
+
+    fn died(
+        &mut self,
+        session: &mut Session,
+        tag: u64,
+        died: Result<(), PublishFault>,
+    ) -> Option<End> {
+        match died {
+            Ok(()) => {
+                if let Some(fingerprint) = session.held.died(tag) {
+                    self.care.settled(fingerprint);
+                }
+                None
+            }
+            // All that is not acknowledged comes again, and is refused again.
+            Err(fault) => Some(End::Lost(format!("a dead letter was not taken: {fault}"))),
+        }
+    }
+
+    fn settle(&mut self, session: &mut Session, settled: Vec<(DeliveryTag, Outcome)>) {
+        for (tag, outcome) in settled {
+            match outcome {
+                Outcome::Stored => match session.held.stored(tag) {
+                    Some(raw) => {
+                        self.care.settled(raw.fingerprint);
+                        self.pause = FIRST_PAUSE;
+                    }
+                    None => tracing::debug!(tag = tag.0, "intake.settled_unknown_tag"),
+                },
+                Outcome::Refused(refusal) => {
+                    if let Some((broker, raw)) = session.held.refused(tag) {
+                        let reason = refusal.reason.word();
+                        self.kill(session, broker, &raw, reason, &refusal.detail);
+                    }
+                }
+                Outcome::Failed(failure) => {
+                    if session.held.is_handed(tag) && session.rewind_at.is_none() {
+                        let retry_ms = u64::try_from(self.pause.as_millis()).unwrap_or(u64::MAX);
+                        let detail = failure.detail;
+                        if failure.needs_help {
+                            tracing::error!(detail, retry_ms, "intake.not_stored");
+                        } else {
+                            tracing::warn!(detail, retry_ms, "intake.not_stored");
+                        }
+                        session.rewind_at = Some(Instant::now() + self.pause);
+                        self.pause = (2 * self.pause).min(LONGEST_PAUSE);
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn open(
+    connector: &Connector,
+    options: &RabbitIntakeOptions,
+    prefetch: u16,
+) -> Result<Link, AmqpError> {
+    let connection = connector.connect("intake").await?;
+    let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
+    let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
+    within("limiting prefetch", REQUEST_DEADLINE, qos).await?;
+    let consuming = channel.basic_consume(
+        options.names.partition(options.partition),
+        "intake".into(),
+        BasicConsumeOptions::default(),
+        FieldTable::default(),
+    );
+    let consumer = within("consuming", REQUEST_DEADLINE, consuming).await?;
+    Ok(Link {
+        connection,
+        channel,
+        consumer,
+    })
+}
+
+async fn acknowledge(channel: &Channel, held: &mut Held) -> Result<(), AmqpError> {
+    for ack in held.acks() {
+        let options = BasicAckOptions {
+            multiple: ack.multiple,
+        };
+        let acking = channel.basic_ack(ack.tag, options);
+        within("acknowledging", REQUEST_DEADLINE, acking).await?;
+    }
+    Ok(())
+}
+
+/// How often the broker says a message was delivered before.
+fn redeliveries(message: &Message) -> u32 {
+    let headers = message.properties.headers().as_ref();
+    let count = headers
+        .and_then(|headers| headers.inner().get("x-delivery-count"))
+        .and_then(AMQPValue::as_long_long_int)
+        .unwrap_or(0);
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

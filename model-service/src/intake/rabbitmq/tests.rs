@@ -1,0 +1,268 @@
+//! The contract on a real broker, and what only a broker can show.
+
+#![allow(clippy::unwrap_used)] // a test may panic
+
+use futures_util::StreamExt;
+use kindred_shared::amqp::Outgoing;
+use kindred_shared::amqp::event_properties;
+use kindred_shared::event::{Event, Reason, Refusal};
+use kindred_shared::wire::header_text;
+use lapin::options::BasicAckOptions;
+
+use super::super::contract::{Twin, deletion, intake_contract, published};
+use super::super::{Failure, Publish};
+use super::*;
+use crate::test_broker::{DEADLINE, Scope, consume, until};
+
+const CAPACITY: usize = 64 << 10;
+
+struct Rabbit {
+    publisher: Arc<RabbitPublisher>,
+    raw: Publisher,
+    intake: RabbitIntake,
+    scope: Scope,
+}
+
+impl Rabbit {
+    async fn fresh() -> Self {
+        let scope = Scope::fresh().await;
+        let raw = Publisher::start(scope.connector.clone(), "publish", CAPACITY);
+        raw.connected().await;
+        let intake = Self::start(&scope, &raw);
+        until("the intake is connected", || intake.is_connected()).await;
+        Self {
+            publisher: Arc::new(RabbitPublisher::new(raw.clone(), scope.names.clone())),
+            raw,
+            intake,
+            scope,
+        }
+    }
+
+    fn start(scope: &Scope, publisher: &Publisher) -> RabbitIntake {
+        let options = RabbitIntakeOptions {
+            names: scope.names.clone(),
+            partition: 0,
+            limits: Limits::default(),
+            prefetch: 100,
+            capacity_bytes: 1 << 20,
+        };
+        RabbitIntake::start(scope.connector.clone(), publisher.clone(), options)
+    }
+
+    /// Publishes these bytes with this routing key.
+    async fn publish_raw(&self, key: &str, body: &[u8]) {
+        let message = Outgoing {
+            exchange: self.scope.names.items(),
+            key: key.into(),
+            properties: event_properties("item.created", "m-1").with_expiration("60000".into()),
+            body: body.to_vec(),
+            mandatory: true,
+        };
+        self.raw.publish(message).await.await.unwrap();
+    }
+
+    async fn take(&mut self, count: usize) -> Vec<Delivery> {
+        let mut taken = Vec::new();
+        while taken.len() < count {
+            let more = tokio::time::timeout(DEADLINE, self.intake.next(count - taken.len())).await;
+            taken.extend(more.unwrap().unwrap());
+        }
+        taken
+    }
+
+    fn settle(&self, deliveries: &[Delivery], outcome: &Outcome) {
+        let settled = deliveries.iter().map(|d| (d.tag, outcome.clone()));
+        self.intake.settler().settle(settled.collect());
+    }
+
+    /// The next dead letter: reason, detail, body.
+    async fn dead(&self) -> (String, String, Vec<u8>) {
+        let (connection, channel) = self.scope.open().await;
+        let mut consumer = consume(&channel, self.scope.names.items_dead()).await;
+        let letter = tokio::time::timeout(DEADLINE, consumer.next()).await;
+        let letter = letter.unwrap().unwrap().unwrap();
+        letter.ack(BasicAckOptions::default()).await.unwrap();
+        kindred_shared::amqp::close(&connection).await;
+        let header = |name| header_text(&letter.properties, name).unwrap();
+        assert_eq!(letter.properties.expiration(), &None);
+        assert_eq!(header("x-kindred-routing-key"), letter_key(&letter.data));
+        (
+            header("x-kindred-reason"),
+            header("x-kindred-detail"),
+            letter.data.clone(),
+        )
+    }
+}
+
+/// Messages of these tests are published with `contract`.
+fn letter_key(_: &[u8]) -> &'static str {
+    "contract"
+}
+
+#[async_trait]
+impl Twin for Rabbit {
+    const REDELIVERS: bool = true;
+
+    fn publisher(&self) -> Arc<dyn Publish> {
+        Arc::<RabbitPublisher>::clone(&self.publisher)
+    }
+
+    fn intake(&mut self) -> &mut dyn Intake {
+        &mut self.intake
+    }
+
+    fn capacity_bytes(&self) -> usize {
+        CAPACITY
+    }
+
+    async fn lose_connection(&mut self) {
+        self.intake.drop_connection().await;
+    }
+}
+
+intake_contract!(
+    #[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
+    Rabbit::fresh().await
+);
+
+async fn publish_all(twin: &Rabbit, count: u64) {
+    for version in 0..count {
+        let confirm = twin.publisher.publish(deletion("a", version)).await;
+        confirm.unwrap().await.unwrap();
+    }
+}
+
+fn versions(deliveries: &[Delivery]) -> Vec<u64> {
+    published(deliveries).into_iter().map(|(_, v)| v).collect()
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
+async fn what_cannot_be_read_is_a_dead_letter_and_those_behind_it_go_on() {
+    let mut twin = Rabbit::fresh().await;
+    twin.publish_raw("contract", b"not json").await;
+    publish_all(&twin, 2).await;
+    let got = twin.take(2).await;
+    assert_eq!(versions(&got), [0, 1]);
+    let refusal = Refusal::new(Reason::OverQuota, None, "too many");
+    twin.settle(&got[..1], &Outcome::Refused(refusal));
+    twin.settle(&got[1..], &Outcome::Stored);
+    let (reason, detail, body) = twin.dead().await;
+    assert_eq!(
+        (reason.as_str(), &body[..]),
+        ("invalid-json", &b"not json"[..])
+    );
+    assert!(!detail.is_empty());
+    let (reason, detail, body) = twin.dead().await;
+    assert_eq!(
+        (reason.as_str(), detail.as_str()),
+        ("over-quota", "too many")
+    );
+    let event: Event = (*got[0].event).clone();
+    assert_eq!(body, event.to_json().into_bytes());
+    // Nothing comes again.
+    twin.intake.drop_connection().await;
+    publish_all(&twin, 1).await;
+    let again = twin.take(1).await;
+    assert_eq!((versions(&again), again[0].redeliveries), (vec![0], 0));
+    twin.settle(&again, &Outcome::Stored);
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
+async fn after_a_failure_all_comes_again_in_order_without_a_redelivery() {
+    let mut twin = Rabbit::fresh().await;
+    publish_all(&twin, 4).await;
+    let got = twin.take(4).await;
+    twin.settle(&got[1..2], &Outcome::Stored);
+    let failure = Failure {
+        needs_help: false,
+        detail: "the database is away".into(),
+    };
+    twin.settle(&got[2..3], &Outcome::Failed(failure));
+    let again = twin.take(3).await;
+    assert_eq!(versions(&again), [0, 2, 3]);
+    assert!(again.iter().all(|delivery| delivery.redeliveries == 0));
+    twin.settle(&again, &Outcome::Stored);
+    publish_all(&twin, 1).await;
+    let next = twin.take(1).await;
+    assert_eq!(versions(&next), [0]);
+    twin.settle(&next, &Outcome::Stored);
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
+async fn an_event_that_kills_the_service_dies_and_its_neighbours_live() {
+    let mut twin = Rabbit::fresh().await;
+    publish_all(&twin, 5).await;
+    let mut deaths = 0;
+    loop {
+        // Whoever takes the first event dies at once: its memory is gone with it.
+        let taken = tokio::time::timeout(DEADLINE, twin.intake.next(100)).await;
+        let taken = taken.unwrap().unwrap();
+        if versions(&taken)[0] != 0 {
+            twin.settle(&taken, &Outcome::Stored);
+            break;
+        }
+        deaths += 1;
+        assert!(deaths < 20, "it is never given up");
+        twin.intake = Rabbit::start(&twin.scope, &twin.raw);
+    }
+    assert!(deaths >= 7, "{deaths}");
+    let (reason, _, _) = twin.dead().await;
+    assert_eq!(reason, POISONOUS);
+    // Those that were not taken together with the first survivor.
+    let mut left: Vec<u64> = vec![];
+    while left.last() != Some(&4) {
+        let taken = tokio::time::timeout(std::time::Duration::from_secs(2), twin.intake.next(100));
+        let Ok(Some(taken)) = taken.await else { break };
+        left.extend(versions(&taken));
+        twin.settle(&taken, &Outcome::Stored);
+    }
+    // None of them is a dead letter.
+    let (connection, channel) = twin.scope.open().await;
+    let options = lapin::options::QueueDeclareOptions::durable().passive();
+    let none = lapin::types::FieldTable::default();
+    let queue = channel.queue_declare(twin.scope.names.items_dead(), options, none);
+    assert_eq!(queue.await.unwrap().message_count(), 0);
+    kindred_shared::amqp::close(&connection).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
+async fn notifications_name_at_most_a_thousand_ids() {
+    let twin = Rabbit::fresh().await;
+    let (connection, channel) = twin.scope.open().await;
+    let options = lapin::options::QueueDeclareOptions::exclusive();
+    let none = lapin::types::FieldTable::default;
+    let queue = channel
+        .queue_declare("".into(), options, none())
+        .await
+        .unwrap();
+    let binding = lapin::options::QueueBindOptions::default();
+    let domains = twin.scope.names.domains();
+    let name = queue.name().clone();
+    channel
+        .queue_bind(name.clone(), domains, "contract".into(), binding, none())
+        .await
+        .unwrap();
+    let notifier = Notifier::new(twin.raw.clone(), twin.scope.names.clone());
+    let domain = kindred_shared::DomainName::new("contract").unwrap();
+    let ids: Vec<_> = (0..1_001)
+        .map(|n| kindred_shared::ItemId::new(&format!("i{n}")).unwrap())
+        .collect();
+    let sent = notifier.neighbours_updated(&domain, &ids, "words-1", chrono::Utc::now());
+    sent.await.unwrap();
+    let mut consumer = consume(&channel, name).await;
+    let mut seen = vec![];
+    for _ in 0..2 {
+        let message = tokio::time::timeout(DEADLINE, consumer.next()).await;
+        let message = message.unwrap().unwrap().unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&message.data).unwrap();
+        assert_eq!(body["domain"], "contract");
+        seen.push(body["ids"].as_array().unwrap().len());
+        message.ack(BasicAckOptions::default()).await.unwrap();
+    }
+    assert_eq!(seen, [1_000, 1]);
+    kindred_shared::amqp::close(&connection).await;
+}

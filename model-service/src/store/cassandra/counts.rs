@@ -1,0 +1,38 @@
+//! How many rows were written.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A table that is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Table {
+    Domains,
+    Items,
+    Texts,
+    Features,
+    Lists,
+    Partitions,
+}
+
+const NAMES: [&str; 6] = [
+    "domains",
+    "items",
+    "item_texts",
+    "item_features",
+    "similar_items",
+    "partitions",
+];
+
+/// Rows written since the start, deletions too, by table.
+#[derive(Debug, Default)]
+pub(super) struct Counts([AtomicU64; NAMES.len()]);
+
+impl Counts {
+    pub(super) fn add(&self, table: Table) {
+        self.0[table as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn read(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+        NAMES.into_iter().zip(counts).collect()
+    }
+}

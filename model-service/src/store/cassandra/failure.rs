@@ -1,0 +1,174 @@
+//! What went wrong, in the store's words.
+
+use scylla::errors::{
+    DbError, DeserializationError, ExecutionError, IntoRowsResultError, MaybeFirstRowError,
+    NewSessionError, PrepareError, RequestAttemptError, RowsError,
+};
+
+use super::super::{OpenError, StoreError};
+
+/// Why a piece of work on the database ended.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// A request failed.
+    #[error(transparent)]
+    Execution(#[from] ExecutionError),
+    /// A statement could not be prepared.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// No session could be made.
+    #[error(transparent)]
+    Session(#[from] NewSessionError),
+    /// A row is not what this program writes.
+    #[error("a row of {0} is not what Kindred writes: {1}")]
+    Row(&'static str, String),
+    /// The answer is not what was asked for.
+    #[error("the database's answer cannot be read: {0}")]
+    Answer(String),
+    /// The role may not do what is needed.
+    #[error("{0}")]
+    Forbidden(String),
+}
+
+macro_rules! answers {
+    ($($error:ty),+) => {$(
+        impl From<$error> for Trouble {
+            fn from(error: $error) -> Self {
+                Self::Answer(error.to_string())
+            }
+        }
+    )+};
+}
+answers!(
+    IntoRowsResultError,
+    RowsError,
+    MaybeFirstRowError,
+    DeserializationError
+);
+
+/// What to do about damage.
+const DAMAGED_REMEDY: &str = "something else wrote into Kindred's keyspace, or it was restored \
+     in part; remove the row, or restore the keyspace whole";
+/// What to do about a full disk.
+const FULL_REMEDY: &str = "free space on the database's disks; Kindred goes on by itself";
+
+impl Trouble {
+    /// The trait's word for it, of a read.
+    pub(super) fn of_read(self) -> StoreError {
+        match self {
+            Self::Row(..) | Self::Answer(_) => {
+                StoreError::Damaged(format!("{self}; {DAMAGED_REMEDY}"))
+            }
+            Self::Execution(_) | Self::Prepare(_) | Self::Session(_) | Self::Forbidden(_) => {
+                StoreError::Away(self.to_string())
+            }
+        }
+    }
+
+    /// The trait's word for it, of a write: whether it may have been done decides.
+    pub(super) fn of_write(self) -> StoreError {
+        match self {
+            Self::Execution(error) if is_full(&error) => {
+                StoreError::Full(format!("{error}; {FULL_REMEDY}"))
+            }
+            Self::Execution(error) if is_unknown(&error) => StoreError::Unknown(error.to_string()),
+            other => other.of_read(),
+        }
+    }
+
+    /// Whether waiting does not help, when the store is being opened.
+    pub(super) fn into_open_error(self, place: &str) -> Result<OpenError, String> {
+        match self {
+            Self::Row(..) => Ok(OpenError::Unusable {
+                place: place.to_owned(),
+                detail: format!("{self}; {DAMAGED_REMEDY}"),
+            }),
+            other => Err(other.to_string()),
+        }
+    }
+}
+
+/// Whether a failed write may have been done, or be done later.
+pub(super) fn is_unknown(error: &ExecutionError) -> bool {
+    match error {
+        ExecutionError::RequestTimeout(_) => true,
+        ExecutionError::LastAttemptError(attempt) => match attempt {
+            RequestAttemptError::DbError(error, _) => !matches!(
+                error,
+                DbError::SyntaxError
+                    | DbError::Invalid
+                    | DbError::AuthenticationError
+                    | DbError::Unauthorized
+                    | DbError::ConfigError
+                    | DbError::Unavailable { .. }
+                    | DbError::IsBootstrapping
+                    | DbError::Unprepared { .. }
+                    | DbError::ProtocolError
+                    | DbError::RateLimitReached { .. }
+            ),
+            RequestAttemptError::SerializationError(_)
+            | RequestAttemptError::CqlRequestSerialization(_)
+            | RequestAttemptError::UnableToAllocStreamId => false,
+            _ => true,
+        },
+        _ => false,
+    }
+}
+
+/// Whether the database refused for lack of room: its guardrail on disk usage, or the disk.
+fn is_full(error: &ExecutionError) -> bool {
+    let ExecutionError::LastAttemptError(RequestAttemptError::DbError(_, text)) = error else {
+        return false;
+    };
+    let text = text.to_ascii_lowercase();
+    text.contains("disk usage") || text.contains("disk_usage") || text.contains("no space left")
+}
+
+/// Whether the role lacks a permission.
+pub(super) fn is_unauthorized(error: &ExecutionError) -> bool {
+    matches!(
+        error,
+        ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Unauthorized, _))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scylla::errors::WriteType;
+    use scylla::statement::Consistency;
+
+    fn said(error: DbError, text: &str) -> Trouble {
+        ExecutionError::LastAttemptError(RequestAttemptError::DbError(error, text.into())).into()
+    }
+
+    #[test]
+    fn says_whether_a_write_may_have_been_done() {
+        let timeout = DbError::WriteTimeout {
+            consistency: Consistency::Quorum,
+            received: 0,
+            required: 1,
+            write_type: WriteType::Simple,
+        };
+        let unavailable = DbError::Unavailable {
+            consistency: Consistency::Quorum,
+            required: 2,
+            alive: 1,
+        };
+        let word = |trouble: Trouble| trouble.of_write();
+        assert!(matches!(
+            word(said(timeout.clone(), "")),
+            StoreError::Unknown(_)
+        ));
+        assert!(matches!(said(timeout, "").of_read(), StoreError::Away(_)));
+        assert!(matches!(word(said(unavailable, "")), StoreError::Away(_)));
+        let guardrail = "Guardrail data_disk_usage_percentage violated: disk usage is full";
+        assert!(matches!(
+            word(said(DbError::Invalid, guardrail)),
+            StoreError::Full(_)
+        ));
+        let odd = Trouble::Row("items", "no version".into());
+        assert!(matches!(odd.of_read(), StoreError::Damaged(_)));
+    }
+}

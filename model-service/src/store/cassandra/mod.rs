@@ -1,0 +1,186 @@
+//! The clustered twin: a keyspace of Cassandra or ScyllaDB.
+//!
+//! Rows carry their stamp as write time, so that the database itself lets the last write win.
+//! Everything but the lease rows is read and written at QUORUM; lease rows are written by
+//! lightweight transactions only and read at SERIAL. Every request has a deadline
+//! ([`kindred_shared::cql::REQUEST_TIMEOUT`]); those that may be sent again are, by the driver.
+//!
+//! The session's work is done on the runtime that connected it: connect on one that lasts.
+
+mod blocks;
+mod counts;
+mod facts;
+mod failure;
+mod lease;
+mod opening;
+mod reads;
+mod rows;
+pub mod schema;
+mod statements;
+mod writes;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use kindred_shared::{DomainName, ItemId};
+use scylla::client::session::Session;
+use tokio::sync::Semaphore;
+
+use super::{
+    Batch, Cas, Content, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Page,
+    Partition, Stamp, Store, StoreError,
+};
+use counts::Counts;
+use facts::Facts;
+pub use failure::Trouble;
+use lease::Gates;
+pub use opening::{CassandraOptions, ConnectError};
+use schema::Keyspace;
+use statements::Statements;
+
+/// Requests to read that are in flight at a time.
+const READS: usize = 128;
+
+/// The store in a keyspace.
+pub struct CassandraStore {
+    session: Arc<Session>,
+    statements: Statements,
+    keyspace: Keyspace,
+    facts: Facts,
+    gates: Gates,
+    counts: Counts,
+    reading: Semaphore,
+    writing: Semaphore,
+}
+
+impl CassandraStore {
+    fn new(session: Arc<Session>, statements: Statements, keyspace: Keyspace) -> Self {
+        Self {
+            session,
+            statements,
+            keyspace,
+            facts: Facts::default(),
+            gates: Gates::default(),
+            counts: Counts::default(),
+            reading: Semaphore::new(READS),
+            writing: Semaphore::new(writes::IN_FLIGHT),
+        }
+    }
+
+    /// Rows written since the store was opened, deletions too, by table. Unlike the embedded
+    /// twin's, a write that lost to a higher stamp counts: the database does not tell.
+    pub fn writes(&self) -> Vec<(&'static str, u64)> {
+        self.counts.read()
+    }
+
+    /// The session, for statements that are not the store's own.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+}
+
+#[async_trait]
+impl Store for CassandraStore {
+    async fn lease(&self, partition: Partition) -> Result<Option<Lease>, StoreError> {
+        self.read_lease(partition).await.map_err(Trouble::of_read)
+    }
+
+    async fn take_lease(
+        &self,
+        partition: Partition,
+        expected: Option<&Lease>,
+        wanted: &Lease,
+    ) -> Result<Cas, StoreError> {
+        self.set_lease(partition, expected, wanted).await
+    }
+
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
+    async fn commit(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        stamp: Stamp,
+        batch: Batch,
+    ) -> Result<(), StoreError> {
+        self.write_batch(partition, epoch, stamp, batch).await
+    }
+
+    async fn domains(&self) -> Result<Vec<DomainRow>, StoreError> {
+        self.all_domains().await.map_err(Trouble::of_read)
+    }
+
+    async fn domain(&self, domain: &DomainName) -> Result<Option<DomainRow>, StoreError> {
+        let stored = self.stored_domain(domain).await;
+        Ok(stored.map_err(Trouble::of_read)?.map(|(row, _)| row))
+    }
+
+    async fn scan_items(
+        &self,
+        domain: &DomainName,
+        from: Option<&ItemId>,
+        limit: usize,
+    ) -> Result<Page<ItemRow>, StoreError> {
+        let page = self.scan(domain, from, limit).await;
+        page.map_err(Trouble::of_read)
+    }
+
+    async fn scan_features(
+        &self,
+        domain: &DomainName,
+        from: Option<&ItemId>,
+        limit: usize,
+    ) -> Result<Page<FeatureRow>, StoreError> {
+        let page = self.scan(domain, from, limit).await;
+        page.map_err(Trouble::of_read)
+    }
+
+    async fn scan_list_ids(
+        &self,
+        domain: &DomainName,
+        from: Option<&ItemId>,
+        limit: usize,
+    ) -> Result<Page<ItemId>, StoreError> {
+        let page = self.scan_lists(domain, from, limit).await;
+        page.map_err(Trouble::of_read)
+    }
+
+    async fn items(
+        &self,
+        domain: &DomainName,
+        ids: &[ItemId],
+    ) -> Result<Vec<Option<ItemRow>>, StoreError> {
+        self.items_of(domain, ids).await.map_err(Trouble::of_read)
+    }
+
+    async fn contents(
+        &self,
+        domain: &DomainName,
+        ids: &[ItemId],
+    ) -> Result<Vec<Option<Content>>, StoreError> {
+        let contents = self.contents_of(domain, ids).await;
+        contents.map_err(Trouble::of_read)
+    }
+
+    async fn feature_stamp(
+        &self,
+        domain: &DomainName,
+        id: &ItemId,
+    ) -> Result<Option<FeatureStamp>, StoreError> {
+        let row = self.feature(domain, id).await.map_err(Trouble::of_read)?;
+        Ok(row.map(|row| FeatureStamp {
+            version: row.version,
+            zero: row.feature.is_zero(),
+            space: row.space,
+        }))
+    }
+
+    async fn list(&self, domain: &DomainName, id: &ItemId) -> Result<Option<ListRow>, StoreError> {
+        self.list_of(domain, id).await.map_err(Trouble::of_read)
+    }
+}

@@ -1,0 +1,292 @@
+//! Connecting, and whether this program may use what it finds.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kindred_shared::cql::{self, CqlOptions};
+use scylla::client::session::Session;
+use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
+use scylla::statement::{Consistency, Statement};
+use tokio::time::{sleep, timeout};
+
+use super::super::OpenError;
+use super::CassandraStore;
+use super::failure::Trouble;
+use super::schema::{self, Keyspace, NEWEST, Standing};
+use super::statements::Statements;
+
+/// Longest one attempt to connect may take, making the schema included.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(120);
+/// First pause between attempts; doubled after each.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// Longest pause between attempts.
+const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// Copies of a row with which the death of one node loses nothing.
+const SAFE_COPIES: u32 = 3;
+
+/// Names of the rows of `meta`.
+const MODEL: &str = "model";
+const PARTITIONS: &str = "partitions";
+
+/// Which keyspace, and what it must be like.
+#[derive(Debug, Clone)]
+pub struct CassandraOptions {
+    /// The database.
+    pub database: CqlOptions,
+    /// The keyspace; made where it is not there.
+    pub keyspace: String,
+    /// Copies of every row in every data centre, where the keyspace is made here.
+    pub replication_factor: u8,
+    /// Number of partitions; fixed at the first start.
+    pub partitions: u16,
+    /// The model and the word vectors the features come from, in words; fixed at the first start.
+    pub model: String,
+    /// Whether to go on where the death of a node can lose acknowledged writes.
+    pub allow_periodic: bool,
+}
+
+/// Why one attempt to connect failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The database is not there, not ready, or does not let us in: it may be later.
+    #[error("{place} cannot be used yet: {detail}")]
+    Away {
+        /// Keyspace and nodes.
+        place: String,
+        /// What the database said, with the remedy where one is known.
+        detail: String,
+    },
+    /// Only a person can change that.
+    #[error(transparent)]
+    Refused(#[from] OpenError),
+}
+
+impl CassandraStore {
+    /// Connects, trying once. Makes the keyspace and its tables where they are not there.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: `Away` is worth another attempt.
+    pub async fn connect(options: &CassandraOptions) -> Result<Arc<Self>, ConnectError> {
+        let place = place(options);
+        match timeout(ATTEMPT_TIMEOUT, open(options, &place)).await {
+            Ok(Ok(store)) => Ok(Arc::new(store)),
+            Ok(Err(Failure::Refused(error))) => Err(error.into()),
+            Ok(Err(Failure::Trouble(trouble))) => match trouble.into_open_error(&place) {
+                Ok(error) => Err(error.into()),
+                Err(detail) => Err(ConnectError::Away { place, detail }),
+            },
+            Err(_) => Err(ConnectError::Away {
+                place,
+                detail: "it took too long".to_owned(),
+            }),
+        }
+    }
+
+    /// Connects as soon as the database is there, saying what it waits for.
+    ///
+    /// # Errors
+    /// [`OpenError`] when waiting does not help.
+    pub async fn wait(options: &CassandraOptions) -> Result<Arc<Self>, OpenError> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match Self::connect(options).await {
+                Ok(store) => return Ok(store),
+                Err(ConnectError::Refused(error)) => return Err(error),
+                Err(ConnectError::Away { place, detail }) => {
+                    let again_in = humantime::format_duration(pause);
+                    tracing::warn!(place, detail, %again_in, "store.away");
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+}
+
+/// Why a store was not opened.
+enum Failure {
+    Refused(OpenError),
+    Trouble(Trouble),
+}
+
+impl<E: Into<Trouble>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+/// The keyspace and the nodes, for messages.
+fn place(options: &CassandraOptions) -> String {
+    format!(
+        "keyspace {} at {}",
+        options.keyspace,
+        options.database.nodes.join(",")
+    )
+}
+
+async fn open(options: &CassandraOptions, place: &str) -> Result<CassandraStore, Failure> {
+    let unusable = |detail: String| {
+        Failure::Refused(OpenError::Unusable {
+            place: place.to_owned(),
+            detail,
+        })
+    };
+    let keyspace = Keyspace::new(&options.keyspace).ok_or_else(|| {
+        unusable("a keyspace's name is a letter and up to 47 letters, digits and '_'".to_owned())
+    })?;
+    let session = cql::connect(&options.database, keyspace.as_str()).await?;
+    schema::migrate(&session, &keyspace, options.replication_factor).await?;
+    if let Standing::Newer(found) = schema::check(&session, &keyspace).await? {
+        return Err(Failure::Refused(OpenError::Newer {
+            place: place.to_owned(),
+            found,
+            known: NEWEST,
+        }));
+    }
+    let copies = copies(&session, &keyspace).await?;
+    let commit_log = commit_log(&session).await?;
+    if let Some(detail) = danger(copies, commit_log.as_deref()) {
+        if !options.allow_periodic {
+            return Err(unusable(detail));
+        }
+        tracing::warn!(place, detail, "store.not_durable");
+    }
+    identify(&session, &keyspace, options, place).await?;
+    let statements = Statements::prepare(&session, &keyspace).await?;
+    tracing::info!(place, copies, commit_log, "store.opened");
+    Ok(CassandraStore::new(Arc::new(session), statements, keyspace))
+}
+
+/// Copies of every row, in all data centres together.
+async fn copies(session: &Session, keyspace: &Keyspace) -> Result<u32, Trouble> {
+    let query = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?";
+    let found = session.query_unpaged(query, (keyspace.as_str(),)).await?;
+    let found = found.into_rows_result()?;
+    let row = found.maybe_first_row::<(HashMap<String, String>,)>()?;
+    let options = row.map(|(options,)| options).unwrap_or_default();
+    Ok(options
+        .iter()
+        .filter(|(name, _)| *name != "class")
+        // "3/1" means three copies, one of them transient.
+        .filter_map(|(_, copies)| copies.split('/').next()?.parse::<u32>().ok())
+        .sum())
+}
+
+/// The node's `commitlog_sync`; `None` where it does not tell.
+async fn commit_log(session: &Session) -> Result<Option<String>, Trouble> {
+    let query = if schema::is_scylla(session) {
+        "SELECT value FROM system.config WHERE name = 'commitlog_sync'"
+    } else {
+        "SELECT value FROM system_views.settings WHERE name = 'commitlog_sync'"
+    };
+    // The tables are the node's own: no other consistency can be had of them.
+    let mut statement = Statement::new(query);
+    statement.set_consistency(Consistency::One);
+    let found = match session.query_unpaged(statement, ()).await {
+        Ok(found) => found.into_rows_result()?,
+        Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(
+            DbError::Invalid | DbError::Unauthorized,
+            _,
+        ))) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let row = found.maybe_first_row::<(Option<String>,)>()?;
+    let value = row.and_then(|(value,)| value);
+    Ok(value.map(|value| value.trim_matches('"').to_owned()))
+}
+
+/// What is dangerous about acknowledging what such a database says is written, if anything.
+fn danger(copies: u32, commit_log: Option<&str>) -> Option<String> {
+    const REMEDY: &str = "set commitlog_sync: batch (or group) in the node's cassandra.yaml, or \
+         keep three copies of every row, or allow it in the configuration";
+    if copies >= SAFE_COPIES {
+        return None;
+    }
+    match commit_log {
+        Some("batch" | "group") => None,
+        Some(mode) => Some(format!(
+            "commitlog_sync is {mode} and there are {copies} copies of every row: a node that \
+             dies loses what it acknowledged; {REMEDY}"
+        )),
+        None => Some(format!(
+            "the database does not tell its commitlog_sync (the role needs SELECT on \
+             system_views.settings) and there are {copies} copies of every row; {REMEDY}"
+        )),
+    }
+}
+
+/// Checks what the store was made for, or sets it the first time.
+async fn identify(
+    session: &Session,
+    keyspace: &Keyspace,
+    options: &CassandraOptions,
+    place: &str,
+) -> Result<(), Failure> {
+    let partitions = options.partitions.to_string();
+    let found = meta(session, keyspace, MODEL, &options.model).await?;
+    if found != options.model {
+        return Err(Failure::Refused(OpenError::OtherModel {
+            place: place.to_owned(),
+            found,
+            wanted: options.model.clone(),
+        }));
+    }
+    let found = meta(session, keyspace, PARTITIONS, &partitions).await?;
+    if found != partitions {
+        let found = found
+            .parse()
+            .map_err(|_| Trouble::Row("meta", format!("{found:?} partitions")))?;
+        return Err(Failure::Refused(OpenError::OtherPartitions {
+            place: place.to_owned(),
+            found,
+            wanted: options.partitions,
+        }));
+    }
+    Ok(())
+}
+
+/// The value of a row of `meta`, set to `wanted` where there is none.
+async fn meta(
+    session: &Session,
+    keyspace: &Keyspace,
+    key: &str,
+    wanted: &str,
+) -> Result<String, Trouble> {
+    let mut read = Statement::new(keyspace.fill("SELECT value FROM {ks}.meta WHERE key = ?"));
+    read.set_consistency(Consistency::Serial);
+    let write = keyspace.fill("INSERT INTO {ks}.meta (key, value) VALUES (?, ?) IF NOT EXISTS");
+    // Twice: whoever was first, the row is there the second time.
+    for _ in 0..2 {
+        let found = session.query_unpaged(read.clone(), (key,)).await?;
+        let found = found.into_rows_result()?;
+        if let Some((value,)) = found.maybe_first_row::<(String,)>()? {
+            return Ok(value);
+        }
+        session.query_unpaged(write.as_str(), (key, wanted)).await?;
+    }
+    Ok(wanted.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_can_lose_what_it_acknowledged_is_refused() {
+        for (copies, mode, is_dangerous) in [
+            (1, Some("batch"), false),
+            (1, Some("group"), false),
+            (1, Some("periodic"), true),
+            (2, Some("periodic"), true),
+            (3, Some("periodic"), false),
+            (1, None, true),
+            (3, None, false),
+        ] {
+            let said = danger(copies, mode);
+            assert_eq!(said.is_some(), is_dangerous, "{copies} {mode:?} {said:?}");
+            assert!(said.is_none_or(|said| said.contains("commitlog_sync: batch")));
+        }
+    }
+}

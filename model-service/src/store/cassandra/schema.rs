@@ -1,0 +1,228 @@
+//! The tables, made by numbered migrations. Each may be run any number of times.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use scylla::client::session::Session;
+use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
+use scylla::statement::Statement;
+use scylla::value::CqlTimestamp;
+
+use super::failure::{Trouble, is_unauthorized};
+
+/// Longest a change of the schema may take until all nodes know it.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// One step from an empty keyspace to today's.
+struct Migration {
+    number: i32,
+    name: &'static str,
+    /// `{ks}` stands for the keyspace.
+    statements: &'static [&'static str],
+}
+
+const MIGRATIONS: &[Migration] = &[Migration {
+    number: 1,
+    name: "first tables",
+    statements: &[
+        "CREATE TABLE IF NOT EXISTS {ks}.similar_items (domain text, id text, \
+         neighbours frozen<list<frozen<tuple<text, float>>>>, model text, updated_at timestamp, \
+         PRIMARY KEY ((domain, id)))",
+        "CREATE TABLE IF NOT EXISTS {ks}.items (domain text, bucket smallint, id text, \
+         version bigint, live boolean, hidden boolean, title text, url text, language text, \
+         \"group\" text, categories frozen<set<text>>, published_at timestamp, \
+         expires_at timestamp, attributes frozen<map<text, text>>, status text, since timestamp, \
+         rejected text, content_hash bigint, PRIMARY KEY ((domain, bucket), id))",
+        "CREATE TABLE IF NOT EXISTS {ks}.item_texts (domain text, id text, text text, \
+         vector blob, PRIMARY KEY ((domain, id)))",
+        "CREATE TABLE IF NOT EXISTS {ks}.item_features (domain text, model text, bucket smallint, \
+         id text, version bigint, space text, dense blob, term_ids blob, term_weights blob, \
+         PRIMARY KEY ((domain, model, bucket), id))",
+        "CREATE TABLE IF NOT EXISTS {ks}.feature_blocks (domain text, hash blob, part smallint, \
+         data blob, PRIMARY KEY ((domain, hash), part))",
+        "CREATE TABLE IF NOT EXISTS {ks}.domains (domain text PRIMARY KEY, model text, \
+         buckets smallint, registered_at timestamp, dirty bigint, live bigint, visible bigint, \
+         next_expiry timestamp)",
+        "CREATE TABLE IF NOT EXISTS {ks}.partitions (partition smallint PRIMARY KEY, \
+         epoch bigint, owner text, address text, beat bigint)",
+        "CREATE TABLE IF NOT EXISTS {ks}.meta (key text PRIMARY KEY, value text)",
+    ],
+}];
+
+const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS {ks}.schema_migrations \
+     (version int PRIMARY KEY, name text, applied_at timestamp)";
+
+/// Number of the newest migration this program knows.
+pub const NEWEST: u32 = MIGRATIONS.len() as u32;
+
+/// Name of a keyspace: a letter, then up to 47 letters, digits and underscores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keyspace(String);
+
+impl Keyspace {
+    /// Checks and makes a name. `None` when it is none.
+    pub fn new(name: &str) -> Option<Self> {
+        let mut bytes = name.bytes();
+        let fits = bytes.next().is_some_and(|b| b.is_ascii_alphabetic())
+            && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            && name.len() <= 48;
+        fits.then(|| Self(name.to_owned()))
+    }
+
+    /// The name as it is, without quotes.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Puts the quoted name where a statement says `{ks}`.
+    pub(super) fn fill(&self, statement: &str) -> String {
+        statement.replace("{ks}", &self.to_string())
+    }
+}
+
+impl fmt::Display for Keyspace {
+    /// Quoted, so that the name keeps its capitals.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0)
+    }
+}
+
+fn create_keyspace(keyspace: &Keyspace, replication_factor: u8, is_scylla: bool) -> String {
+    // Conditional writes do not work on the tablets of every version.
+    let tablets = if is_scylla {
+        " AND tablets = {'enabled': false}"
+    } else {
+        ""
+    };
+    format!(
+        "CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = \
+         {{'class': 'NetworkTopologyStrategy', 'replication_factor': {replication_factor}}}{tablets}"
+    )
+}
+
+/// Every statement that makes the schema, in their order, for a person to run who may: for a
+/// service whose role may not. The last of them say that the migrations were done.
+pub fn statements(keyspace: &Keyspace, replication_factor: u8, is_scylla: bool) -> Vec<String> {
+    let mut statements = vec![
+        create_keyspace(keyspace, replication_factor, is_scylla),
+        keyspace.fill(MIGRATIONS_TABLE),
+    ];
+    for migration in MIGRATIONS {
+        statements.extend(migration.statements.iter().map(|s| keyspace.fill(s)));
+    }
+    for Migration { number, name, .. } in MIGRATIONS {
+        statements.push(format!(
+            "INSERT INTO {keyspace}.schema_migrations (version, name, applied_at) \
+             VALUES ({number}, '{name}', toTimestamp(now()))"
+        ));
+    }
+    statements
+}
+
+/// How a keyspace stands to this program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Every migration has been done.
+    Current,
+    /// These have not been done; all of them where there is no keyspace.
+    Behind(Vec<u32>),
+    /// A newer program was here.
+    Newer(u32),
+}
+
+/// How the keyspace stands. Changes nothing.
+///
+/// # Errors
+/// When the database does not answer, or the role may not read the keyspace.
+pub async fn check(session: &Session, keyspace: &Keyspace) -> Result<Standing, Trouble> {
+    let query = keyspace.fill("SELECT version FROM {ks}.schema_migrations");
+    let mut done = BTreeSet::new();
+    match session.query_unpaged(query, ()).await {
+        Ok(found) => {
+            let found = found.into_rows_result()?;
+            for row in found.rows::<(i32,)>()? {
+                done.insert(row?.0);
+            }
+        }
+        // No such keyspace or table.
+        Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(
+            DbError::Invalid,
+            _,
+        ))) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if let Some(newest) = done.last().and_then(|newest| u32::try_from(*newest).ok())
+        && newest > NEWEST
+    {
+        return Ok(Standing::Newer(newest));
+    }
+    let missing: Vec<u32> = (1..=NEWEST)
+        .filter(|number| i32::try_from(*number).is_ok_and(|number| !done.contains(&number)))
+        .collect();
+    Ok(if missing.is_empty() {
+        Standing::Current
+    } else {
+        Standing::Behind(missing)
+    })
+}
+
+/// Makes the keyspace where it is not there, and does every migration that was not done.
+///
+/// # Errors
+/// [`Trouble::Forbidden`] when the role may not: a role that may does it with `kindred schema`.
+pub async fn migrate(
+    session: &Session,
+    keyspace: &Keyspace,
+    replication_factor: u8,
+) -> Result<(), Trouble> {
+    let missing = match check(session, keyspace).await? {
+        Standing::Behind(missing) => missing,
+        Standing::Current | Standing::Newer(_) => return Ok(()),
+    };
+    let create = create_keyspace(keyspace, replication_factor, is_scylla(session));
+    run(session, keyspace, create).await?;
+    run(session, keyspace, keyspace.fill(MIGRATIONS_TABLE)).await?;
+    for migration in MIGRATIONS {
+        if !u32::try_from(migration.number).is_ok_and(|number| missing.contains(&number)) {
+            continue;
+        }
+        for statement in migration.statements {
+            run(session, keyspace, keyspace.fill(statement)).await?;
+        }
+        let done = keyspace.fill(
+            "INSERT INTO {ks}.schema_migrations (version, name, applied_at) VALUES (?, ?, ?)",
+        );
+        let now = CqlTimestamp(chrono::Utc::now().timestamp_millis());
+        let values = (migration.number, migration.name, now);
+        session.query_unpaged(done, values).await?;
+        tracing::info!(
+            keyspace = keyspace.as_str(),
+            number = migration.number,
+            name = migration.name,
+            "store.migrated"
+        );
+    }
+    Ok(())
+}
+
+async fn run(session: &Session, keyspace: &Keyspace, statement: String) -> Result<(), Trouble> {
+    let mut statement = Statement::new(statement);
+    statement.set_request_timeout(Some(CHANGE_TIMEOUT));
+    match session.query_unpaged(statement, ()).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_unauthorized(&error) => Err(Trouble::Forbidden(format!(
+            "the schema of keyspace {} is not there and this role may not make it ({error}); run \
+             what `kindred schema` prints as a role that may",
+            keyspace.as_str()
+        ))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether the server is ScyllaDB: only its nodes have shards.
+pub(super) fn is_scylla(session: &Session) -> bool {
+    let cluster = session.get_cluster_state();
+    let nodes = cluster.get_nodes_info();
+    nodes.iter().any(|node| node.sharder().is_some())
+}

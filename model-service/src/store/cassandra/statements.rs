@@ -1,0 +1,124 @@
+//! The statements, prepared once a session.
+
+use futures_util::future::try_join_all;
+use scylla::client::session::Session;
+use scylla::errors::PrepareError;
+use scylla::statement::Consistency;
+use scylla::statement::prepared::PreparedStatement;
+
+use super::schema::Keyspace;
+
+/// Rows of one page of those reads that are paged by the database.
+const PAGE_ROWS: i32 = 1_000;
+
+macro_rules! statements {
+    ($($kind:ident { $($name:ident: $text:expr,)+ })+) => {
+        /// Every statement on rows, prepared.
+        pub(super) struct Statements {
+            $($(pub(super) $name: PreparedStatement,)+)+
+        }
+
+        impl Statements {
+            /// Prepares all.
+            pub(super) async fn prepare(
+                session: &Session,
+                keyspace: &Keyspace,
+            ) -> Result<Self, PrepareError> {
+                let texts = [$($((Kind::$kind, $text),)+)+];
+                let prepared = texts.map(|(kind, text)| prepare(session, keyspace, kind, text));
+                let mut prepared = try_join_all(prepared).await?.into_iter();
+                Ok(Self {
+                    $($($name: prepared.next().expect("one for every text"),)+)+
+                })
+            }
+        }
+    };
+}
+
+statements! {
+    Idempotent {
+        put_domain: "INSERT INTO {ks}.domains (domain, model, buckets, registered_at, dirty, live, \
+            visible, next_expiry) VALUES (?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
+        put_item: "INSERT INTO {ks}.items (domain, bucket, id, version, live, hidden, title, url, \
+            language, \"group\", categories, published_at, expires_at, attributes, status, since, \
+            rejected, content_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+            USING TIMESTAMP ?",
+        delete_item: "DELETE FROM {ks}.items USING TIMESTAMP ? \
+            WHERE domain = ? AND bucket = ? AND id = ?",
+        put_content: "INSERT INTO {ks}.item_texts (domain, id, text, vector) VALUES (?, ?, ?, ?) \
+            USING TIMESTAMP ?",
+        delete_content: "DELETE FROM {ks}.item_texts USING TIMESTAMP ? \
+            WHERE domain = ? AND id = ?",
+        put_feature: "INSERT INTO {ks}.item_features (domain, model, bucket, id, version, space, \
+            dense, term_ids, term_weights) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
+        delete_feature: "DELETE FROM {ks}.item_features USING TIMESTAMP ? \
+            WHERE domain = ? AND model = ? AND bucket = ? AND id = ?",
+        put_list: "INSERT INTO {ks}.similar_items (domain, id, neighbours, model, updated_at) \
+            VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?",
+        delete_list: "DELETE FROM {ks}.similar_items USING TIMESTAMP ? \
+            WHERE domain = ? AND id = ?",
+
+        domains: "SELECT domain, model, buckets, registered_at, dirty, live, visible, next_expiry \
+            FROM {ks}.domains",
+        domain: "SELECT domain, model, buckets, registered_at, dirty, live, visible, next_expiry \
+            FROM {ks}.domains WHERE domain = ?",
+        items_from: "SELECT id, version, status, since, hidden, title, url, language, \"group\", \
+            categories, published_at, expires_at, attributes, rejected, content_hash \
+            FROM {ks}.items WHERE domain = ? AND bucket = ? AND id >= ? LIMIT ?",
+        items_of: "SELECT id, version, status, since, hidden, title, url, language, \"group\", \
+            categories, published_at, expires_at, attributes, rejected, content_hash \
+            FROM {ks}.items WHERE domain = ? AND bucket = ? AND id IN ?",
+        item_ids_from: "SELECT id FROM {ks}.items \
+            WHERE domain = ? AND bucket = ? AND id >= ? LIMIT ?",
+        features_from: "SELECT id, version, space, dense, term_ids, term_weights, \
+            WRITETIME(version) FROM {ks}.item_features \
+            WHERE domain = ? AND model = ? AND bucket = ? AND id >= ? LIMIT ?",
+        feature: "SELECT id, version, space, dense, term_ids, term_weights, \
+            WRITETIME(version) FROM {ks}.item_features \
+            WHERE domain = ? AND model = ? AND bucket = ? AND id = ?",
+        any_feature: "SELECT id FROM {ks}.item_features \
+            WHERE domain = ? AND model = ? AND bucket = ? LIMIT 1",
+        content: "SELECT text, vector FROM {ks}.item_texts WHERE domain = ? AND id = ?",
+        list: "SELECT neighbours, model, updated_at FROM {ks}.similar_items \
+            WHERE domain = ? AND id = ?",
+        list_id: "SELECT id FROM {ks}.similar_items WHERE domain = ? AND id = ?",
+    }
+    Serial {
+        lease: "SELECT epoch, owner, address, beat FROM {ks}.partitions WHERE partition = ?",
+    }
+    Conditional {
+        make_lease: "INSERT INTO {ks}.partitions (partition, epoch, owner, address, beat) \
+            VALUES (?, ?, ?, ?, ?) IF NOT EXISTS",
+        take_lease: "UPDATE {ks}.partitions SET epoch = ?, owner = ?, address = ?, beat = ? \
+            WHERE partition = ? IF epoch = ? AND owner = ? AND address = ? AND beat = ?",
+        // Sets what is there already: only the condition matters, and that it is a write.
+        fence: "UPDATE {ks}.partitions SET epoch = ? WHERE partition = ? IF epoch = ?",
+    }
+}
+
+/// How a statement may be sent.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// At QUORUM, again if need be: reads, and writes that carry their stamp.
+    Idempotent,
+    /// A read that sees what every conditional write before it did.
+    Serial,
+    /// A lightweight transaction: sent once; unknown when it times out.
+    Conditional,
+}
+
+async fn prepare(
+    session: &Session,
+    keyspace: &Keyspace,
+    kind: Kind,
+    text: &str,
+) -> Result<PreparedStatement, PrepareError> {
+    let mut prepared = session.prepare(keyspace.fill(text)).await?;
+    prepared.set_page_size(PAGE_ROWS);
+    match kind {
+        Kind::Idempotent => prepared.set_is_idempotent(true),
+        Kind::Serial => prepared.set_consistency(Consistency::Serial),
+        Kind::Conditional => {}
+    }
+    Ok(prepared)
+}

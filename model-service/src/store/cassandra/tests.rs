@@ -1,0 +1,340 @@
+//! What only the clustered twin must do, and the contract run against it.
+//!
+//! The nodes are those of `KINDRED_TEST_CQL_NODES` (`host:port,…`); every test has a keyspace of
+//! its own there and drops it.
+
+#![allow(clippy::unwrap_used)] // a test may panic
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use kindred_shared::cql::{self, CqlOptions};
+use kindred_shared::{BlockStore, Feature, Space, cql_blocks};
+
+use super::super::contract::{
+    Twin, domain, domain_row, feature, id, item, list, put, scan, stamp, store_contract,
+};
+use super::super::{OpenError, Write};
+use super::schema::{NEWEST, Standing};
+use super::*;
+
+const NODES: &str = "KINDRED_TEST_CQL_NODES";
+
+/// A keyspace of a test's own.
+struct Clustered(CassandraOptions);
+
+impl Clustered {
+    fn fresh() -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let nodes = std::env::var(NODES).unwrap_or_else(|_| panic!("{NODES} is not set"));
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        Self(CassandraOptions {
+            database: CqlOptions {
+                nodes: nodes.split(',').map(str::to_owned).collect(),
+                user: None,
+                password: None,
+            },
+            keyspace: format!("Test_{}_{number}", std::process::id()),
+            replication_factor: 1,
+            partitions: 4,
+            model: "words-1 (vectors en:ab12)".into(),
+            allow_periodic: false,
+        })
+    }
+
+    async fn store(&self) -> Arc<CassandraStore> {
+        // A machine that is busy with all tests at once may need a second attempt.
+        CassandraStore::wait(&self.0).await.unwrap()
+    }
+
+    async fn refused(&self, change: impl FnOnce(&mut CassandraOptions)) -> OpenError {
+        let mut options = self.0.clone();
+        change(&mut options);
+        match CassandraStore::wait(&options).await {
+            Ok(_) => panic!("it was opened"),
+            Err(error) => error,
+        }
+    }
+}
+
+impl Drop for Clustered {
+    fn drop(&mut self) {
+        let options = self.0.clone();
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let session = cql::connect(&options.database, &options.keyspace).await;
+                let drop = format!("DROP KEYSPACE IF EXISTS \"{}\"", options.keyspace);
+                let _ = session.unwrap().query_unpaged(drop, ()).await;
+            });
+        });
+        let _ = dropping.join();
+    }
+}
+
+#[async_trait]
+impl Twin for Clustered {
+    async fn open(&self) -> Arc<dyn Store> {
+        self.store().await
+    }
+}
+
+store_contract!(ignored: "needs Cassandra at KINDRED_TEST_CQL_NODES"; Clustered::fresh());
+
+#[tokio::test]
+#[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
+async fn refuses_what_it_was_not_made_for() {
+    let twin = Clustered::fresh();
+    drop(twin.store().await);
+    let error = twin
+        .refused(|options| options.model = "words-2".into())
+        .await;
+    assert!(matches!(&error, OpenError::OtherModel { found, .. } if *found == twin.0.model));
+    let error = twin.refused(|options| options.partitions = 8).await;
+    assert!(matches!(
+        error,
+        OpenError::OtherPartitions {
+            found: 4,
+            wanted: 8,
+            ..
+        }
+    ));
+    let error = twin
+        .refused(|options| options.keyspace = "no;name".into())
+        .await;
+    assert!(matches!(error, OpenError::Unusable { .. }));
+
+    let store = twin.store().await;
+    let newer = "INSERT INTO {ks}.schema_migrations (version, name) VALUES (99, 'later')";
+    let newer = store.keyspace.fill(newer);
+    store.session.query_unpaged(newer, ()).await.unwrap();
+    let error = twin.refused(|_| ()).await;
+    assert!(matches!(
+        error,
+        OpenError::Newer {
+            found: 99,
+            known: NEWEST,
+            ..
+        }
+    ));
+}
+
+#[tokio::test]
+#[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
+async fn the_schema_is_made_by_hand_too_and_any_number_of_times() {
+    let twin = Clustered::fresh();
+    let keyspace = Keyspace::new(&twin.0.keyspace).unwrap();
+    let session = cql::connect(&twin.0.database, keyspace.as_str())
+        .await
+        .unwrap();
+    let standing = schema::check(&session, &keyspace).await.unwrap();
+    assert_eq!(standing, Standing::Behind((1..=NEWEST).collect()));
+    for _ in 0..2 {
+        for statement in schema::statements(&keyspace, 1, false) {
+            session.query_unpaged(statement, ()).await.unwrap();
+        }
+        let standing = schema::check(&session, &keyspace).await.unwrap();
+        assert_eq!(standing, Standing::Current);
+    }
+    schema::migrate(&session, &keyspace, 1).await.unwrap();
+    twin.store().await;
+}
+
+#[tokio::test]
+async fn says_that_the_database_is_not_there() {
+    let mut options = CassandraOptions {
+        database: CqlOptions {
+            // Nobody listens on the port "discard".
+            nodes: vec!["127.0.0.1:9".into()],
+            user: None,
+            password: None,
+        },
+        keyspace: "kindred".into(),
+        replication_factor: 1,
+        partitions: 1,
+        model: "words-1".into(),
+        allow_periodic: false,
+    };
+    let error = CassandraStore::connect(&options).await.err().unwrap();
+    assert!(matches!(&error, ConnectError::Away { place, .. } if place.contains("127.0.0.1:9")));
+    options.keyspace = "9lives".into();
+    let error = CassandraStore::connect(&options).await.err().unwrap();
+    assert!(matches!(
+        error,
+        ConnectError::Refused(OpenError::Unusable { .. })
+    ));
+}
+
+#[tokio::test]
+#[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
+async fn an_item_has_one_feature_whatever_its_model() {
+    let twin = Clustered::fresh();
+    let store = twin.store().await;
+    let d = domain("models");
+    let own = |version| FeatureRow {
+        version,
+        space: Space::own(2),
+        feature: Feature::new(vec![0.6, 0.8], vec![], vec![]).unwrap(),
+        ..feature("a", version)
+    };
+    let rows = async |store: &CassandraStore| {
+        let query = store.keyspace.fill("SELECT model FROM {ks}.item_features");
+        let found = store.session.query_unpaged(query, ()).await.unwrap();
+        found.into_rows_result().unwrap().rows_num()
+    };
+    let words = vec![
+        Write::Feature(feature("a", 1)),
+        Write::Feature(feature("b", 1)),
+    ];
+    put(&*store, &d, 1, 5, words).await.unwrap();
+    put(&*store, &d, 1, 6, vec![Write::Feature(own(2))])
+        .await
+        .unwrap();
+    let page = store.scan_features(&d, None, 10).await.unwrap();
+    assert_eq!(page.rows, [own(2), feature("b", 1)]);
+    assert_eq!(rows(&store).await, 2, "the former feature is gone");
+
+    // Another process, which has to look what is there, and a late write of the former owner.
+    let store = twin.store().await;
+    put(&*store, &d, 2, 0, vec![Write::Feature(feature("a", 3))])
+        .await
+        .unwrap();
+    assert_eq!(rows(&store).await, 2);
+    put(&*store, &d, 1, 9, vec![Write::Feature(own(2))])
+        .await
+        .unwrap();
+    let page = store.scan_features(&d, None, 10).await.unwrap();
+    assert_eq!(page.rows, [feature("a", 3), feature("b", 1)]);
+    let stamp = store.feature_stamp(&d, &id("a")).await.unwrap().unwrap();
+    assert_eq!((stamp.version, stamp.space), (3, Space::words("en")));
+    put(&*store, &d, 2, 1, vec![Write::DeleteFeature(id("a"))])
+        .await
+        .unwrap();
+    assert_eq!(store.feature_stamp(&d, &id("a")).await, Ok(None));
+}
+
+#[tokio::test]
+#[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
+async fn a_domain_keeps_the_buckets_it_was_registered_with() {
+    let twin = Clustered::fresh();
+    let store = twin.store().await;
+    let d = domain("three");
+    let insert = "INSERT INTO {ks}.domains (domain, model, buckets, registered_at, live, visible) \
+         VALUES ('three', 'words-1', 3, 0, 0, 0) USING TIMESTAMP 1";
+    let insert = store.keyspace.fill(insert);
+    store.session.query_unpaged(insert, ()).await.unwrap();
+    let mut writes: Vec<Write> = (0..50)
+        .map(|n| Write::Item(item(&format!("i{n}"), 2)))
+        .collect();
+    writes.push(Write::Domain(domain_row(&d, 9)));
+    put(&*store, &d, 1, 0, writes).await.unwrap();
+    let store = twin.store().await;
+    assert_eq!(store.buckets(&d).await.unwrap(), 3);
+    assert_eq!(scan(&*store, &d, 7).await.0.len(), 50);
+    let buckets = store
+        .keyspace
+        .fill("SELECT DISTINCT domain, bucket FROM {ks}.items");
+    let found = store.session.query_unpaged(buckets, ()).await.unwrap();
+    assert_eq!(found.into_rows_result().unwrap().rows_num(), 3);
+}
+
+#[tokio::test]
+#[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
+async fn fences_of_many_batches_are_one() {
+    const BATCHES: u32 = 64;
+    let twin = Clustered::fresh();
+    let store = twin.store().await;
+    let p = Partition(3);
+    let mine = Lease {
+        epoch: 7,
+        owner: "one".into(),
+        address: "127.0.0.1:8080".into(),
+        beat: 0,
+    };
+    assert_eq!(store.take_lease(p, None, &mine).await, Ok(Cas::Applied));
+    let commits = (0..BATCHES).map(|n| {
+        let batch = Batch {
+            domain: domain(&format!("fenced-{n}")),
+            fence: true,
+            writes: vec![Write::Item(item("a", 2))],
+        };
+        store.commit(p, Epoch(7), stamp(7, n), batch)
+    });
+    futures_util::future::try_join_all(commits).await.unwrap();
+    let writes = store.writes();
+    let of = |table| writes.iter().find(|(name, _)| *name == table).unwrap().1;
+    assert_eq!(of("items"), u64::from(BATCHES));
+    assert!(
+        (2..=u64::from(BATCHES) / 2).contains(&of("partitions")),
+        "{writes:?}"
+    );
+    assert_eq!(
+        store.lease(p).await,
+        Ok(Some(mine)),
+        "a fence changes nothing"
+    );
+}
+
+#[tokio::test]
+#[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
+async fn blocks_are_read_whole_by_who_may_only_read() {
+    let twin = Clustered::fresh();
+    let store = twin.store().await;
+    let d = domain("blocks");
+    let blocks = store.blocks().await.unwrap();
+    let session = Arc::clone(store.session());
+    let reader = cql_blocks::CqlBlocks::reader(session, &twin.0.keyspace)
+        .await
+        .unwrap();
+    for (hash, length) in [([1; 16], 0), ([2; 16], 1 << 20), ([3; 16], (3 << 20) + 5)] {
+        assert_eq!(reader.get(&d, &hash).await, Ok(None));
+        let bytes: Vec<u8> = (0..length).map(|n: usize| (n % 251) as u8).collect();
+        for _ in 0..2 {
+            blocks.put(&d, &hash, &bytes).await.unwrap();
+            assert_eq!(reader.get(&d, &hash).await, Ok(Some(bytes.clone())));
+        }
+        assert_eq!(reader.get(&domain("other"), &hash).await, Ok(None));
+        assert!(reader.put(&d, &hash, &bytes).await.is_err());
+    }
+    blocks.delete(&d, &[3; 16]).await.unwrap();
+    assert_eq!(reader.get(&d, &[3; 16]).await, Ok(None));
+}
+
+/// Not a check: prints how fast rows are written and read here.
+#[tokio::test]
+#[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
+async fn rates() {
+    const ITEMS: usize = 2_000;
+    let twin = Clustered::fresh();
+    let store = twin.store().await;
+    let d = domain("rates");
+    let rate = |what: &str, begun: Instant| {
+        println!(
+            "{what}: {:.0} rows/s",
+            ITEMS as f64 / begun.elapsed().as_secs_f64()
+        );
+    };
+    let names: Vec<String> = (0..ITEMS).map(|n| format!("i{n}")).collect();
+    for (seq, what) in (0..).zip(["items", "texts", "features", "lists"]) {
+        let writes = names.iter().map(|name| match what {
+            "items" => Write::Item(item(name, 2)),
+            "texts" => Write::Content(id(name), super::super::contract::content("text")),
+            "features" => Write::Feature(feature(name, 2)),
+            _ => Write::List(list(name, 0.5)),
+        });
+        let begun = Instant::now();
+        put(&*store, &d, 1, seq, writes.collect()).await.unwrap();
+        rate(what, begun);
+    }
+    let begun = Instant::now();
+    assert_eq!(scan(&*store, &d, 1_000).await.0.len(), ITEMS);
+    rate("items scanned", begun);
+    let begun = Instant::now();
+    let page = store.scan_list_ids(&d, None, ITEMS).await.unwrap();
+    assert_eq!(page.rows.len(), ITEMS);
+    rate("list ids scanned", begun);
+    assert!(begun.elapsed() < Duration::from_secs(60));
+}

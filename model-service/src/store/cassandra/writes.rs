@@ -1,0 +1,297 @@
+//! Writing batches.
+//!
+//! A crash can cut a batch only where the trait says: the dirty mark is awaited before anything
+//! else is sent; then the other rows, [`IN_FLIGHT`] requests at a time, rows of one partition
+//! together; then the fence; a clean mark last of all.
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use kindred_shared::DomainName;
+use scylla::statement::batch::{Batch as CqlBatch, BatchType};
+use scylla::statement::prepared::PreparedStatement;
+
+use super::super::{Batch, Epoch, Partition, Stamp, StoreError, Write};
+use super::CassandraStore;
+use super::counts::Table;
+use super::facts::{MODELS, bucket, index_of};
+use super::failure::Trouble;
+use super::rows::{Change, RowChange};
+
+/// Requests to write that are in flight at a time, of all batches together.
+pub(super) const IN_FLIGHT: usize = 128;
+/// Most bytes of rows in one request.
+const REQUEST_BYTES: usize = 32 << 10;
+/// Most rows in one request.
+const REQUEST_ROWS: usize = 100;
+
+/// The rows of a batch by when they are written.
+struct Plan {
+    /// The dirty mark.
+    first: Vec<RowChange>,
+    rows: Vec<RowChange>,
+    /// The clean mark.
+    last: Vec<RowChange>,
+}
+
+/// Rows of one request have this in common.
+type Together = (Table, i16, &'static str);
+
+impl CassandraStore {
+    pub(super) async fn write_batch(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        stamp: Stamp,
+        batch: Batch,
+    ) -> Result<(), StoreError> {
+        let (domain, fence) = (batch.domain.clone(), batch.fence);
+        let buckets = self.buckets(&domain).await.map_err(Trouble::of_read)?;
+        let plan = self
+            .plan(stamp, batch, buckets)
+            .await
+            .map_err(Trouble::of_read)?;
+        let registers = !(plan.first.is_empty() && plan.last.is_empty());
+        self.write_rows(plan.first).await?;
+        self.write_rows(plan.rows).await?;
+        if fence {
+            self.fence(partition, epoch).await?;
+        }
+        self.write_rows(plan.last).await?;
+        if registers {
+            self.facts.registered(&domain, buckets);
+        }
+        Ok(())
+    }
+
+    async fn plan(&self, stamp: Stamp, batch: Batch, buckets: i16) -> Result<Plan, Trouble> {
+        let Batch { domain, writes, .. } = batch;
+        let others = self.models_to_remove(&domain, &writes, buckets).await?;
+        let row = |bucket, change| RowChange {
+            domain: domain.clone(),
+            bucket,
+            stamp: stamp.as_i64(),
+            change,
+        };
+        let mut plan = Plan {
+            first: Vec::new(),
+            rows: Vec::with_capacity(writes.len()),
+            last: Vec::new(),
+        };
+        for write in writes {
+            let rows = &mut plan.rows;
+            match write {
+                Write::Domain(domain) => {
+                    let marks = match domain.dirty {
+                        Some(_) => &mut plan.first,
+                        None => &mut plan.last,
+                    };
+                    marks.push(row(0, Change::Domain(domain, buckets)));
+                }
+                Write::Item(item) => {
+                    let bucket = bucket(item.id.as_str(), buckets);
+                    rows.push(row(bucket, Change::Item(item)));
+                }
+                Write::PurgeItem(id) => {
+                    rows.push(row(bucket(id.as_str(), buckets), Change::PurgeItem(id)));
+                }
+                Write::Content(id, content) => rows.push(row(0, Change::Content(id, content))),
+                Write::DeleteContent(id) => rows.push(row(0, Change::DeleteContent(id))),
+                Write::Feature(feature) => {
+                    let bucket = bucket(feature.id.as_str(), buckets);
+                    let model = index_of(feature.space.model());
+                    for (other, name) in MODELS.into_iter().enumerate() {
+                        if others[other] && model != Some(other) {
+                            let id = feature.id.clone();
+                            rows.push(row(bucket, Change::DeleteFeature(id, name)));
+                        }
+                    }
+                    rows.push(row(bucket, Change::Feature(feature)));
+                }
+                Write::DeleteFeature(id) => {
+                    let bucket = bucket(id.as_str(), buckets);
+                    for name in MODELS {
+                        rows.push(row(bucket, Change::DeleteFeature(id.clone(), name)));
+                    }
+                }
+                Write::List(list) => rows.push(row(0, Change::List(list))),
+                Write::DeleteList(id) => rows.push(row(0, Change::DeleteList(id))),
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Models of which a written item may still have a feature: an item has one feature, but the
+    /// model is a part of its key. Most domains hold features of one model and delete nothing.
+    async fn models_to_remove(
+        &self,
+        domain: &DomainName,
+        writes: &[Write],
+        buckets: i16,
+    ) -> Result<[bool; MODELS.len()], Trouble> {
+        let mut written = [false; MODELS.len()];
+        for write in writes {
+            if let Write::Feature(row) = write {
+                let model = row.space.model();
+                let index = index_of(model).ok_or_else(|| {
+                    Trouble::Row("item_features", format!("model {model:?} is unknown"))
+                })?;
+                written[index] = true;
+            }
+        }
+        for (model, _) in written.iter().enumerate().filter(|(_, written)| **written) {
+            self.facts.writes(domain, model);
+        }
+        let mut remove = [false; MODELS.len()];
+        if written.contains(&true) {
+            for (model, remove) in remove.iter_mut().enumerate() {
+                *remove = self.holds(domain, buckets, model).await?;
+            }
+        }
+        Ok(remove)
+    }
+
+    /// Writes rows, in no order; ends at the first failure.
+    async fn write_rows(&self, rows: Vec<RowChange>) -> Result<(), StoreError> {
+        let mut running = FuturesUnordered::new();
+        for request in requests(rows) {
+            if running.len() == IN_FLIGHT
+                && let Some(written) = running.next().await
+            {
+                written?;
+            }
+            running.push(self.send(request));
+        }
+        while let Some(written) = running.next().await {
+            written?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, rows: Vec<RowChange>) -> Result<(), StoreError> {
+        let _turn = self.writing.acquire().await;
+        let sent = match &rows[..] {
+            [row] => self.session.execute_unpaged(self.statement(row), row).await,
+            rows => {
+                let mut batch = CqlBatch::new(BatchType::Unlogged);
+                batch.set_is_idempotent(true);
+                for row in rows {
+                    batch.append_statement(self.statement(row).clone());
+                }
+                self.session.batch(&batch, rows).await
+            }
+        };
+        sent.map_err(|error| Trouble::from(error).of_write())?;
+        for row in &rows {
+            self.counts.add(table(&row.change));
+        }
+        Ok(())
+    }
+
+    fn statement(&self, row: &RowChange) -> &PreparedStatement {
+        let all = &self.statements;
+        match row.change {
+            Change::Domain(..) => &all.put_domain,
+            Change::Item(_) => &all.put_item,
+            Change::PurgeItem(_) => &all.delete_item,
+            Change::Content(..) => &all.put_content,
+            Change::DeleteContent(_) => &all.delete_content,
+            Change::Feature(_) => &all.put_feature,
+            Change::DeleteFeature(..) => &all.delete_feature,
+            Change::List(_) => &all.put_list,
+            Change::DeleteList(_) => &all.delete_list,
+        }
+    }
+}
+
+fn table(change: &Change) -> Table {
+    match change {
+        Change::Domain(..) => Table::Domains,
+        Change::Item(_) | Change::PurgeItem(_) => Table::Items,
+        Change::Content(..) | Change::DeleteContent(_) => Table::Texts,
+        Change::Feature(_) | Change::DeleteFeature(..) => Table::Features,
+        Change::List(_) | Change::DeleteList(_) => Table::Lists,
+    }
+}
+
+/// With which other rows of its domain a row shares a partition; `None`: with none.
+fn together(row: &RowChange) -> Option<Together> {
+    let model = match &row.change {
+        Change::Item(_) | Change::PurgeItem(_) => "",
+        Change::Feature(feature) => index_of(feature.space.model()).map(|model| MODELS[model])?,
+        Change::DeleteFeature(_, model) => model,
+        Change::Domain(..)
+        | Change::Content(..)
+        | Change::DeleteContent(_)
+        | Change::List(_)
+        | Change::DeleteList(_) => return None,
+    };
+    Some((table(&row.change), row.bucket, model))
+}
+
+/// Rows of one domain by request: those of one partition together, in bounds.
+fn requests(mut rows: Vec<RowChange>) -> Vec<Vec<RowChange>> {
+    // Stable, and those that share no partition first.
+    rows.sort_by_key(together);
+    let mut requests: Vec<Vec<RowChange>> = Vec::new();
+    let mut open = 0;
+    for row in rows {
+        let bytes = row.bytes();
+        match requests.last_mut() {
+            Some(last)
+                if open + bytes <= REQUEST_BYTES
+                    && last.len() < REQUEST_ROWS
+                    && together(&row).is_some()
+                    && last.last().and_then(together) == together(&row) =>
+            {
+                open += bytes;
+                last.push(row);
+            }
+            _ => {
+                open = bytes;
+                requests.push(vec![row]);
+            }
+        }
+    }
+    requests
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::contract::{domain, feature, id, item, list};
+    use super::*;
+
+    fn change(bucket: i16, change: Change) -> RowChange {
+        RowChange {
+            domain: domain("d"),
+            bucket,
+            stamp: 1,
+            change,
+        }
+    }
+
+    #[test]
+    fn rows_of_one_partition_go_together_in_bounds() {
+        let mut rows = Vec::new();
+        for n in 0..400_i16 {
+            let name = format!("i{n}");
+            let bucket = n % 2;
+            rows.push(change(bucket, Change::Item(item(&name, 1))));
+            rows.push(change(bucket, Change::Feature(feature(&name, 1))));
+            rows.push(change(bucket, Change::DeleteFeature(id(&name), MODELS[1])));
+            rows.push(change(0, Change::List(list(&name, 0.5))));
+        }
+        let requests = requests(rows);
+        assert_eq!(requests.iter().map(Vec::len).sum::<usize>(), 1_600);
+        for request in &requests {
+            assert!(request.len() <= REQUEST_ROWS);
+            assert!(request.iter().map(RowChange::bytes).sum::<usize>() <= REQUEST_BYTES);
+            if request.len() > 1 {
+                let first = together(&request[0]);
+                assert!(first.is_some());
+                assert!(request.iter().all(|row| together(row) == first));
+            }
+        }
+        let alone = requests.iter().filter(|request| request.len() == 1).count();
+        assert!((400..410).contains(&alone), "{alone} rows alone");
+        assert!(requests.len() < 440, "{} requests", requests.len());
+    }
+}

@@ -1,0 +1,103 @@
+//! A broker for tests: the one of `KINDRED_TEST_AMQP_URL`, a topology of its own for each test.
+
+#![allow(clippy::unwrap_used)] // a test may panic
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use kindred_shared::amqp::{Connector, Names, close, declare};
+use kindred_shared::wire::JobKind;
+use lapin::options::{BasicConsumeOptions, ExchangeDeleteOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, Consumer};
+
+/// Longest a test waits for something of the broker.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A declared topology; removed when dropped.
+pub(crate) struct Scope {
+    pub(crate) names: Names,
+    pub(crate) connector: Connector,
+}
+
+impl Scope {
+    pub(crate) async fn fresh() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let url = std::env::var("KINDRED_TEST_AMQP_URL").expect("KINDRED_TEST_AMQP_URL is set");
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let scope = Self {
+            names: Names::scoped(&format!("test-{}-{number}", std::process::id())),
+            connector: Connector::new(&url, "kindred test").unwrap(),
+        };
+        let connection = scope.connector.connect("topology").await.unwrap();
+        declare(&connection, &scope.names, 1).await.unwrap();
+        close(&connection).await;
+        scope
+    }
+
+    pub(crate) async fn open(&self) -> (Connection, Channel) {
+        let connection = self.connector.connect("test").await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        (connection, channel)
+    }
+
+    async fn remove(&self) {
+        let (connection, channel) = self.open().await;
+        let names = &self.names;
+        for queue in [
+            names.partition(0),
+            names.jobs(JobKind::Extract),
+            names.jobs(JobKind::Compare),
+            names.items_dead(),
+            names.jobs_dead(),
+        ] {
+            let options = QueueDeleteOptions::default();
+            channel.queue_delete(queue, options).await.unwrap();
+        }
+        for exchange in [names.items(), names.domains(), names.dead()] {
+            let options = ExchangeDeleteOptions::default();
+            channel.exchange_delete(exchange, options).await.unwrap();
+        }
+        close(&connection).await;
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        let scope = Self {
+            names: self.names.clone(),
+            connector: self.connector.clone(),
+        };
+        let removing = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(scope.remove());
+            std::mem::forget(scope);
+        });
+        if removing.join().is_err() {
+            eprintln!("a test's topology could not be removed");
+        }
+    }
+}
+
+/// Consumes a queue.
+pub(crate) async fn consume(channel: &Channel, queue: lapin::types::ShortString) -> Consumer {
+    let options = BasicConsumeOptions::default();
+    channel
+        .basic_consume(queue, "test".into(), options, FieldTable::default())
+        .await
+        .unwrap()
+}
+
+/// Waits until something holds.
+pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let waited = tokio::time::timeout(DEADLINE, waiting).await;
+    assert!(waited.is_ok(), "{what}");
+}

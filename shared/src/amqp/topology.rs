@@ -1,0 +1,480 @@
+//! What is declared on the broker. One description serves the declaration over AMQP and the
+//! definitions file for import.
+
+use std::time::Duration;
+
+use lapin::options::{
+    ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{Channel, Connection, ExchangeKind};
+use serde_json::{Value, json};
+
+use super::connection::{AmqpError, REQUEST_DEADLINE, within};
+use crate::wire::JobKind;
+
+/// How old everything behind `kindred.items` is before that is declared. A queue younger than a
+/// second may not survive a crash of the broker.
+pub const ITEMS_SETTLE: Duration = Duration::from_millis(1_500);
+
+/// Stands for "no limit": unset means 20 on RabbitMQ 4, and −1 loses messages on 3.10.
+const NO_DELIVERY_LIMIT: i64 = 1_000_000;
+/// Deliveries of a job after the first before it is a dead letter.
+const JOB_DELIVERY_LIMIT: i64 = 5;
+/// Most bytes of dead jobs kept: 256 MiB.
+const DEAD_JOBS_BYTES: i64 = 256 << 20;
+/// How long a dead job is kept: a day.
+const DEAD_JOBS_MS: i64 = 24 * 3600 * 1000;
+/// Most replies waiting for one model service.
+const REPLIES: i64 = 10_000;
+/// Most bytes of replies waiting for one model service: 256 MiB.
+const REPLIES_BYTES: i64 = 256 << 20;
+
+/// The exchange type that chooses a partition by the hash of the domain.
+const MODULUS_HASH: &str = "x-modulus-hash";
+
+/// Names on the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    prefix: String,
+}
+
+impl Default for Names {
+    /// `kindred.…`
+    fn default() -> Self {
+        Self {
+            prefix: "kindred".to_owned(),
+        }
+    }
+}
+
+impl Names {
+    /// Names of a topology apart from the real one, `kindred.<scope>.…`: for tests.
+    pub fn scoped(scope: &str) -> Self {
+        Self {
+            prefix: format!("kindred.{scope}"),
+        }
+    }
+
+    fn name(&self, rest: &str) -> ShortString {
+        crate::wire::short_name(&format!("{}.{rest}", self.prefix))
+    }
+
+    /// Topic exchange, routing key = domain: events are published here.
+    pub fn items(&self) -> ShortString {
+        self.name("items")
+    }
+
+    /// The queue of a partition.
+    pub fn partition(&self, number: u16) -> ShortString {
+        self.name(&format!("items.p{number:02}"))
+    }
+
+    /// With several partitions: domain → partition.
+    pub fn partitions(&self) -> ShortString {
+        self.name("partitions")
+    }
+
+    /// The work queue of a kind of job.
+    pub fn jobs(&self, kind: JobKind) -> ShortString {
+        self.name(&format!("jobs.{}", kind.word()))
+    }
+
+    /// The queue of replies to one model service.
+    pub fn replies(&self, boot_id: &str) -> ShortString {
+        self.name(&format!("replies.{boot_id}"))
+    }
+
+    /// Direct exchange of dead letters; the routing key is the queue's name.
+    pub fn dead(&self) -> ShortString {
+        self.name("dead")
+    }
+
+    /// Events that were refused.
+    pub fn items_dead(&self) -> ShortString {
+        self.name("items.dead")
+    }
+
+    /// Jobs that nobody finished.
+    pub fn jobs_dead(&self) -> ShortString {
+        self.name("jobs.dead")
+    }
+
+    /// Topic exchange, key = domain: `neighbours.updated` goes out here.
+    pub fn domains(&self) -> ShortString {
+        self.name("domains")
+    }
+
+    /// Name kept for a stream of all events; nothing is declared.
+    pub fn log(&self) -> ShortString {
+        self.name("log")
+    }
+}
+
+/// Why the topology could not be declared.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum TopologyError {
+    /// The broker cannot make `x-modulus-hash` exchanges.
+    #[error(
+        "the broker has no exchange type x-modulus-hash, which partitions > 1 need: enable its plugin with `rabbitmq-plugins enable rabbitmq_sharding`"
+    )]
+    NoSharding,
+    /// Anything else.
+    #[error(transparent)]
+    Amqp(#[from] AmqpError),
+}
+
+#[derive(Debug, Clone)]
+enum Argument {
+    Text(&'static str, String),
+    Number(&'static str, i64),
+    Flag(&'static str),
+}
+
+impl Argument {
+    fn table(arguments: &[Self]) -> FieldTable {
+        let mut table = FieldTable::default();
+        for argument in arguments {
+            match argument {
+                Self::Text(name, text) => table.insert(
+                    ShortString::from(*name),
+                    AMQPValue::LongString(text.as_str().into()),
+                ),
+                Self::Number(name, number) => {
+                    table.insert(ShortString::from(*name), AMQPValue::LongLongInt(*number))
+                }
+                Self::Flag(name) => {
+                    table.insert(ShortString::from(*name), AMQPValue::Boolean(true))
+                }
+            };
+        }
+        table
+    }
+
+    fn json(arguments: &[Self]) -> Value {
+        let pairs = arguments.iter().map(|argument| match argument {
+            Self::Text(name, text) => ((*name).to_owned(), json!(text)),
+            Self::Number(name, number) => ((*name).to_owned(), json!(number)),
+            Self::Flag(name) => ((*name).to_owned(), json!(true)),
+        });
+        Value::Object(pairs.collect())
+    }
+}
+
+struct Queue {
+    name: ShortString,
+    arguments: Vec<Argument>,
+}
+
+fn quorum() -> Argument {
+    Argument::Text("x-queue-type", "quorum".to_owned())
+}
+
+fn dead_letters_to(names: &Names, queue: &ShortString) -> [Argument; 2] {
+    [
+        Argument::Text("x-dead-letter-exchange", names.dead().to_string()),
+        Argument::Text("x-dead-letter-routing-key", queue.to_string()),
+    ]
+}
+
+/// All durable queues, dead-letter queues first.
+fn queues(names: &Names, partitions: u16) -> Vec<Queue> {
+    let mut queues = vec![
+        Queue {
+            name: names.items_dead(),
+            arguments: vec![
+                quorum(),
+                Argument::Number("x-delivery-limit", NO_DELIVERY_LIMIT),
+            ],
+        },
+        Queue {
+            name: names.jobs_dead(),
+            arguments: vec![
+                quorum(),
+                Argument::Number("x-delivery-limit", NO_DELIVERY_LIMIT),
+                Argument::Text("x-overflow", "drop-head".to_owned()),
+                Argument::Number("x-max-length-bytes", DEAD_JOBS_BYTES),
+                Argument::Number("x-message-ttl", DEAD_JOBS_MS),
+            ],
+        },
+    ];
+    for kind in [JobKind::Extract, JobKind::Compare] {
+        let mut arguments = vec![
+            quorum(),
+            Argument::Number("x-delivery-limit", JOB_DELIVERY_LIMIT),
+        ];
+        arguments.extend(dead_letters_to(names, &names.jobs_dead()));
+        queues.push(Queue {
+            name: names.jobs(kind),
+            arguments,
+        });
+    }
+    for number in 0..partitions {
+        let mut arguments = vec![
+            quorum(),
+            Argument::Flag("x-single-active-consumer"),
+            Argument::Number("x-delivery-limit", NO_DELIVERY_LIMIT),
+            Argument::Text("x-overflow", "reject-publish".to_owned()),
+            Argument::Text("x-dead-letter-strategy", "at-least-once".to_owned()),
+        ];
+        arguments.extend(dead_letters_to(names, &names.items_dead()));
+        queues.push(Queue {
+            name: names.partition(number),
+            arguments,
+        });
+    }
+    queues
+}
+
+/// Declares the queue of replies to one model service: exclusive to this connection, bounded,
+/// gone with it. Copies of dead jobs come there too, so that whoever sent one hears of it.
+///
+/// # Errors
+/// [`AmqpError`]; also while an older connection of the same service still holds the queue.
+pub async fn declare_replies(
+    channel: &Channel,
+    names: &Names,
+    boot_id: &str,
+) -> Result<ShortString, AmqpError> {
+    let arguments = Argument::table(&[
+        Argument::Text("x-overflow", "reject-publish".to_owned()),
+        Argument::Number("x-max-length", REPLIES),
+        Argument::Number("x-max-length-bytes", REPLIES_BYTES),
+    ]);
+    let queue = names.replies(boot_id);
+    let options = QueueDeclareOptions::exclusive().auto_delete();
+    let declaring = channel.queue_declare(queue.clone(), options, arguments);
+    within(
+        "declaring the queue of replies",
+        REQUEST_DEADLINE,
+        declaring,
+    )
+    .await?;
+    bind_queue(channel, &queue, &names.dead(), names.jobs_dead()).await?;
+    Ok(queue)
+}
+
+/// Consumers of the work queue of a kind of job.
+///
+/// # Errors
+/// [`AmqpError`]; a queue that is not there closes the channel.
+pub async fn consumers(channel: &Channel, names: &Names, kind: JobKind) -> Result<u32, AmqpError> {
+    let options = QueueDeclareOptions::durable().passive();
+    let looking = channel.queue_declare(names.jobs(kind), options, FieldTable::default());
+    let queue = within("looking for workers", REQUEST_DEADLINE, looking).await?;
+    Ok(queue.consumer_count())
+}
+
+/// Declares everything that is not there yet, `kindred.items` last. What is there already must be
+/// declared alike. Any number of programs may do this at once.
+///
+/// # Errors
+/// [`TopologyError`]: the broker is away, lacks a plugin, forbids it, or has something else of
+/// one of the names.
+pub async fn declare(
+    connection: &Connection,
+    names: &Names,
+    partitions: u16,
+) -> Result<(), TopologyError> {
+    let partitions = partitions.max(1);
+    let fresh = !exists(connection, &names.items()).await?;
+    let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
+    exchange(&channel, names.dead(), ExchangeKind::Direct).await?;
+    exchange(&channel, names.domains(), ExchangeKind::Topic).await?;
+    for queue in queues(names, partitions) {
+        let declaring = channel.queue_declare(
+            queue.name,
+            QueueDeclareOptions::durable(),
+            Argument::table(&queue.arguments),
+        );
+        within("declaring a queue", REQUEST_DEADLINE, declaring).await?;
+    }
+    for queue in [names.items_dead(), names.jobs_dead()] {
+        bind_queue(&channel, &queue, &names.dead(), queue.clone()).await?;
+    }
+    if partitions > 1 {
+        let kind = ExchangeKind::Custom(MODULUS_HASH.to_owned());
+        exchange(&channel, names.partitions(), kind)
+            .await
+            .map_err(no_sharding)?;
+        for number in 0..partitions {
+            let queue = names.partition(number);
+            bind_queue(&channel, &queue, &names.partitions(), "".into()).await?;
+        }
+    }
+    if fresh {
+        tokio::time::sleep(ITEMS_SETTLE).await;
+    }
+    items_last(&channel, names, partitions).await?;
+    within("closing", REQUEST_DEADLINE, channel.close(200, "OK".into())).await?;
+    Ok(())
+}
+
+/// The exchange and its one binding leave in one go: the declaration is not waited for, so that
+/// whoever finds the exchange cannot be faster than the binding.
+async fn items_last(channel: &Channel, names: &Names, partitions: u16) -> Result<(), AmqpError> {
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        nowait: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let none = FieldTable::default;
+    let declaring = channel.exchange_declare(names.items(), ExchangeKind::Topic, options, none());
+    let all: ShortString = "#".into();
+    let binding = async {
+        if partitions > 1 {
+            let options = ExchangeBindOptions::default();
+            channel
+                .exchange_bind(names.partitions(), names.items(), all, options, none())
+                .await
+        } else {
+            let options = QueueBindOptions::default();
+            channel
+                .queue_bind(names.partition(0), names.items(), all, options, none())
+                .await
+        }
+    };
+    let both = async {
+        let (declared, bound) = futures_util::future::join(declaring, binding).await;
+        declared.and(bound)
+    };
+    within("declaring kindred.items", REQUEST_DEADLINE, both).await
+}
+
+/// A missing exchange type ends the connection (`COMMAND_INVALID`) or is refused as a
+/// precondition, by version; either names the type.
+fn no_sharding(error: AmqpError) -> TopologyError {
+    if error.to_string().contains("exchange type") {
+        TopologyError::NoSharding
+    } else {
+        TopologyError::Amqp(error)
+    }
+}
+
+/// Whether there is an exchange of this name. On a channel of its own, which a "no" closes.
+async fn exists(connection: &Connection, exchange: &ShortString) -> Result<bool, AmqpError> {
+    let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
+    let options = ExchangeDeclareOptions {
+        passive: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let looking = channel.exchange_declare(
+        exchange.clone(),
+        ExchangeKind::Topic,
+        options,
+        FieldTable::default(),
+    );
+    match within("looking for kindred.items", REQUEST_DEADLINE, looking).await {
+        Ok(()) => {
+            within("closing", REQUEST_DEADLINE, channel.close(200, "OK".into())).await?;
+            Ok(true)
+        }
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn exchange(
+    channel: &Channel,
+    name: ShortString,
+    kind: ExchangeKind,
+) -> Result<(), AmqpError> {
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let declaring = channel.exchange_declare(name, kind, options, FieldTable::default());
+    within("declaring an exchange", REQUEST_DEADLINE, declaring).await
+}
+
+async fn bind_queue(
+    channel: &Channel,
+    queue: &ShortString,
+    exchange: &ShortString,
+    key: ShortString,
+) -> Result<(), AmqpError> {
+    let binding = channel.queue_bind(
+        queue.clone(),
+        exchange.clone(),
+        key,
+        QueueBindOptions::default(),
+        FieldTable::default(),
+    );
+    within("binding a queue", REQUEST_DEADLINE, binding).await
+}
+
+/// The same as [`declare`] makes, as a definitions file for virtual host `/`.
+pub fn definitions(names: &Names, partitions: u16) -> Value {
+    let partitions = partitions.max(1);
+    let exchange = |name: ShortString, kind: &str| {
+        json!({"name": name.as_str(), "vhost": "/", "type": kind, "durable": true,
+            "auto_delete": false, "internal": false, "arguments": {}})
+    };
+    let binding = |source: ShortString, destination: &ShortString, kind: &str, key: &str| {
+        json!({"source": source.as_str(), "vhost": "/", "destination": destination.as_str(),
+            "destination_type": kind, "routing_key": key, "arguments": {}})
+    };
+    let mut exchanges = vec![
+        exchange(names.dead(), "direct"),
+        exchange(names.domains(), "topic"),
+    ];
+    let mut bindings: Vec<Value> = [names.items_dead(), names.jobs_dead()]
+        .iter()
+        .map(|queue| binding(names.dead(), queue, "queue", queue.as_str()))
+        .collect();
+    if partitions > 1 {
+        exchanges.push(exchange(names.partitions(), MODULUS_HASH));
+        for number in 0..partitions {
+            let queue = names.partition(number);
+            bindings.push(binding(names.partitions(), &queue, "queue", ""));
+        }
+        bindings.push(binding(names.items(), &names.partitions(), "exchange", "#"));
+    } else {
+        bindings.push(binding(names.items(), &names.partition(0), "queue", "#"));
+    }
+    exchanges.push(exchange(names.items(), "topic"));
+    let queues: Vec<Value> = queues(names, partitions)
+        .iter()
+        .map(|queue| {
+            json!({"name": queue.name.as_str(), "vhost": "/", "durable": true,
+                "auto_delete": false, "arguments": Argument::json(&queue.arguments)})
+        })
+        .collect();
+    json!({"vhosts": [{"name": "/"}], "exchanges": exchanges, "queues": queues,
+        "bindings": bindings})
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_file_is_what_is_declared() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../deploy/rabbitmq/definitions.json"
+        );
+        let made = format!("{:#}\n", definitions(&Names::default(), 1));
+        if std::env::var_os("KINDRED_TEST_REWRITE").is_some() {
+            std::fs::write(path, &made).unwrap();
+        }
+        let file = std::fs::read_to_string(path).unwrap();
+        assert_eq!(file, made, "run this test with KINDRED_TEST_REWRITE=1");
+    }
+
+    #[test]
+    fn several_partitions_are_behind_the_hash() {
+        let definitions = definitions(&Names::default(), 3);
+        let bindings = definitions["bindings"].as_array().unwrap();
+        let to_items: Vec<&Value> = bindings
+            .iter()
+            .filter(|binding| binding["source"] == "kindred.items")
+            .collect();
+        assert_eq!(to_items.len(), 1);
+        assert_eq!(to_items[0]["destination"], "kindred.partitions");
+        let hashed = |b: &&Value| b["source"] == "kindred.partitions" && b["routing_key"] == "";
+        assert_eq!(bindings.iter().filter(hashed).count(), 3);
+    }
+}
