@@ -13,13 +13,13 @@ use super::super::{OpenError, StoreError};
 pub enum Trouble {
     /// A request failed.
     #[error(transparent)]
-    Execution(#[from] ExecutionError),
+    Execution(Box<ExecutionError>),
     /// A statement could not be prepared.
     #[error(transparent)]
-    Prepare(#[from] PrepareError),
+    Prepare(Box<PrepareError>),
     /// No session could be made.
     #[error(transparent)]
-    Session(#[from] NewSessionError),
+    Session(Box<NewSessionError>),
     /// A row is not what this program writes.
     #[error("a row of {0} is not what Kindred writes: {1}")]
     Row(&'static str, String),
@@ -30,6 +30,21 @@ pub enum Trouble {
     #[error("{0}")]
     Forbidden(String),
 }
+
+macro_rules! boxed {
+    ($($variant:ident: $error:ty),+) => {$(
+        impl From<$error> for Trouble {
+            fn from(error: $error) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        }
+    )+};
+}
+boxed!(
+    Execution: ExecutionError,
+    Prepare: PrepareError,
+    Session: NewSessionError
+);
 
 macro_rules! answers {
     ($($error:ty),+) => {$(

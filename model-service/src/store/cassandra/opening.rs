@@ -137,7 +137,6 @@ async fn open(options: &CassandraOptions, place: &str) -> Result<CassandraStore,
         unusable("a keyspace's name is a letter and up to 47 letters, digits and '_'".to_owned())
     })?;
     let session = cql::connect(&options.database, keyspace.as_str()).await?;
-    schema::migrate(&session, &keyspace, options.replication_factor).await?;
     if let Standing::Newer(found) = schema::check(&session, &keyspace).await? {
         return Err(Failure::Refused(OpenError::Newer {
             place: place.to_owned(),
@@ -146,6 +145,7 @@ async fn open(options: &CassandraOptions, place: &str) -> Result<CassandraStore,
         }));
     }
     let copies = copies(&session, &keyspace).await?;
+    let copies = copies.unwrap_or(options.replication_factor.into());
     let commit_log = commit_log(&session).await?;
     if let Some(detail) = danger(copies, commit_log.as_deref()) {
         if !options.allow_periodic {
@@ -153,25 +153,28 @@ async fn open(options: &CassandraOptions, place: &str) -> Result<CassandraStore,
         }
         tracing::warn!(place, detail, "store.not_durable");
     }
+    // Nothing is made where it would be refused.
+    schema::migrate(&session, &keyspace, options.replication_factor).await?;
     identify(&session, &keyspace, options, place).await?;
     let statements = Statements::prepare(&session, &keyspace).await?;
     tracing::info!(place, copies, commit_log, "store.opened");
     Ok(CassandraStore::new(Arc::new(session), statements, keyspace))
 }
 
-/// Copies of every row, in all data centres together.
-async fn copies(session: &Session, keyspace: &Keyspace) -> Result<u32, Trouble> {
+/// Copies of every row, in all data centres together; `None`: there is no such keyspace.
+async fn copies(session: &Session, keyspace: &Keyspace) -> Result<Option<u32>, Trouble> {
     let query = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?";
     let found = session.query_unpaged(query, (keyspace.as_str(),)).await?;
     let found = found.into_rows_result()?;
     let row = found.maybe_first_row::<(HashMap<String, String>,)>()?;
-    let options = row.map(|(options,)| options).unwrap_or_default();
-    Ok(options
-        .iter()
-        .filter(|(name, _)| *name != "class")
-        // "3/1" means three copies, one of them transient.
-        .filter_map(|(_, copies)| copies.split('/').next()?.parse::<u32>().ok())
-        .sum())
+    Ok(row.map(|(options,)| {
+        options
+            .iter()
+            .filter(|(name, _)| *name != "class")
+            // "3/1" means three copies, one of them transient.
+            .filter_map(|(_, copies)| copies.split('/').next()?.parse::<u32>().ok())
+            .sum()
+    }))
 }
 
 /// The node's `commitlog_sync`; `None` where it does not tell.

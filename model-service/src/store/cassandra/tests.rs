@@ -6,13 +6,12 @@
 #![allow(clippy::unwrap_used)] // a test may panic
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use kindred_shared::cql::{self, CqlOptions};
 use kindred_shared::{BlockStore, Feature, Space, cql_blocks};
 
 use super::super::contract::{
-    Twin, domain, domain_row, feature, id, item, list, put, scan, stamp, store_contract,
+    Twin, domain, domain_row, feature, id, item, put, scan, stamp, store_contract,
 };
 use super::super::{OpenError, Write};
 use super::schema::{NEWEST, Standing};
@@ -301,40 +300,4 @@ async fn blocks_are_read_whole_by_who_may_only_read() {
     }
     blocks.delete(&d, &[3; 16]).await.unwrap();
     assert_eq!(reader.get(&d, &[3; 16]).await, Ok(None));
-}
-
-/// Not a check: prints how fast rows are written and read here.
-#[tokio::test]
-#[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
-async fn rates() {
-    const ITEMS: usize = 2_000;
-    let twin = Clustered::fresh();
-    let store = twin.store().await;
-    let d = domain("rates");
-    let rate = |what: &str, begun: Instant| {
-        println!(
-            "{what}: {:.0} rows/s",
-            ITEMS as f64 / begun.elapsed().as_secs_f64()
-        );
-    };
-    let names: Vec<String> = (0..ITEMS).map(|n| format!("i{n}")).collect();
-    for (seq, what) in (0..).zip(["items", "texts", "features", "lists"]) {
-        let writes = names.iter().map(|name| match what {
-            "items" => Write::Item(item(name, 2)),
-            "texts" => Write::Content(id(name), super::super::contract::content("text")),
-            "features" => Write::Feature(feature(name, 2)),
-            _ => Write::List(list(name, 0.5)),
-        });
-        let begun = Instant::now();
-        put(&*store, &d, 1, seq, writes.collect()).await.unwrap();
-        rate(what, begun);
-    }
-    let begun = Instant::now();
-    assert_eq!(scan(&*store, &d, 1_000).await.0.len(), ITEMS);
-    rate("items scanned", begun);
-    let begun = Instant::now();
-    let page = store.scan_list_ids(&d, None, ITEMS).await.unwrap();
-    assert_eq!(page.rows.len(), ITEMS);
-    rate("list ids scanned", begun);
-    assert!(begun.elapsed() < Duration::from_secs(60));
 }
