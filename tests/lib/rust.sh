@@ -37,6 +37,7 @@ NEEDS=(
   "package lists:DEBIAN_READY"
   "needs services:SERVICES_READY"
   "kills services:CONTROLS_READY"
+  "needs pika:PIKA_READY"
 )
 
 # ignored_tests LOG_NAME: name and reason of each ignored test, as cargo shows them.

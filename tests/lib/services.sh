@@ -8,6 +8,9 @@
 SERVICES_READY=no
 # Whether tests may kill and restart them: only our own.
 CONTROLS_READY=no
+# Whether the publisher in Python can run.
+PIKA_READY=no
+PIKA_VERSION=1.4.4
 SERVICES_DIR=
 INSTALL_TIMEOUT_S=1200
 CASSANDRA_JARS=$ROOT/target/cassandra-jars
@@ -84,6 +87,19 @@ install_cassandra() {
   echo "$version" >"$CASSANDRA_JARS/.complete"
 }
 
+# pika, in an environment of its own.
+install_pika() {
+  local own=$ROOT/target/pika
+  [ -e "$own/.$PIKA_VERSION" ] && return
+  command -v python3 >/dev/null || install_packages python3 || return 1
+  rm -rf "$own"
+  # Debian keeps the module that makes environments in a package of its own.
+  python3 -m venv "$own" || { install_packages python3-venv && python3 -m venv "$own"; } || return 1
+  timeout "$INSTALL_TIMEOUT_S" "$own/bin/pip" install --quiet --disable-pip-version-check \
+    "pika==$PIKA_VERSION" || return 1
+  touch "$own/.$PIKA_VERSION"
+}
+
 # control NAME SCRIPT: a command of one word that starts, stops and kills the instance.
 control() {
   printf '#!/bin/sh\nexec %q %q "$@"\n' "$2" "$SERVICES_DIR/$1" >"$SERVICES_DIR/$1/control"
@@ -134,6 +150,10 @@ services() {
     export_database
   fi
   SERVICES_READY=yes
+  if run_logged "pika" install_pika; then
+    PIKA_READY=yes
+    export KINDRED_TEST_PYTHON=$ROOT/target/pika/bin/python
+  fi
   if [ "$own_broker$own_database" = yesyes ]; then
     CONTROLS_READY=yes
   else
