@@ -4,14 +4,31 @@ PASSED=0
 FAILED=0
 SKIPPED=0
 CURRENT_GROUP=
+AT_END=()
 STARTED_AT=$SECONDS
 LOGS=$ROOT/target/test-logs
 
 begin() {
   mkdir -p "$LOGS"
-  trap 'stop_current; exit 130' INT
-  trap 'stop_current; exit 143' TERM HUP
-  trap 'stop_current' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+  trap 'stop_all' EXIT
+}
+
+# at_end COMMAND: run once when the run ends, however it ends.
+at_end() {
+  AT_END+=("$1")
+}
+
+stop_all() {
+  # A second Ctrl-C must not leave half of it behind.
+  trap '' INT TERM HUP
+  stop_current
+  local command
+  for command in "${AT_END[@]}"; do
+    "$command"
+  done
+  AT_END=()
 }
 
 stop_current() {

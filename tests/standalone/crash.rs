@@ -6,11 +6,11 @@ use std::time::Duration;
 use model_service::crash::POINTS;
 use serde_json::json;
 
-use super::exact::assert_exact;
-use super::expected::Expected;
-use super::stored;
 use crate::corpus::event::Event;
 use crate::corpus::generated;
+use crate::exactness::check::assert_exact;
+use crate::exactness::expected::Expected;
+use crate::exactness::stored;
 use crate::support::deadline::wait_for;
 use crate::support::place::Place;
 use crate::support::program::{Kindred, Start};

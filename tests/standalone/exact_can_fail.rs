@@ -6,11 +6,11 @@ use chrono::Utc;
 use kindred_shared::{DomainName, Feature, ItemId, Space};
 use model_service::store::{DomainRow, FeatureRow, ItemRow, ListRow, Liveness, Neighbour};
 
-use super::exact::faults;
-use super::expected::Expected;
-use super::reference::canonical_score;
-use super::stored::{Stored, StoredDomain};
 use crate::corpus::event::Event;
+use crate::exactness::check::faults;
+use crate::exactness::expected::Expected;
+use crate::exactness::reference::canonical_score;
+use crate::exactness::stored::{Stored, StoredDomain};
 use crate::support::random::Random;
 
 const DOMAIN: &str = "check.test";

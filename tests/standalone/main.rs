@@ -5,23 +5,24 @@
 // A test may panic: that is how it fails.
 #![allow(clippy::unwrap_used)]
 
+// Each program of tests uses its own part of these three.
+#[allow(dead_code)]
 #[path = "../corpus/mod.rs"]
 mod corpus;
+#[allow(dead_code)]
+#[path = "../exactness/mod.rs"]
+mod exactness;
+#[allow(dead_code)]
 #[path = "../support/mod.rs"]
 mod support;
 
 mod bad_input;
 mod crash;
-mod exact;
 mod exact_can_fail;
-mod expected;
-mod feed;
 mod fresh;
 mod lifecycle;
 mod many_domains;
 mod pairs;
 mod readme;
-mod reference;
 mod store_refusals;
-mod stored;
 mod whole_import;

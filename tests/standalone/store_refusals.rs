@@ -7,11 +7,11 @@ use std::time::Duration;
 use redb::{Database, TableDefinition};
 use serde_json::json;
 
-use super::exact::assert_exact;
-use super::expected::Expected;
-use super::stored;
 use crate::corpus::event::Event;
 use crate::corpus::generated::text_item;
+use crate::exactness::check::assert_exact;
+use crate::exactness::expected::Expected;
+use crate::exactness::stored;
 use crate::support::place::{Place, free_port};
 use crate::support::program::{Kindred, Start, run};
 use crate::support::random::Random;

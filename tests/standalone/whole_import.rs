@@ -1,75 +1,32 @@
 //! 20,000 real items through HTTP batches: exact, exact after ten kills, and the same bits with
 //! one thread and two.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::exact::{assert_exact, assert_same_bits};
-use super::expected::Expected;
-use super::feed::{FEEDERS, Progress, feed};
-use super::stored::{self, Stored};
-use crate::corpus::event::Fate;
-use crate::corpus::stream::{Batch, whole_import};
+use crate::corpus::event::{Event, Fate};
+use crate::corpus::stream;
+use crate::exactness::check::{assert_exact, assert_same_bits};
+use crate::exactness::import::{QUIET, batches, expected, imported_with};
+use crate::exactness::stored::{self, Stored};
 use crate::support::client::Client;
 use crate::support::deadline::wait_for;
+use crate::support::feed::{FEEDERS, Progress, feed};
 use crate::support::place::Place;
 use crate::support::program::{Kindred, Start};
 use crate::support::random::Random;
 
-/// Longest until quiet, in the dev profile on two busy cores.
-const QUIET: Duration = Duration::from_secs(600);
 /// Longest until the next batches are acknowledged.
 const FEEDING: Duration = Duration::from_secs(300);
 const KILLS: usize = 10;
 /// Longest random delay before a kill, in ms: about a window.
 const DELAY_MS: usize = 300;
 
-fn batches() -> &'static [Batch] {
-    static BATCHES: OnceLock<Vec<Batch>> = OnceLock::new();
-    BATCHES.get_or_init(whole_import)
-}
-
-fn expected() -> Expected {
-    Expected::of(batches().iter().flat_map(|batch| &batch.events))
-}
-
 /// The store after an import that nothing disturbed, with two threads.
 fn undisturbed() -> &'static Stored {
     static STORED: OnceLock<Stored> = OnceLock::new();
     STORED.get_or_init(|| imported_with(2))
-}
-
-fn imported_with(threads: usize) -> Stored {
-    let batches = batches();
-    let place = Place::new();
-    let how = Start {
-        threads: Some(threads),
-        ..Start::default()
-    };
-    let kindred = Kindred::start(&place, &how);
-    let progress = Progress::default();
-    std::thread::scope(|scope| {
-        for _ in 0..FEEDERS {
-            scope.spawn(|| feed(kindred.client(), batches, &progress));
-        }
-    });
-    let domains = kindred.client().wait_quiet(QUIET);
-    let expected = expected();
-    assert_eq!(domains.len(), expected.domains().len());
-    for domain in domains {
-        let (shown, hidden) = (
-            expected.count(&domain.domain, Fate::Shown),
-            expected.count(&domain.domain, Fate::Hidden),
-        );
-        assert_eq!(
-            (domain.visible, domain.live),
-            (shown, shown + hidden),
-            "visible and live items of {}",
-            domain.domain
-        );
-    }
-    kindred.stop();
-    stored::read(&place.data_dir())
 }
 
 #[test]
@@ -152,4 +109,43 @@ fn work_in_hand(client: &Client, progress: &Progress) -> InHand {
         batches_under_way: progress.under_way(),
         domains_not_quiet: domains.iter().filter(|domain| !domain.quiet).count(),
     }
+}
+
+#[test]
+#[ignore = "reads Debian's package lists, which tests/run fetches"]
+fn the_import_is_what_it_says() {
+    let batches = batches();
+    let events: Vec<&Event> = batches.iter().flat_map(|batch| &batch.events).collect();
+    let items: BTreeSet<(&str, &str)> = events
+        .iter()
+        .map(|event| (event.domain.as_str(), event.id.as_str()))
+        .collect();
+    assert_eq!(items.len(), stream::ITEMS);
+    let domains: BTreeSet<&str> = items.iter().map(|(domain, _)| *domain).collect();
+    assert_eq!(domains.len(), 20, "{domains:?}");
+    for held_out in ["graphics.debian", "science.debian", "net.debian"] {
+        assert!(!domains.contains(held_out));
+    }
+    let of = |fits: &dyn Fn(&Event) -> bool| events.iter().filter(|event| fits(event)).count();
+    let updated = of(&|event| event.version == 2_000);
+    let deleted = of(&|event| event.fate == Fate::Deleted);
+    let duplicated = of(&|event| event.version == 1_000) - stream::ITEMS;
+    for count in [updated, deleted, duplicated] {
+        assert!(
+            (stream::ITEMS / 25..stream::ITEMS / 16).contains(&count),
+            "about 5%: {count}"
+        );
+    }
+    assert!(batches.iter().all(|batch| {
+        batch
+            .events
+            .iter()
+            .all(|event| event.domain == batch.domain && !event.line.contains('\n'))
+    }));
+    let bytes: usize = events.iter().map(|event| event.line.len()).sum();
+    println!(
+        "{} events, {} batches, {bytes} bytes",
+        events.len(),
+        batches.len()
+    );
 }

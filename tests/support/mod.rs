@@ -2,6 +2,8 @@
 
 pub(crate) mod client;
 pub(crate) mod deadline;
+pub(crate) mod feed;
 pub(crate) mod place;
+pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod random;

@@ -1,23 +1,18 @@
 //! A running `kindred standalone`.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use super::client::Client;
 use super::deadline::wait_for;
 use super::place::Place;
+use super::process::Process;
 
 /// The program as the test profile built it.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_kindred");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_kindred");
 /// Longest a start may take, the loading of a dirty store not counted.
-const START: Duration = Duration::from_secs(60);
-/// Longest a drain may take (CONTRACT: 10 s), and the time to notice it.
-const STOP: Duration = Duration::from_secs(11);
-/// What a crash point kills with.
-const SIGKILL: i32 = 9;
+pub(crate) const START: Duration = Duration::from_secs(60);
 
 /// How to start it.
 #[derive(Debug, Clone, Default)]
@@ -35,9 +30,8 @@ pub(crate) struct Start {
 
 /// A started program; killed when dropped.
 pub(crate) struct Kindred {
-    child: Child,
+    process: Process,
     client: Client,
-    log: PathBuf,
 }
 
 /// `kindred` with nothing of the caller's configuration.
@@ -45,7 +39,8 @@ pub(crate) fn kindred(directory: &Path) -> Command {
     clean(Command::new(PROGRAM), directory)
 }
 
-fn clean(mut command: Command, directory: &Path) -> Command {
+/// A command with nothing of the caller's configuration.
+pub(crate) fn clean(mut command: Command, directory: &Path) -> Command {
     for (key, _) in std::env::vars_os() {
         if key.to_string_lossy().starts_with("KINDRED_") {
             command.env_remove(key);
@@ -69,9 +64,7 @@ impl Kindred {
     pub(crate) fn start(place: &Place, how: &Start) -> Self {
         let mut kindred = Self::spawn(place, how);
         wait_for("kindred is ready", START, || {
-            if let Some(status) = kindred.child.try_wait().expect("its own child") {
-                panic!("kindred ended at start: {status}\n{}", kindred.last_words());
-            }
+            kindred.process.assert_running();
             match kindred.client.try_get("/readyz") {
                 Ok(answer) if answer.status == 200 => Ok(()),
                 Ok(answer) => Err(format!("{} {}", answer.status, answer.body)),
@@ -114,16 +107,9 @@ impl Kindred {
         if let Some(point) = &how.crash_at {
             command.env("KINDRED_TEST_CRASH_AT", point);
         }
-        let log = append(&place.log());
-        let child = command
-            .stdout(log.try_clone().expect("a second handle of the log"))
-            .stderr(log)
-            .spawn()
-            .expect("the program starts");
         Self {
-            child,
+            process: Process::spawn("kindred", command, &place.log()),
             client: Client::new(place.port()),
-            log: place.log(),
         }
     }
 
@@ -133,79 +119,30 @@ impl Kindred {
 
     /// `kill -9`.
     #[track_caller]
-    pub(crate) fn kill_9(mut self) {
-        if let Some(status) = self.child.try_wait().expect("its own child") {
-            panic!("ended before its kill: {status}\n{}", self.last_words());
-        }
-        self.child.kill().expect("its own child");
-        self.child.wait().expect("its own child");
+    pub(crate) fn kill_9(self) {
+        self.process.kill_9();
     }
 
     /// Whether it died by `SIGKILL`, which a crash point does to itself. `None`: it still runs.
     #[track_caller]
     pub(crate) fn died(&mut self) -> Option<()> {
-        let status = self.child.try_wait().expect("its own child")?;
-        assert_eq!(
-            status.signal(),
-            Some(SIGKILL),
-            "ended otherwise: {status}\n{}",
-            self.last_words()
-        );
-        Some(())
+        self.process.died()
     }
 
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn ended(&mut self, limit: Duration) -> ExitStatus {
-        wait_for("kindred ends", limit, || {
-            self.child
-                .try_wait()
-                .expect("its own child")
-                .ok_or_else(|| "running".to_owned())
-        })
+        self.process.ended(limit)
     }
 
     /// `SIGTERM`, and asserts that it drains and exits 0 in time.
     #[track_caller]
-    pub(crate) fn stop(mut self) {
-        let signalled = Command::new("sh")
-            .args(["-c", &format!("kill -TERM {}", self.child.id())])
-            .status()
-            .expect("a shell");
-        assert!(signalled.success(), "ended before its SIGTERM");
-        let status = self.ended(STOP);
-        assert_eq!(
-            status.code(),
-            Some(0),
-            "after SIGTERM\n{}",
-            self.last_words()
-        );
+    pub(crate) fn stop(self) {
+        self.process.stop();
     }
 
     /// The end of its log.
     pub(crate) fn last_words(&self) -> String {
-        let text = std::fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
+        self.process.last_words()
     }
-}
-
-impl Drop for Kindred {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the program's log ends:\n{}", self.last_words());
-        }
-        // Both fail only when it has ended, which is what is wanted.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn append(path: &Path) -> File {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .expect("a log in the test's own directory")
 }

@@ -1,0 +1,36 @@
+//! Tests of `kindred model-service` and `compute-worker` against a real RabbitMQ and Cassandra,
+//! which `tests/run` starts for them; `tests/services/up` does so for a single test. Each test has
+//! a virtual host and a keyspace of its own.
+//!
+//! Why a test is ignored says what it needs: "needs services", "kills services" (only where they
+//! were started for the tests), "package lists".
+
+// A test may panic: that is how it fails.
+#![allow(clippy::unwrap_used)]
+
+// Each program of tests uses its own part of these three.
+#[allow(dead_code)]
+#[path = "../corpus/mod.rs"]
+mod corpus;
+#[allow(dead_code)]
+#[path = "../exactness/mod.rs"]
+mod exactness;
+#[allow(dead_code)]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod any_order;
+mod bad_events;
+mod broker;
+mod cluster;
+mod database;
+mod fresh;
+mod ground;
+mod kills;
+mod notifications;
+mod pika;
+mod publisher;
+mod services;
+mod stopped_worker;
+mod take_over;
+mod whole_import;

@@ -1,0 +1,84 @@
+//! Where RabbitMQ and Cassandra are, as `tests/run` says; and killing them.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+
+/// Longest any single request of a test to a service may take.
+pub(crate) const ANSWER: Duration = Duration::from_secs(30);
+
+/// Waits for a future; clients of both services live on this runtime.
+pub(crate) fn wait<F: Future>(future: F) -> F::Output {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME
+        .get_or_init(|| {
+            tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build()
+                .expect("a runtime")
+        })
+        .block_on(future)
+}
+
+/// A variable that `tests/run` sets.
+#[track_caller]
+pub(crate) fn variable(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set; see tests/services/up, or use tests/run"))
+}
+
+/// A name that no other test of this machine has now: letters, digits and underscores.
+pub(crate) fn own_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!(
+        "t{}_{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
+}
+
+/// A service that was started for the tests.
+pub(crate) struct Control(PathBuf);
+
+impl Control {
+    pub(crate) fn of_broker() -> Self {
+        Self(variable("KINDRED_TEST_BROKER_CONTROL").into())
+    }
+
+    pub(crate) fn of_database() -> Self {
+        Self(variable("KINDRED_TEST_DATABASE_CONTROL").into())
+    }
+
+    /// `kill -9`; returns when it is gone.
+    #[track_caller]
+    pub(crate) fn kill(&self) {
+        self.run("kill");
+    }
+
+    /// Stops it gracefully; returns when it is gone.
+    #[track_caller]
+    pub(crate) fn stop(&self) {
+        self.run("stop");
+    }
+
+    /// Starts it again; returns when it answers.
+    #[track_caller]
+    pub(crate) fn start(&self) {
+        self.run("start");
+    }
+
+    #[track_caller]
+    fn run(&self, action: &str) {
+        let done = Command::new(&self.0)
+            .arg(action)
+            .status()
+            .expect("the control script");
+        assert!(done.success(), "{} {action}: {done}", self.0.display());
+    }
+}

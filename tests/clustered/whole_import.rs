@@ -1,0 +1,58 @@
+//! 20,000 real items over RabbitMQ, one model service, two workers: exact, and the same bits as
+//! standalone gives.
+
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicUsize;
+
+use super::cluster::{Cluster, How};
+use super::publisher::{Message, publish};
+use crate::corpus::event::Event;
+use crate::exactness::check::{assert_exact, assert_same_bits};
+use crate::exactness::import::{QUIET, assert_counts, batches, expected, imported_with};
+use crate::exactness::stored::Stored;
+
+/// The events of the import, each a message.
+pub(crate) fn messages() -> Vec<Message> {
+    events().map(Message::from).collect()
+}
+
+fn events() -> impl Iterator<Item = &'static Event> {
+    batches().iter().flat_map(|batch| &batch.events)
+}
+
+/// The tables after an import that nothing disturbed.
+pub(crate) fn undisturbed() -> &'static Stored {
+    static STORED: OnceLock<Stored> = OnceLock::new();
+    STORED.get_or_init(|| {
+        let cluster = Cluster::new();
+        let service = cluster.spawn_service(&How::default());
+        let workers = [cluster.worker(), cluster.worker()];
+        // It waits for the exchange by itself, as any publisher may.
+        publish(
+            &cluster.broker.publisher_url(),
+            &messages(),
+            &AtomicUsize::new(0),
+        );
+        let stored = cluster.settled(service.client(), &expected(), QUIET);
+        let domains = service.client().try_domains().expect("an answer");
+        assert_counts(&domains);
+        service.process.stop();
+        for worker in workers {
+            worker.stop();
+        }
+        stored
+    })
+}
+
+#[test]
+#[ignore = "needs services, and reads Debian's package lists, which tests/run fetches"]
+fn twenty_thousand_items_get_exact_lists() {
+    assert_exact(undisturbed(), &expected());
+}
+
+#[test]
+#[ignore = "needs services, and reads Debian's package lists, which tests/run fetches"]
+fn the_bits_are_those_of_standalone() {
+    let clustered = undisturbed();
+    assert_same_bits(clustered, &imported_with(2));
+}
