@@ -4,9 +4,14 @@ use std::cmp::Ordering;
 
 use kindred_shared::block::LANES;
 
+use super::strip::{GROUP, Hits, PANEL, Strip};
 use super::terms::TermIndex;
 
-/// The canonical dot product of two padded rows: 16 chains of fused multiply-add from 0, lane l
+/// Rows and columns of a tile of approximate scores: 8 vectors of 128 bits.
+const ROWS: usize = 4;
+const COLUMNS: usize = 8;
+
+/// The canonical dot product of two rows, as if padded with zeros to a multiple of 16: 16 chains of fused multiply-add from 0, lane l
 /// summing k = l, l+16, …; then lanes l and l+8 are added, l and l+4, l and l+2, l and l+1.
 ///
 /// # Panics
@@ -14,12 +19,18 @@ use super::terms::TermIndex;
 pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
     assert_eq!(left.len(), right.len(), "rows of one space are alike");
     let mut lanes = [0.0_f32; LANES];
-    let (left, _) = left.as_chunks::<LANES>();
-    let (right, _) = right.as_chunks::<LANES>();
-    for (left, right) in left.iter().zip(right) {
+    let mut add = |left: &[f32; LANES], right: &[f32; LANES]| {
         for ((lane, l), r) in lanes.iter_mut().zip(left).zip(right) {
             *lane = l.mul_add(*r, *lane);
         }
+    };
+    let (left, left_rest) = left.as_chunks::<LANES>();
+    let (right, right_rest) = right.as_chunks::<LANES>();
+    for (left, right) in left.iter().zip(right) {
+        add(left, right);
+    }
+    if !left_rest.is_empty() {
+        add(&padded(left_rest), &padded(right_rest));
     }
     let mut width = LANES / 2;
     while width > 0 {
@@ -40,6 +51,102 @@ pub(super) fn dots(left: &[f32], right: &[f32], scores: &mut [f32]) {
     for (score, left) in scores.iter_mut().zip(left.chunks_exact(right.len())) {
         *score = dot(left, right);
     }
+}
+
+fn padded(values: &[f32]) -> [f32; LANES] {
+    let mut padded = [0.0; LANES];
+    padded[..values.len()].copy_from_slice(values);
+    padded
+}
+
+/// The canonical dot products of a row with some of `rows`.
+pub(super) fn gather(row: &[f32], rows: &[&[f32]], others: &[u32], scores: &mut [f32]) {
+    for (score, &other) in scores.iter_mut().zip(others) {
+        *score = dot(row, rows[other as usize]);
+    }
+}
+
+/// Finds the pairs of a strip whose approximate score reaches the lower of their thresholds. Plain
+/// products and sums in the order of the values, which compilers turn into vectors on any CPU.
+///
+/// # Panics
+/// When the strip is not well made.
+pub(super) fn strip(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
+    strip.check();
+    let columns = strip.columns();
+    hits.reserve(GROUP * columns);
+    let first = strip.group * GROUP;
+    let left = &strip.left[first / PANEL * strip.panel()..][..strip.panel()];
+    for row in (0..GROUP).step_by(ROWS) {
+        for column in (0..columns).step_by(COLUMNS) {
+            let right = &strip.right[column / PANEL * strip.panel()..][..strip.panel()];
+            let mut sums = [[0.0_f32; COLUMNS]; ROWS];
+            for (at, sums) in sums.iter_mut().enumerate() {
+                for (wide, sum) in sums.iter_mut().enumerate() {
+                    *sum = strip.from_left[row + at].max(strip.from_right[column + wide]);
+                    if let Some(sparse) = strip.sparse.get((row + at) * columns + column + wide) {
+                        *sum += sparse;
+                    }
+                }
+            }
+            let left = left.chunks_exact(PANEL);
+            for (left, right) in left.zip(right.chunks_exact(PANEL)) {
+                let left = &left[(first + row) % PANEL..][..ROWS];
+                let right = &right[column % PANEL..][..COLUMNS];
+                for (sums, left) in sums.iter_mut().zip(left) {
+                    for (sum, right) in sums.iter_mut().zip(right) {
+                        *sum += left * right;
+                    }
+                }
+            }
+            for (at, sums) in sums.iter().enumerate() {
+                for (wide, &sum) in sums.iter().enumerate() {
+                    if sum >= 0.0 {
+                        let pair = (first + row + at) << 16 | (column + wide);
+                        hits.push(pair as u32, sum);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A value that at least `keep` of the bounds (`keep` or more) reach: near the `keep`-th highest,
+/// and not above it. Inlined into each kernel, so that counting uses the vectors it may use.
+#[inline(always)]
+pub(super) fn kth(bounds: &[f32], keep: usize) -> f32 {
+    let reach = |value: f32| -> usize {
+        let reached = bounds.iter().map(|bound| u32::from(*bound >= value));
+        reached.sum::<u32>() as usize
+    };
+    let high = bounds.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut low = bounds.iter().copied().fold(f32::INFINITY, f32::min);
+    if low == f32::NEG_INFINITY {
+        // The row itself, in a diagonal tile.
+        let finite = bounds.iter().copied().filter(|bound| bound.is_finite());
+        low = finite.fold(f32::INFINITY, f32::min);
+    }
+    if reach(low) < keep {
+        return f32::NEG_INFINITY;
+    }
+    let mut high = high;
+    // Twenty halvings leave a millionth of the span; a base a little low costs a few candidates.
+    for _ in 0..20 {
+        let middle = low + (high - low) / 2.0;
+        if !(middle > low && middle < high) {
+            break;
+        }
+        let reached = reach(middle);
+        if reached >= keep {
+            low = middle;
+            if reached == keep {
+                break;
+            }
+        } else {
+            high = middle;
+        }
+    }
+    low
 }
 
 /// The canonical sparse dot product of two rows (ids strictly ascending, and weights): one
