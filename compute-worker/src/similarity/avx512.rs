@@ -8,13 +8,15 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m128, __m512, __m512i, __mmask16, _CMP_GE_OQ, _MM_HINT_T0, _mm_add_ps, _mm_cvtss_f32,
-    _mm_movehl_ps, _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps, _mm256_add_ps,
-    _mm256_castpd_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm512_add_epi32,
-    _mm512_add_ps, _mm512_castps_pd, _mm512_castps512_ps256, _mm512_cmp_ps_mask,
-    _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_compress_epi32,
-    _mm512_maskz_compress_ps, _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_set1_epi32,
-    _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_storeu_ps, _mm512_storeu_si512,
+    __m128, __m512, __m512i, __mmask16, _CMP_GE_OQ, _CMP_GT_OQ, _MM_HINT_T0, _mm_add_ps,
+    _mm_cvtss_f32, _mm_movehl_ps, _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps,
+    _mm256_add_ps, _mm256_castpd_ps, _mm256_castps256_ps128, _mm256_extractf128_ps,
+    _mm512_add_epi32, _mm512_add_ps, _mm512_castps_pd, _mm512_castps512_ps256, _mm512_cmp_ps_mask,
+    _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_loadu_ps,
+    _mm512_mask_min_ps, _mm512_maskz_compress_epi32, _mm512_maskz_compress_ps,
+    _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_reduce_max_ps, _mm512_reduce_min_ps,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_storeu_ps,
+    _mm512_storeu_si512,
 };
 
 use kindred_shared::block::LANES;
@@ -31,6 +33,7 @@ const WIDE: usize = PANEL / LANES;
 /// Whether this CPU can run this kernel.
 pub(super) fn available() -> bool {
     is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("popcnt")
         && is_x86_feature_detected!("avx2")
         && is_x86_feature_detected!("fma")
 }
@@ -75,13 +78,41 @@ pub(super) fn gather(row: &[f32], rows: &[&[f32]], others: &[u32], scores: &mut 
 /// When the CPU lacks AVX-512.
 pub(super) fn kth(bounds: &[f32], keep: usize) -> f32 {
     assert!(available(), "this kernel needs AVX-512");
-    // SAFETY: the CPU has AVX-512; the function is safe code otherwise.
+    // SAFETY: the CPU has AVX-512.
     unsafe { kth_512(bounds, keep) }
 }
 
-#[target_feature(enable = "avx512f,avx2,fma")]
-fn kth_512(bounds: &[f32], keep: usize) -> f32 {
-    scalar::kth(bounds, keep)
+/// # Safety
+/// AVX-512.
+#[target_feature(enable = "avx512f,popcnt")]
+unsafe fn kth_512(bounds: &[f32], keep: usize) -> f32 {
+    let none = f32::NEG_INFINITY;
+    let chunk = |at: usize| {
+        let count = (bounds.len() - at).min(LANES);
+        let mask = u16::MAX >> (LANES - count);
+        // SAFETY: `count` values can be read from `at` on.
+        unsafe { _mm512_mask_loadu_ps(_mm512_set1_ps(none), mask, bounds.as_ptr().add(at)) }
+    };
+    let reaching = |value: f32| {
+        let value = _mm512_set1_ps(value);
+        let mut count = 0;
+        let mut at = 0;
+        while at < bounds.len() {
+            count += _mm512_cmp_ps_mask::<_CMP_GE_OQ>(chunk(at), value).count_ones() as usize;
+            at += LANES;
+        }
+        count
+    };
+    let mut lows = _mm512_set1_ps(f32::INFINITY);
+    let mut highs = _mm512_set1_ps(none);
+    for at in (0..bounds.len()).step_by(LANES) {
+        let values = chunk(at);
+        let some = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(values, _mm512_set1_ps(none));
+        lows = _mm512_mask_min_ps(lows, some, lows, values);
+        highs = _mm512_max_ps(highs, values);
+    }
+    let (low, high) = (_mm512_reduce_min_ps(lows), _mm512_reduce_max_ps(highs));
+    scalar::halve(low, high, keep, reaching)
 }
 
 /// The sparse dot products of one right row with the left rows of an index.

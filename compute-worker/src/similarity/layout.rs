@@ -176,13 +176,22 @@ impl Layout {
         }
     }
 
-    /// How far a pair's upper bound lies above its lower bound, at most.
+    /// For a row: how far a pair's upper bound lies above its lower bound, at most.
     #[inline(always)]
-    pub(super) fn slack(&self, row: u32, other: u32) -> f32 {
+    pub(super) fn slacks(&self, row: u32) -> impl Fn(u32) -> f32 + '_ {
         let (own, _) = self.errors[row as usize / self.block_rows];
+        let own_residual = self.residuals[row as usize];
         // 32 bits divide faster.
-        let (norm, residual) = self.errors[(other / self.block_rows as u32) as usize];
-        2.0 * (norm * self.residuals[row as usize] + own * residual + UNDERFLOW)
+        let rows = self.block_rows as u32;
+        move |other| {
+            let (norm, residual) = self.errors[(other / rows) as usize];
+            2.0 * (norm * own_residual + own * residual + UNDERFLOW)
+        }
+    }
+
+    /// The same for one pair.
+    pub(super) fn slack(&self, row: u32, other: u32) -> f32 {
+        self.slacks(row)(other)
     }
 
     /// ρ of the rows of a block.

@@ -5,6 +5,8 @@
 //! their bounds, the row becomes *exact*: its candidates get their canonical scores, and from
 //! there on every newcomer is scored at once, so that no list ever overflows.
 
+use kindred_shared::block::LANES;
+
 use super::Kernel;
 use super::layout::Layout;
 use super::rows::Scorer;
@@ -36,13 +38,14 @@ struct Row {
 
 /// Candidates a list takes in between two looks.
 fn between(keep: usize) -> usize {
-    (keep / 2).max(20)
+    (keep / 2).max(32)
 }
 
 impl Lists {
     /// Empty lists of `count` rows from a position on; `floor` is the lowest score that counts.
     pub(super) fn new(first: usize, count: usize, keep: usize, floor: f32, exact: bool) -> Self {
-        let room = keep + 64 + between(keep);
+        // Whole vectors, for counting.
+        let room = (keep + 64 + between(keep)).next_multiple_of(LANES);
         let row = Row {
             count: 0,
             limit: room.min(keep + between(keep)),
@@ -134,20 +137,24 @@ impl Lists {
     /// Drops the dead of a row.
     fn compact(&mut self, row: usize, run: &Run<'_>) {
         if !self.rows[row].exact {
-            let span = row * self.room..row * self.room + self.rows[row].count;
-            let (others, bounds) = (&mut self.others[span.clone()], &mut self.bounds[span]);
+            let start = row * self.room;
+            let count = self.rows[row].count;
+            let others = &mut self.others[start..start + self.room];
+            let bounds = &mut self.bounds[start..start + self.room];
+            let filled = count.next_multiple_of(LANES);
+            bounds[count..filled].fill(f32::NEG_INFINITY);
             let known = &mut self.rows[row];
-            if bounds.len() >= self.keep {
-                known.base = known.base.max(run.kernel.kth(bounds, self.keep));
+            if count >= self.keep {
+                known.base = known.base.max(run.kernel.kth(&bounds[..filled], self.keep));
             }
-            let position = (self.first + row) as u32;
+            let slack = run.layout.slacks((self.first + row) as u32);
             let mut kept = 0;
-            for at in 0..bounds.len() {
-                if bounds[at] + run.layout.slack(position, others[at]) >= known.base {
-                    others[kept] = others[at];
-                    bounds[kept] = bounds[at];
-                    kept += 1;
-                }
+            // Without a branch: half of them stay.
+            for at in 0..count {
+                let (other, bound) = (others[at], bounds[at]);
+                others[kept] = other;
+                bounds[kept] = bound;
+                kept += usize::from(bound + slack(other) >= known.base);
             }
             known.count = kept;
             known.limit = kept + between(self.keep);

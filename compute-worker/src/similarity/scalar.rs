@@ -115,28 +115,46 @@ pub(super) fn strip(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
 /// and not above it. Inlined into each kernel, so that counting uses the vectors it may use.
 #[inline(always)]
 pub(super) fn kth(bounds: &[f32], keep: usize) -> f32 {
-    let reach = |value: f32| -> usize {
-        let reached = bounds.iter().map(|bound| u32::from(*bound >= value));
-        reached.sum::<u32>() as usize
+    let (chunks, rest) = bounds.as_chunks::<LANES>();
+    let mut high = [f32::NEG_INFINITY; LANES];
+    let mut low = [f32::INFINITY; LANES];
+    let mut span = |bounds: &[f32]| {
+        for ((low, high), &bound) in low.iter_mut().zip(&mut high).zip(bounds) {
+            // Minus infinity stands for none: the row itself, or what fills a list up.
+            let finite = if bound == f32::NEG_INFINITY {
+                f32::INFINITY
+            } else {
+                bound
+            };
+            *low = if finite < *low { finite } else { *low };
+            *high = if bound > *high { bound } else { *high };
+        }
     };
-    let high = bounds.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut low = bounds.iter().copied().fold(f32::INFINITY, f32::min);
-    if low == f32::NEG_INFINITY {
-        // The row itself, in a diagonal tile.
-        let finite = bounds.iter().copied().filter(|bound| bound.is_finite());
-        low = finite.fold(f32::INFINITY, f32::min);
-    }
-    if reach(low) < keep {
+    chunks.iter().for_each(|chunk| span(chunk));
+    span(rest);
+    let high = high.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let low = low.into_iter().fold(f32::INFINITY, f32::min);
+    halve(low, high, keep, |value| reaching(chunks, rest, value))
+}
+
+/// Halves the span from `low` to `high` until about `keep` bounds are left above.
+#[inline(always)]
+pub(super) fn halve(
+    mut low: f32,
+    mut high: f32,
+    keep: usize,
+    reaching: impl Fn(f32) -> usize,
+) -> f32 {
+    if reaching(low) < keep {
         return f32::NEG_INFINITY;
     }
-    let mut high = high;
-    // Twenty halvings leave a millionth of the span; a base a little low costs a few candidates.
-    for _ in 0..20 {
+    // Twelve halvings leave little of the span, and a base a little low costs few candidates.
+    for _ in 0..12 {
         let middle = low + (high - low) / 2.0;
         if !(middle > low && middle < high) {
             break;
         }
-        let reached = reach(middle);
+        let reached = reaching(middle);
         if reached >= keep {
             low = middle;
             if reached == keep {
@@ -147,6 +165,19 @@ pub(super) fn kth(bounds: &[f32], keep: usize) -> f32 {
         }
     }
     low
+}
+
+/// How many bounds reach a value.
+#[inline(always)]
+fn reaching(chunks: &[[f32; LANES]], rest: &[f32], value: f32) -> usize {
+    let mut counts = [0_u32; LANES];
+    for chunk in chunks {
+        for (count, bound) in counts.iter_mut().zip(chunk) {
+            *count += u32::from(*bound >= value);
+        }
+    }
+    let rest: u32 = rest.iter().map(|bound| u32::from(*bound >= value)).sum();
+    (counts.iter().sum::<u32>() + rest) as usize
 }
 
 /// The canonical sparse dot product of two rows (ids strictly ascending, and weights): one
