@@ -1,26 +1,34 @@
-//! AVX2 with FMA: two registers hold the 16 chains, four left rows go at a time.
+//! AVX2 with FMA: two registers hold the 16 chains, four left rows go at a time; 4 × 24 tiles for
+//! approximate scores.
 //!
-//! The same bits as `scalar`: each chain is the same sequence of fused multiply-adds, and the
-//! tree adds the same lanes.
+//! Final scores have the bits of `scalar`: each chain is the same sequence of fused multiply-adds,
+//! and the tree adds the same lanes.
 
 // Intrinsics on raw pointers are what this file is for. Every function that needs the features
 // is private and is entered only by the two safe ones below, which check them.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m128, __m256, _mm_add_ps, _mm_cvtss_f32, _mm_movehl_ps, _mm_movelh_ps, _mm_shuffle_ps,
-    _mm_storeu_ps, _mm256_add_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps,
-    _mm256_loadu_ps, _mm256_setzero_ps,
+    __m128, __m256, _CMP_GE_OQ, _MM_HINT_T0, _mm_add_ps, _mm_cvtss_f32, _mm_movehl_ps,
+    _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_broadcast_ss,
+    _mm256_castps256_ps128, _mm256_cmp_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_max_ps, _mm256_movemask_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
 };
 
 use kindred_shared::block::LANES;
 
+use super::scalar;
+use super::strip::{GROUP, Hits, PANEL, Strip};
 use super::terms::TermIndex;
 
 /// Values of a register.
 const WIDTH: usize = 8;
 /// Left rows that share the loads of a right row.
 const ROWS: usize = 4;
+/// Columns of a tile: half a panel.
+const COLUMNS: usize = 24;
+/// Registers of a tile's width.
+const WIDE: usize = COLUMNS / WIDTH;
 
 /// Whether this CPU can run this kernel.
 pub(super) fn available() -> bool {
@@ -39,9 +47,54 @@ pub(super) fn dots(left: &[f32], right: &[f32], scores: &mut [f32]) {
         needed.is_some_and(|needed| left.len() >= needed),
         "left rows are all there"
     );
-    // SAFETY: the CPU has AVX2 and FMA; `right` is a multiple of 16 long and `left` has a row of
-    // that length for every score.
-    unsafe { dots_avx2(left, right, scores) }
+    let stride = right.len();
+    // SAFETY: the CPU has AVX2 and FMA; `left` has a row of `stride` values, `right`'s length,
+    // for every score.
+    unsafe { dots_at(right, scores, |at| left.as_ptr().add(at * stride)) }
+}
+
+/// The canonical dot products of a row with some of `rows`.
+///
+/// # Panics
+/// When the CPU lacks AVX2 or FMA, a row is not as long as `row`, or there is no such row.
+pub(super) fn gather(row: &[f32], rows: &[&[f32]], others: &[u32], scores: &mut [f32]) {
+    assert!(available(), "this kernel needs AVX2 and FMA");
+    assert_eq!(others.len(), scores.len(), "one score a row");
+    let at = |at: usize| {
+        let other = rows[others[at] as usize];
+        assert_eq!(other.len(), row.len(), "rows of one space are alike");
+        other.as_ptr()
+    };
+    // SAFETY: the CPU has AVX2 and FMA, and `at` gives only rows as long as `row`.
+    unsafe { dots_at(row, scores, at) }
+}
+
+/// A value near the `keep`-th highest of the bounds, see `scalar`.
+///
+/// # Panics
+/// When the CPU lacks AVX2 or FMA.
+pub(super) fn kth(bounds: &[f32], keep: usize) -> f32 {
+    assert!(available(), "this kernel needs AVX2 and FMA");
+    // SAFETY: the CPU has AVX2 and FMA; the function is safe code otherwise.
+    unsafe { kth_256(bounds, keep) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn kth_256(bounds: &[f32], keep: usize) -> f32 {
+    scalar::kth(bounds, keep)
+}
+
+/// Finds the pairs of a strip whose approximate score reaches the lower of their thresholds. An
+/// approximate score is a sum in the order of the values, from minus the threshold on.
+///
+/// # Panics
+/// When the CPU lacks AVX2 or FMA or the strip is not well made.
+pub(super) fn strip(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
+    assert!(available(), "this kernel needs AVX2 and FMA");
+    strip.check();
+    hits.reserve(GROUP * strip.columns());
+    // SAFETY: the CPU has AVX2 and FMA, and the strip's slices are as long as they must be.
+    unsafe { strip_256(strip, hits) }
 }
 
 /// The sparse dot products of one right row with the left rows of an index.
@@ -55,53 +108,70 @@ pub(super) fn sparse_dots(index: &TermIndex, ids: &[u32], weights: &[f32], sums:
 }
 
 /// # Safety
-/// AVX2 and FMA; `right.len()` a multiple of 16; `left.len() ≥ right.len() · scores.len()`.
+/// AVX2 and FMA; `left(at)` for at < `scores.len()` can be read for `row.len()` values.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn dots_avx2(left: &[f32], right: &[f32], scores: &mut [f32]) {
-    let stride = right.len();
+#[inline]
+unsafe fn dots_at(row: &[f32], scores: &mut [f32], left: impl Fn(usize) -> *const f32) {
     let count = scores.len();
     let mut at = 0;
     while at + ROWS <= count {
-        // SAFETY: rows at … at+3 lie within `left` and scores at … at+3 within `scores`, for
-        // at + 4 ≤ count.
-        unsafe {
-            let base = left.as_ptr().add(at * stride);
-            let sums = four(base, right.as_ptr(), stride);
-            _mm_storeu_ps(scores.as_mut_ptr().add(at), sums);
+        let rows = [left(at), left(at + 1), left(at + 2), left(at + 3)];
+        if at + 2 * ROWS <= count {
+            for next in at + ROWS..at + 2 * ROWS {
+                let next = left(next);
+                for line in (0..row.len()).step_by(LANES) {
+                    _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line).cast());
+                }
+            }
         }
+        // SAFETY: the rows can be read for `row.len()` values; scores at … at+3 are there.
+        unsafe { _mm_storeu_ps(scores.as_mut_ptr().add(at), four(rows, row)) };
         at += ROWS;
     }
     while at < count {
-        // SAFETY: row `at` lies within `left`, for at < count.
-        scores[at] = unsafe { one(left.as_ptr().add(at * stride), right.as_ptr(), stride) };
+        let one = left(at);
+        // SAFETY: the row can be read for `row.len()` values.
+        scores[at] = unsafe { _mm_cvtss_f32(four([one; ROWS], row)) };
         at += 1;
     }
 }
 
-/// The dot products of four rows, `stride` apart from `left` on, with `right`.
+/// The dot products of four rows with `row`.
 ///
 /// # Safety
-/// AVX2 and FMA; `left` can be read for `4 · stride` values and `right` for `stride`, a multiple
-/// of 16.
+/// AVX2 and FMA; each can be read for `row.len()` values.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-unsafe fn four(left: *const f32, right: *const f32, stride: usize) -> __m128 {
+unsafe fn four(rows: [*const f32; ROWS], row: &[f32]) -> __m128 {
     let mut low = [_mm256_setzero_ps(); ROWS];
     let mut high = [_mm256_setzero_ps(); ROWS];
+    let whole = row.len() - row.len() % LANES;
     let mut k = 0;
-    while k < stride {
-        // SAFETY: k + 15 < stride, and row r begins r · stride values after `left`.
+    while k < whole {
+        // SAFETY: k + 15 < whole ≤ the length of every row.
         unsafe {
-            let right_low = _mm256_loadu_ps(right.add(k));
-            let right_high = _mm256_loadu_ps(right.add(k + WIDTH));
-            for row in 0..ROWS {
-                let values = left.add(row * stride + k);
-                low[row] = _mm256_fmadd_ps(_mm256_loadu_ps(values), right_low, low[row]);
-                let values = values.add(WIDTH);
-                high[row] = _mm256_fmadd_ps(_mm256_loadu_ps(values), right_high, high[row]);
+            let right_low = _mm256_loadu_ps(row.as_ptr().add(k));
+            let right_high = _mm256_loadu_ps(row.as_ptr().add(k + WIDTH));
+            for at in 0..ROWS {
+                let left = rows[at].add(k);
+                low[at] = _mm256_fmadd_ps(_mm256_loadu_ps(left), right_low, low[at]);
+                let left = left.add(WIDTH);
+                high[at] = _mm256_fmadd_ps(_mm256_loadu_ps(left), right_high, high[at]);
             }
         }
         k += LANES;
+    }
+    if whole < row.len() {
+        // SAFETY: `padded` reads what is left of each row; zeros take the place of the rest, as
+        // the contract has it.
+        unsafe {
+            let right = padded(row.as_ptr().add(whole), row.len() - whole);
+            for at in 0..ROWS {
+                let left = padded(rows[at].add(whole), row.len() - whole);
+                low[at] = _mm256_fmadd_ps(left.0, right.0, low[at]);
+                high[at] = _mm256_fmadd_ps(left.1, right.1, high[at]);
+            }
+        }
     }
     let [a, b, c, d] = [
         fold(low[0], high[0]),
@@ -118,29 +188,22 @@ unsafe fn four(left: *const f32, right: *const f32, stride: usize) -> __m128 {
     )
 }
 
-/// The dot product of one row.
+/// The first `count` values from `from` on, and zeros.
 ///
 /// # Safety
-/// AVX2 and FMA; both can be read for `stride` values, a multiple of 16.
+/// AVX2; `count` < 16 values can be read.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-unsafe fn one(left: *const f32, right: *const f32, stride: usize) -> f32 {
-    let mut low = _mm256_setzero_ps();
-    let mut high = _mm256_setzero_ps();
-    let mut k = 0;
-    while k < stride {
-        // SAFETY: k + 15 < stride.
-        unsafe {
-            let (l, r) = (left.add(k), right.add(k));
-            low = _mm256_fmadd_ps(_mm256_loadu_ps(l), _mm256_loadu_ps(r), low);
-            let (l, r) = (l.add(WIDTH), r.add(WIDTH));
-            high = _mm256_fmadd_ps(_mm256_loadu_ps(l), _mm256_loadu_ps(r), high);
-        }
-        k += LANES;
+unsafe fn padded(from: *const f32, count: usize) -> (__m256, __m256) {
+    let mut values = [0.0_f32; LANES];
+    // SAFETY: `count` values can be read, and fewer than 16 are written; then 16 are read.
+    unsafe {
+        std::ptr::copy_nonoverlapping(from, values.as_mut_ptr(), count);
+        (
+            _mm256_loadu_ps(values.as_ptr()),
+            _mm256_loadu_ps(values.as_ptr().add(WIDTH)),
+        )
     }
-    let four = fold(low, high);
-    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    _mm_cvtss_f32(_mm_add_ps(two, _mm_shuffle_ps::<1>(two, two)))
 }
 
 /// Adds lanes l and l+8, then l and l+4.
@@ -157,4 +220,116 @@ fn fold(low: __m256, high: __m256) -> __m128 {
 #[target_feature(enable = "avx2,fma")]
 fn sparse_dots_avx2(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
     index.add_products(ids, weights, sums);
+}
+
+/// # Safety
+/// AVX2 and FMA; the strip passed its check.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn strip_256(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
+    let columns = strip.columns();
+    for half in 0..GROUP / ROWS {
+        let row = strip.group * GROUP + half * ROWS;
+        // SAFETY: the left block has the group's panel, and the rows lie within it.
+        let left = unsafe {
+            let panel = strip.left.as_ptr().add(row / PANEL * strip.panel());
+            panel.add(row % PANEL)
+        };
+        let mut column = 0;
+        while column < columns {
+            // SAFETY: right rows come in whole panels, each of two tiles' width, with a threshold
+            // and, where there are any, `GROUP` sparse scores for each.
+            unsafe {
+                let panel = column / PANEL * strip.panel();
+                let right = strip.right.as_ptr().add(panel + column % PANEL);
+                let mut sums = [[_mm256_setzero_ps(); WIDE]; ROWS];
+                for wide in 0..WIDE {
+                    let at = column + wide * WIDTH;
+                    let from_right = _mm256_loadu_ps(strip.from_right.as_ptr().add(at));
+                    for (row, sums) in sums.iter_mut().enumerate() {
+                        let from_left = _mm256_set1_ps(strip.from_left[half * ROWS + row]);
+                        sums[wide] = _mm256_max_ps(from_left, from_right);
+                        if !strip.sparse.is_empty() {
+                            let sparse = (half * ROWS + row) * columns + at;
+                            let sparse = strip.sparse.as_ptr().add(sparse);
+                            sums[wide] = _mm256_add_ps(sums[wide], _mm256_loadu_ps(sparse));
+                        }
+                    }
+                }
+                multiply(left, right, strip.length, &mut sums);
+                let mut most = sums[0][0];
+                for sums in &sums {
+                    for sum in sums {
+                        most = _mm256_max_ps(most, *sum);
+                    }
+                }
+                if not_negative(most) != 0 {
+                    keep(&sums, (row << 16 | column) as u32, hits);
+                }
+            }
+            column += COLUMNS;
+        }
+    }
+}
+
+/// Adds the products of a tile to its sums.
+///
+/// # Safety
+/// AVX2 and FMA; both lie in panels of `length` steps, the one with `ROWS` and the other with
+/// `COLUMNS` rows from there on.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn multiply(
+    mut left: *const f32,
+    mut right: *const f32,
+    length: usize,
+    sums: &mut [[__m256; WIDE]; ROWS],
+) {
+    let mut own = *sums;
+    for _ in 0..length {
+        // SAFETY: a step of each panel is there.
+        unsafe {
+            let values = [
+                _mm256_loadu_ps(right),
+                _mm256_loadu_ps(right.add(WIDTH)),
+                _mm256_loadu_ps(right.add(2 * WIDTH)),
+            ];
+            for (at, sums) in own.iter_mut().enumerate() {
+                let left = _mm256_broadcast_ss(&*left.add(at));
+                for (sum, value) in sums.iter_mut().zip(values) {
+                    *sum = _mm256_fmadd_ps(left, value, *sum);
+                }
+            }
+        }
+        left = left.wrapping_add(PANEL);
+        right = right.wrapping_add(PANEL);
+    }
+    *sums = own;
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn not_negative(values: __m256) -> u32 {
+    let mask = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(values, _mm256_setzero_ps()));
+    mask.cast_unsigned()
+}
+
+/// Adds the pairs of a tile that are not negative to the hits; `pair` is the tile's first.
+#[target_feature(enable = "avx2,fma")]
+fn keep(sums: &[[__m256; WIDE]; ROWS], pair: u32, hits: &mut Hits<f32>) {
+    for (pair, sums) in (0..).map(|row| pair + (row << 16)).zip(sums) {
+        for (pair, sum) in (0..).map(|wide| pair + wide * WIDTH as u32).zip(sums) {
+            let mut mask = not_negative(*sum);
+            if mask == 0 {
+                continue;
+            }
+            let mut values = [0.0; WIDTH];
+            // SAFETY: eight values fit.
+            unsafe { _mm256_storeu_ps(values.as_mut_ptr(), *sum) };
+            while mask != 0 {
+                let lane = mask.trailing_zeros();
+                hits.push(pair + lane, values[lane as usize]);
+                mask &= mask - 1;
+            }
+        }
+    }
 }

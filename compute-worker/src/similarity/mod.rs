@@ -7,10 +7,21 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512vnni;
 mod best;
 mod compare;
+mod engine;
 mod items;
+mod layout;
+mod lists;
+mod neighbours;
+mod rotation;
+mod rows;
 mod scalar;
+mod strip;
 mod terms;
 
 use std::fmt;
@@ -19,12 +30,18 @@ use std::str::FromStr;
 use kindred_shared::Block;
 
 pub use compare::compare;
+pub use neighbours::{Neighbours, NeighboursError, Options, Rows, SparseRows, neighbours};
+use strip::{Hits, Strip};
 use terms::TermIndex;
 
 /// The instructions a comparison runs on. Results do not depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kernel {
+    /// AVX-512 with VNNI (x86-64): 8-bit integers first, then AVX-512.
+    Avx512Vnni,
+    /// AVX-512 (x86-64).
+    Avx512,
     /// AVX2 with FMA (x86-64).
     Avx2,
     /// Plain Rust: any CPU.
@@ -36,7 +53,7 @@ pub enum Kernel {
 #[non_exhaustive]
 pub enum KernelError {
     /// No kernel has this name.
-    #[error("{0:?} is no kernel; known are auto, avx2 and scalar")]
+    #[error("{0:?} is no kernel; known are auto, avx512vnni, avx512, avx2 and scalar")]
     Unknown(String),
     /// This CPU lacks its instructions.
     #[error("this CPU cannot run kernel {0}; use auto")]
@@ -46,22 +63,29 @@ pub enum KernelError {
 impl Kernel {
     /// The fastest kernel of this CPU.
     pub fn detect() -> Self {
-        if Self::Avx2.available() {
-            Self::Avx2
-        } else {
-            Self::Scalar
-        }
+        let kernels = [Self::Avx512Vnni, Self::Avx512, Self::Avx2];
+        let fastest = kernels.into_iter().find(|kernel| kernel.available());
+        fastest.unwrap_or(Self::Scalar)
     }
 
     /// Whether this CPU can run it.
     pub fn available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => avx512vnni::available(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512::available(),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::available(),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 => false,
+            Self::Avx512Vnni | Self::Avx512 | Self::Avx2 => false,
             Self::Scalar => true,
         }
+    }
+
+    /// Whether its approximate scores are 8-bit integers.
+    fn has_integers(self) -> bool {
+        self == Self::Avx512Vnni
     }
 
     /// This kernel, or on a CPU that cannot run it the scalar one: the same bits.
@@ -74,15 +98,61 @@ impl Kernel {
     fn dots(self, left: &[f32], right: &[f32], scores: &mut [f32]) {
         match self.usable() {
             #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni | Self::Avx512 => avx512::dots(left, right, scores),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::dots(left, right, scores),
             _ => scalar::dots(left, right, scores),
         }
+    }
+
+    /// The canonical dot products of a row with some of `rows`, all as long as it.
+    fn gather(self, row: &[f32], rows: &[&[f32]], others: &[u32], scores: &mut [f32]) {
+        match self.usable() {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni | Self::Avx512 => avx512::gather(row, rows, others, scores),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::gather(row, rows, others, scores),
+            _ => scalar::gather(row, rows, others, scores),
+        }
+    }
+
+    /// A value near the `keep`-th highest of the bounds, and not above it.
+    fn kth(self, bounds: &[f32], keep: usize) -> f32 {
+        match self.usable() {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni | Self::Avx512 => avx512::kth(bounds, keep),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::kth(bounds, keep),
+            _ => scalar::kth(bounds, keep),
+        }
+    }
+
+    /// The pairs of a strip of floats that reach a threshold.
+    fn strip(self, strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
+        match self.usable() {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni | Self::Avx512 => avx512::strip(strip, hits),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::strip(strip, hits),
+            _ => scalar::strip(strip, hits),
+        }
+    }
+
+    /// The pairs of a strip of integers that reach a threshold. Only for kernels that have
+    /// integers.
+    fn integer_strip(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
+        #[cfg(target_arch = "x86_64")]
+        avx512vnni::strip(strip, hits);
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (strip, hits);
     }
 
     /// Adds to `sums` the sparse dot products of one right row with the first `sums.len()` rows
     /// of an index.
     fn sparse_dots(self, index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
         match self.usable() {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni | Self::Avx512 => avx512::sparse_dots(index, ids, weights, sums),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::sparse_dots(index, ids, weights, sums),
             _ => scalar::sparse_dots(index, ids, weights, sums),
@@ -93,6 +163,8 @@ impl Kernel {
 impl fmt::Display for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Avx512Vnni => "avx512vnni",
+            Self::Avx512 => "avx512",
             Self::Avx2 => "avx2",
             Self::Scalar => "scalar",
         })
@@ -102,10 +174,12 @@ impl fmt::Display for Kernel {
 impl FromStr for Kernel {
     type Err = KernelError;
 
-    /// Reads `auto`, `avx2` or `scalar`.
+    /// Reads `auto`, `avx512vnni`, `avx512`, `avx2` or `scalar`.
     fn from_str(name: &str) -> Result<Self, KernelError> {
         let kernel = match name {
             "auto" => Self::detect(),
+            "avx512vnni" => Self::Avx512Vnni,
+            "avx512" => Self::Avx512,
             "avx2" => Self::Avx2,
             "scalar" => Self::Scalar,
             _ => return Err(KernelError::Unknown(name.to_owned())),
@@ -166,6 +240,17 @@ mod tests {
         ]
     }
 
+    fn same_bits(expected: &[f32], got: &[f32]) -> Result<(), TestCaseError> {
+        for (expected, got) in expected.iter().zip(got) {
+            // Sums of huge values may overflow to NaN, whose bits mean nothing.
+            prop_assert!(
+                expected.to_bits() == got.to_bits() || (expected.is_nan() && got.is_nan()),
+                "{expected:e} {got:e}"
+            );
+        }
+        Ok(())
+    }
+
     proptest! {
         #[test]
         fn every_kernel_gives_the_bits_of_the_reference(
@@ -178,14 +263,34 @@ mod tests {
             let left = &values[stride..stride + rows * stride];
             let mut expected = vec![f32::NAN; rows];
             scalar::dots(left, right, &mut expected);
-            let mut got = vec![f32::NAN; rows];
-            Kernel::detect().dots(left, right, &mut got);
-            for (expected, got) in expected.iter().zip(&got) {
-                // Sums of huge values may overflow to NaN, whose bits mean nothing.
-                prop_assert!(
-                    expected.to_bits() == got.to_bits() || (expected.is_nan() && got.is_nan()),
-                    "{expected:e} {got:e}"
-                );
+            for kernel in [Kernel::Avx512, Kernel::Avx2, Kernel::Scalar] {
+                let mut got = vec![f32::NAN; rows];
+                kernel.dots(left, right, &mut got);
+                same_bits(&expected, &got)?;
+            }
+        }
+
+        #[test]
+        fn rows_of_any_length_and_place(
+            length in 0..70_usize,
+            others in proptest::collection::vec(0..9_u32, 0..11),
+            values in proptest::collection::vec(value(), 10 * 70),
+        ) {
+            let rows: Vec<&[f32]> = values.chunks(70).map(|row| &row[..length]).collect();
+            // Padding with zeros must not matter.
+            let padded = |row: usize| {
+                let mut row = rows[row].to_vec();
+                row.resize(length.next_multiple_of(16), 0.0);
+                row
+            };
+            let expected: Vec<f32> = others
+                .iter()
+                .map(|&other| scalar::dot(&padded(9), &padded(other as usize)))
+                .collect();
+            for kernel in [Kernel::Avx512, Kernel::Avx2, Kernel::Scalar] {
+                let mut got = vec![f32::NAN; others.len()];
+                kernel.gather(rows[9], &rows, &others, &mut got);
+                same_bits(&expected, &got)?;
             }
         }
     }

@@ -4,9 +4,14 @@ use std::cmp::Ordering;
 
 use kindred_shared::block::LANES;
 
+use super::strip::{GROUP, Hits, PANEL, Strip};
 use super::terms::TermIndex;
 
-/// The canonical dot product of two padded rows: 16 chains of fused multiply-add from 0, lane l
+/// Rows and columns of a tile of approximate scores: 8 vectors of 128 bits.
+const ROWS: usize = 4;
+const COLUMNS: usize = 8;
+
+/// The canonical dot product of two rows, as if padded with zeros to a multiple of 16: 16 chains of fused multiply-add from 0, lane l
 /// summing k = l, l+16, …; then lanes l and l+8 are added, l and l+4, l and l+2, l and l+1.
 ///
 /// # Panics
@@ -14,12 +19,18 @@ use super::terms::TermIndex;
 pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
     assert_eq!(left.len(), right.len(), "rows of one space are alike");
     let mut lanes = [0.0_f32; LANES];
-    let (left, _) = left.as_chunks::<LANES>();
-    let (right, _) = right.as_chunks::<LANES>();
-    for (left, right) in left.iter().zip(right) {
+    let mut add = |left: &[f32; LANES], right: &[f32; LANES]| {
         for ((lane, l), r) in lanes.iter_mut().zip(left).zip(right) {
             *lane = l.mul_add(*r, *lane);
         }
+    };
+    let (left, left_rest) = left.as_chunks::<LANES>();
+    let (right, right_rest) = right.as_chunks::<LANES>();
+    for (left, right) in left.iter().zip(right) {
+        add(left, right);
+    }
+    if !left_rest.is_empty() {
+        add(&padded(left_rest), &padded(right_rest));
     }
     let mut width = LANES / 2;
     while width > 0 {
@@ -40,6 +51,133 @@ pub(super) fn dots(left: &[f32], right: &[f32], scores: &mut [f32]) {
     for (score, left) in scores.iter_mut().zip(left.chunks_exact(right.len())) {
         *score = dot(left, right);
     }
+}
+
+fn padded(values: &[f32]) -> [f32; LANES] {
+    let mut padded = [0.0; LANES];
+    padded[..values.len()].copy_from_slice(values);
+    padded
+}
+
+/// The canonical dot products of a row with some of `rows`.
+pub(super) fn gather(row: &[f32], rows: &[&[f32]], others: &[u32], scores: &mut [f32]) {
+    for (score, &other) in scores.iter_mut().zip(others) {
+        *score = dot(row, rows[other as usize]);
+    }
+}
+
+/// Finds the pairs of a strip whose approximate score reaches the lower of their thresholds. Plain
+/// products and sums in the order of the values, which compilers turn into vectors on any CPU.
+///
+/// # Panics
+/// When the strip is not well made.
+pub(super) fn strip(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
+    strip.check();
+    let columns = strip.columns();
+    hits.reserve(GROUP * columns);
+    let first = strip.group * GROUP;
+    let left = &strip.left[first / PANEL * strip.panel()..][..strip.panel()];
+    for row in (0..GROUP).step_by(ROWS) {
+        for column in (0..columns).step_by(COLUMNS) {
+            let right = &strip.right[column / PANEL * strip.panel()..][..strip.panel()];
+            let mut sums = [[0.0_f32; COLUMNS]; ROWS];
+            for (at, sums) in sums.iter_mut().enumerate() {
+                for (wide, sum) in sums.iter_mut().enumerate() {
+                    *sum = strip.from_left[row + at].max(strip.from_right[column + wide]);
+                    if let Some(sparse) = strip.sparse.get((row + at) * columns + column + wide) {
+                        *sum += sparse;
+                    }
+                }
+            }
+            let left = left.chunks_exact(PANEL);
+            for (left, right) in left.zip(right.chunks_exact(PANEL)) {
+                let left = &left[(first + row) % PANEL..][..ROWS];
+                let right = &right[column % PANEL..][..COLUMNS];
+                for (sums, left) in sums.iter_mut().zip(left) {
+                    for (sum, right) in sums.iter_mut().zip(right) {
+                        *sum += left * right;
+                    }
+                }
+            }
+            for (at, sums) in sums.iter().enumerate() {
+                for (wide, &sum) in sums.iter().enumerate() {
+                    if sum >= 0.0 {
+                        let pair = (first + row + at) << 16 | (column + wide);
+                        hits.push(pair as u32, sum);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A value that at least `keep` of the bounds (`keep` or more) reach: near the `keep`-th highest,
+/// and not above it. Inlined into each kernel, so that counting uses the vectors it may use.
+#[inline(always)]
+pub(super) fn kth(bounds: &[f32], keep: usize) -> f32 {
+    let (chunks, rest) = bounds.as_chunks::<LANES>();
+    let mut high = [f32::NEG_INFINITY; LANES];
+    let mut low = [f32::INFINITY; LANES];
+    let mut span = |bounds: &[f32]| {
+        for ((low, high), &bound) in low.iter_mut().zip(&mut high).zip(bounds) {
+            // Minus infinity stands for none: the row itself, or what fills a list up.
+            let finite = if bound == f32::NEG_INFINITY {
+                f32::INFINITY
+            } else {
+                bound
+            };
+            *low = if finite < *low { finite } else { *low };
+            *high = if bound > *high { bound } else { *high };
+        }
+    };
+    chunks.iter().for_each(|chunk| span(chunk));
+    span(rest);
+    let high = high.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    let low = low.into_iter().fold(f32::INFINITY, f32::min);
+    halve(low, high, keep, |value| reaching(chunks, rest, value))
+}
+
+/// Halves the span from `low` to `high` until about `keep` bounds are left above.
+#[inline(always)]
+pub(super) fn halve(
+    mut low: f32,
+    mut high: f32,
+    keep: usize,
+    reaching: impl Fn(f32) -> usize,
+) -> f32 {
+    if reaching(low) < keep {
+        return f32::NEG_INFINITY;
+    }
+    // Twelve halvings leave little of the span, and a base a little low costs few candidates.
+    for _ in 0..12 {
+        let middle = low + (high - low) / 2.0;
+        if !(middle > low && middle < high) {
+            break;
+        }
+        let reached = reaching(middle);
+        if reached >= keep {
+            low = middle;
+            if reached == keep {
+                break;
+            }
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+/// How many bounds reach a value.
+#[inline(always)]
+fn reaching(chunks: &[[f32; LANES]], rest: &[f32], value: f32) -> usize {
+    let mut counts = [0_u32; LANES];
+    for chunk in chunks {
+        for (count, bound) in counts.iter_mut().zip(chunk) {
+            *count += u32::from(*bound >= value);
+        }
+    }
+    let rest: u32 = rest.iter().map(|bound| u32::from(*bound >= value)).sum();
+    (counts.iter().sum::<u32>() + rest) as usize
 }
 
 /// The canonical sparse dot product of two rows (ids strictly ascending, and weights): one

@@ -29,9 +29,13 @@ struct Slot {
 impl TermIndex {
     /// The index of these rows of a block, numbered in the order given.
     pub(super) fn new(block: &Block, rows: &[u32]) -> Self {
+        Self::of(rows.iter().map(|&row| block.sparse(row as usize)))
+    }
+
+    /// The index of these sparse rows (ids and weights), numbered in the order given.
+    pub(super) fn of<'a>(rows: impl Iterator<Item = (&'a [u32], &'a [f32])>) -> Self {
         let mut entries: Vec<(u32, u32, f32)> = Vec::new();
-        for (number, &row) in (0_u32..).zip(rows) {
-            let (ids, weights) = block.sparse(row as usize);
+        for (number, (ids, weights)) in (0_u32..).zip(rows) {
             entries.extend(ids.iter().zip(weights).map(|(&id, &w)| (id, number, w)));
         }
         entries.sort_unstable_by_key(|&(id, number, _)| (id, number));

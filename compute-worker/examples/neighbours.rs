@@ -1,0 +1,62 @@
+//! Times `neighbours` on rows of a file, one line a kernel.
+//!
+//! ```text
+//! cargo run --release -p compute-worker --example neighbours -- FILE.f32 DIMENSION ROWS KEEP THREADS [KERNEL…]
+//! ```
+//! The file holds little-endian `f32` values, row after row; the first ROWS of them are normalised.
+#![allow(clippy::print_stdout)] // that is what it is for
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use compute_worker::pool;
+use compute_worker::similarity::{Kernel, Options, Rows, neighbours};
+
+/// Runs of each kernel, alternating with the others; the fastest counts.
+const ROUNDS: usize = 3;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [file, dimension, count, keep, threads, kernels @ ..] = &arguments[..] else {
+        return Err("FILE.f32 DIMENSION ROWS KEEP THREADS [KERNEL…]".into());
+    };
+    let (dimension, count): (usize, usize) = (dimension.parse()?, count.parse()?);
+    let bytes = std::fs::read(file)?;
+    let (values, _) = bytes.as_chunks::<4>();
+    let values = values.iter().map(|value| f32::from_le_bytes(*value));
+    let mut values: Vec<f32> = values.take(count * dimension).collect();
+    for row in values.chunks_mut(dimension.max(1)) {
+        let norm = row.iter().map(|value| value * value).sum::<f32>().sqrt();
+        row.iter_mut()
+            .for_each(|value| *value /= norm.max(f32::MIN_POSITIVE));
+    }
+    let rows = Rows::new(&values, count, dimension)?;
+    let mut kernels: Vec<Kernel> = kernels
+        .iter()
+        .map(|k| k.parse())
+        .collect::<Result<_, _>>()?;
+    if kernels.is_empty() {
+        kernels.push(Kernel::detect());
+    }
+    let pool = pool(threads.parse()?)?;
+    let mut fastest = vec![Duration::MAX; kernels.len()];
+    for _ in 0..ROUNDS {
+        for (&kernel, fastest) in kernels.iter().zip(&mut fastest) {
+            let keep = keep.parse()?;
+            let options = Options {
+                keep,
+                kernel,
+                ..Options::default()
+            };
+            let start = Instant::now();
+            pool.install(|| neighbours(&rows, &options))?;
+            *fastest = start.elapsed().min(*fastest);
+        }
+    }
+    let pairs = count as f64 * (count as f64 - 1.0) / 2.0;
+    for (kernel, time) in kernels.iter().zip(fastest) {
+        let rate = pairs / time.as_secs_f64() / 1e6;
+        println!("{kernel}: {count} rows in {time:.1?}, {rate:.0} million pairs a second");
+    }
+    Ok(())
+}

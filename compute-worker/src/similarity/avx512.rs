@@ -1,0 +1,328 @@
+//! AVX-512: one register holds the 16 chains; 8 × 48 tiles for approximate scores.
+//!
+//! Final scores have the bits of `scalar`: each chain is the same sequence of fused multiply-adds,
+//! and the tree adds the same lanes.
+
+// Intrinsics on raw pointers are what this file is for. Every function that needs the features
+// is private and is entered only by safe ones that check them and the lengths.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{
+    __m128, __m512, __m512i, __mmask16, _CMP_GE_OQ, _CMP_GT_OQ, _MM_HINT_T0, _mm_add_ps,
+    _mm_cvtss_f32, _mm_movehl_ps, _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps,
+    _mm256_add_ps, _mm256_castpd_ps, _mm256_castps256_ps128, _mm256_extractf128_ps,
+    _mm512_add_epi32, _mm512_add_ps, _mm512_castps_pd, _mm512_castps512_ps256, _mm512_cmp_ps_mask,
+    _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_loadu_ps,
+    _mm512_mask_min_ps, _mm512_maskz_compress_epi32, _mm512_maskz_compress_ps,
+    _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_reduce_max_ps, _mm512_reduce_min_ps,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_storeu_ps,
+    _mm512_storeu_si512,
+};
+
+use kindred_shared::block::LANES;
+
+use super::scalar;
+use super::strip::{GROUP, Hits, PANEL, Strip};
+use super::terms::TermIndex;
+
+/// Rows that share the loads of another row.
+const ROWS: usize = 4;
+/// Registers of a panel's width.
+const WIDE: usize = PANEL / LANES;
+
+/// Whether this CPU can run this kernel.
+pub(super) fn available() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("popcnt")
+        && is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+}
+
+/// The dot products of one right row with `scores.len()` left rows, one after the other.
+///
+/// # Panics
+/// When the CPU lacks AVX-512, a row is not a multiple of 16 long, or `left` is too short.
+pub(super) fn dots(left: &[f32], right: &[f32], scores: &mut [f32]) {
+    assert!(available(), "this kernel needs AVX-512");
+    assert!(right.len().is_multiple_of(LANES), "rows are padded");
+    let stride = right.len();
+    let needed = stride.checked_mul(scores.len());
+    assert!(
+        needed.is_some_and(|needed| left.len() >= needed),
+        "left rows are all there"
+    );
+    // SAFETY: the CPU has AVX-512; `left` has a row of `stride` values, `right`'s length, for
+    // every score.
+    unsafe { dots_at(right, scores, |at| left.as_ptr().add(at * stride)) }
+}
+
+/// The canonical dot products of a row with some of `rows`.
+///
+/// # Panics
+/// When the CPU lacks AVX-512, a row is not as long as `row`, or there is no such row.
+pub(super) fn gather(row: &[f32], rows: &[&[f32]], others: &[u32], scores: &mut [f32]) {
+    assert!(available(), "this kernel needs AVX-512");
+    assert_eq!(others.len(), scores.len(), "one score a row");
+    let at = |at: usize| {
+        let other = rows[others[at.min(others.len() - 1)] as usize];
+        assert_eq!(other.len(), row.len(), "rows of one space are alike");
+        other.as_ptr()
+    };
+    // SAFETY: the CPU has AVX-512, and `at` gives only rows as long as `row`.
+    unsafe { dots_at(row, scores, at) }
+}
+
+/// A value near the `keep`-th highest of the bounds, see `scalar`.
+///
+/// # Panics
+/// When the CPU lacks AVX-512.
+pub(super) fn kth(bounds: &[f32], keep: usize) -> f32 {
+    assert!(available(), "this kernel needs AVX-512");
+    // SAFETY: the CPU has AVX-512.
+    unsafe { kth_512(bounds, keep) }
+}
+
+/// # Safety
+/// AVX-512.
+#[target_feature(enable = "avx512f,popcnt")]
+unsafe fn kth_512(bounds: &[f32], keep: usize) -> f32 {
+    let none = f32::NEG_INFINITY;
+    let chunk = |at: usize| {
+        let count = (bounds.len() - at).min(LANES);
+        let mask = u16::MAX >> (LANES - count);
+        // SAFETY: `count` values can be read from `at` on.
+        unsafe { _mm512_mask_loadu_ps(_mm512_set1_ps(none), mask, bounds.as_ptr().add(at)) }
+    };
+    let reaching = |value: f32| {
+        let value = _mm512_set1_ps(value);
+        let mut count = 0;
+        let mut at = 0;
+        while at < bounds.len() {
+            count += _mm512_cmp_ps_mask::<_CMP_GE_OQ>(chunk(at), value).count_ones() as usize;
+            at += LANES;
+        }
+        count
+    };
+    let mut lows = _mm512_set1_ps(f32::INFINITY);
+    let mut highs = _mm512_set1_ps(none);
+    for at in (0..bounds.len()).step_by(LANES) {
+        let values = chunk(at);
+        let some = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(values, _mm512_set1_ps(none));
+        lows = _mm512_mask_min_ps(lows, some, lows, values);
+        highs = _mm512_max_ps(highs, values);
+    }
+    let (low, high) = (_mm512_reduce_min_ps(lows), _mm512_reduce_max_ps(highs));
+    scalar::halve(low, high, keep, reaching)
+}
+
+/// The sparse dot products of one right row with the left rows of an index.
+///
+/// # Panics
+/// When the CPU lacks AVX-512.
+pub(super) fn sparse_dots(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
+    assert!(available(), "this kernel needs AVX-512");
+    // SAFETY: the CPU has AVX-512 and FMA; the function is safe code otherwise.
+    unsafe { sparse_dots_fma(index, ids, weights, sums) }
+}
+
+/// Finds the pairs of a strip whose approximate score reaches the lower of their thresholds. An
+/// approximate score is a sum in the order of the values, from minus the threshold on.
+///
+/// # Panics
+/// When the CPU lacks AVX-512 or the strip is not well made.
+pub(super) fn strip(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
+    assert!(available(), "this kernel needs AVX-512");
+    strip.check();
+    hits.reserve(GROUP * strip.columns());
+    // SAFETY: the CPU has AVX-512, the strip's slices are as long as they must be, and there is
+    // room for as many hits as there are pairs.
+    unsafe { strip_512(strip, hits) }
+}
+
+/// # Safety
+/// AVX-512; `left(at)` for at < `scores.len()` can be read for `row.len()` values.
+#[target_feature(enable = "avx512f,avx2,fma")]
+#[inline]
+unsafe fn dots_at(row: &[f32], scores: &mut [f32], left: impl Fn(usize) -> *const f32) {
+    let count = scores.len();
+    let mut at = 0;
+    while at + ROWS <= count {
+        let rows = [left(at), left(at + 1), left(at + 2), left(at + 3)];
+        if at + 2 * ROWS <= count {
+            for next in at + ROWS..at + 2 * ROWS {
+                let next = left(next);
+                for line in (0..row.len()).step_by(LANES) {
+                    _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line).cast());
+                }
+            }
+        }
+        // SAFETY: the rows can be read for `row.len()` values; scores at … at+3 are there.
+        unsafe { _mm_storeu_ps(scores.as_mut_ptr().add(at), four(rows, row)) };
+        at += ROWS;
+    }
+    while at < count {
+        let one = left(at);
+        // SAFETY: the row can be read for `row.len()` values.
+        scores[at] = unsafe { _mm_cvtss_f32(four([one; ROWS], row)) };
+        at += 1;
+    }
+}
+
+/// The dot products of four rows with `row`.
+///
+/// # Safety
+/// AVX-512; each can be read for `row.len()` values.
+#[target_feature(enable = "avx512f,avx2,fma")]
+#[inline]
+unsafe fn four(rows: [*const f32; ROWS], row: &[f32]) -> __m128 {
+    let mut sums = [_mm512_setzero_ps(); ROWS];
+    let whole = row.len() - row.len() % LANES;
+    let mut k = 0;
+    while k < whole {
+        // SAFETY: k + 15 < whole ≤ the length of every row.
+        unsafe {
+            let right = _mm512_loadu_ps(row.as_ptr().add(k));
+            for (sum, left) in sums.iter_mut().zip(rows) {
+                *sum = _mm512_fmadd_ps(_mm512_loadu_ps(left.add(k)), right, *sum);
+            }
+        }
+        k += LANES;
+    }
+    if whole < row.len() {
+        let mask: __mmask16 = (1 << (row.len() - whole)) - 1;
+        // SAFETY: the mask leaves out what lies beyond the rows; zeros take its place, as the
+        // contract has it.
+        unsafe {
+            let right = _mm512_maskz_loadu_ps(mask, row.as_ptr().add(whole));
+            for (sum, left) in sums.iter_mut().zip(rows) {
+                let left = _mm512_maskz_loadu_ps(mask, left.add(whole));
+                *sum = _mm512_fmadd_ps(left, right, *sum);
+            }
+        }
+    }
+    let [a, b, c, d] = sums.map(|sum| fold(sum));
+    // Lanes 0, 1 and 2, 3 of two rows side by side: one addition does l + (l+2) for both.
+    let ab = _mm_add_ps(_mm_movelh_ps(a, b), _mm_movehl_ps(b, a));
+    let cd = _mm_add_ps(_mm_movelh_ps(c, d), _mm_movehl_ps(d, c));
+    _mm_add_ps(
+        _mm_shuffle_ps::<0b10_00_10_00>(ab, cd),
+        _mm_shuffle_ps::<0b11_01_11_01>(ab, cd),
+    )
+}
+
+/// Adds lanes l and l+8, then l and l+4.
+#[target_feature(enable = "avx512f,avx2,fma")]
+#[inline]
+fn fold(sums: __m512) -> __m128 {
+    let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(sums)));
+    let eight = _mm256_add_ps(_mm512_castps512_ps256(sums), high);
+    _mm_add_ps(
+        _mm256_castps256_ps128(eight),
+        _mm256_extractf128_ps::<1>(eight),
+    )
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn sparse_dots_fma(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
+    index.add_products(ids, weights, sums);
+}
+
+/// # Safety
+/// AVX-512; the strip passed its check; `hits` has room for all its pairs and 16 more.
+#[target_feature(enable = "avx512f,avx2,fma")]
+unsafe fn strip_512(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
+    let row = strip.group * GROUP;
+    let columns = strip.columns();
+    // SAFETY: the left block has the group's panel, and the group lies within it.
+    let left = unsafe {
+        let panel = strip.left.as_ptr().add(row / PANEL * strip.panel());
+        panel.add(row % PANEL)
+    };
+    let mut column = 0;
+    while column < columns {
+        // SAFETY: right rows come in whole panels, with a threshold and, where there are any,
+        // `GROUP` sparse scores for each.
+        unsafe {
+            let right = strip.right.as_ptr().add(column * strip.length);
+            let thresholds = strip.from_right.as_ptr().add(column);
+            let mut sums = [[_mm512_setzero_ps(); WIDE]; GROUP];
+            for wide in 0..WIDE {
+                let from_right = _mm512_loadu_ps(thresholds.add(wide * LANES));
+                for (sums, from_left) in sums.iter_mut().zip(strip.from_left) {
+                    sums[wide] = _mm512_max_ps(_mm512_set1_ps(*from_left), from_right);
+                }
+            }
+            if !strip.sparse.is_empty() {
+                for (at, sums) in sums.iter_mut().enumerate() {
+                    for (wide, sum) in sums.iter_mut().enumerate() {
+                        let sparse = strip.sparse.as_ptr();
+                        let sparse = sparse.add(at * columns + column + wide * LANES);
+                        *sum = _mm512_add_ps(*sum, _mm512_loadu_ps(sparse));
+                    }
+                }
+            }
+            let (mut l, mut r) = (left, right);
+            for _ in 0..strip.length {
+                let values = [
+                    _mm512_loadu_ps(r),
+                    _mm512_loadu_ps(r.add(LANES)),
+                    _mm512_loadu_ps(r.add(2 * LANES)),
+                ];
+                for (at, sums) in sums.iter_mut().enumerate() {
+                    let left = _mm512_set1_ps(*l.add(at));
+                    for (sum, value) in sums.iter_mut().zip(values) {
+                        *sum = _mm512_fmadd_ps(left, value, *sum);
+                    }
+                }
+                l = l.add(PANEL);
+                r = r.add(PANEL);
+            }
+            let mut most = sums[0][0];
+            for sums in &sums {
+                for sum in sums {
+                    most = _mm512_max_ps(most, *sum);
+                }
+            }
+            if _mm512_cmp_ps_mask::<_CMP_GE_OQ>(most, _mm512_setzero_ps()) != 0 {
+                for (at, sums) in sums.iter().enumerate() {
+                    for (wide, sum) in sums.iter().enumerate() {
+                        let mask = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(*sum, _mm512_setzero_ps());
+                        if mask != 0 {
+                            let pair = ((row + at) << 16) | (column + wide * LANES);
+                            keep_float(hits, mask, pair as u32, *sum);
+                        }
+                    }
+                }
+            }
+        }
+        column += PANEL;
+    }
+}
+
+/// Adds the lanes of a mask to the hits; `pair` is that of lane 0.
+///
+/// # Safety
+/// AVX-512; `hits` has room for 16 more.
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn keep_float(hits: &mut Hits<f32>, mask: __mmask16, pair: u32, sums: __m512) {
+    // SAFETY: 16 values can be written from `count` on.
+    unsafe {
+        let pairs = hits.pairs.as_mut_ptr().add(hits.count);
+        _mm512_storeu_si512(
+            pairs.cast(),
+            _mm512_maskz_compress_epi32(mask, pairs_from(pair)),
+        );
+        let values = hits.values.as_mut_ptr().add(hits.count);
+        _mm512_storeu_ps(values, _mm512_maskz_compress_ps(mask, sums));
+    }
+    hits.count += mask.count_ones() as usize;
+}
+
+/// The pair of each lane, from that of lane 0.
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(super) fn pairs_from(pair: u32) -> __m512i {
+    let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    _mm512_add_epi32(_mm512_set1_epi32(pair.cast_signed()), lanes)
+}

@@ -1,0 +1,148 @@
+//! AVX-512 with VNNI: four products of 8-bit values a lane, for approximate scores.
+//!
+//! Final scores come from `avx512`. Here right values are unsigned (value + 128) and left values
+//! signed, as the instruction wants it; the strip's offsets take the 128 out again.
+
+// Intrinsics on raw pointers are what this file is for. Every function that needs the features
+// is private and is entered only by the safe one, which checks them and the lengths.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{
+    __m512i, __mmask16, _mm512_add_epi32, _mm512_and_si512, _mm512_cmpge_epi32_mask,
+    _mm512_cvtps_epi32, _mm512_dpbusd_epi32, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_maskz_compress_epi32, _mm512_max_epi32, _mm512_mul_ps, _mm512_set1_epi32,
+    _mm512_set1_ps, _mm512_setzero_si512, _mm512_storeu_si512, _mm512_sub_epi32,
+};
+
+use super::avx512::{self, pairs_from};
+use super::strip::{GROUP, Hits, PANEL, Strip};
+
+/// Lanes of a register.
+const LANES: usize = 16;
+/// Registers of a panel's width.
+const WIDE: usize = PANEL / LANES;
+/// Values of a step: one lane's.
+const STEP: usize = 4;
+
+/// Whether this CPU can run this kernel.
+pub(super) fn available() -> bool {
+    avx512::available() && is_x86_feature_detected!("avx512vnni")
+}
+
+/// Finds the pairs of a strip whose integer score reaches the lower of their thresholds.
+///
+/// # Panics
+/// When the CPU lacks the instructions or the strip is not well made.
+pub(super) fn strip(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
+    assert!(available(), "this kernel needs AVX-512 with VNNI");
+    strip.check();
+    hits.reserve(GROUP * strip.columns());
+    // SAFETY: the CPU has AVX-512 with VNNI, the strip's slices are as long as they must be, and
+    // there is room for as many hits as there are pairs.
+    unsafe { strip_vnni(strip, hits) }
+}
+
+/// # Safety
+/// AVX-512 with VNNI; the strip passed its check; `hits` has room for all its pairs and 16 more.
+#[target_feature(enable = "avx512f,avx512vnni")]
+unsafe fn strip_vnni(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
+    let row = strip.group * GROUP;
+    let columns = strip.columns();
+    // SAFETY: the left block has the group's panel, and the group lies within it.
+    let left = unsafe {
+        let panel = strip.left.as_ptr().add(row / PANEL * strip.panel());
+        panel.add(row % PANEL * STEP)
+    };
+    let mut column = 0;
+    while column < columns {
+        // SAFETY: right rows come in whole panels, with a threshold and, where there are any,
+        // `GROUP` sparse scores for each.
+        unsafe {
+            let right = strip.right.as_ptr().add(column * strip.length);
+            let thresholds = strip.from_right.as_ptr().add(column);
+            let mut sums = [[_mm512_setzero_si512(); WIDE]; GROUP];
+            for wide in 0..WIDE {
+                let from_right = _mm512_loadu_si512(thresholds.add(wide * LANES).cast());
+                for (at, sums) in sums.iter_mut().enumerate() {
+                    let from_left = _mm512_set1_epi32(strip.from_left[at]);
+                    sums[wide] = _mm512_sub_epi32(
+                        _mm512_max_epi32(from_left, from_right),
+                        _mm512_set1_epi32(strip.offsets[at]),
+                    );
+                }
+            }
+            if !strip.sparse.is_empty() {
+                let per_unit = _mm512_set1_ps(strip.per_unit);
+                for (at, sums) in sums.iter_mut().enumerate() {
+                    for (wide, sum) in sums.iter_mut().enumerate() {
+                        let sparse = strip.sparse.as_ptr();
+                        let sparse = sparse.add(at * columns + column + wide * LANES);
+                        let sparse = _mm512_mul_ps(_mm512_loadu_ps(sparse), per_unit);
+                        *sum = _mm512_add_epi32(*sum, _mm512_cvtps_epi32(sparse));
+                    }
+                }
+            }
+            let (mut l, mut r) = (left, right);
+            for _ in 0..strip.length / STEP {
+                let values = [
+                    _mm512_loadu_si512(r.cast()),
+                    _mm512_loadu_si512(r.add(STEP * LANES).cast()),
+                    _mm512_loadu_si512(r.add(2 * STEP * LANES).cast()),
+                ];
+                for (at, sums) in sums.iter_mut().enumerate() {
+                    let left = _mm512_set1_epi32(l.add(at * STEP).cast::<i32>().read_unaligned());
+                    for (sum, value) in sums.iter_mut().zip(values) {
+                        *sum = _mm512_dpbusd_epi32(*sum, value, left);
+                    }
+                }
+                l = l.add(PANEL * STEP);
+                r = r.add(PANEL * STEP);
+            }
+            let mut all = sums[0][0];
+            for sums in &sums {
+                for sum in sums {
+                    all = _mm512_and_si512(all, *sum);
+                }
+            }
+            // The sign of `and` is set where all are negative.
+            if not_negative(all) != 0 {
+                for (at, sums) in sums.iter().enumerate() {
+                    for (wide, sum) in sums.iter().enumerate() {
+                        let mask = not_negative(*sum);
+                        if mask != 0 {
+                            let pair = ((row + at) << 16) | (column + wide * LANES);
+                            keep(hits, mask, pair as u32, *sum);
+                        }
+                    }
+                }
+            }
+        }
+        column += PANEL;
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn not_negative(values: __m512i) -> __mmask16 {
+    _mm512_cmpge_epi32_mask(values, _mm512_setzero_si512())
+}
+
+/// Adds the lanes of a mask to the hits; `pair` is that of lane 0.
+///
+/// # Safety
+/// AVX-512; `hits` has room for 16 more.
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn keep(hits: &mut Hits<i32>, mask: __mmask16, pair: u32, sums: __m512i) {
+    // SAFETY: 16 values can be written from `count` on.
+    unsafe {
+        let pairs = hits.pairs.as_mut_ptr().add(hits.count);
+        _mm512_storeu_si512(
+            pairs.cast(),
+            _mm512_maskz_compress_epi32(mask, pairs_from(pair)),
+        );
+        let values = hits.values.as_mut_ptr().add(hits.count);
+        _mm512_storeu_si512(values.cast(), _mm512_maskz_compress_epi32(mask, sums));
+    }
+    hits.count += mask.count_ones() as usize;
+}

@@ -1,0 +1,99 @@
+//! What a kernel is asked: eight or so rows against a block, and which pairs reach a threshold.
+
+/// Rows of a panel. Blocks are cut into panels, and a panel lies step by step: the first step of
+/// all its rows, then the second. All register tiles divide it.
+pub(super) const PANEL: usize = 48;
+/// Rows of a group, the rows of a strip.
+pub(super) const GROUP: usize = 8;
+/// Lanes that a kernel may write beyond the last hit.
+const SPARE: usize = 16;
+
+/// Pairs that may matter to one of their rows.
+#[derive(Default)]
+pub(super) struct Hits<T> {
+    /// Row of the left block in the upper half, of the right block in the lower.
+    pub(super) pairs: Vec<u32>,
+    /// What the accumulator held: the approximate score less the pair's threshold.
+    pub(super) values: Vec<T>,
+    /// How many of both count.
+    pub(super) count: usize,
+}
+
+impl<T: Copy + Default> Hits<T> {
+    /// Room for `more` hits and what a kernel may write beyond them.
+    pub(super) fn reserve(&mut self, more: usize) {
+        let needed = self.count + more + SPARE;
+        if self.pairs.len() < needed {
+            self.pairs.resize(needed, 0);
+            self.values.resize(needed, T::default());
+        }
+    }
+
+    /// Adds one; room must have been reserved.
+    #[inline(always)]
+    pub(super) fn push(&mut self, pair: u32, value: T) {
+        self.pairs[self.count] = pair;
+        self.values[self.count] = value;
+        self.count += 1;
+    }
+}
+
+/// One strip: the rows of a group of the left block against all rows of the right block.
+pub(super) struct Strip<'a, V, T> {
+    /// Panels of the left block; of it, `group`'s rows count.
+    pub(super) left: &'a [V],
+    /// Which group of the left block.
+    pub(super) group: usize,
+    /// Panels of the right block.
+    pub(super) right: &'a [V],
+    /// Values of a row; a multiple of 4.
+    pub(super) length: usize,
+    /// For each left row of the group, minus its threshold.
+    pub(super) from_left: &'a [T; GROUP],
+    /// For each left row of the group, what is subtracted from every sum.
+    pub(super) offsets: &'a [T; GROUP],
+    /// For each right row, minus its threshold.
+    pub(super) from_right: &'a [T],
+    /// The sparse parts of the scores, `GROUP` rows of as many as there are right rows, in score
+    /// units; or empty.
+    pub(super) sparse: &'a [f32],
+    /// What a sparse score is multiplied with.
+    pub(super) per_unit: f32,
+}
+
+impl<V, T> Strip<'_, V, T> {
+    /// Right rows.
+    pub(super) fn columns(&self) -> usize {
+        self.from_right.len()
+    }
+
+    /// The values of a panel.
+    pub(super) fn panel(&self) -> usize {
+        PANEL * self.length
+    }
+
+    /// Checks that all slices are as long as kernels take for granted.
+    ///
+    /// # Panics
+    /// When one is not.
+    pub(super) fn check(&self) {
+        let columns = self.columns();
+        assert!(columns.is_multiple_of(PANEL), "blocks are whole panels");
+        assert!(self.length.is_multiple_of(4), "rows are whole steps");
+        assert_eq!(self.right.len(), columns * self.length, "right rows");
+        let end = (self.group + 1) * GROUP;
+        assert!(end <= usize::from(u16::MAX), "rows of a block fit 16 bits");
+        assert!(
+            columns <= usize::from(u16::MAX),
+            "rows of a block fit 16 bits"
+        );
+        assert!(
+            self.left.len() >= end.next_multiple_of(PANEL) * self.length,
+            "left rows"
+        );
+        assert!(
+            self.sparse.is_empty() || self.sparse.len() == GROUP * columns,
+            "one sparse score a pair"
+        );
+    }
+}
