@@ -69,11 +69,7 @@ struct Settler {
 impl RabbitIntake {
     /// Starts connecting, and goes on until it is dropped. `publisher` takes dead letters. Must be
     /// called within a tokio runtime.
-    pub fn start(
-        connector: Connector,
-        publisher: Publisher,
-        options: RabbitIntakeOptions,
-    ) -> Self {
+    pub fn start(connector: Connector, publisher: Publisher, options: RabbitIntakeOptions) -> Self {
         let (commands, told) = mpsc::unbounded_channel();
         let (sender, deliveries) = mpsc::channel(WAITING);
         let (stop, stopped) = watch::channel(false);

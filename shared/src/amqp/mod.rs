@@ -6,10 +6,12 @@ mod publisher;
 mod topology;
 
 pub use connection::{
-    AddressError, AmqpError, Backoff, CLOSE_DEADLINE, CONNECT_DEADLINE, Connector, REQUEST_DEADLINE,
-    close, within,
+    AddressError, AmqpError, Backoff, CLOSE_DEADLINE, CONNECT_DEADLINE, Connector,
+    REQUEST_DEADLINE, close, within,
 };
-pub use publisher::{CONFIRM_DEADLINE, Confirmed, Outgoing, PublishFault, Publisher, event_properties};
+pub use publisher::{
+    CONFIRM_DEADLINE, Confirmed, Outgoing, PublishFault, Publisher, event_properties,
+};
 pub use topology::{
     ITEMS_SETTLE, Names, TopologyError, consumers, declare, declare_replies, definitions,
 };

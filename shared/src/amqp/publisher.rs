@@ -173,7 +173,10 @@ async fn run(
 /// Answers messages while there is no connection. Ends when nobody publishes any more.
 async fn turn_away(handed: &mut mpsc::UnboundedReceiver<Handed>, connector: &Connector) {
     while let Some(message) = handed.recv().await {
-        let words = format!("there is no connection to RabbitMQ at {}", connector.place());
+        let words = format!(
+            "there is no connection to RabbitMQ at {}",
+            connector.place()
+        );
         let _ = message.confirm.send(Err(PublishFault::Away(words)));
     }
 }

@@ -245,7 +245,12 @@ pub async fn declare_replies(
     let queue = names.replies(boot_id);
     let options = QueueDeclareOptions::exclusive().auto_delete();
     let declaring = channel.queue_declare(queue.clone(), options, arguments);
-    within("declaring the queue of replies", REQUEST_DEADLINE, declaring).await?;
+    within(
+        "declaring the queue of replies",
+        REQUEST_DEADLINE,
+        declaring,
+    )
+    .await?;
     bind_queue(channel, &queue, &names.dead(), names.jobs_dead()).await?;
     Ok(queue)
 }
@@ -424,12 +429,7 @@ pub fn definitions(names: &Names, partitions: u16) -> Value {
             let queue = names.partition(number);
             bindings.push(binding(names.partitions(), &queue, "queue", ""));
         }
-        bindings.push(binding(
-            names.items(),
-            &names.partitions(),
-            "exchange",
-            "#",
-        ));
+        bindings.push(binding(names.items(), &names.partitions(), "exchange", "#"));
     } else {
         bindings.push(binding(names.items(), &names.partition(0), "queue", "#"));
     }

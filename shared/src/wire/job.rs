@@ -247,10 +247,7 @@ fn write_side(columns: &mut Writer, at: usize, side: &Side) -> usize {
             &format!("floor_ids.{at}"),
             given().map(|(_, id)| id.as_str()),
         );
-        bytes += side.floors.len()
-            + given()
-                .map(|(_, id)| 8 + id.as_str().len())
-                .sum::<usize>();
+        bytes += side.floors.len() + given().map(|(_, id)| 8 + id.as_str().len()).sum::<usize>();
     }
     bytes
 }

@@ -125,7 +125,12 @@ fn encode_compared(reply: &CompareReply) -> Vec<u8> {
     write_candidates(&mut columns, "candidate", candidates);
     let dropped = reply.found.iter().map(|found| found.dropped.is_some());
     columns.bytes("has_dropped", dropped.map(u8::from).collect());
-    let dropped = || reply.found.iter().filter_map(|found| found.dropped.as_ref());
+    let dropped = || {
+        reply
+            .found
+            .iter()
+            .filter_map(|found| found.dropped.as_ref())
+    };
     write_candidates(&mut columns, "dropped", dropped);
     let meta = ComparedMeta { pairs: reply.pairs };
     columns.finish(serde_json::to_string(&meta).expect("plain fields write to memory"))

@@ -100,22 +100,34 @@ impl<'a> Reader<'a> {
 
     pub(super) fn u16s(&self, name: &str) -> Result<Vec<u16>, WireError> {
         let (values, _) = self.column(name, Dtype::U16)?.as_chunks();
-        Ok(values.iter().map(|bytes| u16::from_le_bytes(*bytes)).collect())
+        Ok(values
+            .iter()
+            .map(|bytes| u16::from_le_bytes(*bytes))
+            .collect())
     }
 
     pub(super) fn u32s(&self, name: &str) -> Result<Vec<u32>, WireError> {
         let (values, _) = self.column(name, Dtype::U32)?.as_chunks();
-        Ok(values.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect())
+        Ok(values
+            .iter()
+            .map(|bytes| u32::from_le_bytes(*bytes))
+            .collect())
     }
 
     pub(super) fn u64s(&self, name: &str) -> Result<Vec<u64>, WireError> {
         let (values, _) = self.column(name, Dtype::U64)?.as_chunks();
-        Ok(values.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect())
+        Ok(values
+            .iter()
+            .map(|bytes| u64::from_le_bytes(*bytes))
+            .collect())
     }
 
     pub(super) fn f32s(&self, name: &str) -> Result<Vec<f32>, WireError> {
         let (values, _) = self.column(name, Dtype::F32)?.as_chunks();
-        Ok(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+        Ok(values
+            .iter()
+            .map(|bytes| f32::from_le_bytes(*bytes))
+            .collect())
     }
 
     pub(super) fn texts(&self, name: &str) -> Result<Vec<&'a str>, WireError> {

@@ -45,7 +45,11 @@ pub(super) async fn run(
                 Ok(opened) => {
                     backoff = Backoff::default();
                     let open = link.insert(opened);
-                    tracing::info!(place = connector.place(), role = "replies", "amqp.connected");
+                    tracing::info!(
+                        place = connector.place(),
+                        role = "replies",
+                        "amqp.connected"
+                    );
                     shared.receiving.store(true, Ordering::Relaxed);
                     let lost = receive(open, &shared, &replies).await;
                     shared.receiving.store(false, Ordering::Relaxed);
@@ -166,7 +170,11 @@ async fn read(delivery: Delivery, shared: &Shared) -> Option<Returned> {
         if !ours || reason != "delivery_limit" {
             return None;
         }
-        tracing::error!(job = address.job, attempt = address.attempt, "job.killed_its_workers");
+        tracing::error!(
+            job = address.job,
+            attempt = address.attempt,
+            "job.killed_its_workers"
+        );
         let words = "killed its workers: it was delivered six times and never answered";
         return returned(Reply::Failed(words.to_owned()));
     }

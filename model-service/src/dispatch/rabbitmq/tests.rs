@@ -71,7 +71,10 @@ impl Lane {
     #[allow(clippy::new_ret_no_self)] // it is a task
     async fn open(twin: &Rabbit, kind: JobKind) -> impl Future<Output = ()> + use<> {
         let (connection, channel) = twin.scope.open().await;
-        channel.basic_qos(1, BasicQosOptions::default()).await.unwrap();
+        channel
+            .basic_qos(1, BasicQosOptions::default())
+            .await
+            .unwrap();
         let mut jobs = consume(&channel, twin.scope.names.jobs(kind)).await;
         let (gate, store) = (Arc::clone(&twin.gate), Arc::clone(&twin.store));
         async move {
@@ -153,7 +156,10 @@ impl Twin for Rabbit {
     }
 }
 
-dispatch_contract!(#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"] Rabbit::fresh().await);
+dispatch_contract!(
+    #[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
+    Rabbit::fresh().await
+);
 
 /// A comparison of a small block with a large one.
 fn comparison() -> Job {
@@ -192,14 +198,19 @@ async fn large_blocks_are_stored_once_and_again_when_they_are_missing() {
     let twin = Rabbit::fresh().await;
     let (job, far) = (comparison(), Duration::from_secs(60));
     for id in 0..2 {
-        let sent = twin.jobs.send(JobId(id), Attempt(1), far, job.clone()).await;
+        let sent = twin
+            .jobs
+            .send(JobId(id), Attempt(1), far, job.clone())
+            .await;
         assert_eq!(sent, Ok(()));
         let returned = reply(&twin).await;
         assert!(matches!(returned.reply, Reply::Compared(found) if found.pairs == 8_000));
         assert_eq!(twin.store.len(), 1, "only the large one");
     }
     // Lost behind our back: one attempt fails, the next stores it again.
-    let Task::Compare(task) = &job.task else { unreachable!("it compares") };
+    let Task::Compare(task) = &job.task else {
+        unreachable!("it compares")
+    };
     let bytes = kindred_shared::wire::encode_block(&task.rights[0].block);
     let hash = kindred_shared::wire::hash_of(&bytes);
     twin.store.delete(&job.domain, &hash).await.unwrap();
@@ -218,7 +229,10 @@ async fn a_job_that_kills_its_workers_is_answered_and_kept() {
     let twin = Rabbit::without_workers().await;
     assert_eq!(twin.jobs.workers(), 0);
     let far = Duration::from_secs(60);
-    let sent = twin.jobs.send(JobId(1), Attempt(3), far, job("poison")).await;
+    let sent = twin
+        .jobs
+        .send(JobId(1), Attempt(3), far, job("poison"))
+        .await;
     assert_eq!(sent, Ok(()));
     for _ in 0..6 {
         let (connection, channel) = twin.scope.open().await;

@@ -28,15 +28,8 @@ pub(super) fn letter(names: &Names, raw: &Raw, reason: &str, detail: &str) -> Ou
         }
     }
     let detail: String = detail.chars().take(MAX_DETAIL).collect();
-    for (name, text) in [
-        (REASON, reason),
-        (DETAIL, &detail),
-        (ROUTING_KEY, &raw.key),
-    ] {
-        headers.insert(
-            ShortString::from(name),
-            AMQPValue::LongString(text.into()),
-        );
+    for (name, text) in [(REASON, reason), (DETAIL, &detail), (ROUTING_KEY, &raw.key)] {
+        headers.insert(ShortString::from(name), AMQPValue::LongString(text.into()));
     }
     let mut properties = BasicProperties::default()
         .with_delivery_mode(2)

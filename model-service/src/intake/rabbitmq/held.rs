@@ -239,7 +239,9 @@ mod tests {
     }
 
     fn all(held: &mut Held) -> Vec<DeliveryTag> {
-        std::iter::from_fn(|| held.hand_over()).map(|d| d.tag).collect()
+        std::iter::from_fn(|| held.hand_over())
+            .map(|d| d.tag)
+            .collect()
     }
 
     #[test]
