@@ -67,3 +67,6 @@ pub fn from_hex(text: &str) -> Option<BlockHash> {
 fn damaged(what: impl Into<String>) -> WireError {
     WireError::Damaged(what.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,6 +156,7 @@ impl Reader {
 
     async fn serve(&mut self, link: &mut Link, session: &mut Session) -> End {
         let mut stopped = self.ends.stopped.clone();
+        let deliveries = self.ends.deliveries.clone();
         loop {
             let stopping = async { stopped.wait_for(|stop| *stop).await.is_ok() };
             let can_hand_over = session.rewind_at.is_none() && session.held.has_ready();
@@ -187,7 +188,7 @@ impl Reader {
                     session.rewind_at = None;
                     None
                 }
-                permit = self.ends.deliveries.reserve(), if can_hand_over => {
+                permit = deliveries.reserve(), if can_hand_over => {
                     match (permit, session.held.hand_over()) {
                         (Ok(permit), Some(delivery)) => {
                             permit.send(delivery);
