@@ -9,11 +9,17 @@ use serde_json::{Value, json};
 
 use super::services::{ANSWER, own_name, variable, wait};
 
-/// What the programs' user may configure, write and read. As in deploy/rabbitmq.
-const KINDRED: [&str; 3] = [
-    r"^kindred\..*",
+/// What a model service may configure, write and read. As in deploy/rabbitmq.
+const SERVICE: [&str; 3] = [
+    r"^kindred\..*$",
     r"^(kindred\..*|amq\.default)$",
-    r"^kindred\..*",
+    r"^kindred\..*$",
+];
+/// What a compute worker may: take jobs, answer them, and set aside those it cannot read.
+const WORKER: [&str; 3] = [
+    "^$",
+    r"^(kindred\.dead|amq\.default)$",
+    r"^kindred\.jobs\.(extract|compare)$",
 ];
 /// What a publisher's user may.
 const PUBLISHER: [&str; 3] = ["^$", r"^kindred\.items$", "^$"];
@@ -69,7 +75,8 @@ impl Broker {
         let admin = login.split(':').next().unwrap_or_default();
         broker.allow(admin, [".*", ".*", ".*"]);
         for (user, patterns) in [
-            ("kindred", KINDRED),
+            ("service", SERVICE),
+            ("worker", WORKER),
             ("publisher", PUBLISHER),
             ("listener", LISTENER),
         ] {
@@ -96,9 +103,14 @@ impl Broker {
         self.url_of(&format!("{user}:{user}"))
     }
 
-    /// For the programs under test: the least that they need.
-    pub(crate) fn url(&self) -> String {
-        self.url_of_role("kindred")
+    /// For model services: the least that they need.
+    pub(crate) fn service_url(&self) -> String {
+        self.url_of_role("service")
+    }
+
+    /// For compute workers: the least that they need.
+    pub(crate) fn worker_url(&self) -> String {
+        self.url_of_role("worker")
     }
 
     /// For who may do nothing but publish events.
@@ -234,7 +246,7 @@ pub(crate) struct ChannelState {
 impl Drop for Broker {
     fn drop(&mut self) {
         // A test that failed may have left no broker.
-        for path in ["kindred", "publisher", "listener"]
+        for path in ["service", "worker", "publisher", "listener"]
             .map(|role| format!("users/{}", self.user(role)))
             .into_iter()
             .chain([format!("vhosts/{}", self.name)])

@@ -96,13 +96,13 @@ impl Cluster {
         }
     }
 
-    fn environment(&self, command: &mut Command, least: Login) {
+    fn environment(&self, command: &mut Command, amqp_url: String, least: Login) {
         let login = match self.roles {
             Roles::MayMake => self.database.admin(),
             Roles::LeastPrivilege => least,
         };
         self.database_environment(command, login);
-        command.env("KINDRED_AMQP_URL", self.broker.url());
+        command.env("KINDRED_AMQP_URL", amqp_url);
     }
 
     /// Starts a model service and waits until it is ready.
@@ -118,7 +118,11 @@ impl Cluster {
     pub(crate) fn spawn_service(&self, how: &How) -> Service {
         let port = free_port();
         let mut command = kindred(self.place.directory());
-        self.environment(&mut command, self.database.service());
+        self.environment(
+            &mut command,
+            self.broker.service_url(),
+            self.database.service(),
+        );
         command
             .arg("model-service")
             .env("KINDRED_LISTEN", format!("127.0.0.1:{port}"));
@@ -149,7 +153,11 @@ impl Cluster {
             program.display()
         );
         let mut command = clean(Command::new(program), self.place.directory());
-        self.environment(&mut command, self.database.worker());
+        self.environment(
+            &mut command,
+            self.broker.worker_url(),
+            self.database.worker(),
+        );
         command.env("KINDRED_THREADS", "1");
         let log = self.place.directory().join("workers.log");
         Process::spawn("compute-worker", command, &log)

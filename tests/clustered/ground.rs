@@ -26,7 +26,7 @@ const COUNTED: Duration = Duration::from_secs(30);
 fn a_publisher_may_publish_and_nothing_else() {
     let _turn = Place::new();
     let broker = Broker::new();
-    wait(declare(&broker.url())).expect("the programs' user may declare");
+    wait(declare(&broker.service_url())).expect("a model service may declare");
     let denied = wait(declare(&broker.publisher_url())).expect_err("a publisher may not");
     assert!(denied.to_string().contains("ACCESS_REFUSED"), "{denied}");
     let events: Vec<Event> = (0..600)
