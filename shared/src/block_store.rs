@@ -54,9 +54,12 @@ pub trait BlockStore: Send + Sync {
     async fn delete(&self, domain: &DomainName, hash: &[u8; 16]) -> Result<(), BlockStoreError>;
 }
 
+/// Bytes by domain and hash.
+type Blocks = HashMap<(DomainName, [u8; 16]), Vec<u8>>;
+
 /// Blocks in memory, without a limit: for tests and programs of one process.
 #[derive(Debug, Default)]
-pub struct MemoryBlockStore(Mutex<HashMap<(DomainName, [u8; 16]), Vec<u8>>>);
+pub struct MemoryBlockStore(Mutex<Blocks>);
 
 impl MemoryBlockStore {
     /// Number of blocks held.
@@ -70,7 +73,7 @@ impl MemoryBlockStore {
     }
 
     /// No code that can panic runs under the lock, so a poisoned one is whole.
-    fn blocks(&self) -> MutexGuard<'_, HashMap<(DomainName, [u8; 16]), Vec<u8>>> {
+    fn blocks(&self) -> MutexGuard<'_, Blocks> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,6 +10,10 @@
 //!
 //! A new connection begins with care, because a process does not know what killed the one before
 //! it. When the first message is not suspect, the connection is dropped for one that reads ahead.
+//!
+//! Limit: the broker puts a message that comes again behind those that came again before it. So a
+//! message read alone may, after a restart, be overtaken by others of its domain. Events with
+//! versions do not mind.
 
 use std::collections::{HashMap, HashSet};
 
