@@ -5,6 +5,7 @@
 
 pub mod actors;
 pub mod cli;
+pub mod clustered;
 pub mod crash;
 pub mod dispatch;
 pub mod domain;

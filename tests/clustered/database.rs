@@ -332,6 +332,7 @@ fn domain(name: &str) -> StoredDomain {
     StoredDomain {
         row: DomainRow {
             domain: DomainName::new(name).expect("a domain's name"),
+            partition: 0,
             model: String::new(),
             registered_at: Utc::now(),
             // Whether it is dirty is no part of the contract; that it is quiet was asked before.

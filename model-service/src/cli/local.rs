@@ -11,6 +11,14 @@ pub(crate) struct StandaloneArgs {
     pub(crate) flags: StandaloneFlags,
 }
 
+/// Runs the clustered model service: events and jobs over RabbitMQ, everything durable in
+/// Cassandra/ScyllaDB.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ModelServiceArgs {
+    #[command(flatten)]
+    pub(crate) flags: StandaloneFlags,
+}
+
 /// Shows what Kindred does, on a bundled sample in a temporary directory, and goes on serving.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {

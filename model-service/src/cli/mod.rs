@@ -10,6 +10,7 @@ mod exit;
 mod flags;
 mod import;
 mod local;
+mod model_service;
 mod show_config;
 mod similar;
 mod standalone;
@@ -47,6 +48,7 @@ struct Cli {
 enum Command {
     Demo(local::DemoArgs),
     Standalone(local::StandaloneArgs),
+    ModelService(local::ModelServiceArgs),
     Import(import::ImportArgs),
     Similar(similar::SimilarArgs),
     Status(status::StatusArgs),
@@ -74,6 +76,7 @@ impl Command {
         match self {
             Self::Demo(args) => &args.flags.0,
             Self::Standalone(args) => &args.flags.0,
+            Self::ModelService(args) => &args.flags.0,
             Self::Import(args) => &args.flags.0,
             Self::Similar(args) => &args.flags.0,
             Self::Status(args) => &args.flags.0,
@@ -85,7 +88,7 @@ impl Command {
 
     /// Commands that print what they found would be drowned by what a service logs.
     fn logs_little(&self) -> bool {
-        !matches!(self, Self::Standalone(_))
+        !matches!(self, Self::Standalone(_) | Self::ModelService(_))
     }
 }
 
@@ -138,6 +141,7 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Config(_) => show_config::run(&config, &origins, json, out),
         Command::Vectors(VectorsCommand::Prepare(args)) => vectors::run(&args, json, out),
         Command::Standalone(_) => standalone::run(&config, &origins, json, out),
+        Command::ModelService(_) => model_service::run(&config),
         Command::Demo(args) => demo::run(&args, &config, &origins, json, out),
         Command::Bench(BenchCommand::Pipeline(args)) => {
             bench::run(&args, &config, &origins, json, out)
@@ -186,6 +190,7 @@ mod tests {
             [
                 "demo",
                 "standalone",
+                "model-service",
                 "import",
                 "similar",
                 "status",

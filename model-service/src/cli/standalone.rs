@@ -10,7 +10,7 @@ use crate::config::{Config, Origins};
 use crate::standalone::Standalone;
 
 /// How long draining may take: a process that was told to stop is gone within 10 s.
-const DRAIN: Duration = Duration::from_secs(9);
+pub(super) const DRAIN: Duration = Duration::from_secs(9);
 
 /// The number of SIGXFSZ on Linux and macOS.
 const SIGXFSZ: std::ffi::c_int = 25;

@@ -89,6 +89,7 @@ impl SerializeRow for RowChange {
             Change::Domain(row, buckets) => (
                 domain,
                 &row.model,
+                i16::from_ne_bytes(row.partition.to_ne_bytes()),
                 buckets,
                 to_cql(row.registered_at),
                 row.dirty.map(u64::cast_signed),
@@ -256,6 +257,7 @@ pub(super) type StoredDomain<'a> = (
     &'a str,
     String,
     i16,
+    i16,
     CqlTimestamp,
     Option<i64>,
     i64,
@@ -266,13 +268,14 @@ pub(super) type StoredDomain<'a> = (
 /// Decodes a row of `domains`.
 pub(super) fn domain(row: StoredDomain<'_>) -> Result<(DomainRow, i16), Trouble> {
     const TABLE: &str = "domains";
-    let (name, model, buckets, registered_at, dirty, live, visible, next_expiry) = row;
+    let (name, model, partition, buckets, registered_at, dirty, live, visible, next_expiry) = row;
     if buckets < 1 {
         return Err(Trouble::Row(TABLE, format!("{name} has {buckets} buckets")));
     }
     let row = DomainRow {
         domain: DomainName::new(name).map_err(|e| Trouble::Row(TABLE, e.to_string()))?,
         model,
+        partition: u16::from_ne_bytes(partition.to_ne_bytes()),
         registered_at: from_cql(TABLE, registered_at)?,
         dirty: dirty.map(i64::cast_unsigned),
         live: live.cast_unsigned(),

@@ -41,7 +41,7 @@ const MIGRATIONS: &[Migration] = &[Migration {
          PRIMARY KEY ((domain, model, bucket), id))",
         "CREATE TABLE IF NOT EXISTS {ks}.feature_blocks (domain text, hash blob, part smallint, \
          data blob, PRIMARY KEY ((domain, hash), part))",
-        "CREATE TABLE IF NOT EXISTS {ks}.domains (domain text PRIMARY KEY, model text, \
+        "CREATE TABLE IF NOT EXISTS {ks}.domains (domain text PRIMARY KEY, model text, partition smallint, \
          buckets smallint, registered_at timestamp, dirty bigint, live bigint, visible bigint, \
          next_expiry timestamp)",
         "CREATE TABLE IF NOT EXISTS {ks}.partitions (partition smallint PRIMARY KEY, \

@@ -37,8 +37,8 @@ macro_rules! statements {
 
 statements! {
     Idempotent {
-        put_domain: "INSERT INTO {ks}.domains (domain, model, buckets, registered_at, dirty, live, \
-            visible, next_expiry) VALUES (?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
+        put_domain: "INSERT INTO {ks}.domains (domain, model, partition, buckets, registered_at, dirty, live, \
+            visible, next_expiry) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
         put_item: "INSERT INTO {ks}.items (domain, bucket, id, version, live, hidden, title, url, \
             language, \"group\", categories, published_at, expires_at, attributes, status, since, \
             rejected, content_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
@@ -58,9 +58,9 @@ statements! {
         delete_list: "DELETE FROM {ks}.similar_items USING TIMESTAMP ? \
             WHERE domain = ? AND id = ?",
 
-        domains: "SELECT domain, model, buckets, registered_at, dirty, live, visible, next_expiry \
+        domains: "SELECT domain, model, partition, buckets, registered_at, dirty, live, visible, next_expiry \
             FROM {ks}.domains",
-        domain: "SELECT domain, model, buckets, registered_at, dirty, live, visible, next_expiry \
+        domain: "SELECT domain, model, partition, buckets, registered_at, dirty, live, visible, next_expiry \
             FROM {ks}.domains WHERE domain = ?",
         items_from: "SELECT id, version, status, since, hidden, title, url, language, \"group\", \
             categories, published_at, expires_at, attributes, rejected, content_hash \
