@@ -255,7 +255,7 @@ unsafe fn strip_256(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
                         }
                     }
                 }
-                multiply(left, right, strip.length, &mut sums);
+                let sums = multiply(left, right, strip.length, sums);
                 let mut most = sums[0][0];
                 for sums in &sums {
                     for sum in sums {
@@ -271,7 +271,8 @@ unsafe fn strip_256(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
     }
 }
 
-/// Adds the products of a tile to its sums.
+/// Adds the products of a tile to its sums. Takes and gives them by value, so that they stay in
+/// registers.
 ///
 /// # Safety
 /// AVX2 and FMA; both lie in panels of `length` steps, the one with `ROWS` and the other with
@@ -282,9 +283,8 @@ unsafe fn multiply(
     mut left: *const f32,
     mut right: *const f32,
     length: usize,
-    sums: &mut [[__m256; WIDE]; ROWS],
-) {
-    let mut own = *sums;
+    mut sums: [[__m256; WIDE]; ROWS],
+) -> [[__m256; WIDE]; ROWS] {
     for _ in 0..length {
         // SAFETY: a step of each panel is there.
         unsafe {
@@ -293,7 +293,7 @@ unsafe fn multiply(
                 _mm256_loadu_ps(right.add(WIDTH)),
                 _mm256_loadu_ps(right.add(2 * WIDTH)),
             ];
-            for (at, sums) in own.iter_mut().enumerate() {
+            for (at, sums) in sums.iter_mut().enumerate() {
                 let left = _mm256_broadcast_ss(&*left.add(at));
                 for (sum, value) in sums.iter_mut().zip(values) {
                     *sum = _mm256_fmadd_ps(left, value, *sum);
@@ -303,7 +303,7 @@ unsafe fn multiply(
         left = left.wrapping_add(PANEL);
         right = right.wrapping_add(PANEL);
     }
-    *sums = own;
+    sums
 }
 
 #[target_feature(enable = "avx2,fma")]
@@ -315,6 +315,7 @@ fn not_negative(values: __m256) -> u32 {
 
 /// Adds the pairs of a tile that are not negative to the hits; `pair` is the tile's first.
 #[target_feature(enable = "avx2,fma")]
+#[inline(never)]
 fn keep(sums: &[[__m256; WIDE]; ROWS], pair: u32, hits: &mut Hits<f32>) {
     for (pair, sums) in (0..).map(|row| pair + (row << 16)).zip(sums) {
         for (pair, sum) in (0..).map(|wide| pair + wide * WIDTH as u32).zip(sums) {

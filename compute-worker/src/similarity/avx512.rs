@@ -261,22 +261,7 @@ unsafe fn strip_512(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
                     }
                 }
             }
-            let (mut l, mut r) = (left, right);
-            for _ in 0..strip.length {
-                let values = [
-                    _mm512_loadu_ps(r),
-                    _mm512_loadu_ps(r.add(LANES)),
-                    _mm512_loadu_ps(r.add(2 * LANES)),
-                ];
-                for (at, sums) in sums.iter_mut().enumerate() {
-                    let left = _mm512_set1_ps(*l.add(at));
-                    for (sum, value) in sums.iter_mut().zip(values) {
-                        *sum = _mm512_fmadd_ps(left, value, *sum);
-                    }
-                }
-                l = l.add(PANEL);
-                r = r.add(PANEL);
-            }
+            let sums = multiply(left, right, strip.length, sums);
             let mut most = sums[0][0];
             for sums in &sums {
                 for sum in sums {
@@ -284,18 +269,63 @@ unsafe fn strip_512(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
                 }
             }
             if _mm512_cmp_ps_mask::<_CMP_GE_OQ>(most, _mm512_setzero_ps()) != 0 {
-                for (at, sums) in sums.iter().enumerate() {
-                    for (wide, sum) in sums.iter().enumerate() {
-                        let mask = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(*sum, _mm512_setzero_ps());
-                        if mask != 0 {
-                            let pair = ((row + at) << 16) | (column + wide * LANES);
-                            keep_float(hits, mask, pair as u32, *sum);
-                        }
-                    }
-                }
+                keep_all(&sums, (row << 16 | column) as u32, hits);
             }
         }
         column += PANEL;
+    }
+}
+
+/// Adds the products of a tile to its sums. Takes and gives them by value, so that they stay in
+/// registers.
+///
+/// # Safety
+/// AVX-512; both lie in panels of `length` steps, the one with `GROUP` rows from there on and the
+/// other at a panel's first row.
+#[target_feature(enable = "avx512f,avx2,fma")]
+#[inline]
+unsafe fn multiply(
+    mut left: *const f32,
+    mut right: *const f32,
+    length: usize,
+    mut sums: [[__m512; WIDE]; GROUP],
+) -> [[__m512; WIDE]; GROUP] {
+    for _ in 0..length {
+        // SAFETY: a step of each panel is there.
+        unsafe {
+            let values = [
+                _mm512_loadu_ps(right),
+                _mm512_loadu_ps(right.add(LANES)),
+                _mm512_loadu_ps(right.add(2 * LANES)),
+            ];
+            for (at, sums) in sums.iter_mut().enumerate() {
+                let left = _mm512_set1_ps(*left.add(at));
+                for (sum, value) in sums.iter_mut().zip(values) {
+                    *sum = _mm512_fmadd_ps(left, value, *sum);
+                }
+            }
+        }
+        left = left.wrapping_add(PANEL);
+        right = right.wrapping_add(PANEL);
+    }
+    sums
+}
+
+/// Adds the pairs of a tile that are not negative to the hits; `pair` is the tile's first.
+///
+/// # Safety
+/// AVX-512; `hits` has room for all pairs of the tile and 16 more.
+#[target_feature(enable = "avx512f")]
+#[inline(never)]
+unsafe fn keep_all(sums: &[[__m512; WIDE]; GROUP], pair: u32, hits: &mut Hits<f32>) {
+    for (pair, sums) in (0..).map(|row| pair + (row << 16)).zip(sums) {
+        for (pair, sum) in (0..).map(|wide| pair + wide * LANES as u32).zip(sums) {
+            let mask = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(*sum, _mm512_setzero_ps());
+            if mask != 0 {
+                // SAFETY: there is room for the tile's pairs and 16 more.
+                unsafe { keep(hits, mask, pair, *sum) };
+            }
+        }
     }
 }
 
@@ -305,7 +335,7 @@ unsafe fn strip_512(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
 /// AVX-512; `hits` has room for 16 more.
 #[target_feature(enable = "avx512f")]
 #[inline]
-unsafe fn keep_float(hits: &mut Hits<f32>, mask: __mmask16, pair: u32, sums: __m512) {
+unsafe fn keep(hits: &mut Hits<f32>, mask: __mmask16, pair: u32, sums: __m512) {
     // SAFETY: 16 values can be written from `count` on.
     unsafe {
         let pairs = hits.pairs.as_mut_ptr().add(hits.count);
