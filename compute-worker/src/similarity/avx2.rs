@@ -1,4 +1,4 @@
-//! AVX2 with FMA: two registers hold the 16 chains, four left rows go at a time; 4 × 24 tiles for
+//! AVX2 with FMA: two registers hold the 16 chains, four left rows go at a time; 4 × 16 tiles for
 //! approximate scores.
 //!
 //! Final scores have the bits of `scalar`: each chain is the same sequence of fused multiply-adds,
@@ -25,8 +25,8 @@ use super::terms::TermIndex;
 const WIDTH: usize = 8;
 /// Left rows that share the loads of a right row.
 const ROWS: usize = 4;
-/// Columns of a tile: half a panel.
-const COLUMNS: usize = 24;
+/// Columns of a tile, a third of a panel: with more, sums would not stay in the 16 registers.
+const COLUMNS: usize = 16;
 /// Registers of a tile's width.
 const WIDE: usize = COLUMNS / WIDTH;
 
@@ -236,7 +236,7 @@ unsafe fn strip_256(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
         };
         let mut column = 0;
         while column < columns {
-            // SAFETY: right rows come in whole panels, each of two tiles' width, with a threshold
+            // SAFETY: right rows come in whole panels, each of three tiles' width, with a threshold
             // and, where there are any, `GROUP` sparse scores for each.
             unsafe {
                 let panel = column / PANEL * strip.panel();
@@ -288,11 +288,7 @@ unsafe fn multiply(
     for _ in 0..length {
         // SAFETY: a step of each panel is there.
         unsafe {
-            let values = [
-                _mm256_loadu_ps(right),
-                _mm256_loadu_ps(right.add(WIDTH)),
-                _mm256_loadu_ps(right.add(2 * WIDTH)),
-            ];
+            let values = [_mm256_loadu_ps(right), _mm256_loadu_ps(right.add(WIDTH))];
             for (at, sums) in sums.iter_mut().enumerate() {
                 let left = _mm256_broadcast_ss(&*left.add(at));
                 for (sum, value) in sums.iter_mut().zip(values) {
