@@ -50,7 +50,7 @@ pub(super) fn dots(left: &[f32], right: &[f32], scores: &mut [f32]) {
     let stride = right.len();
     // SAFETY: the CPU has AVX2 and FMA; `left` has a row of `stride` values, `right`'s length,
     // for every score.
-    unsafe { dots_at(right, scores, |at| left.as_ptr().add(at * stride)) }
+    unsafe { dots_at::<false>(right, scores, |at| left.as_ptr().add(at * stride)) }
 }
 
 /// The canonical dot products of a row with some of `rows`.
@@ -66,7 +66,7 @@ pub(super) fn gather(row: &[f32], rows: &[&[f32]], others: &[u32], scores: &mut 
         other.as_ptr()
     };
     // SAFETY: the CPU has AVX2 and FMA, and `at` gives only rows as long as `row`.
-    unsafe { dots_at(row, scores, at) }
+    unsafe { dots_at::<true>(row, scores, at) }
 }
 
 /// A value near the `keep`-th highest of the bounds, see `scalar`.
@@ -108,15 +108,20 @@ pub(super) fn sparse_dots(index: &TermIndex, ids: &[u32], weights: &[f32], sums:
 }
 
 /// # Safety
-/// AVX2 and FMA; `left(at)` for at < `scores.len()` can be read for `row.len()` values.
+/// AVX2 and FMA; `left(at)` for at < `scores.len()` can be read for `row.len()` values. With
+/// `FETCH` rows are fetched ahead, for they lie anywhere.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-unsafe fn dots_at(row: &[f32], scores: &mut [f32], left: impl Fn(usize) -> *const f32) {
+unsafe fn dots_at<const FETCH: bool>(
+    row: &[f32],
+    scores: &mut [f32],
+    left: impl Fn(usize) -> *const f32,
+) {
     let count = scores.len();
     let mut at = 0;
     while at + ROWS <= count {
         let rows = [left(at), left(at + 1), left(at + 2), left(at + 3)];
-        if at + 2 * ROWS <= count {
+        if FETCH && at + 2 * ROWS <= count {
             for next in at + ROWS..at + 2 * ROWS {
                 let next = left(next);
                 for line in (0..row.len()).step_by(LANES) {
