@@ -56,11 +56,17 @@ pub(super) fn dots(left: &[f32], right: &[f32], scores: &mut [f32]) {
     unsafe { dots_at::<false>(right, scores, |at| left.as_ptr().add(at * stride)) }
 }
 
-/// The canonical dot products of a row with some of `rows`.
+/// The canonical dot products of a row with some of `rows`; with `FETCH` these are fetched ahead,
+/// which pays if they are in no cache.
 ///
 /// # Panics
 /// When the CPU lacks AVX-512, a row is not as long as `row`, or there is no such row.
-pub(super) fn gather(row: &[f32], rows: &[&[f32]], others: &[u32], scores: &mut [f32]) {
+pub(super) fn gather<const FETCH: bool>(
+    row: &[f32],
+    rows: &[&[f32]],
+    others: &[u32],
+    scores: &mut [f32],
+) {
     assert!(available(), "this kernel needs AVX-512");
     assert_eq!(others.len(), scores.len(), "one score a row");
     let at = |at: usize| {
@@ -69,7 +75,7 @@ pub(super) fn gather(row: &[f32], rows: &[&[f32]], others: &[u32], scores: &mut 
         other.as_ptr()
     };
     // SAFETY: the CPU has AVX-512, and `at` gives only rows as long as `row`.
-    unsafe { dots_at::<true>(row, scores, at) }
+    unsafe { dots_at::<FETCH>(row, scores, at) }
 }
 
 /// A value near the `keep`-th highest of the bounds, see `scalar`.

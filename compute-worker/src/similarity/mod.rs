@@ -105,13 +105,20 @@ impl Kernel {
         }
     }
 
-    /// The canonical dot products of a row with some of `rows`, all as long as it.
-    fn gather(self, row: &[f32], rows: &[&[f32]], others: &[u32], scores: &mut [f32]) {
+    /// The canonical dot products of a row with some of `rows`, all as long as it. `FETCH`: they are
+    /// in no cache yet.
+    fn gather<const FETCH: bool>(
+        self,
+        row: &[f32],
+        rows: &[&[f32]],
+        others: &[u32],
+        scores: &mut [f32],
+    ) {
         match self.usable() {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni | Self::Avx512 => avx512::gather(row, rows, others, scores),
+            Self::Avx512Vnni | Self::Avx512 => avx512::gather::<FETCH>(row, rows, others, scores),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => avx2::gather(row, rows, others, scores),
+            Self::Avx2 => avx2::gather::<FETCH>(row, rows, others, scores),
             _ => scalar::gather(row, rows, others, scores),
         }
     }
@@ -289,7 +296,7 @@ mod tests {
                 .collect();
             for kernel in [Kernel::Avx512, Kernel::Avx2, Kernel::Scalar] {
                 let mut got = vec![f32::NAN; others.len()];
-                kernel.gather(rows[9], &rows, &others, &mut got);
+                kernel.gather::<true>(rows[9], &rows, &others, &mut got);
                 same_bits(&expected, &got)?;
             }
         }
