@@ -2,8 +2,15 @@
 //!
 //! The canonical score of two features is the dot product of their dense parts (16 chains of
 //! fused multiply-add and a fixed tree, see `scalar`) plus the dot product of their sparse parts
-//! (one chain by ascending term id), one `f32` addition. Each kernel is one file with the same
-//! two functions; all give the same bits, and tests hold each to `scalar`.
+//! (one chain by ascending term id), one `f32` addition. Each kernel is one file; final scores of
+//! all have the same bits, and tests hold each to `scalar`.
+//!
+//! Two ways of comparing use them. `compare` does the jobs of a domain: every pair gets its
+//! canonical score. `neighbours` does all with all: approximate scores whose error is bounded rule
+//! out almost all pairs, and only the rest is scored. Its parts, from the outside in: `neighbours`
+//! (the interface), `engine` (which pairs meet when), `lists` (the candidates of a row), `layout`
+//! and `rotation` (rows as the kernels want them, and how far off they are), `strip` (what a kernel
+//! is asked), `rows` (canonical scores).
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
