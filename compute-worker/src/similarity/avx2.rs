@@ -1,4 +1,4 @@
-//! AVX2 with FMA: two registers hold the 16 chains, four left rows go at a time; 4 × 24 tiles for
+//! AVX2 with FMA: two registers hold the 16 chains, four left rows go at a time; 4 × 16 tiles for
 //! approximate scores.
 //!
 //! Final scores have the bits of `scalar`: each chain is the same sequence of fused multiply-adds,
@@ -25,8 +25,8 @@ use super::terms::TermIndex;
 const WIDTH: usize = 8;
 /// Left rows that share the loads of a right row.
 const ROWS: usize = 4;
-/// Columns of a tile: half a panel.
-const COLUMNS: usize = 24;
+/// Columns of a tile, a third of a panel: with more, sums would not stay in the 16 registers.
+const COLUMNS: usize = 16;
 /// Registers of a tile's width.
 const WIDE: usize = COLUMNS / WIDTH;
 
@@ -50,14 +50,20 @@ pub(super) fn dots(left: &[f32], right: &[f32], scores: &mut [f32]) {
     let stride = right.len();
     // SAFETY: the CPU has AVX2 and FMA; `left` has a row of `stride` values, `right`'s length,
     // for every score.
-    unsafe { dots_at(right, scores, |at| left.as_ptr().add(at * stride)) }
+    unsafe { dots_at::<false>(right, scores, |at| left.as_ptr().add(at * stride)) }
 }
 
-/// The canonical dot products of a row with some of `rows`.
+/// The canonical dot products of a row with some of `rows`; with `FETCH` these are fetched ahead,
+/// which pays if they are in no cache.
 ///
 /// # Panics
 /// When the CPU lacks AVX2 or FMA, a row is not as long as `row`, or there is no such row.
-pub(super) fn gather(row: &[f32], rows: &[&[f32]], others: &[u32], scores: &mut [f32]) {
+pub(super) fn gather<const FETCH: bool>(
+    row: &[f32],
+    rows: &[&[f32]],
+    others: &[u32],
+    scores: &mut [f32],
+) {
     assert!(available(), "this kernel needs AVX2 and FMA");
     assert_eq!(others.len(), scores.len(), "one score a row");
     let at = |at: usize| {
@@ -66,7 +72,7 @@ pub(super) fn gather(row: &[f32], rows: &[&[f32]], others: &[u32], scores: &mut 
         other.as_ptr()
     };
     // SAFETY: the CPU has AVX2 and FMA, and `at` gives only rows as long as `row`.
-    unsafe { dots_at(row, scores, at) }
+    unsafe { dots_at::<FETCH>(row, scores, at) }
 }
 
 /// A value near the `keep`-th highest of the bounds, see `scalar`.
@@ -108,15 +114,20 @@ pub(super) fn sparse_dots(index: &TermIndex, ids: &[u32], weights: &[f32], sums:
 }
 
 /// # Safety
-/// AVX2 and FMA; `left(at)` for at < `scores.len()` can be read for `row.len()` values.
+/// AVX2 and FMA; `left(at)` for at < `scores.len()` can be read for `row.len()` values. With
+/// `FETCH` rows are fetched ahead, for they lie anywhere.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-unsafe fn dots_at(row: &[f32], scores: &mut [f32], left: impl Fn(usize) -> *const f32) {
+unsafe fn dots_at<const FETCH: bool>(
+    row: &[f32],
+    scores: &mut [f32],
+    left: impl Fn(usize) -> *const f32,
+) {
     let count = scores.len();
     let mut at = 0;
     while at + ROWS <= count {
         let rows = [left(at), left(at + 1), left(at + 2), left(at + 3)];
-        if at + 2 * ROWS <= count {
+        if FETCH && at + 2 * ROWS <= count {
             for next in at + ROWS..at + 2 * ROWS {
                 let next = left(next);
                 for line in (0..row.len()).step_by(LANES) {
@@ -236,7 +247,7 @@ unsafe fn strip_256(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
         };
         let mut column = 0;
         while column < columns {
-            // SAFETY: right rows come in whole panels, each of two tiles' width, with a threshold
+            // SAFETY: right rows come in whole panels, each of three tiles' width, with a threshold
             // and, where there are any, `GROUP` sparse scores for each.
             unsafe {
                 let panel = column / PANEL * strip.panel();
@@ -255,7 +266,7 @@ unsafe fn strip_256(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
                         }
                     }
                 }
-                multiply(left, right, strip.length, &mut sums);
+                let sums = multiply(left, right, strip.length, sums);
                 let mut most = sums[0][0];
                 for sums in &sums {
                     for sum in sums {
@@ -271,7 +282,8 @@ unsafe fn strip_256(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
     }
 }
 
-/// Adds the products of a tile to its sums.
+/// Adds the products of a tile to its sums. Takes and gives them by value, so that they stay in
+/// registers.
 ///
 /// # Safety
 /// AVX2 and FMA; both lie in panels of `length` steps, the one with `ROWS` and the other with
@@ -282,18 +294,13 @@ unsafe fn multiply(
     mut left: *const f32,
     mut right: *const f32,
     length: usize,
-    sums: &mut [[__m256; WIDE]; ROWS],
-) {
-    let mut own = *sums;
+    mut sums: [[__m256; WIDE]; ROWS],
+) -> [[__m256; WIDE]; ROWS] {
     for _ in 0..length {
         // SAFETY: a step of each panel is there.
         unsafe {
-            let values = [
-                _mm256_loadu_ps(right),
-                _mm256_loadu_ps(right.add(WIDTH)),
-                _mm256_loadu_ps(right.add(2 * WIDTH)),
-            ];
-            for (at, sums) in own.iter_mut().enumerate() {
+            let values = [_mm256_loadu_ps(right), _mm256_loadu_ps(right.add(WIDTH))];
+            for (at, sums) in sums.iter_mut().enumerate() {
                 let left = _mm256_broadcast_ss(&*left.add(at));
                 for (sum, value) in sums.iter_mut().zip(values) {
                     *sum = _mm256_fmadd_ps(left, value, *sum);
@@ -303,7 +310,7 @@ unsafe fn multiply(
         left = left.wrapping_add(PANEL);
         right = right.wrapping_add(PANEL);
     }
-    *sums = own;
+    sums
 }
 
 #[target_feature(enable = "avx2,fma")]
@@ -315,6 +322,7 @@ fn not_negative(values: __m256) -> u32 {
 
 /// Adds the pairs of a tile that are not negative to the hits; `pair` is the tile's first.
 #[target_feature(enable = "avx2,fma")]
+#[inline(never)]
 fn keep(sums: &[[__m256; WIDE]; ROWS], pair: u32, hits: &mut Hits<f32>) {
     for (pair, sums) in (0..).map(|row| pair + (row << 16)).zip(sums) {
         for (pair, sum) in (0..).map(|wide| pair + wide * WIDTH as u32).zip(sums) {

@@ -26,7 +26,7 @@ use super::strip::{GROUP, Hits, PANEL, Strip};
 use super::terms::TermIndex;
 
 /// Rows that share the loads of another row.
-const ROWS: usize = 4;
+const ROWS: usize = 8;
 /// Registers of a panel's width.
 const WIDE: usize = PANEL / LANES;
 
@@ -53,14 +53,20 @@ pub(super) fn dots(left: &[f32], right: &[f32], scores: &mut [f32]) {
     );
     // SAFETY: the CPU has AVX-512; `left` has a row of `stride` values, `right`'s length, for
     // every score.
-    unsafe { dots_at(right, scores, |at| left.as_ptr().add(at * stride)) }
+    unsafe { dots_at::<false>(right, scores, |at| left.as_ptr().add(at * stride)) }
 }
 
-/// The canonical dot products of a row with some of `rows`.
+/// The canonical dot products of a row with some of `rows`; with `FETCH` these are fetched ahead,
+/// which pays if they are in no cache.
 ///
 /// # Panics
 /// When the CPU lacks AVX-512, a row is not as long as `row`, or there is no such row.
-pub(super) fn gather(row: &[f32], rows: &[&[f32]], others: &[u32], scores: &mut [f32]) {
+pub(super) fn gather<const FETCH: bool>(
+    row: &[f32],
+    rows: &[&[f32]],
+    others: &[u32],
+    scores: &mut [f32],
+) {
     assert!(available(), "this kernel needs AVX-512");
     assert_eq!(others.len(), scores.len(), "one score a row");
     let at = |at: usize| {
@@ -69,7 +75,7 @@ pub(super) fn gather(row: &[f32], rows: &[&[f32]], others: &[u32], scores: &mut 
         other.as_ptr()
     };
     // SAFETY: the CPU has AVX-512, and `at` gives only rows as long as `row`.
-    unsafe { dots_at(row, scores, at) }
+    unsafe { dots_at::<FETCH>(row, scores, at) }
 }
 
 /// A value near the `keep`-th highest of the bounds, see `scalar`.
@@ -140,42 +146,53 @@ pub(super) fn strip(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
 }
 
 /// # Safety
-/// AVX-512; `left(at)` for at < `scores.len()` can be read for `row.len()` values.
+/// AVX-512; `left(at)` for at < `scores.len()` can be read for `row.len()` values. With
+/// `FETCH` rows are fetched ahead, for they lie anywhere.
 #[target_feature(enable = "avx512f,avx2,fma")]
 #[inline]
-unsafe fn dots_at(row: &[f32], scores: &mut [f32], left: impl Fn(usize) -> *const f32) {
+unsafe fn dots_at<const FETCH: bool>(
+    row: &[f32],
+    scores: &mut [f32],
+    left: impl Fn(usize) -> *const f32,
+) {
     let count = scores.len();
     let mut at = 0;
     while at + ROWS <= count {
-        let rows = [left(at), left(at + 1), left(at + 2), left(at + 3)];
-        if at + 2 * ROWS <= count {
-            for next in at + ROWS..at + 2 * ROWS {
+        let rows = std::array::from_fn(|next| left(at + next));
+        if FETCH {
+            for next in at + ROWS..(at + 2 * ROWS).min(count) {
                 let next = left(next);
                 for line in (0..row.len()).step_by(LANES) {
                     _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line).cast());
                 }
             }
         }
-        // SAFETY: the rows can be read for `row.len()` values; scores at … at+3 are there.
-        unsafe { _mm_storeu_ps(scores.as_mut_ptr().add(at), four(rows, row)) };
+        // SAFETY: the rows can be read for `row.len()` values; scores at … at+7 are there.
+        unsafe {
+            let [a, b, c, d, e, f, g, h] = chains::<ROWS>(rows, row);
+            let scores = scores.as_mut_ptr().add(at);
+            _mm_storeu_ps(scores, tree(a, b, c, d));
+            _mm_storeu_ps(scores.add(4), tree(e, f, g, h));
+        }
         at += ROWS;
     }
     while at < count {
-        let one = left(at);
         // SAFETY: the row can be read for `row.len()` values.
-        scores[at] = unsafe { _mm_cvtss_f32(four([one; ROWS], row)) };
+        let [sum] = unsafe { chains::<1>([left(at)], row) };
+        scores[at] = _mm_cvtss_f32(tree(sum, sum, sum, sum));
         at += 1;
     }
 }
 
-/// The dot products of four rows with `row`.
+/// The chains of the dot products of some rows with `row`. As many rows as hide how long an
+/// addition takes.
 ///
 /// # Safety
 /// AVX-512; each can be read for `row.len()` values.
 #[target_feature(enable = "avx512f,avx2,fma")]
 #[inline]
-unsafe fn four(rows: [*const f32; ROWS], row: &[f32]) -> __m128 {
-    let mut sums = [_mm512_setzero_ps(); ROWS];
+unsafe fn chains<const N: usize>(rows: [*const f32; N], row: &[f32]) -> [__m512; N] {
+    let mut sums = [_mm512_setzero_ps(); N];
     let whole = row.len() - row.len() % LANES;
     let mut k = 0;
     while k < whole {
@@ -200,7 +217,14 @@ unsafe fn four(rows: [*const f32; ROWS], row: &[f32]) -> __m128 {
             }
         }
     }
-    let [a, b, c, d] = sums.map(|sum| fold(sum));
+    sums
+}
+
+/// Adds up the chains of four dot products.
+#[target_feature(enable = "avx512f,avx2,fma")]
+#[inline]
+fn tree(a: __m512, b: __m512, c: __m512, d: __m512) -> __m128 {
+    let [a, b, c, d] = [fold(a), fold(b), fold(c), fold(d)];
     // Lanes 0, 1 and 2, 3 of two rows side by side: one addition does l + (l+2) for both.
     let ab = _mm_add_ps(_mm_movelh_ps(a, b), _mm_movehl_ps(b, a));
     let cd = _mm_add_ps(_mm_movelh_ps(c, d), _mm_movehl_ps(d, c));
@@ -261,22 +285,7 @@ unsafe fn strip_512(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
                     }
                 }
             }
-            let (mut l, mut r) = (left, right);
-            for _ in 0..strip.length {
-                let values = [
-                    _mm512_loadu_ps(r),
-                    _mm512_loadu_ps(r.add(LANES)),
-                    _mm512_loadu_ps(r.add(2 * LANES)),
-                ];
-                for (at, sums) in sums.iter_mut().enumerate() {
-                    let left = _mm512_set1_ps(*l.add(at));
-                    for (sum, value) in sums.iter_mut().zip(values) {
-                        *sum = _mm512_fmadd_ps(left, value, *sum);
-                    }
-                }
-                l = l.add(PANEL);
-                r = r.add(PANEL);
-            }
+            let sums = multiply(left, right, strip.length, sums);
             let mut most = sums[0][0];
             for sums in &sums {
                 for sum in sums {
@@ -284,18 +293,63 @@ unsafe fn strip_512(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
                 }
             }
             if _mm512_cmp_ps_mask::<_CMP_GE_OQ>(most, _mm512_setzero_ps()) != 0 {
-                for (at, sums) in sums.iter().enumerate() {
-                    for (wide, sum) in sums.iter().enumerate() {
-                        let mask = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(*sum, _mm512_setzero_ps());
-                        if mask != 0 {
-                            let pair = ((row + at) << 16) | (column + wide * LANES);
-                            keep_float(hits, mask, pair as u32, *sum);
-                        }
-                    }
-                }
+                keep_all(&sums, (row << 16 | column) as u32, hits);
             }
         }
         column += PANEL;
+    }
+}
+
+/// Adds the products of a tile to its sums. Takes and gives them by value, so that they stay in
+/// registers.
+///
+/// # Safety
+/// AVX-512; both lie in panels of `length` steps, the one with `GROUP` rows from there on and the
+/// other at a panel's first row.
+#[target_feature(enable = "avx512f,avx2,fma")]
+#[inline]
+unsafe fn multiply(
+    mut left: *const f32,
+    mut right: *const f32,
+    length: usize,
+    mut sums: [[__m512; WIDE]; GROUP],
+) -> [[__m512; WIDE]; GROUP] {
+    for _ in 0..length {
+        // SAFETY: a step of each panel is there.
+        unsafe {
+            let values = [
+                _mm512_loadu_ps(right),
+                _mm512_loadu_ps(right.add(LANES)),
+                _mm512_loadu_ps(right.add(2 * LANES)),
+            ];
+            for (at, sums) in sums.iter_mut().enumerate() {
+                let left = _mm512_set1_ps(*left.add(at));
+                for (sum, value) in sums.iter_mut().zip(values) {
+                    *sum = _mm512_fmadd_ps(left, value, *sum);
+                }
+            }
+        }
+        left = left.wrapping_add(PANEL);
+        right = right.wrapping_add(PANEL);
+    }
+    sums
+}
+
+/// Adds the pairs of a tile that are not negative to the hits; `pair` is the tile's first.
+///
+/// # Safety
+/// AVX-512; `hits` has room for all pairs of the tile and 16 more.
+#[target_feature(enable = "avx512f")]
+#[inline(never)]
+unsafe fn keep_all(sums: &[[__m512; WIDE]; GROUP], pair: u32, hits: &mut Hits<f32>) {
+    for (pair, sums) in (0..).map(|row| pair + (row << 16)).zip(sums) {
+        for (pair, sum) in (0..).map(|wide| pair + wide * LANES as u32).zip(sums) {
+            let mask = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(*sum, _mm512_setzero_ps());
+            if mask != 0 {
+                // SAFETY: there is room for the tile's pairs and 16 more.
+                unsafe { keep(hits, mask, pair, *sum) };
+            }
+        }
     }
 }
 
@@ -305,7 +359,7 @@ unsafe fn strip_512(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
 /// AVX-512; `hits` has room for 16 more.
 #[target_feature(enable = "avx512f")]
 #[inline]
-unsafe fn keep_float(hits: &mut Hits<f32>, mask: __mmask16, pair: u32, sums: __m512) {
+unsafe fn keep(hits: &mut Hits<f32>, mask: __mmask16, pair: u32, sums: __m512) {
     // SAFETY: 16 values can be written from `count` on.
     unsafe {
         let pairs = hits.pairs.as_mut_ptr().add(hits.count);

@@ -82,22 +82,7 @@ unsafe fn strip_vnni(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
                     }
                 }
             }
-            let (mut l, mut r) = (left, right);
-            for _ in 0..strip.length / STEP {
-                let values = [
-                    _mm512_loadu_si512(r.cast()),
-                    _mm512_loadu_si512(r.add(STEP * LANES).cast()),
-                    _mm512_loadu_si512(r.add(2 * STEP * LANES).cast()),
-                ];
-                for (at, sums) in sums.iter_mut().enumerate() {
-                    let left = _mm512_set1_epi32(l.add(at * STEP).cast::<i32>().read_unaligned());
-                    for (sum, value) in sums.iter_mut().zip(values) {
-                        *sum = _mm512_dpbusd_epi32(*sum, value, left);
-                    }
-                }
-                l = l.add(PANEL * STEP);
-                r = r.add(PANEL * STEP);
-            }
+            let sums = multiply(left, right, strip.length / STEP, sums);
             let mut all = sums[0][0];
             for sums in &sums {
                 for sum in sums {
@@ -106,18 +91,63 @@ unsafe fn strip_vnni(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
             }
             // The sign of `and` is set where all are negative.
             if not_negative(all) != 0 {
-                for (at, sums) in sums.iter().enumerate() {
-                    for (wide, sum) in sums.iter().enumerate() {
-                        let mask = not_negative(*sum);
-                        if mask != 0 {
-                            let pair = ((row + at) << 16) | (column + wide * LANES);
-                            keep(hits, mask, pair as u32, *sum);
-                        }
-                    }
-                }
+                keep_all(&sums, (row << 16 | column) as u32, hits);
             }
         }
         column += PANEL;
+    }
+}
+
+/// Adds the products of a tile to its sums. Takes and gives them by value, so that they stay in
+/// registers.
+///
+/// # Safety
+/// AVX-512 with VNNI; both lie in panels of `steps` steps, the one with `GROUP` rows from there on
+/// and the other at a panel's first row.
+#[target_feature(enable = "avx512f,avx512vnni")]
+#[inline]
+unsafe fn multiply(
+    mut left: *const u8,
+    mut right: *const u8,
+    steps: usize,
+    mut sums: [[__m512i; WIDE]; GROUP],
+) -> [[__m512i; WIDE]; GROUP] {
+    for _ in 0..steps {
+        // SAFETY: a step of each panel is there.
+        unsafe {
+            let values = [
+                _mm512_loadu_si512(right.cast()),
+                _mm512_loadu_si512(right.add(STEP * LANES).cast()),
+                _mm512_loadu_si512(right.add(2 * STEP * LANES).cast()),
+            ];
+            for (at, sums) in sums.iter_mut().enumerate() {
+                let left = _mm512_set1_epi32(left.add(at * STEP).cast::<i32>().read_unaligned());
+                for (sum, value) in sums.iter_mut().zip(values) {
+                    *sum = _mm512_dpbusd_epi32(*sum, value, left);
+                }
+            }
+        }
+        left = left.wrapping_add(PANEL * STEP);
+        right = right.wrapping_add(PANEL * STEP);
+    }
+    sums
+}
+
+/// Adds the pairs of a tile that are not negative to the hits; `pair` is the tile's first.
+///
+/// # Safety
+/// AVX-512; `hits` has room for all pairs of the tile and 16 more.
+#[target_feature(enable = "avx512f")]
+#[inline(never)]
+unsafe fn keep_all(sums: &[[__m512i; WIDE]; GROUP], pair: u32, hits: &mut Hits<i32>) {
+    for (pair, sums) in (0..).map(|row| pair + (row << 16)).zip(sums) {
+        for (pair, sum) in (0..).map(|wide| pair + wide * LANES as u32).zip(sums) {
+            let mask = not_negative(*sum);
+            if mask != 0 {
+                // SAFETY: there is room for the tile's pairs and 16 more.
+                unsafe { keep(hits, mask, pair, *sum) };
+            }
+        }
     }
 }
 

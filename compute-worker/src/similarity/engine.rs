@@ -36,6 +36,9 @@ pub(super) struct Engine<'a> {
     pub(super) progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,
 }
 
+/// The lists of a block's rows: positions and scores, best first.
+pub(super) type Found = Vec<Vec<(u32, f32)>>;
+
 /// What a thread needs for a tile.
 #[derive(Default)]
 struct Scratch {
@@ -90,10 +93,9 @@ impl Engine<'_> {
     }
 
     /// The lists of all rows, by position.
-    pub(super) fn finish(&self) -> Vec<Vec<Vec<(u32, f32)>>> {
+    pub(super) fn finish(&self) -> Vec<Found> {
         let blocks = &self.run.layout.blocks;
-        let found: Vec<Mutex<Vec<Vec<(u32, f32)>>>> =
-            blocks.iter().map(|_| Mutex::default()).collect();
+        let found: Vec<Mutex<Found>> = blocks.iter().map(|_| Mutex::default()).collect();
         self.each(blocks.len(), |block, _| {
             let mut lists = self.lists(block);
             let rows = 0..blocks[block].rows;

@@ -2,8 +2,15 @@
 //!
 //! The canonical score of two features is the dot product of their dense parts (16 chains of
 //! fused multiply-add and a fixed tree, see `scalar`) plus the dot product of their sparse parts
-//! (one chain by ascending term id), one `f32` addition. Each kernel is one file with the same
-//! two functions; all give the same bits, and tests hold each to `scalar`.
+//! (one chain by ascending term id), one `f32` addition. Each kernel is one file; final scores of
+//! all have the same bits, and tests hold each to `scalar`.
+//!
+//! Two ways of comparing use them. `compare` does the jobs of a domain: every pair gets its
+//! canonical score. `neighbours` does all with all: approximate scores whose error is bounded rule
+//! out almost all pairs, and only the rest is scored. Its parts, from the outside in: `neighbours`
+//! (the interface), `engine` (which pairs meet when), `lists` (the candidates of a row), `layout`
+//! and `rotation` (rows as the kernels want them, and how far off they are), `strip` (what a kernel
+//! is asked), `rows` (canonical scores).
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -105,13 +112,20 @@ impl Kernel {
         }
     }
 
-    /// The canonical dot products of a row with some of `rows`, all as long as it.
-    fn gather(self, row: &[f32], rows: &[&[f32]], others: &[u32], scores: &mut [f32]) {
+    /// The canonical dot products of a row with some of `rows`, all as long as it. `FETCH`: they are
+    /// in no cache yet.
+    fn gather<const FETCH: bool>(
+        self,
+        row: &[f32],
+        rows: &[&[f32]],
+        others: &[u32],
+        scores: &mut [f32],
+    ) {
         match self.usable() {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni | Self::Avx512 => avx512::gather(row, rows, others, scores),
+            Self::Avx512Vnni | Self::Avx512 => avx512::gather::<FETCH>(row, rows, others, scores),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => avx2::gather(row, rows, others, scores),
+            Self::Avx2 => avx2::gather::<FETCH>(row, rows, others, scores),
             _ => scalar::gather(row, rows, others, scores),
         }
     }
@@ -289,7 +303,7 @@ mod tests {
                 .collect();
             for kernel in [Kernel::Avx512, Kernel::Avx2, Kernel::Scalar] {
                 let mut got = vec![f32::NAN; others.len()];
-                kernel.gather(rows[9], &rows, &others, &mut got);
+                kernel.gather::<true>(rows[9], &rows, &others, &mut got);
                 same_bits(&expected, &got)?;
             }
         }

@@ -237,6 +237,7 @@ pub fn neighbours(rows: &Rows<'_>, options: &Options<'_>) -> Result<Neighbours, 
     let threads = rayon::current_num_threads();
     let integers = integers && filter;
     let layout = Layout::new(&scorer, rows.dimension, filter, integers, threads);
+    tracing::debug!(%kernel, rows = count, keep, filter, "neighbours");
     let floor = options.min_score.unwrap_or(f32::NEG_INFINITY);
     let list = |block: &super::layout::Block| {
         Mutex::new(Lists::new(block.first, block.rows, keep, floor, !filter))

@@ -63,15 +63,18 @@ impl<'a> Scorer<'a> {
         !self.sparse.is_empty()
     }
 
-    /// The canonical dot products of a row's dense part with those of others.
+    /// The canonical dot products of a row's dense part with those of others that are near.
     pub(super) fn dense_scores(&self, row: u32, others: &[u32], scores: &mut [f32]) {
         let dense = self.dense[row as usize];
-        self.kernel.gather(dense, &self.dense, others, scores);
+        self.kernel
+            .gather::<false>(dense, &self.dense, others, scores);
     }
 
     /// The canonical scores of a row with others.
     pub(super) fn scores(&self, row: u32, others: &[u32], scores: &mut [f32]) {
-        self.dense_scores(row, others, scores);
+        let dense = self.dense[row as usize];
+        self.kernel
+            .gather::<true>(dense, &self.dense, others, scores);
         if let Some(own) = self.sparse(row as usize) {
             for (score, &other) in scores.iter_mut().zip(others) {
                 *score += scalar::sparse_dot(own, self.sparse[other as usize]);
