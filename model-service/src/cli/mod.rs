@@ -11,6 +11,7 @@ mod flags;
 mod import;
 mod local;
 mod model_service;
+mod schema;
 mod show_config;
 mod similar;
 mod standalone;
@@ -49,6 +50,7 @@ enum Command {
     Demo(local::DemoArgs),
     Standalone(local::StandaloneArgs),
     ModelService(local::ModelServiceArgs),
+    Schema(schema::SchemaArgs),
     Import(import::ImportArgs),
     Similar(similar::SimilarArgs),
     Status(status::StatusArgs),
@@ -77,6 +79,7 @@ impl Command {
             Self::Demo(args) => &args.flags.0,
             Self::Standalone(args) => &args.flags.0,
             Self::ModelService(args) => &args.flags.0,
+            Self::Schema(args) => &args.flags.0,
             Self::Import(args) => &args.flags.0,
             Self::Similar(args) => &args.flags.0,
             Self::Status(args) => &args.flags.0,
@@ -142,6 +145,7 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Vectors(VectorsCommand::Prepare(args)) => vectors::run(&args, json, out),
         Command::Standalone(_) => standalone::run(&config, &origins, json, out),
         Command::ModelService(_) => model_service::run(&config),
+        Command::Schema(args) => schema::run(&args, &config, out),
         Command::Demo(args) => demo::run(&args, &config, &origins, json, out),
         Command::Bench(BenchCommand::Pipeline(args)) => {
             bench::run(&args, &config, &origins, json, out)
@@ -191,6 +195,7 @@ mod tests {
                 "demo",
                 "standalone",
                 "model-service",
+                "schema",
                 "import",
                 "similar",
                 "status",

@@ -1,0 +1,57 @@
+//! `kindred schema`: makes or prints the tables of the clustered role.
+
+use std::io::Write;
+
+use kindred_shared::cql::{CqlOptions, connect};
+
+use super::exit::{Exit, Failure, Outcome};
+use super::flags::StandaloneFlags;
+use crate::config::Config;
+use crate::store::cassandra::schema::{Keyspace, migrate, statements};
+
+/// Makes the tables in Cassandra/ScyllaDB that are not there yet, as a role that may.
+///
+/// A model service does the same at its start when its own role may.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SchemaArgs {
+    /// Print the statements instead, for a person to run
+    #[arg(long)]
+    pub(crate) print: bool,
+    /// With --print: for ScyllaDB
+    #[arg(long, requires = "print")]
+    pub(crate) scylla: bool,
+    #[command(flatten)]
+    pub(crate) flags: StandaloneFlags,
+}
+
+pub(super) fn run(args: &SchemaArgs, config: &Config, out: &mut dyn Write) -> Outcome {
+    let keyspace = Keyspace::new(&config.cql_keyspace).ok_or_else(|| {
+        Failure::failed(format!(
+            "cql_keyspace: {:?} is no name of a keyspace",
+            config.cql_keyspace
+        ))
+    })?;
+    let copies = u8::try_from(config.cql_replication).unwrap_or(u8::MAX);
+    if args.print {
+        for statement in statements(&keyspace, copies, args.scylla) {
+            writeln!(out, "{statement};")?;
+        }
+        return Ok(Exit::Done);
+    }
+    let login = config.cql_login();
+    let database = CqlOptions {
+        nodes: config.cql_nodes.clone(),
+        user: login.map(|(user, _)| user.to_owned()),
+        password: login.map(|(_, password)| password.to_owned()),
+    };
+    actix::System::new().block_on(async {
+        let session = connect(&database, &config.cql_keyspace)
+            .await
+            .map_err(|error| Failure::failed(format!("the database cannot be reached: {error}")))?;
+        migrate(&session, &keyspace, copies)
+            .await
+            .map_err(|error| Failure::failed(format!("the schema was not made: {error}")))
+    })?;
+    writeln!(out, "the schema in {} is current", config.cql_keyspace)?;
+    Ok(Exit::Done)
+}
