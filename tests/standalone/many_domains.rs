@@ -50,7 +50,7 @@ fn ten_thousand_domains_of_which_ten_are_active() {
                     if n >= DOMAINS {
                         break;
                     }
-                    publish(&client, &domain(n), "first");
+                    publish(client, &domain(n), "first");
                 }
             });
         }
@@ -64,7 +64,7 @@ fn ten_thousand_domains_of_which_ten_are_active() {
 
     // Ten wake for an event, and know what they had.
     for n in 0..ACTIVE {
-        publish(&client, &domain(n * 997), "second");
+        publish(client, &domain(n * 997), "second");
     }
     wait_for("their lists", LIMIT, || {
         for n in 0..ACTIVE {

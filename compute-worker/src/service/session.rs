@@ -81,7 +81,8 @@ async fn session(broker: &Broker, desk: &Arc<Desk>, stop: &Stop) -> Result<(), L
             () = stopped(stop) => {
                 broker.cancel().await;
                 tracing::info!(jobs = in_hand.len(), "finishing what is in hand");
-                return Ok(finish(&mut in_hand, DRAIN).await);
+                finish(&mut in_hand, DRAIN).await;
+                return Ok(());
             }
             delivery = deliveries.next() => match delivery {
                 Some((kind, Some(Ok(delivery)))) => {
