@@ -46,7 +46,7 @@ pub(crate) fn undisturbed() -> &'static Stored {
 
 #[test]
 #[ignore = "needs services, and reads Debian's package lists, which tests/run fetches"]
-fn twenty_thousand_items_get_exact_lists() {
+fn twenty_thousand_items_over_the_broker_get_exact_lists() {
     assert_exact(undisturbed(), &expected());
 }
 
