@@ -22,6 +22,7 @@ use tracing::info;
 use crate::actors::lease::{self, Instance};
 use crate::actors::partition::{OpenIntake, PartitionHost};
 use crate::actors::supervisor::DurationSupervisor;
+use crate::actors::watchdog;
 use crate::actors::{Clock, DomainSettings, ServiceParts};
 use crate::config::Config;
 use crate::dispatch::Jobs;
@@ -168,6 +169,12 @@ impl Clustered {
             clock,
         });
         let homes: Vec<ArbiterHandle> = arbiters[1..].iter().map(Arbiter::handle).collect();
+        watchdog::watch(
+            homes
+                .iter()
+                .chain([&arbiters[0].handle(), &Arbiter::current()]),
+        )
+        .map_err(|error| refused(error.to_string()))?;
         let intake: Arc<dyn OpenIntake> = Arc::new(OpenRabbitIntake {
             connector,
             publisher: publisher.clone(),

@@ -20,6 +20,7 @@ mod exactness;
 mod support;
 
 mod any_order;
+mod away;
 mod bad_events;
 mod broker;
 mod cluster;
@@ -29,6 +30,7 @@ mod ground;
 mod kills;
 mod notifications;
 mod pika;
+mod poison;
 mod publisher;
 mod services;
 mod stopped_worker;

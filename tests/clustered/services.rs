@@ -73,6 +73,19 @@ impl Control {
         self.run("start");
     }
 
+    /// Freezes it with everything in its hands, until what is returned is dropped.
+    #[track_caller]
+    pub(crate) fn freeze(&self) -> Frozen {
+        let told = Command::new(&self.0)
+            .arg("pid")
+            .output()
+            .expect("the control script");
+        let pid = String::from_utf8_lossy(&told.stdout).trim().to_owned();
+        assert!(!pid.is_empty(), "{} runs", self.0.display());
+        signal("STOP", &pid);
+        Frozen { pid }
+    }
+
     #[track_caller]
     fn run(&self, action: &str) {
         let done = Command::new(&self.0)
@@ -81,4 +94,23 @@ impl Control {
             .expect("the control script");
         assert!(done.success(), "{} {action}: {done}", self.0.display());
     }
+}
+
+/// A service that is frozen; goes on when dropped.
+pub(crate) struct Frozen {
+    pid: String,
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        signal("CONT", &self.pid);
+    }
+}
+
+fn signal(signal: &str, pid: &str) {
+    let sent = Command::new("kill")
+        .args([&format!("-{signal}"), pid])
+        .status()
+        .expect("the command kill");
+    assert!(sent.success(), "{pid} has ended");
 }

@@ -5,11 +5,13 @@
 mod blocks;
 mod broker;
 mod cache;
+mod dying;
 mod http;
 mod job;
 mod patience;
 mod report;
 mod session;
+mod suspects;
 #[cfg(test)]
 mod tests;
 

@@ -12,9 +12,7 @@ use kindred_shared::amqp::{
 };
 use kindred_shared::event::parse_for;
 use lapin::message::Delivery as Message;
-use lapin::options::{
-    BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions,
-};
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, Consumer};
 use tokio::sync::{mpsc, watch};
