@@ -29,6 +29,7 @@ mod fresh;
 mod ground;
 mod kills;
 mod notifications;
+mod partitions;
 mod pika;
 mod poison;
 mod publisher;

@@ -73,6 +73,16 @@ impl Control {
         self.run("start");
     }
 
+    /// Has the broker without one of its plugins, until what is returned is dropped.
+    #[track_caller]
+    pub(crate) fn without<'a>(&'a self, plugin: &'static str) -> Without<'a> {
+        self.tell(&["disable", plugin]);
+        Without {
+            control: self,
+            plugin,
+        }
+    }
+
     /// Freezes it with everything in its hands, until what is returned is dropped.
     #[track_caller]
     pub(crate) fn freeze(&self) -> Frozen {
@@ -88,11 +98,28 @@ impl Control {
 
     #[track_caller]
     fn run(&self, action: &str) {
+        self.tell(&[action]);
+    }
+
+    #[track_caller]
+    fn tell(&self, words: &[&str]) {
         let done = Command::new(&self.0)
-            .arg(action)
+            .args(words)
             .status()
             .expect("the control script");
-        assert!(done.success(), "{} {action}: {done}", self.0.display());
+        assert!(done.success(), "{} {words:?}: {done}", self.0.display());
+    }
+}
+
+/// A broker without a plugin; it has it again when this is dropped.
+pub(crate) struct Without<'a> {
+    control: &'a Control,
+    plugin: &'static str,
+}
+
+impl Drop for Without<'_> {
+    fn drop(&mut self) {
+        self.control.tell(&["enable", self.plugin]);
     }
 }
 
