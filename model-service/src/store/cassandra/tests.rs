@@ -1,6 +1,7 @@
 //! What only the clustered twin must do, and the contract run against it.
 //!
-//! The nodes are those of `KINDRED_TEST_CQL_NODES` (`host:port,…`); every test has a keyspace of
+//! The nodes are those of `KINDRED_TEST_CQL_NODES` (`host:port,…`), the role that of
+//! `KINDRED_TEST_CQL_USER` and `KINDRED_TEST_CQL_PASSWORD`, if set; every test has a keyspace of
 //! its own there and drops it.
 
 #![allow(clippy::unwrap_used)] // a test may panic
@@ -30,8 +31,8 @@ impl Clustered {
         Self(CassandraOptions {
             database: CqlOptions {
                 nodes: nodes.split(',').map(str::to_owned).collect(),
-                user: None,
-                password: None,
+                user: std::env::var("KINDRED_TEST_CQL_USER").ok(),
+                password: std::env::var("KINDRED_TEST_CQL_PASSWORD").ok(),
             },
             keyspace: format!("Test_{}_{number}", std::process::id()),
             replication_factor: 1,
