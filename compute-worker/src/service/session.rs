@@ -1,5 +1,6 @@
 //! Taking jobs for as long as the broker is there, and then again.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::broker::{Broker, Identity, taken};
+use super::greeting::Greeter;
 use super::job::{Desk, Lost};
 use super::patience::Patience;
 use super::report::{Edge, JobEnd, Report};
@@ -37,6 +39,7 @@ pub(crate) async fn run(
     url: &str,
     identity: &Identity,
     desk: &Arc<Desk>,
+    greeter: &Greeter,
     report: &Report,
     stop: &Stop,
 ) {
@@ -51,7 +54,7 @@ pub(crate) async fn run(
                 patience.relieved();
                 report.edge(Edge::Broker, true);
                 tracing::info!("taking jobs");
-                let outcome = session(&broker, desk, stop).await;
+                let outcome = session(&broker, desk, greeter, stop).await;
                 report.edge(Edge::Broker, false);
                 broker.close().await;
                 match outcome {
@@ -70,9 +73,15 @@ pub(crate) async fn run(
 
 /// Takes jobs over one pair of connections. `Ok`: told to stop, and all in hand is settled as far
 /// as the time allows.
-async fn session(broker: &Broker, desk: &Arc<Desk>, stop: &Stop) -> Result<(), Lost> {
+async fn session(
+    broker: &Broker,
+    desk: &Arc<Desk>,
+    greeter: &Greeter,
+    stop: &Stop,
+) -> Result<(), Lost> {
     let mut deliveries = merged(broker);
     let outbox = broker.outbox();
+    let mut greeting = pin!(greeter.run(&outbox));
     // Never more than what the broker leaves unacknowledged: its prefetch a queue.
     let mut in_hand: JoinSet<JobEnd> = JoinSet::new();
     let mut look = tokio::time::interval(LOOK);
@@ -100,6 +109,7 @@ async fn session(broker: &Broker, desk: &Arc<Desk>, stop: &Stop) -> Result<(), L
                 Ok(_) => {}
                 Err(error) => break Lost(format!("dealing with a job failed: {error}")),
             },
+            () = &mut greeting => break Lost("greeting ended".to_owned()),
             _ = look.tick() => {
                 if !broker.stands() {
                     break Lost("a connection is gone".to_owned());

@@ -154,10 +154,12 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
 }
 
 fn start_log(config: &Config, origins: &Origins, little: bool) -> Result<(), Failure> {
-    let filter = if little && origins.of("log") == Origin::Default {
-        "warn"
-    } else {
-        &config.log
+    // The broker's client tells every lost channel as an error of its own; here it is told with what
+    // is done about it.
+    let filter = match (origins.of("log"), little) {
+        (Origin::Default, true) => "warn,lapin=off",
+        (Origin::Default, false) => "info,lapin=off",
+        (Origin::File(_) | Origin::Environment(_) | Origin::Flag(_), _) => &config.log,
     };
     telemetry::start(filter, config.log_format)
         .map_err(|detail| config.refuse_log(origins, &detail).into())

@@ -264,7 +264,7 @@ async fn fences_of_many_batches_are_one() {
         store.commit(p, Epoch(7), stamp(7, n), batch)
     });
     futures_util::future::try_join_all(commits).await.unwrap();
-    let writes = store.writes();
+    let writes = store.rows_written();
     let of = |table| writes.iter().find(|(name, _)| *name == table).unwrap().1;
     assert_eq!(of("items"), u64::from(BATCHES));
     assert!(
