@@ -18,6 +18,7 @@ use tracing::info;
 
 use crate::actors::lease::Instance;
 use crate::actors::partition::OpenIntake;
+use crate::actors::watchdog;
 use crate::config::Config;
 use crate::dispatch::Jobs;
 use crate::dispatch::rabbitmq::{RabbitJobs, RabbitJobsOptions};
@@ -141,6 +142,7 @@ impl Clustered {
         };
         let pool = Arc::new(pool);
         let service = Service::start(config, door, edges, SIZES, me, preprocessor, pool).await?;
+        watchdog::watch(&service.arbiters()).map_err(|error| refused(error.to_string()))?;
         Ok(Self { service, jobs })
     }
 

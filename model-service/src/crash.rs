@@ -3,6 +3,15 @@
 //! Only in builds with debug assertions, and only when asked: `KINDRED_TEST_CRASH_AT=<name>:<n>`
 //! kills with SIGKILL at the n-th passing of the point (`<name>` alone: the first). In release
 //! builds [`point`] does nothing.
+//!
+//! Likewise an event whose text has `KINDRED_TEST_CRASH_ON_TEXT` in it kills this process when a
+//! domain takes it in, and one with `KINDRED_TEST_STALL_ON_TEXT` never lets go of its thread again:
+//! [`taken_in`]. `KINDRED_TEST_STALL_LIMIT_S` makes [`crate::actors::watchdog`] lose its patience
+//! sooner.
+
+use std::time::Duration;
+
+use kindred_shared::event::Event;
 
 /// Every point, in the order of an event's way.
 pub const POINTS: &[&str] = &[
@@ -36,15 +45,61 @@ pub fn point(name: &'static str) {
         && asked == name
         && left.fetch_sub(1, Ordering::Relaxed) == 1
     {
-        // SIGKILL, without `unsafe`: nothing of this process runs after it.
-        let pid = std::process::id().to_string();
-        let _ = std::process::Command::new("kill")
-            .args(["-9", &pid])
-            .status();
-        loop {
-            std::thread::park();
-        }
+        die();
     }
+}
+
+/// SIGKILL, without `unsafe`: nothing of this process runs after it.
+#[cfg(debug_assertions)]
+fn die() -> ! {
+    let pid = std::process::id().to_string();
+    let _ = std::process::Command::new("kill")
+        .args(["-9", &pid])
+        .status();
+    stall()
+}
+
+#[cfg(debug_assertions)]
+fn stall() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
+/// A domain takes an event in.
+#[cfg(debug_assertions)]
+pub fn taken_in(event: &Event) {
+    use std::sync::LazyLock;
+
+    static CRASH: LazyLock<Option<String>> =
+        LazyLock::new(|| std::env::var("KINDRED_TEST_CRASH_ON_TEXT").ok());
+    static STALL: LazyLock<Option<String>> =
+        LazyLock::new(|| std::env::var("KINDRED_TEST_STALL_ON_TEXT").ok());
+    let Event::Upsert(upsert) = event else {
+        return;
+    };
+    let has = |asked: &Option<String>| {
+        (asked.as_ref().zip(upsert.text.as_ref())).is_some_and(|(asked, text)| text.contains(asked))
+    };
+    if has(&CRASH) {
+        die();
+    }
+    if has(&STALL) {
+        stall();
+    }
+}
+
+/// Does nothing: this is no test build.
+#[cfg(not(debug_assertions))]
+pub fn taken_in(_event: &Event) {}
+
+/// How long a thread may stall: `usual`, unless a test says otherwise.
+pub fn stall_limit(usual: Duration) -> Duration {
+    let asked = cfg!(debug_assertions)
+        .then(|| std::env::var("KINDRED_TEST_STALL_LIMIT_S").ok())
+        .flatten();
+    let seconds = asked.and_then(|asked| asked.parse().ok());
+    seconds.map_or(usual, Duration::from_secs)
 }
 
 /// Does nothing: this is no test build.

@@ -228,6 +228,12 @@ impl Service {
         })
     }
 
+    /// The threads that actors live on.
+    pub(crate) fn arbiters(&self) -> Vec<ArbiterHandle> {
+        let own = self.arbiters.iter().map(Arbiter::handle);
+        own.chain([Arbiter::current()]).collect()
+    }
+
     /// Waits until every active domain is quiet: its lists are exact and stored. `false`: not
     /// within `deadline`.
     pub async fn quiet(&self, deadline: Duration) -> bool {

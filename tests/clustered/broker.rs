@@ -200,6 +200,27 @@ impl Broker {
             .collect()
     }
 
+    /// Lets a queue take this many messages, and then refuse what is published.
+    #[track_caller]
+    pub(crate) fn limit(&self, queue: &str, messages: u32) {
+        self.put(
+            &format!("policies/{}/limit", self.name),
+            &json!({
+                "pattern": format!("^{}$", queue.replace('.', r"\.")),
+                "apply-to": "queues",
+                "definition": {"max-length": messages},
+            }),
+        );
+    }
+
+    /// Takes the limit away.
+    #[track_caller]
+    pub(crate) fn lift_limit(&self) {
+        let path = format!("{}/api/policies/{}/limit", self.management, self.name);
+        let answer = self.agent.delete(path).call().expect("an answer");
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+
     fn allow(&self, user: &str, [configure, write, read]: [&str; 3]) {
         self.put(
             &format!("permissions/{}/{user}", self.name),

@@ -48,6 +48,8 @@ pub(crate) struct How {
     pub(crate) job_deadline: Option<&'static str>,
     /// `KINDRED_TEST_CRASH_AT`.
     pub(crate) crash_at: Option<String>,
+    /// Further variables of the environment.
+    pub(crate) more: Vec<(&'static str, String)>,
 }
 
 impl Cluster {
@@ -135,6 +137,9 @@ impl Cluster {
                 command.env(key, value);
             }
         }
+        for (key, value) in &how.more {
+            command.env(key, value);
+        }
         let log = self.place.directory().join(format!("service-{port}.log"));
         Service {
             process: Process::spawn("kindred model-service", command, &log),
@@ -146,6 +151,12 @@ impl Cluster {
     /// Starts a compute worker and waits for nothing.
     #[track_caller]
     pub(crate) fn worker(&self) -> Process {
+        self.worker_with(&[])
+    }
+
+    /// Likewise, with further variables of the environment.
+    #[track_caller]
+    pub(crate) fn worker_with(&self, more: &[(&'static str, &str)]) -> Process {
         let program = Path::new(PROGRAM).with_file_name("compute-worker");
         assert!(
             program.exists(),
@@ -158,7 +169,9 @@ impl Cluster {
             self.broker.worker_url(),
             self.database.worker(),
         );
-        command.env("KINDRED_THREADS", "1");
+        command
+            .env("KINDRED_THREADS", "1")
+            .envs(more.iter().copied());
         let log = self.place.directory().join("workers.log");
         Process::spawn("compute-worker", command, &log)
     }

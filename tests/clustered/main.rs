@@ -21,6 +21,7 @@ mod support;
 
 mod any_order;
 mod asking;
+mod away;
 mod bad_events;
 mod broker;
 mod cluster;
@@ -29,7 +30,9 @@ mod fresh;
 mod ground;
 mod kills;
 mod notifications;
+mod partitions;
 mod pika;
+mod poison;
 mod publisher;
 mod services;
 mod stopped_worker;

@@ -73,12 +73,71 @@ impl Control {
         self.run("start");
     }
 
+    /// Has the broker without one of its plugins, until what is returned is dropped.
+    #[track_caller]
+    pub(crate) fn without<'a>(&'a self, plugin: &'static str) -> Without<'a> {
+        self.tell(&["disable", plugin]);
+        Without {
+            control: self,
+            plugin,
+        }
+    }
+
+    /// Freezes it with everything in its hands, until what is returned is dropped.
+    #[track_caller]
+    pub(crate) fn freeze(&self) -> Frozen {
+        let told = Command::new(&self.0)
+            .arg("pid")
+            .output()
+            .expect("the control script");
+        let pid = String::from_utf8_lossy(&told.stdout).trim().to_owned();
+        assert!(!pid.is_empty(), "{} runs", self.0.display());
+        signal("STOP", &pid);
+        Frozen { pid }
+    }
+
     #[track_caller]
     fn run(&self, action: &str) {
+        self.tell(&[action]);
+    }
+
+    #[track_caller]
+    fn tell(&self, words: &[&str]) {
         let done = Command::new(&self.0)
-            .arg(action)
+            .args(words)
             .status()
             .expect("the control script");
-        assert!(done.success(), "{} {action}: {done}", self.0.display());
+        assert!(done.success(), "{} {words:?}: {done}", self.0.display());
     }
+}
+
+/// A broker without a plugin; it has it again when this is dropped.
+pub(crate) struct Without<'a> {
+    control: &'a Control,
+    plugin: &'static str,
+}
+
+impl Drop for Without<'_> {
+    fn drop(&mut self) {
+        self.control.tell(&["enable", self.plugin]);
+    }
+}
+
+/// A service that is frozen; goes on when dropped.
+pub(crate) struct Frozen {
+    pid: String,
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        signal("CONT", &self.pid);
+    }
+}
+
+fn signal(signal: &str, pid: &str) {
+    let sent = Command::new("kill")
+        .args([&format!("-{signal}"), pid])
+        .status()
+        .expect("the command kill");
+    assert!(sent.success(), "{pid} has ended");
 }

@@ -15,6 +15,8 @@ const ANSWER: Duration = Duration::from_secs(150);
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) content_type: String,
+    /// `Retry-After`, in seconds.
+    pub(crate) retry_after_s: Option<u32>,
     pub(crate) body: String,
 }
 
@@ -217,6 +219,8 @@ fn answer(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default()
         .to_owned();
+    let retry_after = response.headers().get("retry-after");
+    let retry_after_s = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
     let body = response
         .body_mut()
         .with_config()
@@ -226,6 +230,7 @@ fn answer(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result
     Ok(Answer {
         status: response.status().as_u16(),
         content_type,
+        retry_after_s,
         body,
     })
 }

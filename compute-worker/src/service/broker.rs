@@ -44,6 +44,7 @@ pub(crate) struct Identity {
 
 /// Both connections.
 pub(crate) struct Broker {
+    name: String,
     taking: Connection,
     answering: Connection,
     outbox: Channel,
@@ -72,17 +73,11 @@ impl Broker {
             let channel = answered("opening a channel", taking.create_channel()).await?;
             let qos = channel.basic_qos(PREFETCH, BasicQosOptions::default());
             answered("limiting what is in hand", qos).await?;
-            let queue = Names::default().jobs(kind);
-            let consume = channel.basic_consume(
-                queue.clone(),
-                short(&format!("{} {}", identity.name, kind.word())),
-                BasicConsumeOptions::default(),
-                FieldTable::default(),
-            );
-            let consumer = answered(&format!("taking jobs from {queue}"), consume).await?;
+            let consumer = consume(&channel, kind, &identity.name).await?;
             consumers.push((kind, channel, consumer));
         }
         Ok(Self {
+            name: identity.name.clone(),
             taking,
             answering,
             outbox,
@@ -122,6 +117,17 @@ impl Broker {
         }
     }
 
+    /// Takes jobs again after [`Self::cancel`].
+    ///
+    /// # Errors
+    /// [`Lost`], when the broker does not answer.
+    pub(crate) async fn take_again(&mut self) -> Result<(), Lost> {
+        for (kind, channel, consumer) in &mut self.consumers {
+            *consumer = consume(channel, *kind, &self.name).await?;
+        }
+        Ok(())
+    }
+
     /// Closes both connections; what is unsettled is delivered again.
     pub(crate) async fn close(self) {
         let close = |connection: Connection| async move {
@@ -132,6 +138,17 @@ impl Broker {
         close(self.answering).await;
         close(self.taking).await;
     }
+}
+
+async fn consume(channel: &Channel, kind: JobKind, name: &str) -> Result<Consumer, Lost> {
+    let queue = Names::default().jobs(kind);
+    let consume = channel.basic_consume(
+        queue.clone(),
+        short(&format!("{name} {}", kind.word())),
+        BasicConsumeOptions::default(),
+        FieldTable::default(),
+    );
+    answered(&format!("taking jobs from {queue}"), consume).await
 }
 
 async fn connection(url: &str, identity: &Identity, what: &str) -> Result<Connection, Lost> {

@@ -2,6 +2,7 @@
 //! partition. `kindred status` lists workers by what they say.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ impl Greeter {
 
     /// Greets for as long as it is polled. What fails is left for the next time: a greeting is
     /// news, and nothing waits for it.
-    pub(crate) async fn run(&self, outbox: &impl Outbox) {
+    pub(crate) async fn run(&self, outbox: &impl Outbox) -> Infallible {
         let mut again = tokio::time::interval(EVERY);
         loop {
             again.tick().await;

@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
 use super::blocks::{BlockError, Blocks};
+use super::dying;
 use super::report::{JobEnd, Report};
 use crate::worker::{Worker, words_of};
 
@@ -231,7 +232,10 @@ impl Desk {
                 found.map(|(_, block)| Arc::clone(block))
             };
             let reply = match parts.assemble(find) {
-                Ok(job) => worker.perform(&job),
+                Ok(job) => {
+                    dying::taken_up(&job);
+                    worker.perform(&job)
+                }
                 Err(error) => Reply::Failed(error.to_string()),
             };
             if let Reply::Compared(compared) = &reply {

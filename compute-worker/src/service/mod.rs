@@ -5,12 +5,14 @@
 mod blocks;
 mod broker;
 mod cache;
+mod dying;
 mod greeting;
 mod http;
 mod job;
 mod patience;
 mod report;
 mod session;
+mod suspects;
 #[cfg(test)]
 mod tests;
 

@@ -1,6 +1,6 @@
 //! Taking jobs for as long as the broker is there, and then again.
 
-use std::pin::pin;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +10,14 @@ use kindred_shared::wire::JobKind;
 use lapin::message::Delivery;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Interval;
 
-use super::broker::{Broker, Identity, taken};
+use super::broker::{Broker, Identity, LapinOutbox, taken};
 use super::greeting::Greeter;
 use super::job::{Desk, Lost};
 use super::patience::Patience;
 use super::report::{Edge, JobEnd, Report};
+use super::suspects::{Suspect, in_turn, is_suspect};
 
 /// How often it is looked whether the connections still stand.
 const LOOK: Duration = Duration::from_secs(1);
@@ -50,11 +52,11 @@ pub(crate) async fn run(
             broker = Broker::connect(url, identity) => broker,
         };
         let lost = match broker {
-            Ok(broker) => {
+            Ok(mut broker) => {
                 patience.relieved();
                 report.edge(Edge::Broker, true);
                 tracing::info!("taking jobs");
-                let outcome = session(&broker, desk, greeter, stop).await;
+                let outcome = session(&mut broker, desk, greeter, stop).await;
                 report.edge(Edge::Broker, false);
                 broker.close().await;
                 match outcome {
@@ -74,51 +76,139 @@ pub(crate) async fn run(
 /// Takes jobs over one pair of connections. `Ok`: told to stop, and all in hand is settled as far
 /// as the time allows.
 async fn session(
-    broker: &Broker,
+    broker: &mut Broker,
     desk: &Arc<Desk>,
     greeter: &Greeter,
     stop: &Stop,
 ) -> Result<(), Lost> {
-    let mut deliveries = merged(broker);
-    let outbox = broker.outbox();
-    let mut greeting = pin!(greeter.run(&outbox));
-    // Never more than what the broker leaves unacknowledged: its prefetch a queue.
-    let mut in_hand: JoinSet<JobEnd> = JoinSet::new();
-    let mut look = tokio::time::interval(LOOK);
-    let lost = loop {
-        tokio::select! {
-            () = stopped(stop) => {
-                broker.cancel().await;
-                tracing::info!(jobs = in_hand.len(), "finishing what is in hand");
-                finish(&mut in_hand, DRAIN).await;
-                return Ok(());
-            }
-            delivery = deliveries.next() => match delivery {
-                Some((kind, Some(Ok(delivery)))) => {
-                    let (desk, outbox) = (Arc::clone(desk), outbox.clone());
-                    in_hand.spawn(async move { desk.deal(taken(kind, delivery), &outbox).await });
+    let greets = broker.outbox();
+    let mut hands = Hands {
+        deliveries: merged(broker),
+        outbox: broker.outbox(),
+        desk: Arc::clone(desk),
+        in_hand: JoinSet::new(),
+        look: tokio::time::interval(LOOK),
+    };
+    let work = async {
+        loop {
+            let suspect = hands.together(broker).await?;
+            hands.alone(broker, suspect).await?;
+        }
+    };
+    let lost: Result<Infallible, Lost> = tokio::select! {
+        biased;
+        () = stopped(stop) => {
+            broker.cancel().await;
+            tracing::info!(jobs = hands.in_hand.len(), "finishing what is in hand");
+            finish(&mut hands.in_hand, DRAIN).await;
+            return Ok(());
+        }
+        lost = work => lost,
+        never = greeter.run(&greets) => match never {},
+    };
+    let Err(lost) = lost;
+    finish(&mut hands.in_hand, LET_GO).await;
+    Err(lost)
+}
+
+/// What one pair of connections works with.
+struct Hands {
+    deliveries: SelectAll<stream::BoxStream<'static, Given>>,
+    outbox: LapinOutbox,
+    desk: Arc<Desk>,
+    /// Never more than what the broker leaves unacknowledged: its prefetch a queue.
+    in_hand: JoinSet<JobEnd>,
+    look: Interval,
+}
+
+/// What happened.
+enum News {
+    /// A job came.
+    Job(JobKind, Delivery),
+    /// A queue gives no more.
+    End(JobKind),
+    /// All queues have given all.
+    AllEnded,
+    /// A job was dealt with.
+    Done,
+}
+
+impl Hands {
+    /// The next that happens. Cancel-safe.
+    async fn news(&mut self, broker: &Broker) -> Result<News, Lost> {
+        loop {
+            tokio::select! {
+                delivery = self.deliveries.next(), if !self.deliveries.is_empty() => {
+                    return match delivery {
+                        Some((kind, Some(Ok(delivery)))) => Ok(News::Job(kind, delivery)),
+                        Some((_, Some(Err(error)))) => Err(Lost(format!("taking jobs: {error}"))),
+                        Some((kind, None)) => Ok(News::End(kind)),
+                        None => Ok(News::AllEnded),
+                    };
                 }
-                Some((_, Some(Err(error)))) => break Lost(format!("taking jobs: {error}")),
-                Some((kind, None)) => {
-                    break Lost(format!("the queue of {} jobs is gone", kind.word()));
-                }
-                None => break Lost("no queue is left".to_owned()),
-            },
-            Some(end) = in_hand.join_next() => match end {
-                Ok(JobEnd::Lost) => break Lost("a job could not be settled".to_owned()),
-                Ok(_) => {}
-                Err(error) => break Lost(format!("dealing with a job failed: {error}")),
-            },
-            () = &mut greeting => break Lost("greeting ended".to_owned()),
-            _ = look.tick() => {
-                if !broker.stands() {
-                    break Lost("a connection is gone".to_owned());
+                Some(end) = self.in_hand.join_next() => return match end {
+                    Ok(JobEnd::Lost) => Err(Lost("a job could not be settled".to_owned())),
+                    Ok(_) => Ok(News::Done),
+                    Err(error) => Err(Lost(format!("dealing with a job failed: {error}"))),
+                },
+                _ = self.look.tick() => {
+                    if !broker.stands() {
+                        return Err(Lost("a connection is gone".to_owned()));
+                    }
                 }
             }
         }
-    };
-    finish(&mut in_hand, LET_GO).await;
-    Err(lost)
+    }
+
+    fn deal(&mut self, kind: JobKind, delivery: Delivery) {
+        let (desk, outbox) = (Arc::clone(&self.desk), self.outbox.clone());
+        self.in_hand
+            .spawn(async move { desk.deal(taken(kind, delivery), &outbox).await });
+    }
+
+    /// Deals with several jobs at a time, until one is suspect.
+    async fn together(&mut self, broker: &Broker) -> Result<Suspect, Lost> {
+        loop {
+            match self.news(broker).await? {
+                News::Job(kind, delivery) if is_suspect(&delivery) => {
+                    return Ok(Suspect { kind, delivery });
+                }
+                News::Job(kind, delivery) => self.deal(kind, delivery),
+                News::Done => {}
+                News::End(kind) => {
+                    return Err(Lost(format!("the queue of {} jobs is gone", kind.word())));
+                }
+                News::AllEnded => return Err(Lost("no queue is left".to_owned())),
+            }
+        }
+    }
+
+    /// Deals with a suspect when nothing else is in hand, and with those that came with it.
+    async fn alone(&mut self, broker: &mut Broker, suspect: Suspect) -> Result<(), Lost> {
+        broker.cancel().await;
+        let mut suspects = vec![suspect];
+        // What was on its way already still comes.
+        while !self.deliveries.is_empty() || !self.in_hand.is_empty() {
+            match self.news(broker).await? {
+                News::Job(kind, delivery) if is_suspect(&delivery) => {
+                    suspects.push(Suspect { kind, delivery });
+                }
+                News::Job(kind, delivery) => self.deal(kind, delivery),
+                News::End(_) | News::AllEnded | News::Done => {}
+            }
+        }
+        for Suspect { kind, delivery } in in_turn(suspects) {
+            let id = delivery.properties.correlation_id().clone();
+            tracing::info!(?id, kind = kind.word(), "a job that came again, alone");
+            self.deal(kind, delivery);
+            while !self.in_hand.is_empty() {
+                self.news(broker).await?;
+            }
+        }
+        broker.take_again().await?;
+        self.deliveries = merged(broker);
+        Ok(())
+    }
 }
 
 /// Waits for the jobs in hand, then lets go of those that are not settled.

@@ -359,6 +359,7 @@ impl Handler<Deliver> for DomainActor {
         self.last_event = Instant::now();
         for (tag, event) in events {
             crash::point("received");
+            crash::taken_in(&event);
             self.unsettled.insert(tag, (kind(&event), Instant::now()));
             self.step(Input::Event { tag, event }, context);
         }

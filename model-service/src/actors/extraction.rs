@@ -4,14 +4,16 @@
 //! features at a worker. A job that is given up is split: its items are extracted alone, and one
 //! that still fails is live with a zero feature and a reason, so that it harms only itself.
 
+mod patience;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Addr;
 use futures_util::future::join_all;
 use kindred_shared::job::{ExtractTask, Job, Reply, Task, TermCounts};
 use kindred_shared::{DomainName, Feature, ItemId, Space};
-use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::Services;
@@ -26,6 +28,11 @@ const ROWS_PER_JOB: usize = 512;
 /// Items whose material is read from the store at a time.
 const READ_PAGE: usize = 256;
 
+/// How often it is looked whether a text is still being preprocessed, and how often it may be:
+/// 30 s for what takes milliseconds.
+const LOOK: Duration = Duration::from_millis(500);
+const LOOKS: u32 = 60;
+
 /// The language of a text that is not known: ISO 639's word for it.
 const UNDETERMINED: &str = "und";
 
@@ -37,6 +44,7 @@ enum Prepared {
     Terms(Space, Asked, TermCounts),
 }
 
+#[derive(Clone)]
 struct Asked {
     row: ToExtract,
     material: Arc<Material>,
@@ -117,35 +125,39 @@ async fn with_material(
 
 /// Texts to terms, on the pool.
 async fn prepare(services: &Services, asked: Vec<Asked>) -> Result<Vec<Prepared>, Failure> {
-    use rayon::prelude::*;
     let preprocessor = Arc::clone(&services.preprocessor);
-    let (done, prepared) = oneshot::channel();
-    services.pool.spawn(move || {
-        let prepared: Vec<Prepared> = asked
-            .into_par_iter()
-            .map(|asked| prepare_one(&preprocessor, asked))
-            .collect();
-        let _ = done.send(prepared);
-    });
-    prepared.await.map_err(|_| Failure {
-        needs_help: false,
-        detail: "a text could not be preprocessed".to_owned(),
-    })
+    let one = move |asked: &Asked| prepare_one(&preprocessor, asked);
+    match patience::each(&services.pool, asked, LOOK, LOOKS, one).await {
+        Ok(prepared) => Ok(prepared
+            .into_iter()
+            .map(|(asked, outcome)| match outcome {
+                Ok(prepared) => prepared,
+                Err(unfit) => {
+                    let reason = format!("its text could not be preprocessed: {unfit}");
+                    warn!(id = %asked.row.id, reason, "item rejected");
+                    let space = Space::words(UNDETERMINED);
+                    Prepared::Known(rejected(&asked, space, reason))
+                }
+            })
+            .collect()),
+        Err(patience::AllStuck) => {
+            // Nothing would ever be preprocessed again. Those that were rejected are stored as
+            // such, or will be stuck again and rejected before the others.
+            super::watchdog::end("every thread is stuck in the preprocessing of a text")
+        }
+    }
 }
 
-fn prepare_one(preprocessor: &Preprocessor, asked: Asked) -> Prepared {
+fn prepare_one(preprocessor: &Preprocessor, asked: &Asked) -> Prepared {
     let Material { row, content } = &*asked.material;
     if !asked.material.is_whole() {
-        let mut row = row.clone();
-        row.rejected = Some("its text was not stored whole; publish it again".to_owned());
-        let mut torn = made(&asked, Space::words(UNDETERMINED), Feature::zero());
-        torn.rejected = Some(Box::new(row));
-        return Prepared::Known(torn);
+        let reason = "its text was not stored whole; publish it again".to_owned();
+        return Prepared::Known(rejected(asked, Space::words(UNDETERMINED), reason));
     }
     if let Some(vector) = &content.vector {
         let space = Space::own(vector.len());
         let feature = compute_worker::features::own_vector(vector);
-        return Prepared::Known(made(&asked, space, feature));
+        return Prepared::Known(made(asked, space, feature));
     }
     let preprocessed = preprocessor.preprocess(
         row.title.as_deref(),
@@ -155,13 +167,13 @@ fn prepare_one(preprocessor: &Preprocessor, asked: Asked) -> Prepared {
     );
     let space = Space::words(&preprocessed.language);
     if preprocessed.terms.is_empty() {
-        return Prepared::Known(made(&asked, space, Feature::zero()));
+        return Prepared::Known(made(asked, space, Feature::zero()));
     }
     let terms = TermCounts {
         id: asked.row.id.clone(),
         terms: preprocessed.terms,
     };
-    Prepared::Terms(space, asked, terms)
+    Prepared::Terms(space, asked.clone(), terms)
 }
 
 fn made(asked: &Asked, space: Space, feature: Feature) -> Made {
@@ -171,6 +183,16 @@ fn made(asked: &Asked, space: Space, feature: Feature) -> Made {
         space,
         feature,
         rejected: None,
+    }
+}
+
+/// An item that cannot have a feature, and why.
+fn rejected(asked: &Asked, space: Space, reason: String) -> Made {
+    let mut row = asked.material.row.clone();
+    row.rejected = Some(reason);
+    Made {
+        rejected: Some(Box::new(row)),
+        ..made(asked, space, Feature::zero())
     }
 }
 
@@ -206,11 +228,7 @@ async fn extract_together(
             Err(undone @ (Undone::Stopping | Undone::Unanswered(_))) => return Err(undone.into()),
             Err(Undone::GivenUp(failure)) => {
                 warn!(%domain, id = %asked.row.id, reason = failure.detail, "item rejected");
-                let mut row = asked.material.row.clone();
-                row.rejected = Some(failure.detail);
-                let mut rejected = made(asked, space.clone(), Feature::zero());
-                rejected.rejected = Some(Box::new(row));
-                all.push(rejected);
+                all.push(rejected(asked, space.clone(), failure.detail));
             }
         }
     }
@@ -247,8 +265,6 @@ async fn perform(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
-    use std::time::Duration;
-
     use actix::Arbiter;
     use async_trait::async_trait;
 

@@ -2,7 +2,7 @@
 //!
 //! [`lease`] keeps the ownership of a partition and [`partition`] hosts it; there [`registry`] starts
 //! a [`domain`] actor for each active domain and puts idle ones to sleep; [`supervisor`] watches
-//! every job that is out; [`owner`] stamps every write. [`loading`] and
+//! every job that is out; [`owner`] stamps every write; [`watchdog`] ends a process that stalls. [`loading`] and
 //! [`extraction`] are what a domain's machine asks for that takes several steps.
 
 pub mod domain;
@@ -13,6 +13,7 @@ pub mod owner;
 pub mod partition;
 pub mod registry;
 pub mod supervisor;
+pub mod watchdog;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -212,8 +212,15 @@ impl Handler<Replied> for DurationSupervisor {
             job,
             attempt,
             reply,
+            kills_workers,
         } = returned;
         let now = self.clock.now().monotonic;
+        if kills_workers && let Reply::Failed(reason) = reply {
+            warn!(job = job.0, attempt = attempt.0, "a job kills workers");
+            self.table.condemn(now, job, reason);
+            self.turn(context);
+            return;
+        }
         match self.table.answer(now, job, attempt, reply) {
             Answer::Due(reply) => {
                 if let Some(asker) = self.askers.remove(&job) {

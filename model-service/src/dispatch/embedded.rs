@@ -228,6 +228,7 @@ impl Lane {
                 job,
                 attempt,
                 reply,
+                kills_workers: false,
             };
             if self.replies.blocking_send(returned).is_err() {
                 return; // nobody is there to take it

@@ -34,6 +34,9 @@ pub struct Returned {
     pub attempt: Attempt,
     /// The answer.
     pub reply: Reply,
+    /// The job killed whoever took it up, so to send it again would do nothing but harm. The answer
+    /// is then [`Reply::Failed`].
+    pub kills_workers: bool,
 }
 
 /// Why a job was not sent.

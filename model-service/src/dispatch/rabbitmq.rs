@@ -1,7 +1,7 @@
 //! The clustered twin: jobs go out over RabbitMQ, replies come back on a queue of this process.
 //!
 //! Blocks that a job names are stored before it is sent. Replies and copies of dead jobs come
-//! over one exclusive queue; a job that killed its workers is answered as failed. The number of
+//! over one exclusive queue; a job that killed its workers is answered as failed for good. The number of
 //! workers is the number of consumers of the work queues.
 
 use std::collections::HashMap;
@@ -226,6 +226,7 @@ impl RabbitJobs {
                     job: id,
                     attempt,
                     reply,
+                    kills_workers: false,
                 };
                 self.shared.leave(id, attempt);
                 return self.failed.try_send(returned).map_err(|_| SendError::Full);

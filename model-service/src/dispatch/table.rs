@@ -3,7 +3,8 @@
 //!
 //! A job is sent when its domain and the whole are below their limits in flight, domains taking
 //! turns. An unanswered job is sent again after its deadline, which doubles with every sending;
-//! after [`ATTEMPTS`] it is given up. Of several answers the first counts; the others are late.
+//! after [`ATTEMPTS`] it is given up. Of several answers the first counts; the others are late. A
+//! job that kills workers is given up at once.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -156,6 +157,24 @@ impl DispatchTable {
         let domain = entry.job.domain.clone();
         self.landed(&domain);
         Answer::Retried
+    }
+
+    /// The job kills workers, whichever sending of it did: the next poll gives it up. Whether
+    /// somebody waits for it.
+    pub fn condemn(&mut self, now: Duration, id: JobId, reason: String) -> bool {
+        let Some(entry) = self.jobs.get_mut(&id) else {
+            return false;
+        };
+        entry.attempt = ATTEMPTS;
+        let condemned = State::Delayed {
+            until: now,
+            reason,
+            by_worker: true,
+        };
+        let before = std::mem::replace(&mut entry.state, condemned);
+        let domain = entry.job.domain.clone();
+        self.leave(&domain, id, &before);
+        true
     }
 
     /// The job of an [`Action::Send`] did not get into the queue. It does not count as sent.
@@ -323,16 +342,20 @@ impl DispatchTable {
         let Some(entry) = self.jobs.remove(&id) else {
             return;
         };
-        let domain = entry.job.domain;
-        match entry.state {
-            State::Sent { .. } => self.landed(&domain),
+        self.leave(&entry.job.domain, id, &entry.state);
+    }
+
+    /// A job is no more where this state had it.
+    fn leave(&mut self, domain: &DomainName, id: JobId, state: &State) {
+        match state {
+            State::Sent { .. } => self.landed(domain),
             State::Delayed { .. } => {}
             State::Queued => {
-                if let Some(queue) = self.queues.get_mut(&domain) {
+                if let Some(queue) = self.queues.get_mut(domain) {
                     queue.retain(|queued| *queued != id);
                     if queue.is_empty() {
-                        self.queues.remove(&domain);
-                        self.turns.retain(|turn| *turn != domain);
+                        self.queues.remove(domain);
+                        self.turns.retain(|turn| turn != domain);
                     }
                 }
             }
@@ -481,6 +504,23 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_kills_workers_is_given_up_at_once_whichever_sending_did() {
+        let mut table = DispatchTable::new(LIMITS);
+        table.submit(job("a"));
+        table.poll(at(0), 1);
+        assert_eq!(sends(&table.poll(at(30), 1)), [(1, 2)]);
+        assert!(table.condemn(at(31), JobId(1), "it kills workers".into()));
+        let actions = table.poll(at(31), 1);
+        assert!(
+            matches!(&actions[..], [Action::GiveUp { id: JobId(1), by_worker: true, reason }]
+                if reason == "it kills workers"),
+            "{actions:?}"
+        );
+        assert!(table.is_empty() && table.in_flight() == 0);
+        assert!(!table.condemn(at(32), JobId(1), "again".into()));
+    }
+
+    #[test]
     fn a_full_queue_costs_no_attempt() {
         let mut table = DispatchTable::new(LIMITS);
         table.submit(job("a"));
@@ -496,6 +536,7 @@ mod tests {
         Answer(u8, bool),
         NotSent(u8),
         Cancel(u8),
+        Condemn(u8),
         Wait(u16),
     }
 
@@ -505,6 +546,7 @@ mod tests {
             3 => (any::<u8>(), any::<bool>()).prop_map(|(n, ok)| Step::Answer(n, ok)),
             1 => any::<u8>().prop_map(Step::NotSent),
             1 => any::<u8>().prop_map(Step::Cancel),
+            1 => any::<u8>().prop_map(Step::Condemn),
             2 => (0..90u16).prop_map(Step::Wait),
         ]
     }
@@ -542,6 +584,12 @@ mod tests {
                         if let Some((id, _)) = pick(&sent, n) {
                             table.cancel(JobId(id));
                             open.remove(&id);
+                        }
+                    }
+                    Step::Condemn(n) => {
+                        if let Some((id, _)) = pick(&sent, n) {
+                            let waited = table.condemn(now, JobId(id), "it kills".into());
+                            prop_assert_eq!(waited, open.contains(&id));
                         }
                     }
                     Step::Wait(seconds) => now += at(u64::from(seconds)),

@@ -5,9 +5,10 @@
 //! with its reason, confirmed, then acknowledged. An [`Outcome::Failed`] hands everything that is
 //! not acknowledged over again, in order, after a pause; the connection stays, so that an absent
 //! store does not count as redeliveries by the broker. A lost connection brings everything again,
-//! too. Nothing is ever cancelled with unacknowledged messages, nor negatively acknowledged.
+//! too. Nothing is negatively acknowledged, nor given back but with its connection.
 //!
-//! Messages that come again after this process died are read with care: see [`care`].
+//! Messages that come again after this process died are read with care: see [`care`], also for
+//! what keeps their order.
 
 mod care;
 mod dead;

@@ -177,6 +177,7 @@ async fn read(delivery: Delivery, shared: &Shared) -> Option<Returned> {
             job: JobId(address.job),
             attempt: Attempt(address.attempt),
             reply,
+            kills_workers: false,
         })
     };
     if let Some(reason) = death(&delivery) {
@@ -191,8 +192,11 @@ async fn read(delivery: Delivery, shared: &Shared) -> Option<Returned> {
             attempt = address.attempt,
             "job.killed_its_workers"
         );
-        let words = "killed its workers: it was delivered six times and never answered";
-        return returned(Reply::Failed(words.to_owned()));
+        let words = "it kills workers: it was delivered six times and never answered";
+        return returned(Reply::Failed(words.to_owned())).map(|killer| Returned {
+            kills_workers: true,
+            ..killer
+        });
     }
     let kind = properties.kind().clone().unwrap_or_default();
     let (answer, decoded) = oneshot::channel();

@@ -244,7 +244,8 @@ async fn a_job_that_kills_its_workers_is_answered_and_kept() {
     }
     let returned = reply(&twin).await;
     assert_eq!((returned.job, returned.attempt), (JobId(1), Attempt(3)));
-    assert!(matches!(returned.reply, Reply::Failed(why) if why.contains("killed its workers")));
+    assert!(returned.kills_workers);
+    assert!(matches!(returned.reply, Reply::Failed(why) if why.contains("it kills workers")));
     let (connection, channel) = twin.scope.open().await;
     let mut dead = consume(&channel, twin.scope.names.jobs_dead()).await;
     let kept = tokio::time::timeout(DEADLINE, dead.next()).await;

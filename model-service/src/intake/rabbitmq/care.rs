@@ -8,11 +8,26 @@
 //! Only a death of the process speaks against an event. Connections that this process lost and
 //! survived are taken off the broker's count, however often the broker restarts.
 //!
-//! A new connection begins with care, because a process does not know what killed the one before
-//! it. When the first message is not suspect, the connection is dropped for one that reads ahead.
+//! A process does not know what killed the one before it, so it begins with care. When the first
+//! message is not suspect, it reads ahead. Three things keep the order of deliveries then, which
+//! events without a version rely on:
 //!
-//! Limit: the broker puts a message that comes again behind those that came again before it. So a
-//! message read alone may, after a restart, be overtaken by others of its domain. Events with
+//! - The broker puts a message that comes again *behind* those that came again before it. So the
+//!   first message is not given back to begin anew with more: the consumer that holds it is
+//!   cancelled, and a second one reads ahead.
+//! - The first consumer may have one message, and holds it unacknowledged until its cancellation is
+//!   confirmed. So it is given no other in between; what it holds is handed over before all that
+//!   the second one gets.
+//! - A message of a cancelled consumer comes again only with the channel. Both consumers are on one
+//!   channel, and the first one's tag is the lesser. The broker takes back what the consumers of a
+//!   lost channel held in the order of their tags (RabbitMQ up to 4.0) or of their registration
+//!   (since), each one's messages in the order they were delivered. Both are the order of delivery.
+//!
+//! The other way, from reading ahead to care, all that was read is given back at once, which keeps
+//! its order.
+//!
+//! Limit: when the process dies while it reads with care, the one message in hand comes again
+//! behind the others that came again, and may be overtaken by those of its domain. Events with
 //! versions do not mind.
 
 use std::collections::{HashMap, HashSet};
@@ -29,17 +44,19 @@ pub const POISONOUS: &str = "poisonous";
 pub(super) enum Verdict {
     /// Hand it over; it was handed over this often before.
     HandOver(u32),
+    /// Hand it over, it was handed over this often before; but first begin to read ahead.
+    ReadAhead(u32),
     /// It kills the service: dead-letter it.
     Dead,
-    /// Drop the connection and read on with or without care.
-    Reconnect,
+    /// Give all that was read back, and read on with care.
+    GiveBack,
 }
 
 /// Connections this process lost while it held a message.
 #[derive(Debug, Clone, Copy, Default)]
 struct Losses {
     all: u32,
-    /// Those made by [`Verdict::Reconnect`], before the message was handed over.
+    /// Those made by [`Verdict::GiveBack`], before the message was handed over.
     deliberate: u32,
 }
 
@@ -65,41 +82,44 @@ impl Care {
         }
     }
 
-    /// Messages the next connection may read ahead.
+    /// Messages a consumer that begins now may read ahead.
     pub(super) fn prefetch(&self) -> u16 {
         if self.careful { 1 } else { self.prefetch }
+    }
+
+    /// Whether a connection that begins now reads with care.
+    pub(super) fn is_careful(&self) -> bool {
+        self.careful
     }
 
     /// Judges a message by the broker's count of redeliveries.
     pub(super) fn judge(&mut self, fingerprint: u64, count: u32) -> Verdict {
         let losses = self.losses.get(&fingerprint).copied().unwrap_or_default();
         let suspicion = count.saturating_sub(losses.all);
-        let hand_over = Verdict::HandOver(count.saturating_sub(losses.deliberate));
+        let before = count.saturating_sub(losses.deliberate);
         if suspicion >= DEAD_FROM {
             return Verdict::Dead;
         }
-        if !self.careful {
-            if suspicion < CAREFUL_FROM {
-                return hand_over;
+        if suspicion >= CAREFUL_FROM {
+            self.suspect(fingerprint);
+            if self.careful {
+                return Verdict::HandOver(before);
             }
-            self.suspect(fingerprint);
             self.careful = true;
-            return Verdict::Reconnect;
+            return Verdict::GiveBack;
         }
-        // Dropping this connection would be one redelivery more.
-        if suspicion + 1 >= CAREFUL_FROM {
-            self.suspect(fingerprint);
-            return hand_over;
+        if !self.careful {
+            return Verdict::HandOver(before);
         }
         self.patience = self.patience.saturating_sub(1);
         if self.patience == 0 {
             self.suspects.clear();
         }
         if self.prefetch == 1 || !self.suspects.is_empty() {
-            return hand_over;
+            return Verdict::HandOver(before);
         }
         self.careful = false;
-        Verdict::Reconnect
+        Verdict::ReadAhead(before)
     }
 
     /// A message is acknowledged.
@@ -129,77 +149,117 @@ impl Care {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     #[test]
     fn reads_ahead_once_the_first_message_is_not_suspect() {
         let mut care = Care::new(100);
         assert_eq!(care.prefetch(), 1);
-        assert_eq!(care.judge(7, 0), Verdict::Reconnect);
-        care.lost([7].into_iter(), true);
+        assert_eq!(care.judge(7, 2), Verdict::ReadAhead(2));
         assert_eq!(care.prefetch(), 100);
-        assert_eq!(care.judge(7, 1), Verdict::HandOver(0));
+        assert_eq!(care.judge(8, 1), Verdict::HandOver(1));
     }
 
-    #[test]
-    fn a_killer_is_read_alone_and_dies_at_last_while_its_neighbour_lives() {
-        // Message 1 kills the process whenever it is handed over; 2 is read ahead with it.
-        let (mut counts, mut deaths) = ([0_u32; 2], 0);
-        let mut alone_from = None;
-        loop {
+    /// The queue as far as care sees it: messages by number, the broker's counts, and whom each
+    /// process kills. What becomes of each message.
+    fn fates(messages: u64, killers: &[u64]) -> (Vec<u64>, Vec<u64>, u32) {
+        let mut queue: VecDeque<(u64, u32)> = (1..=messages).map(|n| (n, 0)).collect();
+        let (mut stored, mut dead, mut deaths) = (vec![], vec![], 0);
+        'process: while !queue.is_empty() {
+            assert!(deaths < 1_000, "it never ends");
             let mut care = Care::new(100);
-            let mut verdict = care.judge(1, counts[0]);
-            while verdict == Verdict::Reconnect {
-                let read = usize::from(care.prefetch()).min(2);
-                care.lost((1..=1).chain(0..0), true);
-                counts[0] += 1;
-                verdict = care.judge(1, counts[0]);
-                assert!(read <= 2);
-            }
-            match verdict {
-                Verdict::Dead => break,
-                Verdict::HandOver(_) => {
-                    if care.prefetch() == 1 {
-                        alone_from.get_or_insert(counts[0]);
-                    } else {
-                        counts[1] += 1;
-                    }
-                    counts[0] += 1;
-                    deaths += 1;
+            let mut held: VecDeque<(u64, u32)> = VecDeque::new();
+            loop {
+                while held.len() < usize::from(care.prefetch())
+                    && let Some(next) = queue.pop_front()
+                {
+                    held.push_back(next);
                 }
-                Verdict::Reconnect => unreachable!("the loop above ends it"),
+                // All that was read is judged before the first is handed over, at the latest.
+                let mut gives_back = false;
+                for (message, count) in held.iter().copied().collect::<Vec<_>>() {
+                    match care.judge(message, count) {
+                        Verdict::GiveBack => {
+                            gives_back = true;
+                            break;
+                        }
+                        Verdict::Dead => {
+                            held.retain(|(held, _)| *held != message);
+                            care.settled(message);
+                            dead.push(message);
+                        }
+                        Verdict::HandOver(_) | Verdict::ReadAhead(_) => {}
+                    }
+                }
+                let dies = held.front().is_some_and(|(n, _)| killers.contains(n));
+                if gives_back || dies {
+                    care.lost(held.iter().map(|(message, _)| *message), gives_back);
+                    // Behind those that came again before, before those that never came.
+                    let back = held.drain(..).map(|(message, count)| (message, count + 1));
+                    let at = queue.iter().take_while(|(_, count)| *count > 0).count();
+                    for (offset, message) in back.enumerate() {
+                        queue.insert(at + offset, message);
+                    }
+                    if dies && !gives_back {
+                        deaths += 1;
+                        continue 'process;
+                    }
+                } else if let Some((message, _)) = held.pop_front() {
+                    care.settled(message);
+                    stored.push(message);
+                } else {
+                    break;
+                }
             }
         }
-        assert!(alone_from.is_some_and(|count| count <= CAREFUL_FROM));
-        assert_eq!(counts[0], DEAD_FROM);
-        assert!(deaths >= 7, "{deaths} deliveries");
-        assert!(counts[1] < CAREFUL_FROM, "the neighbour is not suspect");
+        (stored, dead, deaths)
     }
 
     #[test]
-    fn broker_restarts_speak_against_nobody() {
+    fn a_killer_dies_at_last_and_no_other_does() {
+        let (mut stored, dead, deaths) = fates(150, &[50]);
+        stored.sort_unstable();
+        assert_eq!(dead, [50]);
+        assert_eq!(stored, (1..=150).filter(|n| *n != 50).collect::<Vec<_>>());
+        assert!((u64::from(CAREFUL_FROM)..=u64::from(DEAD_FROM)).contains(&u64::from(deaths)));
+    }
+
+    #[test]
+    fn several_killers_die_and_no_other_does() {
+        let killers: Vec<u64> = (0..12).map(|n| 10 + 8 * n).collect();
+        let (mut stored, mut dead, _) = fates(150, &killers);
+        stored.sort_unstable();
+        dead.sort_unstable();
+        assert_eq!(dead, killers);
+        assert_eq!(stored.len(), 150 - killers.len());
+    }
+
+    #[test]
+    fn connections_lost_and_survived_do_not_count() {
         let mut care = Care::new(100);
-        for count in 0..50 {
-            let verdict = care.judge(1, count);
-            assert_ne!(verdict, Verdict::Dead);
-            care.lost([1].into_iter(), verdict == Verdict::Reconnect);
+        assert_eq!(care.judge(1, 0), Verdict::ReadAhead(0));
+        for lost in 1..50 {
+            care.lost([1].into_iter(), false);
+            assert_eq!(care.judge(1, lost), Verdict::HandOver(lost));
         }
+        care.settled(1);
+        assert_eq!(care.judge(1, CAREFUL_FROM), Verdict::GiveBack);
     }
 
     #[test]
     fn a_suspect_behind_others_is_waited_for() {
         let mut care = Care::new(100);
-        care.judge(1, 0);
-        care.lost([1].into_iter(), true);
-        assert_eq!(care.judge(1, 1), Verdict::HandOver(0));
-        assert_eq!(care.judge(2, 3), Verdict::Reconnect);
+        assert_eq!(care.judge(1, 0), Verdict::ReadAhead(0));
+        assert_eq!(care.judge(2, 3), Verdict::GiveBack);
         care.lost([1, 2].into_iter(), true);
         assert_eq!(care.prefetch(), 1);
-        assert_eq!(care.judge(1, 2), Verdict::HandOver(0));
+        assert_eq!(care.judge(1, 1), Verdict::HandOver(0));
         care.settled(1);
         assert_eq!(care.judge(2, 4), Verdict::HandOver(3));
         care.settled(2);
-        assert_eq!(care.judge(3, 0), Verdict::Reconnect);
+        assert_eq!(care.judge(3, 0), Verdict::ReadAhead(0));
         assert_eq!(care.prefetch(), 100);
     }
 }

@@ -12,7 +12,7 @@ use kindred_shared::amqp::{
 };
 use kindred_shared::event::parse_for;
 use lapin::message::Delivery as Message;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, Consumer};
 use tokio::sync::{mpsc, watch};
@@ -47,16 +47,24 @@ pub(super) struct Reader {
     pause: Duration,
 }
 
+/// Tag of the consumer that reads one message at a time. See [`super::care`] for the order of both.
+const CAREFUL_TAG: &str = "intake.1-careful";
+/// Tag of the consumer that reads ahead.
+const AHEAD_TAG: &str = "intake.2-ahead";
+
 struct Link {
     connection: Connection,
     channel: Channel,
     consumer: Consumer,
+    /// The one before, cancelled: dropping it while the connection lives would cancel it again.
+    _careful: Option<Consumer>,
 }
 
 /// Why a connection was given up.
 enum End {
     Stopped,
-    Reconnect,
+    /// To be read with care.
+    GivenBack,
     Lost(String),
     Told(tokio::sync::oneshot::Sender<()>),
 }
@@ -70,6 +78,8 @@ struct Session {
     dying: FuturesUnordered<Dying>,
     /// When everything is handed over again; nothing is handed over before.
     rewind_at: Option<Instant>,
+    /// The message just read was the last to be read with care.
+    reads_ahead: bool,
 }
 
 impl Reader {
@@ -110,19 +120,20 @@ impl Reader {
                 held: Held::new(self.generation(), self.options.capacity_bytes),
                 dying: FuturesUnordered::new(),
                 rewind_at: None,
+                reads_ahead: false,
             };
             backoff = Backoff::default();
             self.ends.up.send_replace(true);
             let end = self.serve(&mut link, &mut session).await;
             self.ends.up.send_replace(false);
             self.ends.generation.fetch_add(1, Ordering::AcqRel);
-            let deliberate = matches!(end, End::Reconnect);
+            let deliberate = matches!(end, End::GivenBack);
             self.care.lost(session.held.fingerprints(), deliberate);
             close(&link.connection).await;
             drop(link);
             match end {
                 End::Stopped => return,
-                End::Reconnect => {}
+                End::GivenBack => {}
                 End::Lost(why) => backoff.wait(&place, "intake", &why).await,
                 End::Told(done) => {
                     let _ = done.send(());
@@ -137,8 +148,12 @@ impl Reader {
 
     /// A connection that consumes the queue. Settlements meanwhile are of lost connections.
     async fn open_unless_stopped(&mut self) -> Option<Result<Link, AmqpError>> {
-        let prefetch = self.care.prefetch();
-        let opening = open(&self.connector, &self.options, prefetch);
+        let opening = open(
+            &self.connector,
+            &self.options,
+            self.care.is_careful(),
+            self.care.prefetch(),
+        );
         tokio::pin!(opening);
         loop {
             tokio::select! {
@@ -204,6 +219,11 @@ impl Reader {
                     None => Some(End::Lost("the partition's queue is gone".to_owned())),
                 },
             };
+            if std::mem::take(&mut session.reads_ahead)
+                && let Err(error) = read_ahead(link, &self.options, self.care.prefetch()).await
+            {
+                return End::Lost(error.to_string());
+            }
             if let Err(error) = acknowledge(&link.channel, &mut session.held).await {
                 return End::Lost(error.to_string());
             }
@@ -225,10 +245,10 @@ impl Reader {
             redeliveries: 0,
         };
         match self.care.judge(raw.fingerprint, count) {
-            Verdict::Reconnect => {
+            Verdict::GiveBack => {
                 // It counts as held: it comes again.
                 session.held.enter_dying(tag, raw);
-                return Some(End::Reconnect);
+                return Some(End::GivenBack);
             }
             Verdict::Dead => {
                 let detail = format!(
@@ -239,6 +259,10 @@ impl Reader {
                 return None;
             }
             Verdict::HandOver(before) => raw.redeliveries = before,
+            Verdict::ReadAhead(before) => {
+                raw.redeliveries = before;
+                session.reads_ahead = true;
+            }
         }
         match parse_for(&raw.body, &self.options.limits, &raw.key) {
             Ok(event) => {
@@ -320,24 +344,53 @@ impl Reader {
 async fn open(
     connector: &Connector,
     options: &RabbitIntakeOptions,
+    careful: bool,
     prefetch: u16,
 ) -> Result<Link, AmqpError> {
     let connection = connector.connect("intake").await?;
     let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
-    let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
-    within("limiting prefetch", REQUEST_DEADLINE, qos).await?;
-    let consuming = channel.basic_consume(
-        options.names.partition(options.partition),
-        "intake".into(),
-        BasicConsumeOptions::default(),
-        FieldTable::default(),
-    );
-    let consumer = within("consuming", REQUEST_DEADLINE, consuming).await?;
+    let tag = if careful { CAREFUL_TAG } else { AHEAD_TAG };
+    let consumer = consume(&channel, options, tag, prefetch).await?;
     Ok(Link {
         connection,
         channel,
         consumer,
+        _careful: None,
     })
+}
+
+/// A consumer of the partition's queue. What it may read ahead holds for it alone.
+async fn consume(
+    channel: &Channel,
+    options: &RabbitIntakeOptions,
+    tag: &str,
+    prefetch: u16,
+) -> Result<Consumer, AmqpError> {
+    let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
+    within("limiting prefetch", REQUEST_DEADLINE, qos).await?;
+    let consuming = channel.basic_consume(
+        options.names.partition(options.partition),
+        tag.into(),
+        BasicConsumeOptions::default(),
+        FieldTable::default(),
+    );
+    within("consuming", REQUEST_DEADLINE, consuming).await
+}
+
+/// Replaces the consumer that reads with care, which holds its one message, by one that reads
+/// ahead. Why the order is kept: [`super::care`].
+async fn read_ahead(
+    link: &mut Link,
+    options: &RabbitIntakeOptions,
+    prefetch: u16,
+) -> Result<(), AmqpError> {
+    let ahead = consume(&link.channel, options, AHEAD_TAG, prefetch).await?;
+    let cancel = link
+        .channel
+        .basic_cancel(CAREFUL_TAG.into(), BasicCancelOptions::default());
+    within("cancelling a consumer", REQUEST_DEADLINE, cancel).await?;
+    link._careful = Some(std::mem::replace(&mut link.consumer, ahead));
+    Ok(())
 }
 
 async fn acknowledge(channel: &Channel, held: &mut Held) -> Result<(), AmqpError> {

@@ -14,6 +14,8 @@ use super::super::{Failure, Publish};
 use super::*;
 use crate::test_broker::{DEADLINE, Scope, consume, until};
 
+mod order;
+
 const CAPACITY: usize = 64 << 10;
 
 struct Rabbit {

@@ -1,0 +1,44 @@
+//! A test's way to have a job kill this process, to see that it harms nothing else.
+//!
+//! Only in builds with debug assertions, and only when asked: an extract job with the term
+//! `KINDRED_TEST_WORKER_DIES_ON_TERM`, or a compare job whose left rows are of the item
+//! `KINDRED_TEST_WORKER_DIES_ON_ITEM`, kills with SIGKILL when it is taken up.
+
+use kindred_shared::job::Job;
+
+/// A job is taken up.
+#[cfg(debug_assertions)]
+pub(crate) fn taken_up(job: &Job) {
+    use std::sync::LazyLock;
+
+    use kindred_shared::job::Task;
+
+    static TERM: LazyLock<Option<String>> =
+        LazyLock::new(|| std::env::var("KINDRED_TEST_WORKER_DIES_ON_TERM").ok());
+    static ITEM: LazyLock<Option<String>> =
+        LazyLock::new(|| std::env::var("KINDRED_TEST_WORKER_DIES_ON_ITEM").ok());
+    let is_deadly = match &job.task {
+        Task::Extract(task) => TERM.as_ref().is_some_and(|deadly| {
+            let mut terms = task.rows.iter().flat_map(|row| &row.terms);
+            terms.any(|(term, _)| **term == **deadly)
+        }),
+        Task::Compare(task) => ITEM.as_ref().is_some_and(|deadly| {
+            let block = &task.left.block;
+            (0..block.rows()).any(|row| block.id(row).as_str() == deadly)
+        }),
+    };
+    if is_deadly {
+        // SIGKILL, without `unsafe`: nothing of this process runs after it.
+        let pid = std::process::id().to_string();
+        let _ = std::process::Command::new("kill")
+            .args(["-9", &pid])
+            .status();
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// Does nothing: this is no test build.
+#[cfg(not(debug_assertions))]
+pub(crate) fn taken_up(_job: &Job) {}

@@ -1,0 +1,153 @@
+//! Work on many things, where one of them may panic or never end and must harm only itself.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rayon::ThreadPool;
+use rayon::prelude::*;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// Why nothing came of one thing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unfit {
+    /// The work panicked.
+    #[error("{0}")]
+    Panicked(String),
+    /// It has not ended. Its thread is lost.
+    #[error("it did not end")]
+    Stuck,
+}
+
+/// No thread is left that could begin the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AllStuck;
+
+/// What came of each thing, in any order. A thing is given up that is still being worked on after
+/// `looks` looks, `look` apart. (Looks and not time: a process that was frozen meanwhile has not
+/// looked.)
+pub(super) async fn each<T, R>(
+    pool: &ThreadPool,
+    things: Vec<T>,
+    look: Duration,
+    looks: u32,
+    work: impl Fn(&T) -> R + Send + Sync + 'static,
+) -> Result<Vec<(T, Result<R, Unfit>)>, AllStuck>
+where
+    T: Clone + Send + Sync + 'static,
+    R: Send + 'static,
+{
+    let begun: Arc<[AtomicBool]> = things.iter().map(|_| AtomicBool::new(false)).collect();
+    let things: Arc<[T]> = things.into();
+    // Unbounded, because there is one outcome for each thing.
+    let (sender, mut outcomes) = mpsc::unbounded_channel();
+    let (on_pool, begun_on_pool) = (Arc::clone(&things), Arc::clone(&begun));
+    pool.spawn(move || {
+        let all = on_pool.par_iter().zip(&*begun_on_pool).enumerate();
+        // One at a time, so that nothing waits behind one that is stuck.
+        all.with_max_len(1).for_each(|(n, (thing, begun))| {
+            begun.store(true, Ordering::Relaxed);
+            let done = catch_unwind(AssertUnwindSafe(|| work(thing)));
+            let done = done.map_err(|panic| Unfit::Panicked(words_of(&*panic)));
+            // Nobody waits any more for what was given up.
+            let _ = sender.send((n, done));
+        });
+    });
+    let mut done: Vec<Option<Result<R, Unfit>>> = things.iter().map(|_| None).collect();
+    let mut seen = vec![0_u32; things.len()];
+    let (mut left, mut idle) = (things.len(), 0_u32);
+    let mut ticks = interval(look);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while left > 0 {
+        tokio::select! {
+            biased;
+            Some((n, outcome)) = outcomes.recv() => {
+                // Given up before, it may have ended after all.
+                if done[n].is_none() {
+                    left -= 1;
+                }
+                done[n] = Some(outcome);
+                idle = 0;
+            }
+            _ = ticks.tick() => {
+                let mut working = false;
+                for (n, begun) in begun.iter().enumerate() {
+                    if done[n].is_some() || !begun.load(Ordering::Relaxed) {
+                        continue;
+                    }
+                    working = true;
+                    seen[n] += 1;
+                    if seen[n] > looks {
+                        done[n] = Some(Err(Unfit::Stuck));
+                        left -= 1;
+                    }
+                }
+                // Another's work may keep the pool busy meanwhile, but not for ever.
+                idle = if working { 0 } else { idle + 1 };
+                if idle > LONG * looks {
+                    return Err(AllStuck);
+                }
+            }
+        }
+    }
+    let outcomes = done.into_iter().flatten();
+    Ok(things.iter().cloned().zip(outcomes).collect())
+}
+
+/// How many times longer than one thing may take it may take until the pool begins with another.
+const LONG: u32 = 10;
+
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without words").to_owned()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use super::*;
+
+    const LOOK: Duration = Duration::from_millis(20);
+
+    fn pool(threads: usize) -> ThreadPool {
+        compute_worker::pool(threads).unwrap()
+    }
+
+    /// Panics at 3, is stuck at 5 and all above 100.
+    fn work(n: &u32) -> u32 {
+        match n {
+            3 => panic!("no three"),
+            5 | 101.. => loop {
+                std::thread::park();
+            },
+            n => n * 2,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_panics_or_never_ends_harms_only_itself() {
+        let things = (0..100).collect::<Vec<u32>>();
+        let done = each(&pool(2), things, LOOK, 5, work).await.unwrap();
+        assert_eq!(done.len(), 100);
+        for (n, outcome) in done {
+            match n {
+                3 => assert_eq!(outcome, Err(Unfit::Panicked("no three".to_owned()))),
+                5 => assert_eq!(outcome, Err(Unfit::Stuck)),
+                n => assert_eq!(outcome, Ok(n * 2)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn it_is_told_when_no_thread_is_left() {
+        let (pool, things) = (pool(2), vec![101, 102, 1, 2, 103]);
+        let done = each(&pool, things, LOOK, 2, work).await;
+        assert_eq!(done.map(|done| done.len()), Err(AllStuck));
+        // A pool that is dropped waits for nobody.
+        std::mem::forget(pool);
+    }
+}
