@@ -222,8 +222,9 @@ async fn a_domain_keeps_the_buckets_it_was_registered_with() {
     let twin = Clustered::fresh();
     let store = twin.store().await;
     let d = domain("three");
-    let insert = "INSERT INTO {ks}.domains (domain, model, buckets, registered_at, live, visible) \
-         VALUES ('three', 'words-1', 3, 0, 0, 0) USING TIMESTAMP 1";
+    let insert = "INSERT INTO {ks}.domains \
+         (domain, partition, model, buckets, registered_at, live, visible) \
+         VALUES ('three', 0, 'words-1', 3, 0, 0, 0) USING TIMESTAMP 1";
     let insert = store.keyspace.fill(insert);
     store.session.query_unpaged(insert, ()).await.unwrap();
     let mut writes: Vec<Write> = (0..50)
