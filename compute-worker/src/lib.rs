@@ -6,8 +6,10 @@
 //! around it, with jobs from RabbitMQ and blocks from the database.
 
 pub mod features;
+mod pool;
 pub mod service;
 pub mod similarity;
 mod worker;
 
-pub use worker::{Worker, pool};
+pub use pool::pool;
+pub use worker::Worker;

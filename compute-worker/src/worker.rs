@@ -5,21 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use kindred_shared::job::{Job, Reply, Task};
-use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use rayon::ThreadPool;
 
 use crate::features::Extractor;
 use crate::similarity::{Kernel, compare};
-
-/// A pool of threads named `kindred-compute-0`, `kindred-compute-1`, … for all CPU work.
-///
-/// # Errors
-/// When the operating system gives no more threads.
-pub fn pool(threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
-    ThreadPoolBuilder::new()
-        .num_threads(threads.max(1))
-        .thread_name(|number| format!("kindred-compute-{number}"))
-        .build()
-}
 
 /// Does one job after the other on a pool of threads.
 ///
@@ -89,6 +78,7 @@ mod tests {
 
     use super::*;
     use crate::features::Vectors;
+    use crate::pool;
 
     fn side(dimension: usize, floors: Vec<Floor>) -> Side {
         let mut builder = BlockBuilder::new(Space::own(dimension), dimension);

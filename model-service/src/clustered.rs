@@ -1,11 +1,10 @@
 //! Clustered: events and jobs over RabbitMQ, everything durable in Cassandra/ScyllaDB, one lease a
 //! partition, compute workers elsewhere.
 
-use std::net::{SocketAddr, TcpListener};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use actix::prelude::*;
 use async_trait::async_trait;
 use chrono::Utc;
 use kindred_shared::amqp::{Backoff, Connector, Names, Publisher, declare};
@@ -15,26 +14,19 @@ use kindred_shared::event::Limits;
 use kindred_shared::host::host_name;
 use kindred_shared::name::WORDS_1;
 use kindred_shared::{DomainName, ItemId};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tracing::info;
 
-use crate::actors::lease::{self, Instance};
-use crate::actors::partition::{OpenIntake, PartitionHost};
-use crate::actors::supervisor::DurationSupervisor;
+use crate::actors::lease::Instance;
+use crate::actors::partition::OpenIntake;
 use crate::actors::watchdog;
-use crate::actors::{Clock, DomainSettings, ServiceParts};
 use crate::config::Config;
 use crate::dispatch::Jobs;
 use crate::dispatch::rabbitmq::{RabbitJobs, RabbitJobsOptions};
-use crate::dispatch::table::DispatchLimits;
-use crate::domain::window::WindowSize;
 use crate::intake::rabbitmq::{Notifier, RabbitIntake, RabbitIntakeOptions, RabbitPublisher};
 use crate::intake::{Failure, Intake, Notify, Publish};
-use crate::metrics::Metrics;
 use crate::preprocessing::Preprocessor;
-use crate::serving::view::Views;
-use crate::serving::{Api, Readiness};
+use crate::service::{Door, Edges, ListenError, Service, Sizes};
+use crate::serving::Readiness;
 use crate::store::cassandra::{CassandraOptions, CassandraStore};
 use crate::store::{Partition, Store};
 
@@ -44,43 +36,39 @@ const INTAKE_BYTES: usize = 32 << 20;
 const PREFETCH: u16 = 2_000;
 /// Bytes of messages published and not confirmed.
 const UNCONFIRMED_BYTES: usize = 32 << 20;
-/// Jobs sent and not answered.
-const JOBS_IN_FLIGHT: usize = 64;
-/// Jobs of one domain in flight.
-const JOBS_PER_DOMAIN: usize = 8;
-/// Most right blocks of one compare job: its reply stays below the largest message.
-const STRIP_BLOCKS: usize = 1;
-/// Bytes of texts a domain keeps in memory for extraction; reading them again takes a while.
-const MATERIAL_BYTES: usize = 4 << 20;
-/// Threads that run domains' machines.
-const DOMAIN_ARBITERS: usize = 2;
+/// What is done at once. A strip is one block, so that a reply stays below the largest message;
+/// reading texts again takes a while, so more of them are kept.
+const SIZES: Sizes = Sizes {
+    jobs_in_flight: 64,
+    jobs_per_domain: 8,
+    strip_blocks: 1,
+    material_bytes: 4 << 20,
+};
 
 /// Why a model service does not start. What may pass by itself is waited for instead.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {error}; choose another with --listen")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        error: std::io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// Only a person can help.
     #[error("{0}")]
     Refused(String),
 }
 
-/// A running model service.
+/// A running model service: a [`Service`] on the broker and the database.
 pub struct Clustered {
-    /// Where HTTP listens.
-    pub address: SocketAddr,
-    server: actix_web::dev::ServerHandle,
-    readiness: Arc<Readiness>,
-    keepers: Vec<JoinHandle<()>>,
-    hosts: Vec<JoinHandle<()>>,
+    service: Service,
     jobs: Arc<RabbitJobs>,
+}
+
+impl Deref for Clustered {
+    type Target = Service;
+
+    fn deref(&self) -> &Service {
+        &self.service
+    }
 }
 
 impl Clustered {
@@ -91,12 +79,10 @@ impl Clustered {
     /// [`StartError`], in words that say what to do.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let refused = |words: String| StartError::Refused(words);
-        let listen = |error| StartError::Listen {
-            address: config.listen,
-            error,
-        };
-        let listener = TcpListener::bind(config.listen).map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let readiness = Readiness::waiting_for("broker", "not connected yet");
+        readiness.not_ready("database", "not connected yet");
+        let door = Door::open(config.listen, readiness)?;
+        info!(address = %door.address, "waiting for broker and database");
         let preprocessor = Preprocessor::new(&config.languages, &config.default_language)
             .map_err(|error| refused(error.to_string()))?;
         let vectors = config
@@ -112,8 +98,10 @@ impl Clustered {
         drop(vectors);
         let connector = Connector::new(config.amqp_url.expose(), "kindred model-service")
             .map_err(|error| refused(error.to_string()))?;
+        let pool = compute_worker::pool(config.threads).map_err(|e| refused(e.to_string()))?;
 
         let store = open_store(config, model).await?;
+        door.readiness.set_ready("database");
         let blocks = CqlBlocks::writer(Arc::clone(store.session()), &config.cql_keyspace)
             .await
             .map_err(|error| refused(error.to_string()))?;
@@ -124,138 +112,49 @@ impl Clustered {
         let jobs_options = RabbitJobsOptions {
             names: names.clone(),
             boot_id: boot_id.clone(),
-            capacity: JOBS_IN_FLIGHT,
+            capacity: SIZES.jobs_in_flight,
         };
         let jobs = RabbitJobs::start(connector.clone(), jobs_options, Arc::new(blocks));
         let publisher = Publisher::start(connector.clone(), "publish", UNCONFIRMED_BYTES);
-        let metrics = Arc::new(Metrics::new());
-        metrics.set_build_info("none");
-        let views = Arc::new(Views::default());
-        let clock = Clock::start();
-        let arbiters: Vec<Arbiter> = (0..=DOMAIN_ARBITERS).map(|_| Arbiter::new()).collect();
-        let supervisor = DurationSupervisor::start_supervising(
-            Arc::clone(&jobs) as Arc<dyn Jobs>,
-            DispatchLimits {
-                per_domain: JOBS_PER_DOMAIN,
-                total: JOBS_IN_FLIGHT,
-                deadline: config.job_deadline,
-            },
-            clock,
-            Arc::clone(&metrics),
-            &arbiters[0].handle(),
-        );
-        let pool = compute_worker::pool(config.threads).map_err(|e| refused(e.to_string()))?;
-        let exhausted = Arc::new(tokio::sync::Notify::new());
-        let parts = Arc::new(ServiceParts {
-            store: Arc::clone(&store) as Arc<dyn Store>,
-            views: Arc::clone(&views),
-            watchers: Arc::new(Watchers(Notifier::new(publisher.clone(), names.clone()))),
-            metrics: Arc::clone(&metrics),
-            preprocessor: Arc::new(preprocessor),
-            pool: Arc::new(pool),
-            supervisor,
-            settings: DomainSettings {
-                model: WORDS_1.to_owned(),
-                window: WindowSize {
-                    length: config.window,
-                    events: config.window_events,
-                },
-                auto_register: config.auto_register,
-                strip_blocks: STRIP_BLOCKS,
-                material_bytes: MATERIAL_BYTES,
-                idle_after: config.idle_after,
-            },
-            exhausted: Arc::clone(&exhausted),
-            clock,
-        });
-        let homes: Vec<ArbiterHandle> = arbiters[1..].iter().map(Arbiter::handle).collect();
-        watchdog::watch(
-            homes
-                .iter()
-                .chain([&arbiters[0].handle(), &Arbiter::current()]),
-        )
-        .map_err(|error| refused(error.to_string()))?;
-        let intake: Arc<dyn OpenIntake> = Arc::new(OpenRabbitIntake {
-            connector,
-            publisher: publisher.clone(),
-            names: names.clone(),
-            limits: config.limits(),
-        });
-        let me = Instance {
-            owner: boot_id,
-            address: config.advertised(address, &host_name()),
-        };
-        let (hosting, mut hosted) = mpsc::channel(1);
-        let (mut keepers, mut hosts) = (Vec::new(), Vec::new());
-        for number in 0..config.partitions {
-            let partition = Partition(number);
-            let (told, ownership) = mpsc::channel(1);
-            let keeper = lease::keep(
-                Arc::clone(&parts.store),
-                partition,
-                me.clone(),
-                Arc::clone(&exhausted),
-                told,
-            );
-            keepers.push(tokio::task::spawn_local(keeper));
-            let host = PartitionHost::new(
-                partition,
-                Arc::clone(&parts),
-                Arc::clone(&intake),
-                homes.clone(),
-            );
-            hosts.push(tokio::task::spawn_local(
-                host.follow(ownership, hosting.clone()),
-            ));
-        }
-        tokio::task::spawn_local(async move {
-            while let Some(partition) = hosted.recv().await {
-                info!(partition = partition.0, "hosting");
-            }
-        });
-
-        let readiness = Arc::new(Readiness::waiting_for("broker", "not connected yet"));
-        let publish = Arc::new(RabbitPublisher::new(publisher, names));
+        let publish = Arc::new(RabbitPublisher::new(publisher.clone(), names.clone()));
+        door.metrics.set_build_info("none");
         tokio::task::spawn_local(watch(
             Arc::clone(&publish),
             Arc::clone(&jobs),
             Arc::clone(&store),
-            Arc::clone(&readiness),
+            Arc::clone(&door.readiness),
         ));
-        let api = Arc::new(Api::new(
-            publish as Arc<dyn Publish>,
-            Arc::clone(&store) as Arc<dyn Store>,
-            views,
-            metrics,
-            config.limits(),
-            Arc::clone(&readiness),
-        ));
-        let server = crate::serving::serve(listener, api).map_err(listen)?;
-        let handle = server.handle();
-        actix::spawn(server);
-        info!(%address, partitions = config.partitions, "serving");
-        Ok(Self {
-            address,
-            server: handle,
-            readiness,
-            keepers,
-            hosts,
-            jobs,
-        })
+        let me = Instance {
+            owner: boot_id,
+            address: config.advertised(door.address, &host_name()),
+        };
+        let edges = Edges {
+            store: store as Arc<dyn Store>,
+            jobs: Arc::clone(&jobs) as _,
+            watchers: Arc::new(Watchers(Notifier::new(publisher.clone(), names.clone()))),
+            intake: Arc::new(OpenRabbitIntake {
+                connector,
+                publisher,
+                names,
+                limits: config.limits(),
+            }),
+            publish: publish as Arc<dyn Publish>,
+        };
+        let pool = Arc::new(pool);
+        let service = Service::start(config, door, edges, SIZES, me, preprocessor, pool).await?;
+        watchdog::watch(&service.arbiters()).map_err(|error| refused(error.to_string()))?;
+        Ok(Self { service, jobs })
+    }
+
+    /// Compute workers that take jobs now.
+    pub fn workers(&self) -> usize {
+        self.jobs.workers()
     }
 
     /// Answers what has been asked, lets go of the partitions and stops. What is unfinished is
     /// durable, and goes on with the next owner.
     pub async fn stop(self) {
-        self.readiness.not_ready("service", "stopping");
-        self.server.stop(true).await;
-        for keeper in self.keepers {
-            keeper.abort();
-        }
-        // Hosts let go when nobody tells them of the ownership any more.
-        for host in self.hosts {
-            let _ = host.await;
-        }
+        self.service.stop(Duration::ZERO).await;
         self.jobs.close();
     }
 }

@@ -12,6 +12,7 @@ pub mod domain;
 pub mod intake;
 pub mod metrics;
 pub mod preprocessing;
+pub mod service;
 pub mod serving;
 pub mod standalone;
 pub mod store;

@@ -1,5 +1,7 @@
 //! Log lines: events with fields, to standard error.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 /// How log lines are written.
@@ -20,8 +22,12 @@ pub enum LogFormat {
 pub fn start(filter: &str, format: LogFormat) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| format!("log filter {filter:?} cannot be read: {error}"))?;
+    // Colours are for people, not for files.
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let coloured = wanted && std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(coloured)
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.try_init(),

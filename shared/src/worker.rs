@@ -1,4 +1,5 @@
-//! How a compute worker makes itself known: a header on each of its replies.
+//! How a compute worker makes itself known: a header on each of its replies, and a greeting now and
+//! then, so that one without work is known too.
 
 use std::fmt;
 
@@ -6,6 +7,9 @@ use lapin::types::{AMQPValue, FieldTable};
 
 /// Name of the header that holds a [`WorkerCard`].
 pub const WORKER_HEADER: &str = "worker";
+
+/// Type of a message that answers no job: a worker only says that it is there.
+pub const GREETING: &str = "worker.greeting";
 
 const NAME: &str = "name";
 const KERNEL: &str = "kernel";

@@ -20,6 +20,7 @@ mod exactness;
 mod support;
 
 mod any_order;
+mod asking;
 mod away;
 mod bad_events;
 mod broker;

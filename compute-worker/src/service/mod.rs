@@ -6,6 +6,7 @@ mod blocks;
 mod broker;
 mod cache;
 mod dying;
+mod greeting;
 mod http;
 mod job;
 mod patience;
@@ -28,11 +29,13 @@ use kindred_shared::cql::{self, CqlOptions};
 use kindred_shared::cql_blocks::CqlBlocks;
 use kindred_shared::host::host_name;
 use kindred_shared::{telemetry, wire};
+use scylla::client::session::Session;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use self::blocks::{Blocks, CACHE_BYTES};
 use self::broker::Identity;
+use self::greeting::Greeter;
 use self::job::Desk;
 use self::patience::Patience;
 use self::report::{Edge, Report};
@@ -198,9 +201,10 @@ async fn work(
     report: Arc<Report>,
 ) -> Result<(), Failure> {
     let stop = stop_on_signal(Arc::clone(&report))?;
-    let Some(store) = database(config, &stop).await else {
+    let Some((session, store)) = database(config, &stop).await else {
         return Ok(());
     };
+    let greeter = Greeter::new(session, &config.cql_keyspace, Arc::clone(&report));
     report.edge(Edge::Database, true);
     let identity = Identity {
         name,
@@ -222,7 +226,7 @@ async fn work(
     let desk = Arc::new(Desk::new(worker, Arc::clone(&blocks), Arc::clone(&report)));
     let url = config.amqp_url.expose();
     tokio::select! {
-        () = session::run(url, &identity, &desk, &report, &stop) => {}
+        () = session::run(url, &identity, &desk, &greeter, &report, &stop) => {}
         () = probe(&blocks) => {}
     }
     tracing::info!("stopped");
@@ -249,8 +253,9 @@ fn stop_on_signal(report: Arc<Report>) -> Result<Stop, Failure> {
     Ok(stop)
 }
 
-/// The blocks in the database, once it is there with its tables; `None`: told to stop before.
-async fn database(config: &Config, stop: &Stop) -> Option<CqlBlocks> {
+/// The database and the blocks in it, once it is there with its tables; `None`: told to stop
+/// before.
+async fn database(config: &Config, stop: &Stop) -> Option<(Arc<Session>, CqlBlocks)> {
     let (user, password) = config.cql_login().unzip();
     let options = CqlOptions {
         nodes: config.cql_nodes.clone(),
@@ -262,10 +267,13 @@ async fn database(config: &Config, stop: &Stop) -> Option<CqlBlocks> {
         let mut patience = Patience::with(Edge::Database.word());
         loop {
             let why = match cql::connect(&options, keyspace).await {
-                Ok(session) => match CqlBlocks::reader(Arc::new(session), keyspace).await {
-                    Ok(blocks) => return blocks,
-                    Err(error) => error.to_string(),
-                },
+                Ok(session) => {
+                    let session = Arc::new(session);
+                    match CqlBlocks::reader(Arc::clone(&session), keyspace).await {
+                        Ok(blocks) => return (session, blocks),
+                        Err(error) => error.to_string(),
+                    }
+                }
                 Err(error) => error.to_string(),
             };
             patience.wait(&why).await;

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Interval;
 
 use super::broker::{Broker, Identity, LapinOutbox, taken};
+use super::greeting::Greeter;
 use super::job::{Desk, Lost};
 use super::patience::Patience;
 use super::report::{Edge, JobEnd, Report};
@@ -40,6 +41,7 @@ pub(crate) async fn run(
     url: &str,
     identity: &Identity,
     desk: &Arc<Desk>,
+    greeter: &Greeter,
     report: &Report,
     stop: &Stop,
 ) {
@@ -54,7 +56,7 @@ pub(crate) async fn run(
                 patience.relieved();
                 report.edge(Edge::Broker, true);
                 tracing::info!("taking jobs");
-                let outcome = session(&mut broker, desk, stop).await;
+                let outcome = session(&mut broker, desk, greeter, stop).await;
                 report.edge(Edge::Broker, false);
                 broker.close().await;
                 match outcome {
@@ -73,7 +75,13 @@ pub(crate) async fn run(
 
 /// Takes jobs over one pair of connections. `Ok`: told to stop, and all in hand is settled as far
 /// as the time allows.
-async fn session(broker: &mut Broker, desk: &Arc<Desk>, stop: &Stop) -> Result<(), Lost> {
+async fn session(
+    broker: &mut Broker,
+    desk: &Arc<Desk>,
+    greeter: &Greeter,
+    stop: &Stop,
+) -> Result<(), Lost> {
+    let greets = broker.outbox();
     let mut hands = Hands {
         deliveries: merged(broker),
         outbox: broker.outbox(),
@@ -96,6 +104,7 @@ async fn session(broker: &mut Broker, desk: &Arc<Desk>, stop: &Stop) -> Result<(
             return Ok(());
         }
         lost = work => lost,
+        never = greeter.run(&greets) => match never {},
     };
     let Err(lost) = lost;
     finish(&mut hands.in_hand, LET_GO).await;

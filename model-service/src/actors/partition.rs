@@ -15,6 +15,7 @@ use super::registry::{Disown, Dispatch, DomainRegistry, Raise, Resume};
 use super::{ServiceParts, Services};
 use crate::domain::time::backoff;
 use crate::intake::{Failure, Intake};
+use crate::serving::owners::Hosted as PartitionsHosted;
 use crate::store::{DomainRow, Epoch, Partition};
 
 /// Deliveries handed to the registry at a time.
@@ -60,11 +61,11 @@ impl PartitionHost {
     }
 
     /// Follows the ownership until nobody tells it any more, then lets go. Runs on an actix
-    /// arbiter. `hosting` hears of every partition that is hosted from now on.
+    /// arbiter. `hosting` is told of it.
     pub async fn follow(
         mut self,
         mut ownership: mpsc::Receiver<Ownership>,
-        hosting: mpsc::Sender<Partition>,
+        hosting: Arc<PartitionsHosted>,
     ) {
         while let Some(change) = ownership.recv().await {
             match change {
@@ -77,14 +78,19 @@ impl PartitionHost {
                     }
                     None => {
                         self.host(epoch, &mut ownership).await;
-                        if self.hosted.is_some() && hosting.send(self.partition).await.is_err() {
-                            break;
+                        if self.hosted.is_some() {
+                            hosting.host(self.partition);
+                            info!(partition = self.partition.0, "hosting");
                         }
                     }
                 },
-                Ownership::Lost => self.let_go().await,
+                Ownership::Lost => {
+                    hosting.let_go(self.partition);
+                    self.let_go().await;
+                }
             }
         }
+        hosting.let_go(self.partition);
         self.let_go().await;
     }
 

@@ -48,3 +48,8 @@ key_flags! {
     /// Keys that mean something to a client.
     ClientFlags, |key: &Key| key.roles.contains(&Role::Client)
 }
+
+key_flags! {
+    /// Keys that mean something to a command that computes on files.
+    ToolFlags, |key: &Key| key.roles.contains(&Role::Tool)
+}

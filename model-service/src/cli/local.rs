@@ -29,7 +29,10 @@ pub(crate) struct DemoArgs {
     pub(crate) flags: ServiceFlags,
 }
 
-/// Measures a service in a temporary directory, from events in to lists served.
+/// Measures a service of its own, from events in to lists served.
+///
+/// Without --clustered: in one process, in a temporary directory. With it: on the configured
+/// broker, which must be idle, in a keyspace of its own that is dropped at the end.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PipelineArgs {
     /// How many items; with --input at most so many
@@ -41,6 +44,12 @@ pub(crate) struct PipelineArgs {
     /// NDJSON of events whose titles and texts are used [default: made texts]
     #[arg(long, value_name = "FILE")]
     pub(crate) input: Option<PathBuf>,
+    /// Over RabbitMQ and Cassandra/ScyllaDB, with compute workers
+    #[arg(long)]
+    pub(crate) clustered: bool,
+    /// With --clustered: how many `compute-worker` processes
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) workers: u16,
     #[command(flatten)]
     pub(crate) flags: ServiceFlags,
 }

@@ -11,6 +11,7 @@ mod flags;
 mod import;
 mod local;
 mod model_service;
+mod neighbours;
 mod schema;
 mod show_config;
 mod similar;
@@ -55,6 +56,7 @@ enum Command {
     Similar(similar::SimilarArgs),
     Status(status::StatusArgs),
     Config(show_config::ConfigArgs),
+    Neighbours(neighbours::NeighboursArgs),
     /// Word vectors
     #[command(subcommand)]
     Vectors(VectorsCommand),
@@ -84,14 +86,19 @@ impl Command {
             Self::Similar(args) => &args.flags.0,
             Self::Status(args) => &args.flags.0,
             Self::Config(args) => &args.flags.0,
+            Self::Neighbours(args) => &args.flags.0,
             Self::Vectors(VectorsCommand::Prepare(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Pipeline(args)) => &args.flags.0,
         }
     }
 
-    /// Commands that print what they found would be drowned by what a service logs.
+    /// Commands that print what they found would be drowned by what a service logs. `neighbours`
+    /// logs no more than is wanted to be known.
     fn logs_little(&self) -> bool {
-        !matches!(self, Self::Standalone(_) | Self::ModelService(_))
+        !matches!(
+            self,
+            Self::Standalone(_) | Self::ModelService(_) | Self::Neighbours(_)
+        )
     }
 }
 
@@ -141,6 +148,7 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Import(args) => import::run(&args, &config, json, out),
         Command::Similar(args) => similar::run(&args, &config, json, out),
         Command::Status(args) => status::run(&args, &config, json, out),
+        Command::Neighbours(args) => neighbours::run(&args, &config, json, out),
         Command::Config(_) => show_config::run(&config, &origins, json, out),
         Command::Vectors(VectorsCommand::Prepare(args)) => vectors::run(&args, json, out),
         Command::Standalone(_) => standalone::run(&config, &origins, json, out),
@@ -154,10 +162,12 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
 }
 
 fn start_log(config: &Config, origins: &Origins, little: bool) -> Result<(), Failure> {
-    let filter = if little && origins.of("log") == Origin::Default {
-        "warn"
-    } else {
-        &config.log
+    // The broker's client tells every lost channel as an error of its own; here it is told with what
+    // is done about it.
+    let filter = match (origins.of("log"), little) {
+        (Origin::Default, true) => "warn,lapin=off",
+        (Origin::Default, false) => "info,lapin=off",
+        (Origin::File(_) | Origin::Environment(_) | Origin::Flag(_), _) => &config.log,
     };
     telemetry::start(filter, config.log_format)
         .map_err(|detail| config.refuse_log(origins, &detail).into())
@@ -200,6 +210,7 @@ mod tests {
                 "similar",
                 "status",
                 "config",
+                "neighbours",
                 "vectors prepare",
                 "bench pipeline"
             ]

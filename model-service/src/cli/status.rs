@@ -1,15 +1,16 @@
-//! `kindred status`: how the domains of a running Kindred fare.
+//! `kindred status`: how the domains and compute workers of a running Kindred fare.
 
 use std::io::Write;
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::client::{Client, Server, printable, segment};
 use super::exit::{Exit, Failure, Outcome};
 use super::flags::ClientFlags;
 use crate::config::Config;
 
-/// Shows how the domains of a running Kindred fare.
+/// Shows how the domains and compute workers of a running Kindred fare.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArgs {
     /// Only this domain
@@ -42,6 +43,21 @@ struct DomainsAnswer {
     domains: Vec<DomainAnswer>,
 }
 
+#[derive(Debug, Deserialize)]
+struct WorkerAnswer {
+    name: String,
+    kernel: String,
+    threads: u32,
+    jobs_done: u64,
+    seen_seconds_ago: f64,
+}
+
+#[derive(Debug, Deserialize)]
+struct WorkersAnswer {
+    taking_jobs: usize,
+    workers: Vec<WorkerAnswer>,
+}
+
 /// Every domain of a server.
 pub(crate) fn domains(client: &Client) -> Result<Vec<DomainAnswer>, Failure> {
     let answer = client.get("/v1/domains")?;
@@ -72,8 +88,22 @@ pub(crate) fn run(args: &StatusArgs, config: &Config, json: bool, out: &mut dyn 
     if !answer.is_success() {
         return Err(Failure::failed(answer.words()));
     }
+    let workers = if args.domain.is_none() {
+        Some(workers(&client)?)
+    } else {
+        None
+    };
     if json {
-        writeln!(out, "{}", answer.body.trim_end())?;
+        let whole = match &workers {
+            Some((_, workers)) => {
+                let mut whole: Map<String, Value> =
+                    serde_json::from_str(&answer.body).map_err(|error| other(&client, &error))?;
+                whole.extend(workers.clone());
+                Value::Object(whole).to_string()
+            }
+            None => answer.body.trim_end().to_owned(),
+        };
+        writeln!(out, "{whole}")?;
         return Ok(Exit::Done);
     }
     let domains = if args.domain.is_some() {
@@ -87,7 +117,59 @@ pub(crate) fn run(args: &StatusArgs, config: &Config, json: bool, out: &mut dyn 
     } else {
         table(&domains, out)?;
     }
+    if let Some((workers, _)) = &workers {
+        writeln!(out)?;
+        workers_table(workers, out)?;
+    }
     Ok(Exit::Done)
+}
+
+/// The compute workers, read and as answered.
+fn workers(client: &Client) -> Result<(WorkersAnswer, Map<String, Value>), Failure> {
+    let answer = client.get("/v1/workers")?;
+    if !answer.is_success() {
+        return Err(Failure::failed(answer.words()));
+    }
+    let read = serde_json::from_str(&answer.body).map_err(|error| other(client, &error))?;
+    let whole = serde_json::from_str(&answer.body).map_err(|error| other(client, &error))?;
+    Ok((read, whole))
+}
+
+fn workers_table(answer: &WorkersAnswer, out: &mut dyn Write) -> std::io::Result<()> {
+    if answer.workers.is_empty() {
+        return match answer.taking_jobs {
+            0 => writeln!(
+                out,
+                "no compute worker; start `compute-worker` at the same broker"
+            ),
+            n => writeln!(
+                out,
+                "{n} compute workers take jobs; none has said anything yet"
+            ),
+        };
+    }
+    let width = |of: fn(&WorkerAnswer) -> usize, least: usize| {
+        answer.workers.iter().map(of).max().unwrap_or(0).max(least)
+    };
+    let name = width(|one| printable(&one.name).chars().count(), "worker".len());
+    let kernel = width(|one| printable(&one.kernel).chars().count(), "kernel".len());
+    writeln!(
+        out,
+        "{:<name$}  {:<kernel$}  {:>7}  {:>9}  {:>10}",
+        "worker", "kernel", "threads", "jobs done", "heard of"
+    )?;
+    for one in &answer.workers {
+        writeln!(
+            out,
+            "{:<name$}  {:<kernel$}  {:>7}  {:>9}  {:>8.0} s",
+            printable(&one.name),
+            printable(&one.kernel),
+            one.threads,
+            one.jobs_done,
+            one.seen_seconds_ago
+        )?;
+    }
+    Ok(())
 }
 
 fn table(domains: &[DomainAnswer], out: &mut dyn Write) -> std::io::Result<()> {

@@ -9,14 +9,17 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use kindred_shared::host::host_name;
 use kindred_shared::job::{Job, Reply};
+use kindred_shared::worker::WorkerCard;
 use tokio::sync::mpsc;
 
-use super::{Attempt, JobId, Jobs, Returned, SendError};
+use super::{Attempt, JobId, Jobs, Returned, SeenWorker, SendError};
 
 /// Does a job. A panic in it is answered with [`Reply::Failed`].
 pub type Perform = Arc<dyn Fn(&Job) -> Reply + Send + Sync>;
@@ -25,11 +28,14 @@ pub type Perform = Arc<dyn Fn(&Job) -> Reply + Send + Sync>;
 pub struct EmbeddedJobs {
     queue: Arc<Queue>,
     replies: tokio::sync::Mutex<mpsc::Receiver<Returned>>,
+    /// Of a worker that has done nothing yet.
+    card: WorkerCard,
+    done: Arc<AtomicU64>,
 }
 
 impl EmbeddedJobs {
     /// A queue of at most `capacity` jobs (at least 1), and as many replies not yet taken, done
-    /// on a pool.
+    /// on a pool. `kernel` is what the worker of this process says it compares with.
     ///
     /// # Errors
     /// When the operating system gives no thread for a lane.
@@ -37,12 +43,20 @@ impl EmbeddedJobs {
         perform: Perform,
         pool: Arc<rayon::ThreadPool>,
         capacity: usize,
+        kernel: &str,
     ) -> std::io::Result<Arc<Self>> {
         let capacity = capacity.max(1);
         let (sender, replies) = mpsc::channel(capacity);
         let jobs = Arc::new(Self {
             queue: Arc::new(Queue::new(capacity)),
             replies: tokio::sync::Mutex::new(replies),
+            card: WorkerCard {
+                name: format!("{}-{}", host_name(), std::process::id()),
+                kernel: kernel.to_owned(),
+                threads: u32::try_from(pool.current_num_threads()).unwrap_or(u32::MAX),
+                jobs_done: 0,
+            },
+            done: Arc::default(),
         });
         for lane in 0..pool.current_num_threads().max(1) {
             let lane_of = Lane {
@@ -50,6 +64,7 @@ impl EmbeddedJobs {
                 replies: sender.clone(),
                 perform: Arc::clone(&perform),
                 pool: Arc::clone(&pool),
+                done: Arc::clone(&jobs.done),
             };
             std::thread::Builder::new()
                 .name(format!("job-lane-{lane}"))
@@ -100,6 +115,17 @@ impl Jobs for EmbeddedJobs {
 
     fn workers(&self) -> usize {
         usize::from(!self.queue.state().closed)
+    }
+
+    fn cards(&self) -> Vec<SeenWorker> {
+        let card = WorkerCard {
+            jobs_done: self.done.load(Ordering::Relaxed),
+            ..self.card.clone()
+        };
+        vec![SeenWorker {
+            card,
+            ago: Duration::ZERO,
+        }]
     }
 }
 
@@ -182,6 +208,7 @@ struct Lane {
     replies: mpsc::Sender<Returned>,
     perform: Perform,
     pool: Arc<rayon::ThreadPool>,
+    done: Arc<AtomicU64>,
 }
 
 impl Lane {
@@ -196,6 +223,7 @@ impl Lane {
             }
             let reply = self.perform(&queued.job);
             drop(queued);
+            self.done.fetch_add(1, Ordering::Relaxed);
             let returned = Returned {
                 job,
                 attempt,
@@ -245,8 +273,13 @@ mod tests {
                 .build()
                 .unwrap();
             let at = Arc::clone(&gate);
-            let jobs = EmbeddedJobs::new(Arc::new(move |job| perform(&at, job)), Arc::new(pool), 4)
-                .unwrap();
+            let jobs = EmbeddedJobs::new(
+                Arc::new(move |job| perform(&at, job)),
+                Arc::new(pool),
+                4,
+                "scalar",
+            )
+            .unwrap();
             Self { jobs, gate }
         }
     }

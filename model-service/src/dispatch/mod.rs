@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kindred_shared::job::{Job, Reply};
+use kindred_shared::worker::WorkerCard;
 
 /// Number of a job, unique in one process's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +51,15 @@ pub enum SendError {
     Away(String),
 }
 
+/// What a worker said about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenWorker {
+    /// What it said.
+    pub card: WorkerCard,
+    /// How long ago.
+    pub ago: Duration,
+}
+
 /// Where jobs go and replies come from.
 #[async_trait]
 pub trait Jobs: Send + Sync + 'static {
@@ -68,4 +78,9 @@ pub trait Jobs: Send + Sync + 'static {
 
     /// Workers known to be there; 0: nothing is re-dispatched while nobody consumes.
     fn workers(&self) -> usize;
+
+    /// What workers said about themselves lately.
+    fn cards(&self) -> Vec<SeenWorker> {
+        Vec::new()
+    }
 }

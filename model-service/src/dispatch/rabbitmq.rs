@@ -14,10 +14,11 @@ use kindred_shared::amqp::{Connector, Names, Outgoing, PublishFault, Publisher};
 use kindred_shared::block_store::BlockStore;
 use kindred_shared::job::{Job, Reply};
 use kindred_shared::wire::{EncodedJob, JobAddress, WireError, encode_job, job_properties};
+use kindred_shared::worker::WorkerCard;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::stored::StoredBlocks;
-use super::{Attempt, JobId, Jobs, Returned, SendError};
+use super::{Attempt, JobId, Jobs, Returned, SeenWorker, SendError};
 
 mod replies;
 mod stored;
@@ -28,6 +29,11 @@ const STORE_DEADLINE: Duration = Duration::from_secs(20);
 const UNCONFIRMED_BYTES: usize = 64 << 20;
 /// Replies that wait for [`Jobs::next_reply`]; more wait in the broker.
 const WAITING_REPLIES: usize = 16;
+
+/// Workers that are remembered at most.
+const WORKERS_KNOWN: usize = 1_000;
+/// How long a worker that says nothing is remembered: several of its greetings.
+const WORKER_FORGOTTEN: Duration = Duration::from_secs(30);
 
 /// What a [`RabbitJobs`] is told.
 #[derive(Debug, Clone)]
@@ -58,6 +64,7 @@ struct Shared {
     sent: Mutex<HashMap<JobId, Sent>>,
     workers: AtomicUsize,
     receiving: AtomicBool,
+    cards: Mutex<HashMap<String, (WorkerCard, Instant)>>,
 }
 
 struct Sent {
@@ -81,6 +88,7 @@ impl RabbitJobs {
             sent: Mutex::default(),
             workers: AtomicUsize::new(0),
             receiving: AtomicBool::new(false),
+            cards: Mutex::default(),
         });
         let publisher = Publisher::start(connector.clone(), "jobs", UNCONFIRMED_BYTES);
         tokio::spawn(replies::run(
@@ -195,6 +203,10 @@ impl Jobs for RabbitJobs {
         }
         self.shared.workers.load(Ordering::Relaxed)
     }
+
+    fn cards(&self) -> Vec<SeenWorker> {
+        self.shared.seen()
+    }
 }
 
 impl RabbitJobs {
@@ -268,6 +280,34 @@ impl Shared {
             },
         );
         Ok(())
+    }
+
+    /// A worker said something about itself.
+    fn saw(&self, card: WorkerCard) {
+        let now = Instant::now();
+        let mut cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
+        if cards.len() >= WORKERS_KNOWN && !cards.contains_key(&card.name) {
+            cards.retain(|_, (_, at)| now.duration_since(*at) < WORKER_FORGOTTEN);
+            if cards.len() >= WORKERS_KNOWN {
+                return;
+            }
+        }
+        cards.insert(card.name.clone(), (card, now));
+    }
+
+    /// Workers that said something lately, by name.
+    fn seen(&self) -> Vec<SeenWorker> {
+        let mut cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
+        cards.retain(|_, (_, at)| at.elapsed() < WORKER_FORGOTTEN);
+        let mut seen: Vec<SeenWorker> = cards
+            .values()
+            .map(|(card, at)| SeenWorker {
+                card: card.clone(),
+                ago: at.elapsed(),
+            })
+            .collect();
+        seen.sort_unstable_by(|a, b| a.card.name.cmp(&b.card.name));
+        seen
     }
 
     fn leave(&self, id: JobId, attempt: Attempt) {

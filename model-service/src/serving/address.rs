@@ -22,6 +22,8 @@ pub(crate) enum Address {
     OpenApi,
     /// `/v1/domains`
     Domains,
+    /// `/v1/workers`
+    Workers,
     /// `/v1/domains/{domain}`
     Domain(DomainName),
     /// `/v1/domains/{domain}/items:batch`
@@ -39,6 +41,7 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     (BATCH, "POST"),
     (DOMAINS, READ),
     (DOMAIN, READ),
+    (WORKERS, READ),
     ("/healthz", READ),
     ("/readyz", READ),
     ("/metrics", READ),
@@ -51,6 +54,7 @@ const SIMILAR: &str = "/v1/domains/{domain}/items/{id}/similar";
 const BATCH: &str = "/v1/domains/{domain}/items:batch";
 const DOMAINS: &str = "/v1/domains";
 const DOMAIN: &str = "/v1/domains/{domain}";
+const WORKERS: &str = "/v1/workers";
 const READ: &str = "GET, HEAD";
 
 impl Address {
@@ -66,6 +70,7 @@ impl Address {
             "/metrics" => return Ok(Self::Metrics),
             "/openapi.json" => return Ok(Self::OpenApi),
             "/v1/domains" => return Ok(Self::Domains),
+            "/v1/workers" => return Ok(Self::Workers),
             _ => {}
         }
         let Some(rest) = path.strip_prefix("/v1/domains/") else {
@@ -102,6 +107,7 @@ impl Address {
             Self::Metrics => "/metrics",
             Self::OpenApi => "/openapi.json",
             Self::Domains => DOMAINS,
+            Self::Workers => WORKERS,
             Self::Domain(_) => DOMAIN,
             Self::Batch(_) => BATCH,
             Self::Item(..) => ITEM,

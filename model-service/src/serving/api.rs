@@ -13,9 +13,11 @@ use kindred_shared::event::{Event, Limits, MAX_VERSION, Refusal};
 
 use super::address::Address;
 use super::health::Readiness;
+use super::owners::{Owners, Whose, is_proxied, unowned};
 use super::problem::Problem;
 use super::view::Views;
-use super::{batch, body, domains, health, items, openapi, similar};
+use super::{batch, body, domains, health, items, openapi, similar, workers};
+use crate::dispatch::Jobs;
 use crate::intake::{Confirm, Publish, PublishError};
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -37,11 +39,16 @@ pub struct Api {
     pub limits: Limits,
     /// What `/readyz` answers.
     pub readiness: Arc<Readiness>,
+    /// Who owns what this process does not.
+    pub(crate) owners: Owners,
+    /// Where jobs go: knows the workers.
+    pub(crate) jobs: Arc<dyn Jobs>,
     versions: VersionClock,
 }
 
 impl Api {
     /// An API of these parts.
+    #[allow(clippy::too_many_arguments)] // each is one part, and named where it is made
     pub fn new(
         publish: Arc<dyn Publish>,
         store: Arc<dyn Store>,
@@ -49,6 +56,8 @@ impl Api {
         metrics: Arc<Metrics>,
         limits: Limits,
         readiness: Arc<Readiness>,
+        owners: Owners,
+        jobs: Arc<dyn Jobs>,
     ) -> Self {
         Self {
             publish,
@@ -57,6 +66,8 @@ impl Api {
             metrics,
             limits,
             readiness,
+            owners,
+            jobs,
             versions: VersionClock::default(),
         }
     }
@@ -186,13 +197,19 @@ async fn dispatch(
     address: Address,
 ) -> Result<HttpResponse, Problem> {
     let query = request.query_string();
+    if let Some(answer) = of_owner(api, request, &address).await? {
+        return Ok(answer);
+    }
     match (address, request.method()) {
         (Address::Index, &Method::GET | &Method::HEAD) => Ok(openapi::index()),
         (Address::Health, &Method::GET | &Method::HEAD) => Ok(health::healthz()),
         (Address::Ready, &Method::GET | &Method::HEAD) => health::readyz(api),
         (Address::Metrics, &Method::GET | &Method::HEAD) => Ok(health::metrics(api)),
         (Address::OpenApi, &Method::GET | &Method::HEAD) => Ok(openapi::openapi_json()),
-        (Address::Domains, &Method::GET | &Method::HEAD) => domains::list(api).await,
+        (Address::Domains, &Method::GET | &Method::HEAD) => {
+            domains::list(api, is_proxied(request.headers())).await
+        }
+        (Address::Workers, &Method::GET | &Method::HEAD) => Ok(workers::list(api)),
         (Address::Domain(domain), &Method::GET | &Method::HEAD) => domains::get(api, domain).await,
         (Address::Item(domain, id), &Method::GET | &Method::HEAD) => {
             items::get(api, domain, id).await
@@ -210,6 +227,29 @@ async fn dispatch(
             batch::post(api, domain, payload, encoding, length).await
         }
         (address, method) => Err(address.not_allowed(method)),
+    }
+}
+
+/// The answer of a domain's owner, where only the owner knows and it is another. What was asked
+/// by another model service is asked no further.
+async fn of_owner(
+    api: &Api,
+    request: &HttpRequest,
+    address: &Address,
+) -> Result<Option<HttpResponse>, Problem> {
+    let (Address::Domain(domain) | Address::Item(domain, _)) = address else {
+        return Ok(None);
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok(None);
+    }
+    match api.owners.of_domain(domain).await? {
+        Whose::Ours => Ok(None),
+        Whose::Theirs(owner) if !is_proxied(request.headers()) => {
+            let path = request.uri().path();
+            Ok(Some(api.owners.ask(&owner, path).await?.response()))
+        }
+        Whose::Theirs(_) | Whose::Nobody => Err(unowned()),
     }
 }
 

@@ -3,15 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::DateTime;
 use kindred_shared::event::{Event, Limits, Reason, Refusal};
+use kindred_shared::job::Job;
+use kindred_shared::worker::WorkerCard;
 use kindred_shared::{DomainName, ItemId, Space};
 
 use super::api::Api;
 use super::health::Readiness;
+use super::owners::{Hosted, Owners};
 use super::view::Views;
+use crate::dispatch::{Attempt, JobId, Jobs, Returned, SeenWorker, SendError};
 use crate::intake::{Confirm, Failure, Publish, PublishError};
 use crate::metrics::Metrics;
 use crate::store::{
@@ -183,6 +188,10 @@ impl Store for FakeStore {
         Ok(ids.iter().map(row).collect())
     }
 
+    fn rows_written(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     async fn contents(
         &self,
         _: &DomainName,
@@ -249,6 +258,36 @@ impl Publish for FakePublish {
     }
 }
 
+/// One worker that is there.
+struct FakeJobs;
+
+#[async_trait]
+impl Jobs for FakeJobs {
+    async fn send(&self, _: JobId, _: Attempt, _: Duration, _: Job) -> Result<(), SendError> {
+        Ok(())
+    }
+
+    async fn next_reply(&self) -> Option<Returned> {
+        None
+    }
+
+    fn workers(&self) -> usize {
+        1
+    }
+
+    fn cards(&self) -> Vec<SeenWorker> {
+        vec![SeenWorker {
+            card: WorkerCard {
+                name: "box-7".into(),
+                kernel: "avx2".into(),
+                threads: 4,
+                jobs_done: 12,
+            },
+            ago: Duration::from_millis(1_500),
+        }]
+    }
+}
+
 /// An API on fakes.
 pub(super) struct Bench {
     pub(super) api: Arc<Api>,
@@ -272,6 +311,12 @@ pub(super) fn bench() -> Bench {
         Arc::new(Metrics::new()),
         limits,
         Arc::new(Readiness::ready()),
+        Owners::new(
+            Arc::clone(&store) as Arc<dyn Store>,
+            Arc::new(Hosted::default()),
+            1,
+        ),
+        Arc::new(FakeJobs),
     ));
     Bench {
         api,

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::api::Api;
 use super::problem::{Kind, Problem};
-use crate::metrics::TEXT_FORMAT;
+use crate::metrics::{Metrics, TEXT_FORMAT};
 
 /// When to ask a service again that is not ready, in seconds.
 const RETRY_S: u32 = 1;
@@ -90,12 +90,17 @@ pub(crate) fn readyz(api: &Api) -> Result<HttpResponse, Problem> {
     if reasons.is_empty() {
         return Ok(HttpResponse::Ok().json(Ready { ready: true }));
     }
-    Err(Problem::new(
+    Err(not_ready(reasons))
+}
+
+/// The service is not ready, for these reasons.
+pub(crate) fn not_ready(reasons: Vec<String>) -> Problem {
+    Problem::new(
         Kind::NotReady,
         format!("{}. It goes on by itself; ask again.", reasons.join("; ")),
     )
     .reasons(reasons)
-    .retry_after(RETRY_S))
+    .retry_after(RETRY_S)
 }
 
 /// Metrics in Prometheus' text format.
@@ -106,9 +111,14 @@ pub(crate) fn readyz(api: &Api) -> Result<HttpResponse, Problem> {
      example = "# HELP kindred_items_pending Items accepted whose lists are still to be made (items).\n# TYPE kindred_items_pending gauge\nkindred_items_pending 0\n"),
 ))]
 pub(crate) fn metrics(api: &Api) -> HttpResponse {
+    metrics_of(&api.metrics)
+}
+
+/// These metrics as an answer.
+pub(crate) fn metrics_of(metrics: &Metrics) -> HttpResponse {
     HttpResponse::Ok()
         .content_type(TEXT_FORMAT)
-        .body(api.metrics.render())
+        .body(metrics.render())
 }
 
 #[cfg(test)]

@@ -16,11 +16,14 @@ mod health;
 mod items;
 mod lines;
 mod openapi;
+pub mod owners;
 mod problem;
 mod server;
 mod similar;
 mod status;
 pub mod view;
+pub(crate) mod waiting;
+mod workers;
 
 #[cfg(test)]
 mod fakes;

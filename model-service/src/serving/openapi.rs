@@ -12,7 +12,7 @@ use utoipa::{OpenApi, ToResponse, ToSchema};
 
 use super::address::ROUTES;
 use super::problem::{BrokenOff, Kind, ProblemBody};
-use super::{batch, domains, health, items, similar, status};
+use super::{batch, domains, health, items, similar, status, workers};
 
 /// The description of the API (OpenAPI 3.1) as JSON.
 pub fn document() -> &'static str {
@@ -40,6 +40,7 @@ pub fn document() -> &'static str {
         batch::post,
         domains::list,
         domains::get,
+        workers::list,
         health::healthz,
         health::readyz,
         health::metrics,

@@ -292,6 +292,9 @@ pub trait Store: Send + Sync + 'static {
         id: &ItemId,
     ) -> Result<Option<FeatureStamp>, StoreError>;
 
+    /// Rows written since this store was opened, deletions too, by table.
+    fn rows_written(&self) -> Vec<(&'static str, u64)>;
+
     /// An item's stored list.
     async fn list(&self, domain: &DomainName, id: &ItemId) -> Result<Option<ListRow>, StoreError>;
 }

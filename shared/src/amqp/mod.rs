@@ -13,5 +13,6 @@ pub use publisher::{
     CONFIRM_DEADLINE, Confirmed, Outgoing, PublishFault, Publisher, event_properties,
 };
 pub use topology::{
-    ITEMS_SETTLE, Names, TopologyError, consumers, declare, declare_replies, definitions,
+    ITEMS_SETTLE, Names, QueueCounts, TopologyError, consumers, declare, declare_replies,
+    definitions, queue_counts,
 };

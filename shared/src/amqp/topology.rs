@@ -266,6 +266,37 @@ pub async fn consumers(channel: &Channel, names: &Names, kind: JobKind) -> Resul
     Ok(queue.consumer_count())
 }
 
+/// How a queue fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueCounts {
+    /// Messages ready.
+    pub messages: u32,
+    /// Consumers.
+    pub consumers: u32,
+}
+
+/// How a queue fares; `None`: there is none of this name.
+///
+/// # Errors
+/// [`AmqpError`]: the broker is away or forbids it.
+pub async fn queue_counts(
+    connection: &Connection,
+    queue: ShortString,
+) -> Result<Option<QueueCounts>, AmqpError> {
+    // A queue that is not there closes the channel.
+    let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
+    let options = QueueDeclareOptions::durable().passive();
+    let looking = channel.queue_declare(queue, options, FieldTable::default());
+    match within("looking at a queue", REQUEST_DEADLINE, looking).await {
+        Ok(queue) => Ok(Some(QueueCounts {
+            messages: queue.message_count(),
+            consumers: queue.consumer_count(),
+        })),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Declares everything that is not there yet, `kindred.items` last. What is there already must be
 /// declared alike. Any number of programs may do this at once.
 ///

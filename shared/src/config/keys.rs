@@ -27,9 +27,11 @@ pub enum Role {
     Client,
     /// Commands that speak to broker and database: `publish`, `schema`, `doctor`.
     Operator,
+    /// Commands that compute on files, without any service: `neighbours`.
+    Tool,
 }
 
-use Role::{Client, ComputeWorker, ModelService, Operator, Standalone, Temporary};
+use Role::{Client, ComputeWorker, ModelService, Operator, Standalone, Temporary, Tool};
 
 const EVERYONE: &[Role] = &[
     Standalone,
@@ -38,12 +40,15 @@ const EVERYONE: &[Role] = &[
     ComputeWorker,
     Client,
     Operator,
+    Tool,
 ];
 const HTTP: &[Role] = &[Standalone, Temporary, ModelService, Client];
 /// Those that decide what is done.
 const DECIDING: &[Role] = &[Standalone, Temporary, ModelService];
 /// Those that extract and compare.
 const WORKING: &[Role] = &[Standalone, Temporary, ComputeWorker];
+/// Those that compare.
+const COMPARING: &[Role] = &[Standalone, Temporary, ComputeWorker, Tool];
 const CLUSTERED: &[Role] = &[ModelService, ComputeWorker, Operator];
 const OWNING: &[Role] = &[ModelService, Operator];
 
@@ -207,12 +212,12 @@ keys! {
         |text| values::count(text, 1, 100_000), usize::to_string;
 
     /// Threads that extract and compare; 0 takes every core.
-    threads: usize = "0", WORKING,
+    threads: usize = "0", COMPARING,
         "a whole number of 0 to 1024",
         |text| values::count(text, 0, 1024), usize::to_string;
 
     /// Which implementation compares features; auto takes the fastest this machine can run.
-    kernel: Kernel = "auto", WORKING,
+    kernel: Kernel = "auto", COMPARING,
         "one of auto, scalar, avx2, avx512, avx512vnni",
         Kernel::parse, |kernel| kernel.word().to_owned();
 

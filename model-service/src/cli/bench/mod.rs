@@ -1,5 +1,6 @@
 //! `kindred bench pipeline`: how fast events become lists, measured on a service of its own.
 
+mod clustered;
 mod machine;
 mod texts;
 
@@ -22,6 +23,7 @@ use super::import::{self, BATCH_LINES, Records, SENDERS, Source, now_ms};
 use super::local::PipelineArgs;
 use super::standalone::{Stop, drain};
 use crate::config::{Config, Origins};
+use crate::service::Service;
 use crate::standalone::Standalone;
 
 /// Items published one after the other, each into a quiet domain.
@@ -37,6 +39,8 @@ const ROWS: &str = "kindred_store_rows_written_total";
 #[derive(Debug, Serialize)]
 struct Report {
     machine: Machine,
+    /// `standalone` or `clustered`.
+    role: &'static str,
     version: &'static str,
     threads: usize,
     kernel: &'static str,
@@ -50,6 +54,8 @@ struct Report {
     pairs_per_second: Option<f64>,
     /// From publishing one item into a quiet domain to its neighbours being served.
     single_event_to_served: Percentiles,
+    /// From publishing that item to every list that it changes being stored.
+    single_event_to_stored: Percentiles,
     /// From sending an item's batch to its neighbours being served, in the bulk load.
     bulk_event_to_served: Percentiles,
     store_rows_per_item: Option<f64>,
@@ -108,7 +114,9 @@ pub(super) fn run(
     json: bool,
     out: &mut dyn Write,
 ) -> Outcome {
-    config.check_standalone(origins)?;
+    if !args.clustered {
+        config.check_standalone(origins)?;
+    }
     let texts = match &args.input {
         Some(path) => read_texts(path, args.items)?,
         None => {
@@ -118,21 +126,22 @@ pub(super) fn run(
                 .collect()
         }
     };
-    let directory = temporary()?;
     let mut config = config.clone();
-    config.data_dir = directory.path().join("data");
     config.listen = ([127, 0, 0, 1], 0).into();
+    // A domain that sleeps is seen no more.
+    config.idle_after = QUIET_WITHIN;
     let report = actix::System::new().block_on(async {
         let mut stop = Stop::listen()?;
-        let service = Standalone::start(&config)
-            .await
-            .map_err(|error| Failure::failed(error.to_string()))?;
-        let measured = tokio::select! {
-            report = measure(&service, &config, args.domains, texts) => report,
+        tokio::select! {
+            report = async {
+                if args.clustered {
+                    clustered::run(args, config, texts).await
+                } else {
+                    standalone(args, config, texts).await
+                }
+            } => report,
             () = stop.asked() => Err(Failure::failed("stopped before the end")),
-        };
-        drain(service).await;
-        measured
+        }
     })?;
     if json {
         serde_json::to_writer_pretty(&mut *out, &report).map_err(std::io::Error::from)?;
@@ -141,6 +150,21 @@ pub(super) fn run(
         print(&report, out)?;
     }
     Ok(Exit::Done)
+}
+
+async fn standalone(
+    args: &PipelineArgs,
+    mut config: Config,
+    texts: Vec<(String, String)>,
+) -> Result<Report, Failure> {
+    let directory = temporary()?;
+    config.data_dir = directory.path().join("data");
+    let service = Standalone::start(&config)
+        .await
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    let measured = measure("standalone", &service, &config, args.domains, texts).await;
+    drain(service).await;
+    measured
 }
 
 /// Titles and texts of a file of events; what is none is passed over.
@@ -173,7 +197,8 @@ fn read_texts(path: &Path, most: u32) -> Result<Vec<(String, String)>, Failure> 
 }
 
 async fn measure(
-    service: &Standalone,
+    role: &'static str,
+    service: &Service,
     config: &Config,
     domains: u16,
     mut texts: Vec<(String, String)>,
@@ -187,18 +212,17 @@ async fn measure(
     let began = Instant::now();
     let sender = client.clone();
     let sent = beside(move || send(&sender, batches)).await?;
-    if !service.quiet(QUIET_WITHIN).await {
-        return Err(Failure::failed("the domains did not become quiet"));
-    }
+    settled(service, items, QUIET_WITHIN).await?;
     let seconds = began.elapsed().as_secs_f64();
     let peak = peak_memory();
     let metrics = beside(move || client.get("/metrics")).await?.body;
     let bulk = served_after(service, &sent);
-    let single = publish_singles(service, singles).await?;
+    let (single_served, single_stored) = publish_singles(service, items, singles).await?;
 
     let pairs = counter(&metrics, PAIRS);
     Ok(Report {
         machine: Machine::here(),
+        role,
         version: env!("CARGO_PKG_VERSION"),
         threads: config.threads,
         kernel: config.kernel.word(),
@@ -208,7 +232,8 @@ async fn measure(
         items_per_second: items as f64 / seconds,
         pairs,
         pairs_per_second: pairs.map(|pairs| pairs / seconds),
-        single_event_to_served: Percentiles::of(single),
+        single_event_to_served: Percentiles::of(single_served),
+        single_event_to_stored: Percentiles::of(single_stored),
         bulk_event_to_served: Percentiles::of(bulk),
         store_rows_per_item: counter(&metrics, ROWS).map(|rows| rows / items as f64),
         peak_memory_bytes: peak,
@@ -216,6 +241,26 @@ async fn measure(
             .zip(peak)
             .map(|(before, after)| after.saturating_sub(before) as f64 / items as f64),
     })
+}
+
+/// Waits until so many items are visible and every list is exact and stored.
+async fn settled(service: &Service, visible: u64, within: Duration) -> Result<(), Failure> {
+    let all_there = async {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        loop {
+            look.tick().await;
+            let views = service.views.all();
+            let statuses = || views.iter().map(|(_, view)| view.status());
+            if statuses().all(|status| status.quiet)
+                && statuses().map(|status| status.visible).sum::<u64>() == visible
+            {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(within, all_there)
+        .await
+        .map_err(|_| Failure::failed("the domains did not become quiet"))
 }
 
 fn domain(n: u64) -> Result<DomainName, Failure> {
@@ -307,7 +352,7 @@ fn send_one(client: &Client, batch: &mut Sent) -> Result<(), Failure> {
 }
 
 /// Milliseconds from sending to serving, of every item.
-fn served_after(service: &Standalone, sent: &[Sent]) -> Vec<f64> {
+fn served_after(service: &Service, sent: &[Sent]) -> Vec<f64> {
     let now = signed_now();
     let mut times = Vec::new();
     for batch in sent {
@@ -329,13 +374,15 @@ fn signed_now() -> i64 {
     i64::try_from(now_ms()).unwrap_or(i64::MAX)
 }
 
-/// Publishes items one after the other into a quiet domain; milliseconds until each is served.
+/// Publishes items one after the other into a quiet domain; milliseconds until each is served, and
+/// until all that it changes is stored.
 async fn publish_singles(
-    service: &Standalone,
+    service: &Service,
+    items: u64,
     texts: Vec<(String, String)>,
-) -> Result<Vec<f64>, Failure> {
+) -> Result<(Vec<f64>, Vec<f64>), Failure> {
     let domain = domain(0)?;
-    let mut times = Vec::new();
+    let (mut served_ms, mut stored_ms) = (Vec::new(), Vec::new());
     for (n, (title, text)) in (0_u64..).zip(texts) {
         let id = ItemId::new(&format!("single-{n}"))
             .map_err(|error| Failure::failed(error.to_string()))?;
@@ -376,12 +423,11 @@ async fn publish_singles(
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        times.push(began.elapsed().as_secs_f64() * 1e3);
-        if !service.quiet(SERVED_WITHIN).await {
-            return Err(Failure::failed("the domain did not become quiet again"));
-        }
+        served_ms.push(began.elapsed().as_secs_f64() * 1e3);
+        settled(service, items + n + 1, SERVED_WITHIN).await?;
+        stored_ms.push(began.elapsed().as_secs_f64() * 1e3);
     }
-    Ok(times)
+    Ok((served_ms, stored_ms))
 }
 
 fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
@@ -397,8 +443,8 @@ fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     )?;
     writeln!(
         out,
-        "threads {} (0: all), kernel {}; {} items in {} domains",
-        report.threads, report.kernel, report.items, report.domains
+        "{}, threads {} (0: all), kernel {}; {} items in {} domains",
+        report.role, report.threads, report.kernel, report.items, report.domains
     )?;
     let lines = [
         (
@@ -419,6 +465,10 @@ fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
         (
             "event to served, single",
             percentiles(&report.single_event_to_served),
+        ),
+        (
+            "event to stored, single",
+            percentiles(&report.single_event_to_stored),
         ),
         (
             "event to served, bulk",

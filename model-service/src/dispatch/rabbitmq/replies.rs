@@ -10,6 +10,7 @@ use kindred_shared::amqp::{
 };
 use kindred_shared::job::Reply;
 use kindred_shared::wire::{Answer, JobAddress, JobKind, WireError, decode_reply, hex};
+use kindred_shared::worker::{GREETING, WORKER_HEADER, WorkerCard};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -151,6 +152,21 @@ async fn receive(link: &mut Link, shared: &Shared, replies: &mpsc::Sender<Return
 /// What a message on the queue of replies says. `None`: nothing for us.
 async fn read(delivery: Delivery, shared: &Shared) -> Option<Returned> {
     let properties = &delivery.properties;
+    let headers = properties.headers().as_ref().map(FieldTable::inner);
+    if let Some(card) = headers
+        .and_then(|headers| headers.get(WORKER_HEADER))
+        .and_then(WorkerCard::from_value)
+    {
+        shared.saw(card);
+    }
+    // A greeting answers no job.
+    if properties
+        .kind()
+        .as_ref()
+        .is_some_and(|kind| kind.as_str() == GREETING)
+    {
+        return None;
+    }
     let correlation = properties.correlation_id().as_ref()?.as_str();
     let address: JobAddress = correlation
         .parse()

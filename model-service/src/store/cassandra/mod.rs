@@ -70,12 +70,6 @@ impl CassandraStore {
         }
     }
 
-    /// Rows written since the store was opened, deletions too, by table. Unlike the embedded
-    /// twin's, a write that lost to a higher stamp counts: the database does not tell.
-    pub fn writes(&self) -> Vec<(&'static str, u64)> {
-        self.counts.read()
-    }
-
     /// The session, for statements that are not the store's own.
     pub fn session(&self) -> &Arc<Session> {
         &self.session
@@ -182,5 +176,11 @@ impl Store for CassandraStore {
 
     async fn list(&self, domain: &DomainName, id: &ItemId) -> Result<Option<ListRow>, StoreError> {
         self.list_of(domain, id).await.map_err(Trouble::of_read)
+    }
+
+    /// Unlike the embedded twin's, a write that lost to a higher stamp counts: the database does
+    /// not tell.
+    fn rows_written(&self) -> Vec<(&'static str, u64)> {
+        self.counts.read()
     }
 }

@@ -1,6 +1,7 @@
 //! What only the clustered twin must do, and the contract run against it.
 //!
-//! The nodes are those of `KINDRED_TEST_CQL_NODES` (`host:port,…`); every test has a keyspace of
+//! The nodes are those of `KINDRED_TEST_CQL_NODES` (`host:port,…`), the role that of
+//! `KINDRED_TEST_CQL_USER` and `KINDRED_TEST_CQL_PASSWORD`, if set; every test has a keyspace of
 //! its own there and drops it.
 
 #![allow(clippy::unwrap_used)] // a test may panic
@@ -30,8 +31,8 @@ impl Clustered {
         Self(CassandraOptions {
             database: CqlOptions {
                 nodes: nodes.split(',').map(str::to_owned).collect(),
-                user: None,
-                password: None,
+                user: std::env::var("KINDRED_TEST_CQL_USER").ok(),
+                password: std::env::var("KINDRED_TEST_CQL_PASSWORD").ok(),
             },
             keyspace: format!("Test_{}_{number}", std::process::id()),
             replication_factor: 1,
@@ -221,8 +222,9 @@ async fn a_domain_keeps_the_buckets_it_was_registered_with() {
     let twin = Clustered::fresh();
     let store = twin.store().await;
     let d = domain("three");
-    let insert = "INSERT INTO {ks}.domains (domain, model, buckets, registered_at, live, visible) \
-         VALUES ('three', 'words-1', 3, 0, 0, 0) USING TIMESTAMP 1";
+    let insert = "INSERT INTO {ks}.domains \
+         (domain, partition, model, buckets, registered_at, live, visible) \
+         VALUES ('three', 0, 'words-1', 3, 0, 0, 0) USING TIMESTAMP 1";
     let insert = store.keyspace.fill(insert);
     store.session.query_unpaged(insert, ()).await.unwrap();
     let mut writes: Vec<Write> = (0..50)
@@ -263,7 +265,7 @@ async fn fences_of_many_batches_are_one() {
         store.commit(p, Epoch(7), stamp(7, n), batch)
     });
     futures_util::future::try_join_all(commits).await.unwrap();
-    let writes = store.writes();
+    let writes = store.rows_written();
     let of = |table| writes.iter().find(|(name, _)| *name == table).unwrap().1;
     assert_eq!(of("items"), u64::from(BATCHES));
     assert!(

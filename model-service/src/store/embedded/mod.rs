@@ -118,13 +118,6 @@ impl EmbeddedStore {
         }))
     }
 
-    /// Rows written since the store was opened, deletions too, by table. A write that lost to a
-    /// higher stamp does not count.
-    pub fn writes(&self) -> Vec<(&'static str, u64)> {
-        let names = Kind::ALL.map(Kind::name).into_iter().chain([LEASES_NAME]);
-        names.zip(self.shared.rows_written()).collect()
-    }
-
     /// Commits since the store was opened: each is one sync to the disk for a group of batches.
     pub fn commits(&self) -> u64 {
         self.shared.commits()
@@ -375,5 +368,11 @@ impl Store for EmbeddedStore {
         let key = key(domain, id.as_str());
         self.get_one(Kind::Lists, key, |key, r| Ok(r.list(key)?))
             .await
+    }
+
+    /// A write that lost to a higher stamp does not count.
+    fn rows_written(&self) -> Vec<(&'static str, u64)> {
+        let names = Kind::ALL.map(Kind::name).into_iter().chain([LEASES_NAME]);
+        names.zip(self.shared.rows_written()).collect()
     }
 }

@@ -462,7 +462,7 @@ async fn many_commits_share_a_sync() {
     let commits = store.commits();
     assert!((1..100).contains(&commits), "{commits} commits");
     assert!(store.commit_time() > Duration::ZERO);
-    assert!(store.writes().contains(&("items", 200)));
+    assert!(store.rows_written().contains(&("items", 200)));
 }
 
 /// Directory of a test that starts itself again as another process.

@@ -1,0 +1,85 @@
+//! Greetings: a worker without work says that it is there, to every model service that owns a
+//! partition. `kindred status` lists workers by what they say.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kindred_shared::amqp::Names;
+use kindred_shared::wire::{APP_ID, timestamp_of_seconds};
+use kindred_shared::worker::{GREETING, WORKER_HEADER};
+use lapin::BasicProperties;
+use lapin::types::{FieldTable, ShortString};
+use scylla::client::session::Session;
+
+use super::job::Outbox;
+use super::report::Report;
+
+/// How often.
+const EVERY: Duration = Duration::from_secs(5);
+/// How long a greeting that nobody takes lies in a queue, in ms.
+const EXPIRATION_MS: &str = "15000";
+
+/// Finds model services and greets them.
+pub(crate) struct Greeter {
+    session: Arc<Session>,
+    owners: String,
+    report: Arc<Report>,
+}
+
+impl Greeter {
+    /// Reads owners from this keyspace; what the report says is told.
+    pub(crate) fn new(session: Arc<Session>, keyspace: &str, report: Arc<Report>) -> Self {
+        Self {
+            session,
+            owners: format!("SELECT owner FROM \"{keyspace}\".partitions"),
+            report,
+        }
+    }
+
+    /// Greets for as long as it is polled. What fails is left for the next time: a greeting is
+    /// news, and nothing waits for it.
+    pub(crate) async fn run(&self, outbox: &impl Outbox) -> Infallible {
+        let mut again = tokio::time::interval(EVERY);
+        loop {
+            again.tick().await;
+            let owners = match self.owners().await {
+                Ok(owners) => owners,
+                Err(error) => {
+                    tracing::debug!(error, "nobody greeted: owners are not known");
+                    continue;
+                }
+            };
+            for owner in owners {
+                let queue = Names::default().replies(&owner);
+                if let Err(lost) = outbox.answer(&queue, self.properties(), Vec::new()).await {
+                    tracing::debug!(%queue, %lost, "not greeted");
+                }
+            }
+        }
+    }
+
+    async fn owners(&self) -> Result<BTreeSet<String>, String> {
+        let answer = self.session.query_unpaged(self.owners.as_str(), ()).await;
+        let rows = answer
+            .map_err(|error| error.to_string())?
+            .into_rows_result()
+            .map_err(|error| error.to_string())?;
+        let rows = rows
+            .rows::<(Option<String>,)>()
+            .map_err(|error| error.to_string())?;
+        Ok(rows.filter_map(|row| row.ok()?.0).collect())
+    }
+
+    fn properties(&self) -> BasicProperties {
+        let mut headers = FieldTable::default();
+        headers.insert(WORKER_HEADER.into(), self.report.card().to_value());
+        BasicProperties::default()
+            .with_type(ShortString::from(GREETING))
+            .with_app_id(ShortString::from(APP_ID))
+            .with_timestamp(timestamp_of_seconds())
+            .with_expiration(ShortString::from(EXPIRATION_MS))
+            .with_headers(headers)
+    }
+}

@@ -1,0 +1,164 @@
+//! The same measurement over RabbitMQ and Cassandra/ScyllaDB: a model service in this process, and
+//! compute workers of its own.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use kindred_shared::amqp::{Connector, Names, QueueCounts, close, queue_counts};
+use kindred_shared::cql::{self, CqlOptions};
+
+use super::super::exit::Failure;
+use super::super::local::PipelineArgs;
+use super::{Report, measure};
+use crate::clustered::Clustered;
+use crate::config::Config;
+
+/// The workers' program: built and installed beside this one.
+const WORKER: &str = "compute-worker";
+/// How long broker, database and workers may take to be there.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How often it is looked whether they are.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+pub(super) async fn run(
+    args: &PipelineArgs,
+    mut config: Config,
+    texts: Vec<(String, String)>,
+) -> Result<Report, Failure> {
+    config.partitions = 1;
+    config.cql_keyspace = format!("kindred_bench_{}", std::process::id());
+    refuse_busy_broker(&config).await?;
+    let service = tokio::time::timeout(READY_WITHIN, Clustered::start(&config))
+        .await
+        .map_err(|_| Failure::failed(format!("no broker or database within {READY_WITHIN:?}")))?
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    let measured = measure_with_workers(args, &config, &service, texts).await;
+    service.stop().await;
+    drop_keyspace(&config).await?;
+    measured
+}
+
+async fn measure_with_workers(
+    args: &PipelineArgs,
+    config: &Config,
+    service: &Clustered,
+    texts: Vec<(String, String)>,
+) -> Result<Report, Failure> {
+    let _workers = (0..args.workers)
+        .map(|_| Worker::start(config))
+        .collect::<Result<Vec<_>, _>>()?;
+    let ready = async {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        while service.hosted.count() == 0
+            || service.workers() < usize::from(args.workers)
+            || !service.readiness.reasons().is_empty()
+        {
+            look.tick().await;
+        }
+    };
+    tokio::time::timeout(READY_WITHIN, ready)
+        .await
+        .map_err(|_| {
+            let reasons = service.readiness.reasons().join("; ");
+            let workers = service.workers();
+            Failure::failed(format!(
+                "not ready within {READY_WITHIN:?}: {workers} of {} workers; {reasons}",
+                args.workers
+            ))
+        })?;
+    measure("clustered", service, config, args.domains, texts).await
+}
+
+/// Events of others must neither be measured nor taken.
+async fn refuse_busy_broker(config: &Config) -> Result<(), Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(error.to_string());
+    let connector = Connector::new(config.amqp_url.expose(), "kindred bench")
+        .map_err(|error| failed(&error))?;
+    let connection = connector
+        .connect("looking")
+        .await
+        .map_err(|error| failed(&error))?;
+    let names = Names::default();
+    let counts = queue_counts(&connection, names.partition(0)).await;
+    close(&connection).await;
+    match counts.map_err(|error| failed(&error))? {
+        None
+        | Some(QueueCounts {
+            messages: 0,
+            consumers: 0,
+        }) => Ok(()),
+        Some(QueueCounts {
+            messages,
+            consumers,
+        }) => Err(Failure::failed(format!(
+            "{} at {} is in use ({messages} messages, {consumers} consumers); measure on a virtual \
+             host of its own",
+            names.partition(0),
+            connector.place(),
+        ))),
+    }
+}
+
+async fn drop_keyspace(config: &Config) -> Result<(), Failure> {
+    let keyspace = &config.cql_keyspace;
+    let login = config.cql_login();
+    let options = CqlOptions {
+        nodes: config.cql_nodes.clone(),
+        user: login.map(|(user, _)| user.to_owned()),
+        password: login.map(|(_, password)| password.to_owned()),
+    };
+    let left = |error: &dyn std::fmt::Display| {
+        Failure::failed(format!("keyspace {keyspace} is not dropped: {error}"))
+    };
+    let session = cql::connect(&options, keyspace)
+        .await
+        .map_err(|error| left(&error))?;
+    session
+        .query_unpaged(format!("DROP KEYSPACE IF EXISTS \"{keyspace}\""), ())
+        .await
+        .map_err(|error| left(&error))?;
+    Ok(())
+}
+
+/// A compute worker; it ends with this.
+struct Worker(Child);
+
+impl Worker {
+    fn start(config: &Config) -> Result<Self, Failure> {
+        let program = std::env::current_exe()
+            .map(|here| here.with_file_name(WORKER))
+            .ok()
+            .filter(|beside| beside.exists())
+            .unwrap_or_else(|| PathBuf::from(WORKER));
+        let mut command = Command::new(&program);
+        command
+            .env("KINDRED_AMQP_URL", config.amqp_url.expose())
+            .env("KINDRED_CQL_NODES", config.cql_nodes.join(","))
+            .env("KINDRED_CQL_KEYSPACE", &config.cql_keyspace)
+            .env("KINDRED_THREADS", config.threads.to_string())
+            .env("KINDRED_KERNEL", config.kernel.word())
+            .env("KINDRED_LOG", "warn,lapin=off")
+            .env_remove("KINDRED_WORKER_LISTEN")
+            .stdin(Stdio::null());
+        if let Some((user, password)) = config.cql_login() {
+            command
+                .env("KINDRED_CQL_USER", user)
+                .env("KINDRED_CQL_PASSWORD", password);
+        }
+        command.spawn().map(Self).map_err(|error| {
+            Failure::failed(format!(
+                "{}: {error}; build it with `cargo build --release --workspace`",
+                program.display()
+            ))
+        })
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // One that has ended by itself needs no end.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

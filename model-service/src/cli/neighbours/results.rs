@@ -1,0 +1,216 @@
+//! Neighbours as NDJSON and as arrays of NumPy.
+
+use std::io::{self, Write};
+use std::ops::Range;
+use std::sync::mpsc::sync_channel;
+
+use compute_worker::similarity::Neighbours;
+use rayon::ThreadPool;
+use rayon::prelude::*;
+
+/// Rows that are formatted in one go.
+const PIECE_ROWS: usize = 256;
+/// Pieces a thread, between two writes.
+const PIECES: usize = 4;
+/// Writes that may wait while more is formatted.
+const WAITING: usize = 2;
+/// The id where there is no neighbour.
+const NONE: u32 = u32::MAX;
+/// To what length a `.npy` header is filled up, so that data is aligned.
+const HEADER_UNIT: usize = 64;
+
+/// One line a row: `{"id":0,"neighbours":[{"id":17,"score":0.83},…]}`. Scores have the fewest digits
+/// that give the same `f32` again; one that is infinite, which rows of huge values may have, is `null`.
+pub(super) fn write_ndjson(
+    found: &Neighbours,
+    pool: &ThreadPool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    write_rows(found.rows(), pool, out, |rows, text| {
+        for row in rows {
+            write_line(row, found.of(row), text);
+        }
+    })
+}
+
+fn write_line(row: usize, (ids, scores): (&[u32], &[f32]), text: &mut Vec<u8>) {
+    text.extend(b"{\"id\":");
+    number(&row, text);
+    text.extend(b",\"neighbours\":[");
+    for (at, (id, score)) in ids.iter().zip(scores).enumerate() {
+        text.extend(if at == 0 {
+            &b"{\"id\":"[..]
+        } else {
+            b",{\"id\":"
+        });
+        number(id, text);
+        text.extend(b",\"score\":");
+        number(score, text);
+        text.push(b'}');
+    }
+    text.extend(b"]}\n");
+}
+
+fn number(number: &impl serde::Serialize, text: &mut Vec<u8>) {
+    serde_json::to_writer(text, number).expect("numbers are JSON, and a Vec takes all");
+}
+
+/// A matrix of `u32`, `keep` ids a row; 2^32 − 1 where there are fewer neighbours.
+pub(super) fn write_ids(
+    found: &Neighbours,
+    keep: usize,
+    pool: &ThreadPool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    write_header("<u4", found.rows(), keep, out)?;
+    write_rows(found.rows(), pool, out, |rows, bytes| {
+        for row in rows {
+            let ids = found.of(row).0;
+            bytes.extend(ids.iter().flat_map(|id| id.to_le_bytes()));
+            bytes.extend((ids.len()..keep).flat_map(|_| NONE.to_le_bytes()));
+        }
+    })
+}
+
+/// A matrix of `f32`, `keep` scores a row; NaN where there are fewer neighbours.
+pub(super) fn write_scores(
+    found: &Neighbours,
+    keep: usize,
+    pool: &ThreadPool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    write_header("<f4", found.rows(), keep, out)?;
+    write_rows(found.rows(), pool, out, |rows, bytes| {
+        for row in rows {
+            let scores = found.of(row).1;
+            bytes.extend(scores.iter().flat_map(|score| score.to_le_bytes()));
+            bytes.extend((scores.len()..keep).flat_map(|_| f32::NAN.to_le_bytes()));
+        }
+    })
+}
+
+/// The beginning of a `.npy` file of version 1.0.
+fn write_header(descr: &str, rows: usize, columns: usize, out: &mut dyn Write) -> io::Result<()> {
+    let mut header =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
+    // Before it: magic word, version, its length. After it: a line feed.
+    const BEFORE: usize = 10;
+    let length = (BEFORE + header.len() + 1).next_multiple_of(HEADER_UNIT) - BEFORE;
+    header.extend(std::iter::repeat_n(' ', length - 1 - header.len()));
+    header.push('\n');
+    out.write_all(b"\x93NUMPY\x01\0")?;
+    let length = u16::try_from(length).expect("two numbers and some words");
+    out.write_all(&length.to_le_bytes())?;
+    out.write_all(header.as_bytes())
+}
+
+/// Writes what `format` makes of all rows, in their order: on all threads of the pool, while this
+/// thread writes what is ready.
+fn write_rows(
+    rows: usize,
+    pool: &ThreadPool,
+    out: &mut dyn Write,
+    format: impl Fn(Range<usize>, &mut Vec<u8>) + Sync,
+) -> io::Result<()> {
+    let wave_rows = PIECE_ROWS * PIECES * pool.current_num_threads();
+    let wave = |first: usize| -> Vec<Vec<u8>> {
+        let end = rows.min(first + wave_rows);
+        let starts = (first..end).into_par_iter().step_by(PIECE_ROWS);
+        let piece = |start: usize| {
+            let mut bytes = Vec::new();
+            format(start..end.min(start + PIECE_ROWS), &mut bytes);
+            bytes
+        };
+        starts.map(piece).collect()
+    };
+    let (ready, waiting) = sync_channel::<Vec<Vec<u8>>>(WAITING);
+    pool.in_place_scope(|scope| {
+        scope.spawn(|_| {
+            // Nobody receives any more: writing failed.
+            let ready = ready;
+            (0..rows)
+                .step_by(wave_rows)
+                .all(|first| ready.send(wave(first)).is_ok());
+        });
+        for pieces in waiting {
+            for bytes in pieces {
+                out.write_all(&bytes)?;
+            }
+        }
+        out.flush()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use compute_worker::pool;
+    use compute_worker::similarity::{Options, Rows, neighbours};
+
+    use super::*;
+
+    const VALUES: [f32; 8] = [1.0, 0.0, 0.8, 0.6, 0.0, 1.0, -1.0, 0.0];
+
+    fn found(keep: usize, min_score: Option<f32>) -> Neighbours {
+        let rows = Rows::new(&VALUES, 4, 2).unwrap();
+        let options = Options {
+            keep,
+            min_score,
+            ..Options::default()
+        };
+        neighbours(&rows, &options).unwrap()
+    }
+
+    fn written(write: impl Fn(&ThreadPool, &mut dyn Write) -> io::Result<()>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        write(&pool(2).unwrap(), &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn lines_are_to_the_letter() {
+        let found = found(2, Some(-0.5));
+        let text = written(|pool, out| write_ndjson(&found, pool, out));
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "{\"id\":0,\"neighbours\":[{\"id\":1,\"score\":0.8},{\"id\":2,\"score\":0.0}]}\n\
+             {\"id\":1,\"neighbours\":[{\"id\":0,\"score\":0.8},{\"id\":2,\"score\":0.6}]}\n\
+             {\"id\":2,\"neighbours\":[{\"id\":1,\"score\":0.6},{\"id\":0,\"score\":0.0}]}\n\
+             {\"id\":3,\"neighbours\":[{\"id\":2,\"score\":0.0}]}\n"
+        );
+    }
+
+    #[test]
+    fn arrays_are_filled_up() {
+        let found = found(5, None);
+        let ids = written(|pool, out| write_ids(&found, 5, pool, out));
+        let scores = written(|pool, out| write_scores(&found, 5, pool, out));
+        let (head, data) = ids.split_at(128);
+        assert_eq!(head[..10], *b"\x93NUMPY\x01\x00\x76\x00");
+        let words = "{'descr': '<u4', 'fortran_order': False, 'shape': (4, 5), }";
+        assert!(head[10..].starts_with(words.as_bytes()) && head.ends_with(b" \n"));
+        let number = |bytes: &[u8; 4]| u32::from_le_bytes(*bytes);
+        let ids: Vec<u32> = data.as_chunks().0.iter().map(number).collect();
+        assert_eq!(ids[..5], [1, 2, 3, NONE, NONE]);
+        assert_eq!(ids.len(), 20);
+        let score = |bytes: &[u8; 4]| f32::from_le_bytes(*bytes);
+        let scores: Vec<f32> = scores[128..].as_chunks().0.iter().map(score).collect();
+        assert_eq!(scores[..3], [0.8, 0.0, -1.0]);
+        assert!(scores[3].is_nan() && scores[4].is_nan());
+    }
+
+    #[test]
+    fn many_rows_keep_their_order_and_a_failed_write_ends_it() {
+        let rows = 10_000;
+        let pool = pool(3).unwrap();
+        let format = |rows: Range<usize>, bytes: &mut Vec<u8>| {
+            bytes.extend(rows.flat_map(|row| (row as u32).to_le_bytes()));
+        };
+        let mut bytes = Vec::new();
+        write_rows(rows, &pool, &mut bytes, format).unwrap();
+        let expected: Vec<u8> = (0..rows as u32).flat_map(u32::to_le_bytes).collect();
+        assert!(bytes == expected);
+        let mut full = [0_u8; 1000];
+        let failed = write_rows(rows, &pool, &mut &mut full[..], format);
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::WriteZero);
+    }
+}

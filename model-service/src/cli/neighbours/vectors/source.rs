@@ -1,0 +1,68 @@
+//! The bytes of a file, at any place, for any thread.
+
+use std::fs::File;
+use std::io::{self, Read};
+#[cfg(unix)]
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Bytes that can be read at any place.
+pub(super) enum Source {
+    /// A file of this many bytes.
+    #[cfg(unix)]
+    File(File, u64),
+    /// What came through a pipe.
+    Memory(Vec<u8>),
+}
+
+impl Source {
+    /// Opens a file. What has no places to read at, such as a pipe, is read whole.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        #[cfg(unix)]
+        {
+            let facts = file.metadata()?;
+            if facts.is_file() {
+                return Ok(Self::File(file, facts.len()));
+            }
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes.into())
+    }
+
+    /// Bytes there are.
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            #[cfg(unix)]
+            Self::File(_, length) => *length,
+            Self::Memory(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// Fills `place` with what begins at `offset`.
+    ///
+    /// # Errors
+    /// Also when there is less.
+    pub(super) fn read_at(&self, offset: u64, place: &mut [u8]) -> io::Result<()> {
+        match self {
+            #[cfg(unix)]
+            Self::File(file, _) => file.read_exact_at(place, offset),
+            Self::Memory(bytes) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                let found = bytes
+                    .get(start..)
+                    .and_then(|bytes| bytes.get(..place.len()))
+                    .ok_or(io::ErrorKind::UnexpectedEof)?;
+                place.copy_from_slice(found);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl From<Vec<u8>> for Source {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Memory(bytes)
+    }
+}

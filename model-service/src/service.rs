@@ -1,0 +1,302 @@
+//! The service itself, over whichever twins of the edges it is given: actors, leases and HTTP.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use kindred_shared::name::WORDS_1;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::info;
+
+use crate::actors::lease::{self, Instance};
+use crate::actors::partition::{OpenIntake, PartitionHost};
+use crate::actors::supervisor::DurationSupervisor;
+use crate::actors::{Clock, DomainSettings, ServiceParts};
+use crate::config::Config;
+use crate::dispatch::Jobs;
+use crate::dispatch::table::DispatchLimits;
+use crate::domain::window::WindowSize;
+use crate::intake::{Notify, Publish};
+use crate::metrics::Metrics;
+use crate::preprocessing::Preprocessor;
+use crate::serving::owners::{Hosted, Owners};
+use crate::serving::view::Views;
+use crate::serving::{Api, Readiness, waiting};
+use crate::store::{Partition, Store};
+
+/// Threads that run domains' machines.
+const DOMAIN_ARBITERS: usize = 2;
+/// How often it is looked whether every domain is quiet.
+const QUIET_LOOK: Duration = Duration::from_millis(5);
+
+/// The address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {error}; choose another with --listen")]
+pub struct ListenError {
+    /// The address.
+    address: SocketAddr,
+    /// What the system says.
+    error: std::io::Error,
+}
+
+/// Where HTTP listens, from the start on: until the service is there, the door says what it waits
+/// for.
+pub(crate) struct Door {
+    pub(crate) address: SocketAddr,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) readiness: Arc<Readiness>,
+    listener: TcpListener,
+    waiting: actix_web::dev::ServerHandle,
+}
+
+impl Door {
+    /// Opens the door. Call inside an actix system.
+    pub(crate) fn open(address: SocketAddr, readiness: Readiness) -> Result<Self, ListenError> {
+        let refused = |error| ListenError { address, error };
+        let listener = TcpListener::bind(address).map_err(refused)?;
+        let bound = listener.local_addr().map_err(refused)?;
+        let (metrics, readiness) = (Arc::new(Metrics::new()), Arc::new(readiness));
+        let twin = listener.try_clone().map_err(refused)?;
+        let server =
+            waiting::serve(twin, Arc::clone(&metrics), Arc::clone(&readiness)).map_err(refused)?;
+        let waiting = server.handle();
+        actix::spawn(server);
+        Ok(Self {
+            address: bound,
+            metrics,
+            readiness,
+            listener,
+            waiting,
+        })
+    }
+}
+
+/// The twins of the edges.
+pub(crate) struct Edges {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) jobs: Arc<dyn Jobs>,
+    pub(crate) intake: Arc<dyn OpenIntake>,
+    pub(crate) publish: Arc<dyn Publish>,
+    pub(crate) watchers: Arc<dyn Notify>,
+}
+
+/// How much at once: differs with what the edges cost.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    /// Jobs sent and not answered.
+    pub(crate) jobs_in_flight: usize,
+    /// Those of one domain.
+    pub(crate) jobs_per_domain: usize,
+    /// Most right blocks of one compare job.
+    pub(crate) strip_blocks: usize,
+    /// Bytes of texts a domain keeps in memory for extraction.
+    pub(crate) material_bytes: usize,
+}
+
+/// A running service.
+pub struct Service {
+    /// Where HTTP listens.
+    pub address: SocketAddr,
+    /// The way in for events of this process.
+    pub publish: Arc<dyn Publish>,
+    /// What readers of active domains see.
+    pub views: Arc<Views>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) hosted: Arc<Hosted>,
+    server: actix_web::dev::ServerHandle,
+    keepers: Vec<JoinHandle<()>>,
+    hosts: Vec<JoinHandle<()>>,
+    arbiters: Vec<Arbiter>,
+}
+
+impl Service {
+    /// Takes whatever partitions it can own, and serves. `owner` names this start of this process;
+    /// CPU work of the service itself runs on `pool`. Call inside an actix system.
+    pub(crate) async fn start(
+        config: &Config,
+        door: Door,
+        edges: Edges,
+        sizes: Sizes,
+        me: Instance,
+        preprocessor: Preprocessor,
+        pool: Arc<rayon::ThreadPool>,
+    ) -> Result<Self, ListenError> {
+        let Door {
+            address,
+            metrics,
+            readiness,
+            listener,
+            waiting,
+        } = door;
+        let views = Arc::new(Views::default());
+        let clock = Clock::start();
+        let arbiters: Vec<Arbiter> = (0..=DOMAIN_ARBITERS).map(|_| Arbiter::new()).collect();
+        let supervisor = DurationSupervisor::start_supervising(
+            Arc::clone(&edges.jobs),
+            DispatchLimits {
+                per_domain: sizes.jobs_per_domain,
+                total: sizes.jobs_in_flight,
+                deadline: config.job_deadline,
+            },
+            clock,
+            Arc::clone(&metrics),
+            &arbiters[0].handle(),
+        );
+        let exhausted = Arc::new(tokio::sync::Notify::new());
+        let parts = Arc::new(ServiceParts {
+            store: Arc::clone(&edges.store),
+            views: Arc::clone(&views),
+            watchers: edges.watchers,
+            metrics: Arc::clone(&metrics),
+            preprocessor: Arc::new(preprocessor),
+            pool,
+            supervisor,
+            settings: DomainSettings {
+                model: WORDS_1.to_owned(),
+                window: WindowSize {
+                    length: config.window,
+                    events: config.window_events,
+                },
+                auto_register: config.auto_register,
+                strip_blocks: sizes.strip_blocks,
+                material_bytes: sizes.material_bytes,
+                idle_after: config.idle_after,
+            },
+            exhausted: Arc::clone(&exhausted),
+            clock,
+        });
+        let homes: Vec<ArbiterHandle> = arbiters[1..].iter().map(Arbiter::handle).collect();
+        let hosted = Arc::new(Hosted::default());
+        let (mut keepers, mut hosts) = (Vec::new(), Vec::new());
+        for partition in (0..config.partitions).map(Partition) {
+            let (told, ownership) = mpsc::channel(1);
+            let keeper = lease::keep(
+                Arc::clone(&edges.store),
+                partition,
+                me.clone(),
+                Arc::clone(&exhausted),
+                told,
+            );
+            keepers.push(tokio::task::spawn_local(keeper));
+            let host = PartitionHost::new(
+                partition,
+                Arc::clone(&parts),
+                Arc::clone(&edges.intake),
+                homes.clone(),
+            );
+            let hosting = host.follow(ownership, Arc::clone(&hosted));
+            hosts.push(tokio::task::spawn_local(hosting));
+        }
+        observe(&metrics, &views, &edges.store);
+        let owners = Owners::new(
+            Arc::clone(&edges.store),
+            Arc::clone(&hosted),
+            config.partitions,
+        );
+        let api = Arc::new(Api::new(
+            Arc::clone(&edges.publish),
+            edges.store,
+            Arc::clone(&views),
+            Arc::clone(&metrics),
+            config.limits(),
+            Arc::clone(&readiness),
+            owners,
+            edges.jobs,
+        ));
+        // Who connects in between waits in the listener's queue.
+        waiting.stop(true).await;
+        let server =
+            crate::serving::serve(listener, api).map_err(|error| ListenError { address, error })?;
+        let handle = server.handle();
+        actix::spawn(server);
+        info!(%address, partitions = config.partitions, "serving");
+        Ok(Self {
+            address,
+            publish: edges.publish,
+            views,
+            metrics,
+            readiness,
+            hosted,
+            server: handle,
+            keepers,
+            hosts,
+            arbiters,
+        })
+    }
+
+    /// The threads that actors live on.
+    pub(crate) fn arbiters(&self) -> Vec<ArbiterHandle> {
+        let own = self.arbiters.iter().map(Arbiter::handle);
+        own.chain([Arbiter::current()]).collect()
+    }
+
+    /// Waits until every active domain is quiet: its lists are exact and stored. `false`: not
+    /// within `deadline`.
+    pub async fn quiet(&self, deadline: Duration) -> bool {
+        let all_quiet = async {
+            let mut look = tokio::time::interval(QUIET_LOOK);
+            loop {
+                look.tick().await;
+                if self.views.all().iter().all(|(_, view)| view.status().quiet) {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(deadline, all_quiet).await.is_ok()
+    }
+
+    /// Answers what has been asked, gives lists that are being made `drain` to become durable,
+    /// lets go of the partitions and stops. What is unfinished is durable and goes on with the
+    /// next owner.
+    pub(crate) async fn stop(self, drain: Duration) {
+        self.readiness.not_ready("service", "stopping");
+        self.server.stop(true).await;
+        if !drain.is_zero() && !self.quiet(drain).await {
+            info!("stopping with work in hand; it goes on at the next start");
+        }
+        for keeper in self.keepers {
+            keeper.abort();
+        }
+        // Hosts let go when nobody tells them of the ownership any more.
+        for host in self.hosts {
+            let _ = host.await;
+        }
+        for arbiter in self.arbiters {
+            arbiter.stop();
+            // The thread ends once its actors have; it holds nothing that must be saved.
+            drop(arbiter);
+        }
+    }
+}
+
+/// Gauges that follow from other state are set when somebody looks.
+fn observe(metrics: &Metrics, views: &Arc<Views>, store: &Arc<dyn Store>) {
+    let (views, store) = (Arc::clone(views), Arc::clone(store));
+    metrics.on_scrape(Box::new(move |metrics| {
+        let (mut active, mut waiting, mut dirty, mut backing_off, mut pending) = (0, 0, 0, 0, 0);
+        for (_, view) in views.all() {
+            let status = view.status();
+            active += 1;
+            waiting += i64::from(matches!(
+                status.state,
+                "extracting" | "comparing" | "storing"
+            ));
+            dirty += i64::from(!status.quiet);
+            backing_off += i64::from(status.state == "backing-off");
+            pending += i64::try_from(status.pending).unwrap_or(i64::MAX);
+        }
+        metrics.domains_active.set(active);
+        metrics.domains_waiting.set(waiting);
+        metrics.domains_dirty.set(dirty);
+        metrics.domains_backing_off.set(backing_off);
+        metrics.items_pending.set(pending);
+        for (table, rows) in store.rows_written() {
+            let counter = metrics.store_rows_written.with_label_values(&[table]);
+            counter.inc_by(rows.saturating_sub(counter.get()));
+        }
+    }));
+}
