@@ -48,3 +48,8 @@ key_flags! {
     /// Keys that mean something to a client.
     ClientFlags, |key: &Key| key.roles.contains(&Role::Client)
 }
+
+key_flags! {
+    /// Keys that mean something to who works on broker and database.
+    OperatorFlags, |key: &Key| key.roles.contains(&Role::Operator)
+}

@@ -6,11 +6,14 @@
 mod bench;
 mod client;
 mod demo;
+mod doctor;
 mod exit;
 mod flags;
 mod import;
 mod local;
 mod model_service;
+mod patience;
+mod publish;
 mod schema;
 mod show_config;
 mod similar;
@@ -29,6 +32,9 @@ pub use exit::{EXIT_CODES, Exit, Failure, Outcome};
 
 use self::flags::StandaloneFlags;
 use crate::config::{Config, Flags, Origin, Origins};
+
+/// What commands log that say themselves how it goes: they also say when the broker is away.
+const QUIET_LOG: &str = "warn,kindred_shared::amqp=error,lapin=off";
 
 /// Keeps every item's most similar items exact while items come, change and go.
 ///
@@ -51,7 +57,9 @@ enum Command {
     Standalone(local::StandaloneArgs),
     ModelService(local::ModelServiceArgs),
     Schema(schema::SchemaArgs),
+    Doctor(doctor::DoctorArgs),
     Import(import::ImportArgs),
+    Publish(publish::PublishArgs),
     Similar(similar::SimilarArgs),
     Status(status::StatusArgs),
     Config(show_config::ConfigArgs),
@@ -80,7 +88,9 @@ impl Command {
             Self::Standalone(args) => &args.flags.0,
             Self::ModelService(args) => &args.flags.0,
             Self::Schema(args) => &args.flags.0,
+            Self::Doctor(args) => &args.flags.0,
             Self::Import(args) => &args.flags.0,
+            Self::Publish(args) => &args.flags.0,
             Self::Similar(args) => &args.flags.0,
             Self::Status(args) => &args.flags.0,
             Self::Config(args) => &args.flags.0,
@@ -139,6 +149,7 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
     let json = cli.json;
     match command {
         Command::Import(args) => import::run(&args, &config, json, out),
+        Command::Publish(args) => publish::run(&args, &config, json, out),
         Command::Similar(args) => similar::run(&args, &config, json, out),
         Command::Status(args) => status::run(&args, &config, json, out),
         Command::Config(_) => show_config::run(&config, &origins, json, out),
@@ -146,6 +157,7 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Standalone(_) => standalone::run(&config, &origins, json, out),
         Command::ModelService(_) => model_service::run(&config),
         Command::Schema(args) => schema::run(&args, &config, out),
+        Command::Doctor(args) => doctor::run(&args, &config, &origins, json, out),
         Command::Demo(args) => demo::run(&args, &config, &origins, json, out),
         Command::Bench(BenchCommand::Pipeline(args)) => {
             bench::run(&args, &config, &origins, json, out)
@@ -155,7 +167,7 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
 
 fn start_log(config: &Config, origins: &Origins, little: bool) -> Result<(), Failure> {
     let filter = if little && origins.of("log") == Origin::Default {
-        "warn"
+        QUIET_LOG
     } else {
         &config.log
     };
@@ -196,7 +208,9 @@ mod tests {
                 "standalone",
                 "model-service",
                 "schema",
+                "doctor",
                 "import",
+                "publish",
                 "similar",
                 "status",
                 "config",
