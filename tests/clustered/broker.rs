@@ -9,20 +9,14 @@ use serde_json::{Value, json};
 
 use super::services::{ANSWER, own_name, variable, wait};
 
-/// What a model service may configure, write and read. As in deploy/rabbitmq.
-const SERVICE: [&str; 3] = [
-    r"^kindred\..*$",
-    r"^(kindred\..*|amq\.default)$",
-    r"^kindred\..*$",
+/// Users and what each may do, as deploy/ has them.
+const USERS: &str = include_str!("../../deploy/rabbitmq/users.json");
+/// Roles of tests, and their users' names in deploy/.
+const ROLES: [(&str, &str); 3] = [
+    ("service", "kindred"),
+    ("worker", "compute-worker"),
+    ("publisher", "publisher"),
 ];
-/// What a compute worker may: take jobs, answer them, and set aside those it cannot read.
-const WORKER: [&str; 3] = [
-    "^$",
-    r"^(kindred\.dead|amq\.default)$",
-    r"^kindred\.jobs\.(extract|compare)$",
-];
-/// What a publisher's user may.
-const PUBLISHER: [&str; 3] = ["^$", r"^kindred\.items$", "^$"];
 /// What one who listens to notifications may: queues named by the broker, bound to one exchange.
 const LISTENER: [&str; 3] = [
     r"^amq\.gen-.*",
@@ -74,20 +68,21 @@ impl Broker {
         broker.put(&format!("vhosts/{name}"), &json!({}));
         let admin = login.split(':').next().unwrap_or_default();
         broker.allow(admin, [".*", ".*", ".*"]);
-        for (user, patterns) in [
-            ("service", SERVICE),
-            ("worker", WORKER),
-            ("publisher", PUBLISHER),
-            ("listener", LISTENER),
-        ] {
-            let user = broker.user(user);
-            broker.put(
-                &format!("users/{user}"),
-                &json!({"password": user, "tags": ""}),
-            );
-            broker.allow(&user, patterns);
+        for (role, deployed) in ROLES {
+            let [configure, write, read] = deployed_permissions(deployed);
+            broker.make_user(role, [&configure, &write, &read]);
         }
+        broker.make_user("listener", LISTENER);
         broker
+    }
+
+    fn make_user(&self, role: &str, patterns: [&str; 3]) {
+        let user = self.user(role);
+        self.put(
+            &format!("users/{user}"),
+            &json!({"password": user, "tags": ""}),
+        );
+        self.allow(&user, patterns);
     }
 
     fn user(&self, role: &str) -> String {
@@ -101,6 +96,18 @@ impl Broker {
     fn url_of_role(&self, role: &str) -> String {
         let user = self.user(role);
         self.url_of(&format!("{user}:{user}"))
+    }
+
+    /// For one who may do everything, the management included.
+    pub(crate) fn admin_url(&self) -> String {
+        self.url_of(&self.admin)
+    }
+
+    /// The management's address, without a user.
+    pub(crate) fn management(&self) -> String {
+        let (scheme, rest) = self.management.split_once("://").expect("a URL");
+        let place = rest.rsplit('@').next().unwrap_or(rest);
+        format!("{scheme}://{place}")
     }
 
     /// For model services: the least that they need.
@@ -182,6 +189,29 @@ impl Broker {
         connection.create_channel().await
     }
 
+    /// Declares a durable exchange.
+    #[track_caller]
+    pub(crate) fn declare_exchange(&self, exchange: &str, kind: &str) {
+        let body = json!({"type": kind, "durable": true});
+        self.put(&format!("exchanges/{}/{exchange}", self.name), &body);
+    }
+
+    /// Declares a durable queue with these arguments.
+    #[track_caller]
+    pub(crate) fn declare_queue(&self, queue: &str, arguments: &Value) {
+        let body = json!({"durable": true, "arguments": arguments});
+        self.put(&format!("queues/{}/{queue}", self.name), &body);
+    }
+
+    /// Names of all queues.
+    #[track_caller]
+    pub(crate) fn queues(&self) -> Vec<String> {
+        let queues = self.get(&format!("queues/{}", self.name));
+        let queues = queues.as_array().expect("queues").iter();
+        let name = |queue: &Value| queue["name"].as_str().expect("a name").to_owned();
+        queues.map(name).collect()
+    }
+
     /// Every channel of the virtual host, as the management last heard of it.
     #[track_caller]
     pub(crate) fn channels(&self) -> Vec<ChannelState> {
@@ -253,6 +283,18 @@ impl Broker {
         let body = answer.body_mut().read_to_string().expect("a body");
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("GET {path}: {error}: {body}"))
     }
+}
+
+/// What a user of deploy/ may configure, write and read.
+#[track_caller]
+fn deployed_permissions(user: &str) -> [String; 3] {
+    let users: Value = serde_json::from_str(USERS).expect("deploy/rabbitmq/users.json");
+    let permissions = users["permissions"].as_array().expect("permissions");
+    let of = permissions
+        .iter()
+        .find(|one| one["user"] == user)
+        .unwrap_or_else(|| panic!("deploy/rabbitmq/users.json has no user {user}"));
+    ["configure", "write", "read"].map(|what| of[what].as_str().expect("a pattern").to_owned())
 }
 
 /// A channel, as the management tells.

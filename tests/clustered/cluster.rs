@@ -87,7 +87,13 @@ impl Cluster {
         }
     }
 
-    fn database_environment(&self, command: &mut Command, login: Login) {
+    /// The working directory of programs started here.
+    pub(crate) fn directory(&self) -> &Path {
+        self.place.directory()
+    }
+
+    /// Tells a program where the database is, and who it is there.
+    pub(crate) fn database_environment(&self, command: &mut Command, login: Login) {
         command
             .env("KINDRED_CQL_NODES", self.database.nodes())
             .env("KINDRED_CQL_KEYSPACE", self.database.keyspace());

@@ -83,6 +83,11 @@ impl Database {
         self.role("worker")
     }
 
+    /// The role of who only reads lists in deploy/, for this keyspace.
+    pub(crate) fn reader(&self) -> Login {
+        self.role("reader")
+    }
+
     fn role(&self, role: &str) -> Login {
         let name = format!("{}_{role}", self.keyspace);
         self.admin

@@ -1,18 +1,26 @@
-//! The README names only what is there.
+//! The README and the manual name only what is there.
 
 use std::collections::BTreeSet;
 
 use crate::support::place::Place;
 use crate::support::program::run;
 
-const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+const README: &str = include_str!("../../README.md");
+const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
+/// Where each program names its metrics.
+const METRICS: [&str; 2] = [
+    include_str!("../../model-service/src/metrics.rs"),
+    include_str!("../../compute-worker/src/service/report.rs"),
+];
+
+/// Names in the manual that begin like metrics and are roles of the database.
+const OPERATIONS_ROLES: [&str; 1] = ["kindred_reader"];
 
 /// The commands of its code blocks: arguments after `kindred` or `cargo run … --`.
-fn commands() -> Vec<Vec<String>> {
-    let readme = std::fs::read_to_string(README).expect("the README");
+fn commands(text: &str) -> Vec<Vec<String>> {
     let mut inside = false;
     let mut commands = Vec::new();
-    for line in readme.lines() {
+    for line in text.lines() {
         if line.trim_start().starts_with("```") {
             inside = !inside;
             continue;
@@ -42,9 +50,9 @@ fn commands() -> Vec<Vec<String>> {
 #[test]
 fn its_commands_and_flags_exist() {
     let place = Place::new();
-    let commands = commands();
-    assert!(!commands.is_empty(), "the README shows how it is started");
-    for command in commands {
+    let of_readme = commands(README);
+    assert!(!of_readme.is_empty(), "the README shows how it is started");
+    for command in of_readme.into_iter().chain(commands(OPERATIONS)) {
         // Words before the first flag or value that the program does not know as subcommands are
         // arguments: help of the longest known run of words is the one that counts.
         let words: Vec<&str> = command
@@ -83,5 +91,25 @@ fn its_commands_and_flags_exist() {
                 words.join(" ")
             );
         }
+    }
+}
+
+#[test]
+fn metrics_worth_an_alarm_exist() {
+    let named: BTreeSet<&str> = OPERATIONS
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter_map(|code| code.split('{').next())
+        .filter(|code| code.starts_with("kindred_") && !OPERATIONS_ROLES.contains(code))
+        .collect();
+    assert!(named.len() > 5, "{named:?}");
+    for metric in named {
+        let name = metric.strip_suffix("_count").unwrap_or(metric);
+        let quoted = format!("\"{name}\"");
+        assert!(
+            METRICS.iter().any(|source| source.contains(&quoted)),
+            "there is no metric {name}"
+        );
     }
 }

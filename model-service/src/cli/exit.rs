@@ -14,7 +14,7 @@ pub enum Exit {
     Failed = 1,
     /// 2: the command line or the configuration is wrong; nothing was begun.
     Usage = 2,
-    /// 3: finished, but some lines were rejected (`import`).
+    /// 3: finished, but some lines were rejected (`import`, `publish`).
     SomeRejected = 3,
     /// 4: there is no such domain or item.
     NotFound = 4,
@@ -34,7 +34,7 @@ Exit codes:
   0  done
   1  failed
   2  the command line or the configuration is wrong
-  3  finished, but some lines were rejected (import)
+  3  finished, but some lines were rejected (import, publish)
   4  there is no such domain or item (similar, status)
   5  the server cannot be reached";
 

@@ -53,3 +53,8 @@ key_flags! {
     /// Keys that mean something to a command that computes on files.
     ToolFlags, |key: &Key| key.roles.contains(&Role::Tool)
 }
+
+key_flags! {
+    /// Keys that mean something to who works on broker and database.
+    OperatorFlags, |key: &Key| key.roles.contains(&Role::Operator)
+}

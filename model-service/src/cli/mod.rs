@@ -6,12 +6,15 @@
 mod bench;
 mod client;
 mod demo;
+mod doctor;
 mod exit;
 mod flags;
 mod import;
 mod local;
 mod model_service;
 mod neighbours;
+mod patience;
+mod publish;
 mod schema;
 mod show_config;
 mod similar;
@@ -30,6 +33,9 @@ pub use exit::{EXIT_CODES, Exit, Failure, Outcome};
 
 use self::flags::StandaloneFlags;
 use crate::config::{Config, Flags, Origin, Origins};
+
+/// What commands log that say themselves how it goes: they also say when the broker is away.
+const QUIET_LOG: &str = "warn,kindred_shared::amqp=error,lapin=off";
 
 /// Keeps every item's most similar items exact while items come, change and go.
 ///
@@ -52,7 +58,9 @@ enum Command {
     Standalone(local::StandaloneArgs),
     ModelService(local::ModelServiceArgs),
     Schema(schema::SchemaArgs),
+    Doctor(doctor::DoctorArgs),
     Import(import::ImportArgs),
+    Publish(publish::PublishArgs),
     Similar(similar::SimilarArgs),
     Status(status::StatusArgs),
     Config(show_config::ConfigArgs),
@@ -82,7 +90,9 @@ impl Command {
             Self::Standalone(args) => &args.flags.0,
             Self::ModelService(args) => &args.flags.0,
             Self::Schema(args) => &args.flags.0,
+            Self::Doctor(args) => &args.flags.0,
             Self::Import(args) => &args.flags.0,
+            Self::Publish(args) => &args.flags.0,
             Self::Similar(args) => &args.flags.0,
             Self::Status(args) => &args.flags.0,
             Self::Config(args) => &args.flags.0,
@@ -146,6 +156,7 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
     let json = cli.json;
     match command {
         Command::Import(args) => import::run(&args, &config, json, out),
+        Command::Publish(args) => publish::run(&args, &config, json, out),
         Command::Similar(args) => similar::run(&args, &config, json, out),
         Command::Status(args) => status::run(&args, &config, json, out),
         Command::Neighbours(args) => neighbours::run(&args, &config, json, out),
@@ -154,6 +165,7 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Standalone(_) => standalone::run(&config, &origins, json, out),
         Command::ModelService(_) => model_service::run(&config),
         Command::Schema(args) => schema::run(&args, &config, out),
+        Command::Doctor(args) => doctor::run(&args, &config, &origins, json, out),
         Command::Demo(args) => demo::run(&args, &config, &origins, json, out),
         Command::Bench(BenchCommand::Pipeline(args)) => {
             bench::run(&args, &config, &origins, json, out)
@@ -165,7 +177,7 @@ fn start_log(config: &Config, origins: &Origins, little: bool) -> Result<(), Fai
     // The broker's client tells every lost channel as an error of its own; here it is told with what
     // is done about it.
     let filter = match (origins.of("log"), little) {
-        (Origin::Default, true) => "warn,lapin=off",
+        (Origin::Default, true) => QUIET_LOG,
         (Origin::Default, false) => "info,lapin=off",
         (Origin::File(_) | Origin::Environment(_) | Origin::Flag(_), _) => &config.log,
     };
@@ -206,7 +218,9 @@ mod tests {
                 "standalone",
                 "model-service",
                 "schema",
+                "doctor",
                 "import",
+                "publish",
                 "similar",
                 "status",
                 "config",

@@ -55,6 +55,22 @@ impl AmqpError {
         self.is_soft(&AMQPSoftError::ACCESSREFUSED)
     }
 
+    /// Whether something of that name is there and is declared otherwise.
+    pub fn is_other(&self) -> bool {
+        self.is_soft(&AMQPSoftError::PRECONDITIONFAILED)
+    }
+
+    /// What the broker said, without what it was asked and without a remedy.
+    pub fn broker_words(&self) -> String {
+        match self {
+            Self::Late { .. } => self.to_string(),
+            Self::Broker { error, .. } => match error.kind() {
+                ErrorKind::ProtocolError(error) => error.get_message().to_string(),
+                _ => error.to_string(),
+            },
+        }
+    }
+
     fn is_soft(&self, soft: &AMQPSoftError) -> bool {
         matches!(self, Self::Broker { error, .. }
             if matches!(error.kind(), ErrorKind::ProtocolError(error)

@@ -2,6 +2,7 @@
 //! themselves, and publishing with confirms.
 
 mod connection;
+mod inspection;
 mod publisher;
 mod topology;
 
@@ -9,10 +10,11 @@ pub use connection::{
     AddressError, AmqpError, Backoff, CLOSE_DEADLINE, CONNECT_DEADLINE, Connector,
     REQUEST_DEADLINE, close, within,
 };
+pub use inspection::{Arguments, Inspected, Permission, Presence, inspect, permitted};
 pub use publisher::{
-    CONFIRM_DEADLINE, Confirmed, Outgoing, PublishFault, Publisher, event_properties,
+    CONFIRM_DEADLINE, Confirmed, Outgoing, PublishFault, Publisher, event_message, event_properties,
 };
 pub use topology::{
     ITEMS_SETTLE, Names, QueueCounts, TopologyError, consumers, declare, declare_replies,
-    definitions, queue_counts,
+    definitions, exists, queue_counts,
 };

@@ -14,7 +14,11 @@ use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation, Connection, PublisherConfirm};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
-use super::connection::{AmqpError, Backoff, Connector, REQUEST_DEADLINE, close, within};
+use super::connection::{
+    AmqpError, Backoff, CLOSE_DEADLINE, Connector, REQUEST_DEADLINE, close, within,
+};
+use super::topology::Names;
+use crate::event::{Event, UpsertKind};
 use crate::wire::JSON;
 
 /// Longest the broker may take to confirm a message: 15 s.
@@ -27,6 +31,26 @@ const MESSAGE_BYTES: usize = 512;
 /// The properties of an event that this system publishes itself.
 pub fn event_properties(kind: &str, message_id: &str) -> BasicProperties {
     crate::wire::base(JSON, kind).with_message_id(crate::wire::short_name(message_id))
+}
+
+/// An event as a message for `kindred.items`: the routing key is its domain, the message id its
+/// id and version, the body its canonical JSON. It is mandatory: no queue is an error.
+pub fn event_message(names: &Names, event: &Event) -> Outgoing {
+    let kind = match event {
+        Event::Upsert(upsert) if upsert.kind == UpsertKind::Created => "item.created",
+        Event::Upsert(_) => "item.updated",
+        Event::Delete(_) => "item.deleted",
+    };
+    let version = event.version().map(|version| format!("@{version}"));
+    let message_id = format!("{}{}", event.id(), version.unwrap_or_default());
+    Outgoing {
+        exchange: names.items(),
+        // A domain's name is at most 128 bytes.
+        key: ShortString::from(event.domain().as_str()),
+        properties: event_properties(kind, &message_id),
+        body: event.to_json().into_bytes(),
+        mandatory: true,
+    }
 }
 
 /// A message to be published.
@@ -108,6 +132,18 @@ impl Publisher {
         let mut link = self.link.clone();
         // An error means that the task is gone, which ends only after this.
         let _ = link.wait_for(|up| *up).await;
+    }
+
+    /// Ends this clone; with the last one, waits until all that was handed over is answered and
+    /// the connection is closed in good order, but not longer than a few seconds.
+    pub async fn finish(self) {
+        let Self {
+            messages, mut link, ..
+        } = self;
+        drop(messages);
+        let gone = async { while link.changed().await.is_ok() {} };
+        // Late only when the broker does not answer; the connection then ends with the process.
+        let _ = tokio::time::timeout(2 * CLOSE_DEADLINE, gone).await;
     }
 
     /// Hands a message over, in the order of the calls, waiting while too many bytes are not

@@ -31,7 +31,7 @@ const REPLIES: i64 = 10_000;
 const REPLIES_BYTES: i64 = 256 << 20;
 
 /// The exchange type that chooses a partition by the hash of the domain.
-const MODULUS_HASH: &str = "x-modulus-hash";
+pub(super) const MODULUS_HASH: &str = "x-modulus-hash";
 
 /// Names on the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,14 +126,14 @@ pub enum TopologyError {
 }
 
 #[derive(Debug, Clone)]
-enum Argument {
+pub(super) enum Argument {
     Text(&'static str, String),
     Number(&'static str, i64),
     Flag(&'static str),
 }
 
 impl Argument {
-    fn table(arguments: &[Self]) -> FieldTable {
+    pub(super) fn table(arguments: &[Self]) -> FieldTable {
         let mut table = FieldTable::default();
         for argument in arguments {
             match argument {
@@ -162,9 +162,9 @@ impl Argument {
     }
 }
 
-struct Queue {
-    name: ShortString,
-    arguments: Vec<Argument>,
+pub(super) struct Queue {
+    pub(super) name: ShortString,
+    pub(super) arguments: Vec<Argument>,
 }
 
 fn quorum() -> Argument {
@@ -179,7 +179,7 @@ fn dead_letters_to(names: &Names, queue: &ShortString) -> [Argument; 2] {
 }
 
 /// All durable queues, dead-letter queues first.
-fn queues(names: &Names, partitions: u16) -> Vec<Queue> {
+pub(super) fn queues(names: &Names, partitions: u16) -> Vec<Queue> {
     let mut queues = vec![
         Queue {
             name: names.items_dead(),
@@ -384,7 +384,11 @@ fn no_sharding(error: AmqpError) -> TopologyError {
 }
 
 /// Whether there is an exchange of this name. On a channel of its own, which a "no" closes.
-async fn exists(connection: &Connection, exchange: &ShortString) -> Result<bool, AmqpError> {
+/// Anyone may ask, whatever the permissions.
+///
+/// # Errors
+/// [`AmqpError`] when the broker does not answer.
+pub async fn exists(connection: &Connection, exchange: &ShortString) -> Result<bool, AmqpError> {
     let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
     let options = ExchangeDeclareOptions {
         passive: true,
@@ -396,7 +400,7 @@ async fn exists(connection: &Connection, exchange: &ShortString) -> Result<bool,
         options,
         FieldTable::default(),
     );
-    match within("looking for kindred.items", REQUEST_DEADLINE, looking).await {
+    match within("looking for an exchange", REQUEST_DEADLINE, looking).await {
         Ok(()) => {
             within("closing", REQUEST_DEADLINE, channel.close(200, "OK".into())).await?;
             Ok(true)

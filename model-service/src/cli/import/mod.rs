@@ -3,6 +3,7 @@
 mod batch;
 mod line;
 mod progress;
+mod reading;
 mod rejects;
 mod send;
 mod source;
@@ -21,14 +22,15 @@ use kindred_shared::DomainName;
 use serde::Serialize;
 
 pub(crate) use batch::BATCH_LINES;
+pub(crate) use line::{Defaults, Unreadable};
+pub(crate) use progress::Progress;
+pub(crate) use reading::{Found, Position, read};
+pub(crate) use rejects::{Reject, Rejects, beside};
 pub(crate) use send::{NDJSON, SENDERS};
 pub(crate) use source::Source;
 pub(crate) use split::Records;
 
 use self::batch::{Batch, Batches, Place};
-use self::line::Defaults;
-use self::progress::Progress;
-use self::rejects::{Reject, Rejects};
 use self::send::{Sender, Settled, Watch};
 use super::client::{Client, Server};
 use super::exit::{Exit, Failure, Outcome};
@@ -67,7 +69,8 @@ pub(crate) struct ImportArgs {
     pub(crate) flags: ClientFlags,
 }
 
-fn domain(name: &str) -> Result<DomainName, String> {
+/// A domain's name on the command line.
+pub(crate) fn domain(name: &str) -> Result<DomainName, String> {
     DomainName::new(name).map_err(|error| error.to_string())
 }
 
@@ -103,14 +106,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(args: &ImportArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
     let client = args.server.client(config)?;
-    let sources: Vec<Source> = args
-        .files
-        .iter()
-        .map(|path| {
-            Source::open(path)
-                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
-        })
-        .collect::<Result<_, _>>()?;
+    let sources = open(&args.files)?;
     let options = Options {
         domain: args.domain.clone(),
         rejects: args.rejects.clone(),
@@ -141,6 +137,20 @@ pub(crate) fn run(args: &ImportArgs, config: &Config, json: bool, out: &mut dyn 
     })
 }
 
+/// Opens all inputs.
+///
+/// # Errors
+/// [`Exit::Usage`] for the first that cannot be opened.
+pub(crate) fn open(files: &[PathBuf]) -> Result<Vec<Source>, Failure> {
+    files
+        .iter()
+        .map(|path| {
+            Source::open(path)
+                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+        })
+        .collect()
+}
+
 /// Sends all events of the sources, in order, and waits until each is settled.
 pub(crate) fn load(
     client: &Client,
@@ -149,20 +159,13 @@ pub(crate) fn load(
 ) -> Result<Summary, Failure> {
     let began = Instant::now();
     let size = sources.iter().map(|source| source.size).sum();
-    let shared_path = options.rejects.clone();
     let tally = Tally {
         progress: Progress::new(size, options.shown),
         names: sources.iter().map(|source| source.name.clone()).collect(),
         counts: Mutex::new(Counts {
             accepted: 0,
             domains: BTreeSet::new(),
-            rejects: match shared_path {
-                Some(path) => vec![Rejects::new(path)],
-                None => sources
-                    .iter()
-                    .map(|source| Rejects::new(rejects_path(source)))
-                    .collect(),
-            },
+            rejects: Rejects::new(options.rejects.clone(), &sources, "import", false),
         }),
     };
     let defaults = Defaults {
@@ -172,7 +175,7 @@ pub(crate) fn load(
     let sender = Sender::new(client, options.patience, &tally);
     let sent = sender.run(|| feed(&sender, sources, &defaults, &tally));
     tally.progress.finish();
-    let finished = tally.finish();
+    let finished = tally.lock().rejects.finish();
     sent?;
     let (rejected, rejects) = finished?;
     let counts = tally.lock();
@@ -195,64 +198,30 @@ fn feed(
     tally: &Tally,
 ) -> Result<(), Failure> {
     let mut batches = Batches::default();
-    let mut broken = None;
-    'sources: for (file, source) in sources.into_iter().enumerate() {
-        let name = source.name.clone();
-        let unreadable =
-            |error: std::io::Error| Failure::failed(format!("{name} cannot be read on: {error}"));
-        let reader = source.reader(tally.progress.taken()).map_err(unreadable)?;
-        for record in Records::new(reader) {
-            let record = match record {
-                Ok(record) => record,
-                Err(error) => {
-                    broken = Some(unreadable(error));
-                    break 'sources;
-                }
-            };
-            let full = match line::prepare(&record, defaults) {
-                Ok(line) => {
-                    let place = Place {
-                        file,
-                        line: record.line,
-                        original: (record.text != line.text).then_some(record.text),
-                    };
-                    batches.add(&line.domain, &line.text, place)
-                }
-                Err(reason) => {
-                    tally.reject(
-                        file,
-                        Reject {
-                            file: name.clone(),
-                            line: record.line,
-                            reason: reason.reason.word().to_owned(),
-                            detail: reason.detail,
-                            event: String::from_utf8_lossy(&record.text).into_owned(),
-                        },
-                    )?;
-                    None
-                }
-            };
-            if let Some(batch) = full {
-                sender.push(batch)?;
+    let taken = tally.progress.taken();
+    let broken = read(sources, Position::default(), defaults, &taken, |found| {
+        let file = found.after.file;
+        let line = match &found.made {
+            Ok(line) => line,
+            Err(unreadable) => {
+                return tally.reject(file, &found.reject(&tally.names[file], unreadable));
             }
+        };
+        let place = Place {
+            file,
+            line: found.line,
+            original: (found.raw != line.text).then_some(found.raw),
+        };
+        match batches.add(&line.domain, &line.text, place) {
+            Some(full) => sender.push(full),
+            None => Ok(()),
         }
-    }
+    })?;
     // Also when an input broke off: what was read of it goes in.
     for batch in batches.finish() {
         sender.push(batch)?;
     }
     broken.map_or(Ok(()), Err)
-}
-
-fn rejects_path(source: &Source) -> PathBuf {
-    match &source.path {
-        Some(path) => {
-            let mut name = path.clone().into_os_string();
-            name.push(".rejects.ndjson");
-            PathBuf::from(name)
-        }
-        None => PathBuf::from("import.rejects.ndjson"),
-    }
 }
 
 /// Now, in ms since 1970.
@@ -267,8 +236,7 @@ pub(crate) fn now_ms() -> u64 {
 struct Counts {
     accepted: u64,
     domains: BTreeSet<DomainName>,
-    /// One for all inputs, or one an input.
-    rejects: Vec<Rejects>,
+    rejects: Rejects,
 }
 
 /// Counts what became of the lines.
@@ -283,31 +251,8 @@ impl Tally {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reject(&self, file: usize, reject: Reject) -> Result<(), Failure> {
-        let mut counts = self.lock();
-        let at = file.min(counts.rejects.len() - 1);
-        let rejects = &mut counts.rejects[at];
-        rejects.add(&reject).map_err(|error| {
-            Failure::failed(format!(
-                "{} cannot be written: {error}",
-                rejects.path().display()
-            ))
-        })
-    }
-
-    /// How many lines were rejected in all, and the first file they are in.
-    fn finish(&self) -> Result<(u64, Option<PathBuf>), Failure> {
-        let mut counts = self.lock();
-        let mut all = (0, None);
-        for rejects in &mut counts.rejects {
-            let path = rejects.path().to_owned();
-            let (count, place) = rejects.finish().map_err(|error| {
-                Failure::failed(format!("{} cannot be written: {error}", path.display()))
-            })?;
-            all.0 += count;
-            all.1 = all.1.or(place.map(PathBuf::from));
-        }
-        Ok(all)
+    fn reject(&self, file: usize, reject: &Reject) -> Result<(), Failure> {
+        self.lock().rejects.add(file, reject)
     }
 }
 
@@ -317,7 +262,7 @@ impl Watch for Tally {
             let place = &batch.places[refused.at];
             self.reject(
                 place.file,
-                Reject {
+                &Reject {
                     file: self.names[place.file].clone(),
                     line: place.line,
                     reason: refused.reason,

@@ -1,10 +1,13 @@
-//! The rejects file: every line that did not go in, whole, with its reason.
+//! The rejects files: every line that did not go in, whole, with its reason.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+
+use super::source::Source;
+use crate::cli::exit::Failure;
 
 /// A line that did not go in.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]
@@ -21,28 +24,103 @@ pub(crate) struct Reject {
     pub(crate) event: String,
 }
 
-/// Writes rejects; the file is made with the first one.
+/// Where the rejected lines of all inputs go: one file for all, or one an input. A file is made
+/// with its first reject.
 #[derive(Debug)]
 pub(crate) struct Rejects {
+    files: Vec<Sink>,
+    /// Whether what is in a file already stays.
+    keep: bool,
+}
+
+#[derive(Debug)]
+struct Sink {
     path: PathBuf,
     file: Option<BufWriter<File>>,
     count: u64,
 }
 
 impl Rejects {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self {
+    /// In `shared`, or beside each input; those of standard input, which lies nowhere, in
+    /// `<command>.rejects.ndjson`. With `keep` rejects are added to those of an earlier run.
+    pub(crate) fn new(
+        shared: Option<PathBuf>,
+        sources: &[Source],
+        command: &str,
+        keep: bool,
+    ) -> Self {
+        let paths = match shared {
+            Some(path) => vec![path],
+            None => sources
+                .iter()
+                .map(|source| match &source.path {
+                    Some(path) => beside(path, ".rejects.ndjson"),
+                    None => PathBuf::from(format!("{command}.rejects.ndjson")),
+                })
+                .collect(),
+        };
+        let files = paths.into_iter().map(|path| Sink {
             path,
             file: None,
             count: 0,
+        });
+        Self {
+            files: files.collect(),
+            keep,
         }
     }
 
-    /// Adds one.
-    pub(crate) fn add(&mut self, reject: &Reject) -> io::Result<()> {
+    /// Adds a reject of an input, given by its number.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn add(&mut self, input: usize, reject: &Reject) -> Result<(), Failure> {
+        let at = input.min(self.files.len() - 1);
+        let keep = self.keep;
+        let sink = &mut self.files[at];
+        sink.add(reject, keep).map_err(|error| sink.failure(&error))
+    }
+
+    /// Hands everything to the system.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        for sink in &mut self.files {
+            if let Some(file) = &mut sink.file
+                && let Err(error) = file.flush()
+            {
+                return Err(sink.failure(&error));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many were added in all, and the first file that has some.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub(crate) fn finish(&mut self) -> Result<(u64, Option<PathBuf>), Failure> {
+        self.flush()?;
+        let count = self.files.iter().map(|sink| sink.count).sum();
+        let first = self.files.iter().find(|sink| sink.file.is_some());
+        Ok((count, first.map(|sink| sink.path.clone())))
+    }
+}
+
+impl Sink {
+    fn add(&mut self, reject: &Reject, keep: bool) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(BufWriter::new(File::create(&self.path)?)),
+            none => {
+                let file = File::options()
+                    .create(true)
+                    .write(true)
+                    .append(keep)
+                    .truncate(!keep)
+                    .open(&self.path)?;
+                none.insert(BufWriter::new(file))
+            }
         };
         serde_json::to_writer(&mut *file, reject)?;
         file.write_all(b"\n")?;
@@ -50,16 +128,17 @@ impl Rejects {
         Ok(())
     }
 
-    /// How many were added, and where they are if there are any.
-    pub(crate) fn finish(&mut self) -> io::Result<(u64, Option<&Path>)> {
-        if let Some(file) = &mut self.file {
-            file.flush()?;
-        }
-        Ok((self.count, self.file.as_ref().map(|_| self.path.as_path())))
+    fn failure(&self, error: &io::Error) -> Failure {
+        Failure::failed(format!(
+            "{} cannot be written: {error}",
+            self.path.display()
+        ))
     }
+}
 
-    /// Where they go.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
+/// The path with something added to its last part.
+pub(crate) fn beside(path: &Path, addition: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(addition);
+    PathBuf::from(name)
 }

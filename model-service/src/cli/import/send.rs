@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::batch::Batch;
 use crate::cli::client::{Answer, Client, segment, word};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::patience::Patience;
 
 /// What a batch is.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
@@ -17,8 +18,6 @@ pub(crate) const NDJSON: &str = "application/x-ndjson";
 pub(crate) const SENDERS: usize = 4;
 /// Batches that wait to be sent.
 const WAITING: usize = 8;
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A line the server did not take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,8 +167,7 @@ impl<'a> Sender<'a> {
     /// version.
     fn send(&self, batch: &Batch) -> Result<Settled, Failure> {
         let path = format!("/v1/domains/{}/items:batch", segment(batch.domain.as_str()));
-        let began = Instant::now();
-        let mut pause = FIRST_PAUSE;
+        let mut patience = Patience::new(self.patience);
         let mut told = false;
         let mut failed_once = false;
         loop {
@@ -189,29 +187,16 @@ impl<'a> Sender<'a> {
                 Err(failure) if failure.exit == Exit::Unreachable => failure,
                 Err(failure) => return Err(failure),
             };
-            let left = self.patience.saturating_sub(began.elapsed());
-            if left.is_zero() {
-                return Err(Failure::new(
-                    trouble.exit,
-                    format!(
-                        "{}; given up after {}",
-                        trouble.message,
-                        humantime::format_duration(self.patience)
-                    ),
-                ));
-            }
+            let Some(pause) = patience.next_pause() else {
+                return Err(patience.given_up(trouble.exit, &trouble.message));
+            };
             // A kept connection may have gone stale; only a second failure is worth a word.
             if failed_once && !told {
                 told = true;
-                self.watch.say(&format!(
-                    "{}; trying again for up to {}",
-                    trouble.message,
-                    humantime::format_duration(self.patience)
-                ));
+                self.watch.say(&patience.words(&trouble.message));
             }
             failed_once = true;
-            self.pause(pause.min(left))?;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            self.pause(pause)?;
         }
     }
 

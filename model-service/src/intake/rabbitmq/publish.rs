@@ -2,8 +2,10 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, SecondsFormat, Utc};
-use kindred_shared::amqp::{Names, Outgoing, PublishFault, Publisher, event_properties};
-use kindred_shared::event::{Event, UpsertKind};
+use kindred_shared::amqp::{
+    Names, Outgoing, PublishFault, Publisher, event_message, event_properties,
+};
+use kindred_shared::event::Event;
 use kindred_shared::{DomainName, ItemId};
 use lapin::types::ShortString;
 use serde_json::json;
@@ -42,20 +44,7 @@ impl RabbitPublisher {
 #[async_trait]
 impl Publish for RabbitPublisher {
     async fn publish(&self, event: Event) -> Result<Confirm, PublishError> {
-        let kind = match &event {
-            Event::Upsert(upsert) if upsert.kind == UpsertKind::Created => "item.created",
-            Event::Upsert(_) => "item.updated",
-            Event::Delete(_) => "item.deleted",
-        };
-        let version = event.version().map(|version| format!("@{version}"));
-        let message_id = format!("{}{}", event.id(), version.unwrap_or_default());
-        let message = Outgoing {
-            exchange: self.names.items(),
-            key: key_of(event.domain()),
-            properties: event_properties(kind, &message_id),
-            body: event.to_json().into_bytes(),
-            mandatory: true,
-        };
+        let message = event_message(&self.names, &event);
         drop(event);
         let turn = self.turn.lock().await;
         let confirmed = self.publisher.publish(message).await;

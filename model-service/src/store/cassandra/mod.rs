@@ -12,7 +12,7 @@ mod counts;
 mod facts;
 mod failure;
 mod lease;
-mod opening;
+pub(crate) mod opening;
 mod reads;
 mod rows;
 pub mod schema;

@@ -27,7 +27,7 @@ const SAFE_COPIES: u32 = 3;
 
 /// Names of the rows of `meta`.
 const MODEL: &str = "model";
-const PARTITIONS: &str = "partitions";
+pub(crate) const PARTITIONS: &str = "partitions";
 
 /// Which keyspace, and what it must be like.
 #[derive(Debug, Clone)]
@@ -162,7 +162,7 @@ async fn open(options: &CassandraOptions, place: &str) -> Result<CassandraStore,
 }
 
 /// Copies of every row, in all data centres together; `None`: there is no such keyspace.
-async fn copies(session: &Session, keyspace: &Keyspace) -> Result<Option<u32>, Trouble> {
+pub(crate) async fn copies(session: &Session, keyspace: &Keyspace) -> Result<Option<u32>, Trouble> {
     let query = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?";
     let found = session.query_unpaged(query, (keyspace.as_str(),)).await?;
     let found = found.into_rows_result()?;
@@ -178,7 +178,7 @@ async fn copies(session: &Session, keyspace: &Keyspace) -> Result<Option<u32>, T
 }
 
 /// The node's `commitlog_sync`; `None` where it does not tell.
-async fn commit_log(session: &Session) -> Result<Option<String>, Trouble> {
+pub(crate) async fn commit_log(session: &Session) -> Result<Option<String>, Trouble> {
     let query = if schema::is_scylla(session) {
         "SELECT value FROM system.config WHERE name = 'commitlog_sync'"
     } else {
@@ -201,7 +201,7 @@ async fn commit_log(session: &Session) -> Result<Option<String>, Trouble> {
 }
 
 /// What is dangerous about acknowledging what such a database says is written, if anything.
-fn danger(copies: u32, commit_log: Option<&str>) -> Option<String> {
+pub(crate) fn danger(copies: u32, commit_log: Option<&str>) -> Option<String> {
     const REMEDY: &str = "set commitlog_sync: batch (or group) in the node's cassandra.yaml, or \
          keep three copies of every row, or allow it in the configuration";
     if copies >= SAFE_COPIES {

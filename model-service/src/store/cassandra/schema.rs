@@ -76,7 +76,7 @@ impl Keyspace {
     }
 
     /// Puts the quoted name where a statement says `{ks}`.
-    pub(super) fn fill(&self, statement: &str) -> String {
+    pub(crate) fn fill(&self, statement: &str) -> String {
         statement.replace("{ks}", &self.to_string())
     }
 }
@@ -221,7 +221,7 @@ async fn run(session: &Session, keyspace: &Keyspace, statement: String) -> Resul
 }
 
 /// Whether the server is ScyllaDB: only its nodes have shards.
-pub(super) fn is_scylla(session: &Session) -> bool {
+pub(crate) fn is_scylla(session: &Session) -> bool {
     let cluster = session.get_cluster_state();
     let nodes = cluster.get_nodes_info();
     nodes.iter().any(|node| node.sharder().is_some())

@@ -36,7 +36,8 @@ use super::{
 };
 use encoding::{Reader, end_of, id_of, key, split_value};
 use failure::{Trouble, guarded};
-use opening::{FILE, builder, create, lock, purge_markers, read_meta};
+pub(crate) use opening::FILE;
+use opening::{builder, create, lock, purge_markers, read_meta};
 use tables::{Kind, LEASES_NAME};
 use writer::{Command, Opener, Shared, StoreWriter};
 

@@ -17,7 +17,7 @@ const STORE_VERSION: u32 = 1;
 /// Memory redb may use for pages, in bytes. Its own default is 1 GiB.
 const CACHE_BYTES: usize = 16 << 20;
 /// The database, in the data directory.
-pub(super) const FILE: &str = "kindred.redb";
+pub(crate) const FILE: &str = "kindred.redb";
 /// The database while it is made for the first time.
 pub(super) const UNFINISHED: &str = "kindred.redb.new";
 /// Held locked while a process has the store.

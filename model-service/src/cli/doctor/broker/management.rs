@@ -1,0 +1,198 @@
+//! What the broker's management tells over HTTP; it needs a plugin and a user with a tag.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use kindred_shared::amqp::Names;
+use lapin::uri::AMQPUri;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use crate::cli::exit::Failure;
+use crate::config::Config;
+
+/// Longest an answer may take.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Largest answer that is read, in bytes.
+const ANSWER_BYTES: u64 = 64 << 20;
+/// Where the management listens unless told otherwise.
+const PORT: u16 = 15_672;
+/// HTTP's dates have whole seconds, cut off: half a second is what is missing on average, in ms.
+const HALF_A_SECOND_MS: i64 = 500;
+
+/// Where the management is, and as whom it is asked.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Address {
+    /// With user and password.
+    base: String,
+    /// Without them, for messages.
+    place: String,
+    vhost: String,
+}
+
+impl Address {
+    /// As given, or on the broker's host with the broker's user.
+    pub(in super::super) fn of(config: &Config, given: Option<&str>) -> Result<Self, Failure> {
+        let uri: AMQPUri = config
+            .amqp_url
+            .expose()
+            .parse()
+            .map_err(|error| Failure::usage(format!("amqp_url cannot be read: {error}")))?;
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let user = &uri.authority.userinfo;
+        let login = format!("{}:{}", encode(&user.username), encode(&user.password));
+        let given = given.map(|url| url.trim_end_matches('/'));
+        let rest = match given {
+            None => format!("{}:{PORT}", uri.authority.host),
+            Some(url) => url
+                .strip_prefix("http://")
+                .filter(|rest| !rest.is_empty())
+                .ok_or_else(|| {
+                    Failure::usage(
+                        "--management: expected http:// and a host, such as http://127.0.0.1:15672",
+                    )
+                })?
+                .to_owned(),
+        };
+        let (login, place) = match rest.rsplit_once('@') {
+            Some((own, place)) => (own.to_owned(), place.to_owned()),
+            None => (login, rest),
+        };
+        Ok(Self {
+            base: format!("http://{login}@{place}/api"),
+            place: format!("http://{place}"),
+            vhost: encode(&uri.vhost),
+        })
+    }
+}
+
+/// What the management told. `None`: it did not tell this user.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in super::super) struct Management {
+    /// Where it is.
+    pub(in super::super) place: String,
+    /// How far its clock is ahead, in ms.
+    pub(in super::super) ahead_ms: Option<i64>,
+    /// Exchange types that can be made.
+    pub(in super::super) exchange_types: Option<Vec<String>>,
+    /// What the node is short of; empty: of nothing.
+    pub(in super::super) alarms: Option<Vec<String>>,
+    /// Where `kindred.items` leads, as (destination, routing key).
+    pub(in super::super) bindings: Option<Vec<(String, String)>>,
+    /// Settings of policies that reach queues of Kindred, as (queue, setting).
+    pub(in super::super) policies: Option<Vec<(String, String)>>,
+    /// Programs connected, as (product, version), each connection once.
+    pub(in super::super) programs: Option<Vec<(String, String)>>,
+}
+
+/// Asks all of it.
+///
+/// # Errors
+/// In words, when it is not there, or does not let this user in.
+pub(super) fn ask(address: &Address) -> Result<Management, String> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(ANSWER))
+        .proxy(None)
+        .build()
+        .into();
+    let get = |path: &str| get(&agent, &format!("{}/{path}", address.base));
+    let place = address.place.clone();
+    let (status, ahead_ms, overview) =
+        get("overview").map_err(|error| format!("{place} does not answer: {error}"))?;
+    match status {
+        200 => {}
+        401 => {
+            return Err(format!(
+                "{place} does not let this user in: it needs the right password and one of the \
+                 tags management, monitoring, administrator"
+            ));
+        }
+        status => return Err(format!("{place} answers with status {status}")),
+    }
+    let told = |path: String| match get(&path) {
+        Ok((200, _, body)) => Some(body),
+        _ => None,
+    };
+    let vhost = &address.vhost;
+    let alarms = match get("health/checks/local-alarms") {
+        Ok((200, ..)) => Some(Vec::new()),
+        Ok((503, _, body)) => Some(vec![text(&body, "reason")]),
+        _ => None,
+    };
+    let items = Names::default().items();
+    let bindings = told(format!("exchanges/{vhost}/{items}/bindings/source")).map(|body| {
+        list(&body)
+            .map(|one| (text(one, "destination"), text(one, "routing_key")))
+            .collect()
+    });
+    let policies = told(format!("queues/{vhost}")).map(|body| policies(&body));
+    let programs = told("connections".to_owned()).map(|body| {
+        list(&body)
+            .filter_map(|one| one.get("client_properties"))
+            .map(|of| (text(of, "product"), text(of, "version")))
+            .collect()
+    });
+    Ok(Management {
+        place,
+        ahead_ms,
+        exchange_types: overview
+            .get("exchange_types")
+            .map(|types| list(types).map(|one| text(one, "name")).collect()),
+        alarms,
+        bindings,
+        policies,
+        programs,
+    })
+}
+
+/// Settings of policies that reach Kindred's queues.
+fn policies(queues: &Value) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for queue in list(queues) {
+        let name = text(queue, "name");
+        if !name.starts_with("kindred.") {
+            continue;
+        }
+        if let Some(definition) = queue
+            .get("effective_policy_definition")
+            .and_then(Value::as_object)
+        {
+            found.extend(definition.keys().map(|key| (name.clone(), key.clone())));
+        }
+    }
+    found
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value, key: &str) -> String {
+    value
+        .get(key)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// Status, how far the answerer's clock is ahead, body.
+fn get(agent: &ureq::Agent, url: &str) -> Result<(u16, Option<i64>, Value), ureq::Error> {
+    let mut response = agent.get(url).call()?;
+    let now = Utc::now();
+    let status = response.status().as_u16();
+    let date = response.headers().get("date").and_then(|date| {
+        let date = DateTime::parse_from_rfc2822(date.to_str().ok()?).ok()?;
+        Some((date.to_utc() - now).num_milliseconds() + HALF_A_SECOND_MS)
+    });
+    let body = response
+        .body_mut()
+        .with_config()
+        .limit(ANSWER_BYTES)
+        .read_to_string()?;
+    Ok((
+        status,
+        date,
+        serde_json::from_str(&body).unwrap_or_default(),
+    ))
+}

@@ -1,0 +1,448 @@
+//! The broker: what was seen of it, and what that means.
+
+mod greeting;
+pub(super) mod look;
+pub(super) mod management;
+#[cfg(test)]
+mod tests;
+
+use kindred_shared::amqp::{Arguments, Inspected, Permission, Presence};
+
+use self::greeting::Greeting;
+use self::management::Management;
+use super::Part;
+use super::finding::Finding;
+
+/// The oldest version with all that is declared: dead-lettering at least once.
+const OLDEST: (u32, u32) = (3, 10);
+/// From here on `x-modulus-hash` needs no plugin.
+const HASH_WITHOUT_PLUGIN: (u32, u32) = (4, 3);
+/// The exchange type that partitions need.
+const MODULUS_HASH: &str = "x-modulus-hash";
+/// Settings of a policy that change what is declared.
+const OVERRIDING: [&str; 8] = [
+    "max-length",
+    "max-length-bytes",
+    "message-ttl",
+    "expires",
+    "delivery-limit",
+    "overflow",
+    "dead-letter-exchange",
+    "dead-letter-strategy",
+];
+const DEFINITIONS: &str = "deploy/rabbitmq/definitions.json";
+
+/// What was seen of the broker.
+#[derive(Debug, Clone)]
+pub(super) struct BrokerFacts {
+    /// Host, port and virtual host.
+    pub(super) place: String,
+    /// What it says before a login; `None`: it was not asked, because of TLS.
+    pub(super) greeting: Option<Result<Greeting, String>>,
+    /// What is seen after the login.
+    pub(super) inside: Result<Inside, NoEntry>,
+    /// What its management tells, or why it tells nothing.
+    pub(super) management: Result<Management, String>,
+}
+
+/// What is seen with a connection.
+#[derive(Debug, Clone)]
+pub(super) struct Inside {
+    topology: Result<Vec<Inspected>, String>,
+    permissions: Result<Vec<(Permission, Option<bool>)>, String>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NoEntry {
+    /// User or password are wrong.
+    Refused(String),
+    /// The virtual host is not there, or not for this user.
+    NoVhost(String),
+    /// Anything else.
+    Away(String),
+}
+
+pub(super) fn judge(facts: &BrokerFacts, part: Part, partitions: u16) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(reachable(facts));
+    let entered = login(facts);
+    findings.extend(entered);
+    findings.push(management_there(facts));
+    let Ok(inside) = &facts.inside else {
+        return findings;
+    };
+    findings.push(permissions(inside, part));
+    findings.extend(topology(inside, part));
+    if part == Part::ModelService && partitions > 1 {
+        findings.push(sharding(facts, inside));
+    }
+    if let Ok(management) = &facts.management {
+        findings.extend(alarms(management));
+        findings.extend(policies(management));
+        findings.extend(bindings(management, inside, partitions));
+    }
+    findings.extend(traffic(inside, part));
+    findings
+}
+
+fn reachable(facts: &BrokerFacts) -> Vec<Finding> {
+    let check = "broker.reachable";
+    let place = &facts.place;
+    match &facts.greeting {
+        None => Vec::new(),
+        Some(Err(words)) => vec![Finding::problem(
+            check,
+            format!("{place}: {words}"),
+            "start RabbitMQ, or correct amqp_url",
+        )],
+        Some(Ok(greeting)) => {
+            let said = format!("{} {}", greeting.product, greeting.version);
+            let reachable = Finding::ok(check, format!("{said} answers at {place}"));
+            let check = "broker.version";
+            let version = match version(&greeting.version) {
+                Some(found) if found >= OLDEST => Finding::ok(check, said),
+                Some(_) => Finding::problem(
+                    check,
+                    format!("{said} is too old"),
+                    format!("use RabbitMQ {}.{} or newer", OLDEST.0, OLDEST.1),
+                ),
+                None => Finding::unknown(check, format!("{said} tells no version"), "look it up"),
+            };
+            vec![reachable, version]
+        }
+    }
+}
+
+/// The first two numbers of a version.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split('.').map(|part| part.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
+
+fn login(facts: &BrokerFacts) -> Option<Finding> {
+    let check = "broker.login";
+    let place = &facts.place;
+    match &facts.inside {
+        Ok(_) => Some(Finding::ok(check, format!("{place} lets this user in"))),
+        Err(NoEntry::Refused(words)) => Some(Finding::problem(
+            check,
+            format!("{place} refuses this user: {words}"),
+            "correct user and password in amqp_url, or make the user (deploy/rabbitmq/README.md)",
+        )),
+        Err(NoEntry::NoVhost(words)) => Some(Finding::problem(
+            check,
+            format!("{place}: {words}"),
+            "correct the virtual host in amqp_url, make it, or give the user permissions in it",
+        )),
+        // Said already.
+        Err(NoEntry::Away(_)) if matches!(facts.greeting, Some(Err(_))) => None,
+        Err(NoEntry::Away(words)) => Some(Finding::problem(
+            check,
+            format!("{place}: {words}"),
+            "look into the broker's log",
+        )),
+    }
+}
+
+fn management_there(facts: &BrokerFacts) -> Finding {
+    let check = "broker.management";
+    match &facts.management {
+        Ok(management) => Finding::ok(check, format!("{} answers", management.place)),
+        Err(words) => Finding::unknown(
+            check,
+            format!("{words}: alarms, bindings, policies and workers' versions are not checked"),
+            "name it with --management http://user:password@host:15672, or enable its plugin with \
+             `rabbitmq-plugins enable rabbitmq_management`",
+        ),
+    }
+}
+
+fn permissions(inside: &Inside, part: Part) -> Finding {
+    let check = "broker.permissions";
+    let who = match part {
+        Part::ModelService | Part::Standalone => "a model service",
+        Part::ComputeWorker => "a compute worker",
+        Part::Publisher => "a publisher",
+    };
+    let all = match &inside.permissions {
+        Ok(all) => all,
+        Err(words) => {
+            let found = format!("the connection was lost while asking: {words}");
+            return Finding::unknown(check, found, "run it again");
+        }
+    };
+    let of = |answer: Option<bool>| {
+        let some = all.iter().filter(|(_, found)| *found == answer);
+        let words: Vec<String> = some.map(|(permission, _)| permission.to_string()).collect();
+        words.join(", ")
+    };
+    let (refused, untold) = (of(Some(false)), of(None));
+    if !refused.is_empty() {
+        return Finding::problem(
+            check,
+            format!("this user lacks what {who} needs: {refused}"),
+            "set its permissions as deploy/rabbitmq/README.md says",
+        );
+    }
+    if !untold.is_empty() {
+        let found = format!("it cannot be told whether this user may: {untold}");
+        return Finding::unknown(check, found, "compare them with deploy/rabbitmq/README.md");
+    }
+    Finding::ok(check, format!("this user may do all that {who} needs"))
+}
+
+/// Whether a part cares for something of the topology.
+fn concerns(part: Part, one: &Inspected) -> bool {
+    match part {
+        Part::ModelService | Part::Standalone => true,
+        Part::ComputeWorker => one.name.starts_with("kindred.jobs.") || one.name.ends_with(".dead"),
+        Part::Publisher => one.name == "kindred.items",
+    }
+}
+
+fn topology(inside: &Inside, part: Part) -> Vec<Finding> {
+    let check = "broker.topology";
+    let all: Vec<&Inspected> = match &inside.topology {
+        Ok(all) => all.iter().filter(|one| concerns(part, one)).collect(),
+        Err(words) => {
+            let found = format!("the connection was lost while looking: {words}");
+            return vec![Finding::unknown(check, found, "run it again")];
+        }
+    };
+    let names = |which: &dyn Fn(&Inspected) -> bool| {
+        let some = all.iter().filter(|one| which(one));
+        some.map(|one| one.name.as_str()).collect::<Vec<_>>()
+    };
+    let missing = names(&|one| one.presence == Presence::Missing);
+    let mut findings = Vec::new();
+    if missing.len() == all.len() {
+        findings.push(Finding::warning(
+            check,
+            "nothing is declared yet",
+            format!("start a model service, which declares it, or import {DEFINITIONS}"),
+        ));
+    } else if !missing.is_empty() {
+        findings.push(Finding::problem(
+            check,
+            format!("missing: {}", missing.join(", ")),
+            format!("start a model service, which declares it, or import {DEFINITIONS}"),
+        ));
+    } else {
+        let queues = all.iter().filter(|one| one.is_queue).count();
+        let found = format!("{} exchanges, {queues} queues", all.len() - queues);
+        findings.push(Finding::ok(check, found));
+    }
+    for one in &all {
+        let kind = if one.is_queue { "queue" } else { "exchange" };
+        let check = format!("broker.{kind} {}", one.name);
+        if let Presence::Unknown(words) = &one.presence {
+            findings.push(Finding::problem(
+                check,
+                format!("it does not answer: {words}"),
+                "see whether its node or leader is down (`rabbitmq-queues quorum_status`)",
+            ));
+        } else if let Arguments::Wrong(words) = &one.arguments {
+            findings.push(Finding::problem(
+                check,
+                format!("it was declared otherwise: {words}"),
+                "let it run empty, stop the model services, delete it and start them again: they \
+                 declare it anew",
+            ));
+        }
+    }
+    let unknown = names(&|one| {
+        one.presence == Presence::There && matches!(one.arguments, Arguments::Unknown(_))
+    });
+    if !unknown.is_empty() {
+        findings.push(Finding::unknown(
+            "broker.arguments",
+            format!(
+                "this user may not ask whether these are declared rightly: {}",
+                unknown.join(", ")
+            ),
+            "run it as a user who may configure them",
+        ));
+    }
+    findings
+}
+
+fn sharding(facts: &BrokerFacts, inside: &Inside) -> Finding {
+    let check = "broker.sharding";
+    let there = |topology: &[Inspected]| {
+        topology
+            .iter()
+            .any(|one| one.name == "kindred.partitions" && one.presence == Presence::There)
+    };
+    let newer = match &facts.greeting {
+        Some(Ok(greeting)) => version(&greeting.version).is_some_and(|v| v >= HASH_WITHOUT_PLUGIN),
+        _ => false,
+    };
+    let types = facts.management.as_ref().ok();
+    let types = types.and_then(|management| management.exchange_types.as_ref());
+    match types {
+        Some(types) if types.iter().any(|one| one == MODULUS_HASH) => Finding::ok(
+            check,
+            format!("exchanges of type {MODULUS_HASH} can be made"),
+        ),
+        _ if newer || inside.topology.as_deref().is_ok_and(there) => Finding::ok(
+            check,
+            format!("exchanges of type {MODULUS_HASH} can be made"),
+        ),
+        Some(_) => Finding::problem(
+            check,
+            format!("there is no exchange type {MODULUS_HASH}, which partitions > 1 need"),
+            "enable it on every node with `rabbitmq-plugins enable rabbitmq_sharding`",
+        ),
+        None => Finding::unknown(
+            check,
+            format!("whether there is the exchange type {MODULUS_HASH} was not told"),
+            "see that the plugin rabbitmq_sharding is enabled on every node",
+        ),
+    }
+}
+
+fn alarms(management: &Management) -> Option<Finding> {
+    let check = "broker.alarms";
+    let alarms = management.alarms.as_ref()?;
+    Some(if alarms.is_empty() {
+        Finding::ok(check, "it has enough memory and disk")
+    } else {
+        Finding::problem(
+            check,
+            format!("it takes no messages: {}", alarms.join(", ")),
+            "free memory or disk on the broker's node; publishers go on by themselves",
+        )
+    })
+}
+
+fn policies(management: &Management) -> Option<Finding> {
+    let check = "broker.policies";
+    let overriding: Vec<String> = management
+        .policies
+        .as_ref()?
+        .iter()
+        .filter(|(_, setting)| OVERRIDING.contains(&setting.as_str()))
+        .map(|(queue, setting)| format!("{setting} of {queue}"))
+        .collect();
+    Some(if overriding.is_empty() {
+        Finding::ok(check, "no policy changes what is declared")
+    } else {
+        Finding::warning(
+            check,
+            format!("policies set {}", overriding.join(", ")),
+            "see that no event can be dropped by it, or take the policy away",
+        )
+    })
+}
+
+fn bindings(management: &Management, inside: &Inside, partitions: u16) -> Option<Finding> {
+    let check = "broker.bindings";
+    let wanted = if partitions > 1 {
+        "kindred.partitions"
+    } else {
+        "kindred.items.p00"
+    };
+    // Without an exchange there are no bindings, which is said elsewhere.
+    let topology = inside.topology.as_ref().ok()?;
+    topology
+        .iter()
+        .find(|one| one.name == "kindred.items" && one.presence == Presence::There)?;
+    let found = management.bindings.as_ref()?;
+    let bound = found
+        .iter()
+        .any(|(destination, key)| destination == wanted && key == "#");
+    let others: Vec<&str> = found
+        .iter()
+        .map(|(destination, _)| destination.as_str())
+        .filter(|other| {
+            *other != wanted
+                && (other.starts_with("kindred.items.p") || *other == "kindred.partitions")
+        })
+        .collect();
+    Some(if !bound {
+        Finding::problem(
+            check,
+            format!("kindred.items does not lead to {wanted}: events reach no queue"),
+            "start a model service, which binds it",
+        )
+    } else if !others.is_empty() {
+        Finding::problem(
+            check,
+            format!("kindred.items also leads to {}", others.join(", ")),
+            "it is of another number of partitions: unbind it, or events pile up there",
+        )
+    } else {
+        Finding::ok(check, format!("kindred.items leads to {wanted}"))
+    })
+}
+
+/// Who takes what, and what lies where nobody takes it.
+fn traffic(inside: &Inside, part: Part) -> Vec<Finding> {
+    let Ok(all) = &inside.topology else {
+        return Vec::new();
+    };
+    if part == Part::Publisher {
+        return Vec::new();
+    }
+    let there = |one: &&Inspected| one.is_queue && one.presence == Presence::There;
+    let mut findings = Vec::new();
+    let mut consumers = |check: &str, prefix: &str, who: &str, remedy: &str| {
+        let some: Vec<&Inspected> = all
+            .iter()
+            .filter(there)
+            .filter(|one| one.name.starts_with(prefix))
+            .collect();
+        if some.is_empty() {
+            return;
+        }
+        let alone: Vec<&&Inspected> = some.iter().filter(|one| one.consumers == 0).collect();
+        findings.push(if alone.is_empty() {
+            let least = some.iter().map(|one| one.consumers).min().unwrap_or(0);
+            Finding::ok(
+                check,
+                format!("{who} take from every queue, at least {least} a queue"),
+            )
+        } else {
+            let named: Vec<String> = alone
+                .iter()
+                .map(|one| format!("{} ({} waiting)", one.name, one.messages))
+                .collect();
+            Finding::warning(
+                check,
+                format!("no {who} take from {}", named.join(", ")),
+                remedy,
+            )
+        });
+    };
+    consumers(
+        "broker.model_services",
+        "kindred.items.p",
+        "model services",
+        "start `kindred model-service`, or see why it does not own the partition",
+    );
+    consumers(
+        "broker.workers",
+        "kindred.jobs.extract",
+        "compute workers",
+        "start `compute-worker`",
+    );
+    let dead = |name: &str| {
+        let queue = all.iter().filter(there).find(|one| one.name == name);
+        queue.map(|one| one.messages)
+    };
+    if let Some(events) = dead("kindred.items.dead") {
+        let check = "broker.dead_events";
+        findings.push(if events == 0 {
+            Finding::ok(check, "no event was refused")
+        } else {
+            Finding::warning(
+                check,
+                format!("{events} refused events lie in kindred.items.dead"),
+                "their headers x-kindred-reason and x-kindred-detail say why; docs/OPERATIONS.md \
+                 says how to send them again",
+            )
+        });
+    }
+    findings
+}

@@ -1,0 +1,180 @@
+//! Gathers what is to be known about the database.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use kindred_shared::cql::{self, CqlOptions};
+use scylla::client::session::Session;
+use scylla::deserialize::row::DeserializeRow;
+use scylla::statement::{Consistency, Statement};
+use scylla::value::{CqlTimestamp, Row};
+use tokio::time::timeout;
+
+use super::super::Part;
+use super::{DatabaseFacts, Inside, NoEntry, Owner, Rights};
+use crate::config::Config;
+use crate::store::cassandra::opening::{PARTITIONS, commit_log, copies};
+use crate::store::cassandra::schema::{Keyspace, check, is_scylla};
+
+/// Longest connecting may take, every node tried.
+const CONNECT: Duration = Duration::from_secs(20);
+
+pub(in super::super) async fn look(config: &Config, part: Part) -> DatabaseFacts {
+    let login = config.cql_login();
+    let options = CqlOptions {
+        nodes: config.cql_nodes.clone(),
+        user: login.map(|(user, _)| user.to_owned()),
+        password: login.map(|(_, password)| password.to_owned()),
+    };
+    let place = options.nodes.join(",");
+    let connecting = timeout(CONNECT, cql::connect(&options, &config.cql_keyspace));
+    let session = match connecting.await {
+        Ok(Ok(session)) => Ok(session),
+        Ok(Err(error)) => Err(no_entry(&error.to_string())),
+        Err(_) => Err(NoEntry::Away(format!("no answer within {CONNECT:?}"))),
+    };
+    let inside = match session {
+        Ok(session) => Ok(Box::new(look_inside(&session, config, part).await)),
+        Err(no_entry) => Err(no_entry),
+    };
+    DatabaseFacts { place, inside }
+}
+
+fn no_entry(words: &str) -> NoEntry {
+    let small = words.to_ascii_lowercase();
+    let about_login = ["authentication", "credentials", "password", "username"];
+    if about_login.iter().any(|word| small.contains(word)) {
+        NoEntry::Refused(words.to_owned())
+    } else {
+        NoEntry::Away(words.to_owned())
+    }
+}
+
+async fn look_inside(session: &Session, config: &Config, part: Part) -> Inside {
+    // The configuration has checked the name already.
+    let keyspace = Keyspace::new(&config.cql_keyspace);
+    let cluster = session.get_cluster_state();
+    let nodes = cluster.get_nodes_info();
+    let up = nodes.iter().filter(|node| node.is_connected()).count();
+    let version = one::<(String,)>(session, "SELECT release_version FROM system.local").await;
+    let mut inside = Inside {
+        version: version.map(|row| row.map(|(version,)| version).unwrap_or_default()),
+        is_scylla: is_scylla(session),
+        nodes: nodes.len(),
+        up,
+        copies: Err("the keyspace's name cannot be read".to_owned()),
+        standing: Err("the keyspace's name cannot be read".to_owned()),
+        commit_log: commit_log(session).await.map_err(|error| error.to_string()),
+        partitions: Err("the keyspace's name cannot be read".to_owned()),
+        blocks: Err("the keyspace's name cannot be read".to_owned()),
+        rights: rights(session, config).await,
+        owners: Vec::new(),
+        ahead_ms: ahead_ms(session).await,
+    };
+    let Some(keyspace) = keyspace else {
+        return inside;
+    };
+    inside.copies = copies(session, &keyspace).await.map_err(|e| e.to_string());
+    let blocks = keyspace.fill("SELECT part FROM {ks}.feature_blocks LIMIT 1");
+    inside.blocks = one::<(i16,)>(session, &blocks).await.map(|_| ());
+    if part == Part::ComputeWorker {
+        return inside;
+    }
+    inside.standing = check(session, &keyspace).await.map_err(|e| e.to_string());
+    let partitions = keyspace.fill(&format!(
+        "SELECT value FROM {{ks}}.meta WHERE key = '{PARTITIONS}'"
+    ));
+    let found = one::<(String,)>(session, &partitions).await;
+    inside.partitions = found.map(|row| row.and_then(|(text,)| text.parse().ok()));
+    let owners = keyspace.fill("SELECT partition, owner, address FROM {ks}.partitions");
+    type Row = (i16, Option<String>, Option<String>);
+    if let Ok(rows) = all::<Row>(session, &owners).await {
+        inside.owners = rows
+            .into_iter()
+            .map(|(partition, owner, address)| Owner {
+                partition,
+                owner: owner.unwrap_or_default(),
+                address: address.unwrap_or_default(),
+            })
+            .collect();
+    }
+    inside
+}
+
+/// What this role was granted; `None`: the database asks for no login, or allows all to all.
+async fn rights(session: &Session, config: &Config) -> Result<Option<Rights>, String> {
+    let Some((user, _)) = config.cql_login() else {
+        return Ok(None);
+    };
+    let role = user.replace('"', "\"\"");
+    let text = |row: &Row, at: usize| {
+        let column = row.columns.get(at).and_then(Option::as_ref);
+        column
+            .and_then(|value| value.as_text().cloned())
+            .unwrap_or_default()
+    };
+    // role, super, …
+    let of = all::<Row>(session, &format!("LIST ROLES OF \"{role}\"")).await;
+    let is_superuser = of.is_ok_and(|rows| {
+        rows.iter().any(|row| {
+            let column = row.columns.get(1).and_then(Option::as_ref);
+            column.and_then(|value| value.as_boolean()) == Some(true)
+        })
+    });
+    // role, username, resource, permission
+    let listed = all::<Row>(session, &format!("LIST ALL PERMISSIONS OF \"{role}\"")).await;
+    match listed {
+        Ok(rows) => Ok(Some(Rights {
+            is_superuser,
+            granted: rows
+                .iter()
+                .map(|row| (text(row, 2), text(row, 3)))
+                .collect(),
+        })),
+        Err(words) if words.contains("AllowAll") => Ok(None),
+        Err(words) => Err(words),
+    }
+}
+
+async fn ahead_ms(session: &Session) -> Result<i64, String> {
+    let began = Utc::now();
+    let query = "SELECT toTimestamp(now()) FROM system.local";
+    let found = one::<(CqlTimestamp,)>(session, query).await?;
+    let ended = Utc::now();
+    // Half way between question and answer.
+    let here = (began.timestamp_millis() + ended.timestamp_millis()) / 2;
+    found
+        .map(|(there,)| there.0 - here)
+        .ok_or_else(|| "it tells no time".to_owned())
+}
+
+async fn one<T>(session: &Session, query: &str) -> Result<Option<T>, String>
+where
+    T: for<'f, 'm> DeserializeRow<'f, 'm>,
+{
+    Ok(all::<T>(session, query).await?.into_iter().next())
+}
+
+async fn all<T>(session: &Session, query: &str) -> Result<Vec<T>, String>
+where
+    T: for<'f, 'm> DeserializeRow<'f, 'm>,
+{
+    let mut statement = Statement::new(query);
+    // It is one node that is asked how it is; and a lost one is told of apart.
+    statement.set_consistency(Consistency::One);
+    statement.set_is_idempotent(true);
+    let found = session
+        .query_unpaged(statement, ())
+        .await
+        .map_err(|error| error.to_string())?;
+    // A list of permissions that is empty comes as no rows at all.
+    if !found.is_rows() {
+        return Ok(Vec::new());
+    }
+    let found = found
+        .into_rows_result()
+        .map_err(|error| error.to_string())?;
+    let rows = found.rows::<T>().map_err(|error| error.to_string())?;
+    rows.collect::<Result<_, _>>()
+        .map_err(|error| error.to_string())
+}

@@ -1,0 +1,340 @@
+//! The database: what was seen of it, and what that means.
+
+pub(super) mod look;
+#[cfg(test)]
+mod tests;
+
+use super::Part;
+use super::finding::Finding;
+use crate::config::Config;
+use crate::store::cassandra::opening::danger;
+use crate::store::cassandra::schema::{NEWEST, Standing};
+
+const ROLES: &str = "grant it as deploy/cassandra/roles.cql does";
+
+/// What was seen of the database.
+#[derive(Debug, Clone)]
+pub(super) struct DatabaseFacts {
+    /// The nodes that were asked.
+    place: String,
+    /// What is seen after the login.
+    pub(super) inside: Result<Box<Inside>, NoEntry>,
+}
+
+/// Why there is no session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NoEntry {
+    /// Role or password are wrong, or there are none and there must be.
+    Refused(String),
+    /// Anything else.
+    Away(String),
+}
+
+/// What is seen with a session. `Err`: why it is not.
+#[derive(Debug, Clone)]
+pub(super) struct Inside {
+    version: Result<String, String>,
+    is_scylla: bool,
+    /// Nodes the cluster has.
+    nodes: usize,
+    /// Those of them that are connected.
+    up: usize,
+    /// Copies of every row; `None`: there is no keyspace.
+    copies: Result<Option<u32>, String>,
+    standing: Result<Standing, String>,
+    /// `None`: it does not tell.
+    commit_log: Result<Option<String>, String>,
+    /// The number fixed at the first start; `None`: there was none.
+    partitions: Result<Option<u16>, String>,
+    /// Whether blocks of features can be read.
+    blocks: Result<(), String>,
+    /// `None`: everyone may do everything.
+    rights: Result<Option<Rights>, String>,
+    /// Owners of partitions.
+    pub(super) owners: Vec<Owner>,
+    /// How far its clock is ahead, in ms.
+    pub(super) ahead_ms: Result<i64, String>,
+}
+
+/// What a role may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rights {
+    is_superuser: bool,
+    /// Resource, as `<keyspace kindred>`, and permission, as `SELECT`.
+    granted: Vec<(String, String)>,
+}
+
+/// A row of `partitions`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) partition: i16,
+    /// Names the start of a process; empty: it was let go.
+    pub(super) owner: String,
+    /// Where its HTTP is.
+    pub(super) address: String,
+}
+
+pub(super) fn judge(facts: &DatabaseFacts, config: &Config, part: Part) -> Vec<Finding> {
+    let place = &facts.place;
+    let inside = match &facts.inside {
+        Ok(inside) => inside,
+        Err(NoEntry::Refused(words)) => {
+            return vec![Finding::problem(
+                "database.login",
+                format!("{place} refuses this role: {words}"),
+                "correct cql_user and cql_password, or make the role (deploy/cassandra/roles.cql)",
+            )];
+        }
+        Err(NoEntry::Away(words)) => {
+            return vec![Finding::problem(
+                "database.reachable",
+                format!("no node of {place} can be used: {words}"),
+                "start the database, or correct cql_nodes",
+            )];
+        }
+    };
+    let mut findings = vec![reachable(inside, place)];
+    if part == Part::ComputeWorker {
+        findings.push(blocks(inside));
+        return findings;
+    }
+    findings.push(schema(inside, config));
+    findings.push(replication(inside, config));
+    findings.push(durability(inside, config));
+    findings.push(rights(inside, config));
+    findings.push(partitions(inside, config));
+    findings
+}
+
+fn reachable(inside: &Inside, place: &str) -> Finding {
+    let check = "database.reachable";
+    let (name, oldest) = if inside.is_scylla {
+        ("ScyllaDB", None)
+    } else {
+        ("Cassandra", Some(4))
+    };
+    let version = match &inside.version {
+        Ok(version) => version,
+        Err(words) => {
+            let found = format!("{place} lets this role in and answers no question: {words}");
+            return Finding::problem(check, found, "look into the database's log");
+        }
+    };
+    let found = format!("{name} {version} at {place}");
+    let major = version.split('.').next().and_then(|part| part.parse().ok());
+    match (oldest, major) {
+        (Some(oldest), Some(major)) if oldest > major => Finding::problem(
+            check,
+            format!("{found} is too old"),
+            "use Cassandra 5, or 4.1 at least",
+        ),
+        (Some(_), Some(4)) => Finding::warning(
+            check,
+            format!("{found}: Kindred is tested with 5"),
+            "upgrade the database",
+        ),
+        _ => Finding::ok(check, found),
+    }
+}
+
+fn blocks(inside: &Inside) -> Finding {
+    let check = "database.blocks";
+    match &inside.blocks {
+        Ok(()) => Finding::ok(check, "blocks of features can be read"),
+        Err(words) => Finding::problem(
+            check,
+            format!("blocks of features cannot be read: {words}"),
+            format!("make the tables with `kindred schema`, and for the role: {ROLES}"),
+        ),
+    }
+}
+
+fn schema(inside: &Inside, config: &Config) -> Finding {
+    let check = "database.schema";
+    let keyspace = &config.cql_keyspace;
+    match &inside.standing {
+        Ok(Standing::Current) => {
+            Finding::ok(check, format!("keyspace {keyspace} is at version {NEWEST}"))
+        }
+        Ok(Standing::Behind(missing)) => Finding::problem(
+            check,
+            match &inside.copies {
+                Ok(None) => format!("there is no keyspace {keyspace}"),
+                _ => format!("keyspace {keyspace} lacks the migrations {missing:?}"),
+            },
+            "run `kindred schema` as a role that may make tables; a model service does it by \
+             itself where its role may",
+        ),
+        Ok(Standing::Newer(found)) => Finding::problem(
+            check,
+            format!("keyspace {keyspace} is at version {found}, and this program knows {NEWEST}"),
+            "use the newer Kindred that made it",
+        ),
+        Err(words) => Finding::problem(
+            check,
+            format!("the version of keyspace {keyspace} cannot be read: {words}"),
+            format!("the role needs SELECT on the keyspace: {ROLES}"),
+        ),
+    }
+}
+
+fn replication(inside: &Inside, config: &Config) -> Finding {
+    let check = "database.replication";
+    let nodes = u32::try_from(inside.nodes).unwrap_or(u32::MAX);
+    let up = u32::try_from(inside.up).unwrap_or(u32::MAX);
+    let copies = match &inside.copies {
+        Ok(Some(copies)) => *copies,
+        Ok(None) => {
+            let wanted = config.cql_replication;
+            let found = format!("there is no keyspace yet; it is made with factor {wanted}");
+            return if u32::try_from(wanted).is_ok_and(|wanted| wanted > nodes) {
+                let remedy = "set cql_replication to at most the number of nodes";
+                Finding::warning(
+                    check,
+                    format!("{found}, and there are {nodes} nodes"),
+                    remedy,
+                )
+            } else {
+                Finding::ok(check, found)
+            };
+        }
+        Err(words) => {
+            let found = format!("the keyspace's replication cannot be read: {words}");
+            return Finding::unknown(check, found, "run DESCRIBE KEYSPACE by hand");
+        }
+    };
+    let quorum = copies / 2 + 1;
+    let found =
+        format!("copies of every row: {copies}; nodes: {nodes}, up: {up}; QUORUM is {quorum}");
+    if up < quorum {
+        Finding::problem(
+            check,
+            found,
+            "start the nodes that are down, or lower the replication factor (ALTER KEYSPACE, then \
+             repair)",
+        )
+    } else if copies > nodes {
+        let remedy = "add nodes, or lower the replication factor";
+        Finding::warning(check, found, remedy)
+    } else if up < nodes {
+        Finding::warning(check, found, "start the nodes that are down")
+    } else if copies == 2 {
+        let remedy = "no node may be missing with two copies: use three";
+        Finding::warning(check, found, remedy)
+    } else {
+        Finding::ok(check, found)
+    }
+}
+
+fn durability(inside: &Inside, config: &Config) -> Finding {
+    let check = "database.commitlog";
+    let mode = match &inside.commit_log {
+        Ok(mode) => mode.as_deref(),
+        Err(words) => {
+            let found = format!("commitlog_sync cannot be read: {words}");
+            return Finding::unknown(check, found, "see that it is batch or group");
+        }
+    };
+    let copies = match &inside.copies {
+        Ok(Some(copies)) => *copies,
+        _ => u32::try_from(config.cql_replication).unwrap_or(u32::MAX),
+    };
+    match danger(copies, mode) {
+        None => Finding::ok(
+            check,
+            format!(
+                "commitlog_sync is {}",
+                mode.unwrap_or("not told, and need not be")
+            ),
+        ),
+        Some(detail) => {
+            let (found, remedy) = detail.split_once("; ").unwrap_or((&detail, "set it"));
+            if config.cql_allow_periodic {
+                Finding::warning(
+                    check,
+                    format!("{found} (cql_allow_periodic is set)"),
+                    remedy,
+                )
+            } else {
+                Finding::problem(check, found, remedy)
+            }
+        }
+    }
+}
+
+fn rights(inside: &Inside, config: &Config) -> Finding {
+    let check = "database.permissions";
+    let keyspace = &config.cql_keyspace;
+    let rights = match &inside.rights {
+        Ok(Some(rights)) => rights,
+        Ok(None) => {
+            return Finding::ok(check, "the database lets everyone do everything");
+        }
+        Err(words) => {
+            let found = format!("the role's permissions are not told: {words}");
+            return Finding::unknown(check, found, "compare them with deploy/cassandra/roles.cql");
+        }
+    };
+    if rights.is_superuser {
+        return Finding::warning(
+            check,
+            "this role is a superuser",
+            "give Kindred a role of its own: deploy/cassandra/roles.cql",
+        );
+    }
+    let may = |permission: &str| {
+        let whole = [
+            format!("<keyspace {keyspace}>"),
+            "<all keyspaces>".to_owned(),
+        ];
+        let mut granted = rights.granted.iter();
+        granted.any(|(resource, its)| its == permission && whole.contains(resource))
+    };
+    let lacking: Vec<&str> = ["SELECT", "MODIFY"]
+        .into_iter()
+        .filter(|permission| !may(permission))
+        .collect();
+    if lacking.is_empty() {
+        Finding::ok(
+            check,
+            format!("this role may SELECT and MODIFY keyspace {keyspace}"),
+        )
+    } else {
+        Finding::problem(
+            check,
+            format!(
+                "this role lacks {} on keyspace {keyspace}",
+                lacking.join(" and ")
+            ),
+            ROLES,
+        )
+    }
+}
+
+fn partitions(inside: &Inside, config: &Config) -> Finding {
+    let check = "database.partitions";
+    let wanted = config.partitions;
+    match &inside.partitions {
+        Ok(Some(found)) if *found == wanted => {
+            Finding::ok(check, format!("{found}, as configured"))
+        }
+        Ok(Some(found)) => Finding::problem(
+            check,
+            format!("the keyspace was made with {found} partitions, and {wanted} are configured"),
+            format!("set partitions to {found}: the number is fixed at the first start"),
+        ),
+        Ok(None) => Finding::ok(
+            check,
+            format!("not fixed yet; the first start fixes {wanted}"),
+        ),
+        Err(_) if matches!(inside.standing, Ok(Standing::Behind(_))) => Finding::ok(
+            check,
+            format!("not fixed yet; the first start fixes {wanted}"),
+        ),
+        Err(words) => Finding::unknown(
+            check,
+            format!("the number of partitions cannot be read: {words}"),
+            format!("the role needs SELECT on the keyspace: {ROLES}"),
+        ),
+    }
+}

@@ -1,0 +1,152 @@
+//! Versions of the programs that run.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::broker::BrokerFacts;
+use super::database::DatabaseFacts;
+use super::finding::Finding;
+
+/// This program's own.
+const OWN: &str = env!("CARGO_PKG_VERSION");
+/// Longest a model service may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+/// What workers call themselves to the broker.
+const WORKER: &str = "compute-worker";
+/// The metric that has a model service's version as label.
+const BUILD_INFO: &str = "kindred_build_info{";
+
+/// A program that runs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Running {
+    /// Which, and where.
+    name: String,
+    /// Its version, or why that is not known.
+    version: Result<String, String>,
+}
+
+/// Workers, as they tell the broker; a worker has two connections.
+pub(super) fn of_broker(facts: &BrokerFacts) -> Vec<Running> {
+    let programs = facts.management.as_ref().ok();
+    let programs = programs.and_then(|management| management.programs.as_ref());
+    let workers: BTreeSet<Running> = programs
+        .into_iter()
+        .flatten()
+        .filter(|(product, _)| product == WORKER)
+        .map(|(product, version)| Running {
+            name: product.clone(),
+            version: Ok(version.clone()),
+        })
+        .collect();
+    workers.into_iter().collect()
+}
+
+/// Model services, as the database names them, asked over HTTP.
+pub(super) fn look(facts: &DatabaseFacts) -> Vec<Running> {
+    let Ok(inside) = &facts.inside else {
+        return Vec::new();
+    };
+    let owned = inside.owners.iter().filter(|one| !one.owner.is_empty());
+    let addresses: BTreeSet<&str> = owned.map(|one| one.address.as_str()).collect();
+    addresses
+        .into_iter()
+        .map(|address| Running {
+            name: format!("the model service at {address}"),
+            version: ask(address),
+        })
+        .collect()
+}
+
+fn ask(address: &str) -> Result<String, String> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(ANSWER))
+        .proxy(None)
+        .build()
+        .into();
+    let text = agent
+        .get(format!("http://{address}/metrics"))
+        .call()
+        .and_then(|mut response| response.body_mut().read_to_string())
+        .map_err(|error| error.to_string())?;
+    version_in(&text).ok_or_else(|| "it tells no version".to_owned())
+}
+
+/// The version in metrics.
+fn version_in(text: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.starts_with(BUILD_INFO))?;
+    let (_, rest) = line.split_once("version=\"")?;
+    Some(rest.split('"').next()?.to_owned())
+}
+
+pub(super) fn judge(running: &[Running]) -> Finding {
+    let check = "programs.versions";
+    let known: Vec<(&str, &str)> = running
+        .iter()
+        .filter_map(|one| Some((one.name.as_str(), one.version.as_deref().ok()?)))
+        .collect();
+    let other: Vec<String> = known
+        .iter()
+        .filter(|(_, version)| *version != OWN)
+        .map(|(name, version)| format!("{name} is {version}"))
+        .collect();
+    if !other.is_empty() {
+        return Finding::warning(
+            check,
+            format!("this is {OWN}, and {}", other.join(", ")),
+            "run one version everywhere (docs/OPERATIONS.md, Upgrades)",
+        );
+    }
+    let silent: Vec<String> = running
+        .iter()
+        .filter_map(|one| Some(format!("{}: {}", one.name, one.version.as_ref().err()?)))
+        .collect();
+    if !silent.is_empty() {
+        return Finding::warning(
+            check,
+            format!(
+                "owners of partitions that do not answer: {}",
+                silent.join(", ")
+            ),
+            "a dead owner's partitions are taken over within seconds; see that `advertise` is an \
+             address others reach",
+        );
+    }
+    if known.is_empty() {
+        return Finding::unknown(
+            check,
+            format!("this is {OWN}; no other program was seen"),
+            "workers are seen through the broker's management",
+        );
+    }
+    let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+    Finding::ok(check, format!("{OWN}: {}", names.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Level;
+    use super::*;
+
+    #[test]
+    fn one_version_everywhere_is_ok() {
+        let one = |version: Result<&str, &str>| Running {
+            name: "compute-worker".to_owned(),
+            version: version.map(str::to_owned).map_err(str::to_owned),
+        };
+        for (running, level) in [
+            (vec![], Level::Unknown),
+            (vec![one(Ok(OWN))], Level::Ok),
+            (vec![one(Ok(OWN)), one(Ok("0.0.0"))], Level::Warning),
+            (vec![one(Ok(OWN)), one(Err("away"))], Level::Warning),
+        ] {
+            assert_eq!(judge(&running).level, level, "{running:?}");
+        }
+    }
+
+    #[test]
+    fn the_version_is_a_label() {
+        let text = "# HELP x\nkindred_build_info{kernel=\"none\",version=\"1.2.3\"} 1\n";
+        assert_eq!(version_in(text).as_deref(), Some("1.2.3"));
+        assert_eq!(version_in("kindred_build_info_other 1"), None);
+    }
+}

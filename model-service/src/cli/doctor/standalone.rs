@@ -1,0 +1,148 @@
+//! What `kindred standalone` stands on: its data directory and its address.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::client::Server;
+use super::finding::Finding;
+use crate::config::Config;
+use crate::store::embedded::FILE;
+
+/// Somebody listens on this machine at once or not at all.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// What was seen.
+#[derive(Debug)]
+pub(super) struct StandaloneFacts {
+    data_dir: PathBuf,
+    directory: Directory,
+    listen: SocketAddr,
+    http: Http,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Directory {
+    Missing,
+    /// Something else has its name, or it cannot be read.
+    Unusable(String),
+    /// It has no store yet.
+    Empty,
+    /// Its store may be read and written, or why not.
+    Store(Result<(), String>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Http {
+    Nobody,
+    Ready,
+    NotReady(String),
+    SomethingElse(String),
+}
+
+/// Looks, and changes nothing.
+pub(super) fn look(config: &Config) -> StandaloneFacts {
+    let directory = match std::fs::metadata(&config.data_dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Directory::Missing,
+        Err(error) => Directory::Unusable(error.to_string()),
+        Ok(metadata) if !metadata.is_dir() => Directory::Unusable("it is no directory".to_owned()),
+        Ok(_) => {
+            let store = config.data_dir.join(FILE);
+            match File::options().read(true).write(true).open(store) {
+                Ok(_) => Directory::Store(Ok(())),
+                Err(error) if error.kind() == ErrorKind::NotFound => Directory::Empty,
+                Err(error) => Directory::Store(Err(error.to_string())),
+            }
+        }
+    };
+    StandaloneFacts {
+        data_dir: config.data_dir.clone(),
+        directory,
+        listen: config.listen,
+        http: ask(config),
+    }
+}
+
+fn ask(config: &Config) -> Http {
+    if config.listen.port() == 0 || TcpStream::connect_timeout(&config.listen, CONNECT).is_err() {
+        return Http::Nobody;
+    }
+    let answer = Server::default()
+        .client(config)
+        .and_then(|client| client.get("/readyz"));
+    match answer {
+        Ok(answer) if answer.status == 200 && answer.body.contains("ready") => Http::Ready,
+        Ok(answer) if answer.status == 503 => Http::NotReady(answer.words()),
+        Ok(answer) => Http::SomethingElse(answer.words()),
+        Err(failure) => Http::SomethingElse(failure.message),
+    }
+}
+
+pub(super) fn judge(facts: &StandaloneFacts) -> Vec<Finding> {
+    let place = facts.data_dir.display();
+    let check = "standalone.data_dir";
+    let directory = match &facts.directory {
+        Directory::Missing => Finding::ok(check, format!("{place} is not there yet; it is made")),
+        Directory::Empty => Finding::ok(check, format!("{place} has no store yet; it is made")),
+        Directory::Store(Ok(())) => Finding::ok(check, format!("{place} has a store")),
+        Directory::Unusable(words) | Directory::Store(Err(words)) => Finding::problem(
+            check,
+            format!("{place} cannot be used: {words}"),
+            "give it to the user that runs kindred, or name another with --data-dir",
+        ),
+    };
+    let check = "standalone.http";
+    let listen = facts.listen;
+    let http = match &facts.http {
+        Http::Nobody => Finding::ok(check, format!("nobody listens on {listen}: it is free")),
+        Http::Ready => Finding::ok(check, format!("a Kindred is ready at {listen}")),
+        Http::NotReady(words) => Finding::warning(
+            check,
+            format!("a Kindred at {listen} is not ready: {words}"),
+            "it goes on by itself once the reason is gone",
+        ),
+        Http::SomethingElse(words) => Finding::problem(
+            check,
+            format!("something else has {listen}: {words}"),
+            "stop it, or choose another address with --listen",
+        ),
+    };
+    vec![directory, http]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Level;
+    use super::*;
+
+    #[test]
+    fn says_what_is_in_the_way() {
+        let levels = |directory, http| {
+            let facts = StandaloneFacts {
+                data_dir: "/data".into(),
+                directory,
+                listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+                http,
+            };
+            let findings = judge(&facts);
+            (findings[0].level, findings[1].level)
+        };
+        assert_eq!(
+            levels(Directory::Missing, Http::Nobody),
+            (Level::Ok, Level::Ok)
+        );
+        assert_eq!(
+            levels(
+                Directory::Store(Err("denied".to_owned())),
+                Http::SomethingElse("status 404".to_owned())
+            ),
+            (Level::Problem, Level::Problem)
+        );
+        assert_eq!(
+            levels(Directory::Empty, Http::NotReady("opening".to_owned())).1,
+            Level::Warning
+        );
+    }
+}

@@ -1,0 +1,153 @@
+//! Keeps account: counts, rejected lines, progress on a terminal, and how far it is on disk.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::super::client::printable;
+use super::super::exit::Failure;
+use super::super::import::{Position, Progress, Rejects};
+use super::pipeline::{Entry, Watch, Work};
+use super::resume::{Kept, State};
+
+/// How often it is written down how far it is. What was confirmed since comes twice after a
+/// crash, which is harmless.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// Rejected lines that are told of one by one; the rejects file has all.
+const TOLD: u64 = 10;
+
+/// What became of the entries.
+pub(super) struct Account {
+    progress: Progress,
+    /// The inputs' names.
+    names: Vec<String>,
+    rejects: Rejects,
+    /// Rejected by this run.
+    rejected_now: u64,
+    /// `None`: it cannot be kept, or no longer.
+    kept: Option<Kept>,
+    state: State,
+    saved: Instant,
+}
+
+impl Account {
+    pub(super) fn new(
+        progress: Progress,
+        names: Vec<String>,
+        rejects: Rejects,
+        kept: Option<Kept>,
+        state: State,
+    ) -> Self {
+        Self {
+            progress,
+            names,
+            rejects,
+            rejected_now: 0,
+            kept,
+            state,
+            saved: Instant::now(),
+        }
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Says so where an earlier run could go on and this one begins anew.
+    pub(super) fn begin(&self) {
+        if let Some(kept) = self.kept.as_ref().filter(|kept| kept.is_there()) {
+            self.progress.say(&format!(
+                "{} is of an earlier publish that did not end; beginning anew (--resume would go on)",
+                kept.path().display()
+            ));
+        }
+    }
+
+    /// Writes down how far it is, the rejected lines first.
+    fn save(&mut self) -> Result<(), Failure> {
+        self.rejects.flush()?;
+        self.saved = Instant::now();
+        if let Some(kept) = &self.kept
+            && let Err(error) = kept.save(&self.state)
+        {
+            self.progress.say(&format!(
+                "{} cannot be written, so --resume will not work: {error}",
+                kept.path().display()
+            ));
+            self.kept = None;
+        }
+        Ok(())
+    }
+
+    /// Takes the bar away and hands out where the rejected lines of this run are.
+    ///
+    /// # Errors
+    /// When the rejected lines cannot be written.
+    pub(super) fn finish(&mut self, done: bool) -> Result<Option<PathBuf>, Failure> {
+        let begun = self.state.position != Position::default();
+        if begun {
+            self.save()?;
+        }
+        if self.rejected_now > TOLD {
+            self.progress
+                .say(&format!("… and {} more", self.rejected_now - TOLD));
+        }
+        self.progress.finish();
+        if !done
+            && begun
+            && let Some(kept) = &self.kept
+        {
+            self.progress.say(&format!(
+                "{} published, {} rejected; --resume goes on from there ({})",
+                self.state.published,
+                self.state.rejected,
+                kept.path().display()
+            ));
+        }
+        let (_, path) = self.rejects.finish()?;
+        Ok(path)
+    }
+
+    /// All is published: there is nothing to go on with.
+    pub(super) fn forget(&self) {
+        if let Some(kept) = &self.kept
+            && let Err(error) = kept.remove()
+        {
+            self.progress.say(&format!(
+                "{} cannot be removed: {error}",
+                kept.path().display()
+            ));
+        }
+    }
+}
+
+impl Watch for Account {
+    fn settled(&mut self, entry: Entry) -> Result<(), Failure> {
+        match entry.work {
+            Work::Event(_) => self.state.published += 1,
+            Work::Rejected(reject) => {
+                self.rejects.add(entry.after.file, &reject)?;
+                if self.rejected_now < TOLD {
+                    self.progress.say(&format!(
+                        "{}:{}: {}: {}",
+                        self.names[entry.after.file],
+                        reject.line,
+                        reject.reason,
+                        printable(&reject.detail)
+                    ));
+                }
+                self.rejected_now += 1;
+                self.state.rejected += 1;
+            }
+        }
+        self.state.position = entry.after;
+        self.progress.items(1);
+        if self.saved.elapsed() >= SAVE_EVERY {
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    fn say(&self, words: &str) {
+        self.progress.say(words);
+    }
+}

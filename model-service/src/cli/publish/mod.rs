@@ -1,0 +1,293 @@
+//! `kindred publish`: files of events onto RabbitMQ's exchange `kindred.items`.
+
+mod account;
+mod pipeline;
+mod resume;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use kindred_shared::DomainName;
+use kindred_shared::amqp::{Connector, Names, Publisher, close, event_message, exists};
+use kindred_shared::event::{Limits, parse};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use self::account::Account;
+use self::pipeline::{Entry, Flow, Watch, Work};
+use self::resume::{Kept, State};
+use super::exit::{Exit, Failure, Outcome};
+use super::flags::OperatorFlags;
+use super::import::{
+    Defaults, Found, Position, Progress, Rejects, Source, Unreadable, beside, domain, now_ms, open,
+    read,
+};
+use super::patience::Patience;
+use crate::config::Config;
+
+/// Entries read ahead of those that are on their way.
+const READ_AHEAD: usize = 256;
+/// Most bytes of messages on their way: 32 MiB.
+const UNCONFIRMED_BYTES: usize = 32 << 20;
+/// What its connection is called in the management UI.
+const PROGRAM: &str = "kindred publish";
+
+/// Publishes events from files to RabbitMQ's exchange kindred.items.
+///
+/// Takes the files that `import` takes. An event counts as published once the broker has
+/// confirmed it. Events that cannot be taken go into the rejects file with their reason, the
+/// others go in. How far it is, is kept beside the first file, and --resume goes on from there.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PublishArgs {
+    /// Files to read; `-` is standard input
+    #[arg(required = true, value_name = "FILES")]
+    files: Vec<PathBuf>,
+    /// Domain of the events that name none
+    #[arg(long, value_parser = domain)]
+    domain: Option<DomainName>,
+    /// Where rejected lines go [default: <input>.rejects.ndjson, or publish.rejects.ndjson]
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<PathBuf>,
+    /// How long to go on trying while the broker is away or takes nothing
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// Most events on their way, not yet confirmed by the broker
+    #[arg(long, value_name = "NUMBER", default_value_t = 1_000, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    in_flight: u16,
+    /// Go on where an earlier publish of the same files ended
+    #[arg(long)]
+    resume: bool,
+    /// Where it is kept how far it is [default: <first input>.publish.json]
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) flags: OperatorFlags,
+}
+
+/// How publishing went; with --resume, the earlier parts too.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Summary {
+    /// Events that the broker has confirmed.
+    published: u64,
+    /// Lines that did not go in.
+    rejected: u64,
+    /// Where those of this run are, when there are any.
+    rejects: Option<PathBuf>,
+    /// Seconds this run took.
+    seconds: f64,
+    /// Events a second, of this run.
+    items_per_second: f64,
+}
+
+pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
+    let began = Instant::now();
+    let sources = open(&args.files)?;
+    let connector = Connector::new(config.amqp_url.expose(), PROGRAM)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let kept = kept(args);
+    let state = match (&kept, args.resume) {
+        (None, true) => {
+            return Err(Failure::usage(
+                "--resume: standard input cannot be read again from where it ended; publish a file",
+            ));
+        }
+        (Some(kept), true) => kept.load(&args.files)?,
+        (_, false) => State::begin(&args.files, now_ms()),
+    };
+    let defaults = Defaults {
+        domain: args.domain.clone(),
+        version: state.version,
+    };
+    let before = state.published;
+    let size = sources.iter().map(|source| source.size).sum();
+    let progress = Progress::new(size, true);
+    let taken = progress.taken();
+    let rejects = Rejects::new(args.rejects.clone(), &sources, "publish", args.resume);
+    let names = sources.iter().map(|source| source.name.clone()).collect();
+    let from = state.position;
+    let mut account = Account::new(progress, names, rejects, kept, state);
+    if args.resume {
+        account.say(&format!(
+            "going on after {before} published and {} rejected",
+            account.state().rejected
+        ));
+    } else {
+        account.begin();
+    }
+
+    let (entries, work) = mpsc::channel(READ_AHEAD);
+    let reader = Reader {
+        sources,
+        from,
+        defaults,
+        limits: config.limits(),
+        taken,
+    };
+    let reader = std::thread::spawn(move || reader.run(&entries));
+    let sent = actix::System::new().block_on(publish(&connector, args, work, &mut account));
+    let finished = account.finish(sent.is_ok());
+    sent?;
+    let rejects = finished?;
+    // The pipeline ends well only when the reader has let go of its end.
+    let broken = reader
+        .join()
+        .map_err(|_| Failure::failed("reading the files ended unexpectedly"))??;
+
+    let state = account.state();
+    let seconds = began.elapsed().as_secs_f64();
+    let summary = Summary {
+        published: state.published,
+        rejected: state.rejected,
+        rejects,
+        seconds,
+        items_per_second: (state.published - before) as f64 / seconds.max(0.001),
+    };
+    if let Some(failure) = broken {
+        return Err(failure);
+    }
+    account.forget();
+    if json {
+        serde_json::to_writer(&mut *out, &summary).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        writeln!(
+            out,
+            "{} published, {} rejected in {:.1} s ({:.0} items/s)",
+            summary.published, summary.rejected, summary.seconds, summary.items_per_second
+        )?;
+        if let Some(path) = &summary.rejects {
+            writeln!(out, "rejected lines with their reasons: {}", path.display())?;
+        }
+    }
+    Ok(if summary.rejected > 0 {
+        Exit::SomeRejected
+    } else {
+        Exit::Done
+    })
+}
+
+/// Where it is kept how far it is. Nowhere when an input cannot be read a second time.
+fn kept(args: &PublishArgs) -> Option<Kept> {
+    if args.files.iter().any(|file| file.as_os_str() == "-") {
+        return None;
+    }
+    let beside_first = || {
+        args.files
+            .first()
+            .map(|first| beside(first, ".publish.json"))
+    };
+    args.state.clone().or_else(beside_first).map(Kept::new)
+}
+
+/// Reads the inputs and checks what it finds, on a thread of its own.
+struct Reader {
+    sources: Vec<Source>,
+    from: Position,
+    defaults: Defaults,
+    limits: Limits,
+    taken: Arc<AtomicU64>,
+}
+
+impl Reader {
+    /// `Ok(Some(…))`: an input broke off; what was read of it goes in.
+    fn run(self, entries: &mpsc::Sender<Entry>) -> Result<Option<Failure>, Failure> {
+        let names: Vec<String> = self.sources.iter().map(|one| one.name.clone()).collect();
+        let kindred = Names::default();
+        let (limits, defaults) = (self.limits, self.defaults);
+        read(self.sources, self.from, &defaults, &self.taken, |found| {
+            let work = match checked(&found, &limits) {
+                Ok(event) => Work::Event(Box::new(event_message(&kindred, &event))),
+                Err(unreadable) => Work::Rejected(Box::new(
+                    found.reject(&names[found.after.file], &unreadable),
+                )),
+            };
+            let after = found.after;
+            entries
+                .blocking_send(Entry { after, work })
+                .map_err(|_| Failure::failed("publishing has ended"))
+        })
+    }
+}
+
+/// All that a model service would check, so that nothing has to come back as a dead letter.
+fn checked(found: &Found, limits: &Limits) -> Result<kindred_shared::event::Event, Unreadable> {
+    let line = found.made.as_ref().map_err(Clone::clone)?;
+    parse(&line.text, limits).map_err(|refusal| Unreadable {
+        reason: refusal.reason,
+        detail: refusal.detail,
+    })
+}
+
+/// Waits for the exchange, then publishes all that is handed over.
+async fn publish(
+    connector: &Connector,
+    args: &PublishArgs,
+    work: mpsc::Receiver<Entry>,
+    account: &mut Account,
+) -> Result<(), Failure> {
+    wait_for_exchange(connector, Patience::new(args.timeout), account).await?;
+    let publisher = Publisher::start(connector.clone(), "events", UNCONFIRMED_BYTES);
+    publisher.connected().await;
+    let flow = Flow {
+        place: connector.place(),
+        in_flight: args.in_flight.into(),
+        patience: args.timeout,
+    };
+    let sent = pipeline::run(&publisher, work, &flow, account).await;
+    publisher.finish().await;
+    sent
+}
+
+/// The exchange is the last thing a model service declares: who finds it loses nothing.
+async fn wait_for_exchange(
+    connector: &Connector,
+    mut patience: Patience,
+    account: &Account,
+) -> Result<(), Failure> {
+    let names = Names::default();
+    let mut told = String::new();
+    loop {
+        let looked = async {
+            let connection = connector.connect("look").await?;
+            let found = exists(&connection, &names.items()).await;
+            close(&connection).await;
+            found
+        };
+        let (exit, trouble) = match looked.await {
+            Ok(true) => return Ok(()),
+            Ok(false) => (
+                Exit::Failed,
+                format!(
+                    "there is no exchange {} at {} yet; a model service makes it when it starts",
+                    names.items(),
+                    connector.place()
+                ),
+            ),
+            Err(error) if error.is_refused() => {
+                return Err(Failure::failed(format!(
+                    "RabbitMQ at {} refuses this user: {}; check user and password in amqp_url",
+                    connector.place(),
+                    error.broker_words()
+                )));
+            }
+            Err(error) => (
+                Exit::Unreachable,
+                format!("RabbitMQ at {} cannot be used: {error}", connector.place()),
+            ),
+        };
+        let Some(pause) = patience.next_pause() else {
+            return Err(patience.given_up(exit, &trouble));
+        };
+        if told != trouble {
+            account.say(&patience.words(&trouble));
+            told = trouble;
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
