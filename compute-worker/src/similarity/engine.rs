@@ -13,8 +13,8 @@ use super::Kernel;
 use super::layout::{Block, UNDERFLOW, Values};
 use super::lists::Lists;
 use super::rows::Scorer;
-use super::terms::TermIndex;
 use super::strip::{GROUP, Hits, PANEL, Strip, split};
+use super::terms::TermIndex;
 
 /// A threshold that no integer score reaches.
 const BEYOND: i32 = 1 << 29;
@@ -290,9 +290,8 @@ impl Engine<'_> {
                 let per_unit = 1.0 / unit(block, other);
                 let beyond = f64::from(BEYOND);
                 // Two less: one for the digits that are cut off, one for the division's rounding.
-                let minus = least.map(|least| {
-                    2 - (f64::from(least) * per_unit).clamp(-beyond, beyond) as i32
-                });
+                let minus = least
+                    .map(|least| 2 - (f64::from(least) * per_unit).clamp(-beyond, beyond) as i32);
                 let from = &mut scratch.integer_from[side];
                 from.clear();
                 from.extend(minus);

@@ -27,6 +27,7 @@ mod items;
 mod layout;
 mod lists;
 mod neighbours;
+mod order;
 mod rotation;
 mod rows;
 mod scalar;
@@ -186,7 +187,10 @@ impl Kernel {
             Self::Avx512Vnni => avx512vnni::strip(strip, hits),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 | Self::Avx2 => avx2integers::strip(strip, hits),
-            _ => unreachable!("{self} has no integers, and {} rows none", strip.columns() + hits.count),
+            _ => unreachable!(
+                "{self} has no integers, and {} rows none",
+                strip.columns() + hits.count
+            ),
         }
     }
 
@@ -197,7 +201,10 @@ impl Kernel {
             Self::Avx512Vnni => avx512vnni::sums(strip, sums),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 | Self::Avx2 => avx2integers::sums(strip, sums),
-            _ => unreachable!("{self} has no integers, and {} rows none", strip.columns() + sums.len()),
+            _ => unreachable!(
+                "{self} has no integers, and {} rows none",
+                strip.columns() + sums.len()
+            ),
         }
     }
 
