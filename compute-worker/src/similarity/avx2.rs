@@ -8,13 +8,7 @@
 // is private and is entered only by the two safe ones below, which check them.
 #![allow(unsafe_code)]
 
-use std::arch::x86_64::{
-    __m128, __m256, _CMP_GE_OQ, _MM_HINT_T0, _mm_add_ps, _mm_cvtss_f32, _mm_movehl_ps,
-    _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_broadcast_ss,
-    _mm256_castps256_ps128, _mm256_cmp_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_loadu_si256, _mm256_maskload_ps, _mm256_max_ps, _mm256_movemask_ps, _mm256_set1_ps,
-    _mm256_setzero_ps, _mm256_storeu_ps,
-};
+use std::arch::x86_64::{_CMP_GE_OQ, _CMP_GT_OQ, _MM_HINT_T0, __m128, __m256, _mm256_add_epi32, _mm256_add_ps, _mm256_blendv_ps, _mm256_broadcast_ss, _mm256_castps256_ps128, _mm256_castps_si256, _mm256_cmp_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_ps, _mm256_max_ps, _mm256_min_ps, _mm256_movemask_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_storeu_ps, _mm256_storeu_si256, _mm_add_ps, _mm_cvtss_f32, _mm_movehl_ps, _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps};
 
 use kindred_shared::block::LANES;
 
@@ -88,7 +82,53 @@ pub(super) fn kth(bounds: &[f32], keep: usize) -> f32 {
 
 #[target_feature(enable = "avx2,fma")]
 fn kth_256(bounds: &[f32], keep: usize) -> f32 {
-    scalar::kth(bounds, keep)
+    let none = _mm256_set1_ps(f32::NEG_INFINITY);
+    let (chunks, rest) = bounds.as_chunks::<WIDTH>();
+    let mut last = [f32::NEG_INFINITY; WIDTH];
+    last[..rest.len()].copy_from_slice(rest);
+    // SAFETY: a chunk has eight values.
+    let load = |chunk: &[f32; WIDTH]| unsafe { _mm256_loadu_ps(chunk.as_ptr()) };
+    let last = load(&last);
+    let (mut lows, mut highs) = (_mm256_set1_ps(f32::INFINITY), none);
+    let mut span = |values: __m256| {
+        // Minus infinity stands for none: the row itself, or what fills a list up.
+        let some = _mm256_cmp_ps::<_CMP_GT_OQ>(values, none);
+        let low = _mm256_blendv_ps(_mm256_set1_ps(f32::INFINITY), values, some);
+        lows = _mm256_min_ps(lows, low);
+        highs = _mm256_max_ps(highs, values);
+    };
+    span(last);
+    for chunk in chunks {
+        span(load(chunk));
+    }
+    let (mut low, mut high) = ([0.0_f32; WIDTH], [0.0_f32; WIDTH]);
+    // SAFETY: eight values fit.
+    unsafe {
+        _mm256_storeu_ps(low.as_mut_ptr(), lows);
+        _mm256_storeu_ps(high.as_mut_ptr(), highs);
+    }
+    let low = low.into_iter().fold(f32::INFINITY, f32::min);
+    let high = high.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    scalar::halve(low, high, keep, |value| {
+        let value = _mm256_set1_ps(value);
+        let reach = |values: __m256| {
+            _mm256_castps_si256(_mm256_cmp_ps::<_CMP_GE_OQ>(values, value))
+        };
+        // A lane that reaches it is -1.
+        let (mut even, mut odd) = (reach(last), _mm256_setzero_si256());
+        let (pairs, single) = chunks.as_chunks::<2>();
+        for [one, two] in pairs {
+            even = _mm256_add_epi32(even, reach(load(one)));
+            odd = _mm256_add_epi32(odd, reach(load(two)));
+        }
+        for one in single {
+            odd = _mm256_add_epi32(odd, reach(load(one)));
+        }
+        let mut counts = [0_i32; WIDTH];
+        // SAFETY: eight values fit.
+        unsafe { _mm256_storeu_si256(counts.as_mut_ptr().cast(), _mm256_add_epi32(even, odd)) };
+        -counts.into_iter().sum::<i32>() as usize
+    })
 }
 
 /// Finds the pairs of a strip whose approximate score reaches the lower of their thresholds. An
@@ -119,8 +159,8 @@ fn run_256<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// The canonical dot products of pairs: left row in the upper half, right row in the lower. The rows
-/// are fetched ahead.
+/// The canonical dot products of pairs: left row in the upper half, right row in the lower. Right
+/// rows are fetched ahead; left ones change less often.
 ///
 /// # Panics
 /// When the CPU lacks AVX2 or FMA, two rows are not equally long, or there is no such row.
@@ -143,11 +183,7 @@ unsafe fn pairs_256(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: 
     let (places, last) = scores.as_chunks_mut::<ROWS>();
     for (at, (chunk, places)) in chunks.iter().zip(places).enumerate() {
         if let Some(next) = chunks.get(at + 1) {
-            for &pair in next {
-                let (left, right) = rows(pair);
-                fetch(left);
-                fetch(right);
-            }
+            next.iter().for_each(|&pair| fetch(rows(pair).1));
         }
         let rows = chunk.map(rows);
         let length = rows[0].0.len();

@@ -42,7 +42,8 @@ pub(super) fn strip(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
     assert!(available(), "this kernel needs AVX2 and FMA");
     strip.check();
     hits.reserve(GROUP * strip.columns());
-    // SAFETY: the CPU has AVX2, and the strip's slices are as long as they must be.
+    // SAFETY: the CPU has AVX2, the strip's slices are as long as they must be, and there is room
+    // for as many hits as there are pairs.
     unsafe { strip_256(strip, hits) }
 }
 
@@ -60,23 +61,26 @@ pub(super) fn sums(strip: &Strip<'_, u8, i32>, sums: &mut [f32]) {
 }
 
 /// # Safety
-/// AVX2; the strip passed its check.
+/// AVX2; the strip passed its check; `hits` has room for all its pairs.
 #[target_feature(enable = "avx2")]
 unsafe fn strip_256(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
     for first in (0..GROUP).step_by(ROWS) {
         let row = strip.group * GROUP + first;
         for column in (0..strip.columns()).step_by(COLUMNS) {
-            // SAFETY: groups are whole tiles high, and right rows whole tiles wide.
-            let sums = unsafe { tile(strip, first, column) };
-            let mut all = sums[0][0];
-            for sums in &sums {
-                for sum in sums {
-                    all = _mm256_and_si256(all, *sum);
+            // SAFETY: groups are whole tiles high, and right rows whole tiles wide; there is room
+            // for all pairs.
+            unsafe {
+                let sums = tile(strip, first, column);
+                let mut all = sums[0][0];
+                for sums in &sums {
+                    for sum in sums {
+                        all = _mm256_and_si256(all, *sum);
+                    }
                 }
-            }
-            // The sign of `and` is set where all are negative.
-            if not_negative(all) != 0 {
-                keep(&sums, (row << 16 | column) as u32, hits);
+                // The sign of `and` is set where all are negative.
+                if not_negative(all) != 0 {
+                    keep(&sums, (row << 16 | column) as u32, hits);
+                }
             }
         }
     }
@@ -187,23 +191,29 @@ fn not_negative(values: __m256i) -> u32 {
 }
 
 /// Adds the pairs of a tile that are not negative to the hits; `pair` is the tile's first.
+///
+/// # Safety
+/// AVX2; `hits` has room for all pairs of the tile.
 #[target_feature(enable = "avx2")]
 #[inline(never)]
-fn keep(sums: &Sums, pair: u32, hits: &mut Hits<i32>) {
-    for (pair, sums) in (0..).map(|row| pair + (row << 16)).zip(sums) {
-        for (pair, sum) in (0..).map(|wide| pair + wide * WIDTH as u32).zip(sums) {
-            let mut mask = not_negative(*sum);
-            if mask == 0 {
-                continue;
-            }
-            let mut values = [0; WIDTH];
-            // SAFETY: eight values fit.
-            unsafe { _mm256_storeu_si256(values.as_mut_ptr().cast(), *sum) };
-            while mask != 0 {
-                let lane = mask.trailing_zeros();
-                hits.push(pair + lane, values[lane as usize]);
-                mask &= mask - 1;
-            }
+unsafe fn keep(sums: &Sums, pair: u32, hits: &mut Hits<i32>) {
+    let mut values = [0; ROWS * COLUMNS];
+    let mut some = 0_u64;
+    for (at, sum) in sums.as_flattened().iter().enumerate() {
+        // SAFETY: eight values fit.
+        unsafe { _mm256_storeu_si256(values.as_mut_ptr().add(at * WIDTH).cast(), *sum) };
+        some |= u64::from(not_negative(*sum)) << (at * WIDTH);
+    }
+    let (places, sums) = (hits.pairs.as_mut_ptr(), hits.values.as_mut_ptr());
+    while some != 0 {
+        let at = some.trailing_zeros();
+        some &= some - 1;
+        let (row, column) = (at / COLUMNS as u32, at % COLUMNS as u32);
+        // SAFETY: there is room for the tile's pairs.
+        unsafe {
+            *places.add(hits.count) = pair + (row << 16) + column;
+            *sums.add(hits.count) = values[at as usize];
         }
+        hits.count += 1;
     }
 }

@@ -101,6 +101,9 @@ unsafe fn kth_512(bounds: &[f32], keep: usize) -> f32 {
         unsafe { _mm512_mask_loadu_ps(none, mask, bounds.as_ptr().wrapping_add(at)) }
     };
     // Lists are short, and stay in registers then.
+    if bounds.len() <= 2 * LANES {
+        return kth_of(&std::array::from_fn::<_, 2, _>(|at| chunk(at * LANES)), keep);
+    }
     if bounds.len() <= 4 * LANES {
         return kth_of(
             &std::array::from_fn::<_, 4, _>(|at| chunk(at * LANES)),
@@ -195,8 +198,8 @@ pub(super) fn sums(strip: &Strip<'_, f32, f32>, sums: &mut [f32]) {
     unsafe { sums_512(strip, sums) }
 }
 
-/// The canonical dot products of pairs: left row in the upper half, right row in the lower. The rows
-/// are fetched ahead.
+/// The canonical dot products of pairs: left row in the upper half, right row in the lower. Right
+/// rows are fetched ahead; left ones change less often.
 ///
 /// # Panics
 /// When the CPU lacks AVX-512, two rows are not equally long, or there is no such row.
@@ -265,11 +268,7 @@ unsafe fn pairs_512(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: 
     let (places, last) = scores.as_chunks_mut::<ROWS>();
     for (at, (chunk, places)) in chunks.iter().zip(places).enumerate() {
         if let Some(next) = chunks.get(at + 1) {
-            for &pair in next {
-                let (left, right) = rows(pair);
-                fetch(left);
-                fetch(right);
-            }
+            next.iter().for_each(|&pair| fetch(rows(pair).1));
         }
         let rows = chunk.map(rows);
         let length = rows[0].0.len();

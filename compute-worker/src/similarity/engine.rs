@@ -282,27 +282,31 @@ impl Engine<'_> {
         let block = &self.blocks[at];
         let columns = block.rows.next_multiple_of(PANEL);
         let lists = self.lists(at);
-        let least = lists.bases().zip(&block.residuals).map(|(base, residual)| {
-            base - (other.norm * residual + block.norm * other.residual + UNDERFLOW)
-        });
+        let rows = lists.bases().iter().zip(&block.residuals);
+        // What a row's own ρ and the other block's largest add to a score, at most.
+        let (own, others) = (other.norm, block.norm * other.residual + UNDERFLOW);
         match block.values {
             Values::Integers(_) => {
-                let per_unit = 1.0 / unit(block, other);
-                let beyond = f64::from(BEYOND);
-                // Two less: one for the digits that are cut off, one for the division's rounding.
-                let minus = least
-                    .map(|least| 2 - (f64::from(least) * per_unit).clamp(-beyond, beyond) as i32);
+                let per_unit = (1.0 / unit(block, other)) as f32;
                 let from = &mut scratch.integer_from[side];
                 from.clear();
-                from.extend(minus);
                 from.resize(columns, -BEYOND);
+                self.kernel.run(|| {
+                    for (from, (base, residual)) in from.iter_mut().zip(rows) {
+                        let units = (own * residual + others - base) * per_unit;
+                        let units = units.clamp(-(BEYOND as f32), BEYOND as f32);
+                        // Up, by what roundings may have taken, and by one for the sparse part's.
+                        *from = (units + units.abs() * f32::EPSILON * 2.0 + 3.0) as i32;
+                    }
+                });
             }
             Values::Floats(_) => {
                 // A sum that begins far from the scores would lose their last bits.
                 let most = 2.0 * block.norm * other.norm;
                 let from = &mut scratch.float_from[side];
                 from.clear();
-                from.extend(least.map(|least| -least.clamp(-most, most)));
+                let minus = rows.map(|(base, residual)| own * residual + others - base);
+                from.extend(minus.map(|minus| minus.clamp(-most, most)));
                 from.resize(columns, -(2.0 * most + 1.0));
             }
         }

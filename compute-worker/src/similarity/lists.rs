@@ -3,6 +3,8 @@
 //! Whoever is not ruled out by an approximate score gets its canonical one at once. A row's base
 //! is a score that K others reach: what lies below it is dead. It only rises.
 
+use kindred_shared::block::LANES;
+
 use super::Kernel;
 
 /// The lists of a block's rows.
@@ -13,73 +15,66 @@ pub(super) struct Lists {
     room: usize,
     ids: Vec<u32>,
     scores: Vec<f32>,
-    rows: Vec<Row>,
+    /// Candidates of each row.
+    counts: Vec<u32>,
+    bases: Vec<f32>,
+    /// Of those with a row's base as score only ids below this one matter.
+    lasts: Vec<u32>,
 }
 
-/// What is known of a row.
-#[derive(Clone, Copy)]
-struct Row {
-    count: usize,
-    base: f32,
-    /// Of those with the base's score only ids below this one matter.
-    last: u32,
+/// Places of a list of K. Looking through it often costs less than a base that is behind.
+fn room(keep: usize) -> usize {
+    (keep + (keep / 4).max(FEWEST)).next_multiple_of(LANES)
 }
 
-/// Candidates a list takes in between two looks.
-fn between(keep: usize) -> usize {
-    (keep / 2).max(BETWEEN)
-}
-
-/// Fewest candidates between two looks.
-const BETWEEN: usize = 28;
+/// Fewest places beyond K.
+const FEWEST: usize = 12;
 
 impl Lists {
     /// Empty lists of `count` rows; `floor` is the lowest score that counts.
     pub(super) fn new(kernel: Kernel, count: usize, keep: usize, floor: f32) -> Self {
-        let room = keep + between(keep);
-        let row = Row {
-            count: 0,
-            base: floor,
-            // No row has this id.
-            last: u32::MAX,
-        };
+        let room = room(keep);
         Self {
             kernel,
             keep,
             room,
             ids: vec![0; count * room],
             scores: vec![0.0; count * room],
-            rows: vec![row; count],
+            counts: vec![0; count],
+            bases: vec![floor; count],
+            // No row has this id.
+            lasts: vec![u32::MAX; count],
         }
     }
 
     /// The rows' bases.
-    pub(super) fn bases(&self) -> impl Iterator<Item = f32> + '_ {
-        self.rows.iter().map(|row| row.base)
+    pub(super) fn bases(&self) -> &[f32] {
+        &self.bases
     }
 
     /// The lowest score that matters to a row, if all candidates' ids are `least` or more.
     #[inline(always)]
     pub(super) fn threshold(&self, row: usize, least: u32) -> f32 {
-        let row = &self.rows[row];
-        if row.last <= least {
-            row.base.next_up()
+        let base = self.bases[row];
+        if self.lasts[row] <= least {
+            base.next_up()
         } else {
-            row.base
+            base
         }
     }
 
     /// Takes a candidate, if it matters.
     #[inline(always)]
     pub(super) fn push(&mut self, row: usize, id: u32, score: f32) {
-        let known = &mut self.rows[row];
+        let base = self.bases[row];
         // Without a branch: half of them matter. A score that is not a number never does.
-        let wanted = (score > known.base) | ((score == known.base) & (id < known.last));
-        let at = row * self.room + known.count;
+        let wanted = (score > base) | ((score == base) & (id < self.lasts[row]));
+        let count = self.counts[row] as usize;
+        let at = row * self.room + count;
         self.ids[at] = id;
         self.scores[at] = score;
-        known.count += usize::from(wanted);
-        if known.count == self.room {
+        self.counts[row] += u32::from(wanted);
+        if wanted && count + 1 == self.room {
             self.compact(row);
         }
     }
@@ -91,7 +86,7 @@ impl Lists {
 
     /// Raises the base of a row as far as is known.
     pub(super) fn rise(&mut self, row: usize) {
-        if self.rows[row].count >= self.keep {
+        if self.counts[row] as usize >= self.keep {
             self.compact(row);
         }
     }
@@ -101,43 +96,39 @@ impl Lists {
     fn compact(&mut self, row: usize) {
         let span = row * self.room..(row + 1) * self.room;
         let (ids, scores) = (&mut self.ids[span.clone()], &mut self.scores[span]);
-        let known = &mut self.rows[row];
-        let base = self.kernel.kth(&scores[..known.count], self.keep);
-        if base > known.base {
-            known.base = base;
-            known.last = u32::MAX;
+        let (base, last) = (&mut self.bases[row], &mut self.lasts[row]);
+        let count = self.counts[row] as usize;
+        let found = self.kernel.kth(&scores[..count], self.keep);
+        if found > *base {
+            (*base, *last) = (found, u32::MAX);
         }
-        known.count = self.kernel.retain(
-            &mut ids[..known.count],
-            &mut scores[..known.count],
-            known.base,
-        );
-        if known.count <= self.keep + between(self.keep) / 2 {
-            return;
+        let (ids, scores) = (&mut ids[..count], &mut scores[..count]);
+        let mut count = self.kernel.retain(ids, scores, *base);
+        if count > self.keep.midpoint(self.room) {
+            // Many have the same score, and ids decide.
+            sort(&mut ids[..count], &mut scores[..count]);
+            count = self.keep;
+            (*base, *last) = (scores[count - 1], ids[count - 1]);
         }
-        // Many have the same score, and ids decide.
-        sort(&mut ids[..known.count], &mut scores[..known.count]);
-        known.count = self.keep;
-        known.base = scores[self.keep - 1];
-        known.last = ids[self.keep - 1];
+        self.counts[row] = count as u32;
     }
 
     /// Sorts the best of a row, at most K, best first, and drops the others.
     pub(super) fn finish(&mut self, row: usize) {
-        if self.rows[row].count > self.keep {
+        if self.counts[row] as usize > self.keep {
             // Fewer to sort.
             self.compact(row);
         }
-        let count = self.rows[row].count;
+        let count = self.counts[row] as usize;
         let span = row * self.room..row * self.room + count;
         sort(&mut self.ids[span.clone()], &mut self.scores[span]);
-        self.rows[row].count = count.min(self.keep);
+        self.counts[row] = count.min(self.keep) as u32;
     }
 
     /// Ids and scores of a row's candidates.
     pub(super) fn of(&self, row: usize) -> (&[u32], &[f32]) {
         let start = row * self.room;
-        let span = start..start + self.rows[row].count;
+        let span = start..start + self.counts[row] as usize;
         (&self.ids[span.clone()], &self.scores[span])
     }
 }

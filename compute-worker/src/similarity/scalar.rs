@@ -176,6 +176,7 @@ pub(super) fn halve(
         return f32::NEG_INFINITY;
     }
     // Twelve halvings leave little of the span, and a base a little low costs few candidates.
+    let enough = keep..=keep + keep / 8;
     for _ in 0..12 {
         let middle = low + (high - low) / 2.0;
         if !(middle > low && middle < high) {
@@ -184,7 +185,7 @@ pub(super) fn halve(
         let reached = reaching(middle);
         if reached >= keep {
             low = middle;
-            if reached == keep {
+            if enough.contains(&reached) {
                 break;
             }
         } else {
