@@ -124,7 +124,7 @@ struct Hands {
 /// What happened.
 enum News {
     /// A job came.
-    Job(JobKind, Delivery),
+    Job(JobKind, Box<Delivery>),
     /// A queue gives no more.
     End(JobKind),
     /// All queues have given all.
@@ -140,7 +140,7 @@ impl Hands {
             tokio::select! {
                 delivery = self.deliveries.next(), if !self.deliveries.is_empty() => {
                     return match delivery {
-                        Some((kind, Some(Ok(delivery)))) => Ok(News::Job(kind, delivery)),
+                        Some((kind, Some(Ok(delivery)))) => Ok(News::Job(kind, Box::new(delivery))),
                         Some((_, Some(Err(error)))) => Err(Lost(format!("taking jobs: {error}"))),
                         Some((kind, None)) => Ok(News::End(kind)),
                         None => Ok(News::AllEnded),
@@ -171,9 +171,10 @@ impl Hands {
         loop {
             match self.news(broker).await? {
                 News::Job(kind, delivery) if is_suspect(&delivery) => {
+                    let delivery = *delivery;
                     return Ok(Suspect { kind, delivery });
                 }
-                News::Job(kind, delivery) => self.deal(kind, delivery),
+                News::Job(kind, delivery) => self.deal(kind, *delivery),
                 News::Done => {}
                 News::End(kind) => {
                     return Err(Lost(format!("the queue of {} jobs is gone", kind.word())));
@@ -191,9 +192,10 @@ impl Hands {
         while !self.deliveries.is_empty() || !self.in_hand.is_empty() {
             match self.news(broker).await? {
                 News::Job(kind, delivery) if is_suspect(&delivery) => {
+                    let delivery = *delivery;
                     suspects.push(Suspect { kind, delivery });
                 }
-                News::Job(kind, delivery) => self.deal(kind, delivery),
+                News::Job(kind, delivery) => self.deal(kind, *delivery),
                 News::End(_) | News::AllEnded | News::Done => {}
             }
         }
