@@ -135,9 +135,7 @@ fn before_broker_and_database_it_says_what_it_waits_for() {
     wait_for("it lives", START, || {
         process.assert_running();
         let answer = client.try_get("/healthz")?;
-        (answer.status == 200)
-            .then_some(())
-            .ok_or_else(|| answer.body)
+        (answer.status == 200).then_some(()).ok_or(answer.body)
     });
     for path in ["/readyz", "/v1/domains"] {
         let answer = client.try_get(path).expect("an answer").with_status(503);
