@@ -132,7 +132,7 @@ impl Report {
         }
         writeln!(
             out,
-            "{} problems, {} warnings",
+            "problems: {}, warnings: {}",
             self.problems, self.warnings
         )
     }
