@@ -21,22 +21,24 @@ mod avx512vnni;
 mod best;
 mod compare;
 mod engine;
-mod items;
+mod filter;
 mod layout;
 mod lists;
 mod neighbours;
+mod resident;
 mod rotation;
 mod rows;
 mod scalar;
 mod strip;
 mod terms;
+mod tile;
 
 use std::fmt;
 use std::str::FromStr;
 
 use kindred_shared::Block;
 
-pub use compare::compare;
+pub use compare::{compare, compare_unless};
 pub use neighbours::{Neighbours, NeighboursError, Options, Rows, SparseRows, neighbours};
 use strip::{Hits, Strip};
 use terms::TermIndex;
