@@ -81,6 +81,11 @@ impl Block {
         (&self.term_ids[span.clone()], &self.term_weights[span])
     }
 
+    /// Whether any row has a sparse part.
+    pub fn has_terms(&self) -> bool {
+        !self.term_ids.is_empty()
+    }
+
     /// The feature of a row, as it was added.
     pub fn feature(&self, row: usize) -> Feature {
         let dense = if self.has_dense.contains(row) {

@@ -8,17 +8,12 @@
 // is private and is entered only by the two safe ones below, which check them.
 #![allow(unsafe_code)]
 
-use std::arch::x86_64::{
-    __m128, __m256, _CMP_GE_OQ, _MM_HINT_T0, _mm_add_ps, _mm_cvtss_f32, _mm_movehl_ps,
-    _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_broadcast_ss,
-    _mm256_castps256_ps128, _mm256_cmp_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
-    _mm256_max_ps, _mm256_movemask_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps,
-};
+use std::arch::x86_64::{_CMP_GE_OQ, _MM_HINT_T0, __m128, __m256, _mm256_add_ps, _mm256_broadcast_ss, _mm256_castps256_ps128, _mm256_cmp_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_ps, _mm256_max_ps, _mm256_movemask_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm_add_ps, _mm_cvtss_f32, _mm_movehl_ps, _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps};
 
 use kindred_shared::block::LANES;
 
 use super::scalar;
-use super::strip::{GROUP, Hits, PANEL, Strip};
+use super::strip::{GROUP, Hits, PANEL, Strip, split};
 use super::terms::TermIndex;
 
 /// Values of a register.
@@ -103,6 +98,81 @@ pub(super) fn strip(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
     unsafe { strip_256(strip, hits) }
 }
 
+/// Does work that is inlined, with the vectors of this kernel.
+///
+/// # Panics
+/// When the CPU lacks AVX2 or FMA.
+pub(super) fn run<R>(work: impl FnOnce() -> R) -> R {
+    assert!(available(), "this kernel needs AVX2 and FMA");
+    // SAFETY: the CPU has AVX2 and FMA; the function is safe code otherwise.
+    unsafe { run_256(work) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn run_256<R>(work: impl FnOnce() -> R) -> R {
+    work()
+}
+
+/// The canonical dot products of pairs: left row in the upper half, right row in the lower. The rows
+/// are fetched ahead.
+///
+/// # Panics
+/// When the CPU lacks AVX2 or FMA, two rows are not equally long, or there is no such row.
+pub(super) fn pairs(left: &[&[f32]], right: &[&[f32]], pairs: &[u32], scores: &mut [f32]) {
+    assert!(available(), "this kernel needs AVX2 and FMA");
+    assert_eq!(pairs.len(), scores.len(), "one score a pair");
+    // SAFETY: the CPU has AVX2 and FMA; the function is checked otherwise.
+    unsafe { pairs_256(left, right, pairs, scores) }
+}
+
+/// # Safety
+/// AVX2 and FMA; `pairs` and `scores` are equally long.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn pairs_256(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: &mut [f32]) {
+    let rows = |pair: u32| {
+        let (left, right) = split(pair);
+        (lefts[left], rights[right])
+    };
+    let (chunks, rest) = pairs.as_chunks::<ROWS>();
+    let (places, last) = scores.as_chunks_mut::<ROWS>();
+    for (at, (chunk, places)) in chunks.iter().zip(places).enumerate() {
+        if let Some(next) = chunks.get(at + 1) {
+            for &pair in next {
+                let (left, right) = rows(pair);
+                fetch(left);
+                fetch(right);
+            }
+        }
+        let rows = chunk.map(rows);
+        let length = rows[0].0.len();
+        for (left, right) in rows {
+            assert!(
+                left.len() == length && right.len() == length,
+                "rows of one space are alike"
+            );
+        }
+        let (left, right) = (rows.map(|row| row.0.as_ptr()), rows.map(|row| row.1.as_ptr()));
+        // SAFETY: all rows can be read for `length` values; a chunk has four places.
+        unsafe { _mm_storeu_ps(places.as_mut_ptr(), four(left, right, length)) };
+    }
+    for (&pair, score) in rest.iter().zip(last) {
+        let (left, right) = rows(pair);
+        assert_eq!(left.len(), right.len(), "rows of one space are alike");
+        // SAFETY: both can be read for `left`'s length.
+        let sums = unsafe { four([left.as_ptr(); ROWS], [right.as_ptr(); ROWS], left.len()) };
+        *score = _mm_cvtss_f32(sums);
+    }
+}
+
+/// Fetches a row ahead.
+#[inline(always)]
+fn fetch(row: &[f32]) {
+    for line in row.chunks(LANES) {
+        // SAFETY: every x86-64 has it, and it may be asked for any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+}
+
 /// The sparse dot products of one right row with the left rows of an index.
 ///
 /// # Panics
@@ -136,52 +206,56 @@ unsafe fn dots_at<const FETCH: bool>(
             }
         }
         // SAFETY: the rows can be read for `row.len()` values; scores at … at+3 are there.
-        unsafe { _mm_storeu_ps(scores.as_mut_ptr().add(at), four(rows, row)) };
+        unsafe { _mm_storeu_ps(
+                scores.as_mut_ptr().add(at),
+                four(rows, [row.as_ptr(); ROWS], row.len()),
+            )
+        };
         at += ROWS;
     }
     while at < count {
         let one = left(at);
         // SAFETY: the row can be read for `row.len()` values.
-        scores[at] = unsafe { _mm_cvtss_f32(four([one; ROWS], row)) };
+        scores[at] = unsafe { _mm_cvtss_f32(four([one; ROWS], [row.as_ptr(); ROWS], row.len())) };
         at += 1;
     }
 }
 
-/// The dot products of four rows with `row`.
+/// The dot products of four pairs of rows.
 ///
 /// # Safety
-/// AVX2 and FMA; each can be read for `row.len()` values.
+/// AVX2 and FMA; each can be read for `length` values.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-unsafe fn four(rows: [*const f32; ROWS], row: &[f32]) -> __m128 {
+unsafe fn four(left: [*const f32; ROWS], right: [*const f32; ROWS], length: usize) -> __m128 {
     let mut low = [_mm256_setzero_ps(); ROWS];
     let mut high = [_mm256_setzero_ps(); ROWS];
-    let whole = row.len() - row.len() % LANES;
+    let whole = length - length % LANES;
     let mut k = 0;
     while k < whole {
-        // SAFETY: k + 15 < whole ≤ the length of every row.
-        unsafe {
-            let right_low = _mm256_loadu_ps(row.as_ptr().add(k));
-            let right_high = _mm256_loadu_ps(row.as_ptr().add(k + WIDTH));
-            for at in 0..ROWS {
-                let left = rows[at].add(k);
-                low[at] = _mm256_fmadd_ps(_mm256_loadu_ps(left), right_low, low[at]);
-                let left = left.add(WIDTH);
-                high[at] = _mm256_fmadd_ps(_mm256_loadu_ps(left), right_high, high[at]);
+        for at in 0..ROWS {
+            // SAFETY: k + 15 < whole ≤ the length of every row.
+            unsafe {
+                let (left, right) = (left[at].add(k), right[at].add(k));
+                low[at] = _mm256_fmadd_ps(_mm256_loadu_ps(left), _mm256_loadu_ps(right), low[at]);
+                let (left, right) = (left.add(WIDTH), right.add(WIDTH));
+                high[at] = _mm256_fmadd_ps(_mm256_loadu_ps(left), _mm256_loadu_ps(right), high[at]);
             }
         }
         k += LANES;
     }
-    if whole < row.len() {
-        // SAFETY: `padded` reads what is left of each row; zeros take the place of the rest, as
-        // the contract has it.
-        unsafe {
-            let right = padded(row.as_ptr().add(whole), row.len() - whole);
-            for at in 0..ROWS {
-                let left = padded(rows[at].add(whole), row.len() - whole);
-                low[at] = _mm256_fmadd_ps(left.0, right.0, low[at]);
-                high[at] = _mm256_fmadd_ps(left.1, right.1, high[at]);
-            }
+    if whole < length {
+        for at in 0..ROWS {
+            // SAFETY: `padded` reads what is left of each row; zeros take the place of the rest, as
+            // the contract has it.
+            let (left, right) = unsafe {
+                (
+                    padded(left[at].add(whole), length - whole),
+                    padded(right[at].add(whole), length - whole),
+                )
+            };
+            low[at] = _mm256_fmadd_ps(left.0, right.0, low[at]);
+            high[at] = _mm256_fmadd_ps(left.1, right.1, high[at]);
         }
     }
     let [a, b, c, d] = [
@@ -206,16 +280,28 @@ unsafe fn four(rows: [*const f32; ROWS], row: &[f32]) -> __m128 {
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 unsafe fn padded(from: *const f32, count: usize) -> (__m256, __m256) {
-    let mut values = [0.0_f32; LANES];
-    // SAFETY: `count` values can be read, and fewer than 16 are written; then 16 are read.
+    // SAFETY: the masks leave out what lies beyond `count` values.
     unsafe {
-        std::ptr::copy_nonoverlapping(from, values.as_mut_ptr(), count);
+        let masks = MASKS.as_ptr().add(LANES - count);
+        let low = _mm256_loadu_si256(masks.cast());
+        let high = _mm256_loadu_si256(masks.add(WIDTH).cast());
         (
-            _mm256_loadu_ps(values.as_ptr()),
-            _mm256_loadu_ps(values.as_ptr().add(WIDTH)),
+            _mm256_maskload_ps(from, low),
+            _mm256_maskload_ps(from.wrapping_add(WIDTH), high),
         )
     }
 }
+
+/// From `LANES - count` on: masks of the first `count` lanes.
+static MASKS: [i32; 2 * LANES] = {
+    let mut masks = [0; 2 * LANES];
+    let mut at = 0;
+    while at < LANES {
+        masks[at] = -1;
+        at += 1;
+    }
+    masks
+};
 
 /// Adds lanes l and l+8, then l and l+4.
 #[target_feature(enable = "avx2,fma")]

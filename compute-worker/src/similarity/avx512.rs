@@ -7,22 +7,12 @@
 // is private and is entered only by safe ones that check them and the lengths.
 #![allow(unsafe_code)]
 
-use std::arch::x86_64::{
-    __m128, __m512, __m512i, __mmask16, _CMP_GE_OQ, _CMP_GT_OQ, _MM_HINT_T0, _mm_add_ps,
-    _mm_cvtss_f32, _mm_movehl_ps, _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps,
-    _mm256_add_ps, _mm256_castpd_ps, _mm256_castps256_ps128, _mm256_extractf128_ps,
-    _mm512_add_epi32, _mm512_add_ps, _mm512_castps_pd, _mm512_castps512_ps256, _mm512_cmp_ps_mask,
-    _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_loadu_ps,
-    _mm512_mask_min_ps, _mm512_maskz_compress_epi32, _mm512_maskz_compress_ps,
-    _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_reduce_max_ps, _mm512_reduce_min_ps,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_storeu_ps,
-    _mm512_storeu_si512,
-};
+use std::arch::x86_64::{_CMP_GE_OQ, _CMP_GT_OQ, _MM_HINT_T0, __m128, __m512, __m512i, __mmask16, _mm256_add_ps, _mm256_castpd_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm512_add_epi32, _mm512_add_ps, _mm512_castps512_ps256, _mm512_castps_pd, _mm512_cmp_ps_mask, _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_cmp_ps_mask, _mm512_mask_loadu_ps, _mm512_mask_min_ps, _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps, _mm512_maskz_compress_epi32, _mm512_maskz_compress_ps, _mm512_maskz_loadu_epi32, _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_reduce_max_ps, _mm512_reduce_min_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_storeu_ps, _mm512_storeu_si512, _mm_add_ps, _mm_cvtss_f32, _mm_movehl_ps, _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps};
 
 use kindred_shared::block::LANES;
 
 use super::scalar;
-use super::strip::{GROUP, Hits, PANEL, Strip};
+use super::strip::{GROUP, Hits, PANEL, Strip, split};
 use super::terms::TermIndex;
 
 /// Rows that share the loads of another row.
@@ -92,33 +82,60 @@ pub(super) fn kth(bounds: &[f32], keep: usize) -> f32 {
 /// AVX-512.
 #[target_feature(enable = "avx512f,popcnt")]
 unsafe fn kth_512(bounds: &[f32], keep: usize) -> f32 {
-    let none = f32::NEG_INFINITY;
+    let none = _mm512_set1_ps(f32::NEG_INFINITY);
     let chunk = |at: usize| {
-        let count = (bounds.len() - at).min(LANES);
-        let mask = u16::MAX >> (LANES - count);
+        let count = bounds.len().saturating_sub(at).min(LANES);
+        let mask = (u32::from(u16::MAX) >> (LANES - count)) as u16;
         // SAFETY: `count` values can be read from `at` on.
-        unsafe { _mm512_mask_loadu_ps(_mm512_set1_ps(none), mask, bounds.as_ptr().add(at)) }
+        unsafe { _mm512_mask_loadu_ps(none, mask, bounds.as_ptr().wrapping_add(at)) }
     };
+    // Lists are short, and stay in registers then.
+    if bounds.len() <= 4 * LANES {
+        return kth_of(&std::array::from_fn::<_, 4, _>(|at| chunk(at * LANES)), keep);
+    }
+    if bounds.len() <= 8 * LANES {
+        return kth_of(&std::array::from_fn::<_, 8, _>(|at| chunk(at * LANES)), keep);
+    }
+    if bounds.len() <= 24 * LANES {
+        return kth_of(&std::array::from_fn::<_, 24, _>(|at| chunk(at * LANES)), keep);
+    }
     let reaching = |value: f32| {
         let value = _mm512_set1_ps(value);
-        let mut count = 0;
-        let mut at = 0;
-        while at < bounds.len() {
-            count += _mm512_cmp_ps_mask::<_CMP_GE_OQ>(chunk(at), value).count_ones() as usize;
-            at += LANES;
-        }
-        count
+        let chunks = (0..bounds.len()).step_by(LANES).map(chunk);
+        let reaching = chunks.map(|chunk| _mm512_cmp_ps_mask::<_CMP_GE_OQ>(chunk, value));
+        reaching.map(|mask| mask.count_ones() as usize).sum()
     };
-    let mut lows = _mm512_set1_ps(f32::INFINITY);
-    let mut highs = _mm512_set1_ps(none);
+    let (mut lows, mut highs) = (_mm512_set1_ps(f32::INFINITY), none);
     for at in (0..bounds.len()).step_by(LANES) {
         let values = chunk(at);
-        let some = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(values, _mm512_set1_ps(none));
+        let some = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(values, none);
         lows = _mm512_mask_min_ps(lows, some, lows, values);
         highs = _mm512_max_ps(highs, values);
     }
     let (low, high) = (_mm512_reduce_min_ps(lows), _mm512_reduce_max_ps(highs));
     scalar::halve(low, high, keep, reaching)
+}
+
+/// The same of values in registers; minus infinity stands for none.
+#[target_feature(enable = "avx512f,popcnt")]
+#[inline]
+fn kth_of<const N: usize>(chunks: &[__m512; N], keep: usize) -> f32 {
+    let none = _mm512_set1_ps(f32::NEG_INFINITY);
+    let (mut lows, mut highs) = (_mm512_set1_ps(f32::INFINITY), none);
+    for &values in chunks {
+        let some = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(values, none);
+        lows = _mm512_mask_min_ps(lows, some, lows, values);
+        highs = _mm512_max_ps(highs, values);
+    }
+    let (low, high) = (_mm512_reduce_min_ps(lows), _mm512_reduce_max_ps(highs));
+    scalar::halve(low, high, keep, |value| {
+        let value = _mm512_set1_ps(value);
+        let mut count = 0;
+        for &chunk in chunks {
+            count += _mm512_cmp_ps_mask::<_CMP_GE_OQ>(chunk, value).count_ones() as usize;
+        }
+        count
+    })
 }
 
 /// The sparse dot products of one right row with the left rows of an index.
@@ -143,6 +160,205 @@ pub(super) fn strip(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
     // SAFETY: the CPU has AVX-512, the strip's slices are as long as they must be, and there is
     // room for as many hits as there are pairs.
     unsafe { strip_512(strip, hits) }
+}
+
+/// What a strip's sums come to, all of them, row after row.
+///
+/// # Panics
+/// When the CPU lacks AVX-512, the strip is not well made, or `sums` has not one place a pair.
+pub(super) fn sums(strip: &Strip<'_, f32, f32>, sums: &mut [f32]) {
+    assert!(available(), "this kernel needs AVX-512");
+    strip.check();
+    assert_eq!(sums.len(), GROUP * strip.columns(), "one sum a pair");
+    // SAFETY: the CPU has AVX-512, the strip's slices are as long as they must be, and there is a
+    // place for every sum.
+    unsafe { sums_512(strip, sums) }
+}
+
+/// The canonical dot products of pairs: left row in the upper half, right row in the lower. The rows
+/// are fetched ahead.
+///
+/// # Panics
+/// When the CPU lacks AVX-512, two rows are not equally long, or there is no such row.
+pub(super) fn pairs(left: &[&[f32]], right: &[&[f32]], pairs: &[u32], scores: &mut [f32]) {
+    assert!(available(), "this kernel needs AVX-512");
+    assert_eq!(pairs.len(), scores.len(), "one score a pair");
+    // SAFETY: the CPU has AVX-512; the function is checked otherwise.
+    unsafe { pairs_512(left, right, pairs, scores) }
+}
+
+/// Does work that is inlined, with the vectors of this kernel.
+///
+/// # Panics
+/// When the CPU lacks AVX-512.
+pub(super) fn run<R>(work: impl FnOnce() -> R) -> R {
+    assert!(available(), "this kernel needs AVX-512");
+    // SAFETY: the CPU has AVX-512; the function is safe code otherwise.
+    unsafe { run_512(work) }
+}
+
+#[target_feature(enable = "avx512f,avx2,fma")]
+fn run_512<R>(work: impl FnOnce() -> R) -> R {
+    work()
+}
+
+/// Keeps the candidates whose score reaches a base, see `scalar`.
+///
+/// # Panics
+/// When the CPU lacks AVX-512 or there is not one score an id.
+pub(super) fn retain(ids: &mut [u32], scores: &mut [f32], base: f32) -> usize {
+    assert!(available(), "this kernel needs AVX-512");
+    assert_eq!(ids.len(), scores.len(), "one score an id");
+    // SAFETY: the CPU has AVX-512; both are equally long.
+    unsafe { retain_512(ids, scores, base) }
+}
+
+/// The places of the values that reach a base, see `scalar`.
+///
+/// # Panics
+/// When the CPU lacks AVX-512 or there are fewer places than values.
+pub(super) fn reaching_places(values: &[f32], base: f32, places: &mut [u32]) -> usize {
+    assert!(available(), "this kernel needs AVX-512");
+    assert!(places.len() >= values.len(), "a place a value");
+    // SAFETY: the CPU has AVX-512; there are as many places as values.
+    unsafe { reaching_places_512(values, base, places) }
+}
+
+/// Fetches a row ahead.
+#[inline(always)]
+fn fetch(row: &[f32]) {
+    for line in row.chunks(LANES) {
+        // SAFETY: every x86-64 has it, and it may be asked for any address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+}
+
+/// # Safety
+/// AVX-512; `pairs` and `scores` are equally long.
+#[target_feature(enable = "avx512f,avx2,fma")]
+unsafe fn pairs_512(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: &mut [f32]) {
+    let rows = |pair: u32| {
+        let (left, right) = split(pair);
+        (lefts[left], rights[right])
+    };
+    let (chunks, rest) = pairs.as_chunks::<ROWS>();
+    let (places, last) = scores.as_chunks_mut::<ROWS>();
+    for (at, (chunk, places)) in chunks.iter().zip(places).enumerate() {
+        if let Some(next) = chunks.get(at + 1) {
+            for &pair in next {
+                let (left, right) = rows(pair);
+                fetch(left);
+                fetch(right);
+            }
+        }
+        let rows = chunk.map(rows);
+        let length = rows[0].0.len();
+        for (left, right) in rows {
+            assert!(
+                left.len() == length && right.len() == length,
+                "rows of one space are alike"
+            );
+        }
+        // SAFETY: all rows can be read for `length` values; a chunk has eight places.
+        unsafe {
+            let sums = pair_chains(rows, length);
+            let [a, b, c, d, e, f, g, h] = sums;
+            _mm_storeu_ps(places.as_mut_ptr(), tree(a, b, c, d));
+            _mm_storeu_ps(places.as_mut_ptr().add(4), tree(e, f, g, h));
+        }
+    }
+    for (&pair, score) in rest.iter().zip(last) {
+        let (left, right) = rows(pair);
+        assert_eq!(left.len(), right.len(), "rows of one space are alike");
+        // SAFETY: both can be read for `left`'s length.
+        let [sum] = unsafe { pair_chains([(left, right)], left.len()) };
+        *score = _mm_cvtss_f32(tree(sum, sum, sum, sum));
+    }
+}
+
+/// The chains of the dot products of some pairs of rows.
+///
+/// # Safety
+/// AVX-512; each can be read for `length` values.
+#[target_feature(enable = "avx512f,avx2,fma")]
+#[inline]
+unsafe fn pair_chains<const N: usize>(rows: [(&[f32], &[f32]); N], length: usize) -> [__m512; N] {
+    let rows = rows.map(|(left, right)| (left.as_ptr(), right.as_ptr()));
+    let mut sums = [_mm512_setzero_ps(); N];
+    let whole = length - length % LANES;
+    let mut k = 0;
+    while k < whole {
+        for (sum, (left, right)) in sums.iter_mut().zip(rows) {
+            // SAFETY: k + 15 < whole ≤ the length of every row.
+            unsafe {
+                let right = _mm512_loadu_ps(right.add(k));
+                *sum = _mm512_fmadd_ps(_mm512_loadu_ps(left.add(k)), right, *sum);
+            }
+        }
+        k += LANES;
+    }
+    if whole < length {
+        let mask: __mmask16 = (1 << (length - whole)) - 1;
+        for (sum, (left, right)) in sums.iter_mut().zip(rows) {
+            // SAFETY: the mask leaves out what lies beyond the rows; zeros take its place, as the
+            // contract has it.
+            unsafe {
+                let right = _mm512_maskz_loadu_ps(mask, right.add(whole));
+                let left = _mm512_maskz_loadu_ps(mask, left.add(whole));
+                *sum = _mm512_fmadd_ps(left, right, *sum);
+            }
+        }
+    }
+    sums
+}
+
+/// # Safety
+/// AVX-512; both slices are equally long.
+#[target_feature(enable = "avx512f,popcnt")]
+unsafe fn retain_512(ids: &mut [u32], scores: &mut [f32], base: f32) -> usize {
+    let base = _mm512_set1_ps(base);
+    let (count, mut kept) = (ids.len(), 0);
+    for at in (0..count).step_by(LANES) {
+        let there = u16::MAX >> (LANES - (count - at).min(LANES));
+        // SAFETY: the masks leave out what lies beyond the slices. What is written lies before
+        // what is still to be read.
+        unsafe {
+            let values = _mm512_maskz_loadu_ps(there, scores.as_ptr().add(at));
+            let names = _mm512_maskz_loadu_epi32(there, ids.as_ptr().add(at).cast());
+            let stay = _mm512_mask_cmp_ps_mask::<_CMP_GE_OQ>(there, values, base);
+            let some = stay.count_ones();
+            let places = ((1_u32 << some) - 1) as u16;
+            let values = _mm512_maskz_compress_ps(stay, values);
+            _mm512_mask_storeu_ps(scores.as_mut_ptr().add(kept), places, values);
+            let names = _mm512_maskz_compress_epi32(stay, names);
+            _mm512_mask_storeu_epi32(ids.as_mut_ptr().add(kept).cast(), places, names);
+            kept += some as usize;
+        }
+    }
+    kept
+}
+
+/// # Safety
+/// AVX-512; there are at least as many places as values.
+#[target_feature(enable = "avx512f,popcnt")]
+unsafe fn reaching_places_512(values: &[f32], base: f32, places: &mut [u32]) -> usize {
+    let base = _mm512_set1_ps(base);
+    let mut kept = 0;
+    for at in (0..values.len()).step_by(LANES) {
+        let there = u16::MAX >> (LANES - (values.len() - at).min(LANES));
+        // SAFETY: the masks leave out what lies beyond the slices, and there are never more places
+        // taken than values seen.
+        unsafe {
+            let chunk = _mm512_maskz_loadu_ps(there, values.as_ptr().add(at));
+            let reach = _mm512_mask_cmp_ps_mask::<_CMP_GE_OQ>(there, chunk, base);
+            let some = reach.count_ones();
+            let names = _mm512_maskz_compress_epi32(reach, pairs_from(at as u32));
+            let taken = ((1_u32 << some) - 1) as u16;
+            _mm512_mask_storeu_epi32(places.as_mut_ptr().add(kept).cast(), taken, names);
+            kept += some as usize;
+        }
+    }
+    kept
 }
 
 /// # Safety
@@ -256,36 +472,10 @@ fn sparse_dots_fma(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [
 #[target_feature(enable = "avx512f,avx2,fma")]
 unsafe fn strip_512(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
     let row = strip.group * GROUP;
-    let columns = strip.columns();
-    // SAFETY: the left block has the group's panel, and the group lies within it.
-    let left = unsafe {
-        let panel = strip.left.as_ptr().add(row / PANEL * strip.panel());
-        panel.add(row % PANEL)
-    };
-    let mut column = 0;
-    while column < columns {
-        // SAFETY: right rows come in whole panels, with a threshold and, where there are any,
-        // `GROUP` sparse scores for each.
+    for column in (0..strip.columns()).step_by(PANEL) {
+        // SAFETY: right rows come in whole panels; there is room for all pairs.
         unsafe {
-            let right = strip.right.as_ptr().add(column * strip.length);
-            let thresholds = strip.from_right.as_ptr().add(column);
-            let mut sums = [[_mm512_setzero_ps(); WIDE]; GROUP];
-            for wide in 0..WIDE {
-                let from_right = _mm512_loadu_ps(thresholds.add(wide * LANES));
-                for (sums, from_left) in sums.iter_mut().zip(strip.from_left) {
-                    sums[wide] = _mm512_max_ps(_mm512_set1_ps(*from_left), from_right);
-                }
-            }
-            if !strip.sparse.is_empty() {
-                for (at, sums) in sums.iter_mut().enumerate() {
-                    for (wide, sum) in sums.iter_mut().enumerate() {
-                        let sparse = strip.sparse.as_ptr();
-                        let sparse = sparse.add(at * columns + column + wide * LANES);
-                        *sum = _mm512_add_ps(*sum, _mm512_loadu_ps(sparse));
-                    }
-                }
-            }
-            let sums = multiply(left, right, strip.length, sums);
+            let sums = tile(strip, column);
             let mut most = sums[0][0];
             for sums in &sums {
                 for sum in sums {
@@ -296,7 +486,61 @@ unsafe fn strip_512(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
                 keep_all(&sums, (row << 16 | column) as u32, hits);
             }
         }
-        column += PANEL;
+    }
+}
+
+/// # Safety
+/// AVX-512; the strip passed its check; `places` has one for each pair.
+#[target_feature(enable = "avx512f,avx2,fma")]
+unsafe fn sums_512(strip: &Strip<'_, f32, f32>, places: &mut [f32]) {
+    let columns = strip.columns();
+    for column in (0..columns).step_by(PANEL) {
+        // SAFETY: right rows come in whole panels, and each row has `columns` places.
+        unsafe {
+            let sums = tile(strip, column);
+            for (at, sums) in sums.iter().enumerate() {
+                for (wide, sum) in sums.iter().enumerate() {
+                    let place = places.as_mut_ptr();
+                    _mm512_storeu_ps(place.add(at * columns + column + wide * LANES), *sum);
+                }
+            }
+        }
+    }
+}
+
+/// The sums of a strip's group with the panel from `column` on.
+///
+/// # Safety
+/// AVX-512; the strip passed its check; `column` is a panel's first.
+#[target_feature(enable = "avx512f,avx2,fma")]
+#[inline]
+unsafe fn tile(strip: &Strip<'_, f32, f32>, column: usize) -> [[__m512; WIDE]; GROUP] {
+    let row = strip.group * GROUP;
+    let columns = strip.columns();
+    // SAFETY: the left block has the group's panel, and the group lies within it; the right one has
+    // the column's, with a threshold and, where there are any, `GROUP` sparse scores for each row.
+    unsafe {
+        let left = strip.left.as_ptr().add(row / PANEL * strip.panel());
+        let left = left.add(row % PANEL);
+        let right = strip.right.as_ptr().add(column * strip.length);
+        let thresholds = strip.from_right.as_ptr().add(column);
+        let mut sums = [[_mm512_setzero_ps(); WIDE]; GROUP];
+        for wide in 0..WIDE {
+            let from_right = _mm512_loadu_ps(thresholds.add(wide * LANES));
+            for (sums, from_left) in sums.iter_mut().zip(strip.from_left) {
+                sums[wide] = _mm512_max_ps(_mm512_set1_ps(*from_left), from_right);
+            }
+        }
+        if !strip.sparse.is_empty() {
+            for (at, sums) in sums.iter_mut().enumerate() {
+                for (wide, sum) in sums.iter_mut().enumerate() {
+                    let sparse = strip.sparse.as_ptr();
+                    let sparse = sparse.add(at * columns + column + wide * LANES);
+                    *sum = _mm512_add_ps(*sum, _mm512_loadu_ps(sparse));
+                }
+            }
+        }
+        multiply(left, right, strip.length, sums)
     }
 }
 

@@ -9,9 +9,9 @@
 
 use std::arch::x86_64::{
     __m512i, __mmask16, _mm512_add_epi32, _mm512_and_si512, _mm512_cmpge_epi32_mask,
-    _mm512_cvtps_epi32, _mm512_dpbusd_epi32, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_cvtepi32_ps, _mm512_cvtps_epi32, _mm512_dpbusd_epi32, _mm512_loadu_ps, _mm512_loadu_si512,
     _mm512_maskz_compress_epi32, _mm512_max_epi32, _mm512_mul_ps, _mm512_set1_epi32,
-    _mm512_set1_ps, _mm512_setzero_si512, _mm512_storeu_si512, _mm512_sub_epi32,
+    _mm512_set1_ps, _mm512_setzero_si512, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_sub_epi32,
 };
 
 use super::avx512::{self, pairs_from};
@@ -42,47 +42,29 @@ pub(super) fn strip(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
     unsafe { strip_vnni(strip, hits) }
 }
 
+/// What a strip's sums come to, all of them, row after row.
+///
+/// # Panics
+/// When the CPU lacks the instructions, the strip is not well made, or `sums` has not one place a
+/// pair.
+pub(super) fn sums(strip: &Strip<'_, u8, i32>, sums: &mut [f32]) {
+    assert!(available(), "this kernel needs AVX-512 with VNNI");
+    strip.check();
+    assert_eq!(sums.len(), GROUP * strip.columns(), "one sum a pair");
+    // SAFETY: the CPU has AVX-512 with VNNI, the strip's slices are as long as they must be, and
+    // there is a place for every sum.
+    unsafe { sums_vnni(strip, sums) }
+}
+
 /// # Safety
 /// AVX-512 with VNNI; the strip passed its check; `hits` has room for all its pairs and 16 more.
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn strip_vnni(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
     let row = strip.group * GROUP;
-    let columns = strip.columns();
-    // SAFETY: the left block has the group's panel, and the group lies within it.
-    let left = unsafe {
-        let panel = strip.left.as_ptr().add(row / PANEL * strip.panel());
-        panel.add(row % PANEL * STEP)
-    };
-    let mut column = 0;
-    while column < columns {
-        // SAFETY: right rows come in whole panels, with a threshold and, where there are any,
-        // `GROUP` sparse scores for each.
+    for column in (0..strip.columns()).step_by(PANEL) {
+        // SAFETY: right rows come in whole panels; there is room for all pairs.
         unsafe {
-            let right = strip.right.as_ptr().add(column * strip.length);
-            let thresholds = strip.from_right.as_ptr().add(column);
-            let mut sums = [[_mm512_setzero_si512(); WIDE]; GROUP];
-            for wide in 0..WIDE {
-                let from_right = _mm512_loadu_si512(thresholds.add(wide * LANES).cast());
-                for (at, sums) in sums.iter_mut().enumerate() {
-                    let from_left = _mm512_set1_epi32(strip.from_left[at]);
-                    sums[wide] = _mm512_sub_epi32(
-                        _mm512_max_epi32(from_left, from_right),
-                        _mm512_set1_epi32(strip.offsets[at]),
-                    );
-                }
-            }
-            if !strip.sparse.is_empty() {
-                let per_unit = _mm512_set1_ps(strip.per_unit);
-                for (at, sums) in sums.iter_mut().enumerate() {
-                    for (wide, sum) in sums.iter_mut().enumerate() {
-                        let sparse = strip.sparse.as_ptr();
-                        let sparse = sparse.add(at * columns + column + wide * LANES);
-                        let sparse = _mm512_mul_ps(_mm512_loadu_ps(sparse), per_unit);
-                        *sum = _mm512_add_epi32(*sum, _mm512_cvtps_epi32(sparse));
-                    }
-                }
-            }
-            let sums = multiply(left, right, strip.length / STEP, sums);
+            let sums = tile(strip, column);
             let mut all = sums[0][0];
             for sums in &sums {
                 for sum in sums {
@@ -94,7 +76,68 @@ unsafe fn strip_vnni(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
                 keep_all(&sums, (row << 16 | column) as u32, hits);
             }
         }
-        column += PANEL;
+    }
+}
+
+/// # Safety
+/// AVX-512 with VNNI; the strip passed its check; `places` has one for each pair.
+#[target_feature(enable = "avx512f,avx512vnni")]
+unsafe fn sums_vnni(strip: &Strip<'_, u8, i32>, places: &mut [f32]) {
+    let columns = strip.columns();
+    for column in (0..columns).step_by(PANEL) {
+        // SAFETY: right rows come in whole panels, and each row has `columns` places.
+        unsafe {
+            let sums = tile(strip, column);
+            for (at, sums) in sums.iter().enumerate() {
+                for (wide, sum) in sums.iter().enumerate() {
+                    let place = places.as_mut_ptr();
+                    let place = place.add(at * columns + column + wide * LANES);
+                    _mm512_storeu_ps(place, _mm512_cvtepi32_ps(*sum));
+                }
+            }
+        }
+    }
+}
+
+/// The sums of a strip's group with the panel from `column` on.
+///
+/// # Safety
+/// AVX-512 with VNNI; the strip passed its check; `column` is a panel's first.
+#[target_feature(enable = "avx512f,avx512vnni")]
+#[inline]
+unsafe fn tile(strip: &Strip<'_, u8, i32>, column: usize) -> [[__m512i; WIDE]; GROUP] {
+    let row = strip.group * GROUP;
+    let columns = strip.columns();
+    // SAFETY: the left block has the group's panel, and the group lies within it; the right one has
+    // the column's, with a threshold and, where there are any, `GROUP` sparse scores for each row.
+    unsafe {
+        let left = strip.left.as_ptr().add(row / PANEL * strip.panel());
+        let left = left.add(row % PANEL * STEP);
+        let right = strip.right.as_ptr().add(column * strip.length);
+        let thresholds = strip.from_right.as_ptr().add(column);
+        let mut sums = [[_mm512_setzero_si512(); WIDE]; GROUP];
+        for wide in 0..WIDE {
+            let from_right = _mm512_loadu_si512(thresholds.add(wide * LANES).cast());
+            for (at, sums) in sums.iter_mut().enumerate() {
+                let from_left = _mm512_set1_epi32(strip.from_left[at]);
+                sums[wide] = _mm512_sub_epi32(
+                    _mm512_max_epi32(from_left, from_right),
+                    _mm512_set1_epi32(strip.offsets[at]),
+                );
+            }
+        }
+        if !strip.sparse.is_empty() {
+            let per_unit = _mm512_set1_ps(strip.per_unit);
+            for (at, sums) in sums.iter_mut().enumerate() {
+                for (wide, sum) in sums.iter_mut().enumerate() {
+                    let sparse = strip.sparse.as_ptr();
+                    let sparse = sparse.add(at * columns + column + wide * LANES);
+                    let sparse = _mm512_mul_ps(_mm512_loadu_ps(sparse), per_unit);
+                    *sum = _mm512_add_epi32(*sum, _mm512_cvtps_epi32(sparse));
+                }
+            }
+        }
+        multiply(left, right, strip.length / STEP, sums)
     }
 }
 

@@ -42,9 +42,11 @@ impl<'a> Best<'a> {
         self.threshold
     }
 
-    /// So many candidates as are kept reach this score for certain.
-    pub(super) fn raise(&mut self, score: f32) {
-        self.threshold = self.threshold.max(score);
+    /// Raises the threshold as far as it goes by what was found.
+    pub(super) fn rise(&mut self, limit: usize, ids: &impl Ids) {
+        if self.held.len() >= limit {
+            self.compact(limit, ids);
+        }
     }
 
     /// Takes a candidate, if it matters; `limit` is `keep + 1`.

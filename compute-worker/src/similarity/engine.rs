@@ -1,21 +1,27 @@
 //! All with all, once a pair, feeding both sides.
 //!
 //! First every block meets itself, which gives each row a first base. Then pairs of blocks are
-//! handed out, near ones first, so that all bases rise evenly. Within a tile bases are a snapshot:
-//! they only rise, so an old one lets too much through, never too little.
+//! handed out, near ones first, so that all bases rise evenly. Approximate scores rule out almost
+//! all pairs; the rest gets canonical scores. Bases are read now and then: they only rise, so an
+//! old one lets too much through, never too little.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Kernel;
 use super::layout::{Block, UNDERFLOW, Values};
-use super::lists::{Lists, Run};
-use super::strip::{GROUP, Hits, Strip};
+use super::lists::Lists;
+use super::rows::Scorer;
+use super::terms::TermIndex;
+use super::strip::{GROUP, Hits, PANEL, Strip, split};
 
-/// A threshold that no integer score reaches, and minus one that each does.
+/// A threshold that no integer score reaches.
 const BEYOND: i32 = 1 << 29;
 /// One in so many pairs of a tile may be a hit; with more, exact scores are as fast.
 const HITS: usize = 6;
+/// Hits after which they are scored, so that later ones face higher bases.
+const SETTLE: usize = 1024;
 /// Tiles in which a block had too many hits before filtering it is no longer tried each time.
 const PATIENCE: u32 = 2;
 /// Then it is tried for one in so many.
@@ -26,18 +32,19 @@ const MAX_BAND: usize = 4;
 /// A comparison of all rows with all.
 pub(super) struct Engine<'a> {
     pub(super) kernel: Kernel,
-    pub(super) run: Run<'a>,
+    pub(super) scorer: &'a Scorer<'a>,
+    /// Rows of every block but the last.
+    pub(super) block_rows: usize,
+    /// Laid out rows, if approximate scores come first.
+    pub(super) blocks: Vec<Block>,
+    /// Values of a laid out row.
+    pub(super) length: usize,
     pub(super) lists: Vec<Mutex<Lists>>,
-    /// Whether approximate scores come first.
-    pub(super) filter: bool,
     /// For each block, in how many tiles hits were too many.
     pub(super) crowded: Vec<AtomicU32>,
     pub(super) cancelled: Option<&'a AtomicBool>,
     pub(super) progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,
 }
-
-/// The lists of a block's rows: positions and scores, best first.
-pub(super) type Found = Vec<Vec<(u32, f32)>>;
 
 /// What a thread needs for a tile.
 #[derive(Default)]
@@ -45,11 +52,9 @@ struct Scratch {
     left: Vec<u8>,
     integers: Hits<i32>,
     floats: Hits<f32>,
-    bases: [Vec<f32>; 2],
     integer_from: [Vec<i32>; 2],
     float_from: [Vec<f32>; 2],
     sparse: Vec<f32>,
-    bounds: Vec<f32>,
     others: Vec<u32>,
     scores: Vec<f32>,
     sums: Vec<f32>,
@@ -59,7 +64,7 @@ struct Scratch {
 impl Engine<'_> {
     /// Compares; false if it was cancelled.
     pub(super) fn compare(&self) -> bool {
-        let blocks = self.run.layout.blocks.len();
+        let blocks = self.lists.len();
         let total = (blocks * (blocks + 1) / 2) as u64;
         let done = AtomicUsize::new(0);
         let report = |tiles: usize| {
@@ -92,18 +97,14 @@ impl Engine<'_> {
         !self.is_cancelled()
     }
 
-    /// The lists of all rows, by position.
-    pub(super) fn finish(&self) -> Vec<Found> {
-        let blocks = &self.run.layout.blocks;
-        let found: Vec<Mutex<Found>> = blocks.iter().map(|_| Mutex::default()).collect();
-        self.each(blocks.len(), |block, _| {
+    /// Sorts the lists of all rows.
+    pub(super) fn finish(&self) {
+        self.each(self.lists.len(), |block, _| {
             let mut lists = self.lists(block);
-            let rows = 0..blocks[block].rows;
-            let best = rows.map(|row| lists.finish(row, &self.run)).collect();
-            *found[block].lock().unwrap_or_else(PoisonError::into_inner) = best;
+            for row in 0..self.span(block).len() {
+                lists.finish(row);
+            }
         });
-        let inner = |found: Mutex<_>| found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        found.into_iter().map(inner).collect()
     }
 
     /// Does `count` pieces of work on all threads of the pool, each taking the next.
@@ -121,7 +122,8 @@ impl Engine<'_> {
         });
     }
 
-    fn is_cancelled(&self) -> bool {
+    /// Whether to stop.
+    pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled
             .is_some_and(|cancelled| cancelled.load(Ordering::Relaxed))
     }
@@ -132,132 +134,164 @@ impl Engine<'_> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The positions of a block's rows.
+    fn span(&self, block: usize) -> Range<usize> {
+        let first = block * self.block_rows;
+        first..(first + self.block_rows).min(self.scorer.rows())
+    }
+
+    /// The ids of a block's rows.
+    fn ids(&self, block: usize) -> &[u32] {
+        self.scorer.ids(self.span(block))
+    }
+
     /// Gets a block ready to be the left one of tiles.
     fn hold(&self, block: usize, scratch: &mut Scratch) {
-        if let Values::Integers(values) = &self.run.layout.blocks[block].values {
-            scratch.left.clear();
-            // Left values are signed.
-            scratch
-                .left
-                .extend(values.get().iter().map(|value| value ^ 128));
-        }
+        let Some(Values::Integers(values)) = self.blocks.get(block).map(|block| &block.values)
+        else {
+            return;
+        };
+        let middle = self.kernel.grid().map_or(0, |grid| grid.middle);
+        scratch.left.clear();
+        // Left values are signed.
+        let signed = values.get().iter().map(|value| value.wrapping_sub(middle));
+        scratch.left.extend(signed);
     }
 
     /// A block with itself.
     fn diagonal(&self, at: usize, scratch: &mut Scratch) {
-        if !self.filter {
+        let Some(block) = self.blocks.get(at) else {
             self.exact_diagonal(at, scratch);
             return;
-        }
+        };
         self.hold(at, scratch);
-        let block = &self.run.layout.blocks[at];
-        let columns = block.rows.next_multiple_of(super::strip::PANEL);
-        for from in &mut scratch.integer_from {
-            from.clear();
-            from.resize(columns, BEYOND);
+        let columns = block.rows.next_multiple_of(PANEL);
+        for side in 0..2 {
+            scratch.integer_from[side].clear();
+            scratch.integer_from[side].resize(columns, 0);
+            scratch.float_from[side].clear();
+            scratch.float_from[side].resize(columns, 0.0);
         }
-        for from in &mut scratch.float_from {
-            from.clear();
-            from.resize(columns, 2.0 * block.norm * block.norm);
-        }
-        let residuals = self.run.layout.residuals(block);
+        let unit = unit(block, block) as f32;
+        let ids = self.ids(at);
+        let mut sums = std::mem::take(&mut scratch.sums);
+        sums.resize(GROUP * columns, 0.0);
+        let mut others = std::mem::take(&mut scratch.others);
+        others.resize(columns, 0);
         let mut lists = self.lists(at);
+        let keep = lists.keep();
         for group in 0..block.rows.div_ceil(GROUP) {
-            scratch.integers.count = 0;
-            scratch.floats.count = 0;
-            self.strip(block, block, group, scratch);
-            let (hits, unit) = (scratch.hits(), unit(block, block));
-            let mut bounds = std::mem::take(&mut scratch.bounds);
-            bounds.clear();
-            bounds.resize(GROUP * block.rows, f32::NEG_INFINITY);
-            for at in 0..hits {
-                let (row, column, score) = scratch.hit(at, unit);
-                if row < block.rows && column < block.rows {
-                    let error = block.norm * (residuals[row] + residuals[column]) + UNDERFLOW;
-                    bounds[row % GROUP * block.rows + column] = score - error;
+            self.sums(at, group, scratch, &mut sums);
+            let rows = group * GROUP..((group + 1) * GROUP).min(block.rows);
+            for (row, sums) in rows.zip(sums.chunks_exact_mut(columns)) {
+                let sums = &mut sums[..block.rows];
+                sums[row] = f32::NEG_INFINITY;
+                let base = if block.rows > keep {
+                    self.kernel.kth(sums, keep)
+                } else {
+                    f32::NEG_INFINITY
+                };
+                // Twice: for the K that are near it and for one that may be better.
+                let error = block.norm * (block.residuals[row] + block.residual) + UNDERFLOW;
+                let floor = (lists.threshold(row, 0) - error) / unit;
+                let base = (base - 2.0 * error / unit).max(floor).next_down();
+                let count = self.kernel.reaching_places(sums, base, &mut others);
+                let pairs = &mut others[..count];
+                let upper = (row as u32) << 16;
+                pairs.iter_mut().for_each(|other| *other |= upper);
+                scratch.scores.clear();
+                scratch.scores.resize(count, 0.0);
+                let span = self.span(at);
+                self.scorer
+                    .pairs(span.clone(), span, pairs, &mut scratch.scores);
+                for (&pair, &score) in pairs.iter().zip(&scratch.scores) {
+                    let (_, other) = split(pair);
+                    if other != row {
+                        lists.push(row, ids[other], score);
+                    }
                 }
+                lists.rise(row);
             }
-            for (row, bounds) in (group * GROUP..).zip(bounds.chunks_exact_mut(block.rows)) {
-                if row < block.rows {
-                    let first = block.first as u32;
-                    let slack = self.run.layout.slack(first + row as u32, first);
-                    lists.seed(row, bounds, slack, &self.run);
-                }
-            }
-            scratch.bounds = bounds;
         }
+        scratch.sums = sums;
+        scratch.others = others;
     }
 
     /// Two different blocks.
     fn tile(&self, left: usize, right: usize, scratch: &mut Scratch) {
         let crowded = |block: usize| self.crowded[block].load(Ordering::Relaxed) >= PATIENCE;
         let skip = crowded(left) && crowded(right) && !(left + right).is_multiple_of(RETRY);
-        if !self.filter || skip {
+        let (Some(one), Some(two), false) = (self.blocks.get(left), self.blocks.get(right), skip)
+        else {
             self.exact_tile(left, right, scratch);
             return;
-        }
-        let (one, two) = (
-            &self.run.layout.blocks[left],
-            &self.run.layout.blocks[right],
-        );
+        };
         self.thresholds(0, left, two, scratch);
         self.thresholds(1, right, one, scratch);
-        scratch.integers.count = 0;
-        scratch.floats.count = 0;
+        scratch.clear();
         let most = one.rows * two.rows / HITS;
+        let (mut total, mut many) = (0, false);
         for group in 0..one.rows.div_ceil(GROUP) {
-            self.strip(one, two, group, scratch);
-            if scratch.hits() > most {
+            self.strip(left, two, group, scratch);
+            let hits = scratch.pairs().len();
+            if !many && total + hits > most {
+                many = true;
                 for block in [left, right] {
                     self.crowded[block].fetch_add(1, Ordering::Relaxed);
                 }
-                self.exact_tile(left, right, scratch);
-                return;
+            }
+            if hits >= SETTLE {
+                total += hits;
+                self.settle(left, right, scratch);
+                self.thresholds(0, left, two, scratch);
+                self.thresholds(1, right, one, scratch);
             }
         }
-        let unit = unit(one, two);
-        let residuals = [one, two].map(|block| self.run.layout.residuals(block));
-        let error = |row: usize, column: usize| {
-            two.norm * residuals[0][row] + one.norm * residuals[1][column] + UNDERFLOW
-        };
+        self.settle(left, right, scratch);
+    }
+
+    /// Scores the hits of a tile and hands them to the lists of both sides.
+    fn settle(&self, left: usize, right: usize, scratch: &mut Scratch) {
+        let mut scores = std::mem::take(&mut scratch.scores);
+        let (one, two) = (self.span(left), self.span(right));
+        scratch.drop_beyond(one.len(), two.len());
+        let pairs = scratch.pairs();
+        scores.clear();
+        scores.resize(pairs.len(), 0.0);
+        self.scorer.pairs(one, two, pairs, &mut scores);
+        let ids = self.ids(right);
         let mut lists = self.lists(left);
-        for at in 0..scratch.hits() {
-            let (row, column, score) = scratch.hit(at, unit);
-            let error = error(row, column);
-            if score + error >= lists.base(row) {
-                lists.push(row, (two.first + column) as u32, score - error, &self.run);
-            }
+        for (&pair, &score) in pairs.iter().zip(&scores) {
+            let (row, column) = split(pair);
+            lists.push(row, ids[column], score);
         }
         drop(lists);
+        let ids = self.ids(left);
         let mut lists = self.lists(right);
-        for at in 0..scratch.hits() {
-            let (row, column, score) = scratch.hit(at, unit);
-            let error = error(row, column);
-            if score + error >= lists.base(column) {
-                lists.push(column, (one.first + row) as u32, score - error, &self.run);
-            }
+        for (&pair, &score) in pairs.iter().zip(&scores) {
+            let (row, column) = split(pair);
+            lists.push(column, ids[row], score);
         }
+        drop(lists);
+        scratch.scores = scores;
+        scratch.clear();
     }
 
     /// Turns the bases of a block's rows into minus the thresholds of a tile with another block.
     fn thresholds(&self, side: usize, at: usize, other: &Block, scratch: &mut Scratch) {
-        let block = &self.run.layout.blocks[at];
-        let columns = block.rows.next_multiple_of(super::strip::PANEL);
-        let bases = &mut scratch.bases[side];
-        bases.clear();
-        bases.resize(block.rows, 0.0);
-        self.lists(at).bases(bases);
-        let residuals = self.run.layout.residuals(block);
-        let least = bases.iter().zip(residuals).map(|(base, residual)| {
+        let block = &self.blocks[at];
+        let columns = block.rows.next_multiple_of(PANEL);
+        let lists = self.lists(at);
+        let least = lists.bases().zip(&block.residuals).map(|(base, residual)| {
             base - (other.norm * residual + block.norm * other.residual + UNDERFLOW)
         });
         match block.values {
             Values::Integers(_) => {
-                let unit = unit(block, other);
+                let per_unit = 1.0 / unit(block, other);
                 let beyond = f64::from(BEYOND);
+                // Two less: one for the digits that are cut off, one for the division's rounding.
                 let minus = least.map(|least| {
-                    let units = (f64::from(least) / unit).floor() - 1.0;
-                    -(units.clamp(-beyond, beyond) as i32)
+                    2 - (f64::from(least) * per_unit).clamp(-beyond, beyond) as i32
                 });
                 let from = &mut scratch.integer_from[side];
                 from.clear();
@@ -275,52 +309,102 @@ impl Engine<'_> {
         }
     }
 
-    /// Adds the hits of a group of the left block.
-    fn strip(&self, left: &Block, right: &Block, group: usize, scratch: &mut Scratch) {
-        let columns = right.rows.next_multiple_of(super::strip::PANEL);
+    /// The sparse scores of a group of the left block, if there are any.
+    fn sparse(&self, at: usize, group: usize, right: &Block, scratch: &mut Scratch) {
+        let (left, left_span) = (&self.blocks[at], self.span(at));
         scratch.sparse.clear();
-        if let (Some(_), Some(terms)) = (&left.terms, &right.terms) {
-            scratch.sparse.resize(GROUP * columns, 0.0);
-            let first = left.first + group * GROUP;
-            let rows = first..(first + GROUP).min(left.first + left.rows);
-            for (row, sums) in rows.zip(scratch.sparse.chunks_exact_mut(columns)) {
-                if let Some((ids, weights)) = self.run.scorer.sparse(row) {
-                    self.kernel.sparse_dots(terms, ids, weights, sums);
-                }
+        let (Some(_), Some(terms)) = (&left.terms, &right.terms) else {
+            return;
+        };
+        let columns = right.rows.next_multiple_of(PANEL);
+        scratch.sparse.resize(GROUP * columns, 0.0);
+        let first = left_span.start + group * GROUP;
+        let rows = first..(first + GROUP).min(left_span.end);
+        for (row, sums) in rows.zip(scratch.sparse.chunks_exact_mut(columns)) {
+            if let Some((ids, weights)) = self.scorer.sparse(row) {
+                self.kernel.sparse_dots(terms, ids, weights, sums);
             }
         }
-        let length = self.run.layout.length;
-        let rows = group * GROUP..(group + 1) * GROUP;
+    }
+
+    /// Adds the hits of a group of the left block.
+    fn strip(&self, at: usize, right: &Block, group: usize, scratch: &mut Scratch) {
+        self.sparse(at, group, right, scratch);
+        let left = &self.blocks[at];
+        let Scratch {
+            integers, floats, ..
+        } = scratch;
+        let (mut integers, mut floats) = (std::mem::take(integers), std::mem::take(floats));
         match (&left.values, &right.values) {
             (Values::Integers(_), Values::Integers(values)) => {
-                let strip = Strip {
-                    left: &scratch.left,
-                    group,
-                    right: values.get(),
-                    length,
-                    from_left: whole(&scratch.integer_from[0][rows.clone()]),
-                    offsets: whole(&left.offsets[rows]),
-                    from_right: &scratch.integer_from[1],
-                    sparse: &scratch.sparse,
-                    per_unit: (1.0 / unit(left, right)) as f32,
-                };
-                Kernel::integer_strip(&strip, &mut scratch.integers);
+                let strip = self.integer_strip(left, values.get(), right, group, scratch);
+                self.kernel.integer_strip(&strip, &mut integers);
             }
             (Values::Floats(own), Values::Floats(values)) => {
-                let strip = Strip {
-                    left: own.get(),
-                    group,
-                    right: values.get(),
-                    length,
-                    from_left: whole(&scratch.float_from[0][rows]),
-                    offsets: &[0.0; GROUP],
-                    from_right: &scratch.float_from[1],
-                    sparse: &scratch.sparse,
-                    per_unit: 1.0,
-                };
-                self.kernel.strip(&strip, &mut scratch.floats);
+                let strip = self.float_strip(own.get(), values.get(), group, scratch);
+                self.kernel.strip(&strip, &mut floats);
             }
             _ => unreachable!("all blocks of a layout are alike"),
+        }
+        (scratch.integers, scratch.floats) = (integers, floats);
+    }
+
+    /// The approximate scores of a group of a block with all of it, in the block's units.
+    fn sums(&self, at: usize, group: usize, scratch: &mut Scratch, sums: &mut [f32]) {
+        let block = &self.blocks[at];
+        self.sparse(at, group, block, scratch);
+        match &block.values {
+            Values::Integers(values) => {
+                let strip = self.integer_strip(block, values.get(), block, group, scratch);
+                self.kernel.integer_sums(&strip, sums);
+            }
+            Values::Floats(values) => {
+                let strip = self.float_strip(values.get(), values.get(), group, scratch);
+                self.kernel.sums(&strip, sums);
+            }
+        }
+    }
+
+    fn integer_strip<'s>(
+        &self,
+        left: &'s Block,
+        values: &'s [u8],
+        right: &Block,
+        group: usize,
+        scratch: &'s Scratch,
+    ) -> Strip<'s, u8, i32> {
+        let rows = group * GROUP..(group + 1) * GROUP;
+        Strip {
+            left: &scratch.left,
+            group,
+            right: values,
+            length: self.length,
+            from_left: whole(&scratch.integer_from[0][rows.clone()]),
+            offsets: whole(&left.offsets[rows]),
+            from_right: &scratch.integer_from[1],
+            sparse: &scratch.sparse,
+            per_unit: (1.0 / unit(left, right)) as f32,
+        }
+    }
+
+    fn float_strip<'s>(
+        &self,
+        left: &'s [f32],
+        right: &'s [f32],
+        group: usize,
+        scratch: &'s Scratch,
+    ) -> Strip<'s, f32, f32> {
+        let rows = group * GROUP..(group + 1) * GROUP;
+        Strip {
+            left,
+            group,
+            right,
+            length: self.length,
+            from_left: whole(&scratch.float_from[0][rows]),
+            offsets: &[0.0; GROUP],
+            from_right: &scratch.float_from[1],
+            sparse: &scratch.sparse,
+            per_unit: 1.0,
         }
     }
 
@@ -329,69 +413,84 @@ impl Engine<'_> {
         // Always in one order, or two threads could wait for each other.
         let (low, high) = (left.min(right), left.max(right));
         let (mut low_lists, mut high_lists) = (self.lists(low), self.lists(high));
-        let (one, two) = (&self.run.layout.blocks[low], &self.run.layout.blocks[high]);
-        self.begin(one, &low_lists, two.least, scratch);
-        for column in 0..two.rows {
-            self.score(one, two.first + column, one.rows, scratch);
-            let threshold = high_lists.threshold(column, one.least);
+        let (low_ids, high_ids) = (self.ids(low), self.ids(high));
+        let least = |ids: &[u32]| ids.iter().copied().min().unwrap_or(0);
+        let (low_least, high_least) = (least(low_ids), least(high_ids));
+        self.begin(low, &low_lists, high_least, scratch);
+        let index = self.index(low);
+        for (column, position) in self.span(high).enumerate() {
+            self.score(index.get(), position, low_ids.len(), scratch);
+            let threshold = high_lists.threshold(column, low_least);
             let Scratch {
                 scores, thresholds, ..
             } = &mut *scratch;
             for_hits(scores, thresholds, threshold, |row, score, own| {
                 if score >= *own {
-                    low_lists.push_exact(row, (two.first + column) as u32, score, &self.run);
-                    *own = low_lists.threshold(row, two.least);
+                    low_lists.push(row, high_ids[column], score);
+                    *own = low_lists.threshold(row, high_least);
                 }
-                high_lists.push_exact(column, (one.first + row) as u32, score, &self.run);
-                high_lists.threshold(column, one.least)
+                high_lists.push(column, low_ids[row], score);
+                high_lists.threshold(column, low_least)
             });
         }
     }
 
     /// A block with itself by canonical scores.
     fn exact_diagonal(&self, at: usize, scratch: &mut Scratch) {
-        let block = &self.run.layout.blocks[at];
+        let ids = self.ids(at);
         let mut lists = self.lists(at);
-        self.begin(block, &lists, 0, scratch);
-        for column in 0..block.rows {
-            self.score(block, block.first + column, column, scratch);
+        self.begin(at, &lists, 0, scratch);
+        let index = self.index(at);
+        for (column, position) in self.span(at).enumerate() {
+            self.score(index.get(), position, column, scratch);
             let Scratch {
                 scores, thresholds, ..
             } = &mut *scratch;
             for_hits(
                 scores,
                 &mut thresholds[..column],
-                lists.base(column),
+                lists.threshold(column, 0),
                 |row, score, own| {
-                    lists.push_exact(row, (block.first + column) as u32, score, &self.run);
-                    *own = lists.base(row);
-                    lists.push_exact(column, (block.first + row) as u32, score, &self.run);
-                    lists.base(column)
+                    lists.push(row, ids[column], score);
+                    *own = lists.threshold(row, 0);
+                    lists.push(column, ids[row], score);
+                    lists.threshold(column, 0)
                 },
             );
-            scratch.thresholds[column] = lists.base(column);
+            scratch.thresholds[column] = lists.threshold(column, 0);
         }
     }
 
-    fn begin(&self, block: &Block, lists: &Lists, least: u32, scratch: &mut Scratch) {
+    fn begin(&self, at: usize, lists: &Lists, least: u32, scratch: &mut Scratch) {
         scratch.thresholds.clear();
-        let thresholds = (0..block.rows).map(|row| lists.threshold(row, least));
+        let rows = self.span(at);
+        let thresholds = (0..rows.len()).map(|row| lists.threshold(row, least));
         scratch.thresholds.extend(thresholds);
         scratch.others.clear();
-        let rows = block.first..block.first + block.rows;
         scratch.others.extend(rows.map(|row| row as u32));
     }
 
+    /// The index of a block's sparse parts.
+    fn index(&self, at: usize) -> Index<'_> {
+        match self.blocks.get(at) {
+            Some(block) => Index::Held(block.terms.as_ref()),
+            None => {
+                let rows = self.scorer.sparse_rows(self.span(at));
+                Index::Made((!rows.is_empty()).then(|| TermIndex::of(rows.iter().copied())))
+            }
+        }
+    }
+
     /// The canonical scores of a row with the first `count` of a block.
-    fn score(&self, block: &Block, row: usize, count: usize, scratch: &mut Scratch) {
+    fn score(&self, terms: Option<&TermIndex>, row: usize, count: usize, scratch: &mut Scratch) {
         scratch.scores.clear();
         scratch.scores.resize(count, 0.0);
-        let scorer = self.run.scorer;
+        let scorer = self.scorer;
         scorer.dense_scores(row as u32, &scratch.others[..count], &mut scratch.scores);
         if scorer.has_sparse() {
             scratch.sums.clear();
             scratch.sums.resize(count, 0.0);
-            if let (Some(terms), Some((ids, weights))) = (&block.terms, scorer.sparse(row)) {
+            if let (Some(terms), Some((ids, weights))) = (terms, scorer.sparse(row)) {
                 self.kernel
                     .sparse_dots(terms, ids, weights, &mut scratch.sums);
             }
@@ -403,23 +502,52 @@ impl Engine<'_> {
 }
 
 impl Scratch {
-    fn hits(&self) -> usize {
-        self.integers.count + self.floats.count
+    /// The hits there are.
+    fn pairs(&self) -> &[u32] {
+        if self.integers.count > 0 {
+            &self.integers.pairs[..self.integers.count]
+        } else {
+            &self.floats.pairs[..self.floats.count]
+        }
     }
 
-    /// Left row, right row and approximate score of a hit.
-    #[inline(always)]
-    fn hit(&self, at: usize, unit: f64) -> (usize, usize, f32) {
-        let split = |pair: u32| ((pair >> 16) as usize, (pair & 0xFFFF) as usize);
-        if self.integers.count > 0 {
-            let (row, column) = split(self.integers.pairs[at]);
-            let from = self.integer_from[0][row].max(self.integer_from[1][column]);
-            let units = self.integers.values[at] - from;
-            (row, column, (f64::from(units) * unit) as f32)
+    /// Drops the hits of rows that only fill up a block.
+    fn drop_beyond(&mut self, rows: usize, columns: usize) {
+        if rows.is_multiple_of(GROUP) && columns.is_multiple_of(PANEL) {
+            return;
+        }
+        let (pairs, count) = if self.integers.count > 0 {
+            (&mut self.integers.pairs, &mut self.integers.count)
         } else {
-            let (row, column) = split(self.floats.pairs[at]);
-            let from = self.float_from[0][row].max(self.float_from[1][column]);
-            (row, column, self.floats.values[at] - from)
+            (&mut self.floats.pairs, &mut self.floats.count)
+        };
+        let mut kept = 0;
+        for at in 0..*count {
+            let (row, column) = split(pairs[at]);
+            pairs[kept] = pairs[at];
+            kept += usize::from(row < rows && column < columns);
+        }
+        *count = kept;
+    }
+
+    /// Forgets the hits.
+    fn clear(&mut self) {
+        self.integers.count = 0;
+        self.floats.count = 0;
+    }
+}
+
+/// An index of sparse parts: a block's own, or one made where rows are not laid out.
+enum Index<'a> {
+    Held(Option<&'a TermIndex>),
+    Made(Option<TermIndex>),
+}
+
+impl Index<'_> {
+    fn get(&self) -> Option<&TermIndex> {
+        match self {
+            Self::Held(index) => *index,
+            Self::Made(index) => index.as_ref(),
         }
     }
 }

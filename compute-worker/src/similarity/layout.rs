@@ -1,68 +1,75 @@
 //! Rows laid out for approximate scores, with what is known of their errors.
 //!
-//! A row x is replaced by x̂: its 8-bit values times a scale of its block, after a rotation; or,
-//! for kernels without integers, x itself. With the residual r = x − x̂ and its norm ρ,
+//! A row x is replaced by x̂: its integers times a scale of its block, after a rotation; or, for
+//! kernels without integers, x itself. With the residual r = x − x̂ and its norm ρ,
 //! x·y − x̂·ŷ = ½[(x + x̂)·r_y + r_x·(y + ŷ)], so the approximate score is off by no more than
-//! M_y·ρ_x + M_x·ρ_y, where M is the largest (|x| + |x̂|)/2 of a block. Rounding of the canonical
-//! score and of the approximate one is counted in ρ as well.
+//! M_y·ρ_x + M_x·ρ_y, where M is the largest |x| + ρ/2 of a block, hence no less than the largest
+//! (|x| + |x̂|)/2. Rounding of the canonical score and of the approximate one is counted in ρ as
+//! well.
 
-use rayon::prelude::*;
-
+use super::Kernel;
 use super::rotation::{ERROR, Rotation};
-use super::rows::Scorer;
+use super::rows::Sparse;
 use super::strip::PANEL;
 use super::terms::TermIndex;
 
-/// Rows of a block, at most: a sample large enough to guess thresholds from.
-const MAX_ROWS: usize = 8 * PANEL;
-/// Bytes of the values of a block, at most, so that two stay in the second-level cache.
-const MAX_BYTES: usize = 320 << 10;
 /// Norms from which on sums could overflow: then all is scored exactly.
-const MAX_NORM: f64 = 1e15;
+pub(super) const MAX_NORM: f64 = 1e15;
 /// Least scale; rows of values this small are all residual.
 const LEAST_SCALE: f32 = 1e-15;
 /// Absolute error of scores near the smallest numbers there are.
 pub(super) const UNDERFLOW: f32 = 1e-36;
+/// Values of a step of integers.
+const STEP: usize = 4;
+/// Values that are prepared at a time.
+const TOGETHER: usize = 8;
 
-/// Blocks of rows, by position.
-pub(super) struct Layout {
-    /// Rows of every block but the last.
-    pub(super) block_rows: usize,
-    pub(super) blocks: Vec<Block>,
-    /// M and the largest ρ of every block.
-    errors: Vec<(f32, f32)>,
-    /// ρ of every row, rounded up.
-    residuals: Vec<f32>,
-    /// Values of a laid out row.
+/// How rows of one length are laid out for a kernel.
+pub(super) struct Shape {
+    kernel: Kernel,
+    grid: Option<Grid>,
+    rotation: Rotation,
+    /// Values of a laid out row: a multiple of 4, and never 0, for kernels want a step to look at.
     pub(super) length: usize,
+}
+
+/// What integers a kernel takes.
+#[derive(Clone, Copy)]
+pub(super) struct Grid {
+    /// The highest value, and minus the lowest.
+    pub(super) most: f32,
+    /// What is added to make it unsigned.
+    pub(super) middle: u8,
+    /// The highest norm of either half of a row: values 0 and 1 of each step, and values 2 and 3.
+    pub(super) half_norm: f32,
+    /// Whether `offsets` are those of 16-bit sums.
+    pub(super) halves: bool,
 }
 
 /// One block.
 pub(super) struct Block {
-    /// Position of the first row.
-    pub(super) first: usize,
     /// Rows that are there; the panels are filled up with zeros.
     pub(super) rows: usize,
     pub(super) values: Values,
     /// Score of one integer unit, but for the other block's scale; 1 for floats.
     pub(super) scale: f32,
-    /// For integers, 128 times each row's sum.
+    /// For integers, what takes the middle out of the sums: see `Strip`.
     pub(super) offsets: Vec<i32>,
     /// M of the block, rounded up.
     pub(super) norm: f32,
-    /// The largest ρ of the block.
+    /// ρ of every row, rounded up.
+    pub(super) residuals: Vec<f32>,
+    /// The largest ρ.
     pub(super) residual: f32,
     /// The sparse parts, by term.
     pub(super) terms: Option<TermIndex>,
-    /// The least id.
-    pub(super) least: u32,
 }
 
 /// Panels of a block, aligned to cache lines.
 pub(super) enum Values {
     /// Plain values.
     Floats(Aligned<f32>),
-    /// 8-bit values plus 128.
+    /// Integers plus the grid's middle.
     Integers(Aligned<u8>),
 }
 
@@ -91,221 +98,236 @@ impl<T: Copy> Aligned<T> {
     }
 }
 
-/// The order in which rows are best laid out: by their largest value after the rotation, so that
-/// the rows of a block share a scale. `None`: the data is such that only exact scores will do.
-pub(super) fn order<'a>(
-    count: usize,
-    dimension: usize,
-    dense: impl Fn(usize) -> &'a [f32] + Sync,
-    sparse_norm: impl Fn(usize) -> f64 + Sync,
-    integers: bool,
-) -> Option<Vec<u32>> {
-    let rotation = Rotation::new(dimension);
-    let largest: Vec<f32> = (0..count)
-        .into_par_iter()
-        .with_min_len(256)
-        .map_init(Vec::new, |row, at| {
-            row.clear();
-            row.extend_from_slice(dense(at));
-            if norm(row) + sparse_norm(at) > MAX_NORM {
-                return f32::INFINITY;
-            }
-            if integers {
-                rotation.apply(row);
-            }
-            row.iter().fold(0.0, |most, value| value.abs().max(most))
-        })
-        .collect();
-    if largest.contains(&f32::INFINITY) {
-        return None;
-    }
-    let mut order: Vec<u32> = (0..count as u32).collect();
-    if integers {
-        order.par_sort_by(|&a, &b| largest[a as usize].total_cmp(&largest[b as usize]));
-    }
-    Some(order)
-}
-
-/// The Euclidean norm.
+/// The Euclidean norm. Inlined into each kernel.
+#[inline(always)]
 pub(super) fn norm(values: &[f32]) -> f64 {
-    let squares = values
-        .iter()
-        .map(|&value| f64::from(value) * f64::from(value));
-    squares.sum::<f64>().sqrt()
+    square(values, |value| value).sqrt()
 }
 
-impl Layout {
-    /// Lays out a scorer's rows. `filter`: whether approximate scores are wanted.
-    pub(super) fn new(
-        scorer: &Scorer<'_>,
-        dimension: usize,
-        filter: bool,
-        integers: bool,
-        threads: usize,
-    ) -> Self {
-        let count = scorer.rows();
-        // Never 0: kernels want a step to look at.
-        let length = if filter {
-            dimension.max(1).next_multiple_of(4)
-        } else {
-            0
-        };
-        let bytes = length * if integers { 1 } else { 4 };
-        let most = (MAX_BYTES / bytes.max(1) / PANEL * PANEL).clamp(PANEL, MAX_ROWS);
-        // A few blocks a thread, even of few rows.
-        let share = (count / (4 * threads)).next_multiple_of(PANEL).max(PANEL);
-        let block_rows = most.min(share.max(2 * PANEL)).min(most);
-        let rotation = Rotation::new(dimension);
-        let parts: Vec<(Block, Vec<f32>)> = (0..count.div_ceil(block_rows))
-            .into_par_iter()
-            .map(|block| {
-                let first = block * block_rows;
-                let rows = block_rows.min(count - first);
-                let rotation = integers.then_some(&rotation);
-                build(scorer, first, rows, length, filter, rotation)
-            })
-            .collect();
-        let (blocks, residuals): (Vec<Block>, Vec<Vec<f32>>) = parts.into_iter().unzip();
-        let errors = blocks.iter().map(|block| (block.norm, block.residual));
+/// The sum of the squares of what is made of some values.
+#[inline(always)]
+fn square(values: &[f32], of: impl Fn(f32) -> f32) -> f64 {
+    let mut sums = [0.0_f64; TOGETHER];
+    let (chunks, rest) = values.as_chunks::<TOGETHER>();
+    for chunk in chunks {
+        for (sum, &value) in sums.iter_mut().zip(chunk) {
+            let value = f64::from(of(value));
+            *sum += value * value;
+        }
+    }
+    for (sum, &value) in sums.iter_mut().zip(rest) {
+        let value = f64::from(of(value));
+        *sum += value * value;
+    }
+    sums.iter().sum()
+}
+
+impl Shape {
+    /// For rows of `dimension` values.
+    pub(super) fn new(kernel: Kernel, dimension: usize) -> Self {
         Self {
-            block_rows,
-            errors: errors.collect(),
-            blocks,
-            residuals: residuals.concat(),
-            length,
+            kernel,
+            grid: kernel.grid(),
+            rotation: Rotation::new(dimension),
+            length: dimension.max(1).next_multiple_of(STEP),
         }
     }
 
-    /// For a row: how far a pair's upper bound lies above its lower bound, at most.
+    /// Bytes of a laid out row.
+    pub(super) fn bytes(&self) -> usize {
+        self.length * if self.grid.is_some() { 1 } else { 4 }
+    }
+
+    /// Whether rows are laid out as integers. Then those of a block should be alike in `scale`.
+    pub(super) fn has_integers(&self) -> bool {
+        self.grid.is_some()
+    }
+
+    /// The least scale that a row's integers fit, and its norm; a `buffer` to work in.
+    pub(super) fn scale(&self, row: &[f32], buffer: &mut Vec<f32>) -> (f32, f64) {
+        self.kernel.run(
+            || {
+                let norm = norm(row);
+                let Some(grid) = self.grid else {
+                    return (1.0, norm);
+                };
+                buffer.clear();
+                buffer.extend_from_slice(row);
+                self.rotation.apply(buffer);
+                (self.scale_of(&grid, buffer), norm)
+            },
+        )
+    }
+
+    /// The least scale of a rotated row.
     #[inline(always)]
-    pub(super) fn slacks(&self, row: u32) -> impl Fn(u32) -> f32 + '_ {
-        let (own, _) = self.errors[row as usize / self.block_rows];
-        let own_residual = self.residuals[row as usize];
-        // 32 bits divide faster.
-        let rows = self.block_rows as u32;
-        move |other| {
-            let (norm, residual) = self.errors[(other / rows) as usize];
-            2.0 * (norm * own_residual + own * residual + UNDERFLOW)
+    fn scale_of(&self, grid: &Grid, row: &[f32]) -> f32 {
+        let mut largest = [0.0_f32; TOGETHER];
+        let mut squares = [0.0_f32; TOGETHER];
+        let (chunks, rest) = row.as_chunks::<TOGETHER>();
+        let mut add = |chunk: &[f32]| {
+            for ((largest, square), value) in largest.iter_mut().zip(&mut squares).zip(chunk) {
+                *largest = if value.abs() > *largest { value.abs() } else { *largest };
+                *square += value * value;
+            }
+        };
+        chunks.iter().for_each(|chunk| add(chunk));
+        add(rest);
+        let largest = largest.into_iter().fold(0.0, f32::max);
+        let mut scale = largest / grid.most;
+        if grid.halves {
+            let [a, b, c, d, e, f, g, h] = squares;
+            let half = (a + b + e + f).max(c + d + g + h).sqrt();
+            // Rounding to integers moves each value by half a unit at most. The sums of squares
+            // above are off by one in a thousand at most.
+            let rounding = (self.length as f32 / 2.0).sqrt() / 2.0;
+            scale = scale.max(half * 1.001 / (grid.half_norm - rounding));
         }
+        scale
     }
 
-    /// The same for one pair.
-    pub(super) fn slack(&self, row: u32, other: u32) -> f32 {
-        self.slacks(row)(other)
+    /// Lays out rows; `sparse` has as many or none.
+    pub(super) fn block(&self, dense: &[&[f32]], sparse: &[Sparse<'_>]) -> Block {
+        let rows = dense.len();
+        let padded = rows.next_multiple_of(PANEL);
+        let sparse_norms: Vec<f64> = sparse.iter().map(|row| norm(row.1)).collect();
+        let most_sparse = sparse_norms.iter().copied().fold(0.0, f64::max);
+        let mut block = Block {
+            rows,
+            values: Values::Floats(Aligned::new(0, 0.0)),
+            scale: 1.0,
+            offsets: Vec::new(),
+            norm: 0.0,
+            residuals: Vec::new(),
+            residual: 0.0,
+            terms: None,
+        };
+        let residuals = match self.grid {
+            Some(grid) => self.kernel.run(
+                || self.integers(&grid, dense, most_sparse as f32, &mut block),
+            ),
+            None => {
+                let mut values = Aligned::new(padded * self.length, 0.0_f32);
+                let panels = values.get_mut();
+                for (at, row) in dense.iter().enumerate() {
+                    let start = at / PANEL * PANEL * self.length + at % PANEL;
+                    for (k, &value) in row.iter().enumerate() {
+                        panels[start + k * PANEL] = value;
+                    }
+                }
+                block.values = Values::Floats(values);
+                vec![0.0; rows]
+            }
+        };
+        self.errors(dense, &sparse_norms, sparse, residuals, &mut block);
+        if sparse.iter().any(|row| !row.0.is_empty()) {
+            block.terms = Some(TermIndex::of(sparse.iter().copied()));
+        }
+        block
     }
 
-    /// ρ of the rows of a block.
-    pub(super) fn residuals(&self, block: &Block) -> &[f32] {
-        &self.residuals[block.first..block.first + block.rows]
+    /// Rotates rows and turns them into integers; answers with the norms of their residuals.
+    #[inline(always)]
+    fn integers(&self, grid: &Grid, dense: &[&[f32]], sparse: f32, block: &mut Block) -> Vec<f64> {
+        let padded = dense.len().next_multiple_of(PANEL);
+        // Zeros at the end of a row stay what they are.
+        let stride = self.length.next_multiple_of(TOGETHER);
+        let mut rotated = vec![0.0_f32; dense.len() * stride];
+        // A sparse score must fit into 32 bits of units as well.
+        let mut scale = LEAST_SCALE.max(sparse / 8192.0);
+        for (to, row) in rotated.chunks_exact_mut(stride).zip(dense) {
+            to[..row.len()].copy_from_slice(row);
+            self.rotation.apply(&mut to[..row.len()]);
+            scale = scale.max(self.scale_of(grid, &to[..row.len()]));
+        }
+        block.scale = scale;
+        block.offsets.resize(padded, 0);
+        let mut values = Aligned::new(padded * self.length, grid.middle);
+        let panels = values.get_mut();
+        let mut bytes = vec![0; stride];
+        let mut residuals = Vec::with_capacity(dense.len());
+        for (at, row) in rotated.chunks_exact(stride).enumerate() {
+            let (residual, sums) = quantise(row, scale, grid, &mut bytes);
+            residuals.push(residual);
+            block.offsets[at] = if grid.halves {
+                let low = sums.map(|sum| (-i32::from(grid.middle) * sum) as u32 & 0xFFFF);
+                (low[0] | low[1] << 16).cast_signed()
+            } else {
+                i32::from(grid.middle) * (sums[0] + sums[1])
+            };
+            let (steps, _) = bytes[..self.length].as_chunks::<STEP>();
+            let start = at / PANEL * PANEL * self.length + at % PANEL * STEP;
+            let places = panels[start..].chunks_mut(PANEL * STEP);
+            for (step, place) in steps.iter().zip(places) {
+                place[..STEP].copy_from_slice(step);
+            }
+        }
+        block.values = Values::Integers(values);
+        residuals
+    }
+
+    /// Turns residuals into bounds of the errors of scores.
+    fn errors(
+        &self,
+        dense: &[&[f32]],
+        sparse_norms: &[f64],
+        sparse: &[Sparse<'_>],
+        residuals: Vec<f64>,
+        block: &mut Block,
+    ) {
+        let norms = self.kernel.run(
+            || -> Vec<f64> { dense.iter().map(|row| norm(row)).collect() },
+        );
+        let mut most = 0.0_f64;
+        for (at, residual) in residuals.iter().enumerate() {
+            let sparse = sparse_norms.get(at).copied().unwrap_or(0.0);
+            most = most.max((norms[at] + residual / 2.0 + sparse) * (1.0 + ERROR));
+        }
+        let most_terms = sparse.iter().map(|row| row.0.len()).max().unwrap_or(0);
+        // Roundings: of the canonical score, of an approximate one that starts at up to twice the
+        // largest score, and of the arithmetic on thresholds; relative to the norms.
+        let rounding =
+            (3.0 * (self.length + most_terms) as f64 + 64.0) * f64::EPSILON * f64::from(1 << 29);
+        // The rotation's own error.
+        let rotated = if self.grid.is_some() { ERROR } else { 0.0 };
+        let bound = |residual: f64| {
+            let whole = (residual + (rotated + rounding) * most) * (1.0 + ERROR);
+            (whole as f32).next_up()
+        };
+        block.norm = (most as f32).next_up();
+        block.residuals = residuals.into_iter().map(bound).collect();
+        block.residual = block.residuals.iter().copied().fold(0.0, f32::max);
     }
 }
 
-fn build(
-    scorer: &Scorer<'_>,
-    first: usize,
-    rows: usize,
-    length: usize,
-    filter: bool,
-    rotation: Option<&Rotation>,
-) -> (Block, Vec<f32>) {
-    let padded = rows.next_multiple_of(PANEL);
-    let mut dense: Vec<Vec<f32>> = Vec::new();
-    if filter {
-        dense.extend((first..first + rows).map(|row| scorer.dense(row).to_vec()));
-    }
-    if let Some(rotation) = rotation {
-        dense.iter_mut().for_each(|row| rotation.apply(row));
-    }
-    let largest = dense
-        .iter()
-        .flatten()
-        .fold(0.0_f32, |most, value| value.abs().max(most));
-    // A sparse score must fit into 32 bits of units as well.
-    let sparse = |row| scorer.sparse(row).map_or(0.0, |(_, weights)| norm(weights));
-    let sparse = (first..first + rows).map(sparse).fold(0.0, f64::max) as f32;
-    let scale = if rotation.is_some() {
-        (largest / 127.0).max(sparse / 8192.0).max(LEAST_SCALE)
-    } else {
-        1.0
-    };
-    let mut offsets = Vec::new();
-    let (mut norms, mut residuals) = (Vec::new(), Vec::new());
-    let mut most_terms = 0;
-    let values = if rotation.is_some() {
-        offsets.resize(padded, 0);
-        let mut values = Aligned::new(padded * length, 128_u8);
-        let panels = values.get_mut();
-        for (at, row) in dense.iter().enumerate() {
-            let start = at / PANEL * PANEL * length + at % PANEL * 4;
-            let (mut residual, mut square, mut sum) = (0.0_f64, 0.0_f64, 0);
-            for (k, &value) in row.iter().enumerate() {
-                let unit = (value / scale).round().clamp(-127.0, 127.0);
-                let kept = f64::from(unit) * f64::from(scale);
-                residual += (f64::from(value) - kept).powi(2);
-                square += kept * kept;
-                sum += unit as i32;
-                panels[start + k / 4 * 4 * PANEL + k % 4] = (unit as i32 + 128) as u8;
-            }
-            offsets[at] = 128 * sum;
-            residuals.push(residual.sqrt());
-            norms.push(square.sqrt());
+/// The nearest integers of a row, made unsigned, the norm of what they leave out, and the sums of
+/// the integers of either half.
+#[inline(always)]
+fn quantise(row: &[f32], scale: f32, grid: &Grid, bytes: &mut [u8]) -> (f64, [i32; 2]) {
+    // Adding it leaves no place for what follows the point.
+    const ROUND: f32 = 12_582_912.0;
+    let per_unit = 1.0 / scale;
+    let mut squares = [0.0_f64; TOGETHER];
+    let mut sums = [0_i32; TOGETHER];
+    let (chunks, _) = row.as_chunks::<TOGETHER>();
+    let (places, _) = bytes.as_chunks_mut::<TOGETHER>();
+    for (chunk, place) in chunks.iter().zip(places) {
+        let mut units = [0_i32; TOGETHER];
+        for at in 0..TOGETHER {
+            let unit = (chunk[at] * per_unit + ROUND) - ROUND;
+            let unit = unit.clamp(-grid.most, grid.most);
+            let left = f64::from(chunk[at] - unit * scale);
+            squares[at] += left * left;
+            units[at] = unit as i32;
         }
-        Values::Integers(values)
-    } else {
-        let mut values = Aligned::new(padded * length, 0.0_f32);
-        let panels = values.get_mut();
-        for (at, row) in dense.iter().enumerate() {
-            let start = at / PANEL * PANEL * length + at % PANEL;
-            for (k, &value) in row.iter().enumerate() {
-                panels[start + k * PANEL] = value;
-            }
-            residuals.push(0.0);
-            norms.push(0.0);
+        for at in 0..TOGETHER {
+            sums[at] += units[at];
+            place[at] = (units[at] + i32::from(grid.middle)) as u8;
         }
-        Values::Floats(values)
-    };
-    let mut most = 0.0_f64;
-    for (at, norms) in norms.iter_mut().enumerate() {
-        let sparse = scorer.sparse(first + at).unwrap_or_default();
-        most_terms = most_terms.max(sparse.0.len());
-        let own = norm(scorer.dense(first + at)) + norm(sparse.1);
-        *norms = norms.max(own) * (1.0 + ERROR);
-        most = most.max(*norms);
     }
-    // Roundings: of the canonical score, of an approximate one that starts at up to twice the
-    // largest score, and of the arithmetic on thresholds; relative to the norms.
-    let rounding = (3.0 * (length + most_terms) as f64 + 64.0) * f64::EPSILON * f64::from(1 << 29);
-    for (residual, norm) in residuals.iter_mut().zip(&norms) {
-        let rotated = if rotation.is_some() {
-            ERROR * norm
-        } else {
-            0.0
-        };
-        *residual = (*residual + rotated + rounding * most) * (1.0 + ERROR);
-    }
-    let up = |value: f64| (value as f32).next_up();
-    let residuals: Vec<f32> = residuals.into_iter().map(up).collect();
-    let rows_of = first..first + rows;
-    let has_terms = rows_of
-        .clone()
-        .any(|row| scorer.sparse(row).is_some_and(|s| !s.0.is_empty()));
-    let terms = has_terms.then(|| {
-        TermIndex::of(
-            rows_of
-                .clone()
-                .map(|row| scorer.sparse(row).unwrap_or_default()),
-        )
-    });
-    let block = Block {
-        first,
-        rows,
-        values,
-        scale,
-        offsets,
-        norm: up(most),
-        residual: residuals.iter().copied().fold(0.0, f32::max),
-        terms,
-        least: rows_of.map(|row| scorer.id(row as u32)).min().unwrap_or(0),
-    };
-    (block, residuals)
+    let [a, b, c, d, e, f, g, h] = sums;
+    (
+        squares.iter().sum::<f64>().sqrt(),
+        [a + b + e + f, c + d + g + h],
+    )
 }

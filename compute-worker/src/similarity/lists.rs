@@ -1,25 +1,18 @@
-//! The candidates of the rows of one block, each with a bound its score does not fall below.
+//! The best of the rows of one block so far, by canonical score.
 //!
-//! A row's base is the K-th highest of those bounds: what cannot reach it is dead, for K others
-//! are certainly better. The base only rises. Where too many candidates cannot be told apart by
-//! their bounds, the row becomes *exact*: its candidates get their canonical scores, and from
-//! there on every newcomer is scored at once, so that no list ever overflows.
-
-use kindred_shared::block::LANES;
+//! Whoever is not ruled out by an approximate score gets its canonical one at once. A row's base
+//! is a score that K others reach: what lies below it is dead. It only rises.
 
 use super::Kernel;
-use super::layout::Layout;
-use super::rows::Scorer;
 
-/// The lists of a block's rows. Positions are those of the layout.
+/// The lists of a block's rows.
 pub(super) struct Lists {
-    /// Position of the first row.
-    first: usize,
+    kernel: Kernel,
     keep: usize,
     /// Places a row has.
     room: usize,
-    others: Vec<u32>,
-    bounds: Vec<f32>,
+    ids: Vec<u32>,
+    scores: Vec<f32>,
     rows: Vec<Row>,
 }
 
@@ -27,198 +20,182 @@ pub(super) struct Lists {
 #[derive(Clone, Copy)]
 struct Row {
     count: usize,
-    /// Candidates at which the list is looked through again.
-    limit: usize,
     base: f32,
-    /// Whether bounds are canonical scores and `base` and `last` the K-th best's.
-    exact: bool,
-    /// Id of the K-th best of an exact row; candidates with the same score need a lower one.
+    /// Of those with the base's score only ids below this one matter.
     last: u32,
 }
 
 /// Candidates a list takes in between two looks.
 fn between(keep: usize) -> usize {
-    (keep / 2).max(32)
+    (keep / 2).max(BETWEEN)
 }
 
+/// Fewest candidates between two looks.
+const BETWEEN: usize = 28;
+
 impl Lists {
-    /// Empty lists of `count` rows from a position on; `floor` is the lowest score that counts.
-    pub(super) fn new(first: usize, count: usize, keep: usize, floor: f32, exact: bool) -> Self {
-        // Whole vectors, for counting.
-        let room = (keep + 64 + between(keep)).next_multiple_of(LANES);
+    /// Empty lists of `count` rows; `floor` is the lowest score that counts.
+    pub(super) fn new(kernel: Kernel, count: usize, keep: usize, floor: f32) -> Self {
+        let room = keep + between(keep);
         let row = Row {
             count: 0,
-            limit: room.min(keep + between(keep)),
             base: floor,
-            exact,
+            // No row has this id.
             last: u32::MAX,
         };
         Self {
-            first,
+            kernel,
             keep,
             room,
-            others: vec![0; count * room],
-            bounds: vec![0.0; count * room],
+            ids: vec![0; count * room],
+            scores: vec![0.0; count * room],
             rows: vec![row; count],
         }
     }
 
-    /// Puts the rows' bases where they belong.
-    pub(super) fn bases(&self, bases: &mut [f32]) {
-        for (base, row) in bases.iter_mut().zip(&self.rows) {
-            *base = row.base;
-        }
+    /// The rows' bases.
+    pub(super) fn bases(&self) -> impl Iterator<Item = f32> + '_ {
+        self.rows.iter().map(|row| row.base)
     }
 
-    /// The base of a row.
+    /// The lowest score that matters to a row, if all candidates' ids are `least` or more.
     #[inline(always)]
-    pub(super) fn base(&self, row: usize) -> f32 {
-        self.rows[row].base
-    }
-
-    /// The lowest exact score that matters to a row, if all candidates' ids are `least` or more.
     pub(super) fn threshold(&self, row: usize, least: u32) -> f32 {
         let row = &self.rows[row];
-        if row.exact && row.last <= least {
+        if row.last <= least {
             row.base.next_up()
         } else {
             row.base
         }
     }
 
-    /// Takes a candidate whose score lies in `bound ± slack`.
-    #[inline]
-    pub(super) fn push(&mut self, row: usize, other: u32, bound: f32, run: &Run<'_>) {
-        if self.rows[row].exact {
-            let score = run.scorer.score((self.first + row) as u32, other);
-            self.push_exact(row, other, score, run);
-        } else {
-            self.add(row, other, bound, run);
-        }
-    }
-
-    /// Takes a candidate with its canonical score.
-    pub(super) fn push_exact(&mut self, row: usize, other: u32, score: f32, run: &Run<'_>) {
-        let known = &self.rows[row];
-        let wanted = score > known.base
-            || (score == known.base && (!known.exact || run.scorer.id(other) < known.last));
-        if wanted {
-            self.add(row, other, score, run);
-        }
-    }
-
+    /// Takes a candidate, if it matters.
     #[inline(always)]
-    fn add(&mut self, row: usize, other: u32, bound: f32, run: &Run<'_>) {
+    pub(super) fn push(&mut self, row: usize, id: u32, score: f32) {
         let known = &mut self.rows[row];
+        // Without a branch: half of them matter. A score that is not a number never does.
+        let wanted = (score > known.base) | ((score == known.base) & (id < known.last));
         let at = row * self.room + known.count;
-        self.others[at] = other;
-        self.bounds[at] = bound;
-        known.count += 1;
-        if known.count == known.limit {
-            self.compact(row, run);
+        self.ids[at] = id;
+        self.scores[at] = score;
+        known.count += usize::from(wanted);
+        if known.count == self.room {
+            self.compact(row);
         }
     }
 
-    /// Takes all bounds of a row at once, if it has no candidates yet; `others` counts up from
-    /// the block's first row and leaves out the row itself.
-    pub(super) fn seed(&mut self, row: usize, bounds: &mut [f32], slack: f32, run: &Run<'_>) {
-        bounds[row] = f32::NEG_INFINITY;
-        if !self.rows[row].exact && bounds.len() > self.keep {
-            let base = run.kernel.kth(bounds, self.keep);
-            self.rows[row].base = base.max(self.rows[row].base);
-        }
-        for (other, &bound) in bounds.iter().enumerate() {
-            if other != row && bound + slack >= self.rows[row].base {
-                self.push(row, (self.first + other) as u32, bound, run);
-            }
+    /// How many are kept of a row.
+    pub(super) fn keep(&self) -> usize {
+        self.keep
+    }
+
+    /// Raises the base of a row as far as is known.
+    pub(super) fn rise(&mut self, row: usize) {
+        if self.rows[row].count >= self.keep {
+            self.compact(row);
         }
     }
 
-    /// Drops the dead of a row.
-    fn compact(&mut self, row: usize, run: &Run<'_>) {
-        if !self.rows[row].exact {
-            let start = row * self.room;
-            let count = self.rows[row].count;
-            let others = &mut self.others[start..start + self.room];
-            let bounds = &mut self.bounds[start..start + self.room];
-            let filled = count.next_multiple_of(LANES);
-            bounds[count..filled].fill(f32::NEG_INFINITY);
-            let known = &mut self.rows[row];
-            if count >= self.keep {
-                known.base = known.base.max(run.kernel.kth(&bounds[..filled], self.keep));
-            }
-            let slack = run.layout.slacks((self.first + row) as u32);
-            let mut kept = 0;
-            // Without a branch: half of them stay.
-            for at in 0..count {
-                let (other, bound) = (others[at], bounds[at]);
-                others[kept] = other;
-                bounds[kept] = bound;
-                kept += usize::from(bound + slack(other) >= known.base);
-            }
-            known.count = kept;
-            known.limit = kept + between(self.keep);
-            if known.limit <= self.room {
-                return;
-            }
-        }
-        let best = self.best(row, run);
-        let at = row * self.room;
-        for (place, &(other, score)) in best.iter().enumerate() {
-            self.others[at + place] = other;
-            self.bounds[at + place] = score;
-        }
+    /// Drops the dead of a row with K candidates or more.
+    #[inline(never)]
+    fn compact(&mut self, row: usize) {
+        let span = row * self.room..(row + 1) * self.room;
+        let (ids, scores) = (&mut self.ids[span.clone()], &mut self.scores[span]);
         let known = &mut self.rows[row];
-        known.exact = true;
-        known.count = best.len();
-        known.limit = best.len() + between(self.keep);
-        if let Some(&(other, score)) = best.get(self.keep - 1)
-            && score >= known.base
-        {
-            known.base = score;
-            known.last = run.scorer.id(other);
+        let base = self.kernel.kth(&scores[..known.count], self.keep);
+        if base > known.base {
+            known.base = base;
+            known.last = u32::MAX;
         }
+        known.count = self.kernel.retain(&mut ids[..known.count], &mut scores[..known.count], known.base);
+        if known.count <= self.keep + between(self.keep) / 2 {
+            return;
+        }
+        // Many have the same score, and ids decide.
+        sort(&mut ids[..known.count], &mut scores[..known.count]);
+        known.count = self.keep;
+        known.base = scores[self.keep - 1];
+        known.last = ids[self.keep - 1];
     }
 
-    /// The best of a row by canonical score, at most K, best first; positions and scores.
-    pub(super) fn best(&mut self, row: usize, run: &Run<'_>) -> Vec<(u32, f32)> {
-        let span = row * self.room..row * self.room + self.rows[row].count;
-        let others = &self.others[span.clone()];
-        let mut scores = vec![0.0; others.len()];
-        if self.rows[row].exact {
-            scores.copy_from_slice(&self.bounds[span]);
-        } else {
-            let position = (self.first + row) as u32;
-            run.scorer.scores(position, others, &mut scores);
+    /// Sorts the best of a row, at most K, best first, and drops the others.
+    pub(super) fn finish(&mut self, row: usize) {
+        if self.rows[row].count > self.keep {
+            // Fewer to sort.
+            self.compact(row);
         }
-        let mut best: Vec<(u32, f32)> = others.iter().copied().zip(scores).collect();
-        // A score that is not a number ranks nowhere.
-        best.retain(|&(_, score)| score >= run.floor);
-        // Zeros of both signs are equal scores.
-        best.sort_unstable_by(|a, b| {
-            (b.1 + 0.0)
-                .total_cmp(&(a.1 + 0.0))
-                .then_with(|| run.scorer.id(a.0).cmp(&run.scorer.id(b.0)))
-        });
-        best.truncate(self.keep);
-        best
+        let count = self.rows[row].count;
+        let span = row * self.room..row * self.room + count;
+        sort(&mut self.ids[span.clone()], &mut self.scores[span]);
+        self.rows[row].count = count.min(self.keep);
     }
 
-    /// The best of a row when all is done. Frees nothing.
-    pub(super) fn finish(&mut self, row: usize, run: &Run<'_>) -> Vec<(u32, f32)> {
-        if !self.rows[row].exact && self.rows[row].count > self.keep {
-            // Fewer scores to compute.
-            self.compact(row, run);
-        }
-        self.best(row, run)
+    /// Ids and scores of a row's candidates.
+    pub(super) fn of(&self, row: usize) -> (&[u32], &[f32]) {
+        let start = row * self.room;
+        let span = start..start + self.rows[row].count;
+        (&self.ids[span.clone()], &self.scores[span])
     }
 }
 
-/// What lists need to know.
-pub(super) struct Run<'a> {
-    pub(super) kernel: Kernel,
-    pub(super) layout: &'a Layout,
-    pub(super) scorer: &'a Scorer<'a>,
-    /// The lowest score that counts.
-    pub(super) floor: f32,
+/// Sorts candidates: score descending, then id ascending.
+fn sort(ids: &mut [u32], scores: &mut [f32]) {
+    // Zeros of both signs are equal scores, and their bits are to stay.
+    if scores.contains(&0.0) {
+        let mut all: Vec<(u32, f32)> = ids.iter().copied().zip(scores.iter().copied()).collect();
+        all.sort_unstable_by(|a, b| {
+            let by_score = (b.1 + 0.0).total_cmp(&(a.1 + 0.0));
+            by_score.then_with(|| a.0.cmp(&b.0))
+        });
+        for ((id, score), sorted) in ids.iter_mut().zip(scores).zip(all) {
+            (*id, *score) = sorted;
+        }
+        return;
+    }
+    let mut few = [0; FEW];
+    let mut many = Vec::new();
+    let ranks = match few.get_mut(..ids.len()) {
+        Some(few) => few,
+        None => {
+            many.resize(ids.len(), 0);
+            &mut many[..]
+        }
+    };
+    for ((rank, &id), &score) in ranks.iter_mut().zip(&*ids).zip(&*scores) {
+        *rank = u64::from(descending(score.to_bits())) << 32 | u64::from(id);
+    }
+    ranks.sort_unstable();
+    for ((&rank, id), score) in ranks.iter().zip(ids).zip(scores) {
+        *id = rank as u32;
+        *score = f32::from_bits(descending((rank >> 32) as u32));
+    }
+}
+
+/// Candidates that are sorted without an allocation.
+const FEW: usize = 128;
+
+/// The bits of a number, turned into one that is lower the higher the number; its own inverse.
+fn descending(bits: u32) -> u32 {
+    if bits >> 31 == 0 { !bits & !(1 << 31) } else { bits }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sorts_by_score_then_id_and_keeps_bits() {
+        let scores = [0.5, -0.0, f32::MAX, 0.0, -1.5, 0.5, 1e-40, -1e-40, f32::NEG_INFINITY];
+        let (mut ids, mut sorted): (Vec<u32>, Vec<f32>) = (0..9).rev().zip(scores).unzip();
+        sort(&mut ids, &mut sorted);
+        assert_eq!(ids, [6, 3, 8, 2, 5, 7, 1, 4, 0]);
+        assert_eq!(sorted[4].to_bits(), 0.0_f32.to_bits());
+        assert_eq!(sorted[5].to_bits(), (-0.0_f32).to_bits());
+        // Without zeros another way is taken.
+        let (mut ids, mut sorted): (Vec<u32>, Vec<f32>) =
+            (0..9).zip(scores).filter(|(_, score)| *score != 0.0).unzip();
+        sort(&mut ids, &mut sorted);
+        assert_eq!(ids, [2, 0, 5, 6, 7, 4, 8]);
+        assert_eq!(sorted[3], 1e-40);
+    }
 }

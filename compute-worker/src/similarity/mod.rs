@@ -15,6 +15,8 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx2integers;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
@@ -39,6 +41,7 @@ use std::str::FromStr;
 use kindred_shared::Block;
 
 pub use compare::{compare, compare_unless};
+use layout::Grid;
 pub use neighbours::{Neighbours, NeighboursError, Options, Rows, SparseRows, neighbours};
 use strip::{Hits, Strip};
 use terms::TermIndex;
@@ -92,9 +95,23 @@ impl Kernel {
         }
     }
 
-    /// Whether its approximate scores are 8-bit integers.
-    fn has_integers(self) -> bool {
-        self == Self::Avx512Vnni
+    /// The integers of its approximate scores, if they are integers.
+    fn grid(self) -> Option<Grid> {
+        match self {
+            Self::Avx512Vnni => Some(Grid {
+                most: 127.0,
+                middle: 128,
+                half_norm: f32::INFINITY,
+                halves: false,
+            }),
+            Self::Avx512 | Self::Avx2 => Some(Grid {
+                most: 63.0,
+                middle: 64,
+                half_norm: 181.0,
+                halves: true,
+            }),
+            Self::Scalar => None,
+        }
     }
 
     /// This kernel, or on a CPU that cannot run it the scalar one: the same bits.
@@ -154,13 +171,76 @@ impl Kernel {
         }
     }
 
+    /// What the sums of a strip of floats come to.
+    fn sums(self, strip: &Strip<'_, f32, f32>, sums: &mut [f32]) {
+        match self.usable() {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni | Self::Avx512 => avx512::sums(strip, sums),
+            _ => scalar::sums(strip, sums),
+        }
+    }
+
     /// The pairs of a strip of integers that reach a threshold. Only for kernels that have
     /// integers.
-    fn integer_strip(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
-        #[cfg(target_arch = "x86_64")]
-        avx512vnni::strip(strip, hits);
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (strip, hits);
+    fn integer_strip(self, strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => avx512vnni::strip(strip, hits),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 | Self::Avx2 => avx2integers::strip(strip, hits),
+            _ => unreachable!("{self} has no integers, and {} rows none", strip.columns() + hits.count),
+        }
+    }
+
+    /// What the sums of a strip of integers come to. Only for kernels that have integers.
+    fn integer_sums(self, strip: &Strip<'_, u8, i32>, sums: &mut [f32]) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => avx512vnni::sums(strip, sums),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 | Self::Avx2 => avx2integers::sums(strip, sums),
+            _ => unreachable!("{self} has no integers, and {} rows none", strip.columns() + sums.len()),
+        }
+    }
+
+    /// The canonical dot products of pairs: left row in the upper half, right row in the lower.
+    fn pairs(self, left: &[&[f32]], right: &[&[f32]], pairs: &[u32], scores: &mut [f32]) {
+        match self.usable() {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni | Self::Avx512 => avx512::pairs(left, right, pairs, scores),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::pairs(left, right, pairs, scores),
+            _ => scalar::pairs(left, right, pairs, scores),
+        }
+    }
+
+    /// Keeps the candidates whose score reaches a base, in their order; says how many.
+    fn retain(self, ids: &mut [u32], scores: &mut [f32], base: f32) -> usize {
+        match self.usable() {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni | Self::Avx512 => avx512::retain(ids, scores, base),
+            _ => scalar::retain(ids, scores, base),
+        }
+    }
+
+    /// The places of the values that reach a base, ascending; says how many.
+    fn reaching_places(self, values: &[f32], base: f32, places: &mut [u32]) -> usize {
+        match self.usable() {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni | Self::Avx512 => avx512::reaching_places(values, base, places),
+            _ => scalar::reaching_places(values, base, places),
+        }
+    }
+
+    /// Does work that is inlined, with the vectors of this kernel.
+    fn run<R>(self, work: impl FnOnce() -> R) -> R {
+        match self.usable() {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni | Self::Avx512 => avx512::run(work),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::run(work),
+            _ => work(),
+        }
     }
 
     /// Adds to `sums` the sparse dot products of one right row with the first `sums.len()` rows

@@ -1,15 +1,17 @@
 //! The exact nearest rows of every row, as a library.
 
-use std::sync::Mutex;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 use super::Kernel;
 use super::engine::Engine;
-use super::layout::{Layout, norm, order};
-use super::lists::{Lists, Run};
+use super::layout::{MAX_NORM, Shape, norm};
+use super::lists::Lists;
 use super::rows::{Scorer, Sparse};
+use super::strip::PANEL;
 
 /// Rows to compare: dense parts of one length, and perhaps sparse parts.
 #[derive(Clone, Copy)]
@@ -91,6 +93,12 @@ pub enum NeighboursError {
 
 /// Most values of a row.
 const MAX_DIMENSION: usize = 1 << 16;
+/// Rows of a block, at most: a sample large enough to guess thresholds from.
+const MAX_ROWS: usize = 8 * PANEL;
+/// Bytes of the values of a block, at most, so that two stay in the second-level cache.
+const MAX_BYTES: usize = 320 << 10;
+/// Rows whose lists a thread copies in one go.
+const PART: usize = 1024;
 
 impl<'a> Rows<'a> {
     /// `count` rows of `dimension` values each, one after the other.
@@ -221,65 +229,108 @@ pub fn neighbours(rows: &Rows<'_>, options: &Options<'_>) -> Result<Neighbours, 
             scores: Vec::new(),
         });
     }
-    let integers = kernel.has_integers();
-    let sparse_norm = |row| rows.sparse.map_or(0.0, |sparse| norm(sparse.row(row).1));
-    let ordered = order(
-        count,
-        rows.dimension,
-        |row| rows.dense(row),
-        sparse_norm,
-        integers,
-    );
+    let shape = Shape::new(kernel, rows.dimension);
+    let ordered = order(rows, &shape);
     let filter = ordered.is_some();
     let ids = ordered.unwrap_or_else(|| (0..count as u32).collect());
     let sparse = rows.sparse.map(|sparse| move |row| sparse.row(row));
     let scorer = Scorer::new(kernel, ids, |row| rows.dense(row), sparse);
-    let threads = rayon::current_num_threads();
-    let integers = integers && filter;
-    let layout = Layout::new(&scorer, rows.dimension, filter, integers, threads);
-    tracing::debug!(%kernel, rows = count, keep, filter, "neighbours");
-    let floor = options.min_score.unwrap_or(f32::NEG_INFINITY);
-    let list = |block: &super::layout::Block| {
-        Mutex::new(Lists::new(block.first, block.rows, keep, floor, !filter))
+    let block_rows = block_rows(count, if filter { shape.bytes() } else { 0 });
+    let spans = || {
+        let starts = (0..count.div_ceil(block_rows)).into_par_iter();
+        starts.map(|block| block * block_rows..count.min((block + 1) * block_rows))
     };
+    let floor = options.min_score.unwrap_or(f32::NEG_INFINITY);
+    let list = |span: Range<usize>| Mutex::new(Lists::new(kernel, span.len(), keep, floor));
+    let lists: Vec<_> = spans().map(list).collect();
+    let lay = |span: Range<usize>| shape.block(scorer.dense(span.clone()), scorer.sparse_rows(span));
+    let blocks = if filter { spans().map(lay).collect() } else { Vec::new() };
+    tracing::debug!(%kernel, rows = count, keep, filter, "neighbours");
     let engine = Engine {
         kernel,
-        lists: layout.blocks.iter().map(list).collect(),
-        crowded: layout.blocks.iter().map(|_| AtomicU32::new(0)).collect(),
-        run: Run {
-            kernel,
-            layout: &layout,
-            scorer: &scorer,
-            floor,
-        },
-        filter,
+        scorer: &scorer,
+        block_rows,
+        blocks,
+        length: shape.length,
+        crowded: lists.iter().map(|_| AtomicU32::new(0)).collect(),
+        lists,
         cancelled: options.cancelled,
         progress: options.progress,
     };
     if !engine.compare() {
         return Err(NeighboursError::Cancelled);
     }
-    let found = engine.finish();
-    let lists: Vec<&Vec<(u32, f32)>> = found.iter().flatten().collect();
-    if lists.len() != count {
+    engine.finish();
+    if engine.is_cancelled() {
         return Err(NeighboursError::Cancelled);
     }
-    let mut positions = vec![0_u32; count];
-    for position in 0..count as u32 {
-        positions[scorer.id(position) as usize] = position;
-    }
-    let total = lists.iter().map(|list| list.len()).sum();
-    let mut all = Neighbours {
-        ends: Vec::with_capacity(count),
-        ids: Vec::with_capacity(total),
-        scores: Vec::with_capacity(total),
+    let lists: Vec<Lists> = engine.lists.into_iter().map(inner).collect();
+    Ok(gather(&scorer, block_rows, &lists))
+}
+
+fn inner(lists: Mutex<Lists>) -> Lists {
+    lists.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The order in which rows are best laid out: by their scale, so that the rows of a block share
+/// one. `None`: the data is such that only exact scores will do.
+fn order(rows: &Rows<'_>, shape: &Shape) -> Option<Vec<u32>> {
+    let scale = |buffer: &mut Vec<f32>, row: usize| {
+        let (scale, dense_norm) = shape.scale(rows.dense(row), buffer);
+        let sparse_norm = rows.sparse.map_or(0.0, |sparse| norm(sparse.row(row).1));
+        (dense_norm + sparse_norm <= MAX_NORM).then(|| u64::from(scale.to_bits()) << 32 | row as u64)
     };
-    for position in positions {
-        let list = lists[position as usize];
-        all.ids
-            .extend(list.iter().map(|&(other, _)| scorer.id(other)));
-        all.scores.extend(list.iter().map(|&(_, score)| score));
-        all.ends.push(all.ids.len());
+    let scales = (0..rows.count).into_par_iter().with_min_len(256);
+    let mut scales: Vec<u64> = scales.map_init(Vec::new, scale).collect::<Option<_>>()?;
+    if shape.has_integers() {
+        // Scales are not negative, so their bits are in their order.
+        scales.par_sort_unstable();
     }
-    Ok(all)
+    Some(scales.into_iter().map(|scale| scale as u32).collect())
+}
+
+/// Rows of a block.
+fn block_rows(count: usize, bytes: usize) -> usize {
+    let most = (MAX_BYTES / bytes.max(1) / PANEL * PANEL).clamp(PANEL, MAX_ROWS);
+    // A few blocks a thread, even of few rows.
+    let share = count / (4 * rayon::current_num_threads());
+    share.next_multiple_of(PANEL).clamp(2 * PANEL, MAX_ROWS).min(most)
+}
+
+/// Puts the lists of all rows, sorted, into the order of the rows.
+fn gather(scorer: &Scorer<'_>, block_rows: usize, lists: &[Lists]) -> Neighbours {
+    let count = scorer.rows();
+    let of = |position: usize| lists[position / block_rows].of(position % block_rows);
+    let mut positions = vec![0_u32; count];
+    for (position, &id) in (0..).zip(scorer.ids(0..count)) {
+        positions[id as usize] = position;
+    }
+    let mut ends = Vec::with_capacity(count);
+    let mut end = 0;
+    for &position in &positions {
+        end += of(position as usize).0.len();
+        ends.push(end);
+    }
+    let (mut ids, mut scores) = (vec![0_u32; end], vec![0.0_f32; end]);
+    // Disjoint parts of both, each filled by one thread.
+    let mut parts = Vec::new();
+    let (mut ids_left, mut scores_left, mut start) = (&mut ids[..], &mut scores[..], 0);
+    for (part, positions) in positions.chunks(PART).enumerate() {
+        let end = ends[part * PART + positions.len() - 1];
+        let (ids, ids_rest) = ids_left.split_at_mut(end - start);
+        let (scores, scores_rest) = scores_left.split_at_mut(end - start);
+        (ids_left, scores_left, start) = (ids_rest, scores_rest, end);
+        parts.push((positions, ids, scores));
+    }
+    parts.into_par_iter().for_each(|(positions, ids, scores)| {
+        let mut at = 0;
+        for &position in positions {
+            let (from_ids, from_scores) = of(position as usize);
+            let span = at..at + from_ids.len();
+            at = span.end;
+            ids[span.clone()].copy_from_slice(from_ids);
+            scores[span].copy_from_slice(from_scores);
+        }
+    });
+    Neighbours { ends, ids, scores }
 }

@@ -13,9 +13,14 @@ use kindred_shared::Block;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Kernel;
-use super::layout::{self, Layout, order};
-use super::rows::Scorer;
+use super::layout::{self, MAX_NORM, Shape};
+use super::rows::Sparse;
+use super::strip::PANEL;
 
+/// Rows of a tile, at most: a sample large enough to guess thresholds from.
+pub(super) const MAX_ROWS: usize = 8 * PANEL;
+/// Bytes of the values of a tile, at most, so that two stay in the second-level cache.
+const MAX_BYTES: usize = 320 << 10;
 /// Rows that must have met a block before it is laid out. Laying a row out takes as long as
 /// scoring it some forty times, so that a block which few rows ever meet is not laid out, and one
 /// that meets one row after the other is, and no order of jobs takes twice as long as the best.
@@ -24,8 +29,8 @@ const WORTHWHILE: usize = 32;
 /// What is kept with a block.
 #[derive(Default)]
 pub(super) struct Resident {
-    integers: OnceLock<Option<Laid>>,
-    floats: OnceLock<Option<Laid>>,
+    /// One a kind of layout; a program uses one kernel, and tests all.
+    laid: [OnceLock<Option<Laid>>; 3],
     names: OnceLock<Names>,
     /// Rows that it met.
     met: AtomicUsize,
@@ -33,7 +38,11 @@ pub(super) struct Resident {
 
 /// The rows of a block, laid out.
 pub(super) struct Laid {
-    pub(super) layout: Layout,
+    /// Values of a laid out row.
+    pub(super) length: usize,
+    /// Rows of every tile but the last.
+    pub(super) tile_rows: usize,
+    pub(super) tiles: Vec<layout::Block>,
     /// The block's row at each position.
     pub(super) rows: Vec<u32>,
 }
@@ -47,12 +56,16 @@ impl Resident {
     /// The block laid out for a kernel, if it was before, or if that pays now that it meets
     /// `rows` more. `None` also for values so large that only exact scores will do.
     pub(super) fn laid(&self, block: &Block, kernel: Kernel, rows: usize) -> Option<&Laid> {
-        let place = if kernel.has_integers() { &self.integers } else { &self.floats };
+        let place = &self.laid[match kernel {
+            Kernel::Avx512Vnni => 0,
+            Kernel::Avx512 | Kernel::Avx2 => 1,
+            Kernel::Scalar => 2,
+        }];
         let met = self.met.fetch_add(rows, Ordering::Relaxed).saturating_add(rows);
         if met < WORTHWHILE {
             return place.get()?.as_ref();
         }
-        place.get_or_init(|| lay_out(block, kernel)).as_ref()
+        place.get_or_init(|| Laid::new(block, kernel)).as_ref()
     }
 
     /// The block's ids.
@@ -61,17 +74,36 @@ impl Resident {
     }
 }
 
-fn lay_out(block: &Block, kernel: Kernel) -> Option<Laid> {
-    let integers = kernel.has_integers();
-    let dense = |row: usize| &block.dense(row)[..block.dimension()];
-    let sparse_norm = |row: usize| layout::norm(block.sparse(row).1);
-    let rows = order(block.rows(), block.dimension(), dense, sparse_norm, integers)?;
-    let has_sparse = (0..block.rows()).any(|row| !block.sparse(row).0.is_empty());
-    let sparse = has_sparse.then_some(|row| block.sparse(row));
-    let scorer = Scorer::new(kernel, rows.clone(), dense, sparse);
-    // One thread: tiles as large as they can be, whoever will use them.
-    let layout = Layout::new(&scorer, block.dimension(), true, integers, 1);
-    Some(Laid { layout, rows })
+impl Laid {
+    fn new(block: &Block, kernel: Kernel) -> Option<Self> {
+        let shape = Shape::new(kernel, block.dimension());
+        let dense = |row: usize| &block.dense(row)[..block.dimension()];
+        let mut buffer = Vec::new();
+        let mut scale = |row: usize| {
+            let (scale, dense_norm) = shape.scale(dense(row), &mut buffer);
+            let norm = dense_norm + layout::norm(block.sparse(row).1);
+            (norm <= MAX_NORM).then(|| u64::from(scale.to_bits()) << 32 | row as u64)
+        };
+        let mut order: Vec<u64> = (0..block.rows()).map(&mut scale).collect::<Option<_>>()?;
+        if shape.has_integers() {
+            // So that the rows of a tile share a scale. None is negative: bits are in their order.
+            order.sort_unstable();
+        }
+        let rows: Vec<u32> = order.into_iter().map(|key| key as u32).collect();
+        let tile_rows = (MAX_BYTES / shape.bytes() / PANEL * PANEL).clamp(PANEL, MAX_ROWS);
+        let tile = |rows: &[u32]| {
+            let rows = || rows.iter().map(|row| *row as usize);
+            let sparse: Vec<Sparse<'_>> = rows().map(|row| block.sparse(row)).collect();
+            let dense: Vec<&[f32]> = rows().map(dense).collect();
+            shape.block(&dense, &sparse)
+        };
+        Some(Self {
+            length: shape.length,
+            tile_rows,
+            tiles: rows.chunks(tile_rows).map(tile).collect(),
+            rows,
+        })
+    }
 }
 
 /// Finds the rows that two blocks have of the same items.

@@ -32,7 +32,8 @@ impl Rotation {
         }
     }
 
-    /// Rotates a row in place.
+    /// Rotates a row in place. Inlined into each kernel.
+    #[inline(always)]
     pub(super) fn apply(&self, row: &mut [f32]) {
         let length = row.len();
         for (signs, start) in self.signs.iter().zip([0, length - self.span]) {
@@ -44,11 +45,35 @@ impl Rotation {
     }
 }
 
+/// Values that a register may hold.
+const TOGETHER: usize = 8;
+
 /// The orthonormal Hadamard transform; a power of two values, or none.
+#[inline(always)]
 fn hadamard(values: &mut [f32]) {
     let mut half = values.len() / 2;
-    while half > 0 {
+    while half >= TOGETHER {
         for pair in values.chunks_exact_mut(2 * half) {
+            let (low, high) = pair.split_at_mut(half);
+            let (low, high) = (low.as_chunks_mut::<TOGETHER>().0, high.as_chunks_mut::<TOGETHER>().0);
+            for (low, high) in low.iter_mut().zip(high) {
+                for (low, high) in low.iter_mut().zip(high) {
+                    (*low, *high) = (*low + *high, *low - *high);
+                }
+            }
+        }
+        half /= 2;
+    }
+    let scale = 1.0 / (values.len() as f32).sqrt();
+    let (chunks, rest) = values.as_chunks_mut::<TOGETHER>();
+    for chunk in chunks {
+        butterflies::<4>(chunk);
+        butterflies::<2>(chunk);
+        butterflies::<1>(chunk);
+        chunk.iter_mut().for_each(|value| *value *= scale);
+    }
+    while half > 0 && !rest.is_empty() {
+        for pair in rest.chunks_exact_mut(2 * half) {
             let (low, high) = pair.split_at_mut(half);
             for (low, high) in low.iter_mut().zip(high) {
                 (*low, *high) = (*low + *high, *low - *high);
@@ -56,8 +81,17 @@ fn hadamard(values: &mut [f32]) {
         }
         half /= 2;
     }
-    let scale = 1.0 / (values.len() as f32).sqrt();
-    values.iter_mut().for_each(|value| *value *= scale);
+    rest.iter_mut().for_each(|value| *value *= scale);
+}
+
+/// Sums and differences of values `HALF` apart.
+#[inline(always)]
+fn butterflies<const HALF: usize>(values: &mut [f32; TOGETHER]) {
+    let before = *values;
+    for (at, value) in values.iter_mut().enumerate() {
+        let other = before[at ^ HALF];
+        *value = if at & HALF == 0 { before[at] + other } else { other - before[at] };
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! The rows to compare, and their canonical scores.
 
+use std::ops::Range;
+
 use super::Kernel;
 use super::scalar;
+use super::strip::split;
 
 /// Sparse rows as given: ids strictly ascending, and weights.
 pub(super) type Sparse<'a> = (&'a [u32], &'a [f32]);
@@ -38,24 +41,23 @@ impl<'a> Scorer<'a> {
         self.ids.len()
     }
 
-    /// The id of a row.
-    #[inline(always)]
-    pub(super) fn id(&self, row: u32) -> u32 {
-        self.ids[row as usize]
+    /// The dense parts of some rows.
+    pub(super) fn dense(&self, rows: Range<usize>) -> &[&'a [f32]] {
+        &self.dense[rows]
     }
 
-    pub(super) fn dense(&self, row: usize) -> &'a [f32] {
-        self.dense[row]
+    /// The sparse parts of some rows, or none if no row has one.
+    pub(super) fn sparse_rows(&self, rows: Range<usize>) -> &[Sparse<'a>] {
+        self.sparse.get(rows).unwrap_or_default()
+    }
+
+    /// The ids of some rows.
+    pub(super) fn ids(&self, rows: Range<usize>) -> &[u32] {
+        &self.ids[rows]
     }
 
     pub(super) fn sparse(&self, row: usize) -> Option<Sparse<'a>> {
         self.sparse.get(row).copied()
-    }
-
-    pub(super) fn score(&self, row: u32, other: u32) -> f32 {
-        let mut score = [0.0];
-        self.scores(row, &[other], &mut score);
-        score[0]
     }
 
     /// Whether rows have sparse parts.
@@ -70,15 +72,24 @@ impl<'a> Scorer<'a> {
             .gather::<false>(dense, &self.dense, others, scores);
     }
 
-    /// The canonical scores of a row with others.
-    pub(super) fn scores(&self, row: u32, others: &[u32], scores: &mut [f32]) {
-        let dense = self.dense[row as usize];
-        self.kernel
-            .gather::<true>(dense, &self.dense, others, scores);
-        if let Some(own) = self.sparse(row as usize) {
-            for (score, &other) in scores.iter_mut().zip(others) {
-                *score += scalar::sparse_dot(own, self.sparse[other as usize]);
-            }
+    /// The canonical scores of pairs of some rows with some others: the one's place in the upper
+    /// half, the other's in the lower.
+    pub(super) fn pairs(
+        &self,
+        left: Range<usize>,
+        right: Range<usize>,
+        pairs: &[u32],
+        scores: &mut [f32],
+    ) {
+        let (lefts, rights) = (&self.dense[left.clone()], &self.dense[right.clone()]);
+        self.kernel.pairs(lefts, rights, pairs, scores);
+        let (left, right) = (self.sparse_rows(left), self.sparse_rows(right));
+        if left.is_empty() {
+            return;
+        }
+        for (score, &pair) in scores.iter_mut().zip(pairs) {
+            let (one, two) = split(pair);
+            *score += scalar::sparse_dot(left[one], right[two]);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use kindred_shared::block::LANES;
 
-use super::strip::{GROUP, Hits, PANEL, Strip};
+use super::strip::{GROUP, Hits, PANEL, Strip, split};
 use super::terms::TermIndex;
 
 /// Rows and columns of a tile of approximate scores: 8 vectors of 128 bits.
@@ -66,6 +66,14 @@ pub(super) fn gather(row: &[f32], rows: &[&[f32]], others: &[u32], scores: &mut 
     }
 }
 
+/// The canonical dot products of pairs: left row in the upper half, right row in the lower.
+pub(super) fn pairs(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: &mut [f32]) {
+    for (score, &pair) in scores.iter_mut().zip(pairs) {
+        let (left, right) = split(pair);
+        *score = dot(lefts[left], rights[right]);
+    }
+}
+
 /// Finds the pairs of a strip whose approximate score reaches the lower of their thresholds. Plain
 /// products and sums in the order of the values, which compilers turn into vectors on any CPU.
 ///
@@ -73,8 +81,30 @@ pub(super) fn gather(row: &[f32], rows: &[&[f32]], others: &[u32], scores: &mut 
 /// When the strip is not well made.
 pub(super) fn strip(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
     strip.check();
+    hits.reserve(GROUP * strip.columns());
+    tiles(strip, |pair, sum| {
+        if sum >= 0.0 {
+            hits.push(pair, sum);
+        }
+    });
+}
+
+/// What a strip's sums come to, all of them, row after row.
+///
+/// # Panics
+/// When the strip is not well made, or `sums` has not one place a pair.
+pub(super) fn sums(strip: &Strip<'_, f32, f32>, sums: &mut [f32]) {
+    strip.check();
     let columns = strip.columns();
-    hits.reserve(GROUP * columns);
+    assert_eq!(sums.len(), GROUP * columns, "one sum a pair");
+    tiles(strip, |pair, sum| {
+        let (row, column) = split(pair);
+        sums[row % GROUP * columns + column] = sum;
+    });
+}
+
+fn tiles(strip: &Strip<'_, f32, f32>, mut each: impl FnMut(u32, f32)) {
+    let columns = strip.columns();
     let first = strip.group * GROUP;
     let left = &strip.left[first / PANEL * strip.panel()..][..strip.panel()];
     for row in (0..GROUP).step_by(ROWS) {
@@ -101,10 +131,7 @@ pub(super) fn strip(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
             }
             for (at, sums) in sums.iter().enumerate() {
                 for (wide, &sum) in sums.iter().enumerate() {
-                    if sum >= 0.0 {
-                        let pair = (first + row + at) << 16 | (column + wide);
-                        hits.push(pair as u32, sum);
-                    }
+                    each(((first + row + at) << 16 | (column + wide)) as u32, sum);
                 }
             }
         }
@@ -178,6 +205,30 @@ fn reaching(chunks: &[[f32; LANES]], rest: &[f32], value: f32) -> usize {
     }
     let rest: u32 = rest.iter().map(|bound| u32::from(*bound >= value)).sum();
     (counts.iter().sum::<u32>() + rest) as usize
+}
+
+/// Keeps the candidates whose score reaches a base, in their order; says how many.
+pub(super) fn retain(ids: &mut [u32], scores: &mut [f32], base: f32) -> usize {
+    let mut kept = 0;
+    // Without a branch: half of them stay.
+    for at in 0..ids.len().min(scores.len()) {
+        let (id, score) = (ids[at], scores[at]);
+        ids[kept] = id;
+        scores[kept] = score;
+        kept += usize::from(score >= base);
+    }
+    kept
+}
+
+/// The places of the values that reach a base, ascending; `places` is as long as `values`.
+#[inline(always)]
+pub(super) fn reaching_places(values: &[f32], base: f32, places: &mut [u32]) -> usize {
+    let mut count = 0;
+    for (at, &value) in (0..).zip(values) {
+        places[count] = at;
+        count += usize::from(value >= base);
+    }
+    count
 }
 
 /// The canonical sparse dot product of two rows (ids strictly ascending, and weights): one

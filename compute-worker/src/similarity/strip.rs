@@ -19,6 +19,12 @@ pub(super) struct Hits<T> {
     pub(super) count: usize,
 }
 
+/// Left and right row of a pair.
+#[inline(always)]
+pub(super) fn split(pair: u32) -> (usize, usize) {
+    ((pair >> 16) as usize, (pair & 0xFFFF) as usize)
+}
+
 impl<T: Copy + Default> Hits<T> {
     /// Room for `more` hits and what a kernel may write beyond them.
     pub(super) fn reserve(&mut self, more: usize) {
@@ -50,7 +56,8 @@ pub(super) struct Strip<'a, V, T> {
     pub(super) length: usize,
     /// For each left row of the group, minus its threshold.
     pub(super) from_left: &'a [T; GROUP],
-    /// For each left row of the group, what is subtracted from every sum.
+    /// For each left row of the group, what takes the middle of the unsigned values out of every
+    /// sum: 128 · the row's sum for 32-bit sums; minus 64 · the sum of each half for 16-bit ones.
     pub(super) offsets: &'a [T; GROUP],
     /// For each right row, minus its threshold.
     pub(super) from_right: &'a [T],

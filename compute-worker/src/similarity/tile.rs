@@ -1,5 +1,6 @@
 //! Two tiles meet: which of their pairs matter to whom.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kindred_shared::Block;
@@ -7,21 +8,31 @@ use kindred_shared::job::{Candidate, Floor, Found, RowRef, Side};
 
 use super::Kernel;
 use super::best::{Best, Ids};
-use super::filter::{Filter, Held, Hit, Panels};
-use super::resident::Laid;
+use super::filter::{Filter, Held, Pair};
+use super::layout::{self, UNDERFLOW};
+use super::resident::{Laid, MAX_ROWS};
 use super::rows::Sparse;
 use super::scalar;
-use super::strip::GROUP;
+use super::strip::{GROUP, PANEL, split};
 use super::terms::TermIndex;
 
-/// Rows of a tile that is not laid out, at most.
-const ROWS: usize = 384;
 /// One in so many pairs of two tiles may be a hit; with more, exact scores are as fast.
 const HITS: usize = 6;
+/// Hits after which they are scored, so that later ones face higher thresholds.
+const SETTLE: usize = 1024;
+/// Tiles in which a tile had too many hits before it is no longer filtered.
+const PATIENCE: u32 = 2;
 /// A row's first threshold comes from so many times as many rows as it keeps candidates, at least.
 const SAMPLE: usize = 3;
 /// Scores looked at together; almost always none of them matters.
 const TOGETHER: usize = 16;
+
+/// A tile laid out.
+struct Panels<'a> {
+    block: &'a layout::Block,
+    /// Values of a laid out row.
+    length: usize,
+}
 
 /// Rows of one side that are compared together.
 pub(super) struct Tile<'a> {
@@ -34,7 +45,11 @@ pub(super) struct Tile<'a> {
     /// How many those are.
     count: usize,
     dense: Vec<&'a [f32]>,
+    /// One a row, or none if no row has one.
+    sparse: Vec<Sparse<'a>>,
     panels: Option<Panels<'a>>,
+    /// With how many others hits were too many.
+    crowded: AtomicU32,
     /// Made when the tile is first the left one of a filter.
     held: OnceLock<Held>,
     /// Made when a tile without panels first needs it.
@@ -54,58 +69,50 @@ impl<'a> Tile<'a> {
                 count: live.iter().filter(|live| **live).count(),
                 live,
                 dense: rows.iter().map(|row| side.block.dense(*row as usize)).collect(),
+                sparse: if side.block.has_terms() {
+                    rows.iter().map(|row| side.block.sparse(*row as usize)).collect()
+                } else {
+                    Vec::new()
+                },
                 panels,
+                crowded: AtomicU32::new(0),
                 held: OnceLock::new(),
                 terms: OnceLock::new(),
             }
         };
         let Some(laid) = laid else {
-            return live.chunks(ROWS).map(|rows| tile(rows, None)).collect();
+            return live.chunks(MAX_ROWS).map(|rows| tile(rows, None)).collect();
         };
-        let panels = laid.layout.blocks.iter().map(|block| Panels {
-            block,
-            residuals: laid.layout.residuals(block),
-            length: laid.layout.length,
-        });
-        let of = |panels: Panels<'a>| {
-            let block = panels.block;
-            tile(&laid.rows[block.first..block.first + block.rows], Some(panels))
-        };
-        panels.map(of).filter(|tile| tile.count > 0).collect()
+        let panels = |block| Panels { block, length: laid.length };
+        let tiles = laid.tiles.iter().zip(laid.rows.chunks(laid.tile_rows));
+        let tiles = tiles.map(|(block, rows)| tile(rows, Some(panels(block))));
+        tiles.filter(|tile| tile.count > 0).collect()
     }
 
     fn row(&self, place: usize) -> RowRef {
         RowRef { side: self.side, row: self.rows[place] }
     }
 
-    fn sparse(&self, place: usize) -> Sparse<'a> {
-        self.block.sparse(self.rows[place] as usize)
-    }
-
-    fn held(&self, panels: &Panels<'_>) -> &Held {
-        self.held.get_or_init(|| Held::new(panels))
-    }
-
     /// Adds to `sums`, a row of `other` after the other, the sparse products of both tiles' rows.
     fn sparse_products(&self, kernel: Kernel, other: &Self, sums: &mut [f32]) {
+        if self.sparse.is_empty() || other.sparse.is_empty() {
+            return;
+        }
         let columns = self.rows.len();
         if let Some(panels) = &self.panels {
             if let Some(terms) = &panels.block.terms {
-                for (row, sums) in sums.chunks_exact_mut(columns).enumerate() {
-                    let (ids, weights) = other.sparse(row);
+                for ((ids, weights), sums) in other.sparse.iter().zip(sums.chunks_exact_mut(columns)) {
                     kernel.sparse_dots(terms, ids, weights, sums);
                 }
             }
             return;
         }
-        let rows = other.rows.len();
         let laid = other.panels.as_ref().and_then(|panels| panels.block.terms.as_ref());
-        let of = || TermIndex::of((0..rows).map(|row| other.sparse(row)));
+        let of = || TermIndex::of(other.sparse.iter().copied());
         let terms = laid.unwrap_or_else(|| other.terms.get_or_init(of));
-        let mut one = vec![0.0; rows];
-        for column in 0..columns {
+        let mut one = vec![0.0; other.rows.len()];
+        for (column, (ids, weights)) in self.sparse.iter().enumerate() {
             one.fill(0.0);
-            let (ids, weights) = self.sparse(column);
             kernel.sparse_dots(terms, ids, weights, &mut one);
             for (sums, sum) in sums.chunks_exact_mut(columns).zip(&one) {
                 sums[column] = *sum;
@@ -139,8 +146,9 @@ impl<'a> Lists<'a> {
         best.filter_map(|(place, best)| best.finish(tile.row(place), limit, ids, &mut keys)).collect()
     }
 
-    fn is_closed(&self) -> bool {
-        self.best.iter().all(|best| best.threshold() == f32::INFINITY)
+    #[inline(always)]
+    fn push<I: Ids>(&mut self, place: usize, row: RowRef, score: f32, meeting: &Meeting<'_, I>) {
+        self.best[place].push(Candidate { row, score }, meeting.limit, meeting.ids);
     }
 }
 
@@ -155,16 +163,13 @@ fn lock<'m, 'a>(lists: &'m Shared<'a>) -> MutexGuard<'m, Lists<'a>> {
 #[derive(Default)]
 pub(super) struct Scratch {
     filter: Filter,
-    bases: [Vec<f32>; 2],
-    /// Right places by left row of a group, for scoring.
-    columns: [Vec<u32>; GROUP],
-    others: Vec<u32>,
+    pairs: Vec<u32>,
     scores: Vec<f32>,
     sums: Vec<f32>,
-    lower: Vec<f32>,
-    upper: Vec<f32>,
-    /// Candidates of left and of right places.
-    found: [Vec<(u32, Candidate)>; 2],
+    others: Vec<u32>,
+    bases: [Vec<f32>; 2],
+    /// Candidates of left places.
+    found: Vec<(u32, Candidate)>,
 }
 
 /// What is the same for all tiles of two sides.
@@ -182,7 +187,7 @@ impl<I: Ids> Meeting<'_, I> {
     pub(super) fn both(&self, tiles: [&Tile<'_>; 2], lists: [&Shared<'_>; 2], scratch: &mut Scratch) {
         let fresh = lists.map(|lists| lock(lists).fresh);
         let enough = |side: usize| tiles[1 - side].count >= SAMPLE * self.limit;
-        if self.panels(tiles).is_none() || (0..2).any(|side| fresh[side] && !enough(side)) {
+        if self.pair(tiles).is_none() || (0..2).any(|side| fresh[side] && !enough(side)) {
             self.exact(tiles, lists, [true, true], scratch);
         } else if fresh == [false, false] {
             self.filtered(tiles, lists, [true, true], scratch);
@@ -228,11 +233,16 @@ impl<I: Ids> Meeting<'_, I> {
         }
     }
 
-    fn panels<'p>(&self, tiles: [&'p Tile<'_>; 2]) -> Option<[&'p Panels<'p>; 2]> {
-        match tiles.map(|tile| tile.panels.as_ref()) {
-            [Some(left), Some(right)] if left.length == right.length => Some([left, right]),
-            _ => None,
-        }
+    /// Two tiles as the filter takes them, if it does.
+    fn pair<'p>(&self, [left, right]: [&'p Tile<'_>; 2]) -> Option<Pair<'p>> {
+        let (one, two) = (left.panels.as_ref()?, right.panels.as_ref()?);
+        (one.length == two.length).then(|| Pair {
+            kernel: self.kernel,
+            left: one.block,
+            held: left.held.get_or_init(|| Held::new(self.kernel, one.block)),
+            right: two.block,
+            length: one.length,
+        })
     }
 
     /// All pairs that reach a threshold by their approximate scores; `wanted` tells for which
@@ -244,131 +254,140 @@ impl<I: Ids> Meeting<'_, I> {
         wanted: [bool; 2],
         scratch: &mut Scratch,
     ) {
-        let Some([left, right]) = self.panels(tiles) else {
+        let crowded = tiles.map(|tile| tile.crowded.load(Ordering::Relaxed));
+        let skip = crowded.iter().all(|crowded| *crowded >= PATIENCE);
+        let (Some(pair), false) = (self.pair(tiles), skip) else {
             return self.exact(tiles, lists, wanted, scratch);
         };
-        for side in 0..2 {
-            let bases = &mut scratch.bases[side];
-            bases.clear();
-            if wanted[side] {
-                bases.extend(lock(lists[side]).best.iter().map(Best::threshold));
-            } else {
-                bases.resize(tiles[side].rows.len(), f32::INFINITY);
-            }
-        }
-        scratch.filter.want(0, left, right, &scratch.bases[0]);
-        scratch.filter.want(1, right, left, &scratch.bases[1]);
-        let held = tiles[0].held(left);
-        let most = tiles[0].rows.len() * tiles[1].rows.len() / HITS;
-        let mut hits = 0;
-        for group in 0..left.block.rows.div_ceil(GROUP) {
-            scratch.filter.clear();
-            let sparse = |row| tiles[0].sparse(row);
-            scratch.filter.group(self.kernel, (left, held), right, group, sparse);
-            hits += scratch.filter.count();
-            if hits > most {
-                scratch.found.iter_mut().for_each(Vec::clear);
-                return self.exact(tiles, lists, wanted, scratch);
-            }
-            for Hit { row, column, upper, .. } in scratch.filter.hits(left, right) {
-                let reaches = upper >= scratch.bases[0][row] || upper >= scratch.bases[1][column];
-                if reaches && self.meet(tiles, row, column) {
-                    scratch.columns[row % GROUP].push(column as u32);
+        let want = |filter: &mut Filter| {
+            for side in 0..2 {
+                let lists = wanted[side].then(|| lock(lists[side]));
+                if let Some(lists) = lists {
+                    filter.want(side, &pair, lists.best.iter().map(Best::threshold));
+                } else {
+                    let none = std::iter::repeat_n(f32::INFINITY, tiles[side].rows.len());
+                    filter.want(side, &pair, none);
                 }
             }
-            self.score(tiles, group, scratch);
+        };
+        want(&mut scratch.filter);
+        let mut total = 0;
+        for group in 0..pair.left.rows.div_ceil(GROUP) {
+            scratch.filter.find(&pair, group, &tiles[0].sparse);
+            let hits = scratch.filter.pairs().len();
+            if hits >= SETTLE {
+                total += hits;
+                self.settle(tiles, lists, wanted, scratch);
+                want(&mut scratch.filter);
+            }
         }
-        self.give(lists, scratch);
+        total += scratch.filter.pairs().len();
+        self.settle(tiles, lists, wanted, scratch);
+        if total > pair.left.rows * pair.right.rows / HITS {
+            for tile in tiles {
+                tile.crowded.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 
-    /// All pairs of the rows of a left tile without thresholds; feeds the left tile only.
+    /// Scores what the filter found and puts it into the lists of the sides that want it.
+    fn settle(&self, tiles: [&Tile<'_>; 2], lists: [&Shared<'_>; 2], wanted: [bool; 2], scratch: &mut Scratch) {
+        let rows = tiles.map(|tile| tile.rows.len());
+        let there = |pair: &u32| {
+            let (row, column) = split(*pair);
+            row < rows[0] && column < rows[1] && self.meet(tiles, row, column)
+        };
+        scratch.pairs.clear();
+        scratch.pairs.extend(scratch.filter.pairs().iter().copied().filter(there));
+        scratch.filter.clear();
+        self.score(tiles, lists, wanted, scratch);
+    }
+
+    /// Puts pairs with their canonical scores into the lists of the sides that want them.
+    fn score(&self, tiles: [&Tile<'_>; 2], lists: [&Shared<'_>; 2], wanted: [bool; 2], scratch: &mut Scratch) {
+        let Scratch { pairs, scores, .. } = scratch;
+        let [left, right] = tiles;
+        scores.clear();
+        scores.resize(pairs.len(), 0.0);
+        if left.block.dimension() == right.block.dimension() {
+            self.kernel.pairs(&left.dense, &right.dense, pairs, scores);
+        }
+        if !(left.sparse.is_empty() || right.sparse.is_empty()) {
+            for (score, &pair) in scores.iter_mut().zip(&*pairs) {
+                let (row, column) = split(pair);
+                *score += scalar::sparse_dot(left.sparse[row], right.sparse[column]);
+            }
+        }
+        if wanted[0] {
+            let mut lists = lock(lists[0]);
+            for (&pair, &score) in pairs.iter().zip(&*scores) {
+                let (row, column) = split(pair);
+                lists.push(row, right.row(column), score, self);
+            }
+        }
+        if wanted[1] {
+            let mut lists = lock(lists[1]);
+            for (&pair, &score) in pairs.iter().zip(&*scores) {
+                let (row, column) = split(pair);
+                lists.push(column, left.row(row), score, self);
+            }
+        }
+    }
+
+    /// All pairs of the rows of a left tile, of which there is nothing yet to compare with; feeds
+    /// the left tile only.
     fn sample(&self, tiles: [&Tile<'_>; 2], lists: &Shared<'_>, scratch: &mut Scratch) {
-        let Some([left, right]) = self.panels(tiles) else {
+        let Some(pair) = self.pair(tiles) else {
             return self.exact(tiles, [lists, lists], [true, false], scratch);
         };
-        let rows = tiles.map(|tile| tile.rows.len());
-        for side in 0..2 {
-            scratch.bases[side].clear();
-            scratch.bases[side].resize(rows[side], f32::NEG_INFINITY);
-        }
-        scratch.filter.want(0, left, right, &scratch.bases[0]);
-        scratch.filter.want(1, right, left, &scratch.bases[1]);
-        scratch.bases[0].clear();
-        scratch.bases[0].extend(lock(lists).best.iter().map(Best::threshold));
-        scratch.bases[1].fill(f32::INFINITY);
-        let held = tiles[0].held(left);
-        for group in 0..left.block.rows.div_ceil(GROUP) {
-            scratch.filter.clear();
-            let sparse = |row| tiles[0].sparse(row);
-            scratch.filter.group(self.kernel, (left, held), right, group, sparse);
-            for bounds in [&mut scratch.lower, &mut scratch.upper] {
-                bounds.clear();
-                bounds.resize(GROUP * rows[1], f32::NEG_INFINITY);
-            }
-            for Hit { row, column, lower, upper } in scratch.filter.hits(left, right) {
-                if self.meet(tiles, row, column) {
-                    let at = row % GROUP * rows[1] + column;
-                    (scratch.lower[at], scratch.upper[at]) = (lower, upper);
-                }
-            }
-            let bounds = scratch.lower.chunks_exact(rows[1]).zip(scratch.upper.chunks_exact(rows[1]));
-            let bases = scratch.bases[0].iter_mut().skip(group * GROUP);
-            for ((base, (lower, upper)), columns) in bases.zip(bounds).zip(&mut scratch.columns) {
-                // So many others reach it for certain.
-                *base = base.max(self.kernel.kth(lower, self.limit));
-                let reaching = (0..).zip(upper).filter(|(_, upper)| **upper >= *base);
-                columns.extend(reaching.map(|(column, _)| column));
-            }
-            self.score(tiles, group, scratch);
-        }
-        let mut held = lock(lists);
-        held.fresh = false;
-        for (best, base) in held.best.iter_mut().zip(&scratch.bases[0]) {
-            best.raise(*base);
-        }
-        drop(held);
-        self.give([lists, lists], scratch);
-    }
-
-    /// The canonical scores of a group's pairs, and for whom they are candidates.
-    fn score(&self, tiles: [&Tile<'_>; 2], group: usize, scratch: &mut Scratch) {
         let [left, right] = tiles;
-        let has_dense = left.block.dimension() == right.block.dimension();
-        let Scratch { columns, scores, bases, found, .. } = scratch;
-        for (row, columns) in (group * GROUP..).zip(columns) {
-            if columns.is_empty() {
-                continue;
-            }
-            scores.clear();
-            scores.resize(columns.len(), 0.0);
-            if has_dense {
-                self.kernel.gather::<true>(left.dense[row], &right.dense, columns, scores);
-            }
-            let own = left.sparse(row);
-            for (&column, &dense) in columns.iter().zip(&*scores) {
-                let at = column as usize;
-                let score = dense + scalar::sparse_dot(own, right.sparse(at));
-                if score >= bases[0][row] {
-                    found[0].push((row as u32, Candidate { row: right.row(at), score }));
+        let columns = right.rows.len();
+        let padded = columns.next_multiple_of(PANEL);
+        let unit = pair.unit() as f32;
+        let thresholds: Vec<f32> = lock(lists).best.iter().map(Best::threshold).collect();
+        let all_meet = right.count == columns && self.same.is_empty() && !std::ptr::eq(left, right);
+        let mut sums = std::mem::take(&mut scratch.sums);
+        for group in 0..pair.left.rows.div_ceil(GROUP) {
+            scratch.filter.sums(&pair, group, &left.sparse, &mut sums);
+            scratch.pairs.clear();
+            let rows = group * GROUP..left.rows.len().min((group + 1) * GROUP);
+            for (row, sums) in rows.zip(sums.chunks_exact_mut(padded)) {
+                if !left.live[row] {
+                    continue;
                 }
-                if score >= bases[1][at] {
-                    found[1].push((column, Candidate { row: left.row(row), score }));
+                let sums = &mut sums[..columns];
+                if !all_meet {
+                    for (column, sum) in sums.iter_mut().enumerate() {
+                        if !self.meet(tiles, row, column) {
+                            *sum = f32::NEG_INFINITY;
+                        }
+                    }
                 }
+                // Twice: for those that are near it and for one that may be better.
+                let error = pair.right.norm * pair.left.residuals[row]
+                    + pair.left.norm * pair.right.residual
+                    + UNDERFLOW;
+                let base = self.kernel.kth(sums, self.limit) - 2.0 * error / unit;
+                let floor = (thresholds[row] - error) / unit;
+                let base = base.max(floor).next_down();
+                scratch.others.resize(padded, 0);
+                let count = self.kernel.reaching_places(sums, base, &mut scratch.others);
+                let places = scratch.others[..count].iter();
+                scratch.pairs.extend(places.map(|column| (row as u32) << 16 | column));
             }
-            columns.clear();
+            if !all_meet {
+                scratch.pairs.retain(|&pair| {
+                    let (row, column) = split(pair);
+                    self.meet(tiles, row, column)
+                });
+            }
+            self.score(tiles, [lists, lists], [true, false], scratch);
         }
-    }
-
-    /// Puts candidates into the lists.
-    fn give(&self, lists: [&Shared<'_>; 2], scratch: &mut Scratch) {
-        for (lists, found) in lists.into_iter().zip(&mut scratch.found) {
-            if found.is_empty() {
-                continue;
-            }
-            let mut lists = lock(lists);
-            for (place, candidate) in found.drain(..) {
-                lists.best[place as usize].push(candidate, self.limit, self.ids);
-            }
+        scratch.sums = sums;
+        let mut lists = lock(lists);
+        lists.fresh = false;
+        for best in &mut lists.best {
+            best.rise(self.limit, self.ids);
         }
     }
 
@@ -383,18 +402,15 @@ impl<I: Ids> Meeting<'_, I> {
         let [left, right] = tiles;
         let columns = right.rows.len();
         let Scratch { bases, scores, sums, others, found, .. } = scratch;
-        bases[0].clear();
-        bases[1].clear();
-        if wanted[0] {
-            bases[0].extend(lock(lists[0]).best.iter().map(Best::threshold));
-        } else {
-            bases[0].resize(left.rows.len(), f32::INFINITY);
+        for side in 0..2 {
+            bases[side].clear();
+            if wanted[side] {
+                bases[side].extend(lock(lists[side]).best.iter().map(Best::threshold));
+            } else {
+                bases[side].resize(tiles[side].rows.len(), f32::INFINITY);
+            }
         }
         let mut own = wanted[1].then(|| lock(lists[1]));
-        match &own {
-            Some(lists) => bases[1].extend(lists.best.iter().map(Best::threshold)),
-            None => bases[1].resize(columns, f32::INFINITY),
-        }
         others.clear();
         others.extend(0..columns as u32);
         let has_dense = left.block.dimension() == right.block.dimension();
@@ -403,7 +419,7 @@ impl<I: Ids> Meeting<'_, I> {
         right.sparse_products(self.kernel, left, sums);
         scores.clear();
         scores.resize(columns, 0.0);
-        for (row, sums) in sums.chunks_exact(columns).enumerate() {
+        for (row, sums) in sums.chunks_exact(columns.max(1)).enumerate() {
             if !left.live[row] {
                 continue;
             }
@@ -420,19 +436,22 @@ impl<I: Ids> Meeting<'_, I> {
                     return;
                 }
                 if score >= base {
-                    found[0].push((row as u32, Candidate { row: right.row(column), score }));
+                    found.push((row as u32, Candidate { row: right.row(column), score }));
                 }
-                if let Some(lists) = &mut own
-                    && score >= *threshold
-                {
-                    let best = &mut lists.best[column];
-                    best.push(Candidate { row: left.row(row), score }, self.limit, self.ids);
-                    *threshold = best.threshold();
+                if let Some(lists) = &mut own {
+                    lists.push(column, left.row(row), score, self);
+                    *threshold = lists.best[column].threshold();
                 }
             });
         }
         drop(own);
-        self.give(lists, scratch);
+        if wanted[0] {
+            let mut lists = lock(lists[0]);
+            for (row, candidate) in found.drain(..) {
+                lists.push(row as usize, candidate.row, candidate.score, self);
+            }
+        }
+        found.clear();
     }
 }
 

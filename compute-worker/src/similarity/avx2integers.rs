@@ -1,0 +1,210 @@
+//! AVX2: 7-bit values, summed in 16 bits, for approximate scores.
+//!
+//! The values of a right row are unsigned (value + 64) and those of a left row signed, as the
+//! instruction wants it. It adds products two by two, at most 2 · 127 · 63, which 16 bits hold. A
+//! row is summed up in two halves, values 0 and 1 of each step and values 2 and 3. Sums wrap around,
+//! but what they come to does not: rows are laid out such that the norm of either half is at most
+//! 181, and 181² < 2^15. Then the halves are added in 32 bits.
+
+// Intrinsics on raw pointers are what this file is for. Every function that needs the features
+// is private and is entered only by the safe ones, which check them and the lengths.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{
+    __m256i, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256, _mm256_castsi256_ps,
+    _mm256_cvtepi32_ps, _mm256_cvtps_epi32, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16,
+    _mm256_maddubs_epi16, _mm256_max_epi32, _mm256_movemask_ps, _mm256_mul_ps, _mm256_set1_epi16,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_si256, _mm256_storeu_ps,
+    _mm256_storeu_si256,
+};
+
+use super::avx2::available;
+use super::strip::{GROUP, Hits, PANEL, Strip};
+
+/// Columns of a register.
+const WIDTH: usize = 8;
+/// Rows of a tile.
+const ROWS: usize = 4;
+/// Registers of a tile's width, a third of a panel's: with more, sums would not stay in the 16
+/// registers.
+const WIDE: usize = 2;
+const COLUMNS: usize = WIDE * WIDTH;
+/// Values of a step: two products of two.
+const STEP: usize = 4;
+
+/// The sums of a tile.
+type Sums = [[__m256i; WIDE]; ROWS];
+
+/// Finds the pairs of a strip whose integer score reaches the lower of their thresholds.
+///
+/// # Panics
+/// When the CPU lacks AVX2 or the strip is not well made.
+pub(super) fn strip(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
+    assert!(available(), "this kernel needs AVX2 and FMA");
+    strip.check();
+    hits.reserve(GROUP * strip.columns());
+    // SAFETY: the CPU has AVX2, and the strip's slices are as long as they must be.
+    unsafe { strip_256(strip, hits) }
+}
+
+/// What a strip's sums come to, all of them, row after row.
+///
+/// # Panics
+/// When the CPU lacks AVX2, the strip is not well made, or `sums` has not one place a pair.
+pub(super) fn sums(strip: &Strip<'_, u8, i32>, sums: &mut [f32]) {
+    assert!(available(), "this kernel needs AVX2 and FMA");
+    strip.check();
+    assert_eq!(sums.len(), GROUP * strip.columns(), "one sum a pair");
+    // SAFETY: the CPU has AVX2, the strip's slices are as long as they must be, and there is a
+    // place for every sum.
+    unsafe { sums_256(strip, sums) }
+}
+
+/// # Safety
+/// AVX2; the strip passed its check.
+#[target_feature(enable = "avx2")]
+unsafe fn strip_256(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
+    for first in (0..GROUP).step_by(ROWS) {
+        let row = strip.group * GROUP + first;
+        for column in (0..strip.columns()).step_by(COLUMNS) {
+            // SAFETY: groups are whole tiles high, and right rows whole tiles wide.
+            let sums = unsafe { tile(strip, first, column) };
+            let mut all = sums[0][0];
+            for sums in &sums {
+                for sum in sums {
+                    all = _mm256_and_si256(all, *sum);
+                }
+            }
+            // The sign of `and` is set where all are negative.
+            if not_negative(all) != 0 {
+                keep(&sums, (row << 16 | column) as u32, hits);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// AVX2; the strip passed its check; `places` has one for each pair.
+#[target_feature(enable = "avx2")]
+unsafe fn sums_256(strip: &Strip<'_, u8, i32>, places: &mut [f32]) {
+    let columns = strip.columns();
+    for first in (0..GROUP).step_by(ROWS) {
+        for column in (0..columns).step_by(COLUMNS) {
+            // SAFETY: groups are whole tiles high, and right rows whole tiles wide; each row has
+            // `columns` places.
+            unsafe {
+                let sums = tile(strip, first, column);
+                for (row, sums) in (first..).zip(&sums) {
+                    for (wide, sum) in sums.iter().enumerate() {
+                        let place = places.as_mut_ptr();
+                        let place = place.add(row * columns + column + wide * WIDTH);
+                        _mm256_storeu_ps(place, _mm256_cvtepi32_ps(*sum));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The sums of the rows of a strip's group from `first` on with the columns from `column` on.
+///
+/// # Safety
+/// AVX2; the strip passed its check; both begin a tile.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn tile(strip: &Strip<'_, u8, i32>, first: usize, column: usize) -> Sums {
+    let row = strip.group * GROUP + first;
+    let columns = strip.columns();
+    // SAFETY: the left block has the rows' panel, and the rows lie within it; the right one has
+    // the columns', with a threshold and, where there are any, `GROUP` sparse scores for each.
+    unsafe {
+        let left = strip.left.as_ptr().add(row / PANEL * strip.panel());
+        let left = left.add(row % PANEL * STEP);
+        let right = strip.right.as_ptr().add(column / PANEL * strip.panel());
+        let right = right.add(column % PANEL * STEP);
+        let mut sums = [[_mm256_setzero_si256(); WIDE]; ROWS];
+        for (at, sums) in sums.iter_mut().enumerate() {
+            *sums = [_mm256_set1_epi32(strip.offsets[first + at]); WIDE];
+        }
+        let mut sums = multiply(left, right, strip.length / STEP, sums);
+        for wide in 0..WIDE {
+            let at = column + wide * WIDTH;
+            let from_right = _mm256_loadu_si256(strip.from_right.as_ptr().add(at).cast());
+            for (row, sums) in (first..).zip(&mut sums) {
+                let from_left = _mm256_set1_epi32(strip.from_left[row]);
+                let from = _mm256_max_epi32(from_left, from_right);
+                let halves = _mm256_madd_epi16(sums[wide], _mm256_set1_epi16(1));
+                sums[wide] = _mm256_add_epi32(halves, from);
+                if !strip.sparse.is_empty() {
+                    let sparse = strip.sparse.as_ptr().add(row * columns + at);
+                    let per_unit = _mm256_set1_ps(strip.per_unit);
+                    let sparse = _mm256_mul_ps(_mm256_loadu_ps(sparse), per_unit);
+                    sums[wide] = _mm256_add_epi32(sums[wide], _mm256_cvtps_epi32(sparse));
+                }
+            }
+        }
+        sums
+    }
+}
+
+/// Adds the products of a tile to its sums. Takes and gives them by value, so that they stay in
+/// registers.
+///
+/// # Safety
+/// AVX2; both lie in panels of `steps` steps, the one with `ROWS` and the other with `COLUMNS` rows
+/// from there on.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn multiply(
+    mut left: *const u8,
+    mut right: *const u8,
+    steps: usize,
+    mut sums: Sums,
+) -> Sums {
+    for _ in 0..steps {
+        // SAFETY: a step of each panel is there.
+        unsafe {
+            let values = [
+                _mm256_loadu_si256(right.cast()),
+                _mm256_loadu_si256(right.add(STEP * WIDTH).cast()),
+            ];
+            for (at, sums) in sums.iter_mut().enumerate() {
+                let left = _mm256_set1_epi32(left.add(at * STEP).cast::<i32>().read_unaligned());
+                for (sum, value) in sums.iter_mut().zip(values) {
+                    *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(value, left));
+                }
+            }
+        }
+        left = left.wrapping_add(PANEL * STEP);
+        right = right.wrapping_add(PANEL * STEP);
+    }
+    sums
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn not_negative(values: __m256i) -> u32 {
+    !_mm256_movemask_ps(_mm256_castsi256_ps(values)).cast_unsigned() & 0xFF
+}
+
+/// Adds the pairs of a tile that are not negative to the hits; `pair` is the tile's first.
+#[target_feature(enable = "avx2")]
+#[inline(never)]
+fn keep(sums: &Sums, pair: u32, hits: &mut Hits<i32>) {
+    for (pair, sums) in (0..).map(|row| pair + (row << 16)).zip(sums) {
+        for (pair, sum) in (0..).map(|wide| pair + wide * WIDTH as u32).zip(sums) {
+            let mut mask = not_negative(*sum);
+            if mask == 0 {
+                continue;
+            }
+            let mut values = [0; WIDTH];
+            // SAFETY: eight values fit.
+            unsafe { _mm256_storeu_si256(values.as_mut_ptr().cast(), *sum) };
+            while mask != 0 {
+                let lane = mask.trailing_zeros();
+                hits.push(pair + lane, values[lane as usize]);
+                mask &= mask - 1;
+            }
+        }
+    }
+}
