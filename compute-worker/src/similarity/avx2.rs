@@ -8,7 +8,13 @@
 // is private and is entered only by the two safe ones below, which check them.
 #![allow(unsafe_code)]
 
-use std::arch::x86_64::{_CMP_GE_OQ, _MM_HINT_T0, __m128, __m256, _mm256_add_ps, _mm256_broadcast_ss, _mm256_castps256_ps128, _mm256_cmp_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_ps, _mm256_max_ps, _mm256_movemask_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps, _mm_add_ps, _mm_cvtss_f32, _mm_movehl_ps, _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps};
+use std::arch::x86_64::{
+    __m128, __m256, _CMP_GE_OQ, _MM_HINT_T0, _mm_add_ps, _mm_cvtss_f32, _mm_movehl_ps,
+    _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_broadcast_ss,
+    _mm256_castps256_ps128, _mm256_cmp_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_maskload_ps, _mm256_max_ps, _mm256_movemask_ps, _mm256_set1_ps,
+    _mm256_setzero_ps, _mm256_storeu_ps,
+};
 
 use kindred_shared::block::LANES;
 
@@ -151,7 +157,10 @@ unsafe fn pairs_256(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: 
                 "rows of one space are alike"
             );
         }
-        let (left, right) = (rows.map(|row| row.0.as_ptr()), rows.map(|row| row.1.as_ptr()));
+        let (left, right) = (
+            rows.map(|row| row.0.as_ptr()),
+            rows.map(|row| row.1.as_ptr()),
+        );
         // SAFETY: all rows can be read for `length` values; a chunk has four places.
         unsafe { _mm_storeu_ps(places.as_mut_ptr(), four(left, right, length)) };
     }
@@ -206,7 +215,8 @@ unsafe fn dots_at<const FETCH: bool>(
             }
         }
         // SAFETY: the rows can be read for `row.len()` values; scores at … at+3 are there.
-        unsafe { _mm_storeu_ps(
+        unsafe {
+            _mm_storeu_ps(
                 scores.as_mut_ptr().add(at),
                 four(rows, [row.as_ptr(); ROWS], row.len()),
             )

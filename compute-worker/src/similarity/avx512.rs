@@ -7,7 +7,18 @@
 // is private and is entered only by safe ones that check them and the lengths.
 #![allow(unsafe_code)]
 
-use std::arch::x86_64::{_CMP_GE_OQ, _CMP_GT_OQ, _MM_HINT_T0, __m128, __m512, __m512i, __mmask16, _mm256_add_ps, _mm256_castpd_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm512_add_epi32, _mm512_add_ps, _mm512_castps512_ps256, _mm512_castps_pd, _mm512_cmp_ps_mask, _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_cmp_ps_mask, _mm512_mask_loadu_ps, _mm512_mask_min_ps, _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps, _mm512_maskz_compress_epi32, _mm512_maskz_compress_ps, _mm512_maskz_loadu_epi32, _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_reduce_max_ps, _mm512_reduce_min_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_storeu_ps, _mm512_storeu_si512, _mm_add_ps, _mm_cvtss_f32, _mm_movehl_ps, _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps};
+use std::arch::x86_64::{
+    __m128, __m512, __m512i, __mmask16, _CMP_GE_OQ, _CMP_GT_OQ, _MM_HINT_T0, _mm_add_ps,
+    _mm_cvtss_f32, _mm_movehl_ps, _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps,
+    _mm256_add_ps, _mm256_castpd_ps, _mm256_castps256_ps128, _mm256_extractf128_ps,
+    _mm512_add_epi32, _mm512_add_ps, _mm512_castps_pd, _mm512_castps512_ps256, _mm512_cmp_ps_mask,
+    _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_cmp_ps_mask,
+    _mm512_mask_loadu_ps, _mm512_mask_min_ps, _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps,
+    _mm512_maskz_compress_epi32, _mm512_maskz_compress_ps, _mm512_maskz_loadu_epi32,
+    _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_reduce_max_ps, _mm512_reduce_min_ps,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_storeu_ps,
+    _mm512_storeu_si512,
+};
 
 use kindred_shared::block::LANES;
 
@@ -91,13 +102,22 @@ unsafe fn kth_512(bounds: &[f32], keep: usize) -> f32 {
     };
     // Lists are short, and stay in registers then.
     if bounds.len() <= 4 * LANES {
-        return kth_of(&std::array::from_fn::<_, 4, _>(|at| chunk(at * LANES)), keep);
+        return kth_of(
+            &std::array::from_fn::<_, 4, _>(|at| chunk(at * LANES)),
+            keep,
+        );
     }
     if bounds.len() <= 8 * LANES {
-        return kth_of(&std::array::from_fn::<_, 8, _>(|at| chunk(at * LANES)), keep);
+        return kth_of(
+            &std::array::from_fn::<_, 8, _>(|at| chunk(at * LANES)),
+            keep,
+        );
     }
     if bounds.len() <= 24 * LANES {
-        return kth_of(&std::array::from_fn::<_, 24, _>(|at| chunk(at * LANES)), keep);
+        return kth_of(
+            &std::array::from_fn::<_, 24, _>(|at| chunk(at * LANES)),
+            keep,
+        );
     }
     let reaching = |value: f32| {
         let value = _mm512_set1_ps(value);

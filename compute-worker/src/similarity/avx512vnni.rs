@@ -9,9 +9,10 @@
 
 use std::arch::x86_64::{
     __m512i, __mmask16, _mm512_add_epi32, _mm512_and_si512, _mm512_cmpge_epi32_mask,
-    _mm512_cvtepi32_ps, _mm512_cvtps_epi32, _mm512_dpbusd_epi32, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_maskz_compress_epi32, _mm512_max_epi32, _mm512_mul_ps, _mm512_set1_epi32,
-    _mm512_set1_ps, _mm512_setzero_si512, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_sub_epi32,
+    _mm512_cvtepi32_ps, _mm512_cvtps_epi32, _mm512_dpbusd_epi32, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_maskz_compress_epi32, _mm512_max_epi32, _mm512_mul_ps,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512, _mm512_storeu_ps, _mm512_storeu_si512,
+    _mm512_sub_epi32,
 };
 
 use super::avx512::{self, pairs_from};
@@ -39,7 +40,7 @@ pub(super) fn strip(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
     hits.reserve(GROUP * strip.columns());
     // SAFETY: the CPU has AVX-512 with VNNI, the strip's slices are as long as they must be, and
     // there is room for as many hits as there are pairs.
-    unsafe { strip_vnni(strip, hits) }
+    unsafe { tiles::<false>(strip, hits, &mut []) }
 }
 
 /// What a strip's sums come to, all of them, row after row.
@@ -53,59 +54,63 @@ pub(super) fn sums(strip: &Strip<'_, u8, i32>, sums: &mut [f32]) {
     assert_eq!(sums.len(), GROUP * strip.columns(), "one sum a pair");
     // SAFETY: the CPU has AVX-512 with VNNI, the strip's slices are as long as they must be, and
     // there is a place for every sum.
-    unsafe { sums_vnni(strip, sums) }
+    unsafe { tiles::<true>(strip, &mut Hits::default(), sums) }
 }
 
+/// Finds hits, or with `ALL` puts all sums into their places.
+///
 /// # Safety
-/// AVX-512 with VNNI; the strip passed its check; `hits` has room for all its pairs and 16 more.
+/// AVX-512 with VNNI; the strip passed its check; `hits` has room for all its pairs and 16 more, or
+/// with `ALL` `places` has one for each pair.
 #[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn strip_vnni(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
+unsafe fn tiles<const ALL: bool>(
+    strip: &Strip<'_, u8, i32>,
+    hits: &mut Hits<i32>,
+    places: &mut [f32],
+) {
     let row = strip.group * GROUP;
-    for column in (0..strip.columns()).step_by(PANEL) {
-        // SAFETY: right rows come in whole panels; there is room for all pairs.
-        unsafe {
-            let sums = tile(strip, column);
-            let mut all = sums[0][0];
-            for sums in &sums {
-                for sum in sums {
-                    all = _mm512_and_si512(all, *sum);
-                }
-            }
-            // The sign of `and` is set where all are negative.
-            if not_negative(all) != 0 {
-                keep_all(&sums, (row << 16 | column) as u32, hits);
-            }
-        }
-    }
-}
-
-/// # Safety
-/// AVX-512 with VNNI; the strip passed its check; `places` has one for each pair.
-#[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn sums_vnni(strip: &Strip<'_, u8, i32>, places: &mut [f32]) {
     let columns = strip.columns();
     for column in (0..columns).step_by(PANEL) {
-        // SAFETY: right rows come in whole panels, and each row has `columns` places.
+        // SAFETY: right rows come in whole panels; there is room for all pairs, or each row has
+        // `columns` places.
         unsafe {
-            let sums = tile(strip, column);
-            for (at, sums) in sums.iter().enumerate() {
-                for (wide, sum) in sums.iter().enumerate() {
-                    let place = places.as_mut_ptr();
-                    let place = place.add(at * columns + column + wide * LANES);
-                    _mm512_storeu_ps(place, _mm512_cvtepi32_ps(*sum));
+            let sums = tile::<ALL>(strip, column);
+            if ALL {
+                for (at, sums) in sums.iter().enumerate() {
+                    for (wide, sum) in sums.iter().enumerate() {
+                        let place = places.as_mut_ptr();
+                        let place = place.add(at * columns + column + wide * LANES);
+                        _mm512_storeu_ps(place, _mm512_cvtepi32_ps(*sum));
+                    }
                 }
+                continue;
+            }
+            let mut rows = [_mm512_setzero_si512(); GROUP];
+            for (row, [a, b, c]) in rows.iter_mut().zip(sums) {
+                *row = _mm512_and_si512(_mm512_and_si512(a, b), c);
+            }
+            let [a, b, c, d, e, f, g, h] = rows;
+            let low = _mm512_and_si512(_mm512_and_si512(a, b), _mm512_and_si512(c, d));
+            let high = _mm512_and_si512(_mm512_and_si512(e, f), _mm512_and_si512(g, h));
+            // The sign of `and` is set where all are negative.
+            if not_negative(_mm512_and_si512(low, high)) != 0 {
+                keep_all(&sums, &rows, (row << 16 | column) as u32, hits);
             }
         }
     }
 }
 
-/// The sums of a strip's group with the panel from `column` on.
+/// The sums of a strip's group with the panel from `column` on. Either use has its own, for it is
+/// inlined only where it is used once.
 ///
 /// # Safety
 /// AVX-512 with VNNI; the strip passed its check; `column` is a panel's first.
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[inline]
-unsafe fn tile(strip: &Strip<'_, u8, i32>, column: usize) -> [[__m512i; WIDE]; GROUP] {
+unsafe fn tile<const ALL: bool>(
+    strip: &Strip<'_, u8, i32>,
+    column: usize,
+) -> [[__m512i; WIDE]; GROUP] {
     let row = strip.group * GROUP;
     let columns = strip.columns();
     // SAFETY: the left block has the group's panel, and the group lies within it; the right one has
@@ -176,20 +181,30 @@ unsafe fn multiply(
     sums
 }
 
-/// Adds the pairs of a tile that are not negative to the hits; `pair` is the tile's first.
+/// Adds the pairs of a tile that are not negative to the hits; `rows` has the `and` of each row, and
+/// `pair` is the tile's first.
 ///
 /// # Safety
 /// AVX-512; `hits` has room for all pairs of the tile and 16 more.
 #[target_feature(enable = "avx512f")]
 #[inline(never)]
-unsafe fn keep_all(sums: &[[__m512i; WIDE]; GROUP], pair: u32, hits: &mut Hits<i32>) {
-    for (pair, sums) in (0..).map(|row| pair + (row << 16)).zip(sums) {
-        for (pair, sum) in (0..).map(|wide| pair + wide * LANES as u32).zip(sums) {
-            let mask = not_negative(*sum);
-            if mask != 0 {
-                // SAFETY: there is room for the tile's pairs and 16 more.
-                unsafe { keep(hits, mask, pair, *sum) };
-            }
+unsafe fn keep_all(
+    sums: &[[__m512i; WIDE]; GROUP],
+    rows: &[__m512i; GROUP],
+    pair: u32,
+    hits: &mut Hits<i32>,
+) {
+    let mut some = 0_u32;
+    for (at, row) in rows.iter().enumerate() {
+        some |= u32::from(not_negative(*row) != 0) << at;
+    }
+    while some != 0 {
+        let row = some.trailing_zeros();
+        some &= some - 1;
+        let pair = pair + (row << 16);
+        for (pair, sum) in (pair..).step_by(LANES).zip(&sums[row as usize]) {
+            // SAFETY: there is room for the tile's pairs and 16 more.
+            unsafe { keep(hits, not_negative(*sum), pair, *sum) };
         }
     }
 }

@@ -13,8 +13,8 @@ use super::Kernel;
 use super::layout::{Block, UNDERFLOW, Values};
 use super::lists::Lists;
 use super::rows::Scorer;
-use super::terms::TermIndex;
 use super::strip::{GROUP, Hits, PANEL, Strip, split};
+use super::terms::TermIndex;
 
 /// A threshold that no integer score reaches.
 const BEYOND: i32 = 1 << 29;
@@ -290,9 +290,8 @@ impl Engine<'_> {
                 let per_unit = 1.0 / unit(block, other);
                 let beyond = f64::from(BEYOND);
                 // Two less: one for the digits that are cut off, one for the division's rounding.
-                let minus = least.map(|least| {
-                    2 - (f64::from(least) * per_unit).clamp(-beyond, beyond) as i32
-                });
+                let minus = least
+                    .map(|least| 2 - (f64::from(least) * per_unit).clamp(-beyond, beyond) as i32);
                 let from = &mut scratch.integer_from[side];
                 from.clear();
                 from.extend(minus);
@@ -322,7 +321,7 @@ impl Engine<'_> {
         let rows = first..(first + GROUP).min(left_span.end);
         for (row, sums) in rows.zip(scratch.sparse.chunks_exact_mut(columns)) {
             if let Some((ids, weights)) = self.scorer.sparse(row) {
-                self.kernel.sparse_dots(terms, ids, weights, sums);
+                self.kernel.sparse_sums(terms, ids, weights, sums);
             }
         }
     }

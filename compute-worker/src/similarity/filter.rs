@@ -142,7 +142,7 @@ impl Filter {
         self.sparse.resize(GROUP * columns, 0.0);
         let rows = &rows[group * GROUP..rows.len().min((group + 1) * GROUP)];
         for ((ids, weights), sums) in rows.iter().zip(self.sparse.chunks_exact_mut(columns)) {
-            pair.kernel.sparse_dots(terms, ids, weights, sums);
+            pair.kernel.sparse_sums(terms, ids, weights, sums);
         }
     }
 

@@ -80,7 +80,7 @@ pub(super) struct Aligned<T> {
 }
 
 impl<T: Copy> Aligned<T> {
-    fn new(count: usize, value: T) -> Self {
+    pub(super) fn new(count: usize, value: T) -> Self {
         let spare = 64 / size_of::<T>();
         let values = vec![value; count + spare];
         let start = values.as_ptr().align_offset(64).min(spare);
@@ -93,7 +93,7 @@ impl<T: Copy> Aligned<T> {
         &self.values[self.start..]
     }
 
-    fn get_mut(&mut self) -> &mut [T] {
+    pub(super) fn get_mut(&mut self) -> &mut [T] {
         &mut self.values[self.start..]
     }
 }
@@ -138,25 +138,18 @@ impl Shape {
         self.length * if self.grid.is_some() { 1 } else { 4 }
     }
 
-    /// Whether rows are laid out as integers. Then those of a block should be alike in `scale`.
-    pub(super) fn has_integers(&self) -> bool {
-        self.grid.is_some()
-    }
-
     /// The least scale that a row's integers fit, and its norm; a `buffer` to work in.
     pub(super) fn scale(&self, row: &[f32], buffer: &mut Vec<f32>) -> (f32, f64) {
-        self.kernel.run(
-            || {
-                let norm = norm(row);
-                let Some(grid) = self.grid else {
-                    return (1.0, norm);
-                };
-                buffer.clear();
-                buffer.extend_from_slice(row);
-                self.rotation.apply(buffer);
-                (self.scale_of(&grid, buffer), norm)
-            },
-        )
+        self.kernel.run(|| {
+            let norm = norm(row);
+            let Some(grid) = self.grid else {
+                return (1.0, norm);
+            };
+            buffer.clear();
+            buffer.extend_from_slice(row);
+            self.rotation.apply(buffer);
+            (self.scale_of(&grid, buffer), norm)
+        })
     }
 
     /// The least scale of a rotated row.
@@ -167,7 +160,11 @@ impl Shape {
         let (chunks, rest) = row.as_chunks::<TOGETHER>();
         let mut add = |chunk: &[f32]| {
             for ((largest, square), value) in largest.iter_mut().zip(&mut squares).zip(chunk) {
-                *largest = if value.abs() > *largest { value.abs() } else { *largest };
+                *largest = if value.abs() > *largest {
+                    value.abs()
+                } else {
+                    *largest
+                };
                 *square += value * value;
             }
         };
@@ -203,9 +200,9 @@ impl Shape {
             terms: None,
         };
         let residuals = match self.grid {
-            Some(grid) => self.kernel.run(
-                || self.integers(&grid, dense, most_sparse as f32, &mut block),
-            ),
+            Some(grid) => self
+                .kernel
+                .run(|| self.integers(&grid, dense, most_sparse as f32, &mut block)),
             None => {
                 let mut values = Aligned::new(padded * self.length, 0.0_f32);
                 let panels = values.get_mut();
@@ -219,10 +216,10 @@ impl Shape {
                 vec![0.0; rows]
             }
         };
-        self.errors(dense, &sparse_norms, sparse, residuals, &mut block);
         if sparse.iter().any(|row| !row.0.is_empty()) {
-            block.terms = Some(TermIndex::of(sparse.iter().copied()));
+            block.terms = Some(TermIndex::of(sparse.iter().copied()).with_columns());
         }
+        self.errors(dense, &sparse_norms, sparse, residuals, &mut block);
         block
     }
 
@@ -275,13 +272,16 @@ impl Shape {
         residuals: Vec<f64>,
         block: &mut Block,
     ) {
-        let norms = self.kernel.run(
-            || -> Vec<f64> { dense.iter().map(|row| norm(row)).collect() },
-        );
+        let norms = self
+            .kernel
+            .run(|| -> Vec<f64> { dense.iter().map(|row| norm(row)).collect() });
+        let columns = block.terms.as_ref().map_or(0.0, TermIndex::residual);
         let mut most = 0.0_f64;
         for (at, residual) in residuals.iter().enumerate() {
             let sparse = sparse_norms.get(at).copied().unwrap_or(0.0);
-            most = most.max((norms[at] + residual / 2.0 + sparse) * (1.0 + ERROR));
+            // Both parts together are one row.
+            let whole = norms[at].hypot(sparse);
+            most = most.max((whole + (residual + columns) / 2.0) * (1.0 + ERROR));
         }
         let most_terms = sparse.iter().map(|row| row.0.len()).max().unwrap_or(0);
         // Roundings: of the canonical score, of an approximate one that starts at up to twice the
@@ -291,7 +291,7 @@ impl Shape {
         // The rotation's own error.
         let rotated = if self.grid.is_some() { ERROR } else { 0.0 };
         let bound = |residual: f64| {
-            let whole = (residual + (rotated + rounding) * most) * (1.0 + ERROR);
+            let whole = (residual + columns + (rotated + rounding) * most) * (1.0 + ERROR);
             (whole as f32).next_up()
         };
         block.norm = (most as f32).next_up();

@@ -107,7 +107,11 @@ impl Lists {
             known.base = base;
             known.last = u32::MAX;
         }
-        known.count = self.kernel.retain(&mut ids[..known.count], &mut scores[..known.count], known.base);
+        known.count = self.kernel.retain(
+            &mut ids[..known.count],
+            &mut scores[..known.count],
+            known.base,
+        );
         if known.count <= self.keep + between(self.keep) / 2 {
             return;
         }
@@ -176,7 +180,11 @@ const FEW: usize = 128;
 
 /// The bits of a number, turned into one that is lower the higher the number; its own inverse.
 fn descending(bits: u32) -> u32 {
-    if bits >> 31 == 0 { !bits & !(1 << 31) } else { bits }
+    if bits >> 31 == 0 {
+        !bits & !(1 << 31)
+    } else {
+        bits
+    }
 }
 
 #[cfg(test)]
@@ -185,15 +193,27 @@ mod tests {
 
     #[test]
     fn sorts_by_score_then_id_and_keeps_bits() {
-        let scores = [0.5, -0.0, f32::MAX, 0.0, -1.5, 0.5, 1e-40, -1e-40, f32::NEG_INFINITY];
+        let scores = [
+            0.5,
+            -0.0,
+            f32::MAX,
+            0.0,
+            -1.5,
+            0.5,
+            1e-40,
+            -1e-40,
+            f32::NEG_INFINITY,
+        ];
         let (mut ids, mut sorted): (Vec<u32>, Vec<f32>) = (0..9).rev().zip(scores).unzip();
         sort(&mut ids, &mut sorted);
         assert_eq!(ids, [6, 3, 8, 2, 5, 7, 1, 4, 0]);
         assert_eq!(sorted[4].to_bits(), 0.0_f32.to_bits());
         assert_eq!(sorted[5].to_bits(), (-0.0_f32).to_bits());
         // Without zeros another way is taken.
-        let (mut ids, mut sorted): (Vec<u32>, Vec<f32>) =
-            (0..9).zip(scores).filter(|(_, score)| *score != 0.0).unzip();
+        let (mut ids, mut sorted): (Vec<u32>, Vec<f32>) = (0..9)
+            .zip(scores)
+            .filter(|(_, score)| *score != 0.0)
+            .unzip();
         sort(&mut ids, &mut sorted);
         assert_eq!(ids, [2, 0, 5, 6, 7, 4, 8]);
         assert_eq!(sorted[3], 1e-40);

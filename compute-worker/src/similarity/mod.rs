@@ -27,6 +27,7 @@ mod filter;
 mod layout;
 mod lists;
 mod neighbours;
+mod order;
 mod resident;
 mod rotation;
 mod rows;
@@ -188,7 +189,10 @@ impl Kernel {
             Self::Avx512Vnni => avx512vnni::strip(strip, hits),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 | Self::Avx2 => avx2integers::strip(strip, hits),
-            _ => unreachable!("{self} has no integers, and {} rows none", strip.columns() + hits.count),
+            _ => unreachable!(
+                "{self} has no integers, and {} rows none",
+                strip.columns() + hits.count
+            ),
         }
     }
 
@@ -199,7 +203,10 @@ impl Kernel {
             Self::Avx512Vnni => avx512vnni::sums(strip, sums),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 | Self::Avx2 => avx2integers::sums(strip, sums),
-            _ => unreachable!("{self} has no integers, and {} rows none", strip.columns() + sums.len()),
+            _ => unreachable!(
+                "{self} has no integers, and {} rows none",
+                strip.columns() + sums.len()
+            ),
         }
     }
 
@@ -241,6 +248,11 @@ impl Kernel {
             Self::Avx2 => avx2::run(work),
             _ => work(),
         }
+    }
+
+    /// The sparse dot products of a row with all rows of an index, within its `error`.
+    fn sparse_sums(self, index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
+        self.run(|| index.approximate(ids, weights, sums));
     }
 
     /// Adds to `sums` the sparse dot products of one right row with the first `sums.len()` rows

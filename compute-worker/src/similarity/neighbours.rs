@@ -4,12 +4,14 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Mutex, PoisonError};
 
+use kindred_shared::block::LANES;
 use rayon::prelude::*;
 
 use super::Kernel;
 use super::engine::Engine;
-use super::layout::{MAX_NORM, Shape, norm};
+use super::layout::{Aligned, MAX_NORM, Shape, norm};
 use super::lists::Lists;
+use super::order::order;
 use super::rows::{Scorer, Sparse};
 use super::strip::PANEL;
 
@@ -97,6 +99,8 @@ const MAX_DIMENSION: usize = 1 << 16;
 const MAX_ROWS: usize = 8 * PANEL;
 /// Bytes of the values of a block, at most, so that two stay in the second-level cache.
 const MAX_BYTES: usize = 320 << 10;
+/// Most values of rows that are copied into their order.
+const MAX_NEAR: usize = 128;
 /// Rows whose lists a thread copies in one go.
 const PART: usize = 1024;
 
@@ -230,12 +234,28 @@ pub fn neighbours(rows: &Rows<'_>, options: &Options<'_>) -> Result<Neighbours, 
         });
     }
     let shape = Shape::new(kernel, rows.dimension);
-    let ordered = order(rows, &shape);
-    let filter = ordered.is_some();
-    let ids = ordered.unwrap_or_else(|| (0..count as u32).collect());
-    let sparse = rows.sparse.map(|sparse| move |row| sparse.row(row));
-    let scorer = Scorer::new(kernel, ids, |row| rows.dense(row), sparse);
+    let scales = scales(rows, &shape);
+    let filter = scales.is_some();
     let block_rows = block_rows(count, if filter { shape.bytes() } else { 0 });
+    let ids = match scales {
+        Some(scales) if rows.dimension > 0 => {
+            let rows: Vec<&[f32]> = (0..count).map(|row| rows.dense(row)).collect();
+            order(kernel, &rows, scales, block_rows)
+        }
+        _ => (0..count as u32).collect(),
+    };
+    let near = near(rows, &ids);
+    let stride = near_stride(rows.dimension);
+    let sparse = rows.sparse.map(|sparse| move |row| sparse.row(row));
+    let scorer = Scorer::new(
+        kernel,
+        ids,
+        |position, id| match &near {
+            Some(near) => &near.get()[position * stride..][..rows.dimension],
+            None => rows.dense(id),
+        },
+        sparse,
+    );
     let spans = || {
         let starts = (0..count.div_ceil(block_rows)).into_par_iter();
         starts.map(|block| block * block_rows..count.min((block + 1) * block_rows))
@@ -243,8 +263,13 @@ pub fn neighbours(rows: &Rows<'_>, options: &Options<'_>) -> Result<Neighbours, 
     let floor = options.min_score.unwrap_or(f32::NEG_INFINITY);
     let list = |span: Range<usize>| Mutex::new(Lists::new(kernel, span.len(), keep, floor));
     let lists: Vec<_> = spans().map(list).collect();
-    let lay = |span: Range<usize>| shape.block(scorer.dense(span.clone()), scorer.sparse_rows(span));
-    let blocks = if filter { spans().map(lay).collect() } else { Vec::new() };
+    let lay =
+        |span: Range<usize>| shape.block(scorer.dense(span.clone()), scorer.sparse_rows(span));
+    let blocks = if filter {
+        spans().map(lay).collect()
+    } else {
+        Vec::new()
+    };
     tracing::debug!(%kernel, rows = count, keep, filter, "neighbours");
     let engine = Engine {
         kernel,
@@ -272,21 +297,39 @@ fn inner(lists: Mutex<Lists>) -> Lists {
     lists.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The order in which rows are best laid out: by their scale, so that the rows of a block share
-/// one. `None`: the data is such that only exact scores will do.
-fn order(rows: &Rows<'_>, shape: &Shape) -> Option<Vec<u32>> {
+/// Every row's scale (its bits, in the upper half) and number. `None`: the data is such that only
+/// exact scores will do.
+fn scales(rows: &Rows<'_>, shape: &Shape) -> Option<Vec<u64>> {
     let scale = |buffer: &mut Vec<f32>, row: usize| {
         let (scale, dense_norm) = shape.scale(rows.dense(row), buffer);
         let sparse_norm = rows.sparse.map_or(0.0, |sparse| norm(sparse.row(row).1));
-        (dense_norm + sparse_norm <= MAX_NORM).then(|| u64::from(scale.to_bits()) << 32 | row as u64)
+        let key = u64::from(scale.to_bits()) << 32 | row as u64;
+        (dense_norm + sparse_norm <= MAX_NORM).then_some(key)
     };
-    let scales = (0..rows.count).into_par_iter().with_min_len(256);
-    let mut scales: Vec<u64> = scales.map_init(Vec::new, scale).collect::<Option<_>>()?;
-    if shape.has_integers() {
-        // Scales are not negative, so their bits are in their order.
-        scales.par_sort_unstable();
+    let all = (0..rows.count).into_par_iter().with_min_len(256);
+    all.map_init(Vec::new, scale).collect()
+}
+
+/// The rows in their order, if they are short: then each begins at a cache line, and those of a
+/// block share pages. Long ones gain nothing and take more memory than lists do.
+fn near(rows: &Rows<'_>, ids: &[u32]) -> Option<Aligned<f32>> {
+    let stride = near_stride(rows.dimension);
+    if stride == 0 || stride > MAX_NEAR {
+        return None;
     }
-    Some(scales.into_iter().map(|scale| scale as u32).collect())
+    let mut near = Aligned::new(ids.len() * stride, 0.0);
+    let places = near.get_mut().par_chunks_mut(PART * stride);
+    places.zip(ids.par_chunks(PART)).for_each(|(places, ids)| {
+        for (place, &id) in places.chunks_mut(stride).zip(ids) {
+            place[..rows.dimension].copy_from_slice(rows.dense(id as usize));
+        }
+    });
+    Some(near)
+}
+
+/// Values from one row to the next: whole cache lines.
+fn near_stride(dimension: usize) -> usize {
+    dimension.next_multiple_of(LANES)
 }
 
 /// Rows of a block.
@@ -294,7 +337,10 @@ fn block_rows(count: usize, bytes: usize) -> usize {
     let most = (MAX_BYTES / bytes.max(1) / PANEL * PANEL).clamp(PANEL, MAX_ROWS);
     // A few blocks a thread, even of few rows.
     let share = count / (4 * rayon::current_num_threads());
-    share.next_multiple_of(PANEL).clamp(2 * PANEL, MAX_ROWS).min(most)
+    share
+        .next_multiple_of(PANEL)
+        .clamp(2 * PANEL, MAX_ROWS)
+        .min(most)
 }
 
 /// Puts the lists of all rows, sorted, into the order of the rows.

@@ -65,7 +65,12 @@ impl Resident {
         if met < WORTHWHILE {
             return place.get()?.as_ref();
         }
-        place.get_or_init(|| Laid::new(block, kernel)).as_ref()
+        if place.get().is_none() {
+            // Not `get_or_init`: while it waits for others of the pool, this thread may take up a
+            // job that wants the same.
+            let _ = place.set(Laid::new(block, kernel));
+        }
+        place.get()?.as_ref()
     }
 
     /// The block's ids.

@@ -55,7 +55,10 @@ fn hadamard(values: &mut [f32]) {
     while half >= TOGETHER {
         for pair in values.chunks_exact_mut(2 * half) {
             let (low, high) = pair.split_at_mut(half);
-            let (low, high) = (low.as_chunks_mut::<TOGETHER>().0, high.as_chunks_mut::<TOGETHER>().0);
+            let (low, high) = (
+                low.as_chunks_mut::<TOGETHER>().0,
+                high.as_chunks_mut::<TOGETHER>().0,
+            );
             for (low, high) in low.iter_mut().zip(high) {
                 for (low, high) in low.iter_mut().zip(high) {
                     (*low, *high) = (*low + *high, *low - *high);
@@ -90,7 +93,11 @@ fn butterflies<const HALF: usize>(values: &mut [f32; TOGETHER]) {
     let before = *values;
     for (at, value) in values.iter_mut().enumerate() {
         let other = before[at ^ HALF];
-        *value = if at & HALF == 0 { before[at] + other } else { other - before[at] };
+        *value = if at & HALF == 0 {
+            before[at] + other
+        } else {
+            other - before[at]
+        };
     }
 }
 

@@ -1,7 +1,5 @@
 //! The canonical arithmetic, in plain Rust: what every other kernel must give, bit for bit.
 
-use std::cmp::Ordering;
-
 use kindred_shared::block::LANES;
 
 use super::strip::{GROUP, Hits, PANEL, Strip, split};
@@ -235,16 +233,13 @@ pub(super) fn reaching_places(values: &[f32], base: f32, places: &mut [u32]) -> 
 /// `mul_add` chain from 0 over the terms both have, by ascending id.
 pub(super) fn sparse_dot(left: (&[u32], &[f32]), right: (&[u32], &[f32])) -> f32 {
     let (mut l, mut r, mut sum) = (0, 0, 0.0_f32);
-    while let (Some(left_id), Some(right_id)) = (left.0.get(l), right.0.get(r)) {
-        match left_id.cmp(right_id) {
-            Ordering::Less => l += 1,
-            Ordering::Greater => r += 1,
-            Ordering::Equal => {
-                sum = left.1[l].mul_add(right.1[r], sum);
-                l += 1;
-                r += 1;
-            }
+    while let (Some(&left_id), Some(&right_id)) = (left.0.get(l), right.0.get(r)) {
+        // Few terms are shared, so that this branch is foreseen; which list goes on is not.
+        if left_id == right_id {
+            sum = left.1[l].mul_add(right.1[r], sum);
         }
+        l += usize::from(left_id <= right_id);
+        r += usize::from(right_id <= left_id);
     }
     sum
 }
