@@ -81,9 +81,9 @@ impl Block {
         (&self.term_ids[span.clone()], &self.term_weights[span])
     }
 
-    /// Whether any row has a sparse part.
-    pub fn has_terms(&self) -> bool {
-        !self.term_ids.is_empty()
+    /// Terms of all rows together.
+    pub fn terms(&self) -> usize {
+        self.term_ids.len()
     }
 
     /// The feature of a row, as it was added.

@@ -18,9 +18,10 @@ use std::arch::x86_64::{
 
 use kindred_shared::block::LANES;
 
+use super::rows::Sparse;
 use super::scalar;
 use super::strip::{GROUP, Hits, PANEL, Strip, split};
-use super::terms::TermIndex;
+use super::terms::{TermIndex, add_columns};
 
 /// Values of a register.
 const WIDTH: usize = 8;
@@ -192,6 +193,26 @@ pub(super) fn sparse_dots(index: &TermIndex, ids: &[u32], weights: &[f32], sums:
     unsafe { sparse_dots_avx2(index, ids, weights, sums) }
 }
 
+/// Adds the canonical sparse dot products of pairs, see `scalar`.
+///
+/// # Panics
+/// When the CPU lacks AVX2 or FMA, or there is no such row.
+pub(super) fn sparse_pairs(lefts: &[Sparse<'_>], rights: &[Sparse<'_>], pairs: &[u32], scores: &mut [f32]) {
+    assert!(available(), "this kernel needs AVX2 and FMA");
+    // SAFETY: the CPU has AVX2 and FMA; the function is safe code otherwise.
+    unsafe { sparse_pairs_avx2(lefts, rights, pairs, scores) }
+}
+
+/// The sparse dot products of a row with all rows of an index, approximately.
+///
+/// # Panics
+/// When the CPU lacks AVX2 or FMA.
+pub(super) fn sparse_sums(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
+    assert!(available(), "this kernel needs AVX2 and FMA");
+    // SAFETY: the CPU has AVX2 and FMA; the function is safe code otherwise.
+    unsafe { sparse_sums_avx2(index, ids, weights, sums) }
+}
+
 /// # Safety
 /// AVX2 and FMA; `left(at)` for at < `scores.len()` can be read for `row.len()` values. With
 /// `FETCH` rows are fetched ahead, for they lie anywhere.
@@ -322,6 +343,16 @@ fn fold(low: __m256, high: __m256) -> __m128 {
         _mm256_castps256_ps128(eight),
         _mm256_extractf128_ps::<1>(eight),
     )
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn sparse_pairs_avx2(lefts: &[Sparse<'_>], rights: &[Sparse<'_>], pairs: &[u32], scores: &mut [f32]) {
+    scalar::sparse_pairs(lefts, rights, pairs, scores);
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn sparse_sums_avx2(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
+    index.approximate(ids, weights, sums, |columns, sums, is_first| add_columns(columns, sums, is_first));
 }
 
 #[target_feature(enable = "avx2,fma")]

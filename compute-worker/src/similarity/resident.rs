@@ -4,7 +4,7 @@
 //! here depends on the block alone: which rows are live is a job's affair.
 //!
 //! Memory, with a block and only once it met enough rows: as much as its dense parts for kernels
-//! of floats, a quarter of it for those of integers; 20 bytes a row; and see `terms`.
+//! of floats, a quarter of it for those of integers; 24 bytes a row; and see `terms`.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Kernel;
 use super::layout::{self, MAX_NORM, Shape};
+use super::order::order;
 use super::rows::Sparse;
 use super::strip::PANEL;
 
@@ -25,6 +26,9 @@ const MAX_BYTES: usize = 320 << 10;
 /// scoring it some forty times, so that a block which few rows ever meet is not laid out, and one
 /// that meets one row after the other is, and no order of jobs takes twice as long as the best.
 const WORTHWHILE: usize = 32;
+
+/// Bytes of a row besides its values: its place, its hash, offset and ρ.
+const ROW_BYTES: usize = 24;
 
 /// What is kept with a block.
 #[derive(Default)]
@@ -45,6 +49,12 @@ pub(super) struct Laid {
     pub(super) tiles: Vec<layout::Block>,
     /// The block's row at each position.
     pub(super) rows: Vec<u32>,
+}
+
+/// Bytes that comparing a block adds to it, at most and nearly, whatever the kernel.
+pub fn kept_bytes(block: &Block) -> usize {
+    let row = 4 * block.dimension().max(1).next_multiple_of(4) + ROW_BYTES;
+    block.rows() * row + super::terms::bytes(block.terms(), block.rows())
 }
 
 impl Resident {
@@ -89,13 +99,14 @@ impl Laid {
             let norm = dense_norm + layout::norm(block.sparse(row).1);
             (norm <= MAX_NORM).then(|| u64::from(scale.to_bits()) << 32 | row as u64)
         };
-        let mut order: Vec<u64> = (0..block.rows()).map(&mut scale).collect::<Option<_>>()?;
-        if shape.has_integers() {
-            // So that the rows of a tile share a scale. None is negative: bits are in their order.
-            order.sort_unstable();
-        }
-        let rows: Vec<u32> = order.into_iter().map(|key| key as u32).collect();
+        let scales: Vec<u64> = (0..block.rows()).map(&mut scale).collect::<Option<_>>()?;
         let tile_rows = (MAX_BYTES / shape.bytes() / PANEL * PANEL).clamp(PANEL, MAX_ROWS);
+        let rows = if block.dimension() > 0 {
+            let rows: Vec<&[f32]> = (0..block.rows()).map(dense).collect();
+            order(kernel, &rows, scales, tile_rows)
+        } else {
+            (0..block.rows() as u32).collect()
+        };
         let tile = |rows: &[u32]| {
             let rows = || rows.iter().map(|row| *row as usize);
             let sparse: Vec<Sparse<'_>> = rows().map(|row| block.sparse(row)).collect();

@@ -2,6 +2,7 @@
 
 use kindred_shared::block::LANES;
 
+use super::rows::Sparse;
 use super::strip::{GROUP, Hits, PANEL, Strip, split};
 use super::terms::TermIndex;
 
@@ -231,6 +232,7 @@ pub(super) fn reaching_places(values: &[f32], base: f32, places: &mut [u32]) -> 
 
 /// The canonical sparse dot product of two rows (ids strictly ascending, and weights): one
 /// `mul_add` chain from 0 over the terms both have, by ascending id.
+#[inline(always)]
 pub(super) fn sparse_dot(left: (&[u32], &[f32]), right: (&[u32], &[f32])) -> f32 {
     let (mut l, mut r, mut sum) = (0, 0, 0.0_f32);
     while let (Some(&left_id), Some(&right_id)) = (left.0.get(l), right.0.get(r)) {
@@ -242,6 +244,16 @@ pub(super) fn sparse_dot(left: (&[u32], &[f32]), right: (&[u32], &[f32])) -> f32
         r += usize::from(right_id <= left_id);
     }
     sum
+}
+
+/// Adds the canonical sparse dot products of pairs: left row in the upper half, right row in the
+/// lower. Inlined into each kernel.
+#[inline(always)]
+pub(super) fn sparse_pairs(lefts: &[Sparse<'_>], rights: &[Sparse<'_>], pairs: &[u32], scores: &mut [f32]) {
+    for (score, &pair) in scores.iter_mut().zip(pairs) {
+        let (left, right) = split(pair);
+        *score += sparse_dot(lefts[left], rights[right]);
+    }
 }
 
 /// The sparse dot products of one right row with the left rows of an index.

@@ -21,14 +21,17 @@ const BITS: usize = 8;
 const FREQUENT: usize = 4;
 /// Most columns: those of the most frequent terms.
 const MAX_COLUMNS: usize = 192;
-/// Rows whose sums stay in registers.
-const WIDE: usize = 2 * PANEL;
 /// The largest weight of a column, in its units.
 const MOST: f32 = 32_766.0;
 /// Terms of a row that are looked up before they are added up.
 const TOGETHER: usize = 64;
 /// No column.
 const NONE: u16 = u16::MAX;
+
+/// Bytes of the indexes of a block with so many terms and rows, at most and nearly.
+pub(super) fn bytes(terms: usize, rows: usize) -> usize {
+    if terms == 0 { 0 } else { 32 * terms + 2 * MAX_COLUMNS * rows }
+}
 
 /// The sparse parts of some rows, by term.
 pub(super) struct TermIndex {
@@ -176,59 +179,107 @@ impl TermIndex {
     }
 
     /// The sparse dot products of a row with all rows, approximately; `sums` has a place for each
-    /// in whole panels. Inlined into each kernel.
+    /// in whole panels. `add` puts weighted columns into all sums, or adds them. Inlined into each
+    /// kernel.
     #[inline(always)]
-    pub(super) fn approximate(&self, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
+    pub(super) fn approximate(
+        &self,
+        ids: &[u32],
+        weights: &[f32],
+        sums: &mut [f32],
+        add: impl Fn(&[Weighted<'_>], &mut [f32], bool),
+    ) {
         let stride = self.rows.next_multiple_of(PANEL);
         assert_eq!(sums.len(), stride, "one sum a row, in whole panels");
-        let mut first = true;
+        let mut is_first = true;
         for (ids, weights) in ids.chunks(TOGETHER).zip(weights.chunks(TOGETHER)) {
-            let mut columns = [(0.0_f32, 0_usize); TOGETHER];
+            let mut columns = [Weighted { weight: 0.0, column: &[] }; TOGETHER];
             let mut rest = [(0.0_f32, 0_u32, 0_u32); TOGETHER];
             let (mut wide, mut others) = (0, 0);
             for (&id, &weight) in ids.iter().zip(weights) {
                 let Some(term) = self.get(id) else {
                     continue;
                 };
-                // Without a branch: either is as likely.
-                let is_column = term.column != NONE;
-                columns[wide] = (weight * self.unit, usize::from(term.column) * stride);
-                rest[others] = (weight, term.start, term.end);
-                wide += usize::from(is_column);
-                others += usize::from(!is_column);
+                if term.column == NONE {
+                    rest[others] = (weight, term.start, term.end);
+                    others += 1;
+                } else {
+                    let start = usize::from(term.column) * stride;
+                    let column = &self.columns[start..start + stride];
+                    columns[wide] = Weighted { weight: weight * self.unit, column };
+                    wide += 1;
+                }
             }
-            let columns = &columns[..wide];
-            let (panels, last) = sums.as_chunks_mut::<WIDE>();
-            let whole = panels.len() * WIDE;
-            for (at, sums) in panels.iter_mut().enumerate() {
-                self.add_columns(columns, at * WIDE, sums, first);
-            }
-            if let Some(sums) = last.first_chunk_mut::<PANEL>() {
-                self.add_columns(columns, whole, sums, first);
-            }
-            first = false;
+            add(&columns[..wide], sums, is_first);
+            is_first = false;
             for &(weight, start, end) in &rest[..others] {
                 for &(number, other) in &self.postings[start as usize..end as usize] {
                     sums[number as usize] += weight * other;
                 }
             }
         }
-        if first {
+        if is_first {
             sums.fill(0.0);
         }
     }
+}
 
-    /// Adds weighted columns, from a row on, to sums that stay in registers.
-    #[inline(always)]
-    fn add_columns<const N: usize>(&self, columns: &[(f32, usize)], from: usize, sums: &mut [f32; N], first: bool) {
-        let mut held = if first { [0.0; N] } else { *sums };
-        for &(weight, start) in columns {
-            if let Some(column) = self.columns[start + from..].first_chunk::<N>() {
-                for (sum, units) in held.iter_mut().zip(column) {
-                    *sum = f32::from(*units).mul_add(weight, *sum);
-                }
+/// A column, and what each of its values is to be multiplied with.
+#[derive(Clone, Copy)]
+pub(super) struct Weighted<'a> {
+    pub(super) weight: f32,
+    /// As long as the sums.
+    pub(super) column: &'a [i16],
+}
+
+/// Adds weighted columns to sums, or puts them there; a panel's stay in registers.
+#[inline(always)]
+pub(super) fn add_columns(columns: &[Weighted<'_>], sums: &mut [f32], is_first: bool) {
+    let (panels, _) = sums.as_chunks_mut::<PANEL>();
+    for (at, sums) in panels.iter_mut().enumerate() {
+        let mut held = if is_first { [0.0; PANEL] } else { *sums };
+        for Weighted { weight, column } in columns {
+            let column = &column[at * PANEL..(at + 1) * PANEL];
+            for (sum, units) in held.iter_mut().zip(column) {
+                *sum += f32::from(*units) * weight;
             }
         }
         *sums = held;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{Kernel, scalar};
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn columns_are_off_by_no_more_than_they_say(
+            rows in proptest::collection::vec(
+                proptest::collection::btree_map(0..40_u32, -1.0_f32..1.0, 0..90), 1..120),
+        ) {
+            let rows: Vec<(Vec<u32>, Vec<f32>)> =
+                rows.into_iter().map(|row| row.into_iter().unzip()).collect();
+            let sparse = || rows.iter().map(|(ids, weights)| (&ids[..], &weights[..]));
+            let index = TermIndex::of(sparse()).with_columns();
+            let norm = |weights: &[f32]| weights.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>().sqrt();
+            for kernel in [Kernel::Avx512, Kernel::Avx2, Kernel::Scalar] {
+                let mut sums = vec![f32::NAN; rows.len().next_multiple_of(PANEL)];
+                for one in sparse() {
+                    kernel.sparse_sums(&index, one.0, one.1, &mut sums);
+                    let mut exact = vec![0.0; rows.len()];
+                    kernel.sparse_dots(&index, one.0, one.1, &mut exact);
+                    for ((other, sum), exact) in sparse().zip(&sums).zip(exact) {
+                        prop_assert_eq!(exact.to_bits(), scalar::sparse_dot(one, other).to_bits());
+                        let most = norm(one.1) * (index.residual() + 1e-5 * norm(other.1));
+                        let error = f64::from(sum - exact).abs();
+                        prop_assert!(error <= most, "{kernel}: {error:e} > {most:e}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -12,7 +12,6 @@ use super::filter::{Filter, Held, Pair};
 use super::layout::{self, UNDERFLOW};
 use super::resident::{Laid, MAX_ROWS};
 use super::rows::Sparse;
-use super::scalar;
 use super::strip::{GROUP, PANEL, split};
 use super::terms::TermIndex;
 
@@ -69,7 +68,7 @@ impl<'a> Tile<'a> {
                 count: live.iter().filter(|live| **live).count(),
                 live,
                 dense: rows.iter().map(|row| side.block.dense(*row as usize)).collect(),
-                sparse: if side.block.has_terms() {
+                sparse: if side.block.terms() > 0 {
                     rows.iter().map(|row| side.block.sparse(*row as usize)).collect()
                 } else {
                     Vec::new()
@@ -313,10 +312,7 @@ impl<I: Ids> Meeting<'_, I> {
             self.kernel.pairs(&left.dense, &right.dense, pairs, scores);
         }
         if !(left.sparse.is_empty() || right.sparse.is_empty()) {
-            for (score, &pair) in scores.iter_mut().zip(&*pairs) {
-                let (row, column) = split(pair);
-                *score += scalar::sparse_dot(left.sparse[row], right.sparse[column]);
-            }
+            self.kernel.sparse_pairs(&left.sparse, &right.sparse, pairs, scores);
         }
         if wanted[0] {
             let mut lists = lock(lists[0]);
