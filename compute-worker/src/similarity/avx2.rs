@@ -37,24 +37,6 @@ pub(super) fn available() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
 }
 
-/// The dot products of one right row with `scores.len()` left rows, one after the other.
-///
-/// # Panics
-/// When the CPU lacks AVX2 or FMA, a row is not a multiple of 16 long, or `left` is too short.
-pub(super) fn dots(left: &[f32], right: &[f32], scores: &mut [f32]) {
-    assert!(available(), "this kernel needs AVX2 and FMA");
-    assert!(right.len().is_multiple_of(LANES), "rows are padded");
-    let needed = right.len().checked_mul(scores.len());
-    assert!(
-        needed.is_some_and(|needed| left.len() >= needed),
-        "left rows are all there"
-    );
-    let stride = right.len();
-    // SAFETY: the CPU has AVX2 and FMA; `left` has a row of `stride` values, `right`'s length,
-    // for every score.
-    unsafe { dots_at::<false>(right, scores, |at| left.as_ptr().add(at * stride)) }
-}
-
 /// The canonical dot products of a row with some of `rows`; with `FETCH` these are fetched ahead,
 /// which pays if they are in no cache.
 ///
@@ -197,7 +179,12 @@ pub(super) fn sparse_dots(index: &TermIndex, ids: &[u32], weights: &[f32], sums:
 ///
 /// # Panics
 /// When the CPU lacks AVX2 or FMA, or there is no such row.
-pub(super) fn sparse_pairs(lefts: &[Sparse<'_>], rights: &[Sparse<'_>], pairs: &[u32], scores: &mut [f32]) {
+pub(super) fn sparse_pairs(
+    lefts: &[Sparse<'_>],
+    rights: &[Sparse<'_>],
+    pairs: &[u32],
+    scores: &mut [f32],
+) {
     assert!(available(), "this kernel needs AVX2 and FMA");
     // SAFETY: the CPU has AVX2 and FMA; the function is safe code otherwise.
     unsafe { sparse_pairs_avx2(lefts, rights, pairs, scores) }
@@ -346,13 +333,20 @@ fn fold(low: __m256, high: __m256) -> __m128 {
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn sparse_pairs_avx2(lefts: &[Sparse<'_>], rights: &[Sparse<'_>], pairs: &[u32], scores: &mut [f32]) {
+fn sparse_pairs_avx2(
+    lefts: &[Sparse<'_>],
+    rights: &[Sparse<'_>],
+    pairs: &[u32],
+    scores: &mut [f32],
+) {
     scalar::sparse_pairs(lefts, rights, pairs, scores);
 }
 
 #[target_feature(enable = "avx2,fma")]
 fn sparse_sums_avx2(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
-    index.approximate(ids, weights, sums, |columns, sums, is_first| add_columns(columns, sums, is_first));
+    index.approximate(ids, weights, sums, |columns, sums, is_first| {
+        add_columns(columns, sums, is_first)
+    });
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -8,18 +8,17 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    _mm512_cmpeq_epi32_mask, _mm512_setzero_si512,
-    _mm256_loadu_si256, _mm512_cvtepi16_epi32, _mm512_cvtepi32_ps,
     __m128, __m512, __m512i, __mmask16, _CMP_GE_OQ, _CMP_GT_OQ, _MM_HINT_T0, _mm_add_ps,
     _mm_cvtss_f32, _mm_movehl_ps, _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps,
     _mm256_add_ps, _mm256_castpd_ps, _mm256_castps256_ps128, _mm256_extractf128_ps,
-    _mm512_add_epi32, _mm512_add_ps, _mm512_castps_pd, _mm512_castps512_ps256, _mm512_cmp_ps_mask,
+    _mm256_loadu_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_castps_pd, _mm512_castps512_ps256,
+    _mm512_cmp_ps_mask, _mm512_cmpeq_epi32_mask, _mm512_cvtepi16_epi32, _mm512_cvtepi32_ps,
     _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_cmp_ps_mask,
     _mm512_mask_loadu_ps, _mm512_mask_min_ps, _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps,
     _mm512_maskz_compress_epi32, _mm512_maskz_compress_ps, _mm512_maskz_loadu_epi32,
     _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_reduce_max_ps, _mm512_reduce_min_ps,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_storeu_ps,
-    _mm512_storeu_si512,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_storeu_ps, _mm512_storeu_si512,
 };
 
 use kindred_shared::block::LANES;
@@ -40,24 +39,6 @@ pub(super) fn available() -> bool {
         && is_x86_feature_detected!("popcnt")
         && is_x86_feature_detected!("avx2")
         && is_x86_feature_detected!("fma")
-}
-
-/// The dot products of one right row with `scores.len()` left rows, one after the other.
-///
-/// # Panics
-/// When the CPU lacks AVX-512, a row is not a multiple of 16 long, or `left` is too short.
-pub(super) fn dots(left: &[f32], right: &[f32], scores: &mut [f32]) {
-    assert!(available(), "this kernel needs AVX-512");
-    assert!(right.len().is_multiple_of(LANES), "rows are padded");
-    let stride = right.len();
-    let needed = stride.checked_mul(scores.len());
-    assert!(
-        needed.is_some_and(|needed| left.len() >= needed),
-        "left rows are all there"
-    );
-    // SAFETY: the CPU has AVX-512; `left` has a row of `stride` values, `right`'s length, for
-    // every score.
-    unsafe { dots_at::<false>(right, scores, |at| left.as_ptr().add(at * stride)) }
 }
 
 /// The canonical dot products of a row with some of `rows`; with `FETCH` these are fetched ahead,
@@ -175,7 +156,12 @@ pub(super) fn sparse_dots(index: &TermIndex, ids: &[u32], weights: &[f32], sums:
 ///
 /// # Panics
 /// When the CPU lacks AVX-512, or there is no such row.
-pub(super) fn sparse_pairs(lefts: &[Sparse<'_>], rights: &[Sparse<'_>], pairs: &[u32], scores: &mut [f32]) {
+pub(super) fn sparse_pairs(
+    lefts: &[Sparse<'_>],
+    rights: &[Sparse<'_>],
+    pairs: &[u32],
+    scores: &mut [f32],
+) {
     assert!(available(), "this kernel needs AVX-512");
     // SAFETY: the CPU has AVX-512; the function is safe code otherwise.
     unsafe { sparse_pairs_512(lefts, rights, pairs, scores) }
@@ -506,7 +492,12 @@ fn fold(sums: __m512) -> __m128 {
 }
 
 #[target_feature(enable = "avx512f,avx2,fma")]
-fn sparse_pairs_512(lefts: &[Sparse<'_>], rights: &[Sparse<'_>], pairs: &[u32], scores: &mut [f32]) {
+fn sparse_pairs_512(
+    lefts: &[Sparse<'_>],
+    rights: &[Sparse<'_>],
+    pairs: &[u32],
+    scores: &mut [f32],
+) {
     for (at, (score, &pair)) in scores.iter_mut().zip(pairs).enumerate() {
         if let Some(&next) = pairs.get(at + AHEAD) {
             let (ids, weights) = rights[split(next).1];
@@ -584,7 +575,12 @@ fn sparse_sums_512(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [
 /// Adds weighted columns, from a row on, to `N` registers of sums, or puts them there.
 #[target_feature(enable = "avx512f,avx2,fma")]
 #[inline]
-fn add_columns<const N: usize>(columns: &[Weighted<'_>], from: usize, sums: &mut [f32], is_first: bool) {
+fn add_columns<const N: usize>(
+    columns: &[Weighted<'_>],
+    from: usize,
+    sums: &mut [f32],
+    is_first: bool,
+) {
     assert!(sums.len() >= N * LANES, "one sum a row");
     let mut held = [_mm512_setzero_ps(); N];
     if !is_first {

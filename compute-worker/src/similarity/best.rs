@@ -33,7 +33,11 @@ impl<'a> Best<'a> {
     /// For a row with this floor.
     pub(super) fn new(floor: &'a Floor) -> Self {
         let held = Vec::new();
-        Self { floor, threshold: threshold(floor), held }
+        Self {
+            floor,
+            threshold: threshold(floor),
+            held,
+        }
     }
 
     /// No candidate with a lower score can matter any more. It only rises.
@@ -82,7 +86,12 @@ impl<'a> Best<'a> {
         let better = above.iter().filter(|bits| **bits > last).count();
         let worst = f32::from_bits(last);
         self.threshold = self.threshold.max(worst);
-        let equal: Vec<Candidate> = self.held.iter().filter(|held| held.score == worst).copied().collect();
+        let equal: Vec<Candidate> = self
+            .held
+            .iter()
+            .filter(|held| held.score == worst)
+            .copied()
+            .collect();
         self.held.retain(|held| held.score > worst);
         self.held.extend(first(equal, limit - better, ids));
     }
@@ -112,8 +121,14 @@ impl<'a> Best<'a> {
                 several => candidates.extend(first(several.iter().map(of).collect(), room, ids)),
             }
         }
-        let dropped = (candidates.len() == limit).then(|| candidates.pop()).flatten();
-        Some(Found { row, candidates, dropped })
+        let dropped = (candidates.len() == limit)
+            .then(|| candidates.pop())
+            .flatten();
+        Some(Found {
+            row,
+            candidates,
+            dropped,
+        })
     }
 }
 

@@ -45,21 +45,45 @@ pub fn compare(kernel: Kernel, task: &CompareTask) -> CompareReply {
 ///
 /// # Panics
 /// As [`compare`].
-pub fn compare_unless(kernel: Kernel, task: &CompareTask, cancelled: &AtomicBool) -> Option<CompareReply> {
+pub fn compare_unless(
+    kernel: Kernel,
+    task: &CompareTask,
+    cancelled: &AtomicBool,
+) -> Option<CompareReply> {
+    // Layouts are a kernel's own.
+    let kernel = kernel.usable();
     let sides = Sides::new(task);
-    let live: Vec<Vec<u32>> = sides.sides.iter().map(|side| side.live.iter().map(|row| row as u32).collect()).collect();
+    let live: Vec<Vec<u32>> = sides
+        .sides
+        .iter()
+        .map(|side| side.live.iter().map(|row| row as u32).collect())
+        .collect();
     let total: usize = live.iter().map(Vec::len).sum();
-    let tiles: Vec<Vec<Tile<'_>>> = sides.sides.par_iter().zip(&live).enumerate().map(|(number, (&side, live_rows))| {
-        let met = if number == 0 { total } else { live[0].len() };
-        let resident = Resident::of(&side.block);
-        resident.names(&side.block);
-        Tile::all(number as u16, side, resident.laid(&side.block, kernel, met), live_rows)
-    }).collect();
+    let tiles: Vec<Vec<Tile<'_>>> = sides
+        .sides
+        .par_iter()
+        .zip(&live)
+        .enumerate()
+        .map(|(number, (&side, live_rows))| {
+            let met = if number == 0 { total } else { live[0].len() };
+            let resident = Resident::of(&side.block);
+            resident.names(&side.block);
+            Tile::all(
+                number as u16,
+                side,
+                resident.laid(&side.block, kernel, met),
+                live_rows,
+            )
+        })
+        .collect();
     let run = Run {
         kernel,
         sides: &sides,
         limit: task.keep.min(total).saturating_add(1),
-        left: tiles[0].iter().map(|tile| Mutex::new(Lists::new(tile, &task.left))).collect(),
+        left: tiles[0]
+            .iter()
+            .map(|tile| Mutex::new(Lists::new(tile, &task.left)))
+            .collect(),
         cancelled,
         tiles: &tiles,
     };
@@ -69,7 +93,10 @@ pub fn compare_unless(kernel: Kernel, task: &CompareTask, cancelled: &AtomicBool
         pairs += run.within_left();
     }
     let mut found: Vec<Vec<Found>> = vec![Vec::new()];
-    let rights: Vec<(u64, Vec<Found>)> = (1..tiles.len()).into_par_iter().map(|side| run.right(side)).collect();
+    let rights: Vec<(u64, Vec<Found>)> = (1..tiles.len())
+        .into_par_iter()
+        .map(|side| run.right(side))
+        .collect();
     for (met, right) in rights {
         pairs += met;
         found.push(right);
@@ -78,7 +105,10 @@ pub fn compare_unless(kernel: Kernel, task: &CompareTask, cancelled: &AtomicBool
     if run.is_cancelled() {
         return None;
     }
-    Some(CompareReply { pairs, found: found.into_iter().flatten().collect() })
+    Some(CompareReply {
+        pairs,
+        found: found.into_iter().flatten().collect(),
+    })
 }
 
 /// The sides of a task by their number.
@@ -142,22 +172,32 @@ impl<'a> Run<'a> {
         same.retain(|&(a, b)| live.contains(a as usize) && live.contains(b as usize));
         same.sort_unstable();
         let tiles = &self.tiles[0];
-        let meeting = Meeting { kernel: self.kernel, limit: self.limit, ids: self.sides, same: &same };
+        let meeting = Meeting {
+            kernel: self.kernel,
+            limit: self.limit,
+            ids: self.sides,
+            same: &same,
+        };
         // First each tile with itself, which gives all rows a threshold.
-        tiles.par_iter().enumerate().for_each_init(Scratch::default, |scratch, (at, tile)| {
-            if !self.is_cancelled() {
-                meeting.within(tile, &self.left[at], scratch);
-            }
-        });
+        tiles
+            .par_iter()
+            .enumerate()
+            .for_each_init(Scratch::default, |scratch, (at, tile)| {
+                if !self.is_cancelled() {
+                    meeting.within(tile, &self.left[at], scratch);
+                }
+            });
         let pairs: Vec<(usize, usize)> = (0..tiles.len())
             .flat_map(|later| (0..later).map(move |earlier| (earlier, later)))
             .collect();
-        pairs.par_iter().for_each_init(Scratch::default, |scratch, &(earlier, later)| {
-            if !self.is_cancelled() {
-                let lists = [&self.left[earlier], &self.left[later]];
-                meeting.both([&tiles[earlier], &tiles[later]], lists, scratch);
-            }
-        });
+        pairs
+            .par_iter()
+            .for_each_init(Scratch::default, |scratch, &(earlier, later)| {
+                if !self.is_cancelled() {
+                    let lists = [&self.left[earlier], &self.left[later]];
+                    meeting.both([&tiles[earlier], &tiles[later]], lists, scratch);
+                }
+            });
         let rows = live.count() as u64;
         rows * rows.saturating_sub(1) / 2 - same.len() as u64
     }
@@ -170,7 +210,12 @@ impl<'a> Run<'a> {
         let mut same = names.shared(one, two, others);
         same.retain(|&(a, b)| left.live.contains(a as usize) && right.live.contains(b as usize));
         same.sort_unstable();
-        let meeting = Meeting { kernel: self.kernel, limit: self.limit, ids: self.sides, same: &same };
+        let meeting = Meeting {
+            kernel: self.kernel,
+            limit: self.limit,
+            ids: self.sides,
+            same: &same,
+        };
         let mut found: Vec<Found> = self.tiles[number]
             .par_iter()
             .map_init(Scratch::default, |scratch, tile| {

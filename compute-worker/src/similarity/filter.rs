@@ -18,7 +18,12 @@ pub(super) struct Held {
 impl Held {
     pub(super) fn new(kernel: Kernel, block: &Block) -> Self {
         let middle = kernel.grid().map_or(0, |grid| grid.middle);
-        let signed = |values: &[u8]| values.iter().map(|value| value.wrapping_sub(middle)).collect();
+        let signed = |values: &[u8]| {
+            values
+                .iter()
+                .map(|value| value.wrapping_sub(middle))
+                .collect()
+        };
         let values = match &block.values {
             Values::Integers(values) => signed(values.get()),
             Values::Floats(_) => Vec::new(),
@@ -70,9 +75,8 @@ impl Filter {
                 let per_unit = 1.0 / pair.unit();
                 let beyond = f64::from(BEYOND);
                 // Two less: one for the digits that are cut off, one for the quotient's rounding.
-                let minus = least.map(|least| {
-                    2 - (f64::from(least) * per_unit).clamp(-beyond, beyond) as i32
-                });
+                let minus = least
+                    .map(|least| 2 - (f64::from(least) * per_unit).clamp(-beyond, beyond) as i32);
                 let from = &mut self.integer_from[side];
                 from.clear();
                 from.extend(minus);
@@ -93,7 +97,10 @@ impl Filter {
     /// `rows` are the sparse parts of the left tile's rows, as many as there are or none.
     pub(super) fn find(&mut self, pair: &Pair<'_>, group: usize, rows: &[Sparse<'_>]) {
         self.products(pair, group, rows);
-        let (mut integers, mut floats) = (std::mem::take(&mut self.integers), std::mem::take(&mut self.floats));
+        let (mut integers, mut floats) = (
+            std::mem::take(&mut self.integers),
+            std::mem::take(&mut self.floats),
+        );
         match (&pair.left.values, &pair.right.values) {
             (Values::Integers(_), Values::Integers(values)) => {
                 let strip = self.integer_strip(pair, values.get(), group);
@@ -109,7 +116,13 @@ impl Filter {
     }
 
     /// The approximate scores of a group with the right tile, in integer units.
-    pub(super) fn sums(&mut self, pair: &Pair<'_>, group: usize, rows: &[Sparse<'_>], sums: &mut Vec<f32>) {
+    pub(super) fn sums(
+        &mut self,
+        pair: &Pair<'_>,
+        group: usize,
+        rows: &[Sparse<'_>],
+        sums: &mut Vec<f32>,
+    ) {
         self.products(pair, group, rows);
         for (side, block) in [pair.left, pair.right].into_iter().enumerate() {
             let columns = block.rows.next_multiple_of(PANEL);
@@ -146,7 +159,12 @@ impl Filter {
         }
     }
 
-    fn integer_strip<'s>(&'s self, pair: &'s Pair<'_>, right: &'s [u8], group: usize) -> Strip<'s, u8, i32> {
+    fn integer_strip<'s>(
+        &'s self,
+        pair: &'s Pair<'_>,
+        right: &'s [u8],
+        group: usize,
+    ) -> Strip<'s, u8, i32> {
         let rows = group * GROUP..(group + 1) * GROUP;
         Strip {
             left: &pair.held.values,
@@ -161,7 +179,13 @@ impl Filter {
         }
     }
 
-    fn float_strip<'s>(&'s self, pair: &Pair<'_>, left: &'s [f32], right: &'s [f32], group: usize) -> Strip<'s, f32, f32> {
+    fn float_strip<'s>(
+        &'s self,
+        pair: &Pair<'_>,
+        left: &'s [f32],
+        right: &'s [f32],
+        group: usize,
+    ) -> Strip<'s, f32, f32> {
         let rows = group * GROUP..(group + 1) * GROUP;
         Strip {
             left,

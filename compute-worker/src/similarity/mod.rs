@@ -43,8 +43,8 @@ use kindred_shared::Block;
 
 pub use compare::{compare, compare_unless};
 use layout::Grid;
-pub use resident::kept_bytes;
 pub use neighbours::{Neighbours, NeighboursError, Options, Rows, SparseRows, neighbours};
+pub use resident::kept_bytes;
 use rows::Sparse;
 use strip::{Hits, Strip};
 use terms::{TermIndex, add_columns};
@@ -120,18 +120,6 @@ impl Kernel {
     /// This kernel, or on a CPU that cannot run it the scalar one: the same bits.
     fn usable(self) -> Self {
         if self.available() { self } else { Self::Scalar }
-    }
-
-    /// The dot products of one right row with `scores.len()` left rows, one after the other.
-    /// Rows are padded to a multiple of 16 values.
-    fn dots(self, left: &[f32], right: &[f32], scores: &mut [f32]) {
-        match self.usable() {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni | Self::Avx512 => avx512::dots(left, right, scores),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => avx2::dots(left, right, scores),
-            _ => scalar::dots(left, right, scores),
-        }
     }
 
     /// The canonical dot products of a row with some of `rows`, all as long as it. `FETCH`: they are
@@ -254,7 +242,13 @@ impl Kernel {
 
     /// Adds the canonical sparse dot products of pairs: left row in the upper half, right row in
     /// the lower.
-    fn sparse_pairs(self, lefts: &[Sparse<'_>], rights: &[Sparse<'_>], pairs: &[u32], scores: &mut [f32]) {
+    fn sparse_pairs(
+        self,
+        lefts: &[Sparse<'_>],
+        rights: &[Sparse<'_>],
+        pairs: &[u32],
+        scores: &mut [f32],
+    ) {
         match self.usable() {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni | Self::Avx512 => avx512::sparse_pairs(lefts, rights, pairs, scores),
@@ -380,24 +374,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn every_kernel_gives_the_bits_of_the_reference(
-            chunks in 0..8_usize,
-            rows in 0..11_usize,
-            values in proptest::collection::vec(value(), 12 * 7 * 16),
-        ) {
-            let stride = chunks * 16;
-            let right = &values[..stride];
-            let left = &values[stride..stride + rows * stride];
-            let mut expected = vec![f32::NAN; rows];
-            scalar::dots(left, right, &mut expected);
-            for kernel in [Kernel::Avx512, Kernel::Avx2, Kernel::Scalar] {
-                let mut got = vec![f32::NAN; rows];
-                kernel.dots(left, right, &mut got);
-                same_bits(&expected, &got)?;
-            }
-        }
-
         #[test]
         fn rows_of_any_length_and_place(
             length in 0..70_usize,

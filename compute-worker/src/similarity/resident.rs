@@ -71,7 +71,10 @@ impl Resident {
             Kernel::Avx512 | Kernel::Avx2 => 1,
             Kernel::Scalar => 2,
         }];
-        let met = self.met.fetch_add(rows, Ordering::Relaxed).saturating_add(rows);
+        let met = self
+            .met
+            .fetch_add(rows, Ordering::Relaxed)
+            .saturating_add(rows);
         if met < WORTHWHILE {
             return place.get()?.as_ref();
         }
@@ -131,7 +134,9 @@ pub(super) struct Names {
 impl Names {
     fn new(block: &Block) -> Self {
         let hash = |row: usize| xxh3_64(block.id(row).as_str().as_bytes()) as u32;
-        let mut hashes: Vec<(u32, u32)> = (0..block.rows()).map(|row| (hash(row), row as u32)).collect();
+        let mut hashes: Vec<(u32, u32)> = (0..block.rows())
+            .map(|row| (hash(row), row as u32))
+            .collect();
         hashes.sort_unstable();
         Self { hashes }
     }
@@ -167,7 +172,8 @@ impl Names {
         for same in self.hashes.chunk_by(|a, b| a.0 == b.0) {
             for (at, &(_, row)) in same.iter().enumerate() {
                 let later = same[at + 1..].iter();
-                let later = later.filter(|(_, other)| block.id(row as usize) == block.id(*other as usize));
+                let later =
+                    later.filter(|(_, other)| block.id(row as usize) == block.id(*other as usize));
                 repeated.extend(later.map(|&(_, other)| (row, other)));
             }
         }
@@ -224,6 +230,9 @@ mod tests {
             assert!(resident.laid(&block, Kernel::Scalar, 1).is_none());
         }
         let laid = resident.laid(&block, Kernel::Scalar, 1).unwrap();
-        assert!(std::ptr::eq(laid, resident.laid(&block, Kernel::Scalar, 0).unwrap()));
+        assert!(std::ptr::eq(
+            laid,
+            resident.laid(&block, Kernel::Scalar, 0).unwrap()
+        ));
     }
 }

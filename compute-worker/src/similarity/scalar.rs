@@ -41,17 +41,6 @@ pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
     lanes[0]
 }
 
-/// The dot products of one right row with `scores.len()` left rows, one after the other.
-pub(super) fn dots(left: &[f32], right: &[f32], scores: &mut [f32]) {
-    if right.is_empty() {
-        scores.fill(0.0);
-        return;
-    }
-    for (score, left) in scores.iter_mut().zip(left.chunks_exact(right.len())) {
-        *score = dot(left, right);
-    }
-}
-
 fn padded(values: &[f32]) -> [f32; LANES] {
     let mut padded = [0.0; LANES];
     padded[..values.len()].copy_from_slice(values);
@@ -249,7 +238,12 @@ pub(super) fn sparse_dot(left: (&[u32], &[f32]), right: (&[u32], &[f32])) -> f32
 /// Adds the canonical sparse dot products of pairs: left row in the upper half, right row in the
 /// lower. Inlined into each kernel.
 #[inline(always)]
-pub(super) fn sparse_pairs(lefts: &[Sparse<'_>], rights: &[Sparse<'_>], pairs: &[u32], scores: &mut [f32]) {
+pub(super) fn sparse_pairs(
+    lefts: &[Sparse<'_>],
+    rights: &[Sparse<'_>],
+    pairs: &[u32],
+    scores: &mut [f32],
+) {
     for (score, &pair) in scores.iter_mut().zip(pairs) {
         let (left, right) = split(pair);
         *score += sparse_dot(lefts[left], rights[right]);

@@ -30,7 +30,11 @@ const NONE: u16 = u16::MAX;
 
 /// Bytes of the indexes of a block with so many terms and rows, at most and nearly.
 pub(super) fn bytes(terms: usize, rows: usize) -> usize {
-    if terms == 0 { 0 } else { 32 * terms + 2 * MAX_COLUMNS * rows }
+    if terms == 0 {
+        0
+    } else {
+        32 * terms + 2 * MAX_COLUMNS * rows
+    }
 }
 
 /// The sparse parts of some rows, by term.
@@ -70,10 +74,15 @@ impl TermIndex {
         for (number, (ids, weights)) in (0_u32..).zip(rows) {
             // The hash keeps terms apart: the multiplier is odd.
             let spread = |id: &u32| id.wrapping_mul(SPREAD);
-            entries.extend(ids.iter().zip(weights).map(|(id, &w)| (spread(id), number, w)));
+            entries.extend(
+                ids.iter()
+                    .zip(weights)
+                    .map(|(id, &w)| (spread(id), number, w)),
+            );
             count = number as usize + 1;
         }
-        entries.sort_unstable_by_key(|&(hash, number, _)| u64::from(hash) << 32 | u64::from(number));
+        entries
+            .sort_unstable_by_key(|&(hash, number, _)| u64::from(hash) << 32 | u64::from(number));
         let distinct = entries.chunk_by(|a, b| a.0 == b.0).count();
         let size = distinct.next_power_of_two().max(MIN_SLOTS);
         let shift = 32 - size.trailing_zeros();
@@ -92,11 +101,18 @@ impl TermIndex {
         let mut start = 0;
         for same in entries.chunk_by(|a, b| a.0 == b.0) {
             let hash = same[0].0;
-            index.slots.resize((hash >> shift) as usize + 1, number(index.terms.len()));
+            index
+                .slots
+                .resize((hash >> shift) as usize + 1, number(index.terms.len()));
             let bit = index.bit(hash);
             index.bits[bit / 64] |= 1 << (bit % 64);
             let end = start + number(same.len());
-            index.terms.push(Term { id: hash, start, end, column: NONE });
+            index.terms.push(Term {
+                id: hash,
+                start,
+                end,
+                column: NONE,
+            });
             start = end;
         }
         index.slots.resize(size + 1, number(distinct));
@@ -112,7 +128,9 @@ impl TermIndex {
         frequent.sort_unstable_by_key(|at| std::cmp::Reverse(often(&self.terms[*at])));
         frequent.truncate(MAX_COLUMNS);
         let spans = frequent.iter().map(|at| self.terms[*at]);
-        let spans: Vec<_> = spans.map(|term| term.start as usize..term.end as usize).collect();
+        let spans: Vec<_> = spans
+            .map(|term| term.start as usize..term.end as usize)
+            .collect();
         let weights = spans.iter().flat_map(|span| &self.postings[span.clone()]);
         let largest = weights.fold(0.0_f32, |most, (_, weight)| most.max(weight.abs()));
         // Of smaller ones a unit would be no normal number.
@@ -156,7 +174,10 @@ impl TermIndex {
         }
         let slot = (hash >> self.shift) as usize;
         let span = self.slots[slot] as usize..self.slots[slot + 1] as usize;
-        self.terms[span].iter().find(|term| term.id == hash).copied()
+        self.terms[span]
+            .iter()
+            .find(|term| term.id == hash)
+            .copied()
     }
 
     /// For every row: one `mul_add` chain from what `sums` holds over the terms shared with
@@ -193,7 +214,10 @@ impl TermIndex {
         assert_eq!(sums.len(), stride, "one sum a row, in whole panels");
         let mut is_first = true;
         for (ids, weights) in ids.chunks(TOGETHER).zip(weights.chunks(TOGETHER)) {
-            let mut columns = [Weighted { weight: 0.0, column: &[] }; TOGETHER];
+            let mut columns = [Weighted {
+                weight: 0.0,
+                column: &[],
+            }; TOGETHER];
             let mut rest = [(0.0_f32, 0_u32, 0_u32); TOGETHER];
             let (mut wide, mut others) = (0, 0);
             for (&id, &weight) in ids.iter().zip(weights) {
@@ -206,7 +230,10 @@ impl TermIndex {
                 } else {
                     let start = usize::from(term.column) * stride;
                     let column = &self.columns[start..start + stride];
-                    columns[wide] = Weighted { weight: weight * self.unit, column };
+                    columns[wide] = Weighted {
+                        weight: weight * self.unit,
+                        column,
+                    };
                     wide += 1;
                 }
             }

@@ -57,7 +57,12 @@ pub(super) struct Tile<'a> {
 
 impl<'a> Tile<'a> {
     /// A side's rows: those of its layout in the layout's order, or else `live`, its live rows.
-    pub(super) fn all(number: u16, side: &'a Side, laid: Option<&'a Laid>, live: &'a [u32]) -> Vec<Self> {
+    pub(super) fn all(
+        number: u16,
+        side: &'a Side,
+        laid: Option<&'a Laid>,
+        live: &'a [u32],
+    ) -> Vec<Self> {
         let tile = |rows: &'a [u32], panels| {
             let is_live = |row: &u32| side.live.contains(*row as usize);
             let live: Vec<bool> = rows.iter().map(is_live).collect();
@@ -67,9 +72,14 @@ impl<'a> Tile<'a> {
                 rows,
                 count: live.iter().filter(|live| **live).count(),
                 live,
-                dense: rows.iter().map(|row| side.block.dense(*row as usize)).collect(),
+                dense: rows
+                    .iter()
+                    .map(|row| side.block.dense(*row as usize))
+                    .collect(),
                 sparse: if side.block.terms() > 0 {
-                    rows.iter().map(|row| side.block.sparse(*row as usize)).collect()
+                    rows.iter()
+                        .map(|row| side.block.sparse(*row as usize))
+                        .collect()
                 } else {
                     Vec::new()
                 },
@@ -82,14 +92,20 @@ impl<'a> Tile<'a> {
         let Some(laid) = laid else {
             return live.chunks(MAX_ROWS).map(|rows| tile(rows, None)).collect();
         };
-        let panels = |block| Panels { block, length: laid.length };
+        let panels = |block| Panels {
+            block,
+            length: laid.length,
+        };
         let tiles = laid.tiles.iter().zip(laid.rows.chunks(laid.tile_rows));
         let tiles = tiles.map(|(block, rows)| tile(rows, Some(panels(block))));
         tiles.filter(|tile| tile.count > 0).collect()
     }
 
     fn row(&self, place: usize) -> RowRef {
-        RowRef { side: self.side, row: self.rows[place] }
+        RowRef {
+            side: self.side,
+            row: self.rows[place],
+        }
     }
 
     /// Adds to `sums`, a row of `other` after the other, the sparse products of both tiles' rows.
@@ -100,13 +116,18 @@ impl<'a> Tile<'a> {
         let columns = self.rows.len();
         if let Some(panels) = &self.panels {
             if let Some(terms) = &panels.block.terms {
-                for ((ids, weights), sums) in other.sparse.iter().zip(sums.chunks_exact_mut(columns)) {
+                for ((ids, weights), sums) in
+                    other.sparse.iter().zip(sums.chunks_exact_mut(columns))
+                {
                     kernel.sparse_dots(terms, ids, weights, sums);
                 }
             }
             return;
         }
-        let laid = other.panels.as_ref().and_then(|panels| panels.block.terms.as_ref());
+        let laid = other
+            .panels
+            .as_ref()
+            .and_then(|panels| panels.block.terms.as_ref());
         let of = || TermIndex::of(other.sparse.iter().copied());
         let terms = laid.unwrap_or_else(|| other.terms.get_or_init(of));
         let mut one = vec![0.0; other.rows.len()];
@@ -134,15 +155,22 @@ impl<'a> Lists<'a> {
             _ => &Floor::Closed,
         };
         let floors = tile.rows.iter().zip(&tile.live).map(floor);
-        let open = floors.clone().filter(|floor| **floor == Floor::Open).count();
-        Self { best: floors.map(Best::new).collect(), fresh: 2 * open > tile.count }
+        let open = floors
+            .clone()
+            .filter(|floor| **floor == Floor::Open)
+            .count();
+        Self {
+            best: floors.map(Best::new).collect(),
+            fresh: 2 * open > tile.count,
+        }
     }
 
     /// What was found for each of the rows.
     pub(super) fn finish(&self, tile: &Tile<'_>, limit: usize, ids: &impl Ids) -> Vec<Found> {
         let mut keys = Vec::new();
         let best = self.best.iter().enumerate();
-        best.filter_map(|(place, best)| best.finish(tile.row(place), limit, ids, &mut keys)).collect()
+        best.filter_map(|(place, best)| best.finish(tile.row(place), limit, ids, &mut keys))
+            .collect()
     }
 
     #[inline(always)]
@@ -183,7 +211,12 @@ pub(super) struct Meeting<'a, I> {
 
 impl<I: Ids> Meeting<'_, I> {
     /// All pairs of two different tiles; feeds both.
-    pub(super) fn both(&self, tiles: [&Tile<'_>; 2], lists: [&Shared<'_>; 2], scratch: &mut Scratch) {
+    pub(super) fn both(
+        &self,
+        tiles: [&Tile<'_>; 2],
+        lists: [&Shared<'_>; 2],
+        scratch: &mut Scratch,
+    ) {
         let fresh = lists.map(|lists| lock(lists).fresh);
         let enough = |side: usize| tiles[1 - side].count >= SAMPLE * self.limit;
         if self.pair(tiles).is_none() || (0..2).any(|side| fresh[side] && !enough(side)) {
@@ -290,20 +323,34 @@ impl<I: Ids> Meeting<'_, I> {
     }
 
     /// Scores what the filter found and puts it into the lists of the sides that want it.
-    fn settle(&self, tiles: [&Tile<'_>; 2], lists: [&Shared<'_>; 2], wanted: [bool; 2], scratch: &mut Scratch) {
+    fn settle(
+        &self,
+        tiles: [&Tile<'_>; 2],
+        lists: [&Shared<'_>; 2],
+        wanted: [bool; 2],
+        scratch: &mut Scratch,
+    ) {
         let rows = tiles.map(|tile| tile.rows.len());
         let there = |pair: &u32| {
             let (row, column) = split(*pair);
             row < rows[0] && column < rows[1] && self.meet(tiles, row, column)
         };
         scratch.pairs.clear();
-        scratch.pairs.extend(scratch.filter.pairs().iter().copied().filter(there));
+        scratch
+            .pairs
+            .extend(scratch.filter.pairs().iter().copied().filter(there));
         scratch.filter.clear();
         self.score(tiles, lists, wanted, scratch);
     }
 
     /// Puts pairs with their canonical scores into the lists of the sides that want them.
-    fn score(&self, tiles: [&Tile<'_>; 2], lists: [&Shared<'_>; 2], wanted: [bool; 2], scratch: &mut Scratch) {
+    fn score(
+        &self,
+        tiles: [&Tile<'_>; 2],
+        lists: [&Shared<'_>; 2],
+        wanted: [bool; 2],
+        scratch: &mut Scratch,
+    ) {
         let Scratch { pairs, scores, .. } = scratch;
         let [left, right] = tiles;
         scores.clear();
@@ -312,7 +359,8 @@ impl<I: Ids> Meeting<'_, I> {
             self.kernel.pairs(&left.dense, &right.dense, pairs, scores);
         }
         if !(left.sparse.is_empty() || right.sparse.is_empty()) {
-            self.kernel.sparse_pairs(&left.sparse, &right.sparse, pairs, scores);
+            self.kernel
+                .sparse_pairs(&left.sparse, &right.sparse, pairs, scores);
         }
         if wanted[0] {
             let mut lists = lock(lists[0]);
@@ -369,7 +417,9 @@ impl<I: Ids> Meeting<'_, I> {
                 scratch.others.resize(padded, 0);
                 let count = self.kernel.reaching_places(sums, base, &mut scratch.others);
                 let places = scratch.others[..count].iter();
-                scratch.pairs.extend(places.map(|column| (row as u32) << 16 | column));
+                scratch
+                    .pairs
+                    .extend(places.map(|column| (row as u32) << 16 | column));
             }
             if !all_meet {
                 scratch.pairs.retain(|&pair| {
@@ -397,7 +447,14 @@ impl<I: Ids> Meeting<'_, I> {
     ) {
         let [left, right] = tiles;
         let columns = right.rows.len();
-        let Scratch { bases, scores, sums, others, found, .. } = scratch;
+        let Scratch {
+            bases,
+            scores,
+            sums,
+            others,
+            found,
+            ..
+        } = scratch;
         for side in 0..2 {
             bases[side].clear();
             if wanted[side] {
@@ -421,7 +478,8 @@ impl<I: Ids> Meeting<'_, I> {
             }
             scores.fill(0.0);
             if has_dense {
-                self.kernel.gather::<false>(left.dense[row], &right.dense, others, scores);
+                self.kernel
+                    .gather::<false>(left.dense[row], &right.dense, others, scores);
             }
             for (score, sum) in scores.iter_mut().zip(sums) {
                 *score += *sum;
@@ -432,7 +490,13 @@ impl<I: Ids> Meeting<'_, I> {
                     return;
                 }
                 if score >= base {
-                    found.push((row as u32, Candidate { row: right.row(column), score }));
+                    found.push((
+                        row as u32,
+                        Candidate {
+                            row: right.row(column),
+                            score,
+                        },
+                    ));
                 }
                 if let Some(lists) = &mut own {
                     lists.push(column, left.row(row), score, self);
