@@ -3,12 +3,13 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use kindred_shared::job::{Job, Reply, Task};
 use rayon::ThreadPool;
 
 use crate::features::Extractor;
-use crate::similarity::{Kernel, compare};
+use crate::similarity::{Kernel, compare_unless};
 
 /// Does one job after the other on a pool of threads.
 ///
@@ -34,10 +35,17 @@ impl Worker {
     /// tasks. A job that cannot be done, be it one that makes a kernel panic, is answered with
     /// [`Reply::Failed`], and the worker lives on.
     pub fn perform(&self, job: &Job) -> Reply {
+        self.perform_unless(job, &AtomicBool::new(false))
+    }
+
+    /// The same, but a comparison fails soon after `cancelled` becomes true: each thread ends with
+    /// the two tiles it has at hand.
+    pub fn perform_unless(&self, job: &Job, cancelled: &AtomicBool) -> Reply {
         let done = catch_unwind(AssertUnwindSafe(|| {
             self.pool.install(|| match &job.task {
                 Task::Extract(task) => Reply::Extracted(self.extractor.extract(task)),
-                Task::Compare(task) => Reply::Compared(compare(self.kernel, task)),
+                Task::Compare(task) => compare_unless(self.kernel, task, cancelled)
+                    .map_or_else(|| Reply::Failed("cancelled".to_owned()), Reply::Compared),
             })
         }));
         done.unwrap_or_else(|panic| {
@@ -127,6 +135,16 @@ mod tests {
             matches!(&reply, Reply::Failed(why) if why.contains("floor")),
             "{reply:?}"
         );
+        let fine = CompareTask {
+            left: side(3, vec![Floor::Open]),
+            within_left: true,
+            rights: vec![],
+            keep: 1,
+        };
+        let fine = job(Task::Compare(Arc::new(fine)));
+        let reply = worker.perform_unless(&fine, &AtomicBool::new(true));
+        assert!(matches!(&reply, Reply::Failed(why) if why == "cancelled"));
+        assert!(matches!(worker.perform(&fine), Reply::Compared(_)));
         let good = ExtractTask {
             space: Space::words("en"),
             rows: vec![TermCounts {

@@ -3,9 +3,10 @@
 
 use std::cmp::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use compute_worker::pool;
-use compute_worker::similarity::{Kernel, compare, score};
+use compute_worker::similarity::{Kernel, compare, compare_unless, score};
 use kindred_shared::job::{Candidate, CompareReply, CompareTask, Floor, Found, RowRef, Side};
 use kindred_shared::{BlockBuilder, Feature, ItemId, RowMask, Space};
 use proptest::prelude::*;
@@ -106,15 +107,22 @@ fn assert_same(got: &CompareReply, expected: &CompareReply) {
     }
 }
 
+const KERNELS: [Kernel; 4] = [
+    Kernel::Avx512Vnni,
+    Kernel::Avx512,
+    Kernel::Avx2,
+    Kernel::Scalar,
+];
+
+/// Every kernel, several times: blocks are laid out once they met some rows, and stay so.
+#[track_caller]
 fn check(task: &CompareTask) {
     let expected = naive(task);
-    for (kernel, threads) in [
-        (Kernel::Scalar, 1),
-        (Kernel::detect(), 1),
-        (Kernel::detect(), 3),
-    ] {
-        let pool = pool(threads).unwrap();
-        assert_same(&pool.install(|| compare(kernel, task)), &expected);
+    let pools = [1, 3].map(|threads| pool(threads).unwrap());
+    for kernel in KERNELS.into_iter().filter(|kernel| kernel.available()) {
+        for pool in [&pools[0], &pools[1], &pools[0]] {
+            assert_same(&pool.install(|| compare(kernel, task)), &expected);
+        }
     }
 }
 
@@ -329,4 +337,178 @@ fn nothing_to_compare_is_no_error() {
     };
     let reply = compare(Kernel::detect(), &task);
     assert_eq!((reply.pairs, reply.found.len()), (0, 0));
+}
+
+/// Floors as a domain's lists have them: many rows with a high one, and every kind.
+fn floored(numbers: &mut Numbers, mut side: Side) -> Side {
+    for floor in &mut side.floors {
+        let id = ItemId::new(&format!("i{}", numbers.next() % 4000)).unwrap();
+        *floor = match numbers.next() % 8 {
+            0 => Floor::Open,
+            1 => Floor::Closed,
+            _ => Floor::At(numbers.value() * 3.0 + 1.0, id),
+        };
+    }
+    side
+}
+
+#[test]
+fn few_new_rows_meet_many_with_floors() {
+    let mut numbers = Numbers(23);
+    for dimension in [0, 1, 33, 100] {
+        let side = large_side(&mut numbers, 3000, 900, dimension);
+        let right = floored(&mut numbers, side);
+        for rows in [1, 2, 40, 130] {
+            check(&CompareTask {
+                left: large_side(&mut numbers, 0, rows, dimension),
+                within_left: true,
+                rights: vec![right.clone()],
+                keep: 20,
+            });
+        }
+    }
+}
+
+#[test]
+fn blocks_with_and_without_dense_parts_meet() {
+    let mut numbers = Numbers(29);
+    let (dense, sparse) = (
+        large_side(&mut numbers, 0, 450, 12),
+        large_side(&mut numbers, 500, 420, 0),
+    );
+    for (left, right) in [(&dense, &sparse), (&sparse, &dense)] {
+        check(&CompareTask {
+            left: left.clone(),
+            within_left: true,
+            rights: vec![right.clone()],
+            keep: 10,
+        });
+    }
+}
+
+#[test]
+fn rows_meet_themselves_when_lists_are_repaired() {
+    let mut numbers = Numbers(31);
+    let right = large_side(&mut numbers, 0, 800, 20);
+    let mut left = right.clone();
+    left.live = RowMask::none(800);
+    (0..800).step_by(3).for_each(|row| left.live.insert(row));
+    let mut closed = right;
+    closed.floors = Vec::new();
+    check(&CompareTask {
+        left,
+        within_left: false,
+        rights: vec![closed],
+        keep: 64,
+    });
+}
+
+/// Dense rows only, as `value` says (row and column).
+fn dense_side(
+    first: u32,
+    rows: u32,
+    dimension: usize,
+    mut value: impl FnMut(u32, usize) -> f32,
+) -> Side {
+    let row = |id: u32| {
+        let dense = (0..dimension).map(|k| value(id, k)).collect();
+        (
+            id,
+            Feature::new(dense, vec![], vec![]).unwrap(),
+            true,
+            Floor::Open,
+        )
+    };
+    side(dimension, ((first..first + rows).map(row).collect(), true))
+}
+
+#[test]
+fn no_values_lead_astray() {
+    let mut numbers = Numbers(37);
+    for scale in [1e-42_f32, 1e-39, 1e-20, 1.0, 1e12, 1e17] {
+        let mut task = |power: fn(u32) -> i32| {
+            let mut value = |row, _| numbers.value() * scale * 10_f32.powi(power(row));
+            CompareTask {
+                left: dense_side(0, 300, 17, &mut value),
+                within_left: true,
+                rights: vec![dense_side(300, 500, 17, &mut value)],
+                keep: 9,
+            }
+        };
+        check(&task(|_| 0));
+        if scale == 1.0 {
+            check(&task(|row| row as i32 % 37 - 18));
+        }
+    }
+    let zeros = |first| dense_side(first, 500, 8, |_, _| 0.0);
+    check(&CompareTask {
+        left: zeros(0),
+        within_left: true,
+        rights: vec![zeros(500)],
+        keep: 5,
+    });
+}
+
+#[test]
+fn thousands_of_copies_are_no_cliff() {
+    let copies = |first, kinds: u32| {
+        dense_side(first, 1500, 24, |row, k| {
+            ((row % kinds) as f32 + 1.3 * k as f32).sin()
+        })
+    };
+    for kinds in [1, 7] {
+        check(&CompareTask {
+            left: copies(0, kinds),
+            within_left: true,
+            rights: vec![copies(1500, kinds)],
+            keep: 50,
+        });
+    }
+}
+
+#[test]
+fn masks_and_floors_may_leave_nothing() {
+    let mut numbers = Numbers(41);
+    let high = Floor::At(f32::MAX, ItemId::new("i1").unwrap());
+    for (live, floor, open) in [
+        (false, Floor::Open, 0),
+        (true, Floor::Closed, 0),
+        (true, high, 0),
+        (true, Floor::Open, 1),
+    ] {
+        let mut sides = [
+            large_side(&mut numbers, 0, 500, 30),
+            large_side(&mut numbers, 500, 700, 30),
+        ];
+        for side in &mut sides {
+            side.floors.fill(floor.clone());
+            if !live {
+                side.live = RowMask::none(side.block.rows());
+            }
+        }
+        let [left, right] = sides;
+        let task = CompareTask {
+            left,
+            within_left: true,
+            rights: vec![right],
+            keep: 40,
+        };
+        check(&task);
+        let found = compare(Kernel::detect(), &task).found.len();
+        assert_eq!(found > 0, open == 1);
+    }
+}
+
+#[test]
+fn ends_early_when_cancelled() {
+    let mut numbers = Numbers(43);
+    let task = CompareTask {
+        left: large_side(&mut numbers, 0, 500, 10),
+        within_left: true,
+        rights: vec![large_side(&mut numbers, 500, 500, 10)],
+        keep: 5,
+    };
+    let answer = |cancelled| compare_unless(Kernel::detect(), &task, &AtomicBool::new(cancelled));
+    assert!(answer(true).is_none());
+    assert_same(&answer(false).unwrap(), &compare(Kernel::Scalar, &task));
 }

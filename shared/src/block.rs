@@ -1,6 +1,8 @@
 //! Blocks: the features of many items of one domain and space, laid out for comparing.
 
+use std::any::Any;
 use std::fmt;
+use std::sync::OnceLock;
 
 use crate::feature::Feature;
 use crate::name::{ItemId, Space};
@@ -28,6 +30,7 @@ pub struct Block {
     offsets: Vec<u32>,
     term_ids: Vec<u32>,
     term_weights: Vec<f32>,
+    kept: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Block {
@@ -78,6 +81,11 @@ impl Block {
         (&self.term_ids[span.clone()], &self.term_weights[span])
     }
 
+    /// Terms of all rows together.
+    pub fn terms(&self) -> usize {
+        self.term_ids.len()
+    }
+
     /// The feature of a row, as it was added.
     pub fn feature(&self, row: usize) -> Feature {
         let dense = if self.has_dense.contains(row) {
@@ -88,6 +96,17 @@ impl Block {
         let (ids, weights) = self.sparse(row);
         Feature::new(dense, ids.to_vec(), weights.to_vec())
             .expect("rows of a block were features when they were added")
+    }
+
+    /// What whoever compares blocks makes of this one: made at most once, kept as long as the
+    /// block, and shared by all who hold it. It must depend on the block alone.
+    ///
+    /// # Panics
+    /// When something of another type is kept here already: a program keeps one type.
+    pub fn kept<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> &T {
+        let kept = self.kept.get_or_init(|| Box::new(make()));
+        kept.downcast_ref()
+            .expect("one type is kept with the blocks of a program")
     }
 
     /// Bytes of values held.
@@ -125,6 +144,7 @@ impl BlockBuilder {
                 offsets: vec![0],
                 term_ids: Vec::new(),
                 term_weights: Vec::new(),
+                kept: OnceLock::new(),
             },
         }
     }
@@ -291,6 +311,13 @@ mod tests {
             assert_eq!(&block.feature(row), feature);
             assert_eq!(block.version(row), row as u64);
         }
+    }
+
+    #[test]
+    fn what_is_kept_is_made_once() {
+        let block = BlockBuilder::new(Space::own(1), 1).build();
+        assert_eq!(*block.kept(|| 7_u8), 7);
+        assert_eq!(*block.kept(|| -> u8 { panic!("made before") }), 7);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use kindred_shared::wire::BlockHash;
 use kindred_shared::{Block, DomainName};
 
+use crate::similarity::kept_bytes;
+
 /// Name of a block's content in its domain.
 pub(crate) type BlockKey = (DomainName, BlockHash);
 
@@ -82,12 +84,13 @@ impl BlockCache {
     }
 }
 
-/// Bytes a block takes in memory, nearly.
+/// Bytes a block takes in memory, nearly, with what comparing it will add (see
+/// `similarity::kept_bytes`).
 fn weight(block: &Block) -> usize {
     let ids: usize = (0..block.rows())
         .map(|row| block.id(row).as_str().len())
         .sum();
-    block.bytes() + ids + ROW_BYTES * block.rows()
+    block.bytes() + kept_bytes(block) + ids + ROW_BYTES * block.rows()
 }
 
 #[cfg(test)]

@@ -19,9 +19,10 @@ use std::arch::x86_64::{
 
 use kindred_shared::block::LANES;
 
+use super::rows::Sparse;
 use super::scalar;
 use super::strip::{GROUP, Hits, PANEL, Strip, split};
-use super::terms::TermIndex;
+use super::terms::{TermIndex, add_columns};
 
 /// Values of a register.
 const WIDTH: usize = 8;
@@ -35,24 +36,6 @@ const WIDE: usize = COLUMNS / WIDTH;
 /// Whether this CPU can run this kernel.
 pub(super) fn available() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
-}
-
-/// The dot products of one right row with `scores.len()` left rows, one after the other.
-///
-/// # Panics
-/// When the CPU lacks AVX2 or FMA, a row is not a multiple of 16 long, or `left` is too short.
-pub(super) fn dots(left: &[f32], right: &[f32], scores: &mut [f32]) {
-    assert!(available(), "this kernel needs AVX2 and FMA");
-    assert!(right.len().is_multiple_of(LANES), "rows are padded");
-    let needed = right.len().checked_mul(scores.len());
-    assert!(
-        needed.is_some_and(|needed| left.len() >= needed),
-        "left rows are all there"
-    );
-    let stride = right.len();
-    // SAFETY: the CPU has AVX2 and FMA; `left` has a row of `stride` values, `right`'s length,
-    // for every score.
-    unsafe { dots_at::<false>(right, scores, |at| left.as_ptr().add(at * stride)) }
 }
 
 /// The canonical dot products of a row with some of `rows`; with `FETCH` these are fetched ahead,
@@ -234,6 +217,31 @@ pub(super) fn sparse_dots(index: &TermIndex, ids: &[u32], weights: &[f32], sums:
     unsafe { sparse_dots_avx2(index, ids, weights, sums) }
 }
 
+/// Adds the canonical sparse dot products of pairs, see `scalar`.
+///
+/// # Panics
+/// When the CPU lacks AVX2 or FMA, or there is no such row.
+pub(super) fn sparse_pairs(
+    lefts: &[Sparse<'_>],
+    rights: &[Sparse<'_>],
+    pairs: &[u32],
+    scores: &mut [f32],
+) {
+    assert!(available(), "this kernel needs AVX2 and FMA");
+    // SAFETY: the CPU has AVX2 and FMA; the function is safe code otherwise.
+    unsafe { sparse_pairs_avx2(lefts, rights, pairs, scores) }
+}
+
+/// The sparse dot products of a row with all rows of an index, approximately.
+///
+/// # Panics
+/// When the CPU lacks AVX2 or FMA.
+pub(super) fn sparse_sums(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
+    assert!(available(), "this kernel needs AVX2 and FMA");
+    // SAFETY: the CPU has AVX2 and FMA; the function is safe code otherwise.
+    unsafe { sparse_sums_avx2(index, ids, weights, sums) }
+}
+
 /// # Safety
 /// AVX2 and FMA; `left(at)` for at < `scores.len()` can be read for `row.len()` values. With
 /// `FETCH` rows are fetched ahead, for they lie anywhere.
@@ -364,6 +372,23 @@ fn fold(low: __m256, high: __m256) -> __m128 {
         _mm256_castps256_ps128(eight),
         _mm256_extractf128_ps::<1>(eight),
     )
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn sparse_pairs_avx2(
+    lefts: &[Sparse<'_>],
+    rights: &[Sparse<'_>],
+    pairs: &[u32],
+    scores: &mut [f32],
+) {
+    scalar::sparse_pairs(lefts, rights, pairs, scores);
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn sparse_sums_avx2(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
+    index.approximate(ids, weights, sums, |columns, sums, is_first| {
+        add_columns(columns, sums, is_first)
+    });
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -11,20 +11,22 @@ use std::arch::x86_64::{
     __m128, __m512, __m512i, __mmask16, _CMP_GE_OQ, _CMP_GT_OQ, _MM_HINT_T0, _mm_add_ps,
     _mm_cvtss_f32, _mm_movehl_ps, _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps,
     _mm256_add_ps, _mm256_castpd_ps, _mm256_castps256_ps128, _mm256_extractf128_ps,
-    _mm512_add_epi32, _mm512_add_ps, _mm512_castps_pd, _mm512_castps512_ps256, _mm512_cmp_ps_mask,
+    _mm256_loadu_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_castps_pd, _mm512_castps512_ps256,
+    _mm512_cmp_ps_mask, _mm512_cmpeq_epi32_mask, _mm512_cvtepi16_epi32, _mm512_cvtepi32_ps,
     _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_cmp_ps_mask,
     _mm512_mask_loadu_ps, _mm512_mask_min_ps, _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps,
     _mm512_maskz_compress_epi32, _mm512_maskz_compress_ps, _mm512_maskz_loadu_epi32,
     _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_reduce_max_ps, _mm512_reduce_min_ps,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_storeu_ps,
-    _mm512_storeu_si512,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_storeu_ps, _mm512_storeu_si512,
 };
 
 use kindred_shared::block::LANES;
 
+use super::rows::Sparse;
 use super::scalar;
 use super::strip::{GROUP, Hits, PANEL, Strip, split};
-use super::terms::TermIndex;
+use super::terms::{TermIndex, Weighted};
 
 /// Rows that share the loads of another row.
 const ROWS: usize = 8;
@@ -37,24 +39,6 @@ pub(super) fn available() -> bool {
         && is_x86_feature_detected!("popcnt")
         && is_x86_feature_detected!("avx2")
         && is_x86_feature_detected!("fma")
-}
-
-/// The dot products of one right row with `scores.len()` left rows, one after the other.
-///
-/// # Panics
-/// When the CPU lacks AVX-512, a row is not a multiple of 16 long, or `left` is too short.
-pub(super) fn dots(left: &[f32], right: &[f32], scores: &mut [f32]) {
-    assert!(available(), "this kernel needs AVX-512");
-    assert!(right.len().is_multiple_of(LANES), "rows are padded");
-    let stride = right.len();
-    let needed = stride.checked_mul(scores.len());
-    assert!(
-        needed.is_some_and(|needed| left.len() >= needed),
-        "left rows are all there"
-    );
-    // SAFETY: the CPU has AVX-512; `left` has a row of `stride` values, `right`'s length, for
-    // every score.
-    unsafe { dots_at::<false>(right, scores, |at| left.as_ptr().add(at * stride)) }
 }
 
 /// The canonical dot products of a row with some of `rows`; with `FETCH` these are fetched ahead,
@@ -172,6 +156,31 @@ pub(super) fn sparse_dots(index: &TermIndex, ids: &[u32], weights: &[f32], sums:
     assert!(available(), "this kernel needs AVX-512");
     // SAFETY: the CPU has AVX-512 and FMA; the function is safe code otherwise.
     unsafe { sparse_dots_fma(index, ids, weights, sums) }
+}
+
+/// Adds the canonical sparse dot products of pairs, see `scalar`.
+///
+/// # Panics
+/// When the CPU lacks AVX-512, or there is no such row.
+pub(super) fn sparse_pairs(
+    lefts: &[Sparse<'_>],
+    rights: &[Sparse<'_>],
+    pairs: &[u32],
+    scores: &mut [f32],
+) {
+    assert!(available(), "this kernel needs AVX-512");
+    // SAFETY: the CPU has AVX-512; the function is safe code otherwise.
+    unsafe { sparse_pairs_512(lefts, rights, pairs, scores) }
+}
+
+/// The sparse dot products of a row with all rows of an index, approximately.
+///
+/// # Panics
+/// When the CPU lacks AVX-512.
+pub(super) fn sparse_sums(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
+    assert!(available(), "this kernel needs AVX-512");
+    // SAFETY: the CPU has AVX-512; the function is safe code otherwise.
+    unsafe { sparse_sums_512(index, ids, weights, sums) }
 }
 
 /// Finds the pairs of a strip whose approximate score reaches the lower of their thresholds. An
@@ -482,6 +491,120 @@ fn fold(sums: __m512) -> __m128 {
         _mm256_castps256_ps128(eight),
         _mm256_extractf128_ps::<1>(eight),
     )
+}
+
+#[target_feature(enable = "avx512f,avx2,fma")]
+fn sparse_pairs_512(
+    lefts: &[Sparse<'_>],
+    rights: &[Sparse<'_>],
+    pairs: &[u32],
+    scores: &mut [f32],
+) {
+    for (at, (score, &pair)) in scores.iter_mut().zip(pairs).enumerate() {
+        if let Some(&next) = pairs.get(at + AHEAD) {
+            let (ids, weights) = rights[split(next).1];
+            for line in (0..ids.len()).step_by(LANES) {
+                _mm_prefetch::<_MM_HINT_T0>(ids.as_ptr().wrapping_add(line).cast());
+                _mm_prefetch::<_MM_HINT_T0>(weights.as_ptr().wrapping_add(line).cast());
+            }
+        }
+        let (left, right) = split(pair);
+        let (left, right) = (lefts[left], rights[right]);
+        *score += match left.0.len() {
+            0..=32 => sparse_dot::<2>(left, right),
+            33..=64 => sparse_dot::<4>(left, right),
+            _ => scalar::sparse_dot(left, right),
+        };
+    }
+}
+
+/// Sparse rows that are fetched ahead.
+const AHEAD: usize = 4;
+
+/// The canonical sparse dot product of two rows: each term of the right one is looked for among
+/// all of the left one at once, which `N` registers hold.
+#[target_feature(enable = "avx512f,avx2,fma")]
+#[inline]
+fn sparse_dot<const N: usize>(left: Sparse<'_>, right: Sparse<'_>) -> f32 {
+    let (ids, weights) = left;
+    let mut held = [_mm512_setzero_si512(); N];
+    let mut there = [0_u16; N];
+    for (at, (held, there)) in held.iter_mut().zip(&mut there).enumerate() {
+        let count = ids.len().saturating_sub(at * LANES).min(LANES);
+        *there = ((1_u32 << count) - 1) as u16;
+        let start = (at * LANES).min(ids.len());
+        // SAFETY: the mask leaves out what lies beyond the ids.
+        *held = unsafe { _mm512_maskz_loadu_epi32(*there, ids[start..].as_ptr().cast()) };
+    }
+    let mut shared = [0_u16; N];
+    for &id in right.0 {
+        let wanted = _mm512_set1_epi32(id.cast_signed());
+        for (shared, held) in shared.iter_mut().zip(held) {
+            *shared |= _mm512_cmpeq_epi32_mask(held, wanted);
+        }
+    }
+    let mut sum = 0.0_f32;
+    let mut from = 0;
+    for (at, (shared, there)) in shared.into_iter().zip(there).enumerate() {
+        let mut shared = shared & there;
+        while shared != 0 {
+            let own = at * LANES + shared.trailing_zeros() as usize;
+            shared &= shared - 1;
+            // It is there, and later than the one before.
+            while right.0[from] != ids[own] {
+                from += 1;
+            }
+            sum = weights[own].mul_add(right.1[from], sum);
+        }
+    }
+    sum
+}
+
+#[target_feature(enable = "avx512f,avx2,fma")]
+fn sparse_sums_512(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
+    index.approximate(ids, weights, sums, |columns, sums, is_first| {
+        let (wide, _) = sums.as_chunks_mut::<{ 2 * PANEL }>();
+        let whole = wide.len() * 2 * PANEL;
+        for (at, sums) in wide.iter_mut().enumerate() {
+            add_columns::<{ 2 * WIDE }>(columns, at * 2 * PANEL, sums, is_first);
+        }
+        if whole < sums.len() {
+            add_columns::<WIDE>(columns, whole, &mut sums[whole..], is_first);
+        }
+    });
+}
+
+/// Adds weighted columns, from a row on, to `N` registers of sums, or puts them there.
+#[target_feature(enable = "avx512f,avx2,fma")]
+#[inline]
+fn add_columns<const N: usize>(
+    columns: &[Weighted<'_>],
+    from: usize,
+    sums: &mut [f32],
+    is_first: bool,
+) {
+    assert!(sums.len() >= N * LANES, "one sum a row");
+    let mut held = [_mm512_setzero_ps(); N];
+    if !is_first {
+        for (at, held) in held.iter_mut().enumerate() {
+            // SAFETY: `N` registers of sums are there.
+            *held = unsafe { _mm512_loadu_ps(sums.as_ptr().add(at * LANES)) };
+        }
+    }
+    for Weighted { weight, column } in columns {
+        let column = &column[from..from + N * LANES];
+        let weight = _mm512_set1_ps(*weight);
+        for (at, held) in held.iter_mut().enumerate() {
+            // SAFETY: the column has `N` registers of rows from there on.
+            let units = unsafe { _mm256_loadu_si256(column.as_ptr().add(at * LANES).cast()) };
+            let units = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(units));
+            *held = _mm512_fmadd_ps(units, weight, *held);
+        }
+    }
+    for (at, held) in held.iter().enumerate() {
+        // SAFETY: `N` registers of sums are there.
+        unsafe { _mm512_storeu_ps(sums.as_mut_ptr().add(at * LANES), *held) };
+    }
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -1,37 +1,32 @@
-//! Compares rows with rows: exact, in blocks, each pair once for both sides.
+//! Compares rows with rows: exact, in tiles, each pair once for both sides.
 //!
-//! Left rows are cut into chunks whose dense rows stay in the second-level cache and whose
-//! sparse rows are turned into a term index; right rows into strips. Threads take strips. Within
-//! a strip every right row meets a whole chunk at once: its sparse products come from the index,
-//! its dense ones from the kernel, and one addition and one comparison with both rows' thresholds
-//! tells whether the pair matters to anyone. Almost no pair does.
+//! Rows are taken a tile at a time, some hundred that were laid out together and stay so with
+//! their block (`resident`). The left tiles' lists are shared by all threads. A thread takes a
+//! right tile, compares it with all left ones and finishes its lists, so that there are never
+//! more of them than threads. Where two tiles meet, approximate scores rule out almost all pairs
+//! (`filter`), and only the rest gets its canonical score. A row that has nothing yet, and no
+//! floor, takes its first threshold from a whole tile.
+//!
+//! Where approximate scores do not pay, all pairs of two tiles are scored: blocks that meet few
+//! rows are not laid out (`resident`), and of tiles of many equal rows nothing can be ruled out.
 //!
 //! The order in which candidates come does not matter (`Best`), so the answer is the same for
 //! any number of threads.
 //!
-//! Memory: at most 2·(keep + 1) candidates of 12 bytes a row, the left rows once more, and
-//! [`CHUNK_ROWS`] × [`MAX_STRIP_ROWS`] candidates a thread.
+//! Memory: 2·(keep + 1) candidates of 12 bytes a left row, as many for each row of one tile a
+//! thread, what was found, and what is kept with the blocks.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use kindred_shared::job::{Candidate, CompareReply, CompareTask, Floor, Found, RowRef, Side};
+use kindred_shared::job::{CompareReply, CompareTask, Found, RowRef, Side};
 use kindred_shared::{Block, ItemId};
 use rayon::prelude::*;
 
 use super::Kernel;
-use super::best::{Best, Ids};
-use super::items::Items;
-use super::terms::TermIndex;
-
-/// Left rows of a chunk: at 112 values a row, 112 KiB of dense rows.
-const CHUNK_ROWS: usize = 256;
-/// Right rows of a strip, at most and at least.
-const MAX_STRIP_ROWS: usize = 512;
-const MIN_STRIP_ROWS: usize = 32;
-/// Strips a thread should get, so that none waits long for the last.
-const STRIPS_PER_THREAD: usize = 4;
-/// Scores looked at together; almost always none of them matters.
-const GROUP: usize = 16;
+use super::best::Ids;
+use super::resident::{Names, Resident};
+use super::tile::{Lists, Meeting, Scratch, Shared, Tile};
 
 /// Does a comparison on the current rayon pool.
 ///
@@ -43,61 +38,81 @@ const GROUP: usize = 16;
 /// When sides differ in dimension (but for a side without dense parts), floors or masks do not fit their block, or there are more
 /// than 65,535 right sides: such a task was not made by this project.
 pub fn compare(kernel: Kernel, task: &CompareTask) -> CompareReply {
+    compare_unless(kernel, task, &AtomicBool::new(false)).expect("nobody cancels it")
+}
+
+/// The same, but it ends without an answer soon (two tiles) after `cancelled` becomes true.
+///
+/// # Panics
+/// As [`compare`].
+pub fn compare_unless(
+    kernel: Kernel,
+    task: &CompareTask,
+    cancelled: &AtomicBool,
+) -> Option<CompareReply> {
+    // Layouts are a kernel's own.
+    let kernel = kernel.usable();
     let sides = Sides::new(task);
-    let limit = task.keep.min(sides.live_rows()).saturating_add(1);
-    let left_rows: Vec<u32> = live_rows(&task.left);
-    let chunks: Vec<Chunk<'_>> = left_rows
-        .par_chunks(CHUNK_ROWS)
-        .map(|rows| Chunk::new(&task.left, rows, limit))
+    let live: Vec<Vec<u32>> = sides
+        .sides
+        .iter()
+        .map(|side| side.live.iter().map(|row| row as u32).collect())
+        .collect();
+    let total: usize = live.iter().map(Vec::len).sum();
+    let tiles: Vec<Vec<Tile<'_>>> = sides
+        .sides
+        .par_iter()
+        .zip(&live)
+        .enumerate()
+        .map(|(number, (&side, live_rows))| {
+            let met = if number == 0 { total } else { live[0].len() };
+            let resident = Resident::of(&side.block);
+            resident.names(&side.block);
+            Tile::all(
+                number as u16,
+                side,
+                resident.laid(&side.block, kernel, met),
+                live_rows,
+            )
+        })
         .collect();
     let run = Run {
         kernel,
         sides: &sides,
-        chunks: &chunks,
-        items: Items::new(&task.left, &left_rows),
-        limit,
+        limit: task.keep.min(total).saturating_add(1),
+        left: tiles[0]
+            .iter()
+            .map(|tile| Mutex::new(Lists::new(tile, &task.left)))
+            .collect(),
+        cancelled,
+        tiles: &tiles,
     };
-
+    tracing::debug!(%kernel, left = live[0].len(), rights = task.rights.len(), "compare");
     let mut pairs = 0;
     if task.within_left {
-        run.within_left();
-        pairs += run.items.pairs_within();
+        pairs += run.within_left();
     }
-    let mut found: Vec<Found> = Vec::new();
-    for (side, right) in (1..).zip(&task.rights) {
-        let rows = live_rows(right);
-        let length = rows
-            .len()
-            .div_ceil(STRIPS_PER_THREAD * rayon::current_num_threads())
-            .clamp(MIN_STRIP_ROWS, MAX_STRIP_ROWS);
-        let strips: Vec<(u64, Vec<Found>)> = rows
-            .par_chunks(length)
-            .map(|strip| {
-                (
-                    run.items.pairs_with(right, strip),
-                    run.strip(side, right, strip),
-                )
-            })
-            .collect();
-        for (met, strip) in strips {
-            pairs += met;
-            found.extend(strip);
-        }
-    }
-    let mut all: Vec<Found> = chunks
-        .iter()
-        .flat_map(|chunk| chunk.finish(&sides))
+    let mut found: Vec<Vec<Found>> = vec![Vec::new()];
+    let rights: Vec<(u64, Vec<Found>)> = (1..tiles.len())
+        .into_par_iter()
+        .map(|side| run.right(side))
         .collect();
-    all.extend(found);
-    CompareReply { pairs, found: all }
-}
-
-fn live_rows(side: &Side) -> Vec<u32> {
-    side.live.iter().map(|row| row as u32).collect()
+    for (met, right) in rights {
+        pairs += met;
+        found.push(right);
+    }
+    found[0] = run.finish_left();
+    if run.is_cancelled() {
+        return None;
+    }
+    Some(CompareReply {
+        pairs,
+        found: found.into_iter().flatten().collect(),
+    })
 }
 
 /// The sides of a task by their number.
-struct Sides<'a> {
+pub(super) struct Sides<'a> {
     sides: Vec<&'a Side>,
 }
 
@@ -119,10 +134,6 @@ impl<'a> Sides<'a> {
         }
         Self { sides }
     }
-
-    fn live_rows(&self) -> usize {
-        self.sides.iter().map(|side| side.live.count()).sum()
-    }
 }
 
 impl Ids for Sides<'_> {
@@ -131,199 +142,110 @@ impl Ids for Sides<'_> {
     }
 }
 
-fn floor(side: &Side, row: u32) -> &Floor {
-    side.floors.get(row as usize).unwrap_or(&Floor::Closed)
-}
-
-/// Some left rows, laid out for comparing, and what was found for them.
-struct Chunk<'a> {
-    block: &'a Block,
-    rows: &'a [u32],
-    dense: Vec<f32>,
-    index: TermIndex,
-    best: Mutex<Vec<Best<'a>>>,
-}
-
-impl<'a> Chunk<'a> {
-    fn new(left: &'a Side, rows: &'a [u32], limit: usize) -> Self {
-        let mut dense = Vec::with_capacity(rows.len() * left.block.stride());
-        for &row in rows {
-            dense.extend_from_slice(left.block.dense(row as usize));
-        }
-        let best = rows
-            .iter()
-            .map(|&row| Best::new(floor(left, row), limit))
-            .collect();
-        Self {
-            block: &left.block,
-            rows,
-            dense,
-            index: TermIndex::new(&left.block, rows),
-            best: Mutex::new(best),
-        }
-    }
-
-    fn thresholds(&self) -> Vec<f32> {
-        let best = self.best.lock().unwrap_or_else(PoisonError::into_inner);
-        best.iter().map(Best::threshold).collect()
-    }
-
-    /// Takes what a thread found for this chunk's rows.
-    fn merge(&self, hits: &[(u32, Candidate)], sides: &Sides<'_>) {
-        if hits.is_empty() {
-            return;
-        }
-        let mut best = self.best.lock().unwrap_or_else(PoisonError::into_inner);
-        for &(number, candidate) in hits {
-            best[number as usize].push(candidate, sides);
-        }
-    }
-
-    fn finish(&self, sides: &Sides<'_>) -> Vec<Found> {
-        let mut best = self.best.lock().unwrap_or_else(PoisonError::into_inner);
-        self.rows
-            .iter()
-            .zip(best.drain(..))
-            .filter_map(|(&row, best)| best.finish(RowRef { side: 0, row }, sides))
-            .collect()
-    }
-}
-
 /// What all threads of a comparison share.
 struct Run<'a> {
     kernel: Kernel,
     sides: &'a Sides<'a>,
-    chunks: &'a [Chunk<'a>],
-    items: Items<'a>,
+    /// The tiles of each side.
+    tiles: &'a [Vec<Tile<'a>>],
     limit: usize,
+    /// The lists of the left tiles.
+    left: Vec<Shared<'a>>,
+    cancelled: &'a AtomicBool,
 }
 
-impl Run<'_> {
-    /// Compares a strip of a right side with all left rows; what was found for its rows.
-    fn strip(&self, side: u16, right: &Side, strip: &[u32]) -> Vec<Found> {
-        let mut best: Vec<Best<'_>> = strip
-            .iter()
-            .map(|&row| Best::new(floor(right, row), self.limit))
-            .collect();
-        let mut scores = [0.0; CHUNK_ROWS];
-        let mut hits = Vec::new();
-        for chunk in self.chunks {
-            let thresholds = chunk.thresholds();
-            hits.clear();
-            for (&row, best) in strip.iter().zip(&mut best) {
-                let scores = &mut scores[..chunk.rows.len()];
-                self.score(chunk, &right.block, row, scores);
-                let id = right.block.id(row as usize);
-                for_hits(scores, &thresholds, best.threshold(), |number, score| {
-                    let left = chunk.rows[number];
-                    if chunk.block.id(left as usize) == id {
-                        return best.threshold();
-                    }
-                    if score >= thresholds[number] {
-                        let row = RowRef { side, row };
-                        hits.push((number as u32, Candidate { row, score }));
-                    }
-                    let row = RowRef { side: 0, row: left };
-                    best.push(Candidate { row, score }, self.sides);
-                    best.threshold()
-                });
-            }
-            chunk.merge(&hits, self.sides);
-        }
-        strip
-            .iter()
-            .zip(best)
-            .filter_map(|(&row, best)| best.finish(RowRef { side, row }, self.sides))
-            .collect()
+impl<'a> Run<'a> {
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
     }
 
-    /// Compares the left rows among themselves, each pair once.
-    fn within_left(&self) {
-        let numbers: Vec<(usize, usize)> = (0..self.chunks.len())
-            .flat_map(|later| (0..=later).map(move |earlier| (earlier, later)))
-            .collect();
-        numbers
+    fn names(&self, side: usize) -> (&'a Block, &'a Names) {
+        let block: &'a Block = &self.sides.sides[side].block;
+        (block, Resident::of(block).names(block))
+    }
+
+    /// Compares the left rows among themselves; how many pairs there are.
+    fn within_left(&self) -> u64 {
+        let (block, names) = self.names(0);
+        let live = &self.sides.sides[0].live;
+        let mut same = names.repeated(block);
+        same.retain(|&(a, b)| live.contains(a as usize) && live.contains(b as usize));
+        same.sort_unstable();
+        let tiles = &self.tiles[0];
+        let meeting = Meeting {
+            kernel: self.kernel,
+            limit: self.limit,
+            ids: self.sides,
+            same: &same,
+        };
+        // First each tile with itself, which gives all rows a threshold.
+        tiles
             .par_iter()
-            .for_each(|&(earlier, later)| self.chunk_pair(earlier, later));
-    }
-
-    fn chunk_pair(&self, earlier: usize, later: usize) {
-        let (chunk, other) = (&self.chunks[earlier], &self.chunks[later]);
-        let (thresholds, others) = (chunk.thresholds(), other.thresholds());
-        let (mut hits, mut other_hits) = (Vec::new(), Vec::new());
-        let mut scores = [0.0; CHUNK_ROWS];
-        for (at, (&row, &threshold)) in other.rows.iter().zip(&others).enumerate() {
-            // Within one chunk a row meets only those before it.
-            let count = if earlier == later {
-                at
-            } else {
-                chunk.rows.len()
-            };
-            let scores = &mut scores[..count];
-            self.score(chunk, other.block, row, scores);
-            let id = other.block.id(row as usize);
-            for_hits(scores, &thresholds, threshold, |number, score| {
-                let left = chunk.rows[number];
-                if chunk.block.id(left as usize) != id {
-                    if score >= thresholds[number] {
-                        let row = RowRef { side: 0, row };
-                        hits.push((number as u32, Candidate { row, score }));
-                    }
-                    if score >= threshold {
-                        let row = RowRef { side: 0, row: left };
-                        other_hits.push((at as u32, Candidate { row, score }));
-                    }
+            .enumerate()
+            .for_each_init(Scratch::default, |scratch, (at, tile)| {
+                if !self.is_cancelled() {
+                    meeting.within(tile, &self.left[at], scratch);
                 }
-                threshold
             });
-        }
-        chunk.merge(&hits, self.sides);
-        other.merge(&other_hits, self.sides);
+        let pairs: Vec<(usize, usize)> = (0..tiles.len())
+            .flat_map(|later| (0..later).map(move |earlier| (earlier, later)))
+            .collect();
+        pairs
+            .par_iter()
+            .for_each_init(Scratch::default, |scratch, &(earlier, later)| {
+                if !self.is_cancelled() {
+                    let lists = [&self.left[earlier], &self.left[later]];
+                    meeting.both([&tiles[earlier], &tiles[later]], lists, scratch);
+                }
+            });
+        let rows = live.count() as u64;
+        rows * rows.saturating_sub(1) / 2 - same.len() as u64
     }
 
-    /// The scores of one row with the first `scores.len()` rows of a chunk.
-    fn score(&self, chunk: &Chunk<'_>, block: &Block, row: u32, scores: &mut [f32]) {
-        let (ids, weights) = block.sparse(row as usize);
-        let mut sparse = [0.0; CHUNK_ROWS];
-        let sparse = &mut sparse[..scores.len()];
-        self.kernel.sparse_dots(&chunk.index, ids, weights, sparse);
-        if chunk.dense.is_empty() || block.dimension() == 0 {
-            scores.fill(0.0);
-        } else {
-            self.kernel
-                .dots(&chunk.dense, block.dense(row as usize), scores);
-        }
-        for (score, sparse) in scores.iter_mut().zip(sparse) {
-            *score += *sparse;
-        }
+    /// Compares a right side with all left rows: how many pairs there are, and what was found for
+    /// its rows.
+    fn right(&self, number: usize) -> (u64, Vec<Found>) {
+        let (left, right) = (self.sides.sides[0], self.sides.sides[number]);
+        let ((one, names), (two, others)) = (self.names(0), self.names(number));
+        let mut same = names.shared(one, two, others);
+        same.retain(|&(a, b)| left.live.contains(a as usize) && right.live.contains(b as usize));
+        same.sort_unstable();
+        let meeting = Meeting {
+            kernel: self.kernel,
+            limit: self.limit,
+            ids: self.sides,
+            same: &same,
+        };
+        let mut found: Vec<Found> = self.tiles[number]
+            .par_iter()
+            .map_init(Scratch::default, |scratch, tile| {
+                let lists = Mutex::new(Lists::new(tile, right));
+                for (at, other) in self.tiles[0].iter().enumerate() {
+                    if self.is_cancelled() {
+                        return Vec::new();
+                    }
+                    meeting.both([other, tile], [&self.left[at], &lists], scratch);
+                }
+                let lists = lists.into_inner().unwrap_or_else(PoisonError::into_inner);
+                lists.finish(tile, self.limit, self.sides)
+            })
+            .flatten_iter()
+            .collect();
+        found.sort_unstable_by_key(|found| found.row.row);
+        let pairs = left.live.count() as u64 * right.live.count() as u64;
+        (pairs - same.len() as u64, found)
     }
-}
 
-/// Calls `hit` for every score that reaches its own threshold or the common one; `hit` answers
-/// with the common threshold from there on.
-#[inline(always)]
-fn for_hits(
-    scores: &[f32],
-    thresholds: &[f32],
-    mut common: f32,
-    mut hit: impl FnMut(usize, f32) -> f32,
-) {
-    let thresholds = &thresholds[..scores.len()];
-    let groups = scores.chunks(GROUP).zip(thresholds.chunks(GROUP));
-    for (group, (scores, thresholds)) in groups.enumerate() {
-        let any = scores
-            .iter()
-            .zip(thresholds)
-            .fold(false, |any, (score, threshold)| {
-                any | (*score >= *threshold) | (*score >= common)
-            });
-        if !any {
-            continue;
-        }
-        for (at, (&score, &threshold)) in scores.iter().zip(thresholds).enumerate() {
-            if score >= threshold || score >= common {
-                common = hit(group * GROUP + at, score);
-            }
-        }
+    fn finish_left(&self) -> Vec<Found> {
+        let mut found: Vec<Found> = self.tiles[0]
+            .par_iter()
+            .zip(&self.left)
+            .flat_map_iter(|(tile, lists)| {
+                let lists = lists.lock().unwrap_or_else(PoisonError::into_inner);
+                lists.finish(tile, self.limit, self.sides)
+            })
+            .collect();
+        found.sort_unstable_by_key(|found| found.row.row);
+        found
     }
 }

@@ -325,7 +325,7 @@ impl Engine<'_> {
         let rows = first..(first + GROUP).min(left_span.end);
         for (row, sums) in rows.zip(scratch.sparse.chunks_exact_mut(columns)) {
             if let Some((ids, weights)) = self.scorer.sparse(row) {
-                self.kernel.sparse_dots(terms, ids, weights, sums);
+                self.kernel.sparse_sums(terms, ids, weights, sums);
             }
         }
     }

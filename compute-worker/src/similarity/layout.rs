@@ -216,10 +216,10 @@ impl Shape {
                 vec![0.0; rows]
             }
         };
-        self.errors(dense, &sparse_norms, sparse, residuals, &mut block);
         if sparse.iter().any(|row| !row.0.is_empty()) {
-            block.terms = Some(TermIndex::of(sparse.iter().copied()));
+            block.terms = Some(TermIndex::of(sparse.iter().copied()).with_columns());
         }
+        self.errors(dense, &sparse_norms, sparse, residuals, &mut block);
         block
     }
 
@@ -275,10 +275,13 @@ impl Shape {
         let norms = self
             .kernel
             .run(|| -> Vec<f64> { dense.iter().map(|row| norm(row)).collect() });
+        let columns = block.terms.as_ref().map_or(0.0, TermIndex::residual);
         let mut most = 0.0_f64;
         for (at, residual) in residuals.iter().enumerate() {
             let sparse = sparse_norms.get(at).copied().unwrap_or(0.0);
-            most = most.max((norms[at] + residual / 2.0 + sparse) * (1.0 + ERROR));
+            // Both parts together are one row.
+            let whole = norms[at].hypot(sparse);
+            most = most.max((whole + (residual + columns) / 2.0) * (1.0 + ERROR));
         }
         let most_terms = sparse.iter().map(|row| row.0.len()).max().unwrap_or(0);
         // Roundings: of the canonical score, of an approximate one that starts at up to twice the
@@ -288,7 +291,7 @@ impl Shape {
         // The rotation's own error.
         let rotated = if self.grid.is_some() { ERROR } else { 0.0 };
         let bound = |residual: f64| {
-            let whole = (residual + (rotated + rounding) * most) * (1.0 + ERROR);
+            let whole = (residual + columns + (rotated + rounding) * most) * (1.0 + ERROR);
             (whole as f32).next_up()
         };
         block.norm = (most as f32).next_up();

@@ -5,12 +5,12 @@
 //! (one chain by ascending term id), one `f32` addition. Each kernel is one file; final scores of
 //! all have the same bits, and tests hold each to `scalar`.
 //!
-//! Two ways of comparing use them. `compare` does the jobs of a domain: every pair gets its
-//! canonical score. `neighbours` does all with all: approximate scores whose error is bounded rule
-//! out almost all pairs, and only the rest is scored. Its parts, from the outside in: `neighbours`
-//! (the interface), `engine` (which pairs meet when), `lists` (the candidates of a row), `layout`
-//! and `rotation` (rows as the kernels want them, and how far off they are), `strip` (what a kernel
-//! is asked), `rows` (canonical scores).
+//! Approximate scores whose error is bounded rule out almost all pairs, and only the rest is scored.
+//! Two interfaces use that, `compare` for the jobs of a domain (some rows with some others, floors,
+//! lists of both sides) and `neighbours` (all rows with all), each with its own plan of which tiles
+//! meet when: `tile` and `best`, `engine` and `lists`. Below that all is the same: `layout`,
+//! `order`, `rotation` and `terms` (rows as the kernels want them, and how far off they are),
+//! `strip` (what a kernel is asked), and the kernels. `resident` keeps layouts with their blocks.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -23,27 +23,31 @@ mod avx512vnni;
 mod best;
 mod compare;
 mod engine;
-mod items;
+mod filter;
 mod layout;
 mod lists;
 mod neighbours;
 mod order;
+mod resident;
 mod rotation;
 mod rows;
 mod scalar;
 mod strip;
 mod terms;
+mod tile;
 
 use std::fmt;
 use std::str::FromStr;
 
 use kindred_shared::Block;
 
-pub use compare::compare;
+pub use compare::{compare, compare_unless};
 use layout::Grid;
 pub use neighbours::{Neighbours, NeighboursError, Options, Rows, SparseRows, neighbours};
+pub use resident::kept_bytes;
+use rows::Sparse;
 use strip::{Hits, Strip};
-use terms::TermIndex;
+use terms::{TermIndex, add_columns};
 
 /// The instructions a comparison runs on. Results do not depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,18 +120,6 @@ impl Kernel {
     /// This kernel, or on a CPU that cannot run it the scalar one: the same bits.
     fn usable(self) -> Self {
         if self.available() { self } else { Self::Scalar }
-    }
-
-    /// The dot products of one right row with `scores.len()` left rows, one after the other.
-    /// Rows are padded to a multiple of 16 values.
-    fn dots(self, left: &[f32], right: &[f32], scores: &mut [f32]) {
-        match self.usable() {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni | Self::Avx512 => avx512::dots(left, right, scores),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => avx2::dots(left, right, scores),
-            _ => scalar::dots(left, right, scores),
-        }
     }
 
     /// The canonical dot products of a row with some of `rows`, all as long as it. `FETCH`: they are
@@ -248,6 +240,35 @@ impl Kernel {
         }
     }
 
+    /// Adds the canonical sparse dot products of pairs: left row in the upper half, right row in
+    /// the lower.
+    fn sparse_pairs(
+        self,
+        lefts: &[Sparse<'_>],
+        rights: &[Sparse<'_>],
+        pairs: &[u32],
+        scores: &mut [f32],
+    ) {
+        match self.usable() {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni | Self::Avx512 => avx512::sparse_pairs(lefts, rights, pairs, scores),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::sparse_pairs(lefts, rights, pairs, scores),
+            _ => scalar::sparse_pairs(lefts, rights, pairs, scores),
+        }
+    }
+
+    /// The sparse dot products of a row with all rows of an index, but for its `residual`.
+    fn sparse_sums(self, index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
+        match self.usable() {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni | Self::Avx512 => avx512::sparse_sums(index, ids, weights, sums),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::sparse_sums(index, ids, weights, sums),
+            _ => index.approximate(ids, weights, sums, add_columns),
+        }
+    }
+
     /// Adds to `sums` the sparse dot products of one right row with the first `sums.len()` rows
     /// of an index.
     fn sparse_dots(self, index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
@@ -353,24 +374,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn every_kernel_gives_the_bits_of_the_reference(
-            chunks in 0..8_usize,
-            rows in 0..11_usize,
-            values in proptest::collection::vec(value(), 12 * 7 * 16),
-        ) {
-            let stride = chunks * 16;
-            let right = &values[..stride];
-            let left = &values[stride..stride + rows * stride];
-            let mut expected = vec![f32::NAN; rows];
-            scalar::dots(left, right, &mut expected);
-            for kernel in [Kernel::Avx512, Kernel::Avx2, Kernel::Scalar] {
-                let mut got = vec![f32::NAN; rows];
-                kernel.dots(left, right, &mut got);
-                same_bits(&expected, &got)?;
-            }
-        }
-
         #[test]
         fn rows_of_any_length_and_place(
             length in 0..70_usize,

@@ -3,8 +3,6 @@
 use std::ops::Range;
 
 use super::Kernel;
-use super::scalar;
-use super::strip::split;
 
 /// Sparse rows as given: ids strictly ascending, and weights.
 pub(super) type Sparse<'a> = (&'a [u32], &'a [f32]);
@@ -87,9 +85,6 @@ impl<'a> Scorer<'a> {
         if left.is_empty() {
             return;
         }
-        for (score, &pair) in scores.iter_mut().zip(pairs) {
-            let (one, two) = split(pair);
-            *score += scalar::sparse_dot(left[one], right[two]);
-        }
+        self.kernel.sparse_pairs(left, right, pairs, scores);
     }
 }

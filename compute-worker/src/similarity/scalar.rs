@@ -1,9 +1,8 @@
 //! The canonical arithmetic, in plain Rust: what every other kernel must give, bit for bit.
 
-use std::cmp::Ordering;
-
 use kindred_shared::block::LANES;
 
+use super::rows::Sparse;
 use super::strip::{GROUP, Hits, PANEL, Strip, split};
 use super::terms::TermIndex;
 
@@ -40,17 +39,6 @@ pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
         width /= 2;
     }
     lanes[0]
-}
-
-/// The dot products of one right row with `scores.len()` left rows, one after the other.
-pub(super) fn dots(left: &[f32], right: &[f32], scores: &mut [f32]) {
-    if right.is_empty() {
-        scores.fill(0.0);
-        return;
-    }
-    for (score, left) in scores.iter_mut().zip(left.chunks_exact(right.len())) {
-        *score = dot(left, right);
-    }
 }
 
 fn padded(values: &[f32]) -> [f32; LANES] {
@@ -234,20 +222,33 @@ pub(super) fn reaching_places(values: &[f32], base: f32, places: &mut [u32]) -> 
 
 /// The canonical sparse dot product of two rows (ids strictly ascending, and weights): one
 /// `mul_add` chain from 0 over the terms both have, by ascending id.
+#[inline(always)]
 pub(super) fn sparse_dot(left: (&[u32], &[f32]), right: (&[u32], &[f32])) -> f32 {
     let (mut l, mut r, mut sum) = (0, 0, 0.0_f32);
-    while let (Some(left_id), Some(right_id)) = (left.0.get(l), right.0.get(r)) {
-        match left_id.cmp(right_id) {
-            Ordering::Less => l += 1,
-            Ordering::Greater => r += 1,
-            Ordering::Equal => {
-                sum = left.1[l].mul_add(right.1[r], sum);
-                l += 1;
-                r += 1;
-            }
+    while let (Some(&left_id), Some(&right_id)) = (left.0.get(l), right.0.get(r)) {
+        // Few terms are shared, so that this branch is foreseen; which list goes on is not.
+        if left_id == right_id {
+            sum = left.1[l].mul_add(right.1[r], sum);
         }
+        l += usize::from(left_id <= right_id);
+        r += usize::from(right_id <= left_id);
     }
     sum
+}
+
+/// Adds the canonical sparse dot products of pairs: left row in the upper half, right row in the
+/// lower. Inlined into each kernel.
+#[inline(always)]
+pub(super) fn sparse_pairs(
+    lefts: &[Sparse<'_>],
+    rights: &[Sparse<'_>],
+    pairs: &[u32],
+    scores: &mut [f32],
+) {
+    for (score, &pair) in scores.iter_mut().zip(pairs) {
+        let (left, right) = split(pair);
+        *score += sparse_dot(lefts[left], rights[right]);
+    }
 }
 
 /// The sparse dot products of one right row with the left rows of an index.

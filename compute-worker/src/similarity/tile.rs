@@ -1,0 +1,540 @@
+//! Two tiles meet: which of their pairs matter to whom.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use kindred_shared::Block;
+use kindred_shared::job::{Candidate, Floor, Found, RowRef, Side};
+
+use super::Kernel;
+use super::best::{Best, Ids};
+use super::filter::{Filter, Held, Pair};
+use super::layout::{self, UNDERFLOW};
+use super::resident::{Laid, MAX_ROWS};
+use super::rows::Sparse;
+use super::strip::{GROUP, PANEL, split};
+use super::terms::TermIndex;
+
+/// One in so many pairs of two tiles may be a hit; with more, exact scores are as fast.
+const HITS: usize = 6;
+/// Hits after which they are scored, so that later ones face higher thresholds.
+const SETTLE: usize = 1024;
+/// Tiles in which a tile had too many hits before it is no longer filtered.
+const PATIENCE: u32 = 2;
+/// A row's first threshold comes from so many times as many rows as it keeps candidates, at least.
+const SAMPLE: usize = 3;
+/// Scores looked at together; almost always none of them matters.
+const TOGETHER: usize = 16;
+
+/// A tile laid out.
+struct Panels<'a> {
+    block: &'a layout::Block,
+    /// Values of a laid out row.
+    length: usize,
+}
+
+/// Rows of one side that are compared together.
+pub(super) struct Tile<'a> {
+    side: u16,
+    block: &'a Block,
+    /// The block's row at each place.
+    rows: &'a [u32],
+    /// Which places are of live rows.
+    live: Vec<bool>,
+    /// How many those are.
+    count: usize,
+    dense: Vec<&'a [f32]>,
+    /// One a row, or none if no row has one.
+    sparse: Vec<Sparse<'a>>,
+    panels: Option<Panels<'a>>,
+    /// With how many others hits were too many.
+    crowded: AtomicU32,
+    /// Made when the tile is first the left one of a filter.
+    held: OnceLock<Held>,
+    /// Made when a tile without panels first needs it.
+    terms: OnceLock<TermIndex>,
+}
+
+impl<'a> Tile<'a> {
+    /// A side's rows: those of its layout in the layout's order, or else `live`, its live rows.
+    pub(super) fn all(
+        number: u16,
+        side: &'a Side,
+        laid: Option<&'a Laid>,
+        live: &'a [u32],
+    ) -> Vec<Self> {
+        let tile = |rows: &'a [u32], panels| {
+            let is_live = |row: &u32| side.live.contains(*row as usize);
+            let live: Vec<bool> = rows.iter().map(is_live).collect();
+            Self {
+                side: number,
+                block: &side.block,
+                rows,
+                count: live.iter().filter(|live| **live).count(),
+                live,
+                dense: rows
+                    .iter()
+                    .map(|row| side.block.dense(*row as usize))
+                    .collect(),
+                sparse: if side.block.terms() > 0 {
+                    rows.iter()
+                        .map(|row| side.block.sparse(*row as usize))
+                        .collect()
+                } else {
+                    Vec::new()
+                },
+                panels,
+                crowded: AtomicU32::new(0),
+                held: OnceLock::new(),
+                terms: OnceLock::new(),
+            }
+        };
+        let Some(laid) = laid else {
+            return live.chunks(MAX_ROWS).map(|rows| tile(rows, None)).collect();
+        };
+        let panels = |block| Panels {
+            block,
+            length: laid.length,
+        };
+        let tiles = laid.tiles.iter().zip(laid.rows.chunks(laid.tile_rows));
+        let tiles = tiles.map(|(block, rows)| tile(rows, Some(panels(block))));
+        tiles.filter(|tile| tile.count > 0).collect()
+    }
+
+    fn row(&self, place: usize) -> RowRef {
+        RowRef {
+            side: self.side,
+            row: self.rows[place],
+        }
+    }
+
+    /// Adds to `sums`, a row of `other` after the other, the sparse products of both tiles' rows.
+    fn sparse_products(&self, kernel: Kernel, other: &Self, sums: &mut [f32]) {
+        if self.sparse.is_empty() || other.sparse.is_empty() {
+            return;
+        }
+        let columns = self.rows.len();
+        if let Some(panels) = &self.panels {
+            if let Some(terms) = &panels.block.terms {
+                for ((ids, weights), sums) in
+                    other.sparse.iter().zip(sums.chunks_exact_mut(columns))
+                {
+                    kernel.sparse_dots(terms, ids, weights, sums);
+                }
+            }
+            return;
+        }
+        let laid = other
+            .panels
+            .as_ref()
+            .and_then(|panels| panels.block.terms.as_ref());
+        let of = || TermIndex::of(other.sparse.iter().copied());
+        let terms = laid.unwrap_or_else(|| other.terms.get_or_init(of));
+        let mut one = vec![0.0; other.rows.len()];
+        for (column, (ids, weights)) in self.sparse.iter().enumerate() {
+            one.fill(0.0);
+            kernel.sparse_dots(terms, ids, weights, &mut one);
+            for (sums, sum) in sums.chunks_exact_mut(columns).zip(&one) {
+                sums[column] = *sum;
+            }
+        }
+    }
+}
+
+/// What was found for the rows of a tile so far.
+pub(super) struct Lists<'a> {
+    best: Vec<Best<'a>>,
+    /// Whether most rows take anything yet.
+    fresh: bool,
+}
+
+impl<'a> Lists<'a> {
+    pub(super) fn new(tile: &Tile<'a>, side: &'a Side) -> Self {
+        let floor = |(row, live): (&u32, &bool)| match side.floors.get(*row as usize) {
+            Some(floor) if *live => floor,
+            _ => &Floor::Closed,
+        };
+        let floors = tile.rows.iter().zip(&tile.live).map(floor);
+        let open = floors
+            .clone()
+            .filter(|floor| **floor == Floor::Open)
+            .count();
+        Self {
+            best: floors.map(Best::new).collect(),
+            fresh: 2 * open > tile.count,
+        }
+    }
+
+    /// What was found for each of the rows.
+    pub(super) fn finish(&self, tile: &Tile<'_>, limit: usize, ids: &impl Ids) -> Vec<Found> {
+        let mut keys = Vec::new();
+        let best = self.best.iter().enumerate();
+        best.filter_map(|(place, best)| best.finish(tile.row(place), limit, ids, &mut keys))
+            .collect()
+    }
+
+    #[inline(always)]
+    fn push<I: Ids>(&mut self, place: usize, row: RowRef, score: f32, meeting: &Meeting<'_, I>) {
+        self.best[place].push(Candidate { row, score }, meeting.limit, meeting.ids);
+    }
+}
+
+/// Lists that threads share.
+pub(super) type Shared<'a> = Mutex<Lists<'a>>;
+
+fn lock<'m, 'a>(lists: &'m Shared<'a>) -> MutexGuard<'m, Lists<'a>> {
+    lists.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a thread needs where tiles meet.
+#[derive(Default)]
+pub(super) struct Scratch {
+    filter: Filter,
+    pairs: Vec<u32>,
+    scores: Vec<f32>,
+    sums: Vec<f32>,
+    others: Vec<u32>,
+    bases: [Vec<f32>; 2],
+    /// Candidates of left places.
+    found: Vec<(u32, Candidate)>,
+}
+
+/// What is the same for all tiles of two sides.
+pub(super) struct Meeting<'a, I> {
+    pub(super) kernel: Kernel,
+    pub(super) limit: usize,
+    pub(super) ids: &'a I,
+    /// Live rows of the left and the right block, or of one block with the lower one first, that
+    /// are of one item; ascending.
+    pub(super) same: &'a [(u32, u32)],
+}
+
+impl<I: Ids> Meeting<'_, I> {
+    /// All pairs of two different tiles; feeds both.
+    pub(super) fn both(
+        &self,
+        tiles: [&Tile<'_>; 2],
+        lists: [&Shared<'_>; 2],
+        scratch: &mut Scratch,
+    ) {
+        let fresh = lists.map(|lists| lock(lists).fresh);
+        let enough = |side: usize| tiles[1 - side].count >= SAMPLE * self.limit;
+        if self.pair(tiles).is_none() || (0..2).any(|side| fresh[side] && !enough(side)) {
+            self.exact(tiles, lists, [true, true], scratch);
+        } else if fresh == [false, false] {
+            self.filtered(tiles, lists, [true, true], scratch);
+        } else {
+            for side in 0..2 {
+                if fresh[side] {
+                    self.sample([tiles[side], tiles[1 - side]], lists[side], scratch);
+                } else {
+                    self.filtered(tiles, lists, [side == 0, side == 1], scratch);
+                }
+            }
+        }
+    }
+
+    /// All pairs of a tile with itself.
+    pub(super) fn within(&self, tile: &Tile<'_>, lists: &Shared<'_>, scratch: &mut Scratch) {
+        let tiles = [tile, tile];
+        // Each pair comes twice, once for either row.
+        let one = [true, false];
+        if tile.panels.is_none() {
+            self.exact(tiles, [lists, lists], one, scratch);
+        } else if !lock(lists).fresh {
+            self.filtered(tiles, [lists, lists], one, scratch);
+        } else if tile.count > SAMPLE * self.limit {
+            self.sample(tiles, lists, scratch);
+        } else {
+            self.exact(tiles, [lists, lists], one, scratch);
+        }
+    }
+
+    /// Whether two live rows meet.
+    #[inline(always)]
+    fn meet(&self, tiles: [&Tile<'_>; 2], row: usize, column: usize) -> bool {
+        let [left, right] = tiles;
+        if !(left.live[row] && right.live[column]) || (std::ptr::eq(left, right) && row == column) {
+            return false;
+        }
+        self.same.is_empty() || {
+            let (a, b) = (left.rows[row], right.rows[column]);
+            let is_swapped = left.side > right.side || (left.side == right.side && a > b);
+            let pair = if is_swapped { (b, a) } else { (a, b) };
+            self.same.binary_search(&pair).is_err()
+        }
+    }
+
+    /// Two tiles as the filter takes them, if it does.
+    fn pair<'p>(&self, [left, right]: [&'p Tile<'_>; 2]) -> Option<Pair<'p>> {
+        let (one, two) = (left.panels.as_ref()?, right.panels.as_ref()?);
+        (one.length == two.length).then(|| Pair {
+            kernel: self.kernel,
+            left: one.block,
+            held: left.held.get_or_init(|| Held::new(self.kernel, one.block)),
+            right: two.block,
+            length: one.length,
+        })
+    }
+
+    /// All pairs that reach a threshold by their approximate scores; `wanted` tells for which
+    /// sides.
+    fn filtered(
+        &self,
+        tiles: [&Tile<'_>; 2],
+        lists: [&Shared<'_>; 2],
+        wanted: [bool; 2],
+        scratch: &mut Scratch,
+    ) {
+        let crowded = tiles.map(|tile| tile.crowded.load(Ordering::Relaxed));
+        let skip = crowded.iter().all(|crowded| *crowded >= PATIENCE);
+        let (Some(pair), false) = (self.pair(tiles), skip) else {
+            return self.exact(tiles, lists, wanted, scratch);
+        };
+        let want = |filter: &mut Filter| {
+            for side in 0..2 {
+                let lists = wanted[side].then(|| lock(lists[side]));
+                if let Some(lists) = lists {
+                    filter.want(side, &pair, lists.best.iter().map(Best::threshold));
+                } else {
+                    let none = std::iter::repeat_n(f32::INFINITY, tiles[side].rows.len());
+                    filter.want(side, &pair, none);
+                }
+            }
+        };
+        want(&mut scratch.filter);
+        let mut total = 0;
+        for group in 0..pair.left.rows.div_ceil(GROUP) {
+            scratch.filter.find(&pair, group, &tiles[0].sparse);
+            let hits = scratch.filter.pairs().len();
+            if hits >= SETTLE {
+                total += hits;
+                self.settle(tiles, lists, wanted, scratch);
+                want(&mut scratch.filter);
+            }
+        }
+        total += scratch.filter.pairs().len();
+        self.settle(tiles, lists, wanted, scratch);
+        if total > pair.left.rows * pair.right.rows / HITS {
+            for tile in tiles {
+                tile.crowded.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Scores what the filter found and puts it into the lists of the sides that want it.
+    fn settle(
+        &self,
+        tiles: [&Tile<'_>; 2],
+        lists: [&Shared<'_>; 2],
+        wanted: [bool; 2],
+        scratch: &mut Scratch,
+    ) {
+        let rows = tiles.map(|tile| tile.rows.len());
+        let there = |pair: &u32| {
+            let (row, column) = split(*pair);
+            row < rows[0] && column < rows[1] && self.meet(tiles, row, column)
+        };
+        scratch.pairs.clear();
+        scratch
+            .pairs
+            .extend(scratch.filter.pairs().iter().copied().filter(there));
+        scratch.filter.clear();
+        self.score(tiles, lists, wanted, scratch);
+    }
+
+    /// Puts pairs with their canonical scores into the lists of the sides that want them.
+    fn score(
+        &self,
+        tiles: [&Tile<'_>; 2],
+        lists: [&Shared<'_>; 2],
+        wanted: [bool; 2],
+        scratch: &mut Scratch,
+    ) {
+        let Scratch { pairs, scores, .. } = scratch;
+        let [left, right] = tiles;
+        scores.clear();
+        scores.resize(pairs.len(), 0.0);
+        if left.block.dimension() == right.block.dimension() {
+            self.kernel.pairs(&left.dense, &right.dense, pairs, scores);
+        }
+        if !(left.sparse.is_empty() || right.sparse.is_empty()) {
+            self.kernel
+                .sparse_pairs(&left.sparse, &right.sparse, pairs, scores);
+        }
+        if wanted[0] {
+            let mut lists = lock(lists[0]);
+            for (&pair, &score) in pairs.iter().zip(&*scores) {
+                let (row, column) = split(pair);
+                lists.push(row, right.row(column), score, self);
+            }
+        }
+        if wanted[1] {
+            let mut lists = lock(lists[1]);
+            for (&pair, &score) in pairs.iter().zip(&*scores) {
+                let (row, column) = split(pair);
+                lists.push(column, left.row(row), score, self);
+            }
+        }
+    }
+
+    /// All pairs of the rows of a left tile, of which there is nothing yet to compare with; feeds
+    /// the left tile only.
+    fn sample(&self, tiles: [&Tile<'_>; 2], lists: &Shared<'_>, scratch: &mut Scratch) {
+        let Some(pair) = self.pair(tiles) else {
+            return self.exact(tiles, [lists, lists], [true, false], scratch);
+        };
+        let [left, right] = tiles;
+        let columns = right.rows.len();
+        let padded = columns.next_multiple_of(PANEL);
+        let unit = pair.unit() as f32;
+        let thresholds: Vec<f32> = lock(lists).best.iter().map(Best::threshold).collect();
+        let all_meet = right.count == columns && self.same.is_empty() && !std::ptr::eq(left, right);
+        let mut sums = std::mem::take(&mut scratch.sums);
+        for group in 0..pair.left.rows.div_ceil(GROUP) {
+            scratch.filter.sums(&pair, group, &left.sparse, &mut sums);
+            scratch.pairs.clear();
+            let rows = group * GROUP..left.rows.len().min((group + 1) * GROUP);
+            for (row, sums) in rows.zip(sums.chunks_exact_mut(padded)) {
+                if !left.live[row] {
+                    continue;
+                }
+                let sums = &mut sums[..columns];
+                if !all_meet {
+                    for (column, sum) in sums.iter_mut().enumerate() {
+                        if !self.meet(tiles, row, column) {
+                            *sum = f32::NEG_INFINITY;
+                        }
+                    }
+                }
+                // Twice: for those that are near it and for one that may be better.
+                let error = pair.right.norm * pair.left.residuals[row]
+                    + pair.left.norm * pair.right.residual
+                    + UNDERFLOW;
+                let base = self.kernel.kth(sums, self.limit) - 2.0 * error / unit;
+                let floor = (thresholds[row] - error) / unit;
+                let base = base.max(floor).next_down();
+                scratch.others.resize(padded, 0);
+                let count = self.kernel.reaching_places(sums, base, &mut scratch.others);
+                let places = scratch.others[..count].iter();
+                scratch
+                    .pairs
+                    .extend(places.map(|column| (row as u32) << 16 | column));
+            }
+            if !all_meet {
+                scratch.pairs.retain(|&pair| {
+                    let (row, column) = split(pair);
+                    self.meet(tiles, row, column)
+                });
+            }
+            self.score(tiles, [lists, lists], [true, false], scratch);
+        }
+        scratch.sums = sums;
+        let mut lists = lock(lists);
+        lists.fresh = false;
+        for best in &mut lists.best {
+            best.rise(self.limit, self.ids);
+        }
+    }
+
+    /// All pairs by their canonical scores.
+    fn exact(
+        &self,
+        tiles: [&Tile<'_>; 2],
+        lists: [&Shared<'_>; 2],
+        wanted: [bool; 2],
+        scratch: &mut Scratch,
+    ) {
+        let [left, right] = tiles;
+        let columns = right.rows.len();
+        let Scratch {
+            bases,
+            scores,
+            sums,
+            others,
+            found,
+            ..
+        } = scratch;
+        for side in 0..2 {
+            bases[side].clear();
+            if wanted[side] {
+                bases[side].extend(lock(lists[side]).best.iter().map(Best::threshold));
+            } else {
+                bases[side].resize(tiles[side].rows.len(), f32::INFINITY);
+            }
+        }
+        let mut own = wanted[1].then(|| lock(lists[1]));
+        others.clear();
+        others.extend(0..columns as u32);
+        let has_dense = left.block.dimension() == right.block.dimension();
+        sums.clear();
+        sums.resize(left.rows.len() * columns, 0.0);
+        right.sparse_products(self.kernel, left, sums);
+        scores.clear();
+        scores.resize(columns, 0.0);
+        for (row, sums) in sums.chunks_exact(columns.max(1)).enumerate() {
+            if !left.live[row] {
+                continue;
+            }
+            scores.fill(0.0);
+            if has_dense {
+                self.kernel
+                    .gather::<false>(left.dense[row], &right.dense, others, scores);
+            }
+            for (score, sum) in scores.iter_mut().zip(sums) {
+                *score += *sum;
+            }
+            let base = bases[0][row];
+            for_hits(scores, &mut bases[1], base, |column, score, threshold| {
+                if !self.meet(tiles, row, column) {
+                    return;
+                }
+                if score >= base {
+                    found.push((
+                        row as u32,
+                        Candidate {
+                            row: right.row(column),
+                            score,
+                        },
+                    ));
+                }
+                if let Some(lists) = &mut own {
+                    lists.push(column, left.row(row), score, self);
+                    *threshold = lists.best[column].threshold();
+                }
+            });
+        }
+        drop(own);
+        if wanted[0] {
+            let mut lists = lock(lists[0]);
+            for (row, candidate) in found.drain(..) {
+                lists.push(row as usize, candidate.row, candidate.score, self);
+            }
+        }
+        found.clear();
+    }
+}
+
+/// Calls `hit` for every score that reaches its own threshold, which `hit` may raise, or the common
+/// one.
+#[inline(always)]
+fn for_hits(
+    scores: &[f32],
+    thresholds: &mut [f32],
+    common: f32,
+    mut hit: impl FnMut(usize, f32, &mut f32),
+) {
+    let groups = scores.chunks(TOGETHER).zip(thresholds.chunks_mut(TOGETHER));
+    for (group, (scores, thresholds)) in groups.enumerate() {
+        let reach = |(score, own): (&f32, &f32)| (*score >= *own) | (*score >= common);
+        let any = scores.iter().zip(&*thresholds).map(reach);
+        if !any.fold(false, |any, one| any | one) {
+            continue;
+        }
+        for (at, (&score, own)) in scores.iter().zip(thresholds).enumerate() {
+            if score >= *own || score >= common {
+                hit(group * TOGETHER + at, score, own);
+            }
+        }
+    }
+}
