@@ -8,7 +8,14 @@
 // is private and is entered only by the two safe ones below, which check them.
 #![allow(unsafe_code)]
 
-use std::arch::x86_64::{_CMP_GE_OQ, _CMP_GT_OQ, _MM_HINT_T0, __m128, __m256, _mm256_add_epi32, _mm256_add_ps, _mm256_blendv_ps, _mm256_broadcast_ss, _mm256_castps256_ps128, _mm256_castps_si256, _mm256_cmp_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_ps, _mm256_max_ps, _mm256_min_ps, _mm256_movemask_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_storeu_ps, _mm256_storeu_si256, _mm_add_ps, _mm_cvtss_f32, _mm_movehl_ps, _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps};
+use std::arch::x86_64::{
+    __m128, __m256, _CMP_GE_OQ, _CMP_GT_OQ, _MM_HINT_T0, _mm_add_ps, _mm_cvtss_f32, _mm_movehl_ps,
+    _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps, _mm256_add_epi32, _mm256_add_ps,
+    _mm256_blendv_ps, _mm256_broadcast_ss, _mm256_castps_si256, _mm256_castps256_ps128,
+    _mm256_cmp_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
+    _mm256_maskload_ps, _mm256_max_ps, _mm256_min_ps, _mm256_movemask_ps, _mm256_set1_ps,
+    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_storeu_ps, _mm256_storeu_si256,
+};
 
 use kindred_shared::block::LANES;
 
@@ -111,9 +118,8 @@ fn kth_256(bounds: &[f32], keep: usize) -> f32 {
     let high = high.into_iter().fold(f32::NEG_INFINITY, f32::max);
     scalar::halve(low, high, keep, |value| {
         let value = _mm256_set1_ps(value);
-        let reach = |values: __m256| {
-            _mm256_castps_si256(_mm256_cmp_ps::<_CMP_GE_OQ>(values, value))
-        };
+        let reach =
+            |values: __m256| _mm256_castps_si256(_mm256_cmp_ps::<_CMP_GE_OQ>(values, value));
         // A lane that reaches it is -1.
         let (mut even, mut odd) = (reach(last), _mm256_setzero_si256());
         let (pairs, single) = chunks.as_chunks::<2>();

@@ -102,7 +102,10 @@ unsafe fn kth_512(bounds: &[f32], keep: usize) -> f32 {
     };
     // Lists are short, and stay in registers then.
     if bounds.len() <= 2 * LANES {
-        return kth_of(&std::array::from_fn::<_, 2, _>(|at| chunk(at * LANES)), keep);
+        return kth_of(
+            &std::array::from_fn::<_, 2, _>(|at| chunk(at * LANES)),
+            keep,
+        );
     }
     if bounds.len() <= 4 * LANES {
         return kth_of(
