@@ -110,6 +110,7 @@ impl Data {
             };
             let found = self.find(&options, 2).unwrap();
             assert_eq!(found.rows(), self.count);
+            assert_eq!(found.kernel(), kernel, "it is the one that ran");
             for (row, expected) in expected.iter().enumerate() {
                 let (ids, scores) = found.of(row);
                 let got = ids.iter().zip(scores).map(|(&id, s)| (id, s.to_bits()));
@@ -173,6 +174,49 @@ fn tiny_huge_and_mixed_values() {
     let mut value = noise(11);
     let outliers = |at: usize| value(at) * if at.is_multiple_of(17) { 30.0 } else { 1.0 };
     Data::dense(500, 17, outliers).check(15, None);
+}
+
+/// Rows of several spans of 16-bit sums, of odd lengths, and with all there is in a few values.
+#[test]
+fn long_and_odd_rows() {
+    for (count, dimension) in [(420, 127), (420, 129), (300, 385), (200, 771), (120, 1)] {
+        Data::dense(count, dimension, noise(dimension as u64)).check(20, None);
+    }
+    // Values of one size, in patterns.
+    let sign = |at: usize| if at.is_multiple_of(3) { -1.0 } else { 1.0 };
+    let pattern = |at: usize| sign(at / 260 * 7 + at % 260 * (at / 260 % 5));
+    Data::dense(400, 260, pattern).check(20, None);
+    let lone = |at: usize| f32::from(u8::from(at % 300 == at / 300 % 300));
+    Data::dense(350, 300, lone).check(20, None);
+    let mut value = noise(20);
+    let heap = |at: usize| {
+        let near = at % 300 < 40;
+        value(at) * if near { 1.0 } else { 1e-3 } + f32::from(u8::from(near))
+    };
+    Data::dense(400, 300, heap).check(20, None);
+}
+
+/// Scores that differ in their last bits only, about the K-th.
+#[test]
+fn near_ties() {
+    for (seed, size, least) in [(21, 1e-6, None), (22, 1e-3, Some(0.0))] {
+        let mut value = noise(seed);
+        let base: Vec<f32> = (0..64).map(&mut value).collect();
+        let near = |at: usize| base[at % 64] + value(at) * size;
+        Data::dense(900, 64, near).check(20, least);
+    }
+}
+
+/// Three rows, again and again, among others.
+#[test]
+fn thousands_of_duplicates() {
+    let mut value = noise(23);
+    let some: Vec<f32> = (0..3 * 24).map(&mut value).collect();
+    let row = |at: usize| match at / 24 % 5 {
+        copy @ 0..3 => some[copy * 24 + at % 24],
+        _ => value(at),
+    };
+    Data::dense(2500, 24, row).check(20, None);
 }
 
 #[test]
@@ -248,6 +292,12 @@ fn can_be_watched_and_cancelled() {
     data.find(&options, 2).unwrap();
     let (done, total) = *seen.lock().unwrap();
     assert!(total > 1 && done == total, "{done} of {total}");
+
+    // Before it begins, too.
+    cancelled.store(true, Ordering::Relaxed);
+    let stopped = data.find(&options, 2).err();
+    assert_eq!(stopped, Some(NeighboursError::Cancelled));
+    cancelled.store(false, Ordering::Relaxed);
 
     let stop = |done: u64, _: u64| cancelled.store(done >= 3, Ordering::Relaxed);
     let options = Options {

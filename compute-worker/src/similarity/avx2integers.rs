@@ -2,9 +2,9 @@
 //!
 //! The values of a right row are unsigned (value + 64) and those of a left row signed, as the
 //! instruction wants it. It adds products two by two, at most 2 · 127 · 63, which 16 bits hold. A
-//! row is summed up in two halves, values 0 and 1 of each step and values 2 and 3. Sums wrap around,
-//! but what they come to does not: rows are laid out such that the norm of either half is at most
-//! 181, and 181² < 2^15. Then the halves are added in 32 bits.
+//! span of a row is summed up in two halves, values 0 and 1 of each step and values 2 and 3. Sums
+//! wrap around, but what they come to does not: rows are laid out such that the norm of either half
+//! of a span is at most 181, and 181² < 2^15. Then the halves and the spans are added in 32 bits.
 
 // Intrinsics on raw pointers are what this file is for. Every function that needs the features
 // is private and is entered only by the safe ones, which check them and the lengths.
@@ -18,7 +18,7 @@ use std::arch::x86_64::{
 };
 
 use super::avx2::available;
-use super::strip::{GROUP, Hits, PANEL, Strip};
+use super::strip::{GROUP, Hits, PANEL, SPAN, Strip};
 
 /// Columns of a register.
 const WIDTH: usize = 8;
@@ -40,7 +40,7 @@ type Sums = [[__m256i; WIDE]; ROWS];
 /// When the CPU lacks AVX2 or the strip is not well made.
 pub(super) fn strip(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
     assert!(available(), "this kernel needs AVX2 and FMA");
-    strip.check();
+    check(strip);
     hits.reserve(GROUP * strip.columns());
     // SAFETY: the CPU has AVX2, the strip's slices are as long as they must be, and there is room
     // for as many hits as there are pairs.
@@ -53,11 +53,22 @@ pub(super) fn strip(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
 /// When the CPU lacks AVX2, the strip is not well made, or `sums` has not one place a pair.
 pub(super) fn sums(strip: &Strip<'_, u8, i32>, sums: &mut [f32]) {
     assert!(available(), "this kernel needs AVX2 and FMA");
-    strip.check();
+    check(strip);
     assert_eq!(sums.len(), GROUP * strip.columns(), "one sum a pair");
     // SAFETY: the CPU has AVX2, the strip's slices are as long as they must be, and there is a
     // place for every sum.
     unsafe { sums_256(strip, sums) }
+}
+
+/// Checks that all slices are as long as they must be.
+fn check(strip: &Strip<'_, u8, i32>) {
+    strip.check();
+    let spans = strip.length.div_ceil(SPAN);
+    assert_eq!(
+        strip.offsets.len(),
+        GROUP * spans,
+        "an offset a row and span"
+    );
 }
 
 /// # Safety
@@ -125,19 +136,20 @@ unsafe fn tile(strip: &Strip<'_, u8, i32>, first: usize, column: usize) -> Sums 
         let left = left.add(row % PANEL * STEP);
         let right = strip.right.as_ptr().add(column / PANEL * strip.panel());
         let right = right.add(column % PANEL * STEP);
-        let mut sums = [[_mm256_setzero_si256(); WIDE]; ROWS];
-        for (at, sums) in sums.iter_mut().enumerate() {
-            *sums = [_mm256_set1_epi32(strip.offsets[first + at]); WIDE];
+        let mut sums = span(strip, first, left, right, 0);
+        for at in (SPAN..strip.length).step_by(SPAN) {
+            let more = span(strip, first, left, right, at);
+            for (sum, more) in sums.as_flattened_mut().iter_mut().zip(more.as_flattened()) {
+                *sum = _mm256_add_epi32(*sum, *more);
+            }
         }
-        let mut sums = multiply(left, right, strip.length / STEP, sums);
         for wide in 0..WIDE {
             let at = column + wide * WIDTH;
             let from_right = _mm256_loadu_si256(strip.from_right.as_ptr().add(at).cast());
             for (row, sums) in (first..).zip(&mut sums) {
                 let from_left = _mm256_set1_epi32(strip.from_left[row]);
                 let from = _mm256_max_epi32(from_left, from_right);
-                let halves = _mm256_madd_epi16(sums[wide], _mm256_set1_epi16(1));
-                sums[wide] = _mm256_add_epi32(halves, from);
+                sums[wide] = _mm256_add_epi32(sums[wide], from);
                 if !strip.sparse.is_empty() {
                     let sparse = strip.sparse.as_ptr().add(row * columns + at);
                     let per_unit = _mm256_set1_ps(strip.per_unit);
@@ -148,6 +160,33 @@ unsafe fn tile(strip: &Strip<'_, u8, i32>, first: usize, column: usize) -> Sums 
         }
         sums
     }
+}
+
+/// The 32-bit sums of a tile's products of the values from `at` on.
+///
+/// # Safety
+/// AVX2; the strip passed its check; `left` and `right` are a tile's first rows in their panels.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn span(
+    strip: &Strip<'_, u8, i32>,
+    first: usize,
+    left: *const u8,
+    right: *const u8,
+    at: usize,
+) -> Sums {
+    let offsets = &strip.offsets[at / SPAN * GROUP + first..][..ROWS];
+    let mut sums = [[_mm256_setzero_si256(); WIDE]; ROWS];
+    for (sums, &offset) in sums.iter_mut().zip(offsets) {
+        *sums = [_mm256_set1_epi32(offset); WIDE];
+    }
+    let steps = SPAN.min(strip.length - at) / STEP;
+    // SAFETY: the panels have as many steps from there on.
+    let mut sums = unsafe { multiply(left.add(at * PANEL), right.add(at * PANEL), steps, sums) };
+    for sum in sums.as_flattened_mut() {
+        *sum = _mm256_madd_epi16(*sum, _mm256_set1_epi16(1));
+    }
+    sums
 }
 
 /// Adds the products of a tile to its sums. Takes and gives them by value, so that they stay in

@@ -7,10 +7,12 @@
 //! (|x| + |x̂|)/2. Rounding of the canonical score and of the approximate one is counted in ρ as
 //! well.
 
+use std::ops::Add;
+
 use super::Kernel;
 use super::rotation::{ERROR, Rotation};
 use super::rows::Sparse;
-use super::strip::PANEL;
+use super::strip::{GROUP, PANEL, SPAN};
 use super::terms::TermIndex;
 
 /// Norms from which on sums could overflow: then all is scored exactly.
@@ -40,7 +42,8 @@ pub(super) struct Grid {
     pub(super) most: f32,
     /// What is added to make it unsigned.
     pub(super) middle: u8,
-    /// The highest norm of either half of a row: values 0 and 1 of each step, and values 2 and 3.
+    /// The highest norm of either half of a span of a row: values 0 and 1 of each step, and values 2
+    /// and 3.
     pub(super) half_norm: f32,
     /// Whether `offsets` are those of 16-bit sums.
     pub(super) halves: bool,
@@ -53,8 +56,8 @@ pub(super) struct Block {
     pub(super) values: Values,
     /// Score of one integer unit, but for the other block's scale; 1 for floats.
     pub(super) scale: f32,
-    /// For integers, what takes the middle out of the sums: see `Strip`.
-    pub(super) offsets: Vec<i32>,
+    /// For integers, what takes the middle out of the sums, group after group: see `Strip`.
+    offsets: Vec<i32>,
     /// M of the block, rounded up.
     pub(super) norm: f32,
     /// ρ of every row, rounded up.
@@ -156,31 +159,32 @@ impl Shape {
     #[inline(always)]
     fn scale_of(&self, grid: &Grid, row: &[f32]) -> f32 {
         let mut largest = [0.0_f32; TOGETHER];
-        let mut squares = [0.0_f32; TOGETHER];
-        let (chunks, rest) = row.as_chunks::<TOGETHER>();
-        let mut add = |chunk: &[f32]| {
-            for ((largest, square), value) in largest.iter_mut().zip(&mut squares).zip(chunk) {
-                *largest = if value.abs() > *largest {
-                    value.abs()
-                } else {
-                    *largest
-                };
-                *square += value * value;
-            }
-        };
-        chunks.iter().for_each(|chunk| add(chunk));
-        add(rest);
-        let largest = largest.into_iter().fold(0.0, f32::max);
-        let mut scale = largest / grid.most;
-        if grid.halves {
-            let [a, b, c, d, e, f, g, h] = squares;
-            let half = (a + b + e + f).max(c + d + g + h).sqrt();
-            // Rounding to integers moves each value by half a unit at most. The sums of squares
-            // above are off by one in a thousand at most.
-            let rounding = (self.length as f32 / 2.0).sqrt() / 2.0;
-            scale = scale.max(half * 1.001 / (grid.half_norm - rounding));
+        let mut half = 0.0_f32;
+        for span in row.chunks(SPAN) {
+            let mut squares = [0.0_f32; TOGETHER];
+            let mut add = |chunk: &[f32]| {
+                for ((most, square), value) in largest.iter_mut().zip(&mut squares).zip(chunk) {
+                    *most = if value.abs() > *most {
+                        value.abs()
+                    } else {
+                        *most
+                    };
+                    *square += value * value;
+                }
+            };
+            let (chunks, rest) = span.as_chunks::<TOGETHER>();
+            chunks.iter().for_each(|chunk| add(chunk));
+            add(rest);
+            half = half.max(halves(squares).into_iter().fold(0.0, f32::max));
         }
-        scale
+        let scale = largest.into_iter().fold(0.0, f32::max) / grid.most;
+        if !grid.halves {
+            return scale;
+        }
+        // Rounding to integers moves each value by half a unit at most. The sums of squares above
+        // are off by one in a thousand at most.
+        let rounding = (SPAN as f32 / 2.0).sqrt() / 2.0;
+        scale.max(half.sqrt() * 1.001 / (grid.half_norm - rounding))
     }
 
     /// Lays out rows; `sparse` has as many or none.
@@ -238,20 +242,33 @@ impl Shape {
             scale = scale.max(self.scale_of(grid, &to[..row.len()]));
         }
         block.scale = scale;
-        block.offsets.resize(padded, 0);
+        let spans = if grid.halves {
+            self.length.div_ceil(SPAN)
+        } else {
+            1
+        };
+        block.offsets.resize(padded * spans, 0);
         let mut values = Aligned::new(padded * self.length, grid.middle);
         let panels = values.get_mut();
         let mut bytes = vec![0; stride];
         let mut residuals = Vec::with_capacity(dense.len());
         for (at, row) in rotated.chunks_exact(stride).enumerate() {
-            let (residual, sums) = quantise(row, scale, grid, &mut bytes);
-            residuals.push(residual);
-            block.offsets[at] = if grid.halves {
-                let low = sums.map(|sum| (-i32::from(grid.middle) * sum) as u32 & 0xFFFF);
-                (low[0] | low[1] << 16).cast_signed()
-            } else {
-                i32::from(grid.middle) * (sums[0] + sums[1])
-            };
+            let offsets = &mut block.offsets[at / GROUP * GROUP * spans + at % GROUP..];
+            let (middle, mut square, mut whole) = (i32::from(grid.middle), 0.0, 0);
+            let parts = row.chunks(SPAN).zip(bytes.chunks_mut(SPAN));
+            for (span, (row, bytes)) in parts.enumerate() {
+                let (left, sums) = quantise(row, scale, grid, bytes);
+                square += left;
+                whole += sums[0] + sums[1];
+                if grid.halves {
+                    let low = sums.map(|sum| (-middle * sum) as u32 & 0xFFFF);
+                    offsets[span * GROUP] = (low[0] | low[1] << 16).cast_signed();
+                }
+            }
+            residuals.push(square.sqrt());
+            if !grid.halves {
+                offsets[0] = middle * whole;
+            }
             let (steps, _) = bytes[..self.length].as_chunks::<STEP>();
             let start = at / PANEL * PANEL * self.length + at % PANEL * STEP;
             let places = panels[start..].chunks_mut(PANEL * STEP);
@@ -300,8 +317,8 @@ impl Shape {
     }
 }
 
-/// The nearest integers of a row, made unsigned, the norm of what they leave out, and the sums of
-/// the integers of either half.
+/// The nearest integers of some values, made unsigned; the square of the norm of what they leave out,
+/// and the sums of the integers of either half.
 #[inline(always)]
 fn quantise(row: &[f32], scale: f32, grid: &Grid, bytes: &mut [u8]) -> (f64, [i32; 2]) {
     // Adding it leaves no place for what follows the point.
@@ -325,9 +342,22 @@ fn quantise(row: &[f32], scale: f32, grid: &Grid, bytes: &mut [u8]) -> (f64, [i3
             place[at] = (units[at] + i32::from(grid.middle)) as u8;
         }
     }
+    (squares.iter().sum(), halves(sums))
+}
+
+/// The sums of values 0 and 1 of each step, and of values 2 and 3.
+#[inline(always)]
+fn halves<T: Add<Output = T>>(sums: [T; TOGETHER]) -> [T; 2] {
     let [a, b, c, d, e, f, g, h] = sums;
-    (
-        squares.iter().sum::<f64>().sqrt(),
-        [a + b + e + f, c + d + g + h],
-    )
+    [(a + b) + (e + f), (c + d) + (g + h)]
+}
+
+impl Block {
+    /// The offsets of a group's rows.
+    pub(super) fn offsets(&self, group: usize) -> &[i32] {
+        // Blocks are padded to whole panels, so each group has as many.
+        let groups = self.rows.next_multiple_of(PANEL) / GROUP;
+        let each = self.offsets.len() / groups.max(1);
+        &self.offsets[group * each..(group + 1) * each]
+    }
 }

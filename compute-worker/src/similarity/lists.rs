@@ -47,6 +47,11 @@ impl Lists {
         }
     }
 
+    /// Bytes of a row's list.
+    pub(super) fn bytes(keep: usize) -> usize {
+        8 * room(keep) + 12
+    }
+
     /// The rows' bases.
     pub(super) fn bases(&self) -> &[f32] {
         &self.bases

@@ -1,7 +1,7 @@
 //! The exact nearest rows of every row, as a library.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use kindred_shared::block::LANES;
@@ -99,8 +99,8 @@ const MAX_DIMENSION: usize = 1 << 16;
 const MAX_ROWS: usize = 8 * PANEL;
 /// Bytes of the values of a block, at most, so that two stay in the second-level cache.
 const MAX_BYTES: usize = 320 << 10;
-/// Most values of rows that are copied into their order.
-const MAX_NEAR: usize = 128;
+/// Bytes a row beyond half of the rows' own, from which on rows are not copied into their order.
+const MAX_EXTRA: usize = 1200;
 /// Rows whose lists a thread copies in one go.
 const PART: usize = 1024;
 
@@ -176,6 +176,7 @@ impl<'a> SparseRows<'a> {
 /// The neighbours of every row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Neighbours {
+    kernel: Kernel,
     ends: Vec<usize>,
     ids: Vec<u32>,
     scores: Vec<f32>,
@@ -185,6 +186,11 @@ impl Neighbours {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.ends.len()
+    }
+
+    /// The kernel they were found with.
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
     }
 
     /// The neighbours of a row, best first: their numbers, and their canonical scores.
@@ -202,9 +208,11 @@ impl Neighbours {
 /// score descending, then number ascending. The answer is that of comparing each with each, to the
 /// last bit, whatever the kernel and the number of threads.
 ///
-/// Runs on the current rayon pool: call it within `ThreadPool::install`. Beside the rows and the
-/// answer it holds a copy of the dense parts (a quarter of their size with 8-bit integers, all of
-/// it otherwise), an index of the sparse parts, and 12 · `keep` + 700 bytes a row.
+/// Runs on the current rayon pool: call it within `ThreadPool::install`. Beside the rows it holds the
+/// dense parts as integers (a quarter of their size; all of it with the scalar kernel), an index of
+/// the sparse parts, the lists (about 10 · `keep` + 150 bytes a row) and the answer (8 · `keep` + 8).
+/// It copies short rows as well, if all of that, but for the index, then stays within half of the
+/// rows' size and 1,200 bytes a row.
 ///
 /// # Errors
 /// When the kernel cannot run here, or it was cancelled.
@@ -228,23 +236,31 @@ pub fn neighbours(rows: &Rows<'_>, options: &Options<'_>) -> Result<Neighbours, 
     let keep = options.keep.min(count.saturating_sub(1));
     if keep == 0 {
         return Ok(Neighbours {
+            kernel,
             ends: vec![0; count],
             ids: Vec::new(),
             scores: Vec::new(),
         });
     }
+    let is_cancelled = || {
+        let flag = options.cancelled;
+        flag.is_some_and(|flag| flag.load(Ordering::Relaxed))
+    };
     let shape = Shape::new(kernel, rows.dimension);
-    let scales = scales(rows, &shape);
+    let scales = scales(rows, &shape, &is_cancelled);
     let filter = scales.is_some();
     let block_rows = block_rows(count, if filter { shape.bytes() } else { 0 });
     let ids = match scales {
         Some(scales) if rows.dimension > 0 => {
             let rows: Vec<&[f32]> = (0..count).map(|row| rows.dense(row)).collect();
-            order(kernel, &rows, scales, block_rows)
+            order(kernel, &rows, scales, block_rows, &is_cancelled)
         }
         _ => (0..count as u32).collect(),
     };
-    let near = near(rows, &ids);
+    if is_cancelled() {
+        return Err(NeighboursError::Cancelled);
+    }
+    let near = near(rows, &ids, keep, &shape);
     let stride = near_stride(rows.dimension);
     let sparse = rows.sparse.map(|sparse| move |row| sparse.row(row));
     let scorer = Scorer::new(
@@ -263,12 +279,17 @@ pub fn neighbours(rows: &Rows<'_>, options: &Options<'_>) -> Result<Neighbours, 
     let floor = options.min_score.unwrap_or(f32::NEG_INFINITY);
     let list = |span: Range<usize>| Mutex::new(Lists::new(kernel, span.len(), keep, floor));
     let lists: Vec<_> = spans().map(list).collect();
-    let lay =
-        |span: Range<usize>| shape.block(scorer.dense(span.clone()), scorer.sparse_rows(span));
+    let lay = |span: Range<usize>| {
+        let laid = || shape.block(scorer.dense(span.clone()), scorer.sparse_rows(span.clone()));
+        (!is_cancelled()).then(laid)
+    };
     let blocks = if filter {
         spans().map(lay).collect()
     } else {
-        Vec::new()
+        Some(Vec::new())
+    };
+    let Some(blocks) = blocks else {
+        return Err(NeighboursError::Cancelled);
     };
     tracing::debug!(%kernel, rows = count, keep, filter, "neighbours");
     let engine = Engine {
@@ -290,7 +311,7 @@ pub fn neighbours(rows: &Rows<'_>, options: &Options<'_>) -> Result<Neighbours, 
         return Err(NeighboursError::Cancelled);
     }
     let lists: Vec<Lists> = engine.lists.into_iter().map(inner).collect();
-    Ok(gather(&scorer, block_rows, &lists))
+    Ok(gather(kernel, &scorer, block_rows, &lists))
 }
 
 fn inner(lists: Mutex<Lists>) -> Lists {
@@ -298,9 +319,16 @@ fn inner(lists: Mutex<Lists>) -> Lists {
 }
 
 /// Every row's scale (its bits, in the upper half) and number. `None`: the data is such that only
-/// exact scores will do.
-fn scales(rows: &Rows<'_>, shape: &Shape) -> Option<Vec<u64>> {
+/// exact scores will do, or it was cancelled.
+fn scales(
+    rows: &Rows<'_>,
+    shape: &Shape,
+    is_cancelled: &(dyn Fn() -> bool + Sync),
+) -> Option<Vec<u64>> {
     let scale = |buffer: &mut Vec<f32>, row: usize| {
+        if is_cancelled() {
+            return None;
+        }
         let (scale, dense_norm) = shape.scale(rows.dense(row), buffer);
         let sparse_norm = rows.sparse.map_or(0.0, |sparse| norm(sparse.row(row).1));
         let key = u64::from(scale.to_bits()) << 32 | row as u64;
@@ -310,11 +338,13 @@ fn scales(rows: &Rows<'_>, shape: &Shape) -> Option<Vec<u64>> {
     all.map_init(Vec::new, scale).collect()
 }
 
-/// The rows in their order, if they are short: then each begins at a cache line, and those of a
-/// block share pages. Long ones gain nothing and take more memory than lists do.
-fn near(rows: &Rows<'_>, ids: &[u32]) -> Option<Aligned<f32>> {
+/// The rows in their order, if they are short enough to be copied: then each begins at a cache line,
+/// and those of a block share pages. Long ones gain little.
+fn near(rows: &Rows<'_>, ids: &[u32], keep: usize, shape: &Shape) -> Option<Aligned<f32>> {
     let stride = near_stride(rows.dimension);
-    if stride == 0 || stride > MAX_NEAR {
+    // Bytes a row: the copy, the integers, the list, the answer, and what tables there are.
+    let bytes = 4 * stride + shape.bytes() + Lists::bytes(keep) + 8 * keep + 48;
+    if stride == 0 || bytes > 2 * rows.dimension + MAX_EXTRA {
         return None;
     }
     let mut near = Aligned::new(ids.len() * stride, 0.0);
@@ -344,7 +374,7 @@ fn block_rows(count: usize, bytes: usize) -> usize {
 }
 
 /// Puts the lists of all rows, sorted, into the order of the rows.
-fn gather(scorer: &Scorer<'_>, block_rows: usize, lists: &[Lists]) -> Neighbours {
+fn gather(kernel: Kernel, scorer: &Scorer<'_>, block_rows: usize, lists: &[Lists]) -> Neighbours {
     let count = scorer.rows();
     let of = |position: usize| lists[position / block_rows].of(position % block_rows);
     let mut positions = vec![0_u32; count];
@@ -378,5 +408,10 @@ fn gather(scorer: &Scorer<'_>, block_rows: usize, lists: &[Lists]) -> Neighbours
             scores[span].copy_from_slice(from_scores);
         }
     });
-    Neighbours { ends, ids, scores }
+    Neighbours {
+        kernel,
+        ends,
+        ids,
+        scores,
+    }
 }

@@ -21,12 +21,13 @@ const LANES: usize = 16;
 const CHUNK: usize = 1024;
 
 /// The numbers of the rows in their order, from each row's scale (bits, upper half) and number.
-/// Blocks are of `block_rows` rows.
+/// Blocks are of `block_rows` rows. Once cancelled, any order will do.
 pub(super) fn order(
     kernel: Kernel,
     rows: &[&[f32]],
     mut scales: Vec<u64>,
     block_rows: usize,
+    is_cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Vec<u32> {
     // Scales are not negative, so their bits are in their order.
     scales.sort_unstable();
@@ -36,7 +37,7 @@ pub(super) fn order(
         for class in classes {
             let (own, others) = std::mem::take(&mut rest).split_at_mut(class.len());
             rest = others;
-            scope.spawn(move |_| split(kernel, rows, own, block_rows));
+            scope.spawn(move |_| split(kernel, rows, own, block_rows, is_cancelled));
         }
     });
     scales.into_iter().map(|key| key as u32).collect()
@@ -59,9 +60,15 @@ fn classes(scales: &[u64], block_rows: usize) -> Vec<Range<usize>> {
 }
 
 /// Orders rows; what is in the upper halves of their keys is lost.
-fn split(kernel: Kernel, rows: &[&[f32]], keys: &mut [u64], block_rows: usize) {
+fn split(
+    kernel: Kernel,
+    rows: &[&[f32]],
+    keys: &mut [u64],
+    block_rows: usize,
+    is_cancelled: &(dyn Fn() -> bool + Sync),
+) {
     let blocks = keys.len().div_ceil(block_rows);
-    if blocks < 2 {
+    if blocks < 2 || is_cancelled() {
         return;
     }
     let direction = kernel.run(|| direction(rows, keys));
@@ -80,8 +87,8 @@ fn split(kernel: Kernel, rows: &[&[f32]], keys: &mut [u64], block_rows: usize) {
     keys.select_nth_unstable(middle);
     let (low, high) = keys.split_at_mut(middle);
     rayon::join(
-        || split(kernel, rows, low, block_rows),
-        || split(kernel, rows, high, block_rows),
+        || split(kernel, rows, low, block_rows, is_cancelled),
+        || split(kernel, rows, high, block_rows, is_cancelled),
     );
 }
 
@@ -171,7 +178,7 @@ mod tests {
         let rows: Vec<&[f32]> = values.iter().map(|row| &row[..]).collect();
         let scale = |row: usize| if row < 40 { 1.0_f32 } else { 4.0 };
         let scales = (0..43).map(|row| u64::from(scale(row).to_bits()) << 32 | row as u64);
-        let order = order(Kernel::Scalar, &rows, scales.collect(), 10);
+        let order = order(Kernel::Scalar, &rows, scales.collect(), 10, &|| false);
         let mut all = order.clone();
         all.sort_unstable();
         assert!(all.into_iter().eq(0..43));

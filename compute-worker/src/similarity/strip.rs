@@ -5,6 +5,8 @@
 pub(super) const PANEL: usize = 48;
 /// Rows of a group, the rows of a strip.
 pub(super) const GROUP: usize = 8;
+/// Values that are summed up in 16 bits before they are added in 32.
+pub(super) const SPAN: usize = 128;
 /// Lanes that a kernel may write beyond the last hit.
 const SPARE: usize = 16;
 
@@ -57,8 +59,9 @@ pub(super) struct Strip<'a, V, T> {
     /// For each left row of the group, minus its threshold.
     pub(super) from_left: &'a [T; GROUP],
     /// For each left row of the group, what takes the middle of the unsigned values out of every
-    /// sum: 128 · the row's sum for 32-bit sums; minus 64 · the sum of each half for 16-bit ones.
-    pub(super) offsets: &'a [T; GROUP],
+    /// sum: 128 · the row's sum for 32-bit sums. For 16-bit ones minus 64 · the sum of each half, one
+    /// span of `SPAN` values after the other.
+    pub(super) offsets: &'a [T],
     /// For each right row, minus its threshold.
     pub(super) from_right: &'a [T],
     /// The sparse parts of the scores, `GROUP` rows of as many as there are right rows, in score
@@ -88,6 +91,7 @@ impl<V, T> Strip<'_, V, T> {
         assert!(columns.is_multiple_of(PANEL), "blocks are whole panels");
         assert!(self.length.is_multiple_of(4), "rows are whole steps");
         assert_eq!(self.right.len(), columns * self.length, "right rows");
+        assert!(self.offsets.len() >= GROUP, "an offset a left row");
         let end = (self.group + 1) * GROUP;
         assert!(end <= usize::from(u16::MAX), "rows of a block fit 16 bits");
         assert!(
