@@ -106,7 +106,7 @@ impl Laid {
         let tile_rows = (MAX_BYTES / shape.bytes() / PANEL * PANEL).clamp(PANEL, MAX_ROWS);
         let rows = if block.dimension() > 0 {
             let rows: Vec<&[f32]> = (0..block.rows()).map(dense).collect();
-            order(kernel, &rows, scales, tile_rows)
+            order(kernel, &rows, scales, tile_rows, &|| false)
         } else {
             (0..block.rows() as u32).collect()
         };
