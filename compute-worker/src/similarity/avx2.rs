@@ -227,7 +227,7 @@ unsafe fn dots_at<const FETCH: bool>(
             _mm_storeu_ps(
                 scores.as_mut_ptr().add(at),
                 four(rows, [row.as_ptr(); ROWS], row.len()),
-            )
+            );
         };
         at += ROWS;
     }
@@ -345,7 +345,7 @@ fn sparse_pairs_avx2(
 #[target_feature(enable = "avx2,fma")]
 fn sparse_sums_avx2(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
     index.approximate(ids, weights, sums, |columns, sums, is_first| {
-        add_columns(columns, sums, is_first)
+        add_columns(columns, sums, is_first);
     });
 }
 
