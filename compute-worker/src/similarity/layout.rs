@@ -293,12 +293,13 @@ impl Shape {
             .kernel
             .run(|| -> Vec<f64> { dense.iter().map(|row| norm(row)).collect() });
         let columns = block.terms.as_ref().map_or(0.0, TermIndex::residual);
-        let mut most = 0.0_f64;
+        let (mut most, mut most_dense) = (0.0_f64, 0.0_f64);
         for (at, residual) in residuals.iter().enumerate() {
             let sparse = sparse_norms.get(at).copied().unwrap_or(0.0);
             // Both parts together are one row.
-            let whole = norms[at].hypot(sparse);
-            most = most.max((whole + (residual + columns) / 2.0) * (1.0 + ERROR));
+            let whole = norms[at].hypot(sparse) + (residual + columns) / 2.0;
+            most = most.max(whole * (1.0 + ERROR));
+            most_dense = most_dense.max((norms[at] + residual / 2.0) * (1.0 + ERROR));
         }
         let most_terms = sparse.iter().map(|row| row.0.len()).max().unwrap_or(0);
         // Roundings: of the canonical score, of an approximate one that starts at up to twice the
@@ -307,11 +308,16 @@ impl Shape {
             (3.0 * (self.length + most_terms) as f64 + 64.0) * f64::EPSILON * f64::from(1 << 29);
         // The rotation's own error.
         let rotated = if self.grid.is_some() { ERROR } else { 0.0 };
-        let bound = |residual: f64| {
-            let whole = (residual + columns + (rotated + rounding) * most) * (1.0 + ERROR);
-            (whole as f32).next_up()
+        // Integers stand for dense parts only, so that M is theirs, but no less than half of the
+        // whole rows', and what is relative to whole rows counts twice.
+        let (norm, times) = if self.grid.is_some() {
+            (most_dense.max(most / 2.0), 2.0)
+        } else {
+            (most, 1.0)
         };
-        block.norm = (most as f32).next_up();
+        let whole = times * (columns + (rotated + rounding) * most);
+        let bound = |residual: f64| (((residual + whole) * (1.0 + ERROR)) as f32).next_up();
+        block.norm = (norm as f32).next_up();
         block.residuals = residuals.into_iter().map(bound).collect();
         block.residual = block.residuals.iter().copied().fold(0.0, f32::max);
     }

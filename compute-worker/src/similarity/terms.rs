@@ -6,7 +6,7 @@
 //! of the time of the same products one by one. What columns are off by is bounded: a weight by
 //! half a unit, so a score by half a unit times the sum of the other row's weights in columns.
 //!
-//! Memory: 8 bytes a term of a row, 16 to 24 a distinct term, 2 a row and column.
+//! Memory: 8 bytes a term of a row, 18 to 28 a distinct term, 2 a row and column, 8 KiB.
 
 use super::rows::Sparse;
 use super::strip::PANEL;
@@ -25,6 +25,8 @@ const MAX_COLUMNS: usize = 192;
 const MOST: f32 = 32_766.0;
 /// Terms of a row that are looked up before they are added up.
 const TOGETHER: usize = 64;
+/// Places of the table of columns; a term is in one of two.
+const PLACES: usize = 1024;
 /// No column.
 const NONE: u16 = u16::MAX;
 
@@ -42,6 +44,8 @@ pub(super) struct TermIndex {
     rows: usize,
     /// Which of a slot's terms may be there: a bit for each of `BITS · slots` spans of hashes.
     bits: Vec<u64>,
+    /// The same without the terms that have columns; empty if none has.
+    rare: Vec<u64>,
     /// Where the terms of each slot begin, and where the last ends.
     slots: Vec<u32>,
     shift: u32,
@@ -49,6 +53,8 @@ pub(super) struct TermIndex {
     terms: Vec<Term>,
     /// Row (as numbered in the index) and weight; a term's lie together, rows ascending.
     postings: Vec<(u32, f32)>,
+    /// Hash and column of the terms that have one, by hash; so small that it stays near.
+    table: Vec<(u32, u32)>,
     /// A column after the other, each of whole panels.
     columns: Vec<i16>,
     /// Weight of one unit of a column.
@@ -89,10 +95,12 @@ impl TermIndex {
         let mut index = Self {
             rows: count,
             bits: vec![0; size * BITS / 64],
+            rare: Vec::new(),
             slots: Vec::with_capacity(size + 1),
             shift,
             terms: Vec::with_capacity(distinct),
             postings: entries.iter().map(|&(_, number, w)| (number, w)).collect(),
+            table: Vec::new(),
             columns: Vec::new(),
             unit: 0.0,
             residual: 0.0,
@@ -126,7 +134,20 @@ impl TermIndex {
             .filter(|at| often(&self.terms[*at]) >= FREQUENT)
             .collect();
         frequent.sort_unstable_by_key(|at| std::cmp::Reverse(often(&self.terms[*at])));
-        frequent.truncate(MAX_COLUMNS);
+        let mut table = vec![(0, u32::from(NONE)); PLACES + 1];
+        let mut columns = 0;
+        // Those for which there is no place have none.
+        frequent.retain(|&at| {
+            let hash = self.terms[at].id;
+            let place = place(hash);
+            let free = (place..place + 2).find(|at| table[*at].1 == u32::from(NONE));
+            if let (Some(free), true) = (free, columns < MAX_COLUMNS as u32) {
+                table[free] = (hash, columns);
+                columns += 1;
+                return true;
+            }
+            false
+        });
         let spans = frequent.iter().map(|at| self.terms[*at]);
         let spans: Vec<_> = spans
             .map(|term| term.start as usize..term.end as usize)
@@ -138,6 +159,9 @@ impl TermIndex {
             return self;
         }
         self.unit = largest / MOST;
+        self.table = table;
+        // The first look need not find what the table does.
+        self.rare = vec![0; self.bits.len()];
         let stride = self.rows.next_multiple_of(PANEL);
         self.columns = vec![0; frequent.len() * stride];
         let mut squares = vec![0.0_f64; self.rows];
@@ -150,6 +174,10 @@ impl TermIndex {
                 let left = f64::from(weight) - f64::from(units) * f64::from(self.unit);
                 squares[row as usize] += left * left;
             }
+        }
+        for term in self.terms.iter().filter(|term| term.column == NONE) {
+            let bit = self.bit(term.id);
+            self.rare[bit / 64] |= 1 << (bit % 64);
         }
         self.residual = squares.into_iter().fold(0.0, f64::max).sqrt();
         self
@@ -168,10 +196,20 @@ impl TermIndex {
     #[inline(always)]
     fn get(&self, id: u32) -> Option<Term> {
         let hash = id.wrapping_mul(SPREAD);
+        self.is_there(&self.bits, hash)
+            .then(|| self.find(hash))
+            .flatten()
+    }
+
+    /// Whether a term may be there.
+    #[inline(always)]
+    fn is_there(&self, bits: &[u64], hash: u32) -> bool {
         let bit = self.bit(hash);
-        if self.bits[bit / 64] >> (bit % 64) & 1 == 0 {
-            return None;
-        }
+        bits[bit / 64] >> (bit % 64) & 1 == 1
+    }
+
+    #[inline(always)]
+    fn find(&self, hash: u32) -> Option<Term> {
         let slot = (hash >> self.shift) as usize;
         let span = self.slots[slot] as usize..self.slots[slot + 1] as usize;
         self.terms[span]
@@ -214,33 +252,46 @@ impl TermIndex {
         assert_eq!(sums.len(), stride, "one sum a row, in whole panels");
         let mut is_first = true;
         for (ids, weights) in ids.chunks(TOGETHER).zip(weights.chunks(TOGETHER)) {
-            let mut columns = [Weighted {
+            let mut columns = [(0.0_f32, 0_u32); TOGETHER];
+            let mut rest = [(0.0_f32, 0_u32); TOGETHER];
+            let (mut wide, mut others) = (0, 0);
+            // Without branches: what a row has in common with a tile is not foreseen.
+            if self.table.is_empty() {
+                for (&id, &weight) in ids.iter().zip(weights) {
+                    let hash = id.wrapping_mul(SPREAD);
+                    rest[others] = (weight, hash);
+                    others += usize::from(self.is_there(&self.bits, hash));
+                }
+            } else {
+                for (&id, &weight) in ids.iter().zip(weights) {
+                    let hash = id.wrapping_mul(SPREAD);
+                    let at = place(hash);
+                    let (one, two) = (self.table[at], self.table[at + 1]);
+                    let column = if one.0 == hash { one.1 } else { two.1 };
+                    let is_column = (one.0 == hash || two.0 == hash) & (column != u32::from(NONE));
+                    columns[wide] = (weight * self.unit, column);
+                    rest[others] = (weight, hash);
+                    wide += usize::from(is_column);
+                    others += usize::from(!is_column & self.is_there(&self.rare, hash));
+                }
+            }
+            let mut weighted = [Weighted {
                 weight: 0.0,
                 column: &[],
             }; TOGETHER];
-            let mut rest = [(0.0_f32, 0_u32, 0_u32); TOGETHER];
-            let (mut wide, mut others) = (0, 0);
-            for (&id, &weight) in ids.iter().zip(weights) {
-                let Some(term) = self.get(id) else {
+            for (weighted, &(weight, column)) in weighted.iter_mut().zip(&columns[..wide]) {
+                let start = column as usize * stride;
+                let column = &self.columns[start..start + stride];
+                *weighted = Weighted { weight, column };
+            }
+            let columns = &weighted[..wide];
+            add(columns, sums, is_first);
+            is_first = false;
+            for &(weight, hash) in &rest[..others] {
+                let Some(term) = self.find(hash) else {
                     continue;
                 };
-                if term.column == NONE {
-                    rest[others] = (weight, term.start, term.end);
-                    others += 1;
-                } else {
-                    let start = usize::from(term.column) * stride;
-                    let column = &self.columns[start..start + stride];
-                    columns[wide] = Weighted {
-                        weight: weight * self.unit,
-                        column,
-                    };
-                    wide += 1;
-                }
-            }
-            add(&columns[..wide], sums, is_first);
-            is_first = false;
-            for &(weight, start, end) in &rest[..others] {
-                for &(number, other) in &self.postings[start as usize..end as usize] {
+                for &(number, other) in &self.postings[term.start as usize..term.end as usize] {
                     sums[number as usize] += weight * other;
                 }
             }
@@ -249,6 +300,12 @@ impl TermIndex {
             sums.fill(0.0);
         }
     }
+}
+
+/// The first place in the table of columns of a term.
+#[inline(always)]
+fn place(hash: u32) -> usize {
+    (hash >> (32 - PLACES.trailing_zeros())) as usize
 }
 
 /// A column, and what each of its values is to be multiplied with.
