@@ -261,8 +261,8 @@ unsafe fn dots_at<const FETCH: bool>(
             _mm_storeu_ps(
                 scores.as_mut_ptr().add(at),
                 four(rows, [row.as_ptr(); ROWS], row.len()),
-            )
-        };
+            );
+        }
         at += ROWS;
     }
     while at < count {

@@ -8,9 +8,10 @@
 //! Two ways of comparing use them. `compare` does the jobs of a domain: every pair gets its
 //! canonical score. `neighbours` does all with all: approximate scores whose error is bounded rule
 //! out almost all pairs, and only the rest is scored. Its parts, from the outside in: `neighbours`
-//! (the interface), `engine` (which pairs meet when), `lists` (the candidates of a row), `layout`
-//! and `rotation` (rows as the kernels want them, and how far off they are), `strip` (what a kernel
-//! is asked), `rows` (canonical scores).
+//! (the interface), `order` (such that near rows meet early), `engine` (which pairs meet when) and
+//! `exact` (tiles without approximate scores), `lists` (the best of a row so far), `layout` and
+//! `rotation` (rows as the kernels want them, and how far off they are), `strip` (what a kernel is
+//! asked), `rows` (canonical scores).
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -19,10 +20,13 @@ mod avx2integers;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
+mod avx512lists;
+#[cfg(target_arch = "x86_64")]
 mod avx512vnni;
 mod best;
 mod compare;
 mod engine;
+mod exact;
 mod items;
 mod layout;
 mod lists;
@@ -152,7 +156,7 @@ impl Kernel {
     fn kth(self, bounds: &[f32], keep: usize) -> f32 {
         match self.usable() {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni | Self::Avx512 => avx512::kth(bounds, keep),
+            Self::Avx512Vnni | Self::Avx512 => avx512lists::kth(bounds, keep),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::kth(bounds, keep),
             _ => scalar::kth(bounds, keep),
@@ -223,7 +227,7 @@ impl Kernel {
     fn retain(self, ids: &mut [u32], scores: &mut [f32], base: f32) -> usize {
         match self.usable() {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni | Self::Avx512 => avx512::retain(ids, scores, base),
+            Self::Avx512Vnni | Self::Avx512 => avx512lists::retain(ids, scores, base),
             _ => scalar::retain(ids, scores, base),
         }
     }
@@ -232,7 +236,7 @@ impl Kernel {
     fn reaching_places(self, values: &[f32], base: f32, places: &mut [u32]) -> usize {
         match self.usable() {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni | Self::Avx512 => avx512::reaching_places(values, base, places),
+            Self::Avx512Vnni | Self::Avx512 => avx512lists::reaching_places(values, base, places),
             _ => scalar::reaching_places(values, base, places),
         }
     }
