@@ -270,7 +270,7 @@ unsafe fn dots_at<const FETCH: bool>(
                 scores.as_mut_ptr().add(at),
                 four(rows, [row.as_ptr(); ROWS], row.len()),
             );
-        };
+        }
         at += ROWS;
     }
     while at < count {

@@ -8,17 +8,15 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m128, __m512, __m512i, __mmask16, _CMP_GE_OQ, _CMP_GT_OQ, _MM_HINT_T0, _mm_add_ps,
-    _mm_cvtss_f32, _mm_movehl_ps, _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps,
-    _mm256_add_ps, _mm256_castpd_ps, _mm256_castps256_ps128, _mm256_extractf128_ps,
-    _mm256_loadu_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_castps_pd, _mm512_castps512_ps256,
-    _mm512_cmp_ps_mask, _mm512_cmpeq_epi32_mask, _mm512_cvtepi16_epi32, _mm512_cvtepi32_ps,
-    _mm512_extractf64x4_pd, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_cmp_ps_mask,
-    _mm512_mask_loadu_ps, _mm512_mask_min_ps, _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps,
-    _mm512_maskz_compress_epi32, _mm512_maskz_compress_ps, _mm512_maskz_loadu_epi32,
-    _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_reduce_max_ps, _mm512_reduce_min_ps,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_setzero_si512,
-    _mm512_storeu_ps, _mm512_storeu_si512,
+    __m128, __m512, __m512i, __mmask16, _CMP_GE_OQ, _MM_HINT_T0, _mm_add_ps, _mm_cvtss_f32,
+    _mm_movehl_ps, _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps, _mm256_add_ps,
+    _mm256_castpd_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_loadu_si256,
+    _mm512_add_epi32, _mm512_add_ps, _mm512_castps_pd, _mm512_castps512_ps256, _mm512_cmp_ps_mask,
+    _mm512_cmpeq_epi32_mask, _mm512_cvtepi16_epi32, _mm512_cvtepi32_ps, _mm512_extractf64x4_pd,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_compress_epi32, _mm512_maskz_compress_ps,
+    _mm512_maskz_loadu_epi32, _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_set1_epi32,
+    _mm512_set1_ps, _mm512_setr_epi32, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_storeu_ps,
+    _mm512_storeu_si512,
 };
 
 use kindred_shared::block::LANES;
@@ -61,91 +59,6 @@ pub(super) fn gather<const FETCH: bool>(
     };
     // SAFETY: the CPU has AVX-512, and `at` gives only rows as long as `row`.
     unsafe { dots_at::<FETCH>(row, scores, at) }
-}
-
-/// A value near the `keep`-th highest of the bounds, see `scalar`.
-///
-/// # Panics
-/// When the CPU lacks AVX-512.
-pub(super) fn kth(bounds: &[f32], keep: usize) -> f32 {
-    assert!(available(), "this kernel needs AVX-512");
-    // SAFETY: the CPU has AVX-512.
-    unsafe { kth_512(bounds, keep) }
-}
-
-/// # Safety
-/// AVX-512.
-#[target_feature(enable = "avx512f,popcnt")]
-unsafe fn kth_512(bounds: &[f32], keep: usize) -> f32 {
-    let none = _mm512_set1_ps(f32::NEG_INFINITY);
-    let chunk = |at: usize| {
-        let count = bounds.len().saturating_sub(at).min(LANES);
-        let mask = (u32::from(u16::MAX) >> (LANES - count)) as u16;
-        // SAFETY: `count` values can be read from `at` on.
-        unsafe { _mm512_mask_loadu_ps(none, mask, bounds.as_ptr().wrapping_add(at)) }
-    };
-    // Lists are short, and stay in registers then.
-    if bounds.len() <= 2 * LANES {
-        return kth_of(
-            &std::array::from_fn::<_, 2, _>(|at| chunk(at * LANES)),
-            keep,
-        );
-    }
-    if bounds.len() <= 4 * LANES {
-        return kth_of(
-            &std::array::from_fn::<_, 4, _>(|at| chunk(at * LANES)),
-            keep,
-        );
-    }
-    if bounds.len() <= 8 * LANES {
-        return kth_of(
-            &std::array::from_fn::<_, 8, _>(|at| chunk(at * LANES)),
-            keep,
-        );
-    }
-    if bounds.len() <= 24 * LANES {
-        return kth_of(
-            &std::array::from_fn::<_, 24, _>(|at| chunk(at * LANES)),
-            keep,
-        );
-    }
-    let reaching = |value: f32| {
-        let value = _mm512_set1_ps(value);
-        let chunks = (0..bounds.len()).step_by(LANES).map(chunk);
-        let reaching = chunks.map(|chunk| _mm512_cmp_ps_mask::<_CMP_GE_OQ>(chunk, value));
-        reaching.map(|mask| mask.count_ones() as usize).sum()
-    };
-    let (mut lows, mut highs) = (_mm512_set1_ps(f32::INFINITY), none);
-    for at in (0..bounds.len()).step_by(LANES) {
-        let values = chunk(at);
-        let some = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(values, none);
-        lows = _mm512_mask_min_ps(lows, some, lows, values);
-        highs = _mm512_max_ps(highs, values);
-    }
-    let (low, high) = (_mm512_reduce_min_ps(lows), _mm512_reduce_max_ps(highs));
-    scalar::halve(low, high, keep, reaching)
-}
-
-/// The same of values in registers; minus infinity stands for none.
-#[target_feature(enable = "avx512f,popcnt")]
-#[inline]
-fn kth_of<const N: usize>(chunks: &[__m512; N], keep: usize) -> f32 {
-    let none = _mm512_set1_ps(f32::NEG_INFINITY);
-    let (mut lows, mut highs) = (_mm512_set1_ps(f32::INFINITY), none);
-    for &values in chunks {
-        let some = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(values, none);
-        lows = _mm512_mask_min_ps(lows, some, lows, values);
-        highs = _mm512_max_ps(highs, values);
-    }
-    let (low, high) = (_mm512_reduce_min_ps(lows), _mm512_reduce_max_ps(highs));
-    scalar::halve(low, high, keep, |value| {
-        let value = _mm512_set1_ps(value);
-        let mut count = 0;
-        for &chunk in chunks {
-            count += _mm512_cmp_ps_mask::<_CMP_GE_OQ>(chunk, value).count_ones() as usize;
-        }
-        count
-    })
 }
 
 /// The sparse dot products of one right row with the left rows of an index.
@@ -237,28 +150,6 @@ fn run_512<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// Keeps the candidates whose score reaches a base, see `scalar`.
-///
-/// # Panics
-/// When the CPU lacks AVX-512 or there is not one score an id.
-pub(super) fn retain(ids: &mut [u32], scores: &mut [f32], base: f32) -> usize {
-    assert!(available(), "this kernel needs AVX-512");
-    assert_eq!(ids.len(), scores.len(), "one score an id");
-    // SAFETY: the CPU has AVX-512; both are equally long.
-    unsafe { retain_512(ids, scores, base) }
-}
-
-/// The places of the values that reach a base, see `scalar`.
-///
-/// # Panics
-/// When the CPU lacks AVX-512 or there are fewer places than values.
-pub(super) fn reaching_places(values: &[f32], base: f32, places: &mut [u32]) -> usize {
-    assert!(available(), "this kernel needs AVX-512");
-    assert!(places.len() >= values.len(), "a place a value");
-    // SAFETY: the CPU has AVX-512; there are as many places as values.
-    unsafe { reaching_places_512(values, base, places) }
-}
-
 /// Fetches a row ahead.
 #[inline(always)]
 fn fetch(row: &[f32]) {
@@ -341,55 +232,6 @@ unsafe fn pair_chains<const N: usize>(rows: [(&[f32], &[f32]); N], length: usize
         }
     }
     sums
-}
-
-/// # Safety
-/// AVX-512; both slices are equally long.
-#[target_feature(enable = "avx512f,popcnt")]
-unsafe fn retain_512(ids: &mut [u32], scores: &mut [f32], base: f32) -> usize {
-    let base = _mm512_set1_ps(base);
-    let (count, mut kept) = (ids.len(), 0);
-    for at in (0..count).step_by(LANES) {
-        let there = u16::MAX >> (LANES - (count - at).min(LANES));
-        // SAFETY: the masks leave out what lies beyond the slices. What is written lies before
-        // what is still to be read.
-        unsafe {
-            let values = _mm512_maskz_loadu_ps(there, scores.as_ptr().add(at));
-            let names = _mm512_maskz_loadu_epi32(there, ids.as_ptr().add(at).cast());
-            let stay = _mm512_mask_cmp_ps_mask::<_CMP_GE_OQ>(there, values, base);
-            let some = stay.count_ones();
-            let places = ((1_u32 << some) - 1) as u16;
-            let values = _mm512_maskz_compress_ps(stay, values);
-            _mm512_mask_storeu_ps(scores.as_mut_ptr().add(kept), places, values);
-            let names = _mm512_maskz_compress_epi32(stay, names);
-            _mm512_mask_storeu_epi32(ids.as_mut_ptr().add(kept).cast(), places, names);
-            kept += some as usize;
-        }
-    }
-    kept
-}
-
-/// # Safety
-/// AVX-512; there are at least as many places as values.
-#[target_feature(enable = "avx512f,popcnt")]
-unsafe fn reaching_places_512(values: &[f32], base: f32, places: &mut [u32]) -> usize {
-    let base = _mm512_set1_ps(base);
-    let mut kept = 0;
-    for at in (0..values.len()).step_by(LANES) {
-        let there = u16::MAX >> (LANES - (values.len() - at).min(LANES));
-        // SAFETY: the masks leave out what lies beyond the slices, and there are never more places
-        // taken than values seen.
-        unsafe {
-            let chunk = _mm512_maskz_loadu_ps(there, values.as_ptr().add(at));
-            let reach = _mm512_mask_cmp_ps_mask::<_CMP_GE_OQ>(there, chunk, base);
-            let some = reach.count_ones();
-            let names = _mm512_maskz_compress_epi32(reach, pairs_from(at as u32));
-            let taken = ((1_u32 << some) - 1) as u16;
-            _mm512_mask_storeu_epi32(places.as_mut_ptr().add(kept).cast(), taken, names);
-            kept += some as usize;
-        }
-    }
-    kept
 }
 
 /// # Safety

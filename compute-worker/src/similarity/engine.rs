@@ -14,7 +14,6 @@ use super::layout::{Block, UNDERFLOW, Values};
 use super::lists::Lists;
 use super::rows::Scorer;
 use super::strip::{GROUP, Hits, PANEL, Strip, split};
-use super::terms::TermIndex;
 
 /// A threshold that no integer score reaches.
 const BEYOND: i32 = 1 << 29;
@@ -48,17 +47,17 @@ pub(super) struct Engine<'a> {
 
 /// What a thread needs for a tile.
 #[derive(Default)]
-struct Scratch {
+pub(super) struct Scratch {
     left: Vec<u8>,
     integers: Hits<i32>,
     floats: Hits<f32>,
     integer_from: [Vec<i32>; 2],
     float_from: [Vec<f32>; 2],
     sparse: Vec<f32>,
-    others: Vec<u32>,
-    scores: Vec<f32>,
-    sums: Vec<f32>,
-    thresholds: Vec<f32>,
+    pub(super) others: Vec<u32>,
+    pub(super) scores: Vec<f32>,
+    pub(super) sums: Vec<f32>,
+    pub(super) thresholds: Vec<f32>,
 }
 
 impl Engine<'_> {
@@ -128,20 +127,20 @@ impl Engine<'_> {
             .is_some_and(|cancelled| cancelled.load(Ordering::Relaxed))
     }
 
-    fn lists(&self, block: usize) -> MutexGuard<'_, Lists> {
+    pub(super) fn lists(&self, block: usize) -> MutexGuard<'_, Lists> {
         self.lists[block]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The positions of a block's rows.
-    fn span(&self, block: usize) -> Range<usize> {
+    pub(super) fn span(&self, block: usize) -> Range<usize> {
         let first = block * self.block_rows;
         first..(first + self.block_rows).min(self.scorer.rows())
     }
 
     /// The ids of a block's rows.
-    fn ids(&self, block: usize) -> &[u32] {
+    pub(super) fn ids(&self, block: usize) -> &[u32] {
         self.scorer.ids(self.span(block))
     }
 
@@ -410,98 +409,6 @@ impl Engine<'_> {
             per_unit: 1.0,
         }
     }
-
-    /// Two different blocks by canonical scores.
-    fn exact_tile(&self, left: usize, right: usize, scratch: &mut Scratch) {
-        // Always in one order, or two threads could wait for each other.
-        let (low, high) = (left.min(right), left.max(right));
-        let (mut low_lists, mut high_lists) = (self.lists(low), self.lists(high));
-        let (low_ids, high_ids) = (self.ids(low), self.ids(high));
-        let least = |ids: &[u32]| ids.iter().copied().min().unwrap_or(0);
-        let (low_least, high_least) = (least(low_ids), least(high_ids));
-        self.begin(low, &low_lists, high_least, scratch);
-        let index = self.index(low);
-        for (column, position) in self.span(high).enumerate() {
-            self.score(index.get(), position, low_ids.len(), scratch);
-            let threshold = high_lists.threshold(column, low_least);
-            let Scratch {
-                scores, thresholds, ..
-            } = &mut *scratch;
-            for_hits(scores, thresholds, threshold, |row, score, own| {
-                if score >= *own {
-                    low_lists.push(row, high_ids[column], score);
-                    *own = low_lists.threshold(row, high_least);
-                }
-                high_lists.push(column, low_ids[row], score);
-                high_lists.threshold(column, low_least)
-            });
-        }
-    }
-
-    /// A block with itself by canonical scores.
-    fn exact_diagonal(&self, at: usize, scratch: &mut Scratch) {
-        let ids = self.ids(at);
-        let mut lists = self.lists(at);
-        self.begin(at, &lists, 0, scratch);
-        let index = self.index(at);
-        for (column, position) in self.span(at).enumerate() {
-            self.score(index.get(), position, column, scratch);
-            let Scratch {
-                scores, thresholds, ..
-            } = &mut *scratch;
-            for_hits(
-                scores,
-                &mut thresholds[..column],
-                lists.threshold(column, 0),
-                |row, score, own| {
-                    lists.push(row, ids[column], score);
-                    *own = lists.threshold(row, 0);
-                    lists.push(column, ids[row], score);
-                    lists.threshold(column, 0)
-                },
-            );
-            scratch.thresholds[column] = lists.threshold(column, 0);
-        }
-    }
-
-    fn begin(&self, at: usize, lists: &Lists, least: u32, scratch: &mut Scratch) {
-        scratch.thresholds.clear();
-        let rows = self.span(at);
-        let thresholds = (0..rows.len()).map(|row| lists.threshold(row, least));
-        scratch.thresholds.extend(thresholds);
-        scratch.others.clear();
-        scratch.others.extend(rows.map(|row| row as u32));
-    }
-
-    /// The index of a block's sparse parts.
-    fn index(&self, at: usize) -> Index<'_> {
-        match self.blocks.get(at) {
-            Some(block) => Index::Held(block.terms.as_ref()),
-            None => {
-                let rows = self.scorer.sparse_rows(self.span(at));
-                Index::Made((!rows.is_empty()).then(|| TermIndex::of(rows.iter().copied())))
-            }
-        }
-    }
-
-    /// The canonical scores of a row with the first `count` of a block.
-    fn score(&self, terms: Option<&TermIndex>, row: usize, count: usize, scratch: &mut Scratch) {
-        scratch.scores.clear();
-        scratch.scores.resize(count, 0.0);
-        let scorer = self.scorer;
-        scorer.dense_scores(row as u32, &scratch.others[..count], &mut scratch.scores);
-        if scorer.has_sparse() {
-            scratch.sums.clear();
-            scratch.sums.resize(count, 0.0);
-            if let (Some(terms), Some((ids, weights))) = (terms, scorer.sparse(row)) {
-                self.kernel
-                    .sparse_dots(terms, ids, weights, &mut scratch.sums);
-            }
-            for (score, sum) in scratch.scores.iter_mut().zip(&scratch.sums) {
-                *score += *sum;
-            }
-        }
-    }
 }
 
 impl Scratch {
@@ -540,21 +447,6 @@ impl Scratch {
     }
 }
 
-/// An index of sparse parts: a block's own, or one made where rows are not laid out.
-enum Index<'a> {
-    Held(Option<&'a TermIndex>),
-    Made(Option<TermIndex>),
-}
-
-impl Index<'_> {
-    fn get(&self) -> Option<&TermIndex> {
-        match self {
-            Self::Held(index) => *index,
-            Self::Made(index) => index.as_ref(),
-        }
-    }
-}
-
 /// Score of one integer unit.
 fn unit(left: &Block, right: &Block) -> f64 {
     f64::from(left.scale) * f64::from(right.scale)
@@ -564,28 +456,4 @@ fn whole<T>(group: &[T]) -> &[T; GROUP] {
     group
         .try_into()
         .expect("a group has as many rows as it is cut to")
-}
-
-/// Calls `hit` for every score that reaches its own threshold or the common one; `hit` may change
-/// the own one and answers with the common one from there on.
-fn for_hits(
-    scores: &[f32],
-    thresholds: &mut [f32],
-    mut common: f32,
-    mut hit: impl FnMut(usize, f32, &mut f32) -> f32,
-) {
-    const TOGETHER: usize = 16;
-    let chunks = scores.chunks(TOGETHER).zip(thresholds.chunks_mut(TOGETHER));
-    for (chunk, (scores, thresholds)) in chunks.enumerate() {
-        let reach = |(score, own): (&f32, &f32)| (*score >= *own) | (*score >= common);
-        let any = scores.iter().zip(&*thresholds).map(reach);
-        if !any.fold(false, |any, one| any | one) {
-            continue;
-        }
-        for (at, (&score, own)) in scores.iter().zip(thresholds).enumerate() {
-            if score >= *own || score >= common {
-                common = hit(chunk * TOGETHER + at, score, own);
-            }
-        }
-    }
 }

@@ -8,7 +8,7 @@
 //! Approximate scores whose error is bounded rule out almost all pairs, and only the rest is scored.
 //! Two interfaces use that, `compare` for the jobs of a domain (some rows with some others, floors,
 //! lists of both sides) and `neighbours` (all rows with all), each with its own plan of which tiles
-//! meet when: `tile` and `best`, `engine` and `lists`. Below that all is the same: `layout`,
+//! meet when: `tile` and `best`; `engine`, `exact` (tiles without approximate scores) and `lists`. Below that all is the same: `layout`,
 //! `order`, `rotation` and `terms` (rows as the kernels want them, and how far off they are),
 //! `strip` (what a kernel is asked), and the kernels. `resident` keeps layouts with their blocks.
 
@@ -19,10 +19,13 @@ mod avx2integers;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
+mod avx512lists;
+#[cfg(target_arch = "x86_64")]
 mod avx512vnni;
 mod best;
 mod compare;
 mod engine;
+mod exact;
 mod filter;
 mod layout;
 mod lists;
@@ -144,7 +147,7 @@ impl Kernel {
     fn kth(self, bounds: &[f32], keep: usize) -> f32 {
         match self.usable() {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni | Self::Avx512 => avx512::kth(bounds, keep),
+            Self::Avx512Vnni | Self::Avx512 => avx512lists::kth(bounds, keep),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::kth(bounds, keep),
             _ => scalar::kth(bounds, keep),
@@ -215,7 +218,7 @@ impl Kernel {
     fn retain(self, ids: &mut [u32], scores: &mut [f32], base: f32) -> usize {
         match self.usable() {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni | Self::Avx512 => avx512::retain(ids, scores, base),
+            Self::Avx512Vnni | Self::Avx512 => avx512lists::retain(ids, scores, base),
             _ => scalar::retain(ids, scores, base),
         }
     }
@@ -224,7 +227,7 @@ impl Kernel {
     fn reaching_places(self, values: &[f32], base: f32, places: &mut [u32]) -> usize {
         match self.usable() {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni | Self::Avx512 => avx512::reaching_places(values, base, places),
+            Self::Avx512Vnni | Self::Avx512 => avx512lists::reaching_places(values, base, places),
             _ => scalar::reaching_places(values, base, places),
         }
     }
