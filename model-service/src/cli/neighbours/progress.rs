@@ -68,6 +68,9 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_length(total);
             bar.set_position(done);
+            if done >= total {
+                bar.set_message("compared, sorting");
+            }
             return;
         }
         let seconds = self.began.elapsed().as_secs();
