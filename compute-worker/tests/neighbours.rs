@@ -241,6 +241,32 @@ fn sparse_parts_count() {
     data.check(10, Some(f32::MIN_POSITIVE));
 }
 
+/// Groups larger than K and smaller ones, ties between groups, zeros of both signs, and rows that
+/// differ in their sparse parts alone.
+#[test]
+fn groups_of_equal_rows() {
+    let group = |row: usize| if row % 3 == 0 { 0 } else { row * 7 % 41 };
+    let value = |at: usize| [0.0, 1.0, -0.0, -1.0, 0.5][(group(at / 3) * (at % 3 + 1)) % 5];
+    let mut data = Data::dense(500, 3, value);
+    for min_score in [None, Some(0.0), Some(0.75)] {
+        data.check(10, min_score);
+        data.check(300, min_score);
+    }
+    data.sparse = (0..500)
+        .map(|row| match group(row) % 4 {
+            0 => Vec::new(),
+            term => vec![(term as u32, 0.5), (9, -0.25 * (group(row) % 3) as f32)],
+        })
+        .collect();
+    for min_score in [None, Some(0.25)] {
+        data.check(10, min_score);
+        data.check(499, min_score);
+    }
+    // All in one group, with a score that is infinite or no number.
+    Data::dense(50, 2, |_| 1e30).check(7, None);
+    Data::dense(50, 2, |at| if at % 2 == 0 { 1e30 } else { 1e-30 }).check(7, Some(0.0));
+}
+
 #[test]
 fn tells_what_is_wrong_with_rows() {
     let shape = Rows::new(&[1.0, 2.0, 3.0], 2, 2).err();
@@ -305,6 +331,16 @@ fn can_be_watched_and_cancelled() {
         ..options
     };
     let stopped = data.find(&options, 2).err();
+    assert_eq!(stopped, Some(NeighboursError::Cancelled));
+
+    // And when all tiles are done, before the lists of the last block are sorted.
+    cancelled.store(false, Ordering::Relaxed);
+    let stop = |done: u64, total: u64| cancelled.store(done + 1 == total, Ordering::Relaxed);
+    let options = Options {
+        progress: Some(&stop),
+        ..options
+    };
+    let stopped = data.find(&options, 1).err();
     assert_eq!(stopped, Some(NeighboursError::Cancelled));
 }
 

@@ -260,6 +260,36 @@ fn arrays_have_the_ids_and_scores_of_the_lines() {
 }
 
 #[test]
+fn memory_is_as_promised() {
+    const ROWS: usize = 60_000;
+    const VALUES: usize = 100;
+    let place = Place::new();
+    let peak = |rows: usize| {
+        let mut random = Random::of_test("memory");
+        let mut bytes = npy_header("<f4", &format!("({rows}, {VALUES})"));
+        bytes.extend((0..rows * VALUES).flat_map(|_| (random.unit() as f32 - 0.5).to_le_bytes()));
+        fs::write(here(&place, "in.npy"), bytes).unwrap();
+        let flags = [
+            "--json",
+            "--vectors",
+            "in.npy",
+            "--threads",
+            "2",
+            "-o",
+            "out.ndjson",
+        ];
+        let summary: Value = serde_json::from_slice(&done(&place, &flags).stdout).unwrap();
+        // Some systems do not say.
+        summary["peak_memory_bytes"].as_u64()
+    };
+    if let (Some(base), Some(peak)) = (peak(2), peak(ROWS)) {
+        let promise = (ROWS * VALUES * size_of::<f32>() * 3 / 2 + ROWS * 1200) as u64;
+        let taken = peak - base;
+        assert!(taken <= promise, "{taken} bytes, {promise} are promised");
+    }
+}
+
+#[test]
 fn none_one_and_two_rows() {
     let place = Place::new();
     let mut data = Data::new("few");

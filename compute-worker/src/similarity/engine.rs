@@ -13,6 +13,7 @@ use super::Kernel;
 use super::layout::{Block, UNDERFLOW, Values};
 use super::lists::Lists;
 use super::rows::Scorer;
+use super::steps::Steps;
 use super::strip::{GROUP, Hits, PANEL, Strip, split};
 
 /// A threshold that no integer score reaches.
@@ -42,7 +43,7 @@ pub(super) struct Engine<'a> {
     /// For each block, in how many tiles hits were too many.
     pub(super) crowded: Vec<AtomicU32>,
     pub(super) cancelled: Option<&'a AtomicBool>,
-    pub(super) progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,
+    pub(super) steps: &'a Steps<'a>,
 }
 
 /// What a thread needs for a tile.
@@ -61,20 +62,12 @@ pub(super) struct Scratch {
 }
 
 impl Engine<'_> {
-    /// Compares; false if it was cancelled.
-    pub(super) fn compare(&self) -> bool {
+    /// Compares, and gives up all but the lists, which are not sorted; `None` if it was cancelled.
+    pub(super) fn compare(self) -> Option<Vec<Mutex<Lists>>> {
         let blocks = self.lists.len();
-        let total = (blocks * (blocks + 1) / 2) as u64;
-        let done = AtomicUsize::new(0);
-        let report = |tiles: usize| {
-            let done = done.fetch_add(tiles, Ordering::Relaxed) + tiles;
-            if let Some(progress) = self.progress {
-                progress(done as u64, total);
-            }
-        };
         self.each(blocks, |block, scratch| {
             self.diagonal(block, scratch);
-            report(1);
+            self.steps.done(1);
         });
         // Each block meets half of the others, those that follow it in a circle.
         let offsets = blocks / 2;
@@ -90,20 +83,10 @@ impl Engine<'_> {
                     continue;
                 }
                 self.tile(left, (left + offset) % blocks, scratch);
-                report(1);
+                self.steps.done(1);
             }
         });
-        !self.is_cancelled()
-    }
-
-    /// Sorts the lists of all rows.
-    pub(super) fn finish(&self) {
-        self.each(self.lists.len(), |block, _| {
-            let mut lists = self.lists(block);
-            for row in 0..self.span(block).len() {
-                lists.finish(row);
-            }
-        });
+        (!self.is_cancelled()).then_some(self.lists)
     }
 
     /// Does `count` pieces of work on all threads of the pool, each taking the next.

@@ -6,6 +6,7 @@
 use kindred_shared::block::LANES;
 
 use super::Kernel;
+use super::sorted::Sorted;
 
 /// The lists of a block's rows.
 pub(super) struct Lists {
@@ -118,23 +119,30 @@ impl Lists {
         self.counts[row] = count as u32;
     }
 
-    /// Sorts the best of a row, at most K, best first, and drops the others.
-    pub(super) fn finish(&mut self, row: usize) {
-        if self.counts[row] as usize > self.keep {
-            // Fewer to sort.
-            self.compact(row);
+    /// The best of every row, at most K, sorted; they stay in the memory where they are, and what is
+    /// not needed of it is given back.
+    pub(super) fn into_sorted(mut self) -> Sorted {
+        let mut end = 0;
+        for row in 0..self.counts.len() {
+            if self.counts[row] as usize > self.keep {
+                // Fewer to sort.
+                self.compact(row);
+            }
+            let start = row * self.room;
+            let span = start..start + self.counts[row] as usize;
+            sort(&mut self.ids[span.clone()], &mut self.scores[span.clone()]);
+            let span = start..span.end.min(start + self.keep);
+            self.ids.copy_within(span.clone(), end);
+            self.scores.copy_within(span.clone(), end);
+            end += span.len();
+            // Where its list ends; in a block that is far below 2^32.
+            self.counts[row] = end as u32;
         }
-        let count = self.counts[row] as usize;
-        let span = row * self.room..row * self.room + count;
-        sort(&mut self.ids[span.clone()], &mut self.scores[span]);
-        self.counts[row] = count.min(self.keep) as u32;
-    }
-
-    /// Ids and scores of a row's candidates.
-    pub(super) fn of(&self, row: usize) -> (&[u32], &[f32]) {
-        let start = row * self.room;
-        let span = start..start + self.counts[row] as usize;
-        (&self.ids[span.clone()], &self.scores[span])
+        self.ids.truncate(end);
+        self.ids.shrink_to_fit();
+        self.scores.truncate(end);
+        self.scores.shrink_to_fit();
+        Sorted::new(self.counts, self.ids, self.scores)
     }
 }
 

@@ -1,18 +1,21 @@
 //! The exact nearest rows of every row, as a library.
 
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use kindred_shared::block::LANES;
 use rayon::prelude::*;
 
 use super::Kernel;
 use super::engine::Engine;
+use super::equal::Groups;
 use super::layout::{Aligned, MAX_NORM, Shape, norm};
 use super::lists::Lists;
 use super::order::order;
 use super::rows::{Scorer, Sparse};
+use super::sorted::{Sorted, sort_all};
+use super::steps::Steps;
 use super::strip::PANEL;
 
 /// Rows to compare: dense parts of one length, and perhaps sparse parts.
@@ -22,6 +25,8 @@ pub struct Rows<'a> {
     dimension: usize,
     dense: &'a [f32],
     sparse: Option<SparseRows<'a>>,
+    /// Only these of them, if not all.
+    picked: Option<&'a [u32]>,
 }
 
 /// Compressed sparse rows.
@@ -44,7 +49,8 @@ pub struct Options<'a> {
     pub min_score: Option<f32>,
     /// The instructions to use. The answer does not depend on them.
     pub kernel: Kernel,
-    /// Is called with the tiles done and the tiles there are, from any thread.
+    /// Is called with the steps done and the steps there are, from any thread: a step is a tile, or the
+    /// sorting of the lists of a block. All are done at the very end.
     pub progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,
     /// Once true, the work ends within a few tiles.
     pub cancelled: Option<&'a AtomicBool>,
@@ -101,7 +107,7 @@ const MAX_ROWS: usize = 8 * PANEL;
 const MAX_BYTES: usize = 320 << 10;
 /// Bytes a row beyond half of the rows' own, from which on rows are not copied into their order.
 const MAX_EXTRA: usize = 1200;
-/// Rows whose lists a thread copies in one go.
+/// Rows that a thread copies, or makes the lists of, in one go.
 const PART: usize = 1024;
 
 impl<'a> Rows<'a> {
@@ -129,6 +135,7 @@ impl<'a> Rows<'a> {
             dimension,
             dense,
             sparse: None,
+            picked: None,
         })
     }
 
@@ -161,8 +168,34 @@ impl<'a> Rows<'a> {
         })
     }
 
-    fn dense(&self, row: usize) -> &'a [f32] {
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Only some of the rows, numbered anew.
+    fn pick<'b>(&self, rows: &'b [u32]) -> Rows<'b>
+    where
+        'a: 'b,
+    {
+        Rows {
+            count: rows.len(),
+            picked: Some(rows),
+            ..*self
+        }
+    }
+
+    fn place(&self, row: usize) -> usize {
+        self.picked.map_or(row, |picked| picked[row] as usize)
+    }
+
+    pub(super) fn dense(&self, row: usize) -> &'a [f32] {
+        let row = self.place(row);
         &self.dense[row * self.dimension..(row + 1) * self.dimension]
+    }
+
+    pub(super) fn sparse(&self, row: usize) -> Option<Sparse<'a>> {
+        let row = self.place(row);
+        self.sparse.map(|sparse| sparse.row(row))
     }
 }
 
@@ -174,18 +207,19 @@ impl<'a> SparseRows<'a> {
 }
 
 /// The neighbours of every row.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Neighbours {
     kernel: Kernel,
-    ends: Vec<usize>,
-    ids: Vec<u32>,
-    scores: Vec<f32>,
+    /// Where each row's list is: those of so many rows are together.
+    positions: Vec<u32>,
+    block_rows: usize,
+    blocks: Vec<Sorted>,
 }
 
 impl Neighbours {
     /// Number of rows.
     pub fn rows(&self) -> usize {
-        self.ends.len()
+        self.positions.len()
     }
 
     /// The kernel they were found with.
@@ -198,9 +232,21 @@ impl Neighbours {
     /// # Panics
     /// When there is no such row.
     pub fn of(&self, row: usize) -> (&[u32], &[f32]) {
-        let start = if row == 0 { 0 } else { self.ends[row - 1] };
-        let span = start..self.ends[row];
-        (&self.ids[span.clone()], &self.scores[span])
+        let position = self.positions[row] as usize;
+        match self.blocks.get(position / self.block_rows) {
+            Some(block) => block.of(position % self.block_rows),
+            // None are kept.
+            None => (&[], &[]),
+        }
+    }
+}
+
+/// The same kernel, and the same neighbours of every row.
+impl PartialEq for Neighbours {
+    fn eq(&self, other: &Self) -> bool {
+        self.kernel == other.kernel
+            && self.rows() == other.rows()
+            && (0..self.rows()).all(|row| self.of(row) == other.of(row))
     }
 }
 
@@ -210,9 +256,10 @@ impl Neighbours {
 ///
 /// Runs on the current rayon pool: call it within `ThreadPool::install`. Beside the rows it holds the
 /// dense parts as integers (a quarter of their size; all of it with the scalar kernel), an index of
-/// the sparse parts, the lists (about 10 · `keep` + 150 bytes a row) and the answer (8 · `keep` + 8).
-/// It copies short rows as well, if all of that, but for the index, then stays within half of the
-/// rows' size and 1,200 bytes a row.
+/// the sparse parts, and the lists (about 10 · `keep` + 150 bytes a row), which turn into the answer
+/// (8 · `keep` + 8) where they are. It copies short rows as well, if all of that, but for the index,
+/// then stays within half of the rows' size and 1,200 bytes a row. Where many rows are equal, bit for
+/// bit, only one of each kind is compared.
 ///
 /// # Errors
 /// When the kernel cannot run here, or it was cancelled.
@@ -232,20 +279,62 @@ pub fn neighbours(rows: &Rows<'_>, options: &Options<'_>) -> Result<Neighbours, 
     if !kernel.available() {
         return Err(super::KernelError::Lacking(kernel).into());
     }
+    if options.keep > 0
+        && let Some(groups) = Groups::of(rows)
+    {
+        return of_groups(rows, &groups, options);
+    }
+    compare(rows, options)
+}
+
+/// As [`neighbours`], where groups of rows are equal.
+fn of_groups(
+    rows: &Rows<'_>,
+    groups: &Groups,
+    options: &Options<'_>,
+) -> Result<Neighbours, NeighboursError> {
+    let firsts = rows.pick(groups.firsts());
+    let found = compare(&firsts, options)?;
+    let kernel = options.kernel;
+    let scorer = Scorer::new(
+        kernel,
+        (0..firsts.count as u32).collect(),
+        |_, id| firsts.dense(id),
+        firsts
+            .sparse
+            .map(|_| |row| firsts.sparse(row).unwrap_or_default()),
+    );
+    let keep = options.keep.min(rows.count - 1);
+    let floor = options.min_score.unwrap_or(f32::NEG_INFINITY);
+    let is_cancelled = || is_cancelled(options);
+    let blocks = groups.expand(&scorer, &found, keep, floor, PART, &is_cancelled);
+    Ok(Neighbours {
+        kernel,
+        positions: (0..rows.count as u32).collect(),
+        block_rows: PART,
+        blocks: blocks.ok_or(NeighboursError::Cancelled)?,
+    })
+}
+
+fn is_cancelled(options: &Options<'_>) -> bool {
+    let flag = options.cancelled;
+    flag.is_some_and(|flag| flag.load(Ordering::Relaxed))
+}
+
+/// As [`neighbours`], with no regard to equal rows.
+fn compare(rows: &Rows<'_>, options: &Options<'_>) -> Result<Neighbours, NeighboursError> {
+    let kernel = options.kernel;
     let count = rows.count;
     let keep = options.keep.min(count.saturating_sub(1));
     if keep == 0 {
         return Ok(Neighbours {
             kernel,
-            ends: vec![0; count],
-            ids: Vec::new(),
-            scores: Vec::new(),
+            positions: vec![0; count],
+            block_rows: 1,
+            blocks: Vec::new(),
         });
     }
-    let is_cancelled = || {
-        let flag = options.cancelled;
-        flag.is_some_and(|flag| flag.load(Ordering::Relaxed))
-    };
+    let is_cancelled = || is_cancelled(options);
     let shape = Shape::new(kernel, rows.dimension);
     let scales = scales(rows, &shape, &is_cancelled);
     let filter = scales.is_some();
@@ -262,7 +351,9 @@ pub fn neighbours(rows: &Rows<'_>, options: &Options<'_>) -> Result<Neighbours, 
     }
     let near = near(rows, &ids, keep, &shape);
     let stride = near_stride(rows.dimension);
-    let sparse = rows.sparse.map(|sparse| move |row| sparse.row(row));
+    let sparse = rows
+        .sparse
+        .map(|_| |row| rows.sparse(row).unwrap_or_default());
     let scorer = Scorer::new(
         kernel,
         ids,
@@ -291,6 +382,7 @@ pub fn neighbours(rows: &Rows<'_>, options: &Options<'_>) -> Result<Neighbours, 
     let Some(blocks) = blocks else {
         return Err(NeighboursError::Cancelled);
     };
+    let steps = Steps::new(lists.len(), options.progress);
     tracing::debug!(%kernel, rows = count, keep, filter, "neighbours");
     let engine = Engine {
         kernel,
@@ -301,21 +393,23 @@ pub fn neighbours(rows: &Rows<'_>, options: &Options<'_>) -> Result<Neighbours, 
         crowded: lists.iter().map(|_| AtomicU32::new(0)).collect(),
         lists,
         cancelled: options.cancelled,
-        progress: options.progress,
+        steps: &steps,
     };
-    if !engine.compare() {
-        return Err(NeighboursError::Cancelled);
+    let lists = engine.compare().ok_or(NeighboursError::Cancelled)?;
+    // What only comparing needs is gone before anything else is made.
+    let ids = scorer.into_ids();
+    drop(near);
+    let blocks = sort_all(lists, &steps, &is_cancelled).ok_or(NeighboursError::Cancelled)?;
+    let mut positions = vec![0; count];
+    for (position, &id) in (0..).zip(&ids) {
+        positions[id as usize] = position;
     }
-    engine.finish();
-    if engine.is_cancelled() {
-        return Err(NeighboursError::Cancelled);
-    }
-    let lists: Vec<Lists> = engine.lists.into_iter().map(inner).collect();
-    Ok(gather(kernel, &scorer, block_rows, &lists))
-}
-
-fn inner(lists: Mutex<Lists>) -> Lists {
-    lists.into_inner().unwrap_or_else(PoisonError::into_inner)
+    Ok(Neighbours {
+        kernel,
+        positions,
+        block_rows,
+        blocks,
+    })
 }
 
 /// Every row's scale (its bits, in the upper half) and number. `None`: the data is such that only
@@ -330,7 +424,7 @@ fn scales(
             return None;
         }
         let (scale, dense_norm) = shape.scale(rows.dense(row), buffer);
-        let sparse_norm = rows.sparse.map_or(0.0, |sparse| norm(sparse.row(row).1));
+        let sparse_norm = rows.sparse(row).map_or(0.0, |sparse| norm(sparse.1));
         let key = u64::from(scale.to_bits()) << 32 | row as u64;
         (dense_norm + sparse_norm <= MAX_NORM).then_some(key)
     };
@@ -342,8 +436,8 @@ fn scales(
 /// and those of a block share pages. Long ones gain little.
 fn near(rows: &Rows<'_>, ids: &[u32], keep: usize, shape: &Shape) -> Option<Aligned<f32>> {
     let stride = near_stride(rows.dimension);
-    // Bytes a row: the copy, the integers, the list, the answer, and what tables there are.
-    let bytes = 4 * stride + shape.bytes() + Lists::bytes(keep) + 8 * keep + 48;
+    // Bytes a row: the copy, the integers, the list, and what tables there are.
+    let bytes = 4 * stride + shape.bytes() + Lists::bytes(keep) + 48;
     if stride == 0 || bytes > 2 * rows.dimension + MAX_EXTRA {
         return None;
     }
@@ -371,47 +465,4 @@ fn block_rows(count: usize, bytes: usize) -> usize {
         .next_multiple_of(PANEL)
         .clamp(2 * PANEL, MAX_ROWS)
         .min(most)
-}
-
-/// Puts the lists of all rows, sorted, into the order of the rows.
-fn gather(kernel: Kernel, scorer: &Scorer<'_>, block_rows: usize, lists: &[Lists]) -> Neighbours {
-    let count = scorer.rows();
-    let of = |position: usize| lists[position / block_rows].of(position % block_rows);
-    let mut positions = vec![0_u32; count];
-    for (position, &id) in (0..).zip(scorer.ids(0..count)) {
-        positions[id as usize] = position;
-    }
-    let mut ends = Vec::with_capacity(count);
-    let mut end = 0;
-    for &position in &positions {
-        end += of(position as usize).0.len();
-        ends.push(end);
-    }
-    let (mut ids, mut scores) = (vec![0_u32; end], vec![0.0_f32; end]);
-    // Disjoint parts of both, each filled by one thread.
-    let mut parts = Vec::new();
-    let (mut ids_left, mut scores_left, mut start) = (&mut ids[..], &mut scores[..], 0);
-    for (part, positions) in positions.chunks(PART).enumerate() {
-        let end = ends[part * PART + positions.len() - 1];
-        let (ids, ids_rest) = ids_left.split_at_mut(end - start);
-        let (scores, scores_rest) = scores_left.split_at_mut(end - start);
-        (ids_left, scores_left, start) = (ids_rest, scores_rest, end);
-        parts.push((positions, ids, scores));
-    }
-    parts.into_par_iter().for_each(|(positions, ids, scores)| {
-        let mut at = 0;
-        for &position in positions {
-            let (from_ids, from_scores) = of(position as usize);
-            let span = at..at + from_ids.len();
-            at = span.end;
-            ids[span.clone()].copy_from_slice(from_ids);
-            scores[span].copy_from_slice(from_scores);
-        }
-    });
-    Neighbours {
-        kernel,
-        ends,
-        ids,
-        scores,
-    }
 }

@@ -34,6 +34,11 @@ impl<'a> Scorer<'a> {
         }
     }
 
+    /// The numbers of the rows, in their order, and nothing else.
+    pub(super) fn into_ids(self) -> Vec<u32> {
+        self.ids
+    }
+
     /// Rows.
     pub(super) fn rows(&self) -> usize {
         self.ids.len()

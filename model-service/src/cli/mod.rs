@@ -11,6 +11,7 @@ mod exit;
 mod flags;
 mod import;
 mod local;
+mod memory;
 mod model_service;
 mod neighbours;
 mod patience;

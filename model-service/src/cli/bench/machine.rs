@@ -1,4 +1,4 @@
-//! What a figure was measured on, and what the process took.
+//! What a figure was measured on, and what its counters say.
 
 use serde::Serialize;
 
@@ -34,16 +34,6 @@ impl Machine {
     }
 }
 
-/// Most memory this process ever had, in bytes (`VmHWM`); `None` where the system does not say.
-pub(super) fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib << 10)
-}
-
 /// The sum over all labels of a counter in Prometheus' text format.
 pub(super) fn counter(metrics: &str, name: &str) -> Option<f64> {
     let mut values = metrics
@@ -73,7 +63,6 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn the_machine_says_what_it_has() {
-        assert!(peak_memory().is_some_and(|bytes| bytes > 1 << 20));
         assert!(Machine::here().cores > 0);
     }
 }

@@ -14,13 +14,14 @@ use kindred_shared::event::{Event, Upsert, UpsertKind};
 use kindred_shared::{DomainName, ItemId};
 use serde::{Deserialize, Serialize};
 
-use self::machine::{Machine, counter, peak_memory};
+use self::machine::{Machine, counter};
 use self::texts::Texts;
 use super::client::{Client, segment};
 use super::demo::{beside, temporary};
 use super::exit::{Exit, Failure, Outcome};
 use super::import::{self, BATCH_LINES, Records, SENDERS, Source, now_ms};
 use super::local::PipelineArgs;
+use super::memory::peak_memory;
 use super::standalone::{Stop, drain};
 use crate::config::{Config, Origins};
 use crate::service::Service;

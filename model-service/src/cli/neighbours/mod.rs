@@ -21,6 +21,7 @@ use self::results::{write_ids, write_ndjson, write_scores};
 use self::vectors::{Matrix, VectorsError};
 use super::exit::{Exit, Failure, Outcome};
 use super::flags::ToolFlags;
+use super::memory::peak_memory;
 use crate::config::Config;
 
 /// Finds the exact nearest rows of every row of a file of vectors.
@@ -69,6 +70,8 @@ struct Summary<'a> {
     reading_seconds: f64,
     /// Of them, comparing.
     comparing_seconds: f64,
+    /// Most memory it ever had; `None` where the system does not say.
+    peak_memory_bytes: Option<u64>,
     output: Vec<&'a std::path::Path>,
 }
 
@@ -107,6 +110,7 @@ pub(crate) fn run(
         seconds: began.elapsed().as_secs_f64(),
         reading_seconds: (read - began).as_secs_f64(),
         comparing_seconds: (compared - read).as_secs_f64(),
+        peak_memory_bytes: peak_memory(),
         output: args.output.files(),
     };
     if args.output == Output::Standard {
@@ -146,7 +150,7 @@ fn find(
             keep: usize::from(args.k),
             min_score: args.min_score,
             kernel,
-            progress: Some(&|done, total| progress.tiles(done, total)),
+            progress: Some(&|done, total| progress.steps(done, total)),
             cancelled: None,
         };
         neighbours(&rows, &options)

@@ -16,7 +16,7 @@ const LOG_EVERY_S: u64 = 10;
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
     began: Instant,
-    /// The most tiles anyone said are done: threads may overtake each other.
+    /// The most steps anyone said are done: threads may overtake each other.
     done: AtomicU64,
     /// When the next log line is due, in seconds from the beginning.
     due_s: AtomicU64,
@@ -47,7 +47,7 @@ impl Progress {
         }
     }
 
-    /// From now on tiles are counted.
+    /// From now on steps are counted.
     pub(super) fn comparing(&self) {
         if let Some(bar) = &self.bar {
             let template = "{bar:30} {percent:>3} %  {msg}  {elapsed}, {eta} left";
@@ -59,8 +59,8 @@ impl Progress {
         }
     }
 
-    /// So many of so many tiles are done.
-    pub(super) fn tiles(&self, done: u64, total: u64) {
+    /// So many of so many steps are done.
+    pub(super) fn steps(&self, done: u64, total: u64) {
         let before = self.done.fetch_max(done, Ordering::Relaxed);
         if before >= done {
             return;
@@ -68,9 +68,6 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_length(total);
             bar.set_position(done);
-            if done >= total {
-                bar.set_message("compared, sorting");
-            }
             return;
         }
         let seconds = self.began.elapsed().as_secs();

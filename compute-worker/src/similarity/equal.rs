@@ -1,0 +1,223 @@
+//! Equal rows: compared once for all of them.
+//!
+//! Rows of the same bits have the same scores with everyone. Thousands of them would all be as near
+//! as the K-th best of each other, so that nothing could be ruled out. So of each group only its
+//! first row is compared, and the lists of the others are made of that. This is exact: the groups
+//! whose rows are among a row's K best are among the K best groups, by score and then first row, but
+//! for its own.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::neighbours::{Neighbours, Rows};
+use super::rows::Scorer;
+use super::sorted::Sorted;
+
+/// One in so many rows must be equal to another one for groups to be made.
+const WORTH: usize = 16;
+/// What bits are multiplied with: 2^32 over the golden ratio, which is odd.
+const GOLDEN: u32 = 0x9e37_79b9;
+
+/// Rows in groups of equal ones.
+pub(super) struct Groups {
+    /// The first row of each, ascending.
+    firsts: Vec<u32>,
+    /// Each row's group.
+    of: Vec<u32>,
+    /// All rows, group after group, ascending in each.
+    members: Vec<u32>,
+    /// Where each group begins among them, and their number.
+    starts: Vec<usize>,
+}
+
+impl Groups {
+    /// The groups of some rows, if many are equal.
+    pub(super) fn of(rows: &Rows<'_>) -> Option<Self> {
+        let count = rows.count();
+        let key = |row: usize| u64::from(digest(rows, row)) << 32 | row as u64;
+        let mut keys: Vec<u64> = (0..count).into_par_iter().map(key).collect();
+        keys.par_sort_unstable();
+        let alike = |pair: &[u64]| pair[0] >> 32 == pair[1] >> 32;
+        let most = keys.par_windows(2).filter(|pair| alike(pair)).count();
+        if most * WORTH < count.max(WORTH) {
+            return None;
+        }
+        // Which row is the first that equals it. Others of the same digest are groups of their own.
+        let mut firsts: Vec<u32> = (0..count as u32).collect();
+        for run in keys.chunk_by(|one, two| one >> 32 == two >> 32) {
+            let first = run[0] as u32;
+            for row in run[1..].iter().map(|key| *key as u32) {
+                if equal(rows, first as usize, row as usize) {
+                    firsts[row as usize] = first;
+                }
+            }
+        }
+        drop(keys);
+        Some(Self::from_firsts(firsts))
+    }
+
+    /// From the first row of each row's group.
+    fn from_firsts(mut of: Vec<u32>) -> Self {
+        let mut firsts = Vec::new();
+        let mut sizes = Vec::new();
+        for row in 0..of.len() {
+            let first = of[row] as usize;
+            if first == row {
+                of[row] = firsts.len() as u32;
+                firsts.push(row as u32);
+                sizes.push(1);
+            } else {
+                // Turned into its group before.
+                of[row] = of[first];
+                sizes[of[row] as usize] += 1;
+            }
+        }
+        let mut starts = vec![0];
+        let mut end = 0;
+        for size in sizes {
+            end += size;
+            starts.push(end);
+        }
+        let mut next = starts.clone();
+        let mut members = vec![0; of.len()];
+        for (row, &group) in of.iter().enumerate() {
+            let place = &mut next[group as usize];
+            members[*place] = row as u32;
+            *place += 1;
+        }
+        Self {
+            firsts,
+            of,
+            members,
+            starts,
+        }
+    }
+
+    /// The first row of each group, ascending.
+    pub(super) fn firsts(&self) -> &[u32] {
+        &self.firsts
+    }
+
+    fn members(&self, group: u32) -> &[u32] {
+        let group = group as usize;
+        &self.members[self.starts[group]..self.starts[group + 1]]
+    }
+
+    /// The scores of the groups' rows with rows of their own group.
+    fn own_scores(&self, scorer: &Scorer<'_>) -> Vec<f32> {
+        let score = |group: usize| {
+            let mut score = [0.0];
+            if self.members(group as u32).len() > 1 {
+                let one = group..group + 1;
+                scorer.pairs(one.clone(), one, &[0], &mut score);
+            }
+            score[0]
+        };
+        (0..self.firsts.len()).into_par_iter().map(score).collect()
+    }
+
+    /// The lists of some rows, made of those of the groups.
+    fn part(
+        &self,
+        rows: Range<usize>,
+        keep: usize,
+        floor: f32,
+        of_groups: &Neighbours,
+        own_scores: &[f32],
+    ) -> Sorted {
+        let mut ends = Vec::with_capacity(rows.len());
+        let most = rows.len() * keep;
+        let (mut ids, mut scores) = (Vec::with_capacity(most), Vec::with_capacity(most));
+        let mut list: Vec<(u32, f32)> = Vec::new();
+        for row in rows {
+            let own = self.of[row];
+            let own_score = own_scores[own as usize];
+            let (groups, group_scores) = of_groups.of(own as usize);
+            // A score that is not a number counts for nothing.
+            let own_counts = self.members(own).len() > 1 && own_score >= floor;
+            let before = group_scores.partition_point(|score| *score > own_score);
+            let others = |span: Range<usize>| {
+                let groups = groups[span.clone()].iter().copied();
+                groups.zip(group_scores[span].iter().copied())
+            };
+            let all = others(0..before)
+                .chain(own_counts.then_some((own, own_score)))
+                .chain(others(before..groups.len()));
+            list.clear();
+            // From here on all scores are the same.
+            let mut same = 0;
+            for (group, score) in all {
+                if list.last().is_some_and(|last| last.1 != score) {
+                    list[same..].sort_unstable_by_key(|one| one.0);
+                    same = list.len();
+                    if same >= keep {
+                        break;
+                    }
+                }
+                let members = self.members(group).iter().filter(|&&id| id as usize != row);
+                list.extend(members.take(keep).map(|&id| (id, score)));
+            }
+            list[same..].sort_unstable_by_key(|one| one.0);
+            list.truncate(keep);
+            ids.extend(list.iter().map(|one| one.0));
+            scores.extend(list.iter().map(|one| one.1));
+            // A part's lists are far fewer than 2^32.
+            ends.push(ids.len() as u32);
+        }
+        ids.shrink_to_fit();
+        scores.shrink_to_fit();
+        Sorted::new(ends, ids, scores)
+    }
+
+    /// The lists of all rows, of `part_rows` each, from those of the groups. `None`: it was cancelled.
+    pub(super) fn expand(
+        &self,
+        scorer: &Scorer<'_>,
+        of_groups: &Neighbours,
+        keep: usize,
+        floor: f32,
+        part_rows: usize,
+        is_cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Option<Vec<Sorted>> {
+        let own_scores = self.own_scores(scorer);
+        let count = self.of.len();
+        let starts = (0..count.div_ceil(part_rows)).into_par_iter();
+        let part = |at: usize| {
+            let rows = at * part_rows..count.min((at + 1) * part_rows);
+            (!is_cancelled()).then(|| self.part(rows, keep, floor, of_groups, &own_scores))
+        };
+        starts.map(part).collect()
+    }
+}
+
+/// The same for equal rows.
+fn digest(rows: &Rows<'_>, row: usize) -> u32 {
+    let mut sum = 0_u64;
+    let mut factor = GOLDEN;
+    for value in rows.dense(row) {
+        sum = sum.wrapping_add(u64::from(value.to_bits()) * u64::from(factor));
+        factor = factor.wrapping_add(GOLDEN.wrapping_mul(2));
+    }
+    if let Some((ids, weights)) = rows.sparse(row) {
+        for (id, weight) in ids.iter().zip(weights) {
+            let factor = id.wrapping_mul(GOLDEN) | 1;
+            sum = sum.wrapping_add(u64::from(weight.to_bits()) * u64::from(factor));
+        }
+    }
+    // All bits have a part in the upper half.
+    (sum.wrapping_mul(u64::from(GOLDEN) << 32 | u64::from(GOLDEN)) >> 32) as u32
+}
+
+/// Whether two rows are the same, bit for bit.
+fn equal(rows: &Rows<'_>, one: usize, two: usize) -> bool {
+    let same = |one: &[f32], two: &[f32]| {
+        let mut pairs = one.iter().zip(two);
+        one.len() == two.len() && pairs.all(|(one, two)| one.to_bits() == two.to_bits())
+    };
+    let sparse = match (rows.sparse(one), rows.sparse(two)) {
+        (Some(one), Some(two)) => one.0 == two.0 && same(one.1, two.1),
+        _ => true,
+    };
+    sparse && same(rows.dense(one), rows.dense(two))
+}

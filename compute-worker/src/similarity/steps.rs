@@ -1,0 +1,38 @@
+//! How much of a comparison of all rows with all is done.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Steps that laying out a block or sorting its lists counts as; a tile is one.
+const PER_BLOCK: u64 = 1;
+
+/// Counts steps and tells how many there are.
+pub(super) struct Steps<'a> {
+    done: AtomicU64,
+    total: u64,
+    tell: Option<&'a (dyn Fn(u64, u64) + Sync)>,
+}
+
+impl<'a> Steps<'a> {
+    /// Those of so many blocks, each of which meets itself and all others.
+    pub(super) fn new(blocks: usize, tell: Option<&'a (dyn Fn(u64, u64) + Sync)>) -> Self {
+        let blocks = blocks as u64;
+        Self {
+            done: AtomicU64::new(0),
+            total: blocks * (blocks + 1) / 2 + blocks * PER_BLOCK,
+            tell,
+        }
+    }
+
+    /// Steps that sorting the lists of a block counts as.
+    pub(super) fn per_block(&self) -> u64 {
+        PER_BLOCK
+    }
+
+    /// So many more are done.
+    pub(super) fn done(&self, steps: u64) {
+        let done = self.done.fetch_add(steps, Ordering::Relaxed) + steps;
+        if let Some(tell) = self.tell {
+            tell(done, self.total);
+        }
+    }
+}

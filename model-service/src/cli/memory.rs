@@ -1,0 +1,26 @@
+//! The memory that this process took.
+
+/// Most memory this process ever had, in bytes (`VmHWM`); `None` where the system does not say.
+pub(crate) fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_most_is_never_less_than_what_was_there() {
+        let before = super::peak_memory().unwrap();
+        assert!(before > 1 << 20);
+        let touched = vec![1_u8; 64 << 20];
+        let with = super::peak_memory().unwrap();
+        assert!(with >= touched.len() as u64);
+        drop(touched);
+        assert!(super::peak_memory().unwrap() >= with);
+    }
+}
