@@ -245,7 +245,13 @@ fn sparse_parts_count() {
 /// differ in their sparse parts alone.
 #[test]
 fn groups_of_equal_rows() {
-    let group = |row: usize| if row % 3 == 0 { 0 } else { row * 7 % 41 };
+    let group = |row: usize| {
+        if row.is_multiple_of(3) {
+            0
+        } else {
+            row * 7 % 41
+        }
+    };
     let value = |at: usize| [0.0, 1.0, -0.0, -1.0, 0.5][(group(at / 3) * (at % 3 + 1)) % 5];
     let mut data = Data::dense(500, 3, value);
     for min_score in [None, Some(0.0), Some(0.75)] {
