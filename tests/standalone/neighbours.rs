@@ -261,7 +261,7 @@ fn arrays_have_the_ids_and_scores_of_the_lines() {
 
 #[test]
 fn memory_is_as_promised() {
-    const ROWS: usize = 30_000;
+    const ROWS: usize = 60_000;
     // Long lists, so that a second copy of them would not fit.
     const LONG: &str = "100";
     const VALUES: usize = 100;
