@@ -64,6 +64,9 @@ pub(super) struct Block {
     pub(super) residuals: Vec<f32>,
     /// The largest ρ.
     pub(super) residual: f32,
+    /// The largest norm of a sparse part, and of what columns leave out of one; both with what
+    /// roundings of whole scores come to, and rounded up.
+    sparse: [f32; 2],
     /// The sparse parts, by term.
     pub(super) terms: Option<TermIndex>,
 }
@@ -201,6 +204,7 @@ impl Shape {
             norm: 0.0,
             residuals: Vec::new(),
             residual: 0.0,
+            sparse: [0.0; 2],
             terms: None,
         };
         let residuals = match self.grid {
@@ -317,10 +321,20 @@ impl Shape {
         };
         let whole = times * (columns + (rotated + rounding) * most);
         let bound = |residual: f64| (((residual + whole) * (1.0 + ERROR)) as f32).next_up();
+        // Whole rows' norms, for the last rounding is one of a whole score.
+        let both = [most, columns + rounding * most];
+        block.sparse = both.map(|value| ((value * (1.0 + ERROR)) as f32).next_up());
         block.norm = (norm as f32).next_up();
         block.residuals = residuals.into_iter().map(bound).collect();
         block.residual = block.residuals.iter().copied().fold(0.0, f32::max);
     }
+}
+
+/// How far, at most, a canonical score is from the canonical dense one and the approximate sparse
+/// one of a left and a right row. With what columns leave out of the right row, r, the approximate
+/// sparse score is off by |x|·|r|; roundings are relative to |x|·|y|, both as in `errors`.
+pub(super) fn sparse_error(left: &Block, right: &Block) -> f32 {
+    (left.sparse[0] * right.sparse[1] + UNDERFLOW) * (1.0 + 4.0 * f32::EPSILON)
 }
 
 /// The nearest integers of some values, made unsigned; the square of the norm of what they leave out,
