@@ -381,3 +381,53 @@ impl Block {
         &self.offsets[group * each..(group + 1) * each]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::terms::Shared;
+    use super::super::{Kernel, scalar};
+    use super::*;
+
+    /// Weights of a few terms, of any size and sign.
+    fn sparse() -> impl Strategy<Value = (Vec<u32>, Vec<f32>)> {
+        let weight = prop_oneof![-1.0_f32..1.0, -1e-3_f32..1e-3, -1e4_f32..1e4];
+        let row = proptest::collection::btree_map(0..60_u32, weight, 0..50);
+        row.prop_map(|row| row.into_iter().unzip())
+    }
+
+    proptest! {
+        /// A hit is dropped only if it cannot reach a base.
+        #[test]
+        fn no_score_is_above_what_is_said_of_it(
+            rows in proptest::collection::vec((sparse(), -1.0_f32..1.0), 2..90),
+        ) {
+            let half = rows.len() / 2;
+            let values: Vec<[f32; 3]> = rows.iter().map(|row| [row.1, -row.1, 0.5]).collect();
+            let dense: Vec<&[f32]> = values.iter().map(|row| &row[..]).collect();
+            let sparse: Vec<Sparse<'_>> = rows.iter().map(|((ids, w), _)| (&ids[..], &w[..])).collect();
+            for kernel in [Kernel::detect(), Kernel::Avx512, Kernel::Avx2, Kernel::Scalar] {
+                let shape = Shape::new(kernel.usable(), 3);
+                let one = shape.block(&dense[..half], &sparse[..half]);
+                let two = shape.block(&dense[half..], &sparse[half..]);
+                let (Some(left), Some(right)) = (&one.terms, &two.terms) else {
+                    continue;
+                };
+                let mut shared = Shared::default();
+                shared.find(left, right);
+                let error = sparse_error(&one, &two);
+                let mut sums = vec![f32::NAN; two.rows.next_multiple_of(PANEL)];
+                for row in 0..half {
+                    kernel.sparse_sums(&shared, right, row, &mut sums);
+                    for (other, sum) in (half..rows.len()).zip(&sums) {
+                        let dot = scalar::dot(dense[row], dense[other]);
+                        let score = dot + scalar::sparse_dot(sparse[row], sparse[other]);
+                        let most = dot + sum + error;
+                        prop_assert!(most >= score, "{kernel}: {most:e} < {score:e}");
+                    }
+                }
+            }
+        }
+    }
+}
