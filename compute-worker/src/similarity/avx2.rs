@@ -22,7 +22,7 @@ use kindred_shared::block::LANES;
 use super::rows::Sparse;
 use super::scalar;
 use super::strip::{GROUP, Hits, PANEL, Strip, split};
-use super::terms::{TermIndex, add_columns};
+use super::terms::{Shared, TermIndex};
 
 /// Values of a register.
 const WIDTH: usize = 8;
@@ -232,14 +232,14 @@ pub(super) fn sparse_pairs(
     unsafe { sparse_pairs_avx2(lefts, rights, pairs, scores) }
 }
 
-/// The sparse dot products of a row with all rows of an index, approximately.
+/// The sparse dot products of a left row with all rows of a right index, approximately.
 ///
 /// # Panics
 /// When the CPU lacks AVX2 or FMA.
-pub(super) fn sparse_sums(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
+pub(super) fn sparse_sums(shared: &Shared, right: &TermIndex, row: usize, sums: &mut [f32]) {
     assert!(available(), "this kernel needs AVX2 and FMA");
     // SAFETY: the CPU has AVX2 and FMA; the function is safe code otherwise.
-    unsafe { sparse_sums_avx2(index, ids, weights, sums) }
+    unsafe { sparse_sums_avx2(shared, right, row, sums) }
 }
 
 /// # Safety
@@ -385,9 +385,9 @@ fn sparse_pairs_avx2(
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn sparse_sums_avx2(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
-    index.approximate(ids, weights, sums, |columns, sums, is_first| {
-        add_columns(columns, sums, is_first);
+fn sparse_sums_avx2(shared: &Shared, right: &TermIndex, row: usize, sums: &mut [f32]) {
+    shared.sums(right, row, sums, |columns, sums| {
+        right.add_columns(columns, sums);
     });
 }
 

@@ -24,7 +24,7 @@ use kindred_shared::block::LANES;
 use super::rows::Sparse;
 use super::scalar;
 use super::strip::{GROUP, Hits, PANEL, Strip, split};
-use super::terms::{TermIndex, Weighted};
+use super::terms::{Shared, TermIndex, Weighted};
 
 /// Rows that share the loads of another row.
 const ROWS: usize = 8;
@@ -86,14 +86,14 @@ pub(super) fn sparse_pairs(
     unsafe { sparse_pairs_512(lefts, rights, pairs, scores) }
 }
 
-/// The sparse dot products of a row with all rows of an index, approximately.
+/// The sparse dot products of a left row with all rows of a right index, approximately.
 ///
 /// # Panics
 /// When the CPU lacks AVX-512.
-pub(super) fn sparse_sums(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
+pub(super) fn sparse_sums(shared: &Shared, right: &TermIndex, row: usize, sums: &mut [f32]) {
     assert!(available(), "this kernel needs AVX-512");
     // SAFETY: the CPU has AVX-512; the function is safe code otherwise.
-    unsafe { sparse_sums_512(index, ids, weights, sums) }
+    unsafe { sparse_sums_512(shared, right, row, sums) }
 }
 
 /// Finds the pairs of a strip whose approximate score reaches the lower of their thresholds. An
@@ -403,39 +403,33 @@ fn sparse_dot<const N: usize>(left: Sparse<'_>, right: Sparse<'_>) -> f32 {
 }
 
 #[target_feature(enable = "avx512f,avx2,fma")]
-fn sparse_sums_512(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
-    index.approximate(ids, weights, sums, |columns, sums, is_first| {
+fn sparse_sums_512(shared: &Shared, right: &TermIndex, row: usize, sums: &mut [f32]) {
+    shared.sums(right, row, sums, |columns, sums| {
         let (wide, _) = sums.as_chunks_mut::<{ 2 * PANEL }>();
         let whole = wide.len() * 2 * PANEL;
         for (at, sums) in wide.iter_mut().enumerate() {
-            add_columns::<{ 2 * WIDE }>(columns, at * 2 * PANEL, sums, is_first);
+            add_columns::<{ 2 * WIDE }>(right, columns, at * 2 * PANEL, sums);
         }
         if whole < sums.len() {
-            add_columns::<WIDE>(columns, whole, &mut sums[whole..], is_first);
+            add_columns::<WIDE>(right, columns, whole, &mut sums[whole..]);
         }
     });
 }
 
-/// Adds weighted columns, from a row on, to `N` registers of sums, or puts them there.
+/// Puts the sums of weighted columns, from a row on, into `N` registers of sums.
 #[target_feature(enable = "avx512f,avx2,fma")]
 #[inline]
 fn add_columns<const N: usize>(
-    columns: &[Weighted<'_>],
+    right: &TermIndex,
+    columns: &[Weighted],
     from: usize,
     sums: &mut [f32],
-    is_first: bool,
 ) {
     assert!(sums.len() >= N * LANES, "one sum a row");
     let mut held = [_mm512_setzero_ps(); N];
-    if !is_first {
-        for (at, held) in held.iter_mut().enumerate() {
-            // SAFETY: `N` registers of sums are there.
-            *held = unsafe { _mm512_loadu_ps(sums.as_ptr().add(at * LANES)) };
-        }
-    }
-    for Weighted { weight, column } in columns {
-        let column = &column[from..from + N * LANES];
-        let weight = _mm512_set1_ps(*weight);
+    for weighted in columns {
+        let column = &right.column(weighted)[from..from + N * LANES];
+        let weight = _mm512_set1_ps(weighted.weight);
         for (at, held) in held.iter_mut().enumerate() {
             // SAFETY: the column has `N` registers of rows from there on.
             let units = unsafe { _mm256_loadu_si256(column.as_ptr().add(at * LANES).cast()) };

@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Kernel;
-use super::layout::{Block, UNDERFLOW, Values};
+use super::layout::{Block, UNDERFLOW, Values, sparse_error};
 use super::lists::Lists;
 use super::rows::Scorer;
 use super::steps::Steps;
 use super::strip::{GROUP, Hits, PANEL, Strip, split};
+use super::terms::Shared;
 
 /// A threshold that no integer score reaches.
 const BEYOND: i32 = 1 << 29;
@@ -55,6 +56,10 @@ pub(super) struct Scratch {
     integer_from: [Vec<i32>; 2],
     float_from: [Vec<f32>; 2],
     sparse: Vec<f32>,
+    shared: Shared,
+    /// The approximate sparse score of each hit, if there are any.
+    near: Vec<f32>,
+    bases: [Vec<f32>; 2],
     pub(super) others: Vec<u32>,
     pub(super) scores: Vec<f32>,
     pub(super) sums: Vec<f32>,
@@ -154,6 +159,7 @@ impl Engine<'_> {
             scratch.float_from[side].clear();
             scratch.float_from[side].resize(columns, 0.0);
         }
+        Self::share(block, block, scratch);
         let unit = unit(block, block) as f32;
         let ids = self.ids(at);
         let mut sums = std::mem::take(&mut scratch.sums);
@@ -210,6 +216,7 @@ impl Engine<'_> {
         };
         self.thresholds(0, left, two, scratch);
         self.thresholds(1, right, one, scratch);
+        Self::share(one, two, scratch);
         scratch.clear();
         let most = one.rows * two.rows / HITS;
         let (mut total, mut many) = (0, false);
@@ -237,10 +244,21 @@ impl Engine<'_> {
         let mut scores = std::mem::take(&mut scratch.scores);
         let (one, two) = (self.span(left), self.span(right));
         scratch.drop_beyond(one.len(), two.len());
-        let pairs = scratch.pairs();
         scores.clear();
-        scores.resize(pairs.len(), 0.0);
-        self.scorer.pairs(one, two, pairs, &mut scores);
+        scores.resize(scratch.pairs().len(), 0.0);
+        let (from, to) = (one.clone(), two.clone());
+        self.scorer
+            .dense_pairs(from, to, scratch.pairs(), &mut scores);
+        if !scratch.near.is_empty() {
+            for (bases, block) in scratch.bases.iter_mut().zip([left, right]) {
+                bases.clear();
+                bases.extend_from_slice(self.lists(block).bases());
+            }
+            let error = sparse_error(&self.blocks[left], &self.blocks[right]);
+            scratch.drop_below(error, &mut scores);
+        }
+        let pairs = scratch.pairs();
+        self.scorer.sparse_pairs(one, two, pairs, &mut scores);
         let ids = self.ids(right);
         let mut lists = self.lists(left);
         for (&pair, &score) in pairs.iter().zip(&scores) {
@@ -294,21 +312,25 @@ impl Engine<'_> {
         }
     }
 
+    /// Finds out which terms two blocks share; to be done before any of their groups.
+    fn share(left: &Block, right: &Block, scratch: &mut Scratch) {
+        if let (Some(one), Some(two)) = (&left.terms, &right.terms) {
+            scratch.shared.find(one, two);
+        }
+    }
+
     /// The sparse scores of a group of the left block, if there are any.
     fn sparse(&self, at: usize, group: usize, right: &Block, scratch: &mut Scratch) {
-        let (left, left_span) = (&self.blocks[at], self.span(at));
+        let left = &self.blocks[at];
         scratch.sparse.clear();
         let (Some(_), Some(terms)) = (&left.terms, &right.terms) else {
             return;
         };
         let columns = right.rows.next_multiple_of(PANEL);
         scratch.sparse.resize(GROUP * columns, 0.0);
-        let first = left_span.start + group * GROUP;
-        let rows = first..(first + GROUP).min(left_span.end);
+        let rows = group * GROUP..((group + 1) * GROUP).min(left.rows);
         for (row, sums) in rows.zip(scratch.sparse.chunks_exact_mut(columns)) {
-            if let Some((ids, weights)) = self.scorer.sparse(row) {
-                self.kernel.sparse_sums(terms, ids, weights, sums);
-            }
+            self.kernel.sparse_sums(&scratch.shared, terms, row, sums);
         }
     }
 
@@ -332,6 +354,7 @@ impl Engine<'_> {
             _ => unreachable!("all blocks of a layout are alike"),
         }
         (scratch.integers, scratch.floats) = (integers, floats);
+        scratch.remember_sparse();
     }
 
     /// The approximate scores of a group of a block with all of it, in the block's units.
@@ -404,29 +427,79 @@ impl Scratch {
         }
     }
 
+    /// The hits there are, and how many count.
+    fn pairs_mut(&mut self) -> (&mut [u32], &mut usize) {
+        if self.integers.count > 0 {
+            (&mut self.integers.pairs, &mut self.integers.count)
+        } else {
+            (&mut self.floats.pairs, &mut self.floats.count)
+        }
+    }
+
+    /// Keeps the approximate sparse scores of a group's hits, which another group's take the place
+    /// of.
+    fn remember_sparse(&mut self) {
+        if self.sparse.is_empty() {
+            return;
+        }
+        let columns = self.sparse.len() / GROUP;
+        let mut near = std::mem::take(&mut self.near);
+        let hits = &self.pairs()[near.len()..];
+        near.extend(hits.iter().map(|&pair| {
+            let (row, column) = split(pair);
+            self.sparse[row % GROUP * columns + column]
+        }));
+        self.near = near;
+    }
+
     /// Drops the hits of rows that only fill up a block.
     fn drop_beyond(&mut self, rows: usize, columns: usize) {
         if rows.is_multiple_of(GROUP) && columns.is_multiple_of(PANEL) {
             return;
         }
-        let (pairs, count) = if self.integers.count > 0 {
-            (&mut self.integers.pairs, &mut self.integers.count)
-        } else {
-            (&mut self.floats.pairs, &mut self.floats.count)
-        };
+        let mut near = std::mem::take(&mut self.near);
+        let (pairs, count) = self.pairs_mut();
         let mut kept = 0;
         for at in 0..*count {
             let (row, column) = split(pairs[at]);
             pairs[kept] = pairs[at];
+            if let Some(&sum) = near.get(at) {
+                near[kept] = sum;
+            }
             kept += usize::from(row < rows && column < columns);
         }
         *count = kept;
+        near.truncate(kept);
+        self.near = near;
+    }
+
+    /// Drops the hits that reach neither base, now that their dense scores are known. Their sparse
+    /// ones are off by `error` at most.
+    fn drop_below(&mut self, error: f32, scores: &mut Vec<f32>) {
+        let (near, bases) = (
+            std::mem::take(&mut self.near),
+            std::mem::take(&mut self.bases),
+        );
+        let (pairs, count) = self.pairs_mut();
+        let mut kept = 0;
+        // Without a branch: half of them stay.
+        for at in 0..*count {
+            let (row, column) = split(pairs[at]);
+            let most = scores[at] + near[at] + error;
+            pairs[kept] = pairs[at];
+            scores[kept] = scores[at];
+            kept += usize::from((most >= bases[0][row]) | (most >= bases[1][column]));
+        }
+        *count = kept;
+        scores.truncate(kept);
+        (self.near, self.bases) = (near, bases);
     }
 
     /// Forgets the hits.
     fn clear(&mut self) {
         self.integers.count = 0;
         self.floats.count = 0;
+        self.near.clear();
     }
 }
 

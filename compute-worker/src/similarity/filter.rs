@@ -3,8 +3,8 @@
 
 use super::Kernel;
 use super::layout::{Block, UNDERFLOW, Values};
-use super::rows::Sparse;
 use super::strip::{GROUP, Hits, PANEL, Strip};
+use super::terms::Shared;
 
 /// A threshold that no integer score reaches.
 const BEYOND: i32 = 1 << 29;
@@ -58,6 +58,7 @@ pub(super) struct Filter {
     integer_from: [Vec<i32>; 2],
     float_from: [Vec<f32>; 2],
     sparse: Vec<f32>,
+    shared: Shared,
 }
 
 impl Filter {
@@ -93,10 +94,16 @@ impl Filter {
         }
     }
 
+    /// Finds out which terms two tiles share; to be done before any of their groups.
+    pub(super) fn share(&mut self, pair: &Pair<'_>) {
+        if let (Some(one), Some(two)) = (&pair.left.terms, &pair.right.terms) {
+            self.shared.find(one, two);
+        }
+    }
+
     /// Looks for pairs of a group of rows of the left tile; those found before are kept.
-    /// `rows` are the sparse parts of the left tile's rows, as many as there are or none.
-    pub(super) fn find(&mut self, pair: &Pair<'_>, group: usize, rows: &[Sparse<'_>]) {
-        self.products(pair, group, rows);
+    pub(super) fn find(&mut self, pair: &Pair<'_>, group: usize) {
+        self.products(pair, group);
         let (mut integers, mut floats) = (
             std::mem::take(&mut self.integers),
             std::mem::take(&mut self.floats),
@@ -116,14 +123,8 @@ impl Filter {
     }
 
     /// The approximate scores of a group with the right tile, in integer units.
-    pub(super) fn sums(
-        &mut self,
-        pair: &Pair<'_>,
-        group: usize,
-        rows: &[Sparse<'_>],
-        sums: &mut Vec<f32>,
-    ) {
-        self.products(pair, group, rows);
+    pub(super) fn sums(&mut self, pair: &Pair<'_>, group: usize, sums: &mut Vec<f32>) {
+        self.products(pair, group);
         for (side, block) in [pair.left, pair.right].into_iter().enumerate() {
             let columns = block.rows.next_multiple_of(PANEL);
             self.integer_from[side].clear();
@@ -146,16 +147,16 @@ impl Filter {
     }
 
     /// The sparse scores of a group, if there are any.
-    fn products(&mut self, pair: &Pair<'_>, group: usize, rows: &[Sparse<'_>]) {
+    fn products(&mut self, pair: &Pair<'_>, group: usize) {
         self.sparse.clear();
         let (Some(_), Some(terms)) = (&pair.left.terms, &pair.right.terms) else {
             return;
         };
         let columns = pair.right.rows.next_multiple_of(PANEL);
         self.sparse.resize(GROUP * columns, 0.0);
-        let rows = &rows[group * GROUP..rows.len().min((group + 1) * GROUP)];
-        for ((ids, weights), sums) in rows.iter().zip(self.sparse.chunks_exact_mut(columns)) {
-            pair.kernel.sparse_sums(terms, ids, weights, sums);
+        let rows = group * GROUP..pair.left.rows.min((group + 1) * GROUP);
+        for (row, sums) in rows.zip(self.sparse.chunks_exact_mut(columns)) {
+            pair.kernel.sparse_sums(&self.shared, terms, row, sums);
         }
     }
 

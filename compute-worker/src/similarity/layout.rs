@@ -64,6 +64,9 @@ pub(super) struct Block {
     pub(super) residuals: Vec<f32>,
     /// The largest ρ.
     pub(super) residual: f32,
+    /// The largest norm of a sparse part, and of what columns leave out of one; both with what
+    /// roundings of whole scores come to, and rounded up.
+    sparse: [f32; 2],
     /// The sparse parts, by term.
     pub(super) terms: Option<TermIndex>,
 }
@@ -201,6 +204,7 @@ impl Shape {
             norm: 0.0,
             residuals: Vec::new(),
             residual: 0.0,
+            sparse: [0.0; 2],
             terms: None,
         };
         let residuals = match self.grid {
@@ -317,10 +321,20 @@ impl Shape {
         };
         let whole = times * (columns + (rotated + rounding) * most);
         let bound = |residual: f64| (((residual + whole) * (1.0 + ERROR)) as f32).next_up();
+        // Whole rows' norms, for the last rounding is one of a whole score.
+        let both = [most, columns + rounding * most];
+        block.sparse = both.map(|value| ((value * (1.0 + ERROR)) as f32).next_up());
         block.norm = (norm as f32).next_up();
         block.residuals = residuals.into_iter().map(bound).collect();
         block.residual = block.residuals.iter().copied().fold(0.0, f32::max);
     }
+}
+
+/// How far, at most, a canonical score is from the canonical dense one and the approximate sparse
+/// one of a left and a right row. With what columns leave out of the right row, r, the approximate
+/// sparse score is off by |x|·|r|; roundings are relative to |x|·|y|, both as in `errors`.
+pub(super) fn sparse_error(left: &Block, right: &Block) -> f32 {
+    (left.sparse[0] * right.sparse[1] + UNDERFLOW) * (1.0 + 4.0 * f32::EPSILON)
 }
 
 /// The nearest integers of some values, made unsigned; the square of the norm of what they leave out,
@@ -365,5 +379,55 @@ impl Block {
         let groups = self.rows.next_multiple_of(PANEL) / GROUP;
         let each = self.offsets.len() / groups.max(1);
         &self.offsets[group * each..(group + 1) * each]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::terms::Shared;
+    use super::super::{Kernel, scalar};
+    use super::*;
+
+    /// Weights of a few terms, of any size and sign.
+    fn sparse() -> impl Strategy<Value = (Vec<u32>, Vec<f32>)> {
+        let weight = prop_oneof![-1.0_f32..1.0, -1e-3_f32..1e-3, -1e4_f32..1e4];
+        let row = proptest::collection::btree_map(0..60_u32, weight, 0..50);
+        row.prop_map(|row| row.into_iter().unzip())
+    }
+
+    proptest! {
+        /// A hit is dropped only if it cannot reach a base.
+        #[test]
+        fn no_score_is_above_what_is_said_of_it(
+            rows in proptest::collection::vec((sparse(), -1.0_f32..1.0), 2..90),
+        ) {
+            let half = rows.len() / 2;
+            let values: Vec<[f32; 3]> = rows.iter().map(|row| [row.1, -row.1, 0.5]).collect();
+            let dense: Vec<&[f32]> = values.iter().map(|row| &row[..]).collect();
+            let sparse: Vec<Sparse<'_>> = rows.iter().map(|((ids, w), _)| (&ids[..], &w[..])).collect();
+            for kernel in [Kernel::detect(), Kernel::Avx512, Kernel::Avx2, Kernel::Scalar] {
+                let shape = Shape::new(kernel.usable(), 3);
+                let one = shape.block(&dense[..half], &sparse[..half]);
+                let two = shape.block(&dense[half..], &sparse[half..]);
+                let (Some(left), Some(right)) = (&one.terms, &two.terms) else {
+                    continue;
+                };
+                let mut shared = Shared::default();
+                shared.find(left, right);
+                let error = sparse_error(&one, &two);
+                let mut sums = vec![f32::NAN; two.rows.next_multiple_of(PANEL)];
+                for row in 0..half {
+                    kernel.sparse_sums(&shared, right, row, &mut sums);
+                    for (other, sum) in (half..rows.len()).zip(&sums) {
+                        let dot = scalar::dot(dense[row], dense[other]);
+                        let score = dot + scalar::sparse_dot(sparse[row], sparse[other]);
+                        let most = dot + sum + error;
+                        prop_assert!(most >= score, "{kernel}: {most:e} < {score:e}");
+                    }
+                }
+            }
+        }
     }
 }

@@ -53,7 +53,7 @@ pub use neighbours::{Neighbours, NeighboursError, Options, Rows, SparseRows, nei
 pub use resident::kept_bytes;
 use rows::Sparse;
 use strip::{Hits, Strip};
-use terms::{TermIndex, add_columns};
+use terms::{Shared, TermIndex};
 
 /// The instructions a comparison runs on. Results do not depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,14 +264,17 @@ impl Kernel {
         }
     }
 
-    /// The sparse dot products of a row with all rows of an index, but for its `residual`.
-    fn sparse_sums(self, index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
+    /// The sparse dot products of a left row with all rows of a right index, but for its `residual`,
+    /// from what both share.
+    fn sparse_sums(self, shared: &Shared, right: &TermIndex, row: usize, sums: &mut [f32]) {
         match self.usable() {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni | Self::Avx512 => avx512::sparse_sums(index, ids, weights, sums),
+            Self::Avx512Vnni | Self::Avx512 => avx512::sparse_sums(shared, right, row, sums),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => avx2::sparse_sums(index, ids, weights, sums),
-            _ => index.approximate(ids, weights, sums, add_columns),
+            Self::Avx2 => avx2::sparse_sums(shared, right, row, sums),
+            _ => shared.sums(right, row, sums, |columns, sums| {
+                right.add_columns(columns, sums);
+            }),
         }
     }
 

@@ -84,8 +84,30 @@ impl<'a> Scorer<'a> {
         pairs: &[u32],
         scores: &mut [f32],
     ) {
-        let (lefts, rights) = (&self.dense[left.clone()], &self.dense[right.clone()]);
+        self.dense_pairs(left.clone(), right.clone(), pairs, scores);
+        self.sparse_pairs(left, right, pairs, scores);
+    }
+
+    /// The dense parts of the same.
+    pub(super) fn dense_pairs(
+        &self,
+        left: Range<usize>,
+        right: Range<usize>,
+        pairs: &[u32],
+        scores: &mut [f32],
+    ) {
+        let (lefts, rights) = (&self.dense[left], &self.dense[right]);
         self.kernel.pairs(lefts, rights, pairs, scores);
+    }
+
+    /// Adds the sparse parts of the same to the dense ones.
+    pub(super) fn sparse_pairs(
+        &self,
+        left: Range<usize>,
+        right: Range<usize>,
+        pairs: &[u32],
+        scores: &mut [f32],
+    ) {
         let (left, right) = (self.sparse_rows(left), self.sparse_rows(right));
         if left.is_empty() {
             return;

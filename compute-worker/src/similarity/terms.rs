@@ -6,7 +6,11 @@
 //! of the time of the same products one by one. What columns are off by is bounded: a weight by
 //! half a unit, so a score by half a unit times the sum of the other row's weights in columns.
 //!
-//! Memory: 8 bytes a term of a row, 18 to 28 a distinct term, 2 a row and column, 8 KiB.
+//! Which terms two tiles share is found out once for all their rows, by merging both indexes:
+//! looking up each row's terms for itself takes longer than all the sums.
+//!
+//! Memory: 8 bytes a term of a row, 21 to 26 a distinct term, 2 a row and column, 4 a row; and 20 a
+//! term of a row of the left tile, a thread.
 
 use super::rows::Sparse;
 use super::strip::PANEL;
@@ -21,12 +25,10 @@ const BITS: usize = 8;
 const FREQUENT: usize = 4;
 /// Most columns: those of the most frequent terms.
 const MAX_COLUMNS: usize = 192;
+/// An index with so many times fewer terms than another has each of them looked up in that one.
+const FEW: usize = 4;
 /// The largest weight of a column, in its units.
 const MOST: f32 = 32_766.0;
-/// Terms of a row that are looked up before they are added up.
-const TOGETHER: usize = 64;
-/// Places of the table of columns; a term is in one of two.
-const PLACES: usize = 1024;
 /// No column.
 const NONE: u16 = u16::MAX;
 
@@ -35,7 +37,7 @@ pub(super) fn bytes(terms: usize, rows: usize) -> usize {
     if terms == 0 {
         0
     } else {
-        32 * terms + 2 * MAX_COLUMNS * rows
+        34 * terms + (2 * MAX_COLUMNS + 4) * rows
     }
 }
 
@@ -44,17 +46,17 @@ pub(super) struct TermIndex {
     rows: usize,
     /// Which of a slot's terms may be there: a bit for each of `BITS · slots` spans of hashes.
     bits: Vec<u64>,
-    /// The same without the terms that have columns; empty if none has.
-    rare: Vec<u64>,
     /// Where the terms of each slot begin, and where the last ends.
     slots: Vec<u32>,
     shift: u32,
-    /// By slot.
+    /// The terms' hashes, ascending, hence by slot.
+    hashes: Vec<u32>,
+    /// The term of each hash.
     terms: Vec<Term>,
+    /// Where the terms of each row end, if all rows' terms stood one after the other.
+    row_ends: Vec<u32>,
     /// Row (as numbered in the index) and weight; a term's lie together, rows ascending.
     postings: Vec<(u32, f32)>,
-    /// Hash and column of the terms that have one, by hash; so small that it stays near.
-    table: Vec<(u32, u32)>,
     /// A column after the other, each of whole panels.
     columns: Vec<i16>,
     /// Weight of one unit of a column.
@@ -66,7 +68,6 @@ pub(super) struct TermIndex {
 /// A term and its span of postings.
 #[derive(Clone, Copy)]
 struct Term {
-    id: u32,
     start: u32,
     end: u32,
     column: u16,
@@ -76,7 +77,7 @@ impl TermIndex {
     /// The index of these sparse rows (ids and weights), numbered in the order given.
     pub(super) fn of<'a>(rows: impl Iterator<Item = Sparse<'a>>) -> Self {
         let mut entries: Vec<(u32, u32, f32)> = Vec::new();
-        let mut count = 0;
+        let mut row_ends: Vec<u32> = Vec::new();
         for (number, (ids, weights)) in (0_u32..).zip(rows) {
             // The hash keeps terms apart: the multiplier is odd.
             let spread = |id: &u32| id.wrapping_mul(SPREAD);
@@ -85,7 +86,7 @@ impl TermIndex {
                     .zip(weights)
                     .map(|(id, &w)| (spread(id), number, w)),
             );
-            count = number as usize + 1;
+            row_ends.push(u32::try_from(entries.len()).expect("a block's terms fit u32"));
         }
         entries
             .sort_unstable_by_key(|&(hash, number, _)| u64::from(hash) << 32 | u64::from(number));
@@ -93,14 +94,14 @@ impl TermIndex {
         let size = distinct.next_power_of_two().max(MIN_SLOTS);
         let shift = 32 - size.trailing_zeros();
         let mut index = Self {
-            rows: count,
+            rows: row_ends.len(),
             bits: vec![0; size * BITS / 64],
-            rare: Vec::new(),
             slots: Vec::with_capacity(size + 1),
             shift,
+            hashes: Vec::with_capacity(distinct),
             terms: Vec::with_capacity(distinct),
+            row_ends,
             postings: entries.iter().map(|&(_, number, w)| (number, w)).collect(),
-            table: Vec::new(),
             columns: Vec::new(),
             unit: 0.0,
             residual: 0.0,
@@ -115,8 +116,8 @@ impl TermIndex {
             let bit = index.bit(hash);
             index.bits[bit / 64] |= 1 << (bit % 64);
             let end = start + number(same.len());
+            index.hashes.push(hash);
             index.terms.push(Term {
-                id: hash,
                 start,
                 end,
                 column: NONE,
@@ -134,20 +135,7 @@ impl TermIndex {
             .filter(|at| often(&self.terms[*at]) >= FREQUENT)
             .collect();
         frequent.sort_unstable_by_key(|at| std::cmp::Reverse(often(&self.terms[*at])));
-        let mut table = vec![(0, u32::from(NONE)); PLACES + 1];
-        let mut columns = 0;
-        // Those for which there is no place have none.
-        frequent.retain(|&at| {
-            let hash = self.terms[at].id;
-            let place = place(hash);
-            let free = (place..place + 2).find(|at| table[*at].1 == u32::from(NONE));
-            if let (Some(free), true) = (free, columns < MAX_COLUMNS as u32) {
-                table[free] = (hash, columns);
-                columns += 1;
-                return true;
-            }
-            false
-        });
+        frequent.truncate(MAX_COLUMNS);
         let spans = frequent.iter().map(|at| self.terms[*at]);
         let spans: Vec<_> = spans
             .map(|term| term.start as usize..term.end as usize)
@@ -159,9 +147,6 @@ impl TermIndex {
             return self;
         }
         self.unit = largest / MOST;
-        self.table = table;
-        // The first look need not find what the table does.
-        self.rare = vec![0; self.bits.len()];
         let stride = self.rows.next_multiple_of(PANEL);
         self.columns = vec![0; frequent.len() * stride];
         let mut squares = vec![0.0_f64; self.rows];
@@ -175,15 +160,11 @@ impl TermIndex {
                 squares[row as usize] += left * left;
             }
         }
-        for term in self.terms.iter().filter(|term| term.column == NONE) {
-            let bit = self.bit(term.id);
-            self.rare[bit / 64] |= 1 << (bit % 64);
-        }
         self.residual = squares.into_iter().fold(0.0, f64::max).sqrt();
         self
     }
 
-    /// Bound of the Euclidean norm of what [`Self::approximate`] leaves out of any row.
+    /// Bound of the Euclidean norm of what columns leave out of any row.
     pub(super) fn residual(&self) -> f64 {
         self.residual
     }
@@ -196,26 +177,20 @@ impl TermIndex {
     #[inline(always)]
     fn get(&self, id: u32) -> Option<Term> {
         let hash = id.wrapping_mul(SPREAD);
-        self.is_there(&self.bits, hash)
-            .then(|| self.find(hash))
-            .flatten()
+        self.find(hash).map(|at| self.terms[at])
     }
 
-    /// Whether a term may be there.
+    /// Which term has a hash.
     #[inline(always)]
-    fn is_there(&self, bits: &[u64], hash: u32) -> bool {
+    fn find(&self, hash: u32) -> Option<usize> {
         let bit = self.bit(hash);
-        bits[bit / 64] >> (bit % 64) & 1 == 1
-    }
-
-    #[inline(always)]
-    fn find(&self, hash: u32) -> Option<Term> {
+        if self.bits[bit / 64] >> (bit % 64) & 1 == 0 {
+            return None;
+        }
         let slot = (hash >> self.shift) as usize;
         let span = self.slots[slot] as usize..self.slots[slot + 1] as usize;
-        self.terms[span]
-            .iter()
-            .find(|term| term.id == hash)
-            .copied()
+        let found = self.hashes[span.clone()].iter().position(|at| *at == hash);
+        found.map(|at| span.start + at)
     }
 
     /// For every row: one `mul_add` chain from what `sums` holds over the terms shared with
@@ -237,98 +212,148 @@ impl TermIndex {
         }
     }
 
-    /// The sparse dot products of a row with all rows, approximately; `sums` has a place for each
-    /// in whole panels. `add` puts weighted columns into all sums, or adds them. Inlined into each
-    /// kernel.
+    /// Puts the sums of weighted columns into `sums`, a place a row in whole panels, a panel after
+    /// the other; its sums stay in registers. Inlined into each kernel.
     #[inline(always)]
-    pub(super) fn approximate(
-        &self,
-        ids: &[u32],
-        weights: &[f32],
-        sums: &mut [f32],
-        add: impl Fn(&[Weighted<'_>], &mut [f32], bool),
-    ) {
+    pub(super) fn add_columns(&self, columns: &[Weighted], sums: &mut [f32]) {
+        let (panels, _) = sums.as_chunks_mut::<PANEL>();
+        for (at, sums) in panels.iter_mut().enumerate() {
+            let mut held = [0.0; PANEL];
+            for weighted in columns {
+                let column = &self.column(weighted)[at * PANEL..(at + 1) * PANEL];
+                for (sum, units) in held.iter_mut().zip(column) {
+                    *sum += f32::from(*units) * weighted.weight;
+                }
+            }
+            *sums = held;
+        }
+    }
+
+    /// A column, as long as there are rows, in whole panels.
+    #[inline(always)]
+    pub(super) fn column(&self, weighted: &Weighted) -> &[i16] {
         let stride = self.rows.next_multiple_of(PANEL);
-        assert_eq!(sums.len(), stride, "one sum a row, in whole panels");
-        let mut is_first = true;
-        for (ids, weights) in ids.chunks(TOGETHER).zip(weights.chunks(TOGETHER)) {
-            let mut columns = [(0.0_f32, 0_u32); TOGETHER];
-            let mut rest = [(0.0_f32, 0_u32); TOGETHER];
-            let (mut wide, mut others) = (0, 0);
-            // Without branches: what a row has in common with a tile is not foreseen.
-            if self.table.is_empty() {
-                for (&id, &weight) in ids.iter().zip(weights) {
-                    let hash = id.wrapping_mul(SPREAD);
-                    rest[others] = (weight, hash);
-                    others += usize::from(self.is_there(&self.bits, hash));
-                }
-            } else {
-                for (&id, &weight) in ids.iter().zip(weights) {
-                    let hash = id.wrapping_mul(SPREAD);
-                    let at = place(hash);
-                    let (one, two) = (self.table[at], self.table[at + 1]);
-                    let column = if one.0 == hash { one.1 } else { two.1 };
-                    let is_column = (one.0 == hash || two.0 == hash) & (column != u32::from(NONE));
-                    columns[wide] = (weight * self.unit, column);
-                    rest[others] = (weight, hash);
-                    wide += usize::from(is_column);
-                    others += usize::from(!is_column & self.is_there(&self.rare, hash));
-                }
-            }
-            let mut weighted = [Weighted {
-                weight: 0.0,
-                column: &[],
-            }; TOGETHER];
-            for (weighted, &(weight, column)) in weighted.iter_mut().zip(&columns[..wide]) {
-                let start = column as usize * stride;
-                let column = &self.columns[start..start + stride];
-                *weighted = Weighted { weight, column };
-            }
-            let columns = &weighted[..wide];
-            add(columns, sums, is_first);
-            is_first = false;
-            for &(weight, hash) in &rest[..others] {
-                let Some(term) = self.find(hash) else {
-                    continue;
-                };
-                for &(number, other) in &self.postings[term.start as usize..term.end as usize] {
-                    sums[number as usize] += weight * other;
-                }
-            }
-        }
-        if is_first {
-            sums.fill(0.0);
-        }
+        let start = weighted.column as usize * stride;
+        &self.columns[start..start + stride]
     }
 }
 
-/// The first place in the table of columns of a term.
-#[inline(always)]
-fn place(hash: u32) -> usize {
-    (hash >> (32 - PLACES.trailing_zeros())) as usize
-}
-
 /// A column, and what each of its values is to be multiplied with.
-#[derive(Clone, Copy)]
-pub(super) struct Weighted<'a> {
+#[derive(Clone, Copy, Default)]
+pub(super) struct Weighted {
     pub(super) weight: f32,
-    /// As long as the sums.
-    pub(super) column: &'a [i16],
+    column: u32,
 }
 
-/// Adds weighted columns to sums, or puts them there; a panel's stay in registers.
-#[inline(always)]
-pub(super) fn add_columns(columns: &[Weighted<'_>], sums: &mut [f32], is_first: bool) {
-    let (panels, _) = sums.as_chunks_mut::<PANEL>();
-    for (at, sums) in panels.iter_mut().enumerate() {
-        let mut held = if is_first { [0.0; PANEL] } else { *sums };
-        for Weighted { weight, column } in columns {
-            let column = &column[at * PANEL..(at + 1) * PANEL];
-            for (sum, units) in held.iter_mut().zip(column) {
-                *sum += f32::from(*units) * weight;
+/// A term without column that a row of one tile shares with some of another: its weight in that row,
+/// and its span of the other's postings.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    weight: f32,
+    start: u32,
+    end: u32,
+}
+
+/// What the rows of a left tile share with a right one. Looking terms up takes longer than adding
+/// their products up, hence it is done for all rows of both tiles at once.
+#[derive(Default)]
+pub(super) struct Shared {
+    /// Terms that both have: their places in either index.
+    terms: Vec<(u32, u32)>,
+    /// Each row has as many places as it has terms, and uses the first few.
+    columns: Vec<Weighted>,
+    runs: Vec<Run>,
+    /// First place, and ends of the used ones of `columns` and `runs`, for each row.
+    rows: Vec<[u32; 3]>,
+}
+
+impl Shared {
+    /// Finds out for these tiles.
+    pub(super) fn find(&mut self, left: &TermIndex, right: &TermIndex) {
+        self.find_terms(left, right);
+        let most = left.row_ends.last().map_or(0, |end| *end as usize);
+        if self.columns.len() < most {
+            self.columns.resize(most, Weighted::default());
+            self.runs.resize(most, Run::default());
+        }
+        self.rows.clear();
+        let starts = std::iter::once(&0).chain(&left.row_ends);
+        self.rows
+            .extend(starts.take(left.rows).map(|start| [*start; 3]));
+        for &(own, other) in &self.terms {
+            let (own, other) = (left.terms[own as usize], right.terms[other as usize]);
+            let own = &left.postings[own.start as usize..own.end as usize];
+            if other.column == NONE {
+                for &(row, weight) in own {
+                    let end = &mut self.rows[row as usize][2];
+                    self.runs[*end as usize] = Run {
+                        weight,
+                        start: other.start,
+                        end: other.end,
+                    };
+                    *end += 1;
+                }
+            } else {
+                for &(row, weight) in own {
+                    let end = &mut self.rows[row as usize][1];
+                    self.columns[*end as usize] = Weighted {
+                        weight: weight * right.unit,
+                        column: u32::from(other.column),
+                    };
+                    *end += 1;
+                }
             }
         }
-        *sums = held;
+    }
+
+    /// The terms both have, by ascending hash.
+    fn find_terms(&mut self, left: &TermIndex, right: &TermIndex) {
+        let (one, two) = (&left.hashes[..], &right.hashes[..]);
+        self.terms.clear();
+        if one.len() * FEW < two.len() {
+            let found = (0..).zip(one);
+            let found = found.filter_map(|(at, hash)| Some((at, right.find(*hash)? as u32)));
+            self.terms.extend(found);
+            return;
+        }
+        if two.len() * FEW < one.len() {
+            let found = (0..).zip(two);
+            let found = found.filter_map(|(at, hash)| Some((left.find(*hash)? as u32, at)));
+            self.terms.extend(found);
+            return;
+        }
+        self.terms.resize(one.len().min(two.len()) + 1, (0, 0));
+        let (mut l, mut r, mut count) = (0, 0, 0);
+        // Without branches: which list goes on is not foreseen.
+        while let (Some(own), Some(other)) = (one.get(l), two.get(r)) {
+            self.terms[count] = (l as u32, r as u32);
+            count += usize::from(own == other);
+            l += usize::from(own <= other);
+            r += usize::from(other <= own);
+        }
+        self.terms.truncate(count);
+    }
+
+    /// The sparse dot products of a row of the left tile with all of the right one, approximately;
+    /// `sums` has a place for each in whole panels. `add` puts the sums of weighted columns there.
+    /// Inlined into each kernel.
+    #[inline(always)]
+    pub(super) fn sums(
+        &self,
+        right: &TermIndex,
+        row: usize,
+        sums: &mut [f32],
+        add: impl Fn(&[Weighted], &mut [f32]),
+    ) {
+        let stride = right.rows.next_multiple_of(PANEL);
+        assert_eq!(sums.len(), stride, "one sum a row, in whole panels");
+        let [start, columns, runs] = self.rows[row].map(|at| at as usize);
+        add(&self.columns[start..columns], sums);
+        for run in &self.runs[start..runs] {
+            for &(number, weight) in &right.postings[run.start as usize..run.end as usize] {
+                sums[number as usize] += run.weight * weight;
+            }
+        }
     }
 }
 
@@ -349,11 +374,13 @@ mod tests {
                 rows.into_iter().map(|row| row.into_iter().unzip()).collect();
             let sparse = || rows.iter().map(|(ids, weights)| (&ids[..], &weights[..]));
             let index = TermIndex::of(sparse()).with_columns();
+            let mut shared = Shared::default();
+            shared.find(&index, &index);
             let norm = |weights: &[f32]| weights.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>().sqrt();
             for kernel in [Kernel::Avx512, Kernel::Avx2, Kernel::Scalar] {
                 let mut sums = vec![f32::NAN; rows.len().next_multiple_of(PANEL)];
-                for one in sparse() {
-                    kernel.sparse_sums(&index, one.0, one.1, &mut sums);
+                for (row, one) in sparse().enumerate() {
+                    kernel.sparse_sums(&shared, &index, row, &mut sums);
                     let mut exact = vec![0.0; rows.len()];
                     kernel.sparse_dots(&index, one.0, one.1, &mut exact);
                     for ((other, sum), exact) in sparse().zip(&sums).zip(exact) {

@@ -303,9 +303,10 @@ impl<I: Ids> Meeting<'_, I> {
             }
         };
         want(&mut scratch.filter);
+        scratch.filter.share(&pair);
         let mut total = 0;
         for group in 0..pair.left.rows.div_ceil(GROUP) {
-            scratch.filter.find(&pair, group, &tiles[0].sparse);
+            scratch.filter.find(&pair, group);
             let hits = scratch.filter.pairs().len();
             if hits >= SETTLE {
                 total += hits;
@@ -391,8 +392,9 @@ impl<I: Ids> Meeting<'_, I> {
         let thresholds: Vec<f32> = lock(lists).best.iter().map(Best::threshold).collect();
         let all_meet = right.count == columns && self.same.is_empty() && !std::ptr::eq(left, right);
         let mut sums = std::mem::take(&mut scratch.sums);
+        scratch.filter.share(&pair);
         for group in 0..pair.left.rows.div_ceil(GROUP) {
-            scratch.filter.sums(&pair, group, &left.sparse, &mut sums);
+            scratch.filter.sums(&pair, group, &mut sums);
             scratch.pairs.clear();
             let rows = group * GROUP..left.rows.len().min((group + 1) * GROUP);
             for (row, sums) in rows.zip(sums.chunks_exact_mut(padded)) {
