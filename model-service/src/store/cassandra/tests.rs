@@ -7,9 +7,11 @@
 #![allow(clippy::unwrap_used)] // a test may panic
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use kindred_shared::cql::{self, CqlOptions};
 use kindred_shared::{BlockStore, Feature, Space, cql_blocks};
+use scylla::statement::Statement;
 
 use super::super::contract::{
     Twin, domain, domain_row, feature, id, item, put, scan, stamp, store_contract,
@@ -134,6 +136,9 @@ async fn the_schema_is_made_by_hand_too_and_any_number_of_times() {
     assert_eq!(standing, Standing::Behind((1..=NEWEST).collect()));
     for _ in 0..2 {
         for statement in schema::statements(&keyspace, 1, false) {
+            // Several tests at once make theirs, and the database makes one after the other.
+            let mut statement = Statement::new(statement);
+            statement.set_request_timeout(Some(Duration::from_secs(60)));
             session.query_unpaged(statement, ()).await.unwrap();
         }
         let standing = schema::check(&session, &keyspace).await.unwrap();
