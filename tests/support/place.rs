@@ -46,10 +46,21 @@ impl Place {
     }
 }
 
+/// Ports that the system gives to no outgoing connection by itself: one that is free stays free
+/// while a program that is killed comes back to it.
+const PORTS: std::ops::Range<u16> = 10_000..20_000;
+
 /// A port that was free a moment ago.
+#[track_caller]
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.subsec_nanos());
+    let begin = (now ^ std::process::id().rotate_left(16)) as usize % PORTS.len();
+    PORTS
+        .cycle()
+        .skip(begin)
+        .take(PORTS.len())
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a port on the loopback interface")
-        .port()
 }
