@@ -6,17 +6,20 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use kindred_shared::name::WORDS_1;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tracing::info;
+use tokio::time::timeout;
+use tracing::{info, warn};
 
-use crate::actors::lease::{self, Instance};
+use crate::actors::lease::{self, Desk, Instance};
 use crate::actors::partition::{OpenIntake, PartitionHost};
+use crate::actors::sharing::{Keeper, share_evenly};
 use crate::actors::supervisor::DurationSupervisor;
 use crate::actors::{Clock, DomainSettings, ServiceParts};
 use crate::config::Config;
 use crate::dispatch::Jobs;
 use crate::dispatch::table::DispatchLimits;
+use crate::domain::lease::Wish;
 use crate::domain::window::WindowSize;
 use crate::intake::{Notify, Publish};
 use crate::metrics::Metrics;
@@ -28,6 +31,8 @@ use crate::store::{Partition, Store};
 
 /// Threads that run domains' machines.
 const DOMAIN_ARBITERS: usize = 2;
+/// Longest until partitions are handed over when the service stops; then they are left to be taken.
+const HAND_OVER: Duration = Duration::from_secs(3);
 /// How often it is looked whether every domain is quiet.
 const QUIET_LOOK: Duration = Duration::from_millis(5);
 
@@ -95,6 +100,23 @@ pub(crate) struct Sizes {
     pub(crate) material_bytes: usize,
 }
 
+/// Who wishes for partitions. When it is gone, they are handed over.
+enum Sharing {
+    /// All of them: no other can have any, or there is just one.
+    All(Vec<Keeper>),
+    /// As many as others have.
+    Even(JoinHandle<()>),
+}
+
+impl Sharing {
+    fn end(self) {
+        match self {
+            Self::All(keepers) => drop(keepers),
+            Self::Even(sharing) => sharing.abort(),
+        }
+    }
+}
+
 /// A running service.
 pub struct Service {
     /// Where HTTP listens.
@@ -108,6 +130,9 @@ pub struct Service {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) hosted: Arc<Hosted>,
     server: actix_web::dev::ServerHandle,
+    store: Arc<dyn Store>,
+    me: Instance,
+    sharing: Sharing,
     keepers: Vec<JoinHandle<()>>,
     hosts: Vec<JoinHandle<()>>,
     arbiters: Vec<Arbiter>,
@@ -171,15 +196,25 @@ impl Service {
         });
         let homes: Vec<ArbiterHandle> = arbiters[1..].iter().map(Arbiter::handle).collect();
         let hosted = Arc::new(Hosted::default());
-        let (mut keepers, mut hosts) = (Vec::new(), Vec::new());
+        let shared = config.partitions > 1 && !edges.store.is_exclusive();
+        let first_wish = if shared { Wish::Wait } else { Wish::Have };
+        let (mut keepers, mut hosts, mut wishers) = (Vec::new(), Vec::new(), Vec::new());
         for partition in (0..config.partitions).map(Partition) {
             let (told, ownership) = mpsc::channel(1);
+            let (wish, wishes) = watch::channel(first_wish);
+            let (owner, known) = watch::channel(None);
+            wishers.push(Keeper { wish, owner: known });
+            let desk = Desk {
+                wishes,
+                owner,
+                ownership: told,
+            };
             let keeper = lease::keep(
                 Arc::clone(&edges.store),
                 partition,
                 me.clone(),
                 Arc::clone(&exhausted),
-                told,
+                desk,
             );
             keepers.push(tokio::task::spawn_local(keeper));
             let host = PartitionHost::new(
@@ -191,6 +226,12 @@ impl Service {
             let hosting = host.follow(ownership, Arc::clone(&hosted));
             hosts.push(tokio::task::spawn_local(hosting));
         }
+        let sharing = if shared {
+            let sharing = share_evenly(Arc::clone(&edges.store), me.clone(), wishers);
+            Sharing::Even(tokio::task::spawn_local(sharing))
+        } else {
+            Sharing::All(wishers)
+        };
         observe(&metrics, &views, &edges.store);
         let owners = Owners::new(
             Arc::clone(&edges.store),
@@ -199,7 +240,7 @@ impl Service {
         );
         let api = Arc::new(Api::new(
             Arc::clone(&edges.publish),
-            edges.store,
+            Arc::clone(&edges.store),
             Arc::clone(&views),
             Arc::clone(&metrics),
             config.limits(),
@@ -222,6 +263,9 @@ impl Service {
             readiness,
             hosted,
             server: handle,
+            store: edges.store,
+            me,
+            sharing,
             keepers,
             hosts,
             arbiters,
@@ -246,21 +290,32 @@ impl Service {
                 }
             }
         };
-        tokio::time::timeout(deadline, all_quiet).await.is_ok()
+        timeout(deadline, all_quiet).await.is_ok()
     }
 
     /// Answers what has been asked, gives lists that are being made `drain` to become durable,
-    /// lets go of the partitions and stops. What is unfinished is durable and goes on with the
-    /// next owner.
+    /// hands the partitions over and stops. What is unfinished is durable and goes on with the next
+    /// owner.
     pub(crate) async fn stop(self, drain: Duration) {
         self.readiness.not_ready("service", "stopping");
         self.server.stop(true).await;
         if !drain.is_zero() && !self.quiet(drain).await {
             info!("stopping with work in hand; it goes on at the next start");
         }
-        for keeper in self.keepers {
-            keeper.abort();
+        self.sharing.end();
+        let abort: Vec<_> = self.keepers.iter().map(JoinHandle::abort_handle).collect();
+        let handing_over = async {
+            for keeper in self.keepers {
+                let _ = keeper.await;
+            }
+            self.store.withdraw(&self.me.owner).await
+        };
+        match timeout(HAND_OVER, handing_over).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "others learn late that this service is gone"),
+            Err(_) => warn!("partitions not handed over in time; others take them within seconds"),
         }
+        abort.iter().for_each(tokio::task::AbortHandle::abort);
         // Hosts let go when nobody tells them of the ownership any more.
         for host in self.hosts {
             let _ = host.await;

@@ -251,7 +251,12 @@ impl Service {
 
     /// Whether this is the address it tells others.
     pub(crate) fn is_at(&self, address: &str) -> bool {
-        address.ends_with(&format!(":{}", self.port))
+        address.ends_with(&self.port())
+    }
+
+    /// The end of that address.
+    pub(crate) fn port(&self) -> String {
+        format!(":{}", self.port)
     }
 
     #[track_caller]

@@ -1,4 +1,5 @@
-//! Several partitions: what they need of the broker, and that each has an owner.
+//! Several partitions: what they need of the broker, that each has an owner, and that services share
+//! them evenly.
 
 use std::time::Duration;
 
@@ -39,21 +40,32 @@ fn events(version: u64) -> Vec<Event> {
         .collect()
 }
 
-/// Waits until each partition belongs to one of these services.
+/// The address of each partition's owner.
 #[track_caller]
-fn wait_owned(cluster: &Cluster, services: &[&Service]) {
-    wait_for("every partition has an owner", OWNED, || {
-        let owners: Vec<Option<String>> = (0..PARTITIONS)
-            .map(|partition| cluster.database.owner_address(partition))
-            .collect();
-        let is_ours = |at: &Option<String>| {
-            let at = at.as_deref();
-            at.is_some_and(|at| services.iter().any(|one| one.is_at(at)))
+fn owners(cluster: &Cluster) -> Vec<Option<String>> {
+    let partitions = 0..PARTITIONS;
+    partitions
+        .map(|partition| cluster.database.owner_address(partition))
+        .collect()
+}
+
+/// Waits until all partitions belong to these services, each of which has as many as another or
+/// one more.
+#[track_caller]
+fn wait_shared(cluster: &Cluster, services: &[&Service]) {
+    wait_for("partitions are shared evenly", OWNED, || {
+        let owners = owners(cluster);
+        let of = |one: &&Service| {
+            let ours = owners.iter().flatten().filter(|at| one.is_at(at));
+            ours.count()
         };
-        if owners.iter().all(is_ours) {
+        let counts: Vec<usize> = services.iter().map(of).collect();
+        let spread = counts.iter().max().zip(counts.iter().min());
+        let is_even = spread.is_some_and(|(most, least)| most - least <= 1);
+        if is_even && counts.iter().sum::<usize>() == owners.len() {
             Ok(())
         } else {
-            Err(format!("{owners:?}"))
+            Err(format!("{counts:?} of {owners:?}"))
         }
     });
 }
@@ -80,12 +92,12 @@ fn a_missing_plugin_is_named_with_its_remedy_and_waited_for() {
 
 #[test]
 #[ignore = "needs services"]
-fn several_partitions_are_exact_whoever_is_asked_and_change_hands_together() {
+fn several_partitions_are_exact_shared_evenly_and_whoever_is_asked() {
     let cluster = Cluster::new();
     let _worker = cluster.worker();
     let first = cluster.service(&how());
     let second = cluster.service(&how());
-    wait_owned(&cluster, &[&first, &second]);
+    wait_shared(&cluster, &[&first, &second]);
     let url = cluster.broker.publisher_url();
     let mut all = events(1);
     publish_events(&url, &all);
@@ -99,10 +111,25 @@ fn several_partitions_are_exact_whoever_is_asked_and_change_hands_together() {
         assert_eq!(answers[0], answers[1], "{domain}");
     }
 
-    first.process.kill_9();
+    // One more gets its share while events come, one that stops leaves its own at once, and one
+    // that dies is missed.
+    let third = cluster.service(&how());
     let more = events(2);
     publish_events(&url, &more);
     all.extend(more);
-    wait_owned(&cluster, &[&second]);
-    cluster.settled(second.client(), &Expected::of(&all), QUIET);
+    wait_shared(&cluster, &[&first, &second, &third]);
+    let port = second.port();
+    second.process.stop();
+    let at_its_end = owners(&cluster);
+    assert!(
+        !at_its_end.iter().flatten().any(|at| at.ends_with(&port)),
+        "{port} stopped and still owns some of {at_its_end:?}"
+    );
+    wait_shared(&cluster, &[&first, &third]);
+    first.process.kill_9();
+    let more = events(3);
+    publish_events(&url, &more);
+    all.extend(more);
+    wait_shared(&cluster, &[&third]);
+    cluster.settled(third.client(), &Expected::of(&all), QUIET);
 }

@@ -69,7 +69,9 @@ impl Greeter {
         let rows = rows
             .rows::<(Option<String>,)>()
             .map_err(|error| error.to_string())?;
-        Ok(rows.filter_map(|row| row.ok()?.0).collect())
+        // A partition that was handed over and not taken yet has an empty owner.
+        let owners = rows.filter_map(|row| row.ok()?.0);
+        Ok(owners.filter(|owner| !owner.is_empty()).collect())
     }
 
     fn properties(&self) -> BasicProperties {

@@ -4,26 +4,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use crate::domain::lease::{LeaseEffect, LeaseInput, LeaseMachine};
+use crate::domain::lease::{LeaseEffect, LeaseInput, LeaseMachine, Wish};
 use crate::store::{Epoch, Partition, Store, StoreError};
 
 /// Longest one read or compare-and-set of the lease may take.
 const STORE_DEADLINE: Duration = Duration::from_secs(4);
 
 /// Whether a partition is ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Ownership {
     /// Ours, at this epoch; also when the epoch was raised while it was ours.
     Owned(Epoch),
     /// Not ours any more.
     Lost,
+    /// To be another's, as soon as it is let go: the sender is dropped then.
+    HandedOver(oneshot::Sender<()>),
 }
 
-/// Who wants the partition.
+/// One model service, as the others know it.
 #[derive(Debug, Clone)]
 pub struct Instance {
     /// Unique per start of a process.
@@ -32,48 +34,96 @@ pub struct Instance {
     pub address: String,
 }
 
-/// Takes the lease when it can, keeps it while it can, and says so, until nobody listens.
-/// `exhausted` is told when the epoch's sequence numbers run out.
+/// What a keeper is told, and what it tells.
+#[derive(Debug)]
+pub struct Desk {
+    /// What is wanted of the partition. When nobody wishes any more, it is handed over, and the
+    /// keeper ends.
+    pub wishes: watch::Receiver<Wish>,
+    /// Who owns the partition, as far as is known.
+    pub owner: watch::Sender<Option<String>>,
+    /// Whether it is ours.
+    pub ownership: mpsc::Sender<Ownership>,
+}
+
+/// Takes the lease when it may, keeps it while it can, and says so. `exhausted` is told when the
+/// epoch's sequence numbers run out.
 pub async fn keep(
     store: Arc<dyn Store>,
     partition: Partition,
     me: Instance,
     exhausted: Arc<Notify>,
-    ownership: mpsc::Sender<Ownership>,
+    mut desk: Desk,
 ) {
     let begun = Instant::now();
-    let (mut machine, effects) = LeaseMachine::start(me.owner, me.address, store.is_exclusive());
+    let wish = *desk.wishes.borrow_and_update();
+    let (mut machine, mut todo) =
+        LeaseMachine::start(me.owner, me.address, store.is_exclusive(), wish);
     let mut asked: Option<BoxFuture<'static, LeaseInput>> = None;
-    let mut todo = effects;
+    let mut leaving: Option<oneshot::Receiver<()>> = None;
+    let mut ending = false;
     loop {
         for effect in todo {
-            match effect {
+            let told = match effect {
                 LeaseEffect::Own(epoch) => {
                     info!(partition = partition.0, epoch = epoch.0, "partition owned");
-                    if ownership.send(Ownership::Owned(epoch)).await.is_err() {
-                        return;
-                    }
+                    desk.ownership.send(Ownership::Owned(epoch)).await
                 }
                 LeaseEffect::Disown => {
                     warn!(partition = partition.0, "partition lost");
-                    if ownership.send(Ownership::Lost).await.is_err() {
-                        return;
-                    }
+                    desk.ownership.send(Ownership::Lost).await
+                }
+                LeaseEffect::HandOver => {
+                    info!(partition = partition.0, "partition handed over");
+                    let (let_go, until) = oneshot::channel();
+                    leaving = Some(until);
+                    desk.ownership.send(Ownership::HandedOver(let_go)).await
                 }
                 // The newest question is the only one whose answer still matters.
                 question @ (LeaseEffect::Read | LeaseEffect::Set { .. }) => {
                     asked = Some(Box::pin(ask(Arc::clone(&store), partition, question)));
+                    Ok(())
                 }
+            };
+            if told.is_err() {
+                return;
             }
+        }
+        desk.owner.send_if_modified(|owner| {
+            let known = machine.owner();
+            let is_other = owner.as_deref() != known;
+            if is_other {
+                *owner = known.map(str::to_owned);
+            }
+            is_other
+        });
+        if ending && machine.is_away() {
+            return;
         }
         let deadline = machine.deadline().map(|at| begun + at);
         let input = tokio::select! {
             input = answer(&mut asked) => input,
+            () = let_go(&mut leaving) => LeaseInput::LetGo,
             () = alarm(deadline) => LeaseInput::Tick,
             () = exhausted.notified() => LeaseInput::Exhausted,
-            () = ownership.closed() => return,
+            changed = desk.wishes.changed(), if !ending => {
+                ending = changed.is_err();
+                LeaseInput::Wished(if ending { Wish::Leave } else { *desk.wishes.borrow() })
+            }
+            () = desk.ownership.closed() => return,
         };
         todo = machine.handle(begun.elapsed(), input);
+    }
+}
+
+async fn let_go(leaving: &mut Option<oneshot::Receiver<()>>) {
+    match leaving {
+        Some(until) => {
+            // Nobody sends anything; it ends when the sender is dropped.
+            let _ = until.await;
+            *leaving = None;
+        }
+        None => std::future::pending().await,
     }
 }
 
@@ -102,9 +152,10 @@ async fn ask(store: Arc<dyn Store>, partition: Partition, question: LeaseEffect)
                 .take_lease(partition, expected.as_ref(), wanted)
                 .await
                 .map(LeaseInput::Decided),
-            LeaseEffect::Read | LeaseEffect::Own(_) | LeaseEffect::Disown => {
-                store.lease(partition).await.map(LeaseInput::Read)
-            }
+            LeaseEffect::Read
+            | LeaseEffect::Own(_)
+            | LeaseEffect::Disown
+            | LeaseEffect::HandOver => store.lease(partition).await.map(LeaseInput::Read),
         }
     };
     let answered = tokio::time::timeout(STORE_DEADLINE, answered)

@@ -1,6 +1,7 @@
 //! Actors: thin shells around the pure machines. actix appears here and in HTTP only.
 //!
-//! [`lease`] keeps the ownership of a partition and [`partition`] hosts it; there [`registry`] starts
+//! [`lease`] keeps the ownership of a partition, [`sharing`] wishes for as many as others have, and
+//! [`partition`] hosts one; there [`registry`] starts
 //! a [`domain`] actor for each active domain and puts idle ones to sleep; [`supervisor`] watches
 //! every job that is out; [`owner`] stamps every write; [`watchdog`] ends a process that stalls. [`loading`] and
 //! [`extraction`] are what a domain's machine asks for that takes several steps.
@@ -12,6 +13,7 @@ pub mod loading;
 pub mod owner;
 pub mod partition;
 pub mod registry;
+pub mod sharing;
 pub mod supervisor;
 pub mod watchdog;
 

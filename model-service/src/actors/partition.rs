@@ -88,6 +88,11 @@ impl PartitionHost {
                     hosting.let_go(self.partition);
                     self.let_go().await;
                 }
+                Ownership::HandedOver(let_go) => {
+                    hosting.let_go(self.partition);
+                    self.let_go().await;
+                    drop(let_go);
+                }
             }
         }
         hosting.let_go(self.partition);
@@ -111,6 +116,7 @@ impl PartitionHost {
                     tokio::select! {
                         () = delay => {}
                         change = ownership.recv() => {
+                            // What is handed over is let go with it: nothing was begun.
                             if !matches!(change, Some(Ownership::Owned(_))) {
                                 return;
                             }

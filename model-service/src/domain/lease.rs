@@ -3,6 +3,10 @@
 //! An owner raises `beat` every [`BEAT`]. Who sees it unchanged for [`TAKE_AFTER`] on its own
 //! clock takes the partition by compare-and-set, at the next epoch. An owner whose last confirmed
 //! beat was *sent* [`STOP_AFTER`] ago stops, before anybody can have taken over.
+//!
+//! An owner may also hand the partition over: it lets go first, and then leaves the row without an
+//! owner, for whoever wishes to take it at once. Wishes ([`Wish`]) make shares even and stops fast;
+//! nothing depends on them, for what stays free for [`LATE`] is anybody's.
 
 use std::time::Duration;
 
@@ -14,6 +18,19 @@ pub const BEAT: Duration = Duration::from_secs(2);
 pub const TAKE_AFTER: Duration = Duration::from_secs(6);
 /// How old the last confirmed beat may be.
 pub const STOP_AFTER: Duration = Duration::from_secs(5);
+/// How long what is free must stay so for one to take it who leaves it to others.
+pub const LATE: Duration = Duration::from_secs(18);
+
+/// What an instance wants of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// To have it: keep it, or take it when it is free.
+    Have,
+    /// That others take it, if there are any.
+    Wait,
+    /// To be without it.
+    Leave,
+}
 
 /// Something happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +45,10 @@ pub enum LeaseInput {
     Unknown,
     /// The epoch's sequence numbers run out: a new epoch is wanted.
     Exhausted,
+    /// Something else is wished from now on.
+    Wished(Wish),
+    /// [`LeaseEffect::HandOver`] is done.
+    LetGo,
     /// [`LeaseMachine::deadline`] has come.
     Tick,
 }
@@ -48,15 +69,17 @@ pub enum LeaseEffect {
     Own(Epoch),
     /// It is not ours any more: stop acknowledging, writing and answering from memory.
     Disown,
+    /// The same, because it is to be another's; answered by [`LeaseInput::LetGo`].
+    HandOver,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     /// The row is being read for the first time, or again after a loss.
     Unknown { retry_at: Duration },
-    /// Another owns it.
+    /// Another owns it, or nobody.
     Watching {
-        seen: Lease,
+        seen: Option<Lease>,
         since: Duration,
         look_at: Duration,
     },
@@ -73,6 +96,8 @@ enum State {
         next_beat: Duration,
         setting: Option<Setting>,
     },
+    /// Being handed over: let go first, then without an owner.
+    Leaving { let_go: bool },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,12 +113,18 @@ pub struct LeaseMachine {
     address: String,
     /// Whether the store itself keeps others out: no beats are needed.
     exclusive: bool,
+    wish: Wish,
     state: State,
 }
 
 impl LeaseMachine {
     /// A machine that begins by reading the row.
-    pub fn start(owner: String, address: String, exclusive: bool) -> (Self, Vec<LeaseEffect>) {
+    pub fn start(
+        owner: String,
+        address: String,
+        exclusive: bool,
+        wish: Wish,
+    ) -> (Self, Vec<LeaseEffect>) {
         let state = State::Unknown {
             retry_at: Duration::MAX,
         };
@@ -102,6 +133,7 @@ impl LeaseMachine {
                 owner,
                 address,
                 exclusive,
+                wish,
                 state,
             },
             vec![LeaseEffect::Read],
@@ -112,8 +144,29 @@ impl LeaseMachine {
     pub fn epoch(&self) -> Option<Epoch> {
         match &self.state {
             State::Held { lease, .. } => Some(lease.epoch()),
-            State::Unknown { .. } | State::Watching { .. } | State::Taking { .. } => None,
+            State::Unknown { .. }
+            | State::Watching { .. }
+            | State::Taking { .. }
+            | State::Leaving { .. } => None,
         }
+    }
+
+    /// Who owns the partition, as far as is known here. One that is being taken or handed over
+    /// counts as ours.
+    pub fn owner(&self) -> Option<&str> {
+        match &self.state {
+            State::Unknown { .. } => None,
+            State::Watching { seen, .. } => {
+                let owned = seen.as_ref().filter(|lease| !lease.is_vacant());
+                owned.map(|lease| lease.owner.as_str())
+            }
+            State::Taking { .. } | State::Held { .. } | State::Leaving { .. } => Some(&self.owner),
+        }
+    }
+
+    /// Whether nothing of it is ours, nor on its way to or from us.
+    pub fn is_away(&self) -> bool {
+        matches!(self.state, State::Unknown { .. } | State::Watching { .. })
     }
 
     /// When to hand in [`LeaseInput::Tick`].
@@ -121,7 +174,7 @@ impl LeaseMachine {
         match &self.state {
             State::Unknown { retry_at } => Some(*retry_at).filter(|at| *at != Duration::MAX),
             State::Watching { look_at, .. } => Some(*look_at),
-            State::Taking { .. } => None,
+            State::Taking { .. } | State::Leaving { .. } => None,
             State::Held { .. } if self.exclusive => None,
             State::Held {
                 confirmed,
@@ -154,22 +207,93 @@ impl LeaseMachine {
         match input {
             LeaseInput::Read(row) => self.read(now, row),
             LeaseInput::ReadFailed => self.read_failed(now),
-            LeaseInput::Decided(Cas::Applied) => self.applied(),
+            LeaseInput::Decided(Cas::Applied) => self.applied(now),
             LeaseInput::Decided(Cas::Refused(row)) => self.refused(now, row),
+            // What was asked before it was let go does not matter any more.
+            LeaseInput::Unknown if self.state == (State::Leaving { let_go: false }) => vec![],
             LeaseInput::Unknown => vec![LeaseEffect::Read],
             LeaseInput::Exhausted => self.exhausted(now),
+            LeaseInput::Wished(wish) => self.wished(now, wish),
+            LeaseInput::LetGo => self.let_go(),
             LeaseInput::Tick => self.tick(now),
+        }
+    }
+
+    fn wished(&mut self, now: Duration, wish: Wish) -> Vec<LeaseEffect> {
+        self.wish = wish;
+        match &mut self.state {
+            State::Held { .. } if wish == Wish::Leave => {
+                self.state = State::Leaving { let_go: false };
+                vec![LeaseEffect::HandOver]
+            }
+            State::Watching {
+                seen,
+                since,
+                look_at,
+            } if may_take(wish, seen.as_ref(), now.saturating_sub(*since)) => {
+                *look_at = now + BEAT;
+                vec![LeaseEffect::Read]
+            }
+            State::Unknown { .. }
+            | State::Watching { .. }
+            | State::Taking { .. }
+            | State::Held { .. }
+            | State::Leaving { .. } => vec![],
+        }
+    }
+
+    fn let_go(&mut self) -> Vec<LeaseEffect> {
+        match &mut self.state {
+            // Nobody else could take it.
+            State::Leaving { .. } if self.exclusive => {
+                self.state = State::Unknown {
+                    retry_at: Duration::MAX,
+                };
+                vec![]
+            }
+            State::Leaving { let_go } => {
+                *let_go = true;
+                vec![LeaseEffect::Read]
+            }
+            State::Unknown { .. }
+            | State::Watching { .. }
+            | State::Taking { .. }
+            | State::Held { .. } => vec![],
+        }
+    }
+
+    /// Leaves the row, which is as read, without an owner.
+    fn vacate(&mut self, now: Duration, row: Option<Lease>) -> Vec<LeaseEffect> {
+        match row {
+            Some(lease) if lease.owner == self.owner => {
+                let wanted = Lease {
+                    epoch: lease.epoch,
+                    owner: String::new(),
+                    address: String::new(),
+                    beat: 0,
+                };
+                vec![LeaseEffect::Set {
+                    expected: Some(lease),
+                    wanted,
+                }]
+            }
+            row => {
+                self.watch(now, row);
+                vec![]
+            }
         }
     }
 
     fn read(&mut self, now: Duration, row: Option<Lease>) -> Vec<LeaseEffect> {
         match &self.state {
-            State::Taking { wanted, .. } if row.as_ref() == Some(wanted) => self.applied(),
+            State::Leaving { let_go: true } => self.vacate(now, row),
+            State::Leaving { let_go: false } => vec![],
+            State::Taking { wanted, .. } if row.as_ref() == Some(wanted) => self.applied(now),
             State::Taking { expected, .. } if row == *expected => self.take(now, row),
             State::Held {
                 setting: Some(setting),
                 ..
-            } if row.as_ref() == Some(&setting.wanted) => self.applied(),
+            } if row.as_ref() == Some(&setting.wanted) => self.applied(now),
             State::Held { lease, .. } if row.as_ref() == Some(lease) => {
                 let State::Held {
                     setting, next_beat, ..
@@ -183,21 +307,22 @@ impl LeaseMachine {
                 self.tick(now)
             }
             State::Held { .. } => self.lost(now, row),
-            State::Watching { seen, since, .. } if row.as_ref() == Some(seen) => {
-                if now.saturating_sub(*since) >= TAKE_AFTER {
+            State::Watching { seen, since, .. } if row == *seen => {
+                if may_take(self.wish, row.as_ref(), now.saturating_sub(*since)) {
                     self.take(now, row)
                 } else {
                     self.look_later(now);
                     vec![]
                 }
             }
-            State::Unknown { .. } | State::Watching { .. } | State::Taking { .. } => match row {
-                Some(lease) if !self.exclusive => {
-                    self.watch(now, lease);
+            State::Unknown { .. } | State::Watching { .. } | State::Taking { .. } => {
+                if self.exclusive || may_take(self.wish, row.as_ref(), Duration::ZERO) {
+                    self.take(now, row)
+                } else {
+                    self.watch(now, row);
                     vec![]
                 }
-                row => self.take(now, row),
-            },
+            }
         }
     }
 
@@ -205,8 +330,9 @@ impl LeaseMachine {
         match &mut self.state {
             State::Unknown { retry_at } => *retry_at = now + BEAT,
             State::Watching { look_at, .. } => *look_at = now + BEAT,
-            // What was asked for is still not known.
-            State::Taking { .. } => {
+            State::Leaving { let_go: false } => {}
+            // What was asked for is still not known. If it is still ours, others find it still.
+            State::Taking { .. } | State::Leaving { let_go: true } => {
                 self.state = State::Unknown {
                     retry_at: now + BEAT,
                 }
@@ -235,14 +361,27 @@ impl LeaseMachine {
         vec![set]
     }
 
-    fn applied(&mut self) -> Vec<LeaseEffect> {
+    fn applied(&mut self, now: Duration) -> Vec<LeaseEffect> {
         let (lease, sent, owned) = match &mut self.state {
+            State::Leaving { let_go: true } => {
+                self.state = State::Unknown {
+                    retry_at: now + BEAT,
+                };
+                return vec![];
+            }
+            // Not wanted any more, and nobody was told of it.
+            State::Taking { .. } if self.wish == Wish::Leave => {
+                self.state = State::Leaving { let_go: true };
+                return vec![LeaseEffect::Read];
+            }
             State::Taking { wanted, sent, .. } => (wanted.clone(), *sent, None),
             State::Held { lease, setting, .. } => match setting.take() {
                 Some(setting) => (setting.wanted, setting.sent, Some(lease.epoch())),
                 None => return vec![],
             },
-            State::Unknown { .. } | State::Watching { .. } => return vec![],
+            State::Unknown { .. } | State::Watching { .. } | State::Leaving { let_go: false } => {
+                return vec![];
+            }
         };
         let epoch = lease.epoch();
         self.state = State::Held {
@@ -261,21 +400,24 @@ impl LeaseMachine {
     fn refused(&mut self, now: Duration, row: Option<Lease>) -> Vec<LeaseEffect> {
         match &self.state {
             State::Held { .. } => self.lost(now, row),
-            State::Taking { .. } => match row {
-                Some(lease) => {
-                    self.watch(now, lease);
-                    vec![]
-                }
-                None => self.take(now, None),
-            },
-            State::Unknown { .. } | State::Watching { .. } => vec![],
+            State::Leaving { let_go: true } => self.vacate(now, row),
+            State::Taking { .. } if may_take(self.wish, row.as_ref(), Duration::ZERO) => {
+                self.take(now, row)
+            }
+            State::Taking { .. } => {
+                self.watch(now, row);
+                vec![]
+            }
+            State::Unknown { .. } | State::Watching { .. } | State::Leaving { let_go: false } => {
+                vec![]
+            }
         }
     }
 
     fn lost(&mut self, now: Duration, row: Option<Lease>) -> Vec<LeaseEffect> {
         match row {
-            Some(lease) => {
-                self.watch(now, lease);
+            Some(_) => {
+                self.watch(now, row);
                 vec![LeaseEffect::Disown]
             }
             None => {
@@ -313,7 +455,8 @@ impl LeaseMachine {
             State::Unknown { .. }
             | State::Watching { .. }
             | State::Taking { .. }
-            | State::Held { .. } => vec![],
+            | State::Held { .. }
+            | State::Leaving { .. } => vec![],
         }
     }
 
@@ -339,7 +482,7 @@ impl LeaseMachine {
         }
     }
 
-    fn watch(&mut self, now: Duration, seen: Lease) {
+    fn watch(&mut self, now: Duration, seen: Option<Lease>) {
         self.state = State::Watching {
             seen,
             since: now,
@@ -354,182 +497,15 @@ impl LeaseMachine {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    fn lease(epoch: u64, owner: &str, beat: u64) -> Lease {
-        Lease {
-            epoch,
-            owner: owner.into(),
-            address: format!("{owner}:1"),
-            beat,
-        }
-    }
-
-    fn machine(exclusive: bool) -> LeaseMachine {
-        LeaseMachine::start("me".into(), "me:1".into(), exclusive).0
-    }
-
-    fn set(expected: Option<Lease>, wanted: Lease) -> LeaseEffect {
-        LeaseEffect::Set { expected, wanted }
-    }
-
-    #[track_caller]
-    fn step(machine: &mut LeaseMachine, now: u64, input: LeaseInput, expected: &[LeaseEffect]) {
-        assert_eq!(machine.handle(at(now), input), expected);
-    }
-
-    /// A machine that took a vacant partition at second 0.
-    fn held() -> LeaseMachine {
-        let mut machine = machine(false);
-        step(
-            &mut machine,
-            0,
-            LeaseInput::Read(None),
-            &[set(None, lease(1, "me", 0))],
-        );
-        step(
-            &mut machine,
-            0,
-            LeaseInput::Decided(Cas::Applied),
-            &[LeaseEffect::Own(Epoch(1))],
-        );
-        machine
-    }
-
-    #[test]
-    fn takes_what_nobody_has() {
-        assert_eq!(held().epoch(), Some(Epoch(1)));
-    }
-
-    #[test]
-    fn takes_over_only_after_a_still_beat() {
-        let mut m = machine(false);
-        step(&mut m, 0, LeaseInput::Read(Some(lease(4, "other", 7))), &[]);
-        step(&mut m, 2, LeaseInput::Tick, &[LeaseEffect::Read]);
-        step(&mut m, 2, LeaseInput::Read(Some(lease(4, "other", 8))), &[]);
-        for second in [4, 6] {
-            step(&mut m, second, LeaseInput::Tick, &[LeaseEffect::Read]);
-            step(
-                &mut m,
-                second,
-                LeaseInput::Read(Some(lease(4, "other", 8))),
-                &[],
-            );
-        }
-        step(&mut m, 8, LeaseInput::Tick, &[LeaseEffect::Read]);
-        step(
-            &mut m,
-            8,
-            LeaseInput::Read(Some(lease(4, "other", 8))),
-            &[set(Some(lease(4, "other", 8)), lease(5, "me", 0))],
-        );
-        step(
-            &mut m,
-            9,
-            LeaseInput::Decided(Cas::Applied),
-            &[LeaseEffect::Own(Epoch(5))],
-        );
-    }
-
-    #[test]
-    fn an_exclusive_store_has_no_other_owner_and_needs_no_beat() {
-        let mut m = machine(true);
-        let dead = lease(3, "before", 9);
-        step(
-            &mut m,
-            0,
-            LeaseInput::Read(Some(dead.clone())),
-            &[set(Some(dead), lease(4, "me", 0))],
-        );
-        step(
-            &mut m,
-            0,
-            LeaseInput::Decided(Cas::Applied),
-            &[LeaseEffect::Own(Epoch(4))],
-        );
-        assert_eq!(m.deadline(), None);
-        step(&mut m, 1_000_000, LeaseInput::Tick, &[]);
-        assert_eq!(m.epoch(), Some(Epoch(4)));
-    }
-
-    #[test]
-    fn who_loses_the_race_watches() {
-        let mut m = machine(false);
-        step(
-            &mut m,
-            0,
-            LeaseInput::Read(None),
-            &[set(None, lease(1, "me", 0))],
-        );
-        let winner = lease(1, "other", 0);
-        step(
-            &mut m,
-            0,
-            LeaseInput::Decided(Cas::Refused(Some(winner))),
-            &[],
-        );
-        assert_eq!((m.epoch(), m.deadline()), (None, Some(at(2))));
-    }
-
-    #[test]
-    fn beats_while_it_owns() {
-        let mut m = held();
-        assert_eq!(m.deadline(), Some(at(2)));
-        let beat = set(Some(lease(1, "me", 0)), lease(1, "me", 1));
-        step(&mut m, 2, LeaseInput::Tick, &[beat]);
-        step(&mut m, 3, LeaseInput::Decided(Cas::Applied), &[]);
-        assert_eq!(m.deadline(), Some(at(4)), "counted from when it was sent");
-    }
-
-    #[test]
-    fn stops_when_no_beat_is_confirmed_though_the_answer_comes_late() {
-        let mut m = held();
-        m.handle(at(2), LeaseInput::Tick);
-        assert_eq!(m.deadline(), Some(at(5)));
-        let late = LeaseInput::Decided(Cas::Applied);
-        step(&mut m, 5, late, &[LeaseEffect::Disown, LeaseEffect::Read]);
-        assert_eq!(m.epoch(), None);
-    }
-
-    #[test]
-    fn stops_at_once_when_another_took_over() {
-        let mut m = held();
-        m.handle(at(2), LeaseInput::Tick);
-        let other = LeaseInput::Decided(Cas::Refused(Some(lease(2, "other", 0))));
-        step(&mut m, 3, other, &[LeaseEffect::Disown]);
-    }
-
-    #[test]
-    fn an_unknown_outcome_is_read_again() {
-        let mut m = machine(false);
-        m.handle(at(0), LeaseInput::Read(None));
-        step(&mut m, 1, LeaseInput::Unknown, &[LeaseEffect::Read]);
-        let done = LeaseInput::Read(Some(lease(1, "me", 0)));
-        step(&mut m, 1, done, &[LeaseEffect::Own(Epoch(1))]);
-
-        m.handle(at(2), LeaseInput::Tick);
-        step(&mut m, 3, LeaseInput::Unknown, &[LeaseEffect::Read]);
-        let not_done = LeaseInput::Read(Some(lease(1, "me", 0)));
-        let again = set(Some(lease(1, "me", 0)), lease(1, "me", 1));
-        step(&mut m, 3, not_done, &[again]);
-    }
-
-    #[test]
-    fn raises_its_own_epoch_when_sequence_numbers_run_out() {
-        let mut m = held();
-        let raise = set(Some(lease(1, "me", 0)), lease(2, "me", 0));
-        step(&mut m, 1, LeaseInput::Exhausted, &[raise]);
-        step(
-            &mut m,
-            1,
-            LeaseInput::Decided(Cas::Applied),
-            &[LeaseEffect::Own(Epoch(2))],
-        );
+/// Whether one with this wish takes a partition whose row has been the same for so long.
+fn may_take(wish: Wish, row: Option<&Lease>, unchanged: Duration) -> bool {
+    let is_free = row.is_none_or(Lease::is_vacant) || unchanged >= TAKE_AFTER;
+    match wish {
+        Wish::Have => is_free,
+        Wish::Wait => unchanged >= LATE,
+        Wish::Leave => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ pub mod load;
 pub mod machine;
 pub mod merge;
 pub mod round;
+pub mod sharing;
 pub mod slot;
 pub mod time;
 pub mod window;

@@ -125,6 +125,18 @@ impl Store for FakeStore {
         true
     }
 
+    async fn announce(&self, _: &str, _: &str, _: Duration) -> Result<(), StoreError> {
+        Err(StoreError::Damaged("the API never writes".into()))
+    }
+
+    async fn withdraw(&self, _: &str) -> Result<(), StoreError> {
+        Err(StoreError::Damaged("the API never writes".into()))
+    }
+
+    async fn instances(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
     async fn commit(&self, _: Partition, _: Epoch, _: Stamp, _: Batch) -> Result<(), StoreError> {
         Err(StoreError::Damaged("the API never writes".into()))
     }

@@ -108,7 +108,9 @@ impl Sighting {
     /// Whose it is, for everybody but its owner.
     fn whose(&self) -> Whose {
         match &self.lease {
-            Some(lease) if self.read.duration_since(self.since) < DEAD_AFTER => {
+            Some(lease)
+                if !lease.is_vacant() && self.read.duration_since(self.since) < DEAD_AFTER =>
+            {
                 Whose::Theirs(lease.address.clone())
             }
             _ => Whose::Nobody,
@@ -309,6 +311,11 @@ mod tests {
         );
         assert_eq!(seen(DEAD_AFTER, lease(1)).whose(), Whose::Nobody);
         assert_eq!(seen(Duration::ZERO, None).whose(), Whose::Nobody);
+        let handed_over = lease(1).map(|lease| Lease {
+            owner: String::new(),
+            ..lease
+        });
+        assert_eq!(seen(Duration::ZERO, handed_over).whose(), Whose::Nobody);
     }
 
     #[tokio::test]

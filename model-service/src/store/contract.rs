@@ -49,7 +49,7 @@ macro_rules! store_contract {
             round_trip, pages_ten_thousand_rows_in_order, keeps_strange_ids_apart,
             deletes_and_creates_again, a_late_lower_stamp_loses, the_same_batch_again_is_harmless,
             a_newer_owner_fences_out_an_older, one_of_sixteen_contenders_gets_the_lease,
-            a_stale_expectation_is_refused, keeps_domains_apart, keeps_what_it_acknowledged,
+            a_stale_expectation_is_refused, knows_who_is_there, keeps_domains_apart, keeps_what_it_acknowledged,
             restarts_under_load);
     };
     (ignored: $reason:literal; $twin:expr) => {
@@ -507,6 +507,32 @@ pub(crate) async fn a_stale_expectation_is_refused(twin: &impl Twin) {
     let store = twin.open().await;
     assert_eq!(store.lease(p).await, Ok(Some(two)));
     assert_eq!(store.lease(Partition(904)).await, Ok(None));
+}
+
+pub(crate) async fn knows_who_is_there(twin: &impl Twin) {
+    let store = twin.open().await;
+    let there = async || {
+        let mut there = store.instances().await.unwrap();
+        there.sort_unstable();
+        there
+    };
+    assert!(there().await.is_empty());
+    let (long, short) = (Duration::from_secs(600), Duration::from_secs(1));
+    for (owner, lasting) in [("one", long), ("two", long), ("three", short)] {
+        store.announce(owner, "host:1", lasting).await.unwrap();
+    }
+    store.withdraw("two").await.unwrap();
+    store.withdraw("nobody").await.unwrap();
+    // The case's own deadline ends it should the third stay.
+    while there().await != ["one"] {
+        tokio::task::yield_now().await;
+    }
+    // Again, for less: that counts.
+    store.announce("one", "host:1", short).await.unwrap();
+    store.announce("two", "host:1", long).await.unwrap();
+    while there().await != ["two"] {
+        tokio::task::yield_now().await;
+    }
 }
 
 pub(crate) async fn keeps_domains_apart(twin: &impl Twin) {

@@ -19,6 +19,7 @@ pub mod rows;
 mod contract;
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use kindred_shared::{DomainName, ItemId};
@@ -226,6 +227,21 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether the store itself keeps every other process out, so that an owner need not beat.
     fn is_exclusive(&self) -> bool;
+
+    /// Says that a model service (an owner's name, and where it answers) is there, for `lasting`:
+    /// whole seconds, one at least. Again: for that long from now on.
+    async fn announce(
+        &self,
+        owner: &str,
+        address: &str,
+        lasting: Duration,
+    ) -> Result<(), StoreError>;
+
+    /// Says that it is there no more.
+    async fn withdraw(&self, owner: &str) -> Result<(), StoreError>;
+
+    /// The model services that are there, in any order.
+    async fn instances(&self) -> Result<Vec<String>, StoreError>;
 
     /// Makes a batch durable under the stamp; `partition` and the stamp's epoch are what a fence
     /// checks.

@@ -143,7 +143,7 @@ pub struct ListRow {
 pub struct Lease {
     /// Number of this ownership.
     pub epoch: u64,
-    /// Who owns it: unique per start of a process.
+    /// Who owns it: unique per start of a process. Empty: it was handed over and is anybody's.
     pub owner: String,
     /// Where the owner answers queries.
     pub address: String,
@@ -155,5 +155,10 @@ impl Lease {
     /// The ownership's number.
     pub fn epoch(&self) -> Epoch {
         Epoch(self.epoch)
+    }
+
+    /// Whether its last owner handed it over.
+    pub fn is_vacant(&self) -> bool {
+        self.owner.is_empty()
     }
 }

@@ -11,6 +11,7 @@ mod blocks;
 mod counts;
 mod facts;
 mod failure;
+mod instances;
 mod lease;
 pub(crate) mod opening;
 mod reads;
@@ -23,6 +24,7 @@ mod writes;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use kindred_shared::{DomainName, ItemId};
@@ -93,6 +95,25 @@ impl Store for CassandraStore {
 
     fn is_exclusive(&self) -> bool {
         false
+    }
+
+    async fn announce(
+        &self,
+        owner: &str,
+        address: &str,
+        lasting: Duration,
+    ) -> Result<(), StoreError> {
+        let written = self.write_instance(owner, address, lasting).await;
+        written.map_err(Trouble::of_write)
+    }
+
+    async fn withdraw(&self, owner: &str) -> Result<(), StoreError> {
+        let deleted = self.delete_instance(owner).await;
+        deleted.map_err(Trouble::of_write)
+    }
+
+    async fn instances(&self) -> Result<Vec<String>, StoreError> {
+        self.read_instances().await.map_err(Trouble::of_read)
     }
 
     async fn commit(

@@ -22,7 +22,20 @@ struct Migration {
     statements: &'static [&'static str],
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
+const MIGRATIONS: &[Migration] = &[
+    FIRST_TABLES,
+    Migration {
+        number: 2,
+        name: "model services that are there",
+        // Rows come with a time to live, and each is written over and over.
+        statements: &[
+            "CREATE TABLE IF NOT EXISTS {ks}.instances (owner text PRIMARY KEY, \
+             address text) WITH gc_grace_seconds = 3600",
+        ],
+    },
+];
+
+const FIRST_TABLES: Migration = Migration {
     number: 1,
     name: "first tables",
     statements: &[
@@ -48,7 +61,7 @@ const MIGRATIONS: &[Migration] = &[Migration {
          epoch bigint, owner text, address text, beat bigint)",
         "CREATE TABLE IF NOT EXISTS {ks}.meta (key text PRIMARY KEY, value text)",
     ],
-}];
+};
 
 const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS {ks}.schema_migrations \
      (version int PRIMARY KEY, name text, applied_at timestamp)";

@@ -81,6 +81,9 @@ statements! {
         content: "SELECT text, vector FROM {ks}.item_texts WHERE domain = ? AND id = ?",
         list: "SELECT neighbours, model, updated_at FROM {ks}.similar_items \
             WHERE domain = ? AND id = ?",
+        announce: "INSERT INTO {ks}.instances (owner, address) VALUES (?, ?) USING TTL ?",
+        withdraw: "DELETE FROM {ks}.instances WHERE owner = ?",
+        instances: "SELECT owner FROM {ks}.instances",
         list_id: "SELECT id FROM {ks}.similar_items WHERE domain = ? AND id = ?",
     }
     Serial {

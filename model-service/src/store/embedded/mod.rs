@@ -18,12 +18,13 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use kindred_shared::{DomainName, ItemId};
@@ -61,6 +62,8 @@ pub struct EmbeddedStore {
     commands: Option<mpsc::Sender<Command>>,
     writer: Option<JoinHandle<()>>,
     readers: Arc<Semaphore>,
+    /// Until when each instance is there. Only this process can be, and it need not be durable.
+    instances: Mutex<BTreeMap<String, Instant>>,
     /// Locked until the store is closed.
     _lock: File,
 }
@@ -115,6 +118,7 @@ impl EmbeddedStore {
             commands: Some(commands),
             writer: Some(writer),
             readers: Arc::new(Semaphore::new(READERS)),
+            instances: Mutex::default(),
             _lock: lock,
         }))
     }
@@ -229,6 +233,16 @@ impl EmbeddedStore {
     ) -> Result<Option<T>, StoreError> {
         Ok(self.get(kind, vec![key], decode).await?.pop().flatten())
     }
+
+    /// The instances that are there now.
+    fn present(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
+        let mut instances = self
+            .instances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        instances.retain(|_, until| *until > Instant::now());
+        instances
+    }
 }
 
 impl Drop for EmbeddedStore {
@@ -266,6 +280,21 @@ impl Store for EmbeddedStore {
 
     fn is_exclusive(&self) -> bool {
         true
+    }
+
+    async fn announce(&self, owner: &str, _: &str, lasting: Duration) -> Result<(), StoreError> {
+        let until = Instant::now() + lasting;
+        self.present().insert(owner.to_owned(), until);
+        Ok(())
+    }
+
+    async fn withdraw(&self, owner: &str) -> Result<(), StoreError> {
+        self.present().remove(owner);
+        Ok(())
+    }
+
+    async fn instances(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.present().keys().cloned().collect())
     }
 
     async fn commit(

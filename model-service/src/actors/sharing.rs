@@ -1,0 +1,77 @@
+//! Sharing partitions with other model services: the shell around [`crate::domain::sharing`].
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::debug;
+
+use super::lease::Instance;
+use crate::domain::lease::{BEAT, Wish};
+use crate::domain::sharing::share;
+use crate::store::{Partition, Store, StoreError};
+
+/// How long an instance counts as there after it said so: two times it may miss.
+const LASTING: Duration = Duration::from_secs(6);
+/// Longest one look at who is there may take.
+const LOOK_DEADLINE: Duration = Duration::from_secs(4);
+
+/// A partition's keeper, from the other side of its desk.
+#[derive(Debug)]
+pub struct Keeper {
+    /// What is wanted of the partition.
+    pub wish: watch::Sender<Wish>,
+    /// Who owns it, as far as is known.
+    pub owner: watch::Receiver<Option<String>>,
+}
+
+/// Says that this instance is there, and wishes for an even share of the partitions (`keepers`, in
+/// their order), for as long as it is polled. Without news of the others, wishes stay as they are.
+pub async fn share_evenly(store: Arc<dyn Store>, me: Instance, keepers: Vec<Keeper>) {
+    let mut look = interval(BEAT);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        let looked = timeout(LOOK_DEADLINE, meet(&*store, &me)).await;
+        let instances = match looked {
+            Ok(Ok(instances)) => instances,
+            Ok(Err(error)) => {
+                debug!(%error, "other model services not known");
+                continue;
+            }
+            Err(_) => {
+                debug!("other model services not known: no answer in time");
+                continue;
+            }
+        };
+        let owners: Vec<Option<String>> = keepers
+            .iter()
+            .map(|keeper| keeper.owner.borrow().clone())
+            .collect();
+        let share = share(&me.owner, &instances, &owners);
+        for ((partition, owner), keeper) in (0..).map(Partition).zip(&owners).zip(&keepers) {
+            let is_ours = owner.as_ref() == Some(&me.owner);
+            let wish = if share.hand_over == Some(partition) {
+                Wish::Leave
+            } else if is_ours || share.may_take.contains(&partition) {
+                Wish::Have
+            } else {
+                Wish::Wait
+            };
+            keeper.wish.send_if_modified(|old| {
+                let is_other = *old != wish;
+                *old = wish;
+                is_other
+            });
+        }
+    }
+}
+
+/// Announces this instance; which ones are there.
+async fn meet(store: &dyn Store, me: &Instance) -> Result<Vec<String>, StoreError> {
+    store.announce(&me.owner, &me.address, LASTING).await?;
+    let there: BTreeSet<String> = store.instances().await?.into_iter().collect();
+    Ok(there.into_iter().collect())
+}

@@ -1,0 +1,293 @@
+use super::*;
+
+fn at(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn lease(epoch: u64, owner: &str, beat: u64) -> Lease {
+    Lease {
+        epoch,
+        owner: owner.into(),
+        address: format!("{owner}:1"),
+        beat,
+    }
+}
+
+fn machine(exclusive: bool) -> LeaseMachine {
+    LeaseMachine::start("me".into(), "me:1".into(), exclusive, Wish::Have).0
+}
+
+fn set(expected: Option<Lease>, wanted: Lease) -> LeaseEffect {
+    LeaseEffect::Set { expected, wanted }
+}
+
+#[track_caller]
+fn step(machine: &mut LeaseMachine, now: u64, input: LeaseInput, expected: &[LeaseEffect]) {
+    assert_eq!(machine.handle(at(now), input), expected);
+}
+
+/// A machine that took a vacant partition at second 0.
+fn held() -> LeaseMachine {
+    let mut machine = machine(false);
+    step(
+        &mut machine,
+        0,
+        LeaseInput::Read(None),
+        &[set(None, lease(1, "me", 0))],
+    );
+    step(
+        &mut machine,
+        0,
+        LeaseInput::Decided(Cas::Applied),
+        &[LeaseEffect::Own(Epoch(1))],
+    );
+    machine
+}
+
+#[test]
+fn takes_what_nobody_has() {
+    assert_eq!(held().epoch(), Some(Epoch(1)));
+}
+
+#[test]
+fn takes_over_only_after_a_still_beat() {
+    let mut m = machine(false);
+    step(&mut m, 0, LeaseInput::Read(Some(lease(4, "other", 7))), &[]);
+    step(&mut m, 2, LeaseInput::Tick, &[LeaseEffect::Read]);
+    step(&mut m, 2, LeaseInput::Read(Some(lease(4, "other", 8))), &[]);
+    for second in [4, 6] {
+        step(&mut m, second, LeaseInput::Tick, &[LeaseEffect::Read]);
+        step(
+            &mut m,
+            second,
+            LeaseInput::Read(Some(lease(4, "other", 8))),
+            &[],
+        );
+    }
+    step(&mut m, 8, LeaseInput::Tick, &[LeaseEffect::Read]);
+    step(
+        &mut m,
+        8,
+        LeaseInput::Read(Some(lease(4, "other", 8))),
+        &[set(Some(lease(4, "other", 8)), lease(5, "me", 0))],
+    );
+    step(
+        &mut m,
+        9,
+        LeaseInput::Decided(Cas::Applied),
+        &[LeaseEffect::Own(Epoch(5))],
+    );
+}
+
+#[test]
+fn an_exclusive_store_has_no_other_owner_and_needs_no_beat() {
+    let mut m = machine(true);
+    let dead = lease(3, "before", 9);
+    step(
+        &mut m,
+        0,
+        LeaseInput::Read(Some(dead.clone())),
+        &[set(Some(dead), lease(4, "me", 0))],
+    );
+    step(
+        &mut m,
+        0,
+        LeaseInput::Decided(Cas::Applied),
+        &[LeaseEffect::Own(Epoch(4))],
+    );
+    assert_eq!(m.deadline(), None);
+    step(&mut m, 1_000_000, LeaseInput::Tick, &[]);
+    assert_eq!(m.epoch(), Some(Epoch(4)));
+}
+
+#[test]
+fn who_loses_the_race_watches() {
+    let mut m = machine(false);
+    step(
+        &mut m,
+        0,
+        LeaseInput::Read(None),
+        &[set(None, lease(1, "me", 0))],
+    );
+    let winner = lease(1, "other", 0);
+    step(
+        &mut m,
+        0,
+        LeaseInput::Decided(Cas::Refused(Some(winner))),
+        &[],
+    );
+    assert_eq!((m.epoch(), m.deadline()), (None, Some(at(2))));
+}
+
+#[test]
+fn beats_while_it_owns() {
+    let mut m = held();
+    assert_eq!(m.deadline(), Some(at(2)));
+    let beat = set(Some(lease(1, "me", 0)), lease(1, "me", 1));
+    step(&mut m, 2, LeaseInput::Tick, &[beat]);
+    step(&mut m, 3, LeaseInput::Decided(Cas::Applied), &[]);
+    assert_eq!(m.deadline(), Some(at(4)), "counted from when it was sent");
+}
+
+#[test]
+fn stops_when_no_beat_is_confirmed_though_the_answer_comes_late() {
+    let mut m = held();
+    m.handle(at(2), LeaseInput::Tick);
+    assert_eq!(m.deadline(), Some(at(5)));
+    let late = LeaseInput::Decided(Cas::Applied);
+    step(&mut m, 5, late, &[LeaseEffect::Disown, LeaseEffect::Read]);
+    assert_eq!(m.epoch(), None);
+}
+
+#[test]
+fn stops_at_once_when_another_took_over() {
+    let mut m = held();
+    m.handle(at(2), LeaseInput::Tick);
+    let other = LeaseInput::Decided(Cas::Refused(Some(lease(2, "other", 0))));
+    step(&mut m, 3, other, &[LeaseEffect::Disown]);
+}
+
+#[test]
+fn an_unknown_outcome_is_read_again() {
+    let mut m = machine(false);
+    m.handle(at(0), LeaseInput::Read(None));
+    step(&mut m, 1, LeaseInput::Unknown, &[LeaseEffect::Read]);
+    let done = LeaseInput::Read(Some(lease(1, "me", 0)));
+    step(&mut m, 1, done, &[LeaseEffect::Own(Epoch(1))]);
+
+    m.handle(at(2), LeaseInput::Tick);
+    step(&mut m, 3, LeaseInput::Unknown, &[LeaseEffect::Read]);
+    let not_done = LeaseInput::Read(Some(lease(1, "me", 0)));
+    let again = set(Some(lease(1, "me", 0)), lease(1, "me", 1));
+    step(&mut m, 3, not_done, &[again]);
+}
+
+#[test]
+fn raises_its_own_epoch_when_sequence_numbers_run_out() {
+    let mut m = held();
+    let raise = set(Some(lease(1, "me", 0)), lease(2, "me", 0));
+    step(&mut m, 1, LeaseInput::Exhausted, &[raise]);
+    step(
+        &mut m,
+        1,
+        LeaseInput::Decided(Cas::Applied),
+        &[LeaseEffect::Own(Epoch(2))],
+    );
+}
+
+/// The row after it was handed over.
+fn vacant(epoch: u64) -> Lease {
+    Lease {
+        address: String::new(),
+        ..lease(epoch, "", 0)
+    }
+}
+
+#[test]
+fn hands_over_only_what_was_let_go_and_whoever_wishes_takes_it_at_once() {
+    let mut m = held();
+    let leave = LeaseInput::Wished(Wish::Leave);
+    step(&mut m, 1, leave, &[LeaseEffect::HandOver]);
+    assert_eq!((m.epoch(), m.deadline()), (None, None));
+    // A beat that was under way says nothing any more.
+    step(&mut m, 1, LeaseInput::Decided(Cas::Applied), &[]);
+    step(&mut m, 1, LeaseInput::Unknown, &[]);
+    step(&mut m, 2, LeaseInput::LetGo, &[LeaseEffect::Read]);
+    let own = lease(1, "me", 3);
+    let give = set(Some(own.clone()), vacant(1));
+    step(&mut m, 2, LeaseInput::Read(Some(own)), &[give]);
+    assert!(!m.is_away());
+    step(&mut m, 3, LeaseInput::Decided(Cas::Applied), &[]);
+    assert!(m.is_away());
+
+    let mut other = machine(false);
+    let mut seen = lease(1, "you", 3);
+    step(&mut other, 0, LeaseInput::Read(Some(seen.clone())), &[]);
+    seen = vacant(1);
+    let take = set(Some(seen.clone()), lease(2, "me", 0));
+    step(&mut other, 2, LeaseInput::Read(Some(seen)), &[take]);
+}
+
+#[test]
+fn what_was_handed_over_is_not_taken_back_unless_wished() {
+    let mut m = held();
+    m.handle(at(1), LeaseInput::Wished(Wish::Leave));
+    m.handle(at(1), LeaseInput::LetGo);
+    m.handle(at(1), LeaseInput::Read(Some(lease(1, "me", 0))));
+    m.handle(at(1), LeaseInput::Decided(Cas::Applied));
+    for second in [3, 30] {
+        step(&mut m, second, LeaseInput::Tick, &[LeaseEffect::Read]);
+        step(&mut m, second, LeaseInput::Read(Some(vacant(1))), &[]);
+    }
+    let have = LeaseInput::Wished(Wish::Have);
+    step(&mut m, 31, have, &[LeaseEffect::Read]);
+    let take = set(Some(vacant(1)), lease(2, "me", 0));
+    step(&mut m, 31, LeaseInput::Read(Some(vacant(1))), &[take]);
+}
+
+#[test]
+fn one_that_waits_takes_what_stays_free() {
+    for row in [None, Some(vacant(4)), Some(lease(4, "dead", 9))] {
+        let mut m = machine(false);
+        m.handle(at(0), LeaseInput::Wished(Wish::Wait));
+        step(&mut m, 0, LeaseInput::Read(row.clone()), &[]);
+        for second in [2, 10, 17] {
+            step(&mut m, second, LeaseInput::Tick, &[LeaseEffect::Read]);
+            step(&mut m, second, LeaseInput::Read(row.clone()), &[]);
+        }
+        let epoch = row.as_ref().map_or(1, |lease| lease.epoch + 1);
+        step(&mut m, 19, LeaseInput::Tick, &[LeaseEffect::Read]);
+        let take = set(row.clone(), lease(epoch, "me", 0));
+        step(&mut m, 19, LeaseInput::Read(row), &[take]);
+    }
+}
+
+#[test]
+fn what_was_taken_when_it_was_no_longer_wanted_is_handed_over_before_anybody_hosts_it() {
+    let mut m = machine(false);
+    m.handle(at(0), LeaseInput::Read(None));
+    step(&mut m, 0, LeaseInput::Wished(Wish::Leave), &[]);
+    let applied = LeaseInput::Decided(Cas::Applied);
+    step(&mut m, 1, applied.clone(), &[LeaseEffect::Read]);
+    let own = lease(1, "me", 0);
+    let give = set(Some(own.clone()), vacant(1));
+    step(&mut m, 1, LeaseInput::Read(Some(own)), &[give]);
+    step(&mut m, 1, applied, &[]);
+    assert!(m.is_away());
+}
+
+#[test]
+fn a_hand_over_of_unknown_outcome_is_asked_for_and_one_that_came_too_late_is_none() {
+    let leaving = || {
+        let mut m = held();
+        m.handle(at(1), LeaseInput::Wished(Wish::Leave));
+        m.handle(at(1), LeaseInput::LetGo);
+        m.handle(at(1), LeaseInput::Read(Some(lease(1, "me", 0))));
+        m
+    };
+    let mut m = leaving();
+    step(&mut m, 2, LeaseInput::Unknown, &[LeaseEffect::Read]);
+    step(&mut m, 2, LeaseInput::Read(Some(vacant(1))), &[]);
+    assert!(m.is_away());
+
+    let mut m = leaving();
+    let other = Cas::Refused(Some(lease(2, "other", 0)));
+    step(&mut m, 9, LeaseInput::Decided(other), &[]);
+    assert_eq!(m.owner(), Some("other"));
+
+    let mut m = leaving();
+    step(&mut m, 9, LeaseInput::Unknown, &[LeaseEffect::Read]);
+    step(&mut m, 9, LeaseInput::ReadFailed, &[]);
+    assert!(m.is_away());
+}
+
+#[test]
+fn an_exclusive_store_is_left_without_a_write() {
+    let mut m = machine(true);
+    m.handle(at(0), LeaseInput::Read(None));
+    m.handle(at(0), LeaseInput::Decided(Cas::Applied));
+    let leave = LeaseInput::Wished(Wish::Leave);
+    step(&mut m, 1, leave, &[LeaseEffect::HandOver]);
+    step(&mut m, 1, LeaseInput::LetGo, &[]);
+    assert!(m.is_away());
+}
