@@ -1,11 +1,11 @@
-//! 20,000 real items over RabbitMQ, one model service, two workers: exact, and the same bits as
-//! standalone gives.
+//! 20,000 real items published by a plain AMQP client (pika) from the moment the exchange is there,
+//! one model service, two workers: exact, and the same bits as standalone gives.
 
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicUsize;
 
 use super::cluster::{Cluster, How};
-use super::publisher::{Message, publish};
+use super::pika::publish_with_pika;
+use super::publisher::Message;
 use crate::corpus::event::Event;
 use crate::exactness::check::{assert_exact, assert_same_bits};
 use crate::exactness::import::{QUIET, assert_counts, batches, expected, imported_with};
@@ -27,12 +27,8 @@ pub(crate) fn undisturbed() -> &'static Stored {
         let cluster = Cluster::new();
         let service = cluster.spawn_service(&How::default());
         let workers = [cluster.worker(), cluster.worker()];
-        // It waits for the exchange by itself, as any publisher may.
-        publish(
-            &cluster.broker.publisher_url(),
-            &messages(),
-            &AtomicUsize::new(0),
-        );
+        let bodies = events().map(|event| event.line.as_str());
+        publish_with_pika(&cluster.broker.publisher_url(), bodies);
         let stored = cluster.settled(service.client(), &expected(), QUIET);
         let domains = service.client().try_domains().expect("an answer");
         assert_counts(&domains);
@@ -45,13 +41,13 @@ pub(crate) fn undisturbed() -> &'static Stored {
 }
 
 #[test]
-#[ignore = "needs services, and reads Debian's package lists, which tests/run fetches"]
+#[ignore = "needs services, needs pika, and reads Debian's package lists, which tests/run fetches"]
 fn twenty_thousand_items_over_the_broker_get_exact_lists() {
     assert_exact(undisturbed(), &expected());
 }
 
 #[test]
-#[ignore = "needs services, and reads Debian's package lists, which tests/run fetches"]
+#[ignore = "needs services, needs pika, and reads Debian's package lists, which tests/run fetches"]
 fn the_bits_are_those_of_standalone() {
     let clustered = undisturbed();
     assert_same_bits(clustered, &imported_with(2));
