@@ -53,3 +53,27 @@ pub(crate) struct PipelineArgs {
     #[command(flatten)]
     pub(crate) flags: ServiceFlags,
 }
+
+/// Measures comparisons of features of texts: with their sparse parts, and the dense parts alone.
+///
+/// Both take turns; no service is involved.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SimilarityArgs {
+    /// How many texts; with --input at most so many
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(2..=10_000_000))]
+    pub(crate) items: u32,
+    /// NDJSON of events whose titles and texts are used [default: made texts]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+    /// Neighbours of a row
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) keep: u16,
+    /// Rows that are inserted into all others
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) new: u16,
+    /// Rounds, of which the fastest counts
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+    #[command(flatten)]
+    pub(crate) flags: ServiceFlags,
+}

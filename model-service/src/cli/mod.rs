@@ -82,6 +82,7 @@ enum VectorsCommand {
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
     Pipeline(local::PipelineArgs),
+    Similarity(local::SimilarityArgs),
 }
 
 impl Command {
@@ -100,6 +101,7 @@ impl Command {
             Self::Neighbours(args) => &args.flags.0,
             Self::Vectors(VectorsCommand::Prepare(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Pipeline(args)) => &args.flags.0,
+            Self::Bench(BenchCommand::Similarity(args)) => &args.flags.0,
         }
     }
 
@@ -170,6 +172,9 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Demo(args) => demo::run(&args, &config, &origins, json, out),
         Command::Bench(BenchCommand::Pipeline(args)) => {
             bench::run(&args, &config, &origins, json, out)
+        }
+        Command::Bench(BenchCommand::Similarity(args)) => {
+            bench::similarity::run(&args, &config, json, out)
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod clustered;
 mod machine;
+pub(super) mod similarity;
 mod texts;
 
 use std::io::{BufReader, Write};
@@ -119,7 +120,7 @@ pub(super) fn run(
         config.check_standalone(origins)?;
     }
     let texts = match &args.input {
-        Some(path) => read_texts(path, args.items)?,
+        Some(path) => pipeline_texts(path, args.items)?,
         None => {
             let texts = Texts::new();
             (0..u64::from(args.items) + SINGLES)
@@ -168,8 +169,20 @@ async fn standalone(
     measured
 }
 
-/// Titles and texts of a file of events; what is none is passed over.
-fn read_texts(path: &Path, most: u32) -> Result<Vec<(String, String)>, Failure> {
+/// The texts of a file: those of the load, and then those of single items.
+fn pipeline_texts(path: &Path, items: u32) -> Result<Vec<(String, String)>, Failure> {
+    let texts = read_texts(path, u64::from(items) + SINGLES)?;
+    if texts.len() as u64 <= SINGLES {
+        return Err(Failure::usage(format!(
+            "{}: expected more than {SINGLES} events with a title or a text",
+            path.display()
+        )));
+    }
+    Ok(texts)
+}
+
+/// Titles and texts of a file of events, so many at most; what is none is passed over.
+fn read_texts(path: &Path, most: u64) -> Result<Vec<(String, String)>, Failure> {
     let failure = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
     let source = Source::open(path).map_err(failure)?;
     let reader = source.reader(std::sync::Arc::default()).map_err(failure)?;
@@ -184,15 +197,9 @@ fn read_texts(path: &Path, most: u32) -> Result<Vec<(String, String)>, Failure> 
                 words.text.unwrap_or_default(),
             ));
         }
-        if texts.len() as u64 == u64::from(most) + SINGLES {
+        if texts.len() as u64 == most {
             break;
         }
-    }
-    if texts.len() as u64 <= SINGLES {
-        return Err(Failure::usage(format!(
-            "{}: expected more than {SINGLES} events with a title or a text",
-            path.display()
-        )));
     }
     Ok(texts)
 }
