@@ -11,27 +11,23 @@
 use std::arch::x86_64::{
     __m128, __m256, _CMP_GE_OQ, _CMP_GT_OQ, _MM_HINT_T0, _mm_add_ps, _mm_cvtss_f32, _mm_movehl_ps,
     _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps, _mm256_add_epi32, _mm256_add_ps,
-    _mm256_blendv_ps, _mm256_broadcast_ss, _mm256_castps_si256, _mm256_castps256_ps128,
-    _mm256_cmp_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
-    _mm256_maskload_ps, _mm256_max_ps, _mm256_min_ps, _mm256_movemask_ps, _mm256_set1_ps,
-    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_storeu_ps, _mm256_storeu_si256,
+    _mm256_blendv_ps, _mm256_castps_si256, _mm256_castps256_ps128, _mm256_cmp_ps,
+    _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
+    _mm256_maskload_ps, _mm256_max_ps, _mm256_min_ps, _mm256_set1_ps, _mm256_setzero_ps,
+    _mm256_setzero_si256, _mm256_storeu_ps, _mm256_storeu_si256,
 };
 
 use kindred_shared::block::LANES;
 
 use super::rows::Sparse;
 use super::scalar;
-use super::strip::{GROUP, Hits, PANEL, Strip, split};
-use super::terms::{Shared, TermIndex};
+use super::strip::split;
+use super::terms::TermIndex;
 
 /// Values of a register.
 const WIDTH: usize = 8;
 /// Left rows that share the loads of a right row.
 const ROWS: usize = 4;
-/// Columns of a tile, a third of a panel: with more, sums would not stay in the 16 registers.
-const COLUMNS: usize = 16;
-/// Registers of a tile's width.
-const WIDE: usize = COLUMNS / WIDTH;
 
 /// Whether this CPU can run this kernel.
 pub(super) fn available() -> bool {
@@ -118,19 +114,6 @@ fn kth_256(bounds: &[f32], keep: usize) -> f32 {
         unsafe { _mm256_storeu_si256(counts.as_mut_ptr().cast(), _mm256_add_epi32(even, odd)) };
         -counts.into_iter().sum::<i32>() as usize
     })
-}
-
-/// Finds the pairs of a strip whose approximate score reaches the lower of their thresholds. An
-/// approximate score is a sum in the order of the values, from minus the threshold on.
-///
-/// # Panics
-/// When the CPU lacks AVX2 or FMA or the strip is not well made.
-pub(super) fn strip(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
-    assert!(available(), "this kernel needs AVX2 and FMA");
-    strip.check();
-    hits.reserve(GROUP * strip.columns());
-    // SAFETY: the CPU has AVX2 and FMA, and the strip's slices are as long as they must be.
-    unsafe { strip_256(strip, hits) }
 }
 
 /// Does work that is inlined, with the vectors of this kernel.
@@ -230,16 +213,6 @@ pub(super) fn sparse_pairs(
     assert!(available(), "this kernel needs AVX2 and FMA");
     // SAFETY: the CPU has AVX2 and FMA; the function is safe code otherwise.
     unsafe { sparse_pairs_avx2(lefts, rights, pairs, scores) }
-}
-
-/// The sparse dot products of a left row with all rows of a right index, approximately.
-///
-/// # Panics
-/// When the CPU lacks AVX2 or FMA.
-pub(super) fn sparse_sums(shared: &Shared, right: &TermIndex, row: usize, sums: &mut [f32]) {
-    assert!(available(), "this kernel needs AVX2 and FMA");
-    // SAFETY: the CPU has AVX2 and FMA; the function is safe code otherwise.
-    unsafe { sparse_sums_avx2(shared, right, row, sums) }
 }
 
 /// # Safety
@@ -385,122 +358,6 @@ fn sparse_pairs_avx2(
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn sparse_sums_avx2(shared: &Shared, right: &TermIndex, row: usize, sums: &mut [f32]) {
-    shared.sums(right, row, sums, |columns, sums| {
-        right.add_columns(columns, sums);
-    });
-}
-
-#[target_feature(enable = "avx2,fma")]
 fn sparse_dots_avx2(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
     index.add_products(ids, weights, sums);
-}
-
-/// # Safety
-/// AVX2 and FMA; the strip passed its check.
-#[target_feature(enable = "avx2,fma")]
-unsafe fn strip_256(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
-    let columns = strip.columns();
-    for half in 0..GROUP / ROWS {
-        let row = strip.group * GROUP + half * ROWS;
-        // SAFETY: the left block has the group's panel, and the rows lie within it.
-        let left = unsafe {
-            let panel = strip.left.as_ptr().add(row / PANEL * strip.panel());
-            panel.add(row % PANEL)
-        };
-        let mut column = 0;
-        while column < columns {
-            // SAFETY: right rows come in whole panels, each of three tiles' width, with a threshold
-            // and, where there are any, `GROUP` sparse scores for each.
-            unsafe {
-                let panel = column / PANEL * strip.panel();
-                let right = strip.right.as_ptr().add(panel + column % PANEL);
-                let mut sums = [[_mm256_setzero_ps(); WIDE]; ROWS];
-                for wide in 0..WIDE {
-                    let at = column + wide * WIDTH;
-                    let from_right = _mm256_loadu_ps(strip.from_right.as_ptr().add(at));
-                    for (row, sums) in sums.iter_mut().enumerate() {
-                        let from_left = _mm256_set1_ps(strip.from_left[half * ROWS + row]);
-                        sums[wide] = _mm256_max_ps(from_left, from_right);
-                        if !strip.sparse.is_empty() {
-                            let sparse = (half * ROWS + row) * columns + at;
-                            let sparse = strip.sparse.as_ptr().add(sparse);
-                            sums[wide] = _mm256_add_ps(sums[wide], _mm256_loadu_ps(sparse));
-                        }
-                    }
-                }
-                let sums = multiply(left, right, strip.length, sums);
-                let mut most = sums[0][0];
-                for sums in &sums {
-                    for sum in sums {
-                        most = _mm256_max_ps(most, *sum);
-                    }
-                }
-                if not_negative(most) != 0 {
-                    keep(&sums, (row << 16 | column) as u32, hits);
-                }
-            }
-            column += COLUMNS;
-        }
-    }
-}
-
-/// Adds the products of a tile to its sums. Takes and gives them by value, so that they stay in
-/// registers.
-///
-/// # Safety
-/// AVX2 and FMA; both lie in panels of `length` steps, the one with `ROWS` and the other with
-/// `COLUMNS` rows from there on.
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-unsafe fn multiply(
-    mut left: *const f32,
-    mut right: *const f32,
-    length: usize,
-    mut sums: [[__m256; WIDE]; ROWS],
-) -> [[__m256; WIDE]; ROWS] {
-    for _ in 0..length {
-        // SAFETY: a step of each panel is there.
-        unsafe {
-            let values = [_mm256_loadu_ps(right), _mm256_loadu_ps(right.add(WIDTH))];
-            for (at, sums) in sums.iter_mut().enumerate() {
-                let left = _mm256_broadcast_ss(&*left.add(at));
-                for (sum, value) in sums.iter_mut().zip(values) {
-                    *sum = _mm256_fmadd_ps(left, value, *sum);
-                }
-            }
-        }
-        left = left.wrapping_add(PANEL);
-        right = right.wrapping_add(PANEL);
-    }
-    sums
-}
-
-#[target_feature(enable = "avx2,fma")]
-#[inline]
-fn not_negative(values: __m256) -> u32 {
-    let mask = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(values, _mm256_setzero_ps()));
-    mask.cast_unsigned()
-}
-
-/// Adds the pairs of a tile that are not negative to the hits; `pair` is the tile's first.
-#[target_feature(enable = "avx2,fma")]
-#[inline(never)]
-fn keep(sums: &[[__m256; WIDE]; ROWS], pair: u32, hits: &mut Hits<f32>) {
-    for (pair, sums) in (0..).map(|row| pair + (row << 16)).zip(sums) {
-        for (pair, sum) in (0..).map(|wide| pair + wide * WIDTH as u32).zip(sums) {
-            let mut mask = not_negative(*sum);
-            if mask == 0 {
-                continue;
-            }
-            let mut values = [0.0; WIDTH];
-            // SAFETY: eight values fit.
-            unsafe { _mm256_storeu_ps(values.as_mut_ptr(), *sum) };
-            while mask != 0 {
-                let lane = mask.trailing_zeros();
-                hits.push(pair + lane, values[lane as usize]);
-                mask &= mask - 1;
-            }
-        }
-    }
 }

@@ -5,16 +5,18 @@
 //! span of a row is summed up in two halves, values 0 and 1 of each step and values 2 and 3. Sums
 //! wrap around, but what they come to does not: rows are laid out such that the norm of either half
 //! of a span is at most 181, and 181² < 2^15. Then the halves and the spans are added in 32 bits.
+//! Values of frequent terms are 0 to 127 on both sides, 2 · 127 · 127 < 2^15, and the norms of their
+//! halves are bounded likewise.
 
 // Intrinsics on raw pointers are what this file is for. Every function that needs the features
 // is private and is entered only by the safe ones, which check them and the lengths.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m256i, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256, _mm256_castsi256_ps,
-    _mm256_cvtepi32_ps, _mm256_cvtps_epi32, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16,
-    _mm256_maddubs_epi16, _mm256_max_epi32, _mm256_movemask_ps, _mm256_mul_ps, _mm256_set1_epi16,
-    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_si256, _mm256_storeu_ps, _mm256_storeu_si256,
+    __m256i, _mm_cvtsi32_si128, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256,
+    _mm256_castsi256_ps, _mm256_cvtepi32_ps, _mm256_loadu_si256, _mm256_madd_epi16,
+    _mm256_maddubs_epi16, _mm256_max_epi32, _mm256_movemask_ps, _mm256_set1_epi16,
+    _mm256_set1_epi32, _mm256_setzero_si256, _mm256_sll_epi32, _mm256_storeu_ps,
 };
 
 use super::avx2::available;
@@ -38,7 +40,7 @@ type Sums = [[__m256i; WIDE]; ROWS];
 ///
 /// # Panics
 /// When the CPU lacks AVX2 or the strip is not well made.
-pub(super) fn strip(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
+pub(super) fn strip(strip: &Strip<'_, u8, i32>, hits: &mut Hits) {
     assert!(available(), "this kernel needs AVX2 and FMA");
     check(strip);
     hits.reserve(GROUP * strip.columns());
@@ -74,7 +76,7 @@ fn check(strip: &Strip<'_, u8, i32>) {
 /// # Safety
 /// AVX2; the strip passed its check; `hits` has room for all its pairs.
 #[target_feature(enable = "avx2")]
-unsafe fn strip_256(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
+unsafe fn strip_256(strip: &Strip<'_, u8, i32>, hits: &mut Hits) {
     for first in (0..GROUP).step_by(ROWS) {
         let row = strip.group * GROUP + first;
         for column in (0..strip.columns()).step_by(COLUMNS) {
@@ -128,9 +130,9 @@ unsafe fn sums_256(strip: &Strip<'_, u8, i32>, places: &mut [f32]) {
 #[inline]
 unsafe fn tile(strip: &Strip<'_, u8, i32>, first: usize, column: usize) -> Sums {
     let row = strip.group * GROUP + first;
-    let columns = strip.columns();
     // SAFETY: the left block has the rows' panel, and the rows lie within it; the right one has
-    // the columns', with a threshold and, where there are any, `GROUP` sparse scores for each.
+    // the columns', with a threshold and, where there are any, `GROUP` sparse scores for each. So it
+    // is with the panels of terms.
     unsafe {
         let left = strip.left.as_ptr().add(row / PANEL * strip.panel());
         let left = left.add(row % PANEL * STEP);
@@ -143,6 +145,26 @@ unsafe fn tile(strip: &Strip<'_, u8, i32>, first: usize, column: usize) -> Sums 
                 *sum = _mm256_add_epi32(*sum, *more);
             }
         }
+        if !strip.right_terms.is_empty() {
+            let right = column / PANEL * PANEL * strip.terms() + column % PANEL * STEP;
+            let right = strip.right_terms.as_ptr().add(right);
+            let shift = _mm_cvtsi32_si128(strip.terms_shift.cast_signed());
+            for (steps, sums) in strip.left_terms[first..].iter().zip(&mut sums) {
+                let mut more = [_mm256_setzero_si256(); WIDE];
+                for step in *steps {
+                    let left = _mm256_set1_epi32(step.values);
+                    let right = right.add(step.at as usize);
+                    for (wide, more) in more.iter_mut().enumerate() {
+                        let right = _mm256_loadu_si256(right.add(wide * STEP * WIDTH).cast());
+                        *more = _mm256_add_epi16(*more, _mm256_maddubs_epi16(right, left));
+                    }
+                }
+                for (sum, more) in sums.iter_mut().zip(more) {
+                    let more = _mm256_madd_epi16(more, _mm256_set1_epi16(1));
+                    *sum = _mm256_add_epi32(*sum, _mm256_sll_epi32(more, shift));
+                }
+            }
+        }
         for wide in 0..WIDE {
             let at = column + wide * WIDTH;
             let from_right = _mm256_loadu_si256(strip.from_right.as_ptr().add(at).cast());
@@ -151,10 +173,9 @@ unsafe fn tile(strip: &Strip<'_, u8, i32>, first: usize, column: usize) -> Sums 
                 let from = _mm256_max_epi32(from_left, from_right);
                 sums[wide] = _mm256_add_epi32(sums[wide], from);
                 if !strip.sparse.is_empty() {
-                    let sparse = strip.sparse.as_ptr().add(row * columns + at);
-                    let per_unit = _mm256_set1_ps(strip.per_unit);
-                    let sparse = _mm256_mul_ps(_mm256_loadu_ps(sparse), per_unit);
-                    sums[wide] = _mm256_add_epi32(sums[wide], _mm256_cvtps_epi32(sparse));
+                    let sparse = strip.sparse.as_ptr().add(row * strip.sparse_stride + at);
+                    let sparse = _mm256_loadu_si256(sparse.cast());
+                    sums[wide] = _mm256_add_epi32(sums[wide], sparse);
                 }
             }
         }
@@ -235,15 +256,12 @@ fn not_negative(values: __m256i) -> u32 {
 /// AVX2; `hits` has room for all pairs of the tile.
 #[target_feature(enable = "avx2")]
 #[inline(never)]
-unsafe fn keep(sums: &Sums, pair: u32, hits: &mut Hits<i32>) {
-    let mut values = [0; ROWS * COLUMNS];
+unsafe fn keep(sums: &Sums, pair: u32, hits: &mut Hits) {
     let mut some = 0_u64;
     for (at, sum) in sums.as_flattened().iter().enumerate() {
-        // SAFETY: eight values fit.
-        unsafe { _mm256_storeu_si256(values.as_mut_ptr().add(at * WIDTH).cast(), *sum) };
         some |= u64::from(not_negative(*sum)) << (at * WIDTH);
     }
-    let (places, sums) = (hits.pairs.as_mut_ptr(), hits.values.as_mut_ptr());
+    let places = hits.pairs.as_mut_ptr();
     while some != 0 {
         let at = some.trailing_zeros();
         some &= some - 1;
@@ -251,7 +269,6 @@ unsafe fn keep(sums: &Sums, pair: u32, hits: &mut Hits<i32>) {
         // SAFETY: there is room for the tile's pairs.
         unsafe {
             *places.add(hits.count) = pair + (row << 16) + column;
-            *sums.add(hits.count) = values[at as usize];
         }
         hits.count += 1;
     }

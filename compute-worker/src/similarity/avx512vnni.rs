@@ -8,11 +8,10 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m512i, __mmask16, _mm512_add_epi32, _mm512_and_si512, _mm512_cmpge_epi32_mask,
-    _mm512_cvtepi32_ps, _mm512_cvtps_epi32, _mm512_dpbusd_epi32, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_maskz_compress_epi32, _mm512_max_epi32, _mm512_mul_ps,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512, _mm512_storeu_ps, _mm512_storeu_si512,
-    _mm512_sub_epi32,
+    __m512i, __mmask16, _mm_cvtsi32_si128, _mm512_add_epi32, _mm512_and_si512,
+    _mm512_cmpge_epi32_mask, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_loadu_si512,
+    _mm512_maskz_compress_epi32, _mm512_max_epi32, _mm512_set1_epi32, _mm512_setzero_si512,
+    _mm512_sll_epi32, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_sub_epi32,
 };
 
 use super::avx512::{self, pairs_from};
@@ -34,7 +33,7 @@ pub(super) fn available() -> bool {
 ///
 /// # Panics
 /// When the CPU lacks the instructions or the strip is not well made.
-pub(super) fn strip(strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
+pub(super) fn strip(strip: &Strip<'_, u8, i32>, hits: &mut Hits) {
     assert!(available(), "this kernel needs AVX-512 with VNNI");
     strip.check();
     hits.reserve(GROUP * strip.columns());
@@ -63,11 +62,7 @@ pub(super) fn sums(strip: &Strip<'_, u8, i32>, sums: &mut [f32]) {
 /// AVX-512 with VNNI; the strip passed its check; `hits` has room for all its pairs and 16 more, or
 /// with `ALL` `places` has one for each pair.
 #[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn tiles<const ALL: bool>(
-    strip: &Strip<'_, u8, i32>,
-    hits: &mut Hits<i32>,
-    places: &mut [f32],
-) {
+unsafe fn tiles<const ALL: bool>(strip: &Strip<'_, u8, i32>, hits: &mut Hits, places: &mut [f32]) {
     let row = strip.group * GROUP;
     let columns = strip.columns();
     for column in (0..columns).step_by(PANEL) {
@@ -112,33 +107,49 @@ unsafe fn tile<const ALL: bool>(
     column: usize,
 ) -> [[__m512i; WIDE]; GROUP] {
     let row = strip.group * GROUP;
-    let columns = strip.columns();
     // SAFETY: the left block has the group's panel, and the group lies within it; the right one has
-    // the column's, with a threshold and, where there are any, `GROUP` sparse scores for each row.
+    // the column's, with a threshold and, where there are any, `GROUP` sparse scores for each row. So
+    // it is with the panels of terms.
     unsafe {
         let left = strip.left.as_ptr().add(row / PANEL * strip.panel());
         let left = left.add(row % PANEL * STEP);
         let right = strip.right.as_ptr().add(column * strip.length);
         let thresholds = strip.from_right.as_ptr().add(column);
         let mut sums = [[_mm512_setzero_si512(); WIDE]; GROUP];
+        if !strip.right_terms.is_empty() {
+            let right = strip.right_terms.as_ptr().add(column * strip.terms());
+            let shift = _mm_cvtsi32_si128(strip.terms_shift.cast_signed());
+            for (steps, sums) in strip.left_terms.iter().zip(&mut sums) {
+                for step in *steps {
+                    let left = _mm512_set1_epi32(step.values);
+                    let right = right.add(step.at as usize);
+                    for (wide, sum) in sums.iter_mut().enumerate() {
+                        let right = _mm512_loadu_si512(right.add(wide * STEP * LANES).cast());
+                        *sum = _mm512_dpbusd_epi32(*sum, right, left);
+                    }
+                }
+                for sum in sums.iter_mut() {
+                    *sum = _mm512_sll_epi32(*sum, shift);
+                }
+            }
+        }
         for wide in 0..WIDE {
             let from_right = _mm512_loadu_si512(thresholds.add(wide * LANES).cast());
             for (at, sums) in sums.iter_mut().enumerate() {
                 let from_left = _mm512_set1_epi32(strip.from_left[at]);
-                sums[wide] = _mm512_sub_epi32(
+                let from = _mm512_sub_epi32(
                     _mm512_max_epi32(from_left, from_right),
                     _mm512_set1_epi32(strip.offsets[at]),
                 );
+                sums[wide] = _mm512_add_epi32(sums[wide], from);
             }
         }
         if !strip.sparse.is_empty() {
-            let per_unit = _mm512_set1_ps(strip.per_unit);
             for (at, sums) in sums.iter_mut().enumerate() {
+                let sparse = strip.sparse.as_ptr().add(at * strip.sparse_stride + column);
                 for (wide, sum) in sums.iter_mut().enumerate() {
-                    let sparse = strip.sparse.as_ptr();
-                    let sparse = sparse.add(at * columns + column + wide * LANES);
-                    let sparse = _mm512_mul_ps(_mm512_loadu_ps(sparse), per_unit);
-                    *sum = _mm512_add_epi32(*sum, _mm512_cvtps_epi32(sparse));
+                    let sparse = _mm512_loadu_si512(sparse.add(wide * LANES).cast());
+                    *sum = _mm512_add_epi32(*sum, sparse);
                 }
             }
         }
@@ -192,7 +203,7 @@ unsafe fn keep_all(
     sums: &[[__m512i; WIDE]; GROUP],
     rows: &[__m512i; GROUP],
     pair: u32,
-    hits: &mut Hits<i32>,
+    hits: &mut Hits,
 ) {
     let mut some = 0_u32;
     for (at, row) in rows.iter().enumerate() {
@@ -204,7 +215,7 @@ unsafe fn keep_all(
         let pair = pair + (row << 16);
         for (pair, sum) in (pair..).step_by(LANES).zip(&sums[row as usize]) {
             // SAFETY: there is room for the tile's pairs and 16 more.
-            unsafe { keep(hits, not_negative(*sum), pair, *sum) };
+            unsafe { keep(hits, not_negative(*sum), pair) };
         }
     }
 }
@@ -221,7 +232,7 @@ fn not_negative(values: __m512i) -> __mmask16 {
 /// AVX-512; `hits` has room for 16 more.
 #[target_feature(enable = "avx512f")]
 #[inline]
-unsafe fn keep(hits: &mut Hits<i32>, mask: __mmask16, pair: u32, sums: __m512i) {
+unsafe fn keep(hits: &mut Hits, mask: __mmask16, pair: u32) {
     // SAFETY: 16 values can be written from `count` on.
     unsafe {
         let pairs = hits.pairs.as_mut_ptr().add(hits.count);
@@ -229,8 +240,6 @@ unsafe fn keep(hits: &mut Hits<i32>, mask: __mmask16, pair: u32, sums: __m512i) 
             pairs.cast(),
             _mm512_maskz_compress_epi32(mask, pairs_from(pair)),
         );
-        let values = hits.values.as_mut_ptr().add(hits.count);
-        _mm512_storeu_si512(values.cast(), _mm512_maskz_compress_epi32(mask, sums));
     }
     hits.count += mask.count_ones() as usize;
 }

@@ -1,24 +1,22 @@
 //! All with all, once a pair, feeding both sides.
 //!
 //! First every block meets itself, which gives each row a first base. Then pairs of blocks are
-//! handed out, near ones first, so that all bases rise evenly. Approximate scores rule out almost
-//! all pairs; the rest gets canonical scores. Bases are read now and then: they only rise, so an
-//! old one lets too much through, never too little.
+//! handed out, near ones first, so that all bases rise evenly. Upper bounds of scores rule out almost
+//! all pairs (`filter`); the rest gets canonical scores. Bases are read now and then: they only rise,
+//! so an old one lets too much through, never too little.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Kernel;
-use super::layout::{Block, UNDERFLOW, Values, sparse_error};
+use super::filter::{Filter, Held, Pair};
+use super::layout::Block;
 use super::lists::Lists;
 use super::rows::Scorer;
 use super::steps::Steps;
-use super::strip::{GROUP, Hits, PANEL, Strip, split};
-use super::terms::Shared;
+use super::strip::{GROUP, PANEL, split};
 
-/// A threshold that no integer score reaches.
-const BEYOND: i32 = 1 << 29;
 /// One in so many pairs of a tile may be a hit; with more, exact scores are as fast.
 const HITS: usize = 6;
 /// Hits after which they are scored, so that later ones face higher bases.
@@ -27,6 +25,8 @@ const SETTLE: usize = 1024;
 const PATIENCE: u32 = 2;
 /// Then it is tried for one in so many.
 const RETRY: usize = 8;
+/// Rows of a block that first meet each other: a sample large enough to guess bases from.
+const PART_ROWS: usize = 8 * PANEL;
 /// Blocks to the right of a block that are met in one go, at most.
 const MAX_BAND: usize = 4;
 
@@ -50,16 +50,9 @@ pub(super) struct Engine<'a> {
 /// What a thread needs for a tile.
 #[derive(Default)]
 pub(super) struct Scratch {
-    left: Vec<u8>,
-    integers: Hits<i32>,
-    floats: Hits<f32>,
-    integer_from: [Vec<i32>; 2],
-    float_from: [Vec<f32>; 2],
-    sparse: Vec<f32>,
-    shared: Shared,
-    /// The approximate sparse score of each hit, if there are any.
-    near: Vec<f32>,
-    bases: [Vec<f32>; 2],
+    /// The left block of tiles.
+    held: Held,
+    filter: Filter,
     pub(super) others: Vec<u32>,
     pub(super) scores: Vec<f32>,
     pub(super) sums: Vec<f32>,
@@ -134,75 +127,117 @@ impl Engine<'_> {
 
     /// Gets a block ready to be the left one of tiles.
     fn hold(&self, block: usize, scratch: &mut Scratch) {
-        let Some(Values::Integers(values)) = self.blocks.get(block).map(|block| &block.values)
-        else {
-            return;
-        };
-        let middle = self.kernel.grid().map_or(0, |grid| grid.middle);
-        scratch.left.clear();
-        // Left values are signed.
-        let signed = values.get().iter().map(|value| value.wrapping_sub(middle));
-        scratch.left.extend(signed);
+        if let Some(block) = self.blocks.get(block) {
+            scratch.held.hold(self.kernel, block);
+        }
     }
 
-    /// A block with itself.
+    /// The left block, which is held, and a right one. All blocks have the same columns.
+    fn pair<'p>(&self, left: &'p Block, right: &'p Block, held: &'p Held) -> Pair<'p> {
+        let terms = left.terms.as_ref().filter(|_| right.terms.is_some());
+        Pair {
+            kernel: self.kernel,
+            left,
+            held,
+            right,
+            left_terms: terms.map(|terms| &terms.own),
+            length: self.length,
+        }
+    }
+
+    /// A block with itself: first each part of it, which gives each row a first base, then each with
+    /// those behind it.
     fn diagonal(&self, at: usize, scratch: &mut Scratch) {
         let Some(block) = self.blocks.get(at) else {
             self.exact_diagonal(at, scratch);
             return;
         };
         self.hold(at, scratch);
-        let columns = block.rows.next_multiple_of(PANEL);
-        for side in 0..2 {
-            scratch.integer_from[side].clear();
-            scratch.integer_from[side].resize(columns, 0);
-            scratch.float_from[side].clear();
-            scratch.float_from[side].resize(columns, 0.0);
+        let held = std::mem::take(&mut scratch.held);
+        let pair = self.pair(block, block, &held);
+        scratch.filter.share(&pair);
+        let parts = || (0..block.rows).step_by(PART_ROWS);
+        for first in parts() {
+            let part = first..block.rows.min(first + PART_ROWS);
+            self.sample(at, &pair, part, scratch);
         }
-        Self::share(block, block, scratch);
-        let unit = unit(block, block) as f32;
-        let ids = self.ids(at);
-        let mut sums = std::mem::take(&mut scratch.sums);
-        sums.resize(GROUP * columns, 0.0);
-        let mut others = std::mem::take(&mut scratch.others);
-        others.resize(columns, 0);
+        let end = block.rows.next_multiple_of(PANEL);
+        for behind in parts().skip(1) {
+            let groups = (behind - PART_ROWS) / GROUP..behind / GROUP;
+            self.filtered(at, at, &pair, groups, behind..end, scratch);
+        }
+        scratch.held = held;
+    }
+
+    /// A part of a block with itself, row by row: those with the highest bounds give the row a base, and
+    /// then all that may reach it are looked for.
+    fn sample(&self, at: usize, pair: &Pair<'_>, part: Range<usize>, scratch: &mut Scratch) {
+        let Scratch {
+            filter,
+            others,
+            scores,
+            sums,
+            ..
+        } = scratch;
+        let columns = part.start..part.end.next_multiple_of(PANEL);
+        let unit = pair.unit() as f32;
+        others.resize(columns.len(), 0);
         let mut lists = self.lists(at);
         let keep = lists.keep();
-        for group in 0..block.rows.div_ceil(GROUP) {
-            self.sums(at, group, scratch, &mut sums);
-            let rows = group * GROUP..((group + 1) * GROUP).min(block.rows);
-            for (row, sums) in rows.zip(sums.chunks_exact_mut(columns)) {
-                let sums = &mut sums[..block.rows];
-                sums[row] = f32::NEG_INFINITY;
-                let base = if block.rows > keep {
+        for group in part.start / GROUP..part.end.div_ceil(GROUP) {
+            filter.sums(pair, group, columns.clone(), sums);
+            let rows = group * GROUP..((group + 1) * GROUP).min(part.end);
+            for (row, sums) in rows.zip(sums.chunks_exact_mut(columns.len())) {
+                let sums = &mut sums[..part.len()];
+                sums[row - part.start] = f32::NEG_INFINITY;
+                let high = if part.len() > keep {
                     self.kernel.kth(sums, keep)
                 } else {
                     f32::NEG_INFINITY
                 };
-                // Twice: for the K that are near it and for one that may be better.
-                let error = block.norm * (block.residuals[row] + block.residual) + UNDERFLOW;
-                let floor = (lists.threshold(row, 0) - error) / unit;
-                let base = (base - 2.0 * error / unit).max(floor).next_down();
-                let count = self.kernel.reaching_places(sums, base, &mut others);
-                let pairs = &mut others[..count];
-                let upper = (row as u32) << 16;
-                pairs.iter_mut().for_each(|other| *other |= upper);
-                scratch.scores.clear();
-                scratch.scores.resize(count, 0.0);
-                let span = self.span(at);
-                self.scorer
-                    .pairs(span.clone(), span, pairs, &mut scratch.scores);
-                for (&pair, &score) in pairs.iter().zip(&scratch.scores) {
-                    let (_, other) = split(pair);
-                    if other != row {
-                        lists.push(row, ids[other], score);
-                    }
-                }
+                let count = self.kernel.reaching_places(sums, high, others);
+                let places = &mut others[..count];
+                self.push_all(at, row, part.start, places, scores, &mut lists);
                 lists.rise(row);
+                let low = (lists.threshold(row, 0) - pair.error(row)) / unit - 1.0;
+                let low = low.next_down();
+                if low < high {
+                    for pair in &others[..count] {
+                        sums[split(*pair).1 - part.start] = f32::NEG_INFINITY;
+                    }
+                    let count = self.kernel.reaching_places(sums, low, others);
+                    let places = &mut others[..count];
+                    self.push_all(at, row, part.start, places, scores, &mut lists);
+                    lists.rise(row);
+                }
             }
         }
-        scratch.sums = sums;
-        scratch.others = others;
+    }
+
+    /// Scores a row of a block with some others of it, and puts them into its list. `places`, counted
+    /// from the row `first` on, become pairs.
+    fn push_all(
+        &self,
+        at: usize,
+        row: usize,
+        first: usize,
+        places: &mut [u32],
+        scores: &mut Vec<f32>,
+        lists: &mut Lists,
+    ) {
+        let pair = (row << 16 | first) as u32;
+        places.iter_mut().for_each(|place| *place += pair);
+        scores.clear();
+        scores.resize(places.len(), 0.0);
+        let span = self.span(at);
+        self.scorer.pairs(span.clone(), span, places, scores);
+        let ids = self.ids(at);
+        for (&pair, &score) in places.iter().zip(&*scores) {
+            let (_, other) = split(pair);
+            if other != row {
+                lists.push(row, ids[other], score);
+            }
+        }
     }
 
     /// Two different blocks.
@@ -214,302 +249,75 @@ impl Engine<'_> {
             self.exact_tile(left, right, scratch);
             return;
         };
-        self.thresholds(0, left, two, scratch);
-        self.thresholds(1, right, one, scratch);
-        Self::share(one, two, scratch);
-        scratch.clear();
-        let most = one.rows * two.rows / HITS;
-        let (mut total, mut many) = (0, false);
-        for group in 0..one.rows.div_ceil(GROUP) {
-            self.strip(left, two, group, scratch);
-            let hits = scratch.pairs().len();
-            if !many && total + hits > most {
-                many = true;
-                for block in [left, right] {
-                    self.crowded[block].fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            if hits >= SETTLE {
-                total += hits;
-                self.settle(left, right, scratch);
-                self.thresholds(0, left, two, scratch);
-                self.thresholds(1, right, one, scratch);
+        let held = std::mem::take(&mut scratch.held);
+        let pair = self.pair(one, two, &held);
+        scratch.filter.share(&pair);
+        let (groups, columns) = (one.rows.div_ceil(GROUP), two.rows.next_multiple_of(PANEL));
+        let hits = self.filtered(left, right, &pair, 0..groups, 0..columns, scratch);
+        if hits > one.rows * two.rows / HITS {
+            for block in [left, right] {
+                self.crowded[block].fetch_add(1, Ordering::Relaxed);
             }
         }
-        self.settle(left, right, scratch);
+        scratch.held = held;
+    }
+
+    /// Some groups of a block with some panels of another or of its own, but none that meets itself;
+    /// what they share is known. Says how many hits there were.
+    fn filtered(
+        &self,
+        left: usize,
+        right: usize,
+        pair: &Pair<'_>,
+        groups: Range<usize>,
+        columns: Range<usize>,
+        scratch: &mut Scratch,
+    ) -> usize {
+        let Scratch { filter, scores, .. } = scratch;
+        let want = |filter: &mut Filter| {
+            for (side, block) in [left, right].into_iter().enumerate() {
+                filter.want(side, pair, self.lists(block).bases());
+            }
+        };
+        want(filter);
+        filter.clear();
+        let mut total = 0;
+        for group in groups {
+            filter.find(pair, group, columns.clone());
+            let hits = filter.pairs().len();
+            if hits >= SETTLE {
+                total += hits;
+                self.settle(left, right, filter, scores);
+                want(filter);
+            }
+        }
+        total += filter.pairs().len();
+        self.settle(left, right, filter, scores);
+        total
     }
 
     /// Scores the hits of a tile and hands them to the lists of both sides.
-    fn settle(&self, left: usize, right: usize, scratch: &mut Scratch) {
-        let mut scores = std::mem::take(&mut scratch.scores);
+    fn settle(&self, left: usize, right: usize, filter: &mut Filter, scores: &mut Vec<f32>) {
         let (one, two) = (self.span(left), self.span(right));
-        scratch.drop_beyond(one.len(), two.len());
+        filter.drop_beyond(one.len(), two.len());
+        let pairs = filter.pairs();
         scores.clear();
-        scores.resize(scratch.pairs().len(), 0.0);
-        let (from, to) = (one.clone(), two.clone());
-        self.scorer
-            .dense_pairs(from, to, scratch.pairs(), &mut scores);
-        if !scratch.near.is_empty() {
-            for (bases, block) in scratch.bases.iter_mut().zip([left, right]) {
-                bases.clear();
-                bases.extend_from_slice(self.lists(block).bases());
-            }
-            let error = sparse_error(&self.blocks[left], &self.blocks[right]);
-            scratch.drop_below(error, &mut scores);
-        }
-        let pairs = scratch.pairs();
-        self.scorer.sparse_pairs(one, two, pairs, &mut scores);
+        scores.resize(pairs.len(), 0.0);
+        self.scorer.pairs(one, two, pairs, scores);
         let ids = self.ids(right);
         let mut lists = self.lists(left);
-        for (&pair, &score) in pairs.iter().zip(&scores) {
+        for (&pair, &score) in pairs.iter().zip(&*scores) {
             let (row, column) = split(pair);
             lists.push(row, ids[column], score);
         }
         drop(lists);
         let ids = self.ids(left);
         let mut lists = self.lists(right);
-        for (&pair, &score) in pairs.iter().zip(&scores) {
+        for (&pair, &score) in pairs.iter().zip(&*scores) {
             let (row, column) = split(pair);
             lists.push(column, ids[row], score);
         }
         drop(lists);
-        scratch.scores = scores;
-        scratch.clear();
+        filter.clear();
     }
-
-    /// Turns the bases of a block's rows into minus the thresholds of a tile with another block.
-    fn thresholds(&self, side: usize, at: usize, other: &Block, scratch: &mut Scratch) {
-        let block = &self.blocks[at];
-        let columns = block.rows.next_multiple_of(PANEL);
-        let lists = self.lists(at);
-        let rows = lists.bases().iter().zip(&block.residuals);
-        // What a row's own ρ and the other block's largest add to a score, at most.
-        let (own, others) = (other.norm, block.norm * other.residual + UNDERFLOW);
-        match block.values {
-            Values::Integers(_) => {
-                let per_unit = (1.0 / unit(block, other)) as f32;
-                let from = &mut scratch.integer_from[side];
-                from.clear();
-                from.resize(columns, -BEYOND);
-                self.kernel.run(|| {
-                    for (from, (base, residual)) in from.iter_mut().zip(rows) {
-                        let units = (own * residual + others - base) * per_unit;
-                        let units = units.clamp(-(BEYOND as f32), BEYOND as f32);
-                        // Up, by what roundings may have taken, and by one for the sparse part's.
-                        *from = (units + units.abs() * f32::EPSILON * 2.0 + 3.0) as i32;
-                    }
-                });
-            }
-            Values::Floats(_) => {
-                // A sum that begins far from the scores would lose their last bits.
-                let most = 2.0 * block.norm * other.norm;
-                let from = &mut scratch.float_from[side];
-                from.clear();
-                let minus = rows.map(|(base, residual)| own * residual + others - base);
-                from.extend(minus.map(|minus| minus.clamp(-most, most)));
-                from.resize(columns, -(2.0 * most + 1.0));
-            }
-        }
-    }
-
-    /// Finds out which terms two blocks share; to be done before any of their groups.
-    fn share(left: &Block, right: &Block, scratch: &mut Scratch) {
-        if let (Some(one), Some(two)) = (&left.terms, &right.terms) {
-            scratch.shared.find(one, two);
-        }
-    }
-
-    /// The sparse scores of a group of the left block, if there are any.
-    fn sparse(&self, at: usize, group: usize, right: &Block, scratch: &mut Scratch) {
-        let left = &self.blocks[at];
-        scratch.sparse.clear();
-        let (Some(_), Some(terms)) = (&left.terms, &right.terms) else {
-            return;
-        };
-        let columns = right.rows.next_multiple_of(PANEL);
-        scratch.sparse.resize(GROUP * columns, 0.0);
-        let rows = group * GROUP..((group + 1) * GROUP).min(left.rows);
-        for (row, sums) in rows.zip(scratch.sparse.chunks_exact_mut(columns)) {
-            self.kernel.sparse_sums(&scratch.shared, terms, row, sums);
-        }
-    }
-
-    /// Adds the hits of a group of the left block.
-    fn strip(&self, at: usize, right: &Block, group: usize, scratch: &mut Scratch) {
-        self.sparse(at, group, right, scratch);
-        let left = &self.blocks[at];
-        let Scratch {
-            integers, floats, ..
-        } = scratch;
-        let (mut integers, mut floats) = (std::mem::take(integers), std::mem::take(floats));
-        match (&left.values, &right.values) {
-            (Values::Integers(_), Values::Integers(values)) => {
-                let strip = self.integer_strip(left, values.get(), right, group, scratch);
-                self.kernel.integer_strip(&strip, &mut integers);
-            }
-            (Values::Floats(own), Values::Floats(values)) => {
-                let strip = self.float_strip(own.get(), values.get(), group, scratch);
-                self.kernel.strip(&strip, &mut floats);
-            }
-            _ => unreachable!("all blocks of a layout are alike"),
-        }
-        (scratch.integers, scratch.floats) = (integers, floats);
-        scratch.remember_sparse();
-    }
-
-    /// The approximate scores of a group of a block with all of it, in the block's units.
-    fn sums(&self, at: usize, group: usize, scratch: &mut Scratch, sums: &mut [f32]) {
-        let block = &self.blocks[at];
-        self.sparse(at, group, block, scratch);
-        match &block.values {
-            Values::Integers(values) => {
-                let strip = self.integer_strip(block, values.get(), block, group, scratch);
-                self.kernel.integer_sums(&strip, sums);
-            }
-            Values::Floats(values) => {
-                let strip = self.float_strip(values.get(), values.get(), group, scratch);
-                self.kernel.sums(&strip, sums);
-            }
-        }
-    }
-
-    fn integer_strip<'s>(
-        &self,
-        left: &'s Block,
-        values: &'s [u8],
-        right: &Block,
-        group: usize,
-        scratch: &'s Scratch,
-    ) -> Strip<'s, u8, i32> {
-        let rows = group * GROUP..(group + 1) * GROUP;
-        Strip {
-            left: &scratch.left,
-            group,
-            right: values,
-            length: self.length,
-            from_left: whole(&scratch.integer_from[0][rows]),
-            offsets: left.offsets(group),
-            from_right: &scratch.integer_from[1],
-            sparse: &scratch.sparse,
-            per_unit: (1.0 / unit(left, right)) as f32,
-        }
-    }
-
-    fn float_strip<'s>(
-        &self,
-        left: &'s [f32],
-        right: &'s [f32],
-        group: usize,
-        scratch: &'s Scratch,
-    ) -> Strip<'s, f32, f32> {
-        let rows = group * GROUP..(group + 1) * GROUP;
-        Strip {
-            left,
-            group,
-            right,
-            length: self.length,
-            from_left: whole(&scratch.float_from[0][rows]),
-            offsets: &[0.0; GROUP],
-            from_right: &scratch.float_from[1],
-            sparse: &scratch.sparse,
-            per_unit: 1.0,
-        }
-    }
-}
-
-impl Scratch {
-    /// The hits there are.
-    fn pairs(&self) -> &[u32] {
-        if self.integers.count > 0 {
-            &self.integers.pairs[..self.integers.count]
-        } else {
-            &self.floats.pairs[..self.floats.count]
-        }
-    }
-
-    /// The hits there are, and how many count.
-    fn pairs_mut(&mut self) -> (&mut [u32], &mut usize) {
-        if self.integers.count > 0 {
-            (&mut self.integers.pairs, &mut self.integers.count)
-        } else {
-            (&mut self.floats.pairs, &mut self.floats.count)
-        }
-    }
-
-    /// Keeps the approximate sparse scores of a group's hits, which another group's take the place
-    /// of.
-    fn remember_sparse(&mut self) {
-        if self.sparse.is_empty() {
-            return;
-        }
-        let columns = self.sparse.len() / GROUP;
-        let mut near = std::mem::take(&mut self.near);
-        let hits = &self.pairs()[near.len()..];
-        near.extend(hits.iter().map(|&pair| {
-            let (row, column) = split(pair);
-            self.sparse[row % GROUP * columns + column]
-        }));
-        self.near = near;
-    }
-
-    /// Drops the hits of rows that only fill up a block.
-    fn drop_beyond(&mut self, rows: usize, columns: usize) {
-        if rows.is_multiple_of(GROUP) && columns.is_multiple_of(PANEL) {
-            return;
-        }
-        let mut near = std::mem::take(&mut self.near);
-        let (pairs, count) = self.pairs_mut();
-        let mut kept = 0;
-        for at in 0..*count {
-            let (row, column) = split(pairs[at]);
-            pairs[kept] = pairs[at];
-            if let Some(&sum) = near.get(at) {
-                near[kept] = sum;
-            }
-            kept += usize::from(row < rows && column < columns);
-        }
-        *count = kept;
-        near.truncate(kept);
-        self.near = near;
-    }
-
-    /// Drops the hits that reach neither base, now that their dense scores are known. Their sparse
-    /// ones are off by `error` at most.
-    fn drop_below(&mut self, error: f32, scores: &mut Vec<f32>) {
-        let (near, bases) = (
-            std::mem::take(&mut self.near),
-            std::mem::take(&mut self.bases),
-        );
-        let (pairs, count) = self.pairs_mut();
-        let mut kept = 0;
-        // Without a branch: half of them stay.
-        for at in 0..*count {
-            let (row, column) = split(pairs[at]);
-            let most = scores[at] + near[at] + error;
-            pairs[kept] = pairs[at];
-            scores[kept] = scores[at];
-            kept += usize::from((most >= bases[0][row]) | (most >= bases[1][column]));
-        }
-        *count = kept;
-        scores.truncate(kept);
-        (self.near, self.bases) = (near, bases);
-    }
-
-    /// Forgets the hits.
-    fn clear(&mut self) {
-        self.integers.count = 0;
-        self.floats.count = 0;
-        self.near.clear();
-    }
-}
-
-/// Score of one integer unit.
-fn unit(left: &Block, right: &Block) -> f64 {
-    f64::from(left.scale) * f64::from(right.scale)
-}
-
-fn whole<T>(group: &[T]) -> &[T; GROUP] {
-    group
-        .try_into()
-        .expect("a group has as many rows as it is cut to")
 }

@@ -2,6 +2,7 @@
 //! equal or nearly so, or cannot be had, because values are too large.
 
 use super::engine::{Engine, Scratch};
+use super::layout::Terms;
 use super::lists::Lists;
 use super::terms::TermIndex;
 
@@ -70,9 +71,12 @@ impl Engine<'_> {
 
     /// The index of a block's sparse parts.
     fn index(&self, at: usize) -> Index<'_> {
-        match self.blocks.get(at) {
-            Some(block) => Index::Held(block.terms.as_ref()),
-            None => {
+        let terms = self.blocks.get(at).map(|block| block.terms.as_ref());
+        match terms.map(|terms| terms.map(Terms::whole_index)) {
+            // Without terms, or with all of them.
+            Some(None) => Index::Held(None),
+            Some(Some(Some(index))) => Index::Held(Some(index)),
+            Some(Some(None)) | None => {
                 let rows = self.scorer.sparse_rows(self.span(at));
                 Index::Made((!rows.is_empty()).then(|| TermIndex::of(rows.iter().copied())))
             }

@@ -1,15 +1,18 @@
-//! Which pairs of two laid out tiles may matter: approximate scores whose error is bounded (see
-//! `layout`) against what each row has already.
+//! Which pairs of two laid out tiles may matter: upper bounds of scores, within a bounded error (see
+//! `layout`), against what each row has already.
+
+use std::ops::Range;
 
 use super::Kernel;
-use super::layout::{Block, UNDERFLOW, Values};
-use super::strip::{GROUP, Hits, PANEL, Strip};
+use super::layout::{Block, Projected, UNDERFLOW, Values};
+use super::strip::{GROUP, Hits, PANEL, Strip, split};
 use super::terms::Shared;
 
 /// A threshold that no integer score reaches.
 const BEYOND: i32 = 1 << 29;
 
 /// A tile got ready to be the left one.
+#[derive(Default)]
 pub(super) struct Held {
     /// Left values are signed, right ones unsigned.
     values: Vec<u8>,
@@ -17,18 +20,19 @@ pub(super) struct Held {
 
 impl Held {
     pub(super) fn new(kernel: Kernel, block: &Block) -> Self {
+        let mut held = Self::default();
+        held.hold(kernel, block);
+        held
+    }
+
+    /// Holds another tile.
+    pub(super) fn hold(&mut self, kernel: Kernel, block: &Block) {
         let middle = kernel.grid().map_or(0, |grid| grid.middle);
-        let signed = |values: &[u8]| {
-            values
-                .iter()
-                .map(|value| value.wrapping_sub(middle))
-                .collect()
-        };
-        let values = match &block.values {
-            Values::Integers(values) => signed(values.get()),
-            Values::Floats(_) => Vec::new(),
-        };
-        Self { values }
+        self.values.clear();
+        if let Values::Integers(values) = &block.values {
+            let signed = values.get().iter().map(|value| value.wrapping_sub(middle));
+            self.values.extend(signed);
+        }
     }
 }
 
@@ -39,6 +43,8 @@ pub(super) struct Pair<'a> {
     pub(super) left: &'a Block,
     pub(super) held: &'a Held,
     pub(super) right: &'a Block,
+    /// The left tile's terms as the right one's columns want them, if both have any.
+    pub(super) left_terms: Option<&'a Projected>,
     /// Values of a laid out row.
     pub(super) length: usize,
 }
@@ -46,85 +52,109 @@ pub(super) struct Pair<'a> {
 impl Pair<'_> {
     /// Score of one integer unit.
     pub(super) fn unit(&self) -> f64 {
-        f64::from(self.left.scale) * f64::from(self.right.scale)
+        match self.left.values {
+            Values::Integers(_) => f64::from(self.left.scale) * f64::from(self.right.scale),
+            Values::Floats(_) => 1.0,
+        }
+    }
+
+    /// How far above its upper bound a score of a left row can be, at most.
+    pub(super) fn error(&self, row: usize) -> f32 {
+        let own = self.right.norm * self.left.residuals[row];
+        own + self.left.norm * self.right.residual + UNDERFLOW
     }
 }
 
 /// What a thread needs to filter the pairs of two tiles.
 #[derive(Default)]
 pub(super) struct Filter {
-    integers: Hits<i32>,
-    floats: Hits<f32>,
+    hits: Hits,
     integer_from: [Vec<i32>; 2],
     float_from: [Vec<f32>; 2],
-    sparse: Vec<f32>,
     shared: Shared,
+    /// What rare terms of a group come to, in units or in scores.
+    rare_units: Vec<i32>,
+    rare_scores: Vec<f32>,
 }
 
 impl Filter {
     /// Puts what each row of a tile needs at least; infinity: more than there is. `side` is 0 for
     /// the left tile and 1 for the right one.
-    pub(super) fn want(&mut self, side: usize, pair: &Pair<'_>, bases: impl Iterator<Item = f32>) {
+    pub(super) fn want(&mut self, side: usize, pair: &Pair<'_>, bases: &[f32]) {
         let tiles = [pair.left, pair.right];
         let (block, other) = (tiles[side], tiles[1 - side]);
         let columns = block.rows.next_multiple_of(PANEL);
-        let (norm, most_of_other) = (other.norm, block.norm * other.residual + UNDERFLOW);
-        let least = bases.zip(&block.residuals);
-        let least = least.map(|(base, residual)| base - (norm * residual + most_of_other));
+        let rows = bases.iter().zip(&block.residuals);
+        // What a row's own ρ and the other block's largest add to a score, at most.
+        let (own, others) = (other.norm, block.norm * other.residual + UNDERFLOW);
         match block.values {
             Values::Integers(_) => {
-                let per_unit = 1.0 / pair.unit();
-                let beyond = f64::from(BEYOND);
-                // Two less: one for the digits that are cut off, one for the quotient's rounding.
-                let minus = least
-                    .map(|least| 2 - (f64::from(least) * per_unit).clamp(-beyond, beyond) as i32);
+                let per_unit = (1.0 / pair.unit()) as f32;
                 let from = &mut self.integer_from[side];
                 from.clear();
-                from.extend(minus);
                 from.resize(columns, -BEYOND);
+                pair.kernel.run(|| {
+                    for (from, (base, residual)) in from.iter_mut().zip(rows) {
+                        let units = (own * residual + others - base) * per_unit;
+                        let units = units.clamp(-(BEYOND as f32), BEYOND as f32);
+                        // Up, by what roundings may have taken, and by one for the rare terms'.
+                        *from = (units + units.abs() * f32::EPSILON * 2.0 + 3.0) as i32;
+                    }
+                });
             }
             Values::Floats(_) => {
                 // A sum that begins far from the scores would lose their last bits.
                 let most = 2.0 * block.norm * other.norm;
                 let from = &mut self.float_from[side];
                 from.clear();
-                from.extend(least.map(|least| -least.clamp(-most, most)));
+                let minus = rows.map(|(base, residual)| own * residual + others - base);
+                from.extend(minus.map(|minus| minus.clamp(-most, most)));
                 from.resize(columns, -(2.0 * most + 1.0));
             }
         }
     }
 
-    /// Finds out which terms two tiles share; to be done before any of their groups.
+    /// Finds out which rare terms two tiles share; to be done before any of their groups.
     pub(super) fn share(&mut self, pair: &Pair<'_>) {
-        if let (Some(one), Some(two)) = (&pair.left.terms, &pair.right.terms) {
-            self.shared.find(one, two);
+        if let (Some(left), Some(right)) = (pair.left_terms, &pair.right.terms) {
+            self.shared.find(&left.rare, &right.own.rare);
         }
     }
 
-    /// Looks for pairs of a group of rows of the left tile; those found before are kept.
-    pub(super) fn find(&mut self, pair: &Pair<'_>, group: usize) {
-        self.products(pair, group);
-        let (mut integers, mut floats) = (
-            std::mem::take(&mut self.integers),
-            std::mem::take(&mut self.floats),
-        );
+    /// Looks for pairs of a group of rows of the left tile with some of the right one, whole panels;
+    /// those found before are kept.
+    pub(super) fn find(&mut self, pair: &Pair<'_>, group: usize, columns: Range<usize>) {
+        self.rare(pair, group);
+        let before = self.hits.count;
+        let first = columns.start as u32;
+        let mut hits = std::mem::take(&mut self.hits);
         match (&pair.left.values, &pair.right.values) {
             (Values::Integers(_), Values::Integers(values)) => {
-                let strip = self.integer_strip(pair, values.get(), group);
-                pair.kernel.integer_strip(&strip, &mut integers);
+                let strip = self.integer_strip(pair, values.get(), group, columns);
+                pair.kernel.integer_strip(&strip, &mut hits);
             }
             (Values::Floats(own), Values::Floats(values)) => {
-                let strip = self.float_strip(pair, own.get(), values.get(), group);
-                pair.kernel.strip(&strip, &mut floats);
+                let strip = self.float_strip(pair, own.get(), values.get(), group, columns);
+                super::scalar::strip(&strip, &mut hits);
             }
             _ => unreachable!("both tiles are laid out for one kernel"),
         }
-        (self.integers, self.floats) = (integers, floats);
+        // Columns are counted from the first one looked at.
+        hits.pairs[before..hits.count]
+            .iter_mut()
+            .for_each(|hit| *hit += first);
+        self.hits = hits;
     }
 
-    /// The approximate scores of a group with the right tile, in integer units.
-    pub(super) fn sums(&mut self, pair: &Pair<'_>, group: usize, sums: &mut Vec<f32>) {
-        self.products(pair, group);
+    /// The upper bounds of a group with some rows of the right tile, whole panels, in integer units.
+    pub(super) fn sums(
+        &mut self,
+        pair: &Pair<'_>,
+        group: usize,
+        columns: Range<usize>,
+        sums: &mut Vec<f32>,
+    ) {
+        self.rare(pair, group);
         for (side, block) in [pair.left, pair.right].into_iter().enumerate() {
             let columns = block.rows.next_multiple_of(PANEL);
             self.integer_from[side].clear();
@@ -132,31 +162,40 @@ impl Filter {
             self.float_from[side].clear();
             self.float_from[side].resize(columns, 0.0);
         }
-        sums.resize(GROUP * pair.right.rows.next_multiple_of(PANEL), 0.0);
+        sums.resize(GROUP * columns.len(), 0.0);
         match (&pair.left.values, &pair.right.values) {
             (Values::Integers(_), Values::Integers(values)) => {
-                let strip = self.integer_strip(pair, values.get(), group);
+                let strip = self.integer_strip(pair, values.get(), group, columns);
                 pair.kernel.integer_sums(&strip, sums);
             }
             (Values::Floats(own), Values::Floats(values)) => {
-                let strip = self.float_strip(pair, own.get(), values.get(), group);
-                pair.kernel.sums(&strip, sums);
+                let strip = self.float_strip(pair, own.get(), values.get(), group, columns);
+                super::scalar::sums(&strip, sums);
             }
             _ => unreachable!("both tiles are laid out for one kernel"),
         }
     }
 
-    /// The sparse scores of a group, if there are any.
-    fn products(&mut self, pair: &Pair<'_>, group: usize) {
-        self.sparse.clear();
-        let (Some(_), Some(terms)) = (&pair.left.terms, &pair.right.terms) else {
+    /// What a group's rare terms come to, if there are any.
+    fn rare(&mut self, pair: &Pair<'_>, group: usize) {
+        self.rare_units.clear();
+        self.rare_scores.clear();
+        let (Some(_), Some(right)) = (pair.left_terms, &pair.right.terms) else {
             return;
         };
-        let columns = pair.right.rows.next_multiple_of(PANEL);
-        self.sparse.resize(GROUP * columns, 0.0);
         let rows = group * GROUP..pair.left.rows.min((group + 1) * GROUP);
-        for (row, sums) in rows.zip(self.sparse.chunks_exact_mut(columns)) {
-            pair.kernel.sparse_sums(&self.shared, terms, row, sums);
+        let (shared, right) = (&self.shared, &right.own.rare);
+        match pair.left.values {
+            Values::Integers(_) => {
+                let per_unit = (1.0 / pair.unit()) as f32;
+                // Never less than the product.
+                shared.sums(right, rows, &mut self.rare_units, per_unit, |units| {
+                    units as i32 + 1
+                });
+            }
+            Values::Floats(_) => {
+                shared.sums(right, rows, &mut self.rare_scores, 1.0, |score| score);
+            }
         }
     }
 
@@ -165,18 +204,34 @@ impl Filter {
         pair: &'s Pair<'_>,
         right: &'s [u8],
         group: usize,
+        columns: Range<usize>,
     ) -> Strip<'s, u8, i32> {
         let rows = group * GROUP..(group + 1) * GROUP;
+        let (left_terms, right_terms, terms_shift) = match (pair.left_terms, &pair.right.terms) {
+            (Some(left), Some(right)) => {
+                let (left, right) = (&left.frequent, &right.own.frequent);
+                let steps = std::array::from_fn(|row| left.steps(rows.start + row));
+                (
+                    steps,
+                    of(right.panels(), pair.right, &columns),
+                    left.shift(right),
+                )
+            }
+            _ => ([&[][..]; GROUP], &[][..], 0),
+        };
         Strip {
             left: &pair.held.values,
             group,
-            right,
+            right: of(right, pair.right, &columns),
             length: pair.length,
             from_left: whole(&self.integer_from[0][rows]),
             offsets: pair.left.offsets(group),
-            from_right: &self.integer_from[1],
-            sparse: &self.sparse,
-            per_unit: (1.0 / pair.unit()) as f32,
+            from_right: &self.integer_from[1][columns.clone()],
+            left_terms,
+            right_terms,
+            terms_shift,
+            sparse: self.rare_units.get(columns.start..).unwrap_or_default(),
+            sparse_stride: pair.right.rows.next_multiple_of(PANEL),
         }
     }
 
@@ -186,35 +241,51 @@ impl Filter {
         left: &'s [f32],
         right: &'s [f32],
         group: usize,
+        columns: Range<usize>,
     ) -> Strip<'s, f32, f32> {
         let rows = group * GROUP..(group + 1) * GROUP;
         Strip {
             left,
             group,
-            right,
+            right: of(right, pair.right, &columns),
             length: pair.length,
             from_left: whole(&self.float_from[0][rows]),
             offsets: &[0.0; GROUP],
-            from_right: &self.float_from[1],
-            sparse: &self.sparse,
-            per_unit: 1.0,
+            from_right: &self.float_from[1][columns.clone()],
+            left_terms: [&[]; GROUP],
+            right_terms: &[],
+            terms_shift: 0,
+            sparse: self.rare_scores.get(columns.start..).unwrap_or_default(),
+            sparse_stride: pair.right.rows.next_multiple_of(PANEL),
         }
     }
 
     /// Forgets the pairs found.
     pub(super) fn clear(&mut self) {
-        self.integers.count = 0;
-        self.floats.count = 0;
+        self.hits.count = 0;
     }
 
     /// The pairs found (see `strip::split`), among them a few of rows that are not there.
     pub(super) fn pairs(&self) -> &[u32] {
-        if self.integers.count > 0 {
-            &self.integers.pairs[..self.integers.count]
-        } else {
-            &self.floats.pairs[..self.floats.count]
-        }
+        self.hits.get()
     }
+
+    /// Drops the pairs of rows that are not there.
+    pub(super) fn drop_beyond(&mut self, rows: usize, columns: usize) {
+        if rows.is_multiple_of(GROUP) && columns.is_multiple_of(PANEL) {
+            return;
+        }
+        self.hits.retain(|pair| {
+            let (row, column) = split(pair);
+            row < rows && column < columns
+        });
+    }
+}
+
+/// What some rows of a block, whole panels, have of its panels.
+fn of<'s, T>(panels: &'s [T], block: &Block, rows: &Range<usize>) -> &'s [T] {
+    let each = panels.len() / block.rows.next_multiple_of(PANEL).max(1);
+    &panels[rows.start * each..rows.end * each]
 }
 
 fn whole<T>(group: &[T]) -> &[T; GROUP] {

@@ -5,15 +5,17 @@
 //! x·y − x̂·ŷ = ½[(x + x̂)·r_y + r_x·(y + ŷ)], so the approximate score is off by no more than
 //! M_y·ρ_x + M_x·ρ_y, where M is the largest |x| + ρ/2 of a block, hence no less than the largest
 //! (|x| + |x̂|)/2. Rounding of the canonical score and of the approximate one is counted in ρ as
-//! well.
+//! well. Sparse parts are no part of it: what stands for them is never less than they are.
 
 use std::ops::Add;
+use std::sync::Arc;
 
 use super::Kernel;
+use super::columns::{self, TermColumns};
 use super::rotation::{ERROR, Rotation};
 use super::rows::Sparse;
 use super::strip::{GROUP, PANEL, SPAN};
-use super::terms::TermIndex;
+use super::terms::{RowTerms, TermIndex};
 
 /// Norms from which on sums could overflow: then all is scored exactly.
 pub(super) const MAX_NORM: f64 = 1e15;
@@ -64,11 +66,63 @@ pub(super) struct Block {
     pub(super) residuals: Vec<f32>,
     /// The largest ρ.
     pub(super) residual: f32,
-    /// The largest norm of a sparse part, and of what columns leave out of one; both with what
-    /// roundings of whole scores come to, and rounded up.
-    sparse: [f32; 2],
-    /// The sparse parts, by term.
-    pub(super) terms: Option<TermIndex>,
+    /// The sparse parts, if there are any.
+    pub(super) terms: Option<Terms>,
+}
+
+/// The sparse parts of a block.
+pub(super) struct Terms {
+    /// The columns of this block's frequent terms.
+    pub(super) columns: Arc<TermColumns>,
+    /// The rows by these columns.
+    pub(super) own: Projected,
+}
+
+impl Terms {
+    /// The index of all terms, if no term is in a column.
+    pub(super) fn whole_index(&self) -> Option<&TermIndex> {
+        (self.columns.count() == 0).then_some(&self.own.rare)
+    }
+}
+
+/// Bytes of the sparse parts of a block with so many terms and rows, at most and nearly.
+pub(super) fn sparse_bytes(terms: usize, rows: usize) -> usize {
+    // Postings, tables of distinct terms, steps; columns, and where rows end.
+    if terms == 0 {
+        0
+    } else {
+        34 * terms + (columns::COLUMNS + 8) * rows
+    }
+}
+
+/// Sparse rows as some block's columns want them.
+pub(super) struct Projected {
+    /// What of a row is in columns.
+    pub(super) frequent: columns::Values,
+    /// All other terms.
+    pub(super) rare: TermIndex,
+}
+
+impl Projected {
+    /// These rows by these columns; `scale` is that of the rows' dense parts.
+    pub(super) fn new<'a>(
+        columns: &TermColumns,
+        rows: impl ExactSizeIterator<Item = Sparse<'a>>,
+        scale: f32,
+        kernel: Kernel,
+    ) -> Self {
+        let half_norm = kernel.grid().map_or(f32::INFINITY, |grid| grid.half_norm);
+        let count = rows.len();
+        let mut rare = RowTerms::default();
+        let frequent = columns::Values::of(columns, rows, scale, half_norm, |row, id, weight| {
+            rare.push(row, id, weight);
+        });
+        rare.end(count);
+        Self {
+            frequent,
+            rare: TermIndex::of_terms(&rare),
+        }
+    }
 }
 
 /// Panels of a block, aligned to cache lines.
@@ -190,8 +244,25 @@ impl Shape {
         scale.max(half.sqrt() * 1.001 / (grid.half_norm - rounding))
     }
 
+    /// The columns for frequent terms of some rows. Kernels of floats have none.
+    pub(super) fn columns<'a>(
+        &self,
+        rows: usize,
+        row: impl Fn(usize) -> Sparse<'a>,
+    ) -> TermColumns {
+        match self.grid {
+            Some(_) => TermColumns::of(rows, |at| row(at).0),
+            None => TermColumns::none(),
+        }
+    }
+
     /// Lays out rows; `sparse` has as many or none.
-    pub(super) fn block(&self, dense: &[&[f32]], sparse: &[Sparse<'_>]) -> Block {
+    pub(super) fn block(
+        &self,
+        dense: &[&[f32]],
+        sparse: &[Sparse<'_>],
+        columns: &Arc<TermColumns>,
+    ) -> Block {
         let rows = dense.len();
         let padded = rows.next_multiple_of(PANEL);
         let sparse_norms: Vec<f64> = sparse.iter().map(|row| norm(row.1)).collect();
@@ -204,7 +275,6 @@ impl Shape {
             norm: 0.0,
             residuals: Vec::new(),
             residual: 0.0,
-            sparse: [0.0; 2],
             terms: None,
         };
         let residuals = match self.grid {
@@ -225,7 +295,12 @@ impl Shape {
             }
         };
         if sparse.iter().any(|row| !row.0.is_empty()) {
-            block.terms = Some(TermIndex::of(sparse.iter().copied()).with_columns());
+            let rows = sparse.iter().copied();
+            let own = Projected::new(columns, rows, block.scale, self.kernel);
+            block.terms = Some(Terms {
+                columns: Arc::clone(columns),
+                own,
+            });
         }
         self.errors(dense, &sparse_norms, sparse, residuals, &mut block);
         block
@@ -296,12 +371,11 @@ impl Shape {
         let norms = self
             .kernel
             .run(|| -> Vec<f64> { dense.iter().map(|row| norm(row)).collect() });
-        let columns = block.terms.as_ref().map_or(0.0, TermIndex::residual);
         let (mut most, mut most_dense) = (0.0_f64, 0.0_f64);
         for (at, residual) in residuals.iter().enumerate() {
             let sparse = sparse_norms.get(at).copied().unwrap_or(0.0);
             // Both parts together are one row.
-            let whole = norms[at].hypot(sparse) + (residual + columns) / 2.0;
+            let whole = norms[at].hypot(sparse) + residual / 2.0;
             most = most.max(whole * (1.0 + ERROR));
             most_dense = most_dense.max((norms[at] + residual / 2.0) * (1.0 + ERROR));
         }
@@ -319,22 +393,12 @@ impl Shape {
         } else {
             (most, 1.0)
         };
-        let whole = times * (columns + (rotated + rounding) * most);
+        let whole = times * (rotated + rounding) * most;
         let bound = |residual: f64| (((residual + whole) * (1.0 + ERROR)) as f32).next_up();
-        // Whole rows' norms, for the last rounding is one of a whole score.
-        let both = [most, columns + rounding * most];
-        block.sparse = both.map(|value| ((value * (1.0 + ERROR)) as f32).next_up());
         block.norm = (norm as f32).next_up();
         block.residuals = residuals.into_iter().map(bound).collect();
         block.residual = block.residuals.iter().copied().fold(0.0, f32::max);
     }
-}
-
-/// How far, at most, a canonical score is from the canonical dense one and the approximate sparse
-/// one of a left and a right row. With what columns leave out of the right row, r, the approximate
-/// sparse score is off by |x|·|r|; roundings are relative to |x|·|y|, both as in `errors`.
-pub(super) fn sparse_error(left: &Block, right: &Block) -> f32 {
-    (left.sparse[0] * right.sparse[1] + UNDERFLOW) * (1.0 + 4.0 * f32::EPSILON)
 }
 
 /// The nearest integers of some values, made unsigned; the square of the norm of what they leave out,
@@ -386,7 +450,7 @@ impl Block {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::terms::Shared;
+    use super::super::filter::{Filter, Held, Pair};
     use super::super::{Kernel, scalar};
     use super::*;
 
@@ -398,32 +462,44 @@ mod tests {
     }
 
     proptest! {
-        /// A hit is dropped only if it cannot reach a base.
+        /// Nothing is dropped that could reach a base, whosever columns are used.
         #[test]
-        fn no_score_is_above_what_is_said_of_it(
+        fn no_score_is_above_its_bound_and_error(
             rows in proptest::collection::vec((sparse(), -1.0_f32..1.0), 2..90),
+            shared in any::<bool>(),
         ) {
             let half = rows.len() / 2;
             let values: Vec<[f32; 3]> = rows.iter().map(|row| [row.1, -row.1, 0.5]).collect();
             let dense: Vec<&[f32]> = values.iter().map(|row| &row[..]).collect();
             let sparse: Vec<Sparse<'_>> = rows.iter().map(|((ids, w), _)| (&ids[..], &w[..])).collect();
             for kernel in [Kernel::detect(), Kernel::Avx512, Kernel::Avx2, Kernel::Scalar] {
-                let shape = Shape::new(kernel.usable(), 3);
-                let one = shape.block(&dense[..half], &sparse[..half]);
-                let two = shape.block(&dense[half..], &sparse[half..]);
-                let (Some(left), Some(right)) = (&one.terms, &two.terms) else {
-                    continue;
+                let kernel = kernel.usable();
+                let shape = Shape::new(kernel, 3);
+                let columns = |span: std::ops::Range<usize>| {
+                    Arc::new(shape.columns(span.len(), |row| sparse[span.start + row]))
                 };
-                let mut shared = Shared::default();
-                shared.find(left, right);
-                let error = sparse_error(&one, &two);
-                let mut sums = vec![f32::NAN; two.rows.next_multiple_of(PANEL)];
+                let (first, second) = (columns(0..half), columns(half..rows.len()));
+                let one = shape.block(&dense[..half], &sparse[..half], if shared { &second } else { &first });
+                let two = shape.block(&dense[half..], &sparse[half..], &second);
+                let projected = Projected::new(&second, sparse[..half].iter().copied(), one.scale, kernel);
+                let pair = Pair {
+                    kernel,
+                    left: &one,
+                    held: &Held::new(kernel, &one),
+                    right: &two,
+                    left_terms: (one.terms.is_some() && two.terms.is_some()).then_some(&projected),
+                    length: shape.length,
+                };
+                let (mut filter, mut sums) = (Filter::default(), Vec::new());
+                filter.share(&pair);
                 for row in 0..half {
-                    kernel.sparse_sums(&shared, right, row, &mut sums);
-                    for (other, sum) in (half..rows.len()).zip(&sums) {
+                    filter.sums(&pair, row / GROUP, 0..two.rows.next_multiple_of(PANEL), &mut sums);
+                    let sums = &sums[row % GROUP * two.rows.next_multiple_of(PANEL)..];
+                    for (other, sum) in (half..rows.len()).zip(sums) {
                         let dot = scalar::dot(dense[row], dense[other]);
-                        let score = dot + scalar::sparse_dot(sparse[row], sparse[other]);
-                        let most = dot + sum + error;
+                        let score = f64::from(dot + scalar::sparse_dot(sparse[row], sparse[other]));
+                        // One more for the conversion of what rare terms come to.
+                        let most = (f64::from(*sum) + 1.0) * pair.unit() + f64::from(pair.error(row));
                         prop_assert!(most >= score, "{kernel}: {most:e} < {score:e}");
                     }
                 }

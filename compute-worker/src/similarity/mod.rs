@@ -8,9 +8,10 @@
 //! Approximate scores whose error is bounded rule out almost all pairs, and only the rest is scored.
 //! Two interfaces use that, `compare` for the jobs of a domain (some rows with some others, floors,
 //! lists of both sides) and `neighbours` (all rows with all), each with its own plan of which tiles
-//! meet when: `tile` and `best`; `engine`, `exact` (tiles without approximate scores) and `lists`. Below that all is the same: `layout`,
-//! `order`, `rotation` and `terms` (rows as the kernels want them, and how far off they are),
-//! `strip` (what a kernel is asked), and the kernels. `resident` keeps layouts with their blocks.
+//! meet when: `tile` and `best`; `engine`, `exact` (tiles without approximate scores) and `lists`. Below
+//! that all is the same: `layout`, `order`, `rotation`, `columns` and `terms` (rows as the kernels want
+//! them, and how far off they are), `filter` (what two tiles may have in common), `strip` (what a kernel
+//! is asked), and the kernels. `resident` keeps layouts with their blocks.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -23,6 +24,7 @@ mod avx512lists;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
 mod best;
+mod columns;
 mod compare;
 mod engine;
 mod equal;
@@ -53,7 +55,7 @@ pub use neighbours::{Neighbours, NeighboursError, Options, Rows, SparseRows, nei
 pub use resident::kept_bytes;
 use rows::Sparse;
 use strip::{Hits, Strip};
-use terms::{Shared, TermIndex};
+use terms::TermIndex;
 
 /// The instructions a comparison runs on. Results do not depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,29 +159,9 @@ impl Kernel {
         }
     }
 
-    /// The pairs of a strip of floats that reach a threshold.
-    fn strip(self, strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
-        match self.usable() {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni | Self::Avx512 => avx512::strip(strip, hits),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => avx2::strip(strip, hits),
-            _ => scalar::strip(strip, hits),
-        }
-    }
-
-    /// What the sums of a strip of floats come to.
-    fn sums(self, strip: &Strip<'_, f32, f32>, sums: &mut [f32]) {
-        match self.usable() {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni | Self::Avx512 => avx512::sums(strip, sums),
-            _ => scalar::sums(strip, sums),
-        }
-    }
-
     /// The pairs of a strip of integers that reach a threshold. Only for kernels that have
     /// integers.
-    fn integer_strip(self, strip: &Strip<'_, u8, i32>, hits: &mut Hits<i32>) {
+    fn integer_strip(self, strip: &Strip<'_, u8, i32>, hits: &mut Hits) {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni => avx512vnni::strip(strip, hits),
@@ -261,20 +243,6 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::sparse_pairs(lefts, rights, pairs, scores),
             _ => scalar::sparse_pairs(lefts, rights, pairs, scores),
-        }
-    }
-
-    /// The sparse dot products of a left row with all rows of a right index, but for its `residual`,
-    /// from what both share.
-    fn sparse_sums(self, shared: &Shared, right: &TermIndex, row: usize, sums: &mut [f32]) {
-        match self.usable() {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni | Self::Avx512 => avx512::sparse_sums(shared, right, row, sums),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => avx2::sparse_sums(shared, right, row, sums),
-            _ => shared.sums(right, row, sums, |columns, sums| {
-                right.add_columns(columns, sums);
-            }),
         }
     }
 

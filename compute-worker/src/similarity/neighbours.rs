@@ -1,8 +1,8 @@
 //! The exact nearest rows of every row, as a library.
 
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use kindred_shared::block::LANES;
 use rayon::prelude::*;
@@ -101,8 +101,10 @@ pub enum NeighboursError {
 
 /// Most values of a row.
 const MAX_DIMENSION: usize = 1 << 16;
-/// Rows of a block, at most: a sample large enough to guess thresholds from.
+/// Rows of a block, at most.
 const MAX_ROWS: usize = 8 * PANEL;
+/// The same where rows have sparse parts: what two blocks share is looked for once.
+const MAX_SPARSE_ROWS: usize = 16 * PANEL;
 /// Bytes of the values of a block, at most, so that two stay in the second-level cache.
 const MAX_BYTES: usize = 320 << 10;
 /// Bytes a row beyond half of the rows' own, from which on rows are not copied into their order.
@@ -255,10 +257,11 @@ impl PartialEq for Neighbours {
 /// last bit, whatever the kernel and the number of threads.
 ///
 /// Runs on the current rayon pool: call it within `ThreadPool::install`. Beside the rows it holds the
-/// dense parts as integers (a quarter of their size; all of it with the scalar kernel), an index of
-/// the sparse parts, and the lists (about 10 · `keep` + 150 bytes a row), which turn into the answer
-/// (8 · `keep` + 8) where they are. It copies short rows as well, if all of that, but for the index,
-/// then stays within half of the rows' size and 1,200 bytes a row. Where many rows are equal, bit for
+/// dense parts as integers (a quarter of their size; all of it with the scalar kernel), a copy and an
+/// index of the sparse parts (about 40 bytes a term and 140 a row), and the lists (about 10 · `keep` + 150
+/// bytes a row), which turn into the answer (8 · `keep` + 8) where they are. It copies short dense parts as
+/// well, if all of that, but for the sparse parts, then stays within half of the rows' size and 1,200 bytes
+/// a row. Where many rows are equal, bit for
 /// bit, only one of each kind is compared.
 ///
 /// # Errors
@@ -302,7 +305,7 @@ fn of_groups(
         |_, id| firsts.dense(id),
         firsts
             .sparse
-            .map(|_| |row| firsts.sparse(row).unwrap_or_default()),
+            .map(|_| |_, row| firsts.sparse(row).unwrap_or_default()),
     );
     let keep = options.keep.min(rows.count - 1);
     let floor = options.min_score.unwrap_or(f32::NEG_INFINITY);
@@ -338,7 +341,12 @@ fn compare(rows: &Rows<'_>, options: &Options<'_>) -> Result<Neighbours, Neighbo
     let shape = Shape::new(kernel, rows.dimension);
     let scales = scales(rows, &shape, &is_cancelled);
     let filter = scales.is_some();
-    let block_rows = block_rows(count, if filter { shape.bytes() } else { 0 });
+    let most_rows = if rows.sparse.is_some() {
+        MAX_SPARSE_ROWS
+    } else {
+        MAX_ROWS
+    };
+    let block_rows = block_rows(count, if filter { shape.bytes() } else { 0 }, most_rows);
     let ids = match scales {
         Some(scales) if rows.dimension > 0 => {
             let rows: Vec<&[f32]> = (0..count).map(|row| rows.dense(row)).collect();
@@ -351,9 +359,10 @@ fn compare(rows: &Rows<'_>, options: &Options<'_>) -> Result<Neighbours, Neighbo
     }
     let near = near(rows, &ids, keep, &shape);
     let stride = near_stride(rows.dimension);
+    let near_sparse = NearSparse::of(rows, &ids);
     let sparse = rows
         .sparse
-        .map(|_| |row| rows.sparse(row).unwrap_or_default());
+        .map(|_| |position: usize, _| near_sparse.row(position));
     let scorer = Scorer::new(
         kernel,
         ids,
@@ -370,9 +379,11 @@ fn compare(rows: &Rows<'_>, options: &Options<'_>) -> Result<Neighbours, Neighbo
     let floor = options.min_score.unwrap_or(f32::NEG_INFINITY);
     let list = |span: Range<usize>| Mutex::new(Lists::new(kernel, span.len(), keep, floor));
     let lists: Vec<_> = spans().map(list).collect();
+    let sparse_row = |row| scorer.sparse(row).unwrap_or_default();
+    let columns = Arc::new(shape.columns(if scorer.has_sparse() { count } else { 0 }, sparse_row));
     let lay = |span: Range<usize>| {
-        let laid = || shape.block(scorer.dense(span.clone()), scorer.sparse_rows(span.clone()));
-        (!is_cancelled()).then(laid)
+        let (dense, sparse) = (scorer.dense(span.clone()), scorer.sparse_rows(span));
+        (!is_cancelled()).then(|| shape.block(dense, sparse, &columns))
     };
     let blocks = if filter {
         spans().map(lay).collect()
@@ -398,7 +409,7 @@ fn compare(rows: &Rows<'_>, options: &Options<'_>) -> Result<Neighbours, Neighbo
     let lists = engine.compare().ok_or(NeighboursError::Cancelled)?;
     // What only comparing needs is gone before anything else is made.
     let ids = scorer.into_ids();
-    drop(near);
+    drop((near, near_sparse));
     let blocks = sort_all(lists, &steps, &is_cancelled).ok_or(NeighboursError::Cancelled)?;
     let mut positions = vec![0; count];
     for (position, &id) in (0..).zip(&ids) {
@@ -451,18 +462,54 @@ fn near(rows: &Rows<'_>, ids: &[u32], keep: usize, shape: &Shape) -> Option<Alig
     Some(near)
 }
 
+/// The sparse parts of all rows in their order: those of a block share pages, and so stay in the cache
+/// while it meets others.
+struct NearSparse {
+    ends: Vec<usize>,
+    ids: Vec<u32>,
+    weights: Vec<f32>,
+}
+
+impl NearSparse {
+    fn of(rows: &Rows<'_>, order: &[u32]) -> Self {
+        let terms = rows.sparse.map_or(0, |sparse| sparse.ids.len());
+        let mut near = Self {
+            ends: Vec::with_capacity(order.len()),
+            ids: Vec::with_capacity(terms),
+            weights: Vec::with_capacity(terms),
+        };
+        if rows.sparse.is_some() {
+            for &row in order {
+                let (ids, weights) = rows.sparse(row as usize).unwrap_or_default();
+                near.ids.extend_from_slice(ids);
+                near.weights.extend_from_slice(weights);
+                near.ends.push(near.ids.len());
+            }
+        }
+        near
+    }
+
+    fn row(&self, position: usize) -> Sparse<'_> {
+        let start = position
+            .checked_sub(1)
+            .map_or(0, |before| self.ends[before]);
+        let span = start..self.ends[position];
+        (&self.ids[span.clone()], &self.weights[span])
+    }
+}
+
 /// Values from one row to the next: whole cache lines.
 fn near_stride(dimension: usize) -> usize {
     dimension.next_multiple_of(LANES)
 }
 
 /// Rows of a block.
-fn block_rows(count: usize, bytes: usize) -> usize {
-    let most = (MAX_BYTES / bytes.max(1) / PANEL * PANEL).clamp(PANEL, MAX_ROWS);
+fn block_rows(count: usize, bytes: usize, most_rows: usize) -> usize {
+    let most = (MAX_BYTES / bytes.max(1) / PANEL * PANEL).clamp(PANEL, most_rows);
     // A few blocks a thread, even of few rows.
     let share = count / (4 * rayon::current_num_threads());
     share
         .next_multiple_of(PANEL)
-        .clamp(2 * PANEL, MAX_ROWS)
+        .clamp(2 * PANEL, most_rows)
         .min(most)
 }

@@ -4,10 +4,10 @@
 //! here depends on the block alone: which rows are live is a job's affair.
 //!
 //! Memory, with a block and only once it met enough rows: as much as its dense parts for kernels
-//! of floats, a quarter of it for those of integers; 24 bytes a row; and see `terms`.
+//! of floats, a quarter of it for those of integers; 24 bytes a row; and see `sparse_bytes`.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use kindred_shared::Block;
 use xxhash_rust::xxh3::xxh3_64;
@@ -54,7 +54,7 @@ pub(super) struct Laid {
 /// Bytes that comparing a block adds to it, at most and nearly, whatever the kernel.
 pub fn kept_bytes(block: &Block) -> usize {
     let row = 4 * block.dimension().max(1).next_multiple_of(4) + ROW_BYTES;
-    block.rows() * row + super::terms::bytes(block.terms(), block.rows())
+    block.rows() * row + layout::sparse_bytes(block.terms(), block.rows())
 }
 
 impl Resident {
@@ -110,11 +110,12 @@ impl Laid {
         } else {
             (0..block.rows() as u32).collect()
         };
+        let columns = Arc::new(shape.columns(block.rows(), |row| block.sparse(row)));
         let tile = |rows: &[u32]| {
             let rows = || rows.iter().map(|row| *row as usize);
             let sparse: Vec<Sparse<'_>> = rows().map(|row| block.sparse(row)).collect();
             let dense: Vec<&[f32]> = rows().map(dense).collect();
-            shape.block(&dense, &sparse)
+            shape.block(&dense, &sparse, &columns)
         };
         Some(Self {
             length: shape.length,

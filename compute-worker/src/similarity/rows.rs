@@ -18,18 +18,21 @@ pub(super) struct Scorer<'a> {
 }
 
 impl<'a> Scorer<'a> {
-    /// For rows in the order of `ids`, their numbers; `dense` is asked by position and number.
+    /// For rows in the order of `ids`, their numbers; `dense` and `sparse` are asked by position and
+    /// number.
     pub(super) fn new(
         kernel: Kernel,
         ids: Vec<u32>,
         dense: impl Fn(usize, usize) -> &'a [f32],
-        sparse: Option<impl Fn(usize) -> Sparse<'a>>,
+        sparse: Option<impl Fn(usize, usize) -> Sparse<'a>>,
     ) -> Self {
         let rows = || ids.iter().map(|&id| id as usize);
         Self {
             kernel,
             dense: rows().enumerate().map(|(at, id)| dense(at, id)).collect(),
-            sparse: sparse.map_or_else(Vec::new, |sparse| rows().map(sparse).collect()),
+            sparse: sparse.map_or_else(Vec::new, |sparse| {
+                rows().enumerate().map(|(at, id)| sparse(at, id)).collect()
+            }),
             ids,
         }
     }

@@ -67,12 +67,12 @@ pub(super) fn pairs(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: 
 ///
 /// # Panics
 /// When the strip is not well made.
-pub(super) fn strip(strip: &Strip<'_, f32, f32>, hits: &mut Hits<f32>) {
+pub(super) fn strip(strip: &Strip<'_, f32, f32>, hits: &mut Hits) {
     strip.check();
     hits.reserve(GROUP * strip.columns());
     tiles(strip, |pair, sum| {
         if sum >= 0.0 {
-            hits.push(pair, sum);
+            hits.push(pair);
         }
     });
 }
@@ -102,7 +102,10 @@ fn tiles(strip: &Strip<'_, f32, f32>, mut each: impl FnMut(u32, f32)) {
             for (at, sums) in sums.iter_mut().enumerate() {
                 for (wide, sum) in sums.iter_mut().enumerate() {
                     *sum = strip.from_left[row + at].max(strip.from_right[column + wide]);
-                    if let Some(sparse) = strip.sparse.get((row + at) * columns + column + wide) {
+                    if let Some(sparse) = strip
+                        .sparse
+                        .get((row + at) * strip.sparse_stride + column + wide)
+                    {
                         *sum += sparse;
                     }
                 }

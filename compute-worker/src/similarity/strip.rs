@@ -12,12 +12,10 @@ const SPARE: usize = 16;
 
 /// Pairs that may matter to one of their rows.
 #[derive(Default)]
-pub(super) struct Hits<T> {
+pub(super) struct Hits {
     /// Row of the left block in the upper half, of the right block in the lower.
     pub(super) pairs: Vec<u32>,
-    /// What the accumulator held: the approximate score less the pair's threshold.
-    pub(super) values: Vec<T>,
-    /// How many of both count.
+    /// How many of them count.
     pub(super) count: usize,
 }
 
@@ -27,23 +25,45 @@ pub(super) fn split(pair: u32) -> (usize, usize) {
     ((pair >> 16) as usize, (pair & 0xFFFF) as usize)
 }
 
-impl<T: Copy + Default> Hits<T> {
+impl Hits {
     /// Room for `more` hits and what a kernel may write beyond them.
     pub(super) fn reserve(&mut self, more: usize) {
         let needed = self.count + more + SPARE;
         if self.pairs.len() < needed {
             self.pairs.resize(needed, 0);
-            self.values.resize(needed, T::default());
         }
+    }
+
+    /// Those there are.
+    pub(super) fn get(&self) -> &[u32] {
+        &self.pairs[..self.count]
+    }
+
+    /// Keeps the pairs that are wanted, in their order.
+    pub(super) fn retain(&mut self, wanted: impl Fn(u32) -> bool) {
+        let mut kept = 0;
+        for at in 0..self.count {
+            self.pairs[kept] = self.pairs[at];
+            kept += usize::from(wanted(self.pairs[at]));
+        }
+        self.count = kept;
     }
 
     /// Adds one; room must have been reserved.
     #[inline(always)]
-    pub(super) fn push(&mut self, pair: u32, value: T) {
+    pub(super) fn push(&mut self, pair: u32) {
         self.pairs[self.count] = pair;
-        self.values[self.count] = value;
         self.count += 1;
     }
+}
+
+/// A step of a left row's values of frequent terms.
+#[derive(Clone, Copy)]
+pub(super) struct TermStep {
+    /// Where the step begins in a right panel.
+    pub(super) at: u32,
+    /// Its values, one a byte.
+    pub(super) values: i32,
 }
 
 /// One strip: the rows of a group of the left block against all rows of the right block.
@@ -64,11 +84,16 @@ pub(super) struct Strip<'a, V, T> {
     pub(super) offsets: &'a [T],
     /// For each right row, minus its threshold.
     pub(super) from_right: &'a [T],
-    /// The sparse parts of the scores, `GROUP` rows of as many as there are right rows, in score
-    /// units; or empty.
-    pub(super) sparse: &'a [f32],
-    /// What a sparse score is multiplied with.
-    pub(super) per_unit: f32,
+    /// For each left row of the group, its steps of frequent terms (`columns`), and panels of the
+    /// right block's values of them; or empty.
+    pub(super) left_terms: [&'a [TermStep]; GROUP],
+    pub(super) right_terms: &'a [V],
+    /// By how many bits the sums of their products are shifted to be in the units of the others.
+    pub(super) terms_shift: u32,
+    /// What rare terms come to, `GROUP` rows of as many as there are right rows, each so many values
+    /// after the one before; or empty.
+    pub(super) sparse: &'a [T],
+    pub(super) sparse_stride: usize,
 }
 
 impl<V, T> Strip<'_, V, T> {
@@ -80,6 +105,11 @@ impl<V, T> Strip<'_, V, T> {
     /// The values of a panel.
     pub(super) fn panel(&self) -> usize {
         PANEL * self.length
+    }
+
+    /// Values of frequent terms of a row.
+    pub(super) fn terms(&self) -> usize {
+        self.right_terms.len() / self.columns().max(1)
     }
 
     /// Checks that all slices are as long as kernels take for granted.
@@ -102,8 +132,17 @@ impl<V, T> Strip<'_, V, T> {
             self.left.len() >= end.next_multiple_of(PANEL) * self.length,
             "left rows"
         );
+        let terms = self.terms();
+        assert!(terms.is_multiple_of(4), "terms are whole steps");
+        assert_eq!(self.right_terms.len(), columns * terms, "right terms");
+        // The steps of a row ascend.
+        let last = self.left_terms.iter().filter_map(|steps| steps.last());
+        let most = last.map(|step| step.at as usize + 4 * PANEL).max();
+        assert!(most.unwrap_or(0) <= PANEL * terms, "left terms");
+        assert!(self.terms_shift < 32, "a shift is within a sum");
+        let rows = (GROUP - 1) * self.sparse_stride + columns;
         assert!(
-            self.sparse.is_empty() || self.sparse.len() == GROUP * columns,
+            self.sparse.is_empty() || self.sparse.len() >= rows,
             "one sparse score a pair"
         );
     }

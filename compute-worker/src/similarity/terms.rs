@@ -1,19 +1,17 @@
-//! Term → rows: finds the terms a row shares with many others at once.
+//! Rare term → rows: finds the rows of a tile that share a term with another row.
 //!
-//! Exact products come from lists, a term's rows and weights. For approximate ones the terms that
-//! many rows of a tile have are kept as columns besides: a weight for every row, in 16 bits. In
-//! texts a few hundred terms make nearly all products, and adding up whole columns takes a third
-//! of the time of the same products one by one. What columns are off by is bounded: a weight by
-//! half a unit, so a score by half a unit times the sum of the other row's weights in columns.
+//! Frequent terms have columns (`columns`); what is left of a text are terms that few other texts
+//! have, so that almost all pairs share none of them. Which terms two tiles share is found out once for
+//! all their rows, by merging both indexes: looking each row's terms up for itself takes longer than all
+//! products.
 //!
-//! Which terms two tiles share is found out once for all their rows, by merging both indexes:
-//! looking up each row's terms for itself takes longer than all the sums.
-//!
-//! Memory: 8 bytes a term of a row, 21 to 26 a distinct term, 2 a row and column, 4 a row; and 20 a
-//! term of a row of the left tile, a thread.
+//! Memory: 8 bytes a term of a row, 13 to 18 a distinct term, 4 a row; and 12 a term of a row of the
+//! left tile, a thread.
+
+use std::ops::{AddAssign, Range};
 
 use super::rows::Sparse;
-use super::strip::PANEL;
+use super::strip::{GROUP, PANEL};
 
 /// Multiplier that spreads term ids over the slots (2^32 divided by the golden ratio).
 const SPREAD: u32 = 0x9E37_79B9;
@@ -21,25 +19,8 @@ const SPREAD: u32 = 0x9E37_79B9;
 const MIN_SLOTS: usize = 64;
 /// Bits of the first look for each slot: whether there is a term at all.
 const BITS: usize = 8;
-/// Rows that have a term that is worth a column, at least.
-const FREQUENT: usize = 4;
-/// Most columns: those of the most frequent terms.
-const MAX_COLUMNS: usize = 192;
 /// An index with so many times fewer terms than another has each of them looked up in that one.
 const FEW: usize = 4;
-/// The largest weight of a column, in its units.
-const MOST: f32 = 32_766.0;
-/// No column.
-const NONE: u16 = u16::MAX;
-
-/// Bytes of the indexes of a block with so many terms and rows, at most and nearly.
-pub(super) fn bytes(terms: usize, rows: usize) -> usize {
-    if terms == 0 {
-        0
-    } else {
-        34 * terms + (2 * MAX_COLUMNS + 4) * rows
-    }
-}
 
 /// The sparse parts of some rows, by term.
 pub(super) struct TermIndex {
@@ -51,133 +32,114 @@ pub(super) struct TermIndex {
     shift: u32,
     /// The terms' hashes, ascending, hence by slot.
     hashes: Vec<u32>,
-    /// The term of each hash.
-    terms: Vec<Term>,
-    /// Where the terms of each row end, if all rows' terms stood one after the other.
-    row_ends: Vec<u32>,
+    /// Where the postings of each hash begin, and where the last end.
+    starts: Vec<u32>,
     /// Row (as numbered in the index) and weight; a term's lie together, rows ascending.
     postings: Vec<(u32, f32)>,
-    /// A column after the other, each of whole panels.
-    columns: Vec<i16>,
-    /// Weight of one unit of a column.
-    unit: f32,
-    /// Bound of the Euclidean norm of what columns leave out of a row.
-    residual: f64,
+    /// Where the terms of each row end, if all rows' terms stood one after the other.
+    row_ends: Vec<u32>,
 }
 
-/// A term and its span of postings.
-#[derive(Clone, Copy)]
-struct Term {
-    start: u32,
-    end: u32,
-    column: u16,
+/// Terms of rows, row after row: each as its hash, and its weight.
+#[derive(Default)]
+pub(super) struct RowTerms {
+    terms: Vec<(u32, f32)>,
+    /// Where those of each row end.
+    ends: Vec<u32>,
+}
+
+/// The hash of a term. It keeps terms apart, for the multiplier is odd.
+#[inline(always)]
+fn hash(id: u32) -> u32 {
+    id.wrapping_mul(SPREAD)
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).expect("a block's terms fit u32")
+}
+
+impl RowTerms {
+    /// Adds a term of a row, the last one or a later one.
+    pub(super) fn push(&mut self, row: usize, id: u32, weight: f32) {
+        self.end(row);
+        self.terms.push((hash(id), weight));
+    }
+
+    /// Ends all rows before this one.
+    pub(super) fn end(&mut self, row: usize) {
+        let end = number(self.terms.len());
+        self.ends.resize(row.max(self.ends.len()), end);
+    }
+
+    fn rows(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn row(&self, row: usize) -> &[(u32, f32)] {
+        let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.terms[start as usize..self.ends[row] as usize]
+    }
 }
 
 impl TermIndex {
     /// The index of these sparse rows (ids and weights), numbered in the order given.
     pub(super) fn of<'a>(rows: impl Iterator<Item = Sparse<'a>>) -> Self {
-        let mut entries: Vec<(u32, u32, f32)> = Vec::new();
-        let mut row_ends: Vec<u32> = Vec::new();
-        for (number, (ids, weights)) in (0_u32..).zip(rows) {
-            // The hash keeps terms apart: the multiplier is odd.
-            let spread = |id: &u32| id.wrapping_mul(SPREAD);
-            entries.extend(
-                ids.iter()
-                    .zip(weights)
-                    .map(|(id, &w)| (spread(id), number, w)),
-            );
-            row_ends.push(u32::try_from(entries.len()).expect("a block's terms fit u32"));
+        let mut terms = RowTerms::default();
+        let mut count = 0;
+        for (row, (ids, weights)) in rows.enumerate() {
+            for (&id, &weight) in ids.iter().zip(weights) {
+                terms.push(row, id, weight);
+            }
+            count = row + 1;
         }
-        entries
-            .sort_unstable_by_key(|&(hash, number, _)| u64::from(hash) << 32 | u64::from(number));
+        terms.end(count);
+        Self::of_terms(&terms)
+    }
+
+    /// The index of these terms.
+    pub(super) fn of_terms(rows: &RowTerms) -> Self {
+        let mut entries: Vec<(u32, u32, f32)> = Vec::with_capacity(rows.terms.len());
+        for row in 0..rows.rows() {
+            let own = rows.row(row).iter();
+            entries.extend(own.map(|&(hash, weight)| (hash, number(row), weight)));
+        }
+        entries.sort_unstable_by_key(|&(hash, row, _)| u64::from(hash) << 32 | u64::from(row));
         let distinct = entries.chunk_by(|a, b| a.0 == b.0).count();
         let size = distinct.next_power_of_two().max(MIN_SLOTS);
         let shift = 32 - size.trailing_zeros();
         let mut index = Self {
-            rows: row_ends.len(),
+            rows: rows.rows(),
             bits: vec![0; size * BITS / 64],
             slots: Vec::with_capacity(size + 1),
             shift,
             hashes: Vec::with_capacity(distinct),
-            terms: Vec::with_capacity(distinct),
-            row_ends,
-            postings: entries.iter().map(|&(_, number, w)| (number, w)).collect(),
-            columns: Vec::new(),
-            unit: 0.0,
-            residual: 0.0,
+            starts: Vec::with_capacity(distinct + 1),
+            postings: entries
+                .iter()
+                .map(|&(_, row, weight)| (row, weight))
+                .collect(),
+            row_ends: rows.ends.clone(),
         };
-        let number = |count: usize| u32::try_from(count).expect("a block's terms fit u32");
         let mut start = 0;
         for same in entries.chunk_by(|a, b| a.0 == b.0) {
             let hash = same[0].0;
             index
                 .slots
-                .resize((hash >> shift) as usize + 1, number(index.terms.len()));
+                .resize((hash >> shift) as usize + 1, number(index.hashes.len()));
             let bit = index.bit(hash);
             index.bits[bit / 64] |= 1 << (bit % 64);
-            let end = start + number(same.len());
             index.hashes.push(hash);
-            index.terms.push(Term {
-                start,
-                end,
-                column: NONE,
-            });
-            start = end;
+            index.starts.push(start);
+            start += number(same.len());
         }
+        index.starts.push(start);
         index.slots.resize(size + 1, number(distinct));
         index
-    }
-
-    /// With columns for frequent terms.
-    pub(super) fn with_columns(mut self) -> Self {
-        let often = |term: &Term| (term.end - term.start) as usize;
-        let mut frequent: Vec<usize> = (0..self.terms.len())
-            .filter(|at| often(&self.terms[*at]) >= FREQUENT)
-            .collect();
-        frequent.sort_unstable_by_key(|at| std::cmp::Reverse(often(&self.terms[*at])));
-        frequent.truncate(MAX_COLUMNS);
-        let spans = frequent.iter().map(|at| self.terms[*at]);
-        let spans: Vec<_> = spans
-            .map(|term| term.start as usize..term.end as usize)
-            .collect();
-        let weights = spans.iter().flat_map(|span| &self.postings[span.clone()]);
-        let largest = weights.fold(0.0_f32, |most, (_, weight)| most.max(weight.abs()));
-        // Of smaller ones a unit would be no normal number.
-        if largest < 1e-30 {
-            return self;
-        }
-        self.unit = largest / MOST;
-        let stride = self.rows.next_multiple_of(PANEL);
-        self.columns = vec![0; frequent.len() * stride];
-        let mut squares = vec![0.0_f64; self.rows];
-        let columns = self.columns.chunks_exact_mut(stride);
-        for (((at, span), column), number) in frequent.iter().zip(spans).zip(columns).zip(0_u16..) {
-            self.terms[*at].column = number;
-            for &(row, weight) in &self.postings[span] {
-                let units = (weight / self.unit).round().clamp(-MOST, MOST);
-                column[row as usize] = units as i16;
-                let left = f64::from(weight) - f64::from(units) * f64::from(self.unit);
-                squares[row as usize] += left * left;
-            }
-        }
-        self.residual = squares.into_iter().fold(0.0, f64::max).sqrt();
-        self
-    }
-
-    /// Bound of the Euclidean norm of what columns leave out of any row.
-    pub(super) fn residual(&self) -> f64 {
-        self.residual
     }
 
     #[inline(always)]
     fn bit(&self, hash: u32) -> usize {
         (hash >> (self.shift - BITS.trailing_zeros())) as usize
-    }
-
-    #[inline(always)]
-    fn get(&self, id: u32) -> Option<Term> {
-        let hash = id.wrapping_mul(SPREAD);
-        self.find(hash).map(|at| self.terms[at])
     }
 
     /// Which term has a hash.
@@ -193,60 +155,33 @@ impl TermIndex {
         found.map(|at| span.start + at)
     }
 
+    #[inline(always)]
+    fn postings(&self, term: usize) -> &[(u32, f32)] {
+        &self.postings[self.starts[term] as usize..self.starts[term + 1] as usize]
+    }
+
     /// For every row: one `mul_add` chain from what `sums` holds over the terms shared with
     /// another row, by ascending term id. Inlined into each kernel, so that `mul_add` becomes
     /// the instruction that kernel may use.
     #[inline(always)]
     pub(super) fn add_products(&self, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
         for (&id, &right) in ids.iter().zip(weights) {
-            let Some(term) = self.get(id) else {
+            let Some(term) = self.find(hash(id)) else {
                 continue;
             };
-            for &(number, left) in &self.postings[term.start as usize..term.end as usize] {
+            for &(row, left) in self.postings(term) {
                 // A prefix of the rows may be asked for; postings ascend by row.
-                let Some(sum) = sums.get_mut(number as usize) else {
+                let Some(sum) = sums.get_mut(row as usize) else {
                     break;
                 };
                 *sum = left.mul_add(right, *sum);
             }
         }
     }
-
-    /// Puts the sums of weighted columns into `sums`, a place a row in whole panels, a panel after
-    /// the other; its sums stay in registers. Inlined into each kernel.
-    #[inline(always)]
-    pub(super) fn add_columns(&self, columns: &[Weighted], sums: &mut [f32]) {
-        let (panels, _) = sums.as_chunks_mut::<PANEL>();
-        for (at, sums) in panels.iter_mut().enumerate() {
-            let mut held = [0.0; PANEL];
-            for weighted in columns {
-                let column = &self.column(weighted)[at * PANEL..(at + 1) * PANEL];
-                for (sum, units) in held.iter_mut().zip(column) {
-                    *sum += f32::from(*units) * weighted.weight;
-                }
-            }
-            *sums = held;
-        }
-    }
-
-    /// A column, as long as there are rows, in whole panels.
-    #[inline(always)]
-    pub(super) fn column(&self, weighted: &Weighted) -> &[i16] {
-        let stride = self.rows.next_multiple_of(PANEL);
-        let start = weighted.column as usize * stride;
-        &self.columns[start..start + stride]
-    }
 }
 
-/// A column, and what each of its values is to be multiplied with.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Weighted {
-    pub(super) weight: f32,
-    column: u32,
-}
-
-/// A term without column that a row of one tile shares with some of another: its weight in that row,
-/// and its span of the other's postings.
+/// A term that a row of one tile shares with some of another: its weight in that row, and its span of the
+/// other's postings.
 #[derive(Clone, Copy, Default)]
 struct Run {
     weight: f32,
@@ -254,17 +189,15 @@ struct Run {
     end: u32,
 }
 
-/// What the rows of a left tile share with a right one. Looking terms up takes longer than adding
-/// their products up, hence it is done for all rows of both tiles at once.
+/// What the rows of a left tile share with a right one.
 #[derive(Default)]
 pub(super) struct Shared {
     /// Terms that both have: their places in either index.
     terms: Vec<(u32, u32)>,
     /// Each row has as many places as it has terms, and uses the first few.
-    columns: Vec<Weighted>,
     runs: Vec<Run>,
-    /// First place, and ends of the used ones of `columns` and `runs`, for each row.
-    rows: Vec<[u32; 3]>,
+    /// First place, and end of the used ones, for each row.
+    rows: Vec<[u32; 2]>,
 }
 
 impl Shared {
@@ -272,36 +205,22 @@ impl Shared {
     pub(super) fn find(&mut self, left: &TermIndex, right: &TermIndex) {
         self.find_terms(left, right);
         let most = left.row_ends.last().map_or(0, |end| *end as usize);
-        if self.columns.len() < most {
-            self.columns.resize(most, Weighted::default());
+        if self.runs.len() < most {
             self.runs.resize(most, Run::default());
         }
         self.rows.clear();
         let starts = std::iter::once(&0).chain(&left.row_ends);
         self.rows
-            .extend(starts.take(left.rows).map(|start| [*start; 3]));
+            .extend(starts.take(left.rows).map(|start| [*start; 2]));
         for &(own, other) in &self.terms {
-            let (own, other) = (left.terms[own as usize], right.terms[other as usize]);
-            let own = &left.postings[own.start as usize..own.end as usize];
-            if other.column == NONE {
-                for &(row, weight) in own {
-                    let end = &mut self.rows[row as usize][2];
-                    self.runs[*end as usize] = Run {
-                        weight,
-                        start: other.start,
-                        end: other.end,
-                    };
-                    *end += 1;
-                }
-            } else {
-                for &(row, weight) in own {
-                    let end = &mut self.rows[row as usize][1];
-                    self.columns[*end as usize] = Weighted {
-                        weight: weight * right.unit,
-                        column: u32::from(other.column),
-                    };
-                    *end += 1;
-                }
+            let (start, end) = (
+                right.starts[other as usize],
+                right.starts[other as usize + 1],
+            );
+            for &(row, weight) in left.postings(own as usize) {
+                let used = &mut self.rows[row as usize][1];
+                self.runs[*used as usize] = Run { weight, start, end };
+                *used += 1;
             }
         }
     }
@@ -334,61 +253,33 @@ impl Shared {
         self.terms.truncate(count);
     }
 
-    /// The sparse dot products of a row of the left tile with all of the right one, approximately;
-    /// `sums` has a place for each in whole panels. `add` puts the sums of weighted columns there.
-    /// Inlined into each kernel.
+    /// What the terms of a group's rows come to with all rows of the right index, whose find it was: a
+    /// row of `sums` after the other, each of whole panels; or none if they share nothing. `product`
+    /// makes what is added of a weight made ready by `factor` and another.
     #[inline(always)]
-    pub(super) fn sums(
+    pub(super) fn sums<T: Copy + Default + AddAssign>(
         &self,
         right: &TermIndex,
-        row: usize,
-        sums: &mut [f32],
-        add: impl Fn(&[Weighted], &mut [f32]),
+        group: Range<usize>,
+        sums: &mut Vec<T>,
+        factor: f32,
+        product: impl Fn(f32) -> T,
     ) {
         let stride = right.rows.next_multiple_of(PANEL);
-        assert_eq!(sums.len(), stride, "one sum a row, in whole panels");
-        let [start, columns, runs] = self.rows[row].map(|at| at as usize);
-        add(&self.columns[start..columns], sums);
-        for run in &self.runs[start..runs] {
-            for &(number, weight) in &right.postings[run.start as usize..run.end as usize] {
-                sums[number as usize] += run.weight * weight;
-            }
+        sums.clear();
+        let runs = |row: usize| {
+            let [start, end] = self.rows[row];
+            &self.runs[start as usize..end as usize]
+        };
+        if group.clone().all(|row| runs(row).is_empty()) {
+            return;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::super::{Kernel, scalar};
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn columns_are_off_by_no_more_than_they_say(
-            rows in proptest::collection::vec(
-                proptest::collection::btree_map(0..40_u32, -1.0_f32..1.0, 0..90), 1..120),
-        ) {
-            let rows: Vec<(Vec<u32>, Vec<f32>)> =
-                rows.into_iter().map(|row| row.into_iter().unzip()).collect();
-            let sparse = || rows.iter().map(|(ids, weights)| (&ids[..], &weights[..]));
-            let index = TermIndex::of(sparse()).with_columns();
-            let mut shared = Shared::default();
-            shared.find(&index, &index);
-            let norm = |weights: &[f32]| weights.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>().sqrt();
-            for kernel in [Kernel::Avx512, Kernel::Avx2, Kernel::Scalar] {
-                let mut sums = vec![f32::NAN; rows.len().next_multiple_of(PANEL)];
-                for (row, one) in sparse().enumerate() {
-                    kernel.sparse_sums(&shared, &index, row, &mut sums);
-                    let mut exact = vec![0.0; rows.len()];
-                    kernel.sparse_dots(&index, one.0, one.1, &mut exact);
-                    for ((other, sum), exact) in sparse().zip(&sums).zip(exact) {
-                        prop_assert_eq!(exact.to_bits(), scalar::sparse_dot(one, other).to_bits());
-                        let most = norm(one.1) * (index.residual() + 1e-5 * norm(other.1));
-                        let error = f64::from(sum - exact).abs();
-                        prop_assert!(error <= most, "{kernel}: {error:e} > {most:e}");
-                    }
+        sums.resize(GROUP * stride, T::default());
+        for (row, sums) in group.zip(sums.chunks_exact_mut(stride)) {
+            for run in runs(row) {
+                let weight = run.weight * factor;
+                for &(other, own) in &right.postings[run.start as usize..run.end as usize] {
+                    sums[other as usize] += product(weight * own);
                 }
             }
         }

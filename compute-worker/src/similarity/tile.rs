@@ -1,15 +1,16 @@
 //! Two tiles meet: which of their pairs matter to whom.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kindred_shared::Block;
 use kindred_shared::job::{Candidate, Floor, Found, RowRef, Side};
 
 use super::Kernel;
 use super::best::{Best, Ids};
+use super::columns::TermColumns;
 use super::filter::{Filter, Held, Pair};
-use super::layout::{self, UNDERFLOW};
+use super::layout::{self, Projected, Terms};
 use super::resident::{Laid, MAX_ROWS};
 use super::rows::Sparse;
 use super::strip::{GROUP, PANEL, split};
@@ -25,6 +26,8 @@ const PATIENCE: u32 = 2;
 const SAMPLE: usize = 3;
 /// Scores looked at together; almost always none of them matters.
 const TOGETHER: usize = 16;
+/// Blocks by whose columns a tile's terms are held at a time.
+const PROJECTIONS: usize = 4;
 
 /// A tile laid out.
 struct Panels<'a> {
@@ -51,7 +54,9 @@ pub(super) struct Tile<'a> {
     crowded: AtomicU32,
     /// Made when the tile is first the left one of a filter.
     held: OnceLock<Held>,
-    /// Made when a tile without panels first needs it.
+    /// Made when a tile of other columns is first met, for all of its block.
+    projections: Mutex<Vec<(Arc<TermColumns>, Arc<Projected>)>>,
+    /// All terms; made when exact scores first need it.
     terms: OnceLock<TermIndex>,
 }
 
@@ -86,6 +91,7 @@ impl<'a> Tile<'a> {
                 panels,
                 crowded: AtomicU32::new(0),
                 held: OnceLock::new(),
+                projections: Mutex::default(),
                 terms: OnceLock::new(),
             }
         };
@@ -108,28 +114,57 @@ impl<'a> Tile<'a> {
         }
     }
 
+    fn laid_terms(&self) -> Option<&Terms> {
+        self.panels.as_ref()?.block.terms.as_ref()
+    }
+
+    /// The index of all terms, if it was laid out.
+    fn laid_index(&self) -> Option<&TermIndex> {
+        self.laid_terms()?.whole_index()
+    }
+
+    /// The tile's terms by other columns than its own.
+    fn projected(&self, kernel: Kernel, columns: &Arc<TermColumns>) -> Option<Arc<Projected>> {
+        let scale = self.panels.as_ref()?.block.scale;
+        let locked = || {
+            self.projections
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        let known = |projections: &[(Arc<TermColumns>, Arc<Projected>)]| {
+            let known = projections.iter().find(|(of, _)| Arc::ptr_eq(of, columns));
+            known.map(|(_, projected)| Arc::clone(projected))
+        };
+        if let Some(projected) = known(&locked()) {
+            return Some(projected);
+        }
+        let rows = self.sparse.iter().copied();
+        let made = Arc::new(Projected::new(columns, rows, scale, kernel));
+        let mut projections = locked();
+        // Another thread may have been faster; then there are two for a while.
+        if projections.len() >= PROJECTIONS {
+            projections.remove(0);
+        }
+        projections.push((Arc::clone(columns), Arc::clone(&made)));
+        Some(made)
+    }
+
     /// Adds to `sums`, a row of `other` after the other, the sparse products of both tiles' rows.
     fn sparse_products(&self, kernel: Kernel, other: &Self, sums: &mut [f32]) {
         if self.sparse.is_empty() || other.sparse.is_empty() {
             return;
         }
         let columns = self.rows.len();
-        if let Some(panels) = &self.panels {
-            if let Some(terms) = &panels.block.terms {
-                for ((ids, weights), sums) in
-                    other.sparse.iter().zip(sums.chunks_exact_mut(columns))
-                {
-                    kernel.sparse_dots(terms, ids, weights, sums);
-                }
+        if let Some(terms) = self.laid_index() {
+            let rows = other.sparse.iter().zip(sums.chunks_exact_mut(columns));
+            for ((ids, weights), sums) in rows {
+                kernel.sparse_dots(terms, ids, weights, sums);
             }
             return;
         }
-        let laid = other
-            .panels
-            .as_ref()
-            .and_then(|panels| panels.block.terms.as_ref());
         let of = || TermIndex::of(other.sparse.iter().copied());
-        let terms = laid.unwrap_or_else(|| other.terms.get_or_init(of));
+        let terms = other.laid_index();
+        let terms = terms.unwrap_or_else(|| other.terms.get_or_init(of));
         let mut one = vec![0.0; other.rows.len()];
         for (column, (ids, weights)) in self.sparse.iter().enumerate() {
             one.fill(0.0);
@@ -219,7 +254,7 @@ impl<I: Ids> Meeting<'_, I> {
     ) {
         let fresh = lists.map(|lists| lock(lists).fresh);
         let enough = |side: usize| tiles[1 - side].count >= SAMPLE * self.limit;
-        if self.pair(tiles).is_none() || (0..2).any(|side| fresh[side] && !enough(side)) {
+        if !Self::can_filter(tiles) || (0..2).any(|side| fresh[side] && !enough(side)) {
             self.exact(tiles, lists, [true, true], scratch);
         } else if fresh == [false, false] {
             self.filtered(tiles, lists, [true, true], scratch);
@@ -265,14 +300,33 @@ impl<I: Ids> Meeting<'_, I> {
         }
     }
 
+    /// Whether the filter takes two tiles.
+    fn can_filter([left, right]: [&Tile<'_>; 2]) -> bool {
+        let length = |tile: &Tile<'_>| Some(tile.panels.as_ref()?.length);
+        length(left).is_some() && length(left) == length(right)
+    }
+
     /// Two tiles as the filter takes them, if it does.
-    fn pair<'p>(&self, [left, right]: [&'p Tile<'_>; 2]) -> Option<Pair<'p>> {
+    fn pair<'p>(
+        &self,
+        [left, right]: [&'p Tile<'_>; 2],
+        projected: &'p mut Option<Arc<Projected>>,
+    ) -> Option<Pair<'p>> {
         let (one, two) = (left.panels.as_ref()?, right.panels.as_ref()?);
+        let left_terms = match (&one.block.terms, &two.block.terms) {
+            (Some(own), Some(other)) if Arc::ptr_eq(&own.columns, &other.columns) => Some(&own.own),
+            (Some(_), Some(other)) => {
+                *projected = left.projected(self.kernel, &other.columns);
+                projected.as_deref()
+            }
+            _ => None,
+        };
         (one.length == two.length).then(|| Pair {
             kernel: self.kernel,
             left: one.block,
             held: left.held.get_or_init(|| Held::new(self.kernel, one.block)),
             right: two.block,
+            left_terms,
             length: one.length,
         })
     }
@@ -288,30 +342,33 @@ impl<I: Ids> Meeting<'_, I> {
     ) {
         let crowded = tiles.map(|tile| tile.crowded.load(Ordering::Relaxed));
         let skip = crowded.iter().all(|crowded| *crowded >= PATIENCE);
-        let (Some(pair), false) = (self.pair(tiles), skip) else {
+        let mut projected = None;
+        let (Some(pair), false) = (self.pair(tiles, &mut projected), skip) else {
             return self.exact(tiles, lists, wanted, scratch);
         };
-        let want = |filter: &mut Filter| {
+        let want = |scratch: &mut Scratch| {
             for side in 0..2 {
-                let lists = wanted[side].then(|| lock(lists[side]));
-                if let Some(lists) = lists {
-                    filter.want(side, &pair, lists.best.iter().map(Best::threshold));
+                let bases = &mut scratch.bases[side];
+                bases.clear();
+                if wanted[side] {
+                    bases.extend(lock(lists[side]).best.iter().map(Best::threshold));
                 } else {
-                    let none = std::iter::repeat_n(f32::INFINITY, tiles[side].rows.len());
-                    filter.want(side, &pair, none);
+                    bases.resize(tiles[side].rows.len(), f32::INFINITY);
                 }
+                scratch.filter.want(side, &pair, bases);
             }
         };
-        want(&mut scratch.filter);
+        want(scratch);
         scratch.filter.share(&pair);
         let mut total = 0;
         for group in 0..pair.left.rows.div_ceil(GROUP) {
-            scratch.filter.find(&pair, group);
+            let columns = pair.right.rows.next_multiple_of(PANEL);
+            scratch.filter.find(&pair, group, 0..columns);
             let hits = scratch.filter.pairs().len();
             if hits >= SETTLE {
                 total += hits;
                 self.settle(tiles, lists, wanted, scratch);
-                want(&mut scratch.filter);
+                want(scratch);
             }
         }
         total += scratch.filter.pairs().len();
@@ -381,27 +438,34 @@ impl<I: Ids> Meeting<'_, I> {
 
     /// All pairs of the rows of a left tile, of which there is nothing yet to compare with; feeds
     /// the left tile only.
+    ///
+    /// Those with the highest bounds give each row a threshold, and then all that may reach it are
+    /// looked for.
     fn sample(&self, tiles: [&Tile<'_>; 2], lists: &Shared<'_>, scratch: &mut Scratch) {
-        let Some(pair) = self.pair(tiles) else {
+        let mut projected = None;
+        let Some(pair) = self.pair(tiles, &mut projected) else {
             return self.exact(tiles, [lists, lists], [true, false], scratch);
         };
         let [left, right] = tiles;
         let columns = right.rows.len();
         let padded = columns.next_multiple_of(PANEL);
         let unit = pair.unit() as f32;
-        let thresholds: Vec<f32> = lock(lists).best.iter().map(Best::threshold).collect();
         let all_meet = right.count == columns && self.same.is_empty() && !std::ptr::eq(left, right);
         let mut sums = std::mem::take(&mut scratch.sums);
+        scratch.others.resize(padded, 0);
         scratch.filter.share(&pair);
         for group in 0..pair.left.rows.div_ceil(GROUP) {
-            scratch.filter.sums(&pair, group, &mut sums);
-            scratch.pairs.clear();
+            scratch.filter.sums(&pair, group, 0..padded, &mut sums);
             let rows = group * GROUP..left.rows.len().min((group + 1) * GROUP);
-            for (row, sums) in rows.zip(sums.chunks_exact_mut(padded)) {
-                if !left.live[row] {
-                    continue;
-                }
-                let sums = &mut sums[..columns];
+            let live = || rows.clone().filter(|row| left.live[*row]);
+            let of = |row: usize| {
+                let start = row % GROUP * padded;
+                start..start + columns
+            };
+            let mut highs = [f32::NEG_INFINITY; GROUP];
+            scratch.pairs.clear();
+            for row in live() {
+                let sums = &mut sums[of(row)];
                 if !all_meet {
                     for (column, sum) in sums.iter_mut().enumerate() {
                         if !self.meet(tiles, row, column) {
@@ -409,27 +473,27 @@ impl<I: Ids> Meeting<'_, I> {
                         }
                     }
                 }
-                // Twice: for those that are near it and for one that may be better.
-                let error = pair.right.norm * pair.left.residuals[row]
-                    + pair.left.norm * pair.right.residual
-                    + UNDERFLOW;
-                let base = self.kernel.kth(sums, self.limit) - 2.0 * error / unit;
-                let floor = (thresholds[row] - error) / unit;
-                let base = base.max(floor).next_down();
-                scratch.others.resize(padded, 0);
-                let count = self.kernel.reaching_places(sums, base, &mut scratch.others);
-                let places = scratch.others[..count].iter();
-                scratch
-                    .pairs
-                    .extend(places.map(|column| (row as u32) << 16 | column));
+                let high = self.kernel.kth(sums, self.limit);
+                highs[row % GROUP] = high;
+                self.take(row, sums, high, scratch);
             }
-            if !all_meet {
-                scratch.pairs.retain(|&pair| {
-                    let (row, column) = split(pair);
-                    self.meet(tiles, row, column)
-                });
+            self.score_meeting(tiles, all_meet, lists, scratch);
+            scratch.bases[0].clear();
+            let mut held = lock(lists);
+            for row in live() {
+                let best = &mut held.best[row];
+                best.rise(self.limit, self.ids);
+                scratch.bases[0].push(best.threshold());
             }
-            self.score(tiles, [lists, lists], [true, false], scratch);
+            drop(held);
+            scratch.pairs.clear();
+            for (at, row) in live().enumerate() {
+                let low = (scratch.bases[0][at] - pair.error(row)) / unit - 1.0;
+                if low < highs[row % GROUP] {
+                    self.take(row, &mut sums[of(row)], low.next_down(), scratch);
+                }
+            }
+            self.score_meeting(tiles, all_meet, lists, scratch);
         }
         scratch.sums = sums;
         let mut lists = lock(lists);
@@ -437,6 +501,34 @@ impl<I: Ids> Meeting<'_, I> {
         for best in &mut lists.best {
             best.rise(self.limit, self.ids);
         }
+    }
+
+    /// Makes pairs of a row and all whose sums reach a base; their sums are gone then.
+    fn take(&self, row: usize, sums: &mut [f32], base: f32, scratch: &mut Scratch) {
+        let count = self.kernel.reaching_places(sums, base, &mut scratch.others);
+        let places = &scratch.others[..count];
+        let pairs = places.iter().map(|column| (row as u32) << 16 | column);
+        scratch.pairs.extend(pairs);
+        for &column in places {
+            sums[column as usize] = f32::NEG_INFINITY;
+        }
+    }
+
+    /// Scores the pairs of a sample that meet.
+    fn score_meeting(
+        &self,
+        tiles: [&Tile<'_>; 2],
+        all_meet: bool,
+        lists: &Shared<'_>,
+        scratch: &mut Scratch,
+    ) {
+        if !all_meet {
+            scratch.pairs.retain(|&pair| {
+                let (row, column) = split(pair);
+                self.meet(tiles, row, column)
+            });
+        }
+        self.score(tiles, [lists, lists], [true, false], scratch);
     }
 
     /// All pairs by their canonical scores.
