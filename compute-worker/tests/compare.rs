@@ -247,6 +247,40 @@ fn large_side(numbers: &mut Numbers, first: u32, rows: u32, dimension: usize) ->
     side(dimension, ((first..first + rows).map(row).collect(), true))
 }
 
+/// Each side has frequent terms of its own, so that none has a column for another's.
+#[test]
+fn sides_of_other_subjects_share_terms() {
+    let mut numbers = Numbers(19);
+    let mut subject = |first: u32, rows: u32, words: u64| {
+        let row = |id| {
+            let dense = (0..7).map(|_| numbers.value() / 3.0).collect();
+            let mut ids: Vec<u32> = (0..45)
+                .map(|at| match at % 3 {
+                    0 => (words + numbers.next() % 12) as u32,
+                    1 => (numbers.next() % 40) as u32,
+                    _ => (numbers.next() % 9_000) as u32,
+                })
+                .collect();
+            ids.sort_unstable();
+            ids.dedup();
+            let weights = ids.iter().map(|_| numbers.value().abs() / 5.0).collect();
+            let feature = Feature::new(dense, ids, weights).unwrap();
+            (id, feature, true, Floor::Open)
+        };
+        side(7, ((first..first + rows).map(row).collect(), true))
+    };
+    check(&CompareTask {
+        left: subject(0, 500, 10_000),
+        within_left: true,
+        rights: vec![
+            subject(1_000, 450, 20_000),
+            subject(2_000, 420, 10_006),
+            subject(3_000, 40, 30_000),
+        ],
+        keep: 50,
+    });
+}
+
 #[test]
 fn agrees_over_many_chunks_and_strips() {
     let mut numbers = Numbers(7);

@@ -241,6 +241,41 @@ fn sparse_parts_count() {
     data.check(10, Some(f32::MIN_POSITIVE));
 }
 
+/// Terms as texts have them: a few in many rows, many in a few; rows of none, of some and of a hundred
+/// terms, in blocks of more than one part, and weights of either sign and any size.
+#[test]
+fn terms_as_in_texts() {
+    let mut value = noise(41);
+    let mut data = Data::dense(1900, 9, &mut value);
+    let mut below = |most: f32| (value(0) + 1.0) / 2.0 * most;
+    let mut rows = |signs: bool| -> Vec<Vec<(u32, f32)>> {
+        (0..1900)
+            .map(|row| {
+                let count = [0, 6, 25, 40, 110][row % 5];
+                let mut terms: Vec<u32> = (0..count).map(|_| below(10.0).exp() as u32).collect();
+                terms.sort_unstable();
+                terms.dedup();
+                let mut weight = |id: u32| {
+                    let size = 0.02 + below(0.2) + id as f32 / 1e5;
+                    if signs && id.is_multiple_of(3) {
+                        -size
+                    } else {
+                        size
+                    }
+                };
+                // Far apart, so that nothing depends on ids being small.
+                let far = |id: u32| id * 150_001;
+                terms.into_iter().map(|id| (far(id), weight(id))).collect()
+            })
+            .collect()
+    };
+    data.sparse = rows(false);
+    data.check(20, Some(f32::MIN_POSITIVE));
+    data.sparse = rows(true);
+    data.sparse[17].iter_mut().for_each(|term| term.1 *= 1e6);
+    data.check(20, None);
+}
+
 /// Groups larger than K and smaller ones, ties between groups, zeros of both signs, and rows that
 /// differ in their sparse parts alone.
 #[test]
