@@ -232,7 +232,8 @@ mod tests {
                 "config",
                 "neighbours",
                 "vectors prepare",
-                "bench pipeline"
+                "bench pipeline",
+                "bench similarity"
             ]
         );
     }
