@@ -16,6 +16,12 @@ K = 20
 NEW, RESIDENT = 100, 100_000
 # Rows whose neighbours are computed in float64, to see what share of them was found.
 SAMPLE = 500
+# Threads of a library that was just asked spin for a while before they sleep, and would take the
+# processor of whoever comes next.
+SETTLE_SECONDS = 0.3
+# Rows up to which each program does its work once before it is timed: threads that slept take
+# milliseconds to be there again, which matters where all work is a few.
+WARM_ROWS = 20_000
 SLOW = ("scikit-learn", "numpy")
 # Names that OpenBLAS has for the instructions of x86-64 servers.
 CORES = ("", "HASWELL", "ZEN", "SKYLAKEX")
@@ -117,6 +123,9 @@ def all_pairs(programs, count, dimension, rounds):
         for program in programs:
             if turn == 0 or program.name.startswith(("Kindred", "`")):
                 program.prepare(rows, K)
+            time.sleep(SETTLE_SECONDS)
+            if count <= WARM_ROWS:
+                program.round()
             wall, cpu, ids = program.round()
             times[program.name].append((wall, cpu))
             recalls[program.name] = recall(without_self(ids, K), sample, expected)
@@ -143,6 +152,8 @@ def insertion(programs, resident, rounds):
     times = {program.name: [] for program in programs}
     for _ in range(rounds):
         for program in programs:
+            time.sleep(SETTLE_SECONDS)
+            program.insert_round()
             times[program.name].append(program.insert_round())
     for program in programs:
         program.reset()

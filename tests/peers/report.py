@@ -110,7 +110,7 @@ class Results:
             f"the machine before it began: {m['load_before']:.1f}. {versions}; OpenBLAS {core}, its fastest "
             f"here. Graphs: M 16, efConstruction 100, ef 64. The top {self.k} of every row; times go from "
             "normalised rows to sorted lists, building an index included; `kindred neighbours` is the whole "
-            "process, files in and out. Programs take turns; ratios are of the minima, the last one that of faiss "
+            "process, files in and out. Programs take turns, each warmed up by the same work where that is short; ratios are of the minima, the last one that of faiss "
             "IndexFlatIP by CPU time, which a shared machine disturbs less. Recall is against float64, of a "
             "sample: exact programs that sum in f32 may miss a neighbour by rounding.",
             f"![time by number of rows]({PLOT})",
