@@ -11,6 +11,7 @@
 //! are brought up to date).
 #![allow(clippy::print_stdout)] // that is what it is for
 
+use std::cmp::Ordering;
 use std::error::Error;
 use std::io::BufRead;
 use std::sync::Arc;
@@ -210,10 +211,17 @@ impl Resident {
                 0 => &mut lists[self.rows + row],
                 side => &mut lists[(usize::from(side) - 1) * BLOCK_ROWS + row],
             };
-            let candidates = found.candidates.iter();
-            list.extend(candidates.map(|candidate| (candidate.score, candidate.row)));
-            list.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(self.id(a.1).cmp(self.id(b.1))));
-            list.truncate(self.task.keep);
+            for candidate in &found.candidates {
+                let (score, row) = (candidate.score, candidate.row);
+                let place = list.partition_point(|&(other, its)| {
+                    let by_score = score.total_cmp(&other);
+                    by_score.then_with(|| self.id(its).cmp(self.id(row))) == Ordering::Less
+                });
+                if place < self.task.keep {
+                    list.truncate(self.task.keep - 1);
+                    list.insert(place, (score, row));
+                }
+            }
         }
     }
 
