@@ -276,6 +276,17 @@ fn terms_as_in_texts() {
     data.check(20, None);
 }
 
+/// A row of more terms than the filter takes.
+#[test]
+fn a_row_of_thousands_of_terms() {
+    let mut data = Data::dense(400, 6, noise(43));
+    let terms = |row: u32, count: u32| (0..count).map(move |n| (n * (row % 7 + 1), 0.01));
+    data.sparse = (0..400)
+        .map(|row| terms(row, if row == 123 { 5_000 } else { row % 12 }).collect())
+        .collect();
+    data.check(10, None);
+}
+
 /// Groups larger than K and smaller ones, ties between groups, zeros of both signs, and rows that
 /// differ in their sparse parts alone.
 #[test]

@@ -19,6 +19,7 @@ use std::arch::x86_64::{
 
 use kindred_shared::block::LANES;
 
+use super::products::Places;
 use super::rows::Sparse;
 use super::scalar;
 use super::strip::split;
@@ -183,7 +184,7 @@ unsafe fn pairs_256(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: 
 
 /// Fetches a row ahead.
 #[inline(always)]
-fn fetch(row: &[f32]) {
+pub(super) fn fetch(row: &[f32]) {
     for line in row.chunks(LANES) {
         // SAFETY: every x86-64 has it, and it may be asked for any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
@@ -200,7 +201,7 @@ pub(super) fn sparse_dots(index: &TermIndex, ids: &[u32], weights: &[f32], sums:
     unsafe { sparse_dots_avx2(index, ids, weights, sums) }
 }
 
-/// Adds the canonical sparse dot products of pairs, see `scalar`.
+/// Adds the canonical sparse dot products of pairs, see `products`.
 ///
 /// # Panics
 /// When the CPU lacks AVX2 or FMA, or there is no such row.
@@ -209,10 +210,11 @@ pub(super) fn sparse_pairs(
     rights: &[Sparse<'_>],
     pairs: &[u32],
     scores: &mut [f32],
+    places: &mut Places,
 ) {
     assert!(available(), "this kernel needs AVX2 and FMA");
     // SAFETY: the CPU has AVX2 and FMA; the function is safe code otherwise.
-    unsafe { sparse_pairs_avx2(lefts, rights, pairs, scores) }
+    unsafe { sparse_pairs_avx2(lefts, rights, pairs, scores, places) }
 }
 
 /// # Safety
@@ -353,8 +355,9 @@ fn sparse_pairs_avx2(
     rights: &[Sparse<'_>],
     pairs: &[u32],
     scores: &mut [f32],
+    places: &mut Places,
 ) {
-    scalar::sparse_pairs(lefts, rights, pairs, scores);
+    places.add_products(lefts, rights, pairs, scores, |_, _| None);
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -13,10 +13,11 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m256i, _mm_cvtsi32_si128, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256,
-    _mm256_castsi256_ps, _mm256_cvtepi32_ps, _mm256_loadu_si256, _mm256_madd_epi16,
-    _mm256_maddubs_epi16, _mm256_max_epi32, _mm256_movemask_ps, _mm256_set1_epi16,
-    _mm256_set1_epi32, _mm256_setzero_si256, _mm256_sll_epi32, _mm256_storeu_ps,
+    __m256i, _mm_cvtsi32_si128, _mm_loadu_si128, _mm256_add_epi16, _mm256_add_epi32,
+    _mm256_and_si256, _mm256_castsi256_ps, _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_max_epi32,
+    _mm256_movemask_ps, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_setzero_si256,
+    _mm256_sll_epi32, _mm256_storeu_ps,
 };
 
 use super::avx2::available;
@@ -131,7 +132,7 @@ unsafe fn sums_256(strip: &Strip<'_, u8, i32>, places: &mut [f32]) {
 unsafe fn tile(strip: &Strip<'_, u8, i32>, first: usize, column: usize) -> Sums {
     let row = strip.group * GROUP + first;
     // SAFETY: the left block has the rows' panel, and the rows lie within it; the right one has
-    // the columns', with a threshold and, where there are any, `GROUP` sparse scores for each. So it
+    // the columns', with a threshold and, where there are any, `GROUP` sums of rare terms for each. So it
     // is with the panels of terms.
     unsafe {
         let left = strip.left.as_ptr().add(row / PANEL * strip.panel());
@@ -165,6 +166,7 @@ unsafe fn tile(strip: &Strip<'_, u8, i32>, first: usize, column: usize) -> Sums 
                 }
             }
         }
+        let rare_shift = _mm_cvtsi32_si128(strip.rare_power);
         for wide in 0..WIDE {
             let at = column + wide * WIDTH;
             let from_right = _mm256_loadu_si256(strip.from_right.as_ptr().add(at).cast());
@@ -172,10 +174,10 @@ unsafe fn tile(strip: &Strip<'_, u8, i32>, first: usize, column: usize) -> Sums 
                 let from_left = _mm256_set1_epi32(strip.from_left[row]);
                 let from = _mm256_max_epi32(from_left, from_right);
                 sums[wide] = _mm256_add_epi32(sums[wide], from);
-                if !strip.sparse.is_empty() {
-                    let sparse = strip.sparse.as_ptr().add(row * strip.sparse_stride + at);
-                    let sparse = _mm256_loadu_si256(sparse.cast());
-                    sums[wide] = _mm256_add_epi32(sums[wide], sparse);
+                if !strip.rare.is_empty() {
+                    let rare = strip.rare.as_ptr().add(row * strip.rare_stride + at);
+                    let rare = _mm256_cvtepu16_epi32(_mm_loadu_si128(rare.cast()));
+                    sums[wide] = _mm256_add_epi32(sums[wide], _mm256_sll_epi32(rare, rare_shift));
                 }
             }
         }

@@ -19,8 +19,9 @@ use std::arch::x86_64::{
 
 use kindred_shared::block::LANES;
 
+use super::avx2::fetch;
+use super::products::Places;
 use super::rows::Sparse;
-use super::scalar;
 use super::strip::split;
 use super::terms::TermIndex;
 
@@ -68,7 +69,7 @@ pub(super) fn sparse_dots(index: &TermIndex, ids: &[u32], weights: &[f32], sums:
     unsafe { sparse_dots_fma(index, ids, weights, sums) }
 }
 
-/// Adds the canonical sparse dot products of pairs, see `scalar`.
+/// Adds the canonical sparse dot products of pairs, see `products`.
 ///
 /// # Panics
 /// When the CPU lacks AVX-512, or there is no such row.
@@ -77,10 +78,11 @@ pub(super) fn sparse_pairs(
     rights: &[Sparse<'_>],
     pairs: &[u32],
     scores: &mut [f32],
+    places: &mut Places,
 ) {
     assert!(available(), "this kernel needs AVX-512");
     // SAFETY: the CPU has AVX-512; the function is safe code otherwise.
-    unsafe { sparse_pairs_512(lefts, rights, pairs, scores) }
+    unsafe { sparse_pairs_512(lefts, rights, pairs, scores, places) }
 }
 
 /// The canonical dot products of pairs: left row in the upper half, right row in the lower. Right
@@ -108,15 +110,6 @@ pub(super) fn run<R>(work: impl FnOnce() -> R) -> R {
 #[target_feature(enable = "avx512f,avx2,fma")]
 fn run_512<R>(work: impl FnOnce() -> R) -> R {
     work()
-}
-
-/// Fetches a row ahead.
-#[inline(always)]
-fn fetch(row: &[f32]) {
-    for line in row.chunks(LANES) {
-        // SAFETY: every x86-64 has it, and it may be asked for any address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-    }
 }
 
 /// # Safety
@@ -301,27 +294,16 @@ fn sparse_pairs_512(
     rights: &[Sparse<'_>],
     pairs: &[u32],
     scores: &mut [f32],
+    places: &mut Places,
 ) {
-    for (at, (score, &pair)) in scores.iter_mut().zip(pairs).enumerate() {
-        if let Some(&next) = pairs.get(at + AHEAD) {
-            let (ids, weights) = rights[split(next).1];
-            for line in (0..ids.len()).step_by(LANES) {
-                _mm_prefetch::<_MM_HINT_T0>(ids.as_ptr().wrapping_add(line).cast());
-                _mm_prefetch::<_MM_HINT_T0>(weights.as_ptr().wrapping_add(line).cast());
-            }
+    places.add_products(lefts, rights, pairs, scores, |left, right| {
+        match left.0.len().max(right.0.len()) {
+            0..=32 => Some(sparse_dot::<1, 2>(left, right)),
+            33..=64 => Some(sparse_dot::<2, 4>(left, right)),
+            _ => None,
         }
-        let (left, right) = split(pair);
-        let (left, right) = (lefts[left], rights[right]);
-        *score += match left.0.len().max(right.0.len()) {
-            0..=32 => sparse_dot::<1, 2>(left, right),
-            33..=64 => sparse_dot::<2, 4>(left, right),
-            _ => scalar::sparse_dot(left, right),
-        };
-    }
+    });
 }
-
-/// Sparse rows that are fetched ahead.
-const AHEAD: usize = 4;
 
 /// The canonical sparse dot product of two rows whose terms `WHOLE` registers hold, or the lower halves
 /// of their ids `HALF` as many. The halves of the right one's ids are looked for among those of all of the

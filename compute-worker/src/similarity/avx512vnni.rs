@@ -8,10 +8,11 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m512i, __mmask16, _mm_cvtsi32_si128, _mm512_add_epi32, _mm512_and_si512,
-    _mm512_cmpge_epi32_mask, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_loadu_si512,
-    _mm512_maskz_compress_epi32, _mm512_max_epi32, _mm512_set1_epi32, _mm512_setzero_si512,
-    _mm512_sll_epi32, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_sub_epi32,
+    __m512i, __mmask16, _mm_cvtsi32_si128, _mm256_loadu_si256, _mm512_add_epi32, _mm512_and_si512,
+    _mm512_cmpge_epi32_mask, _mm512_cvtepi32_ps, _mm512_cvtepu16_epi32, _mm512_dpbusd_epi32,
+    _mm512_loadu_si512, _mm512_maskz_compress_epi32, _mm512_max_epi32, _mm512_set1_epi32,
+    _mm512_setzero_si512, _mm512_sll_epi32, _mm512_storeu_ps, _mm512_storeu_si512,
+    _mm512_sub_epi32,
 };
 
 use super::avx512::{self, pairs_from};
@@ -108,7 +109,7 @@ unsafe fn tile<const ALL: bool>(
 ) -> [[__m512i; WIDE]; GROUP] {
     let row = strip.group * GROUP;
     // SAFETY: the left block has the group's panel, and the group lies within it; the right one has
-    // the column's, with a threshold and, where there are any, `GROUP` sparse scores for each row. So
+    // the column's, with a threshold and, where there are any, `GROUP` sums of rare terms for each row. So
     // it is with the panels of terms.
     unsafe {
         let left = strip.left.as_ptr().add(row / PANEL * strip.panel());
@@ -144,12 +145,14 @@ unsafe fn tile<const ALL: bool>(
                 sums[wide] = _mm512_add_epi32(sums[wide], from);
             }
         }
-        if !strip.sparse.is_empty() {
+        if !strip.rare.is_empty() {
+            let shift = _mm_cvtsi32_si128(strip.rare_power);
             for (at, sums) in sums.iter_mut().enumerate() {
-                let sparse = strip.sparse.as_ptr().add(at * strip.sparse_stride + column);
+                let rare = strip.rare.as_ptr().add(at * strip.rare_stride + column);
                 for (wide, sum) in sums.iter_mut().enumerate() {
-                    let sparse = _mm512_loadu_si512(sparse.add(wide * LANES).cast());
-                    *sum = _mm512_add_epi32(*sum, sparse);
+                    let rare = _mm256_loadu_si256(rare.add(wide * LANES).cast());
+                    let rare = _mm512_sll_epi32(_mm512_cvtepu16_epi32(rare), shift);
+                    *sum = _mm512_add_epi32(*sum, rare);
                 }
             }
         }

@@ -96,11 +96,6 @@ impl TermColumns {
         (term.wrapping_mul(SPREAD) >> self.shift) as usize
     }
 
-    /// How many columns there are.
-    pub(super) fn count(&self) -> usize {
-        self.count
-    }
-
     /// The column of a term, if it has one.
     #[inline(always)]
     pub(super) fn get(&self, term: u32) -> Option<usize> {
@@ -271,7 +266,7 @@ mod tests {
         }
         assert_eq!(columns.get(2 * EVERY as u32), None);
         assert_eq!(columns.get(1 << 20), None);
-        assert!(columns.count() <= COLUMNS && columns.count().is_multiple_of(STEP));
+        assert!(columns.count <= COLUMNS && columns.count.is_multiple_of(STEP));
     }
 
     #[test]
@@ -279,7 +274,7 @@ mod tests {
         let rows: Vec<(Vec<u32>, Vec<f32>)> =
             (0..100_u32).map(|row| (vec![row], vec![1.0])).collect();
         for columns in [columns_of(&rows), columns_of(&[]), TermColumns::none()] {
-            assert_eq!((columns.count(), columns.get(7)), (0, None));
+            assert_eq!((columns.count, columns.get(7)), (0, None));
         }
     }
 
@@ -316,10 +311,10 @@ mod tests {
                     let steps: u32 = left.steps(row).iter().map(|step| {
                         step.values.to_le_bytes().iter().map(|value| u32::from(*value)).sum::<u32>()
                     }).sum();
-                    let values = (0..columns.count()).map(|at| value(&left, columns.count(), row, at));
+                    let values = (0..columns.count).map(|at| value(&left, columns.count, row, at));
                     prop_assert_eq!(u64::from(steps), values.sum::<u64>());
-                    let products = (0..columns.count())
-                        .map(|at| value(&left, columns.count(), row, at) * value(&right, columns.count(), column, at));
+                    let products = (0..columns.count)
+                        .map(|at| value(&left, columns.count, row, at) * value(&right, columns.count, column, at));
                     let products: Vec<u64> = products.collect();
                     for half in 0..2 {
                         let sum: u64 = (products.iter().enumerate())

@@ -13,6 +13,7 @@ use super::Kernel;
 use super::filter::{Filter, Held, Pair};
 use super::layout::Block;
 use super::lists::Lists;
+use super::products::Places;
 use super::rows::Scorer;
 use super::steps::Steps;
 use super::strip::{GROUP, PANEL, split};
@@ -53,10 +54,34 @@ pub(super) struct Scratch {
     /// The left block of tiles.
     held: Held,
     filter: Filter,
+    products: Products,
     pub(super) others: Vec<u32>,
     pub(super) scores: Vec<f32>,
     pub(super) sums: Vec<f32>,
     pub(super) thresholds: Vec<f32>,
+}
+
+/// Canonical scores of pairs.
+#[derive(Default)]
+struct Products {
+    places: Places,
+    scores: Vec<f32>,
+}
+
+impl Products {
+    /// Those of some rows with some others; see `Scorer::pairs`.
+    fn of(
+        &mut self,
+        scorer: &Scorer<'_>,
+        left: Range<usize>,
+        right: Range<usize>,
+        pairs: &[u32],
+    ) -> &[f32] {
+        self.scores.clear();
+        self.scores.resize(pairs.len(), 0.0);
+        scorer.pairs(left, right, pairs, &mut self.scores, &mut self.places);
+        &self.scores
+    }
 }
 
 impl Engine<'_> {
@@ -174,8 +199,8 @@ impl Engine<'_> {
     fn sample(&self, at: usize, pair: &Pair<'_>, part: Range<usize>, scratch: &mut Scratch) {
         let Scratch {
             filter,
+            products,
             others,
-            scores,
             sums,
             ..
         } = scratch;
@@ -197,7 +222,7 @@ impl Engine<'_> {
                 };
                 let count = self.kernel.reaching_places(sums, high, others);
                 let places = &mut others[..count];
-                self.push_all(at, row, part.start, places, scores, &mut lists);
+                self.push_all(at, row, part.start, places, products, &mut lists);
                 lists.rise(row);
                 let low = (lists.threshold(row, 0) - pair.error(row)) / unit - 1.0;
                 let low = low.next_down();
@@ -207,7 +232,7 @@ impl Engine<'_> {
                     }
                     let count = self.kernel.reaching_places(sums, low, others);
                     let places = &mut others[..count];
-                    self.push_all(at, row, part.start, places, scores, &mut lists);
+                    self.push_all(at, row, part.start, places, products, &mut lists);
                     lists.rise(row);
                 }
             }
@@ -222,17 +247,15 @@ impl Engine<'_> {
         row: usize,
         first: usize,
         places: &mut [u32],
-        scores: &mut Vec<f32>,
+        products: &mut Products,
         lists: &mut Lists,
     ) {
         let pair = (row << 16 | first) as u32;
         places.iter_mut().for_each(|place| *place += pair);
-        scores.clear();
-        scores.resize(places.len(), 0.0);
         let span = self.span(at);
-        self.scorer.pairs(span.clone(), span, places, scores);
+        let scores = products.of(self.scorer, span.clone(), span, places);
         let ids = self.ids(at);
-        for (&pair, &score) in places.iter().zip(&*scores) {
+        for (&pair, &score) in places.iter().zip(scores) {
             let (_, other) = split(pair);
             if other != row {
                 lists.push(row, ids[other], score);
@@ -273,7 +296,9 @@ impl Engine<'_> {
         columns: Range<usize>,
         scratch: &mut Scratch,
     ) -> usize {
-        let Scratch { filter, scores, .. } = scratch;
+        let Scratch {
+            filter, products, ..
+        } = scratch;
         let want = |filter: &mut Filter| {
             for (side, block) in [left, right].into_iter().enumerate() {
                 filter.want(side, pair, self.lists(block).bases());
@@ -287,33 +312,31 @@ impl Engine<'_> {
             let hits = filter.pairs().len();
             if hits >= SETTLE {
                 total += hits;
-                self.settle(left, right, filter, scores);
+                self.settle(left, right, filter, products);
                 want(filter);
             }
         }
         total += filter.pairs().len();
-        self.settle(left, right, filter, scores);
+        self.settle(left, right, filter, products);
         total
     }
 
     /// Scores the hits of a tile and hands them to the lists of both sides.
-    fn settle(&self, left: usize, right: usize, filter: &mut Filter, scores: &mut Vec<f32>) {
+    fn settle(&self, left: usize, right: usize, filter: &mut Filter, products: &mut Products) {
         let (one, two) = (self.span(left), self.span(right));
         filter.drop_beyond(one.len(), two.len());
         let pairs = filter.pairs();
-        scores.clear();
-        scores.resize(pairs.len(), 0.0);
-        self.scorer.pairs(one, two, pairs, scores);
+        let scores = products.of(self.scorer, one, two, pairs);
         let ids = self.ids(right);
         let mut lists = self.lists(left);
-        for (&pair, &score) in pairs.iter().zip(&*scores) {
+        for (&pair, &score) in pairs.iter().zip(scores) {
             let (row, column) = split(pair);
             lists.push(row, ids[column], score);
         }
         drop(lists);
         let ids = self.ids(left);
         let mut lists = self.lists(right);
-        for (&pair, &score) in pairs.iter().zip(&*scores) {
+        for (&pair, &score) in pairs.iter().zip(scores) {
             let (row, column) = split(pair);
             lists.push(column, ids[row], score);
         }

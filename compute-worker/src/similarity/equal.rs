@@ -11,6 +11,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::neighbours::{Neighbours, Rows};
+use super::products::Places;
 use super::rows::Scorer;
 use super::sorted::Sorted;
 
@@ -106,15 +107,16 @@ impl Groups {
 
     /// The scores of the groups' rows with rows of their own group.
     fn own_scores(&self, scorer: &Scorer<'_>) -> Vec<f32> {
-        let score = |group: usize| {
+        let score = |places: &mut Places, group: usize| {
             let mut score = [0.0];
             if self.members(group as u32).len() > 1 {
                 let one = group..group + 1;
-                scorer.pairs(one.clone(), one, &[0], &mut score);
+                scorer.pairs(one.clone(), one, &[0], &mut score, places);
             }
             score[0]
         };
-        (0..self.firsts.len()).into_par_iter().map(score).collect()
+        let groups = (0..self.firsts.len()).into_par_iter();
+        groups.map_init(Places::default, score).collect()
     }
 
     /// The lists of some rows, made of those of the groups.

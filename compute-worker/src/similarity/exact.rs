@@ -2,7 +2,6 @@
 //! equal or nearly so, or cannot be had, because values are too large.
 
 use super::engine::{Engine, Scratch};
-use super::layout::Terms;
 use super::lists::Lists;
 use super::terms::TermIndex;
 
@@ -18,7 +17,7 @@ impl Engine<'_> {
         self.begin(low, &low_lists, high_least, scratch);
         let index = self.index(low);
         for (column, position) in self.span(high).enumerate() {
-            self.score(index.get(), position, low_ids.len(), scratch);
+            self.score(index.as_ref(), position, low_ids.len(), scratch);
             let threshold = high_lists.threshold(column, low_least);
             let Scratch {
                 scores, thresholds, ..
@@ -41,7 +40,7 @@ impl Engine<'_> {
         self.begin(at, &lists, 0, scratch);
         let index = self.index(at);
         for (column, position) in self.span(at).enumerate() {
-            self.score(index.get(), position, column, scratch);
+            self.score(index.as_ref(), position, column, scratch);
             let Scratch {
                 scores, thresholds, ..
             } = &mut *scratch;
@@ -69,18 +68,10 @@ impl Engine<'_> {
         scratch.others.extend(rows.map(|row| row as u32));
     }
 
-    /// The index of a block's sparse parts.
-    fn index(&self, at: usize) -> Index<'_> {
-        let terms = self.blocks.get(at).map(|block| block.terms.as_ref());
-        match terms.map(|terms| terms.map(Terms::whole_index)) {
-            // Without terms, or with all of them.
-            Some(None) => Index::Held(None),
-            Some(Some(Some(index))) => Index::Held(Some(index)),
-            Some(Some(None)) | None => {
-                let rows = self.scorer.sparse_rows(self.span(at));
-                Index::Made((!rows.is_empty()).then(|| TermIndex::of(rows.iter().copied())))
-            }
-        }
+    /// The index of a block's sparse parts, if it has any.
+    fn index(&self, at: usize) -> Option<TermIndex> {
+        let rows = self.scorer.sparse_rows(self.span(at));
+        (!rows.is_empty()).then(|| TermIndex::of(rows.iter().copied()))
     }
 
     /// The canonical scores of a row with the first `count` of a block.
@@ -99,21 +90,6 @@ impl Engine<'_> {
             for (score, sum) in scratch.scores.iter_mut().zip(&scratch.sums) {
                 *score += *sum;
             }
-        }
-    }
-}
-
-/// An index of sparse parts: a block's own, or one made where rows are not laid out.
-enum Index<'a> {
-    Held(Option<&'a TermIndex>),
-    Made(Option<TermIndex>),
-}
-
-impl Index<'_> {
-    fn get(&self) -> Option<&TermIndex> {
-        match self {
-            Self::Held(index) => *index,
-            Self::Made(index) => index.as_ref(),
         }
     }
 }

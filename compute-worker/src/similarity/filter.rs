@@ -58,6 +58,14 @@ impl Pair<'_> {
         }
     }
 
+    /// The power of two by which sums of rare terms are multiplied to be in these units.
+    fn rare_power(&self) -> i32 {
+        match (self.left_terms, &self.right.terms) {
+            (Some(left), Some(right)) => left.rare.product_power(&right.own.rare),
+            _ => 0,
+        }
+    }
+
     /// How far above its upper bound a score of a left row can be, at most.
     pub(super) fn error(&self, row: usize) -> f32 {
         let own = self.right.norm * self.left.residuals[row];
@@ -72,9 +80,8 @@ pub(super) struct Filter {
     integer_from: [Vec<i32>; 2],
     float_from: [Vec<f32>; 2],
     shared: Shared,
-    /// What rare terms of a group come to, in units or in scores.
-    rare_units: Vec<i32>,
-    rare_scores: Vec<f32>,
+    /// What rare terms of a group come to.
+    rare: Vec<u16>,
 }
 
 impl Filter {
@@ -97,8 +104,8 @@ impl Filter {
                     for (from, (base, residual)) in from.iter_mut().zip(rows) {
                         let units = (own * residual + others - base) * per_unit;
                         let units = units.clamp(-(BEYOND as f32), BEYOND as f32);
-                        // Up, by what roundings may have taken, and by one for the rare terms'.
-                        *from = (units + units.abs() * f32::EPSILON * 2.0 + 3.0) as i32;
+                        // Up, by what roundings may have taken.
+                        *from = (units + units.abs() * f32::EPSILON * 2.0 + 2.0) as i32;
                     }
                 });
             }
@@ -143,6 +150,10 @@ impl Filter {
         hits.pairs[before..hits.count]
             .iter_mut()
             .for_each(|hit| *hit += first);
+        if pair.left_terms.is_some() {
+            // Sparse products want them so.
+            hits.order(before);
+        }
         self.hits = hits;
     }
 
@@ -178,24 +189,10 @@ impl Filter {
 
     /// What a group's rare terms come to, if there are any.
     fn rare(&mut self, pair: &Pair<'_>, group: usize) {
-        self.rare_units.clear();
-        self.rare_scores.clear();
-        let (Some(_), Some(right)) = (pair.left_terms, &pair.right.terms) else {
-            return;
-        };
-        let rows = group * GROUP..pair.left.rows.min((group + 1) * GROUP);
-        let (shared, right) = (&self.shared, &right.own.rare);
-        match pair.left.values {
-            Values::Integers(_) => {
-                let per_unit = (1.0 / pair.unit()) as f32;
-                // Never less than the product.
-                shared.sums(right, rows, &mut self.rare_units, per_unit, |units| {
-                    units as i32 + 1
-                });
-            }
-            Values::Floats(_) => {
-                shared.sums(right, rows, &mut self.rare_scores, 1.0, |score| score);
-            }
+        self.rare.clear();
+        if let (Some(_), Some(right)) = (pair.left_terms, &pair.right.terms) {
+            let rows = group * GROUP..pair.left.rows.min((group + 1) * GROUP);
+            self.shared.sums(&right.own.rare, rows, &mut self.rare);
         }
     }
 
@@ -230,8 +227,9 @@ impl Filter {
             left_terms,
             right_terms,
             terms_shift,
-            sparse: self.rare_units.get(columns.start..).unwrap_or_default(),
-            sparse_stride: pair.right.rows.next_multiple_of(PANEL),
+            rare: self.rare.get(columns.start..).unwrap_or_default(),
+            rare_stride: pair.right.rows.next_multiple_of(PANEL),
+            rare_power: pair.rare_power(),
         }
     }
 
@@ -255,8 +253,9 @@ impl Filter {
             left_terms: [&[]; GROUP],
             right_terms: &[],
             terms_shift: 0,
-            sparse: self.rare_scores.get(columns.start..).unwrap_or_default(),
-            sparse_stride: pair.right.rows.next_multiple_of(PANEL),
+            rare: self.rare.get(columns.start..).unwrap_or_default(),
+            rare_stride: pair.right.rows.next_multiple_of(PANEL),
+            rare_power: pair.rare_power(),
         }
     }
 

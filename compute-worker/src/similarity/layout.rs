@@ -15,12 +15,14 @@ use super::columns::{self, TermColumns};
 use super::rotation::{ERROR, Rotation};
 use super::rows::Sparse;
 use super::strip::{GROUP, PANEL, SPAN};
-use super::terms::{RowTerms, TermIndex};
+use super::terms::{RareTerms, RowTerms};
 
 /// Norms from which on sums could overflow: then all is scored exactly.
 pub(super) const MAX_NORM: f64 = 1e15;
 /// Least scale; rows of values this small are all residual.
 const LEAST_SCALE: f32 = 1e-15;
+/// Least power of two for the unit of rare terms next to floats: no product of two units is too small.
+const LEAST_POWER: i32 = -60;
 /// Absolute error of scores near the smallest numbers there are.
 pub(super) const UNDERFLOW: f32 = 1e-36;
 /// Values of a step of integers.
@@ -78,20 +80,13 @@ pub(super) struct Terms {
     pub(super) own: Projected,
 }
 
-impl Terms {
-    /// The index of all terms, if no term is in a column.
-    pub(super) fn whole_index(&self) -> Option<&TermIndex> {
-        (self.columns.count() == 0).then_some(&self.own.rare)
-    }
-}
-
 /// Bytes of the sparse parts of a block with so many terms and rows, at most and nearly.
 pub(super) fn sparse_bytes(terms: usize, rows: usize) -> usize {
     // Postings, tables of distinct terms, steps; columns, and where rows end.
     if terms == 0 {
         0
     } else {
-        34 * terms + (columns::COLUMNS + 8) * rows
+        30 * terms + (columns::COLUMNS + 8) * rows
     }
 }
 
@@ -100,7 +95,7 @@ pub(super) struct Projected {
     /// What of a row is in columns.
     pub(super) frequent: columns::Values,
     /// All other terms.
-    pub(super) rare: TermIndex,
+    pub(super) rare: RareTerms,
 }
 
 impl Projected {
@@ -111,7 +106,10 @@ impl Projected {
         scale: f32,
         kernel: Kernel,
     ) -> Self {
-        let half_norm = kernel.grid().map_or(f32::INFINITY, |grid| grid.half_norm);
+        let (half_norm, least) = match kernel.grid() {
+            Some(grid) => (grid.half_norm, 0),
+            None => (f32::INFINITY, LEAST_POWER),
+        };
         let count = rows.len();
         let mut rare = RowTerms::default();
         let frequent = columns::Values::of(columns, rows, scale, half_norm, |row, id, weight| {
@@ -120,7 +118,7 @@ impl Projected {
         rare.end(count);
         Self {
             frequent,
-            rare: TermIndex::of_terms(&rare),
+            rare: RareTerms::of(&rare, scale, least),
         }
     }
 }

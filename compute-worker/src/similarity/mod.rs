@@ -34,6 +34,7 @@ mod layout;
 mod lists;
 mod neighbours;
 mod order;
+mod products;
 mod resident;
 mod rotation;
 mod rows;
@@ -52,6 +53,7 @@ use kindred_shared::Block;
 pub use compare::{compare, compare_unless};
 use layout::Grid;
 pub use neighbours::{Neighbours, NeighboursError, Options, Rows, SparseRows, neighbours};
+use products::Places;
 pub use resident::kept_bytes;
 use rows::Sparse;
 use strip::{Hits, Strip};
@@ -229,20 +231,23 @@ impl Kernel {
     }
 
     /// Adds the canonical sparse dot products of pairs: left row in the upper half, right row in
-    /// the lower.
+    /// the lower. Fastest with the pairs of a left row together.
     fn sparse_pairs(
         self,
         lefts: &[Sparse<'_>],
         rights: &[Sparse<'_>],
         pairs: &[u32],
         scores: &mut [f32],
+        places: &mut Places,
     ) {
         match self.usable() {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512Vnni | Self::Avx512 => avx512::sparse_pairs(lefts, rights, pairs, scores),
+            Self::Avx512Vnni | Self::Avx512 => {
+                avx512::sparse_pairs(lefts, rights, pairs, scores, places);
+            }
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => avx2::sparse_pairs(lefts, rights, pairs, scores),
-            _ => scalar::sparse_pairs(lefts, rights, pairs, scores),
+            Self::Avx2 => avx2::sparse_pairs(lefts, rights, pairs, scores, places),
+            _ => places.add_products(lefts, rights, pairs, scores, |_, _| None),
         }
     }
 

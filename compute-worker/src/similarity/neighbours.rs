@@ -17,6 +17,7 @@ use super::rows::{Scorer, Sparse};
 use super::sorted::{Sorted, sort_all};
 use super::steps::Steps;
 use super::strip::PANEL;
+use super::terms::MAX_TERMS;
 
 /// Rows to compare: dense parts of one length, and perhaps sparse parts.
 #[derive(Clone, Copy)]
@@ -104,7 +105,7 @@ const MAX_DIMENSION: usize = 1 << 16;
 /// Rows of a block, at most.
 const MAX_ROWS: usize = 8 * PANEL;
 /// The same where rows have sparse parts: what two blocks share is looked for once.
-const MAX_SPARSE_ROWS: usize = 16 * PANEL;
+const MAX_SPARSE_ROWS: usize = 24 * PANEL;
 /// Bytes of the values of a block, at most, so that two stay in the second-level cache.
 const MAX_BYTES: usize = 320 << 10;
 /// Bytes a row beyond half of the rows' own, from which on rows are not copied into their order.
@@ -435,9 +436,9 @@ fn scales(
             return None;
         }
         let (scale, dense_norm) = shape.scale(rows.dense(row), buffer);
-        let sparse_norm = rows.sparse(row).map_or(0.0, |sparse| norm(sparse.1));
-        let key = u64::from(scale.to_bits()) << 32 | row as u64;
-        (dense_norm + sparse_norm <= MAX_NORM).then_some(key)
+        let (terms, weights) = rows.sparse(row).unwrap_or_default();
+        let can = dense_norm + norm(weights) <= MAX_NORM && terms.len() <= MAX_TERMS;
+        can.then(|| u64::from(scale.to_bits()) << 32 | row as u64)
     };
     let all = (0..rows.count).into_par_iter().with_min_len(256);
     all.map_init(Vec::new, scale).collect()

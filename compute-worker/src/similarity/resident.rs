@@ -17,6 +17,7 @@ use super::layout::{self, MAX_NORM, Shape};
 use super::order::order;
 use super::rows::Sparse;
 use super::strip::PANEL;
+use super::terms::MAX_TERMS;
 
 /// Rows of a tile, at most: a sample large enough to guess thresholds from.
 pub(super) const MAX_ROWS: usize = 8 * PANEL;
@@ -100,7 +101,8 @@ impl Laid {
         let mut scale = |row: usize| {
             let (scale, dense_norm) = shape.scale(dense(row), &mut buffer);
             let norm = dense_norm + layout::norm(block.sparse(row).1);
-            (norm <= MAX_NORM).then(|| u64::from(scale.to_bits()) << 32 | row as u64)
+            let can = norm <= MAX_NORM && block.sparse(row).0.len() <= MAX_TERMS;
+            can.then(|| u64::from(scale.to_bits()) << 32 | row as u64)
         };
         let scales: Vec<u64> = (0..block.rows()).map(&mut scale).collect::<Option<_>>()?;
         let tile_rows = (MAX_BYTES / shape.bytes() / PANEL * PANEL).clamp(PANEL, MAX_ROWS);

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Kernel;
+use super::products::Places;
 
 /// Sparse rows as given: ids strictly ascending, and weights.
 pub(super) type Sparse<'a> = (&'a [u32], &'a [f32]);
@@ -79,42 +80,20 @@ impl<'a> Scorer<'a> {
     }
 
     /// The canonical scores of pairs of some rows with some others: the one's place in the upper
-    /// half, the other's in the lower.
+    /// half, the other's in the lower. Sparse parts are fastest with the pairs of a row together.
     pub(super) fn pairs(
         &self,
         left: Range<usize>,
         right: Range<usize>,
         pairs: &[u32],
         scores: &mut [f32],
+        places: &mut Places,
     ) {
-        self.dense_pairs(left.clone(), right.clone(), pairs, scores);
-        self.sparse_pairs(left, right, pairs, scores);
-    }
-
-    /// The dense parts of the same.
-    pub(super) fn dense_pairs(
-        &self,
-        left: Range<usize>,
-        right: Range<usize>,
-        pairs: &[u32],
-        scores: &mut [f32],
-    ) {
-        let (lefts, rights) = (&self.dense[left], &self.dense[right]);
-        self.kernel.pairs(lefts, rights, pairs, scores);
-    }
-
-    /// Adds the sparse parts of the same to the dense ones.
-    pub(super) fn sparse_pairs(
-        &self,
-        left: Range<usize>,
-        right: Range<usize>,
-        pairs: &[u32],
-        scores: &mut [f32],
-    ) {
+        let dense = (&self.dense[left.clone()], &self.dense[right.clone()]);
+        self.kernel.pairs(dense.0, dense.1, pairs, scores);
         let (left, right) = (self.sparse_rows(left), self.sparse_rows(right));
-        if left.is_empty() {
-            return;
+        if !left.is_empty() {
+            self.kernel.sparse_pairs(left, right, pairs, scores, places);
         }
-        self.kernel.sparse_pairs(left, right, pairs, scores);
     }
 }

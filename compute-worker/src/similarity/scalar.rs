@@ -2,7 +2,6 @@
 
 use kindred_shared::block::LANES;
 
-use super::rows::Sparse;
 use super::strip::{GROUP, Hits, PANEL, Strip, split};
 use super::terms::TermIndex;
 
@@ -95,6 +94,7 @@ fn tiles(strip: &Strip<'_, f32, f32>, mut each: impl FnMut(u32, f32)) {
     let columns = strip.columns();
     let first = strip.group * GROUP;
     let left = &strip.left[first / PANEL * strip.panel()..][..strip.panel()];
+    let rare_unit = 2.0_f32.powi(strip.rare_power);
     for row in (0..GROUP).step_by(ROWS) {
         for column in (0..columns).step_by(COLUMNS) {
             let right = &strip.right[column / PANEL * strip.panel()..][..strip.panel()];
@@ -102,11 +102,9 @@ fn tiles(strip: &Strip<'_, f32, f32>, mut each: impl FnMut(u32, f32)) {
             for (at, sums) in sums.iter_mut().enumerate() {
                 for (wide, sum) in sums.iter_mut().enumerate() {
                     *sum = strip.from_left[row + at].max(strip.from_right[column + wide]);
-                    if let Some(sparse) = strip
-                        .sparse
-                        .get((row + at) * strip.sparse_stride + column + wide)
-                    {
-                        *sum += sparse;
+                    let rare = (row + at) * strip.rare_stride + column + wide;
+                    if let Some(rare) = strip.rare.get(rare) {
+                        *sum += f32::from(*rare) * rare_unit;
                     }
                 }
             }
@@ -237,21 +235,6 @@ pub(super) fn sparse_dot(left: (&[u32], &[f32]), right: (&[u32], &[f32])) -> f32
         r += usize::from(right_id <= left_id);
     }
     sum
-}
-
-/// Adds the canonical sparse dot products of pairs: left row in the upper half, right row in the
-/// lower. Inlined into each kernel.
-#[inline(always)]
-pub(super) fn sparse_pairs(
-    lefts: &[Sparse<'_>],
-    rights: &[Sparse<'_>],
-    pairs: &[u32],
-    scores: &mut [f32],
-) {
-    for (score, &pair) in scores.iter_mut().zip(pairs) {
-        let (left, right) = split(pair);
-        *score += sparse_dot(lefts[left], rights[right]);
-    }
 }
 
 /// The sparse dot products of one right row with the left rows of an index.

@@ -17,6 +17,8 @@ pub(super) struct Hits {
     pub(super) pairs: Vec<u32>,
     /// How many of them count.
     pub(super) count: usize,
+    /// Where they are put into order.
+    ordered: Vec<u32>,
 }
 
 /// Left and right row of a pair.
@@ -47,6 +49,26 @@ impl Hits {
             kept += usize::from(wanted(self.pairs[at]));
         }
         self.count = kept;
+    }
+
+    /// Puts those from a place on, which are of one group, into the order of their rows.
+    pub(super) fn order(&mut self, from: usize) {
+        let found = &mut self.pairs[from..self.count];
+        let row = |pair: u32| split(pair).0 % GROUP;
+        let mut counts = [0; GROUP];
+        found.iter().for_each(|pair| counts[row(*pair)] += 1);
+        let mut start = 0;
+        let mut places = counts.map(|count| {
+            start += count;
+            start - count
+        });
+        self.ordered.clear();
+        self.ordered.extend_from_slice(found);
+        for &pair in &self.ordered {
+            let place = &mut places[row(pair)];
+            found[*place] = pair;
+            *place += 1;
+        }
     }
 
     /// Adds one; room must have been reserved.
@@ -90,10 +112,13 @@ pub(super) struct Strip<'a, V, T> {
     pub(super) right_terms: &'a [V],
     /// By how many bits the sums of their products are shifted to be in the units of the others.
     pub(super) terms_shift: u32,
-    /// What rare terms come to, `GROUP` rows of as many as there are right rows, each so many values
-    /// after the one before; or empty.
-    pub(super) sparse: &'a [T],
-    pub(super) sparse_stride: usize,
+    /// What rare terms come to (`terms`), `GROUP` rows of as many as there are right rows, each so many
+    /// values after the one before; or empty.
+    pub(super) rare: &'a [u16],
+    pub(super) rare_stride: usize,
+    /// The power of two by which they are multiplied to be in the units of the others; not negative for
+    /// integers.
+    pub(super) rare_power: i32,
 }
 
 impl<V, T> Strip<'_, V, T> {
@@ -140,10 +165,11 @@ impl<V, T> Strip<'_, V, T> {
         let most = last.map(|step| step.at as usize + 4 * PANEL).max();
         assert!(most.unwrap_or(0) <= PANEL * terms, "left terms");
         assert!(self.terms_shift < 32, "a shift is within a sum");
-        let rows = (GROUP - 1) * self.sparse_stride + columns;
+        assert!(self.rare_power < 32, "a shift is within a sum");
+        let rows = (GROUP - 1) * self.rare_stride + columns;
         assert!(
-            self.sparse.is_empty() || self.sparse.len() >= rows,
-            "one sparse score a pair"
+            self.rare.is_empty() || self.rare.len() >= rows,
+            "one sum a pair"
         );
     }
 }

@@ -10,7 +10,8 @@ use super::Kernel;
 use super::best::{Best, Ids};
 use super::columns::TermColumns;
 use super::filter::{Filter, Held, Pair};
-use super::layout::{self, Projected, Terms};
+use super::layout::{self, Projected};
+use super::products::Places;
 use super::resident::{Laid, MAX_ROWS};
 use super::rows::Sparse;
 use super::strip::{GROUP, PANEL, split};
@@ -114,15 +115,6 @@ impl<'a> Tile<'a> {
         }
     }
 
-    fn laid_terms(&self) -> Option<&Terms> {
-        self.panels.as_ref()?.block.terms.as_ref()
-    }
-
-    /// The index of all terms, if it was laid out.
-    fn laid_index(&self) -> Option<&TermIndex> {
-        self.laid_terms()?.whole_index()
-    }
-
     /// The tile's terms by other columns than its own.
     fn projected(&self, kernel: Kernel, columns: &Arc<TermColumns>) -> Option<Arc<Projected>> {
         let scale = self.panels.as_ref()?.block.scale;
@@ -155,16 +147,8 @@ impl<'a> Tile<'a> {
             return;
         }
         let columns = self.rows.len();
-        if let Some(terms) = self.laid_index() {
-            let rows = other.sparse.iter().zip(sums.chunks_exact_mut(columns));
-            for ((ids, weights), sums) in rows {
-                kernel.sparse_dots(terms, ids, weights, sums);
-            }
-            return;
-        }
         let of = || TermIndex::of(other.sparse.iter().copied());
-        let terms = other.laid_index();
-        let terms = terms.unwrap_or_else(|| other.terms.get_or_init(of));
+        let terms = other.terms.get_or_init(of);
         let mut one = vec![0.0; other.rows.len()];
         for (column, (ids, weights)) in self.sparse.iter().enumerate() {
             one.fill(0.0);
@@ -227,6 +211,7 @@ pub(super) struct Scratch {
     filter: Filter,
     pairs: Vec<u32>,
     scores: Vec<f32>,
+    places: Places,
     sums: Vec<f32>,
     others: Vec<u32>,
     bases: [Vec<f32>; 2],
@@ -409,7 +394,12 @@ impl<I: Ids> Meeting<'_, I> {
         wanted: [bool; 2],
         scratch: &mut Scratch,
     ) {
-        let Scratch { pairs, scores, .. } = scratch;
+        let Scratch {
+            pairs,
+            scores,
+            places,
+            ..
+        } = scratch;
         let [left, right] = tiles;
         scores.clear();
         scores.resize(pairs.len(), 0.0);
@@ -418,7 +408,7 @@ impl<I: Ids> Meeting<'_, I> {
         }
         if !(left.sparse.is_empty() || right.sparse.is_empty()) {
             self.kernel
-                .sparse_pairs(&left.sparse, &right.sparse, pairs, scores);
+                .sparse_pairs(&left.sparse, &right.sparse, pairs, scores, places);
         }
         if wanted[0] {
             let mut lists = lock(lists[0]);
