@@ -4,11 +4,13 @@
 Usage: pika_publish.py amqp://user:password@host:5672/vhost < events.ndjson
 
 Waits until the exchange is there, publishes each event with its domain as routing key, and waits
-for the broker's confirm of each.
+for the broker's confirm of each, on several connections at once: each waits most of the time.
 """
 
+import concurrent.futures
 import json
 import sys
+import threading
 import time
 
 import pika
@@ -16,6 +18,7 @@ import pika.exceptions
 
 EXCHANGE = "kindred.items"
 WAIT_SECONDS = 120
+CONNECTIONS = 8
 
 
 def channel_with_exchange(connection):
@@ -33,16 +36,29 @@ def channel_with_exchange(connection):
             connection.sleep(0.1)
 
 
-def main(url):
+def publish(url, lines, turn):
+    """Publishes lines of its own until there are no more; how many."""
     connection = pika.BlockingConnection(pika.URLParameters(url))
     channel = channel_with_exchange(connection)
     properties = pika.BasicProperties(content_type="application/json", delivery_mode=2)
     published = 0
-    for line in sys.stdin:
+    while True:
+        with turn:
+            line = next(lines, None)
+        if line is None:
+            break
         domain = json.loads(line)["domain"]
         channel.basic_publish(EXCHANGE, domain, line.encode(), properties, mandatory=True)
         published += 1
     connection.close()
+    return published
+
+
+def main(url):
+    lines, turn = iter(sys.stdin), threading.Lock()
+    with concurrent.futures.ThreadPoolExecutor(CONNECTIONS) as pool:
+        publishers = [pool.submit(publish, url, lines, turn) for _ in range(CONNECTIONS)]
+        published = sum(publisher.result() for publisher in publishers)
     print(f"{published} published and confirmed")
 
 

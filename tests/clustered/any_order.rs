@@ -87,7 +87,7 @@ fn the_worker_long_after_the_events() {
 #[test]
 #[ignore = "needs services, kills services"]
 fn both_before_broker_and_database_and_again_after_both_went() {
-    let cluster = Cluster::new();
+    let cluster = Cluster::alone();
     let (broker, database) = (Control::of_broker(), Control::of_database());
     // Gracefully: a virtual host made just now may not survive a kill.
     broker.stop();

@@ -120,7 +120,7 @@ fn without_an_owner_it_says_when_to_ask_again() {
 
 #[test]
 fn before_broker_and_database_it_says_what_it_waits_for() {
-    let place = Place::new();
+    let place = Place::beside_others();
     let port = free_port();
     let mut command = kindred(place.directory());
     command

@@ -87,7 +87,7 @@ fn wait_ready(service: &mut Service) {
 #[test]
 #[ignore = "needs services, kills services"]
 fn writes_while_the_broker_is_away_are_refused_helpfully_and_none_taken_is_lost() {
-    let cluster = Cluster::new();
+    let cluster = Cluster::alone();
     let mut service = cluster.service(&How::default());
     let mut worker = cluster.worker();
     let client = service.client().clone();
@@ -143,7 +143,7 @@ fn writes_while_the_broker_is_away_are_refused_helpfully_and_none_taken_is_lost(
 #[test]
 #[ignore = "needs services, kills services"]
 fn events_wait_while_the_database_is_away_and_a_full_queue_is_told() {
-    let cluster = Cluster::new();
+    let cluster = Cluster::alone();
     let mut service = cluster.service(&How::default());
     let mut worker = cluster.worker();
     let mut random = Random::of_test("the database is away");
@@ -189,7 +189,7 @@ fn events_wait_while_the_database_is_away_and_a_full_queue_is_told() {
 #[test]
 #[ignore = "needs services, kills services"]
 fn a_database_that_freezes_costs_time_and_nothing_else() {
-    let cluster = Cluster::new();
+    let cluster = Cluster::alone();
     let mut service = cluster.service(&How::default());
     let mut worker = cluster.worker();
     let mut random = Random::of_test("the database is frozen");

@@ -54,9 +54,21 @@ pub(crate) struct How {
 
 impl Cluster {
     /// Keyspace, tables and roles are made beforehand, as deploy/ says; programs may make nothing.
+    /// Beside other tests.
     #[track_caller]
     pub(crate) fn new() -> Self {
-        let cluster = Self::with(Roles::LeastPrivilege);
+        Self::made(Place::beside_others())
+    }
+
+    /// The same, with the machine for itself, broker and database included.
+    #[track_caller]
+    pub(crate) fn alone() -> Self {
+        Self::made(Place::new())
+    }
+
+    #[track_caller]
+    fn made(place: Place) -> Self {
+        let cluster = Self::with(Roles::LeastPrivilege, place);
         let mut schema = kindred(cluster.place.directory());
         cluster.database_environment(&mut schema, cluster.database.admin());
         let made = schema.arg("schema").output().expect("the program starts");
@@ -70,15 +82,14 @@ impl Cluster {
         cluster
     }
 
-    /// Nothing is made beforehand; programs may make what they miss.
+    /// Nothing is made beforehand; programs may make what they miss. Beside other tests.
     #[track_caller]
     pub(crate) fn bare() -> Self {
-        Self::with(Roles::MayMake)
+        Self::with(Roles::MayMake, Place::beside_others())
     }
 
     #[track_caller]
-    fn with(roles: Roles) -> Self {
-        let place = Place::new();
+    fn with(roles: Roles, place: Place) -> Self {
         Self {
             broker: Broker::new(),
             database: Database::new(&own_name()),

@@ -1,6 +1,7 @@
 //! A keyspace of a test's own, and its tables as any client reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
@@ -15,9 +16,13 @@ use scylla::value::CqlTimestamp;
 
 use super::services::{ANSWER, variable, wait};
 use crate::exactness::stored::{Stored, StoredDomain};
+use crate::support::deadline::wait_for;
 
 /// What deploy/ gives the programs' roles.
 const ROLES: &str = include_str!("../../deploy/cassandra/roles.cql");
+
+/// Longest until a session knows that the database is back.
+const CONNECTED: Duration = Duration::from_secs(30);
 
 /// Who a program is to the database.
 pub(crate) type Login = Option<(String, String)>;
@@ -149,7 +154,8 @@ impl Database {
             .unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
 
-    /// Every row of a statement.
+    /// Every row of a statement. After the database was away, this session needs a while to notice that it
+    /// is back.
     #[track_caller]
     fn rows<T>(&self, select: &str) -> Vec<T>
     where
@@ -157,20 +163,22 @@ impl Database {
     {
         let statement =
             format!("SELECT {select}").replace("FROM ", &format!("FROM {}.", self.keyspace));
-        wait(async {
-            let pager = self
-                .session
-                .query_iter(statement.as_str(), ())
-                .await
-                .map_err(|error| error.to_string())?;
-            let rows = pager
-                .rows_stream::<T>()
-                .map_err(|error| error.to_string())?;
-            rows.try_collect::<Vec<T>>()
-                .await
-                .map_err(|error| error.to_string())
-        })
-        .unwrap_or_else(|error: String| panic!("{statement}: {error}"))
+        let read = || {
+            wait(async {
+                let pager = self
+                    .session
+                    .query_iter(statement.as_str(), ())
+                    .await
+                    .map_err(|error| error.to_string())?;
+                let rows = pager
+                    .rows_stream::<T>()
+                    .map_err(|error| error.to_string())?;
+                rows.try_collect::<Vec<T>>()
+                    .await
+                    .map_err(|error| error.to_string())
+            })
+        };
+        wait_for(&statement, CONNECTED, read)
     }
 
     /// Address of a partition's owner, if it has one.

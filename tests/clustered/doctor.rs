@@ -238,7 +238,7 @@ fn a_queue_that_was_declared_otherwise_is_told() {
 #[test]
 #[ignore = "needs services, kills services"]
 fn a_database_that_is_away_is_told() {
-    let cluster = Cluster::bare();
+    let cluster = Cluster::alone();
     let control = Control::of_database();
     control.stop();
     let found = Asked::as_admin(&cluster, &[]).ask(&cluster);

@@ -24,7 +24,7 @@ const COUNTED: Duration = Duration::from_secs(30);
 #[test]
 #[ignore = "needs services"]
 fn a_publisher_may_publish_and_nothing_else() {
-    let _turn = Place::new();
+    let _turn = Place::beside_others();
     let broker = Broker::new();
     wait(declare(&broker.service_url())).expect("a model service may declare");
     let denied = wait(declare(&broker.publisher_url())).expect_err("a publisher may not");
@@ -91,7 +91,7 @@ async fn declare(url: &str) -> lapin::Result<()> {
 #[test]
 #[ignore = "needs services"]
 fn tables_are_read_as_the_contract_has_them() {
-    let _turn = Place::new();
+    let _turn = Place::beside_others();
     let database = Database::new(&own_name());
     let own = database.keyspace().to_owned();
     for statement in [

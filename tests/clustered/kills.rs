@@ -58,7 +58,7 @@ fn kills_of_everything_during_the_import_change_nothing() {
     let mut random = Random::of_test("moments of clustered kills");
     let messages = messages();
     let confirmed = AtomicUsize::new(0);
-    let cluster = Cluster::new();
+    let cluster = Cluster::alone();
     let started = cluster.service(&How::default());
     let mut workers = [cluster.worker(), cluster.worker()];
     let url = cluster.broker.publisher_url();

@@ -74,7 +74,7 @@ fn wait_shared(cluster: &Cluster, services: &[&Service]) {
 #[ignore = "needs services, kills services"]
 fn a_missing_plugin_is_named_with_its_remedy_and_waited_for() {
     let control = Control::of_broker();
-    let cluster = Cluster::new();
+    let cluster = Cluster::alone();
     let without = control.without(PLUGIN);
     let mut service = cluster.spawn_service(&how());
     wait_for("it says what is missing", NOTICED, || {

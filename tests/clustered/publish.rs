@@ -136,7 +136,7 @@ fn wait_published(process: &mut Process, file: &Path, wanted: u64) -> u64 {
 #[ignore = "needs services, kills services"]
 fn every_event_arrives_though_the_broker_and_the_publisher_die() {
     const COUNT: usize = 12_000;
-    let cluster = Cluster::new();
+    let cluster = Cluster::alone();
     let events = events("publish with kills", COUNT);
     let directory = cluster.directory();
     let file = file(directory, events.iter().map(|event| event.line.as_str()));
@@ -210,7 +210,7 @@ fn a_full_queue_is_waited_for() {
 #[test]
 #[ignore = "needs services"]
 fn an_exchange_without_a_queue_and_a_user_who_may_not_are_told() {
-    let place = Place::new();
+    let place = Place::beside_others();
     let broker = Broker::new();
     broker.declare_exchange("kindred.items", "topic");
     let events = events("publish nowhere", 3);

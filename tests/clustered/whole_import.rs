@@ -24,7 +24,7 @@ fn events() -> impl Iterator<Item = &'static Event> {
 pub(crate) fn undisturbed() -> &'static Stored {
     static STORED: OnceLock<Stored> = OnceLock::new();
     STORED.get_or_init(|| {
-        let cluster = Cluster::new();
+        let cluster = Cluster::alone();
         let service = cluster.spawn_service(&How::default());
         let workers = [cluster.worker(), cluster.worker()];
         let bodies = events().map(|event| event.line.as_str());

@@ -1,24 +1,45 @@
 //! Where a test's program keeps its data.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tempfile::TempDir;
 
-/// One test with a program at a time: each uses the whole machine, and some measure.
-static TURN: Mutex<()> = Mutex::new(());
+/// Held by a test that wants the machine for itself, or by any number of those that mostly wait.
+static TURN: RwLock<()> = RwLock::new(());
 
 /// A directory of a test's own, and the test's turn. A test holds at most one.
 pub(crate) struct Place {
     directory: TempDir,
     port: u16,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
+}
+
+/// What a test holds while it runs.
+#[allow(dead_code)] // for their drop alone
+enum Turn {
+    Alone(RwLockWriteGuard<'static, ()>),
+    BesideOthers(RwLockReadGuard<'static, ()>),
 }
 
 impl Place {
-    /// Waits for the turn.
+    /// Waits until no other test has a place: for those that measure, load the whole machine, or kill
+    /// what others stand on.
     pub(crate) fn new() -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::with(Turn::Alone(
+            TURN.write().unwrap_or_else(PoisonError::into_inner),
+        ))
+    }
+
+    /// Waits until none wants the machine for itself.
+    pub(crate) fn beside_others() -> Self {
+        Self::with(Turn::BesideOthers(
+            TURN.read().unwrap_or_else(PoisonError::into_inner),
+        ))
+    }
+
+    fn with(turn: Turn) -> Self {
         Self {
             directory: tempfile::tempdir().expect("a temporary directory"),
             port: free_port(),
@@ -50,17 +71,22 @@ impl Place {
 /// while a program that is killed comes back to it.
 const PORTS: std::ops::Range<u16> = 10_000..20_000;
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, and that no other test of this program was given.
 #[track_caller]
 pub(crate) fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.subsec_nanos());
     let begin = (now ^ std::process::id().rotate_left(16)) as usize % PORTS.len();
-    PORTS
+    let is_free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let port = PORTS
         .cycle()
         .skip(begin)
         .take(PORTS.len())
-        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .expect("a port on the loopback interface")
+        .find(|port| !given.contains(port) && is_free(*port))
+        .expect("a port on the loopback interface");
+    given.insert(port);
+    port
 }
