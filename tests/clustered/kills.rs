@@ -111,7 +111,8 @@ fn kill(
         }
         Victim::ServiceAt(point) => {
             assert!(POINTS.contains(&point), "{point}");
-            service.process.kill_9();
+            // In peace, so that the one that dies need not wait for the lease to run out.
+            service.process.stop();
             let mut doomed = cluster.spawn_service(&How {
                 crash_at: Some(format!("{point}:2")),
                 ..How::default()

@@ -67,7 +67,7 @@ fn event_with(id: &str, changes: &Value) -> Value {
 
 #[test]
 fn an_invalid_event_names_its_field_and_is_not_stored() {
-    let place = Place::new();
+    let place = Place::beside_others();
     let kindred = Kindred::start(&place, &Start::default());
     let client = kindred.client();
     let many: serde_json::Map<String, Value> = (0..=ATTRIBUTES)
@@ -233,7 +233,7 @@ fn an_invalid_event_names_its_field_and_is_not_stored() {
 
 #[test]
 fn unknown_things_are_404_and_parameters_have_ranges() {
-    let place = Place::new();
+    let place = Place::beside_others();
     let kindred = Kindred::start(&place, &Start::default());
     let client = kindred.client();
     let good = event_with("good", &json!({}));
@@ -258,7 +258,7 @@ fn unknown_things_are_404_and_parameters_have_ranges() {
 
 #[test]
 fn a_batch_rejects_lines_and_takes_the_others() {
-    let place = Place::new();
+    let place = Place::beside_others();
     let kindred = Kindred::start(&place, &Start::default());
     let client = kindred.client();
     let lines = [
@@ -323,7 +323,7 @@ fn a_batch_rejects_lines_and_takes_the_others() {
 
 #[test]
 fn a_text_without_terms_is_live_with_an_empty_list_and_says_why() {
-    let place = Place::new();
+    let place = Place::beside_others();
     let kindred = Kindred::start(&place, &Start::default());
     let client = kindred.client();
     let said = json!({"title": "— … !?", "text": "<p>&nbsp;</p> ***"});
@@ -351,7 +351,7 @@ fn a_text_without_terms_is_live_with_an_empty_list_and_says_why() {
 
 #[test]
 fn an_equal_or_older_version_is_accepted_without_effect() {
-    let place = Place::new();
+    let place = Place::beside_others();
     let kindred = Kindred::start(&place, &Start::default());
     let client = kindred.client();
     let created = |version: u64, vector: [f32; 2]| {

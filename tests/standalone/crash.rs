@@ -46,7 +46,7 @@ fn at_every_point_when_lists_are_already_stored() {
 fn die_at(point: &str, passing: usize) {
     println!("{point}:{passing}");
     let mut random = Random::new(passing as u64);
-    let place = Place::new();
+    let place = Place::beside_others();
     let mut kindred = Kindred::spawn(
         &place,
         &Start {

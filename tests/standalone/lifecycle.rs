@@ -43,7 +43,7 @@ fn named_by(client: &Client, id: &str) -> Vec<String> {
 
 #[test]
 fn hidden_expired_and_deleted_items_are_in_no_answer_and_may_come_back() {
-    let place = Place::new();
+    let place = Place::beside_others();
     let kindred = Kindred::start(&place, &Start::default());
     let client = kindred.client();
     let mut random = Random::of_test("lifecycle");
@@ -110,7 +110,7 @@ fn hidden_expired_and_deleted_items_are_in_no_answer_and_may_come_back() {
 
 #[test]
 fn answers_have_the_contracts_fields_and_order() {
-    let place = Place::new();
+    let place = Place::beside_others();
     let kindred = Kindred::start(&place, &Start::default());
     let client = kindred.client();
     let id = "a/b %2F é";

@@ -24,7 +24,7 @@ const QUIET: Duration = Duration::from_secs(60);
 
 /// A place with a store in it, of a program that has ended.
 fn place_with_store() -> Place {
-    let place = Place::new();
+    let place = Place::beside_others();
     let kindred = Kindred::start(&place, &Start::default());
     let event = Event::created(DOMAIN, "a", 1, &json!({"title": "Night trains return"}));
     kindred.client().batch(DOMAIN, &[event.line]);
@@ -102,7 +102,7 @@ fn a_store_of_another_number_of_partitions_is_refused() {
 
 #[test]
 fn a_store_in_use_is_refused() {
-    let place = Place::new();
+    let place = Place::beside_others();
     let kindred = Kindred::start(&place, &Start::default());
     let output = start_again(place.directory(), &place.data_dir());
     assert_refused(&output, &["in use"]);
@@ -131,7 +131,7 @@ fn a_store_that_cannot_grow_acknowledges_only_what_it_holds() {
     /// 24 MiB in units of 512 bytes: an empty store fits, sixty batches do not.
     const LARGEST_FILE: u32 = 49_152;
 
-    let place = Place::new();
+    let place = Place::beside_others();
     let how = Start {
         largest_file: Some(LARGEST_FILE),
         ..Start::default()
