@@ -19,7 +19,7 @@ use crate::support::random::Random;
 const DOMAIN: &str = "away.test";
 const WORDS: usize = 20;
 /// How long what is stopped stays away.
-const AWAY: Duration = Duration::from_secs(6);
+const AWAY: Duration = Duration::from_secs(10);
 /// Longest until it is noticed that something is away, or is back.
 const NOTICED: Duration = Duration::from_secs(90);
 const QUIET: Duration = Duration::from_secs(180);

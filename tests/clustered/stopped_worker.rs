@@ -22,9 +22,9 @@ const HELD: usize = 12;
 const ITEMS: usize = 80;
 const WORDS: usize = 20;
 /// Items of which each delay is taken.
-const SAMPLES: usize = 20;
+const SAMPLES: usize = 30;
 /// Long enough for [`SAMPLES`].
-const DEADLINE: &str = "25s";
+const DEADLINE: &str = "40s";
 /// What the slowest of the samples may take longer than before: far less than a deadline.
 const SLACK: Duration = Duration::from_millis(500);
 const SEEN: Duration = Duration::from_secs(60);
