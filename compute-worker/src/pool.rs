@@ -8,8 +8,9 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 /// every core.
 ///
 /// With a thread for every CPU that the process may use, each stays on one of its own (on Linux): work
-/// that comes after a pause then begins on all of them at once. Where threads may move, a kernel that
-/// packs what wakes up has the second one wait behind the first, for longer than most windows take.
+/// that comes after a pause then begins on all of them at once. Where threads may move, the second one
+/// began up to 20 ms late on the virtual machine this was measured on, longer than most windows take
+/// (docs/decisions/0005).
 /// With fewer threads than CPUs the operating system chooses.
 ///
 /// # Errors

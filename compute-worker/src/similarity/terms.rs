@@ -24,7 +24,8 @@ const BITS: usize = 8;
 const FEW: usize = 4;
 /// The sum of the squares of a row's rare weights, at most.
 const MOST: u64 = u16::MAX as u64;
-/// Terms of a row that is filtered, at most: that many weights of one unit are well below [`MOST`].
+/// Terms of a row that is filtered, at most: that many weights of one unit are well below [`MOST`]. Texts
+/// have half as many at most; a longer row has all rows scored exactly.
 pub(super) const MAX_TERMS: usize = 4096;
 
 /// The hash of a term. It keeps terms apart, for the multiplier is odd.
