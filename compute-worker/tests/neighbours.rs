@@ -328,6 +328,12 @@ fn tells_what_is_wrong_with_rows() {
     ));
     let number = Rows::new(&[1.0, f32::NAN], 2, 1).err();
     assert_eq!(number, Some(NeighboursError::NotFinite(1)));
+    // The first of several, far behind.
+    let mut many = vec![0.5; 3 * 5000];
+    many[3 * 4999] = f32::INFINITY;
+    many[3 * 3210 + 2] = f32::NEG_INFINITY;
+    let number = Rows::new(&many, 5000, 3).err();
+    assert_eq!(number, Some(NeighboursError::NotFinite(3210)));
     let rows = Rows::new(&[1.0, 2.0], 2, 1).unwrap();
     let sparse = |offsets, ids| {
         let weights = &[0.5, 0.5];

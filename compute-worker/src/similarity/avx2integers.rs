@@ -47,7 +47,13 @@ pub(super) fn strip(strip: &Strip<'_, u8, i32>, hits: &mut Hits) {
     hits.reserve(GROUP * strip.columns());
     // SAFETY: the CPU has AVX2, the strip's slices are as long as they must be, and there is room
     // for as many hits as there are pairs.
-    unsafe { strip_256(strip, hits) }
+    unsafe {
+        if strip.has_terms() {
+            strip_256::<true>(strip, hits);
+        } else {
+            strip_256::<false>(strip, hits);
+        }
+    }
 }
 
 /// What a strip's sums come to, all of them, row after row.
@@ -75,16 +81,16 @@ fn check(strip: &Strip<'_, u8, i32>) {
 }
 
 /// # Safety
-/// AVX2; the strip passed its check; `hits` has room for all its pairs.
+/// AVX2; the strip passed its check; `hits` has room for all its pairs; without `TERMS` the strip has none.
 #[target_feature(enable = "avx2")]
-unsafe fn strip_256(strip: &Strip<'_, u8, i32>, hits: &mut Hits) {
+unsafe fn strip_256<const TERMS: bool>(strip: &Strip<'_, u8, i32>, hits: &mut Hits) {
     for first in (0..GROUP).step_by(ROWS) {
         let row = strip.group * GROUP + first;
         for column in (0..strip.columns()).step_by(COLUMNS) {
             // SAFETY: groups are whole tiles high, and right rows whole tiles wide; there is room
             // for all pairs.
             unsafe {
-                let sums = tile(strip, first, column);
+                let sums = tile::<false, TERMS>(strip, first, column);
                 let mut all = sums[0][0];
                 for sums in &sums {
                     for sum in sums {
@@ -93,7 +99,8 @@ unsafe fn strip_256(strip: &Strip<'_, u8, i32>, hits: &mut Hits) {
                 }
                 // The sign of `and` is set where all are negative.
                 if not_negative(all) != 0 {
-                    keep(&sums, (row << 16 | column) as u32, hits);
+                    // A copy: what is referred to lies in memory, and else all sums of all tiles would.
+                    keep(&{ sums }, (row << 16 | column) as u32, hits);
                 }
             }
         }
@@ -110,7 +117,7 @@ unsafe fn sums_256(strip: &Strip<'_, u8, i32>, places: &mut [f32]) {
             // SAFETY: groups are whole tiles high, and right rows whole tiles wide; each row has
             // `columns` places.
             unsafe {
-                let sums = tile(strip, first, column);
+                let sums = tile::<true, true>(strip, first, column);
                 for (row, sums) in (first..).zip(&sums) {
                     for (wide, sum) in sums.iter().enumerate() {
                         let place = places.as_mut_ptr();
@@ -123,34 +130,70 @@ unsafe fn sums_256(strip: &Strip<'_, u8, i32>, places: &mut [f32]) {
     }
 }
 
-/// The sums of the rows of a strip's group from `first` on with the columns from `column` on.
+/// The sums of the rows of a strip's group from `first` on with the columns from `column` on. Each use
+/// has its own, for it is inlined only where it is used once, and its sums stay in registers then.
 ///
 /// # Safety
-/// AVX2; the strip passed its check; both begin a tile.
+/// AVX2; the strip passed its check; both begin a tile; without `TERMS` the strip has none, frequent or
+/// rare.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn tile(strip: &Strip<'_, u8, i32>, first: usize, column: usize) -> Sums {
+unsafe fn tile<const ALL: bool, const TERMS: bool>(
+    strip: &Strip<'_, u8, i32>,
+    first: usize,
+    column: usize,
+) -> Sums {
     let row = strip.group * GROUP + first;
     // SAFETY: the left block has the rows' panel, and the rows lie within it; the right one has
-    // the columns', with a threshold and, where there are any, `GROUP` sums of rare terms for each. So it
-    // is with the panels of terms.
+    // the columns', with a threshold for each.
     unsafe {
         let left = strip.left.as_ptr().add(row / PANEL * strip.panel());
         let left = left.add(row % PANEL * STEP);
         let right = strip.right.as_ptr().add(column / PANEL * strip.panel());
         let right = right.add(column % PANEL * STEP);
-        let mut sums = span(strip, first, left, right, 0);
+        let mut sums = span::<ALL, TERMS, true>(strip, first, left, right, 0);
         for at in (SPAN..strip.length).step_by(SPAN) {
-            let more = span(strip, first, left, right, at);
+            let more = span::<ALL, TERMS, false>(strip, first, left, right, at);
             for (sum, more) in sums.as_flattened_mut().iter_mut().zip(more.as_flattened()) {
                 *sum = _mm256_add_epi32(*sum, *more);
             }
         }
+        if TERMS {
+            add_terms::<ALL>(strip, first, column, &mut sums);
+        }
+        for wide in 0..WIDE {
+            let at = column + wide * WIDTH;
+            let from_right = _mm256_loadu_si256(strip.from_right.as_ptr().add(at).cast());
+            for (row, sums) in (first..).zip(&mut sums) {
+                let from_left = _mm256_set1_epi32(strip.from_left[row]);
+                let from = _mm256_max_epi32(from_left, from_right);
+                sums[wide] = _mm256_add_epi32(sums[wide], from);
+            }
+        }
+        sums
+    }
+}
+
+/// Adds what the terms of a tile come to.
+///
+/// # Safety
+/// AVX2; the strip passed its check; both begin a tile.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn add_terms<const ALL: bool>(
+    strip: &Strip<'_, u8, i32>,
+    first: usize,
+    column: usize,
+    sums: &mut Sums,
+) {
+    // SAFETY: where there are any, the right block has the panel's terms, and each step of the left rows
+    // lies within it; and there are `GROUP` sums of rare terms for each right row.
+    unsafe {
         if !strip.right_terms.is_empty() {
             let right = column / PANEL * PANEL * strip.terms() + column % PANEL * STEP;
             let right = strip.right_terms.as_ptr().add(right);
             let shift = _mm_cvtsi32_si128(strip.terms_shift.cast_signed());
-            for (steps, sums) in strip.left_terms[first..].iter().zip(&mut sums) {
+            for (steps, sums) in strip.left_terms[first..].iter().zip(&mut *sums) {
                 let mut more = [_mm256_setzero_si256(); WIDE];
                 for step in *steps {
                     let left = _mm256_set1_epi32(step.values);
@@ -166,32 +209,27 @@ unsafe fn tile(strip: &Strip<'_, u8, i32>, first: usize, column: usize) -> Sums 
                 }
             }
         }
-        let rare_shift = _mm_cvtsi32_si128(strip.rare_power);
-        for wide in 0..WIDE {
-            let at = column + wide * WIDTH;
-            let from_right = _mm256_loadu_si256(strip.from_right.as_ptr().add(at).cast());
-            for (row, sums) in (first..).zip(&mut sums) {
-                let from_left = _mm256_set1_epi32(strip.from_left[row]);
-                let from = _mm256_max_epi32(from_left, from_right);
-                sums[wide] = _mm256_add_epi32(sums[wide], from);
-                if !strip.rare.is_empty() {
-                    let rare = strip.rare.as_ptr().add(row * strip.rare_stride + at);
-                    let rare = _mm256_cvtepu16_epi32(_mm_loadu_si128(rare.cast()));
-                    sums[wide] = _mm256_add_epi32(sums[wide], _mm256_sll_epi32(rare, rare_shift));
+        if !strip.rare.is_empty() {
+            let shift = _mm_cvtsi32_si128(strip.rare_power);
+            for (row, sums) in (first..).zip(sums) {
+                let rare = strip.rare.as_ptr().add(row * strip.rare_stride + column);
+                for (wide, sum) in sums.iter_mut().enumerate() {
+                    let rare = _mm_loadu_si128(rare.add(wide * WIDTH).cast());
+                    let rare = _mm256_sll_epi32(_mm256_cvtepu16_epi32(rare), shift);
+                    *sum = _mm256_add_epi32(*sum, rare);
                 }
             }
         }
-        sums
     }
 }
 
-/// The 32-bit sums of a tile's products of the values from `at` on.
+/// The 32-bit sums of a tile's products of the values from `at` on, which is 0 for the `FIRST` ones.
 ///
 /// # Safety
 /// AVX2; the strip passed its check; `left` and `right` are a tile's first rows in their panels.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn span(
+unsafe fn span<const ALL: bool, const TERMS: bool, const FIRST: bool>(
     strip: &Strip<'_, u8, i32>,
     first: usize,
     left: *const u8,
@@ -205,7 +243,10 @@ unsafe fn span(
     }
     let steps = SPAN.min(strip.length - at) / STEP;
     // SAFETY: the panels have as many steps from there on.
-    let mut sums = unsafe { multiply(left.add(at * PANEL), right.add(at * PANEL), steps, sums) };
+    let mut sums = unsafe {
+        let (left, right) = (left.add(at * PANEL), right.add(at * PANEL));
+        multiply::<ALL, TERMS, FIRST>(left, right, steps, sums)
+    };
     for sum in sums.as_flattened_mut() {
         *sum = _mm256_madd_epi16(*sum, _mm256_set1_epi16(1));
     }
@@ -220,7 +261,7 @@ unsafe fn span(
 /// from there on.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn multiply(
+unsafe fn multiply<const ALL: bool, const TERMS: bool, const FIRST: bool>(
     mut left: *const u8,
     mut right: *const u8,
     steps: usize,

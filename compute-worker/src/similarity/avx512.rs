@@ -136,8 +136,8 @@ unsafe fn pairs_512(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: 
         }
         // SAFETY: all rows can be read for `length` values; a chunk has eight places.
         unsafe {
-            let sums = pair_chains(rows, length);
-            let [a, b, c, d, e, f, g, h] = sums;
+            let chain = |(left, right): (&[f32], &[f32])| pair_chains(left, right, length);
+            let [a, b, c, d, e, f, g, h] = rows.map(chain);
             _mm_storeu_ps(places.as_mut_ptr(), tree(a, b, c, d));
             _mm_storeu_ps(places.as_mut_ptr().add(4), tree(e, f, g, h));
         }
@@ -146,45 +146,42 @@ unsafe fn pairs_512(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: 
         let (left, right) = rows(pair);
         assert_eq!(left.len(), right.len(), "rows of one space are alike");
         // SAFETY: both can be read for `left`'s length.
-        let [sum] = unsafe { pair_chains([(left, right)], left.len()) };
+        let sum = unsafe { pair_chains(left, right, left.len()) };
         *score = _mm_cvtss_f32(tree(sum, sum, sum, sum));
     }
 }
 
-/// The chains of the dot products of some pairs of rows.
+/// The chains of the dot product of two rows. The CPU does those of several pairs at a time by itself,
+/// for none waits for another.
 ///
 /// # Safety
-/// AVX-512; each can be read for `length` values.
+/// AVX-512; both can be read for `length` values.
 #[target_feature(enable = "avx512f,avx2,fma")]
 #[inline]
-unsafe fn pair_chains<const N: usize>(rows: [(&[f32], &[f32]); N], length: usize) -> [__m512; N] {
-    let rows = rows.map(|(left, right)| (left.as_ptr(), right.as_ptr()));
-    let mut sums = [_mm512_setzero_ps(); N];
+unsafe fn pair_chains(left: &[f32], right: &[f32], length: usize) -> __m512 {
+    let (left, right) = (left.as_ptr(), right.as_ptr());
+    let mut sum = _mm512_setzero_ps();
     let whole = length - length % LANES;
     let mut k = 0;
     while k < whole {
-        for (sum, (left, right)) in sums.iter_mut().zip(rows) {
-            // SAFETY: k + 15 < whole ≤ the length of every row.
-            unsafe {
-                let right = _mm512_loadu_ps(right.add(k));
-                *sum = _mm512_fmadd_ps(_mm512_loadu_ps(left.add(k)), right, *sum);
-            }
+        // SAFETY: k + 15 < whole ≤ the length of both rows.
+        unsafe {
+            let right = _mm512_loadu_ps(right.add(k));
+            sum = _mm512_fmadd_ps(_mm512_loadu_ps(left.add(k)), right, sum);
         }
         k += LANES;
     }
     if whole < length {
         let mask: __mmask16 = (1 << (length - whole)) - 1;
-        for (sum, (left, right)) in sums.iter_mut().zip(rows) {
-            // SAFETY: the mask leaves out what lies beyond the rows; zeros take its place, as the
-            // contract has it.
-            unsafe {
-                let right = _mm512_maskz_loadu_ps(mask, right.add(whole));
-                let left = _mm512_maskz_loadu_ps(mask, left.add(whole));
-                *sum = _mm512_fmadd_ps(left, right, *sum);
-            }
+        // SAFETY: the mask leaves out what lies beyond the rows; zeros take its place, as the
+        // contract has it.
+        unsafe {
+            let right = _mm512_maskz_loadu_ps(mask, right.add(whole));
+            let left = _mm512_maskz_loadu_ps(mask, left.add(whole));
+            sum = _mm512_fmadd_ps(left, right, sum);
         }
     }
-    sums
+    sum
 }
 
 /// # Safety

@@ -40,7 +40,13 @@ pub(super) fn strip(strip: &Strip<'_, u8, i32>, hits: &mut Hits) {
     hits.reserve(GROUP * strip.columns());
     // SAFETY: the CPU has AVX-512 with VNNI, the strip's slices are as long as they must be, and
     // there is room for as many hits as there are pairs.
-    unsafe { tiles::<false>(strip, hits, &mut []) }
+    unsafe {
+        if strip.has_terms() {
+            tiles::<false, true>(strip, hits, &mut []);
+        } else {
+            tiles::<false, false>(strip, hits, &mut []);
+        }
+    }
 }
 
 /// What a strip's sums come to, all of them, row after row.
@@ -54,23 +60,27 @@ pub(super) fn sums(strip: &Strip<'_, u8, i32>, sums: &mut [f32]) {
     assert_eq!(sums.len(), GROUP * strip.columns(), "one sum a pair");
     // SAFETY: the CPU has AVX-512 with VNNI, the strip's slices are as long as they must be, and
     // there is a place for every sum.
-    unsafe { tiles::<true>(strip, &mut Hits::default(), sums) }
+    unsafe { tiles::<true, true>(strip, &mut Hits::default(), sums) }
 }
 
 /// Finds hits, or with `ALL` puts all sums into their places.
 ///
 /// # Safety
 /// AVX-512 with VNNI; the strip passed its check; `hits` has room for all its pairs and 16 more, or
-/// with `ALL` `places` has one for each pair.
+/// with `ALL` `places` has one for each pair; without `TERMS` the strip has none.
 #[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn tiles<const ALL: bool>(strip: &Strip<'_, u8, i32>, hits: &mut Hits, places: &mut [f32]) {
+unsafe fn tiles<const ALL: bool, const TERMS: bool>(
+    strip: &Strip<'_, u8, i32>,
+    hits: &mut Hits,
+    places: &mut [f32],
+) {
     let row = strip.group * GROUP;
     let columns = strip.columns();
     for column in (0..columns).step_by(PANEL) {
         // SAFETY: right rows come in whole panels; there is room for all pairs, or each row has
         // `columns` places.
         unsafe {
-            let sums = tile::<ALL>(strip, column);
+            let sums = tile::<ALL, TERMS>(strip, column);
             if ALL {
                 for (at, sums) in sums.iter().enumerate() {
                     for (wide, sum) in sums.iter().enumerate() {
@@ -81,42 +91,89 @@ unsafe fn tiles<const ALL: bool>(strip: &Strip<'_, u8, i32>, hits: &mut Hits, pl
                 }
                 continue;
             }
-            let mut rows = [_mm512_setzero_si512(); GROUP];
-            for (row, [a, b, c]) in rows.iter_mut().zip(sums) {
-                *row = _mm512_and_si512(_mm512_and_si512(a, b), c);
-            }
-            let [a, b, c, d, e, f, g, h] = rows;
+            let [a, b, c, d, e, f, g, h] =
+                sums.map(|[a, b, c]| _mm512_and_si512(_mm512_and_si512(a, b), c));
             let low = _mm512_and_si512(_mm512_and_si512(a, b), _mm512_and_si512(c, d));
             let high = _mm512_and_si512(_mm512_and_si512(e, f), _mm512_and_si512(g, h));
             // The sign of `and` is set where all are negative.
             if not_negative(_mm512_and_si512(low, high)) != 0 {
-                keep_all(&sums, &rows, (row << 16 | column) as u32, hits);
+                // A copy: what is referred to lies in memory, and else all sums of all tiles would.
+                keep_all(&{ sums }, (row << 16 | column) as u32, hits);
             }
         }
     }
 }
 
-/// The sums of a strip's group with the panel from `column` on. Either use has its own, for it is
-/// inlined only where it is used once.
+/// The sums of a strip's group with the panel from `column` on. Each use has its own, for it is
+/// inlined only where it is used once; and that without terms keeps all sums in registers.
 ///
 /// # Safety
-/// AVX-512 with VNNI; the strip passed its check; `column` is a panel's first.
+/// AVX-512 with VNNI; the strip passed its check; `column` is a panel's first; without `TERMS` the strip
+/// has none, frequent or rare.
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[inline]
-unsafe fn tile<const ALL: bool>(
+unsafe fn tile<const ALL: bool, const TERMS: bool>(
     strip: &Strip<'_, u8, i32>,
     column: usize,
 ) -> [[__m512i; WIDE]; GROUP] {
     let row = strip.group * GROUP;
     // SAFETY: the left block has the group's panel, and the group lies within it; the right one has
-    // the column's, with a threshold and, where there are any, `GROUP` sums of rare terms for each row. So
-    // it is with the panels of terms.
+    // the column's, with a threshold for each row.
     unsafe {
         let left = strip.left.as_ptr().add(row / PANEL * strip.panel());
         let left = left.add(row % PANEL * STEP);
         let right = strip.right.as_ptr().add(column * strip.length);
-        let thresholds = strip.from_right.as_ptr().add(column);
-        let mut sums = [[_mm512_setzero_si512(); WIDE]; GROUP];
+        let mut sums = thresholds::<ALL, TERMS>(strip, column);
+        if TERMS {
+            let terms = terms::<ALL>(strip, column);
+            for (sum, terms) in sums.iter_mut().flatten().zip(terms.into_iter().flatten()) {
+                *sum = _mm512_add_epi32(*sum, terms);
+            }
+        }
+        multiply(left, right, strip.length / STEP, sums)
+    }
+}
+
+/// What the sums of a tile begin with: minus the lower threshold of each pair, less the offset.
+///
+/// # Safety
+/// AVX-512; the strip passed its check; `column` is a panel's first.
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn thresholds<const ALL: bool, const TERMS: bool>(
+    strip: &Strip<'_, u8, i32>,
+    column: usize,
+) -> [[__m512i; WIDE]; GROUP] {
+    // SAFETY: each row of the panel has a threshold.
+    let from_right: [__m512i; WIDE] = std::array::from_fn(|wide| unsafe {
+        let from_right = strip.from_right.as_ptr().add(column + wide * LANES);
+        _mm512_loadu_si512(from_right.cast())
+    });
+    let offsets: &[i32; GROUP] = strip.offsets.first_chunk().expect("checked");
+    std::array::from_fn(|at| {
+        let from_left = _mm512_set1_epi32(strip.from_left[at]);
+        let offset = _mm512_set1_epi32(offsets[at]);
+        from_right.map(|from_right| {
+            let from = _mm512_max_epi32(from_left, from_right);
+            _mm512_sub_epi32(from, offset)
+        })
+    })
+}
+
+/// What the terms of a tile come to, in the units of its sums.
+///
+/// # Safety
+/// AVX-512 with VNNI; the strip passed its check; `column` is a panel's first.
+#[target_feature(enable = "avx512f,avx512vnni")]
+#[inline]
+unsafe fn terms<const ALL: bool>(
+    strip: &Strip<'_, u8, i32>,
+    column: usize,
+) -> [[__m512i; WIDE]; GROUP] {
+    let mut sums = [[_mm512_setzero_si512(); WIDE]; GROUP];
+    // SAFETY: where there are any, the right block has the panel's terms, and each step of the left rows
+    // lies within it; and there are `GROUP` sums of rare terms for each right row.
+    unsafe {
         if !strip.right_terms.is_empty() {
             let right = strip.right_terms.as_ptr().add(column * strip.terms());
             let shift = _mm_cvtsi32_si128(strip.terms_shift.cast_signed());
@@ -134,17 +191,6 @@ unsafe fn tile<const ALL: bool>(
                 }
             }
         }
-        for wide in 0..WIDE {
-            let from_right = _mm512_loadu_si512(thresholds.add(wide * LANES).cast());
-            for (at, sums) in sums.iter_mut().enumerate() {
-                let from_left = _mm512_set1_epi32(strip.from_left[at]);
-                let from = _mm512_sub_epi32(
-                    _mm512_max_epi32(from_left, from_right),
-                    _mm512_set1_epi32(strip.offsets[at]),
-                );
-                sums[wide] = _mm512_add_epi32(sums[wide], from);
-            }
-        }
         if !strip.rare.is_empty() {
             let shift = _mm_cvtsi32_si128(strip.rare_power);
             for (at, sums) in sums.iter_mut().enumerate() {
@@ -156,8 +202,8 @@ unsafe fn tile<const ALL: bool>(
                 }
             }
         }
-        multiply(left, right, strip.length / STEP, sums)
     }
+    sums
 }
 
 /// Adds the products of a tile to its sums. Takes and gives them by value, so that they stay in
@@ -195,22 +241,17 @@ unsafe fn multiply(
     sums
 }
 
-/// Adds the pairs of a tile that are not negative to the hits; `rows` has the `and` of each row, and
-/// `pair` is the tile's first.
+/// Adds the pairs of a tile that are not negative to the hits; `pair` is the tile's first.
 ///
 /// # Safety
 /// AVX-512; `hits` has room for all pairs of the tile and 16 more.
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,popcnt")]
 #[inline(never)]
-unsafe fn keep_all(
-    sums: &[[__m512i; WIDE]; GROUP],
-    rows: &[__m512i; GROUP],
-    pair: u32,
-    hits: &mut Hits,
-) {
+unsafe fn keep_all(sums: &[[__m512i; WIDE]; GROUP], pair: u32, hits: &mut Hits) {
     let mut some = 0_u32;
-    for (at, row) in rows.iter().enumerate() {
-        some |= u32::from(not_negative(*row) != 0) << at;
+    for (at, [a, b, c]) in sums.iter().enumerate() {
+        let all = _mm512_and_si512(_mm512_and_si512(*a, *b), *c);
+        some |= u32::from(not_negative(all) != 0) << at;
     }
     while some != 0 {
         let row = some.trailing_zeros();
@@ -233,7 +274,7 @@ fn not_negative(values: __m512i) -> __mmask16 {
 ///
 /// # Safety
 /// AVX-512; `hits` has room for 16 more.
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,popcnt")]
 #[inline]
 unsafe fn keep(hits: &mut Hits, mask: __mmask16, pair: u32) {
     // SAFETY: 16 values can be written from `count` on.

@@ -130,8 +130,16 @@ impl<'a> Rows<'a> {
         if u32::try_from(count).is_err() || dimension > MAX_DIMENSION {
             return Err(NeighboursError::TooLarge);
         }
-        if let Some(at) = dense.par_iter().position_first(|value| !value.is_finite()) {
-            return Err(NeighboursError::NotFinite(at / dimension));
+        let finite = |values: &[f32]| {
+            values
+                .iter()
+                .fold(true, |all, value| all & value.is_finite())
+        };
+        let parts = dense.par_chunks((PART * dimension).max(1)).enumerate();
+        if let Some((part, values)) = parts.find_first(|(_, values)| !finite(values)) {
+            let rows = values.chunks(dimension);
+            let at = rows.take_while(|row| finite(row)).count();
+            return Err(NeighboursError::NotFinite(part * PART + at));
         }
         Ok(Self {
             count,

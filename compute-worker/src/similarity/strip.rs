@@ -137,6 +137,11 @@ impl<V, T> Strip<'_, V, T> {
         self.right_terms.len() / self.columns().max(1)
     }
 
+    /// Whether there are terms, frequent or rare.
+    pub(super) fn has_terms(&self) -> bool {
+        !self.right_terms.is_empty() || !self.rare.is_empty()
+    }
+
     /// Checks that all slices are as long as kernels take for granted.
     ///
     /// # Panics
