@@ -124,7 +124,13 @@ unsafe fn pairs_512(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: 
     let (places, last) = scores.as_chunks_mut::<ROWS>();
     for (at, (chunk, places)) in chunks.iter().zip(places).enumerate() {
         if let Some(next) = chunks.get(at + 1) {
-            next.iter().for_each(|&pair| fetch(rows(pair).1));
+            let mut last = split(chunk[ROWS - 1]).1;
+            for &pair in next {
+                if split(pair).1 != last {
+                    last = split(pair).1;
+                    fetch(rows(pair).1);
+                }
+            }
         }
         let rows = chunk.map(rows);
         let length = rows[0].0.len();

@@ -6,10 +6,11 @@
 //! so an old one lets too much through, never too little.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Kernel;
+use super::crowd::Crowd;
 use super::filter::{Filter, Held, Pair};
 use super::layout::Block;
 use super::lists::Lists;
@@ -18,14 +19,8 @@ use super::rows::Scorer;
 use super::steps::Steps;
 use super::strip::{GROUP, PANEL, split};
 
-/// One in so many pairs of a tile may be a hit; with more, exact scores are as fast.
-const HITS: usize = 6;
 /// Hits after which they are scored, so that later ones face higher bases.
 const SETTLE: usize = 1024;
-/// Tiles in which a block had too many hits before filtering it is no longer tried each time.
-const PATIENCE: u32 = 2;
-/// Then it is tried for one in so many.
-const RETRY: usize = 8;
 /// Rows of a block that first meet each other: a sample large enough to guess bases from.
 const PART_ROWS: usize = 8 * PANEL;
 /// Blocks to the right of a block that are met in one go, at most.
@@ -42,8 +37,8 @@ pub(super) struct Engine<'a> {
     /// Values of a laid out row.
     pub(super) length: usize,
     pub(super) lists: Vec<Mutex<Lists>>,
-    /// For each block, in how many tiles hits were too many.
-    pub(super) crowded: Vec<AtomicU32>,
+    /// One a block.
+    pub(super) crowds: Vec<Crowd>,
     pub(super) cancelled: Option<&'a AtomicBool>,
     pub(super) steps: &'a Steps<'a>,
 }
@@ -265,10 +260,9 @@ impl Engine<'_> {
 
     /// Two different blocks.
     fn tile(&self, left: usize, right: usize, scratch: &mut Scratch) {
-        let crowded = |block: usize| self.crowded[block].load(Ordering::Relaxed) >= PATIENCE;
-        let skip = crowded(left) && crowded(right) && !(left + right).is_multiple_of(RETRY);
-        let (Some(one), Some(two), false) = (self.blocks.get(left), self.blocks.get(right), skip)
-        else {
+        let crowds = [left, right].map(|block| &self.crowds[block]);
+        let blocks = (self.blocks.get(left), self.blocks.get(right));
+        let (Some(one), Some(two), false) = (blocks.0, blocks.1, Crowd::skips(crowds)) else {
             self.exact_tile(left, right, scratch);
             return;
         };
@@ -277,11 +271,7 @@ impl Engine<'_> {
         scratch.filter.share(&pair);
         let (groups, columns) = (one.rows.div_ceil(GROUP), two.rows.next_multiple_of(PANEL));
         let hits = self.filtered(left, right, &pair, 0..groups, 0..columns, scratch);
-        if hits > one.rows * two.rows / HITS {
-            for block in [left, right] {
-                self.crowded[block].fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        Crowd::note(crowds, hits, one.rows * two.rows);
         scratch.held = held;
     }
 
@@ -312,19 +302,27 @@ impl Engine<'_> {
             let hits = filter.pairs().len();
             if hits >= SETTLE {
                 total += hits;
-                self.settle(left, right, filter, products);
+                self.settle(left, right, pair, filter, products);
                 want(filter);
             }
         }
         total += filter.pairs().len();
-        self.settle(left, right, filter, products);
+        self.settle(left, right, pair, filter, products);
         total
     }
 
     /// Scores the hits of a tile and hands them to the lists of both sides.
-    fn settle(&self, left: usize, right: usize, filter: &mut Filter, products: &mut Products) {
+    fn settle(
+        &self,
+        left: usize,
+        right: usize,
+        pair: &Pair<'_>,
+        filter: &mut Filter,
+        products: &mut Products,
+    ) {
         let (one, two) = (self.span(left), self.span(right));
         filter.drop_beyond(one.len(), two.len());
+        filter.order(pair);
         let pairs = filter.pairs();
         let scores = products.of(self.scorer, one, two, pairs);
         let ids = self.ids(right);

@@ -36,6 +36,9 @@ impl Held {
     }
 }
 
+/// Values of a row from which on two blocks of rows do not stay in the second-level cache.
+const LONG: usize = 256;
+
 /// The two tiles of a filter.
 #[derive(Clone, Copy)]
 pub(super) struct Pair<'a> {
@@ -267,6 +270,15 @@ impl Filter {
     /// The pairs found (see `strip::split`), among them a few of rows that are not there.
     pub(super) fn pairs(&self) -> &[u32] {
         self.hits.get()
+    }
+
+    /// Puts the pairs into the order in which their products cost least: where rows are long, most of it
+    /// is fetching right rows, and those with the same one follow each other.
+    pub(super) fn order(&mut self, pair: &Pair<'_>) {
+        if pair.length >= LONG && pair.left_terms.is_none() {
+            self.hits
+                .order_by_right(pair.right.rows.next_multiple_of(PANEL));
+        }
     }
 
     /// Drops the pairs of rows that are not there.

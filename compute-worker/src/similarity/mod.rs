@@ -26,6 +26,7 @@ mod avx512vnni;
 mod best;
 mod columns;
 mod compare;
+mod crowd;
 mod engine;
 mod equal;
 mod exact;

@@ -1,13 +1,14 @@
 //! The exact nearest rows of every row, as a library.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use kindred_shared::block::LANES;
 use rayon::prelude::*;
 
 use super::Kernel;
+use super::crowd::Crowd;
 use super::engine::Engine;
 use super::equal::Groups;
 use super::layout::{Aligned, MAX_NORM, Shape, norm};
@@ -410,7 +411,7 @@ fn compare(rows: &Rows<'_>, options: &Options<'_>) -> Result<Neighbours, Neighbo
         block_rows,
         blocks,
         length: shape.length,
-        crowded: lists.iter().map(|_| AtomicU32::new(0)).collect(),
+        crowds: lists.iter().map(|_| Crowd::default()).collect(),
         lists,
         cancelled: options.cancelled,
         steps: &steps,

@@ -19,6 +19,8 @@ pub(super) struct Hits {
     pub(super) count: usize,
     /// Where they are put into order.
     ordered: Vec<u32>,
+    /// By right row, where its pairs go then.
+    starts: Vec<u32>,
 }
 
 /// Left and right row of a pair.
@@ -67,6 +69,28 @@ impl Hits {
         for &pair in &self.ordered {
             let place = &mut places[row(pair)];
             found[*place] = pair;
+            *place += 1;
+        }
+    }
+
+    /// Puts those with the same right row together, by ascending row; in the order they have otherwise.
+    pub(super) fn order_by_right(&mut self, columns: usize) {
+        let found = &mut self.pairs[..self.count];
+        self.starts.clear();
+        self.starts.resize(columns + 1, 0);
+        found
+            .iter()
+            .for_each(|pair| self.starts[split(*pair).1 + 1] += 1);
+        let mut start = 0;
+        for place in &mut self.starts {
+            start += *place;
+            *place = start;
+        }
+        self.ordered.clear();
+        self.ordered.extend_from_slice(found);
+        for &pair in &self.ordered {
+            let place = &mut self.starts[split(pair).1];
+            found[*place as usize] = pair;
             *place += 1;
         }
     }

@@ -1,6 +1,5 @@
 //! Two tiles meet: which of their pairs matter to whom.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use kindred_shared::Block;
@@ -9,6 +8,7 @@ use kindred_shared::job::{Candidate, Floor, Found, RowRef, Side};
 use super::Kernel;
 use super::best::{Best, Ids};
 use super::columns::TermColumns;
+use super::crowd::Crowd;
 use super::filter::{Filter, Held, Pair};
 use super::layout::{self, Projected};
 use super::products::Places;
@@ -17,12 +17,8 @@ use super::rows::Sparse;
 use super::strip::{GROUP, PANEL, split};
 use super::terms::TermIndex;
 
-/// One in so many pairs of two tiles may be a hit; with more, exact scores are as fast.
-const HITS: usize = 6;
 /// Hits after which they are scored, so that later ones face higher thresholds.
 const SETTLE: usize = 1024;
-/// Tiles in which a tile had too many hits before it is no longer filtered.
-const PATIENCE: u32 = 2;
 /// A row's first threshold comes from so many times as many rows as it keeps candidates, at least.
 const SAMPLE: usize = 3;
 /// Scores looked at together; almost always none of them matters.
@@ -51,8 +47,7 @@ pub(super) struct Tile<'a> {
     /// One a row, or none if no row has one.
     sparse: Vec<Sparse<'a>>,
     panels: Option<Panels<'a>>,
-    /// With how many others hits were too many.
-    crowded: AtomicU32,
+    crowd: Crowd,
     /// Made when the tile is first the left one of a filter.
     held: OnceLock<Held>,
     /// Made when a tile of other columns is first met, for all of its block.
@@ -90,7 +85,7 @@ impl<'a> Tile<'a> {
                     Vec::new()
                 },
                 panels,
-                crowded: AtomicU32::new(0),
+                crowd: Crowd::default(),
                 held: OnceLock::new(),
                 projections: Mutex::default(),
                 terms: OnceLock::new(),
@@ -325,10 +320,9 @@ impl<I: Ids> Meeting<'_, I> {
         wanted: [bool; 2],
         scratch: &mut Scratch,
     ) {
-        let crowded = tiles.map(|tile| tile.crowded.load(Ordering::Relaxed));
-        let skip = crowded.iter().all(|crowded| *crowded >= PATIENCE);
+        let crowds = tiles.map(|tile| &tile.crowd);
         let mut projected = None;
-        let (Some(pair), false) = (self.pair(tiles, &mut projected), skip) else {
+        let (Some(pair), false) = (self.pair(tiles, &mut projected), Crowd::skips(crowds)) else {
             return self.exact(tiles, lists, wanted, scratch);
         };
         let want = |scratch: &mut Scratch| {
@@ -352,27 +346,25 @@ impl<I: Ids> Meeting<'_, I> {
             let hits = scratch.filter.pairs().len();
             if hits >= SETTLE {
                 total += hits;
-                self.settle(tiles, lists, wanted, scratch);
+                self.settle(tiles, &pair, lists, wanted, scratch);
                 want(scratch);
             }
         }
         total += scratch.filter.pairs().len();
-        self.settle(tiles, lists, wanted, scratch);
-        if total > pair.left.rows * pair.right.rows / HITS {
-            for tile in tiles {
-                tile.crowded.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        self.settle(tiles, &pair, lists, wanted, scratch);
+        Crowd::note(crowds, total, pair.left.rows * pair.right.rows);
     }
 
     /// Scores what the filter found and puts it into the lists of the sides that want it.
     fn settle(
         &self,
         tiles: [&Tile<'_>; 2],
+        pair: &Pair<'_>,
         lists: [&Shared<'_>; 2],
         wanted: [bool; 2],
         scratch: &mut Scratch,
     ) {
+        scratch.filter.order(pair);
         let rows = tiles.map(|tile| tile.rows.len());
         let there = |pair: &u32| {
             let (row, column) = split(*pair);
