@@ -125,10 +125,7 @@ unsafe fn tile<const ALL: bool, const TERMS: bool>(
         let right = strip.right.as_ptr().add(column * strip.length);
         let mut sums = thresholds::<ALL, TERMS>(strip, column);
         if TERMS {
-            let terms = terms::<ALL>(strip, column);
-            for (sum, terms) in sums.iter_mut().flatten().zip(terms.into_iter().flatten()) {
-                *sum = _mm512_add_epi32(*sum, terms);
-            }
+            add_terms::<ALL>(strip, column, &mut sums);
         }
         multiply(left, right, strip.length / STEP, sums)
     }
@@ -160,34 +157,35 @@ unsafe fn thresholds<const ALL: bool, const TERMS: bool>(
     })
 }
 
-/// What the terms of a tile come to, in the units of its sums.
+/// Adds what the terms of a tile come to, in the units of its sums.
 ///
 /// # Safety
 /// AVX-512 with VNNI; the strip passed its check; `column` is a panel's first.
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[inline]
-unsafe fn terms<const ALL: bool>(
+unsafe fn add_terms<const ALL: bool>(
     strip: &Strip<'_, u8, i32>,
     column: usize,
-) -> [[__m512i; WIDE]; GROUP] {
-    let mut sums = [[_mm512_setzero_si512(); WIDE]; GROUP];
+    sums: &mut [[__m512i; WIDE]; GROUP],
+) {
     // SAFETY: where there are any, the right block has the panel's terms, and each step of the left rows
     // lies within it; and there are `GROUP` sums of rare terms for each right row.
     unsafe {
         if !strip.right_terms.is_empty() {
             let right = strip.right_terms.as_ptr().add(column * strip.terms());
             let shift = _mm_cvtsi32_si128(strip.terms_shift.cast_signed());
-            for (steps, sums) in strip.left_terms.iter().zip(&mut sums) {
+            for (steps, sums) in strip.left_terms.iter().zip(&mut *sums) {
+                let mut terms = [_mm512_setzero_si512(); WIDE];
                 for step in *steps {
                     let left = _mm512_set1_epi32(step.values);
                     let right = right.add(step.at as usize);
-                    for (wide, sum) in sums.iter_mut().enumerate() {
+                    for (wide, term) in terms.iter_mut().enumerate() {
                         let right = _mm512_loadu_si512(right.add(wide * STEP * LANES).cast());
-                        *sum = _mm512_dpbusd_epi32(*sum, right, left);
+                        *term = _mm512_dpbusd_epi32(*term, right, left);
                     }
                 }
-                for sum in sums.iter_mut() {
-                    *sum = _mm512_sll_epi32(*sum, shift);
+                for (sum, term) in sums.iter_mut().zip(terms) {
+                    *sum = _mm512_add_epi32(*sum, _mm512_sll_epi32(term, shift));
                 }
             }
         }
@@ -203,7 +201,6 @@ unsafe fn terms<const ALL: bool>(
             }
         }
     }
-    sums
 }
 
 /// Adds the products of a tile to its sums. Takes and gives them by value, so that they stay in
