@@ -389,7 +389,7 @@ fn floored(numbers: &mut Numbers, mut side: Side) -> Side {
 #[test]
 fn few_new_rows_meet_many_with_floors() {
     let mut numbers = Numbers(23);
-    for dimension in [0, 1, 33, 100] {
+    for dimension in [0, 1, 33, 100, 260] {
         let side = large_side(&mut numbers, 3000, 900, dimension);
         let right = floored(&mut numbers, side);
         for rows in [1, 2, 40, 130] {

@@ -156,13 +156,7 @@ unsafe fn pairs_256(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: 
     let (places, last) = scores.as_chunks_mut::<ROWS>();
     for (at, (chunk, places)) in chunks.iter().zip(places).enumerate() {
         if let Some(next) = chunks.get(at + 1) {
-            let mut last = split(chunk[ROWS - 1]).1;
-            for &pair in next {
-                if split(pair).1 != last {
-                    last = split(pair).1;
-                    fetch(rows(pair).1);
-                }
-            }
+            fetch_rights(next, rights);
         }
         let rows = chunk.map(rows);
         let length = rows[0].0.len();
@@ -188,9 +182,22 @@ unsafe fn pairs_256(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: 
     }
 }
 
+/// Fetches the right rows of pairs ahead.
+#[inline(always)]
+pub(super) fn fetch_rights(pairs: &[u32], rights: &[&[f32]]) {
+    let mut last = usize::MAX;
+    for &pair in pairs {
+        let (_, right) = split(pair);
+        if right != last {
+            fetch(rights[right]);
+            last = right;
+        }
+    }
+}
+
 /// Fetches a row ahead.
 #[inline(always)]
-pub(super) fn fetch(row: &[f32]) {
+fn fetch(row: &[f32]) {
     for line in row.chunks(LANES) {
         // SAFETY: every x86-64 has it, and it may be asked for any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };

@@ -19,7 +19,7 @@ use std::arch::x86_64::{
 
 use kindred_shared::block::LANES;
 
-use super::avx2::fetch;
+use super::avx2::fetch_rights;
 use super::products::Places;
 use super::rows::Sparse;
 use super::strip::split;
@@ -124,13 +124,7 @@ unsafe fn pairs_512(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: 
     let (places, last) = scores.as_chunks_mut::<ROWS>();
     for (at, (chunk, places)) in chunks.iter().zip(places).enumerate() {
         if let Some(next) = chunks.get(at + 1) {
-            let mut last = split(chunk[ROWS - 1]).1;
-            for &pair in next {
-                if split(pair).1 != last {
-                    last = split(pair).1;
-                    fetch(rows(pair).1);
-                }
-            }
+            fetch_rights(next, rights);
         }
         let rows = chunk.map(rows);
         let length = rows[0].0.len();

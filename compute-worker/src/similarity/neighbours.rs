@@ -103,8 +103,11 @@ pub enum NeighboursError {
 
 /// Most values of a row.
 const MAX_DIMENSION: usize = 1 << 16;
-/// Rows of a block, at most.
-const MAX_ROWS: usize = 8 * PANEL;
+/// Rows of a block, at most: of few rows, so that all bases rise soon, and of many, where what is done
+/// once a tile counts.
+const MAX_ROWS: [usize; 2] = [8 * PANEL, 16 * PANEL];
+/// Blocks there shall be before they become larger.
+const MANY_BLOCKS: usize = 80;
 /// The same where rows have sparse parts: what two blocks share is looked for once.
 const MAX_SPARSE_ROWS: usize = 24 * PANEL;
 /// Bytes of the values of a block, at most, so that two stay in the second-level cache.
@@ -354,7 +357,10 @@ fn compare(rows: &Rows<'_>, options: &Options<'_>) -> Result<Neighbours, Neighbo
     let most_rows = if rows.sparse.is_some() {
         MAX_SPARSE_ROWS
     } else {
-        MAX_ROWS
+        let [few, many] = MAX_ROWS;
+        (count / MANY_BLOCKS)
+            .next_multiple_of(PANEL)
+            .clamp(few, many)
     };
     let block_rows = block_rows(count, if filter { shape.bytes() } else { 0 }, most_rows);
     let ids = match scales {
