@@ -58,6 +58,9 @@ mod tests {
         while skips() {}
         Crowd::note([&one, &two], 1, 100);
         assert!((0..100).all(|_| !skips()));
+        // All is as in the beginning: once is not enough.
+        Crowd::note([&one, &two], 20, 100);
+        assert!(!skips());
         // One that is crowded with others is none here.
         let other = Crowd::default();
         (0..100).for_each(|_| Crowd::note([&one, &two], 20, 100));
