@@ -250,12 +250,9 @@ impl Engine<'_> {
         let span = self.span(at);
         let scores = products.of(self.scorer, span.clone(), span, places);
         let ids = self.ids(at);
-        for (&pair, &score) in places.iter().zip(scores) {
-            let (_, other) = split(pair);
-            if other != row {
-                lists.push(row, ids[other], score);
-            }
-        }
+        let others = places.iter().map(|&pair| split(pair).1);
+        let others = others.zip(scores).filter(|(other, _)| *other != row);
+        lists.push_all(others.map(|(other, &score)| (row, ids[other], score)));
     }
 
     /// Two different blocks.
@@ -325,20 +322,12 @@ impl Engine<'_> {
         filter.order(pair);
         let pairs = filter.pairs();
         let scores = products.of(self.scorer, one, two, pairs);
-        let ids = self.ids(right);
-        let mut lists = self.lists(left);
-        for (&pair, &score) in pairs.iter().zip(scores) {
-            let (row, column) = split(pair);
-            lists.push(row, ids[column], score);
-        }
-        drop(lists);
-        let ids = self.ids(left);
-        let mut lists = self.lists(right);
-        for (&pair, &score) in pairs.iter().zip(scores) {
-            let (row, column) = split(pair);
-            lists.push(column, ids[row], score);
-        }
-        drop(lists);
+        let (one, two) = (self.ids(left), self.ids(right));
+        let scored = || pairs.iter().map(|pair| split(*pair)).zip(scores);
+        let candidates = scored().map(|((row, column), &score)| (row, two[column], score));
+        self.lists(left).push_all(candidates);
+        let candidates = scored().map(|((row, column), &score)| (column, one[row], score));
+        self.lists(right).push_all(candidates);
         filter.clear();
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! Whoever is not ruled out by an approximate score gets its canonical one at once. A row's base
 //! is a score that K others reach: what lies below it is dead. It only rises.
+//!
+//! Where the kernel can put a candidate at its place in a few instructions, short lists are sorted at all
+//! times, and bases are as high as they can be: fewer pairs reach them. Otherwise candidates are added at
+//! the end, and a list is looked through when it is full.
 
 use kindred_shared::block::LANES;
 
@@ -12,16 +16,36 @@ use super::sorted::Sorted;
 pub(super) struct Lists {
     kernel: Kernel,
     keep: usize,
+    /// Whether they are sorted at all times.
+    sorted: bool,
     /// Places a row has.
     room: usize,
+    /// `NOBODY` where there is none yet.
     ids: Vec<u32>,
     scores: Vec<f32>,
-    /// Candidates of each row.
+    /// Candidates of each row; not kept where lists are sorted.
     counts: Vec<u32>,
     bases: Vec<f32>,
     /// Of those with a row's base as score only ids below this one matter.
     lasts: Vec<u32>,
 }
+
+/// Sorted lists as a kernel is given them: so many values of each row, best first, of which `keep` count.
+/// Who has none yet has the floor as score.
+pub(super) struct SortedLists<'a> {
+    pub(super) keep: usize,
+    pub(super) room: usize,
+    pub(super) ids: &'a mut [u32],
+    pub(super) scores: &'a mut [f32],
+    /// Score and id of each row's K-th.
+    pub(super) bases: &'a mut [f32],
+    pub(super) lasts: &'a mut [u32],
+}
+
+/// The id of no row.
+const NOBODY: u32 = u32::MAX;
+/// Most places of a list that is sorted at all times.
+pub(super) const MAX_SORTED: usize = 4 * LANES;
 
 /// Places of a list of K. Looking through it often costs less than a base that is behind.
 fn room(keep: usize) -> usize {
@@ -34,17 +58,22 @@ const FEWEST: usize = 12;
 impl Lists {
     /// Empty lists of `count` rows; `floor` is the lowest score that counts.
     pub(super) fn new(kernel: Kernel, count: usize, keep: usize, floor: f32) -> Self {
-        let room = room(keep);
+        let sorted = kernel.sorts() && keep <= MAX_SORTED;
+        let room = if sorted {
+            keep.next_multiple_of(LANES)
+        } else {
+            room(keep)
+        };
         Self {
             kernel,
             keep,
+            sorted,
             room,
-            ids: vec![0; count * room],
-            scores: vec![0.0; count * room],
+            ids: vec![NOBODY; count * room],
+            scores: vec![floor; count * room],
             counts: vec![0; count],
             bases: vec![floor; count],
-            // No row has this id.
-            lasts: vec![u32::MAX; count],
+            lasts: vec![NOBODY; count],
         }
     }
 
@@ -69,9 +98,31 @@ impl Lists {
         }
     }
 
+    /// Takes candidates, each a row, its candidate's id and their score, if they matter.
+    pub(super) fn push_all(&mut self, candidates: impl Iterator<Item = (usize, u32, f32)>) {
+        if self.sorted {
+            let lists = SortedLists {
+                keep: self.keep,
+                room: self.room,
+                ids: &mut self.ids,
+                scores: &mut self.scores,
+                bases: &mut self.bases,
+                lasts: &mut self.lasts,
+            };
+            self.kernel.insert_all(lists, candidates);
+        } else {
+            candidates.for_each(|(row, id, score)| self.add(row, id, score));
+        }
+    }
+
     /// Takes a candidate, if it matters.
-    #[inline(always)]
     pub(super) fn push(&mut self, row: usize, id: u32, score: f32) {
+        self.push_all(std::iter::once((row, id, score)));
+    }
+
+    /// Puts a candidate at the end of a list, if it matters.
+    #[inline(always)]
+    fn add(&mut self, row: usize, id: u32, score: f32) {
         let base = self.bases[row];
         // Without a branch: half of them matter. A score that is not a number never does.
         let wanted = (score > base) | ((score == base) & (id < self.lasts[row]));
@@ -92,7 +143,7 @@ impl Lists {
 
     /// Raises the base of a row as far as is known.
     pub(super) fn rise(&mut self, row: usize) {
-        if self.counts[row] as usize >= self.keep {
+        if !self.sorted && self.counts[row] as usize >= self.keep {
             self.compact(row);
         }
     }
@@ -124,14 +175,8 @@ impl Lists {
     pub(super) fn into_sorted(mut self) -> Sorted {
         let mut end = 0;
         for row in 0..self.counts.len() {
-            if self.counts[row] as usize > self.keep {
-                // Fewer to sort.
-                self.compact(row);
-            }
             let start = row * self.room;
-            let span = start..start + self.counts[row] as usize;
-            sort(&mut self.ids[span.clone()], &mut self.scores[span.clone()]);
-            let span = start..span.end.min(start + self.keep);
+            let span = start..start + self.sort(row);
             self.ids.copy_within(span.clone(), end);
             self.scores.copy_within(span.clone(), end);
             end += span.len();
@@ -143,6 +188,21 @@ impl Lists {
         self.scores.truncate(end);
         self.scores.shrink_to_fit();
         Sorted::new(self.counts, self.ids, self.scores)
+    }
+
+    /// Sorts the candidates of a row, if they are not sorted; says how many count.
+    fn sort(&mut self, row: usize) -> usize {
+        let start = row * self.room;
+        if self.sorted {
+            return self.ids[start..start + self.keep].partition_point(|id| *id != NOBODY);
+        }
+        if self.counts[row] as usize > self.keep {
+            // Fewer to sort.
+            self.compact(row);
+        }
+        let span = start..start + self.counts[row] as usize;
+        sort(&mut self.ids[span.clone()], &mut self.scores[span.clone()]);
+        span.len().min(self.keep)
     }
 }
 
@@ -193,7 +253,58 @@ fn descending(bits: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// The best by score, then by id, of all that reach the floor, with their own bits.
+        #[test]
+        fn hold_the_best_of_what_they_are_shown(
+            keep in prop_oneof![1..70_usize, 90..110_usize],
+            floor in prop_oneof![Just(f32::NEG_INFINITY), Just(-0.5_f32), Just(0.0)],
+            seen in proptest::collection::vec((0..3_usize, 0..40_i8), 0..400),
+            first in 0..60_usize,
+        ) {
+            let score = |step: i8| match step {
+                0 => f32::NAN,
+                1 => -0.0,
+                2 => f32::NEG_INFINITY,
+                _ => f32::from(step - 20) / 16.0,
+            };
+            // In no order, and no id twice.
+            let id = |at: usize| (at as u32).wrapping_mul(0x9E37_79B1) >> 1;
+            let candidate = |(at, (row, step)): (usize, &(usize, i8))| (*row, id(at), score(*step));
+            let candidates = || seen.iter().enumerate().map(candidate);
+            let best = |row: usize| {
+                let own = candidates().filter(|(of, _, score)| *of == row && *score >= floor);
+                let mut best: Vec<(f32, u32)> = own.map(|(_, id, score)| (score, id)).collect();
+                best.sort_by(|a, b| (b.0 + 0.0).total_cmp(&(a.0 + 0.0)).then(a.1.cmp(&b.1)));
+                best
+            };
+            for kernel in [Kernel::Avx512, Kernel::Avx2, Kernel::Scalar] {
+                let mut lists = Lists::new(kernel.usable(), 3, keep, floor);
+                candidates().take(first).for_each(|(row, id, score)| lists.push(row, id, score));
+                lists.push_all(candidates().skip(first));
+                for row in 0..3 {
+                    lists.rise(row);
+                    let best = best(row);
+                    let base = best.get(keep - 1).map_or(floor, |best| best.0);
+                    prop_assert!(lists.bases()[row] <= base);
+                    prop_assert!(!lists.sorted || lists.bases()[row] == base, "{kernel}");
+                }
+                let sorted = lists.into_sorted();
+                for row in 0..3 {
+                    let mut best = best(row);
+                    best.truncate(keep);
+                    let (ids, scores) = sorted.of(row);
+                    let got = scores.iter().zip(ids).map(|(score, id)| (score.to_bits(), *id));
+                    let best = best.into_iter().map(|(score, id)| (score.to_bits(), id));
+                    prop_assert!(got.eq(best), "{kernel}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn sorts_by_score_then_id_and_keeps_bits() {

@@ -53,6 +53,7 @@ use kindred_shared::Block;
 
 pub use compare::{compare, compare_unless};
 use layout::Grid;
+use lists::SortedLists;
 pub use neighbours::{Neighbours, NeighboursError, Options, Rows, SparseRows, neighbours};
 use products::Places;
 pub use resident::kept_bytes;
@@ -208,6 +209,29 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni | Self::Avx512 => avx512lists::retain(ids, scores, base),
             _ => scalar::retain(ids, scores, base),
+        }
+    }
+
+    /// Whether it keeps lists sorted.
+    fn sorts(self) -> bool {
+        matches!(self.usable(), Self::Avx512Vnni | Self::Avx512)
+    }
+
+    /// Puts candidates that matter (row, id and score) at their places in sorted lists. Only for kernels
+    /// that keep lists sorted.
+    fn insert_all(
+        self,
+        lists: SortedLists<'_>,
+        candidates: impl Iterator<Item = (usize, u32, f32)>,
+    ) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni | Self::Avx512 => avx512lists::insert_all(lists, candidates),
+            _ => unreachable!(
+                "{self} does not sort the {} candidates of {} rows",
+                candidates.count(),
+                lists.bases.len()
+            ),
         }
     }
 
