@@ -153,6 +153,38 @@ fn blocks_of_many_rows() {
     Data::dense(700, 33, noise(7)).check(300, None);
 }
 
+/// Ids and scores, hashed (FNV-1a), are these on any machine and with any kernel: lists do not depend on
+/// where they were computed.
+#[test]
+fn the_same_bits_on_every_machine() {
+    let mut value = noise(51);
+    let mut data = Data::dense(900, 100, &mut value);
+    let mut terms = |row: usize| {
+        let ids = (0..60).filter(|id| value(0) > 0.2 + *id as f32 / 80.0);
+        let ids: Vec<u32> = ids.take(row % 40).collect();
+        ids.into_iter().map(|id| (id, value(0))).collect()
+    };
+    data.sparse = (0..900).map(&mut terms).collect();
+    for kernel in KERNELS.into_iter().filter(|kernel| kernel.available()) {
+        let options = Options {
+            kernel,
+            ..Options::default()
+        };
+        let found = data.find(&options, 2).unwrap();
+        let mut hash = 0xCBF2_9CE4_8422_2325_u64;
+        for row in 0..found.rows() {
+            let (ids, scores) = found.of(row);
+            let words = ids.iter().copied();
+            for word in words.chain(scores.iter().map(|score| score.to_bits())) {
+                for byte in word.to_le_bytes() {
+                    hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
+                }
+            }
+        }
+        assert_eq!(hash, 0xCD46_D326_53B5_F8F3, "{kernel}: {hash:#018x}");
+    }
+}
+
 #[test]
 fn equal_rows_are_ordered_by_number() {
     Data::dense(600, 20, |at| (at % 20) as f32 - 3.5).check(20, None);

@@ -103,8 +103,9 @@ impl Hits {
     }
 }
 
-/// A step of a left row's values of frequent terms.
+/// A step of a left row's values of frequent terms. Only kernels with integers have such.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(super) struct TermStep {
     /// Where the step begins in a right panel.
     pub(super) at: u32,
@@ -162,6 +163,7 @@ impl<V, T> Strip<'_, V, T> {
     }
 
     /// Whether there are terms, frequent or rare.
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn has_terms(&self) -> bool {
         !self.right_terms.is_empty() || !self.rare.is_empty()
     }
