@@ -9,30 +9,31 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m128, __m256, _CMP_GE_OQ, _CMP_GT_OQ, _MM_HINT_T0, _mm_add_ps, _mm_cvtss_f32, _mm_movehl_ps,
-    _mm_movelh_ps, _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps, _mm256_add_epi32, _mm256_add_ps,
-    _mm256_blendv_ps, _mm256_castps_si256, _mm256_castps256_ps128, _mm256_cmp_ps,
+    __m128, __m256, _MM_HINT_T0, _mm_add_ps, _mm_cvtss_f32, _mm_movehl_ps, _mm_movelh_ps,
+    _mm_prefetch, _mm_shuffle_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_castps256_ps128,
     _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
-    _mm256_maskload_ps, _mm256_max_ps, _mm256_min_ps, _mm256_set1_ps, _mm256_setzero_ps,
-    _mm256_setzero_si256, _mm256_storeu_ps, _mm256_storeu_si256,
+    _mm256_maskload_ps, _mm256_setzero_ps,
 };
 
 use kindred_shared::block::LANES;
 
 use super::products::Places;
 use super::rows::Sparse;
-use super::scalar;
 use super::strip::split;
 use super::terms::TermIndex;
 
 /// Values of a register.
-const WIDTH: usize = 8;
+pub(super) const WIDTH: usize = 8;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 /// Left rows that share the loads of a right row.
 const ROWS: usize = 4;
 
 /// Whether this CPU can run this kernel.
 pub(super) fn available() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("popcnt")
 }
 
 /// The canonical dot products of a row with some of `rows`; with `FETCH` these are fetched ahead,
@@ -55,66 +56,6 @@ pub(super) fn gather<const FETCH: bool>(
     };
     // SAFETY: the CPU has AVX2 and FMA, and `at` gives only rows as long as `row`.
     unsafe { dots_at::<FETCH>(row, scores, at) }
-}
-
-/// A value near the `keep`-th highest of the bounds, see `scalar`.
-///
-/// # Panics
-/// When the CPU lacks AVX2 or FMA.
-pub(super) fn kth(bounds: &[f32], keep: usize) -> f32 {
-    assert!(available(), "this kernel needs AVX2 and FMA");
-    // SAFETY: the CPU has AVX2 and FMA; the function is safe code otherwise.
-    unsafe { kth_256(bounds, keep) }
-}
-
-#[target_feature(enable = "avx2,fma")]
-fn kth_256(bounds: &[f32], keep: usize) -> f32 {
-    let none = _mm256_set1_ps(f32::NEG_INFINITY);
-    let (chunks, rest) = bounds.as_chunks::<WIDTH>();
-    let mut last = [f32::NEG_INFINITY; WIDTH];
-    last[..rest.len()].copy_from_slice(rest);
-    // SAFETY: a chunk has eight values.
-    let load = |chunk: &[f32; WIDTH]| unsafe { _mm256_loadu_ps(chunk.as_ptr()) };
-    let last = load(&last);
-    let (mut lows, mut highs) = (_mm256_set1_ps(f32::INFINITY), none);
-    let mut span = |values: __m256| {
-        // Minus infinity stands for none: the row itself, or what fills a list up.
-        let some = _mm256_cmp_ps::<_CMP_GT_OQ>(values, none);
-        let low = _mm256_blendv_ps(_mm256_set1_ps(f32::INFINITY), values, some);
-        lows = _mm256_min_ps(lows, low);
-        highs = _mm256_max_ps(highs, values);
-    };
-    span(last);
-    for chunk in chunks {
-        span(load(chunk));
-    }
-    let (mut low, mut high) = ([0.0_f32; WIDTH], [0.0_f32; WIDTH]);
-    // SAFETY: eight values fit.
-    unsafe {
-        _mm256_storeu_ps(low.as_mut_ptr(), lows);
-        _mm256_storeu_ps(high.as_mut_ptr(), highs);
-    }
-    let low = low.into_iter().fold(f32::INFINITY, f32::min);
-    let high = high.into_iter().fold(f32::NEG_INFINITY, f32::max);
-    scalar::halve(low, high, keep, |value| {
-        let value = _mm256_set1_ps(value);
-        let reach =
-            |values: __m256| _mm256_castps_si256(_mm256_cmp_ps::<_CMP_GE_OQ>(values, value));
-        // A lane that reaches it is -1.
-        let (mut even, mut odd) = (reach(last), _mm256_setzero_si256());
-        let (pairs, single) = chunks.as_chunks::<2>();
-        for [one, two] in pairs {
-            even = _mm256_add_epi32(even, reach(load(one)));
-            odd = _mm256_add_epi32(odd, reach(load(two)));
-        }
-        for one in single {
-            odd = _mm256_add_epi32(odd, reach(load(one)));
-        }
-        let mut counts = [0_i32; WIDTH];
-        // SAFETY: eight values fit.
-        unsafe { _mm256_storeu_si256(counts.as_mut_ptr().cast(), _mm256_add_epi32(even, odd)) };
-        -counts.into_iter().sum::<i32>() as usize
-    })
 }
 
 /// Does work that is inlined, with the vectors of this kernel.
@@ -195,10 +136,10 @@ pub(super) fn fetch_rights(pairs: &[u32], rights: &[&[f32]]) {
     }
 }
 
-/// Fetches a row ahead.
+/// Fetches values ahead.
 #[inline(always)]
-fn fetch(row: &[f32]) {
-    for line in row.chunks(LANES) {
+pub(super) fn fetch<T>(values: &[T]) {
+    for line in values.chunks(LINE / size_of::<T>()) {
         // SAFETY: every x86-64 has it, and it may be asked for any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
     }

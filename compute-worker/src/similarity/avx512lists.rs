@@ -5,9 +5,9 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m512, __mmask16, _CMP_EQ_OQ, _CMP_GE_OQ, _CMP_GT_OQ, _MM_HINT_T0, _mm_prefetch,
-    _mm512_alignr_epi32, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask,
-    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_cmp_ps_mask, _mm512_mask_cmplt_epu32_mask,
+    __m512, __mmask16, _CMP_EQ_OQ, _CMP_GE_OQ, _CMP_GT_OQ, _mm512_alignr_epi32,
+    _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_loadu_ps,
+    _mm512_loadu_si512, _mm512_mask_cmp_ps_mask, _mm512_mask_cmplt_epu32_mask,
     _mm512_mask_loadu_ps, _mm512_mask_min_ps, _mm512_mask_mov_epi32, _mm512_mask_mov_ps,
     _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps, _mm512_maskz_compress_epi32,
     _mm512_maskz_compress_ps, _mm512_maskz_loadu_epi32, _mm512_maskz_loadu_ps, _mm512_max_ps,
@@ -17,6 +17,7 @@ use std::arch::x86_64::{
 
 use kindred_shared::block::LANES;
 
+use super::avx2::fetch;
 use super::avx512::{available, pairs_from};
 use super::lists::{MAX_SORTED, SortedLists};
 use super::scalar;
@@ -131,100 +132,57 @@ pub(super) fn reaching_places(values: &[f32], base: f32, places: &mut [u32]) -> 
 /// Puts candidates (row, id and score) at their places in sorted lists, if they matter.
 ///
 /// # Panics
-/// When the CPU lacks AVX-512, the lists are not as described, or there is no such row.
+/// When the CPU lacks AVX-512, lists are too long to be sorted, or there is no such row.
 pub(super) fn insert_all(
     lists: SortedLists<'_>,
     candidates: impl Iterator<Item = (usize, u32, f32)>,
 ) {
     assert!(available(), "this kernel needs AVX-512");
-    let rows = lists.bases.len();
-    assert!((1..=lists.room).contains(&lists.keep), "K have room");
-    assert_eq!(lists.lasts.len(), rows, "an id a base");
-    assert_eq!(lists.ids.len(), rows * lists.room, "so many ids a row");
-    assert_eq!(lists.scores.len(), rows * lists.room, "one score an id");
-    // SAFETY: the CPU has AVX-512; there is as much of all as there must be.
+    // SAFETY: the CPU has AVX-512; the function is safe code otherwise.
     unsafe {
-        match lists.room / LANES {
-            1 => insert_all_512::<1>(lists, candidates),
-            2 => insert_all_512::<2>(lists, candidates),
-            3 => insert_all_512::<3>(lists, candidates),
-            4 => insert_all_512::<{ MAX_SORTED / LANES }>(lists, candidates),
-            _ => panic!("lists of {} are too long to be sorted", lists.room),
+        match lists.room {
+            16 => insert_all_512::<1, 16>(lists, candidates),
+            32 => insert_all_512::<2, 32>(lists, candidates),
+            48 => insert_all_512::<3, 48>(lists, candidates),
+            MAX_SORTED => insert_all_512::<4, MAX_SORTED>(lists, candidates),
+            room => panic!("lists of {room} are too long to be sorted"),
         }
     }
 }
 
-/// Candidates whose lists are fetched before they are put into them.
-const WAITING: usize = 64;
-
-/// # Safety
-/// AVX-512; there are `N` · 16 ids and scores a base, at least `keep` of them, and as many `lasts` as
-/// bases.
 #[target_feature(enable = "avx512f,popcnt")]
-unsafe fn insert_all_512<const N: usize>(
+fn insert_all_512<const N: usize, const ROOM: usize>(
     lists: SortedLists<'_>,
-    mut candidates: impl Iterator<Item = (usize, u32, f32)>,
+    candidates: impl Iterator<Item = (usize, u32, f32)>,
 ) {
-    let SortedLists {
-        keep,
-        ids,
-        scores,
-        bases,
-        lasts,
-        ..
-    } = lists;
-    let (ids, _) = ids.as_chunks_mut::<LANES>();
-    let (scores, _) = scores.as_chunks_mut::<LANES>();
-    let mut waiting = [(0, 0, 0.0); WAITING];
-    loop {
-        let (mut seen, mut count) = (0, 0);
-        for (row, id, score) in candidates.by_ref().take(WAITING) {
-            seen += 1;
-            // Without a branch: half of them matter. A score that is not a number never does.
-            waiting[count] = (row, id, score);
-            count += usize::from(score >= bases[row]);
-            for at in row * N..(row + 1) * N {
-                // It may be asked for any address.
-                _mm_prefetch::<_MM_HINT_T0>(ids.as_ptr().wrapping_add(at).cast());
-                _mm_prefetch::<_MM_HINT_T0>(scores.as_ptr().wrapping_add(at).cast());
-            }
-        }
-        for &(row, id, score) in &waiting[..count] {
-            if score > bases[row] || (score == bases[row] && id < lasts[row]) {
-                let ids = &mut ids[row * N..][..N];
-                let scores = &mut scores[row * N..][..N];
-                // SAFETY: there are `N` registers of each.
-                unsafe { insert::<N>(ids.as_mut_ptr(), scores.as_mut_ptr(), id, score) };
-                bases[row] = scores.as_flattened()[keep - 1];
-                lasts[row] = ids.as_flattened()[keep - 1];
-            }
-        }
-        if seen < WAITING {
-            break;
-        }
-    }
+    lists.insert_all::<ROOM>(
+        candidates,
+        |ids, scores| {
+            fetch(ids);
+            fetch(scores);
+        },
+        |ids, scores, _, candidate| insert::<N, ROOM>(ids, scores, candidate),
+    );
 }
 
-/// Puts a candidate at its place in one sorted list; the last one is dropped.
-///
-/// # Safety
-/// AVX-512; `N` registers of ids and of scores are there.
+/// Puts a candidate at its place in one sorted list of `N` registers; the last one is dropped.
 #[target_feature(enable = "avx512f,popcnt")]
 #[inline]
-unsafe fn insert<const N: usize>(
-    ids: *mut [u32; LANES],
-    scores: *mut [f32; LANES],
-    id: u32,
-    score: f32,
+fn insert<const N: usize, const ROOM: usize>(
+    ids: &mut [u32; ROOM],
+    scores: &mut [f32; ROOM],
+    (id, score): (u32, f32),
 ) {
+    const { assert!(N * LANES == ROOM, "whole registers") };
+    let (ids, scores) = (ids.as_mut_ptr(), scores.as_mut_ptr());
     let (one_id, one_score) = (_mm512_set1_epi32(id.cast_signed()), _mm512_set1_ps(score));
     let mut before = 0_u64;
     let (mut old_ids, mut old_scores) = ([_mm512_setzero_si512(); N], [_mm512_setzero_ps(); N]);
     for at in 0..N {
         // SAFETY: there are `N` registers of each.
         unsafe {
-            old_ids[at] = _mm512_loadu_si512(ids.add(at).cast());
-            old_scores[at] = _mm512_loadu_ps(scores.add(at).cast());
+            old_ids[at] = _mm512_loadu_si512(ids.add(at * LANES).cast());
+            old_scores[at] = _mm512_loadu_ps(scores.add(at * LANES));
         }
         let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(old_scores[at], one_score);
         let equal = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(old_scores[at], one_score);
@@ -246,8 +204,8 @@ unsafe fn insert<const N: usize>(
         let new_scores = _mm512_mask_mov_ps(moved, lanes(before), old_scores[at]);
         // SAFETY: as above.
         unsafe {
-            _mm512_storeu_si512(ids.add(at).cast(), new_ids);
-            _mm512_storeu_ps(scores.add(at).cast(), new_scores);
+            _mm512_storeu_si512(ids.add(at * LANES).cast(), new_ids);
+            _mm512_storeu_ps(scores.add(at * LANES), new_scores);
         }
     }
 }

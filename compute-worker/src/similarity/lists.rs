@@ -4,8 +4,8 @@
 //! is a score that K others reach: what lies below it is dead. It only rises.
 //!
 //! Where the kernel can put a candidate at its place in a few instructions, short lists are sorted at all
-//! times, and bases are as high as they can be: fewer pairs reach them. Otherwise candidates are added at
-//! the end, and a list is looked through when it is full.
+//! times, and bases are as high as they can be: a fifth fewer pairs reach them. Otherwise candidates are added
+//! at the end, and a list is looked through when it is full.
 
 use kindred_shared::block::LANES;
 
@@ -41,6 +41,47 @@ pub(super) struct SortedLists<'a> {
     /// Score and id of each row's K-th.
     pub(super) bases: &'a mut [f32],
     pub(super) lasts: &'a mut [u32],
+}
+
+/// Candidates that are looked at before those of them that matter are put into their lists.
+const WAITING: usize = 64;
+
+impl SortedLists<'_> {
+    /// Puts candidates (row, id and score) at their places, if they matter. `fetch` is told the lists that are
+    /// soon needed; `insert` puts one into a list of `room` places of which `keep` count. Inlined into each
+    /// kernel.
+    #[inline(always)]
+    pub(super) fn insert_all<const ROOM: usize>(
+        self,
+        mut candidates: impl Iterator<Item = (usize, u32, f32)>,
+        fetch: impl Fn(&[u32; ROOM], &[f32; ROOM]),
+        insert: impl Fn(&mut [u32; ROOM], &mut [f32; ROOM], usize, (u32, f32)),
+    ) {
+        let (ids, _) = self.ids.as_chunks_mut::<ROOM>();
+        let (scores, _) = self.scores.as_chunks_mut::<ROOM>();
+        let (bases, lasts) = (self.bases, self.lasts);
+        let mut waiting = [(0, 0, 0.0); WAITING];
+        loop {
+            let (mut seen, mut count) = (0, 0);
+            for (row, id, score) in candidates.by_ref().take(WAITING) {
+                seen += 1;
+                // Without a branch: half of them matter. A score that is not a number never does.
+                waiting[count] = (row, id, score);
+                count += usize::from(score >= bases[row]);
+                fetch(&ids[row], &scores[row]);
+            }
+            for &(row, id, score) in &waiting[..count] {
+                if score > bases[row] || (score == bases[row] && id < lasts[row]) {
+                    let (ids, scores) = (&mut ids[row], &mut scores[row]);
+                    insert(ids, scores, self.keep, (id, score));
+                    (bases[row], lasts[row]) = (scores[self.keep - 1], ids[self.keep - 1]);
+                }
+            }
+            if seen < WAITING {
+                break;
+            }
+        }
+    }
 }
 
 /// The id of no row.

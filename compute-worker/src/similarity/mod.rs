@@ -18,6 +18,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx2integers;
 #[cfg(target_arch = "x86_64")]
+mod avx2lists;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512lists;
@@ -158,7 +160,7 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni | Self::Avx512 => avx512lists::kth(bounds, keep),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => avx2::kth(bounds, keep),
+            Self::Avx2 => avx2lists::kth(bounds, keep),
             _ => scalar::kth(bounds, keep),
         }
     }
@@ -214,7 +216,7 @@ impl Kernel {
 
     /// Whether it keeps lists sorted.
     fn sorts(self) -> bool {
-        matches!(self.usable(), Self::Avx512Vnni | Self::Avx512)
+        matches!(self.usable(), Self::Avx512Vnni | Self::Avx512 | Self::Avx2)
     }
 
     /// Puts candidates that matter (row, id and score) at their places in sorted lists. Only for kernels
@@ -227,6 +229,8 @@ impl Kernel {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Vnni | Self::Avx512 => avx512lists::insert_all(lists, candidates),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2lists::insert_all(lists, candidates),
             _ => unreachable!(
                 "{self} does not sort the {} candidates of {} rows",
                 candidates.count(),
