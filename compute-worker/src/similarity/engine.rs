@@ -24,7 +24,7 @@ const SETTLE: usize = 1024;
 /// Rows of a block that first meet each other: a sample large enough to guess bases from.
 const PART_ROWS: usize = 8 * PANEL;
 /// Blocks to the right of a block that are met in one go, at most.
-const MAX_BAND: usize = 4;
+const MAX_BAND: usize = 8;
 
 /// A comparison of all rows with all.
 pub(super) struct Engine<'a> {
