@@ -136,8 +136,12 @@ unsafe fn pairs_512(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: 
         }
         // SAFETY: all rows can be read for `length` values; a chunk has eight places.
         unsafe {
-            let chain = |(left, right): (&[f32], &[f32])| pair_chains(left, right, length);
-            let [a, b, c, d, e, f, g, h] = rows.map(chain);
+            // A loop, not a closure for each: with one call it is inlined for sure.
+            let mut sums = [_mm512_setzero_ps(); ROWS];
+            for (sum, (left, right)) in sums.iter_mut().zip(rows) {
+                *sum = pair_chains(left, right, length);
+            }
+            let [a, b, c, d, e, f, g, h] = sums;
             _mm_storeu_ps(places.as_mut_ptr(), tree(a, b, c, d));
             _mm_storeu_ps(places.as_mut_ptr().add(4), tree(e, f, g, h));
         }

@@ -5,6 +5,8 @@ use std::cmp::Ordering;
 use kindred_shared::ItemId;
 use kindred_shared::job::{Candidate, Floor, Found, RowRef};
 
+use super::Kernel;
+
 /// The lowest score a candidate can have: scores that count are above 0.
 const LEAST: f32 = f32::from_bits(1);
 
@@ -21,22 +23,35 @@ pub(super) trait Ids {
     }
 }
 
+/// How many more candidates than are kept there may be before they are looked through. Few, for a threshold
+/// that is behind lets through what need not be scored.
+fn spare(limit: usize) -> usize {
+    (limit / 2).max(FEWEST)
+}
+
+/// The fewest of them.
+const FEWEST: usize = 12;
+
 /// Keeps the best `keep + 1` of the candidates it is shown, in whatever order they come: the
-/// last of them is the best one that is dropped. Holds at most twice as many.
+/// last of them is the best one that is dropped. Holds half more at most.
 pub(super) struct Best<'a> {
     floor: &'a Floor,
     threshold: f32,
-    held: Vec<Candidate>,
+    /// Whether the first `limit` are in order, the last of them with the threshold as score.
+    sorted: bool,
+    scores: Vec<f32>,
+    rows: Vec<RowRef>,
 }
 
 impl<'a> Best<'a> {
     /// For a row with this floor.
     pub(super) fn new(floor: &'a Floor) -> Self {
-        let held = Vec::new();
         Self {
             floor,
             threshold: threshold(floor),
-            held,
+            sorted: false,
+            scores: Vec::new(),
+            rows: Vec::new(),
         }
     }
 
@@ -47,80 +62,99 @@ impl<'a> Best<'a> {
     }
 
     /// Raises the threshold as far as it goes by what was found.
-    pub(super) fn rise(&mut self, limit: usize, ids: &impl Ids) {
-        if self.held.len() >= limit {
-            self.compact(limit, ids);
+    pub(super) fn rise(&mut self, kernel: Kernel, limit: usize, ids: &impl Ids) {
+        if self.scores.len() >= limit {
+            self.compact(kernel, limit, ids);
         }
     }
 
     /// Takes a candidate, if it matters; `limit` is `keep + 1`.
     #[inline]
-    pub(super) fn push(&mut self, candidate: Candidate, limit: usize, ids: &impl Ids) {
+    pub(super) fn push(
+        &mut self,
+        kernel: Kernel,
+        candidate: Candidate,
+        limit: usize,
+        ids: &impl Ids,
+    ) {
         // Not the negation of `<`: a score that is NaN must not enter.
         if candidate.score >= self.threshold {
-            self.take(candidate, limit, ids);
+            self.take(kernel, candidate, limit, ids);
         }
     }
 
-    fn take(&mut self, candidate: Candidate, limit: usize, ids: &impl Ids) {
+    fn take(&mut self, kernel: Kernel, candidate: Candidate, limit: usize, ids: &impl Ids) {
         let wanted = match self.floor {
             Floor::Open => true,
             Floor::At(score, id) => candidate.score != *score || ids.id(candidate.row) <= id,
             Floor::Closed => false,
         };
-        if !wanted {
+        let is_beyond = self.sorted
+            && candidate.score == self.threshold
+            && ids.by_id(self.rows[limit - 1], candidate.row) == Ordering::Less;
+        if !wanted || is_beyond {
             return;
         }
-        self.held.push(candidate);
-        if self.held.len() >= 2 * limit {
-            self.compact(limit, ids);
+        self.scores.push(candidate.score);
+        self.rows.push(candidate.row);
+        if self.scores.len() >= limit + spare(limit) {
+            self.compact(kernel, limit, ids);
         }
     }
 
-    /// Keeps the best `limit` and raises the threshold to the worst of them.
+    /// Raises the threshold to what `limit` reach, nearly, and drops those below it.
     #[inline(never)]
-    fn compact(&mut self, limit: usize, ids: &impl Ids) {
-        // Scores are above 0, so that their bits are in their order.
-        let mut bits: Vec<u32> = self.held.iter().map(|held| held.score.to_bits()).collect();
-        let (above, &mut last, _) = bits.select_nth_unstable_by(limit - 1, |a, b| b.cmp(a));
-        let better = above.iter().filter(|bits| **bits > last).count();
-        let worst = f32::from_bits(last);
-        self.threshold = self.threshold.max(worst);
-        let equal: Vec<Candidate> = self
-            .held
-            .iter()
-            .filter(|held| held.score == worst)
-            .copied()
-            .collect();
-        self.held.retain(|held| held.score > worst);
-        self.held.extend(first(equal, limit - better, ids));
+    fn compact(&mut self, kernel: Kernel, limit: usize, ids: &impl Ids) {
+        self.threshold = self.threshold.max(kernel.kth(&self.scores, limit));
+        let mut kept = 0;
+        // Without a branch: which stay is not foreseen.
+        for at in 0..self.scores.len() {
+            let score = self.scores[at];
+            self.scores[kept] = score;
+            self.rows[kept] = self.rows[at];
+            kept += usize::from(score >= self.threshold);
+        }
+        self.scores.truncate(kept);
+        self.rows.truncate(kept);
+        self.sorted = false;
+        if kept > limit + spare(limit) / 2 {
+            // Many have the same score, and ids decide.
+            self.sort(limit, ids);
+        }
     }
 
-    /// What was found for `row`, or nothing if there is nothing to say. `keys` is scratch.
-    pub(super) fn finish(
-        &self,
-        row: RowRef,
-        limit: usize,
-        ids: &impl Ids,
-        keys: &mut Vec<u64>,
-    ) -> Option<Found> {
-        if self.held.is_empty() {
+    /// Puts candidates in order and keeps the best `limit`; if there are as many, the threshold rises to the
+    /// last of them.
+    #[inline(never)]
+    fn sort(&mut self, limit: usize, ids: &impl Ids) {
+        // Scores are above 0, so their bits are in their order.
+        let key = |(at, score): (u64, &f32)| u64::from(!score.to_bits()) << 32 | at;
+        let mut keys: Vec<u64> = (0..).zip(&self.scores).map(key).collect();
+        keys.sort_unstable();
+        let score = |key: u64| f32::from_bits(!((key >> 32) as u32));
+        let row = |key: u64| self.rows[(key & u64::from(u32::MAX)) as usize];
+        for equal in keys.chunk_by_mut(|a, b| *a >> 32 == *b >> 32) {
+            equal.sort_unstable_by(|a, b| ids.by_id(row(*a), row(*b)));
+        }
+        keys.truncate(limit);
+        self.rows = keys.iter().map(|key| row(*key)).collect();
+        self.scores = keys.iter().map(|key| score(*key)).collect();
+        self.sorted = self.scores.len() == limit;
+        if self.sorted {
+            self.threshold = self.scores[limit - 1];
+        }
+    }
+
+    /// What was found for `row`, or nothing if there is nothing to say.
+    pub(super) fn finish(mut self, row: RowRef, limit: usize, ids: &impl Ids) -> Option<Found> {
+        if self.scores.is_empty() {
             return None;
         }
-        keys.clear();
-        let key = |(at, held): (u64, &Candidate)| u64::from(!held.score.to_bits()) << 32 | at;
-        keys.extend((0..).zip(&self.held).map(key));
-        keys.sort_unstable();
-        let of = |key: &u64| self.held[(key & u64::from(u32::MAX)) as usize];
-        let mut candidates = Vec::with_capacity(keys.len().min(limit));
-        for equal in keys.chunk_by(|a, b| a >> 32 == b >> 32) {
-            let room = limit - candidates.len();
-            match equal {
-                _ if room == 0 => break,
-                [one] => candidates.push(of(one)),
-                several => candidates.extend(first(several.iter().map(of).collect(), room, ids)),
-            }
-        }
+        self.sort(limit, ids);
+        let found = self.rows.iter().zip(&self.scores);
+        let mut candidates: Vec<Candidate> = found
+            .map(|(&row, &score)| Candidate { row, score })
+            .collect();
         let dropped = (candidates.len() == limit)
             .then(|| candidates.pop())
             .flatten();
@@ -139,14 +173,4 @@ fn threshold(floor: &Floor) -> f32 {
         Floor::At(score, _) => score.max(LEAST),
         Floor::Closed => f32::INFINITY,
     }
-}
-
-/// The first of candidates with one score, by id.
-fn first(mut equal: Vec<Candidate>, count: usize, ids: &impl Ids) -> Vec<Candidate> {
-    if count < equal.len() && count > 0 {
-        equal.select_nth_unstable_by(count - 1, |a, b| ids.by_id(a.row, b.row));
-    }
-    equal.truncate(count);
-    equal.sort_unstable_by(|a, b| ids.by_id(a.row, b.row));
-    equal
 }

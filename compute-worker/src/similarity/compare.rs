@@ -101,10 +101,10 @@ pub fn compare_unless(
         pairs += met;
         found.push(right);
     }
-    found[0] = run.finish_left();
     if run.is_cancelled() {
         return None;
     }
+    found[0] = run.finish_left();
     Some(CompareReply {
         pairs,
         found: found.into_iter().flatten().collect(),
@@ -236,12 +236,12 @@ impl<'a> Run<'a> {
         (pairs - same.len() as u64, found)
     }
 
-    fn finish_left(&self) -> Vec<Found> {
+    fn finish_left(self) -> Vec<Found> {
         let mut found: Vec<Found> = self.tiles[0]
             .par_iter()
-            .zip(&self.left)
+            .zip(self.left)
             .flat_map_iter(|(tile, lists)| {
-                let lists = lists.lock().unwrap_or_else(PoisonError::into_inner);
+                let lists = lists.into_inner().unwrap_or_else(PoisonError::into_inner);
                 lists.finish(tile, self.limit, self.sides)
             })
             .collect();

@@ -180,16 +180,20 @@ impl<'a> Lists<'a> {
     }
 
     /// What was found for each of the rows.
-    pub(super) fn finish(&self, tile: &Tile<'_>, limit: usize, ids: &impl Ids) -> Vec<Found> {
-        let mut keys = Vec::new();
-        let best = self.best.iter().enumerate();
-        best.filter_map(|(place, best)| best.finish(tile.row(place), limit, ids, &mut keys))
+    pub(super) fn finish(self, tile: &Tile<'_>, limit: usize, ids: &impl Ids) -> Vec<Found> {
+        let best = self.best.into_iter().enumerate();
+        best.filter_map(|(place, best)| best.finish(tile.row(place), limit, ids))
             .collect()
     }
 
     #[inline(always)]
     fn push<I: Ids>(&mut self, place: usize, row: RowRef, score: f32, meeting: &Meeting<'_, I>) {
-        self.best[place].push(Candidate { row, score }, meeting.limit, meeting.ids);
+        self.best[place].push(
+            meeting.kernel,
+            Candidate { row, score },
+            meeting.limit,
+            meeting.ids,
+        );
     }
 }
 
@@ -464,7 +468,7 @@ impl<I: Ids> Meeting<'_, I> {
             let mut held = lock(lists);
             for row in live() {
                 let best = &mut held.best[row];
-                best.rise(self.limit, self.ids);
+                best.rise(self.kernel, self.limit, self.ids);
                 scratch.bases[0].push(best.threshold());
             }
             drop(held);
@@ -481,7 +485,7 @@ impl<I: Ids> Meeting<'_, I> {
         let mut lists = lock(lists);
         lists.fresh = false;
         for best in &mut lists.best {
-            best.rise(self.limit, self.ids);
+            best.rise(self.kernel, self.limit, self.ids);
         }
     }
 
