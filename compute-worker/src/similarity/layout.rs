@@ -403,7 +403,8 @@ impl Shape {
 /// and the sums of the integers of either half.
 #[inline(always)]
 fn quantise(row: &[f32], scale: f32, grid: &Grid, bytes: &mut [u8]) -> (f64, [i32; 2]) {
-    // Adding it leaves no place for what follows the point.
+    // Adding it leaves no place for what follows the point, and the integer in the last bits, for it is small:
+    // the scale is no less than the largest value by `most`.
     const ROUND: f32 = 12_582_912.0;
     let per_unit = 1.0 / scale;
     let mut squares = [0.0_f64; TOGETHER];
@@ -411,16 +412,22 @@ fn quantise(row: &[f32], scale: f32, grid: &Grid, bytes: &mut [u8]) -> (f64, [i3
     let (chunks, _) = row.as_chunks::<TOGETHER>();
     let (places, _) = bytes.as_chunks_mut::<TOGETHER>();
     for (chunk, place) in chunks.iter().zip(places) {
-        let mut units = [0_i32; TOGETHER];
+        // One step at a time, for so all of them are vectors.
+        let most = grid.most as i32;
+        let units = chunk.map(|value| {
+            let unit = (value * per_unit + ROUND).to_bits().cast_signed();
+            (unit - ROUND.to_bits().cast_signed()).max(-most).min(most)
+        });
+        let mut left = [0.0_f32; TOGETHER];
         for at in 0..TOGETHER {
-            let unit = (chunk[at] * per_unit + ROUND) - ROUND;
-            let unit = unit.clamp(-grid.most, grid.most);
-            let left = f64::from(chunk[at] - unit * scale);
-            squares[at] += left * left;
-            units[at] = unit as i32;
+            left[at] = chunk[at] - units[at] as f32 * scale;
         }
         for at in 0..TOGETHER {
+            let left = f64::from(left[at]);
+            squares[at] += left * left;
             sums[at] += units[at];
+        }
+        for at in 0..TOGETHER {
             place[at] = (units[at] + i32::from(grid.middle)) as u8;
         }
     }
