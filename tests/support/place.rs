@@ -80,7 +80,9 @@ pub(crate) fn free_port() -> u16 {
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.subsec_nanos());
     let begin = (now ^ std::process::id().rotate_left(16)) as usize % PORTS.len();
-    let is_free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+    // By a connection that is refused: a listener would be inherited by what another thread starts just
+    // then, and be there until that is another program.
+    let is_free = |port: u16| std::net::TcpStream::connect(("127.0.0.1", port)).is_err();
     let port = PORTS
         .cycle()
         .skip(begin)
