@@ -44,8 +44,10 @@ pub(super) struct SortedLists<'a> {
 }
 
 /// Candidates that are looked at before those of them that matter are put into their lists.
+#[cfg(target_arch = "x86_64")]
 const WAITING: usize = 64;
 
+#[cfg(target_arch = "x86_64")]
 impl SortedLists<'_> {
     /// Puts candidates (row, id and score) at their places, if they matter. `fetch` is told the lists that are
     /// soon needed; `insert` puts one into a list of `room` places of which `keep` count. Inlined into each
