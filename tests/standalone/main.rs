@@ -24,6 +24,7 @@ mod lifecycle;
 mod many_domains;
 mod neighbours;
 mod pairs;
+mod ports;
 mod readme;
 mod store_refusals;
 mod whole_import;

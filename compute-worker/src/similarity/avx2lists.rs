@@ -170,7 +170,7 @@ fn insert<const ROOM: usize>(
 /// Eight ids and scores.
 ///
 /// # Safety
-/// AVX; there are so many from `at` on.
+/// AVX2; there are so many from `at` on.
 #[target_feature(enable = "avx2")]
 #[inline]
 unsafe fn load(ids: &[u32], scores: &[f32], at: usize) -> (__m256i, __m256) {

@@ -32,7 +32,7 @@ pub(super) struct Lists {
 
 /// Sorted lists as a kernel is given them: so many values of each row, best first, of which `keep` count.
 /// Who has none yet has the floor as score.
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // no other kernel keeps them sorted
 pub(super) struct SortedLists<'a> {
     pub(super) keep: usize,
     pub(super) room: usize,

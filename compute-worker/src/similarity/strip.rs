@@ -105,7 +105,7 @@ impl Hits {
 
 /// A step of a left row's values of frequent terms. Only kernels with integers have such.
 #[derive(Clone, Copy)]
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // no other kernel has integers
 pub(super) struct TermStep {
     /// Where the step begins in a right panel.
     pub(super) at: u32,
