@@ -1,8 +1,8 @@
 //! The order in which rows are laid out: such that near rows meet early.
 //!
 //! A row's base rises fastest if its first partners are near ones, and every pair below the base
-//! costs almost nothing. So rows are split in half again and again, each time along the direction
-//! in which a sample of them differs most, until a half is a block. Only rows whose integers have
+//! costs almost nothing. So rows are split in half again and again, each time such that the means of
+//! both halves of a sample are far apart, until a half is a block. Only rows whose integers have
 //! similar scales share a block, or small rows would be counted in the large units of others.
 
 use std::ops::Range;
@@ -15,6 +15,8 @@ const SPREAD: f32 = 1.5;
 const SAMPLE: usize = 256;
 /// Steps towards the main direction of a sample; it need not be found exactly.
 const ROUNDS: usize = 4;
+/// How often the halves' means are moved.
+const MOVES: usize = 4;
 /// Values that are summed up side by side.
 const LANES: usize = 16;
 /// Rows that are looked at in one go.
@@ -102,30 +104,31 @@ fn ascending(number: f32) -> u32 {
     }
 }
 
-/// The direction in which a sample of some rows differs most, nearly.
+/// The direction from the mean of one half of a sample of some rows to that of the other: two means of equal
+/// size, which begin with the direction in which the sample differs most.
 #[inline(always)]
 fn direction(rows: &[&[f32]], keys: &[u64]) -> Vec<f32> {
     let row = |key: u64| rows[key as u32 as usize];
     let length = row(keys[0]).len();
-    let stride = length.next_multiple_of(LANES);
+    let stride = length.next_multiple_of(LANES).max(LANES);
     let mut sample = Vec::with_capacity(SAMPLE * stride);
     for at in 0..SAMPLE.min(keys.len()) {
         sample.extend_from_slice(row(keys[at * keys.len() / SAMPLE.min(keys.len())]));
         sample.resize((at + 1) * stride, 0.0);
     }
-    let count = (sample.len() / stride.max(1)).max(1) as f32;
+    let count = sample.len() / stride;
     let mut mean = vec![0.0; stride];
-    for row in sample.chunks_exact(stride.max(1)) {
-        add(&mut mean, row, 1.0 / count);
+    for row in sample.chunks_exact(stride) {
+        add(&mut mean, row, 1.0 / count as f32);
     }
-    for row in sample.chunks_exact_mut(stride.max(1)) {
+    for row in sample.chunks_exact_mut(stride) {
         add(row, &mean, -1.0);
     }
     // From any one of them on.
-    let mut direction = sample[..stride.min(sample.len())].to_vec();
+    let mut direction = sample[..stride].to_vec();
     for _ in 0..ROUNDS {
         let mut next = vec![0.0; stride];
-        for row in sample.chunks_exact(stride.max(1)) {
+        for row in sample.chunks_exact(stride) {
             add(&mut next, row, dot(row, &direction));
         }
         let norm = dot(&next, &next).sqrt();
@@ -134,6 +137,17 @@ fn direction(rows: &[&[f32]], keys: &[u64]) -> Vec<f32> {
         }
         next.iter_mut().for_each(|value| *value /= norm);
         direction = next;
+    }
+    let half = count / 2;
+    for _ in 0..MOVES {
+        let along = sample.chunks_exact(stride).map(|row| dot(row, &direction));
+        let mut along: Vec<(f32, usize)> = along.zip(0..).collect();
+        along.select_nth_unstable_by(half, |a, b| a.0.total_cmp(&b.0));
+        direction.fill(0.0);
+        for (at, (_, row)) in along.into_iter().enumerate() {
+            let row = &sample[row * stride..(row + 1) * stride];
+            add(&mut direction, row, if at < half { -1.0 } else { 1.0 });
+        }
     }
     direction.truncate(length);
     direction
