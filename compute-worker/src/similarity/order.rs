@@ -201,4 +201,22 @@ mod tests {
         }
         assert!(order[40..].iter().all(|row| *row >= 40));
     }
+
+    #[test]
+    fn two_heaps_are_kept_apart_whatever_few_rows_differ_in() {
+        // Two heaps of 40, interleaved, at 1 and −1. Most of the variance is that of five outliers.
+        let row = |row: usize| {
+            let heap = if row.is_multiple_of(2) { 1.0 } else { -1.0 };
+            let far = if row.is_multiple_of(16) { 8.0 } else { 0.0 };
+            let other = (row * 7 % 11) as f32 * 0.08;
+            vec![heap, far + other, 0.0]
+        };
+        let values: Vec<Vec<f32>> = (0..80).map(row).collect();
+        let rows: Vec<&[f32]> = values.iter().map(|row| &row[..]).collect();
+        let scales = (0..80).map(|row| u64::from(1.0_f32.to_bits()) << 32 | row);
+        let order = order(Kernel::Scalar, &rows, scales.collect(), 40, &|| false);
+        for block in order.chunks(40) {
+            assert!(block.iter().all(|row| row % 2 == block[0] % 2), "{block:?}");
+        }
+    }
 }
