@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use chrono::Utc;
-use kindred_shared::amqp::{Backoff, Connector, Names, Publisher, declare};
-use kindred_shared::cql::CqlOptions;
-use kindred_shared::cql_blocks::CqlBlocks;
+use kindred_runtime::amqp::{Backoff, Connector, Names, Publisher, declare};
+use kindred_runtime::cql::CqlOptions;
+use kindred_runtime::cql_blocks::CqlBlocks;
+use kindred_runtime::host::host_name;
 use kindred_shared::event::Limits;
-use kindred_shared::host::host_name;
 use kindred_shared::name::WORDS_1;
 use kindred_shared::{DomainName, ItemId};
 use tracing::info;
@@ -20,15 +20,15 @@ use crate::actors::lease::Instance;
 use crate::actors::partition::OpenIntake;
 use crate::actors::watchdog;
 use crate::config::Config;
-use crate::dispatch::Jobs;
 use crate::dispatch::rabbitmq::{RabbitJobs, RabbitJobsOptions};
 use crate::intake::rabbitmq::{Notifier, RabbitIntake, RabbitIntakeOptions, RabbitPublisher};
-use crate::intake::{Failure, Intake, Notify, Publish};
 use crate::preprocessing::Preprocessor;
 use crate::service::{Door, Edges, ListenError, Service, Sizes};
 use crate::serving::Readiness;
 use crate::store::cassandra::{CassandraOptions, CassandraStore};
-use crate::store::{Partition, Store};
+use kindred_domain::dispatch::Jobs;
+use kindred_domain::intake::{Failure, Intake, Notify, Publish};
+use kindred_domain::store::{Partition, Store};
 
 /// Bytes of events handed over and not settled, a partition.
 const INTAKE_BYTES: usize = 32 << 20;
@@ -188,7 +188,7 @@ async fn declare_topology(
     loop {
         let connection = connector.connect_patiently("topology").await;
         let declared = declare(&connection, names, partitions).await;
-        kindred_shared::amqp::close(&connection).await;
+        kindred_runtime::amqp::close(&connection).await;
         match declared {
             Ok(()) => return Ok(()),
             Err(error) => backoff.wait(&connector.place(), "topology", &error).await,

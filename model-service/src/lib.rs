@@ -1,14 +1,13 @@
 //! The brain of Kindred: takes item events, groups them per domain in windows, has features made
 //! and compared, keeps every item's neighbours exact, and answers readers.
 //!
-//! [`domain`] decides and does no I/O; the modules around it do what it asks for.
+//! [`kindred_domain`] decides and does no I/O; the modules around it do what it asks for.
 
 pub mod actors;
 pub mod cli;
 pub mod clustered;
 pub mod crash;
 pub mod dispatch;
-pub mod domain;
 pub mod intake;
 pub mod metrics;
 pub mod preprocessing;
@@ -17,7 +16,7 @@ pub mod serving;
 pub mod standalone;
 pub mod store;
 
-pub use kindred_shared::config;
+pub use kindred_runtime::config;
 
 #[cfg(test)]
 mod test_broker;

@@ -17,17 +17,17 @@ use crate::actors::sharing::{Keeper, share_evenly};
 use crate::actors::supervisor::DurationSupervisor;
 use crate::actors::{Clock, DomainSettings, ServiceParts};
 use crate::config::Config;
-use crate::dispatch::Jobs;
-use crate::dispatch::table::DispatchLimits;
-use crate::domain::lease::Wish;
-use crate::domain::window::WindowSize;
-use crate::intake::{Notify, Publish};
 use crate::metrics::Metrics;
 use crate::preprocessing::Preprocessor;
 use crate::serving::owners::{Hosted, Owners};
-use crate::serving::view::Views;
 use crate::serving::{Api, Readiness, waiting};
-use crate::store::{Partition, Store};
+use kindred_domain::dispatch::Jobs;
+use kindred_domain::dispatch_table::DispatchLimits;
+use kindred_domain::intake::{Notify, Publish};
+use kindred_domain::lease::Wish;
+use kindred_domain::store::{Partition, Store};
+use kindred_domain::window::WindowSize;
+use kindred_query::Views;
 
 /// Threads that run domains' machines.
 const DOMAIN_ARBITERS: usize = 2;

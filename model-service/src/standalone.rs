@@ -16,14 +16,15 @@ use crate::actors::partition::OpenIntake;
 use crate::config::Config;
 use crate::dispatch::embedded::EmbeddedJobs;
 use crate::intake::embedded::{EmbeddedIntake, EmbeddedPublisher, NoWatchers};
-use crate::intake::{Failure, Intake, Publish};
 use crate::metrics::Metrics;
 use crate::preprocessing::Preprocessor;
 use crate::preprocessing::language::UnknownLanguage;
 use crate::service::{Door, Edges, ListenError, Service, Sizes};
 use crate::serving::Readiness;
+use crate::store::OpenError;
 use crate::store::embedded::{EmbeddedStore, Identity};
-use crate::store::{OpenError, Partition, Store};
+use kindred_domain::intake::{Failure, Intake, Publish};
+use kindred_domain::store::{Partition, Store};
 
 /// The one partition of a standalone.
 const PARTITION: Partition = Partition(0);

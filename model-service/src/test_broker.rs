@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use kindred_shared::amqp::{Connector, Names, close, declare};
+use kindred_runtime::amqp::{Connector, Names, close, declare};
 use kindred_shared::wire::JobKind;
 use lapin::options::{BasicConsumeOptions, ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::types::FieldTable;

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use kindred_domain::store::Liveness;
 use kindred_shared::ItemId;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ConnectionProperties, ExchangeKind};
-use model_service::store::Liveness;
 use serde_json::json;
 
 use super::broker::Broker;

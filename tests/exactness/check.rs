@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kindred_domain::store::{ListRow, Liveness};
 use kindred_shared::{Feature, ItemId};
-use model_service::store::{ListRow, Liveness};
 use rayon::prelude::*;
 
 use super::expected::Expected;

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use kindred_domain::store::{DomainRow, FeatureRow, ItemRow, ListRow, Liveness, Page, Store};
 use kindred_shared::ItemId;
+use model_service::store::OpenError;
 use model_service::store::embedded::{EmbeddedStore, Identity};
-use model_service::store::{
-    DomainRow, FeatureRow, ItemRow, ListRow, Liveness, OpenError, Page, Store,
-};
 
 /// Rows of a page of a scan.
 const PAGE: usize = 1_000;

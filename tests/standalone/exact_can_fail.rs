@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
+use kindred_domain::store::{DomainRow, FeatureRow, ItemRow, ListRow, Liveness, Neighbour};
 use kindred_shared::{DomainName, Feature, ItemId, Space};
-use model_service::store::{DomainRow, FeatureRow, ItemRow, ListRow, Liveness, Neighbour};
 
 use crate::corpus::event::Event;
 use crate::exactness::check::faults;

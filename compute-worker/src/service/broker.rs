@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kindred_shared::amqp::Names;
+use kindred_runtime::amqp::Names;
 use kindred_shared::wire::JobKind;
 use lapin::message::Delivery;
 use lapin::options::{

@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kindred_shared::amqp::Names;
-use kindred_shared::wire::{APP_ID, timestamp_of_seconds};
+use kindred_runtime::amqp::Names;
+use kindred_runtime::amqp::{APP_ID, card_to_value, timestamp_of_seconds};
 use kindred_shared::worker::{GREETING, WORKER_HEADER};
 use lapin::BasicProperties;
 use lapin::types::{FieldTable, ShortString};
@@ -76,7 +76,7 @@ impl Greeter {
 
     fn properties(&self) -> BasicProperties {
         let mut headers = FieldTable::default();
-        headers.insert(WORKER_HEADER.into(), self.report.card().to_value());
+        headers.insert(WORKER_HEADER.into(), card_to_value(&self.report.card()));
         BasicProperties::default()
             .with_type(ShortString::from(GREETING))
             .with_app_id(ShortString::from(APP_ID))

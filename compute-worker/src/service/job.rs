@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
+use kindred_runtime::amqp::{card_to_value, header_text, reply_properties};
 use kindred_shared::job::Reply;
 use kindred_shared::wire::{
-    BlockHash, EncodedReply, JobKind, JobParts, encode_reply, header_text, missing_blocks,
-    parse_job, reply_properties,
+    BlockHash, EncodedReply, JobKind, JobParts, encode_reply, missing_blocks, parse_job,
 };
 use kindred_shared::worker::WORKER_HEADER;
 use kindred_shared::{Block, DomainName};
@@ -298,7 +298,7 @@ impl Desk {
         let mut card = self.report.card();
         card.jobs_done += 1;
         let mut headers = properties.headers().clone().unwrap_or_default();
-        headers.insert(WORKER_HEADER.into(), card.to_value());
+        headers.insert(WORKER_HEADER.into(), card_to_value(&card));
         properties.with_headers(headers)
     }
 

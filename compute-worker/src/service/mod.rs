@@ -24,11 +24,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Command;
-use kindred_shared::config::{self, Config, Origin};
-use kindred_shared::cql::{self, CqlOptions};
-use kindred_shared::cql_blocks::CqlBlocks;
-use kindred_shared::host::host_name;
-use kindred_shared::{telemetry, wire};
+use kindred_runtime::config::{self, Config, Origin};
+use kindred_runtime::cql::{self, CqlOptions};
+use kindred_runtime::cql_blocks::CqlBlocks;
+use kindred_runtime::host::host_name;
+use kindred_runtime::telemetry;
+use kindred_shared::wire;
 use scylla::client::session::Session;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;

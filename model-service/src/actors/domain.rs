@@ -14,12 +14,12 @@ use tracing::{debug, error, info, warn};
 use super::supervisor::{Perform, Undone};
 use super::{Services, extraction, loading};
 use crate::crash;
-use crate::domain::effect::{CommitFailure, CommitStep, Effect, Input, Observation, Ticket};
-use crate::domain::machine::{Domain, Settings};
-use crate::domain::time::backoff;
-use crate::intake::{DeliveryTag, Failure, Outcome};
-use crate::serving::view::DomainView;
-use crate::store::{Batch, StoreError, Write};
+use kindred_domain::effect::{CommitFailure, CommitStep, Effect, Input, Observation, Ticket};
+use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
+use kindred_domain::machine::{Domain, Settings};
+use kindred_domain::store::{Batch, StoreError, Write};
+use kindred_domain::time::backoff;
+use kindred_query::DomainView;
 
 /// Messages that may wait for one domain; each is a handful of deliveries.
 const MAILBOX: usize = 64;

@@ -19,9 +19,9 @@ use tracing::warn;
 use super::Services;
 use super::loading::failure;
 use super::supervisor::{DurationSupervisor, Perform, Undone};
-use crate::domain::effect::{Made, Material, ToExtract};
-use crate::intake::Failure;
 use crate::preprocessing::Preprocessor;
+use kindred_domain::effect::{Made, Material, ToExtract};
+use kindred_domain::intake::Failure;
 
 /// Most items of one extract job.
 const ROWS_PER_JOB: usize = 512;
@@ -270,11 +270,11 @@ mod tests {
 
     use super::*;
     use crate::actors::Clock;
-    use crate::dispatch::table::DispatchLimits;
-    use crate::dispatch::{Attempt, JobId, Jobs, Returned, SendError};
-    use crate::domain::slot::Slot;
     use crate::metrics::Metrics;
-    use crate::store::{Content, Liveness};
+    use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, SendError};
+    use kindred_domain::dispatch_table::DispatchLimits;
+    use kindred_domain::slot::Slot;
+    use kindred_domain::store::{Content, Liveness};
 
     /// Workers that never answer.
     struct Silent;
@@ -312,7 +312,7 @@ mod tests {
         let domain = DomainName::new("news").unwrap();
         let id = ItemId::new("a").unwrap();
         let material = Arc::new(Material {
-            row: crate::domain::item::tombstone(id.clone(), 1, Liveness::Live, chrono::Utc::now()),
+            row: kindred_domain::item::tombstone(id.clone(), 1, Liveness::Live, chrono::Utc::now()),
             content: Content::default(),
         });
         let row = ToExtract {

@@ -8,8 +8,8 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use crate::domain::lease::{LeaseEffect, LeaseInput, LeaseMachine, Wish};
-use crate::store::{Epoch, Partition, Store, StoreError};
+use kindred_domain::lease::{LeaseEffect, LeaseInput, LeaseMachine, Wish};
+use kindred_domain::store::{Epoch, Partition, Store, StoreError};
 
 /// Longest one read or compare-and-set of the lease may take.
 const STORE_DEADLINE: Duration = Duration::from_secs(4);

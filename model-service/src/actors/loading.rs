@@ -2,9 +2,9 @@
 
 use kindred_shared::DomainName;
 
-use crate::domain::load::Loaded;
-use crate::intake::Failure;
-use crate::store::{Store, StoreError};
+use kindred_domain::intake::Failure;
+use kindred_domain::load::Loaded;
+use kindred_domain::store::{Store, StoreError};
 
 /// Rows of one page of a scan.
 const PAGE: usize = 1_000;

@@ -23,13 +23,13 @@ use std::time::{Duration, Instant};
 use actix::Addr;
 use chrono::Utc;
 
-use crate::domain::time::Now;
-use crate::domain::window::WindowSize;
-use crate::intake::{Notify, Settle};
 use crate::metrics::Metrics;
 use crate::preprocessing::Preprocessor;
-use crate::serving::view::Views;
-use crate::store::Store;
+use kindred_domain::intake::{Notify, Settle};
+use kindred_domain::store::Store;
+use kindred_domain::time::Now;
+use kindred_domain::window::WindowSize;
+use kindred_query::Views;
 use owner::Owner;
 use supervisor::DurationSupervisor;
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::store::{Epoch, Partition, Stamp};
+use kindred_domain::store::{Epoch, Partition, Stamp};
 
 /// One process's ownership of a partition.
 #[derive(Debug)]

@@ -13,10 +13,10 @@ use super::lease::Ownership;
 use super::owner::Owner;
 use super::registry::{Disown, Dispatch, DomainRegistry, Raise, Resume};
 use super::{ServiceParts, Services};
-use crate::domain::time::backoff;
-use crate::intake::{Failure, Intake};
 use crate::serving::owners::Hosted as PartitionsHosted;
-use crate::store::{DomainRow, Epoch, Partition};
+use kindred_domain::intake::{Failure, Intake};
+use kindred_domain::store::{DomainRow, Epoch, Partition};
+use kindred_domain::time::backoff;
 
 /// Deliveries handed to the registry at a time.
 const DELIVERIES: usize = 256;

@@ -13,8 +13,8 @@ use tracing::{info, warn};
 
 use super::Services;
 use super::domain::{Deliver, DomainActor, Halt, Sleep, Slept};
-use crate::intake::{Delivery, DeliveryTag};
-use crate::store::DomainRow;
+use kindred_domain::intake::{Delivery, DeliveryTag};
+use kindred_domain::store::DomainRow;
 
 /// How often idle domains are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

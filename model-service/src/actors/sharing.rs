@@ -1,4 +1,4 @@
-//! Sharing partitions with other model services: the shell around [`crate::domain::sharing`].
+//! Sharing partitions with other model services: the shell around [`kindred_domain::sharing`].
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::debug;
 
 use super::lease::Instance;
-use crate::domain::lease::{BEAT, Wish};
-use crate::domain::sharing::share;
-use crate::store::{Partition, Store, StoreError};
+use kindred_domain::lease::{BEAT, Wish};
+use kindred_domain::sharing::share;
+use kindred_domain::store::{Partition, Store, StoreError};
 
 /// How long an instance counts as there after it said so: two times it may miss.
 const LASTING: Duration = Duration::from_secs(6);

@@ -9,10 +9,10 @@ use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
 use super::Clock;
-use crate::dispatch::table::{Action, Answer, DispatchLimits, DispatchTable};
-use crate::dispatch::{JobId, Jobs, Returned};
-use crate::intake::Failure;
 use crate::metrics::Metrics;
+use kindred_domain::dispatch::{JobId, Jobs, Returned};
+use kindred_domain::dispatch_table::{Action, Answer, DispatchLimits, DispatchTable};
+use kindred_domain::intake::Failure;
 
 /// Messages that may wait: replies, and as many askers as have jobs to give.
 const MAILBOX: usize = 1_024;

@@ -28,7 +28,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kindred_shared::telemetry;
+use kindred_runtime::telemetry;
 
 pub use exit::{EXIT_CODES, Exit, Failure, Outcome};
 
@@ -36,7 +36,7 @@ use self::flags::StandaloneFlags;
 use crate::config::{Config, Flags, Origin, Origins};
 
 /// What commands log that say themselves how it goes: they also say when the broker is away.
-const QUIET_LOG: &str = "warn,kindred_shared::amqp=error,lapin=off";
+const QUIET_LOG: &str = "warn,kindred_runtime::amqp=error,lapin=off";
 
 /// Keeps every item's most similar items exact while items come, change and go.
 ///

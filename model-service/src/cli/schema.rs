@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use kindred_shared::cql::{CqlOptions, connect};
+use kindred_runtime::cql::{CqlOptions, connect};
 
 use super::exit::{Exit, Failure, Outcome};
 use super::flags::StandaloneFlags;

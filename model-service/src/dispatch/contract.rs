@@ -6,11 +6,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
-use kindred_shared::job::{ExtractTask, Task};
+use kindred_shared::job::{ExtractTask, Job, Reply, Task};
 use kindred_shared::{DomainName, Feature, Space};
 
-use super::*;
+use kindred_domain::dispatch::*;
 
 /// Longest a case may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);

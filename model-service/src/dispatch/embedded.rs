@@ -14,12 +14,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use kindred_shared::host::host_name;
+use kindred_runtime::host::host_name;
 use kindred_shared::job::{Job, Reply};
 use kindred_shared::worker::WorkerCard;
 use tokio::sync::mpsc;
 
-use super::{Attempt, JobId, Jobs, Returned, SeenWorker, SendError};
+use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, SeenWorker, SendError};
 
 /// Does a job. A panic in it is answered with [`Reply::Failed`].
 pub type Perform = Arc<dyn Fn(&Job) -> Reply + Send + Sync>;

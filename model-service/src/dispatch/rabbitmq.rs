@@ -10,15 +10,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use kindred_shared::amqp::{Connector, Names, Outgoing, PublishFault, Publisher};
+use kindred_runtime::amqp::job_properties;
+use kindred_runtime::amqp::{Connector, Names, Outgoing, PublishFault, Publisher};
 use kindred_shared::block_store::BlockStore;
 use kindred_shared::job::{Job, Reply};
-use kindred_shared::wire::{EncodedJob, JobAddress, WireError, encode_job, job_properties};
+use kindred_shared::wire::{EncodedJob, JobAddress, WireError, encode_job};
 use kindred_shared::worker::WorkerCard;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::stored::StoredBlocks;
-use super::{Attempt, JobId, Jobs, Returned, SeenWorker, SendError};
+use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, SeenWorker, SendError};
 
 mod replies;
 mod stored;

@@ -6,13 +6,15 @@
 #![allow(clippy::unwrap_used)] // a test may panic
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use kindred_shared::event::{Delete, Reason, Upsert, UpsertKind};
+use async_trait::async_trait;
+use kindred_shared::event::{Delete, Event, Reason, Refusal, Upsert, UpsertKind};
 use kindred_shared::{DomainName, ItemId};
 
-use super::*;
+use kindred_domain::intake::*;
 
 /// Longest a case may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);

@@ -15,7 +15,7 @@ use kindred_shared::event::{Event, Upsert};
 use kindred_shared::{DomainName, ItemId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{
+use kindred_domain::intake::{
     Confirm, Delivery, DeliveryTag, Failure, Intake, Notify, Outcome, Publish, PublishError, Settle,
 };
 

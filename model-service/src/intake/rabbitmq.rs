@@ -20,13 +20,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use kindred_shared::amqp::{Connector, Names, Publisher};
+use kindred_runtime::amqp::{Connector, Names, Publisher};
 use kindred_shared::event::Limits;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::care::{CAREFUL_FROM, DEAD_FROM, POISONOUS};
 pub use self::publish::{Notifier, RabbitPublisher};
-use super::{Delivery, DeliveryTag, Intake, Outcome, Settle};
+use kindred_domain::intake::{Delivery, DeliveryTag, Intake, Outcome, Settle};
 
 /// Deliveries that wait for [`Intake::next`]; more wait where they are counted in bytes.
 const WAITING: usize = 256;

@@ -15,12 +15,12 @@ use super::address::Address;
 use super::health::Readiness;
 use super::owners::{Owners, Whose, is_proxied, unowned};
 use super::problem::Problem;
-use super::view::Views;
 use super::{batch, body, domains, health, items, openapi, similar, workers};
-use crate::dispatch::Jobs;
-use crate::intake::{Confirm, Publish, PublishError};
 use crate::metrics::Metrics;
-use crate::store::Store;
+use kindred_domain::dispatch::Jobs;
+use kindred_domain::intake::{Confirm, Publish, PublishError};
+use kindred_domain::store::Store;
+use kindred_query::Views;
 
 /// How long a write waits to be let in, and again to be durable.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(120);

@@ -19,7 +19,7 @@ use super::api::{Api, confirmed};
 use super::body::{Encoding, Unpacker, next_chunk, too_large};
 use super::lines::{Line, Lines};
 use super::problem::{Kind, Problem};
-use crate::intake::{Confirm, PublishError};
+use kindred_domain::intake::{Confirm, PublishError};
 
 /// Bytes a whole batch may have, packed and unpacked.
 const BATCH_BYTES: u64 = 1 << 30;

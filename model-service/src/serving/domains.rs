@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::api::{Api, rfc3339};
 use super::owners::Whose;
 use super::problem::Problem;
-use crate::store::{DomainRow, Partition};
+use kindred_domain::store::{DomainRow, Partition};
 
 /// State of a domain that is not loaded.
 const ASLEEP: &str = "asleep";

@@ -15,14 +15,14 @@ use kindred_shared::{DomainName, ItemId, Space};
 use super::api::Api;
 use super::health::Readiness;
 use super::owners::{Hosted, Owners};
-use super::view::Views;
-use crate::dispatch::{Attempt, JobId, Jobs, Returned, SeenWorker, SendError};
-use crate::intake::{Confirm, Failure, Publish, PublishError};
 use crate::metrics::Metrics;
-use crate::store::{
+use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, SeenWorker, SendError};
+use kindred_domain::intake::{Confirm, Failure, Publish, PublishError};
+use kindred_domain::store::{
     Batch, Cas, Content, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow,
     Liveness, Page, Partition, Stamp, Store, StoreError,
 };
+use kindred_query::Views;
 
 pub(super) fn domain(name: &str) -> DomainName {
     DomainName::new(name).expect("a domain")

@@ -18,7 +18,7 @@ use super::api::{Api, confirmed, now_ms, rfc3339};
 use super::body::{Encoding, read_whole, too_large};
 use super::problem::{Kind, Problem};
 use super::status::{Seen, Status, standing};
-use crate::intake::PublishError;
+use kindred_domain::intake::PublishError;
 
 /// A write is durable.
 #[derive(Debug, Serialize, ToSchema)]

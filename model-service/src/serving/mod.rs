@@ -21,7 +21,6 @@ mod problem;
 mod server;
 mod similar;
 mod status;
-pub mod view;
 pub(crate) mod waiting;
 mod workers;
 

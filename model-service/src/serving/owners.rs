@@ -15,7 +15,7 @@ use kindred_shared::DomainName;
 use tokio::sync::{Semaphore, watch};
 
 use super::problem::{Kind, Problem};
-use crate::store::{Lease, Partition, Store, StoreError};
+use kindred_domain::store::{Lease, Partition, Store, StoreError};
 
 /// Header of a request that one model service asks of another: it is answered there or not at all.
 pub(crate) const PROXIED: &str = "x-kindred-proxied";

@@ -8,8 +8,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::batch::BatchAnswer;
-use crate::intake::PublishError;
-use crate::store::StoreError;
+use kindred_domain::intake::PublishError;
+use kindred_domain::store::StoreError;
 
 /// What all problem types begin with.
 pub(crate) const TYPE_PREFIX: &str = "/problems/";

@@ -14,9 +14,9 @@ use utoipa::ToSchema;
 use super::api::{Api, now_ms, rfc3339, rfc3339_ms};
 use super::problem::{Kind, Problem};
 use super::status::is_visible;
-use super::view::DomainView;
-use crate::domain::list::{KEEP, NEIGHBOURS};
-use crate::store::{ItemRow, Neighbour};
+use kindred_domain::list::{KEEP, NEIGHBOURS};
+use kindred_domain::store::{ItemRow, Neighbour};
+use kindred_query::DomainView;
 
 /// Neighbours of an answer unless asked for otherwise.
 const DEFAULT_LIMIT: usize = 10;

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::view::Served;
-use crate::store::{FeatureStamp, ItemRow, Liveness};
+use kindred_domain::store::{FeatureStamp, ItemRow, Liveness};
+use kindred_query::Served;
 
 /// How an item fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]

@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use chrono::DateTime;
 use kindred_shared::{DomainName, Feature, ItemId, Space};
 
-use super::*;
+use kindred_domain::store::*;
 
 /// Longest a case may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);

@@ -12,11 +12,7 @@ mod tensors;
 
 pub use block::{decode_block, encode_block, hash_of};
 pub use job::{BlockToStore, EncodedJob, JobParts, encode_job, parse_job};
-pub use message::{
-    APP_ID, JobAddress, JobKind, header_text, job_properties, reply_properties,
-    timestamp_of_seconds,
-};
-pub(crate) use message::{base, short as short_name};
+pub use message::{JobAddress, JobKind};
 pub use reply::{Answer, EncodedReply, decode_reply, encode_reply, missing_blocks, rows_per_reply};
 
 /// Most bytes of a message's body: 8 MiB.

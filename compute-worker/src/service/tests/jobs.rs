@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use kindred_runtime::amqp::{card_from_value, header_text, job_properties};
 use kindred_shared::block_store::BlockStore;
 use kindred_shared::job::{
     CompareReply, CompareTask, ExtractTask, Floor, Job, Reply, Side, Task, TermCounts,
 };
 use kindred_shared::wire::{
     Answer, EncodedJob, JobAddress, JobKind, decode_reply, encode_block, encode_job, hash_of,
-    header_text, job_properties,
 };
-use kindred_shared::worker::{WORKER_HEADER, WorkerCard};
+use kindred_shared::worker::WORKER_HEADER;
 use kindred_shared::{Block, BlockBuilder, DomainName, Feature, ItemId, RowMask, Space};
 use lapin::BasicProperties;
 use tokio::time::Instant;
@@ -159,7 +159,7 @@ async fn a_job_is_answered_to_who_asked_and_then_acknowledged() {
         "7.2"
     );
     let headers = properties.headers().as_ref().unwrap();
-    let card = WorkerCard::from_value(headers.inner().get(WORKER_HEADER).unwrap()).unwrap();
+    let card = card_from_value(headers.inner().get(WORKER_HEADER).unwrap()).unwrap();
     assert_eq!(
         (card.name.as_str(), card.kernel.as_str()),
         ("box-1", "scalar")

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kindred_shared::config::{self, Config};
+use kindred_runtime::config::{self, Config};
 
 use crate::service::{command, worker};
 use crate::similarity::Kernel;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use kindred_shared::amqp::{Connector, Names, QueueCounts, close, queue_counts};
-use kindred_shared::cql::{self, CqlOptions};
+use kindred_runtime::amqp::{Connector, Names, QueueCounts, close, queue_counts};
+use kindred_runtime::cql::{self, CqlOptions};
 
 use super::super::exit::Failure;
 use super::super::local::PipelineArgs;

@@ -412,7 +412,7 @@ async fn publish_singles(
             vector: None,
             attributes: Default::default(),
         }));
-        let refused = |error: crate::intake::PublishError| {
+        let refused = |error: kindred_domain::intake::PublishError| {
             Failure::failed(format!("a single item was not taken: {error}"))
         };
         let began = Instant::now();

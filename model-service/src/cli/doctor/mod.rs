@@ -11,7 +11,7 @@ mod standalone;
 
 use std::io::Write;
 
-use kindred_shared::amqp::Connector;
+use kindred_runtime::amqp::Connector;
 
 use self::finding::{Finding, Report};
 use super::exit::{Exit, Failure, Outcome};

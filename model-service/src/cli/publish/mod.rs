@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use kindred_runtime::amqp::{Connector, Names, Publisher, close, event_message, exists};
 use kindred_shared::DomainName;
-use kindred_shared::amqp::{Connector, Names, Publisher, close, event_message, exists};
 use kindred_shared::event::{Limits, parse};
 use serde::Serialize;
 use tokio::sync::mpsc;

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use kindred_shared::amqp::{Confirmed, Outgoing, PublishFault, Publisher};
+use kindred_runtime::amqp::{Confirmed, Outgoing, PublishFault, Publisher};
 use tokio::sync::mpsc;
 
 use super::super::exit::{Exit, Failure};

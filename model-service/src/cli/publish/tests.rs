@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use kindred_shared::amqp::{Confirmed, Outgoing, PublishFault, event_properties};
+use kindred_runtime::amqp::{Confirmed, Outgoing, PublishFault, event_properties};
 use proptest::prelude::*;
 
 use super::pipeline::Broker;

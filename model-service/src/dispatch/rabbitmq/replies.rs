@@ -5,12 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use kindred_shared::amqp::{
+use kindred_runtime::amqp::card_from_value;
+use kindred_runtime::amqp::{
     AmqpError, Backoff, Connector, REQUEST_DEADLINE, close, consumers, declare_replies, within,
 };
 use kindred_shared::job::Reply;
 use kindred_shared::wire::{Answer, JobAddress, JobKind, WireError, decode_reply, hex};
-use kindred_shared::worker::{GREETING, WORKER_HEADER, WorkerCard};
+use kindred_shared::worker::{GREETING, WORKER_HEADER};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -18,7 +19,7 @@ use lapin::{Channel, Connection, Consumer};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Shared;
-use crate::dispatch::{Attempt, JobId, Returned};
+use kindred_domain::dispatch::{Attempt, JobId, Returned};
 
 /// Replies read ahead of being taken; each at most 8 MiB.
 const PREFETCH: u16 = 8;
@@ -155,7 +156,7 @@ async fn read(delivery: Delivery, shared: &Shared) -> Option<Returned> {
     let headers = properties.headers().as_ref().map(FieldTable::inner);
     if let Some(card) = headers
         .and_then(|headers| headers.get(WORKER_HEADER))
-        .and_then(WorkerCard::from_value)
+        .and_then(card_from_value)
     {
         shared.saw(card);
     }

@@ -5,11 +5,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures_util::StreamExt;
+use kindred_runtime::amqp::reply_properties;
 use kindred_shared::block_store::MemoryBlockStore;
 use kindred_shared::job::{CompareReply, CompareTask, Floor, Side, Task};
-use kindred_shared::wire::{
-    JobKind, decode_block, encode_reply, missing_blocks, parse_job, reply_properties,
-};
+use kindred_shared::wire::{JobKind, decode_block, encode_reply, missing_blocks, parse_job};
 use kindred_shared::{BlockBuilder, DomainName, Feature, ItemId, RowMask, Space};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicPublishOptions, BasicQosOptions};
@@ -240,7 +239,7 @@ async fn a_job_that_kills_its_workers_is_answered_and_kept() {
         let message = tokio::time::timeout(DEADLINE, jobs.next()).await;
         message.unwrap().unwrap().unwrap();
         // The worker dies with it in hand.
-        kindred_shared::amqp::close(&connection).await;
+        kindred_runtime::amqp::close(&connection).await;
     }
     let returned = reply(&twin).await;
     assert_eq!((returned.job, returned.attempt), (JobId(1), Attempt(3)));
@@ -252,5 +251,5 @@ async fn a_job_that_kills_its_workers_is_answered_and_kept() {
     let kept = kept.unwrap().unwrap().unwrap();
     assert_eq!(kept.properties.kind().as_ref().unwrap().as_str(), "extract");
     kept.ack(BasicAckOptions::default()).await.unwrap();
-    kindred_shared::amqp::close(&connection).await;
+    kindred_runtime::amqp::close(&connection).await;
 }

@@ -1,6 +1,6 @@
 //! Dead letters: a message whole, with the reason in its headers.
 
-use kindred_shared::amqp::{Names, Outgoing};
+use kindred_runtime::amqp::{Names, Outgoing};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 

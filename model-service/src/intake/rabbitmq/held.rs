@@ -7,7 +7,7 @@ use kindred_shared::DomainName;
 use kindred_shared::event::Event;
 use lapin::BasicProperties;
 
-use super::super::{Delivery, DeliveryTag};
+use kindred_domain::intake::{Delivery, DeliveryTag};
 
 /// Bits of a delivery tag that are the broker's; the others are the generation.
 const BROKER_BITS: u32 = 40;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, SecondsFormat, Utc};
-use kindred_shared::amqp::{
+use kindred_runtime::amqp::{
     Names, Outgoing, PublishFault, Publisher, event_message, event_properties,
 };
 use kindred_shared::event::Event;
@@ -10,7 +10,7 @@ use kindred_shared::{DomainName, ItemId};
 use lapin::types::ShortString;
 use serde_json::json;
 
-use super::super::{Confirm, Failure, Publish, PublishError};
+use kindred_domain::intake::{Confirm, Failure, Publish, PublishError};
 
 /// Most ids a notification names.
 const IDS_PER_NOTIFICATION: usize = 1_000;

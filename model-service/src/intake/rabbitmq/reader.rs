@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use kindred_shared::amqp::{
+use kindred_runtime::amqp::{
     AmqpError, Backoff, Connector, PublishFault, Publisher, REQUEST_DEADLINE, close, within,
 };
 use kindred_shared::event::parse_for;
@@ -23,7 +23,7 @@ use super::care::{Care, POISONOUS, Verdict};
 use super::dead::letter;
 use super::held::{Held, Raw};
 use super::{Command, RabbitIntakeOptions};
-use crate::intake::{Delivery, DeliveryTag, Outcome};
+use kindred_domain::intake::{Delivery, DeliveryTag, Outcome};
 
 /// Longest pause after a failure: 30 s. The first is 250 ms.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);

@@ -3,16 +3,16 @@
 #![allow(clippy::unwrap_used)] // a test may panic
 
 use futures_util::StreamExt;
-use kindred_shared::amqp::Outgoing;
-use kindred_shared::amqp::event_properties;
+use kindred_runtime::amqp::Outgoing;
+use kindred_runtime::amqp::event_properties;
+use kindred_runtime::amqp::header_text;
 use kindred_shared::event::{Event, Reason, Refusal};
-use kindred_shared::wire::header_text;
 use lapin::options::BasicAckOptions;
 
 use super::super::contract::{Twin, deletion, intake_contract, published};
-use super::super::{Failure, Publish};
 use super::*;
 use crate::test_broker::{DEADLINE, Scope, consume, until};
+use kindred_domain::intake::{Failure, Publish};
 
 mod order;
 
@@ -84,7 +84,7 @@ impl Rabbit {
         let letter = tokio::time::timeout(DEADLINE, consumer.next()).await;
         let letter = letter.unwrap().unwrap().unwrap();
         letter.ack(BasicAckOptions::default()).await.unwrap();
-        kindred_shared::amqp::close(&connection).await;
+        kindred_runtime::amqp::close(&connection).await;
         let header = |name| header_text(&letter.properties, name).unwrap();
         assert_eq!(letter.properties.expiration(), &None);
         assert_eq!(header("x-kindred-routing-key"), "contract");
@@ -217,7 +217,7 @@ async fn an_event_that_kills_the_service_dies_and_its_neighbours_live() {
     let none = lapin::types::FieldTable::default();
     let queue = channel.queue_declare(twin.scope.names.items_dead(), options, none);
     assert_eq!(queue.await.unwrap().message_count(), 0);
-    kindred_shared::amqp::close(&connection).await;
+    kindred_runtime::amqp::close(&connection).await;
 }
 
 #[tokio::test]
@@ -256,5 +256,5 @@ async fn notifications_name_at_most_a_thousand_ids() {
         message.ack(BasicAckOptions::default()).await.unwrap();
     }
     assert_eq!(seen, [1_000, 1]);
-    kindred_shared::amqp::close(&connection).await;
+    kindred_runtime::amqp::close(&connection).await;
 }

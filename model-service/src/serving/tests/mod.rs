@@ -23,15 +23,16 @@ use kindred_shared::Space;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::domain::list::Entry;
-use crate::domain::slot::Slot;
 use crate::serving::address::ROUTES;
 use crate::serving::api::{now_ms, routes};
 use crate::serving::batch::{self, REJECTS_LISTED};
 use crate::serving::body::Encoding;
 use crate::serving::fakes::{Bench, bench, domain, id, item_row};
-use crate::serving::view::{DomainStatus, Listed, ViewChange};
-use crate::store::{FeatureStamp, ItemRow, ListRow, Liveness, Neighbour};
+use kindred_domain::list::Entry;
+use kindred_domain::slot::Slot;
+use kindred_domain::status::DomainStatus;
+use kindred_domain::store::{FeatureStamp, ItemRow, ListRow, Liveness, Neighbour};
+use kindred_domain::view_change::{Listed, ViewChange};
 
 /// An answer, read whole.
 #[derive(Debug)]

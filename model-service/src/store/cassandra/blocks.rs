@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use kindred_runtime::cql_blocks::CqlBlocks;
 use kindred_shared::BlockStoreError;
-use kindred_shared::cql_blocks::CqlBlocks;
 
 use super::CassandraStore;
 

@@ -5,7 +5,8 @@ use scylla::errors::{
     NewSessionError, PrepareError, RequestAttemptError, RowsError,
 };
 
-use super::super::{OpenError, StoreError};
+use crate::store::OpenError;
+use kindred_domain::store::StoreError;
 
 /// Why a piece of work on the database ended.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -11,10 +11,10 @@ use scylla::value::{CqlValue, Row};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::super::{Cas, Epoch, Lease, Partition, StoreError};
 use super::CassandraStore;
 use super::counts::Table;
 use super::failure::{Trouble, is_unknown};
+use kindred_domain::store::{Cas, Epoch, Lease, Partition, StoreError};
 
 /// Longest a change of the lease may take with everything it has to ask again. An owner must know
 /// within five seconds whether it still is one.

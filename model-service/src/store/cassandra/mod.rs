@@ -3,7 +3,7 @@
 //! Rows carry their stamp as write time, so that the database itself lets the last write win.
 //! Everything but the lease rows is read and written at QUORUM; lease rows are written by
 //! lightweight transactions only and read at SERIAL. Every request has a deadline
-//! ([`kindred_shared::cql::REQUEST_TIMEOUT`]); those that may be sent again are, by the driver.
+//! ([`kindred_runtime::cql::REQUEST_TIMEOUT`]); those that may be sent again are, by the driver.
 //!
 //! The session's work is done on the runtime that connected it: connect on one that lasts.
 
@@ -31,13 +31,13 @@ use kindred_shared::{DomainName, ItemId};
 use scylla::client::session::Session;
 use tokio::sync::Semaphore;
 
-use super::{
-    Batch, Cas, Content, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Page,
-    Partition, Stamp, Store, StoreError,
-};
 use counts::Counts;
 use facts::Facts;
 pub use failure::Trouble;
+use kindred_domain::store::{
+    Batch, Cas, Content, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Page,
+    Partition, Stamp, Store, StoreError,
+};
 use lease::Gates;
 pub use opening::{CassandraOptions, ConnectError};
 use schema::Keyspace;

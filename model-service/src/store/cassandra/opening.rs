@@ -4,17 +4,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kindred_shared::cql::{self, CqlOptions};
+use kindred_runtime::cql::{self, CqlOptions};
 use scylla::client::session::Session;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::statement::{Consistency, Statement};
 use tokio::time::{sleep, timeout};
 
-use super::super::OpenError;
 use super::CassandraStore;
 use super::failure::Trouble;
 use super::schema::{self, Keyspace, NEWEST, Standing};
 use super::statements::Statements;
+use crate::store::OpenError;
 
 /// Longest one attempt to connect may take, making the schema included.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(120);

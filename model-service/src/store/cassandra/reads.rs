@@ -13,12 +13,12 @@ use scylla::response::{PagingState, PagingStateResponse};
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::prepared::PreparedStatement;
 
-use super::super::{Content, DomainRow, FeatureRow, ItemRow, ListRow, Page};
 use super::CassandraStore;
 use super::facts::{BUCKETS, MODELS, bucket};
 use super::failure::Trouble;
 use super::rows::{self, StoredDomain};
 use super::statements::Statements;
+use kindred_domain::store::{Content, DomainRow, FeatureRow, ItemRow, ListRow, Page};
 
 /// Most rows of a page, whatever is asked for.
 const MAX_PAGE_ROWS: usize = 10_000;

@@ -11,8 +11,10 @@ use scylla::serialize::writers::RowWriter;
 use scylla::value::CqlTimestamp;
 use scylla::{DeserializeRow, SerializeRow};
 
-use super::super::{Content, DomainRow, FeatureRow, ItemRow, ListRow, Liveness, Neighbour};
 use super::failure::Trouble;
+use kindred_domain::store::{
+    Content, DomainRow, FeatureRow, ItemRow, ListRow, Liveness, Neighbour,
+};
 
 /// One change of one row, with all that its statement binds.
 pub(super) struct RowChange {

@@ -9,16 +9,18 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use kindred_shared::cql::{self, CqlOptions};
-use kindred_shared::{BlockStore, Feature, Space, cql_blocks};
+use kindred_runtime::cql::{self, CqlOptions};
+use kindred_runtime::cql_blocks;
+use kindred_shared::{BlockStore, Feature, Space};
 use scylla::statement::Statement;
 
 use super::super::contract::{
     Twin, domain, domain_row, feature, id, item, put, scan, stamp, store_contract,
 };
-use super::super::{OpenError, Write};
 use super::schema::{NEWEST, Standing};
 use super::*;
+use crate::store::OpenError;
+use kindred_domain::store::Write;
 
 const NODES: &str = "KINDRED_TEST_CQL_NODES";
 

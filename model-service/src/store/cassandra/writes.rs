@@ -9,12 +9,12 @@ use kindred_shared::DomainName;
 use scylla::statement::batch::{Batch as CqlBatch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 
-use super::super::{Batch, Epoch, Partition, Stamp, StoreError, Write};
 use super::CassandraStore;
 use super::counts::Table;
 use super::facts::{MODELS, bucket, index_of};
 use super::failure::Trouble;
 use super::rows::{Change, RowChange};
+use kindred_domain::store::{Batch, Epoch, Partition, Stamp, StoreError, Write};
 
 /// Requests to write that are in flight at a time, of all batches together.
 pub(super) const IN_FLIGHT: usize = 128;

@@ -9,7 +9,7 @@
 use chrono::{DateTime, Utc};
 use kindred_shared::{DomainName, Feature, ItemId, Space};
 
-use super::super::{
+use kindred_domain::store::{
     Content, DomainRow, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Liveness, Neighbour,
     Stamp,
 };

@@ -4,8 +4,9 @@ use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::super::{OpenError, StoreError};
 use super::encoding::Malformed;
+use crate::store::OpenError;
+use kindred_domain::store::StoreError;
 
 /// What to do about a full disk.
 const FULL_REMEDY: &str = "free space on the disk of the data directory; Kindred goes on by itself";

@@ -31,12 +31,13 @@ use kindred_shared::{DomainName, ItemId};
 use redb::{ReadTransaction, ReadableTable};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::{
-    Batch, Cas, Content, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow,
-    OpenError, Page, Partition, Stamp, Store, StoreError,
-};
+use crate::store::OpenError;
 use encoding::{Reader, end_of, id_of, key, split_value};
 use failure::{Trouble, guarded};
+use kindred_domain::store::{
+    Batch, Cas, Content, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Page,
+    Partition, Stamp, Store, StoreError,
+};
 pub(crate) use opening::FILE;
 use opening::{builder, create, lock, purge_markers, read_meta};
 use tables::{Kind, LEASES_NAME};

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use redb::{Database, ReadableDatabase};
 
-use super::super::OpenError;
 use super::Identity;
 use super::failure::Trouble;
 use super::tables::{META, Tables};
 use super::writer::{GROUP, last_group};
+use crate::store::OpenError;
 
 /// Version of the store's layout. A store of a higher version is not opened.
 const STORE_VERSION: u32 = 1;

@@ -2,9 +2,9 @@
 
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 
-use super::super::{Batch, Cas, Epoch, Lease, Partition, Stamp, StoreError, Write};
 use super::encoding::{Head, Writer, key, split_value};
 use super::failure::Trouble;
+use kindred_domain::store::{Batch, Cas, Epoch, Lease, Partition, Stamp, StoreError, Write};
 
 type Bytes = &'static [u8];
 

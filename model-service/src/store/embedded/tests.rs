@@ -17,10 +17,10 @@ use tempfile::TempDir;
 use super::super::contract::{
     Twin, content, domain, feature, id, item, list, put, scan, store_contract,
 };
-use super::super::{Neighbour, Write};
 use super::opening::{UNFINISHED, VERSION};
 use super::tables::META;
 use super::*;
+use kindred_domain::store::{Neighbour, Write};
 
 struct Embedded(TempDir);
 

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use redb::{Database, ReadTransaction, ReadableDatabase};
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::{Batch, Cas, Epoch, Lease, Partition, Stamp, StoreError};
 use super::failure::{Trouble, guarded};
 use super::tables::{Kind, META, RowCounts, Tables};
+use kindred_domain::store::{Batch, Cas, Epoch, Lease, Partition, Stamp, StoreError};
 
 /// Rows after which a group takes no more batches, so that what one transaction holds in memory
 /// stays small. A batch of more rows is a group of its own.

@@ -1,6 +1,6 @@
 //! Gathers what is to be known about the broker.
 
-use kindred_shared::amqp::{AmqpError, Connector, Names, Permission, close, inspect, permitted};
+use kindred_runtime::amqp::{AmqpError, Connector, Names, Permission, close, inspect, permitted};
 use lapin::uri::{AMQPScheme, AMQPUri};
 
 use super::super::Part;

@@ -6,7 +6,7 @@ pub(super) mod management;
 #[cfg(test)]
 mod tests;
 
-use kindred_shared::amqp::{Arguments, Inspected, Permission, Presence};
+use kindred_runtime::amqp::{Arguments, Inspected, Permission, Presence};
 
 use self::greeting::Greeting;
 use self::management::Management;

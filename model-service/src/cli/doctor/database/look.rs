@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use kindred_shared::cql::{self, CqlOptions};
+use kindred_runtime::cql::{self, CqlOptions};
 use scylla::client::session::Session;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::statement::{Consistency, Statement};

@@ -1,16 +1,20 @@
 //! RabbitMQ: the names and shape of everything declared there, connections that come back by
 //! themselves, and publishing with confirms.
 
+mod card;
 mod connection;
 mod inspection;
+mod properties;
 mod publisher;
 mod topology;
 
+pub use card::{card_from_value, card_to_value};
 pub use connection::{
     AddressError, AmqpError, Backoff, CLOSE_DEADLINE, CONNECT_DEADLINE, Connector,
     REQUEST_DEADLINE, close, within,
 };
 pub use inspection::{Arguments, Inspected, Permission, Presence, inspect, permitted};
+pub use properties::{APP_ID, header_text, job_properties, reply_properties, timestamp_of_seconds};
 pub use publisher::{
     CONFIRM_DEADLINE, Confirmed, Outgoing, PublishFault, Publisher, event_message, event_properties,
 };

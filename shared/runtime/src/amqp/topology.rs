@@ -11,7 +11,7 @@ use lapin::{Channel, Connection, ExchangeKind};
 use serde_json::{Value, json};
 
 use super::connection::{AmqpError, REQUEST_DEADLINE, within};
-use crate::wire::JobKind;
+use kindred_shared::wire::JobKind;
 
 /// How old everything behind `kindred.items` is before that is declared. A queue younger than a
 /// second may not survive a crash of the broker.
@@ -57,7 +57,7 @@ impl Names {
     }
 
     fn name(&self, rest: &str) -> ShortString {
-        crate::wire::short_name(&format!("{}.{rest}", self.prefix))
+        super::properties::short(&format!("{}.{rest}", self.prefix))
     }
 
     /// Topic exchange, routing key = domain: events are published here.

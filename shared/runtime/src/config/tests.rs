@@ -48,7 +48,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.default_language, "en");
     assert!(config.auto_register && config.vectors.is_empty());
     assert_eq!(config.partitions, 1);
-    assert_eq!(config.limits(), crate::event::Limits::default());
+    assert_eq!(config.limits(), kindred_shared::event::Limits::default());
     assert_eq!(config.idle_after, Duration::from_secs(600));
     assert_eq!(config.job_deadline, Duration::from_secs(30));
     assert_eq!(

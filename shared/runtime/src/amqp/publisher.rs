@@ -18,8 +18,8 @@ use super::connection::{
     AmqpError, Backoff, CLOSE_DEADLINE, Connector, REQUEST_DEADLINE, close, within,
 };
 use super::topology::Names;
-use crate::event::{Event, UpsertKind};
-use crate::wire::JSON;
+use kindred_shared::event::{Event, UpsertKind};
+use kindred_shared::wire::JSON;
 
 /// Longest the broker may take to confirm a message: 15 s.
 pub const CONFIRM_DEADLINE: Duration = Duration::from_secs(15);
@@ -30,7 +30,7 @@ const MESSAGE_BYTES: usize = 512;
 
 /// The properties of an event that this system publishes itself.
 pub fn event_properties(kind: &str, message_id: &str) -> BasicProperties {
-    crate::wire::base(JSON, kind).with_message_id(crate::wire::short_name(message_id))
+    super::properties::base(JSON, kind).with_message_id(super::properties::short(message_id))
 }
 
 /// An event as a message for `kindred.items`: the routing key is its domain, the message id its

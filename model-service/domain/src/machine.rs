@@ -19,7 +19,7 @@ use super::slot::{Slot, Slots};
 use super::time::{Now, backoff};
 use super::window::{Window, WindowSize};
 use crate::intake::{DeliveryTag, Failure, Outcome};
-use crate::serving::view::DomainStatus;
+use crate::status::DomainStatus;
 use crate::store::{DomainRow, Epoch, Partition, Write};
 
 /// What does not change while a domain is active.
@@ -268,17 +268,6 @@ impl Domain {
             pending: (self.pending.len() + in_batch + storing + self.held.len()) as u64,
             trouble: self.trouble.clone(),
         }
-    }
-
-    #[cfg(test)]
-    pub(super) fn debug(&self, id: &kindred_shared::ItemId) -> String {
-        let slot = self.slots.get(id).expect("known");
-        format!(
-            "{:?} {:?} {:?}",
-            self.items[slot.index()],
-            self.mark,
-            self.lists[slot.index()].entries().len()
-        )
     }
 
     /// Whether the tables are those of the store.

@@ -12,8 +12,8 @@ use scylla::client::session::Session;
 use scylla::errors::{ExecutionError, PrepareError};
 use scylla::statement::prepared::PreparedStatement;
 
-use crate::block_store::{BlockStore, BlockStoreError};
-use crate::name::DomainName;
+use kindred_shared::block_store::{BlockStore, BlockStoreError};
+use kindred_shared::name::DomainName;
 
 /// Bytes of a part.
 pub const PART_BYTES: usize = 512 << 10;

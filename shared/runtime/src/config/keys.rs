@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::secret::{Secrecy, Secret};
 use super::values::{self, Kernel, LanguageVectors};
 use super::{ConfigError, Origin};
-use crate::event::Limits;
 use crate::telemetry::LogFormat;
+use kindred_shared::event::Limits;
 
 /// Whom a key means something to. Every program accepts every key and ignores those that mean
 /// nothing to it, so that one file or environment can serve all.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use kindred_shared::{DomainName, Feature, ItemId, Space};
 use serde::{Deserialize, Serialize};
 
-use super::Epoch;
+use crate::store::Epoch;
 
 /// A domain: registered once, then marked dirty and clean.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use super::list::{Entry, List};
 use super::machine::Domain;
 use super::slot::Slot;
 use super::time::Now;
-use crate::serving::view::{Listed, ViewChange};
+use crate::view_change::{Listed, ViewChange};
 
 /// Lists that are not what readers see and the store has.
 #[derive(Debug, Default)]

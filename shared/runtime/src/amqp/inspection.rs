@@ -281,7 +281,7 @@ impl Permission {
 
     /// What a compute worker needs.
     pub fn of_worker(names: &Names) -> Vec<Self> {
-        use crate::wire::JobKind::{Compare, Extract};
+        use kindred_shared::wire::JobKind::{Compare, Extract};
         vec![
             Self::Write(DEFAULT_EXCHANGE.into()),
             Self::Write(names.dead()),

@@ -13,17 +13,19 @@ use kindred_shared::job::CompareTask;
 use kindred_shared::{BlockBuilder, DomainName, Feature, ItemId, Space};
 use proptest::prelude::*;
 
-use super::effect::{CommitFailure, CommitStep, Effect, Input, Made, Material, Ticket, ToExtract};
-use super::load::Loaded;
-use super::machine::{Domain, Settings};
-use super::time::Now;
-use super::window::WindowSize;
-use crate::intake::{DeliveryTag, Failure, Outcome};
-use crate::serving::view::DomainView;
-use crate::store::{
+use kindred_domain::effect::{
+    CommitFailure, CommitStep, Effect, Input, Made, Material, Ticket, ToExtract,
+};
+use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
+use kindred_domain::load::Loaded;
+use kindred_domain::machine::{Domain, Settings};
+use kindred_domain::store::{
     Content, DomainRow, Epoch, FeatureRow, ItemRow, ListRow, Liveness, Neighbour, Partition, Stamp,
     Write,
 };
+use kindred_domain::time::Now;
+use kindred_domain::window::WindowSize;
+use kindred_query::DomainView;
 
 const LANGUAGES: [&str; 2] = ["de", "en"];
 
@@ -597,13 +599,13 @@ impl World {
     fn assert_same(&self, id: &ItemId, found: &[Neighbour], expected: &[Neighbour]) {
         let only = |these: &[Neighbour], those: &[Neighbour]| -> Vec<String> {
             let odd = these.iter().filter(|n| !those.contains(n));
-            odd.map(|n| format!("{} {}: {}", n.id, n.score, self.machine.debug(&n.id)))
+            odd.map(|n| format!("{} {}: {:?}", n.id, n.score, self.machine.status()))
                 .collect()
         };
         assert!(
             found == expected,
-            "list of {id} ({}): wrong {:#?}, missing {:#?}",
-            self.machine.debug(id),
+            "list of {id} ({:?}): wrong {:#?}, missing {:#?}",
+            self.machine.status(),
             only(found, expected),
             only(expected, found)
         );
@@ -624,7 +626,7 @@ impl World {
             if upsert.hidden || expired {
                 continue;
             }
-            let row = super::item::rows_of(upsert, 1, self.now.date());
+            let row = kindred_domain::item::rows_of(upsert, 1, self.now.date());
             features.insert(id.clone(), feature_of(&row.0, &row.1));
         }
         for id in self.truth.keys() {
@@ -639,7 +641,7 @@ impl World {
                     let expected = brute_force(id, feature, &features);
                     let stored = stored.unwrap_or_else(|| {
                         let row = self.store.items.get(id);
-                        panic!("{id} has no list: {row:?}, {:?}", self.machine.debug(id))
+                        panic!("{id} has no list: {row:?}, {:?}", self.machine.status())
                     });
                     self.assert_same(id, &stored.neighbours, &expected);
                     let served = served.unwrap_or_else(|| panic!("{id} is not served"));

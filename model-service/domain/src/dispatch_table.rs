@@ -12,8 +12,8 @@ use std::time::Duration;
 use kindred_shared::DomainName;
 use kindred_shared::job::{Job, Reply};
 
-use super::{Attempt, JobId};
-use crate::domain::time::backoff;
+use crate::dispatch::{Attempt, JobId};
+use crate::time::backoff;
 
 /// Sendings of a job before it is given up.
 pub const ATTEMPTS: u32 = 5;

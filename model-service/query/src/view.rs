@@ -8,62 +8,11 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use kindred_shared::{DomainName, ItemId};
 
-use crate::domain::list::Entry;
-use crate::domain::slot::Slot;
-use crate::store::Neighbour;
-
-/// What changes for readers, all of it at once.
-#[derive(Debug, Default)]
-pub struct ViewChange {
-    /// Forget everything seen before: the domain was loaded anew.
-    pub replace: bool,
-    /// Rows that are visible from now on, with their lists.
-    pub listed: Vec<Listed>,
-    /// Items that are gone from now on.
-    pub gone: Vec<ItemId>,
-}
-
-impl ViewChange {
-    /// Whether nothing changes.
-    pub fn is_empty(&self) -> bool {
-        !self.replace && self.listed.is_empty() && self.gone.is_empty()
-    }
-}
-
-/// A visible row.
-#[derive(Debug, Clone)]
-pub struct Listed {
-    /// Its slot.
-    pub slot: Slot,
-    /// Its id.
-    pub id: ItemId,
-    /// From when on it is not visible, in ms since 1970.
-    pub expires_at: Option<i64>,
-    /// Version of the feature its list was made with.
-    pub version: u64,
-    /// Best first; more than an item is entitled to, so that some may vanish.
-    pub entries: Arc<[Entry]>,
-    /// Whether there is nothing to compare.
-    pub zero: bool,
-}
-
-/// How a domain fares, for people and metrics.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct DomainStatus {
-    /// The state's word: `loading`, `idle`, `collecting`, `extracting`, `comparing`, `storing`,
-    /// `backing-off`.
-    pub state: &'static str,
-    /// No event, open window, job or dirty mark: every list is exact and stored.
-    pub quiet: bool,
-    /// Live items.
-    pub live: u64,
-    /// Visible items.
-    pub visible: u64,
-    /// Items accepted whose lists are still to be made.
-    pub pending: u64,
-    /// What keeps it from going on, if something does.
-    pub trouble: Option<String>,
-}
+use kindred_domain::list::Entry;
+use kindred_domain::slot::Slot;
+use kindred_domain::status::DomainStatus;
+use kindred_domain::store::Neighbour;
+use kindred_domain::view_change::ViewChange;
 
 /// An answer to "what is similar to this item".
 #[derive(Debug, Clone, PartialEq)]

@@ -14,8 +14,8 @@ use super::merge::ListChanges;
 use super::slot::Slot;
 use super::time::Now;
 use crate::intake::Outcome;
-use crate::serving::view::ViewChange;
 use crate::store::{FeatureRow, ItemRow, Write};
+use crate::view_change::ViewChange;
 
 /// What a round writes for one item: what its last accepted event says.
 #[derive(Debug)]

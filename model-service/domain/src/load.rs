@@ -14,8 +14,8 @@ use super::round::Pending;
 use super::slot::Slot;
 use super::time::Now;
 use crate::intake::Failure;
-use crate::serving::view::ViewChange;
 use crate::store::{DomainRow, FeatureRow, ItemRow, Liveness, Write};
+use crate::view_change::ViewChange;
 
 /// How long a tombstone is kept: 30 days.
 const TOMBSTONE_AGE: chrono::TimeDelta = chrono::TimeDelta::days(30);

@@ -11,8 +11,8 @@ use super::item::content_hash;
 use super::load::Loaded;
 use super::slot::Slot;
 use crate::intake::{DeliveryTag, Failure, Outcome};
-use crate::serving::view::ViewChange;
 use crate::store::{Content, ItemRow, Write};
+use crate::view_change::ViewChange;
 
 /// Names one thing asked for; an answer with a ticket no longer awaited is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

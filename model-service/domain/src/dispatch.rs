@@ -1,0 +1,76 @@
+//! Dispatch as the domain core knows it: jobs out to compute workers, replies back. The trait has the
+//! broker's semantics: a job may be lost, done twice, or answered late; only the deadline in the
+//! dispatch table knows. Nobody waits inside an implementation.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kindred_shared::job::{Job, Reply};
+use kindred_shared::worker::WorkerCard;
+
+/// Number of a job, unique in one process's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub u64);
+
+/// Which sending of a job this is: 1 is the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Attempt(pub u32);
+
+/// A reply as it comes back.
+#[derive(Debug)]
+pub struct Returned {
+    /// The job it answers.
+    pub job: JobId,
+    /// The sending it answers.
+    pub attempt: Attempt,
+    /// The answer.
+    pub reply: Reply,
+    /// The job killed whoever took it up, so to send it again would do nothing but harm. The answer
+    /// is then [`Reply::Failed`].
+    pub kills_workers: bool,
+}
+
+/// Why a job was not sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The queue is full; later there is room again.
+    #[error("the job queue is full")]
+    Full,
+    /// The edge is closed or away.
+    #[error("the job queue is away: {0}")]
+    Away(String),
+}
+
+/// What a worker said about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenWorker {
+    /// What it said.
+    pub card: WorkerCard,
+    /// How long ago.
+    pub ago: Duration,
+}
+
+/// Where jobs go and replies come from.
+#[async_trait]
+pub trait Jobs: Send + Sync + 'static {
+    /// Hands a job to the workers. `Ok` means it is queued, not that anyone will answer. A worker
+    /// that takes it up later than `expires` from now does not do it.
+    async fn send(
+        &self,
+        id: JobId,
+        attempt: Attempt,
+        expires: Duration,
+        job: Job,
+    ) -> Result<(), SendError>;
+
+    /// The next reply. `None`: the edge is closed for good. Cancel-safe; one caller at a time.
+    async fn next_reply(&self) -> Option<Returned>;
+
+    /// Workers known to be there; 0: nothing is re-dispatched while nobody consumes.
+    fn workers(&self) -> usize;
+
+    /// What workers said about themselves lately.
+    fn cards(&self) -> Vec<SeenWorker> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,249 @@
+//! The store as the domain core knows it: rows, and a trait with the database's semantics, so that its
+//! implementations cannot drift apart:
+//!
+//! * Every row is last-write-wins by [`Stamp`]. A write whose stamp is lower than the row's
+//!   changes nothing, and says nothing. A deletion is a write: a lower stamp cannot undo it.
+//! * [`Store::commit`] is durable when it returns `Ok`. It is not isolated: readers may see a
+//!   part of a batch before the rest. A batch that failed with [`StoreError::Unknown`] may be
+//!   there, wholly or in part, now or later.
+//! * Only the lease is compare-and-set ([`Store::take_lease`]).
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use kindred_shared::{DomainName, ItemId};
+
+pub use crate::rows::{
+    Content, DomainRow, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Liveness, Neighbour,
+};
+
+/// Unit of ownership: a domain belongs to one for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition(pub u16);
+
+/// Number of one ownership of a partition; rises with every take-over, never restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u64);
+
+/// Write time of a row: `epoch · 2^28 + seq`. Never wall clock, never an event's version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stamp(i64);
+
+impl Stamp {
+    /// Bits of the sequence number.
+    pub const SEQ_BITS: u32 = 28;
+    /// Sequence numbers an epoch has.
+    pub const SEQS: u32 = 1 << Self::SEQ_BITS;
+
+    /// The stamp of one write of an ownership. `None` when `seq` or the epoch is past its range.
+    pub fn new(epoch: Epoch, seq: u32) -> Option<Self> {
+        let epoch = i64::try_from(epoch.0)
+            .ok()
+            .filter(|e| *e < 1 << (62 - Self::SEQ_BITS))?;
+        (seq < Self::SEQS).then_some(Self(epoch << Self::SEQ_BITS | i64::from(seq)))
+    }
+
+    /// The stamp as the database keeps it (microseconds, to it).
+    pub fn as_i64(self) -> i64 {
+        self.0
+    }
+
+    /// A stamp read back.
+    pub fn stored(stamp: i64) -> Self {
+        Self(stamp)
+    }
+}
+
+/// Changes of one domain that become durable together.
+///
+/// What a batch promises when [`Store::commit`] returns `Ok`, in the order a crash can cut it:
+/// the dirty mark is durable before any other row of the batch; then the rows; then, with
+/// `fence`, the partition's epoch was still the writer's.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The domain all rows belong to.
+    pub domain: DomainName,
+    /// Whether the partition's epoch must still be `epoch` after the rows are written.
+    pub fence: bool,
+    /// The rows. No row twice.
+    pub writes: Vec<Write>,
+}
+
+/// One row to write.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// The domain's row: registered, dirty, clean, counted.
+    Domain(DomainRow),
+    /// An item, live or a tombstone.
+    Item(ItemRow),
+    /// A tombstone has been kept long enough.
+    PurgeItem(ItemId),
+    /// What an item's feature is made of.
+    Content(ItemId, Content),
+    /// The item is gone, and so is its text.
+    DeleteContent(ItemId),
+    /// An item's feature.
+    Feature(FeatureRow),
+    /// The item is gone, and so is its feature.
+    DeleteFeature(ItemId),
+    /// An item's neighbours.
+    List(ListRow),
+    /// The item is not visible: no row.
+    DeleteList(ItemId),
+}
+
+/// Outcome of a compare-and-set of the lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cas {
+    /// The row is as asked for.
+    Applied,
+    /// The row was another; this one.
+    Refused(Option<Lease>),
+}
+
+/// Why the store did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The partition has a newer owner; this one must stop.
+    #[error("partition {} is at epoch {}, not at {}", partition.0, current.0, ours.0)]
+    Superseded {
+        /// The partition.
+        partition: Partition,
+        /// The epoch that was ours.
+        ours: Epoch,
+        /// The epoch in the store.
+        current: Epoch,
+    },
+    /// Nothing more fits.
+    #[error("the store is full: {0}")]
+    Full(String),
+    /// The store is damaged; only a person can help.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// The store cannot be reached now.
+    #[error("the store is away: {0}")]
+    Away(String),
+    /// It may have been done or not.
+    #[error("the store did not say whether the write was done: {0}")]
+    Unknown(String),
+}
+
+/// A page of a scan: rows in the order of ids by bytes, and where the next page begins.
+pub struct Page<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// Give this to the next call; `None`: that was the last page.
+    pub next: Option<ItemId>,
+}
+
+impl<T> fmt::Debug for Page<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "page of {} rows", self.rows.len())
+    }
+}
+
+/// What Kindred knows, on disk. See the module for the semantics all twins share.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The lease row of a partition, as of now (not a stale replica's).
+    async fn lease(&self, partition: Partition) -> Result<Option<Lease>, StoreError>;
+
+    /// Sets the lease row if it still is `expected`. After [`StoreError::Unknown`] the caller
+    /// reads the row again.
+    async fn take_lease(
+        &self,
+        partition: Partition,
+        expected: Option<&Lease>,
+        wanted: &Lease,
+    ) -> Result<Cas, StoreError>;
+
+    /// Whether the store itself keeps every other process out, so that an owner need not beat.
+    fn is_exclusive(&self) -> bool;
+
+    /// Says that a model service (an owner's name, and where it answers) is there, for `lasting`:
+    /// whole seconds, one at least. Again: for that long from now on.
+    async fn announce(
+        &self,
+        owner: &str,
+        address: &str,
+        lasting: Duration,
+    ) -> Result<(), StoreError>;
+
+    /// Says that it is there no more.
+    async fn withdraw(&self, owner: &str) -> Result<(), StoreError>;
+
+    /// The model services that are there, in any order.
+    async fn instances(&self) -> Result<Vec<String>, StoreError>;
+
+    /// Makes a batch durable under the stamp; `partition` and the stamp's epoch are what a fence
+    /// checks.
+    ///
+    /// # Errors
+    /// [`StoreError::Superseded`] when the batch asks for a fence and the partition's epoch is
+    /// higher; the rows may then be there, but lose to the new owner's.
+    async fn commit(
+        &self,
+        partition: Partition,
+        epoch: Epoch,
+        stamp: Stamp,
+        batch: Batch,
+    ) -> Result<(), StoreError>;
+
+    /// Every registered domain.
+    async fn domains(&self) -> Result<Vec<DomainRow>, StoreError>;
+
+    /// One domain, if it is registered.
+    async fn domain(&self, domain: &DomainName) -> Result<Option<DomainRow>, StoreError>;
+
+    /// Items of a domain, tombstones too, a page at a time from `from` (inclusive) on.
+    async fn scan_items(
+        &self,
+        domain: &DomainName,
+        from: Option<&ItemId>,
+        limit: usize,
+    ) -> Result<Page<ItemRow>, StoreError>;
+
+    /// Features of a domain, a page at a time.
+    async fn scan_features(
+        &self,
+        domain: &DomainName,
+        from: Option<&ItemId>,
+        limit: usize,
+    ) -> Result<Page<FeatureRow>, StoreError>;
+
+    /// Ids of a domain's stored lists, a page at a time.
+    async fn scan_list_ids(
+        &self,
+        domain: &DomainName,
+        from: Option<&ItemId>,
+        limit: usize,
+    ) -> Result<Page<ItemId>, StoreError>;
+
+    /// The items of these ids, in their order; `None` where there never was one.
+    async fn items(
+        &self,
+        domain: &DomainName,
+        ids: &[ItemId],
+    ) -> Result<Vec<Option<ItemRow>>, StoreError>;
+
+    /// The texts of these ids, in their order.
+    async fn contents(
+        &self,
+        domain: &DomainName,
+        ids: &[ItemId],
+    ) -> Result<Vec<Option<Content>>, StoreError>;
+
+    /// Version and space of an item's stored feature.
+    async fn feature_stamp(
+        &self,
+        domain: &DomainName,
+        id: &ItemId,
+    ) -> Result<Option<FeatureStamp>, StoreError>;
+
+    /// Rows written since this store was opened, deletions too, by table.
+    fn rows_written(&self) -> Vec<(&'static str, u64)>;
+
+    /// An item's stored list.
+    async fn list(&self, domain: &DomainName, id: &ItemId) -> Result<Option<ListRow>, StoreError>;
+}
