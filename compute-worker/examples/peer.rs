@@ -15,12 +15,13 @@ use std::cmp::Ordering;
 use std::error::Error;
 use std::io::BufRead;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use compute_worker::pool;
-use compute_worker::similarity::{Neighbours, Options, Rows, compare, neighbours};
-use kindred_shared::job::{CompareReply, CompareTask, Floor, RowRef, Side};
-use kindred_shared::{Block, BlockBuilder, Feature, ItemId, RowMask, Space};
+use kindred_shared::job::{CompareReply, CompareTask, Floor, Side};
+use kindred_shared::{Block, BlockBuilder, Feature, ItemId, Space};
+use kindred_similarity::{Neighbours, Options, RowMask, RowRef, Rows, neighbours};
 use rayon::ThreadPool;
 
 type Fallible<T> = Result<T, Box<dyn Error>>;
@@ -109,7 +110,9 @@ impl Peer {
                 let resident = self.resident.as_ref().ok_or("no rows are resident")?;
                 let mut lists = resident.lists.clone();
                 let start = Instant::now();
-                let reply = self.pool.install(|| compare(kernel, &resident.task));
+                let never = AtomicBool::new(false);
+                let compared = self.pool.install(|| resident.task.compare(kernel, &never));
+                let reply = compared?;
                 resident.merge(&reply, &mut lists);
                 Ok(start.elapsed().as_secs_f64())
             }

@@ -9,7 +9,7 @@ use std::error::Error;
 
 use compute_worker::features::Vectors;
 use compute_worker::pool;
-use compute_worker::similarity::{Options, Rows, neighbours};
+use kindred_similarity::{Options, Rows, neighbours};
 
 const WORDS: [&str; 18] = [
     "glacier", "ice", "snow", "valley", "mountain", "river", "court", "judge", "law", "lawyer",

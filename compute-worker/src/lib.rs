@@ -1,4 +1,4 @@
-//! The muscle: turns terms into features and compares all with all, exactly.
+//! The muscle: turns terms into features, and has rows compared, exactly.
 //!
 //! It knows nothing of the model service: jobs in, replies out. It keeps no state between jobs
 //! but the word vectors, and the same job gets the same bits on every machine and with any number
@@ -8,7 +8,6 @@
 pub mod features;
 mod pool;
 pub mod service;
-pub mod similarity;
 mod worker;
 
 pub use pool::pool;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use kindred_shared::job::{Job, Reply, Task};
+use kindred_similarity::Kernel;
 use rayon::ThreadPool;
 
 use crate::features::Extractor;
-use crate::similarity::{Kernel, compare_unless};
 
 /// Does one job after the other on a pool of threads.
 ///
@@ -44,8 +44,10 @@ impl Worker {
         let done = catch_unwind(AssertUnwindSafe(|| {
             self.pool.install(|| match &job.task {
                 Task::Extract(task) => Reply::Extracted(self.extractor.extract(task)),
-                Task::Compare(task) => compare_unless(self.kernel, task, cancelled)
-                    .map_or_else(|| Reply::Failed("cancelled".to_owned()), Reply::Compared),
+                Task::Compare(task) => match task.compare(self.kernel, cancelled) {
+                    Ok(reply) => Reply::Compared(reply),
+                    Err(error) => Reply::Failed(error.to_string()),
+                },
             })
         }));
         done.unwrap_or_else(|panic| {
@@ -82,7 +84,8 @@ pub(crate) fn words_of(panic: &(dyn Any + Send)) -> &str {
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
     use kindred_shared::job::{CompareTask, ExtractTask, Floor, Side, TermCounts};
-    use kindred_shared::{BlockBuilder, DomainName, Feature, ItemId, RowMask, Space};
+    use kindred_shared::{BlockBuilder, DomainName, Feature, ItemId, Space};
+    use kindred_similarity::RowMask;
 
     use super::*;
     use crate::features::Vectors;
@@ -112,7 +115,7 @@ mod tests {
         let name = pool.install(|| std::thread::current().name().map(str::to_owned));
         assert!(name.unwrap().starts_with("kindred-compute-"));
         let extractor = Extractor::new(Arc::new(Vectors::none()));
-        let worker = Worker::new(extractor, Kernel::detect(), pool);
+        let worker = Worker::new(extractor, Kernel::Auto, pool);
         let poison = CompareTask {
             left: side(3, vec![]),
             within_left: false,

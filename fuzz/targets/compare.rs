@@ -1,25 +1,19 @@
-//! `compare` with every kernel, floors, masks and several right sides, against every pair scored one by
+//! Comparisons with every kernel, floors, masks and several right sides, against every pair scored one by
 //! one: whoever ranks at or above a row's floor and among its best is found, and nobody else.
 #![no_main]
 
 use std::cmp::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use compute_worker::pool;
-use compute_worker::similarity::{Kernel, compare, score};
 use input::Bytes;
-use kindred_shared::job::{CompareTask, Floor, RowRef, Side};
-use kindred_shared::{BlockBuilder, Feature, ItemId, RowMask, Space};
+use kindred_shared::job::{CompareTask, Floor, Side};
+use kindred_shared::{BlockBuilder, Feature, ItemId, Space};
+use kindred_similarity::{Kernel, RowMask, RowRef};
 use libfuzzer_sys::fuzz_target;
+use rayon::ThreadPoolBuilder;
 
 mod input;
-
-const KERNELS: [Kernel; 4] = [
-    Kernel::Avx512Vnni,
-    Kernel::Avx512,
-    Kernel::Avx2,
-    Kernel::Scalar,
-];
 
 fn item(number: usize) -> ItemId {
     ItemId::new(&format!("{number:03}")).expect("an id")
@@ -92,10 +86,14 @@ fuzz_target!(|data: &[u8]| {
                 row: row as u32,
             })
     };
-    let pool = pool(2).expect("threads");
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(2)
+        .build()
+        .expect("threads");
     let sides = 0..=task.rights.len() as u16;
-    for kernel in KERNELS.into_iter().filter(|kernel| kernel.available()) {
-        let reply = pool.install(|| compare(kernel, &task));
+    for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.available()) {
+        let compared = pool.install(|| task.compare(kernel, &AtomicBool::new(false)));
+        let reply = compared.expect("it runs");
         for row in sides.clone().flat_map(rows) {
             let own = side_of(row.side);
             let others = sides.clone().filter(|&other| match (row.side, other) {
@@ -109,7 +107,11 @@ fuzz_target!(|data: &[u8]| {
                 .map(|other| {
                     let of = side_of(other.side);
                     // The pair in the order in which it is defined does not matter: products commute.
-                    let score = score(&own.block, row.row as usize, &of.block, other.row as usize);
+                    let score = own.block.table().score(
+                        row.row as usize,
+                        of.block.table(),
+                        other.row as usize,
+                    );
                     (score, of.block.id(other.row as usize).clone())
                 })
                 .filter(|one| {

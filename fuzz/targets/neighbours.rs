@@ -1,19 +1,12 @@
 //! `neighbours` of every kernel against the definition: every pair scored by the reference, sorted.
 #![no_main]
 
-use compute_worker::pool;
-use compute_worker::similarity::{Kernel, Neighbours, Options, Rows, SparseRows, neighbours};
 use input::{Bytes, canonical};
+use kindred_similarity::{Kernel, Neighbours, Options, Rows, SparseRows, neighbours};
 use libfuzzer_sys::fuzz_target;
+use rayon::ThreadPoolBuilder;
 
 mod input;
-
-const KERNELS: [Kernel; 4] = [
-    Kernel::Avx512Vnni,
-    Kernel::Avx512,
-    Kernel::Avx2,
-    Kernel::Scalar,
-];
 
 fuzz_target!(|data: &[u8]| {
     let mut bytes = Bytes(data);
@@ -81,8 +74,11 @@ fuzz_target!(|data: &[u8]| {
                 .collect()
         })
         .collect();
-    let pool = pool(threads).expect("threads");
-    for kernel in KERNELS.into_iter().filter(|kernel| kernel.available()) {
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .expect("threads");
+    for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.available()) {
         let options = Options {
             keep,
             min_score,

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use compute_worker::features::{Extractor, Vectors, VectorsError};
-use compute_worker::similarity::Kernel;
 use compute_worker::{Worker, pool};
 use kindred_shared::name::WORDS_1;
 use tracing::info;
@@ -107,10 +106,9 @@ impl Standalone {
 
         let threads = |error: &dyn std::fmt::Display| StartError::Threads(error.to_string());
         let pool = Arc::new(pool(config.threads).map_err(|error| threads(&error))?);
-        let kernel: Kernel = config
+        let kernel = config
             .kernel
-            .word()
-            .parse()
+            .chosen()
             .map_err(|e| StartError::Kernel(format!("{e}")))?;
         let worker = Worker::new(Extractor::new(Arc::new(vectors)), kernel, Arc::clone(&pool));
         info!(%kernel, threads = worker.threads(), "compute worker");

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::block::{Block, RowMask};
+use kindred_similarity::{Found, RowMask};
+
+use crate::block::Block;
 use crate::feature::Feature;
 use crate::name::{DomainName, ItemId, Space};
 
@@ -97,15 +99,6 @@ pub enum Floor {
     Closed,
 }
 
-/// A row of a comparison: of the left block, or of one of the right ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RowRef {
-    /// 0 is the left block, n is `rights[n - 1]`.
-    pub side: u16,
-    /// Row in that block.
-    pub row: u32,
-}
-
 /// What a worker answers.
 #[derive(Debug, Clone)]
 pub enum Reply {
@@ -133,24 +126,4 @@ impl fmt::Debug for CompareReply {
             .field("rows", &self.found.len())
             .finish()
     }
-}
-
-/// The candidates of one row.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Found {
-    /// The row the candidates are for.
-    pub row: RowRef,
-    /// At most `keep`, best first: score descending, then id ascending by bytes.
-    pub candidates: Vec<Candidate>,
-    /// The best candidate that was dropped because `keep` better ones were there.
-    pub dropped: Option<Candidate>,
-}
-
-/// Another row and the pair's score.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Candidate {
-    /// The other row.
-    pub row: RowRef,
-    /// The canonical score, > 0.
-    pub score: f32,
 }

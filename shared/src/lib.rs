@@ -5,14 +5,16 @@
 
 pub mod block;
 pub mod block_store;
+mod compare;
 pub mod event;
 pub mod feature;
 pub mod job;
 pub mod name;
+mod same;
 pub mod wire;
 pub mod worker;
 
-pub use block::{Block, BlockBuilder, RowMask};
+pub use block::{Block, BlockBuilder};
 pub use block_store::{BlockStore, BlockStoreError};
 pub use feature::{Feature, FeatureError};
 pub use name::{DomainName, ItemId, NameError, Space};

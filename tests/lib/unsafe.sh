@@ -1,6 +1,6 @@
 # Where `unsafe` may be: the lint `unsafe_code` is denied everywhere, and only the kernels lift it.
 
-KERNEL_FILES='^compute-worker/src/similarity/(avx|neon)[a-z0-9]*\.rs$'
+KERNEL_FILES='^similarity/src/(avx|neon)[a-z0-9]*\.rs$'
 
 only_kernels_are_unsafe() {
   local found=0 file

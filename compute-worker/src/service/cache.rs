@@ -6,8 +6,6 @@ use std::sync::Arc;
 use kindred_shared::wire::BlockHash;
 use kindred_shared::{Block, DomainName};
 
-use crate::similarity::kept_bytes;
-
 /// Name of a block's content in its domain.
 pub(crate) type BlockKey = (DomainName, BlockHash);
 
@@ -85,12 +83,12 @@ impl BlockCache {
 }
 
 /// Bytes a block takes in memory, nearly, with what comparing it will add (see
-/// `similarity::kept_bytes`).
+/// `Block::kept_bytes`).
 fn weight(block: &Block) -> usize {
     let ids: usize = (0..block.rows())
         .map(|row| block.id(row).as_str().len())
         .sum();
-    block.bytes() + kept_bytes(block) + ids + ROW_BYTES * block.rows()
+    block.bytes() + block.kept_bytes() + ids + ROW_BYTES * block.rows()
 }
 
 #[cfg(test)]

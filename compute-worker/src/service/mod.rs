@@ -42,7 +42,6 @@ use self::patience::Patience;
 use self::report::{Edge, Report};
 use self::session::{Stop, stopped};
 use crate::features::{Extractor, Vectors, VectorsError};
-use crate::similarity::Kernel;
 use crate::{Worker, pool};
 
 /// It could not go on.
@@ -149,7 +148,7 @@ fn log_filter<'a>(config: &'a Config, origins: &config::Origins) -> &'a str {
 
 /// The threads, the kernel and the word vectors of the configuration.
 fn worker(config: &Config) -> Result<Worker, Failure> {
-    let kernel: Kernel = config.kernel.word().parse().map_err(Failure::usage)?;
+    let kernel = config.kernel.chosen().map_err(Failure::usage)?;
     let vectors = vectors(config).map_err(Failure::usage)?;
     let threads = match config.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),

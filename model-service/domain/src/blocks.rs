@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use kindred_shared::block::MAX_ROWS;
-use kindred_shared::{Block, BlockBuilder, Feature, ItemId, RowMask, Space};
+use kindred_shared::{Block, BlockBuilder, Feature, ItemId, Space};
+use kindred_similarity::RowMask;
 
 use super::slot::Slot;
 

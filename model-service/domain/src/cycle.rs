@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kindred_shared::job::{CompareReply, CompareTask, Floor, KEEP, RowRef, Side};
-use kindred_shared::{ItemId, RowMask, Space};
+use kindred_shared::job::{CompareReply, CompareTask, Floor, KEEP, Side};
+use kindred_shared::{ItemId, Space};
+use kindred_similarity::{RowMask, RowRef};
 
 use super::blocks::{BlockKey, NewRow, Place, pack, row_number};
 use super::effect::{CommitStep, Effect, Made, Observation, Ticket, ToExtract};

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kindred_shared::job::{CompareReply, RowRef};
+use kindred_shared::job::CompareReply;
+use kindred_similarity::RowRef;
 
 use super::cycle::{Comparison, TaskPlan};
 use super::effect::{Effect, Observation};

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use compute_worker::similarity::{Kernel, compare, score};
 use kindred_shared::event::{Delete, Event, Upsert, UpsertKind};
 use kindred_shared::job::CompareTask;
 use kindred_shared::{BlockBuilder, DomainName, Feature, ItemId, Space};
+use kindred_similarity::Kernel;
 use proptest::prelude::*;
 
 use kindred_domain::effect::{
@@ -438,7 +439,8 @@ impl World {
                 });
             }
             Pending::Compare(ticket, task, compare_task) => {
-                let result = Ok(compare(Kernel::Scalar, &compare_task));
+                let compared = compare_task.compare(Kernel::Scalar, &AtomicBool::new(false));
+                let result = Ok(compared.unwrap());
                 self.input(Input::Compared {
                     ticket,
                     task,
@@ -677,7 +679,7 @@ fn brute_force(
         .filter(|(other, (s, f))| *other != id && s == space && !f.is_zero())
         .map(|(other, (_, f))| Neighbour {
             id: other.clone(),
-            score: score(&own, 0, &block(other, f), 0),
+            score: own.table().score(0, block(other, f).table(), 0),
         })
         .filter(|neighbour| neighbour.score > 0.0)
         .collect();

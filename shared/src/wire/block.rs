@@ -9,7 +9,9 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::tensors::{Reader, Writer, spans};
 use super::{BlockHash, WireError, damaged};
-use crate::block::{Block, BlockBuilder, LANES, MAX_ROWS};
+use kindred_similarity::LANES;
+
+use crate::block::{Block, BlockBuilder, MAX_ROWS};
 use crate::feature::Feature;
 use crate::name::{ItemId, Space};
 

@@ -14,9 +14,10 @@ use super::{
     BlockHash, JSON, JobKind, MAX_INLINE_BYTES, MAX_MESSAGE_BYTES, SAFETENSORS, WireError, damaged,
     decode_block, encode_block, from_hex, hash_of, hex,
 };
-use crate::block::{Block, RowMask};
+use crate::block::Block;
 use crate::job::{CompareTask, ExtractTask, Floor, Job, Side, Task, TermCounts};
 use crate::name::{DomainName, ItemId, Space};
+use kindred_similarity::RowMask;
 
 /// Most sides of a comparison: a row is named by a side of 16 bits.
 const MAX_SIDES: usize = u16::MAX as usize;

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::block::{read_features, write_features};
 use super::tensors::{Reader, Writer};
 use super::{BlockHash, JSON, MAX_MESSAGE_BYTES, SAFETENSORS, WireError, damaged, from_hex, hex};
-use crate::job::{Candidate, CompareReply, Found, Reply, RowRef};
+use crate::job::{CompareReply, Reply};
+use kindred_similarity::{Candidate, Found, RowRef};
 
 /// Message type of [`Reply::Extracted`].
 const EXTRACTED: &str = "extracted";

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::block::{Block, BlockBuilder, RowMask};
+use crate::block::{Block, BlockBuilder};
 use crate::feature::Feature;
 use crate::job::{
-    Candidate, CompareReply, CompareTask, ExtractTask, Floor, Found, Job, KEEP, Reply, RowRef,
-    Side, Task, TermCounts,
+    CompareReply, CompareTask, ExtractTask, Floor, Job, KEEP, Reply, Side, Task, TermCounts,
 };
 use crate::name::{DomainName, ItemId, Space};
+use kindred_similarity::{Candidate, Found, RowMask, RowRef};
 
 /// Values whose bits are easily lost: both zeros, denormal, huge.
 const VALUES: [f32; 6] = [0.5, -0.0, 0.0, 1e-41, f32::MAX, -1.25];
@@ -188,9 +188,9 @@ proptest! {
         prop_assert_eq!(again.rows(), rows);
         for row in 0..rows {
             let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-            prop_assert_eq!(bits(again.dense(row)), bits(before.dense(row)));
-            prop_assert_eq!(again.sparse(row).0, before.sparse(row).0);
-            prop_assert_eq!(bits(again.sparse(row).1), bits(before.sparse(row).1));
+            prop_assert_eq!(bits(again.table().dense(row)), bits(before.table().dense(row)));
+            prop_assert_eq!(again.table().sparse(row).0, before.table().sparse(row).0);
+            prop_assert_eq!(bits(again.table().sparse(row).1), bits(before.table().sparse(row).1));
             prop_assert_eq!((again.id(row), again.version(row)), (before.id(row), before.version(row)));
         }
         prop_assert_eq!(encode_block(&again), bytes);

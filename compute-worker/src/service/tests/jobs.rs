@@ -13,7 +13,8 @@ use kindred_shared::wire::{
     Answer, EncodedJob, JobAddress, JobKind, decode_reply, encode_block, encode_job, hash_of,
 };
 use kindred_shared::worker::WORKER_HEADER;
-use kindred_shared::{Block, BlockBuilder, DomainName, Feature, ItemId, RowMask, Space};
+use kindred_shared::{Block, BlockBuilder, DomainName, Feature, ItemId, Space};
+use kindred_similarity::RowMask;
 use lapin::BasicProperties;
 use tokio::time::Instant;
 
@@ -23,8 +24,8 @@ use crate::service::blocks::Blocks;
 use crate::service::job::{Desk, Lost, Published, Taken};
 use crate::service::read_block;
 use crate::service::report::{JobEnd, Report};
-use crate::similarity::Kernel;
 use crate::{Worker, pool};
+use kindred_similarity::Kernel;
 
 const EXPIRES: Duration = Duration::from_secs(30);
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use kindred_runtime::config::{self, Config};
 
 use crate::service::{command, worker};
-use crate::similarity::Kernel;
+use kindred_similarity::Kernel;
 
 #[test]
 fn the_command_line_takes_every_key_and_no_other() {

@@ -137,7 +137,7 @@ impl Worker {
             .env("KINDRED_CQL_NODES", config.cql_nodes.join(","))
             .env("KINDRED_CQL_KEYSPACE", &config.cql_keyspace)
             .env("KINDRED_THREADS", config.threads.to_string())
-            .env("KINDRED_KERNEL", config.kernel.word())
+            .env("KINDRED_KERNEL", config.kernel.name())
             .env("KINDRED_LOG", "warn,lapin=off")
             .env_remove("KINDRED_WORKER_LISTEN")
             .stdin(Stdio::null());

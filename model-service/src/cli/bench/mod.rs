@@ -233,7 +233,7 @@ async fn measure(
         role,
         version: env!("CARGO_PKG_VERSION"),
         threads: config.threads,
-        kernel: config.kernel.word(),
+        kernel: config.kernel.name(),
         items,
         domains,
         seconds_until_quiet: seconds,

@@ -2,15 +2,15 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use compute_worker::features::{Extractor, Vectors};
 use compute_worker::pool;
-use compute_worker::similarity::{
-    Kernel, Neighbours, Options, Rows, SparseRows, compare, neighbours,
-};
 use kindred_shared::job::{CompareTask, ExtractTask, Floor, Side, TermCounts};
-use kindred_shared::{Block, BlockBuilder, Feature, ItemId, RowMask, Space};
+use kindred_shared::{Block, BlockBuilder, Feature, ItemId, Space};
+use kindred_similarity::RowMask;
+use kindred_similarity::{Kernel, Neighbours, Options, Rows, SparseRows, neighbours};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -77,8 +77,7 @@ pub(in super::super) fn run(
     };
     let kernel = config
         .kernel
-        .word()
-        .parse::<Kernel>()
+        .chosen()
         .map_err(|error| Failure::usage(error.to_string()))?;
     let pool = pool(config.threads).map_err(|error| Failure::failed(error.to_string()))?;
     let features = pool.install(|| features(config, &texts))?;
@@ -152,6 +151,7 @@ fn measure(
     let mut all = [f64::INFINITY; 2];
     let mut insertion = [f64::INFINITY; 2];
     let mut tasks = Vec::new();
+    let never = AtomicBool::new(false);
     for round in 0..args.rounds {
         for (which, rows) in [&alone, &both].into_iter().enumerate() {
             let began = Instant::now();
@@ -161,14 +161,16 @@ fn measure(
             if round == 0 {
                 tasks.push(task(&features, which == 1, new, &found, options.keep)?);
                 // Layouts are made once and kept with their blocks.
-                pool.install(|| compare(kernel, &tasks[which]));
+                let compared = pool.install(|| tasks[which].compare(kernel, &never));
+                compared.map_err(|error| failed(&error))?;
             }
         }
     }
     for _ in 0..10 * args.rounds {
         for (which, task) in tasks.iter().enumerate() {
             let began = Instant::now();
-            pool.install(|| compare(kernel, task));
+            let compared = pool.install(|| task.compare(kernel, &never));
+            compared.map_err(|error| failed(&error))?;
             insertion[which] = insertion[which].min(began.elapsed().as_secs_f64());
         }
     }

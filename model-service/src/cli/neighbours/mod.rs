@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use compute_worker::pool;
-use compute_worker::similarity::{Kernel, Neighbours, Options, Rows, neighbours};
+use kindred_similarity::{Kernel, Neighbours, Options, Rows, neighbours};
 use rayon::ThreadPool;
 use serde::Serialize;
 use tracing::info;
@@ -82,10 +82,9 @@ pub(crate) fn run(
     out: &mut dyn Write,
 ) -> Outcome {
     let began = Instant::now();
-    let kernel: Kernel = config
+    let kernel = config
         .kernel
-        .word()
-        .parse()
+        .chosen()
         .map_err(|error| Failure::usage(format!("kernel: {error}")))?;
     args.output.check()?;
     let pool =

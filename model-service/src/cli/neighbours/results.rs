@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::mpsc::sync_channel;
 
-use compute_worker::similarity::Neighbours;
+use kindred_similarity::Neighbours;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
@@ -144,7 +144,7 @@ fn write_rows(
 #[cfg(test)]
 mod tests {
     use compute_worker::pool;
-    use compute_worker::similarity::{Options, Rows, neighbours};
+    use kindred_similarity::{Options, Rows, neighbours};
 
     use super::*;
 

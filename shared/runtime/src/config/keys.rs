@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kindred_similarity::Kernel;
+
 use super::secret::{Secrecy, Secret};
-use super::values::{self, Kernel, LanguageVectors};
+use super::values::{self, LanguageVectors};
 use super::{ConfigError, Origin};
 use crate::telemetry::LogFormat;
 use kindred_shared::event::Limits;
@@ -219,7 +221,7 @@ keys! {
     /// Which implementation compares features; auto takes the fastest this machine can run.
     kernel: Kernel = "auto", COMPARING,
         "one of auto, scalar, avx2, avx512, avx512vnni",
-        Kernel::parse, |kernel| kernel.word().to_owned();
+        |name| name.parse().ok(), Kernel::to_string;
 
     /// Languages that are told apart.
     languages: Vec<String> = "en,de,fr,es,it,pt,nl,sv", DECIDING,

@@ -29,7 +29,7 @@ pub use error::ConfigError;
 pub use flags::{Flags, augment, read};
 pub use keys::{Config, KEYS, Key, Role, key};
 pub use secret::{Secrecy, Secret};
-pub use values::{Kernel, LanguageVectors};
+pub use values::LanguageVectors;
 
 /// What the name of every variable begins with.
 pub const PREFIX: &str = "KINDRED_";

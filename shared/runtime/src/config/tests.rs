@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
+use kindred_similarity::Kernel;
 use proptest::prelude::*;
 
 use super::*;

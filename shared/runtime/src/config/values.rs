@@ -9,50 +9,6 @@ use std::time::Duration;
 use super::secret::Secret;
 use crate::telemetry::LogFormat;
 
-/// Which implementation compares features. Every word is known on every machine; whether the
-/// machine has it, the program that compares finds out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Kernel {
-    /// The fastest this machine can run.
-    #[default]
-    Auto,
-    /// Plain Rust, on every machine.
-    Scalar,
-    /// AVX2 with FMA.
-    Avx2,
-    /// AVX-512.
-    Avx512,
-    /// AVX-512 with its whole-number dot products.
-    Avx512Vnni,
-}
-
-impl Kernel {
-    const ALL: [Self; 5] = [
-        Self::Auto,
-        Self::Scalar,
-        Self::Avx2,
-        Self::Avx512,
-        Self::Avx512Vnni,
-    ];
-
-    /// The kernel of this word.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kernel| kernel.word() == word)
-    }
-
-    /// Its word, as configured and as the compute worker knows it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Scalar => "scalar",
-            Self::Avx2 => "avx2",
-            Self::Avx512 => "avx512",
-            Self::Avx512Vnni => "avx512vnni",
-        }
-    }
-}
-
 /// Word vectors of one language, in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LanguageVectors {

@@ -1,0 +1,93 @@
+//! Jobs and the engine: what a comparison of blocks asks of their tables, and what was found as a reply.
+
+use std::cmp::Ordering;
+use std::sync::atomic::AtomicBool;
+
+use kindred_similarity::{self as similarity, Candidate, Error, Found, Kernel, RowRef};
+
+use crate::job::{CompareReply, CompareTask, Floor, Side};
+use crate::name::ItemId;
+
+/// The lowest score that counts: those above 0 do.
+const LEAST: f32 = f32::from_bits(1);
+
+impl CompareTask {
+    /// Does the comparison on the current rayon pool.
+    ///
+    /// Every live left row meets every live row of each right side, and with `within_left` every
+    /// pair of live left rows meets once. Each pair feeds both its rows. Rows of one item do not
+    /// meet. `found` is ordered by side, then row. The answer depends neither on the kernel nor on the
+    /// number of threads. Once `cancelled` is true, it ends soon.
+    ///
+    /// # Errors
+    /// When the kernel cannot run here, or it was cancelled.
+    ///
+    /// # Panics
+    /// When sides differ in dimension (but for a side without dense parts), floors or masks do not fit their
+    /// block, or there are more than 65,535 right sides: such a task was not made by this project.
+    pub fn compare(&self, kernel: Kernel, cancelled: &AtomicBool) -> Result<CompareReply, Error> {
+        let left = &self.left;
+        let repeated = left.block.repeated_items();
+        let task = similarity::Task {
+            left: side(left, left, repeated),
+            within_left: self.within_left,
+            rights: (self.rights.iter())
+                .map(|right| side(left, right, left.block.same_items(&right.block)))
+                .collect(),
+            keep: self.keep,
+        };
+        let by_id = |a: RowRef, b: RowRef| self.id(a).cmp(self.id(b));
+        let compared = similarity::compare(kernel, &task, &by_id, cancelled)?;
+        let found = compared.found.into_iter();
+        Ok(CompareReply {
+            pairs: compared.pairs,
+            found: found.filter_map(|found| self.above_floor(found)).collect(),
+        })
+    }
+
+    fn side(&self, number: u16) -> &Side {
+        match usize::from(number).checked_sub(1) {
+            Some(right) => &self.rights[right],
+            None => &self.left,
+        }
+    }
+
+    fn id(&self, row: RowRef) -> &ItemId {
+        self.side(row.side).block.id(row.row as usize)
+    }
+
+    /// What of a row's candidates ranks at its floor or above: the engine knows scores alone, and of those
+    /// with the floor's own the last ones may be too many.
+    fn above_floor(&self, mut found: Found) -> Option<Found> {
+        let floors = &self.side(found.row.side).floors;
+        if let Some(Floor::At(score, last)) = floors.get(found.row.row as usize) {
+            let is_above = |one: &Candidate| {
+                one.score > *score || self.id(one.row).cmp(last) != Ordering::Greater
+            };
+            found.dropped = found.dropped.filter(is_above);
+            let count = found.candidates.partition_point(is_above);
+            found.candidates.truncate(count);
+        }
+        let is_some = !found.candidates.is_empty() || found.dropped.is_some();
+        is_some.then_some(found)
+    }
+}
+
+/// A side as the engine wants it; `same` are rows of one item.
+fn side<'a>(left: &Side, side: &'a Side, mut same: Vec<(u32, u32)>) -> similarity::Side<'a> {
+    same.retain(|&(a, b)| left.live.contains(a as usize) && side.live.contains(b as usize));
+    same.sort_unstable();
+    similarity::Side {
+        table: side.block.table(),
+        live: &side.live,
+        floors: (side.floors.iter())
+            .map(|floor| match floor {
+                Floor::Open => LEAST,
+                // `max` gives LEAST for NaN, too.
+                Floor::At(score, _) => score.max(LEAST),
+                Floor::Closed => f32::INFINITY,
+            })
+            .collect(),
+        apart: same,
+    }
+}

@@ -1,0 +1,184 @@
+//! AVX2: what lists are asked: the K-th best, and a place among the best.
+
+// Intrinsics on raw pointers are what this file is for. Every function that needs the features
+// is private and is entered only by safe ones that check them.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{
+    __m256, __m256i, _CMP_EQ_OQ, _CMP_GE_OQ, _CMP_GT_OQ, _mm256_add_epi32, _mm256_blendv_epi8,
+    _mm256_blendv_ps, _mm256_castps_si256, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cmpgt_epi32,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_max_ps, _mm256_min_ps, _mm256_movemask_ps,
+    _mm256_permutevar8x32_epi32, _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_set1_ps,
+    _mm256_setr_epi32, _mm256_setzero_si256, _mm256_storeu_ps, _mm256_storeu_si256,
+};
+
+use super::avx2::{WIDTH, available, fetch};
+use super::lists::{Candidates, MAX_SORTED, SortedLists, TieOrder};
+use super::scalar;
+
+/// A value near the `keep`-th highest of the bounds, see `scalar`.
+///
+/// # Panics
+/// When the CPU lacks AVX2 or FMA.
+pub(super) fn kth(bounds: &[f32], keep: usize) -> f32 {
+    assert!(available(), "this kernel needs AVX2 and FMA");
+    // SAFETY: the CPU has AVX2 and FMA; the function is safe code otherwise.
+    unsafe { kth_256(bounds, keep) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn kth_256(bounds: &[f32], keep: usize) -> f32 {
+    let none = _mm256_set1_ps(f32::NEG_INFINITY);
+    let (chunks, rest) = bounds.as_chunks::<WIDTH>();
+    let mut last = [f32::NEG_INFINITY; WIDTH];
+    last[..rest.len()].copy_from_slice(rest);
+    // SAFETY: a chunk has eight values.
+    let load = |chunk: &[f32; WIDTH]| unsafe { _mm256_loadu_ps(chunk.as_ptr()) };
+    let last = load(&last);
+    let (mut lows, mut highs) = (_mm256_set1_ps(f32::INFINITY), none);
+    let mut span = |values: __m256| {
+        // Minus infinity stands for none: the row itself, or what fills a list up.
+        let some = _mm256_cmp_ps::<_CMP_GT_OQ>(values, none);
+        let low = _mm256_blendv_ps(_mm256_set1_ps(f32::INFINITY), values, some);
+        lows = _mm256_min_ps(lows, low);
+        highs = _mm256_max_ps(highs, values);
+    };
+    span(last);
+    for chunk in chunks {
+        span(load(chunk));
+    }
+    let (mut low, mut high) = ([0.0_f32; WIDTH], [0.0_f32; WIDTH]);
+    // SAFETY: eight values fit.
+    unsafe {
+        _mm256_storeu_ps(low.as_mut_ptr(), lows);
+        _mm256_storeu_ps(high.as_mut_ptr(), highs);
+    }
+    let low = low.into_iter().fold(f32::INFINITY, f32::min);
+    let high = high.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    scalar::halve(low, high, keep, |value| {
+        let value = _mm256_set1_ps(value);
+        let reach =
+            |values: __m256| _mm256_castps_si256(_mm256_cmp_ps::<_CMP_GE_OQ>(values, value));
+        // A lane that reaches it is -1.
+        let (mut even, mut odd) = (reach(last), _mm256_setzero_si256());
+        let (pairs, single) = chunks.as_chunks::<2>();
+        for [one, two] in pairs {
+            even = _mm256_add_epi32(even, reach(load(one)));
+            odd = _mm256_add_epi32(odd, reach(load(two)));
+        }
+        for one in single {
+            odd = _mm256_add_epi32(odd, reach(load(one)));
+        }
+        let mut counts = [0_i32; WIDTH];
+        // SAFETY: eight values fit.
+        unsafe { _mm256_storeu_si256(counts.as_mut_ptr().cast(), _mm256_add_epi32(even, odd)) };
+        -counts.into_iter().sum::<i32>() as usize
+    })
+}
+
+/// Puts candidates at their places in sorted lists, if they matter.
+///
+/// # Panics
+/// When the CPU lacks AVX2, lists are too long to be sorted, or there is no such row.
+pub(super) fn insert_all(lists: SortedLists<'_>, candidates: Candidates<'_>, order: TieOrder<'_>) {
+    assert!(available(), "this kernel needs AVX2 and FMA");
+    // SAFETY: the CPU has AVX2; the function is safe code otherwise.
+    unsafe {
+        match lists.room {
+            16 => insert_all_256::<16>(lists, candidates, order),
+            32 => insert_all_256::<32>(lists, candidates, order),
+            48 => insert_all_256::<48>(lists, candidates, order),
+            MAX_SORTED => insert_all_256::<MAX_SORTED>(lists, candidates, order),
+            room => panic!("lists of {room} are too long to be sorted"),
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,popcnt")]
+fn insert_all_256<const ROOM: usize>(
+    lists: SortedLists<'_>,
+    candidates: Candidates<'_>,
+    order: TieOrder<'_>,
+) {
+    // Those after the K-th are of no account.
+    let registers = lists.keep.div_ceil(WIDTH).min(ROOM / WIDTH);
+    lists.insert_all::<ROOM>(
+        candidates,
+        order,
+        |ids, scores| {
+            fetch(ids);
+            fetch(scores);
+        },
+        |scores, score| count::<ROOM>(scores, registers, score),
+        |ids, scores, place, candidate| insert::<ROOM>(ids, scores, registers, place, candidate),
+    );
+}
+
+/// How many of the scores in the first registers of a list are higher than one, and how many equal to it.
+#[target_feature(enable = "avx2,popcnt")]
+#[inline]
+fn count<const ROOM: usize>(scores: &[f32; ROOM], registers: usize, score: f32) -> [usize; 2] {
+    let one = _mm256_set1_ps(score);
+    let (mut higher, mut equal) = (0, 0);
+    for scores in &scores.as_chunks::<WIDTH>().0[..registers] {
+        // SAFETY: a chunk has eight values.
+        let scores = unsafe { _mm256_loadu_ps(scores.as_ptr()) };
+        higher += _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(scores, one)).count_ones();
+        equal += _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(scores, one)).count_ones();
+    }
+    [higher as usize, equal as usize]
+}
+
+/// Puts a candidate at a place in the first registers of one list.
+#[target_feature(enable = "avx2,popcnt")]
+#[inline]
+fn insert<const ROOM: usize>(
+    ids: &mut [u32; ROOM],
+    scores: &mut [f32; ROOM],
+    registers: usize,
+    place: usize,
+    (id, score): (u32, f32),
+) {
+    assert!(registers * WIDTH <= ROOM, "whole registers");
+    let up = _mm256_setr_epi32(0, 0, 1, 2, 3, 4, 5, 6);
+    let numbers = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    for at in (place / WIDTH * WIDTH..registers * WIDTH)
+        .step_by(WIDTH)
+        .rev()
+    {
+        // SAFETY: at + 7 < ROOM, and before a register that is not the first one there is another value.
+        unsafe {
+            let (names, values) = load(ids, scores, at);
+            let (lower_names, lower_values) = if at == 0 {
+                let lower_names = _mm256_permutevar8x32_epi32(names, up);
+                (lower_names, _mm256_permutevar8x32_ps(values, up))
+            } else {
+                load(ids, scores, at - 1)
+            };
+            // Those before the place stay.
+            let place = _mm256_set1_epi32(place as i32 - at as i32);
+            let stay = _mm256_cmpgt_epi32(place, numbers);
+            let names = _mm256_blendv_epi8(lower_names, names, stay);
+            let values = _mm256_blendv_ps(lower_values, values, _mm256_castsi256_ps(stay));
+            _mm256_storeu_si256(ids.as_mut_ptr().add(at).cast(), names);
+            _mm256_storeu_ps(scores.as_mut_ptr().add(at), values);
+        }
+    }
+    if place < ROOM {
+        (ids[place], scores[place]) = (id, score);
+    }
+}
+
+/// Eight ids and scores.
+///
+/// # Safety
+/// AVX2; there are so many from `at` on.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn load(ids: &[u32], scores: &[f32], at: usize) -> (__m256i, __m256) {
+    // SAFETY: so the caller says.
+    unsafe {
+        let ids = _mm256_loadu_si256(ids.as_ptr().add(at).cast());
+        (ids, _mm256_loadu_ps(scores.as_ptr().add(at)))
+    }
+}

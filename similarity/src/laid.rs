@@ -1,0 +1,133 @@
+//! What is kept with a table, once made: its rows as kernels want them.
+//!
+//! Tables are immutable and outlive many comparisons, so that laying them out pays after a few. What is
+//! here depends on the table alone: which rows are live is a comparison's affair.
+//!
+//! Memory, with a table and only once it met enough rows: as much as its dense parts for kernels
+//! of floats, a quarter of it for those of integers; 16 bytes a row; and see `sparse_bytes`.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::kernel::Isa;
+use super::layout::{self, MAX_NORM, Shape};
+use super::order::order;
+use super::strip::PANEL;
+use super::table::{Sparse, Table};
+use super::terms::MAX_TERMS;
+
+/// Rows of a tile, at most: a sample large enough to guess thresholds from.
+pub(super) const MAX_ROWS: usize = 8 * PANEL;
+/// Bytes of the values of a tile, at most, so that two stay in the second-level cache.
+const MAX_BYTES: usize = 320 << 10;
+/// Rows that must have met a table before it is laid out. Laying a row out takes as long as
+/// scoring it some forty times, so that a block which few rows ever meet is not laid out, and one
+/// that meets one row after the other is, and no order of jobs takes twice as long as the best.
+const WORTHWHILE: usize = 32;
+
+/// Bytes of a row besides its values: its place, offset and ρ.
+const ROW_BYTES: usize = 16;
+
+/// What is kept with a table.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// One a kind of layout; a program uses one kernel, and tests all.
+    laid: [OnceLock<Option<Laid>>; 3],
+    /// Rows that it met.
+    met: AtomicUsize,
+}
+
+/// The rows of a table, laid out.
+pub(super) struct Laid {
+    /// Values of a laid out row.
+    pub(super) length: usize,
+    /// Rows of every tile but the last.
+    pub(super) tile_rows: usize,
+    pub(super) tiles: Vec<layout::Block>,
+    /// The table's row at each position.
+    pub(super) rows: Vec<u32>,
+}
+
+impl Table {
+    /// Bytes that comparing a table adds to it, at most and nearly, whatever the kernel.
+    pub fn kept_bytes(&self) -> usize {
+        let row = 4 * self.dimension().max(1).next_multiple_of(4) + ROW_BYTES;
+        self.rows() * row + layout::sparse_bytes(self.terms(), self.rows())
+    }
+
+    /// The table laid out for a kernel, if it was before, or if that pays now that it meets
+    /// `rows` more. `None` also for values so large that only exact scores will do.
+    pub(super) fn laid(&self, isa: Isa, rows: usize) -> Option<&Laid> {
+        let place = &self.kept.laid[match isa.grid {
+            Some(grid) if grid.halves => 0,
+            Some(_) => 1,
+            None => 2,
+        }];
+        let met = self.kept.met.fetch_add(rows, Ordering::Relaxed);
+        if met.saturating_add(rows) < WORTHWHILE {
+            return place.get()?.as_ref();
+        }
+        if place.get().is_none() {
+            // Not `get_or_init`: while it waits for others of the pool, this thread may take up a
+            // job that wants the same.
+            let _ = place.set(Laid::new(self, isa));
+        }
+        place.get()?.as_ref()
+    }
+}
+
+impl Laid {
+    fn new(table: &Table, isa: Isa) -> Option<Self> {
+        let shape = Shape::new(isa, table.dimension());
+        let dense = |row: usize| &table.dense(row)[..table.dimension()];
+        let mut buffer = Vec::new();
+        let mut scale = |row: usize| {
+            let (scale, dense_norm) = shape.scale(dense(row), &mut buffer);
+            let norm = dense_norm + layout::norm(table.sparse(row).1);
+            let can = norm <= MAX_NORM && table.sparse(row).0.len() <= MAX_TERMS;
+            can.then(|| u64::from(scale.to_bits()) << 32 | row as u64)
+        };
+        let scales: Vec<u64> = (0..table.rows()).map(&mut scale).collect::<Option<_>>()?;
+        let tile_rows = (MAX_BYTES / shape.bytes() / PANEL * PANEL).clamp(PANEL, MAX_ROWS);
+        let rows = if table.dimension() > 0 {
+            let rows: Vec<&[f32]> = (0..table.rows()).map(dense).collect();
+            order(isa, &rows, scales, tile_rows, &|| false)
+        } else {
+            (0..table.rows() as u32).collect()
+        };
+        let columns = Arc::new(shape.columns(table.rows(), |row| table.sparse(row)));
+        let tile = |rows: &[u32]| {
+            let rows = || rows.iter().map(|row| *row as usize);
+            let sparse: Vec<Sparse<'_>> = rows().map(|row| table.sparse(row)).collect();
+            let dense: Vec<&[f32]> = rows().map(dense).collect();
+            shape.block(&dense, &sparse, &columns)
+        };
+        Some(Self {
+            length: shape.length,
+            tile_rows,
+            tiles: rows.chunks(tile_rows).map(tile).collect(),
+            rows,
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use super::super::kernel::Kernel;
+    use super::super::table::TableBuilder;
+    use super::*;
+
+    #[test]
+    fn a_table_is_laid_out_once_it_met_enough_rows() {
+        let mut builder = TableBuilder::new(1);
+        (0..3).for_each(|_| builder.push(&[1.0], &[], &[]).unwrap());
+        let table = builder.build();
+        let isa = Kernel::Scalar.instructions().unwrap();
+        for _ in 0..WORTHWHILE - 1 {
+            assert!(table.laid(isa, 1).is_none());
+        }
+        let laid = table.laid(isa, 1).unwrap();
+        assert!(std::ptr::eq(laid, table.laid(isa, 0).unwrap()));
+    }
+}

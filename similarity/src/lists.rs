@@ -1,0 +1,475 @@
+//! The best of the rows of one block so far, by canonical score.
+//!
+//! Whoever is not ruled out by an approximate score gets its canonical one at once. A row's base
+//! is a score that K others reach: what lies below it is dead. It only rises.
+//!
+//! Where the kernel can put a candidate at its place in a few instructions, short lists are sorted at all
+//! times, and bases are as high as they can be: a fifth fewer pairs reach them. Otherwise candidates are added
+//! at the end, and a list is looked through when it is full.
+
+use std::cmp::Ordering;
+
+use super::kernel::Isa;
+use super::sorted::Sorted;
+use super::strip::split;
+use super::table::LANES;
+
+/// What breaks ties: by number where it is not given.
+pub(crate) type TieOrder<'a> = Option<&'a (dyn Fn(u32, u32) -> Ordering + Sync)>;
+
+/// Pairs of two blocks with their scores, as candidates of the rows of one of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Candidates<'a> {
+    /// See `strip::split`.
+    pub(crate) pairs: &'a [u32],
+    pub(crate) scores: &'a [f32],
+    /// Whether the lists are those of the left rows.
+    pub(crate) of_left: bool,
+    /// The ids of the other block's rows.
+    pub(crate) others: &'a [u32],
+}
+
+impl Candidates<'_> {
+    /// Row, candidate's id, and score of each.
+    #[inline(always)]
+    fn iter(&self) -> impl Iterator<Item = (usize, u32, f32)> {
+        self.pairs.iter().zip(self.scores).map(|(&pair, &score)| {
+            let (left, right) = split(pair);
+            let (row, other) = if self.of_left {
+                (left, right)
+            } else {
+                (right, left)
+            };
+            (row, self.others[other], score)
+        })
+    }
+}
+
+/// The lists of a block's rows.
+pub(super) struct Lists<'a> {
+    isa: Isa,
+    order: TieOrder<'a>,
+    keep: usize,
+    /// Whether they are sorted at all times.
+    sorted: bool,
+    /// Places a row has.
+    room: usize,
+    /// `NOBODY` where there is none yet.
+    ids: Vec<u32>,
+    scores: Vec<f32>,
+    /// Candidates of each row; not kept where lists are sorted.
+    counts: Vec<u32>,
+    bases: Vec<f32>,
+    /// Of those with a row's base as score only ids before this one matter.
+    lasts: Vec<u32>,
+}
+
+/// Sorted lists as a kernel is given them: so many values of each row, best first, of which `keep` count.
+/// Who has none yet has the floor as score.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // no other kernel keeps them sorted
+pub(super) struct SortedLists<'a> {
+    pub(super) keep: usize,
+    pub(super) room: usize,
+    pub(super) ids: &'a mut [u32],
+    pub(super) scores: &'a mut [f32],
+    /// Score and id of each row's K-th.
+    pub(super) bases: &'a mut [f32],
+    pub(super) lasts: &'a mut [u32],
+}
+
+/// Candidates that are looked at before those of them that matter are put into their lists.
+#[cfg(target_arch = "x86_64")]
+const WAITING: usize = 64;
+
+#[cfg(target_arch = "x86_64")]
+impl SortedLists<'_> {
+    /// Puts candidates at their places, if they matter. `fetch` is told the lists that are soon needed;
+    /// `count` says how many scores of a list are higher than one and how many equal to it, and `insert` puts
+    /// a candidate at a place among the first `keep`. Inlined into each kernel.
+    #[inline(always)]
+    pub(super) fn insert_all<const ROOM: usize>(
+        self,
+        candidates: Candidates<'_>,
+        order: TieOrder<'_>,
+        fetch: impl Fn(&[u32; ROOM], &[f32; ROOM]),
+        count: impl Fn(&[f32; ROOM], f32) -> [usize; 2],
+        insert: impl Fn(&mut [u32; ROOM], &mut [f32; ROOM], usize, (u32, f32)),
+    ) {
+        let (ids, _) = self.ids.as_chunks_mut::<ROOM>();
+        let (scores, _) = self.scores.as_chunks_mut::<ROOM>();
+        let (bases, lasts) = (self.bases, self.lasts);
+        let mut waiting = [(0, 0, 0.0); WAITING];
+        let mut candidates = candidates.iter();
+        loop {
+            let (mut seen, mut wanted) = (0, 0);
+            for (row, id, score) in candidates.by_ref().take(WAITING) {
+                seen += 1;
+                // Without a branch: half of them matter. A score that is not a number never does.
+                waiting[wanted] = (row, id, score);
+                wanted += usize::from(score >= bases[row]);
+                fetch(&ids[row], &scores[row]);
+            }
+            for &(row, id, score) in &waiting[..wanted] {
+                if score > bases[row] || (score == bases[row] && is_before(order, id, lasts[row])) {
+                    let (ids, scores) = (&mut ids[row], &mut scores[row]);
+                    let [higher, equal] = count(scores, score);
+                    let place = if equal == 0 {
+                        higher
+                    } else {
+                        let equal = &ids[higher..higher + equal];
+                        higher + equal.partition_point(|other| !is_before(order, id, *other))
+                    };
+                    insert(ids, scores, place, (id, score));
+                    (bases[row], lasts[row]) = (scores[self.keep - 1], ids[self.keep - 1]);
+                }
+            }
+            if seen < WAITING {
+                break;
+            }
+        }
+    }
+}
+
+/// Whether a candidate comes before another one, or nobody, with the same score.
+#[inline]
+fn is_before(order: TieOrder<'_>, id: u32, other: u32) -> bool {
+    match order {
+        Some(order) => other == NOBODY || order(id, other) == Ordering::Less,
+        None => id < other,
+    }
+}
+
+/// The id of no row.
+const NOBODY: u32 = u32::MAX;
+/// Most places of a list that is sorted at all times.
+pub(super) const MAX_SORTED: usize = 4 * LANES;
+
+/// Places of a list of K. Looking through it often costs less than a base that is behind.
+fn room(keep: usize) -> usize {
+    (keep + (keep / 4).max(FEWEST)).next_multiple_of(LANES)
+}
+
+/// Fewest places beyond K.
+const FEWEST: usize = 12;
+
+impl<'a> Lists<'a> {
+    /// Empty lists of `count` rows; `floor` is the lowest score that counts.
+    pub(super) fn new(
+        isa: Isa,
+        count: usize,
+        keep: usize,
+        floor: f32,
+        order: TieOrder<'a>,
+    ) -> Self {
+        let sorted = isa.insert_all.is_some() && keep <= MAX_SORTED;
+        let room = if sorted {
+            keep.next_multiple_of(LANES)
+        } else {
+            room(keep)
+        };
+        Self {
+            isa,
+            order,
+            keep,
+            sorted,
+            room,
+            ids: vec![NOBODY; count * room],
+            scores: vec![floor; count * room],
+            counts: vec![0; count],
+            bases: vec![floor; count],
+            lasts: vec![NOBODY; count],
+        }
+    }
+
+    /// Bytes of a row's list.
+    pub(super) fn bytes(keep: usize) -> usize {
+        8 * room(keep) + 12
+    }
+
+    /// The rows' bases.
+    pub(super) fn bases(&self) -> &[f32] {
+        &self.bases
+    }
+
+    /// The lowest score that matters to a row.
+    #[inline(always)]
+    pub(super) fn base(&self, row: usize) -> f32 {
+        self.bases[row]
+    }
+
+    /// Takes candidates, if they matter.
+    pub(super) fn push_all(&mut self, candidates: Candidates<'_>) {
+        match self.isa.insert_all {
+            Some(insert_all) if self.sorted => {
+                let lists = SortedLists {
+                    keep: self.keep,
+                    room: self.room,
+                    ids: &mut self.ids,
+                    scores: &mut self.scores,
+                    bases: &mut self.bases,
+                    lasts: &mut self.lasts,
+                };
+                insert_all(lists, candidates, self.order);
+            }
+            _ => candidates
+                .iter()
+                .for_each(|(row, id, score)| self.add(row, id, score)),
+        }
+    }
+
+    /// Takes a candidate, if it matters.
+    pub(super) fn push(&mut self, row: usize, id: u32, score: f32) {
+        self.push_all(Candidates {
+            pairs: &[(row as u32) << 16],
+            scores: &[score],
+            of_left: true,
+            others: &[id],
+        });
+    }
+
+    /// Puts a candidate at the end of a list, if it matters.
+    #[inline(always)]
+    fn add(&mut self, row: usize, id: u32, score: f32) {
+        let base = self.bases[row];
+        // Without a branch: half of them matter. A score that is not a number never does.
+        let mut wanted = score >= base;
+        if score == base {
+            wanted = is_before(self.order, id, self.lasts[row]);
+        }
+        let count = self.counts[row] as usize;
+        let at = row * self.room + count;
+        self.ids[at] = id;
+        self.scores[at] = score;
+        self.counts[row] += u32::from(wanted);
+        if wanted && count + 1 == self.room {
+            self.compact(row);
+        }
+    }
+
+    /// How many are kept of a row.
+    pub(super) fn keep(&self) -> usize {
+        self.keep
+    }
+
+    /// Raises the base of a row as far as is known.
+    pub(super) fn rise(&mut self, row: usize) {
+        if !self.sorted && self.counts[row] as usize >= self.keep {
+            self.compact(row);
+        }
+    }
+
+    /// Drops the dead of a row with K candidates or more.
+    #[inline(never)]
+    fn compact(&mut self, row: usize) {
+        let span = row * self.room..(row + 1) * self.room;
+        let (ids, scores) = (&mut self.ids[span.clone()], &mut self.scores[span]);
+        let (base, last) = (&mut self.bases[row], &mut self.lasts[row]);
+        let count = self.counts[row] as usize;
+        let found = (self.isa.kth)(&scores[..count], self.keep);
+        if found > *base {
+            (*base, *last) = (found, u32::MAX);
+        }
+        let (ids, scores) = (&mut ids[..count], &mut scores[..count]);
+        let mut count = (self.isa.retain)(ids, scores, *base);
+        if count > self.keep.midpoint(self.room) {
+            // Many have the same score, and ids decide.
+            sort(&mut ids[..count], &mut scores[..count], self.order);
+            count = self.keep;
+            (*base, *last) = (scores[count - 1], ids[count - 1]);
+        }
+        self.counts[row] = count as u32;
+    }
+
+    /// The best of every row, at most K, sorted; they stay in the memory where they are, and what is
+    /// not needed of it is given back.
+    pub(super) fn into_sorted(mut self) -> Sorted {
+        let mut end = 0;
+        for row in 0..self.counts.len() {
+            let start = row * self.room;
+            let span = start..start + self.sort(row);
+            self.ids.copy_within(span.clone(), end);
+            self.scores.copy_within(span.clone(), end);
+            end += span.len();
+            // Where its list ends; in a block that is far below 2^32.
+            self.counts[row] = end as u32;
+        }
+        self.ids.truncate(end);
+        self.ids.shrink_to_fit();
+        self.scores.truncate(end);
+        self.scores.shrink_to_fit();
+        Sorted::new(self.counts, self.ids, self.scores)
+    }
+
+    /// Sorts the candidates of a row, if they are not sorted; says how many count.
+    fn sort(&mut self, row: usize) -> usize {
+        let start = row * self.room;
+        if self.sorted {
+            return self.ids[start..start + self.keep].partition_point(|id| *id != NOBODY);
+        }
+        if self.counts[row] as usize > self.keep {
+            // Fewer to sort.
+            self.compact(row);
+        }
+        let span = start..start + self.counts[row] as usize;
+        sort(
+            &mut self.ids[span.clone()],
+            &mut self.scores[span.clone()],
+            self.order,
+        );
+        span.len().min(self.keep)
+    }
+}
+
+/// Sorts candidates: score descending, then by id.
+fn sort(ids: &mut [u32], scores: &mut [f32], order: TieOrder<'_>) {
+    // Zeros of both signs are equal scores, and their bits are to stay.
+    if scores.contains(&0.0) {
+        sort_together(ids, scores, order);
+        return;
+    }
+    let mut few = [0; FEW];
+    let mut many = Vec::new();
+    let ranks = match few.get_mut(..ids.len()) {
+        Some(few) => few,
+        None => {
+            many.resize(ids.len(), 0);
+            &mut many[..]
+        }
+    };
+    for ((rank, &id), &score) in ranks.iter_mut().zip(&*ids).zip(&*scores) {
+        *rank = u64::from(descending(score.to_bits())) << 32 | u64::from(id);
+    }
+    ranks.sort_unstable();
+    for ((&rank, id), score) in ranks.iter().zip(&mut *ids).zip(&mut *scores) {
+        *id = rank as u32;
+        *score = f32::from_bits(descending((rank >> 32) as u32));
+    }
+    if order.is_some() && scores.windows(2).any(|pair| pair[0] == pair[1]) {
+        sort_together(ids, scores, order);
+    }
+}
+
+fn sort_together(ids: &mut [u32], scores: &mut [f32], order: TieOrder<'_>) {
+    let mut all: Vec<(u32, f32)> = ids.iter().copied().zip(scores.iter().copied()).collect();
+    all.sort_unstable_by(|a, b| {
+        let by_score = (b.1 + 0.0).total_cmp(&(a.1 + 0.0));
+        by_score.then_with(|| order.map_or_else(|| a.0.cmp(&b.0), |order| order(a.0, b.0)))
+    });
+    for ((id, score), sorted) in ids.iter_mut().zip(scores).zip(all) {
+        (*id, *score) = sorted;
+    }
+}
+
+/// Candidates that are sorted without an allocation.
+const FEW: usize = 128;
+
+/// The bits of a number, turned into one that is lower the higher the number; its own inverse.
+fn descending(bits: u32) -> u32 {
+    if bits >> 31 == 0 {
+        !bits & !(1 << 31)
+    } else {
+        bits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::kernel::Instructions;
+    use super::*;
+
+    proptest! {
+        /// The best by score, then by id, of all that reach the floor, with their own bits.
+        #[test]
+        fn hold_the_best_of_what_they_are_shown(
+            keep in prop_oneof![1..70_usize, 90..110_usize],
+            floor in prop_oneof![Just(f32::NEG_INFINITY), Just(-0.5_f32), Just(0.0)],
+            seen in proptest::collection::vec((0..3_usize, 0..40_i8), 0..400),
+            first in 0..60_usize,
+            backwards in any::<bool>(),
+        ) {
+            let score = |step: i8| match step {
+                0 => f32::NAN,
+                1 => -0.0,
+                2 => f32::NEG_INFINITY,
+                _ => f32::from(step - 20) / 16.0,
+            };
+            // In no order, and no id twice.
+            let id = |at: usize| (at as u32).wrapping_mul(0x9E37_79B1) >> 1;
+            let candidate = |(at, (row, step)): (usize, &(usize, i8))| (*row, id(at), score(*step));
+            let candidates = || seen.iter().enumerate().map(candidate);
+            let best = |row: usize, order: TieOrder<'_>| {
+                let own = candidates().filter(|(of, _, score)| *of == row && *score >= floor);
+                let mut best: Vec<(f32, u32)> = own.map(|(_, id, score)| (score, id)).collect();
+                best.sort_by(|a, b| {
+                    let by_id = || order.map_or_else(|| a.1.cmp(&b.1), |order| order(a.1, b.1));
+                    (b.0 + 0.0).total_cmp(&(a.0 + 0.0)).then_with(by_id)
+                });
+                best
+            };
+            // By number, or against it.
+            let against = |a: u32, b: u32| b.cmp(&a);
+            let order: TieOrder<'_> = backwards.then_some(&against);
+            let best = |row: usize| best(row, order);
+            let pairs: Vec<u32> = candidates().zip(0..).map(|((row, ..), at)| (row as u32) << 16 | at).collect();
+            let (ids, scores): (Vec<u32>, Vec<f32>) = candidates().map(|(_, id, score)| (id, score)).unzip();
+            for isa in Instructions::all() {
+                let kernel = isa.kernel;
+                let mut lists = Lists::new(isa, 3, keep, floor, order);
+                candidates().take(first).for_each(|(row, id, score)| lists.push(row, id, score));
+                let first = first.min(pairs.len());
+                lists.push_all(Candidates {
+                    pairs: &pairs[first..],
+                    scores: &scores[first..],
+                    of_left: true,
+                    others: &ids,
+                });
+                for row in 0..3 {
+                    lists.rise(row);
+                    let best = best(row);
+                    let base = best.get(keep - 1).map_or(floor, |best| best.0);
+                    prop_assert!(lists.bases()[row] <= base);
+                    prop_assert!(!lists.sorted || lists.bases()[row] == base, "{kernel}");
+                }
+                let sorted = lists.into_sorted();
+                for row in 0..3 {
+                    let mut best = best(row);
+                    best.truncate(keep);
+                    let (ids, scores) = sorted.of(row);
+                    let got = scores.iter().zip(ids).map(|(score, id)| (score.to_bits(), *id));
+                    let best = best.into_iter().map(|(score, id)| (score.to_bits(), id));
+                    prop_assert!(got.eq(best), "{kernel}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sorts_by_score_then_id_and_keeps_bits() {
+        let scores = [
+            0.5,
+            -0.0,
+            f32::MAX,
+            0.0,
+            -1.5,
+            0.5,
+            1e-40,
+            -1e-40,
+            f32::NEG_INFINITY,
+        ];
+        let (mut ids, mut sorted): (Vec<u32>, Vec<f32>) = (0..9).rev().zip(scores).unzip();
+        sort(&mut ids, &mut sorted, None);
+        assert_eq!(ids, [6, 3, 8, 2, 5, 7, 1, 4, 0]);
+        assert_eq!(sorted[4].to_bits(), 0.0_f32.to_bits());
+        assert_eq!(sorted[5].to_bits(), (-0.0_f32).to_bits());
+        // Without zeros another way is taken.
+        let (mut ids, mut sorted): (Vec<u32>, Vec<f32>) = (0..9)
+            .zip(scores)
+            .filter(|(_, score)| *score != 0.0)
+            .unzip();
+        sort(&mut ids, &mut sorted, None);
+        assert_eq!(ids, [2, 0, 5, 6, 7, 4, 8]);
+        assert_eq!(sorted[3], 1e-40);
+    }
+}
