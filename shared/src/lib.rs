@@ -17,4 +17,4 @@ pub mod worker;
 pub use block::{Block, BlockBuilder};
 pub use block_store::{BlockStore, BlockStoreError};
 pub use feature::{Feature, FeatureError};
-pub use name::{DomainName, ItemId, NameError, Space};
+pub use name::{DomainName, ItemId, ModelName, NameError, Space};

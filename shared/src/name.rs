@@ -15,6 +15,8 @@ pub const OWN: &str = "own";
 pub const MAX_DOMAIN_BYTES: usize = 128;
 /// Longest item id, in bytes of UTF-8.
 pub const MAX_ID_BYTES: usize = 256;
+/// Longest name of a model, in bytes.
+pub const MAX_MODEL_BYTES: usize = 64;
 
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +30,9 @@ pub enum NameError {
     /// An item id that is empty, too long or has control characters.
     #[error("an id is 1 to {MAX_ID_BYTES} bytes of UTF-8 without control characters; got {0:?}")]
     Id(String),
+    /// A model outside `[a-z0-9-]{1,64}`.
+    #[error("a model is 1 to {MAX_MODEL_BYTES} characters of a-z, 0-9 and '-'; got {0:?}")]
+    Model(String),
 }
 
 macro_rules! name {
@@ -82,6 +87,11 @@ name! {
 }
 
 name! {
+    /// A way to turn texts or vectors into features: `[a-z0-9-]{1,64}`. Cheap to clone.
+    ModelName
+}
+
+name! {
     /// What is compared with what inside a domain: `words-1/<language>` or `own/<length>`.
     Space
 }
@@ -111,6 +121,21 @@ impl ItemId {
             Ok(Self(id.into()))
         } else {
             Err(NameError::Id(excerpt(id)))
+        }
+    }
+}
+
+impl ModelName {
+    /// Checks and makes a model's name.
+    ///
+    /// # Errors
+    /// [`NameError::Model`] outside `[a-z0-9-]{1,64}`.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if (1..=MAX_MODEL_BYTES).contains(&name.len()) && name.bytes().all(allowed) {
+            Ok(Self(name.into()))
+        } else {
+            Err(NameError::Model(excerpt(name)))
         }
     }
 }
@@ -158,6 +183,13 @@ impl<'de> Deserialize<'de> for ItemId {
     }
 }
 
+impl<'de> Deserialize<'de> for ModelName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::new(&text).map_err(serde::de::Error::custom)
+    }
+}
+
 impl<'de> Deserialize<'de> for Space {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Self::stored(&String::deserialize(deserializer)?))
@@ -193,6 +225,16 @@ mod tests {
         }
         for bad in ["", "a\n", "\u{7f}", "\u{85}", &"é".repeat(129)] {
             assert!(ItemId::new(bad).is_err(), "{bad:?} is no id");
+        }
+    }
+
+    #[test]
+    fn models_are_small_ascii_letters_digits_and_dashes() {
+        for good in ["words-1", "own", "x", &"x".repeat(64)] {
+            assert!(ModelName::new(good).is_ok(), "{good:?} is a model");
+        }
+        for bad in ["", "Words", "a.b", "a/b", "a b", "é", &"x".repeat(65)] {
+            assert!(ModelName::new(bad).is_err(), "{bad:?} is no model");
         }
     }
 

@@ -26,6 +26,7 @@ pub mod machine;
 pub mod merge;
 pub mod round;
 mod rows;
+pub mod settings;
 pub mod sharing;
 pub mod slot;
 pub mod status;

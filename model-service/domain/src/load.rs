@@ -14,7 +14,7 @@ use super::round::Pending;
 use super::slot::Slot;
 use super::time::Now;
 use crate::intake::Failure;
-use crate::store::{DomainRow, FeatureRow, ItemRow, Liveness, Write};
+use crate::store::{DomainRow, FeatureRow, ItemRow, Liveness, SettingsRow, Write};
 use crate::view_change::ViewChange;
 
 /// How long a tombstone is kept: 30 days.
@@ -25,6 +25,8 @@ const TOMBSTONE_AGE: chrono::TimeDelta = chrono::TimeDelta::days(30);
 pub struct Loaded {
     /// The domain's row, read after everything else; `None`: it is not registered.
     pub row: Option<DomainRow>,
+    /// What is set for the domain.
+    pub settings: Option<SettingsRow>,
     items: Vec<LoadedItem>,
     features: BTreeMap<Space, Vec<(usize, Feature)>>,
     zeros: Vec<(usize, Space)>,

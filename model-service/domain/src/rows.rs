@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use kindred_shared::{DomainName, Feature, ItemId, Space};
 use serde::{Deserialize, Serialize};
 
+use crate::settings::DomainSettings;
 use crate::store::Epoch;
 
 /// A domain: registered once, then marked dirty and clean.
@@ -27,6 +28,15 @@ pub struct DomainRow {
     pub visible: u64,
     /// When its next item expires, as known when it was last clean.
     pub next_expiry: Option<DateTime<Utc>>,
+}
+
+/// What is set for a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsRow {
+    /// The settings, whole.
+    pub settings: DomainSettings,
+    /// When they were set.
+    pub updated_at: DateTime<Utc>,
 }
 
 /// Whether an item is there, and if not, why.

@@ -16,6 +16,7 @@ use kindred_shared::{DomainName, ItemId};
 
 pub use crate::rows::{
     Content, DomainRow, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Liveness, Neighbour,
+    SettingsRow,
 };
 
 /// Unit of ownership: a domain belongs to one for ever.
@@ -75,6 +76,8 @@ pub struct Batch {
 pub enum Write {
     /// The domain's row: registered, dirty, clean, counted.
     Domain(DomainRow),
+    /// What is set for the domain, whole.
+    Settings(SettingsRow),
     /// An item, live or a tombstone.
     Item(ItemRow),
     /// A tombstone has been kept long enough.
@@ -195,6 +198,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// One domain, if it is registered.
     async fn domain(&self, domain: &DomainName) -> Result<Option<DomainRow>, StoreError>;
+
+    /// What is set for a domain; `None`: nothing ever was.
+    async fn settings(&self, domain: &DomainName) -> Result<Option<SettingsRow>, StoreError>;
 
     /// Items of a domain, tombstones too, a page at a time from `from` (inclusive) on.
     async fn scan_items(

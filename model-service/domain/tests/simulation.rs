@@ -21,8 +21,8 @@ use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
 use kindred_domain::load::Loaded;
 use kindred_domain::machine::{Domain, Settings};
 use kindred_domain::store::{
-    Content, DomainRow, Epoch, FeatureRow, ItemRow, ListRow, Liveness, Neighbour, Partition, Stamp,
-    Write,
+    Content, DomainRow, Epoch, FeatureRow, ItemRow, ListRow, Liveness, Neighbour, Partition,
+    SettingsRow, Stamp, Write,
 };
 use kindred_domain::time::Now;
 use kindred_domain::window::WindowSize;
@@ -78,6 +78,7 @@ impl<K: Ord, V> Table<K, V> {
 struct MemoryStore {
     domain: Table<(), DomainRow>,
     items: Table<ItemId, ItemRow>,
+    settings: Table<(), SettingsRow>,
     contents: Table<ItemId, Content>,
     features: Table<ItemId, FeatureRow>,
     lists: Table<ItemId, ListRow>,
@@ -87,6 +88,7 @@ impl MemoryStore {
     fn apply(&mut self, stamp: Stamp, write: Write) {
         match write {
             Write::Domain(row) => self.domain.write(stamp, (), Some(row)),
+            Write::Settings(row) => self.settings.write(stamp, (), Some(row)),
             Write::Item(row) => self.items.write(stamp, row.id.clone(), Some(row)),
             Write::PurgeItem(id) => self.items.write(stamp, id, None),
             Write::Content(id, content) => self.contents.write(stamp, id, Some(content)),
@@ -107,6 +109,7 @@ impl MemoryStore {
             .rows()
             .for_each(|(_, row)| loaded.add_feature(row.clone()));
         loaded.row = self.domain.get(&()).cloned();
+        loaded.settings = self.settings.get(&()).cloned();
         if loaded.row.as_ref().is_some_and(|row| row.dirty.is_some()) {
             self.lists
                 .rows()

@@ -37,6 +37,7 @@ async fn read(store: &dyn Store, domain: &DomainName) -> Result<Box<Loaded>, Sto
     }
     // Read last: a mark set by a former owner while we scanned must not be missed.
     loaded.row = store.domain(domain).await?;
+    loaded.settings = store.settings(domain).await?;
     if loaded.row.as_ref().is_some_and(|row| row.dirty.is_some()) {
         loop {
             let page = store.scan_list_ids(domain, from.as_ref(), PAGE).await?;

@@ -20,7 +20,7 @@ use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, SeenWorker, SendE
 use kindred_domain::intake::{Confirm, Failure, Publish, PublishError};
 use kindred_domain::store::{
     Batch, Cas, Content, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow,
-    Liveness, Page, Partition, Stamp, Store, StoreError,
+    Liveness, Page, Partition, SettingsRow, Stamp, Store, StoreError,
 };
 use kindred_query::Views;
 
@@ -160,6 +160,11 @@ impl Store for FakeStore {
             .expect("unpoisoned")
             .get(domain)
             .cloned())
+    }
+
+    async fn settings(&self, _: &DomainName) -> Result<Option<SettingsRow>, StoreError> {
+        self.there()?;
+        Ok(None)
     }
 
     async fn scan_items(

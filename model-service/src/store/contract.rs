@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use kindred_shared::{DomainName, Feature, ItemId, Space};
 
+use kindred_domain::settings::DomainSettings;
 use kindred_domain::store::*;
 
 /// Longest a case may take.
@@ -47,9 +48,9 @@ macro_rules! store_contract {
     )+};
     (@all $attributes:tt $twin:expr) => {
         $crate::store::contract::store_contract!(@cases $attributes $twin;
-            round_trip, pages_ten_thousand_rows_in_order, keeps_strange_ids_apart,
+            round_trip, the_settings_last_set_are_read, pages_ten_thousand_rows_in_order, keeps_strange_ids_apart,
             deletes_and_creates_again, a_late_lower_stamp_loses, the_same_batch_again_is_harmless,
-            a_newer_owner_fences_out_an_older, one_of_sixteen_contenders_gets_the_lease,
+            a_newer_owner_fences_out_an_older, a_fence_keeps_settings_out, one_of_sixteen_contenders_gets_the_lease,
             a_stale_expectation_is_refused, knows_who_is_there, keeps_domains_apart, keeps_what_it_acknowledged,
             restarts_under_load);
     };
@@ -295,6 +296,51 @@ pub(crate) async fn round_trip(twin: &impl Twin) {
     assert_eq!(found.list, Some(empty));
 }
 
+fn settings(window_ms: u64) -> SettingsRow {
+    let mut settings = DomainSettings {
+        languages: Some(vec!["de".into(), "sv".into()]),
+        window: Some(Duration::from_millis(window_ms)),
+        ..DomainSettings::default()
+    };
+    // As a newer version may have set it.
+    let later = serde_json::json!({"deep": [1, "ä"]});
+    settings.unknown.insert("later".into(), later);
+    SettingsRow {
+        settings,
+        updated_at: at(1_795_424_400_456),
+    }
+}
+
+pub(crate) async fn the_settings_last_set_are_read(twin: &impl Twin) {
+    let store = twin.open().await;
+    let (d, other) = (domain("settled"), domain("settled-2"));
+    assert_eq!(store.settings(&d).await, Ok(None));
+    for (epoch, seq, window, counts) in [
+        (2, 5, 100, 100),
+        (2, 4, 50, 100),
+        (1, 9, 60, 100),
+        (3, 0, 200, 200),
+    ] {
+        let write = vec![Write::Settings(settings(window))];
+        put(&*store, &d, epoch, seq, write).await.unwrap();
+        assert_eq!(store.settings(&d).await, Ok(Some(settings(counts))));
+    }
+    assert_eq!(store.settings(&other).await, Ok(None));
+    assert_eq!(
+        store.domain(&d).await,
+        Ok(None),
+        "settings register nothing"
+    );
+    let none = SettingsRow {
+        settings: DomainSettings::default(),
+        ..settings(0)
+    };
+    let write = vec![Write::Settings(none.clone())];
+    put(&*store, &d, 3, 1, write).await.unwrap();
+    drop(store);
+    assert_eq!(twin.open().await.settings(&d).await, Ok(Some(none)));
+}
+
 pub(crate) async fn pages_ten_thousand_rows_in_order(twin: &impl Twin) {
     const ROWS: usize = 10_000;
     let store = twin.open().await;
@@ -459,6 +505,31 @@ pub(crate) async fn a_newer_owner_fences_out_an_older(twin: &impl Twin) {
     assert_eq!(late, Err(superseded));
     assert_eq!(mine, Ok(()));
     assert_rows(find(&*store, &d, "a").await, "a", Some(3));
+}
+
+pub(crate) async fn a_fence_keeps_settings_out(twin: &impl Twin) {
+    let store = twin.open().await;
+    let (d, p) = (domain("fenced-settings"), Partition(905));
+    let taken = store.take_lease(p, None, &lease(2, "two", 0)).await;
+    assert_eq!(taken, Ok(Cas::Applied));
+    let fenced = |window| Batch {
+        domain: d.clone(),
+        fence: true,
+        writes: vec![Write::Settings(settings(window))],
+    };
+    let late = store.commit(p, Epoch(1), stamp(1, 0), fenced(1)).await;
+    assert!(
+        matches!(late, Err(StoreError::Superseded { .. })),
+        "{late:?}"
+    );
+    let mine = store.commit(p, Epoch(2), stamp(2, 0), fenced(2)).await;
+    assert_eq!(mine, Ok(()));
+    let late = store.commit(p, Epoch(1), stamp(1, 1), fenced(3)).await;
+    assert!(
+        matches!(late, Err(StoreError::Superseded { .. })),
+        "{late:?}"
+    );
+    assert_eq!(store.settings(&d).await, Ok(Some(settings(2))));
 }
 
 pub(crate) async fn one_of_sixteen_contenders_gets_the_lease(twin: &impl Twin) {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Table {
     Domains,
+    Settings,
     Items,
     Texts,
     Features,
@@ -13,8 +14,9 @@ pub(super) enum Table {
     Partitions,
 }
 
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "domains",
+    "domain_settings",
     "items",
     "item_texts",
     "item_features",

@@ -36,7 +36,7 @@ use facts::Facts;
 pub use failure::Trouble;
 use kindred_domain::store::{
     Batch, Cas, Content, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Page,
-    Partition, Stamp, Store, StoreError,
+    Partition, SettingsRow, Stamp, Store, StoreError,
 };
 use lease::Gates;
 pub use opening::{CassandraOptions, ConnectError};
@@ -133,6 +133,11 @@ impl Store for CassandraStore {
     async fn domain(&self, domain: &DomainName) -> Result<Option<DomainRow>, StoreError> {
         let stored = self.stored_domain(domain).await;
         Ok(stored.map_err(Trouble::of_read)?.map(|(row, _)| row))
+    }
+
+    async fn settings(&self, domain: &DomainName) -> Result<Option<SettingsRow>, StoreError> {
+        let stored = self.stored_settings(domain).await;
+        stored.map_err(Trouble::of_read)
     }
 
     async fn scan_items(

@@ -18,7 +18,7 @@ use super::facts::{BUCKETS, MODELS, bucket};
 use super::failure::Trouble;
 use super::rows::{self, StoredDomain};
 use super::statements::Statements;
-use kindred_domain::store::{Content, DomainRow, FeatureRow, ItemRow, ListRow, Page};
+use kindred_domain::store::{Content, DomainRow, FeatureRow, ItemRow, ListRow, Page, SettingsRow};
 
 /// Most rows of a page, whatever is asked for.
 const MAX_PAGE_ROWS: usize = 10_000;
@@ -151,6 +151,17 @@ impl CassandraStore {
                 PagingStateResponse::NoMorePages => return Ok(domains),
             }
         }
+    }
+
+    /// What is set for a domain, as stored.
+    pub(super) async fn stored_settings(
+        &self,
+        domain: &DomainName,
+    ) -> Result<Option<SettingsRow>, Trouble> {
+        let found = self
+            .read(&self.statements.settings, (domain.as_str(),))
+            .await?;
+        rows::settings(&found)
     }
 
     /// Rows of a domain in the order of ids.

@@ -13,7 +13,7 @@ use scylla::{DeserializeRow, SerializeRow};
 
 use super::failure::Trouble;
 use kindred_domain::store::{
-    Content, DomainRow, FeatureRow, ItemRow, ListRow, Liveness, Neighbour,
+    Content, DomainRow, FeatureRow, ItemRow, ListRow, Liveness, Neighbour, SettingsRow,
 };
 
 /// One change of one row, with all that its statement binds.
@@ -29,6 +29,7 @@ pub(super) struct RowChange {
 pub(super) enum Change {
     /// The row, and the domain's number of buckets.
     Domain(DomainRow, i16),
+    Settings(SettingsRow),
     Item(ItemRow),
     PurgeItem(ItemId),
     Content(ItemId, Content),
@@ -101,6 +102,11 @@ impl SerializeRow for RowChange {
                 stamp,
             )
                 .serialize(context, writer),
+            Change::Settings(row) => {
+                let settings =
+                    serde_json::to_string(&row.settings).map_err(SerializationError::new)?;
+                (domain, settings, to_cql(row.updated_at), stamp).serialize(context, writer)
+            }
             Change::Item(row) => ItemValues {
                 domain,
                 bucket,
@@ -204,7 +210,7 @@ impl RowChange {
             }
             Change::Content(id, content) => content.bytes() + id.as_str().len(),
             Change::List(row) => 64 * row.neighbours.len(),
-            Change::Domain(..) => FIXED,
+            Change::Domain(..) | Change::Settings(_) => FIXED,
             Change::PurgeItem(id)
             | Change::DeleteContent(id)
             | Change::DeleteFeature(id, _)
@@ -285,6 +291,20 @@ pub(super) fn domain(row: StoredDomain<'_>) -> Result<(DomainRow, i16), Trouble>
         next_expiry: next_expiry.map(|at| from_cql(TABLE, at)).transpose()?,
     };
     Ok((row, buckets))
+}
+
+/// Decodes the row of `domain_settings`, if there is one.
+pub(super) fn settings(found: &QueryRowsResult) -> Result<Option<SettingsRow>, Trouble> {
+    const TABLE: &str = "domain_settings";
+    let row = found.maybe_first_row::<(&str, CqlTimestamp)>()?;
+    row.map(|(settings, updated_at)| {
+        Ok(SettingsRow {
+            settings: serde_json::from_str(settings)
+                .map_err(|error| Trouble::Row(TABLE, error.to_string()))?,
+            updated_at: from_cql(TABLE, updated_at)?,
+        })
+    })
+    .transpose()
 }
 
 #[derive(DeserializeRow)]

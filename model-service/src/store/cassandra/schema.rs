@@ -33,6 +33,14 @@ const MIGRATIONS: &[Migration] = &[
              address text) WITH gc_grace_seconds = 3600",
         ],
     },
+    Migration {
+        number: 3,
+        name: "settings of domains",
+        statements: &[
+            "CREATE TABLE IF NOT EXISTS {ks}.domain_settings (domain text PRIMARY KEY, \
+             settings text, updated_at timestamp)",
+        ],
+    },
 ];
 
 const FIRST_TABLES: Migration = Migration {

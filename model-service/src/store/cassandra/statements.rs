@@ -39,6 +39,8 @@ statements! {
     Idempotent {
         put_domain: "INSERT INTO {ks}.domains (domain, model, partition, buckets, registered_at, dirty, live, \
             visible, next_expiry) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
+        put_settings: "INSERT INTO {ks}.domain_settings (domain, settings, updated_at) \
+            VALUES (?, ?, ?) USING TIMESTAMP ?",
         put_item: "INSERT INTO {ks}.items (domain, bucket, id, version, live, hidden, title, url, \
             language, \"group\", categories, published_at, expires_at, attributes, status, since, \
             rejected, content_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
@@ -62,6 +64,7 @@ statements! {
             FROM {ks}.domains",
         domain: "SELECT domain, model, partition, buckets, registered_at, dirty, live, visible, next_expiry \
             FROM {ks}.domains WHERE domain = ?",
+        settings: "SELECT settings, updated_at FROM {ks}.domain_settings WHERE domain = ?",
         items_from: "SELECT id, version, status, since, hidden, title, url, language, \"group\", \
             categories, published_at, expires_at, attributes, rejected, content_hash \
             FROM {ks}.items WHERE domain = ? AND bucket = ? AND id >= ? LIMIT ?",

@@ -86,6 +86,7 @@ impl CassandraStore {
                     };
                     marks.push(row(0, Change::Domain(domain, buckets)));
                 }
+                Write::Settings(settings) => rows.push(row(0, Change::Settings(settings))),
                 Write::Item(item) => {
                     let bucket = bucket(item.id.as_str(), buckets);
                     rows.push(row(bucket, Change::Item(item)));
@@ -190,6 +191,7 @@ impl CassandraStore {
         let all = &self.statements;
         match row.change {
             Change::Domain(..) => &all.put_domain,
+            Change::Settings(_) => &all.put_settings,
             Change::Item(_) => &all.put_item,
             Change::PurgeItem(_) => &all.delete_item,
             Change::Content(..) => &all.put_content,
@@ -205,6 +207,7 @@ impl CassandraStore {
 fn table(change: &Change) -> Table {
     match change {
         Change::Domain(..) => Table::Domains,
+        Change::Settings(_) => Table::Settings,
         Change::Item(_) | Change::PurgeItem(_) => Table::Items,
         Change::Content(..) | Change::DeleteContent(_) => Table::Texts,
         Change::Feature(_) | Change::DeleteFeature(..) => Table::Features,
@@ -219,6 +222,7 @@ fn together(row: &RowChange) -> Option<Together> {
         Change::Feature(feature) => index_of(feature.space.model()).map(|model| MODELS[model])?,
         Change::DeleteFeature(_, model) => model,
         Change::Domain(..)
+        | Change::Settings(_)
         | Change::Content(..)
         | Change::DeleteContent(_)
         | Change::List(_)

@@ -11,7 +11,7 @@ use kindred_shared::{DomainName, Feature, ItemId, Space};
 
 use kindred_domain::store::{
     Content, DomainRow, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Liveness, Neighbour,
-    Stamp,
+    SettingsRow, Stamp,
 };
 
 /// Bytes of a head: the stamp and one byte for what follows.
@@ -115,6 +115,14 @@ impl Writer {
         self.u64(row.live);
         self.u64(row.visible);
         self.maybe(row.next_expiry.as_ref(), |w, at| w.time(*at));
+    }
+
+    /// What is set for a domain: JSON, so that what a newer version sets is kept.
+    pub(super) fn settings(&mut self, stamp: Stamp, row: &SettingsRow) {
+        self.begin(stamp, ROW_1);
+        self.time(row.updated_at);
+        let settings = serde_json::to_string(&row.settings);
+        self.text(&settings.expect("settings are a map from text"));
     }
 
     /// An item's row; its id is in the key.
@@ -238,6 +246,15 @@ impl<'a> Reader<'a> {
             live: self.u64()?,
             visible: self.u64()?,
             next_expiry: self.maybe(Self::time)?,
+        })
+    }
+
+    /// What is set for a domain.
+    pub(super) fn settings(mut self) -> Result<SettingsRow, Malformed> {
+        Ok(SettingsRow {
+            updated_at: self.time()?,
+            settings: serde_json::from_str(self.text()?)
+                .map_err(|error| Malformed(error.to_string()))?,
         })
     }
 

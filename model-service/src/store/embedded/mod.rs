@@ -36,10 +36,10 @@ use encoding::{Reader, end_of, id_of, key, split_value};
 use failure::{Trouble, guarded};
 use kindred_domain::store::{
     Batch, Cas, Content, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Page,
-    Partition, Stamp, Store, StoreError,
+    Partition, SettingsRow, Stamp, Store, StoreError,
 };
 pub(crate) use opening::FILE;
-use opening::{builder, create, lock, purge_markers, read_meta};
+use opening::{builder, create, lock, purge_markers, read_meta, upgrade};
 use tables::{Kind, LEASES_NAME};
 use writer::{Command, Opener, Shared, StoreWriter};
 
@@ -104,6 +104,7 @@ impl EmbeddedStore {
         let database = guarded(&open).map_err(in_words)?;
         let found = guarded(|| read_meta(&database)).map_err(in_words)?;
         found.check(place, identity)?;
+        guarded(|| upgrade(&database, &found)).map_err(in_words)?;
         let purged = guarded(|| purge_markers(&database)).map_err(in_words)?;
         tracing::info!(place, purged_markers = purged, "store.opened");
 
@@ -331,6 +332,11 @@ impl Store for EmbeddedStore {
 
     async fn domain(&self, domain: &DomainName) -> Result<Option<DomainRow>, StoreError> {
         self.get_one(Kind::Domains, key(domain, ""), |key, r| Ok(r.domain(key)?))
+            .await
+    }
+
+    async fn settings(&self, domain: &DomainName) -> Result<Option<SettingsRow>, StoreError> {
+        self.get_one(Kind::Settings, key(domain, ""), |_, r| Ok(r.settings()?))
             .await
     }
 

@@ -13,7 +13,7 @@ use super::writer::{GROUP, last_group};
 use crate::store::OpenError;
 
 /// Version of the store's layout. A store of a higher version is not opened.
-const STORE_VERSION: u32 = 1;
+pub(super) const STORE_VERSION: u32 = 2;
 /// Memory redb may use for pages, in bytes. Its own default is 1 GiB.
 const CACHE_BYTES: usize = 16 << 20;
 /// The database, in the data directory.
@@ -75,6 +75,21 @@ pub(super) fn create(dir: &Path, identity: &Identity) -> Result<(), Trouble> {
     database.close()?;
     fs::rename(&unfinished, dir.join(FILE))?;
     Ok(File::open(dir)?.sync_all()?)
+}
+
+/// Brings a store of an older version to today's, which is written last.
+pub(super) fn upgrade(database: &Database, found: &Meta) -> Result<(), Trouble> {
+    if found.version == STORE_VERSION {
+        return Ok(());
+    }
+    let transaction = database.begin_write()?;
+    Tables::open(&transaction)?;
+    transaction
+        .open_table(META)?
+        .insert(VERSION, STORE_VERSION.to_le_bytes().as_slice())?;
+    transaction.commit()?;
+    tracing::info!(from = found.version, to = STORE_VERSION, "store.upgraded");
+    Ok(())
 }
 
 /// What a store says about itself.

@@ -23,15 +23,17 @@ pub(super) enum Kind {
     Contents,
     Features,
     Lists,
+    Settings,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Domains,
         Self::Items,
         Self::Contents,
         Self::Features,
         Self::Lists,
+        Self::Settings,
     ];
 
     /// The table's name, as in the contract.
@@ -42,6 +44,7 @@ impl Kind {
             Self::Contents => "item_texts",
             Self::Features => "item_features",
             Self::Lists => "similar_items",
+            Self::Settings => "domain_settings",
         }
     }
 
@@ -80,7 +83,7 @@ pub(super) struct Tables<'t> {
 impl<'t> Tables<'t> {
     /// Opens the tables, making those that are not there.
     pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, Trouble> {
-        let [domains, items, contents, features, lists] = Kind::ALL.map(Kind::definition);
+        let [domains, items, contents, features, lists, settings] = Kind::ALL.map(Kind::definition);
         Ok(Self {
             rows: [
                 transaction.open_table(domains)?,
@@ -88,6 +91,7 @@ impl<'t> Tables<'t> {
                 transaction.open_table(contents)?,
                 transaction.open_table(features)?,
                 transaction.open_table(lists)?,
+                transaction.open_table(settings)?,
             ],
             leases: transaction.open_table(LEASES)?,
             markers: transaction.open_table(MARKERS)?,
@@ -140,6 +144,10 @@ impl<'t> Tables<'t> {
                 Write::Domain(row) => {
                     self.buffer.domain(stamp, row);
                     (Kind::Domains, "", false)
+                }
+                Write::Settings(row) => {
+                    self.buffer.settings(stamp, row);
+                    (Kind::Settings, "", false)
                 }
                 Write::Item(row) => {
                     self.buffer.item(stamp, row);

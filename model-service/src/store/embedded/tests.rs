@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::super::contract::{
     Twin, content, domain, feature, id, item, list, put, scan, store_contract,
 };
-use super::opening::{UNFINISHED, VERSION};
+use super::opening::{STORE_VERSION, UNFINISHED, VERSION};
 use super::tables::META;
 use super::*;
 use kindred_domain::store::{Neighbour, Write};
@@ -107,17 +107,17 @@ fn refuses_a_newer_store() {
     transaction
         .open_table(META)
         .unwrap()
-        .insert(VERSION, 2_u32.to_le_bytes().as_slice())
+        .insert(VERSION, (STORE_VERSION + 1).to_le_bytes().as_slice())
         .unwrap();
     transaction.commit().unwrap();
     drop(database);
     assert!(matches!(
         refused(dir.path(), &identity()),
         OpenError::Newer {
-            found: 2,
-            known: 1,
+            found,
+            known: STORE_VERSION,
             ..
-        }
+        } if found == STORE_VERSION + 1
     ));
 }
 

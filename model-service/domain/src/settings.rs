@@ -1,0 +1,89 @@
+//! What is set for one domain, instead of what the configuration says for all.
+
+use std::time::Duration;
+
+use kindred_shared::ModelName;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// Settings of a domain; `None`: the configuration of the process decides.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DomainSettings {
+    /// Languages told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub languages: Option<Vec<String>>,
+    /// Language of a text whose language is neither given nor recognised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_language: Option<String>,
+    /// Whether texts of different languages are compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub across_languages: Option<bool>,
+    /// The model its texts are compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelName>,
+    /// How long upserts are collected; as text, like `250ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "length")]
+    pub window: Option<Duration>,
+    /// Settings of a newer Kindred, kept as they are.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+/// A length of time as people write it.
+mod length {
+    use std::time::Duration;
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    // serde asks for a reference to the field.
+    #[allow(clippy::ref_option)]
+    pub(super) fn serialize<S: Serializer>(
+        length: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match length {
+            Some(length) => serializer.collect_str(&humantime::format_duration(*length)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| humantime::parse_duration(&text).map_err(D::Error::custom))
+            .transpose()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_only_what_is_set_and_keeps_what_it_does_not_know() {
+        assert_eq!(
+            serde_json::to_string(&DomainSettings::default()).unwrap(),
+            "{}"
+        );
+        let text = r#"{"languages":["de"],"model":"words-1","window":"1s 500ms","near_duplicate":0.9,"origins":["x"]}"#;
+        let settings: DomainSettings = serde_json::from_str(text).unwrap();
+        assert_eq!(settings.window, Some(Duration::from_millis(1_500)));
+        assert_eq!(settings.model, Some(ModelName::new("words-1").unwrap()));
+        assert_eq!(settings.across_languages, None);
+        assert_eq!(settings.unknown.len(), 2);
+        assert_eq!(serde_json::to_string(&settings).unwrap(), text);
+        for bad in [
+            r#"{"model":"No"}"#,
+            r#"{"window":"soon"}"#,
+            r#"{"window":5}"#,
+        ] {
+            assert!(
+                serde_json::from_str::<DomainSettings>(bad).is_err(),
+                "{bad}"
+            );
+        }
+    }
+}
