@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use chrono::Utc;
-use kindred_runtime::amqp::{Backoff, Connector, Names, Publisher, declare};
+use kindred_runtime::amqp::{Connector, Names, Publisher, RECONNECT, declare, wait_out};
 use kindred_runtime::cql::CqlOptions;
 use kindred_runtime::cql_blocks::CqlBlocks;
 use kindred_runtime::host::host_name;
@@ -184,14 +184,14 @@ async fn declare_topology(
     names: &Names,
     partitions: u16,
 ) -> Result<(), StartError> {
-    let mut backoff = Backoff::default();
+    let mut backoff = RECONNECT;
     loop {
         let connection = connector.connect_patiently("topology").await;
         let declared = declare(&connection, names, partitions).await;
         kindred_runtime::amqp::close(&connection).await;
         match declared {
             Ok(()) => return Ok(()),
-            Err(error) => backoff.wait(&connector.place(), "topology", &error).await,
+            Err(error) => wait_out(&mut backoff, &connector.place(), "topology", &error).await,
         }
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! This crate knows neither program and does no I/O; `kindred-runtime` is what both need to run.
 
+pub mod backoff;
 pub mod block;
 pub mod block_store;
 mod compare;
@@ -14,6 +15,7 @@ mod same;
 pub mod wire;
 pub mod worker;
 
+pub use backoff::Backoff;
 pub use block::{Block, BlockBuilder};
 pub use block_store::{BlockStore, BlockStoreError};
 pub use feature::{Feature, FeatureError};

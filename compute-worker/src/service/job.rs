@@ -16,7 +16,7 @@ use kindred_shared::wire::{
     BlockHash, EncodedReply, JobKind, JobParts, encode_reply, missing_blocks, parse_job,
 };
 use kindred_shared::worker::WORKER_HEADER;
-use kindred_shared::{Block, DomainName};
+use kindred_shared::{Backoff, Block, DomainName};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use tokio::sync::{Semaphore, oneshot};
@@ -31,8 +31,8 @@ use crate::worker::{Worker, words_of};
 const COMPUTING: usize = 2;
 /// Blocks of one job read from the store at once.
 const READING: usize = 4;
-/// First and longest pause before something that failed is tried again.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// Before an absent store is asked, or a full queue is tried, again.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
 /// Deadline of a job that names none.
 const DEFAULT_EXPIRY: Duration = Duration::from_secs(600);
 
@@ -280,7 +280,7 @@ impl Desk {
         hash: BlockHash,
         deadline: Instant,
     ) -> Result<Result<Named, BlockHash>, Undone> {
-        let mut pause = PAUSE.0;
+        let mut backoff = RETRY;
         loop {
             match self.blocks.get(domain, hash).await {
                 Ok(block) => return Ok(Ok((hash, block))),
@@ -288,7 +288,7 @@ impl Desk {
                     tracing::warn!(%domain, %error, "block asked for again");
                     return Ok(Err(hash));
                 }
-                Err(BlockError::Away(_)) => sleep_before(deadline, &mut pause).await?,
+                Err(BlockError::Away(_)) => sleep_before(deadline, &mut backoff).await?,
             }
         }
     }
@@ -318,13 +318,12 @@ impl Desk {
 }
 
 /// Pauses, longer each time; not past the deadline.
-async fn sleep_before(deadline: Instant, pause: &mut Duration) -> Result<(), Undone> {
-    let until = Instant::now() + *pause;
+async fn sleep_before(deadline: Instant, backoff: &mut Backoff) -> Result<(), Undone> {
+    let until = Instant::now() + backoff.failed();
     if until >= deadline {
         return Err(Undone::Expired);
     }
     tokio::time::sleep_until(until).await;
-    *pause = (*pause * 2).min(PAUSE.1);
     Ok(())
 }
 
@@ -336,12 +335,12 @@ async fn send(
     body: Vec<u8>,
     deadline: Instant,
 ) -> Result<Published, Lost> {
-    let mut pause = PAUSE.0;
+    let mut backoff = RETRY;
     loop {
         let published = outbox
             .answer(queue, properties.clone(), body.clone())
             .await?;
-        if published != Published::Refused || sleep_before(deadline, &mut pause).await.is_err() {
+        if published != Published::Refused || sleep_before(deadline, &mut backoff).await.is_err() {
             return Ok(published);
         }
     }

@@ -9,12 +9,12 @@ mod dying;
 mod greeting;
 mod http;
 mod job;
-mod patience;
 mod report;
 mod session;
 mod suspects;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
@@ -38,9 +38,9 @@ use self::blocks::{Blocks, CACHE_BYTES};
 use self::broker::Identity;
 use self::greeting::Greeter;
 use self::job::Desk;
-use self::patience::Patience;
 use self::report::{Edge, Report};
 use self::session::{Stop, stopped};
+use self::waiting::Waiting;
 use crate::features::{Extractor, Vectors, VectorsError};
 use crate::{Worker, pool};
 
@@ -264,7 +264,7 @@ async fn database(config: &Config, stop: &Stop) -> Option<(Arc<Session>, CqlBloc
     };
     let keyspace = &config.cql_keyspace;
     let connect = async {
-        let mut patience = Patience::with(Edge::Database.word());
+        let mut waiting = Waiting::for_edge(Edge::Database.word());
         loop {
             let why = match cql::connect(&options, keyspace).await {
                 Ok(session) => {
@@ -276,7 +276,7 @@ async fn database(config: &Config, stop: &Stop) -> Option<(Arc<Session>, CqlBloc
                 }
                 Err(error) => error.to_string(),
             };
-            patience.wait(&why).await;
+            waiting.wait(&why).await;
         }
     };
     tokio::select! {

@@ -15,9 +15,9 @@ use tokio::time::Interval;
 use super::broker::{Broker, Identity, LapinOutbox, taken};
 use super::greeting::Greeter;
 use super::job::{Desk, Lost};
-use super::patience::Patience;
 use super::report::{Edge, JobEnd, Report};
 use super::suspects::{Suspect, in_turn, is_suspect};
+use super::waiting::Waiting;
 
 /// How often it is looked whether the connections still stand.
 const LOOK: Duration = Duration::from_secs(1);
@@ -45,7 +45,7 @@ pub(crate) async fn run(
     report: &Report,
     stop: &Stop,
 ) {
-    let mut patience = Patience::with(Edge::Broker.word());
+    let mut waiting = Waiting::for_edge(Edge::Broker.word());
     loop {
         let broker = tokio::select! {
             () = stopped(stop) => return,
@@ -53,7 +53,7 @@ pub(crate) async fn run(
         };
         let lost = match broker {
             Ok(mut broker) => {
-                patience.relieved();
+                waiting.relieved();
                 report.edge(Edge::Broker, true);
                 tracing::info!("taking jobs");
                 let outcome = session(&mut broker, desk, greeter, stop).await;
@@ -68,7 +68,7 @@ pub(crate) async fn run(
         };
         tokio::select! {
             () = stopped(stop) => return,
-            () = patience.wait(&lost.0) => {}
+            () = waiting.wait(&lost.0) => {}
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use kindred_shared::Backoff;
 
 /// A moment, on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,9 +21,10 @@ impl Now {
     }
 }
 
-/// Growing delay between tries: 100 ms doubled each time, at most 30 s.
-pub fn backoff(attempt: u32) -> Duration {
-    const FIRST: Duration = Duration::from_millis(100);
-    const LONGEST: Duration = Duration::from_secs(30);
-    FIRST.saturating_mul(1 << attempt.min(16)).min(LONGEST)
+/// Before something of a domain that failed is tried again.
+pub const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
+
+/// The delay of [`RETRY`] after this many failures and one more.
+pub fn backoff(failures: u32) -> Duration {
+    RETRY.delay(failures)
 }

@@ -18,7 +18,7 @@ use kindred_domain::effect::{CommitFailure, CommitStep, Effect, Input, Observati
 use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
 use kindred_domain::machine::{Domain, Settings};
 use kindred_domain::store::{Batch, StoreError, Write};
-use kindred_domain::time::backoff;
+use kindred_domain::time::RETRY;
 use kindred_query::DomainView;
 
 /// Messages that may wait for one domain; each is a handful of deliveries.
@@ -276,11 +276,10 @@ impl DomainActor {
         debug!(domain = %self.name, lists = ids.len(), "lists stored");
         let (services, name) = (Arc::clone(&self.services), self.name.clone());
         let told = async move {
-            let mut failures = 0;
+            let mut retry = RETRY;
             while let Err(failure) = services.watchers.notify(&name, &ids).await {
                 warn!(domain = %name, reason = failure.detail, "watchers not told");
-                tokio::time::sleep(backoff(failures)).await;
-                failures += 1;
+                tokio::time::sleep(retry.failed()).await;
             }
         };
         context.spawn(told.into_actor(self).map(move |(), this, context| {

@@ -4,7 +4,7 @@
 //! features at a worker. A job that is given up is split: its items are extracted alone, and one
 //! that still fails is live with a zero feature and a reason, so that it harms only itself.
 
-mod patience;
+mod isolation;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -127,7 +127,7 @@ async fn with_material(
 async fn prepare(services: &Services, asked: Vec<Asked>) -> Result<Vec<Prepared>, Failure> {
     let preprocessor = Arc::clone(&services.preprocessor);
     let one = move |asked: &Asked| prepare_one(&preprocessor, asked);
-    match patience::each(&services.pool, asked, LOOK, LOOKS, one).await {
+    match isolation::each(&services.pool, asked, LOOK, LOOKS, one).await {
         Ok(prepared) => Ok(prepared
             .into_iter()
             .map(|(asked, outcome)| match outcome {
@@ -140,7 +140,7 @@ async fn prepare(services: &Services, asked: Vec<Asked>) -> Result<Vec<Prepared>
                 }
             })
             .collect()),
-        Err(patience::AllStuck) => {
+        Err(isolation::AllStuck) => {
             // Nothing would ever be preprocessed again. Those that were rejected are stored as
             // such, or will be stuck again and rejected before the others.
             super::watchdog::end("every thread is stuck in the preprocessing of a text")

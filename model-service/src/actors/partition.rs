@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use async_trait::async_trait;
+use kindred_shared::Backoff;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -16,10 +17,13 @@ use super::{ServiceParts, Services};
 use crate::serving::owners::Hosted as PartitionsHosted;
 use kindred_domain::intake::{Failure, Intake};
 use kindred_domain::store::{DomainRow, Epoch, Partition};
-use kindred_domain::time::backoff;
+use kindred_domain::time::RETRY;
 
 /// Deliveries handed to the registry at a time.
 const DELIVERIES: usize = 256;
+
+/// Before the domains are read again: the partition stands still until they are.
+const READ_AGAIN: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
 /// Opens the intake of a partition. Closed and opened again with every ownership.
 #[async_trait]
@@ -101,7 +105,7 @@ impl PartitionHost {
 
     /// Begins to host, trying for as long as the partition is ours.
     async fn host(&mut self, epoch: Epoch, ownership: &mut mpsc::Receiver<Ownership>) {
-        let mut failures = 0;
+        let mut retry = RETRY;
         let intake = loop {
             match self.intake.open(self.partition).await {
                 Ok(intake) => break intake,
@@ -111,8 +115,7 @@ impl PartitionHost {
                         reason = failure.detail,
                         "intake not open"
                     );
-                    let delay = tokio::time::sleep(backoff(failures));
-                    failures += 1;
+                    let delay = tokio::time::sleep(retry.failed());
                     tokio::select! {
                         () = delay => {}
                         change = ownership.recv() => {
@@ -145,7 +148,7 @@ impl PartitionHost {
 
     /// The partition's domains as stored; tried for as long as it takes.
     async fn domains(&self) -> Vec<DomainRow> {
-        let mut failures = 0;
+        let mut retry = READ_AGAIN;
         loop {
             match self.parts.store.domains().await {
                 Ok(mut domains) => {
@@ -154,8 +157,7 @@ impl PartitionHost {
                 }
                 Err(error) => {
                     warn!(partition = self.partition.0, %error, "domains not read");
-                    tokio::time::sleep(backoff(failures).min(Duration::from_secs(2))).await;
-                    failures += 1;
+                    tokio::time::sleep(retry.failed()).await;
                 }
             }
         }

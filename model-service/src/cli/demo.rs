@@ -143,7 +143,7 @@ async fn show(service: &Standalone) -> Result<Report, Failure> {
         let options = import::Options {
             domain: None,
             rejects: Some(std::env::temp_dir().join("kindred-demo.rejects.ndjson")),
-            patience: Duration::from_secs(10),
+            timeout: Duration::from_secs(10),
             shown: false,
         };
         import::load(&sender, sources.into(), &options)

@@ -99,7 +99,7 @@ pub(crate) struct Options {
     /// Where rejected lines go; `None`: beside each input.
     pub(crate) rejects: Option<PathBuf>,
     /// How long a batch is tried.
-    pub(crate) patience: Duration,
+    pub(crate) timeout: Duration,
     /// Whether people watch.
     pub(crate) shown: bool,
 }
@@ -110,7 +110,7 @@ pub(crate) fn run(args: &ImportArgs, config: &Config, json: bool, out: &mut dyn 
     let options = Options {
         domain: args.domain.clone(),
         rejects: args.rejects.clone(),
-        patience: args.timeout,
+        timeout: args.timeout,
         shown: true,
     };
     let summary = load(&client, sources, &options)?;
@@ -172,7 +172,7 @@ pub(crate) fn load(
         domain: options.domain.clone(),
         version: now_ms(),
     };
-    let sender = Sender::new(client, options.patience, &tally);
+    let sender = Sender::new(client, options.timeout, &tally);
     let sent = sender.run(|| feed(&sender, sources, &defaults, &tally));
     tally.progress.finish();
     let finished = tally.lock().rejects.finish();
@@ -291,7 +291,7 @@ impl Watch for Tally {
 fn wait_until_quiet(
     client: &Client,
     domains: &BTreeSet<DomainName>,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<(), Failure> {
     let progress = Progress::new(None, true);
     let mut answered = Instant::now();
@@ -318,7 +318,7 @@ fn wait_until_quiet(
                     }
                 }
             }
-            Err(failure) if answered.elapsed() >= patience => break Err(failure),
+            Err(failure) if answered.elapsed() >= timeout => break Err(failure),
             Err(_) => {}
         }
         std::thread::sleep(ASK_EVERY);

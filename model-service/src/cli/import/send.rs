@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::batch::Batch;
 use crate::cli::client::{Answer, Client, segment, word};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::patience::Patience;
+use crate::cli::retry::Retry;
 
 /// What a batch is.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
@@ -77,17 +77,17 @@ struct State {
 pub(crate) struct Sender<'a> {
     client: &'a Client,
     /// How long a batch is tried.
-    patience: Duration,
+    timeout: Duration,
     watch: &'a dyn Watch,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 impl<'a> Sender<'a> {
-    pub(crate) fn new(client: &'a Client, patience: Duration, watch: &'a dyn Watch) -> Self {
+    pub(crate) fn new(client: &'a Client, timeout: Duration, watch: &'a dyn Watch) -> Self {
         Self {
             client,
-            patience,
+            timeout,
             watch,
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -167,7 +167,7 @@ impl<'a> Sender<'a> {
     /// version.
     fn send(&self, batch: &Batch) -> Result<Settled, Failure> {
         let path = format!("/v1/domains/{}/items:batch", segment(batch.domain.as_str()));
-        let mut patience = Patience::new(self.patience);
+        let mut retry = Retry::new(self.timeout);
         let mut told = false;
         let mut failed_once = false;
         loop {
@@ -187,13 +187,13 @@ impl<'a> Sender<'a> {
                 Err(failure) if failure.exit == Exit::Unreachable => failure,
                 Err(failure) => return Err(failure),
             };
-            let Some(pause) = patience.next_pause() else {
-                return Err(patience.given_up(trouble.exit, &trouble.message));
+            let Some(pause) = retry.next_pause() else {
+                return Err(retry.given_up(trouble.exit, &trouble.message));
             };
             // A kept connection may have gone stale; only a second failure is worth a word.
             if failed_once && !told {
                 told = true;
-                self.watch.say(&patience.words(&trouble.message));
+                self.watch.say(&retry.words(&trouble.message));
             }
             failed_once = true;
             self.pause(pause)?;

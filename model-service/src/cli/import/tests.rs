@@ -83,7 +83,7 @@ fn options(directory: &tempfile::TempDir) -> Options {
     Options {
         domain: None,
         rejects: Some(directory.path().join("rejects.ndjson")),
-        patience: Duration::from_secs(20),
+        timeout: Duration::from_secs(20),
         shown: false,
     }
 }
@@ -268,7 +268,7 @@ fn nobody_there_is_unreachable() {
         &client(address),
         vec![Source::bytes("events", "{\"domain\":\"a\"}")],
         &Options {
-            patience: Duration::from_millis(1),
+            timeout: Duration::from_millis(1),
             ..options(&directory)
         },
     )

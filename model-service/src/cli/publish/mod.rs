@@ -28,7 +28,7 @@ use super::import::{
     Defaults, Found, Position, Progress, Rejects, Source, Unreadable, beside, domain, now_ms, open,
     read,
 };
-use super::patience::Patience;
+use super::retry::Retry;
 use crate::config::Config;
 
 /// Entries read ahead of those that are on their way.
@@ -231,13 +231,13 @@ async fn publish(
     work: mpsc::Receiver<Entry>,
     account: &mut Account,
 ) -> Result<(), Failure> {
-    wait_for_exchange(connector, Patience::new(args.timeout), account).await?;
+    wait_for_exchange(connector, Retry::new(args.timeout), account).await?;
     let publisher = Publisher::start(connector.clone(), "events", UNCONFIRMED_BYTES);
     publisher.connected().await;
     let flow = Flow {
         place: connector.place(),
         in_flight: args.in_flight.into(),
-        patience: args.timeout,
+        timeout: args.timeout,
     };
     let sent = pipeline::run(&publisher, work, &flow, account).await;
     publisher.finish().await;
@@ -247,7 +247,7 @@ async fn publish(
 /// The exchange is the last thing a model service declares: who finds it loses nothing.
 async fn wait_for_exchange(
     connector: &Connector,
-    mut patience: Patience,
+    mut retry: Retry,
     account: &Account,
 ) -> Result<(), Failure> {
     let names = Names::default();
@@ -281,11 +281,11 @@ async fn wait_for_exchange(
                 format!("RabbitMQ at {} cannot be used: {error}", connector.place()),
             ),
         };
-        let Some(pause) = patience.next_pause() else {
-            return Err(patience.given_up(exit, &trouble));
+        let Some(pause) = retry.next_pause() else {
+            return Err(retry.given_up(exit, &trouble));
         };
         if told != trouble {
-            account.say(&patience.words(&trouble));
+            account.say(&retry.words(&trouble));
             told = trouble;
         }
         tokio::time::sleep(pause).await;

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::super::exit::{Exit, Failure};
 use super::super::import::{Position, Reject};
-use super::super::patience::Patience;
+use super::super::retry::Retry;
 
 /// Something read from an input.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(super) struct Flow {
     /// Most entries taken and not settled.
     pub(super) in_flight: usize,
     /// How long it is tried while nothing is confirmed.
-    pub(super) patience: Duration,
+    pub(super) timeout: Duration,
 }
 
 /// Who takes messages and says what became of each.
@@ -77,7 +77,7 @@ pub(super) async fn run(
     let mut window: VecDeque<Entry> = VecDeque::with_capacity(flow.in_flight);
     // Of the first entries of the window; `None`: one that is not published.
     let mut confirms: VecDeque<Option<Confirmed>> = VecDeque::with_capacity(flow.in_flight);
-    let mut patience = Patience::new(flow.patience);
+    let mut retry = Retry::new(flow.timeout);
     let (mut open, mut told) = (true, false);
     loop {
         while let Some(entry) = window.get(confirms.len()) {
@@ -108,7 +108,7 @@ pub(super) async fn run(
         let fault = match confirmed {
             Ok(()) => {
                 settle(&mut window, watch)?;
-                patience.renew();
+                retry.renew();
                 if std::mem::take(&mut told) {
                     watch.say(&format!("RabbitMQ at {} takes events again", flow.place));
                 }
@@ -121,11 +121,11 @@ pub(super) async fn run(
             let _ = confirm.await;
         }
         let (exit, trouble) = judge(&fault, &flow.place)?;
-        let Some(pause) = patience.next_pause() else {
-            return Err(patience.given_up(exit, &trouble));
+        let Some(pause) = retry.next_pause() else {
+            return Err(retry.given_up(exit, &trouble));
         };
         if !std::mem::replace(&mut told, true) {
-            watch.say(&patience.words(&trouble));
+            watch.say(&retry.words(&trouble));
         }
         tokio::time::sleep(pause).await;
     }

@@ -85,7 +85,7 @@ fn run_all(
     broker: &Scripted,
     entries: Vec<Entry>,
     in_flight: usize,
-    patience: Duration,
+    timeout: Duration,
 ) -> (Result<(), Failure>, Seen) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -95,7 +95,7 @@ fn run_all(
     let flow = Flow {
         place: PLACE.to_owned(),
         in_flight,
-        patience,
+        timeout,
     };
     let mut seen = Seen::default();
     let result = runtime.block_on(async {

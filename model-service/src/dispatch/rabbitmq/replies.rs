@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use kindred_runtime::amqp::card_from_value;
 use kindred_runtime::amqp::{
-    AmqpError, Backoff, Connector, REQUEST_DEADLINE, close, consumers, declare_replies, within,
+    AmqpError, Connector, RECONNECT, REQUEST_DEADLINE, close, consumers, declare_replies, wait_out,
+    within,
 };
 use kindred_shared::job::Reply;
 use kindred_shared::wire::{Answer, JobAddress, JobKind, WireError, decode_reply, hex};
@@ -39,13 +40,13 @@ pub(super) async fn run(
     replies: mpsc::Sender<Returned>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut backoff = Backoff::default();
+    let mut backoff = RECONNECT;
     let mut link = None;
     let work = async {
         loop {
             match open(&connector, &shared).await {
                 Ok(opened) => {
-                    backoff = Backoff::default();
+                    backoff.worked();
                     let open = link.insert(opened);
                     tracing::info!(
                         place = connector.place(),
@@ -58,9 +59,9 @@ pub(super) async fn run(
                     shared.workers.store(0, Ordering::Relaxed);
                     close(&open.connection).await;
                     link = None;
-                    backoff.wait(&connector.place(), "replies", &lost).await;
+                    wait_out(&mut backoff, &connector.place(), "replies", &lost).await;
                 }
-                Err(error) => backoff.wait(&connector.place(), "replies", &error).await,
+                Err(error) => wait_out(&mut backoff, &connector.place(), "replies", &error).await,
             }
         }
     };

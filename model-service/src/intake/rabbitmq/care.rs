@@ -68,7 +68,7 @@ pub(super) struct Care {
     losses: HashMap<u64, Losses>,
     suspects: HashSet<u64>,
     /// Messages until suspects that never came are given up.
-    patience: u32,
+    messages_left: u32,
 }
 
 impl Care {
@@ -78,7 +78,7 @@ impl Care {
             prefetch: prefetch.max(1),
             losses: HashMap::new(),
             suspects: HashSet::new(),
-            patience: 0,
+            messages_left: 0,
         }
     }
 
@@ -111,8 +111,8 @@ impl Care {
         if !self.careful {
             return Verdict::HandOver(before);
         }
-        self.patience = self.patience.saturating_sub(1);
-        if self.patience == 0 {
+        self.messages_left = self.messages_left.saturating_sub(1);
+        if self.messages_left == 0 {
             self.suspects.clear();
         }
         if self.prefetch == 1 || !self.suspects.is_empty() {
@@ -143,7 +143,7 @@ impl Care {
 
     fn suspect(&mut self, fingerprint: u64) {
         self.suspects.insert(fingerprint);
-        self.patience = 2 * u32::from(self.prefetch);
+        self.messages_left = 2 * u32::from(self.prefetch);
     }
 }
 

@@ -8,8 +8,10 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use kindred_runtime::amqp::{
-    AmqpError, Backoff, Connector, PublishFault, Publisher, REQUEST_DEADLINE, close, within,
+    AmqpError, Connector, PublishFault, Publisher, RECONNECT, REQUEST_DEADLINE, close, wait_out,
+    within,
 };
+use kindred_shared::Backoff;
 use kindred_shared::event::parse_for;
 use lapin::message::Delivery as Message;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
@@ -25,9 +27,8 @@ use super::held::{Held, Raw};
 use super::{Command, RabbitIntakeOptions};
 use kindred_domain::intake::{Delivery, DeliveryTag, Outcome};
 
-/// Longest pause after a failure: 30 s. The first is 250 ms.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// Before what was not stored is read over again.
+const REWIND: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
 
 /// Its ends towards the intake.
 pub(super) struct Ends {
@@ -44,7 +45,7 @@ pub(super) struct Reader {
     options: RabbitIntakeOptions,
     ends: Ends,
     care: Care,
-    pause: Duration,
+    rewinds: Backoff,
 }
 
 /// Tag of the consumer that reads one message at a time. See [`super::care`] for the order of both.
@@ -96,12 +97,12 @@ impl Reader {
             options,
             ends,
             care,
-            pause: FIRST_PAUSE,
+            rewinds: REWIND,
         }
     }
 
     pub(super) async fn run(mut self) {
-        let mut backoff = Backoff::default();
+        let mut backoff = RECONNECT;
         let place = self.connector.place();
         loop {
             let Some(opened) = self.open_unless_stopped().await else {
@@ -111,7 +112,7 @@ impl Reader {
                 Ok(link) => link,
                 Err(error) => {
                     tokio::select! {
-                        () = backoff.wait(&place, "intake", &error) => continue,
+                        () = wait_out(&mut backoff, &place, "intake", &error) => continue,
                         _ = self.ends.stopped.wait_for(|stop| *stop) => return,
                     }
                 }
@@ -122,7 +123,7 @@ impl Reader {
                 rewind_at: None,
                 reads_ahead: false,
             };
-            backoff = Backoff::default();
+            backoff.worked();
             self.ends.up.send_replace(true);
             let end = self.serve(&mut link, &mut session).await;
             self.ends.up.send_replace(false);
@@ -134,7 +135,7 @@ impl Reader {
             match end {
                 End::Stopped => return,
                 End::GivenBack => {}
-                End::Lost(why) => backoff.wait(&place, "intake", &why).await,
+                End::Lost(why) => wait_out(&mut backoff, &place, "intake", &why).await,
                 End::Told(done) => {
                     let _ = done.send(());
                 }
@@ -313,7 +314,7 @@ impl Reader {
                 Outcome::Stored => match session.held.stored(tag) {
                     Some(raw) => {
                         self.care.settled(raw.fingerprint);
-                        self.pause = FIRST_PAUSE;
+                        self.rewinds.worked();
                     }
                     None => tracing::debug!(tag = tag.0, "intake.settled_unknown_tag"),
                 },
@@ -325,15 +326,15 @@ impl Reader {
                 }
                 Outcome::Failed(failure) => {
                     if session.held.is_handed(tag) && session.rewind_at.is_none() {
-                        let retry_ms = u64::try_from(self.pause.as_millis()).unwrap_or(u64::MAX);
+                        let delay = self.rewinds.failed();
+                        let retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
                         let detail = failure.detail;
                         if failure.needs_help {
                             tracing::error!(detail, retry_ms, "intake.not_stored");
                         } else {
                             tracing::warn!(detail, retry_ms, "intake.not_stored");
                         }
-                        session.rewind_at = Some(Instant::now() + self.pause);
-                        self.pause = (2 * self.pause).min(LONGEST_PAUSE);
+                        session.rewind_at = Some(Instant::now() + delay);
                     }
                 }
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kindred_runtime::cql::{self, CqlOptions};
+use kindred_shared::Backoff;
 use scylla::client::session::Session;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::statement::{Consistency, Statement};
@@ -18,10 +19,8 @@ use crate::store::OpenError;
 
 /// Longest one attempt to connect may take, making the schema included.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(120);
-/// First pause between attempts; doubled after each.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// Longest pause between attempts.
-const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// Between attempts to connect.
+const RECONNECT: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
 /// Copies of a row with which the death of one node loses nothing.
 const SAFE_COPIES: u32 = 3;
 
@@ -89,18 +88,18 @@ impl CassandraStore {
     /// # Errors
     /// [`OpenError`] when waiting does not help.
     pub async fn wait(options: &CassandraOptions) -> Result<Arc<Self>, OpenError> {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = RECONNECT;
         loop {
             match Self::connect(options).await {
                 Ok(store) => return Ok(store),
                 Err(ConnectError::Refused(error)) => return Err(error),
                 Err(ConnectError::Away { place, detail }) => {
-                    let again_in = humantime::format_duration(pause);
+                    let delay = backoff.failed();
+                    let again_in = humantime::format_duration(delay);
                     tracing::warn!(place, detail, %again_in, "store.away");
+                    sleep(delay).await;
                 }
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(LAST_PAUSE);
         }
     }
 }

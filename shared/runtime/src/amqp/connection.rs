@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use kindred_shared::Backoff;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, ErrorKind};
@@ -13,6 +14,8 @@ pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 pub const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 /// Longest a connection may take to be closed in good order: 2 s.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+/// Between attempts at a connection.
+pub const RECONNECT: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
 /// Seconds between heartbeats, unless the address says otherwise: a frozen peer is noticed after
 /// less than three of them.
 const HEARTBEAT_S: u16 = 10;
@@ -168,41 +171,30 @@ impl Connector {
 
     /// Tries until there is a connection, saying so each time there is none.
     pub async fn connect_patiently(&self, role: &str) -> Connection {
-        let mut backoff = Backoff::default();
+        let mut backoff = RECONNECT;
         loop {
             match self.connect(role).await {
                 Ok(connection) => {
                     tracing::info!(place = self.place(), role, "amqp.connected");
                     return connection;
                 }
-                Err(error) => backoff.wait(&self.place(), role, &error).await,
+                Err(error) => wait_out(&mut backoff, &self.place(), role, &error).await,
             }
         }
     }
 }
 
-/// A pause that doubles from 200 ms to 5 s.
-#[derive(Debug, Clone)]
-pub struct Backoff(Duration);
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self(Self::SHORTEST)
-    }
-}
-
-impl Backoff {
-    const SHORTEST: Duration = Duration::from_millis(200);
-    const LONGEST: Duration = Duration::from_secs(5);
-
-    /// Says what failed, then waits.
-    pub async fn wait(&mut self, place: &str, role: &str, error: &(dyn std::fmt::Display + Sync)) {
-        let pause = self.0;
-        self.0 = (2 * pause).min(Self::LONGEST);
-        let retry_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(place, role, %error, retry_ms, "amqp.away");
-        tokio::time::sleep(pause).await;
-    }
+/// Says what of the broker is away, then waits before the next attempt.
+pub async fn wait_out(
+    backoff: &mut Backoff,
+    place: &str,
+    role: &str,
+    error: &(dyn std::fmt::Display + Sync),
+) {
+    let delay = backoff.failed();
+    let retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+    tracing::warn!(place, role, %error, retry_ms, "amqp.away");
+    tokio::time::sleep(delay).await;
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ mod topology;
 
 pub use card::{card_from_value, card_to_value};
 pub use connection::{
-    AddressError, AmqpError, Backoff, CLOSE_DEADLINE, CONNECT_DEADLINE, Connector,
-    REQUEST_DEADLINE, close, within,
+    AddressError, AmqpError, CLOSE_DEADLINE, CONNECT_DEADLINE, Connector, RECONNECT,
+    REQUEST_DEADLINE, close, wait_out, within,
 };
 pub use inspection::{Arguments, Inspected, Permission, Presence, inspect, permitted};
 pub use properties::{APP_ID, header_text, job_properties, reply_properties, timestamp_of_seconds};

@@ -15,7 +15,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, PublisherConfirm
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use super::connection::{
-    AmqpError, Backoff, CLOSE_DEADLINE, Connector, REQUEST_DEADLINE, close, within,
+    AmqpError, CLOSE_DEADLINE, Connector, RECONNECT, REQUEST_DEADLINE, close, wait_out, within,
 };
 use super::topology::Names;
 use kindred_shared::event::{Event, UpsertKind};
@@ -177,7 +177,7 @@ async fn run(
     mut handed: mpsc::UnboundedReceiver<Handed>,
     up: watch::Sender<bool>,
 ) {
-    let mut backoff = Backoff::default();
+    let mut backoff = RECONNECT;
     loop {
         let opened = tokio::select! {
             opened = open(&connector, role) => opened,
@@ -188,12 +188,12 @@ async fn run(
             Err(error) => {
                 let place = connector.place();
                 tokio::select! {
-                    () = backoff.wait(&place, role, &error) => continue,
+                    () = wait_out(&mut backoff, &place, role, &error) => continue,
                     () = turn_away(&mut handed, &connector) => return,
                 }
             }
         };
-        backoff = Backoff::default();
+        backoff.worked();
         tracing::info!(place = connector.place(), role, "amqp.connected");
         up.send_replace(true);
         let done = serve(&connection, &channel, &mut handed).await;

@@ -2,26 +2,28 @@
 
 use std::time::{Duration, Instant};
 
+use kindred_shared::Backoff;
+
 use super::exit::{Exit, Failure};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Between attempts.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
-/// Pauses that double from 100 ms to 5 s, until a time limit is used up.
+/// Attempts with growing pauses between them, until a time limit is used up.
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub(crate) struct Retry {
     limit: Duration,
     since: Option<Instant>,
-    pause: Duration,
+    pauses: Backoff,
 }
 
-impl Patience {
+impl Retry {
     /// Tries for this long, counted from the first failure on.
     pub(crate) fn new(limit: Duration) -> Self {
         Self {
             limit,
             since: None,
-            pause: FIRST_PAUSE,
+            pauses: PAUSES,
         }
     }
 
@@ -37,9 +39,7 @@ impl Patience {
         if left.is_zero() {
             return None;
         }
-        let pause = self.pause;
-        self.pause = (pause * 2).min(LONGEST_PAUSE);
-        Some(pause.min(left))
+        Some(self.pauses.failed().min(left))
     }
 
     /// What is said when it is tried again.
@@ -69,13 +69,13 @@ mod tests {
 
     #[test]
     fn pauses_grow_until_there_is_no_time_left() {
-        let mut patience = Patience::new(Duration::from_secs(3600));
+        let mut retry = Retry::new(Duration::from_secs(3600));
         let pauses: Vec<u128> = (0..8)
-            .map(|_| patience.next_pause().unwrap().as_millis())
+            .map(|_| retry.next_pause().unwrap().as_millis())
             .collect();
         assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
-        patience.renew();
-        assert_eq!(patience.next_pause(), Some(FIRST_PAUSE));
-        assert_eq!(Patience::new(Duration::ZERO).next_pause(), None);
+        retry.renew();
+        assert_eq!(retry.next_pause(), Some(PAUSES.delay(0)));
+        assert_eq!(Retry::new(Duration::ZERO).next_pause(), None);
     }
 }

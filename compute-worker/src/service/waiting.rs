@@ -2,47 +2,44 @@
 
 use std::time::Duration;
 
+use kindred_runtime::amqp::RECONNECT;
+use kindred_shared::Backoff;
 use tokio::time::Instant;
 
-/// First pause.
-const FIRST: Duration = Duration::from_millis(200);
-/// Longest pause: how late an edge that is back may be noticed.
-const LONGEST: Duration = Duration::from_secs(5);
 /// How often the same trouble is told again.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
-/// Patience with one edge.
+/// Waiting for one edge, as long as for a connection to the broker.
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub(crate) struct Waiting {
     edge: &'static str,
-    pause: Duration,
+    backoff: Backoff,
     told: Option<(String, Instant)>,
 }
 
-impl Patience {
-    /// Patience with the edge of this name.
-    pub(crate) fn with(edge: &'static str) -> Self {
+impl Waiting {
+    /// Before any trouble with the edge of this name.
+    pub(crate) fn for_edge(edge: &'static str) -> Self {
         Self {
             edge,
-            pause: FIRST,
+            backoff: RECONNECT,
             told: None,
         }
     }
 
     /// Says what is wrong, unless it just did, and waits. Cancel-safe.
     pub(crate) async fn wait(&mut self, why: &str) {
+        let pause = self.backoff.failed();
         if self.is_news(why) {
-            tracing::warn!(edge = self.edge, why, pause = ?self.pause, "waiting");
+            tracing::warn!(edge = self.edge, why, ?pause, "waiting");
             self.told = Some((why.to_owned(), Instant::now()));
         }
-        let pause = self.pause;
-        self.pause = (pause * 2).min(LONGEST);
         tokio::time::sleep(pause).await;
     }
 
     /// It works: the next trouble is a new one.
     pub(crate) fn relieved(&mut self) {
-        *self = Self::with(self.edge);
+        *self = Self::for_edge(self.edge);
     }
 
     fn is_news(&self, why: &str) -> bool {
@@ -57,19 +54,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn waits_longer_each_time_up_to_a_limit_and_tells_once() {
-        let mut patience = Patience::with("broker");
+        let mut waiting = Waiting::for_edge("broker");
         let mut pauses = Vec::new();
         for _ in 0..8 {
             let before = Instant::now();
-            patience.wait("connection refused").await;
+            waiting.wait("connection refused").await;
             pauses.push(before.elapsed());
-            assert!(!patience.is_news("connection refused"));
-            assert!(patience.is_news("access refused"));
+            assert!(!waiting.is_news("connection refused"));
+            assert!(waiting.is_news("access refused"));
         }
-        assert!(pauses.is_sorted() && pauses[0] < LONGEST && pauses[7] <= LONGEST * 2);
+        let longest = Duration::from_secs(5);
+        assert!(pauses.is_sorted() && pauses[0] < longest && pauses[7] <= longest * 2);
         tokio::time::advance(TOLD_AGAIN).await;
-        assert!(patience.is_news("connection refused"));
-        patience.relieved();
-        assert_eq!(patience.pause, FIRST);
+        assert!(waiting.is_news("connection refused"));
+        waiting.relieved();
+        assert_eq!(waiting.backoff, RECONNECT);
     }
 }
