@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use chrono::Utc;
 use kindred_runtime::amqp::{Connector, Names, Publisher, RECONNECT, declare, wait_out};
-use kindred_runtime::cql::CqlOptions;
 use kindred_runtime::cql_blocks::CqlBlocks;
 use kindred_runtime::host::host_name;
 use kindred_shared::event::Limits;
@@ -81,11 +80,13 @@ impl Clustered {
         let refused = |words: String| StartError::Refused(words);
         let readiness = Readiness::waiting_for("broker", "not connected yet");
         readiness.not_ready("database", "not connected yet");
-        let door = Door::open(config.listen, readiness)?;
+        let door = Door::open(config.http.listen, readiness)?;
         info!(address = %door.address, "waiting for broker and database");
-        let preprocessor = Preprocessor::new(&config.languages, &config.default_language)
-            .map_err(|error| refused(error.to_string()))?;
+        let preprocessor =
+            Preprocessor::new(&config.texts.languages, &config.texts.default_language)
+                .map_err(|error| refused(error.to_string()))?;
         let vectors = config
+            .texts
             .vectors
             .iter()
             .try_fold(
@@ -96,17 +97,18 @@ impl Clustered {
         let model = format!("{WORDS_1} (vectors {})", vectors.fingerprint());
         // Workers extract; the service only says which vectors they must have.
         drop(vectors);
-        let connector = Connector::new(config.amqp_url.expose(), "kindred model-service")
+        let connector = Connector::new(config.broker.amqp_url.expose(), "kindred model-service")
             .map_err(|error| refused(error.to_string()))?;
-        let pool = compute_worker::pool(config.threads).map_err(|e| refused(e.to_string()))?;
+        let pool =
+            compute_worker::pool(config.compute.threads).map_err(|e| refused(e.to_string()))?;
 
         let store = open_store(config, model).await?;
         door.readiness.set_ready("database");
-        let blocks = CqlBlocks::writer(Arc::clone(store.session()), &config.cql_keyspace)
+        let blocks = CqlBlocks::writer(Arc::clone(store.session()), &config.database.cql_keyspace)
             .await
             .map_err(|error| refused(error.to_string()))?;
         let names = Names::default();
-        declare_topology(&connector, &names, config.partitions).await?;
+        declare_topology(&connector, &names, config.domains.partitions).await?;
 
         let boot_id = boot_id();
         let jobs_options = RabbitJobsOptions {
@@ -126,7 +128,7 @@ impl Clustered {
         ));
         let me = Instance {
             owner: boot_id,
-            address: config.advertised(door.address, &host_name()),
+            address: config.http.advertised(door.address, &host_name()),
         };
         let edges = Edges {
             store: store as Arc<dyn Store>,
@@ -136,7 +138,7 @@ impl Clustered {
                 connector,
                 publisher,
                 names,
-                limits: config.limits(),
+                limits: config.events.limits(),
             }),
             publish: publish as Arc<dyn Publish>,
         };
@@ -160,18 +162,13 @@ impl Clustered {
 }
 
 async fn open_store(config: &Config, model: String) -> Result<Arc<CassandraStore>, StartError> {
-    let login = config.cql_login();
     let options = CassandraOptions {
-        database: CqlOptions {
-            nodes: config.cql_nodes.clone(),
-            user: login.map(|(user, _)| user.to_owned()),
-            password: login.map(|(_, password)| password.to_owned()),
-        },
-        keyspace: config.cql_keyspace.clone(),
-        replication_factor: u8::try_from(config.cql_replication).unwrap_or(u8::MAX),
-        partitions: config.partitions,
+        database: config.database.options(),
+        keyspace: config.database.cql_keyspace.clone(),
+        replication_factor: config.database.cql_replication,
+        partitions: config.domains.partitions,
         model,
-        allow_periodic: config.cql_allow_periodic,
+        allow_periodic: config.database.cql_allow_periodic,
     };
     CassandraStore::wait(&options)
         .await

@@ -165,7 +165,7 @@ impl Service {
             DispatchLimits {
                 per_domain: sizes.jobs_per_domain,
                 total: sizes.jobs_in_flight,
-                deadline: config.job_deadline,
+                deadline: config.compute.job_deadline,
             },
             clock,
             Arc::clone(&metrics),
@@ -183,23 +183,23 @@ impl Service {
             settings: DomainSettings {
                 model: WORDS_1.to_owned(),
                 window: WindowSize {
-                    length: config.window,
-                    events: config.window_events,
+                    length: config.domains.window,
+                    events: config.domains.window_events,
                 },
-                auto_register: config.auto_register,
+                auto_register: config.domains.auto_register,
                 strip_blocks: sizes.strip_blocks,
                 material_bytes: sizes.material_bytes,
-                idle_after: config.idle_after,
+                idle_after: config.domains.idle_after,
             },
             exhausted: Arc::clone(&exhausted),
             clock,
         });
         let homes: Vec<ArbiterHandle> = arbiters[1..].iter().map(Arbiter::handle).collect();
         let hosted = Arc::new(Hosted::default());
-        let shared = config.partitions > 1 && !edges.store.is_exclusive();
+        let shared = config.domains.partitions > 1 && !edges.store.is_exclusive();
         let first_wish = if shared { Wish::Wait } else { Wish::Have };
         let (mut keepers, mut hosts, mut wishers) = (Vec::new(), Vec::new(), Vec::new());
-        for partition in (0..config.partitions).map(Partition) {
+        for partition in (0..config.domains.partitions).map(Partition) {
             let (told, ownership) = mpsc::channel(1);
             let (wish, wishes) = watch::channel(first_wish);
             let (owner, known) = watch::channel(None);
@@ -236,14 +236,14 @@ impl Service {
         let owners = Owners::new(
             Arc::clone(&edges.store),
             Arc::clone(&hosted),
-            config.partitions,
+            config.domains.partitions,
         );
         let api = Arc::new(Api::new(
             Arc::clone(&edges.publish),
             Arc::clone(&edges.store),
             Arc::clone(&views),
             Arc::clone(&metrics),
-            config.limits(),
+            config.events.limits(),
             Arc::clone(&readiness),
             owners,
             edges.jobs,
@@ -254,7 +254,7 @@ impl Service {
             crate::serving::serve(listener, api).map_err(|error| ListenError { address, error })?;
         let handle = server.handle();
         actix::spawn(server);
-        info!(%address, partitions = config.partitions, "serving");
+        info!(%address, partitions = config.domains.partitions, "serving");
         Ok(Self {
             address,
             publish: edges.publish,

@@ -94,19 +94,21 @@ impl Standalone {
     /// [`StartError`], in words that say what to do.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let opening = Readiness::waiting_for("store", "opening");
-        let door = Door::open(config.listen, opening)?;
-        let preprocessor = Preprocessor::new(&config.languages, &config.default_language)?;
+        let door = Door::open(config.http.listen, opening)?;
+        let preprocessor =
+            Preprocessor::new(&config.texts.languages, &config.texts.default_language)?;
         let vectors = vectors(config)?;
         let model = format!("{WORDS_1} (vectors {})", vectors.fingerprint());
         let identity = Identity {
             model,
-            partitions: config.partitions,
+            partitions: config.domains.partitions,
         };
-        let store = EmbeddedStore::open(&config.data_dir, &identity)?;
+        let store = EmbeddedStore::open(&config.store.data_dir, &identity)?;
 
         let threads = |error: &dyn std::fmt::Display| StartError::Threads(error.to_string());
-        let pool = Arc::new(pool(config.threads).map_err(|error| threads(&error))?);
+        let pool = Arc::new(pool(config.compute.threads).map_err(|error| threads(&error))?);
         let kernel = config
+            .compute
             .kernel
             .chosen()
             .map_err(|e| StartError::Kernel(format!("{e}")))?;
@@ -120,7 +122,7 @@ impl Standalone {
         door.metrics.set_build_info(&kernel);
         let (publisher, intake) = EmbeddedIntake::new(INTAKE_BYTES);
         observe(&door.metrics, &publisher);
-        let (readiness, data_dir) = (Arc::clone(&door.readiness), config.data_dir.display());
+        let (readiness, data_dir) = (Arc::clone(&door.readiness), config.store.data_dir.display());
         let edges = Edges {
             store: Arc::clone(&store) as Arc<dyn Store>,
             jobs,
@@ -153,6 +155,7 @@ impl Standalone {
 /// The built-in word vectors, and those of the configuration.
 fn vectors(config: &Config) -> Result<Vectors, VectorsError> {
     config
+        .texts
         .vectors
         .iter()
         .try_fold(Vectors::builtin(), |vectors, more| {

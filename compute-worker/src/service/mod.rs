@@ -24,11 +24,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Command;
-use kindred_runtime::config::{self, Config, Origin};
-use kindred_runtime::cql::{self, CqlOptions};
+use kindred_runtime::config::{self, Config};
+use kindred_runtime::cql;
 use kindred_runtime::cql_blocks::CqlBlocks;
 use kindred_runtime::host::host_name;
-use kindred_runtime::telemetry;
 use kindred_shared::wire;
 use scylla::client::session::Session;
 use tokio::signal::unix::{SignalKind, signal};
@@ -110,8 +109,10 @@ fn command() -> Command {
 fn run(flags: &config::Flags) -> Result<(), Failure> {
     let (config, origins) =
         Config::resolve(flags, std::env::vars_os(), Path::new("")).map_err(Failure::usage)?;
-    telemetry::start(log_filter(&config, &origins), config.log_format)
-        .map_err(|detail| Failure::usage(config.refuse_log(&origins, &detail)))?;
+    config
+        .logging
+        .start(&origins, config::LOG)
+        .map_err(Failure::usage)?;
     let worker = worker(&config)?;
     let name = format!("{}-{}", host_name(), std::process::id());
     tracing::info!(
@@ -122,7 +123,7 @@ fn run(flags: &config::Flags) -> Result<(), Failure> {
     );
     let report = Report::new(name.clone(), &worker.kernel().to_string(), worker.threads());
     let report = Arc::new(report);
-    if let Some(address) = config.worker_listen {
+    if let Some(address) = config.http.worker_listen {
         listen(address, &report)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -137,20 +138,11 @@ fn run(flags: &config::Flags) -> Result<(), Failure> {
     done
 }
 
-/// What is logged. The broker's client tells every lost channel as an error of its own; unless
-/// asked otherwise that is left out, because here it is told with what is done about it.
-fn log_filter<'a>(config: &'a Config, origins: &config::Origins) -> &'a str {
-    match origins.of("log") {
-        Origin::Default => "info,lapin=off",
-        Origin::File(_) | Origin::Environment(_) | Origin::Flag(_) => &config.log,
-    }
-}
-
 /// The threads, the kernel and the word vectors of the configuration.
 fn worker(config: &Config) -> Result<Worker, Failure> {
-    let kernel = config.kernel.chosen().map_err(Failure::usage)?;
+    let kernel = config.compute.kernel.chosen().map_err(Failure::usage)?;
     let vectors = vectors(config).map_err(Failure::usage)?;
-    let threads = match config.threads {
+    let threads = match config.compute.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
@@ -162,6 +154,7 @@ fn worker(config: &Config) -> Result<Worker, Failure> {
 /// The built-in word vectors, and those of the configuration.
 fn vectors(config: &Config) -> Result<Vectors, VectorsError> {
     config
+        .texts
         .vectors
         .iter()
         .try_fold(Vectors::builtin(), |vectors, more| {
@@ -204,7 +197,7 @@ async fn work(
     let Some((session, store)) = database(config, &stop).await else {
         return Ok(());
     };
-    let greeter = Greeter::new(session, &config.cql_keyspace, Arc::clone(&report));
+    let greeter = Greeter::new(session, &config.database.cql_keyspace, Arc::clone(&report));
     report.edge(Edge::Database, true);
     let identity = Identity {
         name,
@@ -224,7 +217,7 @@ async fn work(
         Arc::clone(&report),
     ));
     let desk = Arc::new(Desk::new(worker, Arc::clone(&blocks), Arc::clone(&report)));
-    let url = config.amqp_url.expose();
+    let url = config.broker.amqp_url.expose();
     tokio::select! {
         () = session::run(url, &identity, &desk, &greeter, &report, &stop) => {}
         () = probe(&blocks) => {}
@@ -256,13 +249,8 @@ fn stop_on_signal(report: Arc<Report>) -> Result<Stop, Failure> {
 /// The database and the blocks in it, once it is there with its tables; `None`: told to stop
 /// before.
 async fn database(config: &Config, stop: &Stop) -> Option<(Arc<Session>, CqlBlocks)> {
-    let (user, password) = config.cql_login().unzip();
-    let options = CqlOptions {
-        nodes: config.cql_nodes.clone(),
-        user: user.map(str::to_owned),
-        password: password.map(str::to_owned),
-    };
-    let keyspace = &config.cql_keyspace;
+    let options = config.database.options();
+    let keyspace = &config.database.cql_keyspace;
     let connect = async {
         let mut waiting = Waiting::for_edge(Edge::Database.word());
         loop {

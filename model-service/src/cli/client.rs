@@ -43,7 +43,7 @@ impl Server {
         match &self.url {
             Some(url) => Client::new(url),
             None => {
-                let mut listen = config.listen;
+                let mut listen = config.http.listen;
                 if listen.ip().is_unspecified() {
                     listen.set_ip(match listen {
                         std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),

@@ -92,10 +92,10 @@ pub(super) fn run(
     json: bool,
     out: &mut dyn Write,
 ) -> Outcome {
-    config.check_standalone(origins)?;
+    config.domains.check_standalone(origins)?;
     let directory = temporary()?;
     let mut config = config.clone();
-    config.data_dir = directory.path().join("data");
+    config.store.data_dir = directory.path().join("data");
     actix::System::new().block_on(async {
         let mut stop = Stop::listen()?;
         let service = tokio::select! {

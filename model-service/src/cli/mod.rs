@@ -28,12 +28,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use kindred_runtime::telemetry;
 
 pub use exit::{EXIT_CODES, Exit, Failure, Outcome};
 
 use self::flags::StandaloneFlags;
-use crate::config::{Config, Flags, Origin, Origins};
+use crate::config::{Config, Flags, LOG};
 
 /// What commands log that say themselves how it goes: they also say when the broker is away.
 const QUIET_LOG: &str = "warn,kindred_runtime::amqp=error,lapin=off";
@@ -155,7 +154,12 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
     });
     let flags = cli.flags.0.and_then(command.flags().clone());
     let (config, origins) = Config::resolve(&flags, std::env::vars_os(), Path::new(""))?;
-    start_log(&config, &origins, command.logs_little())?;
+    let log = if command.logs_little() {
+        QUIET_LOG
+    } else {
+        LOG
+    };
+    config.logging.start(&origins, log)?;
     let json = cli.json;
     match command {
         Command::Import(args) => import::run(&args, &config, json, out),
@@ -179,25 +183,13 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
     }
 }
 
-fn start_log(config: &Config, origins: &Origins, little: bool) -> Result<(), Failure> {
-    // The broker's client tells every lost channel as an error of its own; here it is told with what
-    // is done about it.
-    let filter = match (origins.of("log"), little) {
-        (Origin::Default, true) => QUIET_LOG,
-        (Origin::Default, false) => "info,lapin=off",
-        (Origin::File(_) | Origin::Environment(_) | Origin::Flag(_), _) => &config.log,
-    };
-    telemetry::start(filter, config.log_format)
-        .map_err(|detail| config.refuse_log(origins, &detail).into())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::config::KEYS;
+    use crate::config::keys;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -241,7 +233,7 @@ mod tests {
     #[test]
     fn every_key_is_a_flag_and_every_exit_code_is_in_the_help() {
         let help = Cli::command().render_long_help().to_string();
-        for key in KEYS {
+        for key in keys() {
             assert!(
                 help.contains(&format!("--{} <VALUE>", key.flag())),
                 "{}",
@@ -267,8 +259,8 @@ mod tests {
         .unwrap();
         let flags = cli.flags.0.and_then(cli.command.unwrap().flags().clone());
         let (config, _) = Config::resolve(&flags, [], Path::new("/nonexistent")).unwrap();
-        assert_eq!(config.threads, 2);
-        assert_eq!(config.window, std::time::Duration::from_secs(1));
+        assert_eq!(config.compute.threads, 2);
+        assert_eq!(config.domains.window, std::time::Duration::from_secs(1));
     }
 
     #[test]

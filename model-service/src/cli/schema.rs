@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use kindred_runtime::cql::{CqlOptions, connect};
+use kindred_runtime::cql::connect;
 
 use super::exit::{Exit, Failure, Outcome};
 use super::flags::StandaloneFlags;
@@ -25,33 +25,31 @@ pub(crate) struct SchemaArgs {
 }
 
 pub(super) fn run(args: &SchemaArgs, config: &Config, out: &mut dyn Write) -> Outcome {
-    let keyspace = Keyspace::new(&config.cql_keyspace).ok_or_else(|| {
+    let keyspace = Keyspace::new(&config.database.cql_keyspace).ok_or_else(|| {
         Failure::failed(format!(
             "cql_keyspace: {:?} is no name of a keyspace",
-            config.cql_keyspace
+            config.database.cql_keyspace
         ))
     })?;
-    let copies = u8::try_from(config.cql_replication).unwrap_or(u8::MAX);
+    let copies = config.database.cql_replication;
     if args.print {
         for statement in statements(&keyspace, copies, args.scylla) {
             writeln!(out, "{statement};")?;
         }
         return Ok(Exit::Done);
     }
-    let login = config.cql_login();
-    let database = CqlOptions {
-        nodes: config.cql_nodes.clone(),
-        user: login.map(|(user, _)| user.to_owned()),
-        password: login.map(|(_, password)| password.to_owned()),
-    };
     actix::System::new().block_on(async {
-        let session = connect(&database, &config.cql_keyspace)
+        let session = connect(&config.database.options(), &config.database.cql_keyspace)
             .await
             .map_err(|error| Failure::failed(format!("the database cannot be reached: {error}")))?;
         migrate(&session, &keyspace, copies)
             .await
             .map_err(|error| Failure::failed(format!("the schema was not made: {error}")))
     })?;
-    writeln!(out, "the schema in {} is current", config.cql_keyspace)?;
+    writeln!(
+        out,
+        "the schema in {} is current",
+        config.database.cql_keyspace
+    )?;
     Ok(Exit::Done)
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::exit::{Exit, Outcome};
 use super::flags::StandaloneFlags;
-use crate::config::{Config, Origins};
+use crate::config::{Config, Entry, Origins};
 
 /// Shows the effective configuration and where each value is from.
 #[derive(Debug, clap::Args)]
@@ -14,20 +14,25 @@ pub(crate) struct ConfigArgs {
 }
 
 pub(crate) fn run(config: &Config, origins: &Origins, json: bool, out: &mut dyn Write) -> Outcome {
-    let entries = config.entries(origins);
+    let sections = config.entries(origins);
+    let entries: Vec<&Entry> = sections.iter().flatten().collect();
     if json {
         serde_json::to_writer_pretty(&mut *out, &entries).map_err(std::io::Error::from)?;
         writeln!(out)?;
         return Ok(Exit::Done);
     }
-    let width = |of: fn(&crate::config::Entry) -> usize| entries.iter().map(of).max().unwrap_or(0);
+    let width = |of: fn(&Entry) -> usize| entries.iter().copied().map(of).max().unwrap_or(0);
     let (keys, values) = (width(|e| e.key.len()), width(|e| e.value.chars().count()));
-    for entry in &entries {
-        writeln!(
-            out,
-            "{:<keys$}  {:<values$}  {}",
-            entry.key, entry.value, entry.origin
-        )?;
+    for (n, section) in sections.iter().enumerate() {
+        if n > 0 {
+            writeln!(out)?;
+        }
+        for Entry {
+            key, value, origin, ..
+        } in section
+        {
+            writeln!(out, "{key:<keys$}  {value:<values$}  {origin}")?;
+        }
     }
     Ok(Exit::Done)
 }

@@ -70,7 +70,7 @@ pub(super) fn curl_lines(address: &str, domain: &str, id: &str) -> [String; 2] {
 }
 
 pub(super) fn run(config: &Config, origins: &Origins, json: bool, out: &mut dyn Write) -> Outcome {
-    config.check_standalone(origins)?;
+    config.domains.check_standalone(origins)?;
     actix::System::new().block_on(async {
         let mut stop = Stop::listen()?;
         let service = tokio::select! {
@@ -95,11 +95,15 @@ fn greet(
 ) -> std::io::Result<()> {
     let address = service.address.to_string();
     if json {
-        let started = serde_json::json!({"address": address, "data_dir": config.data_dir});
+        let started = serde_json::json!({"address": address, "data_dir": config.store.data_dir});
         writeln!(out, "{started}")?;
     } else if std::io::stdout().is_terminal() {
         writeln!(out, "Kindred listens on http://{address}")?;
-        writeln!(out, "and keeps its data in {}", config.data_dir.display())?;
+        writeln!(
+            out,
+            "and keeps its data in {}",
+            config.store.data_dir.display()
+        )?;
         writeln!(out, "\nTry:")?;
         for line in curl_lines(&address, "news.example", "a-1") {
             writeln!(out, "  {line}")?;

@@ -14,7 +14,7 @@ fn the_command_line_takes_every_key_and_no_other() {
     let matches = command().try_get_matches_from(given).unwrap();
     let flags = config::read(&matches, |_| true);
     let (config, _) = Config::resolve(&flags, [], Path::new("/nonexistent")).unwrap();
-    assert_eq!(config.threads, 3);
+    assert_eq!(config.compute.threads, 3);
     let unknown = ["compute-worker", "--lisn"];
     assert!(command().try_get_matches_from(unknown).is_err());
 }

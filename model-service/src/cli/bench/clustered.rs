@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use kindred_runtime::amqp::{Connector, Names, QueueCounts, close, queue_counts};
-use kindred_runtime::cql::{self, CqlOptions};
+use kindred_runtime::cql;
 
 use super::super::exit::Failure;
 use super::super::local::PipelineArgs;
@@ -26,8 +26,8 @@ pub(super) async fn run(
     mut config: Config,
     texts: Vec<(String, String)>,
 ) -> Result<Report, Failure> {
-    config.partitions = 1;
-    config.cql_keyspace = format!("kindred_bench_{}", std::process::id());
+    config.domains.partitions = 1;
+    config.database.cql_keyspace = format!("kindred_bench_{}", std::process::id());
     refuse_busy_broker(&config).await?;
     let service = tokio::time::timeout(READY_WITHIN, Clustered::start(&config))
         .await
@@ -73,7 +73,7 @@ async fn measure_with_workers(
 /// Events of others must neither be measured nor taken.
 async fn refuse_busy_broker(config: &Config) -> Result<(), Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::failed(error.to_string());
-    let connector = Connector::new(config.amqp_url.expose(), "kindred bench")
+    let connector = Connector::new(config.broker.amqp_url.expose(), "kindred bench")
         .map_err(|error| failed(&error))?;
     let connection = connector
         .connect("looking")
@@ -101,13 +101,8 @@ async fn refuse_busy_broker(config: &Config) -> Result<(), Failure> {
 }
 
 async fn drop_keyspace(config: &Config) -> Result<(), Failure> {
-    let keyspace = &config.cql_keyspace;
-    let login = config.cql_login();
-    let options = CqlOptions {
-        nodes: config.cql_nodes.clone(),
-        user: login.map(|(user, _)| user.to_owned()),
-        password: login.map(|(_, password)| password.to_owned()),
-    };
+    let keyspace = &config.database.cql_keyspace;
+    let options = config.database.options();
     let left = |error: &dyn std::fmt::Display| {
         Failure::failed(format!("keyspace {keyspace} is not dropped: {error}"))
     };
@@ -133,15 +128,15 @@ impl Worker {
             .unwrap_or_else(|| PathBuf::from(WORKER));
         let mut command = Command::new(&program);
         command
-            .env("KINDRED_AMQP_URL", config.amqp_url.expose())
-            .env("KINDRED_CQL_NODES", config.cql_nodes.join(","))
-            .env("KINDRED_CQL_KEYSPACE", &config.cql_keyspace)
-            .env("KINDRED_THREADS", config.threads.to_string())
-            .env("KINDRED_KERNEL", config.kernel.name())
+            .env("KINDRED_AMQP_URL", config.broker.amqp_url.expose())
+            .env("KINDRED_CQL_NODES", config.database.cql_nodes.join(","))
+            .env("KINDRED_CQL_KEYSPACE", &config.database.cql_keyspace)
+            .env("KINDRED_THREADS", config.compute.threads.to_string())
+            .env("KINDRED_KERNEL", config.compute.kernel.name())
             .env("KINDRED_LOG", "warn,lapin=off")
             .env_remove("KINDRED_WORKER_LISTEN")
             .stdin(Stdio::null());
-        if let Some((user, password)) = config.cql_login() {
+        if let Some((user, password)) = config.database.login() {
             command
                 .env("KINDRED_CQL_USER", user)
                 .env("KINDRED_CQL_PASSWORD", password);

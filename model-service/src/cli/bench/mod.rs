@@ -117,7 +117,7 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Outcome {
     if !args.clustered {
-        config.check_standalone(origins)?;
+        config.domains.check_standalone(origins)?;
     }
     let texts = match &args.input {
         Some(path) => pipeline_texts(path, args.items)?,
@@ -129,9 +129,9 @@ pub(super) fn run(
         }
     };
     let mut config = config.clone();
-    config.listen = ([127, 0, 0, 1], 0).into();
+    config.http.listen = ([127, 0, 0, 1], 0).into();
     // A domain that sleeps is seen no more.
-    config.idle_after = QUIET_WITHIN;
+    config.domains.idle_after = QUIET_WITHIN;
     let report = actix::System::new().block_on(async {
         let mut stop = Stop::listen()?;
         tokio::select! {
@@ -160,7 +160,7 @@ async fn standalone(
     texts: Vec<(String, String)>,
 ) -> Result<Report, Failure> {
     let directory = temporary()?;
-    config.data_dir = directory.path().join("data");
+    config.store.data_dir = directory.path().join("data");
     let service = Standalone::start(&config)
         .await
         .map_err(|error| Failure::failed(error.to_string()))?;
@@ -232,8 +232,8 @@ async fn measure(
         machine: Machine::here(),
         role,
         version: env!("CARGO_PKG_VERSION"),
-        threads: config.threads,
-        kernel: config.kernel.name(),
+        threads: config.compute.threads,
+        kernel: config.compute.kernel.name(),
         items,
         domains,
         seconds_until_quiet: seconds,

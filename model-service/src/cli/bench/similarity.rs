@@ -76,10 +76,11 @@ pub(in super::super) fn run(
         }
     };
     let kernel = config
+        .compute
         .kernel
         .chosen()
         .map_err(|error| Failure::usage(error.to_string()))?;
-    let pool = pool(config.threads).map_err(|error| Failure::failed(error.to_string()))?;
+    let pool = pool(config.compute.threads).map_err(|error| Failure::failed(error.to_string()))?;
     let features = pool.install(|| features(config, &texts))?;
     let report = measure(args, kernel, &pool, features)?;
     if json {
@@ -93,7 +94,7 @@ pub(in super::super) fn run(
 
 /// The features of the texts, but for those that have none.
 fn features(config: &Config, texts: &[(String, String)]) -> Result<Vec<Feature>, Failure> {
-    let preprocessor = Preprocessor::new(&config.languages, &config.default_language)
+    let preprocessor = Preprocessor::new(&config.texts.languages, &config.texts.default_language)
         .map_err(|error| Failure::usage(error.to_string()))?;
     let id = item(0)?;
     let terms = |(title, text): &(String, String)| TermCounts {

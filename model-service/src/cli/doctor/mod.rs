@@ -82,11 +82,11 @@ pub(crate) fn run(
 }
 
 fn look_at_cluster(args: &DoctorArgs, config: &Config) -> Result<Vec<Finding>, Failure> {
-    let connector = Connector::new(config.amqp_url.expose(), "kindred doctor")
+    let connector = Connector::new(config.broker.amqp_url.expose(), "kindred doctor")
         .map_err(|error| Failure::usage(error.to_string()))?;
     let management = broker::management::Address::of(config, args.management.as_deref())?;
     actix::System::new().block_on(async {
-        let (part, partitions) = (args.part, config.partitions);
+        let (part, partitions) = (args.part, config.domains.partitions);
         let facts = broker::look::look(&connector, config, &management, part).await;
         let mut findings = broker::judge(&facts, part, partitions);
         let mut clocks = vec![clocks::of_broker(&facts)];

@@ -44,12 +44,12 @@ enum Http {
 
 /// Looks, and changes nothing.
 pub(super) fn look(config: &Config) -> StandaloneFacts {
-    let directory = match std::fs::metadata(&config.data_dir) {
+    let directory = match std::fs::metadata(&config.store.data_dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => Directory::Missing,
         Err(error) => Directory::Unusable(error.to_string()),
         Ok(metadata) if !metadata.is_dir() => Directory::Unusable("it is no directory".to_owned()),
         Ok(_) => {
-            let store = config.data_dir.join(FILE);
+            let store = config.store.data_dir.join(FILE);
             match File::options().read(true).write(true).open(store) {
                 Ok(_) => Directory::Store(Ok(())),
                 Err(error) if error.kind() == ErrorKind::NotFound => Directory::Empty,
@@ -58,15 +58,17 @@ pub(super) fn look(config: &Config) -> StandaloneFacts {
         }
     };
     StandaloneFacts {
-        data_dir: config.data_dir.clone(),
+        data_dir: config.store.data_dir.clone(),
         directory,
-        listen: config.listen,
+        listen: config.http.listen,
         http: ask(config),
     }
 }
 
 fn ask(config: &Config) -> Http {
-    if config.listen.port() == 0 || TcpStream::connect_timeout(&config.listen, CONNECT).is_err() {
+    if config.http.listen.port() == 0
+        || TcpStream::connect_timeout(&config.http.listen, CONNECT).is_err()
+    {
         return Http::Nobody;
     }
     let answer = Server::default()

@@ -83,12 +83,13 @@ pub(crate) fn run(
 ) -> Outcome {
     let began = Instant::now();
     let kernel = config
+        .compute
         .kernel
         .chosen()
         .map_err(|error| Failure::usage(format!("kernel: {error}")))?;
     args.output.check()?;
-    let pool =
-        pool(config.threads).map_err(|error| Failure::failed(format!("no threads: {error}")))?;
+    let pool = pool(config.compute.threads)
+        .map_err(|error| Failure::failed(format!("no threads: {error}")))?;
     let progress = Progress::new();
     progress.stage("reading");
     let found = find(args, kernel, &pool, &progress);

@@ -88,7 +88,7 @@ struct Summary {
 pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
     let began = Instant::now();
     let sources = open(&args.files)?;
-    let connector = Connector::new(config.amqp_url.expose(), PROGRAM)
+    let connector = Connector::new(config.broker.amqp_url.expose(), PROGRAM)
         .map_err(|error| Failure::usage(error.to_string()))?;
     let kept = kept(args);
     let state = match (&kept, args.resume) {
@@ -126,7 +126,7 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
         sources,
         from,
         defaults,
-        limits: config.limits(),
+        limits: config.events.limits(),
         taken,
     };
     let reader = std::thread::spawn(move || reader.run(&entries));

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::keys::{KEYS, key};
-use super::{Origin, PREFIX};
+use super::origin::Origin;
+use super::{PREFIX, key, keys};
 
 /// Why a configuration is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,7 +98,7 @@ fn hint(closest: Option<&str>) -> String {
 
 /// The key whose name differs least from this one, if it differs little.
 fn closest(name: &str) -> Option<&'static str> {
-    KEYS.iter()
+    keys()
         .map(|key| (distance(name, key.name), key.name))
         .filter(|(distance, known)| *distance <= 2.max(known.len() / 3))
         .min()

@@ -1,11 +1,12 @@
-//! What the command line says about the configuration: every key is a flag, made from the table
-//! of keys.
+//! What the command line says about the configuration: every key is a flag, made from the
+//! declarations of the keys.
 
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::{FILE_NAME, FILE_VARIABLE, KEYS, Key};
+use super::section::Key;
+use super::{FILE_NAME, FILE_VARIABLE, keys};
 
 const HEADING: &str = "Configuration";
 const FILE: &str = "config";
@@ -39,7 +40,7 @@ pub fn augment(command: Command, wanted: impl Fn(&Key) -> bool) -> Command {
         .help(format!(
             "Configuration file [default: {FILE_NAME} if it is there] [env: {FILE_VARIABLE}]"
         ));
-    let wanted = KEYS.iter().filter(|key| wanted(key));
+    let wanted = keys().filter(|key| wanted(key));
     wanted.fold(command.arg(file), |command, key| {
         command.arg(
             Arg::new(key.name)
@@ -71,8 +72,7 @@ fn help(key: &Key) -> String {
 pub fn read(matches: &ArgMatches, wanted: impl Fn(&Key) -> bool) -> Flags {
     Flags {
         file: matches.get_one::<PathBuf>(FILE).cloned(),
-        values: KEYS
-            .iter()
+        values: keys()
             .filter(|key| wanted(key))
             .filter_map(|key| {
                 let text = matches.get_one::<String>(key.name)?;

@@ -6,30 +6,49 @@
 //! (which must be there), else `kindred.toml` in the current directory, if it is there. Relative
 //! paths are relative to the current directory, wherever they were written.
 //!
-//! `kindred` and `compute-worker` share this one table of keys, so that one file or environment
+//! A section a component: a file with its keys and what they ask of one another. `kindred` and
+//! `compute-worker` share them, so that one file or environment
 //! serves both: each accepts every key and ignores the other's.
 
+mod broker;
+mod compute;
+mod database;
+mod domains;
 mod error;
+mod events;
 mod flags;
-mod keys;
+mod http;
+mod logging;
+mod origin;
 mod resolve;
 mod secret;
+mod section;
+mod store;
+mod texts;
 mod values;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::path::PathBuf;
-
 use serde::Serialize;
 
+pub use broker::Broker;
+pub use compute::Compute;
+pub use database::Database;
+pub use domains::Domains;
 pub use error::ConfigError;
+pub use events::Events;
 pub use flags::{Flags, augment, read};
-pub use keys::{Config, KEYS, Key, Role, key};
+pub use http::Http;
+pub use logging::{LOG, Logging};
+pub use origin::{Origin, Origins};
 pub use secret::{Secrecy, Secret};
+pub use section::{Key, Role};
+pub use store::Store;
+pub use texts::Texts;
 pub use values::LanguageVectors;
+
+use section::{Section, Validate};
 
 /// What the name of every variable begins with.
 pub const PREFIX: &str = "KINDRED_";
@@ -40,39 +59,59 @@ pub const FILE_NAME: &str = "kindred.toml";
 /// Variables that begin like this are not configuration.
 pub const TEST_PREFIX: &str = "KINDRED_TEST_";
 
-/// Where a value is from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// Nobody said otherwise.
-    Default,
-    /// A key of a file.
-    File(PathBuf),
-    /// This variable.
-    Environment(String),
-    /// This flag, with its dashes.
-    Flag(String),
-}
+macro_rules! sections {
+    ($($name:ident: $section:ty,)+) => {
+        /// Everything a Kindred program can be told before it starts. Sections order the keys here and
+        /// where they are shown; in files, variables and flags a key has no section.
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct Config {$(
+            #[doc = concat!("The section [`", stringify!($section), "`].")]
+            pub $name: $section,
+        )+}
 
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::File(path) => write!(f, "file {}", path.display()),
-            Self::Environment(name) => write!(f, "variable {name}"),
-            Self::Flag(flag) => write!(f, "flag {flag}"),
+        /// The keys of every section, in the order in which they are shown.
+        const SECTIONS: &[&[Key]] = &[$(<$section>::KEYS),+];
+
+        impl Config {
+            /// Reads every section; `chosen` gives the text that won and where it is from.
+            fn read(chosen: impl Fn(&'static str) -> (String, Origin)) -> Result<Self, ConfigError> {
+                Ok(Self {$($name: <$section>::read(&chosen)?,)+})
+            }
+
+            /// What the keys of each section ask of one another.
+            fn validate(&self, origins: &Origins) -> Result<(), ConfigError> {
+                $(self.$name.validate(origins)?;)+
+                Ok(())
+            }
+
+            /// The texts of every section's values.
+            fn texts(&self) -> impl Iterator<Item = Vec<String>> {
+                [$(self.$name.texts()),+].into_iter()
+            }
         }
-    }
+    };
 }
 
-/// Where the value of every key is from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origins(BTreeMap<&'static str, Origin>);
+sections! {
+    http: Http,
+    store: Store,
+    broker: Broker,
+    database: Database,
+    domains: Domains,
+    texts: Texts,
+    events: Events,
+    compute: Compute,
+    logging: Logging,
+}
 
-impl Origins {
-    /// Where the value of this key is from.
-    pub fn of(&self, key: &str) -> Origin {
-        self.0.get(key).cloned().unwrap_or(Origin::Default)
-    }
+/// Every key, in the order in which they are shown.
+pub fn keys() -> impl Iterator<Item = &'static Key> {
+    SECTIONS.iter().copied().flatten()
+}
+
+/// The key of this name.
+pub fn key(name: &str) -> Option<&'static Key> {
+    keys().find(|key| key.name == name)
 }
 
 /// One key as `kindred config` shows it.
@@ -89,44 +128,19 @@ pub struct Entry {
 }
 
 impl Config {
-    /// Every key with its effective value, secrets masked, and where the value is from.
-    pub fn entries(&self, origins: &Origins) -> Vec<Entry> {
-        self.texts()
-            .into_iter()
-            .map(|(key, value)| Entry {
-                key: key.name,
-                value: key.secrecy.shown(&value),
-                origin: origins.of(key.name).to_string(),
-                help: key.help,
-            })
+    /// Every key, section by section, with its effective value, secrets masked, and where the value
+    /// is from.
+    pub fn entries(&self, origins: &Origins) -> Vec<Vec<Entry>> {
+        let entry = |(key, value): (&'static Key, String)| Entry {
+            key: key.name,
+            value: key.secrecy.shown(&value),
+            origin: origins.of(key.name).to_string(),
+            help: key.help,
+        };
+        SECTIONS
+            .iter()
+            .zip(self.texts())
+            .map(|(keys, texts)| keys.iter().zip(texts).map(entry).collect())
             .collect()
-    }
-
-    /// What standalone asks of the configuration, beyond what every program does.
-    ///
-    /// # Errors
-    /// [`ConfigError::Invalid`] when `partitions` is not 1.
-    pub fn check_standalone(&self, origins: &Origins) -> Result<(), ConfigError> {
-        if self.partitions == 1 {
-            return Ok(());
-        }
-        Err(ConfigError::unsuitable(
-            "partitions",
-            &self.partitions.to_string(),
-            origins.of("partitions"),
-            "1: everything in one process is one partition".to_owned(),
-        ))
-    }
-
-    /// The refusal of a log filter, which only the logging itself can read; `detail` is its
-    /// complaint.
-    pub fn refuse_log(&self, origins: &Origins, detail: &str) -> ConfigError {
-        let expects = key("log").map_or("", |key| key.expects);
-        ConfigError::unsuitable(
-            "log",
-            &self.log,
-            origins.of("log"),
-            format!("{expects} ({detail})"),
-        )
     }
 }

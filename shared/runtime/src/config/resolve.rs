@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::keys::{KEYS, Key, key};
 use super::{
     Config, ConfigError, FILE_NAME, FILE_VARIABLE, Flags, Origin, Origins, PREFIX, TEST_PREFIX,
+    key, keys,
 };
 
 /// A key's text and where it is from.
@@ -25,8 +25,7 @@ impl Config {
         cwd: &Path,
     ) -> Result<(Self, Origins), ConfigError> {
         let (named, variables) = read_environment(env)?;
-        let mut chosen: Chosen = KEYS
-            .iter()
+        let mut chosen: Chosen = keys()
             .map(|key| (key.name, (key.default.to_owned(), Origin::Default)))
             .collect();
         chosen.extend(read_file(flags.file.as_deref(), named.as_deref(), cwd)?);
@@ -49,62 +48,8 @@ impl Config {
                 .cloned()
                 .unwrap_or_else(|| (String::new(), Origin::Default))
         })?;
-        config.check_together(&origins)?;
+        config.validate(&origins)?;
         Ok((config, origins))
-    }
-
-    /// What keys ask of one another.
-    fn check_together(&self, origins: &Origins) -> Result<(), ConfigError> {
-        let languages = self.languages.join(",");
-        if !self.languages.contains(&self.default_language) {
-            return Err(ConfigError::unsuitable(
-                "default_language",
-                &self.default_language,
-                origins.of("default_language"),
-                format!("one of languages ({languages})"),
-            ));
-        }
-        if let Some(other) = self
-            .vectors
-            .iter()
-            .find(|one| !self.languages.contains(&one.language))
-        {
-            return Err(ConfigError::unsuitable(
-                "vectors",
-                &format!("{}={}", other.language, other.path.display()),
-                origins.of("vectors"),
-                format!("a language of languages ({languages})"),
-            ));
-        }
-        for (name, empty, other) in [
-            (
-                "cql_password",
-                self.cql_password.expose().is_empty(),
-                "cql_user",
-            ),
-            ("cql_user", self.cql_user.is_empty(), "cql_password"),
-        ] {
-            if empty && self.cql_user.is_empty() != self.cql_password.expose().is_empty() {
-                return Err(ConfigError::unsuitable(
-                    name,
-                    "",
-                    origins.of(name),
-                    format!("a value, because {other} has one"),
-                ));
-            }
-        }
-        if self.max_text > self.max_message {
-            return Err(ConfigError::unsuitable(
-                "max_text",
-                &super::values::show_size(&self.max_text),
-                origins.of("max_text"),
-                format!(
-                    "at most max_message ({})",
-                    super::values::show_size(&self.max_message)
-                ),
-            ));
-        }
-        Ok(())
     }
 }
 
@@ -125,8 +70,7 @@ fn read_environment(
             file = Some(PathBuf::from(value));
             continue;
         }
-        let key: &Key = KEYS
-            .iter()
+        let key = keys()
             .find(|key| key.variable() == name)
             .ok_or_else(|| ConfigError::unknown_variable(name))?;
         let origin = Origin::Environment(name.to_owned());

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // a test may panic
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kindred_similarity::Kernel;
@@ -40,32 +40,44 @@ fn directory(file: &str) -> tempfile::TempDir {
 fn defaults_are_the_documented_ones() {
     let nowhere = directory("");
     let (config, origins) = Config::resolve(&Flags::default(), env(&[]), nowhere.path()).unwrap();
-    assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
-    assert_eq!(config.data_dir, Path::new("./kindred-data"));
-    assert_eq!(config.window, Duration::from_millis(250));
-    assert_eq!((config.window_events, config.threads), (1000, 0));
-    assert_eq!(config.kernel, Kernel::Auto);
-    assert_eq!(config.languages.join(","), "en,de,fr,es,it,pt,nl,sv");
-    assert_eq!(config.default_language, "en");
-    assert!(config.auto_register && config.vectors.is_empty());
-    assert_eq!(config.partitions, 1);
-    assert_eq!(config.limits(), kindred_shared::event::Limits::default());
-    assert_eq!(config.idle_after, Duration::from_secs(600));
-    assert_eq!(config.job_deadline, Duration::from_secs(30));
+    assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.store.data_dir, Path::new("./kindred-data"));
+    assert_eq!(config.domains.window, Duration::from_millis(250));
     assert_eq!(
-        config.amqp_url.expose(),
+        (config.domains.window_events, config.compute.threads),
+        (1000, 0)
+    );
+    assert_eq!(config.compute.kernel, Kernel::Auto);
+    assert_eq!(config.texts.languages.join(","), "en,de,fr,es,it,pt,nl,sv");
+    assert_eq!(config.texts.default_language, "en");
+    assert!(config.domains.auto_register && config.texts.vectors.is_empty());
+    assert_eq!(config.domains.partitions, 1);
+    assert_eq!(
+        config.events.limits(),
+        kindred_shared::event::Limits::default()
+    );
+    assert_eq!(config.domains.idle_after, Duration::from_secs(600));
+    assert_eq!(config.compute.job_deadline, Duration::from_secs(30));
+    assert_eq!(
+        config.broker.amqp_url.expose(),
         "amqp://guest:guest@127.0.0.1:5672/%2f"
     );
-    assert_eq!(config.cql_nodes, ["127.0.0.1:9042"]);
+    assert_eq!(config.database.cql_nodes, ["127.0.0.1:9042"]);
     assert_eq!(
-        (config.cql_keyspace.as_str(), config.cql_replication),
+        (
+            config.database.cql_keyspace.as_str(),
+            config.database.cql_replication
+        ),
         ("kindred", 1)
     );
-    assert_eq!(config.cql_login(), None);
-    assert!(!config.cql_allow_periodic);
-    assert_eq!((&config.advertise, config.worker_listen), (&None, None));
-    assert!(config.check_standalone(&origins).is_ok());
-    for (entry, key) in config.entries(&origins).iter().zip(KEYS) {
+    assert_eq!(config.database.login(), None);
+    assert!(!config.database.cql_allow_periodic);
+    assert_eq!(
+        (&config.http.advertise, config.http.worker_listen),
+        (&None, None)
+    );
+    assert!(config.domains.check_standalone(&origins).is_ok());
+    for (entry, key) in config.entries(&origins).iter().flatten().zip(keys()) {
         assert_eq!(
             (entry.value.as_str(), entry.origin.as_str()),
             (key.secrecy.shown(key.default).as_str(), "default"),
@@ -122,7 +134,7 @@ fn later_places_win() {
             directory.path(),
         )
         .unwrap();
-        assert_eq!(config.window_events, *value);
+        assert_eq!(config.domains.window_events, *value);
         let from = origins.of("window_events").to_string();
         assert!(from.starts_with(origin), "{from} is {origin}");
     }
@@ -138,7 +150,7 @@ fn a_named_file_must_be_there_and_the_flag_names_it_before_the_variable() {
             file: flag.map(PathBuf::from),
             values: vec![],
         };
-        Config::resolve(&flags, env(variable), directory.path()).map(|(c, _)| c.threads)
+        Config::resolve(&flags, env(variable), directory.path()).map(|(c, _)| c.compute.threads)
     };
     assert_eq!(threads(None, &[]), Ok(1));
     assert_eq!(threads(None, &[(FILE_VARIABLE, "a.toml")]), Ok(2));
@@ -292,10 +304,10 @@ fn variables_of_tests_and_of_others_are_not_configuration() {
 fn lists_come_from_arrays_and_from_commas() {
     let directory = directory("languages = ['en', 'de']\nvectors = ['de=a/de.fifu', 'en=b.fifu']");
     let (config, _) = Config::resolve(&Flags::default(), env(&[]), directory.path()).unwrap();
-    assert_eq!(config.languages, ["en", "de"]);
-    assert_eq!(config.vectors.len(), 2);
-    assert_eq!(config.vectors[0].language, "de");
-    assert_eq!(config.vectors[0].path, Path::new("a/de.fifu"));
+    assert_eq!(config.texts.languages, ["en", "de"]);
+    assert_eq!(config.texts.vectors.len(), 2);
+    assert_eq!(config.texts.vectors[0].language, "de");
+    assert_eq!(config.texts.vectors[0].path, Path::new("a/de.fifu"));
 }
 
 #[test]
@@ -303,7 +315,7 @@ fn hosts_are_read_with_and_without_a_port() {
     let nowhere = directory("");
     let nodes = |text: &str| {
         Config::resolve(&flags(&[("cql_nodes", text)]), env(&[]), nowhere.path())
-            .map(|(config, _)| config.cql_nodes.join(" "))
+            .map(|(config, _)| config.database.cql_nodes.join(" "))
     };
     let table = [
         ("db", "db:9042"),
@@ -320,7 +332,7 @@ fn others_are_told_an_address_that_they_can_use() {
     let nowhere = directory("");
     let advertised = |pairs: &[(&'static str, &str)], bound: &str| {
         let (config, _) = Config::resolve(&flags(pairs), env(&[]), nowhere.path()).unwrap();
-        config.advertised(bound.parse().unwrap(), "box")
+        config.http.advertised(bound.parse().unwrap(), "box")
     };
     assert_eq!(advertised(&[], "10.0.0.1:8080"), "10.0.0.1:8080");
     assert_eq!(advertised(&[], "0.0.0.0:8080"), "box:8080");
@@ -340,12 +352,12 @@ fn secrets_are_nowhere_to_be_seen() {
     let (config, origins) = Config::resolve(&Flags::default(), variables, nowhere.path()).unwrap();
     let seen = format!("{config:?} {:?}", config.entries(&origins));
     assert!(!seen.contains("hunter2") && seen.contains("amqps://u:***@host/v"));
-    assert_eq!(config.cql_login(), Some(("u", "hunter2")));
+    assert_eq!(config.database.login(), Some(("u", "hunter2")));
 }
 
 #[test]
 fn every_key_means_something_to_somebody_and_listen_nothing_to_the_worker() {
-    for key in KEYS {
+    for key in keys() {
         assert!(!key.roles.is_empty(), "{}", key.name);
         let both = ["threads", "kernel", "vectors"].contains(&key.name);
         let working = key.roles.contains(&Role::ComputeWorker);
@@ -364,7 +376,11 @@ fn standalone_has_one_partition() {
         nowhere.path(),
     )
     .unwrap();
-    let refused = config.check_standalone(&origins).unwrap_err().to_string();
+    let refused = config
+        .domains
+        .check_standalone(&origins)
+        .unwrap_err()
+        .to_string();
     assert!(refused.contains("partitions = \"4\"") && refused.contains("KINDRED_PARTITIONS"));
 }
 
@@ -376,7 +392,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_a_reader_panic(text in "\\PC{0,24}") {
-        for key in KEYS {
+        for key in keys() {
             let _ = Config::resolve(
                 &Flags { file: None, values: vec![(key.name, text.clone())] },
                 env(&[]),

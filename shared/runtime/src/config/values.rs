@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::secret::Secret;
@@ -103,7 +104,7 @@ pub(super) fn path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
 }
 
-pub(super) fn count(text: &str, least: usize, most: usize) -> Option<usize> {
+pub(super) fn count<N: FromStr + PartialOrd>(text: &str, least: N, most: N) -> Option<N> {
     text.parse().ok().filter(|n| (least..=most).contains(n))
 }
 

@@ -17,13 +17,13 @@ pub(in super::super) async fn look(
     BrokerFacts {
         place: connector.place(),
         greeting: greet(config),
-        inside: look_inside(connector, part, config.partitions).await,
+        inside: look_inside(connector, part, config.domains.partitions).await,
         management: management::ask(management),
     }
 }
 
 fn greet(config: &Config) -> Option<Result<greeting::Greeting, String>> {
-    let uri: AMQPUri = config.amqp_url.expose().parse().ok()?;
+    let uri: AMQPUri = config.broker.amqp_url.expose().parse().ok()?;
     // Behind TLS nobody greets in the clear.
     (uri.scheme == AMQPScheme::AMQP).then(|| greeting::ask(&uri.authority.host, uri.authority.port))
 }

@@ -34,6 +34,7 @@ impl Address {
     /// As given, or on the broker's host with the broker's user.
     pub(in super::super) fn of(config: &Config, given: Option<&str>) -> Result<Self, Failure> {
         let uri: AMQPUri = config
+            .broker
             .amqp_url
             .expose()
             .parse()

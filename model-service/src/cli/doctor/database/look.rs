@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use kindred_runtime::cql::{self, CqlOptions};
+use kindred_runtime::cql;
 use scylla::client::session::Session;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::statement::{Consistency, Statement};
@@ -20,14 +20,12 @@ use crate::store::cassandra::schema::{Keyspace, check, is_scylla};
 const CONNECT: Duration = Duration::from_secs(20);
 
 pub(in super::super) async fn look(config: &Config, part: Part) -> DatabaseFacts {
-    let login = config.cql_login();
-    let options = CqlOptions {
-        nodes: config.cql_nodes.clone(),
-        user: login.map(|(user, _)| user.to_owned()),
-        password: login.map(|(_, password)| password.to_owned()),
-    };
+    let options = config.database.options();
     let place = options.nodes.join(",");
-    let connecting = timeout(CONNECT, cql::connect(&options, &config.cql_keyspace));
+    let connecting = timeout(
+        CONNECT,
+        cql::connect(&options, &config.database.cql_keyspace),
+    );
     let session = match connecting.await {
         Ok(Ok(session)) => Ok(session),
         Ok(Err(error)) => Err(no_entry(&error.to_string())),
@@ -52,7 +50,7 @@ fn no_entry(words: &str) -> NoEntry {
 
 async fn look_inside(session: &Session, config: &Config, part: Part) -> Inside {
     // The configuration has checked the name already.
-    let keyspace = Keyspace::new(&config.cql_keyspace);
+    let keyspace = Keyspace::new(&config.database.cql_keyspace);
     let cluster = session.get_cluster_state();
     let nodes = cluster.get_nodes_info();
     let up = nodes.iter().filter(|node| node.is_connected()).count();
@@ -103,7 +101,7 @@ async fn look_inside(session: &Session, config: &Config, part: Part) -> Inside {
 
 /// What this role was granted; `None`: the database asks for no login, or allows all to all.
 async fn rights(session: &Session, config: &Config) -> Result<Option<Rights>, String> {
-    let Some((user, _)) = config.cql_login() else {
+    let Some((user, _)) = config.database.login() else {
         return Ok(None);
     };
     let role = user.replace('"', "\"\"");

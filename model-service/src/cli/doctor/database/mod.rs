@@ -151,7 +151,7 @@ fn blocks(inside: &Inside) -> Finding {
 
 fn schema(inside: &Inside, config: &Config) -> Finding {
     let check = "database.schema";
-    let keyspace = &config.cql_keyspace;
+    let keyspace = &config.database.cql_keyspace;
     match &inside.standing {
         Ok(Standing::Current) => {
             Finding::ok(check, format!("keyspace {keyspace} is at version {NEWEST}"))
@@ -185,7 +185,7 @@ fn replication(inside: &Inside, config: &Config) -> Finding {
     let copies = match &inside.copies {
         Ok(Some(copies)) => *copies,
         Ok(None) => {
-            let wanted = config.cql_replication;
+            let wanted = config.database.cql_replication;
             let found = format!("there is no keyspace yet; it is made with factor {wanted}");
             return if u32::try_from(wanted).is_ok_and(|wanted| wanted > nodes) {
                 let remedy = "set cql_replication to at most the number of nodes";
@@ -237,7 +237,7 @@ fn durability(inside: &Inside, config: &Config) -> Finding {
     };
     let copies = match &inside.copies {
         Ok(Some(copies)) => *copies,
-        _ => u32::try_from(config.cql_replication).unwrap_or(u32::MAX),
+        _ => u32::try_from(config.database.cql_replication).unwrap_or(u32::MAX),
     };
     match danger(copies, mode) {
         None => Finding::ok(
@@ -249,7 +249,7 @@ fn durability(inside: &Inside, config: &Config) -> Finding {
         ),
         Some(detail) => {
             let (found, remedy) = detail.split_once("; ").unwrap_or((&detail, "set it"));
-            if config.cql_allow_periodic {
+            if config.database.cql_allow_periodic {
                 Finding::warning(
                     check,
                     format!("{found} (cql_allow_periodic is set)"),
@@ -264,7 +264,7 @@ fn durability(inside: &Inside, config: &Config) -> Finding {
 
 fn rights(inside: &Inside, config: &Config) -> Finding {
     let check = "database.permissions";
-    let keyspace = &config.cql_keyspace;
+    let keyspace = &config.database.cql_keyspace;
     let rights = match &inside.rights {
         Ok(Some(rights)) => rights,
         Ok(None) => {
@@ -313,7 +313,7 @@ fn rights(inside: &Inside, config: &Config) -> Finding {
 
 fn partitions(inside: &Inside, config: &Config) -> Finding {
     let check = "database.partitions";
-    let wanted = config.partitions;
+    let wanted = config.domains.partitions;
     match &inside.partitions {
         Ok(Some(found)) if *found == wanted => {
             Finding::ok(check, format!("{found}, as configured"))

@@ -1,0 +1,71 @@
+//! The section of domains.
+
+use std::time::Duration;
+
+use super::section::{DECIDING, Validate, section};
+use super::{ConfigError, Origins, values};
+
+section! {
+    /// How domains are spread, begun, worked on and put to sleep.
+    struct Domains;
+
+    /// How long a domain's upserts are collected before they are worked on together.
+    window: Duration = "250ms" {
+        roles: DECIDING,
+        expects: "a duration of 1ms to 1m, such as 250ms",
+        read: |text| values::duration(text, Duration::from_millis(1), Duration::from_secs(60)),
+        show: values::show_duration,
+    }
+
+    /// Most upserts of one window; a full window closes at once.
+    window_events: usize = "1000" {
+        roles: DECIDING,
+        expects: "a whole number of 1 to 100000",
+        read: |text| values::count(text, 1, 100_000),
+        show: usize::to_string,
+    }
+
+    /// Whether an event of an unknown domain registers the domain.
+    auto_register: bool = "true" {
+        roles: DECIDING,
+        expects: "true or false",
+        read: values::truth,
+        show: bool::to_string,
+    }
+
+    /// How long a quiet domain stays in memory after its last event or query.
+    idle_after: Duration = "10m" {
+        roles: DECIDING,
+        expects: "a duration of 1s to 365days, such as 10m",
+        read: |text| values::duration(text, Duration::from_secs(1), Duration::from_secs(365 * 86_400)),
+        show: values::show_duration,
+    }
+
+    /// Number of partitions, fixed at the first start; standalone has 1.
+    partitions: u16 = "1" {
+        roles: DECIDING,
+        expects: "a whole number of 1 to 1024",
+        read: |text| values::count(text, 1, 1024),
+        show: u16::to_string,
+    }
+}
+
+impl Validate for Domains {}
+
+impl Domains {
+    /// What standalone asks of the configuration, beyond what every program does.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] when `partitions` is not 1.
+    pub fn check_standalone(&self, origins: &Origins) -> Result<(), ConfigError> {
+        if self.partitions == 1 {
+            return Ok(());
+        }
+        Err(ConfigError::unsuitable(
+            "partitions",
+            &self.partitions.to_string(),
+            origins.of("partitions"),
+            "1: everything in one process is one partition".to_owned(),
+        ))
+    }
+}

@@ -1,0 +1,62 @@
+//! The section of texts.
+
+use super::section::Role::{ComputeWorker, Standalone, Temporary};
+use super::section::{DECIDING, Role, Validate, section};
+use super::values::{self, LanguageVectors};
+use super::{ConfigError, Origins};
+
+/// Those that extract.
+const EXTRACTING: &[Role] = &[Standalone, Temporary, ComputeWorker];
+
+section! {
+    /// Languages, and word vectors of them.
+    struct Texts;
+
+    /// Languages that are told apart.
+    languages: Vec<String> = "en,de,fr,es,it,pt,nl,sv" {
+        roles: DECIDING,
+        expects: "language codes of two letters separated by commas, each once, such as en,de",
+        read: values::languages,
+        show: |list| list.join(","),
+    }
+
+    /// Language of a text whose language is neither given nor recognised; one of languages.
+    default_language: String = "en" {
+        roles: DECIDING,
+        expects: "a language code of two letters, such as en",
+        read: values::language,
+        show: String::clone,
+    }
+
+    /// Word vectors of more languages, as made by `kindred vectors prepare`.
+    vectors: Vec<LanguageVectors> = "" {
+        roles: EXTRACTING,
+        expects: "language=path pairs separated by commas, each language once, such as de=de.fifu",
+        read: values::vectors,
+        show: |list| values::show_vectors(list),
+    }
+}
+
+impl Validate for Texts {
+    fn validate(&self, origins: &Origins) -> Result<(), ConfigError> {
+        let languages = self.languages.join(",");
+        if !self.languages.contains(&self.default_language) {
+            return Err(ConfigError::unsuitable(
+                "default_language",
+                &self.default_language,
+                origins.of("default_language"),
+                format!("one of languages ({languages})"),
+            ));
+        }
+        let is_other = |one: &&LanguageVectors| !self.languages.contains(&one.language);
+        if let Some(other) = self.vectors.iter().find(is_other) {
+            return Err(ConfigError::unsuitable(
+                "vectors",
+                &values::show_vectors(std::slice::from_ref(other)),
+                origins.of("vectors"),
+                format!("a language of languages ({languages})"),
+            ));
+        }
+        Ok(())
+    }
+}
