@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use chrono::Utc;
+use compute_worker::features::Vectors;
 use kindred_runtime::amqp::{Connector, Names, Publisher, RECONNECT, declare, wait_out};
 use kindred_runtime::cql_blocks::CqlBlocks;
 use kindred_runtime::host::host_name;
@@ -85,14 +86,7 @@ impl Clustered {
         let preprocessor =
             Preprocessor::new(&config.texts.languages, &config.texts.default_language)
                 .map_err(|error| refused(error.to_string()))?;
-        let vectors = config
-            .texts
-            .vectors
-            .iter()
-            .try_fold(
-                compute_worker::features::Vectors::builtin(),
-                |vectors, more| vectors.with(&more.language, &more.path),
-            )
+        let vectors = Vectors::configured(&config.texts.vectors)
             .map_err(|error| refused(error.to_string()))?;
         let model = format!("{WORDS_1} (vectors {})", vectors.fingerprint());
         // Workers extract; the service only says which vectors they must have.
@@ -225,10 +219,7 @@ impl Notify for Watchers {
         self.0
             .neighbours_updated(domain, ids, WORDS_1, Utc::now())
             .await
-            .map_err(|error| Failure {
-                needs_help: false,
-                detail: error.to_string(),
-            })
+            .map_err(|error| Failure::passing(error.to_string()))
     }
 }
 

@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use kindred_shared::name::WORDS_1;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::info;
 
-use crate::actors::lease::{self, Desk, Instance};
-use crate::actors::partition::{OpenIntake, PartitionHost};
-use crate::actors::sharing::{Keeper, share_evenly};
+use crate::actors::clock::Clock;
+use crate::actors::lease::Instance;
+use crate::actors::partition::OpenIntake;
+use crate::actors::partitions::Partitions;
+use crate::actors::services::{DomainSettings, ServiceParts};
 use crate::actors::supervisor::DurationSupervisor;
-use crate::actors::{Clock, DomainSettings, ServiceParts};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::preprocessing::Preprocessor;
@@ -24,15 +23,12 @@ use crate::serving::{Api, Readiness, waiting};
 use kindred_domain::dispatch::Jobs;
 use kindred_domain::dispatch_table::DispatchLimits;
 use kindred_domain::intake::{Notify, Publish};
-use kindred_domain::lease::Wish;
-use kindred_domain::store::{Partition, Store};
+use kindred_domain::store::Store;
 use kindred_domain::window::WindowSize;
 use kindred_query::Views;
 
 /// Threads that run domains' machines.
 const DOMAIN_ARBITERS: usize = 2;
-/// Longest until partitions are handed over when the service stops; then they are left to be taken.
-const HAND_OVER: Duration = Duration::from_secs(3);
 /// How often it is looked whether every domain is quiet.
 const QUIET_LOOK: Duration = Duration::from_millis(5);
 
@@ -100,23 +96,6 @@ pub(crate) struct Sizes {
     pub(crate) material_bytes: usize,
 }
 
-/// Who wishes for partitions. When it is gone, they are handed over.
-enum Sharing {
-    /// All of them: no other can have any, or there is just one.
-    All(Vec<Keeper>),
-    /// As many as others have.
-    Even(JoinHandle<()>),
-}
-
-impl Sharing {
-    fn end(self) {
-        match self {
-            Self::All(keepers) => drop(keepers),
-            Self::Even(sharing) => sharing.abort(),
-        }
-    }
-}
-
 /// A running service.
 pub struct Service {
     /// Where HTTP listens.
@@ -130,11 +109,7 @@ pub struct Service {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) hosted: Arc<Hosted>,
     server: actix_web::dev::ServerHandle,
-    store: Arc<dyn Store>,
-    me: Instance,
-    sharing: Sharing,
-    keepers: Vec<JoinHandle<()>>,
-    hosts: Vec<JoinHandle<()>>,
+    partitions: Partitions,
     arbiters: Vec<Arbiter>,
 }
 
@@ -171,7 +146,6 @@ impl Service {
             Arc::clone(&metrics),
             &arbiters[0].handle(),
         );
-        let exhausted = Arc::new(tokio::sync::Notify::new());
         let parts = Arc::new(ServiceParts {
             store: Arc::clone(&edges.store),
             views: Arc::clone(&views),
@@ -191,47 +165,18 @@ impl Service {
                 material_bytes: sizes.material_bytes,
                 idle_after: config.domains.idle_after,
             },
-            exhausted: Arc::clone(&exhausted),
             clock,
         });
         let homes: Vec<ArbiterHandle> = arbiters[1..].iter().map(Arbiter::handle).collect();
         let hosted = Arc::new(Hosted::default());
-        let shared = config.domains.partitions > 1 && !edges.store.is_exclusive();
-        let first_wish = if shared { Wish::Wait } else { Wish::Have };
-        let (mut keepers, mut hosts, mut wishers) = (Vec::new(), Vec::new(), Vec::new());
-        for partition in (0..config.domains.partitions).map(Partition) {
-            let (told, ownership) = mpsc::channel(1);
-            let (wish, wishes) = watch::channel(first_wish);
-            let (owner, known) = watch::channel(None);
-            wishers.push(Keeper { wish, owner: known });
-            let desk = Desk {
-                wishes,
-                owner,
-                ownership: told,
-            };
-            let keeper = lease::keep(
-                Arc::clone(&edges.store),
-                partition,
-                me.clone(),
-                Arc::clone(&exhausted),
-                desk,
-            );
-            keepers.push(tokio::task::spawn_local(keeper));
-            let host = PartitionHost::new(
-                partition,
-                Arc::clone(&parts),
-                Arc::clone(&edges.intake),
-                homes.clone(),
-            );
-            let hosting = host.follow(ownership, Arc::clone(&hosted));
-            hosts.push(tokio::task::spawn_local(hosting));
-        }
-        let sharing = if shared {
-            let sharing = share_evenly(Arc::clone(&edges.store), me.clone(), wishers);
-            Sharing::Even(tokio::task::spawn_local(sharing))
-        } else {
-            Sharing::All(wishers)
-        };
+        let partitions = Partitions::start(
+            config.domains.partitions,
+            me,
+            &parts,
+            &edges.intake,
+            &homes,
+            &hosted,
+        );
         observe(&metrics, &views, &edges.store);
         let owners = Owners::new(
             Arc::clone(&edges.store),
@@ -263,11 +208,7 @@ impl Service {
             readiness,
             hosted,
             server: handle,
-            store: edges.store,
-            me,
-            sharing,
-            keepers,
-            hosts,
+            partitions,
             arbiters,
         })
     }
@@ -302,24 +243,7 @@ impl Service {
         if !drain.is_zero() && !self.quiet(drain).await {
             info!("stopping with work in hand; it goes on at the next start");
         }
-        self.sharing.end();
-        let abort: Vec<_> = self.keepers.iter().map(JoinHandle::abort_handle).collect();
-        let handing_over = async {
-            for keeper in self.keepers {
-                let _ = keeper.await;
-            }
-            self.store.withdraw(&self.me.owner).await
-        };
-        match timeout(HAND_OVER, handing_over).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "others learn late that this service is gone"),
-            Err(_) => warn!("partitions not handed over in time; others take them within seconds"),
-        }
-        abort.iter().for_each(tokio::task::AbortHandle::abort);
-        // Hosts let go when nobody tells them of the ownership any more.
-        for host in self.hosts {
-            let _ = host.await;
-        }
+        self.partitions.hand_over().await;
         for arbiter in self.arbiters {
             arbiter.stop();
             // The thread ends once its actors have; it holds nothing that must be saved.

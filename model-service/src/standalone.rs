@@ -97,7 +97,7 @@ impl Standalone {
         let door = Door::open(config.http.listen, opening)?;
         let preprocessor =
             Preprocessor::new(&config.texts.languages, &config.texts.default_language)?;
-        let vectors = vectors(config)?;
+        let vectors = Vectors::configured(&config.texts.vectors)?;
         let model = format!("{WORDS_1} (vectors {})", vectors.fingerprint());
         let identity = Identity {
             model,
@@ -150,17 +150,6 @@ impl Standalone {
     pub async fn stop(self) {
         self.service.stop(DRAIN).await;
     }
-}
-
-/// The built-in word vectors, and those of the configuration.
-fn vectors(config: &Config) -> Result<Vectors, VectorsError> {
-    config
-        .texts
-        .vectors
-        .iter()
-        .try_fold(Vectors::builtin(), |vectors, more| {
-            vectors.with(&more.language, &more.path)
-        })
 }
 
 /// The intake of this process; there is one, and its one partition is never lost.

@@ -7,6 +7,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kindred_runtime::config::LanguageVectors;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::stored::{self, ReadError, Stored};
@@ -199,6 +200,16 @@ impl Vectors {
         let english = WordVectors::from_bytes(ENGLISH)
             .expect("the vectors compiled in are read by a test of this crate");
         Self::none().with_words("en", english)
+    }
+
+    /// English as compiled in, and those of the configuration.
+    ///
+    /// # Errors
+    /// [`VectorsError`] for the first file that cannot be used.
+    pub fn configured(files: &[LanguageVectors]) -> Result<Self, VectorsError> {
+        files.iter().try_fold(Self::builtin(), |vectors, file| {
+            vectors.with(&file.language, &file.path)
+        })
     }
 
     /// Adds a language's vectors from a file, or puts them in the place of those it had.

@@ -40,7 +40,7 @@ use self::job::Desk;
 use self::report::{Edge, Report};
 use self::session::{Stop, stopped};
 use self::waiting::Waiting;
-use crate::features::{Extractor, Vectors, VectorsError};
+use crate::features::{Extractor, Vectors};
 use crate::{Worker, pool};
 
 /// It could not go on.
@@ -141,7 +141,7 @@ fn run(flags: &config::Flags) -> Result<(), Failure> {
 /// The threads, the kernel and the word vectors of the configuration.
 fn worker(config: &Config) -> Result<Worker, Failure> {
     let kernel = config.compute.kernel.chosen().map_err(Failure::usage)?;
-    let vectors = vectors(config).map_err(Failure::usage)?;
+    let vectors = Vectors::configured(&config.texts.vectors).map_err(Failure::usage)?;
     let threads = match config.compute.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
@@ -149,17 +149,6 @@ fn worker(config: &Config) -> Result<Worker, Failure> {
     let pool = pool(threads).map_err(|error| Failure::failed(format!("no threads: {error}")))?;
     let extractor = Extractor::new(Arc::new(vectors));
     Ok(Worker::new(extractor, kernel, Arc::new(pool)))
-}
-
-/// The built-in word vectors, and those of the configuration.
-fn vectors(config: &Config) -> Result<Vectors, VectorsError> {
-    config
-        .texts
-        .vectors
-        .iter()
-        .try_fold(Vectors::builtin(), |vectors, more| {
-            vectors.with(&more.language, &more.path)
-        })
 }
 
 /// Answers over HTTP from now on, on a thread of its own until the process ends.

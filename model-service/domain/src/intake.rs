@@ -45,6 +45,16 @@ pub struct Failure {
     pub detail: String,
 }
 
+impl Failure {
+    /// A failure that time can help.
+    pub fn passing(detail: impl Into<String>) -> Self {
+        Self {
+            needs_help: false,
+            detail: detail.into(),
+        }
+    }
+}
+
 /// Where deliveries come from.
 #[async_trait]
 pub trait Intake: Send + 'static {

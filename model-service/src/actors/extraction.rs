@@ -16,8 +16,8 @@ use kindred_shared::job::{ExtractTask, Job, Reply, Task, TermCounts};
 use kindred_shared::{DomainName, Feature, ItemId, Space};
 use tracing::warn;
 
-use super::Services;
 use super::loading::failure;
+use super::services::Services;
 use super::supervisor::{DurationSupervisor, Perform, Undone};
 use crate::preprocessing::Preprocessor;
 use kindred_domain::effect::{Made, Material, ToExtract};
@@ -253,10 +253,9 @@ async fn perform(
     };
     match supervisor.send(Perform(job)).await {
         Ok(Ok(Reply::Extracted(features))) if features.len() == asked => Ok(features),
-        Ok(Ok(reply)) => Err(Undone::GivenUp(Failure {
-            needs_help: false,
-            detail: format!("a worker answered another question: {reply:?}"),
-        })),
+        Ok(Ok(reply)) => Err(Undone::GivenUp(Failure::passing(format!(
+            "a worker answered another question: {reply:?}"
+        )))),
         Ok(Err(undone)) => Err(undone),
         Err(_) => Err(Undone::Stopping),
     }
@@ -269,7 +268,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::actors::Clock;
+    use crate::actors::clock::Clock;
     use crate::metrics::Metrics;
     use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, SendError};
     use kindred_domain::dispatch_table::DispatchLimits;

@@ -44,17 +44,12 @@ pub struct Desk {
     pub owner: watch::Sender<Option<String>>,
     /// Whether it is ours.
     pub ownership: mpsc::Sender<Ownership>,
+    /// Told when the epoch's sequence numbers run out.
+    pub exhausted: Arc<Notify>,
 }
 
-/// Takes the lease when it may, keeps it while it can, and says so. `exhausted` is told when the
-/// epoch's sequence numbers run out.
-pub async fn keep(
-    store: Arc<dyn Store>,
-    partition: Partition,
-    me: Instance,
-    exhausted: Arc<Notify>,
-    mut desk: Desk,
-) {
+/// Takes the lease when it may, keeps it while it can, and says so.
+pub async fn keep(store: Arc<dyn Store>, partition: Partition, me: Instance, mut desk: Desk) {
     let begun = Instant::now();
     let wish = *desk.wishes.borrow_and_update();
     let (mut machine, mut todo) =
@@ -105,7 +100,7 @@ pub async fn keep(
             input = answer(&mut asked) => input,
             () = let_go(&mut leaving) => LeaseInput::LetGo,
             () = alarm(deadline) => LeaseInput::Tick,
-            () = exhausted.notified() => LeaseInput::Exhausted,
+            () = desk.exhausted.notified() => LeaseInput::Exhausted,
             changed = desk.wishes.changed(), if !ending => {
                 ending = changed.is_err();
                 LeaseInput::Wished(if ending { Wish::Leave } else { *desk.wishes.borrow() })

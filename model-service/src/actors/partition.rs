@@ -6,15 +6,15 @@ use std::time::Duration;
 use actix::prelude::*;
 use async_trait::async_trait;
 use kindred_shared::Backoff;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::lease::Ownership;
 use super::owner::Owner;
 use super::registry::{Disown, Dispatch, DomainRegistry, Raise, Resume};
-use super::{ServiceParts, Services};
-use crate::serving::owners::Hosted as PartitionsHosted;
+use super::services::{ServiceParts, Services};
+use crate::serving::owners::Hosted;
 use kindred_domain::intake::{Failure, Intake};
 use kindred_domain::store::{DomainRow, Epoch, Partition};
 use kindred_domain::time::RETRY;
@@ -38,61 +38,60 @@ pub struct PartitionHost {
     parts: Arc<ServiceParts>,
     intake: Arc<dyn OpenIntake>,
     homes: Vec<ArbiterHandle>,
-    hosted: Option<Hosted>,
+    exhausted: Arc<Notify>,
+    tenure: Option<Tenure>,
 }
 
-struct Hosted {
+/// What there is while the partition is ours.
+struct Tenure {
     owner: Arc<Owner>,
     registry: Addr<DomainRegistry>,
     pump: JoinHandle<()>,
 }
 
 impl PartitionHost {
-    /// A host whose domains live on these arbiters.
+    /// A host whose domains live on `homes`; `exhausted` is told when an epoch's sequence numbers
+    /// run out.
     pub fn new(
         partition: Partition,
         parts: Arc<ServiceParts>,
         intake: Arc<dyn OpenIntake>,
         homes: Vec<ArbiterHandle>,
+        exhausted: Arc<Notify>,
     ) -> Self {
         Self {
             partition,
             parts,
             intake,
             homes,
-            hosted: None,
+            exhausted,
+            tenure: None,
         }
     }
 
     /// Follows the ownership until nobody tells it any more, then lets go. Runs on an actix
     /// arbiter. `hosting` is told of it.
-    pub async fn follow(
-        mut self,
-        mut ownership: mpsc::Receiver<Ownership>,
-        hosting: Arc<PartitionsHosted>,
-    ) {
+    pub async fn follow(mut self, mut ownership: mpsc::Receiver<Ownership>, hosting: Arc<Hosted>) {
         while let Some(change) = ownership.recv().await {
-            match change {
-                Ownership::Owned(epoch) => match &self.hosted {
-                    Some(hosted) => {
-                        hosted.owner.raise(epoch);
-                        let _ = hosted.registry.send(Raise).await;
-                        let domains = self.domains().await;
-                        let _ = hosted.registry.send(Resume(domains)).await;
+            match (change, &self.tenure) {
+                (Ownership::Owned(epoch), Some(tenure)) => {
+                    tenure.owner.raise(epoch);
+                    let _ = tenure.registry.send(Raise).await;
+                    let _ = tenure.registry.send(Resume(self.domains().await)).await;
+                }
+                (Ownership::Owned(epoch), None) => {
+                    let opened = self.open_intake(epoch, &mut ownership).await;
+                    if let Some((epoch, intake)) = opened {
+                        self.host(epoch, intake).await;
+                        hosting.host(self.partition);
+                        info!(partition = self.partition.0, "hosting");
                     }
-                    None => {
-                        self.host(epoch, &mut ownership).await;
-                        if self.hosted.is_some() {
-                            hosting.host(self.partition);
-                            info!(partition = self.partition.0, "hosting");
-                        }
-                    }
-                },
-                Ownership::Lost => {
+                }
+                (Ownership::Lost, _) => {
                     hosting.let_go(self.partition);
                     self.let_go().await;
                 }
-                Ownership::HandedOver(let_go) => {
+                (Ownership::HandedOver(let_go), _) => {
                     hosting.let_go(self.partition);
                     self.let_go().await;
                     drop(let_go);
@@ -103,32 +102,34 @@ impl PartitionHost {
         self.let_go().await;
     }
 
-    /// Begins to host, trying for as long as the partition is ours.
-    async fn host(&mut self, epoch: Epoch, ownership: &mut mpsc::Receiver<Ownership>) {
+    /// The partition's intake and the epoch by then, tried for as long as the partition is ours.
+    async fn open_intake(
+        &self,
+        mut epoch: Epoch,
+        ownership: &mut mpsc::Receiver<Ownership>,
+    ) -> Option<(Epoch, Box<dyn Intake>)> {
         let mut retry = RETRY;
-        let intake = loop {
-            match self.intake.open(self.partition).await {
-                Ok(intake) => break intake,
-                Err(failure) => {
-                    warn!(
-                        partition = self.partition.0,
-                        reason = failure.detail,
-                        "intake not open"
-                    );
-                    let delay = tokio::time::sleep(retry.failed());
-                    tokio::select! {
-                        () = delay => {}
-                        change = ownership.recv() => {
-                            // What is handed over is let go with it: nothing was begun.
-                            if !matches!(change, Some(Ownership::Owned(_))) {
-                                return;
-                            }
-                        }
-                    }
-                }
+        loop {
+            let failure = match self.intake.open(self.partition).await {
+                Ok(intake) => return Some((epoch, intake)),
+                Err(failure) => failure,
+            };
+            let (partition, reason) = (self.partition.0, failure.detail);
+            warn!(partition, reason, "intake not open");
+            tokio::select! {
+                () = tokio::time::sleep(retry.failed()) => {}
+                change = ownership.recv() => match change {
+                    Some(Ownership::Owned(raised)) => epoch = raised,
+                    // What is handed over is let go with it: nothing was begun.
+                    Some(Ownership::Lost | Ownership::HandedOver(_)) | None => return None,
+                },
             }
-        };
-        let exhausted = Arc::clone(&self.parts.exhausted);
+        }
+    }
+
+    /// Begins to host at an epoch.
+    async fn host(&mut self, epoch: Epoch, intake: Box<dyn Intake>) {
+        let exhausted = Arc::clone(&self.exhausted);
         let owner = Arc::new(Owner::new(self.partition, epoch, exhausted));
         let services = Arc::new(Services::new(
             Arc::clone(&self.parts),
@@ -136,10 +137,9 @@ impl PartitionHost {
             intake.settler(),
         ));
         let registry = DomainRegistry::new(services, self.homes.clone()).start();
-        let domains = self.domains().await;
-        let _ = registry.send(Resume(domains)).await;
+        let _ = registry.send(Resume(self.domains().await)).await;
         let pump = tokio::task::spawn_local(pump(intake, registry.clone()));
-        self.hosted = Some(Hosted {
+        self.tenure = Some(Tenure {
             owner,
             registry,
             pump,
@@ -166,7 +166,7 @@ impl PartitionHost {
     /// Stops taking events, then stops the domains. What was not acknowledged comes to the next
     /// owner.
     async fn let_go(&mut self) {
-        if let Some(Hosted { registry, pump, .. }) = self.hosted.take() {
+        if let Some(Tenure { registry, pump, .. }) = self.tenure.take() {
             pump.abort();
             let _ = registry.send(Disown).await;
             info!(partition = self.partition.0, "partition let go");

@@ -11,8 +11,8 @@ use kindred_shared::DomainName;
 use kindred_shared::event::Event;
 use tracing::{info, warn};
 
-use super::Services;
 use super::domain::{Deliver, DomainActor, Halt, Sleep, Slept};
+use super::services::Services;
 use kindred_domain::intake::{Delivery, DeliveryTag};
 use kindred_domain::store::DomainRow;
 

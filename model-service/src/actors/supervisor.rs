@@ -8,7 +8,7 @@ use kindred_shared::job::{Job, Reply, Task};
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
-use super::Clock;
+use super::clock::Clock;
 use crate::metrics::Metrics;
 use kindred_domain::dispatch::{JobId, Jobs, Returned};
 use kindred_domain::dispatch_table::{Action, Answer, DispatchLimits, DispatchTable};
@@ -49,10 +49,7 @@ impl From<Undone> for Failure {
     fn from(undone: Undone) -> Self {
         match undone {
             Undone::GivenUp(failure) | Undone::Unanswered(failure) => failure,
-            Undone::Stopping => Self {
-                needs_help: false,
-                detail: "the service is stopping".to_owned(),
-            },
+            Undone::Stopping => Self::passing("the service is stopping"),
         }
     }
 }
@@ -138,10 +135,7 @@ impl DurationSupervisor {
                     self.metrics.jobs_failed.inc();
                     if let Some(asker) = self.askers.remove(&id) {
                         let detail = format!("a job was given up: {reason}");
-                        let failure = Failure {
-                            needs_help: false,
-                            detail,
-                        };
+                        let failure = Failure::passing(detail);
                         let undone = if by_worker {
                             Undone::GivenUp(failure)
                         } else {

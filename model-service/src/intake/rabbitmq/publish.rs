@@ -61,10 +61,9 @@ fn key_of(domain: &DomainName) -> ShortString {
 fn in_words(fault: PublishFault) -> PublishError {
     match fault {
         PublishFault::Away(words) => PublishError::Away(words),
-        PublishFault::Refused => PublishError::Failed(Failure {
-            needs_help: false,
-            detail: "the partition's queue is full; the model service must catch up first".into(),
-        }),
+        PublishFault::Refused => PublishError::Failed(Failure::passing(
+            "the partition's queue is full; the model service must catch up first",
+        )),
         fault => PublishError::Failed(Failure {
             needs_help: true,
             detail: format!("{fault}; `kindred doctor` says what is missing"),

@@ -172,10 +172,7 @@ async fn after_a_failure_all_comes_again_in_order_without_a_redelivery() {
     publish_all(&twin, 4).await;
     let got = twin.take(4).await;
     twin.settle(&got[1..2], &Outcome::Stored);
-    let failure = Failure {
-        needs_help: false,
-        detail: "the database is away".into(),
-    };
+    let failure = Failure::passing("the database is away");
     twin.settle(&got[2..3], &Outcome::Failed(failure));
     let again = twin.take(3).await;
     assert_eq!(versions(&again), [0, 2, 3]);

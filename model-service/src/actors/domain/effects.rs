@@ -1,0 +1,204 @@
+//! What a domain's machine asks for, carried out; each answer is the machine's next input.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::prelude::*;
+use kindred_shared::ItemId;
+use kindred_shared::job::{CompareTask, Job, Reply, Task};
+use tracing::{debug, info, warn};
+
+use super::DomainActor;
+use crate::actors::services::Services;
+use crate::actors::supervisor::{Perform, Undone};
+use crate::actors::{extraction, loading};
+use crate::crash;
+use kindred_domain::effect::{
+    CommitFailure, CommitStep, Effect, Input, Observation, Ticket, ToExtract,
+};
+use kindred_domain::intake::Failure;
+use kindred_domain::store::{Batch, Epoch, Stamp, StoreError, Write};
+use kindred_domain::time::RETRY;
+
+impl DomainActor {
+    /// Carries out what the machine asks for, in order.
+    pub(super) fn perform(&mut self, effects: Vec<Effect>, context: &mut Context<Self>) {
+        for effect in effects {
+            match effect {
+                Effect::Load { ticket } => self.load(ticket, context),
+                Effect::Commit {
+                    ticket,
+                    fence,
+                    writes,
+                    step,
+                } => self.commit(ticket, fence, writes, step, context),
+                Effect::Extract { ticket, rows } => self.extract(ticket, rows, context),
+                Effect::Compare { ticket, tasks } => {
+                    for (task, compare) in tasks {
+                        self.compare(ticket, task, compare, context);
+                    }
+                }
+                Effect::Settle(settled) => self.settle(settled),
+                Effect::Serve(change) => self.view.apply(change, self.services.clock.now().unix_ms),
+                Effect::Notify { ticket, ids } => self.notify(ticket, ids, context),
+                Effect::Observe(observation) => self.observe(observation),
+                Effect::Superseded => {
+                    warn!(domain = %self.name, "another instance has taken over");
+                    context.stop();
+                }
+            }
+        }
+    }
+
+    /// Awaits an answer beside the actor; it is the machine's next input.
+    fn step_after(
+        &mut self,
+        context: &mut Context<Self>,
+        answer: impl Future<Output = Input> + 'static,
+    ) {
+        let step = |input, this: &mut Self, context: &mut _| this.step(input, context);
+        context.spawn(answer.into_actor(self).map(step));
+    }
+
+    fn load(&mut self, ticket: Ticket, context: &mut Context<Self>) {
+        let (services, name) = (Arc::clone(&self.services), self.name.clone());
+        self.step_after(context, async move {
+            let result = loading::load(&*services.store, &name).await;
+            if let Err(failure) = &result {
+                warn!(domain = %name, reason = failure.detail, "not loaded");
+            }
+            Input::Loaded { ticket, result }
+        });
+    }
+
+    fn commit(
+        &mut self,
+        ticket: Ticket,
+        fence: bool,
+        writes: Vec<Write>,
+        step: CommitStep,
+        context: &mut Context<Self>,
+    ) {
+        let (before, after) = crash_points(step);
+        crash::point(before);
+        let batch = Batch {
+            domain: self.name.clone(),
+            fence,
+            writes,
+        };
+        // Stamps follow the order of the effects.
+        let stamp = self.services.owner.stamp();
+        let (services, name) = (Arc::clone(&self.services), self.name.clone());
+        self.step_after(context, async move {
+            let result = store(&services, stamp, batch).await;
+            crash::point(after);
+            if let Err(CommitFailure::Failed(failure)) = &result {
+                warn!(domain = %name, ?step, reason = failure.detail, "not stored");
+            }
+            Input::Committed { ticket, result }
+        });
+    }
+
+    fn extract(&mut self, ticket: Ticket, rows: Vec<ToExtract>, context: &mut Context<Self>) {
+        let (services, name) = (Arc::clone(&self.services), self.name.clone());
+        self.step_after(context, async move {
+            let result = extraction::extract(&services, &name, rows).await;
+            crash::point("after-extract");
+            Input::Extracted { ticket, result }
+        });
+    }
+
+    fn compare(
+        &mut self,
+        ticket: Ticket,
+        task: usize,
+        compare: CompareTask,
+        context: &mut Context<Self>,
+    ) {
+        let job = Job {
+            domain: self.name.clone(),
+            task: Task::Compare(Arc::new(compare)),
+        };
+        let reply = self.services.supervisor.send(Perform(job));
+        self.step_after(context, async move {
+            let result = match reply.await {
+                Ok(Ok(Reply::Compared(reply))) => Ok(reply),
+                Ok(Ok(Reply::Extracted(_) | Reply::Failed(_))) => {
+                    Err(Failure::passing("a worker answered another question"))
+                }
+                Ok(Err(undone)) => Err(undone.into()),
+                Err(_) => Err(Undone::Stopping.into()),
+            };
+            crash::point("after-compare");
+            Input::Compared {
+                ticket,
+                task,
+                result,
+            }
+        });
+    }
+
+    /// Tells watchers, trying again for as long as it takes.
+    fn notify(&mut self, ticket: Ticket, ids: Vec<ItemId>, context: &mut Context<Self>) {
+        self.services.metrics.lists_written.inc_by(ids.len() as u64);
+        debug!(domain = %self.name, lists = ids.len(), "lists stored");
+        let (services, name) = (Arc::clone(&self.services), self.name.clone());
+        self.step_after(context, async move {
+            let mut retry = RETRY;
+            while let Err(failure) = services.watchers.notify(&name, &ids).await {
+                warn!(domain = %name, reason = failure.detail, "watchers not told");
+                tokio::time::sleep(retry.failed()).await;
+            }
+            Input::Notified { ticket }
+        });
+    }
+
+    fn observe(&self, observation: Observation) {
+        let metrics = &self.services.metrics;
+        match observation {
+            Observation::WindowClosed(items) => {
+                metrics.windows_closed.inc();
+                debug!(domain = %self.name, items, "window closed");
+            }
+            Observation::Pairs(pairs) => metrics.pairs_compared.inc_by(pairs),
+            Observation::Rebuilt => {
+                metrics.rebuilds.inc();
+                info!(domain = %self.name, "loaded, lists made anew");
+            }
+            Observation::Recomputed(lists) => metrics.lists_recomputed.inc_by(lists as u64),
+            Observation::Served(after) => metrics.event_to_served.observe(after.as_secs_f64()),
+        }
+    }
+}
+
+/// Writes a batch with its stamp; `None`: the epoch has no more.
+async fn store(
+    services: &Services,
+    stamp: Option<(Epoch, Stamp)>,
+    batch: Batch,
+) -> Result<(), CommitFailure> {
+    let begun = Instant::now();
+    let (epoch, stamp) = stamp.ok_or_else(|| {
+        CommitFailure::Failed(Failure::passing(
+            "the epoch's sequence numbers are used up; a new one is being taken",
+        ))
+    })?;
+    let partition = services.owner.partition();
+    let result = services.store.commit(partition, epoch, stamp, batch).await;
+    let took = begun.elapsed().as_secs_f64();
+    services.metrics.store_commit.observe(took);
+    result.map_err(|error| match error {
+        StoreError::Superseded { .. } => CommitFailure::Superseded,
+        error => CommitFailure::Failed(loading::failure(&error)),
+    })
+}
+
+/// Where tests end the process, before and after a step is stored.
+fn crash_points(step: CommitStep) -> (&'static str, &'static str) {
+    match step {
+        CommitStep::Events => ("before-store", "after-store"),
+        CommitStep::Features => ("before-features", "after-features"),
+        CommitStep::Lists => ("before-flush", "after-flush"),
+        CommitStep::Clean => ("before-clean", "after-clean"),
+    }
+}

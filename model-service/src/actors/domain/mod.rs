@@ -1,0 +1,192 @@
+//! The actor of one active domain: carries its machine's effects out, and brings the answers in.
+
+mod effects;
+mod unsettled;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use kindred_shared::DomainName;
+use kindred_shared::event::Event;
+use tracing::{debug, error};
+
+use super::services::Services;
+use crate::crash;
+use kindred_domain::effect::Input;
+use kindred_domain::intake::{DeliveryTag, Outcome};
+use kindred_domain::machine::{Domain, Settings};
+use kindred_query::DomainView;
+use unsettled::Unsettled;
+
+/// Messages that may wait for one domain; each is a handful of deliveries.
+const MAILBOX: usize = 64;
+
+/// One active domain.
+pub struct DomainActor {
+    name: DomainName,
+    machine: Domain,
+    services: Arc<Services>,
+    view: Arc<DomainView>,
+    unsettled: Unsettled,
+    timer: Option<SpawnHandle>,
+    last_event: Instant,
+}
+
+/// Deliveries of this domain, in order. Answered once they are in the machine.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Deliver(pub Vec<(DeliveryTag, Arc<Event>)>);
+
+/// Go to sleep if nothing is to be done and no event has come for `idle`. The answer is `Some`
+/// if the domain sleeps now, with when its next item expires (ms since 1970).
+#[derive(Message)]
+#[rtype(result = "Option<Slept>")]
+pub struct Sleep {
+    /// How long the domain must have been idle.
+    pub idle: Duration,
+}
+
+/// Stop at once: the domain belongs to another, or begins again. What is unsettled is settled as
+/// failed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Halt;
+
+/// The domain sleeps now.
+#[derive(Debug, Clone, Copy)]
+pub struct Slept {
+    /// When its next item expires, in ms since 1970.
+    pub next_expiry: Option<i64>,
+}
+
+impl DomainActor {
+    /// Starts the actor of a domain on an arbiter; it begins by loading.
+    pub fn start_domain(
+        name: DomainName,
+        services: Arc<Services>,
+        arbiter: &ArbiterHandle,
+    ) -> Addr<Self> {
+        let view = services.views.open(&name);
+        Self::start_in_arbiter(arbiter, move |context| {
+            context.set_mailbox_capacity(MAILBOX);
+            let (machine, effects) = Domain::start(settings(&name, &services));
+            let mut this = Self {
+                name,
+                machine,
+                services,
+                view,
+                unsettled: Unsettled::default(),
+                timer: None,
+                last_event: Instant::now(),
+            };
+            this.perform(effects, context);
+            this.view.set_status(this.machine.status());
+            this
+        })
+    }
+
+    /// One step of the machine. A panic in it is a bug; it costs this domain a reload.
+    fn step(&mut self, input: Input, context: &mut Context<Self>) {
+        let now = self.services.clock.now();
+        let machine = &mut self.machine;
+        match catch_unwind(AssertUnwindSafe(|| machine.handle(now, input))) {
+            Ok(effects) => self.perform(effects, context),
+            Err(_) => self.rebuild(context),
+        }
+        self.set_alarm(context);
+        self.view.set_status(self.machine.status());
+    }
+
+    /// The machine's state cannot be trusted any more: begin again from the store.
+    fn rebuild(&mut self, context: &mut Context<Self>) {
+        error!(domain = %self.name, "the domain's machine failed; it is loaded again");
+        let effects = self.machine.restart(self.services.clock.now());
+        self.perform(effects, context);
+        // Those the machine lost count of.
+        self.fail_unsettled("the domain failed and is being loaded again; send the event again");
+    }
+
+    fn settle(&mut self, settled: Vec<(DeliveryTag, Outcome)>) {
+        self.unsettled.settled(&settled, &self.services.metrics);
+        self.services.settle.settle(settled);
+        crash::point("after-ack");
+    }
+
+    fn fail_unsettled(&mut self, detail: &str) {
+        let failed = self.unsettled.failed(detail);
+        if !failed.is_empty() {
+            self.settle(failed);
+        }
+    }
+
+    fn set_alarm(&mut self, context: &mut Context<Self>) {
+        if let Some(timer) = self.timer.take() {
+            context.cancel_future(timer);
+        }
+        let now = self.services.clock.now();
+        if let Some(at) = self.machine.deadline(now) {
+            let delay = at.saturating_sub(now.monotonic);
+            self.timer = Some(context.run_later(delay, |this, context| {
+                this.timer = None;
+                this.step(Input::Tick, context);
+            }));
+        }
+    }
+}
+
+impl Actor for DomainActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<Deliver> for DomainActor {
+    type Result = ();
+
+    fn handle(&mut self, Deliver(events): Deliver, context: &mut Context<Self>) {
+        self.last_event = Instant::now();
+        for (tag, event) in events {
+            crash::point("received");
+            crash::taken_in(&event);
+            self.unsettled.took(tag, &event);
+            self.step(Input::Event { tag, event }, context);
+        }
+    }
+}
+
+impl Handler<Sleep> for DomainActor {
+    type Result = MessageResult<Sleep>;
+
+    fn handle(&mut self, Sleep { idle }: Sleep, context: &mut Context<Self>) -> Self::Result {
+        let sleeps = self.last_event.elapsed() >= idle && self.machine.may_sleep();
+        MessageResult(sleeps.then(|| {
+            debug!(domain = %self.name, "goes to sleep");
+            context.stop();
+            Slept {
+                next_expiry: self.machine.next_expiry(),
+            }
+        }))
+    }
+}
+
+impl Handler<Halt> for DomainActor {
+    type Result = ();
+
+    fn handle(&mut self, Halt: Halt, context: &mut Context<Self>) {
+        self.fail_unsettled("the partition is being taken over; send the event again");
+        context.stop();
+    }
+}
+
+fn settings(name: &DomainName, services: &Services) -> Settings {
+    Settings {
+        domain: name.clone(),
+        epoch: services.owner.epoch(),
+        model: services.settings.model.clone(),
+        window: services.settings.window,
+        auto_register: services.settings.auto_register,
+        partition: services.owner.partition(),
+        strip_blocks: services.settings.strip_blocks,
+        material_bytes: services.settings.material_bytes,
+    }
+}

@@ -1,0 +1,122 @@
+//! All partitions of a service: for each a keeper of its lease and a host; and who wishes for them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::ArbiterHandle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinHandle, spawn_local};
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::lease::{self, Desk, Instance};
+use super::partition::{OpenIntake, PartitionHost};
+use super::services::ServiceParts;
+use super::sharing::{Keeper, share_evenly};
+use crate::serving::owners::Hosted;
+use kindred_domain::lease::Wish;
+use kindred_domain::store::{Partition, Store};
+
+/// Longest until partitions are handed over when the service stops; then they are left to be taken.
+const HAND_OVER: Duration = Duration::from_secs(3);
+
+/// The partitions of a running service.
+pub struct Partitions {
+    store: Arc<dyn Store>,
+    me: Instance,
+    sharing: Sharing,
+    keepers: Vec<JoinHandle<()>>,
+    hosts: Vec<JoinHandle<()>>,
+}
+
+/// Who wishes for partitions. When it is gone, they are handed over.
+enum Sharing {
+    /// All of them: no other can have any, or there is just one.
+    All(Vec<Keeper>),
+    /// As many as others have.
+    Even(JoinHandle<()>),
+}
+
+impl Sharing {
+    fn end(self) {
+        match self {
+            Self::All(keepers) => drop(keepers),
+            Self::Even(sharing) => sharing.abort(),
+        }
+    }
+}
+
+impl Partitions {
+    /// Takes whatever of `count` partitions `me` can own, and hosts it: domains live on `homes`,
+    /// events come from `intake`, and `hosted` is told. Call inside an actix system.
+    pub fn start(
+        count: u16,
+        me: Instance,
+        parts: &Arc<ServiceParts>,
+        intake: &Arc<dyn OpenIntake>,
+        homes: &[ArbiterHandle],
+        hosted: &Arc<Hosted>,
+    ) -> Self {
+        let store = Arc::clone(&parts.store);
+        let is_shared = count > 1 && !store.is_exclusive();
+        let first_wish = if is_shared { Wish::Wait } else { Wish::Have };
+        let (mut keepers, mut hosts, mut wishers) = (Vec::new(), Vec::new(), Vec::new());
+        for partition in (0..count).map(Partition) {
+            let (told, ownership) = mpsc::channel(1);
+            let (wish, wishes) = watch::channel(first_wish);
+            let (owner, known) = watch::channel(None);
+            wishers.push(Keeper { wish, owner: known });
+            let desk = Desk {
+                wishes,
+                owner,
+                ownership: told,
+                exhausted: Arc::default(),
+            };
+            let host = PartitionHost::new(
+                partition,
+                Arc::clone(parts),
+                Arc::clone(intake),
+                homes.to_vec(),
+                Arc::clone(&desk.exhausted),
+            );
+            let keeper = lease::keep(Arc::clone(&store), partition, me.clone(), desk);
+            keepers.push(spawn_local(keeper));
+            hosts.push(spawn_local(host.follow(ownership, Arc::clone(hosted))));
+        }
+        let sharing = if is_shared {
+            let sharing = share_evenly(Arc::clone(&store), me.clone(), wishers);
+            Sharing::Even(spawn_local(sharing))
+        } else {
+            Sharing::All(wishers)
+        };
+        Self {
+            store,
+            me,
+            sharing,
+            keepers,
+            hosts,
+        }
+    }
+
+    /// Hands all over, as far as that is quick, and lets go.
+    pub async fn hand_over(self) {
+        self.sharing.end();
+        let abort: Vec<AbortHandle> = self.keepers.iter().map(JoinHandle::abort_handle).collect();
+        let handing_over = async {
+            for keeper in self.keepers {
+                let _ = keeper.await;
+            }
+            self.store.withdraw(&self.me.owner).await
+        };
+        match timeout(HAND_OVER, handing_over).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "others learn late that this service is gone"),
+            Err(_) => warn!("partitions not handed over in time; others take them within seconds"),
+        }
+        abort.iter().for_each(AbortHandle::abort);
+        // Hosts let go when nobody tells them of the ownership any more.
+        for host in self.hosts {
+            let _ = host.await;
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What domains work with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Addr;
+
+use super::clock::Clock;
+use super::owner::Owner;
+use super::supervisor::DurationSupervisor;
+use crate::metrics::Metrics;
+use crate::preprocessing::Preprocessor;
+use kindred_domain::intake::{Notify, Settle};
+use kindred_domain::store::Store;
+use kindred_domain::window::WindowSize;
+use kindred_query::Views;
+
+/// What the domains of all partitions work with.
+pub struct ServiceParts {
+    /// What is durable.
+    pub store: Arc<dyn Store>,
+    /// What readers see.
+    pub views: Arc<Views>,
+    /// Who wants to know about changed lists.
+    pub watchers: Arc<dyn Notify>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Texts to terms.
+    pub preprocessor: Arc<Preprocessor>,
+    /// Where CPU work of the service itself runs.
+    pub pool: Arc<rayon::ThreadPool>,
+    /// Who has jobs done.
+    pub supervisor: Addr<DurationSupervisor>,
+    /// What every domain's machine is told.
+    pub settings: DomainSettings,
+    /// The clocks.
+    pub clock: Clock,
+}
+
+/// What the domains of one partition work with while it is ours.
+pub struct Services {
+    parts: Arc<ServiceParts>,
+    /// Stamps for writes.
+    pub owner: Arc<Owner>,
+    /// Where deliveries are settled.
+    pub settle: Arc<dyn Settle>,
+}
+
+impl Services {
+    /// The services of one ownership.
+    pub fn new(parts: Arc<ServiceParts>, owner: Arc<Owner>, settle: Arc<dyn Settle>) -> Self {
+        Self {
+            parts,
+            owner,
+            settle,
+        }
+    }
+}
+
+impl std::ops::Deref for Services {
+    type Target = ServiceParts;
+
+    fn deref(&self) -> &ServiceParts {
+        &self.parts
+    }
+}
+
+/// What every domain's machine is told.
+#[derive(Debug, Clone)]
+pub struct DomainSettings {
+    /// The model of texts.
+    pub model: String,
+    /// When a window closes.
+    pub window: WindowSize,
+    /// Whether domains register themselves.
+    pub auto_register: bool,
+    /// Most right blocks of one compare job.
+    pub strip_blocks: usize,
+    /// Bytes of texts a domain keeps in memory for extraction.
+    pub material_bytes: usize,
+    /// How long an idle domain stays in memory.
+    pub idle_after: Duration,
+}
