@@ -23,6 +23,7 @@ use crate::serving::{Api, Readiness, waiting};
 use kindred_domain::dispatch::Jobs;
 use kindred_domain::dispatch_table::DispatchLimits;
 use kindred_domain::intake::{Notify, Publish};
+use kindred_domain::status::State;
 use kindred_domain::store::Store;
 use kindred_domain::window::WindowSize;
 use kindred_query::Views;
@@ -260,12 +261,9 @@ fn observe(metrics: &Metrics, views: &Arc<Views>, store: &Arc<dyn Store>) {
         for (_, view) in views.all() {
             let status = view.status();
             active += 1;
-            waiting += i64::from(matches!(
-                status.state,
-                "extracting" | "comparing" | "storing"
-            ));
+            waiting += i64::from(status.state.is_waiting());
             dirty += i64::from(!status.quiet);
-            backing_off += i64::from(status.state == "backing-off");
+            backing_off += i64::from(status.state == State::BackingOff);
             pending += i64::try_from(status.pending).unwrap_or(i64::MAX);
         }
         metrics.domains_active.set(active);

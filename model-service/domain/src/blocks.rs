@@ -7,7 +7,7 @@ use kindred_shared::block::MAX_ROWS;
 use kindred_shared::{Block, BlockBuilder, Feature, ItemId, Space};
 use kindred_similarity::RowMask;
 
-use super::slot::Slot;
+use crate::slot::Slot;
 
 /// Names a block of one loaded domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

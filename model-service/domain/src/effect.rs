@@ -7,11 +7,11 @@ use kindred_shared::event::Event;
 use kindred_shared::job::{CompareReply, CompareTask};
 use kindred_shared::{Feature, ItemId, Space};
 
-use super::item::content_hash;
-use super::load::Loaded;
-use super::slot::Slot;
 use crate::intake::{DeliveryTag, Failure, Outcome};
-use crate::store::{Content, ItemRow, Write};
+use crate::loaded::Loaded;
+use crate::material::Material;
+use crate::slot::Slot;
+use crate::store::{ItemRow, Write};
 use crate::view_change::ViewChange;
 
 /// Names one thing asked for; an answer with a ticket no longer awaited is dropped.
@@ -63,7 +63,7 @@ pub enum Input {
         /// Of the effect.
         ticket: Ticket,
     },
-    /// [`super::machine::Domain::deadline`] has come.
+    /// [`crate::machine::Domain::deadline`] has come.
     Tick,
 }
 
@@ -166,25 +166,6 @@ pub struct ToExtract {
     pub version: u64,
     /// What the feature is made of; `None`: read it from the store.
     pub material: Option<Arc<Material>>,
-}
-
-/// What a feature is made of.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Material {
-    /// The item; its title and language count.
-    pub row: ItemRow,
-    /// Its text or vector.
-    pub content: Content,
-}
-
-impl Material {
-    /// Whether row and content were written together. The store may have one without the other
-    /// while the event that wrote them is not acknowledged.
-    pub fn is_whole(&self) -> bool {
-        let Self { row, content } = self;
-        let hash = content_hash(row.title.as_deref(), row.language.as_deref(), content);
-        hash == row.content_hash
-    }
 }
 
 /// A feature as made.

@@ -6,16 +6,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::slot::Slot;
 use crate::intake::DeliveryTag;
+use crate::slot::Slot;
 
 /// Number of one write of accepted events to the store; rises by one each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RoundNumber(pub u64);
+pub(crate) struct RoundNumber(pub(crate) u64);
 
 /// Deliveries that are not settled yet.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     by_round: BTreeMap<RoundNumber, Vec<(DeliveryTag, Slot)>>,
     /// The last round each id has an unsettled delivery in.
     last_round: HashMap<Slot, RoundNumber>,
@@ -23,7 +23,7 @@ pub struct Ledger {
 
 impl Ledger {
     /// A delivery whose event `round` writes (or has made part of what it writes).
-    pub fn hold(&mut self, tag: DeliveryTag, slot: Slot, round: RoundNumber) {
+    pub(crate) fn hold(&mut self, tag: DeliveryTag, slot: Slot, round: RoundNumber) {
         let last = self.last_round.entry(slot).or_insert(round);
         debug_assert!(*last <= round, "rounds only rise");
         *last = round;
@@ -32,7 +32,7 @@ impl Ledger {
 
     /// A delivery that changes nothing. `true`: settle it now; `false`: it waits behind the
     /// earlier deliveries of its id.
-    pub fn hold_no_op(&mut self, tag: DeliveryTag, slot: Slot) -> bool {
+    pub(crate) fn hold_no_op(&mut self, tag: DeliveryTag, slot: Slot) -> bool {
         match self.last_round.get(&slot) {
             Some(&round) => {
                 self.hold(tag, slot, round);
@@ -43,7 +43,7 @@ impl Ledger {
     }
 
     /// The round is durable: what may be settled now, in the order of delivery.
-    pub fn committed(&mut self, round: RoundNumber) -> Vec<DeliveryTag> {
+    pub(crate) fn committed(&mut self, round: RoundNumber) -> Vec<DeliveryTag> {
         let settled = self.by_round.remove(&round).unwrap_or_default();
         for (_, slot) in &settled {
             if self.last_round.get(slot) == Some(&round) {
@@ -54,23 +54,13 @@ impl Ledger {
     }
 
     /// Nothing of this will become durable: everything held, in the order of rounds.
-    pub fn abandon(&mut self) -> Vec<DeliveryTag> {
+    pub(crate) fn abandon(&mut self) -> Vec<DeliveryTag> {
         self.last_round.clear();
         std::mem::take(&mut self.by_round)
             .into_values()
             .flatten()
             .map(|(tag, _)| tag)
             .collect()
-    }
-
-    /// Deliveries not settled yet.
-    pub fn len(&self) -> usize {
-        self.by_round.values().map(Vec::len).sum()
-    }
-
-    /// Whether all are settled.
-    pub fn is_empty(&self) -> bool {
-        self.by_round.is_empty()
     }
 }
 
@@ -142,7 +132,6 @@ mod tests {
                     Step::Fail => {
                         let failed = ledger.abandon();
                         prop_assert_eq!(failed.len(), open.len());
-                        prop_assert!(ledger.is_empty());
                         open.clear();
                         in_flight = None;
                         building += 1;
@@ -157,7 +146,7 @@ mod tests {
                         "an earlier delivery of the id is still open"
                     );
                 }
-                prop_assert_eq!(ledger.len(), open.len());
+                prop_assert_eq!(ledger.by_round.values().map(Vec::len).sum::<usize>(), open.len());
             }
         }
     }

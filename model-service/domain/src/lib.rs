@@ -1,34 +1,39 @@
 //! The pure core of the model service: decisions about domains, leases, shares and jobs, without
 //! clock, I/O, threads or locks; and the traits of its edges.
 //!
-//! [`machine::Domain`] is `handle(now, input) -> effects`; the files beside it are its parts, in
-//! the order of an event's way: `accept` → [`round`] (store, acknowledge) → [`window`]
-//! → [`cycle`] (extract, store features, compare) → [`merge`] (lists) → [`flush`] (store lists,
-//! mark clean). [`load`] makes a machine's state from the store, at first and after any doubt.
+//! [`machine::Domain`] is `handle(now, input) -> effects`. Its state lies in parts whose insides are
+//! private: the catalogue (items, where their features are), the lists, acceptance (rounds and
+//! deliveries), the backlog (what is to be made, and the window), the flush and the outbox.
 //!
 //! The edges are [`store`], [`intake`] and [`dispatch`]: each a narrow trait with the semantics of a
-//! real database or broker.
+//! real database or broker. [`lease`], [`sharing`] and [`dispatch_table`] are machines of their own.
 
-mod accept;
+mod acceptance;
+pub mod backlog;
 pub mod blocks;
-pub mod cycle;
+mod catalogue;
+mod comparison;
 pub mod dispatch;
 pub mod dispatch_table;
 pub mod effect;
-pub mod flush;
+mod flush;
 pub mod intake;
 pub mod item;
 pub mod lease;
-pub mod ledger;
+mod ledger;
 pub mod list;
-pub mod load;
+mod lists;
+pub mod loaded;
 pub mod machine;
-pub mod merge;
-pub mod round;
+pub mod material;
+mod outbox;
+mod planning;
+mod round;
 mod rows;
 pub mod settings;
 pub mod sharing;
 pub mod slot;
+mod stamp;
 pub mod status;
 pub mod store;
 pub mod time;

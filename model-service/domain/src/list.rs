@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::slot::Slot;
+use crate::slot::{IdOrder, Slot};
 
 /// Neighbours an item is entitled to.
 pub const NEIGHBOURS: usize = 50;
@@ -21,12 +21,6 @@ pub struct Entry {
     pub slot: Slot,
     /// The canonical score, > 0.
     pub score: f32,
-}
-
-/// Compares the ids of two slots by bytes.
-pub trait IdOrder {
-    /// Which id is less.
-    fn cmp_ids(&self, a: Slot, b: Slot) -> Ordering;
 }
 
 /// `Less` ranks first: score descending, then id ascending.

@@ -7,7 +7,7 @@ use kindred_shared::{DomainName, Feature, ItemId, Space};
 use serde::{Deserialize, Serialize};
 
 use crate::settings::DomainSettings;
-use crate::store::Epoch;
+use crate::stamp::Epoch;
 
 /// A domain: registered once, then marked dirty and clean.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

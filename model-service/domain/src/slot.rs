@@ -5,8 +5,6 @@ use std::collections::HashMap;
 
 use kindred_shared::ItemId;
 
-use super::list::IdOrder;
-
 /// Number of an id in one loaded domain. An id keeps its slot while the domain is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u32);
@@ -16,6 +14,12 @@ impl Slot {
     pub fn index(self) -> usize {
         self.0 as usize
     }
+}
+
+/// Compares the ids of two slots by bytes.
+pub trait IdOrder {
+    /// Which id is less.
+    fn cmp_ids(&self, a: Slot, b: Slot) -> Ordering;
 }
 
 /// Ids and their slots, both ways.

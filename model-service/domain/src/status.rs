@@ -1,11 +1,53 @@
 //! How a domain fares.
 
+/// What a domain is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum State {
+    /// It is being read from the store.
+    #[default]
+    Loading,
+    /// Nothing is to be done.
+    Idle,
+    /// A window is open.
+    Collecting,
+    /// Features are being made.
+    Extracting,
+    /// Rows are being compared.
+    Comparing,
+    /// Features or lists are being stored.
+    Storing,
+    /// Something went wrong; it is tried again soon.
+    BackingOff,
+    /// Its partition belongs to another instance.
+    Lost,
+}
+
+impl State {
+    /// Its word, for people and programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Idle => "idle",
+            Self::Collecting => "collecting",
+            Self::Extracting => "extracting",
+            Self::Comparing => "comparing",
+            Self::Storing => "storing",
+            Self::BackingOff => "backing-off",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// Whether lists wait for workers or the store.
+    pub fn is_waiting(self) -> bool {
+        matches!(self, Self::Extracting | Self::Comparing | Self::Storing)
+    }
+}
+
 /// How a domain fares, for people and metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DomainStatus {
-    /// The state's word: `loading`, `idle`, `collecting`, `extracting`, `comparing`, `storing`,
-    /// `backing-off`.
-    pub state: &'static str,
+    /// What it is doing.
+    pub state: State,
     /// No event, open window, job or dirty mark: every list is exact and stored.
     pub quiet: bool,
     /// Live items.

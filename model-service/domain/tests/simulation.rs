@@ -14,12 +14,11 @@ use kindred_shared::{BlockBuilder, DomainName, Feature, ItemId, Space};
 use kindred_similarity::Kernel;
 use proptest::prelude::*;
 
-use kindred_domain::effect::{
-    CommitFailure, CommitStep, Effect, Input, Made, Material, Ticket, ToExtract,
-};
+use kindred_domain::effect::{CommitFailure, CommitStep, Effect, Input, Made, Ticket, ToExtract};
 use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
-use kindred_domain::load::Loaded;
+use kindred_domain::loaded::Loaded;
 use kindred_domain::machine::{Domain, Settings};
+use kindred_domain::material::Material;
 use kindred_domain::store::{
     Content, DomainRow, Epoch, FeatureRow, ItemRow, ListRow, Liveness, Neighbour, Partition,
     SettingsRow, Stamp, Write,
@@ -631,7 +630,7 @@ impl World {
             if upsert.hidden || expired {
                 continue;
             }
-            let row = kindred_domain::item::rows_of(upsert, 1, self.now.date());
+            let row = kindred_domain::material::rows_of(upsert, 1, self.now.date());
             features.insert(id.clone(), feature_of(&row.0, &row.1));
         }
         for id in self.truth.keys() {

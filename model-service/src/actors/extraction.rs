@@ -20,8 +20,9 @@ use super::loading::failure;
 use super::services::Services;
 use super::supervisor::{DurationSupervisor, Perform, Undone};
 use crate::preprocessing::Preprocessor;
-use kindred_domain::effect::{Made, Material, ToExtract};
+use kindred_domain::effect::{Made, ToExtract};
 use kindred_domain::intake::Failure;
+use kindred_domain::material::Material;
 
 /// Most items of one extract job.
 const ROWS_PER_JOB: usize = 512;
@@ -311,7 +312,12 @@ mod tests {
         let domain = DomainName::new("news").unwrap();
         let id = ItemId::new("a").unwrap();
         let material = Arc::new(Material {
-            row: kindred_domain::item::tombstone(id.clone(), 1, Liveness::Live, chrono::Utc::now()),
+            row: kindred_domain::material::tombstone(
+                id.clone(),
+                1,
+                Liveness::Live,
+                chrono::Utc::now(),
+            ),
             content: Content::default(),
         });
         let row = ToExtract {

@@ -3,7 +3,7 @@
 use kindred_shared::DomainName;
 
 use kindred_domain::intake::Failure;
-use kindred_domain::load::Loaded;
+use kindred_domain::loaded::Loaded;
 use kindred_domain::store::{Store, StoreError};
 
 /// Rows of one page of a scan.

@@ -16,8 +16,6 @@ use kindred_domain::store::{DomainRow, Partition};
 
 /// State of a domain that is not loaded.
 const ASLEEP: &str = "asleep";
-/// State of a domain whose machine has not said anything yet.
-const LOADING: &str = "loading";
 /// State of a domain whose partition has no owner now, or one that does not answer.
 const UNOWNED: &str = "unowned";
 /// Where owners are asked for all of their domains.
@@ -62,11 +60,7 @@ fn describe(api: &Api, row: DomainRow) -> DomainAnswer {
         Some(status) => DomainAnswer {
             domain: row.domain,
             model: row.model,
-            state: if status.state.is_empty() {
-                LOADING.into()
-            } else {
-                status.state.into()
-            },
+            state: status.state.word().into(),
             quiet: status.quiet,
             live: status.live,
             visible: status.visible,

@@ -1,0 +1,134 @@
+//! Acceptance: what the next round writes, what the round in flight wrote, and which deliveries wait for
+//! either.
+//!
+//! One round is in flight at a time; what is accepted meanwhile is the next one. So the store
+//! decides how large rounds are: one event when it is idle, many when it is busy.
+
+use std::time::Duration;
+
+use crate::backlog::Pending;
+use crate::effect::Ticket;
+use crate::intake::DeliveryTag;
+use crate::ledger::{Ledger, RoundNumber};
+use crate::round::{ItemWrites, Round};
+use crate::slot::Slot;
+use crate::store::Write;
+
+/// Accepted events that are not durable yet.
+#[derive(Debug)]
+pub(crate) struct Acceptance {
+    ledger: Ledger,
+    building: Round,
+    number: RoundNumber,
+    in_flight: Option<InFlight>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    number: RoundNumber,
+    ticket: Ticket,
+    round: Round,
+}
+
+impl Default for Acceptance {
+    fn default() -> Self {
+        Self {
+            ledger: Ledger::default(),
+            building: Round::default(),
+            number: RoundNumber(1),
+            in_flight: None,
+        }
+    }
+}
+
+impl Acceptance {
+    /// What the item's last event says is written with the next round.
+    pub(crate) fn write(&mut self, slot: Slot, writes: ItemWrites) {
+        self.building.write(slot, writes);
+    }
+
+    /// The item leaves all lists with the next round.
+    pub(crate) fn depart(&mut self, slot: Slot) {
+        self.building.departed.insert(slot);
+    }
+
+    /// The item's feature is to be made once the next round is stored.
+    pub(crate) fn arrive(&mut self, slot: Slot, pending: Pending) {
+        self.building.arrivals.insert(slot, pending);
+    }
+
+    /// The item stays served, as its new row says.
+    pub(crate) fn renew(&mut self, slot: Slot) {
+        self.building.renewed.insert(slot);
+    }
+
+    /// The delivery is settled when the next round is durable.
+    pub(crate) fn hold(&mut self, tag: DeliveryTag, slot: Slot) {
+        self.ledger.hold(tag, slot, self.number);
+    }
+
+    /// A delivery that changes nothing. `true`: settle it now; `false`: it waits behind the earlier
+    /// deliveries of its id.
+    pub(crate) fn hold_no_op(&mut self, tag: DeliveryTag, slot: Slot) -> bool {
+        self.ledger.hold_no_op(tag, slot)
+    }
+
+    /// Whether a round can be sent: something was accepted, and none is in flight.
+    pub(crate) fn is_due(&self) -> bool {
+        self.in_flight.is_none() && !self.building.is_empty()
+    }
+
+    /// Whether all that was accepted is durable.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.in_flight.is_none() && self.building.is_empty()
+    }
+
+    /// The rows of the next round, which is in flight once [`Self::sent`] says so.
+    pub(crate) fn take_rows(&mut self) -> Vec<Write> {
+        self.building.take_rows()
+    }
+
+    /// The round whose rows were taken is on its way.
+    pub(crate) fn sent(&mut self, ticket: Ticket) {
+        let number = self.number;
+        self.number = RoundNumber(number.0 + 1);
+        let round = std::mem::take(&mut self.building);
+        self.in_flight = Some(InFlight {
+            number,
+            ticket,
+            round,
+        });
+    }
+
+    /// The round in flight is durable: the round, and the deliveries to settle, in their order.
+    pub(crate) fn stored(&mut self, ticket: Ticket) -> Option<(Round, Vec<DeliveryTag>)> {
+        let stored = self.in_flight.take_if(|round| round.ticket == ticket)?;
+        Some((stored.round, self.ledger.committed(stored.number)))
+    }
+
+    /// Items whose feature is to be made once they are stored.
+    pub(crate) fn arrivals(&self) -> usize {
+        self.rounds().map(|round| round.arrivals.len()).sum()
+    }
+
+    /// When the first of those came, and how many there are.
+    pub(crate) fn first_arrival(&self) -> Option<(Duration, usize)> {
+        let first = self.rounds().filter_map(Round::first_arrival).min()?;
+        Some((first, self.arrivals()))
+    }
+
+    /// Nothing of this will become durable: everything held, in the order of rounds. Numbers go on.
+    pub(crate) fn abandon(&mut self) -> Vec<DeliveryTag> {
+        let held = self.ledger.abandon();
+        *self = Self {
+            number: self.number,
+            ..Self::default()
+        };
+        held
+    }
+
+    fn rounds(&self) -> impl Iterator<Item = &Round> {
+        let in_flight = self.in_flight.iter().map(|sent| &sent.round);
+        in_flight.chain([&self.building])
+    }
+}

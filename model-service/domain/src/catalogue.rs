@@ -1,0 +1,205 @@
+//! The catalogue: every item of a loaded domain, where its feature is, and when it expires.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use kindred_shared::{Feature, ItemId, Space};
+
+use crate::blocks::{BlockKey, Blocks, NewRow, Place, row_number};
+use crate::effect::Made;
+use crate::item::{Item, Placement};
+use crate::slot::{IdOrder, Slot, Slots};
+use crate::store::FeatureRow;
+
+/// The items of a loaded domain by slot.
+///
+/// It keeps true: the counts and expiries are those of the items; an item is placed in a row exactly
+/// when that row is live and holds its slot.
+#[derive(Debug, Default)]
+pub(crate) struct Catalogue {
+    slots: Slots,
+    items: Vec<Item>,
+    blocks: Blocks,
+    expiries: BTreeSet<(i64, Slot)>,
+    live: u64,
+    visible: u64,
+}
+
+impl Catalogue {
+    /// The slot of an id, given now if it has none.
+    pub(crate) fn slot(&mut self, id: &ItemId) -> Slot {
+        let slot = self.slots.assign(id);
+        if self.items.len() < self.slots.len() {
+            self.items.resize_with(self.slots.len(), Item::default);
+        }
+        slot
+    }
+
+    /// The id of a slot.
+    pub(crate) fn id(&self, slot: Slot) -> &ItemId {
+        self.slots.id(slot)
+    }
+
+    /// The item of a slot.
+    pub(crate) fn item(&self, slot: Slot) -> &Item {
+        &self.items[slot.index()]
+    }
+
+    /// Every slot given so far.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
+        let count = u32::try_from(self.slots.len()).expect("slots are counted in u32");
+        (0..count).map(Slot)
+    }
+
+    /// Live items.
+    pub(crate) fn live(&self) -> u64 {
+        self.live
+    }
+
+    /// Visible items.
+    pub(crate) fn visible(&self) -> u64 {
+        self.visible
+    }
+
+    /// When the next item expires, in ms since 1970.
+    pub(crate) fn next_expiry(&self) -> Option<i64> {
+        self.expiries.first().map(|(at, _)| *at)
+    }
+
+    /// An item whose time is over, in ms since 1970.
+    pub(crate) fn expired(&self, now: i64) -> Option<Slot> {
+        let (at, slot) = self.expiries.first()?;
+        (*at <= now).then_some(*slot)
+    }
+
+    /// Changes an item but for its placement; counts and expiries follow.
+    pub(crate) fn update(&mut self, slot: Slot, change: impl FnOnce(&mut Item)) {
+        let item = &mut self.items[slot.index()];
+        let (live, visible, expires_at) = (item.live, item.is_visible(), item.expires_at);
+        change(item);
+        self.live = self.live + u64::from(item.live) - u64::from(live);
+        self.visible = self.visible + u64::from(item.is_visible()) - u64::from(visible);
+        if let Some(at) = expires_at {
+            self.expiries.remove(&(at, slot));
+        }
+        if let Some(at) = item.expires_at.filter(|_| item.live) {
+            self.expiries.insert((at, slot));
+        }
+    }
+
+    /// The item is served from now on, or no longer.
+    pub(crate) fn set_listed(&mut self, slot: Slot, listed: bool) {
+        self.items[slot.index()].listed = listed;
+    }
+
+    /// The item's feature is no row of any block any more. Whether it was one.
+    pub(crate) fn retire(&mut self, slot: Slot) -> bool {
+        match self.items[slot.index()].placement.take() {
+            Some(Placement::Row(place)) => {
+                self.blocks.retire(place);
+                true
+            }
+            Some(Placement::Zero(_)) | None => false,
+        }
+    }
+
+    /// Gives an item the feature that was made for it, unless it is hidden. What has a row in a block
+    /// from then on is returned: its space and the row to add.
+    pub(crate) fn give(&mut self, made: Made) -> Option<(Space, NewRow)> {
+        let slot = made.slot;
+        let item = &mut self.items[slot.index()];
+        item.placed_version = made.version;
+        // What was rejected is tried again with its next event.
+        item.is_stale = made.rejected.is_some();
+        item.is_doubtful = item.is_stale;
+        if made.feature.is_zero() {
+            item.placement = Some(Placement::Zero(made.space));
+            return None;
+        }
+        let row = NewRow {
+            slot,
+            id: self.slots.id(slot).clone(),
+            version: made.version,
+            feature: made.feature,
+        };
+        Some((made.space, row))
+    }
+
+    /// There is nothing to compare of an item.
+    pub(crate) fn give_zero(&mut self, slot: Slot, space: Space) {
+        self.items[slot.index()].placement = Some(Placement::Zero(space));
+    }
+
+    /// Puts rows of one space into new blocks, and their items there; the blocks.
+    pub(crate) fn add_rows(&mut self, space: &Space, rows: Vec<NewRow>) -> Vec<BlockKey> {
+        let keys = self.blocks.add_rows(space, rows);
+        for &block in &keys {
+            for (row, slot) in self.blocks.get(block).slots.iter().enumerate() {
+                let row = row_number(row);
+                self.items[slot.index()].placement = Some(Placement::Row(Place { block, row }));
+            }
+        }
+        keys
+    }
+
+    /// Merges small and thinned-out blocks.
+    pub(crate) fn compact(&mut self) {
+        let spaces: Vec<Space> = self.blocks.spaces().cloned().collect();
+        for space in spaces {
+            for (slot, place) in self.blocks.compact(&space) {
+                self.items[slot.index()].placement = Some(Placement::Row(place));
+            }
+        }
+    }
+
+    /// The blocks.
+    pub(crate) fn blocks(&self) -> &Blocks {
+        &self.blocks
+    }
+
+    /// The row of an item's feature, as it would be added again.
+    pub(crate) fn row(&self, slot: Slot) -> Option<(&Space, NewRow)> {
+        let Some(Placement::Row(place)) = self.item(slot).placement else {
+            return None;
+        };
+        let block = &self.blocks.get(place.block).block;
+        let row = NewRow {
+            slot,
+            id: self.id(slot).clone(),
+            version: block.version(place.row as usize),
+            feature: self.blocks.feature(place),
+        };
+        Some((block.space(), row))
+    }
+
+    /// The item's feature under another version, if it has one in memory.
+    pub(crate) fn feature_row(&self, slot: Slot, version: u64) -> Option<FeatureRow> {
+        let (space, feature) = match self.item(slot).placement.as_ref()? {
+            Placement::Zero(space) => (space.clone(), Feature::zero()),
+            Placement::Row(place) => (
+                self.blocks.space(*place).clone(),
+                self.blocks.feature(*place),
+            ),
+        };
+        Some(FeatureRow {
+            id: self.id(slot).clone(),
+            version,
+            space,
+            feature,
+        })
+    }
+
+    /// The space of an item's current feature.
+    pub(crate) fn space_of(&self, slot: Slot) -> Option<&Space> {
+        match self.item(slot).placement.as_ref()? {
+            Placement::Zero(space) => Some(space),
+            Placement::Row(place) => Some(self.blocks.space(*place)),
+        }
+    }
+}
+
+impl IdOrder for Catalogue {
+    fn cmp_ids(&self, a: Slot, b: Slot) -> Ordering {
+        self.slots.cmp_ids(a, b)
+    }
+}

@@ -1,0 +1,144 @@
+//! The data of a cycle: the items on their way to features, and the comparison under way.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kindred_shared::job::{CompareReply, CompareTask, KEEP, Side};
+use kindred_similarity::RowRef;
+
+use crate::backlog::Pending;
+use crate::catalogue::Catalogue;
+use crate::effect::Made;
+use crate::slot::Slot;
+
+/// The items of one cycle, on their way to features.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// What was asked for, without its material.
+    pub(crate) asked: BTreeMap<Slot, Pending>,
+    pub(crate) made: Vec<Made>,
+}
+
+impl Batch {
+    /// Drops features that are no longer what their item asks for.
+    pub(crate) fn retain_wanted(&mut self, catalogue: &Catalogue) {
+        let asked = &self.asked;
+        self.made.retain(|made| {
+            asked.get(&made.slot).is_some_and(|pending| {
+                let item = catalogue.item(made.slot);
+                item.wants_feature_of(pending.version, pending.content_hash)
+            })
+        });
+    }
+
+    /// When the event of an item came, if it is one of these.
+    pub(crate) fn since(&self, slot: Slot) -> Option<Duration> {
+        self.asked.get(&slot).map(|pending| pending.since)
+    }
+}
+
+/// Rows of a compare task, as slots.
+#[derive(Debug)]
+pub(crate) struct TaskPlan {
+    sides: Vec<Arc<[Slot]>>,
+}
+
+impl TaskPlan {
+    pub(crate) fn slot(&self, row: RowRef) -> Option<Slot> {
+        let side = self.sides.get(usize::from(row.side))?;
+        side.get(row.row as usize).copied()
+    }
+}
+
+/// A comparison under way.
+#[derive(Debug, Default)]
+pub(crate) struct Comparison {
+    /// Of a comparison of every row of the domain, after loading: whether the store may have other
+    /// lists, so that all are to be stored.
+    pub(crate) rebuild: Option<bool>,
+    /// Items with a new feature, and when their event came.
+    pub(crate) fresh: BTreeMap<Slot, Option<Duration>>,
+    /// Items whose feature was another before: their old scores leave all lists.
+    pub(crate) moved: HashSet<Slot>,
+    /// Items whose list is made anew with the feature they have.
+    pub(crate) repaired: BTreeSet<Slot>,
+    plans: Vec<TaskPlan>,
+    replies: Vec<Option<CompareReply>>,
+    tasks: Vec<CompareTask>,
+    failed: Vec<usize>,
+    failures: u32,
+    retry_at: Option<Duration>,
+}
+
+impl Comparison {
+    /// Of every row there is. `rewrite`: all lists are to be stored then.
+    pub(crate) fn of_all(rewrite: bool) -> Self {
+        Self {
+            rebuild: Some(rewrite),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a task; the first side is the left one.
+    pub(crate) fn add(&mut self, sides: Vec<(Side, Arc<[Slot]>)>, within_left: bool) {
+        let (sides, slots): (Vec<Side>, Vec<_>) = sides.into_iter().unzip();
+        let mut sides = sides.into_iter();
+        let Some(left) = sides.next() else { return };
+        self.tasks.push(CompareTask {
+            left,
+            within_left,
+            rights: sides.collect(),
+            keep: KEEP,
+        });
+        self.plans.push(TaskPlan { sides: slots });
+        self.replies.push(None);
+    }
+
+    /// All tasks and their numbers.
+    pub(crate) fn tasks(&self) -> Vec<(usize, CompareTask)> {
+        self.tasks.iter().cloned().enumerate().collect()
+    }
+
+    /// Whether the task is still to be answered.
+    pub(crate) fn awaits(&self, task: usize) -> bool {
+        self.replies.get(task).is_some_and(Option::is_none)
+    }
+
+    /// A task is answered; whether it was the last one.
+    pub(crate) fn answer(&mut self, task: usize, reply: CompareReply) -> bool {
+        self.replies[task] = Some(reply);
+        self.replies.iter().all(Option::is_some)
+    }
+
+    /// A task was given up; it is asked for again after a delay.
+    pub(crate) fn fail(&mut self, now: Duration, task: usize) {
+        self.failed.push(task);
+        if self.retry_at.is_none() {
+            self.retry_at = Some(now + crate::time::backoff(self.failures));
+            self.failures += 1;
+        }
+    }
+
+    /// When failed tasks are asked for again, if there are any.
+    pub(crate) fn retry_at(&self) -> Option<Duration> {
+        self.retry_at
+    }
+
+    /// The failed tasks, if it is time to ask for them again.
+    pub(crate) fn take_retries(&mut self, now: Duration) -> Option<Vec<(usize, CompareTask)>> {
+        self.retry_at.take_if(|at| *at <= now)?;
+        let failed = std::mem::take(&mut self.failed).into_iter();
+        Some(
+            failed
+                .map(|task| (task, self.tasks[task].clone()))
+                .collect(),
+        )
+    }
+
+    /// The answers of all tasks, each with whose rows it speaks of.
+    pub(crate) fn take_found(&mut self) -> impl Iterator<Item = (TaskPlan, CompareReply)> + use<> {
+        let replies = std::mem::take(&mut self.replies).into_iter().flatten();
+        std::mem::take(&mut self.plans).into_iter().zip(replies)
+    }
+}

@@ -1,0 +1,63 @@
+//! Flushing: changed lists into the store, watchers told, and the domain marked clean.
+
+use super::{Domain, domain_row};
+use crate::effect::{CommitStep, Effect, Ticket};
+use crate::list::NEIGHBOURS;
+use crate::outbox::Mark;
+use crate::slot::Slot;
+use crate::store::{ListRow, Neighbour, Write};
+use crate::time::Now;
+use kindred_shared::Space;
+
+impl Domain {
+    /// Stores changed lists: at once when nothing else is going on, else when they are due.
+    pub(super) fn start_flush(&mut self, now: Now) {
+        let is_settled = self.is_settled();
+        let Some(slots) = self.flush.take(now.monotonic, is_settled) else {
+            return;
+        };
+        let rows = slots.iter().map(|slot| self.list_write(now, *slot));
+        let rows = rows.collect();
+        let ticket = self.commit(CommitStep::Lists, false, rows);
+        self.flush.sent(ticket, slots);
+    }
+
+    /// Lists are durable: watchers are told.
+    pub(super) fn lists_stored(&mut self, ticket: Ticket) {
+        let Some(slots) = self.flush.stored(ticket) else {
+            return;
+        };
+        let ids = slots.into_iter();
+        let ids = ids.map(|slot| self.catalogue.id(slot).clone()).collect();
+        let ticket = self.outbox.ticket();
+        self.flush.notifying(ticket);
+        self.outbox.push(Effect::Notify { ticket, ids });
+    }
+
+    /// Marks the domain clean once nothing is left to do.
+    pub(super) fn start_cleaning(&mut self) {
+        if self.is_calm() && matches!(self.outbox.mark(), Mark::Dirty | Mark::Inherited) {
+            let row = domain_row(&mut self.row, &self.catalogue, None);
+            self.commit(CommitStep::Clean, false, vec![Write::Domain(row)]);
+        }
+    }
+
+    fn list_write(&self, now: Now, slot: Slot) -> Write {
+        let id = self.catalogue.id(slot).clone();
+        let Some(listed) = self.lists.listing(&self.catalogue, slot) else {
+            return Write::DeleteList(id);
+        };
+        let entries = listed.entries.iter().take(NEIGHBOURS);
+        let neighbours = entries.map(|entry| Neighbour {
+            id: self.catalogue.id(entry.slot).clone(),
+            score: entry.score,
+        });
+        let space = self.catalogue.space_of(slot);
+        Write::List(ListRow {
+            id,
+            neighbours: neighbours.collect(),
+            model: space.map_or(&*self.settings.model, Space::model).to_owned(),
+            updated_at: now.date(),
+        })
+    }
+}

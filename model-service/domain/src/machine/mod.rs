@@ -1,0 +1,381 @@
+//! The machine of one domain: `handle(now, input) -> effects`.
+//!
+//! The files beside this one are the steps of an event's way, in order: [`accept`], [`rounds`],
+//! [`cycle`], [`merging`], [`flushing`]; [`loading`] makes the state from the store, at first and after
+//! any doubt ([`recovery`]). Each works on the parts below, whose insides are private to them.
+
+mod accept;
+mod cycle;
+mod flushing;
+mod loading;
+mod merging;
+mod recovery;
+mod rounds;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kindred_shared::DomainName;
+use kindred_shared::event::{Event, Reason, Refusal};
+
+use crate::acceptance::Acceptance;
+use crate::backlog::Backlog;
+use crate::catalogue::Catalogue;
+use crate::comparison::{Batch, Comparison};
+use crate::effect::{CommitFailure, CommitStep, Effect, Input, Ticket};
+use crate::flush::Flush;
+use crate::intake::{DeliveryTag, Failure, Outcome};
+use crate::lists::Lists;
+use crate::outbox::{Mark, Outbox};
+use crate::slot::Slot;
+use crate::status::{DomainStatus, State};
+use crate::store::{DomainRow, Epoch, Partition, Write};
+use crate::time::Now;
+use crate::window::WindowSize;
+
+/// What does not change while a domain is active.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The domain.
+    pub domain: DomainName,
+    /// Number of the ownership all its writes belong to.
+    pub epoch: Epoch,
+    /// The model of texts.
+    pub model: String,
+    /// When a window closes.
+    pub window: WindowSize,
+    /// Whether a domain that is not registered registers itself.
+    pub auto_register: bool,
+    /// The partition the domain belongs to.
+    pub partition: Partition,
+    /// Most right blocks of one compare task: what bounds the size of a reply.
+    pub strip_blocks: usize,
+    /// Bytes of titles, texts and vectors kept in memory for extraction; what is over is read from
+    /// the store again.
+    pub material_bytes: usize,
+}
+
+/// What the domain is doing to make its lists exact.
+#[derive(Debug)]
+enum Phase {
+    /// The store is being read. Nothing is known, so events are held.
+    Loading { ticket: Ticket },
+    /// Something went wrong; the store is to be read at `until`.
+    Unloaded { until: Duration },
+    /// Nothing to do, or a window is open.
+    Idle,
+    /// Features are being made.
+    Extracting { ticket: Ticket, batch: Batch },
+    /// Features are being stored.
+    StoringFeatures { ticket: Ticket, batch: Batch },
+    /// Rows are being compared.
+    Comparing {
+        ticket: Ticket,
+        comparison: Box<Comparison>,
+    },
+    /// Features could not be made; tried again at `until`.
+    BackingOff { until: Duration },
+    /// The partition belongs to another.
+    Lost,
+}
+
+/// One domain's machine. No clock, no I/O: time comes in, effects go out.
+#[derive(Debug)]
+pub struct Domain {
+    settings: Settings,
+    phase: Phase,
+    /// As it is stored, or on its way there; `None`: the domain is not registered.
+    row: Option<DomainRow>,
+    catalogue: Catalogue,
+    lists: Lists,
+    acceptance: Acceptance,
+    backlog: Backlog,
+    flush: Flush,
+    outbox: Outbox,
+    /// Deliveries that came while nothing was known.
+    held: Vec<(DeliveryTag, Arc<Event>)>,
+    /// Tries in a row that went wrong.
+    failures: u32,
+    /// Why the last one did.
+    trouble: Option<String>,
+}
+
+impl Domain {
+    /// A machine that begins by reading the store, and the effects of that.
+    pub fn start(settings: Settings) -> (Self, Vec<Effect>) {
+        let mut domain = Self {
+            backlog: Backlog::new(settings.window, settings.material_bytes),
+            settings,
+            phase: Phase::Unloaded {
+                until: Duration::ZERO,
+            },
+            row: None,
+            catalogue: Catalogue::default(),
+            lists: Lists::default(),
+            acceptance: Acceptance::default(),
+            flush: Flush::default(),
+            outbox: Outbox::default(),
+            held: Vec::new(),
+            failures: 0,
+            trouble: None,
+        };
+        domain.load();
+        let effects = domain.outbox.drain();
+        (domain, effects)
+    }
+
+    /// Takes one input in; what is to be done about it, in order.
+    pub fn handle(&mut self, now: Now, input: Input) -> Vec<Effect> {
+        match input {
+            Input::Event { tag, event } => self.deliver(now, tag, event),
+            Input::Loaded { ticket, result } => self.loaded(now, ticket, result),
+            Input::Committed { ticket, result } => self.committed(now, ticket, result),
+            Input::Extracted { ticket, result } => self.extracted(now, ticket, result),
+            Input::Compared {
+                ticket,
+                task,
+                result,
+            } => self.compared(now, ticket, task, result),
+            Input::Notified { ticket } => self.flush.notified(ticket),
+            Input::Tick => {}
+        }
+        self.advance(now);
+        self.outbox.drain()
+    }
+
+    /// When to hand in [`Input::Tick`], if nothing else happens before. May lie in the past.
+    pub fn deadline(&self, now: Now) -> Option<Duration> {
+        let expiry = self.catalogue.next_expiry().map(|at| {
+            let left = u64::try_from(at.saturating_sub(now.unix_ms)).unwrap_or(0);
+            now.monotonic + Duration::from_millis(left)
+        });
+        let phase = match &self.phase {
+            Phase::Unloaded { until } => Some(*until).filter(|_| self.outbox.may_read_store()),
+            Phase::BackingOff { until } => Some(*until),
+            Phase::Idle => self
+                .backlog
+                .closes()
+                .filter(|_| self.backlog.has_items() || self.acceptance.arrivals() == 0),
+            Phase::Comparing { comparison, .. } => comparison.retry_at(),
+            Phase::Loading { .. }
+            | Phase::Extracting { .. }
+            | Phase::StoringFeatures { .. }
+            | Phase::Lost => None,
+        };
+        [
+            expiry.filter(|_| self.takes_events()),
+            phase,
+            self.flush.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Whether nothing is to be done and nothing in memory is missing in the store: the machine
+    /// may be dropped.
+    pub fn may_sleep(&self) -> bool {
+        self.outbox.mark() == Mark::Clean && self.is_calm() && self.held.is_empty()
+    }
+
+    /// When the next item expires, in ms since 1970.
+    pub fn next_expiry(&self) -> Option<i64> {
+        self.catalogue.next_expiry()
+    }
+
+    /// Whether lists wait for workers or the store.
+    pub fn is_waiting(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Extracting { .. } | Phase::StoringFeatures { .. } | Phase::Comparing { .. }
+        )
+    }
+
+    /// How the domain fares, for people and metrics.
+    pub fn status(&self) -> DomainStatus {
+        let state = match &self.phase {
+            Phase::Loading { .. } => State::Loading,
+            Phase::Unloaded { .. } | Phase::BackingOff { .. } => State::BackingOff,
+            Phase::Idle if self.backlog.has_window() => State::Collecting,
+            Phase::Idle if !self.is_calm() || self.outbox.mark() != Mark::Clean => State::Storing,
+            Phase::Idle => State::Idle,
+            Phase::Extracting { .. } => State::Extracting,
+            Phase::StoringFeatures { .. } => State::Storing,
+            Phase::Comparing { comparison, .. } if comparison.retry_at().is_some() => {
+                State::BackingOff
+            }
+            Phase::Comparing { .. } => State::Comparing,
+            Phase::Lost => State::Lost,
+        };
+        let in_batch = match &self.phase {
+            Phase::Extracting { batch, .. } | Phase::StoringFeatures { batch, .. } => {
+                batch.asked.len()
+            }
+            Phase::Comparing { comparison, .. } => comparison.fresh.len(),
+            _ => 0,
+        };
+        let waiting = self.backlog.len() + self.acceptance.arrivals() + self.held.len();
+        DomainStatus {
+            state,
+            quiet: self.may_sleep(),
+            live: self.catalogue.live(),
+            visible: self.catalogue.visible(),
+            pending: (waiting + in_batch) as u64,
+            trouble: self.trouble.clone(),
+        }
+    }
+
+    /// Whether the catalogue is that of the store.
+    fn is_loaded(&self) -> bool {
+        !matches!(
+            self.phase,
+            Phase::Loading { .. } | Phase::Unloaded { .. } | Phase::Lost
+        )
+    }
+
+    /// Whether events can be taken in. Not before what the store has is known; nor while lists are
+    /// made anew that the store has already: they would come out changed, and nobody would know
+    /// which ones to store.
+    fn takes_events(&self) -> bool {
+        match &self.phase {
+            Phase::Comparing { comparison, .. } => comparison.rebuild.is_none_or(|rewrite| rewrite),
+            _ => self.is_loaded(),
+        }
+    }
+
+    /// Whether all lists are exact and the store has them.
+    fn is_calm(&self) -> bool {
+        self.is_settled() && self.flush.is_empty() && self.outbox.is_answered()
+    }
+
+    /// Whether all lists are exact.
+    fn is_settled(&self) -> bool {
+        matches!(self.phase, Phase::Idle)
+            && self.backlog.is_empty()
+            && !self.lists.need_repair()
+            && self.acceptance.is_empty()
+    }
+
+    /// The slot of an id.
+    fn slot(&mut self, id: &kindred_shared::ItemId) -> Slot {
+        self.catalogue.slot(id)
+    }
+
+    /// Asks for a commit; marks the domain dirty with it unless the store says so already.
+    fn commit(&mut self, step: CommitStep, fence: bool, rows: Vec<Write>) -> Ticket {
+        let (row, catalogue, epoch) = (&mut self.row, &self.catalogue, self.settings.epoch);
+        let dirty = || domain_row(row, catalogue, Some(epoch.0));
+        self.outbox.commit(step, fence, rows, dirty)
+    }
+
+    /// Does whatever can be done now.
+    fn advance(&mut self, now: Now) {
+        match self.phase {
+            Phase::Unloaded { until } if now.monotonic >= until && self.outbox.may_read_store() => {
+                self.load();
+            }
+            Phase::BackingOff { until } if now.monotonic >= until => self.phase = Phase::Idle,
+            _ => {}
+        }
+        if !self.is_loaded() {
+            return;
+        }
+        self.retry_comparison(now);
+        if !self.takes_events() {
+            return;
+        }
+        for (tag, event) in std::mem::take(&mut self.held) {
+            self.take(now, tag, &event);
+        }
+        self.expire(now);
+        self.send_round();
+        self.start_cycle(now);
+        self.start_flush(now);
+        self.start_cleaning();
+    }
+
+    fn deliver(&mut self, now: Now, tag: DeliveryTag, event: Arc<Event>) {
+        if matches!(self.phase, Phase::Unloaded { .. } | Phase::Lost) {
+            let detail = self.trouble.clone().unwrap_or_else(|| {
+                "the domain is not being served here now; send the event again".into()
+            });
+            let failure = Failure {
+                needs_help: false,
+                detail,
+            };
+            self.outbox.settle(vec![tag], &Outcome::Failed(failure));
+        } else if self.takes_events() {
+            self.take(now, tag, &event);
+        } else {
+            self.held.push((tag, event));
+        }
+    }
+
+    /// Takes an event in, registering the domain with its first one.
+    fn take(&mut self, now: Now, tag: DeliveryTag, event: &Event) {
+        if self.row.is_none() {
+            if !self.settings.auto_register {
+                let refusal = Refusal {
+                    reason: Reason::UnknownDomain,
+                    field: Some("domain".into()),
+                    detail: format!(
+                        "the domain {} is not registered, and domains do not register themselves \
+                         here (auto_register = false)",
+                        self.settings.domain
+                    ),
+                };
+                self.outbox.settle(vec![tag], &Outcome::Refused(refusal));
+                return;
+            }
+            self.row = Some(DomainRow {
+                domain: self.settings.domain.clone(),
+                model: self.settings.model.clone(),
+                partition: self.settings.partition.0,
+                registered_at: now.date(),
+                dirty: None,
+                live: 0,
+                visible: 0,
+                next_expiry: None,
+            });
+        }
+        self.accept(now, tag, event);
+    }
+
+    fn committed(&mut self, now: Now, ticket: Ticket, result: Result<(), CommitFailure>) {
+        let Some(step) = self.outbox.answered(ticket) else {
+            return;
+        };
+        match result {
+            Ok(()) => {}
+            Err(CommitFailure::Superseded) => return self.lose(),
+            // Memory and store may differ now; only the store counts.
+            Err(CommitFailure::Failed(failure)) => return self.reload_later(now, failure),
+        }
+        self.failures = 0;
+        self.trouble = None;
+        self.outbox.stored(ticket);
+        match step {
+            CommitStep::Events => self.round_stored(now, ticket),
+            CommitStep::Features => self.features_stored(now, ticket),
+            CommitStep::Lists => self.lists_stored(ticket),
+            CommitStep::Clean => {}
+        }
+    }
+}
+
+/// The domain's row as it is to be stored.
+fn domain_row(row: &mut Option<DomainRow>, catalogue: &Catalogue, dirty: Option<u64>) -> DomainRow {
+    let row = row
+        .as_mut()
+        .expect("a domain is registered before it writes");
+    row.dirty = dirty;
+    row.live = catalogue.live();
+    row.visible = catalogue.visible();
+    row.next_expiry = catalogue
+        .next_expiry()
+        .and_then(chrono::DateTime::from_timestamp_millis);
+    row.clone()
+}

@@ -1,0 +1,61 @@
+//! Recovery: the machine's state cannot be trusted any more, and begins again from the store.
+
+use super::{Domain, Phase};
+use crate::effect::Effect;
+use crate::intake::{Failure, Outcome};
+use crate::outbox::Outbox;
+use crate::time::{Now, backoff};
+
+impl Domain {
+    pub(super) fn load(&mut self) {
+        let ticket = self.outbox.ticket();
+        self.phase = Phase::Loading { ticket };
+        self.outbox.push(Effect::Load { ticket });
+    }
+
+    /// Begins again from the store, after a growing delay, because the machine failed. Whoever
+    /// delivered is told by the caller.
+    pub fn restart(&mut self, now: Now) -> Vec<Effect> {
+        self.outbox.drain();
+        let detail = "the domain failed and is being loaded again".to_owned();
+        let needs_help = false;
+        self.reload_later(now, Failure { needs_help, detail });
+        self.outbox.drain()
+    }
+
+    /// Forgets everything and reads the store again, after a growing delay.
+    pub(super) fn reload_later(&mut self, now: Now, failure: Failure) {
+        self.forget(failure);
+        self.phase = Phase::Unloaded {
+            until: now.monotonic + backoff(self.failures),
+        };
+        self.failures += 1;
+    }
+
+    /// Another instance has the partition.
+    pub(super) fn lose(&mut self) {
+        self.forget(Failure {
+            needs_help: false,
+            detail: "another instance has taken over; send the event again".to_owned(),
+        });
+        self.phase = Phase::Lost;
+        self.outbox.push(Effect::Superseded);
+    }
+
+    /// Forgets everything but the way back; nothing unsettled will become durable through us.
+    fn forget(&mut self, failure: Failure) {
+        let mut unsettled = self.acceptance.abandon();
+        unsettled.extend(self.held.drain(..).map(|(tag, _)| tag));
+        self.trouble = Some(failure.detail.clone());
+        self.outbox.settle(unsettled, &Outcome::Failed(failure));
+        self.outbox.forget();
+        let fresh = Self::start(self.settings.clone()).0;
+        *self = Self {
+            outbox: std::mem::replace(&mut self.outbox, Outbox::default()),
+            acceptance: std::mem::take(&mut self.acceptance),
+            failures: self.failures,
+            trouble: self.trouble.take(),
+            ..fresh
+        };
+    }
+}

@@ -1,0 +1,71 @@
+//! Rounds: accepted events are stored together, and acknowledged then.
+
+use std::collections::BTreeSet;
+
+use super::Domain;
+use crate::effect::{CommitStep, Effect, Ticket};
+use crate::flush::AFTER_DEPARTURE;
+use crate::intake::Outcome;
+use crate::lists::ListChanges;
+use crate::outbox::Mark;
+use crate::slot::Slot;
+use crate::time::Now;
+use crate::view_change::ViewChange;
+
+impl Domain {
+    /// Sends what was accepted, unless a round is in flight or the domain is being marked clean:
+    /// the outcome of that mark decides whether this round must mark it dirty again.
+    pub(super) fn send_round(&mut self) {
+        let is_being_cleaned = matches!(self.outbox.mark(), Mark::Cleaning(_));
+        if !self.acceptance.is_due() || is_being_cleaned || !self.is_loaded() {
+            return;
+        }
+        let rows = self.acceptance.take_rows();
+        let ticket = self.commit(CommitStep::Events, true, rows);
+        self.acceptance.sent(ticket);
+    }
+
+    /// The round in flight is durable: deliveries are settled, gone items are gone for readers
+    /// before that, and features of the others may be made.
+    pub(super) fn round_stored(&mut self, now: Now, ticket: Ticket) {
+        let Some((round, settled)) = self.acceptance.stored(ticket) else {
+            return;
+        };
+        self.depart_now(now, &round.departed);
+        let renewed = round.renewed.iter();
+        let renewal = ViewChange {
+            listed: renewed
+                .filter_map(|slot| self.lists.listing(&self.catalogue, *slot))
+                .collect(),
+            ..ViewChange::default()
+        };
+        if !renewal.is_empty() {
+            self.outbox.push(Effect::Serve(renewal));
+        }
+        for (slot, pending) in round.arrivals {
+            let item = self.catalogue.item(slot);
+            if item.wants_feature_of(pending.version, pending.content_hash) {
+                self.backlog.add(slot, pending);
+            }
+        }
+        self.outbox.settle(settled, &Outcome::Stored);
+    }
+
+    /// Takes departed items out of every list, in one pass over them.
+    fn depart_now(&mut self, now: Now, departed: &BTreeSet<Slot>) {
+        if departed.is_empty() {
+            return;
+        }
+        let mut changes = ListChanges::default();
+        self.lists
+            .scrub(|slot| departed.contains(&slot), &mut changes);
+        for &slot in departed {
+            // A list of this slot may have been made again since; only what is not, goes.
+            if !self.catalogue.item(slot).listed {
+                self.lists.clear(slot);
+                changes.gone.push(slot);
+            }
+        }
+        self.apply(now, changes, AFTER_DEPARTURE);
+    }
+}

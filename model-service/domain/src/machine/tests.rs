@@ -1,0 +1,73 @@
+//! The machine by hand: single steps that the simulation would seldom take.
+#![allow(clippy::unwrap_used)] // a test may panic
+
+use kindred_shared::ItemId;
+use kindred_shared::event::Delete;
+
+use super::*;
+use crate::loaded::Loaded;
+
+fn at(ms: u64) -> Now {
+    Now {
+        monotonic: Duration::from_millis(ms),
+        unix_ms: 1_000_000,
+    }
+}
+
+fn load_ticket(effects: &[Effect]) -> Option<Ticket> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Load { ticket } => Some(*ticket),
+        _ => None,
+    })
+}
+
+#[test]
+fn the_store_is_not_read_while_an_earlier_commit_is_on_its_way() {
+    let domain = DomainName::new("news").unwrap();
+    let (mut machine, effects) = Domain::start(Settings {
+        domain: domain.clone(),
+        epoch: Epoch(1),
+        model: "words-1".into(),
+        window: WindowSize {
+            length: Duration::from_millis(250),
+            events: 20,
+        },
+        auto_register: true,
+        partition: Partition(0),
+        strip_blocks: 2,
+        material_bytes: 100,
+    });
+    let ticket = load_ticket(&effects).unwrap();
+    let result = Ok(Box::<Loaded>::default());
+    machine.handle(at(0), Input::Loaded { ticket, result });
+    let event = Arc::new(Event::Delete(Delete {
+        domain,
+        id: ItemId::new("a").unwrap(),
+        version: Some(1),
+    }));
+    let tag = DeliveryTag(1);
+    let effects = machine.handle(at(0), Input::Event { tag, event });
+    let committed = effects.iter().find_map(|effect| match effect {
+        Effect::Commit { ticket, .. } => Some(*ticket),
+        _ => None,
+    });
+    let committed = committed.unwrap();
+
+    let effects = machine.restart(at(0));
+    assert!(matches!(&*effects, [Effect::Settle(settled)] if settled.len() == 1));
+    assert_eq!(
+        machine.deadline(at(0)),
+        None,
+        "nothing to do before the commit is answered"
+    );
+    assert_eq!(load_ticket(&machine.handle(at(60_000), Input::Tick)), None);
+    let answer = Input::Committed {
+        ticket: committed,
+        result: Ok(()),
+    };
+    let reload = load_ticket(&machine.handle(at(60_000), answer));
+    assert!(
+        reload.is_some_and(|reload| reload > committed),
+        "tickets go on"
+    );
+}
