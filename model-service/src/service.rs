@@ -13,7 +13,7 @@ use crate::actors::clock::Clock;
 use crate::actors::lease::Instance;
 use crate::actors::partition::OpenIntake;
 use crate::actors::partitions::Partitions;
-use crate::actors::services::{DomainSettings, ServiceParts};
+use crate::actors::services::ServiceParts;
 use crate::actors::supervisor::DurationSupervisor;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -23,6 +23,7 @@ use crate::serving::{Api, Readiness, waiting};
 use kindred_domain::dispatch::Jobs;
 use kindred_domain::dispatch_table::DispatchLimits;
 use kindred_domain::intake::{Notify, Publish};
+use kindred_domain::settings::ProcessSettings;
 use kindred_domain::status::State;
 use kindred_domain::store::Store;
 use kindred_domain::window::WindowSize;
@@ -155,7 +156,7 @@ impl Service {
             preprocessor: Arc::new(preprocessor),
             pool,
             supervisor,
-            settings: DomainSettings {
+            settings: Arc::new(ProcessSettings {
                 model: WORDS_1.to_owned(),
                 window: WindowSize {
                     length: config.domains.window,
@@ -164,8 +165,8 @@ impl Service {
                 auto_register: config.domains.auto_register,
                 strip_blocks: sizes.strip_blocks,
                 material_bytes: sizes.material_bytes,
-                idle_after: config.domains.idle_after,
-            },
+            }),
+            idle_after: config.domains.idle_after,
             clock,
         });
         let homes: Vec<ArbiterHandle> = arbiters[1..].iter().map(Arbiter::handle).collect();

@@ -11,6 +11,7 @@ use crate::backlog::Pending;
 use crate::catalogue::Catalogue;
 use crate::effect::Made;
 use crate::slot::Slot;
+use crate::time::RETRY;
 
 /// The items of one cycle, on their way to features.
 #[derive(Debug, Default)]
@@ -115,7 +116,7 @@ impl Comparison {
     pub(crate) fn fail(&mut self, now: Duration, task: usize) {
         self.failed.push(task);
         if self.retry_at.is_none() {
-            self.retry_at = Some(now + crate::time::backoff(self.failures));
+            self.retry_at = Some(now + RETRY.delay(self.failures));
             self.failures += 1;
         }
     }

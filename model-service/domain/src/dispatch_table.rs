@@ -13,7 +13,7 @@ use kindred_shared::DomainName;
 use kindred_shared::job::{Job, Reply};
 
 use crate::dispatch::{Attempt, JobId};
-use crate::time::backoff;
+use crate::time::RETRY;
 
 /// Sendings of a job before it is given up.
 pub const ATTEMPTS: u32 = 5;
@@ -148,7 +148,7 @@ impl DispatchTable {
         if attempt.0 != entry.attempt || !matches!(entry.state, State::Sent { .. }) {
             return Answer::Late;
         }
-        let until = now + backoff(attempt.0);
+        let until = now + RETRY.delay(attempt.0);
         entry.state = State::Delayed {
             until,
             reason,

@@ -1,10 +1,28 @@
-//! What is set for one domain, instead of what the configuration says for all.
+//! What the configuration says for all domains, and what is set for one instead.
 
 use std::time::Duration;
 
 use kindred_shared::ModelName;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::window::WindowSize;
+
+/// What the process says for all domains.
+#[derive(Debug, Clone)]
+pub struct ProcessSettings {
+    /// The model of texts.
+    pub model: String,
+    /// When a window closes.
+    pub window: WindowSize,
+    /// Whether a domain that is not registered registers itself.
+    pub auto_register: bool,
+    /// Most right blocks of one compare task: what bounds the size of a reply.
+    pub strip_blocks: usize,
+    /// Bytes of titles, texts and vectors a domain keeps in memory for extraction; what is over is
+    /// read from the store again.
+    pub material_bytes: usize,
+}
 
 /// Settings of a domain; `None`: the configuration of the process decides.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

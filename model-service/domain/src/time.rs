@@ -23,8 +23,3 @@ impl Now {
 
 /// Before something of a domain that failed is tried again.
 pub const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
-
-/// The delay of [`RETRY`] after this many failures and one more.
-pub fn backoff(failures: u32) -> Duration {
-    RETRY.delay(failures)
-}

@@ -17,8 +17,9 @@ use proptest::prelude::*;
 use kindred_domain::effect::{CommitFailure, CommitStep, Effect, Input, Made, Ticket, ToExtract};
 use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
 use kindred_domain::loaded::Loaded;
-use kindred_domain::machine::{Domain, Settings};
+use kindred_domain::machine::{Domain, Tenure};
 use kindred_domain::material::Material;
+use kindred_domain::settings::ProcessSettings;
 use kindred_domain::store::{
     Content, DomainRow, Epoch, FeatureRow, ItemRow, ListRow, Liveness, Neighbour, Partition,
     SettingsRow, Stamp, Write,
@@ -163,20 +164,24 @@ fn domain() -> DomainName {
     DomainName::new("sim").expect("a plain name")
 }
 
-fn settings(epoch: u64) -> Settings {
-    Settings {
+/// The machine as it begins at this epoch.
+fn start(epoch: u64) -> (Domain, Vec<Effect>) {
+    let tenure = Tenure {
         domain: domain(),
+        partition: Partition(0),
         epoch: Epoch(epoch),
+    };
+    let settings = ProcessSettings {
         model: "words-1".into(),
         window: WindowSize {
             length: Duration::from_millis(250),
             events: 20,
         },
         auto_register: true,
-        partition: Partition(0),
         strip_blocks: 2,
         material_bytes: 100,
-    }
+    };
+    Domain::start(tenure, Arc::new(settings))
 }
 
 /// A feature that follows from the text alone, from a small set, so that many scores are equal.
@@ -197,7 +202,7 @@ fn feature_of(row: &ItemRow, content: &Content) -> (Space, Feature) {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let (machine, effects) = Domain::start(settings(1));
+        let (machine, effects) = start(1);
         let mut world = Self {
             dice: Dice(seed | 1),
             now: Now {
@@ -557,7 +562,7 @@ impl World {
         self.epoch += 1;
         self.seq = 0;
         self.view = DomainView::default();
-        let (machine, effects) = Domain::start(settings(self.epoch));
+        let (machine, effects) = start(self.epoch);
         self.machine = machine;
         self.perform(effects);
     }

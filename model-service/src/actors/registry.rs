@@ -139,7 +139,7 @@ impl DomainRegistry {
         let idle = if is_crowded {
             Duration::ZERO
         } else {
-            self.services.settings.idle_after
+            self.services.idle_after
         };
         for (domain, actor) in &self.active {
             let (domain, actor) = (domain.clone(), actor.clone());

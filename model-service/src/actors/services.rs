@@ -11,8 +11,8 @@ use super::supervisor::DurationSupervisor;
 use crate::metrics::Metrics;
 use crate::preprocessing::Preprocessor;
 use kindred_domain::intake::{Notify, Settle};
+use kindred_domain::settings::ProcessSettings;
 use kindred_domain::store::Store;
-use kindred_domain::window::WindowSize;
 use kindred_query::Views;
 
 /// What the domains of all partitions work with.
@@ -32,7 +32,9 @@ pub struct ServiceParts {
     /// Who has jobs done.
     pub supervisor: Addr<DurationSupervisor>,
     /// What every domain's machine is told.
-    pub settings: DomainSettings,
+    pub settings: Arc<ProcessSettings>,
+    /// How long an idle domain stays in memory.
+    pub idle_after: Duration,
     /// The clocks.
     pub clock: Clock,
 }
@@ -63,21 +65,4 @@ impl std::ops::Deref for Services {
     fn deref(&self) -> &ServiceParts {
         &self.parts
     }
-}
-
-/// What every domain's machine is told.
-#[derive(Debug, Clone)]
-pub struct DomainSettings {
-    /// The model of texts.
-    pub model: String,
-    /// When a window closes.
-    pub window: WindowSize,
-    /// Whether domains register themselves.
-    pub auto_register: bool,
-    /// Most right blocks of one compare job.
-    pub strip_blocks: usize,
-    /// Bytes of texts a domain keeps in memory for extraction.
-    pub material_bytes: usize,
-    /// How long an idle domain stays in memory.
-    pub idle_after: Duration,
 }

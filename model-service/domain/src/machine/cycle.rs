@@ -15,7 +15,7 @@ use crate::effect::{CommitStep, Effect, Made, Observation, Ticket, ToExtract};
 use crate::intake::Failure;
 use crate::planning::Planner;
 use crate::store::{FeatureRow, Write};
-use crate::time::{Now, backoff};
+use crate::time::Now;
 
 /// Most items of one cycle: windows of a domain with backlog are merged up to this.
 const MAX_BATCH: usize = 4_096;
@@ -112,9 +112,8 @@ impl Domain {
             }
         }
         self.phase = Phase::BackingOff {
-            until: now.monotonic + backoff(self.failures),
+            until: now.monotonic + self.retry.failed(),
         };
-        self.failures += 1;
     }
 
     /// Features are durable: they are compared.
@@ -245,7 +244,7 @@ impl Domain {
 
     fn finish_cycle(&mut self, now: Now, comparison: Comparison) {
         self.phase = Phase::Idle;
-        self.failures = 0;
+        self.retry.worked();
         self.trouble = None;
         match comparison.rebuild {
             Some(rewrite) => self.merge_rebuilt(comparison, rewrite),

@@ -18,8 +18,8 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kindred_shared::DomainName;
 use kindred_shared::event::{Event, Reason, Refusal};
+use kindred_shared::{Backoff, DomainName};
 
 use crate::acceptance::Acceptance;
 use crate::backlog::Backlog;
@@ -30,32 +30,21 @@ use crate::flush::Flush;
 use crate::intake::{DeliveryTag, Failure, Outcome};
 use crate::lists::Lists;
 use crate::outbox::{Mark, Outbox};
+use crate::settings::ProcessSettings;
 use crate::slot::Slot;
 use crate::status::{DomainStatus, State};
 use crate::store::{DomainRow, Epoch, Partition, Write};
-use crate::time::Now;
-use crate::window::WindowSize;
+use crate::time::{Now, RETRY};
 
-/// What does not change while a domain is active.
+/// Which domain, and the ownership it is active in.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct Tenure {
     /// The domain.
     pub domain: DomainName,
-    /// Number of the ownership all its writes belong to.
-    pub epoch: Epoch,
-    /// The model of texts.
-    pub model: String,
-    /// When a window closes.
-    pub window: WindowSize,
-    /// Whether a domain that is not registered registers itself.
-    pub auto_register: bool,
     /// The partition the domain belongs to.
     pub partition: Partition,
-    /// Most right blocks of one compare task: what bounds the size of a reply.
-    pub strip_blocks: usize,
-    /// Bytes of titles, texts and vectors kept in memory for extraction; what is over is read from
-    /// the store again.
-    pub material_bytes: usize,
+    /// Number of the ownership all its writes belong to.
+    pub epoch: Epoch,
 }
 
 /// What the domain is doing to make its lists exact.
@@ -85,7 +74,8 @@ enum Phase {
 /// One domain's machine. No clock, no I/O: time comes in, effects go out.
 #[derive(Debug)]
 pub struct Domain {
-    settings: Settings,
+    tenure: Tenure,
+    settings: Arc<ProcessSettings>,
     phase: Phase,
     /// As it is stored, or on its way there; `None`: the domain is not registered.
     row: Option<DomainRow>,
@@ -97,17 +87,18 @@ pub struct Domain {
     outbox: Outbox,
     /// Deliveries that came while nothing was known.
     held: Vec<(DeliveryTag, Arc<Event>)>,
-    /// Tries in a row that went wrong.
-    failures: u32,
+    /// Counts tries in a row that went wrong.
+    retry: Backoff,
     /// Why the last one did.
     trouble: Option<String>,
 }
 
 impl Domain {
     /// A machine that begins by reading the store, and the effects of that.
-    pub fn start(settings: Settings) -> (Self, Vec<Effect>) {
+    pub fn start(tenure: Tenure, settings: Arc<ProcessSettings>) -> (Self, Vec<Effect>) {
         let mut domain = Self {
             backlog: Backlog::new(settings.window, settings.material_bytes),
+            tenure,
             settings,
             phase: Phase::Unloaded {
                 until: Duration::ZERO,
@@ -119,7 +110,7 @@ impl Domain {
             flush: Flush::default(),
             outbox: Outbox::default(),
             held: Vec::new(),
-            failures: 0,
+            retry: RETRY,
             trouble: None,
         };
         domain.load();
@@ -266,7 +257,7 @@ impl Domain {
 
     /// Asks for a commit; marks the domain dirty with it unless the store says so already.
     fn commit(&mut self, step: CommitStep, fence: bool, rows: Vec<Write>) -> Ticket {
-        let (row, catalogue, epoch) = (&mut self.row, &self.catalogue, self.settings.epoch);
+        let (row, catalogue, epoch) = (&mut self.row, &self.catalogue, self.tenure.epoch);
         let dirty = || domain_row(row, catalogue, Some(epoch.0));
         self.outbox.commit(step, fence, rows, dirty)
     }
@@ -324,16 +315,16 @@ impl Domain {
                     detail: format!(
                         "the domain {} is not registered, and domains do not register themselves \
                          here (auto_register = false)",
-                        self.settings.domain
+                        self.tenure.domain
                     ),
                 };
                 self.outbox.settle(vec![tag], &Outcome::Refused(refusal));
                 return;
             }
             self.row = Some(DomainRow {
-                domain: self.settings.domain.clone(),
+                domain: self.tenure.domain.clone(),
                 model: self.settings.model.clone(),
-                partition: self.settings.partition.0,
+                partition: self.tenure.partition.0,
                 registered_at: now.date(),
                 dirty: None,
                 live: 0,
@@ -354,7 +345,7 @@ impl Domain {
             // Memory and store may differ now; only the store counts.
             Err(CommitFailure::Failed(failure)) => return self.reload_later(now, failure),
         }
-        self.failures = 0;
+        self.retry.worked();
         self.trouble = None;
         self.outbox.stored(ticket);
         match step {

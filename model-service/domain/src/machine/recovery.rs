@@ -1,10 +1,12 @@
 //! Recovery: the machine's state cannot be trusted any more, and begins again from the store.
 
+use std::sync::Arc;
+
 use super::{Domain, Phase};
 use crate::effect::Effect;
 use crate::intake::{Failure, Outcome};
 use crate::outbox::Outbox;
-use crate::time::{Now, backoff};
+use crate::time::Now;
 
 impl Domain {
     pub(super) fn load(&mut self) {
@@ -27,9 +29,8 @@ impl Domain {
     pub(super) fn reload_later(&mut self, now: Now, failure: Failure) {
         self.forget(failure);
         self.phase = Phase::Unloaded {
-            until: now.monotonic + backoff(self.failures),
+            until: now.monotonic + self.retry.failed(),
         };
-        self.failures += 1;
     }
 
     /// Another instance has the partition.
@@ -49,11 +50,11 @@ impl Domain {
         self.trouble = Some(failure.detail.clone());
         self.outbox.settle(unsettled, &Outcome::Failed(failure));
         self.outbox.forget();
-        let fresh = Self::start(self.settings.clone()).0;
+        let fresh = Self::start(self.tenure.clone(), Arc::clone(&self.settings)).0;
         *self = Self {
             outbox: std::mem::replace(&mut self.outbox, Outbox::default()),
             acceptance: std::mem::take(&mut self.acceptance),
-            failures: self.failures,
+            retry: self.retry,
             trouble: self.trouble.take(),
             ..fresh
         };

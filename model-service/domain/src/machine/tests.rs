@@ -6,6 +6,7 @@ use kindred_shared::event::Delete;
 
 use super::*;
 use crate::loaded::Loaded;
+use crate::window::WindowSize;
 
 fn at(ms: u64) -> Now {
     Now {
@@ -24,19 +25,22 @@ fn load_ticket(effects: &[Effect]) -> Option<Ticket> {
 #[test]
 fn the_store_is_not_read_while_an_earlier_commit_is_on_its_way() {
     let domain = DomainName::new("news").unwrap();
-    let (mut machine, effects) = Domain::start(Settings {
+    let tenure = Tenure {
         domain: domain.clone(),
+        partition: Partition(0),
         epoch: Epoch(1),
+    };
+    let settings = ProcessSettings {
         model: "words-1".into(),
         window: WindowSize {
             length: Duration::from_millis(250),
             events: 20,
         },
         auto_register: true,
-        partition: Partition(0),
         strip_blocks: 2,
         material_bytes: 100,
-    });
+    };
+    let (mut machine, effects) = Domain::start(tenure, Arc::new(settings));
     let ticket = load_ticket(&effects).unwrap();
     let result = Ok(Box::<Loaded>::default());
     machine.handle(at(0), Input::Loaded { ticket, result });

@@ -16,7 +16,7 @@ use super::services::Services;
 use crate::crash;
 use kindred_domain::effect::Input;
 use kindred_domain::intake::{DeliveryTag, Outcome};
-use kindred_domain::machine::{Domain, Settings};
+use kindred_domain::machine::{Domain, Tenure};
 use kindred_query::DomainView;
 use unsettled::Unsettled;
 
@@ -71,7 +71,12 @@ impl DomainActor {
         let view = services.views.open(&name);
         Self::start_in_arbiter(arbiter, move |context| {
             context.set_mailbox_capacity(MAILBOX);
-            let (machine, effects) = Domain::start(settings(&name, &services));
+            let tenure = Tenure {
+                domain: name.clone(),
+                partition: services.owner.partition(),
+                epoch: services.owner.epoch(),
+            };
+            let (machine, effects) = Domain::start(tenure, Arc::clone(&services.settings));
             let mut this = Self {
                 name,
                 machine,
@@ -175,18 +180,5 @@ impl Handler<Halt> for DomainActor {
     fn handle(&mut self, Halt: Halt, context: &mut Context<Self>) {
         self.fail_unsettled("the partition is being taken over; send the event again");
         context.stop();
-    }
-}
-
-fn settings(name: &DomainName, services: &Services) -> Settings {
-    Settings {
-        domain: name.clone(),
-        epoch: services.owner.epoch(),
-        model: services.settings.model.clone(),
-        window: services.settings.window,
-        auto_register: services.settings.auto_register,
-        partition: services.owner.partition(),
-        strip_blocks: services.settings.strip_blocks,
-        material_bytes: services.settings.material_bytes,
     }
 }
