@@ -3,13 +3,39 @@
 use std::cmp::Ordering;
 use std::sync::atomic::AtomicBool;
 
-use kindred_similarity::{self as similarity, Candidate, Error, Found, Kernel, RowRef};
+use kindred_similarity::{
+    self as similarity, Candidate, Error, Found, Kernel, RowMask, RowRef, Table,
+};
 
+use crate::block::Block;
 use crate::job::{CompareReply, CompareTask, Floor, Side};
 use crate::name::ItemId;
 
 /// The lowest score that counts: those above 0 do.
 const LEAST: f32 = f32::from_bits(1);
+
+/// Finds, for every live row of some blocks of one space, its best `keep` others and the best one that is
+/// dropped, as comparing all of them in jobs would; on the current rayon pool. `RowRef::side` is the number of
+/// a block. What is found is ordered by side, then row. Each item has one live row at most.
+///
+/// # Errors
+/// When the kernel cannot run here, or `cancelled` became true.
+///
+/// # Panics
+/// When a mask does not fit its block, or blocks are of several spaces.
+pub fn compare_all(
+    kernel: Kernel,
+    blocks: &[(&Block, &RowMask)],
+    keep: usize,
+    cancelled: &AtomicBool,
+) -> Result<Vec<Found>, Error> {
+    let tables: Vec<(&Table, &RowMask)> = (blocks.iter())
+        .map(|(block, live)| (block.table(), *live))
+        .collect();
+    let id = |row: RowRef| blocks[usize::from(row.side)].0.id(row.row as usize);
+    let by_id = |a: RowRef, b: RowRef| id(a).cmp(id(b));
+    similarity::all_pairs(kernel, &tables, keep, LEAST, &by_id, cancelled)
+}
 
 impl CompareTask {
     /// Does the comparison on the current rayon pool.

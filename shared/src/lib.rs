@@ -18,5 +18,6 @@ pub mod worker;
 pub use backoff::Backoff;
 pub use block::{Block, BlockBuilder};
 pub use block_store::{BlockStore, BlockStoreError};
+pub use compare::compare_all;
 pub use feature::{Feature, FeatureError};
 pub use name::{DomainName, ItemId, ModelName, NameError, Space};

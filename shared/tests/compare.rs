@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use kindred_shared::job::{CompareReply, CompareTask, Floor, Side};
-use kindred_shared::{BlockBuilder, Feature, ItemId, Space};
+use kindred_shared::{BlockBuilder, Feature, ItemId, Space, compare_all};
 use kindred_similarity::{Candidate, Error, Found, Kernel, RowMask, RowRef};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -543,4 +543,67 @@ fn ends_early_when_cancelled() {
     let answer = |cancelled| task.compare(Kernel::Auto, &AtomicBool::new(cancelled));
     assert_eq!(answer(true).err(), Some(Error::Cancelled));
     assert_same(&answer(false).unwrap(), &compare(Kernel::Scalar, &task));
+}
+
+/// All rows of a space in blocks, of which some are dead, as jobs that compare each block with itself and
+/// with those before it would.
+#[test]
+fn all_of_a_space_are_as_in_one_job() {
+    let mut numbers = Numbers(37);
+    let kinds: Vec<Feature> = (0..9)
+        .map(|_| {
+            Feature::new(
+                (0..7).map(|_| numbers.value()).collect(),
+                vec![3],
+                vec![0.2],
+            )
+            .unwrap()
+        })
+        .collect();
+    // Ids ascend with rows, go down, and are mixed; most rows are of a few kinds.
+    let sides = [(0, 1), (400, 7), (900, 5)].map(|(first, step): (u32, u32)| {
+        let row = |at: u32| {
+            let id = first + at * step % 97 + at / 97 * 97;
+            let feature = kinds[(numbers.next() % 9) as usize].clone();
+            (id, feature, !numbers.next().is_multiple_of(9), Floor::Open)
+        };
+        side(7, ((0..300).map(row).collect(), true))
+    });
+    let blocks: Vec<_> = sides
+        .iter()
+        .map(|side| (&*side.block, &side.live))
+        .collect();
+    // One block of them all, compared with itself.
+    let mut builder = BlockBuilder::new(Space::own(7), 7);
+    let mut rows = Vec::new();
+    for (number, side) in (0..).zip(&sides) {
+        for row in side.live.iter() {
+            builder.push(side.block.id(row).clone(), 1, &side.block.feature(row));
+            rows.push(RowRef {
+                side: number,
+                row: row as u32,
+            });
+        }
+    }
+    let task = CompareTask {
+        left: Side {
+            block: Arc::new(builder.build()),
+            live: RowMask::all(rows.len()),
+            floors: vec![Floor::Open; rows.len()],
+        },
+        within_left: true,
+        rights: Vec::new(),
+        keep: 64,
+    };
+    let mut expected = compare(Kernel::Scalar, &task).found;
+    for found in &mut expected {
+        let all = found.candidates.iter_mut().chain(&mut found.dropped);
+        all.for_each(|one| one.row = rows[one.row.row as usize]);
+        found.row = rows[found.row.row as usize];
+    }
+    for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.available()) {
+        let never = AtomicBool::new(false);
+        let found = pool(2).install(|| compare_all(kernel, &blocks, 64, &never));
+        assert_eq!(found.unwrap(), expected);
+    }
 }

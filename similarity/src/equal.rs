@@ -10,9 +10,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::neighbours::{Neighbours, Rows};
+use super::kernel::Isa;
+use super::neighbours::Neighbours;
 use super::products::Places;
-use super::rows::Scorer;
+use super::rows::Source;
 use super::sorted::Sorted;
 
 /// One in so many rows must be equal to another one for groups to be made.
@@ -34,8 +35,8 @@ pub(super) struct Groups {
 
 impl Groups {
     /// The groups of some rows, if many are equal.
-    pub(super) fn of(rows: &Rows<'_>) -> Option<Self> {
-        let count = rows.count();
+    pub(super) fn of(rows: &Source<'_>) -> Option<Self> {
+        let count = rows.rows();
         let key = |row: usize| u64::from(digest(rows, row)) << 32 | row as u64;
         let mut keys: Vec<u64> = (0..count).into_par_iter().map(key).collect();
         keys.par_sort_unstable();
@@ -106,12 +107,16 @@ impl Groups {
     }
 
     /// The scores of the groups' rows with rows of their own group.
-    fn own_scores(&self, scorer: &Scorer<'_>) -> Vec<f32> {
+    pub(super) fn own_scores(&self, isa: Isa, firsts: &Source<'_>) -> Vec<f32> {
         let score = |places: &mut Places, group: usize| {
             let mut score = [0.0];
             if self.members(group as u32).len() > 1 {
-                let one = group..group + 1;
-                scorer.pairs(one.clone(), one, &[0], &mut score, places);
+                let dense = [firsts.dense[group]];
+                (isa.pairs)(&dense, &dense, &[0], &mut score);
+                if !firsts.sparse.is_empty() {
+                    let sparse = [firsts.sparse[group]];
+                    (isa.sparse_pairs)(&sparse, &sparse, &[0], &mut score, places);
+                }
             }
             score[0]
         };
@@ -175,51 +180,46 @@ impl Groups {
     /// The lists of all rows, of `part_rows` each, from those of the groups. `None`: it was cancelled.
     pub(super) fn expand(
         &self,
-        scorer: &Scorer<'_>,
+        own_scores: &[f32],
         of_groups: &Neighbours,
         keep: usize,
         floor: f32,
         part_rows: usize,
         is_cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Option<Vec<Sorted>> {
-        let own_scores = self.own_scores(scorer);
         let count = self.of.len();
         let starts = (0..count.div_ceil(part_rows)).into_par_iter();
         let part = |at: usize| {
             let rows = at * part_rows..count.min((at + 1) * part_rows);
-            (!is_cancelled()).then(|| self.part(rows, keep, floor, of_groups, &own_scores))
+            (!is_cancelled()).then(|| self.part(rows, keep, floor, of_groups, own_scores))
         };
         starts.map(part).collect()
     }
 }
 
 /// The same for equal rows.
-fn digest(rows: &Rows<'_>, row: usize) -> u32 {
+fn digest(rows: &Source<'_>, row: usize) -> u32 {
     let mut sum = 0_u64;
     let mut factor = GOLDEN;
-    for value in rows.dense(row) {
+    for value in rows.dense[row] {
         sum = sum.wrapping_add(u64::from(value.to_bits()) * u64::from(factor));
         factor = factor.wrapping_add(GOLDEN.wrapping_mul(2));
     }
-    if let Some((ids, weights)) = rows.sparse(row) {
-        for (id, weight) in ids.iter().zip(weights) {
-            let factor = id.wrapping_mul(GOLDEN) | 1;
-            sum = sum.wrapping_add(u64::from(weight.to_bits()) * u64::from(factor));
-        }
+    let (ids, weights) = rows.sparse(row);
+    for (id, weight) in ids.iter().zip(weights) {
+        let factor = id.wrapping_mul(GOLDEN) | 1;
+        sum = sum.wrapping_add(u64::from(weight.to_bits()) * u64::from(factor));
     }
     // All bits have a part in the upper half.
     (sum.wrapping_mul(u64::from(GOLDEN) << 32 | u64::from(GOLDEN)) >> 32) as u32
 }
 
 /// Whether two rows are the same, bit for bit.
-fn equal(rows: &Rows<'_>, one: usize, two: usize) -> bool {
+fn equal(rows: &Source<'_>, one: usize, two: usize) -> bool {
     let same = |one: &[f32], two: &[f32]| {
         let mut pairs = one.iter().zip(two);
         one.len() == two.len() && pairs.all(|(one, two)| one.to_bits() == two.to_bits())
     };
-    let sparse = match (rows.sparse(one), rows.sparse(two)) {
-        (Some(one), Some(two)) => one.0 == two.0 && same(one.1, two.1),
-        _ => true,
-    };
-    sparse && same(rows.dense(one), rows.dense(two))
+    let (own, other) = (rows.sparse(one), rows.sparse(two));
+    own.0 == other.0 && same(own.1, other.1) && same(rows.dense[one], rows.dense[two])
 }

@@ -281,6 +281,11 @@ impl Filter {
         }
     }
 
+    /// Keeps the pairs that are wanted, in their order.
+    pub(super) fn retain(&mut self, wanted: impl Fn(u32) -> bool) {
+        self.hits.retain(wanted);
+    }
+
     /// Drops the pairs of rows that are not there.
     pub(super) fn drop_beyond(&mut self, rows: usize, columns: usize) {
         if rows.is_multiple_of(GROUP) && columns.is_multiple_of(PANEL) {

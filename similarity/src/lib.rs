@@ -3,13 +3,14 @@
 //! # How it works
 //!
 //! Approximate scores whose error is bounded rule out almost all pairs, and only the rest is scored.
-//! Two schedules use that, `compare` (some rows with some others, floors, lists of both sides) and
-//! `neighbours` (all rows with all), each with its own plan of which tiles
-//! meet when: `tile` and `best`; `engine`, `exact` (tiles without approximate scores) and `lists`. Below
-//! that all is the same: `layout`, `order`, `rotation`, `columns` and `terms` (rows as the kernels want
-//! them, and how far off they are), `filter` (what two tiles may have in common), `strip` (what a kernel
-//! is asked), and the kernels, each held to `scalar` by tests. `laid` keeps layouts with their tables.
+//! There is one engine: `meeting` (what two tiles of rows have for each other), `tile` and `lists` (the best
+//! so far). Two schedules say which tiles meet when: `rectangle` (some rows with some others, with floors
+//! and masks) and `circle` (all rows with all). Below that: `layout`, `order`, `rotation`, `columns` and
+//! `terms` (rows as the kernels want them, and how far off they are), `filter` (what two tiles may have in
+//! common), `strip` (what a kernel is asked), and the kernels, each held to `scalar` by tests. `laid` keeps
+//! layouts with their tables.
 
+mod all_pairs;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -22,22 +23,23 @@ mod avx512;
 mod avx512lists;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
-mod best;
+mod circle;
 mod columns;
-mod compare;
 mod crowd;
-mod engine;
 mod equal;
 mod error;
-mod exact;
 mod filter;
+mod found;
 mod kernel;
 mod laid;
 mod layout;
 mod lists;
+mod meeting;
 mod neighbours;
 mod order;
+mod pieces;
 mod products;
+mod rectangle;
 mod rotation;
 mod rows;
 mod scalar;
@@ -48,8 +50,11 @@ mod table;
 mod terms;
 mod tile;
 
-pub use compare::{Candidate, Compared, Found, RowRef, Side, Task, compare};
+pub use all_pairs::all_pairs;
 pub use error::Error;
+pub use found::{Candidate, Found, RowRef};
 pub use kernel::{Kernel, KernelError};
-pub use neighbours::{Neighbours, Options, Rows, SparseRows, neighbours};
+pub use neighbours::{Neighbours, Options, neighbours};
+pub use rectangle::{Compared, Side, Task, compare};
+pub use rows::{Rows, SparseRows};
 pub use table::{LANES, RowMask, Table, TableBuilder};

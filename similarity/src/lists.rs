@@ -62,6 +62,8 @@ pub(super) struct Lists<'a> {
     bases: Vec<f32>,
     /// Of those with a row's base as score only ids before this one matter.
     lasts: Vec<u32>,
+    /// Whether most rows take anything yet.
+    pub(super) fresh: bool,
 }
 
 /// Sorted lists as a kernel is given them: so many values of each row, best first, of which `keep` count.
@@ -153,19 +155,30 @@ fn room(keep: usize) -> usize {
 const FEWEST: usize = 12;
 
 impl<'a> Lists<'a> {
-    /// Empty lists of `count` rows; `floor` is the lowest score that counts.
+    /// Empty lists; the floors are the lowest score that counts for each row.
     pub(super) fn new(
         isa: Isa,
-        count: usize,
+        floors: impl IntoIterator<Item = f32>,
         keep: usize,
-        floor: f32,
         order: TieOrder<'a>,
     ) -> Self {
+        let bases: Vec<f32> = floors.into_iter().collect();
         let sorted = isa.insert_all.is_some() && keep <= MAX_SORTED;
         let room = if sorted {
             keep.next_multiple_of(LANES)
         } else {
             room(keep)
+        };
+        let places = bases.len() * room;
+        let (ids, scores) = if sorted {
+            let common = bases.first().copied().unwrap_or_default();
+            let mut scores = vec![common; places];
+            let floors = scores.chunks_exact_mut(room.max(1)).zip(&bases);
+            let other = floors.filter(|(_, floor)| **floor != common);
+            other.for_each(|(scores, floor)| scores.fill(*floor));
+            (vec![NOBODY; places], scores)
+        } else {
+            (vec![0; places], vec![0.0; places])
         };
         Self {
             isa,
@@ -173,11 +186,30 @@ impl<'a> Lists<'a> {
             keep,
             sorted,
             room,
-            ids: vec![NOBODY; count * room],
-            scores: vec![floor; count * room],
-            counts: vec![0; count],
-            bases: vec![floor; count],
-            lasts: vec![NOBODY; count],
+            ids,
+            scores,
+            counts: vec![0; bases.len()],
+            lasts: vec![NOBODY; bases.len()],
+            bases,
+            fresh: false,
+        }
+    }
+
+    /// The same of other rows, in the same memory; `keep` is for these, and they are not sorted at all times:
+    /// that takes a look at every place.
+    pub(super) fn reset(&mut self, floors: impl IntoIterator<Item = f32>, keep: usize) {
+        self.bases.clear();
+        self.bases.extend(floors);
+        let count = self.bases.len();
+        (self.keep, self.room, self.sorted) = (keep, room(keep), false);
+        self.counts.clear();
+        self.counts.resize(count, 0);
+        self.lasts.clear();
+        self.lasts.resize(count, NOBODY);
+        let places = count * self.room;
+        if self.ids.len() < places {
+            self.ids.resize(places, 0);
+            self.scores.resize(places, 0.0);
         }
     }
 
@@ -189,12 +221,6 @@ impl<'a> Lists<'a> {
     /// The rows' bases.
     pub(super) fn bases(&self) -> &[f32] {
         &self.bases
-    }
-
-    /// The lowest score that matters to a row.
-    #[inline(always)]
-    pub(super) fn base(&self, row: usize) -> f32 {
-        self.bases[row]
     }
 
     /// Takes candidates, if they matter.
@@ -298,6 +324,22 @@ impl<'a> Lists<'a> {
         self.scores.truncate(end);
         self.scores.shrink_to_fit();
         Sorted::new(self.counts, self.ids, self.scores)
+    }
+
+    /// Whether a row has no candidates.
+    pub(super) fn is_empty(&self, row: usize) -> bool {
+        if self.sorted {
+            self.ids[row * self.room] == NOBODY
+        } else {
+            self.counts[row] == 0
+        }
+    }
+
+    /// A row's best, at most K, sorted: ids and scores.
+    pub(super) fn best(&mut self, row: usize) -> (&[u32], &[f32]) {
+        let start = row * self.room;
+        let span = start..start + self.sort(row);
+        (&self.ids[span.clone()], &self.scores[span])
     }
 
     /// Sorts the candidates of a row, if they are not sorted; says how many count.
@@ -416,7 +458,7 @@ mod tests {
             let (ids, scores): (Vec<u32>, Vec<f32>) = candidates().map(|(_, id, score)| (id, score)).unzip();
             for isa in Instructions::all() {
                 let kernel = isa.kernel;
-                let mut lists = Lists::new(isa, 3, keep, floor, order);
+                let mut lists = Lists::new(isa, [floor; 3], keep, order);
                 candidates().take(first).for_each(|(row, id, score)| lists.push(row, id, score));
                 let first = first.min(pairs.len());
                 lists.push_all(Candidates {

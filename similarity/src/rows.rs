@@ -1,96 +1,141 @@
-//! The rows to compare, and their canonical scores.
+//! Rows to compare, where they lie.
 
-use std::ops::Range;
+use rayon::prelude::*;
 
-use super::kernel::Isa;
-use super::products::Places;
-use super::table::Sparse;
+use super::error::Error;
+use super::table::{Sparse, check, is_finite};
 
-/// Scores rows by position.
-pub(super) struct Scorer<'a> {
-    isa: Isa,
-    dense: Vec<&'a [f32]>,
-    /// One a row, or none at all.
-    sparse: Vec<Sparse<'a>>,
-    /// What breaks ties, by position.
-    ids: Vec<u32>,
+/// Rows to compare: dense parts of one length, and perhaps sparse parts.
+#[derive(Clone, Copy)]
+pub struct Rows<'a> {
+    count: usize,
+    dimension: usize,
+    dense: &'a [f32],
+    sparse: Option<SparseRows<'a>>,
 }
 
-impl<'a> Scorer<'a> {
-    /// For rows in the order of `ids`, their numbers; `dense` and `sparse` are asked by position and
-    /// number.
-    pub(super) fn new(
-        isa: Isa,
-        ids: Vec<u32>,
-        dense: impl Fn(usize, usize) -> &'a [f32],
-        sparse: Option<impl Fn(usize, usize) -> Sparse<'a>>,
-    ) -> Self {
-        let rows = || ids.iter().map(|&id| id as usize);
-        Self {
-            isa,
-            dense: rows().enumerate().map(|(at, id)| dense(at, id)).collect(),
-            sparse: sparse.map_or_else(Vec::new, |sparse| {
-                rows().enumerate().map(|(at, id)| sparse(at, id)).collect()
-            }),
+/// Compressed sparse rows.
+#[derive(Clone, Copy)]
+pub struct SparseRows<'a> {
+    /// Where each row begins in the other two, and at last where the last one ends.
+    pub offsets: &'a [usize],
+    /// Terms, strictly ascending in each row.
+    pub ids: &'a [u32],
+    /// Their weights.
+    pub weights: &'a [f32],
+}
+
+/// Most values of a row.
+const MAX_DIMENSION: usize = 1 << 16;
+/// Rows that a thread looks at in one go.
+const PART: usize = 1024;
+
+impl<'a> Rows<'a> {
+    /// `count` rows of `dimension` values each, one after the other.
+    ///
+    /// # Errors
+    /// When `dense` is not as long as that, or a value is not finite.
+    pub fn new(dense: &'a [f32], count: usize, dimension: usize) -> Result<Self, Error> {
+        if count.checked_mul(dimension) != Some(dense.len()) {
+            let values = dense.len();
+            return Err(Error::Shape {
+                values,
+                count,
+                dimension,
+            });
+        }
+        if u32::try_from(count).is_err() || dimension > MAX_DIMENSION {
+            return Err(Error::TooLarge);
+        }
+        let parts = dense.par_chunks((PART * dimension).max(1)).enumerate();
+        if let Some((part, values)) = parts.find_first(|(_, values)| !is_finite(values)) {
+            let rows = values.chunks(dimension);
+            let at = rows.take_while(|row| is_finite(row)).count();
+            return Err(Error::NotFinite(part * PART + at));
+        }
+        Ok(Self {
+            count,
+            dimension,
+            dense,
+            sparse: None,
+        })
+    }
+
+    /// The same rows with sparse parts.
+    ///
+    /// # Errors
+    /// When offsets do not ascend within bounds, terms do not ascend strictly, or a weight is not
+    /// finite.
+    pub fn with_sparse(self, sparse: SparseRows<'a>) -> Result<Self, Error> {
+        let SparseRows {
+            offsets,
             ids,
+            weights,
+        } = sparse;
+        if offsets.len() != self.count + 1 || ids.len() != weights.len() {
+            return Err(Error::Sparse(0));
+        }
+        for (row, ends) in offsets.windows(2).enumerate() {
+            let span = (ids.get(ends[0]..ends[1]), weights.get(ends[0]..ends[1]));
+            let (Some(ids), Some(weights)) = span else {
+                return Err(Error::Sparse(row));
+            };
+            check(row, &[], (ids, weights))?;
+        }
+        Ok(Self {
+            sparse: Some(sparse),
+            ..self
+        })
+    }
+
+    /// Where each of them lies.
+    pub(super) fn source(&self) -> Source<'a> {
+        let row = |row: usize| &self.dense[row * self.dimension..(row + 1) * self.dimension];
+        let sparse = |sparse: SparseRows<'a>| {
+            let row = move |ends: &[usize]| {
+                let span = ends[0]..ends[1];
+                (&sparse.ids[span.clone()], &sparse.weights[span])
+            };
+            sparse.offsets.windows(2).map(row).collect()
+        };
+        Source {
+            dimension: self.dimension,
+            dense: (0..self.count).map(row).collect(),
+            sparse: self.sparse.map_or_else(Vec::new, sparse),
         }
     }
+}
 
-    /// The numbers of the rows, in their order, and nothing else.
-    pub(super) fn into_ids(self) -> Vec<u32> {
-        self.ids
-    }
+/// Rows by number, wherever they lie.
+pub(super) struct Source<'a> {
+    /// Values of each dense part.
+    pub(super) dimension: usize,
+    pub(super) dense: Vec<&'a [f32]>,
+    /// One a row, or none if no row has one.
+    pub(super) sparse: Vec<Sparse<'a>>,
+}
 
+impl<'a> Source<'a> {
     /// Rows.
     pub(super) fn rows(&self) -> usize {
-        self.ids.len()
+        self.dense.len()
     }
 
-    /// The dense parts of some rows.
-    pub(super) fn dense(&self, rows: Range<usize>) -> &[&'a [f32]] {
-        &self.dense[rows]
+    /// The sparse part of a row.
+    pub(super) fn sparse(&self, row: usize) -> Sparse<'a> {
+        self.sparse.get(row).copied().unwrap_or_default()
     }
 
-    /// The sparse parts of some rows, or none if no row has one.
-    pub(super) fn sparse_rows(&self, rows: Range<usize>) -> &[Sparse<'a>] {
-        self.sparse.get(rows).unwrap_or_default()
-    }
-
-    /// The ids of some rows.
-    pub(super) fn ids(&self, rows: Range<usize>) -> &[u32] {
-        &self.ids[rows]
-    }
-
-    pub(super) fn sparse(&self, row: usize) -> Option<Sparse<'a>> {
-        self.sparse.get(row).copied()
-    }
-
-    /// Whether rows have sparse parts.
-    pub(super) fn has_sparse(&self) -> bool {
-        !self.sparse.is_empty()
-    }
-
-    /// The canonical dot products of a row's dense part with those of others that are near.
-    pub(super) fn dense_scores(&self, row: u32, others: &[u32], scores: &mut [f32]) {
-        let dense = self.dense[row as usize];
-        (self.isa.gather)(dense, &self.dense, others, scores);
-    }
-
-    /// The canonical scores of pairs of some rows with some others: the one's place in the upper
-    /// half, the other's in the lower. Sparse parts are fastest with the pairs of a row together.
-    pub(super) fn pairs(
-        &self,
-        left: Range<usize>,
-        right: Range<usize>,
-        pairs: &[u32],
-        scores: &mut [f32],
-        places: &mut Places,
-    ) {
-        let dense = (&self.dense[left.clone()], &self.dense[right.clone()]);
-        (self.isa.pairs)(dense.0, dense.1, pairs, scores);
-        let (left, right) = (self.sparse_rows(left), self.sparse_rows(right));
-        if !left.is_empty() {
-            (self.isa.sparse_pairs)(left, right, pairs, scores, places);
+    /// Some of the rows, numbered anew.
+    pub(super) fn pick(&self, rows: &[u32]) -> Self {
+        Self {
+            dimension: self.dimension,
+            dense: rows.iter().map(|row| self.dense[*row as usize]).collect(),
+            sparse: if self.sparse.is_empty() {
+                Vec::new()
+            } else {
+                rows.iter().map(|row| self.sparse[*row as usize]).collect()
+            },
         }
     }
 }

@@ -1,0 +1,397 @@
+//! Some rows with some others, each pair once, feeding both sides.
+//!
+//! Rows are taken a tile at a time, some hundred that were laid out together and stay so with
+//! their table (`laid`). The left tiles' lists are shared by all threads. A thread takes a
+//! right tile, compares it with all left ones and finishes its lists, so that there are never
+//! more of them than threads. A row that has nothing yet, and no floor, takes its first base from a
+//! whole tile. Tables that meet few rows are not laid out, and all their pairs are scored.
+//!
+//! Memory: the lists of the left rows, and of those of one tile a thread, what was found, and what is
+//! kept with the tables.
+
+use std::cmp::Ordering;
+use std::sync::atomic::{self, AtomicBool};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use rayon::prelude::*;
+
+use super::Error;
+use super::filter::Held;
+use super::found::{Candidate, Found, RowRef};
+use super::kernel::{Isa, Kernel};
+use super::laid::MAX_ROWS;
+use super::lists::{Lists, TieOrder};
+use super::meeting::{Meeting, Scratch, lock};
+use super::pieces::each;
+use super::table::{RowMask, Table};
+use super::tile::{Tile, pair};
+
+/// A row's first base comes from so many times as many rows as it keeps candidates, at least.
+const SAMPLE: usize = 3;
+/// A floor no higher than this one rules nothing out: the lowest score above 0.
+const OPEN: f32 = f32::from_bits(1);
+
+/// Rows of one table that take part in a comparison.
+#[derive(Debug, Clone)]
+pub struct Side<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// Which of its rows take part.
+    pub live: &'a RowMask,
+    /// The lowest score that each row of the table wants, live or not; infinity: it wants none. Empty: no
+    /// row of this side wants any.
+    pub floors: Vec<f32>,
+    /// Live rows, the left table's first, that do not meet, because they are of one item; ascending. Of the
+    /// left side itself those with the lower one first.
+    pub apart: Vec<(u32, u32)>,
+}
+
+/// Some rows to compare with some others.
+#[derive(Debug, Clone)]
+pub struct Task<'a> {
+    /// The left rows.
+    pub left: Side<'a>,
+    /// Whether pairs of two left rows are compared too (each once, feeding both).
+    pub within_left: bool,
+    /// The right rows.
+    pub rights: Vec<Side<'a>>,
+    /// Candidates kept a row.
+    pub keep: usize,
+}
+
+/// What a comparison found.
+#[derive(Debug, Clone)]
+pub struct Compared {
+    /// Pairs of rows that met.
+    pub pairs: u64,
+    /// Rows that got candidates, by side, then row.
+    pub found: Vec<Found>,
+}
+
+/// Compares some rows with some others, on the current rayon pool.
+///
+/// Every live left row meets every live row of each right side, and with `within_left` every
+/// pair of live left rows meets once. Each pair feeds both its rows. `by_id` puts rows with equal scores
+/// into their order; those it calls equal are ordered by side, then row. Once `cancelled` is true, it ends
+/// soon (two tiles).
+///
+/// # Errors
+/// When the kernel cannot run here, or it was cancelled.
+///
+/// # Panics
+/// When sides differ in dimension (but for a side without dense parts), floors or masks do not fit their
+/// table, there are more than 65,535 right sides, or 2^32 − 1 rows.
+pub fn compare(
+    kernel: Kernel,
+    task: &Task<'_>,
+    by_id: &(dyn Fn(RowRef, RowRef) -> Ordering + Sync),
+    cancelled: &AtomicBool,
+) -> Result<Compared, Error> {
+    // Layouts are a kernel's own.
+    let isa = kernel.instructions()?;
+    let sides = Sides::new(task);
+    let by_id = |a: u32, b: u32| by_id(sides.row(a), sides.row(b)).then_with(|| a.cmp(&b));
+    let live = sides.sides.iter().map(|side| side.live.count());
+    let live: Vec<usize> = live.collect();
+    let total: usize = live.iter().sum();
+    let tiles = sides.sides.par_iter().enumerate().map(|(number, side)| {
+        let met = if number == 0 { total } else { live[0] };
+        sides.tiles(isa, number, met, side.table)
+    });
+    let tiles: Vec<Vec<Tile<'_>>> = tiles.collect();
+    let limit = task.keep.min(total).saturating_add(1);
+    let run = Run {
+        isa,
+        sides: &sides,
+        order: Some(&by_id),
+        keep: task.keep,
+        limit,
+        left: &tiles[0],
+        lists: (tiles[0].iter())
+            .map(|tile| {
+                let mut lists = Lists::new(isa, sides.floors(0, tile), limit, Some(&by_id));
+                lists.fresh = is_fresh(tile, &lists);
+                Mutex::new(lists)
+            })
+            .collect(),
+        held: tiles[0].iter().map(|_| OnceLock::new()).collect(),
+        cancelled,
+    };
+    if task.within_left {
+        run.within_left();
+    }
+    let rights: Vec<(usize, &Tile<'_>)> = (tiles.iter().enumerate().skip(1))
+        .flat_map(|(side, tiles)| tiles.iter().map(move |tile| (side, tile)))
+        .collect();
+    let mut found: Vec<Found> = run
+        .each(rights.len(), |at, thread| {
+            let (side, tile) = rights[at];
+            run.right(side, tile, thread)
+        })
+        .into_iter()
+        .flatten()
+        .collect();
+    if run.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    let left = (0..tiles[0].len()).into_par_iter().flat_map_iter(|at| {
+        let mut lists = lock(&run.lists[at]);
+        run.finish(0, &tiles[0][at], &mut lists)
+    });
+    found.par_extend(left);
+    found.par_sort_unstable_by_key(|found| found.row);
+    let pairs = |(side, rows): (&Side<'_>, &usize)| (live[0] * rows - side.apart.len()) as u64;
+    let within = match task.within_left {
+        true => (live[0] * live[0].saturating_sub(1) / 2 - task.left.apart.len()) as u64,
+        false => 0,
+    };
+    Ok(Compared {
+        pairs: within + task.rights.iter().zip(&live[1..]).map(pairs).sum::<u64>(),
+        found,
+    })
+}
+
+/// The sides of a task. A row's id is its number, were all tables one.
+struct Sides<'a> {
+    sides: Vec<&'a Side<'a>>,
+    /// The id of each table's first row.
+    firsts: Vec<u32>,
+}
+
+impl<'a> Sides<'a> {
+    fn new(task: &'a Task<'a>) -> Self {
+        let sides: Vec<&Side<'_>> = std::iter::once(&task.left).chain(&task.rights).collect();
+        assert!(sides.len() <= 1 << 16, "a side has a 16-bit number");
+        let mut end = 0_u32;
+        let mut firsts = Vec::with_capacity(sides.len());
+        for side in &sides {
+            let rows = side.table.rows();
+            assert_eq!(side.live.rows(), rows, "a mask speaks of its table's rows");
+            assert!(
+                side.floors.is_empty() || side.floors.len() == rows,
+                "there is one floor a row, or none at all"
+            );
+            assert!(
+                side.table.is_comparable(task.left.table),
+                "rows of one space are equally long"
+            );
+            firsts.push(end);
+            let rows = u32::try_from(rows).ok();
+            // The last number is nobody's.
+            end = rows
+                .and_then(|rows| end.checked_add(rows))
+                .filter(|end| *end < u32::MAX)
+                .expect("rows are counted in 32 bits");
+        }
+        Self { sides, firsts }
+    }
+
+    fn row(&self, id: u32) -> RowRef {
+        let side = self.firsts.partition_point(|first| *first <= id) - 1;
+        RowRef {
+            side: side as u16,
+            row: id - self.firsts[side],
+        }
+    }
+
+    /// A side's rows: those of its layout in the layout's order, or else its live rows.
+    fn tiles(&self, isa: Isa, number: usize, met: usize, table: &'a Table) -> Vec<Tile<'a>> {
+        let first = self.firsts[number];
+        let live = self.sides[number].live;
+        let tile = |rows: &[u32], block, length| {
+            let of = || rows.iter().map(|row| *row as usize);
+            let sparse = if table.terms() > 0 {
+                of().map(|row| table.sparse(row)).collect()
+            } else {
+                Vec::new()
+            };
+            let ids = rows.iter().map(|row| first + row).collect();
+            let dense = of().map(|row| table.dense(row)).collect();
+            let live = of().map(|row| live.contains(row)).collect();
+            Tile::new(ids, dense, sparse, block, length).with_live(live)
+        };
+        let Some(laid) = table.laid(isa, met) else {
+            let rows: Vec<u32> = live.iter().map(|row| row as u32).collect();
+            return rows
+                .chunks(MAX_ROWS)
+                .map(|rows| tile(rows, None, 0))
+                .collect();
+        };
+        let tiles = laid.tiles.iter().zip(laid.rows.chunks(laid.tile_rows));
+        let tiles = tiles.map(|(block, rows)| tile(rows, Some(block), laid.length));
+        tiles.filter(|tile| tile.count > 0).collect()
+    }
+
+    /// The lowest score that each row of a tile wants.
+    fn floors(&self, side: usize, tile: &Tile<'_>) -> impl Iterator<Item = f32> {
+        let (floors, first) = (&self.sides[side].floors, self.firsts[side]);
+        let floor = move |place: usize| match floors.get((tile.ids[place] - first) as usize) {
+            Some(floor) if tile.is_live(place) => *floor,
+            _ => f32::INFINITY,
+        };
+        (0..tile.rows()).map(floor)
+    }
+
+    /// The rows that do not meet, by id.
+    fn apart(&self, side: usize) -> Vec<(u32, u32)> {
+        let pairs = self.sides[side].apart.iter();
+        let first = self.firsts[side];
+        pairs.map(|(left, right)| (*left, first + right)).collect()
+    }
+}
+
+/// Whether most rows of a tile want all there is.
+fn is_fresh(tile: &Tile<'_>, lists: &Lists<'_>) -> bool {
+    let open = lists.bases().iter().filter(|floor| **floor <= OPEN);
+    2 * open.count() > tile.count
+}
+
+/// What all threads of a comparison share.
+struct Run<'a> {
+    isa: Isa,
+    sides: &'a Sides<'a>,
+    order: TieOrder<'a>,
+    keep: usize,
+    /// Candidates of a row: those kept, and the best that is dropped.
+    limit: usize,
+    left: &'a [Tile<'a>],
+    /// The lists of the left tiles, and those tiles ready to be the left one.
+    lists: Vec<Mutex<Lists<'a>>>,
+    held: Vec<OnceLock<Held>>,
+    cancelled: &'a AtomicBool,
+}
+
+/// What a thread has.
+struct Thread<'a> {
+    scratch: Scratch,
+    /// Those of the right tile at hand.
+    lists: Mutex<Lists<'a>>,
+}
+
+impl<'a> Run<'a> {
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(atomic::Ordering::Relaxed)
+    }
+
+    fn each<T: Send>(
+        &self,
+        count: usize,
+        work: impl Fn(usize, &mut Thread<'a>) -> T + Sync,
+    ) -> Vec<T> {
+        let thread = || Thread {
+            scratch: Scratch::default(),
+            lists: Mutex::new(Lists::new(self.isa, [], self.limit, self.order)),
+        };
+        each(count, &|| self.is_cancelled(), thread, work)
+    }
+
+    /// Compares the left rows among themselves.
+    fn within_left(&self) {
+        let apart = self.sides.apart(0);
+        // First each tile with itself, which gives all rows a base.
+        self.each(self.left.len(), |at, thread| {
+            let meeting = Meeting {
+                isa: self.isa,
+                tiles: [&self.left[at]; 2],
+                lists: [&self.lists[at]; 2],
+                // Each pair comes twice, once for either row.
+                wanted: [true, false],
+                apart: &apart,
+            };
+            self.meet(&meeting, at, &mut thread.scratch);
+        });
+        let pairs: Vec<[usize; 2]> = (0..self.left.len())
+            .flat_map(|later| (0..later).map(move |earlier| [earlier, later]))
+            .collect();
+        self.each(pairs.len(), |at, thread| {
+            let both = pairs[at];
+            let meeting = Meeting {
+                isa: self.isa,
+                tiles: both.map(|at| &self.left[at]),
+                lists: both.map(|at| &self.lists[at]),
+                wanted: [true; 2],
+                apart: &apart,
+            };
+            self.meet(&meeting, both[0], &mut thread.scratch);
+        });
+    }
+
+    /// Compares a right tile with all left ones; what was found for its rows.
+    fn right(&self, side: usize, tile: &Tile<'_>, thread: &mut Thread<'a>) -> Vec<Found> {
+        let apart = self.sides.apart(side);
+        let Thread { scratch, lists } = thread;
+        let own = lists.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let met: usize = self.left.iter().map(|left| left.count).sum();
+        // No more are found than there are.
+        own.reset(self.sides.floors(side, tile), self.limit.min(met.max(1)));
+        own.fresh = is_fresh(tile, own);
+        for (at, left) in self.left.iter().enumerate() {
+            if self.is_cancelled() {
+                return Vec::new();
+            }
+            let meeting = Meeting {
+                isa: self.isa,
+                tiles: [left, tile],
+                lists: [&self.lists[at], lists],
+                wanted: [true; 2],
+                apart: &apart,
+            };
+            self.meet(&meeting, at, scratch);
+        }
+        let own = lists.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.finish(side, tile, own)
+    }
+    /// Two tiles, the left one of which is a left tile of the task, or one with itself.
+    fn meet(&self, meeting: &Meeting<'_, '_>, left: usize, scratch: &mut Scratch) {
+        let tiles = meeting.tiles;
+        let hold = || match tiles[0].block {
+            Some(block) => Held::new(self.isa, block),
+            None => Held::default(),
+        };
+        let held = self.held[left].get_or_init(hold);
+        let mut projected = None;
+        let both = pair(self.isa, tiles, held, &mut projected);
+        let fresh = [0, 1].map(|side| meeting.wanted[side] && lock(meeting.lists[side]).fresh);
+        let enough = |side: usize| tiles[1 - side].count >= SAMPLE * self.limit;
+        let Some(both) = both.filter(|_| (0..2).all(|side| !fresh[side] || enough(side))) else {
+            return meeting.exact(scratch);
+        };
+        if fresh[0] {
+            scratch.share(&both);
+            meeting.sample(&both, 0..tiles[0].rows(), 0..tiles[1].rows(), scratch);
+        }
+        if fresh[1] {
+            let swapped = meeting.swapped();
+            let (held, mut projected) = (Held::new(self.isa, both.right), None);
+            if let Some(both) = pair(self.isa, swapped.tiles, &held, &mut projected) {
+                scratch.share(&both);
+                swapped.sample(&both, 0..tiles[1].rows(), 0..tiles[0].rows(), scratch);
+            }
+        }
+        let wanted = [0, 1].map(|side| meeting.wanted[side] && !fresh[side]);
+        if wanted != [false, false] {
+            Meeting { wanted, ..*meeting }.all(Some(&both), scratch);
+        }
+    }
+
+    /// What was found for the rows of a tile.
+    fn finish(&self, side: usize, tile: &Tile<'_>, lists: &mut Lists<'_>) -> Vec<Found> {
+        let first = self.sides.firsts[side];
+        let found = |place: usize| {
+            if lists.is_empty(place) {
+                return None;
+            }
+            let (ids, scores) = lists.best(place);
+            let best = ids.iter().zip(scores).map(|(&id, &score)| Candidate {
+                row: self.sides.row(id),
+                score,
+            });
+            let row = RowRef {
+                side: side as u16,
+                row: tile.ids[place] - first,
+            };
+            Found::new(row, self.keep, best)
+        };
+        (0..tile.rows()).filter_map(found).collect()
+    }
+}
