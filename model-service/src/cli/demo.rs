@@ -10,6 +10,7 @@ use super::client::Client;
 use super::exit::{Exit, Failure, Outcome};
 use super::import::{self, Source};
 use super::local::DemoArgs;
+use super::output::json_line;
 use super::similar::{self, SimilarAnswer};
 use super::standalone::{Stop, curl_lines, drain};
 use crate::config::{Config, Origins};
@@ -149,11 +150,11 @@ async fn show(service: &Standalone) -> Result<Report, Failure> {
         import::load(&sender, sources.into(), &options)
     })
     .await?;
-    if summary.rejected > 0 {
+    if summary.ended.rejected > 0 {
         return Err(Failure::failed(format!(
             "{} articles of the sample were rejected; see {}",
-            summary.rejected,
-            summary.rejects.unwrap_or_default().display()
+            summary.ended.rejected,
+            summary.ended.rejects.unwrap_or_default().display()
         )));
     }
     if !service.quiet(QUIET_WITHIN).await {
@@ -245,8 +246,7 @@ fn neighbours(client: &Client, domain: &str, id: &str) -> Result<Vec<Similar>, F
 
 fn print(report: &Report, once: bool, json: bool, out: &mut dyn Write) -> std::io::Result<()> {
     if json {
-        serde_json::to_writer(&mut *out, report)?;
-        writeln!(out)?;
+        json_line(out, report)?;
         return out.flush();
     }
     for domain in &report.domains {

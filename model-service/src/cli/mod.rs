@@ -14,6 +14,7 @@ mod local;
 mod memory;
 mod model_service;
 mod neighbours;
+mod output;
 mod publish;
 mod retry;
 mod schema;

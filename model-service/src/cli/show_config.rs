@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::exit::{Exit, Outcome};
 use super::flags::StandaloneFlags;
+use super::output::json_lines;
 use crate::config::{Config, Entry, Origins};
 
 /// Shows the effective configuration and where each value is from.
@@ -17,8 +18,7 @@ pub(crate) fn run(config: &Config, origins: &Origins, json: bool, out: &mut dyn 
     let sections = config.entries(origins);
     let entries: Vec<&Entry> = sections.iter().flatten().collect();
     if json {
-        serde_json::to_writer_pretty(&mut *out, &entries).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        json_lines(out, &entries)?;
         return Ok(Exit::Done);
     }
     let width = |of: fn(&Entry) -> usize| entries.iter().copied().map(of).max().unwrap_or(0);

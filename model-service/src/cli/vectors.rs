@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::exit::{Exit, Failure, Outcome};
 use super::flags::ClientFlags;
+use super::output::json_line;
 
 /// Prepares word vectors of a language, for the key `vectors`.
 ///
@@ -126,8 +127,7 @@ pub(crate) fn run(args: &PrepareArgs, json: bool, out: &mut dyn Write) -> Outcom
         seconds: began.elapsed().as_secs_f64(),
     };
     if json {
-        serde_json::to_writer(&mut *out, &summary).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        json_line(out, &summary)?;
     } else {
         writeln!(
             out,

@@ -23,6 +23,7 @@ use super::exit::{Exit, Failure, Outcome};
 use super::import::{self, BATCH_LINES, Records, SENDERS, Source, now_ms};
 use super::local::PipelineArgs;
 use super::memory::peak_memory;
+use super::output::json_lines;
 use super::standalone::{Stop, drain};
 use crate::config::{Config, Origins};
 use crate::service::Service;
@@ -146,8 +147,7 @@ pub(super) fn run(
         }
     })?;
     if json {
-        serde_json::to_writer_pretty(&mut *out, &report).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        json_lines(out, &report)?;
     } else {
         print(&report, out)?;
     }

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::super::exit::{Exit, Failure, Outcome};
 use super::super::local::SimilarityArgs;
+use super::super::output::json_lines;
 use super::machine::Machine;
 use super::read_texts;
 use super::texts::Texts;
@@ -84,8 +85,7 @@ pub(in super::super) fn run(
     let features = pool.install(|| features(config, &texts))?;
     let report = measure(args, kernel, &pool, features)?;
     if json {
-        serde_json::to_writer_pretty(&mut *out, &report).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        json_lines(out, &report)?;
     } else {
         print(&report, out)?;
     }

@@ -137,3 +137,16 @@ impl Report {
         )
     }
 }
+
+/// Findings that are worse than ok, as (check, level); each says what to do.
+#[cfg(test)]
+pub(super) fn worse_than_ok(findings: Vec<Finding>) -> Vec<(String, Level)> {
+    findings
+        .into_iter()
+        .filter(|one| one.level != Level::Ok)
+        .map(|one| {
+            assert!(one.remedy.is_some(), "{one:?} says what to do");
+            (one.check, one.level)
+        })
+        .collect()
+}

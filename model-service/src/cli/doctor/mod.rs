@@ -16,6 +16,7 @@ use kindred_runtime::amqp::Connector;
 use self::finding::{Finding, Report};
 use super::exit::{Exit, Failure, Outcome};
 use super::flags::StandaloneFlags;
+use super::output::json_lines;
 use crate::config::{Config, Origin, Origins};
 
 /// Checks broker, database, permissions, versions and clocks; says what is wrong and what to do.
@@ -69,8 +70,7 @@ pub(crate) fn run(
     }
     let report = Report::new(findings);
     if json {
-        serde_json::to_writer_pretty(&mut *out, &report).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        json_lines(out, &report)?;
     } else {
         report.print(out)?;
     }

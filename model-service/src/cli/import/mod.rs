@@ -1,6 +1,7 @@
 //! `kindred import`: files of events into a running Kindred.
 
 mod batch;
+mod ended;
 mod line;
 mod progress;
 mod reading;
@@ -22,6 +23,7 @@ use kindred_shared::DomainName;
 use serde::Serialize;
 
 pub(crate) use batch::BATCH_LINES;
+pub(crate) use ended::Ended;
 pub(crate) use line::{Defaults, Unreadable};
 pub(crate) use progress::Progress;
 pub(crate) use reading::{Found, Position, read};
@@ -33,8 +35,9 @@ pub(crate) use split::Records;
 use self::batch::{Batch, Batches, Place};
 use self::send::{Sender, Settled, Watch};
 use super::client::{Client, Server};
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{Failure, Outcome};
 use super::flags::ClientFlags;
+use super::output::json_line;
 use super::status;
 use crate::config::Config;
 
@@ -79,14 +82,9 @@ pub(crate) fn domain(name: &str) -> Result<DomainName, String> {
 pub(crate) struct Summary {
     /// Events that are durable.
     pub(crate) accepted: u64,
-    /// Lines that did not go in.
-    pub(crate) rejected: u64,
-    /// Where they are, when there are any.
-    pub(crate) rejects: Option<PathBuf>,
-    /// Seconds from the first line to the last answer.
-    pub(crate) seconds: f64,
-    /// Accepted events a second.
-    pub(crate) items_per_second: f64,
+    /// What there is to say besides.
+    #[serde(flatten)]
+    pub(crate) ended: Ended,
     /// Domains that got events.
     #[serde(skip)]
     pub(crate) domains: BTreeSet<DomainName>,
@@ -118,23 +116,12 @@ pub(crate) fn run(args: &ImportArgs, config: &Config, json: bool, out: &mut dyn 
         wait_until_quiet(&client, &summary.domains, args.timeout)?;
     }
     if json {
-        serde_json::to_writer(&mut *out, &summary).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        json_line(out, &summary)?;
     } else {
-        writeln!(
-            out,
-            "{} accepted, {} rejected in {:.1} s ({:.0} items/s)",
-            summary.accepted, summary.rejected, summary.seconds, summary.items_per_second
-        )?;
-        if let Some(path) = &summary.rejects {
-            writeln!(out, "rejected lines with their reasons: {}", path.display())?;
-        }
+        let accepted = format!("{} accepted", summary.accepted);
+        summary.ended.tell(&accepted, out)?;
     }
-    Ok(if summary.rejected > 0 {
-        Exit::SomeRejected
-    } else {
-        Exit::Done
-    })
+    Ok(summary.ended.exit())
 }
 
 /// Opens all inputs.
@@ -182,10 +169,7 @@ pub(crate) fn load(
     let seconds = began.elapsed().as_secs_f64();
     Ok(Summary {
         accepted: counts.accepted,
-        rejected,
-        rejects,
-        seconds,
-        items_per_second: counts.accepted as f64 / seconds.max(0.001),
+        ended: Ended::new(counts.accepted, rejected, rejects, seconds),
         domains: counts.domains.clone(),
     })
 }

@@ -11,6 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::*;
+use crate::cli::Exit;
 
 /// Answers a request: path, body → status, body.
 type Handler = dyn Fn(&str, &str) -> (u16, String) + Send + Sync;
@@ -136,8 +137,8 @@ fn lines_arrays_and_packed_files_are_the_same() {
             &options(&directory),
         )
         .unwrap();
-        assert_eq!((summary.accepted, summary.rejected), (2, 0));
-        assert_eq!(summary.rejects, None);
+        assert_eq!((summary.accepted, summary.ended.rejected), (2, 0));
+        assert_eq!(summary.ended.rejects, None);
         assert!(!directory.path().join("rejects.ndjson").exists());
         let seen = seen.lock().unwrap();
         for (domain, id) in [("a", "1"), ("b", "2")] {
@@ -164,8 +165,8 @@ fn bad_lines_are_kept_with_their_reason_and_the_rest_goes_in() {
         &options(&directory),
     )
     .unwrap();
-    assert_eq!((summary.accepted, summary.rejected), (2, 4));
-    let mut kept = rejects(&summary.rejects.unwrap());
+    assert_eq!((summary.accepted, summary.ended.rejected), (2, 4));
+    let mut kept = rejects(&summary.ended.rejects.unwrap());
     kept.sort_by_key(|reject| reject["line"].as_u64());
     let told: Vec<_> = kept
         .iter()
@@ -293,9 +294,9 @@ fn a_refused_batch_rejects_its_lines_and_another_server_fails() {
         )
     });
     let summary = load(&client(problem), sources(), &options(&directory)).unwrap();
-    assert_eq!((summary.accepted, summary.rejected), (0, 2));
+    assert_eq!((summary.accepted, summary.ended.rejected), (0, 2));
     assert_eq!(
-        rejects(&summary.rejects.unwrap())[1]["reason"],
+        rejects(&summary.ended.rejects.unwrap())[1]["reason"],
         "unknown-domain"
     );
 

@@ -22,6 +22,7 @@ use self::vectors::{Matrix, VectorsError};
 use super::exit::{Exit, Failure, Outcome};
 use super::flags::ToolFlags;
 use super::memory::peak_memory;
+use super::output::json_line;
 use crate::config::Config;
 
 /// Finds the exact nearest rows of every row of a file of vectors.
@@ -185,8 +186,7 @@ fn write(
 impl Summary<'_> {
     fn say(&self, json: bool, out: &mut dyn Write) -> std::io::Result<()> {
         if json {
-            serde_json::to_writer(&mut *out, self).map_err(std::io::Error::from)?;
-            return writeln!(out);
+            return json_line(out, self);
         }
         let names = self
             .output

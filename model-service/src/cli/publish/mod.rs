@@ -25,9 +25,10 @@ use self::resume::{Kept, State};
 use super::exit::{Exit, Failure, Outcome};
 use super::flags::OperatorFlags;
 use super::import::{
-    Defaults, Found, Position, Progress, Rejects, Source, Unreadable, beside, domain, now_ms, open,
-    read,
+    Defaults, Ended, Found, Position, Progress, Rejects, Source, Unreadable, beside, domain,
+    now_ms, open, read,
 };
+use super::output::json_line;
 use super::retry::Retry;
 use crate::config::Config;
 
@@ -75,14 +76,9 @@ pub(crate) struct PublishArgs {
 struct Summary {
     /// Events that the broker has confirmed.
     published: u64,
-    /// Lines that did not go in.
-    rejected: u64,
-    /// Where those of this run are, when there are any.
-    rejects: Option<PathBuf>,
-    /// Seconds this run took.
-    seconds: f64,
-    /// Events a second, of this run.
-    items_per_second: f64,
+    /// What there is to say besides.
+    #[serde(flatten)]
+    ended: Ended,
 }
 
 pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
@@ -140,36 +136,26 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
         .map_err(|_| Failure::failed("reading the files ended unexpectedly"))??;
 
     let state = account.state();
-    let seconds = began.elapsed().as_secs_f64();
     let summary = Summary {
         published: state.published,
-        rejected: state.rejected,
-        rejects,
-        seconds,
-        items_per_second: (state.published - before) as f64 / seconds.max(0.001),
+        ended: Ended::new(
+            state.published - before,
+            state.rejected,
+            rejects,
+            began.elapsed().as_secs_f64(),
+        ),
     };
     if let Some(failure) = broken {
         return Err(failure);
     }
     account.forget();
     if json {
-        serde_json::to_writer(&mut *out, &summary).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        json_line(out, &summary)?;
     } else {
-        writeln!(
-            out,
-            "{} published, {} rejected in {:.1} s ({:.0} items/s)",
-            summary.published, summary.rejected, summary.seconds, summary.items_per_second
-        )?;
-        if let Some(path) = &summary.rejects {
-            writeln!(out, "rejected lines with their reasons: {}", path.display())?;
-        }
+        let published = format!("{} published", summary.published);
+        summary.ended.tell(&published, out)?;
     }
-    Ok(if summary.rejected > 0 {
-        Exit::SomeRejected
-    } else {
-        Exit::Done
-    })
+    Ok(summary.ended.exit())
 }
 
 /// Where it is kept how far it is. Nowhere when an input cannot be read a second time.

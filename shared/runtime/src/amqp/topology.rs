@@ -489,7 +489,7 @@ mod tests {
     fn the_definitions_file_is_what_is_declared() {
         let path = concat!(
             env!("CARGO_MANIFEST_DIR"),
-            "/../deploy/rabbitmq/definitions.json"
+            "/../../deploy/rabbitmq/definitions.json"
         );
         let made = format!("{:#}\n", definitions(&Names::default(), 1));
         if std::env::var_os("KINDRED_TEST_REWRITE").is_some() {

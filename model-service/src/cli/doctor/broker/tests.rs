@@ -1,6 +1,6 @@
 //! From facts to findings.
 
-use super::super::finding::Level;
+use super::super::finding::{Level, worse_than_ok};
 use super::*;
 
 fn there(name: &str, is_queue: bool) -> Inspected {
@@ -46,14 +46,7 @@ fn healthy() -> BrokerFacts {
 
 /// Findings of these facts that are worse than ok, as (check, level).
 fn bad(facts: &BrokerFacts, partitions: u16) -> Vec<(String, Level)> {
-    judge(facts, Part::ModelService, partitions)
-        .into_iter()
-        .filter(|one| one.level != Level::Ok)
-        .map(|one| {
-            assert!(one.remedy.is_some(), "{one:?} says what to do");
-            (one.check, one.level)
-        })
-        .collect()
+    worse_than_ok(judge(facts, Part::ModelService, partitions))
 }
 
 /// What is found after one thing was changed.

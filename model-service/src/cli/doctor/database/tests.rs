@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::super::finding::Level;
+use super::super::finding::{Level, worse_than_ok};
 use super::*;
 use crate::config::Flags;
 
@@ -44,14 +44,7 @@ fn bad(inside: Inside, config: &Config, part: Part) -> Vec<(String, Level)> {
         place: "db:9042".to_owned(),
         inside: Ok(Box::new(inside)),
     };
-    judge(&facts, config, part)
-        .into_iter()
-        .filter(|one| one.level != Level::Ok)
-        .map(|one| {
-            assert!(one.remedy.is_some(), "{one:?} says what to do");
-            (one.check, one.level)
-        })
-        .collect()
+    worse_than_ok(judge(&facts, config, part))
 }
 
 #[track_caller]
