@@ -20,7 +20,7 @@ const EXCHANGE: &str = "kindred.items";
 /// Messages on their way without a confirm.
 const IN_FLIGHT: usize = 256;
 /// Longest until everything is confirmed, restarts of the broker included.
-const PATIENCE: Duration = Duration::from_secs(600);
+const DEADLINE: Duration = Duration::from_secs(600);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -50,7 +50,7 @@ pub(crate) fn publish(url: &str, messages: &[Message], confirmed: &AtomicUsize) 
     let started = Instant::now();
     while let Err(error) = wait(publish_rest(url, messages, confirmed)) {
         assert!(
-            started.elapsed() < PATIENCE,
+            started.elapsed() < DEADLINE,
             "{} of {} confirmed; the last error: {error}",
             confirmed.load(Ordering::SeqCst),
             messages.len()

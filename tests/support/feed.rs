@@ -9,7 +9,7 @@ use crate::support::client::Client;
 /// Requests on their way at once.
 pub(crate) const FEEDERS: usize = 4;
 /// Longest one batch may go unacknowledged, restarts included.
-const PATIENCE: Duration = Duration::from_secs(300);
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// How far a feed is.
 #[derive(Debug, Default)]
@@ -69,7 +69,7 @@ fn deliver(client: &Client, batch: &Batch, progress: &Progress) {
             Err(error) => error,
         };
         assert!(
-            started.elapsed() < PATIENCE,
+            started.elapsed() < DEADLINE,
             "a batch for {} stays unacknowledged: {refused}",
             batch.domain
         );

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
@@ -54,51 +55,23 @@ pub async fn keep(store: Arc<dyn Store>, partition: Partition, me: Instance, mut
     let wish = *desk.wishes.borrow_and_update();
     let (mut machine, mut todo) =
         LeaseMachine::start(me.owner, me.address, store.is_exclusive(), wish);
-    let mut asked: Option<BoxFuture<'static, LeaseInput>> = None;
-    let mut leaving: Option<oneshot::Receiver<()>> = None;
+    let mut under_way = UnderWay::default();
     let mut ending = false;
     loop {
         for effect in todo {
-            let told = match effect {
-                LeaseEffect::Own(epoch) => {
-                    info!(partition = partition.0, epoch = epoch.0, "partition owned");
-                    desk.ownership.send(Ownership::Owned(epoch)).await
-                }
-                LeaseEffect::Disown => {
-                    warn!(partition = partition.0, "partition lost");
-                    desk.ownership.send(Ownership::Lost).await
-                }
-                LeaseEffect::HandOver => {
-                    info!(partition = partition.0, "partition handed over");
-                    let (let_go, until) = oneshot::channel();
-                    leaving = Some(until);
-                    desk.ownership.send(Ownership::HandedOver(let_go)).await
-                }
-                // The newest question is the only one whose answer still matters.
-                question @ (LeaseEffect::Read | LeaseEffect::Set { .. }) => {
-                    asked = Some(Box::pin(ask(Arc::clone(&store), partition, question)));
-                    Ok(())
-                }
-            };
-            if told.is_err() {
+            let carried_out = under_way.carry_out(effect, &store, partition, &desk);
+            if carried_out.await.is_err() {
                 return;
             }
         }
-        desk.owner.send_if_modified(|owner| {
-            let known = machine.owner();
-            let is_other = owner.as_deref() != known;
-            if is_other {
-                *owner = known.map(str::to_owned);
-            }
-            is_other
-        });
+        tell_owner(&desk.owner, machine.owner());
         if ending && machine.is_away() {
             return;
         }
         let deadline = machine.deadline().map(|at| begun + at);
         let input = tokio::select! {
-            input = answer(&mut asked) => input,
-            () = let_go(&mut leaving) => LeaseInput::LetGo,
+            input = answer(&mut under_way.asked) => input,
+            () = let_go(&mut under_way.leaving) => LeaseInput::LetGo,
             () = alarm(deadline) => LeaseInput::Tick,
             () = desk.exhausted.notified() => LeaseInput::Exhausted,
             changed = desk.wishes.changed(), if !ending => {
@@ -109,6 +82,58 @@ pub async fn keep(store: Arc<dyn Store>, partition: Partition, me: Instance, mut
         };
         todo = machine.handle(begun.elapsed(), input);
     }
+}
+
+/// What the machine asked for and waits for.
+#[derive(Default)]
+struct UnderWay {
+    asked: Option<BoxFuture<'static, LeaseInput>>,
+    leaving: Option<oneshot::Receiver<()>>,
+}
+
+impl UnderWay {
+    /// Does what the machine asks for. An error: nobody wants to know of the ownership any more.
+    async fn carry_out(
+        &mut self,
+        effect: LeaseEffect,
+        store: &Arc<dyn Store>,
+        partition: Partition,
+        desk: &Desk,
+    ) -> Result<(), SendError<Ownership>> {
+        let change = match effect {
+            LeaseEffect::Own(epoch) => {
+                info!(partition = partition.0, epoch = epoch.0, "partition owned");
+                Ownership::Owned(epoch)
+            }
+            LeaseEffect::Disown => {
+                warn!(partition = partition.0, "partition lost");
+                Ownership::Lost
+            }
+            LeaseEffect::HandOver => {
+                info!(partition = partition.0, "partition handed over");
+                let (let_go, until) = oneshot::channel();
+                self.leaving = Some(until);
+                Ownership::HandedOver(let_go)
+            }
+            // The newest question is the only one whose answer still matters.
+            question @ (LeaseEffect::Read | LeaseEffect::Set { .. }) => {
+                self.asked = Some(Box::pin(ask(Arc::clone(store), partition, question)));
+                return Ok(());
+            }
+        };
+        desk.ownership.send(change).await
+    }
+}
+
+/// Says who owns the partition, if that is another now.
+fn tell_owner(told: &watch::Sender<Option<String>>, known: Option<&str>) {
+    told.send_if_modified(|owner| {
+        let is_other = owner.as_deref() != known;
+        if is_other {
+            *owner = known.map(str::to_owned);
+        }
+        is_other
+    });
 }
 
 async fn let_go(leaving: &mut Option<oneshot::Receiver<()>>) {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use kindred_shared::job::{Job, Reply, Task};
@@ -10,7 +11,7 @@ use tracing::{debug, warn};
 
 use super::clock::Clock;
 use crate::metrics::Metrics;
-use kindred_domain::dispatch::{JobId, Jobs, Returned};
+use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned};
 use kindred_domain::dispatch_table::{Action, Answer, DispatchLimits, DispatchTable};
 use kindred_domain::intake::Failure;
 
@@ -107,43 +108,12 @@ impl DurationSupervisor {
                     attempt,
                     expires,
                     job,
-                } => {
-                    let task = match &job.task {
-                        Task::Extract(_) => "extract",
-                        Task::Compare(_) => "compare",
-                    };
-                    self.metrics
-                        .jobs_dispatched
-                        .with_label_values(&[task])
-                        .inc();
-                    debug!(job = id.0, attempt = attempt.0, domain = %job.domain, task, "dispatch");
-                    let jobs = Arc::clone(&self.jobs);
-                    let send = async move { jobs.send(id, attempt, expires, job).await };
-                    context.spawn(send.into_actor(self).map(move |sent, _, context| {
-                        if let Err(error) = sent {
-                            debug!(job = id.0, %error, "not sent");
-                            context.notify(NotSent(id));
-                        }
-                    }));
-                }
+                } => self.send(id, attempt, expires, job, context),
                 Action::GiveUp {
                     id,
                     reason,
                     by_worker,
-                } => {
-                    warn!(job = id.0, reason, "job given up");
-                    self.metrics.jobs_failed.inc();
-                    if let Some(asker) = self.askers.remove(&id) {
-                        let detail = format!("a job was given up: {reason}");
-                        let failure = Failure::passing(detail);
-                        let undone = if by_worker {
-                            Undone::GivenUp(failure)
-                        } else {
-                            Undone::Unanswered(failure)
-                        };
-                        let _ = asker.send(Err(undone));
-                    }
-                }
+                } => self.give_up(id, &reason, by_worker),
             }
         }
         self.metrics
@@ -154,6 +124,45 @@ impl DurationSupervisor {
             .jobs_in_flight
             .set(i64::try_from(self.table.in_flight()).unwrap_or(i64::MAX));
         self.set_alarm(context);
+    }
+
+    fn send(
+        &self,
+        id: JobId,
+        attempt: Attempt,
+        expires: Duration,
+        job: Job,
+        context: &mut Context<Self>,
+    ) {
+        let task = match &job.task {
+            Task::Extract(_) => "extract",
+            Task::Compare(_) => "compare",
+        };
+        let dispatched = &self.metrics.jobs_dispatched;
+        dispatched.with_label_values(&[task]).inc();
+        debug!(job = id.0, attempt = attempt.0, domain = %job.domain, task, "dispatch");
+        let jobs = Arc::clone(&self.jobs);
+        let send = async move { jobs.send(id, attempt, expires, job).await };
+        context.spawn(send.into_actor(self).map(move |sent, _, context| {
+            if let Err(error) = sent {
+                debug!(job = id.0, %error, "not sent");
+                context.notify(NotSent(id));
+            }
+        }));
+    }
+
+    fn give_up(&mut self, id: JobId, reason: &str, by_worker: bool) {
+        warn!(job = id.0, reason, "job given up");
+        self.metrics.jobs_failed.inc();
+        if let Some(asker) = self.askers.remove(&id) {
+            let failure = Failure::passing(format!("a job was given up: {reason}"));
+            let undone = if by_worker {
+                Undone::GivenUp(failure)
+            } else {
+                Undone::Unanswered(failure)
+            };
+            let _ = asker.send(Err(undone));
+        }
     }
 
     fn set_alarm(&mut self, context: &mut Context<Self>) {
