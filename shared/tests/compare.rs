@@ -120,7 +120,7 @@ fn compare(kernel: Kernel, task: &CompareTask) -> CompareReply {
 #[track_caller]
 fn check(task: &CompareTask) {
     let expected = naive(task);
-    let pools = [1, 3].map(|threads| pool(threads));
+    let pools = [1, 3].map(pool);
     for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.available()) {
         for pool in [&pools[0], &pools[1], &pools[0]] {
             assert_same(&pool.install(|| compare(kernel, task)), &expected);

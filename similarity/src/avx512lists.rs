@@ -193,7 +193,7 @@ fn insert<const N: usize, const ROOM: usize>(
         assert!(
             N * LANES == ROOM && N <= 4,
             "whole registers, a bit a place"
-        )
+        );
     };
     let (ids, scores) = (ids.as_mut_ptr(), scores.as_mut_ptr());
     let (one_id, one_score) = (_mm512_set1_epi32(id.cast_signed()), _mm512_set1_ps(score));

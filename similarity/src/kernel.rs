@@ -99,6 +99,13 @@ impl FromStr for Kernel {
 /// What is there to compare with.
 pub(crate) type Isa = &'static Instructions;
 
+/// Dense products of a row with some of many.
+type RowProducts = fn(&[f32], &[&[f32]], &[u32], &mut [f32]);
+/// Dense products of pairs of rows of two tiles.
+type PairProducts = fn(&[&[f32]], &[&[f32]], &[u32], &mut [f32]);
+/// The same of sparse parts.
+type SparseProducts = fn(&[Sparse<'_>], &[Sparse<'_>], &[u32], &mut [f32], &mut Places);
+
 /// What comparing asks of an instruction set. All of them give the same canonical products, bit for bit.
 pub(crate) struct Instructions {
     pub(crate) kernel: Kernel,
@@ -107,13 +114,13 @@ pub(crate) struct Instructions {
     /// The integers of its approximate scores, if they are integers.
     pub(crate) grid: Option<Grid>,
     /// The canonical dot products of a row with some of `rows`, all as long as it.
-    pub(crate) gather: fn(&[f32], &[&[f32]], &[u32], &mut [f32]),
+    pub(crate) gather: RowProducts,
     /// The same of rows that are in no cache yet.
-    pub(crate) fetch: fn(&[f32], &[&[f32]], &[u32], &mut [f32]),
+    pub(crate) fetch: RowProducts,
     /// The canonical dot products of pairs: left row in the upper half, right row in the lower.
-    pub(crate) pairs: fn(&[&[f32]], &[&[f32]], &[u32], &mut [f32]),
+    pub(crate) pairs: PairProducts,
     /// Adds the canonical sparse dot products of pairs. Fastest with the pairs of a left row together.
-    pub(crate) sparse_pairs: fn(&[Sparse<'_>], &[Sparse<'_>], &[u32], &mut [f32], &mut Places),
+    pub(crate) sparse_pairs: SparseProducts,
     /// Adds to the sums the sparse dot products of one right row with the first so many rows of an index.
     pub(crate) sparse_dots: fn(&TermIndex, &[u32], &[f32], &mut [f32]),
     /// The pairs of a strip of integers that reach a threshold, and what all of its sums come to. Only
