@@ -7,8 +7,8 @@
 
 use std::error::Error;
 
-use compute_worker::features::Vectors;
 use compute_worker::pool;
+use compute_worker::word_vectors::Vectors;
 use kindred_similarity::{Options, Rows, neighbours};
 
 const WORDS: [&str; 18] = [

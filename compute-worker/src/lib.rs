@@ -5,9 +5,10 @@
 //! of threads. As a library it does no I/O but reading the vectors; [`service`] is the program
 //! around it, with jobs from RabbitMQ and blocks from the database.
 
-pub mod features;
+pub mod models;
 mod pool;
 pub mod service;
+pub mod word_vectors;
 mod worker;
 
 pub use pool::pool;

@@ -9,23 +9,23 @@ use kindred_shared::job::{Job, Reply, Task};
 use kindred_similarity::Kernel;
 use rayon::ThreadPool;
 
-use crate::features::Extractor;
+use crate::models::{ExtractError, Models};
 
 /// Does one job after the other on a pool of threads.
 ///
 /// Answers depend on the job alone, not on the kernel or the number of threads. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Worker {
-    extractor: Extractor,
+    models: Models,
     kernel: Kernel,
     pool: Arc<ThreadPool>,
 }
 
 impl Worker {
     /// A worker that extracts and compares on this pool.
-    pub fn new(extractor: Extractor, kernel: Kernel, pool: Arc<ThreadPool>) -> Self {
+    pub fn new(models: Models, kernel: Kernel, pool: Arc<ThreadPool>) -> Self {
         Self {
-            extractor,
+            models,
             kernel,
             pool,
         }
@@ -43,7 +43,11 @@ impl Worker {
     pub fn perform_unless(&self, job: &Job, cancelled: &AtomicBool) -> Reply {
         let done = catch_unwind(AssertUnwindSafe(|| {
             self.pool.install(|| match &job.task {
-                Task::Extract(task) => Reply::Extracted(self.extractor.extract(task)),
+                Task::Extract(task) => match self.models.extract(task) {
+                    Ok(features) => Reply::Extracted(features),
+                    Err(ExtractError::UnknownModel(model)) => Reply::UnknownModel(model),
+                    Err(error) => Reply::Failed(error.to_string()),
+                },
                 Task::Compare(task) => match task.compare(self.kernel, cancelled) {
                     Ok(reply) => Reply::Compared(reply),
                     Err(error) => Reply::Failed(error.to_string()),
@@ -88,8 +92,8 @@ mod tests {
     use kindred_similarity::RowMask;
 
     use super::*;
-    use crate::features::Vectors;
     use crate::pool;
+    use crate::word_vectors::Vectors;
 
     fn side(dimension: usize, floors: Vec<Floor>) -> Side {
         let mut builder = BlockBuilder::new(Space::own(dimension), dimension);
@@ -114,8 +118,8 @@ mod tests {
         let pool = Arc::new(pool(2).unwrap());
         let name = pool.install(|| std::thread::current().name().map(str::to_owned));
         assert!(name.unwrap().starts_with("kindred-compute-"));
-        let extractor = Extractor::new(Arc::new(Vectors::none()));
-        let worker = Worker::new(extractor, Kernel::Auto, pool);
+        let models = Models::new(Arc::new(Vectors::none()));
+        let worker = Worker::new(models, Kernel::Auto, pool);
         let poison = CompareTask {
             left: side(3, vec![]),
             within_left: false,
@@ -148,8 +152,14 @@ mod tests {
         let reply = worker.perform_unless(&fine, &AtomicBool::new(true));
         assert!(matches!(&reply, Reply::Failed(why) if why == "cancelled"));
         assert!(matches!(worker.perform(&fine), Reply::Compared(_)));
+        let unknown = ExtractTask {
+            space: Space::stored("words-0/en"),
+            rows: vec![],
+        };
+        let reply = worker.perform(&job(Task::Extract(Arc::new(unknown))));
+        assert!(matches!(reply, Reply::UnknownModel(model) if model == "words-0"));
         let good = ExtractTask {
-            space: Space::words("en"),
+            space: Space::stored("words-1/en"),
             rows: vec![TermCounts {
                 id: ItemId::new("a").unwrap(),
                 terms: vec![("mouse".into(), 1)],

@@ -4,10 +4,10 @@
 use std::fmt::Write;
 use std::fs;
 
-use compute_worker::features::prepare::{
+use compute_worker::word_vectors::prepare::{
     PrepareError, PrepareOptions, Prepared, Progress, Quantizer, prepare,
 };
-use compute_worker::features::{Filter, Format, WordVectors};
+use compute_worker::word_vectors::{Filter, Format, WordVectors};
 use tempfile::TempDir;
 
 /// Vectors of words whose first two values are far from zero, as GloVe text.

@@ -7,13 +7,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use chrono::Utc;
-use compute_worker::features::Vectors;
+use compute_worker::models::Models;
+use compute_worker::word_vectors::Vectors;
 use kindred_runtime::amqp::{Connector, Names, Publisher, RECONNECT, declare, wait_out};
 use kindred_runtime::cql_blocks::CqlBlocks;
 use kindred_runtime::host::host_name;
 use kindred_shared::event::Limits;
-use kindred_shared::name::WORDS_1;
-use kindred_shared::{DomainName, ItemId};
+use kindred_shared::{DomainName, ItemId, ModelInputs, ModelName};
 use tracing::info;
 
 use crate::actors::lease::Instance;
@@ -88,15 +88,14 @@ impl Clustered {
                 .map_err(|error| refused(error.to_string()))?;
         let vectors = Vectors::configured(&config.texts.vectors)
             .map_err(|error| refused(error.to_string()))?;
-        let model = format!("{WORDS_1} (vectors {})", vectors.fingerprint());
-        // Workers extract; the service only says which vectors they must have.
-        drop(vectors);
+        // Workers extract; the service only says which models they must have.
+        let models = Models::new(Arc::new(vectors)).inputs();
         let connector = Connector::new(config.broker.amqp_url.expose(), "kindred model-service")
             .map_err(|error| refused(error.to_string()))?;
         let pool =
             compute_worker::pool(config.compute.threads).map_err(|e| refused(e.to_string()))?;
 
-        let store = open_store(config, model).await?;
+        let store = open_store(config, models).await?;
         door.readiness.set_ready("database");
         let blocks = CqlBlocks::writer(Arc::clone(store.session()), &config.database.cql_keyspace)
             .await
@@ -155,13 +154,16 @@ impl Clustered {
     }
 }
 
-async fn open_store(config: &Config, model: String) -> Result<Arc<CassandraStore>, StartError> {
+async fn open_store(
+    config: &Config,
+    models: Vec<ModelInputs>,
+) -> Result<Arc<CassandraStore>, StartError> {
     let options = CassandraOptions {
         database: config.database.options(),
         keyspace: config.database.cql_keyspace.clone(),
         replication_factor: config.database.cql_replication,
         partitions: config.domains.partitions,
-        model,
+        models,
         allow_periodic: config.database.cql_allow_periodic,
     };
     CassandraStore::wait(&options)
@@ -215,9 +217,14 @@ struct Watchers(Notifier);
 
 #[async_trait]
 impl Notify for Watchers {
-    async fn notify(&self, domain: &DomainName, ids: &[ItemId]) -> Result<(), Failure> {
+    async fn notify(
+        &self,
+        domain: &DomainName,
+        model: &ModelName,
+        ids: &[ItemId],
+    ) -> Result<(), Failure> {
         self.0
-            .neighbours_updated(domain, ids, WORDS_1, Utc::now())
+            .neighbours_updated(domain, ids, model, Utc::now())
             .await
             .map_err(|error| Failure::passing(error.to_string()))
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use kindred_shared::name::WORDS_1;
 use tokio::time::timeout;
 use tracing::info;
 
@@ -20,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::preprocessing::Preprocessor;
 use crate::serving::owners::{Hosted, Owners};
 use crate::serving::{Api, Readiness, waiting};
+use compute_worker::models::default_model;
 use kindred_domain::dispatch::Jobs;
 use kindred_domain::dispatch_table::DispatchLimits;
 use kindred_domain::intake::{Notify, Publish};
@@ -157,7 +157,7 @@ impl Service {
             pool,
             supervisor,
             settings: Arc::new(ProcessSettings {
-                model: WORDS_1.to_owned(),
+                model: default_model(),
                 window: WindowSize {
                     length: config.domains.window,
                     events: config.domains.window_events,

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use compute_worker::features::{Extractor, Vectors, VectorsError};
+use compute_worker::models::Models;
+use compute_worker::word_vectors::{Vectors, VectorsError};
 use compute_worker::{Worker, pool};
-use kindred_shared::name::WORDS_1;
 use tracing::info;
 
 use crate::actors::lease::Instance;
@@ -97,10 +97,9 @@ impl Standalone {
         let door = Door::open(config.http.listen, opening)?;
         let preprocessor =
             Preprocessor::new(&config.texts.languages, &config.texts.default_language)?;
-        let vectors = Vectors::configured(&config.texts.vectors)?;
-        let model = format!("{WORDS_1} (vectors {})", vectors.fingerprint());
+        let models = Models::new(Arc::new(Vectors::configured(&config.texts.vectors)?));
         let identity = Identity {
-            model,
+            models: models.inputs(),
             partitions: config.domains.partitions,
         };
         let store = EmbeddedStore::open(&config.store.data_dir, &identity)?;
@@ -112,7 +111,7 @@ impl Standalone {
             .kernel
             .chosen()
             .map_err(|e| StartError::Kernel(format!("{e}")))?;
-        let worker = Worker::new(Extractor::new(Arc::new(vectors)), kernel, Arc::clone(&pool));
+        let worker = Worker::new(models, kernel, Arc::clone(&pool));
         info!(%kernel, threads = worker.threads(), "compute worker");
         let kernel = kernel.to_string();
         let perform = Arc::new(move |job: &_| worker.perform(job));

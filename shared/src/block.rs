@@ -180,7 +180,7 @@ mod tests {
             Feature::new(vec![], vec![3, 9], vec![0.6, 0.8]).unwrap(),
             Feature::new(vec![0.5, 0.5, 0.5], vec![7], vec![0.5]).unwrap(),
         ];
-        let mut builder = BlockBuilder::new(Space::words("en"), 3);
+        let mut builder = BlockBuilder::new(Space::stored("words-1/en"), 3);
         for (row, feature) in features.iter().enumerate() {
             assert!(builder.has_room_for(feature));
             builder.push(

@@ -108,6 +108,9 @@ pub enum Reply {
     Compared(CompareReply),
     /// The job could not be done, and why (the worker lives on).
     Failed(String),
+    /// This worker does not know the model whose features were asked for. That says nothing about
+    /// the job.
+    UnknownModel(String),
 }
 
 /// Candidates found by a comparison.

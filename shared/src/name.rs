@@ -5,9 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
-/// Name of the one text model this release knows.
-pub const WORDS_1: &str = "words-1";
 /// Name of the model of items that bring their own vector.
 pub const OWN: &str = "own";
 
@@ -92,7 +91,8 @@ name! {
 }
 
 name! {
-    /// What is compared with what inside a domain: `words-1/<language>` or `own/<length>`.
+    /// What is compared with what inside a domain: a model's name, a slash, and the language of
+    /// texts or the length of vectors, as in `words-1/en` and `own/384`.
     Space
 }
 
@@ -125,7 +125,19 @@ impl ItemId {
     }
 }
 
+impl ItemId {
+    /// The hash of the id, where one is wanted: xxh3-64 of its bytes. What is stored depends on it.
+    pub fn hash64(&self) -> u64 {
+        xxh3_64(self.0.as_bytes())
+    }
+}
+
 impl ModelName {
+    /// The model of items that bring their own vector.
+    pub fn own() -> Self {
+        Self(OWN.into())
+    }
+
     /// Checks and makes a model's name.
     ///
     /// # Errors
@@ -141,9 +153,9 @@ impl ModelName {
 }
 
 impl Space {
-    /// The space of texts in one language under model `words-1`.
-    pub fn words(language: &str) -> Self {
-        Self(format!("{WORDS_1}/{language}").into())
+    /// The space of texts in one language under a model.
+    pub fn of_texts(model: &ModelName, language: &str) -> Self {
+        Self(format!("{model}/{language}").into())
     }
 
     /// The space of own vectors of one length.
@@ -157,15 +169,16 @@ impl Space {
     }
 
     /// The model whose features live in this space.
-    pub fn model(&self) -> &str {
-        self.0.split_once('/').map_or(&*self.0, |(model, _)| model)
+    pub fn model(&self) -> ModelName {
+        let model = self.0.split_once('/').map_or(&*self.0, |(model, _)| model);
+        ModelName(model.into())
     }
 
-    /// The language of a `words-1` space.
+    /// The language of a space of texts.
     pub fn language(&self) -> Option<&str> {
         self.0
             .split_once('/')
-            .and_then(|(model, rest)| (model == WORDS_1).then_some(rest))
+            .and_then(|(model, rest)| (model != OWN).then_some(rest))
     }
 }
 
@@ -240,8 +253,10 @@ mod tests {
 
     #[test]
     fn spaces_know_their_model_and_language() {
-        assert_eq!(Space::words("en").model(), WORDS_1);
-        assert_eq!(Space::words("en").language(), Some("en"));
+        let english = Space::of_texts(&ModelName::new("words-1").unwrap(), "en");
+        assert_eq!(english, Space::stored("words-1/en"));
+        assert_eq!(english.model().as_str(), "words-1");
+        assert_eq!(english.language(), Some("en"));
         assert_eq!(Space::own(384).as_str(), "own/384");
         assert_eq!(Space::own(384).language(), None);
     }

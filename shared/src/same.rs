@@ -1,7 +1,5 @@
 //! Which rows of blocks are of the same items.
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use crate::block::Block;
 
 /// Finds the rows that two blocks have of the same items.
@@ -15,7 +13,7 @@ impl Names {
     pub(crate) const ROW_BYTES: usize = 8;
 
     pub(crate) fn new(block: &Block) -> Self {
-        let hash = |row: usize| xxh3_64(block.id(row).as_str().as_bytes()) as u32;
+        let hash = |row: usize| block.id(row).hash64() as u32;
         let mut hashes: Vec<(u32, u32)> = (0..block.rows())
             .map(|row| (hash(row), row as u32))
             .collect();

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use futures_util::future::join_all;
 use kindred_domain::store::{DomainRow, FeatureRow, ItemRow, ListRow, Liveness, Neighbour};
-use kindred_shared::{DomainName, Feature, ItemId, Space};
+use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::deserialize::row::DeserializeRow;
@@ -245,8 +245,15 @@ impl Database {
                     .unwrap_or_else(|error| panic!("the feature of {of}/{its}: {error}")),
             };
             let domain = stored.get_mut(&of).expect("a domain of the table domains");
-            let twice = domain.features.insert(feature.id.clone(), feature);
-            assert!(twice.is_none(), "{of}/{its} has two features");
+            // A feature of another version does not count; one of another model may have stayed.
+            let item = domain.items.get(&feature.id);
+            if item.is_some_and(|item| item.version == feature.version) {
+                let twice = domain.features.insert(feature.id.clone(), feature);
+                assert!(
+                    twice.is_none(),
+                    "{of}/{its} has two features of its version"
+                );
+            }
         }
         type List = (String, String, Option<Neighbours>, String);
         let lists: Vec<List> = self.rows("domain, id, neighbours, model FROM similar_items");
@@ -261,7 +268,7 @@ impl Database {
                         score,
                     })
                     .collect(),
-                model,
+                model: ModelName::new(&model).expect("a model's name"),
                 updated_at: Utc::now(),
             };
             let domain = stored.get_mut(&of).expect("a domain of the table domains");
@@ -346,7 +353,7 @@ fn domain(name: &str) -> StoredDomain {
         row: DomainRow {
             domain: DomainName::new(name).expect("a domain's name"),
             partition: 0,
-            model: String::new(),
+            model: ModelName::new("words-1").expect("a name"),
             registered_at: Utc::now(),
             // Whether it is dirty is no part of the contract; that it is quiet was asked before.
             dirty: None,

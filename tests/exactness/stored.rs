@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use kindred_domain::store::{DomainRow, FeatureRow, ItemRow, ListRow, Liveness, Page, Store};
-use kindred_shared::ItemId;
-use model_service::store::OpenError;
+use kindred_shared::{ItemId, ModelName};
 use model_service::store::embedded::{EmbeddedStore, Identity};
 
 /// Rows of a page of a scan.
@@ -38,7 +36,12 @@ pub(crate) type Stored = BTreeMap<String, StoredDomain>;
 
 /// Reads the store of a program that has ended.
 pub(crate) fn read(data_dir: &Path) -> Stored {
-    let store = open(data_dir);
+    // As a program that knows no model: whatever is there is left alone.
+    let identity = Identity {
+        models: Vec::new(),
+        partitions: 1,
+    };
+    let store = EmbeddedStore::open(data_dir, &identity).expect("the store of an ended program");
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -53,22 +56,25 @@ pub(crate) fn read(data_dir: &Path) -> Stored {
         })
 }
 
-/// Opens a store as what it says it is.
-fn open(data_dir: &Path) -> Arc<EmbeddedStore> {
-    let mut identity = Identity {
-        model: String::new(),
-        partitions: 1,
-    };
-    if let Err(OpenError::OtherModel { found, .. }) = EmbeddedStore::open(data_dir, &identity) {
-        identity.model = found;
-    }
-    EmbeddedStore::open(data_dir, &identity).expect("the store of a program that has ended")
-}
-
 async fn read_domain(store: &EmbeddedStore, row: DomainRow) -> StoredDomain {
     let name = &row.domain;
     let items = all(async |from| store.scan_items(name, from.as_ref(), PAGE).await).await;
-    let features = all(async |from| store.scan_features(name, from.as_ref(), PAGE).await).await;
+    let items = items.into_iter().map(|item| (item.id.clone(), item));
+    let items: BTreeMap<ItemId, ItemRow> = items.collect();
+    let mut features = BTreeMap::new();
+    for model in [&row.model, &ModelName::own()] {
+        let rows = all(async |from| {
+            let page = store.scan_features(name, model, from.as_ref(), PAGE);
+            page.await
+        });
+        for feature in rows.await {
+            // A feature of another version does not count.
+            let item = items.get(&feature.id);
+            if item.is_some_and(|item| item.version == feature.version) {
+                features.insert(feature.id.clone(), feature);
+            }
+        }
+    }
     let list_ids = all(async |from| store.scan_list_ids(name, from.as_ref(), PAGE).await).await;
     let mut lists = BTreeMap::new();
     for id in list_ids {
@@ -76,14 +82,8 @@ async fn read_domain(store: &EmbeddedStore, row: DomainRow) -> StoredDomain {
         lists.insert(id, list.expect("a list that the scan names"));
     }
     StoredDomain {
-        items: items
-            .into_iter()
-            .map(|item| (item.id.clone(), item))
-            .collect(),
-        features: features
-            .into_iter()
-            .map(|feature| (feature.id.clone(), feature))
-            .collect(),
+        items,
+        features,
         lists,
         row,
     }

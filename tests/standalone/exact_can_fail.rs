@@ -40,7 +40,7 @@ fn right() -> (Stored, Expected) {
         row: DomainRow {
             domain: DomainName::new(DOMAIN).unwrap(),
             partition: 0,
-            model: "words-1".to_owned(),
+            model: kindred_shared::ModelName::new("words-1").expect("a name"),
             registered_at: now,
             dirty: None,
             live: ITEMS as u64,
@@ -69,7 +69,7 @@ fn right() -> (Stored, Expected) {
             FeatureRow {
                 id: id(n),
                 version: 1,
-                space: Space::words("en"),
+                space: Space::stored("words-1/en"),
                 feature: own.clone(),
             },
         );
@@ -78,7 +78,7 @@ fn right() -> (Stored, Expected) {
             ListRow {
                 id: id(n),
                 neighbours,
-                model: "words-1".to_owned(),
+                model: kindred_shared::ModelName::new("words-1").expect("a name"),
                 updated_at: now,
             },
         );

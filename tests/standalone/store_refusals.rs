@@ -85,11 +85,15 @@ fn a_newer_store_is_refused() {
 }
 
 #[test]
-fn a_store_of_another_model_is_refused() {
+fn a_store_of_other_word_vectors_is_refused() {
     let place = place_with_store();
-    change_meta(&file(&place), "model", b"words-0 of long ago");
+    let key = "inputs:words-1";
+    change_meta(&file(&place), key, b"vectors of long ago");
     let output = start_again(place.directory(), &place.data_dir());
-    assert_refused(&output, &["words-0 of long ago", "words-1"]);
+    assert_refused(
+        &output,
+        &["words-1 (vectors of long ago)", "words-1 (vectors en:"],
+    );
 }
 
 #[test]

@@ -40,7 +40,8 @@ use self::job::Desk;
 use self::report::{Edge, Report};
 use self::session::{Stop, stopped};
 use self::waiting::Waiting;
-use crate::features::{Extractor, Vectors};
+use crate::models::Models;
+use crate::word_vectors::Vectors;
 use crate::{Worker, pool};
 
 /// It could not go on.
@@ -147,8 +148,8 @@ fn worker(config: &Config) -> Result<Worker, Failure> {
         threads => threads,
     };
     let pool = pool(threads).map_err(|error| Failure::failed(format!("no threads: {error}")))?;
-    let extractor = Extractor::new(Arc::new(vectors));
-    Ok(Worker::new(extractor, kernel, Arc::new(pool)))
+    let models = Models::new(Arc::new(vectors));
+    Ok(Worker::new(models, kernel, Arc::new(pool)))
 }
 
 /// Answers over HTTP from now on, on a thread of its own until the process ends.

@@ -231,7 +231,7 @@ mod tests {
             sizes in prop::collection::vec(1..200usize, 1..40),
             retired in prop::collection::vec(any::<prop::sample::Index>(), 0..300),
         ) {
-            let space = Space::words("en");
+            let space = Space::stored("words-1/en");
             let mut blocks = Blocks::default();
             let mut places: BTreeMap<u32, Place> = BTreeMap::new();
             let mut next = 0;

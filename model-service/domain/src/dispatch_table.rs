@@ -141,9 +141,13 @@ impl DispatchTable {
         let Some(entry) = self.jobs.get_mut(&id) else {
             return Answer::Late;
         };
-        let Reply::Failed(reason) = reply else {
-            self.forget(id);
-            return Answer::Due(reply);
+        let (reason, by_worker) = match reply {
+            Reply::Failed(reason) => (reason, true),
+            Reply::UnknownModel(model) => (unknown_model(&model), false),
+            Reply::Extracted(_) | Reply::Compared(_) => {
+                self.forget(id);
+                return Answer::Due(reply);
+            }
         };
         if attempt.0 != entry.attempt || !matches!(entry.state, State::Sent { .. }) {
             return Answer::Late;
@@ -152,7 +156,7 @@ impl DispatchTable {
         entry.state = State::Delayed {
             until,
             reason,
-            by_worker: true,
+            by_worker,
         };
         let domain = entry.job.domain.clone();
         self.landed(&domain);
@@ -363,6 +367,11 @@ impl DispatchTable {
     }
 }
 
+/// Why a job waits for other workers, in words.
+fn unknown_model(model: &str) -> String {
+    format!("a worker does not know model {model:?}; run workers of this service's version")
+}
+
 impl Entry {
     fn due(&self) -> Option<Duration> {
         match &self.state {
@@ -395,7 +404,7 @@ mod tests {
         Job {
             domain: DomainName::new(domain).unwrap(),
             task: Task::Extract(Arc::new(ExtractTask {
-                space: Space::words("en"),
+                space: Space::stored("words-1/en"),
                 rows: vec![],
             })),
         }
@@ -501,6 +510,26 @@ mod tests {
         ));
         assert!(table.poll(at(1), 1).is_empty());
         assert_eq!(sends(&table.poll(at(2), 1)), [(1, 2)]);
+    }
+
+    #[test]
+    fn a_job_of_a_model_that_workers_do_not_know_is_not_at_fault() {
+        let mut table = DispatchTable::new(LIMITS);
+        table.submit(job("a"));
+        let mut now = 0;
+        for attempt in 1..=ATTEMPTS {
+            assert_eq!(sends(&table.poll(at(now), 1)), [(1, attempt)]);
+            let unknown = Reply::UnknownModel("words-0".into());
+            let answer = table.answer(at(now), JobId(1), Attempt(attempt), unknown);
+            assert!(matches!(answer, Answer::Retried));
+            now += 100;
+        }
+        let actions = table.poll(at(now), 1);
+        assert!(
+            matches!(&actions[..], [Action::GiveUp { by_worker: false, reason, .. }]
+                if reason.contains("words-0")),
+            "{actions:?}"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kindred_shared::event::Event;
 use kindred_shared::job::{CompareReply, CompareTask};
-use kindred_shared::{Feature, ItemId, Space};
+use kindred_shared::{Feature, ItemId, ModelName, Space};
 
 use crate::intake::{DeliveryTag, Failure, Outcome};
 use crate::loaded::Loaded;
@@ -99,6 +99,8 @@ pub enum Effect {
     Extract {
         /// For the answer.
         ticket: Ticket,
+        /// The model of texts.
+        model: ModelName,
         /// The items.
         rows: Vec<ToExtract>,
     },
@@ -118,6 +120,8 @@ pub enum Effect {
     Notify {
         /// For the answer.
         ticket: Ticket,
+        /// The domain's model.
+        model: ModelName,
         /// Whose lists changed.
         ids: Vec<ItemId>,
     },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use kindred_shared::event::{Event, Refusal};
-use kindred_shared::{DomainName, ItemId};
+use kindred_shared::{DomainName, ItemId, ModelName};
 
 /// Names one delivery until it is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,7 +101,12 @@ pub trait Publish: Send + Sync + 'static {
 /// Tells those who watch a domain from outside.
 #[async_trait]
 pub trait Notify: Send + Sync + 'static {
-    /// The lists of these items changed (those of deleted items are gone). `Ok`: watchers that are
+    /// The lists of these items, of this model, changed (those of deleted items are gone). `Ok`: watchers that are
     /// there will hear of it, perhaps more than once.
-    async fn notify(&self, domain: &DomainName, ids: &[ItemId]) -> Result<(), Failure>;
+    async fn notify(
+        &self,
+        domain: &DomainName,
+        model: &ModelName,
+        ids: &[ItemId],
+    ) -> Result<(), Failure>;
 }

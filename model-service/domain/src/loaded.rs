@@ -68,6 +68,16 @@ impl Loaded {
         if !loaded.item.is_live_at(row.version) {
             return;
         }
+        if loaded.has_feature {
+            // Two models have one of this version, by a late write of a former owner. What the item
+            // says decides: it is made again.
+            loaded.has_feature = false;
+            self.zeros.retain(|(other, _)| *other != at);
+            for rows in self.features.values_mut() {
+                rows.retain(|(other, _)| *other != at);
+            }
+            return;
+        }
         loaded.has_feature = true;
         if loaded.item.hidden {
             return;
@@ -85,5 +95,38 @@ impl Loaded {
     /// An item that has a stored list. Needed only when the domain is dirty.
     pub fn add_list(&mut self, id: ItemId) {
         self.lists.push(id);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use kindred_shared::event::{Event, Limits, parse};
+
+    use super::*;
+    use crate::material::rows_of;
+
+    #[test]
+    fn of_two_features_of_one_version_neither_counts() {
+        let said = br#"{"type":"item.created","domain":"d","id":"a","title":"t"}"#;
+        let Ok(Event::Upsert(upsert)) = parse(said, &Limits::default()) else {
+            panic!("it is an upsert");
+        };
+        let row = rows_of(&upsert, 7, chrono::DateTime::UNIX_EPOCH).0;
+        let feature = |space: &str, version| FeatureRow {
+            id: row.id.clone(),
+            version,
+            space: Space::stored(space),
+            feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
+        };
+        let mut loaded = Loaded::default();
+        loaded.add_item(row.clone());
+        loaded.add_feature(feature("words-1/en", 6));
+        loaded.add_feature(feature("own/1", 7));
+        assert!(loaded.items[0].has_feature);
+        assert_eq!(loaded.features.values().flatten().count(), 1);
+        loaded.add_feature(feature("words-1/en", 7));
+        assert!(!loaded.items[0].has_feature);
+        assert_eq!(loaded.features.values().flatten().count(), 0);
     }
 }

@@ -86,7 +86,7 @@ impl Round {
             match feature {
                 FeatureWrite::Keep => {}
                 FeatureWrite::Put(row) => rows.push(Write::Feature(*row)),
-                FeatureWrite::Delete => rows.push(Write::DeleteFeature(id)),
+                FeatureWrite::Delete => rows.push(Write::DeleteFeatures(id)),
             }
             rows.push(Write::Item(row));
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use kindred_shared::{DomainName, Feature, ItemId, Space};
+use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 use serde::{Deserialize, Serialize};
 
 use crate::settings::DomainSettings;
@@ -15,7 +15,7 @@ pub struct DomainRow {
     /// Its name.
     pub domain: DomainName,
     /// Its active model.
-    pub model: String,
+    pub model: ModelName,
     /// The partition it belongs to for ever.
     pub partition: u16,
     /// When it was registered.
@@ -143,7 +143,7 @@ pub struct ListRow {
     /// By score descending, then id ascending by bytes.
     pub neighbours: Vec<Neighbour>,
     /// The model the scores come from.
-    pub model: String,
+    pub model: ModelName,
     /// When the list was made.
     pub updated_at: DateTime<Utc>,
 }

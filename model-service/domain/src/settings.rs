@@ -11,8 +11,8 @@ use crate::window::WindowSize;
 /// What the process says for all domains.
 #[derive(Debug, Clone)]
 pub struct ProcessSettings {
-    /// The model of texts.
-    pub model: String,
+    /// The model of domains for which none is set.
+    pub model: ModelName,
     /// When a window closes.
     pub window: WindowSize,
     /// Whether a domain that is not registered registers itself.

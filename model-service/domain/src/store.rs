@@ -6,13 +6,15 @@
 //! * [`Store::commit`] is durable when it returns `Ok`. It is not isolated: readers may see a
 //!   part of a batch before the rest. A batch that failed with [`StoreError::Unknown`] may be
 //!   there, wholly or in part, now or later.
+//! * Features of several models lie side by side. What belongs to a model that the program does not
+//!   know ([`Store::knows`]) is never changed.
 //! * Only the lease is compare-and-set ([`Store::take_lease`]).
 
 use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kindred_shared::{DomainName, ItemId};
+use kindred_shared::{DomainName, ItemId, ModelName};
 
 pub use crate::rows::{
     Content, DomainRow, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Liveness, Neighbour,
@@ -50,10 +52,10 @@ pub enum Write {
     Content(ItemId, Content),
     /// The item is gone, and so is its text.
     DeleteContent(ItemId),
-    /// An item's feature.
+    /// An item's feature of one model.
     Feature(FeatureRow),
-    /// The item is gone, and so is its feature.
-    DeleteFeature(ItemId),
+    /// The item is gone, and so are its features of every model the program knows.
+    DeleteFeatures(ItemId),
     /// An item's neighbours.
     List(ListRow),
     /// The item is not visible: no row.
@@ -174,10 +176,14 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<ItemRow>, StoreError>;
 
-    /// Features of a domain, a page at a time.
+    /// Whether the program knows a model: features of it are written and deleted, others left alone.
+    fn knows(&self, model: &ModelName) -> bool;
+
+    /// Features of a domain of one model, a page at a time.
     async fn scan_features(
         &self,
         domain: &DomainName,
+        model: &ModelName,
         from: Option<&ItemId>,
         limit: usize,
     ) -> Result<Page<FeatureRow>, StoreError>;
@@ -204,10 +210,11 @@ pub trait Store: Send + Sync + 'static {
         ids: &[ItemId],
     ) -> Result<Vec<Option<Content>>, StoreError>;
 
-    /// Version and space of an item's stored feature.
+    /// Version and space of an item's stored feature of one model.
     async fn feature_stamp(
         &self,
         domain: &DomainName,
+        model: &ModelName,
         id: &ItemId,
     ) -> Result<Option<FeatureStamp>, StoreError>;
 
@@ -216,4 +223,22 @@ pub trait Store: Send + Sync + 'static {
 
     /// An item's stored list.
     async fn list(&self, domain: &DomainName, id: &ItemId) -> Result<Option<ListRow>, StoreError>;
+}
+
+/// Version and space of an item's newest feature: of the domain's model, or of its own vector.
+///
+/// # Errors
+/// Those of [`Store::feature_stamp`].
+pub async fn newest_feature(
+    store: &dyn Store,
+    domain: &DomainName,
+    model: &ModelName,
+    id: &ItemId,
+) -> Result<Option<FeatureStamp>, StoreError> {
+    let of_texts = store.feature_stamp(domain, model, id).await?;
+    let own = store.feature_stamp(domain, &ModelName::own(), id).await?;
+    Ok(of_texts
+        .into_iter()
+        .chain(own)
+        .max_by_key(|stamp| stamp.version))
 }

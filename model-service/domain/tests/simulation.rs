@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use kindred_shared::event::{Delete, Event, Upsert, UpsertKind};
 use kindred_shared::job::CompareTask;
-use kindred_shared::{BlockBuilder, DomainName, Feature, ItemId, Space};
+use kindred_shared::{BlockBuilder, DomainName, Feature, ItemId, ModelName, Space};
 use kindred_similarity::Kernel;
 use proptest::prelude::*;
 
@@ -80,7 +80,7 @@ struct MemoryStore {
     items: Table<ItemId, ItemRow>,
     settings: Table<(), SettingsRow>,
     contents: Table<ItemId, Content>,
-    features: Table<ItemId, FeatureRow>,
+    features: Table<(ItemId, ModelName), FeatureRow>,
     lists: Table<ItemId, ListRow>,
 }
 
@@ -93,8 +93,15 @@ impl MemoryStore {
             Write::PurgeItem(id) => self.items.write(stamp, id, None),
             Write::Content(id, content) => self.contents.write(stamp, id, Some(content)),
             Write::DeleteContent(id) => self.contents.write(stamp, id, None),
-            Write::Feature(row) => self.features.write(stamp, row.id.clone(), Some(row)),
-            Write::DeleteFeature(id) => self.features.write(stamp, id, None),
+            Write::Feature(row) => {
+                let key = (row.id.clone(), row.space.model());
+                self.features.write(stamp, key, Some(row));
+            }
+            Write::DeleteFeatures(id) => {
+                for model in [model(), ModelName::own()] {
+                    self.features.write(stamp, (id.clone(), model), None);
+                }
+            }
             Write::List(row) => self.lists.write(stamp, row.id.clone(), Some(row)),
             Write::DeleteList(id) => self.lists.write(stamp, id, None),
         }
@@ -160,6 +167,10 @@ fn id(n: u64) -> ItemId {
     ItemId::new(&format!("item-{n:03}")).expect("a plain id")
 }
 
+fn model() -> ModelName {
+    ModelName::new("words-1").expect("a plain name")
+}
+
 fn domain() -> DomainName {
     DomainName::new("sim").expect("a plain name")
 }
@@ -172,7 +183,7 @@ fn start(epoch: u64) -> (Domain, Vec<Effect>) {
         epoch: Epoch(epoch),
     };
     let settings = ProcessSettings {
-        model: "words-1".into(),
+        model: model(),
         window: WindowSize {
             length: Duration::from_millis(250),
             events: 20,
@@ -186,7 +197,7 @@ fn start(epoch: u64) -> (Domain, Vec<Effect>) {
 
 /// A feature that follows from the text alone, from a small set, so that many scores are equal.
 fn feature_of(row: &ItemRow, content: &Content) -> (Space, Feature) {
-    let space = Space::words(row.language.as_deref().unwrap_or("en"));
+    let space = Space::of_texts(&model(), row.language.as_deref().unwrap_or("en"));
     let n: u32 = content.text.as_deref().unwrap_or("").len() as u32;
     let feature = match n {
         0 => Feature::zero(),
@@ -342,7 +353,7 @@ impl World {
                         step,
                     });
                 }
-                Effect::Extract { ticket, rows } => {
+                Effect::Extract { ticket, rows, .. } => {
                     self.pending.push(Pending::Extract(ticket, rows));
                 }
                 Effect::Compare { ticket, tasks } => {
@@ -478,7 +489,11 @@ impl World {
                 rejected: Some("torn".into()),
                 ..material.row.clone()
             };
-            (Space::words("en"), Feature::zero(), Some(Box::new(row)))
+            (
+                Space::stored("words-1/en"),
+                Feature::zero(),
+                Some(Box::new(row)),
+            )
         };
         (material.row.version == row.version).then_some(Made {
             slot: row.slot,
@@ -658,7 +673,7 @@ impl World {
                     let row = self
                         .store
                         .features
-                        .get(id)
+                        .get(&(id.clone(), feature.0.model()))
                         .expect("every live item has a feature");
                     assert_eq!((&row.space, &row.feature), (&feature.0, &feature.1));
                 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use actix::Addr;
 use futures_util::future::join_all;
 use kindred_shared::job::{ExtractTask, Job, Reply, Task, TermCounts};
-use kindred_shared::{DomainName, Feature, ItemId, Space};
+use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 use tracing::warn;
 
 use super::loading::failure;
@@ -51,14 +51,15 @@ struct Asked {
     material: Arc<Material>,
 }
 
-/// Makes the features of these items. Items the store no longer has are left out.
+/// Makes the features of these items: of their texts, by the model; of their own vectors. Items the store no longer has are left out.
 pub async fn extract(
     services: &Services,
     domain: &DomainName,
+    model: &ModelName,
     rows: Vec<ToExtract>,
 ) -> Result<Vec<Made>, Failure> {
     let asked = with_material(services, domain, rows).await?;
-    let prepared = prepare(services, asked).await?;
+    let prepared = prepare(services, model, asked).await?;
     let mut made = Vec::with_capacity(prepared.len());
     let mut by_space: BTreeMap<Space, Vec<(Asked, TermCounts)>> = BTreeMap::new();
     for item in prepared {
@@ -125,9 +126,14 @@ async fn with_material(
 }
 
 /// Texts to terms, on the pool.
-async fn prepare(services: &Services, asked: Vec<Asked>) -> Result<Vec<Prepared>, Failure> {
+async fn prepare(
+    services: &Services,
+    model: &ModelName,
+    asked: Vec<Asked>,
+) -> Result<Vec<Prepared>, Failure> {
     let preprocessor = Arc::clone(&services.preprocessor);
-    let one = move |asked: &Asked| prepare_one(&preprocessor, asked);
+    let of = model.clone();
+    let one = move |asked: &Asked| prepare_one(&preprocessor, &of, asked);
     match isolation::each(&services.pool, asked, LOOK, LOOKS, one).await {
         Ok(prepared) => Ok(prepared
             .into_iter()
@@ -136,7 +142,7 @@ async fn prepare(services: &Services, asked: Vec<Asked>) -> Result<Vec<Prepared>
                 Err(unfit) => {
                     let reason = format!("its text could not be preprocessed: {unfit}");
                     warn!(id = %asked.row.id, reason, "item rejected");
-                    let space = Space::words(UNDETERMINED);
+                    let space = Space::of_texts(model, UNDETERMINED);
                     Prepared::Known(rejected(&asked, space, reason))
                 }
             })
@@ -149,15 +155,19 @@ async fn prepare(services: &Services, asked: Vec<Asked>) -> Result<Vec<Prepared>
     }
 }
 
-fn prepare_one(preprocessor: &Preprocessor, asked: &Asked) -> Prepared {
+fn prepare_one(preprocessor: &Preprocessor, model: &ModelName, asked: &Asked) -> Prepared {
     let Material { row, content } = &*asked.material;
     if !asked.material.is_whole() {
         let reason = "its text was not stored whole; publish it again".to_owned();
-        return Prepared::Known(rejected(asked, Space::words(UNDETERMINED), reason));
+        return Prepared::Known(rejected(
+            asked,
+            Space::of_texts(model, UNDETERMINED),
+            reason,
+        ));
     }
     if let Some(vector) = &content.vector {
         let space = Space::own(vector.len());
-        let feature = compute_worker::features::own_vector(vector);
+        let feature = compute_worker::models::Own::feature(vector);
         return Prepared::Known(made(asked, space, feature));
     }
     let preprocessed = preprocessor.preprocess(
@@ -166,7 +176,7 @@ fn prepare_one(preprocessor: &Preprocessor, asked: &Asked) -> Prepared {
         row.language.as_deref(),
         None,
     );
-    let space = Space::words(&preprocessed.language);
+    let space = Space::of_texts(model, &preprocessed.language);
     if preprocessed.terms.is_empty() {
         return Prepared::Known(made(asked, space, Feature::zero()));
     }
@@ -336,7 +346,7 @@ mod tests {
             tokio::task::yield_now().await;
             arbiter.stop();
         };
-        let made = extract_together(&supervisor, &domain, Space::words("en"), items);
+        let made = extract_together(&supervisor, &domain, Space::stored("words-1/en"), items);
         let (made, ()) = tokio::join!(made, stopping);
         assert!(made.is_err(), "rejected: {made:?}");
     }

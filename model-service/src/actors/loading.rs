@@ -1,6 +1,6 @@
 //! Loading: all of one domain, from the store.
 
-use kindred_shared::DomainName;
+use kindred_shared::{DomainName, ModelName};
 
 use kindred_domain::intake::Failure;
 use kindred_domain::loaded::Loaded;
@@ -11,10 +11,16 @@ const PAGE: usize = 1_000;
 
 /// Reads a domain: items, features, and, if it is dirty, whose lists are stored.
 pub async fn load(store: &dyn Store, domain: &DomainName) -> Result<Box<Loaded>, Failure> {
-    read(store, domain).await.map_err(|error| failure(&error))
+    let models = models(store, domain).await?;
+    let read = read(store, domain, &models).await;
+    read.map_err(|error| failure(&error))
 }
 
-async fn read(store: &dyn Store, domain: &DomainName) -> Result<Box<Loaded>, StoreError> {
+async fn read(
+    store: &dyn Store,
+    domain: &DomainName,
+    models: &[ModelName],
+) -> Result<Box<Loaded>, StoreError> {
     let mut loaded = Box::<Loaded>::default();
     let mut from = None;
     loop {
@@ -25,14 +31,18 @@ async fn read(store: &dyn Store, domain: &DomainName) -> Result<Box<Loaded>, Sto
             break;
         }
     }
-    loop {
-        let page = store.scan_features(domain, from.as_ref(), PAGE).await?;
-        page.rows
-            .into_iter()
-            .for_each(|row| loaded.add_feature(row));
-        from = page.next;
-        if from.is_none() {
-            break;
+    for model in models {
+        loop {
+            let page = store
+                .scan_features(domain, model, from.as_ref(), PAGE)
+                .await?;
+            page.rows
+                .into_iter()
+                .for_each(|row| loaded.add_feature(row));
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
         }
     }
     // Read last: a mark set by a former owner while we scanned must not be missed.
@@ -49,6 +59,22 @@ async fn read(store: &dyn Store, domain: &DomainName) -> Result<Box<Loaded>, Sto
         }
     }
     Ok(loaded)
+}
+
+/// The models of which a domain's features count. One that is not registered has none.
+async fn models(store: &dyn Store, domain: &DomainName) -> Result<Vec<ModelName>, Failure> {
+    let row = store.domain(domain).await.map_err(|e| failure(&e))?;
+    match row.map(|row| row.model) {
+        None => Ok(Vec::new()),
+        Some(model) if store.knows(&model) => Ok(vec![model, ModelName::own()]),
+        Some(model) => Err(Failure {
+            needs_help: true,
+            detail: format!(
+                "the domain is of model {model}, which this program does not know; it is left as it \
+                 is until a program serves it that knows the model"
+            ),
+        }),
+    }
 }
 
 /// What a store's error means to those who wait.

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use compute_worker::features::prepare::{self, PrepareOptions, Progress, Quantizer};
-use compute_worker::features::{Filter, Format};
+use compute_worker::word_vectors::prepare::{self, PrepareOptions, Progress, Quantizer};
+use compute_worker::word_vectors::{Filter, Format};
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget};
 use serde::Serialize;
 

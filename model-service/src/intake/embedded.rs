@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use kindred_shared::event::{Event, Upsert};
-use kindred_shared::{DomainName, ItemId};
+use kindred_shared::{DomainName, ItemId, ModelName};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use kindred_domain::intake::{
@@ -234,7 +234,7 @@ pub struct NoWatchers;
 
 #[async_trait]
 impl Notify for NoWatchers {
-    async fn notify(&self, _: &DomainName, _: &[ItemId]) -> Result<(), Failure> {
+    async fn notify(&self, _: &DomainName, _: &ModelName, _: &[ItemId]) -> Result<(), Failure> {
         Ok(())
     }
 }

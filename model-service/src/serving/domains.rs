@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use actix_web::HttpResponse;
 use futures_util::future::join_all;
-use kindred_shared::DomainName;
+use kindred_shared::{DomainName, ModelName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -28,8 +28,8 @@ pub(crate) struct DomainAnswer {
     #[schema(value_type = String, example = "news.example")]
     domain: DomainName,
     /// Its active model.
-    #[schema(example = "words-1")]
-    model: String,
+    #[schema(value_type = String, example = "words-1")]
+    model: ModelName,
     /// `asleep` (not loaded: nothing happens), `loading`, `idle`, `collecting`, `extracting`,
     /// `comparing`, `storing` or `backing-off`; `unowned`: no model service answers for it now.
     #[schema(value_type = String, example = "idle")]

@@ -10,7 +10,7 @@ use chrono::DateTime;
 use kindred_shared::event::{Event, Limits, Reason, Refusal};
 use kindred_shared::job::Job;
 use kindred_shared::worker::WorkerCard;
-use kindred_shared::{DomainName, ItemId, Space};
+use kindred_shared::{DomainName, ItemId, ModelName, Space};
 
 use super::api::Api;
 use super::health::Readiness;
@@ -67,7 +67,7 @@ impl FakeStore {
         let row = DomainRow {
             domain: domain(name),
             partition: 0,
-            model: "words-1".into(),
+            model: ModelName::new("words-1").expect("a name"),
             registered_at: DateTime::from_timestamp_millis(1_500).expect("a time"),
             dirty: None,
             live: 3,
@@ -84,7 +84,7 @@ impl FakeStore {
         let key = (domain(of), row.id.clone());
         let stamp = FeatureStamp {
             version: row.version,
-            space: Space::words("en"),
+            space: Space::stored("words-1/en"),
             zero: false,
         };
         self.stamps
@@ -176,9 +176,14 @@ impl Store for FakeStore {
         no_scan()
     }
 
+    fn knows(&self, _: &ModelName) -> bool {
+        true
+    }
+
     async fn scan_features(
         &self,
         _: &DomainName,
+        _: &ModelName,
         _: Option<&ItemId>,
         _: usize,
     ) -> Result<Page<FeatureRow>, StoreError> {
@@ -220,11 +225,13 @@ impl Store for FakeStore {
     async fn feature_stamp(
         &self,
         domain: &DomainName,
+        model: &ModelName,
         id: &ItemId,
     ) -> Result<Option<FeatureStamp>, StoreError> {
         self.there()?;
         let key = (domain.clone(), id.clone());
-        Ok(self.stamps.lock().expect("unpoisoned").get(&key).cloned())
+        let stamp = self.stamps.lock().expect("unpoisoned").get(&key).cloned();
+        Ok(stamp.filter(|stamp| stamp.space.model() == *model))
     }
 
     async fn list(&self, domain: &DomainName, id: &ItemId) -> Result<Option<ListRow>, StoreError> {

@@ -19,6 +19,7 @@ use super::body::{Encoding, read_whole, too_large};
 use super::problem::{Kind, Problem};
 use super::status::{Seen, Status, standing};
 use kindred_domain::intake::PublishError;
+use kindred_domain::store::newest_feature;
 
 /// A write is durable.
 #[derive(Debug, Serialize, ToSchema)]
@@ -139,7 +140,10 @@ pub(crate) async fn get(
             None => Problem::unknown_domain(),
         });
     };
-    let stamp = api.store.feature_stamp(&domain, &id).await?;
+    let stamp = match api.store.domain(&domain).await? {
+        Some(of) => newest_feature(&*api.store, &domain, &of.model, &id).await?,
+        None => None,
+    };
     // The view after the row: what a row says is under way before it is stored, so a domain that
     // is quiet now has seen it.
     let view = api.views.get(&domain).filter(|view| view.is_loaded());

@@ -7,7 +7,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::web::Query;
 use chrono::{DateTime, Utc};
-use kindred_shared::{DomainName, ItemId};
+use kindred_shared::{DomainName, ItemId, ModelName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -15,7 +15,7 @@ use super::api::{Api, now_ms, rfc3339, rfc3339_ms};
 use super::problem::{Kind, Problem};
 use super::status::is_visible;
 use kindred_domain::list::{KEEP, NEIGHBOURS};
-use kindred_domain::store::{ItemRow, Neighbour};
+use kindred_domain::store::{ItemRow, Neighbour, newest_feature};
 use kindred_query::DomainView;
 
 /// Neighbours of an answer unless asked for otherwise.
@@ -33,8 +33,8 @@ pub(crate) struct SimilarAnswer {
     #[schema(value_type = String, example = "a-17")]
     id: ItemId,
     /// The model the scores come from.
-    #[schema(example = "words-1")]
-    model: String,
+    #[schema(value_type = String, example = "words-1")]
+    model: ModelName,
     /// When the list was made; null while the first one is being made.
     #[schema(format = DateTime, example = "2026-11-23T09:00:00.410Z")]
     as_of: Option<String>,
@@ -142,20 +142,18 @@ pub(crate) async fn get(
 /// A visible item's answer.
 struct Found {
     /// `None`: not told by what answered.
-    model: Option<String>,
+    model: Option<ModelName>,
     as_of: Option<String>,
     similar: Vec<SimilarItem>,
 }
 
 /// The item's model: its feature's, else its domain's.
-async fn model_of(api: &Api, domain: &DomainName, id: &ItemId) -> Result<String, Problem> {
-    if let Some(stamp) = api.store.feature_stamp(domain, id).await? {
-        return Ok(stamp.space.model().to_owned());
-    }
-    match api.store.domain(domain).await? {
-        Some(row) => Ok(row.model),
-        None => Err(Problem::unknown_domain()),
-    }
+async fn model_of(api: &Api, domain: &DomainName, id: &ItemId) -> Result<ModelName, Problem> {
+    let Some(row) = api.store.domain(domain).await? else {
+        return Err(Problem::unknown_domain());
+    };
+    let newest = newest_feature(&*api.store, domain, &row.model, id).await?;
+    Ok(newest.map_or(row.model, |stamp| stamp.space.model()))
 }
 
 /// Of an active domain: lists from its view, titles from the store. `None`: not visible.

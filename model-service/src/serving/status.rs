@@ -129,7 +129,7 @@ mod tests {
     fn stamp(version: u64, zero: bool) -> FeatureStamp {
         FeatureStamp {
             version,
-            space: Space::words("en"),
+            space: Space::stored("words-1/en"),
             zero,
         }
     }

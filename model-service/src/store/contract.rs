@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::DateTime;
-use kindred_shared::{DomainName, Feature, ItemId, Space};
+use kindred_shared::{DomainName, Feature, ItemId, ModelInputs, ModelName, Space};
 
 use kindred_domain::settings::DomainSettings;
 use kindred_domain::store::*;
@@ -48,7 +48,7 @@ macro_rules! store_contract {
     )+};
     (@all $attributes:tt $twin:expr) => {
         $crate::store::contract::store_contract!(@cases $attributes $twin;
-            round_trip, the_settings_last_set_are_read, pages_ten_thousand_rows_in_order, keeps_strange_ids_apart,
+            round_trip, features_of_models_lie_side_by_side, rows_of_unknown_models_are_left_alone, the_settings_last_set_are_read, pages_ten_thousand_rows_in_order, keeps_strange_ids_apart,
             deletes_and_creates_again, a_late_lower_stamp_loses, the_same_batch_again_is_harmless,
             a_newer_owner_fences_out_an_older, a_fence_keeps_settings_out, one_of_sixteen_contenders_gets_the_lease,
             a_stale_expectation_is_refused, knows_who_is_there, keeps_domains_apart, keeps_what_it_acknowledged,
@@ -75,6 +75,23 @@ pub(crate) fn stamp(epoch: u64, seq: u32) -> Stamp {
     Stamp::new(Epoch(epoch), seq).unwrap()
 }
 
+/// The model of texts.
+pub(crate) fn words() -> ModelName {
+    ModelName::new("words-1").unwrap()
+}
+
+/// The models that a program under test knows.
+pub(crate) fn models() -> Vec<ModelInputs> {
+    let inputs = |model, inputs: &str| ModelInputs {
+        model,
+        inputs: inputs.into(),
+    };
+    vec![
+        inputs(words(), "vectors en:ab12"),
+        inputs(ModelName::own(), ""),
+    ]
+}
+
 fn at(milliseconds: i64) -> DateTime<chrono::Utc> {
     DateTime::from_timestamp_millis(milliseconds).unwrap()
 }
@@ -83,7 +100,7 @@ pub(crate) fn domain_row(name: &DomainName, live: u64) -> DomainRow {
     DomainRow {
         domain: name.clone(),
         partition: 0,
-        model: "words-1".into(),
+        model: words(),
         registered_at: at(1_795_424_400_123),
         dirty: Some(7),
         live,
@@ -123,7 +140,7 @@ pub(crate) fn feature(name: &str, version: u64) -> FeatureRow {
     FeatureRow {
         id: id(name),
         version,
-        space: Space::words("en"),
+        space: Space::stored("words-1/en"),
         feature: Feature::new(vec![0.6, -0.0], vec![3, u32::MAX], vec![0.8, 1e-30]).unwrap(),
     }
 }
@@ -141,7 +158,7 @@ pub(crate) fn list(name: &str, score: f32) -> ListRow {
                 score: score / 3.0,
             },
         ],
-        model: "words-1".into(),
+        model: words(),
         updated_at: at(1_795_424_400_777),
     }
 }
@@ -165,7 +182,7 @@ pub(crate) async fn put(
 }
 
 /// Every kind of row of one item.
-fn all_rows(name: &str, version: u64) -> Vec<Write> {
+pub(crate) fn all_rows(name: &str, version: u64) -> Vec<Write> {
     vec![
         Write::Item(item(name, version)),
         Write::Content(id(name), content(&format!("text {version}"))),
@@ -178,7 +195,7 @@ fn all_deleted(name: &str) -> Vec<Write> {
     vec![
         Write::PurgeItem(id(name)),
         Write::DeleteContent(id(name)),
-        Write::DeleteFeature(id(name)),
+        Write::DeleteFeatures(id(name)),
         Write::DeleteList(id(name)),
     ]
 }
@@ -195,7 +212,7 @@ fn assert_rows(found: Found, name: &str, version: Option<u64>) {
     assert_eq!(found.list, version.map(|v| list(name, v as f32 / 8.0)));
     let stamp = version.map(|version| FeatureStamp {
         version,
-        space: Space::words("en"),
+        space: Space::stored("words-1/en"),
         zero: false,
     });
     assert_eq!(found.feature_stamp, stamp);
@@ -215,13 +232,15 @@ async fn find(store: &dyn Store, domain: &DomainName, name: &str) -> Found {
     let id = id(name);
     let one = std::slice::from_ref(&id);
     let from = Some(&id);
-    let features = store.scan_features(domain, from, 1).await.unwrap().rows;
+    let words = words();
+    let features = store.scan_features(domain, &words, from, 1).await;
+    let features = features.unwrap().rows;
     let lists = store.scan_list_ids(domain, from, 1).await.unwrap().rows;
     Found {
         item: store.items(domain, one).await.unwrap().remove(0),
         content: store.contents(domain, one).await.unwrap().remove(0),
         feature: features.into_iter().find(|row| row.id == id),
-        feature_stamp: store.feature_stamp(domain, &id).await.unwrap(),
+        feature_stamp: store.feature_stamp(domain, &words, &id).await.unwrap(),
         list: store.list(domain, &id).await.unwrap(),
         list_listed: lists.contains(&id),
     }
@@ -291,9 +310,114 @@ pub(crate) async fn round_trip(twin: &impl Twin) {
     assert_eq!(items, [gone.clone(), None, a, gone]);
     let found = find(&*store, &d, "zero").await;
     assert_eq!(found.content, Some(Content::default()));
-    assert_eq!(found.feature, Some(zero));
-    assert!(found.feature_stamp.unwrap().zero);
+    assert_eq!(found.feature, None, "of words-1");
     assert_eq!(found.list, Some(empty));
+    let own = ModelName::own();
+    let features = store.scan_features(&d, &own, None, 9).await.unwrap().rows;
+    assert_eq!(features, [zero]);
+    let stamp = store.feature_stamp(&d, &own, &id("zero")).await.unwrap();
+    assert!(stamp.unwrap().zero);
+}
+
+/// Features of one model, by scanning a row at a time.
+async fn features(store: &dyn Store, domain: &DomainName, model: &ModelName) -> Vec<FeatureRow> {
+    let (mut rows, mut from) = (Vec::new(), None);
+    loop {
+        let page = store.scan_features(domain, model, from.as_ref(), 1).await;
+        let page = page.unwrap();
+        rows.extend(page.rows);
+        from = page.next;
+        if from.is_none() {
+            return rows;
+        }
+    }
+}
+
+/// An item's feature of any model.
+fn feature_of(model: &str, name: &str, version: u64) -> FeatureRow {
+    FeatureRow {
+        space: Space::stored(&format!("{model}/2")),
+        ..feature(name, version)
+    }
+}
+
+pub(crate) async fn features_of_models_lie_side_by_side(twin: &impl Twin) {
+    let store = twin.open().await;
+    let d = domain("models");
+    let (words, own) = (words(), ModelName::own());
+    assert!(store.knows(&words) && store.knows(&own));
+    let own_of = |name: &str, version| feature_of("own", name, version);
+    let writes = vec![
+        Write::Feature(feature("a", 1)),
+        Write::Feature(feature("b", 1)),
+        Write::Feature(own_of("a", 2)),
+        Write::Feature(own_of("c", 2)),
+    ];
+    put(&*store, &d, 1, 5, writes).await.unwrap();
+    let of_words = [feature("a", 1), feature("b", 1)];
+    assert_eq!(features(&*store, &d, &words).await, of_words);
+    let of_own = [own_of("a", 2), own_of("c", 2)];
+    assert_eq!(features(&*store, &d, &own).await, of_own);
+    let a = id("a");
+    let version = async |model| {
+        let stamp = store.feature_stamp(&d, model, &a).await.unwrap();
+        stamp.map(|stamp| stamp.version)
+    };
+    assert_eq!(
+        (version(&words).await, version(&own).await),
+        (Some(1), Some(2))
+    );
+    let newest = newest_feature(&*store, &d, &words, &a).await.unwrap();
+    assert_eq!(newest.unwrap().space, own_of("a", 2).space);
+
+    // Each has a stamp of its own, and all go with the item.
+    put(&*store, &d, 1, 4, vec![Write::Feature(own_of("a", 9))])
+        .await
+        .unwrap();
+    put(&*store, &d, 1, 6, vec![Write::Feature(feature("a", 3))])
+        .await
+        .unwrap();
+    assert_eq!(
+        (version(&words).await, version(&own).await),
+        (Some(3), Some(2))
+    );
+    put(&*store, &d, 1, 7, vec![Write::DeleteFeatures(id("a"))])
+        .await
+        .unwrap();
+    put(&*store, &d, 1, 6, vec![Write::Feature(own_of("a", 8))])
+        .await
+        .unwrap();
+    assert_eq!((version(&words).await, version(&own).await), (None, None));
+    assert_eq!(features(&*store, &d, &words).await, [feature("b", 1)]);
+    assert_eq!(features(&*store, &d, &own).await, [own_of("c", 2)]);
+}
+
+pub(crate) async fn rows_of_unknown_models_are_left_alone(twin: &impl Twin) {
+    let later = ModelName::new("words-2").unwrap();
+    let d = domain("unknown-model");
+    let store = twin.open().await;
+    assert!(!store.knows(&later));
+    let mut row = domain_row(&d, 1);
+    row.model = later.clone();
+    let mut writes = all_rows("a", 1);
+    writes.push(Write::Domain(row.clone()));
+    writes.push(Write::Feature(feature_of("words-2", "a", 1)));
+    put(&*store, &d, 1, 0, writes).await.unwrap();
+    put(&*store, &d, 1, 1, all_deleted("a")).await.unwrap();
+    assert_rows(find(&*store, &d, "a").await, "a", None);
+    let left = [feature_of("words-2", "a", 1)];
+    assert_eq!(features(&*store, &d, &later).await, left);
+    let loaded = crate::actors::loading::load(&*store, &d).await;
+    let refused = loaded.unwrap_err();
+    assert!(
+        refused.needs_help && refused.detail.contains("words-2"),
+        "{refused:?}"
+    );
+    drop(store);
+
+    let store = twin.open().await;
+    assert_eq!(features(&*store, &d, &later).await, left);
+    assert_eq!(store.domain(&d).await, Ok(Some(row)));
 }
 
 fn settings(window_ms: u64) -> SettingsRow {

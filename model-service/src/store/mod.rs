@@ -4,8 +4,20 @@
 pub mod cassandra;
 pub mod embedded;
 
+use kindred_shared::{ModelInputs, ModelName};
+
 #[cfg(test)]
 mod contract;
+
+/// The model of all features of a store of version 0.1, and its inputs, as it says it: `words-1
+/// (vectors en:…)`. `None`: it says nothing.
+fn first_model(said: &str) -> Option<ModelInputs> {
+    let (model, inputs) = said.strip_suffix(')')?.split_once(" (")?;
+    Some(ModelInputs {
+        model: ModelName::new(model).ok()?,
+        inputs: inputs.to_owned(),
+    })
+}
 
 /// Why a store is not opened.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +41,7 @@ pub enum OpenError {
         /// Newest version this program reads.
         known: u32,
     },
-    /// Features in it come from another model or other word vectors.
+    /// Features in it come from the same model with other inputs: other word vectors.
     #[error(
         "{place} holds features of {found}; this program makes {wanted}; start it with the same model and word vectors, or choose another data directory"
     )]

@@ -12,7 +12,7 @@ use kindred_similarity::{Candidate, Found, RowRef};
 const EXTRACTED: &str = "extracted";
 /// Message type of [`Reply::Compared`].
 const COMPARED: &str = "compared";
-/// Message type of [`Reply::Failed`].
+/// Message type of [`Reply::Failed`] and [`Reply::UnknownModel`].
 const FAILED: &str = "failed";
 /// Message type of an answer that names blocks which are not stored.
 const MISSING_BLOCKS: &str = "missing-blocks";
@@ -53,6 +53,9 @@ pub enum Answer {
 #[derive(Serialize, Deserialize)]
 struct FailedBody {
     error: String,
+    /// The model that the worker does not know. Who does not know the field sees a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unknown_model: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,10 +85,13 @@ pub fn encode_reply(reply: &Reply) -> EncodedReply {
             content_type: SAFETENSORS,
             body: encode_compared(reply),
         },
-        Reply::Failed(error) => return failed(error),
+        Reply::Failed(error) => return failed(error, None),
+        Reply::UnknownModel(model) => {
+            return failed(&format!("model {model:?} is not known here"), Some(model));
+        }
     };
     if encoded.body.len() > MAX_MESSAGE_BYTES {
-        return failed(&WireError::TooLarge(encoded.body.len()).to_string());
+        return failed(&WireError::TooLarge(encoded.body.len()).to_string(), None);
     }
     encoded
 }
@@ -105,9 +111,10 @@ pub fn missing_blocks(hashes: &[BlockHash]) -> EncodedReply {
 /// Most characters of a failure's words.
 const MAX_WORDS: usize = 4096;
 
-fn failed(error: &str) -> EncodedReply {
+fn failed(error: &str, unknown_model: Option<&String>) -> EncodedReply {
     let body = FailedBody {
         error: error.chars().take(MAX_WORDS).collect(),
+        unknown_model: unknown_model.cloned(),
     };
     EncodedReply {
         kind: FAILED,
@@ -195,7 +202,10 @@ pub fn decode_reply(kind: &str, body: &[u8]) -> Result<Answer, WireError> {
         COMPARED => Ok(Answer::Reply(Reply::Compared(decode_compared(body)?))),
         FAILED => {
             let body: FailedBody = serde_json::from_slice(body).map_err(json)?;
-            Ok(Answer::Reply(Reply::Failed(body.error)))
+            Ok(Answer::Reply(match body.unknown_model {
+                Some(model) => Reply::UnknownModel(model),
+                None => Reply::Failed(body.error),
+            }))
         }
         MISSING_BLOCKS => {
             let body: MissingBody = serde_json::from_slice(body).map_err(json)?;

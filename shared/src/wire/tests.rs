@@ -19,7 +19,7 @@ use kindred_similarity::{Candidate, Found, RowMask, RowRef};
 const VALUES: [f32; 6] = [0.5, -0.0, 0.0, 1e-41, f32::MAX, -1.25];
 
 fn block(rows: usize, dimension: usize) -> Block {
-    let mut builder = BlockBuilder::new(Space::words("en"), dimension);
+    let mut builder = BlockBuilder::new(Space::stored("words-1/en"), dimension);
     for row in 0..rows {
         let value = |at: usize| VALUES[(row + at) % VALUES.len()];
         let dense = match row % 3 {
@@ -107,7 +107,7 @@ fn jobs_come_back_as_they_were() {
     let extract = Job {
         domain: again.domain,
         task: Task::Extract(Arc::new(ExtractTask {
-            space: Space::words("de"),
+            space: Space::stored("words-1/de"),
             rows: vec![TermCounts {
                 id: ItemId::new("a").unwrap(),
                 terms: vec![("maus".into(), 2), ("zaun".into(), 1)],

@@ -19,11 +19,12 @@ use lapin::BasicProperties;
 use tokio::time::Instant;
 
 use super::edges::{Asked, FakeBroker, FakeStore};
-use crate::features::{Extractor, Vectors};
+use crate::models::Models;
 use crate::service::blocks::Blocks;
 use crate::service::job::{Desk, Lost, Published, Taken};
 use crate::service::read_block;
 use crate::service::report::{JobEnd, Report};
+use crate::word_vectors::Vectors;
 use crate::{Worker, pool};
 use kindred_similarity::Kernel;
 
@@ -34,8 +35,8 @@ fn domain() -> DomainName {
 }
 
 fn worker() -> Worker {
-    let extractor = Extractor::new(Arc::new(Vectors::none()));
-    Worker::new(extractor, Kernel::Scalar, Arc::new(pool(2).unwrap()))
+    let models = Models::new(Arc::new(Vectors::none()));
+    Worker::new(models, Kernel::Scalar, Arc::new(pool(2).unwrap()))
 }
 
 fn desk(store: &Arc<FakeStore>) -> Desk {
@@ -47,7 +48,7 @@ fn desk(store: &Arc<FakeStore>) -> Desk {
 
 fn extract() -> Job {
     let task = ExtractTask {
-        space: Space::words("en"),
+        space: Space::stored("words-1/en"),
         rows: vec![TermCounts {
             id: ItemId::new("a").unwrap(),
             terms: vec![("mouse".into(), 1)],

@@ -58,7 +58,12 @@ impl Domain {
         self.outbox.observe(Observation::WindowClosed(rows.len()));
         let ticket = self.outbox.ticket();
         self.phase = Phase::Extracting { ticket, batch };
-        self.outbox.push(Effect::Extract { ticket, rows });
+        let model = self.model().clone();
+        self.outbox.push(Effect::Extract {
+            ticket,
+            model,
+            rows,
+        });
     }
 
     /// Features are made: those of versions that still count are stored.

@@ -31,7 +31,8 @@ impl Domain {
         let ids = ids.map(|slot| self.catalogue.id(slot).clone()).collect();
         let ticket = self.outbox.ticket();
         self.flush.notifying(ticket);
-        self.outbox.push(Effect::Notify { ticket, ids });
+        let model = self.model().clone();
+        self.outbox.push(Effect::Notify { ticket, model, ids });
     }
 
     /// Marks the domain clean once nothing is left to do.
@@ -56,7 +57,7 @@ impl Domain {
         Write::List(ListRow {
             id,
             neighbours: neighbours.collect(),
-            model: space.map_or(&*self.settings.model, Space::model).to_owned(),
+            model: space.map_or_else(|| self.model().clone(), Space::model),
             updated_at: now.date(),
         })
     }

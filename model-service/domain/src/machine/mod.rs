@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kindred_shared::event::{Event, Reason, Refusal};
-use kindred_shared::{Backoff, DomainName};
+use kindred_shared::{Backoff, DomainName, ModelName};
 
 use crate::acceptance::Acceptance;
 use crate::backlog::Backlog;
@@ -333,6 +333,12 @@ impl Domain {
             });
         }
         self.accept(now, tag, event);
+    }
+
+    /// The domain's model: its row's once it is registered.
+    fn model(&self) -> &ModelName {
+        let row = self.row.as_ref();
+        row.map_or(&self.settings.model, |row| &row.model)
     }
 
     fn committed(&mut self, now: Now, ticket: Ticket, result: Result<(), CommitFailure>) {

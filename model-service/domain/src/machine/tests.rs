@@ -31,7 +31,7 @@ fn the_store_is_not_read_while_an_earlier_commit_is_on_its_way() {
         epoch: Epoch(1),
     };
     let settings = ProcessSettings {
-        model: "words-1".into(),
+        model: ModelName::new("words-1").unwrap(),
         window: WindowSize {
             length: Duration::from_millis(250),
             events: 20,

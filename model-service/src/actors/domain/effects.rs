@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::prelude::*;
-use kindred_shared::ItemId;
 use kindred_shared::job::{CompareTask, Job, Reply, Task};
+use kindred_shared::{ItemId, ModelName};
 use tracing::{debug, info, warn};
 
 use super::DomainActor;
@@ -32,7 +32,11 @@ impl DomainActor {
                     writes,
                     step,
                 } => self.commit(ticket, fence, writes, step, context),
-                Effect::Extract { ticket, rows } => self.extract(ticket, rows, context),
+                Effect::Extract {
+                    ticket,
+                    model,
+                    rows,
+                } => self.extract(ticket, model, rows, context),
                 Effect::Compare { ticket, tasks } => {
                     for (task, compare) in tasks {
                         self.compare(ticket, task, compare, context);
@@ -40,7 +44,9 @@ impl DomainActor {
                 }
                 Effect::Settle(settled) => self.settle(settled),
                 Effect::Serve(change) => self.view.apply(change, self.services.clock.now().unix_ms),
-                Effect::Notify { ticket, ids } => self.notify(ticket, ids, context),
+                Effect::Notify { ticket, model, ids } => {
+                    self.notify(ticket, model, ids, context);
+                }
                 Effect::Observe(observation) => self.observe(observation),
                 Effect::Superseded => {
                     warn!(domain = %self.name, "another instance has taken over");
@@ -99,10 +105,16 @@ impl DomainActor {
         });
     }
 
-    fn extract(&mut self, ticket: Ticket, rows: Vec<ToExtract>, context: &mut Context<Self>) {
+    fn extract(
+        &mut self,
+        ticket: Ticket,
+        model: ModelName,
+        rows: Vec<ToExtract>,
+        context: &mut Context<Self>,
+    ) {
         let (services, name) = (Arc::clone(&self.services), self.name.clone());
         self.step_after(context, async move {
-            let result = extraction::extract(&services, &name, rows).await;
+            let result = extraction::extract(&services, &name, &model, rows).await;
             crash::point("after-extract");
             Input::Extracted { ticket, result }
         });
@@ -123,7 +135,7 @@ impl DomainActor {
         self.step_after(context, async move {
             let result = match reply.await {
                 Ok(Ok(Reply::Compared(reply))) => Ok(reply),
-                Ok(Ok(Reply::Extracted(_) | Reply::Failed(_))) => {
+                Ok(Ok(Reply::Extracted(_) | Reply::Failed(_) | Reply::UnknownModel(_))) => {
                     Err(Failure::passing("a worker answered another question"))
                 }
                 Ok(Err(undone)) => Err(undone.into()),
@@ -139,13 +151,19 @@ impl DomainActor {
     }
 
     /// Tells watchers, trying again for as long as it takes.
-    fn notify(&mut self, ticket: Ticket, ids: Vec<ItemId>, context: &mut Context<Self>) {
+    fn notify(
+        &mut self,
+        ticket: Ticket,
+        model: ModelName,
+        ids: Vec<ItemId>,
+        context: &mut Context<Self>,
+    ) {
         self.services.metrics.lists_written.inc_by(ids.len() as u64);
         debug!(domain = %self.name, lists = ids.len(), "lists stored");
         let (services, name) = (Arc::clone(&self.services), self.name.clone());
         self.step_after(context, async move {
             let mut retry = RETRY;
-            while let Err(failure) = services.watchers.notify(&name, &ids).await {
+            while let Err(failure) = services.watchers.notify(&name, &model, &ids).await {
                 warn!(domain = %name, reason = failure.detail, "watchers not told");
                 tokio::time::sleep(retry.failed()).await;
             }

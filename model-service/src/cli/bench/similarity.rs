@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use compute_worker::features::{Extractor, Vectors};
+use compute_worker::models::{Models, default_model};
 use compute_worker::pool;
+use compute_worker::word_vectors::Vectors;
 use kindred_shared::job::{CompareTask, ExtractTask, Floor, Side, TermCounts};
 use kindred_shared::{Block, BlockBuilder, Feature, ItemId, Space};
 use kindred_similarity::RowMask;
@@ -92,6 +93,11 @@ pub(in super::super) fn run(
     Ok(Exit::Done)
 }
 
+/// The space of the texts.
+fn space() -> Space {
+    Space::of_texts(&default_model(), LANGUAGE)
+}
+
 /// The features of the texts, but for those that have none.
 fn features(config: &Config, texts: &[(String, String)]) -> Result<Vec<Feature>, Failure> {
     let preprocessor = Preprocessor::new(&config.texts.languages, &config.texts.default_language)
@@ -104,10 +110,12 @@ fn features(config: &Config, texts: &[(String, String)]) -> Result<Vec<Feature>,
             .terms,
     };
     let task = ExtractTask {
-        space: Space::words(LANGUAGE),
+        space: space(),
         rows: texts.par_iter().map(terms).collect(),
     };
-    let mut features = Extractor::new(Arc::new(Vectors::builtin())).extract(&task);
+    let mut features = Models::new(Arc::new(Vectors::builtin()))
+        .extract(&task)
+        .map_err(|error| Failure::failed(error.to_string()))?;
     features.retain(|feature| !feature.dense().is_empty() && !feature.term_ids().is_empty());
     Ok(features)
 }
@@ -238,7 +246,7 @@ fn block(
     rows: std::ops::Range<usize>,
 ) -> Result<Arc<Block>, Failure> {
     let dimension = features[0].dense().len();
-    let mut builder = BlockBuilder::new(Space::words(LANGUAGE), dimension);
+    let mut builder = BlockBuilder::new(space(), dimension);
     for row in rows {
         let feature = &features[row];
         let alone;

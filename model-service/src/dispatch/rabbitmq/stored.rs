@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn knows_the_very_block_only() {
         let domain = DomainName::new("a").unwrap();
-        let block = || Arc::new(BlockBuilder::new(Space::words("en"), 3).build());
+        let block = || Arc::new(BlockBuilder::new(Space::stored("words-1/en"), 3).build());
         let (stored, first, other) = (StoredBlocks::default(), block(), block());
         stored.insert(&domain, &first, [1; 16]);
         assert_eq!(stored.known(&domain, &first), Some([1; 16]));

@@ -164,7 +164,7 @@ dispatch_contract!(
 /// A comparison of a small block with a large one.
 fn comparison() -> Job {
     let side = |rows: usize, terms: u32| {
-        let mut builder = BlockBuilder::new(Space::words("en"), 0);
+        let mut builder = BlockBuilder::new(Space::stored("words-1/en"), 0);
         let (ids, weights) = ((0..terms).collect(), vec![0.5; terms as usize]);
         let feature = Feature::new(vec![], ids, weights).unwrap();
         for row in 0..rows {

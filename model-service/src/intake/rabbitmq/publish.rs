@@ -6,7 +6,7 @@ use kindred_runtime::amqp::{
     Names, Outgoing, PublishFault, Publisher, event_message, event_properties,
 };
 use kindred_shared::event::Event;
-use kindred_shared::{DomainName, ItemId};
+use kindred_shared::{DomainName, ItemId, ModelName};
 use lapin::types::ShortString;
 use serde_json::json;
 
@@ -93,7 +93,7 @@ impl Notifier {
         &self,
         domain: &DomainName,
         ids: &[ItemId],
-        model: &str,
+        model: &ModelName,
         at: DateTime<Utc>,
     ) -> Result<(), PublishError> {
         let at = at.to_rfc3339_opts(SecondsFormat::Millis, true);

@@ -237,10 +237,11 @@ async fn notifications_name_at_most_a_thousand_ids() {
         .unwrap();
     let notifier = Notifier::new(twin.raw.clone(), twin.scope.names.clone());
     let domain = kindred_shared::DomainName::new("contract").unwrap();
+    let model = kindred_shared::ModelName::new("words-1").unwrap();
     let ids: Vec<_> = (0..1_001)
         .map(|n| kindred_shared::ItemId::new(&format!("i{n}")).unwrap())
         .collect();
-    let sent = notifier.neighbours_updated(&domain, &ids, "words-1", chrono::Utc::now());
+    let sent = notifier.neighbours_updated(&domain, &ids, &model, chrono::Utc::now());
     sent.await.unwrap();
     let mut consumer = consume(&channel, name).await;
     let mut seen = vec![];

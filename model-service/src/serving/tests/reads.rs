@@ -73,7 +73,7 @@ fn asleep() -> Bench {
     let row = ListRow {
         id: id("a"),
         neighbours: neighbours(&[("b", 0.1 + 0.2), ("c", 0.3), ("d", 1e-7)]),
-        model: "words-1".into(),
+        model: kindred_shared::ModelName::new("words-1").unwrap(),
         updated_at: DateTime::from_timestamp_millis(1_795_424_400_007).expect("a time"),
     };
     bench
@@ -245,7 +245,7 @@ async fn an_item_tells_its_status() {
 
     let stamp = FeatureStamp {
         version: 2,
-        space: Space::words("en"),
+        space: Space::stored("words-1/en"),
         zero: true,
     };
     bench

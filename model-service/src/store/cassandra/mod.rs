@@ -7,7 +7,6 @@
 //!
 //! The session's work is done on the runtime that connected it: connect on one that lasts.
 
-mod blocks;
 mod counts;
 mod facts;
 mod failure;
@@ -27,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kindred_shared::{DomainName, ItemId};
+use kindred_shared::{DomainName, ItemId, ModelName};
 use scylla::client::session::Session;
 use tokio::sync::Semaphore;
 
@@ -40,7 +39,6 @@ use kindred_domain::store::{
 };
 use lease::Gates;
 pub use opening::{CassandraOptions, ConnectError};
-use schema::Keyspace;
 use statements::Statements;
 
 /// Requests to read that are in flight at a time.
@@ -50,7 +48,8 @@ const READS: usize = 128;
 pub struct CassandraStore {
     session: Arc<Session>,
     statements: Statements,
-    keyspace: Keyspace,
+    /// The models that the program knows.
+    models: Box<[ModelName]>,
     facts: Facts,
     gates: Gates,
     counts: Counts,
@@ -59,11 +58,11 @@ pub struct CassandraStore {
 }
 
 impl CassandraStore {
-    fn new(session: Arc<Session>, statements: Statements, keyspace: Keyspace) -> Self {
+    fn new(session: Arc<Session>, statements: Statements, models: Box<[ModelName]>) -> Self {
         Self {
             session,
             statements,
-            keyspace,
+            models,
             facts: Facts::default(),
             gates: Gates::default(),
             counts: Counts::default(),
@@ -146,17 +145,22 @@ impl Store for CassandraStore {
         from: Option<&ItemId>,
         limit: usize,
     ) -> Result<Page<ItemRow>, StoreError> {
-        let page = self.scan(domain, from, limit).await;
+        let page = self.scan(domain, None, from, limit).await;
         page.map_err(Trouble::of_read)
+    }
+
+    fn knows(&self, model: &ModelName) -> bool {
+        self.models.contains(model)
     }
 
     async fn scan_features(
         &self,
         domain: &DomainName,
+        model: &ModelName,
         from: Option<&ItemId>,
         limit: usize,
     ) -> Result<Page<FeatureRow>, StoreError> {
-        let page = self.scan(domain, from, limit).await;
+        let page = self.scan(domain, Some(model), from, limit).await;
         page.map_err(Trouble::of_read)
     }
 
@@ -190,10 +194,11 @@ impl Store for CassandraStore {
     async fn feature_stamp(
         &self,
         domain: &DomainName,
+        model: &ModelName,
         id: &ItemId,
     ) -> Result<Option<FeatureStamp>, StoreError> {
-        let row = self.feature(domain, id).await.map_err(Trouble::of_read)?;
-        Ok(row.map(|row| FeatureStamp {
+        let row = self.feature(domain, model, id).await;
+        Ok(row.map_err(Trouble::of_read)?.map(|row| FeatureStamp {
             version: row.version,
             zero: row.feature.is_zero(),
             space: row.space,

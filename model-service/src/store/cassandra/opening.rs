@@ -1,11 +1,12 @@
 //! Connecting, and whether this program may use what it finds.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kindred_runtime::cql::{self, CqlOptions};
 use kindred_shared::Backoff;
+use kindred_shared::{ModelInputs, ModelName};
 use scylla::client::session::Session;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::statement::{Consistency, Statement};
@@ -15,7 +16,7 @@ use super::CassandraStore;
 use super::failure::Trouble;
 use super::schema::{self, Keyspace, NEWEST, Standing};
 use super::statements::Statements;
-use crate::store::OpenError;
+use crate::store::{OpenError, first_model};
 
 /// Longest one attempt to connect may take, making the schema included.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -25,7 +26,10 @@ const RECONNECT: Backoff = Backoff::new(Duration::from_millis(250), Duration::fr
 const SAFE_COPIES: u32 = 3;
 
 /// Names of the rows of `meta`.
+/// Of which model, with which inputs, all features were that version 0.1 wrote.
 const MODEL: &str = "model";
+/// Before the name of a model: the inputs its features here were made with.
+const INPUTS: &str = "inputs:";
 pub(crate) const PARTITIONS: &str = "partitions";
 
 /// Which keyspace, and what it must be like.
@@ -39,8 +43,9 @@ pub struct CassandraOptions {
     pub replication_factor: u8,
     /// Number of partitions; fixed at the first start.
     pub partitions: u16,
-    /// The model and the word vectors the features come from, in words; fixed at the first start.
-    pub model: String,
+    /// The models that the program knows, and what they make features of. The keyspace has features
+    /// of some of them, and perhaps of others, which are left alone.
+    pub models: Vec<ModelInputs>,
     /// Whether to go on where the death of a node can lose acknowledged writes.
     pub allow_periodic: bool,
 }
@@ -157,7 +162,12 @@ async fn open(options: &CassandraOptions, place: &str) -> Result<CassandraStore,
     identify(&session, &keyspace, options, place).await?;
     let statements = Statements::prepare(&session, &keyspace).await?;
     tracing::info!(place, copies, commit_log, "store.opened");
-    Ok(CassandraStore::new(Arc::new(session), statements, keyspace))
+    let models = options.models.iter().map(|known| known.model.clone());
+    Ok(CassandraStore::new(
+        Arc::new(session),
+        statements,
+        models.collect(),
+    ))
 }
 
 /// Copies of every row, in all data centres together; `None`: there is no such keyspace.
@@ -227,13 +237,23 @@ async fn identify(
     place: &str,
 ) -> Result<(), Failure> {
     let partitions = options.partitions.to_string();
-    let found = meta(session, keyspace, MODEL, &options.model).await?;
-    if found != options.model {
-        return Err(Failure::Refused(OpenError::OtherModel {
-            place: place.to_owned(),
-            found,
-            wanted: options.model.clone(),
-        }));
+    let mut made_with = inputs(session, keyspace).await?;
+    for wanted in &options.models {
+        let ModelInputs { model, inputs } = wanted;
+        let first = made_with.remove(model).unwrap_or_else(|| inputs.clone());
+        let inputs = meta(session, keyspace, &format!("{INPUTS}{model}"), &first).await?;
+        let model = model.clone();
+        let found = ModelInputs { model, inputs };
+        if found != *wanted {
+            return Err(Failure::Refused(OpenError::OtherModel {
+                place: place.to_owned(),
+                found: found.to_string(),
+                wanted: wanted.to_string(),
+            }));
+        }
+    }
+    for model in made_with.keys() {
+        tracing::warn!(place, %model, "store.unknown_model_left_alone");
     }
     let found = meta(session, keyspace, PARTITIONS, &partitions).await?;
     if found != partitions {
@@ -247,6 +267,30 @@ async fn identify(
         }));
     }
     Ok(())
+}
+
+/// The inputs of every model of which the keyspace may have features.
+pub(crate) async fn inputs(
+    session: &Session,
+    keyspace: &Keyspace,
+) -> Result<BTreeMap<ModelName, String>, Trouble> {
+    let mut read = Statement::new(keyspace.fill("SELECT key, value FROM {ks}.meta"));
+    read.set_consistency(Consistency::Quorum);
+    let found = session.query_unpaged(read, ()).await?.into_rows_result()?;
+    let (mut models, mut first) = (BTreeMap::new(), None);
+    for row in found.rows::<(&str, String)>()? {
+        let (key, value) = row?;
+        if key == MODEL {
+            first = first_model(&value);
+        } else if let Some(model) = key.strip_prefix(INPUTS) {
+            let model = ModelName::new(model).map_err(|e| Trouble::Row("meta", e.to_string()))?;
+            models.insert(model, value);
+        }
+    }
+    if let Some(first) = first {
+        models.entry(first.model).or_insert(first.inputs);
+    }
+    Ok(models)
 }
 
 /// The value of a row of `meta`, set to `wanted` where there is none.

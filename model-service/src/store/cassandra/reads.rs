@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use futures_util::future::try_join_all;
-use kindred_shared::{DomainName, ItemId};
+use kindred_shared::{DomainName, ItemId, ModelName};
 use scylla::response::query_result::QueryRowsResult;
 use scylla::response::{PagingState, PagingStateResponse};
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::prepared::PreparedStatement;
 
 use super::CassandraStore;
-use super::facts::{BUCKETS, MODELS, bucket};
+use super::facts::{BUCKETS, bucket};
 use super::failure::Trouble;
 use super::rows::{self, StoredDomain};
 use super::statements::Statements;
@@ -27,64 +27,57 @@ const IDS_PER_REQUEST: usize = 100;
 
 /// A row that is scanned in pages.
 pub(super) trait Scanned: Sized + Send {
-    /// Models whose partitions are read; one without a name where the model is no part of the key.
-    const MODELS: &'static [&'static str];
-
     fn statement(statements: &Statements) -> &PreparedStatement;
 
-    /// Rows in the order they came, each with its id and write time. Of two rows of one id the
-    /// later written is the row.
-    fn decode(found: &QueryRowsResult) -> Result<Vec<(ItemId, i64, Self)>, Trouble>;
+    /// Rows in the order they came, each with its id.
+    fn decode(found: &QueryRowsResult) -> Result<Vec<(ItemId, Self)>, Trouble>;
 }
 
 impl Scanned for ItemRow {
-    const MODELS: &'static [&'static str] = &[""];
-
     fn statement(statements: &Statements) -> &PreparedStatement {
         &statements.items_from
     }
 
-    fn decode(found: &QueryRowsResult) -> Result<Vec<(ItemId, i64, Self)>, Trouble> {
+    fn decode(found: &QueryRowsResult) -> Result<Vec<(ItemId, Self)>, Trouble> {
         let rows = rows::items(found)?.into_iter();
-        Ok(rows.map(|row| (row.id.clone(), 0, row)).collect())
+        Ok(rows.map(|row| (row.id.clone(), row)).collect())
     }
 }
 
 impl Scanned for ItemId {
-    const MODELS: &'static [&'static str] = &[""];
-
     fn statement(statements: &Statements) -> &PreparedStatement {
         &statements.item_ids_from
     }
 
-    fn decode(found: &QueryRowsResult) -> Result<Vec<(ItemId, i64, Self)>, Trouble> {
+    fn decode(found: &QueryRowsResult) -> Result<Vec<(ItemId, Self)>, Trouble> {
         let ids = rows::ids(found)?.into_iter();
-        Ok(ids.map(|id| (id.clone(), 0, id)).collect())
+        Ok(ids.map(|id| (id.clone(), id)).collect())
     }
 }
 
 impl Scanned for FeatureRow {
-    const MODELS: &'static [&'static str] = &MODELS;
-
     fn statement(statements: &Statements) -> &PreparedStatement {
         &statements.features_from
     }
 
-    fn decode(found: &QueryRowsResult) -> Result<Vec<(ItemId, i64, Self)>, Trouble> {
+    fn decode(found: &QueryRowsResult) -> Result<Vec<(ItemId, Self)>, Trouble> {
         let rows = rows::features(found)?.into_iter();
-        Ok(rows
-            .map(|(row, written)| (row.id.clone(), written, row))
-            .collect())
+        Ok(rows.map(|row| (row.id.clone(), row)).collect())
     }
 }
 
 /// Where the scan of one bucket is.
 struct Cursor<T> {
-    model: &'static str,
     bucket: i16,
-    rows: VecDeque<(ItemId, i64, T)>,
+    rows: VecDeque<(ItemId, T)>,
     /// The least id not read yet may be this; `None`: all are read.
     resume: Option<String>,
+}
+
+impl<T> Cursor<T> {
+    fn head(&self) -> Option<&ItemId> {
+        self.rows.front().map(|(id, _)| id)
+    }
 }
 
 /// Rows to ask each bucket for, so that most pages need one request a bucket.
@@ -108,7 +101,7 @@ impl CassandraStore {
 
     /// A domain's number of buckets.
     pub(super) async fn buckets(&self, domain: &DomainName) -> Result<i16, Trouble> {
-        match self.facts.of(domain).buckets {
+        match self.facts.buckets(domain) {
             Some(buckets) => Ok(buckets),
             None => {
                 let stored = self.stored_domain(domain).await?;
@@ -164,10 +157,11 @@ impl CassandraStore {
         rows::settings(&found)
     }
 
-    /// Rows of a domain in the order of ids.
+    /// Rows of a domain in the order of ids; of one model where the model is a part of their key.
     pub(super) async fn scan<T: Scanned>(
         &self,
         domain: &DomainName,
+        model: Option<&ModelName>,
         from: Option<&ItemId>,
         limit: usize,
     ) -> Result<Page<T>, Trouble> {
@@ -175,28 +169,26 @@ impl CassandraStore {
         let buckets = self.buckets(domain).await?;
         let share = share(limit, buckets);
         let from = from.map_or("", ItemId::as_str);
-        let mut cursors = Vec::new();
-        for model in T::MODELS {
-            for bucket in 0..buckets {
-                cursors.push(Cursor::<T> {
-                    model,
-                    bucket,
-                    rows: VecDeque::new(),
-                    resume: Some(from.to_owned()),
-                });
-            }
-        }
+        let mut cursors: Vec<Cursor<T>> = (0..buckets)
+            .map(|bucket| Cursor {
+                bucket,
+                rows: VecDeque::new(),
+                resume: Some(from.to_owned()),
+            })
+            .collect();
         let mut page = Vec::with_capacity(limit);
         loop {
             let mut fills = Vec::new();
             for cursor in &mut cursors {
                 if cursor.rows.is_empty() && cursor.resume.is_some() {
-                    fills.push(self.fill(domain, cursor, share));
+                    fills.push(self.fill(domain, model, cursor, share));
                 }
             }
             try_join_all(fills).await?;
-            let heads = cursors.iter().filter_map(|cursor| cursor.rows.front());
-            let Some(least) = heads.map(|(id, ..)| id).min().cloned() else {
+            // An id lies in one bucket.
+            let heads = cursors.iter_mut().filter(|cursor| !cursor.rows.is_empty());
+            let least = heads.min_by(|a, b| a.head().cmp(&b.head()));
+            let Some(least) = least else {
                 return Ok(Page {
                     rows: page,
                     next: None,
@@ -205,18 +197,10 @@ impl CassandraStore {
             if page.len() == limit {
                 return Ok(Page {
                     rows: page,
-                    next: Some(least),
+                    next: least.head().cloned(),
                 });
             }
-            let mut newest: Option<(i64, T)> = None;
-            for cursor in &mut cursors {
-                if let Some((_, written, row)) = cursor.rows.pop_front_if(|(id, ..)| *id == least)
-                    && newest.as_ref().is_none_or(|(other, _)| written > *other)
-                {
-                    newest = Some((written, row));
-                }
-            }
-            page.extend(newest.map(|(_, row)| row));
+            page.extend(least.rows.pop_front().map(|(_, row)| row));
         }
     }
 
@@ -224,6 +208,7 @@ impl CassandraStore {
     async fn fill<T: Scanned>(
         &self,
         domain: &DomainName,
+        model: Option<&ModelName>,
         cursor: &mut Cursor<T>,
         rows: usize,
     ) -> Result<(), Trouble> {
@@ -233,16 +218,17 @@ impl CassandraStore {
         let statement = T::statement(&self.statements);
         let limit = i32::try_from(rows).unwrap_or(i32::MAX);
         let (domain, bucket) = (domain.as_str(), cursor.bucket);
-        let found = if cursor.model.is_empty() {
-            self.read(statement, (domain, bucket, &from, limit)).await
-        } else {
-            self.read(statement, (domain, cursor.model, bucket, &from, limit))
-                .await
+        let found = match model {
+            None => self.read(statement, (domain, bucket, &from, limit)).await,
+            Some(model) => {
+                let values = (domain, model.as_str(), bucket, &from, limit);
+                self.read(statement, values).await
+            }
         }?;
         let decoded = T::decode(&found)?;
         if decoded.len() == rows {
             // The least text above an id: ids have no control characters.
-            cursor.resume = decoded.last().map(|(id, ..)| format!("{id}\0"));
+            cursor.resume = decoded.last().map(|(id, _)| format!("{id}\0"));
         }
         cursor.rows.extend(decoded);
         Ok(())
@@ -255,7 +241,7 @@ impl CassandraStore {
         from: Option<&ItemId>,
         limit: usize,
     ) -> Result<Page<ItemId>, Trouble> {
-        let Page { rows: ids, next } = self.scan::<ItemId>(domain, from, limit).await?;
+        let Page { rows: ids, next } = self.scan::<ItemId>(domain, None, from, limit).await?;
         let mut found = Vec::with_capacity(ids.len());
         for id in &ids {
             found.push(self.read(&self.statements.list_id, (domain.as_str(), id.as_str())));
@@ -277,8 +263,8 @@ impl CassandraStore {
         let buckets = self.buckets(domain).await?;
         let mut by_bucket = BTreeMap::<i16, Vec<&str>>::new();
         for id in ids {
-            let id = id.as_str();
-            by_bucket.entry(bucket(id, buckets)).or_default().push(id);
+            let of_bucket = by_bucket.entry(bucket(id, buckets)).or_default();
+            of_bucket.push(id.as_str());
         }
         let mut reads = Vec::new();
         for (bucket, ids) in &mut by_bucket {
@@ -316,44 +302,17 @@ impl CassandraStore {
             .collect()
     }
 
-    /// An item's feature, whatever its model.
+    /// An item's feature of one model.
     pub(super) async fn feature(
         &self,
         domain: &DomainName,
+        model: &ModelName,
         id: &ItemId,
     ) -> Result<Option<FeatureRow>, Trouble> {
-        let bucket = bucket(id.as_str(), self.buckets(domain).await?);
-        let reads = MODELS.map(|model| {
-            let values = (domain.as_str(), model, bucket, id.as_str());
-            self.read(&self.statements.feature, values)
-        });
-        let mut rows = Vec::new();
-        for found in try_join_all(reads).await? {
-            rows.extend(rows::features(&found)?);
-        }
-        let newest = rows.into_iter().max_by_key(|(_, written)| *written);
-        Ok(newest.map(|(row, _)| row))
-    }
-
-    /// Whether a domain may have features of a model, remembered from the first time on.
-    pub(super) async fn holds(
-        &self,
-        domain: &DomainName,
-        buckets: i16,
-        model: usize,
-    ) -> Result<bool, Trouble> {
-        if let Some(holds) = self.facts.of(domain).holds[model] {
-            return Ok(holds);
-        }
-        let mut reads = Vec::new();
-        for bucket in 0..buckets {
-            let values = (domain.as_str(), MODELS[model], bucket);
-            reads.push(self.read(&self.statements.any_feature, values));
-        }
-        let found = try_join_all(reads).await?;
-        let found = found.iter().any(|rows| rows.rows_num() > 0);
-        self.facts.looked(domain, model, found);
-        Ok(self.facts.of(domain).holds[model].unwrap_or(found))
+        let bucket = bucket(id, self.buckets(domain).await?);
+        let values = (domain.as_str(), model.as_str(), bucket, id.as_str());
+        let found = self.read(&self.statements.feature, values).await?;
+        Ok(rows::features(&found)?.pop())
     }
 
     pub(super) async fn list_of(

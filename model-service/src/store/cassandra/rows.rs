@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use kindred_shared::{DomainName, Feature, ItemId, Space};
+use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 use scylla::response::query_result::QueryRowsResult;
 use scylla::serialize::SerializationError;
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
@@ -36,7 +36,7 @@ pub(super) enum Change {
     DeleteContent(ItemId),
     Feature(FeatureRow),
     /// The feature of one model.
-    DeleteFeature(ItemId, &'static str),
+    DeleteFeature(ItemId, ModelName),
     List(ListRow),
     DeleteList(ItemId),
 }
@@ -91,7 +91,7 @@ impl SerializeRow for RowChange {
         match &self.change {
             Change::Domain(row, buckets) => (
                 domain,
-                &row.model,
+                row.model.as_str(),
                 i16::from_ne_bytes(row.partition.to_ne_bytes()),
                 buckets,
                 to_cql(row.registered_at),
@@ -146,7 +146,7 @@ impl SerializeRow for RowChange {
                     .collect();
                 (
                     domain,
-                    row.space.model(),
+                    row.space.model().as_str(),
                     bucket,
                     row.id.as_str(),
                     row.version.cast_signed(),
@@ -159,7 +159,7 @@ impl SerializeRow for RowChange {
                     .serialize(context, writer)
             }
             Change::DeleteFeature(id, model) => {
-                (stamp, domain, model, bucket, id.as_str()).serialize(context, writer)
+                (stamp, domain, model.as_str(), bucket, id.as_str()).serialize(context, writer)
             }
             Change::List(row) => {
                 let neighbours: Vec<(&str, f32)> = row
@@ -168,7 +168,14 @@ impl SerializeRow for RowChange {
                     .map(|n| (n.id.as_str(), n.score))
                     .collect();
                 let at = to_cql(row.updated_at);
-                (domain, row.id.as_str(), neighbours, &row.model, at, stamp)
+                (
+                    domain,
+                    row.id.as_str(),
+                    neighbours,
+                    row.model.as_str(),
+                    at,
+                    stamp,
+                )
                     .serialize(context, writer)
             }
             Change::DeleteContent(id) | Change::DeleteList(id) => {
@@ -256,6 +263,10 @@ fn words<'a>(
     }
 }
 
+fn model_of(table: &'static str, name: &str) -> Result<ModelName, Trouble> {
+    ModelName::new(name).map_err(|error| Trouble::Row(table, error.to_string()))
+}
+
 fn id_of(table: &'static str, id: &str) -> Result<ItemId, Trouble> {
     ItemId::new(id).map_err(|error| Trouble::Row(table, error.to_string()))
 }
@@ -263,7 +274,7 @@ fn id_of(table: &'static str, id: &str) -> Result<ItemId, Trouble> {
 /// A row of `domains` and its number of buckets.
 pub(super) type StoredDomain<'a> = (
     &'a str,
-    String,
+    &'a str,
     i16,
     i16,
     CqlTimestamp,
@@ -282,7 +293,7 @@ pub(super) fn domain(row: StoredDomain<'_>) -> Result<(DomainRow, i16), Trouble>
     }
     let row = DomainRow {
         domain: DomainName::new(name).map_err(|e| Trouble::Row(TABLE, e.to_string()))?,
-        model,
+        model: model_of(TABLE, model)?,
         partition: u16::from_ne_bytes(partition.to_ne_bytes()),
         registered_at: from_cql(TABLE, registered_at)?,
         dirty: dirty.map(i64::cast_unsigned),
@@ -368,24 +379,23 @@ pub(super) fn ids(found: &QueryRowsResult) -> Result<Vec<ItemId>, Trouble> {
         .collect()
 }
 
-/// Decodes rows of `item_features`, each with its write time.
-pub(super) fn features(found: &QueryRowsResult) -> Result<Vec<(FeatureRow, i64)>, Trouble> {
+/// Decodes rows of `item_features`.
+pub(super) fn features(found: &QueryRowsResult) -> Result<Vec<FeatureRow>, Trouble> {
     const TABLE: &str = "item_features";
-    type Stored<'a> = (&'a str, i64, &'a str, &'a [u8], &'a [u8], &'a [u8], i64);
+    type Stored<'a> = (&'a str, i64, &'a str, &'a [u8], &'a [u8], &'a [u8]);
     let rows = found.rows::<Stored<'_>>()?;
     rows.map(|row| {
-        let (id, version, space, dense, term_ids, term_weights, written) = row?;
+        let (id, version, space, dense, term_ids, term_weights) = row?;
         let term_ids = words(TABLE, term_ids)?.map(u32::from_le_bytes).collect();
         let (dense, term_weights) = (floats(TABLE, dense)?, floats(TABLE, term_weights)?);
         let feature = Feature::new(dense, term_ids, term_weights)
             .map_err(|error| Trouble::Row(TABLE, error.to_string()))?;
-        let row = FeatureRow {
+        Ok(FeatureRow {
             id: id_of(TABLE, id)?,
             version: version.cast_unsigned(),
             space: Space::stored(space),
             feature,
-        };
-        Ok((row, written))
+        })
     })
     .collect()
 }
@@ -405,7 +415,7 @@ pub(super) fn content(found: &QueryRowsResult) -> Result<Option<Content>, Troubl
 /// Decodes the row of `similar_items`, if there is one.
 pub(super) fn list(id: &ItemId, found: &QueryRowsResult) -> Result<Option<ListRow>, Trouble> {
     const TABLE: &str = "similar_items";
-    type Stored<'a> = (Vec<(&'a str, f32)>, String, CqlTimestamp);
+    type Stored<'a> = (Vec<(&'a str, f32)>, &'a str, CqlTimestamp);
     let row = found.maybe_first_row::<Stored<'_>>()?;
     row.map(|(neighbours, model, updated_at)| {
         let neighbours = neighbours
@@ -420,7 +430,7 @@ pub(super) fn list(id: &ItemId, found: &QueryRowsResult) -> Result<Option<ListRo
         Ok(ListRow {
             id: id.clone(),
             neighbours,
-            model,
+            model: model_of(TABLE, model)?,
             updated_at: from_cql(TABLE, updated_at)?,
         })
     })

@@ -35,7 +35,9 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         number: 3,
-        name: "settings of domains",
+        name: "settings of domains; models side by side",
+        // Version 0.1 takes an item's features of all models away when it writes one: it must not
+        // meet features side by side, and refuses a keyspace with this migration.
         statements: &[
             "CREATE TABLE IF NOT EXISTS {ks}.domain_settings (domain text PRIMARY KEY, \
              settings text, updated_at timestamp)",

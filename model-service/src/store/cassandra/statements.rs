@@ -73,14 +73,12 @@ statements! {
             FROM {ks}.items WHERE domain = ? AND bucket = ? AND id IN ?",
         item_ids_from: "SELECT id FROM {ks}.items \
             WHERE domain = ? AND bucket = ? AND id >= ? LIMIT ?",
-        features_from: "SELECT id, version, space, dense, term_ids, term_weights, \
-            WRITETIME(version) FROM {ks}.item_features \
+        features_from: "SELECT id, version, space, dense, term_ids, term_weights \
+            FROM {ks}.item_features \
             WHERE domain = ? AND model = ? AND bucket = ? AND id >= ? LIMIT ?",
-        feature: "SELECT id, version, space, dense, term_ids, term_weights, \
-            WRITETIME(version) FROM {ks}.item_features \
+        feature: "SELECT id, version, space, dense, term_ids, term_weights \
+            FROM {ks}.item_features \
             WHERE domain = ? AND model = ? AND bucket = ? AND id = ?",
-        any_feature: "SELECT id FROM {ks}.item_features \
-            WHERE domain = ? AND model = ? AND bucket = ? LIMIT 1",
         content: "SELECT text, vector FROM {ks}.item_texts WHERE domain = ? AND id = ?",
         list: "SELECT neighbours, model, updated_at FROM {ks}.similar_items \
             WHERE domain = ? AND id = ?",

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use kindred_runtime::cql::{self, CqlOptions};
 use kindred_runtime::cql_blocks;
-use kindred_shared::{BlockStore, Feature, Space};
+use kindred_shared::BlockStore;
 use scylla::statement::Statement;
 
 use super::super::contract::{
-    Twin, domain, domain_row, feature, id, item, put, scan, stamp, store_contract,
+    Twin, domain, domain_row, feature, item, models, put, scan, stamp, store_contract, words,
 };
-use super::schema::{NEWEST, Standing};
+use super::schema::{Keyspace, NEWEST, Standing};
 use super::*;
 use crate::store::OpenError;
 use kindred_domain::store::Write;
@@ -41,7 +41,7 @@ impl Clustered {
             keyspace: format!("Test_{}_{number}", std::process::id()),
             replication_factor: 1,
             partitions: 4,
-            model: "words-1 (vectors en:ab12)".into(),
+            models: models(),
             allow_periodic: false,
         })
     }
@@ -49,6 +49,14 @@ impl Clustered {
     async fn store(&self) -> Arc<CassandraStore> {
         // A machine that is busy with all tests at once may need a second attempt.
         CassandraStore::wait(&self.0).await.unwrap()
+    }
+
+    fn keyspace(&self) -> Keyspace {
+        Keyspace::new(&self.0.keyspace).unwrap()
+    }
+
+    fn fill(&self, statement: &str) -> String {
+        self.keyspace().fill(statement)
     }
 
     async fn refused(&self, change: impl FnOnce(&mut CassandraOptions)) -> OpenError {
@@ -93,10 +101,15 @@ store_contract!(ignored: "needs Cassandra at KINDRED_TEST_CQL_NODES"; Clustered:
 async fn refuses_what_it_was_not_made_for() {
     let twin = Clustered::fresh();
     drop(twin.store().await);
-    let error = twin
-        .refused(|options| options.model = "words-2".into())
-        .await;
-    assert!(matches!(&error, OpenError::OtherModel { found, .. } if *found == twin.0.model));
+    let other = |options: &mut CassandraOptions| {
+        options.models[0].inputs = "vectors en:cd34".into();
+    };
+    let error = twin.refused(other).await;
+    assert!(
+        matches!(&error, OpenError::OtherModel { found, wanted, .. }
+            if found == "words-1 (vectors en:ab12)" && wanted == "words-1 (vectors en:cd34)"),
+        "{error}"
+    );
     let error = twin.refused(|options| options.partitions = 8).await;
     assert!(matches!(
         error,
@@ -113,7 +126,7 @@ async fn refuses_what_it_was_not_made_for() {
 
     let store = twin.store().await;
     let newer = "INSERT INTO {ks}.schema_migrations (version, name) VALUES (99, 'later')";
-    let newer = store.keyspace.fill(newer);
+    let newer = twin.fill(newer);
     store.session.query_unpaged(newer, ()).await.unwrap();
     let error = twin.refused(|_| ()).await;
     assert!(matches!(
@@ -130,7 +143,7 @@ async fn refuses_what_it_was_not_made_for() {
 #[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn the_schema_is_made_by_hand_too_and_any_number_of_times() {
     let twin = Clustered::fresh();
-    let keyspace = Keyspace::new(&twin.0.keyspace).unwrap();
+    let keyspace = twin.keyspace();
     let session = cql::connect(&twin.0.database, keyspace.as_str())
         .await
         .unwrap();
@@ -162,7 +175,7 @@ async fn says_that_the_database_is_not_there() {
         keyspace: "kindred".into(),
         replication_factor: 1,
         partitions: 1,
-        model: "words-1".into(),
+        models: models(),
         allow_periodic: false,
     };
     let error = CassandraStore::connect(&options).await.err().unwrap();
@@ -175,52 +188,47 @@ async fn says_that_the_database_is_not_there() {
     ));
 }
 
+/// Version 0.1 said in one row of `meta` of which model all features were, and refuses a keyspace with
+/// a migration that it does not know.
 #[tokio::test]
 #[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
-async fn an_item_has_one_feature_whatever_its_model() {
+async fn takes_over_what_the_first_version_made() {
     let twin = Clustered::fresh();
     let store = twin.store().await;
-    let d = domain("models");
-    let own = |version| FeatureRow {
-        version,
-        space: Space::own(2),
-        feature: Feature::new(vec![0.6, 0.8], vec![], vec![]).unwrap(),
-        ..feature("a", version)
-    };
-    let rows = async |store: &CassandraStore| {
-        let query = store.keyspace.fill("SELECT model FROM {ks}.item_features");
-        let found = store.session.query_unpaged(query, ()).await.unwrap();
-        found.into_rows_result().unwrap().rows_num()
-    };
-    let words = vec![
-        Write::Feature(feature("a", 1)),
-        Write::Feature(feature("b", 1)),
+    let d = domain("taken-over");
+    let mut writes = vec![Write::Feature(feature("a", 1))];
+    writes.push(Write::Domain(domain_row(&d, 1)));
+    put(&*store, &d, 1, 0, writes).await.unwrap();
+    let as_then = [
+        "DROP TABLE {ks}.domain_settings",
+        "DELETE FROM {ks}.schema_migrations WHERE version = 3",
+        "DELETE FROM {ks}.meta WHERE key = 'inputs:words-1' IF EXISTS",
+        "DELETE FROM {ks}.meta WHERE key = 'inputs:own' IF EXISTS",
+        "INSERT INTO {ks}.meta (key, value) VALUES ('model', 'words-1 (vectors en:0101)') \
+         IF NOT EXISTS",
     ];
-    put(&*store, &d, 1, 5, words).await.unwrap();
-    put(&*store, &d, 1, 6, vec![Write::Feature(own(2))])
-        .await
-        .unwrap();
-    let page = store.scan_features(&d, None, 10).await.unwrap();
-    assert_eq!(page.rows, [own(2), feature("b", 1)]);
-    assert_eq!(rows(&store).await, 2, "the former feature is gone");
-
-    // Another process, which has to look what is there, and a late write of the former owner.
-    let store = twin.store().await;
-    put(&*store, &d, 2, 0, vec![Write::Feature(feature("a", 3))])
-        .await
-        .unwrap();
-    assert_eq!(rows(&store).await, 2);
-    put(&*store, &d, 1, 9, vec![Write::Feature(own(2))])
-        .await
-        .unwrap();
-    let page = store.scan_features(&d, None, 10).await.unwrap();
-    assert_eq!(page.rows, [feature("a", 3), feature("b", 1)]);
-    let stamp = store.feature_stamp(&d, &id("a")).await.unwrap().unwrap();
-    assert_eq!((stamp.version, stamp.space), (3, Space::words("en")));
-    put(&*store, &d, 2, 1, vec![Write::DeleteFeature(id("a"))])
-        .await
-        .unwrap();
-    assert_eq!(store.feature_stamp(&d, &id("a")).await, Ok(None));
+    for statement in as_then {
+        let statement = twin.fill(statement);
+        store.session.query_unpaged(statement, ()).await.unwrap();
+    }
+    drop(store);
+    let error = twin.refused(|_| ()).await;
+    assert!(
+        matches!(&error, OpenError::OtherModel { found, .. } if found == "words-1 (vectors en:0101)"),
+        "{error}"
+    );
+    let mut same = twin.0.clone();
+    same.models[0].inputs = "vectors en:0101".into();
+    for _ in 0..2 {
+        let store = CassandraStore::wait(&same).await.unwrap();
+        let page = store.scan_features(&d, &words(), None, 9).await.unwrap();
+        assert_eq!(page.rows, [feature("a", 1)]);
+        assert_eq!(store.settings(&d).await, Ok(None));
+        let standing = schema::check(&store.session, &twin.keyspace())
+            .await
+            .unwrap();
+        assert_eq!(standing, Standing::Current);
+    }
 }
 
 #[tokio::test]
@@ -232,7 +240,7 @@ async fn a_domain_keeps_the_buckets_it_was_registered_with() {
     let insert = "INSERT INTO {ks}.domains \
          (domain, partition, model, buckets, registered_at, live, visible) \
          VALUES ('three', 0, 'words-1', 3, 0, 0, 0) USING TIMESTAMP 1";
-    let insert = store.keyspace.fill(insert);
+    let insert = twin.fill(insert);
     store.session.query_unpaged(insert, ()).await.unwrap();
     let mut writes: Vec<Write> = (0..50)
         .map(|n| Write::Item(item(&format!("i{n}"), 2)))
@@ -242,9 +250,7 @@ async fn a_domain_keeps_the_buckets_it_was_registered_with() {
     let store = twin.store().await;
     assert_eq!(store.buckets(&d).await.unwrap(), 3);
     assert_eq!(scan(&*store, &d, 7).await.0.len(), 50);
-    let buckets = store
-        .keyspace
-        .fill("SELECT DISTINCT domain, bucket FROM {ks}.items");
+    let buckets = twin.fill("SELECT DISTINCT domain, bucket FROM {ks}.items");
     let found = store.session.query_unpaged(buckets, ()).await.unwrap();
     assert_eq!(found.into_rows_result().unwrap().rows_num(), 3);
 }
@@ -292,8 +298,10 @@ async fn blocks_are_read_whole_by_who_may_only_read() {
     let twin = Clustered::fresh();
     let store = twin.store().await;
     let d = domain("blocks");
-    let blocks = store.blocks().await.unwrap();
     let session = Arc::clone(store.session());
+    let blocks = cql_blocks::CqlBlocks::writer(Arc::clone(&session), &twin.0.keyspace)
+        .await
+        .unwrap();
     let reader = cql_blocks::CqlBlocks::reader(session, &twin.0.keyspace)
         .await
         .unwrap();

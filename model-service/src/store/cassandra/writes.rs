@@ -5,13 +5,13 @@
 //! together; then the fence; a clean mark last of all.
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use kindred_shared::DomainName;
+use kindred_shared::ModelName;
 use scylla::statement::batch::{Batch as CqlBatch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 
 use super::CassandraStore;
 use super::counts::Table;
-use super::facts::{MODELS, bucket, index_of};
+use super::facts::bucket;
 use super::failure::Trouble;
 use super::rows::{Change, RowChange};
 use kindred_domain::store::{Batch, Epoch, Partition, Stamp, StoreError, Write};
@@ -33,7 +33,7 @@ struct Plan {
 }
 
 /// Rows of one request have this in common.
-type Together = (Table, i16, &'static str);
+type Together = (Table, i16, Option<ModelName>);
 
 impl CassandraStore {
     pub(super) async fn write_batch(
@@ -45,10 +45,7 @@ impl CassandraStore {
     ) -> Result<(), StoreError> {
         let (domain, fence) = (batch.domain.clone(), batch.fence);
         let buckets = self.buckets(&domain).await.map_err(Trouble::of_read)?;
-        let plan = self
-            .plan(stamp, batch, buckets)
-            .await
-            .map_err(Trouble::of_read)?;
+        let plan = self.plan(stamp, batch, buckets);
         let registers = !(plan.first.is_empty() && plan.last.is_empty());
         self.write_rows(plan.first).await?;
         self.write_rows(plan.rows).await?;
@@ -62,9 +59,8 @@ impl CassandraStore {
         Ok(())
     }
 
-    async fn plan(&self, stamp: Stamp, batch: Batch, buckets: i16) -> Result<Plan, Trouble> {
+    fn plan(&self, stamp: Stamp, batch: Batch, buckets: i16) -> Plan {
         let Batch { domain, writes, .. } = batch;
-        let others = self.models_to_remove(&domain, &writes, buckets).await?;
         let row = |bucket, change| RowChange {
             domain: domain.clone(),
             bucket,
@@ -88,66 +84,30 @@ impl CassandraStore {
                 }
                 Write::Settings(settings) => rows.push(row(0, Change::Settings(settings))),
                 Write::Item(item) => {
-                    let bucket = bucket(item.id.as_str(), buckets);
+                    let bucket = bucket(&item.id, buckets);
                     rows.push(row(bucket, Change::Item(item)));
                 }
                 Write::PurgeItem(id) => {
-                    rows.push(row(bucket(id.as_str(), buckets), Change::PurgeItem(id)));
+                    rows.push(row(bucket(&id, buckets), Change::PurgeItem(id)));
                 }
                 Write::Content(id, content) => rows.push(row(0, Change::Content(id, content))),
                 Write::DeleteContent(id) => rows.push(row(0, Change::DeleteContent(id))),
                 Write::Feature(feature) => {
-                    let bucket = bucket(feature.id.as_str(), buckets);
-                    let model = index_of(feature.space.model());
-                    for (other, name) in MODELS.into_iter().enumerate() {
-                        if others[other] && model != Some(other) {
-                            let id = feature.id.clone();
-                            rows.push(row(bucket, Change::DeleteFeature(id, name)));
-                        }
-                    }
+                    let bucket = bucket(&feature.id, buckets);
                     rows.push(row(bucket, Change::Feature(feature)));
                 }
-                Write::DeleteFeature(id) => {
-                    let bucket = bucket(id.as_str(), buckets);
-                    for name in MODELS {
-                        rows.push(row(bucket, Change::DeleteFeature(id.clone(), name)));
+                Write::DeleteFeatures(id) => {
+                    let bucket = bucket(&id, buckets);
+                    for model in self.models.iter() {
+                        let change = Change::DeleteFeature(id.clone(), model.clone());
+                        rows.push(row(bucket, change));
                     }
                 }
                 Write::List(list) => rows.push(row(0, Change::List(list))),
                 Write::DeleteList(id) => rows.push(row(0, Change::DeleteList(id))),
             }
         }
-        Ok(plan)
-    }
-
-    /// Models of which a written item may still have a feature: an item has one feature, but the
-    /// model is a part of its key. Most domains hold features of one model and delete nothing.
-    async fn models_to_remove(
-        &self,
-        domain: &DomainName,
-        writes: &[Write],
-        buckets: i16,
-    ) -> Result<[bool; MODELS.len()], Trouble> {
-        let mut written = [false; MODELS.len()];
-        for write in writes {
-            if let Write::Feature(row) = write {
-                let model = row.space.model();
-                let index = index_of(model).ok_or_else(|| {
-                    Trouble::Row("item_features", format!("model {model:?} is unknown"))
-                })?;
-                written[index] = true;
-            }
-        }
-        for (model, _) in written.iter().enumerate().filter(|(_, written)| **written) {
-            self.facts.writes(domain, model);
-        }
-        let mut remove = [false; MODELS.len()];
-        if written.contains(&true) {
-            for (model, remove) in remove.iter_mut().enumerate() {
-                *remove = self.holds(domain, buckets, model).await?;
-            }
-        }
-        Ok(remove)
+        plan
     }
 
     /// Writes rows, in no order; ends at the first failure.
@@ -218,9 +178,9 @@ fn table(change: &Change) -> Table {
 /// With which other rows of its domain a row shares a partition; `None`: with none.
 fn together(row: &RowChange) -> Option<Together> {
     let model = match &row.change {
-        Change::Item(_) | Change::PurgeItem(_) => "",
-        Change::Feature(feature) => index_of(feature.space.model()).map(|model| MODELS[model])?,
-        Change::DeleteFeature(_, model) => model,
+        Change::Item(_) | Change::PurgeItem(_) => None,
+        Change::Feature(feature) => Some(feature.space.model()),
+        Change::DeleteFeature(_, model) => Some(model.clone()),
         Change::Domain(..)
         | Change::Settings(_)
         | Change::Content(..)
@@ -234,7 +194,7 @@ fn together(row: &RowChange) -> Option<Together> {
 /// Rows of one domain by request: those of one partition together, in bounds.
 fn requests(mut rows: Vec<RowChange>) -> Vec<Vec<RowChange>> {
     // Stable, and those that share no partition first.
-    rows.sort_by_key(together);
+    rows.sort_by_cached_key(together);
     let mut requests: Vec<Vec<RowChange>> = Vec::new();
     let mut open = 0;
     for row in rows {
@@ -280,7 +240,10 @@ mod tests {
             let bucket = n % 2;
             rows.push(change(bucket, Change::Item(item(&name, 1))));
             rows.push(change(bucket, Change::Feature(feature(&name, 1))));
-            rows.push(change(bucket, Change::DeleteFeature(id(&name), MODELS[1])));
+            rows.push(change(
+                bucket,
+                Change::DeleteFeature(id(&name), ModelName::own()),
+            ));
             rows.push(change(0, Change::List(list(&name, 0.5))));
         }
         let requests = requests(rows);

@@ -3,11 +3,12 @@
 //! A value is a head (stamp, then what follows) and, unless it marks a deletion, a body. Numbers
 //! are little-endian; a text is its length as `u32` and its bytes; a thing that may be absent has
 //! a byte before it (0 or 1); vectors and weights are plain `f32` arrays. A key is the domain, a
-//! zero byte (no domain holds one) and the item's id, so that a domain's rows lie together, in
-//! the order of ids by bytes.
+//! zero byte (no name holds one) and the item's id, so that a domain's rows lie together, in the
+//! order of ids by bytes. In the key of a feature its model stands between them, with a zero byte
+//! of its own.
 
 use chrono::{DateTime, Utc};
-use kindred_shared::{DomainName, Feature, ItemId, Space};
+use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 
 use kindred_domain::store::{
     Content, DomainRow, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Liveness, Neighbour,
@@ -41,30 +42,37 @@ fn malformed(what: &str) -> Malformed {
 
 /// The key of an item's row, or with an empty id of the domain's own.
 pub(super) fn key(domain: &DomainName, id: &str) -> Vec<u8> {
-    let mut key = Vec::with_capacity(domain.as_str().len() + 1 + id.len());
-    key.extend_from_slice(domain.as_str().as_bytes());
-    key.push(0);
-    key.extend_from_slice(id.as_bytes());
+    joined(&[domain.as_str(), id])
+}
+
+/// The key of an item's feature of a model.
+pub(super) fn feature_key(domain: &str, model: &ModelName, id: &str) -> Vec<u8> {
+    joined(&[domain, model.as_str(), id])
+}
+
+fn joined(parts: &[&str]) -> Vec<u8> {
+    parts.join("\0").into_bytes()
+}
+
+/// The first key after all that begin like this one: a key with an empty id.
+pub(super) fn end_of(mut key: Vec<u8>) -> Vec<u8> {
+    if let Some(separator) = key.last_mut() {
+        *separator = 1;
+    }
     key
 }
 
-/// The first key after all of a domain's.
-pub(super) fn end_of(domain: &DomainName) -> Vec<u8> {
-    let mut key = domain.as_str().as_bytes().to_vec();
-    key.push(1);
-    key
-}
-
-/// The two parts of a key.
+/// The domain a key is of, and the rest of the key.
 pub(super) fn split_key(key: &[u8]) -> Result<(&str, &str), Malformed> {
     let text = std::str::from_utf8(key).map_err(|_| malformed("its key is not UTF-8"))?;
     text.split_once('\0')
         .ok_or_else(|| malformed("its key has one part"))
 }
 
-/// The item a key is of.
+/// The item a key is of: its last part.
 pub(super) fn id_of(key: &[u8]) -> Result<ItemId, Malformed> {
-    item_id(split_key(key)?.1)
+    let (_, rest) = split_key(key)?;
+    item_id(rest.rsplit_once('\0').map_or(rest, |(_, id)| id))
 }
 
 fn item_id(text: &str) -> Result<ItemId, Malformed> {
@@ -108,7 +116,7 @@ impl Writer {
     /// A domain's row; its name is in the key.
     pub(super) fn domain(&mut self, stamp: Stamp, row: &DomainRow) {
         self.begin(stamp, ROW_1);
-        self.text(&row.model);
+        self.text(row.model.as_str());
         self.u64(u64::from(row.partition));
         self.time(row.registered_at);
         self.maybe(row.dirty.as_ref(), |w, epoch| w.u64(*epoch));
@@ -176,7 +184,7 @@ impl Writer {
     /// An item's list; its id is in the key.
     pub(super) fn list(&mut self, stamp: Stamp, row: &ListRow) {
         self.begin(stamp, ROW_1);
-        self.text(&row.model);
+        self.text(row.model.as_str());
         self.time(row.updated_at);
         self.count(row.neighbours.len());
         for neighbour in &row.neighbours {
@@ -239,7 +247,7 @@ impl<'a> Reader<'a> {
         let name = split_key(key)?.0;
         Ok(DomainRow {
             domain: DomainName::new(name).map_err(|error| Malformed(error.to_string()))?,
-            model: self.owned_text()?,
+            model: self.model()?,
             partition: u16::try_from(self.u64()?).map_err(|_| malformed("no partition"))?,
             registered_at: self.time()?,
             dirty: self.maybe(Self::u64)?,
@@ -320,7 +328,7 @@ impl<'a> Reader<'a> {
     pub(super) fn list(mut self, key: &[u8]) -> Result<ListRow, Malformed> {
         Ok(ListRow {
             id: id_of(key)?,
-            model: self.owned_text()?,
+            model: self.model()?,
             updated_at: self.time()?,
             neighbours: self.many(|r| {
                 let score = f32::from_le_bytes(r.array()?);
@@ -386,6 +394,10 @@ impl<'a> Reader<'a> {
 
     fn owned_text(&mut self) -> Result<String, Malformed> {
         self.text().map(str::to_string)
+    }
+
+    fn model(&mut self) -> Result<ModelName, Malformed> {
+        ModelName::new(self.text()?).map_err(|error| Malformed(error.to_string()))
     }
 
     fn time(&mut self) -> Result<DateTime<Utc>, Malformed> {

@@ -13,6 +13,7 @@ mod encoding;
 mod failure;
 mod opening;
 mod tables;
+mod upgrade;
 mod writer;
 
 #[cfg(test)]
@@ -27,31 +28,33 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use kindred_shared::{DomainName, ItemId};
+use kindred_shared::{DomainName, ItemId, ModelInputs, ModelName};
 use redb::{ReadTransaction, ReadableTable};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::store::OpenError;
-use encoding::{Reader, end_of, id_of, key, split_value};
+use encoding::{Reader, end_of, feature_key, id_of, key, split_value};
 use failure::{Trouble, guarded};
 use kindred_domain::store::{
     Batch, Cas, Content, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Page,
     Partition, SettingsRow, Stamp, Store, StoreError,
 };
 pub(crate) use opening::FILE;
-use opening::{builder, create, lock, purge_markers, read_meta, upgrade};
+use opening::{builder, create, features_of, lock, purge_markers, read_meta, remember};
 use tables::{Kind, LEASES_NAME};
+use upgrade::upgrade;
 use writer::{Command, Opener, Shared, StoreWriter};
 
 /// Batches and leases waiting for the writer; past them callers wait.
 const WAITING: usize = 64;
 /// Reads at a time.
 const READERS: usize = 16;
-/// What a store is made for; fixed when it is made.
+/// What a store is opened for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The model and the word vectors its features come from, in words.
-    pub model: String,
+    /// The models that the program knows, and what they make features of. A store has features of
+    /// some of them, and perhaps of others, which are left alone.
+    pub models: Vec<ModelInputs>,
     /// Number of partitions.
     pub partitions: u16,
 }
@@ -59,6 +62,8 @@ pub struct Identity {
 /// The store of one process. Dropping it finishes what was sent and closes the file.
 pub struct EmbeddedStore {
     shared: Arc<Shared>,
+    /// The models that the program knows.
+    models: Arc<[ModelName]>,
     /// `None` only while dropped.
     commands: Option<mpsc::Sender<Command>>,
     writer: Option<JoinHandle<()>>,
@@ -105,18 +110,32 @@ impl EmbeddedStore {
         let found = guarded(|| read_meta(&database)).map_err(in_words)?;
         found.check(place, identity)?;
         guarded(|| upgrade(&database, &found)).map_err(in_words)?;
-        let purged = guarded(|| purge_markers(&database)).map_err(in_words)?;
+        guarded(|| remember(&database, &identity.models)).map_err(in_words)?;
+        let known = identity.models.iter().map(|known| known.model.clone());
+        let models: Arc<[ModelName]> = known.collect();
+        for model in found.models.keys().filter(|model| !models.contains(model)) {
+            let features = guarded(|| features_of(&database, model)).map_err(in_words)?;
+            tracing::warn!(place, %model, features, "store.unknown_model_left_alone");
+        }
+        let purged = guarded(|| purge_markers(&database, &models)).map_err(in_words)?;
         tracing::info!(place, purged_markers = purged, "store.opened");
 
         let shared = Arc::new(Shared::new(database));
         let (commands, receiver) = mpsc::channel(WAITING);
-        let writer = StoreWriter::new(Arc::clone(&shared), receiver, open, found.group);
+        let writer = StoreWriter::new(
+            Arc::clone(&shared),
+            receiver,
+            open,
+            Arc::clone(&models),
+            found.group,
+        );
         let writer = std::thread::Builder::new()
             .name("store-writer".to_string())
             .spawn(move || writer.run())
             .map_err(|error| in_words(error.into()))?;
         Ok(Arc::new(Self {
             shared,
+            models,
             commands: Some(commands),
             writer: Some(writer),
             readers: Arc::new(Semaphore::new(READERS)),
@@ -177,15 +196,18 @@ impl EmbeddedStore {
         result
     }
 
+    /// Rows whose keys are this one, of an empty id, and an id.
     async fn scan<T: Send + 'static>(
         &self,
         kind: Kind,
-        domain: &DomainName,
+        before: Vec<u8>,
         from: Option<&ItemId>,
         limit: usize,
         decode: fn(&[u8], Reader<'_>) -> Result<T, Trouble>,
     ) -> Result<Page<T>, StoreError> {
-        let (first, end) = (key(domain, from.map_or("", ItemId::as_str)), end_of(domain));
+        let mut first = before.clone();
+        first.extend_from_slice(from.map_or("", ItemId::as_str).as_bytes());
+        let end = end_of(before);
         self.read(move |transaction| {
             let table = transaction.open_table(kind.definition())?;
             let mut rows = Vec::new();
@@ -346,17 +368,25 @@ impl Store for EmbeddedStore {
         from: Option<&ItemId>,
         limit: usize,
     ) -> Result<Page<ItemRow>, StoreError> {
-        self.scan(Kind::Items, domain, from, limit, |key, r| Ok(r.item(key)?))
-            .await
+        self.scan(Kind::Items, key(domain, ""), from, limit, |key, r| {
+            Ok(r.item(key)?)
+        })
+        .await
+    }
+
+    fn knows(&self, model: &ModelName) -> bool {
+        self.models.contains(model)
     }
 
     async fn scan_features(
         &self,
         domain: &DomainName,
+        model: &ModelName,
         from: Option<&ItemId>,
         limit: usize,
     ) -> Result<Page<FeatureRow>, StoreError> {
-        self.scan(Kind::Features, domain, from, limit, |key, r| {
+        let before = feature_key(domain.as_str(), model, "");
+        self.scan(Kind::Features, before, from, limit, |key, r| {
             Ok(r.feature(key)?)
         })
         .await
@@ -368,8 +398,10 @@ impl Store for EmbeddedStore {
         from: Option<&ItemId>,
         limit: usize,
     ) -> Result<Page<ItemId>, StoreError> {
-        self.scan(Kind::Lists, domain, from, limit, |key, _| Ok(id_of(key)?))
-            .await
+        self.scan(Kind::Lists, key(domain, ""), from, limit, |key, _| {
+            Ok(id_of(key)?)
+        })
+        .await
     }
 
     async fn items(
@@ -394,9 +426,10 @@ impl Store for EmbeddedStore {
     async fn feature_stamp(
         &self,
         domain: &DomainName,
+        model: &ModelName,
         id: &ItemId,
     ) -> Result<Option<FeatureStamp>, StoreError> {
-        let key = key(domain, id.as_str());
+        let key = feature_key(domain.as_str(), model, id.as_str());
         self.get_one(Kind::Features, key, |_, mut r| Ok(r.feature_stamp()?))
             .await
     }

@@ -1,16 +1,19 @@
 //! The files of the data directory, and whether a store may be opened.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
 
-use redb::{Database, ReadableDatabase};
+use kindred_shared::{ModelInputs, ModelName};
+use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::Identity;
+use super::encoding::{end_of, feature_key, split_key, split_value};
 use super::failure::Trouble;
-use super::tables::{META, Tables};
+use super::tables::{Kind, META, Tables};
 use super::writer::{GROUP, last_group};
-use crate::store::OpenError;
+use crate::store::{OpenError, first_model};
 
 /// Version of the store's layout. A store of a higher version is not opened.
 pub(super) const STORE_VERSION: u32 = 2;
@@ -24,7 +27,11 @@ pub(super) const UNFINISHED: &str = "kindred.redb.new";
 const LOCK: &str = "kindred.lock";
 
 pub(super) const VERSION: &str = "version";
-const MODEL: &str = "model";
+/// Version 1 said here of which model, with which inputs, all features were. It looks for this before
+/// it looks at the version, so it is always there.
+pub(super) const MODEL: &str = "model";
+/// Before the name of a model: the inputs its features here were made with.
+const INPUTS: &str = "inputs:";
 const PARTITIONS: &str = "partitions";
 
 /// How the database is opened.
@@ -63,11 +70,11 @@ pub(super) fn create(dir: &Path, identity: &Identity) -> Result<(), Trouble> {
     }
     let database = builder().create(&unfinished)?;
     let transaction = database.begin_write()?;
-    Tables::open(&transaction)?;
+    Tables::open(&transaction, &[])?;
     {
         let mut meta = transaction.open_table(META)?;
         meta.insert(VERSION, STORE_VERSION.to_le_bytes().as_slice())?;
-        meta.insert(MODEL, identity.model.as_bytes())?;
+        meta.insert(MODEL, b"".as_slice())?;
         meta.insert(PARTITIONS, identity.partitions.to_le_bytes().as_slice())?;
         meta.insert(GROUP, 0_u64.to_le_bytes().as_slice())?;
     }
@@ -77,25 +84,11 @@ pub(super) fn create(dir: &Path, identity: &Identity) -> Result<(), Trouble> {
     Ok(File::open(dir)?.sync_all()?)
 }
 
-/// Brings a store of an older version to today's, which is written last.
-pub(super) fn upgrade(database: &Database, found: &Meta) -> Result<(), Trouble> {
-    if found.version == STORE_VERSION {
-        return Ok(());
-    }
-    let transaction = database.begin_write()?;
-    Tables::open(&transaction)?;
-    transaction
-        .open_table(META)?
-        .insert(VERSION, STORE_VERSION.to_le_bytes().as_slice())?;
-    transaction.commit()?;
-    tracing::info!(from = found.version, to = STORE_VERSION, "store.upgraded");
-    Ok(())
-}
-
 /// What a store says about itself.
 pub(super) struct Meta {
-    version: u32,
-    model: String,
+    pub(super) version: u32,
+    /// The models that have features here, or were known, and their inputs.
+    pub(super) models: BTreeMap<ModelName, String>,
     partitions: u16,
     /// Number of the last group committed.
     pub(super) group: u64,
@@ -111,21 +104,33 @@ impl Meta {
                 found: self.version,
                 known: STORE_VERSION,
             })
-        } else if self.model != identity.model {
-            Err(OpenError::OtherModel {
-                place,
-                found: self.model.clone(),
-                wanted: identity.model.clone(),
-            })
         } else if self.partitions != identity.partitions {
             Err(OpenError::OtherPartitions {
                 place,
                 found: self.partitions,
                 wanted: identity.partitions,
             })
+        } else if let Some((found, wanted)) = self.other(&identity.models) {
+            Err(OpenError::OtherModel {
+                place,
+                found: found.to_string(),
+                wanted: wanted.to_string(),
+            })
         } else {
             Ok(())
         }
+    }
+
+    /// The first model that had other inputs here than the program has.
+    fn other<'a>(&self, known: &'a [ModelInputs]) -> Option<(ModelInputs, &'a ModelInputs)> {
+        known.iter().find_map(|wanted| {
+            let inputs = self.models.get(&wanted.model)?;
+            let found = ModelInputs {
+                model: wanted.model.clone(),
+                inputs: inputs.clone(),
+            };
+            (found != *wanted).then_some((found, wanted))
+        })
     }
 }
 
@@ -141,9 +146,21 @@ pub(super) fn read_meta(database: &Database) -> Result<Meta, Trouble> {
     let version: [u8; 4] = value(VERSION)?.try_into().map_err(|_| missing(VERSION))?;
     let partitions = value(PARTITIONS)?;
     let partitions: [u8; 2] = partitions.try_into().map_err(|_| missing(PARTITIONS))?;
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| missing(MODEL));
+    let mut models = BTreeMap::new();
+    for entry in meta.iter()? {
+        let (key, inputs) = entry?;
+        if let Some(model) = key.value().strip_prefix(INPUTS) {
+            let model = ModelName::new(model).map_err(|_| missing(MODEL))?;
+            models.insert(model, text(inputs.value())?);
+        }
+    }
+    if let Some(first) = first_model(&text(&value(MODEL)?)?) {
+        models.entry(first.model).or_insert(first.inputs);
+    }
     Ok(Meta {
         version: u32::from_le_bytes(version),
-        model: String::from_utf8(value(MODEL)?).map_err(|_| missing(MODEL))?,
+        models,
         partitions: u16::from_le_bytes(partitions),
         group: last_group(&transaction)?,
     })
@@ -155,10 +172,50 @@ fn missing(name: &str) -> Trouble {
     )))
 }
 
-/// Removes markers nobody needs any more; returns how many.
-pub(super) fn purge_markers(database: &Database) -> Result<u64, Trouble> {
+/// Remembers the inputs of models that the store did not know.
+pub(super) fn remember(database: &Database, models: &[ModelInputs]) -> Result<(), Trouble> {
     let transaction = database.begin_write()?;
-    let purged = Tables::open(&transaction)?.purge_markers()?;
+    let mut is_new = false;
+    {
+        let mut meta = transaction.open_table(META)?;
+        for ModelInputs { model, inputs } in models {
+            let key = format!("{INPUTS}{model}");
+            if meta.get(&*key)?.is_none() {
+                meta.insert(&*key, inputs.as_bytes())?;
+                is_new = true;
+            }
+        }
+    }
+    if is_new {
+        transaction.commit()?;
+    } else {
+        transaction.abort()?;
+    }
+    Ok(())
+}
+
+/// Number of features of a model, in all domains.
+pub(super) fn features_of(database: &Database, model: &ModelName) -> Result<u64, Trouble> {
+    let transaction = database.begin_read()?;
+    let domains = transaction.open_table(Kind::Domains.definition())?;
+    let features = transaction.open_table(Kind::Features.definition())?;
+    let mut count = 0;
+    for domain in domains.iter()? {
+        let (key, _) = domain?;
+        let first = feature_key(split_key(key.value())?.0, model, "");
+        let end = end_of(first.clone());
+        for row in features.range(&*first..&*end)? {
+            let (head, _) = split_value(row?.1.value())?;
+            count += u64::from(!head.deleted);
+        }
+    }
+    Ok(count)
+}
+
+/// Removes markers nobody needs any more; returns how many.
+pub(super) fn purge_markers(database: &Database, models: &[ModelName]) -> Result<u64, Trouble> {
+    let transaction = database.begin_write()?;
+    let purged = Tables::open(&transaction, models)?.purge_markers()?;
     if purged == 0 {
         transaction.abort()?;
     } else {

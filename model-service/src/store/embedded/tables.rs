@@ -1,19 +1,21 @@
 //! The tables of the database, and the one rule all rows are written by.
 
+use kindred_shared::{ItemId, ModelName};
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 
-use super::encoding::{Head, Writer, key, split_value};
+use super::encoding::{Head, Writer, feature_key, key, split_value};
 use super::failure::Trouble;
 use kindred_domain::store::{Batch, Cas, Epoch, Lease, Partition, Stamp, StoreError, Write};
 
 type Bytes = &'static [u8];
 
-/// What the store is: version, model, partitions; and the number of the last group committed.
+/// What the store is: version, models and their inputs, partitions; and the number of the last
+/// group committed.
 pub(super) const META: TableDefinition<'static, &'static str, Bytes> = TableDefinition::new("meta");
 /// Lease rows by partition.
 const LEASES: TableDefinition<'static, u16, Bytes> = TableDefinition::new("partitions");
 /// Where deletion markers lie: the table's number, then the row's key.
-const MARKERS: TableDefinition<'static, Bytes, ()> = TableDefinition::new("markers");
+pub(super) const MARKERS: TableDefinition<'static, Bytes, ()> = TableDefinition::new("markers");
 
 /// A table of rows that the last write wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,7 @@ pub(super) enum Kind {
     Domains,
     Items,
     Contents,
+    /// Of several models, side by side.
     Features,
     Lists,
     Settings,
@@ -36,7 +39,7 @@ impl Kind {
         Self::Settings,
     ];
 
-    /// The table's name, as in the contract.
+    /// The name it is counted by, as in the contract.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Domains => "domains",
@@ -49,7 +52,11 @@ impl Kind {
     }
 
     pub(super) fn definition(self) -> TableDefinition<'static, Bytes, Bytes> {
-        TableDefinition::new(self.name())
+        TableDefinition::new(match self {
+            // The name without a number is version 1's, whose keys had no model.
+            Self::Features => "item_features_2",
+            _ => self.name(),
+        })
     }
 }
 
@@ -72,6 +79,8 @@ pub(super) fn lease(
 
 /// All tables of one write transaction.
 pub(super) struct Tables<'t> {
+    /// The models that the program knows.
+    models: &'t [ModelName],
     rows: [Table<'t, Bytes, Bytes>; Kind::ALL.len()],
     leases: Table<'t, u16, Bytes>,
     markers: Table<'t, Bytes, ()>,
@@ -82,9 +91,13 @@ pub(super) struct Tables<'t> {
 
 impl<'t> Tables<'t> {
     /// Opens the tables, making those that are not there.
-    pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, Trouble> {
+    pub(super) fn open(
+        transaction: &'t WriteTransaction,
+        models: &'t [ModelName],
+    ) -> Result<Self, Trouble> {
         let [domains, items, contents, features, lists, settings] = Kind::ALL.map(Kind::definition);
         Ok(Self {
+            models,
             rows: [
                 transaction.open_table(domains)?,
                 transaction.open_table(items)?,
@@ -139,50 +152,58 @@ impl<'t> Tables<'t> {
 
     /// Writes the rows of a batch.
     pub(super) fn write(&mut self, stamp: Stamp, batch: &Batch) -> Result<(), Trouble> {
+        let domain = &batch.domain;
+        let of = |id: &ItemId| key(domain, id.as_str());
         for write in &batch.writes {
-            let (kind, id, deletes) = match write {
+            match write {
                 Write::Domain(row) => {
                     self.buffer.domain(stamp, row);
-                    (Kind::Domains, "", false)
+                    self.put_row(Kind::Domains, &key(domain, ""), stamp)?;
                 }
                 Write::Settings(row) => {
                     self.buffer.settings(stamp, row);
-                    (Kind::Settings, "", false)
+                    self.put_row(Kind::Settings, &key(domain, ""), stamp)?;
                 }
                 Write::Item(row) => {
                     self.buffer.item(stamp, row);
-                    (Kind::Items, row.id.as_str(), false)
+                    self.put_row(Kind::Items, &of(&row.id), stamp)?;
                 }
                 Write::Content(id, content) => {
                     self.buffer.content(stamp, content);
-                    (Kind::Contents, id.as_str(), false)
+                    self.put_row(Kind::Contents, &of(id), stamp)?;
                 }
                 Write::Feature(row) => {
                     self.buffer.feature(stamp, row);
-                    (Kind::Features, row.id.as_str(), false)
+                    let key = feature_key(domain.as_str(), &row.space.model(), row.id.as_str());
+                    self.put_row(Kind::Features, &key, stamp)?;
                 }
                 Write::List(row) => {
                     self.buffer.list(stamp, row);
-                    (Kind::Lists, row.id.as_str(), false)
+                    self.put_row(Kind::Lists, &of(&row.id), stamp)?;
                 }
-                Write::PurgeItem(id) => (Kind::Items, id.as_str(), true),
-                Write::DeleteContent(id) => (Kind::Contents, id.as_str(), true),
-                Write::DeleteFeature(id) => (Kind::Features, id.as_str(), true),
-                Write::DeleteList(id) => (Kind::Lists, id.as_str(), true),
-            };
-            if deletes {
-                self.buffer.marker(stamp);
+                Write::PurgeItem(id) => self.delete(Kind::Items, &of(id), stamp)?,
+                Write::DeleteContent(id) => self.delete(Kind::Contents, &of(id), stamp)?,
+                Write::DeleteFeatures(id) => {
+                    for model in self.models {
+                        let key = feature_key(domain.as_str(), model, id.as_str());
+                        self.delete(Kind::Features, &key, stamp)?;
+                    }
+                }
+                Write::DeleteList(id) => self.delete(Kind::Lists, &of(id), stamp)?,
             }
-            self.put(
-                kind,
-                &key(&batch.domain, id),
-                Head {
-                    stamp,
-                    deleted: deletes,
-                },
-            )?;
         }
         Ok(())
+    }
+
+    fn put_row(&mut self, kind: Kind, key: &[u8], stamp: Stamp) -> Result<(), Trouble> {
+        let deleted = false;
+        self.put(kind, key, Head { stamp, deleted })
+    }
+
+    fn delete(&mut self, kind: Kind, key: &[u8], stamp: Stamp) -> Result<(), Trouble> {
+        self.buffer.marker(stamp);
+        let deleted = true;
+        self.put(kind, key, Head { stamp, deleted })
     }
 
     /// Puts the buffer's value under a key unless what is there has a higher stamp. An equal

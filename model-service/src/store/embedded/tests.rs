@@ -15,7 +15,7 @@ use redb::backends::FileBackend;
 use tempfile::TempDir;
 
 use super::super::contract::{
-    Twin, content, domain, feature, id, item, list, put, scan, store_contract,
+    Twin, content, domain, feature, id, item, list, models, put, scan, store_contract,
 };
 use super::opening::{STORE_VERSION, UNFINISHED, VERSION};
 use super::tables::META;
@@ -47,7 +47,7 @@ store_contract!(Embedded::fresh());
 
 fn identity() -> Identity {
     Identity {
-        model: "words-1 (vectors en:ab12)".into(),
+        models: models(),
         partitions: 4,
     }
 }
@@ -72,16 +72,20 @@ fn refused(dir: &Path, identity: &Identity) -> OpenError {
 }
 
 #[test]
-fn refuses_another_model_or_number_of_partitions() {
+fn refuses_other_inputs_of_a_model_or_another_number_of_partitions() {
     let dir = TempDir::new().unwrap();
     drop(EmbeddedStore::open(dir.path(), &identity()).unwrap());
-    let other = Identity {
-        model: "words-2".into(),
-        ..identity()
-    };
+    let mut other = identity();
+    other.models[0].inputs = "vectors en:cd34".into();
     let error = refused(dir.path(), &other);
-    assert!(matches!(&error, OpenError::OtherModel { found, .. } if *found == identity().model));
-    assert!(error.to_string().contains("words-2"), "{error}");
+    assert!(
+        matches!(&error, OpenError::OtherModel { found, wanted, .. }
+            if found == "words-1 (vectors en:ab12)" && wanted == "words-1 (vectors en:cd34)"),
+        "{error}"
+    );
+    // Another model is simply new here, and one that is not known is left alone.
+    other.models[0].model = ModelName::new("words-2").unwrap();
+    drop(EmbeddedStore::open(dir.path(), &other).unwrap());
     let other = Identity {
         partitions: 8,
         ..identity()

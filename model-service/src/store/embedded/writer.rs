@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
+use kindred_shared::ModelName;
 use redb::{Database, ReadTransaction, ReadableDatabase};
 use tokio::sync::{mpsc, oneshot};
 
@@ -169,6 +170,7 @@ pub(super) struct StoreWriter {
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
     open: Opener,
+    models: Arc<[ModelName]>,
     /// Number of the last group known to be committed.
     group: u64,
     last_reopen: Option<Instant>,
@@ -179,12 +181,14 @@ impl StoreWriter {
         shared: Arc<Shared>,
         commands: mpsc::Receiver<Command>,
         open: Opener,
+        models: Arc<[ModelName]>,
         group: u64,
     ) -> Self {
         Self {
             shared,
             commands,
             open,
+            models,
             group,
             last_reopen: None,
         }
@@ -220,7 +224,10 @@ impl StoreWriter {
         let mut committing = false;
         let started = Instant::now();
         let result = guarded(|| match &*self.shared.state() {
-            State::Open(database) => transact(database, self.group + 1, &group, &mut committing),
+            State::Open(database) => {
+                let number = self.group + 1;
+                transact(database, &self.models, number, &group, &mut committing)
+            }
             State::Closed(error) => Err(Trouble::Store(error.clone())),
         });
         match result {
@@ -322,12 +329,13 @@ pub(super) fn last_group(transaction: &ReadTransaction) -> Result<u64, Trouble> 
 /// transaction may be durable.
 fn transact(
     database: &Database,
+    models: &[ModelName],
     number: u64,
     group: &[Command],
     committing: &mut bool,
 ) -> Result<(Vec<Done>, RowCounts), Trouble> {
     let transaction = database.begin_write()?;
-    let mut tables = Tables::open(&transaction)?;
+    let mut tables = Tables::open(&transaction, models)?;
     let mut done = Vec::with_capacity(group.len());
     for command in group {
         done.push(match apply(&mut tables, command) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::Utc;
+use compute_worker::models::names;
 use kindred_runtime::cql;
 use scylla::client::session::Session;
 use scylla::deserialize::row::DeserializeRow;
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 use super::super::Part;
 use super::{DatabaseFacts, Inside, NoEntry, Owner, Rights};
 use crate::config::Config;
-use crate::store::cassandra::opening::{PARTITIONS, commit_log, copies};
+use crate::store::cassandra::opening::{PARTITIONS, commit_log, copies, inputs};
 use crate::store::cassandra::schema::{Keyspace, check, is_scylla};
 
 /// Longest connecting may take, every node tried.
@@ -64,6 +65,7 @@ async fn look_inside(session: &Session, config: &Config, part: Part) -> Inside {
         standing: Err("the keyspace's name cannot be read".to_owned()),
         commit_log: commit_log(session).await.map_err(|error| error.to_string()),
         partitions: Err("the keyspace's name cannot be read".to_owned()),
+        unknown_models: Vec::new(),
         blocks: Err("the keyspace's name cannot be read".to_owned()),
         rights: rights(session, config).await,
         owners: Vec::new(),
@@ -84,6 +86,11 @@ async fn look_inside(session: &Session, config: &Config, part: Part) -> Inside {
     ));
     let found = one::<(String,)>(session, &partitions).await;
     inside.partitions = found.map(|row| row.and_then(|(text,)| text.parse().ok()));
+    if let Ok(models) = inputs(session, &keyspace).await {
+        let known = names();
+        let unknown = models.into_keys().filter(|model| !known.contains(model));
+        inside.unknown_models = unknown.collect();
+    }
     let owners = keyspace.fill("SELECT partition, owner, address FROM {ks}.partitions");
     type Row = (i16, Option<String>, Option<String>);
     if let Ok(rows) = all::<Row>(session, &owners).await {

@@ -4,6 +4,8 @@ pub(super) mod look;
 #[cfg(test)]
 mod tests;
 
+use kindred_shared::ModelName;
+
 use super::Part;
 use super::finding::Finding;
 use crate::config::Config;
@@ -46,6 +48,8 @@ pub(super) struct Inside {
     commit_log: Result<Option<String>, String>,
     /// The number fixed at the first start; `None`: there was none.
     partitions: Result<Option<u16>, String>,
+    /// Models that the store knows and this program does not.
+    unknown_models: Vec<ModelName>,
     /// Whether blocks of features can be read.
     blocks: Result<(), String>,
     /// `None`: everyone may do everything.
@@ -103,7 +107,27 @@ pub(super) fn judge(facts: &DatabaseFacts, config: &Config, part: Part) -> Vec<F
     findings.push(durability(inside, config));
     findings.push(rights(inside, config));
     findings.push(partitions(inside, config));
+    findings.extend(unknown_models(inside));
     findings
+}
+
+fn unknown_models(inside: &Inside) -> Option<Finding> {
+    let names: Vec<&str> = inside
+        .unknown_models
+        .iter()
+        .map(ModelName::as_str)
+        .collect();
+    (!names.is_empty()).then(|| {
+        Finding::warning(
+            "database.models",
+            format!(
+                "the keyspace has rows of models that this program does not know: {}; they are left \
+                 alone",
+                names.join(", ")
+            ),
+            "run programs of the version that made them, if their domains are to be served",
+        )
+    })
 }
 
 fn reachable(inside: &Inside, place: &str) -> Finding {

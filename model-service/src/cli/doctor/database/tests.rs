@@ -29,6 +29,7 @@ fn healthy() -> Inside {
         standing: Ok(Standing::Current),
         commit_log: Ok(Some("batch".to_owned())),
         partitions: Ok(Some(1)),
+        unknown_models: Vec::new(),
         blocks: Ok(()),
         rights: Ok(Some(Rights {
             is_superuser: false,
@@ -142,6 +143,11 @@ fn one_wrong_thing_is_one_finding() {
         |inside| inside.partitions = Ok(Some(8)),
         "database.partitions",
         Problem,
+    );
+    assert_found(
+        |inside| inside.unknown_models = vec![ModelName::own()],
+        "database.models",
+        Warning,
     );
     let mut no_blocks = healthy();
     no_blocks.blocks = Err(no());

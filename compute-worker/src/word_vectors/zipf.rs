@@ -9,30 +9,30 @@ const OFFSET: f64 = 2.7;
 /// Sums run from the rarest word to the most frequent, in `f64`; logarithms are the `libm`
 /// crate's, because the standard library's differ between platforms: the same bits everywhere.
 #[derive(Debug, Clone)]
-pub(super) struct Zipf {
+pub(crate) struct Zipf {
     words: usize,
     normaliser: f64,
 }
 
 impl Zipf {
     /// The law over `words` words (≥ 1).
-    pub(super) fn new(words: usize) -> Self {
+    pub(crate) fn new(words: usize) -> Self {
         let normaliser = (0..words).rev().map(|r| 1.0 / (r as f64 + OFFSET)).sum();
         Self { words, normaliser }
     }
 
     /// p(r).
-    pub(super) fn probability(&self, rank: usize) -> f64 {
+    pub(crate) fn probability(&self, rank: usize) -> f64 {
         1.0 / ((rank as f64 + OFFSET) * self.normaliser)
     }
 
     /// Inverse document frequency −ln p(r), in nats.
-    pub(super) fn idf(&self, rank: usize) -> f64 {
+    pub(crate) fn idf(&self, rank: usize) -> f64 {
         libm::log((rank as f64 + OFFSET) * self.normaliser)
     }
 
     /// −ln p(n): an unknown word counts as the one just past the last.
-    pub(super) fn unknown_idf(&self) -> f64 {
+    pub(crate) fn unknown_idf(&self) -> f64 {
         self.idf(self.words)
     }
 }

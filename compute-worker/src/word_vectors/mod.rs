@@ -1,7 +1,6 @@
-//! Terms to features: model `words-1`, its word vectors, and how their files are made.
+//! Word vectors: what models look words up in, and how their files are made.
 
 mod components;
-mod extract;
 mod format;
 pub mod prepare;
 mod source;
@@ -9,8 +8,10 @@ mod stored;
 mod vectors;
 mod zipf;
 
-pub use extract::{Extractor, own_vector, term_id};
 pub use format::Format;
 pub use source::{Filter, SourceError};
 pub use stored::ReadError;
+#[cfg(test)]
+pub(crate) use vectors::tests::file_of;
 pub use vectors::{Vectors, VectorsError, WordVectors};
+pub(crate) use zipf::Zipf;

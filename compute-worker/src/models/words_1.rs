@@ -16,13 +16,16 @@
 
 use std::sync::Arc;
 
-use kindred_shared::Feature;
-use kindred_shared::job::ExtractTask;
+use kindred_shared::job::TermCounts;
+use kindred_shared::{Feature, Space};
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::vectors::{Vectors, WordVectors};
-use super::zipf::Zipf;
+use super::{Model, Rows};
+use crate::word_vectors::{Vectors, WordVectors, Zipf};
+
+/// Its name.
+pub(super) const NAME: &str = "words-1";
 
 /// The a of a/(a + p): words much more likely than this hardly count.
 const SMOOTHING: f64 = 1e-3;
@@ -36,15 +39,15 @@ const UNRANKED_WORDS: usize = 100_000;
 /// Fewest rows a thread takes at a time.
 const ROWS_PER_TASK: usize = 16;
 
-/// Turns terms into features.
-#[derive(Debug, Clone)]
-pub struct Extractor {
+/// Model `words-1`.
+#[derive(Debug)]
+pub struct Words1 {
     vectors: Arc<Vectors>,
     unranked: Zipf,
 }
 
-impl Extractor {
-    /// An extractor that looks words up in these vectors.
+impl Words1 {
+    /// The model that looks words up in these vectors.
     pub fn new(vectors: Arc<Vectors>) -> Self {
         Self {
             vectors,
@@ -52,20 +55,12 @@ impl Extractor {
         }
     }
 
-    /// The vectors it looks words up in.
-    pub fn vectors(&self) -> &Arc<Vectors> {
-        &self.vectors
-    }
-
-    /// The feature of each row, in the order of the rows, computed on the current rayon pool.
     /// A row without terms, or whose terms cancel out, gives the zero feature.
-    pub fn extract(&self, task: &ExtractTask) -> Vec<Feature> {
-        let words = task
-            .space
+    fn features(&self, space: &Space, rows: &[TermCounts]) -> Vec<Feature> {
+        let words = space
             .language()
             .and_then(|language| self.vectors.get(language));
-        task.rows
-            .par_iter()
+        rows.par_iter()
             .with_min_len(ROWS_PER_TASK)
             .map(|row| self.feature(words.map(Arc::as_ref), &row.terms))
             .collect()
@@ -103,21 +98,30 @@ impl Extractor {
     }
 }
 
+impl Model for Words1 {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn inputs(&self) -> String {
+        format!("vectors {}", self.vectors.fingerprint())
+    }
+
+    fn extract(&self, space: &Space, rows: Rows<'_>) -> Option<Vec<Feature>> {
+        match rows {
+            Rows::Terms(rows) => Some(self.features(space, rows)),
+            Rows::Vectors(_) => None,
+        }
+    }
+}
+
 /// The id of a term: the low 32 bits of xxh3-64 of its UTF-8 bytes.
 pub fn term_id(term: &str) -> u32 {
     xxh3_64(term.as_bytes()) as u32
 }
 
-/// The feature of an item that brings its own vector: the vector scaled to length 1. A vector
-/// that is empty, all zero or not finite gives the zero feature; events with such are refused
-/// long before.
-pub fn own_vector(vector: &[f32]) -> Feature {
-    let dense: Vec<f64> = vector.iter().copied().map(f64::from).collect();
-    assemble(&dense, &[])
-}
-
 /// Scales the parts and puts them together. A part whose length is 0 or not finite is empty.
-fn assemble(dense: &[f64], sparse: &[(u32, f64)]) -> Feature {
+pub(super) fn assemble(dense: &[f64], sparse: &[(u32, f64)]) -> Feature {
     let dense_norm = length(dense.iter().copied());
     let sparse_norm = length(sparse.iter().map(|&(_, weight)| weight));
     let (dense_length, sparse_length) = match (dense_norm, sparse_norm) {
@@ -151,16 +155,15 @@ fn length(values: impl Iterator<Item = f64>) -> Option<f64> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
-    use kindred_shared::job::TermCounts;
-    use kindred_shared::{ItemId, Space};
+    use kindred_shared::ItemId;
     use proptest::prelude::*;
 
-    use super::super::vectors::tests::file_of;
     use super::*;
+    use crate::word_vectors::file_of;
 
     const WORDS: [&str; 5] = ["the", "mouse", "keyboard", "anti", "zero"];
 
-    fn extractor() -> Extractor {
+    fn model() -> Words1 {
         #[rustfmt::skip]
         let rows = [
             0.6, 0.8, 0.0,
@@ -171,7 +174,7 @@ mod tests {
         ];
         let file = file_of(&WORDS, &rows, &[1.5, 3.0, 2.5, 3.0, 0.0]);
         let words = WordVectors::from_bytes(&file).unwrap();
-        Extractor::new(Arc::new(Vectors::none().with_words("en", words)))
+        Words1::new(Arc::new(Vectors::none().with_words("en", words)))
     }
 
     fn row(terms: &[(&str, u32)]) -> TermCounts {
@@ -184,12 +187,9 @@ mod tests {
         }
     }
 
-    fn one(extractor: &Extractor, language: &str, terms: &[(&str, u32)]) -> Feature {
-        let task = ExtractTask {
-            space: Space::words(language),
-            rows: vec![row(terms)],
-        };
-        extractor.extract(&task).remove(0)
+    fn one(model: &Words1, language: &str, terms: &[(&str, u32)]) -> Feature {
+        let space = Space::stored(&format!("{NAME}/{language}"));
+        model.features(&space, &[row(terms)]).remove(0)
     }
 
     fn length_of(feature: &Feature) -> f64 {
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn the_bits_of_a_small_text() {
         let terms = [("keyboard", 1), ("mouse", 4), ("the", 7), ("trackball", 2)];
-        let feature = one(&extractor(), "en", &terms);
+        let feature = one(&model(), "en", &terms);
         assert_eq!(
             bits(feature.dense()),
             [0x3E57_6259, 0x3EC9_270E, 0xBE68_2C42]
@@ -224,10 +224,10 @@ mod tests {
     /// As above for the English vectors compiled in: xxh3 of all bits.
     #[test]
     fn the_bits_of_a_text_with_the_vectors_compiled_in() {
-        let extractor = Extractor::new(Arc::new(Vectors::builtin()));
+        let model = Words1::new(Arc::new(Vectors::builtin()));
         assert_eq!(
-            extractor.vectors().fingerprint(),
-            "en:f8bae34bdada0d1fb08a369380f208a0"
+            model.inputs(),
+            "vectors en:f8bae34bdada0d1fb08a369380f208a0"
         );
         let terms = [
             ("government", 1),
@@ -235,7 +235,7 @@ mod tests {
             ("minister", 4),
             ("new", 3),
         ];
-        let feature = one(&extractor, "en", &terms);
+        let feature = one(&model, "en", &terms);
         assert_eq!((feature.dense().len(), feature.term_ids().len()), (100, 4));
         let all = [
             bits(feature.dense()),
@@ -248,33 +248,33 @@ mod tests {
 
     #[test]
     fn parts_stand_alone_or_together() {
-        let extractor = extractor();
-        let both = one(&extractor, "en", &[("mouse", 2), ("trackball", 1)]);
+        let model = model();
+        let both = one(&model, "en", &[("mouse", 2), ("trackball", 1)]);
         assert_eq!((both.dense().len(), both.term_ids().len()), (3, 2));
         assert!((length(both.dense().iter().map(|&v| f64::from(v))).unwrap() - 0.5).abs() < 1e-7);
-        let unknown = one(&extractor, "en", &[("trackball", 1)]);
+        let unknown = one(&model, "en", &[("trackball", 1)]);
         assert_eq!(
             (unknown.dense().len(), unknown.term_weights()),
             (0, &[1.0][..])
         );
-        let foreign = one(&extractor, "xx", &[("mouse", 2), ("maus", 2)]);
+        let foreign = one(&model, "xx", &[("mouse", 2), ("maus", 2)]);
         assert!(foreign.dense().is_empty());
         let half = std::f32::consts::FRAC_1_SQRT_2;
         assert_eq!(foreign.term_weights(), [half, half]);
-        assert!(one(&extractor, "en", &[]).is_zero());
+        assert!(one(&model, "en", &[]).is_zero());
     }
 
     #[test]
     fn a_dense_sum_of_zero_is_empty() {
-        let feature = one(&extractor(), "en", &[("zero", 3)]);
+        let feature = one(&model(), "en", &[("zero", 3)]);
         assert!(feature.dense().is_empty());
         assert_eq!(feature.term_weights(), [1.0]);
     }
 
     #[test]
     fn frequency_and_rarity_weigh() {
-        let extractor = extractor();
-        let feature = one(&extractor, "en", &[("the", 1), ("keyboard", 1), ("new", 1)]);
+        let model = model();
+        let feature = one(&model, "en", &[("the", 1), ("keyboard", 1), ("new", 1)]);
         let weight = |term: &str| {
             let at = feature.term_ids().binary_search(&term_id(term)).unwrap();
             f64::from(feature.term_weights()[at])
@@ -284,7 +284,7 @@ mod tests {
         let idf = |rank: f64| ((rank + 2.7) * normaliser).ln();
         assert!((weight("keyboard") / weight("the") - idf(2.0) / idf(0.0)).abs() < 1e-5);
         assert!((weight("new") / weight("the") - idf(5.0) / idf(0.0)).abs() < 1e-5);
-        let twice = one(&extractor, "en", &[("the", 3), ("keyboard", 1)]);
+        let twice = one(&model, "en", &[("the", 3), ("keyboard", 1)]);
         let at = |term: &str| twice.term_ids().binary_search(&term_id(term)).unwrap();
         let ratio = f64::from(twice.term_weights()[at("the")])
             / f64::from(twice.term_weights()[at("keyboard")]);
@@ -302,21 +302,11 @@ mod tests {
                 seen.insert(id, word.clone()).map(|other| (other, word))
             })
             .unwrap();
-        let feature = one(&extractor(), "xx", &[(&first, 1), (&second, 1), ("b", 1)]);
+        let feature = one(&model(), "xx", &[(&first, 1), (&second, 1), ("b", 1)]);
         assert_eq!(feature.term_ids().len(), 2);
         let at = feature.term_ids().binary_search(&term_id(&first)).unwrap();
         let ratio = feature.term_weights()[at] / feature.term_weights()[1 - at];
         assert!((ratio - 2.0).abs() < 1e-6, "{ratio}");
-    }
-
-    #[test]
-    fn own_vectors_get_length_one() {
-        assert_eq!(own_vector(&[3.0, 4.0]).dense(), [0.6, 0.8]);
-        assert_eq!(own_vector(&[-3e38, 0.0]).dense(), [-1.0, 0.0]);
-        assert_eq!(own_vector(&[1e-45]).dense(), [1.0]);
-        for nothing in [&[][..], &[0.0, -0.0], &[f32::NAN, 1.0], &[f32::INFINITY]] {
-            assert!(own_vector(nothing).is_zero());
-        }
     }
 
     proptest! {
@@ -325,12 +315,12 @@ mod tests {
             terms in proptest::collection::btree_map("[a-e]{1,3}", 1_u32..1000, 0..40),
             known in proptest::collection::vec((0..WORDS.len(), 1_u32..9), 0..5),
         ) {
-            let extractor = extractor();
+            let model = model();
             let mut all: std::collections::BTreeMap<String, u32> = terms;
             all.extend(known.into_iter().map(|(at, tf)| (WORDS[at].to_owned(), tf)));
             let list: Vec<(&str, u32)> = all.iter().map(|(term, &tf)| (&**term, tf)).collect();
             for language in ["en", "xx"] {
-                let feature = one(&extractor, language, &list);
+                let feature = one(&model, language, &list);
                 if list.is_empty() {
                     prop_assert!(feature.is_zero());
                 } else {

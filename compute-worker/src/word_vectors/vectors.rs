@@ -94,7 +94,7 @@ impl WordVectors {
         format!("{:032x}", self.fingerprint)
     }
 
-    pub(super) fn zipf(&self) -> &Zipf {
+    pub(crate) fn zipf(&self) -> &Zipf {
         &self.zipf
     }
 }
@@ -278,7 +278,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Bytes of a plain file.
-    pub(in super::super) fn file_of(words: &[&str], rows: &[f32], norms: &[f32]) -> Vec<u8> {
+    pub(crate) fn file_of(words: &[&str], rows: &[f32], norms: &[f32]) -> Vec<u8> {
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
         let shape = (words.len(), rows.len() / words.len());
         let embeddings = Embeddings::new(

@@ -1,0 +1,143 @@
+//! Models: ways to turn what is said of an item into what is compared.
+//!
+//! A model is a file here and a line in [`Models::new`]; everything else finds it by its name, with
+//! which the spaces of its features begin.
+
+mod own;
+mod words_1;
+
+use std::fmt;
+use std::sync::Arc;
+
+use kindred_shared::job::{ExtractTask, TermCounts};
+use kindred_shared::{Feature, ModelInputs, ModelName, Space};
+
+use crate::word_vectors::Vectors;
+pub use own::Own;
+pub use words_1::{Words1, term_id};
+
+/// The model of domains for which none is set.
+const DEFAULT: &str = words_1::NAME;
+
+/// The model of domains for which none is set.
+pub fn default_model() -> ModelName {
+    ModelName::new(DEFAULT).expect("names of models are constants")
+}
+
+/// The names of all models, whatever word vectors there are.
+pub fn names() -> Vec<ModelName> {
+    let all = Models::new(Arc::new(Vectors::none())).inputs();
+    all.into_iter().map(|known| known.model).collect()
+}
+
+/// What features are made of.
+#[derive(Debug, Clone, Copy)]
+pub enum Rows<'a> {
+    /// Terms of texts.
+    Terms(&'a [TermCounts]),
+    /// Vectors that items bring along.
+    Vectors(&'a [&'a [f32]]),
+}
+
+/// One way to make features. The same rows give the same bits on every machine, with any number of
+/// threads; whoever changes them gives the model another name.
+pub trait Model: fmt::Debug + Send + Sync {
+    /// Its name: `[a-z0-9-]{1,64}`.
+    fn name(&self) -> &'static str;
+
+    /// What its features depend on besides the rows, in words; empty: on nothing. Features of other
+    /// inputs cannot be compared with each other.
+    fn inputs(&self) -> String;
+
+    /// The feature of each row, in their order, computed on the current rayon pool. `None`: it makes
+    /// none of such rows.
+    fn extract(&self, space: &Space, rows: Rows<'_>) -> Option<Vec<Feature>>;
+}
+
+/// Why no features are made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExtractError {
+    /// No model has the name with which the space begins.
+    #[error("model {0:?} is not known here")]
+    UnknownModel(String),
+    /// The model is there, and makes no features of terms.
+    #[error("model {0:?} makes no features of terms")]
+    NotOfTerms(String),
+}
+
+/// Every model there is, by name.
+#[derive(Debug, Clone)]
+pub struct Models(Arc<[Box<dyn Model>]>);
+
+impl Models {
+    /// All models, of which some look words up in these vectors.
+    pub fn new(vectors: Arc<Vectors>) -> Self {
+        Self(Arc::new([Box::new(Words1::new(vectors)), Box::new(Own)]))
+    }
+
+    /// The model of a name.
+    pub fn get(&self, name: &str) -> Option<&dyn Model> {
+        let model = self.0.iter().find(|model| model.name() == name)?;
+        Some(&**model)
+    }
+
+    /// Every model's name and inputs.
+    pub fn inputs(&self) -> Vec<ModelInputs> {
+        let inputs = |model: &dyn Model| ModelInputs {
+            model: ModelName::new(model.name()).expect("names of models are constants"),
+            inputs: model.inputs(),
+        };
+        self.0.iter().map(|model| inputs(&**model)).collect()
+    }
+
+    /// The features of a job's rows, by the model with whose name the space begins.
+    ///
+    /// # Errors
+    /// [`ExtractError`].
+    pub fn extract(&self, task: &ExtractTask) -> Result<Vec<Feature>, ExtractError> {
+        let name = task.space.model();
+        let Some(model) = self.get(name.as_str()) else {
+            return Err(ExtractError::UnknownModel(name.to_string()));
+        };
+        model
+            .extract(&task.space, Rows::Terms(&task.rows))
+            .ok_or_else(|| ExtractError::NotOfTerms(name.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_model_has_a_name_of_its_own_and_is_found_by_it() {
+        let models = Models::new(Arc::new(Vectors::none()));
+        let inputs = models.inputs();
+        for (at, known) in inputs.iter().enumerate() {
+            let name = known.model.as_str();
+            assert_eq!(models.get(name).map(Model::name), Some(name));
+            assert!(inputs[..at].iter().all(|other| other.model != known.model));
+        }
+        assert!(models.get(DEFAULT).is_some());
+        assert!(models.get("words-0").is_none());
+    }
+
+    #[test]
+    fn says_what_it_makes_no_features_of() {
+        let models = Models::new(Arc::new(Vectors::none()));
+        let task = |space: &str| ExtractTask {
+            space: Space::stored(space),
+            rows: Vec::new(),
+        };
+        assert_eq!(
+            models.extract(&task("words-0/en")),
+            Err(ExtractError::UnknownModel("words-0".into()))
+        );
+        assert_eq!(
+            models.extract(&task("own/2")),
+            Err(ExtractError::NotOfTerms("own".into()))
+        );
+        assert_eq!(models.extract(&task("words-1/en")), Ok(Vec::new()));
+    }
+}
