@@ -5,14 +5,16 @@
 
 pub mod actors;
 pub mod cli;
+pub mod client;
 pub mod clustered;
 pub mod crash;
 pub mod dispatch;
+pub mod http;
 pub mod intake;
 pub mod metrics;
+pub mod owners;
 pub mod preprocessing;
 pub mod service;
-pub mod serving;
 pub mod standalone;
 pub mod store;
 

@@ -31,215 +31,90 @@ const REQUEST_SECONDS: &[f64] = &[
 
 type ScrapeHook = Box<dyn Fn(&Metrics) + Send + Sync>;
 
-/// All metrics of one process.
-pub struct Metrics {
-    registry: Registry,
-    hooks: RwLock<Vec<ScrapeHook>>,
-    /// `None` where the system does not tell.
-    resident_memory: Option<IntGauge>,
-    build_info: IntGaugeVec,
+/// Declares every metric once: its field and kind, name, help, labels and buckets.
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $field:ident: $kind:ident $name:literal, $help:literal $(, $more:expr)*;)+) => {
+        /// All metrics of one process.
+        pub struct Metrics {
+            registry: Registry,
+            hooks: RwLock<Vec<ScrapeHook>>,
+            /// `None` where the system does not tell.
+            resident_memory: Option<IntGauge>,
+            $($(#[$doc])* #[doc = ""] #[doc = concat!("`", $name, "`: ", $help)]
+            pub $field: $kind,)+
+        }
 
-    /// `kindred_events_total{type,outcome}`: events decided upon. `type` is `item.created`,
-    /// `item.updated` or `item.deleted`; `outcome` is a word of the one who counts.
-    pub events: IntCounterVec,
-    /// `kindred_events_refused_total{reason}`: events refused for good, by the reason's word.
-    pub events_refused: IntCounterVec,
-    /// `kindred_pairs_compared_total`: pairs of items compared.
-    pub pairs_compared: IntCounter,
-    /// `kindred_rebuilds_total`: times all lists of a domain were made anew.
-    pub rebuilds: IntCounter,
-    /// `kindred_windows_closed_total`: windows closed.
-    pub windows_closed: IntCounter,
-    /// `kindred_lists_recomputed_total`: lists too short after deletions, compared again.
-    pub lists_recomputed: IntCounter,
-    /// `kindred_lists_written_total`: list rows written or deleted.
-    pub lists_written: IntCounter,
-    /// `kindred_event_to_served_seconds`: from an upsert's arrival to its list being served.
-    pub event_to_served: Histogram,
-    /// `kindred_event_to_durable_seconds`: from an event's arrival to its being durable.
-    pub event_to_durable: Histogram,
-    /// `kindred_jobs_dispatched_total{task}`: jobs sent out, `extract` or `compare`.
-    pub jobs_dispatched: IntCounterVec,
-    /// `kindred_jobs_overdue_total`: jobs whose deadline passed without a reply.
-    pub jobs_overdue: IntCounter,
-    /// `kindred_jobs_failed_total`: jobs given up.
-    pub jobs_failed: IntCounter,
-    /// `kindred_late_replies_total`: replies nobody waited for any more.
-    pub late_replies: IntCounter,
-    /// `kindred_jobs_in_flight`: jobs sent out and not answered.
-    pub jobs_in_flight: IntGauge,
-    /// `kindred_domains_active`: domains loaded or loading.
-    pub domains_active: IntGauge,
-    /// `kindred_domains_waiting`: domains waiting for jobs or for the store.
-    pub domains_waiting: IntGauge,
-    /// `kindred_domains_dirty`: domains whose stored lists may differ from their items.
-    pub domains_dirty: IntGauge,
-    /// `kindred_domains_backing_off`: domains that failed and wait before they try again.
-    pub domains_backing_off: IntGauge,
-    /// `kindred_items_pending`: items accepted whose lists are still to be made.
-    pub items_pending: IntGauge,
-    /// `kindred_store_rows_written_total{table}`: rows written to the store, deletions too.
-    pub store_rows_written: IntCounterVec,
-    /// `kindred_store_commit_seconds`: one commit of the store.
-    pub store_commit: Histogram,
-    /// `kindred_intake_bytes`: bytes of events taken in and not settled yet.
-    pub intake_bytes: IntGauge,
-    /// `kindred_http_request_seconds{route,method,status}`: one request, until its answer is
-    /// ready. `route` is the template (`/v1/domains/{domain}`), never the address.
-    pub http_request: HistogramVec,
+        impl Metrics {
+            /// All metrics at zero, in a registry of their own.
+            pub fn new() -> Self {
+                let registry = Registry::new();
+                Self {
+                    $($field: <$kind as Kind>::declare(&registry, Opts::new($name, $help), ($($more),*)),)+
+                    resident_memory: resident_bytes().map(|_| {
+                        let help = "Memory of this process that is in RAM (bytes).";
+                        let options = Opts::new("process_resident_memory_bytes", help);
+                        Kind::declare(&registry, options, ())
+                    }),
+                    hooks: RwLock::default(),
+                    registry,
+                }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// `type` is `item.created`, `item.updated` or `item.deleted`; `outcome` is a word of the one
+    /// who counts.
+    events: IntCounterVec "kindred_events_total",
+        "Events decided upon, by type and outcome (events).", &["type", "outcome"];
+    /// `reason` is the reason's word.
+    events_refused: IntCounterVec "kindred_events_refused_total",
+        "Events refused for good, by reason (events).", &["reason"];
+    pairs_compared: IntCounter "kindred_pairs_compared_total", "Pairs compared (pairs).";
+    rebuilds: IntCounter "kindred_rebuilds_total",
+        "Times all lists of a domain were made anew (rebuilds).";
+    windows_closed: IntCounter "kindred_windows_closed_total", "Windows closed (windows).";
+    lists_recomputed: IntCounter "kindred_lists_recomputed_total",
+        "Lists too short after deletions and compared again (lists).";
+    lists_written: IntCounter "kindred_lists_written_total", "List rows written or deleted (rows).";
+    event_to_served: Histogram "kindred_event_to_served_seconds",
+        "From an upsert's arrival to its list being served (seconds).", EVENT_SECONDS;
+    event_to_durable: Histogram "kindred_event_to_durable_seconds",
+        "From an event's arrival to its being durable (seconds).", EVENT_SECONDS;
+    /// `task` is `extract` or `compare`.
+    jobs_dispatched: IntCounterVec "kindred_jobs_dispatched_total",
+        "Jobs sent out, by task (jobs).", &["task"];
+    jobs_overdue: IntCounter "kindred_jobs_overdue_total",
+        "Jobs whose deadline passed without a reply (jobs).";
+    jobs_failed: IntCounter "kindred_jobs_failed_total", "Jobs given up (jobs).";
+    late_replies: IntCounter "kindred_late_replies_total",
+        "Replies nobody waited for any more (replies).";
+    jobs_in_flight: IntGauge "kindred_jobs_in_flight", "Jobs sent out and not answered (jobs).";
+    domains_active: IntGauge "kindred_domains_active", "Domains loaded or loading (domains).";
+    domains_waiting: IntGauge "kindred_domains_waiting",
+        "Domains waiting for jobs or the store (domains).";
+    domains_dirty: IntGauge "kindred_domains_dirty",
+        "Domains whose stored lists may differ from their items (domains).";
+    domains_backing_off: IntGauge "kindred_domains_backing_off",
+        "Domains that failed and wait before they try again (domains).";
+    items_pending: IntGauge "kindred_items_pending",
+        "Items accepted whose lists are still to be made (items).";
+    store_rows_written: IntCounterVec "kindred_store_rows_written_total",
+        "Rows written to the store, deletions too, by table (rows).", &["table"];
+    store_commit: Histogram "kindred_store_commit_seconds",
+        "One commit of the store (seconds).", COMMIT_SECONDS;
+    intake_bytes: IntGauge "kindred_intake_bytes", "Events taken in and not settled yet (bytes).";
+    /// `route` is the template (`/v1/domains/{domain}`), never the address.
+    http_request: HistogramVec "kindred_http_request_seconds",
+        "One HTTP request until its answer is ready, by route, method and status (seconds).",
+        &["route", "method", "status"], REQUEST_SECONDS;
+    /// Use [`Metrics::set_build_info`].
+    build_info: IntGaugeVec "kindred_build_info",
+        "Always 1; the version and the similarity kernel in use (no unit).", &["version", "kernel"];
 }
 
 impl Metrics {
-    /// All metrics at zero, in a registry of their own.
-    pub fn new() -> Self {
-        let registry = Registry::new();
-        let counter = |name, help| {
-            register(
-                &registry,
-                IntCounter::new(name, help).expect("metric names are constants"),
-            )
-        };
-        let counters = |name, help, labels: &[&str]| {
-            register(
-                &registry,
-                IntCounterVec::new(Opts::new(name, help), labels)
-                    .expect("metric names are constants"),
-            )
-        };
-        let gauge = |name, help| {
-            register(
-                &registry,
-                IntGauge::new(name, help).expect("metric names are constants"),
-            )
-        };
-        let histogram = |name, help, buckets: &[f64]| {
-            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            register(
-                &registry,
-                Histogram::with_opts(options).expect("metric names are constants"),
-            )
-        };
-        Self {
-            events: counters(
-                "kindred_events_total",
-                "Events decided upon, by type and outcome (events).",
-                &["type", "outcome"],
-            ),
-            events_refused: counters(
-                "kindred_events_refused_total",
-                "Events refused for good, by reason (events).",
-                &["reason"],
-            ),
-            pairs_compared: counter("kindred_pairs_compared_total", "Pairs compared (pairs)."),
-            rebuilds: counter(
-                "kindred_rebuilds_total",
-                "Times all lists of a domain were made anew (rebuilds).",
-            ),
-            windows_closed: counter("kindred_windows_closed_total", "Windows closed (windows)."),
-            lists_recomputed: counter(
-                "kindred_lists_recomputed_total",
-                "Lists too short after deletions and compared again (lists).",
-            ),
-            lists_written: counter(
-                "kindred_lists_written_total",
-                "List rows written or deleted (rows).",
-            ),
-            event_to_served: histogram(
-                "kindred_event_to_served_seconds",
-                "From an upsert's arrival to its list being served (seconds).",
-                EVENT_SECONDS,
-            ),
-            event_to_durable: histogram(
-                "kindred_event_to_durable_seconds",
-                "From an event's arrival to its being durable (seconds).",
-                EVENT_SECONDS,
-            ),
-            jobs_dispatched: counters(
-                "kindred_jobs_dispatched_total",
-                "Jobs sent out, by task (jobs).",
-                &["task"],
-            ),
-            jobs_overdue: counter(
-                "kindred_jobs_overdue_total",
-                "Jobs whose deadline passed without a reply (jobs).",
-            ),
-            jobs_failed: counter("kindred_jobs_failed_total", "Jobs given up (jobs)."),
-            late_replies: counter(
-                "kindred_late_replies_total",
-                "Replies nobody waited for any more (replies).",
-            ),
-            jobs_in_flight: gauge(
-                "kindred_jobs_in_flight",
-                "Jobs sent out and not answered (jobs).",
-            ),
-            domains_active: gauge(
-                "kindred_domains_active",
-                "Domains loaded or loading (domains).",
-            ),
-            domains_waiting: gauge(
-                "kindred_domains_waiting",
-                "Domains waiting for jobs or the store (domains).",
-            ),
-            domains_dirty: gauge(
-                "kindred_domains_dirty",
-                "Domains whose stored lists may differ from their items (domains).",
-            ),
-            domains_backing_off: gauge(
-                "kindred_domains_backing_off",
-                "Domains that failed and wait before they try again (domains).",
-            ),
-            items_pending: gauge(
-                "kindred_items_pending",
-                "Items accepted whose lists are still to be made (items).",
-            ),
-            store_rows_written: counters(
-                "kindred_store_rows_written_total",
-                "Rows written to the store, deletions too, by table (rows).",
-                &["table"],
-            ),
-            store_commit: histogram(
-                "kindred_store_commit_seconds",
-                "One commit of the store (seconds).",
-                COMMIT_SECONDS,
-            ),
-            intake_bytes: gauge(
-                "kindred_intake_bytes",
-                "Events taken in and not settled yet (bytes).",
-            ),
-            http_request: {
-                let options = HistogramOpts::new(
-                    "kindred_http_request_seconds",
-                    "One HTTP request until its answer is ready, by route, method and status (seconds).",
-                )
-                .buckets(REQUEST_SECONDS.to_vec());
-                register(
-                    &registry,
-                    HistogramVec::new(options, &["route", "method", "status"])
-                        .expect("metric names are constants"),
-                )
-            },
-            resident_memory: resident_bytes().map(|_| {
-                gauge(
-                    "process_resident_memory_bytes",
-                    "Memory of this process that is in RAM (bytes).",
-                )
-            }),
-            build_info: register(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "kindred_build_info",
-                        "Always 1; the version and the similarity kernel in use (no unit).",
-                    ),
-                    &["version", "kernel"],
-                )
-                .expect("metric names are constants"),
-            ),
-            hooks: RwLock::default(),
-            registry,
-        }
-    }
-
     /// Says which similarity kernel this process uses.
     pub fn set_build_info(&self, kernel: &str) {
         self.build_info.reset();
@@ -289,11 +164,74 @@ impl fmt::Debug for Metrics {
     }
 }
 
-fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> C {
-    registry
-        .register(Box::new(metric.clone()))
-        .expect("every metric name is registered once");
-    metric
+/// A kind of metric.
+trait Kind: Collector + Clone + Sized + 'static {
+    /// What it needs beside name and help.
+    type With;
+
+    fn make(options: Opts, with: Self::With) -> prometheus::Result<Self>;
+
+    fn declare(registry: &Registry, options: Opts, with: Self::With) -> Self {
+        let metric = Self::make(options, with).expect("metric names are constants");
+        registry
+            .register(Box::new(metric.clone()))
+            .expect("every metric name is registered once");
+        metric
+    }
+}
+
+type Labels = &'static [&'static str];
+type Buckets = &'static [f64];
+
+impl Kind for IntCounter {
+    type With = ();
+
+    fn make(options: Opts, (): ()) -> prometheus::Result<Self> {
+        Self::with_opts(options)
+    }
+}
+
+impl Kind for IntGauge {
+    type With = ();
+
+    fn make(options: Opts, (): ()) -> prometheus::Result<Self> {
+        Self::with_opts(options)
+    }
+}
+
+impl Kind for IntCounterVec {
+    type With = Labels;
+
+    fn make(options: Opts, labels: Labels) -> prometheus::Result<Self> {
+        Self::new(options, labels)
+    }
+}
+
+impl Kind for IntGaugeVec {
+    type With = Labels;
+
+    fn make(options: Opts, labels: Labels) -> prometheus::Result<Self> {
+        Self::new(options, labels)
+    }
+}
+
+impl Kind for Histogram {
+    type With = Buckets;
+
+    fn make(options: Opts, buckets: Buckets) -> prometheus::Result<Self> {
+        Self::with_opts(HistogramOpts::from(options).buckets(buckets.to_vec()))
+    }
+}
+
+impl Kind for HistogramVec {
+    type With = (Labels, Buckets);
+
+    fn make(options: Opts, (labels, buckets): (Labels, Buckets)) -> prometheus::Result<Self> {
+        Self::new(
+            HistogramOpts::from(options).buckets(buckets.to_vec()),
+            labels,
+        )
+    }
 }
 
 /// Resident memory of this process in bytes; `None` where `/proc` does not tell.

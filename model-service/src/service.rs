@@ -15,10 +15,10 @@ use crate::actors::partitions::Partitions;
 use crate::actors::services::ServiceParts;
 use crate::actors::supervisor::DurationSupervisor;
 use crate::config::Config;
+use crate::http::{self, Lobby, Parts, Readiness, Reads, Workers, Writes};
 use crate::metrics::Metrics;
+use crate::owners::{Hosted, Owners};
 use crate::preprocessing::Preprocessor;
-use crate::serving::owners::{Hosted, Owners};
-use crate::serving::{Api, Readiness, waiting};
 use compute_worker::models::default_model;
 use kindred_domain::dispatch::Jobs;
 use kindred_domain::dispatch_table::DispatchLimits;
@@ -44,14 +44,14 @@ pub struct ListenError {
     error: std::io::Error,
 }
 
-/// Where HTTP listens, from the start on: until the service is there, the door says what it waits
+/// Where HTTP listens, from the start on: until the service is there, the lobby says what it waits
 /// for.
 pub(crate) struct Door {
     pub(crate) address: SocketAddr,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) readiness: Arc<Readiness>,
-    listener: TcpListener,
-    waiting: actix_web::dev::ServerHandle,
+    lobby: Arc<Lobby>,
+    server: actix_web::dev::ServerHandle,
 }
 
 impl Door {
@@ -61,17 +61,17 @@ impl Door {
         let listener = TcpListener::bind(address).map_err(refused)?;
         let bound = listener.local_addr().map_err(refused)?;
         let (metrics, readiness) = (Arc::new(Metrics::new()), Arc::new(readiness));
-        let twin = listener.try_clone().map_err(refused)?;
-        let server =
-            waiting::serve(twin, Arc::clone(&metrics), Arc::clone(&readiness)).map_err(refused)?;
-        let waiting = server.handle();
+        let lobby = Arc::new(Lobby::new(Arc::clone(&readiness)));
+        let server = http::serve(listener, Arc::clone(&lobby), Arc::clone(&metrics));
+        let server = server.map_err(refused)?;
+        let handle = server.handle();
         actix::spawn(server);
         Ok(Self {
             address: bound,
             metrics,
             readiness,
-            listener,
-            waiting,
+            lobby,
+            server: handle,
         })
     }
 }
@@ -131,8 +131,8 @@ impl Service {
             address,
             metrics,
             readiness,
-            listener,
-            waiting,
+            lobby,
+            server,
         } = door;
         let views = Arc::new(Views::default());
         let clock = Clock::start();
@@ -185,22 +185,19 @@ impl Service {
             Arc::clone(&hosted),
             config.domains.partitions,
         );
-        let api = Arc::new(Api::new(
-            Arc::clone(&edges.publish),
-            Arc::clone(&edges.store),
-            Arc::clone(&views),
-            Arc::clone(&metrics),
-            config.events.limits(),
-            Arc::clone(&readiness),
-            owners,
-            edges.jobs,
-        ));
-        // Who connects in between waits in the listener's queue.
-        waiting.stop(true).await;
-        let server =
-            crate::serving::serve(listener, api).map_err(|error| ListenError { address, error })?;
-        let handle = server.handle();
-        actix::spawn(server);
+        lobby.open(Parts {
+            reads: Arc::new(Reads::new(
+                Arc::clone(&edges.store),
+                Arc::clone(&views),
+                owners,
+            )),
+            writes: Arc::new(Writes::new(
+                Arc::clone(&edges.publish),
+                config.events.limits(),
+                Arc::clone(&metrics),
+            )),
+            workers: Arc::new(Workers(edges.jobs)),
+        });
         info!(%address, partitions = config.domains.partitions, "serving");
         Ok(Self {
             address,
@@ -209,7 +206,7 @@ impl Service {
             metrics,
             readiness,
             hosted,
-            server: handle,
+            server,
             partitions,
             arbiters,
         })

@@ -73,7 +73,7 @@ fn the_worker_long_after_the_events() {
         let domains = service.client().try_domains()?;
         match domains
             .iter()
-            .any(|one| one.domain == DOMAIN && one.live > 0)
+            .any(|one| one.domain.as_str() == DOMAIN && one.live > 0)
         {
             true => Ok(()),
             false => Err(format!("{domains:?}")),

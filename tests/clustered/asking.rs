@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use super::cluster::{Cluster, How};
 use super::publisher::publish_events;
+use kindred_api::path::item;
+
 use crate::corpus::event::Event;
 use crate::corpus::generated::text_item;
 use crate::exactness::expected::Expected;
-use crate::support::client::{Client, item};
+use crate::support::client::Client;
 use crate::support::deadline::wait_for;
 use crate::support::place::{Place, free_port};
 use crate::support::process::Process;

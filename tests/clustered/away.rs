@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use kindred_api::path::item;
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, EVENTS, How, Service};
@@ -12,7 +13,7 @@ use super::services::Control;
 use crate::corpus::event::Event;
 use crate::corpus::generated::text_item;
 use crate::exactness::expected::Expected;
-use crate::support::client::{Answer, Client, item};
+use crate::support::client::{Answer, Client};
 use crate::support::deadline::wait_for;
 use crate::support::random::Random;
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lapin::options::{BasicAckOptions, BasicGetOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties};
+use model_service::client::Http;
 use serde_json::{Value, json};
 
 use super::services::{ANSWER, own_name, variable, wait};
@@ -26,7 +27,7 @@ const LISTENER: [&str; 3] = [
 
 /// A virtual host with a user for each kind of client; removed when dropped.
 pub(crate) struct Broker {
-    agent: ureq::Agent,
+    http: Http,
     management: String,
     /// `host:port` of AMQP.
     address: String,
@@ -51,12 +52,7 @@ impl Broker {
             .split_once('@')
             .expect("amqp://user:password@host:port/");
         let broker = Self {
-            agent: ureq::Agent::config_builder()
-                .http_status_as_error(false)
-                .timeout_global(Some(ANSWER))
-                .proxy(None)
-                .build()
-                .new_agent(),
+            http: Http::with_deadline(ANSWER),
             management: variable("KINDRED_TEST_AMQP_MANAGEMENT")
                 .trim_end_matches('/')
                 .to_owned(),
@@ -247,8 +243,8 @@ impl Broker {
     #[track_caller]
     pub(crate) fn lift_limit(&self) {
         let path = format!("{}/api/policies/{}/limit", self.management, self.name);
-        let answer = self.agent.delete(path).call().expect("an answer");
-        assert!(answer.status().is_success(), "{}", answer.status());
+        let answer = self.http.delete(&path).expect("an answer");
+        assert!(answer.is_success(), "{}", answer.status);
     }
 
     fn allow(&self, user: &str, [configure, write, read]: [&str; 3]) {
@@ -260,28 +256,24 @@ impl Broker {
 
     #[track_caller]
     fn put(&self, path: &str, body: &Value) {
+        let url = format!("{}/api/{path}", self.management);
+        let body = body.to_string();
         let answer = self
-            .agent
-            .put(format!("{}/api/{path}", self.management))
-            .content_type("application/json")
-            .send(body.to_string())
+            .http
+            .put(&url, "application/json", body.as_bytes())
             .unwrap_or_else(|error| panic!("PUT {path}: {error}"));
-        assert!(
-            answer.status().is_success(),
-            "PUT {path}: {}",
-            answer.status()
-        );
+        assert!(answer.is_success(), "PUT {path}: {}", answer.status);
     }
 
     #[track_caller]
     fn get(&self, path: &str) -> Value {
-        let mut answer = self
-            .agent
-            .get(format!("{}/api/{path}", self.management))
-            .call()
+        let answer = self
+            .http
+            .get(&format!("{}/api/{path}", self.management), &[])
             .unwrap_or_else(|error| panic!("GET {path}: {error}"));
-        let body = answer.body_mut().read_to_string().expect("a body");
-        serde_json::from_str(&body).unwrap_or_else(|error| panic!("GET {path}: {error}: {body}"))
+        answer
+            .json()
+            .unwrap_or_else(|error| panic!("GET {path}: {error}: {}", answer.text()))
     }
 }
 
@@ -314,10 +306,7 @@ impl Drop for Broker {
             .into_iter()
             .chain([format!("vhosts/{}", self.name)])
         {
-            let _ = self
-                .agent
-                .delete(format!("{}/api/{path}", self.management))
-                .call();
+            let _ = self.http.delete(&format!("{}/api/{path}", self.management));
         }
     }
 }

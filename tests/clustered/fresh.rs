@@ -150,7 +150,7 @@ fn gone_from_http(client: &Client, id: &str, neighbours: &Neighbours) -> Result<
     }
     let (nearest, _) = &neighbours[0];
     match client.similar(DOMAIN, nearest, NEIGHBOURS) {
-        Some(similar) if similar.iter().all(|one| one.id != id) => Ok(()),
+        Some(similar) if similar.iter().all(|one| one.id.as_str() != id) => Ok(()),
         other => Err(format!("{nearest}: {other:?}")),
     }
 }

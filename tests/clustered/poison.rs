@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use kindred_api::path::item;
 use kindred_shared::ItemId;
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ use super::publisher::{Publisher, publish_events};
 use crate::corpus::event::Event;
 use crate::corpus::generated::text_item;
 use crate::exactness::expected::Expected;
-use crate::support::client::{Client, item};
+use crate::support::client::Client;
 use crate::support::deadline::wait_for;
 use crate::support::process::Process;
 use crate::support::random::Random;

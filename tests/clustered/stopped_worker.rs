@@ -109,7 +109,10 @@ fn delay(publisher: &Publisher, lists: &Lists<'_>, client: &Client, event: &Even
     let delay = started.elapsed();
     wait_for("its domain is quiet", SEEN, || {
         let domains = client.try_domains()?;
-        match domains.iter().find(|one| one.domain == event.domain) {
+        match domains
+            .iter()
+            .find(|one| one.domain.as_str() == event.domain)
+        {
             Some(one) if one.quiet => Ok(()),
             other => Err(format!("{other:?}")),
         }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::cluster::{Cluster, How, Service};
 use super::publisher::publish_events;
+use kindred_api::path::item;
+
 use crate::corpus::event::Event;
 use crate::corpus::generated::text_item;
 use crate::exactness::expected::Expected;
-use crate::support::client::item;
 use crate::support::deadline::wait_for;
 use crate::support::random::Random;
 

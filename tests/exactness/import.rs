@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::expected::Expected;
 use super::stored::{self, Stored};
+use kindred_api::domain::DomainAnswer;
+
 use crate::corpus::event::Fate;
 use crate::corpus::stream::{Batch, whole_import};
-use crate::support::client::DomainState;
 use crate::support::feed::{FEEDERS, Progress, feed};
 use crate::support::place::Place;
 use crate::support::program::{Kindred, Start};
@@ -49,19 +50,19 @@ pub(crate) fn imported_with(threads: usize) -> Stored {
 
 /// Asserts that every domain counts what was sent.
 #[track_caller]
-pub(crate) fn assert_counts(domains: &[DomainState]) {
+pub(crate) fn assert_counts(domains: &[DomainAnswer]) {
     let expected = expected();
     assert_eq!(domains.len(), expected.domains().len());
     for domain in domains {
         let (shown, hidden) = (
-            expected.count(&domain.domain, Fate::Shown),
-            expected.count(&domain.domain, Fate::Hidden),
+            expected.count(domain.domain.as_str(), Fate::Shown),
+            expected.count(domain.domain.as_str(), Fate::Hidden),
         );
         assert_eq!(
             (domain.visible, domain.live),
             (shown, shown + hidden),
             "visible and live items of {}",
-            domain.domain
+            domain.domain.as_str()
         );
     }
 }

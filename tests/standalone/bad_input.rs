@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use kindred_api::path::item;
 use serde_json::{Value, json};
 
 use crate::corpus::event::Event;
-use crate::support::client::{Answer, item};
+use crate::support::client::Answer;
 use crate::support::place::Place;
 use crate::support::program::{Kindred, Start};
 

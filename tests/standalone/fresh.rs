@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use kindred_api::path::item;
 use serde_json::{Value, json};
 
 use crate::corpus::event::Event;
 use crate::corpus::generated::{rare_word, text_item};
-use crate::support::client::item;
 use crate::support::deadline::wait_for;
 use crate::support::place::Place;
 use crate::support::program::{Kindred, Start};
@@ -56,7 +56,7 @@ fn an_item_is_in_its_neighbours_answers_after_its_window_and_gone_when_its_delet
         client.put(&item(DOMAIN, &id), &event.line).with_status(202);
         wait_for("the new item is its neighbour's neighbour", SEEN, || {
             let similar = client.similar(DOMAIN, &neighbour, 10).expect("visible");
-            match similar.iter().any(|one| one.id == id) {
+            match similar.iter().any(|one| one.id.as_str() == id) {
                 true => Ok(()),
                 false => Err(format!("{similar:?}")),
             }
@@ -78,10 +78,15 @@ fn an_item_is_in_its_neighbours_answers_after_its_window_and_gone_when_its_delet
         assert!(!neighbours.is_empty());
         client.delete(&item(DOMAIN, &id)).with_status(202);
         assert_eq!(client.similar(DOMAIN, &id, 50), None, "its own answer");
-        for neighbour in neighbours.iter().filter(|one| one.id.starts_with("old-")) {
-            let similar = client.similar(DOMAIN, &neighbour.id, 50).expect("visible");
+        for neighbour in neighbours
+            .iter()
+            .filter(|one| one.id.as_str().starts_with("old-"))
+        {
+            let similar = client
+                .similar(DOMAIN, neighbour.id.as_str(), 50)
+                .expect("visible");
             assert!(
-                similar.iter().all(|one| one.id != id),
+                similar.iter().all(|one| one.id.as_str() != id),
                 "{id} is gone, and in the answer of {}",
                 neighbour.id
             );

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use chrono::{SecondsFormat, TimeDelta, Utc};
+use kindred_api::path::item;
 use serde_json::json;
 
 use crate::corpus::event::Event;
 use crate::corpus::generated::vector_item;
-use crate::support::client::{Client, item};
+use crate::support::client::Client;
 use crate::support::deadline::wait_for;
 use crate::support::place::Place;
 use crate::support::program::{Kindred, Start};
@@ -36,7 +37,7 @@ fn named_by(client: &Client, id: &str) -> Vec<String> {
                 .similar(DOMAIN, other, 50)
                 .unwrap_or_default()
                 .iter()
-                .any(|one| one.id == id)
+                .any(|one| one.id.as_str() == id)
         })
         .collect()
 }

@@ -26,5 +26,6 @@ mod neighbours;
 mod pairs;
 mod ports;
 mod readme;
+mod starting;
 mod store_refusals;
 mod whole_import;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::support::client::{Client, item};
+use kindred_api::path::item;
+
+use crate::support::client::Client;
 use crate::support::deadline::wait_for;
 use crate::support::place::Place;
 use crate::support::program::{Kindred, Start};
@@ -71,7 +73,7 @@ fn ten_thousand_domains_of_which_ten_are_active() {
             let similar = client.similar(&domain(n * 997), "first", 5);
             if similar
                 .as_ref()
-                .is_none_or(|s| s.len() != 1 || s[0].id != "second")
+                .is_none_or(|s| s.len() != 1 || s[0].id.as_str() != "second")
             {
                 return Err(format!("{similar:?} in {}", domain(n * 997)));
             }

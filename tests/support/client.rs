@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use kindred_api::batch::BatchAnswer;
+use kindred_api::domain::{DomainAnswer, DomainsAnswer};
+use kindred_api::path;
+use kindred_api::similar::{SimilarAnswer, SimilarItem};
+use model_service::client::{self, Error, Http};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::deadline::wait_for;
@@ -24,8 +29,15 @@ impl Answer {
     /// The body as JSON.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.body)
-            .unwrap_or_else(|error| panic!("no JSON ({error}): {} {}", self.status, self.body))
+        self.read()
+    }
+
+    /// The body as what it must be.
+    #[track_caller]
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> T {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| {
+            panic!("something else ({error}): {} {}", self.status, self.body)
+        })
     }
 
     /// Asserts the status.
@@ -36,47 +48,29 @@ impl Answer {
     }
 }
 
-/// A neighbour as answered.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Similar {
-    pub(crate) id: String,
-    pub(crate) score: f64,
-}
-
-/// One domain as `GET /v1/domains` tells.
-#[derive(Debug, Clone)]
-pub(crate) struct DomainState {
-    pub(crate) domain: String,
-    pub(crate) quiet: bool,
-    pub(crate) live: u64,
-    pub(crate) visible: u64,
-}
-
 /// Speaks to one program.
 #[derive(Clone)]
 pub(crate) struct Client {
-    agent: ureq::Agent,
+    http: Http,
     base: String,
 }
 
 impl Client {
     pub(crate) fn new(port: u16) -> Self {
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(ANSWER))
-            .proxy(None)
-            .build()
-            .new_agent();
         Self {
-            agent,
+            http: Http::with_deadline(ANSWER),
             base: format!("http://127.0.0.1:{port}"),
         }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
     }
 
     /// # Errors
     /// In words, when no answer came: the program is not there, or died.
     pub(crate) fn try_get(&self, path: &str) -> Result<Answer, String> {
-        answer(self.agent.get(format!("{}{path}", self.base)).call())
+        answer(self.http.get(&self.url(path), &[]))
     }
 
     #[track_caller]
@@ -87,28 +81,26 @@ impl Client {
 
     #[track_caller]
     pub(crate) fn put(&self, path: &str, body: &str) -> Answer {
-        let sent = self
-            .agent
-            .put(format!("{}{path}", self.base))
-            .content_type("application/json")
-            .send(body);
-        answer(sent).unwrap_or_else(|error| panic!("PUT {path}: {error}"))
+        answer(
+            self.http
+                .put(&self.url(path), "application/json", body.as_bytes()),
+        )
+        .unwrap_or_else(|error| panic!("PUT {path}: {error}"))
     }
 
     #[track_caller]
     pub(crate) fn delete(&self, path: &str) -> Answer {
-        let sent = self.agent.delete(format!("{}{path}", self.base)).call();
-        answer(sent).unwrap_or_else(|error| panic!("DELETE {path}: {error}"))
+        answer(self.http.delete(&self.url(path)))
+            .unwrap_or_else(|error| panic!("DELETE {path}: {error}"))
     }
 
     /// # Errors
     /// In words, when no answer came.
     pub(crate) fn try_batch(&self, domain: &str, lines: &str) -> Result<Answer, String> {
+        let url = self.url(&path::batch(domain));
         answer(
-            self.agent
-                .post(format!("{}/v1/domains/{domain}/items:batch", self.base))
-                .content_type("application/x-ndjson")
-                .send(lines),
+            self.http
+                .post(&url, "application/x-ndjson", lines.as_bytes()),
         )
     }
 
@@ -119,61 +111,39 @@ impl Client {
             .try_batch(domain, &lines.join("\n"))
             .unwrap_or_else(|error| panic!("a batch for {domain}: {error}"))
             .with_status(200)
-            .json();
-        assert_eq!(answer["accepted"], lines.len(), "{answer}");
-        assert_eq!(answer["rejected"], Value::Array(Vec::new()), "{answer}");
+            .read::<BatchAnswer>();
+        assert_eq!(answer.accepted, lines.len() as u64, "{answer:?}");
+        assert_eq!(answer.rejected, [], "{answer:?}");
     }
 
     /// `/similar` of an item. `None`: 404, the item is not visible.
     #[track_caller]
-    pub(crate) fn similar(&self, domain: &str, id: &str, limit: usize) -> Option<Vec<Similar>> {
-        let answer = self.get(&format!("{}/similar?limit={limit}", item(domain, id)));
+    pub(crate) fn similar(&self, domain: &str, id: &str, limit: usize) -> Option<Vec<SimilarItem>> {
+        let answer = self.get(&path::similar(domain, id, limit));
         if answer.status == 404 {
             return None;
         }
-        let answer = answer.with_status(200).json();
-        let similar = answer["similar"]
-            .as_array()
-            .unwrap_or_else(|| panic!("no `similar`: {answer}"))
-            .iter()
-            .map(|one| Similar {
-                id: one["id"].as_str().expect("an id").to_owned(),
-                score: one["score"].as_f64().expect("a score"),
-            })
-            .collect();
-        Some(similar)
+        Some(answer.with_status(200).read::<SimilarAnswer>().similar)
     }
 
     /// Every domain.
     ///
     /// # Errors
     /// In words, when no answer came.
-    pub(crate) fn try_domains(&self) -> Result<Vec<DomainState>, String> {
-        let answer = self.try_get("/v1/domains")?;
+    pub(crate) fn try_domains(&self) -> Result<Vec<DomainAnswer>, String> {
+        let answer = self.try_get(path::DOMAINS)?;
         if answer.status != 200 {
             return Err(format!("{} {}", answer.status, answer.body));
         }
-        let answer = answer.json();
-        let domains = answer["domains"]
-            .as_array()
-            .ok_or_else(|| format!("no `domains`: {answer}"))?;
-        Ok(domains
-            .iter()
-            .map(|one| DomainState {
-                domain: one["domain"].as_str().expect("a name").to_owned(),
-                quiet: one["quiet"].as_bool().expect("whether it is quiet"),
-                live: one["live"].as_u64().expect("live items"),
-                visible: one["visible"].as_u64().expect("visible items"),
-            })
-            .collect())
+        Ok(answer.read::<DomainsAnswer>().domains)
     }
 
     /// Waits until every domain is quiet: lists exact and stored.
     #[track_caller]
-    pub(crate) fn wait_quiet(&self, limit: Duration) -> Vec<DomainState> {
+    pub(crate) fn wait_quiet(&self, limit: Duration) -> Vec<DomainAnswer> {
         wait_for("every domain is quiet", limit, || {
             let domains = self.try_domains()?;
-            let busy: Vec<&DomainState> = domains.iter().filter(|one| !one.quiet).collect();
+            let busy: Vec<&DomainAnswer> = domains.iter().filter(|one| !one.quiet).collect();
             if busy.is_empty() {
                 Ok(domains)
             } else {
@@ -203,34 +173,14 @@ impl Client {
     }
 }
 
-/// The path of an item.
-pub(crate) fn item(domain: &str, id: &str) -> String {
-    format!(
-        "/v1/domains/{domain}/items/{}",
-        utf8_percent_encode(id, NON_ALPHANUMERIC)
-    )
-}
-
-fn answer(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, String> {
-    let mut response = sent.map_err(|error| error.to_string())?;
-    let content_type = response
-        .headers()
-        .get("content-type")
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-        .to_owned();
-    let retry_after = response.headers().get("retry-after");
-    let retry_after_s = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
-    let body = response
-        .body_mut()
-        .with_config()
-        .limit(256 << 20)
-        .read_to_string()
-        .map_err(|error| error.to_string())?;
+fn answer(sent: Result<client::Answer, Error>) -> Result<Answer, String> {
+    let sent = sent.map_err(|error| error.to_string())?;
     Ok(Answer {
-        status: response.status().as_u16(),
-        content_type,
-        retry_after_s,
-        body,
+        status: sent.status,
+        content_type: sent.header("content-type").unwrap_or_default().to_owned(),
+        retry_after_s: sent
+            .header("retry-after")
+            .and_then(|value| value.parse().ok()),
+        body: sent.text().into_owned(),
     })
 }

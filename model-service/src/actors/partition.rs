@@ -14,7 +14,7 @@ use super::lease::Ownership;
 use super::owner::Owner;
 use super::registry::{Disown, Dispatch, DomainRegistry, Raise, Resume};
 use super::services::{ServiceParts, Services};
-use crate::serving::owners::Hosted;
+use crate::owners::Hosted;
 use kindred_domain::intake::{Failure, Intake};
 use kindred_domain::store::{DomainRow, Epoch, Partition};
 use kindred_domain::time::RETRY;

@@ -13,7 +13,7 @@ use super::lease::{self, Desk, Instance};
 use super::partition::{OpenIntake, PartitionHost};
 use super::services::ServiceParts;
 use super::sharing::{Keeper, share_evenly};
-use crate::serving::owners::Hosted;
+use crate::owners::Hosted;
 use kindred_domain::lease::Wish;
 use kindred_domain::store::{Partition, Store};
 

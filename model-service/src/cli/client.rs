@@ -1,33 +1,15 @@
-//! Talking to a running Kindred over HTTP, blocking.
+//! Talking to a running Kindred: where it is, and what its answers mean for the exit code.
 
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::exit::{Exit, Failure};
+use crate::client::{Answer, Error, Http};
 use crate::config::Config;
 
-/// A connection is there at once or not at all.
-const CONNECT: Duration = Duration::from_secs(10);
 /// A batch is answered when all of it is durable.
 const ANSWER: Duration = Duration::from_secs(120);
-/// Servers close connections nobody uses after some five seconds.
-const IDLE: Duration = Duration::from_secs(3);
-/// Largest answer that is read.
-const ANSWER_BYTES: u64 = 256 << 20;
-
-/// What stays as it is in a segment of a path.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-
-/// A segment of a path: a domain or an item's id.
-pub(crate) fn segment(name: &str) -> String {
-    utf8_percent_encode(name, SEGMENT).to_string()
-}
 
 /// Where a server is said to be.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -56,61 +38,10 @@ impl Server {
     }
 }
 
-/// An answer, whatever its status.
-#[derive(Debug, Clone)]
-pub(crate) struct Answer {
-    /// The HTTP status.
-    pub(crate) status: u16,
-    /// The body.
-    pub(crate) body: String,
-}
-
-impl Answer {
-    /// Whether it is what was asked for.
-    pub(crate) fn is_success(&self) -> bool {
-        (200..300).contains(&self.status)
-    }
-
-    /// The problem it tells, if it is one of Kindred's.
-    pub(crate) fn problem(&self) -> Option<Problem> {
-        serde_json::from_str(&self.body).ok()
-    }
-
-    /// What is wrong, in words.
-    pub(crate) fn words(&self) -> String {
-        match self.problem() {
-            Some(problem) => format!("{} (status {})", problem.detail, self.status),
-            None => format!("status {}", self.status),
-        }
-    }
-}
-
-/// The part of a problem (RFC 9457) that clients need.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Problem {
-    #[serde(rename = "type")]
-    kind: String,
-    /// What is wrong and what to do about it.
-    #[serde(default)]
-    pub(crate) detail: String,
-}
-
-impl Problem {
-    /// The stable word: the last segment of the type.
-    pub(crate) fn word(&self) -> &str {
-        word(&self.kind)
-    }
-}
-
-/// The stable word of a problem's type.
-pub(crate) fn word(kind: &str) -> &str {
-    kind.rsplit('/').next().unwrap_or(kind)
-}
-
 /// A client of one server. Cheap to clone; clones share connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
-    agent: ureq::Agent,
+    http: Http,
     base: String,
 }
 
@@ -126,17 +57,8 @@ impl Client {
                 "--url {url:?}: expected http:// and a host, such as http://127.0.0.1:8080"
             )));
         }
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(ANSWER))
-            .max_idle_age(IDLE)
-            .proxy(None)
-            .user_agent(concat!("kindred/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
         Ok(Self {
-            agent,
+            http: Http::with_patience(ANSWER),
             base: base.to_owned(),
         })
     }
@@ -151,45 +73,57 @@ impl Client {
     /// # Errors
     /// [`Exit::Unreachable`] when no answer came.
     pub(crate) fn get(&self, path: &str) -> Result<Answer, Failure> {
-        let sent = self.agent.get(format!("{}{path}", self.base)).call();
-        self.answer(sent)
+        let asked = self.http.get(&format!("{}{path}", self.base), &[]);
+        asked.map_err(|error| self.silent(&error))
     }
 
-    /// Sends a body to a path.
+    /// Asks for a path that must be there.
+    ///
+    /// # Errors
+    /// [`Exit::NotFound`] where nothing is, [`Exit::Unreachable`] when no answer came.
+    pub(crate) fn get_good(&self, path: &str) -> Result<Answer, Failure> {
+        let answer = self.get(path)?;
+        match answer.status {
+            404 => Err(Failure::new(Exit::NotFound, answer.words())),
+            _ if answer.is_success() => Ok(answer),
+            _ => Err(Failure::failed(answer.words())),
+        }
+    }
+
+    /// Sends NDJSON to a path.
     ///
     /// # Errors
     /// [`Exit::Unreachable`] when no answer came: it may have been done or not.
-    pub(crate) fn post(&self, path: &str, kind: &str, body: &[u8]) -> Result<Answer, Failure> {
-        let sent = self
-            .agent
-            .post(format!("{}{path}", self.base))
-            .header("content-type", kind)
-            .send(body);
-        self.answer(sent)
+    pub(crate) fn post(&self, path: &str, ndjson: &[u8]) -> Result<Answer, Failure> {
+        let sent = self.http.post(
+            &format!("{}{path}", self.base),
+            "application/x-ndjson",
+            ndjson,
+        );
+        sent.map_err(|error| self.silent(&error))
     }
 
-    fn answer(
-        &self,
-        sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-    ) -> Result<Answer, Failure> {
-        sent.and_then(|mut response| {
-            let status = response.status().as_u16();
-            let body = response
-                .body_mut()
-                .with_config()
-                .limit(ANSWER_BYTES)
-                .lossy_utf8(true)
-                .read_to_string()?;
-            Ok(Answer { status, body })
-        })
-        .map_err(|error| {
-            // A malformed URL is the caller's mistake, and trying again is no remedy.
-            let exit = match &error {
-                ureq::Error::BadUri(_) | ureq::Error::Http(_) => Exit::Usage,
-                _ => Exit::Unreachable,
-            };
-            Failure::new(exit, format!("{} does not answer: {error}", self.base))
-        })
+    /// Reads what was answered.
+    ///
+    /// # Errors
+    /// When it is something else: not a Kindred answers, or another version.
+    pub(crate) fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Failure> {
+        answer.json().map_err(|error| self.other(&error))
+    }
+
+    /// The server answered something else.
+    pub(crate) fn other(&self, what: &dyn std::fmt::Display) -> Failure {
+        Failure::failed(format!("{} answered something else: {what}", self.base))
+    }
+
+    fn silent(&self, error: &Error) -> Failure {
+        // A malformed URL is the caller's mistake, and trying again is no remedy.
+        let exit = if error.is_bad_url() {
+            Exit::Usage
+        } else {
+            Exit::Unreachable
+        };
+        Failure::new(exit, format!("{} does not answer: {error}", self.base))
     }
 }
 

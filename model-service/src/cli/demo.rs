@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use kindred_api::path;
+use kindred_api::similar::SimilarAnswer;
 use serde::{Deserialize, Serialize};
 
 use super::client::Client;
@@ -11,7 +13,6 @@ use super::exit::{Exit, Failure, Outcome};
 use super::import::{self, Source};
 use super::local::DemoArgs;
 use super::output::json_line;
-use super::similar::{self, SimilarAnswer};
 use super::standalone::{Stop, curl_lines, drain};
 use crate::config::{Config, Origins};
 use crate::standalone::Standalone;
@@ -32,7 +33,7 @@ const SAMPLE: [(&[u8], &str); 3] = [
     ),
 ];
 /// Neighbours shown, and looked at for the hit rate.
-const TOP: u8 = 5;
+const TOP: usize = 5;
 /// Articles shown of a domain.
 const SHOWN: usize = 3;
 const QUIET_WITHIN: Duration = Duration::from_secs(120);
@@ -224,20 +225,13 @@ fn ask(client: &Client, address: String, items: u64, seconds: f64) -> Result<Rep
 }
 
 fn neighbours(client: &Client, domain: &str, id: &str) -> Result<Vec<Similar>, Failure> {
-    let answer = client.get(&similar::path(domain, id, TOP))?;
-    if !answer.is_success() {
-        return Err(Failure::failed(format!(
-            "{domain} {id}: {}",
-            answer.words()
-        )));
-    }
-    let answer: SimilarAnswer = serde_json::from_str(&answer.body)
-        .map_err(|error| Failure::failed(format!("{domain} {id}: {error}")))?;
+    let answer = client.get_good(&path::similar(domain, id, TOP))?;
+    let answer: SimilarAnswer = client.read(&answer)?;
     Ok(answer
         .similar
         .into_iter()
         .map(|one| Similar {
-            id: one.id,
+            id: one.id.as_str().to_owned(),
             title: one.title.unwrap_or_default(),
             score: one.score,
         })

@@ -3,11 +3,13 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use kindred_api::path;
+use kindred_api::similar::SimilarAnswer;
 
-use super::client::{Answer, Client, Server, printable, segment};
+use super::client::{Client, Server, printable};
 use super::exit::{Exit, Failure, Outcome};
 use super::flags::ClientFlags;
+use crate::client::Answer;
 use crate::config::Config;
 
 /// How often a list that is being made is asked for.
@@ -33,40 +35,11 @@ pub(crate) struct SimilarArgs {
     pub(crate) flags: ClientFlags,
 }
 
-/// The answer of `…/similar`.
-#[derive(Debug, Deserialize)]
-pub(crate) struct SimilarAnswer {
-    /// When the list was made; `None`: it is being made.
-    as_of: Option<String>,
-    /// Best first.
-    pub(crate) similar: Vec<SimilarItem>,
-}
-
-/// A neighbour, as answered.
-#[derive(Debug, Deserialize)]
-pub(crate) struct SimilarItem {
-    /// Its id.
-    pub(crate) id: String,
-    /// The score.
-    pub(crate) score: f32,
-    /// Its title, if it has one.
-    pub(crate) title: Option<String>,
-}
-
-/// The path of an item's neighbours.
-pub(crate) fn path(domain: &str, id: &str, limit: u8) -> String {
-    format!(
-        "/v1/domains/{}/items/{}/similar?limit={limit}",
-        segment(domain),
-        segment(id)
-    )
-}
-
 pub(crate) fn run(args: &SimilarArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
     let client = args.server.client(config)?;
     let (raw, answer) = ask(&client, args)?;
     if json {
-        writeln!(out, "{}", raw.body.trim_end())?;
+        writeln!(out, "{}", raw.text().trim_end())?;
         return Ok(Exit::Done);
     }
     if answer.similar.is_empty() {
@@ -83,7 +56,7 @@ pub(crate) fn run(args: &SimilarArgs, config: &Config, json: bool, out: &mut dyn
     let width = answer
         .similar
         .iter()
-        .map(|item| item.id.chars().count())
+        .map(|item| item.id.as_str().chars().count())
         .max()
         .unwrap_or(0);
     writeln!(out, "{:<6}  {:<width$}  title", "score", "id")?;
@@ -92,7 +65,7 @@ pub(crate) fn run(args: &SimilarArgs, config: &Config, json: bool, out: &mut dyn
         let line = format!(
             "{:.4}  {:<width$}  {title}",
             item.score,
-            printable(&item.id)
+            printable(item.id.as_str())
         );
         writeln!(out, "{}", line.trim_end())?;
     }
@@ -103,19 +76,8 @@ pub(crate) fn run(args: &SimilarArgs, config: &Config, json: bool, out: &mut dyn
 fn ask(client: &Client, args: &SimilarArgs) -> Result<(Answer, SimilarAnswer), Failure> {
     let until = Instant::now() + args.timeout;
     loop {
-        let raw = client.get(&path(&args.domain, &args.id, args.limit))?;
-        if raw.status == 404 {
-            return Err(Failure::new(Exit::NotFound, raw.words()));
-        }
-        if !raw.is_success() {
-            return Err(Failure::failed(raw.words()));
-        }
-        let answer: SimilarAnswer = serde_json::from_str(&raw.body).map_err(|error| {
-            Failure::failed(format!(
-                "{} answered something else: {error}",
-                client.base()
-            ))
-        })?;
+        let raw = client.get_good(&path::similar(&args.domain, &args.id, args.limit.into()))?;
+        let answer: SimilarAnswer = client.read(&raw)?;
         if answer.as_of.is_some() || Instant::now() >= until {
             return Ok((raw, answer));
         }

@@ -11,16 +11,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use kindred_api::batch::BatchAnswer;
+use kindred_api::path;
 use kindred_shared::event::{Event, Upsert, UpsertKind};
 use kindred_shared::{DomainName, ItemId};
 use serde::{Deserialize, Serialize};
 
 use self::machine::{Machine, counter};
 use self::texts::Texts;
-use super::client::{Client, segment};
+use super::client::Client;
 use super::demo::{beside, temporary};
 use super::exit::{Exit, Failure, Outcome};
-use super::import::{self, BATCH_LINES, Records, SENDERS, Source, now_ms};
+use super::import::{BATCH_LINES, Records, SENDERS, Source, now_ms};
 use super::local::PipelineArgs;
 use super::memory::peak_memory;
 use super::output::json_lines;
@@ -223,7 +225,8 @@ async fn measure(
     settled(service, items, QUIET_WITHIN).await?;
     let seconds = began.elapsed().as_secs_f64();
     let peak = peak_memory();
-    let metrics = beside(move || client.get("/metrics")).await?.body;
+    let metrics = beside(move || client.get(path::METRICS)).await?;
+    let metrics = metrics.text();
     let bulk = served_after(service, &sent);
     let (single_served, single_stored) = publish_singles(service, items, singles).await?;
 
@@ -342,16 +345,11 @@ fn send(client: &Client, batches: Vec<Sent>) -> Result<Vec<Sent>, Failure> {
 }
 
 fn send_one(client: &Client, batch: &mut Sent) -> Result<(), Failure> {
-    #[derive(Deserialize)]
-    struct Accepted {
-        accepted: usize,
-    }
-    let path = format!("/v1/domains/{}/items:batch", segment(batch.domain.as_str()));
     batch.at = now_ms();
-    let answer = client.post(&path, import::NDJSON, &batch.body)?;
+    let answer = client.post(&path::batch(batch.domain.as_str()), &batch.body)?;
     batch.body = Vec::new();
-    match serde_json::from_str::<Accepted>(&answer.body) {
-        Ok(Accepted { accepted }) if answer.is_success() && accepted == batch.ids.len() => Ok(()),
+    match answer.json::<BatchAnswer>() {
+        Ok(told) if answer.is_success() && told.accepted == batch.ids.len() as u64 => Ok(()),
         _ => Err(Failure::failed(format!(
             "a batch was not taken: {}",
             answer.words()

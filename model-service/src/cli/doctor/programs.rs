@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use kindred_api::path;
+
 use super::broker::BrokerFacts;
 use super::database::DatabaseFacts;
 use super::finding::Finding;
+use crate::client::Http;
 
 /// This program's own.
 const OWN: &str = env!("CARGO_PKG_VERSION");
@@ -58,17 +61,13 @@ pub(super) fn look(facts: &DatabaseFacts) -> Vec<Running> {
 }
 
 fn ask(address: &str) -> Result<String, String> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(ANSWER))
-        .proxy(None)
-        .build()
-        .into();
-    let text = agent
-        .get(format!("http://{address}/metrics"))
-        .call()
-        .and_then(|mut response| response.body_mut().read_to_string())
-        .map_err(|error| error.to_string())?;
-    version_in(&text).ok_or_else(|| "it tells no version".to_owned())
+    let url = format!("http://{address}{}", path::METRICS);
+    let answer = Http::with_deadline(ANSWER).get(&url, &[]);
+    let answer = answer.map_err(|error| error.to_string())?;
+    if !answer.is_success() {
+        return Err(answer.words());
+    }
+    version_in(&answer.text()).ok_or_else(|| "it tells no version".to_owned())
 }
 
 /// The version in metrics.

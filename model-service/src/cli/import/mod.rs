@@ -28,7 +28,7 @@ pub(crate) use line::{Defaults, Unreadable};
 pub(crate) use progress::Progress;
 pub(crate) use reading::{Found, Position, read};
 pub(crate) use rejects::{Reject, Rejects, beside};
-pub(crate) use send::{NDJSON, SENDERS};
+pub(crate) use send::SENDERS;
 pub(crate) use source::Source;
 pub(crate) use split::Records;
 

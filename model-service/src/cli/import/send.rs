@@ -4,16 +4,17 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use kindred_api::batch::BatchAnswer;
+use kindred_api::path;
+use kindred_api::problem::word;
 use kindred_shared::DomainName;
-use serde::Deserialize;
 
 use super::batch::Batch;
-use crate::cli::client::{Answer, Client, segment, word};
+use crate::cli::client::Client;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::retry::Retry;
+use crate::client::Answer;
 
-/// What a batch is.
-pub(crate) const NDJSON: &str = "application/x-ndjson";
 /// Batches on their way at once.
 pub(crate) const SENDERS: usize = 4;
 /// Batches that wait to be sent.
@@ -45,24 +46,6 @@ pub(crate) trait Watch: Sync {
     fn settled(&self, batch: &Batch, settled: Settled) -> Result<(), Failure>;
     /// People should know.
     fn say(&self, words: &str);
-}
-
-#[derive(Deserialize)]
-struct BatchAnswer {
-    accepted: u64,
-    #[serde(default)]
-    rejected: Vec<RejectedLine>,
-    #[serde(default)]
-    rejected_more: u64,
-}
-
-#[derive(Deserialize)]
-struct RejectedLine {
-    line: usize,
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    detail: String,
 }
 
 #[derive(Default)]
@@ -166,12 +149,12 @@ impl<'a> Sender<'a> {
     /// Sends one batch until it was answered. Sending it again is harmless: every line has a
     /// version.
     fn send(&self, batch: &Batch) -> Result<Settled, Failure> {
-        let path = format!("/v1/domains/{}/items:batch", segment(batch.domain.as_str()));
+        let path = path::batch(batch.domain.as_str());
         let mut retry = Retry::new(self.timeout);
         let mut told = false;
         let mut failed_once = false;
         loop {
-            let trouble = match self.client.post(&path, NDJSON, &batch.body) {
+            let trouble = match self.client.post(&path, &batch.body) {
                 Ok(answer) if answer.status != 503 => {
                     if told {
                         self.watch
@@ -246,17 +229,11 @@ impl<'a> Sender<'a> {
                 refused: refused.collect(),
             });
         }
-        let other = |what: &str| {
-            Failure::failed(format!(
-                "{} answered something else: {what}",
-                self.client.base()
-            ))
-        };
-        let answer: BatchAnswer =
-            serde_json::from_str(&answer.body).map_err(|error| other(&error.to_string()))?;
-        let told = answer.rejected.len() as u64 + answer.rejected_more;
-        if answer.accepted + told != lines as u64 || answer.rejected_more > 0 {
-            return Err(other(&format!(
+        let answer: BatchAnswer = self.client.read(answer)?;
+        let more = answer.rejected_more.unwrap_or(0);
+        let told = answer.rejected.len() as u64 + more;
+        if answer.accepted + told != lines as u64 || more > 0 {
+            return Err(self.client.other(&format!(
                 "of {lines} lines {} were accepted and {told} rejected",
                 answer.accepted
             )));
@@ -265,9 +242,15 @@ impl<'a> Sender<'a> {
             .rejected
             .into_iter()
             .map(|line| {
-                let at = line.line.checked_sub(1).filter(|at| *at < lines);
+                let at = usize::try_from(line.line)
+                    .ok()
+                    .and_then(|line| line.checked_sub(1));
+                let none = || {
+                    self.client
+                        .other(&format!("there is no line {}", line.line))
+                };
                 Ok(Refused {
-                    at: at.ok_or_else(|| other(&format!("there is no line {}", line.line)))?,
+                    at: at.filter(|at| *at < lines).ok_or_else(none)?,
                     reason: word(&line.kind).to_owned(),
                     detail: line.detail,
                 })

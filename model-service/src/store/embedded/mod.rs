@@ -11,6 +11,8 @@
 
 mod encoding;
 mod failure;
+#[cfg(test)]
+mod memory;
 mod opening;
 mod tables;
 mod upgrade;
@@ -70,8 +72,8 @@ pub struct EmbeddedStore {
     readers: Arc<Semaphore>,
     /// Until when each instance is there. Only this process can be, and it need not be durable.
     instances: Mutex<BTreeMap<String, Instant>>,
-    /// Locked until the store is closed.
-    _lock: File,
+    /// Locked until the store is closed; one in memory has none.
+    _lock: Option<File>,
 }
 
 impl EmbeddedStore {
@@ -92,7 +94,7 @@ impl EmbeddedStore {
         }
         Self::start(
             &place,
-            lock,
+            Some(lock),
             identity,
             Box::new(move || Ok(builder().open(&file)?)),
         )
@@ -101,7 +103,7 @@ impl EmbeddedStore {
     /// Opens an existing store by an opener.
     fn start(
         place: &str,
-        lock: File,
+        lock: Option<File>,
         identity: &Identity,
         open: Opener,
     ) -> Result<Arc<Self>, OpenError> {

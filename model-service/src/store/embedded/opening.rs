@@ -69,6 +69,14 @@ pub(super) fn create(dir: &Path, identity: &Identity) -> Result<(), Trouble> {
         fs::remove_file(&unfinished)?;
     }
     let database = builder().create(&unfinished)?;
+    fill(&database, identity)?;
+    database.close()?;
+    fs::rename(&unfinished, dir.join(FILE))?;
+    Ok(File::open(dir)?.sync_all()?)
+}
+
+/// Makes the tables of an empty store.
+pub(super) fn fill(database: &Database, identity: &Identity) -> Result<(), Trouble> {
     let transaction = database.begin_write()?;
     Tables::open(&transaction, &[])?;
     {
@@ -78,10 +86,7 @@ pub(super) fn create(dir: &Path, identity: &Identity) -> Result<(), Trouble> {
         meta.insert(PARTITIONS, identity.partitions.to_le_bytes().as_slice())?;
         meta.insert(GROUP, 0_u64.to_le_bytes().as_slice())?;
     }
-    transaction.commit()?;
-    database.close()?;
-    fs::rename(&unfinished, dir.join(FILE))?;
-    Ok(File::open(dir)?.sync_all()?)
+    Ok(transaction.commit()?)
 }
 
 /// What a store says about itself.

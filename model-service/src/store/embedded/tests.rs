@@ -337,7 +337,7 @@ fn faulty(dir: &Path) -> (Arc<EmbeddedStore>, Arc<Faults>) {
             .create_with_backend(file)?)
     };
     let lock = lock(dir, "test").unwrap();
-    let store = EmbeddedStore::start("test", lock, &identity(), Box::new(open)).unwrap();
+    let store = EmbeddedStore::start("test", Some(lock), &identity(), Box::new(open)).unwrap();
     (store, faults)
 }
 

@@ -133,6 +133,12 @@ impl Shared {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
+    /// Closes the database for good.
+    #[cfg(test)]
+    pub(super) fn close(&self, error: StoreError) {
+        self.replace(State::Closed(error));
+    }
+
     /// A poisoned lock is taken all the same: the state is replaced whole, never half.
     fn state(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)

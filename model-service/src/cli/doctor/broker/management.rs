@@ -9,12 +9,11 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::cli::exit::Failure;
+use crate::client::{Error, Http};
 use crate::config::Config;
 
 /// Longest an answer may take.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Largest answer that is read, in bytes.
-const ANSWER_BYTES: u64 = 64 << 20;
 /// Where the management listens unless told otherwise.
 const PORT: u16 = 15_672;
 /// HTTP's dates have whole seconds, cut off: half a second is what is missing on average, in ms.
@@ -91,13 +90,8 @@ pub(in super::super) struct Management {
 /// # Errors
 /// In words, when it is not there, or does not let this user in.
 pub(super) fn ask(address: &Address) -> Result<Management, String> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_global(Some(ANSWER))
-        .proxy(None)
-        .build()
-        .into();
-    let get = |path: &str| get(&agent, &format!("{}/{path}", address.base));
+    let http = Http::with_deadline(ANSWER);
+    let get = |path: &str| get(&http, &format!("{}/{path}", address.base));
     let place = address.place.clone();
     let (status, ahead_ms, overview) =
         get("overview").map_err(|error| format!("{place} does not answer: {error}"))?;
@@ -178,22 +172,12 @@ fn text(value: &Value, key: &str) -> String {
 }
 
 /// Status, how far the answerer's clock is ahead, body.
-fn get(agent: &ureq::Agent, url: &str) -> Result<(u16, Option<i64>, Value), ureq::Error> {
-    let mut response = agent.get(url).call()?;
+fn get(http: &Http, url: &str) -> Result<(u16, Option<i64>, Value), Error> {
+    let answer = http.get(url, &[])?;
     let now = Utc::now();
-    let status = response.status().as_u16();
-    let date = response.headers().get("date").and_then(|date| {
-        let date = DateTime::parse_from_rfc2822(date.to_str().ok()?).ok()?;
+    let date = answer.header("date").and_then(|date| {
+        let date = DateTime::parse_from_rfc2822(date).ok()?;
         Some((date.to_utc() - now).num_milliseconds() + HALF_A_SECOND_MS)
     });
-    let body = response
-        .body_mut()
-        .with_config()
-        .limit(ANSWER_BYTES)
-        .read_to_string()?;
-    Ok((
-        status,
-        date,
-        serde_json::from_str(&body).unwrap_or_default(),
-    ))
+    Ok((answer.status, date, answer.json().unwrap_or_default()))
 }

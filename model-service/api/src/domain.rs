@@ -1,0 +1,110 @@
+//! Domains, and how they fare.
+
+use std::fmt;
+
+use kindred_shared::{DomainName, ModelName};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What a domain does now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Not loaded: nothing happens.
+    Asleep,
+    /// Its lists are read or made anew.
+    Loading,
+    /// Loaded, and nothing is to be done.
+    Idle,
+    /// Its window is open.
+    Collecting,
+    /// Features of a window are being made.
+    Extracting,
+    /// A window is being compared.
+    Comparing,
+    /// Lists are being written.
+    Storing,
+    /// Something failed; it tries again by itself.
+    BackingOff,
+    /// Another model service owns it now; this one lets go of it.
+    Lost,
+    /// No model service answers for it now.
+    Unowned,
+}
+
+impl State {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Asleep => "asleep",
+            Self::Loading => "loading",
+            Self::Idle => "idle",
+            Self::Collecting => "collecting",
+            Self::Extracting => "extracting",
+            Self::Comparing => "comparing",
+            Self::Storing => "storing",
+            Self::BackingOff => "backing-off",
+            Self::Lost => "lost",
+            Self::Unowned => "unowned",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// A domain and how it fares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DomainAnswer {
+    /// Its name.
+    #[schema(value_type = String, example = "news.example")]
+    pub domain: DomainName,
+    /// Its active model.
+    #[schema(value_type = String, example = "words-1")]
+    pub model: ModelName,
+    /// What it does now.
+    pub state: State,
+    /// No event, open window, job or dirty mark: every list is exact and stored.
+    pub quiet: bool,
+    /// Live items.
+    #[schema(example = 5000)]
+    pub live: u64,
+    /// Visible items: live, not hidden, not expired.
+    #[schema(example = 4990)]
+    pub visible: u64,
+    /// Items accepted whose lists are still to be made.
+    #[schema(example = 0)]
+    pub pending: u64,
+    /// When it was registered.
+    #[schema(format = DateTime, example = "2026-11-23T09:00:00.000Z")]
+    pub registered_at: String,
+    /// What keeps it from going on, if something does. It tries again by itself.
+    pub trouble: Option<String>,
+}
+
+/// Every registered domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DomainsAnswer {
+    /// By name.
+    pub domains: Vec<DomainAnswer>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_written_as_its_word() {
+        for state in [State::Asleep, State::BackingOff, State::Unowned] {
+            let written = format!("\"{state}\"");
+            assert_eq!(serde_json::to_string(&state).expect("JSON"), written);
+            assert_eq!(
+                serde_json::from_str::<State>(&written).expect("JSON"),
+                state
+            );
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Items: as they are put, and as they are told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kindred_shared::{DomainName, ItemId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// How an item fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Durable; its list is not made yet, or not made anew yet.
+    Accepted,
+    /// Its list is that of what was published last.
+    Live,
+    /// It has no feature of its own, for the reason given.
+    Rejected,
+    /// Its publisher withdrew it.
+    Deleted,
+    /// Its time is over.
+    Expired,
+}
+
+/// A write is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Accepted {
+    /// The item's domain.
+    #[schema(value_type = String, example = "news.example")]
+    pub domain: DomainName,
+    /// The item's id.
+    #[schema(value_type = String, example = "a-17")]
+    pub id: ItemId,
+    /// The version it was written with: the publisher's, or the time of its arrival in ms. Where
+    /// a newer version is stored, the write had no effect.
+    #[schema(example = 1_795_424_400_000_u64)]
+    pub version: u64,
+    /// Always `accepted`.
+    #[schema(value_type = Status)]
+    pub status: Status,
+}
+
+/// An item that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Item {
+    /// Its domain.
+    #[schema(value_type = String, example = "news.example")]
+    pub domain: DomainName,
+    /// Its id.
+    #[schema(value_type = String, example = "a-17")]
+    pub id: ItemId,
+    /// Its version.
+    #[schema(example = 1_795_424_400_000_u64)]
+    pub version: u64,
+    /// How it fares: `accepted`, `live` or `rejected`.
+    pub status: Status,
+    /// Since when it is there.
+    #[schema(format = DateTime, example = "2026-11-23T09:00:00.120Z")]
+    pub status_since: String,
+    /// Why it was rejected, or why its list is empty.
+    pub status_reason: Option<String>,
+    /// Since when this list is served, or an older one while a newer is being made.
+    #[schema(format = DateTime, example = "2026-11-23T09:00:00.410Z")]
+    pub served_since: Option<String>,
+    /// Title.
+    #[schema(example = "Night trains return")]
+    pub title: Option<String>,
+    /// Address.
+    #[schema(example = "https://news.example/a-17")]
+    pub url: Option<String>,
+    /// Language as published, else as detected.
+    #[schema(example = "en")]
+    pub language: Option<String>,
+    /// Section.
+    #[schema(example = "travel")]
+    pub group: Option<String>,
+    /// Labels.
+    pub categories: BTreeSet<String>,
+    /// When readers could first see it.
+    #[schema(format = DateTime, example = "2026-11-23T09:00:00.000Z")]
+    pub published_at: Option<String>,
+    /// From when on it is no longer live.
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
+    /// Live but not to be shown or listed.
+    pub hidden: bool,
+    /// Free keys and values.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// An item that is no longer there: nothing of its content is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GoneItem {
+    /// Its domain.
+    #[schema(value_type = String, example = "news.example")]
+    pub domain: DomainName,
+    /// Its id.
+    #[schema(value_type = String, example = "a-16")]
+    pub id: ItemId,
+    /// Its version.
+    #[schema(example = 1_795_424_460_000_u64)]
+    pub version: u64,
+    /// `deleted` or `expired`.
+    pub status: Status,
+    /// Since when.
+    #[schema(format = DateTime, example = "2026-11-23T09:01:00.000Z")]
+    pub status_since: String,
+}
+
+/// An item, there or gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum ItemAnswer {
+    /// It is there.
+    There(Box<Item>),
+    /// It is gone.
+    Gone(GoneItem),
+}
+
+/// An item as it is put. The server reads it with the parser of events, whose limits and words
+/// of refusal are every door's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ItemBody {
+    /// `item.created` or `item.updated`, which mean the same; may be left out.
+    #[serde(rename = "type")]
+    #[schema(example = "item.updated")]
+    pub kind: Option<String>,
+    /// That of the address; may be left out.
+    #[schema(example = "news.example")]
+    pub domain: Option<String>,
+    /// That of the address; may be left out.
+    #[schema(example = "a-17")]
+    pub id: Option<String>,
+    /// Plain text or HTML.
+    #[schema(example = "Night trains return")]
+    pub title: Option<String>,
+    /// Plain text or HTML; at most 256 KiB.
+    #[schema(example = "From spring on, sleepers run again.")]
+    pub text: Option<String>,
+    /// Where readers find the item.
+    #[schema(example = "https://news.example/a-17")]
+    pub url: Option<String>,
+    /// A language tag; without it the language is detected.
+    #[schema(example = "en")]
+    pub language: Option<String>,
+    /// A section or shelf.
+    #[schema(example = "travel")]
+    pub group: Option<String>,
+    /// Labels.
+    pub categories: Option<Vec<String>>,
+    /// When readers could first see it.
+    #[schema(format = DateTime, example = "2026-11-23T09:00:00Z")]
+    pub published_at: Option<String>,
+    /// From when on it is no longer live.
+    #[schema(format = DateTime, example = "2027-11-23T09:00:00Z")]
+    pub expires_at: Option<String>,
+    /// Live but not to be shown or listed.
+    #[schema(example = false)]
+    pub hidden: Option<bool>,
+    /// Orders the item's events: 0 to 2^53 - 1. An older one than the stored has no effect.
+    #[schema(example = 1_795_424_400_000_u64)]
+    pub version: Option<u64>,
+    /// An own feature instead of the text's: 1 to 4,096 finite numbers, not all zero.
+    pub vector: Option<Vec<f32>>,
+    /// Free keys and values; at most 64.
+    pub attributes: Option<BTreeMap<String, String>>,
+}

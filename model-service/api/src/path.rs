@@ -1,0 +1,56 @@
+//! Paths as clients ask for them.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// Every domain.
+pub const DOMAINS: &str = "/v1/domains";
+/// The compute workers.
+pub const WORKERS: &str = "/v1/workers";
+/// Metrics.
+pub const METRICS: &str = "/metrics";
+
+/// What stays as it is in a segment of a path.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// A segment of a path: a domain or an item's id.
+fn segment(name: &str) -> String {
+    utf8_percent_encode(name, SEGMENT).to_string()
+}
+
+/// A domain.
+pub fn domain(domain: &str) -> String {
+    format!("{DOMAINS}/{}", segment(domain))
+}
+
+/// Many events of a domain.
+pub fn batch(of: &str) -> String {
+    format!("{}/items:batch", domain(of))
+}
+
+/// An item.
+pub fn item(of: &str, id: &str) -> String {
+    format!("{}/items/{}", domain(of), segment(id))
+}
+
+/// What is similar to an item, at most `limit`.
+pub fn similar(of: &str, id: &str, limit: usize) -> String {
+    format!("{}/similar?limit={limit}", item(of, id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_one_segment_whatever_is_in_it() {
+        assert_eq!(
+            similar("news.example", "a/b %2F é", 3),
+            "/v1/domains/news.example/items/a%2Fb%20%252F%20%C3%A9/similar?limit=3"
+        );
+        assert_eq!(batch("d"), "/v1/domains/d/items:batch");
+    }
+}

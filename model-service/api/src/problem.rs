@@ -1,0 +1,233 @@
+//! Problems (RFC 9457): every error that an answer can be, and its stable word.
+
+use kindred_shared::event::Reason;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::batch::BatchAnswer;
+
+/// What all problem types begin with.
+const TYPE_PREFIX: &str = "/problems/";
+
+/// Declares the kinds of problems that are no refused events: word, status, title.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident: $word:literal, $status:literal, $title:literal;)+) => {
+        /// What kind of problem it is: the stable word in its `type`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Kind {
+            /// The event is refused.
+            Refused(Reason),
+            $($(#[$doc])* $kind,)+
+        }
+
+        impl Kind {
+            /// Every kind there is, for documentation.
+            pub const ALL: &[Self] = &[
+                Self::Refused(Reason::InvalidJson),
+                Self::Refused(Reason::TooLarge),
+                Self::Refused(Reason::UnknownType),
+                Self::Refused(Reason::MissingField),
+                Self::Refused(Reason::InvalidField),
+                Self::Refused(Reason::InvalidDomain),
+                Self::Refused(Reason::InvalidId),
+                Self::Refused(Reason::DomainMismatch),
+                Self::Refused(Reason::IdMismatch),
+                Self::Refused(Reason::InvalidVersion),
+                Self::Refused(Reason::InvalidVector),
+                Self::Refused(Reason::UnknownDomain),
+                Self::Refused(Reason::OverQuota),
+                $(Self::$kind,)+
+            ];
+
+            /// The stable word, the status it has unless said otherwise, and the words that are
+            /// the same for every problem of the kind.
+            fn row(self) -> (&'static str, u16, &'static str) {
+                match self {
+                    Self::Refused(reason) => {
+                        let (status, title) = of_refused(reason);
+                        (reason.word(), status, title)
+                    }
+                    $(Self::$kind => ($word, $status, $title),)+
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// No route is there.
+    UnknownPath: "unknown-path", 404, "Nothing is at this path";
+    /// The route does not know the method.
+    MethodNotAllowed: "method-not-allowed", 405, "The method is not known here";
+    /// A query parameter is out of its range.
+    InvalidParameter: "invalid-parameter", 400, "A parameter is not valid";
+    /// The route does not know a query parameter.
+    UnknownParameter: "unknown-parameter", 400, "A parameter is not known here";
+    /// There is no such item, or it is not visible.
+    UnknownItem: "unknown-item", 404, "The domain has no such item";
+    /// The body is in an encoding nobody asked for.
+    UnsupportedEncoding: "unsupported-encoding", 415, "The body's encoding is not supported";
+    /// The body ended or broke before its end.
+    IncompleteBody: "incomplete-body", 400, "The body broke off";
+    /// The body did not come in time.
+    SlowBody: "slow-body", 408, "The body did not come in time";
+    /// The event is valid but could not be stored now.
+    NotStored: "not-stored", 503, "It could not be stored now";
+    /// The store could not be read now.
+    NotReadable: "not-readable", 503, "The store could not be read now";
+    /// The service is starting or stopping.
+    NotReady: "not-ready", 503, "The service is not ready";
+}
+
+fn of_refused(reason: Reason) -> (u16, &'static str) {
+    match reason {
+        Reason::InvalidJson => (400, "The body is not a JSON object"),
+        Reason::TooLarge => (413, "It is over a limit of size"),
+        Reason::UnknownType => (422, "The event's type is unknown"),
+        Reason::MissingField => (422, "A required field is missing"),
+        Reason::InvalidField => (422, "A field's value cannot be taken"),
+        Reason::InvalidDomain => (422, "The domain's name is not valid"),
+        Reason::InvalidId => (422, "The item's id is not valid"),
+        Reason::DomainMismatch => (422, "The domain differs from the address"),
+        Reason::IdMismatch => (422, "The id differs from the address"),
+        Reason::InvalidVersion => (422, "The version is not valid"),
+        Reason::InvalidVector => (422, "The vector cannot be taken"),
+        Reason::UnknownDomain => (404, "The domain is not registered"),
+        Reason::OverQuota => (429, "The domain may not hold more"),
+        _ => (422, "The event is refused"),
+    }
+}
+
+impl Kind {
+    /// The stable word.
+    pub fn word(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The status it has unless said otherwise.
+    pub fn status(self) -> u16 {
+        self.row().1
+    }
+
+    /// The same words for every problem of the kind.
+    pub fn title(self) -> &'static str {
+        self.row().2
+    }
+
+    /// The problem's `type`.
+    pub fn uri(self) -> String {
+        format!("{TYPE_PREFIX}{}", self.word())
+    }
+}
+
+/// The stable word of a problem's type.
+pub fn word(kind: &str) -> &str {
+    kind.rsplit('/').next().unwrap_or(kind)
+}
+
+/// What an error answer says. RFC 9457 lets all of it be left out, so what another program says is
+/// read as far as it goes; Kindred leaves out only what has no value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// A stable URI reference that names the kind of problem: `/problems/` and a word.
+    #[serde(rename = "type")]
+    #[schema(example = "/problems/invalid-vector")]
+    pub kind: String,
+    /// The kind in words; the same for every problem of the kind.
+    #[serde(default)]
+    #[schema(required = true, example = "The vector cannot be taken")]
+    pub title: String,
+    /// The HTTP status.
+    #[serde(default)]
+    #[schema(required = true, example = 422)]
+    pub status: u16,
+    /// What is wrong this time, and what to do about it.
+    #[serde(default)]
+    #[schema(
+        required = true,
+        example = "a vector has 1 to 4096 numbers; this one has none"
+    )]
+    pub detail: String,
+    /// The field or parameter at fault, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "vector")]
+    pub field: Option<String>,
+    /// A batch that broke off: how it went before that.
+    #[serde(flatten)]
+    pub batch: Option<BrokenOff>,
+    /// Why the service is not ready, one reason a part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+}
+
+/// How far a batch came that could not go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BrokenOff {
+    /// Every line before this one is settled: accepted or rejected. Send again from this line
+    /// on, counted from 1. Later lines may be stored too; sending them again does no harm.
+    pub resend_from_line: u64,
+    /// How the lines before it went.
+    #[serde(flatten)]
+    pub answer: BatchAnswer,
+}
+
+impl Problem {
+    /// A problem with its kind's status. `detail` says what is wrong and what to do about it.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind: kind.uri(),
+            title: kind.title().into(),
+            status: kind.status(),
+            detail: detail.into(),
+            field: None,
+            batch: None,
+            reasons: Vec::new(),
+        }
+    }
+
+    /// The stable word: the last segment of the type.
+    pub fn word(&self) -> &str {
+        word(&self.kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_own_word_and_title() {
+        let words: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.word()).collect();
+        let titles: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.title()).collect();
+        assert_eq!(words.len(), Kind::ALL.len());
+        assert_eq!(titles.len(), Kind::ALL.len());
+        assert!(
+            !titles.contains("The event is refused"),
+            "a reason without a title"
+        );
+    }
+
+    #[test]
+    fn a_problem_is_read_as_it_was_written() {
+        let plain = Problem::new(Kind::NotReady, "store: opening");
+        let broken_off = Problem {
+            batch: Some(BrokenOff {
+                resend_from_line: 3,
+                answer: BatchAnswer {
+                    accepted: 2,
+                    ..BatchAnswer::default()
+                },
+            }),
+            ..Problem::new(Kind::NotStored, "the disk is full")
+        };
+        for problem in [plain, broken_off] {
+            let written = serde_json::to_string(&problem).expect("JSON");
+            assert_eq!(
+                serde_json::from_str::<Problem>(&written).expect("a problem"),
+                problem
+            );
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The application: every resource, and what every request passes.
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::middleware::from_fn;
+use actix_web::{App, web};
+use utoipa_actix_web::AppExt;
+
+use super::parts::Lobby;
+use super::routes::Routes;
+use super::{batch, domains, edge, health, items, metrics, openapi, similar, workers};
+use crate::metrics::Metrics;
+
+/// Answers every request, as far as the service is there.
+pub(crate) fn app(
+    lobby: web::Data<Lobby>,
+    counted: web::Data<Metrics>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    let (app, document) = App::new()
+        .into_utoipa_app()
+        .openapi(openapi::problems())
+        .configure(items::configure)
+        .configure(similar::configure)
+        .configure(batch::configure)
+        .configure(domains::configure)
+        .configure(workers::configure)
+        .configure(health::configure)
+        .configure(metrics::configure)
+        .configure(openapi::configure)
+        .split_for_parts();
+    app.app_data(lobby)
+        .app_data(counted)
+        .app_data(web::Data::new(Routes::documented(&document)))
+        .app_data(web::Data::new(openapi::Document::of(document)))
+        .default_service(web::to(edge::unmatched))
+        .wrap(from_fn(edge::conform))
+        .wrap(from_fn(edge::observe))
+}

@@ -1,0 +1,244 @@
+//! Batches: many events in one request, a line each, taken in as they come.
+//!
+//! Nothing here grows with the body: one line is held, a stated number of events is on its way,
+//! and a stated number of rejects is listed.
+
+use std::pin::{Pin, pin};
+
+use actix_web::{HttpResponse, post};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use kindred_api::batch::{BatchAnswer, REJECTS_LISTED, RejectedLine};
+use kindred_api::problem::Kind;
+use kindred_shared::DomainName;
+use kindred_shared::event::{self, Reason, Refusal};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::body::{Body, Chunks, Unpacker, next_chunk, too_large};
+use super::error::Error;
+use super::lines::{Line, Lines};
+use super::openapi;
+use super::parts::{Part, Writes, confirmed};
+use super::path::{InDomain, InPath};
+use kindred_domain::intake::{Confirm, PublishError};
+
+/// Bytes a whole batch may have, packed and unpacked.
+const BATCH_BYTES: u64 = 1 << 30;
+/// Events of one batch on their way at once.
+const IN_FLIGHT: usize = 4096;
+
+pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
+    config.service(post);
+}
+
+/// Many events, one a line.
+///
+/// The body is NDJSON: one event a line, as they are published to the broker, each with `type`,
+/// `domain` (that of the address) and `id`. It is taken in as it comes; limits are a line's, and
+/// 1 GiB for the body. `Content-Encoding: gzip` is understood. Blank lines are left out. An
+/// invalid line is rejected with its reason while the others go in. An event without a version
+/// gets the time of its arrival. The answer comes when every line is durable or rejected.
+#[utoipa::path(operation_id = "post_batch", tag = "items", params(InDomain),
+    request_body(content = String, content_type = "application/x-ndjson",
+        description = "One event a line.",
+        example = "{\"type\":\"item.created\",\"domain\":\"news.example\",\"id\":\"a-17\",\"title\":\"Night trains return\",\"version\":1795424400000}\n{\"type\":\"item.deleted\",\"domain\":\"news.example\",\"id\":\"a-16\",\"version\":1795424460000}\n"),
+    responses(
+        (status = 200, description = "Every line is settled. At most 10,000 rejected lines are listed; `rejected_more` counts those beyond.",
+         body = BatchAnswer,
+         example = json!({"accepted": 2, "rejected": [{"line": 3, "type": "/problems/missing-field", "detail": "an item needs a title, a text or a vector; add one", "field": "title"}]})),
+        (status = 400, response = openapi::BadRequest),
+        (status = 408, response = openapi::SlowBody),
+        (status = 413, response = openapi::TooLarge),
+        (status = 415, response = openapi::UnsupportedEncoding),
+        (status = 503, response = openapi::BatchBrokenOff),
+    ))]
+#[post("/v1/domains/{domain}/items:batch")]
+async fn post(
+    path: InPath<InDomain>,
+    body: Body,
+    writes: Part<Writes>,
+) -> Result<HttpResponse, Error> {
+    take(&writes, path.0.domain, body).await
+}
+
+/// Takes a batch in.
+pub(super) async fn take(
+    writes: &Writes,
+    domain: DomainName,
+    mut body: Body<impl Chunks>,
+) -> Result<HttpResponse, Error> {
+    body.announces_at_most(BATCH_BYTES)?;
+    let mut batch = Batch {
+        writes,
+        domain,
+        waiting: FuturesOrdered::new(),
+        answer: BatchAnswer::default(),
+    };
+    match batch.take(&mut body).await {
+        Ok(()) => Ok(HttpResponse::Ok().json(batch.answer)),
+        Err(stop) => Err(stop.error.broken_off(stop.line, batch.answer)),
+    }
+}
+
+/// Where a batch cannot go on.
+struct Stop {
+    /// All lines before it are settled.
+    line: u64,
+    error: Error,
+}
+
+/// A line and what became of it.
+type Settled = (u64, Result<(), PublishError>);
+type Settling = Pin<Box<dyn Future<Output = Settled>>>;
+
+/// One batch being taken in.
+struct Batch<'a> {
+    writes: &'a Writes,
+    domain: DomainName,
+    /// Lines handed over or refused, not counted yet, in the order of the body: so whatever
+    /// stops the batch, all before it is known. At most [`IN_FLIGHT`].
+    waiting: FuturesOrdered<Settling>,
+    answer: BatchAnswer,
+}
+
+impl Batch<'_> {
+    async fn take(&mut self, body: &mut Body<impl Chunks>) -> Result<(), Stop> {
+        let mut unpacker = Unpacker::new(body.encoding);
+        let mut lines = Lines::new(self.writes.limits.message_bytes);
+        let mut bytes = 0;
+        loop {
+            let chunk = self.meanwhile(next_chunk(&mut body.chunks)).await?;
+            let mut chunk = match chunk {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                Err(error) => return Err(self.stop(lines.open_line(), error).await),
+            };
+            while !chunk.is_empty() {
+                let piece = match unpacker.step(&mut chunk) {
+                    Ok(piece) => piece,
+                    Err(error) => return Err(self.stop(lines.open_line(), error).await),
+                };
+                bytes += piece.len() as u64;
+                if bytes > BATCH_BYTES {
+                    return Err(self.stop(lines.open_line(), too_large(BATCH_BYTES)).await);
+                }
+                self.take_lines(&mut lines, piece).await?;
+            }
+            // Reading and checking lines is work without a pause: let other requests have theirs.
+            tokio::task::yield_now().await;
+        }
+        match unpacker.finish() {
+            Ok(piece) => self.take_lines(&mut lines, piece).await?,
+            Err(error) => return Err(self.stop(lines.open_line(), error).await),
+        }
+        if let Some((number, line)) = lines.finish() {
+            self.take_line(number, line).await?;
+        }
+        self.settle_down_to(0).await
+    }
+
+    async fn take_lines(&mut self, lines: &mut Lines, piece: Bytes) -> Result<(), Stop> {
+        lines.push(piece);
+        while let Some((number, line)) = lines.next_line() {
+            self.take_line(number, line).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_line(&mut self, number: u64, line: Line) -> Result<(), Stop> {
+        self.settle_down_to(IN_FLIGHT - 1).await?;
+        let limits = &self.writes.limits;
+        let event = match line {
+            Line::Whole(bytes) => event::parse_for(&bytes, limits, self.domain.as_str()),
+            Line::TooLong => Err(Refusal {
+                reason: Reason::TooLarge,
+                field: None,
+                detail: format!(
+                    "this line is over {} bytes; shorten the text, or raise the limit",
+                    limits.message_bytes
+                ),
+            }),
+        };
+        let handed_over = match event {
+            Ok(mut event) => {
+                self.writes.stamp(&mut event);
+                let writes = self.writes;
+                self.meanwhile(writes.hand_over(event)).await?
+            }
+            Err(refusal) => {
+                self.writes.refused(&refusal);
+                Err(refusal.into())
+            }
+        };
+        let not_taken = !matches!(handed_over, Ok(_) | Err(PublishError::Refused(_)));
+        self.waiting
+            .push_back(Box::pin(settled(number, handed_over)));
+        if not_taken {
+            self.settle_down_to(0).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for `step`, and meanwhile counts what is settled.
+    async fn meanwhile<F: Future>(&mut self, step: F) -> Result<F::Output, Stop> {
+        let mut step = pin!(step);
+        loop {
+            tokio::select! {
+                biased;
+                output = &mut step => return Ok(output),
+                Some(settled) = self.waiting.next(), if !self.waiting.is_empty() => {
+                    count(&mut self.answer, settled)?;
+                }
+            }
+        }
+    }
+
+    /// Waits until at most `most` lines are on their way.
+    async fn settle_down_to(&mut self, most: usize) -> Result<(), Stop> {
+        while self.waiting.len() > most {
+            match self.waiting.next().await {
+                Some(settled) => count(&mut self.answer, settled)?,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// The body cannot be read on from `line`; what is on its way is settled first.
+    async fn stop(&mut self, line: u64, error: Error) -> Stop {
+        match self.settle_down_to(0).await {
+            Ok(()) => Stop { line, error },
+            Err(earlier) => earlier,
+        }
+    }
+}
+
+async fn settled(line: u64, handed_over: Result<Confirm, PublishError>) -> Settled {
+    match handed_over {
+        Ok(confirm) => (line, confirmed(confirm).await),
+        Err(error) => (line, Err(error)),
+    }
+}
+
+fn count(answer: &mut BatchAnswer, (line, outcome): Settled) -> Result<(), Stop> {
+    match outcome {
+        Ok(()) => answer.accepted += 1,
+        Err(PublishError::Refused(_)) if answer.rejected.len() == REJECTS_LISTED => {
+            *answer.rejected_more.get_or_insert(0) += 1;
+        }
+        Err(PublishError::Refused(refusal)) => answer.rejected.push(RejectedLine {
+            line,
+            kind: Kind::Refused(refusal.reason).uri(),
+            detail: refusal.detail,
+            field: refusal.field,
+        }),
+        Err(error @ (PublishError::Failed(_) | PublishError::Away(_))) => {
+            return Err(Stop {
+                line,
+                error: error.into(),
+            });
+        }
+    }
+    Ok(())
+}

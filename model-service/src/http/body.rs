@@ -1,0 +1,199 @@
+//! Request bodies: read with a deadline and a limit, unpacked as they come.
+
+use std::future::{Ready, ready};
+use std::io::Write;
+use std::mem;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
+use actix_web::{FromRequest, HttpRequest};
+use bytes::Bytes;
+use flate2::write::MultiGzDecoder;
+use futures_util::{Stream, StreamExt};
+use kindred_api::problem::Kind;
+use kindred_shared::event::Reason;
+
+use super::error::Error;
+
+/// Longest wait for the next bytes of a body.
+const IDLE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Packed bytes unpacked at a time: gzip unpacks to at most about a thousand times as many, so
+/// this bounds what one step makes to about 4 MiB.
+const GZIP_STEP_BYTES: usize = 4 << 10;
+
+/// How a body is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// Not at all.
+    Identity,
+    /// `Content-Encoding: gzip`
+    Gzip,
+}
+
+/// Bytes as they come.
+pub(crate) trait Chunks: Stream<Item = Result<Bytes, PayloadError>> + Unpin {}
+
+impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Chunks for S {}
+
+/// A request's body, not read yet, and what the request's head says about it.
+pub(crate) struct Body<S = Payload> {
+    /// The bytes that are to come.
+    pub(crate) chunks: S,
+    /// How they are packed.
+    pub(crate) encoding: Encoding,
+    /// How many are to come, where the head says so.
+    pub(crate) length: Option<u64>,
+}
+
+impl FromRequest for Body {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    /// # Errors
+    /// 415 for an encoding that is neither `gzip` nor `identity`.
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let headers = request.headers();
+        let length = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        ready(encoding(headers).map(|encoding| Self {
+            chunks: payload.take(),
+            encoding,
+            length,
+        }))
+    }
+}
+
+impl<S: Chunks> Body<S> {
+    /// # Errors
+    /// 413 when more bytes are to come.
+    pub(crate) fn announces_at_most(&self, limit: u64) -> Result<(), Error> {
+        if self.length.is_some_and(|bytes| bytes > limit) {
+            return Err(too_large(limit));
+        }
+        Ok(())
+    }
+
+    /// All of it, at most `limit` bytes unpacked.
+    ///
+    /// # Errors
+    /// 413 over the limit, else as [`next_chunk`] and [`Unpacker`].
+    pub(crate) async fn read_whole(mut self, limit: usize) -> Result<Vec<u8>, Error> {
+        self.announces_at_most(limit as u64)?;
+        let mut unpacker = Unpacker::new(self.encoding);
+        let mut whole = Vec::new();
+        let mut append = |piece: Bytes| {
+            if whole.len() + piece.len() > limit {
+                return Err(too_large(limit as u64));
+            }
+            whole.extend_from_slice(&piece);
+            Ok(())
+        };
+        while let Some(mut chunk) = next_chunk(&mut self.chunks).await? {
+            while !chunk.is_empty() {
+                append(unpacker.step(&mut chunk)?)?;
+            }
+        }
+        append(unpacker.finish()?)?;
+        Ok(whole)
+    }
+}
+
+fn encoding(headers: &HeaderMap) -> Result<Encoding, Error> {
+    match headers.get(CONTENT_ENCODING).map(|value| value.as_bytes()) {
+        None => Ok(Encoding::Identity),
+        Some(word) if word.is_empty() || word.eq_ignore_ascii_case(b"identity") => {
+            Ok(Encoding::Identity)
+        }
+        Some(word)
+            if word.eq_ignore_ascii_case(b"gzip") || word.eq_ignore_ascii_case(b"x-gzip") =>
+        {
+            Ok(Encoding::Gzip)
+        }
+        Some(_) => Err(Error::new(
+            Kind::UnsupportedEncoding,
+            "Send the body as it is, or with Content-Encoding: gzip.",
+        )
+        .field("Content-Encoding")),
+    }
+}
+
+/// The next bytes of a body; `None` at its end.
+///
+/// # Errors
+/// 408 when nothing comes in time, 400 when the body breaks off.
+pub(crate) async fn next_chunk(body: &mut impl Chunks) -> Result<Option<Bytes>, Error> {
+    match tokio::time::timeout(IDLE_DEADLINE, body.next()).await {
+        Ok(None) => Ok(None),
+        Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
+        Ok(Some(Err(error))) => Err(Error::new(
+            Kind::IncompleteBody,
+            format!("The body broke off before its end ({error}). Send it again."),
+        )),
+        Err(_) => Err(Error::new(
+            Kind::SlowBody,
+            format!(
+                "No byte of the body came for {} s. Send it again, without pauses.",
+                IDLE_DEADLINE.as_secs()
+            ),
+        )),
+    }
+}
+
+/// The body is over a limit in bytes.
+pub(crate) fn too_large(limit: u64) -> Error {
+    Error::new(
+        Kind::Refused(Reason::TooLarge),
+        format!("The body is over {limit} bytes. Send less in one request, or raise the limit."),
+    )
+}
+
+/// Unpacks a body piece by piece.
+pub(crate) struct Unpacker {
+    gzip: Option<Box<MultiGzDecoder<Vec<u8>>>>,
+}
+
+impl Unpacker {
+    pub(crate) fn new(encoding: Encoding) -> Self {
+        Self {
+            gzip: (encoding == Encoding::Gzip).then(|| Box::new(MultiGzDecoder::new(Vec::new()))),
+        }
+    }
+
+    /// Takes bytes from the front of `chunk`, at least one unless it is empty; returns what they
+    /// unpack to, which may be nothing yet.
+    ///
+    /// # Errors
+    /// 400 when this is no gzip.
+    pub(crate) fn step(&mut self, chunk: &mut Bytes) -> Result<Bytes, Error> {
+        let Some(gzip) = &mut self.gzip else {
+            return Ok(mem::take(chunk));
+        };
+        let packed = chunk.split_to(chunk.len().min(GZIP_STEP_BYTES));
+        gzip.write_all(&packed).map_err(not_gzip)?;
+        Ok(mem::take(gzip.get_mut()).into())
+    }
+
+    /// The body is at its end; returns what was left.
+    ///
+    /// # Errors
+    /// 400 when the gzip is not at its end.
+    pub(crate) fn finish(&mut self) -> Result<Bytes, Error> {
+        let Some(gzip) = &mut self.gzip else {
+            return Ok(Bytes::new());
+        };
+        gzip.try_finish().map_err(not_gzip)?;
+        Ok(mem::take(gzip.get_mut()).into())
+    }
+}
+
+fn not_gzip(error: std::io::Error) -> Error {
+    Error::new(
+        Kind::IncompleteBody,
+        format!("The body cannot be unpacked as gzip ({error}). Send it again, whole."),
+    )
+    .field("Content-Encoding")
+}

@@ -1,0 +1,164 @@
+//! Domains: which there are, and how they fare.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use actix_web::{HttpRequest, HttpResponse, get, web};
+use futures_util::future::join_all;
+use kindred_api::domain::{DomainAnswer, DomainsAnswer, State};
+use kindred_api::path::DOMAINS;
+use kindred_shared::DomainName;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::error::Error;
+use super::openapi;
+use super::parts::{Part, Reads};
+use super::path::{InDomain, InPath};
+use super::relay::{is_proxied, of_owner};
+use super::time::rfc3339;
+use crate::owners::Whose;
+use kindred_domain::status;
+use kindred_domain::store::{DomainRow, Partition};
+
+pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
+    config.service(list).service(get);
+}
+
+fn describe(reads: &Reads, row: DomainRow) -> DomainAnswer {
+    let view = reads.views.get(&row.domain);
+    let status = view.map(|view| view.status());
+    let registered_at = rfc3339(row.registered_at);
+    match status {
+        Some(status) => DomainAnswer {
+            domain: row.domain,
+            model: row.model,
+            state: state(status.state),
+            quiet: status.quiet,
+            live: status.live,
+            visible: status.visible,
+            pending: status.pending,
+            registered_at,
+            trouble: status.trouble,
+        },
+        None => DomainAnswer {
+            domain: row.domain,
+            model: row.model,
+            state: State::Asleep,
+            // Dirty and not loaded: only right after a start, until it is its turn.
+            quiet: row.dirty.is_none(),
+            live: row.live,
+            visible: row.visible,
+            pending: 0,
+            registered_at,
+            trouble: None,
+        },
+    }
+}
+
+fn state(state: status::State) -> State {
+    match state {
+        status::State::Loading => State::Loading,
+        status::State::Idle => State::Idle,
+        status::State::Collecting => State::Collecting,
+        status::State::Extracting => State::Extracting,
+        status::State::Comparing => State::Comparing,
+        status::State::Storing => State::Storing,
+        status::State::BackingOff => State::BackingOff,
+        status::State::Lost => State::Lost,
+    }
+}
+
+/// Every domain.
+#[utoipa::path(operation_id = "list_domains", tag = "domains", responses(
+    (status = 200, description = "Every registered domain, by name.", body = DomainsAnswer),
+    (status = 503, response = openapi::Unavailable),
+))]
+#[get("/v1/domains")]
+async fn list(reads: Part<Reads>, request: HttpRequest) -> Result<web::Json<DomainsAnswer>, Error> {
+    let mut rows = reads.store.domains().await?;
+    rows.sort_unstable_by(|a, b| a.domain.cmp(&b.domain));
+    let mut told = if is_proxied(request.headers()) {
+        HashMap::new()
+    } else {
+        told_by_owners(&reads, &rows).await?
+    };
+    let domains = rows
+        .into_iter()
+        .map(|row| match told.remove(&row.domain) {
+            Some(told) => told,
+            None => describe(&reads, row),
+        })
+        .collect();
+    Ok(web::Json(DomainsAnswer { domains }))
+}
+
+/// What their owners say of the domains that are not ours. Without an owner, or where it does not
+/// answer, a domain is [`State::Unowned`].
+async fn told_by_owners(
+    reads: &Reads,
+    rows: &[DomainRow],
+) -> Result<HashMap<DomainName, DomainAnswer>, Error> {
+    let partitions: BTreeSet<Partition> = rows.iter().map(|row| Partition(row.partition)).collect();
+    let mut owners: BTreeMap<Partition, Option<String>> = BTreeMap::new();
+    for partition in partitions {
+        match reads.owners.of_partition(partition).await? {
+            Whose::Ours => {}
+            Whose::Theirs(address) => {
+                owners.insert(partition, Some(address));
+            }
+            Whose::Nobody => {
+                owners.insert(partition, None);
+            }
+        }
+    }
+    let addresses: BTreeSet<&String> = owners.values().flatten().collect();
+    let answers = addresses.into_iter().map(|address| async move {
+        let answered = reads.relay.ask(address, DOMAINS).await.ok()?;
+        let answered = answered.is_success().then_some(answered)?;
+        let told: DomainsAnswer = answered.json().ok()?;
+        Some((address, told.domains))
+    });
+    let mut by_address: HashMap<&String, HashMap<DomainName, DomainAnswer>> = HashMap::new();
+    for (address, domains) in join_all(answers).await.into_iter().flatten() {
+        let by_name = domains.into_iter().map(|told| (told.domain.clone(), told));
+        by_address.insert(address, by_name.collect());
+    }
+    let mut told = HashMap::new();
+    for row in rows {
+        let Some(owner) = owners.get(&Partition(row.partition)) else {
+            continue;
+        };
+        let answer = owner
+            .as_ref()
+            .and_then(|address| by_address.get_mut(address)?.remove(&row.domain))
+            .unwrap_or_else(|| DomainAnswer {
+                state: State::Unowned,
+                ..describe(reads, row.clone())
+            });
+        told.insert(row.domain.clone(), answer);
+    }
+    Ok(told)
+}
+
+/// One domain.
+#[utoipa::path(operation_id = "get_domain", tag = "domains", params(InDomain),
+    responses(
+        (status = 200, description = "The domain.", body = DomainAnswer),
+        (status = 400, response = openapi::BadRequest),
+        (status = 404, response = openapi::NotFound),
+        (status = 503, response = openapi::Unavailable),
+    ))]
+#[get("/v1/domains/{domain}")]
+async fn get(
+    path: InPath<InDomain>,
+    reads: Part<Reads>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Error> {
+    let domain = path.0.domain;
+    if let Some(answer) = of_owner(&reads, &request, &domain).await? {
+        return Ok(answer);
+    }
+    match reads.store.domain(&domain).await? {
+        Some(row) => Ok(HttpResponse::Ok().json(describe(&reads, row))),
+        None => Err(Error::unknown_domain()),
+    }
+}

@@ -1,0 +1,168 @@
+//! Errors as answers: a problem, and the headers that belong to it.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::{HttpResponse, ResponseError};
+use kindred_api::batch::BatchAnswer;
+use kindred_api::problem::{BrokenOff, Kind, Problem};
+use kindred_shared::event::Refusal;
+
+use kindred_domain::intake::PublishError;
+use kindred_domain::store::StoreError;
+
+/// When to ask again after something only time heals, in seconds.
+const RETRY_SOON_S: u32 = 2;
+/// When to ask again after something only a person heals, in seconds.
+const RETRY_LATER_S: u32 = 60;
+
+/// An error answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Error {
+    problem: Box<Problem>,
+    retry_after_s: Option<u32>,
+    allow: Option<String>,
+}
+
+impl Error {
+    /// A problem with its kind's status. `detail` says what is wrong and what to do about it.
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            problem: Box::new(Problem::new(kind, detail)),
+            retry_after_s: None,
+            allow: None,
+        }
+    }
+
+    /// Has another status than its kind's.
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.problem.status = status.as_u16();
+        self
+    }
+
+    /// Names the field or parameter at fault.
+    pub(crate) fn field(mut self, field: impl Into<String>) -> Self {
+        self.problem.field = Some(field.into());
+        self
+    }
+
+    /// Says when to ask again, in seconds.
+    pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// Says which methods there are.
+    pub(crate) fn allowing(mut self, methods: &str) -> Self {
+        self.allow = Some(methods.to_owned());
+        self
+    }
+
+    /// Says how far a batch came.
+    pub(crate) fn broken_off(mut self, resend_from_line: u64, answer: BatchAnswer) -> Self {
+        self.problem.batch = Some(BrokenOff {
+            resend_from_line,
+            answer,
+        });
+        self
+    }
+
+    /// Says why the service is not ready.
+    pub(crate) fn reasons(mut self, reasons: Vec<String>) -> Self {
+        self.problem.reasons = reasons;
+        self
+    }
+
+    /// The item is not there, or not for readers.
+    pub(crate) fn unknown_item() -> Self {
+        Self::new(
+            Kind::UnknownItem,
+            "No item of this id is there for readers. Ids are compared byte by byte; \
+             in an address they are percent-encoded once.",
+        )
+        .field("id")
+    }
+
+    /// The domain is not there.
+    pub(crate) fn unknown_domain() -> Self {
+        Self::new(
+            Kind::Refused(kindred_shared::event::Reason::UnknownDomain),
+            "No domain of this name is registered. A domain registers itself with its first item, \
+             unless the service is told otherwise; GET /v1/domains lists those there are.",
+        )
+        .field("domain")
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.problem.word(), self.problem.detail)
+    }
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        if let Some(seconds) = self.retry_after_s {
+            response.insert_header((RETRY_AFTER, seconds.to_string()));
+        }
+        if let Some(methods) = &self.allow {
+            response.insert_header((ALLOW, methods.as_str()));
+        }
+        response.insert_header((CONTENT_TYPE, "application/problem+json"));
+        response.body(serde_json::to_vec(&self.problem).unwrap_or_default())
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        let error = Self::new(Kind::Refused(refusal.reason), refusal.detail);
+        match refusal.field {
+            Some(field) => error.field(field),
+            None => error,
+        }
+    }
+}
+
+impl From<PublishError> for Error {
+    fn from(error: PublishError) -> Self {
+        let not_stored = |detail: &str, remedy| {
+            Self::new(
+                Kind::NotStored,
+                format!("{}. {remedy}", detail.trim_end_matches('.')),
+            )
+        };
+        match error {
+            PublishError::Refused(refusal) => refusal.into(),
+            PublishError::Failed(failure) if failure.needs_help => not_stored(
+                &failure.detail,
+                "Nothing of this request is taken as stored; send it again once that is put right.",
+            )
+            .retry_after(RETRY_LATER_S),
+            PublishError::Failed(failure) => {
+                not_stored(&failure.detail, "Send it again.").retry_after(RETRY_SOON_S)
+            }
+            PublishError::Away(detail) => {
+                not_stored(&detail, "Send it again.").retry_after(RETRY_SOON_S)
+            }
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        let retry = match &error {
+            StoreError::Damaged(_) | StoreError::Full(_) => RETRY_LATER_S,
+            StoreError::Superseded { .. } | StoreError::Away(_) | StoreError::Unknown(_) => {
+                RETRY_SOON_S
+            }
+        };
+        tracing::warn!(%error, "store not readable");
+        Self::new(Kind::NotReadable, format!("{error}. Ask again.")).retry_after(retry)
+    }
+}

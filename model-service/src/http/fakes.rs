@@ -1,0 +1,240 @@
+//! What tests ask the application over: a store in memory, and small stand-ins for the broker.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::DateTime;
+use kindred_shared::event::{Event, Limits, Reason, Refusal};
+use kindred_shared::job::Job;
+use kindred_shared::model::ModelInputs;
+use kindred_shared::worker::WorkerCard;
+use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
+
+use super::parts::{Lobby, Parts, Reads, Workers, Writes};
+use super::readiness::Readiness;
+use crate::metrics::Metrics;
+use crate::owners::{Hosted, Owners};
+use crate::store::embedded::{EmbeddedStore, Identity};
+use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, SeenWorker, SendError};
+use kindred_domain::intake::{Confirm, Failure, Publish, PublishError};
+use kindred_domain::store::{
+    Batch, DomainRow, Epoch, FeatureRow, ItemRow, Liveness, Partition, Stamp, Store, Write,
+};
+use kindred_query::Views;
+
+pub(super) fn domain(name: &str) -> DomainName {
+    DomainName::new(name).expect("a domain")
+}
+
+pub(super) fn id(id: &str) -> ItemId {
+    ItemId::new(id).expect("an id")
+}
+
+pub(super) fn words_1() -> ModelName {
+    ModelName::new("words-1").expect("a name")
+}
+
+pub(super) fn item_row(name: &str, version: u64) -> ItemRow {
+    ItemRow {
+        id: id(name),
+        version,
+        liveness: Liveness::Live,
+        since: DateTime::from_timestamp_millis(1).expect("a time"),
+        hidden: false,
+        title: Some(format!("title of {name}")),
+        url: Some(format!("https://x.example/{name}")),
+        language: None,
+        group: None,
+        categories: BTreeSet::new(),
+        published_at: None,
+        expires_at: None,
+        attributes: BTreeMap::new(),
+        rejected: None,
+        content_hash: 0,
+    }
+}
+
+/// A store in memory. Rows are put there by tests, never by the application.
+pub(super) struct Rows {
+    pub(super) store: Arc<EmbeddedStore>,
+    written: AtomicU32,
+}
+
+impl Rows {
+    fn new() -> Self {
+        let identity = Identity {
+            models: vec![ModelInputs {
+                model: words_1(),
+                inputs: String::new(),
+            }],
+            partitions: 1,
+        };
+        Self {
+            store: EmbeddedStore::in_memory(&identity),
+            written: AtomicU32::new(0),
+        }
+    }
+
+    /// Writes rows of a domain.
+    pub(super) async fn write(&self, of: &str, writes: Vec<Write>) {
+        let stamp = Stamp::new(Epoch(1), self.written.fetch_add(1, Ordering::SeqCst));
+        let batch = Batch {
+            domain: domain(of),
+            fence: false,
+            writes,
+        };
+        let stamp = stamp.expect("few writes");
+        let written = self
+            .store
+            .commit(Partition(0), Epoch(1), stamp, batch)
+            .await;
+        written.expect("memory takes all");
+    }
+
+    pub(super) async fn register(&self, name: &str, dirty: Option<u64>) {
+        let row = DomainRow {
+            domain: domain(name),
+            partition: 0,
+            model: words_1(),
+            registered_at: DateTime::from_timestamp_millis(1_500).expect("a time"),
+            dirty,
+            live: 3,
+            visible: 2,
+            next_expiry: None,
+        };
+        self.write(name, vec![Write::Domain(row)]).await;
+    }
+
+    /// Puts an item with a feature of its version.
+    pub(super) async fn put(&self, of: &str, row: ItemRow) {
+        let dense = Feature::new(vec![1.0], vec![], vec![]).expect("a feature");
+        let feature = feature_row(row.id.clone(), row.version, dense);
+        self.write(of, vec![Write::Item(row), Write::Feature(feature)])
+            .await;
+    }
+}
+
+pub(super) fn feature_row(id: ItemId, version: u64, feature: Feature) -> FeatureRow {
+    FeatureRow {
+        id,
+        version,
+        space: Space::stored("words-1/en"),
+        feature,
+    }
+}
+
+/// Records events. Ids that begin with `quota` are refused, `full` and `away` fail; a
+/// confirmation needs two polls, so that many are on their way.
+#[derive(Default)]
+pub(super) struct FakePublish {
+    pub(super) events: Mutex<Vec<Event>>,
+    in_flight: Arc<AtomicUsize>,
+    pub(super) most_in_flight: AtomicUsize,
+}
+
+#[async_trait]
+impl Publish for FakePublish {
+    async fn publish(&self, event: Event) -> Result<Confirm, PublishError> {
+        let name = event.id().to_string();
+        if name.starts_with("away") {
+            return Err(PublishError::Away("the service is stopping".into()));
+        }
+        self.events.lock().expect("unpoisoned").push(event);
+        let now = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most_in_flight.fetch_max(now, Ordering::SeqCst);
+        let in_flight = Arc::clone(&self.in_flight);
+        Ok(Box::pin(async move {
+            tokio::task::yield_now().await;
+            in_flight.fetch_sub(1, Ordering::SeqCst);
+            if name.starts_with("quota") {
+                return Err(PublishError::Refused(Refusal {
+                    reason: Reason::OverQuota,
+                    field: None,
+                    detail: "the domain is full".into(),
+                }));
+            }
+            if name.starts_with("full") {
+                return Err(PublishError::Failed(Failure {
+                    needs_help: true,
+                    detail: "the disk is full".into(),
+                }));
+            }
+            Ok(())
+        }))
+    }
+}
+
+/// One worker that is there.
+struct FakeJobs;
+
+#[async_trait]
+impl Jobs for FakeJobs {
+    async fn send(&self, _: JobId, _: Attempt, _: Duration, _: Job) -> Result<(), SendError> {
+        Ok(())
+    }
+
+    async fn next_reply(&self) -> Option<Returned> {
+        None
+    }
+
+    fn workers(&self) -> usize {
+        1
+    }
+
+    fn cards(&self) -> Vec<SeenWorker> {
+        vec![SeenWorker {
+            card: WorkerCard {
+                name: "box-7".into(),
+                kernel: "avx2".into(),
+                threads: 4,
+                jobs_done: 12,
+            },
+            ago: Duration::from_millis(1_500),
+        }]
+    }
+}
+
+/// The application on fakes.
+pub(super) struct Bench {
+    pub(super) lobby: Arc<Lobby>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) writes: Arc<Writes>,
+    pub(super) rows: Rows,
+    pub(super) publish: Arc<FakePublish>,
+    pub(super) views: Arc<Views>,
+}
+
+pub(super) fn bench() -> Bench {
+    let rows = Rows::new();
+    let store: Arc<dyn Store> = Arc::clone(&rows.store) as _;
+    let publish = Arc::new(FakePublish::default());
+    let views = Arc::new(Views::default());
+    let metrics = Arc::new(Metrics::new());
+    let limits = Limits {
+        message_bytes: 2_000,
+        ..Limits::default()
+    };
+    let writes = Arc::new(Writes::new(
+        Arc::clone(&publish) as Arc<dyn Publish>,
+        limits,
+        Arc::clone(&metrics),
+    ));
+    let owners = Owners::new(Arc::clone(&store), Arc::new(Hosted::default()), 1);
+    let lobby = Arc::new(Lobby::new(Arc::new(Readiness::ready())));
+    lobby.open(Parts {
+        reads: Arc::new(Reads::new(store, Arc::clone(&views), owners)),
+        writes: Arc::clone(&writes),
+        workers: Arc::new(Workers(Arc::new(FakeJobs))),
+    });
+    Bench {
+        lobby,
+        metrics,
+        writes,
+        rows,
+        publish,
+        views,
+    }
+}

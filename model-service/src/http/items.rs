@@ -1,0 +1,216 @@
+//! One item: read, put, deleted.
+
+use std::slice;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, delete, get, put};
+use chrono::Utc;
+use kindred_api::item::{Accepted, GoneItem, Item, ItemAnswer, ItemBody, Status};
+use kindred_api::problem::Kind;
+use kindred_domain::store::newest_feature;
+use kindred_shared::event::{self, Delete, Event, MAX_VERSION, Reason};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::body::{Body, Chunks};
+use super::error::Error;
+use super::openapi;
+use super::parts::{Part, Reads, Writes, confirmed};
+use super::path::{InPath, OfItem};
+use super::query::{Given, InQuery, Parameters};
+use super::relay;
+use super::standing::{Seen, standing};
+use super::time::{now_ms, rfc3339};
+
+pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
+    config.service(get).service(put).service(delete);
+}
+
+/// An item and how it fares.
+#[utoipa::path(operation_id = "get_item", tag = "items", params(OfItem),
+    responses(
+        (status = 200, description = "The item. One that was deleted or has expired tells its version and status, nothing else.", body = ItemAnswer),
+        (status = 400, response = openapi::BadRequest),
+        (status = 404, response = openapi::NotFound),
+        (status = 503, response = openapi::Unavailable),
+    ))]
+#[get("/v1/domains/{domain}/items/{id}")]
+async fn get(
+    path: InPath<OfItem>,
+    reads: Part<Reads>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Error> {
+    let InPath(OfItem { domain, id }) = path;
+    if let Some(answer) = relay::of_owner(&reads, &request, &domain).await? {
+        return Ok(answer);
+    }
+    let row = reads
+        .store
+        .items(&domain, slice::from_ref(&id))
+        .await?
+        .pop();
+    let Some(row) = row.flatten() else {
+        return Err(match reads.store.domain(&domain).await? {
+            Some(_) => Error::unknown_item(),
+            None => Error::unknown_domain(),
+        });
+    };
+    let stamp = match reads.store.domain(&domain).await? {
+        Some(of) => newest_feature(&*reads.store, &domain, &of.model, &id).await?,
+        None => None,
+    };
+    // The view after the row: what a row says is under way before it is stored, so a domain that
+    // is quiet now has seen it.
+    let view = reads.views.get(&domain).filter(|view| view.is_loaded());
+    let seen = view.map_or(Seen::Stored, |view| Seen::InView {
+        quiet: view.status().quiet,
+        served: view.served(&id, now_ms()),
+    });
+    let asks_list = match seen {
+        Seen::Stored => true,
+        Seen::InView { served, .. } => served.is_some_and(|served| served.since <= 0),
+    };
+    let listed_at = if asks_list {
+        let list = reads.store.list(&domain, &id).await?;
+        list.map(|list| list.updated_at)
+    } else {
+        None
+    };
+    let standing = standing(&row, stamp.as_ref(), seen, listed_at, Utc::now());
+    let status_since = rfc3339(standing.since);
+    let answer = match standing.status {
+        Status::Deleted | Status::Expired => ItemAnswer::Gone(GoneItem {
+            domain,
+            id,
+            version: row.version,
+            status: standing.status,
+            status_since,
+        }),
+        Status::Accepted | Status::Live | Status::Rejected => {
+            let detected = || Some(stamp.as_ref()?.space.language()?.to_owned());
+            ItemAnswer::There(Box::new(Item {
+                domain,
+                id,
+                version: row.version,
+                status: standing.status,
+                status_since,
+                status_reason: standing.reason,
+                served_since: standing.served_since.map(rfc3339),
+                title: row.title,
+                url: row.url,
+                language: row.language.or_else(detected),
+                group: row.group,
+                categories: row.categories,
+                published_at: row.published_at.map(rfc3339),
+                expires_at: row.expires_at.map(rfc3339),
+                hidden: row.hidden,
+                attributes: row.attributes,
+            }))
+        }
+    };
+    Ok(HttpResponse::Ok().json(answer))
+}
+
+/// Creates an item or replaces it.
+///
+/// The body is all of the item. `type`, `domain` and `id` may be left out: the address says them.
+/// Without `version` it gets the time of its arrival in ms. The answer comes once it is durable;
+/// its list follows shortly after. An older version than the stored one has no effect.
+#[utoipa::path(operation_id = "put_item", tag = "items", params(OfItem),
+    request_body(content = ItemBody, content_type = "application/json",
+        description = "The item; a title, a text or a vector is needed. `Content-Encoding: gzip` is understood.",
+        example = json!({"title": "Night trains return", "text": "From spring on, sleepers run again.", "url": "https://news.example/a-17", "language": "en", "categories": ["rail"]})),
+    responses(
+        (status = 202, description = "Durable.", body = Accepted,
+         example = json!({"domain": "news.example", "id": "a-17", "version": 1_795_424_400_000_u64, "status": "accepted"})),
+        (status = 400, response = openapi::BadRequest),
+        (status = 404, response = openapi::NotFound),
+        (status = 408, response = openapi::SlowBody),
+        (status = 413, response = openapi::TooLarge),
+        (status = 415, response = openapi::UnsupportedEncoding),
+        (status = 422, response = openapi::Unprocessable),
+        (status = 429, response = openapi::OverQuota),
+        (status = 503, response = openapi::Unavailable),
+    ))]
+#[put("/v1/domains/{domain}/items/{id}")]
+async fn put(
+    path: InPath<OfItem>,
+    body: Body,
+    writes: Part<Writes>,
+) -> Result<HttpResponse, Error> {
+    write_body(&writes, path.0, body).await
+}
+
+/// Reads an item and writes it.
+pub(super) async fn write_body(
+    writes: &Writes,
+    of: OfItem,
+    body: Body<impl Chunks>,
+) -> Result<HttpResponse, Error> {
+    let bytes = body.read_whole(writes.limits.message_bytes).await?;
+    let event = event::parse_item(&bytes, &writes.limits, &of.domain, &of.id)
+        .inspect_err(|refusal| writes.refused(refusal))?;
+    write(writes, of, event).await
+}
+
+/// What a deletion says beside the item.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct DeleteQuery {
+    /// Orders the item's events: 0 to 2^53 - 1. Without it the time of arrival in ms.
+    #[param(example = 1_795_424_460_000_u64)]
+    version: Option<u64>,
+}
+
+impl Parameters for DeleteQuery {
+    fn read(given: &Given) -> Result<Self, Error> {
+        let invalid = || {
+            Error::new(
+                Kind::Refused(Reason::InvalidVersion),
+                format!("version is one whole number of 0 to {MAX_VERSION}; leave it out for now."),
+            )
+            .with_status(StatusCode::BAD_REQUEST)
+            .field("version")
+        };
+        let version = given.whole_number("version", 0..=MAX_VERSION, invalid)?;
+        Ok(Self { version })
+    }
+}
+
+/// Deletes an item.
+///
+/// The answer comes once the deletion is durable; from then on the item is in no answer. The
+/// deletion of an unknown id is kept too, so that an older event that comes later has no effect.
+#[utoipa::path(operation_id = "delete_item", tag = "items", params(OfItem, DeleteQuery),
+    responses(
+        (status = 202, description = "Durable.", body = Accepted,
+         example = json!({"domain": "news.example", "id": "a-17", "version": 1_795_424_460_000_u64, "status": "accepted"})),
+        (status = 400, response = openapi::BadRequest),
+        (status = 404, response = openapi::NotFound),
+        (status = 429, response = openapi::OverQuota),
+        (status = 503, response = openapi::Unavailable),
+    ))]
+#[delete("/v1/domains/{domain}/items/{id}")]
+async fn delete(
+    path: InPath<OfItem>,
+    query: InQuery<DeleteQuery>,
+    writes: Part<Writes>,
+) -> Result<HttpResponse, Error> {
+    let (InPath(of), InQuery(query)) = (path, query);
+    let event = Event::Delete(Delete {
+        domain: of.domain.clone(),
+        id: of.id.clone(),
+        version: query.version,
+    });
+    write(&writes, of, event).await
+}
+
+async fn write(writes: &Writes, of: OfItem, mut event: Event) -> Result<HttpResponse, Error> {
+    let version = writes.stamp(&mut event);
+    confirmed(writes.hand_over(event).await?).await?;
+    Ok(HttpResponse::Accepted().json(Accepted {
+        domain: of.domain,
+        id: of.id,
+        version,
+        status: Status::Accepted,
+    }))
+}

@@ -1,0 +1,38 @@
+//! HTTP: what readers get, and the way in.
+//!
+//! A file a resource: its routes with their documentation, its handlers, and `configure`, which
+//! says that they are there ([`app`] lists the resources). What every request has to do with is
+//! middleware ([`edge`]). A write only validates, publishes and waits for the confirmation: the
+//! store and the views are read here, never written.
+
+mod app;
+mod batch;
+mod body;
+mod domains;
+mod edge;
+mod error;
+mod health;
+mod items;
+mod lines;
+mod metrics;
+mod openapi;
+mod parts;
+mod path;
+mod query;
+mod readiness;
+mod relay;
+mod routes;
+mod server;
+mod similar;
+mod standing;
+mod time;
+mod workers;
+
+#[cfg(test)]
+mod fakes;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use parts::{Lobby, Parts, Reads, Workers, Writes};
+pub use readiness::Readiness;
+pub(crate) use server::serve;

@@ -1,0 +1,219 @@
+//! What handlers answer from. HTTP listens before broker and database are there; until then a
+//! handler that needs a part answers that the service is not ready.
+
+use std::future::{Ready, ready};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, web};
+use kindred_shared::event::{Event, Limits, MAX_VERSION, Refusal};
+
+use super::error::Error;
+use super::readiness::{Readiness, not_ready};
+use super::relay::Relay;
+use super::time::now_ms;
+use crate::metrics::Metrics;
+use crate::owners::Owners;
+use kindred_domain::dispatch::Jobs;
+use kindred_domain::intake::{Confirm, Publish, PublishError};
+use kindred_domain::store::Store;
+use kindred_query::Views;
+
+/// How long a write waits to be let in, and again to be durable.
+const CONFIRM_DEADLINE: Duration = Duration::from_secs(120);
+
+/// The service as far as it is there.
+pub(crate) struct Lobby {
+    /// What `/readyz` answers.
+    pub(crate) readiness: Arc<Readiness>,
+    parts: OnceLock<Parts>,
+}
+
+impl Lobby {
+    /// No part is there yet.
+    pub(crate) fn new(readiness: Arc<Readiness>) -> Self {
+        Self {
+            readiness,
+            parts: OnceLock::new(),
+        }
+    }
+
+    /// All parts are there from now on. They come once.
+    pub(crate) fn open(&self, parts: Parts) {
+        if self.parts.set(parts).is_err() {
+            tracing::error!("the service was started twice");
+        }
+    }
+}
+
+/// What comes when broker and database are there.
+pub(crate) struct Parts {
+    pub(crate) reads: Arc<Reads>,
+    pub(crate) writes: Arc<Writes>,
+    pub(crate) workers: Arc<Workers>,
+}
+
+/// What readers are answered from.
+pub(crate) struct Reads {
+    /// What is durable.
+    pub(crate) store: Arc<dyn Store>,
+    /// What readers of active domains see.
+    pub(crate) views: Arc<Views>,
+    /// Who owns what this process does not.
+    pub(crate) owners: Owners,
+    /// Asks them.
+    pub(crate) relay: Relay,
+}
+
+impl Reads {
+    /// Answers from these.
+    pub(crate) fn new(store: Arc<dyn Store>, views: Arc<Views>, owners: Owners) -> Self {
+        Self {
+            store,
+            views,
+            owners,
+            relay: Relay::new(),
+        }
+    }
+}
+
+/// The way in.
+pub(crate) struct Writes {
+    publish: Arc<dyn Publish>,
+    /// What an event may measure.
+    pub(crate) limits: Limits,
+    metrics: Arc<Metrics>,
+    versions: VersionClock,
+}
+
+/// Where jobs go: knows the workers.
+pub(crate) struct Workers(pub(crate) Arc<dyn Jobs>);
+
+/// A part that a handler needs.
+pub(crate) struct Part<T>(Arc<T>);
+
+/// One of the [`Parts`].
+pub(crate) trait OfParts: Sized + 'static {
+    /// The part.
+    fn of(parts: &Parts) -> &Arc<Self>;
+}
+
+impl OfParts for Reads {
+    fn of(parts: &Parts) -> &Arc<Self> {
+        &parts.reads
+    }
+}
+
+impl OfParts for Writes {
+    fn of(parts: &Parts) -> &Arc<Self> {
+        &parts.writes
+    }
+}
+
+impl OfParts for Workers {
+    fn of(parts: &Parts) -> &Arc<Self> {
+        &parts.workers
+    }
+}
+
+impl<T> Deref for Part<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: OfParts> FromRequest for Part<T> {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let lobby = request.app_data::<web::Data<Lobby>>();
+        ready(match lobby.and_then(|lobby| lobby.parts.get()) {
+            Some(parts) => Ok(Self(Arc::clone(T::of(parts)))),
+            None => Err(not_ready(
+                lobby
+                    .map(|lobby| lobby.readiness.reasons())
+                    .unwrap_or_default(),
+            )),
+        })
+    }
+}
+
+impl Writes {
+    /// A way in over `publish`, for events within these limits.
+    pub(crate) fn new(publish: Arc<dyn Publish>, limits: Limits, metrics: Arc<Metrics>) -> Self {
+        Self {
+            publish,
+            limits,
+            metrics,
+            versions: VersionClock::default(),
+        }
+    }
+
+    /// Gives an event a version if its publisher sent none. Returns the version.
+    pub(crate) fn stamp(&self, event: &mut Event) -> u64 {
+        let version = match event {
+            Event::Upsert(upsert) => &mut upsert.version,
+            Event::Delete(delete) => &mut delete.version,
+        };
+        *version.get_or_insert_with(|| self.versions.at(now_ms()))
+    }
+
+    /// Hands an event over, waiting for room no longer than the deadline.
+    pub(crate) async fn hand_over(&self, event: Event) -> Result<Confirm, PublishError> {
+        tokio::time::timeout(CONFIRM_DEADLINE, self.publish.publish(event))
+            .await
+            .unwrap_or_else(|_| Err(late("there was no room for it")))
+    }
+
+    /// Counts a refusal of an event that was not handed over.
+    pub(crate) fn refused(&self, refusal: &Refusal) {
+        self.metrics
+            .events_refused
+            .with_label_values(&[refusal.reason.word()])
+            .inc();
+    }
+}
+
+/// Waits until an event is durable, no longer than the deadline.
+pub(crate) async fn confirmed(confirm: Confirm) -> Result<(), PublishError> {
+    tokio::time::timeout(CONFIRM_DEADLINE, confirm)
+        .await
+        .unwrap_or_else(|_| Err(late("nobody said whether it was stored")))
+}
+
+fn late(what: &str) -> PublishError {
+    PublishError::Away(format!("{what} within {} s", CONFIRM_DEADLINE.as_secs()))
+}
+
+/// Versions for events without one: now in ms, never less than one given before, so that a step
+/// back of the clock cannot make a later event of this process look older.
+#[derive(Debug, Default)]
+struct VersionClock(AtomicU64);
+
+impl VersionClock {
+    fn at(&self, now_ms: i64) -> u64 {
+        let now = u64::try_from(now_ms).unwrap_or(0).min(MAX_VERSION);
+        self.0.fetch_max(now, Ordering::Relaxed).max(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_never_fall_back() {
+        let clock = VersionClock::default();
+        assert_eq!(clock.at(1_000), 1_000);
+        assert_eq!(clock.at(900), 1_000, "the clock was set back");
+        assert_eq!(clock.at(1_001), 1_001);
+        assert_eq!(clock.at(-5), 1_001);
+        assert_eq!(clock.at(i64::MAX), MAX_VERSION);
+    }
+}

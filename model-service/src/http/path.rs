@@ -1,0 +1,109 @@
+//! What a path names. The router splits a path before it decodes it, so that an id may hold any
+//! character, a slash (`%2F`) too; what it hands on is decoded leniently, so names are read from
+//! the path as it was sent.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::{FromRequest, HttpRequest};
+use kindred_api::problem::Kind;
+use kindred_shared::event::Reason;
+use kindred_shared::{DomainName, ItemId};
+use percent_encoding::percent_decode_str;
+use utoipa::IntoParams;
+
+use super::error::Error;
+
+/// What a path names, read from its segments.
+pub(crate) struct InPath<T>(pub(crate) T);
+
+/// A value that a path names.
+pub(crate) trait Named: Sized {
+    /// Reads it; `segments` are those of the path as it was sent, without the slash before.
+    fn read(segments: &[&str]) -> Result<Self, Error>;
+}
+
+impl<T: Named> FromRequest for InPath<T> {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let segments: Vec<&str> = request.uri().path().split('/').skip(1).collect();
+        ready(T::read(&segments).map(Self))
+    }
+}
+
+/// `/v1/domains/{domain}` and what is below it.
+#[derive(Debug, Clone, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct InDomain {
+    /// The domain: `[A-Za-z0-9._-]{1,128}`.
+    #[param(value_type = String, example = "news.example")]
+    pub(crate) domain: DomainName,
+}
+
+impl Named for InDomain {
+    fn read(segments: &[&str]) -> Result<Self, Error> {
+        let name = segments.get(2).copied().unwrap_or_default();
+        Ok(Self {
+            domain: named(name, "domain", Reason::InvalidDomain, DomainName::new)?,
+        })
+    }
+}
+
+/// `/v1/domains/{domain}/items/{id}` and what is below it.
+#[derive(Debug, Clone, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OfItem {
+    /// The domain: `[A-Za-z0-9._-]{1,128}`.
+    #[param(value_type = String, example = "news.example")]
+    pub(crate) domain: DomainName,
+    /// The item's id: 1 to 256 bytes of UTF-8 without control characters, percent-encoded once; a
+    /// slash is `%2F`.
+    #[param(value_type = String, example = "a-17")]
+    pub(crate) id: ItemId,
+}
+
+impl Named for OfItem {
+    fn read(segments: &[&str]) -> Result<Self, Error> {
+        let id = segments.get(4).copied().unwrap_or_default();
+        Ok(Self {
+            domain: InDomain::read(segments)?.domain,
+            id: named(id, "id", Reason::InvalidId, ItemId::new)?,
+        })
+    }
+}
+
+/// Reads the name in a segment.
+fn named<T, E: std::fmt::Display>(
+    segment: &str,
+    field: &str,
+    reason: Reason,
+    new: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, Error> {
+    decode(segment)
+        .and_then(|text| new(&text).map_err(|error| error.to_string()))
+        .map_err(|detail| {
+            Error::new(Kind::Refused(reason), detail)
+                .with_status(StatusCode::BAD_REQUEST)
+                .field(field)
+        })
+}
+
+/// Percent-decodes once, strictly: what a lone `%` was meant to say cannot be known.
+fn decode(segment: &str) -> Result<String, String> {
+    let bytes = segment.as_bytes();
+    for (at, _) in segment.match_indices('%') {
+        let escape = bytes.get(at + 1..at + 3);
+        if !escape.is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) {
+            return Err("A % in an address is followed by two hexadecimal digits; \
+                        the character % itself is written %25."
+                .into());
+        }
+    }
+    percent_decode_str(segment)
+        .decode_utf8()
+        .map(Into::into)
+        .map_err(|_| "A name in an address is percent-encoded UTF-8; these bytes are not.".into())
+}

@@ -1,0 +1,135 @@
+//! Query parameters: none that the route does not document, and each read strictly.
+
+use std::future::{Ready, ready};
+use std::ops::RangeInclusive;
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpRequest, web};
+use kindred_api::problem::Kind;
+use strsim::damerau_levenshtein;
+
+use super::error::Error;
+
+/// The parameters of a query.
+pub(crate) struct InQuery<T>(pub(crate) T);
+
+/// Parameters that a route takes.
+pub(crate) trait Parameters: Sized {
+    /// Reads them.
+    fn read(given: &Given) -> Result<Self, Error>;
+}
+
+impl<T: Parameters> FromRequest for InQuery<T> {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(T::read(&Given::of(request.query_string())).map(Self))
+    }
+}
+
+/// What a query string says, decoded, in order.
+pub(crate) struct Given(Vec<(String, String)>);
+
+impl Given {
+    /// Reads a query string; every string is one.
+    pub(crate) fn of(query: &str) -> Self {
+        let pairs = web::Query::<Vec<(String, String)>>::from_query(query);
+        Self(pairs.map(web::Query::into_inner).unwrap_or_default())
+    }
+
+    /// A whole number in a range, given once; `None`: not given.
+    ///
+    /// # Errors
+    /// `invalid` when it is given twice or is something else.
+    pub(crate) fn whole_number(
+        &self,
+        name: &str,
+        range: RangeInclusive<u64>,
+        invalid: impl FnOnce() -> Error,
+    ) -> Result<Option<u64>, Error> {
+        let mut values = self.0.iter().filter(|(given, _)| given == name);
+        let value = match (values.next(), values.next()) {
+            (None, _) => return Ok(None),
+            (Some((_, value)), None) => value,
+            (Some(_), Some(_)) => return Err(invalid()),
+        };
+        // `parse` alone would take a leading plus.
+        let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+        let number = value.parse().ok().filter(|number| range.contains(number));
+        match number {
+            Some(number) if digits => Ok(Some(number)),
+            _ => Err(invalid()),
+        }
+    }
+
+    /// Refuses the first parameter that is none of the `known`.
+    ///
+    /// # Errors
+    /// 400, with what is known and which of it is nearest.
+    pub(crate) fn only(&self, known: &[String]) -> Result<(), Error> {
+        let unknown = self.0.iter().find(|(name, _)| !known.contains(name));
+        let Some((name, _)) = unknown else {
+            return Ok(());
+        };
+        let shown: String = name.chars().take(100).collect();
+        let nearest = known
+            .iter()
+            .min_by_key(|one| damerau_levenshtein(&shown, one));
+        let detail = match nearest {
+            Some(nearest) => format!(
+                "There is no parameter {shown:?} here; the nearest is {nearest}. Known: {}.",
+                known.join(", ")
+            ),
+            None => format!("There is no parameter {shown:?} here; nothing takes one here."),
+        };
+        Err(Error::new(Kind::UnknownParameter, detail).field(shown))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::ResponseError;
+
+    use super::*;
+
+    fn number(query: &str) -> Option<Option<u64>> {
+        let invalid = || Error::new(Kind::InvalidParameter, "no");
+        Given::of(query).whole_number("n", 1..=50, invalid).ok()
+    }
+
+    #[test]
+    fn a_number_is_digits_in_its_range_given_once() {
+        assert_eq!(number(""), Some(None));
+        assert_eq!(number("m=1"), Some(None));
+        assert_eq!(number("n=50&m=2"), Some(Some(50)));
+        assert_eq!(number("n=%35"), Some(Some(5)));
+        for bad in [
+            "n", "n=", "n=0", "n=51", "n=+1", "n=1.0", "n=%ff", "n=1&n=1",
+        ] {
+            assert_eq!(number(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_named_with_the_nearest() {
+        let known = ["limit", "min_score", "exclude"].map(str::to_owned);
+        assert_eq!(
+            Given::of("limit=3&exclude=a&exclude=b").only(&known),
+            Ok(())
+        );
+        for (query, nearest) in [
+            ("limt=3", "limit"),
+            ("limit=3&lmiit=3", "limit"),
+            ("minscore=1", "min_score"),
+            ("Exclude", "exclude"),
+        ] {
+            let error = Given::of(query).only(&known).expect_err(query);
+            assert_eq!(error.status_code(), 400);
+            let words = error.to_string();
+            assert!(words.contains(&format!("nearest is {nearest}.")), "{words}");
+        }
+        let error = Given::of("x=1").only(&[]).expect_err("unknown");
+        assert!(error.to_string().contains("\"x\""));
+    }
+}

@@ -1,0 +1,145 @@
+//! The application, on fakes.
+
+mod batches;
+mod paths;
+mod reads;
+mod service;
+mod writes;
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use actix_web::body::to_bytes;
+use actix_web::dev::{Service, ServiceResponse};
+use actix_web::error::PayloadError;
+use actix_web::http::Method;
+use actix_web::test::{TestRequest, init_service};
+use actix_web::{ResponseError, web};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use futures_util::stream;
+use kindred_api::batch::REJECTS_LISTED;
+use kindred_api::problem::Kind;
+use kindred_shared::Feature;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::http::app::app;
+use crate::http::batch;
+use crate::http::body::{Body, Encoding};
+use crate::http::fakes::{Bench, bench, domain, feature_row, id, item_row, words_1};
+use crate::http::items;
+use crate::http::parts::Lobby;
+use crate::http::path::OfItem;
+use crate::http::readiness::Readiness;
+use crate::http::time::now_ms;
+use crate::metrics::Metrics;
+use kindred_domain::list::Entry;
+use kindred_domain::slot::Slot;
+use kindred_domain::status::DomainStatus;
+use kindred_domain::store::{ItemRow, ListRow, Liveness, Neighbour, Write as StoreWrite};
+use kindred_domain::view_change::{Listed, ViewChange};
+
+/// Every route's template and what can be asked of it.
+const ROUTES: &[(&str, &str)] = &[
+    ("/v1/domains/{domain}/items/{id}", "GET, HEAD, PUT, DELETE"),
+    ("/v1/domains/{domain}/items/{id}/similar", "GET, HEAD"),
+    ("/v1/domains/{domain}/items:batch", "POST"),
+    ("/v1/domains", "GET, HEAD"),
+    ("/v1/domains/{domain}", "GET, HEAD"),
+    ("/v1/workers", "GET, HEAD"),
+    ("/healthz", "GET, HEAD"),
+    ("/readyz", "GET, HEAD"),
+    ("/metrics", "GET, HEAD"),
+    ("/openapi.json", "GET, HEAD"),
+    ("/", "GET, HEAD"),
+];
+
+/// An answer, read whole.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Bytes,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(n, _)| n == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
+
+    #[track_caller]
+    fn problem(&self, status: u16, kind: &str) -> Value {
+        let body = self.json();
+        assert_eq!(self.status, status, "{body}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json")
+        );
+        assert_eq!(body["type"], format!("/problems/{kind}"));
+        assert_eq!(body["status"], status);
+        assert!(!body["title"].as_str().expect("a title").is_empty());
+        assert!(!body["detail"].as_str().expect("a detail").is_empty());
+        body
+    }
+}
+
+async fn ask(bench: &Bench, request: TestRequest) -> Answer {
+    answer_of(&bench.lobby, &bench.metrics, request).await
+}
+
+async fn answer_of(lobby: &Arc<Lobby>, metrics: &Arc<Metrics>, request: TestRequest) -> Answer {
+    let (lobby, metrics) = (Arc::clone(lobby), Arc::clone(metrics));
+    let app = init_service(app(web::Data::from(lobby), web::Data::from(metrics))).await;
+    let response: ServiceResponse = app.call(request.to_request()).await.expect("an answer");
+    let status = response.status().as_u16();
+    let headers = response
+        .headers()
+        .iter()
+        .map(|(n, v)| (n.to_string(), v.to_str().expect("ASCII").to_owned()))
+        .collect();
+    let body = to_bytes(response.into_body()).await.expect("a body");
+    let answer = Answer {
+        status,
+        headers,
+        body,
+    };
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    answer
+}
+
+async fn get(bench: &Bench, uri: &str) -> Answer {
+    ask(bench, TestRequest::get().uri(uri)).await
+}
+
+async fn put(bench: &Bench, uri: &str, body: &str) -> Answer {
+    ask(
+        bench,
+        TestRequest::put().uri(uri).set_payload(body.to_owned()),
+    )
+    .await
+}
+
+async fn batch(bench: &Bench, body: impl Into<Bytes>) -> Answer {
+    let request = TestRequest::post().uri("/v1/domains/x/items:batch");
+    ask(bench, request.set_payload(body)).await
+}
+
+fn line(id: &str) -> String {
+    json!({"type": "item.created", "domain": "x", "id": id, "title": "t", "version": 1}).to_string()
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+    packer.write_all(text.as_bytes()).expect("memory takes all");
+    packer.finish().expect("memory takes all")
+}

@@ -1,0 +1,174 @@
+//! What the service tells of itself.
+
+use super::*;
+
+#[actix_web::test]
+async fn unknown_paths_and_methods_are_problems_too() {
+    let bench = bench();
+    get(&bench, "/v2").await.problem(404, "unknown-path");
+    get(&bench, "/v1/domains/x/items/a/b")
+        .await
+        .problem(404, "unknown-path");
+    for (route, methods) in ROUTES {
+        let uri = route.replace("{domain}", "x").replace("{id}", "y");
+        let patch = TestRequest::with_uri(&uri).method(Method::PATCH);
+        let answer = ask(&bench, patch).await;
+        answer.problem(405, "method-not-allowed");
+        assert_eq!(answer.header("allow"), Some(*methods), "{route}");
+    }
+    let odd = TestRequest::with_uri("/").method(Method::from_bytes(b"ODD").expect("a method"));
+    ask(&bench, odd).await.problem(405, "method-not-allowed");
+    let metrics = bench.metrics.render();
+    assert!(metrics.contains("method=\"other\"") && !metrics.contains("ODD"));
+    assert!(metrics.contains("route=\"/v1/domains/{domain}/items/{id}/similar\""));
+}
+
+#[actix_web::test]
+async fn the_service_tells_of_itself() {
+    let bench = bench();
+    assert_eq!(get(&bench, "/healthz").await.body, "ok");
+    assert_eq!(get(&bench, "/readyz").await.json(), json!({"ready": true}));
+    bench.lobby.readiness.not_ready("store", "opening");
+    let problem = get(&bench, "/readyz").await.problem(503, "not-ready");
+    assert_eq!(problem["reasons"], json!(["store: opening"]));
+    let metrics = get(&bench, "/metrics").await;
+    let text = String::from_utf8(metrics.body.to_vec()).expect("text");
+    assert!(text.contains(
+        "kindred_http_request_seconds_count{method=\"GET\",route=\"/readyz\",status=\"503\"} 1"
+    ));
+    let index = get(&bench, "/").await;
+    let text = String::from_utf8(index.body.to_vec()).expect("text");
+    assert!(ROUTES.iter().all(|(route, _)| text.contains(route)));
+}
+
+#[actix_web::test]
+async fn the_description_lists_every_route_and_leads_nowhere_else() {
+    let bench = bench();
+    let document = get(&bench, "/openapi.json").await.json();
+    let paths = document["paths"].as_object().expect("paths");
+    assert_eq!(paths.len(), ROUTES.len());
+    let mut operation_ids = std::collections::BTreeSet::new();
+    for (route, methods) in ROUTES {
+        let operations = paths[*route].as_object().expect(route);
+        let mut described: Vec<_> = operations.keys().map(|m| m.to_uppercase()).collect();
+        let mut known: Vec<_> = methods.split(", ").filter(|m| *m != "HEAD").collect();
+        described.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(described, known, "{route}");
+        for operation in operations.values() {
+            assert!(operation["summary"].is_string() && operation["responses"].is_object());
+            let id = operation["operationId"].as_str().expect("an id");
+            assert!(operation_ids.insert(id), "{id} names two operations");
+        }
+    }
+    let text = document.to_string();
+    for reference in text.split("\"$ref\":\"#").skip(1) {
+        let pointer = &reference[..reference.find('"').expect("an end")];
+        assert!(
+            document.pointer(pointer).is_some(),
+            "{pointer} leads nowhere"
+        );
+    }
+    for kind in Kind::ALL {
+        assert!(
+            text.contains(&kind.uri()),
+            "{} is not described",
+            kind.uri()
+        );
+    }
+}
+
+#[actix_web::test]
+async fn the_example_of_a_put_can_be_put() {
+    let bench = bench();
+    let document = get(&bench, "/openapi.json").await.json();
+    let properties = &document["components"]["schemas"]["ItemBody"]["properties"];
+    let example: serde_json::Map<_, _> = properties
+        .as_object()
+        .expect("properties")
+        .iter()
+        .filter_map(|(name, schema)| Some((name.clone(), schema.get("example")?.clone())))
+        .collect();
+    assert!(example.len() > 8);
+    let uri = "/v1/domains/news.example/items/a-17";
+    let answer = put(&bench, uri, &Value::Object(example).to_string()).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+}
+
+#[actix_web::test]
+async fn a_real_server_answers_and_stops() {
+    let bench = bench();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let server = crate::http::serve(listener, bench.lobby, bench.metrics).expect("a server");
+    let handle = server.handle();
+    let running = actix_web::rt::spawn(server);
+    let raw = web::block(move || {
+        use std::io::Read;
+        let mut stream = std::net::TcpStream::connect(address)?;
+        stream.write_all(
+            b"PUT /v1/domains/x/items/a%2Fb HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 13\r\n\r\n{\"title\":\"t\"}",
+        )?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok::<_, std::io::Error>(text)
+    });
+    let raw = raw.await.expect("a thread").expect("an answer");
+    assert!(raw.starts_with("HTTP/1.1 202 "), "{raw}");
+    assert!(raw.contains("\"id\":\"a/b\""), "{raw}");
+    handle.stop(true).await;
+    running.await.expect("a task").expect("a clean end");
+}
+
+#[actix_web::test]
+async fn before_the_service_is_there_it_says_what_it_waits_for() {
+    let readiness = Readiness::waiting_for("database", "not connected yet");
+    let lobby = Arc::new(Lobby::new(Arc::new(readiness)));
+    let metrics = Arc::new(Metrics::new());
+    for (uri, status, words) in [
+        ("/healthz", 200, "ok"),
+        ("/readyz", 503, "database: not connected yet"),
+        ("/v1/domains", 503, "database: not connected yet"),
+        ("/v1/domains/x/items/y", 503, "database: not connected yet"),
+        ("/v1/workers", 503, "database: not connected yet"),
+        ("/metrics", 200, "kindred_items_pending"),
+        ("/openapi.json", 200, "/v1/domains"),
+        ("/nowhere", 404, "unknown-path"),
+    ] {
+        let answer = answer_of(&lobby, &metrics, TestRequest::with_uri(uri)).await;
+        assert_eq!(answer.status, status, "{uri}");
+        assert_eq!(
+            answer.header("retry-after").is_some(),
+            status == 503,
+            "{uri}"
+        );
+        let text = String::from_utf8_lossy(&answer.body);
+        assert!(text.contains(words), "{uri}: {text}");
+        if status == 503 {
+            answer.problem(503, "not-ready");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_parameter_that_a_route_does_not_document_is_refused() {
+    let bench = bench();
+    for (route, methods) in ROUTES {
+        let uri = route.replace("{domain}", "x").replace("{id}", "y");
+        for method in methods.split(", ") {
+            let method = Method::from_bytes(method.as_bytes()).expect("a method");
+            let request = TestRequest::with_uri(&format!("{uri}?page=2")).method(method);
+            let problem = ask(&bench, request).await.problem(400, "unknown-parameter");
+            assert_eq!(problem["field"], "page", "{route}");
+        }
+    }
+    let uri = "/v1/domains/x/items/a/similar?limt=3";
+    let problem = get(&bench, uri).await.problem(400, "unknown-parameter");
+    assert_eq!(problem["field"], "limt");
+    let detail = problem["detail"].as_str().expect("words");
+    assert!(detail.contains("nearest is limit"), "{detail}");
+    // What is not there and what cannot be done come first.
+    get(&bench, "/v2?page=2").await.problem(404, "unknown-path");
+    let patch = TestRequest::patch().uri("/v1/domains?page=2");
+    ask(&bench, patch).await.problem(405, "method-not-allowed");
+}

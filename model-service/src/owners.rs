@@ -1,0 +1,228 @@
+//! Whose a domain is.
+//!
+//! A partition's hosts say what this process hosts ([`Hosted`]). For any other partition the lease
+//! row says who owns it and where; an owner whose beat has stood still for [`DEAD_AFTER`] on this
+//! process's own clock is none.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kindred_shared::DomainName;
+use tokio::sync::watch;
+
+use kindred_domain::store::{Lease, Partition, Store, StoreError};
+
+/// How long a lease that was read is believed without reading it again.
+const BELIEVED: Duration = Duration::from_secs(1);
+/// How long a beat may stand still: whoever wants the partition takes it then.
+const DEAD_AFTER: Duration = Duration::from_secs(6);
+/// Domains whose partition is remembered; past it all are forgotten.
+const REMEMBERED: usize = 100_000;
+
+/// The partitions this process hosts now.
+#[derive(Debug, Default)]
+pub struct Hosted(watch::Sender<BTreeSet<Partition>>);
+
+impl Hosted {
+    /// The partition is hosted from now on.
+    pub fn host(&self, partition: Partition) {
+        self.0.send_modify(|hosted| {
+            hosted.insert(partition);
+        });
+    }
+
+    /// The partition is hosted no more.
+    pub fn let_go(&self, partition: Partition) {
+        self.0.send_modify(|hosted| {
+            hosted.remove(&partition);
+        });
+    }
+
+    /// Whether it is hosted.
+    pub fn has(&self, partition: Partition) -> bool {
+        self.0.borrow().contains(&partition)
+    }
+
+    /// How many are.
+    pub fn count(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    /// Waits until this partition is hosted.
+    pub async fn until(&self, partition: Partition) {
+        let mut hosted = self.0.subscribe();
+        // The sender is `self`, so it cannot be gone.
+        let _ = hosted.wait_for(|hosted| hosted.contains(&partition)).await;
+    }
+}
+
+/// Whose something is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// This process's.
+    Ours,
+    /// That of the process that answers at this address.
+    Theirs(String),
+    /// Nobody's, for now.
+    Nobody,
+}
+
+/// Finds owners.
+pub struct Owners {
+    store: Arc<dyn Store>,
+    hosted: Arc<Hosted>,
+    partitions: u16,
+    /// A domain belongs to one partition for ever.
+    partition_of: Mutex<HashMap<DomainName, Partition>>,
+    sightings: Mutex<HashMap<Partition, Sighting>>,
+}
+
+/// A lease as it was seen.
+#[derive(Debug, Clone)]
+struct Sighting {
+    lease: Option<Lease>,
+    /// Since when it has been exactly so.
+    since: Instant,
+    read: Instant,
+}
+
+impl Sighting {
+    /// Whose it is, for everybody but its owner.
+    fn whose(&self) -> Whose {
+        match &self.lease {
+            Some(lease)
+                if !lease.is_vacant() && self.read.duration_since(self.since) < DEAD_AFTER =>
+            {
+                Whose::Theirs(lease.address.clone())
+            }
+            _ => Whose::Nobody,
+        }
+    }
+}
+
+impl Owners {
+    /// Finds owners in this store; `hosted` says what this process hosts of its `partitions`.
+    pub(crate) fn new(store: Arc<dyn Store>, hosted: Arc<Hosted>, partitions: u16) -> Self {
+        Self {
+            store,
+            hosted,
+            partitions,
+            partition_of: Mutex::default(),
+            sightings: Mutex::default(),
+        }
+    }
+
+    /// Whose a domain is. One that is not registered is everybody's.
+    pub(crate) async fn of_domain(&self, domain: &DomainName) -> Result<Whose, StoreError> {
+        if self.has_all() {
+            return Ok(Whose::Ours);
+        }
+        let known = lock(&self.partition_of).get(domain).copied();
+        let partition = match known {
+            Some(partition) => partition,
+            None => {
+                let Some(row) = self.store.domain(domain).await? else {
+                    return Ok(Whose::Ours);
+                };
+                let mut remembered = lock(&self.partition_of);
+                if remembered.len() >= REMEMBERED {
+                    remembered.clear();
+                }
+                let partition = Partition(row.partition);
+                remembered.insert(domain.clone(), partition);
+                partition
+            }
+        };
+        self.of_partition(partition).await
+    }
+
+    /// Whose a partition is.
+    pub(crate) async fn of_partition(&self, partition: Partition) -> Result<Whose, StoreError> {
+        // A store that keeps every other process out has no other owner.
+        if self.store.is_exclusive() || self.hosted.has(partition) {
+            return Ok(Whose::Ours);
+        }
+        let last = lock(&self.sightings).get(&partition).cloned();
+        if let Some(last) = &last
+            && last.read.elapsed() < BELIEVED
+        {
+            return Ok(last.whose());
+        }
+        let lease = self.store.lease(partition).await?;
+        let read = Instant::now();
+        let since = match last {
+            Some(last) if last.lease == lease => last.since,
+            _ => read,
+        };
+        let sighting = Sighting { lease, since, read };
+        let whose = sighting.whose();
+        lock(&self.sightings).insert(partition, sighting);
+        Ok(whose)
+    }
+
+    fn has_all(&self) -> bool {
+        self.store.is_exclusive() || self.hosted.count() == usize::from(self.partitions)
+    }
+}
+
+impl std::fmt::Debug for Owners {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Owners")
+            .field("partitions", &self.partitions)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Every write leaves the value whole, so a panic elsewhere is no reason to stop serving.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(beat: u64) -> Option<Lease> {
+        Some(Lease {
+            epoch: 1,
+            owner: "o".into(),
+            address: "host:1".into(),
+            beat,
+        })
+    }
+
+    #[test]
+    fn an_owner_whose_beat_stands_still_is_none() {
+        let since = Instant::now();
+        let seen = |after: Duration, lease| Sighting {
+            lease,
+            since,
+            read: since + after,
+        };
+        let theirs = Whose::Theirs("host:1".to_owned());
+        assert_eq!(seen(Duration::ZERO, lease(1)).whose(), theirs);
+        assert_eq!(
+            seen(DEAD_AFTER - Duration::from_millis(1), lease(1)).whose(),
+            theirs
+        );
+        assert_eq!(seen(DEAD_AFTER, lease(1)).whose(), Whose::Nobody);
+        assert_eq!(seen(Duration::ZERO, None).whose(), Whose::Nobody);
+        let handed_over = lease(1).map(|lease| Lease {
+            owner: String::new(),
+            ..lease
+        });
+        assert_eq!(seen(Duration::ZERO, handed_over).whose(), Whose::Nobody);
+    }
+
+    #[tokio::test]
+    async fn what_is_hosted_is_told() {
+        let hosted = Hosted::default();
+        assert!(!hosted.has(Partition(3)));
+        hosted.host(Partition(3));
+        hosted.until(Partition(3)).await;
+        assert!(hosted.has(Partition(3)));
+        hosted.let_go(Partition(3));
+        assert_eq!(hosted.count(), 0);
+    }
+}
