@@ -16,6 +16,7 @@ use kindred_shared::event::Limits;
 use kindred_shared::{DomainName, ItemId, ModelInputs, ModelName};
 use tracing::info;
 
+use crate::actors::comparer::Comparer;
 use crate::actors::lease::Instance;
 use crate::actors::partition::OpenIntake;
 use crate::actors::watchdog;
@@ -23,11 +24,11 @@ use crate::config::Config;
 use crate::dispatch::rabbitmq::{RabbitJobs, RabbitJobsOptions};
 use crate::http::Readiness;
 use crate::intake::rabbitmq::{Notifier, RabbitIntake, RabbitIntakeOptions, RabbitPublisher};
-use crate::preprocessing::Preprocessor;
-use crate::service::{Door, Edges, ListenError, Service, Sizes};
+use crate::preprocessing::Preprocessors;
+use crate::service::{Door, Edges, ListenError, Role, Service, Sizes};
 use crate::store::cassandra::{CassandraOptions, CassandraStore};
 use kindred_domain::dispatch::Jobs;
-use kindred_domain::intake::{Failure, Intake, Notify, Publish};
+use kindred_domain::intake::{Failure, Intake, Notify};
 use kindred_domain::store::{Partition, Store};
 
 /// Bytes of events handed over and not settled, a partition.
@@ -78,66 +79,44 @@ impl Clustered {
     /// # Errors
     /// [`StartError`], in words that say what to do.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
-        let refused = |words: String| StartError::Refused(words);
         let readiness = Readiness::waiting_for("broker", "not connected yet");
         readiness.not_ready("database", "not connected yet");
         let door = Door::open(config.http.listen, readiness)?;
         info!(address = %door.address, "waiting for broker and database");
-        let preprocessor =
-            Preprocessor::new(&config.texts.languages, &config.texts.default_language)
-                .map_err(|error| refused(error.to_string()))?;
-        let vectors = Vectors::configured(&config.texts.vectors)
-            .map_err(|error| refused(error.to_string()))?;
+        let texts = &config.texts;
+        let preprocessors =
+            Preprocessors::new(&texts.languages, &texts.default_language).map_err(refused)?;
+        let vectors = Vectors::configured(&texts.vectors).map_err(refused)?;
         // Workers extract; the service only says which models they must have.
         let models = Models::new(Arc::new(vectors)).inputs();
-        let connector = Connector::new(config.broker.amqp_url.expose(), "kindred model-service")
-            .map_err(|error| refused(error.to_string()))?;
-        let pool =
-            compute_worker::pool(config.compute.threads).map_err(|e| refused(e.to_string()))?;
+        let url = config.broker.amqp_url.expose();
+        let connector = Connector::new(url, "kindred model-service").map_err(refused)?;
+        let threads = config.compute.threads;
+        let pool = compute_worker::pool(threads).map_err(refused)?;
+        let kernel = config.compute.kernel.chosen().map_err(refused)?;
+        let comparer = Comparer::new(kernel, compute_worker::pool(threads).map_err(refused)?);
 
         let store = open_store(config, models).await?;
         door.readiness.set_ready("database");
-        let blocks = CqlBlocks::writer(Arc::clone(store.session()), &config.database.cql_keyspace)
-            .await
-            .map_err(|error| refused(error.to_string()))?;
         let names = Names::default();
         declare_topology(&connector, &names, config.domains.partitions).await?;
-
-        let boot_id = boot_id();
-        let jobs_options = RabbitJobsOptions {
-            names: names.clone(),
-            boot_id: boot_id.clone(),
-            capacity: SIZES.jobs_in_flight,
-        };
-        let jobs = RabbitJobs::start(connector.clone(), jobs_options, Arc::new(blocks));
-        let publisher = Publisher::start(connector.clone(), "publish", UNCONFIRMED_BYTES);
-        let publish = Arc::new(RabbitPublisher::new(publisher.clone(), names.clone()));
-        door.metrics.set_build_info("none");
-        tokio::task::spawn_local(watch(
-            Arc::clone(&publish),
-            Arc::clone(&jobs),
-            Arc::clone(&store),
-            Arc::clone(&door.readiness),
-        ));
         let me = Instance {
-            owner: boot_id,
+            owner: boot_id(),
             address: config.http.advertised(door.address, &host_name()),
         };
-        let edges = Edges {
-            store: store as Arc<dyn Store>,
-            jobs: Arc::clone(&jobs) as _,
-            watchers: Arc::new(Watchers(Notifier::new(publisher.clone(), names.clone()))),
-            intake: Arc::new(OpenRabbitIntake {
-                connector,
-                publisher,
-                names,
-                limits: config.events.limits(),
-            }),
-            publish: publish as Arc<dyn Publish>,
+        let jobs = start_jobs(config, &connector, &names, &store, &me).await?;
+        door.metrics.set_build_info("none");
+
+        let role = Role {
+            edges: edges(config, connector, names, &store, &jobs, &door.readiness),
+            me,
+            sizes: SIZES,
+            preprocessors: Arc::new(preprocessors),
+            pool: Arc::new(pool),
+            comparer,
         };
-        let pool = Arc::new(pool);
-        let service = Service::start(config, door, edges, SIZES, me, preprocessor, pool).await?;
-        watchdog::watch(&service.arbiters()).map_err(|error| refused(error.to_string()))?;
+        let service = Service::start(config, door, role);
+        watchdog::watch(&service.arbiters()).map_err(refused)?;
         Ok(Self { service, jobs })
     }
 
@@ -154,6 +133,10 @@ impl Clustered {
     }
 }
 
+fn refused(error: impl ToString) -> StartError {
+    StartError::Refused(error.to_string())
+}
+
 async fn open_store(
     config: &Config,
     models: Vec<ModelInputs>,
@@ -166,9 +149,57 @@ async fn open_store(
         models,
         allow_periodic: config.database.cql_allow_periodic,
     };
-    CassandraStore::wait(&options)
-        .await
-        .map_err(|error| StartError::Refused(error.to_string()))
+    CassandraStore::wait(&options).await.map_err(refused)
+}
+
+/// The way to the workers; blocks go through the database.
+async fn start_jobs(
+    config: &Config,
+    connector: &Connector,
+    names: &Names,
+    store: &CassandraStore,
+    me: &Instance,
+) -> Result<Arc<RabbitJobs>, StartError> {
+    let keyspace = &config.database.cql_keyspace;
+    let blocks = CqlBlocks::writer(Arc::clone(store.session()), keyspace).await;
+    let options = RabbitJobsOptions {
+        names: names.clone(),
+        boot_id: me.owner.clone(),
+        capacity: SIZES.jobs_in_flight,
+    };
+    let blocks = Arc::new(blocks.map_err(refused)?);
+    Ok(RabbitJobs::start(connector.clone(), options, blocks))
+}
+
+/// The twins of the edges over broker and database, and who watches whether they work.
+fn edges(
+    config: &Config,
+    connector: Connector,
+    names: Names,
+    store: &Arc<CassandraStore>,
+    jobs: &Arc<RabbitJobs>,
+    readiness: &Arc<Readiness>,
+) -> Edges {
+    let publisher = Publisher::start(connector.clone(), "publish", UNCONFIRMED_BYTES);
+    let publish = Arc::new(RabbitPublisher::new(publisher.clone(), names.clone()));
+    tokio::task::spawn_local(watch(
+        Arc::clone(&publish),
+        Arc::clone(jobs),
+        Arc::clone(store),
+        Arc::clone(readiness),
+    ));
+    Edges {
+        store: Arc::clone(store) as Arc<dyn Store>,
+        jobs: Arc::clone(jobs) as Arc<dyn Jobs>,
+        watchers: Arc::new(Watchers(Notifier::new(publisher.clone(), names.clone()))),
+        intake: Arc::new(OpenRabbitIntake {
+            connector,
+            publisher,
+            names,
+            limits: config.events.limits(),
+        }),
+        publish,
+    }
 }
 
 /// Declares what is not there yet, waiting for the broker for as long as it takes.

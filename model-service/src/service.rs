@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use tracing::info;
 
 use crate::actors::clock::Clock;
+use crate::actors::comparer::Comparer;
 use crate::actors::lease::Instance;
 use crate::actors::partition::OpenIntake;
 use crate::actors::partitions::Partitions;
@@ -18,7 +19,7 @@ use crate::config::Config;
 use crate::http::{self, Lobby, Parts, Readiness, Reads, Workers, Writes};
 use crate::metrics::Metrics;
 use crate::owners::{Hosted, Owners};
-use crate::preprocessing::Preprocessor;
+use crate::preprocessing::Preprocessors;
 use compute_worker::models::default_model;
 use kindred_domain::dispatch::Jobs;
 use kindred_domain::dispatch_table::DispatchLimits;
@@ -98,6 +99,19 @@ pub(crate) struct Sizes {
     pub(crate) material_bytes: usize,
 }
 
+/// What a role brings to the service it becomes.
+pub(crate) struct Role {
+    /// This start of this process, as the others know it.
+    pub(crate) me: Instance,
+    pub(crate) edges: Edges,
+    pub(crate) sizes: Sizes,
+    pub(crate) preprocessors: Arc<Preprocessors>,
+    /// Where CPU work of the service itself runs.
+    pub(crate) pool: Arc<rayon::ThreadPool>,
+    /// Compares all rows of a domain that is loaded.
+    pub(crate) comparer: Comparer,
+}
+
 /// A running service.
 pub struct Service {
     /// Where HTTP listens.
@@ -116,100 +130,32 @@ pub struct Service {
 }
 
 impl Service {
-    /// Takes whatever partitions it can own, and serves. `owner` names this start of this process;
-    /// CPU work of the service itself runs on `pool`. Call inside an actix system.
-    pub(crate) async fn start(
-        config: &Config,
-        door: Door,
-        edges: Edges,
-        sizes: Sizes,
-        me: Instance,
-        preprocessor: Preprocessor,
-        pool: Arc<rayon::ThreadPool>,
-    ) -> Result<Self, ListenError> {
-        let Door {
-            address,
-            metrics,
-            readiness,
-            lobby,
-            server,
-        } = door;
-        let views = Arc::new(Views::default());
-        let clock = Clock::start();
+    /// Takes whatever partitions it can own, and serves. Call inside an actix system.
+    pub(crate) fn start(config: &Config, door: Door, role: Role) -> Self {
         let arbiters: Vec<Arbiter> = (0..=DOMAIN_ARBITERS).map(|_| Arbiter::new()).collect();
-        let supervisor = DurationSupervisor::start_supervising(
-            Arc::clone(&edges.jobs),
-            DispatchLimits {
-                per_domain: sizes.jobs_per_domain,
-                total: sizes.jobs_in_flight,
-                deadline: config.compute.job_deadline,
-            },
-            clock,
-            Arc::clone(&metrics),
-            &arbiters[0].handle(),
-        );
-        let parts = Arc::new(ServiceParts {
-            store: Arc::clone(&edges.store),
-            views: Arc::clone(&views),
-            watchers: edges.watchers,
-            metrics: Arc::clone(&metrics),
-            preprocessor: Arc::new(preprocessor),
-            pool,
-            supervisor,
-            settings: Arc::new(ProcessSettings {
-                model: default_model(),
-                window: WindowSize {
-                    length: config.domains.window,
-                    events: config.domains.window_events,
-                },
-                auto_register: config.domains.auto_register,
-                strip_blocks: sizes.strip_blocks,
-                material_bytes: sizes.material_bytes,
-            }),
-            idle_after: config.domains.idle_after,
-            clock,
-        });
-        let homes: Vec<ArbiterHandle> = arbiters[1..].iter().map(Arbiter::handle).collect();
+        let of_jobs = arbiters[0].handle();
+        let of_domains: Vec<ArbiterHandle> = arbiters[1..].iter().map(Arbiter::handle).collect();
+
+        let Role { me, edges, .. } = &role;
+        let parts = Arc::new(role.parts(config, &door.metrics, &of_jobs));
         let hosted = Arc::new(Hosted::default());
-        let partitions = Partitions::start(
-            config.domains.partitions,
-            me,
-            &parts,
-            &edges.intake,
-            &homes,
-            &hosted,
-        );
-        observe(&metrics, &views, &edges.store);
-        let owners = Owners::new(
-            Arc::clone(&edges.store),
-            Arc::clone(&hosted),
-            config.domains.partitions,
-        );
-        lobby.open(Parts {
-            reads: Arc::new(Reads::new(
-                Arc::clone(&edges.store),
-                Arc::clone(&views),
-                owners,
-            )),
-            writes: Arc::new(Writes::new(
-                Arc::clone(&edges.publish),
-                config.events.limits(),
-                Arc::clone(&metrics),
-            )),
-            workers: Arc::new(Workers(edges.jobs)),
-        });
-        info!(%address, partitions = config.domains.partitions, "serving");
-        Ok(Self {
-            address,
-            publish: edges.publish,
-            views,
-            metrics,
-            readiness,
+        let count = config.domains.partitions;
+        let intake = &edges.intake;
+        let partitions = Partitions::start(count, me.clone(), &parts, intake, &of_domains, &hosted);
+        observe(&parts);
+        door.lobby.open(edges.behind_http(config, &parts, &hosted));
+        info!(address = %door.address, partitions = count, "serving");
+        Self {
+            address: door.address,
+            publish: Arc::clone(&edges.publish),
+            views: Arc::clone(&parts.views),
+            metrics: door.metrics,
+            readiness: door.readiness,
             hosted,
-            server,
+            server: door.server,
             partitions,
             arbiters,
-        })
+        }
     }
 
     /// The threads that actors live on.
@@ -251,10 +197,68 @@ impl Service {
     }
 }
 
+impl Role {
+    /// What all domains work with; their jobs are watched on an arbiter.
+    fn parts(
+        &self,
+        config: &Config,
+        metrics: &Arc<Metrics>,
+        of_jobs: &ArbiterHandle,
+    ) -> ServiceParts {
+        let clock = Clock::start();
+        let limits = DispatchLimits {
+            per_domain: self.sizes.jobs_per_domain,
+            total: self.sizes.jobs_in_flight,
+            deadline: config.compute.job_deadline,
+        };
+        let jobs = Arc::clone(&self.edges.jobs);
+        let counted = Arc::clone(metrics);
+        let supervisor =
+            DurationSupervisor::start_supervising(jobs, limits, clock, counted, of_jobs);
+        ServiceParts {
+            store: Arc::clone(&self.edges.store),
+            views: Arc::new(Views::default()),
+            watchers: Arc::clone(&self.edges.watchers),
+            metrics: Arc::clone(metrics),
+            preprocessors: Arc::clone(&self.preprocessors),
+            pool: Arc::clone(&self.pool),
+            comparer: self.comparer.clone(),
+            supervisor,
+            settings: Arc::new(ProcessSettings {
+                model: default_model(),
+                window: WindowSize {
+                    length: config.domains.window,
+                    events: config.domains.window_events,
+                },
+                auto_register: config.domains.auto_register,
+                strip_blocks: self.sizes.strip_blocks,
+                material_bytes: self.sizes.material_bytes,
+            }),
+            idle_after: config.domains.idle_after,
+            clock,
+        }
+    }
+}
+
+impl Edges {
+    /// What HTTP answers from.
+    fn behind_http(&self, config: &Config, parts: &ServiceParts, hosted: &Arc<Hosted>) -> Parts {
+        let (store, views) = (Arc::clone(&self.store), Arc::clone(&parts.views));
+        let count = config.domains.partitions;
+        let owners = Owners::new(Arc::clone(&store), Arc::clone(hosted), count);
+        let (publish, metrics) = (Arc::clone(&self.publish), Arc::clone(&parts.metrics));
+        Parts {
+            reads: Arc::new(Reads::new(store, views, owners)),
+            writes: Arc::new(Writes::new(publish, config.events.limits(), metrics)),
+            workers: Arc::new(Workers(Arc::clone(&self.jobs))),
+        }
+    }
+}
+
 /// Gauges that follow from other state are set when somebody looks.
-fn observe(metrics: &Metrics, views: &Arc<Views>, store: &Arc<dyn Store>) {
-    let (views, store) = (Arc::clone(views), Arc::clone(store));
-    metrics.on_scrape(Box::new(move |metrics| {
+fn observe(parts: &ServiceParts) {
+    let (views, store) = (Arc::clone(&parts.views), Arc::clone(&parts.store));
+    parts.metrics.on_scrape(Box::new(move |metrics| {
         let (mut active, mut waiting, mut dirty, mut backing_off, mut pending) = (0, 0, 0, 0, 0);
         for (_, view) in views.all() {
             let status = view.status();

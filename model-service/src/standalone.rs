@@ -10,6 +10,7 @@ use compute_worker::word_vectors::{Vectors, VectorsError};
 use compute_worker::{Worker, pool};
 use tracing::info;
 
+use crate::actors::comparer::Comparer;
 use crate::actors::lease::Instance;
 use crate::actors::partition::OpenIntake;
 use crate::config::Config;
@@ -17,9 +18,9 @@ use crate::dispatch::embedded::EmbeddedJobs;
 use crate::http::Readiness;
 use crate::intake::embedded::{EmbeddedIntake, EmbeddedPublisher, NoWatchers};
 use crate::metrics::Metrics;
-use crate::preprocessing::Preprocessor;
+use crate::preprocessing::Preprocessors;
 use crate::preprocessing::language::UnknownLanguage;
-use crate::service::{Door, Edges, ListenError, Service, Sizes};
+use crate::service::{Door, Edges, ListenError, Role, Service, Sizes};
 use crate::store::OpenError;
 use crate::store::embedded::{EmbeddedStore, Identity};
 use kindred_domain::intake::{Failure, Intake, Publish};
@@ -95,52 +96,35 @@ impl Standalone {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let opening = Readiness::waiting_for("store", "opening");
         let door = Door::open(config.http.listen, opening)?;
-        let preprocessor =
-            Preprocessor::new(&config.texts.languages, &config.texts.default_language)?;
-        let models = Models::new(Arc::new(Vectors::configured(&config.texts.vectors)?));
-        let identity = Identity {
-            models: models.inputs(),
-            partitions: config.domains.partitions,
-        };
-        let store = EmbeddedStore::open(&config.store.data_dir, &identity)?;
-
-        let threads = |error: &dyn std::fmt::Display| StartError::Threads(error.to_string());
-        let pool = Arc::new(pool(config.compute.threads).map_err(|error| threads(&error))?);
-        let kernel = config
-            .compute
-            .kernel
-            .chosen()
-            .map_err(|e| StartError::Kernel(format!("{e}")))?;
-        let worker = Worker::new(models, kernel, Arc::clone(&pool));
-        info!(%kernel, threads = worker.threads(), "compute worker");
-        let kernel = kernel.to_string();
-        let perform = Arc::new(move |job: &_| worker.perform(job));
-        let jobs = EmbeddedJobs::new(perform, Arc::clone(&pool), JOB_QUEUE, &kernel)
-            .map_err(|error| threads(&error))?;
-
+        let readiness = Arc::clone(&door.readiness);
+        let texts = &config.texts;
+        let preprocessors = Preprocessors::new(&texts.languages, &texts.default_language)?;
+        let models = Models::new(Arc::new(Vectors::configured(&texts.vectors)?));
+        let store = open_store(config, &models)?;
+        let worker = start_worker(config, models)?;
+        let kernel = worker.kernel().to_string();
         door.metrics.set_build_info(&kernel);
-        let (publisher, intake) = EmbeddedIntake::new(INTAKE_BYTES);
-        observe(&door.metrics, &publisher);
-        let (readiness, data_dir) = (Arc::clone(&door.readiness), config.store.data_dir.display());
-        let edges = Edges {
-            store: Arc::clone(&store) as Arc<dyn Store>,
-            jobs,
-            intake: Arc::new(OneIntake(Mutex::new(Some(intake)))),
-            publish: publisher as Arc<dyn Publish>,
-            watchers: Arc::new(NoWatchers),
-        };
+
+        let pool = Arc::clone(worker.pool());
+        let comparer = Comparer::new(worker.kernel(), compute_threads(config)?);
         let me = Instance {
             owner: format!("standalone-{}", std::process::id()),
             address: door.address.to_string(),
         };
-        let service = Service::start(config, door, edges, SIZES, me, preprocessor, pool).await?;
+        let role = Role {
+            me,
+            edges: edges(&store, worker, &door.metrics)?,
+            sizes: SIZES,
+            preprocessors: Arc::new(preprocessors),
+            pool,
+            comparer,
+        };
+        let service = Service::start(config, door, role);
         let owned = tokio::time::timeout(OWN_DEADLINE, service.hosted.until(PARTITION)).await;
-        if owned.is_err() {
-            return Err(StartError::Owned);
-        }
+        owned.map_err(|_| StartError::Owned)?;
         readiness.set_ready("store");
         tokio::task::spawn_local(watch(Arc::clone(&store), readiness));
-        info!(%data_dir, "the store is open");
+        info!(data_dir = %config.store.data_dir.display(), "the store is open");
         Ok(Self { service, store })
     }
 
@@ -149,6 +133,53 @@ impl Standalone {
     pub async fn stop(self) {
         self.service.stop(DRAIN).await;
     }
+}
+
+/// The store of the configuration, for these models.
+fn open_store(config: &Config, models: &Models) -> Result<Arc<EmbeddedStore>, OpenError> {
+    let identity = Identity {
+        models: models.inputs(),
+        partitions: config.domains.partitions,
+    };
+    EmbeddedStore::open(&config.store.data_dir, &identity)
+}
+
+fn compute_threads(config: &Config) -> Result<rayon::ThreadPool, StartError> {
+    pool(config.compute.threads).map_err(|error| StartError::Threads(error.to_string()))
+}
+
+/// The worker of this process.
+fn start_worker(config: &Config, models: Models) -> Result<Worker, StartError> {
+    let pool = compute_threads(config)?;
+    let kernel = config
+        .compute
+        .kernel
+        .chosen()
+        .map_err(|error| StartError::Kernel(error.to_string()))?;
+    let worker = Worker::new(models, kernel, Arc::new(pool));
+    info!(%kernel, threads = worker.threads(), "compute worker");
+    Ok(worker)
+}
+
+/// The embedded twins of the edges.
+fn edges(
+    store: &Arc<EmbeddedStore>,
+    worker: Worker,
+    metrics: &Metrics,
+) -> Result<Edges, StartError> {
+    let (pool, kernel) = (Arc::clone(worker.pool()), worker.kernel().to_string());
+    let perform = Arc::new(move |job: &_| worker.perform(job));
+    let jobs = EmbeddedJobs::new(perform, pool, JOB_QUEUE, &kernel)
+        .map_err(|error| StartError::Threads(error.to_string()))?;
+    let (publisher, intake) = EmbeddedIntake::new(INTAKE_BYTES);
+    observe(metrics, &publisher);
+    Ok(Edges {
+        store: Arc::clone(store) as Arc<dyn Store>,
+        jobs,
+        intake: Arc::new(OneIntake(Mutex::new(Some(intake)))),
+        publish: publisher as Arc<dyn Publish>,
+        watchers: Arc::new(NoWatchers),
+    })
 }
 
 /// The intake of this process; there is one, and its one partition is never lost.

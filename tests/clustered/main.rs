@@ -38,6 +38,7 @@ mod privileges;
 mod publish;
 mod publisher;
 mod services;
+mod settings;
 mod stopped_worker;
 mod take_over;
 mod whole_import;

@@ -26,6 +26,7 @@ mod neighbours;
 mod pairs;
 mod ports;
 mod readme;
+mod settings;
 mod starting;
 mod store_refusals;
 mod whole_import;

@@ -30,6 +30,15 @@ pub fn names() -> Vec<ModelName> {
     all.into_iter().map(|known| known.model).collect()
 }
 
+/// The names of the models that make features of texts: those a domain may be set to.
+pub fn names_of_texts() -> Vec<ModelName> {
+    let models = Models::new(Arc::new(Vectors::none()));
+    let of_texts = models.0.iter().filter(|model| model.reads_texts());
+    of_texts
+        .map(|model| ModelName::new(model.name()).expect("names of models are constants"))
+        .collect()
+}
+
 /// What features are made of.
 #[derive(Debug, Clone, Copy)]
 pub enum Rows<'a> {
@@ -48,6 +57,9 @@ pub trait Model: fmt::Debug + Send + Sync {
     /// What its features depend on besides the rows, in words; empty: on nothing. Features of other
     /// inputs cannot be compared with each other.
     fn inputs(&self) -> String;
+
+    /// Whether it makes features of terms.
+    fn reads_texts(&self) -> bool;
 
     /// The feature of each row, in their order, computed on the current rayon pool. `None`: it makes
     /// none of such rows.

@@ -29,6 +29,10 @@ impl Model for Own {
         String::new()
     }
 
+    fn reads_texts(&self) -> bool {
+        false
+    }
+
     fn extract(&self, _: &Space, rows: Rows<'_>) -> Option<Vec<Feature>> {
         match rows {
             Rows::Vectors(rows) => Some(rows.iter().map(|row| Self::feature(row)).collect()),

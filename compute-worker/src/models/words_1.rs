@@ -107,6 +107,10 @@ impl Model for Words1 {
         format!("vectors {}", self.vectors.fingerprint())
     }
 
+    fn reads_texts(&self) -> bool {
+        true
+    }
+
     fn extract(&self, space: &Space, rows: Rows<'_>) -> Option<Vec<Feature>> {
         match rows {
             Rows::Terms(rows) => Some(self.features(space, rows)),

@@ -83,7 +83,54 @@ pub struct DomainAnswer {
     pub registered_at: String,
     /// What keeps it from going on, if something does. It tries again by itself.
     pub trouble: Option<String>,
+    /// What is set for it; not in the list of all domains.
+    #[serde(flatten)]
+    pub settings: Option<Box<Settings>>,
 }
+
+/// Settings of a domain. What is left out is decided by the configuration of the process.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Settings {
+    /// Languages told apart. May change only while the domain is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = json!(["en", "de"]))]
+    pub languages: Option<Vec<String>>,
+    /// Language of a text whose language is neither given nor recognised. May change only while the
+    /// domain is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "en")]
+    pub default_language: Option<String>,
+    /// Whether texts of different languages are compared. May change only while the domain is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = false)]
+    pub across_languages: Option<bool>,
+    /// How long the domain's upserts are collected before they are worked on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "250ms")]
+    pub window: Option<String>,
+}
+
+/// What a domain is to be like: all of its settings. What may change only while the domain is empty stays
+/// as it is where it is left out; everything else that is left out is decided by the configuration again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct SettingsBody {
+    /// Its model. May change only while the domain is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "words-1")]
+    pub model: Option<String>,
+    /// The others.
+    #[serde(flatten)]
+    pub settings: Settings,
+}
+
+/// The names of all settings.
+pub const SETTINGS: [&str; 5] = [
+    "across_languages",
+    "default_language",
+    "languages",
+    "model",
+    "window",
+];
 
 /// Every registered domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -63,6 +63,8 @@ kinds! {
     InvalidParameter: "invalid-parameter", 400, "A parameter is not valid";
     /// The route does not know a query parameter.
     UnknownParameter: "unknown-parameter", 400, "A parameter is not known here";
+    /// What is asked for contradicts what there is.
+    Conflict: "conflict", 409, "It contradicts what there is";
     /// There is no such item, or it is not visible.
     UnknownItem: "unknown-item", 404, "The domain has no such item";
     /// The body is in an encoding nobody asked for.

@@ -44,6 +44,11 @@ impl Backlog {
         }
     }
 
+    /// Windows close like this from now on.
+    pub(crate) fn resize(&mut self, size: WindowSize) {
+        self.size = size;
+    }
+
     /// Whether nothing waits, not even an open window.
     pub(crate) fn is_empty(&self) -> bool {
         self.window.is_none() && self.pending.is_empty()

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kindred_shared::Block;
 use kindred_shared::job::{CompareReply, CompareTask, KEEP, Side};
-use kindred_similarity::RowRef;
+use kindred_similarity::{RowMask, RowRef};
 
 use crate::backlog::Pending;
 use crate::catalogue::Catalogue;
-use crate::effect::Made;
+use crate::effect::{Comparing, Made};
 use crate::slot::Slot;
 use crate::time::RETRY;
 
@@ -66,7 +67,7 @@ pub(crate) struct Comparison {
     pub(crate) repaired: BTreeSet<Slot>,
     plans: Vec<TaskPlan>,
     replies: Vec<Option<CompareReply>>,
-    tasks: Vec<CompareTask>,
+    tasks: Vec<Comparing>,
     failed: Vec<usize>,
     failures: u32,
     retry_at: Option<Duration>,
@@ -86,18 +87,28 @@ impl Comparison {
         let (sides, slots): (Vec<Side>, Vec<_>) = sides.into_iter().unzip();
         let mut sides = sides.into_iter();
         let Some(left) = sides.next() else { return };
-        self.tasks.push(CompareTask {
+        let task = CompareTask {
             left,
             within_left,
             rights: sides.collect(),
             keep: KEEP,
-        });
-        self.plans.push(TaskPlan { sides: slots });
+        };
+        self.push(Comparing::Some(task), slots);
+    }
+
+    /// Adds a task that compares all live rows of some blocks with all.
+    pub(crate) fn add_all(&mut self, blocks: Vec<(Arc<Block>, RowMask)>, slots: Vec<Arc<[Slot]>>) {
+        self.push(Comparing::All(blocks), slots);
+    }
+
+    fn push(&mut self, task: Comparing, sides: Vec<Arc<[Slot]>>) {
+        self.tasks.push(task);
+        self.plans.push(TaskPlan { sides });
         self.replies.push(None);
     }
 
     /// All tasks and their numbers.
-    pub(crate) fn tasks(&self) -> Vec<(usize, CompareTask)> {
+    pub(crate) fn tasks(&self) -> Vec<(usize, Comparing)> {
         self.tasks.iter().cloned().enumerate().collect()
     }
 
@@ -127,7 +138,7 @@ impl Comparison {
     }
 
     /// The failed tasks, if it is time to ask for them again.
-    pub(crate) fn take_retries(&mut self, now: Duration) -> Option<Vec<(usize, CompareTask)>> {
+    pub(crate) fn take_retries(&mut self, now: Duration) -> Option<Vec<(usize, Comparing)>> {
         self.retry_at.take_if(|at| *at <= now)?;
         let failed = std::mem::take(&mut self.failed).into_iter();
         Some(

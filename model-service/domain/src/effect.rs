@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kindred_shared::Block;
 use kindred_shared::event::Event;
 use kindred_shared::job::{CompareReply, CompareTask};
 use kindred_shared::{Feature, ItemId, ModelName, Space};
+use kindred_similarity::RowMask;
 
 use crate::intake::{DeliveryTag, Failure, Outcome};
 use crate::loaded::Loaded;
 use crate::material::Material;
+use crate::settings::DomainSettings;
 use crate::slot::Slot;
 use crate::store::{ItemRow, Write};
 use crate::view_change::ViewChange;
@@ -103,13 +106,15 @@ pub enum Effect {
         model: ModelName,
         /// The items.
         rows: Vec<ToExtract>,
+        /// How their texts are to be read.
+        settings: Arc<DomainSettings>,
     },
     /// Compare; answer [`Input::Compared`] once a task.
     Compare {
         /// For the answers.
         ticket: Ticket,
         /// The tasks and their numbers.
-        tasks: Vec<(usize, CompareTask)>,
+        tasks: Vec<(usize, Comparing)>,
     },
     /// Tell the intake.
     Settle(Vec<(DeliveryTag, Outcome)>),
@@ -131,6 +136,16 @@ pub enum Effect {
     Superseded,
 }
 
+/// Rows to compare.
+#[derive(Debug, Clone)]
+pub enum Comparing {
+    /// Some rows with some others: of a window, or whose lists are too short. A job for a worker.
+    Some(CompareTask),
+    /// All live rows of a space with all, after loading: done here, where its blocks are. In the reply a
+    /// row's side is the number of its block.
+    All(Vec<(Arc<Block>, RowMask)>),
+}
+
 /// Which commit of an event's way this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CommitStep {
@@ -138,6 +153,8 @@ pub enum CommitStep {
     Events,
     /// Features, before they are compared.
     Features,
+    /// Settings, before they are acknowledged.
+    Settings,
     /// Changed lists.
     Lists,
     /// The end of being dirty.

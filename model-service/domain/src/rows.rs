@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 use serde::{Deserialize, Serialize};
 
-use crate::settings::DomainSettings;
+use crate::settings::{Answered, DomainSettings};
 use crate::stamp::Epoch;
 
 /// A domain: registered once, then marked dirty and clean.
@@ -30,12 +30,16 @@ pub struct DomainRow {
     pub next_expiry: Option<DateTime<Utc>>,
 }
 
-/// What is set for a domain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is set for a domain, and what became of the latest requests to set it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SettingsRow {
     /// The settings, whole.
     pub settings: DomainSettings,
+    /// Requests and what became of them, the latest last.
+    #[serde(default)]
+    pub answered: Vec<Answered>,
     /// When they were set.
+    #[serde(skip)]
     pub updated_at: DateTime<Utc>,
 }
 

@@ -47,6 +47,74 @@ pub struct DomainSettings {
     pub unknown: Map<String, Value>,
 }
 
+/// What became of a request to set a domain's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    /// The request's name.
+    pub request: String,
+    /// What became of it.
+    pub outcome: SettingsOutcome,
+}
+
+/// What became of a request to set a domain's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SettingsOutcome {
+    /// The domain was not registered, and is now.
+    Created,
+    /// The settings are these now.
+    Replaced,
+    /// Nothing changed: this setting may change only while the domain is empty.
+    Conflict(String),
+}
+
+impl DomainSettings {
+    /// These settings in place of `current` ones of a domain that is empty or not. What may change
+    /// only while it is empty stays as it is where these do not say otherwise.
+    ///
+    /// # Errors
+    /// The name of the first setting that would change though the domain is not empty.
+    pub fn replacing(mut self, current: &Self, is_empty: bool) -> Result<Self, &'static str> {
+        fn keep<T: Clone + PartialEq>(
+            wanted: &mut Option<T>,
+            current: &Option<T>,
+            is_empty: bool,
+        ) -> bool {
+            if wanted.is_none() {
+                wanted.clone_from(current);
+            }
+            is_empty || wanted == current
+        }
+        let kept = [
+            (
+                "languages",
+                keep(&mut self.languages, &current.languages, is_empty),
+            ),
+            (
+                "default_language",
+                keep(
+                    &mut self.default_language,
+                    &current.default_language,
+                    is_empty,
+                ),
+            ),
+            (
+                "across_languages",
+                keep(
+                    &mut self.across_languages,
+                    &current.across_languages,
+                    is_empty,
+                ),
+            ),
+            ("model", keep(&mut self.model, &current.model, is_empty)),
+        ];
+        match kept.iter().find(|(_, kept)| !kept) {
+            Some((name, _)) => Err(name),
+            None => Ok(self),
+        }
+    }
+}
+
 /// A length of time as people write it.
 mod length {
     use std::time::Duration;

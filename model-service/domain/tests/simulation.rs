@@ -8,13 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use kindred_shared::event::{Delete, Event, Upsert, UpsertKind};
-use kindred_shared::job::CompareTask;
+use kindred_domain::settings::{Answered, SettingsOutcome};
+use kindred_shared::compare_all;
+use kindred_shared::event::{Configure, Delete, Event, Upsert, UpsertKind};
+use kindred_shared::job::{CompareReply, KEEP};
 use kindred_shared::{BlockBuilder, DomainName, Feature, ItemId, ModelName, Space};
 use kindred_similarity::Kernel;
 use proptest::prelude::*;
+use serde_json::{Map, Value};
 
-use kindred_domain::effect::{CommitFailure, CommitStep, Effect, Input, Made, Ticket, ToExtract};
+use kindred_domain::effect::{
+    CommitFailure, CommitStep, Comparing, Effect, Input, Made, Ticket, ToExtract,
+};
 use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
 use kindred_domain::loaded::Loaded;
 use kindred_domain::machine::{Domain, Tenure};
@@ -137,7 +142,7 @@ enum Pending {
         step: CommitStep,
     },
     Extract(Ticket, Vec<ToExtract>),
-    Compare(Ticket, usize, CompareTask),
+    Compare(Ticket, usize, Comparing),
     Notify(Ticket),
 }
 
@@ -157,6 +162,8 @@ struct World {
     unsettled: BTreeMap<DeliveryTag, Arc<Event>>,
     /// To be delivered (again).
     queue: Vec<Arc<Event>>,
+    /// The windows that were asked for, by request.
+    requests: HashMap<String, Duration>,
     /// The newest event of each item.
     truth: HashMap<ItemId, Arc<Event>>,
     next_version: u64,
@@ -230,6 +237,7 @@ impl World {
             next_tag: 0,
             unsettled: BTreeMap::new(),
             queue: Vec::new(),
+            requests: HashMap::new(),
             truth: HashMap::new(),
             next_version: 1,
             crashes: 0,
@@ -265,7 +273,30 @@ impl World {
         }
     }
 
+    /// Somebody sets the window, and now and then what may change only while the domain is empty.
+    fn configure(&mut self) {
+        let window = Duration::from_millis(1 + self.dice.roll(400));
+        let request = format!("request {}", self.requests.len());
+        let mut settings = Map::from_iter([(
+            "window".to_owned(),
+            Value::from(format!("{}ms", window.as_millis())),
+        )]);
+        if self.dice.one_in(3) {
+            settings.insert("model".to_owned(), "words-2".into());
+        }
+        self.requests.insert(request.clone(), window);
+        self.queue
+            .push(Arc::new(Event::Configure(Box::new(Configure {
+                domain: domain(),
+                request,
+                settings,
+            }))));
+    }
+
     fn publish(&mut self, ids: u64) {
+        if self.dice.one_in(40) {
+            self.configure();
+        }
         let id = id(self.dice.roll(ids));
         self.next_version += 1;
         let version = Some(self.next_version);
@@ -382,7 +413,10 @@ impl World {
             .expect("each delivery is settled once");
         match outcome {
             Outcome::Stored => {
-                let row = self.store.items.get(event.id());
+                let Some(id) = event.id() else {
+                    return self.assert_answered(&event);
+                };
+                let row = self.store.items.get(id);
                 let version = row.map(|row| row.version);
                 assert!(
                     version >= event.version(),
@@ -392,12 +426,48 @@ impl World {
                 if is_this_event
                     && row.is_some_and(|row| row.liveness != Liveness::Live || row.hidden)
                 {
-                    self.assert_gone(event.id());
+                    self.assert_gone(id);
                 }
             }
             Outcome::Failed(_) => self.queue.push(event),
             Outcome::Refused(refusal) => panic!("{refusal}"),
         }
+    }
+
+    /// What became of a request to set the settings is durable before it is acknowledged.
+    fn assert_answered(&self, event: &Event) {
+        let Event::Configure(configure) = event else {
+            panic!("{event:?} is about no item");
+        };
+        let row = self.store.settings.get(&()).expect("settings are stored");
+        let is_answered = |answered: &Answered| answered.request == configure.request;
+        assert!(
+            row.answered.iter().any(is_answered),
+            "acknowledged, not durable: {configure:?}"
+        );
+    }
+
+    /// The stored settings are those of the last request that was no conflict.
+    fn assert_settings(&self) {
+        let Some(row) = self.store.settings.get(&()) else {
+            return;
+        };
+        let taken =
+            |answered: &&Answered| !matches!(answered.outcome, SettingsOutcome::Conflict(_));
+        let last = row.answered.iter().rfind(taken);
+        let wanted = last.and_then(|answered| self.requests.get(&answered.request));
+        assert_eq!(row.settings.window.as_ref(), wanted);
+        let domain = self
+            .store
+            .domain
+            .get(&())
+            .expect("who has settings is registered");
+        let model = row
+            .settings
+            .model
+            .as_ref()
+            .map_or("words-1", |model| model.as_str());
+        assert_eq!(domain.model.as_str(), model);
     }
 
     fn assert_gone(&self, gone: &ItemId) {
@@ -456,9 +526,18 @@ impl World {
                     result: Ok(made),
                 });
             }
-            Pending::Compare(ticket, task, compare_task) => {
-                let compared = compare_task.compare(Kernel::Scalar, &AtomicBool::new(false));
-                let result = Ok(compared.unwrap());
+            Pending::Compare(ticket, task, comparing) => {
+                let cancelled = AtomicBool::new(false);
+                let compared = match comparing {
+                    Comparing::Some(task) => task.compare(Kernel::Scalar, &cancelled).unwrap(),
+                    Comparing::All(blocks) => {
+                        let blocks: Vec<_> = blocks.iter().map(|(b, live)| (&**b, live)).collect();
+                        let found = compare_all(Kernel::Scalar, &blocks, KEEP, &cancelled);
+                        let found = found.unwrap();
+                        CompareReply { pairs: 0, found }
+                    }
+                };
+                let result = Ok(compared);
                 self.input(Input::Compared {
                     ticket,
                     task,
@@ -638,6 +717,7 @@ impl World {
     /// Exact: every list is what brute force over the newest events gives, in the store and for
     /// readers, and no other item has one.
     fn assert_exact(&self) {
+        self.assert_settings();
         let now = self.now.unix_ms;
         let mut features: BTreeMap<ItemId, (Space, Feature)> = BTreeMap::new();
         for (id, event) in &self.truth {

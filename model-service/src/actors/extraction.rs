@@ -23,6 +23,7 @@ use crate::preprocessing::Preprocessor;
 use kindred_domain::effect::{Made, ToExtract};
 use kindred_domain::intake::Failure;
 use kindred_domain::material::Material;
+use kindred_domain::settings::DomainSettings;
 
 /// Most items of one extract job.
 const ROWS_PER_JOB: usize = 512;
@@ -57,9 +58,11 @@ pub async fn extract(
     domain: &DomainName,
     model: &ModelName,
     rows: Vec<ToExtract>,
+    settings: &DomainSettings,
 ) -> Result<Vec<Made>, Failure> {
     let asked = with_material(services, domain, rows).await?;
-    let prepared = prepare(services, model, asked).await?;
+    let preprocessor = services.preprocessors.of(settings);
+    let prepared = prepare(services, preprocessor, model, asked).await?;
     let mut made = Vec::with_capacity(prepared.len());
     let mut by_space: BTreeMap<Space, Vec<(Asked, TermCounts)>> = BTreeMap::new();
     for item in prepared {
@@ -128,10 +131,10 @@ async fn with_material(
 /// Texts to terms, on the pool.
 async fn prepare(
     services: &Services,
+    preprocessor: Arc<Preprocessor>,
     model: &ModelName,
     asked: Vec<Asked>,
 ) -> Result<Vec<Prepared>, Failure> {
-    let preprocessor = Arc::clone(&services.preprocessor);
     let of = model.clone();
     let one = move |asked: &Asked| prepare_one(&preprocessor, &of, asked);
     match isolation::each(&services.pool, asked, LOOK, LOOKS, one).await {

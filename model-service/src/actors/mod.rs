@@ -8,6 +8,7 @@
 //! [`watchdog`] ends a process that stalls. All of it works with [`services`] and one [`clock`].
 
 pub mod clock;
+pub mod comparer;
 pub mod domain;
 pub mod extraction;
 pub mod lease;

@@ -6,10 +6,11 @@ use std::time::Duration;
 use actix::Addr;
 
 use super::clock::Clock;
+use super::comparer::Comparer;
 use super::owner::Owner;
 use super::supervisor::DurationSupervisor;
 use crate::metrics::Metrics;
-use crate::preprocessing::Preprocessor;
+use crate::preprocessing::Preprocessors;
 use kindred_domain::intake::{Notify, Settle};
 use kindred_domain::settings::ProcessSettings;
 use kindred_domain::store::Store;
@@ -26,9 +27,11 @@ pub struct ServiceParts {
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Texts to terms.
-    pub preprocessor: Arc<Preprocessor>,
+    pub preprocessors: Arc<Preprocessors>,
     /// Where CPU work of the service itself runs.
     pub pool: Arc<rayon::ThreadPool>,
+    /// Compares all rows of a domain that is loaded.
+    pub comparer: Comparer,
     /// Who has jobs done.
     pub supervisor: Addr<DurationSupervisor>,
     /// What every domain's machine is told.

@@ -103,6 +103,16 @@ impl Client {
         sent.map_err(|error| self.silent(&error))
     }
 
+    /// Puts JSON at a path.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`] when no answer came: it may have been done or not.
+    pub(crate) fn put(&self, path: &str, json: &[u8]) -> Result<Answer, Failure> {
+        let url = format!("{}{path}", self.base);
+        let sent = self.http.put(&url, "application/json", json);
+        sent.map_err(|error| self.silent(&error))
+    }
+
     /// Reads what was answered.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod bench;
 mod client;
 mod demo;
 mod doctor;
+mod domain;
 mod exit;
 mod flags;
 mod import;
@@ -64,6 +65,9 @@ enum Command {
     Publish(publish::PublishArgs),
     Similar(similar::SimilarArgs),
     Status(status::StatusArgs),
+    /// What is set for a domain
+    #[command(subcommand)]
+    Domain(DomainCommand),
     Config(show_config::ConfigArgs),
     Neighbours(neighbours::NeighboursArgs),
     /// Word vectors
@@ -72,6 +76,12 @@ enum Command {
     /// Measurements
     #[command(subcommand)]
     Bench(BenchCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum DomainCommand {
+    Show(domain::ShowArgs),
+    Set(domain::SetArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -97,6 +107,8 @@ impl Command {
             Self::Publish(args) => &args.flags.0,
             Self::Similar(args) => &args.flags.0,
             Self::Status(args) => &args.flags.0,
+            Self::Domain(DomainCommand::Show(args)) => &args.flags.0,
+            Self::Domain(DomainCommand::Set(args)) => &args.flags.0,
             Self::Config(args) => &args.flags.0,
             Self::Neighbours(args) => &args.flags.0,
             Self::Vectors(VectorsCommand::Prepare(args)) => &args.flags.0,
@@ -167,6 +179,8 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Publish(args) => publish::run(&args, &config, json, out),
         Command::Similar(args) => similar::run(&args, &config, json, out),
         Command::Status(args) => status::run(&args, &config, json, out),
+        Command::Domain(DomainCommand::Show(args)) => domain::show(&args, &config, json, out),
+        Command::Domain(DomainCommand::Set(args)) => domain::set(&args, &config, json, out),
         Command::Neighbours(args) => neighbours::run(&args, &config, json, out),
         Command::Config(_) => show_config::run(&config, &origins, json, out),
         Command::Vectors(VectorsCommand::Prepare(args)) => vectors::run(&args, json, out),
@@ -222,6 +236,8 @@ mod tests {
                 "publish",
                 "similar",
                 "status",
+                "domain show",
+                "domain set",
                 "config",
                 "neighbours",
                 "vectors prepare",

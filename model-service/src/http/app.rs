@@ -8,7 +8,7 @@ use utoipa_actix_web::AppExt;
 
 use super::parts::Lobby;
 use super::routes::Routes;
-use super::{batch, domains, edge, health, items, metrics, openapi, similar, workers};
+use super::{batch, domains, edge, health, items, metrics, openapi, settings, similar, workers};
 use crate::metrics::Metrics;
 
 /// Answers every request, as far as the service is there.
@@ -31,6 +31,7 @@ pub(crate) fn app(
         .configure(similar::configure)
         .configure(batch::configure)
         .configure(domains::configure)
+        .configure(settings::configure)
         .configure(workers::configure)
         .configure(health::configure)
         .configure(metrics::configure)

@@ -14,6 +14,7 @@ use super::openapi;
 use super::parts::{Part, Reads};
 use super::path::{InDomain, InPath};
 use super::relay::{is_proxied, of_owner};
+use super::settings;
 use super::time::rfc3339;
 use crate::owners::Whose;
 use kindred_domain::status;
@@ -38,6 +39,7 @@ fn describe(reads: &Reads, row: DomainRow) -> DomainAnswer {
             pending: status.pending,
             registered_at,
             trouble: status.trouble,
+            settings: None,
         },
         None => DomainAnswer {
             domain: row.domain,
@@ -50,6 +52,7 @@ fn describe(reads: &Reads, row: DomainRow) -> DomainAnswer {
             pending: 0,
             registered_at,
             trouble: None,
+            settings: None,
         },
     }
 }
@@ -157,8 +160,20 @@ async fn get(
     if let Some(answer) = of_owner(&reads, &request, &domain).await? {
         return Ok(answer);
     }
-    match reads.store.domain(&domain).await? {
-        Some(row) => Ok(HttpResponse::Ok().json(describe(&reads, row))),
-        None => Err(Error::unknown_domain()),
-    }
+    Ok(HttpResponse::Ok().json(describe_whole(&reads, &domain).await?))
+}
+
+/// A domain, and what is set for it.
+pub(super) async fn describe_whole(
+    reads: &Reads,
+    domain: &DomainName,
+) -> Result<DomainAnswer, Error> {
+    let Some(row) = reads.store.domain(domain).await? else {
+        return Err(Error::unknown_domain());
+    };
+    let set = reads.store.settings(domain).await?;
+    Ok(DomainAnswer {
+        settings: set.map(|set| Box::new(settings::shown(set.settings))),
+        ..describe(reads, row)
+    })
 }

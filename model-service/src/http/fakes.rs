@@ -138,7 +138,7 @@ pub(super) struct FakePublish {
 #[async_trait]
 impl Publish for FakePublish {
     async fn publish(&self, event: Event) -> Result<Confirm, PublishError> {
-        let name = event.id().to_string();
+        let name = event.id().map(ToString::to_string).unwrap_or_default();
         if name.starts_with("away") {
             return Err(PublishError::Away("the service is stopping".into()));
         }

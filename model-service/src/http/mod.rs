@@ -23,6 +23,7 @@ mod readiness;
 mod relay;
 mod routes;
 mod server;
+mod settings;
 mod similar;
 mod standing;
 mod time;

@@ -48,6 +48,7 @@ pub(crate) fn problems() -> utoipa::openapi::OpenApi {
         responses(
             BadRequest,
             NotFound,
+            Contradiction,
             SlowBody,
             TooLarge,
             UnsupportedEncoding,
@@ -138,6 +139,10 @@ problems! {
     NotFound = 404, "There is no such domain or item for readers.",
         [Kind::UnknownItem, Kind::Refused(Reason::UnknownDomain), Kind::UnknownPath],
         {"detail": "No item of this id is there for readers.", "field": "id"};
+    /// 409
+    Contradiction = 409, "What is asked for contradicts what there is.",
+        [Kind::Conflict],
+        {"detail": "languages may change only while the domain is empty", "field": "languages"};
     /// 408
     SlowBody = 408, "The body did not come in time.",
         [Kind::SlowBody],

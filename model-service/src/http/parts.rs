@@ -160,6 +160,8 @@ impl Writes {
         let version = match event {
             Event::Upsert(upsert) => &mut upsert.version,
             Event::Delete(delete) => &mut delete.version,
+            // Settings have their place among the events, and no version.
+            Event::Configure(_) => return 0,
         };
         *version.get_or_insert_with(|| self.versions.at(now_ms()))
     }

@@ -73,10 +73,7 @@ impl Given {
             return Ok(());
         };
         let shown: String = name.chars().take(100).collect();
-        let nearest = known
-            .iter()
-            .min_by_key(|one| damerau_levenshtein(&shown, one));
-        let detail = match nearest {
+        let detail = match nearest(&shown, known) {
             Some(nearest) => format!(
                 "There is no parameter {shown:?} here; the nearest is {nearest}. Known: {}.",
                 known.join(", ")
@@ -85,6 +82,12 @@ impl Given {
         };
         Err(Error::new(Kind::UnknownParameter, detail).field(shown))
     }
+}
+
+/// The word that is most like what was given.
+pub(crate) fn nearest<'a, T: AsRef<str>>(given: &str, known: &'a [T]) -> Option<&'a str> {
+    let known = known.iter().map(AsRef::as_ref);
+    known.min_by_key(|one| damerau_levenshtein(given, one))
 }
 
 #[cfg(test)]

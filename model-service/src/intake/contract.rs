@@ -109,7 +109,12 @@ fn upsert(id: &str, version: u64, text_bytes: usize) -> Event {
 
 /// Id and version of each delivery.
 pub(crate) fn published(deliveries: &[Delivery]) -> Vec<(String, u64)> {
-    let name = |d: &Delivery| (d.event.id().to_string(), d.event.version().unwrap());
+    let name = |d: &Delivery| {
+        (
+            d.event.id().unwrap().to_string(),
+            d.event.version().unwrap(),
+        )
+    };
     deliveries.iter().map(name).collect()
 }
 

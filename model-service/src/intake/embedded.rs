@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use kindred_shared::event::{Event, Upsert};
 use kindred_shared::{DomainName, ItemId, ModelName};
+use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use kindred_domain::intake::{
@@ -202,13 +203,19 @@ impl Settle for Ledger {
 
 /// About how many bytes an event takes in memory.
 fn size_of_event(event: &Event) -> usize {
-    let names = event.domain().as_str().len() + event.id().as_str().len();
+    let names = event.domain().as_str().len() + event.id().map_or(0, |id| id.as_str().len());
     EVENT_BYTES
         + names
         + match event {
             Event::Upsert(upsert) => size_of_upsert(upsert),
             Event::Delete(_) => 0,
+            Event::Configure(configure) => size_of_settings(&configure.settings),
         }
+}
+
+fn size_of_settings(settings: &Map<String, Value>) -> usize {
+    // As text: what a tree of JSON takes is of that order.
+    serde_json::to_string(settings).map_or(0, |text| 4 * text.len())
 }
 
 fn size_of_upsert(upsert: &Upsert) -> usize {

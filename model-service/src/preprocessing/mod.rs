@@ -10,6 +10,10 @@ mod stop_words;
 pub mod terms;
 pub mod text;
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kindred_domain::settings::DomainSettings;
 use language::{Languages, UnknownLanguage};
 use stop_words::StopWords;
 use terms::Counts;
@@ -25,6 +29,62 @@ pub struct Preprocessor {
     languages: Languages,
     default_language: &'static str,
     stop_words: StopWords,
+}
+
+/// The preprocessors of all domains: one for each way of reading texts.
+#[derive(Debug)]
+pub struct Preprocessors {
+    languages: Vec<String>,
+    default_language: String,
+    usual: Arc<Preprocessor>,
+    others: Mutex<HashMap<(Vec<String>, String), Arc<Preprocessor>>>,
+}
+
+/// Preprocessors that are kept beside the usual one; past it all are made anew.
+const KEPT: usize = 64;
+
+impl Preprocessors {
+    /// Where a domain's settings say nothing, `languages` are detected, and `default_language` is fallen
+    /// back on.
+    ///
+    /// # Errors
+    /// As [`Preprocessor::new`].
+    pub fn new(languages: &[String], default_language: &str) -> Result<Self, UnknownLanguage> {
+        Ok(Self {
+            languages: languages.to_vec(),
+            default_language: default_language.to_owned(),
+            usual: Arc::new(Preprocessor::new(languages, default_language)?),
+            others: Mutex::default(),
+        })
+    }
+
+    /// The preprocessor of a domain. One whose settings name an unknown language is read as usual: they
+    /// were checked when they were set, and another version of Kindred may know more.
+    pub fn of(&self, settings: &DomainSettings) -> Arc<Preprocessor> {
+        if settings.languages.is_none() && settings.default_language.is_none() {
+            return Arc::clone(&self.usual);
+        }
+        let languages = settings.languages.as_ref().unwrap_or(&self.languages);
+        let default_language = settings.default_language.as_ref();
+        let default_language = default_language.unwrap_or(&self.default_language);
+        let key = (languages.clone(), default_language.clone());
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = others.get(&key) {
+            return Arc::clone(known);
+        }
+        let made = match Preprocessor::new(languages, default_language) {
+            Ok(made) => Arc::new(made),
+            Err(error) => {
+                tracing::warn!(%error, "settings name a language that is not known here");
+                Arc::clone(&self.usual)
+            }
+        };
+        if others.len() >= KEPT {
+            others.clear();
+        }
+        others.insert(key, Arc::clone(&made));
+        made
+    }
 }
 
 /// What preprocessing makes of one item.

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use kindred_shared::{DomainName, Feature, ItemId, ModelInputs, ModelName, Space};
 
-use kindred_domain::settings::DomainSettings;
+use kindred_domain::settings::{Answered, DomainSettings, SettingsOutcome};
 use kindred_domain::store::*;
 
 /// Longest a case may take.
@@ -431,6 +431,10 @@ fn settings(window_ms: u64) -> SettingsRow {
     settings.unknown.insert("later".into(), later);
     SettingsRow {
         settings,
+        answered: vec![Answered {
+            request: "r1".into(),
+            outcome: SettingsOutcome::Conflict("languages".into()),
+        }],
         updated_at: at(1_795_424_400_456),
     }
 }

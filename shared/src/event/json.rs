@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
-use crate::event::{Event, UpsertKind};
+use crate::event::{Delete, Event, Upsert, UpsertKind};
 use crate::name::{DomainName, ItemId};
 
 impl Event {
@@ -18,7 +18,11 @@ impl Event {
 
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Written::from(self).serialize(serializer)
+        match self {
+            Self::Upsert(upsert) => Written::from(&**upsert).serialize(serializer),
+            Self::Delete(delete) => Written::from(delete).serialize(serializer),
+            Self::Configure(configure) => configure.serialize(serializer),
+        }
     }
 }
 
@@ -61,41 +65,44 @@ struct Content<'a> {
     attributes: &'a BTreeMap<String, String>,
 }
 
-impl<'a> From<&'a Event> for Written<'a> {
-    fn from(event: &'a Event) -> Self {
-        match event {
-            Event::Delete(delete) => Self {
-                r#type: "item.deleted",
-                domain: &delete.domain,
-                id: &delete.id,
-                version: delete.version,
-                content: None,
+impl<'a> From<&'a Delete> for Written<'a> {
+    fn from(delete: &'a Delete) -> Self {
+        Self {
+            r#type: "item.deleted",
+            domain: &delete.domain,
+            id: &delete.id,
+            version: delete.version,
+            content: None,
+        }
+    }
+}
+
+impl<'a> From<&'a Upsert> for Written<'a> {
+    fn from(upsert: &'a Upsert) -> Self {
+        Self {
+            r#type: match upsert.kind {
+                UpsertKind::Created => "item.created",
+                UpsertKind::Updated => "item.updated",
             },
-            Event::Upsert(upsert) => Self {
-                r#type: match upsert.kind {
-                    UpsertKind::Created => "item.created",
-                    UpsertKind::Updated => "item.updated",
-                },
-                domain: &upsert.domain,
-                id: &upsert.id,
-                version: upsert.version,
-                content: Some(Content {
-                    title: upsert.title.as_deref(),
-                    text: upsert.text.as_deref(),
-                    url: upsert.url.as_deref(),
-                    language: upsert.language.as_deref(),
-                    group: upsert.group.as_deref(),
-                    categories: &upsert.categories,
-                    published_at: upsert.published_at.map(written_time),
-                    expires_at: upsert.expires_at.map(written_time),
-                    hidden: upsert.hidden,
-                    vector: upsert
-                        .vector
-                        .as_ref()
-                        .map(|vector| vector.iter().copied().map(written_value).collect()),
-                    attributes: &upsert.attributes,
-                }),
-            },
+            domain: &upsert.domain,
+            id: &upsert.id,
+            version: upsert.version,
+            content: Some(Content {
+                title: upsert.title.as_deref(),
+                text: upsert.text.as_deref(),
+                url: upsert.url.as_deref(),
+                language: upsert.language.as_deref(),
+                group: upsert.group.as_deref(),
+                categories: &upsert.categories,
+                published_at: upsert.published_at.map(written_time),
+                expires_at: upsert.expires_at.map(written_time),
+                hidden: upsert.hidden,
+                vector: upsert
+                    .vector
+                    .as_ref()
+                    .map(|vector| vector.iter().copied().map(written_value).collect()),
+                attributes: &upsert.attributes,
+            }),
         }
     }
 }

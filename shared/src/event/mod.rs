@@ -3,10 +3,12 @@
 //! [`parse`], [`parse_for`] and [`parse_item`] read one event from JSON and check all of it;
 //! [`Event::to_json`] writes the canonical form, which reads back as the same event.
 
+mod configure;
 mod field;
 mod json;
 mod parse;
 
+pub use configure::{CONFIGURED, Configure};
 pub use parse::{parse, parse_for, parse_item};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,29 +23,45 @@ pub const MAX_VERSION: u64 = (1 << 53) - 1;
 /// Longest own vector.
 pub const MAX_VECTOR: usize = 4096;
 
-/// What publishers say about an item.
+/// What is said about an item or a domain.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The item is there, and this is all of it.
     Upsert(Box<Upsert>),
     /// The item is gone.
     Delete(Delete),
+    /// The domain's settings are to be these.
+    Configure(Box<Configure>),
 }
 
 impl Event {
-    /// The domain of the item.
+    /// The event's type, as on the wire.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Upsert(upsert) => match upsert.kind {
+                UpsertKind::Created => "item.created",
+                UpsertKind::Updated => "item.updated",
+            },
+            Self::Delete(_) => "item.deleted",
+            Self::Configure(_) => CONFIGURED,
+        }
+    }
+
+    /// The domain.
     pub fn domain(&self) -> &DomainName {
         match self {
             Self::Upsert(upsert) => &upsert.domain,
             Self::Delete(delete) => &delete.domain,
+            Self::Configure(configure) => &configure.domain,
         }
     }
 
-    /// The item.
-    pub fn id(&self) -> &ItemId {
+    /// The item, if it is about one.
+    pub fn id(&self) -> Option<&ItemId> {
         match self {
-            Self::Upsert(upsert) => &upsert.id,
-            Self::Delete(delete) => &delete.id,
+            Self::Upsert(upsert) => Some(&upsert.id),
+            Self::Delete(delete) => Some(&delete.id),
+            Self::Configure(_) => None,
         }
     }
 
@@ -52,6 +70,7 @@ impl Event {
         match self {
             Self::Upsert(upsert) => upsert.version,
             Self::Delete(delete) => delete.version,
+            Self::Configure(_) => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kindred_shared::event::{Event, Upsert};
+use kindred_shared::event::Upsert;
 
 use super::Domain;
 use crate::backlog::Pending;
@@ -15,12 +15,18 @@ use crate::store::Liveness;
 use crate::time::Now;
 
 impl Domain {
-    /// Accepts a valid event of this domain: decides what the next round writes for it and when
-    /// it is settled.
-    pub(super) fn accept(&mut self, now: Now, tag: DeliveryTag, event: &Event) {
-        let slot = self.slot(event.id());
+    /// Accepts a valid event about an item of this domain, a deletion where there is no `upsert`: decides
+    /// what the next round writes for it and when it is settled.
+    pub(super) fn accept(
+        &mut self,
+        now: Now,
+        tag: DeliveryTag,
+        slot: Slot,
+        version: Option<u64>,
+        upsert: Option<&Upsert>,
+    ) {
         let known = self.catalogue.item(slot).version;
-        let version = event.version().unwrap_or_else(|| {
+        let version = version.unwrap_or_else(|| {
             let clock = u64::try_from(now.unix_ms).unwrap_or(0);
             known.map_or(clock, |known| clock.max(known + 1))
         });
@@ -30,9 +36,9 @@ impl Domain {
             }
             return;
         }
-        match event {
-            Event::Delete(_) => self.withdraw(now, slot, version, Liveness::Deleted),
-            Event::Upsert(upsert) => self.upsert(now, slot, version, upsert),
+        match upsert {
+            None => self.withdraw(now, slot, version, Liveness::Deleted),
+            Some(upsert) => self.upsert(now, slot, version, upsert),
         }
         self.acceptance.hold(tag, slot);
     }

@@ -3,6 +3,7 @@
 //! One cycle at a time; while it runs, the next window fills.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kindred_shared::Space;
 use kindred_shared::job::CompareReply;
@@ -63,6 +64,7 @@ impl Domain {
             ticket,
             model,
             rows,
+            settings: Arc::clone(&self.text_settings),
         });
     }
 
@@ -178,10 +180,18 @@ impl Domain {
     /// Every pair of rows there is, once, both sides fed.
     pub(super) fn rebuild(&mut self, now: Now, rewrite: bool) {
         let mut comparison = Comparison::of_all(rewrite);
-        let planner = self.planner();
         let blocks = self.catalogue.blocks();
         for space in blocks.spaces() {
-            planner.fresh(&[], blocks.keys(space), &BTreeSet::new(), &mut comparison);
+            let residents = blocks.keys(space).iter().map(|key| blocks.get(*key));
+            let (rows, slots) = residents
+                .map(|one| {
+                    (
+                        (Arc::clone(&one.block), one.live.clone()),
+                        Arc::clone(&one.slots),
+                    )
+                })
+                .unzip();
+            comparison.add_all(rows, slots);
         }
         self.dispatch(now, comparison);
     }

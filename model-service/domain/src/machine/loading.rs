@@ -36,6 +36,9 @@ impl Domain {
         let is_dirty = loaded.row.as_ref().is_some_and(|row| row.dirty.is_some());
         self.outbox.inherit(is_dirty);
         self.row = loaded.row;
+        if let Some(set) = loaded.settings {
+            self.use_settings(set);
+        }
         self.phase = Phase::Idle;
         let (slots, too_old) = self.load_items(now, loaded.items);
         for (at, space) in loaded.zeros {

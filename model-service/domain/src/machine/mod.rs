@@ -5,6 +5,7 @@
 //! any doubt ([`recovery`]). Each works on the parts below, whose insides are private to them.
 
 mod accept;
+mod configure;
 mod cycle;
 mod flushing;
 mod loading;
@@ -30,10 +31,9 @@ use crate::flush::Flush;
 use crate::intake::{DeliveryTag, Failure, Outcome};
 use crate::lists::Lists;
 use crate::outbox::{Mark, Outbox};
-use crate::settings::ProcessSettings;
-use crate::slot::Slot;
+use crate::settings::{DomainSettings, ProcessSettings};
 use crate::status::{DomainStatus, State};
-use crate::store::{DomainRow, Epoch, Partition, Write};
+use crate::store::{DomainRow, Epoch, Partition, SettingsRow, Write};
 use crate::time::{Now, RETRY};
 
 /// Which domain, and the ownership it is active in.
@@ -85,6 +85,12 @@ pub struct Domain {
     backlog: Backlog,
     flush: Flush,
     outbox: Outbox,
+    /// What is set for the domain; `None`: nothing was, ever.
+    set: Option<SettingsRow>,
+    /// The settings of `set`, for those who make features.
+    text_settings: Arc<DomainSettings>,
+    /// Settings on their way to the store.
+    configuring: Vec<(Ticket, DeliveryTag)>,
     /// Deliveries that came while nothing was known.
     held: Vec<(DeliveryTag, Arc<Event>)>,
     /// Counts tries in a row that went wrong.
@@ -109,6 +115,9 @@ impl Domain {
             acceptance: Acceptance::default(),
             flush: Flush::default(),
             outbox: Outbox::default(),
+            set: None,
+            text_settings: Arc::default(),
+            configuring: Vec::new(),
             held: Vec::new(),
             retry: RETRY,
             trouble: None,
@@ -250,11 +259,6 @@ impl Domain {
             && self.acceptance.is_empty()
     }
 
-    /// The slot of an id.
-    fn slot(&mut self, id: &kindred_shared::ItemId) -> Slot {
-        self.catalogue.slot(id)
-    }
-
     /// Asks for a commit; marks the domain dirty with it unless the store says so already.
     fn commit(&mut self, step: CommitStep, fence: bool, rows: Vec<Write>) -> Ticket {
         let (row, catalogue, epoch) = (&mut self.row, &self.catalogue, self.tenure.epoch);
@@ -307,6 +311,11 @@ impl Domain {
 
     /// Takes an event in, registering the domain with its first one.
     fn take(&mut self, now: Now, tag: DeliveryTag, event: &Event) {
+        let (id, version, upsert) = match event {
+            Event::Configure(configure) => return self.configure(now, tag, configure),
+            Event::Upsert(upsert) => (&upsert.id, upsert.version, Some(&**upsert)),
+            Event::Delete(delete) => (&delete.id, delete.version, None),
+        };
         if self.row.is_none() {
             if !self.settings.auto_register {
                 let refusal = Refusal {
@@ -321,18 +330,23 @@ impl Domain {
                 self.outbox.settle(vec![tag], &Outcome::Refused(refusal));
                 return;
             }
-            self.row = Some(DomainRow {
-                domain: self.tenure.domain.clone(),
-                model: self.settings.model.clone(),
-                partition: self.tenure.partition.0,
-                registered_at: now.date(),
-                dirty: None,
-                live: 0,
-                visible: 0,
-                next_expiry: None,
-            });
+            self.register(now);
         }
-        self.accept(now, tag, event);
+        let slot = self.catalogue.slot(id);
+        self.accept(now, tag, slot, version, upsert);
+    }
+
+    fn register(&mut self, now: Now) {
+        self.row = Some(DomainRow {
+            domain: self.tenure.domain.clone(),
+            model: self.wanted_model(),
+            partition: self.tenure.partition.0,
+            registered_at: now.date(),
+            dirty: None,
+            live: 0,
+            visible: 0,
+            next_expiry: None,
+        });
     }
 
     /// The domain's model: its row's once it is registered.
@@ -356,6 +370,7 @@ impl Domain {
         self.outbox.stored(ticket);
         match step {
             CommitStep::Events => self.round_stored(now, ticket),
+            CommitStep::Settings => self.settings_stored(ticket),
             CommitStep::Features => self.features_stored(now, ticket),
             CommitStep::Lists => self.lists_stored(ticket),
             CommitStep::Clean => {}

@@ -46,6 +46,7 @@ impl Domain {
     /// Forgets everything but the way back; nothing unsettled will become durable through us.
     fn forget(&mut self, failure: Failure) {
         let mut unsettled = self.acceptance.abandon();
+        unsettled.extend(self.configuring.drain(..).map(|(_, tag)| tag));
         unsettled.extend(self.held.drain(..).map(|(tag, _)| tag));
         self.trouble = Some(failure.detail.clone());
         self.outbox.settle(unsettled, &Outcome::Failed(failure));

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::prelude::*;
-use kindred_shared::job::{CompareTask, Job, Reply, Task};
-use kindred_shared::{ItemId, ModelName};
+use kindred_shared::job::{Job, Reply, Task};
+use kindred_shared::{Block, ItemId, ModelName};
+use kindred_similarity::RowMask;
 use tracing::{debug, info, warn};
 
 use super::DomainActor;
@@ -14,9 +15,10 @@ use crate::actors::supervisor::{Perform, Undone};
 use crate::actors::{extraction, loading};
 use crate::crash;
 use kindred_domain::effect::{
-    CommitFailure, CommitStep, Effect, Input, Observation, Ticket, ToExtract,
+    CommitFailure, CommitStep, Comparing, Effect, Input, Observation, Ticket, ToExtract,
 };
 use kindred_domain::intake::Failure;
+use kindred_domain::settings::DomainSettings;
 use kindred_domain::store::{Batch, Epoch, Stamp, StoreError, Write};
 use kindred_domain::time::RETRY;
 
@@ -36,7 +38,8 @@ impl DomainActor {
                     ticket,
                     model,
                     rows,
-                } => self.extract(ticket, model, rows, context),
+                    settings,
+                } => self.extract(ticket, model, rows, settings, context),
                 Effect::Compare { ticket, tasks } => {
                     for (task, compare) in tasks {
                         self.compare(ticket, task, compare, context);
@@ -110,13 +113,33 @@ impl DomainActor {
         ticket: Ticket,
         model: ModelName,
         rows: Vec<ToExtract>,
+        settings: Arc<DomainSettings>,
         context: &mut Context<Self>,
     ) {
         let (services, name) = (Arc::clone(&self.services), self.name.clone());
         self.step_after(context, async move {
-            let result = extraction::extract(&services, &name, &model, rows).await;
+            let result = extraction::extract(&services, &name, &model, rows, &settings).await;
             crash::point("after-extract");
             Input::Extracted { ticket, result }
+        });
+    }
+
+    fn compare_all(
+        &mut self,
+        ticket: Ticket,
+        task: usize,
+        blocks: Vec<(Arc<Block>, RowMask)>,
+        context: &mut Context<Self>,
+    ) {
+        let comparer = self.services.comparer.clone();
+        self.step_after(context, async move {
+            let result = comparer.compare_all(blocks).await;
+            crash::point("after-compare");
+            Input::Compared {
+                ticket,
+                task,
+                result,
+            }
         });
     }
 
@@ -124,9 +147,13 @@ impl DomainActor {
         &mut self,
         ticket: Ticket,
         task: usize,
-        compare: CompareTask,
+        compare: Comparing,
         context: &mut Context<Self>,
     ) {
+        let compare = match compare {
+            Comparing::Some(compare) => compare,
+            Comparing::All(blocks) => return self.compare_all(ticket, task, blocks, context),
+        };
         let job = Job {
             domain: self.name.clone(),
             task: Task::Compare(Arc::new(compare)),
@@ -214,7 +241,7 @@ async fn store(
 /// Where tests end the process, before and after a step is stored.
 fn crash_points(step: CommitStep) -> (&'static str, &'static str) {
     match step {
-        CommitStep::Events => ("before-store", "after-store"),
+        CommitStep::Events | CommitStep::Settings => ("before-store", "after-store"),
         CommitStep::Features => ("before-features", "after-features"),
         CommitStep::Lists => ("before-flush", "after-flush"),
         CommitStep::Clean => ("before-clean", "after-clean"),

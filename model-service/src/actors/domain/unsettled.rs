@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use kindred_shared::event::{Event, UpsertKind};
+use kindred_shared::event::Event;
 
 use crate::metrics::Metrics;
 use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
@@ -15,7 +15,7 @@ pub(super) struct Unsettled(HashMap<DeliveryTag, (&'static str, Instant)>);
 impl Unsettled {
     /// An event was taken in.
     pub(super) fn took(&mut self, tag: DeliveryTag, event: &Event) {
-        self.0.insert(tag, (kind(event), Instant::now()));
+        self.0.insert(tag, (event.type_name(), Instant::now()));
     }
 
     /// These are settled now; they are counted.
@@ -47,16 +47,5 @@ impl Unsettled {
         let tags = self.0.keys();
         tags.map(|tag| (*tag, Outcome::Failed(failure.clone())))
             .collect()
-    }
-}
-
-/// The event's type, as counted.
-fn kind(event: &Event) -> &'static str {
-    match event {
-        Event::Upsert(upsert) => match upsert.kind {
-            UpsertKind::Created => "item.created",
-            UpsertKind::Updated => "item.updated",
-        },
-        Event::Delete(_) => "item.deleted",
     }
 }

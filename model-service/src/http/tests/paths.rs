@@ -14,7 +14,11 @@ async fn put_to(bench: &Bench, path: &str) -> String {
     assert_eq!(answer.status, 202, "{path}: {answer:?}");
     let events = bench.publish.events.lock().expect("unpoisoned");
     let event = events.last().expect("published");
-    format!("{} {}", event.domain().as_str(), event.id().as_str())
+    format!(
+        "{} {}",
+        event.domain().as_str(),
+        event.id().unwrap().as_str()
+    )
 }
 
 #[actix_web::test]

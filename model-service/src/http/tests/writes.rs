@@ -22,7 +22,7 @@ async fn a_put_is_published_and_answered_once_durable() {
             json!({"domain": "x", "id": id, "version": 7, "status": "accepted"})
         );
         let events = bench.publish.events.lock().expect("unpoisoned");
-        assert_eq!(events.last().expect("published").id().as_str(), id);
+        assert_eq!(events.last().expect("published").id().unwrap().as_str(), id);
     }
 }
 

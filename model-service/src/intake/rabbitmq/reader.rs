@@ -12,10 +12,10 @@ use kindred_runtime::amqp::{
     within,
 };
 use kindred_shared::Backoff;
-use kindred_shared::event::parse_for;
+use kindred_shared::event::{CONFIGURED, Configure, Event, Limits, Refusal, parse_for};
 use lapin::message::Delivery as Message;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, Consumer};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -265,7 +265,7 @@ impl Reader {
                 session.reads_ahead = true;
             }
         }
-        match parse_for(&raw.body, &self.options.limits, &raw.key) {
+        match parse(&raw, &self.options.limits) {
             Ok(event) => {
                 let domain = event.domain().clone();
                 session.held.enter(tag, raw, domain, event);
@@ -413,4 +413,15 @@ fn redeliveries(message: &Message) -> u32 {
         .and_then(AMQPValue::as_long_long_int)
         .unwrap_or(0);
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// The event of a message. That which sets settings is told by the message's type: nobody but Kindred
+/// sends it.
+fn parse(raw: &Raw, limits: &Limits) -> Result<Event, Refusal> {
+    let kind = raw.properties.kind().as_ref().map(ShortString::as_str);
+    if kind == Some(CONFIGURED) {
+        let configure = Configure::parse(&raw.body, limits, &raw.key)?;
+        return Ok(Event::Configure(Box::new(configure)));
+    }
+    parse_for(&raw.body, limits, &raw.key)
 }

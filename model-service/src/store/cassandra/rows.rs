@@ -103,8 +103,7 @@ impl SerializeRow for RowChange {
             )
                 .serialize(context, writer),
             Change::Settings(row) => {
-                let settings =
-                    serde_json::to_string(&row.settings).map_err(SerializationError::new)?;
+                let settings = serde_json::to_string(row).map_err(SerializationError::new)?;
                 (domain, settings, to_cql(row.updated_at), stamp).serialize(context, writer)
             }
             Change::Item(row) => ItemValues {
@@ -309,10 +308,10 @@ pub(super) fn settings(found: &QueryRowsResult) -> Result<Option<SettingsRow>, T
     const TABLE: &str = "domain_settings";
     let row = found.maybe_first_row::<(&str, CqlTimestamp)>()?;
     row.map(|(settings, updated_at)| {
+        let row = serde_json::from_str(settings);
         Ok(SettingsRow {
-            settings: serde_json::from_str(settings)
-                .map_err(|error| Trouble::Row(TABLE, error.to_string()))?,
             updated_at: from_cql(TABLE, updated_at)?,
+            ..row.map_err(|error| Trouble::Row(TABLE, error.to_string()))?
         })
     })
     .transpose()

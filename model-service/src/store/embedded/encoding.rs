@@ -129,7 +129,7 @@ impl Writer {
     pub(super) fn settings(&mut self, stamp: Stamp, row: &SettingsRow) {
         self.begin(stamp, ROW_1);
         self.time(row.updated_at);
-        let settings = serde_json::to_string(&row.settings);
+        let settings = serde_json::to_string(row);
         self.text(&settings.expect("settings are a map from text"));
     }
 
@@ -259,11 +259,10 @@ impl<'a> Reader<'a> {
 
     /// What is set for a domain.
     pub(super) fn settings(mut self) -> Result<SettingsRow, Malformed> {
-        Ok(SettingsRow {
-            updated_at: self.time()?,
-            settings: serde_json::from_str(self.text()?)
-                .map_err(|error| Malformed(error.to_string()))?,
-        })
+        let updated_at = self.time()?;
+        let row = serde_json::from_str(self.text()?);
+        let row = row.map_err(|error| Malformed(error.to_string()))?;
+        Ok(SettingsRow { updated_at, ..row })
     }
 
     /// An item's row, its key given.

@@ -18,7 +18,7 @@ use super::connection::{
     AmqpError, CLOSE_DEADLINE, Connector, RECONNECT, REQUEST_DEADLINE, close, wait_out, within,
 };
 use super::topology::Names;
-use kindred_shared::event::{Event, UpsertKind};
+use kindred_shared::event::Event;
 use kindred_shared::wire::JSON;
 
 /// Longest the broker may take to confirm a message: 15 s.
@@ -36,18 +36,16 @@ pub fn event_properties(kind: &str, message_id: &str) -> BasicProperties {
 /// An event as a message for `kindred.items`: the routing key is its domain, the message id its
 /// id and version, the body its canonical JSON. It is mandatory: no queue is an error.
 pub fn event_message(names: &Names, event: &Event) -> Outgoing {
-    let kind = match event {
-        Event::Upsert(upsert) if upsert.kind == UpsertKind::Created => "item.created",
-        Event::Upsert(_) => "item.updated",
-        Event::Delete(_) => "item.deleted",
+    let message_id = match (event, event.id(), event.version()) {
+        (Event::Configure(configure), ..) => configure.request.clone(),
+        (_, Some(id), Some(version)) => format!("{id}@{version}"),
+        (_, id, _) => id.map(ToString::to_string).unwrap_or_default(),
     };
-    let version = event.version().map(|version| format!("@{version}"));
-    let message_id = format!("{}{}", event.id(), version.unwrap_or_default());
     Outgoing {
         exchange: names.items(),
         // A domain's name is at most 128 bytes.
         key: ShortString::from(event.domain().as_str()),
-        properties: event_properties(kind, &message_id),
+        properties: event_properties(event.type_name(), &message_id),
         body: event.to_json().into_bytes(),
         mandatory: true,
     }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use kindred_similarity::Kernel;
 
-use super::section::Role::{ComputeWorker, Standalone, Temporary, Tool};
+use super::section::Role::{ComputeWorker, ModelService, Standalone, Temporary, Tool};
 use super::section::{DECIDING, Role, Validate, section};
 use super::values;
 
 /// Those that compare.
-const COMPARING: &[Role] = &[Standalone, Temporary, ComputeWorker, Tool];
+const COMPARING: &[Role] = &[Standalone, Temporary, ModelService, ComputeWorker, Tool];
 
 section! {
     /// What extracts and compares, and how long it may take.

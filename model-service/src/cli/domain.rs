@@ -1,0 +1,125 @@
+//! `kindred domain`: what is set for a domain.
+
+use std::io::Write;
+
+use kindred_api::domain::{DomainAnswer, Settings, SettingsBody};
+use kindred_api::path;
+
+use super::client::{Client, Server, printable};
+use super::exit::{Exit, Failure, Outcome};
+use super::flags::ClientFlags;
+use crate::config::Config;
+
+/// Shows a domain and what is set for it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShowArgs {
+    /// The domain
+    domain: String,
+    #[command(flatten)]
+    server: Server,
+    #[command(flatten)]
+    pub(crate) flags: ClientFlags,
+}
+
+/// Sets what is named, and leaves everything else as it is.
+///
+/// A domain that is not registered is registered. All but the window may change only while the domain is
+/// empty.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SetArgs {
+    /// The domain
+    domain: String,
+    /// Languages told apart, separated by commas
+    #[arg(long, value_name = "CODES", value_delimiter = ',')]
+    languages: Option<Vec<String>>,
+    /// Language of a text whose language is neither given nor recognised
+    #[arg(long, value_name = "CODE")]
+    default_language: Option<String>,
+    /// Whether texts of different languages are compared
+    #[arg(long, value_name = "BOOL")]
+    across_languages: Option<bool>,
+    /// The model of its texts
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// How long its upserts are collected before they are worked on, such as 250ms
+    #[arg(long, value_name = "DURATION")]
+    window: Option<String>,
+    #[command(flatten)]
+    server: Server,
+    #[command(flatten)]
+    pub(crate) flags: ClientFlags,
+}
+
+pub(crate) fn show(args: &ShowArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
+    let client = args.server.client(config)?;
+    let answer = client.get_good(&path::domain(&args.domain))?;
+    if json {
+        writeln!(out, "{}", answer.text().trim_end())?;
+    } else {
+        write_settings(&client.read(&answer)?, out)?;
+    }
+    Ok(Exit::Done)
+}
+
+pub(crate) fn set(args: &SetArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
+    let client = args.server.client(config)?;
+    let path = path::domain(&args.domain);
+    let body = SettingsBody {
+        model: args.model.clone(),
+        settings: merged(args, current(&client, &path)?),
+    };
+    let body = serde_json::to_vec(&body).map_err(|error| Failure::failed(error.to_string()))?;
+    let answer = client.put(&path, &body)?;
+    if !answer.is_success() {
+        return Err(Failure::failed(answer.words()));
+    }
+    if json {
+        writeln!(out, "{}", answer.text().trim_end())?;
+    } else {
+        write_settings(&client.read(&answer)?, out)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What is set now; nothing for a domain that is not registered.
+fn current(client: &Client, path: &str) -> Result<Settings, Failure> {
+    let answer = client.get(path)?;
+    if answer.status == 404 {
+        return Ok(Settings::default());
+    }
+    if !answer.is_success() {
+        return Err(Failure::failed(answer.words()));
+    }
+    let domain: DomainAnswer = client.read(&answer)?;
+    Ok(domain
+        .settings
+        .map(|settings| *settings)
+        .unwrap_or_default())
+}
+
+fn merged(args: &SetArgs, current: Settings) -> Settings {
+    Settings {
+        languages: args.languages.clone().or(current.languages),
+        default_language: args.default_language.clone().or(current.default_language),
+        across_languages: args.across_languages.or(current.across_languages),
+        window: args.window.clone().or(current.window),
+    }
+}
+
+fn write_settings(domain: &DomainAnswer, out: &mut dyn Write) -> std::io::Result<()> {
+    let settings = domain.settings.as_deref().cloned().unwrap_or_default();
+    let across = settings.across_languages.map(|across| across.to_string());
+    let rows = [
+        ("domain", Some(domain.domain.to_string())),
+        ("model", Some(domain.model.to_string())),
+        ("languages", settings.languages.map(|all| all.join(","))),
+        ("default_language", settings.default_language),
+        ("across_languages", across),
+        ("window", settings.window),
+    ];
+    for (name, value) in rows {
+        let value = value.unwrap_or_else(|| "as configured".to_owned());
+        writeln!(out, "{name:<18}{}", printable(&value))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! The event that sets a domain's settings. Kindred's HTTP publishes it, so that it has its place among
+//! the domain's item events; publishers of items do not send it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::event::{Limits, Reason, Refusal};
+use crate::name::DomainName;
+
+/// The event's type.
+pub const CONFIGURED: &str = "domain.configured";
+/// Most bytes of a request's name.
+const MAX_REQUEST_BYTES: usize = 64;
+
+/// A domain's settings are to be these.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Configure {
+    /// The domain.
+    pub domain: DomainName,
+    /// Names the request, so that whoever made it finds what became of it.
+    pub request: String,
+    /// The settings, whole.
+    pub settings: Map<String, Value>,
+}
+
+impl Configure {
+    /// Reads one that came with a routing key, which must be its domain.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names what is wrong.
+    pub fn parse(bytes: &[u8], limits: &Limits, routing_key: &str) -> Result<Self, Refusal> {
+        if bytes.len() > limits.message_bytes {
+            let detail = format!("{} bytes; at most {}", bytes.len(), limits.message_bytes);
+            return Err(Refusal::new(Reason::TooLarge, None, detail));
+        }
+        let this: Self = serde_json::from_slice(bytes)
+            .map_err(|error| Refusal::new(Reason::InvalidJson, None, error.to_string()))?;
+        if this.domain.as_str() != routing_key {
+            let detail = format!("the routing key is {routing_key:?}");
+            return Err(Refusal::new(Reason::DomainMismatch, Some("domain"), detail));
+        }
+        if this.request.is_empty() || this.request.len() > MAX_REQUEST_BYTES {
+            let detail = format!("a name of 1 to {MAX_REQUEST_BYTES} bytes");
+            return Err(Refusal::new(Reason::InvalidField, Some("request"), detail));
+        }
+        Ok(this)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_read_back_as_written_and_checked() {
+        let configure = Configure {
+            domain: DomainName::new("news").unwrap(),
+            request: "r1".to_owned(),
+            settings: Map::from_iter([("window".to_owned(), Value::from("1s"))]),
+        };
+        let written = crate::event::Event::Configure(Box::new(configure.clone())).to_json();
+        let read = |bytes: &str, key| Configure::parse(bytes.as_bytes(), &Limits::default(), key);
+        assert_eq!(read(&written, "news"), Ok(configure));
+        let reason = |bytes: &str, key| read(bytes, key).unwrap_err().reason;
+        assert_eq!(reason(&written, "blog"), Reason::DomainMismatch);
+        assert_eq!(reason("{}", "news"), Reason::InvalidJson);
+        let nameless = written.replace("r1", "");
+        assert_eq!(reason(&nameless, "news"), Reason::InvalidField);
+        let large = Limits {
+            message_bytes: 9,
+            ..Limits::default()
+        };
+        let refused = Configure::parse(written.as_bytes(), &large, "news").unwrap_err();
+        assert_eq!(refused.reason, Reason::TooLarge);
+    }
+}
