@@ -1,5 +1,7 @@
 //! Blocks: the features of many items of one domain and space, laid out for comparing.
 
+mod same;
+
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -7,7 +9,7 @@ use kindred_similarity::{RowMask, Table, TableBuilder};
 
 use crate::feature::Feature;
 use crate::name::{ItemId, Space};
-use crate::same::Names;
+use same::Names;
 
 /// Most rows of a block.
 pub const MAX_ROWS: usize = 4096;

@@ -12,7 +12,6 @@ pub mod feature;
 pub mod job;
 pub mod model;
 pub mod name;
-mod same;
 pub mod wire;
 pub mod worker;
 

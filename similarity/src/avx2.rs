@@ -16,8 +16,8 @@ use std::arch::x86_64::{
 };
 
 use super::products::Places;
+use super::slices::{LANES, Sparse};
 use super::strip::split;
-use super::table::{LANES, Sparse};
 use super::terms::TermIndex;
 
 /// Values of a register.

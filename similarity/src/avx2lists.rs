@@ -13,7 +13,8 @@ use std::arch::x86_64::{
 };
 
 use super::avx2::{WIDTH, available, fetch};
-use super::lists::{Candidates, MAX_SORTED, SortedLists, TieOrder};
+use super::candidates::MAX_SORTED;
+use super::candidates::{Candidates, SortedLists, TieOrder};
 use super::scalar;
 
 /// A value near the `keep`-th highest of the bounds, see `scalar`.

@@ -19,8 +19,8 @@ use std::arch::x86_64::{
 
 use super::avx2::fetch_rights;
 use super::products::Places;
+use super::slices::{LANES, Sparse};
 use super::strip::split;
-use super::table::{LANES, Sparse};
 use super::terms::TermIndex;
 
 /// Rows that share the loads of another row.

@@ -17,9 +17,10 @@ use std::arch::x86_64::{
 
 use super::avx2::fetch;
 use super::avx512::{available, pairs_from};
-use super::lists::{Candidates, MAX_SORTED, SortedLists, TieOrder};
+use super::candidates::MAX_SORTED;
+use super::candidates::{Candidates, SortedLists, TieOrder};
 use super::scalar;
-use super::table::LANES;
+use super::slices::LANES;
 
 /// A value near the `keep`-th highest of the bounds, see `scalar`.
 ///

@@ -7,25 +7,26 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use super::aligned::Aligned;
+use super::answer::Neighbours;
 use super::equal::Groups;
 use super::error::Error;
 use super::filter::Held;
 use super::kernel::Isa;
-use super::layout::{Aligned, MAX_NORM, Shape, norm};
+use super::layout::{MAX_NORM, Shape, norm};
 use super::lists::Lists;
 use super::meeting::{Meeting, Scratch};
-use super::neighbours::Neighbours;
 use super::order::order;
 use super::pieces::each;
 use super::rows::Source;
-use super::sorted::sort_all;
+use super::slices::{LANES, Sparse};
+use super::sorted::Sorted;
 use super::steps::Steps;
 use super::strip::{GROUP, PANEL};
-use super::table::{LANES, Sparse};
 use super::terms::MAX_TERMS;
 use super::tile::{Tile, pair};
 
@@ -373,4 +374,24 @@ fn block_rows(count: usize, bytes: usize, most_rows: usize) -> usize {
         .next_multiple_of(PANEL)
         .clamp(2 * PANEL, most_rows)
         .min(most)
+}
+
+/// Sorts the lists of all blocks on all threads, each in its own place, so that there is never a
+/// second copy of them. `None`: it was cancelled.
+fn sort_all(
+    lists: Vec<Mutex<Lists<'static>>>,
+    steps: &Steps<'_>,
+    is_cancelled: &(dyn Fn() -> bool + Sync),
+) -> Option<Vec<Sorted>> {
+    let sort = |lists: Mutex<Lists<'static>>| {
+        if is_cancelled() {
+            return None;
+        }
+        let lists = lists.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let sorted = lists.into_sorted();
+        steps.done(steps.per_block());
+        Some(sorted)
+    };
+    let all = lists.into_par_iter().with_max_len(1).map(sort);
+    all.collect()
 }

@@ -10,9 +10,9 @@
 //! A value is at most [`MOST`]. Its unit is the block's scale times a power of two, so that the sums of
 //! two rows become dense ones by a shift.
 
-use super::layout::Aligned;
+use super::aligned::Aligned;
+use super::slices::Sparse;
 use super::strip::{PANEL, TermStep};
-use super::table::Sparse;
 
 /// Columns, at most: a panel of them stays in the first-level cache. Twice as many are as fast, half as
 /// many are slower.

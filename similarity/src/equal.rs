@@ -10,8 +10,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::answer::Neighbours;
 use super::kernel::Isa;
-use super::neighbours::Neighbours;
 use super::products::Places;
 use super::rows::Source;
 use super::sorted::Sorted;

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::layout::Grid;
-use super::lists::{Candidates, SortedLists, TieOrder};
+use super::candidates::{Candidates, SortedLists, TieOrder};
+use super::grid::Grid;
 use super::products::Places;
 use super::scalar;
+use super::slices::Sparse;
 use super::strip::{Hits, Strip};
-use super::table::Sparse;
 use super::terms::TermIndex;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx2integers, avx2lists, avx512, avx512lists, avx512vnni};

@@ -10,11 +10,13 @@
 use std::ops::Add;
 use std::sync::Arc;
 
+use super::aligned::Aligned;
 use super::columns::{self, TermColumns};
+use super::grid::Grid;
 use super::kernel::Isa;
 use super::rotation::{ERROR, Rotation};
+use super::slices::Sparse;
 use super::strip::{GROUP, PANEL, SPAN};
-use super::table::Sparse;
 use super::terms::{RareTerms, RowTerms};
 
 /// Norms from which on sums could overflow: then all is scored exactly.
@@ -37,20 +39,6 @@ pub(super) struct Shape {
     rotation: Rotation,
     /// Values of a laid out row: a multiple of 4, and never 0, for kernels want a step to look at.
     pub(super) length: usize,
-}
-
-/// What integers a kernel takes.
-#[derive(Clone, Copy)]
-pub(super) struct Grid {
-    /// The highest value, and minus the lowest.
-    pub(super) most: f32,
-    /// What is added to make it unsigned.
-    pub(super) middle: u8,
-    /// The highest norm of either half of a span of a row: values 0 and 1 of each step, and values 2
-    /// and 3.
-    pub(super) half_norm: f32,
-    /// Whether `offsets` are those of 16-bit sums.
-    pub(super) halves: bool,
 }
 
 /// One block.
@@ -129,31 +117,6 @@ pub(super) enum Values {
     Floats(Aligned<f32>),
     /// Integers plus the grid's middle.
     Integers(Aligned<u8>),
-}
-
-/// Values that begin at a cache line.
-pub(super) struct Aligned<T> {
-    values: Vec<T>,
-    start: usize,
-}
-
-impl<T: Copy> Aligned<T> {
-    pub(super) fn new(count: usize, value: T) -> Self {
-        let spare = 64 / size_of::<T>();
-        let values = vec![value; count + spare];
-        let start = values.as_ptr().align_offset(64).min(spare);
-        let mut aligned = Self { values, start };
-        aligned.values.truncate(start + count);
-        aligned
-    }
-
-    pub(super) fn get(&self) -> &[T] {
-        &self.values[self.start..]
-    }
-
-    pub(super) fn get_mut(&mut self) -> &mut [T] {
-        &mut self.values[self.start..]
-    }
 }
 
 /// The Euclidean norm. Inlined into each kernel.

@@ -7,10 +7,12 @@
 //! so far). Two schedules say which tiles meet when: `rectangle` (some rows with some others, with floors
 //! and masks) and `circle` (all rows with all). Below that: `layout`, `order`, `rotation`, `columns` and
 //! `terms` (rows as the kernels want them, and how far off they are), `filter` (what two tiles may have in
-//! common), `strip` (what a kernel is asked), and the kernels, each held to `scalar` by tests. `laid` keeps
-//! layouts with their tables.
+//! common), `strip` (what a kernel is asked), and the kernels, each held to `scalar` by tests. `table`
+//! keeps layouts with their rows.
 
+mod aligned;
 mod all_pairs;
+mod answer;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -23,6 +25,7 @@ mod avx512;
 mod avx512lists;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
+mod candidates;
 mod circle;
 mod columns;
 mod crowd;
@@ -30,8 +33,8 @@ mod equal;
 mod error;
 mod filter;
 mod found;
+mod grid;
 mod kernel;
-mod laid;
 mod layout;
 mod lists;
 mod meeting;
@@ -43,6 +46,7 @@ mod rectangle;
 mod rotation;
 mod rows;
 mod scalar;
+mod slices;
 mod sorted;
 mod steps;
 mod strip;
@@ -51,10 +55,12 @@ mod terms;
 mod tile;
 
 pub use all_pairs::all_pairs;
+pub use answer::Neighbours;
 pub use error::Error;
 pub use found::{Candidate, Found, RowRef};
 pub use kernel::{Kernel, KernelError};
-pub use neighbours::{Neighbours, Options, neighbours};
+pub use neighbours::{Options, neighbours};
 pub use rectangle::{Compared, Side, Task, compare};
 pub use rows::{Rows, SparseRows};
-pub use table::{LANES, RowMask, Table, TableBuilder};
+pub use slices::LANES;
+pub use table::{RowMask, Table, TableBuilder};

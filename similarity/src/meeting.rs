@@ -8,10 +8,11 @@
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::candidates::Candidates;
 use super::crowd::Crowd;
 use super::filter::{Filter, Pair};
 use super::kernel::Isa;
-use super::lists::{Candidates, Lists};
+use super::lists::Lists;
 use super::products::Places;
 use super::strip::{GROUP, PANEL, split};
 use super::tile::Tile;

@@ -2,11 +2,11 @@
 
 use std::sync::atomic::AtomicBool;
 
+use super::answer::Neighbours;
 use super::circle::Circle;
 use super::error::Error;
 use super::kernel::Kernel;
 use super::rows::Rows;
-use super::sorted::Sorted;
 
 /// How to look for neighbours. `Options::default()` keeps 20 on the fastest kernel.
 #[derive(Clone, Copy)]
@@ -33,50 +33,6 @@ impl Default for Options<'_> {
             progress: None,
             cancelled: None,
         }
-    }
-}
-
-/// The neighbours of every row.
-#[derive(Debug, Clone)]
-pub struct Neighbours {
-    pub(super) kernel: Kernel,
-    /// Where each row's list is: those of so many rows are together.
-    pub(super) positions: Vec<u32>,
-    pub(super) block_rows: usize,
-    pub(super) blocks: Vec<Sorted>,
-}
-
-impl Neighbours {
-    /// Number of rows.
-    pub fn rows(&self) -> usize {
-        self.positions.len()
-    }
-
-    /// The kernel they were found with.
-    pub fn kernel(&self) -> Kernel {
-        self.kernel
-    }
-
-    /// The neighbours of a row, best first: their numbers, and their canonical scores.
-    ///
-    /// # Panics
-    /// When there is no such row.
-    pub fn of(&self, row: usize) -> (&[u32], &[f32]) {
-        let position = self.positions[row] as usize;
-        match self.blocks.get(position / self.block_rows) {
-            Some(block) => block.of(position % self.block_rows),
-            // None are kept.
-            None => (&[], &[]),
-        }
-    }
-}
-
-/// The same kernel, and the same neighbours of every row.
-impl PartialEq for Neighbours {
-    fn eq(&self, other: &Self) -> bool {
-        self.kernel == other.kernel
-            && self.rows() == other.rows()
-            && (0..self.rows()).all(|row| self.of(row) == other.of(row))
     }
 }
 

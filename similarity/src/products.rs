@@ -5,8 +5,8 @@
 //! of a right one is looked up there: without branches, for almost none is found.
 
 use super::scalar::sparse_dot;
+use super::slices::Sparse;
 use super::strip::split;
-use super::table::Sparse;
 
 /// Slots of the table; all of it stays in the first-level cache.
 const SLOTS: usize = 4096;

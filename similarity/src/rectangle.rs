@@ -16,13 +16,14 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use rayon::prelude::*;
 
 use super::Error;
+use super::candidates::TieOrder;
 use super::filter::Held;
 use super::found::{Candidate, Found, RowRef};
 use super::kernel::{Isa, Kernel};
-use super::laid::MAX_ROWS;
-use super::lists::{Lists, TieOrder};
+use super::lists::Lists;
 use super::meeting::{Meeting, Scratch, lock};
 use super::pieces::each;
+use super::table::MAX_ROWS;
 use super::table::{RowMask, Table};
 use super::tile::{Tile, pair};
 

@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use super::error::Error;
-use super::table::{Sparse, check, is_finite};
+use super::slices::Sparse;
+use super::table::{check, is_finite};
 
 /// Rows to compare: dense parts of one length, and perhaps sparse parts.
 #[derive(Clone, Copy)]

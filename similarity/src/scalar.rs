@@ -1,7 +1,7 @@
 //! The canonical arithmetic, in plain Rust: what every other kernel must give, bit for bit.
 
+use super::slices::LANES;
 use super::strip::{GROUP, Hits, PANEL, Strip, split};
-use super::table::LANES;
 use super::terms::TermIndex;
 
 /// Rows and columns of a tile of approximate scores: 8 vectors of 128 bits.

@@ -1,16 +1,14 @@
 //! Tables: immutable rows to compare, and which of them count.
 
+mod laid;
+
 use std::fmt;
 use std::ops::Range;
 
-use super::laid::Kept;
+use super::slices::{LANES, Sparse};
 use super::{Error, scalar};
-
-/// Dense rows are zero-padded to a multiple of this many values: one a chain of the canonical dot product.
-pub const LANES: usize = 16;
-
-/// A sparse row: term ids strictly ascending, and their weights.
-pub(crate) type Sparse<'a> = (&'a [u32], &'a [f32]);
+use laid::Kept;
+pub(crate) use laid::MAX_ROWS;
 
 /// Immutable rows, each with a dense part and a sparse part.
 ///
@@ -24,7 +22,7 @@ pub struct Table {
     ends: Vec<u32>,
     ids: Vec<u32>,
     weights: Vec<f32>,
-    pub(crate) kept: Kept,
+    kept: Kept,
 }
 
 impl Table {

@@ -11,8 +11,8 @@
 
 use std::ops::Range;
 
+use super::slices::Sparse;
 use super::strip::{GROUP, PANEL};
-use super::table::Sparse;
 
 /// Multiplier that spreads term ids over the slots (2^32 divided by the golden ratio).
 const SPREAD: u32 = 0x9E37_79B9;

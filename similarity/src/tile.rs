@@ -7,7 +7,7 @@ use super::crowd::Crowd;
 use super::filter::{Held, Pair};
 use super::kernel::Isa;
 use super::layout::{Block, Projected};
-use super::table::Sparse;
+use super::slices::Sparse;
 use super::terms::TermIndex;
 
 /// Blocks by whose columns a tile's terms are held at a time.

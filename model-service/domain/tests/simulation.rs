@@ -529,11 +529,13 @@ impl World {
             Pending::Compare(ticket, task, comparing) => {
                 let cancelled = AtomicBool::new(false);
                 let compared = match comparing {
-                    Comparing::Some(task) => task.compare(Kernel::Scalar, &cancelled).unwrap(),
+                    Comparing::Some(task) => task
+                        .compare(Kernel::Scalar, &cancelled)
+                        .expect("a good task"),
                     Comparing::All(blocks) => {
                         let blocks: Vec<_> = blocks.iter().map(|(b, live)| (&**b, live)).collect();
                         let found = compare_all(Kernel::Scalar, &blocks, KEEP, &cancelled);
-                        let found = found.unwrap();
+                        let found = found.expect("good blocks");
                         CompareReply { pairs: 0, found }
                     }
                 };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use futures_util::future::join_all;
-use kindred_api::domain::{DomainAnswer, DomainsAnswer, State};
+use kindred_api::domain::{DomainAnswer, DomainsAnswer, Settings, State};
 use kindred_api::path::DOMAINS;
 use kindred_shared::DomainName;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -13,10 +13,10 @@ use super::error::Error;
 use super::openapi;
 use super::parts::{Part, Reads};
 use super::path::{InDomain, InPath};
-use super::relay::{is_proxied, of_owner};
-use super::settings;
+use super::relay::is_proxied;
 use super::time::rfc3339;
 use crate::owners::Whose;
+use kindred_domain::settings::DomainSettings;
 use kindred_domain::status;
 use kindred_domain::store::{DomainRow, Partition};
 
@@ -157,7 +157,11 @@ async fn get(
     request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
     let domain = path.0.domain;
-    if let Some(answer) = of_owner(&reads, &request, &domain).await? {
+    if let Some(answer) = reads
+        .relay
+        .of_owner(&reads.owners, &request, &domain)
+        .await?
+    {
         return Ok(answer);
     }
     Ok(HttpResponse::Ok().json(describe_whole(&reads, &domain).await?))
@@ -173,7 +177,19 @@ pub(super) async fn describe_whole(
     };
     let set = reads.store.settings(domain).await?;
     Ok(DomainAnswer {
-        settings: set.map(|set| Box::new(settings::shown(set.settings))),
+        settings: set.map(|set| Box::new(shown(set.settings))),
         ..describe(reads, row)
     })
+}
+
+/// Settings as they are shown; the model is shown with the domain.
+fn shown(settings: DomainSettings) -> Settings {
+    Settings {
+        languages: settings.languages,
+        default_language: settings.default_language,
+        across_languages: settings.across_languages,
+        window: settings
+            .window
+            .map(|window| humantime::format_duration(window).to_string()),
+    }
 }

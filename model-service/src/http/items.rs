@@ -17,7 +17,6 @@ use super::openapi;
 use super::parts::{Part, Reads, Writes, confirmed};
 use super::path::{InPath, OfItem};
 use super::query::{Given, InQuery, Parameters};
-use super::relay;
 use super::standing::{Seen, standing};
 use super::time::{now_ms, rfc3339};
 
@@ -40,7 +39,11 @@ async fn get(
     request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
     let InPath(OfItem { domain, id }) = path;
-    if let Some(answer) = relay::of_owner(&reads, &request, &domain).await? {
+    if let Some(answer) = reads
+        .relay
+        .of_owner(&reads.owners, &request, &domain)
+        .await?
+    {
         return Ok(answer);
     }
     let row = reads

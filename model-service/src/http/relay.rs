@@ -10,9 +10,8 @@ use kindred_shared::DomainName;
 use tokio::sync::Semaphore;
 
 use super::error::Error;
-use super::parts::Reads;
 use crate::client::{Answer, Http};
-use crate::owners::Whose;
+use crate::owners::{Owners, Whose};
 
 /// Header of a request that one model service asks of another: it is answered there or not at all.
 const PROXIED: &str = "x-kindred-proxied";
@@ -56,27 +55,28 @@ impl Relay {
             Err(error) => Err(silent(error.to_string())),
         }
     }
-}
 
-/// The answer of a domain's owner, where it is another. What was asked by another model service
-/// is asked no further.
-pub(crate) async fn of_owner(
-    reads: &Reads,
-    request: &HttpRequest,
-    domain: &DomainName,
-) -> Result<Option<HttpResponse>, Error> {
-    match reads.owners.of_domain(domain).await? {
-        Whose::Ours => Ok(None),
-        Whose::Theirs(owner) if !is_proxied(request.headers()) => {
-            let answer = reads.relay.ask(&owner, request.uri().path()).await?;
-            Ok(Some(as_ours(&answer)))
+    /// The answer of a domain's owner, where it is another. What was asked by another model service
+    /// is asked no further.
+    pub(crate) async fn of_owner(
+        &self,
+        owners: &Owners,
+        request: &HttpRequest,
+        domain: &DomainName,
+    ) -> Result<Option<HttpResponse>, Error> {
+        match owners.of_domain(domain).await? {
+            Whose::Ours => Ok(None),
+            Whose::Theirs(owner) if !is_proxied(request.headers()) => {
+                let answer = self.ask(&owner, request.uri().path()).await?;
+                Ok(Some(as_ours(&answer)))
+            }
+            Whose::Theirs(_) | Whose::Nobody => Err(Error::new(
+                Kind::NotReady,
+                "No model service owns this domain's partition now; one takes it within seconds. \
+                 Ask again.",
+            )
+            .retry_after(RETRY_S)),
         }
-        Whose::Theirs(_) | Whose::Nobody => Err(Error::new(
-            Kind::NotReady,
-            "No model service owns this domain's partition now; one takes it within seconds. \
-             Ask again.",
-        )
-        .retry_after(RETRY_S)),
     }
 }
 

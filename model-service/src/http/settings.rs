@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_web::{HttpResponse, put};
 use compute_worker::models::names_of_texts;
-use kindred_api::domain::{DomainAnswer, SETTINGS, Settings, SettingsBody};
+use kindred_api::domain::{DomainAnswer, SETTINGS, SettingsBody};
 use kindred_api::problem::Kind;
 use kindred_shared::DomainName;
 use kindred_shared::event::{Configure, Event, Reason};
@@ -159,18 +159,6 @@ fn fit(settings: DomainSettings) -> Result<(), String> {
 
 /// Longest window.
 const MAX_WINDOW: Duration = Duration::from_secs(3600);
-
-/// Settings as they are shown; the model is shown with the domain.
-pub(super) fn shown(settings: DomainSettings) -> Settings {
-    Settings {
-        languages: settings.languages,
-        default_language: settings.default_language,
-        across_languages: settings.across_languages,
-        window: settings
-            .window
-            .map(|window| humantime::format_duration(window).to_string()),
-    }
-}
 
 /// A name that no other request has.
 fn request_name() -> String {

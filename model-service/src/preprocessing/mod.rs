@@ -31,13 +31,16 @@ pub struct Preprocessor {
     stop_words: StopWords,
 }
 
+/// A way of reading texts: the languages that are detected, and the one fallen back on.
+type Way = (Vec<String>, String);
+
 /// The preprocessors of all domains: one for each way of reading texts.
 #[derive(Debug)]
 pub struct Preprocessors {
     languages: Vec<String>,
     default_language: String,
     usual: Arc<Preprocessor>,
-    others: Mutex<HashMap<(Vec<String>, String), Arc<Preprocessor>>>,
+    others: Mutex<HashMap<Way, Arc<Preprocessor>>>,
 }
 
 /// Preprocessors that are kept beside the usual one; past it all are made anew.

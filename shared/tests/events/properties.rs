@@ -125,7 +125,7 @@ proptest! {
         let key = event.domain().as_str();
         prop_assert_eq!(parse_for(json.as_bytes(), &Limits::default(), key), Ok(event.clone()));
         if let Event::Upsert(_) = event {
-            let put = parse_item(json.as_bytes(), &Limits::default(), event.domain(), event.id());
+            let put = parse_item(json.as_bytes(), &Limits::default(), event.domain(), event.id().expect("about an item"));
             prop_assert_eq!(put, Ok(event));
         }
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::{Domain, Phase};
 use crate::effect::Effect;
 use crate::intake::{Failure, Outcome};
-use crate::outbox::Outbox;
 use crate::time::Now;
 
 impl Domain {
@@ -53,7 +52,7 @@ impl Domain {
         self.outbox.forget();
         let fresh = Self::start(self.tenure.clone(), Arc::clone(&self.settings)).0;
         *self = Self {
-            outbox: std::mem::replace(&mut self.outbox, Outbox::default()),
+            outbox: std::mem::take(&mut self.outbox),
             acceptance: std::mem::take(&mut self.acceptance),
             retry: self.retry,
             trouble: self.trouble.take(),

@@ -211,7 +211,7 @@ fn replication(inside: &Inside, config: &Config) -> Finding {
         Ok(None) => {
             let wanted = config.database.cql_replication;
             let found = format!("there is no keyspace yet; it is made with factor {wanted}");
-            return if u32::try_from(wanted).is_ok_and(|wanted| wanted > nodes) {
+            return if u32::from(wanted) > nodes {
                 let remedy = "set cql_replication to at most the number of nodes";
                 Finding::warning(
                     check,
@@ -261,7 +261,7 @@ fn durability(inside: &Inside, config: &Config) -> Finding {
     };
     let copies = match &inside.copies {
         Ok(Some(copies)) => *copies,
-        _ => u32::try_from(config.database.cql_replication).unwrap_or(u32::MAX),
+        _ => u32::from(config.database.cql_replication),
     };
     match danger(copies, mode) {
         None => Finding::ok(

@@ -9,15 +9,16 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::kernel::Isa;
-use super::layout::{self, MAX_NORM, Shape};
-use super::order::order;
-use super::strip::PANEL;
-use super::table::{Sparse, Table};
-use super::terms::MAX_TERMS;
+use super::Table;
+use crate::kernel::Isa;
+use crate::layout::{self, MAX_NORM, Shape};
+use crate::order::order;
+use crate::slices::Sparse;
+use crate::strip::PANEL;
+use crate::terms::MAX_TERMS;
 
 /// Rows of a tile, at most: a sample large enough to guess thresholds from.
-pub(super) const MAX_ROWS: usize = 8 * PANEL;
+pub(crate) const MAX_ROWS: usize = 8 * PANEL;
 /// Bytes of the values of a tile, at most, so that two stay in the second-level cache.
 const MAX_BYTES: usize = 320 << 10;
 /// Rows that must have met a table before it is laid out. Laying a row out takes as long as
@@ -38,14 +39,14 @@ pub(super) struct Kept {
 }
 
 /// The rows of a table, laid out.
-pub(super) struct Laid {
+pub(crate) struct Laid {
     /// Values of a laid out row.
-    pub(super) length: usize,
+    pub(crate) length: usize,
     /// Rows of every tile but the last.
-    pub(super) tile_rows: usize,
-    pub(super) tiles: Vec<layout::Block>,
+    pub(crate) tile_rows: usize,
+    pub(crate) tiles: Vec<layout::Block>,
     /// The table's row at each position.
-    pub(super) rows: Vec<u32>,
+    pub(crate) rows: Vec<u32>,
 }
 
 impl Table {
@@ -57,7 +58,7 @@ impl Table {
 
     /// The table laid out for a kernel, if it was before, or if that pays now that it meets
     /// `rows` more. `None` also for values so large that only exact scores will do.
-    pub(super) fn laid(&self, isa: Isa, rows: usize) -> Option<&Laid> {
+    pub(crate) fn laid(&self, isa: Isa, rows: usize) -> Option<&Laid> {
         let place = &self.kept.laid[match isa.grid {
             Some(grid) if grid.halves => 0,
             Some(_) => 1,
@@ -114,9 +115,9 @@ impl Laid {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
-    use super::super::kernel::Kernel;
-    use super::super::table::TableBuilder;
+    use super::super::TableBuilder;
     use super::*;
+    use crate::kernel::Kernel;
 
     #[test]
     fn a_table_is_laid_out_once_it_met_enough_rows() {

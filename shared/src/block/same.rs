@@ -1,18 +1,18 @@
 //! Which rows of blocks are of the same items.
 
-use crate::block::Block;
+use super::Block;
 
 /// Finds the rows that two blocks have of the same items.
-pub(crate) struct Names {
+pub(super) struct Names {
     /// Hash of the id, and row; ascending.
     hashes: Vec<(u32, u32)>,
 }
 
 impl Names {
     /// Bytes a row.
-    pub(crate) const ROW_BYTES: usize = 8;
+    pub(super) const ROW_BYTES: usize = 8;
 
-    pub(crate) fn new(block: &Block) -> Self {
+    pub(super) fn new(block: &Block) -> Self {
         let hash = |row: usize| block.id(row).hash64() as u32;
         let mut hashes: Vec<(u32, u32)> = (0..block.rows())
             .map(|row| (hash(row), row as u32))
@@ -22,7 +22,7 @@ impl Names {
     }
 
     /// Rows of two blocks, `block` and `other`, with the same item.
-    pub(crate) fn shared(&self, block: &Block, other: &Block, names: &Self) -> Vec<(u32, u32)> {
+    pub(super) fn shared(&self, block: &Block, other: &Block, names: &Self) -> Vec<(u32, u32)> {
         if self.hashes.len() > names.hashes.len() {
             let swapped = names.shared(other, block, self);
             return swapped.into_iter().map(|(a, b)| (b, a)).collect();
@@ -47,7 +47,7 @@ impl Names {
     }
 
     /// Pairs of rows of one block, the lower one first, with the same item.
-    pub(crate) fn repeated(&self, block: &Block) -> Vec<(u32, u32)> {
+    pub(super) fn repeated(&self, block: &Block) -> Vec<(u32, u32)> {
         let mut repeated = Vec::new();
         for same in self.hashes.chunk_by(|a, b| a.0 == b.0) {
             for (at, &(_, row)) in same.iter().enumerate() {
