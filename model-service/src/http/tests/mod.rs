@@ -49,7 +49,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("/v1/domains/{domain}/items/{id}/similar", "GET, HEAD"),
     ("/v1/domains/{domain}/items:batch", "POST"),
     ("/v1/domains", "GET, HEAD"),
-    ("/v1/domains/{domain}", "GET, HEAD"),
+    ("/v1/domains/{domain}", "GET, HEAD, PUT"),
     ("/v1/workers", "GET, HEAD"),
     ("/healthz", "GET, HEAD"),
     ("/readyz", "GET, HEAD"),
