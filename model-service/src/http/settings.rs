@@ -3,6 +3,7 @@
 //! They travel as an event, so that they have their place among the domain's other events whoever was
 //! asked; what became of them is then read from the store.
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -151,14 +152,14 @@ fn fit(settings: DomainSettings) -> Result<(), String> {
         let detail = "words-1 compares texts of one language; only false can be set.";
         return Err(detail.to_owned());
     }
-    if settings.window.is_some_and(|window| window > MAX_WINDOW) {
-        return Err("A window is at most 1h long.".to_owned());
+    if settings.window.is_some_and(|window| !WINDOW.contains(&window)) {
+        return Err("A window is 1ms to 1m long.".to_owned());
     }
     Ok(())
 }
 
-/// Longest window.
-const MAX_WINDOW: Duration = Duration::from_secs(3600);
+/// How long a window may be, as in the configuration.
+const WINDOW: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 
 /// A name that no other request has.
 fn request_name() -> String {
@@ -188,7 +189,8 @@ mod tests {
             ("[]", 400, "JSON object"),
             (r#"{"windw":"1s"}"#, 400, "nearest is window."),
             (r#"{"window":"soon"}"#, 422, "duration"),
-            (r#"{"window":"2h"}"#, 422, "at most 1h"),
+            (r#"{"window":"2h"}"#, 422, "1ms to 1m"),
+            (r#"{"window":"0s"}"#, 422, "1ms to 1m"),
             (r#"{"languages":["xx"]}"#, 422, "xx"),
             (r#"{"languages":"en"}"#, 422, "sequence"),
             (r#"{"default_language":"tlh"}"#, 422, "tlh"),
