@@ -152,7 +152,10 @@ fn fit(settings: DomainSettings) -> Result<(), String> {
         let detail = "words-1 compares texts of one language; only false can be set.";
         return Err(detail.to_owned());
     }
-    if settings.window.is_some_and(|window| !WINDOW.contains(&window)) {
+    if settings
+        .window
+        .is_some_and(|window| !WINDOW.contains(&window))
+    {
         return Err("A window is 1ms to 1m long.".to_owned());
     }
     Ok(())
@@ -188,7 +191,7 @@ mod tests {
         for (bad, status, words) in [
             ("[]", 400, "JSON object"),
             (r#"{"windw":"1s"}"#, 400, "nearest is window."),
-            (r#"{"window":"soon"}"#, 422, "duration"),
+            (r#"{"window":"soon"}"#, 422, "expected number"),
             (r#"{"window":"2h"}"#, 422, "1ms to 1m"),
             (r#"{"window":"0s"}"#, 422, "1ms to 1m"),
             (r#"{"languages":["xx"]}"#, 422, "xx"),
