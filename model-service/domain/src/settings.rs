@@ -1,5 +1,6 @@
 //! What the configuration says for all domains, and what is set for one instead.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use kindred_shared::ModelName;
@@ -23,6 +24,9 @@ pub struct ProcessSettings {
     /// read from the store again.
     pub material_bytes: usize,
 }
+
+/// How long a window that is set may be, as in the configuration.
+pub const WINDOW: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 
 /// Settings of a domain; `None`: the configuration of the process decides.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -3,7 +3,6 @@
 //! They travel as an event, so that they have their place among the domain's other events whoever was
 //! asked; what became of them is then read from the store.
 
-use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,7 +24,7 @@ use super::parts::{Part, Reads, Writes, confirmed};
 use super::path::{InDomain, InPath};
 use super::query::nearest;
 use crate::preprocessing::language;
-use kindred_domain::settings::{DomainSettings, SettingsOutcome};
+use kindred_domain::settings::{DomainSettings, SettingsOutcome, WINDOW};
 
 /// Most bytes of settings.
 const MAX_BYTES: usize = 64 << 10;
@@ -160,9 +159,6 @@ fn fit(settings: DomainSettings) -> Result<(), String> {
     }
     Ok(())
 }
-
-/// How long a window may be, as in the configuration.
-const WINDOW: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 
 /// A name that no other request has.
 fn request_name() -> String {

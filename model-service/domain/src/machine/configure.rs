@@ -10,7 +10,7 @@ use super::{Domain, domain_row};
 use crate::effect::{CommitStep, Ticket};
 use crate::intake::{DeliveryTag, Outcome};
 use crate::outbox::Mark;
-use crate::settings::{Answered, DomainSettings, SettingsOutcome};
+use crate::settings::{Answered, DomainSettings, SettingsOutcome, WINDOW};
 use crate::store::{SettingsRow, Write};
 use crate::time::Now;
 use crate::window::WindowSize;
@@ -31,6 +31,15 @@ impl Domain {
                 return self.outbox.settle(vec![tag], &Outcome::Refused(refusal));
             }
         };
+        // Who publishes to the broker is checked by nobody before.
+        if wanted
+            .window
+            .is_some_and(|window| !WINDOW.contains(&window))
+        {
+            let detail = "a window is 1ms to 1m long";
+            let refusal = Refusal::new(Reason::InvalidField, Some("settings.window"), detail);
+            return self.outbox.settle(vec![tag], &Outcome::Refused(refusal));
+        }
         let mut row = self.set.take().unwrap_or_default();
         let is_known = row.answered.iter().any(|one| one.request == event.request);
         let is_new = self.row.is_none();
@@ -92,7 +101,10 @@ impl Domain {
     /// The settings are these from now on.
     pub(super) fn use_settings(&mut self, row: SettingsRow) {
         self.backlog.resize(WindowSize {
-            length: row.settings.window.unwrap_or(self.settings.window.length),
+            // What the store says comes from outside, too.
+            length: (row.settings.window).map_or(self.settings.window.length, |window| {
+                window.clamp(*WINDOW.start(), *WINDOW.end())
+            }),
             ..self.settings.window
         });
         self.text_settings = Arc::new(row.settings.clone());
