@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use model_service::crash::POINTS;
+use model_service::crash::{LOADING_POINTS, POINTS};
 use serde_json::json;
 
 use crate::corpus::event::Event;
@@ -42,11 +42,38 @@ fn at_every_point_when_lists_are_already_stored() {
     }
 }
 
+#[test]
+fn at_every_point_of_loading_while_events_come() {
+    for point in LOADING_POINTS {
+        die_at(point, 1);
+    }
+}
+
 #[track_caller]
 fn die_at(point: &str, passing: usize) {
     println!("{point}:{passing}");
     let mut random = Random::new(passing as u64);
     let place = Place::beside_others();
+    let mut sent: Vec<Event> = Vec::new();
+    let mut unacknowledged: Vec<Vec<Event>> = Vec::new();
+    let mut rounds = 0..ROUNDS;
+    if LOADING_POINTS.contains(&point) {
+        let kindred = Kindred::start(
+            &place,
+            &Start {
+                window: Some(WINDOW),
+                ..Start::default()
+            },
+        );
+        for round in rounds.by_ref().take(2) {
+            for batch in round_of(round, &mut random) {
+                assert!(acknowledged(&kindred, &batch), "{point}: before the end");
+                sent.extend(batch);
+            }
+        }
+        kindred.client().wait_quiet(QUIET);
+        kindred.stop();
+    }
     let mut kindred = Kindred::spawn(
         &place,
         &Start {
@@ -55,13 +82,11 @@ fn die_at(point: &str, passing: usize) {
             ..Start::default()
         },
     );
-    let mut sent: Vec<Event> = Vec::new();
-    let mut unacknowledged: Vec<Vec<Event>> = Vec::new();
     'feeding: {
         if !ready_or_dead(&mut kindred) {
             break 'feeding;
         }
-        for round in 0..ROUNDS {
+        for round in rounds {
             for batch in round_of(round, &mut random) {
                 sent.extend(batch.iter().cloned());
                 if !acknowledged(&kindred, &batch) {

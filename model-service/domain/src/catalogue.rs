@@ -9,7 +9,7 @@ use crate::blocks::{BlockKey, Blocks, NewRow, Place, row_number};
 use crate::effect::Made;
 use crate::item::{Item, Placement};
 use crate::slot::{IdOrder, Slot, Slots};
-use crate::store::FeatureRow;
+use crate::store::{DomainRow, FeatureRow};
 
 /// The items of a loaded domain by slot.
 ///
@@ -23,6 +23,15 @@ pub(crate) struct Catalogue {
     expiries: BTreeSet<(i64, Slot)>,
     live: u64,
     visible: u64,
+    unread: Unread,
+}
+
+/// What the store says of the items that are not read yet.
+#[derive(Debug, Default, Clone, Copy)]
+struct Unread {
+    live: u64,
+    visible: u64,
+    next_expiry: Option<i64>,
 }
 
 impl Catalogue {
@@ -33,6 +42,34 @@ impl Catalogue {
             self.items.resize_with(self.slots.len(), Item::default);
         }
         slot
+    }
+
+    /// The slot of an id that has one.
+    pub(crate) fn known(&self, id: &ItemId) -> Option<Slot> {
+        self.slots.get(id)
+    }
+
+    /// Nothing is read yet but the domain's row.
+    pub(crate) fn expect(&mut self, row: &DomainRow) {
+        self.unread = Unread {
+            live: row.live,
+            visible: row.visible,
+            next_expiry: row.next_expiry.map(|at| at.timestamp_millis()),
+        };
+    }
+
+    /// One item is read before the others.
+    pub(crate) fn recall(&mut self, slot: Slot, item: Item) {
+        // The row's counts are of when the domain was last clean, and may be behind.
+        let counted = |count: u64, is: bool| count.saturating_sub(u64::from(is));
+        self.unread.live = counted(self.unread.live, item.live);
+        self.unread.visible = counted(self.unread.visible, item.is_visible());
+        self.update(slot, |place| *place = item);
+    }
+
+    /// All items are read.
+    pub(crate) fn all_read(&mut self) {
+        self.unread = Unread::default();
     }
 
     /// The id of a slot.
@@ -53,17 +90,18 @@ impl Catalogue {
 
     /// Live items.
     pub(crate) fn live(&self) -> u64 {
-        self.live
+        self.unread.live + self.live
     }
 
     /// Visible items.
     pub(crate) fn visible(&self) -> u64 {
-        self.visible
+        self.unread.visible + self.visible
     }
 
     /// When the next item expires, in ms since 1970.
     pub(crate) fn next_expiry(&self) -> Option<i64> {
-        self.expiries.first().map(|(at, _)| *at)
+        let first = self.expiries.first().map(|(at, _)| *at);
+        first.into_iter().chain(self.unread.next_expiry).min()
     }
 
     /// An item whose time is over, in ms since 1970.

@@ -10,7 +10,7 @@ use kindred_shared::{Feature, ItemId, ModelName, Space};
 use kindred_similarity::RowMask;
 
 use crate::intake::{DeliveryTag, Failure, Outcome};
-use crate::loaded::Loaded;
+use crate::loaded::{Loaded, Opened};
 use crate::material::Material;
 use crate::settings::DomainSettings;
 use crate::slot::Slot;
@@ -30,6 +30,20 @@ pub enum Input {
         tag: DeliveryTag,
         /// The event.
         event: Arc<Event>,
+    },
+    /// [`Effect::Open`] is done, or could not be.
+    Opened {
+        /// Of the effect.
+        ticket: Ticket,
+        /// What the store says of the domain.
+        result: Result<Box<Opened>, Failure>,
+    },
+    /// [`Effect::ReadItems`] is done, or could not be.
+    ItemsRead {
+        /// Of the effect.
+        ticket: Ticket,
+        /// The items in the order asked for; `None` where there never was one.
+        result: Result<Vec<Option<ItemRow>>, Failure>,
     },
     /// [`Effect::Load`] is done, or could not be.
     Loaded {
@@ -82,10 +96,25 @@ pub enum CommitFailure {
 /// Something to do. The order of effects is the order to begin them in.
 #[derive(Debug)]
 pub enum Effect {
+    /// Read the domain's row and settings; answer [`Input::Opened`].
+    Open {
+        /// For the answer.
+        ticket: Ticket,
+    },
+    /// Read these items, about which events came before the domain is loaded; answer
+    /// [`Input::ItemsRead`].
+    ReadItems {
+        /// For the answer.
+        ticket: Ticket,
+        /// Whose rows.
+        ids: Vec<ItemId>,
+    },
     /// Read all of the domain from the store; answer [`Input::Loaded`].
     Load {
         /// For the answer.
         ticket: Ticket,
+        /// The model of its texts: features of this one and of own vectors count.
+        model: ModelName,
     },
     /// Make rows durable; answer [`Input::Committed`].
     Commit {
@@ -155,6 +184,8 @@ pub enum CommitStep {
     Features,
     /// Settings, before they are acknowledged.
     Settings,
+    /// The domain's row with the model that settings name, which are durable.
+    Model,
     /// Changed lists.
     Lists,
     /// The end of being dirty.

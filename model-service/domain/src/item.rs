@@ -3,6 +3,7 @@
 use kindred_shared::Space;
 
 use crate::blocks::Place;
+use crate::store::{ItemRow, Liveness};
 
 /// An item of a loaded domain, or the memory of one.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +29,24 @@ pub struct Item {
     pub is_doubtful: bool,
     /// Whether its list is made and served.
     pub listed: bool,
+}
+
+impl From<&ItemRow> for Item {
+    /// The item as it is stored, without its feature.
+    fn from(row: &ItemRow) -> Self {
+        let live = row.liveness == Liveness::Live;
+        Self {
+            version: Some(row.version),
+            live,
+            hidden: live && row.hidden,
+            expires_at: row.expires_at.map(|at| at.timestamp_millis()),
+            content_hash: row.content_hash,
+            placed_version: row.version,
+            is_stale: row.rejected.is_some(),
+            is_doubtful: row.rejected.is_some(),
+            ..Self::default()
+        }
+    }
 }
 
 impl Item {

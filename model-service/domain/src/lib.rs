@@ -37,5 +37,6 @@ mod stamp;
 pub mod status;
 pub mod store;
 pub mod time;
+mod unread;
 pub mod view_change;
 pub mod window;

@@ -31,6 +31,15 @@ pub(crate) struct ListChanges {
     pub(crate) gone: Vec<Slot>,
 }
 
+/// Which lists took what a comparison found.
+#[derive(Debug, Default)]
+pub(crate) struct Inserted {
+    /// Slots whose list is another.
+    pub(crate) changed: BTreeSet<Slot>,
+    /// Slots of whose candidates some left while they were compared.
+    pub(crate) lost: BTreeSet<Slot>,
+}
+
 impl Lists {
     /// The list of a slot.
     pub(crate) fn of(&self, slot: Slot) -> &List {
@@ -65,7 +74,7 @@ impl Lists {
         catalogue: &Catalogue,
         plan: &TaskPlan,
         reply: CompareReply,
-        changed: &mut BTreeSet<Slot>,
+        inserted: &mut Inserted,
     ) {
         let entry = |row: RowRef, score: f32| plan.slot(row).map(|slot| Entry { slot, score });
         for found in reply.found {
@@ -75,16 +84,24 @@ impl Lists {
             if !catalogue.item(target).is_current() {
                 continue;
             }
+            let mut has_lost = false;
             let candidates = found
                 .candidates
                 .iter()
                 .filter_map(|candidate| entry(candidate.row, candidate.score))
-                .filter(|entry| catalogue.item(entry.slot).is_current() && entry.slot != target);
+                .filter(|entry| {
+                    let is_current = catalogue.item(entry.slot).is_current();
+                    has_lost |= !is_current;
+                    is_current && entry.slot != target
+                });
             let dropped = found
                 .dropped
                 .and_then(|dropped| entry(dropped.row, dropped.score));
             if self.of_mut(target).insert(catalogue, candidates, dropped) {
-                changed.insert(target);
+                inserted.changed.insert(target);
+            }
+            if has_lost {
+                inserted.lost.insert(target);
             }
         }
     }

@@ -1,27 +1,42 @@
-//! All of a domain, as read from the store. Lists are not read back: they are made anew.
+//! What is read of a domain: first its own rows, then all of it. Lists are not read back: they are made
+//! anew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use kindred_shared::{Feature, ItemId, Space};
+use kindred_shared::{Feature, ItemId, ModelName, Space};
 
 use crate::item::Item;
-use crate::store::{DomainRow, FeatureRow, ItemRow, Liveness, SettingsRow};
+use crate::store::{DomainRow, FeatureRow, ItemRow, SettingsRow};
+
+/// The domain's own rows, which are read before anything else.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// The domain's row; `None`: it is not registered.
+    pub row: Option<DomainRow>,
+    /// What is set for the domain.
+    pub settings: Option<SettingsRow>,
+}
+
+impl Opened {
+    /// The model of the domain's texts: the one that is set, else the one it was registered with; `None`:
+    /// it is not registered. What is set counts first: the domain's row follows it.
+    pub fn model(&self) -> Option<&ModelName> {
+        let set = self.settings.as_ref();
+        let set = set.and_then(|set| set.settings.model.as_ref());
+        let row = self.row.as_ref()?;
+        Some(set.unwrap_or(&row.model))
+    }
+}
 
 /// All of a domain, as read from the store.
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// The domain's row, read after everything else; `None`: it is not registered.
     pub row: Option<DomainRow>,
-    /// What is set for the domain.
-    pub settings: Option<SettingsRow>,
-    pub(crate) items: Vec<LoadedItem>,
-    /// Features by the place of their item in `items`.
-    pub(crate) features: BTreeMap<Space, Vec<(usize, Feature)>>,
-    /// Items of which there is nothing to compare, by their place in `items`.
-    pub(crate) zeros: Vec<(usize, Space)>,
+    items: Vec<LoadedItem>,
     by_id: HashMap<ItemId, usize>,
-    /// Whose lists are stored.
-    pub(crate) lists: Vec<ItemId>,
+    features: Vec<FeatureRow>,
+    lists: Vec<ItemId>,
 }
 
 /// An item as read.
@@ -35,36 +50,74 @@ pub(crate) struct LoadedItem {
     pub(crate) has_feature: bool,
 }
 
+/// All of a domain, each feature with the item it was made for.
+#[derive(Debug, Default)]
+pub(crate) struct Resolved {
+    pub(crate) items: Vec<LoadedItem>,
+    /// Features by the place of their item in `items`.
+    pub(crate) features: BTreeMap<Space, Vec<(usize, Feature)>>,
+    /// Items of which there is nothing to compare, by their place in `items`.
+    pub(crate) zeros: Vec<(usize, Space)>,
+    /// Items that are gone and have a feature.
+    pub(crate) orphans: BTreeSet<ItemId>,
+    /// Whose lists are stored.
+    pub(crate) lists: Vec<ItemId>,
+}
+
 impl Loaded {
-    /// An item, before its feature.
-    pub fn add_item(&mut self, row: ItemRow) {
-        let live = row.liveness == Liveness::Live;
-        let item = Item {
-            version: Some(row.version),
-            live,
-            hidden: live && row.hidden,
-            expires_at: row.expires_at.map(|at| at.timestamp_millis()),
-            content_hash: row.content_hash,
-            placed_version: row.version,
-            is_stale: row.rejected.is_some(),
-            is_doubtful: row.rejected.is_some(),
-            ..Item::default()
-        };
-        self.by_id.insert(row.id.clone(), self.items.len());
+    /// An item.
+    pub fn add_item(&mut self, row: &ItemRow) {
+        let at = self.items.len();
+        self.by_id.insert(row.id.clone(), at);
         self.items.push(LoadedItem {
-            id: row.id,
-            item,
+            id: row.id.clone(),
+            item: Item::from(row),
             since: row.since,
             has_feature: false,
         });
     }
 
-    /// A feature; one that does not count (another version, an item that is gone) is dropped.
+    /// A feature.
     pub fn add_feature(&mut self, row: FeatureRow) {
-        let Some(&at) = self.by_id.get(&row.id) else {
-            return;
+        self.features.push(row);
+    }
+
+    /// An item that has a stored list. Needed only when the domain is dirty.
+    pub fn add_list(&mut self, id: ItemId) {
+        self.lists.push(id);
+    }
+
+    /// Each feature with its item; one that does not count (another version, an item that is gone) is
+    /// left out. `origins`: items as they were before events were accepted of them, which may have
+    /// changed the rows while they were read.
+    pub(crate) fn resolve(mut self, origins: impl Iterator<Item = (ItemId, Item)>) -> Resolved {
+        for (id, origin) in origins {
+            // What was written since is not what the features read are of.
+            if let Some(&at) = self.by_id.get(&id) {
+                self.items[at].item = origin;
+            }
+        }
+        let mut resolved = Resolved {
+            items: self.items,
+            lists: self.lists,
+            ..Resolved::default()
         };
+        for row in self.features {
+            if let Some(&at) = self.by_id.get(&row.id) {
+                resolved.add_feature(at, row);
+            }
+        }
+        resolved
+    }
+}
+
+impl Resolved {
+    fn add_feature(&mut self, at: usize, row: FeatureRow) {
         let loaded = &mut self.items[at];
+        if !loaded.item.live {
+            self.orphans.insert(row.id);
+            return;
+        }
         if !loaded.item.is_live_at(row.version) {
             return;
         }
@@ -85,16 +138,9 @@ impl Loaded {
         if row.feature.is_zero() {
             self.zeros.push((at, row.space));
         } else {
-            self.features
-                .entry(row.space)
-                .or_default()
-                .push((at, row.feature));
+            let rows = self.features.entry(row.space).or_default();
+            rows.push((at, row.feature));
         }
-    }
-
-    /// An item that has a stored list. Needed only when the domain is dirty.
-    pub fn add_list(&mut self, id: ItemId) {
-        self.lists.push(id);
     }
 }
 
@@ -119,14 +165,18 @@ mod tests {
             space: Space::stored(space),
             feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
         };
-        let mut loaded = Loaded::default();
-        loaded.add_item(row.clone());
-        loaded.add_feature(feature("words-1/en", 6));
-        loaded.add_feature(feature("own/1", 7));
-        assert!(loaded.items[0].has_feature);
-        assert_eq!(loaded.features.values().flatten().count(), 1);
-        loaded.add_feature(feature("words-1/en", 7));
-        assert!(!loaded.items[0].has_feature);
-        assert_eq!(loaded.features.values().flatten().count(), 0);
+        let resolved = |features: &[(&str, u64)]| {
+            let mut loaded = Loaded::default();
+            loaded.add_item(&row);
+            for (space, version) in features {
+                loaded.add_feature(feature(space, *version));
+            }
+            let resolved = loaded.resolve(std::iter::empty());
+            let features = resolved.features.values().flatten().count();
+            (resolved.items[0].has_feature, features)
+        };
+        assert_eq!(resolved(&[("words-1/en", 6)]), (false, 0));
+        assert_eq!(resolved(&[("words-1/en", 6), ("own/1", 7)]), (true, 1));
+        assert_eq!(resolved(&[("own/1", 7), ("words-1/en", 7)]), (false, 0));
     }
 }

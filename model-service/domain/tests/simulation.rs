@@ -21,7 +21,7 @@ use kindred_domain::effect::{
     CommitFailure, CommitStep, Comparing, Effect, Input, Made, Ticket, ToExtract,
 };
 use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
-use kindred_domain::loaded::Loaded;
+use kindred_domain::loaded::{Loaded, Opened};
 use kindred_domain::machine::{Domain, Tenure};
 use kindred_domain::material::Material;
 use kindred_domain::settings::ProcessSettings;
@@ -103,7 +103,7 @@ impl MemoryStore {
                 self.features.write(stamp, key, Some(row));
             }
             Write::DeleteFeatures(id) => {
-                for model in [model(), ModelName::own()] {
+                for model in [model("words-1"), model("words-2"), ModelName::own()] {
                     self.features.write(stamp, (id.clone(), model), None);
                 }
             }
@@ -112,16 +112,28 @@ impl MemoryStore {
         }
     }
 
-    fn load(&self) -> Box<Loaded> {
+    fn open(&self) -> Opened {
+        Opened {
+            row: self.domain.get(&()).cloned(),
+            settings: self.settings.get(&()).cloned(),
+        }
+    }
+
+    fn scan_items(&self) -> Vec<ItemRow> {
+        self.items.rows().map(|(_, row)| row.clone()).collect()
+    }
+
+    /// All of the domain; its items were read before everything else.
+    fn load(&self, items: &[ItemRow], model: &ModelName) -> Box<Loaded> {
         let mut loaded = Box::<Loaded>::default();
-        self.items
-            .rows()
-            .for_each(|(_, row)| loaded.add_item(row.clone()));
-        self.features
-            .rows()
-            .for_each(|(_, row)| loaded.add_feature(row.clone()));
+        items.iter().for_each(|row| loaded.add_item(row));
+        let counts = |row: &&FeatureRow| {
+            let of = row.space.model();
+            of == *model || of == ModelName::own()
+        };
+        let features = self.features.rows().map(|(_, row)| row).filter(counts);
+        features.for_each(|row| loaded.add_feature(row.clone()));
         loaded.row = self.domain.get(&()).cloned();
-        loaded.settings = self.settings.get(&()).cloned();
         if loaded.row.as_ref().is_some_and(|row| row.dirty.is_some()) {
             self.lists
                 .rows()
@@ -133,7 +145,10 @@ impl MemoryStore {
 
 /// Something the machine asked for, on its way.
 enum Pending {
-    Load(Ticket),
+    Open(Ticket),
+    ReadItems(Ticket, Vec<ItemId>),
+    /// The items are read already, or are not yet.
+    Load(Ticket, ModelName, Option<Vec<ItemRow>>),
     Commit {
         ticket: Ticket,
         epoch: u64,
@@ -141,7 +156,7 @@ enum Pending {
         writes: Vec<Write>,
         step: CommitStep,
     },
-    Extract(Ticket, Vec<ToExtract>),
+    Extract(Ticket, ModelName, Vec<ToExtract>),
     Compare(Ticket, usize, Comparing),
     Notify(Ticket),
 }
@@ -174,8 +189,8 @@ fn id(n: u64) -> ItemId {
     ItemId::new(&format!("item-{n:03}")).expect("a plain id")
 }
 
-fn model() -> ModelName {
-    ModelName::new("words-1").expect("a plain name")
+fn model(name: &str) -> ModelName {
+    ModelName::new(name).expect("a plain name")
 }
 
 fn domain() -> DomainName {
@@ -190,7 +205,7 @@ fn start(epoch: u64) -> (Domain, Vec<Effect>) {
         epoch: Epoch(epoch),
     };
     let settings = ProcessSettings {
-        model: model(),
+        model: model("words-1"),
         window: WindowSize {
             length: Duration::from_millis(250),
             events: 20,
@@ -203,8 +218,8 @@ fn start(epoch: u64) -> (Domain, Vec<Effect>) {
 }
 
 /// A feature that follows from the text alone, from a small set, so that many scores are equal.
-fn feature_of(row: &ItemRow, content: &Content) -> (Space, Feature) {
-    let space = Space::of_texts(&model(), row.language.as_deref().unwrap_or("en"));
+fn feature_of(model: &ModelName, row: &ItemRow, content: &Content) -> (Space, Feature) {
+    let space = Space::of_texts(model, row.language.as_deref().unwrap_or("en"));
     let n: u32 = content.text.as_deref().unwrap_or("").len() as u32;
     let feature = match n {
         0 => Feature::zero(),
@@ -262,6 +277,7 @@ impl World {
             }
             90..93 => self.fail_something(),
             93..95 if self.crashes < 6 => self.crash(),
+            97 => self.sleep_and_wake(),
             95..97 => {
                 if let Some((stamp, writes)) = self.late.pop() {
                     writes
@@ -365,7 +381,14 @@ impl World {
     fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Load { ticket } => self.pending.push(Pending::Load(ticket)),
+                Effect::Open { ticket } => self.pending.push(Pending::Open(ticket)),
+                Effect::ReadItems { ticket, ids } => {
+                    self.pending.push(Pending::ReadItems(ticket, ids));
+                }
+                Effect::Load { ticket, model } => {
+                    let read = self.dice.one_in(2).then(|| self.store.scan_items());
+                    self.pending.push(Pending::Load(ticket, model, read));
+                }
                 Effect::Commit {
                     ticket,
                     writes,
@@ -384,8 +407,13 @@ impl World {
                         step,
                     });
                 }
-                Effect::Extract { ticket, rows, .. } => {
-                    self.pending.push(Pending::Extract(ticket, rows));
+                Effect::Extract {
+                    ticket,
+                    model,
+                    rows,
+                    ..
+                } => {
+                    self.pending.push(Pending::Extract(ticket, model, rows));
                 }
                 Effect::Compare { ticket, tasks } => {
                     for (number, task) in tasks {
@@ -488,8 +516,18 @@ impl World {
 
     fn complete(&mut self, nth: usize) {
         match self.pending.swap_remove(nth) {
-            Pending::Load(ticket) => {
-                let result = Ok(self.store.load());
+            Pending::Open(ticket) => {
+                let result = Ok(Box::new(self.store.open()));
+                self.input(Input::Opened { ticket, result });
+            }
+            Pending::ReadItems(ticket, ids) => {
+                let row = |id| self.store.items.get(id).cloned();
+                let result = Ok(ids.iter().map(row).collect());
+                self.input(Input::ItemsRead { ticket, result });
+            }
+            Pending::Load(ticket, model, read) => {
+                let items = read.unwrap_or_else(|| self.store.scan_items());
+                let result = Ok(self.store.load(&items, &model));
                 self.input(Input::Loaded { ticket, result });
             }
             Pending::Commit {
@@ -516,10 +554,10 @@ impl World {
                 });
             }
             Pending::Notify(ticket) => self.input(Input::Notified { ticket }),
-            Pending::Extract(ticket, rows) => {
+            Pending::Extract(ticket, model, rows) => {
                 let made = rows
                     .into_iter()
-                    .filter_map(|row| self.extract(row))
+                    .filter_map(|row| self.extract(&model, row))
                     .collect();
                 self.input(Input::Extracted {
                     ticket,
@@ -549,7 +587,7 @@ impl World {
         }
     }
 
-    fn extract(&self, row: ToExtract) -> Option<Made> {
+    fn extract(&self, model: &ModelName, row: ToExtract) -> Option<Made> {
         let material = match row.material {
             Some(material) => material,
             None => Arc::new(Material {
@@ -563,7 +601,7 @@ impl World {
             }),
         };
         let (space, feature, rejected) = if material.is_whole() {
-            let (space, feature) = feature_of(&material.row, &material.content);
+            let (space, feature) = feature_of(model, &material.row, &material.content);
             (space, feature, None)
         } else {
             let row = ItemRow {
@@ -571,7 +609,7 @@ impl World {
                 ..material.row.clone()
             };
             (
-                Space::stored("words-1/en"),
+                Space::of_texts(model, "en"),
                 Feature::zero(),
                 Some(Box::new(row)),
             )
@@ -595,11 +633,17 @@ impl World {
             detail: "simulated".into(),
         };
         match self.pending.swap_remove(nth) {
-            Pending::Load(ticket) => {
-                self.input(Input::Loaded {
-                    ticket,
-                    result: Err(failure),
-                });
+            Pending::Open(ticket) => {
+                let result = Err(failure);
+                self.input(Input::Opened { ticket, result });
+            }
+            Pending::ReadItems(ticket, _) => {
+                let result = Err(failure);
+                self.input(Input::ItemsRead { ticket, result });
+            }
+            Pending::Load(ticket, ..) => {
+                let result = Err(failure);
+                self.input(Input::Loaded { ticket, result });
             }
             Pending::Commit {
                 ticket,
@@ -614,7 +658,7 @@ impl World {
             }
             // It is told again until it is known.
             Pending::Notify(ticket) => self.pending.push(Pending::Notify(ticket)),
-            Pending::Extract(ticket, _) => {
+            Pending::Extract(ticket, ..) => {
                 self.input(Input::Extracted {
                     ticket,
                     result: Err(failure),
@@ -661,6 +705,18 @@ impl World {
         let (machine, effects) = start(self.epoch);
         self.machine = machine;
         self.perform(effects);
+    }
+
+    /// The domain sleeps, if it may; the next event finds it not loaded, as the store has it.
+    fn sleep_and_wake(&mut self) {
+        if self.machine.may_sleep() {
+            // Answers that nobody awaits any more; they would go to the machine that sleeps.
+            self.pending.clear();
+            self.view = DomainView::default();
+            let (machine, effects) = start(self.epoch);
+            self.machine = machine;
+            self.perform(effects);
+        }
     }
 
     fn advance(&mut self, by: Duration) {
@@ -721,6 +777,9 @@ impl World {
     fn assert_exact(&self) {
         self.assert_settings();
         let now = self.now.unix_ms;
+        let opened = self.store.open();
+        let model = opened.model().cloned();
+        let model = model.unwrap_or_else(|| self::model("words-1"));
         let mut features: BTreeMap<ItemId, (Space, Feature)> = BTreeMap::new();
         for (id, event) in &self.truth {
             let Event::Upsert(upsert) = &**event else {
@@ -733,7 +792,7 @@ impl World {
                 continue;
             }
             let row = kindred_domain::material::rows_of(upsert, 1, self.now.date());
-            features.insert(id.clone(), feature_of(&row.0, &row.1));
+            features.insert(id.clone(), feature_of(&model, &row.0, &row.1));
         }
         for id in self.truth.keys() {
             let stored = self.store.lists.get(id);

@@ -1,37 +1,77 @@
-//! Loading: all of one domain, from the store.
+//! Loading: of one domain, its own rows, some items, or all of it, from the store.
 
-use kindred_shared::{DomainName, ModelName};
+use kindred_shared::{DomainName, ItemId, ModelName};
 
 use kindred_domain::intake::Failure;
-use kindred_domain::loaded::Loaded;
-use kindred_domain::store::{Store, StoreError};
+use kindred_domain::loaded::{Loaded, Opened};
+use kindred_domain::store::{ItemRow, Store, StoreError};
 
 /// Rows of one page of a scan.
 const PAGE: usize = 1_000;
 
-/// Reads a domain: items, features, and, if it is dirty, whose lists are stored.
-pub async fn load(store: &dyn Store, domain: &DomainName) -> Result<Box<Loaded>, Failure> {
-    let models = models(store, domain).await?;
-    let read = read(store, domain, &models).await;
+/// Reads a domain's own rows.
+///
+/// # Errors
+/// When the store fails, or this program does not know the domain's model.
+pub async fn open(store: &dyn Store, domain: &DomainName) -> Result<Box<Opened>, Failure> {
+    let row = store.domain(domain).await.map_err(|e| failure(&e))?;
+    let settings = store.settings(domain).await.map_err(|e| failure(&e))?;
+    let opened = Opened { row, settings };
+    match opened.model() {
+        Some(model) if !store.knows(model) => Err(Failure {
+            needs_help: true,
+            detail: format!(
+                "the domain is of model {model}, which this program does not know; it is left as it \
+                 is until a program serves it that knows the model"
+            ),
+        }),
+        _ => Ok(Box::new(opened)),
+    }
+}
+
+/// Reads some items, in the order of their ids.
+///
+/// # Errors
+/// When the store fails.
+pub async fn items(
+    store: &dyn Store,
+    domain: &DomainName,
+    ids: &[ItemId],
+) -> Result<Vec<Option<ItemRow>>, Failure> {
+    let items = store.items(domain, ids).await;
+    items.map_err(|error| failure(&error))
+}
+
+/// Reads a domain: items, features of a model and of own vectors, and, if it is dirty, whose lists are
+/// stored.
+///
+/// # Errors
+/// When the store fails.
+pub async fn load(
+    store: &dyn Store,
+    domain: &DomainName,
+    model: &ModelName,
+) -> Result<Box<Loaded>, Failure> {
+    let read = read(store, domain, model).await;
     read.map_err(|error| failure(&error))
 }
 
 async fn read(
     store: &dyn Store,
     domain: &DomainName,
-    models: &[ModelName],
+    model: &ModelName,
 ) -> Result<Box<Loaded>, StoreError> {
     let mut loaded = Box::<Loaded>::default();
     let mut from = None;
     loop {
         let page = store.scan_items(domain, from.as_ref(), PAGE).await?;
-        page.rows.into_iter().for_each(|row| loaded.add_item(row));
+        page.rows.iter().for_each(|row| loaded.add_item(row));
         from = page.next;
         if from.is_none() {
             break;
         }
     }
-    for model in models {
+    for model in [model, &ModelName::own()] {
         loop {
             let page = store
                 .scan_features(domain, model, from.as_ref(), PAGE)
@@ -47,7 +87,6 @@ async fn read(
     }
     // Read last: a mark set by a former owner while we scanned must not be missed.
     loaded.row = store.domain(domain).await?;
-    loaded.settings = store.settings(domain).await?;
     if loaded.row.as_ref().is_some_and(|row| row.dirty.is_some()) {
         loop {
             let page = store.scan_list_ids(domain, from.as_ref(), PAGE).await?;
@@ -59,22 +98,6 @@ async fn read(
         }
     }
     Ok(loaded)
-}
-
-/// The models of which a domain's features count. One that is not registered has none.
-async fn models(store: &dyn Store, domain: &DomainName) -> Result<Vec<ModelName>, Failure> {
-    let row = store.domain(domain).await.map_err(|e| failure(&e))?;
-    match row.map(|row| row.model) {
-        None => Ok(Vec::new()),
-        Some(model) if store.knows(&model) => Ok(vec![model, ModelName::own()]),
-        Some(model) => Err(Failure {
-            needs_help: true,
-            detail: format!(
-                "the domain is of model {model}, which this program does not know; it is left as it \
-                 is until a program serves it that knows the model"
-            ),
-        }),
-    }
 }
 
 /// What a store's error means to those who wait.

@@ -407,8 +407,8 @@ pub(crate) async fn rows_of_unknown_models_are_left_alone(twin: &impl Twin) {
     assert_rows(find(&*store, &d, "a").await, "a", None);
     let left = [feature_of("words-2", "a", 1)];
     assert_eq!(features(&*store, &d, &later).await, left);
-    let loaded = crate::actors::loading::load(&*store, &d).await;
-    let refused = loaded.unwrap_err();
+    let opened = crate::actors::loading::open(&*store, &d).await;
+    let refused = opened.unwrap_err();
     assert!(
         refused.needs_help && refused.detail.contains("words-2"),
         "{refused:?}"

@@ -70,7 +70,12 @@ impl Domain {
             ItemWrites {
                 row,
                 content: None,
-                feature: FeatureWrite::Delete,
+                // While the domain loads its lists are still to be made with it.
+                feature: if self.is_loaded() {
+                    FeatureWrite::Delete
+                } else {
+                    FeatureWrite::Keep
+                },
             },
         );
     }
@@ -90,6 +95,9 @@ impl Domain {
             .flatten();
         // Another content under the same version: the stored feature would seem to be its.
         let contradicts = !same_content && item.version == Some(version);
+        if contradicts {
+            self.doubt_stored_lists();
+        }
         if upsert.hidden {
             self.depart(slot);
         }
@@ -149,6 +157,7 @@ impl Domain {
         self.lists.cancel_repair(slot);
         self.catalogue.set_listed(slot, false);
         self.catalogue.retire(slot);
+        self.departs_early(slot);
         self.acceptance.depart(slot);
     }
 }

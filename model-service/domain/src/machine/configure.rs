@@ -18,6 +18,15 @@ use crate::window::WindowSize;
 /// Requests whose outcome is kept: those who made them look for it soon.
 const ANSWERED: usize = 32;
 
+/// Settings on their way to the store.
+#[derive(Debug)]
+pub(super) struct Configuring {
+    ticket: Ticket,
+    pub(super) tag: DeliveryTag,
+    /// The model they name.
+    model: Option<ModelName>,
+}
+
 impl Domain {
     /// Sets the domain's settings, registering the domain if need be. The delivery is settled when what
     /// became of the request is durable.
@@ -72,29 +81,47 @@ impl Domain {
     }
 
     fn store_settings(&mut self, tag: DeliveryTag) {
-        let mut writes: Vec<Write> = self.set.clone().map(Write::Settings).into_iter().collect();
-        let model = self.wanted_model();
-        if let Some(row) = &mut self.row {
-            row.model = model;
+        let writes = self.set.clone().map(Write::Settings).into_iter().collect();
+        let ticket = self.commit(CommitStep::Settings, true, writes);
+        let model = self.text_settings.model.clone();
+        self.configuring.push(Configuring { ticket, tag, model });
+    }
+
+    /// Settings are durable. The domain's row names the model only now: what a crash leaves of one
+    /// commit is any part of it, and a model that nobody set must not be among it.
+    pub(super) fn settings_stored(&mut self, ticket: Ticket) {
+        let Some(at) = self.configuring.iter().position(|one| one.ticket == ticket) else {
+            return;
+        };
+        let Configuring { tag, model, .. } = self.configuring.remove(at);
+        // What was sent before has been replaced.
+        for earlier in self
+            .configuring
+            .iter_mut()
+            .filter(|one| one.ticket < ticket)
+        {
+            earlier.model.clone_from(&model);
         }
+        match (model, &mut self.row) {
+            (Some(model), Some(row)) if row.model != model => row.model = model,
+            _ => return self.outbox.settle(vec![tag], &Outcome::Stored),
+        }
+        let mut writes = Vec::new();
         // A commit that marks the domain dirty writes its row anyway.
         if self.outbox.mark() == Mark::Dirty {
             let dirty = Some(self.tenure.epoch.0);
-            writes.push(Write::Domain(domain_row(
-                &mut self.row,
-                &self.catalogue,
-                dirty,
-            )));
+            let row = domain_row(&mut self.row, &self.catalogue, dirty);
+            writes.push(Write::Domain(row));
         }
-        let ticket = self.commit(CommitStep::Settings, true, writes);
-        self.configuring.push((ticket, tag));
+        let ticket = self.commit(CommitStep::Model, true, writes);
+        self.naming.push((ticket, tag));
     }
 
-    /// Settings are durable.
-    pub(super) fn settings_stored(&mut self, ticket: Ticket) {
+    /// The domain's row names the model that is set.
+    pub(super) fn model_stored(&mut self, ticket: Ticket) {
         let stored = |(sent, _): &mut (Ticket, DeliveryTag)| *sent == ticket;
-        let stored = self.configuring.extract_if(.., stored);
-        let tags = stored.map(|(_, tag)| tag).collect();
+        let tags = self.naming.extract_if(.., stored).map(|(_, tag)| tag);
+        let tags = tags.collect();
         self.outbox.settle(tags, &Outcome::Stored);
     }
 
@@ -109,11 +136,5 @@ impl Domain {
         });
         self.text_settings = Arc::new(row.settings.clone());
         self.set = Some(row);
-    }
-
-    /// The model that is set, else the one there is.
-    pub(super) fn wanted_model(&self) -> ModelName {
-        let set = self.text_settings.model.as_ref();
-        set.unwrap_or_else(|| self.model()).clone()
     }
 }

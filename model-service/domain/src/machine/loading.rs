@@ -1,24 +1,158 @@
-//! Loading: the machine's state from the store; then all lists are made anew.
+//! Loading: first the domain's own rows, and events are taken from then on; then all of it, and all
+//! lists are made anew.
+//!
+//! An event that comes before all is read needs its item's row alone ([`Effect::ReadItems`]). What
+//! was accepted by then is durable and acknowledged; lists are made as if it had come just after
+//! the domain was loaded: with the features of before, so that those lists that differ from the
+//! stored ones are known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use kindred_shared::{Feature, Space};
+use kindred_shared::event::Event;
 
 use super::{Domain, Phase};
 use crate::backlog::Pending;
 use crate::blocks::NewRow;
-use crate::effect::{CommitStep, Ticket};
-use crate::intake::Failure;
-use crate::loaded::{Loaded, LoadedItem};
+use crate::effect::{CommitStep, Effect, Ticket};
+use crate::intake::{DeliveryTag, Failure, Outcome};
+use crate::item::Item;
+use crate::loaded::{Loaded, LoadedItem, Opened, Resolved};
 use crate::outbox::Mark;
 use crate::slot::Slot;
-use crate::store::Write;
+use crate::store::{ItemRow, Write};
 use crate::time::Now;
 
 /// How long a tombstone is kept: 30 days.
 const TOMBSTONE_AGE: chrono::TimeDelta = chrono::TimeDelta::days(30);
 
+/// What is known of a domain that is being read.
+#[derive(Debug)]
+pub(super) struct Loading {
+    ticket: Ticket,
+    /// Whether the stored lists may be others than those of the stored items.
+    rewrite: bool,
+    /// Items that were read because of an event, as they were before it.
+    origins: BTreeMap<Slot, Item>,
+    /// Those of them that left all lists since, even if they came again.
+    departed: BTreeSet<Slot>,
+}
+
 impl Domain {
+    /// Reads the store.
+    pub(super) fn open(&mut self) {
+        let ticket = self.outbox.ticket();
+        self.phase = Phase::Opening { ticket };
+        self.outbox.push(Effect::Open { ticket });
+    }
+
+    /// The domain's own rows are read: events can be taken, and the rest is read.
+    pub(super) fn opened(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        result: Result<Box<Opened>, Failure>,
+    ) {
+        if !matches!(self.phase, Phase::Opening { ticket: awaited } if awaited == ticket) {
+            return;
+        }
+        let opened = match result {
+            Ok(opened) => *opened,
+            Err(failure) => return self.reload_later(now, failure),
+        };
+        let is_dirty = opened.row.as_ref().is_some_and(|row| row.dirty.is_some());
+        self.outbox.inherit(is_dirty);
+        if let Some(row) = &opened.row {
+            self.catalogue.expect(row);
+        }
+        self.row = opened.row;
+        if let Some(set) = opened.settings {
+            self.use_settings(set);
+        }
+        let (ticket, model) = (self.outbox.ticket(), self.model().clone());
+        self.outbox.push(Effect::Load { ticket, model });
+        self.phase = Phase::Loading(Loading {
+            ticket,
+            rewrite: is_dirty,
+            origins: BTreeMap::new(),
+            departed: BTreeSet::new(),
+        });
+        for (tag, event) in std::mem::take(&mut self.held) {
+            self.take_early(now, tag, event);
+        }
+    }
+
+    /// Takes an event in while the domain is being read.
+    pub(super) fn take_early(&mut self, now: Now, tag: DeliveryTag, event: Arc<Event>) {
+        // Settings depend on whether there are items, registration on whether there is a domain.
+        // What comes later stays behind it.
+        let must_wait = !self.held.is_empty() || self.row.is_none();
+        match event.id() {
+            Some(id) if !must_wait => match self.catalogue.known(id) {
+                Some(_) => self.take(now, tag, &event),
+                None => self.unread.wait(tag, event),
+            },
+            _ => self.held.push((tag, event)),
+        }
+    }
+
+    /// Reads the rows of items that events have come about.
+    pub(super) fn read_items(&mut self) {
+        if !matches!(self.phase, Phase::Loading(_)) {
+            return;
+        }
+        let outbox = &mut self.outbox;
+        if let Some((ticket, ids)) = self.unread.ask(|| outbox.ticket()) {
+            self.outbox.push(Effect::ReadItems { ticket, ids });
+        }
+    }
+
+    /// Some items' rows are read: the events about them are taken in.
+    pub(super) fn items_read(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        result: Result<Vec<Option<ItemRow>>, Failure>,
+    ) {
+        let Phase::Loading(loading) = &mut self.phase else {
+            return;
+        };
+        let Some(asked) = self.unread.answered(ticket) else {
+            return;
+        };
+        let rows = match result {
+            Ok(rows) => rows,
+            Err(failure) => {
+                let tags = asked.events.into_iter().map(|(tag, _)| tag).collect();
+                self.outbox.settle(tags, &Outcome::Failed(failure.clone()));
+                return self.reload_later(now, failure);
+            }
+        };
+        for (id, row) in asked.ids.iter().zip(rows) {
+            let slot = self.catalogue.slot(id);
+            let item = row.as_ref().map_or_else(Item::default, Item::from);
+            self.catalogue.recall(slot, item.clone());
+            loading.origins.insert(slot, item);
+        }
+        for (tag, event) in asked.events {
+            self.take(now, tag, &event);
+        }
+    }
+
+    /// The features in the store may not be those that its lists were made with.
+    pub(super) fn doubt_stored_lists(&mut self) {
+        if let Phase::Loading(loading) = &mut self.phase {
+            loading.rewrite = true;
+        }
+    }
+
+    /// An item leaves all lists; of before it there may be lists in the store.
+    pub(super) fn departs_early(&mut self, slot: Slot) {
+        if let Phase::Loading(loading) = &mut self.phase {
+            loading.departed.insert(slot);
+        }
+    }
+
     /// The store has been read: items, blocks, what is still to be made; then all lists anew.
     pub(super) fn loaded(
         &mut self,
@@ -26,89 +160,151 @@ impl Domain {
         ticket: Ticket,
         result: Result<Box<Loaded>, Failure>,
     ) {
-        if !matches!(self.phase, Phase::Loading { ticket: awaited } if awaited == ticket) {
-            return;
-        }
-        let loaded = match result {
+        let loading = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Loading(loading) if loading.ticket == ticket => loading,
+            other => {
+                self.phase = other;
+                return;
+            }
+        };
+        let mut loaded = match result {
             Ok(loaded) => *loaded,
             Err(failure) => return self.reload_later(now, failure),
         };
-        let is_dirty = loaded.row.as_ref().is_some_and(|row| row.dirty.is_some());
-        self.outbox.inherit(is_dirty);
-        self.row = loaded.row;
-        if let Some(set) = loaded.settings {
-            self.use_settings(set);
+        // A former owner may have marked it while we read.
+        let marked = loaded.row.as_ref().and_then(|row| row.dirty);
+        let is_inherited = marked.is_some_and(|epoch| epoch != self.tenure.epoch.0);
+        if is_inherited && self.outbox.mark() == Mark::Clean {
+            self.outbox.inherit(true);
         }
-        self.phase = Phase::Idle;
-        let (slots, too_old) = self.load_items(now, loaded.items);
-        for (at, space) in loaded.zeros {
-            if let Some(slot) = slots[at] {
+        if self.row.is_none() {
+            self.row = loaded.row.take();
+        }
+        self.catalogue.all_read();
+        let origins = loading.origins.iter();
+        let origins = origins.map(|(slot, item)| (self.catalogue.id(*slot).clone(), item.clone()));
+        let resolved = loaded.resolve(origins);
+        let purged = self.load_all(now, resolved, &loading.origins);
+        if !purged.is_empty() && self.row.is_some() {
+            self.commit(CommitStep::Features, false, purged);
+        }
+        self.rebuild(now, loading.rewrite || is_inherited);
+        // The comparison still has them, so that lists that named them are found.
+        for slot in loading.departed {
+            self.catalogue.retire(slot);
+        }
+    }
+
+    /// Takes all of a domain in; what is to be written of what need not be kept any more.
+    fn load_all(
+        &mut self,
+        now: Now,
+        resolved: Resolved,
+        origins: &BTreeMap<Slot, Item>,
+    ) -> Vec<Write> {
+        let mut purged: Vec<Write> = resolved
+            .orphans
+            .into_iter()
+            .map(Write::DeleteFeatures)
+            .collect();
+        let mut rows: Vec<Option<(Slot, u64)>> = Vec::with_capacity(resolved.items.len());
+        for loaded in resolved.items {
+            let early = self.catalogue.known(&loaded.id);
+            let early = early.filter(|slot| origins.contains_key(slot));
+            let version = loaded.item.version.unwrap_or(0);
+            let slot = match early {
+                Some(slot) => {
+                    self.keep_accepted(now, slot, &loaded, &mut purged);
+                    slot
+                }
+                None if !loaded.item.live && now.date() - loaded.since > TOMBSTONE_AGE => {
+                    purged.push(Write::PurgeItem(loaded.id));
+                    rows.push(None);
+                    continue;
+                }
+                None => self.load_item(now, loaded),
+            };
+            rows.push(Some((slot, version)));
+        }
+        for (at, space) in resolved.zeros {
+            if let Some((slot, _)) = rows[at] {
                 self.catalogue.give_zero(slot, space);
             }
         }
-        self.load_features(&slots, loaded.features);
-        // Ids without an item row can have a list too, of a former owner.
-        for id in &loaded.lists {
-            self.catalogue.slot(id);
-        }
-        let rewrite = self.outbox.mark() != Mark::Clean;
-        if !too_old.is_empty() {
-            self.commit(CommitStep::Features, false, too_old);
-        }
-        self.rebuild(now, rewrite);
-    }
-
-    /// Takes items in; the slot of each, and what is to be written of those that were kept long
-    /// enough.
-    fn load_items(&mut self, now: Now, items: Vec<LoadedItem>) -> (Vec<Option<Slot>>, Vec<Write>) {
-        let (mut slots, mut too_old) = (Vec::with_capacity(items.len()), Vec::new());
-        for LoadedItem {
-            id,
-            mut item,
-            since,
-            has_feature,
-        } in items
-        {
-            if !item.live && now.date() - since > TOMBSTONE_AGE {
-                too_old.push(Write::PurgeItem(id));
-                slots.push(None);
-                continue;
-            }
-            let slot = self.catalogue.slot(&id);
-            slots.push(Some(slot));
-            if item.live && !has_feature {
-                item.is_doubtful = true;
-                let pending = Pending {
-                    version: item.version.unwrap_or(0),
-                    content_hash: item.content_hash,
-                    // Its event came before this machine was made.
-                    since: now.monotonic,
-                    material: None,
-                };
-                self.backlog.add(slot, pending);
-            }
-            self.catalogue.update(slot, |place| *place = item);
-        }
-        (slots, too_old)
-    }
-
-    fn load_features(
-        &mut self,
-        slots: &[Option<Slot>],
-        features: BTreeMap<Space, Vec<(usize, Feature)>>,
-    ) {
-        for (space, rows) in features {
-            let rows = rows.into_iter().filter_map(|(at, feature)| {
-                let slot = slots[at]?;
+        for (space, features) in resolved.features {
+            let new = features.into_iter().filter_map(|(at, feature)| {
+                let (slot, version) = rows[at]?;
+                let id = self.catalogue.id(slot).clone();
                 Some(NewRow {
                     slot,
-                    id: self.catalogue.id(slot).clone(),
-                    version: self.catalogue.item(slot).version.unwrap_or(0),
+                    id,
+                    version,
                     feature,
                 })
             });
-            let rows = rows.collect();
-            self.catalogue.add_rows(&space, rows);
+            let new = new.collect();
+            self.catalogue.add_rows(&space, new);
         }
+        // Ids without an item row can have a list too, of a former owner.
+        for id in &resolved.lists {
+            self.catalogue.slot(id);
+        }
+        purged
+    }
+
+    /// Takes an item in as it was read.
+    fn load_item(&mut self, now: Now, loaded: LoadedItem) -> Slot {
+        let LoadedItem {
+            id,
+            mut item,
+            has_feature,
+            ..
+        } = loaded;
+        let slot = self.catalogue.slot(&id);
+        if item.live && !has_feature {
+            item.is_doubtful = true;
+            self.make_feature(now, slot, &item);
+        }
+        self.catalogue.update(slot, |place| *place = item);
+        slot
+    }
+
+    /// An item of which events were accepted before all was read: it is as they say, with the feature
+    /// of before until its next one is made.
+    fn keep_accepted(
+        &mut self,
+        now: Now,
+        slot: Slot,
+        before: &LoadedItem,
+        purged: &mut Vec<Write>,
+    ) {
+        let item = self.catalogue.item(slot).clone();
+        if !item.live {
+            if before.has_feature {
+                purged.push(Write::DeleteFeatures(before.id.clone()));
+            }
+            return;
+        }
+        let was = &before.item;
+        if !before.has_feature && was.wants_feature_of(item.version.unwrap_or(0), item.content_hash)
+        {
+            self.make_feature(now, slot, &item);
+            self.catalogue.update(slot, |item| item.is_doubtful = true);
+        }
+        let placed = was.version.unwrap_or(0);
+        self.catalogue
+            .update(slot, |item| item.placed_version = placed);
+    }
+
+    /// The item's feature is to be made of what the store has.
+    fn make_feature(&mut self, now: Now, slot: Slot, item: &Item) {
+        let pending = Pending {
+            version: item.version.unwrap_or(0),
+            content_hash: item.content_hash,
+            // Its event came before this machine was made.
+            since: now.monotonic,
+            material: None,
+        };
+        self.backlog.add(slot, pending);
     }
 }

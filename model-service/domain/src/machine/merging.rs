@@ -1,14 +1,12 @@
 //! Merging: what comparisons found, into the lists, and from there to readers.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Domain;
 use crate::comparison::Comparison;
 use crate::effect::{Effect, Observation};
 use crate::flush::UNDER_LOAD;
-use crate::lists::ListChanges;
-use crate::slot::Slot;
+use crate::lists::{Inserted, ListChanges};
 use crate::time::Now;
 use crate::view_change::ViewChange;
 
@@ -39,14 +37,16 @@ impl Domain {
                 }
             }
         }
-        self.insert_found(&mut comparison, &mut changes.changed);
+        let mut inserted = self.insert_found(&mut comparison);
+        changes.changed.append(&mut inserted.changed);
         self.apply(now, changes, UNDER_LOAD);
     }
 
     /// All lists are made anew, and readers see them at once. `rewrite`: every row is stored at our
     /// epoch, and deleted where no item is visible; what a former owner wrote, or writes late, loses.
+    /// Else the store has them already, but for those that lost somebody since.
     pub(super) fn merge_rebuilt(&mut self, mut comparison: Comparison, rewrite: bool) {
-        self.insert_found(&mut comparison, &mut BTreeSet::new());
+        let lost = self.insert_found(&mut comparison).lost;
         self.outbox.observe(Observation::Rebuilt);
         let mut change = ViewChange {
             replace: true,
@@ -60,19 +60,22 @@ impl Domain {
                 change.listed.push(listed);
                 self.lists.repair_if_short(slot);
             }
-            if rewrite {
+            if rewrite || lost.contains(&slot) {
                 self.flush.add(slot, Duration::ZERO);
             }
         }
         self.outbox.push(Effect::Serve(change));
     }
 
-    /// Puts what was found into the lists; adds whose entries changed.
-    fn insert_found(&mut self, comparison: &mut Comparison, changed: &mut BTreeSet<Slot>) {
+    /// Puts what was found into the lists.
+    fn insert_found(&mut self, comparison: &mut Comparison) -> Inserted {
+        let mut inserted = Inserted::default();
         for (plan, reply) in comparison.take_found() {
             let catalogue = &self.catalogue;
-            self.lists.insert_found(catalogue, &plan, reply, changed);
+            self.lists
+                .insert_found(catalogue, &plan, reply, &mut inserted);
         }
+        inserted
     }
 
     /// Serves changed lists, sees to those that are too short now, and has them stored within

@@ -22,6 +22,8 @@ use std::time::Duration;
 use kindred_shared::event::{Event, Reason, Refusal};
 use kindred_shared::{Backoff, DomainName, ModelName};
 
+use self::configure::Configuring;
+use self::loading::Loading;
 use crate::acceptance::Acceptance;
 use crate::backlog::Backlog;
 use crate::catalogue::Catalogue;
@@ -35,6 +37,7 @@ use crate::settings::{DomainSettings, ProcessSettings};
 use crate::status::{DomainStatus, State};
 use crate::store::{DomainRow, Epoch, Partition, SettingsRow, Write};
 use crate::time::{Now, RETRY};
+use crate::unread::Unread;
 
 /// Which domain, and the ownership it is active in.
 #[derive(Debug, Clone)]
@@ -50,8 +53,10 @@ pub struct Tenure {
 /// What the domain is doing to make its lists exact.
 #[derive(Debug)]
 enum Phase {
-    /// The store is being read. Nothing is known, so events are held.
-    Loading { ticket: Ticket },
+    /// The domain's own rows are being read. Nothing is known, so events are held.
+    Opening { ticket: Ticket },
+    /// All of the domain is being read. Events are accepted, but for those that depend on all of it.
+    Loading(Loading),
     /// Something went wrong; the store is to be read at `until`.
     Unloaded { until: Duration },
     /// Nothing to do, or a window is open.
@@ -90,8 +95,12 @@ pub struct Domain {
     /// The settings of `set`, for those who make features.
     text_settings: Arc<DomainSettings>,
     /// Settings on their way to the store.
-    configuring: Vec<(Ticket, DeliveryTag)>,
-    /// Deliveries that came while nothing was known.
+    configuring: Vec<Configuring>,
+    /// The domain's row with the model that was set, on its way there.
+    naming: Vec<(Ticket, DeliveryTag)>,
+    /// Deliveries about items whose row is being read.
+    unread: Unread,
+    /// Deliveries that wait until the domain is opened, or loaded.
     held: Vec<(DeliveryTag, Arc<Event>)>,
     /// Counts tries in a row that went wrong.
     retry: Backoff,
@@ -118,11 +127,13 @@ impl Domain {
             set: None,
             text_settings: Arc::default(),
             configuring: Vec::new(),
+            naming: Vec::new(),
+            unread: Unread::default(),
             held: Vec::new(),
             retry: RETRY,
             trouble: None,
         };
-        domain.load();
+        domain.open();
         let effects = domain.outbox.drain();
         (domain, effects)
     }
@@ -131,6 +142,8 @@ impl Domain {
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Effect> {
         match input {
             Input::Event { tag, event } => self.deliver(now, tag, event),
+            Input::Opened { ticket, result } => self.opened(now, ticket, result),
+            Input::ItemsRead { ticket, result } => self.items_read(now, ticket, result),
             Input::Loaded { ticket, result } => self.loaded(now, ticket, result),
             Input::Committed { ticket, result } => self.committed(now, ticket, result),
             Input::Extracted { ticket, result } => self.extracted(now, ticket, result),
@@ -160,15 +173,16 @@ impl Domain {
                 .closes()
                 .filter(|_| self.backlog.has_items() || self.acceptance.arrivals() == 0),
             Phase::Comparing { comparison, .. } => comparison.retry_at(),
-            Phase::Loading { .. }
+            Phase::Opening { .. }
+            | Phase::Loading(_)
             | Phase::Extracting { .. }
             | Phase::StoringFeatures { .. }
             | Phase::Lost => None,
         };
         [
-            expiry.filter(|_| self.takes_events()),
+            expiry.filter(|_| self.is_loaded()),
             phase,
-            self.flush.deadline(),
+            self.flush.deadline().filter(|_| self.is_loaded()),
         ]
         .into_iter()
         .flatten()
@@ -197,7 +211,7 @@ impl Domain {
     /// How the domain fares, for people and metrics.
     pub fn status(&self) -> DomainStatus {
         let state = match &self.phase {
-            Phase::Loading { .. } => State::Loading,
+            Phase::Opening { .. } | Phase::Loading(_) => State::Loading,
             Phase::Unloaded { .. } | Phase::BackingOff { .. } => State::BackingOff,
             Phase::Idle if self.backlog.has_window() => State::Collecting,
             Phase::Idle if !self.is_calm() || self.outbox.mark() != Mark::Clean => State::Storing,
@@ -217,7 +231,8 @@ impl Domain {
             Phase::Comparing { comparison, .. } => comparison.fresh.len(),
             _ => 0,
         };
-        let waiting = self.backlog.len() + self.acceptance.arrivals() + self.held.len();
+        let untaken = self.held.len() + self.unread.len();
+        let waiting = self.backlog.len() + self.acceptance.arrivals() + untaken;
         DomainStatus {
             state,
             quiet: self.may_sleep(),
@@ -232,18 +247,8 @@ impl Domain {
     fn is_loaded(&self) -> bool {
         !matches!(
             self.phase,
-            Phase::Loading { .. } | Phase::Unloaded { .. } | Phase::Lost
+            Phase::Unloaded { .. } | Phase::Opening { .. } | Phase::Loading(_) | Phase::Lost
         )
-    }
-
-    /// Whether events can be taken in. Not before what the store has is known; nor while lists are
-    /// made anew that the store has already: they would come out changed, and nobody would know
-    /// which ones to store.
-    fn takes_events(&self) -> bool {
-        match &self.phase {
-            Phase::Comparing { comparison, .. } => comparison.rebuild.is_none_or(|rewrite| rewrite),
-            _ => self.is_loaded(),
-        }
     }
 
     /// Whether all lists are exact and the store has them.
@@ -270,26 +275,26 @@ impl Domain {
     fn advance(&mut self, now: Now) {
         match self.phase {
             Phase::Unloaded { until } if now.monotonic >= until && self.outbox.may_read_store() => {
-                self.load();
+                self.open();
             }
             Phase::BackingOff { until } if now.monotonic >= until => self.phase = Phase::Idle,
             _ => {}
         }
-        if !self.is_loaded() {
-            return;
+        self.read_items();
+        if self.is_loaded() {
+            self.retry_comparison(now);
+            let held = std::mem::take(&mut self.held);
+            for (tag, event) in self.unread.take().into_iter().chain(held) {
+                self.take(now, tag, &event);
+            }
+            self.expire(now);
         }
-        self.retry_comparison(now);
-        if !self.takes_events() {
-            return;
-        }
-        for (tag, event) in std::mem::take(&mut self.held) {
-            self.take(now, tag, &event);
-        }
-        self.expire(now);
         self.send_round();
-        self.start_cycle(now);
-        self.start_flush(now);
-        self.start_cleaning();
+        if self.is_loaded() {
+            self.start_cycle(now);
+            self.start_flush(now);
+            self.start_cleaning();
+        }
     }
 
     fn deliver(&mut self, now: Now, tag: DeliveryTag, event: Arc<Event>) {
@@ -302,8 +307,10 @@ impl Domain {
                 detail,
             };
             self.outbox.settle(vec![tag], &Outcome::Failed(failure));
-        } else if self.takes_events() {
+        } else if self.is_loaded() {
             self.take(now, tag, &event);
+        } else if matches!(self.phase, Phase::Loading(_)) {
+            self.take_early(now, tag, event);
         } else {
             self.held.push((tag, event));
         }
@@ -339,7 +346,7 @@ impl Domain {
     fn register(&mut self, now: Now) {
         self.row = Some(DomainRow {
             domain: self.tenure.domain.clone(),
-            model: self.wanted_model(),
+            model: self.settings.model.clone(),
             partition: self.tenure.partition.0,
             registered_at: now.date(),
             dirty: None,
@@ -349,10 +356,11 @@ impl Domain {
         });
     }
 
-    /// The domain's model: its row's once it is registered.
+    /// The domain's model: the one that is set, else the one it was registered with.
     fn model(&self) -> &ModelName {
-        let row = self.row.as_ref();
-        row.map_or(&self.settings.model, |row| &row.model)
+        let set = self.text_settings.model.as_ref();
+        let registered = self.row.as_ref().map(|row| &row.model);
+        set.or(registered).unwrap_or(&self.settings.model)
     }
 
     fn committed(&mut self, now: Now, ticket: Ticket, result: Result<(), CommitFailure>) {
@@ -371,6 +379,7 @@ impl Domain {
         match step {
             CommitStep::Events => self.round_stored(now, ticket),
             CommitStep::Settings => self.settings_stored(ticket),
+            CommitStep::Model => self.model_stored(ticket),
             CommitStep::Features => self.features_stored(now, ticket),
             CommitStep::Lists => self.lists_stored(ticket),
             CommitStep::Clean => {}

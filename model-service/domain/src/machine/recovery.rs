@@ -8,12 +8,6 @@ use crate::intake::{Failure, Outcome};
 use crate::time::Now;
 
 impl Domain {
-    pub(super) fn load(&mut self) {
-        let ticket = self.outbox.ticket();
-        self.phase = Phase::Loading { ticket };
-        self.outbox.push(Effect::Load { ticket });
-    }
-
     /// Begins again from the store, after a growing delay, because the machine failed. Whoever
     /// delivered is told by the caller.
     pub fn restart(&mut self, now: Now) -> Vec<Effect> {
@@ -45,7 +39,9 @@ impl Domain {
     /// Forgets everything but the way back; nothing unsettled will become durable through us.
     fn forget(&mut self, failure: Failure) {
         let mut unsettled = self.acceptance.abandon();
-        unsettled.extend(self.configuring.drain(..).map(|(_, tag)| tag));
+        unsettled.extend(self.configuring.drain(..).map(|one| one.tag));
+        unsettled.extend(self.naming.drain(..).map(|(_, tag)| tag));
+        unsettled.extend(self.unread.take().into_iter().map(|(tag, _)| tag));
         unsettled.extend(self.held.drain(..).map(|(tag, _)| tag));
         self.trouble = Some(failure.detail.clone());
         self.outbox.settle(unsettled, &Outcome::Failed(failure));

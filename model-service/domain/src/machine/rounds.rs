@@ -17,7 +17,7 @@ impl Domain {
     /// the outcome of that mark decides whether this round must mark it dirty again.
     pub(super) fn send_round(&mut self) {
         let is_being_cleaned = matches!(self.outbox.mark(), Mark::Cleaning(_));
-        if !self.acceptance.is_due() || is_being_cleaned || !self.is_loaded() {
+        if !self.acceptance.is_due() || is_being_cleaned {
             return;
         }
         let rows = self.acceptance.take_rows();

@@ -1,12 +1,20 @@
 //! The machine by hand: single steps that the simulation would seldom take.
 #![allow(clippy::unwrap_used)] // a test may panic
 
-use kindred_shared::ItemId;
+use std::sync::atomic::AtomicBool;
+
+use chrono::DateTime;
 use kindred_shared::event::{Configure, Delete, Limits, parse};
+use kindred_shared::job::{CompareReply, KEEP};
+use kindred_shared::{Feature, ItemId, Space, compare_all};
+use kindred_similarity::Kernel;
 use serde_json::Map;
 
 use super::*;
-use crate::loaded::Loaded;
+use crate::effect::Comparing;
+use crate::loaded::{Loaded, Opened};
+use crate::material::rows_of;
+use crate::store::{FeatureRow, Liveness};
 use crate::window::WindowSize;
 
 fn at(ms: u64) -> Now {
@@ -16,15 +24,31 @@ fn at(ms: u64) -> Now {
     }
 }
 
-fn load_ticket(effects: &[Effect]) -> Option<Ticket> {
+fn open_ticket(effects: &[Effect]) -> Option<Ticket> {
     effects.iter().find_map(|effect| match effect {
-        Effect::Load { ticket } => Some(*ticket),
+        Effect::Open { ticket } => Some(*ticket),
         _ => None,
     })
 }
 
-/// A machine that has read its store.
-fn started(loaded: Loaded) -> (DomainName, Domain) {
+fn load_ticket(effects: &[Effect]) -> Option<Ticket> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Load { ticket, .. } => Some(*ticket),
+        _ => None,
+    })
+}
+
+/// A machine that has read its store, which is empty but for the domain's own rows.
+fn started(opened: Opened) -> (DomainName, Domain) {
+    let (domain, mut machine, load) = opened_only(opened);
+    let result = Ok(Box::<Loaded>::default());
+    let ticket = load;
+    machine.handle(at(0), Input::Loaded { ticket, result });
+    (domain, machine)
+}
+
+/// A machine that has read the domain's own rows, and waits for the rest.
+fn opened_only(opened: Opened) -> (DomainName, Domain, Ticket) {
     let domain = DomainName::new("news").unwrap();
     let tenure = Tenure {
         domain: domain.clone(),
@@ -42,15 +66,16 @@ fn started(loaded: Loaded) -> (DomainName, Domain) {
         material_bytes: 100,
     };
     let (mut machine, effects) = Domain::start(tenure, Arc::new(settings));
-    let ticket = load_ticket(&effects).unwrap();
-    let result = Ok(Box::new(loaded));
-    machine.handle(at(0), Input::Loaded { ticket, result });
-    (domain, machine)
+    let ticket = open_ticket(&effects).unwrap();
+    let result = Ok(Box::new(opened));
+    let effects = machine.handle(at(0), Input::Opened { ticket, result });
+    let load = load_ticket(&effects).unwrap();
+    (domain, machine, load)
 }
 
 #[test]
 fn the_store_is_not_read_while_an_earlier_commit_is_on_its_way() {
-    let (domain, mut machine) = started(Loaded::default());
+    let (domain, mut machine) = started(Opened::default());
     let event = Arc::new(Event::Delete(Delete {
         domain,
         id: ItemId::new("a").unwrap(),
@@ -71,12 +96,12 @@ fn the_store_is_not_read_while_an_earlier_commit_is_on_its_way() {
         None,
         "nothing to do before the commit is answered"
     );
-    assert_eq!(load_ticket(&machine.handle(at(60_000), Input::Tick)), None);
+    assert_eq!(open_ticket(&machine.handle(at(60_000), Input::Tick)), None);
     let answer = Input::Committed {
         ticket: committed,
         result: Ok(()),
     };
-    let reload = load_ticket(&machine.handle(at(60_000), answer));
+    let reload = open_ticket(&machine.handle(at(60_000), answer));
     assert!(
         reload.is_some_and(|reload| reload > committed),
         "tickets go on"
@@ -86,16 +111,16 @@ fn the_store_is_not_read_while_an_earlier_commit_is_on_its_way() {
 #[test]
 fn a_window_of_any_length_is_refused_from_the_broker_and_bounded_from_the_store() {
     let endless = Duration::from_secs(u64::MAX);
-    let mut loaded = Loaded::default();
+    let mut opened = Opened::default();
     let settings = DomainSettings {
         window: Some(endless),
         ..DomainSettings::default()
     };
-    loaded.settings = Some(SettingsRow {
+    opened.settings = Some(SettingsRow {
         settings,
         ..SettingsRow::default()
     });
-    let (domain, mut machine) = started(loaded);
+    let (domain, mut machine) = started(opened);
     let configure = |window: &str| {
         Arc::new(Event::Configure(Box::new(Configure {
             domain: domain.clone(),
@@ -122,4 +147,177 @@ fn a_window_of_any_length_is_refused_from_the_broker_and_bounded_from_the_store(
         machine.backlog.closes(),
         Some(Duration::from_millis(60_005))
     );
+}
+
+/// The domain's row as a clean owner left it.
+fn registered(live: u64) -> Opened {
+    Opened {
+        row: Some(DomainRow {
+            domain: DomainName::new("news").unwrap(),
+            model: ModelName::new("words-1").unwrap(),
+            partition: 0,
+            registered_at: DateTime::UNIX_EPOCH,
+            dirty: None,
+            live,
+            visible: live,
+            next_expiry: None,
+        }),
+        settings: None,
+    }
+}
+
+fn event(said: &str) -> Arc<Event> {
+    Arc::new(parse(said.as_bytes(), &Limits::default()).unwrap())
+}
+
+fn commits(effects: &[Effect]) -> Vec<(Ticket, Vec<Write>)> {
+    let commits = effects.iter().filter_map(|effect| match effect {
+        Effect::Commit { ticket, writes, .. } => Some((*ticket, writes.clone())),
+        _ => None,
+    });
+    commits.collect()
+}
+
+fn settled(effects: &[Effect]) -> Vec<(DeliveryTag, Outcome)> {
+    let settled = effects.iter().filter_map(|effect| match effect {
+        Effect::Settle(settled) => Some(settled.clone()),
+        _ => None,
+    });
+    settled.flatten().collect()
+}
+
+#[test]
+fn events_are_accepted_before_the_domain_is_loaded() {
+    let (_, mut machine, _) = opened_only(registered(3));
+    let upsert = event(r#"{"type":"item.created","domain":"news","id":"a","text":"words"}"#);
+    let delete = event(r#"{"type":"item.deleted","domain":"news","id":"a"}"#);
+    let effects = machine.handle(
+        at(5),
+        Input::Event {
+            tag: DeliveryTag(1),
+            event: upsert,
+        },
+    );
+    let [Effect::ReadItems { ticket, ids }] = &*effects else {
+        panic!("only the item's row is asked for: {effects:?}");
+    };
+    assert_eq!(ids, &[ItemId::new("a").unwrap()]);
+    // What the store has decides: a version from far ahead is still surpassed.
+    let Event::Upsert(stored) = &*event(
+        r#"{"type":"item.created","domain":"news","id":"a","version":1900000000000,"text":"old"}"#,
+    ) else {
+        panic!("an upsert");
+    };
+    let row = rows_of(stored, 1_900_000_000_000, DateTime::UNIX_EPOCH).0;
+    let result = Ok(vec![Some(row)]);
+    let ticket = *ticket;
+    let effects = machine.handle(at(6), Input::ItemsRead { ticket, result });
+    let [(first, writes)] = &*commits(&effects) else {
+        panic!("one round: {effects:?}");
+    };
+    let version = |writes: &[Write]| {
+        let item = writes.iter().find_map(|write| match write {
+            Write::Item(row) => Some((row.version, row.liveness)),
+            _ => None,
+        });
+        item.unwrap()
+    };
+    assert_eq!(version(writes), (1_900_000_000_001, Liveness::Live));
+    let dirty = writes.iter().find_map(|write| match write {
+        Write::Domain(row) => Some((row.dirty, row.live)),
+        _ => None,
+    });
+    assert_eq!(dirty, Some((Some(1), 3)), "counted, though not all is read");
+    // The row is known now.
+    let effects = machine.handle(
+        at(7),
+        Input::Event {
+            tag: DeliveryTag(2),
+            event: delete,
+        },
+    );
+    assert!(effects.is_empty(), "a round is on its way: {effects:?}");
+    let (ticket, result) = (*first, Ok(()));
+    let effects = machine.handle(at(8), Input::Committed { ticket, result });
+    assert_eq!(settled(&effects), [(DeliveryTag(1), Outcome::Stored)]);
+    let [(second, writes)] = &*commits(&effects) else {
+        panic!("the next round: {effects:?}");
+    };
+    assert_eq!(version(writes), (1_900_000_000_002, Liveness::Deleted));
+    let (ticket, result) = (*second, Ok(()));
+    let effects = machine.handle(at(9), Input::Committed { ticket, result });
+    assert_eq!(settled(&effects), [(DeliveryTag(2), Outcome::Stored)]);
+    assert_eq!(machine.status().live, 2);
+    assert_eq!(machine.status().state, State::Loading);
+}
+
+#[test]
+fn a_list_that_lost_somebody_while_its_domain_loaded_is_stored() {
+    let (_, mut machine, load) = opened_only(registered(2));
+    let items = ["a", "b"].map(|id| {
+        let said = format!(
+            r#"{{"type":"item.created","domain":"news","id":"{id}","version":1,"text":"t"}}"#
+        );
+        let Event::Upsert(upsert) = &*event(&said) else {
+            panic!("an upsert");
+        };
+        rows_of(upsert, 1, DateTime::UNIX_EPOCH).0
+    });
+    let tag = DeliveryTag(1);
+    let delete = event(r#"{"type":"item.deleted","domain":"news","id":"b","version":2}"#);
+    let effects = machine.handle(at(1), Input::Event { tag, event: delete });
+    let [Effect::ReadItems { ticket, .. }] = &*effects else {
+        panic!("the item's row is asked for: {effects:?}");
+    };
+    let (ticket, result) = (*ticket, Ok(vec![Some(items[1].clone())]));
+    let effects = machine.handle(at(2), Input::ItemsRead { ticket, result });
+    let (ticket, result) = (commits(&effects)[0].0, Ok(()));
+    machine.handle(at(3), Input::Committed { ticket, result });
+
+    let mut loaded = Box::<Loaded>::default();
+    for row in &items {
+        loaded.add_item(row);
+        loaded.add_feature(FeatureRow {
+            id: row.id.clone(),
+            version: 1,
+            space: Space::stored("words-1/en"),
+            feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
+        });
+    }
+    let (ticket, result) = (load, Ok(loaded));
+    let effects = machine.handle(at(4), Input::Loaded { ticket, result });
+    let compare = effects.iter().find_map(|effect| match effect {
+        Effect::Compare { ticket, tasks } => match &tasks[0].1 {
+            Comparing::All(blocks) => Some((*ticket, blocks.clone())),
+            Comparing::Some(_) => None,
+        },
+        _ => None,
+    });
+    let (ticket, blocks) = compare.unwrap();
+    let blocks: Vec<_> = blocks
+        .iter()
+        .map(|(block, live)| (&**block, live))
+        .collect();
+    let found = compare_all(Kernel::Scalar, &blocks, KEEP, &AtomicBool::new(false)).unwrap();
+    let result = Ok(CompareReply { pairs: 1, found });
+    let task = 0;
+    let mut effects = machine.handle(
+        at(5),
+        Input::Compared {
+            ticket,
+            task,
+            result,
+        },
+    );
+    effects.extend(machine.handle(at(2_000), Input::Tick));
+    let stored = commits(&effects).into_iter().flat_map(|(_, writes)| writes);
+    let mut lists: Vec<(String, Option<usize>)> = stored
+        .filter_map(|write| match write {
+            Write::List(row) => Some((row.id.to_string(), Some(row.neighbours.len()))),
+            Write::DeleteList(id) => Some((id.to_string(), None)),
+            _ => None,
+        })
+        .collect();
+    lists.sort();
+    assert_eq!(lists, [("a".to_owned(), Some(0)), ("b".to_owned(), None)]);
 }

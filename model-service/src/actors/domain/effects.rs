@@ -27,7 +27,9 @@ impl DomainActor {
     pub(super) fn perform(&mut self, effects: Vec<Effect>, context: &mut Context<Self>) {
         for effect in effects {
             match effect {
-                Effect::Load { ticket } => self.load(ticket, context),
+                Effect::Open { ticket } => self.open(ticket, context),
+                Effect::ReadItems { ticket, ids } => self.read_items(ticket, ids, context),
+                Effect::Load { ticket, model } => self.load(ticket, model, context),
                 Effect::Commit {
                     ticket,
                     fence,
@@ -69,10 +71,35 @@ impl DomainActor {
         context.spawn(answer.into_actor(self).map(step));
     }
 
-    fn load(&mut self, ticket: Ticket, context: &mut Context<Self>) {
+    fn open(&mut self, ticket: Ticket, context: &mut Context<Self>) {
         let (services, name) = (Arc::clone(&self.services), self.name.clone());
         self.step_after(context, async move {
-            let result = loading::load(&*services.store, &name).await;
+            let result = loading::open(&*services.store, &name).await;
+            crash::point("after-open");
+            if let Err(failure) = &result {
+                warn!(domain = %name, reason = failure.detail, "not opened");
+            }
+            Input::Opened { ticket, result }
+        });
+    }
+
+    fn read_items(&mut self, ticket: Ticket, ids: Vec<ItemId>, context: &mut Context<Self>) {
+        let (services, name) = (Arc::clone(&self.services), self.name.clone());
+        self.step_after(context, async move {
+            let result = loading::items(&*services.store, &name, &ids).await;
+            crash::point("after-items-read");
+            if let Err(failure) = &result {
+                warn!(domain = %name, reason = failure.detail, "items not read");
+            }
+            Input::ItemsRead { ticket, result }
+        });
+    }
+
+    fn load(&mut self, ticket: Ticket, model: ModelName, context: &mut Context<Self>) {
+        let (services, name) = (Arc::clone(&self.services), self.name.clone());
+        self.step_after(context, async move {
+            let result = loading::load(&*services.store, &name, &model).await;
+            crash::point("after-load");
             if let Err(failure) = &result {
                 warn!(domain = %name, reason = failure.detail, "not loaded");
             }
@@ -241,7 +268,9 @@ async fn store(
 /// Where tests end the process, before and after a step is stored.
 fn crash_points(step: CommitStep) -> (&'static str, &'static str) {
     match step {
-        CommitStep::Events | CommitStep::Settings => ("before-store", "after-store"),
+        CommitStep::Events | CommitStep::Settings | CommitStep::Model => {
+            ("before-store", "after-store")
+        }
         CommitStep::Features => ("before-features", "after-features"),
         CommitStep::Lists => ("before-flush", "after-flush"),
         CommitStep::Clean => ("before-clean", "after-clean"),

@@ -1,0 +1,83 @@
+//! Events about items whose row is not read yet: they came before the domain was loaded.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kindred_shared::ItemId;
+use kindred_shared::event::Event;
+
+use crate::effect::Ticket;
+use crate::intake::DeliveryTag;
+
+/// Most items read at a time.
+const MOST_AT_A_TIME: usize = 256;
+
+/// Events that wait for the row of their item, in the order they came.
+#[derive(Debug, Default)]
+pub(crate) struct Unread {
+    asked: Option<Asked>,
+    waiting: Vec<(DeliveryTag, Arc<Event>)>,
+}
+
+/// Rows that are being read, and the events that wait for them.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    ticket: Ticket,
+    /// Whose rows.
+    pub(crate) ids: BTreeSet<ItemId>,
+    /// In the order they came.
+    pub(crate) events: Vec<(DeliveryTag, Arc<Event>)>,
+}
+
+impl Unread {
+    /// The event waits for the row of its item.
+    pub(crate) fn wait(&mut self, tag: DeliveryTag, event: Arc<Event>) {
+        self.waiting.push((tag, event));
+    }
+
+    /// Events that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len() + self.asked.as_ref().map_or(0, |asked| asked.events.len())
+    }
+
+    /// The rows to read now, if any; one read at a time, so that events keep their order.
+    pub(crate) fn ask(&mut self, ticket: impl FnOnce() -> Ticket) -> Option<(Ticket, Vec<ItemId>)> {
+        if self.asked.is_some() || self.waiting.is_empty() {
+            return None;
+        }
+        let mut ids = BTreeSet::new();
+        let taken = self.waiting.iter().take_while(|(_, event)| {
+            ids.len() < MOST_AT_A_TIME && {
+                ids.extend(event.id().cloned());
+                true
+            }
+        });
+        let taken = taken.count();
+        let events = self.waiting.drain(..taken).collect();
+        let ticket = ticket();
+        self.asked = Some(Asked {
+            ticket,
+            ids: ids.clone(),
+            events,
+        });
+        Some((ticket, ids.into_iter().collect()))
+    }
+
+    /// Rows are read: whose, and the events that waited for them, those that came since included.
+    /// `None`: nobody waits for these.
+    pub(crate) fn answered(&mut self, ticket: Ticket) -> Option<Asked> {
+        let mut asked = self.asked.take_if(|asked| asked.ticket == ticket)?;
+        let is_read = |event: &Event| event.id().is_some_and(|id| asked.ids.contains(id));
+        let came_since = self.waiting.extract_if(.., |(_, event)| is_read(event));
+        asked.events.extend(came_since);
+        Some(asked)
+    }
+
+    /// Every event that waits, in the order they came. An answer that is on its way is not awaited.
+    pub(crate) fn take(&mut self) -> Vec<(DeliveryTag, Arc<Event>)> {
+        let asked = self.asked.take();
+        let mut events = asked.map_or_else(Vec::new, |asked| asked.events);
+        events.append(&mut self.waiting);
+        events
+    }
+}
