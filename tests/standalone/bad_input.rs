@@ -373,3 +373,32 @@ fn an_equal_or_older_version_is_accepted_without_effect() {
     assert_eq!(client.similar(DOMAIN, "a", 10), before);
     kindred.stop();
 }
+
+#[test]
+fn what_comes_without_a_version_is_newer_than_all_before() {
+    let place = Place::beside_others();
+    let kindred = Kindred::start(&place, &Start::default());
+    let client = kindred.client();
+    let far_ahead: u64 = 1_900_000_000_000;
+    let path = item(DOMAIN, "a");
+    let said = |line: &str| client.put(&path, line).with_status(202).json()["version"].as_u64();
+    let titled = r#"{"title":"a title of its own"}"#;
+    let status = || client.get(&path).json()["status"].clone();
+    assert_eq!(
+        said(&format!(r#"{{"title":"t","version":{far_ahead}}}"#)),
+        Some(far_ahead)
+    );
+    let deleted = client.delete(&path).with_status(202).json();
+    assert_eq!(deleted["version"], far_ahead + 1);
+    assert_eq!(status(), "deleted");
+    assert_eq!(said(titled), Some(far_ahead + 2));
+    client.wait_quiet(QUIET);
+    assert_eq!(status(), "live");
+    assert_eq!(
+        said(r#"{"title":"a title of its own","hidden":true}"#),
+        Some(far_ahead + 3)
+    );
+    client.wait_quiet(QUIET);
+    assert_eq!(client.get(&path).json()["hidden"], true);
+    kindred.stop();
+}

@@ -31,10 +31,12 @@ pub struct Accepted {
     /// The item's id.
     #[schema(value_type = String, example = "a-17")]
     pub id: ItemId,
-    /// The version it was written with: the publisher's, or the time of its arrival in ms. Where
-    /// a newer version is stored, the write had no effect.
+    /// The version it was written with: the publisher's, or the one its domain gave it. Left out where a
+    /// broker has an event without a version that the domain has not seen yet. Where a newer version is
+    /// stored, the write had no effect.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = 1_795_424_400_000_u64)]
-    pub version: u64,
+    pub version: Option<u64>,
     /// Always `accepted`.
     #[schema(value_type = Status)]
     pub status: Status,

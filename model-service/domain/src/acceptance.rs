@@ -63,14 +63,14 @@ impl Acceptance {
     }
 
     /// The delivery is settled when the next round is durable.
-    pub(crate) fn hold(&mut self, tag: DeliveryTag, slot: Slot) {
-        self.ledger.hold(tag, slot, self.number);
+    pub(crate) fn hold(&mut self, tag: DeliveryTag, slot: Slot, version: u64) {
+        self.ledger.hold(tag, slot, version, self.number);
     }
 
     /// A delivery that changes nothing. `true`: settle it now; `false`: it waits behind the earlier
     /// deliveries of its id.
-    pub(crate) fn hold_no_op(&mut self, tag: DeliveryTag, slot: Slot) -> bool {
-        self.ledger.hold_no_op(tag, slot)
+    pub(crate) fn hold_no_op(&mut self, tag: DeliveryTag, slot: Slot, version: u64) -> bool {
+        self.ledger.hold_no_op(tag, slot, version)
     }
 
     /// Whether a round can be sent: something was accepted, and none is in flight.
@@ -100,8 +100,9 @@ impl Acceptance {
         });
     }
 
-    /// The round in flight is durable: the round, and the deliveries to settle, in their order.
-    pub(crate) fn stored(&mut self, ticket: Ticket) -> Option<(Round, Vec<DeliveryTag>)> {
+    /// The round in flight is durable: the round, and the deliveries to settle, in their order, with the
+    /// versions of their events.
+    pub(crate) fn stored(&mut self, ticket: Ticket) -> Option<(Round, Vec<(DeliveryTag, u64)>)> {
         let stored = self.in_flight.take_if(|round| round.ticket == ticket)?;
         Some((stored.round, self.ledger.committed(stored.number)))
     }

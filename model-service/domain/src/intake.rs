@@ -27,8 +27,9 @@ pub struct Delivery {
 /// What became of a delivery.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// What it says is durable (or it was older than what is): acknowledge.
-    Stored,
+    /// What it says is durable (or it was older than what is): acknowledge. With the version of an item's
+    /// event.
+    Stored(Option<u64>),
     /// It can never be taken: dead-letter whole, with the reason, then acknowledge.
     Refused(Refusal),
     /// It could not be stored now: leave it unacknowledged, to come again.
@@ -86,9 +87,10 @@ pub enum PublishError {
     Away(String),
 }
 
-/// Waits until a published event is durable (or refused, or not stored).
+/// Waits until a published event is durable (or refused, or not stored). With the version of an item's
+/// event, where its domain's owner answers and not a broker.
 pub type Confirm =
-    std::pin::Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send + 'static>>;
+    std::pin::Pin<Box<dyn Future<Output = Result<Option<u64>, PublishError>> + Send + 'static>>;
 
 /// The way in for this process's own events (HTTP, the demo).
 #[async_trait]

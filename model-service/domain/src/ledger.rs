@@ -13,44 +13,55 @@ use crate::slot::Slot;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RoundNumber(pub(crate) u64);
 
+/// A delivery that is not settled yet.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    tag: DeliveryTag,
+    slot: Slot,
+    /// Its event's.
+    version: u64,
+}
+
 /// Deliveries that are not settled yet.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    by_round: BTreeMap<RoundNumber, Vec<(DeliveryTag, Slot)>>,
+    by_round: BTreeMap<RoundNumber, Vec<Held>>,
     /// The last round each id has an unsettled delivery in.
     last_round: HashMap<Slot, RoundNumber>,
 }
 
 impl Ledger {
     /// A delivery whose event `round` writes (or has made part of what it writes).
-    pub(crate) fn hold(&mut self, tag: DeliveryTag, slot: Slot, round: RoundNumber) {
+    pub(crate) fn hold(&mut self, tag: DeliveryTag, slot: Slot, version: u64, round: RoundNumber) {
         let last = self.last_round.entry(slot).or_insert(round);
         debug_assert!(*last <= round, "rounds only rise");
         *last = round;
-        self.by_round.entry(round).or_default().push((tag, slot));
+        let held = Held { tag, slot, version };
+        self.by_round.entry(round).or_default().push(held);
     }
 
     /// A delivery that changes nothing. `true`: settle it now; `false`: it waits behind the
     /// earlier deliveries of its id.
-    pub(crate) fn hold_no_op(&mut self, tag: DeliveryTag, slot: Slot) -> bool {
+    pub(crate) fn hold_no_op(&mut self, tag: DeliveryTag, slot: Slot, version: u64) -> bool {
         match self.last_round.get(&slot) {
             Some(&round) => {
-                self.hold(tag, slot, round);
+                self.hold(tag, slot, version, round);
                 false
             }
             None => true,
         }
     }
 
-    /// The round is durable: what may be settled now, in the order of delivery.
-    pub(crate) fn committed(&mut self, round: RoundNumber) -> Vec<DeliveryTag> {
+    /// The round is durable: what may be settled now, in the order of delivery, and the versions.
+    pub(crate) fn committed(&mut self, round: RoundNumber) -> Vec<(DeliveryTag, u64)> {
         let settled = self.by_round.remove(&round).unwrap_or_default();
-        for (_, slot) in &settled {
+        for Held { slot, .. } in &settled {
             if self.last_round.get(slot) == Some(&round) {
                 self.last_round.remove(slot);
             }
         }
-        settled.into_iter().map(|(tag, _)| tag).collect()
+        let settled = settled.into_iter();
+        settled.map(|held| (held.tag, held.version)).collect()
     }
 
     /// Nothing of this will become durable: everything held, in the order of rounds.
@@ -59,7 +70,7 @@ impl Ledger {
         std::mem::take(&mut self.by_round)
             .into_values()
             .flatten()
-            .map(|(tag, _)| tag)
+            .map(|held| held.tag)
             .collect()
     }
 }
@@ -104,7 +115,7 @@ mod tests {
             for step in steps {
                 let settled = match step {
                     Step::Write(slot) => {
-                        ledger.hold(DeliveryTag(next_tag), Slot(slot), RoundNumber(building));
+                        ledger.hold(DeliveryTag(next_tag), Slot(slot), next_tag, RoundNumber(building));
                         open.insert(next_tag, (slot, Some(building)));
                         next_tag += 1;
                         vec![]
@@ -113,7 +124,7 @@ mod tests {
                         let tag = DeliveryTag(next_tag);
                         open.insert(next_tag, (slot, None));
                         next_tag += 1;
-                        if ledger.hold_no_op(tag, Slot(slot)) { vec![tag] } else { vec![] }
+                        if ledger.hold_no_op(tag, Slot(slot), tag.0) { vec![tag] } else { vec![] }
                     }
                     Step::Send => {
                         if in_flight.is_none() {
@@ -125,7 +136,9 @@ mod tests {
                     Step::Commit => match in_flight.take() {
                         Some(round) => {
                             durable = round;
-                            ledger.committed(RoundNumber(round))
+                            let settled = ledger.committed(RoundNumber(round));
+                            prop_assert!(settled.iter().all(|(tag, version)| tag.0 == *version));
+                            settled.into_iter().map(|(tag, _)| tag).collect()
                         }
                         None => vec![],
                     },

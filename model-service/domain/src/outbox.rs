@@ -67,9 +67,14 @@ impl Outbox {
 
     /// Says what became of deliveries.
     pub(crate) fn settle(&mut self, tags: Vec<DeliveryTag>, outcome: &Outcome) {
-        if !tags.is_empty() {
-            let settled = tags.into_iter().map(|tag| (tag, outcome.clone()));
-            self.push(Effect::Settle(settled.collect()));
+        let settled = tags.into_iter().map(|tag| (tag, outcome.clone()));
+        self.settle_each(settled.collect());
+    }
+
+    /// Says what became of each delivery.
+    pub(crate) fn settle_each(&mut self, settled: Vec<(DeliveryTag, Outcome)>) {
+        if !settled.is_empty() {
+            self.push(Effect::Settle(settled));
         }
     }
 

@@ -440,7 +440,7 @@ impl World {
             .remove(&tag)
             .expect("each delivery is settled once");
         match outcome {
-            Outcome::Stored => {
+            Outcome::Stored(_) => {
                 let Some(id) = event.id() else {
                     return self.assert_answered(&event);
                 };

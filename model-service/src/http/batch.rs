@@ -161,8 +161,7 @@ impl Batch<'_> {
             }),
         };
         let handed_over = match event {
-            Ok(mut event) => {
-                self.writes.stamp(&mut event);
+            Ok(event) => {
                 let writes = self.writes;
                 self.meanwhile(writes.hand_over(event)).await?
             }
@@ -216,7 +215,7 @@ impl Batch<'_> {
 
 async fn settled(line: u64, handed_over: Result<Confirm, PublishError>) -> Settled {
     match handed_over {
-        Ok(confirm) => (line, confirmed(confirm).await),
+        Ok(confirm) => (line, confirmed(confirm).await.map(|_| ())),
         Err(error) => (line, Err(error)),
     }
 }

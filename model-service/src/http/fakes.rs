@@ -126,6 +126,9 @@ pub(super) fn feature_row(id: ItemId, version: u64, feature: Feature) -> Feature
     }
 }
 
+/// The version of events without one.
+pub(super) const GIVEN_VERSION: u64 = 77;
+
 /// Records events. Ids that begin with `quota` are refused, `full` and `away` fail; a
 /// confirmation needs two polls, so that many are on their way.
 #[derive(Default)]
@@ -142,6 +145,7 @@ impl Publish for FakePublish {
         if name.starts_with("away") {
             return Err(PublishError::Away("the service is stopping".into()));
         }
+        let version = Some(event.version().unwrap_or(GIVEN_VERSION));
         self.events.lock().expect("unpoisoned").push(event);
         let now = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_in_flight.fetch_max(now, Ordering::SeqCst);
@@ -162,7 +166,7 @@ impl Publish for FakePublish {
                     detail: "the disk is full".into(),
                 }));
             }
-            Ok(())
+            Ok(version)
         }))
     }
 }

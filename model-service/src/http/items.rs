@@ -116,7 +116,7 @@ async fn get(
 /// Creates an item or replaces it.
 ///
 /// The body is all of the item. `type`, `domain` and `id` may be left out: the address says them.
-/// Without `version` it gets the time of its arrival in ms. The answer comes once it is durable;
+/// Without `version` it gets one higher than every earlier one of the item. The answer comes once it is durable;
 /// its list follows shortly after. An older version than the stored one has no effect.
 #[utoipa::path(operation_id = "put_item", tag = "items", params(OfItem),
     request_body(content = ItemBody, content_type = "application/json",
@@ -159,7 +159,7 @@ pub(super) async fn write_body(
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 struct DeleteQuery {
-    /// Orders the item's events: 0 to 2^53 - 1. Without it the time of arrival in ms.
+    /// Orders the item's events: 0 to 2^53 - 1. Without it: after all that were before.
     #[param(example = 1_795_424_460_000_u64)]
     version: Option<u64>,
 }
@@ -207,9 +207,9 @@ async fn delete(
     write(&writes, of, event).await
 }
 
-async fn write(writes: &Writes, of: OfItem, mut event: Event) -> Result<HttpResponse, Error> {
-    let version = writes.stamp(&mut event);
-    confirmed(writes.hand_over(event).await?).await?;
+async fn write(writes: &Writes, of: OfItem, event: Event) -> Result<HttpResponse, Error> {
+    let given = event.version();
+    let version = confirmed(writes.hand_over(event).await?).await?.or(given);
     Ok(HttpResponse::Accepted().json(Accepted {
         domain: of.domain,
         id: of.id,

@@ -3,18 +3,16 @@
 
 use std::future::{Ready, ready};
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
-use kindred_shared::event::{Event, Limits, MAX_VERSION, Refusal};
+use kindred_shared::event::{Event, Limits, Refusal};
 
 use super::error::Error;
 use super::readiness::{Readiness, not_ready};
 use super::relay::Relay;
-use super::time::now_ms;
 use crate::metrics::Metrics;
 use crate::owners::Owners;
 use kindred_domain::dispatch::Jobs;
@@ -86,7 +84,6 @@ pub(crate) struct Writes {
     /// What an event may measure.
     pub(crate) limits: Limits,
     metrics: Arc<Metrics>,
-    versions: VersionClock,
 }
 
 /// Where jobs go: knows the workers.
@@ -151,19 +148,7 @@ impl Writes {
             publish,
             limits,
             metrics,
-            versions: VersionClock::default(),
         }
-    }
-
-    /// Gives an event a version if its publisher sent none. Returns the version.
-    pub(crate) fn stamp(&self, event: &mut Event) -> u64 {
-        let version = match event {
-            Event::Upsert(upsert) => &mut upsert.version,
-            Event::Delete(delete) => &mut delete.version,
-            // Settings have their place among the events, and no version.
-            Event::Configure(_) => return 0,
-        };
-        *version.get_or_insert_with(|| self.versions.at(now_ms()))
     }
 
     /// Hands an event over, waiting for room no longer than the deadline.
@@ -182,8 +167,8 @@ impl Writes {
     }
 }
 
-/// Waits until an event is durable, no longer than the deadline.
-pub(crate) async fn confirmed(confirm: Confirm) -> Result<(), PublishError> {
+/// Waits until an event is durable, no longer than the deadline; the version it got, where that is known.
+pub(crate) async fn confirmed(confirm: Confirm) -> Result<Option<u64>, PublishError> {
     tokio::time::timeout(CONFIRM_DEADLINE, confirm)
         .await
         .unwrap_or_else(|_| Err(late("nobody said whether it was stored")))
@@ -191,31 +176,4 @@ pub(crate) async fn confirmed(confirm: Confirm) -> Result<(), PublishError> {
 
 fn late(what: &str) -> PublishError {
     PublishError::Away(format!("{what} within {} s", CONFIRM_DEADLINE.as_secs()))
-}
-
-/// Versions for events without one: now in ms, never less than one given before, so that a step
-/// back of the clock cannot make a later event of this process look older.
-#[derive(Debug, Default)]
-struct VersionClock(AtomicU64);
-
-impl VersionClock {
-    fn at(&self, now_ms: i64) -> u64 {
-        let now = u64::try_from(now_ms).unwrap_or(0).min(MAX_VERSION);
-        self.0.fetch_max(now, Ordering::Relaxed).max(now)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_never_fall_back() {
-        let clock = VersionClock::default();
-        assert_eq!(clock.at(1_000), 1_000);
-        assert_eq!(clock.at(900), 1_000, "the clock was set back");
-        assert_eq!(clock.at(1_001), 1_001);
-        assert_eq!(clock.at(-5), 1_001);
-        assert_eq!(clock.at(i64::MAX), MAX_VERSION);
-    }
 }

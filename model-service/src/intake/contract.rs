@@ -132,7 +132,7 @@ async fn take(twin: &mut impl Twin, count: usize) -> Vec<Delivery> {
 fn all_stored(deliveries: &[Delivery]) -> Vec<(DeliveryTag, Outcome)> {
     deliveries
         .iter()
-        .map(|d| (d.tag, Outcome::Stored))
+        .map(|d| (d.tag, Outcome::Stored(None)))
         .collect()
 }
 
@@ -174,7 +174,7 @@ pub(crate) async fn confirms_what_became_of_it(twin: &mut impl Twin) {
     };
     let settled = vec![
         (got[0].tag, Outcome::Refused(refusal.clone())),
-        (got[1].tag, Outcome::Stored),
+        (got[1].tag, Outcome::Stored(None)),
     ];
     twin.intake().settler().settle(settled);
     let mut confirms = confirms.into_iter();
@@ -196,8 +196,8 @@ pub(crate) async fn settles_once(twin: &mut impl Twin) {
     // A tag that was settled, and one that never was, have no effect.
     let next = publisher.publish(deletion("a", 2)).await.unwrap();
     settler.settle(vec![
-        (got[0].tag, Outcome::Stored),
-        (DeliveryTag(u64::MAX), Outcome::Stored),
+        (got[0].tag, Outcome::Stored(None)),
+        (DeliveryTag(u64::MAX), Outcome::Stored(None)),
     ]);
     let got = take(twin, 1).await;
     assert_eq!(published(&got), [("a".to_string(), 2)]);

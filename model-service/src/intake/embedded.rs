@@ -143,7 +143,7 @@ impl Publish for EmbeddedPublisher {
 
 /// An event that is not settled yet. Dropped unsettled, its confirmation says away.
 struct Outstanding {
-    confirm: oneshot::Sender<Result<(), PublishError>>,
+    confirm: oneshot::Sender<Result<Option<u64>, PublishError>>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -193,7 +193,7 @@ impl Settle for Ledger {
             };
             // Nobody may be waiting any more: then nobody is told.
             let _ = event.confirm.send(match outcome {
-                Outcome::Stored => Ok(()),
+                Outcome::Stored(version) => Ok(version),
                 Outcome::Refused(refusal) => Err(refusal.into()),
                 Outcome::Failed(failure) => Err(failure.into()),
             });
@@ -300,7 +300,7 @@ mod tests {
         assert_eq!(published(&got), [("a".to_string(), 1)]);
         assert!(twin.intake.next(10).await.is_none());
         let settler = twin.intake.settler();
-        settler.settle(vec![(got[0].tag, Outcome::Stored)]);
+        settler.settle(vec![(got[0].tag, Outcome::Stored(None))]);
         assert_eq!(first.await, Ok(()));
         assert_eq!(twin.publisher.bytes_on_their_way(), 0);
     }
@@ -313,7 +313,9 @@ mod tests {
         tokio::pin!(waits);
         assert!(poll_once(waits.as_mut()).await.is_pending());
         let got = intake.next(10).await.unwrap();
-        intake.settler().settle(vec![(got[0].tag, Outcome::Stored)]);
+        intake
+            .settler()
+            .settle(vec![(got[0].tag, Outcome::Stored(None))]);
         assert_eq!(confirm.await, Ok(()));
         assert!(waits.await.is_ok());
     }

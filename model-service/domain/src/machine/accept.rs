@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kindred_shared::event::Upsert;
+use kindred_shared::event::{MAX_VERSION, Upsert};
 
 use super::Domain;
 use crate::backlog::Pending;
@@ -28,11 +28,13 @@ impl Domain {
         let known = self.catalogue.item(slot).version;
         let version = version.unwrap_or_else(|| {
             let clock = u64::try_from(now.unix_ms).unwrap_or(0);
-            known.map_or(clock, |known| clock.max(known + 1))
+            let next = known.map_or(clock, |known| clock.max(known + 1));
+            next.min(MAX_VERSION)
         });
         if known.is_some_and(|known| version < known) {
-            if self.acceptance.hold_no_op(tag, slot) {
-                self.outbox.settle(vec![tag], &Outcome::Stored);
+            if self.acceptance.hold_no_op(tag, slot, version) {
+                self.outbox
+                    .settle(vec![tag], &Outcome::Stored(Some(version)));
             }
             return;
         }
@@ -40,7 +42,7 @@ impl Domain {
             None => self.withdraw(now, slot, version, Liveness::Deleted),
             Some(upsert) => self.upsert(now, slot, version, upsert),
         }
-        self.acceptance.hold(tag, slot);
+        self.acceptance.hold(tag, slot, version);
     }
 
     /// Withdraws the items whose time is over.

@@ -104,7 +104,7 @@ impl Domain {
         }
         match (model, &mut self.row) {
             (Some(model), Some(row)) if row.model != model => row.model = model,
-            _ => return self.outbox.settle(vec![tag], &Outcome::Stored),
+            _ => return self.outbox.settle(vec![tag], &Outcome::Stored(None)),
         }
         let mut writes = Vec::new();
         // A commit that marks the domain dirty writes its row anyway.
@@ -122,7 +122,7 @@ impl Domain {
         let stored = |(sent, _): &mut (Ticket, DeliveryTag)| *sent == ticket;
         let tags = self.naming.extract_if(.., stored).map(|(_, tag)| tag);
         let tags = tags.collect();
-        self.outbox.settle(tags, &Outcome::Stored);
+        self.outbox.settle(tags, &Outcome::Stored(None));
     }
 
     /// The settings are these from now on.

@@ -48,7 +48,9 @@ impl Domain {
                 self.backlog.add(slot, pending);
             }
         }
-        self.outbox.settle(settled, &Outcome::Stored);
+        let settled = settled.into_iter();
+        let settled = settled.map(|(tag, version)| (tag, Outcome::Stored(Some(version))));
+        self.outbox.settle_each(settled.collect());
     }
 
     /// Takes departed items out of every list, in one pass over them.

@@ -239,14 +239,20 @@ fn events_are_accepted_before_the_domain_is_loaded() {
     assert!(effects.is_empty(), "a round is on its way: {effects:?}");
     let (ticket, result) = (*first, Ok(()));
     let effects = machine.handle(at(8), Input::Committed { ticket, result });
-    assert_eq!(settled(&effects), [(DeliveryTag(1), Outcome::Stored)]);
+    assert_eq!(
+        settled(&effects),
+        [(DeliveryTag(1), Outcome::Stored(Some(1_900_000_000_001)))]
+    );
     let [(second, writes)] = &*commits(&effects) else {
         panic!("the next round: {effects:?}");
     };
     assert_eq!(version(writes), (1_900_000_000_002, Liveness::Deleted));
     let (ticket, result) = (*second, Ok(()));
     let effects = machine.handle(at(9), Input::Committed { ticket, result });
-    assert_eq!(settled(&effects), [(DeliveryTag(2), Outcome::Stored)]);
+    assert_eq!(
+        settled(&effects),
+        [(DeliveryTag(2), Outcome::Stored(Some(1_900_000_000_002)))]
+    );
     assert_eq!(machine.status().live, 2);
     assert_eq!(machine.status().state, State::Loading);
 }

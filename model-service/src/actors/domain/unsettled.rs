@@ -25,7 +25,7 @@ impl Unsettled {
                 continue;
             };
             let word = match outcome {
-                Outcome::Stored => {
+                Outcome::Stored(_) => {
                     let took = came.elapsed().as_secs_f64();
                     metrics.event_to_durable.observe(took);
                     "stored"

@@ -14,7 +14,8 @@ pub(crate) struct Ended {
     pub(crate) rejected: u64,
     /// Where they are, when there are any (of this run).
     pub(crate) rejects: Option<PathBuf>,
-    /// Seconds from the first line to the last answer.
+    /// Seconds in which they went in: from the first line, or the first one that a broker confirmed, to the
+    /// last answer.
     pub(crate) seconds: f64,
     /// Events a second that went in.
     pub(crate) items_per_second: f64,

@@ -1,4 +1,4 @@
-//! From a record to a line of a batch: which domain it is for, and that it has a version.
+//! From a record to a line of a batch: which domain it is for.
 
 use kindred_shared::DomainName;
 use kindred_shared::event::Reason;
@@ -30,8 +30,6 @@ pub(crate) struct Unreadable {
 struct Head<'a> {
     #[serde(borrow)]
     domain: Option<&'a RawValue>,
-    #[serde(borrow)]
-    version: Option<&'a RawValue>,
 }
 
 /// What is filled in where an event says nothing.
@@ -39,8 +37,6 @@ struct Head<'a> {
 pub(crate) struct Defaults {
     /// The domain of events without one.
     pub(crate) domain: Option<DomainName>,
-    /// The version of events without one.
-    pub(crate) version: u64,
 }
 
 /// Makes a line of a record.
@@ -91,9 +87,6 @@ pub(crate) fn prepare(record: &Record, defaults: &Defaults) -> Result<Line, Unre
     let mut missing = Vec::new();
     if head.domain.is_none() {
         missing.push(("domain", format!("\"{domain}\"")));
-    }
-    if head.version.is_none() {
-        missing.push(("version", defaults.version.to_string()));
     }
     Ok(Line {
         domain,
@@ -159,7 +152,6 @@ mod tests {
         };
         let defaults = Defaults {
             domain: domain.map(|name| DomainName::new(name).unwrap()),
-            version: 7,
         };
         prepare(&record, &defaults)
             .map(|line| {
@@ -181,16 +173,16 @@ mod tests {
                 r#"{"domain":"a","version":1}"#,
                 json!({"domain":"a","version":1}),
             ),
-            (r#"{"domain":"a"}"#, json!({"domain":"a","version":7})),
-            ("{\n \"x\":1\n}", json!({"domain":"d","version":7,"x":1})),
-            ("{ }", json!({"domain":"d","version":7})),
+            (r#"{"domain":"a"}"#, json!({"domain":"a"})),
+            ("{\n \"x\":1\n}", json!({"domain":"d","x":1})),
+            ("{ }", json!({"domain":"d"})),
             (
                 r#"{"domain":null,"version":null,"text":"the \"version\" of"}"#,
-                json!({"domain":"d","version":7,"text":"the \"version\" of"}),
+                json!({"domain":"d","version":null,"text":"the \"version\" of"}),
             ),
             (
                 r#"{"domain":"a","text":"\"version\""}"#,
-                json!({"domain":"a","version":7,"text":"\"version\""}),
+                json!({"domain":"a","text":"\"version\""}),
             ),
         ];
         for (text, expected) in table {

@@ -157,7 +157,6 @@ pub(crate) fn load(
     };
     let defaults = Defaults {
         domain: options.domain.clone(),
-        version: now_ms(),
     };
     let sender = Sender::new(client, options.timeout, &tally);
     let sent = sender.run(|| feed(&sender, sources, &defaults, &tally));

@@ -105,7 +105,6 @@ mod tests {
         };
         let defaults = Defaults {
             domain: Some(kindred_shared::DomainName::new("d").unwrap()),
-            version: 1,
         };
         let from = |position| {
             let mut found = Vec::new();

@@ -27,6 +27,8 @@ pub(super) struct Account {
     kept: Option<Kept>,
     state: State,
     saved: Instant,
+    /// When the broker confirmed the first event of this run.
+    first: Option<Instant>,
 }
 
 impl Account {
@@ -45,7 +47,13 @@ impl Account {
             kept,
             state,
             saved: Instant::now(),
+            first: None,
         }
+    }
+
+    /// How long the broker has been taking events: what came before was waiting for it.
+    pub(super) fn taking(&self) -> Duration {
+        self.first.map_or(Duration::ZERO, |first| first.elapsed())
     }
 
     pub(super) fn state(&self) -> &State {
@@ -123,7 +131,10 @@ impl Account {
 impl Watch for Account {
     fn settled(&mut self, entry: Entry) -> Result<(), Failure> {
         match entry.work {
-            Work::Event(_) => self.state.published += 1,
+            Work::Event(_) => {
+                self.first.get_or_insert_with(Instant::now);
+                self.state.published += 1;
+            }
             Work::Rejected(reject) => {
                 self.rejects.add(entry.after.file, &reject)?;
                 if self.rejected_now < TOLD {

@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kindred_runtime::amqp::{Connector, Names, Publisher, close, event_message, exists};
 use kindred_shared::DomainName;
@@ -25,8 +25,8 @@ use self::resume::{Kept, State};
 use super::exit::{Exit, Failure, Outcome};
 use super::flags::OperatorFlags;
 use super::import::{
-    Defaults, Ended, Found, Position, Progress, Rejects, Source, Unreadable, beside, domain,
-    now_ms, open, read,
+    Defaults, Ended, Found, Position, Progress, Rejects, Source, Unreadable, beside, domain, open,
+    read,
 };
 use super::output::json_line;
 use super::retry::Retry;
@@ -82,7 +82,6 @@ struct Summary {
 }
 
 pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
-    let began = Instant::now();
     let sources = open(&args.files)?;
     let connector = Connector::new(config.broker.amqp_url.expose(), PROGRAM)
         .map_err(|error| Failure::usage(error.to_string()))?;
@@ -94,11 +93,10 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
             ));
         }
         (Some(kept), true) => kept.load(&args.files)?,
-        (_, false) => State::begin(&args.files, now_ms()),
+        (_, false) => State::begin(&args.files),
     };
     let defaults = Defaults {
         domain: args.domain.clone(),
-        version: state.version,
     };
     let before = state.published;
     let size = sources.iter().map(|source| source.size).sum();
@@ -127,6 +125,7 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
     };
     let reader = std::thread::spawn(move || reader.run(&entries));
     let sent = actix::System::new().block_on(publish(&connector, args, work, &mut account));
+    let taking = account.taking();
     let finished = account.finish(sent.is_ok());
     sent?;
     let rejects = finished?;
@@ -142,7 +141,7 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
             state.published - before,
             state.rejected,
             rejects,
-            began.elapsed().as_secs_f64(),
+            taking.as_secs_f64(),
         ),
     };
     if let Some(failure) = broken {

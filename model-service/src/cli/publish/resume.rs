@@ -14,8 +14,6 @@ use super::super::import::{Position, beside};
 pub(super) struct State {
     /// The inputs, to know them by.
     inputs: Vec<Input>,
-    /// The version of events that say none: the same after going on.
-    pub(super) version: u64,
     /// All before it is settled.
     pub(super) position: Position,
     /// Events confirmed.
@@ -48,10 +46,9 @@ impl Input {
 
 impl State {
     /// Of inputs nothing of which was published.
-    pub(super) fn begin(files: &[PathBuf], version: u64) -> Self {
+    pub(super) fn begin(files: &[PathBuf]) -> Self {
         Self {
             inputs: files.iter().map(|file| Input::of(file)).collect(),
-            version,
             position: Position::default(),
             published: 0,
             rejected: 0,
@@ -95,7 +92,7 @@ impl Kept {
         let state: State = serde_json::from_slice(&text).map_err(|error| {
             Failure::usage(format!("--resume: {place} cannot be understood: {error}"))
         })?;
-        if state.inputs != State::begin(files, 0).inputs {
+        if state.inputs != State::begin(files).inputs {
             return Err(Failure::usage(format!(
                 "--resume: the files are not those of {place}, or have changed since; publish \
                  without --resume: events with versions may come twice"

@@ -47,7 +47,12 @@ async fn a_batch_takes_what_is_valid_and_names_the_rest() {
         .map(|event| event.id().unwrap().as_str())
         .collect();
     assert_eq!(ids, ["a", "b", "quota", "e"]);
-    assert!(events.iter().all(|event| event.version().is_some()));
+    let versions: Vec<_> = events.iter().map(Event::version).collect();
+    assert_eq!(
+        versions,
+        [Some(1), Some(1), Some(1), None],
+        "as they were sent"
+    );
 }
 
 #[actix_web::test]

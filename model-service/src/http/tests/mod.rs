@@ -24,13 +24,14 @@ use futures_util::stream;
 use kindred_api::batch::REJECTS_LISTED;
 use kindred_api::problem::Kind;
 use kindred_shared::Feature;
+use kindred_shared::event::Event;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::http::app::app;
 use crate::http::batch;
 use crate::http::body::{Body, Encoding};
-use crate::http::fakes::{Bench, bench, domain, feature_row, id, item_row, words_1};
+use crate::http::fakes::{Bench, GIVEN_VERSION, bench, domain, feature_row, id, item_row, words_1};
 use crate::http::items;
 use crate::http::parts::Lobby;
 use crate::http::path::OfItem;

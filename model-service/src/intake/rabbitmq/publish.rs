@@ -49,7 +49,11 @@ impl Publish for RabbitPublisher {
         let turn = self.turn.lock().await;
         let confirmed = self.publisher.publish(message).await;
         drop(turn);
-        Ok(Box::pin(async move { confirmed.await.map_err(in_words) }))
+        // Which version an event gets without one, its domain's owner says later.
+        Ok(Box::pin(async move {
+            confirmed.await.map_err(in_words)?;
+            Ok(None)
+        }))
     }
 }
 

@@ -311,7 +311,7 @@ impl Reader {
     fn settle(&mut self, session: &mut Session, settled: Vec<(DeliveryTag, Outcome)>) {
         for (tag, outcome) in settled {
             match outcome {
-                Outcome::Stored => match session.held.stored(tag) {
+                Outcome::Stored(_) => match session.held.stored(tag) {
                     Some(raw) => {
                         self.care.settled(raw.fingerprint);
                         self.rewinds.worked();

@@ -143,7 +143,7 @@ async fn what_cannot_be_read_is_a_dead_letter_and_those_behind_it_go_on() {
     assert_eq!(versions(&got), [0, 1]);
     let refusal = Refusal::new(Reason::OverQuota, None, "too many");
     twin.settle(&got[..1], &Outcome::Refused(refusal));
-    twin.settle(&got[1..], &Outcome::Stored);
+    twin.settle(&got[1..], &Outcome::Stored(None));
     let (reason, detail, body) = twin.dead().await;
     assert_eq!(
         (reason.as_str(), &body[..]),
@@ -162,7 +162,7 @@ async fn what_cannot_be_read_is_a_dead_letter_and_those_behind_it_go_on() {
     publish_all(&twin, 1).await;
     let again = twin.take(1).await;
     assert_eq!((versions(&again), again[0].redeliveries), (vec![0], 0));
-    twin.settle(&again, &Outcome::Stored);
+    twin.settle(&again, &Outcome::Stored(None));
 }
 
 #[tokio::test]
@@ -171,17 +171,17 @@ async fn after_a_failure_all_comes_again_in_order_without_a_redelivery() {
     let mut twin = Rabbit::fresh().await;
     publish_all(&twin, 4).await;
     let got = twin.take(4).await;
-    twin.settle(&got[1..2], &Outcome::Stored);
+    twin.settle(&got[1..2], &Outcome::Stored(None));
     let failure = Failure::passing("the database is away");
     twin.settle(&got[2..3], &Outcome::Failed(failure));
     let again = twin.take(3).await;
     assert_eq!(versions(&again), [0, 2, 3]);
     assert!(again.iter().all(|delivery| delivery.redeliveries == 0));
-    twin.settle(&again, &Outcome::Stored);
+    twin.settle(&again, &Outcome::Stored(None));
     publish_all(&twin, 1).await;
     let next = twin.take(1).await;
     assert_eq!(versions(&next), [0]);
-    twin.settle(&next, &Outcome::Stored);
+    twin.settle(&next, &Outcome::Stored(None));
 }
 
 #[tokio::test]
@@ -196,7 +196,7 @@ async fn an_event_that_kills_the_service_dies_and_its_neighbours_live() {
         let taken = taken.unwrap();
         if !versions(&taken).contains(&0) {
             stored.extend(versions(&taken));
-            twin.settle(&taken, &Outcome::Stored);
+            twin.settle(&taken, &Outcome::Stored(None));
             continue;
         }
         // Whoever takes the first event dies at once: its memory is gone with it.

@@ -38,7 +38,7 @@ impl Mortal {
     }
 
     fn store(&self, deliveries: &[Delivery]) {
-        let stored = deliveries.iter().map(|d| (d.tag, Outcome::Stored));
+        let stored = deliveries.iter().map(|d| (d.tag, Outcome::Stored(None)));
         self.intake.settler().settle(stored.collect());
     }
 }
