@@ -98,7 +98,7 @@ fn tables_are_read_as_the_contract_has_them() {
         "CREATE KEYSPACE {own} WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}",
         "CREATE TABLE {own}.similar_items (domain text, id text, \
          neighbours frozen<list<frozen<tuple<text, float>>>>, model text, updated_at timestamp, \
-         PRIMARY KEY ((domain, id)))",
+         PRIMARY KEY (domain, id))",
         "CREATE TABLE {own}.items (domain text, bucket smallint, id text, version bigint, \
          live boolean, hidden boolean, expires_at timestamp, status text, \
          PRIMARY KEY ((domain, bucket), id))",

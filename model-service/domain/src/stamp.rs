@@ -31,6 +31,11 @@ impl Stamp {
         self.0
     }
 
+    /// The ownership the write was of.
+    pub fn epoch(self) -> Epoch {
+        Epoch(u64::try_from(self.0 >> Self::SEQ_BITS).unwrap_or(0))
+    }
+
     /// A stamp read back.
     pub fn stored(stamp: i64) -> Self {
         Self(stamp)

@@ -14,7 +14,7 @@ use crate::store::cassandra::schema::{Keyspace, migrate, statements};
 /// A model service does the same at its start when its own role may.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SchemaArgs {
-    /// Print the statements instead, for a person to run
+    /// Print the statements for an empty keyspace instead, for a person to run
     #[arg(long)]
     pub(crate) print: bool,
     /// With --print: for ScyllaDB

@@ -48,7 +48,7 @@ macro_rules! store_contract {
     )+};
     (@all $attributes:tt $twin:expr) => {
         $crate::store::contract::store_contract!(@cases $attributes $twin;
-            round_trip, features_of_models_lie_side_by_side, rows_of_unknown_models_are_left_alone, the_settings_last_set_are_read, pages_ten_thousand_rows_in_order, keeps_strange_ids_apart,
+            round_trip, features_of_models_lie_side_by_side, rows_of_unknown_models_are_left_alone, the_settings_last_set_are_read, pages_ten_thousand_rows_in_order, pages_lists_in_order, keeps_strange_ids_apart,
             deletes_and_creates_again, a_late_lower_stamp_loses, the_same_batch_again_is_harmless,
             a_newer_owner_fences_out_an_older, a_fence_keeps_settings_out, one_of_sixteen_contenders_gets_the_lease,
             a_stale_expectation_is_refused, knows_who_is_there, keeps_domains_apart, keeps_what_it_acknowledged,
@@ -496,6 +496,75 @@ pub(crate) async fn pages_ten_thousand_rows_in_order(twin: &impl Twin) {
     assert_eq!((page.rows.len(), page.next), (1, None));
 }
 
+/// Ids of lists, by scanning.
+async fn list_ids(store: &dyn Store, domain: &DomainName, limit: usize) -> Vec<ItemId> {
+    let (mut ids, mut from) = (Vec::new(), None);
+    loop {
+        let page = store.scan_list_ids(domain, from.as_ref(), limit).await;
+        let page = page.unwrap();
+        assert!(page.rows.len() <= limit);
+        ids.extend(page.rows);
+        from = page.next;
+        if from.is_none() {
+            return ids;
+        }
+    }
+}
+
+pub(crate) async fn pages_lists_in_order(twin: &impl Twin) {
+    const LISTS: usize = 1_000;
+    let store = twin.open().await;
+    let (d, other) = (domain("lists"), domain("lists-2"));
+    let name = |n: usize| format!("i{}", n * 7_919 % LISTS);
+    // Fifty neighbours with long ids: many more bytes than go into one request.
+    let long = "n".repeat(250);
+    let neighbours: Vec<_> = (0..50_u8)
+        .map(|n| Neighbour {
+            id: id(&format!("{long}{n:02}")),
+            score: 1.0 / f32::from(n + 1),
+        })
+        .collect();
+    let row = |n| ListRow {
+        neighbours: neighbours.clone(),
+        ..list(&name(n), 1.0)
+    };
+    // No item has such an id: lists are found by themselves.
+    let writes = (0..LISTS).map(|n| Write::List(row(n))).collect();
+    put(&*store, &d, 2, 0, writes).await.unwrap();
+    put(&*store, &other, 2, 0, vec![Write::List(row(0))])
+        .await
+        .unwrap();
+    // Lists and deletions in one commit, in no order; and a late one that changes nothing.
+    let writes = (0..LISTS).map(|n| match n % 3 {
+        0 => Write::DeleteList(id(&name(n))),
+        _ => Write::List(list(&name(n), 0.25)),
+    });
+    put(&*store, &d, 2, 2, writes.collect()).await.unwrap();
+    let late = (0..LISTS).map(|n| match n % 2 {
+        0 => Write::DeleteList(id(&name(n))),
+        _ => Write::List(row(n)),
+    });
+    put(&*store, &d, 2, 1, late.collect()).await.unwrap();
+
+    let left = (0..LISTS).filter(|n| n % 3 != 0);
+    let mut sorted: Vec<ItemId> = left.map(|n| id(&name(n))).collect();
+    sorted.sort();
+    for limit in [1_000, 97] {
+        assert_eq!(list_ids(&*store, &d, limit).await, sorted, "{limit} a page");
+    }
+    for one in &sorted {
+        let found = store.list(&d, one).await.unwrap();
+        assert_eq!(found, Some(list(one.as_str(), 0.25)));
+    }
+    assert_eq!(list_ids(&*store, &other, 1).await, [id(&name(0))]);
+    let page = store.scan_list_ids(&d, Some(&sorted[5]), 1).await.unwrap();
+    assert_eq!(page.rows, [sorted[5].clone()], "the first id is included");
+    assert_eq!(page.next.as_ref(), Some(&sorted[6]));
+    let last = sorted.last();
+    let page = store.scan_list_ids(&d, last, 1).await.unwrap();
+    assert_eq!((page.rows.len(), page.next), (1, None));
+}
+
 pub(crate) async fn keeps_strange_ids_apart(twin: &impl Twin) {
     let store = twin.open().await;
     let d = domain("strange");
@@ -531,6 +600,8 @@ pub(crate) async fn keeps_strange_ids_apart(twin: &impl Twin) {
     names.sort_by_key(|name| name.as_bytes());
     let (rows, _) = scan(&*store, &d, 3).await;
     assert!(rows.iter().map(|r| r.id.as_str()).eq(names.iter().copied()));
+    let lists = list_ids(&*store, &d, 3).await;
+    assert!(lists.iter().map(ItemId::as_str).eq(names.iter().copied()));
 }
 
 pub(crate) async fn deletes_and_creates_again(twin: &impl Twin) {

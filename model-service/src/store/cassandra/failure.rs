@@ -30,6 +30,9 @@ pub enum Trouble {
     /// The role may not do what is needed.
     #[error("{0}")]
     Forbidden(String),
+    /// A model service is there, and must not be.
+    #[error("{0}")]
+    InUse(String),
 }
 
 macro_rules! boxed {
@@ -76,9 +79,11 @@ impl Trouble {
             Self::Row(..) | Self::Answer(_) => {
                 StoreError::Damaged(format!("{self}; {DAMAGED_REMEDY}"))
             }
-            Self::Execution(_) | Self::Prepare(_) | Self::Session(_) | Self::Forbidden(_) => {
-                StoreError::Away(self.to_string())
-            }
+            Self::Execution(_)
+            | Self::Prepare(_)
+            | Self::Session(_)
+            | Self::Forbidden(_)
+            | Self::InUse(_) => StoreError::Away(self.to_string()),
         }
     }
 

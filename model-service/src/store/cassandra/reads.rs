@@ -44,17 +44,6 @@ impl Scanned for ItemRow {
     }
 }
 
-impl Scanned for ItemId {
-    fn statement(statements: &Statements) -> &PreparedStatement {
-        &statements.item_ids_from
-    }
-
-    fn decode(found: &QueryRowsResult) -> Result<Vec<(ItemId, Self)>, Trouble> {
-        let ids = rows::ids(found)?.into_iter();
-        Ok(ids.map(|id| (id.clone(), id)).collect())
-    }
-}
-
 impl Scanned for FeatureRow {
     fn statement(statements: &Statements) -> &PreparedStatement {
         &statements.features_from
@@ -234,24 +223,20 @@ impl CassandraStore {
         Ok(())
     }
 
-    /// Ids of stored lists: of the items, those that have one. Lists have no order of their own.
+    /// Ids of stored lists, which are one partition.
     pub(super) async fn scan_lists(
         &self,
         domain: &DomainName,
         from: Option<&ItemId>,
         limit: usize,
     ) -> Result<Page<ItemId>, Trouble> {
-        let Page { rows: ids, next } = self.scan::<ItemId>(domain, None, from, limit).await?;
-        let mut found = Vec::with_capacity(ids.len());
-        for id in &ids {
-            found.push(self.read(&self.statements.list_id, (domain.as_str(), id.as_str())));
-        }
-        let found = try_join_all(found).await?;
-        let rows = ids
-            .into_iter()
-            .zip(found)
-            .filter_map(|(id, found)| (found.rows_num() > 0).then_some(id))
-            .collect();
+        let limit = limit.clamp(1, MAX_PAGE_ROWS);
+        // One more than asked for is where the next page begins.
+        let rows = i32::try_from(limit + 1).unwrap_or(i32::MAX);
+        let values = (domain.as_str(), from.map_or("", ItemId::as_str), rows);
+        let found = self.read(&self.statements.list_ids_from, values).await?;
+        let mut rows = rows::list_ids(&found)?;
+        let next = (rows.len() > limit).then(|| rows.pop()).flatten();
         Ok(Page { rows, next })
     }
 

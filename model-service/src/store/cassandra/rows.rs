@@ -189,7 +189,7 @@ impl SerializeRow for RowChange {
 }
 
 impl RowChange {
-    /// Bytes of the row, roughly: what decides how many go into one request.
+    /// Bytes of the row in a request, roughly: what decides how many go into one.
     pub(super) fn bytes(&self) -> usize {
         const FIXED: usize = 64;
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
@@ -215,7 +215,15 @@ impl RowChange {
                     + row.id.as_str().len()
             }
             Change::Content(id, content) => content.bytes() + id.as_str().len(),
-            Change::List(row) => 64 * row.neighbours.len(),
+            Change::List(row) => {
+                // Three lengths and a score.
+                let neighbours: usize = row
+                    .neighbours
+                    .iter()
+                    .map(|n| 16 + n.id.as_str().len())
+                    .sum();
+                neighbours + FIXED + row.id.as_str().len()
+            }
             Change::Domain(..) | Change::Settings(_) => FIXED,
             Change::PurgeItem(id)
             | Change::DeleteContent(id)
@@ -370,11 +378,11 @@ fn item(row: StoredItem<'_>) -> Result<ItemRow, Trouble> {
     })
 }
 
-/// Decodes rows of one text column `id`.
-pub(super) fn ids(found: &QueryRowsResult) -> Result<Vec<ItemId>, Trouble> {
+/// Decodes ids of `similar_items`.
+pub(super) fn list_ids(found: &QueryRowsResult) -> Result<Vec<ItemId>, Trouble> {
     found
         .rows::<(&str,)>()?
-        .map(|row| id_of("items", row?.0))
+        .map(|row| id_of("similar_items", row?.0))
         .collect()
 }
 

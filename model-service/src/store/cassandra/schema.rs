@@ -1,5 +1,7 @@
 //! The tables, made by numbered migrations. Each may be run any number of times.
 
+mod lists;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use scylla::statement::Statement;
 use scylla::value::CqlTimestamp;
 
 use super::failure::{Trouble, is_unauthorized};
+use lists::Shape;
 
 /// Longest a change of the schema may take until all nodes know it.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,15 +46,26 @@ const MIGRATIONS: &[Migration] = &[
              settings text, updated_at timestamp)",
         ],
     },
+    Migration {
+        number: LISTS,
+        name: "lists of a domain in one partition",
+        // Rows are replaced whole, and deleted with their items. Who reads a domain steps over what
+        // was deleted in the last day.
+        statements: &[
+            "CREATE TABLE IF NOT EXISTS {ks}.similar_items (domain text, id text, \
+             neighbours frozen<list<frozen<tuple<text, float>>>>, model text, updated_at timestamp, \
+             PRIMARY KEY (domain, id)) WITH gc_grace_seconds = 86400",
+        ],
+    },
 ];
+
+/// The migration that makes the table of lists anew: before it, each list was a partition.
+const LISTS: i32 = 4;
 
 const FIRST_TABLES: Migration = Migration {
     number: 1,
     name: "first tables",
     statements: &[
-        "CREATE TABLE IF NOT EXISTS {ks}.similar_items (domain text, id text, \
-         neighbours frozen<list<frozen<tuple<text, float>>>>, model text, updated_at timestamp, \
-         PRIMARY KEY ((domain, id)))",
         "CREATE TABLE IF NOT EXISTS {ks}.items (domain text, bucket smallint, id text, \
          version bigint, live boolean, hidden boolean, title text, url text, language text, \
          \"group\" text, categories frozen<set<text>>, published_at timestamp, \
@@ -175,6 +189,10 @@ pub async fn check(session: &Session, keyspace: &Keyspace) -> Result<Standing, T
         ))) => {}
         Err(error) => return Err(error.into()),
     }
+    if lists::shape(session, keyspace).await? != Shape::OnePartitionADomain {
+        // Whatever is written down: statements that were run by hand leave a table that is there as it is.
+        done.remove(&LISTS);
+    }
     if let Some(newest) = done.last().and_then(|newest| u32::try_from(*newest).ok())
         && newest > NEWEST
     {
@@ -194,6 +212,7 @@ pub async fn check(session: &Session, keyspace: &Keyspace) -> Result<Standing, T
 ///
 /// # Errors
 /// [`Trouble::Forbidden`] when the role may not: a role that may does it with `kindred schema`.
+/// [`Trouble::InUse`] when a migration needs that no model service is there, and one is.
 pub async fn migrate(
     session: &Session,
     keyspace: &Keyspace,
@@ -210,8 +229,14 @@ pub async fn migrate(
         if !u32::try_from(migration.number).is_ok_and(|number| missing.contains(&number)) {
             continue;
         }
+        let is_lists = migration.number == LISTS;
+        let dropped = is_lists && lists::clear_the_way(session, keyspace).await?;
         for statement in migration.statements {
             run(session, keyspace, keyspace.fill(statement)).await?;
+        }
+        if dropped {
+            // Somebody may have made lists meanwhile, in the table that was dropped.
+            lists::mark_all_dirty(session, keyspace).await?;
         }
         let done = keyspace.fill(
             "INSERT INTO {ks}.schema_migrations (version, name, applied_at) VALUES (?, ?, ?)",
@@ -235,8 +260,8 @@ async fn run(session: &Session, keyspace: &Keyspace, statement: String) -> Resul
     match session.query_unpaged(statement, ()).await {
         Ok(_) => Ok(()),
         Err(error) if is_unauthorized(&error) => Err(Trouble::Forbidden(format!(
-            "the schema of keyspace {} is not there and this role may not make it ({error}); run \
-             what `kindred schema` prints as a role that may",
+            "the schema of keyspace {} is not current and this role may not change it ({error}); run \
+             `kindred schema` as a role that may",
             keyspace.as_str()
         ))),
         Err(error) => Err(error.into()),

@@ -71,8 +71,6 @@ statements! {
         items_of: "SELECT id, version, status, since, hidden, title, url, language, \"group\", \
             categories, published_at, expires_at, attributes, rejected, content_hash \
             FROM {ks}.items WHERE domain = ? AND bucket = ? AND id IN ?",
-        item_ids_from: "SELECT id FROM {ks}.items \
-            WHERE domain = ? AND bucket = ? AND id >= ? LIMIT ?",
         features_from: "SELECT id, version, space, dense, term_ids, term_weights \
             FROM {ks}.item_features \
             WHERE domain = ? AND model = ? AND bucket = ? AND id >= ? LIMIT ?",
@@ -85,7 +83,7 @@ statements! {
         announce: "INSERT INTO {ks}.instances (owner, address) VALUES (?, ?) USING TTL ?",
         withdraw: "DELETE FROM {ks}.instances WHERE owner = ?",
         instances: "SELECT owner FROM {ks}.instances",
-        list_id: "SELECT id FROM {ks}.similar_items WHERE domain = ? AND id = ?",
+        list_ids_from: "SELECT id FROM {ks}.similar_items WHERE domain = ? AND id >= ? LIMIT ?",
     }
     Serial {
         lease: "SELECT epoch, owner, address, beat FROM {ks}.partitions WHERE partition = ?",

@@ -66,6 +66,7 @@ async fn look_inside(session: &Session, config: &Config, part: Part) -> Inside {
         commit_log: commit_log(session).await.map_err(|error| error.to_string()),
         partitions: Err("the keyspace's name cannot be read".to_owned()),
         unknown_models: Vec::new(),
+        largest: None,
         blocks: Err("the keyspace's name cannot be read".to_owned()),
         rights: rights(session, config).await,
         owners: Vec::new(),
@@ -90,6 +91,13 @@ async fn look_inside(session: &Session, config: &Config, part: Part) -> Inside {
         let known = names();
         let unknown = models.into_keys().filter(|model| !known.contains(model));
         inside.unknown_models = unknown.collect();
+    }
+    let domains = keyspace.fill("SELECT domain, live FROM {ks}.domains");
+    if let Ok(rows) = all::<(String, Option<i64>)>(session, &domains).await {
+        let live = rows
+            .into_iter()
+            .map(|(domain, live)| (domain, live.unwrap_or(0)));
+        inside.largest = live.max_by_key(|(_, live)| *live);
     }
     let owners = keyspace.fill("SELECT partition, owner, address FROM {ks}.partitions");
     type Row = (i16, Option<String>, Option<String>);

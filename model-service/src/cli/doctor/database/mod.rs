@@ -12,6 +12,9 @@ use crate::config::Config;
 use crate::store::cassandra::opening::danger;
 use crate::store::cassandra::schema::{NEWEST, Standing};
 
+/// Most items of a domain that Kindred is meant for where lists are one partition: some 250 MiB
+/// (docs/OPERATIONS.md).
+const LARGEST_DOMAIN: i64 = 100_000;
 const ROLES: &str = "grant it as deploy/cassandra/roles.cql does";
 
 /// What was seen of the database.
@@ -50,6 +53,8 @@ pub(super) struct Inside {
     partitions: Result<Option<u16>, String>,
     /// Models that the store knows and this program does not.
     unknown_models: Vec<ModelName>,
+    /// The domain with the most live items, and how many; `None`: there is none, or it is not told.
+    largest: Option<(String, i64)>,
     /// Whether blocks of features can be read.
     blocks: Result<(), String>,
     /// `None`: everyone may do everything.
@@ -108,7 +113,22 @@ pub(super) fn judge(facts: &DatabaseFacts, config: &Config, part: Part) -> Vec<F
     findings.push(rights(inside, config));
     findings.push(partitions(inside, config));
     findings.extend(unknown_models(inside));
+    findings.extend(too_large(inside));
     findings
+}
+
+fn too_large(inside: &Inside) -> Option<Finding> {
+    let (domain, live) = inside.largest.as_ref()?;
+    (*live > LARGEST_DOMAIN).then(|| {
+        Finding::warning(
+            "database.largest_domain",
+            format!(
+                "{domain} has {live} items, whose lists are one partition; Kindred is meant for domains \
+                 of up to {LARGEST_DOMAIN}"
+            ),
+            "watch the partition of similar_items in `nodetool tablestats`, or split the domain",
+        )
+    })
 }
 
 fn unknown_models(inside: &Inside) -> Option<Finding> {

@@ -30,6 +30,7 @@ fn healthy() -> Inside {
         commit_log: Ok(Some("batch".to_owned())),
         partitions: Ok(Some(1)),
         unknown_models: Vec::new(),
+        largest: Some(("news.example".to_owned(), LARGEST_DOMAIN)),
         blocks: Ok(()),
         rights: Ok(Some(Rights {
             is_superuser: false,
@@ -143,6 +144,11 @@ fn one_wrong_thing_is_one_finding() {
         |inside| inside.partitions = Ok(Some(8)),
         "database.partitions",
         Problem,
+    );
+    assert_found(
+        |inside| inside.largest = Some(("big".to_owned(), LARGEST_DOMAIN + 1)),
+        "database.largest_domain",
+        Warning,
     );
     assert_found(
         |inside| inside.unknown_models = vec![ModelName::own()],
