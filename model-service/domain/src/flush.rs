@@ -1,24 +1,103 @@
-//! Which lists the store does not have as they are.
+//! Which lists the store does not have as they are, and which of them are stored first.
+//!
+//! What readers see first is written first: lists that are new, that name who is gone, or whose first
+//! places changed are *urgent*; changes further down wait *later*, gather more changes, and are written
+//! once. In each, what became due first goes first.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::effect::Ticket;
+use crate::list::{Entry, NEIGHBOURS};
 use crate::slot::Slot;
 
-/// How long changed lists may wait for more while events keep coming.
-pub(crate) const UNDER_LOAD: Duration = Duration::from_secs(2);
-/// How long lists may name a gone item, and a gone item have a list, in the store.
-pub(crate) const AFTER_DEPARTURE: Duration = Duration::from_millis(500);
+/// How long urgent lists may wait for more changes while events keep coming.
+pub(crate) const URGENT: Duration = Duration::from_millis(250);
+/// How long other lists may.
+pub(crate) const LATER: Duration = Duration::from_secs(2);
+/// Places that readers see first.
+const FIRST_PLACES: usize = 10;
 /// Most lists of one commit. Many domains may flush at once, and a list on its way to the store is
 /// some kilobytes in memory.
 const LISTS_PER_COMMIT: usize = 256;
+/// Of those, places that lists of [`Urgency::Later`] have though urgent ones wait, once they are due.
+const LATER_PER_COMMIT: usize = 64;
+
+/// How soon a changed list is to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    Urgent,
+    Later,
+}
+
+impl Urgency {
+    /// That of a list that was `before` and is `now`; `None`: what is stored of it is the same.
+    pub(crate) fn of_change(before: &[Entry], now: &[Entry]) -> Option<Self> {
+        let stored = |entries: &[Entry]| entries.len().min(NEIGHBOURS);
+        let (before, now) = (&before[..stored(before)], &now[..stored(now)]);
+        let same = before.iter().zip(now).take_while(|(a, b)| a == b).count();
+        if same == before.len() && same == now.len() {
+            return None;
+        }
+        Some(if same < FIRST_PLACES {
+            Self::Urgent
+        } else {
+            Self::Later
+        })
+    }
+}
+
+/// Lists that wait, and when each is due.
+#[derive(Debug, Default)]
+struct Queue {
+    due: BTreeMap<Slot, Duration>,
+    /// By when they are due; of those due together the newest items' first: theirs are missing.
+    order: BTreeSet<(Duration, Reverse<Slot>)>,
+}
+
+impl Queue {
+    /// The list is due at `at`, or when it was already, if that is earlier.
+    fn add(&mut self, slot: Slot, at: Duration) {
+        let at = self.remove(slot).map_or(at, |earlier| earlier.min(at));
+        self.due.insert(slot, at);
+        self.order.insert((at, Reverse(slot)));
+    }
+
+    /// When it was due, if it waited.
+    fn remove(&mut self, slot: Slot) -> Option<Duration> {
+        let at = self.due.remove(&slot)?;
+        self.order.remove(&(at, Reverse(slot)));
+        Some(at)
+    }
+
+    fn first_due(&self) -> Option<Duration> {
+        self.order.first().map(|(at, _)| *at)
+    }
+
+    /// How many are due by `now`, counted up to `most`.
+    fn count_due(&self, now: Duration, most: usize) -> usize {
+        let due = self.order.iter().take_while(|(at, _)| *at <= now);
+        due.take(most).count()
+    }
+
+    /// Moves the first that are due by `now` into `taken`, up to `most` there.
+    fn take(&mut self, now: Duration, most: usize, taken: &mut Vec<Slot>) {
+        while taken.len() < most
+            && let Some(&(at, Reverse(slot))) = self.order.first()
+            && at <= now
+        {
+            self.remove(slot);
+            taken.push(slot);
+        }
+    }
+}
 
 /// Lists that the store does not have as they are.
 #[derive(Debug, Default)]
 pub(crate) struct Flush {
-    due: BTreeSet<Slot>,
-    due_at: Option<Duration>,
+    urgent: Queue,
+    later: Queue,
     in_flight: Option<(Ticket, Vec<Slot>)>,
     /// Lists that are stored and whose watchers are being told.
     notifying: BTreeSet<Ticket>,
@@ -27,41 +106,47 @@ pub(crate) struct Flush {
 impl Flush {
     /// Whether the store has all lists, and all watchers know.
     pub(crate) fn is_empty(&self) -> bool {
-        self.due.is_empty() && self.in_flight.is_none() && self.notifying.is_empty()
+        self.urgent.due.is_empty()
+            && self.later.due.is_empty()
+            && self.in_flight.is_none()
+            && self.notifying.is_empty()
     }
 
-    /// The slot's list is to be stored by `at`.
-    pub(crate) fn add(&mut self, slot: Slot, at: Duration) {
-        self.due.insert(slot);
-        self.due_at = Some(self.due_at.map_or(at, |earlier| earlier.min(at)));
+    /// The slot's list changed at `now`.
+    pub(crate) fn add(&mut self, slot: Slot, now: Duration, urgency: Urgency) {
+        match urgency {
+            Urgency::Later if self.urgent.due.contains_key(&slot) => {}
+            Urgency::Later => self.later.add(slot, now + LATER),
+            Urgency::Urgent => {
+                let at = now + URGENT;
+                let waited = self.later.remove(slot);
+                let at = waited.map_or(at, |earlier| earlier.min(at));
+                self.urgent.add(slot, at);
+            }
+        }
     }
 
     /// When to flush though the domain is busy.
     pub(crate) fn deadline(&self) -> Option<Duration> {
-        self.due_at.filter(|_| self.in_flight.is_none())
+        if self.in_flight.is_some() {
+            return None;
+        }
+        let due = [self.urgent.first_due(), self.later.first_due()];
+        due.into_iter().flatten().min()
     }
 
     /// The next lists to store, unless some are on their way: those that wait, if the domain is
-    /// `settled`, else only when they are due.
+    /// `settled`, else those that are due.
     pub(crate) fn take(&mut self, now: Duration, settled: bool) -> Option<Vec<Slot>> {
-        if self.in_flight.is_some() || self.due.is_empty() {
+        if self.in_flight.is_some() {
             return None;
         }
-        if !settled && self.due_at.is_none_or(|at| now < at) {
-            return None;
-        }
-        let taken: Vec<Slot> = self.due.iter().take(LISTS_PER_COMMIT).copied().collect();
-        match taken.last() {
-            Some(last) if taken.len() < self.due.len() => {
-                self.due = self.due.split_off(&Slot(last.0 + 1));
-                self.due_at = Some(Duration::ZERO);
-            }
-            _ => {
-                self.due.clear();
-                self.due_at = None;
-            }
-        }
-        Some(taken)
+        let due = if settled { Duration::MAX } else { now };
+        let kept = self.later.count_due(now, LATER_PER_COMMIT);
+        let mut taken = Vec::new();
+        self.urgent.take(due, LISTS_PER_COMMIT - kept, &mut taken);
+        self.later.take(due, LISTS_PER_COMMIT, &mut taken);
+        (!taken.is_empty()).then_some(taken)
     }
 
     /// The lists taken are on their way.
@@ -83,5 +168,181 @@ impl Flush {
     /// Watchers know.
     pub(crate) fn notified(&mut self, ticket: Ticket) {
         self.notifying.remove(&ticket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn slots(range: std::ops::Range<u32>) -> Vec<Slot> {
+        range.map(Slot).collect()
+    }
+
+    fn entries(slots: &[u32]) -> Vec<Entry> {
+        let entry = |slot: &u32| Entry {
+            slot: Slot(*slot),
+            score: 0.5,
+        };
+        slots.iter().map(entry).collect()
+    }
+
+    #[track_caller]
+    fn sorted(mut slots: Vec<Slot>) -> Vec<Slot> {
+        slots.sort_unstable();
+        slots
+    }
+
+    #[test]
+    fn the_first_changed_place_decides() {
+        let before: Vec<u32> = (0..64).collect();
+        let replaced = |place: usize| {
+            let mut now = before.clone();
+            now[place] = 99;
+            now
+        };
+        let shortened = |length: usize| before[..length].to_vec();
+        for (now, urgency) in [
+            (before.clone(), None),
+            (replaced(0), Some(Urgency::Urgent)),
+            (replaced(9), Some(Urgency::Urgent)),
+            (replaced(10), Some(Urgency::Later)),
+            (replaced(49), Some(Urgency::Later)),
+            // Beyond what is stored.
+            (replaced(50), None),
+            (shortened(50), None),
+            (shortened(49), Some(Urgency::Later)),
+            (shortened(9), Some(Urgency::Urgent)),
+        ] {
+            let (before, now) = (entries(&before), entries(&now));
+            assert_eq!(Urgency::of_change(&before, &now), urgency);
+            assert_eq!(Urgency::of_change(&now, &before), urgency);
+        }
+        assert_eq!(Urgency::of_change(&[], &[]), None);
+    }
+
+    #[test]
+    fn urgent_lists_go_before_others_in_the_order_they_are_due() {
+        let mut flush = Flush::default();
+        for slot in slots(0..300) {
+            flush.add(slot, SECOND, Urgency::Later);
+        }
+        flush.add(Slot(400), 2 * SECOND, Urgency::Urgent);
+        flush.add(Slot(7), 2 * SECOND, Urgency::Urgent);
+        flush.add(Slot(500), 2 * SECOND - URGENT, Urgency::Urgent);
+        assert_eq!(flush.deadline(), Some(2 * SECOND));
+        assert_eq!(flush.take(2 * SECOND, false), Some(vec![Slot(500)]));
+        assert_eq!(flush.take(2 * SECOND, false), None, "nothing else is due");
+        let all = flush.take(2 * SECOND, true).unwrap_or_default();
+        assert_eq!(all[..3], [Slot(400), Slot(7), Slot(299)]);
+        assert_eq!(all.len(), LISTS_PER_COMMIT);
+    }
+
+    #[test]
+    fn a_list_that_waited_longer_is_due_when_it_was() {
+        let mut flush = Flush::default();
+        flush.add(Slot(1), SECOND, Urgency::Later);
+        flush.add(Slot(1), 10 * SECOND, Urgency::Urgent);
+        flush.add(Slot(1), 11 * SECOND, Urgency::Later);
+        assert_eq!(flush.deadline(), Some(SECOND + LATER));
+        assert_eq!(flush.take(9 * SECOND, false), Some(vec![Slot(1)]));
+        assert!(flush.is_empty());
+    }
+
+    #[test]
+    fn one_commit_at_a_time_and_what_changed_meanwhile_goes_again() {
+        let mut flush = Flush::default();
+        flush.add(Slot(1), SECOND, Urgency::Urgent);
+        let taken = flush.take(9 * SECOND, false).unwrap_or_default();
+        flush.sent(Ticket(5), taken);
+        flush.add(Slot(1), SECOND, Urgency::Urgent);
+        assert_eq!(flush.take(9 * SECOND, true), None);
+        assert_eq!(flush.deadline(), None);
+        assert_eq!(flush.stored(Ticket(4)), None);
+        assert_eq!(flush.stored(Ticket(5)), Some(vec![Slot(1)]));
+        assert_eq!(flush.take(9 * SECOND, false), Some(vec![Slot(1)]));
+    }
+
+    proptest! {
+        /// However many urgent lists keep coming, others that are due are stored at a rate of
+        /// their own, and everything is in the end.
+        #[test]
+        fn others_are_not_starved(more in 200..600_u32, others in 1..1_000_u32) {
+            let mut flush = Flush::default();
+            slots(0..others).into_iter().for_each(|slot| flush.add(slot, SECOND, Urgency::Later));
+            let mut now = SECOND + LATER;
+            let mut left = others as usize;
+            let mut next = 10_000;
+            while left > 0 {
+                for slot in slots(next..next + more) {
+                    flush.add(slot, now, Urgency::Urgent);
+                }
+                next += more;
+                now += URGENT;
+                let taken = flush.take(now, false).unwrap_or_default();
+                prop_assert!(taken.len() <= LISTS_PER_COMMIT);
+                let of_others = taken.iter().filter(|slot| slot.0 < others).count();
+                prop_assert!(of_others >= left.min(LATER_PER_COMMIT));
+                left -= of_others;
+            }
+            let mut rest = 0;
+            while let Some(taken) = flush.take(now, true) {
+                rest += taken.len();
+            }
+            prop_assert!(flush.is_empty() && rest <= next as usize);
+        }
+
+        /// Against a plain set: nothing is forgotten or stored twice, deadlines are kept, and nothing
+        /// urgent waits while what is not due goes.
+        #[test]
+        fn nothing_is_forgotten(
+            steps in prop::collection::vec((0..400_u32, 0..3_u8, 0..300_u64, any::<bool>()), 1..600),
+        ) {
+            let mut flush = Flush::default();
+            let mut waiting: BTreeMap<Slot, (bool, Duration)> = BTreeMap::new();
+            let mut now = Duration::ZERO;
+            for (slot, kind, ms, settled) in steps {
+                now += Duration::from_millis(ms);
+                let slot = Slot(slot);
+                if kind < 2 {
+                    let urgency = if kind == 0 { Urgency::Urgent } else { Urgency::Later };
+                    flush.add(slot, now, urgency);
+                    let old = waiting.get(&slot).copied();
+                    let is_urgent = kind == 0 || old.is_some_and(|(urgent, _)| urgent);
+                    let own = now + if kind == 0 { URGENT } else { LATER };
+                    let at = old.map_or(own, |(_, at)| at.min(own));
+                    // One that is urgent already does not hurry for a change further down.
+                    let at = if kind == 1 && is_urgent { old.map_or(at, |(_, at)| at) } else { at };
+                    waiting.insert(slot, (is_urgent, at));
+                } else if let Some(taken) = flush.take(now, settled) {
+                    prop_assert!(taken.len() <= LISTS_PER_COMMIT);
+                    for slot in &taken {
+                        let (urgent, at) = waiting.remove(slot).unwrap();
+                        prop_assert!(settled || at <= now);
+                        let urgent_left = waiting.iter().any(|(other, (is_urgent, at))| {
+                            *is_urgent && *at <= now && !taken.contains(other)
+                        });
+                        prop_assert!(urgent || at <= now || !urgent_left);
+                    }
+                    let is_due = |(_, at): &(bool, Duration)| settled || *at <= now;
+                    prop_assert!(
+                        taken.len() == LISTS_PER_COMMIT || !waiting.values().any(is_due)
+                    );
+                } else {
+                    prop_assert!(waiting.values().all(|(_, at)| !settled && *at > now));
+                }
+                prop_assert_eq!(flush.deadline(), waiting.values().map(|(_, at)| *at).min());
+            }
+            let mut left = Vec::new();
+            while let Some(taken) = flush.take(now, true) {
+                left.extend(taken);
+            }
+            prop_assert_eq!(sorted(left), waiting.into_keys().collect::<Vec<_>>());
+            prop_assert!(flush.is_empty());
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The lists of a loaded domain, and which of them are too short.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kindred_shared::job::{CompareReply, Floor};
 use kindred_similarity::RowRef;
@@ -25,19 +26,21 @@ pub(crate) struct Lists {
 /// Lists that are not what readers see and the store has.
 #[derive(Debug, Default)]
 pub(crate) struct ListChanges {
-    /// Slots whose list is another.
-    pub(crate) changed: BTreeSet<Slot>,
+    /// Slots whose list may be another, and what was in it.
+    pub(crate) changed: BTreeMap<Slot, Arc<[Entry]>>,
+    /// Of them, those to be stored soon whatever changed: new lists, and those that named who is gone.
+    pub(crate) urgent: BTreeSet<Slot>,
+    /// Slots of whose candidates some left while they were compared.
+    pub(crate) lost: BTreeSet<Slot>,
     /// Slots that have no list any more.
     pub(crate) gone: Vec<Slot>,
 }
 
-/// Which lists took what a comparison found.
-#[derive(Debug, Default)]
-pub(crate) struct Inserted {
-    /// Slots whose list is another.
-    pub(crate) changed: BTreeSet<Slot>,
-    /// Slots of whose candidates some left while they were compared.
-    pub(crate) lost: BTreeSet<Slot>,
+impl ListChanges {
+    /// The list changes, and had these entries; those of its first change count.
+    fn changing(&mut self, slot: Slot, had: &Arc<[Entry]>) {
+        self.changed.entry(slot).or_insert_with(|| Arc::clone(had));
+    }
 }
 
 impl Lists {
@@ -59,11 +62,18 @@ impl Lists {
         *self.of_mut(slot) = List::default();
     }
 
+    /// The list is empty and open, to be made anew.
+    pub(crate) fn renew(&mut self, slot: Slot, changes: &mut ListChanges) {
+        changes.changing(slot, self.of(slot).entries());
+        self.clear(slot);
+    }
+
     /// Takes rows out of every list.
     pub(crate) fn scrub(&mut self, is_gone: impl Fn(Slot) -> bool, changes: &mut ListChanges) {
         for (index, list) in self.lists.iter_mut().enumerate() {
+            let had = Arc::clone(list.entries());
             if list.remove(&is_gone) {
-                changes.changed.insert(Slot(index as u32));
+                changes.changing(Slot(index as u32), &had);
             }
         }
     }
@@ -74,7 +84,7 @@ impl Lists {
         catalogue: &Catalogue,
         plan: &TaskPlan,
         reply: CompareReply,
-        inserted: &mut Inserted,
+        changes: &mut ListChanges,
     ) {
         let entry = |row: RowRef, score: f32| plan.slot(row).map(|slot| Entry { slot, score });
         for found in reply.found {
@@ -97,11 +107,13 @@ impl Lists {
             let dropped = found
                 .dropped
                 .and_then(|dropped| entry(dropped.row, dropped.score));
-            if self.of_mut(target).insert(catalogue, candidates, dropped) {
-                inserted.changed.insert(target);
+            let list = self.of_mut(target);
+            let had = Arc::clone(list.entries());
+            if list.insert(catalogue, candidates, dropped) {
+                changes.changing(target, &had);
             }
             if has_lost {
-                inserted.lost.insert(target);
+                changes.lost.insert(target);
             }
         }
     }

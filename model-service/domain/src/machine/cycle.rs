@@ -262,7 +262,7 @@ impl Domain {
         self.retry.worked();
         self.trouble = None;
         match comparison.rebuild {
-            Some(rewrite) => self.merge_rebuilt(comparison, rewrite),
+            Some(rewrite) => self.merge_rebuilt(now, comparison, rewrite),
             None => self.merge(now, comparison),
         }
         self.catalogue.compact();

@@ -1,12 +1,10 @@
 //! Merging: what comparisons found, into the lists, and from there to readers.
 
-use std::time::Duration;
-
 use super::Domain;
 use crate::comparison::Comparison;
 use crate::effect::{Effect, Observation};
-use crate::flush::UNDER_LOAD;
-use crate::lists::{Inserted, ListChanges};
+use crate::flush::Urgency;
+use crate::lists::ListChanges;
 use crate::time::Now;
 use crate::view_change::ViewChange;
 
@@ -20,10 +18,10 @@ impl Domain {
         }
         for &slot in comparison.fresh.keys().chain(&comparison.repaired) {
             if self.catalogue.item(slot).is_current() {
-                self.lists.clear(slot);
-                changes.changed.insert(slot);
+                self.lists.renew(slot, &mut changes);
             }
         }
+        changes.urgent.extend(comparison.fresh.keys());
         if !comparison.repaired.is_empty() {
             let repaired = comparison.repaired.len();
             self.outbox.observe(Observation::Recomputed(repaired));
@@ -37,16 +35,16 @@ impl Domain {
                 }
             }
         }
-        let mut inserted = self.insert_found(&mut comparison);
-        changes.changed.append(&mut inserted.changed);
-        self.apply(now, changes, UNDER_LOAD);
+        self.insert_found(&mut comparison, &mut changes);
+        self.apply(now, changes);
     }
 
     /// All lists are made anew, and readers see them at once. `rewrite`: every row is stored at our
     /// epoch, and deleted where no item is visible; what a former owner wrote, or writes late, loses.
     /// Else the store has them already, but for those that lost somebody since.
-    pub(super) fn merge_rebuilt(&mut self, mut comparison: Comparison, rewrite: bool) {
-        let lost = self.insert_found(&mut comparison).lost;
+    pub(super) fn merge_rebuilt(&mut self, now: Now, mut comparison: Comparison, rewrite: bool) {
+        let mut found = ListChanges::default();
+        self.insert_found(&mut comparison, &mut found);
         self.outbox.observe(Observation::Rebuilt);
         let mut change = ViewChange {
             replace: true,
@@ -60,38 +58,45 @@ impl Domain {
                 change.listed.push(listed);
                 self.lists.repair_if_short(slot);
             }
-            if rewrite || lost.contains(&slot) {
-                self.flush.add(slot, Duration::ZERO);
+            if found.lost.contains(&slot) {
+                self.flush.add(slot, now.monotonic, Urgency::Urgent);
+            } else if rewrite {
+                self.flush.add(slot, now.monotonic, Urgency::Later);
             }
         }
         self.outbox.push(Effect::Serve(change));
     }
 
-    /// Puts what was found into the lists.
-    fn insert_found(&mut self, comparison: &mut Comparison) -> Inserted {
-        let mut inserted = Inserted::default();
+    /// Puts what was found into the lists; adds which of them changed.
+    fn insert_found(&mut self, comparison: &mut Comparison, changes: &mut ListChanges) {
         for (plan, reply) in comparison.take_found() {
             let catalogue = &self.catalogue;
-            self.lists
-                .insert_found(catalogue, &plan, reply, &mut inserted);
+            self.lists.insert_found(catalogue, &plan, reply, changes);
         }
-        inserted
     }
 
-    /// Serves changed lists, sees to those that are too short now, and has them stored within
-    /// `due`.
-    pub(super) fn apply(&mut self, now: Now, changes: ListChanges, due: Duration) {
+    /// Serves changed lists, sees to those that are too short now, and has them stored: what readers
+    /// see first before the rest.
+    pub(super) fn apply(&mut self, now: Now, changes: ListChanges) {
         let mut change = ViewChange::default();
-        for slot in changes.changed {
-            if let Some(listed) = self.lists.listing(&self.catalogue, slot) {
-                change.listed.push(listed);
-                self.lists.repair_if_short(slot);
-                self.flush.add(slot, now.monotonic + due);
+        for (slot, had) in changes.changed {
+            let Some(listed) = self.lists.listing(&self.catalogue, slot) else {
+                continue;
+            };
+            let urgency = if changes.urgent.contains(&slot) {
+                Some(Urgency::Urgent)
+            } else {
+                Urgency::of_change(&had, &listed.entries)
+            };
+            if let Some(urgency) = urgency {
+                self.flush.add(slot, now.monotonic, urgency);
             }
+            change.listed.push(listed);
+            self.lists.repair_if_short(slot);
         }
         for slot in changes.gone {
             change.gone.push(self.catalogue.id(slot).clone());
-            self.flush.add(slot, now.monotonic + due);
+            self.flush.add(slot, now.monotonic, Urgency::Urgent);
         }
         if !change.is_empty() {
             self.outbox.push(Effect::Serve(change));

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use super::Domain;
 use crate::effect::{CommitStep, Effect, Ticket};
-use crate::flush::AFTER_DEPARTURE;
 use crate::intake::Outcome;
 use crate::lists::ListChanges;
 use crate::outbox::Mark;
@@ -61,6 +60,7 @@ impl Domain {
         let mut changes = ListChanges::default();
         self.lists
             .scrub(|slot| departed.contains(&slot), &mut changes);
+        changes.urgent.extend(changes.changed.keys());
         for &slot in departed {
             // A list of this slot may have been made again since; only what is not, goes.
             if !self.catalogue.item(slot).listed {
@@ -68,6 +68,6 @@ impl Domain {
                 changes.gone.push(slot);
             }
         }
-        self.apply(now, changes, AFTER_DEPARTURE);
+        self.apply(now, changes);
     }
 }
