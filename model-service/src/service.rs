@@ -25,7 +25,7 @@ use kindred_domain::dispatch::Jobs;
 use kindred_domain::dispatch_table::DispatchLimits;
 use kindred_domain::intake::{Notify, Publish};
 use kindred_domain::settings::ProcessSettings;
-use kindred_domain::status::State;
+use kindred_domain::status::{DomainStatus, State};
 use kindred_domain::store::Store;
 use kindred_domain::window::WindowSize;
 use kindred_query::Views;
@@ -167,25 +167,35 @@ impl Service {
     /// Waits until every active domain is quiet: its lists are exact and stored. `false`: not
     /// within `deadline`.
     pub async fn quiet(&self, deadline: Duration) -> bool {
-        let all_quiet = async {
+        self.all(deadline, |status| status.quiet).await
+    }
+
+    /// Waits until every active domain is like that. `false`: not within `deadline`.
+    async fn all(&self, deadline: Duration, is_so: impl Fn(&DomainStatus) -> bool) -> bool {
+        let all = async {
             let mut look = tokio::time::interval(QUIET_LOOK);
             loop {
                 look.tick().await;
-                if self.views.all().iter().all(|(_, view)| view.status().quiet) {
+                if self
+                    .views
+                    .all()
+                    .iter()
+                    .all(|(_, view)| is_so(&view.status()))
+                {
                     break;
                 }
             }
         };
-        timeout(deadline, all_quiet).await.is_ok()
+        timeout(deadline, all).await.is_ok()
     }
 
-    /// Answers what has been asked, gives lists that are being made `drain` to become durable,
-    /// hands the partitions over and stops. What is unfinished is durable and goes on with the next
+    /// Answers what has been asked, gives lists that are being made `drain` to become durable and domains
+    /// to be marked clean, hands the partitions over and stops. What is unfinished is durable and goes on with the next
     /// owner.
     pub(crate) async fn stop(self, drain: Duration) {
         self.readiness.not_ready("service", "stopping");
         self.server.stop(true).await;
-        if !drain.is_zero() && !self.quiet(drain).await {
+        if !drain.is_zero() && !self.all(drain, |status| status.clean).await {
             info!("stopping with work in hand; it goes on at the next start");
         }
         self.partitions.hand_over().await;
@@ -264,7 +274,7 @@ fn observe(parts: &ServiceParts) {
             let status = view.status();
             active += 1;
             waiting += i64::from(status.state.is_waiting());
-            dirty += i64::from(!status.quiet);
+            dirty += i64::from(!status.clean);
             backing_off += i64::from(status.state == State::BackingOff);
             pending += i64::try_from(status.pending).unwrap_or(i64::MAX);
         }

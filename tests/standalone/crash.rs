@@ -93,7 +93,7 @@ fn die_at(point: &str, passing: usize) {
                     unacknowledged.push(batch);
                 }
             }
-            if !quiet_or_dead(&mut kindred) {
+            if !quiet_or_dead(&mut kindred, point.ends_with("-clean")) {
                 break 'feeding;
             }
         }
@@ -131,15 +131,19 @@ fn ready_or_dead(kindred: &mut Kindred) -> bool {
     })
 }
 
-/// `false`: it died.
+/// `false`: it died. `marked`: the store must say too that the domains are clean, a second later.
 #[track_caller]
-fn quiet_or_dead(kindred: &mut Kindred) -> bool {
+fn quiet_or_dead(kindred: &mut Kindred, marked: bool) -> bool {
     wait_for("every domain is quiet, or kindred dead", QUIET, || {
         if kindred.died().is_some() {
             return Ok(false);
         }
         let domains = kindred.client().try_domains()?;
-        if domains.iter().all(|domain| domain.quiet) {
+        let metrics = kindred.client().try_get("/metrics")?.body;
+        let is_marked = metrics
+            .lines()
+            .any(|line| line == "kindred_domains_dirty 0");
+        if domains.iter().all(|domain| domain.quiet) && (is_marked || !marked) {
             Ok(true)
         } else {
             Err(format!("{domains:?}"))

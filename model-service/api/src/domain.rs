@@ -67,7 +67,7 @@ pub struct DomainAnswer {
     pub model: ModelName,
     /// What it does now.
     pub state: State,
-    /// No event, open window, job or dirty mark: every list is exact and stored.
+    /// No event, open window or job: every list is exact and stored.
     pub quiet: bool,
     /// Live items.
     #[schema(example = 5000)]

@@ -144,6 +144,12 @@ impl Outbox {
         self.commits.is_empty()
     }
 
+    /// Whether all commits are answered but for one that says what is so already: that the domain is
+    /// clean.
+    pub(crate) fn has_stored_all(&self) -> bool {
+        self.commits.values().all(|step| *step == CommitStep::Clean)
+    }
+
     /// Whether no commit of before everything was forgotten can become durable any more.
     pub(crate) fn may_read_store(&self) -> bool {
         self.orphans.is_empty()

@@ -48,8 +48,10 @@ impl State {
 pub struct DomainStatus {
     /// What it is doing.
     pub state: State,
-    /// No event, open window, job or dirty mark: every list is exact and stored.
+    /// No event, open window or job: every list is exact and stored.
     pub quiet: bool,
+    /// The store says so too: the next owner need not make its lists again.
+    pub clean: bool,
     /// Live items.
     pub live: u64,
     /// Visible items.

@@ -737,6 +737,7 @@ impl World {
         let epoch = self.epoch;
         self.late
             .retain(|(stamp, _)| stamp.as_i64() >> Stamp::SEQ_BITS < epoch as i64);
+        let mut was_quiet = false;
         for round in 0..20_000 {
             self.deliver_queued();
             if let Some((stamp, writes)) = self.late.pop() {
@@ -747,6 +748,11 @@ impl World {
             if self.pending.is_empty() {
                 if self.queue.is_empty() && self.unsettled.is_empty() && self.machine.may_sleep() {
                     return;
+                }
+                if self.machine.status().quiet && !was_quiet {
+                    // Before the store is told.
+                    was_quiet = true;
+                    self.assert_exact();
                 }
                 self.advance(Duration::from_millis(40));
             } else {

@@ -1,5 +1,7 @@
 //! Flushing: changed lists into the store, watchers told, and the domain marked clean.
 
+use std::time::Duration;
+
 use super::{Domain, domain_row};
 use crate::effect::{CommitStep, Effect, Ticket};
 use crate::list::NEIGHBOURS;
@@ -8,6 +10,10 @@ use crate::slot::Slot;
 use crate::store::{ListRow, Neighbour, Write};
 use crate::time::Now;
 use kindred_shared::Space;
+
+/// How long nothing must be left to do before the store is told. Each mark is a write, and the next
+/// event another: events that come one by one would pay for both.
+const QUIET: Duration = Duration::from_secs(1);
 
 impl Domain {
     /// Stores changed lists: at once when nothing else is going on, else when they are due.
@@ -35,9 +41,16 @@ impl Domain {
         self.outbox.push(Effect::Notify { ticket, model, ids });
     }
 
-    /// Marks the domain clean once nothing is left to do.
-    pub(super) fn start_cleaning(&mut self) {
-        if self.is_calm() && matches!(self.outbox.mark(), Mark::Dirty | Mark::Inherited) {
+    /// Marks the domain clean once nothing has been left to do for [`QUIET`].
+    pub(super) fn start_cleaning(&mut self, now: Now) {
+        let is_dirty = matches!(self.outbox.mark(), Mark::Dirty | Mark::Inherited);
+        if !is_dirty || !self.is_calm() {
+            self.clean_at = None;
+            return;
+        }
+        let clean_at = *self.clean_at.get_or_insert(now.monotonic + QUIET);
+        if now.monotonic >= clean_at {
+            self.clean_at = None;
             let row = domain_row(&mut self.row, &self.catalogue, None);
             self.commit(CommitStep::Clean, false, vec![Write::Domain(row)]);
         }

@@ -90,6 +90,8 @@ pub struct Domain {
     backlog: Backlog,
     flush: Flush,
     outbox: Outbox,
+    /// When the domain is marked clean, if it stays calm; `None`: it is not, or is clean.
+    clean_at: Option<Duration>,
     /// What is set for the domain; `None`: nothing was, ever.
     set: Option<SettingsRow>,
     /// The settings of `set`, for those who make features.
@@ -124,6 +126,7 @@ impl Domain {
             acceptance: Acceptance::default(),
             flush: Flush::default(),
             outbox: Outbox::default(),
+            clean_at: None,
             set: None,
             text_settings: Arc::default(),
             configuring: Vec::new(),
@@ -183,6 +186,7 @@ impl Domain {
             expiry.filter(|_| self.is_loaded()),
             phase,
             self.flush.deadline().filter(|_| self.is_loaded()),
+            self.clean_at,
         ]
         .into_iter()
         .flatten()
@@ -193,6 +197,15 @@ impl Domain {
     /// may be dropped.
     pub fn may_sleep(&self) -> bool {
         self.outbox.mark() == Mark::Clean && self.is_calm() && self.held.is_empty()
+    }
+
+    /// Whether every list is exact and stored, and no event waits. The store may not have been told:
+    /// should the machine be lost now, the lists are made again, and are the same.
+    fn is_quiet(&self) -> bool {
+        self.is_settled()
+            && self.flush.is_empty()
+            && self.outbox.has_stored_all()
+            && self.held.is_empty()
     }
 
     /// When the next item expires, in ms since 1970.
@@ -214,7 +227,7 @@ impl Domain {
             Phase::Opening { .. } | Phase::Loading(_) => State::Loading,
             Phase::Unloaded { .. } | Phase::BackingOff { .. } => State::BackingOff,
             Phase::Idle if self.backlog.has_window() => State::Collecting,
-            Phase::Idle if !self.is_calm() || self.outbox.mark() != Mark::Clean => State::Storing,
+            Phase::Idle if !self.is_quiet() => State::Storing,
             Phase::Idle => State::Idle,
             Phase::Extracting { .. } => State::Extracting,
             Phase::StoringFeatures { .. } => State::Storing,
@@ -235,7 +248,8 @@ impl Domain {
         let waiting = self.backlog.len() + self.acceptance.arrivals() + untaken;
         DomainStatus {
             state,
-            quiet: self.may_sleep(),
+            quiet: self.is_quiet(),
+            clean: self.may_sleep(),
             live: self.catalogue.live(),
             visible: self.catalogue.visible(),
             pending: (waiting + in_batch) as u64,
@@ -293,7 +307,7 @@ impl Domain {
         if self.is_loaded() {
             self.start_cycle(now);
             self.start_flush(now);
-            self.start_cleaning();
+            self.start_cleaning(now);
         }
     }
 

@@ -327,3 +327,63 @@ fn a_list_that_lost_somebody_while_its_domain_loaded_is_stored() {
     lists.sort();
     assert_eq!(lists, [("a".to_owned(), Some(0)), ("b".to_owned(), None)]);
 }
+
+/// The commit that was asked for, if one was.
+fn committed(effects: &[Effect]) -> Option<(Ticket, CommitStep)> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Commit { ticket, step, .. } => Some((*ticket, *step)),
+        _ => None,
+    })
+}
+
+fn answer(machine: &mut Domain, now: Now, ticket: Ticket) -> Vec<Effect> {
+    let result = Ok(());
+    machine.handle(now, Input::Committed { ticket, result })
+}
+
+#[test]
+fn a_domain_is_marked_clean_after_a_second_of_quiet_and_says_before_that_it_is_quiet() {
+    let mut opened = registered(0);
+    opened.row.as_mut().unwrap().dirty = Some(1);
+    let (domain, mut machine) = started(opened);
+    assert!(machine.status().quiet && !machine.status().clean);
+    assert_eq!(machine.deadline(at(0)), Some(Duration::from_secs(1)));
+    assert_eq!(committed(&machine.handle(at(999), Input::Tick)), None);
+
+    // An event a moment before the second is over: it begins again.
+    let event = Arc::new(Event::Delete(Delete {
+        domain,
+        id: ItemId::new("a").unwrap(),
+        version: Some(1),
+    }));
+    let tag = DeliveryTag(1);
+    let effects = machine.handle(at(999), Input::Event { tag, event });
+    let (ticket, step) = committed(&effects).unwrap();
+    assert_eq!(step, CommitStep::Events);
+    assert!(!machine.status().quiet, "the event is not stored");
+    let effects = answer(&mut machine, at(1_100), ticket);
+    let (ticket, step) = committed(&effects).unwrap();
+    assert_eq!(step, CommitStep::Lists, "its list goes");
+    assert_eq!(committed(&machine.handle(at(3_000), Input::Tick)), None);
+    assert!(!machine.status().quiet, "its list is not stored");
+    let effects = answer(&mut machine, at(3_000), ticket);
+    assert_eq!(committed(&effects), None);
+    let notified = effects.iter().find_map(|effect| match effect {
+        Effect::Notify { ticket, .. } => Some(*ticket),
+        _ => None,
+    });
+    let ticket = notified.unwrap();
+    machine.handle(at(3_000), Input::Notified { ticket });
+    assert!(machine.status().quiet);
+    assert_eq!(machine.deadline(at(3_000)), Some(Duration::from_secs(4)));
+
+    let effects = machine.handle(at(4_000), Input::Tick);
+    let (ticket, step) = committed(&effects).unwrap();
+    assert_eq!(step, CommitStep::Clean);
+    let status = machine.status();
+    assert!(status.quiet && !status.clean && !machine.may_sleep());
+    assert_eq!(status.state, State::Idle);
+    answer(&mut machine, at(4_010), ticket);
+    assert!(machine.status().clean && machine.may_sleep());
+    assert_eq!(machine.deadline(at(4_010)), None);
+}

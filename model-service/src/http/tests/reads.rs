@@ -336,6 +336,7 @@ async fn domains_asleep_and_active() {
     view.set_status(DomainStatus {
         state: kindred_domain::status::State::Comparing,
         quiet: false,
+        clean: false,
         live: 9,
         visible: 8,
         pending: 7,
