@@ -26,7 +26,7 @@ pub(crate) async fn observe(
     next: Next<impl MessageBody + 'static>,
 ) -> Answered {
     let started = Instant::now();
-    let method = request.method().clone();
+    let method = method_label(request.method());
     let mut response = next.call(request).await?.map_into_boxed_body();
     let status = response.status();
     let headers = response.headers_mut();
@@ -35,19 +35,24 @@ pub(crate) async fn observe(
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    let route = routes.of(response.request());
-    let label = route.map_or("unknown", |route| route.path.as_str());
-    metrics
-        .http_request
-        .with_label_values(&[label, method_label(&method), status.as_str()])
-        .observe(started.elapsed().as_secs_f64());
+    let (metric, seconds) = (&metrics.http_request, started.elapsed().as_secs_f64());
+    match routes.of(response.request()) {
+        Some(route) => route.observe(metric, method, status, seconds),
+        None => metric
+            .with_label_values(&["unknown", method, status.as_str()])
+            .observe(seconds),
+    }
     Ok(response)
 }
 
 /// Whoever sends a request chooses its method, so other words do not become label values.
-fn method_label(method: &Method) -> &str {
+fn method_label(method: &Method) -> &'static str {
     match *method {
-        Method::GET | Method::HEAD | Method::PUT | Method::POST | Method::DELETE => method.as_str(),
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::PUT => "PUT",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
         _ => "other",
     }
 }

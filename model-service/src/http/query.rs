@@ -34,6 +34,9 @@ pub(crate) struct Given(Vec<(String, String)>);
 impl Given {
     /// Reads a query string; every string is one.
     pub(crate) fn of(query: &str) -> Self {
+        if query.is_empty() {
+            return Self(Vec::new());
+        }
         let pairs = web::Query::<Vec<(String, String)>>::from_query(query);
         Self(pairs.map(web::Query::into_inner).unwrap_or_default())
     }

@@ -1,9 +1,10 @@
 //! Which routes there are, read from their documentation.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
 
 use actix_web::HttpRequest;
-use actix_web::http::Method;
+use actix_web::http::{Method, StatusCode};
+use prometheus::{Histogram, HistogramVec};
 use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::{OpenApi, PathItem, RefOr};
 
@@ -15,6 +16,17 @@ pub(crate) struct Route {
     pub(crate) allow: String,
     /// The query parameters of each method.
     parameters: Vec<(Method, Vec<String>)>,
+    segments: Vec<Segment>,
+    /// Where its answers are counted, as far as there were any.
+    seconds: RefCell<Vec<(&'static str, StatusCode, Histogram)>>,
+}
+
+/// A part of a template between slashes.
+enum Segment {
+    /// These characters.
+    Word(String),
+    /// Any, but not none.
+    Name,
 }
 
 impl Route {
@@ -41,7 +53,34 @@ impl Route {
             path: path.to_owned(),
             allow: allow.join(", "),
             parameters,
+            segments: path.split('/').map(Segment::of).collect(),
+            seconds: RefCell::default(),
         }
+    }
+
+    /// Whether a path is one of its template.
+    fn is_of(&self, path: &str) -> bool {
+        let mut given = path.split('/');
+        let fit = |segment: &Segment| given.next().is_some_and(|given| segment.fits(given));
+        self.segments.iter().all(fit) && given.next().is_none()
+    }
+
+    /// Counts an answer; where, is looked up once for each method and status.
+    pub(crate) fn observe(
+        &self,
+        metric: &HistogramVec,
+        method: &'static str,
+        status: StatusCode,
+        seconds: f64,
+    ) {
+        let mut known = self.seconds.borrow_mut();
+        let found = known.iter().find(|one| (one.0, one.1) == (method, status));
+        if let Some((_, _, histogram)) = found {
+            return histogram.observe(seconds);
+        }
+        let histogram = metric.with_label_values(&[&self.path, method, status.as_str()]);
+        histogram.observe(seconds);
+        known.push((method, status, histogram));
     }
 
     /// The query parameters of a method; `None`: the route does not know the method.
@@ -63,28 +102,45 @@ fn of_query(operation: &Operation) -> Vec<String> {
         .collect()
 }
 
-/// Every route.
-pub(crate) struct Routes(HashMap<String, Route>);
+impl Segment {
+    fn of(template: &str) -> Self {
+        if template.starts_with('{') {
+            Self::Name
+        } else {
+            Self::Word(template.to_owned())
+        }
+    }
+
+    fn fits(&self, given: &str) -> bool {
+        match self {
+            Self::Word(word) => word == given,
+            Self::Name => !given.is_empty(),
+        }
+    }
+}
+
+/// Every route: those of the contract, then those of the service itself, each by path.
+pub(crate) struct Routes(Vec<Route>);
 
 impl Routes {
     /// Those that are documented.
     pub(crate) fn documented(document: &OpenApi) -> Self {
         let paths = document.paths.paths.iter();
-        let routes = paths.map(|(path, item)| (path.clone(), Route::new(path, item)));
-        Self(routes.collect())
+        let mut all: Vec<Route> = paths.map(|(path, item)| Route::new(path, item)).collect();
+        let order = |route: &Route| (!route.path.starts_with("/v1"), route.path.clone());
+        all.sort_unstable_by_key(order);
+        Self(all)
     }
 
     /// The route of a request, whatever its method.
     pub(crate) fn of(&self, request: &HttpRequest) -> Option<&Route> {
         // The path as the router reads it: decoded but for slashes.
         let path = request.match_info().as_str();
-        self.0.get(&request.resource_map().match_pattern(path)?)
+        self.0.iter().find(|route| route.is_of(path))
     }
 
-    /// Every route: those of the contract, then those of the service itself, each by path.
-    pub(crate) fn all(&self) -> Vec<&Route> {
-        let mut all: Vec<&Route> = self.0.values().collect();
-        all.sort_unstable_by_key(|route| (!route.path.starts_with("/v1"), &route.path));
-        all
+    /// Every route.
+    pub(crate) fn all(&self) -> &[Route] {
+        &self.0
     }
 }
