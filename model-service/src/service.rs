@@ -258,7 +258,7 @@ impl Edges {
         let owners = Owners::new(Arc::clone(&store), Arc::clone(hosted), count);
         let (publish, metrics) = (Arc::clone(&self.publish), Arc::clone(&parts.metrics));
         Parts {
-            reads: Arc::new(Reads::new(store, views, owners)),
+            reads: Arc::new(Reads::new(store, views, owners, parts.clock)),
             writes: Arc::new(Writes::new(publish, config.events.limits(), metrics)),
             workers: Arc::new(Workers(Arc::clone(&self.jobs))),
         }

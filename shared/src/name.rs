@@ -170,8 +170,12 @@ impl Space {
 
     /// The model whose features live in this space.
     pub fn model(&self) -> ModelName {
-        let model = self.0.split_once('/').map_or(&*self.0, |(model, _)| model);
-        ModelName(model.into())
+        ModelName(self.model_name().into())
+    }
+
+    /// The name of that model.
+    pub fn model_name(&self) -> &str {
+        self.0.split_once('/').map_or(&*self.0, |(model, _)| model)
     }
 
     /// The language of a space of texts.

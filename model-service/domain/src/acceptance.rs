@@ -4,6 +4,7 @@
 //! One round is in flight at a time; what is accepted meanwhile is the next one. So the store
 //! decides how large rounds are: one event when it is idle, many when it is busy.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backlog::Pending;
@@ -11,6 +12,7 @@ use crate::effect::Ticket;
 use crate::intake::DeliveryTag;
 use crate::ledger::{Ledger, RoundNumber};
 use crate::round::{ItemWrites, Round};
+use crate::shown::Shown;
 use crate::slot::Slot;
 use crate::store::Write;
 
@@ -57,9 +59,9 @@ impl Acceptance {
         self.building.arrivals.insert(slot, pending);
     }
 
-    /// The item stays served, as its new row says.
-    pub(crate) fn renew(&mut self, slot: Slot) {
-        self.building.renewed.insert(slot);
+    /// The item is visible, and readers are shown this of it, once the next round is stored.
+    pub(crate) fn renew(&mut self, slot: Slot, shown: Arc<Shown>) {
+        self.building.renewed.insert(slot, shown);
     }
 
     /// The delivery is settled when the next round is durable.

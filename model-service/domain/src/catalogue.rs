@@ -2,12 +2,14 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use kindred_shared::{Feature, ItemId, Space};
 
 use crate::blocks::{BlockKey, Blocks, NewRow, Place, row_number};
 use crate::effect::Made;
 use crate::item::{Item, Placement};
+use crate::shown::Shown;
 use crate::slot::{IdOrder, Slot, Slots};
 use crate::store::{DomainRow, FeatureRow};
 
@@ -128,6 +130,11 @@ impl Catalogue {
     /// The item is served from now on, or no longer.
     pub(crate) fn set_listed(&mut self, slot: Slot, listed: bool) {
         self.items[slot.index()].listed = listed;
+    }
+
+    /// What readers are shown of the item from now on.
+    pub(crate) fn show(&mut self, slot: Slot, shown: Option<Arc<Shown>>) {
+        self.items[slot.index()].shown = shown;
     }
 
     /// The item's feature is no row of any block any more. Whether it was one.

@@ -1,8 +1,11 @@
 //! What a loaded domain remembers of each item.
 
+use std::sync::Arc;
+
 use kindred_shared::Space;
 
 use crate::blocks::Place;
+use crate::shown::{Interner, Shown};
 use crate::store::{ItemRow, Liveness};
 
 /// An item of a loaded domain, or the memory of one.
@@ -29,11 +32,13 @@ pub struct Item {
     pub is_doubtful: bool,
     /// Whether its list is made and served.
     pub listed: bool,
+    /// What readers are shown of it, once that is durable; `None`: it is not to be shown.
+    pub shown: Option<Arc<Shown>>,
 }
 
-impl From<&ItemRow> for Item {
+impl Item {
     /// The item as it is stored, without its feature.
-    fn from(row: &ItemRow) -> Self {
+    pub fn stored(row: &ItemRow, words: &mut Interner) -> Self {
         let live = row.liveness == Liveness::Live;
         Self {
             version: Some(row.version),
@@ -44,12 +49,11 @@ impl From<&ItemRow> for Item {
             placed_version: row.version,
             is_stale: row.rejected.is_some(),
             is_doubtful: row.rejected.is_some(),
+            shown: (live && !row.hidden).then(|| Arc::new(Shown::of(row, words))),
             ..Self::default()
         }
     }
-}
 
-impl Item {
     /// Live and not hidden. (Expired items are made not live when their time comes.)
     pub fn is_visible(&self) -> bool {
         self.live && !self.hidden
@@ -58,6 +62,11 @@ impl Item {
     /// Whether it takes part in comparisons and lists now.
     pub fn is_current(&self) -> bool {
         self.is_visible() && self.placement.is_some()
+    }
+
+    /// Whether its list is made, and counts.
+    pub fn is_listed(&self) -> bool {
+        self.listed && self.is_current()
     }
 
     /// Whether `version` is what its newest event says, and it is live.

@@ -151,6 +151,18 @@ impl LeaseMachine {
         }
     }
 
+    /// Until when no other can have taken the partition, if it is ours.
+    pub fn lasts_until(&self) -> Option<Duration> {
+        match &self.state {
+            State::Held { .. } if self.exclusive => Some(Duration::MAX),
+            State::Held { confirmed, .. } => Some(*confirmed + STOP_AFTER),
+            State::Unknown { .. }
+            | State::Watching { .. }
+            | State::Taking { .. }
+            | State::Leaving { .. } => None,
+        }
+    }
+
     /// Who owns the partition, as far as is known here. One that is being taken or handed over
     /// counts as ours.
     pub fn owner(&self) -> Option<&str> {

@@ -32,6 +32,7 @@ mod round;
 mod rows;
 pub mod settings;
 pub mod sharing;
+pub mod shown;
 pub mod slot;
 mod stamp;
 pub mod status;

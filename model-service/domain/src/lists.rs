@@ -11,7 +11,7 @@ use crate::comparison::TaskPlan;
 use crate::item::Placement;
 use crate::list::{Entry, List};
 use crate::slot::Slot;
-use crate::view_change::Listed;
+use crate::view_change::{Listed, ServedList};
 
 /// Every item's list, by slot.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub(crate) struct Lists {
     empty: List,
     /// Lists to be made anew with the feature their item has.
     repairs: BTreeSet<Slot>,
+    /// Whether all were made once, so that readers see them by these slots.
+    are_served: bool,
 }
 
 /// Lists that are not what readers see and the store has.
@@ -147,19 +149,34 @@ impl Lists {
         })
     }
 
-    /// A row as readers see it; `None` while it is not served.
+    /// Readers see the lists from now on.
+    pub(crate) fn serve(&mut self) {
+        self.are_served = true;
+    }
+
+    /// Whether readers see the lists.
+    pub(crate) fn are_served(&self) -> bool {
+        self.are_served
+    }
+
+    /// An item as readers see it; `None`: they do not.
     pub(crate) fn listing(&self, catalogue: &Catalogue, slot: Slot) -> Option<Listed> {
         let item = catalogue.item(slot);
-        if !item.listed || !item.is_current() {
+        if !self.are_served || !item.is_visible() {
             return None;
         }
+        let list = item.is_listed().then(|| ServedList {
+            version: item.placed_version,
+            entries: self.of(slot).entries().clone(),
+            zero: matches!(item.placement, Some(Placement::Zero(_))),
+        });
         Some(Listed {
             slot,
             id: catalogue.id(slot).clone(),
             expires_at: item.expires_at,
-            version: item.placed_version,
-            entries: self.of(slot).entries().clone(),
-            zero: matches!(item.placement, Some(Placement::Zero(_))),
+            shown: Arc::clone(item.shown.as_ref()?),
+            space: catalogue.space_of(slot).cloned(),
+            list,
         })
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use kindred_shared::{Feature, ItemId, ModelName, Space};
 
 use crate::item::Item;
+use crate::shown::Interner;
 use crate::store::{DomainRow, FeatureRow, ItemRow, SettingsRow};
 
 /// The domain's own rows, which are read before anything else.
@@ -35,6 +36,7 @@ pub struct Loaded {
     pub row: Option<DomainRow>,
     items: Vec<LoadedItem>,
     by_id: HashMap<ItemId, usize>,
+    words: Interner,
     features: Vec<FeatureRow>,
     lists: Vec<ItemId>,
 }
@@ -71,7 +73,7 @@ impl Loaded {
         self.by_id.insert(row.id.clone(), at);
         self.items.push(LoadedItem {
             id: row.id.clone(),
-            item: Item::from(row),
+            item: Item::stored(row, &mut self.words),
             since: row.since,
             has_feature: false,
         });

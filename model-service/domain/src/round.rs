@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::backlog::Pending;
 use crate::material::Material;
+use crate::shown::Shown;
 use crate::slot::Slot;
 use crate::store::{FeatureRow, ItemRow, Write};
 
@@ -40,8 +41,8 @@ pub(crate) struct Round {
     pub(crate) departed: BTreeSet<Slot>,
     /// Items whose feature is to be made once this round is stored.
     pub(crate) arrivals: BTreeMap<Slot, Pending>,
-    /// Items that stay in their lists, under another version or expiry.
-    pub(crate) renewed: BTreeSet<Slot>,
+    /// Items that are visible with this round, and what readers are shown of them from then on.
+    pub(crate) renewed: BTreeMap<Slot, Arc<Shown>>,
 }
 
 impl Round {

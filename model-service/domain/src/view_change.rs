@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use kindred_shared::ItemId;
+use kindred_shared::{ItemId, ModelName, Space};
 
 use crate::list::Entry;
+use crate::shown::Shown;
 use crate::slot::Slot;
 
 /// What changes for readers, all of it at once.
@@ -12,20 +13,25 @@ use crate::slot::Slot;
 pub struct ViewChange {
     /// Forget everything seen before: the domain was loaded anew.
     pub replace: bool,
-    /// Rows that are visible from now on, with their lists.
+    /// The domain's model, that of items without a feature; `None`: as before, or not registered yet.
+    pub model: Option<ModelName>,
+    /// Items that are visible from now on, with their lists.
     pub listed: Vec<Listed>,
-    /// Items that are gone from now on.
+    /// Items that are visible from now on, where slots do not say what they said before: lists are
+    /// being made, and readers may see a view of before. A list seen there stays.
+    pub renewed: Vec<Renewed>,
+    /// Items that are gone from now on, before any other change.
     pub gone: Vec<ItemId>,
 }
 
 impl ViewChange {
-    /// Whether nothing changes.
+    /// Whether no item changes.
     pub fn is_empty(&self) -> bool {
-        !self.replace && self.listed.is_empty() && self.gone.is_empty()
+        !self.replace && self.listed.is_empty() && self.renewed.is_empty() && self.gone.is_empty()
     }
 }
 
-/// A visible row.
+/// A visible item.
 #[derive(Debug, Clone)]
 pub struct Listed {
     /// Its slot.
@@ -34,10 +40,32 @@ pub struct Listed {
     pub id: ItemId,
     /// From when on it is not visible, in ms since 1970.
     pub expires_at: Option<i64>,
-    /// Version of the feature its list was made with.
+    /// What readers are shown of it.
+    pub shown: Arc<Shown>,
+    /// Of its feature; `None`: it has none yet.
+    pub space: Option<Space>,
+    /// `None`: its first list is being made.
+    pub list: Option<ServedList>,
+}
+
+/// An item's list.
+#[derive(Debug, Clone)]
+pub struct ServedList {
+    /// Version of the feature it was made with.
     pub version: u64,
     /// Best first; more than an item is entitled to, so that some may vanish.
     pub entries: Arc<[Entry]>,
     /// Whether there is nothing to compare.
     pub zero: bool,
+}
+
+/// A visible item, by its id alone.
+#[derive(Debug, Clone)]
+pub struct Renewed {
+    /// Its id.
+    pub id: ItemId,
+    /// From when on it is not visible, in ms since 1970.
+    pub expires_at: Option<i64>,
+    /// What readers are shown of it.
+    pub shown: Arc<Shown>,
 }

@@ -335,7 +335,7 @@ impl World {
                 id: id.clone(),
                 title: None,
                 text: Some("x".repeat(self.dice.roll(24) as usize)),
-                url: None,
+                url: Some(format!("https://sim.example/{}", self.dice.roll(1000))),
                 language: Some(language.to_owned()),
                 group: None,
                 categories: BTreeSet::new(),
@@ -456,6 +456,16 @@ impl World {
                 {
                     self.assert_gone(id);
                 }
+                let newest = self
+                    .truth
+                    .get(id)
+                    .filter(|newest| Arc::ptr_eq(newest, &event));
+                if let Some(Event::Upsert(upsert)) = newest.map(|event| &**event)
+                    && row.is_some_and(|row| row.liveness == Liveness::Live && !row.hidden)
+                    && !is_expired(upsert, self.now.unix_ms)
+                {
+                    self.assert_seen(upsert);
+                }
             }
             Outcome::Failed(_) => self.queue.push(event),
             Outcome::Refused(refusal) => panic!("{refusal}"),
@@ -500,17 +510,30 @@ impl World {
 
     fn assert_gone(&self, gone: &ItemId) {
         let now = self.now.unix_ms;
+        let snapshot = self.view.snapshot();
+        let Some(snapshot) = &*snapshot else { return };
         assert!(
-            self.view.similar(gone, 50, now).is_none(),
+            snapshot.item(gone.as_str(), now).is_none(),
             "{gone} is served after its end"
         );
         for other in self.truth.keys() {
-            let similar = self.view.similar(other, 50, now);
-            let named = similar
-                .iter()
-                .flat_map(|s| &s.neighbours)
-                .any(|n| n.id == *gone);
+            let item = snapshot.item(other.as_str(), now);
+            let mut neighbours = item.iter().flat_map(|item| item.neighbours());
+            let named = neighbours.any(|(neighbour, _)| neighbour.id() == gone);
             assert!(!named, "{gone} is a neighbour of {other} after its end");
+        }
+    }
+
+    /// An item whose newest event is acknowledged is seen, and as that event says.
+    fn assert_seen(&self, upsert: &Upsert) {
+        let now = self.now.unix_ms;
+        let snapshot = self.view.snapshot();
+        let Some(snapshot) = &*snapshot else { return };
+        let id = &upsert.id;
+        match snapshot.item(id.as_str(), now) {
+            Some(item) => assert_eq!(item.shown().url.as_deref(), upsert.url.as_deref(), "{id}"),
+            // Whoever asks is answered from the store.
+            None => assert!(!snapshot.is_whole(), "{id} is not seen"),
         }
     }
 
@@ -791,18 +814,17 @@ impl World {
             let Event::Upsert(upsert) = &**event else {
                 continue;
             };
-            let expired = upsert
-                .expires_at
-                .is_some_and(|at| at.timestamp_millis() <= now);
-            if upsert.hidden || expired {
+            if upsert.hidden || is_expired(upsert, now) {
                 continue;
             }
             let row = kindred_domain::material::rows_of(upsert, 1, self.now.date());
             features.insert(id.clone(), feature_of(&model, &row.0, &row.1));
         }
+        let snapshot = self.view.snapshot();
+        let snapshot = snapshot.as_ref().expect("the domain is loaded");
         for id in self.truth.keys() {
             let stored = self.store.lists.get(id);
-            let served = self.view.similar(id, 50, now);
+            let served = snapshot.item(id.as_str(), now);
             match features.get(id) {
                 None => {
                     assert!(stored.is_none(), "{id} is not visible and has a list");
@@ -816,7 +838,20 @@ impl World {
                     });
                     self.assert_same(id, &stored.neighbours, &expected);
                     let served = served.unwrap_or_else(|| panic!("{id} is not served"));
-                    assert_eq!(served.neighbours, expected, "served list of {id}");
+                    let neighbours = served.neighbours().take(50);
+                    let neighbours: Vec<Neighbour> = neighbours
+                        .map(|(other, score)| Neighbour {
+                            id: other.id().clone(),
+                            score,
+                        })
+                        .collect();
+                    assert_eq!(neighbours, expected, "served list of {id}");
+                    let Some(Event::Upsert(upsert)) = self.truth.get(id).map(|event| &**event)
+                    else {
+                        panic!("{id} has a feature");
+                    };
+                    assert_eq!(served.shown().url.as_deref(), upsert.url.as_deref());
+                    assert_eq!(served.model(), Some(feature.0.model_name()));
                     let row = self
                         .store
                         .features
@@ -827,6 +862,12 @@ impl World {
             }
         }
     }
+}
+
+fn is_expired(upsert: &Upsert, now: i64) -> bool {
+    upsert
+        .expires_at
+        .is_some_and(|at| at.timestamp_millis() <= now)
 }
 
 fn brute_force(
@@ -880,7 +921,12 @@ fn run(seed: u64, steps: u32, ids: u64) {
         .rows()
         .map(|(_, row)| row.clone())
         .collect();
-    assert_eq!(before.len(), after.len());
+    // Whose time was over meanwhile has none any more.
+    let now = world.now.unix_ms;
+    let is_over =
+        |id: &ItemId| matches!(&*world.truth[id], Event::Upsert(it) if is_expired(it, now));
+    let there = before.iter().filter(|row| !is_over(&row.id)).count();
+    assert_eq!(there, after.len());
 }
 
 proptest! {

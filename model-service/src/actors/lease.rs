@@ -9,8 +9,10 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
+use super::clock::Clock;
 use kindred_domain::lease::{LeaseEffect, LeaseInput, LeaseMachine, Wish};
 use kindred_domain::store::{Epoch, Partition, Store, StoreError};
+use kindred_query::Term;
 
 /// Longest one read or compare-and-set of the lease may take.
 const STORE_DEADLINE: Duration = Duration::from_secs(4);
@@ -18,8 +20,8 @@ const STORE_DEADLINE: Duration = Duration::from_secs(4);
 /// Whether a partition is ours.
 #[derive(Debug)]
 pub enum Ownership {
-    /// Ours, at this epoch; also when the epoch was raised while it was ours.
-    Owned(Epoch),
+    /// Ours, at this epoch, for a term; also when the epoch was raised while it was ours.
+    Owned(Epoch, Arc<Term>),
     /// Not ours any more.
     Lost,
     /// To be another's, as soon as it is let go: the sender is dropped then.
@@ -47,6 +49,8 @@ pub struct Desk {
     pub ownership: mpsc::Sender<Ownership>,
     /// Told when the epoch's sequence numbers run out.
     pub exhausted: Arc<Notify>,
+    /// The clock of terms.
+    pub clock: Clock,
 }
 
 /// Takes the lease when it may, keeps it while it can, and says so.
@@ -81,6 +85,13 @@ pub async fn keep(store: Arc<dyn Store>, partition: Partition, me: Instance, mut
             () = desk.ownership.closed() => return,
         };
         todo = machine.handle(begun.elapsed(), input);
+        // This clock first: if time passes in between, the term is too short.
+        let now = desk.clock.now().monotonic;
+        let lasts_until = machine.lasts_until();
+        under_way.owned_for(
+            now,
+            lasts_until.map(|until| until.saturating_sub(begun.elapsed())),
+        );
     }
 }
 
@@ -89,9 +100,23 @@ pub async fn keep(store: Arc<dyn Store>, partition: Partition, me: Instance, mut
 struct UnderWay {
     asked: Option<BoxFuture<'static, LeaseInput>>,
     leaving: Option<oneshot::Receiver<()>>,
+    /// Of the ownership there is, or of the next.
+    term: Arc<Term>,
 }
 
 impl UnderWay {
+    /// The partition is ours for so long, if it is.
+    fn owned_for(&mut self, now: Duration, left: Option<Duration>) {
+        match left {
+            Some(left) => self.term.extend(now.saturating_add(left)),
+            None => {
+                self.term.end();
+                // What views of this ownership say counts no more, also when there is another.
+                self.term = Arc::default();
+            }
+        }
+    }
+
     /// Does what the machine asks for. An error: nobody wants to know of the ownership any more.
     async fn carry_out(
         &mut self,
@@ -103,7 +128,7 @@ impl UnderWay {
         let change = match effect {
             LeaseEffect::Own(epoch) => {
                 info!(partition = partition.0, epoch = epoch.0, "partition owned");
-                Ownership::Owned(epoch)
+                Ownership::Owned(epoch, Arc::clone(&self.term))
             }
             LeaseEffect::Disown => {
                 warn!(partition = partition.0, "partition lost");

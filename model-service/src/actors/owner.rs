@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use kindred_domain::store::{Epoch, Partition, Stamp};
+use kindred_query::Term;
 
 /// One process's ownership of a partition.
 #[derive(Debug)]
 pub struct Owner {
     partition: Partition,
+    /// For how long it is certain.
+    term: Arc<Term>,
     next: Mutex<(Epoch, u32)>,
     /// Told when sequence numbers run out.
     exhausted: Arc<Notify>,
@@ -17,9 +20,15 @@ pub struct Owner {
 
 impl Owner {
     /// The owner of a partition at an epoch; its first stamp has sequence number 0.
-    pub fn new(partition: Partition, epoch: Epoch, exhausted: Arc<Notify>) -> Self {
+    pub fn new(
+        partition: Partition,
+        epoch: Epoch,
+        term: Arc<Term>,
+        exhausted: Arc<Notify>,
+    ) -> Self {
         Self {
             partition,
+            term,
             next: Mutex::new((epoch, 0)),
             exhausted,
         }
@@ -28,6 +37,11 @@ impl Owner {
     /// What is owned.
     pub fn partition(&self) -> Partition {
         self.partition
+    }
+
+    /// For how long the ownership is certain.
+    pub fn term(&self) -> &Arc<Term> {
+        &self.term
     }
 
     /// The epoch of the ownership.
@@ -64,7 +78,7 @@ mod tests {
 
     #[test]
     fn stamps_rise_strictly_and_end() {
-        let owner = Owner::new(Partition(0), Epoch(3), Arc::default());
+        let owner = Owner::new(Partition(0), Epoch(3), Arc::default(), Arc::default());
         let (_, first) = owner.stamp().unwrap();
         assert!(owner.stamp().unwrap().1 > first);
         owner.next.lock().unwrap().1 = Stamp::SEQS - 1;

@@ -18,6 +18,7 @@ use crate::owners::Hosted;
 use kindred_domain::intake::{Failure, Intake};
 use kindred_domain::store::{DomainRow, Epoch, Partition};
 use kindred_domain::time::RETRY;
+use kindred_query::Term;
 
 /// Deliveries handed to the registry at a time.
 const DELIVERIES: usize = 256;
@@ -74,15 +75,15 @@ impl PartitionHost {
     pub async fn follow(mut self, mut ownership: mpsc::Receiver<Ownership>, hosting: Arc<Hosted>) {
         while let Some(change) = ownership.recv().await {
             match (change, &self.tenure) {
-                (Ownership::Owned(epoch), Some(tenure)) => {
+                (Ownership::Owned(epoch, _), Some(tenure)) => {
                     tenure.owner.raise(epoch);
                     let _ = tenure.registry.send(Raise).await;
                     let _ = tenure.registry.send(Resume(self.domains().await)).await;
                 }
-                (Ownership::Owned(epoch), None) => {
+                (Ownership::Owned(epoch, term), None) => {
                     let opened = self.open_intake(epoch, &mut ownership).await;
                     if let Some((epoch, intake)) = opened {
-                        self.host(epoch, intake).await;
+                        self.host(epoch, term, intake).await;
                         hosting.host(self.partition);
                         info!(partition = self.partition.0, "hosting");
                     }
@@ -119,7 +120,7 @@ impl PartitionHost {
             tokio::select! {
                 () = tokio::time::sleep(retry.failed()) => {}
                 change = ownership.recv() => match change {
-                    Some(Ownership::Owned(raised)) => epoch = raised,
+                    Some(Ownership::Owned(raised, _)) => epoch = raised,
                     // What is handed over is let go with it: nothing was begun.
                     Some(Ownership::Lost | Ownership::HandedOver(_)) | None => return None,
                 },
@@ -127,10 +128,10 @@ impl PartitionHost {
         }
     }
 
-    /// Begins to host at an epoch.
-    async fn host(&mut self, epoch: Epoch, intake: Box<dyn Intake>) {
+    /// Begins to host at an epoch, for a term.
+    async fn host(&mut self, epoch: Epoch, term: Arc<Term>, intake: Box<dyn Intake>) {
         let exhausted = Arc::clone(&self.exhausted);
-        let owner = Arc::new(Owner::new(self.partition, epoch, exhausted));
+        let owner = Arc::new(Owner::new(self.partition, epoch, term, exhausted));
         let services = Arc::new(Services::new(
             Arc::clone(&self.parts),
             Arc::clone(&owner),

@@ -71,6 +71,7 @@ impl Partitions {
                 owner,
                 ownership: told,
                 exhausted: Arc::default(),
+                clock: parts.clock,
             };
             let host = PartitionHost::new(
                 partition,

@@ -152,6 +152,13 @@ impl DomainRegistry {
         }
     }
 
+    /// Readers are answered from the store from now on.
+    fn close_views(&self) {
+        for domain in self.active.keys() {
+            self.services.views.close(domain);
+        }
+    }
+
     /// Stops every domain's actor, now.
     fn halt(&mut self) -> impl Future<Output = ()> + use<> {
         let halts: Vec<_> = self
@@ -229,6 +236,7 @@ impl Handler<Raise> for DomainRegistry {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Raise: Raise, _: &mut Context<Self>) -> Self::Result {
+        self.close_views();
         Box::pin(self.halt())
     }
 }
@@ -237,10 +245,7 @@ impl Handler<Disown> for DomainRegistry {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Disown: Disown, context: &mut Context<Self>) -> Self::Result {
-        for domain in self.active.keys() {
-            // Readers are answered from the store from now on.
-            self.services.views.close(domain);
-        }
+        self.close_views();
         context.stop();
         Box::pin(self.halt())
     }

@@ -15,6 +15,7 @@ use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 
 use super::parts::{Lobby, Parts, Reads, Workers, Writes};
 use super::readiness::Readiness;
+use crate::actors::clock::Clock;
 use crate::metrics::Metrics;
 use crate::owners::{Hosted, Owners};
 use crate::store::embedded::{EmbeddedStore, Identity};
@@ -23,7 +24,7 @@ use kindred_domain::intake::{Confirm, Failure, Publish, PublishError};
 use kindred_domain::store::{
     Batch, DomainRow, Epoch, FeatureRow, ItemRow, Liveness, Partition, Stamp, Store, Write,
 };
-use kindred_query::Views;
+use kindred_query::{Term, Views};
 
 pub(super) fn domain(name: &str) -> DomainName {
     DomainName::new(name).expect("a domain")
@@ -209,6 +210,8 @@ pub(super) struct Bench {
     pub(super) rows: Rows,
     pub(super) publish: Arc<FakePublish>,
     pub(super) views: Arc<Views>,
+    /// Of all views.
+    pub(super) term: Arc<Term>,
 }
 
 pub(super) fn bench() -> Bench {
@@ -229,7 +232,12 @@ pub(super) fn bench() -> Bench {
     let owners = Owners::new(Arc::clone(&store), Arc::new(Hosted::default()), 1);
     let lobby = Arc::new(Lobby::new(Arc::new(Readiness::ready())));
     lobby.open(Parts {
-        reads: Arc::new(Reads::new(store, Arc::clone(&views), owners)),
+        reads: Arc::new(Reads::new(
+            store,
+            Arc::clone(&views),
+            owners,
+            Clock::start(),
+        )),
         writes: Arc::clone(&writes),
         workers: Arc::new(Workers(Arc::new(FakeJobs))),
     });
@@ -240,5 +248,6 @@ pub(super) fn bench() -> Bench {
         rows,
         publish,
         views,
+        term: Arc::new(Term::endless()),
     }
 }

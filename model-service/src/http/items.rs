@@ -63,7 +63,8 @@ async fn get(
     };
     // The view after the row: what a row says is under way before it is stored, so a domain that
     // is quiet now has seen it.
-    let view = reads.views.get(&domain).filter(|view| view.is_loaded());
+    let view = reads.views.get(&domain);
+    let view = view.filter(|view| view.snapshot().is_some());
     let seen = view.map_or(Seen::Stored, |view| Seen::InView {
         quiet: view.status().quiet,
         served: view.served(&id, now_ms()),

@@ -13,6 +13,7 @@ use kindred_shared::event::{Event, Limits, Refusal};
 use super::error::Error;
 use super::readiness::{Readiness, not_ready};
 use super::relay::Relay;
+use crate::actors::clock::Clock;
 use crate::metrics::Metrics;
 use crate::owners::Owners;
 use kindred_domain::dispatch::Jobs;
@@ -64,16 +65,24 @@ pub(crate) struct Reads {
     pub(crate) owners: Owners,
     /// Asks them.
     pub(crate) relay: Relay,
+    /// The clock of views.
+    pub(crate) clock: Clock,
 }
 
 impl Reads {
     /// Answers from these.
-    pub(crate) fn new(store: Arc<dyn Store>, views: Arc<Views>, owners: Owners) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        views: Arc<Views>,
+        owners: Owners,
+        clock: Clock,
+    ) -> Self {
         Self {
             store,
             views,
             owners,
             relay: Relay::new(),
+            clock,
         }
     }
 }

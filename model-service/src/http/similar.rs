@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::iter;
 
-use actix_web::http::header::RETRY_AFTER;
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, get};
 use chrono::{DateTime, Utc};
 use kindred_api::problem::Kind;
 use kindred_api::similar::{DEFAULT_LIMIT, SimilarAnswer, SimilarItem};
 use kindred_shared::{DomainName, ItemId, ModelName};
+use serde::{Serialize, Serializer};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::error::Error;
@@ -17,13 +18,18 @@ use super::parts::{Part, Reads};
 use super::path::{InPath, OfItem};
 use super::query::{Given, InQuery, Parameters};
 use super::standing::is_visible;
-use super::time::{now_ms, rfc3339, rfc3339_ms};
-use kindred_domain::list::{KEEP, NEIGHBOURS};
+use super::time::{rfc3339, rfc3339_ms};
+use kindred_domain::list::NEIGHBOURS;
+use kindred_domain::shown;
 use kindred_domain::store::{ItemRow, Neighbour, newest_feature};
-use kindred_query::DomainView;
+use kindred_query::Item;
 
 /// When to ask again for a list that is being made, in seconds.
 const RETRY_S: &str = "1";
+/// Room for an answer without its neighbours, in bytes; a longer one grows.
+const ANSWER_BYTES: usize = 512;
+/// Room for a neighbour in an answer, in bytes.
+const NEIGHBOUR_BYTES: usize = 256;
 
 /// What of the list is asked for.
 #[derive(utoipa::IntoParams)]
@@ -74,42 +80,121 @@ async fn get(
     query: InQuery<SimilarQuery>,
     reads: Part<Reads>,
 ) -> Result<HttpResponse, Error> {
-    let InPath(OfItem { domain, id }) = path;
+    let InPath(of) = path;
     let limit = query.0.limit.map_or(DEFAULT_LIMIT, |limit| limit as usize);
-    let view = reads.views.get(&domain).filter(|view| view.is_loaded());
-    let found = match view {
-        Some(view) => from_view(&reads, &domain, &id, limit, &view).await?,
-        None => from_store(&reads, &domain, &id, limit).await?,
+    match from_view(&reads, &of, limit) {
+        Some(answer) => answer,
+        None => from_store(&reads, of, limit).await,
+    }
+}
+
+/// Of an active domain, all from its snapshot. `None`: the store is to be asked.
+fn from_view(reads: &Reads, of: &OfItem, limit: usize) -> Option<Result<HttpResponse, Error>> {
+    let view = reads.views.get(&of.domain)?;
+    let now = reads.clock.now();
+    if !view.term().lasts(now.monotonic) {
+        return None;
+    }
+    let snapshot = view.snapshot();
+    let snapshot = snapshot.as_ref()?;
+    let Some(item) = snapshot.item(of.id.as_str(), now.unix_ms) else {
+        // Without a model the domain may not even be registered.
+        let is_known = snapshot.is_whole() && snapshot.model().is_some();
+        return is_known.then(|| Err(Error::unknown_item()));
     };
-    let Some(found) = found else {
+    let as_of = item.served().map(|served| rfc3339_ms(served.as_of));
+    let answer = SimilarJson {
+        domain: &of.domain,
+        id: &of.id,
+        model: item.model()?,
+        as_of: as_of.as_deref(),
+        similar: NeighboursJson { item, limit },
+    };
+    Some(Ok(respond(json(&answer, limit), as_of.is_some())))
+}
+
+/// A [`SimilarAnswer`] as it is written, straight from a snapshot.
+#[derive(Serialize)]
+struct SimilarJson<'a> {
+    domain: &'a DomainName,
+    id: &'a ItemId,
+    model: &'a str,
+    as_of: Option<&'a str>,
+    similar: NeighboursJson<'a>,
+}
+
+struct NeighboursJson<'a> {
+    item: Item<'a>,
+    limit: usize,
+}
+
+impl Serialize for NeighboursJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let neighbours = self.item.neighbours().take(self.limit);
+        serializer.collect_seq(neighbours.map(|(other, score)| {
+            let shown = other.shown();
+            NeighbourJson {
+                id: other.id(),
+                score,
+                title: shown.title.as_deref(),
+                url: shown.url.as_deref(),
+            }
+        }))
+    }
+}
+
+/// A [`SimilarItem`] as it is written.
+#[derive(Serialize)]
+struct NeighbourJson<'a> {
+    id: &'a ItemId,
+    score: f32,
+    title: Option<&'a str>,
+    url: Option<&'a str>,
+}
+
+fn json(answer: &impl Serialize, limit: usize) -> Vec<u8> {
+    let mut body = Vec::with_capacity(ANSWER_BYTES + limit * NEIGHBOUR_BYTES);
+    serde_json::to_writer(&mut body, answer).expect("texts and numbers can be written to memory");
+    body
+}
+
+/// An answer of 200; one without a list says when to ask again.
+fn respond(body: Vec<u8>, is_listed: bool) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+    if !is_listed {
+        response.insert_header((RETRY_AFTER, HeaderValue::from_static(RETRY_S)));
+    }
+    response.body(body)
+}
+
+/// Of a domain that sleeps or is loading: stored list, then the rows of the item and its
+/// neighbours, leaving out what is not visible.
+async fn from_store(reads: &Reads, of: OfItem, limit: usize) -> Result<HttpResponse, Error> {
+    let OfItem { domain, id } = of;
+    let list = reads.store.list(&domain, &id).await?;
+    let neighbours = list.as_ref().map_or(&[][..], |list| &list.neighbours);
+    let Some(rows) = visible_rows(reads, &domain, &id, neighbours).await? else {
         return Err(match reads.store.domain(&domain).await? {
             Some(_) => Error::unknown_item(),
             None => Error::unknown_domain(),
         });
     };
-    let model = match found.model {
-        Some(model) => model,
-        None => model_of(&reads, &domain, &id).await?,
+    let similar = titled(neighbours, rows).take(limit).collect();
+    let as_of = list.as_ref().map(|list| rfc3339(list.updated_at));
+    let model = match list {
+        Some(list) => list.model,
+        None => model_of(reads, &domain, &id).await?,
     };
-    let mut response = HttpResponse::Ok();
-    if found.as_of.is_none() {
-        response.insert_header((RETRY_AFTER, RETRY_S));
-    }
-    Ok(response.json(SimilarAnswer {
+    let is_listed = as_of.is_some();
+    let answer = SimilarAnswer {
         domain,
         id,
         model,
-        as_of: found.as_of,
-        similar: found.similar,
-    }))
-}
-
-/// A visible item's answer.
-struct Found {
-    /// `None`: not told by what answered.
-    model: Option<ModelName>,
-    as_of: Option<String>,
-    similar: Vec<SimilarItem>,
+        as_of,
+        similar,
+    };
+    Ok(respond(json(&answer, limit), is_listed))
 }
 
 /// The item's model: its feature's, else its domain's.
@@ -119,60 +204,6 @@ async fn model_of(reads: &Reads, domain: &DomainName, id: &ItemId) -> Result<Mod
     };
     let newest = newest_feature(&*reads.store, domain, &row.model, id).await?;
     Ok(newest.map_or(row.model, |stamp| stamp.space.model()))
-}
-
-/// Of an active domain: lists from its view, titles from the store. `None`: not visible.
-async fn from_view(
-    reads: &Reads,
-    domain: &DomainName,
-    id: &ItemId,
-    limit: usize,
-    view: &DomainView,
-) -> Result<Option<Found>, Error> {
-    let listed = view.similar(id, KEEP, now_ms());
-    let (neighbours, as_of) = match listed {
-        Some(listed) => (listed.neighbours, Some(rfc3339_ms(listed.as_of))),
-        None => (Vec::new(), None),
-    };
-    // The view forgets what is gone at once, so one read is enough but for a race.
-    let mut rest = neighbours.as_slice();
-    let mut similar = Vec::with_capacity(limit);
-    let mut first = true;
-    while first || (similar.len() < limit && !rest.is_empty()) {
-        let (asked, later) = rest.split_at(rest.len().min(limit - similar.len()));
-        let Some(rows) = visible_rows(reads, domain, id, asked).await? else {
-            return Ok(None);
-        };
-        similar.extend(titled(asked, rows));
-        rest = later;
-        first = false;
-    }
-    Ok(Some(Found {
-        model: None,
-        as_of,
-        similar,
-    }))
-}
-
-/// Of a domain that sleeps or is loading: stored list, then the rows of the item and its
-/// neighbours, leaving out what is not visible. `None`: not visible.
-async fn from_store(
-    reads: &Reads,
-    domain: &DomainName,
-    id: &ItemId,
-    limit: usize,
-) -> Result<Option<Found>, Error> {
-    let list = reads.store.list(domain, id).await?;
-    let neighbours = list.as_ref().map_or(&[][..], |list| &list.neighbours);
-    let Some(rows) = visible_rows(reads, domain, id, neighbours).await? else {
-        return Ok(None);
-    };
-    let similar = titled(neighbours, rows).take(limit).collect();
-    Ok(Some(Found {
-        as_of: list.as_ref().map(|list| rfc3339(list.updated_at)),
-        model: list.map(|list| list.model),
-        similar,
-    }))
 }
 
 /// The rows of those neighbours that are visible; `None` when the item itself is not.
@@ -205,8 +236,13 @@ fn titled(
         Some(SimilarItem {
             id: row.id,
             score: neighbour.score,
-            title: row.title,
+            title: row.title.map(shown_title),
             url: row.url,
         })
     })
+}
+
+fn shown_title(mut title: String) -> String {
+    title.truncate(shown::title(&title).len());
+    title
 }

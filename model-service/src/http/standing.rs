@@ -122,6 +122,7 @@ mod tests {
             served: Some(Served {
                 version,
                 since,
+                as_of: since,
                 zero: false,
             }),
             quiet: false,
@@ -227,6 +228,7 @@ mod tests {
             served: Some(Served {
                 version: 4,
                 since: 7,
+                as_of: 7,
                 zero: false,
             }),
             quiet,

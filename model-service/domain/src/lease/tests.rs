@@ -96,6 +96,7 @@ fn an_exclusive_store_has_no_other_owner_and_needs_no_beat() {
         &[LeaseEffect::Own(Epoch(4))],
     );
     assert_eq!(m.deadline(), None);
+    assert_eq!(m.lasts_until(), Some(Duration::MAX));
     step(&mut m, 1_000_000, LeaseInput::Tick, &[]);
     assert_eq!(m.epoch(), Some(Epoch(4)));
 }
@@ -125,8 +126,14 @@ fn beats_while_it_owns() {
     assert_eq!(m.deadline(), Some(at(2)));
     let beat = set(Some(lease(1, "me", 0)), lease(1, "me", 1));
     step(&mut m, 2, LeaseInput::Tick, &[beat]);
+    assert_eq!(m.lasts_until(), Some(at(5)));
     step(&mut m, 3, LeaseInput::Decided(Cas::Applied), &[]);
     assert_eq!(m.deadline(), Some(at(4)), "counted from when it was sent");
+    assert_eq!(
+        m.lasts_until(),
+        Some(at(7)),
+        "counted from when it was sent"
+    );
 }
 
 #[test]
@@ -189,6 +196,7 @@ fn hands_over_only_what_was_let_go_and_whoever_wishes_takes_it_at_once() {
     let leave = LeaseInput::Wished(Wish::Leave);
     step(&mut m, 1, leave, &[LeaseEffect::HandOver]);
     assert_eq!((m.epoch(), m.deadline()), (None, None));
+    assert_eq!(m.lasts_until(), None);
     // A beat that was under way says nothing any more.
     step(&mut m, 1, LeaseInput::Decided(Cas::Applied), &[]);
     step(&mut m, 1, LeaseInput::Unknown, &[]);

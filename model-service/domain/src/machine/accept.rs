@@ -10,6 +10,7 @@ use crate::intake::{DeliveryTag, Outcome};
 use crate::item::Item;
 use crate::material::{Material, rows_of, tombstone};
 use crate::round::{FeatureWrite, ItemWrites};
+use crate::shown::Shown;
 use crate::slot::Slot;
 use crate::store::Liveness;
 use crate::time::Now;
@@ -132,11 +133,11 @@ impl Domain {
                 feature,
             },
         );
-        if is_settled {
-            if !upsert.hidden {
-                self.acceptance.renew(slot);
-            }
-        } else {
+        if !upsert.hidden {
+            let shown = Shown::of(&material.row, &mut self.words);
+            self.acceptance.renew(slot, Arc::new(shown));
+        }
+        if !is_settled {
             let content_hash = material.row.content_hash;
             let since = now.monotonic;
             let material = Some(material);
@@ -158,6 +159,7 @@ impl Domain {
         self.backlog.remove(slot);
         self.lists.cancel_repair(slot);
         self.catalogue.set_listed(slot, false);
+        self.catalogue.show(slot, None);
         self.catalogue.retire(slot);
         self.departs_early(slot);
         self.acceptance.depart(slot);

@@ -58,10 +58,10 @@ impl Domain {
 
     fn list_write(&self, now: Now, slot: Slot) -> Write {
         let id = self.catalogue.id(slot).clone();
-        let Some(listed) = self.lists.listing(&self.catalogue, slot) else {
+        if !self.catalogue.item(slot).is_listed() {
             return Write::DeleteList(id);
-        };
-        let entries = listed.entries.iter().take(NEIGHBOURS);
+        }
+        let entries = self.lists.of(slot).entries().iter().take(NEIGHBOURS);
         let neighbours = entries.map(|entry| Neighbour {
             id: self.catalogue.id(entry.slot).clone(),
             score: entry.score,

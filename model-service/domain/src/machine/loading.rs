@@ -130,7 +130,9 @@ impl Domain {
         };
         for (id, row) in asked.ids.iter().zip(rows) {
             let slot = self.catalogue.slot(id);
-            let item = row.as_ref().map_or_else(Item::default, Item::from);
+            let words = &mut self.words;
+            let item = row.as_ref().map(|row| Item::stored(row, words));
+            let item = item.unwrap_or_default();
             self.catalogue.recall(slot, item.clone());
             loading.origins.insert(slot, item);
         }

@@ -48,14 +48,18 @@ impl Domain {
         self.outbox.observe(Observation::Rebuilt);
         let mut change = ViewChange {
             replace: true,
+            model: self.row.is_some().then(|| self.model().clone()),
             ..ViewChange::default()
         };
+        self.lists.serve();
         for slot in self.catalogue.slots() {
             if self.catalogue.item(slot).is_current() {
                 self.catalogue.set_listed(slot, true);
             }
-            if let Some(listed) = self.lists.listing(&self.catalogue, slot) {
-                change.listed.push(listed);
+            change
+                .listed
+                .extend(self.lists.listing(&self.catalogue, slot));
+            if self.catalogue.item(slot).is_listed() {
                 self.lists.repair_if_short(slot);
             }
             if found.lost.contains(&slot) {
@@ -80,18 +84,20 @@ impl Domain {
     pub(super) fn apply(&mut self, now: Now, changes: ListChanges) {
         let mut change = ViewChange::default();
         for (slot, had) in changes.changed {
-            let Some(listed) = self.lists.listing(&self.catalogue, slot) else {
+            if !self.catalogue.item(slot).is_listed() {
                 continue;
-            };
+            }
             let urgency = if changes.urgent.contains(&slot) {
                 Some(Urgency::Urgent)
             } else {
-                Urgency::of_change(&had, &listed.entries)
+                Urgency::of_change(&had, self.lists.of(slot).entries())
             };
             if let Some(urgency) = urgency {
                 self.flush.add(slot, now.monotonic, urgency);
             }
-            change.listed.push(listed);
+            change
+                .listed
+                .extend(self.lists.listing(&self.catalogue, slot));
             self.lists.repair_if_short(slot);
         }
         for slot in changes.gone {

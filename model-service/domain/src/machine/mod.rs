@@ -34,6 +34,7 @@ use crate::intake::{DeliveryTag, Failure, Outcome};
 use crate::lists::Lists;
 use crate::outbox::{Mark, Outbox};
 use crate::settings::{DomainSettings, ProcessSettings};
+use crate::shown::Interner;
 use crate::status::{DomainStatus, State};
 use crate::store::{DomainRow, Epoch, Partition, SettingsRow, Write};
 use crate::time::{Now, RETRY};
@@ -92,6 +93,8 @@ pub struct Domain {
     outbox: Outbox,
     /// When the domain is marked clean, if it stays calm; `None`: it is not, or is clean.
     clean_at: Option<Duration>,
+    /// Words that readers are shown of many items.
+    words: Interner,
     /// What is set for the domain; `None`: nothing was, ever.
     set: Option<SettingsRow>,
     /// The settings of `set`, for those who make features.
@@ -127,6 +130,7 @@ impl Domain {
             flush: Flush::default(),
             outbox: Outbox::default(),
             clean_at: None,
+            words: Interner::default(),
             set: None,
             text_settings: Arc::default(),
             configuring: Vec::new(),

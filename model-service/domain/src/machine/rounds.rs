@@ -1,15 +1,17 @@
 //! Rounds: accepted events are stored together, and acknowledged then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Domain;
 use crate::effect::{CommitStep, Effect, Ticket};
 use crate::intake::Outcome;
 use crate::lists::ListChanges;
 use crate::outbox::Mark;
+use crate::shown::Shown;
 use crate::slot::Slot;
 use crate::time::Now;
-use crate::view_change::ViewChange;
+use crate::view_change::{Renewed, ViewChange};
 
 impl Domain {
     /// Sends what was accepted, unless a round is in flight or the domain is being marked clean:
@@ -31,16 +33,7 @@ impl Domain {
             return;
         };
         self.depart_now(now, &round.departed);
-        let renewed = round.renewed.iter();
-        let renewal = ViewChange {
-            listed: renewed
-                .filter_map(|slot| self.lists.listing(&self.catalogue, *slot))
-                .collect(),
-            ..ViewChange::default()
-        };
-        if !renewal.is_empty() {
-            self.outbox.push(Effect::Serve(renewal));
-        }
+        self.renew(round.renewed);
         for (slot, pending) in round.arrivals {
             let item = self.catalogue.item(slot);
             if item.wants_feature_of(pending.version, pending.content_hash) {
@@ -50,6 +43,36 @@ impl Domain {
         let settled = settled.into_iter();
         let settled = settled.map(|(tag, version)| (tag, Outcome::Stored(Some(version))));
         self.outbox.settle_each(settled.collect());
+    }
+
+    /// Readers are shown what is durable now. While lists are being made on loading, readers may see a
+    /// view of before, whose slots are others.
+    fn renew(&mut self, renewed: BTreeMap<Slot, Arc<Shown>>) {
+        let mut change = ViewChange {
+            model: Some(self.model().clone()),
+            ..ViewChange::default()
+        };
+        for (slot, shown) in renewed {
+            let item = self.catalogue.item(slot);
+            // What came after it withdrew or hid it.
+            if !item.is_visible() {
+                continue;
+            }
+            if !self.lists.are_served() {
+                change.renewed.push(Renewed {
+                    id: self.catalogue.id(slot).clone(),
+                    expires_at: item.expires_at,
+                    shown: Arc::clone(&shown),
+                });
+            }
+            self.catalogue.show(slot, Some(shown));
+            change
+                .listed
+                .extend(self.lists.listing(&self.catalogue, slot));
+        }
+        if !change.is_empty() {
+            self.outbox.push(Effect::Serve(change));
+        }
     }
 
     /// Takes departed items out of every list, in one pass over them.

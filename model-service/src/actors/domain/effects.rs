@@ -55,6 +55,7 @@ impl DomainActor {
                 Effect::Observe(observation) => self.observe(observation),
                 Effect::Superseded => {
                     warn!(domain = %self.name, "another instance has taken over");
+                    self.services.views.close(&self.name);
                     context.stop();
                 }
             }

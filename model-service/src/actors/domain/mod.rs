@@ -68,7 +68,7 @@ impl DomainActor {
         services: Arc<Services>,
         arbiter: &ArbiterHandle,
     ) -> Addr<Self> {
-        let view = services.views.open(&name);
+        let view = services.views.open(&name, services.owner.term());
         Self::start_in_arbiter(arbiter, move |context| {
             context.set_mailbox_capacity(MAILBOX);
             let tenure = Tenure {

@@ -23,8 +23,9 @@ use flate2::write::GzEncoder;
 use futures_util::stream;
 use kindred_api::batch::REJECTS_LISTED;
 use kindred_api::problem::Kind;
-use kindred_shared::Feature;
+use kindred_api::similar::SimilarAnswer;
 use kindred_shared::event::Event;
+use kindred_shared::{Feature, Space};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -39,10 +40,11 @@ use crate::http::readiness::Readiness;
 use crate::http::time::now_ms;
 use crate::metrics::Metrics;
 use kindred_domain::list::Entry;
+use kindred_domain::shown::{Interner, Shown};
 use kindred_domain::slot::Slot;
 use kindred_domain::status::DomainStatus;
 use kindred_domain::store::{ItemRow, ListRow, Liveness, Neighbour, Write as StoreWrite};
-use kindred_domain::view_change::{Listed, ViewChange};
+use kindred_domain::view_change::{Listed, Renewed, ServedList, ViewChange};
 
 /// Every route's template and what can be asked of it.
 const ROUTES: &[(&str, &str)] = &[

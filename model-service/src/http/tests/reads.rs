@@ -3,20 +3,32 @@
 use super::*;
 
 fn listed(slot: u32, name: &str, version: u64, entries: &[(u32, f32)]) -> Listed {
+    let entries = entries.iter().map(|&(slot, score)| Entry {
+        slot: Slot(slot),
+        score,
+    });
     Listed {
         slot: Slot(slot),
         id: id(name),
         expires_at: None,
-        version,
-        entries: entries
-            .iter()
-            .map(|&(slot, score)| Entry {
-                slot: Slot(slot),
-                score,
-            })
-            .collect(),
-        zero: false,
+        shown: shown(name),
+        space: Some(Space::stored("words-1/en")),
+        list: Some(ServedList {
+            version,
+            entries: entries.collect(),
+            zero: false,
+        }),
     }
+}
+
+fn shown(name: &str) -> Arc<Shown> {
+    Arc::new(Shown::of(&item_row(name, 1), &mut Interner::default()))
+}
+
+/// Changes what readers of domain `x` see.
+fn serve(bench: &Bench, change: ViewChange) {
+    let view = bench.views.open(&domain("x"), &bench.term);
+    view.apply(change, 1_795_424_400_007);
 }
 
 fn neighbours(pairs: &[(&str, f32)]) -> Vec<Neighbour> {
@@ -52,18 +64,16 @@ async fn active() -> Bench {
     let bench = four_items().await;
     let change = ViewChange {
         replace: true,
+        model: Some(words_1()),
         listed: vec![
             listed(0, "a", 1, &[(1, 0.1 + 0.2), (2, 0.3), (3, 1e-7)]),
             listed(1, "b", 1, &[(0, 0.1 + 0.2)]),
             listed(2, "c", 1, &[]),
             listed(3, "d", 1, &[]),
         ],
-        gone: vec![],
+        ..ViewChange::default()
     };
-    bench
-        .views
-        .open(&domain("x"))
-        .apply(change, 1_795_424_400_007);
+    serve(&bench, change);
     bench
 }
 
@@ -120,35 +130,170 @@ async fn similar_answers_alike_from_the_view_and_from_the_store() {
 #[actix_web::test]
 async fn what_is_not_visible_is_in_no_answer() {
     let over = DateTime::from_timestamp_millis(5);
-    for awake in [true, false] {
-        for gone in [
-            ItemRow {
-                hidden: true,
-                ..item_row("b", 2)
+    let hidden = ViewChange {
+        gone: vec![id("b")],
+        ..ViewChange::default()
+    };
+    let expired = ViewChange {
+        listed: vec![Listed {
+            expires_at: Some(5),
+            ..listed(1, "b", 1, &[(0, 0.1 + 0.2)])
+        }],
+        ..ViewChange::default()
+    };
+    for change in [hidden, expired] {
+        let bench = active().await;
+        serve(&bench, change);
+        check_b_is_gone(&bench).await;
+    }
+    for gone in [
+        ItemRow {
+            hidden: true,
+            ..item_row("b", 2)
+        },
+        ItemRow {
+            liveness: Liveness::Deleted,
+            ..item_row("b", 2)
+        },
+        ItemRow {
+            expires_at: over,
+            ..item_row("b", 2)
+        },
+    ] {
+        let bench = asleep().await;
+        bench.rows.put("x", gone).await;
+        check_b_is_gone(&bench).await;
+    }
+}
+
+async fn check_b_is_gone(bench: &Bench) {
+    let body = get(bench, "/v1/domains/x/items/a/similar?limit=2")
+        .await
+        .json();
+    assert_eq!(ids(&body), ["c", "d"], "the next ones take the place");
+    get(bench, "/v1/domains/x/items/b/similar")
+        .await
+        .problem(404, "unknown-item");
+}
+
+#[actix_web::test]
+async fn an_active_domain_is_answered_without_its_store() {
+    let bench = active().await;
+    let with_store = get(&bench, "/v1/domains/x/items/a/similar").await;
+    bench.rows.store.unplug();
+    let without = get(&bench, "/v1/domains/x/items/a/similar").await;
+    assert_eq!((without.status, &without.body), (200, &with_store.body));
+    get(&bench, "/v1/domains/x/items/z/similar")
+        .await
+        .problem(404, "unknown-item");
+    let renamed = ViewChange {
+        listed: vec![Listed {
+            shown: shown("another"),
+            ..listed(1, "b", 2, &[])
+        }],
+        ..ViewChange::default()
+    };
+    serve(&bench, renamed);
+    let body = get(&bench, "/v1/domains/x/items/a/similar").await.json();
+    assert_eq!(body["similar"][0]["title"], "title of another");
+}
+
+/// Another instance may have taken over, and have acknowledged deletions.
+#[actix_web::test]
+async fn past_its_term_a_view_is_not_answered_from() {
+    let bench = active().await;
+    let deleted = ItemRow {
+        liveness: Liveness::Deleted,
+        ..item_row("b", 2)
+    };
+    bench.rows.put("x", deleted).await;
+    let of_b = "/v1/domains/x/items/b/similar";
+    assert_eq!(get(&bench, of_b).await.status, 200);
+    bench.term.end();
+    get(&bench, of_b).await.problem(404, "unknown-item");
+    let body = get(&bench, "/v1/domains/x/items/a/similar").await.json();
+    assert_eq!((ids(&body), &body["as_of"]), (vec![], &Value::Null));
+}
+
+/// Whatever is in it, an answer is what the types of the interface say, byte by byte.
+#[actix_web::test]
+async fn an_answer_from_a_snapshot_is_written_as_its_type_is() {
+    let bench = active().await;
+    let odd = Shown {
+        title: Some("\"quoted\" \\ \u{1}\u{2028} é 日本 </script>".into()),
+        ..Shown::default()
+    };
+    let change = ViewChange {
+        listed: vec![
+            Listed {
+                shown: Arc::new(odd),
+                ..listed(4, "ü/\"", 1, &[(1, 1.0), (4, f32::MIN_POSITIVE)])
             },
-            ItemRow {
-                liveness: Liveness::Deleted,
-                ..item_row("b", 2)
+            Listed {
+                space: Some(Space::own(3)),
+                ..listed(0, "a", 2, &[(4, 0.123_456_79), (1, 16_777_216.0)])
             },
-            ItemRow {
-                expires_at: over,
-                ..item_row("b", 2)
+            Listed {
+                space: None,
+                list: None,
+                ..listed(5, "new", 1, &[])
             },
-        ] {
-            let bench = if awake {
-                active().await
-            } else {
-                asleep().await
-            };
-            bench.rows.put("x", gone).await;
-            let body = get(&bench, "/v1/domains/x/items/a/similar?limit=2")
-                .await
-                .json();
-            assert_eq!(ids(&body), ["c", "d"], "the next ones take the place");
-            get(&bench, "/v1/domains/x/items/b/similar")
-                .await
-                .problem(404, "unknown-item");
-        }
+        ],
+        ..ViewChange::default()
+    };
+    serve(&bench, change);
+    for path in ["a", "new", "%C3%BC%2F%22"] {
+        let answer = get(&bench, &format!("/v1/domains/x/items/{path}/similar")).await;
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        let typed: SimilarAnswer = serde_json::from_slice(&answer.body).expect("an answer");
+        let written = serde_json::to_vec(&typed).expect("JSON");
+        assert_eq!(answer.body, written, "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn while_a_domain_is_loaded_anew_the_store_has_what_its_view_lacks() {
+    let bench = active().await;
+    let of_new = "/v1/domains/x/items/new/similar";
+    bench.rows.put("x", item_row("new", 1)).await;
+    get(&bench, of_new).await.problem(404, "unknown-item");
+    let renewed = |name: &str| Renewed {
+        id: id(name),
+        expires_at: None,
+        shown: shown("b, again"),
+    };
+    let change = ViewChange {
+        renewed: vec![renewed("new"), renewed("b")],
+        ..ViewChange::default()
+    };
+    serve(&bench, change);
+    assert_eq!(get(&bench, of_new).await.header("retry-after"), Some("1"));
+    let body = get(&bench, "/v1/domains/x/items/a/similar").await.json();
+    assert_eq!(body["similar"][0]["title"], "title of b, again");
+    get(&bench, "/v1/domains/x/items/z/similar")
+        .await
+        .problem(404, "unknown-item");
+}
+
+#[actix_web::test]
+async fn a_long_title_is_cut_alike_from_the_view_and_from_the_store() {
+    let long = ItemRow {
+        title: Some("é".repeat(3_000)),
+        ..item_row("b", 1)
+    };
+    let (active, asleep) = (active().await, asleep().await);
+    let change = ViewChange {
+        listed: vec![Listed {
+            shown: Arc::new(Shown::of(&long, &mut Interner::default())),
+            ..listed(1, "b", 1, &[])
+        }],
+        ..ViewChange::default()
+    };
+    serve(&active, change);
+    asleep.rows.put("x", long).await;
+    for bench in [active, asleep] {
+        let body = get(&bench, "/v1/domains/x/items/a/similar").await.json();
+        assert_eq!(body["similar"][0]["title"], "é".repeat(1_024));
     }
 }
 
@@ -185,6 +330,15 @@ async fn an_accepted_item_has_an_empty_answer_and_a_time_to_ask_again() {
         .rows
         .write("x", vec![StoreWrite::Item(item_row("new", 1))])
         .await;
+    let accepted = ViewChange {
+        listed: vec![Listed {
+            space: None,
+            list: None,
+            ..listed(4, "new", 1, &[])
+        }],
+        ..ViewChange::default()
+    };
+    serve(&bench, accepted);
     let answer = get(&bench, "/v1/domains/x/items/new/similar").await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("retry-after"), Some("1"));
@@ -234,10 +388,8 @@ async fn an_item_tells_its_status() {
         listed: vec![listed(0, "a", 2, &[])],
         ..ViewChange::default()
     };
-    bench
-        .views
-        .open(&domain("x"))
-        .apply(change, 1_795_424_400_500);
+    let view = bench.views.open(&domain("x"), &bench.term);
+    view.apply(change, 1_795_424_400_500);
     let item = get(&bench, "/v1/domains/x/items/a").await.json();
     assert_eq!(item["status"], "live");
     assert_eq!(item["served_since"], "2026-11-23T09:00:00.500Z");
@@ -330,7 +482,7 @@ async fn domains_asleep_and_active() {
         "domain": "a", "model": "words-1", "state": "asleep", "quiet": true, "live": 3, "visible": 2,
         "pending": 0, "registered_at": "1970-01-01T00:00:01.500Z", "trouble": null
     });
-    let view = bench.views.open(&domain("b"));
+    let view = bench.views.open(&domain("b"), &bench.term);
     let list = get(&bench, "/v1/domains").await.json()["domains"].take();
     assert_eq!((&list[0], &list[1]["state"]), (&asleep, &json!("loading")));
     view.set_status(DomainStatus {
@@ -359,7 +511,7 @@ async fn domains_asleep_and_active() {
 
 #[actix_web::test]
 async fn a_store_that_is_away_is_503() {
-    let bench = active().await;
+    let bench = asleep().await;
     bench.rows.store.unplug();
     for uri in ["", "/x", "/x/items/a", "/x/items/a/similar"] {
         let answer = get(&bench, &format!("/v1/domains{uri}")).await;

@@ -1,0 +1,110 @@
+//! What readers are shown of an item, and what they choose items by.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::store::ItemRow;
+
+/// Longest title in an answer, in bytes.
+pub const TITLE_BYTES: usize = 2 << 10;
+
+/// Words that are known before the unused ones are first forgotten.
+const FIRST_SWEEP: usize = 1_024;
+
+/// What an item's newest durable event says for readers. Its machine and the snapshots share it; words
+/// that recur in a domain are held once ([`Interner`]).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Shown {
+    /// Its title, as far as it is shown ([`title`]).
+    pub title: Option<Box<str>>,
+    /// Its address.
+    pub url: Option<Box<str>>,
+    /// Its language as published.
+    pub language: Option<Arc<str>>,
+    /// Its section.
+    pub group: Option<Arc<str>>,
+    /// Its labels, ascending.
+    pub categories: Box<[Arc<str>]>,
+    /// When readers could first see it.
+    pub published_at: Option<DateTime<Utc>>,
+    /// Free keys and values, by key.
+    pub attributes: Box<[(Arc<str>, Box<str>)]>,
+}
+
+impl Shown {
+    /// What is shown of an item that is stored like this.
+    pub fn of(row: &ItemRow, words: &mut Interner) -> Self {
+        let text = |text: &str| Box::<str>::from(text);
+        let categories = row.categories.iter().map(|label| words.word(label));
+        let categories = categories.collect();
+        let attributes = row.attributes.iter();
+        Self {
+            title: row.title.as_deref().map(title).map(text),
+            url: row.url.as_deref().map(text),
+            categories,
+            published_at: row.published_at,
+            attributes: attributes
+                .map(|(key, value)| (words.word(key), text(value)))
+                .collect(),
+            language: row.language.as_deref().map(|word| words.word(word)),
+            group: row.group.as_deref().map(|word| words.word(word)),
+        }
+    }
+}
+
+/// As much of a title as is shown, cut at a character.
+pub fn title(whole: &str) -> &str {
+    &whole[..whole.floor_char_boundary(TITLE_BYTES)]
+}
+
+/// Words held once each, for as long as somebody uses them.
+#[derive(Debug, Default)]
+pub struct Interner {
+    known: HashSet<Arc<str>>,
+    /// How many there may be before the unused ones are looked for.
+    sweep_at: usize,
+}
+
+impl Interner {
+    /// The word, shared with all who have it.
+    pub fn word(&mut self, word: &str) -> Arc<str> {
+        if let Some(known) = self.known.get(word) {
+            return Arc::clone(known);
+        }
+        if self.known.len() >= self.sweep_at {
+            self.known.retain(|word| Arc::strong_count(word) > 1);
+            self.sweep_at = FIRST_SWEEP.max(2 * self.known.len());
+        }
+        let new: Arc<str> = word.into();
+        self.known.insert(Arc::clone(&new));
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_is_cut_at_a_character() {
+        assert_eq!(title("short"), "short");
+        let long = "é".repeat(TITLE_BYTES);
+        assert_eq!(title(&long), "é".repeat(TITLE_BYTES / 2));
+        let odd = format!("a{long}");
+        assert_eq!(title(&odd).len(), TITLE_BYTES - 1);
+    }
+
+    #[test]
+    fn words_are_held_once_and_forgotten_when_unused() {
+        let mut words = Interner::default();
+        let kept = words.word("kept");
+        assert!(Arc::ptr_eq(&kept, &words.word("kept")));
+        for n in 0..10 * FIRST_SWEEP {
+            words.word(&n.to_string());
+        }
+        assert!(words.known.len() <= FIRST_SWEEP);
+        assert!(Arc::ptr_eq(&kept, &words.word("kept")));
+    }
+}

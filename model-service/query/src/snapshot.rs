@@ -1,0 +1,265 @@
+//! An immutable snapshot of one domain, and what follows from a change of it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use kindred_shared::{ItemId, ModelName, Space};
+
+use crate::index::Index;
+use kindred_domain::list::Entry;
+use kindred_domain::shown::Shown;
+use kindred_domain::slot::Slot;
+use kindred_domain::view_change::{Listed, Renewed, ViewChange};
+
+/// Slots of a chunk: a change copies the chunks it touches, a pointer for each of their slots, and a
+/// pointer for every chunk.
+const CHUNK: usize = 64;
+
+type Chunk = [Option<Arc<Row>>; CHUNK];
+
+/// What readers see of one domain at one moment.
+pub struct Snapshot {
+    chunks: Vec<Arc<Chunk>>,
+    index: Index,
+    /// Slots that are in the index.
+    indexed: usize,
+    model: Option<ModelName>,
+    is_whole: bool,
+}
+
+/// A visible item.
+#[derive(Debug, Clone)]
+struct Row {
+    id: ItemId,
+    shown: Arc<Shown>,
+    expires_at: Option<i64>,
+    space: Option<Space>,
+    list: Option<List>,
+}
+
+#[derive(Debug, Clone)]
+struct List {
+    entries: Arc<[Entry]>,
+    version: u64,
+    served_since: i64,
+    as_of: i64,
+    zero: bool,
+}
+
+/// How an item is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served {
+    /// Version of the feature its list was made with.
+    pub version: u64,
+    /// Since when this version is served, in ms since 1970; 0: since before this domain was
+    /// loaded.
+    pub since: i64,
+    /// When the list was made, in ms since 1970.
+    pub as_of: i64,
+    /// Whether there is nothing to compare.
+    pub zero: bool,
+}
+
+/// A visible item of a snapshot.
+#[derive(Debug, Clone, Copy)]
+pub struct Item<'a> {
+    snapshot: &'a Snapshot,
+    row: &'a Row,
+    now: i64,
+}
+
+impl Snapshot {
+    /// The item, if it is visible; `now` in ms since 1970.
+    pub fn item(&self, id: &str, now: i64) -> Option<Item<'_>> {
+        let slot = self.slot(id)?;
+        self.visible(slot, now)
+    }
+
+    /// The domain's model; `None`: the domain was not registered when it was loaded, and has had no item
+    /// since.
+    pub fn model(&self) -> Option<&ModelName> {
+        self.model.as_ref()
+    }
+
+    /// Whether every visible item is here. While a domain is loaded anew, items may be added that a
+    /// snapshot of before does not get: the store has them.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    fn row(&self, slot: Slot) -> Option<&Arc<Row>> {
+        let chunk = self.chunks.get(slot.index() / CHUNK)?;
+        chunk[slot.index() % CHUNK].as_ref()
+    }
+
+    fn slot(&self, id: &str) -> Option<Slot> {
+        let is_id = |slot| self.row(slot).is_some_and(|row| row.id.as_str() == id);
+        self.index.find(id, is_id)
+    }
+
+    fn visible(&self, slot: Slot, now: i64) -> Option<Item<'_>> {
+        let row = self.row(slot)?;
+        row.expires_at.is_none_or(|at| at > now).then_some(Item {
+            snapshot: self,
+            row,
+            now,
+        })
+    }
+
+    /// The snapshot of a domain that was loaded.
+    pub(crate) fn loaded(change: ViewChange, now: i64) -> Self {
+        let empty = Self {
+            chunks: Vec::new(),
+            index: Index::with_room_for(change.listed.len()),
+            indexed: 0,
+            model: None,
+            is_whole: true,
+        };
+        empty.changed(change, now)
+    }
+
+    /// The snapshot after a change; it shares all that stayed.
+    pub(crate) fn changed(&self, change: ViewChange, now: i64) -> Self {
+        let mut next = Self {
+            chunks: self.chunks.clone(),
+            index: self.index.clone(),
+            indexed: self.indexed,
+            model: change.model.or_else(|| self.model.clone()),
+            is_whole: self.is_whole,
+        };
+        for id in &change.gone {
+            if let Some(slot) = next.slot(id.as_str()) {
+                *next.place(slot) = None;
+            }
+        }
+        for listed in change.listed {
+            next.list(listed, change.replace, now);
+        }
+        for renewed in change.renewed {
+            next.renew(renewed);
+        }
+        next
+    }
+
+    fn list(&mut self, listed: Listed, replace: bool, now: i64) {
+        let slot = listed.slot;
+        self.append(&listed.id, slot);
+        let place = self.place(slot);
+        let before = place.as_ref().and_then(|row| row.list.as_ref());
+        let list = listed.list.map(|list| {
+            let same = before.filter(|before| before.version == list.version);
+            let unchanged = same.filter(|before| Arc::ptr_eq(&before.entries, &list.entries));
+            List {
+                version: list.version,
+                served_since: same.map_or(if replace { 0 } else { now }, |same| same.served_since),
+                as_of: unchanged.map_or(now, |same| same.as_of),
+                zero: list.zero,
+                entries: list.entries,
+            }
+        });
+        *place = Some(Arc::new(Row {
+            id: listed.id,
+            shown: listed.shown,
+            expires_at: listed.expires_at,
+            space: listed.space,
+            list,
+        }));
+    }
+
+    fn renew(&mut self, renewed: Renewed) {
+        let Some(slot) = self.slot(renewed.id.as_str()) else {
+            self.is_whole = false;
+            return;
+        };
+        if let Some(row) = self.place(slot) {
+            let row = Arc::make_mut(row);
+            row.shown = renewed.shown;
+            row.expires_at = renewed.expires_at;
+        }
+    }
+
+    /// The place of a slot, in a chunk that no other snapshot has.
+    fn place(&mut self, slot: Slot) -> &mut Option<Arc<Row>> {
+        let at = slot.index() / CHUNK;
+        if self.chunks.len() <= at {
+            let empty = Arc::new([const { None }; CHUNK]);
+            self.chunks.resize(at + 1, empty);
+        }
+        &mut Arc::make_mut(&mut self.chunks[at])[slot.index() % CHUNK]
+    }
+
+    fn append(&mut self, id: &ItemId, slot: Slot) {
+        if self.indexed == self.index.room() {
+            let rows = self.chunks.iter().flat_map(|chunk| chunk.iter());
+            let rows = rows
+                .enumerate()
+                .filter_map(|(at, row)| Some((at, row.as_ref()?)));
+            // Ids that are gone are left behind.
+            let larger = Index::with_room_for(2 * rows.clone().count().max(1));
+            self.indexed = 0;
+            for (at, row) in rows {
+                let at = u32::try_from(at).expect("slots are counted in u32");
+                self.indexed += usize::from(larger.append(row.id.as_str(), Slot(at)));
+            }
+            self.index = larger;
+        }
+        self.indexed += usize::from(self.index.append(id.as_str(), slot));
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("chunks", &self.chunks.len())
+            .field("indexed", &self.indexed)
+            .field("model", &self.model)
+            .field("is_whole", &self.is_whole)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Item<'a> {
+    /// Its id.
+    pub fn id(&self) -> &'a ItemId {
+        &self.row.id
+    }
+
+    /// What readers are shown of it.
+    pub fn shown(&self) -> &'a Shown {
+        &self.row.shown
+    }
+
+    /// The model of its feature, else its domain's.
+    pub fn model(&self) -> Option<&'a str> {
+        match &self.row.space {
+            Some(space) => Some(space.model_name()),
+            None => self.snapshot.model().map(ModelName::as_str),
+        }
+    }
+
+    /// The language its text was read in, else as published.
+    pub fn language(&self) -> Option<&'a str> {
+        let of_space = self.row.space.as_ref().and_then(Space::language);
+        of_space.or(self.row.shown.language.as_deref())
+    }
+
+    /// How it is served; `None`: its first list is being made.
+    pub fn served(&self) -> Option<Served> {
+        let list = self.row.list.as_ref()?;
+        Some(Served {
+            version: list.version,
+            since: list.served_since,
+            as_of: list.as_of,
+            zero: list.zero,
+        })
+    }
+
+    /// Its visible neighbours and their scores, best first; more than it is entitled to.
+    pub fn neighbours(&self) -> impl Iterator<Item = (Item<'a>, f32)> + use<'a> {
+        let (snapshot, now) = (self.snapshot, self.now);
+        let entries = self.row.list.as_ref().map_or(&[][..], |list| &list.entries);
+        entries
+            .iter()
+            .filter_map(move |entry| Some((snapshot.visible(entry.slot, now)?, entry.score)))
+    }
+}
