@@ -27,8 +27,9 @@ pub(crate) fn app(
     let (app, document) = App::new()
         .into_utoipa_app()
         .openapi(openapi::problems())
-        .configure(items::configure)
+        // Routes are tried in this order, by expressions: what is asked most comes first.
         .configure(similar::configure)
+        .configure(items::configure)
         .configure(batch::configure)
         .configure(domains::configure)
         .configure(settings::configure)
