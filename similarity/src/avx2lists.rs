@@ -5,16 +5,17 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    __m256, __m256i, _CMP_EQ_OQ, _CMP_GE_OQ, _CMP_GT_OQ, _mm256_add_epi32, _mm256_blendv_epi8,
-    _mm256_blendv_ps, _mm256_castps_si256, _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cmpgt_epi32,
-    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_max_ps, _mm256_min_ps, _mm256_movemask_ps,
-    _mm256_permutevar8x32_epi32, _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_set1_ps,
-    _mm256_setr_epi32, _mm256_setzero_si256, _mm256_storeu_ps, _mm256_storeu_si256,
+    __m256, __m256i, _CMP_EQ_OQ, _CMP_GE_OQ, _CMP_GT_OQ, _mm256_add_epi32, _mm256_and_ps,
+    _mm256_blendv_epi8, _mm256_blendv_ps, _mm256_castps_si256, _mm256_castsi256_ps, _mm256_cmp_ps,
+    _mm256_cmpgt_epi32, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_max_ps, _mm256_min_ps,
+    _mm256_movemask_ps, _mm256_or_ps, _mm256_permutevar8x32_epi32, _mm256_permutevar8x32_ps,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_si256, _mm256_storeu_ps,
+    _mm256_storeu_si256, _mm256_xor_si256,
 };
 
 use super::avx2::{WIDTH, available, fetch};
 use super::candidates::MAX_SORTED;
-use super::candidates::{Candidates, SortedLists, TieOrder};
+use super::candidates::{Candidates, SortedLists, TieOrder, place};
 use super::scalar;
 
 /// A value near the `keep`-th highest of the bounds, see `scalar`.
@@ -110,37 +111,40 @@ fn insert_all_256<const ROOM: usize>(
             fetch(ids);
             fetch(scores);
         },
-        |scores, score| count::<ROOM>(scores, registers, score),
-        |ids, scores, place, candidate| insert::<ROOM>(ids, scores, registers, place, candidate),
+        |ids, scores, candidate| insert::<ROOM>(ids, scores, registers, candidate, order),
     );
 }
 
-/// How many of the scores in the first registers of a list are higher than one, and how many equal to it.
-#[target_feature(enable = "avx2,popcnt")]
-#[inline]
-fn count<const ROOM: usize>(scores: &[f32; ROOM], registers: usize, score: f32) -> [usize; 2] {
-    let one = _mm256_set1_ps(score);
-    let (mut higher, mut equal) = (0, 0);
-    for scores in &scores.as_chunks::<WIDTH>().0[..registers] {
-        // SAFETY: a chunk has eight values.
-        let scores = unsafe { _mm256_loadu_ps(scores.as_ptr()) };
-        higher += _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(scores, one)).count_ones();
-        equal += _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(scores, one)).count_ones();
-    }
-    [higher as usize, equal as usize]
-}
-
-/// Puts a candidate at a place in the first registers of one list.
+/// Puts a candidate at its place in the first registers of one sorted list.
 #[target_feature(enable = "avx2,popcnt")]
 #[inline]
 fn insert<const ROOM: usize>(
     ids: &mut [u32; ROOM],
     scores: &mut [f32; ROOM],
     registers: usize,
-    place: usize,
     (id, score): (u32, f32),
+    order: TieOrder<'_>,
 ) {
     assert!(registers * WIDTH <= ROOM, "whole registers");
+    // Unsigned numbers are in the order of signed ones once their first bit is turned.
+    let turn = _mm256_set1_epi32(i32::MIN);
+    let one_id = _mm256_xor_si256(_mm256_set1_epi32(id.cast_signed()), turn);
+    let one_score = _mm256_set1_ps(score);
+    let mut number = 0;
+    for at in (0..registers * WIDTH).step_by(WIDTH) {
+        // SAFETY: at + 7 < ROOM.
+        let (names, values) = unsafe { load(ids, scores, at) };
+        let above = _mm256_cmp_ps::<_CMP_GT_OQ>(values, one_score);
+        let equal = _mm256_cmp_ps::<_CMP_EQ_OQ>(values, one_score);
+        let lower = _mm256_cmpgt_epi32(one_id, _mm256_xor_si256(names, turn));
+        let before = _mm256_or_ps(above, _mm256_and_ps(equal, _mm256_castsi256_ps(lower)));
+        number += _mm256_movemask_ps(before).count_ones() as usize;
+    }
+    // They are sorted, so those before it are the first ones.
+    let place = match order {
+        None => number,
+        Some(_) => place(ids, scores, (id, score), order),
+    };
     let up = _mm256_setr_epi32(0, 0, 1, 2, 3, 4, 5, 6);
     let numbers = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     for at in (place / WIDTH * WIDTH..registers * WIDTH)

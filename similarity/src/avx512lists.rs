@@ -7,18 +7,18 @@
 use std::arch::x86_64::{
     __m512, __mmask16, _CMP_EQ_OQ, _CMP_GE_OQ, _CMP_GT_OQ, _mm512_alignr_epi32,
     _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_mask_cmp_ps_mask, _mm512_mask_loadu_ps, _mm512_mask_min_ps,
-    _mm512_mask_mov_epi32, _mm512_mask_mov_ps, _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps,
-    _mm512_maskz_compress_epi32, _mm512_maskz_compress_ps, _mm512_maskz_loadu_epi32,
-    _mm512_maskz_loadu_ps, _mm512_max_ps, _mm512_reduce_max_ps, _mm512_reduce_min_ps,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_storeu_ps,
-    _mm512_storeu_si512,
+    _mm512_loadu_si512, _mm512_mask_cmp_ps_mask, _mm512_mask_cmplt_epu32_mask,
+    _mm512_mask_loadu_ps, _mm512_mask_min_ps, _mm512_mask_mov_epi32, _mm512_mask_mov_ps,
+    _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps, _mm512_maskz_compress_epi32,
+    _mm512_maskz_compress_ps, _mm512_maskz_loadu_epi32, _mm512_maskz_loadu_ps, _mm512_max_ps,
+    _mm512_reduce_max_ps, _mm512_reduce_min_ps, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_setzero_ps, _mm512_setzero_si512, _mm512_storeu_ps, _mm512_storeu_si512,
 };
 
 use super::avx2::fetch;
 use super::avx512::{available, pairs_from};
 use super::candidates::MAX_SORTED;
-use super::candidates::{Candidates, SortedLists, TieOrder};
+use super::candidates::{Candidates, SortedLists, TieOrder, place};
 use super::scalar;
 use super::slices::LANES;
 
@@ -160,35 +160,18 @@ fn insert_all_512<const N: usize, const ROOM: usize>(
             fetch(ids);
             fetch(scores);
         },
-        |scores, score| count::<N, ROOM>(scores, score),
-        |ids, scores, place, candidate| insert::<N, ROOM>(ids, scores, place, candidate),
+        |ids, scores, candidate| insert::<N, ROOM>(ids, scores, candidate, order),
     );
 }
 
-/// How many scores of a list of `N` registers are higher than one, and how many equal to it.
-#[target_feature(enable = "avx512f,popcnt")]
-#[inline]
-fn count<const N: usize, const ROOM: usize>(scores: &[f32; ROOM], score: f32) -> [usize; 2] {
-    const { assert!(N * LANES == ROOM, "whole registers") };
-    let one = _mm512_set1_ps(score);
-    let (mut higher, mut equal) = (0, 0);
-    for at in 0..N {
-        // SAFETY: there are `N` registers.
-        let scores = unsafe { _mm512_loadu_ps(scores.as_ptr().add(at * LANES)) };
-        higher += _mm512_cmp_ps_mask::<_CMP_GT_OQ>(scores, one).count_ones() as usize;
-        equal += _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(scores, one).count_ones() as usize;
-    }
-    [higher, equal]
-}
-
-/// Puts a candidate at a place of one list of `N` registers; the last one is dropped.
+/// Puts a candidate at its place in one sorted list of `N` registers; the last one is dropped.
 #[target_feature(enable = "avx512f,popcnt")]
 #[inline]
 fn insert<const N: usize, const ROOM: usize>(
     ids: &mut [u32; ROOM],
     scores: &mut [f32; ROOM],
-    place: usize,
     (id, score): (u32, f32),
+    order: TieOrder<'_>,
 ) {
     const {
         assert!(
@@ -196,18 +179,26 @@ fn insert<const N: usize, const ROOM: usize>(
             "whole registers, a bit a place"
         );
     };
-    let (ids, scores) = (ids.as_mut_ptr(), scores.as_mut_ptr());
     let (one_id, one_score) = (_mm512_set1_epi32(id.cast_signed()), _mm512_set1_ps(score));
-    let place = 1_u64 << place;
-    let before = place - 1;
+    let mut before = 0_u64;
     let (mut old_ids, mut old_scores) = ([_mm512_setzero_si512(); N], [_mm512_setzero_ps(); N]);
     for at in 0..N {
         // SAFETY: there are `N` registers of each.
         unsafe {
-            old_ids[at] = _mm512_loadu_si512(ids.add(at * LANES).cast());
-            old_scores[at] = _mm512_loadu_ps(scores.add(at * LANES));
+            old_ids[at] = _mm512_loadu_si512(ids.as_ptr().add(at * LANES).cast());
+            old_scores[at] = _mm512_loadu_ps(scores.as_ptr().add(at * LANES));
         }
+        let above = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(old_scores[at], one_score);
+        let equal = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(old_scores[at], one_score);
+        let equal = _mm512_mask_cmplt_epu32_mask(equal, old_ids[at], one_id);
+        before |= u64::from(above | equal) << (at * LANES);
     }
+    // They are sorted, so those before it are the first ones.
+    if order.is_some() {
+        before = (1 << place(ids, scores, (id, score), order)) - 1;
+    }
+    let place = (before << 1 | 1) & !before;
+    let (ids, scores) = (ids.as_mut_ptr(), scores.as_mut_ptr());
     for at in (0..N).rev() {
         let lanes = |mask: u64| (mask >> (at * LANES)) as __mmask16;
         // What moves up from the register before; into the first one nothing does.

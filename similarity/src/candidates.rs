@@ -26,17 +26,27 @@ pub(crate) struct Candidates<'a> {
     pub(crate) others: &'a [u32],
 }
 
-impl Candidates<'_> {
+impl<'a> Candidates<'a> {
+    /// So many of them at a time.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn parts(self, count: usize) -> impl Iterator<Item = Candidates<'a>> {
+        let parts = self.pairs.chunks(count).zip(self.scores.chunks(count));
+        parts.map(move |(pairs, scores)| Candidates {
+            pairs,
+            scores,
+            ..self
+        })
+    }
+
     /// Row, candidate's id, and score of each.
     #[inline(always)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, u32, f32)> {
-        self.pairs.iter().zip(self.scores).map(|(&pair, &score)| {
-            let (left, right) = split(pair);
-            let (row, other) = if self.of_left {
-                (left, right)
-            } else {
-                (right, left)
-            };
+        // Halves change places rather than rows: no branch for each pair.
+        let turn = if self.of_left { 0 } else { 16 };
+        let pairs = self.pairs.iter().zip(self.scores);
+        pairs.map(move |(&pair, &score)| {
+            let (row, other) = split(pair.rotate_left(turn));
             (row, self.others[other], score)
         })
     }
@@ -62,26 +72,22 @@ const WAITING: usize = 64;
 #[cfg(target_arch = "x86_64")]
 impl SortedLists<'_> {
     /// Puts candidates at their places, if they matter. `fetch` is told the lists that are soon needed;
-    /// `count` says how many scores of a list are higher than one and how many equal to it, and `insert` puts
-    /// a candidate at a place among the first `keep`. Inlined into each kernel.
+    /// `insert` puts one among the first `keep` of a list, where it is to be. Inlined into each kernel.
     #[inline(always)]
     pub(super) fn insert_all<const ROOM: usize>(
         self,
         candidates: Candidates<'_>,
         order: TieOrder<'_>,
         fetch: impl Fn(&[u32; ROOM], &[f32; ROOM]),
-        count: impl Fn(&[f32; ROOM], f32) -> [usize; 2],
-        insert: impl Fn(&mut [u32; ROOM], &mut [f32; ROOM], usize, (u32, f32)),
+        insert: impl Fn(&mut [u32; ROOM], &mut [f32; ROOM], (u32, f32)),
     ) {
         let (ids, _) = self.ids.as_chunks_mut::<ROOM>();
         let (scores, _) = self.scores.as_chunks_mut::<ROOM>();
         let (bases, lasts) = (self.bases, self.lasts);
         let mut waiting = [(0, 0, 0.0); WAITING];
-        let mut candidates = candidates.iter();
-        loop {
-            let (mut seen, mut wanted) = (0, 0);
-            for (row, id, score) in candidates.by_ref().take(WAITING) {
-                seen += 1;
+        for part in candidates.parts(WAITING) {
+            let mut wanted = 0;
+            for (row, id, score) in part.iter() {
                 // Without a branch: half of them matter. A score that is not a number never does.
                 waiting[wanted] = (row, id, score);
                 wanted += usize::from(score >= bases[row]);
@@ -90,19 +96,9 @@ impl SortedLists<'_> {
             for &(row, id, score) in &waiting[..wanted] {
                 if score > bases[row] || (score == bases[row] && is_before(order, id, lasts[row])) {
                     let (ids, scores) = (&mut ids[row], &mut scores[row]);
-                    let [higher, equal] = count(scores, score);
-                    let place = if equal == 0 {
-                        higher
-                    } else {
-                        let equal = &ids[higher..higher + equal];
-                        higher + equal.partition_point(|other| !is_before(order, id, *other))
-                    };
-                    insert(ids, scores, place, (id, score));
+                    insert(ids, scores, (id, score));
                     (bases[row], lasts[row]) = (scores[self.keep - 1], ids[self.keep - 1]);
                 }
-            }
-            if seen < WAITING {
-                break;
             }
         }
     }
@@ -115,4 +111,19 @@ pub(crate) fn is_before(order: TieOrder<'_>, id: u32, other: u32) -> bool {
         Some(order) => other == NOBODY || order(id, other) == Ordering::Less,
         None => id < other,
     }
+}
+
+/// The place of a candidate in a sorted list, where ties are not broken by number.
+#[cfg(target_arch = "x86_64")]
+#[inline(never)] // kernels have their registers full
+pub(super) fn place(
+    ids: &[u32],
+    scores: &[f32],
+    (id, score): (u32, f32),
+    order: TieOrder<'_>,
+) -> usize {
+    let first = scores.partition_point(|other| *other > score);
+    let equal = scores[first..].partition_point(|other| *other == score);
+    let equal = &ids[first..first + equal];
+    first + equal.partition_point(|other| !is_before(order, id, *other))
 }
