@@ -56,7 +56,7 @@ pub(super) fn gather<const FETCH: bool>(
     unsafe { dots_at::<FETCH>(row, scores, at) }
 }
 
-/// Does work that is inlined, with the vectors of this kernel.
+/// Does work with the vectors of this kernel. It must be `#[inline(always)]`: else it has none of them.
 ///
 /// # Panics
 /// When the CPU lacks AVX2 or FMA.
@@ -87,17 +87,16 @@ pub(super) fn pairs(left: &[&[f32]], right: &[&[f32]], pairs: &[u32], scores: &m
 /// AVX2 and FMA; `pairs` and `scores` are equally long.
 #[target_feature(enable = "avx2,fma")]
 unsafe fn pairs_256(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: &mut [f32]) {
-    let rows = |pair: u32| {
-        let (left, right) = split(pair);
-        (lefts[left], rights[right])
-    };
     let (chunks, rest) = pairs.as_chunks::<ROWS>();
     let (places, last) = scores.as_chunks_mut::<ROWS>();
     for (at, (chunk, places)) in chunks.iter().zip(places).enumerate() {
         if let Some(next) = chunks.get(at + 1) {
             fetch_rights(next, rights);
         }
-        let rows = chunk.map(rows);
+        let rows = chunk.map(
+            #[inline(always)]
+            |pair| both(lefts, rights, pair),
+        );
         let length = rows[0].0.len();
         for (left, right) in rows {
             assert!(
@@ -113,12 +112,23 @@ unsafe fn pairs_256(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: 
         unsafe { _mm_storeu_ps(places.as_mut_ptr(), four(left, right, length)) };
     }
     for (&pair, score) in rest.iter().zip(last) {
-        let (left, right) = rows(pair);
+        let (left, right) = both(lefts, rights, pair);
         assert_eq!(left.len(), right.len(), "rows of one space are alike");
         // SAFETY: both can be read for `left`'s length.
         let sums = unsafe { four([left.as_ptr(); ROWS], [right.as_ptr(); ROWS], left.len()) };
         *score = _mm_cvtss_f32(sums);
     }
+}
+
+/// The rows of a pair. Inlined into each kernel.
+#[inline(always)]
+pub(super) fn both<'a>(
+    lefts: &[&'a [f32]],
+    rights: &[&'a [f32]],
+    pair: u32,
+) -> (&'a [f32], &'a [f32]) {
+    let (left, right) = split(pair);
+    (lefts[left], rights[right])
 }
 
 /// Fetches the right rows of pairs ahead.

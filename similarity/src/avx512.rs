@@ -17,10 +17,9 @@ use std::arch::x86_64::{
     _mm512_set1_epi16, _mm512_set1_epi32, _mm512_setr_epi32, _mm512_setzero_ps,
 };
 
-use super::avx2::fetch_rights;
+use super::avx2::{both, fetch_rights};
 use super::products::Places;
 use super::slices::{LANES, Sparse};
-use super::strip::split;
 use super::terms::TermIndex;
 
 /// Rows that share the loads of another row.
@@ -95,7 +94,7 @@ pub(super) fn pairs(left: &[&[f32]], right: &[&[f32]], pairs: &[u32], scores: &m
     unsafe { pairs_512(left, right, pairs, scores) }
 }
 
-/// Does work that is inlined, with the vectors of this kernel.
+/// Does work with the vectors of this kernel. It must be `#[inline(always)]`: else it has none of them.
 ///
 /// # Panics
 /// When the CPU lacks AVX-512.
@@ -114,17 +113,16 @@ fn run_512<R>(work: impl FnOnce() -> R) -> R {
 /// AVX-512; `pairs` and `scores` are equally long.
 #[target_feature(enable = "avx512f,avx2,fma")]
 unsafe fn pairs_512(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: &mut [f32]) {
-    let rows = |pair: u32| {
-        let (left, right) = split(pair);
-        (lefts[left], rights[right])
-    };
     let (chunks, rest) = pairs.as_chunks::<ROWS>();
     let (places, last) = scores.as_chunks_mut::<ROWS>();
     for (at, (chunk, places)) in chunks.iter().zip(places).enumerate() {
         if let Some(next) = chunks.get(at + 1) {
             fetch_rights(next, rights);
         }
-        let rows = chunk.map(rows);
+        let rows = chunk.map(
+            #[inline(always)]
+            |pair| both(lefts, rights, pair),
+        );
         let length = rows[0].0.len();
         for (left, right) in rows {
             assert!(
@@ -145,7 +143,7 @@ unsafe fn pairs_512(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: 
         }
     }
     for (&pair, score) in rest.iter().zip(last) {
-        let (left, right) = rows(pair);
+        let (left, right) = both(lefts, rights, pair);
         assert_eq!(left.len(), right.len(), "rows of one space are alike");
         // SAFETY: both can be read for `left`'s length.
         let sum = unsafe { pair_chains(left, right, left.len()) };

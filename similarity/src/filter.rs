@@ -103,14 +103,17 @@ impl Filter {
                 let from = &mut self.integer_from[side];
                 from.clear();
                 from.resize(columns, -BEYOND);
-                pair.isa.run(|| {
-                    for (from, (base, residual)) in from.iter_mut().zip(rows) {
-                        let units = (own * residual + others - base) * per_unit;
-                        let units = units.clamp(-(BEYOND as f32), BEYOND as f32);
-                        // Up, by what roundings may have taken.
-                        *from = (units + units.abs() * f32::EPSILON * 2.0 + 2.0) as i32;
-                    }
-                });
+                pair.isa.run(
+                    #[inline(always)]
+                    || {
+                        for (from, (base, residual)) in from.iter_mut().zip(rows) {
+                            let units = (own * residual + others - base) * per_unit;
+                            let units = units.clamp(-(BEYOND as f32), BEYOND as f32);
+                            // Up, by what roundings may have taken.
+                            *from = (units + units.abs() * f32::EPSILON * 2.0 + 2.0) as i32;
+                        }
+                    },
+                );
             }
             Values::Floats(_) => {
                 // A sum that begins far from the scores would lose their last bits.

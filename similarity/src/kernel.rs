@@ -228,7 +228,9 @@ const SCALAR: Instructions = Instructions {
 };
 
 impl Instructions {
-    /// Does work that is inlined, with the vectors of this instruction set.
+    /// Does work with the vectors of this instruction set. It must be `#[inline(always)]`, closures too: else
+    /// it has none of them.
+    #[inline(always)]
     pub(crate) fn run<R>(&self, work: impl FnOnce() -> R) -> R {
         match self.vectors {
             #[cfg(target_arch = "x86_64")]

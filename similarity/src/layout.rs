@@ -161,16 +161,19 @@ impl Shape {
 
     /// The least scale that a row's integers fit, and its norm; a `buffer` to work in.
     pub(super) fn scale(&self, row: &[f32], buffer: &mut Vec<f32>) -> (f32, f64) {
-        self.isa.run(|| {
-            let norm = norm(row);
-            let Some(grid) = self.grid else {
-                return (1.0, norm);
-            };
-            buffer.clear();
-            buffer.extend_from_slice(row);
-            self.rotation.apply(buffer);
-            (self.scale_of(&grid, buffer), norm)
-        })
+        self.isa.run(
+            #[inline(always)]
+            || {
+                let norm = norm(row);
+                let Some(grid) = self.grid else {
+                    return (1.0, norm);
+                };
+                buffer.clear();
+                buffer.extend_from_slice(row);
+                self.rotation.apply(buffer);
+                (self.scale_of(&grid, buffer), norm)
+            },
+        )
     }
 
     /// The least scale of a rotated row.
@@ -239,9 +242,10 @@ impl Shape {
             terms: None,
         };
         let residuals = match self.grid {
-            Some(grid) => self
-                .isa
-                .run(|| self.integers(&grid, dense, most_sparse as f32, &mut block)),
+            Some(grid) => self.isa.run(
+                #[inline(always)]
+                || self.integers(&grid, dense, most_sparse as f32, &mut block),
+            ),
             None => {
                 let mut values = Aligned::new(padded * self.length, 0.0_f32);
                 let panels = values.get_mut();
@@ -329,9 +333,15 @@ impl Shape {
         residuals: Vec<f64>,
         block: &mut Block,
     ) {
-        let norms = self
-            .isa
-            .run(|| -> Vec<f64> { dense.iter().map(|row| norm(row)).collect() });
+        let mut norms = Vec::with_capacity(dense.len());
+        self.isa.run(
+            #[inline(always)]
+            || {
+                for row in dense {
+                    norms.push(norm(row));
+                }
+            },
+        );
         let (mut most, mut most_dense) = (0.0_f64, 0.0_f64);
         for (at, residual) in residuals.iter().enumerate() {
             let sparse = sparse_norms.get(at).copied().unwrap_or(0.0);

@@ -73,7 +73,10 @@ fn split(
     if blocks < 2 || is_cancelled() {
         return;
     }
-    let direction = isa.run(|| direction(rows, keys));
+    let direction = isa.run(
+        #[inline(always)]
+        || direction(rows, keys),
+    );
     let (mut others, mut scores) = (Vec::new(), Vec::new());
     for keys in keys.chunks_mut(CHUNK) {
         others.clear();
