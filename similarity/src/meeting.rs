@@ -183,10 +183,15 @@ impl Meeting<'_, '_> {
     fn settle(&self, pair: &Pair<'_>, filter: &mut Filter, products: &mut Products) {
         let [left, right] = self.tiles;
         filter.drop_beyond(left.rows(), right.rows());
-        if !self.all_meet() || std::ptr::eq(left, right) {
+        if !self.all_meet() {
             filter.retain(|pair| {
                 let (row, column) = split(pair);
                 self.meet(row, column)
+            });
+        } else if std::ptr::eq(left, right) {
+            filter.retain(|pair| {
+                let (row, column) = split(pair);
+                row != column
             });
         }
         if filter.pairs().is_empty() {
