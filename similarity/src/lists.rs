@@ -31,6 +31,7 @@ pub(super) struct Lists<'a> {
     lasts: Vec<u32>,
     /// Whether most rows take anything yet.
     pub(super) fresh: bool,
+    sorter: Sorter,
 }
 
 /// Places of a list of K. Looking through it often costs less than a base that is behind.
@@ -79,6 +80,7 @@ impl<'a> Lists<'a> {
             lasts: vec![NOBODY; bases.len()],
             bases,
             fresh: false,
+            sorter: Sorter::default(),
         }
     }
 
@@ -186,7 +188,8 @@ impl<'a> Lists<'a> {
         let mut count = (self.isa.retain)(ids, scores, *base);
         if count > self.keep.midpoint(self.room) {
             // Many have the same score, and ids decide.
-            sort(&mut ids[..count], &mut scores[..count], self.order);
+            self.sorter
+                .sort(&mut ids[..count], &mut scores[..count], self.order);
             count = self.keep;
             (*base, *last) = (scores[count - 1], ids[count - 1]);
         }
@@ -240,7 +243,7 @@ impl<'a> Lists<'a> {
             self.compact(row);
         }
         let span = start..start + self.counts[row] as usize;
-        sort(
+        self.sorter.sort(
             &mut self.ids[span.clone()],
             &mut self.scores[span.clone()],
             self.order,
@@ -249,48 +252,63 @@ impl<'a> Lists<'a> {
     }
 }
 
-/// Sorts candidates: score descending, then by id.
-fn sort(ids: &mut [u32], scores: &mut [f32], order: TieOrder<'_>) {
-    // Zeros of both signs are equal scores, and their bits are to stay.
-    if scores.contains(&0.0) {
-        sort_together(ids, scores, order);
-        return;
-    }
-    let mut few = [0; FEW];
-    let mut many = Vec::new();
-    let ranks = match few.get_mut(..ids.len()) {
-        Some(few) => few,
-        None => {
-            many.resize(ids.len(), 0);
-            &mut many[..]
+/// Sorts candidates: score descending, then by id. What it needs for that is kept for the next time.
+#[derive(Default)]
+struct Sorter {
+    keys: Vec<u64>,
+    ids: Vec<u32>,
+    scores: Vec<f32>,
+}
+
+impl Sorter {
+    fn sort(&mut self, ids: &mut [u32], scores: &mut [f32], order: TieOrder<'_>) {
+        // Zeros of both signs are equal scores, and their bits are to stay.
+        if order.is_some() || scores.contains(&0.0) {
+            self.sort_by_place(ids, scores, order);
+        } else {
+            self.sort_by_number(ids, scores);
         }
-    };
-    for ((rank, &id), &score) in ranks.iter_mut().zip(&*ids).zip(&*scores) {
-        *rank = u64::from(descending(score.to_bits())) << 32 | u64::from(id);
     }
-    ranks.sort_unstable();
-    for ((&rank, id), score) in ranks.iter().zip(&mut *ids).zip(&mut *scores) {
-        *id = rank as u32;
-        *score = f32::from_bits(descending((rank >> 32) as u32));
+
+    /// Sorts those whose scores are equal only where their bits are, ties by number.
+    fn sort_by_number(&mut self, ids: &mut [u32], scores: &mut [f32]) {
+        self.keys.clear();
+        let key = |(&id, &score): (&u32, &f32)| {
+            u64::from(descending(score.to_bits())) << 32 | u64::from(id)
+        };
+        self.keys.extend(ids.iter().zip(&*scores).map(key));
+        self.keys.sort_unstable();
+        for ((&key, id), score) in self.keys.iter().zip(ids).zip(scores) {
+            *id = key as u32;
+            *score = f32::from_bits(descending((key >> 32) as u32));
+        }
     }
-    if order.is_some() && scores.windows(2).any(|pair| pair[0] == pair[1]) {
-        sort_together(ids, scores, order);
+
+    /// Sorts any. Those with one score stay in their order until they are compared: most of them were sorted
+    /// before, and of such the sort asks little.
+    fn sort_by_place(&mut self, ids: &mut [u32], scores: &mut [f32], order: TieOrder<'_>) {
+        self.keys.clear();
+        let key = |(&score, place): (&f32, u64)| {
+            u64::from(descending((score + 0.0).to_bits())) << 32 | place
+        };
+        self.keys.extend(scores.iter().zip(0..).map(key));
+        self.keys.sort_unstable();
+        let place = |key: u64| key as u32 as usize;
+        for equal in self.keys.chunk_by_mut(|a, b| a >> 32 == b >> 32) {
+            equal.sort_by(|a, b| {
+                let (a, b) = (ids[place(*a)], ids[place(*b)]);
+                order.map_or_else(|| a.cmp(&b), |order| order(a, b))
+            });
+        }
+        self.ids.clear();
+        self.ids.extend_from_slice(ids);
+        self.scores.clear();
+        self.scores.extend_from_slice(scores);
+        for ((&key, id), score) in self.keys.iter().zip(ids).zip(scores) {
+            (*id, *score) = (self.ids[place(key)], self.scores[place(key)]);
+        }
     }
 }
-
-fn sort_together(ids: &mut [u32], scores: &mut [f32], order: TieOrder<'_>) {
-    let mut all: Vec<(u32, f32)> = ids.iter().copied().zip(scores.iter().copied()).collect();
-    all.sort_unstable_by(|a, b| {
-        let by_score = (b.1 + 0.0).total_cmp(&(a.1 + 0.0));
-        by_score.then_with(|| order.map_or_else(|| a.0.cmp(&b.0), |order| order(a.0, b.0)))
-    });
-    for ((id, score), sorted) in ids.iter_mut().zip(scores).zip(all) {
-        (*id, *score) = sorted;
-    }
-}
-
-/// Candidates that are sorted without an allocation.
-const FEW: usize = 128;
 
 /// The bits of a number, turned into one that is lower the higher the number; its own inverse.
 fn descending(bits: u32) -> u32 {
@@ -388,7 +406,7 @@ mod tests {
             f32::NEG_INFINITY,
         ];
         let (mut ids, mut sorted): (Vec<u32>, Vec<f32>) = (0..9).rev().zip(scores).unzip();
-        sort(&mut ids, &mut sorted, None);
+        Sorter::default().sort(&mut ids, &mut sorted, None);
         assert_eq!(ids, [6, 3, 8, 2, 5, 7, 1, 4, 0]);
         assert_eq!(sorted[4].to_bits(), 0.0_f32.to_bits());
         assert_eq!(sorted[5].to_bits(), (-0.0_f32).to_bits());
@@ -397,7 +415,7 @@ mod tests {
             .zip(scores)
             .filter(|(_, score)| *score != 0.0)
             .unzip();
-        sort(&mut ids, &mut sorted, None);
+        Sorter::default().sort(&mut ids, &mut sorted, None);
         assert_eq!(ids, [2, 0, 5, 6, 7, 4, 8]);
         assert_eq!(sorted[3], 1e-40);
     }
