@@ -101,10 +101,15 @@ pub fn compare(
     });
     let tiles: Vec<Vec<Tile<'_>>> = tiles.collect();
     let limit = task.keep.min(total).saturating_add(1);
+    let ranks = OnceLock::new();
+    let by_rank = |a: u32, b: u32| {
+        let ranks: &Vec<u32> = ranks.get_or_init(|| sides.left_ranks(by_id));
+        ranks[a as usize].cmp(&ranks[b as usize])
+    };
     let run = Run {
         isa,
         sides: &sides,
-        order: Some(&by_id),
+        order: Some(&by_rank),
         keep: task.keep,
         limit,
         left: &tiles[0],
@@ -195,6 +200,19 @@ impl<'a> Sides<'a> {
         }
     }
 
+    /// The place of each live left row in an order, by id: so that the caller is asked once about them, and
+    /// not again for each row that meets many with one score. The ids of left rows are their numbers.
+    fn left_ranks(&self, by_id: impl Fn(u32, u32) -> Ordering) -> Vec<u32> {
+        let live = self.sides[0].live;
+        let mut rows: Vec<u32> = live.iter().map(|row| row as u32).collect();
+        rows.sort_unstable_by(|a, b| by_id(*a, *b));
+        let mut ranks = vec![0; live.rows()];
+        for (row, rank) in rows.into_iter().zip(0..) {
+            ranks[row as usize] = rank;
+        }
+        ranks
+    }
+
     /// A side's rows: those of its layout in the layout's order, or else its live rows.
     fn tiles(&self, isa: Isa, number: usize, met: usize, table: &'a Table) -> Vec<Tile<'a>> {
         let first = self.firsts[number];
@@ -251,6 +269,7 @@ fn is_fresh(tile: &Tile<'_>, lists: &Lists<'_>) -> bool {
 struct Run<'a> {
     isa: Isa,
     sides: &'a Sides<'a>,
+    /// What breaks ties among left rows, which are all that right ones meet.
     order: TieOrder<'a>,
     keep: usize,
     /// Candidates of a row: those kept, and the best that is dropped.
