@@ -156,7 +156,7 @@ pub(crate) async fn delivers_whole_and_in_order(twin: &mut impl Twin) {
     }
     twin.intake().settler().settle(all_stored(&got));
     for confirm in confirms {
-        assert_eq!(confirm.await, Ok(()));
+        assert_eq!(confirm.await, Ok(None));
     }
 }
 
@@ -183,7 +183,7 @@ pub(crate) async fn confirms_what_became_of_it(twin: &mut impl Twin) {
         // A broker confirms that it has the event; the refusal goes to its dead-letter queue.
         assert_eq!(refused, Err(PublishError::Refused(refusal)));
     }
-    assert_eq!(confirms.next().unwrap().await, Ok(()));
+    assert_eq!(confirms.next().unwrap().await, Ok(None));
 }
 
 pub(crate) async fn settles_once(twin: &mut impl Twin) {
@@ -192,7 +192,7 @@ pub(crate) async fn settles_once(twin: &mut impl Twin) {
     let got = take(twin, 1).await;
     let settler = twin.intake().settler();
     settler.settle(all_stored(&got));
-    assert_eq!(confirm.await, Ok(()));
+    assert_eq!(confirm.await, Ok(None));
     // A tag that was settled, and one that never was, have no effect.
     let next = publisher.publish(deletion("a", 2)).await.unwrap();
     settler.settle(vec![
@@ -202,7 +202,7 @@ pub(crate) async fn settles_once(twin: &mut impl Twin) {
     let got = take(twin, 1).await;
     assert_eq!(published(&got), [("a".to_string(), 2)]);
     settler.settle(all_stored(&got));
-    assert_eq!(next.await, Ok(()));
+    assert_eq!(next.await, Ok(None));
 }
 
 pub(crate) async fn a_full_intake_holds_publishers_back(twin: &mut impl Twin) {
@@ -231,7 +231,7 @@ pub(crate) async fn a_full_intake_holds_publishers_back(twin: &mut impl Twin) {
     let got = take(twin, 1).await;
     twin.intake().settler().settle(all_stored(&got));
     for confirm in confirms {
-        assert_eq!(confirm.await, Ok(()));
+        assert_eq!(confirm.await, Ok(None));
     }
 }
 
@@ -248,7 +248,7 @@ pub(crate) async fn a_lost_connection_never_hangs(twin: &mut impl Twin) {
     settler.settle(all_stored(&got));
     for confirm in confirms {
         match confirm.await {
-            Ok(()) => assert!(redelivers(twin), "nobody has stored it"),
+            Ok(_) => assert!(redelivers(twin), "nobody has stored it"),
             Err(error) => assert!(matches!(error, PublishError::Away(_)), "{error}"),
         }
     }

@@ -300,8 +300,8 @@ mod tests {
         assert_eq!(published(&got), [("a".to_string(), 1)]);
         assert!(twin.intake.next(10).await.is_none());
         let settler = twin.intake.settler();
-        settler.settle(vec![(got[0].tag, Outcome::Stored(None))]);
-        assert_eq!(first.await, Ok(()));
+        settler.settle(vec![(got[0].tag, Outcome::Stored(Some(9)))]);
+        assert_eq!(first.await, Ok(Some(9)));
         assert_eq!(twin.publisher.bytes_on_their_way(), 0);
     }
 
@@ -316,7 +316,7 @@ mod tests {
         intake
             .settler()
             .settle(vec![(got[0].tag, Outcome::Stored(None))]);
-        assert_eq!(confirm.await, Ok(()));
+        assert_eq!(confirm.await, Ok(None));
         assert!(waits.await.is_ok());
     }
 

@@ -208,7 +208,7 @@ fn what_is_kept_is_of_these_files_only() {
     let missing = kept.load(&files).unwrap_err();
     assert_eq!(missing.exit, Exit::Usage);
 
-    let mut state = State::begin(&files, 17);
+    let mut state = State::begin(&files);
     state.position = Position {
         file: 0,
         records: 9,

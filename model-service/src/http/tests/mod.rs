@@ -37,7 +37,6 @@ use crate::http::items;
 use crate::http::parts::Lobby;
 use crate::http::path::OfItem;
 use crate::http::readiness::Readiness;
-use crate::http::time::now_ms;
 use crate::metrics::Metrics;
 use kindred_domain::list::Entry;
 use kindred_domain::shown::{Interner, Shown};
