@@ -120,6 +120,7 @@ pub struct Service {
     pub publish: Arc<dyn Publish>,
     /// What readers of active domains see.
     pub views: Arc<Views>,
+    pub(crate) store: Arc<dyn Store>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     pub(crate) readiness: Arc<Readiness>,
@@ -149,6 +150,7 @@ impl Service {
             address: door.address,
             publish: Arc::clone(&edges.publish),
             views: Arc::clone(&parts.views),
+            store: Arc::clone(&parts.store),
             metrics: door.metrics,
             readiness: door.readiness,
             hosted,

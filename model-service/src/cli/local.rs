@@ -54,6 +54,38 @@ pub(crate) struct PipelineArgs {
     pub(crate) flags: ServiceFlags,
 }
 
+/// Measures a service of its own: how soon events are in lists while others keep coming.
+///
+/// New items come at each of the rates into domains of each of the sizes. Without --clustered: in one
+/// process, in a temporary directory. With it: on the configured broker, which must be idle, in a keyspace
+/// of its own that is dropped at the end.
+#[derive(Debug, clap::Args)]
+pub(crate) struct FreshnessArgs {
+    /// How many items there are first, in all domains; several with commas between
+    #[arg(long, default_value = "10000", value_delimiter = ',', value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) items: Vec<u32>,
+    /// Events a second; several with commas between
+    #[arg(long, default_value = "50", value_delimiter = ',', value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) rate: Vec<u32>,
+    /// How long events come at each rate
+    #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub(crate) seconds: u32,
+    /// How many domains the items are dealt to
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) domains: u16,
+    /// NDJSON of events whose titles and texts are used [default: made texts]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+    /// Over RabbitMQ and Cassandra/ScyllaDB, with compute workers
+    #[arg(long)]
+    pub(crate) clustered: bool,
+    /// With --clustered: how many `compute-worker` processes
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) workers: u16,
+    #[command(flatten)]
+    pub(crate) flags: ServiceFlags,
+}
+
 /// Measures comparisons of features of texts: with their sparse parts, and the dense parts alone.
 ///
 /// Both take turns; no service is involved.

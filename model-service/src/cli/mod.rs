@@ -92,6 +92,7 @@ enum VectorsCommand {
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
     Pipeline(local::PipelineArgs),
+    Freshness(local::FreshnessArgs),
     Similarity(local::SimilarityArgs),
 }
 
@@ -113,6 +114,7 @@ impl Command {
             Self::Neighbours(args) => &args.flags.0,
             Self::Vectors(VectorsCommand::Prepare(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Pipeline(args)) => &args.flags.0,
+            Self::Bench(BenchCommand::Freshness(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Similarity(args)) => &args.flags.0,
         }
     }
@@ -191,6 +193,9 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Demo(args) => demo::run(&args, &config, &origins, json, out),
         Command::Bench(BenchCommand::Pipeline(args)) => {
             bench::run(&args, &config, &origins, json, out)
+        }
+        Command::Bench(BenchCommand::Freshness(args)) => {
+            bench::freshness::run(&args, &config, &origins, json, out)
         }
         Command::Bench(BenchCommand::Similarity(args)) => {
             bench::similarity::run(&args, &config, json, out)

@@ -9,10 +9,9 @@ use kindred_runtime::amqp::{Connector, Names, QueueCounts, close, queue_counts};
 use kindred_runtime::cql;
 
 use super::super::exit::Failure;
-use super::super::local::PipelineArgs;
-use super::{Report, measure};
 use crate::clustered::Clustered;
 use crate::config::Config;
+use crate::service::Service;
 
 /// The workers' program: built and installed beside this one.
 const WORKER: &str = "compute-worker";
@@ -21,11 +20,13 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How often it is looked whether they are.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-pub(super) async fn run(
-    args: &PipelineArgs,
+/// Starts the service and its workers, measures (the last argument: the workers' process ids), and stops
+/// all of it.
+pub(super) async fn with_service<T>(
+    workers: u16,
     mut config: Config,
-    texts: Vec<(String, String)>,
-) -> Result<Report, Failure> {
+    measure: impl AsyncFnOnce(&Service, &Config, &[u32]) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     config.domains.partitions = 1;
     config.database.cql_keyspace = format!("kindred_bench_{}", std::process::id());
     refuse_busy_broker(&config).await?;
@@ -33,25 +34,25 @@ pub(super) async fn run(
         .await
         .map_err(|_| Failure::failed(format!("no broker or database within {READY_WITHIN:?}")))?
         .map_err(|error| Failure::failed(error.to_string()))?;
-    let measured = measure_with_workers(args, &config, &service, texts).await;
+    let measured = with_workers(workers, &config, &service, measure).await;
     service.stop().await;
     drop_keyspace(&config).await?;
     measured
 }
 
-async fn measure_with_workers(
-    args: &PipelineArgs,
+async fn with_workers<T>(
+    count: u16,
     config: &Config,
     service: &Clustered,
-    texts: Vec<(String, String)>,
-) -> Result<Report, Failure> {
-    let _workers = (0..args.workers)
+    measure: impl AsyncFnOnce(&Service, &Config, &[u32]) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let workers = (0..count)
         .map(|_| Worker::start(config))
         .collect::<Result<Vec<_>, _>>()?;
     let ready = async {
         let mut look = tokio::time::interval(LOOK_EVERY);
         while service.hosted.count() == 0
-            || service.workers() < usize::from(args.workers)
+            || service.workers() < usize::from(count)
             || !service.readiness.reasons().is_empty()
         {
             look.tick().await;
@@ -61,13 +62,13 @@ async fn measure_with_workers(
         .await
         .map_err(|_| {
             let reasons = service.readiness.reasons().join("; ");
-            let workers = service.workers();
+            let there = service.workers();
             Failure::failed(format!(
-                "not ready within {READY_WITHIN:?}: {workers} of {} workers; {reasons}",
-                args.workers
+                "not ready within {READY_WITHIN:?}: {there} of {count} workers; {reasons}"
             ))
         })?;
-    measure("clustered", service, config, args.domains, texts).await
+    let pids: Vec<u32> = workers.iter().map(|worker| worker.0.id()).collect();
+    measure(service, config, &pids).await
 }
 
 /// Events of others must neither be measured nor taken.

@@ -1,8 +1,11 @@
 //! `kindred bench pipeline`: how fast events become lists, measured on a service of its own.
 
 mod clustered;
+mod cpu;
+pub(super) mod freshness;
 mod machine;
 pub(super) mod similarity;
+mod standalone;
 mod texts;
 
 use std::io::{BufReader, Write};
@@ -20,16 +23,15 @@ use serde::{Deserialize, Serialize};
 use self::machine::{Machine, counter};
 use self::texts::Texts;
 use super::client::Client;
-use super::demo::{beside, temporary};
+use super::demo::beside;
 use super::exit::{Exit, Failure, Outcome};
 use super::import::{BATCH_LINES, Records, SENDERS, Source, now_ms};
 use super::local::PipelineArgs;
 use super::memory::peak_memory;
 use super::output::json_lines;
-use super::standalone::{Stop, drain};
+use super::standalone::Stop;
 use crate::config::{Config, Origins};
 use crate::service::Service;
-use crate::standalone::Standalone;
 
 /// Items published one after the other, each into a quiet domain.
 const SINGLES: u64 = 50;
@@ -139,10 +141,17 @@ pub(super) fn run(
         let mut stop = Stop::listen()?;
         tokio::select! {
             report = async {
+                let domains = args.domains;
                 if args.clustered {
-                    clustered::run(args, config, texts).await
+                    clustered::with_service(args.workers, config, async |service, config, _| {
+                        measure("clustered", service, config, domains, texts).await
+                    })
+                    .await
                 } else {
-                    standalone(args, config, texts).await
+                    standalone::with_service(config, async |service, config| {
+                        measure("standalone", service, config, domains, texts).await
+                    })
+                    .await
                 }
             } => report,
             () = stop.asked() => Err(Failure::failed("stopped before the end")),
@@ -154,21 +163,6 @@ pub(super) fn run(
         print(&report, out)?;
     }
     Ok(Exit::Done)
-}
-
-async fn standalone(
-    args: &PipelineArgs,
-    mut config: Config,
-    texts: Vec<(String, String)>,
-) -> Result<Report, Failure> {
-    let directory = temporary()?;
-    config.store.data_dir = directory.path().join("data");
-    let service = Standalone::start(&config)
-        .await
-        .map_err(|error| Failure::failed(error.to_string()))?;
-    let measured = measure("standalone", &service, &config, args.domains, texts).await;
-    drain(service).await;
-    measured
 }
 
 /// The texts of a file: those of the load, and then those of single items.
@@ -215,7 +209,7 @@ async fn measure(
 ) -> Result<Report, Failure> {
     let singles = texts.split_off(texts.len() - SINGLES as usize);
     let items = texts.len() as u64;
-    let batches = batches(texts, domains)?;
+    let batches = batches(0, texts, domains)?;
     let client = Client::new(&format!("http://{}", service.address))?;
     let before = peak_memory();
 
@@ -283,15 +277,16 @@ fn item(n: u64) -> Result<ItemId, Failure> {
     ItemId::new(&format!("item-{n}")).map_err(|error| Failure::failed(error.to_string()))
 }
 
-/// Deals the texts to the domains and makes batches of them, as an import does.
-fn batches(texts: Vec<(String, String)>, domains: u16) -> Result<Vec<Sent>, Failure> {
+/// Deals the texts to the domains and makes batches of them, as an import does. The first item has the
+/// number `first`.
+fn batches(first: u64, texts: Vec<(String, String)>, domains: u16) -> Result<Vec<Sent>, Failure> {
     let version = now_ms();
     let names: Vec<DomainName> = (0..u64::from(domains))
         .map(domain)
         .collect::<Result<_, _>>()?;
     let mut open: Vec<Option<Sent>> = names.iter().map(|_| None).collect();
     let mut full = Vec::new();
-    for (n, (title, text)) in (0_u64..).zip(texts) {
+    for (n, (title, text)) in (first..).zip(texts) {
         let which = (n % u64::from(domains)) as usize;
         let slot = &mut open[which];
         let batch = slot.get_or_insert_with(|| Sent {
@@ -528,7 +523,7 @@ mod tests {
         let texts = (0..2_500)
             .map(|n| (format!("t{n}"), String::new()))
             .collect();
-        let batches = batches(texts, 2).unwrap_or_default();
+        let batches = batches(0, texts, 2).unwrap_or_default();
         let counts: Vec<usize> = batches.iter().map(|batch| batch.ids.len()).collect();
         assert_eq!(counts.iter().sum::<usize>(), 2_500);
         assert_eq!(counts, [1_000, 1_000, 250, 250]);

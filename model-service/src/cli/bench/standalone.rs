@@ -1,0 +1,23 @@
+//! A standalone service to measure, in a temporary directory.
+
+use super::super::demo::temporary;
+use super::super::exit::Failure;
+use super::super::standalone::drain;
+use crate::config::Config;
+use crate::service::Service;
+use crate::standalone::Standalone;
+
+/// Starts the service, measures, and stops it.
+pub(super) async fn with_service<T>(
+    mut config: Config,
+    measure: impl AsyncFnOnce(&Service, &Config) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let directory = temporary()?;
+    config.store.data_dir = directory.path().join("data");
+    let service = Standalone::start(&config)
+        .await
+        .map_err(|error| Failure::failed(error.to_string()))?;
+    let measured = measure(&service, &config).await;
+    drain(service).await;
+    measured
+}
