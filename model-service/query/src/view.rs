@@ -3,7 +3,9 @@
 //! The domain's machine says what changes ([`ViewChange`]); a change becomes visible whole. Readers wait
 //! for no change, job or store.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use kindred_shared::ItemId;
@@ -22,7 +24,13 @@ pub struct DomainView {
     /// Held by whoever makes the next snapshot.
     changing: Mutex<()>,
     status: ArcSwap<DomainStatus>,
+    /// When it was last asked, on the clock that never goes back, in ms.
+    asked_at: AtomicU64,
 }
+
+/// How exactly it is known when a view was last asked: a write for each query would have its readers wait
+/// for each other's caches.
+const ASKED_WITHIN_MS: u64 = 1_000;
 
 impl Default for DomainView {
     /// A view that no other instance can outdate.
@@ -39,7 +47,22 @@ impl DomainView {
             snapshot: ArcSwapOption::default(),
             changing: Mutex::default(),
             status: ArcSwap::default(),
+            asked_at: AtomicU64::default(),
         }
+    }
+
+    /// A reader asks, at a moment of the clock that never goes back.
+    pub fn asked(&self, now: Duration) {
+        let now = in_ms(now);
+        if now > self.asked_at.load(Ordering::Relaxed) + ASKED_WITHIN_MS {
+            self.asked_at.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// For how long no reader has asked, give or take a second.
+    pub fn unasked_for(&self, now: Duration) -> Duration {
+        let asked_at = self.asked_at.load(Ordering::Relaxed);
+        Duration::from_millis(in_ms(now).saturating_sub(asked_at))
     }
 
     /// The term within which it may be answered from.
@@ -82,5 +105,29 @@ impl DomainView {
     /// Says how the domain fares.
     pub fn set_status(&self, status: DomainStatus) {
         self.status.store(Arc::new(status));
+    }
+}
+
+fn in_ms(moment: Duration) -> u64 {
+    u64::try_from(moment.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_for_how_long_nobody_has_asked() {
+        let (view, at) = (DomainView::default(), Duration::from_millis);
+        assert_eq!(view.unasked_for(at(7_000)), at(7_000), "never");
+        view.asked(at(7_000));
+        view.asked(at(7_999));
+        assert_eq!(
+            view.unasked_for(at(9_000)),
+            at(2_000),
+            "give or take a second"
+        );
+        view.asked(at(8_001));
+        assert_eq!(view.unasked_for(at(9_000)), at(999));
     }
 }

@@ -166,6 +166,18 @@ impl Domain {
         self.outbox.drain()
     }
 
+    /// Whether an input is of the size of the whole domain: taking it in may take a second.
+    pub fn takes_long(&self, input: &Input) -> bool {
+        match input {
+            Input::Loaded { .. } => true,
+            Input::Compared { .. } => matches!(
+                &self.phase,
+                Phase::Comparing { comparison, .. } if comparison.rebuild.is_some()
+            ),
+            _ => false,
+        }
+    }
+
     /// When to hand in [`Input::Tick`], if nothing else happens before. May lie in the past.
     pub fn deadline(&self, now: Now) -> Option<Duration> {
         let expiry = self.catalogue.next_expiry().map(|at| {

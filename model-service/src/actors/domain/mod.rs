@@ -3,6 +3,7 @@
 mod effects;
 mod unsettled;
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,9 +15,10 @@ use tracing::{debug, error};
 
 use super::services::Services;
 use crate::crash;
-use kindred_domain::effect::Input;
+use kindred_domain::effect::{Effect, Input};
 use kindred_domain::intake::{DeliveryTag, Outcome};
 use kindred_domain::machine::{Domain, Tenure};
+use kindred_domain::time::Now;
 use kindred_query::DomainView;
 use unsettled::Unsettled;
 
@@ -26,7 +28,10 @@ const MAILBOX: usize = 64;
 /// One active domain.
 pub struct DomainActor {
     name: DomainName,
-    machine: Domain,
+    /// `None`: it takes in something large, on another thread.
+    machine: Option<Domain>,
+    /// What came for it meanwhile, in order.
+    inputs: VecDeque<Input>,
     services: Arc<Services>,
     view: Arc<DomainView>,
     unsettled: Unsettled,
@@ -39,7 +44,7 @@ pub struct DomainActor {
 #[rtype(result = "()")]
 pub struct Deliver(pub Vec<(DeliveryTag, Arc<Event>)>);
 
-/// Go to sleep if nothing is to be done and no event has come for `idle`. The answer is `Some`
+/// Go to sleep if nothing is to be done and no event or query has come for `idle`. The answer is `Some`
 /// if the domain sleeps now, with when its next item expires (ms since 1970).
 #[derive(Message)]
 #[rtype(result = "Option<Slept>")]
@@ -79,7 +84,8 @@ impl DomainActor {
             let (machine, effects) = Domain::start(tenure, Arc::clone(&services.settings));
             let mut this = Self {
                 name,
-                machine,
+                machine: Some(machine),
+                inputs: VecDeque::new(),
                 services,
                 view,
                 unsettled: Unsettled::default(),
@@ -87,28 +93,70 @@ impl DomainActor {
                 last_event: Instant::now(),
             };
             this.perform(effects, context);
-            this.view.set_status(this.machine.status());
+            this.tell_status();
             this
         })
     }
 
-    /// One step of the machine. A panic in it is a bug; it costs this domain a reload.
+    /// One step of the machine, once it has taken in what came before.
     fn step(&mut self, input: Input, context: &mut Context<Self>) {
-        let now = self.services.clock.now();
-        let machine = &mut self.machine;
-        match catch_unwind(AssertUnwindSafe(|| machine.handle(now, input))) {
-            Ok(effects) => self.perform(effects, context),
-            Err(_) => self.rebuild(context),
+        self.inputs.push_back(input);
+        self.take_in(context);
+    }
+
+    /// Has the machine take in what has come. What takes long does so on a thread of its own: other
+    /// domains have their machines on this one.
+    fn take_in(&mut self, context: &mut Context<Self>) {
+        while let Some(machine) = self.machine.take() {
+            let Some(input) = self.inputs.pop_front() else {
+                self.machine = Some(machine);
+                break;
+            };
+            let now = self.services.clock.now();
+            if machine.takes_long(&input) {
+                let handled = tokio::task::spawn_blocking(move || handle(machine, now, input));
+                context.spawn(handled.into_actor(self).map(|handled, this, context| {
+                    // `Err`: the program ends.
+                    if let Ok((machine, effects)) = handled {
+                        this.handled(machine, effects, context);
+                        this.take_in(context);
+                    }
+                }));
+                return;
+            }
+            let (machine, effects) = handle(machine, now, input);
+            self.handled(machine, effects, context);
+        }
+    }
+
+    /// The machine is back, with what it asks for; `None`: it panicked.
+    fn handled(
+        &mut self,
+        machine: Domain,
+        effects: Option<Vec<Effect>>,
+        context: &mut Context<Self>,
+    ) {
+        self.machine = Some(machine);
+        match effects {
+            Some(effects) => self.perform(effects, context),
+            None => self.rebuild(context),
         }
         self.set_alarm(context);
-        self.view.set_status(self.machine.status());
+        self.tell_status();
+    }
+
+    fn tell_status(&self) {
+        if let Some(machine) = &self.machine {
+            self.view.set_status(machine.status());
+        }
     }
 
     /// The machine's state cannot be trusted any more: begin again from the store.
     fn rebuild(&mut self, context: &mut Context<Self>) {
         error!(domain = %self.name, "the domain's machine failed; it is loaded again");
-        let effects = self.machine.restart(self.services.clock.now());
-        self.perform(effects, context);
+        let now = self.services.clock.now();
+        let effects = self.machine.as_mut().map(|machine| machine.restart(now));
+        self.perform(effects.unwrap_or_default(), context);
         // Those the machine lost count of.
         self.fail_unsettled("the domain failed and is being loaded again; send the event again");
     }
@@ -131,7 +179,8 @@ impl DomainActor {
             context.cancel_future(timer);
         }
         let now = self.services.clock.now();
-        if let Some(at) = self.machine.deadline(now) {
+        let machine = self.machine.as_ref();
+        if let Some(at) = machine.and_then(|machine| machine.deadline(now)) {
             let delay = at.saturating_sub(now.monotonic);
             self.timer = Some(context.run_later(delay, |this, context| {
                 this.timer = None;
@@ -139,6 +188,12 @@ impl DomainActor {
             }));
         }
     }
+}
+
+/// One step of a machine. A panic in it is a bug; it costs the domain a reload.
+fn handle(mut machine: Domain, now: Now, input: Input) -> (Domain, Option<Vec<Effect>>) {
+    let effects = catch_unwind(AssertUnwindSafe(|| machine.handle(now, input)));
+    (machine, effects.ok())
 }
 
 impl Actor for DomainActor {
@@ -163,12 +218,17 @@ impl Handler<Sleep> for DomainActor {
     type Result = MessageResult<Sleep>;
 
     fn handle(&mut self, Sleep { idle }: Sleep, context: &mut Context<Self>) -> Self::Result {
-        let sleeps = self.last_event.elapsed() >= idle && self.machine.may_sleep();
-        MessageResult(sleeps.then(|| {
+        let unasked_for = self.view.unasked_for(self.services.clock.now().monotonic);
+        let is_idle = self.last_event.elapsed().min(unasked_for) >= idle;
+        let machine = self
+            .machine
+            .as_ref()
+            .filter(|machine| is_idle && machine.may_sleep());
+        MessageResult(machine.map(|machine| {
             debug!(domain = %self.name, "goes to sleep");
             context.stop();
             Slept {
-                next_expiry: self.machine.next_expiry(),
+                next_expiry: machine.next_expiry(),
             }
         }))
     }
