@@ -247,6 +247,7 @@ mod tests {
                 "neighbours",
                 "vectors prepare",
                 "bench pipeline",
+                "bench freshness",
                 "bench similarity"
             ]
         );
