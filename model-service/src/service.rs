@@ -86,6 +86,11 @@ pub(crate) struct Edges {
     pub(crate) watchers: Arc<dyn Notify>,
 }
 
+/// Most items of one cycle of a domain.
+const BATCH_ITEMS: usize = 4_096;
+/// Most lists from which those that left are taken out in one step: a millisecond's work or two.
+const SCRUB_LISTS: usize = 8_192;
+
 /// How much at once: differs with what the edges cost.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
@@ -244,6 +249,8 @@ impl Role {
                 },
                 auto_register: config.domains.auto_register,
                 strip_blocks: self.sizes.strip_blocks,
+                batch_items: BATCH_ITEMS,
+                scrub_lists: SCRUB_LISTS,
                 material_bytes: self.sizes.material_bytes,
             }),
             idle_after: config.domains.idle_after,

@@ -73,6 +73,12 @@ impl Blocks {
         &self.residents[&key]
     }
 
+    /// How many rows are their item's feature.
+    pub fn live_rows(&self) -> usize {
+        let residents = self.residents.values();
+        residents.map(|resident| resident.live.count()).sum()
+    }
+
     /// The feature of a row.
     pub fn feature(&self, place: Place) -> Feature {
         self.get(place.block).block.feature(place.row as usize)
@@ -117,7 +123,7 @@ impl Blocks {
     pub fn compact(&mut self, space: &Space) -> Vec<(Slot, Place)> {
         let mut moved = Vec::new();
         while let Some(run) = self.mergeable(space) {
-            let rows: Vec<NewRow> = run.iter().flat_map(|key| self.live_rows(*key)).collect();
+            let rows: Vec<NewRow> = run.iter().flat_map(|key| self.rows_of(*key)).collect();
             for key in &run {
                 self.residents.remove(key);
             }
@@ -163,7 +169,7 @@ impl Blocks {
     }
 
     /// The live rows of a block, with their features.
-    fn live_rows(&self, key: BlockKey) -> Vec<NewRow> {
+    fn rows_of(&self, key: BlockKey) -> Vec<NewRow> {
         let resident = self.get(key);
         resident
             .live

@@ -1,6 +1,6 @@
 //! The data of a cycle: the items on their way to features, and the comparison under way.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,13 +56,10 @@ impl TaskPlan {
 /// A comparison under way.
 #[derive(Debug, Default)]
 pub(crate) struct Comparison {
-    /// Of a comparison of every row of the domain, after loading: whether the store may have other
-    /// lists, so that all are to be stored.
-    pub(crate) rebuild: Option<bool>,
     /// Items with a new feature, and when their event came.
     pub(crate) fresh: BTreeMap<Slot, Option<Duration>>,
     /// Items whose feature was another before: their old scores leave all lists.
-    pub(crate) moved: HashSet<Slot>,
+    pub(crate) moved: BTreeSet<Slot>,
     /// Items whose list is made anew with the feature they have.
     pub(crate) repaired: BTreeSet<Slot>,
     plans: Vec<TaskPlan>,
@@ -74,14 +71,6 @@ pub(crate) struct Comparison {
 }
 
 impl Comparison {
-    /// Of every row there is. `rewrite`: all lists are to be stored then.
-    pub(crate) fn of_all(rewrite: bool) -> Self {
-        Self {
-            rebuild: Some(rewrite),
-            ..Self::default()
-        }
-    }
-
     /// Adds a task; the first side is the left one.
     pub(crate) fn add(&mut self, sides: Vec<(Side, Arc<[Slot]>)>, within_left: bool) {
         let (sides, slots): (Vec<Side>, Vec<_>) = sides.into_iter().unzip();

@@ -10,7 +10,7 @@ use crate::catalogue::Catalogue;
 use crate::comparison::TaskPlan;
 use crate::item::Placement;
 use crate::list::{Entry, List};
-use crate::slot::Slot;
+use crate::slot::{Slot, SlotSet};
 use crate::view_change::{Listed, ServedList};
 
 /// Every item's list, by slot.
@@ -21,6 +21,12 @@ pub(crate) struct Lists {
     empty: List,
     /// Lists to be made anew with the feature their item has.
     repairs: BTreeSet<Slot>,
+    /// Slots that are being taken out of all lists, up to the list `scrubbed`.
+    leaving: SlotSet,
+    scrubbed: usize,
+    /// Slots that left since that began.
+    left: Vec<Slot>,
+    is_scrubbing: bool,
     /// Whether all were made once, so that readers see them by these slots.
     are_served: bool,
 }
@@ -32,7 +38,7 @@ pub(crate) struct ListChanges {
     pub(crate) changed: BTreeMap<Slot, Arc<[Entry]>>,
     /// Of them, those to be stored soon whatever changed: new lists, and those that named who is gone.
     pub(crate) urgent: BTreeSet<Slot>,
-    /// Slots of whose candidates some left while they were compared.
+    /// Slots of whose candidates some left, or became others, while they were compared.
     pub(crate) lost: BTreeSet<Slot>,
     /// Slots that have no list any more.
     pub(crate) gone: Vec<Slot>,
@@ -40,8 +46,18 @@ pub(crate) struct ListChanges {
 
 impl ListChanges {
     /// The list changes, and had these entries; those of its first change count.
-    fn changing(&mut self, slot: Slot, had: &Arc<[Entry]>) {
+    pub(crate) fn changing(&mut self, slot: Slot, had: &Arc<[Entry]>) {
         self.changed.entry(slot).or_insert_with(|| Arc::clone(had));
+    }
+}
+
+/// Takes rows out of some lists, the first of which is that of slot number `from`.
+fn scrub(lists: &mut [List], from: usize, gone: &SlotSet, changes: &mut ListChanges) {
+    for (slot, list) in (from as u32..).map(Slot).zip(lists) {
+        let had = Arc::clone(list.entries());
+        if list.remove(|slot| gone.contains(slot)) {
+            changes.changing(slot, &had);
+        }
     }
 }
 
@@ -71,29 +87,56 @@ impl Lists {
     }
 
     /// Takes rows out of every list.
-    pub(crate) fn scrub(&mut self, is_gone: impl Fn(Slot) -> bool, changes: &mut ListChanges) {
-        for (index, list) in self.lists.iter_mut().enumerate() {
-            let had = Arc::clone(list.entries());
-            if list.remove(&is_gone) {
-                changes.changing(Slot(index as u32), &had);
+    pub(crate) fn scrub(&mut self, gone: &SlotSet, changes: &mut ListChanges) {
+        scrub(&mut self.lists, 0, gone, changes);
+    }
+
+    /// Rows are to be taken out of every list: [`Self::scrub_some`] does.
+    pub(crate) fn leave(&mut self, departed: impl Iterator<Item = Slot>) {
+        self.left.extend(departed);
+    }
+
+    /// Whether rows that left may still be in a list.
+    pub(crate) fn must_scrub(&self) -> bool {
+        self.is_scrubbing || !self.left.is_empty()
+    }
+
+    /// Takes those that left out of the next `most` lists.
+    pub(crate) fn scrub_some(&mut self, most: usize, changes: &mut ListChanges) {
+        let mut most = most.max(1);
+        while most > 0 && self.must_scrub() {
+            if !self.is_scrubbing {
+                self.leaving = self.left.drain(..).collect();
+                (self.scrubbed, self.is_scrubbing) = (0, true);
             }
+            let (from, len) = (self.scrubbed, self.lists.len());
+            let to = len.min(from.saturating_add(most));
+            if let Some(lists) = self.lists.get_mut(from..to) {
+                scrub(lists, from, &self.leaving, changes);
+            }
+            most -= to.saturating_sub(from).max(1).min(most);
+            self.scrubbed = to;
+            self.is_scrubbing = to < len;
         }
     }
 
-    /// Puts the candidates of one reply into the lists. Rows that left meanwhile are left out.
+    /// Puts the candidates of one reply into the lists. Rows that left meanwhile are left out, and those
+    /// that are `outdated`: their items are compared by another row.
     pub(crate) fn insert_found(
         &mut self,
         catalogue: &Catalogue,
         plan: &TaskPlan,
         reply: CompareReply,
+        outdated: &SlotSet,
         changes: &mut ListChanges,
     ) {
+        let counts = |slot: Slot| catalogue.item(slot).is_current() && !outdated.contains(slot);
         let entry = |row: RowRef, score: f32| plan.slot(row).map(|slot| Entry { slot, score });
         for found in reply.found {
             let Some(target) = plan.slot(found.row) else {
                 continue;
             };
-            if !catalogue.item(target).is_current() {
+            if !counts(target) {
                 continue;
             }
             let mut has_lost = false;
@@ -102,9 +145,9 @@ impl Lists {
                 .iter()
                 .filter_map(|candidate| entry(candidate.row, candidate.score))
                 .filter(|entry| {
-                    let is_current = catalogue.item(entry.slot).is_current();
-                    has_lost |= !is_current;
-                    is_current && entry.slot != target
+                    let counts = counts(entry.slot);
+                    has_lost |= !counts;
+                    counts && entry.slot != target
                 });
             let dropped = found
                 .dropped

@@ -20,6 +20,10 @@ pub struct ProcessSettings {
     pub auto_register: bool,
     /// Most right blocks of one compare task: what bounds the size of a reply.
     pub strip_blocks: usize,
+    /// Most items of one cycle: windows of a domain with backlog are merged up to this.
+    pub batch_items: usize,
+    /// Most lists from which those that left are taken out in one step.
+    pub scrub_lists: usize,
     /// Bytes of titles, texts and vectors a domain keeps in memory for extraction; what is over is
     /// read from the store again.
     pub material_bytes: usize,

@@ -62,6 +62,41 @@ impl Slots {
     }
 }
 
+/// Some slots: a bit for each that there is.
+#[derive(Debug, Clone, Default)]
+pub struct SlotSet {
+    words: Vec<u64>,
+}
+
+impl SlotSet {
+    /// Puts a slot in.
+    pub fn insert(&mut self, slot: Slot) {
+        let (word, bit) = Self::place(slot);
+        if self.words.len() <= word {
+            self.words.resize(word + 1, 0);
+        }
+        self.words[word] |= bit;
+    }
+
+    /// Whether a slot is in it.
+    pub fn contains(&self, slot: Slot) -> bool {
+        let (word, bit) = Self::place(slot);
+        self.words.get(word).is_some_and(|bits| bits & bit != 0)
+    }
+
+    fn place(slot: Slot) -> (usize, u64) {
+        (slot.index() / 64, 1 << (slot.index() % 64))
+    }
+}
+
+impl FromIterator<Slot> for SlotSet {
+    fn from_iter<I: IntoIterator<Item = Slot>>(slots: I) -> Self {
+        let mut set = Self::default();
+        slots.into_iter().for_each(|slot| set.insert(slot));
+        set
+    }
+}
+
 impl IdOrder for Slots {
     fn cmp_ids(&self, a: Slot, b: Slot) -> Ordering {
         self.id(a).cmp(self.id(b))

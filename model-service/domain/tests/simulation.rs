@@ -212,6 +212,8 @@ fn start(epoch: u64) -> (Domain, Vec<Effect>) {
         },
         auto_register: true,
         strip_blocks: 2,
+        batch_items: 6,
+        scrub_lists: 7,
         material_bytes: 100,
     };
     Domain::start(tenure, Arc::new(settings))

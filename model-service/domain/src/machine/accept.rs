@@ -160,7 +160,8 @@ impl Domain {
         self.lists.cancel_repair(slot);
         self.catalogue.set_listed(slot, false);
         self.catalogue.show(slot, None);
-        self.catalogue.retire(slot);
+        self.unmet.remove(slot);
+        self.retire(slot);
         self.departs_early(slot);
         self.acceptance.depart(slot);
     }

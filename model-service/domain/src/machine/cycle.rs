@@ -1,6 +1,7 @@
 //! The cycle that makes lists exact again: features are made, stored, and compared.
 //!
-//! One cycle at a time; while it runs, the next window fills.
+//! One cycle at a time; while it runs, the next window fills. What compares all rows with all goes on
+//! beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,11 +16,13 @@ use crate::comparison::{Batch, Comparison};
 use crate::effect::{CommitStep, Effect, Made, Observation, Ticket, ToExtract};
 use crate::intake::Failure;
 use crate::planning::Planner;
+use crate::rebuild::Rebuild;
+use crate::slot::Slot;
 use crate::store::{FeatureRow, Write};
 use crate::time::Now;
 
-/// Most items of one cycle: windows of a domain with backlog are merged up to this.
-const MAX_BATCH: usize = 4_096;
+/// Most items that are put off, in batches; twice those that have a list come on top.
+const MOST_UNMET: usize = 8;
 
 impl Domain {
     /// Begins a cycle if one is due: a window has closed, or lists are too short.
@@ -33,7 +36,7 @@ impl Domain {
         }
         if self.backlog.has_items() && !self.backlog.is_collecting(now.monotonic) {
             self.start_extracting();
-        } else if self.lists.need_repair() {
+        } else if self.rebuild.is_none() && (self.lists.need_repair() || !self.unmet.is_empty()) {
             self.compare(now, Batch::default());
         }
     }
@@ -41,7 +44,7 @@ impl Domain {
     fn start_extracting(&mut self) {
         let mut batch = Batch::default();
         let mut rows = Vec::new();
-        for (slot, pending) in self.backlog.take(MAX_BATCH) {
+        for (slot, pending) in self.backlog.take(self.settings.batch_items) {
             rows.push(ToExtract {
                 slot,
                 id: self.catalogue.id(slot).clone(),
@@ -139,25 +142,20 @@ impl Domain {
     /// Puts new features into blocks, and asks for the comparison of their rows, and of the rows
     /// whose lists are too short, with all others.
     fn compare(&mut self, now: Now, mut batch: Batch) {
-        let mut comparison = Comparison::default();
         // Some may have been withdrawn or changed while their features were being stored.
         batch.retain_wanted(&self.catalogue);
-        let mut rows: BTreeMap<Space, Vec<NewRow>> = BTreeMap::new();
-        for made in std::mem::take(&mut batch.made) {
-            let slot = made.slot;
-            // What it was before is no row of any block any more.
-            if self.catalogue.retire(slot) {
-                comparison.moved.insert(slot);
-            }
-            if self.catalogue.item(slot).hidden {
-                continue;
-            }
-            comparison.fresh.insert(slot, batch.since(slot));
-            if let Some((space, row)) = self.catalogue.give(made) {
-                rows.entry(space).or_default().push(row);
-            }
+        if self.is_flooded(&batch) {
+            self.put_off(&mut batch);
+        } else if self.rebuild.is_none() {
+            self.take_unmet(now, &mut batch);
         }
-        let mut repaired = self.lists.take_repairs();
+        let mut comparison = Comparison::default();
+        let mut rows = self.place(batch, &mut comparison);
+        // While all is compared with all, lists that are too short may be made by that.
+        let mut repaired = match self.rebuild {
+            Some(_) => BTreeSet::new(),
+            None => self.lists.take_repairs(),
+        };
         repaired.retain(|slot| {
             self.catalogue.item(*slot).is_current() && !comparison.fresh.contains_key(slot)
         });
@@ -177,9 +175,83 @@ impl Domain {
         self.dispatch(now, comparison);
     }
 
-    /// Every pair of rows there is, once, both sides fed.
-    pub(super) fn rebuild(&mut self, now: Now, rewrite: bool) {
-        let mut comparison = Comparison::of_all(rewrite);
+    /// Gives items what was made of them; the rows to add.
+    fn place(
+        &mut self,
+        mut batch: Batch,
+        comparison: &mut Comparison,
+    ) -> BTreeMap<Space, Vec<NewRow>> {
+        let mut rows: BTreeMap<Space, Vec<NewRow>> = BTreeMap::new();
+        for made in std::mem::take(&mut batch.made) {
+            let slot = made.slot;
+            // What it was before is no row of any block any more.
+            if self.retire(slot) {
+                comparison.moved.insert(slot);
+            }
+            if self.catalogue.item(slot).hidden {
+                continue;
+            }
+            comparison.fresh.insert(slot, batch.since(slot));
+            if let Some((space, row)) = self.catalogue.give(made) {
+                rows.entry(space).or_default().push(row);
+            }
+        }
+        rows
+    }
+
+    /// The item's row takes part in no comparison from now on, and what one under way finds of it does not
+    /// count. Whether it had one.
+    pub(super) fn retire(&mut self, slot: Slot) -> bool {
+        let had_row = self.catalogue.retire(slot);
+        if had_row && let Some(rebuild) = &mut self.rebuild {
+            rebuild.outdate(slot);
+        }
+        had_row
+    }
+
+    /// Whether so many items wait behind a batch that comparing it can wait for them.
+    fn is_flooded(&self, batch: &Batch) -> bool {
+        let full = self.settings.batch_items;
+        let many_wait = batch.asked.len() >= full || self.backlog.len() >= full;
+        // Lists are made now and then all the same.
+        let most = 2 * self.catalogue.blocks().live_rows() + MOST_UNMET * full;
+        many_wait && (self.rebuild.is_some() || self.unmet.len() < most)
+    }
+
+    /// New items of a batch are compared later. Those that have a list are not: it would be missing.
+    fn put_off(&mut self, batch: &mut Batch) {
+        for made in std::mem::take(&mut batch.made) {
+            let is_new = self.catalogue.item(made.slot).placement.is_none();
+            match batch.asked.remove(&made.slot) {
+                Some(pending) if is_new => self.unmet.add(pending, made),
+                Some(pending) => {
+                    batch.asked.insert(made.slot, pending);
+                    batch.made.push(made);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Has items that were put off compared: all with all if they are as many as all others, else some with
+    /// the batch.
+    fn take_unmet(&mut self, now: Now, batch: &mut Batch) {
+        let rows = self.catalogue.blocks().live_rows();
+        if self.unmet.is_empty() || self.unmet.len() < rows {
+            let most = self.settings.batch_items;
+            return self.unmet.take(most, &self.catalogue, batch);
+        }
+        let mut all = Batch::default();
+        self.unmet.take(usize::MAX, &self.catalogue, &mut all);
+        let mut comparison = Comparison::default();
+        for (space, new) in self.place(all, &mut comparison) {
+            self.catalogue.add_rows(&space, new);
+        }
+        self.rebuild(now, comparison, false);
+    }
+
+    /// Every pair of rows there is, once, both sides fed. Its fresh items are those of the comparison given.
+    pub(super) fn rebuild(&mut self, now: Now, mut comparison: Comparison, rewrite: bool) {
         let blocks = self.catalogue.blocks();
         for space in blocks.spaces() {
             let residents = blocks.keys(space).iter().map(|key| blocks.get(*key));
@@ -193,7 +265,14 @@ impl Domain {
                 .unzip();
             comparison.add_all(rows, slots);
         }
-        self.dispatch(now, comparison);
+        let ticket = self.outbox.ticket();
+        let tasks = comparison.tasks();
+        let rebuild = Rebuild::new(ticket, comparison, rewrite);
+        if tasks.is_empty() {
+            return self.finish_rebuild(now, rebuild);
+        }
+        self.outbox.push(Effect::Compare { ticket, tasks });
+        self.rebuild = Some(rebuild);
     }
 
     fn planner(&self) -> Planner<'_> {
@@ -225,35 +304,60 @@ impl Domain {
         task: usize,
         result: Result<CompareReply, Failure>,
     ) {
-        let comparison = match &mut self.phase {
-            Phase::Comparing {
-                ticket: awaited,
-                comparison,
-            } if *awaited == ticket && comparison.awaits(task) => comparison,
+        let comparison = match (&mut self.phase, &mut self.rebuild) {
+            (_, Some(rebuild)) if rebuild.ticket == ticket => &mut rebuild.comparison,
+            (
+                Phase::Comparing {
+                    ticket: awaited,
+                    comparison,
+                },
+                _,
+            ) if *awaited == ticket => comparison,
             _ => return,
         };
-        match result {
+        if !comparison.awaits(task) {
+            return;
+        }
+        let is_last = match result {
             Ok(reply) => {
                 self.outbox.observe(Observation::Pairs(reply.pairs));
-                if comparison.answer(task, reply) {
-                    let comparison = std::mem::take(&mut **comparison);
-                    self.finish_cycle(now, comparison);
-                }
+                comparison.answer(task, reply)
             }
             Err(failure) => {
                 comparison.fail(now.monotonic, task);
                 self.trouble = Some(failure.detail);
+                false
             }
+        };
+        if !is_last {
+            return;
         }
+        if let Some(rebuild) = self.rebuild.take_if(|rebuild| rebuild.ticket == ticket) {
+            self.finish_rebuild(now, rebuild);
+        } else if let Phase::Comparing { comparison, .. } = &mut self.phase {
+            let comparison = std::mem::take(&mut **comparison);
+            self.finish_cycle(now, comparison);
+        }
+    }
+
+    /// Whether answers with this ticket are of a comparison of all rows.
+    pub(super) fn is_rebuilt_by(&self, ticket: Ticket) -> bool {
+        let rebuild = self.rebuild.as_ref();
+        rebuild.is_some_and(|rebuild| rebuild.ticket == ticket)
     }
 
     /// Asks again for the tasks that were given up, once their delay is over.
     pub(super) fn retry_comparison(&mut self, now: Now) {
-        if let Phase::Comparing { ticket, comparison } = &mut self.phase
-            && let Some(tasks) = comparison.take_retries(now.monotonic)
-        {
-            let ticket = *ticket;
-            self.outbox.push(Effect::Compare { ticket, tasks });
+        let window = match &mut self.phase {
+            Phase::Comparing { ticket, comparison } => Some((*ticket, &mut **comparison)),
+            _ => None,
+        };
+        let rebuild = self.rebuild.as_mut();
+        let rebuild = rebuild.map(|rebuild| (rebuild.ticket, &mut rebuild.comparison));
+        for (ticket, comparison) in window.into_iter().chain(rebuild) {
+            if let Some(tasks) = comparison.take_retries(now.monotonic) {
+                self.outbox.push(Effect::Compare { ticket, tasks });
+            }
         }
     }
 
@@ -261,10 +365,14 @@ impl Domain {
         self.phase = Phase::Idle;
         self.retry.worked();
         self.trouble = None;
-        match comparison.rebuild {
-            Some(rewrite) => self.merge_rebuilt(now, comparison, rewrite),
-            None => self.merge(now, comparison),
-        }
+        self.merge(now, comparison);
+        self.catalogue.compact();
+    }
+
+    fn finish_rebuild(&mut self, now: Now, rebuild: Rebuild) {
+        self.retry.worked();
+        self.trouble = None;
+        self.merge_rebuilt(now, rebuild);
         self.catalogue.compact();
     }
 }

@@ -61,8 +61,10 @@ impl Domain {
         if !self.catalogue.item(slot).is_listed() {
             return Write::DeleteList(id);
         }
-        let entries = self.lists.of(slot).entries().iter().take(NEIGHBOURS);
-        let neighbours = entries.map(|entry| Neighbour {
+        let entries = self.lists.of(slot).entries().iter();
+        // Who left may not have been taken out yet.
+        let entries = entries.filter(|entry| self.catalogue.item(entry.slot).is_current());
+        let neighbours = entries.take(NEIGHBOURS).map(|entry| Neighbour {
             id: self.catalogue.id(entry.slot).clone(),
             score: entry.score,
         });

@@ -14,6 +14,7 @@ use kindred_shared::event::Event;
 use super::{Domain, Phase};
 use crate::backlog::Pending;
 use crate::blocks::NewRow;
+use crate::comparison::Comparison;
 use crate::effect::{CommitStep, Effect, Ticket};
 use crate::intake::{DeliveryTag, Failure, Outcome};
 use crate::item::Item;
@@ -190,10 +191,10 @@ impl Domain {
         if !purged.is_empty() && self.row.is_some() {
             self.commit(CommitStep::Features, false, purged);
         }
-        self.rebuild(now, loading.rewrite || is_inherited);
+        self.rebuild(now, Comparison::default(), loading.rewrite || is_inherited);
         // The comparison still has them, so that lists that named them are found.
         for slot in loading.departed {
-            self.catalogue.retire(slot);
+            self.retire(slot);
         }
     }
 

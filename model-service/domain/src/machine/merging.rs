@@ -1,10 +1,14 @@
 //! Merging: what comparisons found, into the lists, and from there to readers.
 
-use super::Domain;
+use std::time::Duration;
+
+use super::{Domain, Phase};
 use crate::comparison::Comparison;
 use crate::effect::{Effect, Observation};
 use crate::flush::Urgency;
 use crate::lists::ListChanges;
+use crate::rebuild::Rebuild;
+use crate::slot::{Slot, SlotSet};
 use crate::time::Now;
 use crate::view_change::ViewChange;
 
@@ -12,9 +16,12 @@ impl Domain {
     /// Puts all that a comparison found into the lists, at once.
     pub(super) fn merge(&mut self, now: Now, mut comparison: Comparison) {
         let mut changes = ListChanges::default();
+        // Who left may be among those that are compared.
+        self.lists.scrub_some(usize::MAX, &mut changes);
+        changes.urgent.extend(changes.changed.keys());
         if !comparison.moved.is_empty() {
-            let moved = &comparison.moved;
-            self.lists.scrub(|slot| moved.contains(&slot), &mut changes);
+            let moved = comparison.moved.iter().copied().collect();
+            self.lists.scrub(&moved, &mut changes);
         }
         for &slot in comparison.fresh.keys().chain(&comparison.repaired) {
             if self.catalogue.item(slot).is_current() {
@@ -28,24 +35,47 @@ impl Domain {
         }
         for (&slot, &since) in &comparison.fresh {
             if self.catalogue.item(slot).is_current() {
-                self.catalogue.set_listed(slot, true);
-                if let Some(since) = since {
-                    let age = now.monotonic.saturating_sub(since);
-                    self.outbox.observe(Observation::Served(age));
-                }
+                self.list(now, slot, since);
             }
         }
-        self.insert_found(&mut comparison, &mut changes);
+        self.insert_found(&mut comparison, &SlotSet::default(), &mut changes);
         self.apply(now, changes);
     }
 
-    /// All lists are made anew, and readers see them at once. `rewrite`: every row is stored at our
-    /// epoch, and deleted where no item is visible; what a former owner wrote, or writes late, loses.
-    /// Else the store has them already, but for those that lost somebody since.
-    pub(super) fn merge_rebuilt(&mut self, now: Now, mut comparison: Comparison, rewrite: bool) {
-        let mut found = ListChanges::default();
-        self.insert_found(&mut comparison, &mut found);
+    /// The item's list is made, of an event that came at `since`.
+    fn list(&mut self, now: Now, slot: Slot, since: Option<Duration>) {
+        self.catalogue.set_listed(slot, true);
+        if let Some(since) = since {
+            let age = now.monotonic.saturating_sub(since);
+            self.outbox.observe(Observation::Served(age));
+        }
+    }
+
+    /// All rows are compared with all: the lists that were to be made are, all at once.
+    pub(super) fn merge_rebuilt(&mut self, now: Now, mut rebuild: Rebuild) {
+        let mut changes = ListChanges::default();
+        let mut comparison = std::mem::take(&mut rebuild.comparison);
+        self.insert_found(&mut comparison, rebuild.outdated(), &mut changes);
         self.outbox.observe(Observation::Rebuilt);
+        if !self.lists.are_served() {
+            return self.serve_all(now, &rebuild, &changes);
+        }
+        for (slot, since) in comparison.fresh {
+            let item = self.catalogue.item(slot);
+            // One that has another row by now is listed by the window of that.
+            if item.is_current() && !item.listed && !rebuild.outdated().contains(slot) {
+                changes.changing(slot, self.lists.of(slot).entries());
+                changes.urgent.insert(slot);
+                self.list(now, slot, since);
+            }
+        }
+        self.apply(now, changes);
+    }
+
+    /// The domain is loaded: readers see all lists at once. If they are to be rewritten, every row is
+    /// stored at our epoch, and deleted where no item is visible; what a former owner wrote, or writes
+    /// late, loses. Else the store has them already, but for those that lost or got somebody since.
+    fn serve_all(&mut self, now: Now, rebuild: &Rebuild, found: &ListChanges) {
         let mut change = ViewChange {
             replace: true,
             model: self.row.is_some().then(|| self.model().clone()),
@@ -53,7 +83,8 @@ impl Domain {
         };
         self.lists.serve();
         for slot in self.catalogue.slots() {
-            if self.catalogue.item(slot).is_current() {
+            let is_being_made = self.is_being_made(slot);
+            if self.catalogue.item(slot).is_current() && !is_being_made {
                 self.catalogue.set_listed(slot, true);
             }
             change
@@ -62,20 +93,36 @@ impl Domain {
             if self.catalogue.item(slot).is_listed() {
                 self.lists.repair_if_short(slot);
             }
-            if found.lost.contains(&slot) {
+            if is_being_made {
+                // It is stored when the window that compares it is done.
+            } else if found.lost.contains(&slot) || rebuild.is_touched(slot) {
                 self.flush.add(slot, now.monotonic, Urgency::Urgent);
-            } else if rewrite {
+            } else if rebuild.rewrite {
                 self.flush.add(slot, now.monotonic, Urgency::Later);
             }
         }
         self.outbox.push(Effect::Serve(change));
     }
 
+    /// Whether a window is making the slot's list.
+    fn is_being_made(&self, slot: Slot) -> bool {
+        match &self.phase {
+            Phase::Comparing { comparison, .. } => comparison.fresh.contains_key(&slot),
+            _ => false,
+        }
+    }
+
     /// Puts what was found into the lists; adds which of them changed.
-    fn insert_found(&mut self, comparison: &mut Comparison, changes: &mut ListChanges) {
+    fn insert_found(
+        &mut self,
+        comparison: &mut Comparison,
+        outdated: &SlotSet,
+        changes: &mut ListChanges,
+    ) {
         for (plan, reply) in comparison.take_found() {
             let catalogue = &self.catalogue;
-            self.lists.insert_found(catalogue, &plan, reply, changes);
+            self.lists
+                .insert_found(catalogue, &plan, reply, outdated, changes);
         }
     }
 
@@ -85,6 +132,9 @@ impl Domain {
         let mut change = ViewChange::default();
         for (slot, had) in changes.changed {
             if !self.catalogue.item(slot).is_listed() {
+                if let Some(rebuild) = &mut self.rebuild {
+                    rebuild.touch(slot);
+                }
                 continue;
             }
             let urgency = if changes.urgent.contains(&slot) {

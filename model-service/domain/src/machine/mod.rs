@@ -33,11 +33,13 @@ use crate::flush::Flush;
 use crate::intake::{DeliveryTag, Failure, Outcome};
 use crate::lists::Lists;
 use crate::outbox::{Mark, Outbox};
+use crate::rebuild::Rebuild;
 use crate::settings::{DomainSettings, ProcessSettings};
 use crate::shown::Interner;
 use crate::status::{DomainStatus, State};
 use crate::store::{DomainRow, Epoch, Partition, SettingsRow, Write};
 use crate::time::{Now, RETRY};
+use crate::unmet::Unmet;
 use crate::unread::Unread;
 
 /// Which domain, and the ownership it is active in.
@@ -89,6 +91,9 @@ pub struct Domain {
     lists: Lists,
     acceptance: Acceptance,
     backlog: Backlog,
+    unmet: Unmet,
+    /// A comparison of all rows, which goes on beside the phases.
+    rebuild: Option<Rebuild>,
     flush: Flush,
     outbox: Outbox,
     /// When the domain is marked clean, if it stays calm; `None`: it is not, or is clean.
@@ -127,6 +132,8 @@ impl Domain {
             catalogue: Catalogue::default(),
             lists: Lists::default(),
             acceptance: Acceptance::default(),
+            unmet: Unmet::default(),
+            rebuild: None,
             flush: Flush::default(),
             outbox: Outbox::default(),
             clean_at: None,
@@ -170,10 +177,11 @@ impl Domain {
     pub fn takes_long(&self, input: &Input) -> bool {
         match input {
             Input::Loaded { .. } => true,
-            Input::Compared { .. } => matches!(
-                &self.phase,
-                Phase::Comparing { comparison, .. } if comparison.rebuild.is_some()
-            ),
+            Input::Compared { ticket, .. } => self.is_rebuilt_by(*ticket),
+            // Items that were put off may all be put into blocks now.
+            Input::Committed { .. } | Input::Tick => {
+                self.rebuild.is_none() && self.unmet.len() > self.settings.batch_items
+            }
             _ => false,
         }
     }
@@ -201,8 +209,10 @@ impl Domain {
         [
             expiry.filter(|_| self.is_loaded()),
             phase,
+            self.rebuild.as_ref().and_then(Rebuild::retry_at),
             self.flush.deadline().filter(|_| self.is_loaded()),
             self.clean_at,
+            (self.lists.must_scrub() && self.is_loaded()).then_some(now.monotonic),
         ]
         .into_iter()
         .flatten()
@@ -242,6 +252,7 @@ impl Domain {
         let state = match &self.phase {
             Phase::Opening { .. } | Phase::Loading(_) => State::Loading,
             Phase::Unloaded { .. } | Phase::BackingOff { .. } => State::BackingOff,
+            Phase::Idle if self.rebuild.is_some() => State::Comparing,
             Phase::Idle if self.backlog.has_window() => State::Collecting,
             Phase::Idle if !self.is_quiet() => State::Storing,
             Phase::Idle => State::Idle,
@@ -261,7 +272,10 @@ impl Domain {
             _ => 0,
         };
         let untaken = self.held.len() + self.unread.len();
+        let unlisted = self.rebuild.as_ref();
+        let unlisted = unlisted.map_or(0, |rebuild| rebuild.comparison.fresh.len());
         let waiting = self.backlog.len() + self.acceptance.arrivals() + untaken;
+        let waiting = waiting + self.unmet.len() + unlisted;
         DomainStatus {
             state,
             quiet: self.is_quiet(),
@@ -289,8 +303,11 @@ impl Domain {
     /// Whether all lists are exact.
     fn is_settled(&self) -> bool {
         matches!(self.phase, Phase::Idle)
+            && self.rebuild.is_none()
             && self.backlog.is_empty()
+            && self.unmet.is_empty()
             && !self.lists.need_repair()
+            && !self.lists.must_scrub()
             && self.acceptance.is_empty()
     }
 
@@ -313,6 +330,7 @@ impl Domain {
         self.read_items();
         if self.is_loaded() {
             self.retry_comparison(now);
+            self.scrub_some(now);
             let held = std::mem::take(&mut self.held);
             for (tag, event) in self.unread.take().into_iter().chain(held) {
                 self.take(now, tag, &event);

@@ -75,15 +75,12 @@ impl Domain {
         }
     }
 
-    /// Takes departed items out of every list, in one pass over them.
+    /// Readers have lost departed items from now on; lists that name them are shortened after that.
     fn depart_now(&mut self, now: Now, departed: &BTreeSet<Slot>) {
         if departed.is_empty() {
             return;
         }
         let mut changes = ListChanges::default();
-        self.lists
-            .scrub(|slot| departed.contains(&slot), &mut changes);
-        changes.urgent.extend(changes.changed.keys());
         for &slot in departed {
             // A list of this slot may have been made again since; only what is not, goes.
             if !self.catalogue.item(slot).listed {
@@ -91,6 +88,20 @@ impl Domain {
                 changes.gone.push(slot);
             }
         }
+        self.lists.leave(departed.iter().copied());
+        self.apply(now, changes);
+    }
+
+    /// Takes departed items out of the next lists. Each step is short: other domains' machines are on this
+    /// thread too.
+    pub(super) fn scrub_some(&mut self, now: Now) {
+        if !self.lists.must_scrub() {
+            return;
+        }
+        let mut changes = ListChanges::default();
+        let most = self.settings.scrub_lists;
+        self.lists.scrub_some(most, &mut changes);
+        changes.urgent.extend(changes.changed.keys());
         self.apply(now, changes);
     }
 }

@@ -11,10 +11,11 @@ use kindred_similarity::Kernel;
 use serde_json::Map;
 
 use super::*;
-use crate::effect::Comparing;
+use crate::effect::{Comparing, Made};
 use crate::loaded::{Loaded, Opened};
 use crate::material::rows_of;
 use crate::store::{FeatureRow, Liveness};
+use crate::view_change::ViewChange;
 use crate::window::WindowSize;
 
 fn at(ms: u64) -> Now {
@@ -49,6 +50,11 @@ fn started(opened: Opened) -> (DomainName, Domain) {
 
 /// A machine that has read the domain's own rows, and waits for the rest.
 fn opened_only(opened: Opened) -> (DomainName, Domain, Ticket) {
+    opened_with(opened, 4_096)
+}
+
+/// The same, with cycles of so many items.
+fn opened_with(opened: Opened, batch_items: usize) -> (DomainName, Domain, Ticket) {
     let domain = DomainName::new("news").unwrap();
     let tenure = Tenure {
         domain: domain.clone(),
@@ -63,6 +69,8 @@ fn opened_only(opened: Opened) -> (DomainName, Domain, Ticket) {
         },
         auto_register: true,
         strip_blocks: 2,
+        batch_items,
+        scrub_lists: 8_192,
         material_bytes: 100,
     };
     let (mut machine, effects) = Domain::start(tenure, Arc::new(settings));
@@ -386,4 +394,190 @@ fn a_domain_is_marked_clean_after_a_second_of_quiet_and_says_before_that_it_is_q
     answer(&mut machine, at(4_010), ticket);
     assert!(machine.status().clean && machine.may_sleep());
     assert_eq!(machine.deadline(at(4_010)), None);
+}
+
+/// Answers what a machine asks for, until only comparisons of all rows are unanswered.
+struct Shell {
+    machine: Domain,
+    now: u64,
+    /// Comparisons of all rows that were asked for.
+    all: Vec<(Ticket, usize, Comparing)>,
+    /// Comparisons of windows that were.
+    windows: usize,
+    stored: Vec<Write>,
+    served: Vec<ViewChange>,
+}
+
+impl Shell {
+    fn new(machine: Domain) -> Self {
+        Self {
+            machine,
+            now: 10,
+            all: Vec::new(),
+            windows: 0,
+            stored: Vec::new(),
+            served: Vec::new(),
+        }
+    }
+
+    fn publish(&mut self, ids: std::ops::Range<u64>) {
+        for id in ids {
+            let said = format!(
+                r#"{{"type":"item.created","domain":"news","id":"{id:03}","version":{},"text":"t"}}"#,
+                100 + self.now
+            );
+            let (tag, event) = (DeliveryTag(id), event(&said));
+            let effects = self.machine.handle(at(self.now), Input::Event { tag, event });
+            self.answer(effects);
+        }
+    }
+
+    /// Lets time go by.
+    fn wait(&mut self, ms: u64) {
+        self.now += ms;
+        let effects = self.machine.handle(at(self.now), Input::Tick);
+        self.answer(effects);
+    }
+
+    fn answer(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Commit { ticket, writes, .. } => {
+                    self.stored.extend(writes);
+                    let result = Ok(());
+                    self.input(Input::Committed { ticket, result });
+                }
+                Effect::ReadItems { ticket, ids } => {
+                    let result = Ok(vec![None; ids.len()]);
+                    self.input(Input::ItemsRead { ticket, result });
+                }
+                Effect::Extract { ticket, rows, .. } => {
+                    let made = rows.into_iter().map(|row| Made {
+                        slot: row.slot,
+                        version: row.version,
+                        space: Space::stored("words-1/en"),
+                        feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
+                        rejected: None,
+                    });
+                    let result = Ok(made.collect());
+                    self.input(Input::Extracted { ticket, result });
+                }
+                Effect::Compare { ticket, tasks } => {
+                    for (task, comparing) in tasks {
+                        if matches!(comparing, Comparing::All(_)) {
+                            self.all.push((ticket, task, comparing));
+                        } else {
+                            self.windows += 1;
+                            self.compare(ticket, task, &comparing);
+                        }
+                    }
+                }
+                Effect::Notify { ticket, .. } => self.input(Input::Notified { ticket }),
+                Effect::Serve(change) => self.served.push(change),
+                _ => {}
+            }
+        }
+    }
+
+    fn compare(&mut self, ticket: Ticket, task: usize, comparing: &Comparing) {
+        let cancelled = AtomicBool::new(false);
+        let compared = match comparing {
+            Comparing::Some(task) => task.compare(Kernel::Scalar, &cancelled).unwrap(),
+            Comparing::All(blocks) => {
+                let blocks: Vec<_> = blocks.iter().map(|(b, live)| (&**b, live)).collect();
+                let found = compare_all(Kernel::Scalar, &blocks, KEEP, &cancelled).unwrap();
+                CompareReply { pairs: 0, found }
+            }
+        };
+        let result = Ok(compared);
+        self.input(Input::Compared {
+            ticket,
+            task,
+            result,
+        });
+    }
+
+    fn compare_all(&mut self) {
+        for (ticket, task, comparing) in std::mem::take(&mut self.all) {
+            self.compare(ticket, task, &comparing);
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        let effects = self.machine.handle(at(self.now), input);
+        self.answer(effects);
+    }
+
+    /// How many neighbours the newest list has that was stored of an item.
+    fn stored_list(&self, id: &str) -> Option<usize> {
+        self.stored.iter().rev().find_map(|write| match write {
+            Write::List(row) if row.id.as_str() == id => Some(row.neighbours.len()),
+            _ => None,
+        })
+    }
+}
+
+#[test]
+fn a_flood_of_items_is_compared_all_at_once() {
+    let (_, mut machine, ticket) = opened_with(Opened::default(), 4);
+    let result = Ok(Box::<Loaded>::default());
+    machine.handle(at(0), Input::Loaded { ticket, result });
+    let mut shell = Shell::new(machine);
+    shell.publish(0..16);
+    assert_eq!(shell.machine.status().pending, 16);
+    shell.wait(1_000);
+    assert_eq!((shell.windows, shell.all.len()), (0, 1));
+    assert_eq!(shell.machine.status().pending, 16);
+    assert_eq!(shell.machine.status().state, State::Comparing);
+    // Beside it, a window is compared with all that is there.
+    shell.publish(16..17);
+    shell.wait(1_000);
+    shell.wait(1_000);
+    assert_eq!((shell.windows, shell.all.len()), (1, 1));
+    assert_eq!(shell.stored_list("016"), Some(16));
+    assert_eq!(shell.stored_list("000"), None);
+    shell.compare_all();
+    assert_eq!(shell.stored_list("000"), Some(16));
+    assert!(shell.machine.status().quiet);
+    // Fewer than there are go with windows.
+    shell.publish(17..25);
+    shell.wait(1_000);
+    assert!(shell.all.is_empty());
+    assert_eq!(shell.stored_list("020"), Some(24));
+}
+
+#[test]
+fn while_a_domain_is_loaded_a_new_item_is_listed_before_all_is_compared() {
+    let (_, machine, ticket) = opened_only(registered(2));
+    let mut shell = Shell::new(machine);
+    let mut loaded = Box::<Loaded>::default();
+    for id in ["a", "b"] {
+        let said = format!(
+            r#"{{"type":"item.created","domain":"news","id":"{id}","version":1,"text":"t"}}"#
+        );
+        let Event::Upsert(upsert) = &*event(&said) else {
+            panic!("an upsert");
+        };
+        let row = rows_of(upsert, 1, DateTime::UNIX_EPOCH).0;
+        loaded.add_item(&row);
+        loaded.add_feature(FeatureRow {
+            id: row.id,
+            version: 1,
+            space: Space::stored("words-1/en"),
+            feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
+        });
+    }
+    shell.publish(0..1);
+    let result = Ok(loaded);
+    shell.input(Input::Loaded { ticket, result });
+    shell.wait(1_000);
+    shell.wait(1_000);
+    assert_eq!(shell.stored_list("000"), Some(2));
+    assert_eq!(shell.stored_list("a"), None, "its list is the stored one");
+    assert!(shell.served.iter().all(|change| change.listed.is_empty()));
+    shell.compare_all();
+    assert_eq!(shell.stored_list("a"), Some(2));
+    let listed = shell.served.iter().map(|change| change.listed.len());
+    assert_eq!(listed.max(), Some(3));
+    assert!(shell.machine.status().quiet);
 }
