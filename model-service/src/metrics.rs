@@ -100,6 +100,14 @@ metrics! {
         "Domains that failed and wait before they try again (domains).";
     items_pending: IntGauge "kindred_items_pending",
         "Items accepted whose lists are still to be made (items).";
+    memory: IntGauge "kindred_memory_bytes",
+        "Memory that active domains are estimated to hold, loads included (bytes).";
+    memory_budget: IntGauge "kindred_memory_budget_bytes",
+        "Memory that active domains may hold together (bytes).";
+    /// `part` is one of `items`, `shown`, `blocks`, `lists`, `snapshot` and `loading`. What a domain holds
+    /// while it is loaded is in several.
+    memory_parts: IntGaugeVec "kindred_memory_part_bytes",
+        "Memory that active domains are estimated to hold, by part (bytes).", &["part"];
     store_rows_written: IntCounterVec "kindred_store_rows_written_total",
         "Rows written to the store, deletions too, by table (rows).", &["table"];
     store_commit: Histogram "kindred_store_commit_seconds",
@@ -271,6 +279,7 @@ mod tests {
             .http_request
             .with_label_values(&["/", "GET", "200"])
             .observe(0.1);
+        metrics.memory_parts.with_label_values(&["lists"]).set(1);
         metrics.set_build_info("scalar");
         let families = metrics.registry.gather();
         for family in &families {
@@ -298,6 +307,9 @@ mod tests {
             "kindred_late_replies_total",
             "kindred_lists_recomputed_total",
             "kindred_lists_written_total",
+            "kindred_memory_budget_bytes",
+            "kindred_memory_bytes",
+            "kindred_memory_part_bytes",
             "kindred_pairs_compared_total",
             "kindred_rebuilds_total",
             "kindred_store_commit_seconds",

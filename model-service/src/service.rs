@@ -11,6 +11,7 @@ use tracing::info;
 use crate::actors::clock::Clock;
 use crate::actors::comparer::Comparer;
 use crate::actors::lease::Instance;
+use crate::actors::memory::MemoryAccount;
 use crate::actors::partition::OpenIntake;
 use crate::actors::partitions::Partitions;
 use crate::actors::services::ServiceParts;
@@ -24,6 +25,7 @@ use compute_worker::models::default_model;
 use kindred_domain::dispatch::Jobs;
 use kindred_domain::dispatch_table::DispatchLimits;
 use kindred_domain::intake::{Notify, Publish};
+use kindred_domain::memory::Memory;
 use kindred_domain::settings::ProcessSettings;
 use kindred_domain::status::{DomainStatus, State};
 use kindred_domain::store::Store;
@@ -149,8 +151,9 @@ impl Service {
         let intake = &edges.intake;
         let partitions = Partitions::start(count, me.clone(), &parts, intake, &of_domains, &hosted);
         observe(&parts);
+        let memory = parts.memory.balance().budget;
         door.lobby.open(edges.behind_http(config, &parts, &hosted));
-        info!(address = %door.address, partitions = count, "serving");
+        info!(address = %door.address, partitions = count, memory, "serving");
         Self {
             address: door.address,
             publish: Arc::clone(&edges.publish),
@@ -254,6 +257,7 @@ impl Role {
                 material_bytes: self.sizes.material_bytes,
             }),
             idle_after: config.domains.idle_after,
+            memory: Arc::new(MemoryAccount::new(config.domains.memory.bytes())),
             clock,
         }
     }
@@ -277,24 +281,40 @@ impl Edges {
 /// Gauges that follow from other state are set when somebody looks.
 fn observe(parts: &ServiceParts) {
     let (views, store) = (Arc::clone(&parts.views), Arc::clone(&parts.store));
+    let account = Arc::clone(&parts.memory);
     parts.metrics.on_scrape(Box::new(move |metrics| {
         let (mut active, mut waiting, mut dirty, mut backing_off, mut pending) = (0, 0, 0, 0, 0);
+        let mut memory = Memory::default();
         for (_, view) in views.all() {
             let status = view.status();
+            memory += status.memory;
             active += 1;
             waiting += i64::from(status.state.is_waiting());
             dirty += i64::from(!status.clean);
             backing_off += i64::from(status.state == State::BackingOff);
-            pending += i64::try_from(status.pending).unwrap_or(i64::MAX);
+            pending += gauge(status.pending);
         }
         metrics.domains_active.set(active);
         metrics.domains_waiting.set(waiting);
         metrics.domains_dirty.set(dirty);
         metrics.domains_backing_off.set(backing_off);
         metrics.items_pending.set(pending);
+        let balance = account.balance();
+        metrics.memory.set(gauge(balance.used));
+        metrics.memory_budget.set(gauge(balance.budget));
+        let loading = [("loading", balance.loading)];
+        for (part, bytes) in memory.parts().into_iter().chain(loading) {
+            let of_part = metrics.memory_parts.with_label_values(&[part]);
+            of_part.set(gauge(bytes));
+        }
         for (table, rows) in store.rows_written() {
             let counter = metrics.store_rows_written.with_label_values(&[table]);
             counter.inc_by(rows.saturating_sub(counter.get()));
         }
     }));
+}
+
+/// A count as gauges have them.
+fn gauge(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

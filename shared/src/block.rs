@@ -80,6 +80,13 @@ impl Block {
         self.table.kept_bytes() + self.rows() * Names::ROW_BYTES
     }
 
+    /// Bytes held now, nearly: with what comparing it has added.
+    pub fn held_bytes(&self) -> usize {
+        let names = self.names.get().map_or(0, |_| Names::ROW_BYTES);
+        let row = size_of::<ItemId>() + size_of::<u64>() + names;
+        self.table.held_bytes() + self.rows() * row
+    }
+
     /// Rows of this block and another one, in this order, that are of one item.
     pub fn same_items(&self, other: &Self) -> Vec<(u32, u32)> {
         self.names().shared(self, other, other.names())

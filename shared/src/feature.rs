@@ -76,6 +76,16 @@ impl Feature {
         self.0.dense.is_empty() && self.0.term_ids.is_empty()
     }
 
+    /// Bytes of its values.
+    pub fn bytes(&self) -> usize {
+        let Parts {
+            dense,
+            term_ids,
+            term_weights,
+        } = &*self.0;
+        size_of_val(&**dense) + size_of_val(&**term_ids) + size_of_val(&**term_weights)
+    }
+
     /// The dense part; empty when the feature has none.
     pub fn dense(&self) -> &[f32] {
         &self.0.dense

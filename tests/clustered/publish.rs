@@ -27,6 +27,7 @@ const SOME: Duration = Duration::from_secs(120);
 /// CONTRACT: exit codes.
 const FAILED: i32 = 1;
 const SOME_REJECTED: i32 = 3;
+const UNREACHABLE: i32 = 5;
 
 fn events(what: &str, count: usize) -> Vec<Event> {
     let mut random = Random::of_test(what);
@@ -109,6 +110,43 @@ fn bad_lines_are_told_with_their_place_and_the_others_are_in_exact_lists() {
     assert_eq!(rejects[1]["event"], no_title.as_str());
     assert!(!state(&file).exists(), "there is nothing to go on with");
     cluster.settled(service.client(), &Expected::of(&events), QUIET);
+}
+
+#[test]
+#[ignore = "needs services"]
+fn who_waits_comes_back_when_all_is_served() {
+    const AT_ONCE: Duration = Duration::ZERO;
+    let cluster = Cluster::new();
+    let service = cluster.service(&How::default());
+    let _worker = cluster.worker();
+    let mut events = events("publish and wait", 600);
+    let directory = cluster.directory();
+    let url = format!("http://127.0.0.1{}", service.port());
+    let wait = |events: &[Event], more: &[&str]| {
+        let file = file(directory, events.iter().map(|event| event.line.as_str()));
+        let more = [&["--wait", "--url", &url], more].concat();
+        output(publish(directory, &cluster.broker, &file, &more))
+    };
+    let all_served = |events: &[Event]| {
+        let ended = wait(events, &[]);
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(0), "{said}");
+        let told = summary(&ended);
+        assert!(told["served_after_seconds"].is_f64(), "{told}");
+        cluster.settled(service.client(), &Expected::of(events), AT_ONCE);
+    };
+    all_served(&events);
+    // The same again, with something new in the middle: the last events say nothing new.
+    let said = text_item(&mut Random::of_test("publish and wait again"), WORDS);
+    events[300] = Event::created("file-0.test", "item-300", 2, &said);
+    all_served(&events);
+
+    service.process.stop();
+    let ended = wait(&events, &["--wait-timeout", "3s"]);
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(UNREACHABLE), "{said}");
+    assert!(said.contains("given up after 3s"), "{said}");
+    assert_eq!(summary(&ended)["published"], 600);
 }
 
 /// Where it is kept how far a publish is.

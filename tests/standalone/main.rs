@@ -22,6 +22,7 @@ mod exact_can_fail;
 mod fresh;
 mod lifecycle;
 mod many_domains;
+mod memory;
 mod neighbours;
 mod pairs;
 mod ports;

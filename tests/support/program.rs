@@ -22,6 +22,8 @@ pub(crate) struct Start {
     pub(crate) window: Option<&'static str>,
     /// `1s`; the default is the program's.
     pub(crate) idle_after: Option<&'static str>,
+    /// `1MiB`; the default is the program's.
+    pub(crate) memory: Option<&'static str>,
     /// `KINDRED_TEST_CRASH_AT`.
     pub(crate) crash_at: Option<String>,
     /// Largest file it may write, in units of 512 bytes.
@@ -103,6 +105,9 @@ impl Kindred {
         }
         if let Some(idle_after) = how.idle_after {
             command.args(["--idle-after", idle_after]);
+        }
+        if let Some(memory) = how.memory {
+            command.args(["--memory", memory]);
         }
         if let Some(point) = &how.crash_at {
             command.env("KINDRED_TEST_CRASH_AT", point);

@@ -7,6 +7,7 @@ use kindred_shared::block::MAX_ROWS;
 use kindred_shared::{Block, BlockBuilder, Feature, ItemId, Space};
 use kindred_similarity::RowMask;
 
+use crate::memory;
 use crate::slot::Slot;
 
 /// Names a block of one loaded domain.
@@ -31,6 +32,14 @@ pub struct Resident {
     pub slots: Arc<[Slot]>,
     /// Rows that still are their item's feature.
     pub live: RowMask,
+}
+
+impl Resident {
+    fn memory(&self) -> u64 {
+        let slots = memory::vector::<Slot>(self.slots.len());
+        let live = memory::boxed(self.live.rows() / 8);
+        memory::shared(size_of::<Block>()) + self.block.held_bytes() as u64 + slots + live
+    }
 }
 
 /// A feature on its way into a block.
@@ -87,6 +96,11 @@ impl Blocks {
     /// The space of a row.
     pub fn space(&self, place: Place) -> &Space {
         self.get(place.block).block.space()
+    }
+
+    /// Bytes held, as estimated.
+    pub(crate) fn memory(&self) -> u64 {
+        self.residents.values().map(Resident::memory).sum()
     }
 
     /// A row is no longer its item's feature.

@@ -9,6 +9,7 @@ use kindred_shared::{Feature, ItemId, Space};
 use crate::blocks::{BlockKey, Blocks, NewRow, Place, row_number};
 use crate::effect::Made;
 use crate::item::{Item, Placement};
+use crate::memory;
 use crate::shown::Shown;
 use crate::slot::{IdOrder, Slot, Slots};
 use crate::store::{DomainRow, FeatureRow};
@@ -26,6 +27,8 @@ pub(crate) struct Catalogue {
     live: u64,
     visible: u64,
     unread: Unread,
+    /// Bytes of what readers are shown.
+    shown: u64,
 }
 
 /// What the store says of the items that are not read yet.
@@ -116,7 +119,9 @@ impl Catalogue {
     pub(crate) fn update(&mut self, slot: Slot, change: impl FnOnce(&mut Item)) {
         let item = &mut self.items[slot.index()];
         let (live, visible, expires_at) = (item.live, item.is_visible(), item.expires_at);
+        self.shown -= item.shown_memory();
         change(item);
+        self.shown += item.shown_memory();
         self.live = self.live + u64::from(item.live) - u64::from(live);
         self.visible = self.visible + u64::from(item.is_visible()) - u64::from(visible);
         if let Some(at) = expires_at {
@@ -134,7 +139,28 @@ impl Catalogue {
 
     /// What readers are shown of the item from now on.
     pub(crate) fn show(&mut self, slot: Slot, shown: Option<Arc<Shown>>) {
-        self.items[slot.index()].shown = shown;
+        let item = &mut self.items[slot.index()];
+        self.shown -= item.shown_memory();
+        item.shown = shown;
+        self.shown += item.shown_memory();
+    }
+
+    /// How many ids there are.
+    pub(crate) fn ids(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    /// Bytes of the items and their ids, as estimated.
+    pub(crate) fn items_memory(&self) -> u64 {
+        let items = memory::vector::<Item>(self.items.capacity());
+        // Nodes of a tree are two thirds full.
+        let expiries = memory::vector::<(i64, Slot)>(self.expiries.len() * 3 / 2);
+        self.slots.memory() + items + expiries
+    }
+
+    /// Bytes of what readers are shown, as estimated.
+    pub(crate) fn shown_memory(&self) -> u64 {
+        self.shown
     }
 
     /// The item's feature is no row of any block any more. Whether it was one.

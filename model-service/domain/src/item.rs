@@ -54,6 +54,11 @@ impl Item {
         }
     }
 
+    /// Bytes of what readers are shown of it, as estimated.
+    pub(crate) fn shown_memory(&self) -> u64 {
+        self.shown.as_deref().map_or(0, Shown::memory)
+    }
+
     /// Live and not hidden. (Expired items are made not live when their time comes.)
     pub fn is_visible(&self) -> bool {
         self.live && !self.hidden

@@ -6,11 +6,13 @@
 //! deliveries), the backlog (what is to be made, and the window), the flush and the outbox.
 //!
 //! The edges are [`store`], [`intake`] and [`dispatch`]: each a narrow trait with the semantics of a
-//! real database or broker. [`lease`], [`sharing`] and [`dispatch_table`] are machines of their own.
+//! real database or broker. [`lease`], [`sharing`] and [`dispatch_table`] are machines of their own; [`budget`] says which
+//! domains are loaded and which sleep, by what each is estimated to hold ([`memory`]).
 
 mod acceptance;
 pub mod backlog;
 pub mod blocks;
+pub mod budget;
 mod catalogue;
 mod comparison;
 pub mod dispatch;
@@ -26,6 +28,7 @@ mod lists;
 pub mod loaded;
 pub mod machine;
 pub mod material;
+pub mod memory;
 mod outbox;
 mod planning;
 mod rebuild;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use crate::memory;
 use crate::store::ItemRow;
 
 /// Longest title in an answer, in bytes.
@@ -52,6 +53,22 @@ impl Shown {
             group: row.group.as_deref().map(|word| words.word(word)),
         }
     }
+
+    /// Bytes held, as estimated; words are the interner's.
+    pub(crate) fn memory(&self) -> u64 {
+        let text =
+            |text: &Option<Box<str>>| memory::boxed(text.as_ref().map_or(0, |text| text.len()));
+        let values = self
+            .attributes
+            .iter()
+            .map(|(_, value)| memory::boxed(value.len()));
+        memory::shared(size_of::<Self>())
+            + text(&self.title)
+            + text(&self.url)
+            + memory::vector::<Arc<str>>(self.categories.len())
+            + memory::vector::<(Arc<str>, Box<str>)>(self.attributes.len())
+            + values.sum::<u64>()
+    }
 }
 
 /// As much of a title as is shown, cut at a character.
@@ -65,6 +82,8 @@ pub struct Interner {
     known: HashSet<Arc<str>>,
     /// How many there may be before the unused ones are looked for.
     sweep_at: usize,
+    /// Bytes of the words.
+    bytes: u64,
 }
 
 impl Interner {
@@ -76,10 +95,21 @@ impl Interner {
         if self.known.len() >= self.sweep_at {
             self.known.retain(|word| Arc::strong_count(word) > 1);
             self.sweep_at = FIRST_SWEEP.max(2 * self.known.len());
+            self.bytes = self
+                .known
+                .iter()
+                .map(|word| memory::shared(word.len()))
+                .sum();
         }
         let new: Arc<str> = word.into();
+        self.bytes += memory::shared(new.len());
         self.known.insert(Arc::clone(&new));
         new
+    }
+
+    /// Bytes held, as estimated.
+    pub(crate) fn memory(&self) -> u64 {
+        memory::table::<Arc<str>>(self.known.capacity()) + self.bytes
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use kindred_shared::ItemId;
 
+use crate::memory;
+
 /// Number of an id in one loaded domain. An id keeps its slot while the domain is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u32);
@@ -27,6 +29,8 @@ pub trait IdOrder {
 pub struct Slots {
     ids: Vec<ItemId>,
     by_id: HashMap<ItemId, Slot>,
+    /// Bytes of the ids.
+    bytes: u64,
 }
 
 impl Slots {
@@ -41,6 +45,7 @@ impl Slots {
             return slot;
         }
         let slot = Slot(u32::try_from(self.ids.len()).expect("a domain has fewer than 2^32 ids"));
+        self.bytes += memory::shared(id.as_str().len());
         self.ids.push(id.clone());
         self.by_id.insert(id.clone(), slot);
         slot
@@ -54,6 +59,13 @@ impl Slots {
     /// Number of slots given.
     pub fn len(&self) -> usize {
         self.ids.len()
+    }
+
+    /// Bytes held, as estimated.
+    pub(crate) fn memory(&self) -> u64 {
+        let ids = memory::vector::<ItemId>(self.ids.capacity());
+        let by_id = memory::table::<(ItemId, Slot)>(self.by_id.capacity());
+        ids + by_id + self.bytes
     }
 
     /// Whether none was given.

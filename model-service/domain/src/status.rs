@@ -1,5 +1,7 @@
 //! How a domain fares.
 
+use crate::memory::Memory;
+
 /// What a domain is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum State {
@@ -58,6 +60,8 @@ pub struct DomainStatus {
     pub visible: u64,
     /// Items accepted whose lists are still to be made.
     pub pending: u64,
+    /// What it holds in memory, as estimated.
+    pub memory: Memory,
     /// What keeps it from going on, if something does.
     pub trouble: Option<String>,
 }

@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use kindred_domain::memory;
 use kindred_domain::slot::Slot;
 
 /// A place without a slot. No domain has so many ids.
@@ -36,6 +37,11 @@ impl Index {
     /// How many slots there is room for.
     pub(crate) fn room(&self) -> usize {
         self.places.len() / 2
+    }
+
+    /// Bytes held, as estimated.
+    pub(crate) fn memory(&self) -> u64 {
+        memory::shared(size_of_val(&*self.places))
     }
 
     /// The first slot of those that may be the id's for which `is_id` says so.

@@ -7,6 +7,7 @@ use kindred_shared::{ItemId, ModelName, Space};
 
 use crate::index::Index;
 use kindred_domain::list::Entry;
+use kindred_domain::memory;
 use kindred_domain::shown::Shown;
 use kindred_domain::slot::Slot;
 use kindred_domain::view_change::{Listed, Renewed, ViewChange};
@@ -23,6 +24,8 @@ pub struct Snapshot {
     index: Index,
     /// Slots that are in the index.
     indexed: usize,
+    /// Items that are visible, but for those that have expired.
+    rows: usize,
     model: Option<ModelName>,
     is_whole: bool,
 }
@@ -87,6 +90,14 @@ impl Snapshot {
         self.is_whole
     }
 
+    /// Bytes held, as estimated, but for ids, lists and what is shown: those its machine has, too.
+    pub(crate) fn memory(&self) -> u64 {
+        let chunks = memory::vector::<Arc<Chunk>>(self.chunks.capacity())
+            + self.chunks.len() as u64 * memory::shared(size_of::<Chunk>());
+        let rows = self.rows as u64 * memory::shared(size_of::<Row>());
+        chunks + rows + self.index.memory()
+    }
+
     fn row(&self, slot: Slot) -> Option<&Arc<Row>> {
         let chunk = self.chunks.get(slot.index() / CHUNK)?;
         chunk[slot.index() % CHUNK].as_ref()
@@ -112,6 +123,7 @@ impl Snapshot {
             chunks: Vec::new(),
             index: Index::with_room_for(change.listed.len()),
             indexed: 0,
+            rows: 0,
             model: None,
             is_whole: true,
         };
@@ -124,12 +136,14 @@ impl Snapshot {
             chunks: self.chunks.clone(),
             index: self.index.clone(),
             indexed: self.indexed,
+            rows: self.rows,
             model: change.model.or_else(|| self.model.clone()),
             is_whole: self.is_whole,
         };
         for id in &change.gone {
             if let Some(slot) = next.slot(id.as_str()) {
-                *next.place(slot) = None;
+                let gone = next.place(slot).take();
+                next.rows -= usize::from(gone.is_some());
             }
         }
         for listed in change.listed {
@@ -144,6 +158,8 @@ impl Snapshot {
     fn list(&mut self, listed: Listed, replace: bool, now: i64) {
         let slot = listed.slot;
         self.append(&listed.id, slot);
+        let is_new = self.row(slot).is_none();
+        self.rows += usize::from(is_new);
         let place = self.place(slot);
         let before = place.as_ref().and_then(|row| row.list.as_ref());
         let list = listed.list.map(|list| {

@@ -24,13 +24,13 @@ pub struct DomainView {
     /// Held by whoever makes the next snapshot.
     changing: Mutex<()>,
     status: ArcSwap<DomainStatus>,
-    /// When it was last asked, on the clock that never goes back, in ms.
-    asked_at: AtomicU64,
+    /// When it was last used, on the clock that never goes back, in ms.
+    used_at: AtomicU64,
 }
 
-/// How exactly it is known when a view was last asked: a write for each query would have its readers wait
+/// How exactly it is known when a view was last used: a write for each query would have its readers wait
 /// for each other's caches.
-const ASKED_WITHIN_MS: u64 = 1_000;
+const USED_WITHIN_MS: u64 = 1_000;
 
 impl Default for DomainView {
     /// A view that no other instance can outdate.
@@ -47,22 +47,22 @@ impl DomainView {
             snapshot: ArcSwapOption::default(),
             changing: Mutex::default(),
             status: ArcSwap::default(),
-            asked_at: AtomicU64::default(),
+            used_at: AtomicU64::default(),
         }
     }
 
-    /// A reader asks, at a moment of the clock that never goes back.
-    pub fn asked(&self, now: Duration) {
+    /// An event has come or a reader asks, at a moment of the clock that never goes back.
+    pub fn used(&self, now: Duration) {
         let now = in_ms(now);
-        if now > self.asked_at.load(Ordering::Relaxed) + ASKED_WITHIN_MS {
-            self.asked_at.store(now, Ordering::Relaxed);
+        if now > self.used_at.load(Ordering::Relaxed) + USED_WITHIN_MS {
+            self.used_at.store(now, Ordering::Relaxed);
         }
     }
 
-    /// For how long no reader has asked, give or take a second.
-    pub fn unasked_for(&self, now: Duration) -> Duration {
-        let asked_at = self.asked_at.load(Ordering::Relaxed);
-        Duration::from_millis(in_ms(now).saturating_sub(asked_at))
+    /// For how long no event has come and no reader has asked, give or take a second.
+    pub fn unused_for(&self, now: Duration) -> Duration {
+        let used_at = self.used_at.load(Ordering::Relaxed);
+        Duration::from_millis(in_ms(now).saturating_sub(used_at))
     }
 
     /// The term within which it may be answered from.
@@ -102,9 +102,13 @@ impl DomainView {
         DomainStatus::clone(&self.status.load())
     }
 
-    /// Says how the domain fares.
-    pub fn set_status(&self, status: DomainStatus) {
+    /// Says how the domain fares; what its snapshot holds is added here. The bytes of all together.
+    pub fn set_status(&self, mut status: DomainStatus) -> u64 {
+        let snapshot = self.snapshot();
+        status.memory.snapshot = snapshot.as_ref().map_or(0, |snapshot| snapshot.memory());
+        let bytes = status.memory.total();
         self.status.store(Arc::new(status));
+        bytes
     }
 }
 
@@ -117,17 +121,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_for_how_long_nobody_has_asked() {
+    fn knows_for_how_long_nobody_has_used_it() {
         let (view, at) = (DomainView::default(), Duration::from_millis);
-        assert_eq!(view.unasked_for(at(7_000)), at(7_000), "never");
-        view.asked(at(7_000));
-        view.asked(at(7_999));
+        assert_eq!(view.unused_for(at(7_000)), at(7_000), "never");
+        view.used(at(7_000));
+        view.used(at(7_999));
         assert_eq!(
-            view.unasked_for(at(9_000)),
+            view.unused_for(at(9_000)),
             at(2_000),
             "give or take a second"
         );
-        view.asked(at(8_001));
-        assert_eq!(view.unasked_for(at(9_000)), at(999));
+        view.used(at(8_001));
+        assert_eq!(view.unused_for(at(9_000)), at(999));
     }
 }

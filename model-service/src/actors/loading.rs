@@ -2,8 +2,10 @@
 
 use kindred_shared::{DomainName, ItemId, ModelName};
 
+use super::memory::Load;
 use kindred_domain::intake::Failure;
 use kindred_domain::loaded::{Loaded, Opened};
+use kindred_domain::memory::of_loading_read;
 use kindred_domain::store::{ItemRow, Store, StoreError};
 
 /// Rows of one page of a scan.
@@ -42,8 +44,8 @@ pub async fn items(
     items.map_err(|error| failure(&error))
 }
 
-/// Reads a domain: items, features of a model and of own vectors, and, if it is dirty, whose lists are
-/// stored.
+/// Reads a domain, once it is its turn: items, features of a model and of own vectors, and, if it is dirty,
+/// whose lists are stored.
 ///
 /// # Errors
 /// When the store fails.
@@ -51,8 +53,10 @@ pub async fn load(
     store: &dyn Store,
     domain: &DomainName,
     model: &ModelName,
+    load: &Load,
 ) -> Result<Box<Loaded>, Failure> {
-    let read = read(store, domain, model).await;
+    load.begin().await;
+    let read = read(store, domain, model, load).await;
     read.map_err(|error| failure(&error))
 }
 
@@ -60,12 +64,16 @@ async fn read(
     store: &dyn Store,
     domain: &DomainName,
     model: &ModelName,
+    load: &Load,
 ) -> Result<Box<Loaded>, StoreError> {
     let mut loaded = Box::<Loaded>::default();
     let mut from = None;
+    let (mut items, mut feature_bytes) = (0, 0);
     loop {
         let page = store.scan_items(domain, from.as_ref(), PAGE).await?;
         page.rows.iter().for_each(|row| loaded.add_item(row));
+        items += page.rows.len() as u64;
+        load.go_on(of_loading_read(items, feature_bytes)).await;
         from = page.next;
         if from.is_none() {
             break;
@@ -76,9 +84,11 @@ async fn read(
             let page = store
                 .scan_features(domain, model, from.as_ref(), PAGE)
                 .await?;
-            page.rows
-                .into_iter()
-                .for_each(|row| loaded.add_feature(row));
+            for row in page.rows {
+                feature_bytes += row.feature.bytes() as u64;
+                loaded.add_feature(row);
+            }
+            load.go_on(of_loading_read(items, feature_bytes)).await;
             from = page.next;
             if from.is_none() {
                 break;

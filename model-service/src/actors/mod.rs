@@ -5,7 +5,7 @@
 //! partition's intake; its [`registry`] starts a [`domain`] actor for each active domain and puts idle
 //! ones to sleep. What a domain's machine asks for that takes several steps is in [`loading`] and
 //! [`extraction`]; [`supervisor`] watches every job that is out; [`owner`] stamps every write;
-//! [`watchdog`] ends a process that stalls. All of it works with [`services`] and one [`clock`].
+//! [`memory`] keeps account of what they all hold; [`watchdog`] ends a process that stalls. All of it works with [`services`] and one [`clock`].
 
 pub mod clock;
 pub mod comparer;
@@ -13,6 +13,7 @@ pub mod domain;
 pub mod extraction;
 pub mod lease;
 pub mod loading;
+pub mod memory;
 pub mod owner;
 pub mod partition;
 pub mod partitions;

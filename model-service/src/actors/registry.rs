@@ -1,4 +1,5 @@
-//! The registry: an actor for each active domain, made on demand and put to sleep when idle.
+//! The registry: an actor for each active domain, made on demand and put to sleep when it is idle, or when
+//! memory is short and others were used since.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,13 +14,17 @@ use tracing::{info, warn};
 
 use super::domain::{Deliver, DomainActor, Halt, Sleep, Slept};
 use super::services::Services;
+use kindred_domain::budget::{Use, who_sleeps};
 use kindred_domain::intake::{Delivery, DeliveryTag};
+use kindred_domain::status::State;
 use kindred_domain::store::DomainRow;
+use kindred_domain::time::Now;
+use kindred_query::DomainView;
 
 /// How often idle domains are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Active domains past which a quiet one sleeps at once, and no more dirty ones are loaded.
-const MAX_IDLE_DOMAINS: usize = 256;
+/// Dirty domains that are opened at a time, to be loaded when it is their turn.
+const OPENED: usize = 256;
 
 type Events = Vec<(DeliveryTag, Arc<Event>)>;
 
@@ -27,12 +32,18 @@ type Events = Vec<(DeliveryTag, Arc<Event>)>;
 pub struct DomainRegistry {
     services: Arc<Services>,
     arbiters: Vec<ArbiterHandle>,
-    active: HashMap<DomainName, Addr<DomainActor>>,
+    active: HashMap<DomainName, Active>,
     /// Sleeping domains by when their next item expires, in ms since 1970.
     expiries: BTreeSet<(i64, DomainName)>,
     next_arbiter: usize,
     /// Dirty domains that are still to be loaded.
     to_load: VecDeque<DomainName>,
+}
+
+/// An active domain.
+struct Active {
+    actor: Addr<DomainActor>,
+    view: Arc<DomainView>,
 }
 
 /// Deliveries of any domains, in order. Answered once all are with their domains.
@@ -70,14 +81,20 @@ impl DomainRegistry {
     }
 
     fn actor(&mut self, domain: &DomainName) -> Addr<DomainActor> {
-        if let Some(actor) = self.active.get(domain) {
-            return actor.clone();
+        if let Some(active) = self.active.get(domain) {
+            return active.actor.clone();
         }
         let arbiter = &self.arbiters[self.next_arbiter % self.arbiters.len()];
         self.next_arbiter += 1;
         let services = Arc::clone(&self.services);
-        let actor = DomainActor::start_domain(domain.clone(), services, arbiter);
-        self.active.insert(domain.clone(), actor.clone());
+        let view = services.views.open(domain, services.owner.term());
+        let of_actor = Arc::clone(&view);
+        let actor = DomainActor::start_domain(domain.clone(), services, of_actor, arbiter);
+        let active = Active {
+            actor: actor.clone(),
+            view,
+        };
+        self.active.insert(domain.clone(), active);
         self.expiries.retain(|(_, sleeping)| sleeping != domain);
         actor
     }
@@ -100,7 +117,7 @@ impl DomainRegistry {
                 .into_iter()
                 .flatten()
                 .map(|(domain, events, stopped)| {
-                    if this.active.get(&domain) == Some(&stopped) {
+                    if this.is_actor(&domain, &stopped) {
                         this.active.remove(&domain);
                     }
                     (domain, events)
@@ -115,34 +132,53 @@ impl DomainRegistry {
         Box::pin(handed_over)
     }
 
-    /// Loads dirty domains, a bounded number at a time.
+    /// Whether this is the domain's actor now.
+    fn is_actor(&self, domain: &DomainName, actor: &Addr<DomainActor>) -> bool {
+        let active = self.active.get(domain);
+        active.is_some_and(|active| active.actor == *actor)
+    }
+
+    /// Opens dirty domains, a bounded number at a time.
     fn load_some(&mut self) {
-        while self.active.len() < MAX_IDLE_DOMAINS
-            && let Some(domain) = self.to_load.pop_front()
-        {
+        if self.to_load.is_empty() {
+            return;
+        }
+        let is_loading = |active: &&Active| active.view.status().state == State::Loading;
+        let loading = self.active.values().filter(is_loading).count();
+        for _ in loading..OPENED {
+            let Some(domain) = self.to_load.pop_front() else {
+                break;
+            };
             self.actor(&domain);
         }
     }
 
-    /// Asks quiet domains to sleep, and wakes those with an expired item.
+    /// Asks domains to sleep that are idle, or for which there is no room, and wakes those with an expired
+    /// item.
     fn look(&mut self, context: &mut Context<Self>) {
-        let now = self.services.clock.now().unix_ms;
+        let now = self.services.clock.now();
         while let Some((at, domain)) = self.expiries.first().cloned() {
-            if at > now {
+            if at > now.unix_ms {
                 break;
             }
             self.expiries.remove(&(at, domain.clone()));
             self.actor(&domain);
         }
         self.load_some();
-        let is_crowded = self.active.len() > MAX_IDLE_DOMAINS;
-        let idle = if is_crowded {
-            Duration::ZERO
-        } else {
-            self.services.idle_after
+        let idle_after = self.services.idle_after;
+        let is_idle = |active: &Active| {
+            active.view.unused_for(now.monotonic) >= idle_after && active.view.status().clean
         };
-        for (domain, actor) in &self.active {
-            let (domain, actor) = (domain.clone(), actor.clone());
+        let idle = self.active.iter().filter(|(_, active)| is_idle(active));
+        let mut tired: Vec<(DomainName, Duration)> = idle
+            .map(|(domain, _)| (domain.clone(), idle_after))
+            .collect();
+        tired.extend(self.crowded_out(now));
+        for (domain, idle) in tired {
+            let Some(Active { actor, .. }) = self.active.get(&domain) else {
+                continue;
+            };
+            let actor = actor.clone();
             let answer = actor.send(Sleep { idle });
             context.spawn(answer.into_actor(self).map(move |answer, this, _| {
                 if let Ok(Some(slept)) = answer {
@@ -150,6 +186,28 @@ impl DomainRegistry {
                 }
             }));
         }
+    }
+
+    /// Domains of ours for which there is no room, and for how long each was not used. The domains of all
+    /// partitions share the memory, so all registries choose alike of all.
+    fn crowded_out(&self, now: Now) -> Vec<(DomainName, Duration)> {
+        let over = self.services.memory.balance().over;
+        if over == 0 {
+            return Vec::new();
+        }
+        let views = self.services.views.all().into_iter();
+        let active = views.map(|(domain, view)| {
+            let status = view.status();
+            Use {
+                domain,
+                bytes: status.memory.total(),
+                unused_for: view.unused_for(now.monotonic),
+                is_quiet: status.clean,
+            }
+        });
+        let chosen = who_sleeps(active.collect(), over).into_iter();
+        let ours = chosen.filter(|one| self.active.contains_key(&one.domain));
+        ours.map(|one| (one.domain, one.unused_for)).collect()
     }
 
     /// Readers are answered from the store from now on.
@@ -164,7 +222,7 @@ impl DomainRegistry {
         let halts: Vec<_> = self
             .active
             .drain()
-            .map(|(_, actor)| actor.send(Halt))
+            .map(|(_, active)| active.actor.send(Halt))
             .collect();
         async move {
             join_all(halts).await;
@@ -173,7 +231,7 @@ impl DomainRegistry {
 
     fn asleep(&mut self, domain: DomainName, actor: &Addr<DomainActor>, slept: Slept) {
         // It may have been replaced already, by events that came too late for it.
-        if self.active.get(&domain) != Some(actor) {
+        if !self.is_actor(&domain, actor) {
             return;
         }
         self.active.remove(&domain);

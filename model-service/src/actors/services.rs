@@ -7,6 +7,7 @@ use actix::Addr;
 
 use super::clock::Clock;
 use super::comparer::Comparer;
+use super::memory::MemoryAccount;
 use super::owner::Owner;
 use super::supervisor::DurationSupervisor;
 use crate::metrics::Metrics;
@@ -38,6 +39,8 @@ pub struct ServiceParts {
     pub settings: Arc<ProcessSettings>,
     /// How long an idle domain stays in memory.
     pub idle_after: Duration,
+    /// What active domains hold in memory, and may.
+    pub memory: Arc<MemoryAccount>,
     /// The clocks.
     pub clock: Clock,
 }

@@ -22,8 +22,17 @@ pub(crate) struct Server {
 impl Server {
     /// A client of that server; without `--url` of the one this configuration starts.
     pub(crate) fn client(&self, config: &Config) -> Result<Client, Failure> {
+        self.patient_client(config, ANSWER)
+    }
+
+    /// The same, which waits so long for an answer.
+    pub(crate) fn patient_client(
+        &self,
+        config: &Config,
+        patience: Duration,
+    ) -> Result<Client, Failure> {
         match &self.url {
-            Some(url) => Client::new(url),
+            Some(url) => Client::patient(url, patience),
             None => {
                 let mut listen = config.http.listen;
                 if listen.ip().is_unspecified() {
@@ -32,7 +41,7 @@ impl Server {
                         std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
                     });
                 }
-                Client::new(&format!("http://{listen}"))
+                Client::patient(&format!("http://{listen}"), patience)
             }
         }
     }
@@ -51,6 +60,10 @@ impl Client {
     /// # Errors
     /// [`Exit::Usage`] when it is no `http://` URL.
     pub(crate) fn new(url: &str) -> Result<Self, Failure> {
+        Self::patient(url, ANSWER)
+    }
+
+    fn patient(url: &str, patience: Duration) -> Result<Self, Failure> {
         let base = url.trim_end_matches('/');
         if base.strip_prefix("http://").is_none_or(str::is_empty) {
             return Err(Failure::usage(format!(
@@ -58,7 +71,7 @@ impl Client {
             )));
         }
         Ok(Self {
-            http: Http::with_patience(ANSWER),
+            http: Http::with_patience(patience),
             base: base.to_owned(),
         })
     }

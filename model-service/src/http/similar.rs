@@ -95,7 +95,7 @@ fn from_view(reads: &Reads, of: &OfItem, limit: usize) -> Option<Result<HttpResp
     if !view.term().lasts(now.monotonic) {
         return None;
     }
-    view.asked(now.monotonic);
+    view.used(now.monotonic);
     let snapshot = view.snapshot();
     let snapshot = snapshot.as_ref()?;
     let Some(item) = snapshot.item(of.id.as_str(), now.unix_ms) else {

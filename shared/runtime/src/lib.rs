@@ -8,4 +8,5 @@ pub mod config;
 pub mod cql;
 pub mod cql_blocks;
 pub mod host;
+pub mod memory;
 pub mod telemetry;

@@ -56,6 +56,13 @@ impl Table {
         self.rows() * row + layout::sparse_bytes(self.terms(), self.rows())
     }
 
+    /// Bytes held now, nearly: of values, and of what comparing it has added.
+    pub fn held_bytes(&self) -> usize {
+        let is_laid = self.kept.laid.iter().any(|place| place.get().is_some());
+        let kept = if is_laid { self.kept_bytes() } else { 0 };
+        self.bytes() + size_of_val(&*self.ends) + kept
+    }
+
     /// The table laid out for a kernel, if it was before, or if that pays now that it meets
     /// `rows` more. `None` also for values so large that only exact scores will do.
     pub(crate) fn laid(&self, isa: Isa, rows: usize) -> Option<&Laid> {

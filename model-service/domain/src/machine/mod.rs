@@ -12,6 +12,7 @@ mod loading;
 mod merging;
 mod recovery;
 mod rounds;
+mod weighing;
 
 #[cfg(test)]
 mod tests;
@@ -283,6 +284,7 @@ impl Domain {
             live: self.catalogue.live(),
             visible: self.catalogue.visible(),
             pending: (waiting + in_batch) as u64,
+            memory: self.memory(),
             trouble: self.trouble.clone(),
         }
     }

@@ -98,8 +98,13 @@ impl DomainActor {
 
     fn load(&mut self, ticket: Ticket, model: ModelName, context: &mut Context<Self>) {
         let (services, name) = (Arc::clone(&self.services), self.name.clone());
+        let machine = self.machine.as_ref();
+        let items = machine.map_or(0, |machine| machine.status().live);
+        let load = self.share.load(items);
         self.step_after(context, async move {
-            let result = loading::load(&*services.store, &name, &model).await;
+            let result = loading::load(&*services.store, &name, &model, &load).await;
+            // The domain has it until its lists are made.
+            drop(load);
             crash::point("after-load");
             if let Err(failure) = &result {
                 warn!(domain = %name, reason = failure.detail, "not loaded");

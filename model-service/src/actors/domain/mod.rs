@@ -6,18 +6,20 @@ mod unsettled;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use kindred_shared::DomainName;
 use kindred_shared::event::Event;
 use tracing::{debug, error};
 
+use super::memory::Share;
 use super::services::Services;
 use crate::crash;
 use kindred_domain::effect::{Effect, Input};
 use kindred_domain::intake::{DeliveryTag, Outcome};
 use kindred_domain::machine::{Domain, Tenure};
+use kindred_domain::status::State;
 use kindred_domain::time::Now;
 use kindred_query::DomainView;
 use unsettled::Unsettled;
@@ -35,8 +37,9 @@ pub struct DomainActor {
     services: Arc<Services>,
     view: Arc<DomainView>,
     unsettled: Unsettled,
+    /// What it holds in memory, on everybody's account.
+    share: Share,
     timer: Option<SpawnHandle>,
-    last_event: Instant,
 }
 
 /// Deliveries of this domain, in order. Answered once they are in the machine.
@@ -67,13 +70,15 @@ pub struct Slept {
 }
 
 impl DomainActor {
-    /// Starts the actor of a domain on an arbiter; it begins by loading.
+    /// Starts the actor of a domain on an arbiter; it begins by loading. Readers see the view.
     pub fn start_domain(
         name: DomainName,
         services: Arc<Services>,
+        view: Arc<DomainView>,
         arbiter: &ArbiterHandle,
     ) -> Addr<Self> {
-        let view = services.views.open(&name, services.owner.term());
+        view.used(services.clock.now().monotonic);
+        let share = Share::new(Arc::clone(&services.memory), name.clone());
         Self::start_in_arbiter(arbiter, move |context| {
             context.set_mailbox_capacity(MAILBOX);
             let tenure = Tenure {
@@ -89,8 +94,8 @@ impl DomainActor {
                 services,
                 view,
                 unsettled: Unsettled::default(),
+                share,
                 timer: None,
-                last_event: Instant::now(),
             };
             this.perform(effects, context);
             this.tell_status();
@@ -145,9 +150,14 @@ impl DomainActor {
         self.tell_status();
     }
 
-    fn tell_status(&self) {
+    fn tell_status(&mut self) {
         if let Some(machine) = &self.machine {
-            self.view.set_status(machine.status());
+            let status = machine.status();
+            // One that waits before it tries again needs what its load was given no more.
+            let is_at_rest = matches!(status.state, State::BackingOff | State::Lost);
+            let is_loading = !machine.is_served() && !is_at_rest;
+            let bytes = self.view.set_status(status);
+            self.share.hold(bytes, is_loading);
         }
     }
 
@@ -204,7 +214,7 @@ impl Handler<Deliver> for DomainActor {
     type Result = ();
 
     fn handle(&mut self, Deliver(events): Deliver, context: &mut Context<Self>) {
-        self.last_event = Instant::now();
+        self.view.used(self.services.clock.now().monotonic);
         for (tag, event) in events {
             crash::point("received");
             crash::taken_in(&event);
@@ -218,8 +228,8 @@ impl Handler<Sleep> for DomainActor {
     type Result = MessageResult<Sleep>;
 
     fn handle(&mut self, Sleep { idle }: Sleep, context: &mut Context<Self>) -> Self::Result {
-        let unasked_for = self.view.unasked_for(self.services.clock.now().monotonic);
-        let is_idle = self.last_event.elapsed().min(unasked_for) >= idle;
+        let unused_for = self.view.unused_for(self.services.clock.now().monotonic);
+        let is_idle = unused_for >= idle;
         let machine = self
             .machine
             .as_ref()

@@ -134,6 +134,9 @@ impl Watch for Account {
             Work::Event(_) => {
                 self.first.get_or_insert_with(Instant::now);
                 self.state.published += 1;
+                if let (Some(marks), Some((domain, mark))) = (&mut self.state.marks, &entry.mark) {
+                    marks.published(domain, mark);
+                }
             }
             Work::Rejected(reject) => {
                 self.rejects.add(entry.after.file, &reject)?;

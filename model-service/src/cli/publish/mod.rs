@@ -1,8 +1,10 @@
 //! `kindred publish`: files of events onto RabbitMQ's exchange `kindred.items`.
 
 mod account;
+mod asking;
 mod pipeline;
 mod resume;
+mod served;
 
 #[cfg(test)]
 mod tests;
@@ -11,7 +13,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kindred_runtime::amqp::{Connector, Names, Publisher, close, event_message, exists};
 use kindred_shared::DomainName;
@@ -20,13 +22,16 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use self::account::Account;
+use self::asking::Asking;
 use self::pipeline::{Entry, Flow, Watch, Work};
 use self::resume::{Kept, State};
+use self::served::{Marks, Seen};
+use super::client::{Client, Server};
 use super::exit::{Exit, Failure, Outcome};
 use super::flags::OperatorFlags;
 use super::import::{
-    Defaults, Ended, Found, Position, Progress, Rejects, Source, Unreadable, beside, domain, open,
-    read,
+    Defaults, Ended, Found, Position, Progress, Rejects, Source, Unreadable, beside, domain,
+    now_ms, open, read,
 };
 use super::output::json_line;
 use super::retry::Retry;
@@ -36,6 +41,8 @@ use crate::config::Config;
 const READ_AHEAD: usize = 256;
 /// Most bytes of messages on their way: 32 MiB.
 const UNCONFIRMED_BYTES: usize = 32 << 20;
+/// How long the running Kindred may take for an answer.
+const ANSWER: Duration = Duration::from_secs(10);
 /// What its connection is called in the management UI.
 const PROGRAM: &str = "kindred publish";
 
@@ -67,6 +74,16 @@ pub(crate) struct PublishArgs {
     /// Where it is kept how far it is [default: <first input>.publish.json]
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
+    /// Wait until all is served: every domain that got events has all of them, and its lists are exact and
+    /// stored
+    #[arg(long)]
+    wait: bool,
+    /// With --wait: how long to wait for that
+    #[arg(long, value_name = "DURATION", default_value = "10m", requires = "wait", value_parser = humantime::parse_duration)]
+    wait_timeout: Duration,
+    /// With --wait: address of the running Kindred [default: http:// and the configured `listen`]
+    #[arg(long, value_name = "URL", requires = "wait")]
+    url: Option<String>,
     #[command(flatten)]
     pub(crate) flags: OperatorFlags,
 }
@@ -79,14 +96,22 @@ struct Summary {
     /// What there is to say besides.
     #[serde(flatten)]
     ended: Ended,
+    /// Seconds until all was served, after the last one was confirmed; left out without --wait, and where it
+    /// was not known in time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    served_after_seconds: Option<f64>,
 }
 
 pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
     let sources = open(&args.files)?;
+    let service = match args.wait {
+        true => Some(service(args, config)?),
+        false => None,
+    };
     let connector = Connector::new(config.broker.amqp_url.expose(), PROGRAM)
         .map_err(|error| Failure::usage(error.to_string()))?;
     let kept = kept(args);
-    let state = match (&kept, args.resume) {
+    let mut state = match (&kept, args.resume) {
         (None, true) => {
             return Err(Failure::usage(
                 "--resume: standard input cannot be read again from where it ended; publish a file",
@@ -95,6 +120,12 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
         (Some(kept), true) => kept.load(&args.files)?,
         (_, false) => State::begin(&args.files),
     };
+    if args.wait {
+        state.marks.get_or_insert_with(|| Marks::begin(now_ms()));
+    } else {
+        state.marks = None;
+    }
+    let seen = args.wait.then(|| Seen::new(!args.resume));
     let defaults = Defaults {
         domain: args.domain.clone(),
     };
@@ -122,6 +153,7 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
         defaults,
         limits: config.events.limits(),
         taken,
+        seen,
     };
     let reader = std::thread::spawn(move || reader.run(&entries));
     let sent = actix::System::new().block_on(publish(&connector, args, work, &mut account));
@@ -134,7 +166,12 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
         .join()
         .map_err(|_| Failure::failed("reading the files ended unexpectedly"))??;
 
+    if let Some(failure) = broken {
+        return Err(failure);
+    }
+    account.forget();
     let state = account.state();
+    let waited = service.map(|client| wait(&client, &connector, state, args.wait_timeout));
     let summary = Summary {
         published: state.published,
         ended: Ended::new(
@@ -143,18 +180,47 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
             rejects,
             taking.as_secs_f64(),
         ),
+        served_after_seconds: match &waited {
+            Some(Ok(after)) => Some(after.as_secs_f64()),
+            Some(Err(_)) | None => None,
+        },
     };
-    if let Some(failure) = broken {
-        return Err(failure);
-    }
-    account.forget();
     if json {
         json_line(out, &summary)?;
     } else {
         let published = format!("{} published", summary.published);
         summary.ended.tell(&published, out)?;
+        if let Some(seconds) = summary.served_after_seconds {
+            writeln!(out, "all served {seconds:.1} s later")?;
+        }
     }
+    waited.transpose()?;
     Ok(summary.ended.exit())
+}
+
+/// Who is asked what is served.
+fn service(args: &PublishArgs, config: &Config) -> Result<Client, Failure> {
+    let server = Server {
+        url: args.url.clone(),
+    };
+    server.patient_client(config, ANSWER)
+}
+
+/// Waits until what was published is served; how long that took. Ctrl-C ends it: what is published stays so.
+fn wait(
+    client: &Client,
+    connector: &Connector,
+    state: &State,
+    timeout: Duration,
+) -> Result<Duration, Failure> {
+    let began = Instant::now();
+    let mut asking = Asking::new(client, connector);
+    let waited = match &state.marks {
+        Some(marks) => served::wait(&mut asking, marks, timeout),
+        None => Ok(()),
+    };
+    asking.finish();
+    waited.map(|()| began.elapsed())
 }
 
 /// Where it is kept how far it is. Nowhere when an input cannot be read a second time.
@@ -177,6 +243,8 @@ struct Reader {
     defaults: Defaults,
     limits: Limits,
     taken: Arc<AtomicU64>,
+    /// With --wait: what was read so far.
+    seen: Option<Seen>,
 }
 
 impl Reader {
@@ -185,16 +253,24 @@ impl Reader {
         let names: Vec<String> = self.sources.iter().map(|one| one.name.clone()).collect();
         let kindred = Names::default();
         let (limits, defaults) = (self.limits, self.defaults);
+        let mut seen = self.seen;
         read(self.sources, self.from, &defaults, &self.taken, |found| {
+            let mut mark = None;
             let work = match checked(&found, &limits) {
-                Ok(event) => Work::Event(Box::new(event_message(&kindred, &event))),
+                Ok(event) => {
+                    if let (Some(seen), Some(id)) = (&mut seen, event.id()) {
+                        let domain = event.domain();
+                        mark = Some((domain.clone(), seen.mark(domain, id, event.version())));
+                    }
+                    Work::Event(Box::new(event_message(&kindred, &event)))
+                }
                 Err(unreadable) => Work::Rejected(Box::new(
                     found.reject(&names[found.after.file], &unreadable),
                 )),
             };
             let after = found.after;
             entries
-                .blocking_send(Entry { after, work })
+                .blocking_send(Entry { after, work, mark })
                 .map_err(|_| Failure::failed("publishing has ended"))
         })
     }

@@ -8,11 +8,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use kindred_runtime::amqp::{Confirmed, Outgoing, PublishFault, Publisher};
+use kindred_shared::DomainName;
 use tokio::sync::mpsc;
 
 use super::super::exit::{Exit, Failure};
 use super::super::import::{Position, Reject};
 use super::super::retry::Retry;
+use super::served::Mark;
 
 /// Something read from an input.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(super) struct Entry {
     pub(super) after: Position,
     /// What is to be done with it.
     pub(super) work: Work,
+    /// What an event is known by, where somebody will ask for it.
+    pub(super) mark: Option<(DomainName, Mark)>,
 }
 
 /// What is to be done with something read.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::exit::Failure;
 use super::super::import::{Position, beside};
+use super::served::Marks;
 
 /// How far it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub(super) struct State {
     pub(super) published: u64,
     /// Lines rejected.
     pub(super) rejected: u64,
+    /// What is to be waited for, if anybody wants to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) marks: Option<Marks>,
 }
 
 /// What an input is known by: it may not change between two runs.
@@ -52,6 +56,7 @@ impl State {
             position: Position::default(),
             published: 0,
             rejected: 0,
+            marks: None,
         }
     }
 }

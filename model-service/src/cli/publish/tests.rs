@@ -63,6 +63,7 @@ fn event(number: u64) -> Entry {
             body: number.to_string().into_bytes(),
             mandatory: true,
         })),
+        mark: None,
     }
 }
 

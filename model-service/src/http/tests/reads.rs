@@ -492,6 +492,7 @@ async fn domains_asleep_and_active() {
         live: 9,
         visible: 8,
         pending: 7,
+        memory: kindred_domain::memory::Memory::default(),
         trouble: Some("a job is late".into()),
     });
     let b = get(&bench, "/v1/domains/b").await.json();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::section::{DECIDING, Validate, section};
+use super::values::MemorySize;
 use super::{ConfigError, Origins, values};
 
 section! {
@@ -39,6 +40,15 @@ section! {
         expects: "a duration of 1s to 365days, such as 10m",
         read: |text| values::duration(text, Duration::from_secs(1), Duration::from_secs(365 * 86_400)),
         show: values::show_duration,
+    }
+
+    /// Most memory that active domains may hold together: a size, or a share of what this machine, or its
+    /// control group, has. Past it those that were used longest ago sleep.
+    memory: MemorySize = "50%" {
+        roles: DECIDING,
+        expects: "a size of 1MiB and more, such as 512MiB, or a share of 1% to 100%, such as 50%",
+        read: |text| values::memory_size(text, 1 << 20),
+        show: values::show_memory_size,
     }
 
     /// Number of partitions, fixed at the first start; standalone has 1.

@@ -46,7 +46,7 @@ pub use secret::{Secrecy, Secret};
 pub use section::{Key, Role};
 pub use store::Store;
 pub use texts::Texts;
-pub use values::LanguageVectors;
+pub use values::{LanguageVectors, MemorySize};
 
 use section::{Section, Validate};
 

@@ -57,6 +57,7 @@ fn defaults_are_the_documented_ones() {
         kindred_shared::event::Limits::default()
     );
     assert_eq!(config.domains.idle_after, Duration::from_secs(600));
+    assert_eq!(config.domains.memory, MemorySize::Share(50));
     assert_eq!(config.compute.job_deadline, Duration::from_secs(30));
     assert_eq!(
         config.broker.amqp_url.expose(),
@@ -382,6 +383,25 @@ fn standalone_has_one_partition() {
         .unwrap_err()
         .to_string();
     assert!(refused.contains("partitions = \"4\"") && refused.contains("KINDRED_PARTITIONS"));
+}
+
+#[test]
+fn memory_is_a_size_or_a_share_of_what_there_is() {
+    let read = |text| values::memory_size(text, 1 << 20);
+    assert_eq!(read("512MiB"), Some(MemorySize::Bytes(512 << 20)));
+    assert_eq!(read("2GB"), Some(MemorySize::Bytes(2_000_000_000)));
+    for share in ["1%", "50 %", "100%"] {
+        let read = read(share).unwrap();
+        let shown = values::show_memory_size(&read);
+        assert_eq!(values::memory_size(&shown, 1 << 20), Some(read), "{share}");
+        assert!(
+            (1..=crate::memory::available()).contains(&read.bytes()),
+            "{share}"
+        );
+    }
+    for no in ["", "%", "0%", "101%", "-5%", "1.5GiB", "1023KiB", "half"] {
+        assert_eq!(read(no), None, "{no}");
+    }
 }
 
 proptest! {

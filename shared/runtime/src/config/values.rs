@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::secret::Secret;
+use crate::memory;
 use crate::telemetry::LogFormat;
 
 /// Word vectors of one language, in a file.
@@ -17,6 +18,26 @@ pub struct LanguageVectors {
     pub language: String,
     /// Where the prepared vectors are.
     pub path: PathBuf,
+}
+
+/// How much memory something may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemorySize {
+    /// So many bytes.
+    Bytes(usize),
+    /// So many percent of what there is for this process: of the machine's memory, or of what its control
+    /// group may take, if that is less.
+    Share(u8),
+}
+
+impl MemorySize {
+    /// In bytes, on this machine.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes as u64,
+            Self::Share(percent) => memory::available() / 100 * u64::from(percent),
+        }
+    }
 }
 
 /// An address and a port; `localhost` is 127.0.0.1.
@@ -156,6 +177,22 @@ pub(super) fn show_size(bytes: &usize) -> String {
         .find(|(_, scale)| *bytes > 0 && bytes.is_multiple_of(*scale))
         .unwrap_or(&("B", 1));
     format!("{}{unit}", bytes / scale)
+}
+
+/// A size, or a share of 1 to 100 percent.
+pub(super) fn memory_size(text: &str, least: usize) -> Option<MemorySize> {
+    match text.strip_suffix('%') {
+        Some(percent) => count(percent.trim_end(), 1, 100).map(MemorySize::Share),
+        None => size(text, least, usize::MAX).map(MemorySize::Bytes),
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // called through one table with all others
+pub(super) fn show_memory_size(size: &MemorySize) -> String {
+    match size {
+        MemorySize::Bytes(bytes) => show_size(bytes),
+        MemorySize::Share(percent) => format!("{percent}%"),
+    }
 }
 
 pub(super) fn language(text: &str) -> Option<String> {
