@@ -37,12 +37,10 @@ const INTAKE_BYTES: usize = 32 << 20;
 const PREFETCH: u16 = 2_000;
 /// Bytes of messages published and not confirmed.
 const UNCONFIRMED_BYTES: usize = 32 << 20;
-/// What is done at once. A strip is one block, so that a reply stays below the largest message;
-/// reading texts again takes a while, so more of them are kept.
+/// What is done at once. Reading texts again takes a while, so more of them are kept.
 const SIZES: Sizes = Sizes {
     jobs_in_flight: 64,
     jobs_per_domain: 8,
-    strip_blocks: 1,
     material_bytes: 4 << 20,
 };
 

@@ -29,6 +29,7 @@ use kindred_domain::status::{DomainStatus, State};
 use kindred_domain::store::Store;
 use kindred_domain::window::WindowSize;
 use kindred_query::Views;
+use kindred_shared::effort;
 
 /// Threads that run domains' machines.
 const DOMAIN_ARBITERS: usize = 2;
@@ -93,8 +94,6 @@ pub(crate) struct Sizes {
     pub(crate) jobs_in_flight: usize,
     /// Those of one domain.
     pub(crate) jobs_per_domain: usize,
-    /// Most right blocks of one compare job.
-    pub(crate) strip_blocks: usize,
     /// Bytes of texts a domain keeps in memory for extraction.
     pub(crate) material_bytes: usize,
 }
@@ -243,7 +242,7 @@ impl Role {
                     events: config.domains.window_events,
                 },
                 auto_register: config.domains.auto_register,
-                strip_blocks: self.sizes.strip_blocks,
+                task_pairs: effort::PIECE_PAIRS,
                 material_bytes: self.sizes.material_bytes,
             }),
             idle_after: config.domains.idle_after,

@@ -39,7 +39,6 @@ const JOB_QUEUE: usize = 64;
 const SIZES: Sizes = Sizes {
     jobs_in_flight: 8,
     jobs_per_domain: 2,
-    strip_blocks: 8,
     material_bytes: 256 << 10,
 };
 /// How long lists may still be made and stored once it is told to stop: half of what a stop may

@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod block;
 pub mod block_store;
 mod compare;
+pub mod effort;
 pub mod event;
 pub mod feature;
 pub mod job;

@@ -18,8 +18,8 @@ pub struct ProcessSettings {
     pub window: WindowSize,
     /// Whether a domain that is not registered registers itself.
     pub auto_register: bool,
-    /// Most right blocks of one compare task: what bounds the size of a reply.
-    pub strip_blocks: usize,
+    /// Most pairs of one compare task.
+    pub task_pairs: usize,
     /// Bytes of titles, texts and vectors a domain keeps in memory for extraction; what is over is
     /// read from the store again.
     pub material_bytes: usize,

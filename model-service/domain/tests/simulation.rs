@@ -211,7 +211,8 @@ fn start(epoch: u64) -> (Domain, Vec<Effect>) {
             events: 20,
         },
         auto_register: true,
-        strip_blocks: 2,
+        // Few, so that windows are cut.
+        task_pairs: 50,
         material_bytes: 100,
     };
     Domain::start(tenure, Arc::new(settings))

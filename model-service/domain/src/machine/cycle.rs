@@ -20,6 +20,11 @@ use crate::time::Now;
 
 /// Most items of one cycle: windows of a domain with backlog are merged up to this.
 const MAX_BATCH: usize = 4_096;
+/// Most pairs of one cycle, so that the candidates of its tasks, which are held until the last one is
+/// answered, are some 30 MB and not as many as a domain is large.
+const MAX_PAIRS: u64 = 1 << 27;
+/// Items of a cycle however large the domain is.
+const LEAST_BATCH: usize = 256;
 
 impl Domain {
     /// Begins a cycle if one is due: a window has closed, or lists are too short.
@@ -41,7 +46,7 @@ impl Domain {
     fn start_extracting(&mut self) {
         let mut batch = Batch::default();
         let mut rows = Vec::new();
-        for (slot, pending) in self.backlog.take(MAX_BATCH) {
+        for (slot, pending) in self.backlog.take(self.most_items()) {
             rows.push(ToExtract {
                 slot,
                 id: self.catalogue.id(slot).clone(),
@@ -66,6 +71,12 @@ impl Domain {
             rows,
             settings: Arc::clone(&self.text_settings),
         });
+    }
+
+    /// Most items of the next cycle.
+    fn most_items(&self) -> usize {
+        let most = MAX_PAIRS / self.catalogue.live().max(1);
+        usize::try_from(most).map_or(MAX_BATCH, |most| most.clamp(LEAST_BATCH, MAX_BATCH))
     }
 
     /// Features are made: those of versions that still count are stored.
@@ -200,7 +211,7 @@ impl Domain {
         Planner {
             catalogue: &self.catalogue,
             lists: &self.lists,
-            strip_blocks: self.settings.strip_blocks,
+            task_pairs: self.settings.task_pairs,
         }
     }
 

@@ -62,7 +62,7 @@ fn opened_only(opened: Opened) -> (DomainName, Domain, Ticket) {
             events: 20,
         },
         auto_register: true,
-        strip_blocks: 2,
+        task_pairs: 50,
         material_bytes: 100,
     };
     let (mut machine, effects) = Domain::start(tenure, Arc::new(settings));
