@@ -39,8 +39,7 @@ const PREFETCH: u16 = 2_000;
 const UNCONFIRMED_BYTES: usize = 32 << 20;
 /// What is done at once. Reading texts again takes a while, so more of them are kept.
 const SIZES: Sizes = Sizes {
-    jobs_in_flight: 64,
-    jobs_per_domain: 8,
+    jobs_in_flight: 256,
     material_bytes: 4 << 20,
 };
 

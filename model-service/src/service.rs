@@ -22,7 +22,7 @@ use crate::owners::{Hosted, Owners};
 use crate::preprocessing::Preprocessors;
 use compute_worker::models::default_model;
 use kindred_domain::dispatch::Jobs;
-use kindred_domain::dispatch_table::DispatchLimits;
+use kindred_domain::dispatch_table::{DispatchLimits, WORK_PER_THREAD};
 use kindred_domain::intake::{Notify, Publish};
 use kindred_domain::settings::ProcessSettings;
 use kindred_domain::status::{DomainStatus, State};
@@ -90,10 +90,8 @@ pub(crate) struct Edges {
 /// How much at once: differs with what the edges cost.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
-    /// Jobs sent and not answered.
+    /// Jobs sent and not answered, whatever workers there are.
     pub(crate) jobs_in_flight: usize,
-    /// Those of one domain.
-    pub(crate) jobs_per_domain: usize,
     /// Bytes of texts a domain keeps in memory for extraction.
     pub(crate) material_bytes: usize,
 }
@@ -218,8 +216,8 @@ impl Role {
     ) -> ServiceParts {
         let clock = Clock::start();
         let limits = DispatchLimits {
-            per_domain: self.sizes.jobs_per_domain,
             total: self.sizes.jobs_in_flight,
+            per_thread: WORK_PER_THREAD,
             deadline: config.compute.job_deadline,
         };
         let jobs = Arc::clone(&self.edges.jobs);

@@ -346,8 +346,8 @@ mod tests {
     #[actix_web::test]
     async fn an_item_is_not_rejected_because_the_service_stops() {
         let limits = DispatchLimits {
-            per_domain: 2,
             total: 2,
+            per_thread: Duration::from_secs(1),
             deadline: Duration::from_secs(60),
         };
         let arbiter = Arbiter::new();
