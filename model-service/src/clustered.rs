@@ -91,7 +91,7 @@ impl Clustered {
         let threads = config.compute.threads;
         let pool = compute_worker::pool(threads).map_err(refused)?;
         let kernel = config.compute.kernel.chosen().map_err(refused)?;
-        let comparer = Comparer::new(kernel, compute_worker::pool(threads).map_err(refused)?);
+        let comparer = Comparer::new(kernel, threads).map_err(refused)?;
 
         let store = open_store(config, models).await?;
         door.readiness.set_ready("database");

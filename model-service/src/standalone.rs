@@ -103,7 +103,8 @@ impl Standalone {
         door.metrics.set_build_info(&kernel);
 
         let pool = Arc::clone(worker.pool());
-        let comparer = Comparer::new(worker.kernel(), compute_threads(config)?);
+        let comparer = Comparer::new(worker.kernel(), config.compute.threads)
+            .map_err(|error| StartError::Threads(error.to_string()))?;
         let me = Instance {
             owner: format!("standalone-{}", std::process::id()),
             address: door.address.to_string(),
