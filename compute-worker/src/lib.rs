@@ -11,5 +11,5 @@ pub mod service;
 pub mod word_vectors;
 mod worker;
 
-pub use pool::pool;
+pub use pool::{pool, pool_behind};
 pub use worker::Worker;

@@ -16,14 +16,32 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 /// # Errors
 /// When the operating system gives no more threads.
 pub fn pool(threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
+    build(threads, "kindred-compute", || {})
+}
+
+/// The same for work that is large and may wait, named `kindred-behind-0`, …: while both kinds of threads
+/// want a CPU, these have a quarter of it (on Linux). When nobody else wants it they have it all.
+///
+/// # Errors
+/// When the operating system gives no more threads.
+pub fn pool_behind(threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
+    build(threads, "kindred-behind", niceness::step_back)
+}
+
+fn build(
+    threads: usize,
+    name: &'static str,
+    begin: fn(),
+) -> Result<ThreadPool, ThreadPoolBuildError> {
     let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
     let threads = if threads == 0 { cores() } else { threads };
     let cpus = affinity::allowed();
     let own = (cpus.len() == threads).then_some(cpus);
     ThreadPoolBuilder::new()
         .num_threads(threads)
-        .thread_name(|number| format!("kindred-compute-{number}"))
+        .thread_name(move |number| format!("{name}-{number}"))
         .start_handler(move |number| {
+            begin();
             if let Some(cpus) = &own {
                 affinity::stay_on(cpus[number]);
             }
@@ -67,8 +85,31 @@ mod affinity {
     pub(super) fn stay_on(_: usize) {}
 }
 
+/// Who goes first where a CPU is wanted by several threads.
+#[cfg(target_os = "linux")]
+mod niceness {
+    use rustix::process::setpriority_process;
+
+    /// Linux has a weight for each: 1,024 for 0, and 335 for this.
+    pub(super) const BEHIND: i32 = 5;
+
+    /// Has this thread give way to others. (Linux counts threads where POSIX has processes.)
+    pub(super) fn step_back() {
+        if let Err(error) = setpriority_process(None, BEHIND) {
+            tracing::debug!(%error, "a thread that gives no way");
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod niceness {
+    pub(super) fn step_back() {}
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use rustix::process::getpriority_process;
+
     use super::*;
 
     fn cpus_of(pool: &ThreadPool) -> Vec<Vec<usize>> {
@@ -84,6 +125,15 @@ mod tests {
         assert_eq!(cpus_of(&pool(allowed.len()).unwrap()), each);
         // The thread that asked is left alone.
         assert_eq!(affinity::allowed(), allowed);
+    }
+
+    #[test]
+    fn only_threads_behind_give_way() {
+        let own = getpriority_process(None).unwrap();
+        let of = |pool: ThreadPool| pool.install(|| getpriority_process(None).unwrap());
+        assert_eq!(of(pool_behind(2).unwrap()), own.max(niceness::BEHIND));
+        assert_eq!(of(pool(2).unwrap()), own);
+        assert_eq!(getpriority_process(None).unwrap(), own);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use kindred_runtime::amqp::{Connector, Names, Publisher, RECONNECT, declare, wai
 use kindred_runtime::cql_blocks::CqlBlocks;
 use kindred_runtime::host::host_name;
 use kindred_shared::event::Limits;
+use kindred_shared::job::Job;
 use kindred_shared::{DomainName, ItemId, ModelInputs, ModelName};
 use tracing::info;
 
@@ -21,9 +22,13 @@ use crate::actors::lease::Instance;
 use crate::actors::partition::OpenIntake;
 use crate::actors::watchdog;
 use crate::config::Config;
+use crate::dispatch::OwnWorker;
+use crate::dispatch::embedded::EmbeddedJobs;
 use crate::dispatch::rabbitmq::{RabbitJobs, RabbitJobsOptions};
+use crate::dispatch::understudy::Understudy;
 use crate::http::Readiness;
 use crate::intake::rabbitmq::{Notifier, RabbitIntake, RabbitIntakeOptions, RabbitPublisher};
+use crate::metrics::Metrics;
 use crate::preprocessing::Preprocessors;
 use crate::service::{Door, Edges, ListenError, Role, Service, Sizes};
 use crate::store::cassandra::{CassandraOptions, CassandraStore};
@@ -37,12 +42,9 @@ const INTAKE_BYTES: usize = 32 << 20;
 const PREFETCH: u16 = 2_000;
 /// Bytes of messages published and not confirmed.
 const UNCONFIRMED_BYTES: usize = 32 << 20;
-/// What is done at once. A strip is one block, so that a reply stays below the largest message;
-/// reading texts again takes a while, so more of them are kept.
+/// What is done at once. Reading texts again takes a while, so more of them are kept.
 const SIZES: Sizes = Sizes {
-    jobs_in_flight: 64,
-    jobs_per_domain: 8,
-    strip_blocks: 1,
+    jobs_in_flight: 256,
     material_bytes: 4 << 20,
 };
 
@@ -87,16 +89,16 @@ impl Clustered {
         let preprocessors =
             Preprocessors::new(&texts.languages, &texts.default_language).map_err(refused)?;
         let vectors = Vectors::configured(&texts.vectors).map_err(refused)?;
-        // Workers extract; the service only says which models they must have.
+        // Workers extract; the service only says which models they must have, and keeps no vectors.
         let models = Models::new(Arc::new(vectors)).inputs();
         let url = config.broker.amqp_url.expose();
         let connector = Connector::new(url, "kindred model-service").map_err(refused)?;
         let threads = config.compute.threads;
         let pool = compute_worker::pool(threads).map_err(refused)?;
         let kernel = config.compute.kernel.chosen().map_err(refused)?;
-        let comparer = Comparer::new(kernel, compute_worker::pool(threads).map_err(refused)?);
+        let comparer = Comparer::new(kernel, threads).map_err(refused)?;
 
-        let store = open_store(config, models).await?;
+        let store = open_store(config, models.clone()).await?;
         door.readiness.set_ready("database");
         let names = Names::default();
         declare_topology(&connector, &names, config.domains.partitions).await?;
@@ -105,10 +107,16 @@ impl Clustered {
             address: config.http.advertised(door.address, &host_name()),
         };
         let jobs = start_jobs(config, &connector, &names, &store, &me).await?;
+        let threads = Arc::new(compute_worker::pool(threads).map_err(refused)?);
+        let own = OwnWorker::new(kernel, threads, texts.vectors.clone(), models);
+        let understudy = start_understudy(&jobs, own, &door.metrics)?;
         door.metrics.set_build_info("none");
 
         let role = Role {
-            edges: edges(config, connector, names, &store, &jobs, &door.readiness),
+            edges: Edges {
+                jobs: understudy,
+                ..edges(config, connector, names, &store, &jobs, &door.readiness)
+            },
             me,
             sizes: SIZES,
             preprocessors: Arc::new(preprocessors),
@@ -169,6 +177,34 @@ async fn start_jobs(
     };
     let blocks = Arc::new(blocks.map_err(refused)?);
     Ok(RabbitJobs::start(connector.clone(), options, blocks))
+}
+
+/// Who does jobs while no worker takes any, and the way to both.
+fn start_understudy(
+    workers: &Arc<RabbitJobs>,
+    own: OwnWorker,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<Understudy>, StartError> {
+    let (own, metrics) = (Arc::new(own), Arc::clone(metrics));
+    let (pool, kernel) = (Arc::clone(own.pool()), own.kernel().to_string());
+    let worker = Arc::clone(&own);
+    let perform = Arc::new(move |job: &Job| worker.perform(job));
+    let embedded = EmbeddedJobs::new(perform, pool, SIZES.jobs_in_flight, &kernel);
+    let told = move |is_on: bool| {
+        metrics.jobs_done_here.set(i64::from(is_on));
+        if is_on {
+            info!("no worker takes jobs: they are done here until one does");
+        } else {
+            info!("workers take jobs again");
+            own.rest();
+        }
+    };
+    Ok(Understudy::start(
+        Arc::clone(workers) as Arc<dyn Jobs>,
+        embedded.map_err(refused)?,
+        SIZES.jobs_in_flight,
+        Box::new(told),
+    ))
 }
 
 /// The twins of the edges over broker and database, and who watches whether they work.

@@ -91,6 +91,8 @@ metrics! {
     late_replies: IntCounter "kindred_late_replies_total",
         "Replies nobody waited for any more (replies).";
     jobs_in_flight: IntGauge "kindred_jobs_in_flight", "Jobs sent out and not answered (jobs).";
+    jobs_done_here: IntGauge "kindred_jobs_done_here",
+        "1 while no worker takes jobs and this service does them itself, else 0 (no unit).";
     domains_active: IntGauge "kindred_domains_active", "Domains loaded or loading (domains).";
     domains_waiting: IntGauge "kindred_domains_waiting",
         "Domains waiting for jobs or the store (domains).";
@@ -301,6 +303,7 @@ mod tests {
             "kindred_intake_bytes",
             "kindred_items_pending",
             "kindred_jobs_dispatched_total",
+            "kindred_jobs_done_here",
             "kindred_jobs_failed_total",
             "kindred_jobs_in_flight",
             "kindred_jobs_overdue_total",

@@ -23,7 +23,7 @@ use crate::owners::{Hosted, Owners};
 use crate::preprocessing::Preprocessors;
 use compute_worker::models::default_model;
 use kindred_domain::dispatch::Jobs;
-use kindred_domain::dispatch_table::DispatchLimits;
+use kindred_domain::dispatch_table::{DispatchLimits, WORK_PER_THREAD};
 use kindred_domain::intake::{Notify, Publish};
 use kindred_domain::memory::Memory;
 use kindred_domain::settings::ProcessSettings;
@@ -31,6 +31,7 @@ use kindred_domain::status::{DomainStatus, State};
 use kindred_domain::store::Store;
 use kindred_domain::window::WindowSize;
 use kindred_query::Views;
+use kindred_shared::effort;
 
 /// Threads that run domains' machines.
 const DOMAIN_ARBITERS: usize = 2;
@@ -96,12 +97,8 @@ const SCRUB_LISTS: usize = 8_192;
 /// How much at once: differs with what the edges cost.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
-    /// Jobs sent and not answered.
+    /// Jobs sent and not answered, whatever workers there are.
     pub(crate) jobs_in_flight: usize,
-    /// Those of one domain.
-    pub(crate) jobs_per_domain: usize,
-    /// Most right blocks of one compare job.
-    pub(crate) strip_blocks: usize,
     /// Bytes of texts a domain keeps in memory for extraction.
     pub(crate) material_bytes: usize,
 }
@@ -227,8 +224,8 @@ impl Role {
     ) -> ServiceParts {
         let clock = Clock::start();
         let limits = DispatchLimits {
-            per_domain: self.sizes.jobs_per_domain,
             total: self.sizes.jobs_in_flight,
+            per_thread: WORK_PER_THREAD,
             deadline: config.compute.job_deadline,
         };
         let jobs = Arc::clone(&self.edges.jobs);
@@ -251,7 +248,7 @@ impl Role {
                     events: config.domains.window_events,
                 },
                 auto_register: config.domains.auto_register,
-                strip_blocks: self.sizes.strip_blocks,
+                task_pairs: effort::PIECE_PAIRS,
                 batch_items: BATCH_ITEMS,
                 scrub_lists: SCRUB_LISTS,
                 material_bytes: self.sizes.material_bytes,

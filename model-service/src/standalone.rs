@@ -34,12 +34,9 @@ const INTAKE_BYTES: usize = 8 << 20;
 const OWN_DEADLINE: Duration = Duration::from_secs(60);
 /// Jobs waiting for the pool.
 const JOB_QUEUE: usize = 64;
-/// What one process does at once: two jobs of a domain for the one worker there is; texts beyond
-/// the bytes kept are read from the store, which is near.
+/// What one process does at once; texts beyond the bytes kept are read from the store, which is near.
 const SIZES: Sizes = Sizes {
-    jobs_in_flight: 8,
-    jobs_per_domain: 2,
-    strip_blocks: 8,
+    jobs_in_flight: JOB_QUEUE,
     material_bytes: 256 << 10,
 };
 /// How long lists may still be made and stored once it is told to stop: half of what a stop may
@@ -106,7 +103,8 @@ impl Standalone {
         door.metrics.set_build_info(&kernel);
 
         let pool = Arc::clone(worker.pool());
-        let comparer = Comparer::new(worker.kernel(), compute_threads(config)?);
+        let comparer = Comparer::new(worker.kernel(), config.compute.threads)
+            .map_err(|error| StartError::Threads(error.to_string()))?;
         let me = Instance {
             owner: format!("standalone-{}", std::process::id()),
             address: door.address.to_string(),

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::sync::atomic::AtomicBool;
 
 use kindred_similarity::{
-    self as similarity, Candidate, Error, Found, Kernel, RowMask, RowRef, Table,
+    self as similarity, Candidate, Error, Found, Kernel, RowMask, RowRef, Table, TableBuilder,
 };
 
 use crate::block::Block;
@@ -53,8 +53,9 @@ impl CompareTask {
     /// block, or there are more than 65,535 right sides: such a task was not made by this project.
     pub fn compare(&self, kernel: Kernel, cancelled: &AtomicBool) -> Result<CompareReply, Error> {
         let left = &self.left;
+        let picked = Picked::of(left);
         let repeated = left.block.repeated_items();
-        let task = similarity::Task {
+        let mut task = similarity::Task {
             left: side(left, left, repeated),
             within_left: self.within_left,
             rights: (self.rights.iter())
@@ -62,9 +63,18 @@ impl CompareTask {
                 .collect(),
             keep: self.keep,
         };
-        let by_id = |a: RowRef, b: RowRef| self.id(a).cmp(self.id(b));
+        if let Some(picked) = &picked {
+            picked.replace_left(&mut task);
+        }
+        let of_block = |row: RowRef| picked.as_ref().map_or(row, |picked| picked.of_block(row));
+        let by_id = |a: RowRef, b: RowRef| self.id(of_block(a)).cmp(self.id(of_block(b)));
         let compared = similarity::compare(kernel, &task, &by_id, cancelled)?;
-        let found = compared.found.into_iter();
+        let found = compared.found.into_iter().map(|mut found| {
+            found.row = of_block(found.row);
+            let candidates = found.candidates.iter_mut().chain(&mut found.dropped);
+            candidates.for_each(|candidate| candidate.row = of_block(candidate.row));
+            found
+        });
         Ok(CompareReply {
             pairs: compared.pairs,
             found: found.filter_map(|found| self.above_floor(found)).collect(),
@@ -96,6 +106,67 @@ impl CompareTask {
         }
         let is_some = !found.candidates.is_empty() || found.dropped.is_some();
         is_some.then_some(found)
+    }
+}
+
+/// The rows of the left side that take part, as a table of their own. Rows of a table that is laid out lie
+/// among others, and are compared together with them: a few cost nearly as much as all.
+struct Picked {
+    table: Table,
+    live: RowMask,
+    /// The block's row of each, ascending.
+    rows: Vec<u32>,
+}
+
+impl Picked {
+    /// `None` when more than half of the block's rows take part, or none.
+    fn of(side: &Side) -> Option<Self> {
+        let count = side.live.count();
+        if count == 0 || 2 * count > side.block.rows() {
+            return None;
+        }
+        let table = side.block.table();
+        let mut builder = TableBuilder::new(table.dimension());
+        for row in side.live.iter() {
+            let (ids, weights) = table.sparse(row);
+            builder
+                .push(&table.dense(row)[..table.dimension()], ids, weights)
+                .expect("a row of a table is one of its pick");
+        }
+        Some(Self {
+            table: builder.build(),
+            live: RowMask::all(count),
+            rows: side.live.iter().map(|row| row as u32).collect(),
+        })
+    }
+
+    /// Puts these rows in the place of the block's.
+    fn replace_left<'a>(&'a self, task: &mut similarity::Task<'a>) {
+        let place = |row: &mut u32| {
+            let place = self.rows.binary_search(row);
+            *row = place.expect("who does not meet another takes part") as u32;
+        };
+        let left = &mut task.left;
+        (left.table, left.live) = (&self.table, &self.live);
+        if !left.floors.is_empty() {
+            let floors = self.rows.iter().map(|row| left.floors[*row as usize]);
+            left.floors = floors.collect();
+        }
+        for (one, other) in &mut left.apart {
+            place(one);
+            place(other);
+        }
+        for right in &mut task.rights {
+            right.apart.iter_mut().for_each(|(one, _)| place(one));
+        }
+    }
+
+    /// A row of the comparison as a row of the task's blocks.
+    fn of_block(&self, mut row: RowRef) -> RowRef {
+        if row.side == 0 {
+            row.row = self.rows[row.row as usize];
+        }
+        row
     }
 }
 

@@ -217,6 +217,19 @@ proptest! {
     fn agrees_with_brute_force(task in task()) {
         check(&task);
     }
+
+    /// A block cut into parts: one of them meets the others and itself, and is fed like any.
+    #[test]
+    fn a_part_of_a_block_meets_the_rest_of_it(task in task(), parts in 2..5_usize, part in 0..5_usize) {
+        let mut task = task;
+        let mut rest = task.left.clone();
+        for row in 0..task.left.block.rows() {
+            let side = if row % parts == part % parts { &mut rest } else { &mut task.left };
+            side.live.remove(row);
+        }
+        task.rights.push(rest);
+        check(&task);
+    }
 }
 
 /// A small generator, so that large cases need no strategy: xorshift64*.

@@ -16,18 +16,20 @@ use kindred_shared::wire::{
     BlockHash, EncodedReply, JobKind, JobParts, encode_reply, missing_blocks, parse_job,
 };
 use kindred_shared::worker::WORKER_HEADER;
-use kindred_shared::{Backoff, Block, DomainName};
+use kindred_shared::{Backoff, Block, DomainName, effort};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::blocks::{BlockError, Blocks};
 use super::dying;
 use super::report::{JobEnd, Report};
+use super::turns::Turns;
 use crate::worker::{Worker, words_of};
 
-/// Jobs computed at once. Each uses every thread; the second fills the gaps of the first.
+/// Jobs computed at once. Each uses every thread; the second fills the gaps of the first. The next one is
+/// a domain's that has had least time, of those in hand.
 const COMPUTING: usize = 2;
 /// Blocks of one job read from the store at once.
 const READING: usize = 4;
@@ -136,7 +138,7 @@ pub(crate) struct Desk {
     worker: Worker,
     blocks: Arc<Blocks>,
     report: Arc<Report>,
-    computing: Semaphore,
+    computing: Turns,
 }
 
 impl Desk {
@@ -146,7 +148,7 @@ impl Desk {
             worker,
             blocks,
             report,
-            computing: Semaphore::new(COMPUTING),
+            computing: Turns::new(COMPUTING),
         }
     }
 
@@ -220,24 +222,25 @@ impl Desk {
             Ok(named) => named,
             Err(missing) => return Ok((missing_blocks(&missing), true)),
         };
-        let turn = tokio::time::timeout_at(deadline, self.computing.acquire()).await;
-        let Ok(Ok(_turn)) = turn else {
+        let find = |hash: &BlockHash| {
+            let found = named.iter().find(|(named, _)| named == hash);
+            found.map(|(_, block)| Arc::clone(block))
+        };
+        let job = match parts.assemble(find) {
+            Ok(job) => job,
+            Err(error) => return Ok((encode_reply(&Reply::Failed(error.to_string())), true)),
+        };
+        let turn = self
+            .computing
+            .next(job.domain.clone(), effort::of(&job.task));
+        let Ok(_turn) = tokio::time::timeout_at(deadline, turn).await else {
             return Err(Undone::Expired);
         };
         let worker = self.worker.clone();
         let report = Arc::clone(&self.report);
         let answer = self.on_pool(move || {
-            let find = |hash: &BlockHash| {
-                let found = named.iter().find(|(named, _)| named == hash);
-                found.map(|(_, block)| Arc::clone(block))
-            };
-            let reply = match parts.assemble(find) {
-                Ok(job) => {
-                    dying::taken_up(&job);
-                    worker.perform(&job)
-                }
-                Err(error) => Reply::Failed(error.to_string()),
-            };
+            dying::taken_up(&job);
+            let reply = worker.perform(&job);
             if let Reply::Compared(compared) = &reply {
                 report.compared(compared.pairs);
             }

@@ -14,6 +14,7 @@ mod session;
 mod suspects;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod waiting;
 
 use std::io::Write;

@@ -26,7 +26,7 @@ pub struct WorkerAnswer {
 /// The compute workers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WorkersAnswer {
-    /// Workers that take jobs now, as the broker counts them.
+    /// Workers that take jobs now, as the broker counts them; 1 while the service does them itself.
     #[schema(example = 2)]
     pub taking_jobs: usize,
     /// Those heard of lately, by name.

@@ -47,6 +47,11 @@ pub(crate) struct TaskPlan {
 }
 
 impl TaskPlan {
+    #[cfg(test)]
+    pub(crate) fn of(sides: Vec<Arc<[Slot]>>) -> Self {
+        Self { sides }
+    }
+
     pub(crate) fn slot(&self, row: RowRef) -> Option<Slot> {
         let side = self.sides.get(usize::from(row.side))?;
         side.get(row.row as usize).copied()
@@ -82,7 +87,7 @@ impl Comparison {
             rights: sides.collect(),
             keep: KEEP,
         };
-        self.push(Comparing::Some(task), slots);
+        self.push(Comparing::Some(Arc::new(task)), slots);
     }
 
     /// Adds a task that compares all live rows of some blocks with all.

@@ -69,6 +69,11 @@ pub trait Jobs: Send + Sync + 'static {
     /// Workers known to be there; 0: nothing is re-dispatched while nobody consumes.
     fn workers(&self) -> usize;
 
+    /// Threads of all workers together, as far as they are known: how much may be on its way.
+    fn threads(&self) -> usize {
+        self.workers()
+    }
+
     /// What workers said about themselves lately.
     fn cards(&self) -> Vec<SeenWorker> {
         Vec::new()

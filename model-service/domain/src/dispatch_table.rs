@@ -1,16 +1,20 @@
 //! The dispatch table: every job that is to be done, was sent, or is overdue. Pure: time comes in
 //! as an argument, sends go out as [`Action`]s.
 //!
-//! A job is sent when its domain and the whole are below their limits in flight, domains taking
-//! turns. An unanswered job is sent again after its deadline, which doubles with every sending;
+//! What is in flight lies in the order in which it was sent, so no more of it is than workers soon have
+//! done: what else there is waits here, where domains take turns by the work they ask for. Of what may be
+//! in flight a domain has half at most, so that jobs of it which are not answered hold up no other's. All
+//! this is of jobs as [`effort`] estimates them.
+//!
+//! An unanswered job is sent again after its deadline, which doubles with every sending;
 //! after [`ATTEMPTS`] it is given up. Of several answers the first counts; the others are late. A
 //! job that kills workers is given up at once.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use kindred_shared::DomainName;
 use kindred_shared::job::{Job, Reply};
+use kindred_shared::{DomainName, FairQueue, effort};
 
 use crate::dispatch::{Attempt, JobId};
 use crate::time::RETRY;
@@ -22,13 +26,17 @@ const LONGEST_DEADLINE: Duration = Duration::from_secs(600);
 /// How long a full or absent queue is left alone: 50 ms.
 const FULL_DELAY: Duration = Duration::from_millis(50);
 
+/// Work in flight for each thread of the workers: 160 ms. A piece of work is 40 ms, so that of a domain
+/// which is alone and may have half there is a piece that a thread does, and another that it does next.
+pub const WORK_PER_THREAD: Duration = Duration::from_millis(160);
+
 /// How much may be in flight, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct DispatchLimits {
-    /// Jobs of one domain sent and not answered.
-    pub per_domain: usize,
-    /// Jobs sent and not answered.
+    /// Jobs sent and not answered, whatever workers there are.
     pub total: usize,
+    /// Work sent and not answered, for each thread of the workers.
+    pub per_thread: Duration,
     /// How long the first sending may stay unanswered.
     pub deadline: Duration,
 }
@@ -73,6 +81,8 @@ pub enum Answer {
 #[derive(Debug)]
 struct Entry {
     job: Job,
+    /// How long it takes.
+    effort: Duration,
     attempt: u32,
     state: State,
 }
@@ -91,16 +101,40 @@ enum State {
     Sent { deadline: Duration },
 }
 
+/// Jobs that are sent and not answered.
+#[derive(Debug, Default, Clone, Copy)]
+struct Flight {
+    jobs: usize,
+    effort: Duration,
+}
+
+impl Flight {
+    fn takes_off(&mut self, effort: Duration) {
+        self.jobs += 1;
+        self.effort += effort;
+    }
+
+    fn lands(&mut self, effort: Duration) {
+        self.jobs -= 1;
+        self.effort -= effort;
+    }
+
+    /// Whether one more is within so much, or would be alone.
+    fn has_room(&self, effort: Duration, most: Duration) -> bool {
+        self.jobs == 0 || self.effort + effort <= most
+    }
+}
+
 /// Every job that is to be done.
 #[derive(Debug)]
 pub struct DispatchTable {
     limits: DispatchLimits,
+    /// Of all workers together.
+    threads: usize,
     jobs: HashMap<JobId, Entry>,
-    /// Queued jobs by domain, in the order they came.
-    queues: BTreeMap<DomainName, VecDeque<JobId>>,
-    /// Domains with queued jobs; the first has the next turn.
-    turns: VecDeque<DomainName>,
-    in_flight: BTreeMap<DomainName, usize>,
+    queued: FairQueue<DomainName, JobId>,
+    in_flight: BTreeMap<DomainName, Flight>,
+    all_in_flight: Flight,
     next: u64,
     overdue: u64,
 }
@@ -110,29 +144,36 @@ impl DispatchTable {
     pub fn new(limits: DispatchLimits) -> Self {
         Self {
             limits,
+            threads: 1,
             jobs: HashMap::new(),
-            queues: BTreeMap::new(),
-            turns: VecDeque::new(),
+            queued: FairQueue::default(),
             in_flight: BTreeMap::new(),
+            all_in_flight: Flight::default(),
             next: 1,
             overdue: 0,
         }
+    }
+
+    /// So many threads all workers have together.
+    pub fn set_threads(&mut self, threads: usize) {
+        self.threads = threads.max(1);
     }
 
     /// A new job to be done.
     pub fn submit(&mut self, job: Job) -> JobId {
         let id = JobId(self.next);
         self.next += 1;
-        let domain = job.domain.clone();
+        let effort = effort::of(&job.task);
         self.jobs.insert(
             id,
             Entry {
                 job,
+                effort,
                 attempt: 0,
                 state: State::Queued,
             },
         );
-        self.enqueue(&domain, id);
+        self.enqueue(id);
         id
     }
 
@@ -158,8 +199,8 @@ impl DispatchTable {
             reason,
             by_worker,
         };
-        let domain = entry.job.domain.clone();
-        self.landed(&domain);
+        let (domain, effort) = (entry.job.domain.clone(), entry.effort);
+        self.landed(&domain, effort);
         Answer::Retried
     }
 
@@ -176,8 +217,8 @@ impl DispatchTable {
             by_worker: true,
         };
         let before = std::mem::replace(&mut entry.state, condemned);
-        let domain = entry.job.domain.clone();
-        self.leave(&domain, id, &before);
+        let (domain, effort) = (entry.job.domain.clone(), entry.effort);
+        self.leave(&domain, id, effort, &before);
         true
     }
 
@@ -194,8 +235,8 @@ impl DispatchTable {
                 reason,
                 by_worker: false,
             };
-            let domain = entry.job.domain.clone();
-            self.landed(&domain);
+            let (domain, effort) = (entry.job.domain.clone(), entry.effort);
+            self.landed(&domain, effort);
         }
     }
 
@@ -216,8 +257,7 @@ impl DispatchTable {
         for id in due {
             self.wake(now, id, workers, &mut actions);
         }
-        while self.in_flight() < self.limits.total {
-            let Some(id) = self.next_queued() else { break };
+        while let Some(id) = self.next_queued() {
             actions.extend(self.send(now, id));
         }
         actions
@@ -230,7 +270,7 @@ impl DispatchTable {
 
     /// Jobs sent and not answered.
     pub fn in_flight(&self) -> usize {
-        self.in_flight.values().sum()
+        self.all_in_flight.jobs
     }
 
     /// Jobs not done.
@@ -253,7 +293,7 @@ impl DispatchTable {
         let Some(entry) = self.jobs.get_mut(&id) else {
             return;
         };
-        let domain = entry.job.domain.clone();
+        let (domain, effort) = (entry.job.domain.clone(), entry.effort);
         let (reason, by_worker) = match std::mem::replace(&mut entry.state, State::Queued) {
             State::Sent { .. } if workers == 0 => {
                 entry.state = State::Sent {
@@ -263,7 +303,7 @@ impl DispatchTable {
             }
             State::Sent { .. } => {
                 self.overdue += 1;
-                self.landed(&domain);
+                self.landed(&domain, effort);
                 ("no worker answered in time".to_owned(), false)
             }
             State::Delayed {
@@ -280,7 +320,7 @@ impl DispatchTable {
                 by_worker,
             });
         } else {
-            self.enqueue(&domain, id);
+            self.enqueue(id);
         }
     }
 
@@ -295,7 +335,9 @@ impl DispatchTable {
         entry.state = State::Sent {
             deadline: now + expires,
         };
-        *self.in_flight.entry(entry.job.domain.clone()).or_default() += 1;
+        let of_domain = self.in_flight.entry(entry.job.domain.clone());
+        of_domain.or_default().takes_off(entry.effort);
+        self.all_in_flight.takes_off(entry.effort);
         Some(Action::Send {
             id,
             attempt: Attempt(entry.attempt),
@@ -304,39 +346,38 @@ impl DispatchTable {
         })
     }
 
-    fn enqueue(&mut self, domain: &DomainName, id: JobId) {
-        let queue = self.queues.entry(domain.clone()).or_default();
-        if queue.is_empty() {
-            self.turns.push_back(domain.clone());
+    fn enqueue(&mut self, id: JobId) {
+        if let Some(entry) = self.jobs.get(&id) {
+            let cost = u64::try_from(entry.effort.as_micros()).unwrap_or(u64::MAX);
+            self.queued.push(entry.job.domain.clone(), cost, id);
         }
-        queue.push_back(id);
     }
 
-    /// The next job to send: of the first domain in turn that is below its limit.
+    /// The next job to send: of the first domain in turn that is below its part. It waits for room
+    /// rather than have smaller ones of others go before it.
     fn next_queued(&mut self) -> Option<JobId> {
-        for _ in 0..self.turns.len() {
-            let domain = self.turns.pop_front()?;
-            let sent = self.in_flight.get(&domain).copied().unwrap_or(0);
-            if sent >= self.limits.per_domain {
-                self.turns.push_back(domain);
-                continue;
-            }
-            let queue = self.queues.get_mut(&domain)?;
-            let id = queue.pop_front();
-            if queue.is_empty() {
-                self.queues.remove(&domain);
-            } else {
-                self.turns.push_back(domain);
-            }
-            return id;
+        if self.all_in_flight.jobs >= self.limits.total {
+            return None;
         }
-        None
+        let threads = u32::try_from(self.threads).unwrap_or(u32::MAX);
+        let most = self.limits.per_thread.saturating_mul(threads);
+        let effort = |id: &JobId| self.jobs.get(id).map_or(Duration::ZERO, |job| job.effort);
+        let is_below = |domain: &DomainName, id: &JobId| {
+            let of_domain = self.in_flight.get(domain).copied().unwrap_or_default();
+            of_domain.has_room(effort(id), most / 2)
+        };
+        let (_, id) = self.queued.peek_if(is_below)?;
+        if !self.all_in_flight.has_room(effort(id), most) {
+            return None;
+        }
+        self.queued.pop_if(is_below).map(|(_, id)| id)
     }
 
-    fn landed(&mut self, domain: &DomainName) {
-        if let Some(count) = self.in_flight.get_mut(domain) {
-            *count -= 1;
-            if *count == 0 {
+    fn landed(&mut self, domain: &DomainName, effort: Duration) {
+        if let Some(flight) = self.in_flight.get_mut(domain) {
+            flight.lands(effort);
+            self.all_in_flight.lands(effort);
+            if flight.jobs == 0 {
                 self.in_flight.remove(domain);
             }
         }
@@ -346,23 +387,15 @@ impl DispatchTable {
         let Some(entry) = self.jobs.remove(&id) else {
             return;
         };
-        self.leave(&entry.job.domain, id, &entry.state);
+        self.leave(&entry.job.domain, id, entry.effort, &entry.state);
     }
 
     /// A job is no more where this state had it.
-    fn leave(&mut self, domain: &DomainName, id: JobId, state: &State) {
+    fn leave(&mut self, domain: &DomainName, id: JobId, effort: Duration, state: &State) {
         match state {
-            State::Sent { .. } => self.landed(domain),
+            State::Sent { .. } => self.landed(domain, effort),
             State::Delayed { .. } => {}
-            State::Queued => {
-                if let Some(queue) = self.queues.get_mut(domain) {
-                    queue.retain(|queued| *queued != id);
-                    if queue.is_empty() {
-                        self.queues.remove(domain);
-                        self.turns.retain(|turn| turn != domain);
-                    }
-                }
-            }
+            State::Queued => self.queued.retain(domain, |queued| *queued != id),
         }
     }
 }
@@ -385,18 +418,19 @@ impl Entry {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
-    use std::collections::{BTreeSet, HashSet};
+    use std::collections::{BTreeSet, VecDeque};
     use std::sync::Arc;
 
-    use kindred_shared::Space;
-    use kindred_shared::job::{ExtractTask, Task};
+    use kindred_shared::job::{ExtractTask, Task, TermCounts};
+    use kindred_shared::{ItemId, Space};
     use proptest::prelude::*;
 
     use super::*;
 
+    /// Room for two jobs of a domain, and three of all: the least that a job counts for is 2 ms.
     const LIMITS: DispatchLimits = DispatchLimits {
-        per_domain: 2,
         total: 3,
+        per_thread: Duration::from_millis(8),
         deadline: Duration::from_secs(30),
     };
 
@@ -446,6 +480,87 @@ mod tests {
             [],
             "domain a has two in flight"
         );
+    }
+
+    /// A job that takes a piece's time.
+    fn piece(domain: &str) -> Job {
+        let item = TermCounts {
+            id: ItemId::new("a").unwrap(),
+            terms: vec![("x".repeat(effort::PIECE_TERM_BYTES - 8).into(), 1)],
+        };
+        Job {
+            domain: DomainName::new(domain).unwrap(),
+            task: Task::Extract(Arc::new(ExtractTask {
+                space: Space::stored("words-1/en"),
+                rows: vec![item],
+            })),
+        }
+    }
+
+    /// Workers with so many threads take jobs in the order they were sent. How many of the others are
+    /// answered between a job's coming and its answer, and how long that takes.
+    fn overtaken(threads: usize, others: &[&str]) -> (usize, Duration) {
+        let limits = DispatchLimits {
+            total: 256,
+            per_thread: WORK_PER_THREAD,
+            deadline: Duration::from_secs(30),
+        };
+        let mut table = DispatchTable::new(limits);
+        table.set_threads(threads);
+        for domain in others {
+            let piece = piece(domain);
+            (0..1_000).for_each(|_| {
+                table.submit(piece.clone());
+            });
+        }
+        let mut queue: VecDeque<JobId> = VecDeque::new();
+        let (mut now, mut small) = (at(0), None);
+        for round in 0.. {
+            let actions = table.poll(now, 1);
+            queue.extend(sends(&actions).iter().map(|(id, _)| JobId(*id)));
+            assert!(queue.len() >= 2 * threads, "no thread is without work");
+            if round == 20 {
+                small = Some((table.submit(job("small")), now));
+                let actions = table.poll(now, 1);
+                queue.extend(sends(&actions).iter().map(|(id, _)| JobId(*id)));
+            }
+            now += effort::PIECE;
+            for (nth, id) in queue.drain(..threads).enumerate() {
+                table.answer(now, id, Attempt(1), done());
+                if let Some((small, came)) = small
+                    && small == id
+                {
+                    return ((round - 20) * threads + nth, now - came);
+                }
+            }
+        }
+        unreachable!("it goes on until the job is answered")
+    }
+
+    #[test]
+    fn one_job_does_not_wait_behind_a_thousand_of_others() {
+        for threads in [1, 2, 16] {
+            let (before, after) = overtaken(threads, &["large"]);
+            assert!(before <= 2 * threads, "{before} pieces before it");
+            assert!(after <= 3 * effort::PIECE, "after {after:?}");
+            let (before, after) = overtaken(threads, &["a", "b", "c", "d"]);
+            assert!(before <= 4 * threads, "{before} pieces before it");
+            assert!(after <= 5 * effort::PIECE, "after {after:?}");
+        }
+    }
+
+    #[test]
+    fn what_takes_longer_than_all_may_is_sent_alone() {
+        let mut table = DispatchTable::new(LIMITS);
+        table.submit(piece("a"));
+        table.submit(job("b"));
+        assert_eq!(sends(&table.poll(at(0), 1)), [(1, 1)]);
+        table.answer(at(1), JobId(1), Attempt(1), done());
+        assert_eq!(sends(&table.poll(at(1), 1)), [(2, 1)]);
+        table.submit(piece("a"));
+        assert_eq!(sends(&table.poll(at(1), 1)), []);
+        table.set_threads(20);
+        assert_eq!(sends(&table.poll(at(1), 1)), [(3, 1)]);
     }
 
     #[test]
@@ -635,11 +750,12 @@ mod tests {
                     }
                 }
                 prop_assert!(table.in_flight() <= LIMITS.total);
-                prop_assert!(table.in_flight.values().all(|n| (1..=LIMITS.per_domain).contains(n)));
+                prop_assert!(table.in_flight.values().all(|flight| (1..=2).contains(&flight.jobs)));
                 prop_assert_eq!(table.len(), open.len());
-                let turns: HashSet<_> = table.turns.iter().collect();
-                prop_assert_eq!(turns.len(), table.turns.len());
-                prop_assert_eq!(turns.len(), table.queues.len());
+                let queued = table.jobs.values().filter(|entry| entry.state == State::Queued);
+                prop_assert_eq!(queued.count(), table.queued.len());
+                let of_all = table.in_flight.values().map(|flight| flight.jobs);
+                prop_assert_eq!(of_all.sum::<usize>(), table.in_flight());
             }
             // Left alone, every job is given up in the end.
             for _ in 0..10_000 {

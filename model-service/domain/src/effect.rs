@@ -169,7 +169,7 @@ pub enum Effect {
 #[derive(Debug, Clone)]
 pub enum Comparing {
     /// Some rows with some others: of a window, or whose lists are too short. A job for a worker.
-    Some(CompareTask),
+    Some(Arc<CompareTask>),
     /// All live rows of a space with all, after loading: done here, where its blocks are. In the reply a
     /// row's side is the number of its block.
     All(Vec<(Arc<Block>, RowMask)>),

@@ -1,10 +1,21 @@
-//! Planning: which blocks meet in which compare task.
+//! Planning: which rows meet in which compare task.
+//!
+//! A task is a piece of work: its pairs are bounded, so that a worker has it done soon and machines are
+//! shared. A left block with too many rows for that is compared a part of its rows at a time; right
+//! blocks are taken in strips. Parts name the same block, so that it travels once.
+//!
+//! Of a cycle of m rows into N there are nearly as many tasks as its pairs make pieces, twice as many at
+//! most, and one a part for every 12,000 rows of the right ones. A task finds at most `KEEP` + 1 candidates
+//! a row.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
-use kindred_shared::Space;
-use kindred_shared::job::{Floor, Side};
+use kindred_shared::block::MAX_ROWS;
+use kindred_shared::job::{Floor, KEEP, Side};
+use kindred_shared::wire::rows_per_reply;
+use kindred_shared::{Block, Space, effort};
 use kindred_similarity::RowMask;
 
 use crate::blocks::{BlockKey, NewRow, pack};
@@ -13,12 +24,46 @@ use crate::comparison::Comparison;
 use crate::lists::Lists;
 use crate::slot::Slot;
 
+/// Most right rows of one task that have a floor. Each says an id of up to 256 bytes, so that a job is
+/// below 5 MiB.
+const MOST_FLOORS: usize = 4 * MAX_ROWS;
+
 /// Plans tasks over the blocks and lists of a domain.
 pub(crate) struct Planner<'a> {
     pub(crate) catalogue: &'a Catalogue,
     pub(crate) lists: &'a Lists,
-    /// Most right blocks of one task: what bounds the size of a reply.
-    pub(crate) strip_blocks: usize,
+    /// Most pairs of one task, but for a single row with a single block.
+    pub(crate) task_pairs: usize,
+}
+
+/// A block to the right of a part: its rows from this one on.
+#[derive(Debug, Clone, Copy)]
+struct Right {
+    key: BlockKey,
+    from: usize,
+}
+
+/// What a task has of each kind of thing that is bounded.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    pairs: usize,
+    /// Rows that want candidates.
+    wanted: usize,
+    floors: usize,
+}
+
+impl Size {
+    fn and(self, more: Self) -> Self {
+        Self {
+            pairs: self.pairs.saturating_add(more.pairs),
+            wanted: self.wanted + more.wanted,
+            floors: self.floors + more.floors,
+        }
+    }
+
+    fn is_within(self, most: Self) -> bool {
+        self.pairs <= most.pairs && self.wanted <= most.wanted && self.floors <= most.floors
+    }
 }
 
 impl Planner<'_> {
@@ -37,12 +82,58 @@ impl Planner<'_> {
                 self.lists.floor(self.catalogue, slot)
             }
         };
+        let is_new = |key: BlockKey| new.contains(&key);
+        let pair = |left: &Block, right: BlockKey| {
+            let counts = if is_new(right) { effort::FRESH } else { 1 };
+            effort::of_pair(left, self.block(right)) * counts
+        };
         for (at, &left) in new.iter().enumerate() {
-            let rights: Vec<BlockKey> = existing.iter().chain(&new[at + 1..]).copied().collect();
-            for (strip, keys) in self.strips(&rights).enumerate() {
-                let mut sides = vec![self.side(left, |_| Floor::Open)];
-                sides.extend(keys.iter().map(|key| self.side(*key, floor)));
-                comparison.add(sides, strip == 0);
+            let others = existing.iter().chain(&new[at + 1..]);
+            let others: Vec<Right> = others.map(|&key| Right { key, from: 0 }).collect();
+            let block = self.block(left);
+            let rows = block.rows();
+            let met = existing.iter().chain(&new[at..]);
+            let widest = met.map(|&right| self.block(right).rows() * pair(block, right));
+            let widest = widest.max().unwrap_or(0);
+            for part in parts(rows, widest, self.task_pairs) {
+                // The rows of later parts meet these here.
+                let later = Right {
+                    key: left,
+                    from: part.end,
+                };
+                let mut rights = others.clone();
+                rights.extend((part.end < rows).then_some(later));
+                let sizes = rights.iter().map(|right| {
+                    let of = self.block(right.key);
+                    Size {
+                        pairs: part.len() * of.rows() * pair(block, right.key),
+                        wanted: of.rows() - right.from,
+                        floors: of.rows(),
+                    }
+                });
+                let within = Size {
+                    pairs: part.len() * (part.len() - 1) / 2 * pair(block, left),
+                    ..Size::default()
+                };
+                let strips = strips(within, sizes, self.most(part.len()));
+                for (strip, rights) in strips.into_iter().map(|at| &rights[at]).enumerate() {
+                    let (mut side, slots) = self.side(left, |_| Floor::Open);
+                    side.live = some(rows, part.clone());
+                    let mut sides = vec![(side, slots)];
+                    sides.extend(rights.iter().map(|right| {
+                        // A new row's list is made anew; what it held before bounds nothing.
+                        let (mut side, slots) = if is_new(right.key) {
+                            self.side(right.key, |_| Floor::Open)
+                        } else {
+                            self.side(right.key, floor)
+                        };
+                        if right.from > 0 {
+                            side.live = some(rows, right.from..rows);
+                        }
+                        (side, slots)
+                    }));
+                    comparison.add(sides, strip == 0);
+                }
             }
         }
     }
@@ -60,23 +151,50 @@ impl Planner<'_> {
             .filter(|(of, _)| *of == space)
             .map(|(_, row)| row)
             .collect();
+        let rights: Vec<Right> = blocks.iter().map(|&key| Right { key, from: 0 }).collect();
         for (block, slots) in pack(space, rows) {
-            let block = Arc::new(block);
-            for keys in self.strips(blocks) {
-                let left = Side {
-                    block: Arc::clone(&block),
-                    live: RowMask::all(block.rows()),
-                    floors: vec![Floor::Open; block.rows()],
-                };
-                let mut sides = vec![(left, Arc::clone(&slots))];
-                // Rows meet themselves on the right; the worker leaves such pairs out.
-                sides.extend(keys.iter().map(|key| {
-                    let (mut side, slots) = self.side(*key, |_| Floor::Closed);
-                    side.floors = Vec::new();
-                    (side, slots)
-                }));
-                comparison.add(sides, false);
+            let (block, rows) = (Arc::new(block), slots.len());
+            let pair = |right: &Block| effort::of_pair(&block, right);
+            let met = blocks.iter().map(|&right| self.block(right));
+            let widest = met.map(|right| right.rows() * pair(right)).max();
+            for part in parts(rows, widest.unwrap_or(0), self.task_pairs) {
+                let sizes = rights.iter().map(|right| {
+                    let of = self.block(right.key);
+                    Size {
+                        pairs: part.len() * of.rows() * pair(of),
+                        ..Size::default()
+                    }
+                });
+                let strips = strips(Size::default(), sizes, self.most(part.len()));
+                for rights in strips.into_iter().map(|at| &rights[at]) {
+                    let left = Side {
+                        block: Arc::clone(&block),
+                        live: some(rows, part.clone()),
+                        floors: vec![Floor::Open; rows],
+                    };
+                    let mut sides = vec![(left, Arc::clone(&slots))];
+                    // Rows meet themselves on the right; the worker leaves such pairs out.
+                    sides.extend(rights.iter().map(|right| {
+                        let (mut side, slots) = self.side(right.key, |_| Floor::Closed);
+                        side.floors = Vec::new();
+                        (side, slots)
+                    }));
+                    comparison.add(sides, false);
+                }
             }
+        }
+    }
+
+    fn block(&self, key: BlockKey) -> &Block {
+        &self.catalogue.blocks().get(key).block
+    }
+
+    /// What a task of so many left rows may have besides them.
+    fn most(&self, left: usize) -> Size {
+        Size {
+            pairs: self.task_pairs,
+            wanted: rows_per_reply(KEEP) - left,
+            floors: MOST_FLOORS,
         }
     }
 
@@ -98,11 +216,258 @@ impl Planner<'_> {
         };
         (side, Arc::clone(&resident.slots))
     }
+}
 
-    /// Right blocks in strips; one empty strip when there are none, for the pairs within the left.
-    fn strips<'a>(&self, rights: &'a [BlockKey]) -> impl Iterator<Item = &'a [BlockKey]> + use<'a> {
-        let none: Option<&[BlockKey]> = rights.is_empty().then_some(&[]);
-        none.into_iter()
-            .chain(rights.chunks(self.strip_blocks.max(1)))
+/// Some rows of a block.
+fn some(rows: usize, some: Range<usize>) -> RowMask {
+    let mut mask = RowMask::none(rows);
+    some.for_each(|row| mask.insert(row));
+    mask
+}
+
+/// The rows of a left block in parts of like size, each of which has at most so many pairs with what is
+/// `widest`; but a part has a row at least.
+fn parts(rows: usize, widest: usize, pairs: usize) -> impl Iterator<Item = Range<usize>> {
+    let most = (pairs / widest.max(1)).max(1);
+    let each = rows.div_ceil(rows.div_ceil(most).max(1)).max(1);
+    let firsts = (0..rows).step_by(each);
+    firsts.map(move |first| first..rows.min(first + each))
+}
+
+/// Right blocks of these sizes in strips, each within `most`, or of one block. `within` is what the first
+/// strip has anyway; one strip is empty when nothing fits beside that, or there are no blocks.
+fn strips(within: Size, sizes: impl Iterator<Item = Size>, most: Size) -> Vec<Range<usize>> {
+    let mut strips = Vec::new();
+    let (mut strip, mut has) = (0..0, within);
+    for size in sizes {
+        let is_begun = !strip.is_empty() || has.pairs > 0;
+        if is_begun && !has.and(size).is_within(most) {
+            strips.push(strip.clone());
+            (strip, has) = (strip.end..strip.end, Size::default());
+        }
+        strip.end += 1;
+        has = has.and(size);
+    }
+    if strips.is_empty() || !strip.is_empty() {
+        strips.push(strip);
+    }
+    strips
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kindred_shared::job::CompareReply;
+    use kindred_shared::{Feature, ItemId};
+    use kindred_similarity::{Candidate, Found, RowRef};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::comparison::TaskPlan;
+    use crate::effect::{Comparing, Made};
+    use crate::lists::ListChanges;
+
+    fn space() -> Space {
+        Space::stored("words-1/en")
+    }
+
+    /// Adds items in as many blocks as there are numbers; the blocks.
+    fn add(catalogue: &mut Catalogue, blocks: &[usize]) -> Vec<BlockKey> {
+        let mut keys = Vec::new();
+        for rows in blocks {
+            let rows = (0..*rows).map(|_| {
+                let count = catalogue.slots().count();
+                let slot = catalogue.slot(&ItemId::new(&format!("i{count}")).unwrap());
+                catalogue.update(slot, |item| item.live = true);
+                let made = Made {
+                    slot,
+                    version: 1,
+                    space: space(),
+                    feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
+                    rejected: None,
+                };
+                catalogue.give(made).unwrap().1
+            });
+            let rows = rows.collect();
+            keys.extend(catalogue.add_rows(&space(), rows));
+        }
+        keys
+    }
+
+    /// How often the rows of each two slots meet, the lower one first; and that tasks are of at most so many
+    /// pairs.
+    fn meetings(comparison: &mut Comparison, most: usize) -> BTreeMap<(Slot, Slot), usize> {
+        let tasks = comparison.tasks();
+        for (number, _) in &tasks {
+            comparison.answer(*number, Default::default());
+        }
+        let plans: Vec<TaskPlan> = comparison.take_found().map(|(plan, _)| plan).collect();
+        let mut meetings = BTreeMap::new();
+        for ((_, task), plan) in tasks.iter().zip(&plans) {
+            let Comparing::Some(task) = task else {
+                panic!("a window is compared by workers");
+            };
+            let rows = |number: usize, side: &Side| -> Vec<Slot> {
+                let side = side.live.iter().map(|row| RowRef {
+                    side: number as u16,
+                    row: row as u32,
+                });
+                side.map(|row| plan.slot(row).unwrap()).collect()
+            };
+            let left = rows(0, &task.left);
+            let rights = (1..).zip(&task.rights);
+            let rights: Vec<Vec<Slot>> = rights.map(|(n, side)| rows(n, side)).collect();
+            let pairs: usize = task
+                .rights
+                .iter()
+                .map(|side| left.len() * side.block.rows())
+                .sum();
+            assert!(
+                left.len() == 1 || pairs <= most,
+                "{} × {rights:?}",
+                left.len()
+            );
+            let mut meet = |a: Slot, b: Slot| {
+                *meetings.entry((a.min(b), a.max(b))).or_default() += 1;
+            };
+            for (at, &one) in left.iter().enumerate() {
+                let within = &left[at + 1..];
+                let within = within.iter().filter(|_| task.within_left);
+                within
+                    .chain(rights.iter().flatten())
+                    .for_each(|&other| meet(one, other));
+            }
+        }
+        meetings
+    }
+
+    proptest! {
+        #[test]
+        fn every_pair_with_a_new_row_meets_once_however_it_is_split(
+            existing in prop::collection::vec(1..12_usize, 0..4),
+            new in prop::collection::vec(1..12_usize, 1..4),
+            retired in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+            task_pairs in 1..150_usize,
+        ) {
+            let mut catalogue = Catalogue::default();
+            let existing = add(&mut catalogue, &existing);
+            let old: Vec<Slot> = catalogue.slots().collect();
+            let retired = retired.iter().filter(|_| !old.is_empty());
+            let gone = retired.map(|n| old[n.index(old.len())]);
+            let gone: BTreeSet<Slot> = gone.collect();
+            gone.iter().for_each(|slot| assert!(catalogue.retire(*slot)));
+            let new = add(&mut catalogue, &new);
+            let lists = Lists::default();
+            let planner = Planner { catalogue: &catalogue, lists: &lists, task_pairs };
+            let mut comparison = Comparison::default();
+            planner.fresh(&existing, &new, &BTreeSet::new(), &mut comparison);
+            let got = meetings(&mut comparison, task_pairs);
+            let all: Vec<Slot> = catalogue.slots().filter(|slot| !gone.contains(slot)).collect();
+            let mut wanted = BTreeMap::new();
+            for (at, &one) in all.iter().enumerate() {
+                for &other in &all[at + 1..] {
+                    if other.index() >= old.len() {
+                        wanted.insert((one, other), 1);
+                    }
+                }
+            }
+            prop_assert_eq!(got, wanted);
+        }
+
+        #[test]
+        fn every_row_to_repair_meets_each_row_once(
+            blocks in prop::collection::vec(1..12_usize, 1..5),
+            repaired in prop::collection::vec(any::<prop::sample::Index>(), 1..9),
+            task_pairs in 1..150_usize,
+        ) {
+            let mut catalogue = Catalogue::default();
+            let keys = add(&mut catalogue, &blocks);
+            let all: Vec<Slot> = catalogue.slots().collect();
+            let repaired = repaired.iter().map(|n| all[n.index(all.len())]);
+            let repaired: BTreeSet<Slot> = repaired.collect();
+            let lists = Lists::default();
+            let planner = Planner { catalogue: &catalogue, lists: &lists, task_pairs };
+            let mut comparison = Comparison::default();
+            planner.repairs(&space(), &keys, &repaired, &mut comparison);
+            for ((one, other), times) in meetings(&mut comparison, task_pairs) {
+                let wanted = [one, other].into_iter().filter(|slot| repaired.contains(slot)).count();
+                // A row on both sides meets itself, which the comparison leaves out.
+                let wanted = if one == other { 1 } else { wanted };
+                prop_assert_eq!(times, wanted, "{:?} and {:?}", one, other);
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_changed_item_had_in_its_list_bounds_nothing() {
+        let mut catalogue = Catalogue::default();
+        let new = add(&mut catalogue, &[3, 2]);
+        let mut lists = Lists::default();
+        let plan = TaskPlan::of(vec![catalogue.slots().collect()]);
+        let row = |row| RowRef { side: 0, row };
+        let found = (0..5).map(|of| Found {
+            row: row(of),
+            candidates: vec![],
+            dropped: Some(Candidate {
+                row: row((of + 1) % 5),
+                score: 0.9,
+            }),
+        });
+        let reply = CompareReply {
+            pairs: 10,
+            found: found.collect(),
+        };
+        lists.insert_found(&catalogue, &plan, reply, &mut ListChanges::default());
+        assert_ne!(lists.floor(&catalogue, Slot(4)), Floor::Open);
+        let planner = Planner {
+            catalogue: &catalogue,
+            lists: &lists,
+            task_pairs: 6,
+        };
+        let mut comparison = Comparison::default();
+        planner.fresh(&[], &new, &BTreeSet::new(), &mut comparison);
+        for (_, task) in comparison.tasks() {
+            let Comparing::Some(task) = task else {
+                panic!("a window is compared by workers");
+            };
+            let sides = std::iter::once(&task.left).chain(&task.rights);
+            let mut floors = sides.flat_map(|side| &side.floors);
+            assert!(floors.all(|floor| *floor == Floor::Open));
+        }
+    }
+
+    #[test]
+    fn tasks_are_as_many_as_pieces_not_as_blocks() {
+        let size = |pairs| Size {
+            pairs,
+            wanted: 10,
+            floors: 10,
+        };
+        let most = Size {
+            pairs: 100,
+            wanted: 1_000,
+            floors: 35,
+        };
+        let cut = |within, sizes: &[usize]| {
+            let strips = strips(size(within), sizes.iter().map(|pairs| size(*pairs)), most);
+            strips
+                .iter()
+                .map(ExactSizeIterator::len)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(cut(0, &[]), [0]);
+        assert_eq!(cut(0, &[10, 10, 10, 10, 200, 10]), [2, 2, 1, 1]);
+        assert_eq!(cut(50, &[60, 40, 70]), [0, 2, 1]);
+        assert_eq!(cut(50, &[50, 40]), [1, 1]);
+        let lengths = |rows, widest| {
+            let parts = parts(rows, widest, 100);
+            parts.map(|part| part.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(lengths(1, 1_000), [1]);
+        assert_eq!(lengths(10, 10), [10]);
+        assert_eq!(lengths(10, 12), [5, 5]);
+        assert_eq!(lengths(7, 30), [3, 3, 1]);
     }
 }

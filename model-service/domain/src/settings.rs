@@ -18,8 +18,8 @@ pub struct ProcessSettings {
     pub window: WindowSize,
     /// Whether a domain that is not registered registers itself.
     pub auto_register: bool,
-    /// Most right blocks of one compare task: what bounds the size of a reply.
-    pub strip_blocks: usize,
+    /// Most pairs of one compare task.
+    pub task_pairs: usize,
     /// Most items of one cycle: windows of a domain with backlog are merged up to this.
     pub batch_items: usize,
     /// Most lists from which those that left are taken out in one step.

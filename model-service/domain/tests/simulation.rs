@@ -211,7 +211,8 @@ fn start(epoch: u64) -> (Domain, Vec<Effect>) {
             events: 20,
         },
         auto_register: true,
-        strip_blocks: 2,
+        // Few, so that windows are cut.
+        task_pairs: 50,
         batch_items: 6,
         scrub_lists: 7,
         material_bytes: 100,

@@ -7,16 +7,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use kindred_shared::job::{CompareReply, KEEP};
 use kindred_shared::{Block, compare_all};
 use kindred_similarity::{Kernel, RowMask};
-use tokio::sync::oneshot;
+use rayon::{ThreadPool, ThreadPoolBuildError};
+use tokio::sync::{Semaphore, oneshot};
 
 use kindred_domain::intake::Failure;
 
-/// Compares all rows with all, on threads of its own: what other domains need done in the meantime has a
-/// pool to itself, and the system shares the CPUs between both.
+/// Rows up to which a domain is small: all its pairs are some 30 million, which take a few tenths of a
+/// second.
+const SMALL: usize = 8_192;
+
+/// Compares all rows with all, on threads of its own that give way to those of windows.
+///
+/// Large domains are compared one after the other, so that the memory of one comparison is all that
+/// is needed (some 520 bytes a row). Small ones have a pool to themselves, so that none waits for a large one; the
+/// system shares the CPUs between both.
 #[derive(Debug, Clone)]
 pub struct Comparer {
     kernel: Kernel,
-    pool: Arc<rayon::ThreadPool>,
+    large: Arc<ThreadPool>,
+    /// The turn to compare a large domain.
+    turn: Arc<Semaphore>,
+    small: Arc<ThreadPool>,
 }
 
 /// Ends a comparison that nobody waits for any more.
@@ -29,12 +40,18 @@ impl Drop for Cancel {
 }
 
 impl Comparer {
-    /// One that compares on this pool.
-    pub fn new(kernel: Kernel, pool: rayon::ThreadPool) -> Self {
-        Self {
+    /// One with this kernel and so many threads; 0 takes every core.
+    ///
+    /// # Errors
+    /// When the operating system gives no more threads.
+    pub fn new(kernel: Kernel, threads: usize) -> Result<Self, ThreadPoolBuildError> {
+        let pool = || compute_worker::pool_behind(threads).map(Arc::new);
+        Ok(Self {
             kernel,
-            pool: Arc::new(pool),
-        }
+            large: pool()?,
+            turn: Arc::new(Semaphore::new(1)),
+            small: pool()?,
+        })
     }
 
     /// For every live row of the blocks of a space its best others. Ends early when the future is dropped.
@@ -45,13 +62,30 @@ impl Comparer {
         &self,
         blocks: Vec<(Arc<Block>, RowMask)>,
     ) -> Result<CompareReply, Failure> {
+        let rows: usize = blocks.iter().map(|(_, live)| live.count()).sum();
+        if rows <= SMALL {
+            return self.compare_on(&self.small, blocks, ()).await;
+        }
+        let turn = Arc::clone(&self.turn).acquire_owned().await;
+        let turn = turn.map_err(|_| Failure::passing("the service is stopping"))?;
+        self.compare_on(&self.large, blocks, turn).await
+    }
+
+    /// The same on this pool; `until_done` is held until it is done, also if nobody waits for it any more.
+    async fn compare_on(
+        &self,
+        pool: &ThreadPool,
+        blocks: Vec<(Arc<Block>, RowMask)>,
+        until_done: impl Send + 'static,
+    ) -> Result<CompareReply, Failure> {
         let cancel = Cancel(Arc::default());
         let (cancelled, kernel) = (Arc::clone(&cancel.0), self.kernel);
         let (done, answer) = oneshot::channel();
-        self.pool.spawn(move || {
+        pool.spawn(move || {
             let compare = || compare(kernel, &blocks, &cancelled);
             // A panic on a thread of the pool would end the process.
             let compared = catch_unwind(AssertUnwindSafe(compare));
+            drop(until_done);
             let _ = done.send(compared.unwrap_or_else(|_| Err("it panicked".to_owned())));
         });
         let compared = answer.await;
@@ -76,4 +110,39 @@ fn compare(
         pairs: rows * rows.saturating_sub(1) / 2,
         found,
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use futures_util::FutureExt;
+    use kindred_shared::{BlockBuilder, Feature, ItemId, Space};
+
+    use super::*;
+
+    fn blocks(rows: usize) -> Vec<(Arc<Block>, RowMask)> {
+        let feature = Feature::new(vec![1.0], vec![], vec![]).unwrap();
+        let mut builder = BlockBuilder::new(Space::own(1), 1);
+        for row in 0..rows {
+            builder.push(ItemId::new(&format!("i{row}")).unwrap(), 1, &feature);
+        }
+        vec![(Arc::new(builder.build()), RowMask::all(rows))]
+    }
+
+    #[tokio::test]
+    async fn small_domains_wait_for_no_large_one() {
+        let comparer = Comparer::new(Kernel::Auto, 1).unwrap();
+        let turn = comparer.turn.try_acquire().unwrap();
+        let three = vec![blocks(4_000), blocks(4_000), blocks(4_000)];
+        let mut large = Box::pin(comparer.compare_all(three.into_iter().flatten().collect()));
+        assert!(
+            large.as_mut().now_or_never().is_none(),
+            "another has the turn"
+        );
+        let small = comparer.compare_all(blocks(100)).await.unwrap();
+        assert_eq!((small.pairs, small.found.len()), (100 * 99 / 2, 100));
+        assert!(large.as_mut().now_or_never().is_none());
+        drop((turn, large));
+        assert_eq!(comparer.turn.available_permits(), 1);
+    }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use actix::Addr;
 use futures_util::future::join_all;
 use kindred_shared::job::{ExtractTask, Job, Reply, Task, TermCounts};
-use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
+use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space, effort};
 use tracing::warn;
 
 use super::loading::failure;
@@ -25,7 +25,7 @@ use kindred_domain::intake::Failure;
 use kindred_domain::material::Material;
 use kindred_domain::settings::DomainSettings;
 
-/// Most items of one extract job.
+/// Most items of one extract job; and see [`effort::PIECE_TERM_BYTES`].
 const ROWS_PER_JOB: usize = 512;
 /// Items whose material is read from the store at a time.
 const READ_PAGE: usize = 256;
@@ -74,18 +74,39 @@ pub async fn extract(
         }
     }
     let mut jobs = Vec::new();
-    for (space, mut items) in by_space {
-        while !items.is_empty() {
-            let rest = items.split_off(items.len().min(ROWS_PER_JOB));
-            let job = std::mem::replace(&mut items, rest);
+    for (space, items) in by_space {
+        for items in pieces(items, |(_, terms)| effort::of_terms(terms)) {
             let supervisor = &services.supervisor;
-            jobs.push(extract_together(supervisor, domain, space.clone(), job));
+            jobs.push(extract_together(supervisor, domain, space.clone(), items));
         }
     }
     for done in join_all(jobs).await {
         made.extend(done?);
     }
     Ok(made)
+}
+
+/// Items in the order they came, as many together as one job may have; one that is larger than that is
+/// alone.
+fn pieces<T>(items: Vec<T>, bytes: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let mut pieces: Vec<Vec<T>> = Vec::new();
+    let mut sum = 0;
+    for item in items {
+        let of_item = bytes(&item);
+        match pieces.last_mut() {
+            Some(piece)
+                if piece.len() < ROWS_PER_JOB && sum + of_item <= effort::PIECE_TERM_BYTES =>
+            {
+                piece.push(item);
+                sum += of_item;
+            }
+            _ => {
+                pieces.push(vec![item]);
+                sum = of_item;
+            }
+        }
+    }
+    pieces
 }
 
 /// Reads the material that is not in memory any more.
@@ -307,11 +328,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_job_has_as_many_items_as_make_a_piece_of_work() {
+        let lengths = |items: Vec<usize>| -> Vec<usize> {
+            let pieces = pieces(items, |bytes| *bytes);
+            pieces.iter().map(Vec::len).collect()
+        };
+        let most = effort::PIECE_TERM_BYTES;
+        assert!(lengths(vec![]).is_empty());
+        assert_eq!(lengths(vec![1; 1_100]), [512, 512, 76]);
+        assert_eq!(
+            lengths(vec![most / 2, most / 2, 1, 2 * most, 1]),
+            [2, 1, 1, 1]
+        );
+    }
+
     #[actix_web::test]
     async fn an_item_is_not_rejected_because_the_service_stops() {
         let limits = DispatchLimits {
-            per_domain: 2,
             total: 2,
+            per_thread: Duration::from_secs(1),
             deadline: Duration::from_secs(60),
         };
         let arbiter = Arbiter::new();

@@ -101,6 +101,7 @@ impl DurationSupervisor {
             self.table.cancel(id);
         }
         let now = self.clock.now().monotonic;
+        self.table.set_threads(self.jobs.threads());
         for action in self.table.poll(now, self.jobs.workers()) {
             match action {
                 Action::Send {

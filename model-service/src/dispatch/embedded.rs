@@ -117,6 +117,10 @@ impl Jobs for EmbeddedJobs {
         usize::from(!self.queue.state().closed)
     }
 
+    fn threads(&self) -> usize {
+        self.card.threads as usize
+    }
+
     fn cards(&self) -> Vec<SeenWorker> {
         let card = WorkerCard {
             jobs_done: self.done.load(Ordering::Relaxed),

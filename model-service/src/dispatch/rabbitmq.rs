@@ -64,6 +64,7 @@ struct Shared {
     stored: StoredBlocks,
     sent: Mutex<HashMap<JobId, Sent>>,
     workers: AtomicUsize,
+    threads: AtomicUsize,
     receiving: AtomicBool,
     cards: Mutex<HashMap<String, (WorkerCard, Instant)>>,
 }
@@ -88,6 +89,7 @@ impl RabbitJobs {
             stored: StoredBlocks::default(),
             sent: Mutex::default(),
             workers: AtomicUsize::new(0),
+            threads: AtomicUsize::new(0),
             receiving: AtomicBool::new(false),
             cards: Mutex::default(),
         });
@@ -205,6 +207,10 @@ impl Jobs for RabbitJobs {
         self.shared.workers.load(Ordering::Relaxed)
     }
 
+    fn threads(&self) -> usize {
+        self.shared.threads.load(Ordering::Relaxed)
+    }
+
     fn cards(&self) -> Vec<SeenWorker> {
         self.shared.seen()
     }
@@ -294,6 +300,16 @@ impl Shared {
             }
         }
         cards.insert(card.name.clone(), (card, now));
+    }
+
+    /// So many workers there are. One that said nothing of itself yet has a thread at least.
+    fn count(&self, workers: usize) {
+        self.workers.store(workers, Ordering::Relaxed);
+        let seen = self.seen();
+        let threads = seen.iter().map(|worker| worker.card.threads as usize);
+        let unknown = workers.saturating_sub(seen.len());
+        let threads = threads.fold(unknown, usize::saturating_add);
+        self.threads.store(threads, Ordering::Relaxed);
     }
 
     /// Workers that said something lately, by name.

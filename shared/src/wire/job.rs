@@ -201,11 +201,16 @@ fn name_the_largest(sides: &[&Side], carried: &mut [Carried], rest: usize) -> Ve
         let Some(at) = largest.filter(|at| size(&carried[*at]) > 0) else {
             break;
         };
-        total -= size(&carried[at]);
         if let Carried::Inline(bytes) = &mut carried[at] {
             let bytes = std::mem::take(bytes);
             let hash = hash_of(&bytes);
-            carried[at] = Carried::Named(hash);
+            // A block may be on several sides, with other rows of it each time.
+            for (side, carried) in sides.iter().zip(carried.iter_mut()) {
+                if Arc::ptr_eq(&side.block, &sides[at].block) {
+                    total -= bytes.len();
+                    *carried = Carried::Named(hash);
+                }
+            }
             to_store.push(BlockToStore {
                 block: Arc::clone(&sides[at].block),
                 hash,

@@ -150,6 +150,35 @@ fn large_blocks_are_named_and_wanted() {
 }
 
 #[test]
+fn a_block_on_two_sides_is_named_and_stored_once() {
+    let block = Arc::new(block(4_000, 100));
+    let side = |rows: std::ops::Range<usize>| {
+        let mut live = RowMask::none(4_000);
+        rows.for_each(|row| live.insert(row));
+        Side {
+            block: Arc::clone(&block),
+            live,
+            floors: vec![],
+        }
+    };
+    let task = CompareTask {
+        left: side(0..1_000),
+        within_left: true,
+        rights: vec![side(1_000..4_000)],
+        keep: 64,
+    };
+    let job = Job {
+        domain: DomainName::new("news.example").unwrap(),
+        task: Task::Compare(Arc::new(task)),
+    };
+    let encoded = encode(&job);
+    assert!(encoded.body.len() <= MAX_INLINE_BYTES);
+    assert_eq!(encoded.to_store.len(), 1);
+    let parts = parse_job(JobKind::Compare, &encoded.body).unwrap();
+    assert_eq!(parts.wanted(), [encoded.to_store[0].hash]);
+}
+
+#[test]
 fn the_largest_reply_fits_a_message() {
     let candidate = Candidate {
         row: RowRef { side: 1, row: 9 },

@@ -23,6 +23,11 @@ use crate::time::Now;
 
 /// Most items that are put off, in batches; twice those that have a list come on top.
 const MOST_UNMET: usize = 8;
+/// Most pairs of one cycle, so that the candidates of its tasks, which are held until the last one is
+/// answered, are some 30 MB and not as many as a domain is large.
+const MAX_PAIRS: u64 = 1 << 27;
+/// Items of a cycle however large the domain is.
+const LEAST_BATCH: usize = 256;
 
 impl Domain {
     /// Begins a cycle if one is due: a window has closed, or lists are too short.
@@ -44,7 +49,7 @@ impl Domain {
     fn start_extracting(&mut self) {
         let mut batch = Batch::default();
         let mut rows = Vec::new();
-        for (slot, pending) in self.backlog.take(self.settings.batch_items) {
+        for (slot, pending) in self.backlog.take(self.most_items()) {
             rows.push(ToExtract {
                 slot,
                 id: self.catalogue.id(slot).clone(),
@@ -69,6 +74,13 @@ impl Domain {
             rows,
             settings: Arc::clone(&self.text_settings),
         });
+    }
+
+    /// Most items of the next cycle.
+    fn most_items(&self) -> usize {
+        let most = MAX_PAIRS / self.catalogue.live().max(1);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        most.max(LEAST_BATCH).min(self.settings.batch_items)
     }
 
     /// Features are made: those of versions that still count are stored.
@@ -211,10 +223,10 @@ impl Domain {
 
     /// Whether so many items wait behind a batch that comparing it can wait for them.
     fn is_flooded(&self, batch: &Batch) -> bool {
-        let full = self.settings.batch_items;
+        let full = self.most_items();
         let many_wait = batch.asked.len() >= full || self.backlog.len() >= full;
         // Lists are made now and then all the same.
-        let most = 2 * self.catalogue.blocks().live_rows() + MOST_UNMET * full;
+        let most = 2 * self.catalogue.blocks().live_rows() + MOST_UNMET * self.settings.batch_items;
         many_wait && (self.rebuild.is_some() || self.unmet.len() < most)
     }
 
@@ -238,7 +250,7 @@ impl Domain {
     fn take_unmet(&mut self, now: Now, batch: &mut Batch) {
         let rows = self.catalogue.blocks().live_rows();
         if self.unmet.is_empty() || self.unmet.len() < rows {
-            let most = self.settings.batch_items;
+            let most = self.most_items();
             return self.unmet.take(most, &self.catalogue, batch);
         }
         let mut all = Batch::default();
@@ -279,7 +291,7 @@ impl Domain {
         Planner {
             catalogue: &self.catalogue,
             lists: &self.lists,
-            strip_blocks: self.settings.strip_blocks,
+            task_pairs: self.settings.task_pairs,
         }
     }
 

@@ -68,7 +68,7 @@ fn opened_with(opened: Opened, batch_items: usize) -> (DomainName, Domain, Ticke
             events: 20,
         },
         auto_register: true,
-        strip_blocks: 2,
+        task_pairs: 50,
         batch_items,
         scrub_lists: 8_192,
         material_bytes: 100,

@@ -189,7 +189,7 @@ impl DomainActor {
         };
         let job = Job {
             domain: self.name.clone(),
-            task: Task::Compare(Arc::new(compare)),
+            task: Task::Compare(compare),
         };
         let reply = self.services.supervisor.send(Perform(job));
         self.step_after(context, async move {

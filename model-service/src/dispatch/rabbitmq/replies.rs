@@ -108,13 +108,13 @@ async fn count(connection: &Connection, shared: &Shared) -> Result<(), AmqpError
         match consumers(&channel, names, kind).await {
             Ok(count) => fewest = fewest.min(count),
             Err(error) if error.is_not_found() => {
-                shared.workers.store(0, Ordering::Relaxed);
+                shared.count(0);
                 return Ok(());
             }
             Err(error) => return Err(error),
         }
     }
-    shared.workers.store(fewest as usize, Ordering::Relaxed);
+    shared.count(fewest as usize);
     let closing = channel.close(200, "OK".into());
     within("closing a channel", REQUEST_DEADLINE, closing).await
 }

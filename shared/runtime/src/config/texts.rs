@@ -1,12 +1,12 @@
 //! The section of texts.
 
-use super::section::Role::{ComputeWorker, Standalone, Temporary};
+use super::section::Role::{ComputeWorker, ModelService, Standalone, Temporary};
 use super::section::{DECIDING, Role, Validate, section};
 use super::values::{self, LanguageVectors};
 use super::{ConfigError, Origins};
 
-/// Those that extract.
-const EXTRACTING: &[Role] = &[Standalone, Temporary, ComputeWorker];
+/// Those that extract: a model service does while no worker takes jobs.
+const EXTRACTING: &[Role] = &[Standalone, Temporary, ModelService, ComputeWorker];
 
 section! {
     /// Languages, and word vectors of them.
@@ -28,7 +28,7 @@ section! {
         show: String::clone,
     }
 
-    /// Word vectors of more languages, as made by `kindred vectors prepare`.
+    /// Word vectors of more languages, as made by `kindred vectors prepare`; the same for all programs of a cluster.
     vectors: Vec<LanguageVectors> = "" {
         roles: EXTRACTING,
         expects: "language=path pairs separated by commas, each language once, such as de=de.fifu",

@@ -1,0 +1,137 @@
+//! The worker that a model service has for jobs that nobody else does.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use compute_worker::Worker;
+use compute_worker::models::Models;
+use compute_worker::word_vectors::Vectors;
+use kindred_runtime::config::LanguageVectors;
+use kindred_shared::ModelInputs;
+use kindred_shared::job::{Job, Reply, Task};
+use kindred_similarity::Kernel;
+use rayon::ThreadPool;
+
+/// Does jobs in this process. Word vectors (40 MB for English) are read for the first text, and kept until
+/// [`Self::rest`].
+pub struct OwnWorker {
+    vectors: Vec<LanguageVectors>,
+    /// What the store was opened with.
+    inputs: Vec<ModelInputs>,
+    comparing: Worker,
+    extracting: Mutex<Option<Worker>>,
+}
+
+impl OwnWorker {
+    /// One with these threads; it extracts with these word vectors besides those compiled in, if models then
+    /// have these inputs.
+    pub fn new(
+        kernel: Kernel,
+        pool: Arc<ThreadPool>,
+        vectors: Vec<LanguageVectors>,
+        inputs: Vec<ModelInputs>,
+    ) -> Self {
+        let models = Models::new(Arc::new(Vectors::none()));
+        Self {
+            comparing: Worker::new(models, kernel, pool),
+            vectors,
+            inputs,
+            extracting: Mutex::default(),
+        }
+    }
+
+    /// Does a job. Without its word vectors it says of a text that it does not know the model: that is not the
+    /// text's fault.
+    pub fn perform(&self, job: &Job) -> Reply {
+        match &job.task {
+            Task::Compare(_) => self.comparing.perform(job),
+            Task::Extract(task) => match self.extracting() {
+                Ok(worker) => worker.perform(job),
+                Err(why) => {
+                    tracing::warn!(why, "texts wait for a worker");
+                    Reply::UnknownModel(task.space.model().to_string())
+                }
+            },
+        }
+    }
+
+    /// Lets go of the word vectors.
+    pub fn rest(&self) {
+        *self.slot() = None;
+    }
+
+    /// The threads it works on.
+    pub fn pool(&self) -> &Arc<ThreadPool> {
+        self.comparing.pool()
+    }
+
+    /// The kernel it compares with.
+    pub fn kernel(&self) -> Kernel {
+        self.comparing.kernel()
+    }
+
+    fn extracting(&self) -> Result<Worker, String> {
+        let mut slot = self.slot();
+        if let Some(worker) = &*slot {
+            return Ok(worker.clone());
+        }
+        let vectors = Vectors::configured(&self.vectors).map_err(|error| error.to_string())?;
+        let models = Models::new(Arc::new(vectors));
+        if models.inputs() != self.inputs {
+            return Err("word vectors are others than when the service started".to_owned());
+        }
+        let worker = Worker::new(models, self.kernel(), Arc::clone(self.pool()));
+        Ok(slot.insert(worker).clone())
+    }
+
+    /// No code that can panic changes what is under the lock, so a poisoned one is whole.
+    fn slot(&self) -> MutexGuard<'_, Option<Worker>> {
+        self.extracting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use kindred_shared::job::{ExtractTask, TermCounts};
+    use kindred_shared::{DomainName, ItemId, Space};
+
+    use super::*;
+
+    fn text() -> Job {
+        Job {
+            domain: DomainName::new("news").unwrap(),
+            task: Task::Extract(Arc::new(ExtractTask {
+                space: Space::stored("words-1/en"),
+                rows: vec![TermCounts {
+                    id: ItemId::new("a").unwrap(),
+                    terms: vec![("glacier".into(), 1)],
+                }],
+            })),
+        }
+    }
+
+    #[test]
+    fn it_makes_the_features_that_workers_make_or_none() {
+        let pool = Arc::new(compute_worker::pool(2).unwrap());
+        let models = Models::new(Arc::new(Vectors::builtin()));
+        let inputs = models.inputs();
+        let theirs = Worker::new(models, Kernel::Auto, Arc::clone(&pool)).perform(&text());
+        let own = OwnWorker::new(Kernel::Auto, Arc::clone(&pool), vec![], inputs);
+        for _ in 0..2 {
+            let (Reply::Extracted(ours), Reply::Extracted(theirs)) =
+                (own.perform(&text()), &theirs)
+            else {
+                panic!("a good job is done");
+            };
+            assert_eq!(&ours, theirs);
+            assert!(own.slot().is_some());
+            own.rest();
+            assert!(own.slot().is_none());
+        }
+        let others = Models::new(Arc::new(Vectors::none())).inputs();
+        let own = OwnWorker::new(Kernel::Auto, pool, vec![], others);
+        assert!(matches!(own.perform(&text()), Reply::UnknownModel(model) if model == "words-1"));
+    }
+}

@@ -1,0 +1,420 @@
+//! The understudy: does jobs in this process while no worker takes any, so that lists stay fresh.
+//!
+//! Jobs are pieces of work (`kindred_shared::effort`), however large a window is, and the dispatch table sends no
+//! more of them than the threads here soon have done. One that is larger waits for a worker.
+//!
+//! What a worker may have had in hand when the last one went may be what ended it. Workers that are
+//! started again are handed it again, and if it ends them it is condemned; so it is done here only
+//! when none came for a while. Whoever answers first counts.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use kindred_shared::effort;
+use kindred_shared::job::Job;
+
+use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, SeenWorker, SendError};
+
+/// How long there are no workers before their jobs are done here: 2 s.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long there are none before that is so of jobs that one of them may have had in hand: 15 s.
+const CAUTION: Duration = Duration::from_secs(15);
+/// Longest of the jobs that are done here: twice a piece, since pieces are cut by rows.
+const LONGEST: Duration = effort::PIECE.saturating_mul(2);
+/// How often it is looked whether there are workers.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Told that jobs are done here from now on, or no longer.
+pub type Told = Box<dyn Fn(bool) + Send + Sync>;
+
+/// Jobs done by workers, and by this process while there are none.
+pub struct Understudy {
+    workers: Arc<dyn Jobs>,
+    own: Arc<dyn Jobs>,
+    told: Told,
+    /// Most jobs that are remembered.
+    capacity: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Since when there are no workers.
+    alone_since: Option<Instant>,
+    is_on: bool,
+    /// What workers were sent and have not answered.
+    sent: HashMap<JobId, Sent>,
+}
+
+struct Sent {
+    attempt: Attempt,
+    at: Instant,
+    expires: Instant,
+    job: Job,
+}
+
+impl State {
+    /// Whether this sending of a job is to be done here now. Of one that was sent again a worker may have
+    /// had an earlier one.
+    fn takes_over(&self, attempt: Attempt, sent: Instant, now: Instant) -> bool {
+        self.is_on
+            && self.alone_since.is_some_and(|since| {
+                let is_nobodys = attempt.0 <= 1 && sent > since;
+                is_nobodys || now.saturating_duration_since(since) >= CAUTION
+            })
+    }
+}
+
+impl Understudy {
+    /// Looks for `workers` twice a second, for as long as anybody has it; jobs go to `own` while there are
+    /// none. At most `capacity` jobs are remembered. Must be called within a tokio runtime.
+    pub fn start(
+        workers: Arc<dyn Jobs>,
+        own: Arc<dyn Jobs>,
+        capacity: usize,
+        told: Told,
+    ) -> Arc<Self> {
+        let one = Arc::new(Self::new(workers, own, capacity, told));
+        let looking = Arc::downgrade(&one);
+        tokio::spawn(async move {
+            let mut look = tokio::time::interval(LOOK);
+            loop {
+                look.tick().await;
+                let Some(one) = looking.upgrade() else { break };
+                one.look(Instant::now()).await;
+            }
+        });
+        one
+    }
+
+    fn new(workers: Arc<dyn Jobs>, own: Arc<dyn Jobs>, capacity: usize, told: Told) -> Self {
+        Self {
+            workers,
+            own,
+            told,
+            capacity,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Sees whether there are workers, and takes over what is to be done here.
+    async fn look(&self, now: Instant) {
+        let (changed, taken) = self.decide(now, self.workers.workers());
+        if let Some(is_on) = changed {
+            (self.told)(is_on);
+        }
+        for (id, one) in taken {
+            let left = one.expires.saturating_duration_since(now);
+            let sent = self.own.send(id, one.attempt, left, one.job.clone()).await;
+            if sent.is_err() {
+                // It is full, or closed. Later there is room, or nothing is done any more.
+                self.state().sent.entry(id).or_insert(one);
+            }
+        }
+    }
+
+    /// Whether the understudy's turn began or ended, and the jobs that it takes over.
+    fn decide(&self, now: Instant, workers: usize) -> (Option<bool>, Vec<(JobId, Sent)>) {
+        let mut state = self.state();
+        let was_on = state.is_on;
+        if workers > 0 {
+            (state.alone_since, state.is_on) = (None, false);
+        } else {
+            let since = *state.alone_since.get_or_insert(now);
+            state.is_on = now.saturating_duration_since(since) >= PATIENCE;
+        }
+        let changed = (state.is_on != was_on).then_some(state.is_on);
+        let mut kept = HashMap::new();
+        let mut taken = Vec::new();
+        for (id, one) in std::mem::take(&mut state.sent) {
+            if state.takes_over(one.attempt, one.at, now) {
+                taken.push((id, one));
+            } else if one.expires > now {
+                kept.insert(id, one);
+            }
+        }
+        state.sent = kept;
+        (changed, taken)
+    }
+
+    /// Remembers what is sent to workers, if it is done here should there be none.
+    fn remember(&self, id: JobId, sent: Sent) {
+        let mut state = self.state();
+        if state.sent.len() < self.capacity || state.sent.contains_key(&id) {
+            state.sent.insert(id, sent);
+        }
+    }
+
+    fn forget(&self, id: JobId) {
+        self.state().sent.remove(&id);
+    }
+
+    fn is_on(&self) -> bool {
+        self.state().is_on
+    }
+
+    /// No code that can panic runs under the lock, so a poisoned one is whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who does the jobs now.
+    fn acting(&self) -> &dyn Jobs {
+        if self.is_on() {
+            &*self.own
+        } else {
+            &*self.workers
+        }
+    }
+}
+
+#[async_trait]
+impl Jobs for Understudy {
+    async fn send(
+        &self,
+        id: JobId,
+        attempt: Attempt,
+        expires: Duration,
+        job: Job,
+    ) -> Result<(), SendError> {
+        if effort::of(&job.task) > LONGEST {
+            return self.workers.send(id, attempt, expires, job).await;
+        }
+        let now = Instant::now();
+        if self.state().takes_over(attempt, now, now) {
+            return self.own.send(id, attempt, expires, job).await;
+        }
+        // A time too far to be told is a day.
+        let day = Duration::from_secs(24 * 3600);
+        let sent = Sent {
+            attempt,
+            at: now,
+            expires: now + expires.min(day),
+            job: job.clone(),
+        };
+        self.remember(id, sent);
+        let sent = self.workers.send(id, attempt, expires, job).await;
+        if sent.is_err() {
+            self.forget(id);
+        }
+        sent
+    }
+
+    async fn next_reply(&self) -> Option<Returned> {
+        let returned = tokio::select! {
+            Some(returned) = self.own.next_reply() => Some(returned),
+            returned = self.workers.next_reply() => returned,
+        };
+        if let Some(returned) = &returned {
+            self.forget(returned.job);
+        }
+        returned
+    }
+
+    fn workers(&self) -> usize {
+        self.acting().workers()
+    }
+
+    fn threads(&self) -> usize {
+        self.acting().threads()
+    }
+
+    fn cards(&self) -> Vec<SeenWorker> {
+        let mut cards = self.workers.cards();
+        if self.is_on() {
+            cards.extend(self.own.cards());
+        }
+        cards
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::FutureExt;
+    use kindred_shared::job::Reply;
+    use tokio::sync::watch;
+
+    use super::super::contract::{Gate, Twin, dispatch_contract, job, perform};
+    use super::super::embedded::EmbeddedJobs;
+    use super::*;
+
+    const FAR: Duration = Duration::from_secs(60);
+
+    /// Workers that come and go, and never answer.
+    struct Troupe {
+        workers: AtomicUsize,
+        sent: Mutex<Vec<(JobId, Attempt)>>,
+        closed: watch::Sender<bool>,
+    }
+
+    #[async_trait]
+    impl Jobs for Troupe {
+        async fn send(
+            &self,
+            id: JobId,
+            attempt: Attempt,
+            _: Duration,
+            _: Job,
+        ) -> Result<(), SendError> {
+            self.sent.lock().unwrap().push((id, attempt));
+            Ok(())
+        }
+
+        async fn next_reply(&self) -> Option<Returned> {
+            let mut closed = self.closed.subscribe();
+            closed.wait_for(|closed| *closed).await.unwrap();
+            None
+        }
+
+        fn workers(&self) -> usize {
+            self.workers.load(Ordering::Relaxed)
+        }
+    }
+
+    struct Alone {
+        troupe: Arc<Troupe>,
+        own: Arc<EmbeddedJobs>,
+        jobs: Arc<Understudy>,
+        gate: Arc<Gate>,
+        turns: Arc<Mutex<Vec<bool>>>,
+        begun: Instant,
+    }
+
+    impl Alone {
+        /// With so many workers, at the time when it began.
+        fn with(workers: usize) -> Self {
+            let gate = Arc::new(Gate::default());
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
+            let at = Arc::clone(&gate);
+            let perform = Arc::new(move |job: &Job| perform(&at, job));
+            let own = EmbeddedJobs::new(perform, Arc::new(pool.unwrap()), 4, "scalar").unwrap();
+            let troupe = Arc::new(Troupe {
+                workers: AtomicUsize::new(workers),
+                sent: Mutex::default(),
+                closed: watch::channel(false).0,
+            });
+            let turns: Arc<Mutex<Vec<bool>>> = Arc::default();
+            let told = Arc::clone(&turns);
+            let told = Box::new(move |is_on| told.lock().unwrap().push(is_on));
+            let workers = Arc::<Troupe>::clone(&troupe);
+            let jobs = Understudy::new(workers, Arc::<EmbeddedJobs>::clone(&own), 8, told);
+            Self {
+                troupe,
+                own,
+                jobs: Arc::new(jobs),
+                gate,
+                turns,
+                begun: Instant::now(),
+            }
+        }
+
+        /// Without workers for so long that it does all jobs.
+        async fn fresh() -> Self {
+            let alone = Self::with(0);
+            let since = alone.begun.checked_sub(CAUTION).unwrap();
+            alone.jobs.look(since).await;
+            alone.look(Duration::ZERO).await;
+            alone
+        }
+
+        async fn look(&self, after: Duration) {
+            self.jobs.look(self.begun + after).await;
+        }
+
+        async fn send(&self, id: u64, attempt: u32) {
+            let sent = self
+                .jobs
+                .send(JobId(id), Attempt(attempt), FAR, job("echo"));
+            assert_eq!(sent.await, Ok(()));
+        }
+
+        fn sent_to_workers(&self) -> Vec<u64> {
+            let sent = self.troupe.sent.lock().unwrap();
+            sent.iter().map(|(id, _)| id.0).collect()
+        }
+    }
+
+    impl Twin for Alone {
+        fn jobs(&self) -> Arc<dyn Jobs> {
+            Arc::<Understudy>::clone(&self.jobs)
+        }
+
+        fn gate(&self) -> &Gate {
+            &self.gate
+        }
+
+        fn capacity(&self) -> usize {
+            // Two in the lanes, four in the queue.
+            6
+        }
+
+        fn close(&self) {
+            self.own.close();
+            self.troupe.closed.send_replace(true);
+        }
+    }
+
+    dispatch_contract!(Alone::fresh().await);
+
+    #[tokio::test]
+    async fn it_is_patient_and_steps_back_when_a_worker_comes() {
+        let alone = Alone::with(2);
+        alone.look(Duration::ZERO).await;
+        assert_eq!((alone.jobs.workers(), alone.jobs.cards().len()), (2, 0));
+        alone.troupe.workers.store(0, Ordering::Relaxed);
+        alone.look(Duration::from_secs(10)).await;
+        alone.send(1, 1).await;
+        assert_eq!(alone.jobs.workers(), 0);
+        alone.look(Duration::from_secs(10) + PATIENCE).await;
+        assert_eq!((alone.jobs.workers(), alone.jobs.threads()), (1, 2));
+        assert_eq!(alone.jobs.cards().len(), 1);
+        alone.troupe.workers.store(1, Ordering::Relaxed);
+        alone.look(Duration::from_secs(13)).await;
+        alone.send(2, 1).await;
+        assert_eq!((alone.jobs.workers(), alone.jobs.cards().len()), (1, 0));
+        assert_eq!(alone.sent_to_workers(), [1, 2]);
+        assert_eq!(*alone.turns.lock().unwrap(), [true, false]);
+    }
+
+    #[tokio::test]
+    async fn what_no_worker_had_is_taken_over_at_once_and_the_rest_after_a_while() {
+        let alone = Alone::with(1);
+        alone.send(1, 1).await;
+        alone.look(Duration::ZERO).await;
+        alone.troupe.workers.store(0, Ordering::Relaxed);
+        // It is noticed before anything else is sent.
+        alone.jobs.look(Instant::now()).await;
+        alone.send(2, 1).await;
+        alone.send(3, 2).await;
+        assert_eq!(alone.sent_to_workers(), [1, 2, 3]);
+        alone.jobs.look(Instant::now() + PATIENCE).await;
+        let returned = alone.jobs.next_reply().await.unwrap();
+        assert_eq!((returned.job, returned.attempt), (JobId(2), Attempt(1)));
+        assert!(matches!(returned.reply, Reply::Extracted(_)));
+        assert!(alone.jobs.next_reply().now_or_never().is_none());
+        alone.jobs.look(Instant::now() + CAUTION).await;
+        let mut rest = Vec::new();
+        for _ in 0..2 {
+            rest.push(alone.jobs.next_reply().await.unwrap().job);
+        }
+        rest.sort();
+        assert_eq!(rest, [JobId(1), JobId(3)]);
+        assert!(alone.jobs.state().sent.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_remembered_is_bounded_and_ends() {
+        let alone = Alone::with(1);
+        for id in 0..20 {
+            alone.send(id, 1).await;
+        }
+        assert_eq!(alone.jobs.state().sent.len(), 8);
+        alone.look(2 * FAR).await;
+        assert!(alone.jobs.state().sent.is_empty());
+    }
+}
