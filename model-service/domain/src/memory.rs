@@ -6,8 +6,6 @@
 
 use std::ops::AddAssign;
 
-use crate::list::{Entry, KEEP, List};
-
 /// Bytes of any active domain, however small: its machine, its actor and its view.
 pub(crate) const DOMAIN: u64 = 6 << 10;
 /// Bytes of an allocation besides what was asked for: the allocator's own, and those it rounds up by.
@@ -90,12 +88,6 @@ pub fn table<T>(capacity: usize) -> u64 {
     boxed(capacity * 8 / 7 * (size_of::<T>() + 1))
 }
 
-/// The lists of `slots` ids, of which `listed` have one: as long as there are others for it.
-pub(crate) fn lists(slots: u64, listed: u64) -> u64 {
-    let entries = listed.saturating_sub(1).min(KEEP as u64) as usize;
-    slots * size_of::<List>() as u64 + listed * shared(entries * size_of::<Entry>())
-}
-
 /// What loading a domain of so many items takes until its lists are made, before any is read.
 pub fn of_loading(items: u64) -> u64 {
     LOADING + items * LOADING_ITEM
@@ -120,16 +112,6 @@ mod tests {
             snapshot: 50_000,
         };
         assert_eq!(memory.total(), 54_321);
-    }
-
-    #[test]
-    fn lists_are_as_long_as_there_are_others_and_no_longer_than_they_may_be() {
-        assert_eq!(lists(0, 0), 0);
-        let one = |entries: usize| size_of::<List>() as u64 + shared(entries * size_of::<Entry>());
-        assert_eq!(lists(1, 1), one(0));
-        assert_eq!(lists(20, 20), 20 * one(19));
-        assert_eq!(lists(1_000, 1_000), 1_000 * one(KEEP));
-        assert!(lists(1_000, 500) < lists(1_000, 1_000));
     }
 
     #[test]

@@ -268,6 +268,7 @@ mod tests {
     use crate::comparison::TaskPlan;
     use crate::effect::{Comparing, Made};
     use crate::lists::ListChanges;
+    use crate::slot::SlotSet;
 
     fn space() -> Space {
         Space::stored("words-1/en")
@@ -419,7 +420,8 @@ mod tests {
             pairs: 10,
             found: found.collect(),
         };
-        lists.insert_found(&catalogue, &plan, reply, &mut ListChanges::default());
+        let (outdated, mut changes) = (SlotSet::default(), ListChanges::default());
+        lists.insert_found(&catalogue, &plan, reply, &outdated, &mut changes);
         assert_ne!(lists.floor(&catalogue, Slot(4)), Floor::Open);
         let planner = Planner {
             catalogue: &catalogue,

@@ -152,7 +152,9 @@ fn machine() -> (Domain, Vec<Effect>) {
             events: 20,
         },
         auto_register: true,
-        strip_blocks: 8,
+        task_pairs: 1_000_000,
+        batch_items: 4_096,
+        scrub_lists: 8_192,
         material_bytes: 100,
     };
     Domain::start(tenure, Arc::new(settings))

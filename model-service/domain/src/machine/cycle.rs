@@ -156,6 +156,10 @@ impl Domain {
     fn compare(&mut self, now: Now, mut batch: Batch) {
         // Some may have been withdrawn or changed while their features were being stored.
         batch.retain_wanted(&self.catalogue);
+        for made in &batch.made {
+            // The same event may have come twice, and been put off the first time.
+            self.unmet.remove(made.slot);
+        }
         if self.is_flooded(&batch) {
             self.put_off(&mut batch);
         } else if self.rebuild.is_none() {

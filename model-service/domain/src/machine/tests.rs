@@ -11,7 +11,7 @@ use kindred_similarity::Kernel;
 use serde_json::Map;
 
 use super::*;
-use crate::effect::{Comparing, Made};
+use crate::effect::{Comparing, Made, ToExtract};
 use crate::loaded::{Loaded, Opened};
 use crate::material::rows_of;
 use crate::store::{FeatureRow, Liveness};
@@ -404,6 +404,9 @@ struct Shell {
     all: Vec<(Ticket, usize, Comparing)>,
     /// Comparisons of windows that were.
     windows: usize,
+    /// Features that were asked for and are not made yet, while extraction is slow.
+    extracting: Vec<(Ticket, Vec<ToExtract>)>,
+    is_slow: bool,
     stored: Vec<Write>,
     served: Vec<ViewChange>,
 }
@@ -415,16 +418,17 @@ impl Shell {
             now: 10,
             all: Vec::new(),
             windows: 0,
+            extracting: Vec::new(),
+            is_slow: false,
             stored: Vec::new(),
             served: Vec::new(),
         }
     }
 
-    fn publish(&mut self, ids: std::ops::Range<u64>) {
+    fn publish(&mut self, ids: impl Iterator<Item = u64>) {
         for id in ids {
             let said = format!(
-                r#"{{"type":"item.created","domain":"news","id":"{id:03}","version":{},"text":"t"}}"#,
-                100 + self.now
+                r#"{{"type":"item.created","domain":"news","id":"{id:03}","version":1,"text":"t"}}"#
             );
             let (tag, event) = (DeliveryTag(id), event(&said));
             let effects = self.machine.handle(at(self.now), Input::Event { tag, event });
@@ -451,17 +455,10 @@ impl Shell {
                     let result = Ok(vec![None; ids.len()]);
                     self.input(Input::ItemsRead { ticket, result });
                 }
-                Effect::Extract { ticket, rows, .. } => {
-                    let made = rows.into_iter().map(|row| Made {
-                        slot: row.slot,
-                        version: row.version,
-                        space: Space::stored("words-1/en"),
-                        feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
-                        rejected: None,
-                    });
-                    let result = Ok(made.collect());
-                    self.input(Input::Extracted { ticket, result });
+                Effect::Extract { ticket, rows, .. } if self.is_slow => {
+                    self.extracting.push((ticket, rows));
                 }
+                Effect::Extract { ticket, rows, .. } => self.extract(ticket, rows),
                 Effect::Compare { ticket, tasks } => {
                     for (task, comparing) in tasks {
                         if matches!(comparing, Comparing::All(_)) {
@@ -477,6 +474,18 @@ impl Shell {
                 _ => {}
             }
         }
+    }
+
+    fn extract(&mut self, ticket: Ticket, rows: Vec<ToExtract>) {
+        let made = rows.into_iter().map(|row| Made {
+            slot: row.slot,
+            version: row.version,
+            space: Space::stored("words-1/en"),
+            feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
+            rejected: None,
+        });
+        let result = Ok(made.collect());
+        self.input(Input::Extracted { ticket, result });
     }
 
     fn compare(&mut self, ticket: Ticket, task: usize, comparing: &Comparing) {
@@ -544,6 +553,30 @@ fn a_flood_of_items_is_compared_all_at_once() {
     shell.wait(1_000);
     assert!(shell.all.is_empty());
     assert_eq!(shell.stored_list("020"), Some(24));
+}
+
+#[test]
+fn an_item_that_was_put_off_and_comes_again_has_one_row() {
+    let (_, mut machine, ticket) = opened_with(Opened::default(), 4);
+    let result = Ok(Box::<Loaded>::default());
+    machine.handle(at(0), Input::Loaded { ticket, result });
+    let mut shell = Shell::new(machine);
+    shell.publish(0..8);
+    shell.wait(1_000);
+    // While those are compared, more are put off; one of them comes a second time.
+    shell.publish(8..12);
+    shell.wait(1_000);
+    shell.is_slow = true;
+    shell.publish(8..9);
+    shell.wait(1_000);
+    shell.compare_all();
+    for (ticket, rows) in std::mem::take(&mut shell.extracting) {
+        shell.extract(ticket, rows);
+    }
+    shell.compare_all();
+    shell.wait(1_000);
+    assert_eq!(shell.machine.catalogue.blocks().live_rows(), 12);
+    assert_eq!(shell.stored_list("000"), Some(11));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Weighing: what the domain holds in memory.
 
 use super::Domain;
+use crate::list::{Entry, KEEP, List};
 use crate::memory::{self, Memory};
 
 impl Domain {
@@ -13,7 +14,7 @@ impl Domain {
     /// What is held, but for what readers' snapshot has of its own.
     pub(super) fn memory(&self) -> Memory {
         let lists = if self.is_served() {
-            memory::lists(self.catalogue.ids(), self.catalogue.visible())
+            lists(self.catalogue.ids(), self.catalogue.visible())
         } else {
             0
         };
@@ -24,5 +25,27 @@ impl Domain {
             lists,
             snapshot: 0,
         }
+    }
+}
+
+/// The lists of `slots` ids, of which `listed` have one: as long as there are others for it.
+fn lists(slots: u64, listed: u64) -> u64 {
+    let entries = listed.saturating_sub(1).min(KEEP as u64) as usize;
+    let list = memory::shared(entries * size_of::<Entry>());
+    slots * size_of::<List>() as u64 + listed * list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_as_long_as_there_are_others_and_no_longer_than_they_may_be() {
+        assert_eq!(lists(0, 0), 0);
+        let one = |entries| size_of::<List>() as u64 + memory::shared(entries * size_of::<Entry>());
+        assert_eq!(lists(1, 1), one(0));
+        assert_eq!(lists(20, 20), 20 * one(19));
+        assert_eq!(lists(1_000, 1_000), 1_000 * one(KEEP));
+        assert!(lists(1_000, 500) < lists(1_000, 1_000));
     }
 }

@@ -600,7 +600,7 @@ mod tests {
             "{late}"
         );
         let busy = failed(&[(1, None)], &[1], |fake| {
-            fake.takes = Duration::from_secs(60)
+            fake.takes = Duration::from_secs(60);
         });
         assert!(busy.message.contains("news has 7 items pending"), "{busy}");
         let away = failed(&[(1, None)], &[20], |fake| {
