@@ -93,8 +93,7 @@ impl Planner<'_> {
             let block = self.block(left);
             let rows = block.rows();
             let met = existing.iter().chain(&new[at..]);
-            let widest = met.map(|&right| self.block(right).rows() * pair(block, right));
-            let widest = widest.max().unwrap_or(0);
+            let widest = widest(met.map(|&right| (self.block(right), pair(block, right))));
             for part in parts(rows, widest, self.task_pairs) {
                 // The rows of later parts meet these here.
                 let later = Right {
@@ -156,8 +155,8 @@ impl Planner<'_> {
             let (block, rows) = (Arc::new(block), slots.len());
             let pair = |right: &Block| effort::of_pair(&block, right);
             let met = blocks.iter().map(|&right| self.block(right));
-            let widest = met.map(|right| right.rows() * pair(right)).max();
-            for part in parts(rows, widest.unwrap_or(0), self.task_pairs) {
+            let widest = widest(met.map(|right| (right, pair(right))));
+            for part in parts(rows, widest, self.task_pairs) {
                 let sizes = rights.iter().map(|right| {
                     let of = self.block(right.key);
                     Size {
@@ -223,6 +222,17 @@ fn some(rows: usize, some: Range<usize>) -> RowMask {
     let mut mask = RowMask::none(rows);
     some.for_each(|row| mask.insert(row));
     mask
+}
+
+/// How many pairs one left row has with the widest strip: blocks, and what a pair with each counts. A strip is as
+/// wide as it may be, and a part of left rows small: candidates of a left row are sought anew in each strip.
+fn widest<'a>(blocks: impl Iterator<Item = (&'a Block, usize)>) -> usize {
+    let (mut all, mut most) = (0_usize, 0);
+    for (block, pair) in blocks {
+        all = all.saturating_add(block.rows() * pair);
+        most = most.max(pair);
+    }
+    all.min(MOST_FLOORS * most)
 }
 
 /// The rows of a left block in parts of like size, each of which has at most so many pairs with what is
