@@ -74,6 +74,14 @@ pub trait Jobs: Send + Sync + 'static {
         self.workers()
     }
 
+    /// Bytes of blocks that workers cannot have yet and need for a job.
+    fn unshipped(&self, _: &Job) -> usize {
+        0
+    }
+
+    /// Begins to bring those blocks where workers find them, unless that is under way. Nobody waits for it.
+    fn ship(&self, _: &Job) {}
+
     /// What workers said about themselves lately.
     fn cards(&self) -> Vec<SeenWorker> {
         Vec::new()

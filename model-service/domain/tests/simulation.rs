@@ -123,15 +123,19 @@ impl MemoryStore {
         self.items.rows().map(|(_, row)| row.clone()).collect()
     }
 
-    /// All of the domain; its items were read before everything else.
-    fn load(&self, items: &[ItemRow], model: &ModelName) -> Box<Loaded> {
+    fn scan_features(&self) -> Vec<FeatureRow> {
+        self.features.rows().map(|(_, row)| row.clone()).collect()
+    }
+
+    /// All of the domain; its items and features were read before its row.
+    fn load(&self, items: &[ItemRow], features: &[FeatureRow], model: &ModelName) -> Box<Loaded> {
         let mut loaded = Box::<Loaded>::default();
         items.iter().for_each(|row| loaded.add_item(row));
         let counts = |row: &&FeatureRow| {
             let of = row.space.model();
             of == *model || of == ModelName::own()
         };
-        let features = self.features.rows().map(|(_, row)| row).filter(counts);
+        let features = features.iter().filter(counts);
         features.for_each(|row| loaded.add_feature(row.clone()));
         loaded.row = self.domain.get(&()).cloned();
         if loaded.row.as_ref().is_some_and(|row| row.dirty.is_some()) {
@@ -147,8 +151,13 @@ impl MemoryStore {
 enum Pending {
     Open(Ticket),
     ReadItems(Ticket, Vec<ItemId>),
-    /// The items are read already, or are not yet.
-    Load(Ticket, ModelName, Option<Vec<ItemRow>>),
+    /// Items and features are read already, or are not yet.
+    Load(
+        Ticket,
+        ModelName,
+        Option<Vec<ItemRow>>,
+        Option<Vec<FeatureRow>>,
+    ),
     Commit {
         ticket: Ticket,
         epoch: u64,
@@ -389,8 +398,10 @@ impl World {
                     self.pending.push(Pending::ReadItems(ticket, ids));
                 }
                 Effect::Load { ticket, model } => {
-                    let read = self.dice.one_in(2).then(|| self.store.scan_items());
-                    self.pending.push(Pending::Load(ticket, model, read));
+                    let items = self.dice.one_in(2).then(|| self.store.scan_items());
+                    let features = self.dice.one_in(2).then(|| self.store.scan_features());
+                    self.pending
+                        .push(Pending::Load(ticket, model, items, features));
                 }
                 Effect::Commit {
                     ticket,
@@ -551,9 +562,10 @@ impl World {
                 let result = Ok(ids.iter().map(row).collect());
                 self.input(Input::ItemsRead { ticket, result });
             }
-            Pending::Load(ticket, model, read) => {
-                let items = read.unwrap_or_else(|| self.store.scan_items());
-                let result = Ok(self.store.load(&items, &model));
+            Pending::Load(ticket, model, items, features) => {
+                let items = items.unwrap_or_else(|| self.store.scan_items());
+                let features = features.unwrap_or_else(|| self.store.scan_features());
+                let result = Ok(self.store.load(&items, &features, &model));
                 self.input(Input::Loaded { ticket, result });
             }
             Pending::Commit {

@@ -18,10 +18,12 @@ use kindred_shared::wire::{EncodedJob, JobAddress, WireError, encode_job};
 use kindred_shared::worker::WorkerCard;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::shipping::Shipping;
 use self::stored::StoredBlocks;
 use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, SeenWorker, SendError};
 
 mod replies;
+mod shipping;
 mod stored;
 
 /// Longest a block may take to be stored: 20 s.
@@ -62,6 +64,7 @@ pub struct RabbitJobs {
 struct Shared {
     options: RabbitJobsOptions,
     stored: StoredBlocks,
+    shipping: Shipping,
     sent: Mutex<HashMap<JobId, Sent>>,
     workers: AtomicUsize,
     threads: AtomicUsize,
@@ -87,6 +90,7 @@ impl RabbitJobs {
         let shared = Arc::new(Shared {
             options,
             stored: StoredBlocks::default(),
+            shipping: Shipping::default(),
             sent: Mutex::default(),
             workers: AtomicUsize::new(0),
             threads: AtomicUsize::new(0),
@@ -209,6 +213,16 @@ impl Jobs for RabbitJobs {
 
     fn threads(&self) -> usize {
         self.shared.threads.load(Ordering::Relaxed)
+    }
+
+    fn unshipped(&self, job: &Job) -> usize {
+        self.shared.unshipped(job).map(|block| block.bytes()).sum()
+    }
+
+    fn ship(&self, job: &Job) {
+        if !self.is_closed() {
+            shipping::ship(&self.shared, &self.blocks, job);
+        }
     }
 
     fn cards(&self) -> Vec<SeenWorker> {

@@ -1,4 +1,5 @@
-//! The understudy: does jobs in this process while no worker takes any, so that lists stay fresh.
+//! The understudy: does jobs in this process while no worker takes any, so that lists stay fresh; and those
+//! whose blocks are here and were not brought to the workers yet, as after a load.
 //!
 //! Jobs are pieces of work (`kindred_shared::effort`), however large a window is, and the dispatch table sends no
 //! more of them than the threads here soon have done. One that is larger waits for a worker.
@@ -23,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const CAUTION: Duration = Duration::from_secs(15);
 /// Longest of the jobs that are done here: twice a piece, since pieces are cut by rows.
 const LONGEST: Duration = effort::PIECE.saturating_mul(2);
+/// Most bytes of blocks that a job waits for, to be brought to the workers: 4 MiB. While it is more they are
+/// brought there beside it.
+const UNSHIPPED: usize = 4 << 20;
 /// How often it is looked whether there are workers.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -184,6 +188,10 @@ impl Jobs for Understudy {
         }
         let now = Instant::now();
         if self.state().takes_over(attempt, now, now) {
+            return self.own.send(id, attempt, expires, job).await;
+        }
+        if self.workers.unshipped(&job) > UNSHIPPED {
+            self.workers.ship(&job);
             return self.own.send(id, attempt, expires, job).await;
         }
         // A time too far to be told is a day.
