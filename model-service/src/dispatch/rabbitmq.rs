@@ -87,16 +87,7 @@ impl RabbitJobs {
     ) -> Arc<Self> {
         let (stop, stopped) = watch::channel(false);
         let (failed, replies) = mpsc::channel(WAITING_REPLIES);
-        let shared = Arc::new(Shared {
-            options,
-            stored: StoredBlocks::default(),
-            shipping: Shipping::default(),
-            sent: Mutex::default(),
-            workers: AtomicUsize::new(0),
-            threads: AtomicUsize::new(0),
-            receiving: AtomicBool::new(false),
-            cards: Mutex::default(),
-        });
+        let shared = Arc::new(Shared::new(options));
         let publisher = Publisher::start(connector.clone(), "jobs", UNCONFIRMED_BYTES);
         tokio::spawn(replies::run(
             connector,
@@ -277,6 +268,19 @@ impl RabbitJobs {
 }
 
 impl Shared {
+    fn new(options: RabbitJobsOptions) -> Self {
+        Self {
+            options,
+            stored: StoredBlocks::default(),
+            shipping: Shipping::default(),
+            sent: Mutex::default(),
+            workers: AtomicUsize::new(0),
+            threads: AtomicUsize::new(0),
+            receiving: AtomicBool::new(false),
+            cards: Mutex::default(),
+        }
+    }
+
     /// No code that can panic runs under the lock, so a poisoned one is whole.
     fn sent(&self) -> MutexGuard<'_, HashMap<JobId, Sent>> {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)

@@ -258,6 +258,8 @@ mod tests {
         workers: AtomicUsize,
         sent: Mutex<Vec<(JobId, Attempt)>>,
         closed: watch::Sender<bool>,
+        unshipped: AtomicUsize,
+        shipped: AtomicUsize,
     }
 
     #[async_trait]
@@ -282,6 +284,14 @@ mod tests {
         fn workers(&self) -> usize {
             self.workers.load(Ordering::Relaxed)
         }
+
+        fn unshipped(&self, _: &Job) -> usize {
+            self.unshipped.load(Ordering::Relaxed)
+        }
+
+        fn ship(&self, _: &Job) {
+            self.shipped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     struct Alone {
@@ -305,6 +315,8 @@ mod tests {
                 workers: AtomicUsize::new(workers),
                 sent: Mutex::default(),
                 closed: watch::channel(false).0,
+                unshipped: AtomicUsize::new(0),
+                shipped: AtomicUsize::new(0),
             });
             let turns: Arc<Mutex<Vec<bool>>> = Arc::default();
             let told = Arc::clone(&turns);
@@ -413,6 +425,20 @@ mod tests {
         rest.sort();
         assert_eq!(rest, [JobId(1), JobId(3)]);
         assert!(alone.jobs.state().sent.is_empty());
+    }
+
+    #[tokio::test]
+    async fn jobs_are_done_here_until_workers_have_their_blocks() {
+        let alone = Alone::with(1);
+        alone.troupe.unshipped.store(UNSHIPPED + 1, Ordering::Relaxed);
+        alone.send(1, 1).await;
+        assert_eq!(alone.jobs.next_reply().await.unwrap().job, JobId(1));
+        assert_eq!(alone.troupe.shipped.load(Ordering::Relaxed), 1);
+        alone.troupe.unshipped.store(UNSHIPPED, Ordering::Relaxed);
+        alone.send(2, 1).await;
+        assert_eq!(alone.sent_to_workers(), [2]);
+        assert_eq!(alone.troupe.shipped.load(Ordering::Relaxed), 1);
+        assert!(alone.turns.lock().unwrap().is_empty());
     }
 
     #[tokio::test]

@@ -75,3 +75,72 @@ async fn encoded(block: &Arc<Block>) -> Option<(BlockHash, Vec<u8>)> {
     });
     encoded.await.ok()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use kindred_runtime::amqp::Names;
+    use kindred_shared::block_store::MemoryBlockStore;
+    use kindred_shared::job::{CompareTask, KEEP};
+    use kindred_shared::{BlockBuilder, Feature, ItemId, Space};
+    use kindred_similarity::RowMask;
+
+    use super::super::RabbitJobsOptions;
+    use super::*;
+
+    fn side(rows: u32) -> Side {
+        let mut builder = BlockBuilder::new(Space::stored("words-1/en"), 1_000);
+        for row in 0..rows {
+            let feature = Feature::new(vec![row as f32 + 1.0; 1_000], vec![], vec![]).unwrap();
+            builder.push(ItemId::new(&format!("{row}")).unwrap(), 1, &feature);
+        }
+        Side {
+            block: Arc::new(builder.build()),
+            live: RowMask::all(rows as usize),
+            floors: vec![],
+        }
+    }
+
+    #[tokio::test]
+    async fn large_blocks_are_brought_to_where_workers_find_them() {
+        let shared = Arc::new(Shared::new(RabbitJobsOptions {
+            names: Names::default(),
+            boot_id: "boot".to_owned(),
+            capacity: 1,
+        }));
+        let store = Arc::new(MemoryBlockStore::default());
+        let blocks = Arc::<MemoryBlockStore>::clone(&store) as Arc<dyn BlockStore>;
+        let job = Job {
+            domain: DomainName::new("news").unwrap(),
+            task: Task::Compare(Arc::new(CompareTask {
+                left: side(1),
+                within_left: false,
+                rights: vec![side(100), side(2), side(200)],
+                keep: KEEP,
+            })),
+        };
+        let unshipped = || -> Vec<usize> {
+            let blocks = shared.unshipped(&job);
+            blocks.map(|block| block.rows()).collect()
+        };
+        assert_eq!(unshipped(), [100, 200]);
+        ship(&shared, &blocks, &job);
+        // A second time while that is under way does nothing.
+        ship(&shared, &blocks, &job);
+        let shipped = async {
+            while !shared.shipping.domains().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(STORE_DEADLINE, shipped).await.unwrap();
+        assert!(unshipped().is_empty());
+        let Task::Compare(task) = &job.task else {
+            panic!("it compares");
+        };
+        for side in [&task.rights[0], &task.rights[2]] {
+            let hash = shared.stored.known(&job.domain, &side.block).unwrap();
+            let found = store.get(&job.domain, &hash).await.unwrap();
+            assert_eq!(found, Some(encode_block(&side.block)));
+        }
+    }
+}
