@@ -30,6 +30,7 @@ mod doctor;
 mod fresh;
 mod ground;
 mod kills;
+mod no_worker;
 mod notifications;
 mod partitions;
 mod pika;
