@@ -1,10 +1,8 @@
 //! What a domain says that it holds, and what its load takes, against what it allocates.
-#![allow(unsafe_code)] // an allocator that counts
 #![allow(clippy::unwrap_used)] // a test may panic
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -20,35 +18,10 @@ use kindred_query::DomainView;
 use kindred_shared::job::{CompareReply, KEEP};
 use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space, compare_all};
 use kindred_similarity::Kernel;
-
-struct Counting;
-
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-
-/// What the system's allocator takes for it.
-fn taken(layout: Layout) -> usize {
-    (layout.size() + 8).next_multiple_of(16).max(32)
-}
-
-// SAFETY: the system's allocator does all of it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = HELD.fetch_add(taken(layout), Ordering::Relaxed) + taken(layout);
-        MOST.fetch_max(held, Ordering::Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        HELD.fetch_sub(taken(layout), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
+use peak_alloc::PeakAlloc;
 
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 const AT: Now = Now {
     monotonic: Duration::from_secs(1),
@@ -225,19 +198,15 @@ fn served(shape: Shape) -> (Domain, DomainView) {
     (machine, view)
 }
 
-fn held() -> usize {
-    HELD.load(Ordering::Relaxed)
-}
-
 /// Bytes that are held of a domain, by its own word and by the allocator's, and the most while it was loaded.
 fn weighed(shape: Shape) -> (Memory, u64, u64) {
-    let before = held();
-    MOST.store(before, Ordering::Relaxed);
+    let before = ALLOCATOR.current_usage();
+    ALLOCATOR.reset_peak_usage();
     let (machine, view) = served(shape);
     view.set_status(machine.status());
     let memory = view.status().memory;
-    let after = (held() - before) as u64;
-    let most = (MOST.load(Ordering::Relaxed) - before) as u64;
+    let after = (ALLOCATOR.current_usage() - before) as u64;
+    let most = (ALLOCATOR.peak_usage() - before) as u64;
     drop((machine, view));
     (memory, after, most)
 }

@@ -430,7 +430,10 @@ mod tests {
     #[tokio::test]
     async fn jobs_are_done_here_until_workers_have_their_blocks() {
         let alone = Alone::with(1);
-        alone.troupe.unshipped.store(UNSHIPPED + 1, Ordering::Relaxed);
+        alone
+            .troupe
+            .unshipped
+            .store(UNSHIPPED + 1, Ordering::Relaxed);
         alone.send(1, 1).await;
         assert_eq!(alone.jobs.next_reply().await.unwrap().job, JobId(1));
         assert_eq!(alone.troupe.shipped.load(Ordering::Relaxed), 1);

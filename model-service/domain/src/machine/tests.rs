@@ -431,7 +431,9 @@ impl Shell {
                 r#"{{"type":"item.created","domain":"news","id":"{id:03}","version":1,"text":"t"}}"#
             );
             let (tag, event) = (DeliveryTag(id), event(&said));
-            let effects = self.machine.handle(at(self.now), Input::Event { tag, event });
+            let effects = self
+                .machine
+                .handle(at(self.now), Input::Event { tag, event });
             self.answer(effects);
         }
     }
