@@ -182,6 +182,22 @@ impl<'a> Workers<'a> {
         }
     }
 
+    /// Until then the service, alone, would do their jobs.
+    #[track_caller]
+    fn wait_until_they_take_jobs(&mut self, client: &Client) {
+        let count = self.processes.len() as u64;
+        self.wait_for("they take jobs", QUIET, || {
+            let workers = client.try_get("/v1/workers")?.with_status(200).json();
+            let seen = workers["workers"].as_array().map_or(0, Vec::len) as u64;
+            let taking = workers["taking_jobs"].as_u64();
+            if taking == Some(count) && seen >= count {
+                Ok(())
+            } else {
+                Err(workers.to_string())
+            }
+        });
+    }
+
     /// Waits for something while looking after them.
     #[track_caller]
     fn wait_for<T>(
@@ -208,6 +224,7 @@ fn a_job_that_kills_workers_is_set_aside_and_only_its_killer_is_rejected() {
     let service = cluster.service(&How::default());
     let hook = vec![("KINDRED_TEST_WORKER_DIES_ON_TERM", POISON)];
     let mut workers = Workers::start(&cluster, 2, hook);
+    workers.wait_until_they_take_jobs(service.client());
     let url = cluster.broker.publisher_url();
     let mut calm = innocents(CALM, 40);
     publish_events(&url, &calm);
@@ -287,6 +304,7 @@ fn a_domain_whose_comparison_kills_workers_serves_its_last_lists_and_heals() {
     let hook = vec![("KINDRED_TEST_WORKER_DIES_ON_ITEM", POISONOUS)];
     drop(workers);
     workers = Workers::start(&cluster, 2, hook);
+    workers.wait_until_they_take_jobs(&client);
     let mut said = text_item(&mut Random::of_test("anew"), WORDS);
     said["title"] = json!("Anew");
     let updated = Event::updated(DOMAIN, POISONOUS, 2, &said);

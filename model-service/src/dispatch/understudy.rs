@@ -6,7 +6,8 @@
 //!
 //! What a worker may have had in hand when the last one went may be what ended it. Workers that are
 //! started again are handed it again, and if it ends them it is condemned; so it is done here only
-//! when none came for a while. Whoever answers first counts.
+//! when none came for a while. After a job was condemned nothing is done here for a while. Whoever
+//! answers first counts.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,9 @@ use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, SeenWorker, SendE
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long there are none before that is so of jobs that one of them may have had in hand: 15 s.
 const CAUTION: Duration = Duration::from_secs(15);
+/// How long nothing is done here after a job that killed workers: 10 minutes. What it was made of is tried
+/// alone then, and that would end this process.
+const WARY: Duration = Duration::from_secs(600);
 /// Longest of the jobs that are done here: twice a piece, since pieces are cut by rows.
 const LONGEST: Duration = effort::PIECE.saturating_mul(2);
 /// Most bytes of blocks that a job waits for, to be brought to the workers: 4 MiB. While it is more they are
@@ -48,6 +52,8 @@ struct State {
     /// Since when there are no workers.
     alone_since: Option<Instant>,
     is_on: bool,
+    /// Until when nothing is done here.
+    wary_until: Option<Instant>,
     /// What workers were sent and have not answered.
     sent: HashMap<JobId, Sent>,
 }
@@ -60,10 +66,16 @@ struct Sent {
 }
 
 impl State {
+    /// Whether a job has killed workers lately.
+    fn is_wary(&self, now: Instant) -> bool {
+        self.wary_until.is_some_and(|until| now < until)
+    }
+
     /// Whether this sending of a job is to be done here now. Of one that was sent again a worker may have
     /// had an earlier one.
     fn takes_over(&self, attempt: Attempt, sent: Instant, now: Instant) -> bool {
         self.is_on
+            && !self.is_wary(now)
             && self.alone_since.is_some_and(|since| {
                 let is_nobodys = attempt.0 <= 1 && sent > since;
                 is_nobodys || now.saturating_duration_since(since) >= CAUTION
@@ -127,7 +139,8 @@ impl Understudy {
             (state.alone_since, state.is_on) = (None, false);
         } else {
             let since = *state.alone_since.get_or_insert(now);
-            state.is_on = now.saturating_duration_since(since) >= PATIENCE;
+            let is_patient = now.saturating_duration_since(since) < PATIENCE;
+            state.is_on = !is_patient && !state.is_wary(now);
         }
         let changed = (state.is_on != was_on).then_some(state.is_on);
         let mut kept = HashMap::new();
@@ -190,7 +203,7 @@ impl Jobs for Understudy {
         if self.state().takes_over(attempt, now, now) {
             return self.own.send(id, attempt, expires, job).await;
         }
-        if self.workers.unshipped(&job) > UNSHIPPED {
+        if self.workers.unshipped(&job) > UNSHIPPED && !self.state().is_wary(now) {
             self.workers.ship(&job);
             return self.own.send(id, attempt, expires, job).await;
         }
@@ -217,6 +230,9 @@ impl Jobs for Understudy {
         };
         if let Some(returned) = &returned {
             self.forget(returned.job);
+            if returned.kills_workers {
+                self.state().wary_until = Some(Instant::now() + WARY);
+            }
         }
         returned
     }
@@ -260,6 +276,7 @@ mod tests {
         closed: watch::Sender<bool>,
         unshipped: AtomicUsize,
         shipped: AtomicUsize,
+        replies: Mutex<Vec<Returned>>,
     }
 
     #[async_trait]
@@ -276,6 +293,9 @@ mod tests {
         }
 
         async fn next_reply(&self) -> Option<Returned> {
+            if let Some(returned) = self.replies.lock().unwrap().pop() {
+                return Some(returned);
+            }
             let mut closed = self.closed.subscribe();
             closed.wait_for(|closed| *closed).await.unwrap();
             None
@@ -317,6 +337,7 @@ mod tests {
                 closed: watch::channel(false).0,
                 unshipped: AtomicUsize::new(0),
                 shipped: AtomicUsize::new(0),
+                replies: Mutex::default(),
             });
             let turns: Arc<Mutex<Vec<bool>>> = Arc::default();
             let told = Arc::clone(&turns);
@@ -442,6 +463,29 @@ mod tests {
         assert_eq!(alone.sent_to_workers(), [2]);
         assert_eq!(alone.troupe.shipped.load(Ordering::Relaxed), 1);
         assert!(alone.turns.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn after_a_job_that_killed_workers_nothing_is_done_here_for_a_while() {
+        let alone = Alone::with(0);
+        alone.look(Duration::ZERO).await;
+        alone.jobs.look(Instant::now() + PATIENCE).await;
+        alone.troupe.unshipped.store(usize::MAX, Ordering::Relaxed);
+        alone.troupe.replies.lock().unwrap().push(Returned {
+            job: JobId(1),
+            attempt: Attempt(1),
+            reply: Reply::Failed("it kills workers".to_owned()),
+            kills_workers: true,
+        });
+        assert!(alone.jobs.next_reply().await.unwrap().kills_workers);
+        // The parts of it are tried alone.
+        alone.send(2, 1).await;
+        alone.jobs.look(Instant::now() + CAUTION).await;
+        alone.send(3, 1).await;
+        assert_eq!(alone.sent_to_workers(), [2, 3]);
+        assert_eq!(*alone.turns.lock().unwrap(), [true, false]);
+        alone.jobs.look(Instant::now() + WARY).await;
+        assert_eq!(*alone.turns.lock().unwrap(), [true, false, true]);
     }
 
     #[tokio::test]
