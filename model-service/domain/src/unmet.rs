@@ -18,6 +18,10 @@ pub(crate) struct Unmet {
     items: BTreeMap<Slot, (Pending, Made)>,
 }
 
+fn is_new(catalogue: &Catalogue, slot: Slot) -> bool {
+    catalogue.item(slot).placement.is_none()
+}
+
 impl Unmet {
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
@@ -37,6 +41,27 @@ impl Unmet {
     /// The item's feature is not wanted any more.
     pub(crate) fn remove(&mut self, slot: Slot) {
         self.items.remove(&slot);
+    }
+
+    /// How many have no row yet.
+    pub(crate) fn count_new(&self, catalogue: &Catalogue) -> usize {
+        let slots = self.items.keys();
+        slots.filter(|slot| is_new(catalogue, **slot)).count()
+    }
+
+    /// Takes out those that have no row yet.
+    pub(crate) fn take_new(&mut self, catalogue: &Catalogue) -> Batch {
+        let mut batch = Batch::default();
+        let items = std::mem::take(&mut self.items);
+        for (slot, (pending, made)) in items {
+            if is_new(catalogue, slot) {
+                batch.asked.insert(slot, pending);
+                batch.made.push(made);
+            } else {
+                self.items.insert(slot, (pending, made));
+            }
+        }
+        batch
     }
 
     /// Moves items into a batch, up to `most` there; those that want another feature now are dropped.

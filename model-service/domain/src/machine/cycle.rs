@@ -168,6 +168,9 @@ impl Domain {
         } else if self.rebuild.is_none() {
             self.take_unmet(now, &mut batch);
         }
+        if self.rebuild.is_some() {
+            self.put_off_many(&mut batch);
+        }
         let mut comparison = Comparison::default();
         let mut rows = self.place(batch, &mut comparison);
         // While all is compared with all, lists that are too short may be made by that.
@@ -252,17 +255,34 @@ impl Domain {
         }
     }
 
+    /// While all is compared with all, lists that are not made yet take whatever a window finds: only a few
+    /// items go before it, the others after it.
+    fn put_off_many(&mut self, batch: &mut Batch) {
+        let rows = self.catalogue.blocks().live_rows();
+        // Of full batches that is 4 million candidates, some 50 MB.
+        let candidates = self.settings.batch_items.pow(2) / 4;
+        let few = (candidates / rows.max(1)).max(1);
+        if batch.made.len() <= few {
+            return;
+        }
+        for made in batch.made.split_off(few) {
+            if let Some(pending) = batch.asked.remove(&made.slot) {
+                self.unmet.add(pending, made);
+            }
+        }
+    }
+
     /// Has items that were put off compared: all with all if they are many beside all others, and new ones of
     /// the batch with them; else some with the batch.
     fn take_unmet(&mut self, now: Now, batch: &mut Batch) {
         let rows = self.catalogue.blocks().live_rows();
-        if self.unmet.is_empty() || MANY * self.unmet.len() < rows {
+        if self.unmet.is_empty() || MANY * self.unmet.count_new(&self.catalogue) < rows {
             let most = self.most_items();
             return self.unmet.take(most, &self.catalogue, batch);
         }
         self.put_off(batch);
-        let mut all = Batch::default();
-        self.unmet.take(usize::MAX, &self.catalogue, &mut all);
+        let mut all = self.unmet.take_new(&self.catalogue);
+        all.retain_wanted(&self.catalogue);
         let mut comparison = Comparison::default();
         for (space, new) in self.place(all, &mut comparison) {
             self.catalogue.add_rows(&space, new);
