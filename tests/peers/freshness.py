@@ -9,6 +9,8 @@ Needs matplotlib (tests/peers/requirements.txt)."""
 import argparse
 import json
 
+# Of the plot's axis.
+SECONDS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 MEASURES = {"event_to_served": "served", "event_to_stored": "stored"}
 
 
@@ -64,10 +66,12 @@ def plot(reports, path):
     axes.set(xscale="log", yscale="log", xlabel="events a second", ylabel="p99, seconds")
     rates = sorted({rate for points in lines.values() for rate, _ in points})
     axes.set_xticks(rates, labels=[str(rate) for rate in rates], minor=False)
+    axes.set_yticks(SECONDS, labels=[str(seconds) for seconds in SECONDS], minor=False)
+    axes.set_ylim(SECONDS[0], SECONDS[-1])
     axes.minorticks_off()
     axes.set_title("From an event to lists that are served, and stored")
     axes.grid(True, which="major", linewidth=0.3)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="upper left")
     figure.tight_layout()
     figure.savefig(path, format="svg", metadata={"Date": None})
 
