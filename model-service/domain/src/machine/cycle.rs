@@ -23,8 +23,8 @@ use crate::time::Now;
 
 /// Most items that are put off, in batches; twice those that have a list come on top.
 const MOST_UNMET: usize = 8;
-/// Items that were put off are many when there are not as many times more that were compared: a comparison of
-/// all rows does some four times as many pairs a second as windows do.
+/// From one item for so many rows on, all is compared with all for those that were put off: that does
+/// several times as many pairs a second as windows do.
 const MANY: usize = 3;
 /// Most pairs of one cycle, so that the candidates of its tasks, which are held until the last one is
 /// answered, are some 30 MB and not as many as a domain is large.
