@@ -24,7 +24,7 @@ use crate::time::Now;
 /// Most items that are put off, in batches; twice those that have a list come on top.
 const MOST_UNMET: usize = 8;
 /// From one item for so many rows on, all is compared with all for those that were put off: that does
-/// several times as many pairs a second as windows do.
+/// more pairs a second than windows do, and changes each list once.
 const MANY: usize = 3;
 /// Most pairs of one cycle, so that the candidates of its tasks, which are held until the last one is
 /// answered, are some 30 MB and not as many as a domain is large.
