@@ -15,6 +15,7 @@ use kindred_runtime::host::host_name;
 use kindred_shared::event::Limits;
 use kindred_shared::job::Job;
 use kindred_shared::{DomainName, ItemId, ModelInputs, ModelName};
+use tokio::time::MissedTickBehavior;
 use tracing::info;
 
 use crate::actors::comparer::Comparer;
@@ -26,7 +27,7 @@ use crate::dispatch::OwnWorker;
 use crate::dispatch::embedded::EmbeddedJobs;
 use crate::dispatch::rabbitmq::{RabbitJobs, RabbitJobsOptions};
 use crate::dispatch::understudy::Understudy;
-use crate::http::Readiness;
+use crate::http::{Readiness, Steady};
 use crate::intake::rabbitmq::{Notifier, RabbitIntake, RabbitIntakeOptions, RabbitPublisher};
 use crate::metrics::Metrics;
 use crate::preprocessing::Preprocessors;
@@ -297,7 +298,8 @@ impl Notify for Watchers {
     }
 }
 
-/// Says whether both edges work.
+/// Says whether both edges work. Without a broker readers are answered, once it was there; without
+/// any node of the database, not for long.
 async fn watch(
     publish: Arc<RabbitPublisher>,
     jobs: Arc<RabbitJobs>,
@@ -306,16 +308,25 @@ async fn watch(
 ) {
     /// How often it is looked.
     const EVERY: Duration = Duration::from_secs(1);
+    /// How long no node of the database must answer before the service is not ready.
+    const PATIENCE: Duration = Duration::from_secs(10);
     let mut look = tokio::time::interval(EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let begun = tokio::time::Instant::now();
+    let (mut database, mut was_connected) = (Steady::new(PATIENCE), false);
     loop {
         look.tick().await;
         if publish.is_connected() && jobs.is_connected() {
+            was_connected = true;
             readiness.set_ready("broker");
-        } else {
-            readiness.not_ready("broker", "not connected");
+        } else if was_connected {
+            readiness.degrade("broker", "not connected");
         }
-        match store.lease(Partition(0)).await {
-            Ok(_) => readiness.set_ready("database"),
+        let probed = store.probe().await;
+        let is_steady = database.seen(begun.elapsed(), probed.is_ok());
+        match probed {
+            Ok(()) => readiness.set_ready("database"),
+            Err(error) if is_steady => readiness.degrade("database", error.to_string()),
             Err(error) => readiness.not_ready("database", error.to_string()),
         }
     }

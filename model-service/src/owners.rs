@@ -1,7 +1,7 @@
 //! Whose a domain is.
 //!
 //! A partition's hosts say what this process hosts ([`Hosted`]). For any other partition the lease
-//! row says who owns it and where; an owner whose beat has stood still for [`DEAD_AFTER`] on this
+//! row says who owns it and where; an owner whose beat has stood still for as long as another needs to take over, on this
 //! process's own clock is none.
 
 use std::collections::{BTreeSet, HashMap};
@@ -15,8 +15,6 @@ use kindred_domain::store::{Lease, Partition, Store, StoreError};
 
 /// How long a lease that was read is believed without reading it again.
 const BELIEVED: Duration = Duration::from_secs(1);
-/// How long a beat may stand still: whoever wants the partition takes it then.
-const DEAD_AFTER: Duration = Duration::from_secs(6);
 /// Domains whose partition is remembered; past it all are forgotten.
 const REMEMBERED: usize = 100_000;
 
@@ -73,6 +71,8 @@ pub struct Owners {
     store: Arc<dyn Store>,
     hosted: Arc<Hosted>,
     partitions: u16,
+    /// How long a beat may stand still: whoever wants the partition takes it then.
+    dead_after: Duration,
     /// A domain belongs to one partition for ever.
     partition_of: Mutex<HashMap<DomainName, Partition>>,
     sightings: Mutex<HashMap<Partition, Sighting>>,
@@ -89,10 +89,10 @@ struct Sighting {
 
 impl Sighting {
     /// Whose it is, for everybody but its owner.
-    fn whose(&self) -> Whose {
+    fn whose(&self, dead_after: Duration) -> Whose {
         match &self.lease {
             Some(lease)
-                if !lease.is_vacant() && self.read.duration_since(self.since) < DEAD_AFTER =>
+                if !lease.is_vacant() && self.read.duration_since(self.since) < dead_after =>
             {
                 Whose::Theirs(lease.address.clone())
             }
@@ -103,8 +103,14 @@ impl Sighting {
 
 impl Owners {
     /// Finds owners in this store; `hosted` says what this process hosts of its `partitions`.
-    pub(crate) fn new(store: Arc<dyn Store>, hosted: Arc<Hosted>, partitions: u16) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        hosted: Arc<Hosted>,
+        partitions: u16,
+        dead_after: Duration,
+    ) -> Self {
         Self {
+            dead_after,
             store,
             hosted,
             partitions,
@@ -147,16 +153,16 @@ impl Owners {
         if let Some(last) = &last
             && last.read.elapsed() < BELIEVED
         {
-            return Ok(last.whose());
+            return Ok(last.whose(self.dead_after));
         }
-        let lease = self.store.lease(partition).await?;
+        let lease = self.store.look_at_lease(partition).await?;
         let read = Instant::now();
         let since = match last {
             Some(last) if last.lease == lease => last.since,
             _ => read,
         };
         let sighting = Sighting { lease, since, read };
-        let whose = sighting.whose();
+        let whose = sighting.whose(self.dead_after);
         lock(&self.sightings).insert(partition, sighting);
         Ok(whose)
     }
@@ -183,6 +189,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
+    const DEAD_AFTER: Duration = Duration::from_secs(6);
+
     fn lease(beat: u64) -> Option<Lease> {
         Some(Lease {
             epoch: 1,
@@ -201,18 +209,21 @@ mod tests {
             read: since + after,
         };
         let theirs = Whose::Theirs("host:1".to_owned());
-        assert_eq!(seen(Duration::ZERO, lease(1)).whose(), theirs);
+        assert_eq!(seen(Duration::ZERO, lease(1)).whose(DEAD_AFTER), theirs);
         assert_eq!(
-            seen(DEAD_AFTER - Duration::from_millis(1), lease(1)).whose(),
+            seen(DEAD_AFTER - Duration::from_millis(1), lease(1)).whose(DEAD_AFTER),
             theirs
         );
-        assert_eq!(seen(DEAD_AFTER, lease(1)).whose(), Whose::Nobody);
-        assert_eq!(seen(Duration::ZERO, None).whose(), Whose::Nobody);
+        assert_eq!(seen(DEAD_AFTER, lease(1)).whose(DEAD_AFTER), Whose::Nobody);
+        assert_eq!(seen(Duration::ZERO, None).whose(DEAD_AFTER), Whose::Nobody);
         let handed_over = lease(1).map(|lease| Lease {
             owner: String::new(),
             ..lease
         });
-        assert_eq!(seen(Duration::ZERO, handed_over).whose(), Whose::Nobody);
+        assert_eq!(
+            seen(Duration::ZERO, handed_over).whose(DEAD_AFTER),
+            Whose::Nobody
+        );
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use crate::actors::partition::OpenIntake;
 use crate::actors::partitions::Partitions;
 use crate::actors::services::ServiceParts;
 use crate::actors::supervisor::DurationSupervisor;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::http::{self, Lobby, Parts, Readiness, Reads, Workers, Writes};
 use crate::metrics::Metrics;
 use crate::owners::{Hosted, Owners};
@@ -25,6 +25,7 @@ use compute_worker::models::default_model;
 use kindred_domain::dispatch::Jobs;
 use kindred_domain::dispatch_table::{DispatchLimits, WORK_PER_THREAD};
 use kindred_domain::intake::{Notify, Publish};
+use kindred_domain::lease::LeaseTimes;
 use kindred_domain::memory::Memory;
 use kindred_domain::settings::ProcessSettings;
 use kindred_domain::status::{DomainStatus, State};
@@ -254,6 +255,7 @@ impl Role {
                 material_bytes: self.sizes.material_bytes,
             }),
             idle_after: config.domains.idle_after,
+            lease: lease_times(&config.lease),
             memory: Arc::new(MemoryAccount::new(config.domains.memory.bytes())),
             clock,
         }
@@ -265,13 +267,23 @@ impl Edges {
     fn behind_http(&self, config: &Config, parts: &ServiceParts, hosted: &Arc<Hosted>) -> Parts {
         let (store, views) = (Arc::clone(&self.store), Arc::clone(&parts.views));
         let count = config.domains.partitions;
-        let owners = Owners::new(Arc::clone(&store), Arc::clone(hosted), count);
+        let dead_after = config.lease.lease_take;
+        let owners = Owners::new(Arc::clone(&store), Arc::clone(hosted), count, dead_after);
         let (publish, metrics) = (Arc::clone(&self.publish), Arc::clone(&parts.metrics));
         Parts {
             reads: Arc::new(Reads::new(store, views, owners, parts.clock)),
             writes: Arc::new(Writes::new(publish, config.events.limits(), metrics)),
             workers: Arc::new(Workers(Arc::clone(&self.jobs))),
         }
+    }
+}
+
+/// How leases are kept and taken, as configured.
+fn lease_times(config: &config::Lease) -> LeaseTimes {
+    LeaseTimes {
+        beat: config.lease_beat,
+        stop: config.lease_stop,
+        take: config.lease_take,
     }
 }
 

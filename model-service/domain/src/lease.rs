@@ -1,25 +1,60 @@
 //! The lease: who owns a partition, and when an owner must stop. Pure.
 //!
-//! An owner raises `beat` every [`BEAT`]. Who sees it unchanged for [`TAKE_AFTER`] on its own
-//! clock takes the partition by compare-and-set, at the next epoch. An owner whose last confirmed
-//! beat was *sent* [`STOP_AFTER`] ago stops, before anybody can have taken over.
+//! An owner raises `beat` every [`LeaseTimes::beat`]. Who sees it unchanged for [`LeaseTimes::take`] on
+//! its own clock takes the partition by compare-and-set, at the next epoch. An owner whose last
+//! confirmed beat was *sent* [`LeaseTimes::stop`] ago stops, before anybody can have taken over.
+//!
+//! Who watches only looks ([`LeaseEffect::Look`]): what it sees may be a little behind, since the
+//! compare-and-set says whether the row still is as it was seen. Who must know what became of a
+//! compare-and-set of its own reads the row as of now ([`LeaseEffect::Read`]).
 //!
 //! An owner may also hand the partition over: it lets go first, and then leaves the row without an
 //! owner, for whoever wishes to take it at once. Wishes ([`Wish`]) make shares even and stops fast;
-//! nothing depends on them, for what stays free for [`LATE`] is anybody's.
+//! nothing depends on them: any instance may take what stays free for [`LeaseTimes::late`].
 
 use std::time::Duration;
 
 use crate::store::{Cas, Epoch, Lease};
 
-/// How often an owner beats, and a watcher looks.
-pub const BEAT: Duration = Duration::from_secs(2);
-/// How long a beat must stand still before it is taken for dead.
-pub const TAKE_AFTER: Duration = Duration::from_secs(6);
-/// How old the last confirmed beat may be.
-pub const STOP_AFTER: Duration = Duration::from_secs(5);
-/// How long what is free must stay so for one to take it who leaves it to others.
-pub const LATE: Duration = Duration::from_secs(18);
+/// How often, and after how long. All instances must have the same: an owner must stop before
+/// anybody may take over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseTimes {
+    /// How often an owner beats.
+    pub beat: Duration,
+    /// How old an owner's last confirmed beat may be.
+    pub stop: Duration,
+    /// How long a beat must stand still before its owner is taken for dead.
+    pub take: Duration,
+}
+
+impl Default for LeaseTimes {
+    fn default() -> Self {
+        Self {
+            beat: Duration::from_secs(2),
+            stop: Duration::from_secs(5),
+            take: Duration::from_secs(6),
+        }
+    }
+}
+
+impl LeaseTimes {
+    /// How often a watcher looks.
+    pub fn look(&self) -> Duration {
+        self.beat / 2
+    }
+
+    /// How long what is free must stay so for one to take it who leaves it to others.
+    pub fn late(&self) -> Duration {
+        self.take * 3
+    }
+
+    /// Longest one question about the lease may take: an owner must know in time whether it still
+    /// is one.
+    pub fn answer(&self) -> Duration {
+        self.stop * 4 / 5
+    }
+}
 
 /// What an instance wants of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +70,7 @@ pub enum Wish {
 /// Something happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseInput {
-    /// The row was read (not from a stale replica).
+    /// The row was read, or looked at.
     Read(Option<Lease>),
     /// The row could not be read.
     ReadFailed,
@@ -56,8 +91,10 @@ pub enum LeaseInput {
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseEffect {
-    /// Read the row.
+    /// Read the row as of now, with all that compare-and-sets did to it.
     Read,
+    /// Read the row; it may be a little behind.
+    Look,
     /// Compare-and-set the row.
     Set {
         /// What it must be.
@@ -81,6 +118,8 @@ enum State {
     Watching {
         seen: Option<Lease>,
         since: Duration,
+        /// When it was last seen so.
+        seen_at: Duration,
         look_at: Duration,
     },
     /// Being taken.
@@ -113,16 +152,18 @@ pub struct LeaseMachine {
     address: String,
     /// Whether the store itself keeps others out: no beats are needed.
     exclusive: bool,
+    times: LeaseTimes,
     wish: Wish,
     state: State,
 }
 
 impl LeaseMachine {
-    /// A machine that begins by reading the row.
+    /// A machine that begins by looking at the row.
     pub fn start(
         owner: String,
         address: String,
         exclusive: bool,
+        times: LeaseTimes,
         wish: Wish,
     ) -> (Self, Vec<LeaseEffect>) {
         let state = State::Unknown {
@@ -133,10 +174,11 @@ impl LeaseMachine {
                 owner,
                 address,
                 exclusive,
+                times,
                 wish,
                 state,
             },
-            vec![LeaseEffect::Read],
+            vec![LeaseEffect::Look],
         )
     }
 
@@ -155,7 +197,7 @@ impl LeaseMachine {
     pub fn lasts_until(&self) -> Option<Duration> {
         match &self.state {
             State::Held { .. } if self.exclusive => Some(Duration::MAX),
-            State::Held { confirmed, .. } => Some(*confirmed + STOP_AFTER),
+            State::Held { confirmed, .. } => Some(*confirmed + self.times.stop),
             State::Unknown { .. }
             | State::Watching { .. }
             | State::Taking { .. }
@@ -194,7 +236,7 @@ impl LeaseMachine {
                 setting,
                 ..
             } => {
-                let stop = *confirmed + STOP_AFTER;
+                let stop = *confirmed + self.times.stop;
                 Some(if setting.is_some() {
                     stop
                 } else {
@@ -208,13 +250,13 @@ impl LeaseMachine {
     pub fn handle(&mut self, now: Duration, input: LeaseInput) -> Vec<LeaseEffect> {
         if let State::Held { confirmed, .. } = &self.state
             && !self.exclusive
-            && now >= *confirmed + STOP_AFTER
+            && now >= *confirmed + self.times.stop
         {
             // Whatever the input says: too late to be sure that it still holds.
             self.state = State::Unknown {
                 retry_at: Duration::MAX,
             };
-            return vec![LeaseEffect::Disown, LeaseEffect::Read];
+            return vec![LeaseEffect::Disown, LeaseEffect::Look];
         }
         match input {
             LeaseInput::Read(row) => self.read(now, row),
@@ -233,18 +275,18 @@ impl LeaseMachine {
 
     fn wished(&mut self, now: Duration, wish: Wish) -> Vec<LeaseEffect> {
         self.wish = wish;
+        let is_worth_a_look = match &self.state {
+            State::Watching { seen, .. } => self.may_take(seen.as_ref(), self.unchanged(now)),
+            _ => false,
+        };
         match &mut self.state {
             State::Held { .. } if wish == Wish::Leave => {
                 self.state = State::Leaving { let_go: false };
                 vec![LeaseEffect::HandOver]
             }
-            State::Watching {
-                seen,
-                since,
-                look_at,
-            } if may_take(wish, seen.as_ref(), now.saturating_sub(*since)) => {
-                *look_at = now + BEAT;
-                vec![LeaseEffect::Read]
+            State::Watching { look_at, .. } if is_worth_a_look => {
+                *look_at = now + self.times.look();
+                vec![LeaseEffect::Look]
             }
             State::Unknown { .. }
             | State::Watching { .. }
@@ -319,16 +361,16 @@ impl LeaseMachine {
                 self.tick(now)
             }
             State::Held { .. } => self.lost(now, row),
-            State::Watching { seen, since, .. } if row == *seen => {
-                if may_take(self.wish, row.as_ref(), now.saturating_sub(*since)) {
+            State::Watching { seen, .. } if row == *seen => {
+                if self.may_take(row.as_ref(), self.unchanged(now)) {
                     self.take(now, row)
                 } else {
-                    self.look_later(now);
+                    self.look_again(now);
                     vec![]
                 }
             }
             State::Unknown { .. } | State::Watching { .. } | State::Taking { .. } => {
-                if self.exclusive || may_take(self.wish, row.as_ref(), Duration::ZERO) {
+                if self.exclusive || self.may_take(row.as_ref(), Duration::ZERO) {
                     self.take(now, row)
                 } else {
                     self.watch(now, row);
@@ -340,13 +382,13 @@ impl LeaseMachine {
 
     fn read_failed(&mut self, now: Duration) -> Vec<LeaseEffect> {
         match &mut self.state {
-            State::Unknown { retry_at } => *retry_at = now + BEAT,
-            State::Watching { look_at, .. } => *look_at = now + BEAT,
+            State::Unknown { retry_at } => *retry_at = now + self.times.look(),
+            State::Watching { look_at, .. } => *look_at = now + self.times.look(),
             State::Leaving { let_go: false } => {}
             // What was asked for is still not known. If it is still ours, others find it still.
             State::Taking { .. } | State::Leaving { let_go: true } => {
                 self.state = State::Unknown {
-                    retry_at: now + BEAT,
+                    retry_at: now + self.times.look(),
                 }
             }
             State::Held { .. } => return vec![LeaseEffect::Read],
@@ -377,7 +419,7 @@ impl LeaseMachine {
         let (lease, sent, owned) = match &mut self.state {
             State::Leaving { let_go: true } => {
                 self.state = State::Unknown {
-                    retry_at: now + BEAT,
+                    retry_at: now + self.times.look(),
                 };
                 return vec![];
             }
@@ -399,7 +441,7 @@ impl LeaseMachine {
         self.state = State::Held {
             lease,
             confirmed: sent,
-            next_beat: sent + BEAT,
+            next_beat: sent + self.times.beat,
             setting: None,
         };
         if owned == Some(epoch) {
@@ -413,7 +455,7 @@ impl LeaseMachine {
         match &self.state {
             State::Held { .. } => self.lost(now, row),
             State::Leaving { let_go: true } => self.vacate(now, row),
-            State::Taking { .. } if may_take(self.wish, row.as_ref(), Duration::ZERO) => {
+            State::Taking { .. } if self.may_take(row.as_ref(), Duration::ZERO) => {
                 self.take(now, row)
             }
             State::Taking { .. } => {
@@ -436,7 +478,7 @@ impl LeaseMachine {
                 self.state = State::Unknown {
                     retry_at: Duration::MAX,
                 };
-                vec![LeaseEffect::Disown, LeaseEffect::Read]
+                vec![LeaseEffect::Disown, LeaseEffect::Look]
             }
         }
     }
@@ -452,11 +494,11 @@ impl LeaseMachine {
         match &mut self.state {
             State::Unknown { retry_at } if now >= *retry_at => {
                 *retry_at = Duration::MAX;
-                vec![LeaseEffect::Read]
+                vec![LeaseEffect::Look]
             }
             State::Watching { look_at, .. } if now >= *look_at => {
-                *look_at = now + BEAT;
-                vec![LeaseEffect::Read]
+                *look_at = now + self.times.look();
+                vec![LeaseEffect::Look]
             }
             State::Held { next_beat, .. } if !self.exclusive && now >= *next_beat => {
                 self.set(now, |lease| Lease {
@@ -498,24 +540,52 @@ impl LeaseMachine {
         self.state = State::Watching {
             seen,
             since: now,
-            look_at: now + BEAT,
+            seen_at: now,
+            look_at: now + self.times.look(),
         };
     }
 
-    fn look_later(&mut self, now: Duration) {
-        if let State::Watching { look_at, .. } = &mut self.state {
-            *look_at = now + BEAT;
+    /// The row was seen again as it was.
+    fn look_again(&mut self, now: Duration) {
+        let unchanged = self.unchanged(now);
+        let (take, look) = (self.times.take, self.times.look());
+        if let State::Watching {
+            since,
+            seen_at,
+            look_at,
+            ..
+        } = &mut self.state
+        {
+            *since = now.saturating_sub(unchanged);
+            *seen_at = now;
+            // To the moment when it may be taken, if that comes before the next look.
+            let may_be_taken = Some(*since + take).filter(|at| *at > now);
+            *look_at = may_be_taken.map_or(now + look, |at| at.min(now + look));
         }
     }
-}
 
-/// Whether one with this wish takes a partition whose row has been the same for so long.
-fn may_take(wish: Wish, row: Option<&Lease>, unchanged: Duration) -> bool {
-    let is_free = row.is_none_or(Lease::is_vacant) || unchanged >= TAKE_AFTER;
-    match wish {
-        Wish::Have => is_free,
-        Wish::Wait => unchanged >= LATE,
-        Wish::Leave => false,
+    /// For how long the row that is watched has been seen the same. While it could not be read its owner
+    /// could not beat either: that time does not count.
+    fn unchanged(&self, now: Duration) -> Duration {
+        match &self.state {
+            State::Watching { since, seen_at, .. }
+                if now.saturating_sub(*seen_at) <= self.times.stop =>
+            {
+                now.saturating_sub(*since)
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Whether this instance takes a partition whose row has been the same for so long.
+    fn may_take(&self, row: Option<&Lease>, unchanged: Duration) -> bool {
+        // What names this very process is what it had to let go of: no other has taken it.
+        let is_left = row.is_none_or(|lease| lease.is_vacant() || lease.owner == self.owner);
+        match self.wish {
+            Wish::Have => is_left || unchanged >= self.times.take,
+            Wish::Wait => unchanged >= self.times.late(),
+            Wish::Leave => false,
+        }
     }
 }
 

@@ -115,8 +115,15 @@ impl<T> fmt::Debug for Page<T> {
 /// What Kindred knows, on disk. See the module for the semantics all twins share.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// The lease row of a partition, as of now (not a stale replica's).
+    /// The lease row of a partition, as of now, with all that every [`Store::take_lease`] before did or
+    /// still may do to it.
     async fn lease(&self, partition: Partition) -> Result<Option<Lease>, StoreError>;
+
+    /// The lease row of a partition, for those who only watch it: it may be a little behind, and costs
+    /// those who change it nothing.
+    async fn look_at_lease(&self, partition: Partition) -> Result<Option<Lease>, StoreError> {
+        self.lease(partition).await
+    }
 
     /// Sets the lease row if it still is `expected`. After [`StoreError::Unknown`] the caller
     /// reads the row again.

@@ -10,12 +10,9 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::clock::Clock;
-use kindred_domain::lease::{LeaseEffect, LeaseInput, LeaseMachine, Wish};
+use kindred_domain::lease::{LeaseEffect, LeaseInput, LeaseMachine, LeaseTimes, Wish};
 use kindred_domain::store::{Epoch, Partition, Store, StoreError};
 use kindred_query::Term;
-
-/// Longest one read or compare-and-set of the lease may take.
-const STORE_DEADLINE: Duration = Duration::from_secs(4);
 
 /// Whether a partition is ours.
 #[derive(Debug)]
@@ -51,14 +48,16 @@ pub struct Desk {
     pub exhausted: Arc<Notify>,
     /// The clock of terms.
     pub clock: Clock,
+    /// How often the lease is kept, and after how long it is taken.
+    pub times: LeaseTimes,
 }
 
 /// Takes the lease when it may, keeps it while it can, and says so.
 pub async fn keep(store: Arc<dyn Store>, partition: Partition, me: Instance, mut desk: Desk) {
     let begun = Instant::now();
     let wish = *desk.wishes.borrow_and_update();
-    let (mut machine, mut todo) =
-        LeaseMachine::start(me.owner, me.address, store.is_exclusive(), wish);
+    let (exclusive, times) = (store.is_exclusive(), desk.times);
+    let (mut machine, mut todo) = LeaseMachine::start(me.owner, me.address, exclusive, times, wish);
     let mut under_way = UnderWay::default();
     let mut ending = false;
     loop {
@@ -141,8 +140,9 @@ impl UnderWay {
                 Ownership::HandedOver(let_go)
             }
             // The newest question is the only one whose answer still matters.
-            question @ (LeaseEffect::Read | LeaseEffect::Set { .. }) => {
-                self.asked = Some(Box::pin(ask(Arc::clone(store), partition, question)));
+            question @ (LeaseEffect::Read | LeaseEffect::Look | LeaseEffect::Set { .. }) => {
+                let question = ask(Arc::clone(store), partition, question, desk.times.answer());
+                self.asked = Some(Box::pin(question));
                 return Ok(());
             }
         };
@@ -190,20 +190,26 @@ async fn alarm(at: Option<Instant>) {
     }
 }
 
-async fn ask(store: Arc<dyn Store>, partition: Partition, question: LeaseEffect) -> LeaseInput {
+async fn ask(
+    store: Arc<dyn Store>,
+    partition: Partition,
+    question: LeaseEffect,
+    deadline: Duration,
+) -> LeaseInput {
     let answered = async {
         match &question {
             LeaseEffect::Set { expected, wanted } => store
                 .take_lease(partition, expected.as_ref(), wanted)
                 .await
                 .map(LeaseInput::Decided),
+            LeaseEffect::Look => store.look_at_lease(partition).await.map(LeaseInput::Read),
             LeaseEffect::Read
             | LeaseEffect::Own(_)
             | LeaseEffect::Disown
             | LeaseEffect::HandOver => store.lease(partition).await.map(LeaseInput::Read),
         }
     };
-    let answered = tokio::time::timeout(STORE_DEADLINE, answered)
+    let answered = tokio::time::timeout(deadline, answered)
         .await
         .unwrap_or_else(|_| Err(StoreError::Unknown("no answer in time".to_owned())));
     match (answered, question) {

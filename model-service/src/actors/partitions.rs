@@ -72,6 +72,7 @@ impl Partitions {
                 ownership: told,
                 exhausted: Arc::default(),
                 clock: parts.clock,
+                times: parts.lease,
             };
             let host = PartitionHost::new(
                 partition,
@@ -85,7 +86,7 @@ impl Partitions {
             hosts.push(spawn_local(host.follow(ownership, Arc::clone(hosted))));
         }
         let sharing = if is_shared {
-            let sharing = share_evenly(Arc::clone(&store), me.clone(), wishers);
+            let sharing = share_evenly(Arc::clone(&store), me.clone(), parts.lease, wishers);
             Sharing::Even(spawn_local(sharing))
         } else {
             Sharing::All(wishers)

@@ -13,6 +13,7 @@ use super::supervisor::DurationSupervisor;
 use crate::metrics::Metrics;
 use crate::preprocessing::Preprocessors;
 use kindred_domain::intake::{Notify, Settle};
+use kindred_domain::lease::LeaseTimes;
 use kindred_domain::settings::ProcessSettings;
 use kindred_domain::store::Store;
 use kindred_query::Views;
@@ -39,6 +40,8 @@ pub struct ServiceParts {
     pub settings: Arc<ProcessSettings>,
     /// How long an idle domain stays in memory.
     pub idle_after: Duration,
+    /// How leases are kept and taken.
+    pub lease: LeaseTimes,
     /// What active domains hold in memory, and may.
     pub memory: Arc<MemoryAccount>,
     /// The clocks.

@@ -9,14 +9,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::debug;
 
 use super::lease::Instance;
-use kindred_domain::lease::{BEAT, Wish};
+use kindred_domain::lease::{LeaseTimes, Wish};
 use kindred_domain::sharing::share;
 use kindred_domain::store::{Partition, Store, StoreError};
-
-/// How long an instance counts as there after it said so: two times it may miss.
-const LASTING: Duration = Duration::from_secs(6);
-/// Longest one look at who is there may take.
-const LOOK_DEADLINE: Duration = Duration::from_secs(4);
 
 /// A partition's keeper, from the other side of its desk.
 #[derive(Debug)]
@@ -29,12 +24,17 @@ pub struct Keeper {
 
 /// Says that this instance is there, and wishes for an even share of the partitions (`keepers`, in
 /// their order), for as long as it is polled. Without news of the others, wishes stay as they are.
-pub async fn share_evenly(store: Arc<dyn Store>, me: Instance, keepers: Vec<Keeper>) {
-    let mut look = interval(BEAT);
+pub async fn share_evenly(
+    store: Arc<dyn Store>,
+    me: Instance,
+    times: LeaseTimes,
+    keepers: Vec<Keeper>,
+) {
+    let mut look = interval(times.look());
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         look.tick().await;
-        let looked = timeout(LOOK_DEADLINE, meet(&*store, &me)).await;
+        let looked = timeout(times.answer(), meet(&*store, &me, times.take)).await;
         let instances = match looked {
             Ok(Ok(instances)) => instances,
             Ok(Err(error)) => {
@@ -69,9 +69,14 @@ pub async fn share_evenly(store: Arc<dyn Store>, me: Instance, keepers: Vec<Keep
     }
 }
 
-/// Announces this instance; which ones are there.
-async fn meet(store: &dyn Store, me: &Instance) -> Result<Vec<String>, StoreError> {
-    store.announce(&me.owner, &me.address, LASTING).await?;
+/// Announces this instance, which counts as there for as long as its leases would last; which ones
+/// are there.
+async fn meet(
+    store: &dyn Store,
+    me: &Instance,
+    lasting: Duration,
+) -> Result<Vec<String>, StoreError> {
+    store.announce(&me.owner, &me.address, lasting).await?;
     let there: BTreeSet<String> = store.instances().await?.into_iter().collect();
     Ok(there.into_iter().collect())
 }

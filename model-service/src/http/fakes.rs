@@ -229,7 +229,8 @@ pub(super) fn bench() -> Bench {
         limits,
         Arc::clone(&metrics),
     ));
-    let owners = Owners::new(Arc::clone(&store), Arc::new(Hosted::default()), 1);
+    let hosted = Arc::new(Hosted::default());
+    let owners = Owners::new(Arc::clone(&store), hosted, 1, Duration::from_secs(6));
     let lobby = Arc::new(Lobby::new(Arc::new(Readiness::ready())));
     lobby.open(Parts {
         reads: Arc::new(Reads::new(

@@ -27,6 +27,10 @@ async fn healthz() -> HttpResponse {
 }
 
 /// May it be asked: send it traffic while this is 200.
+///
+/// A service that has begun stays ready while it can answer readers. What it does without meanwhile, the
+/// broker for example, is in `degraded`: all instances lose a broker at once, and taking all of them out
+/// of a load balancer would end the answers, too.
 #[utoipa::path(tag = "service", responses(
     (status = 200, description = "The service does its work.", body = Ready),
     (status = 503, response = openapi::NotReady),
@@ -35,7 +39,11 @@ async fn healthz() -> HttpResponse {
 async fn readyz(lobby: web::Data<Lobby>) -> Result<web::Json<Ready>, Error> {
     let reasons = lobby.readiness.reasons();
     if reasons.is_empty() {
-        return Ok(web::Json(Ready { ready: true }));
+        let degraded = lobby.readiness.degraded();
+        return Ok(web::Json(Ready {
+            ready: true,
+            degraded,
+        }));
     }
     Err(not_ready(reasons))
 }

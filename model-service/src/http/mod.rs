@@ -36,4 +36,5 @@ mod tests;
 
 pub(crate) use parts::{Lobby, Parts, Reads, Workers, Writes};
 pub use readiness::Readiness;
+pub(crate) use readiness::Steady;
 pub(crate) use server::serve;

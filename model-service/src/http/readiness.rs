@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
 use kindred_api::problem::Kind;
 
@@ -13,7 +14,8 @@ const RETRY_S: u32 = 1;
 /// Whether the service can do its work, and if not, why. Each part of it says so for itself.
 #[derive(Debug, Default)]
 pub struct Readiness {
-    reasons: RwLock<BTreeMap<&'static str, String>>,
+    reasons: Reasons,
+    degraded: Reasons,
 }
 
 impl Readiness {
@@ -31,28 +33,79 @@ impl Readiness {
 
     /// `part` cannot do its work, for this reason; it replaces the part's reason of before.
     pub fn not_ready(&self, part: &'static str, reason: impl Into<String>) {
-        self.reasons
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(part, reason.into());
+        self.reasons.set(part, reason.into());
+    }
+
+    /// `part` cannot do its work, for this reason; readers are answered without it.
+    pub fn degrade(&self, part: &'static str, reason: impl Into<String>) {
+        self.degraded.set(part, reason.into());
     }
 
     /// `part` can do its work.
     pub fn set_ready(&self, part: &'static str) {
-        self.reasons
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(part);
+        self.reasons.remove(part);
+        self.degraded.remove(part);
     }
 
     /// Why the service is not ready, as `part: reason`; empty: it is.
     pub fn reasons(&self) -> Vec<String> {
-        self.reasons
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .map(|(part, reason)| format!("{part}: {reason}"))
+        self.reasons.told()
+    }
+
+    /// What the service does without, as `part: reason`.
+    pub fn degraded(&self) -> Vec<String> {
+        self.degraded.told()
+    }
+}
+
+/// Reasons by part.
+#[derive(Debug, Default)]
+struct Reasons(RwLock<BTreeMap<&'static str, String>>);
+
+impl Reasons {
+    fn set(&self, part: &'static str, reason: String) {
+        let mut reasons = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        reasons.insert(part, reason);
+    }
+
+    fn remove(&self, part: &'static str) {
+        let mut reasons = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        reasons.remove(part);
+    }
+
+    fn told(&self) -> Vec<String> {
+        let reasons = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let told = reasons.iter();
+        told.map(|(part, reason)| format!("{part}: {reason}"))
             .collect()
+    }
+}
+
+/// Whether a part works, by looks at it: one that fails now and then works.
+#[derive(Debug)]
+pub(crate) struct Steady {
+    /// How long all looks must fail.
+    patience: Duration,
+    failing_since: Option<Duration>,
+}
+
+impl Steady {
+    /// A part that works.
+    pub(crate) fn new(patience: Duration) -> Self {
+        Self {
+            patience,
+            failing_since: None,
+        }
+    }
+
+    /// It was looked at `now`, and `works` then. Whether it is to be taken for working.
+    pub(crate) fn seen(&mut self, now: Duration, works: bool) -> bool {
+        if works {
+            self.failing_since = None;
+            return true;
+        }
+        let since = *self.failing_since.get_or_insert(now);
+        now.saturating_sub(since) < self.patience
     }
 }
 
@@ -82,5 +135,29 @@ mod tests {
         readiness.set_ready("store");
         readiness.set_ready("lease");
         assert!(readiness.reasons().is_empty());
+    }
+
+    #[test]
+    fn what_is_degraded_is_ready() {
+        let readiness = Readiness::waiting_for("broker", "not connected yet");
+        readiness.set_ready("broker");
+        readiness.degrade("broker", "not connected");
+        assert!(readiness.reasons().is_empty());
+        assert_eq!(readiness.degraded(), ["broker: not connected"]);
+        readiness.set_ready("broker");
+        assert!(readiness.degraded().is_empty());
+    }
+
+    #[test]
+    fn a_part_fails_when_all_looks_at_it_fail_for_long() {
+        let at = Duration::from_secs;
+        let mut steady = Steady::new(at(10));
+        for second in 0..100 {
+            assert!(steady.seen(at(second), second % 10 == 0), "{second}");
+        }
+        assert!(steady.seen(at(100), false));
+        assert!(!steady.seen(at(110), false));
+        assert!(steady.seen(at(111), true));
+        assert!(steady.seen(at(112), false));
     }
 }

@@ -14,7 +14,8 @@ fn lease(epoch: u64, owner: &str, beat: u64) -> Lease {
 }
 
 fn machine(exclusive: bool) -> LeaseMachine {
-    LeaseMachine::start("me".into(), "me:1".into(), exclusive, Wish::Have).0
+    let times = LeaseTimes::default();
+    LeaseMachine::start("me".into(), "me:1".into(), exclusive, times, Wish::Have).0
 }
 
 fn set(expected: Option<Lease>, wanted: Lease) -> LeaseEffect {
@@ -53,10 +54,10 @@ fn takes_what_nobody_has() {
 fn takes_over_only_after_a_still_beat() {
     let mut m = machine(false);
     step(&mut m, 0, LeaseInput::Read(Some(lease(4, "other", 7))), &[]);
-    step(&mut m, 2, LeaseInput::Tick, &[LeaseEffect::Read]);
+    step(&mut m, 2, LeaseInput::Tick, &[LeaseEffect::Look]);
     step(&mut m, 2, LeaseInput::Read(Some(lease(4, "other", 8))), &[]);
     for second in [4, 6] {
-        step(&mut m, second, LeaseInput::Tick, &[LeaseEffect::Read]);
+        step(&mut m, second, LeaseInput::Tick, &[LeaseEffect::Look]);
         step(
             &mut m,
             second,
@@ -64,7 +65,7 @@ fn takes_over_only_after_a_still_beat() {
             &[],
         );
     }
-    step(&mut m, 8, LeaseInput::Tick, &[LeaseEffect::Read]);
+    step(&mut m, 8, LeaseInput::Tick, &[LeaseEffect::Look]);
     step(
         &mut m,
         8,
@@ -117,7 +118,7 @@ fn who_loses_the_race_watches() {
         LeaseInput::Decided(Cas::Refused(Some(winner))),
         &[],
     );
-    assert_eq!((m.epoch(), m.deadline()), (None, Some(at(2))));
+    assert_eq!((m.epoch(), m.deadline()), (None, Some(at(1))));
 }
 
 #[test]
@@ -142,7 +143,7 @@ fn stops_when_no_beat_is_confirmed_though_the_answer_comes_late() {
     m.handle(at(2), LeaseInput::Tick);
     assert_eq!(m.deadline(), Some(at(5)));
     let late = LeaseInput::Decided(Cas::Applied);
-    step(&mut m, 5, late, &[LeaseEffect::Disown, LeaseEffect::Read]);
+    step(&mut m, 5, late, &[LeaseEffect::Disown, LeaseEffect::Look]);
     assert_eq!(m.epoch(), None);
 }
 
@@ -224,11 +225,11 @@ fn what_was_handed_over_is_not_taken_back_unless_wished() {
     m.handle(at(1), LeaseInput::Read(Some(lease(1, "me", 0))));
     m.handle(at(1), LeaseInput::Decided(Cas::Applied));
     for second in [3, 30] {
-        step(&mut m, second, LeaseInput::Tick, &[LeaseEffect::Read]);
+        step(&mut m, second, LeaseInput::Tick, &[LeaseEffect::Look]);
         step(&mut m, second, LeaseInput::Read(Some(vacant(1))), &[]);
     }
     let have = LeaseInput::Wished(Wish::Have);
-    step(&mut m, 31, have, &[LeaseEffect::Read]);
+    step(&mut m, 31, have, &[LeaseEffect::Look]);
     let take = set(Some(vacant(1)), lease(2, "me", 0));
     step(&mut m, 31, LeaseInput::Read(Some(vacant(1))), &[take]);
 }
@@ -239,14 +240,14 @@ fn one_that_waits_takes_what_stays_free() {
         let mut m = machine(false);
         m.handle(at(0), LeaseInput::Wished(Wish::Wait));
         step(&mut m, 0, LeaseInput::Read(row.clone()), &[]);
-        for second in [2, 10, 17] {
-            step(&mut m, second, LeaseInput::Tick, &[LeaseEffect::Read]);
+        for second in 1..18 {
+            step(&mut m, second, LeaseInput::Tick, &[LeaseEffect::Look]);
             step(&mut m, second, LeaseInput::Read(row.clone()), &[]);
         }
         let epoch = row.as_ref().map_or(1, |lease| lease.epoch + 1);
-        step(&mut m, 19, LeaseInput::Tick, &[LeaseEffect::Read]);
+        step(&mut m, 18, LeaseInput::Tick, &[LeaseEffect::Look]);
         let take = set(row.clone(), lease(epoch, "me", 0));
-        step(&mut m, 19, LeaseInput::Read(row), &[take]);
+        step(&mut m, 18, LeaseInput::Read(row), &[take]);
     }
 }
 
@@ -298,4 +299,57 @@ fn an_exclusive_store_is_left_without_a_write() {
     step(&mut m, 1, leave, &[LeaseEffect::HandOver]);
     step(&mut m, 1, LeaseInput::LetGo, &[]);
     assert!(m.is_away());
+}
+
+#[test]
+fn an_owner_that_nobody_could_see_for_long_has_its_time_again() {
+    let mut m = machine(false);
+    let row = lease(4, "other", 8);
+    step(&mut m, 0, LeaseInput::Read(Some(row.clone())), &[]);
+    for second in 1..30 {
+        step(&mut m, second, LeaseInput::Tick, &[LeaseEffect::Look]);
+        step(&mut m, second, LeaseInput::ReadFailed, &[]);
+    }
+    // The store answers again. The owner may be well: it could not beat either.
+    for second in 30..36 {
+        step(&mut m, second, LeaseInput::Tick, &[LeaseEffect::Look]);
+        step(&mut m, second, LeaseInput::Read(Some(row.clone())), &[]);
+    }
+    let take = set(Some(row.clone()), lease(5, "me", 0));
+    step(&mut m, 36, LeaseInput::Tick, &[LeaseEffect::Look]);
+    step(&mut m, 36, LeaseInput::Read(Some(row)), &[take]);
+}
+
+#[test]
+fn one_failed_look_delays_no_take_over() {
+    let mut m = machine(false);
+    let row = lease(4, "other", 8);
+    step(&mut m, 0, LeaseInput::Read(Some(row.clone())), &[]);
+    step(&mut m, 3, LeaseInput::Tick, &[LeaseEffect::Look]);
+    step(&mut m, 3, LeaseInput::ReadFailed, &[]);
+    step(&mut m, 4, LeaseInput::Tick, &[LeaseEffect::Look]);
+    step(&mut m, 4, LeaseInput::Read(Some(row.clone())), &[]);
+    step(&mut m, 6, LeaseInput::Tick, &[LeaseEffect::Look]);
+    let take = set(Some(row.clone()), lease(5, "me", 0));
+    step(&mut m, 6, LeaseInput::Read(Some(row)), &[take]);
+}
+
+#[test]
+fn what_it_had_to_let_go_of_it_takes_again_at_once_if_nobody_else_did() {
+    let mut m = held();
+    m.handle(at(2), LeaseInput::Tick);
+    let stopped = [LeaseEffect::Disown, LeaseEffect::Look];
+    step(&mut m, 5, LeaseInput::Unknown, &stopped);
+    step(&mut m, 9, LeaseInput::ReadFailed, &[]);
+    step(&mut m, 10, LeaseInput::Tick, &[LeaseEffect::Look]);
+    let own = lease(1, "me", 0);
+    let take = set(Some(own.clone()), lease(2, "me", 0));
+    step(&mut m, 10, LeaseInput::Read(Some(own)), &[take]);
+    // The beat that was under way was done meanwhile.
+    let beaten = lease(1, "me", 1);
+    let take = set(Some(beaten.clone()), lease(2, "me", 0));
+    let refused = LeaseInput::Decided(Cas::Refused(Some(beaten)));
+    step(&mut m, 10, refused, &[take]);
+    let applied = LeaseInput::Decided(Cas::Applied);
+    step(&mut m, 10, applied, &[LeaseEffect::Own(Epoch(2))]);
 }

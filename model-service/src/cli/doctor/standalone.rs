@@ -77,7 +77,7 @@ fn ask(config: &Config) -> Http {
         .client(config)
         .and_then(|client| client.get("/readyz"));
     match answer {
-        Ok(answer) if answer.json().is_ok_and(|Ready { ready }| ready) => Http::Ready,
+        Ok(answer) if answer.json().is_ok_and(|Ready { ready, .. }| ready) => Http::Ready,
         Ok(answer) if answer.status == 503 => Http::NotReady(answer.words()),
         Ok(answer) => Http::SomethingElse(answer.words()),
         Err(failure) => Http::SomethingElse(failure.message),

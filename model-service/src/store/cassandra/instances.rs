@@ -12,7 +12,8 @@ impl CassandraStore {
         address: &str,
         lasting: Duration,
     ) -> Result<(), Trouble> {
-        let seconds = i32::try_from(lasting.as_secs()).unwrap_or(i32::MAX).max(1);
+        let seconds = lasting.as_millis().div_ceil(1_000).max(1);
+        let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
         let values = (owner, address, seconds);
         self.session
             .execute_unpaged(&self.statements.announce, values)

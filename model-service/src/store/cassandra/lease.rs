@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
-use scylla::errors::ExecutionError;
+use kindred_shared::Backoff;
 use scylla::response::query_result::QueryResult;
+use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{CqlValue, Row};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -16,15 +17,18 @@ use super::counts::Table;
 use super::failure::{Trouble, is_unknown};
 use kindred_domain::store::{Cas, Epoch, Lease, Partition, StoreError};
 
-/// Longest a change of the lease may take with everything it has to ask again. An owner must know
-/// within five seconds whether it still is one.
-const LEASE_DEADLINE: Duration = Duration::from_secs(4);
-/// Longest a fence may take.
+/// Longest a fence may take, with everything it has to ask again.
 const FENCE_DEADLINE: Duration = Duration::from_secs(10);
+/// Before what failed or is not known is asked again. Several copies that answer a conditional write
+/// differently make it fail at once, without anything being wrong: the next one mends that.
+const ASK_AGAIN: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
 
 /// Lets one fence of a partition run at a time; those that wait meanwhile share the next one.
 #[derive(Default)]
 pub(super) struct Gate {
+    /// Conditional writes of one row stand in each other's way, so this process's come one after
+    /// the other. Had for one statement at a time, so that a beat waits for no fence that is retried.
+    turn: Mutex<()>,
     /// Number of the last fence that began.
     begun: AtomicU64,
     last: Mutex<Option<Fenced>>,
@@ -48,6 +52,7 @@ impl Gates {
 }
 
 /// What a conditional write said.
+#[derive(Debug)]
 enum Said {
     Applied,
     /// The columns it looked at, or none where there is no row.
@@ -98,12 +103,36 @@ fn lease_in(columns: &HashMap<String, CqlValue>) -> Result<Option<Lease>, Troubl
 }
 
 impl CassandraStore {
+    /// The lease row as of now. Asked again until it is known: the caller has a deadline.
     pub(super) async fn read_lease(&self, partition: Partition) -> Result<Option<Lease>, Trouble> {
+        let gate = self.gates.of(partition);
+        let mut pause = ASK_AGAIN;
+        loop {
+            let turn = gate.turn.lock().await;
+            let found = self.lease_by(&self.statements.lease, partition).await;
+            drop(turn);
+            match found {
+                Err(Trouble::Execution(error)) if is_unknown(&error) => {
+                    tokio::time::sleep(pause.failed()).await;
+                }
+                found => return found,
+            }
+        }
+    }
+
+    /// The lease row as a quorum has it: a conditional write that is under way is not seen.
+    pub(super) async fn seen_lease(&self, partition: Partition) -> Result<Option<Lease>, Trouble> {
+        self.lease_by(&self.statements.look_at_lease, partition)
+            .await
+    }
+
+    async fn lease_by(
+        &self,
+        statement: &PreparedStatement,
+        partition: Partition,
+    ) -> Result<Option<Lease>, Trouble> {
         let values = (partition.0.cast_signed(),);
-        let found = self
-            .session
-            .execute_unpaged(&self.statements.lease, values)
-            .await?;
+        let found = self.session.execute_unpaged(statement, values).await?;
         let found = found.into_rows_result()?;
         let row = found.maybe_first_row::<(i64, String, String, i64)>()?;
         Ok(row.map(|(epoch, owner, address, beat)| Lease {
@@ -115,54 +144,50 @@ impl CassandraStore {
     }
 
     /// Sets the lease row if it still is as expected. A write that does not answer may have been
-    /// done: the row is read again, and written again where it still is as expected.
+    /// done: the row is read again, and written again where it still is as expected, for as long as the
+    /// caller waits.
     pub(super) async fn set_lease(
         &self,
         partition: Partition,
         expected: Option<&Lease>,
         wanted: &Lease,
     ) -> Result<Cas, StoreError> {
-        let asked = timeout(LEASE_DEADLINE, async {
-            let mut unsure = false;
-            loop {
-                let error = match self.try_lease(partition, expected, wanted).await {
-                    Ok(Said::Applied) => return Ok(Cas::Applied),
-                    Ok(Said::Refused(columns)) => {
-                        let row = lease_in(&columns).map_err(Trouble::of_read)?;
-                        // An earlier try was done after all: nobody else wants this very row.
-                        let done = unsure && row.as_ref() == Some(wanted);
-                        return Ok(if done {
-                            Cas::Applied
-                        } else {
-                            Cas::Refused(row)
-                        });
+        let gate = self.gates.of(partition);
+        let (mut unsure, mut pause) = (false, ASK_AGAIN);
+        loop {
+            let turn = gate.turn.lock().await;
+            let said = self.try_lease(partition, expected, wanted).await;
+            drop(turn);
+            match said {
+                Ok(Said::Applied) => break,
+                Ok(Said::Refused(columns)) => {
+                    let row = lease_in(&columns).map_err(Trouble::of_read)?;
+                    // An earlier try was done after all: nobody else wants this very row.
+                    if unsure && row.as_ref() == Some(wanted) {
+                        break;
                     }
-                    Err(Trouble::Execution(error)) if is_unknown(&error) => error,
-                    Err(trouble) => return Err(trouble.of_write()),
-                };
-                unsure = true;
-                let row = self
-                    .read_lease(partition)
-                    .await
-                    .map_err(|_| unknown(&error))?;
-                if row.as_ref() == Some(wanted) {
-                    return Ok(Cas::Applied);
-                }
-                if row.as_ref() != expected {
                     return Ok(Cas::Refused(row));
                 }
+                Err(Trouble::Execution(error)) if is_unknown(&error) => {
+                    tracing::debug!(partition = partition.0, %error, "lease.unknown");
+                }
+                Err(trouble) => return Err(trouble.of_write()),
             }
-        });
-        let cas = asked.await.unwrap_or_else(|_| {
-            Err(StoreError::Unknown(format!(
-                "the lease did not change within {} s",
-                LEASE_DEADLINE.as_secs()
-            )))
-        });
-        if cas == Ok(Cas::Applied) {
-            self.counts.add(Table::Partitions);
+            unsure = true;
+            tokio::time::sleep(pause.failed()).await;
+            let row = self
+                .read_lease(partition)
+                .await
+                .map_err(Trouble::of_write)?;
+            if row.as_ref() == Some(wanted) {
+                break;
+            }
+            if row.as_ref() != expected {
+                return Ok(Cas::Refused(row));
+            }
         }
-        cas
+        self.counts.add(Table::Partitions);
+        Ok(Cas::Applied)
     }
 
     async fn try_lease(
@@ -240,12 +265,15 @@ impl CassandraStore {
         partition: Partition,
         ours: Epoch,
     ) -> Result<Option<Epoch>, StoreError> {
+        let gate = self.gates.of(partition);
         let epoch = ours.0.cast_signed();
         let values = (epoch, partition.0.cast_signed(), epoch);
+        let turn = gate.turn.lock().await;
         let result = self
             .session
             .execute_unpaged(&self.statements.fence, values)
             .await;
+        drop(turn);
         match result.map_err(Trouble::from).and_then(said) {
             Ok(Said::Applied) => {
                 self.counts.add(Table::Partitions);
@@ -258,17 +286,10 @@ impl CassandraStore {
             // Reading at SERIAL takes its turn among the conditional writes too, so it says what
             // the write would have.
             Err(Trouble::Execution(error)) if is_unknown(&error) => {
-                let row = self
-                    .read_lease(partition)
-                    .await
-                    .map_err(|_| unknown(&error))?;
-                Ok(row.map(|lease| lease.epoch()))
+                let row = self.read_lease(partition).await;
+                Ok(row.map_err(Trouble::of_write)?.map(|lease| lease.epoch()))
             }
             Err(trouble) => Err(trouble.of_write()),
         }
     }
-}
-
-fn unknown(error: &ExecutionError) -> StoreError {
-    StoreError::Unknown(error.to_string())
 }

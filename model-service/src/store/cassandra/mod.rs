@@ -2,7 +2,8 @@
 //!
 //! Rows carry their stamp as write time, so that the database itself lets the last write win.
 //! Everything but the lease rows is read and written at QUORUM; lease rows are written by
-//! lightweight transactions only and read at SERIAL. Every request has a deadline
+//! lightweight transactions only, and read at SERIAL by who must know what became of one; who only
+//! watches reads them at QUORUM, since a SERIAL read takes its turn among the writes. Every request has a deadline
 //! ([`kindred_runtime::cql::REQUEST_TIMEOUT`]); those that may be sent again are, by the driver.
 //!
 //! The session's work is done on the runtime that connected it: connect on one that lasts.
@@ -71,6 +72,13 @@ impl CassandraStore {
         }
     }
 
+    /// Whether any node that has rows of the store answers.
+    pub(crate) async fn probe(&self) -> Result<(), StoreError> {
+        let probed = self.session.execute_unpaged(&self.statements.probe, ());
+        let probed = probed.await.map_err(Trouble::from);
+        probed.map(|_| ()).map_err(Trouble::of_read)
+    }
+
     /// The session, for statements that are not the store's own.
     pub fn session(&self) -> &Arc<Session> {
         &self.session
@@ -81,6 +89,10 @@ impl CassandraStore {
 impl Store for CassandraStore {
     async fn lease(&self, partition: Partition) -> Result<Option<Lease>, StoreError> {
         self.read_lease(partition).await.map_err(Trouble::of_read)
+    }
+
+    async fn look_at_lease(&self, partition: Partition) -> Result<Option<Lease>, StoreError> {
+        self.seen_lease(partition).await.map_err(Trouble::of_read)
     }
 
     async fn take_lease(

@@ -157,6 +157,9 @@ async fn open(options: &CassandraOptions, place: &str) -> Result<CassandraStore,
         }
         tracing::warn!(place, detail, "store.not_durable");
     }
+    if let Some(detail) = lease_trouble(copies, paxos_variant(&session).await?.as_deref()) {
+        tracing::warn!(place, detail, "store.leases_may_fail");
+    }
     // Nothing is made where it would be refused.
     schema::migrate(&session, &keyspace, options.replication_factor).await?;
     identify(&session, &keyspace, options, place).await?;
@@ -188,10 +191,33 @@ pub(crate) async fn copies(session: &Session, keyspace: &Keyspace) -> Result<Opt
 
 /// The node's `commitlog_sync`; `None` where it does not tell.
 pub(crate) async fn commit_log(session: &Session) -> Result<Option<String>, Trouble> {
+    node_setting(session, "commitlog_sync").await
+}
+
+/// The node's `paxos_variant`; `None` where it does not tell, or has no such setting.
+pub(crate) async fn paxos_variant(session: &Session) -> Result<Option<String>, Trouble> {
+    if schema::is_scylla(session) {
+        return Ok(None);
+    }
+    node_setting(session, "paxos_variant").await
+}
+
+/// What troubles leases where conditional writes work like that, if anything does.
+pub(crate) fn lease_trouble(copies: u32, paxos_variant: Option<&str>) -> Option<String> {
+    let variant = paxos_variant.filter(|variant| copies > 1 && *variant != "v2")?;
+    Some(format!(
+        "paxos_variant is {variant}: with {copies} copies of every row conditional writes fail now and \
+         then without a fault, and leases are kept by trying again; set paxos_variant: v2 in the \
+         cassandra.yaml of every node (Cassandra 4.1 and newer)"
+    ))
+}
+
+/// A setting of the node that answers; `None` where it does not tell.
+async fn node_setting(session: &Session, name: &str) -> Result<Option<String>, Trouble> {
     let query = if schema::is_scylla(session) {
-        "SELECT value FROM system.config WHERE name = 'commitlog_sync'"
+        format!("SELECT value FROM system.config WHERE name = '{name}'")
     } else {
-        "SELECT value FROM system_views.settings WHERE name = 'commitlog_sync'"
+        format!("SELECT value FROM system_views.settings WHERE name = '{name}'")
     };
     // The tables are the node's own: no other consistency can be had of them.
     let mut statement = Statement::new(query);
@@ -318,6 +344,24 @@ async fn meta(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_several_copies_and_the_first_paxos_trouble_leases() {
+        for (copies, variant, is_trouble) in [
+            (1, Some("v1"), false),
+            (3, Some("v2"), false),
+            (3, None, false),
+            (3, Some("v1"), true),
+            (
+                2,
+                Some("v1_without_linearizable_reads_or_rejected_writes"),
+                true,
+            ),
+        ] {
+            let said = lease_trouble(copies, variant);
+            assert_eq!(said.is_some(), is_trouble, "{copies} {variant:?} {said:?}");
+        }
+    }
 
     #[test]
     fn a_database_that_can_lose_what_it_acknowledged_is_refused() {

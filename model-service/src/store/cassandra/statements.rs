@@ -1,5 +1,7 @@
 //! The statements, prepared once a session.
 
+use std::time::Duration;
+
 use futures_util::future::try_join_all;
 use scylla::client::session::Session;
 use scylla::errors::PrepareError;
@@ -10,6 +12,9 @@ use super::schema::Keyspace;
 
 /// Rows of one page of those reads that are paged by the database.
 const PAGE_ROWS: i32 = 1_000;
+/// Longest one statement about a lease may take: what a node that stands still does not answer is asked
+/// of another while the lease lasts.
+const LEASE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 macro_rules! statements {
     ($($kind:ident { $($name:ident: $text:expr,)+ })+) => {
@@ -82,11 +87,15 @@ statements! {
             WHERE domain = ? AND id = ?",
         announce: "INSERT INTO {ks}.instances (owner, address) VALUES (?, ?) USING TTL ?",
         withdraw: "DELETE FROM {ks}.instances WHERE owner = ?",
+        look_at_lease: "SELECT epoch, owner, address, beat FROM {ks}.partitions WHERE partition = ?",
         instances: "SELECT owner FROM {ks}.instances",
         list_ids_from: "SELECT id FROM {ks}.similar_items WHERE domain = ? AND id >= ? LIMIT ?",
     }
     Serial {
         lease: "SELECT epoch, owner, address, beat FROM {ks}.partitions WHERE partition = ?",
+    }
+    Local {
+        probe: "SELECT value FROM {ks}.meta WHERE key = 'partitions'",
     }
     Conditional {
         make_lease: "INSERT INTO {ks}.partitions (partition, epoch, owner, address, beat) \
@@ -105,6 +114,8 @@ enum Kind {
     Idempotent,
     /// A read that sees what every conditional write before it did.
     Serial,
+    /// A read that one copy answers, perhaps one that is behind.
+    Local,
     /// A lightweight transaction: sent once; unknown when it times out.
     Conditional,
 }
@@ -119,8 +130,15 @@ async fn prepare(
     prepared.set_page_size(PAGE_ROWS);
     match kind {
         Kind::Idempotent => prepared.set_is_idempotent(true),
-        Kind::Serial => prepared.set_consistency(Consistency::Serial),
-        Kind::Conditional => {}
+        Kind::Serial => {
+            prepared.set_consistency(Consistency::Serial);
+            prepared.set_request_timeout(Some(LEASE_TIMEOUT));
+        }
+        Kind::Local => {
+            prepared.set_consistency(Consistency::One);
+            prepared.set_is_idempotent(true);
+        }
+        Kind::Conditional => prepared.set_request_timeout(Some(LEASE_TIMEOUT)),
     }
     Ok(prepared)
 }

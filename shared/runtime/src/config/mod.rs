@@ -18,6 +18,7 @@ mod error;
 mod events;
 mod flags;
 mod http;
+mod lease;
 mod logging;
 mod origin;
 mod resolve;
@@ -40,6 +41,7 @@ pub use error::ConfigError;
 pub use events::Events;
 pub use flags::{Flags, augment, read};
 pub use http::Http;
+pub use lease::Lease;
 pub use logging::{LOG, Logging};
 pub use origin::{Origin, Origins};
 pub use secret::{Secrecy, Secret};
@@ -98,6 +100,7 @@ sections! {
     broker: Broker,
     database: Database,
     domains: Domains,
+    lease: Lease,
     texts: Texts,
     events: Events,
     compute: Compute,

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::super::Part;
 use super::{DatabaseFacts, Inside, NoEntry, Owner, Rights};
 use crate::config::Config;
-use crate::store::cassandra::opening::{PARTITIONS, commit_log, copies, inputs};
+use crate::store::cassandra::opening::{PARTITIONS, commit_log, copies, inputs, paxos_variant};
 use crate::store::cassandra::schema::{Keyspace, check, is_scylla};
 
 /// Longest connecting may take, every node tried.
@@ -64,6 +64,7 @@ async fn look_inside(session: &Session, config: &Config, part: Part) -> Inside {
         copies: Err("the keyspace's name cannot be read".to_owned()),
         standing: Err("the keyspace's name cannot be read".to_owned()),
         commit_log: commit_log(session).await.map_err(|error| error.to_string()),
+        paxos_variant: paxos_variant(session).await.unwrap_or_default(),
         partitions: Err("the keyspace's name cannot be read".to_owned()),
         unknown_models: Vec::new(),
         largest: None,

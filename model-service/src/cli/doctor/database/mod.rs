@@ -9,7 +9,7 @@ use kindred_shared::ModelName;
 use super::Part;
 use super::finding::Finding;
 use crate::config::Config;
-use crate::store::cassandra::opening::danger;
+use crate::store::cassandra::opening::{danger, lease_trouble};
 use crate::store::cassandra::schema::{NEWEST, Standing};
 
 /// Most items of a domain that Kindred is meant for where lists are one partition: some 250 MiB
@@ -49,6 +49,8 @@ pub(super) struct Inside {
     standing: Result<Standing, String>,
     /// `None`: it does not tell.
     commit_log: Result<Option<String>, String>,
+    /// `None`: it does not tell.
+    paxos_variant: Option<String>,
     /// The number fixed at the first start; `None`: there was none.
     partitions: Result<Option<u16>, String>,
     /// Models that the store knows and this program does not.
@@ -110,6 +112,7 @@ pub(super) fn judge(facts: &DatabaseFacts, config: &Config, part: Part) -> Vec<F
     findings.push(schema(inside, config));
     findings.push(replication(inside, config));
     findings.push(durability(inside, config));
+    findings.extend(leases(inside, config));
     findings.push(rights(inside, config));
     findings.push(partitions(inside, config));
     findings.extend(unknown_models(inside));
@@ -268,6 +271,16 @@ fn replication(inside: &Inside, config: &Config) -> Finding {
     } else {
         Finding::ok(check, found)
     }
+}
+
+fn leases(inside: &Inside, config: &Config) -> Option<Finding> {
+    let copies = match &inside.copies {
+        Ok(Some(copies)) => *copies,
+        _ => u32::from(config.database.cql_replication),
+    };
+    let detail = lease_trouble(copies, inside.paxos_variant.as_deref())?;
+    let (found, remedy) = detail.split_once("; ").unwrap_or((&detail, "set it"));
+    Some(Finding::warning("database.leases", found, remedy))
 }
 
 fn durability(inside: &Inside, config: &Config) -> Finding {

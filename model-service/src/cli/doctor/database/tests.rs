@@ -28,6 +28,7 @@ fn healthy() -> Inside {
         copies: Ok(Some(3)),
         standing: Ok(Standing::Current),
         commit_log: Ok(Some("batch".to_owned())),
+        paxos_variant: Some("v2".to_owned()),
         partitions: Ok(Some(1)),
         unknown_models: Vec::new(),
         largest: Some(("news.example".to_owned(), LARGEST_DOMAIN)),
@@ -71,6 +72,11 @@ fn one_wrong_thing_is_one_finding() {
         |inside| inside.version = Ok("3.11.4".to_owned()),
         "database.reachable",
         Problem,
+    );
+    assert_found(
+        |inside| inside.paxos_variant = Some("v1".to_owned()),
+        "database.leases",
+        Warning,
     );
     assert_found(
         |inside| inside.standing = Ok(Standing::Behind(vec![1])),

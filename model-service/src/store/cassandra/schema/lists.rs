@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
 use futures_util::stream::{self, StreamExt};
-use kindred_domain::lease::TAKE_AFTER;
+use kindred_domain::lease::LeaseTimes;
 use kindred_domain::store::{Epoch, Stamp};
 use scylla::client::session::Session;
 use scylla::response::{PagingState, PagingStateResponse};
@@ -161,7 +161,7 @@ async fn refuse_while_in_use(session: &Session, keyspace: &Keyspace) -> Result<(
     if before.is_empty() {
         return Ok(());
     }
-    sleep(TAKE_AFTER).await;
+    sleep(LeaseTimes::default().take).await;
     for (partition, (owner, address, beat)) in owners(session, keyspace).await? {
         if before
             .get(&partition)
