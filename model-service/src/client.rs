@@ -76,7 +76,19 @@ impl Http {
     /// # Errors
     /// When no answer came: it may have been done or not.
     pub fn delete(&self, url: &str) -> Result<Answer, Error> {
-        read(self.0.delete(url).call())
+        self.delete_with(url, &[])
+    }
+
+    /// Deletes what is at a URL, with headers.
+    ///
+    /// # Errors
+    /// When no answer came: it may have been done or not.
+    pub fn delete_with(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer, Error> {
+        let mut request = self.0.delete(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        read(request.call())
     }
 
     /// Puts a body at a URL.
@@ -84,7 +96,25 @@ impl Http {
     /// # Errors
     /// When no answer came: it may have been done or not.
     pub fn put(&self, url: &str, kind: &str, body: &[u8]) -> Result<Answer, Error> {
-        read(self.0.put(url).content_type(kind).send(body))
+        self.put_with(url, kind, body, &[])
+    }
+
+    /// Puts a body at a URL, with headers.
+    ///
+    /// # Errors
+    /// When no answer came: it may have been done or not.
+    pub fn put_with(
+        &self,
+        url: &str,
+        kind: &str,
+        body: &[u8],
+        headers: &[(&str, &str)],
+    ) -> Result<Answer, Error> {
+        let mut request = self.0.put(url).content_type(kind);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        read(request.send(body))
     }
 
     /// Posts a body to a URL.

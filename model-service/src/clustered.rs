@@ -28,7 +28,9 @@ use crate::dispatch::embedded::EmbeddedJobs;
 use crate::dispatch::rabbitmq::{RabbitJobs, RabbitJobsOptions};
 use crate::dispatch::understudy::Understudy;
 use crate::http::{Readiness, Steady};
-use crate::intake::rabbitmq::{Notifier, RabbitIntake, RabbitIntakeOptions, RabbitPublisher};
+use crate::intake::rabbitmq::{
+    Notifier, RabbitIntake, RabbitIntakeOptions, RabbitPublisher, Settlements,
+};
 use crate::metrics::Metrics;
 use crate::preprocessing::Preprocessors;
 use crate::service::{Door, Edges, ListenError, Role, Service, Sizes};
@@ -116,7 +118,15 @@ impl Clustered {
         let role = Role {
             edges: Edges {
                 jobs: understudy,
-                ..edges(config, connector, names, &store, &jobs, &door.readiness)
+                ..edges(
+                    config,
+                    connector,
+                    names,
+                    &me.owner,
+                    &store,
+                    &jobs,
+                    &door.readiness,
+                )
             },
             me,
             sizes: SIZES,
@@ -213,12 +223,19 @@ fn edges(
     config: &Config,
     connector: Connector,
     names: Names,
+    boot_id: &str,
     store: &Arc<CassandraStore>,
     jobs: &Arc<RabbitJobs>,
     readiness: &Arc<Readiness>,
 ) -> Edges {
     let publisher = Publisher::start(connector.clone(), "publish", UNCONFIRMED_BYTES);
-    let publish = Arc::new(RabbitPublisher::new(publisher.clone(), names.clone()));
+    let settlements = Settlements::new(boot_id.to_owned());
+    let waiting = Arc::clone(&settlements);
+    let publish = Arc::new(RabbitPublisher::new(
+        publisher.clone(),
+        names.clone(),
+        waiting,
+    ));
     tokio::task::spawn_local(watch(
         Arc::clone(&publish),
         Arc::clone(jobs),
@@ -234,6 +251,7 @@ fn edges(
             publisher,
             names,
             limits: config.events.limits(),
+            settlements,
         }),
         publish,
     }
@@ -263,6 +281,7 @@ struct OpenRabbitIntake {
     publisher: Publisher,
     names: Names,
     limits: Limits,
+    settlements: Arc<Settlements>,
 }
 
 #[async_trait]
@@ -274,6 +293,7 @@ impl OpenIntake for OpenRabbitIntake {
             limits: self.limits,
             prefetch: PREFETCH,
             capacity_bytes: INTAKE_BYTES,
+            settlements: Arc::clone(&self.settlements),
         };
         let intake = RabbitIntake::start(self.connector.clone(), self.publisher.clone(), options);
         Ok(Box::new(intake))

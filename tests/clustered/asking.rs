@@ -91,6 +91,49 @@ fn every_service_answers_alike_and_lists_the_workers() {
     });
 }
 
+/// Deletions and hidings, each through the instance that is not the owner as well: once one is answered with
+/// `gone`, no instance answers the item, nor names it as a neighbour of another.
+#[test]
+#[ignore = "needs services"]
+fn what_is_answered_as_gone_is_gone_from_every_instance() {
+    let cluster = Cluster::new();
+    let services = [
+        cluster.service(&How::default()),
+        cluster.service(&How::default()),
+    ];
+    let _worker = cluster.worker();
+    let events: Vec<Event> = (0..ITEMS)
+        .map(|n| {
+            let said = serde_json::json!({"title": format!("the same fox {}", n % 3)});
+            Event::created(DOMAIN, &format!("item-{n}"), 1, &said)
+        })
+        .collect();
+    publish_events(&cluster.broker.publisher_url(), &events);
+    cluster.settled(services[0].client(), &Expected::of(&events), QUIET);
+    for n in 0..ITEMS {
+        let path = item(DOMAIN, &format!("item-{n}"));
+        let through = services[n % 2].client();
+        let answer = if n % 4 < 2 {
+            through.delete(&path)
+        } else {
+            let hidden = serde_json::json!({"title": "the same fox", "hidden": true});
+            through.put(&path, &hidden.to_string())
+        };
+        assert_eq!(answer.with_status(202).json()["gone"], true, "item-{n}");
+        let next = item(DOMAIN, &format!("item-{}", n + 1));
+        for service in &services {
+            let own = service.client().get(&format!("{path}/similar"));
+            own.with_status(404);
+            if n + 1 < ITEMS {
+                let list = service.client().get(&format!("{next}/similar?limit=50"));
+                let list = list.with_status(200);
+                let gone = format!("\"item-{n}\"");
+                assert!(!list.body.contains(&gone), "item-{n}: {}", list.body);
+            }
+        }
+    }
+}
+
 #[test]
 #[ignore = "needs services"]
 fn without_an_owner_it_says_when_to_ask_again() {

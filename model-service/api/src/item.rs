@@ -40,6 +40,10 @@ pub struct Accepted {
     /// Always `accepted`.
     #[schema(value_type = Status)]
     pub status: Status,
+    /// Of a deletion, or of an item that is put as hidden: whether no instance answers the item to any request
+    /// that begins after this answer. False: not known within 2 s, or it was older than what is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<bool>,
 }
 
 /// An item that is there.

@@ -24,6 +24,10 @@ pub struct SimilarAnswer {
     /// When the list was made; null while the first one is being made.
     #[schema(format = DateTime, example = "2026-11-23T09:00:00.410Z")]
     pub as_of: Option<String>,
+    /// True: too few copies of the database answered to be certain. The answer may be behind, and name what
+    /// has been deleted since. Otherwise left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
     /// Best first: by score descending, then by id ascending, byte by byte.
     pub similar: Vec<SimilarItem>,
 }

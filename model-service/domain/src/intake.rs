@@ -92,12 +92,30 @@ pub enum PublishError {
 pub type Confirm =
     std::pin::Pin<Box<dyn Future<Output = Result<Option<u64>, PublishError>> + Send + 'static>>;
 
+/// An event of an item is durable at its domain's owner, and readers have lost what it takes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// The version it was given, or came with.
+    pub version: Option<u64>,
+}
+
+/// Waits until a published event is settled by this process, as its domain's owner. `None`, or no end at
+/// all: another process does that, or it was refused.
+pub type Settlement = std::pin::Pin<Box<dyn Future<Output = Option<Settled>> + Send + 'static>>;
+
 /// The way in for this process's own events (HTTP, the demo).
 #[async_trait]
 pub trait Publish: Send + Sync + 'static {
     /// Hands an event over, in the order of the calls, waiting while too many bytes are on their
     /// way. The confirmation is awaited apart, so that many can be on their way at once.
     async fn publish(&self, event: Event) -> Result<Confirm, PublishError>;
+
+    /// The same, for who also wants to know when the event is settled. Unless a broker lies in between,
+    /// that is when it is confirmed.
+    async fn publish_to_settle(&self, event: Event) -> Result<(Confirm, Settlement), PublishError> {
+        let settled = std::future::ready(Some(Settled { version: None }));
+        Ok((self.publish(event).await?, Box::pin(settled)))
+    }
 }
 
 /// Tells those who watch a domain from outside.

@@ -230,6 +230,41 @@ pub trait Store: Send + Sync + 'static {
 
     /// An item's stored list.
     async fn list(&self, domain: &DomainName, id: &ItemId) -> Result<Option<ListRow>, StoreError>;
+
+    /// What readers of an item are answered from while no view of its domain is there. Where the store
+    /// cannot say what is certain, it says what it has, and that this may be behind.
+    async fn reading(&self, domain: &DomainName, id: &ItemId) -> Result<Reading, StoreError> {
+        let list = self.list(domain, id).await?;
+        let mut items = self.items(domain, &Reading::ids(id, list.as_ref())).await?;
+        Ok(Reading {
+            neighbours: items.split_off(1),
+            item: items.pop().flatten(),
+            list,
+            is_stale: false,
+        })
+    }
+}
+
+/// An item as readers need it.
+#[derive(Debug)]
+pub struct Reading {
+    /// Its row.
+    pub item: Option<ItemRow>,
+    /// Its list.
+    pub list: Option<ListRow>,
+    /// The rows of the list's neighbours, in its order.
+    pub neighbours: Vec<Option<ItemRow>>,
+    /// Whether newer rows may be there.
+    pub is_stale: bool,
+}
+
+impl Reading {
+    /// The items whose rows are needed: the item's own first, then its neighbours' in order.
+    pub fn ids(id: &ItemId, list: Option<&ListRow>) -> Vec<ItemId> {
+        let neighbours = list.map_or(&[][..], |list| &list.neighbours);
+        let neighbours = neighbours.iter().map(|neighbour| &neighbour.id);
+        std::iter::once(id).chain(neighbours).cloned().collect()
+    }
 }
 
 /// Version and space of an item's newest feature: of the domain's model, or of its own vector.

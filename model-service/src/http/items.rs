@@ -17,8 +17,10 @@ use super::openapi;
 use super::parts::{Part, Reads, Writes, confirmed};
 use super::path::{InPath, OfItem};
 use super::query::{Given, InQuery, Parameters};
-use super::standing::{Seen, standing};
+use super::relay::{Change, as_ours, is_proxied};
+use super::standing::{Seen, is_visible, standing};
 use super::time::{now_ms, rfc3339};
+use crate::owners::Whose;
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(get).service(put).service(delete);
@@ -118,7 +120,8 @@ async fn get(
 ///
 /// The body is all of the item. `type`, `domain` and `id` may be left out: the address says them.
 /// Without `version` it gets one higher than every earlier one of the item. The answer comes once it is durable;
-/// its list follows shortly after. An older version than the stored one has no effect.
+/// its list follows shortly after. An older version than the stored one has no effect. Where the item is put
+/// as `hidden`, the answer says with `gone` whether readers have lost it, as that of a deletion does.
 #[utoipa::path(operation_id = "put_item", tag = "items", params(OfItem),
     request_body(content = ItemBody, content_type = "application/json",
         description = "The item; a title, a text or a vector is needed. `Content-Encoding: gzip` is understood.",
@@ -140,20 +143,34 @@ async fn put(
     path: InPath<OfItem>,
     body: Body,
     writes: Part<Writes>,
+    reads: Part<Reads>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
-    write_body(&writes, path.0, body).await
+    let of = path.0;
+    let (bytes, event) = read_event(&writes, &of, body).await?;
+    match &event {
+        Event::Upsert(upsert) if upsert.hidden => {
+            let doors = Doors {
+                reads: &reads,
+                writes: &writes,
+                request: &request,
+            };
+            doors.take_away(of, event, Some(bytes)).await
+        }
+        _ => write(&writes, of, event).await,
+    }
 }
 
-/// Reads an item and writes it.
-pub(super) async fn write_body(
+/// Reads an item that is put: its bytes, and what they say.
+pub(super) async fn read_event(
     writes: &Writes,
-    of: OfItem,
+    of: &OfItem,
     body: Body<impl Chunks>,
-) -> Result<HttpResponse, Error> {
+) -> Result<(Vec<u8>, Event), Error> {
     let bytes = body.read_whole(writes.limits.message_bytes).await?;
     let event = event::parse_item(&bytes, &writes.limits, &of.domain, &of.id)
         .inspect_err(|refusal| writes.refused(refusal))?;
-    write(writes, of, event).await
+    Ok((bytes, event))
 }
 
 /// What a deletion says beside the item.
@@ -182,12 +199,14 @@ impl Parameters for DeleteQuery {
 
 /// Deletes an item.
 ///
-/// The answer comes once the deletion is durable; from then on the item is in no answer. The
-/// deletion of an unknown id is kept too, so that an older event that comes later has no effect.
+/// The answer comes once the deletion is durable. `"gone": true`: no instance answers the item to any request
+/// that begins from now on. `"gone": false`: that was not known within 2 s, or the deletion was older than
+/// what is stored. The deletion of an unknown id is kept too, so that an older event that comes later has
+/// no effect.
 #[utoipa::path(operation_id = "delete_item", tag = "items", params(OfItem, DeleteQuery),
     responses(
         (status = 202, description = "Durable.", body = Accepted,
-         example = json!({"domain": "news.example", "id": "a-17", "version": 1_795_424_460_000_u64, "status": "accepted"})),
+         example = json!({"domain": "news.example", "id": "a-17", "version": 1_795_424_460_000_u64, "status": "accepted", "gone": true})),
         (status = 400, response = openapi::BadRequest),
         (status = 404, response = openapi::NotFound),
         (status = 429, response = openapi::OverQuota),
@@ -198,6 +217,8 @@ async fn delete(
     path: InPath<OfItem>,
     query: InQuery<DeleteQuery>,
     writes: Part<Writes>,
+    reads: Part<Reads>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
     let (InPath(of), InQuery(query)) = (path, query);
     let event = Event::Delete(Delete {
@@ -205,16 +226,81 @@ async fn delete(
         id: of.id.clone(),
         version: query.version,
     });
-    write(&writes, of, event).await
+    let doors = Doors {
+        reads: &reads,
+        writes: &writes,
+        request: &request,
+    };
+    doors.take_away(of, event, None).await
 }
 
 async fn write(writes: &Writes, of: OfItem, event: Event) -> Result<HttpResponse, Error> {
     let given = event.version();
     let version = confirmed(writes.hand_over(event).await?).await?.or(given);
-    Ok(HttpResponse::Accepted().json(Accepted {
+    Ok(accepted(of, version, None))
+}
+
+fn accepted(of: OfItem, version: Option<u64>, gone: Option<bool>) -> HttpResponse {
+    HttpResponse::Accepted().json(Accepted {
         domain: of.domain,
         id: of.id,
         version,
         status: Status::Accepted,
-    }))
+        gone,
+    })
+}
+
+/// What an event that takes an item away from readers goes through.
+struct Doors<'a> {
+    reads: &'a Reads,
+    writes: &'a Writes,
+    request: &'a HttpRequest,
+}
+
+impl Doors<'_> {
+    /// Deletes or hides an item, and says whether readers have lost it. Only the owner of the domain
+    /// knows, so it is the owner that publishes the event; where none answers, this instance does.
+    async fn take_away(
+        &self,
+        of: OfItem,
+        event: Event,
+        body: Option<Vec<u8>>,
+    ) -> Result<HttpResponse, Error> {
+        if !is_proxied(self.request.headers())
+            && let Ok(Whose::Theirs(owner)) = self.reads.owners.of_domain(&of.domain).await
+            && let Some(path) = self.request.uri().path_and_query()
+        {
+            let path = path.as_str().to_owned();
+            let asked = self.reads.relay.change(&owner, Change { path, body });
+            match asked.await {
+                Ok(answer) if answer.status != StatusCode::SERVICE_UNAVAILABLE.as_u16() => {
+                    return Ok(as_ours(&answer));
+                }
+                // The owner may have published it: once more does no harm.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        let given = event.version();
+        let written = self.writes.settle(event).await?;
+        let gone = written.is_settled && !self.is_answered(&of).await;
+        Ok(accepted(of, written.version.or(given), Some(gone)))
+    }
+
+    /// Whether this instance may answer the item to a reader: the event had no effect, for it was older
+    /// than what is stored, or the item has come again.
+    async fn is_answered(&self, of: &OfItem) -> bool {
+        let now = self.reads.clock.now();
+        if let Some(view) = self.reads.views.get(&of.domain)
+            && view.term().lasts(now.monotonic)
+            && let Some(snapshot) = view.snapshot().as_ref()
+            && (snapshot.item(of.id.as_str(), now.unix_ms).is_some() || snapshot.is_whole())
+        {
+            return snapshot.item(of.id.as_str(), now.unix_ms).is_some();
+        }
+        let rows = self.reads.store.items(&of.domain, slice::from_ref(&of.id));
+        match rows.await {
+            Ok(rows) => rows.iter().flatten().any(|row| is_visible(row, Utc::now())),
+            Err(_) => true,
+        }
+    }
 }

@@ -23,6 +23,8 @@ use kindred_query::Views;
 
 /// How long a write waits to be let in, and again to be durable.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(120);
+/// How long an answer to a deletion or a hiding waits until the item is gone for readers.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The service as far as it is there.
 pub(crate) struct Lobby {
@@ -167,6 +169,22 @@ impl Writes {
             .unwrap_or_else(|_| Err(late("there was no room for it")))
     }
 
+    /// Hands an event over and waits until it is durable, and then for its settling, no longer than
+    /// [`SETTLE_DEADLINE`] after that.
+    pub(crate) async fn settle(&self, event: Event) -> Result<Written, PublishError> {
+        let published = self.publish.publish_to_settle(event);
+        let (confirm, settlement) = tokio::time::timeout(CONFIRM_DEADLINE, published)
+            .await
+            .unwrap_or_else(|_| Err(late("there was no room for it")))?;
+        let version = confirmed(confirm).await?;
+        let settled = tokio::time::timeout(SETTLE_DEADLINE, settlement).await;
+        let settled = settled.ok().flatten();
+        Ok(Written {
+            version: version.or(settled.and_then(|settled| settled.version)),
+            is_settled: settled.is_some(),
+        })
+    }
+
     /// Counts a refusal of an event that was not handed over.
     pub(crate) fn refused(&self, refusal: &Refusal) {
         self.metrics
@@ -174,6 +192,14 @@ impl Writes {
             .with_label_values(&[refusal.reason.word()])
             .inc();
     }
+}
+
+/// An event that is durable.
+pub(crate) struct Written {
+    /// The version it was given, where that is known.
+    pub(crate) version: Option<u64>,
+    /// Whether readers have lost what it takes away, as far as this process is its domain's owner.
+    pub(crate) is_settled: bool,
 }
 
 /// Waits until an event is durable, no longer than the deadline; the version it got, where that is known.

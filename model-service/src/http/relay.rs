@@ -1,6 +1,8 @@
 //! Asking the owner of a domain for what only the owner knows.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
@@ -10,7 +12,7 @@ use kindred_shared::DomainName;
 use tokio::sync::Semaphore;
 
 use super::error::Error;
-use crate::client::{Answer, Http};
+use crate::client::{self, Answer, Http};
 use crate::owners::{Owners, Whose};
 
 /// Header of a request that one model service asks of another: it is answered there or not at all.
@@ -22,22 +24,86 @@ const ASKING: usize = 64;
 /// How long an owner may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// How long it may take over what can be read from the store instead.
+const SOON: Duration = Duration::from_secs(1);
+
+/// For how long an owner that did not answer so is not asked again.
+const SILENT: Duration = Duration::from_secs(2);
+
 /// Asks owners.
 pub(crate) struct Relay {
     http: Http,
+    soon: Http,
     asking: Semaphore,
+    /// Owners that did not answer soon, and until when they are not asked so.
+    silent: Mutex<HashMap<String, Instant>>,
 }
 
 impl Relay {
     pub(crate) fn new() -> Self {
         Self {
             http: Http::with_deadline(ANSWER),
+            soon: Http::with_deadline(SOON),
             asking: Semaphore::new(ASKING),
+            silent: Mutex::default(),
         }
     }
 
     /// What an owner answers to a GET of this path, whatever it is.
     pub(crate) async fn ask(&self, address: &str, path: &str) -> Result<Answer, Error> {
+        let headers = [(PROXIED, "1")];
+        let (http, url) = (self.http.clone(), format!("http://{address}{path}"));
+        self.answer(address, move || http.get(&url, &headers)).await
+    }
+
+    /// What an owner answers to a GET that the store can answer, too. One that did not answer is not asked
+    /// for a while: those who wait for it would keep others from being asked.
+    pub(crate) async fn ask_soon(&self, address: &str, path: &str) -> Option<Answer> {
+        let is_silent = self.silent().get(address).copied();
+        if is_silent.is_some_and(|until| Instant::now() < until) {
+            return None;
+        }
+        let headers = [(PROXIED, "1")];
+        let (http, url) = (self.soon.clone(), format!("http://{address}{path}"));
+        let answer = self.answer(address, move || http.get(&url, &headers)).await;
+        match &answer {
+            Ok(_) if is_silent.is_some() => {
+                self.silent().remove(address);
+            }
+            Ok(_) => {}
+            Err(_) => {
+                self.silent()
+                    .insert(address.to_owned(), Instant::now() + SILENT);
+            }
+        }
+        answer.ok()
+    }
+
+    fn silent(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        // Every change leaves the map whole.
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What an owner answers to a change.
+    pub(crate) async fn change(&self, address: &str, change: Change) -> Result<Answer, Error> {
+        let headers = [(PROXIED, "1")];
+        let (http, url) = (
+            self.http.clone(),
+            format!("http://{address}{}", change.path),
+        );
+        self.answer(address, move || match change.body {
+            Some(body) => http.put_with(&url, "application/json", &body, &headers),
+            None => http.delete_with(&url, &headers),
+        })
+        .await
+    }
+
+    /// Asks when it is its turn, on a thread that may wait.
+    async fn answer(
+        &self,
+        address: &str,
+        ask: impl FnOnce() -> Result<Answer, client::Error> + Send + 'static,
+    ) -> Result<Answer, Error> {
         let silent = |detail: String| {
             Error::new(
                 Kind::NotReady,
@@ -48,8 +114,7 @@ impl Relay {
         let Ok(_turn) = self.asking.acquire().await else {
             return Err(silent("the service is stopping".to_owned()));
         };
-        let (http, url) = (self.http.clone(), format!("http://{address}{path}"));
-        match web::block(move || http.get(&url, &[(PROXIED, "1")])).await {
+        match web::block(ask).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(silent(error.to_string())),
             Err(error) => Err(silent(error.to_string())),
@@ -80,13 +145,21 @@ impl Relay {
     }
 }
 
+/// A change that the owner of a domain is asked for.
+pub(crate) struct Change {
+    /// Its path and query.
+    pub(crate) path: String,
+    /// What is put; `None`: what is there is deleted.
+    pub(crate) body: Option<Vec<u8>>,
+}
+
 /// Whether another model service asks.
 pub(crate) fn is_proxied(headers: &HeaderMap) -> bool {
     headers.contains_key(PROXIED)
 }
 
 /// The same answer, as ours.
-fn as_ours(answer: &Answer) -> HttpResponse {
+pub(crate) fn as_ours(answer: &Answer) -> HttpResponse {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = HttpResponse::build(status);
     for name in [CONTENT_TYPE, RETRY_AFTER] {

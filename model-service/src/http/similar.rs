@@ -1,11 +1,9 @@
 //! What is similar to an item.
 
-use std::collections::HashMap;
-use std::iter;
-
+use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use actix_web::{HttpResponse, get};
-use chrono::{DateTime, Utc};
+use actix_web::{HttpRequest, HttpResponse, get};
+use chrono::Utc;
 use kindred_api::problem::Kind;
 use kindred_api::similar::{DEFAULT_LIMIT, SimilarAnswer, SimilarItem};
 use kindred_shared::{DomainName, ItemId, ModelName};
@@ -17,8 +15,10 @@ use super::openapi;
 use super::parts::{Part, Reads};
 use super::path::{InPath, OfItem};
 use super::query::{Given, InQuery, Parameters};
+use super::relay::{as_ours, is_proxied};
 use super::standing::is_visible;
 use super::time::{rfc3339, rfc3339_ms};
+use crate::owners::Whose;
 use kindred_domain::list::NEIGHBOURS;
 use kindred_domain::shown;
 use kindred_domain::store::{ItemRow, Neighbour, newest_feature};
@@ -62,6 +62,9 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
 
 /// The items most similar to one.
 ///
+/// Any instance may be asked: the owner of an active domain answers from memory. Of a domain that sleeps the
+/// stored list is answered; while too few copies of the database answer, it is marked `stale`.
+///
 /// Exact: no visible item of the domain with the same language that is left out has a higher
 /// score. Deleted, hidden and expired items are in no answer. While an item's first list is being
 /// made, the answer is empty, `as_of` is null, and `Retry-After` says when to ask again.
@@ -79,11 +82,15 @@ async fn get(
     path: InPath<OfItem>,
     query: InQuery<SimilarQuery>,
     reads: Part<Reads>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
     let InPath(of) = path;
     let limit = query.0.limit.map_or(DEFAULT_LIMIT, |limit| limit as usize);
-    match from_view(&reads, &of, limit) {
-        Some(answer) => answer,
+    if let Some(answer) = from_view(&reads, &of, limit) {
+        return answer;
+    }
+    match from_owner(&reads, &request, &of).await {
+        Some(answer) => Ok(answer),
         None => from_store(&reads, of, limit).await,
     }
 }
@@ -169,21 +176,42 @@ fn respond(body: Vec<u8>, is_listed: bool) -> HttpResponse {
     response.body(body)
 }
 
-/// Of a domain that sleeps or is loading: stored list, then the rows of the item and its
-/// neighbours, leaving out what is not visible.
+/// What the domain's owner answers, where it is another instance. `None`: there is none, or it does not
+/// answer; what is stored is to be read.
+async fn from_owner(reads: &Reads, request: &HttpRequest, of: &OfItem) -> Option<HttpResponse> {
+    if is_proxied(request.headers()) {
+        return None;
+    }
+    let Ok(Whose::Theirs(owner)) = reads.owners.of_domain(&of.domain).await else {
+        return None;
+    };
+    let path = request.uri().path_and_query()?.as_str();
+    let answer = reads.relay.ask_soon(&owner, path).await?;
+    // An owner that cannot read the store either knows no more than this instance.
+    (answer.status != StatusCode::SERVICE_UNAVAILABLE.as_u16()).then(|| as_ours(&answer))
+}
+
+/// Of a domain that sleeps or is loading: stored list, item and neighbours, leaving out what is not
+/// visible.
 async fn from_store(reads: &Reads, of: OfItem, limit: usize) -> Result<HttpResponse, Error> {
     let OfItem { domain, id } = of;
-    let list = reads.store.list(&domain, &id).await?;
-    let neighbours = list.as_ref().map_or(&[][..], |list| &list.neighbours);
-    let Some(rows) = visible_rows(reads, &domain, &id, neighbours).await? else {
+    let reading = reads.store.reading(&domain, &id).await?;
+    let now = Utc::now();
+    if !reading.item.is_some_and(|row| is_visible(&row, now)) {
         return Err(match reads.store.domain(&domain).await? {
             Some(_) => Error::unknown_item(),
             None => Error::unknown_domain(),
         });
-    };
+    }
+    let neighbours = reading
+        .list
+        .as_ref()
+        .map_or(&[][..], |list| &list.neighbours);
+    let rows = reading.neighbours.into_iter();
+    let rows = rows.map(|row| row.filter(|row| is_visible(row, now)));
     let similar = titled(neighbours, rows).take(limit).collect();
-    let as_of = list.as_ref().map(|list| rfc3339(list.updated_at));
-    let model = match list {
+    let as_of = reading.list.as_ref().map(|list| rfc3339(list.updated_at));
+    let model = match reading.list {
         Some(list) => list.model,
         None => model_of(reads, &domain, &id).await?,
     };
@@ -193,6 +221,7 @@ async fn from_store(reads: &Reads, of: OfItem, limit: usize) -> Result<HttpRespo
         id,
         model,
         as_of,
+        stale: reading.is_stale,
         similar,
     };
     Ok(respond(json(&answer, limit), is_listed))
@@ -207,33 +236,13 @@ async fn model_of(reads: &Reads, domain: &DomainName, id: &ItemId) -> Result<Mod
     Ok(newest.map_or(row.model, |stamp| stamp.space.model()))
 }
 
-/// The rows of those neighbours that are visible; `None` when the item itself is not.
-async fn visible_rows(
-    reads: &Reads,
-    domain: &DomainName,
-    id: &ItemId,
-    neighbours: &[Neighbour],
-) -> Result<Option<HashMap<ItemId, ItemRow>>, Error> {
-    let ids: Vec<ItemId> = iter::once(id)
-        .chain(neighbours.iter().map(|neighbour| &neighbour.id))
-        .cloned()
-        .collect();
-    let rows = reads.store.items(domain, &ids).await?;
-    let now: DateTime<Utc> = Utc::now();
-    let mut visible: HashMap<ItemId, ItemRow> = ids
-        .into_iter()
-        .zip(rows)
-        .filter_map(|(id, row)| Some((id, row.filter(|row| is_visible(row, now))?)))
-        .collect();
-    Ok(visible.remove(id).map(|_| visible))
-}
-
+/// Those neighbours whose rows are there, as they are shown.
 fn titled(
     neighbours: &[Neighbour],
-    mut rows: HashMap<ItemId, ItemRow>,
+    rows: impl Iterator<Item = Option<ItemRow>>,
 ) -> impl Iterator<Item = SimilarItem> {
-    neighbours.iter().filter_map(move |neighbour| {
-        let row = rows.remove(&neighbour.id)?;
+    neighbours.iter().zip(rows).filter_map(|(neighbour, row)| {
+        let row = row?;
         Some(SimilarItem {
             id: row.id,
             score: neighbour.score,

@@ -15,6 +15,7 @@ mod dead;
 mod held;
 mod publish;
 mod reader;
+mod settlements;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +27,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::care::{CAREFUL_FROM, DEAD_FROM, POISONOUS};
 pub use self::publish::{Notifier, RabbitPublisher};
+pub use self::settlements::Settlements;
 use kindred_domain::intake::{Delivery, DeliveryTag, Intake, Outcome, Settle};
 
 /// Deliveries that wait for [`Intake::next`]; more wait where they are counted in bytes.
@@ -45,6 +47,8 @@ pub struct RabbitIntakeOptions {
     pub prefetch: u16,
     /// Bytes of events handed over and not settled; a larger event is handed over alone.
     pub capacity_bytes: usize,
+    /// Events of this process whose settling it waits for.
+    pub settlements: Arc<Settlements>,
 }
 
 /// The delivering end. Dropping it acknowledges what was settled and drops the connection.

@@ -128,7 +128,7 @@ async fn a_body_that_announces_too_much_is_not_read() {
         domain: domain("x"),
         id: id("a"),
     };
-    let put = items::write_body(&bench.writes, of, never(2_001)).await;
+    let put = items::read_event(&bench.writes, &of, never(2_001)).await;
     assert_eq!(put.expect_err("too much").status_code(), 413);
     let post = batch::take(&bench.writes, domain("x"), never((1 << 30) + 1)).await;
     assert_eq!(post.expect_err("too much").status_code(), 413);
@@ -152,4 +152,28 @@ async fn what_a_write_gets_that_is_not_taken() {
                 .contains("end it again")
         );
     }
+}
+
+#[actix_web::test]
+async fn a_deletion_says_whether_readers_have_lost_the_item() {
+    let bench = bench();
+    bench.rows.register("x", None).await;
+    let delete = |name: &str| {
+        let request = TestRequest::delete().uri(&format!("/v1/domains/x/items/{name}"));
+        ask(&bench, request)
+    };
+    assert_eq!(delete("never-there").await.json()["gone"], true);
+    // The event changed nothing: what is stored is newer.
+    bench.rows.put("x", item_row("there", 1)).await;
+    assert_eq!(delete("there").await.json()["gone"], false);
+    let hidden = ItemRow {
+        hidden: true,
+        ..item_row("hidden", 1)
+    };
+    bench.rows.put("x", hidden).await;
+    let body = r#"{"title":"t","hidden":true}"#;
+    let put_hidden = put(&bench, "/v1/domains/x/items/hidden", body).await;
+    assert_eq!(put_hidden.json()["gone"], true);
+    let put_shown = put(&bench, "/v1/domains/x/items/there", r#"{"title":"t"}"#).await;
+    assert_eq!(put_shown.json().get("gone"), None);
 }

@@ -1,5 +1,7 @@
 //! The way in for this system's own events, and the way out for its notifications.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chrono::{DateTime, SecondsFormat, Utc};
 use kindred_runtime::amqp::{
@@ -10,7 +12,8 @@ use kindred_shared::{DomainName, ItemId, ModelName};
 use lapin::types::ShortString;
 use serde_json::json;
 
-use kindred_domain::intake::{Confirm, Failure, Publish, PublishError};
+use super::settlements::Settlements;
+use kindred_domain::intake::{Confirm, Failure, Publish, PublishError, Settlement};
 
 /// Most ids a notification names.
 const IDS_PER_NOTIFICATION: usize = 1_000;
@@ -21,16 +24,18 @@ const IDS_PER_NOTIFICATION: usize = 1_000;
 pub struct RabbitPublisher {
     publisher: Publisher,
     names: Names,
+    settlements: Arc<Settlements>,
     /// Held while an event waits for room, so that events keep their order.
     turn: tokio::sync::Mutex<()>,
 }
 
 impl RabbitPublisher {
     /// Publishes with these names.
-    pub fn new(publisher: Publisher, names: Names) -> Self {
+    pub fn new(publisher: Publisher, names: Names, settlements: Arc<Settlements>) -> Self {
         Self {
             publisher,
             names,
+            settlements,
             turn: tokio::sync::Mutex::default(),
         }
     }
@@ -39,6 +44,17 @@ impl RabbitPublisher {
     pub fn is_connected(&self) -> bool {
         self.publisher.is_connected()
     }
+
+    async fn send(&self, message: Outgoing) -> Confirm {
+        let turn = self.turn.lock().await;
+        let confirmed = self.publisher.publish(message).await;
+        drop(turn);
+        // Which version an event gets without one, its domain's owner says later.
+        Box::pin(async move {
+            confirmed.await.map_err(in_words)?;
+            Ok(None)
+        })
+    }
 }
 
 #[async_trait]
@@ -46,14 +62,16 @@ impl Publish for RabbitPublisher {
     async fn publish(&self, event: Event) -> Result<Confirm, PublishError> {
         let message = event_message(&self.names, &event);
         drop(event);
-        let turn = self.turn.lock().await;
-        let confirmed = self.publisher.publish(message).await;
-        drop(turn);
-        // Which version an event gets without one, its domain's owner says later.
-        Ok(Box::pin(async move {
-            confirmed.await.map_err(in_words)?;
-            Ok(None)
-        }))
+        Ok(self.send(message).await)
+    }
+
+    async fn publish_to_settle(&self, event: Event) -> Result<(Confirm, Settlement), PublishError> {
+        let mut message = event_message(&self.names, &event);
+        drop(event);
+        let wait = self.settlements.expect();
+        let id = ShortString::from(wait.id.as_str());
+        message.properties = message.properties.with_correlation_id(id);
+        Ok((self.send(message).await, Box::pin(wait.settled())))
     }
 }
 

@@ -25,7 +25,7 @@ use super::care::{Care, POISONOUS, Verdict};
 use super::dead::letter;
 use super::held::{Held, Raw};
 use super::{Command, RabbitIntakeOptions};
-use kindred_domain::intake::{Delivery, DeliveryTag, Outcome};
+use kindred_domain::intake::{Delivery, DeliveryTag, Outcome, Settled};
 
 /// Before what was not stored is read over again.
 const REWIND: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
@@ -311,8 +311,12 @@ impl Reader {
     fn settle(&mut self, session: &mut Session, settled: Vec<(DeliveryTag, Outcome)>) {
         for (tag, outcome) in settled {
             match outcome {
-                Outcome::Stored(_) => match session.held.stored(tag) {
+                Outcome::Stored(version) => match session.held.stored(tag) {
                     Some(raw) => {
+                        if let Some(id) = raw.properties.correlation_id() {
+                            let settlements = &self.options.settlements;
+                            settlements.settled(id.as_str(), Settled { version });
+                        }
                         self.care.settled(raw.fingerprint);
                         self.rewinds.worked();
                     }

@@ -33,7 +33,11 @@ impl Rabbit {
         let intake = Self::start(&scope, &raw);
         until("the intake is connected", || intake.is_connected()).await;
         Self {
-            publisher: Arc::new(RabbitPublisher::new(raw.clone(), scope.names.clone())),
+            publisher: Arc::new(RabbitPublisher::new(
+                raw.clone(),
+                scope.names.clone(),
+                Settlements::new("test".to_owned()),
+            )),
             raw,
             intake,
             scope,
@@ -47,6 +51,7 @@ impl Rabbit {
             limits: Limits::default(),
             prefetch: 100,
             capacity_bytes: 1 << 20,
+            settlements: Settlements::new("test".to_owned()),
         };
         RabbitIntake::start(scope.connector.clone(), publisher.clone(), options)
     }

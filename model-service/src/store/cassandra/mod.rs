@@ -14,6 +14,7 @@ mod failure;
 mod instances;
 mod lease;
 pub(crate) mod opening;
+mod readers;
 mod reads;
 mod rows;
 pub mod schema;
@@ -36,10 +37,11 @@ use facts::Facts;
 pub use failure::Trouble;
 use kindred_domain::store::{
     Batch, Cas, Content, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Page,
-    Partition, SettingsRow, Stamp, Store, StoreError,
+    Partition, Reading, SettingsRow, Stamp, Store, StoreError,
 };
 use lease::Gates;
 pub use opening::{CassandraOptions, ConnectError};
+use readers::Quorum;
 use statements::Statements;
 
 /// Requests to read that are in flight at a time.
@@ -54,6 +56,7 @@ pub struct CassandraStore {
     facts: Facts,
     gates: Gates,
     counts: Counts,
+    quorum: Quorum,
     reading: Semaphore,
     writing: Semaphore,
 }
@@ -67,6 +70,7 @@ impl CassandraStore {
             facts: Facts::default(),
             gates: Gates::default(),
             counts: Counts::default(),
+            quorum: Quorum::default(),
             reading: Semaphore::new(READS),
             writing: Semaphore::new(writes::IN_FLIGHT),
         }
@@ -219,6 +223,10 @@ impl Store for CassandraStore {
 
     async fn list(&self, domain: &DomainName, id: &ItemId) -> Result<Option<ListRow>, StoreError> {
         self.list_of(domain, id).await.map_err(Trouble::of_read)
+    }
+
+    async fn reading(&self, domain: &DomainName, id: &ItemId) -> Result<Reading, StoreError> {
+        self.read_for_readers(domain, id).await
     }
 
     /// Unlike the embedded twin's, a write that lost to a higher stamp counts: the database does

@@ -76,6 +76,10 @@ statements! {
         items_of: "SELECT id, version, status, since, hidden, title, url, language, \"group\", \
             categories, published_at, expires_at, attributes, rejected, content_hash \
             FROM {ks}.items WHERE domain = ? AND bucket = ? AND id IN ?",
+        // One request, however many buckets: the coordinator asks for each.
+        items_in: "SELECT id, version, status, since, hidden, title, url, language, \"group\", \
+            categories, published_at, expires_at, attributes, rejected, content_hash \
+            FROM {ks}.items WHERE domain = ? AND bucket IN ? AND id IN ?",
         features_from: "SELECT id, version, space, dense, term_ids, term_weights \
             FROM {ks}.item_features \
             WHERE domain = ? AND model = ? AND bucket = ? AND id >= ? LIMIT ?",

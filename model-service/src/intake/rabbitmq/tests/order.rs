@@ -48,7 +48,11 @@ async fn queued(versions: std::ops::Range<u64>) -> (Scope, Publisher, RabbitPubl
     let scope = Scope::fresh().await;
     let raw = Publisher::start(scope.connector.clone(), "publish", CAPACITY);
     raw.connected().await;
-    let publisher = RabbitPublisher::new(raw.clone(), scope.names.clone());
+    let publisher = RabbitPublisher::new(
+        raw.clone(),
+        scope.names.clone(),
+        Settlements::new("test".to_owned()),
+    );
     publish(&publisher, versions).await;
     (scope, raw, publisher)
 }

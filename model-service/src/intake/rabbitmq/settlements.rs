@@ -1,0 +1,93 @@
+//! Events of this process whose settling it waits for: it published them, and perhaps owns their domain.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kindred_domain::intake::Settled;
+use tokio::sync::oneshot;
+
+/// The events that somebody here waits for, by what their messages carry as correlation id.
+#[derive(Debug)]
+pub struct Settlements {
+    /// Unique per start of a process.
+    boot_id: String,
+    next: AtomicU64,
+    waiting: Mutex<HashMap<String, oneshot::Sender<Settled>>>,
+}
+
+impl Settlements {
+    /// Those of this start of this process.
+    pub fn new(boot_id: String) -> Arc<Self> {
+        Arc::new(Self {
+            boot_id,
+            next: AtomicU64::new(0),
+            waiting: Mutex::default(),
+        })
+    }
+
+    /// Waits for one more event; its message carries the id that the wait has.
+    pub(super) fn expect(self: &Arc<Self>) -> Wait {
+        let n = self.next.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{}#{n}", self.boot_id);
+        let (tell, told) = oneshot::channel();
+        self.lock().insert(id.clone(), tell);
+        Wait {
+            id,
+            told,
+            of: Arc::clone(self),
+        }
+    }
+
+    /// The event of this id is settled.
+    pub(super) fn settled(&self, id: &str, settled: Settled) {
+        if let Some(tell) = self.lock().remove(id) {
+            // Nobody waits any more.
+            let _ = tell.send(settled);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<Settled>>> {
+        // Every change leaves the map whole.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A wait for one event. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Wait {
+    pub(super) id: String,
+    told: oneshot::Receiver<Settled>,
+    of: Arc<Settlements>,
+}
+
+impl Wait {
+    /// What became of it. `None`: it was refused.
+    pub(super) async fn settled(mut self) -> Option<Settled> {
+        (&mut self.told).await.ok()
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.of.lock().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn tells_who_waits_and_forgets_who_does_not() {
+        let settlements = Settlements::new("host-1".to_owned());
+        let (one, two) = (settlements.expect(), settlements.expect());
+        assert_ne!(one.id, two.id);
+        settlements.settled(&two.id.clone(), Settled { version: Some(7) });
+        assert_eq!(two.settled().await, Some(Settled { version: Some(7) }));
+        drop(one);
+        assert!(settlements.lock().is_empty());
+        settlements.settled("another-host#3", Settled { version: None });
+    }
+}

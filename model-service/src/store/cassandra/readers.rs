@@ -1,0 +1,139 @@
+//! What readers are answered from while no view of a domain is there: two requests an answer, at QUORUM,
+//! and below it where there is none.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use kindred_shared::{DomainName, ItemId};
+use scylla::response::query_result::QueryRowsResult;
+use scylla::serialize::row::SerializeRow;
+use scylla::statement::Consistency;
+use scylla::statement::prepared::PreparedStatement;
+use tokio::time::Instant;
+
+use super::CassandraStore;
+use super::facts::{BUCKETS, bucket};
+use super::failure::Trouble;
+use super::rows;
+use kindred_domain::store::{ItemRow, Reading, StoreError};
+
+/// Longest a request may take before readers are answered from one copy.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// For how long no quorum is asked for after one did not answer.
+const GIVEN_UP: Duration = Duration::from_secs(2);
+/// How often it is said that readers are answered from one copy.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
+/// Whether a quorum of copies answers.
+#[derive(Debug, Default)]
+pub(super) struct Quorum(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Not asked for before.
+    lost_until: Option<Instant>,
+    said: Option<Instant>,
+}
+
+impl Quorum {
+    fn is_lost(&self) -> bool {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.lost_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// It did not answer. Says so now and then.
+    fn lost(&self, trouble: &Trouble) {
+        let now = Instant::now();
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.lost_until = Some(now + GIVEN_UP);
+        if seen
+            .said
+            .is_none_or(|said| now.duration_since(said) >= SAY_EVERY)
+        {
+            seen.said = Some(now);
+            tracing::warn!(error = %trouble, "no quorum: readers are answered from one copy, as stale");
+        }
+    }
+}
+
+/// From how many copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copies {
+    Quorum,
+    One,
+}
+
+impl CassandraStore {
+    pub(super) async fn read_for_readers(
+        &self,
+        domain: &DomainName,
+        id: &ItemId,
+    ) -> Result<Reading, StoreError> {
+        if !self.quorum.is_lost() {
+            match self.reading_from(Copies::Quorum, domain, id).await {
+                // What is damaged is no better with fewer copies.
+                Err(trouble @ (Trouble::Row(..) | Trouble::Answer(_))) => {
+                    return Err(trouble.of_read());
+                }
+                Err(trouble) => self.quorum.lost(&trouble),
+                Ok(reading) => return Ok(reading),
+            }
+        }
+        let reading = self.reading_from(Copies::One, domain, id).await;
+        reading.map_err(Trouble::of_read)
+    }
+
+    async fn reading_from(
+        &self,
+        copies: Copies,
+        domain: &DomainName,
+        id: &ItemId,
+    ) -> Result<Reading, Trouble> {
+        let _turn = self.reading.acquire().await;
+        let key = (domain.as_str(), id.as_str());
+        let found = self.ask(copies, &self.statements.list, key).await?;
+        let list = rows::list(id, &found)?;
+        let ids = Reading::ids(id, list.as_ref());
+        let of_domain = match self.facts.buckets(domain) {
+            Some(buckets) => buckets,
+            None => {
+                let found = self.ask(copies, &self.statements.domain, (domain.as_str(),));
+                let found = found.await?;
+                let stored = found.maybe_first_row::<rows::StoredDomain<'_>>()?;
+                let stored = stored.map(rows::domain).transpose()?;
+                stored.map_or(BUCKETS, |(_, buckets)| buckets)
+            }
+        };
+        let buckets: BTreeSet<i16> = ids.iter().map(|id| bucket(id, of_domain)).collect();
+        let buckets: Vec<i16> = buckets.into_iter().collect();
+        let texts: BTreeSet<&str> = ids.iter().map(ItemId::as_str).collect();
+        let texts: Vec<&str> = texts.into_iter().collect();
+        let key = (domain.as_str(), &buckets, &texts);
+        let found = self.ask(copies, &self.statements.items_in, key).await?;
+        let found = rows::items(&found)?.into_iter();
+        let found: HashMap<ItemId, ItemRow> = found.map(|row| (row.id.clone(), row)).collect();
+        let mut items = ids.iter().map(|id| found.get(id).cloned());
+        Ok(Reading {
+            item: items.next().flatten(),
+            neighbours: items.collect(),
+            list,
+            is_stale: copies == Copies::One,
+        })
+    }
+
+    async fn ask(
+        &self,
+        copies: Copies,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+    ) -> Result<QueryRowsResult, Trouble> {
+        let mut statement = statement.clone();
+        statement.set_request_timeout(Some(PATIENCE));
+        if copies == Copies::One {
+            statement.set_consistency(Consistency::One);
+        }
+        let found = self.session.execute_unpaged(&statement, values).await?;
+        Ok(found.into_rows_result()?)
+    }
+}
