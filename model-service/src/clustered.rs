@@ -34,7 +34,7 @@ use crate::intake::rabbitmq::{
 use crate::metrics::Metrics;
 use crate::preprocessing::Preprocessors;
 use crate::service::{Door, Edges, ListenError, Role, Service, Sizes};
-use crate::store::cassandra::{CassandraOptions, CassandraStore};
+use crate::store::cassandra::{Agreement, CassandraOptions, CassandraStore};
 use kindred_domain::dispatch::Jobs;
 use kindred_domain::intake::{Failure, Intake, Notify};
 use kindred_domain::store::{Partition, Store};
@@ -166,6 +166,7 @@ async fn open_store(
         replication_factor: config.database.cql_replication,
         partitions: config.domains.partitions,
         models,
+        agreement: Agreement::of(config),
         allow_periodic: config.database.cql_allow_periodic,
     };
     CassandraStore::wait(&options).await.map_err(refused)
@@ -332,7 +333,10 @@ async fn watch(
     const PATIENCE: Duration = Duration::from_secs(10);
     let mut look = tokio::time::interval(EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// Every how many looks it is seen whether this instance has what all have.
+    const COMPARED: usize = 10;
     let begun = tokio::time::Instant::now();
+    let mut looks = 0;
     let (mut database, mut was_connected) = (Steady::new(PATIENCE), false);
     loop {
         look.tick().await;
@@ -341,6 +345,17 @@ async fn watch(
             readiness.set_ready("broker");
         } else if was_connected {
             readiness.degrade("broker", "not connected");
+        }
+        looks += 1;
+        if looks % COMPARED == 0 {
+            match store.disagreement().await {
+                Ok(Some(differences)) => {
+                    tracing::error!(differences, "other instances have other settings");
+                    readiness.not_ready("configuration", differences);
+                }
+                Ok(None) => readiness.set_ready("configuration"),
+                Err(_) => {}
+            }
         }
         let probed = store.probe().await;
         let is_steady = database.seen(begun.elapsed(), probed.is_ok());

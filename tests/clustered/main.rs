@@ -19,6 +19,7 @@ mod exactness;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agreement;
 mod any_order;
 mod asking;
 mod away;

@@ -12,7 +12,7 @@ use tracing::warn;
 use super::lease::{self, Desk, Instance};
 use super::partition::{OpenIntake, PartitionHost};
 use super::services::ServiceParts;
-use super::sharing::{Keeper, share_evenly};
+use super::sharing::{Keeper, announce, share_evenly};
 use crate::owners::Hosted;
 use kindred_domain::lease::Wish;
 use kindred_domain::store::{Partition, Store};
@@ -31,8 +31,9 @@ pub struct Partitions {
 
 /// Who wishes for partitions. When it is gone, they are handed over.
 enum Sharing {
-    /// All of them: no other can have any, or there is just one.
-    All(Vec<Keeper>),
+    /// All of them: no other can have any, or there is just one. Others are told all the same that this
+    /// instance is there.
+    All(Vec<Keeper>, Option<JoinHandle<()>>),
     /// As many as others have.
     Even(JoinHandle<()>),
 }
@@ -40,7 +41,10 @@ enum Sharing {
 impl Sharing {
     fn end(self) {
         match self {
-            Self::All(keepers) => drop(keepers),
+            Self::All(keepers, announcing) => {
+                drop(keepers);
+                announcing.iter().for_each(JoinHandle::abort);
+            }
             Self::Even(sharing) => sharing.abort(),
         }
     }
@@ -89,7 +93,9 @@ impl Partitions {
             let sharing = share_evenly(Arc::clone(&store), me.clone(), parts.lease, wishers);
             Sharing::Even(spawn_local(sharing))
         } else {
-            Sharing::All(wishers)
+            let is_alone = store.is_exclusive();
+            let announcing = announce(Arc::clone(&store), me.clone(), parts.lease);
+            Sharing::All(wishers, (!is_alone).then(|| spawn_local(announcing)))
         };
         Self {
             store,

@@ -69,6 +69,21 @@ pub async fn share_evenly(
     }
 }
 
+/// Says that this instance is there, for as long as it is polled.
+pub async fn announce(store: Arc<dyn Store>, me: Instance, times: LeaseTimes) {
+    let mut again = interval(times.look());
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        again.tick().await;
+        let announced = store.announce(&me.owner, &me.address, times.take);
+        match timeout(times.answer(), announced).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(%error, "others are not told of this model service"),
+            Err(_) => debug!("others are not told of this model service: no answer in time"),
+        }
+    }
+}
+
 /// Announces this instance, which counts as there for as long as its leases would last; which ones
 /// are there.
 async fn meet(

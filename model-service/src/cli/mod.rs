@@ -3,6 +3,7 @@
 //! Machine-readable output (`--json`) and tables go to standard output, logs and progress to
 //! standard error. Exit codes are [`Exit`]'s.
 
+mod agreement;
 mod bench;
 mod client;
 mod demo;
@@ -60,6 +61,7 @@ enum Command {
     Standalone(local::StandaloneArgs),
     ModelService(local::ModelServiceArgs),
     Schema(schema::SchemaArgs),
+    Agreement(agreement::AgreementArgs),
     Doctor(doctor::DoctorArgs),
     Import(import::ImportArgs),
     Publish(publish::PublishArgs),
@@ -103,6 +105,7 @@ impl Command {
             Self::Standalone(args) => &args.flags.0,
             Self::ModelService(args) => &args.flags.0,
             Self::Schema(args) => &args.flags.0,
+            Self::Agreement(args) => &args.flags.0,
             Self::Doctor(args) => &args.flags.0,
             Self::Import(args) => &args.flags.0,
             Self::Publish(args) => &args.flags.0,
@@ -189,6 +192,7 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Standalone(_) => standalone::run(&config, &origins, json, out),
         Command::ModelService(_) => model_service::run(&config),
         Command::Schema(args) => schema::run(&args, &config, out),
+        Command::Agreement(args) => agreement::run(&args, &config, json, out),
         Command::Doctor(args) => doctor::run(&args, &config, &origins, json, out),
         Command::Demo(args) => demo::run(&args, &config, &origins, json, out),
         Command::Bench(BenchCommand::Pipeline(args)) => {

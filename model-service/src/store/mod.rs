@@ -65,6 +65,16 @@ pub enum OpenError {
         /// Partitions asked for.
         wanted: u16,
     },
+    /// Other instances have other settings, which all must have alike.
+    #[error(
+        "{place} is used with other settings by the instances that run: {differences}; start this one with theirs, or see docs/OPERATIONS.md, \"What instances agree on\""
+    )]
+    Disagrees {
+        /// The keyspace.
+        place: String,
+        /// The keys, and both values of each.
+        differences: String,
+    },
     /// It cannot be read or written.
     #[error("{place} cannot be opened: {detail}")]
     Unusable {

@@ -8,6 +8,7 @@
 //!
 //! The session's work is done on the runtime that connected it: connect on one that lasts.
 
+pub(crate) mod agreement;
 mod counts;
 mod facts;
 mod failure;
@@ -32,6 +33,7 @@ use kindred_shared::{DomainName, ItemId, ModelName};
 use scylla::client::session::Session;
 use tokio::sync::Semaphore;
 
+pub use agreement::Agreement;
 use counts::Counts;
 use facts::Facts;
 pub use failure::Trouble;
@@ -42,15 +44,21 @@ use kindred_domain::store::{
 use lease::Gates;
 pub use opening::{CassandraOptions, ConnectError};
 use readers::Quorum;
+use schema::Keyspace;
 use statements::Statements;
 
 /// Requests to read that are in flight at a time.
 const READS: usize = 128;
+/// Of those, requests for pages of a scan: a node reads some 32 rows or pages at once, and single rows
+/// of other domains must not wait for pages of a large one.
+const SCANS: usize = 4;
 
 /// The store in a keyspace.
 pub struct CassandraStore {
     session: Arc<Session>,
     statements: Statements,
+    keyspace: Keyspace,
+    agreement: Agreement,
     /// The models that the program knows.
     models: Box<[ModelName]>,
     facts: Facts,
@@ -58,22 +66,39 @@ pub struct CassandraStore {
     counts: Counts,
     quorum: Quorum,
     reading: Semaphore,
+    scanning: Semaphore,
     writing: Semaphore,
 }
 
 impl CassandraStore {
-    fn new(session: Arc<Session>, statements: Statements, models: Box<[ModelName]>) -> Self {
+    fn new(
+        session: Arc<Session>,
+        statements: Statements,
+        keyspace: Keyspace,
+        agreement: Agreement,
+        models: Box<[ModelName]>,
+    ) -> Self {
         Self {
             session,
             statements,
+            keyspace,
+            agreement,
             models,
             facts: Facts::default(),
             gates: Gates::default(),
             counts: Counts::default(),
             quorum: Quorum::default(),
             reading: Semaphore::new(READS),
+            scanning: Semaphore::new(SCANS),
             writing: Semaphore::new(writes::IN_FLIGHT),
         }
+    }
+
+    /// Where this instance has other settings than all, in words. `None`: nowhere.
+    pub(crate) async fn disagreement(&self) -> Result<Option<String>, StoreError> {
+        let found = agreement::harmful(&self.session, &self.keyspace, &self.agreement);
+        let differences = found.await.map_err(Trouble::of_read)?;
+        Ok((!differences.is_empty()).then(|| agreement::in_words(&differences)))
     }
 
     /// Whether any node that has rows of the store answers.

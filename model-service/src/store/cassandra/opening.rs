@@ -13,6 +13,7 @@ use scylla::statement::{Consistency, Statement};
 use tokio::time::{sleep, timeout};
 
 use super::CassandraStore;
+use super::agreement::{Agreement, agree, in_words};
 use super::failure::Trouble;
 use super::schema::{self, Keyspace, NEWEST, Standing};
 use super::statements::Statements;
@@ -46,6 +47,8 @@ pub struct CassandraOptions {
     /// The models that the program knows, and what they make features of. The keyspace has features
     /// of some of them, and perhaps of others, which are left alone.
     pub models: Vec<ModelInputs>,
+    /// What all instances must have alike, as this one has it.
+    pub agreement: Agreement,
     /// Whether to go on where the death of a node can lose acknowledged writes.
     pub allow_periodic: bool,
 }
@@ -163,12 +166,21 @@ async fn open(options: &CassandraOptions, place: &str) -> Result<CassandraStore,
     // Nothing is made where it would be refused.
     schema::migrate(&session, &keyspace, options.replication_factor).await?;
     identify(&session, &keyspace, options, place).await?;
+    let differences = agree(&session, &keyspace, &options.agreement).await?;
+    if !differences.is_empty() {
+        return Err(Failure::Refused(OpenError::Disagrees {
+            place: place.to_owned(),
+            differences: in_words(&differences),
+        }));
+    }
     let statements = Statements::prepare(&session, &keyspace).await?;
     tracing::info!(place, copies, commit_log, "store.opened");
     let models = options.models.iter().map(|known| known.model.clone());
     Ok(CassandraStore::new(
         Arc::new(session),
         statements,
+        keyspace,
+        options.agreement.clone(),
         models.collect(),
     ))
 }

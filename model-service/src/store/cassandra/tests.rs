@@ -42,6 +42,7 @@ impl Clustered {
             replication_factor: 1,
             partitions: 4,
             models: models(),
+            agreement: Agreement::default(),
             allow_periodic: false,
         })
     }
@@ -176,6 +177,7 @@ async fn says_that_the_database_is_not_there() {
         replication_factor: 1,
         partitions: 1,
         models: models(),
+        agreement: Agreement::default(),
         allow_periodic: false,
     };
     let error = CassandraStore::connect(&options).await.err().unwrap();

@@ -17,8 +17,8 @@ pub const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 /// Between attempts at a connection.
 pub const RECONNECT: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
 /// Seconds between heartbeats, unless the address says otherwise: a frozen peer is noticed after
-/// less than three of them.
-const HEARTBEAT_S: u16 = 10;
+/// less than three of them, and its queues go to the next consumer.
+const HEARTBEAT_S: u16 = 5;
 
 /// An address that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -117,6 +117,28 @@ pub fn key(name: &str) -> Option<&'static Key> {
     keys().find(|key| key.name == name)
 }
 
+/// When a setting may be changed that all instances must have alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// While instances run: they may differ until the last of them was started again.
+    Running,
+    /// Only while none runs.
+    Stopped,
+}
+
+/// The keys that all instances of a cluster must have alike, and when each may be changed. The number of
+/// partitions and what features are made of are looked after by the store itself.
+const AGREED: &[(&str, Change)] = &[
+    ("window", Change::Running),
+    ("window_events", Change::Running),
+    ("auto_register", Change::Running),
+    ("lease_beat", Change::Stopped),
+    ("lease_stop", Change::Stopped),
+    ("lease_take", Change::Stopped),
+    ("languages", Change::Stopped),
+    ("default_language", Change::Stopped),
+];
+
 /// One key as `kindred config` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entry {
@@ -131,6 +153,21 @@ pub struct Entry {
 }
 
 impl Config {
+    /// What all instances must have alike: keys, values as one would write them, and when each may be changed.
+    pub fn agreed(&self) -> impl Iterator<Item = (&'static str, String, Change)> {
+        let texts: Vec<String> = self.texts().flatten().collect();
+        let with_texts = keys().zip(texts);
+        with_texts.filter_map(|(key, text)| {
+            let (_, change) = AGREED.iter().find(|(name, _)| *name == key.name)?;
+            Some((key.name, text, *change))
+        })
+    }
+
+    /// The keys that all instances must have alike.
+    pub fn agreed_keys() -> Vec<&'static str> {
+        AGREED.iter().map(|(name, _)| *name).collect()
+    }
+
     /// Every key, section by section, with its effective value, secrets masked, and where the value
     /// is from.
     pub fn entries(&self, origins: &Origins) -> Vec<Vec<Entry>> {

@@ -1,0 +1,121 @@
+//! `kindred agreement`: what all instances of a cluster must have alike.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use kindred_runtime::config::Change;
+use kindred_runtime::cql::connect;
+
+use super::exit::{Exit, Failure, Outcome};
+use super::flags::StandaloneFlags;
+use crate::config::{Config, Flags};
+use crate::store::cassandra::agreement::{agreed, is_anybody_there, set};
+use crate::store::cassandra::schema::Keyspace;
+
+/// Shows or changes what all model services of a cluster must have alike.
+///
+/// Windows may be changed while instances run: set the new value here, then start one instance after the
+/// other with it. Everything else only while none runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AgreementArgs {
+    /// What to change
+    #[arg(value_name = "KEY=VALUE")]
+    changes: Vec<String>,
+    #[command(flatten)]
+    pub(crate) flags: StandaloneFlags,
+}
+
+/// A change that is asked for.
+struct Wanted {
+    key: &'static str,
+    value: String,
+    change: Change,
+}
+
+pub(super) fn run(
+    args: &AgreementArgs,
+    config: &Config,
+    json: bool,
+    out: &mut dyn Write,
+) -> Outcome {
+    let wanted = wanted(&args.changes)?;
+    let name = &config.database.cql_keyspace;
+    let keyspace = Keyspace::new(name).ok_or_else(|| {
+        Failure::usage(format!("cql_keyspace: {name:?} is no name of a keyspace"))
+    })?;
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("the database: {error}"));
+    let agreed: BTreeMap<String, String> = actix::System::new().block_on(async {
+        let session = connect(&config.database.options(), name).await;
+        let session = session.map_err(|error| failed(&error))?;
+        let stopped: Vec<&str> = wanted
+            .iter()
+            .filter(|wanted| wanted.change == Change::Stopped)
+            .map(|wanted| wanted.key)
+            .collect();
+        let there = is_anybody_there(&session, &keyspace).await;
+        if !stopped.is_empty() && there.map_err(|error| failed(&error))? {
+            return Err(Failure::failed(format!(
+                "{} cannot be changed while model services run; stop all of them first",
+                stopped.join(", ")
+            )));
+        }
+        for wanted in &wanted {
+            let done = set(&session, &keyspace, wanted.key, &wanted.value).await;
+            done.map_err(|error| failed(&error))?;
+        }
+        agreed(&session, &keyspace)
+            .await
+            .map_err(|error| failed(&error))
+    })?;
+    if json {
+        let text = serde_json::to_string(&agreed).unwrap_or_default();
+        writeln!(out, "{text}")?;
+    } else {
+        for (key, value) in &agreed {
+            writeln!(out, "{key} = {value}")?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The changes, each value checked and written as `kindred config` writes it.
+fn wanted(changes: &[String]) -> Result<Vec<Wanted>, Failure> {
+    let mut wanted = Vec::with_capacity(changes.len());
+    for change in changes {
+        let (key, value) = change
+            .split_once('=')
+            .ok_or_else(|| Failure::usage(format!("{change:?}: expected KEY=VALUE")))?;
+        let (key, value) = (key.trim(), value.trim());
+        let names = Config::agreed_keys();
+        let key = names.iter().find(|name| **name == key).ok_or_else(|| {
+            let names = names.join(", ");
+            Failure::usage(format!("{key:?} is not agreed on; these are: {names}"))
+        })?;
+        let flags = Flags {
+            file: None,
+            values: [(*key, value.to_owned())].into_iter().collect(),
+        };
+        // Nothing else counts: neither a file nor the environment.
+        let resolved = Config::resolve(&flags, [], Path::new("/nonexistent"));
+        let (config, _) = resolved.map_err(|error| Failure::usage(error.to_string()))?;
+        let found = config.agreed().find(|(name, ..)| name == key);
+        wanted.extend(found.map(|(key, value, change)| Wanted { key, value, change }));
+    }
+    Ok(wanted)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    #[test]
+    fn changes_are_checked_and_written_alike() {
+        let changes = ["window=500 ms".to_owned(), "window_events= 2000".to_owned()];
+        let wanted = super::wanted(&changes).unwrap();
+        let values: Vec<&str> = wanted.iter().map(|wanted| wanted.value.as_str()).collect();
+        assert_eq!(values, ["500ms", "2000"]);
+        for bad in ["window", "window=soon", "listen=127.0.0.1:1", "wndow=1s"] {
+            assert!(super::wanted(&[bad.to_owned()]).is_err(), "{bad}");
+        }
+    }
+}
