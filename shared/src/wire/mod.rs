@@ -65,4 +65,6 @@ fn damaged(what: impl Into<String>) -> WireError {
 }
 
 #[cfg(test)]
+mod corpus;
+#[cfg(test)]
 mod tests;
