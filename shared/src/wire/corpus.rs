@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::tests::{block, job};
 use super::*;
 use crate::feature::Feature;
-use crate::job::{CompareReply, ExtractTask, Floor, Job, Reply, Task, TermCounts};
+use crate::job::{CompareReply, ExtractTask, Floor, Job, JobRefusal, Reply, Task, TermCounts};
 use crate::name::{DomainName, ItemId, Space};
 use kindred_similarity::{Candidate, Found, RowRef};
 
@@ -81,6 +81,13 @@ fn comparison() -> CompareReply {
     }
 }
 
+fn refusal() -> JobRefusal {
+    JobRefusal {
+        reason: MALFORMED_JOB.to_owned(),
+        detail: "terms that do not ascend".to_owned(),
+    }
+}
+
 fn replies() -> Vec<(&'static str, EncodedReply)> {
     let failed = Reply::Failed("rows are not equally long".to_owned());
     vec![
@@ -91,6 +98,7 @@ fn replies() -> Vec<(&'static str, EncodedReply)> {
             "unknown-model",
             encode_reply(&Reply::UnknownModel("words-9".to_owned())),
         ),
+        ("refused", encode_reply(&Reply::Refused(refusal()))),
         ("missing-blocks", missing_blocks(&[[7; 16], [9; 16]])),
     ]
 }
@@ -187,6 +195,7 @@ fn replies_of_every_protocol_are_read() {
                 ("unknown-model", Answer::Reply(Reply::UnknownModel(model))) => {
                     assert_eq!(model, "words-9");
                 }
+                ("refused", Answer::Reply(Reply::Refused(read))) => assert_eq!(read, refusal()),
                 ("missing-blocks", Answer::MissingBlocks(hashes)) => {
                     assert_eq!(hashes, [[7; 16], [9; 16]]);
                 }

@@ -195,9 +195,12 @@ impl DomainActor {
         self.step_after(context, async move {
             let result = match reply.await {
                 Ok(Ok(Reply::Compared(reply))) => Ok(reply),
-                Ok(Ok(Reply::Extracted(_) | Reply::Failed(_) | Reply::UnknownModel(_))) => {
-                    Err(Failure::passing("a worker answered another question"))
-                }
+                Ok(Ok(
+                    Reply::Extracted(_)
+                    | Reply::Failed(_)
+                    | Reply::UnknownModel(_)
+                    | Reply::Refused(_),
+                )) => Err(Failure::passing("a worker answered another question")),
                 Ok(Err(undone)) => Err(undone.into()),
                 Err(_) => Err(Undone::Stopping.into()),
             };
