@@ -115,7 +115,7 @@ impl Clustered {
         let role = Role {
             edges: Edges {
                 jobs: understudy,
-                ..edges(config, connector, names, &store, &jobs, &door.readiness)
+                ..edges(config, connector, names, &store, &jobs, &door)
             },
             me,
             sizes: SIZES,
@@ -214,7 +214,7 @@ fn edges(
     names: Names,
     store: &Arc<CassandraStore>,
     jobs: &Arc<RabbitJobs>,
-    readiness: &Arc<Readiness>,
+    door: &Door,
 ) -> Edges {
     let publisher = Publisher::start(connector.clone(), "publish", UNCONFIRMED_BYTES);
     let publish = Arc::new(RabbitPublisher::new(publisher.clone(), names.clone()));
@@ -222,7 +222,7 @@ fn edges(
         Arc::clone(&publish),
         Arc::clone(jobs),
         Arc::clone(store),
-        Arc::clone(readiness),
+        Arc::clone(&door.readiness),
     ));
     Edges {
         store: Arc::clone(store) as Arc<dyn Store>,
@@ -233,6 +233,7 @@ fn edges(
             publisher,
             names,
             limits: config.events.limits(),
+            metrics: Arc::clone(&door.metrics),
         }),
         publish,
     }
@@ -262,6 +263,7 @@ struct OpenRabbitIntake {
     publisher: Publisher,
     names: Names,
     limits: Limits,
+    metrics: Arc<Metrics>,
 }
 
 #[async_trait]
@@ -274,7 +276,9 @@ impl OpenIntake for OpenRabbitIntake {
             prefetch: PREFETCH,
             capacity_bytes: INTAKE_BYTES,
         };
-        let intake = RabbitIntake::start(self.connector.clone(), self.publisher.clone(), options);
+        let (connector, publisher) = (self.connector.clone(), self.publisher.clone());
+        let metrics = Arc::clone(&self.metrics);
+        let intake = RabbitIntake::start(connector, publisher, options, metrics);
         Ok(Box::new(intake))
     }
 }

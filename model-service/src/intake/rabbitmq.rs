@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::care::{CAREFUL_FROM, DEAD_FROM, POISONOUS};
 pub use self::publish::{Notifier, RabbitPublisher};
+use crate::metrics::Metrics;
 use kindred_domain::intake::{Delivery, DeliveryTag, Intake, Outcome, Settle};
 
 /// Deliveries that wait for [`Intake::next`]; more wait where they are counted in bytes.
@@ -68,9 +69,14 @@ struct Settler {
 }
 
 impl RabbitIntake {
-    /// Starts connecting, and goes on until it is dropped. `publisher` takes dead letters. Must be
-    /// called within a tokio runtime.
-    pub fn start(connector: Connector, publisher: Publisher, options: RabbitIntakeOptions) -> Self {
+    /// Starts connecting, and goes on until it is dropped. `publisher` takes dead letters, which are counted.
+    /// Must be called within a tokio runtime.
+    pub fn start(
+        connector: Connector,
+        publisher: Publisher,
+        options: RabbitIntakeOptions,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let (commands, told) = mpsc::unbounded_channel();
         let (sender, deliveries) = mpsc::channel(WAITING);
         let (stop, stopped) = watch::channel(false);
@@ -80,6 +86,7 @@ impl RabbitIntake {
             connector,
             publisher,
             options,
+            metrics,
             reader::Ends {
                 told,
                 deliveries: sender,

@@ -45,6 +45,8 @@ impl RabbitPublisher {
 impl Publish for RabbitPublisher {
     async fn publish(&self, event: Event) -> Result<Confirm, PublishError> {
         let message = event_message(&self.names, &event);
+        let message_id = message.properties.message_id().clone();
+        let (domain, bytes) = (event.domain().clone(), message.body.len());
         drop(event);
         let turn = self.turn.lock().await;
         let confirmed = self.publisher.publish(message).await;
@@ -52,6 +54,8 @@ impl Publish for RabbitPublisher {
         // Which version an event gets without one, its domain's owner says later.
         Ok(Box::pin(async move {
             confirmed.await.map_err(in_words)?;
+            let message_id = message_id.as_ref().map(ShortString::as_str);
+            tracing::debug!(%domain, message_id, bytes, "event.published");
             Ok(None)
         }))
     }
