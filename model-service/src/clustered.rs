@@ -118,15 +118,7 @@ impl Clustered {
         let role = Role {
             edges: Edges {
                 jobs: understudy,
-                ..edges(
-                    config,
-                    connector,
-                    names,
-                    &me.owner,
-                    &store,
-                    &jobs,
-                    &door.readiness,
-                )
+                ..edges(config, connector, names, &me.owner, &store, &jobs, &door)
             },
             me,
             sizes: SIZES,
@@ -227,7 +219,7 @@ fn edges(
     boot_id: &str,
     store: &Arc<CassandraStore>,
     jobs: &Arc<RabbitJobs>,
-    readiness: &Arc<Readiness>,
+    door: &Door,
 ) -> Edges {
     let publisher = Publisher::start(connector.clone(), "publish", UNCONFIRMED_BYTES);
     let settlements = Settlements::new(boot_id.to_owned());
@@ -241,7 +233,7 @@ fn edges(
         Arc::clone(&publish),
         Arc::clone(jobs),
         Arc::clone(store),
-        Arc::clone(readiness),
+        Arc::clone(&door.readiness),
     ));
     Edges {
         store: Arc::clone(store) as Arc<dyn Store>,
@@ -253,6 +245,7 @@ fn edges(
             names,
             limits: config.events.limits(),
             settlements,
+            metrics: Arc::clone(&door.metrics),
         }),
         publish,
     }
@@ -283,6 +276,7 @@ struct OpenRabbitIntake {
     names: Names,
     limits: Limits,
     settlements: Arc<Settlements>,
+    metrics: Arc<Metrics>,
 }
 
 #[async_trait]
@@ -296,7 +290,9 @@ impl OpenIntake for OpenRabbitIntake {
             capacity_bytes: INTAKE_BYTES,
             settlements: Arc::clone(&self.settlements),
         };
-        let intake = RabbitIntake::start(self.connector.clone(), self.publisher.clone(), options);
+        let (connector, publisher) = (self.connector.clone(), self.publisher.clone());
+        let metrics = Arc::clone(&self.metrics);
+        let intake = RabbitIntake::start(connector, publisher, options, metrics);
         Ok(Box::new(intake))
     }
 }

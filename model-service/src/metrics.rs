@@ -9,16 +9,21 @@ use std::sync::{PoisonError, RwLock};
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// Content type of [`Metrics::render`].
 pub const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// From an event's arrival to its being served or durable, in seconds: 1 ms … 60 s.
+/// From an event's arrival to its being served or durable, in seconds: 1 ms … 10 min.
 const EVENT_SECONDS: &[f64] = &[
-    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0,
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0,
+    60.0, 120.0, 300.0, 600.0,
+];
+/// Reading a domain whole, in seconds.
+const LOAD_SECONDS: &[f64] = &[
+    0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0,
 ];
 /// One commit of the store, in seconds.
 const COMMIT_SECONDS: &[f64] = &[
@@ -71,6 +76,10 @@ metrics! {
     /// `reason` is the reason's word.
     events_refused: IntCounterVec "kindred_events_refused_total",
         "Events refused for good, by reason (events).", &["reason"];
+    /// `queue` is `items` (events that were refused) or `jobs` (jobs that killed workers); `reason` is the
+    /// refusal's word, or `delivery_limit`.
+    dead_letters: IntCounterVec "kindred_dead_letters_total",
+        "Messages put with the dead letters, by queue and reason (messages).", &["queue", "reason"];
     pairs_compared: IntCounter "kindred_pairs_compared_total", "Pairs compared (pairs).";
     rebuilds: IntCounter "kindred_rebuilds_total",
         "Times all lists of a domain were made anew (rebuilds).";
@@ -80,6 +89,16 @@ metrics! {
     lists_written: IntCounter "kindred_lists_written_total", "List rows written or deleted (rows).";
     event_to_served: Histogram "kindred_event_to_served_seconds",
         "From an upsert's arrival to its list being served (seconds).", EVENT_SECONDS;
+    oldest_pending: Gauge "kindred_oldest_pending_seconds",
+        "Age of the oldest item accepted whose list is still to be made, 0 without one (seconds).";
+    /// `partition` is its number.
+    partition_owned: IntGaugeVec "kindred_partition_owned",
+        "1 for each partition that this service hosts, 0 for the others (no unit).",
+        &["partition"];
+    load: Histogram "kindred_load_seconds",
+        "Reading a domain whole, the wait for its turn included (seconds).", LOAD_SECONDS;
+    flush_queue: IntGauge "kindred_flush_queue_lists",
+        "Lists that changed and are not stored yet (lists).";
     event_to_durable: Histogram "kindred_event_to_durable_seconds",
         "From an event's arrival to its being durable (seconds).", EVENT_SECONDS;
     /// `task` is `extract` or `compare`.
@@ -209,6 +228,14 @@ impl Kind for IntGauge {
     }
 }
 
+impl Kind for Gauge {
+    type With = ();
+
+    fn make(options: Opts, (): ()) -> prometheus::Result<Self> {
+        Self::with_opts(options)
+    }
+}
+
 impl Kind for IntCounterVec {
     type With = Labels;
 
@@ -269,6 +296,8 @@ mod tests {
             .with_label_values(&["item.created", "x"])
             .inc();
         metrics.events_refused.with_label_values(&["x"]).inc();
+        metrics.dead_letters.with_label_values(&["jobs", "x"]).inc();
+        metrics.partition_owned.with_label_values(&["0"]).set(1);
         metrics
             .jobs_dispatched
             .with_label_values(&["extract"])
@@ -291,6 +320,7 @@ mod tests {
         let names: Vec<&str> = families.iter().map(|family| family.name()).collect();
         let mut expected = vec![
             "kindred_build_info",
+            "kindred_dead_letters_total",
             "kindred_domains_active",
             "kindred_domains_backing_off",
             "kindred_domains_dirty",
@@ -299,6 +329,7 @@ mod tests {
             "kindred_event_to_served_seconds",
             "kindred_events_refused_total",
             "kindred_events_total",
+            "kindred_flush_queue_lists",
             "kindred_http_request_seconds",
             "kindred_intake_bytes",
             "kindred_items_pending",
@@ -310,10 +341,13 @@ mod tests {
             "kindred_late_replies_total",
             "kindred_lists_recomputed_total",
             "kindred_lists_written_total",
+            "kindred_load_seconds",
             "kindred_memory_budget_bytes",
             "kindred_memory_bytes",
             "kindred_memory_part_bytes",
+            "kindred_oldest_pending_seconds",
             "kindred_pairs_compared_total",
+            "kindred_partition_owned",
             "kindred_rebuilds_total",
             "kindred_store_commit_seconds",
             "kindred_store_rows_written_total",
@@ -323,10 +357,43 @@ mod tests {
             expected.push("process_resident_memory_bytes");
         }
         assert_eq!(names, expected);
+        assert_eq!(unknown_in(OPERATIONS, &names), [""; 0]);
         assert!(metrics.render().contains(&format!(
             "kindred_build_info{{kernel=\"scalar\",version=\"{}\"}} 1",
             env!("CARGO_PKG_VERSION")
         )));
+    }
+
+    const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
+
+    /// Metrics of model services that a document names and that are none.
+    fn unknown_in<'a>(document: &'a str, names: &[&str]) -> Vec<&'a str> {
+        /// What begins alike: roles of the database, and what workers' own test looks at.
+        const NO_METRICS: [&str; 3] = ["kindred_reader", "kindred_service", "kindred_worker"];
+        /// What a histogram is looked at by.
+        const PARTS: [&str; 3] = ["_bucket", "_count", "_sum"];
+        let is_word = |c: char| c.is_ascii_lowercase() || c == '_';
+        let named = document.split(|c| !is_word(c)).filter(|word| {
+            word.starts_with("kindred_") && !NO_METRICS.iter().any(|no| word.starts_with(no))
+        });
+        let is_known = |word: &str| {
+            let whole = PARTS.iter().find_map(|part| word.strip_suffix(part));
+            names.contains(&word) || whole.is_some_and(|whole| names.contains(&whole))
+        };
+        named.filter(|word| !is_known(word)).collect()
+    }
+
+    #[test]
+    fn a_name_that_is_no_metric_is_found() {
+        let document = "`kindred_jobs_total`, kindred_reader, `kindred_job_seconds_count{x}`";
+        let names = ["kindred_job_seconds", "kindred_jobs_done"];
+        assert_eq!(unknown_in(document, &names), ["kindred_jobs_total"]);
+    }
+
+    #[test]
+    fn events_are_counted_up_to_ten_minutes() {
+        assert_eq!(EVENT_SECONDS.last(), Some(&600.0));
+        assert!(EVENT_SECONDS.is_sorted() && LOAD_SECONDS.is_sorted());
     }
 
     #[test]

@@ -29,7 +29,7 @@ use kindred_domain::lease::LeaseTimes;
 use kindred_domain::memory::Memory;
 use kindred_domain::settings::ProcessSettings;
 use kindred_domain::status::{DomainStatus, State};
-use kindred_domain::store::Store;
+use kindred_domain::store::{Partition, Store};
 use kindred_domain::window::WindowSize;
 use kindred_query::Views;
 use kindred_shared::effort;
@@ -148,9 +148,10 @@ impl Service {
         let count = config.domains.partitions;
         let intake = &edges.intake;
         let partitions = Partitions::start(count, me.clone(), &parts, intake, &of_domains, &hosted);
-        observe(&parts);
+        observe(&parts, &hosted, count);
         let memory = parts.memory.balance().budget;
-        door.lobby.open(edges.behind_http(config, &parts, &hosted));
+        door.lobby
+            .open(edges.behind_http(config, me, &parts, &hosted));
         info!(address = %door.address, partitions = count, memory, "serving");
         Self {
             address: door.address,
@@ -264,14 +265,26 @@ impl Role {
 
 impl Edges {
     /// What HTTP answers from.
-    fn behind_http(&self, config: &Config, parts: &ServiceParts, hosted: &Arc<Hosted>) -> Parts {
+    fn behind_http(
+        &self,
+        config: &Config,
+        me: &Instance,
+        parts: &ServiceParts,
+        hosted: &Arc<Hosted>,
+    ) -> Parts {
         let (store, views) = (Arc::clone(&self.store), Arc::clone(&parts.views));
         let count = config.domains.partitions;
         let dead_after = config.lease.lease_take;
         let owners = Owners::new(Arc::clone(&store), Arc::clone(hosted), count, dead_after);
         let (publish, metrics) = (Arc::clone(&self.publish), Arc::clone(&parts.metrics));
         Parts {
-            reads: Arc::new(Reads::new(store, views, owners, parts.clock)),
+            reads: Arc::new(Reads::new(
+                me.address.clone(),
+                store,
+                views,
+                owners,
+                parts.clock,
+            )),
             writes: Arc::new(Writes::new(publish, config.events.limits(), metrics)),
             workers: Arc::new(Workers(Arc::clone(&self.jobs))),
         }
@@ -288,11 +301,14 @@ fn lease_times(config: &config::Lease) -> LeaseTimes {
 }
 
 /// Gauges that follow from other state are set when somebody looks.
-fn observe(parts: &ServiceParts) {
+fn observe(parts: &ServiceParts, hosted: &Arc<Hosted>, partitions: u16) {
     let (views, store) = (Arc::clone(&parts.views), Arc::clone(&parts.store));
-    let account = Arc::clone(&parts.memory);
+    let (account, hosted) = (Arc::clone(&parts.memory), Arc::clone(hosted));
+    let clock = parts.clock;
     parts.metrics.on_scrape(Box::new(move |metrics| {
         let (mut active, mut waiting, mut dirty, mut backing_off, mut pending) = (0, 0, 0, 0, 0);
+        let (mut oldest, mut unstored) = (Duration::ZERO, 0);
+        let now = clock.now().monotonic;
         let mut memory = Memory::default();
         for (_, view) in views.all() {
             let status = view.status();
@@ -302,12 +318,22 @@ fn observe(parts: &ServiceParts) {
             dirty += i64::from(!status.clean);
             backing_off += i64::from(status.state == State::BackingOff);
             pending += gauge(status.pending);
+            unstored += gauge(status.unstored);
+            oldest = oldest.max(status.oldest_pending_age(now).unwrap_or_default());
         }
         metrics.domains_active.set(active);
         metrics.domains_waiting.set(waiting);
         metrics.domains_dirty.set(dirty);
         metrics.domains_backing_off.set(backing_off);
         metrics.items_pending.set(pending);
+        metrics.oldest_pending.set(oldest.as_secs_f64());
+        metrics.flush_queue.set(unstored);
+        for partition in (0..partitions).map(Partition) {
+            let owned = metrics
+                .partition_owned
+                .with_label_values(&[partition.0.to_string()]);
+            owned.set(i64::from(hosted.has(partition)));
+        }
         let balance = account.balance();
         metrics.memory.set(gauge(balance.used));
         metrics.memory_budget.set(gauge(balance.budget));

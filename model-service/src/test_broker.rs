@@ -54,7 +54,12 @@ impl Scope {
             let options = QueueDeleteOptions::default();
             channel.queue_delete(queue, options).await.unwrap();
         }
-        for exchange in [names.items(), names.domains(), names.dead()] {
+        for exchange in [
+            names.items(),
+            names.domains(),
+            names.dead(),
+            names.dead_jobs(),
+        ] {
             let options = ExchangeDeleteOptions::default();
             channel.exchange_delete(exchange, options).await.unwrap();
         }

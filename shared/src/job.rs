@@ -111,6 +111,24 @@ pub enum Reply {
     /// This worker does not know the model whose features were asked for. That says nothing about
     /// the job.
     UnknownModel(String),
+    /// This worker did not take the job up. That says nothing about the job's items.
+    Refused(JobRefusal),
+}
+
+/// Why a worker does not take a job up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRefusal {
+    /// The reason's word: one of [`crate::wire::MALFORMED_JOB`] and [`crate::wire::UNKNOWN_PROTOCOL`], or that of
+    /// a newer program.
+    pub reason: String,
+    /// What exactly.
+    pub detail: String,
+}
+
+impl fmt::Display for JobRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason, self.detail)
+    }
 }
 
 /// Candidates found by a comparison.

@@ -121,4 +121,15 @@ fn bad_events_are_dead_lettered_whole_and_the_others_go_on() {
     };
     assert_eq!(reasons(&found), reasons(&wanted));
     assert!(found == wanted, "a body is not whole");
+    for metric in ["kindred_events_refused_total", "kindred_dead_letters_total"] {
+        wait_for("every one is counted once", QUIET, || {
+            let counted = service.client().metric(metric);
+            let all = f64::from(u32::try_from(bad.len()).unwrap());
+            if (counted - all).abs() < 0.5 {
+                Ok(())
+            } else {
+                Err(format!("{metric} is {counted}, not {all}"))
+            }
+        });
+    }
 }

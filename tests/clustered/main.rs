@@ -44,3 +44,4 @@ mod settings;
 mod stopped_worker;
 mod take_over;
 mod whole_import;
+mod workers_away;

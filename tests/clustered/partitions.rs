@@ -111,6 +111,17 @@ fn several_partitions_are_exact_shared_evenly_and_whoever_is_asked() {
         assert_eq!(answers[0], answers[1], "{domain}");
     }
 
+    // And says the same of whose a domain is.
+    let owners_now = owners(&cluster);
+    for one in [&first, &second] {
+        for told in one.client().try_domains().expect("every domain") {
+            let owner = &owners_now[usize::from(told.partition)];
+            assert_eq!(&told.owner, owner, "{told:?}");
+        }
+        let owned = one.client().metric("kindred_partition_owned");
+        assert!((owned - 2.0).abs() < 0.5, "{owned} of {PARTITIONS}");
+    }
+
     // One more gets its share while events come, one that stops leaves its own at once, and one
     // that dies is missed.
     let third = cluster.service(&how());

@@ -280,13 +280,6 @@ impl Outbox for LapinOutbox {
         self.publish(DEFAULT_EXCHANGE, queue.clone(), properties, body)
             .await
     }
-
-    async fn bury(&self, properties: BasicProperties, body: Vec<u8>) -> Result<Published, Lost> {
-        let names = Names::default();
-        let exchange = names.dead();
-        self.publish(exchange.as_str(), names.jobs_dead(), properties, body)
-            .await
-    }
 }
 
 /// A short string: at most 255 bytes, cut where a character ends.

@@ -1,7 +1,8 @@
 //! What happens to one job: taken, read, done, answered, settled.
 //!
-//! A job is acknowledged only when its answer is with the broker, nobody wants the answer any
-//! more, or the job lies whole with the dead ones. Whatever cannot be settled is delivered again.
+//! A job is acknowledged only when its answer is with the broker, or nobody wants the answer any more. A
+//! message that is no job is answered too, with a refusal; one that does not say whom to answer is dropped.
+//! Whatever cannot be settled is delivered again.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,14 +12,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use kindred_runtime::amqp::{card_to_value, header_text, reply_properties};
-use kindred_shared::job::Reply;
+use kindred_shared::job::{JobRefusal, Reply};
 use kindred_shared::wire::{
-    BlockHash, EncodedReply, JobKind, JobParts, encode_reply, missing_blocks, parse_job,
+    BlockHash, EncodedReply, JobKind, JobParts, MALFORMED_JOB, encode_reply, missing_blocks,
+    parse_job,
 };
 use kindred_shared::worker::WORKER_HEADER;
 use kindred_shared::{Backoff, Block, DomainName, effort};
 use lapin::BasicProperties;
-use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::types::ShortString;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -38,13 +40,6 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_se
 /// Deadline of a job that names none.
 const DEFAULT_EXPIRY: Duration = Duration::from_secs(600);
 
-/// Header of a dead letter: why, in one word.
-const REASON_HEADER: &str = "x-kindred-reason";
-/// Header of a dead letter: what exactly.
-const DETAIL_HEADER: &str = "x-kindred-detail";
-/// The reason of a message that is no job.
-const MALFORMED: &str = "malformed-job";
-
 /// The broker was lost, or did not confirm in time: what was in hand is delivered again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the broker is away: {0}")]
@@ -61,7 +56,7 @@ pub(crate) enum Published {
     Refused,
 }
 
-/// Where answers and dead letters go.
+/// Where answers go.
 #[async_trait]
 pub(crate) trait Outbox: Send + Sync {
     /// Sends an answer to the queue of who asked, and waits for the confirm.
@@ -71,9 +66,6 @@ pub(crate) trait Outbox: Send + Sync {
         properties: BasicProperties,
         body: Vec<u8>,
     ) -> Result<Published, Lost>;
-
-    /// Puts a message with the dead jobs, and waits for the confirm.
-    async fn bury(&self, properties: BasicProperties, body: Vec<u8>) -> Result<Published, Lost>;
 }
 
 /// Tells the broker that a message is dealt with.
@@ -180,20 +172,24 @@ impl Desk {
             settle,
             ..
         } = taken;
-        let body = Arc::new(body);
-        let bytes = Arc::clone(&body);
-        let parsed = self.on_pool(move || parse_job(kind, &bytes)).await;
+        let parsed = self.on_pool(move || parse_job(kind, &body)).await;
         let parsed = parsed.and_then(|parsed| parsed.map_err(|error| error.to_string()));
-        let reply_to = properties.reply_to().clone();
-        let (parts, reply_to) = match (parsed, reply_to) {
-            (Ok(parts), Some(queue)) => (parts, queue),
-            (Ok(_), None) => {
-                return bury(outbox, &*settle, properties, &body, "it has no reply-to").await;
-            }
-            (Err(why), _) => return bury(outbox, &*settle, properties, &body, &why).await,
+        let Some(reply_to) = properties.reply_to().clone() else {
+            let detail = "it does not say whom to answer";
+            no_job(&properties, detail, "message is no job; it is dropped");
+            settle.ack().await?;
+            return Ok(JobEnd::Malformed);
         };
-        drop(body);
-        let (reply, failed) = match self.answer(parts, deadline).await {
+        let answer = match parsed {
+            Ok(parts) => self.answer(parts, deadline).await,
+            Err(detail) => {
+                no_job(&properties, &detail, "message is no job; it is refused");
+                let reason = MALFORMED_JOB.to_owned();
+                let refused = Reply::Refused(JobRefusal { reason, detail });
+                Ok((encode_reply(&refused), JobEnd::Malformed))
+            }
+        };
+        let (reply, end) = match answer {
             Ok(answer) => answer,
             Err(Undone::Expired) => {
                 settle.ack().await?;
@@ -204,23 +200,23 @@ impl Desk {
         let properties = self.sign(reply_properties(&reply, &properties));
         let published = send(outbox, &reply_to, properties, reply.body, deadline).await?;
         settle.ack().await?;
-        Ok(match (published, failed) {
-            (Published::Unroutable, _) => JobEnd::Orphaned,
-            (Published::Refused, _) => JobEnd::Expired,
-            (Published::Confirmed, true) => JobEnd::Failed,
-            (Published::Confirmed, false) => JobEnd::Answered,
+        Ok(match published {
+            _ if end == JobEnd::Malformed => end,
+            Published::Unroutable => JobEnd::Orphaned,
+            Published::Refused => JobEnd::Expired,
+            Published::Confirmed => end,
         })
     }
 
-    /// The answer to a job, and whether it is a failure.
+    /// The answer to a job, and how the job ends with it.
     async fn answer(
         &self,
         parts: JobParts,
         deadline: Instant,
-    ) -> Result<(EncodedReply, bool), Undone> {
+    ) -> Result<(EncodedReply, JobEnd), Undone> {
         let named = match self.fetch(&parts, deadline).await? {
             Ok(named) => named,
-            Err(missing) => return Ok((missing_blocks(&missing), true)),
+            Err(missing) => return Ok((missing_blocks(&missing), JobEnd::Failed)),
         };
         let find = |hash: &BlockHash| {
             let found = named.iter().find(|(named, _)| named == hash);
@@ -228,7 +224,10 @@ impl Desk {
         };
         let job = match parts.assemble(find) {
             Ok(job) => job,
-            Err(error) => return Ok((encode_reply(&Reply::Failed(error.to_string())), true)),
+            Err(error) => {
+                let failed = Reply::Failed(error.to_string());
+                return Ok((encode_reply(&failed), JobEnd::Failed));
+            }
         };
         let turn = self
             .computing
@@ -244,11 +243,15 @@ impl Desk {
             if let Reply::Compared(compared) = &reply {
                 report.compared(compared.pairs);
             }
-            (encode_reply(&reply), matches!(reply, Reply::Failed(_)))
+            let end = match reply {
+                Reply::Failed(_) => JobEnd::Failed,
+                _ => JobEnd::Answered,
+            };
+            (encode_reply(&reply), end)
         });
         Ok(answer
             .await
-            .unwrap_or_else(|why| (encode_reply(&Reply::Failed(why)), true)))
+            .unwrap_or_else(|why| (encode_reply(&Reply::Failed(why)), JobEnd::Failed)))
     }
 
     /// The blocks a job names; `Err` inside: those that are not stored, or not as named, which
@@ -349,61 +352,13 @@ async fn send(
     }
 }
 
-/// Puts a message that is no job with the dead ones, whole, with the reason.
-async fn bury(
-    outbox: &dyn Outbox,
-    settle: &dyn Settle,
-    properties: BasicProperties,
-    body: &[u8],
-    why: &str,
-) -> Result<JobEnd, Undone> {
+/// Says that a message is no job, and why.
+fn no_job(properties: &BasicProperties, why: &str, what: &str) {
     tracing::error!(
         id = ?properties.correlation_id(),
-        domain = header_text(&properties, "x-kindred-domain"),
+        message_id = ?properties.message_id(),
+        domain = header_text(properties, "x-kindred-domain"),
         why,
-        "message is no job; it goes to the dead ones"
+        "{what}"
     );
-    let mut headers = properties.headers().clone().unwrap_or_default();
-    let text = |text: &str| AMQPValue::LongString(text.into());
-    headers.insert(REASON_HEADER.into(), text(MALFORMED));
-    headers.insert(DETAIL_HEADER.into(), text(why));
-    let dead = undying(&properties, headers);
-    match outbox.bury(dead, body.to_vec()).await? {
-        Published::Confirmed => {
-            settle.ack().await?;
-            Ok(JobEnd::Malformed)
-        }
-        published @ (Published::Unroutable | Published::Refused) => Err(Undone::Lost(Lost(
-            format!("the dead letter was not taken ({published:?})"),
-        ))),
-    }
-}
-
-/// The properties of a dead letter: those of the job, without an end to its life.
-fn undying(properties: &BasicProperties, headers: FieldTable) -> BasicProperties {
-    let mut kept = BasicProperties::default()
-        .with_headers(headers)
-        .with_delivery_mode(2);
-    if let Some(value) = properties.content_type().clone() {
-        kept = kept.with_content_type(value);
-    }
-    if let Some(value) = properties.kind().clone() {
-        kept = kept.with_type(value);
-    }
-    if let Some(value) = properties.app_id().clone() {
-        kept = kept.with_app_id(value);
-    }
-    if let Some(value) = properties.message_id().clone() {
-        kept = kept.with_message_id(value);
-    }
-    if let Some(value) = properties.correlation_id().clone() {
-        kept = kept.with_correlation_id(value);
-    }
-    if let Some(value) = properties.reply_to().clone() {
-        kept = kept.with_reply_to(value);
-    }
-    if let Some(value) = *properties.timestamp() {
-        kept = kept.with_timestamp(value);
-    }
-    kept
 }

@@ -29,7 +29,7 @@ pub(crate) enum JobEnd {
     Orphaned,
     /// Its deadline had passed; not done, or done in vain.
     Expired,
-    /// Not a job; put with the dead ones.
+    /// Not a job: refused, or dropped where it did not say whom to answer.
     Malformed,
     /// The broker was lost on the way: it will be delivered again.
     Lost,
@@ -310,6 +310,7 @@ mod tests {
         for end in JobEnd::ALL {
             report.taken().ended(end, Duration::from_millis(3));
         }
+        report.block(true, 9);
         assert_eq!(report.card().jobs_done, 2);
         let text = report.render().unwrap();
         for line in [
@@ -321,5 +322,16 @@ mod tests {
             assert!(text.contains(line), "{line} in {text}");
         }
         assert!(text.contains("kernel=\"scalar\"") && text.contains("name=\"box-1\""));
+        let documents = [
+            include_str!("../../../docs/OPERATIONS.md"),
+            include_str!("../../../deploy/README.md"),
+        ];
+        let is_word = |c: char| c.is_ascii_lowercase() || c == '_';
+        let words = documents.iter().flat_map(|one| one.split(|c| !is_word(c)));
+        // `kindred_worker` alone is a role of the database.
+        for named in words.filter(|word| word.starts_with("kindred_worker_")) {
+            let declared = format!("# TYPE {named} ");
+            assert!(text.contains(&declared), "{named} is no metric");
+        }
     }
 }

@@ -57,7 +57,7 @@ impl fmt::Display for State {
 }
 
 /// A domain and how it fares.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DomainAnswer {
     /// Its name.
     #[schema(value_type = String, example = "news.example")]
@@ -78,6 +78,18 @@ pub struct DomainAnswer {
     /// Items accepted whose lists are still to be made.
     #[schema(example = 0)]
     pub pending: u64,
+    /// How long the oldest of those waits, in seconds; left out when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 0.2)]
+    pub oldest_pending_seconds: Option<f64>,
+    /// The partition it belongs to.
+    #[serde(default)]
+    #[schema(example = 0)]
+    pub partition: u16,
+    /// Where the model service answers that owns the partition; left out while none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "10.0.0.7:8080")]
+    pub owner: Option<String>,
     /// When it was registered.
     #[schema(format = DateTime, example = "2026-11-23T09:00:00.000Z")]
     pub registered_at: String,
@@ -133,7 +145,7 @@ pub const SETTINGS: [&str; 5] = [
 ];
 
 /// Every registered domain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DomainsAnswer {
     /// By name.
     pub domains: Vec<DomainAnswer>,

@@ -15,6 +15,7 @@ use crate::round::{ItemWrites, Round};
 use crate::shown::Shown;
 use crate::slot::Slot;
 use crate::store::Write;
+use crate::time::earlier;
 
 /// Accepted events that are not durable yet.
 #[derive(Debug)]
@@ -56,6 +57,7 @@ impl Acceptance {
 
     /// The item's feature is to be made once the next round is stored.
     pub(crate) fn arrive(&mut self, slot: Slot, pending: Pending) {
+        self.building.oldest = earlier(self.building.oldest, Some(pending.since));
         self.building.arrivals.insert(slot, pending);
     }
 
@@ -112,6 +114,11 @@ impl Acceptance {
     /// Items whose feature is to be made once they are stored.
     pub(crate) fn arrivals(&self) -> usize {
         self.rounds().map(|round| round.arrivals.len()).sum()
+    }
+
+    /// When the first of those came, or one that was withdrawn in the same round.
+    pub(crate) fn oldest(&self) -> Option<Duration> {
+        self.rounds().filter_map(|round| round.oldest).min()
     }
 
     /// When the first of those came, and how many there are.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::material::Material;
 use crate::slot::Slot;
+use crate::time::earlier;
 use crate::window::{Window, WindowSize};
 
 /// An item whose feature is to be made.
@@ -27,6 +28,8 @@ pub(crate) struct Backlog {
     size: WindowSize,
     window: Option<Window>,
     pending: BTreeMap<Slot, Pending>,
+    /// When the first of them came, or one that was withdrawn since some were taken.
+    oldest: Option<Duration>,
     /// Of the material that is kept in memory.
     bytes: usize,
     most_bytes: usize,
@@ -39,6 +42,7 @@ impl Backlog {
             size,
             window: None,
             pending: BTreeMap::new(),
+            oldest: None,
             bytes: 0,
             most_bytes,
         }
@@ -62,6 +66,11 @@ impl Backlog {
     /// Items that wait.
     pub(crate) fn len(&self) -> usize {
         self.pending.len()
+    }
+
+    /// When the first of them came; at times earlier, while one of that time was withdrawn.
+    pub(crate) fn oldest(&self) -> Option<Duration> {
+        self.oldest
     }
 
     /// Whether the item waits.
@@ -100,6 +109,7 @@ impl Backlog {
 
     /// The item's feature is to be made.
     pub(crate) fn add(&mut self, slot: Slot, mut pending: Pending) {
+        self.oldest = earlier(self.oldest, Some(pending.since));
         let bytes = pending.material.as_deref().map_or(0, Material::bytes);
         if self.bytes + bytes > self.most_bytes {
             pending.material = None;
@@ -115,6 +125,9 @@ impl Backlog {
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Pending> {
         let pending = self.pending.remove(&slot)?;
         self.bytes -= pending.material.as_deref().map_or(0, Material::bytes);
+        if self.pending.is_empty() {
+            self.oldest = None;
+        }
         Some(pending)
     }
 
@@ -122,8 +135,10 @@ impl Backlog {
     pub(crate) fn take(&mut self, most: usize) -> Vec<(Slot, Pending)> {
         let slots: Vec<Slot> = self.pending.keys().take(most).copied().collect();
         let taken = slots.into_iter();
-        taken
+        let taken = taken
             .filter_map(|slot| Some((slot, self.remove(slot)?)))
-            .collect()
+            .collect();
+        self.oldest = self.pending.values().map(|pending| pending.since).min();
+        taken
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Batch {
     /// What was asked for, without its material.
     pub(crate) asked: BTreeMap<Slot, Pending>,
     pub(crate) made: Vec<Made>,
+    /// When the first of them came.
+    pub(crate) oldest: Option<Duration>,
 }
 
 impl Batch {
@@ -63,6 +65,8 @@ impl TaskPlan {
 pub(crate) struct Comparison {
     /// Items with a new feature, and when their event came.
     pub(crate) fresh: BTreeMap<Slot, Option<Duration>>,
+    /// When the first of those events came.
+    oldest: Option<Duration>,
     /// Items whose feature was another before: their old scores leave all lists.
     pub(crate) moved: BTreeSet<Slot>,
     /// Items whose list is made anew with the feature they have.
@@ -99,6 +103,16 @@ impl Comparison {
         self.tasks.push(task);
         self.plans.push(TaskPlan { sides });
         self.replies.push(None);
+    }
+
+    /// All fresh items are known: when the first of their events came.
+    pub(crate) fn look_for_oldest(&mut self) {
+        self.oldest = self.fresh.values().flatten().min().copied();
+    }
+
+    /// When the first event of a fresh item came.
+    pub(crate) fn oldest(&self) -> Option<Duration> {
+        self.oldest
     }
 
     /// All tasks and their numbers.

@@ -23,6 +23,8 @@ use crate::time::RETRY;
 pub const ATTEMPTS: u32 = 5;
 /// Longest a sent job may stay unanswered, whatever its attempt: 10 minutes.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(600);
+/// How often it is looked whether somebody is there to whom an overdue job can be sent: 500 ms.
+const NOBODY_DELAY: Duration = Duration::from_millis(500);
 /// How long a full or absent queue is left alone: 50 ms.
 const FULL_DELAY: Duration = Duration::from_millis(50);
 
@@ -185,6 +187,7 @@ impl DispatchTable {
         let (reason, by_worker) = match reply {
             Reply::Failed(reason) => (reason, true),
             Reply::UnknownModel(model) => (unknown_model(&model), false),
+            Reply::Refused(refusal) => (format!("not done: {refusal}"), false),
             Reply::Extracted(_) | Reply::Compared(_) => {
                 self.forget(id);
                 return Answer::Due(reply);
@@ -296,8 +299,9 @@ impl DispatchTable {
         let (domain, effort) = (entry.job.domain.clone(), entry.effort);
         let (reason, by_worker) = match std::mem::replace(&mut entry.state, State::Queued) {
             State::Sent { .. } if workers == 0 => {
+                // It has expired, so nobody will answer it: it is sent again as soon as somebody is there.
                 entry.state = State::Sent {
-                    deadline: now + self.limits.deadline,
+                    deadline: now + NOBODY_DELAY,
                 };
                 return;
             }
@@ -421,7 +425,7 @@ mod tests {
     use std::collections::{BTreeSet, VecDeque};
     use std::sync::Arc;
 
-    use kindred_shared::job::{ExtractTask, Task, TermCounts};
+    use kindred_shared::job::{ExtractTask, JobRefusal, Task, TermCounts};
     use kindred_shared::{ItemId, Space};
     use proptest::prelude::*;
 
@@ -628,23 +632,45 @@ mod tests {
     }
 
     #[test]
-    fn a_job_of_a_model_that_workers_do_not_know_is_not_at_fault() {
+    fn a_job_that_workers_cannot_take_up_is_not_at_fault() {
+        let refused = Reply::Refused(JobRefusal {
+            reason: "unknown-protocol".to_owned(),
+            detail: "it is of protocol 7".to_owned(),
+        });
+        for (reply, word) in [
+            (Reply::UnknownModel("words-0".into()), "words-0"),
+            (refused, "unknown-protocol: it is of protocol 7"),
+        ] {
+            let mut table = DispatchTable::new(LIMITS);
+            table.submit(job("a"));
+            let mut now = 0;
+            for attempt in 1..=ATTEMPTS {
+                assert_eq!(sends(&table.poll(at(now), 1)), [(1, attempt)]);
+                let answer = table.answer(at(now), JobId(1), Attempt(attempt), reply.clone());
+                assert!(matches!(answer, Answer::Retried));
+                now += 100;
+            }
+            let actions = table.poll(at(now), 1);
+            assert!(
+                matches!(&actions[..], [Action::GiveUp { by_worker: false, reason, .. }]
+                    if reason.contains(word)),
+                "{actions:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_overdue_job_is_sent_again_as_soon_as_there_is_a_worker() {
         let mut table = DispatchTable::new(LIMITS);
         table.submit(job("a"));
-        let mut now = 0;
-        for attempt in 1..=ATTEMPTS {
-            assert_eq!(sends(&table.poll(at(now), 1)), [(1, attempt)]);
-            let unknown = Reply::UnknownModel("words-0".into());
-            let answer = table.answer(at(now), JobId(1), Attempt(attempt), unknown);
-            assert!(matches!(answer, Answer::Retried));
-            now += 100;
-        }
-        let actions = table.poll(at(now), 1);
-        assert!(
-            matches!(&actions[..], [Action::GiveUp { by_worker: false, reason, .. }]
-                if reason.contains("words-0")),
-            "{actions:?}"
-        );
+        assert_eq!(sends(&table.poll(at(0), 1)), [(1, 1)]);
+        // The worker is gone when the deadline comes, and another is there soon after.
+        assert_eq!(sends(&table.poll(LIMITS.deadline, 0)), []);
+        let looks_again = table.deadline().unwrap();
+        assert!(looks_again <= LIMITS.deadline + at(1), "{looks_again:?}");
+        assert_eq!(sends(&table.poll(looks_again, 0)), []);
+        assert_eq!(sends(&table.poll(looks_again + at(1), 1)), [(1, 2)]);
+        assert_eq!(table.overdue(), 1);
     }
 
     #[test]

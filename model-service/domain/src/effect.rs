@@ -193,7 +193,7 @@ pub enum CommitStep {
 }
 
 /// Something worth counting.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Observation {
     /// A window closed, with this many items.
     WindowClosed(usize),
@@ -204,7 +204,7 @@ pub enum Observation {
     /// Lists recomputed because deletions had made them too short.
     Recomputed(usize),
     /// An event's item is served, so long after the event's arrival.
-    Served(Duration),
+    Served(ItemId, Duration),
 }
 
 /// An item whose feature is asked for.

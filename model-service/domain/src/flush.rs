@@ -112,6 +112,12 @@ impl Flush {
             && self.notifying.is_empty()
     }
 
+    /// Lists that wait or are on their way.
+    pub(crate) fn len(&self) -> usize {
+        let in_flight = self.in_flight.as_ref().map_or(0, |(_, slots)| slots.len());
+        self.urgent.due.len() + self.later.due.len() + in_flight
+    }
+
     /// The slot's list changed at `now`.
     pub(crate) fn add(&mut self, slot: Slot, now: Duration, urgency: Urgency) {
         match urgency {

@@ -67,6 +67,11 @@ pub(crate) struct Resolved {
 }
 
 impl Loaded {
+    /// Items that were read, those that are gone included.
+    pub fn items(&self) -> usize {
+        self.items.len()
+    }
+
     /// An item.
     pub fn add_item(&mut self, row: &ItemRow) {
         let at = self.items.len();

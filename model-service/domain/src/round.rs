@@ -43,6 +43,8 @@ pub(crate) struct Round {
     pub(crate) arrivals: BTreeMap<Slot, Pending>,
     /// Items that are visible with this round, and what readers are shown of them from then on.
     pub(crate) renewed: BTreeMap<Slot, Arc<Shown>>,
+    /// When the first item came whose feature was to be made.
+    pub(crate) oldest: Option<Duration>,
 }
 
 impl Round {

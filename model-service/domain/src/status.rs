@@ -1,5 +1,7 @@
 //! How a domain fares.
 
+use std::time::Duration;
+
 use crate::memory::Memory;
 
 /// What a domain is doing.
@@ -45,6 +47,13 @@ impl State {
     }
 }
 
+impl DomainStatus {
+    /// How old the oldest pending item is, on the same clock.
+    pub fn oldest_pending_age(&self, now: Duration) -> Option<Duration> {
+        self.oldest_pending.map(|at| now.saturating_sub(at))
+    }
+}
+
 /// How a domain fares, for people and metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DomainStatus {
@@ -60,6 +69,11 @@ pub struct DomainStatus {
     pub visible: u64,
     /// Items accepted whose lists are still to be made.
     pub pending: u64,
+    /// When the oldest of those came, on the clock that never goes back. `None` also of items that were there
+    /// when the domain was loaded.
+    pub oldest_pending: Option<Duration>,
+    /// Lists that changed and are not stored yet.
+    pub unstored: u64,
     /// What it holds in memory, as estimated.
     pub memory: Memory,
     /// What keeps it from going on, if something does.

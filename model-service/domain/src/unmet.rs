@@ -5,17 +5,21 @@
 //! lists of all others again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::backlog::Pending;
 use crate::catalogue::Catalogue;
 use crate::comparison::Batch;
 use crate::effect::Made;
 use crate::slot::Slot;
+use crate::time::earlier;
 
 /// Features that are stored and in no block yet.
 #[derive(Debug, Default)]
 pub(crate) struct Unmet {
     items: BTreeMap<Slot, (Pending, Made)>,
+    /// When the first of them came, or one that was withdrawn since some were taken.
+    oldest: Option<Duration>,
 }
 
 fn is_new(catalogue: &Catalogue, slot: Slot) -> bool {
@@ -33,14 +37,27 @@ impl Unmet {
         self.items.len()
     }
 
+    /// When the first of them came; at times earlier, while one of that time was withdrawn.
+    pub(crate) fn oldest(&self) -> Option<Duration> {
+        self.oldest
+    }
+
+    fn look_for_oldest(&mut self) {
+        self.oldest = self.items.values().map(|(pending, _)| pending.since).min();
+    }
+
     /// What was asked for is made; what was made of the item before does not count.
     pub(crate) fn add(&mut self, pending: Pending, made: Made) {
+        self.oldest = earlier(self.oldest, Some(pending.since));
         self.items.insert(made.slot, (pending, made));
     }
 
     /// The item's feature is not wanted any more.
     pub(crate) fn remove(&mut self, slot: Slot) {
         self.items.remove(&slot);
+        if self.items.is_empty() {
+            self.oldest = None;
+        }
     }
 
     /// How many have no row yet.
@@ -61,6 +78,7 @@ impl Unmet {
                 self.items.insert(slot, (pending, made));
             }
         }
+        self.look_for_oldest();
         batch
     }
 
@@ -75,5 +93,6 @@ impl Unmet {
                 batch.made.push(made);
             }
         }
+        self.look_for_oldest();
     }
 }

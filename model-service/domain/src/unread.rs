@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kindred_shared::ItemId;
 use kindred_shared::event::Event;
 
 use crate::effect::Ticket;
 use crate::intake::DeliveryTag;
+use crate::time::earlier;
 
 /// Most items read at a time.
 const MOST_AT_A_TIME: usize = 256;
@@ -17,12 +19,16 @@ const MOST_AT_A_TIME: usize = 256;
 pub(crate) struct Unread {
     asked: Option<Asked>,
     waiting: Vec<(DeliveryTag, Arc<Event>)>,
+    /// When the first of those came, or one before it that waits no more.
+    oldest: Option<Duration>,
 }
 
 /// Rows that are being read, and the events that wait for them.
 #[derive(Debug)]
 pub(crate) struct Asked {
     ticket: Ticket,
+    /// When the first of the events came.
+    oldest: Option<Duration>,
     /// Whose rows.
     pub(crate) ids: BTreeSet<ItemId>,
     /// In the order they came.
@@ -30,14 +36,23 @@ pub(crate) struct Asked {
 }
 
 impl Unread {
-    /// The event waits for the row of its item.
-    pub(crate) fn wait(&mut self, tag: DeliveryTag, event: Arc<Event>) {
+    /// The event, which came at `now`, waits for the row of its item.
+    pub(crate) fn wait(&mut self, now: Duration, tag: DeliveryTag, event: Arc<Event>) {
+        if self.waiting.is_empty() {
+            self.oldest = Some(now);
+        }
         self.waiting.push((tag, event));
     }
 
     /// Events that wait.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len() + self.asked.as_ref().map_or(0, |asked| asked.events.len())
+    }
+
+    /// When the first of them came, or one before it that waits no more.
+    pub(crate) fn oldest(&self) -> Option<Duration> {
+        let waiting = self.oldest.filter(|_| !self.waiting.is_empty());
+        earlier(self.asked.as_ref().and_then(|asked| asked.oldest), waiting)
     }
 
     /// The rows to read now, if any; one read at a time, so that events keep their order.
@@ -57,6 +72,7 @@ impl Unread {
         let ticket = ticket();
         self.asked = Some(Asked {
             ticket,
+            oldest: self.oldest,
             ids: ids.clone(),
             events,
         });

@@ -84,6 +84,7 @@ impl DomainRegistry {
         if let Some(active) = self.active.get(domain) {
             return active.actor.clone();
         }
+        info!(%domain, "domain woken");
         let arbiter = &self.arbiters[self.next_arbiter % self.arbiters.len()];
         self.next_arbiter += 1;
         let services = Arc::clone(&self.services);

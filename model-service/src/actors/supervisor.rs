@@ -18,6 +18,9 @@ use kindred_domain::intake::Failure;
 /// Messages that may wait: replies, and as many askers as have jobs to give.
 const MAILBOX: usize = 1_024;
 
+/// Why a job that kills workers is a dead letter, as brokers say it.
+const DELIVERY_LIMIT: &str = "delivery_limit";
+
 /// Watches every job that is out.
 pub struct DurationSupervisor {
     jobs: Arc<dyn Jobs>,
@@ -221,6 +224,8 @@ impl Handler<Replied> for DurationSupervisor {
         let now = self.clock.now().monotonic;
         if kills_workers && let Reply::Failed(reason) = reply {
             warn!(job = job.0, attempt = attempt.0, "a job kills workers");
+            let dead = &self.metrics.dead_letters;
+            dead.with_label_values(&["jobs", DELIVERY_LIMIT]).inc();
             self.table.condemn(now, job, reason);
             self.turn(context);
             return;

@@ -105,6 +105,12 @@ fn workers_table(answer: &WorkersAnswer, out: &mut dyn Write) -> std::io::Result
     Ok(())
 }
 
+/// How long the oldest pending item waits.
+fn oldest(one: &DomainAnswer) -> String {
+    let age = one.oldest_pending_seconds;
+    age.map_or_else(String::new, |age| format!("{age:.1} s"))
+}
+
 fn table(domains: &[DomainAnswer], out: &mut dyn Write) -> std::io::Result<()> {
     let width = domains
         .iter()
@@ -112,20 +118,26 @@ fn table(domains: &[DomainAnswer], out: &mut dyn Write) -> std::io::Result<()> {
         .max()
         .unwrap_or(0)
         .max("domain".len());
+    let owner = |one: &DomainAnswer| printable(one.owner.as_deref().unwrap_or("none"));
+    let owners = domains.iter().map(|one| owner(one).chars().count()).max();
+    let owners = owners.unwrap_or(0).max("owner".len());
     writeln!(
         out,
-        "{:<width$}  {:<11}  {:<5}  {:>9}  {:>9}  {:>9}  trouble",
-        "domain", "state", "quiet", "live", "visible", "pending"
+        "{:<width$}  {:<11}  {:<5}  {:>9}  {:>9}  {:>9}  {:>8}  {:>4}  {:<owners$}  trouble",
+        "domain", "state", "quiet", "live", "visible", "pending", "oldest", "part", "owner"
     )?;
     for one in domains {
         let line = format!(
-            "{:<width$}  {:<11}  {:<5}  {:>9}  {:>9}  {:>9}  {}",
+            "{:<width$}  {:<11}  {:<5}  {:>9}  {:>9}  {:>9}  {:>8}  {:>4}  {:<owners$}  {}",
             one.domain.as_str(),
             one.state,
             if one.quiet { "yes" } else { "no" },
             one.live,
             one.visible,
             one.pending,
+            oldest(one),
+            one.partition,
+            owner(one),
             printable(one.trouble.as_deref().unwrap_or(""))
         );
         writeln!(out, "{}", line.trim_end())?;

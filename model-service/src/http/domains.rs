@@ -24,14 +24,19 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(list).service(get);
 }
 
-fn describe(reads: &Reads, row: DomainRow) -> DomainAnswer {
+/// A domain as this process knows it; `owner`: the address of who has its partition.
+fn describe(reads: &Reads, row: DomainRow, owner: Option<String>) -> DomainAnswer {
     let view = reads.views.get(&row.domain);
     let status = view.map(|view| view.status());
     let registered_at = rfc3339(row.registered_at);
+    let now = reads.clock.now().monotonic;
     match status {
         Some(status) => DomainAnswer {
             domain: row.domain,
             model: row.model,
+            partition: row.partition,
+            owner,
+            oldest_pending_seconds: status.oldest_pending_age(now).map(|age| age.as_secs_f64()),
             state: state(status.state),
             quiet: status.quiet,
             live: status.live,
@@ -44,6 +49,9 @@ fn describe(reads: &Reads, row: DomainRow) -> DomainAnswer {
         None => DomainAnswer {
             domain: row.domain,
             model: row.model,
+            partition: row.partition,
+            owner,
+            oldest_pending_seconds: None,
             state: State::Asleep,
             // Dirty and not loaded: only right after a start, until it is its turn.
             quiet: row.dirty.is_none(),
@@ -88,7 +96,7 @@ async fn list(reads: Part<Reads>, request: HttpRequest) -> Result<web::Json<Doma
         .into_iter()
         .map(|row| match told.remove(&row.domain) {
             Some(told) => told,
-            None => describe(&reads, row),
+            None => describe(&reads, row, Some(reads.address.clone())),
         })
         .collect();
     Ok(web::Json(DomainsAnswer { domains }))
@@ -135,8 +143,14 @@ async fn told_by_owners(
             .and_then(|address| by_address.get_mut(address)?.remove(&row.domain))
             .unwrap_or_else(|| DomainAnswer {
                 state: State::Unowned,
-                ..describe(reads, row.clone())
+                ..describe(reads, row.clone(), owner.clone())
             });
+        // One of before these fields does not tell them.
+        let answer = DomainAnswer {
+            partition: row.partition,
+            owner: owner.clone(),
+            ..answer
+        };
         told.insert(row.domain.clone(), answer);
     }
     Ok(told)
@@ -176,9 +190,14 @@ pub(super) async fn describe_whole(
         return Err(Error::unknown_domain());
     };
     let set = reads.store.settings(domain).await?;
+    let owner = match reads.owners.of_partition(Partition(row.partition)).await? {
+        Whose::Ours => Some(reads.address.clone()),
+        Whose::Theirs(address) => Some(address),
+        Whose::Nobody => None,
+    };
     Ok(DomainAnswer {
         settings: set.map(|set| Box::new(shown(set.settings))),
-        ..describe(reads, row)
+        ..describe(reads, row, owner)
     })
 }
 

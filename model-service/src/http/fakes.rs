@@ -234,6 +234,7 @@ pub(super) fn bench() -> Bench {
     let lobby = Arc::new(Lobby::new(Arc::new(Readiness::ready())));
     lobby.open(Parts {
         reads: Arc::new(Reads::new(
+            "here:8080".to_owned(),
             store,
             Arc::clone(&views),
             owners,

@@ -59,6 +59,8 @@ pub(crate) struct Parts {
 
 /// What readers are answered from.
 pub(crate) struct Reads {
+    /// Where this process answers.
+    pub(crate) address: String,
     /// What is durable.
     pub(crate) store: Arc<dyn Store>,
     /// What readers of active domains see.
@@ -74,12 +76,14 @@ pub(crate) struct Reads {
 impl Reads {
     /// Answers from these.
     pub(crate) fn new(
+        address: String,
         store: Arc<dyn Store>,
         views: Arc<Views>,
         owners: Owners,
         clock: Clock,
     ) -> Self {
         Self {
+            address,
             store,
             views,
             owners,

@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use self::care::{CAREFUL_FROM, DEAD_FROM, POISONOUS};
 pub use self::publish::{Notifier, RabbitPublisher};
 pub use self::settlements::Settlements;
+use crate::metrics::Metrics;
 use kindred_domain::intake::{Delivery, DeliveryTag, Intake, Outcome, Settle};
 
 /// Deliveries that wait for [`Intake::next`]; more wait where they are counted in bytes.
@@ -72,9 +73,14 @@ struct Settler {
 }
 
 impl RabbitIntake {
-    /// Starts connecting, and goes on until it is dropped. `publisher` takes dead letters. Must be
-    /// called within a tokio runtime.
-    pub fn start(connector: Connector, publisher: Publisher, options: RabbitIntakeOptions) -> Self {
+    /// Starts connecting, and goes on until it is dropped. `publisher` takes dead letters, which are counted.
+    /// Must be called within a tokio runtime.
+    pub fn start(
+        connector: Connector,
+        publisher: Publisher,
+        options: RabbitIntakeOptions,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let (commands, told) = mpsc::unbounded_channel();
         let (sender, deliveries) = mpsc::channel(WAITING);
         let (stop, stopped) = watch::channel(false);
@@ -84,6 +90,7 @@ impl RabbitIntake {
             connector,
             publisher,
             options,
+            metrics,
             reader::Ends {
                 told,
                 deliveries: sender,

@@ -25,6 +25,11 @@ pub const JSON: &str = "application/json";
 /// Content type of tensors.
 pub const SAFETENSORS: &str = "application/vnd.safetensors";
 
+/// Reason of a [`JobRefusal`](crate::job::JobRefusal): the message is no job.
+pub const MALFORMED_JOB: &str = "malformed-job";
+/// Reason of a [`JobRefusal`](crate::job::JobRefusal): the job is of a protocol that the worker does not speak.
+pub const UNKNOWN_PROTOCOL: &str = "unknown-protocol";
+
 /// Names a block: XXH3-128 of its encoded bytes, big-endian.
 pub type BlockHash = [u8; 16];
 
@@ -64,5 +69,7 @@ fn damaged(what: impl Into<String>) -> WireError {
     WireError::Damaged(what.into())
 }
 
+#[cfg(test)]
+mod corpus;
 #[cfg(test)]
 mod tests;

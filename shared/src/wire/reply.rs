@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 use super::block::{read_features, write_features};
 use super::tensors::{Reader, Writer};
 use super::{BlockHash, JSON, MAX_MESSAGE_BYTES, SAFETENSORS, WireError, damaged, from_hex, hex};
-use crate::job::{CompareReply, Reply};
+use crate::job::{CompareReply, JobRefusal, Reply};
 use kindred_similarity::{Candidate, Found, RowRef};
 
 /// Message type of [`Reply::Extracted`].
 const EXTRACTED: &str = "extracted";
 /// Message type of [`Reply::Compared`].
 const COMPARED: &str = "compared";
-/// Message type of [`Reply::Failed`] and [`Reply::UnknownModel`].
+/// Message type of [`Reply::Failed`], [`Reply::UnknownModel`] and [`Reply::Refused`].
 const FAILED: &str = "failed";
 /// Message type of an answer that names blocks which are not stored.
 const MISSING_BLOCKS: &str = "missing-blocks";
@@ -56,6 +56,27 @@ struct FailedBody {
     /// The model that the worker does not know. Who does not know the field sees a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unknown_model: Option<String>,
+    /// The reason why the worker did not take the job up. Who does not know the field sees a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+}
+
+impl FailedBody {
+    fn new(error: &str) -> Self {
+        Self {
+            error: error.chars().take(MAX_WORDS).collect(),
+            unknown_model: None,
+            refused: None,
+        }
+    }
+
+    fn encode(&self) -> EncodedReply {
+        EncodedReply {
+            kind: FAILED,
+            content_type: JSON,
+            body: serde_json::to_vec(self).expect("plain fields write to memory"),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -85,13 +106,24 @@ pub fn encode_reply(reply: &Reply) -> EncodedReply {
             content_type: SAFETENSORS,
             body: encode_compared(reply),
         },
-        Reply::Failed(error) => return failed(error, None),
+        Reply::Failed(error) => return FailedBody::new(error).encode(),
         Reply::UnknownModel(model) => {
-            return failed(&format!("model {model:?} is not known here"), Some(model));
+            let body = FailedBody {
+                unknown_model: Some(model.clone()),
+                ..FailedBody::new(&format!("model {model:?} is not known here"))
+            };
+            return body.encode();
+        }
+        Reply::Refused(JobRefusal { reason, detail }) => {
+            let body = FailedBody {
+                refused: Some(reason.clone()),
+                ..FailedBody::new(detail)
+            };
+            return body.encode();
         }
     };
     if encoded.body.len() > MAX_MESSAGE_BYTES {
-        return failed(&WireError::TooLarge(encoded.body.len()).to_string(), None);
+        return FailedBody::new(&WireError::TooLarge(encoded.body.len()).to_string()).encode();
     }
     encoded
 }
@@ -110,18 +142,6 @@ pub fn missing_blocks(hashes: &[BlockHash]) -> EncodedReply {
 
 /// Most characters of a failure's words.
 const MAX_WORDS: usize = 4096;
-
-fn failed(error: &str, unknown_model: Option<&String>) -> EncodedReply {
-    let body = FailedBody {
-        error: error.chars().take(MAX_WORDS).collect(),
-        unknown_model: unknown_model.cloned(),
-    };
-    EncodedReply {
-        kind: FAILED,
-        content_type: JSON,
-        body: serde_json::to_vec(&body).expect("plain fields write to memory"),
-    }
-}
 
 fn encode_compared(reply: &CompareReply) -> Vec<u8> {
     let mut columns = Writer::default();
@@ -202,9 +222,17 @@ pub fn decode_reply(kind: &str, body: &[u8]) -> Result<Answer, WireError> {
         COMPARED => Ok(Answer::Reply(Reply::Compared(decode_compared(body)?))),
         FAILED => {
             let body: FailedBody = serde_json::from_slice(body).map_err(json)?;
-            Ok(Answer::Reply(match body.unknown_model {
-                Some(model) => Reply::UnknownModel(model),
-                None => Reply::Failed(body.error),
+            Ok(Answer::Reply(match body {
+                FailedBody {
+                    refused: Some(reason),
+                    error: detail,
+                    ..
+                } => Reply::Refused(JobRefusal { reason, detail }),
+                FailedBody {
+                    unknown_model: Some(model),
+                    ..
+                } => Reply::UnknownModel(model),
+                FailedBody { error, .. } => Reply::Failed(error),
             }))
         }
         MISSING_BLOCKS => {

@@ -18,7 +18,7 @@ use kindred_similarity::{Candidate, Found, RowMask, RowRef};
 /// Values whose bits are easily lost: both zeros, denormal, huge.
 const VALUES: [f32; 6] = [0.5, -0.0, 0.0, 1e-41, f32::MAX, -1.25];
 
-fn block(rows: usize, dimension: usize) -> Block {
+pub(super) fn block(rows: usize, dimension: usize) -> Block {
     let mut builder = BlockBuilder::new(Space::stored("words-1/en"), dimension);
     for row in 0..rows {
         let value = |at: usize| VALUES[(row + at) % VALUES.len()];
@@ -42,7 +42,7 @@ fn block(rows: usize, dimension: usize) -> Block {
     builder.build()
 }
 
-fn job() -> Job {
+pub(super) fn job() -> Job {
     let id = ItemId::new("ü").unwrap();
     let mut live = RowMask::all(9);
     live.remove(3);

@@ -60,8 +60,7 @@ impl BlockStore for FakeStore {
 /// What the broker was asked, in order.
 #[derive(Debug, Clone)]
 pub(super) enum Asked {
-    Answer(ShortString, BasicProperties, Vec<u8>),
-    Bury(BasicProperties, Vec<u8>),
+    Answer(ShortString, Box<BasicProperties>, Vec<u8>),
     Ack,
 }
 
@@ -98,11 +97,7 @@ impl Outbox for FakeBroker {
         properties: BasicProperties,
         body: Vec<u8>,
     ) -> Result<Published, Lost> {
-        self.note(Asked::Answer(queue.clone(), properties, body))
-    }
-
-    async fn bury(&self, properties: BasicProperties, body: Vec<u8>) -> Result<Published, Lost> {
-        self.note(Asked::Bury(properties, body))
+        self.note(Asked::Answer(queue.clone(), Box::new(properties), body))
     }
 }
 

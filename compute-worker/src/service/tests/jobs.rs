@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use kindred_runtime::amqp::{card_from_value, header_text, job_properties};
+use kindred_runtime::amqp::{card_from_value, job_properties};
 use kindred_shared::block_store::BlockStore;
 use kindred_shared::job::{
     CompareReply, CompareTask, ExtractTask, Floor, Job, Reply, Side, Task, TermCounts,
@@ -137,7 +137,7 @@ fn answered(broker: &FakeBroker) -> (BasicProperties, Answer) {
     assert_eq!(queue.as_str(), "kindred.replies.x");
     let kind = properties.kind().as_ref().unwrap();
     let answer = decode_reply(kind.as_str(), body).unwrap();
-    (properties.clone(), answer)
+    (BasicProperties::clone(properties), answer)
 }
 
 #[track_caller]
@@ -252,36 +252,37 @@ async fn a_job_past_its_deadline_is_acknowledged_undone() {
 }
 
 #[tokio::test]
-async fn what_is_no_job_is_buried_whole_with_the_reason() {
+async fn what_is_no_job_is_refused_with_the_reason() {
     let good = inline(&extract());
-    let properties = |reply_to: bool| {
-        let address = JobAddress { job: 7, attempt: 2 };
-        let all = job_properties(&good, address, &"kindred.replies.x".into(), EXPIRES);
-        if reply_to {
-            all
-        } else {
-            BasicProperties::default().with_headers(all.headers().clone().unwrap())
-        }
-    };
+    let address = JobAddress { job: 7, attempt: 2 };
     let table = [
-        (JobKind::Extract, true, b"{".to_vec(), "damaged"),
-        (JobKind::Compare, true, good.body.clone(), "safetensors"),
-        (JobKind::Extract, false, good.body.clone(), "reply-to"),
+        (JobKind::Extract, b"{".to_vec(), "damaged"),
+        (JobKind::Compare, good.body.clone(), "safetensors"),
     ];
-    for (kind, reply_to, body, word) in table {
+    for (kind, body, word) in table {
         let (desk, broker) = (desk(&Arc::default()), FakeBroker::default());
-        let message = with(kind, properties(reply_to), body.clone(), &broker);
+        let properties = job_properties(&good, address, &"kindred.replies.x".into(), EXPIRES);
+        let message = with(kind, properties, body, &broker);
         assert_eq!(desk.deal(message, &broker).await, JobEnd::Malformed);
-        let asked = broker.asked();
-        let [Asked::Bury(dead, buried), Asked::Ack] = asked.as_slice() else {
-            panic!("{asked:?} is a burial and then an acknowledgement");
+        let (properties, answer) = answered(&broker);
+        let correlation = properties.correlation_id().as_ref().unwrap();
+        assert_eq!(correlation.as_str(), "7.2");
+        let Answer::Reply(Reply::Refused(refused)) = answer else {
+            panic!("{answer:?}");
         };
-        assert_eq!(buried, &body);
-        assert_eq!(dead.expiration(), &None);
-        let header = |name| header_text(dead, name).unwrap();
-        assert_eq!(header("x-kindred-reason"), "malformed-job");
-        assert!(header("x-kindred-detail").contains(word), "{word}");
-        assert_eq!(header("x-kindred-domain"), "news.example");
+        assert_eq!(refused.reason, "malformed-job");
+        assert!(refused.detail.contains(word), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_say_whom_to_answer_is_dropped() {
+    let good = inline(&extract());
+    for body in [good.body.clone(), b"{".to_vec()] {
+        let (desk, broker) = (desk(&Arc::default()), FakeBroker::default());
+        let message = with(JobKind::Extract, BasicProperties::default(), body, &broker);
+        assert_eq!(desk.deal(message, &broker).await, JobEnd::Malformed);
+        assert!(matches!(broker.asked().as_slice(), [Asked::Ack]));
     }
 }
 
@@ -289,21 +290,16 @@ async fn what_is_no_job_is_buried_whole_with_the_reason() {
 async fn without_its_confirm_nothing_is_acknowledged() {
     let lost = || Err(Lost("told to".to_owned()));
     let good = inline(&extract());
-    let desk = desk(&Arc::default());
-    let broker = FakeBroker::default().then(lost());
-    let end = desk.deal(taken(&good, &broker), &broker).await;
-    assert_eq!(end, JobEnd::Lost);
-    assert!(matches!(broker.asked().as_slice(), [Asked::Answer(..)]));
-    for outcome in [lost(), Ok(Published::Unroutable), Ok(Published::Refused)] {
-        let broker = FakeBroker::default().then(outcome);
-        let message = with(
-            JobKind::Extract,
-            BasicProperties::default(),
-            vec![],
-            &broker,
-        );
-        assert_eq!(desk.deal(message, &broker).await, JobEnd::Lost);
-        assert!(matches!(broker.asked().as_slice(), [Asked::Bury(..)]));
+    let damaged = EncodedJob {
+        body: b"{".to_vec(),
+        ..good.clone()
+    };
+    for job in [good, damaged] {
+        let desk = desk(&Arc::default());
+        let broker = FakeBroker::default().then(lost());
+        let end = desk.deal(taken(&job, &broker), &broker).await;
+        assert_eq!(end, JobEnd::Lost);
+        assert!(matches!(broker.asked().as_slice(), [Asked::Answer(..)]));
     }
 }
 

@@ -19,7 +19,7 @@ use crate::planning::Planner;
 use crate::rebuild::Rebuild;
 use crate::slot::Slot;
 use crate::store::{FeatureRow, Write};
-use crate::time::Now;
+use crate::time::{Now, earlier};
 
 /// Most items that are put off, in batches; twice those that have a list come on top.
 const MOST_UNMET: usize = 8;
@@ -63,6 +63,7 @@ impl Domain {
                 material: None,
                 ..pending
             };
+            batch.oldest = earlier(batch.oldest, Some(asked.since));
             batch.asked.insert(slot, asked);
         }
         // Items still being stored belong to the next window, which they opened.
@@ -305,6 +306,7 @@ impl Domain {
                 .unzip();
             comparison.add_all(rows, slots);
         }
+        comparison.look_for_oldest();
         let ticket = self.outbox.ticket();
         let tasks = comparison.tasks();
         let rebuild = Rebuild::new(ticket, comparison, rewrite);
@@ -323,7 +325,8 @@ impl Domain {
         }
     }
 
-    fn dispatch(&mut self, now: Now, comparison: Comparison) {
+    fn dispatch(&mut self, now: Now, mut comparison: Comparison) {
+        comparison.look_for_oldest();
         let tasks = comparison.tasks();
         if tasks.is_empty() {
             return self.finish_cycle(now, comparison);

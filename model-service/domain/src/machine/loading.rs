@@ -91,9 +91,9 @@ impl Domain {
         match event.id() {
             Some(id) if !must_wait => match self.catalogue.known(id) {
                 Some(_) => self.take(now, tag, &event),
-                None => self.unread.wait(tag, event),
+                None => self.unread.wait(now.monotonic, tag, event),
             },
-            _ => self.held.push((tag, event)),
+            _ => self.hold(now, tag, event),
         }
     }
 

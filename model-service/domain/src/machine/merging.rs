@@ -47,7 +47,8 @@ impl Domain {
         self.catalogue.set_listed(slot, true);
         if let Some(since) = since {
             let age = now.monotonic.saturating_sub(since);
-            self.outbox.observe(Observation::Served(age));
+            let id = self.catalogue.id(slot).clone();
+            self.outbox.observe(Observation::Served(id, age));
         }
     }
 

@@ -113,6 +113,8 @@ pub struct Domain {
     unread: Unread,
     /// Deliveries that wait until the domain is opened, or loaded.
     held: Vec<(DeliveryTag, Arc<Event>)>,
+    /// When the first of those came.
+    held_since: Duration,
     /// Counts tries in a row that went wrong.
     retry: Backoff,
     /// Why the last one did.
@@ -145,6 +147,7 @@ impl Domain {
             naming: Vec::new(),
             unread: Unread::default(),
             held: Vec::new(),
+            held_since: Duration::ZERO,
             retry: RETRY,
             trouble: None,
         };
@@ -265,25 +268,40 @@ impl Domain {
             Phase::Comparing { .. } => State::Comparing,
             Phase::Lost => State::Lost,
         };
-        let in_batch = match &self.phase {
+        let (in_batch, oldest_in_batch) = match &self.phase {
             Phase::Extracting { batch, .. } | Phase::StoringFeatures { batch, .. } => {
-                batch.asked.len()
+                (batch.asked.len(), batch.oldest)
             }
-            Phase::Comparing { comparison, .. } => comparison.fresh.len(),
-            _ => 0,
+            Phase::Comparing { comparison, .. } => (comparison.fresh.len(), comparison.oldest()),
+            _ => (0, None),
         };
         let untaken = self.held.len() + self.unread.len();
         let unlisted = self.rebuild.as_ref();
         let unlisted = unlisted.map_or(0, |rebuild| rebuild.comparison.fresh.len());
         let waiting = self.backlog.len() + self.acceptance.arrivals() + untaken;
         let waiting = waiting + self.unmet.len() + unlisted;
+        let pending = (waiting + in_batch) as u64;
+        let oldest = [
+            oldest_in_batch,
+            self.backlog.oldest(),
+            self.acceptance.oldest(),
+            self.unmet.oldest(),
+            self.rebuild
+                .as_ref()
+                .and_then(|rebuild| rebuild.comparison.oldest()),
+            self.unread.oldest(),
+            (!self.held.is_empty()).then_some(self.held_since),
+        ];
+        let oldest = oldest.into_iter().flatten().min();
         DomainStatus {
             state,
             quiet: self.is_quiet(),
             clean: self.may_sleep(),
             live: self.catalogue.live(),
             visible: self.catalogue.visible(),
-            pending: (waiting + in_batch) as u64,
+            pending,
+            oldest_pending: oldest.filter(|_| pending > 0),
+            unstored: self.flush.len() as u64,
             memory: self.memory(),
             trouble: self.trouble.clone(),
         }
@@ -362,8 +380,16 @@ impl Domain {
         } else if matches!(self.phase, Phase::Loading(_)) {
             self.take_early(now, tag, event);
         } else {
-            self.held.push((tag, event));
+            self.hold(now, tag, event);
         }
+    }
+
+    /// The delivery waits until the domain is opened, or loaded.
+    fn hold(&mut self, now: Now, tag: DeliveryTag, event: Arc<Event>) {
+        if self.held.is_empty() {
+            self.held_since = now.monotonic;
+        }
+        self.held.push((tag, event));
     }
 
     /// Takes an event in, registering the domain with its first one.

@@ -11,7 +11,7 @@ use kindred_similarity::Kernel;
 use serde_json::Map;
 
 use super::*;
-use crate::effect::{Comparing, Made, ToExtract};
+use crate::effect::{Comparing, Made, Observation, ToExtract};
 use crate::loaded::{Loaded, Opened};
 use crate::material::rows_of;
 use crate::store::{FeatureRow, Liveness};
@@ -615,4 +615,71 @@ fn while_a_domain_is_loaded_a_new_item_is_listed_before_all_is_compared() {
     let listed = shell.served.iter().map(|change| change.listed.len());
     assert_eq!(listed.max(), Some(3));
     assert!(shell.machine.status().quiet);
+}
+
+/// The one commit among these effects is durable at `now`.
+#[track_caller]
+fn stored(machine: &mut Domain, now: Now, effects: &[Effect]) -> Vec<Effect> {
+    let [(ticket, _)] = &commits(effects)[..] else {
+        panic!("{effects:?} is one commit");
+    };
+    let (ticket, result) = (*ticket, Ok(()));
+    machine.handle(now, Input::Committed { ticket, result })
+}
+
+#[test]
+fn the_status_tells_since_when_the_oldest_item_waits() {
+    let (_, mut machine, load) = opened_only(registered(0));
+    let oldest = |machine: &Domain| {
+        let status = machine.status();
+        assert_eq!(status.oldest_pending.is_some(), status.pending > 0);
+        status.oldest_pending.map(|at| at.as_millis())
+    };
+    let put = |machine: &mut Domain, ms: u64, tag: u64, id: &str| {
+        let said =
+            format!(r#"{{"type":"item.created","domain":"news","id":"{id}","text":"words"}}"#);
+        let (tag, event) = (DeliveryTag(tag), event(&said));
+        machine.handle(at(ms), Input::Event { tag, event })
+    };
+    assert_eq!(oldest(&machine), None);
+    // Its row is not read yet.
+    put(&mut machine, 10, 1, "a");
+    assert_eq!(oldest(&machine), Some(10));
+    let (ticket, result) = (load, Ok(Box::<Loaded>::default()));
+    let effects = machine.handle(at(20), Input::Loaded { ticket, result });
+    assert_eq!(oldest(&machine), Some(20), "taken in once all is read");
+    let effects = stored(&mut machine, at(30), &effects);
+    assert!(commits(&effects).is_empty(), "its window is open");
+    let effects = put(&mut machine, 40, 2, "b");
+    stored(&mut machine, at(50), &effects);
+    assert_eq!(oldest(&machine), Some(20));
+    // The window closes, and the next item opens another.
+    let effects = machine.handle(at(1_000), Input::Tick);
+    let extract = effects.iter().find_map(|effect| match effect {
+        Effect::Extract { ticket, rows, .. } => Some((*ticket, rows.clone())),
+        _ => None,
+    });
+    let (ticket, rows) = extract.unwrap();
+    assert_eq!(rows.len(), 2);
+    let effects = put(&mut machine, 1_010, 3, "c");
+    assert_eq!(oldest(&machine), Some(20));
+    stored(&mut machine, at(1_020), &effects);
+    let made = rows.iter().map(|row| Made {
+        slot: row.slot,
+        version: row.version,
+        space: Space::stored("words-1/en"),
+        feature: Feature::zero(),
+        rejected: None,
+    });
+    let result = Ok(made.collect());
+    let effects = machine.handle(at(1_030), Input::Extracted { ticket, result });
+    assert_eq!(oldest(&machine), Some(20));
+    let effects = stored(&mut machine, at(1_040), &effects);
+    let served = effects.iter().filter_map(|effect| match effect {
+        Effect::Observe(Observation::Served(id, after)) => Some((id.as_str(), after.as_millis())),
+        _ => None,
+    });
+    assert_eq!(served.collect::<Vec<_>>(), [("a", 1_020), ("b", 1_000)]);
+    assert_eq!(oldest(&machine), Some(1_010), "both are served");
+    assert_eq!(machine.status().unstored, 2);
 }

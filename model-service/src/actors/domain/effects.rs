@@ -102,12 +102,18 @@ impl DomainActor {
         let items = machine.map_or(0, |machine| machine.status().live);
         let load = self.share.load(items);
         self.step_after(context, async move {
+            let begun = Instant::now();
             let result = loading::load(&*services.store, &name, &model, &load).await;
+            let after = begun.elapsed();
             // The domain has it until its lists are made.
             drop(load);
             crash::point("after-load");
             if let Err(failure) = &result {
-                warn!(domain = %name, reason = failure.detail, "not loaded");
+                warn!(domain = %name, reason = failure.detail, ?after, "not loaded");
+            }
+            if let Ok(loaded) = &result {
+                services.metrics.load.observe(after.as_secs_f64());
+                info!(domain = %name, items = loaded.items(), ?after, "domain loaded");
             }
             Input::Loaded { ticket, result }
         });
@@ -123,6 +129,7 @@ impl DomainActor {
     ) {
         let (before, after) = crash_points(step);
         crash::point(before);
+        let rows = writes.len();
         let batch = Batch {
             domain: self.name.clone(),
             fence,
@@ -132,10 +139,17 @@ impl DomainActor {
         let stamp = self.services.owner.stamp();
         let (services, name) = (Arc::clone(&self.services), self.name.clone());
         self.step_after(context, async move {
+            let begun = Instant::now();
             let result = store(&services, stamp, batch).await;
             crash::point(after);
-            if let Err(CommitFailure::Failed(failure)) = &result {
-                warn!(domain = %name, ?step, reason = failure.detail, "not stored");
+            let after = begun.elapsed();
+            match &result {
+                Ok(()) => debug!(domain = %name, ?step, rows, ?after, "stored"),
+                Err(CommitFailure::Failed(failure)) => {
+                    let reason = &failure.detail;
+                    warn!(domain = %name, ?step, rows, ?after, reason, "not stored");
+                }
+                Err(CommitFailure::Superseded) => {}
             }
             Input::Committed { ticket, result }
         });
@@ -151,8 +165,11 @@ impl DomainActor {
     ) {
         let (services, name) = (Arc::clone(&self.services), self.name.clone());
         self.step_after(context, async move {
+            let (begun, items) = (Instant::now(), rows.len());
             let result = extraction::extract(&services, &name, &model, rows, &settings).await;
             crash::point("after-extract");
+            let is_made = result.is_ok();
+            debug!(domain = %name, items, is_made, after = ?begun.elapsed(), "features asked for");
             Input::Extracted { ticket, result }
         });
     }
@@ -195,9 +212,12 @@ impl DomainActor {
         self.step_after(context, async move {
             let result = match reply.await {
                 Ok(Ok(Reply::Compared(reply))) => Ok(reply),
-                Ok(Ok(Reply::Extracted(_) | Reply::Failed(_) | Reply::UnknownModel(_))) => {
-                    Err(Failure::passing("a worker answered another question"))
-                }
+                Ok(Ok(
+                    Reply::Extracted(_)
+                    | Reply::Failed(_)
+                    | Reply::UnknownModel(_)
+                    | Reply::Refused(_),
+                )) => Err(Failure::passing("a worker answered another question")),
                 Ok(Err(undone)) => Err(undone.into()),
                 Err(_) => Err(Undone::Stopping.into()),
             };
@@ -241,10 +261,13 @@ impl DomainActor {
             Observation::Pairs(pairs) => metrics.pairs_compared.inc_by(pairs),
             Observation::Rebuilt => {
                 metrics.rebuilds.inc();
-                info!(domain = %self.name, "loaded, lists made anew");
+                info!(domain = %self.name, "all lists made");
             }
             Observation::Recomputed(lists) => metrics.lists_recomputed.inc_by(lists as u64),
-            Observation::Served(after) => metrics.event_to_served.observe(after.as_secs_f64()),
+            Observation::Served(item, after) => {
+                metrics.event_to_served.observe(after.as_secs_f64());
+                debug!(domain = %self.name, %item, ?after, "item served");
+            }
         }
     }
 }

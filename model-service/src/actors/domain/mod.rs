@@ -11,7 +11,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use kindred_shared::DomainName;
 use kindred_shared::event::Event;
-use tracing::{debug, error};
+use tracing::{debug, error, info};
 
 use super::memory::Share;
 use super::services::Services;
@@ -172,7 +172,8 @@ impl DomainActor {
     }
 
     fn settle(&mut self, settled: Vec<(DeliveryTag, Outcome)>) {
-        self.unsettled.settled(&settled, &self.services.metrics);
+        self.unsettled
+            .settled(&self.name, &settled, &self.services.metrics);
         self.services.settle.settle(settled);
         crash::point("after-ack");
     }
@@ -217,6 +218,9 @@ impl Handler<Deliver> for DomainActor {
         self.view.used(self.services.clock.now().monotonic);
         for (tag, event) in events {
             crash::point("received");
+            let item = event.id().map(tracing::field::display);
+            let (kind, version) = (event.type_name(), event.version());
+            debug!(domain = %self.name, kind, item, version, "event taken in");
             crash::taken_in(&event);
             self.unsettled.took(tag, &event);
             self.step(Input::Event { tag, event }, context);
@@ -235,7 +239,7 @@ impl Handler<Sleep> for DomainActor {
             .as_ref()
             .filter(|machine| is_idle && machine.may_sleep());
         MessageResult(machine.map(|machine| {
-            debug!(domain = %self.name, "goes to sleep");
+            info!(domain = %self.name, items = machine.status().live, "domain sleeps");
             context.stop();
             Slept {
                 next_expiry: machine.next_expiry(),

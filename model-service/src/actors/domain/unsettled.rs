@@ -4,29 +4,50 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use kindred_shared::event::Event;
+use kindred_shared::{DomainName, ItemId};
+use tracing::debug;
 
 use crate::metrics::Metrics;
 use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
 
-/// What was taken in and is not settled: the type of each event, as counted, and when it came.
+/// What was taken in and is not settled.
 #[derive(Debug, Default)]
-pub(super) struct Unsettled(HashMap<DeliveryTag, (&'static str, Instant)>);
+pub(super) struct Unsettled(HashMap<DeliveryTag, Taken>);
+
+#[derive(Debug)]
+struct Taken {
+    /// The event's type, as counted.
+    kind: &'static str,
+    /// `None`: it is about the domain.
+    item: Option<ItemId>,
+    at: Instant,
+}
 
 impl Unsettled {
     /// An event was taken in.
     pub(super) fn took(&mut self, tag: DeliveryTag, event: &Event) {
-        self.0.insert(tag, (event.type_name(), Instant::now()));
+        let taken = Taken {
+            kind: event.type_name(),
+            item: event.id().cloned(),
+            at: Instant::now(),
+        };
+        self.0.insert(tag, taken);
     }
 
     /// These are settled now; they are counted.
-    pub(super) fn settled(&mut self, settled: &[(DeliveryTag, Outcome)], metrics: &Metrics) {
+    pub(super) fn settled(
+        &mut self,
+        domain: &DomainName,
+        settled: &[(DeliveryTag, Outcome)],
+        metrics: &Metrics,
+    ) {
         for (tag, outcome) in settled {
-            let Some((kind, came)) = self.0.remove(tag) else {
+            let Some(Taken { kind, item, at }) = self.0.remove(tag) else {
                 continue;
             };
             let word = match outcome {
                 Outcome::Stored(_) => {
-                    let took = came.elapsed().as_secs_f64();
+                    let took = at.elapsed().as_secs_f64();
                     metrics.event_to_durable.observe(took);
                     "stored"
                 }
@@ -38,6 +59,12 @@ impl Unsettled {
                 Outcome::Failed(_) => "failed",
             };
             metrics.events.with_label_values(&[kind, word]).inc();
+            let version = match outcome {
+                Outcome::Stored(version) => *version,
+                Outcome::Refused(_) | Outcome::Failed(_) => None,
+            };
+            let item = item.as_ref().map(tracing::field::display);
+            debug!(%domain, kind, item, version, after = ?at.elapsed(), outcome = word, "event settled");
         }
     }
 

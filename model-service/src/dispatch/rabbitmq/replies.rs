@@ -10,7 +10,7 @@ use kindred_runtime::amqp::{
     AmqpError, Connector, RECONNECT, REQUEST_DEADLINE, close, consumers, declare_replies, wait_out,
     within,
 };
-use kindred_shared::job::Reply;
+use kindred_shared::job::{JobRefusal, Reply};
 use kindred_shared::wire::{Answer, JobAddress, JobKind, WireError, decode_reply, hex};
 use kindred_shared::worker::{GREETING, WORKER_HEADER};
 use lapin::message::Delivery;
@@ -24,6 +24,8 @@ use kindred_domain::dispatch::{Attempt, JobId, Returned};
 
 /// Replies read ahead of being taken; each at most 8 MiB.
 const PREFETCH: u16 = 8;
+/// Reason of a reply that cannot be read, in logs and troubles.
+const UNREADABLE_REPLY: &str = "unreadable-reply";
 /// How often consumers are counted: every second.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
@@ -185,7 +187,7 @@ async fn read(delivery: Delivery, shared: &Shared) -> Option<Returned> {
     if let Some(reason) = death(&delivery) {
         let options = &shared.options;
         let ours = properties.reply_to().as_ref() == Some(&options.names.replies(&options.boot_id));
-        // Expired ones are sent again at their deadline.
+        // Others come only while the topology is that of version 0.1; they are sent again at their deadline.
         if !ours || reason != "delivery_limit" {
             return None;
         }
@@ -216,7 +218,11 @@ async fn read(delivery: Delivery, shared: &Shared) -> Option<Returned> {
             let names: Vec<String> = hashes.iter().map(hex).collect();
             Reply::Failed(format!("blocks are not stored: {}", names.join(", ")))
         }
-        Err(error) => Reply::Failed(format!("the reply is unreadable: {error}")),
+        // Of a worker of another version, perhaps: no item is to blame.
+        Err(error) => Reply::Refused(JobRefusal {
+            reason: UNREADABLE_REPLY.to_owned(),
+            detail: error.to_string(),
+        }),
     })
 }
 

@@ -5,15 +5,19 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures_util::StreamExt;
-use kindred_runtime::amqp::reply_properties;
+use kindred_runtime::amqp::{declare, reply_properties};
 use kindred_shared::block_store::MemoryBlockStore;
 use kindred_shared::job::{CompareReply, CompareTask, Floor, Side, Task};
 use kindred_shared::wire::{JobKind, decode_block, encode_reply, missing_blocks, parse_job};
 use kindred_shared::{BlockBuilder, DomainName, Feature, ItemId, Space};
 use kindred_similarity::RowMask;
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicPublishOptions, BasicQosOptions};
-use lapin::{Channel, Connection};
+use lapin::options::{
+    BasicAckOptions, BasicPublishOptions, BasicQosOptions, ExchangeDeleteOptions, QueueBindOptions,
+    QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{Channel, Connection, Consumer};
 
 use super::super::contract::{Gate, Twin, dispatch_contract, job, perform};
 use super::*;
@@ -223,34 +227,121 @@ async fn large_blocks_are_stored_once_and_again_when_they_are_missing() {
     assert!(matches!(reply(&twin).await.reply, Reply::Compared(_)));
 }
 
+/// Sends a job that ends six workers.
+async fn send_killer(twin: &Rabbit, jobs: &RabbitJobs, id: JobId, attempt: Attempt) {
+    let far = Duration::from_secs(60);
+    let sent = jobs.send(id, attempt, far, job("poison")).await;
+    assert_eq!(sent, Ok(()));
+    for _ in 0..6 {
+        let (connection, channel) = twin.scope.open().await;
+        let mut queue = consume(&channel, twin.scope.names.jobs(JobKind::Extract)).await;
+        next(&mut queue).await;
+        // The worker dies with it in hand.
+        kindred_runtime::amqp::close(&connection).await;
+    }
+}
+
+async fn next(consumer: &mut Consumer) -> Delivery {
+    let message = tokio::time::timeout(DEADLINE, consumer.next()).await;
+    message.unwrap().unwrap().unwrap()
+}
+
 #[tokio::test]
 #[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn a_job_that_kills_its_workers_is_answered_and_kept() {
     let twin = Rabbit::without_workers().await;
     assert_eq!(twin.jobs.workers(), 0);
-    let far = Duration::from_secs(60);
-    let sent = twin
-        .jobs
-        .send(JobId(1), Attempt(3), far, job("poison"))
-        .await;
-    assert_eq!(sent, Ok(()));
-    for _ in 0..6 {
-        let (connection, channel) = twin.scope.open().await;
-        let mut jobs = consume(&channel, twin.scope.names.jobs(JobKind::Extract)).await;
-        let message = tokio::time::timeout(DEADLINE, jobs.next()).await;
-        message.unwrap().unwrap().unwrap();
-        // The worker dies with it in hand.
-        kindred_runtime::amqp::close(&connection).await;
-    }
+    send_killer(&twin, &twin.jobs, JobId(1), Attempt(3)).await;
     let returned = reply(&twin).await;
     assert_eq!((returned.job, returned.attempt), (JobId(1), Attempt(3)));
     assert!(returned.kills_workers);
     assert!(matches!(returned.reply, Reply::Failed(why) if why.contains("it kills workers")));
     let (connection, channel) = twin.scope.open().await;
     let mut dead = consume(&channel, twin.scope.names.jobs_dead()).await;
-    let kept = tokio::time::timeout(DEADLINE, dead.next()).await;
-    let kept = kept.unwrap().unwrap().unwrap();
+    let kept = next(&mut dead).await;
     assert_eq!(kept.properties.kind().as_ref().unwrap().as_str(), "extract");
     kept.ack(BasicAckOptions::default()).await.unwrap();
+    kindred_runtime::amqp::close(&connection).await;
+}
+
+/// Makes the way of dead jobs what version 0.1 declared.
+async fn as_before(channel: &Channel, names: &Names) {
+    let queue = names.jobs_dead();
+    let none = FieldTable::default;
+    channel
+        .exchange_delete(names.dead_jobs(), ExchangeDeleteOptions::default())
+        .await
+        .unwrap();
+    channel
+        .queue_bind(
+            queue.clone(),
+            names.dead(),
+            queue,
+            QueueBindOptions::default(),
+            none(),
+        )
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
+async fn only_jobs_that_killed_workers_are_kept_also_on_a_topology_of_before() {
+    let twin = Rabbit::without_workers().await;
+    let names = twin.scope.names.clone();
+    let (connection, channel) = twin.scope.open().await;
+    as_before(&channel, &names).await;
+    // As an upgraded service does; and another one, at its start.
+    for _ in 0..2 {
+        declare(&connection, &names, 1).await.unwrap();
+    }
+    // The queue of replies of a service that goes on is bound again with its next connection.
+    let upgraded = RabbitJobsOptions {
+        names: names.clone(),
+        boot_id: "b2".into(),
+        capacity: CAPACITY,
+    };
+    let blocks = Arc::<MemoryBlockStore>::clone(&twin.store);
+    let upgraded = RabbitJobs::start(twin.scope.connector.clone(), upgraded, blocks);
+    until("jobs can be sent", || upgraded.is_connected()).await;
+
+    // Sees every dead job, as the queue did before.
+    let all = channel
+        .queue_declare(
+            "".into(),
+            QueueDeclareOptions::exclusive(),
+            FieldTable::default(),
+        )
+        .await
+        .unwrap();
+    let all = all.name().clone();
+    let (key, options) = (names.jobs_dead(), QueueBindOptions::default());
+    channel
+        .queue_bind(
+            all.clone(),
+            names.dead(),
+            key,
+            options,
+            FieldTable::default(),
+        )
+        .await
+        .unwrap();
+    let mut all = consume(&channel, all).await;
+    let soon = Duration::from_millis(50);
+    let sent = upgraded.send(JobId(1), Attempt(1), soon, job("echo")).await;
+    assert_eq!(sent, Ok(()));
+    let expired = next(&mut all).await;
+    let address = |message: &Delivery| message.properties.correlation_id().clone().unwrap();
+    assert_eq!(address(&expired).as_str(), "1.1");
+
+    send_killer(&twin, &upgraded, JobId(2), Attempt(1)).await;
+    let returned = tokio::time::timeout(DEADLINE, upgraded.next_reply()).await;
+    assert!(returned.unwrap().unwrap().kills_workers);
+    upgraded.close();
+    let (reading, dead) = twin.scope.open().await;
+    let mut dead = consume(&dead, names.jobs_dead()).await;
+    // The expired one would have come first.
+    assert_eq!(address(&next(&mut dead).await).as_str(), "2.1");
+    kindred_runtime::amqp::close(&reading).await;
     kindred_runtime::amqp::close(&connection).await;
 }

@@ -480,7 +480,8 @@ async fn domains_asleep_and_active() {
     bench.rows.register("a", None).await;
     let asleep = json!({
         "domain": "a", "model": "words-1", "state": "asleep", "quiet": true, "live": 3, "visible": 2,
-        "pending": 0, "registered_at": "1970-01-01T00:00:01.500Z", "trouble": null
+        "pending": 0, "partition": 0, "owner": "here:8080",
+        "registered_at": "1970-01-01T00:00:01.500Z", "trouble": null
     });
     let view = bench.views.open(&domain("b"), &bench.term);
     let list = get(&bench, "/v1/domains").await.json()["domains"].take();
@@ -492,6 +493,8 @@ async fn domains_asleep_and_active() {
         live: 9,
         visible: 8,
         pending: 7,
+        oldest_pending: Some(std::time::Duration::ZERO),
+        unstored: 5,
         memory: kindred_domain::memory::Memory::default(),
         trouble: Some("a job is late".into()),
     });
@@ -502,6 +505,16 @@ async fn domains_asleep_and_active() {
         (&json!(9), &json!(8), &json!(7))
     );
     assert_eq!(b["trouble"], "a job is late");
+    assert_eq!(
+        (&b["partition"], &b["owner"]),
+        (&json!(0), &json!("here:8080"))
+    );
+    assert!(
+        b["oldest_pending_seconds"]
+            .as_f64()
+            .is_some_and(|age| age >= 0.0),
+        "{b}"
+    );
     assert_eq!(get(&bench, "/v1/domains/a").await.json(), asleep);
     get(&bench, "/v1/domains/c")
         .await

@@ -46,12 +46,16 @@ impl RabbitPublisher {
     }
 
     async fn send(&self, message: Outgoing) -> Confirm {
+        let message_id = message.properties.message_id().clone();
+        let (domain, bytes) = (message.key.clone(), message.body.len());
         let turn = self.turn.lock().await;
         let confirmed = self.publisher.publish(message).await;
         drop(turn);
         // Which version an event gets without one, its domain's owner says later.
         Box::pin(async move {
             confirmed.await.map_err(in_words)?;
+            let message_id = message_id.as_ref().map(ShortString::as_str);
+            tracing::debug!(%domain, message_id, bytes, "event.published");
             Ok(None)
         })
     }

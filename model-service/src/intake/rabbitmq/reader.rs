@@ -25,6 +25,7 @@ use super::care::{Care, POISONOUS, Verdict};
 use super::dead::letter;
 use super::held::{Held, Raw};
 use super::{Command, RabbitIntakeOptions};
+use crate::metrics::Metrics;
 use kindred_domain::intake::{Delivery, DeliveryTag, Outcome, Settled};
 
 /// Before what was not stored is read over again.
@@ -43,6 +44,7 @@ pub(super) struct Reader {
     connector: Connector,
     publisher: Publisher,
     options: RabbitIntakeOptions,
+    metrics: Arc<Metrics>,
     ends: Ends,
     care: Care,
     rewinds: Backoff,
@@ -70,8 +72,26 @@ enum End {
     Told(tokio::sync::oneshot::Sender<()>),
 }
 
-/// A dead letter on its way: the broker's tag, and what became of it.
-type Dying = Pin<Box<dyn Future<Output = (u64, Result<(), PublishFault>)> + Send>>;
+/// A dead letter on its way, and what became of it.
+type Dying = Pin<Box<dyn Future<Output = (Death, Result<(), PublishFault>)> + Send>>;
+
+/// Why a message goes to the dead-letter queue.
+#[derive(Debug, Clone, Copy)]
+struct Death {
+    /// The broker's tag.
+    tag: u64,
+    reason: &'static str,
+    by: Refuser,
+}
+
+/// Who refused an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refuser {
+    /// Who reads it here: nobody else has seen it.
+    Reader,
+    /// Its domain, which has counted it.
+    Domain,
+}
 
 /// What is known of one connection's messages.
 struct Session {
@@ -88,6 +108,7 @@ impl Reader {
         connector: Connector,
         publisher: Publisher,
         options: RabbitIntakeOptions,
+        metrics: Arc<Metrics>,
         ends: Ends,
     ) -> Self {
         let care = Care::new(options.prefetch);
@@ -95,6 +116,7 @@ impl Reader {
             connector,
             publisher,
             options,
+            metrics,
             ends,
             care,
             rewinds: REWIND,
@@ -194,8 +216,8 @@ impl Reader {
                     Some(Command::Lose(done)) => Some(End::Told(done)),
                     None => Some(End::Stopped),
                 },
-                Some((tag, died)) = session.dying.next() => {
-                    self.died(session, tag, died)
+                Some((death, died)) = session.dying.next() => {
+                    self.died(session, death, died)
                 }
                 _ = stopping => Some(End::Stopped),
                 () = rewinding => {
@@ -256,7 +278,12 @@ impl Reader {
                     "it was delivered {count} times before and never stored; the service ended or stalled each time"
                 );
                 let raw = session.held.enter_dying(tag, raw);
-                self.kill(session, tag, &raw, POISONOUS, &detail);
+                let death = Death {
+                    tag,
+                    reason: POISONOUS,
+                    by: Refuser::Reader,
+                };
+                self.kill(session, death, &raw, &detail);
                 return None;
             }
             Verdict::HandOver(before) => raw.redeliveries = before,
@@ -268,37 +295,67 @@ impl Reader {
         match parse(&raw, &self.options.limits) {
             Ok(event) => {
                 let domain = event.domain().clone();
+                tracing::debug!(
+                    partition = self.options.partition,
+                    %domain,
+                    item = event.id().map(tracing::field::display),
+                    message_id = raw.properties.message_id().as_ref().map(ShortString::as_str),
+                    bytes = raw.body.len(),
+                    redeliveries = raw.redeliveries,
+                    "event.read"
+                );
                 session.held.enter(tag, raw, domain, event);
             }
             Err(refusal) => {
                 let raw = session.held.enter_dying(tag, raw);
-                let reason = refusal.reason.word();
-                self.kill(session, tag, &raw, reason, &refusal.detail);
+                let death = Death {
+                    tag,
+                    reason: refusal.reason.word(),
+                    by: Refuser::Reader,
+                };
+                self.kill(session, death, &raw, &refusal.detail);
             }
         }
         None
     }
 
     /// Sends a message to the dead-letter queue.
-    fn kill(&self, session: &Session, tag: u64, raw: &Raw, reason: &str, detail: &str) {
-        tracing::warn!(domain = raw.key, reason, detail, "event.refused");
-        let message = letter(&self.options.names, raw, reason, detail);
+    fn kill(&self, session: &Session, death: Death, raw: &Raw, detail: &str) {
+        tracing::warn!(
+            domain = raw.key,
+            message_id = raw
+                .properties
+                .message_id()
+                .as_ref()
+                .map(ShortString::as_str),
+            bytes = raw.body.len(),
+            reason = death.reason,
+            detail,
+            "event.refused"
+        );
+        let message = letter(&self.options.names, raw, death.reason, detail);
         let publisher = self.publisher.clone();
         session.dying.push(Box::pin(async move {
             let confirmed = publisher.publish(message).await;
-            (tag, confirmed.await)
+            (death, confirmed.await)
         }));
     }
 
     fn died(
         &mut self,
         session: &mut Session,
-        tag: u64,
+        death: Death,
         died: Result<(), PublishFault>,
     ) -> Option<End> {
         match died {
             Ok(()) => {
-                if let Some(fingerprint) = session.held.died(tag) {
+                let labels = ["items", death.reason];
+                self.metrics.dead_letters.with_label_values(&labels).inc();
+                if death.by == Refuser::Reader {
+                    let refused = &self.metrics.events_refused;
+                    refused.with_label_values(&[death.reason]).inc();
+                }
+                if let Some(fingerprint) = session.held.died(death.tag) {
                     self.care.settled(fingerprint);
                 }
                 None
@@ -324,8 +381,12 @@ impl Reader {
                 },
                 Outcome::Refused(refusal) => {
                     if let Some((broker, raw)) = session.held.refused(tag) {
-                        let reason = refusal.reason.word();
-                        self.kill(session, broker, &raw, reason, &refusal.detail);
+                        let death = Death {
+                            tag: broker,
+                            reason: refusal.reason.word(),
+                            by: Refuser::Domain,
+                        };
+                        self.kill(session, death, &raw, &refusal.detail);
                     }
                 }
                 Outcome::Failed(failure) => {

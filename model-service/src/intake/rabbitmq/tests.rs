@@ -22,6 +22,7 @@ struct Rabbit {
     publisher: Arc<RabbitPublisher>,
     raw: Publisher,
     intake: RabbitIntake,
+    metrics: Arc<Metrics>,
     scope: Scope,
 }
 
@@ -30,7 +31,8 @@ impl Rabbit {
         let scope = Scope::fresh().await;
         let raw = Publisher::start(scope.connector.clone(), "publish", CAPACITY);
         raw.connected().await;
-        let intake = Self::start(&scope, &raw);
+        let metrics = Arc::<Metrics>::default();
+        let intake = Self::start(&scope, &raw, &metrics);
         until("the intake is connected", || intake.is_connected()).await;
         Self {
             publisher: Arc::new(RabbitPublisher::new(
@@ -40,11 +42,12 @@ impl Rabbit {
             )),
             raw,
             intake,
+            metrics,
             scope,
         }
     }
 
-    fn start(scope: &Scope, publisher: &Publisher) -> RabbitIntake {
+    fn start(scope: &Scope, publisher: &Publisher, metrics: &Arc<Metrics>) -> RabbitIntake {
         let options = RabbitIntakeOptions {
             names: scope.names.clone(),
             partition: 0,
@@ -53,7 +56,8 @@ impl Rabbit {
             capacity_bytes: 1 << 20,
             settlements: Settlements::new("test".to_owned()),
         };
-        RabbitIntake::start(scope.connector.clone(), publisher.clone(), options)
+        let (connector, publisher) = (scope.connector.clone(), publisher.clone());
+        RabbitIntake::start(connector, publisher, options, Arc::clone(metrics))
     }
 
     /// Publishes these bytes with this routing key.
@@ -162,6 +166,15 @@ async fn what_cannot_be_read_is_a_dead_letter_and_those_behind_it_go_on() {
     );
     let event: Event = (*got[0].event).clone();
     assert_eq!(body, event.to_json().into_bytes());
+    // What its domain refused, that has counted.
+    let (refused, dead) = (&twin.metrics.events_refused, &twin.metrics.dead_letters);
+    until("both dead letters are counted", || {
+        let of = |reason| dead.with_label_values(&["items", reason]).get();
+        (of("invalid-json"), of("over-quota")) == (1, 1)
+    })
+    .await;
+    assert_eq!(refused.with_label_values(&["invalid-json"]).get(), 1);
+    assert_eq!(refused.with_label_values(&["over-quota"]).get(), 0);
     // Nothing comes again.
     twin.intake.drop_connection().await;
     publish_all(&twin, 1).await;
@@ -207,7 +220,7 @@ async fn an_event_that_kills_the_service_dies_and_its_neighbours_live() {
         // Whoever takes the first event dies at once: its memory is gone with it.
         deaths += 1;
         assert!(deaths < 20, "it is never given up");
-        twin.intake = Rabbit::start(&twin.scope, &twin.raw);
+        twin.intake = Rabbit::start(&twin.scope, &twin.raw, &twin.metrics);
     }
     assert!(deaths >= 7, "{deaths}");
     assert_eq!(stored, (1..5).collect());

@@ -79,6 +79,7 @@ pub async fn inspect(
     let partitions = partitions.max(1);
     let mut exchanges = vec![
         (names.dead(), ExchangeKind::Direct),
+        (names.dead_jobs(), ExchangeKind::Headers),
         (names.domains(), ExchangeKind::Topic),
         (names.items(), ExchangeKind::Topic),
     ];
@@ -284,7 +285,6 @@ impl Permission {
         use kindred_shared::wire::JobKind::{Compare, Extract};
         vec![
             Self::Write(DEFAULT_EXCHANGE.into()),
-            Self::Write(names.dead()),
             Self::Read(names.jobs(Extract)),
             Self::Read(names.jobs(Compare)),
         ]
@@ -299,6 +299,7 @@ impl Permission {
             Self::Write(names.dead()),
             Self::Write(DEFAULT_EXCHANGE.into()),
             Self::Read(names.dead()),
+            Self::Read(names.dead_jobs()),
             Self::Read(names.replies("any")),
         ];
         let queues = (0..partitions.max(1)).map(|number| Self::Read(names.partition(number)));

@@ -30,6 +30,13 @@ const REPLIES: i64 = 10_000;
 /// Most bytes of replies waiting for one model service: 256 MiB.
 const REPLIES_BYTES: i64 = 256 << 20;
 
+/// Which dead jobs are kept: those that were delivered too often, because they ended their workers. Others
+/// expired, and are sent again by who waits for them. (`all-with-x` is in RabbitMQ from 3.10 on.)
+const KILLERS: [Argument; 2] = [
+    Argument::Word("x-match", "all-with-x"),
+    Argument::Word("x-first-death-reason", "delivery_limit"),
+];
+
 /// The exchange type that chooses a partition by the hash of the domain.
 pub(super) const MODULUS_HASH: &str = "x-modulus-hash";
 
@@ -90,12 +97,17 @@ impl Names {
         self.name("dead")
     }
 
+    /// Headers exchange of dead jobs, which looks at what they died of.
+    pub fn dead_jobs(&self) -> ShortString {
+        self.name("dead.jobs")
+    }
+
     /// Events that were refused.
     pub fn items_dead(&self) -> ShortString {
         self.name("items.dead")
     }
 
-    /// Jobs that nobody finished.
+    /// Jobs that ended their workers.
     pub fn jobs_dead(&self) -> ShortString {
         self.name("jobs.dead")
     }
@@ -128,6 +140,7 @@ pub enum TopologyError {
 #[derive(Debug, Clone)]
 pub(super) enum Argument {
     Text(&'static str, String),
+    Word(&'static str, &'static str),
     Number(&'static str, i64),
     Flag(&'static str),
 }
@@ -140,6 +153,10 @@ impl Argument {
                 Self::Text(name, text) => table.insert(
                     ShortString::from(*name),
                     AMQPValue::LongString(text.as_str().into()),
+                ),
+                Self::Word(name, word) => table.insert(
+                    ShortString::from(*name),
+                    AMQPValue::LongString((*word).into()),
                 ),
                 Self::Number(name, number) => {
                     table.insert(ShortString::from(*name), AMQPValue::LongLongInt(*number))
@@ -155,6 +172,7 @@ impl Argument {
     fn json(arguments: &[Self]) -> Value {
         let pairs = arguments.iter().map(|argument| match argument {
             Self::Text(name, text) => ((*name).to_owned(), json!(text)),
+            Self::Word(name, word) => ((*name).to_owned(), json!(word)),
             Self::Number(name, number) => ((*name).to_owned(), json!(number)),
             Self::Flag(name) => ((*name).to_owned(), json!(true)),
         });
@@ -228,7 +246,8 @@ pub(super) fn queues(names: &Names, partitions: u16) -> Vec<Queue> {
 }
 
 /// Declares the queue of replies to one model service: exclusive to this connection, bounded,
-/// gone with it. Copies of dead jobs come there too, so that whoever sent one hears of it.
+/// gone with it. Copies of jobs that ended their workers come there too, so that whoever sent one hears
+/// of it.
 ///
 /// # Errors
 /// [`AmqpError`]; also while an older connection of the same service still holds the queue.
@@ -251,7 +270,7 @@ pub async fn declare_replies(
         declaring,
     )
     .await?;
-    bind_queue(channel, &queue, &names.dead(), names.jobs_dead()).await?;
+    bind_killers(channel, names, &queue).await?;
     Ok(queue)
 }
 
@@ -312,6 +331,7 @@ pub async fn declare(
     let fresh = !exists(connection, &names.items()).await?;
     let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
     exchange(&channel, names.dead(), ExchangeKind::Direct).await?;
+    exchange(&channel, names.dead_jobs(), ExchangeKind::Headers).await?;
     exchange(&channel, names.domains(), ExchangeKind::Topic).await?;
     for queue in queues(names, partitions) {
         let declaring = channel.queue_declare(
@@ -321,9 +341,9 @@ pub async fn declare(
         );
         within("declaring a queue", REQUEST_DEADLINE, declaring).await?;
     }
-    for queue in [names.items_dead(), names.jobs_dead()] {
-        bind_queue(&channel, &queue, &names.dead(), queue.clone()).await?;
-    }
+    let dead_items = names.items_dead();
+    bind_queue(&channel, &dead_items, &names.dead(), dead_items.clone()).await?;
+    keep_killers_only(&channel, names).await?;
     if partitions > 1 {
         let kind = ExchangeKind::Custom(MODULUS_HASH.to_owned());
         exchange(&channel, names.partitions(), kind)
@@ -423,6 +443,40 @@ async fn exchange(
     within("declaring an exchange", REQUEST_DEADLINE, declaring).await
 }
 
+/// Dead jobs go through the exchange that looks at what they died of. The arguments of work queues cannot
+/// be changed once these are there, so they go on naming the direct exchange. Version 0.1 bound the queue to
+/// that; its binding is taken away last, so that no dead job is lost meanwhile.
+async fn keep_killers_only(channel: &Channel, names: &Names) -> Result<(), AmqpError> {
+    let queue = names.jobs_dead();
+    let leading = channel.exchange_bind(
+        names.dead_jobs(),
+        names.dead(),
+        queue.clone(),
+        ExchangeBindOptions::default(),
+        FieldTable::default(),
+    );
+    within("binding an exchange", REQUEST_DEADLINE, leading).await?;
+    bind_killers(channel, names, &queue).await?;
+    let unbinding = channel.queue_unbind(queue.clone(), names.dead(), queue, FieldTable::default());
+    within("unbinding a queue", REQUEST_DEADLINE, unbinding).await
+}
+
+/// The queue gets every job that ended its workers, from now on.
+async fn bind_killers(
+    channel: &Channel,
+    names: &Names,
+    queue: &ShortString,
+) -> Result<(), AmqpError> {
+    let binding = channel.queue_bind(
+        queue.clone(),
+        names.dead_jobs(),
+        "".into(),
+        QueueBindOptions::default(),
+        Argument::table(&KILLERS),
+    );
+    within("binding a queue", REQUEST_DEADLINE, binding).await
+}
+
 async fn bind_queue(
     channel: &Channel,
     queue: &ShortString,
@@ -452,12 +506,22 @@ pub fn definitions(names: &Names, partitions: u16) -> Value {
     };
     let mut exchanges = vec![
         exchange(names.dead(), "direct"),
+        exchange(names.dead_jobs(), "headers"),
         exchange(names.domains(), "topic"),
     ];
-    let mut bindings: Vec<Value> = [names.items_dead(), names.jobs_dead()]
-        .iter()
-        .map(|queue| binding(names.dead(), queue, "queue", queue.as_str()))
-        .collect();
+    let (dead_items, dead_jobs) = (names.items_dead(), names.jobs_dead());
+    let mut killers = binding(names.dead_jobs(), &dead_jobs, "queue", "");
+    killers["arguments"] = Argument::json(&KILLERS);
+    let mut bindings: Vec<Value> = vec![
+        binding(names.dead(), &dead_items, "queue", dead_items.as_str()),
+        binding(
+            names.dead(),
+            &names.dead_jobs(),
+            "exchange",
+            dead_jobs.as_str(),
+        ),
+        killers,
+    ];
     if partitions > 1 {
         exchanges.push(exchange(names.partitions(), MODULUS_HASH));
         for number in 0..partitions {

@@ -444,5 +444,17 @@ fn traffic(inside: &Inside, part: Part) -> Vec<Finding> {
             )
         });
     }
+    if let Some(jobs) = dead("kindred.jobs.dead") {
+        let check = "broker.dead_jobs";
+        findings.push(if jobs == 0 {
+            Finding::ok(check, "no job ended its workers lately")
+        } else {
+            Finding::warning(
+                check,
+                format!("{jobs} jobs that ended their workers lie in kindred.jobs.dead"),
+                "docs/OPERATIONS.md says what became of their items; keep them for a report",
+            )
+        });
+    }
     findings
 }

@@ -21,6 +21,7 @@ fn healthy() -> BrokerFacts {
         there("kindred.items.dead", true),
         there("kindred.jobs.extract", true),
         there("kindred.items.p00", true),
+        there("kindred.jobs.dead", true),
     ];
     BrokerFacts {
         place: "broker:5672//".to_owned(),
@@ -114,6 +115,11 @@ fn one_wrong_thing_is_one_finding() {
     assert_found(
         |facts| topology(facts)[2].messages = 3,
         "broker.dead_events",
+        Level::Warning,
+    );
+    assert_found(
+        |facts| topology(facts)[5].messages = 1,
+        "broker.dead_jobs",
         Level::Warning,
     );
     assert_found(

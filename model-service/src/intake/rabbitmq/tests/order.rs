@@ -17,7 +17,7 @@ impl Mortal {
             .unwrap();
         let intake = {
             let _in_it = runtime.enter();
-            Rabbit::start(scope, publisher)
+            Rabbit::start(scope, publisher, &Arc::default())
         };
         Self { runtime, intake }
     }

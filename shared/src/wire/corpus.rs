@@ -1,0 +1,206 @@
+//! Messages that earlier programs wrote, byte for byte: every later program must read them.
+//!
+//! `testdata/wire/protocol-1` was written by the program of before messages named their protocol. Files there
+//! never change. A new protocol gets a directory of its own: run this test with `KINDRED_TEST_REWRITE=1`, which
+//! writes files of the current protocol that are missing and none that is there.
+
+#![allow(clippy::unwrap_used)] // a test may panic
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::tests::{block, job};
+use super::*;
+use crate::feature::Feature;
+use crate::job::{CompareReply, ExtractTask, Floor, Job, JobRefusal, Reply, Task, TermCounts};
+use crate::name::{DomainName, ItemId, Space};
+use kindred_similarity::{Candidate, Found, RowRef};
+
+/// Protocols whose messages are kept.
+const KEPT: [u32; 1] = [1];
+
+fn file(protocol: u32, name: &str) -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/wire");
+    directory.join(format!("protocol-{protocol}")).join(name)
+}
+
+#[track_caller]
+fn kept(protocol: u32, name: &str) -> Vec<u8> {
+    let path = file(protocol, name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn extract() -> Job {
+    let terms = |words: &[(&str, u32)]| words.iter().map(|(w, n)| ((*w).into(), *n)).collect();
+    Job {
+        domain: DomainName::new("news.example").unwrap(),
+        task: Task::Extract(Arc::new(ExtractTask {
+            space: Space::stored("words-1/de"),
+            rows: vec![
+                TermCounts {
+                    id: ItemId::new("ü/1").unwrap(),
+                    terms: terms(&[("maus", 2), ("zaun", 1)]),
+                },
+                TermCounts {
+                    id: ItemId::new("b").unwrap(),
+                    terms: terms(&[]),
+                },
+            ],
+        })),
+    }
+}
+
+fn features() -> Vec<Feature> {
+    vec![
+        Feature::new(vec![0.6, 0.8], vec![], vec![]).unwrap(),
+        Feature::new(vec![], vec![3, 900], vec![0.8, 0.6]).unwrap(),
+        Feature::zero(),
+    ]
+}
+
+fn comparison() -> CompareReply {
+    let candidate = |side, row, score| Candidate {
+        row: RowRef { side, row },
+        score,
+    };
+    let found = |row, candidates, dropped| Found {
+        row,
+        candidates,
+        dropped,
+    };
+    CompareReply {
+        pairs: 72,
+        found: vec![
+            found(
+                RowRef { side: 0, row: 1 },
+                vec![candidate(1, 0, 0.75), candidate(0, 2, 1e-41)],
+                Some(candidate(1, 3, 0.25)),
+            ),
+            found(RowRef { side: 1, row: 3 }, vec![], None),
+        ],
+    }
+}
+
+fn refusal() -> JobRefusal {
+    JobRefusal {
+        reason: MALFORMED_JOB.to_owned(),
+        detail: "terms that do not ascend".to_owned(),
+    }
+}
+
+fn replies() -> Vec<(&'static str, EncodedReply)> {
+    let failed = Reply::Failed("rows are not equally long".to_owned());
+    vec![
+        ("extracted", encode_reply(&Reply::Extracted(features()))),
+        ("compared", encode_reply(&Reply::Compared(comparison()))),
+        ("failed", encode_reply(&failed)),
+        (
+            "unknown-model",
+            encode_reply(&Reply::UnknownModel("words-9".to_owned())),
+        ),
+        ("refused", encode_reply(&Reply::Refused(refusal()))),
+        ("missing-blocks", missing_blocks(&[[7; 16], [9; 16]])),
+    ]
+}
+
+/// Every kind of message as it is written now.
+fn written() -> Vec<(String, Vec<u8>)> {
+    let inline = encode_job(&job(), &|_| None).unwrap();
+    let named = |block: &Arc<crate::block::Block>| Some(hash_of(&encode_block(block)));
+    let named = encode_job(&job(), &named).unwrap();
+    let extract = encode_job(&extract(), &|_| None).unwrap();
+    let jobs = [
+        ("extract", extract),
+        ("compare-inline", inline),
+        ("compare-named", named),
+    ];
+    let jobs = jobs.map(|(name, job)| (format!("{name}.job"), job.body));
+    let replies = replies().into_iter();
+    let replies = replies.map(|(name, reply)| (format!("{name}.reply"), reply.body));
+    jobs.into_iter().chain(replies).collect()
+}
+
+#[test]
+fn every_kind_of_message_is_kept() {
+    for (name, bytes) in written() {
+        let path = file(1, &name);
+        if std::env::var_os("KINDRED_TEST_REWRITE").is_some() && !path.exists() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        kept(1, &name);
+    }
+}
+
+#[test]
+fn jobs_of_every_protocol_are_read() {
+    for protocol in KEPT {
+        let body = kept(protocol, "extract.job");
+        let read = parse_job(JobKind::Extract, &body).unwrap();
+        let read = read.assemble(|_| None).unwrap();
+        let (Task::Extract(read), Task::Extract(wanted)) = (&read.task, &extract().task) else {
+            panic!("{read:?}");
+        };
+        assert_eq!((&read.space, &read.rows), (&wanted.space, &wanted.rows));
+        for name in ["compare-inline.job", "compare-named.job"] {
+            let body = kept(protocol, name);
+            let read = parse_job(JobKind::Compare, &body).unwrap();
+            let blocks = [Arc::new(block(9, 3)), Arc::new(block(4, 3))];
+            let named = |hash: &BlockHash| {
+                let is_it = |one: &&Arc<_>| hash_of(&encode_block(one)) == *hash;
+                blocks.iter().find(is_it).map(Arc::clone)
+            };
+            let read = read.assemble(named).unwrap();
+            let (Task::Compare(read), Task::Compare(wanted)) = (&read.task, &job().task) else {
+                panic!("{read:?}");
+            };
+            assert_eq!(
+                (read.within_left, read.keep),
+                (wanted.within_left, wanted.keep)
+            );
+            assert_eq!(read.rights.len(), wanted.rights.len());
+            let sides = [&read.left].into_iter().chain(&read.rights);
+            let wanted = [&wanted.left].into_iter().chain(&wanted.rights);
+            for (side, wanted) in sides.zip(wanted) {
+                assert_eq!(
+                    (&side.live, &side.floors),
+                    (&wanted.live, &wanted.floors),
+                    "{name}"
+                );
+                assert_eq!(encode_block(&side.block), encode_block(&wanted.block));
+            }
+        }
+        assert!(matches!(&job().task, Task::Compare(task)
+            if task.left.floors.contains(&Floor::Closed)));
+    }
+}
+
+#[test]
+fn replies_of_every_protocol_are_read() {
+    for protocol in KEPT {
+        for (name, now) in replies() {
+            let body = kept(protocol, &format!("{name}.reply"));
+            let read = decode_reply(now.kind, &body).unwrap();
+            match (name, read) {
+                ("extracted", Answer::Reply(Reply::Extracted(read))) => {
+                    assert_eq!(read, features());
+                }
+                ("compared", Answer::Reply(Reply::Compared(read))) => {
+                    assert_eq!(read.pairs, comparison().pairs);
+                    assert_eq!(read.found, comparison().found);
+                }
+                ("failed", Answer::Reply(Reply::Failed(why))) => {
+                    assert_eq!(why, "rows are not equally long");
+                }
+                ("unknown-model", Answer::Reply(Reply::UnknownModel(model))) => {
+                    assert_eq!(model, "words-9");
+                }
+                ("refused", Answer::Reply(Reply::Refused(read))) => assert_eq!(read, refusal()),
+                ("missing-blocks", Answer::MissingBlocks(hashes)) => {
+                    assert_eq!(hashes, [[7; 16], [9; 16]]);
+                }
+                (name, read) => panic!("{name}: {read:?}"),
+            }
+        }
+    }
+}
