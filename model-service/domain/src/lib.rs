@@ -32,6 +32,7 @@ pub mod memory;
 mod outbox;
 mod planning;
 mod rebuild;
+pub mod registry;
 mod round;
 mod rows;
 pub mod settings;
