@@ -18,6 +18,7 @@ mod comparison;
 pub mod dispatch;
 pub mod dispatch_table;
 pub mod effect;
+pub mod extraction;
 mod flush;
 pub mod intake;
 pub mod item;
