@@ -616,3 +616,33 @@ fn while_a_domain_is_loaded_a_new_item_is_listed_before_all_is_compared() {
     assert_eq!(listed.max(), Some(3));
     assert!(shell.machine.status().quiet);
 }
+
+#[test]
+fn an_item_whose_time_is_over_before_it_is_stored_is_gone_when_that_is_acknowledged() {
+    let (_, mut machine) = started(Opened::default());
+    let said = |version: u64, more: &str| {
+        event(&format!(
+            r#"{{"type":"item.created","domain":"news","id":"a","version":{version},"text":"words"{more}}}"#
+        ))
+    };
+    let tag = DeliveryTag(1);
+    let event = said(1, "");
+    let effects = machine.handle(at(0), Input::Event { tag, event });
+    answer(&mut machine, at(0), committed(&effects).unwrap().0);
+    // 500 ms from now.
+    let event = said(2, r#","expires_at":"1970-01-01T00:16:40.5Z""#);
+    let tag = DeliveryTag(2);
+    let effects = machine.handle(at(0), Input::Event { tag, event });
+    let (round, _) = committed(&effects).unwrap();
+    let later = Now {
+        monotonic: Duration::from_millis(600),
+        unix_ms: 1_000_600,
+    };
+    machine.handle(later, Input::Tick);
+    let effects = answer(&mut machine, later, round);
+    let is_gone =
+        |effect: &Effect| matches!(effect, Effect::Serve(change) if change.gone.len() == 1);
+    let is_settled = |effect: &Effect| matches!(effect, Effect::Settle(_));
+    let gone = effects.iter().position(is_gone).unwrap();
+    assert!(gone < effects.iter().position(is_settled).unwrap());
+}
