@@ -117,6 +117,16 @@ fn the_store_is_not_read_while_an_earlier_commit_is_on_its_way() {
 }
 
 #[test]
+fn a_commit_that_was_not_begun_when_the_machine_failed_is_not_waited_for() {
+    let (_, mut machine) = started(registered(0));
+    // As if the rest of the step had panicked.
+    machine.commit(CommitStep::Events, true, vec![]);
+    assert!(machine.restart(at(0)).is_empty());
+    let effects = machine.handle(at(60_000), Input::Tick);
+    assert!(open_ticket(&effects).is_some());
+}
+
+#[test]
 fn a_window_of_any_length_is_refused_from_the_broker_and_bounded_from_the_store() {
     let endless = Duration::from_secs(u64::MAX);
     let mut opened = Opened::default();
