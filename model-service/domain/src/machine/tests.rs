@@ -656,3 +656,40 @@ fn an_item_whose_time_is_over_before_it_is_stored_is_gone_when_that_is_acknowled
     let gone = effects.iter().position(is_gone).unwrap();
     assert!(gone < effects.iter().position(is_settled).unwrap());
 }
+
+#[test]
+fn why_an_item_is_rejected_is_stored_before_the_feature_that_stands_in() {
+    let (_, mut machine) = started(Opened::default());
+    let upsert = r#"{"type":"item.created","domain":"news","id":"a","version":1,"text":"words"}"#;
+    let (tag, event) = (DeliveryTag(1), event(upsert));
+    let effects = machine.handle(at(0), Input::Event { tag, event });
+    answer(&mut machine, at(0), committed(&effects).unwrap().0);
+    let effects = machine.handle(at(300), Input::Tick);
+    let extracted = effects.iter().find_map(|effect| match effect {
+        Effect::Extract { ticket, rows, .. } => Some((*ticket, rows[0].clone())),
+        _ => None,
+    });
+    let (ticket, asked) = extracted.unwrap();
+    let rejected = crate::store::ItemRow {
+        rejected: Some("no worker can".to_owned()),
+        ..asked.material.unwrap().row.clone()
+    };
+    let made = Made {
+        slot: asked.slot,
+        version: 1,
+        space: Space::stored("words-1/en"),
+        feature: Feature::zero(),
+        rejected: Some(Box::new(rejected)),
+    };
+    let result = Ok(vec![made]);
+    let effects = machine.handle(at(300), Input::Extracted { ticket, result });
+    let [(reason, writes)] = &*commits(&effects) else {
+        panic!("one commit");
+    };
+    assert!(matches!(&**writes, [Write::Item(row)] if row.rejected.is_some()));
+    let effects = answer(&mut machine, at(310), *reason);
+    let [(_, writes)] = &*commits(&effects) else {
+        panic!("one commit");
+    };
+    assert!(matches!(&**writes, [Write::Feature(_)]));
+}
