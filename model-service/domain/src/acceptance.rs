@@ -107,6 +107,12 @@ impl Acceptance {
         Some((stored.round, self.ledger.committed(stored.number)))
     }
 
+    /// Whether the item's feature is to be made once it is stored.
+    pub(crate) fn has_arrival(&self, slot: Slot) -> bool {
+        self.rounds()
+            .any(|round| round.arrivals.contains_key(&slot))
+    }
+
     /// Items whose feature is to be made once they are stored.
     pub(crate) fn arrivals(&self) -> usize {
         self.rounds().map(|round| round.arrivals.len()).sum()

@@ -105,6 +105,7 @@ impl Domain {
             Err(failure) => return self.extract_later(now, batch, failure),
         }
         batch.retain_wanted(&self.catalogue);
+        self.drop_overtaken(&mut batch);
         let rejected: Vec<Write> = batch
             .made
             .iter()
@@ -117,6 +118,16 @@ impl Domain {
         // may leave any part, and a feature without a reason would pass for what its text says.
         let ticket = self.commit(CommitStep::Features, false, rejected);
         self.phase = Phase::StoringRejected { ticket, batch };
+    }
+
+    /// Drops rejections of items about which the same event has come again since: they may be of a
+    /// text that was stored in part, and is whole now.
+    fn drop_overtaken(&self, batch: &mut Batch) {
+        batch.made.retain(|made| {
+            let comes_again =
+                self.backlog.contains(made.slot) || self.acceptance.has_arrival(made.slot);
+            made.rejected.is_none() || !comes_again
+        });
     }
 
     fn store_features(&mut self, batch: Batch) {
@@ -163,6 +174,7 @@ impl Domain {
         {
             let mut batch = std::mem::take(batch);
             batch.retain_wanted(&self.catalogue);
+            self.drop_overtaken(&mut batch);
             self.store_features(batch);
         } else if let Phase::StoringFeatures {
             ticket: awaited,

@@ -657,10 +657,9 @@ fn an_item_whose_time_is_over_before_it_is_stored_is_gone_when_that_is_acknowled
     assert!(gone < effects.iter().position(is_settled).unwrap());
 }
 
-#[test]
-fn why_an_item_is_rejected_is_stored_before_the_feature_that_stands_in() {
+/// A machine of which a feature of the item `a` is asked for: of what, and what says that there is none.
+fn extracting(upsert: &str) -> (Domain, Ticket, Made) {
     let (_, mut machine) = started(Opened::default());
-    let upsert = r#"{"type":"item.created","domain":"news","id":"a","version":1,"text":"words"}"#;
     let (tag, event) = (DeliveryTag(1), event(upsert));
     let effects = machine.handle(at(0), Input::Event { tag, event });
     answer(&mut machine, at(0), committed(&effects).unwrap().0);
@@ -681,6 +680,15 @@ fn why_an_item_is_rejected_is_stored_before_the_feature_that_stands_in() {
         feature: Feature::zero(),
         rejected: Some(Box::new(rejected)),
     };
+    (machine, ticket, made)
+}
+
+const WORDS: &str =
+    r#"{"type":"item.created","domain":"news","id":"a","version":1,"text":"words"}"#;
+
+#[test]
+fn why_an_item_is_rejected_is_stored_before_the_feature_that_stands_in() {
+    let (mut machine, ticket, made) = extracting(WORDS);
     let result = Ok(vec![made]);
     let effects = machine.handle(at(300), Input::Extracted { ticket, result });
     let [(reason, writes)] = &*commits(&effects) else {
@@ -692,4 +700,19 @@ fn why_an_item_is_rejected_is_stored_before_the_feature_that_stands_in() {
         panic!("one commit");
     };
     assert!(matches!(&**writes, [Write::Feature(_)]));
+}
+
+#[test]
+fn an_item_whose_event_has_come_again_is_not_rejected_for_what_was_read_before() {
+    let (mut machine, ticket, made) = extracting(WORDS);
+    let (tag, event) = (DeliveryTag(2), event(WORDS));
+    let effects = machine.handle(at(310), Input::Event { tag, event });
+    let (round, _) = committed(&effects).unwrap();
+    let result = Ok(vec![made]);
+    let effects = machine.handle(at(320), Input::Extracted { ticket, result });
+    assert!(commits(&effects).is_empty());
+    answer(&mut machine, at(330), round);
+    let effects = machine.handle(at(900), Input::Tick);
+    let is_asked = |effect: &Effect| matches!(effect, Effect::Extract { .. });
+    assert!(effects.iter().any(is_asked), "its feature is made again");
 }
