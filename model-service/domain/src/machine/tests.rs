@@ -716,3 +716,29 @@ fn an_item_whose_event_has_come_again_is_not_rejected_for_what_was_read_before()
     let is_asked = |effect: &Effect| matches!(effect, Effect::Extract { .. });
     assert!(effects.iter().any(is_asked), "its feature is made again");
 }
+
+#[test]
+fn settings_are_settled_when_the_row_names_their_model_whoever_set_it_first() {
+    let (domain, mut machine) = started(registered(0));
+    let configure = |machine: &mut Domain, tag: u64| {
+        let settings = Map::from_iter([("model".to_owned(), "words-2".into())]);
+        let event = Arc::new(Event::Configure(Box::new(Configure {
+            domain: domain.clone(),
+            request: format!("request {tag}"),
+            settings,
+        })));
+        let tag = DeliveryTag(tag);
+        let effects = machine.handle(at(0), Input::Event { tag, event });
+        committed(&effects).unwrap().0
+    };
+    let first = configure(&mut machine, 1);
+    let effects = answer(&mut machine, at(0), first);
+    let (naming, step) = committed(&effects).unwrap();
+    assert_eq!(step, CommitStep::Model);
+    let second = configure(&mut machine, 2);
+    let effects = answer(&mut machine, at(0), second);
+    assert!(settled(&effects).is_empty(), "the row is not stored");
+    let effects = answer(&mut machine, at(0), naming);
+    let tags: Vec<u64> = settled(&effects).iter().map(|(tag, _)| tag.0).collect();
+    assert_eq!(tags, [1, 2]);
+}
