@@ -2,6 +2,7 @@
 //! by a driver or a fake, where that is what the rule is about; the machines are the released ones.
 
 use kindred_domain::effect::CommitStep;
+use kindred_domain::list::NEIGHBOURS;
 use kindred_domain::store::Write;
 use kindred_shared::DomainName;
 use kindred_shared::job::CompareReply;
@@ -16,11 +17,12 @@ pub(crate) enum Mutation {
     AcknowledgedBeforeStored,
     /// No commit is fenced.
     NoFence,
-    /// Of candidates that are cut off one too many is, and the bound is told without it.
+    /// One candidate that ranks above the bound is left out.
     BoundOffByOne,
     /// Nobody is told that candidates were cut off.
     BoundForgotten,
-    /// An answer for a driver that has ended is taken by the next.
+    /// A reply that nobody waits for any more is taken for another's, and an answer for a driver that has
+    /// ended by the next.
     StaleAnswerTaken,
     /// A domain is marked clean when its features are stored.
     CleanTooEarly,
@@ -89,7 +91,7 @@ impl World {
             .filter(|found| found.dropped.is_some())
         {
             match self.mutation {
-                Some(Mutation::BoundOffByOne) => drop(found.candidates.pop()),
+                Some(Mutation::BoundOffByOne) => drop(found.candidates.remove(NEIGHBOURS - 1)),
                 Some(Mutation::BoundForgotten) => found.dropped = None,
                 _ => {}
             }

@@ -11,6 +11,7 @@ use kindred_domain::intake::Failure;
 use kindred_shared::job::{Job, Reply, Task};
 
 use crate::invariants::{Invariant, violated};
+use crate::mutations::Mutation;
 use crate::process::{Address, Alarm, Context, Message, ProcessId};
 use crate::simulated::reference::{compare, feature_of_length};
 use crate::world::{Happening, World};
@@ -152,8 +153,16 @@ impl Context<'_> {
                 self.jobs.table.condemn(now, job, reason);
             }
             reply => {
-                if let Answer::Due(reply) = self.jobs.table.answer(now, job, attempt, reply) {
-                    self.answer(job, Ok(reply));
+                let again = reply.clone();
+                match self.jobs.table.answer(now, job, attempt, reply) {
+                    Answer::Due(reply) => self.answer(job, Ok(reply)),
+                    Answer::Late if self.world.is_mutated(Mutation::StaleAnswerTaken) => {
+                        if let Some(other) = self.jobs.askers.keys().next().copied() {
+                            self.jobs.table.cancel(other);
+                            self.answer(other, Ok(again));
+                        }
+                    }
+                    Answer::Retried | Answer::Late => {}
                 }
             }
         }
