@@ -4,15 +4,13 @@
 //! One round is in flight at a time; what is accepted meanwhile is the next one. So the store
 //! decides how large rounds are: one event when it is idle, many when it is busy.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backlog::Pending;
 use crate::effect::Ticket;
 use crate::intake::DeliveryTag;
 use crate::ledger::{Ledger, RoundNumber};
-use crate::round::{ItemWrites, Round};
-use crate::shown::Shown;
+use crate::round::{ItemWrites, Renewal, Round};
 use crate::slot::Slot;
 use crate::store::Write;
 use crate::time::earlier;
@@ -62,8 +60,8 @@ impl Acceptance {
     }
 
     /// The item is visible, and readers are shown this of it, once the next round is stored.
-    pub(crate) fn renew(&mut self, slot: Slot, shown: Arc<Shown>) {
-        self.building.renewed.insert(slot, shown);
+    pub(crate) fn renew(&mut self, slot: Slot, renewal: Renewal) {
+        self.building.renewed.insert(slot, renewal);
     }
 
     /// The delivery is settled when the next round is durable.
@@ -109,6 +107,12 @@ impl Acceptance {
     pub(crate) fn stored(&mut self, ticket: Ticket) -> Option<(Round, Vec<(DeliveryTag, u64)>)> {
         let stored = self.in_flight.take_if(|round| round.ticket == ticket)?;
         Some((stored.round, self.ledger.committed(stored.number)))
+    }
+
+    /// Whether the item's feature is to be made once it is stored.
+    pub(crate) fn has_arrival(&self, slot: Slot) -> bool {
+        self.rounds()
+            .any(|round| round.arrivals.contains_key(&slot))
     }
 
     /// Items whose feature is to be made once they are stored.

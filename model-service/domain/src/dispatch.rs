@@ -8,6 +8,8 @@ use async_trait::async_trait;
 use kindred_shared::job::{Job, Reply};
 use kindred_shared::worker::WorkerCard;
 
+use crate::intake::Failure;
+
 /// Number of a job, unique in one process's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub u64);
@@ -39,6 +41,26 @@ pub enum SendError {
     /// The edge is closed or away.
     #[error("the job queue is away: {0}")]
     Away(String),
+}
+
+/// Why a job was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undone {
+    /// No worker could do it, however often it was tried: the job itself may be at fault.
+    GivenUp(Failure),
+    /// No worker answered, however often it was sent. That says nothing about the job.
+    Unanswered(Failure),
+    /// The service is stopping. That says nothing about the job.
+    Stopping,
+}
+
+impl From<Undone> for Failure {
+    fn from(undone: Undone) -> Self {
+        match undone {
+            Undone::GivenUp(failure) | Undone::Unanswered(failure) => failure,
+            Undone::Stopping => Self::passing("the service is stopping"),
+        }
+    }
 }
 
 /// What a worker said about itself.

@@ -10,7 +10,7 @@
 //! after [`ATTEMPTS`] it is given up. Of several answers the first counts; the others are late. A
 //! job that kills workers is given up at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kindred_shared::job::{Job, Reply};
@@ -133,7 +133,8 @@ pub struct DispatchTable {
     limits: DispatchLimits,
     /// Of all workers together.
     threads: usize,
-    jobs: HashMap<JobId, Entry>,
+    /// By number, so that what is due together goes in the order it was asked for.
+    jobs: BTreeMap<JobId, Entry>,
     queued: FairQueue<DomainName, JobId>,
     in_flight: BTreeMap<DomainName, Flight>,
     all_in_flight: Flight,
@@ -147,7 +148,7 @@ impl DispatchTable {
         Self {
             limits,
             threads: 1,
-            jobs: HashMap::new(),
+            jobs: BTreeMap::new(),
             queued: FairQueue::default(),
             in_flight: BTreeMap::new(),
             all_in_flight: Flight::default(),

@@ -1,5 +1,9 @@
 //! Intake as the domain core knows it: events in, each settled once what it says is durable. The trait
-//! has the broker's semantics: at least once, in order, redelivered after a loss.
+//! has the broker's semantics: at least once, in order, redelivered after a loss. What is held of a
+//! queue, and what is done about events that come again and again, is decided in [`held`] and [`care`].
+
+pub mod care;
+pub mod held;
 
 use std::sync::Arc;
 

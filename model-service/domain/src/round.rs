@@ -42,9 +42,16 @@ pub(crate) struct Round {
     /// Items whose feature is to be made once this round is stored.
     pub(crate) arrivals: BTreeMap<Slot, Pending>,
     /// Items that are visible with this round, and what readers are shown of them from then on.
-    pub(crate) renewed: BTreeMap<Slot, Arc<Shown>>,
+    pub(crate) renewed: BTreeMap<Slot, Renewal>,
     /// When the first item came whose feature was to be made.
     pub(crate) oldest: Option<Duration>,
+}
+
+/// What readers are shown of an item, and of which version that is.
+#[derive(Debug)]
+pub(crate) struct Renewal {
+    pub(crate) version: u64,
+    pub(crate) shown: Arc<Shown>,
 }
 
 impl Round {

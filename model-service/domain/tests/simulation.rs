@@ -3,17 +3,15 @@
 //!
 //! Everything follows from one seed. What is checked are the invariants, by their names.
 
+mod simulated;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use kindred_domain::settings::{Answered, SettingsOutcome};
-use kindred_shared::compare_all;
 use kindred_shared::event::{Configure, Delete, Event, Upsert, UpsertKind};
-use kindred_shared::job::{CompareReply, KEEP};
-use kindred_shared::{BlockBuilder, DomainName, Feature, ItemId, ModelName, Space};
-use kindred_similarity::Kernel;
+use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
@@ -21,131 +19,20 @@ use kindred_domain::effect::{
     CommitFailure, CommitStep, Comparing, Effect, Input, Made, Ticket, ToExtract,
 };
 use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
-use kindred_domain::loaded::{Loaded, Opened};
 use kindred_domain::machine::{Domain, Tenure};
-use kindred_domain::material::Material;
-use kindred_domain::settings::ProcessSettings;
+use kindred_domain::material::{Material, rows_of};
 use kindred_domain::store::{
-    Content, DomainRow, Epoch, FeatureRow, ItemRow, ListRow, Liveness, Neighbour, Partition,
-    SettingsRow, Stamp, Write,
+    Epoch, FeatureRow, ItemRow, ListRow, Liveness, Neighbour, Partition, Stamp, Write,
 };
 use kindred_domain::time::Now;
-use kindred_domain::window::WindowSize;
 use kindred_query::DomainView;
+use simulated::dice::Dice;
+use simulated::reference::{
+    brute_force, compare, feature_of, id, is_expired, model, settings, torn,
+};
+use simulated::tables::Tables;
 
 const LANGUAGES: [&str; 2] = ["de", "en"];
-
-/// A small generator of its own: the same seed, the same world.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % sides.max(1)
-    }
-
-    fn one_in(&mut self, sides: u64) -> bool {
-        self.roll(sides) == 0
-    }
-}
-
-/// Rows by key, each last-write-wins by stamp; a deletion is a write.
-struct Table<K, V>(BTreeMap<K, (Stamp, Option<V>)>);
-
-impl<K, V> Default for Table<K, V> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
-}
-
-impl<K: Ord, V> Table<K, V> {
-    fn write(&mut self, stamp: Stamp, key: K, value: Option<V>) {
-        let old = self.0.get(&key).map(|(stamp, _)| *stamp);
-        if old.is_none_or(|old| old <= stamp) {
-            self.0.insert(key, (stamp, value));
-        }
-    }
-
-    fn get(&self, key: &K) -> Option<&V> {
-        self.0.get(key).and_then(|(_, value)| value.as_ref())
-    }
-
-    fn rows(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.0
-            .iter()
-            .filter_map(|(key, (_, value))| Some((key, value.as_ref()?)))
-    }
-}
-
-#[derive(Default)]
-struct MemoryStore {
-    domain: Table<(), DomainRow>,
-    items: Table<ItemId, ItemRow>,
-    settings: Table<(), SettingsRow>,
-    contents: Table<ItemId, Content>,
-    features: Table<(ItemId, ModelName), FeatureRow>,
-    lists: Table<ItemId, ListRow>,
-}
-
-impl MemoryStore {
-    fn apply(&mut self, stamp: Stamp, write: Write) {
-        match write {
-            Write::Domain(row) => self.domain.write(stamp, (), Some(row)),
-            Write::Settings(row) => self.settings.write(stamp, (), Some(row)),
-            Write::Item(row) => self.items.write(stamp, row.id.clone(), Some(row)),
-            Write::PurgeItem(id) => self.items.write(stamp, id, None),
-            Write::Content(id, content) => self.contents.write(stamp, id, Some(content)),
-            Write::DeleteContent(id) => self.contents.write(stamp, id, None),
-            Write::Feature(row) => {
-                let key = (row.id.clone(), row.space.model());
-                self.features.write(stamp, key, Some(row));
-            }
-            Write::DeleteFeatures(id) => {
-                for model in [model("words-1"), model("words-2"), ModelName::own()] {
-                    self.features.write(stamp, (id.clone(), model), None);
-                }
-            }
-            Write::List(row) => self.lists.write(stamp, row.id.clone(), Some(row)),
-            Write::DeleteList(id) => self.lists.write(stamp, id, None),
-        }
-    }
-
-    fn open(&self) -> Opened {
-        Opened {
-            row: self.domain.get(&()).cloned(),
-            settings: self.settings.get(&()).cloned(),
-        }
-    }
-
-    fn scan_items(&self) -> Vec<ItemRow> {
-        self.items.rows().map(|(_, row)| row.clone()).collect()
-    }
-
-    fn scan_features(&self) -> Vec<FeatureRow> {
-        self.features.rows().map(|(_, row)| row.clone()).collect()
-    }
-
-    /// All of the domain; its items and features were read before its row.
-    fn load(&self, items: &[ItemRow], features: &[FeatureRow], model: &ModelName) -> Box<Loaded> {
-        let mut loaded = Box::<Loaded>::default();
-        items.iter().for_each(|row| loaded.add_item(row));
-        let counts = |row: &&FeatureRow| {
-            let of = row.space.model();
-            of == *model || of == ModelName::own()
-        };
-        let features = features.iter().filter(counts);
-        features.for_each(|row| loaded.add_feature(row.clone()));
-        loaded.row = self.domain.get(&()).cloned();
-        if loaded.row.as_ref().is_some_and(|row| row.dirty.is_some()) {
-            self.lists
-                .rows()
-                .for_each(|(id, _)| loaded.add_list(id.clone()));
-        }
-        loaded
-    }
-}
 
 /// Something the machine asked for, on its way.
 enum Pending {
@@ -173,7 +60,7 @@ enum Pending {
 struct World {
     dice: Dice,
     now: Now,
-    store: MemoryStore,
+    store: Tables,
     machine: Domain,
     view: DomainView,
     epoch: u64,
@@ -194,14 +81,6 @@ struct World {
     crashes: u32,
 }
 
-fn id(n: u64) -> ItemId {
-    ItemId::new(&format!("item-{n:03}")).expect("a plain id")
-}
-
-fn model(name: &str) -> ModelName {
-    ModelName::new(name).expect("a plain name")
-}
-
 fn domain() -> DomainName {
     DomainName::new("sim").expect("a plain name")
 }
@@ -213,48 +92,19 @@ fn start(epoch: u64) -> (Domain, Vec<Effect>) {
         partition: Partition(0),
         epoch: Epoch(epoch),
     };
-    let settings = ProcessSettings {
-        model: model("words-1"),
-        window: WindowSize {
-            length: Duration::from_millis(250),
-            events: 20,
-        },
-        auto_register: true,
-        // Few, so that windows are cut.
-        task_pairs: 50,
-        batch_items: 6,
-        scrub_lists: 7,
-        material_bytes: 100,
-    };
-    Domain::start(tenure, Arc::new(settings))
-}
-
-/// A feature that follows from the text alone, from a small set, so that many scores are equal.
-fn feature_of(model: &ModelName, row: &ItemRow, content: &Content) -> (Space, Feature) {
-    let space = Space::of_texts(model, row.language.as_deref().unwrap_or("en"));
-    let n: u32 = content.text.as_deref().unwrap_or("").len() as u32;
-    let feature = match n {
-        0 => Feature::zero(),
-        n => {
-            let angle = n as f32 / 9.0;
-            let ids = vec![n % 7, 100 + n % 3];
-            Feature::new(vec![angle.cos(), angle.sin()], ids, vec![0.25, 0.5])
-                .expect("finite and ascending")
-        }
-    };
-    (space, feature)
+    Domain::start(tenure, settings())
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let (machine, effects) = start(1);
         let mut world = Self {
-            dice: Dice(seed | 1),
+            dice: Dice::new(seed),
             now: Now {
                 monotonic: Duration::from_secs(1),
                 unix_ms: 1_800_000_000_000,
             },
-            store: MemoryStore::default(),
+            store: Tables::default(),
             machine,
             view: DomainView::default(),
             epoch: 1,
@@ -292,9 +142,7 @@ impl World {
             97 => self.sleep_and_wake(),
             95..97 => {
                 if let Some((stamp, writes)) = self.late.pop() {
-                    writes
-                        .into_iter()
-                        .for_each(|write| self.store.apply(stamp, write));
+                    self.apply(stamp, writes);
                 }
             }
             _ => self.deliver_queued(),
@@ -575,9 +423,7 @@ impl World {
                 writes,
                 step,
             } => {
-                writes
-                    .into_iter()
-                    .for_each(|write| self.store.apply(stamp, write));
+                self.apply(stamp, writes);
                 if step == CommitStep::Lists {
                     let dirty = self.store.domain.get(&()).and_then(|row| row.dirty);
                     assert_eq!(
@@ -603,19 +449,7 @@ impl World {
                 });
             }
             Pending::Compare(ticket, task, comparing) => {
-                let cancelled = AtomicBool::new(false);
-                let compared = match comparing {
-                    Comparing::Some(task) => task
-                        .compare(Kernel::Scalar, &cancelled)
-                        .expect("a good task"),
-                    Comparing::All(blocks) => {
-                        let blocks: Vec<_> = blocks.iter().map(|(b, live)| (&**b, live)).collect();
-                        let found = compare_all(Kernel::Scalar, &blocks, KEEP, &cancelled);
-                        let found = found.expect("good blocks");
-                        CompareReply { pairs: 0, found }
-                    }
-                };
-                let result = Ok(compared);
+                let result = Ok(compare(&comparing));
                 self.input(Input::Compared {
                     ticket,
                     task,
@@ -638,19 +472,10 @@ impl World {
                     .unwrap_or_default(),
             }),
         };
-        let (space, feature, rejected) = if material.is_whole() {
-            let (space, feature) = feature_of(model, &material.row, &material.content);
-            (space, feature, None)
-        } else {
-            let row = ItemRow {
-                rejected: Some("torn".into()),
-                ..material.row.clone()
-            };
-            (
-                Space::of_texts(model, "en"),
-                Feature::zero(),
-                Some(Box::new(row)),
-            )
+        let rejected = torn(&material);
+        let (space, feature) = match &rejected {
+            None => feature_of(model, &material.row, &material.content),
+            Some(_) => (Space::of_texts(model, "en"), Feature::zero()),
         };
         (material.row.version == row.version).then_some(Made {
             slot: row.slot,
@@ -709,6 +534,12 @@ impl World {
                     result: Err(failure),
                 });
             }
+        }
+    }
+
+    fn apply(&mut self, stamp: Stamp, writes: Vec<Write>) {
+        for write in writes {
+            self.store.apply(stamp, write);
         }
     }
 
@@ -779,9 +610,7 @@ impl World {
         for round in 0..20_000 {
             self.deliver_queued();
             if let Some((stamp, writes)) = self.late.pop() {
-                writes
-                    .into_iter()
-                    .for_each(|write| self.store.apply(stamp, write));
+                self.apply(stamp, writes);
             }
             if self.pending.is_empty() {
                 if self.queue.is_empty() && self.unsettled.is_empty() && self.machine.may_sleep() {
@@ -832,7 +661,7 @@ impl World {
             if upsert.hidden || is_expired(upsert, now) {
                 continue;
             }
-            let row = kindred_domain::material::rows_of(upsert, 1, self.now.date());
+            let row = rows_of(upsert, 1, self.now.date());
             features.insert(id.clone(), feature_of(&model, &row.0, &row.1));
         }
         let snapshot = self.view.snapshot();
@@ -877,40 +706,6 @@ impl World {
             }
         }
     }
-}
-
-fn is_expired(upsert: &Upsert, now: i64) -> bool {
-    upsert
-        .expires_at
-        .is_some_and(|at| at.timestamp_millis() <= now)
-}
-
-fn brute_force(
-    id: &ItemId,
-    (space, feature): &(Space, Feature),
-    all: &BTreeMap<ItemId, (Space, Feature)>,
-) -> Vec<Neighbour> {
-    if feature.is_zero() {
-        return vec![];
-    }
-    let block = |id: &ItemId, feature: &Feature| {
-        let mut builder = BlockBuilder::new(space.clone(), 2);
-        builder.push(id.clone(), 1, feature);
-        builder.build()
-    };
-    let own = block(id, feature);
-    let mut neighbours: Vec<Neighbour> = all
-        .iter()
-        .filter(|(other, (s, f))| *other != id && s == space && !f.is_zero())
-        .map(|(other, (_, f))| Neighbour {
-            id: other.clone(),
-            score: own.table().score(0, block(other, f).table(), 0),
-        })
-        .filter(|neighbour| neighbour.score > 0.0)
-        .collect();
-    neighbours.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
-    neighbours.truncate(50);
-    neighbours
 }
 
 fn run(seed: u64, steps: u32, ids: u64) {

@@ -18,15 +18,15 @@ use tracing::warn;
 
 use super::loading::failure;
 use super::services::Services;
-use super::supervisor::{DurationSupervisor, Perform, Undone};
+use super::supervisor::{DurationSupervisor, Perform};
 use crate::preprocessing::Preprocessor;
+use kindred_domain::dispatch::Undone;
 use kindred_domain::effect::{Made, ToExtract};
+use kindred_domain::extraction::{Next, after, pieces};
 use kindred_domain::intake::Failure;
 use kindred_domain::material::Material;
 use kindred_domain::settings::DomainSettings;
 
-/// Most items of one extract job; and see [`effort::PIECE_TERM_BYTES`].
-const ROWS_PER_JOB: usize = 512;
 /// Items whose material is read from the store at a time.
 const READ_PAGE: usize = 256;
 
@@ -84,29 +84,6 @@ pub async fn extract(
         made.extend(done?);
     }
     Ok(made)
-}
-
-/// Items in the order they came, as many together as one job may have; one that is larger than that is
-/// alone.
-fn pieces<T>(items: Vec<T>, bytes: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
-    let mut pieces: Vec<Vec<T>> = Vec::new();
-    let mut sum = 0;
-    for item in items {
-        let of_item = bytes(&item);
-        match pieces.last_mut() {
-            Some(piece)
-                if piece.len() < ROWS_PER_JOB && sum + of_item <= effort::PIECE_TERM_BYTES =>
-            {
-                piece.push(item);
-                sum += of_item;
-            }
-            _ => {
-                pieces.push(vec![item]);
-                sum = of_item;
-            }
-        }
-    }
-    pieces
 }
 
 /// Reads the material that is not in memory any more.
@@ -248,10 +225,12 @@ async fn extract_together(
                 .map(|(asked, feature)| made(asked, space.clone(), feature))
                 .collect());
         }
-        Err(undone @ (Undone::Stopping | Undone::Unanswered(_))) => return Err(undone.into()),
-        Err(Undone::GivenUp(failure)) => {
-            warn!(%domain, %space, items = asked.len(), reason = failure.detail, "extracting alone");
-        }
+        Err(undone) => match after(undone, false) {
+            Next::Later(failure) => return Err(failure),
+            Next::EachAlone(Failure { detail, .. }) | Next::Reject(detail) => {
+                warn!(%domain, %space, items = asked.len(), reason = detail, "extracting alone");
+            }
+        },
     }
     let mut all = Vec::with_capacity(asked.len());
     for (asked, terms) in asked.iter().zip(terms) {
@@ -260,11 +239,13 @@ async fn extract_together(
                 let feature = features.pop().unwrap_or_else(Feature::zero);
                 all.push(made(asked, space.clone(), feature));
             }
-            Err(undone @ (Undone::Stopping | Undone::Unanswered(_))) => return Err(undone.into()),
-            Err(Undone::GivenUp(failure)) => {
-                warn!(%domain, id = %asked.row.id, reason = failure.detail, "item rejected");
-                all.push(rejected(asked, space.clone(), failure.detail));
-            }
+            Err(undone) => match after(undone, true) {
+                Next::Later(failure) => return Err(failure),
+                Next::EachAlone(Failure { detail, .. }) | Next::Reject(detail) => {
+                    warn!(%domain, id = %asked.row.id, reason = detail, "item rejected");
+                    all.push(rejected(asked, space.clone(), detail));
+                }
+            },
         }
     }
     Ok(all)
@@ -326,21 +307,6 @@ mod tests {
         fn workers(&self) -> usize {
             1
         }
-    }
-
-    #[test]
-    fn a_job_has_as_many_items_as_make_a_piece_of_work() {
-        let lengths = |items: Vec<usize>| -> Vec<usize> {
-            let pieces = pieces(items, |bytes| *bytes);
-            pieces.iter().map(Vec::len).collect()
-        };
-        let most = effort::PIECE_TERM_BYTES;
-        assert!(lengths(vec![]).is_empty());
-        assert_eq!(lengths(vec![1; 1_100]), [512, 512, 76]);
-        assert_eq!(
-            lengths(vec![most / 2, most / 2, 1, 2 * most, 1]),
-            [2, 1, 1, 1]
-        );
     }
 
     #[actix_web::test]

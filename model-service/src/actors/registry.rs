@@ -1,7 +1,8 @@
 //! The registry: an actor for each active domain, made on demand and put to sleep when it is idle, or when
-//! memory is short and others were used since.
+//! memory is short and others were used since. Which domains must wake is decided by
+//! [`kindred_domain::registry`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::domain::{Deliver, DomainActor, Halt, Sleep, Slept};
 use super::services::Services;
 use kindred_domain::budget::{Use, who_sleeps};
 use kindred_domain::intake::{Delivery, DeliveryTag};
+use kindred_domain::registry::Registry;
 use kindred_domain::status::State;
 use kindred_domain::store::DomainRow;
 use kindred_domain::time::Now;
@@ -32,12 +34,8 @@ type Events = Vec<(DeliveryTag, Arc<Event>)>;
 pub struct DomainRegistry {
     services: Arc<Services>,
     arbiters: Vec<ArbiterHandle>,
-    active: HashMap<DomainName, Active>,
-    /// Sleeping domains by when their next item expires, in ms since 1970.
-    expiries: BTreeSet<(i64, DomainName)>,
+    domains: Registry<Active>,
     next_arbiter: usize,
-    /// Dirty domains that are still to be loaded.
-    to_load: VecDeque<DomainName>,
 }
 
 /// An active domain.
@@ -73,15 +71,13 @@ impl DomainRegistry {
         Self {
             services,
             arbiters,
-            active: HashMap::new(),
-            expiries: BTreeSet::new(),
+            domains: Registry::new(OPENED),
             next_arbiter: 0,
-            to_load: VecDeque::new(),
         }
     }
 
     fn actor(&mut self, domain: &DomainName) -> Addr<DomainActor> {
-        if let Some(active) = self.active.get(domain) {
+        if let Some(active) = self.domains.get(domain) {
             return active.actor.clone();
         }
         info!(%domain, "domain woken");
@@ -95,8 +91,7 @@ impl DomainRegistry {
             actor: actor.clone(),
             view,
         };
-        self.active.insert(domain.clone(), active);
-        self.expiries.retain(|(_, sleeping)| sleeping != domain);
+        self.domains.woke(domain.clone(), active);
         actor
     }
 
@@ -119,7 +114,7 @@ impl DomainRegistry {
                 .flatten()
                 .map(|(domain, events, stopped)| {
                     if this.is_actor(&domain, &stopped) {
-                        this.active.remove(&domain);
+                        this.domains.ended(&domain);
                     }
                     (domain, events)
                 })
@@ -135,21 +130,14 @@ impl DomainRegistry {
 
     /// Whether this is the domain's actor now.
     fn is_actor(&self, domain: &DomainName, actor: &Addr<DomainActor>) -> bool {
-        let active = self.active.get(domain);
+        let active = self.domains.get(domain);
         active.is_some_and(|active| active.actor == *actor)
     }
 
     /// Opens dirty domains, a bounded number at a time.
     fn load_some(&mut self) {
-        if self.to_load.is_empty() {
-            return;
-        }
-        let is_loading = |active: &&Active| active.view.status().state == State::Loading;
-        let loading = self.active.values().filter(is_loading).count();
-        for _ in loading..OPENED {
-            let Some(domain) = self.to_load.pop_front() else {
-                break;
-            };
+        let is_loading = |active: &Active| active.view.status().state == State::Loading;
+        for domain in self.domains.load_some(is_loading) {
             self.actor(&domain);
         }
     }
@@ -158,11 +146,7 @@ impl DomainRegistry {
     /// item.
     fn look(&mut self, context: &mut Context<Self>) {
         let now = self.services.clock.now();
-        while let Some((at, domain)) = self.expiries.first().cloned() {
-            if at > now.unix_ms {
-                break;
-            }
-            self.expiries.remove(&(at, domain.clone()));
+        for domain in self.domains.expired(now.unix_ms) {
             self.actor(&domain);
         }
         self.load_some();
@@ -170,13 +154,14 @@ impl DomainRegistry {
         let is_idle = |active: &Active| {
             active.view.unused_for(now.monotonic) >= idle_after && active.view.status().clean
         };
-        let idle = self.active.iter().filter(|(_, active)| is_idle(active));
+        let active = self.domains.active();
+        let idle = active.filter(|(_, active)| is_idle(active));
         let mut tired: Vec<(DomainName, Duration)> = idle
             .map(|(domain, _)| (domain.clone(), idle_after))
             .collect();
         tired.extend(self.crowded_out(now));
         for (domain, idle) in tired {
-            let Some(Active { actor, .. }) = self.active.get(&domain) else {
+            let Some(Active { actor, .. }) = self.domains.get(&domain) else {
                 continue;
             };
             let actor = actor.clone();
@@ -207,13 +192,13 @@ impl DomainRegistry {
             }
         });
         let chosen = who_sleeps(active.collect(), over).into_iter();
-        let ours = chosen.filter(|one| self.active.contains_key(&one.domain));
+        let ours = chosen.filter(|one| self.domains.get(&one.domain).is_some());
         ours.map(|one| (one.domain, one.unused_for)).collect()
     }
 
     /// Readers are answered from the store from now on.
     fn close_views(&self) {
-        for domain in self.active.keys() {
+        for (domain, _) in self.domains.active() {
             self.services.views.close(domain);
         }
     }
@@ -221,8 +206,9 @@ impl DomainRegistry {
     /// Stops every domain's actor, now.
     fn halt(&mut self) -> impl Future<Output = ()> + use<> {
         let halts: Vec<_> = self
-            .active
+            .domains
             .drain()
+            .into_iter()
             .map(|(_, active)| active.actor.send(Halt))
             .collect();
         async move {
@@ -235,11 +221,8 @@ impl DomainRegistry {
         if !self.is_actor(&domain, actor) {
             return;
         }
-        self.active.remove(&domain);
         self.services.views.close(&domain);
-        if let Some(at) = slept.next_expiry {
-            self.expiries.insert((at, domain));
-        }
+        self.domains.asleep(domain, slept.next_expiry);
     }
 }
 
@@ -270,15 +253,7 @@ impl Handler<Resume> for DomainRegistry {
     type Result = ();
 
     fn handle(&mut self, Resume(rows): Resume, _: &mut Context<Self>) {
-        let mut dirty = 0;
-        for row in rows {
-            if row.dirty.is_some() {
-                dirty += 1;
-                self.to_load.push_back(row.domain);
-            } else if let Some(at) = row.next_expiry {
-                self.expiries.insert((at.timestamp_millis(), row.domain));
-            }
-        }
+        let dirty = self.domains.resume(rows);
         self.load_some();
         if dirty > 0 {
             warn!(

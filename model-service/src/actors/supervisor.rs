@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 
 use super::clock::Clock;
 use crate::metrics::Metrics;
-use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned};
+use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, Undone};
 use kindred_domain::dispatch_table::{Action, Answer, DispatchLimits, DispatchTable};
 use kindred_domain::intake::Failure;
 
@@ -37,26 +37,6 @@ pub struct DurationSupervisor {
 #[derive(Message)]
 #[rtype(result = "Result<Reply, Undone>")]
 pub struct Perform(pub Job);
-
-/// Why a job was not done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Undone {
-    /// No worker could do it, however often it was tried: the job itself may be at fault.
-    GivenUp(Failure),
-    /// No worker answered, however often it was sent. That says nothing about the job.
-    Unanswered(Failure),
-    /// The service is stopping. That says nothing about the job.
-    Stopping,
-}
-
-impl From<Undone> for Failure {
-    fn from(undone: Undone) -> Self {
-        match undone {
-            Undone::GivenUp(failure) | Undone::Unanswered(failure) => failure,
-            Undone::Stopping => Self::passing("the service is stopping"),
-        }
-    }
-}
 
 /// A reply has come.
 #[derive(Message)]

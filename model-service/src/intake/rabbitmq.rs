@@ -7,13 +7,12 @@
 //! store does not count as redeliveries by the broker. A lost connection brings everything again,
 //! too. Nothing is negatively acknowledged, nor given back but with its connection.
 //!
-//! Messages that come again after this process died are read with care: see [`care`], also for
+//! Messages that come again after this process died are read with care: see [`kindred_domain::intake::care`], also for
 //! what keeps their order.
 
-mod care;
 mod dead;
-mod held;
 mod publish;
+mod raw;
 mod reader;
 mod settlements;
 
@@ -25,10 +24,11 @@ use kindred_runtime::amqp::{Connector, Names, Publisher};
 use kindred_shared::event::Limits;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::care::{CAREFUL_FROM, DEAD_FROM, POISONOUS};
 pub use self::publish::{Notifier, RabbitPublisher};
 pub use self::settlements::Settlements;
 use crate::metrics::Metrics;
+pub use kindred_domain::intake::care::{CAREFUL_FROM, DEAD_FROM, POISONOUS};
+use kindred_domain::intake::held;
 use kindred_domain::intake::{Delivery, DeliveryTag, Intake, Outcome, Settle};
 
 /// Deliveries that wait for [`Intake::next`]; more wait where they are counted in bytes.

@@ -9,7 +9,7 @@ use crate::backlog::Pending;
 use crate::intake::{DeliveryTag, Outcome};
 use crate::item::Item;
 use crate::material::{Material, rows_of, tombstone};
-use crate::round::{FeatureWrite, ItemWrites};
+use crate::round::{FeatureWrite, ItemWrites, Renewal};
 use crate::shown::Shown;
 use crate::slot::Slot;
 use crate::store::Liveness;
@@ -134,8 +134,8 @@ impl Domain {
             },
         );
         if !upsert.hidden {
-            let shown = Shown::of(&material.row, &mut self.words);
-            self.acceptance.renew(slot, Arc::new(shown));
+            let shown = Arc::new(Shown::of(&material.row, &mut self.words));
+            self.acceptance.renew(slot, Renewal { version, shown });
         }
         if !is_settled {
             let content_hash = material.row.content_hash;

@@ -104,7 +104,13 @@ impl Domain {
         }
         match (model, &mut self.row) {
             (Some(model), Some(row)) if row.model != model => row.model = model,
-            _ => return self.outbox.settle(vec![tag], &Outcome::Stored(None)),
+            _ => {
+                return match self.naming.last() {
+                    // The row is on its way there for another request, and may not arrive.
+                    Some((ticket, _)) => self.naming.push((*ticket, tag)),
+                    None => self.outbox.settle(vec![tag], &Outcome::Stored(None)),
+                };
+            }
         }
         let mut writes = Vec::new();
         // A commit that marks the domain dirty writes its row anyway.

@@ -106,18 +106,41 @@ impl Domain {
             Err(failure) => return self.extract_later(now, batch, failure),
         }
         batch.retain_wanted(&self.catalogue);
-        let mut rows = Vec::with_capacity(batch.made.len());
-        for made in &batch.made {
-            if let Some(row) = &made.rejected {
-                rows.push(Write::Item((**row).clone()));
-            }
-            rows.push(Write::Feature(FeatureRow {
+        self.drop_overtaken(&mut batch);
+        let rejected: Vec<Write> = batch
+            .made
+            .iter()
+            .filter_map(|made| Some(Write::Item((**made.rejected.as_ref()?).clone())))
+            .collect();
+        if rejected.is_empty() {
+            return self.store_features(batch);
+        }
+        // Why an item has no feature is durable before what stands in for one: of one commit a crash
+        // may leave any part, and a feature without a reason would pass for what its text says.
+        let ticket = self.commit(CommitStep::Features, false, rejected);
+        self.phase = Phase::StoringRejected { ticket, batch };
+    }
+
+    /// Drops rejections of items about which the same event has come again since: they may be of a
+    /// text that was stored in part, and is whole now.
+    fn drop_overtaken(&self, batch: &mut Batch) {
+        batch.made.retain(|made| {
+            let comes_again =
+                self.backlog.contains(made.slot) || self.acceptance.has_arrival(made.slot);
+            made.rejected.is_none() || !comes_again
+        });
+    }
+
+    fn store_features(&mut self, batch: Batch) {
+        let rows = batch.made.iter().map(|made| {
+            Write::Feature(FeatureRow {
                 id: self.catalogue.id(made.slot).clone(),
                 version: made.version,
                 space: made.space.clone(),
                 feature: made.feature.clone(),
-            }));
-        }
+            })
+        });
+        let rows: Vec<Write> = rows.collect();
         if rows.is_empty() {
             self.phase = Phase::Idle;
             return;
@@ -142,9 +165,19 @@ impl Domain {
         };
     }
 
-    /// Features are durable: they are compared.
+    /// Features are durable: they are compared. Or it is durable why items have none.
     pub(super) fn features_stored(&mut self, now: Now, ticket: Ticket) {
-        if let Phase::StoringFeatures {
+        if let Phase::StoringRejected {
+            ticket: awaited,
+            batch,
+        } = &mut self.phase
+            && *awaited == ticket
+        {
+            let mut batch = std::mem::take(batch);
+            batch.retain_wanted(&self.catalogue);
+            self.drop_overtaken(&mut batch);
+            self.store_features(batch);
+        } else if let Phase::StoringFeatures {
             ticket: awaited,
             batch,
         } = &mut self.phase

@@ -67,6 +67,8 @@ enum Phase {
     Idle,
     /// Features are being made.
     Extracting { ticket: Ticket, batch: Batch },
+    /// Why some items cannot have a feature is being stored.
+    StoringRejected { ticket: Ticket, batch: Batch },
     /// Features are being stored.
     StoringFeatures { ticket: Ticket, batch: Batch },
     /// Rows are being compared.
@@ -207,6 +209,7 @@ impl Domain {
             Phase::Opening { .. }
             | Phase::Loading(_)
             | Phase::Extracting { .. }
+            | Phase::StoringRejected { .. }
             | Phase::StoringFeatures { .. }
             | Phase::Lost => None,
         };
@@ -247,7 +250,10 @@ impl Domain {
     pub fn is_waiting(&self) -> bool {
         matches!(
             self.phase,
-            Phase::Extracting { .. } | Phase::StoringFeatures { .. } | Phase::Comparing { .. }
+            Phase::Extracting { .. }
+                | Phase::StoringRejected { .. }
+                | Phase::StoringFeatures { .. }
+                | Phase::Comparing { .. }
         )
     }
 
@@ -261,7 +267,7 @@ impl Domain {
             Phase::Idle if !self.is_quiet() => State::Storing,
             Phase::Idle => State::Idle,
             Phase::Extracting { .. } => State::Extracting,
-            Phase::StoringFeatures { .. } => State::Storing,
+            Phase::StoringRejected { .. } | Phase::StoringFeatures { .. } => State::Storing,
             Phase::Comparing { comparison, .. } if comparison.retry_at().is_some() => {
                 State::BackingOff
             }
@@ -269,9 +275,9 @@ impl Domain {
             Phase::Lost => State::Lost,
         };
         let (in_batch, oldest_in_batch) = match &self.phase {
-            Phase::Extracting { batch, .. } | Phase::StoringFeatures { batch, .. } => {
-                (batch.asked.len(), batch.oldest)
-            }
+            Phase::Extracting { batch, .. }
+            | Phase::StoringRejected { batch, .. }
+            | Phase::StoringFeatures { batch, .. } => (batch.asked.len(), batch.oldest),
             Phase::Comparing { comparison, .. } => (comparison.fresh.len(), comparison.oldest()),
             _ => (0, None),
         };

@@ -11,7 +11,12 @@ impl Domain {
     /// Begins again from the store, after a growing delay, because the machine failed. Whoever
     /// delivered is told by the caller.
     pub fn restart(&mut self, now: Now) -> Vec<Effect> {
-        self.outbox.drain();
+        // What it asked for when it failed was not begun: no commit of that will be answered.
+        for effect in self.outbox.drain() {
+            if let Effect::Commit { ticket, .. } = effect {
+                self.outbox.answered(ticket);
+            }
+        }
         let detail = "the domain failed and is being loaded again".to_owned();
         let needs_help = false;
         self.reload_later(now, Failure { needs_help, detail });

@@ -8,7 +8,7 @@ use crate::effect::{CommitStep, Effect, Ticket};
 use crate::intake::Outcome;
 use crate::lists::ListChanges;
 use crate::outbox::Mark;
-use crate::shown::Shown;
+use crate::round::Renewal;
 use crate::slot::Slot;
 use crate::time::Now;
 use crate::view_change::{Renewed, ViewChange};
@@ -47,15 +47,19 @@ impl Domain {
 
     /// Readers are shown what is durable now. While lists are being made on loading, readers may see a
     /// view of before, whose slots are others.
-    fn renew(&mut self, renewed: BTreeMap<Slot, Arc<Shown>>) {
+    fn renew(&mut self, renewed: BTreeMap<Slot, Renewal>) {
         let mut change = ViewChange {
             model: Some(self.model().clone()),
             ..ViewChange::default()
         };
-        for (slot, shown) in renewed {
+        for (slot, Renewal { version, shown }) in renewed {
             let item = self.catalogue.item(slot);
-            // What came after it withdrew or hid it.
             if !item.is_visible() {
+                // What came after it withdrew or hid it, or its time was over before it was stored.
+                // Then its end is acknowledged with it, and what readers see of it is of before.
+                if !item.live && item.version == Some(version) {
+                    change.gone.push(self.catalogue.id(slot).clone());
+                }
                 continue;
             }
             if !self.lists.are_served() {

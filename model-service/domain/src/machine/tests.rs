@@ -117,6 +117,16 @@ fn the_store_is_not_read_while_an_earlier_commit_is_on_its_way() {
 }
 
 #[test]
+fn a_commit_that_was_not_begun_when_the_machine_failed_is_not_waited_for() {
+    let (_, mut machine) = started(registered(0));
+    // As if the rest of the step had panicked.
+    machine.commit(CommitStep::Events, true, vec![]);
+    assert!(machine.restart(at(0)).is_empty());
+    let effects = machine.handle(at(60_000), Input::Tick);
+    assert!(open_ticket(&effects).is_some());
+}
+
+#[test]
 fn a_window_of_any_length_is_refused_from_the_broker_and_bounded_from_the_store() {
     let endless = Duration::from_secs(u64::MAX);
     let mut opened = Opened::default();
@@ -682,4 +692,120 @@ fn the_status_tells_since_when_the_oldest_item_waits() {
     assert_eq!(served.collect::<Vec<_>>(), [("a", 1_020), ("b", 1_000)]);
     assert_eq!(oldest(&machine), Some(1_010), "both are served");
     assert_eq!(machine.status().unstored, 2);
+}
+
+#[test]
+fn an_item_whose_time_is_over_before_it_is_stored_is_gone_when_that_is_acknowledged() {
+    let (_, mut machine) = started(Opened::default());
+    let said = |version: u64, more: &str| {
+        event(&format!(
+            r#"{{"type":"item.created","domain":"news","id":"a","version":{version},"text":"words"{more}}}"#
+        ))
+    };
+    let tag = DeliveryTag(1);
+    let event = said(1, "");
+    let effects = machine.handle(at(0), Input::Event { tag, event });
+    answer(&mut machine, at(0), committed(&effects).unwrap().0);
+    // 500 ms from now.
+    let event = said(2, r#","expires_at":"1970-01-01T00:16:40.5Z""#);
+    let tag = DeliveryTag(2);
+    let effects = machine.handle(at(0), Input::Event { tag, event });
+    let (round, _) = committed(&effects).unwrap();
+    let later = Now {
+        monotonic: Duration::from_millis(600),
+        unix_ms: 1_000_600,
+    };
+    machine.handle(later, Input::Tick);
+    let effects = answer(&mut machine, later, round);
+    let is_gone =
+        |effect: &Effect| matches!(effect, Effect::Serve(change) if change.gone.len() == 1);
+    let is_settled = |effect: &Effect| matches!(effect, Effect::Settle(_));
+    let gone = effects.iter().position(is_gone).unwrap();
+    assert!(gone < effects.iter().position(is_settled).unwrap());
+}
+
+/// A machine of which a feature of the item `a` is asked for: of what, and what says that there is none.
+fn extracting(upsert: &str) -> (Domain, Ticket, Made) {
+    let (_, mut machine) = started(Opened::default());
+    let (tag, event) = (DeliveryTag(1), event(upsert));
+    let effects = machine.handle(at(0), Input::Event { tag, event });
+    answer(&mut machine, at(0), committed(&effects).unwrap().0);
+    let effects = machine.handle(at(300), Input::Tick);
+    let extracted = effects.iter().find_map(|effect| match effect {
+        Effect::Extract { ticket, rows, .. } => Some((*ticket, rows[0].clone())),
+        _ => None,
+    });
+    let (ticket, asked) = extracted.unwrap();
+    let rejected = crate::store::ItemRow {
+        rejected: Some("no worker can".to_owned()),
+        ..asked.material.unwrap().row.clone()
+    };
+    let made = Made {
+        slot: asked.slot,
+        version: 1,
+        space: Space::stored("words-1/en"),
+        feature: Feature::zero(),
+        rejected: Some(Box::new(rejected)),
+    };
+    (machine, ticket, made)
+}
+
+const WORDS: &str =
+    r#"{"type":"item.created","domain":"news","id":"a","version":1,"text":"words"}"#;
+
+#[test]
+fn why_an_item_is_rejected_is_stored_before_the_feature_that_stands_in() {
+    let (mut machine, ticket, made) = extracting(WORDS);
+    let result = Ok(vec![made]);
+    let effects = machine.handle(at(300), Input::Extracted { ticket, result });
+    let [(reason, writes)] = &*commits(&effects) else {
+        panic!("one commit");
+    };
+    assert!(matches!(&**writes, [Write::Item(row)] if row.rejected.is_some()));
+    let effects = answer(&mut machine, at(310), *reason);
+    let [(_, writes)] = &*commits(&effects) else {
+        panic!("one commit");
+    };
+    assert!(matches!(&**writes, [Write::Feature(_)]));
+}
+
+#[test]
+fn an_item_whose_event_has_come_again_is_not_rejected_for_what_was_read_before() {
+    let (mut machine, ticket, made) = extracting(WORDS);
+    let (tag, event) = (DeliveryTag(2), event(WORDS));
+    let effects = machine.handle(at(310), Input::Event { tag, event });
+    let (round, _) = committed(&effects).unwrap();
+    let result = Ok(vec![made]);
+    let effects = machine.handle(at(320), Input::Extracted { ticket, result });
+    assert!(commits(&effects).is_empty());
+    answer(&mut machine, at(330), round);
+    let effects = machine.handle(at(900), Input::Tick);
+    let is_asked = |effect: &Effect| matches!(effect, Effect::Extract { .. });
+    assert!(effects.iter().any(is_asked), "its feature is made again");
+}
+
+#[test]
+fn settings_are_settled_when_the_row_names_their_model_whoever_set_it_first() {
+    let (domain, mut machine) = started(registered(0));
+    let configure = |machine: &mut Domain, tag: u64| {
+        let settings = Map::from_iter([("model".to_owned(), "words-2".into())]);
+        let event = Arc::new(Event::Configure(Box::new(Configure {
+            domain: domain.clone(),
+            request: format!("request {tag}"),
+            settings,
+        })));
+        let tag = DeliveryTag(tag);
+        let effects = machine.handle(at(0), Input::Event { tag, event });
+        committed(&effects).unwrap().0
+    };
+    let first = configure(&mut machine, 1);
+    let effects = answer(&mut machine, at(0), first);
+    let (naming, step) = committed(&effects).unwrap();
+    assert_eq!(step, CommitStep::Model);
+    let second = configure(&mut machine, 2);
+    let effects = answer(&mut machine, at(0), second);
+    assert!(settled(&effects).is_empty(), "the row is not stored");
+    let effects = answer(&mut machine, at(0), naming);
+    let tags: Vec<u64> = settled(&effects).iter().map(|(tag, _)| tag.0).collect();
+    assert_eq!(tags, [1, 2]);
 }

@@ -11,9 +11,10 @@ use tracing::{debug, info, warn};
 
 use super::DomainActor;
 use crate::actors::services::Services;
-use crate::actors::supervisor::{Perform, Undone};
+use crate::actors::supervisor::Perform;
 use crate::actors::{extraction, loading};
 use crate::crash;
+use kindred_domain::dispatch::Undone;
 use kindred_domain::effect::{
     CommitFailure, CommitStep, Comparing, Effect, Input, Observation, Ticket, ToExtract,
 };

@@ -167,7 +167,9 @@ impl DomainActor {
         let now = self.services.clock.now();
         let effects = self.machine.as_mut().map(|machine| machine.restart(now));
         self.perform(effects.unwrap_or_default(), context);
-        // Those the machine lost count of.
+        // Those the machine lost count of, and those that wait for it: they come again.
+        self.inputs
+            .retain(|input| !matches!(input, Input::Event { .. }));
         self.fail_unsettled("the domain failed and is being loaded again; send the event again");
     }
 

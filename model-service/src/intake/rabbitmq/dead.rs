@@ -4,7 +4,7 @@ use kindred_runtime::amqp::{Names, Outgoing};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
-use super::held::Raw;
+use super::raw::Raw;
 
 /// Header: a documented word.
 const REASON: &str = "x-kindred-reason";

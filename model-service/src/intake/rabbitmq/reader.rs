@@ -21,11 +21,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::care::{Care, POISONOUS, Verdict};
 use super::dead::letter;
-use super::held::{Held, Raw};
+use super::raw::Raw;
 use super::{Command, RabbitIntakeOptions};
 use crate::metrics::Metrics;
+use kindred_domain::intake::care::{Care, POISONOUS, Verdict};
+use kindred_domain::intake::held::Held;
 use kindred_domain::intake::{Delivery, DeliveryTag, Outcome, Settled};
 
 /// Before what was not stored is read over again.
@@ -50,7 +51,7 @@ pub(super) struct Reader {
     rewinds: Backoff,
 }
 
-/// Tag of the consumer that reads one message at a time. See [`super::care`] for the order of both.
+/// Tag of the consumer that reads one message at a time. See [`kindred_domain::intake::care`] for the order of both.
 const CAREFUL_TAG: &str = "intake.1-careful";
 /// Tag of the consumer that reads ahead.
 const AHEAD_TAG: &str = "intake.2-ahead";
@@ -95,7 +96,7 @@ enum Refuser {
 
 /// What is known of one connection's messages.
 struct Session {
-    held: Held,
+    held: Held<Raw>,
     dying: FuturesUnordered<Dying>,
     /// When everything is handed over again; nothing is handed over before.
     rewind_at: Option<Instant>,
@@ -444,7 +445,7 @@ async fn consume(
 }
 
 /// Replaces the consumer that reads with care, which holds its one message, by one that reads
-/// ahead. Why the order is kept: [`super::care`].
+/// ahead. Why the order is kept: [`kindred_domain::intake::care`].
 async fn read_ahead(
     link: &mut Link,
     options: &RabbitIntakeOptions,
@@ -459,7 +460,7 @@ async fn read_ahead(
     Ok(())
 }
 
-async fn acknowledge(channel: &Channel, held: &mut Held) -> Result<(), AmqpError> {
+async fn acknowledge(channel: &Channel, held: &mut Held<Raw>) -> Result<(), AmqpError> {
     for ack in held.acks() {
         let options = BasicAckOptions {
             multiple: ack.multiple,

@@ -41,7 +41,7 @@ pub const POISONOUS: &str = "poisonous";
 
 /// What to do with a message just read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// Hand it over; it was handed over this often before.
     HandOver(u32),
     /// Hand it over, it was handed over this often before; but first begin to read ahead.
@@ -62,7 +62,7 @@ struct Losses {
 
 /// Memory of one process about one queue.
 #[derive(Debug)]
-pub(super) struct Care {
+pub struct Care {
     careful: bool,
     prefetch: u16,
     losses: HashMap<u64, Losses>,
@@ -72,7 +72,8 @@ pub(super) struct Care {
 }
 
 impl Care {
-    pub(super) fn new(prefetch: u16) -> Self {
+    /// The care of a process that begins; later it reads so many messages ahead.
+    pub fn new(prefetch: u16) -> Self {
         Self {
             careful: true,
             prefetch: prefetch.max(1),
@@ -83,17 +84,17 @@ impl Care {
     }
 
     /// Messages a consumer that begins now may read ahead.
-    pub(super) fn prefetch(&self) -> u16 {
+    pub fn prefetch(&self) -> u16 {
         if self.careful { 1 } else { self.prefetch }
     }
 
     /// Whether a connection that begins now reads with care.
-    pub(super) fn is_careful(&self) -> bool {
+    pub fn is_careful(&self) -> bool {
         self.careful
     }
 
     /// Judges a message by the broker's count of redeliveries.
-    pub(super) fn judge(&mut self, fingerprint: u64, count: u32) -> Verdict {
+    pub fn judge(&mut self, fingerprint: u64, count: u32) -> Verdict {
         let losses = self.losses.get(&fingerprint).copied().unwrap_or_default();
         let suspicion = count.saturating_sub(losses.all);
         let before = count.saturating_sub(losses.deliberate);
@@ -123,13 +124,13 @@ impl Care {
     }
 
     /// A message is acknowledged.
-    pub(super) fn settled(&mut self, fingerprint: u64) {
+    pub fn settled(&mut self, fingerprint: u64) {
         self.suspects.remove(&fingerprint);
         self.losses.remove(&fingerprint);
     }
 
     /// A connection went with these messages read and not acknowledged.
-    pub(super) fn lost(&mut self, held: impl Iterator<Item = u64>, deliberate: bool) {
+    pub fn lost(&mut self, held: impl Iterator<Item = u64>, deliberate: bool) {
         let before = std::mem::take(&mut self.losses);
         self.losses = held
             .map(|fingerprint| {

@@ -5,33 +5,30 @@ use std::sync::Arc;
 
 use kindred_shared::DomainName;
 use kindred_shared::event::Event;
-use lapin::BasicProperties;
 
-use kindred_domain::intake::{Delivery, DeliveryTag};
+use super::{Delivery, DeliveryTag};
 
 /// Bits of a delivery tag that are the broker's; the others are the generation.
 const BROKER_BITS: u32 = 40;
 
 /// The generation of a tag: which handing-over it belongs to.
-pub(super) fn generation_of(tag: DeliveryTag) -> u64 {
+pub fn generation_of(tag: DeliveryTag) -> u64 {
     tag.0 >> BROKER_BITS
 }
 
 /// A message as it came.
-#[derive(Debug, Clone)]
-pub(super) struct Raw {
-    pub(super) key: String,
-    pub(super) properties: BasicProperties,
-    pub(super) body: Vec<u8>,
+pub trait Message {
+    /// Bytes of its body.
+    fn bytes(&self) -> usize;
     /// Tells messages apart over redeliveries.
-    pub(super) fingerprint: u64,
+    fn fingerprint(&self) -> u64;
     /// How often it was handed over before, over connections.
-    pub(super) redeliveries: u32,
+    fn redeliveries(&self) -> u32;
 }
 
 #[derive(Debug)]
-struct Entry {
-    raw: Arc<Raw>,
+struct Entry<M> {
+    message: Arc<M>,
     /// `None`: it is being dead-lettered.
     event: Option<(DomainName, Arc<Event>)>,
     state: State,
@@ -51,25 +48,26 @@ enum State {
 
 /// An acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ack {
+pub struct Ack {
     /// The broker's tag.
-    pub(super) tag: u64,
+    pub tag: u64,
     /// This one and all before it.
-    pub(super) multiple: bool,
+    pub multiple: bool,
 }
 
 /// All messages of one connection, by the broker's tag.
 #[derive(Debug)]
-pub(super) struct Held {
+pub struct Held<M> {
     generation: u64,
-    entries: BTreeMap<u64, Entry>,
+    entries: BTreeMap<u64, Entry<M>>,
     ready: VecDeque<u64>,
     handed_bytes: usize,
     capacity_bytes: usize,
 }
 
-impl Held {
-    pub(super) fn new(generation: u64, capacity_bytes: usize) -> Self {
+impl<M: Message> Held<M> {
+    /// Nothing is held yet. At most so many bytes are handed over and not settled; one message always may be.
+    pub fn new(generation: u64, capacity_bytes: usize) -> Self {
         Self {
             generation,
             entries: BTreeMap::new(),
@@ -80,11 +78,11 @@ impl Held {
     }
 
     /// An event to be handed over.
-    pub(super) fn enter(&mut self, tag: u64, raw: Raw, domain: DomainName, event: Event) {
+    pub fn enter(&mut self, tag: u64, message: M, domain: DomainName, event: Event) {
         self.entries.insert(
             tag,
             Entry {
-                raw: Arc::new(raw),
+                message: Arc::new(message),
                 event: Some((domain, Arc::new(event))),
                 state: State::Ready,
             },
@@ -93,30 +91,30 @@ impl Held {
     }
 
     /// A message that goes to the dead-letter queue without being handed over.
-    pub(super) fn enter_dying(&mut self, tag: u64, raw: Raw) -> Arc<Raw> {
-        let raw = Arc::new(raw);
+    pub fn enter_dying(&mut self, tag: u64, message: M) -> Arc<M> {
+        let message = Arc::new(message);
         self.entries.insert(
             tag,
             Entry {
-                raw: Arc::clone(&raw),
+                message: Arc::clone(&message),
                 event: None,
                 state: State::Dying,
             },
         );
-        raw
+        message
     }
 
     /// Whether [`Self::hand_over`] would give something.
-    pub(super) fn has_ready(&self) -> bool {
+    pub fn has_ready(&self) -> bool {
         let Some(entry) = self.ready.front().and_then(|tag| self.entries.get(tag)) else {
             return false;
         };
-        let bytes = entry.raw.body.len();
+        let bytes = entry.message.bytes();
         self.handed_bytes == 0 || self.handed_bytes.saturating_add(bytes) <= self.capacity_bytes
     }
 
     /// The next event in order, within the capacity.
-    pub(super) fn hand_over(&mut self) -> Option<Delivery> {
+    pub fn hand_over(&mut self) -> Option<Delivery> {
         if !self.has_ready() {
             return None;
         }
@@ -124,17 +122,17 @@ impl Held {
         let entry = self.entries.get_mut(&tag)?;
         let (domain, event) = entry.event.clone()?;
         entry.state = State::Handed;
-        self.handed_bytes += entry.raw.body.len();
+        self.handed_bytes += entry.message.bytes();
         Some(Delivery {
             tag: DeliveryTag(self.generation << BROKER_BITS | tag),
-            redeliveries: entry.raw.redeliveries,
+            redeliveries: entry.message.redeliveries(),
             domain,
             event,
         })
     }
 
     /// The message that was handed over under this tag, if it is not settled.
-    fn handed(&mut self, tag: DeliveryTag) -> Option<(u64, &mut Entry)> {
+    fn handed(&mut self, tag: DeliveryTag) -> Option<(u64, &mut Entry<M>)> {
         let broker = tag.0 & ((1 << BROKER_BITS) - 1);
         if generation_of(tag) != self.generation {
             return None;
@@ -144,37 +142,37 @@ impl Held {
     }
 
     /// What was handed over is durable. Whether the tag was known.
-    pub(super) fn stored(&mut self, tag: DeliveryTag) -> Option<Arc<Raw>> {
+    pub fn stored(&mut self, tag: DeliveryTag) -> Option<Arc<M>> {
         let (_, entry) = self.handed(tag)?;
         entry.state = State::Settled;
-        let raw = Arc::clone(&entry.raw);
-        self.handed_bytes -= raw.body.len();
-        Some(raw)
+        let message = Arc::clone(&entry.message);
+        self.handed_bytes -= message.bytes();
+        Some(message)
     }
 
     /// What was handed over goes to the dead-letter queue.
-    pub(super) fn refused(&mut self, tag: DeliveryTag) -> Option<(u64, Arc<Raw>)> {
+    pub fn refused(&mut self, tag: DeliveryTag) -> Option<(u64, Arc<M>)> {
         let (broker, entry) = self.handed(tag)?;
         entry.state = State::Dying;
-        let raw = Arc::clone(&entry.raw);
-        self.handed_bytes -= raw.body.len();
-        Some((broker, raw))
+        let message = Arc::clone(&entry.message);
+        self.handed_bytes -= message.bytes();
+        Some((broker, message))
     }
 
     /// Whether a tag is of something handed over and not settled.
-    pub(super) fn is_handed(&mut self, tag: DeliveryTag) -> bool {
+    pub fn is_handed(&mut self, tag: DeliveryTag) -> bool {
         self.handed(tag).is_some()
     }
 
     /// A message is in the dead-letter queue. Its fingerprint, if it was there.
-    pub(super) fn died(&mut self, broker: u64) -> Option<u64> {
+    pub fn died(&mut self, broker: u64) -> Option<u64> {
         let entry = self.entries.get_mut(&broker)?;
         entry.state = State::Settled;
-        Some(entry.raw.fingerprint)
+        Some(entry.message.fingerprint())
     }
 
     /// Everything handed over is to be handed over again, in order, under new tags.
-    pub(super) fn rewind(&mut self, generation: u64) {
+    pub fn rewind(&mut self, generation: u64) {
         self.generation = generation;
         self.handed_bytes = 0;
         self.ready.clear();
@@ -188,7 +186,7 @@ impl Held {
 
     /// The acknowledgements that are due: one for all up to the first that is not settled, one
     /// for each later one. They are then forgotten.
-    pub(super) fn acks(&mut self) -> Vec<Ack> {
+    pub fn acks(&mut self) -> Vec<Ack> {
         let mut acks = Vec::new();
         let mut prefix: Option<Ack> = None;
         while let Some(first) = self.entries.first_entry() {
@@ -202,7 +200,7 @@ impl Held {
             first.remove();
         }
         acks.extend(prefix);
-        let settled = |_: &u64, entry: &mut Entry| entry.state == State::Settled;
+        let settled = |_: &u64, entry: &mut Entry<M>| entry.state == State::Settled;
         acks.extend(self.entries.extract_if(.., settled).map(|(tag, _)| Ack {
             tag,
             multiple: false,
@@ -211,34 +209,53 @@ impl Held {
     }
 
     /// Fingerprints of all that is not acknowledged.
-    pub(super) fn fingerprints(&self) -> impl Iterator<Item = u64> + '_ {
-        self.entries.values().map(|entry| entry.raw.fingerprint)
+    pub fn fingerprints(&self) -> impl Iterator<Item = u64> + '_ {
+        self.entries
+            .values()
+            .map(|entry| entry.message.fingerprint())
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
-    use super::super::super::contract::deletion;
+    use kindred_shared::ItemId;
+    use kindred_shared::event::Delete;
+
     use super::*;
 
-    fn held(count: u64, capacity: usize) -> Held {
+    /// Ten bytes, and its fingerprint.
+    struct Ten(u64);
+
+    impl Message for Ten {
+        fn bytes(&self) -> usize {
+            10
+        }
+
+        fn fingerprint(&self) -> u64 {
+            self.0
+        }
+
+        fn redeliveries(&self) -> u32 {
+            0
+        }
+    }
+
+    fn held(count: u64, capacity: usize) -> Held<Ten> {
         let mut held = Held::new(1, capacity);
         for tag in 1..=count {
-            let raw = Raw {
-                key: "contract".into(),
-                properties: BasicProperties::default(),
-                body: vec![0; 10],
-                fingerprint: tag,
-                redeliveries: 0,
-            };
-            let event = deletion("a", tag);
-            held.enter(tag, raw, event.domain().clone(), event);
+            let domain = DomainName::new("held").unwrap();
+            let event = Event::Delete(Delete {
+                domain: domain.clone(),
+                id: ItemId::new("a").unwrap(),
+                version: Some(tag),
+            });
+            held.enter(tag, Ten(tag), domain, event);
         }
         held
     }
 
-    fn all(held: &mut Held) -> Vec<DeliveryTag> {
+    fn all(held: &mut Held<Ten>) -> Vec<DeliveryTag> {
         std::iter::from_fn(|| held.hand_over())
             .map(|d| d.tag)
             .collect()

@@ -1,0 +1,384 @@
+//! The driver of one domain's machine: carries out what it asks for, and brings the answers in.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kindred_domain::effect::{Comparing, Effect, Input, Ticket};
+use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
+use kindred_domain::machine::{Domain, Tenure as Ownership};
+use kindred_query::{DomainView, Term};
+use kindred_shared::event::Event;
+use kindred_shared::job::{Job, Task};
+
+use crate::database::{Load, Reading, Staged, failure, outcome};
+use crate::extraction::Extraction;
+use crate::invariants::{Invariant, violated};
+use crate::mutations::Mutation;
+use crate::process::{Address, Alarm, Context, Message};
+use crate::seat::Seat;
+use crate::simulated::reference::{compare, settings};
+use crate::tenure::Tenure;
+use crate::workers::Asker;
+
+/// One active domain.
+pub(crate) struct Actor {
+    pub(crate) address: Address,
+    pub(crate) machine: Domain,
+    pub(crate) view: DomainView,
+    /// Taken in and not settled.
+    unsettled: BTreeMap<DeliveryTag, Arc<Event>>,
+    pub(crate) extractions: BTreeMap<Ticket, Extraction>,
+    /// Effects of something large that another thread takes in, and what came meanwhile.
+    busy: Option<Vec<Effect>>,
+    inputs: VecDeque<Input>,
+    alarm: Alarm,
+    pub(crate) used_at: Duration,
+    pub(crate) has_ended: bool,
+}
+
+impl Actor {
+    pub(crate) fn start(
+        address: Address,
+        ownership: Ownership,
+        term: Arc<Term>,
+        now: Duration,
+    ) -> (Self, Vec<Effect>) {
+        let (machine, effects) = Domain::start(ownership, settings());
+        let actor = Self {
+            address,
+            machine,
+            view: DomainView::new(term),
+            unsettled: BTreeMap::new(),
+            extractions: BTreeMap::new(),
+            busy: None,
+            inputs: VecDeque::new(),
+            alarm: Alarm::default(),
+            used_at: now,
+            has_ended: false,
+        };
+        (actor, effects)
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.is_some()
+    }
+
+    pub(crate) fn deliver(
+        &mut self,
+        tenure: &mut Tenure,
+        context: &mut Context<'_>,
+        tag: DeliveryTag,
+        event: Arc<Event>,
+    ) {
+        self.used_at = context.me.clock(context.world.now);
+        if context.world.books.kills(&event) {
+            context.world.exits = true;
+            return;
+        }
+        self.unsettled.insert(tag, Arc::clone(&event));
+        if context.world.is_mutated(Mutation::AcknowledgedBeforeStored) {
+            let settled = vec![(tag, Outcome::Stored(None))];
+            tenure.settle(context, settled);
+        }
+        self.input(tenure, context, Input::Event { tag, event });
+    }
+
+    /// One step of the machine, once it has taken in what came before.
+    pub(crate) fn input(&mut self, tenure: &mut Tenure, context: &mut Context<'_>, input: Input) {
+        self.inputs.push_back(input);
+        self.take_in(tenure, context);
+    }
+
+    fn take_in(&mut self, tenure: &mut Tenure, context: &mut Context<'_>) {
+        while self.busy.is_none()
+            && !self.has_ended
+            && let Some(input) = self.inputs.pop_front()
+        {
+            let takes_long = self.machine.takes_long(&input);
+            if context.world.goes_wrong(context.world.faults.panic) {
+                let effects = self.machine.restart(context.now());
+                self.perform(tenure, context, effects);
+                self.inputs
+                    .retain(|input| !matches!(input, Input::Event { .. }));
+                self.fail_unsettled(tenure, context);
+                // That a commit is answered is known before anything can fail.
+                if !matches!(input, Input::Committed { .. }) {
+                    continue;
+                }
+            }
+            let effects = self.machine.handle(context.now(), input);
+            if takes_long && context.world.dice.one_in(2) {
+                self.busy = Some(effects);
+                let delay = context.world.latency();
+                let handled = Message::Handled(self.address.clone());
+                context.world.tell(context.me.id, delay, handled);
+            } else {
+                self.perform(tenure, context, effects);
+            }
+        }
+    }
+
+    /// Something large is taken in.
+    fn handled(&mut self, tenure: &mut Tenure, context: &mut Context<'_>) {
+        if let Some(effects) = self.busy.take() {
+            self.perform(tenure, context, effects);
+        }
+        self.take_in(tenure, context);
+    }
+
+    /// Carries out what the machine asks for, in order. The process may die before each.
+    pub(crate) fn perform(
+        &mut self,
+        tenure: &mut Tenure,
+        context: &mut Context<'_>,
+        effects: Vec<Effect>,
+    ) {
+        for effect in effects {
+            if context.world.exits || context.world.dies_at_effect() {
+                return;
+            }
+            let address = self.address.clone();
+            match effect {
+                Effect::Open { ticket } => context.world.read(Reading::Open(address, ticket)),
+                Effect::ReadItems { ticket, ids } => {
+                    context.world.read(Reading::Items(address, ticket, ids));
+                }
+                Effect::Load { ticket, model } => {
+                    let load = Load::new(address, ticket, model);
+                    context.world.read(Reading::Load(load));
+                }
+                Effect::Commit {
+                    ticket,
+                    fence,
+                    writes,
+                    step,
+                } => {
+                    let domain = &self.address.domain;
+                    let writes = context.world.mutate_writes(domain, step, writes);
+                    match tenure.stamp(context) {
+                        Some(stamp) => context.world.commit(address, ticket, stamp, fence, writes),
+                        None => {
+                            let result = outcome(Staged::Failed);
+                            let input = Input::Committed { ticket, result };
+                            let failed = Message::Input(address, input);
+                            let delay = Duration::from_micros(10);
+                            context.world.tell(context.me.id, delay, failed);
+                        }
+                    }
+                }
+                Effect::Extract {
+                    ticket,
+                    model,
+                    rows,
+                    ..
+                } => self.extract(context, ticket, model, rows),
+                Effect::Compare { ticket, tasks } => {
+                    for (task, comparing) in tasks {
+                        self.compare(context, ticket, task, comparing);
+                    }
+                }
+                Effect::Settle(settled) => self.settle(tenure, context, settled),
+                Effect::Serve(mut change) => {
+                    if context.world.is_mutated(Mutation::DeparturesNotServed) {
+                        change.gone.clear();
+                    }
+                    self.view.apply(change, context.now().unix_ms);
+                    context.world.served.insert(self.address.domain.clone());
+                }
+                Effect::Notify { ticket, .. } => {
+                    let delay = context.world.latency();
+                    let told = Message::Input(address, Input::Notified { ticket });
+                    context.world.tell(context.me.id, delay, told);
+                }
+                Effect::Observe(_) => {}
+                Effect::Superseded => self.has_ended = true,
+            }
+        }
+    }
+
+    fn compare(
+        &mut self,
+        context: &mut Context<'_>,
+        ticket: Ticket,
+        task: usize,
+        comparing: Comparing,
+    ) {
+        let address = self.address.clone();
+        match comparing {
+            Comparing::Some(compare) => {
+                let job = Job {
+                    domain: address.domain.clone(),
+                    task: Task::Compare(compare),
+                };
+                context
+                    .jobs
+                    .submit(job, Asker::Compare(address, ticket, task));
+            }
+            // In this process, beside everything else.
+            all @ Comparing::All(_) => {
+                let result = match context.world.goes_wrong(context.world.faults.job) {
+                    true => Err(failure()),
+                    false => Ok(context.world.mutate_reply(compare(&all))),
+                };
+                let input = Input::Compared {
+                    ticket,
+                    task,
+                    result,
+                };
+                let delay = context.world.latency();
+                context
+                    .world
+                    .tell(context.me.id, delay, Message::Input(address, input));
+            }
+        }
+    }
+
+    /// Gone means gone: whoever is told that an item is gone does not find it any more.
+    fn settle(
+        &mut self,
+        tenure: &mut Tenure,
+        context: &mut Context<'_>,
+        settled: Vec<(DeliveryTag, Outcome)>,
+    ) {
+        for (tag, outcome) in &settled {
+            let Some(event) = self.unsettled.remove(tag) else {
+                let detail = format!("{tag:?} of {} is settled twice", self.address.domain);
+                let checked = violated(Invariant::SettledOnce, detail);
+                context.world.check(checked);
+                continue;
+            };
+            if let Outcome::Stored(_) = outcome {
+                context.world.assert_durable(&event);
+                context.world.books.acknowledge(&event);
+            }
+        }
+        context.world.served.insert(self.address.domain.clone());
+        let settled = if context.world.is_mutated(Mutation::NotSettled) {
+            settled
+                .into_iter()
+                .filter(|(tag, _)| tag.0 % 7 != 0)
+                .collect()
+        } else {
+            settled
+        };
+        if context.world.is_mutated(Mutation::SettledTwice) {
+            for (tag, _) in settled.iter().filter(|(tag, _)| tag.0 % 7 == 0) {
+                if self.unsettled.remove(tag).is_none() {
+                    let detail = format!("{tag:?} is settled twice");
+                    context
+                        .world
+                        .check(violated(Invariant::SettledOnce, detail));
+                }
+            }
+        }
+        tenure.settle(context, settled);
+    }
+
+    /// Stops at once. What is unsettled is settled as failed.
+    pub(crate) fn halt(&mut self, tenure: &mut Tenure, context: &mut Context<'_>) {
+        self.fail_unsettled(tenure, context);
+        self.has_ended = true;
+    }
+
+    fn fail_unsettled(&mut self, tenure: &mut Tenure, context: &mut Context<'_>) {
+        let failure = Failure::passing("the domain begins again");
+        let tags = std::mem::take(&mut self.unsettled).into_keys();
+        let failed = tags.map(|tag| (tag, Outcome::Failed(failure.clone())));
+        tenure.settle(context, failed.collect());
+    }
+
+    pub(crate) fn set_alarm(&mut self, context: &mut Context<'_>) {
+        if self.busy.is_some() {
+            return;
+        }
+        let at = self.machine.deadline(context.now());
+        if let Some(at) = at
+            && let Some(number) = self.alarm.set(at, context.world)
+        {
+            let at = context.me.at(at).max(context.world.now);
+            let at = at + Duration::from_micros(100 + context.world.dice.roll(5_000));
+            let alarm = Message::Alarm(self.address.clone(), number);
+            context.world.tell_at(context.me.id, at, alarm);
+        }
+    }
+}
+
+impl Tenure {
+    pub(crate) fn settle(
+        &mut self,
+        context: &mut Context<'_>,
+        settled: Vec<(DeliveryTag, Outcome)>,
+    ) {
+        let partition = self.partition;
+        self.reader.settle(context, partition, settled);
+    }
+}
+
+impl Seat {
+    /// Has the driver do something if it is still the one there is.
+    pub(crate) fn with_actor(
+        &mut self,
+        context: &mut Context<'_>,
+        address: &Address,
+        does: impl FnOnce(&mut Actor, &mut Tenure, &mut Context<'_>),
+    ) {
+        let takes_any = context.world.is_mutated(Mutation::StaleAnswerTaken);
+        let tenure = match self.tenure_of(address) {
+            Some(_) => self.tenure.as_mut(),
+            None if takes_any => self.tenure.as_mut(),
+            None => None,
+        };
+        if let Some(tenure) = tenure {
+            tenure.with(context, &address.domain, does);
+            // What was settled makes room.
+            tenure.hand_over(context);
+        }
+    }
+
+    pub(crate) fn input(&mut self, context: &mut Context<'_>, address: &Address, input: Input) {
+        self.with_actor(context, address, |actor, tenure, context| {
+            actor.input(tenure, context, input);
+        });
+    }
+
+    pub(crate) fn alarm(&mut self, context: &mut Context<'_>, address: &Address, number: u64) {
+        self.with_actor(context, address, |actor, tenure, context| {
+            let now = context.now();
+            if actor.alarm.rings(number)
+                && actor
+                    .machine
+                    .deadline(now)
+                    .is_some_and(|at| at <= now.monotonic)
+            {
+                actor.input(tenure, context, Input::Tick);
+            }
+        });
+    }
+
+    pub(crate) fn handled(&mut self, context: &mut Context<'_>, address: &Address) {
+        self.with_actor(context, address, Actor::handled);
+    }
+
+    /// A part of a commit is done or failed: the next is sent, or the machine is told.
+    pub(crate) fn staged(
+        &mut self,
+        context: &mut Context<'_>,
+        address: &Address,
+        number: u64,
+        staged: Staged,
+    ) {
+        let is_over = staged != Staged::Done || self.tenure_of(address).is_none();
+        if !is_over && !context.world.next_stage(number) {
+            return;
+        }
+        let Some(commit) = context.world.forget_commit(number) else {
+            return;
+        };
+        let input = Input::Committed {
+            ticket: commit.ticket,
+            result: outcome(staged),
+        };
+        self.input(context, address, input);
+    }
+}

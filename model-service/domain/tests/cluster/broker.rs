@@ -1,0 +1,246 @@
+//! The broker: a queue a partition with a single active consumer, unacknowledged messages that come
+//! again, and connections that break.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kindred_domain::intake::held::Ack;
+use kindred_domain::store::Partition;
+use kindred_shared::DomainName;
+use kindred_shared::event::Event;
+
+use crate::process::{Message, ProcessId};
+use crate::world::{Happening, World};
+
+/// A connection that consumes a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LinkId(pub(crate) u64);
+
+/// An event in a queue.
+#[derive(Debug, Clone)]
+pub(crate) struct Letter {
+    /// Names what was published; a duplicate has the same.
+    pub(crate) number: u64,
+    pub(crate) event: Arc<Event>,
+    /// How often it came before.
+    pub(crate) count: u32,
+}
+
+#[derive(Debug)]
+struct Link {
+    process: ProcessId,
+    partition: Partition,
+    prefetch: usize,
+    next_tag: u64,
+    unacknowledged: BTreeMap<u64, Letter>,
+    /// Nothing on this connection overtakes anything.
+    last: Duration,
+    last_back: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// Those that come again, before the others.
+    again: VecDeque<Letter>,
+    fresh: VecDeque<Letter>,
+    /// The first one is active.
+    consumers: VecDeque<LinkId>,
+}
+
+/// All queues.
+#[derive(Debug, Default)]
+pub(crate) struct Broker {
+    queues: BTreeMap<Partition, Queue>,
+    links: BTreeMap<LinkId, Link>,
+    next_link: u64,
+    /// Connections that were given up before they were open.
+    given_up: BTreeSet<LinkId>,
+    /// Until when it is away.
+    pub(crate) away_until: Duration,
+    /// Messages that are not acknowledged, by domain.
+    open: BTreeMap<DomainName, usize>,
+}
+
+impl Broker {
+    /// Whether all events of a domain are acknowledged.
+    pub(crate) fn is_done_with(&self, domain: &DomainName) -> bool {
+        self.open.get(domain).is_none_or(|open| *open == 0)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.values().all(|open| *open == 0)
+    }
+
+    pub(crate) fn links(&self) -> Vec<LinkId> {
+        self.links.keys().copied().collect()
+    }
+
+    pub(crate) fn links_of(&self, process: ProcessId) -> Vec<LinkId> {
+        let links = self.links.iter();
+        let of = links.filter(|(_, link)| link.process == process);
+        of.map(|(id, _)| *id).collect()
+    }
+}
+
+impl World {
+    /// An event is in its queue now.
+    pub(crate) fn enqueue(&mut self, partition: Partition, letter: Letter) {
+        let open = &mut self.broker.open;
+        *open.entry(letter.event.domain().clone()).or_default() += 1;
+        let queue = self.broker.queues.entry(partition).or_default();
+        queue.fresh.push_back(letter);
+        self.push(partition);
+    }
+
+    /// A process begins to consume; nothing comes of it while the broker is away.
+    pub(crate) fn connect(
+        &mut self,
+        process: ProcessId,
+        partition: Partition,
+        prefetch: usize,
+    ) -> LinkId {
+        self.broker.next_link += 1;
+        let link = LinkId(self.broker.next_link);
+        let delay = self.latency();
+        let happening = Happening::Consume {
+            link,
+            process,
+            partition,
+            prefetch,
+        };
+        self.after(delay, happening);
+        link
+    }
+
+    pub(crate) fn consume(
+        &mut self,
+        link: LinkId,
+        process: ProcessId,
+        partition: Partition,
+        prefetch: usize,
+    ) {
+        let is_given_up = self.broker.given_up.remove(&link);
+        if is_given_up || self.now < self.broker.away_until || !self.is_there(process) {
+            let delay = self.latency();
+            return self.tell(process, delay, Message::LinkLost(partition, link));
+        }
+        let opened = Link {
+            process,
+            partition,
+            prefetch,
+            next_tag: 1,
+            unacknowledged: BTreeMap::new(),
+            last: self.now,
+            last_back: self.now,
+        };
+        self.broker.links.insert(link, opened);
+        let queue = self.broker.queues.entry(partition).or_default();
+        queue.consumers.push_back(link);
+        self.push(partition);
+    }
+
+    /// A consumer may have so many messages from now on.
+    pub(crate) fn read_ahead(&mut self, link: LinkId, prefetch: usize) {
+        let Some(open) = self.broker.links.get_mut(&link) else {
+            return;
+        };
+        open.prefetch = prefetch;
+        let partition = open.partition;
+        self.push(partition);
+    }
+
+    /// Sends what the active consumer may have.
+    fn push(&mut self, partition: Partition) {
+        loop {
+            let delay = self.latency();
+            let now = self.now;
+            let queue = self.broker.queues.entry(partition).or_default();
+            let Some(id) = queue.consumers.front().copied() else {
+                return;
+            };
+            let Some(link) = self.broker.links.get_mut(&id) else {
+                queue.consumers.pop_front();
+                continue;
+            };
+            if link.unacknowledged.len() >= link.prefetch {
+                return;
+            }
+            let Some(letter) = queue.again.pop_front().or_else(|| queue.fresh.pop_front()) else {
+                return;
+            };
+            let tag = link.next_tag;
+            link.next_tag += 1;
+            link.unacknowledged.insert(tag, letter.clone());
+            link.last = (link.last + Duration::from_micros(1)).max(now + delay);
+            let (process, at) = (link.process, link.last);
+            self.tell_at(process, at, Message::Delivered(partition, id, tag, letter));
+        }
+    }
+
+    /// A process acknowledges.
+    pub(crate) fn acknowledge(&mut self, link: LinkId, ack: Ack) {
+        let delay = self.latency();
+        let now = self.now;
+        let Some(open) = self.broker.links.get_mut(&link) else {
+            return;
+        };
+        open.last_back = (open.last_back + Duration::from_micros(1)).max(now + delay);
+        let at = open.last_back;
+        self.at(at, Happening::Acknowledge(link, ack));
+    }
+
+    /// An acknowledgement arrives: what it says is durable.
+    pub(crate) fn acknowledged(&mut self, link: LinkId, ack: Ack) {
+        let Some(open) = self.broker.links.get_mut(&link) else {
+            return;
+        };
+        let partition = open.partition;
+        let tags: Vec<u64> = if ack.multiple {
+            open.unacknowledged
+                .range(..=ack.tag)
+                .map(|(tag, _)| *tag)
+                .collect()
+        } else {
+            vec![ack.tag]
+        };
+        for tag in tags {
+            let link = self.broker.links.get_mut(&link);
+            let letter = link.and_then(|link| link.unacknowledged.remove(&tag));
+            if let Some(letter) = letter {
+                let domain = letter.event.domain();
+                if let Some(open) = self.broker.open.get_mut(domain) {
+                    *open -= 1;
+                }
+                // Who ends processes is in the dead-letter queue.
+                if !self.books.kills(&letter.event) {
+                    self.assert_durable(&letter.event);
+                }
+            }
+        }
+        self.push(partition);
+    }
+
+    /// A connection is gone, as the broker sees it: what it held comes again, behind what came again
+    /// before.
+    pub(crate) fn close(&mut self, link: LinkId) {
+        let Some(closed) = self.broker.links.remove(&link) else {
+            self.broker.given_up.insert(link);
+            return;
+        };
+        let queue = self.broker.queues.entry(closed.partition).or_default();
+        queue.consumers.retain(|consumer| *consumer != link);
+        let again = closed.unacknowledged.into_values().map(|letter| Letter {
+            count: letter.count + 1,
+            ..letter
+        });
+        queue.again.extend(again);
+        let at = closed.last.max(self.now) + Duration::from_micros(1);
+        self.tell_at(
+            closed.process,
+            at,
+            Message::LinkLost(closed.partition, link),
+        );
+        self.push(closed.partition);
+    }
+}

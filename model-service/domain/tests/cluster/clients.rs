@@ -1,0 +1,194 @@
+//! Those outside: publishers, whose events come late, twice and in any order, and what became of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kindred_domain::store::{Partition, Stamp};
+use kindred_shared::event::{Configure, Delete, Event, Upsert, UpsertKind};
+use kindred_shared::{DomainName, ItemId};
+use serde_json::{Map, Value};
+
+use crate::broker::Letter;
+use crate::invariants::{Checked, Invariant, violated};
+use crate::simulated::reference::id;
+use crate::world::{Happening, World};
+
+/// Most events of a history that end processes: each does so some ten times.
+const KILLERS: usize = 2;
+const LANGUAGES: [&str; 2] = ["de", "en"];
+
+/// What was said and heard, by all together.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    /// The newest event of each item that a queue has, or had.
+    pub(crate) newest: BTreeMap<(DomainName, ItemId), Arc<Event>>,
+    /// The newest version of each item that an owner settled.
+    pub(crate) acknowledged: BTreeMap<(DomainName, ItemId), u64>,
+    /// Who owned a partition at an epoch.
+    pub(crate) owners: BTreeMap<(Partition, kindred_domain::store::Epoch), String>,
+    /// Who wrote with a stamp.
+    pub(crate) stamps: BTreeMap<(Partition, Stamp), String>,
+    published: u64,
+    /// Events that are still to be in a queue.
+    pub(crate) on_their_way: usize,
+    /// The windows that were asked for, by request.
+    pub(crate) requests: BTreeMap<String, Duration>,
+    /// Items, with the version, of which workers could not make a feature.
+    pub(crate) rejected: BTreeSet<(DomainName, ItemId, u64)>,
+    /// Versions of events that end every process that takes them in.
+    killers: BTreeSet<u64>,
+    /// Events that were dead-lettered.
+    pub(crate) buried: usize,
+}
+
+impl Books {
+    /// An owner says that an event is durable.
+    pub(crate) fn acknowledge(&mut self, event: &Event) {
+        if let (Some(id), Some(version)) = (event.id(), event.version()) {
+            let key = (event.domain().clone(), id.clone());
+            let newest = self.acknowledged.entry(key).or_default();
+            *newest = version.max(*newest);
+        }
+    }
+
+    /// Whether a process ends that takes this event in.
+    pub(crate) fn kills(&self, event: &Event) -> bool {
+        event
+            .version()
+            .is_some_and(|version| self.killers.contains(&version))
+    }
+
+    /// An event is dead-lettered because it ends processes.
+    pub(crate) fn bury(&mut self, event: &Event) -> Checked {
+        self.buried += 1;
+        if self.kills(event) {
+            return Ok(());
+        }
+        violated(
+            Invariant::NeverBlocked,
+            format!("{event:?} is dead-lettered, and is no killer"),
+        )
+    }
+}
+
+impl World {
+    /// The next event, and when the one after it comes.
+    pub(crate) fn publish(&mut self) {
+        let number = self.dice.roll(self.shape.domains);
+        let domain = self.domain_name(number);
+        let event = Arc::new(self.event(domain));
+        self.books.published += 1;
+        let number = self.books.published;
+        let killers = self.books.killers.len();
+        if killers < KILLERS && self.shape.killers > 0 && self.dice.one_in(self.shape.killers) {
+            self.books.killers.insert(number);
+        }
+        let letter = Letter {
+            number,
+            event,
+            count: 0,
+        };
+        self.send(letter.clone());
+        // Whoever did not hear that the broker has it sends it again.
+        while self.dice.one_in(6) {
+            self.send(letter.clone());
+        }
+        let pace = u64::try_from(self.shape.pace.as_millis()).unwrap_or(u64::MAX);
+        let delay = Duration::from_millis(self.dice.roll(2 * pace));
+        self.after(delay, Happening::Publish);
+    }
+
+    fn send(&mut self, letter: Letter) {
+        self.books.on_their_way += 1;
+        let delay = match self.dice.roll(12) {
+            0 => Duration::from_millis(self.dice.roll(12_000)),
+            _ => Duration::from_millis(self.dice.roll(40)),
+        };
+        self.after(delay, Happening::Enqueue(letter));
+    }
+
+    /// An event arrives at the broker.
+    pub(crate) fn enqueued(&mut self, letter: Letter) {
+        if self.now < self.broker.away_until {
+            let delay = Duration::from_millis(300 + self.dice.roll(700));
+            return self.after(delay, Happening::Enqueue(letter));
+        }
+        self.books.on_their_way -= 1;
+        let event = &letter.event;
+        if let Some(id) = event.id().filter(|_| !self.books.kills(event)) {
+            let key = (event.domain().clone(), id.clone());
+            let newest = self
+                .books
+                .newest
+                .entry(key)
+                .or_insert_with(|| Arc::clone(event));
+            if newest.version() < event.version() {
+                *newest = Arc::clone(event);
+            }
+        }
+        let partition = self.partition_of(event.domain());
+        self.enqueue(partition, letter);
+    }
+
+    /// Somebody sets the window, and now and then what may change only while the domain is empty.
+    fn configure(&mut self, domain: DomainName) -> Event {
+        let window = Duration::from_millis(1 + self.dice.roll(400));
+        let request = format!("request {}", self.books.requests.len());
+        let in_words = format!("{}ms", window.as_millis());
+        let mut settings = Map::from_iter([("window".to_owned(), Value::from(in_words))]);
+        if self.dice.one_in(3) {
+            settings.insert("model".to_owned(), "words-2".into());
+        }
+        self.books.requests.insert(request.clone(), window);
+        Event::Configure(Box::new(Configure {
+            domain,
+            request,
+            settings,
+        }))
+    }
+
+    fn event(&mut self, domain: DomainName) -> Event {
+        if self.dice.one_in(40) {
+            return self.configure(domain);
+        }
+        let id = id(self.dice.roll(self.shape.ids));
+        let version = Some(self.books.published + 1);
+        // Many at first, so that lists are full; then they lose.
+        let is_large = self.shape.ids > 70;
+        let deletes = match is_large {
+            false => 4,
+            true if self.books.published < 2 * self.shape.ids => 30,
+            true => 2,
+        };
+        if self.dice.one_in(deletes) {
+            return Event::Delete(Delete {
+                domain,
+                id,
+                version,
+            });
+        }
+        let expires_in = self.dice.roll(5_000) as i64;
+        let expires_at = self.dice.one_in(12).then(|| {
+            chrono::DateTime::from_timestamp_millis(self.wall() + expires_in).expect("a date")
+        });
+        let language = LANGUAGES[usize::from(self.dice.one_in(8))];
+        Event::Upsert(Box::new(Upsert {
+            kind: UpsertKind::Created,
+            domain,
+            id,
+            title: None,
+            text: Some("x".repeat(self.dice.roll(24) as usize)),
+            url: Some(format!("https://sim.example/{}", self.dice.roll(1000))),
+            language: Some(language.to_owned()),
+            group: None,
+            categories: BTreeSet::new(),
+            published_at: None,
+            expires_at,
+            hidden: self.dice.one_in(10),
+            version,
+            vector: None,
+            attributes: BTreeMap::new(),
+        }))
+    }
+}

@@ -1,0 +1,569 @@
+//! The database: rows by stamp, leases by compare-and-set, and requests that are lost, late, or done
+//! without anybody hearing of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use kindred_domain::effect::{CommitFailure, Input, Ticket};
+use kindred_domain::intake::Failure;
+use kindred_domain::lease::LeaseInput;
+use kindred_domain::store::{
+    Cas, DomainRow, Epoch, FeatureRow, ItemRow, Lease, Partition, Stamp, Write,
+};
+use kindred_shared::event::Event;
+use kindred_shared::{DomainName, ItemId, ModelName};
+
+use crate::invariants::{Invariant, list_written, violated};
+use crate::mutations::Mutation;
+use crate::process::{Address, Message, ProcessId};
+use crate::simulated::tables::Tables;
+use crate::world::{Happening, World};
+
+/// When a request that is not answered counts as failed.
+const DEADLINE: Duration = Duration::from_secs(4);
+/// Rows of a page.
+const PAGE: usize = 5;
+
+/// All that is stored.
+#[derive(Debug, Default)]
+pub(crate) struct Database {
+    pub(crate) tables: BTreeMap<DomainName, Tables>,
+    pub(crate) leases: BTreeMap<Partition, Lease>,
+    /// Who is there, and until when.
+    pub(crate) instances: BTreeMap<String, Duration>,
+    commits: BTreeMap<u64, Commit>,
+    next_commit: u64,
+    /// Until when most requests fail.
+    pub(crate) away_until: Duration,
+}
+
+/// A commit on its way, as the one who makes it sees it.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    pub(crate) by: Address,
+    pub(crate) ticket: Ticket,
+    pub(crate) process: ProcessId,
+    pub(crate) epoch: Epoch,
+    pub(crate) stamp: Stamp,
+    /// What is still to be done, in order.
+    stages: VecDeque<Stage>,
+    unanswered: usize,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Rows(Vec<Write>),
+    Fence,
+}
+
+/// How a part of a commit ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Staged {
+    Done,
+    Failed,
+    Superseded,
+}
+
+/// A row on its way.
+#[derive(Debug)]
+pub(crate) struct Row {
+    commit: u64,
+    domain: DomainName,
+    stamp: Stamp,
+    write: Write,
+    is_answered: bool,
+}
+
+/// What somebody asks of a lease.
+#[derive(Debug, Clone)]
+pub(crate) enum Question {
+    Read,
+    Set {
+        expected: Option<Lease>,
+        wanted: Lease,
+    },
+}
+
+/// A question on its way.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) process: ProcessId,
+    pub(crate) partition: Partition,
+    pub(crate) number: u64,
+    pub(crate) question: Question,
+    is_answered: bool,
+}
+
+/// Something that is read, a page or a row at a time.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    Open(Address, Ticket),
+    Items(Address, Ticket, Vec<ItemId>),
+    Load(Box<Load>),
+    Material(Address, Ticket, Vec<ItemId>),
+    /// The domains of a partition, for its host.
+    Domains(ProcessId, Partition, u64),
+    Instances(ProcessId),
+}
+
+/// How far somebody is who reads all of a domain.
+#[derive(Debug)]
+pub(crate) struct Load {
+    address: Address,
+    ticket: Ticket,
+    model: ModelName,
+    items: Vec<ItemRow>,
+    features: Vec<FeatureRow>,
+    items_done: bool,
+    features_done: bool,
+}
+
+impl Load {
+    pub(crate) fn new(address: Address, ticket: Ticket, model: ModelName) -> Box<Self> {
+        Box::new(Self {
+            address,
+            ticket,
+            model,
+            items: Vec::new(),
+            features: Vec::new(),
+            items_done: false,
+            features_done: false,
+        })
+    }
+}
+
+impl Reading {
+    pub(crate) fn process(&self) -> ProcessId {
+        match self {
+            Self::Open(address, ..) | Self::Items(address, ..) | Self::Material(address, ..) => {
+                address.process
+            }
+            Self::Load(load) => load.address.process,
+            Self::Domains(process, ..) | Self::Instances(process) => *process,
+        }
+    }
+}
+
+/// The failure of something that time can help.
+pub(crate) fn failure() -> Failure {
+    Failure::passing("simulated")
+}
+
+impl World {
+    /// Whether a request fails.
+    fn fails(&mut self) -> bool {
+        let is_away = self.now < self.database.away_until;
+        (is_away && !self.dice.one_in(4)) || self.goes_wrong(self.faults.request)
+    }
+
+    /// How long it takes until one who gets no answer gives up.
+    fn until_given_up(&mut self) -> Duration {
+        if self.dice.one_in(2) {
+            self.latency()
+        } else {
+            DEADLINE
+        }
+    }
+
+    /// Begins to make rows durable: the dirty mark, then the other rows in no order, then the fence, then
+    /// the clean mark.
+    pub(crate) fn commit(
+        &mut self,
+        by: Address,
+        ticket: Ticket,
+        stamp: Stamp,
+        fence: bool,
+        writes: Vec<Write>,
+    ) {
+        let (mut first, mut rows, mut last) = (vec![], vec![], vec![]);
+        for write in writes {
+            match &write {
+                Write::Domain(row) if row.dirty.is_some() => first.push(write),
+                Write::Domain(_) => last.push(write),
+                _ => rows.push(write),
+            }
+        }
+        let mut stages = VecDeque::from([Stage::Rows(first), Stage::Rows(rows)]);
+        if self.is_mutated(Mutation::MarkAfterRows) {
+            stages.swap(0, 1);
+        }
+        if fence && !self.is_mutated(Mutation::NoFence) {
+            stages.push_back(Stage::Fence);
+        }
+        stages.push_back(Stage::Rows(last));
+        self.database.next_commit += 1;
+        let number = self.database.next_commit;
+        let commit = Commit {
+            process: by.process,
+            epoch: stamp.epoch(),
+            by,
+            ticket,
+            stamp,
+            stages,
+            unanswered: 0,
+        };
+        self.database.commits.insert(number, commit);
+        self.next_stage(number);
+    }
+
+    /// Who makes a commit, if it is still on its way.
+    pub(crate) fn committer(&self, number: u64) -> Option<&Address> {
+        self.database.commits.get(&number).map(|commit| &commit.by)
+    }
+
+    /// Nobody waits for the commit any more: what was sent of it may still arrive.
+    pub(crate) fn forget_commit(&mut self, number: u64) -> Option<Commit> {
+        self.database.commits.remove(&number)
+    }
+
+    /// Sends the next part of a commit. `true`: all is done.
+    pub(crate) fn next_stage(&mut self, number: u64) -> bool {
+        loop {
+            let Some(commit) = self.database.commits.get_mut(&number) else {
+                return false;
+            };
+            let stage = commit.stages.pop_front();
+            match stage {
+                None => return true,
+                Some(Stage::Rows(rows)) if rows.is_empty() => {
+                    // A commit of no rows is answered all the same.
+                    if commit.stages.is_empty() {
+                        let (process, delay) = (commit.process, self.latency());
+                        let done = Message::Staged(number, Staged::Done);
+                        self.tell(process, delay, done);
+                        return false;
+                    }
+                }
+                Some(Stage::Rows(rows)) => {
+                    self.send_rows(number, rows);
+                    return false;
+                }
+                Some(Stage::Fence) => {
+                    self.send_fence(number);
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn send_rows(&mut self, number: u64, rows: Vec<Write>) {
+        let Some(commit) = self.database.commits.get_mut(&number) else {
+            return;
+        };
+        commit.unanswered = rows.len();
+        let (process, stamp, domain) = (commit.process, commit.stamp, commit.by.domain.clone());
+        let mut fails = false;
+        for write in rows {
+            let is_lost = self.fails();
+            fails |= is_lost;
+            let delay = match is_lost {
+                false => self.latency(),
+                // Not done, done, or done long after.
+                true if self.dice.one_in(3) => continue,
+                true if self.dice.one_in(2) => self.latency(),
+                true => Duration::from_millis(self.dice.roll(20_000)),
+            };
+            let row = Row {
+                commit: number,
+                domain: domain.clone(),
+                stamp,
+                write,
+                is_answered: !is_lost,
+            };
+            self.after(delay, Happening::Row(row));
+        }
+        if fails {
+            let delay = self.until_given_up();
+            self.tell(process, delay, Message::Staged(number, Staged::Failed));
+        }
+    }
+
+    fn send_fence(&mut self, number: u64) {
+        let Some(commit) = self.database.commits.get_mut(&number) else {
+            return;
+        };
+        let process = commit.process;
+        if self.fails() {
+            let delay = self.until_given_up();
+            return self.tell(process, delay, Message::Staged(number, Staged::Failed));
+        }
+        let delay = self.latency();
+        self.after(delay, Happening::Fence(number));
+    }
+
+    /// A fence is decided.
+    pub(crate) fn fence(&mut self, number: u64) {
+        let Some(commit) = self.database.commits.get(&number) else {
+            return;
+        };
+        let (process, ours) = (commit.process, commit.epoch);
+        let current = self.database.leases.get(&commit.by.partition);
+        let staged = match current {
+            Some(lease) if lease.epoch() > ours => Staged::Superseded,
+            _ => Staged::Done,
+        };
+        let delay = self.latency();
+        self.tell(process, delay, Message::Staged(number, staged));
+    }
+
+    /// A row arrives.
+    pub(crate) fn row(&mut self, row: Row) {
+        let is_list = matches!(row.write, Write::List(_));
+        let tables = self.database.tables.entry(row.domain.clone()).or_default();
+        let wins = tables.apply(row.stamp, row.write);
+        if wins && is_list {
+            let checked = list_written(tables, &row.domain, row.stamp.epoch().0);
+            self.check(checked);
+        }
+        if wins {
+            self.touched(&row.domain);
+        }
+        if !row.is_answered {
+            return;
+        }
+        let Some(commit) = self.database.commits.get_mut(&row.commit) else {
+            return;
+        };
+        commit.unanswered -= 1;
+        if commit.unanswered == 0 {
+            let (process, delay) = (commit.process, self.latency());
+            self.tell(process, delay, Message::Staged(row.commit, Staged::Done));
+        }
+    }
+
+    /// Somebody asks of a lease. An answer comes, this one or that there is none.
+    pub(crate) fn ask_lease(
+        &mut self,
+        process: ProcessId,
+        partition: Partition,
+        number: u64,
+        question: Question,
+    ) {
+        let unknown = match question {
+            Question::Read => LeaseInput::ReadFailed,
+            Question::Set { .. } => LeaseInput::Unknown,
+        };
+        let gives_up = Message::LeaseAnswered(partition, number, unknown);
+        let fails = self.fails();
+        let delay = if fails {
+            self.until_given_up()
+        } else {
+            DEADLINE
+        };
+        self.tell(process, delay, gives_up);
+        let delay = match fails {
+            true if self.dice.one_in(2) => return,
+            true if self.dice.one_in(2) => Duration::from_millis(self.dice.roll(8_000)),
+            _ => self.latency(),
+        };
+        let asked = Asked {
+            process,
+            partition,
+            number,
+            question,
+            is_answered: !fails,
+        };
+        self.after(delay, Happening::Lease(asked));
+    }
+
+    /// A question arrives.
+    pub(crate) fn lease(&mut self, asked: Asked) {
+        let Asked {
+            process,
+            partition,
+            number,
+            question,
+            is_answered,
+        } = asked;
+        let current = self.database.leases.get(&partition).cloned();
+        let blind = self.is_mutated(Mutation::LeaseSetBlindly);
+        let input = match question {
+            Question::Read => LeaseInput::Read(current),
+            Question::Set { expected, wanted } => {
+                if current == expected || blind {
+                    self.database.leases.insert(partition, wanted);
+                    LeaseInput::Decided(Cas::Applied)
+                } else {
+                    LeaseInput::Decided(Cas::Refused(current))
+                }
+            }
+        };
+        if is_answered {
+            let delay = self.latency();
+            self.tell(
+                process,
+                delay,
+                Message::LeaseAnswered(partition, number, input),
+            );
+        }
+    }
+
+    /// Begins to read.
+    pub(crate) fn read(&mut self, reading: Reading) {
+        let delay = self.latency();
+        self.after(delay, Happening::Read(reading));
+    }
+
+    /// Reads on.
+    pub(crate) fn reads(&mut self, reading: Reading) {
+        let process = reading.process();
+        if let Some(until) = self.frozen_until(process) {
+            let at = until.max(self.now) + Duration::from_millis(1);
+            return self.at(at, Happening::Read(reading));
+        }
+        if !self.is_there(process) {
+            return;
+        }
+        let fails = self.fails();
+        let nothing = Tables::default();
+        let message = match reading {
+            Reading::Open(address, ticket) => {
+                let tables = self
+                    .database
+                    .tables
+                    .get(&address.domain)
+                    .unwrap_or(&nothing);
+                let result = if fails {
+                    Err(failure())
+                } else {
+                    Ok(Box::new(tables.open()))
+                };
+                Message::Input(address, Input::Opened { ticket, result })
+            }
+            Reading::Items(address, ticket, ids) => {
+                let tables = self
+                    .database
+                    .tables
+                    .get(&address.domain)
+                    .unwrap_or(&nothing);
+                let rows = ids.iter().map(|id| tables.items.get(id).cloned());
+                let result = if fails {
+                    Err(failure())
+                } else {
+                    Ok(rows.collect())
+                };
+                Message::Input(address, Input::ItemsRead { ticket, result })
+            }
+            Reading::Load(load) if fails => {
+                let ticket = load.ticket;
+                let result = Err(failure());
+                Message::Input(load.address, Input::Loaded { ticket, result })
+            }
+            Reading::Load(load) => match self.load_on(load) {
+                Ok(message) => message,
+                Err(load) => return self.read(Reading::Load(load)),
+            },
+            Reading::Material(address, ticket, ids) => {
+                let tables = self
+                    .database
+                    .tables
+                    .get(&address.domain)
+                    .unwrap_or(&nothing);
+                let rows = ids.iter().filter_map(|id| {
+                    let row = tables.items.get(id)?.clone();
+                    Some((row, tables.contents.get(id).cloned().unwrap_or_default()))
+                });
+                let result = if fails {
+                    Err(failure())
+                } else {
+                    Ok(rows.collect())
+                };
+                Message::Material(address, ticket, result)
+            }
+            Reading::Domains(_, partition, tenure) => {
+                let rows = self.database.tables.values();
+                let rows = rows.filter_map(|tables| tables.domain.get(&()).cloned());
+                let rows: Vec<DomainRow> =
+                    rows.filter(|row| row.partition == partition.0).collect();
+                Message::DomainsRead(partition, tenure, (!fails).then_some(rows))
+            }
+            Reading::Instances(_) => {
+                let there = self.database.instances.iter();
+                let there = there.filter(|(_, until)| **until > self.now);
+                let names: Vec<String> = there.map(|(name, _)| name.clone()).collect();
+                Message::Instances((!fails).then_some(names))
+            }
+        };
+        let delay = self.latency();
+        self.tell(process, delay, message);
+    }
+
+    /// Reads a page of items or of features, and after the last one the domain's row. `Err`: there is more.
+    fn load_on(&mut self, mut load: Box<Load>) -> Result<Message, Box<Load>> {
+        let of_items = self.dice.one_in(2);
+        let nothing = Tables::default();
+        let tables = self.database.tables.get(&load.address.domain);
+        let tables = tables.unwrap_or(&nothing);
+        if of_items && !load.items_done {
+            let last = load.items.last().map(|row| row.id.clone());
+            let all = tables.scan_items();
+            let rest = all
+                .into_iter()
+                .filter(|row| last.as_ref().is_none_or(|last| row.id > *last));
+            let page: Vec<ItemRow> = rest.take(PAGE).collect();
+            load.items_done = page.len() < PAGE;
+            load.items.extend(page);
+        } else if !load.features_done {
+            let last = load
+                .features
+                .last()
+                .map(|row| (row.id.clone(), row.space.model()));
+            let all = tables.scan_features();
+            let rest = all.into_iter().filter(|row| {
+                last.as_ref()
+                    .is_none_or(|last| (row.id.clone(), row.space.model()) > *last)
+            });
+            let page: Vec<FeatureRow> = rest.take(PAGE).collect();
+            load.features_done = page.len() < PAGE;
+            load.features.extend(page);
+        }
+        if !(load.items_done && load.features_done) {
+            return Err(load);
+        }
+        let Load {
+            address,
+            ticket,
+            model,
+            items,
+            features,
+            ..
+        } = *load;
+        let result = Ok(tables.load(&items, &features, &model));
+        Ok(Message::Input(address, Input::Loaded { ticket, result }))
+    }
+
+    /// An acknowledged event is durable, or one that came after it.
+    pub(crate) fn assert_durable(&mut self, event: &Event) {
+        let tables = self.database.tables.get(event.domain());
+        if let Event::Configure(configure) = event {
+            let row = tables.and_then(|tables| tables.settings.get(&()));
+            let mut answered = row.iter().flat_map(|row| &row.answered);
+            if !answered.any(|answered| answered.request == configure.request) {
+                let detail = format!("{configure:?} is acknowledged, and not stored");
+                let checked = violated(Invariant::DurableBeforeAcknowledged, detail);
+                return self.check(checked);
+            }
+        }
+        let Some(id) = event.id() else { return };
+        let stored = tables.and_then(|tables| tables.items.get(id));
+        if stored.map(|row| row.version) < event.version() {
+            let detail = format!(
+                "{id} of {} at version {:?} is acknowledged, and stored is {:?}",
+                event.domain(),
+                event.version(),
+                stored.map(|row| row.version)
+            );
+            let checked = violated(Invariant::DurableBeforeAcknowledged, detail);
+            self.check(checked);
+        }
+    }
+}
+
+/// What a machine is told of how its commit ended.
+pub(crate) fn outcome(staged: Staged) -> Result<(), CommitFailure> {
+    match staged {
+        Staged::Done => Ok(()),
+        Staged::Failed => Err(CommitFailure::Failed(failure())),
+        Staged::Superseded => Err(CommitFailure::Superseded),
+    }
+}

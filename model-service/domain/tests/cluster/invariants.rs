@@ -1,0 +1,305 @@
+//! What must hold, by its name in docs/ARCHITECTURE.md, and the checks that say so.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use kindred_domain::settings::{Answered, SettingsOutcome};
+use kindred_domain::store::{ItemRow, Liveness, Neighbour, Partition};
+use kindred_shared::event::Event;
+use kindred_shared::{DomainName, Feature, ItemId, Space};
+
+use crate::process::Process;
+use crate::simulated::reference::{brute_force, feature_of, is_expired, model};
+use crate::simulated::tables::Tables;
+use crate::world::World;
+
+/// The invariants that can be seen from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Invariant {
+    DurableBeforeAcknowledged,
+    Exact,
+    ConvergesUnaided,
+    OneWriter,
+    NeverBlocked,
+    GoneMeansGone,
+    Bounded,
+    /// Not one of the nine: each delivery is settled once.
+    SettledOnce,
+}
+
+/// An invariant that did not hold.
+#[derive(Debug, Clone)]
+pub(crate) struct Violation {
+    pub(crate) invariant: Invariant,
+    pub(crate) detail: String,
+}
+
+pub(crate) type Checked = Result<(), Violation>;
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.invariant, self.detail)
+    }
+}
+
+/// Checked after every step.
+pub(crate) fn after_step(world: &World) -> Checked {
+    for partition in (0..world.shape.partitions).map(Partition) {
+        let certain = |process: &&Process| process.is_certain_of(world, partition);
+        let certain: Vec<&str> = world
+            .processes()
+            .filter(certain)
+            .map(Process::name)
+            .collect();
+        if certain.len() > 1 {
+            return violated(
+                Invariant::OneWriter,
+                format!("{certain:?} are certain to own {partition:?}"),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The domain's lists are written at an epoch: only while the store says that it is dirty.
+pub(crate) fn list_written(tables: &Tables, name: &DomainName, epoch: u64) -> Checked {
+    let dirty = tables.domain.get(&()).and_then(|row| row.dirty);
+    if dirty.is_some_and(|dirty| dirty >= epoch) {
+        return Ok(());
+    }
+    violated(
+        Invariant::OneWriter,
+        format!("a list of {name} is written at epoch {epoch}, and its domain's mark is {dirty:?}"),
+    )
+}
+
+/// Whether the item is for readers, as stored; expiry apart.
+pub(crate) fn is_shown(row: &ItemRow) -> bool {
+    row.liveness == Liveness::Live && !row.hidden
+}
+
+/// A domain that is clean, and of which no event is on its way: its lists are those of its items.
+pub(crate) fn clean_is_exact(tables: &Tables, name: &DomainName) -> Checked {
+    let Some(model) = tables.open().model().cloned() else {
+        return Ok(());
+    };
+    let mut features: BTreeMap<ItemId, (Space, Feature)> = BTreeMap::new();
+    for (id, row) in tables.items.rows().filter(|(_, row)| is_shown(row)) {
+        let stored = tables.features.get(&(id.clone(), model.clone()));
+        match stored {
+            Some(feature) if feature.version == row.version => {
+                features.insert(id.clone(), (feature.space.clone(), feature.feature.clone()));
+            }
+            _ => {
+                return violated(
+                    Invariant::Exact,
+                    format!(
+                        "{name} is clean, and {id} has no feature of version {}",
+                        row.version
+                    ),
+                );
+            }
+        }
+    }
+    compare_lists(tables, name, &features)
+}
+
+fn compare_lists(
+    tables: &Tables,
+    name: &DomainName,
+    features: &BTreeMap<ItemId, (Space, Feature)>,
+) -> Checked {
+    for (id, _) in tables.lists.rows() {
+        if !features.contains_key(id) {
+            return violated(
+                Invariant::Exact,
+                format!("{id} of {name} is not visible and has a list"),
+            );
+        }
+    }
+    for (id, feature) in features {
+        let expected = brute_force(id, feature, features);
+        let stored = tables.lists.get(id).map(|list| &list.neighbours);
+        if stored != Some(&expected) {
+            let detail = format!(
+                "the list of {id} of {name} is {}, and should be {}",
+                in_words(stored.map(|list| &**list)),
+                in_words(Some(&expected))
+            );
+            return violated(Invariant::Exact, detail);
+        }
+    }
+    Ok(())
+}
+
+fn in_words(list: Option<&[Neighbour]>) -> String {
+    match list {
+        None => "missing".to_owned(),
+        Some(list) => {
+            let ids: Vec<&str> = list.iter().map(|one| one.id.as_str()).collect();
+            format!("{ids:?}")
+        }
+    }
+}
+
+/// In the end the store has what was published, and brute force agrees; so do the views of owners.
+pub(crate) fn at_the_end(world: &World) -> Checked {
+    for name in world.domain_names() {
+        domain_at_the_end(world, &name)?;
+    }
+    Ok(())
+}
+
+fn domain_at_the_end(world: &World, name: &DomainName) -> Checked {
+    let now = world.wall();
+    let nothing = Tables::default();
+    let tables = world.database.tables.get(name).unwrap_or(&nothing);
+    let of_domain = world.books.newest.iter().filter(|((of, _), _)| of == name);
+    let model = tables
+        .open()
+        .model()
+        .cloned()
+        .unwrap_or_else(|| model("words-1"));
+    let mut features: BTreeMap<ItemId, (Space, Feature)> = BTreeMap::new();
+    for ((_, id), event) in of_domain {
+        let row = tables.items.get(id);
+        if row.map(|row| row.version) != event.version() {
+            return violated(
+                Invariant::DurableBeforeAcknowledged,
+                format!(
+                    "of {id} of {name} version {:?} is lost: {row:?}",
+                    event.version()
+                ),
+            );
+        }
+        let (Event::Upsert(upsert), Some(row)) = (&**event, row) else {
+            continue;
+        };
+        if upsert.hidden || is_expired(upsert, now) {
+            continue;
+        }
+        let said = kindred_domain::material::rows_of(upsert, row.version, row.since);
+        let mut feature = feature_of(&model, &said.0, &said.1);
+        // What workers could not do may stay undone: when such an event comes again, and its round is
+        // stored in part, the empty feature passes for that of a text without terms.
+        let key = (name.clone(), id.clone(), row.version);
+        if world.books.rejected.contains(&key)
+            && let Some(stored) = tables.features.get(&(id.clone(), model.clone()))
+            && stored.feature.is_zero()
+        {
+            feature = (stored.space.clone(), stored.feature.clone());
+        }
+        if tables.contents.get(id) != Some(&said.1) {
+            return violated(
+                Invariant::Exact,
+                format!("the text of {id} of {name} is another"),
+            );
+        }
+        features.insert(id.clone(), feature);
+    }
+    let shown = tables.items.rows().filter(|(_, row)| is_shown(row)).count();
+    if shown != features.len() {
+        return violated(
+            Invariant::GoneMeansGone,
+            format!(
+                "{shown} items of {name} are visible, and {} should be",
+                features.len()
+            ),
+        );
+    }
+    settings_are_the_last(world, tables, name)?;
+    compare_lists(tables, name, &features)?;
+    views_agree(world, name, &features)
+}
+
+/// The stored settings are those of the last request that was no conflict.
+fn settings_are_the_last(world: &World, tables: &Tables, name: &DomainName) -> Checked {
+    let Some(row) = tables.settings.get(&()) else {
+        return Ok(());
+    };
+    let taken = |answered: &&Answered| !matches!(answered.outcome, SettingsOutcome::Conflict(_));
+    let last = row.answered.iter().rfind(taken);
+    let wanted = last.and_then(|answered| world.books.requests.get(&answered.request));
+    let model = row.settings.model.clone();
+    let model = model.unwrap_or_else(|| self::model("words-1"));
+    let of_domain = tables.domain.get(&()).map(|row| &row.model);
+    if row.settings.window.as_ref() == wanted && of_domain == Some(&model) {
+        return Ok(());
+    }
+    let detail =
+        format!("{name} has {row:?}, and model {of_domain:?}, where {wanted:?} was asked for");
+    violated(Invariant::Exact, detail)
+}
+
+/// Whoever is certain to own the domain and has it active shows readers the same.
+fn views_agree(
+    world: &World,
+    name: &DomainName,
+    features: &BTreeMap<ItemId, (Space, Feature)>,
+) -> Checked {
+    for process in world.processes() {
+        let now = process.wall(world);
+        let Some(view) = process.view(world, name) else {
+            continue;
+        };
+        let snapshot = view.snapshot();
+        let Some(snapshot) = &*snapshot else { continue };
+        for (id, feature) in features {
+            let expected = brute_force(id, feature, features);
+            let served = snapshot.item(id.as_str(), now).map(|item| {
+                let neighbours = item.neighbours().take(50);
+                let neighbours = neighbours.map(|(other, score)| Neighbour {
+                    id: other.id().clone(),
+                    score,
+                });
+                neighbours.collect::<Vec<_>>()
+            });
+            if served.as_ref() != Some(&expected) {
+                return violated(
+                    Invariant::Exact,
+                    format!("{} serves {id} of {name} otherwise", process.name()),
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Readers of whoever is certain to own the domain see nothing of an item whose end is acknowledged.
+pub(crate) fn gone_means_gone(world: &World, process: &Process, name: &DomainName) -> Checked {
+    let Some(view) = process.view(world, name) else {
+        return Ok(());
+    };
+    let Some(tables) = world.database.tables.get(name) else {
+        return Ok(());
+    };
+    let now = process.wall(world);
+    let snapshot = view.snapshot();
+    let Some(snapshot) = &*snapshot else {
+        return Ok(());
+    };
+    let of_domain = world
+        .books
+        .acknowledged
+        .iter()
+        .filter(|((of, _), _)| of == name);
+    for ((_, id), version) in of_domain {
+        let Some(row) = tables.items.get(id) else {
+            continue;
+        };
+        if row.version != *version || is_shown(row) {
+            continue;
+        }
+        if snapshot.item(id.as_str(), now).is_some() {
+            return violated(
+                Invariant::GoneMeansGone,
+                format!("{} serves {id} of {name} after its end", process.name()),
+            );
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn violated(invariant: Invariant, detail: String) -> Checked {
+    Err(Violation { invariant, detail })
+}

@@ -1,0 +1,135 @@
+//! Rules left out on purpose: a simulation that does not notice would be worth nothing. Each is left out
+//! by a driver or a fake, where that is what the rule is about; the machines are the released ones.
+
+use kindred_domain::effect::CommitStep;
+use kindred_domain::list::NEIGHBOURS;
+use kindred_domain::store::Write;
+use kindred_shared::DomainName;
+use kindred_shared::job::CompareReply;
+
+use crate::invariants::is_shown;
+use crate::world::World;
+
+/// A rule that is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mutation {
+    /// Deliveries are settled as stored when they come.
+    AcknowledgedBeforeStored,
+    /// No commit is fenced.
+    NoFence,
+    /// One candidate that ranks above the bound is left out.
+    BoundOffByOne,
+    /// Nobody is told that candidates were cut off.
+    BoundForgotten,
+    /// A reply that nobody waits for any more is taken for another's, and an answer for a driver that has
+    /// ended by the next.
+    StaleAnswerTaken,
+    /// A domain is marked clean when its features are stored.
+    CleanTooEarly,
+    /// A domain that is registered is never marked dirty.
+    NoDirtyMark,
+    /// The dirty mark is written after the rows.
+    MarkAfterRows,
+    /// Another's lease counts as left by its owner.
+    LeaseTakenWhileAlive,
+    /// The lease is set without comparing.
+    LeaseSetBlindly,
+    /// An owner is certain of its lease ten seconds too long.
+    TermTooLong,
+    /// A partition is handed over before it is let go.
+    HandedOverEarly,
+    /// Who takes a partition does so at the epoch of before.
+    EpochNotRaised,
+    /// Readers are not told who is gone.
+    DeparturesNotServed,
+    /// Some deliveries are settled twice.
+    SettledTwice,
+    /// Some deliveries are never settled.
+    NotSettled,
+    /// What could not be stored is not read again.
+    FailedNotReadAgain,
+    /// An item that is gone leaves no tombstone.
+    TombstoneForgotten,
+    /// All writes of an ownership have the same stamp.
+    StampsStandStill,
+}
+
+/// All of them.
+pub(crate) const ALL: [Mutation; 19] = [
+    Mutation::AcknowledgedBeforeStored,
+    Mutation::NoFence,
+    Mutation::BoundOffByOne,
+    Mutation::BoundForgotten,
+    Mutation::StaleAnswerTaken,
+    Mutation::CleanTooEarly,
+    Mutation::NoDirtyMark,
+    Mutation::MarkAfterRows,
+    Mutation::LeaseTakenWhileAlive,
+    Mutation::LeaseSetBlindly,
+    Mutation::TermTooLong,
+    Mutation::HandedOverEarly,
+    Mutation::EpochNotRaised,
+    Mutation::DeparturesNotServed,
+    Mutation::SettledTwice,
+    Mutation::NotSettled,
+    Mutation::FailedNotReadAgain,
+    Mutation::TombstoneForgotten,
+    Mutation::StampsStandStill,
+];
+
+impl World {
+    /// Whether this rule is left out.
+    pub(crate) fn is_mutated(&self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
+    }
+
+    /// What a comparison found.
+    pub(crate) fn mutate_reply(&self, mut reply: CompareReply) -> CompareReply {
+        for found in reply
+            .found
+            .iter_mut()
+            .filter(|found| found.dropped.is_some())
+        {
+            match self.mutation {
+                Some(Mutation::BoundOffByOne) => drop(found.candidates.remove(NEIGHBOURS - 1)),
+                Some(Mutation::BoundForgotten) => found.dropped = None,
+                _ => {}
+            }
+        }
+        reply
+    }
+
+    /// What a commit writes.
+    pub(crate) fn mutate_writes(
+        &self,
+        domain: &DomainName,
+        step: CommitStep,
+        mut writes: Vec<Write>,
+    ) -> Vec<Write> {
+        let row = self.database.tables.get(domain);
+        let row = row.and_then(|tables| tables.domain.get(&()).cloned());
+        match (self.mutation, row) {
+            (Some(Mutation::NoDirtyMark), Some(_)) => {
+                let is_mark =
+                    |write: &Write| matches!(write, Write::Domain(row) if row.dirty.is_some());
+                writes.retain(|write| !is_mark(write));
+            }
+            (Some(Mutation::CleanTooEarly), Some(mut row)) if step == CommitStep::Features => {
+                row.dirty = None;
+                writes.push(Write::Domain(row));
+            }
+            (Some(Mutation::TombstoneForgotten), _) => {
+                for write in &mut writes {
+                    if let Write::Item(row) = write
+                        && !row.hidden
+                        && !is_shown(row)
+                    {
+                        *write = Write::PurgeItem(row.id.clone());
+                    }
+                }
+            }
+            _ => {}
+        }
+        writes
+    }
+}

@@ -1,0 +1,336 @@
+//! A process: one start of a model service, on one machine, with its own clock. It is a driver of the
+//! machines of the domain crate, as the actors are.
+
+use std::time::Duration;
+
+use kindred_domain::dispatch::{JobId, Returned, Undone};
+use kindred_domain::effect::{Input, Ticket};
+use kindred_domain::intake::Failure;
+use kindred_domain::lease::{LeaseInput, LeaseTimes, Wish};
+use kindred_domain::sharing::share;
+use kindred_domain::store::{Content, DomainRow, ItemRow, Partition};
+use kindred_domain::time::Now;
+use kindred_query::DomainView;
+use kindred_shared::{DomainName, Feature};
+
+use crate::broker::{Letter, LinkId};
+use crate::database::{Reading, Staged};
+use crate::seat::{Ownership, Seat};
+use crate::workers::JobDesk;
+use crate::world::{Happening, World};
+
+/// One start of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ProcessId(pub(crate) u64);
+
+/// The driver of one domain's machine in one process: what is asked for is answered to nobody else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) process: ProcessId,
+    pub(crate) partition: Partition,
+    pub(crate) domain: DomainName,
+    /// Which driver of the domain this is.
+    pub(crate) actor: u64,
+}
+
+/// What a process is told.
+#[derive(Debug)]
+pub(crate) enum Message {
+    LeaseAnswered(Partition, u64, LeaseInput),
+    LeaseAlarm(Partition, u64),
+    LetGo(Partition),
+    Exhausted(Partition),
+    Ownership(Partition, Ownership),
+    IntakeOpened(Partition, u64, bool),
+    DomainsRead(Partition, u64, Option<Vec<DomainRow>>),
+    ReadDomains(Partition, u64),
+    Look(Partition, u64),
+    Connect(Partition, u64),
+    Delivered(Partition, LinkId, u64, Letter),
+    LinkLost(Partition, LinkId),
+    Rewind(Partition, LinkId),
+    Died(Partition, LinkId, u64),
+    Share,
+    Instances(Option<Vec<String>>),
+    Input(Address, Input),
+    Alarm(Address, u64),
+    Handled(Address),
+    Staged(u64, Staged),
+    Material(Address, Ticket, Result<Vec<(ItemRow, Content)>, Failure>),
+    Features(Address, Ticket, Vec<usize>, Result<Vec<Feature>, Undone>),
+    Replied(Returned),
+    NotSent(JobId),
+    DispatchAlarm(u64),
+    Exit,
+}
+
+/// Who a process is.
+#[derive(Debug, Clone)]
+pub(crate) struct Me {
+    pub(crate) id: ProcessId,
+    pub(crate) name: String,
+    started: Duration,
+    skew_ms: i64,
+}
+
+impl Me {
+    /// Its clock that never goes back, at a moment of the world.
+    pub(crate) fn clock(&self, now: Duration) -> Duration {
+        now - self.started + Duration::from_secs(1)
+    }
+
+    /// The moment of the world at a moment of its clock.
+    pub(crate) fn at(&self, clock: Duration) -> Duration {
+        clock
+            .saturating_sub(Duration::from_secs(1))
+            .saturating_add(self.started)
+    }
+}
+
+/// One alarm, which may be set earlier: what was set before does not ring then.
+#[derive(Debug, Default)]
+pub(crate) struct Alarm(Option<(Duration, u64)>);
+
+impl Alarm {
+    /// The number of an alarm that is to ring at this moment; `None`: one is set that rings no later.
+    pub(crate) fn set(&mut self, at: Duration, world: &mut World) -> Option<u64> {
+        if self.0.is_some_and(|(set, _)| set <= at) {
+            return None;
+        }
+        let number = world.number();
+        self.0 = Some((at, number));
+        Some(number)
+    }
+
+    /// Whether this is the alarm that is set; it is not any more.
+    pub(crate) fn rings(&mut self, number: u64) -> bool {
+        self.0.take_if(|(_, set)| *set == number).is_some()
+    }
+}
+
+/// What a driver works with.
+pub(crate) struct Context<'a> {
+    pub(crate) world: &'a mut World,
+    pub(crate) me: &'a Me,
+    pub(crate) jobs: &'a mut JobDesk,
+}
+
+impl Context<'_> {
+    /// Both its clocks.
+    pub(crate) fn now(&self) -> Now {
+        Now {
+            monotonic: self.me.clock(self.world.now),
+            unix_ms: self.world.wall() + self.me.skew_ms,
+        }
+    }
+}
+
+/// One start of a model service.
+pub(crate) struct Process {
+    pub(crate) me: Me,
+    jobs: JobDesk,
+    seats: Vec<Seat>,
+    /// What came while it was frozen.
+    pub(crate) deferred: Vec<Message>,
+    pub(crate) frozen_until: Option<Duration>,
+    is_stopping: bool,
+}
+
+impl Process {
+    /// A process that begins now.
+    pub(crate) fn start(world: &mut World, id: ProcessId) -> Self {
+        let me = Me {
+            id,
+            name: format!("process-{:03}", id.0),
+            started: world.now,
+            skew_ms: world.dice.roll(400) as i64 - 200,
+        };
+        let wish = if world.shape.partitions > 1 {
+            Wish::Wait
+        } else {
+            Wish::Have
+        };
+        let mut jobs = JobDesk::new();
+        let mut seats = Vec::new();
+        let mut context = Context {
+            world,
+            me: &me,
+            jobs: &mut jobs,
+        };
+        for partition in (0..context.world.shape.partitions).map(Partition) {
+            seats.push(Seat::start(&mut context, partition, wish));
+        }
+        if world.shape.partitions > 1 {
+            world.tell(id, Duration::from_millis(1), Message::Share);
+        }
+        Self {
+            me,
+            jobs,
+            seats,
+            deferred: Vec::new(),
+            frozen_until: None,
+            is_stopping: false,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.me.name
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
+    /// Its wall clock.
+    pub(crate) fn wall(&self, world: &World) -> i64 {
+        world.wall() + self.me.skew_ms
+    }
+
+    /// Whether it is certain that no other can own the partition.
+    pub(crate) fn is_certain_of(&self, world: &World, partition: Partition) -> bool {
+        let seat = &self.seats[usize::from(partition.0)];
+        seat.term.lasts(self.me.clock(world.now))
+    }
+
+    /// The view of a domain, if it is certain that it may answer from it.
+    pub(crate) fn view(&self, world: &World, domain: &DomainName) -> Option<&DomainView> {
+        let seat = &self.seats[usize::from(world.partition_of(domain).0)];
+        let view = seat.view(domain)?;
+        view.term().lasts(self.me.clock(world.now)).then_some(view)
+    }
+
+    /// Whether all its domains are at rest and it has nothing under way.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.seats.iter().all(Seat::is_at_rest)
+    }
+
+    /// Whether it hosts the partition.
+    pub(crate) fn hosts(&self, world: &World, partition: Partition) -> bool {
+        let seat = &self.seats[usize::from(partition.0)];
+        self.is_certain_of(world, partition) && seat.tenure.is_some()
+    }
+
+    /// How its partitions fare, for whoever looks for what does not end.
+    pub(crate) fn in_words(&self) -> String {
+        let seats: Vec<String> = self.seats.iter().map(Seat::in_words).collect();
+        format!("{}: {}", self.me.name, seats.join("; "))
+    }
+
+    /// Hands its partitions over, and ends.
+    pub(crate) fn stop(&mut self, world: &mut World) {
+        self.is_stopping = true;
+        let (me, jobs) = (&self.me, &mut self.jobs);
+        let mut context = Context { world, me, jobs };
+        for seat in &mut self.seats {
+            seat.wish(&mut context, Wish::Leave);
+        }
+        world.tell(self.me.id, Duration::from_secs(3), Message::Exit);
+    }
+
+    /// Takes a message in.
+    pub(crate) fn handle(&mut self, world: &mut World, message: Message) {
+        let (me, jobs) = (&self.me, &mut self.jobs);
+        let mut context = Context { world, me, jobs };
+        let context = &mut context;
+        let seats = &mut self.seats;
+        match message {
+            Message::LeaseAnswered(partition, number, input) => {
+                seat(seats, partition).lease_answered(context, number, input);
+            }
+            Message::LeaseAlarm(partition, number) => {
+                seat(seats, partition).lease_alarm(context, number);
+            }
+            Message::LetGo(partition) => {
+                seat(seats, partition).lease_input(context, LeaseInput::LetGo);
+            }
+            Message::Exhausted(partition) => {
+                seat(seats, partition).lease_input(context, LeaseInput::Exhausted);
+            }
+            Message::Ownership(partition, ownership) => {
+                seat(seats, partition).owned(context, ownership);
+            }
+            Message::IntakeOpened(partition, number, is_open) => {
+                seat(seats, partition).intake_opened(context, number, is_open);
+            }
+            Message::DomainsRead(partition, number, rows) => {
+                seat(seats, partition).domains_read(context, number, rows);
+            }
+            Message::ReadDomains(partition, number) => {
+                seat(seats, partition).read_domains(context, number);
+            }
+            Message::Look(partition, number) => seat(seats, partition).look(context, number),
+            Message::Connect(partition, number) => seat(seats, partition).connect(context, number),
+            Message::Delivered(partition, link, tag, letter) => {
+                seat(seats, partition).delivered(context, link, tag, letter);
+            }
+            Message::LinkLost(partition, link) => seat(seats, partition).link_lost(context, link),
+            Message::Rewind(partition, link) => seat(seats, partition).rewind(context, link),
+            Message::Died(partition, link, tag) => seat(seats, partition).died(context, link, tag),
+            Message::Share if self.is_stopping => {}
+            Message::Share => {
+                let times = LeaseTimes::default();
+                let until = context.world.now + times.take;
+                let names = &mut context.world.database.instances;
+                names.insert(context.me.name.clone(), until);
+                context.world.read(Reading::Instances(context.me.id));
+                context
+                    .world
+                    .tell(context.me.id, times.look(), Message::Share);
+            }
+            Message::Instances(Some(instances)) if !self.is_stopping => {
+                let owners: Vec<Option<String>> = seats
+                    .iter()
+                    .map(|seat| seat.lease.owner().map(str::to_owned))
+                    .collect();
+                let share = share(&context.me.name, &instances, &owners);
+                for ((partition, owner), seat) in (0..).map(Partition).zip(&owners).zip(seats) {
+                    let is_ours = owner.as_ref() == Some(&context.me.name);
+                    let wish = if share.hand_over == Some(partition) {
+                        Wish::Leave
+                    } else if is_ours || share.may_take.contains(&partition) {
+                        Wish::Have
+                    } else {
+                        Wish::Wait
+                    };
+                    seat.wish(context, wish);
+                }
+            }
+            Message::Instances(_) => {}
+            Message::Input(address, input) => {
+                seat(seats, address.partition).input(context, &address, input);
+            }
+            Message::Alarm(address, number) => {
+                seat(seats, address.partition).alarm(context, &address, number);
+            }
+            Message::Handled(address) => seat(seats, address.partition).handled(context, &address),
+            Message::Staged(number, staged) => {
+                let Some(address) = context.world.committer(number).cloned() else {
+                    return;
+                };
+                seat(seats, address.partition).staged(context, &address, number, staged);
+            }
+            Message::Material(address, ticket, found) => {
+                seat(seats, address.partition).material(context, &address, ticket, found);
+            }
+            Message::Features(address, ticket, places, result) => {
+                seat(seats, address.partition).features(context, &address, ticket, &places, result);
+            }
+            Message::Replied(returned) => context.replied(returned),
+            Message::NotSent(id) => context.not_sent(id),
+            Message::DispatchAlarm(number) => context.dispatch_alarm(number),
+            Message::Exit => {
+                let name = context.me.name.clone();
+                context.world.database.instances.remove(&name);
+                context.world.exits = true;
+            }
+        }
+        if self.is_stopping && self.seats.iter().all(|seat| seat.lease.is_away()) {
+            let at = world.now + Duration::from_millis(1);
+            world.at(at, Happening::Message(self.me.id, Message::Exit));
+        }
+    }
+}
+
+fn seat(seats: &mut [Seat], partition: Partition) -> &mut Seat {
+    &mut seats[usize::from(partition.0)]
+}

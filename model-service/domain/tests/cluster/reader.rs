@@ -1,0 +1,260 @@
+//! How the events of a partition come in, as the broker's connections break: the driver of what is held
+//! and of the care for events that come again.
+
+use std::time::Duration;
+
+use kindred_domain::intake::care::{Care, Verdict};
+use kindred_domain::intake::held::{self, Held};
+use kindred_domain::intake::{DeliveryTag, Outcome};
+use kindred_domain::store::Partition;
+use kindred_shared::Backoff;
+
+use crate::broker::{Letter, LinkId};
+use crate::mutations::Mutation;
+use crate::process::{Context, Message};
+use crate::seat::Seat;
+use crate::tenure::Tenure;
+
+/// Messages read ahead.
+const PREFETCH: u16 = 8;
+/// Bytes handed over and not settled; a message counts as one.
+const CAPACITY: usize = 6;
+/// Before what was not stored is read over again.
+const REWIND: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
+/// Before a lost connection is made again.
+const RECONNECT: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
+
+/// A message as it came.
+#[derive(Debug)]
+struct Came {
+    number: u64,
+    redeliveries: u32,
+}
+
+impl held::Message for Came {
+    fn bytes(&self) -> usize {
+        1
+    }
+
+    fn fingerprint(&self) -> u64 {
+        self.number
+    }
+
+    fn redeliveries(&self) -> u32 {
+        self.redeliveries
+    }
+}
+
+/// Reads one queue, over one connection after the other.
+pub(crate) struct Reader {
+    link: Option<LinkId>,
+    generation: u64,
+    held: Held<Came>,
+    care: Care,
+    rewinds: Backoff,
+    is_rewinding: bool,
+    reconnects: Backoff,
+}
+
+impl Reader {
+    pub(crate) fn new() -> Self {
+        Self {
+            link: None,
+            generation: 1,
+            held: Held::new(1, CAPACITY),
+            care: Care::new(PREFETCH),
+            rewinds: REWIND,
+            is_rewinding: false,
+            reconnects: RECONNECT,
+        }
+    }
+
+    /// Nothing is acknowledged from now on.
+    pub(crate) fn end(&mut self, context: &mut Context<'_>) {
+        if let Some(link) = self.link.take() {
+            context.world.hang_up(link);
+        }
+    }
+
+    /// The connection is given up; what was held on it comes again.
+    fn lost(&mut self, deliberate: bool) {
+        self.link = None;
+        self.care.lost(self.held.fingerprints(), deliberate);
+        self.generation += 1;
+        self.held = Held::new(self.generation, CAPACITY);
+        self.is_rewinding = false;
+    }
+
+    fn acknowledge(&mut self, context: &mut Context<'_>) {
+        let Some(link) = self.link else { return };
+        for ack in self.held.acks() {
+            context.world.acknowledge(link, ack);
+        }
+    }
+
+    /// Says what became of deliveries.
+    pub(crate) fn settle(
+        &mut self,
+        context: &mut Context<'_>,
+        partition: Partition,
+        settled: Vec<(DeliveryTag, Outcome)>,
+    ) {
+        let Some(link) = self.link else { return };
+        for (tag, outcome) in settled {
+            match outcome {
+                Outcome::Stored(_) => {
+                    if let Some(came) = self.held.stored(tag) {
+                        self.care.settled(came.number);
+                        self.rewinds.worked();
+                    }
+                }
+                Outcome::Refused(refusal) => panic!("no event is to be refused: {refusal}"),
+                Outcome::Failed(_) => {
+                    if self.held.is_handed(tag) && !self.is_rewinding {
+                        let delay = self.rewinds.failed();
+                        self.is_rewinding = true;
+                        if !context.world.is_mutated(Mutation::FailedNotReadAgain) {
+                            let rewind = Message::Rewind(partition, link);
+                            context.world.tell(context.me.id, delay, rewind);
+                        }
+                    }
+                }
+            }
+        }
+        self.acknowledge(context);
+    }
+}
+
+impl Tenure {
+    /// Begins to consume.
+    pub(crate) fn connect(&mut self, context: &mut Context<'_>) {
+        let prefetch = usize::from(self.reader.care.prefetch());
+        let link = context
+            .world
+            .connect(context.me.id, self.partition, prefetch);
+        self.reader.link = Some(link);
+    }
+
+    /// What was held comes again, over another connection.
+    fn link_lost(&mut self, context: &mut Context<'_>, deliberate: bool) {
+        self.reader.lost(deliberate);
+        let delay = if deliberate {
+            Duration::ZERO
+        } else {
+            self.reader.reconnects.failed()
+        };
+        let connect = Message::Connect(self.partition, self.number);
+        context.world.tell(context.me.id, delay, connect);
+    }
+
+    fn delivered(&mut self, context: &mut Context<'_>, tag: u64, letter: Letter) {
+        let reader = &mut self.reader;
+        reader.reconnects.worked();
+        let Letter {
+            number,
+            event,
+            count,
+        } = letter;
+        let verdict = reader.care.judge(number, count);
+        let came = |redeliveries| Came {
+            number,
+            redeliveries,
+        };
+        let before = match verdict {
+            Verdict::GiveBack => {
+                reader.held.enter_dying(tag, came(0));
+                if let Some(link) = reader.link {
+                    context.world.hang_up(link);
+                }
+                return self.link_lost(context, true);
+            }
+            Verdict::Dead => {
+                reader.held.enter_dying(tag, came(0));
+                let checked = context.world.books.bury(&event);
+                context.world.check(checked);
+                if let Some(link) = reader.link {
+                    let (delay, died) = (
+                        context.world.latency(),
+                        Message::Died(self.partition, link, tag),
+                    );
+                    context.world.tell(context.me.id, delay, died);
+                }
+                return;
+            }
+            Verdict::ReadAhead(before) => {
+                if let Some(link) = reader.link {
+                    context
+                        .world
+                        .read_ahead(link, usize::from(reader.care.prefetch()));
+                }
+                before
+            }
+            Verdict::HandOver(before) => before,
+        };
+        let domain = event.domain().clone();
+        reader
+            .held
+            .enter(tag, came(before), domain, (*event).clone());
+        self.hand_over(context);
+    }
+
+    /// Hands over what is ready, within the capacity.
+    pub(crate) fn hand_over(&mut self, context: &mut Context<'_>) {
+        if !self.is_resumed || self.is_handing_over {
+            return;
+        }
+        // Deliveries that are settled at once make room for more.
+        self.is_handing_over = true;
+        while !self.reader.is_rewinding
+            && let Some(delivery) = self.reader.held.hand_over()
+        {
+            self.deliver(context, delivery.tag, delivery.event);
+        }
+        self.is_handing_over = false;
+    }
+}
+
+impl Seat {
+    fn tenure_with(&mut self, link: LinkId) -> Option<&mut Tenure> {
+        let tenure = self.tenure.as_mut()?;
+        (tenure.reader.link == Some(link)).then_some(tenure)
+    }
+
+    pub(crate) fn delivered(
+        &mut self,
+        context: &mut Context<'_>,
+        link: LinkId,
+        tag: u64,
+        letter: Letter,
+    ) {
+        if let Some(tenure) = self.tenure_with(link) {
+            tenure.delivered(context, tag, letter);
+        }
+    }
+
+    pub(crate) fn link_lost(&mut self, context: &mut Context<'_>, link: LinkId) {
+        if let Some(tenure) = self.tenure_with(link) {
+            tenure.link_lost(context, false);
+        }
+    }
+
+    /// Everything handed over is handed over again.
+    pub(crate) fn rewind(&mut self, context: &mut Context<'_>, link: LinkId) {
+        if let Some(tenure) = self.tenure_with(link) {
+            let reader = &mut tenure.reader;
+            reader.generation += 1;
+            reader.held.rewind(reader.generation);
+            reader.is_rewinding = false;
+            tenure.hand_over(context);
+        }
+    }
+
+    /// A message is in the dead-letter queue.
+    pub(crate) fn died(&mut self, context: &mut Context<'_>, link: LinkId, tag: u64) {
+        if let Some(tenure) = self.tenure_with(link) {
+            let fingerprint = tenure.reader.held.died(tag);
+            tenure.reader.care.settled(fingerprint.unwrap_or_default());
+            tenure.reader.acknowledge(context);
+        }
+    }
+}

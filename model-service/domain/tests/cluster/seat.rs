@@ -1,0 +1,345 @@
+//! One partition, as one process has it: its lease, and whether it is hosted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kindred_domain::lease::{LeaseEffect, LeaseInput, LeaseMachine, LeaseTimes, Wish};
+use kindred_domain::store::{DomainRow, Epoch, Partition};
+use kindred_domain::time::RETRY;
+use kindred_query::{DomainView, Term};
+use kindred_shared::{Backoff, DomainName};
+
+use crate::database::{Question, Reading};
+use crate::invariants::{Invariant, violated};
+use crate::mutations::Mutation;
+use crate::process::{Alarm, Context, Message};
+use crate::tenure::Tenure;
+
+/// Whether a partition is ours.
+#[derive(Debug, Clone)]
+pub(crate) enum Ownership {
+    Owned(Epoch, Arc<Term>),
+    Lost,
+    HandedOver,
+}
+
+/// A partition that is ours, and whose intake is not open yet.
+#[derive(Debug)]
+struct Opening {
+    number: u64,
+    epoch: Epoch,
+    term: Arc<Term>,
+    retry: Backoff,
+}
+
+/// One partition in one process.
+pub(crate) struct Seat {
+    partition: Partition,
+    pub(crate) lease: LeaseMachine,
+    /// The newest question, while it is not answered.
+    asked: Option<u64>,
+    questions: u64,
+    pub(crate) term: Arc<Term>,
+    alarm: Alarm,
+    /// What the host was told last arrives then; nothing overtakes it.
+    told_at: Duration,
+    opening: Option<Opening>,
+    openings: u64,
+    pub(crate) tenure: Option<Tenure>,
+}
+
+impl Seat {
+    pub(crate) fn start(context: &mut Context<'_>, partition: Partition, wish: Wish) -> Self {
+        let name = context.me.name.clone();
+        let (lease, todo) =
+            LeaseMachine::start(name.clone(), name, false, LeaseTimes::default(), wish);
+        let mut seat = Self {
+            partition,
+            lease,
+            asked: None,
+            questions: 0,
+            term: Arc::default(),
+            alarm: Alarm::default(),
+            told_at: Duration::ZERO,
+            opening: None,
+            openings: 0,
+            tenure: None,
+        };
+        seat.carry_out(context, todo);
+        seat
+    }
+
+    /// The view of an active domain.
+    pub(crate) fn view(&self, domain: &DomainName) -> Option<&DomainView> {
+        self.tenure.as_ref()?.view(domain)
+    }
+
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.opening.is_none() && self.tenure.as_ref().is_none_or(Tenure::is_at_rest)
+    }
+
+    pub(crate) fn in_words(&self) -> String {
+        let tenure = self.tenure.as_ref().map(Tenure::in_words);
+        let owner = self.lease.owner();
+        format!(
+            "{:?} of {owner:?}, {}",
+            self.partition,
+            tenure.unwrap_or_default()
+        )
+    }
+
+    pub(crate) fn wish(&mut self, context: &mut Context<'_>, wish: Wish) {
+        self.lease_input(context, LeaseInput::Wished(wish));
+    }
+
+    pub(crate) fn lease_answered(
+        &mut self,
+        context: &mut Context<'_>,
+        number: u64,
+        input: LeaseInput,
+    ) {
+        // The newest question is the only one whose answer still matters.
+        if self.asked != Some(number) {
+            return;
+        }
+        self.asked = None;
+        let input = match input {
+            LeaseInput::Read(Some(mut row))
+                if context.world.is_mutated(Mutation::LeaseTakenWhileAlive)
+                    && row.owner != context.me.name =>
+            {
+                row.owner.clear();
+                LeaseInput::Read(Some(row))
+            }
+            input => input,
+        };
+        self.lease_input(context, input);
+    }
+
+    pub(crate) fn lease_alarm(&mut self, context: &mut Context<'_>, number: u64) {
+        if !self.alarm.rings(number) {
+            return;
+        }
+        let now = context.me.clock(context.world.now);
+        if self.lease.deadline().is_some_and(|at| at <= now) {
+            self.lease_input(context, LeaseInput::Tick);
+        } else {
+            self.set_alarm(context);
+        }
+    }
+
+    pub(crate) fn lease_input(&mut self, context: &mut Context<'_>, input: LeaseInput) {
+        let now = context.me.clock(context.world.now);
+        let todo = self.lease.handle(now, input);
+        match self.lease.lasts_until() {
+            Some(until) => {
+                let more = if context.world.is_mutated(Mutation::TermTooLong) {
+                    Duration::from_secs(10)
+                } else {
+                    Duration::ZERO
+                };
+                self.term.extend(until + more);
+            }
+            None => {
+                self.term.end();
+                // What views of this ownership say counts no more, also when there is another.
+                self.term = Arc::default();
+            }
+        }
+        self.carry_out(context, todo);
+    }
+
+    fn carry_out(&mut self, context: &mut Context<'_>, todo: Vec<LeaseEffect>) {
+        for effect in todo {
+            match effect {
+                LeaseEffect::Read | LeaseEffect::Look => self.ask(context, Question::Read),
+                LeaseEffect::Set { expected, wanted } => self.set(context, expected, wanted),
+                LeaseEffect::Own(epoch) => {
+                    let term = Arc::clone(&self.term);
+                    self.tell_host(context, Ownership::Owned(epoch, term));
+                }
+                LeaseEffect::Disown => self.tell_host(context, Ownership::Lost),
+                LeaseEffect::HandOver => {
+                    if context.world.is_mutated(Mutation::HandedOverEarly) {
+                        let delay = Duration::from_millis(1);
+                        let let_go = Message::LetGo(self.partition);
+                        context.world.tell(context.me.id, delay, let_go);
+                        self.told_at = context.world.now + Duration::from_secs(3);
+                    }
+                    self.tell_host(context, Ownership::HandedOver);
+                }
+            }
+        }
+        self.set_alarm(context);
+    }
+
+    fn set(
+        &mut self,
+        context: &mut Context<'_>,
+        mut expected: Option<kindred_domain::store::Lease>,
+        mut wanted: kindred_domain::store::Lease,
+    ) {
+        let current = || context.world.database.leases.get(&self.partition).cloned();
+        if context.world.is_mutated(Mutation::LeaseTakenWhileAlive) {
+            expected = current();
+        }
+        let takes = expected
+            .as_ref()
+            .is_some_and(|old| old.owner != wanted.owner);
+        if context.world.is_mutated(Mutation::EpochNotRaised)
+            && takes
+            && let Some(expected) = &expected
+        {
+            wanted.epoch = expected.epoch;
+        }
+        if wanted.is_vacant() && self.tenure.is_some() {
+            let detail = format!(
+                "{} hands {:?} over and still hosts it",
+                context.me.name, self.partition
+            );
+            context.world.check(violated(Invariant::OneWriter, detail));
+        }
+        self.ask(context, Question::Set { expected, wanted });
+    }
+
+    fn ask(&mut self, context: &mut Context<'_>, question: Question) {
+        self.questions += 1;
+        self.asked = Some(self.questions);
+        let (id, partition, number) = (context.me.id, self.partition, self.questions);
+        context.world.ask_lease(id, partition, number, question);
+    }
+
+    fn set_alarm(&mut self, context: &mut Context<'_>) {
+        if let Some(at) = self.lease.deadline()
+            && let Some(number) = self.alarm.set(at, context.world)
+        {
+            let at = context.me.at(at);
+            let alarm = Message::LeaseAlarm(self.partition, number);
+            context.world.tell_at(context.me.id, at, alarm);
+        }
+    }
+
+    /// Tells the host, which may be busy.
+    fn tell_host(&mut self, context: &mut Context<'_>, ownership: Ownership) {
+        if let Ownership::Owned(epoch, _) = &ownership {
+            let (partition, name) = (self.partition, context.me.name.clone());
+            let earlier = context
+                .world
+                .books
+                .owners
+                .insert((partition, *epoch), name.clone());
+            if let Some(earlier) = earlier {
+                let detail = format!("{earlier} and {name} own {partition:?} at {epoch:?}");
+                context.world.check(violated(Invariant::OneWriter, detail));
+            }
+        }
+        let mut delay = context.world.latency();
+        if context.world.goes_wrong(4) {
+            delay += Duration::from_millis(context.world.dice.roll(1_500));
+        }
+        let at = (context.world.now + delay).max(self.told_at + Duration::from_micros(1));
+        self.told_at = at;
+        let message = Message::Ownership(self.partition, ownership);
+        context.world.tell_at(context.me.id, at, message);
+    }
+
+    /// The host hears whether the partition is ours.
+    pub(crate) fn owned(&mut self, context: &mut Context<'_>, ownership: Ownership) {
+        match ownership {
+            Ownership::Owned(epoch, _) if self.tenure.is_some() => {
+                if let Some(tenure) = &mut self.tenure {
+                    tenure.raise(context, epoch);
+                }
+            }
+            Ownership::Owned(epoch, _) if self.opening.is_some() => {
+                if let Some(opening) = &mut self.opening {
+                    opening.epoch = epoch;
+                }
+            }
+            Ownership::Owned(epoch, term) => {
+                self.openings += 1;
+                self.opening = Some(Opening {
+                    number: self.openings,
+                    epoch,
+                    term,
+                    retry: RETRY,
+                });
+                self.open_intake(context, Duration::ZERO);
+            }
+            Ownership::Lost => self.let_go(context),
+            Ownership::HandedOver => {
+                self.let_go(context);
+                if !context.world.is_mutated(Mutation::HandedOverEarly) {
+                    let delay = Duration::from_micros(10);
+                    context
+                        .world
+                        .tell(context.me.id, delay, Message::LetGo(self.partition));
+                }
+            }
+        }
+    }
+
+    fn open_intake(&mut self, context: &mut Context<'_>, delay: Duration) {
+        let delay = delay + context.world.latency();
+        let is_open = !context.world.goes_wrong(4);
+        let message = Message::IntakeOpened(self.partition, self.openings, is_open);
+        context.world.tell(context.me.id, delay, message);
+    }
+
+    pub(crate) fn intake_opened(&mut self, context: &mut Context<'_>, number: u64, is_open: bool) {
+        let Some(opening) = self.opening.as_mut().filter(|one| one.number == number) else {
+            return;
+        };
+        if !is_open {
+            let delay = opening.retry.failed();
+            return self.open_intake(context, delay);
+        }
+        if let Some(Opening { epoch, term, .. }) = self.opening.take() {
+            self.tenure = Some(Tenure::begin(context, self.partition, epoch, term));
+        }
+    }
+
+    /// Stops taking events, then stops the domains. What was not acknowledged comes to the next owner.
+    fn let_go(&mut self, context: &mut Context<'_>) {
+        self.opening = None;
+        if let Some(tenure) = self.tenure.take() {
+            tenure.end(context);
+        }
+    }
+
+    fn tenure(&mut self, number: u64) -> Option<&mut Tenure> {
+        self.tenure
+            .as_mut()
+            .filter(|tenure| tenure.number == number)
+    }
+
+    pub(crate) fn read_domains(&mut self, context: &mut Context<'_>, number: u64) {
+        if self.tenure(number).is_some() {
+            let reading = Reading::Domains(context.me.id, self.partition, number);
+            context.world.read(reading);
+        }
+    }
+
+    pub(crate) fn domains_read(
+        &mut self,
+        context: &mut Context<'_>,
+        number: u64,
+        rows: Option<Vec<DomainRow>>,
+    ) {
+        if let Some(tenure) = self.tenure(number) {
+            tenure.domains_read(context, rows);
+        }
+    }
+
+    pub(crate) fn look(&mut self, context: &mut Context<'_>, number: u64) {
+        if let Some(tenure) = self.tenure(number) {
+            tenure.look(context);
+        }
+    }
+
+    pub(crate) fn connect(&mut self, context: &mut Context<'_>, number: u64) {
+        if let Some(tenure) = self.tenure(number) {
+            tenure.connect(context);
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! A partition while it is hosted: its domains, awake and asleep, and the way its events come.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kindred_domain::intake::DeliveryTag;
+use kindred_domain::machine::Tenure as Ownership;
+use kindred_domain::registry::Registry;
+use kindred_domain::store::{DomainRow, Epoch, Partition, Stamp};
+use kindred_domain::time::RETRY;
+use kindred_query::{DomainView, Term};
+use kindred_shared::event::Event;
+use kindred_shared::{Backoff, DomainName};
+
+use crate::actor::Actor;
+use crate::invariants::{Invariant, violated};
+use crate::mutations::Mutation;
+use crate::process::{Address, Context, Message};
+use crate::reader::Reader;
+use crate::seat::Seat;
+
+/// How often idle domains are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a domain must have been idle before it sleeps.
+const IDLE_AFTER: Duration = Duration::from_secs(3);
+/// Dirty domains that are opened at a time.
+const OPENED: usize = 2;
+
+/// What there is while the partition is ours.
+pub(crate) struct Tenure {
+    pub(crate) number: u64,
+    pub(crate) partition: Partition,
+    epoch: Epoch,
+    seq: u32,
+    term: Arc<Term>,
+    pub(crate) reader: Reader,
+    pub(crate) is_handing_over: bool,
+    /// Whether it is known which domains must wake.
+    pub(crate) is_resumed: bool,
+    read_again: Backoff,
+    pub(crate) registry: Registry<Actor>,
+}
+
+impl Tenure {
+    pub(crate) fn begin(
+        context: &mut Context<'_>,
+        partition: Partition,
+        epoch: Epoch,
+        term: Arc<Term>,
+    ) -> Self {
+        let number = context.world.number();
+        let mut tenure = Self {
+            number,
+            partition,
+            epoch,
+            seq: 0,
+            term,
+            reader: Reader::new(),
+            is_handing_over: false,
+            is_resumed: false,
+            read_again: RETRY,
+            registry: Registry::new(OPENED),
+        };
+        tenure.connect(context);
+        tenure.read_domains(context, Duration::ZERO);
+        let look = Message::Look(partition, number);
+        context.world.tell(context.me.id, LOOK_EVERY, look);
+        tenure
+    }
+
+    pub(crate) fn view(&self, domain: &DomainName) -> Option<&DomainView> {
+        Some(&self.registry.get(domain)?.view)
+    }
+
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let mut active = self.registry.active();
+        let are_clean = active.all(|(_, actor)| actor.machine.may_sleep());
+        self.is_resumed && !self.registry.has_to_load() && are_clean
+    }
+
+    pub(crate) fn in_words(&self) -> String {
+        let active = self.registry.active();
+        let active: Vec<String> = active
+            .map(|(name, actor)| format!("{name} {:?}", actor.machine.status()))
+            .collect();
+        format!(
+            "epoch {}, resumed {}, {active:?}",
+            self.epoch.0, self.is_resumed
+        )
+    }
+
+    fn read_domains(&mut self, context: &mut Context<'_>, delay: Duration) {
+        let message = Message::ReadDomains(self.partition, self.number);
+        context.world.tell(context.me.id, delay, message);
+    }
+
+    /// Domains as the store has them: dirty ones are loaded now, others wake when their time comes.
+    pub(crate) fn domains_read(&mut self, context: &mut Context<'_>, rows: Option<Vec<DomainRow>>) {
+        let Some(rows) = rows else {
+            let delay = self.read_again.failed();
+            return self.read_domains(context, delay);
+        };
+        self.read_again.worked();
+        self.registry.resume(rows);
+        self.load_some(context);
+        self.is_resumed = true;
+        self.hand_over(context);
+    }
+
+    fn load_some(&mut self, context: &mut Context<'_>) {
+        let is_loading = |actor: &Actor| !actor.machine.is_served();
+        for domain in self.registry.load_some(is_loading) {
+            self.wake(context, &domain);
+        }
+    }
+
+    /// The driver of a domain, which is made now if it sleeps.
+    pub(crate) fn wake(&mut self, context: &mut Context<'_>, domain: &DomainName) {
+        if self.registry.get(domain).is_some() {
+            return;
+        }
+        let address = Address {
+            process: context.me.id,
+            partition: self.partition,
+            domain: domain.clone(),
+            actor: context.world.number(),
+        };
+        let ownership = Ownership {
+            domain: domain.clone(),
+            partition: self.partition,
+            epoch: self.epoch,
+        };
+        let now = context.me.clock(context.world.now);
+        let (actor, effects) = Actor::start(address, ownership, Arc::clone(&self.term), now);
+        self.registry.woke(domain.clone(), actor);
+        self.with(context, domain, |actor, tenure, context| {
+            actor.perform(tenure, context, effects);
+        });
+    }
+
+    /// Takes the driver out for as long as it does something; it may end with that.
+    pub(crate) fn with(
+        &mut self,
+        context: &mut Context<'_>,
+        domain: &DomainName,
+        does: impl FnOnce(&mut Actor, &mut Self, &mut Context<'_>),
+    ) {
+        let Some(mut actor) = self.registry.ended(domain) else {
+            return;
+        };
+        does(&mut actor, self, context);
+        if actor.has_ended {
+            context.jobs.abandon(actor.address.actor);
+        } else {
+            actor.set_alarm(context);
+            self.registry.woke(domain.clone(), actor);
+        }
+        context.dispatch();
+    }
+
+    /// An event for one of the domains.
+    pub(crate) fn deliver(
+        &mut self,
+        context: &mut Context<'_>,
+        tag: DeliveryTag,
+        event: Arc<Event>,
+    ) {
+        let domain = event.domain().clone();
+        self.wake(context, &domain);
+        self.with(context, &domain, |actor, tenure, context| {
+            actor.deliver(tenure, context, tag, event);
+        });
+    }
+
+    /// The next stamp, strictly above all before.
+    pub(crate) fn stamp(&mut self, context: &mut Context<'_>) -> Option<Stamp> {
+        if self.seq >= context.world.shape.stamps {
+            let exhausted = Message::Exhausted(self.partition);
+            context
+                .world
+                .tell(context.me.id, Duration::from_micros(10), exhausted);
+            return None;
+        }
+        let stamp = Stamp::new(self.epoch, self.seq);
+        if !context.world.is_mutated(Mutation::StampsStandStill) {
+            self.seq += 1;
+        }
+        let writer = context.me.name.clone();
+        if let Some(stamp) = stamp {
+            let earlier = context
+                .world
+                .books
+                .stamps
+                .insert((self.partition, stamp), writer.clone());
+            if let Some(earlier) = earlier.filter(|earlier| *earlier != writer) {
+                let detail = format!("{earlier} and {writer} write with {stamp:?}");
+                context.world.check(violated(Invariant::OneWriter, detail));
+            }
+        }
+        stamp
+    }
+
+    /// Asks domains to sleep that are idle, and wakes those with an expired item.
+    pub(crate) fn look(&mut self, context: &mut Context<'_>) {
+        let now = context.now();
+        for domain in self.registry.expired(now.unix_ms) {
+            self.wake(context, &domain);
+        }
+        self.load_some(context);
+        // Now and then memory is short.
+        let idle_after = if context.world.dice.one_in(20) {
+            Duration::ZERO
+        } else {
+            IDLE_AFTER
+        };
+        let is_idle = |actor: &Actor| {
+            let unused_for = now.monotonic.saturating_sub(actor.used_at);
+            unused_for >= idle_after && !actor.is_busy() && actor.machine.may_sleep()
+        };
+        let active = self.registry.active();
+        let idle = active.filter(|(_, actor)| is_idle(actor));
+        let idle: Vec<DomainName> = idle.map(|(domain, _)| domain.clone()).collect();
+        for domain in idle {
+            let actor = self.registry.get(&domain);
+            let next_expiry = actor.and_then(|actor| actor.machine.next_expiry());
+            if let Some(actor) = self.registry.asleep(domain, next_expiry) {
+                context.jobs.abandon(actor.address.actor);
+            }
+        }
+        let look = Message::Look(self.partition, self.number);
+        context.world.tell(context.me.id, LOOK_EVERY, look);
+    }
+
+    /// The epoch was raised: every domain begins again from the store.
+    pub(crate) fn raise(&mut self, context: &mut Context<'_>, epoch: Epoch) {
+        if epoch > self.epoch {
+            (self.epoch, self.seq) = (epoch, 0);
+        }
+        self.halt(context);
+        self.read_domains(context, Duration::ZERO);
+    }
+
+    fn halt(&mut self, context: &mut Context<'_>) {
+        for (_, mut actor) in self.registry.drain() {
+            actor.halt(self, context);
+            context.jobs.abandon(actor.address.actor);
+        }
+        context.dispatch();
+    }
+
+    pub(crate) fn end(mut self, context: &mut Context<'_>) {
+        self.reader.end(context);
+        self.halt(context);
+    }
+}
+
+impl Seat {
+    /// The tenure in which this driver of a domain is the one there is.
+    pub(crate) fn tenure_of(&mut self, address: &Address) -> Option<&mut Tenure> {
+        let tenure = self.tenure.as_mut()?;
+        let actor = tenure.registry.get(&address.domain)?;
+        (actor.address.actor == address.actor).then_some(tenure)
+    }
+}

@@ -1,0 +1,30 @@
+//! A message as it came.
+
+use kindred_domain::intake::held::Message;
+use lapin::BasicProperties;
+
+/// A message as it came.
+#[derive(Debug, Clone)]
+pub(super) struct Raw {
+    pub(super) key: String,
+    pub(super) properties: BasicProperties,
+    pub(super) body: Vec<u8>,
+    /// Tells messages apart over redeliveries.
+    pub(super) fingerprint: u64,
+    /// How often it was handed over before, over connections.
+    pub(super) redeliveries: u32,
+}
+
+impl Message for Raw {
+    fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    fn redeliveries(&self) -> u32 {
+        self.redeliveries
+    }
+}
