@@ -12,6 +12,7 @@ pub mod event;
 mod fair;
 pub mod feature;
 pub mod job;
+pub mod language;
 pub mod model;
 pub mod name;
 pub mod wire;

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kindred_domain::settings::DomainSettings;
+use kindred_shared::language::canonical;
 use language::{Languages, UnknownLanguage};
 use stop_words::StopWords;
 use terms::Counts;
@@ -93,7 +94,7 @@ impl Preprocessors {
 /// What preprocessing makes of one item.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Preprocessed {
-    /// The language the item counts as, in canonical form (see [`language::canonical`]).
+    /// The language the item counts as, in canonical form (see [`canonical`]).
     pub language: String,
     /// Term and frequency (≥ 1), strictly ascending by term; at most [`terms::MAX_TERMS`].
     pub terms: Vec<(Box<str>, u32)>,
@@ -140,9 +141,9 @@ impl Preprocessor {
         let title = text::plain_text(title.unwrap_or_default());
         let text = text::plain_text(text.unwrap_or_default());
         let language = given_language
-            .and_then(language::canonical)
+            .and_then(canonical)
             .or_else(|| self.languages.detect(&title, &text).map(str::to_owned))
-            .or_else(|| default_language.and_then(language::canonical))
+            .or_else(|| default_language.and_then(canonical))
             .unwrap_or_else(|| self.default_language.to_owned());
         let mut counts = Counts::new(&language, self.stop_words.of(&language));
         counts.add(&title, TITLE_WEIGHT);
