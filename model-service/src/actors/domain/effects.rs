@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use actix::prelude::*;
 use kindred_shared::job::{Job, Reply, Task};
-use kindred_shared::{Block, ItemId, ModelName};
+use kindred_shared::{Block, ItemId, ModelName, Space};
 use kindred_similarity::RowMask;
 use tracing::{debug, info, warn};
 
@@ -41,7 +41,8 @@ impl DomainActor {
                     model,
                     rows,
                     settings,
-                } => self.extract(ticket, model, rows, settings, context),
+                    spaces,
+                } => self.extract(ticket, model, rows, (settings, spaces), context),
                 Effect::Compare { ticket, tasks } => {
                     for (task, compare) in tasks {
                         self.compare(ticket, task, compare, context);
@@ -146,12 +147,13 @@ impl DomainActor {
         ticket: Ticket,
         model: ModelName,
         rows: Vec<ToExtract>,
-        settings: Arc<DomainSettings>,
+        (settings, spaces): (Arc<DomainSettings>, Vec<(Space, usize)>),
         context: &mut Context<Self>,
     ) {
         let (services, name) = (Arc::clone(&self.services), self.name.clone());
         self.step_after(context, async move {
-            let result = extraction::extract(&services, &name, &model, rows, &settings).await;
+            let result =
+                extraction::extract(&services, &name, &model, rows, &settings, &spaces).await;
             crash::point("after-extract");
             Input::Extracted { ticket, result }
         });
