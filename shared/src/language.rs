@@ -6,9 +6,10 @@
 
 /// Codes of two and three letters and the canonical one: every language of ISO 639-1 by its codes of
 /// 639-2; withdrawn codes (`iw`, `in`, `mo`, …); and the one language that is usually meant by a group of
-/// them, by its own code (`cmn` for `zh`), as Unicode's CLDR has it. By code, ascending.
+/// them, by its own code (`cmn` for `zh`), as Unicode's CLDR has it. Both written forms of Norwegian are `no`:
+/// detection does not tell them apart. By code, ascending.
 #[rustfmt::skip] // one a line would fill pages
-const CANONICAL: [(&str, &str); 242] = [
+const CANONICAL: [(&str, &str); 243] = [
     ("aar", "aa"), ("abk", "ab"), ("afr", "af"), ("aka", "ak"), ("alb", "sq"), ("als", "sq"),
     ("amh", "am"), ("ara", "ar"), ("arb", "ar"), ("arg", "an"), ("arm", "hy"), ("asm", "as"),
     ("ava", "av"), ("ave", "ae"), ("aym", "ay"), ("aze", "az"), ("azj", "az"), ("bak", "ba"),
@@ -34,22 +35,22 @@ const CANONICAL: [(&str, &str); 242] = [
     ("mah", "mh"), ("mal", "ml"), ("mao", "mi"), ("mar", "mr"), ("may", "ms"), ("mkd", "mk"),
     ("mlg", "mg"), ("mlt", "mt"), ("mo", "ro"), ("mol", "ro"), ("mon", "mn"), ("mri", "mi"),
     ("msa", "ms"), ("mya", "my"), ("nau", "na"), ("nav", "nv"), ("nb", "no"), ("nbl", "nr"),
-    ("nde", "nd"), ("ndo", "ng"), ("nep", "ne"), ("nld", "nl"), ("nno", "nn"), ("nob", "no"),
-    ("nor", "no"), ("npi", "ne"), ("nya", "ny"), ("oci", "oc"), ("ojg", "oj"), ("oji", "oj"),
-    ("ori", "or"), ("orm", "om"), ("ory", "or"), ("oss", "os"), ("pan", "pa"), ("per", "fa"),
-    ("pes", "fa"), ("pli", "pi"), ("plt", "mg"), ("pnb", "pa"), ("pol", "pl"), ("por", "pt"),
-    ("prs", "fa"), ("pus", "ps"), ("que", "qu"), ("quz", "qu"), ("roh", "rm"), ("ron", "ro"),
-    ("rum", "ro"), ("run", "rn"), ("rus", "ru"), ("sag", "sg"), ("san", "sa"), ("scc", "sr"),
-    ("scr", "hr"), ("sh", "sr"), ("sin", "si"), ("slk", "sk"), ("slo", "sk"), ("slv", "sl"),
-    ("sme", "se"), ("smo", "sm"), ("sna", "sn"), ("snd", "sd"), ("som", "so"), ("sot", "st"),
-    ("spa", "es"), ("sqi", "sq"), ("srd", "sc"), ("srp", "sr"), ("ssw", "ss"), ("sun", "su"),
-    ("swa", "sw"), ("swe", "sv"), ("swh", "sw"), ("tah", "ty"), ("tam", "ta"), ("tat", "tt"),
-    ("tel", "te"), ("tgk", "tg"), ("tgl", "tl"), ("tha", "th"), ("tib", "bo"), ("tir", "ti"),
-    ("ton", "to"), ("tsn", "tn"), ("tso", "ts"), ("tuk", "tk"), ("tur", "tr"), ("tw", "ak"),
-    ("twi", "ak"), ("uig", "ug"), ("ukr", "uk"), ("urd", "ur"), ("uzb", "uz"), ("uzn", "uz"),
-    ("ven", "ve"), ("vie", "vi"), ("vol", "vo"), ("wel", "cy"), ("wln", "wa"), ("wol", "wo"),
-    ("xho", "xh"), ("ydd", "yi"), ("yid", "yi"), ("yor", "yo"), ("zha", "za"), ("zho", "zh"),
-    ("zsm", "ms"), ("zul", "zu"),
+    ("nde", "nd"), ("ndo", "ng"), ("nep", "ne"), ("nld", "nl"), ("nn", "no"), ("nno", "no"),
+    ("nob", "no"), ("nor", "no"), ("npi", "ne"), ("nya", "ny"), ("oci", "oc"), ("ojg", "oj"),
+    ("oji", "oj"), ("ori", "or"), ("orm", "om"), ("ory", "or"), ("oss", "os"), ("pan", "pa"),
+    ("per", "fa"), ("pes", "fa"), ("pli", "pi"), ("plt", "mg"), ("pnb", "pa"), ("pol", "pl"),
+    ("por", "pt"), ("prs", "fa"), ("pus", "ps"), ("que", "qu"), ("quz", "qu"), ("roh", "rm"),
+    ("ron", "ro"), ("rum", "ro"), ("run", "rn"), ("rus", "ru"), ("sag", "sg"), ("san", "sa"),
+    ("scc", "sr"), ("scr", "hr"), ("sh", "sr"), ("sin", "si"), ("slk", "sk"), ("slo", "sk"),
+    ("slv", "sl"), ("sme", "se"), ("smo", "sm"), ("sna", "sn"), ("snd", "sd"), ("som", "so"),
+    ("sot", "st"), ("spa", "es"), ("sqi", "sq"), ("srd", "sc"), ("srp", "sr"), ("ssw", "ss"),
+    ("sun", "su"), ("swa", "sw"), ("swe", "sv"), ("swh", "sw"), ("tah", "ty"), ("tam", "ta"),
+    ("tat", "tt"), ("tel", "te"), ("tgk", "tg"), ("tgl", "tl"), ("tha", "th"), ("tib", "bo"),
+    ("tir", "ti"), ("ton", "to"), ("tsn", "tn"), ("tso", "ts"), ("tuk", "tk"), ("tur", "tr"),
+    ("tw", "ak"), ("twi", "ak"), ("uig", "ug"), ("ukr", "uk"), ("urd", "ur"), ("uzb", "uz"),
+    ("uzn", "uz"), ("ven", "ve"), ("vie", "vi"), ("vol", "vo"), ("wel", "cy"), ("wln", "wa"),
+    ("wol", "wo"), ("xho", "xh"), ("ydd", "yi"), ("yid", "yi"), ("yor", "yo"), ("zha", "za"),
+    ("zho", "zh"), ("zsm", "ms"), ("zul", "zu"),
 ];
 
 /// Codes that say that the language is not known (`und`), or more than one (`mul`), none (`zxx`), or one
@@ -124,8 +125,7 @@ mod tests {
             ("zh", &["zh", "zho", "chi", "cmn", "zh-Hans-CN", "zh_TW"]),
             ("he", &["he", "iw", "heb", "iw-IL"]),
             ("id", &["id", "in", "ind", "in_ID"]),
-            ("no", &["no", "nb", "nor", "nob", "nb-NO"]),
-            ("nn", &["nn", "nno"]),
+            ("no", &["no", "nb", "nn", "nor", "nob", "nno", "nb-NO"]),
             ("cs", &["cs", "cze", "ces"]),
             ("el", &["el", "gre", "ell"]),
             ("nl", &["nl", "dut", "nld", "nl-BE"]),
