@@ -4,6 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 const FINALFUSION_MAGIC: &[u8] = b"FiFu";
+/// The byte-order mark of UTF-8.
+pub(super) const MARK: &[u8] = b"\xef\xbb\xbf";
+/// Bytes after the first line by which text and binary are told apart.
+const LOOK_BYTES: usize = 4 << 10;
 pub(super) const FASTTEXT_MAGIC: [u8; 4] = 793_712_314_u32.to_le_bytes();
 
 /// How a file holds its vectors.
@@ -37,16 +41,23 @@ impl Format {
         if start.starts_with(&FASTTEXT_MAGIC) {
             return Self::FastText;
         }
-        let mut lines = start.split(|&byte| byte == b'\n');
-        let Some((_, dimension)) = lines.next().and_then(counts) else {
+        let start = start.strip_prefix(MARK).unwrap_or(start);
+        let mut parts = start.splitn(2, |&byte| byte == b'\n');
+        if parts.next().and_then(counts).is_none() {
             return Self::Text;
-        };
-        // After a line of counts, text goes on with a word and `dimension` numbers.
-        let text = lines
-            .next()
-            .and_then(|line| split_line(line, dimension))
-            .is_some_and(|(_, numbers)| numbers.iter().all(|number| number.parse::<f32>().is_ok()));
-        if text { Self::Text } else { Self::Word2Vec }
+        }
+        // After a line of counts come words and numbers, as text or as bytes. Bytes of numbers soon hold
+        // one that no text does; damaged text must not be taken for them.
+        let rest = parts.next().unwrap_or_default();
+        let is_binary = rest
+            .iter()
+            .take(LOOK_BYTES)
+            .any(|byte| byte.is_ascii_control() && !matches!(byte, b'\t' | b'\r' | b'\n'));
+        if is_binary {
+            Self::Word2Vec
+        } else {
+            Self::Text
+        }
     }
 }
 

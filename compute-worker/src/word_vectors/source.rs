@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -10,11 +10,14 @@ use std::path::Path;
 use finalfusion::prelude::{Embeddings, ReadEmbeddings, ReadFastText, StorageWrap, VocabWrap};
 use finalfusion::storage::{NdArray, Storage};
 use finalfusion::vocab::{FastTextSubwordVocab, Vocab};
+use flate2::bufread::MultiGzDecoder;
 
-use super::format::{Format, counts, split_line};
+use super::format::{Format, MARK, counts, split_line};
 
 /// Bytes looked at to tell the formats apart; also the longest line or word that is read.
 const LOOK_BYTES: usize = 1 << 20;
+/// What a file of gzip begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// Longest vector that is read.
 pub(super) const MAX_DIMENSION: usize = 4096;
 
@@ -70,14 +73,8 @@ pub(super) fn read(
     limit: usize,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Source, SourceError> {
-    let mut reader = BufReader::with_capacity(LOOK_BYTES, File::open(path)?);
-    let mut start = Vec::with_capacity(LOOK_BYTES);
-    Read::by_ref(&mut reader)
-        .take(LOOK_BYTES as u64)
-        .read_to_end(&mut start)?;
-    reader.rewind()?;
-    let format = format.unwrap_or_else(|| Format::of(&start));
-    drop(start);
+    let mut reader = Input::open(path)?;
+    let format = format.unwrap_or_else(|| Format::of(reader.start()));
     let mut kept = Kept {
         filter,
         limit,
@@ -92,12 +89,22 @@ pub(super) fn read(
         progress,
     };
     match format {
-        Format::Text => text(reader, &mut kept)?,
+        Format::Text => {
+            if reader.start().starts_with(MARK) {
+                reader.consume(MARK.len());
+            }
+            text(reader, &mut kept)?;
+        }
         Format::Word2Vec => word2vec(reader, &mut kept)?,
         Format::Finalfusion => {
-            let embeddings = guarded(format, || {
-                Embeddings::<VocabWrap, StorageWrap>::read_embeddings(&mut reader)
-            })?;
+            // Its reader goes back and forth.
+            let mut bytes = Vec::new();
+            let embeddings = if reader.is_packed {
+                reader.read_to_end(&mut bytes)?;
+                finalfusion(Cursor::new(bytes))?
+            } else {
+                finalfusion(BufReader::new(File::open(path)?))?
+            };
             library(&embeddings, &mut kept)?;
         }
         Format::FastText => {
@@ -108,6 +115,69 @@ pub(super) fn read(
         }
     }
     Ok(kept.source)
+}
+
+/// A file from its beginning, unpacked if it is gzip.
+struct Input {
+    start: Cursor<Vec<u8>>,
+    rest: Box<dyn BufRead>,
+    is_packed: bool,
+}
+
+impl Input {
+    fn open(path: &Path) -> io::Result<Self> {
+        let mut rest: Box<dyn BufRead> = Box::new(BufReader::new(File::open(path)?));
+        let mut start = read_start(&mut rest)?;
+        let is_packed = start.starts_with(&GZIP);
+        if is_packed {
+            let packed = Cursor::new(start).chain(rest);
+            rest = Box::new(BufReader::new(MultiGzDecoder::new(packed)));
+            start = read_start(&mut rest)?;
+        }
+        Ok(Self {
+            start: Cursor::new(start),
+            rest,
+            is_packed,
+        })
+    }
+
+    /// The first bytes, up to [`LOOK_BYTES`]; nothing was taken yet.
+    fn start(&self) -> &[u8] {
+        self.start.get_ref()
+    }
+}
+
+fn read_start(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut start = Vec::with_capacity(LOOK_BYTES);
+    reader.take(LOOK_BYTES as u64).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.start.read(buffer)? {
+            0 => self.rest.read(buffer),
+            count => Ok(count),
+        }
+    }
+}
+
+impl BufRead for Input {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.start.position() < self.start.get_ref().len() as u64 {
+            self.start.fill_buf()
+        } else {
+            self.rest.fill_buf()
+        }
+    }
+
+    fn consume(&mut self, count: usize) {
+        if self.start.position() < self.start.get_ref().len() as u64 {
+            self.start.consume(count);
+        } else {
+            self.rest.consume(count);
+        }
+    }
 }
 
 /// Collects the words that are wanted.
@@ -196,10 +266,12 @@ fn read_piece(reader: &mut impl BufRead, end: u8, piece: &mut Vec<u8>) -> io::Re
 fn text(mut reader: impl BufRead, kept: &mut Kept<'_>) -> Result<(), SourceError> {
     let mut line = Vec::new();
     let mut number = 0_usize;
+    let mut has_counts = false;
     while read_piece(&mut reader, b'\n', &mut line)? {
         number += 1;
         if number == 1 {
             if let Some((_, dimension)) = counts(&line) {
+                has_counts = true;
                 kept.set_dimension(dimension)?;
                 continue;
             }
@@ -217,17 +289,32 @@ fn text(mut reader: impl BufRead, kept: &mut Kept<'_>) -> Result<(), SourceError
             continue;
         }
         let dimension = kept.source.dimension;
+        let said = if has_counts {
+            "line 1 says"
+        } else {
+            "line 1 has"
+        };
         let Some((word, numbers)) = split_line(&line, dimension) else {
             return Err(kept.malformed(format!(
-                "line {number} has fewer than a word and {dimension} numbers"
+                "line {number} has fewer than a word and {dimension} numbers, as many as {said}"
             )));
         };
+        // A word may hold spaces, but no number at its end: that is a value too many.
+        let last = word.rsplit_once([' ', '\t']).map(|(_, last)| last);
+        if last.is_some_and(|last| last.parse::<f32>().is_ok()) {
+            return Err(kept.malformed(format!(
+                "line {number} has more than {dimension} numbers, as many as {said}"
+            )));
+        }
         let flow = kept.offer(word, |values| {
             for text in numbers {
-                values.push(
-                    text.parse()
-                        .map_err(|_| format!("line {number}: {text:?} is not a number"))?,
-                );
+                let value: f32 = text.parse().map_err(|_| not_a_number(number, text))?;
+                if !value.is_finite() {
+                    return Err(format!(
+                        "line {number}: the vector of {word:?} has {text:?}, which is not a finite number"
+                    ));
+                }
+                values.push(value);
             }
             Ok(())
         })?;
@@ -236,6 +323,15 @@ fn text(mut reader: impl BufRead, kept: &mut Kept<'_>) -> Result<(), SourceError
         }
     }
     Ok(())
+}
+
+fn not_a_number(line: usize, text: &str) -> String {
+    let with_point = text.replace(',', ".");
+    let remedy = match with_point.parse::<f32>() {
+        Ok(_) if text.contains(',') => "; write decimals with a point, not a comma",
+        _ => "",
+    };
+    format!("line {line}: {text:?} is not a number{remedy}")
 }
 
 fn word2vec(mut reader: impl BufRead, kept: &mut Kept<'_>) -> Result<(), SourceError> {
@@ -257,7 +353,14 @@ fn word2vec(mut reader: impl BufRead, kept: &mut Kept<'_>) -> Result<(), SourceE
             kept.source.skipped += 1;
             continue;
         };
-        let flow = kept.offer(word.trim_matches(['\n', ' ']), |values| {
+        let word = word.trim_matches(['\n', ' ']);
+        if word.chars().any(char::is_control) {
+            return Err(kept.malformed(format!(
+                "word {} is {word:?}: the values before it are not {dimension}, or are damaged",
+                at + 1
+            )));
+        }
+        let flow = kept.offer(word, |values| {
             let (chunks, _) = bytes.as_chunks::<4>();
             values.extend(chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)));
             Ok(())
@@ -267,6 +370,14 @@ fn word2vec(mut reader: impl BufRead, kept: &mut Kept<'_>) -> Result<(), SourceE
         }
     }
     Ok(())
+}
+
+fn finalfusion(
+    mut reader: impl Read + Seek,
+) -> Result<Embeddings<VocabWrap, StorageWrap>, SourceError> {
+    guarded(Format::Finalfusion, || {
+        Embeddings::read_embeddings(&mut reader)
+    })
 }
 
 /// Runs a reader of the finalfusion library, which panics on some damaged files.
@@ -308,6 +419,10 @@ fn library<V: Vocab, S: Storage>(
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
     use std::fs;
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
 
     use super::super::format::FASTTEXT_MAGIC;
     use super::*;
@@ -358,6 +473,85 @@ mod tests {
         assert_eq!(source.values, [1.5, -2.0, 0.1, 0.0, 1.0, 2.0]);
         let cut = read_bytes(&bytes[..bytes.len() - 3], Filter::All, 9);
         assert!(cut.unwrap_err().to_string().contains("word 2"));
+    }
+
+    #[test]
+    fn reads_packed_files_and_skips_a_byte_order_mark() {
+        let packed = |bytes: &[u8]| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(bytes).unwrap();
+            encoder.finish().unwrap()
+        };
+        let binary = [
+            b"1 2\na ".to_vec(),
+            1_f32.to_le_bytes().into(),
+            2_f32.to_le_bytes().into(),
+        ]
+        .concat();
+        let marked = "\u{feff}1 2\na 1 2\n".as_bytes();
+        for bytes in [
+            marked.to_vec(),
+            "\u{feff}a 1 2\n".into(),
+            packed(marked),
+            packed(&binary),
+        ] {
+            let source = read_bytes(&bytes, Filter::All, 9).unwrap();
+            assert_eq!(
+                (source.words, source.values),
+                (vec!["a".to_owned()], vec![1.0, 2.0])
+            );
+        }
+        let mut cut = packed("a 1 2\n".repeat(1000).as_bytes());
+        cut.truncate(cut.len() / 2);
+        assert!(read_bytes(&cut, Filter::All, 9).is_err());
+        // A finalfusion file is told from its bytes, packed or not.
+        let error = read_bytes(&packed(b"FiFu and then nothing"), Filter::All, 9).unwrap_err();
+        assert!(error.to_string().contains("finalfusion"), "{error}");
+    }
+
+    #[test]
+    fn damaged_text_is_not_read_as_binary() {
+        let numbers = |count: usize| " 0.5".repeat(count);
+        for (text, words) in [
+            (
+                "2 2\na -0,5 0,25\nb 0,1 0,2\n".to_owned(),
+                "line 2: \"-0,5\" is not a number; write decimals with a point",
+            ),
+            ("a -0,5 0,25\nb 0,1 0,2\n".to_owned(), "line 1: \"-0,5\""),
+            (
+                format!("9 4\na{}\nb{}\n", numbers(8), numbers(8)),
+                "line 2 has more than 4 numbers, as many as line 1 says",
+            ),
+            (
+                format!("9 50\na 0.1 0.2\nb{}\n", numbers(50)),
+                "line 2 has fewer than a word and 50 numbers",
+            ),
+            (
+                format!("a 0.1 0.2\nb{}\n", numbers(50)),
+                "line 2 has more than 2 numbers, as many as line 1 has",
+            ),
+            (
+                format!("9 2\na{}\n<html> x y\n", numbers(2)),
+                "line 3: \"x\" is not a number",
+            ),
+            ("2 2\na 1 inf\n".to_owned(), "line 2: the vector of \"a\""),
+        ] {
+            let error = read_bytes(text.as_bytes(), Filter::All, 9).unwrap_err();
+            assert!(error.to_string().contains(words), "{text:?}: {error}");
+        }
+        // The count of words may be that of a longer file, of which this is the beginning.
+        assert!(read_bytes(b"1000000 2\na 1 2\n", Filter::All, 9).is_ok());
+        // Binary with another dimension than its first line says.
+        let mut bytes = b"3 2\n".to_vec();
+        for word in ["a", "b", "c"] {
+            bytes.extend(word.bytes().chain([b' ']));
+            bytes.extend(
+                [1.0_f32, 0.1, 2.0]
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes()),
+            );
+        }
+        assert!(read_bytes(&bytes, Filter::All, 9).is_err());
     }
 
     #[test]

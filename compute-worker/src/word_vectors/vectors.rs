@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kindred_runtime::config::LanguageVectors;
+use kindred_shared::Folding;
+use kindred_shared::language::canonical;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::stored::{self, ReadError, Stored};
@@ -59,6 +61,21 @@ impl WordVectors {
             rows: stored.rows,
             fingerprint: stored.hash,
         })
+    }
+
+    /// The same vectors, whose words are found as terms of a language are written: other apostrophes,
+    /// capitals, or composed letters make no other word. Of words that become one the most frequent counts.
+    fn folded(mut self, language: &str) -> Self {
+        let folding = Folding::of(language);
+        let is_folded = (0..self.table.len()).all(|rank| {
+            let word = self.table.word(rank);
+            word.is_ascii() && !word.bytes().any(|byte| byte.is_ascii_uppercase())
+                || folding.fold(word) == word
+        });
+        if !is_folded {
+            self.table = self.table.renamed(|word| folding.fold(word));
+        }
+        self
     }
 
     /// Number of values of a vector.
@@ -134,6 +151,26 @@ impl WordTable {
             }
         }
         Ok(table)
+    }
+
+    /// The table of other words for the same ranks; of equal ones the first is found.
+    fn renamed(&self, name: impl Fn(&str) -> String) -> Self {
+        let mut renamed = Self {
+            text: String::with_capacity(self.text.len()),
+            ends: Vec::with_capacity(self.ends.len()),
+            slots: vec![0; self.slots.len()],
+        };
+        for rank in 0..self.len() {
+            let name = name(self.word(rank));
+            // Folding makes few words longer, and those of 4 GiB were refused.
+            let fits = u32::try_from(renamed.text.len() + name.len()).is_ok();
+            renamed.text.push_str(if fits { &name } else { "" });
+            renamed.ends.push(renamed.text.len() as u32);
+            if let Err(free) = renamed.find(renamed.word(rank)) {
+                renamed.slots[free] = rank as u32 + 1;
+            }
+        }
+        renamed
     }
 
     fn len(&self) -> usize {
@@ -234,7 +271,9 @@ impl Vectors {
 
     /// Adds a language's vectors, or puts them in the place of those it had.
     pub(crate) fn with_words(mut self, language: &str, words: WordVectors) -> Self {
-        self.languages.insert(language.to_owned(), Arc::new(words));
+        let language = canonical(language).unwrap_or_else(|| language.to_owned());
+        let words = words.folded(&language);
+        self.languages.insert(language, Arc::new(words));
         self
     }
 
@@ -326,6 +365,23 @@ pub(super) mod tests {
         assert_eq!(vectors.fingerprint(), format!("de:{expected}"));
         assert_eq!(vectors.languages().collect::<Vec<_>>(), ["de"]);
         assert_eq!(vectors.get("de").unwrap().len(), 2);
+    }
+
+    #[test]
+    fn words_are_found_as_terms_are_written() {
+        let written = ["presqu’île", "e\u{301}cole", "PÉNINSULE", "école", "à"];
+        let rows: Vec<f32> = (0..10).map(|n| n as f32).collect();
+        let words = WordVectors::from_bytes(&file_of(&written, &rows, &[1.0; 5])).unwrap();
+        let before = words.fingerprint();
+        let vectors = Vectors::none().with_words("fra", words);
+        let french = vectors.get("fr").unwrap();
+        let folding = Folding::of("fr");
+        for (term, rank) in [("presqu'île", 0), ("École", 1), ("péninsule", 2), ("A", 4)] {
+            assert_eq!(french.rank(&folding.fold(term)), Some(rank), "{term}");
+        }
+        assert_eq!((french.len(), french.vector(3)), (5, &[6.0, 7.0][..]));
+        assert_eq!(french.rank("presqu’île"), None);
+        assert_eq!(french.fingerprint(), before);
     }
 
     #[test]

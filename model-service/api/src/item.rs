@@ -74,9 +74,13 @@ pub struct Item {
     /// Address.
     #[schema(example = "https://news.example/a-17")]
     pub url: Option<String>,
-    /// Language as published, else as detected.
+    /// The language that its text is read in: the one given, else the one detected, else the one its
+    /// domain falls back on. Its canonical code: `de` for `ger` or `de-AT`.
     #[schema(example = "en")]
     pub language: Option<String>,
+    /// The language as published.
+    #[schema(example = "en-GB")]
+    pub language_given: Option<String>,
     /// Section.
     #[schema(example = "travel")]
     pub group: Option<String>,
@@ -146,7 +150,8 @@ pub struct ItemBody {
     /// Where readers find the item.
     #[schema(example = "https://news.example/a-17")]
     pub url: Option<String>,
-    /// A language tag; without it the language is detected.
+    /// A tag of BCP 47 or a code of ISO 639; without one, or with `und`, `mul`, `zxx` or `mis`, the
+    /// language is detected.
     #[schema(example = "en")]
     pub language: Option<String>,
     /// A section or shelf.

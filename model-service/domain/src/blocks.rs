@@ -88,6 +88,15 @@ impl Blocks {
         residents.map(|resident| resident.live.count()).sum()
     }
 
+    /// How many rows of each space are their item's feature, by space.
+    pub fn rows_by_space(&self) -> Vec<(Space, usize)> {
+        let rows = |keys: &Vec<BlockKey>| keys.iter().map(|key| self.get(*key).live.count()).sum();
+        self.by_space
+            .iter()
+            .map(|(space, keys)| (space.clone(), rows(keys)))
+            .collect()
+    }
+
     /// The feature of a row.
     pub fn feature(&self, place: Place) -> Feature {
         self.get(place.block).block.feature(place.row as usize)

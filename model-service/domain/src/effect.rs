@@ -137,6 +137,8 @@ pub enum Effect {
         rows: Vec<ToExtract>,
         /// How their texts are to be read.
         settings: Arc<DomainSettings>,
+        /// How many items of the domain have a feature in each space.
+        spaces: Vec<(Space, usize)>,
     },
     /// Compare; answer [`Input::Compared`] once a task.
     Compare {

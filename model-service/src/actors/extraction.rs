@@ -44,6 +44,44 @@ enum Prepared {
     Known(Made),
     /// Its terms go to a worker.
     Terms(Space, Asked, TermCounts),
+    /// Its language was neither given nor surely detected, and nothing was given to fall back on.
+    Unsure(Asked),
+}
+
+impl Prepared {
+    fn into_unsure(self) -> Option<Asked> {
+        match self {
+            Self::Unsure(asked) => Some(asked),
+            Self::Known(_) | Self::Terms(..) => None,
+        }
+    }
+}
+
+/// The language to fall back on; `None`: the configured one.
+#[derive(Clone)]
+struct Fallback(Option<String>);
+
+/// The language that most of a domain's items are in: those that have features, and those at hand whose
+/// language is sure. Of languages that as many are in, the first by code.
+///
+/// It is worked out anew for each window, so what a text of unsure language is read in depends on what
+/// the domain had when its feature was made. The feature is stored with its language, and stays as it is
+/// until the item's content changes.
+fn habitual(model: &ModelName, spaces: &[(Space, usize)], prepared: &[Prepared]) -> Option<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let stored = spaces.iter().map(|(space, rows)| (space, *rows));
+    let at_hand = prepared.iter().filter_map(|item| match item {
+        Prepared::Terms(space, ..) => Some((space, 1)),
+        Prepared::Known(_) | Prepared::Unsure(_) => None,
+    });
+    for (space, rows) in stored.chain(at_hand) {
+        if let Some(language) = space.language().filter(|_| space.model() == *model) {
+            *counts.entry(language).or_default() += rows;
+        }
+    }
+    let most = counts.values().max().copied().filter(|most| *most > 0)?;
+    let first = counts.into_iter().find(|(_, rows)| *rows == most);
+    first.map(|(language, _)| language.to_owned())
 }
 
 #[derive(Clone)]
@@ -59,10 +97,19 @@ pub async fn extract(
     model: &ModelName,
     rows: Vec<ToExtract>,
     settings: &DomainSettings,
+    spaces: &[(Space, usize)],
 ) -> Result<Vec<Made>, Failure> {
     let asked = with_material(services, domain, rows).await?;
     let preprocessor = services.preprocessors.of(settings);
-    let prepared = prepare(services, preprocessor, model, asked).await?;
+    let mut prepared = prepare(services, &preprocessor, model, asked, None).await?;
+    let unsure: Vec<Asked> = prepared
+        .extract_if(.., |item| matches!(item, Prepared::Unsure(_)))
+        .filter_map(Prepared::into_unsure)
+        .collect();
+    if !unsure.is_empty() {
+        let fallback = Fallback(habitual(model, spaces, &prepared));
+        prepared.extend(prepare(services, &preprocessor, model, unsure, Some(fallback)).await?);
+    }
     let mut made = Vec::with_capacity(prepared.len());
     let mut by_space: BTreeMap<Space, Vec<(Asked, TermCounts)>> = BTreeMap::new();
     for item in prepared {
@@ -71,6 +118,8 @@ pub async fn extract(
             Prepared::Terms(space, asked, terms) => {
                 by_space.entry(space).or_default().push((asked, terms));
             }
+            // With a language to fall back on none is unsure.
+            Prepared::Unsure(_) => {}
         }
     }
     let mut jobs = Vec::new();
@@ -129,12 +178,13 @@ async fn with_material(
 /// Texts to terms, on the pool.
 async fn prepare(
     services: &Services,
-    preprocessor: Arc<Preprocessor>,
+    preprocessor: &Arc<Preprocessor>,
     model: &ModelName,
     asked: Vec<Asked>,
+    fallback: Option<Fallback>,
 ) -> Result<Vec<Prepared>, Failure> {
-    let of = model.clone();
-    let one = move |asked: &Asked| prepare_one(&preprocessor, &of, asked);
+    let (of, preprocessor) = (model.clone(), Arc::clone(preprocessor));
+    let one = move |asked: &Asked| prepare_one(&preprocessor, &of, asked, fallback.as_ref());
     match isolation::each(&services.pool, asked, LOOK, LOOKS, one).await {
         Ok(prepared) => Ok(prepared
             .into_iter()
@@ -156,7 +206,12 @@ async fn prepare(
     }
 }
 
-fn prepare_one(preprocessor: &Preprocessor, model: &ModelName, asked: &Asked) -> Prepared {
+fn prepare_one(
+    preprocessor: &Preprocessor,
+    model: &ModelName,
+    asked: &Asked,
+    fallback: Option<&Fallback>,
+) -> Prepared {
     let Material { row, content } = &*asked.material;
     if !asked.material.is_whole() {
         let reason = "its text was not stored whole; publish it again".to_owned();
@@ -175,8 +230,11 @@ fn prepare_one(preprocessor: &Preprocessor, model: &ModelName, asked: &Asked) ->
         row.title.as_deref(),
         content.text.as_deref(),
         row.language.as_deref(),
-        None,
+        fallback.and_then(|Fallback(language)| language.as_deref()),
     );
+    if !preprocessed.is_sure && fallback.is_none() {
+        return Prepared::Unsure(asked.clone());
+    }
     let space = Space::of_texts(model, &preprocessed.language);
     if preprocessed.terms.is_empty() {
         return Prepared::Known(made(asked, space, Feature::zero()));
@@ -306,6 +364,31 @@ mod tests {
 
         fn workers(&self) -> usize {
             1
+        }
+    }
+
+    #[test]
+    fn the_habitual_language_is_that_of_most_items() {
+        let model = ModelName::new("words-1").unwrap();
+        let spaces = |counts: &[(&str, usize)]| -> Vec<(Space, usize)> {
+            let space = |(name, rows): &(&str, usize)| (Space::stored(name), *rows);
+            counts.iter().map(space).collect()
+        };
+        for (counts, expected) in [
+            (&[][..], None),
+            (&[("words-1/de", 0)], None),
+            (&[("words-1/de", 2), ("words-1/en", 1)], Some("de")),
+            (
+                &[("words-1/en", 1), ("words-1/fr", 5), ("words-1/de", 5)],
+                Some("de"),
+            ),
+            (
+                &[("words-1/sv", 1), ("own/3", 9), ("words-2/en", 9)],
+                Some("sv"),
+            ),
+        ] {
+            let found = habitual(&model, &spaces(counts), &[]);
+            assert_eq!(found.as_deref(), expected, "{counts:?}");
         }
     }
 

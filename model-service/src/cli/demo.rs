@@ -140,7 +140,7 @@ async fn show(service: &Standalone) -> Result<Report, Failure> {
     let client = Client::new(&format!("http://{address}"))?;
     let began = Instant::now();
     let sender = client.clone();
-    let summary = beside(move || {
+    let (summary, _) = beside(move || {
         let sources = SAMPLE.map(|(events, _)| Source::bytes("sample", events));
         let options = import::Options {
             domain: None,

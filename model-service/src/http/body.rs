@@ -10,7 +10,7 @@ use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use actix_web::{FromRequest, HttpRequest};
 use bytes::Bytes;
-use flate2::write::MultiGzDecoder;
+use flate2::write::GzDecoder;
 use futures_util::{Stream, StreamExt};
 use kindred_api::problem::Kind;
 use kindred_shared::event::Reason;
@@ -151,16 +151,50 @@ pub(crate) fn too_large(limit: u64) -> Error {
     )
 }
 
-/// Unpacks a body piece by piece.
+/// Unpacks a body piece by piece: gzip of one or more members, with zeros behind them or not.
 pub(crate) struct Unpacker {
-    gzip: Option<Box<MultiGzDecoder<Vec<u8>>>>,
+    gzip: Option<Box<Gunzip>>,
+}
+
+struct Gunzip {
+    member: GzDecoder<Vec<u8>>,
+    /// The last member is at its end.
+    is_between: bool,
+}
+
+impl Gunzip {
+    fn write(&mut self, mut packed: &[u8]) -> std::io::Result<()> {
+        while !packed.is_empty() {
+            if self.is_between {
+                let zeros = packed.iter().take_while(|byte| **byte == 0).count();
+                packed = &packed[zeros..];
+                if packed.is_empty() {
+                    break;
+                }
+                // What was unpacked stays in the buffer.
+                self.member = GzDecoder::new(mem::take(self.member.get_mut()));
+                self.is_between = false;
+            }
+            let count = self.member.write(packed)?;
+            if count == 0 {
+                self.member.try_finish()?;
+                self.is_between = true;
+            }
+            packed = &packed[count..];
+        }
+        Ok(())
+    }
 }
 
 impl Unpacker {
     pub(crate) fn new(encoding: Encoding) -> Self {
-        Self {
-            gzip: (encoding == Encoding::Gzip).then(|| Box::new(MultiGzDecoder::new(Vec::new()))),
-        }
+        let gzip = (encoding == Encoding::Gzip).then(|| {
+            Box::new(Gunzip {
+                member: GzDecoder::new(Vec::new()),
+                is_between: false,
+            })
+        });
+        Self { gzip }
     }
 
     /// Takes bytes from the front of `chunk`, at least one unless it is empty; returns what they
@@ -173,8 +207,8 @@ impl Unpacker {
             return Ok(mem::take(chunk));
         };
         let packed = chunk.split_to(chunk.len().min(GZIP_STEP_BYTES));
-        gzip.write_all(&packed).map_err(not_gzip)?;
-        Ok(mem::take(gzip.get_mut()).into())
+        gzip.write(&packed).map_err(not_gzip)?;
+        Ok(mem::take(gzip.member.get_mut()).into())
     }
 
     /// The body is at its end; returns what was left.
@@ -185,8 +219,10 @@ impl Unpacker {
         let Some(gzip) = &mut self.gzip else {
             return Ok(Bytes::new());
         };
-        gzip.try_finish().map_err(not_gzip)?;
-        Ok(mem::take(gzip.get_mut()).into())
+        if !gzip.is_between {
+            gzip.member.try_finish().map_err(not_gzip)?;
+        }
+        Ok(mem::take(gzip.member.get_mut()).into())
     }
 }
 

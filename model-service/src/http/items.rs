@@ -7,8 +7,9 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, put};
 use chrono::Utc;
 use kindred_api::item::{Accepted, GoneItem, Item, ItemAnswer, ItemBody, Status};
 use kindred_api::problem::Kind;
-use kindred_domain::store::newest_feature;
+use kindred_domain::store::{FeatureStamp, ItemRow, newest_feature};
 use kindred_shared::event::{self, Delete, Event, MAX_VERSION, Reason};
+use kindred_shared::language::canonical;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::body::{Body, Chunks};
@@ -92,7 +93,7 @@ async fn get(
             status_since,
         }),
         Status::Accepted | Status::Live | Status::Rejected => {
-            let detected = || Some(stamp.as_ref()?.space.language()?.to_owned());
+            let language = language_used(&row, stamp.as_ref());
             ItemAnswer::There(Box::new(Item {
                 domain,
                 id,
@@ -103,7 +104,8 @@ async fn get(
                 served_since: standing.served_since.map(rfc3339),
                 title: row.title,
                 url: row.url,
-                language: row.language.or_else(detected),
+                language,
+                language_given: row.language,
                 group: row.group,
                 categories: row.categories,
                 published_at: row.published_at.map(rfc3339),
@@ -114,6 +116,12 @@ async fn get(
         }
     };
     Ok(HttpResponse::Ok().json(answer))
+}
+
+/// The language that an item's text is read in: a given one wins, else it is that of its feature.
+fn language_used(row: &ItemRow, stamp: Option<&FeatureStamp>) -> Option<String> {
+    let named = row.language.as_deref().and_then(canonical);
+    named.or_else(|| canonical(stamp?.space.language()?))
 }
 
 /// Creates an item or replaces it.

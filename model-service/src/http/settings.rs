@@ -11,7 +11,7 @@ use compute_worker::models::names_of_texts;
 use kindred_api::domain::{DomainAnswer, SETTINGS, SettingsBody};
 use kindred_api::problem::Kind;
 use kindred_shared::DomainName;
-use kindred_shared::event::{Configure, Event, Reason};
+use kindred_shared::event::{Configure, Event, Reason, without_mark};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, interval};
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -111,10 +111,11 @@ async fn outcome(
 
 /// The settings of a body, each one known and fit.
 fn checked(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
-    let object: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| {
-        let detail = format!("Send one JSON object of settings: {error}");
-        Error::new(Kind::Refused(Reason::InvalidJson), detail)
-    })?;
+    let object: Map<String, Value> =
+        serde_json::from_slice(without_mark(bytes)).map_err(|error| {
+            let detail = format!("Send one JSON object of settings: {error}");
+            Error::new(Kind::Refused(Reason::InvalidJson), detail)
+        })?;
     if let Some(name) = object.keys().find(|name| !SETTINGS.contains(&&***name)) {
         let shown: String = name.chars().take(100).collect();
         let nearest = nearest(&shown, &SETTINGS).unwrap_or_default();
@@ -182,6 +183,8 @@ mod tests {
     fn settings_are_known_and_fit() {
         let good =
             br#"{"languages":["en","de"],"default_language":"en","window":"1s","model":"words-1"}"#;
+        let marked = ["\u{feff}".as_bytes(), good].concat();
+        assert!(checked(&marked).is_ok());
         assert_eq!(checked(good).unwrap().len(), 4);
         assert_eq!(checked(b"{}").unwrap().len(), 0);
         for (bad, status, words) in [

@@ -1,10 +1,9 @@
 //! Which language an item is in.
 
+use kindred_shared::language::canonical;
 use whatlang::{Detector, Lang};
 
-/// Characters of title and text together that detection reads: enough to be sure of a language,
-/// and detection costs more per character than all the rest of preprocessing.
-pub const DETECTION_CHARS: usize = 500;
+use super::sample::samples;
 
 /// The languages that can be detected: ISO 639-1 code and whatlang's name of it.
 ///
@@ -38,19 +37,6 @@ pub struct UnknownLanguage(pub String);
 
 fn known_codes() -> String {
     KNOWN.map(|(code, _)| code).join(", ")
-}
-
-/// The canonical form of a language tag: its primary subtag in lower case, as ISO 639-1 where
-/// that is known (`de` for `DE-at` and `deu`, `no` for `nb`). `None` for an empty one.
-pub fn canonical(tag: &str) -> Option<String> {
-    let primary = tag.split(['-', '_']).next()?.to_ascii_lowercase();
-    let code = match primary.as_str() {
-        "" => return None,
-        "nb" => Some("no"),
-        other if other.len() == 3 => Lang::from_code(other).and_then(code),
-        _ => None,
-    };
-    Some(code.map_or(primary, str::to_owned))
 }
 
 fn code(lang: Lang) -> Option<&'static str> {
@@ -101,19 +87,43 @@ impl Languages {
         self.codes.iter().copied()
     }
 
-    /// The language of a title and a text (both plain), if it is one of these and reliably so.
-    /// Reads [`DETECTION_CHARS`] characters.
+    /// The language of a title and a text (both plain), if it is one of these and surely so.
+    ///
+    /// Of a long text several places are looked at ([`samples`]), until two are of one language: detection
+    /// costs more per character than all the rest of preprocessing.
     pub fn detect(&self, title: &str, text: &str) -> Option<&'static str> {
-        let sample: String = title
-            .chars()
-            .chain([' '])
-            .chain(text.chars())
-            .take(DETECTION_CHARS)
-            .collect();
-        let info = self.detector.detect(&sample)?;
+        let samples = samples(title, text);
+        if let [only] = samples.as_slice() {
+            return self.sure_of(only);
+        }
+        let mut votes: Vec<&'static str> = Vec::new();
+        for at in from_the_middle(samples.len()) {
+            let Some(vote) = self.sure_of(&samples[at]) else {
+                continue;
+            };
+            if votes.contains(&vote) {
+                return Some(vote);
+            }
+            votes.push(vote);
+        }
+        match votes.as_slice() {
+            [only] => Some(only),
+            _ => self.sure_of(&samples.concat()),
+        }
+    }
+
+    fn sure_of(&self, sample: &str) -> Option<&'static str> {
+        let info = self.detector.detect(sample)?;
         // Of a script with one language whatlang answers that one, allowed or not.
         code(info.lang()).filter(|code| info.is_reliable() && self.codes.contains(code))
     }
+}
+
+/// All numbers below `count`, those in the middle first: what is at the start is the most likely to be
+/// another's.
+fn from_the_middle(count: usize) -> impl Iterator<Item = usize> {
+    let middle = count / 2;
+    (middle..count).chain((0..middle).rev())
 }
 
 #[cfg(test)]
@@ -140,22 +150,13 @@ mod tests {
         assert!(KNOWN.is_sorted_by(|a, b| a.0 < b.0));
     }
 
+    /// An item whose language is given meets those whose language was detected.
     #[test]
-    fn tags_become_canonical() {
-        for (tag, code) in [
-            ("en", "en"),
-            ("EN-gb", "en"),
-            ("deu", "de"),
-            ("pt_BR", "pt"),
-            ("nob", "no"),
-            ("nb", "no"),
-            ("zz", "zz"),
-            ("tlh", "tlh"),
-        ] {
-            assert_eq!(canonical(tag).as_deref(), Some(code));
+    fn detected_codes_are_canonical() {
+        for (known, lang) in KNOWN {
+            assert_eq!(canonical(known).as_deref(), Some(known));
+            assert_eq!(canonical(lang.code()).as_deref(), Some(known), "{lang:?}");
         }
-        assert_eq!(canonical(""), None);
-        assert_eq!(canonical("-x"), None);
     }
 
     #[test]
@@ -225,5 +226,33 @@ mod tests {
             languages(&["ja", "zh"]).detect("", "港の橋が二年ぶりに開通しました。"),
             Some("ja")
         );
+    }
+
+    const GERMAN: &str = "An der Hafenbrücke wird wieder gebaut: Die Fähre fährt öfter, und die Händler am Kai fürchten um ihre Gäste im Sommer. ";
+    const BANNER: &str = "We and our partners store and access information on your device, such as cookies, and process personal data. ";
+
+    #[test]
+    fn what_is_no_word_does_not_count() {
+        let known = languages(&["en", "de", "fr", "es", "it", "pt", "nl", "sv"]);
+        let french = "La ville a rouvert le pont du port après deux ans de travaux, et les habitants s'en réjouissent beaucoup.";
+        for space in [
+            " ", "\n", "\t", "\r\n", "\u{a0}", "\u{3000}", "\u{2003}", "1 ", ". ", "— ", "\u{200b}",
+        ] {
+            let text = format!("{}{french}{}", space.repeat(2_000), space.repeat(500));
+            assert_eq!(known.detect("Pont", &text), Some("fr"), "{space:?}");
+        }
+        let links = "https://www.example.org/the/and/of/with/from ".repeat(50);
+        assert_eq!(known.detect("", &format!("{links}{french}")), Some("fr"));
+    }
+
+    #[test]
+    fn the_most_of_a_text_counts_and_not_its_start() {
+        let known = languages(&["en", "de", "fr", "es", "it", "pt", "nl", "sv"]);
+        for (banners, rest) in [(1, 4), (2, 8), (10, 30), (4, 8)] {
+            let text = format!("{}{}", BANNER.repeat(banners), GERMAN.repeat(rest));
+            assert_eq!(known.detect("", &text), Some("de"), "{banners} {rest}");
+            let text = format!("{}{}", GERMAN.repeat(rest), BANNER.repeat(banners));
+            assert_eq!(known.detect("", &text), Some("de"), "{banners} {rest}");
+        }
     }
 }

@@ -4,8 +4,10 @@
 //! are no stop words are counted ([`terms`]). All of it is pure and the same everywhere.
 
 mod elements;
+mod korean;
 pub mod language;
 mod markup;
+mod sample;
 mod stop_words;
 pub mod terms;
 pub mod text;
@@ -14,6 +16,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kindred_domain::settings::DomainSettings;
+use kindred_shared::language::canonical;
 use language::{Languages, UnknownLanguage};
 use stop_words::StopWords;
 use terms::Counts;
@@ -28,11 +31,14 @@ pub const TEXT_WEIGHT: u32 = 1;
 pub struct Preprocessor {
     languages: Languages,
     default_language: &'static str,
+    /// A domain's settings name the default: it goes before what the domain's items are mostly in.
+    default_is_set: bool,
     stop_words: StopWords,
 }
 
-/// A way of reading texts: the languages that are detected, and the one fallen back on.
-type Way = (Vec<String>, String);
+/// A way of reading texts: the languages that are detected, the one fallen back on, and whether the
+/// domain's settings name it.
+type Way = (Vec<String>, String, bool);
 
 /// The preprocessors of all domains: one for each way of reading texts.
 #[derive(Debug)]
@@ -70,13 +76,17 @@ impl Preprocessors {
         let languages = settings.languages.as_ref().unwrap_or(&self.languages);
         let default_language = settings.default_language.as_ref();
         let default_language = default_language.unwrap_or(&self.default_language);
-        let key = (languages.clone(), default_language.clone());
+        let default_is_set = settings.default_language.is_some();
+        let key = (languages.clone(), default_language.clone(), default_is_set);
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = others.get(&key) {
             return Arc::clone(known);
         }
         let made = match Preprocessor::new(languages, default_language) {
-            Ok(made) => Arc::new(made),
+            Ok(mut made) => {
+                made.default_is_set = default_is_set;
+                Arc::new(made)
+            }
             Err(error) => {
                 tracing::warn!(%error, "settings name a language that is not known here");
                 Arc::clone(&self.usual)
@@ -93,8 +103,10 @@ impl Preprocessors {
 /// What preprocessing makes of one item.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Preprocessed {
-    /// The language the item counts as, in canonical form (see [`language::canonical`]).
+    /// The language the item counts as, in canonical form (see [`canonical`]).
     pub language: String,
+    /// Whether the language was given or surely detected, and not fallen back on.
+    pub is_sure: bool,
     /// Term and frequency (≥ 1), strictly ascending by term; at most [`terms::MAX_TERMS`].
     pub terms: Vec<(Box<str>, u32)>,
 }
@@ -113,42 +125,52 @@ impl Preprocessor {
     /// [`UnknownLanguage`] naming the first code that cannot be detected.
     pub fn new(languages: &[String], default_language: &str) -> Result<Self, UnknownLanguage> {
         let languages = Languages::new(languages)?;
-        let default_language = language::known(default_language)?;
-        let stop_words = StopWords::default();
-        for code in languages.codes().chain([default_language]) {
-            stop_words.of(code);
-        }
         Ok(Self {
             languages,
-            default_language,
-            stop_words,
+            default_language: language::known(default_language)?,
+            default_is_set: false,
+            stop_words: StopWords::default(),
         })
     }
 
     /// The language and the terms of an item.
     ///
-    /// A given language wins, also one that is not configured; else a reliable detection; else
-    /// the domain's default, or the configured one where the domain has none. Title and text may
-    /// be plain text or HTML.
+    /// A given language wins, also one that is not configured; else a sure detection; else the default of
+    /// the domain's settings; else `habitual`, what the domain's other items are mostly in; else the
+    /// configured default. Title and text may be plain text or HTML. Where all words are stop words
+    /// ("The Who"), they are the terms.
     pub fn preprocess(
         &self,
         title: Option<&str>,
         text: Option<&str>,
         given_language: Option<&str>,
-        default_language: Option<&str>,
+        habitual: Option<&str>,
     ) -> Preprocessed {
         let title = text::plain_text(title.unwrap_or_default());
         let text = text::plain_text(text.unwrap_or_default());
-        let language = given_language
-            .and_then(language::canonical)
-            .or_else(|| self.languages.detect(&title, &text).map(str::to_owned))
-            .or_else(|| default_language.and_then(language::canonical))
-            .unwrap_or_else(|| self.default_language.to_owned());
-        let mut counts = Counts::new(&language, self.stop_words.of(&language));
-        counts.add(&title, TITLE_WEIGHT);
-        counts.add(&text, TEXT_WEIGHT);
-        let terms = counts.finish();
-        Preprocessed { language, terms }
+        let sure = given_language
+            .and_then(canonical)
+            .or_else(|| self.languages.detect(&title, &text).map(str::to_owned));
+        let is_sure = sure.is_some();
+        let language = sure.unwrap_or_else(|| {
+            let habitual = habitual.filter(|_| !self.default_is_set);
+            habitual.unwrap_or(self.default_language).to_owned()
+        });
+        let count = |stop_words| {
+            let mut counts = Counts::new(&language, stop_words);
+            counts.add(&title, TITLE_WEIGHT);
+            counts.add(&text, TEXT_WEIGHT);
+            counts.finish()
+        };
+        let mut terms = count(self.stop_words.of(&language));
+        if terms.is_empty() {
+            terms = count(None);
+        }
+        Preprocessed {
+            language,
+            is_sure,
+            terms,
+        }
     }
 }
 

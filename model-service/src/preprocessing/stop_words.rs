@@ -1,9 +1,78 @@
 //! Words that say nothing about what an item is about.
+//!
+//! Lists that were made by counting words hold subjects, too: "computer", "fire", "Mensch", "Recht".
+//! For languages that have one we take NLTK's list, which goes back to Snowball's: articles, pronouns,
+//! prepositions, auxiliaries. Others have the list of stopwords-iso. What both hold by mistake is left
+//! out here.
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
-use super::terms::fold;
+use kindred_shared::Folding;
+
+/// Single letters that are words, by language. Any other is a name: vitamin C, plan B.
+#[rustfmt::skip] // one a line would fill pages
+const LETTERS: [(&str, &str); 29] = [
+    ("af", "n"), ("be", "абвзіскяў"), ("bg", "авиксую"), ("br", "aeo"), ("ca", "aeioydlmnst"),
+    ("cs", "aikosuvz"), ("cy", "aeioy"), ("da", "iå"), ("el", "ηοω"), ("en", "ai"), ("es", "aeouy"),
+    ("fr", "aycdjlmnst"), ("ga", "aiá"), ("gl", "aeoá"), ("hr", "aikosuz"),
+    ("hu", "aes"), ("it", "aeiolcd"), ("mk", "авиксо"), ("nl", "nstu"), ("no", "iå"),
+    ("pl", "aiouwz"), ("pt", "aeo"), ("ro", "aeo"), ("ru", "авикосуя"), ("sk", "aikosuvz"),
+    ("sl", "aikosvzh"), ("sr", "aikosuаикосу"), ("sv", "iå"), ("uk", "абвєзійоуя"),
+];
+
+/// Subjects in the lists, by language.
+const SUBJECTS: [(&str, &[&str]); 10] = [
+    (
+        "bg",
+        &[
+            "автентичен",
+            "време",
+            "глас",
+            "година",
+            "години",
+            "годишен",
+            "ден",
+            "дни",
+            "евтин",
+            "екип",
+            "живот",
+            "лесен",
+            "месец",
+            "мокър",
+            "син",
+            "юмрук",
+        ],
+    ),
+    (
+        "cs",
+        &[
+            "clanek", "clanku", "clanky", "design", "email", "strana", "tema", "tipy", "večer",
+            "vecer", "zpravy", "zprávy", "článek", "článku", "články", "téma",
+        ],
+    ),
+    ("de", &["weg"]),
+    // What is left of "won't" and its like where the apostrophe is cut off; "won" and "Don" are words.
+    (
+        "en",
+        &[
+            "ain", "aren", "couldn", "didn", "doesn", "don", "hadn", "hasn", "haven", "isn", "ll",
+            "ma", "mightn", "mustn", "needn", "re", "shan", "shouldn", "ve", "wasn", "weren",
+            "won", "wouldn",
+        ],
+    ),
+    ("es", &["estado", "estados"]),
+    ("fr", &["été", "étés"]),
+    ("hu", &["cikk", "cikkek", "cikkeket"]),
+    ("it", &["faccia"]),
+    ("ko", &["시간", "아이", "월", "년", "집"]),
+    (
+        "pl",
+        &[
+            "godz", "inż", "kierunku", "lat", "mgr", "pan", "pana", "pani", "prof", "roku", "www",
+        ],
+    ),
+];
 
 /// The stop words of every language that has a list, made when first asked for.
 pub(super) struct StopWords {
@@ -17,13 +86,35 @@ impl StopWords {
     pub(super) fn of(&self, language: &str) -> Option<&HashSet<Box<str>>> {
         let at = self.languages.binary_search(&language).ok()?;
         let words = stop_words::lookup(language)?;
-        Some(self.lists[at].get_or_init(|| {
-            words
-                .iter()
-                .map(|word| fold(word).into_boxed_str())
-                .collect()
-        }))
+        Some(self.lists[at].get_or_init(|| list(language, words)))
     }
+}
+
+fn list(language: &str, words: &[&str]) -> HashSet<Box<str>> {
+    let folding = Folding::of(language);
+    let of_language = |table: &[(&str, &'static str)]| {
+        let found = table.iter().find(|(code, _)| *code == language);
+        found.map_or("", |(_, letters)| *letters)
+    };
+    let letters = of_language(&LETTERS);
+    let subjects = SUBJECTS.iter().find(|(code, _)| *code == language);
+    let subjects = subjects.map_or(&[][..], |(_, words)| *words);
+    let is_letter = |word: &str| {
+        let mut chars = word.chars();
+        // Of scripts that have no case a character is more than a letter.
+        chars
+            .next()
+            .is_some_and(|c| c.is_lowercase() || c.is_uppercase())
+            && chars.next().is_none()
+    };
+    let listed = words
+        .iter()
+        .filter(|word| !is_letter(word) && !subjects.contains(word))
+        .map(|word| folding.fold(word));
+    let letters = letters
+        .chars()
+        .map(|letter| folding.fold(letter.encode_utf8(&mut [0; 4])));
+    listed.chain(letters).map(String::into_boxed_str).collect()
 }
 
 impl Default for StopWords {
@@ -60,16 +151,62 @@ mod tests {
             format!("0 of {} lists", stop_words.lists.len())
         );
         for language in [
-            "en", "de", "fr", "es", "it", "pt", "nl", "sv", "no", "ja", "zh",
+            "en", "de", "fr", "es", "it", "pt", "nl", "sv", "no", "pl", "cs", "ru", "tr", "ja",
+            "zh",
         ] {
             assert!(
-                stop_words.of(language).is_some_and(|list| list.len() > 100),
+                stop_words.of(language).is_some_and(|list| list.len() > 50),
                 "{language}"
             );
         }
-        let english = stop_words.of("en");
-        assert!(english.is_some_and(|list| list.contains("don't") && list.contains("the")));
-        let turkish = stop_words.of("tr");
-        assert!(turkish.is_some_and(|list| list.contains("için")));
+        let holds = |language, word: &str| {
+            let list = stop_words.of(language);
+            list.is_some_and(|list| list.contains(word))
+        };
+        for (language, word) in [
+            ("en", "don't"),
+            ("en", "the"),
+            ("en", "a"),
+            ("tr", "için"),
+            ("fr", "meme"),
+            ("fr", "a"),
+            ("de", "dass"),
+            ("el", "τησ"),
+            ("es", "mas"),
+            ("pl", "w"),
+            ("cs", "s"),
+            ("ja", "の"),
+        ] {
+            assert!(holds(language, word), "{language} {word}");
+        }
+    }
+
+    #[test]
+    fn lists_hold_no_subjects_and_no_letters_that_are_names() {
+        let stop_words = StopWords::default();
+        for (language, subjects) in [
+            (
+                "en",
+                "ai computer fire microsoft uk tv web home money school won don b c d s t x",
+            ),
+            ("de", "mensch recht tag jahr zeit leben teil weg b c s"),
+            ("fr", "ete monde temps vie b d'or"),
+            ("es", "trabajo verdad estado dias lugar b c"),
+            ("it", "casa tempo lavoro governo anni faccia b"),
+            ("nl", "mens tijd jaar dag b c"),
+            ("sv", "dag tid liv bra b c"),
+            ("pt", "tempo povo valor ponto b c"),
+            ("cs", "strana zpravy email b c"),
+            ("pl", "pan rok lat b c"),
+            ("ru", "год время жизнь б"),
+            ("bg", "живот година б"),
+        ] {
+            let Some(list) = stop_words.of(language) else {
+                continue;
+            };
+            for word in subjects.split(' ') {
+                assert!(!list.contains(word), "{language} {word}");
+            }
+        }
     }
 }

@@ -1,19 +1,25 @@
 //! Words to terms, and how often each is there.
 //!
-//! A term is a word of UAX #29 in folded text ([`fold`]), with four additions:
+//! A term is a word of UAX #29, folded ([`Folding`]), with these additions:
 //! - in French, Italian and Catalan an elided article or pronoun is cut off (`l'eau` → `eau`);
 //! - in English the possessive is cut off (`Ann's` → `ann`);
-//! - one letter right before `++` or `#` keeps it (`c++`, `f#`), or it would be a stop word;
+//! - in Korean particles and endings are cut off ([`korean`]);
+//! - scripts without spaces between words (Chinese, Japanese kanji, Thai, Lao, Khmer, Burmese) give each
+//!   two neighbouring characters: `北京大学` is `北京`, `京大`, `大学`. Single characters would lose
+//!   their order, and make `日本` and `本日` the same;
+//! - one letter right before `++` or `#` keeps it (`c++`, `f#`);
+//! - stop words in capitals among other words are names, and count: `IT`, `WHO`, vitamin `A`;
 //! - words of more than [`MAX_TERM_BYTES`] are dropped: they are encoded data, not language.
 //!
-//! By UAX #29 `e-mail` is two words, `3.5` is one, and each Chinese character, each hiragana
-//! and each run of katakana is one. Accents, umlauts and `ß` are kept: they tell words apart.
+//! By UAX #29 `e-mail` is two words, `3.5` is one, and each hiragana and each run of katakana is one.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
-use unicode_normalization::UnicodeNormalization;
+use kindred_shared::Folding;
 use unicode_segmentation::UnicodeSegmentation;
+
+use super::korean;
 
 /// Longest term, in bytes of UTF-8 after folding; longer words are dropped.
 pub const MAX_TERM_BYTES: usize = 128;
@@ -32,84 +38,122 @@ const ELIDED_ITALIAN: [&str; 18] = [
 /// What Catalan elides before a vowel.
 const ELIDED_CATALAN: [&str; 6] = ["d", "l", "m", "n", "s", "t"];
 
-/// NFKC, one kind of apostrophe, no soft hyphens, lower case.
-///
-/// Lower case is Unicode's for every language; the dot that it leaves above the `i` of a Turkish
-/// `İ` is dropped, so that `İstanbul` and `istanbul` are one term.
-pub fn fold(text: &str) -> String {
-    let mut folded = text
-        .chars()
-        .filter(|c| !matches!(c, '\u{ad}' | '\u{2060}' | '\u{feff}'))
-        .nfkc()
-        .map(|c| match c {
-            '\u{2018}' | '\u{2019}' | '\u{2bc}' => '\'',
-            other => other,
-        })
-        .collect::<String>()
-        .to_lowercase();
-    if folded.contains("i\u{307}") {
-        folded = folded.replace("i\u{307}", "i");
-    }
-    folded
-}
-
 /// The terms of one item so far.
 pub(super) struct Counts<'a> {
     stop_words: Option<&'a HashSet<Box<str>>>,
+    folding: Folding,
     elided: &'static [&'static str],
-    possessive: bool,
+    language: &'a str,
     counts: HashMap<Box<str>, u32>,
 }
 
+/// A word and where it begins.
+type Word<'t> = (usize, &'t str);
+
 impl<'a> Counts<'a> {
-    pub(super) fn new(language: &str, stop_words: Option<&'a HashSet<Box<str>>>) -> Self {
+    pub(super) fn new(language: &'a str, stop_words: Option<&'a HashSet<Box<str>>>) -> Self {
         Self {
             stop_words,
+            folding: Folding::of(language),
             elided: match language {
                 "fr" => &ELIDED_FRENCH,
                 "it" => &ELIDED_ITALIAN,
                 "ca" => &ELIDED_CATALAN,
                 _ => &[],
             },
-            possessive: language == "en",
+            language,
             counts: HashMap::new(),
         }
     }
 
     /// Counts the terms of a plain text, each occurrence `weight` times.
     pub(super) fn add(&mut self, text: &str, weight: u32) {
-        let folded = fold(text);
-        for (at, word) in folded.unicode_word_indices() {
-            if let Some(term) = self.term(&folded[at..], word) {
-                self.count(term, weight);
+        let normal = self.folding.normal(text);
+        let mut words = normal.unicode_word_indices().peekable();
+        let mut before = None;
+        while let Some(word) = words.next() {
+            if is_unspaced(word.1) {
+                let mut run = vec![word.1];
+                let mut end = word.0 + word.1.len();
+                while let Some((_, next)) =
+                    words.next_if(|(at, next)| *at == end && is_unspaced(next))
+                {
+                    run.push(next);
+                    end += next.len();
+                }
+                self.add_run(&run, weight);
+                before = None;
+                continue;
+            }
+            self.add_word(&normal, before, word, words.peek().copied(), weight);
+            before = Some(word);
+        }
+    }
+
+    /// Counts a word, unless it is a stop word.
+    fn add_word(
+        &mut self,
+        text: &str,
+        before: Option<Word<'_>>,
+        (at, word): Word<'_>,
+        after: Option<Word<'_>>,
+        weight: u32,
+    ) {
+        let folded = self.folding.word(word);
+        if let [b'a'..=b'z'] = folded.as_bytes() {
+            let behind = &text[at + word.len()..];
+            if let Some(sign) = ["++", "#"]
+                .into_iter()
+                .find(|sign| behind.starts_with(sign))
+            {
+                return self.count(&format!("{folded}{sign}"), weight);
+            }
+        }
+        // A mark that normalisation parted from its letter comes with the space it now sits on.
+        if folded.starts_with(char::is_whitespace) {
+            return;
+        }
+        let term = self.without_affix(&folded);
+        let is_stop_word = self.is_stop_word(&folded) || self.is_stop_word(term);
+        if is_stop_word && !self.is_name(text, before, (at, word), after) {
+            return;
+        }
+        if term.len() <= MAX_TERM_BYTES {
+            self.count(term, weight);
+        }
+    }
+
+    /// Counts the characters of a script without spaces, two by two; one that is alone counts alone.
+    fn add_run(&mut self, run: &[&str], weight: u32) {
+        // By far the most frequent word of Chinese, which would take part in pairs everywhere.
+        let is_particle = |character: &&str| self.language == "zh" && *character == "的";
+        let mut pair = String::new();
+        let parts: Vec<&[&str]> = run.split(is_particle).collect();
+        for part in parts {
+            if let [alone] = part
+                && !self.is_stop_word(alone)
+            {
+                self.count(alone, weight);
+            }
+            for two in part.windows(2) {
+                pair.clear();
+                pair.extend(two.iter().copied());
+                let folded = self.folding.word(&pair);
+                if !self.is_stop_word(&folded) && folded.len() <= MAX_TERM_BYTES {
+                    self.count(&folded, weight);
+                }
             }
         }
     }
 
-    /// The term of a word, if it is none of the stop words; `from_word` is the text from it on.
-    fn term<'t>(&self, from_word: &'t str, word: &'t str) -> Option<&'t str> {
-        if let [b'a'..=b'z'] = word.as_bytes()
-            && let Some(sign) = ["++", "#"]
-                .into_iter()
-                .find(|sign| from_word[1..].starts_with(sign))
-        {
-            return Some(&from_word[..1 + sign.len()]);
-        }
-        // A mark that normalisation parted from its letter comes with the space it now sits on.
-        if self.is_stop_word(word) || word.starts_with(char::is_whitespace) {
-            return None;
-        }
-        let term = self.without_affix(word);
-        (!self.is_stop_word(term) && term.len() <= MAX_TERM_BYTES).then_some(term)
-    }
-
     fn without_affix<'t>(&self, word: &'t str) -> &'t str {
-        if self.possessive {
-            return word.strip_suffix("'s").unwrap_or(word);
-        }
-        match word.split_once('\'') {
-            Some((elided, rest)) if !rest.is_empty() && self.elided.contains(&elided) => rest,
-            _ => word,
+        match self.language {
+            "en" => word.strip_suffix("'s").unwrap_or(word),
+            "ko" => korean::stem(word),
+            _ => match word.split_once('\'') {
+                Some((elided, rest)) if !rest.is_empty() && self.elided.contains(&elided) => rest,
+                _ => word,
+            },
         }
     }
 
@@ -118,6 +162,39 @@ impl<'a> Counts<'a> {
     fn is_stop_word(&self, word: &str) -> bool {
         self.stop_words.is_some_and(|words| words.contains(word))
             && !word.chars().all(char::is_numeric)
+    }
+
+    /// Whether a stop word is written as names are: in capitals, where its neighbours are not.
+    ///
+    /// One letter is a name inside a sentence (`Vitamin A`, `hepatitis A vaccine`), unless a capital follows,
+    /// as in titles (`A Night in A Train`). The English `I` always is a capital, and says nothing.
+    fn is_name(
+        &self,
+        text: &str,
+        before: Option<Word<'_>>,
+        (at, word): Word<'_>,
+        after: Option<Word<'_>>,
+    ) -> bool {
+        if !word.chars().all(char::is_uppercase) {
+            return false;
+        }
+        if word.chars().nth(1).is_some() {
+            let in_capitals = |(_, other): Word<'_>| {
+                other.chars().nth(1).is_some()
+                    && other.chars().any(char::is_uppercase)
+                    && !other.chars().any(char::is_lowercase)
+            };
+            return !before.is_some_and(in_capitals) && !after.is_some_and(in_capitals);
+        }
+        let Some((before_at, before)) = before else {
+            return false;
+        };
+        let is_gap = |gap: &str| gap.chars().all(|c| c.is_whitespace() || c == '-');
+        let within = is_gap(&text[before_at + before.len()..at]);
+        let ends = after.is_none_or(|(after_at, after)| {
+            !is_gap(&text[at + word.len()..after_at]) || !after.starts_with(char::is_uppercase)
+        });
+        within && ends && !(self.language == "en" && word == "I")
     }
 
     fn count(&mut self, term: &str, weight: u32) {
@@ -141,4 +218,16 @@ impl<'a> Counts<'a> {
         terms.sort_unstable();
         terms
     }
+}
+
+/// Whether a word of UAX #29 is one character of a script that has no spaces between words.
+fn is_unspaced(word: &str) -> bool {
+    word.starts_with(|c: char| {
+        matches!(c,
+            // Thai, Lao; Burmese; Khmer.
+            '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
+            // Han.
+            | '\u{3005}' | '\u{3007}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}'
+            | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
+    })
 }

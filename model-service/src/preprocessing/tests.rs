@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use proptest::prelude::*;
 
-use super::terms::{MAX_TERM_BYTES, MAX_TERMS, fold};
+use super::terms::{MAX_TERM_BYTES, MAX_TERMS};
 use super::*;
 
 fn preprocessor() -> Preprocessor {
@@ -44,8 +44,8 @@ fn a_title_counts_three_times() {
 fn english() {
     text_gives("en", "Don't panic, don’t PANIC", "panic*2");
     text_gives("en", "Ann's and O’Brien's boats", "ann boats o'brien");
-    text_gives("en", "C++ and C# beat C", "beat c# c++");
-    text_gives("en", "e-mail about COVID-19", "19 covid mail");
+    text_gives("en", "C++ and C# beat C", "beat c c# c++");
+    text_gives("en", "e-mail about COVID-19", "19 covid e mail");
     text_gives(
         "en",
         "version 3.5 of 1,000: 10 the 2",
@@ -53,8 +53,10 @@ fn english() {
     );
     text_gives("en", "ﬁnal oﬃce ＷＩＤＥ ① ½x", "1 1⁄2x final office wide");
     text_gives("en", "so\u{ad}ft hy\u{ad}phen", "hyphen soft");
-    text_gives("en", "AT&amp;T caf&eacute; cafe\u{301}", "café*2");
-    text_gives("en", "the of and", "");
+    text_gives("en", "AT&amp;T caf&eacute; cafe\u{301}", "at café*2 t");
+    text_gives("en", "harbour of the city", "city harbour");
+    // Nothing else is there.
+    text_gives("en", "the of and", "and of the");
     text_gives("en", "!? … 😀", "");
 }
 
@@ -63,36 +65,103 @@ fn german() {
     text_gives(
         "de",
         "Die Straße über den Fluß: STRASSE, Übung, ÜBUNG, U\u{308}bung",
-        "fluß strasse straße übung*3",
+        "fluss strasse*2 übung*3",
     );
-    text_gives("de", "GROẞE Straßen", "straßen");
+    text_gives("de", "GROẞE Straßen", "grosse strassen");
     text_gives("de", "Wie geht's? 1980er", "1980er geht's");
 }
 
 #[test]
 fn french_and_italian_elisions_are_cut_off() {
     text_gives("fr", "L'eau, l’eau, d'eau et jusqu'au lac", "eau*3 lac");
-    text_gives("fr", "aujourd'hui c'est presqu'île", "presqu'île");
+    text_gives(
+        "fr",
+        "aujourd'hui c'est presqu'île",
+        "aujourd'hui presqu'ile",
+    );
     text_gives("it", "L'acqua dell’oceano, un'isola", "acqua isola oceano");
     text_gives("es", "l'eau", "l'eau");
 }
 
 #[test]
-fn japanese_and_chinese_by_uax_29() {
-    text_gives("ja", "東京タワー", "タワー 京 東");
+fn scripts_without_spaces_keep_the_order_of_characters() {
+    text_gives("ja", "東京タワー", "タワー 東京");
     text_gives("ja", "ﾀﾜｰ", "タワー");
-    text_gives("zh", "北京大学 2026", "2026 京 北 学");
+    text_gives("ja", "日本と本日", "日本 本日");
+    text_gives("zh", "北京大学 2026", "2026 京大 北京 大学");
+    text_gives("zh", "水", "水");
+    text_gives("zh", "北京的大学", "北京 大学");
+    text_gives("zh", "我们 AI北京", "ai 北京");
+    text_gives("th", "ทองคำ", "ค\u{e4d}า งค\u{e4d} ทอ อง");
+    let terms = |text| {
+        preprocessor()
+            .preprocess(None, Some(text), Some("km"), None)
+            .terms
+    };
+    assert_ne!(terms("ភ្នំពេញ"), terms("ពេញភ្នំ"));
 }
 
 #[test]
-fn turkish_capital_i_with_dot_matches_its_small_letter() {
+fn korean_phrases_are_cut_back_to_their_stems() {
+    text_gives("ko", "서울에서 지진이 발생했다", "발생 서울 지진");
+    text_gives("ko", "서울의 지진은 AI로", "ai 서울 지진");
+}
+
+#[test]
+fn turkish_capitals_match_their_small_letters() {
     text_gives("tr", "İstanbul istanbul İSTANBUL", "istanbul*3");
+    text_gives("tr", "IŞIK Işık ışık KIŞ", "kış ışık*3");
     text_gives("en", "İstanbul", "istanbul");
 }
 
 #[test]
-fn greek_sigma_is_final_at_the_end_of_a_word() {
-    assert_eq!(fold("ΟΔΟΣ"), "οδος");
+fn subjects_and_letters_that_name_something_are_terms() {
+    text_gives("en", "AI at Microsoft", "ai microsoft");
+    text_gives("en", "Computer fire on TV in the UK", "computer fire tv uk");
+    text_gives("de", "Mensch und Recht", "mensch recht");
+    for (a, b) in [
+        ("Vitamin C", "Vitamin D"),
+        ("Plan B", "Plan C"),
+        ("Vitamin A", "Vitamin E"),
+    ] {
+        for language in ["en", "de", "fr", "es", "it", "pt", "pl", "cs", "sv"] {
+            let terms = |text| {
+                preprocessor()
+                    .preprocess(None, Some(text), Some(language), None)
+                    .terms
+            };
+            assert_ne!(terms(a), terms(b), "{language}");
+            assert_eq!(terms(a).len(), 2, "{language} {a}");
+        }
+    }
+}
+
+#[test]
+fn stop_words_in_capitals_are_names_among_other_words() {
+    text_gives("en", "IT at the WHO", "it who");
+    text_gives(
+        "en",
+        "it is what the doctor who left said",
+        "doctor left said",
+    );
+    text_gives("en", "WHO IS AT HOME", "home");
+    text_gives("en", "A hepatitis A vaccine", "a hepatitis vaccine");
+    text_gives("en", "A Night in A Train. A bus, A", "bus night train");
+    text_gives("en", "What I saw", "saw");
+    text_gives("fr", "ECOLE FERMEE A EPINAL", "ecole epinal fermee");
+    text_gives("fr", "École fermée à Épinal", "ecole epinal fermee");
+}
+
+#[test]
+fn what_is_not_seen_makes_no_other_word() {
+    text_gives(
+        "de",
+        "Donau\u{200b}dampf\u{ad}schiff Donau<wbr>dampf&shy;schiff",
+        "donaudampfschiff*2",
+    );
+    text_gives("he", "ירושלים\u{200f} ירושלים", "ירושלים*2");
+    text_gives("en", "\u{202a}Kraków\u{fe0f}\u{202c} Kraków", "kraków*2");
+    text_gives("ar", "معـــرض مَعْرِض معرض", "معرض*3");
 }
 
 #[test]
@@ -114,9 +183,31 @@ fn a_given_language_wins_then_detection_then_the_default() {
     assert_eq!(language(german, None, Some("sv")), "de");
     assert_eq!(language("OK", None, Some("sv")), "sv");
     assert_eq!(language("OK", None, None), "en");
-    assert_eq!(language("OK", Some(""), Some("")), "en");
+    for none in ["", "und", "mul", "zxx", "mis", "UND-Latn"] {
+        assert_eq!(language("OK", Some(none), Some("sv")), "sv", "{none}");
+        assert_eq!(language(german, Some(none), None), "de", "{none}");
+    }
     let html = format!("<div lang=en><p>{german}</p></div>");
     assert_eq!(language(&html, None, None), "de");
+}
+
+#[test]
+fn a_default_that_is_set_goes_before_the_habitual_language() {
+    let all = ["en".to_owned(), "de".to_owned()];
+    let preprocessors = Preprocessors::new(&all, "en").unwrap();
+    let of = |default: Option<&str>| {
+        let settings = DomainSettings {
+            default_language: default.map(str::to_owned),
+            ..DomainSettings::default()
+        };
+        let preprocessor = preprocessors.of(&settings);
+        let got = preprocessor.preprocess(Some("OK"), None, None, Some("de"));
+        assert!(!got.is_sure);
+        got.language
+    };
+    assert_eq!(of(None), "de");
+    assert_eq!(of(Some("en")), "en");
+    assert_eq!(of(Some("sv")), "sv");
 }
 
 #[test]

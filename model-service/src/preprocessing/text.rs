@@ -15,25 +15,42 @@ use html5ever::tokenizer::{
 use super::elements::INLINE;
 use super::markup;
 
+/// How often a text may have been escaped.
+const MAX_ESCAPED: usize = 3;
+
 /// The text of a title or text that may be HTML; plain text comes back as it is.
 ///
 /// Tags of inline elements vanish, all others become a space; `<wbr>` and comments vanish;
-/// scripts, styles, titles, templates and the like vanish with all they hold; character
-/// references are decoded.
+/// scripts, styles, titles, formulas and the like vanish with all they hold; shortcodes become a space;
+/// character references are decoded. HTML that was escaped once more is read all the same.
 pub fn plain_text(input: &str) -> Cow<'_, str> {
-    let Some(tame) = markup::tame(input) else {
-        return Cow::Borrowed(input);
-    };
+    let mut text = Cow::Borrowed(input);
+    for _ in 0..MAX_ESCAPED {
+        let Some(tame) = markup::tame(&text) else {
+            break;
+        };
+        let has_elements = tame.has_elements;
+        let decoded = text_of(tame.html);
+        let is_escaped = !has_elements && markup::is_escaped(&decoded);
+        text = Cow::Owned(decoded);
+        if !is_escaped {
+            break;
+        }
+    }
+    text
+}
+
+fn text_of(html: String) -> String {
     let sink = TextSink {
-        text: RefCell::new(String::with_capacity(tame.len())),
+        text: RefCell::new(String::with_capacity(html.len())),
     };
     let tokenizer = Tokenizer::new(sink, TokenizerOpts::default());
     let queue = BufferQueue::default();
-    queue.push_back(StrTendril::from(tame));
+    queue.push_back(StrTendril::from(html));
     // The sink never asks for a pause, so one call reads all of it.
     let _ = tokenizer.feed(&queue);
     tokenizer.end();
-    Cow::Owned(tokenizer.sink.text.into_inner())
+    tokenizer.sink.text.into_inner()
 }
 
 /// Collects what the tokenizer finds to be text.
@@ -168,8 +185,133 @@ mod tests {
             "<p>x</p><my-card kind=\"y\">z</my-card><o:p>w</o:p>",
             "x z w",
         );
-        reduces("<p>open <b class=x", "open <b class=x");
+        reduces("<p>open <b and", "open <b and");
         reduces("<p title=\"never closed>x</p>", "x");
+    }
+
+    #[test]
+    fn prefixed_elements_are_what_they_are_without() {
+        let plain = "We measured ice. It is gone.";
+        reduces(
+            "<jats:title>Abstract</jats:title><jats:p>We measured <jats:italic>ice</jats:italic>. It is gone.</jats:p>",
+            plain,
+        );
+        reduces(
+            "<JATS:sec><JATS:title>Aim</JATS:title><JATS:p>We measured ice.</JATS:p></JATS:sec><jats:p>It is gone.</jats:p>",
+            plain,
+        );
+        reduces(
+            "<sec><title>Aim</title><p>We measured ice. It is <bold>gone</bold>.</p></sec>",
+            plain,
+        );
+        reduces(
+            "<dc:title>We measured</dc:title> <dc:description>ice. It is gone.</dc:description>",
+            plain,
+        );
+        reduces(
+            "We measured <mml:math><mml:mi>x</mml:mi><mml:mo>=</mml:mo></mml:math>ice. It<math display=\"block\"><semantics><mi>y</mi><annotation encoding=\"application/x-tex\">y^2</annotation></semantics></math> is gone.",
+            plain,
+        );
+        reduces("<wp:image /> We measured ice. It is gone.", plain);
+        // No tags, but what people write in angles.
+        for text in [
+            "<host:port>",
+            "std::vector<std::string>",
+            "cp <my-dir> <key:value>",
+            "1<a:b>2",
+        ] {
+            assert_eq!(plain_text(text), text);
+        }
+    }
+
+    #[test]
+    fn what_word_leaves_behind_vanishes() {
+        reduces(
+            "<p class=\"MsoNormal\"><?xml:namespace prefix = \"o\" ns = \"urn:x\" /><![if !supportLists]><span>1.</span><![endif]>Bees.<o:p></o:p></p>",
+            "1. Bees.",
+        );
+        reduces(
+            "<!--[if gte mso 9]><xml><w:View>Normal</w:View></xml><![endif]--><p>Bees</p>",
+            "Bees",
+        );
+        reduces(
+            "<p>Bees</p><xml><w:WordDocument><w:View>Normal</w:View></w:WordDocument></xml>",
+            "Bees",
+        );
+        reduces("<p>Bees</p><!--[if gte mso 9]><xml><w:View>Nor", "Bees");
+        reduces("<?php echo 1; ?>Bees", "Bees");
+    }
+
+    #[test]
+    fn what_was_cut_off_vanishes() {
+        reduces("<p>Bees</p><script>var x = {a: 1}; f(x", "Bees");
+        reduces(
+            "<p>Bees</p><style type=\"text/css\">p { color: red; } b {",
+            "Bees",
+        );
+        reduces("<p>Bees <a href=\"https://e.example/abc", "Bees");
+        reduces("<p>Bees <img src='x' alt='the", "Bees");
+        reduces(
+            "Put <script> last; it is (much) better",
+            "Put last; it is (much) better",
+        );
+    }
+
+    #[test]
+    fn references_without_a_semicolon() {
+        reduces(
+            "Caf&eacute au lait, Fran&ccedilais, stra&szlige",
+            "Café au lait, Français, straße",
+        );
+        reduces(
+            "Procter &amp Gamble &copy 2026&nbsp",
+            "Procter & Gamble © 2026",
+        );
+        for text in [
+            "?a=1&copy=2&lt=3&eacute=4",
+            "AT&T R&D a &not b &unknown &ampere",
+        ] {
+            assert_eq!(plain_text(text), text);
+        }
+    }
+
+    #[test]
+    fn shortcodes_vanish() {
+        reduces(
+            "[vc_row full_width=\"stretch_row\"][caption id=\"a_1\" width=\"300\"]Bees fly.[/caption][/vc_row]",
+            "Bees fly.",
+        );
+        reduces(
+            "[gallery ids=\"1,2\"]Bees[embed]https://e.example[/embed] [b]f[/b]ly [url=https://e.example]there[/url]",
+            "Bees https://e.example fly there",
+        );
+        reduces("[quote author='x']Bees[/quote]", "Bees");
+        for text in [
+            "[sic]",
+            "a[i] = b[j]",
+            "[1] [2]",
+            "[x = 1]",
+            "[note] [/home]",
+            "array[n]",
+            "[0, 1]",
+        ] {
+            assert_eq!(plain_text(text), text);
+        }
+    }
+
+    #[test]
+    fn html_that_was_escaped_is_html() {
+        reduces(
+            "&lt;div class=&quot;x&quot;&gt;&lt;p&gt;Bees&lt;/p&gt;&lt;br /&gt;&lt;/div&gt;",
+            "Bees",
+        );
+        reduces(
+            "&amp;lt;p&amp;gt;Bees &amp;amp; hives&amp;lt;/p&amp;gt;",
+            "Bees & hives",
+        );
+        // Spoken of, not meant.
+        reduces("Use &lt;p&gt; or &lt;br&gt;", "Use <p> or <br>");
+        reduces("<p>&lt;b&gt;x&lt;/b&gt;</p>", "<b>x</b>");
     }
 
     #[test]
@@ -195,6 +337,25 @@ mod tests {
                 "&CounterClockwiseContourIntegra".repeat(size / 31),
             ),
             ("less", "<".repeat(size)),
+            ("shortcodes", "[a ".repeat(size / 3)),
+            ("assigned", "[a b=\"".repeat(size / 7)),
+            ("closing", "[/a".repeat(size / 3)),
+            (
+                "prefixes",
+                (0..size / 16)
+                    .map(|n| format!("<x{n:06}:script>"))
+                    .collect(),
+            ),
+            (
+                "closed prefixes",
+                (0..size / 32)
+                    .map(|n| format!("</x{n:06}:svg>"))
+                    .chain((0..size / 32).map(|n| format!("<x{n:06}:svg>")))
+                    .collect(),
+            ),
+            ("escaped", "&lt;p&gt;".repeat(size / 9)),
+            ("cut off", format!("<p>{}", "<b a=".repeat(size / 5))),
+            ("letters", "&eacute".repeat(size / 7)),
             ("declarations", "<!doctype ".repeat(size / 10)),
         ] {
             let started = std::time::Instant::now();

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::event::member::without_mark;
 use crate::event::{Limits, Reason, Refusal};
 use crate::name::DomainName;
 
@@ -33,7 +34,7 @@ impl Configure {
             let detail = format!("{} bytes; at most {}", bytes.len(), limits.message_bytes);
             return Err(Refusal::new(Reason::TooLarge, None, detail));
         }
-        let this: Self = serde_json::from_slice(bytes)
+        let this: Self = serde_json::from_slice(without_mark(bytes))
             .map_err(|error| Refusal::new(Reason::InvalidJson, None, error.to_string()))?;
         if this.domain.as_str() != routing_key {
             let detail = format!("the routing key is {routing_key:?}");

@@ -1,65 +1,66 @@
 //! One field of an event after the other: its type, its range, and what to say when it is wrong.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Datelike, Utc};
-use serde_json::{Map, Value};
 
+use crate::event::member::{Kind, Member, Members, whole_characters, without_mark};
 use crate::event::{Limits, MAX_VECTOR, MAX_VERSION, Reason, Refusal};
+use crate::language;
 
 /// Characters of an offending value that a refusal quotes.
 const QUOTED_CHARS: usize = 48;
 
 /// The fields of an event that were not taken yet.
-pub(super) struct Fields(Map<String, Value>);
+pub(super) struct Fields<'a>(Members<'a>);
 
-impl Fields {
-    /// The fields of the one JSON object that `bytes` must be.
-    pub(super) fn open(bytes: &[u8], limits: &Limits) -> Result<Self, Refusal> {
-        // Before anything is read, so that a huge message costs nothing.
-        if bytes.len() > limits.message_bytes {
-            return Err(Refusal::new(
-                Reason::TooLarge,
-                None,
-                format!(
-                    "the event has {} bytes, the limit is {}: shorten it",
-                    bytes.len(),
-                    limits.message_bytes
-                ),
-            ));
-        }
-        let invalid = |what: String| Refusal::new(Reason::InvalidJson, None, what);
-        let text = std::str::from_utf8(bytes).map_err(|error| {
-            invalid(format!(
-                "the event is not UTF-8 from byte {} on: send JSON in UTF-8",
-                error.valid_up_to()
-            ))
-        })?;
-        let value: Value = serde_json::from_str(text).map_err(|error| {
-            invalid(format!(
-                "the event is not JSON ({error}): send one JSON object"
-            ))
-        })?;
-        match value {
-            Value::Object(fields) => Ok(Self(fields)),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_) => Err(invalid(format!(
-                "the event is {} at line 1 column 1: send one JSON object",
-                shown(&value)
-            ))),
-        }
+/// The text of an event: UTF-8 within its limit, without a byte-order mark, every character whole.
+pub(super) fn text<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Cow<'a, str>, Refusal> {
+    // Before anything is read, so that a huge message costs nothing.
+    if bytes.len() > limits.message_bytes {
+        return Err(Refusal::new(
+            Reason::TooLarge,
+            None,
+            format!(
+                "the event has {} bytes, the limit is {}: shorten it",
+                bytes.len(),
+                limits.message_bytes
+            ),
+        ));
+    }
+    let text = std::str::from_utf8(without_mark(bytes)).map_err(|error| {
+        invalid_json(format!(
+            "the event is not UTF-8 from byte {} on: send JSON in UTF-8",
+            error.valid_up_to()
+        ))
+    })?;
+    Ok(whole_characters(text))
+}
+
+fn invalid_json(what: String) -> Refusal {
+    Refusal::new(Reason::InvalidJson, None, what)
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of the one JSON object that `text` must be.
+    pub(super) fn open(text: &'a str) -> Result<Self, Refusal> {
+        Members::read(text).map(Self).map_err(|error| {
+            let what = match serde_json::from_str(text).map(Member::new) {
+                Ok(value) if error.is_data() => format!("is {} at line 1 column 1", shown(value)),
+                _ => format!("is not JSON ({error})"),
+            };
+            invalid_json(format!("the event {what}: send one JSON object"))
+        })
     }
 
     /// Whether a field is there and is not null.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|value| !value.is_null())
+        self.0.has(name)
     }
 
-    fn take(&mut self, name: &str) -> Option<Value> {
-        self.0.remove(name).filter(|value| !value.is_null())
+    fn take(&mut self, name: &str) -> Option<Member<'a>> {
+        self.0.take(name)
     }
 
     /// A string, or a refusal for the reason given.
@@ -69,10 +70,12 @@ impl Fields {
         reason: Reason,
         expected: &str,
     ) -> Result<Option<String>, Refusal> {
-        match self.take(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(refuse(reason, name, &shown(&other), expected)),
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        match value.text() {
+            Some(text) => Ok(Some(text)),
+            None => Err(refuse(reason, name, &shown(value), expected)),
         }
     }
 
@@ -102,23 +105,15 @@ impl Fields {
         refuse(reason, name, &quoted(got), expected)
     }
 
-    /// The primary subtag of a language tag in lower case.
+    /// A language tag, as it is sent.
     pub(super) fn language(&mut self) -> Result<Option<String>, Refusal> {
         const EXPECTED: &str = "a language tag such as \"en\" or \"en-GB\"";
         let tag = match self.string_or("language", Reason::InvalidField, EXPECTED)? {
             Some(tag) => tag,
             None => return Ok(None),
         };
-        let mut subtags = tag.split('-');
-        let primary = subtags.next().unwrap_or_default();
-        let of_letters =
-            (2..=3).contains(&primary.len()) && primary.bytes().all(|b| b.is_ascii_alphabetic());
-        let well_formed = of_letters
-            && subtags.all(|subtag| {
-                (1..=8).contains(&subtag.len()) && subtag.bytes().all(|b| b.is_ascii_alphanumeric())
-            });
-        if well_formed {
-            Ok(Some(primary.to_ascii_lowercase()))
+        if language::is_well_formed(&tag) {
+            Ok(Some(tag))
         } else {
             Err(Self::refuse_text(
                 Reason::InvalidField,
@@ -151,29 +146,28 @@ impl Fields {
 
     /// A boolean; absent is false.
     pub(super) fn flag(&mut self, name: &str) -> Result<bool, Refusal> {
-        match self.take(name) {
-            None => Ok(false),
-            Some(Value::Bool(flag)) => Ok(flag),
-            Some(other) => Err(refuse(
-                Reason::InvalidField,
-                name,
-                &shown(&other),
-                "true or false",
-            )),
-        }
+        let Some(value) = self.take(name) else {
+            return Ok(false);
+        };
+        value
+            .flag()
+            .ok_or_else(|| refuse(Reason::InvalidField, name, &shown(value), "true or false"))
     }
 
-    /// A whole number of 0 … 2^53 − 1, written without fraction and exponent.
+    /// A whole number of 0 … 2^53 − 1; `17.0` and `1.7e1` are whole, too.
     pub(super) fn version(&mut self) -> Result<Option<u64>, Refusal> {
         let Some(value) = self.take("version") else {
             return Ok(None);
         };
-        match value.as_u64().filter(|&version| version <= MAX_VERSION) {
+        match value
+            .whole_number()
+            .filter(|&version| version <= MAX_VERSION)
+        {
             Some(version) => Ok(Some(version)),
             None => Err(refuse(
                 Reason::InvalidVersion,
                 "version",
-                &shown(&value),
+                &shown(value),
                 &format!("a whole number from 0 to {MAX_VERSION}, such as milliseconds since 1970"),
             )),
         }
@@ -181,17 +175,16 @@ impl Fields {
 
     /// 1 … [`MAX_VECTOR`] numbers, each finite as `f32`, not all zero.
     pub(super) fn vector(&mut self) -> Result<Option<Vec<f32>>, Refusal> {
-        let values = match self.take("vector") {
-            None => return Ok(None),
-            Some(Value::Array(values)) => values,
-            Some(other) => {
-                return Err(refuse(
-                    Reason::InvalidVector,
-                    "vector",
-                    &shown(&other),
-                    &format!("an array of 1 to {MAX_VECTOR} numbers"),
-                ));
-            }
+        let Some(value) = self.take("vector") else {
+            return Ok(None);
+        };
+        let Some(values) = value.array() else {
+            return Err(refuse(
+                Reason::InvalidVector,
+                "vector",
+                &shown(value),
+                &format!("an array of 1 to {MAX_VECTOR} numbers"),
+            ));
         };
         let whole = |detail: String| Refusal::new(Reason::InvalidVector, Some("vector"), detail);
         if values.is_empty() || values.len() > MAX_VECTOR {
@@ -201,8 +194,8 @@ impl Fields {
             )));
         }
         let mut vector = Vec::with_capacity(values.len());
-        for (at, value) in values.iter().enumerate() {
-            let number = value.as_f64().map(|number| number as f32);
+        for (at, value) in values.into_iter().enumerate() {
+            let number = value.number().map(|number| number as f32);
             match number.filter(|number| number.is_finite()) {
                 Some(number) => vector.push(number),
                 None => {
@@ -227,48 +220,52 @@ impl Fields {
 
     /// A set of strings; absent is empty.
     pub(super) fn categories(&mut self) -> Result<BTreeSet<String>, Refusal> {
-        let values = match self.take("categories") {
-            None => return Ok(BTreeSet::new()),
-            Some(Value::Array(values)) => values,
-            Some(other) => {
-                return Err(refuse(
-                    Reason::InvalidField,
-                    "categories",
-                    &shown(&other),
-                    "an array of strings",
-                ));
-            }
+        let Some(value) = self.take("categories") else {
+            return Ok(BTreeSet::new());
+        };
+        let Some(values) = value.array() else {
+            return Err(refuse(
+                Reason::InvalidField,
+                "categories",
+                &shown(value),
+                "an array of strings",
+            ));
         };
         values
             .into_iter()
             .enumerate()
-            .map(|(at, value)| match value {
-                Value::String(category) => Ok(category),
-                other => Err(refuse(
-                    Reason::InvalidField,
-                    &format!("categories[{at}]"),
-                    &shown(&other),
-                    "a string",
-                )),
+            .map(|(at, value)| {
+                value.text().ok_or_else(|| {
+                    refuse(
+                        Reason::InvalidField,
+                        &format!("categories[{at}]"),
+                        &shown(value),
+                        "a string",
+                    )
+                })
             })
             .collect()
     }
 
     /// A map of strings with at most `limit` entries; absent is empty, and so is an entry of null.
     pub(super) fn attributes(&mut self, limit: usize) -> Result<BTreeMap<String, String>, Refusal> {
-        let entries = match self.take("attributes") {
-            None => return Ok(BTreeMap::new()),
-            Some(Value::Object(entries)) => entries,
-            Some(other) => {
-                return Err(refuse(
-                    Reason::InvalidField,
-                    "attributes",
-                    &shown(&other),
-                    "an object of strings",
-                ));
-            }
+        let Some(value) = self.take("attributes") else {
+            return Ok(BTreeMap::new());
         };
-        let there = entries.values().filter(|value| !value.is_null()).count();
+        let Some(entries) = value.object() else {
+            return Err(refuse(
+                Reason::InvalidField,
+                "attributes",
+                &shown(value),
+                "an object of strings",
+            ));
+        };
+        // In the order of their names, so that of several faults the same one is told each time.
+        let entries: BTreeMap<Cow<'_, str>, Member<'_>> = entries
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .collect();
+        let there = entries.len();
         if there > limit {
             return Err(Refusal::new(
                 Reason::TooLarge,
@@ -278,13 +275,12 @@ impl Fields {
         }
         entries
             .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(key, value)| match value {
-                Value::String(value) => Ok((key, value)),
-                other => Err(refuse(
+            .map(|(key, value)| match value.text() {
+                Some(text) => Ok((key.into_owned(), text)),
+                None => Err(refuse(
                     Reason::InvalidField,
                     &format!("attributes.{}", cut(&key).escape_debug()),
-                    &shown(&other),
+                    &shown(value),
                     "a string",
                 )),
             })
@@ -301,14 +297,17 @@ fn refuse(reason: Reason, field: &str, got: &str, expected: &str) -> Refusal {
 }
 
 /// A value as a refusal shows it: short, on one line.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "null".to_owned(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => quoted(text),
-        Value::Array(values) => format!("an array of {}", values.len()),
-        Value::Object(_) => "an object".to_owned(),
+fn shown(value: Member<'_>) -> String {
+    match value.kind() {
+        Kind::Null | Kind::Flag | Kind::Number => cut(value.json()),
+        Kind::Text => value
+            .text()
+            .map_or_else(|| "a string".to_owned(), |text| quoted(&text)),
+        Kind::Array => {
+            let values = value.array().map_or(0, |values| values.len());
+            format!("an array of {values}")
+        }
+        Kind::Object => "an object".to_owned(),
     }
 }
 

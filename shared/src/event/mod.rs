@@ -6,9 +6,11 @@
 mod configure;
 mod field;
 mod json;
+mod member;
 mod parse;
 
 pub use configure::{CONFIGURED, Configure};
+pub use member::{Member, Members, whole_characters, without_mark};
 pub use parse::{parse, parse_for, parse_item};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,7 +101,8 @@ pub struct Upsert {
     pub text: Option<String>,
     /// Where readers find the item.
     pub url: Option<String>,
-    /// Primary subtag in lower case (`en` for `en-GB`).
+    /// A language tag, as it was sent; which language it names says
+    /// [`language::canonical`](crate::language::canonical).
     pub language: Option<String>,
     /// A section or shelf.
     pub group: Option<String>,

@@ -1,12 +1,13 @@
 //! From bytes to an event, or to the reason why not.
 //!
 //! Rules that hold for every field:
-//! - unknown fields are ignored: publishers may be newer than we are;
+//! - unknown fields are ignored, whatever JSON they hold: publishers may be newer than we are;
+//! - a byte-order mark before the event is skipped, and a lone surrogate becomes U+FFFD;
 //! - `null` means absent;
 //! - of a key that is there twice, the last one counts;
 //! - an `item.deleted` is read for `domain`, `id` and `version` alone.
 
-use crate::event::field::Fields;
+use crate::event::field::{self, Fields};
 use crate::event::{Delete, Event, Limits, Reason, Refusal, Upsert, UpsertKind};
 use crate::name::{DomainName, ItemId};
 
@@ -53,7 +54,8 @@ enum Address<'a> {
 }
 
 fn read(bytes: &[u8], limits: &Limits, address: Address<'_>) -> Result<Event, Refusal> {
-    let mut fields = Fields::open(bytes, limits)?;
+    let text = field::text(bytes, limits)?;
+    let mut fields = Fields::open(&text)?;
     if !matches!(address, Address::Item(..)) {
         require(&fields)?;
     }
@@ -73,7 +75,7 @@ fn read(bytes: &[u8], limits: &Limits, address: Address<'_>) -> Result<Event, Re
 }
 
 /// All missing fields are told at once, so that a publisher mends them in one go.
-fn require(fields: &Fields) -> Result<(), Refusal> {
+fn require(fields: &Fields<'_>) -> Result<(), Refusal> {
     let missing: Vec<&str> = ["type", "domain", "id"]
         .into_iter()
         .filter(|name| !fields.has(name))
@@ -90,7 +92,7 @@ fn require(fields: &Fields) -> Result<(), Refusal> {
 }
 
 /// The kind of upsert, or `None` for a deletion.
-fn kind(fields: &mut Fields, address: Address<'_>) -> Result<Option<UpsertKind>, Refusal> {
+fn kind(fields: &mut Fields<'_>, address: Address<'_>) -> Result<Option<UpsertKind>, Refusal> {
     const TYPES: &str = "item.created, item.updated or item.deleted";
     let word = match fields.string_or("type", Reason::UnknownType, TYPES)? {
         Some(word) => word,
@@ -115,7 +117,7 @@ fn kind(fields: &mut Fields, address: Address<'_>) -> Result<Option<UpsertKind>,
     }
 }
 
-fn domain(fields: &mut Fields, address: Address<'_>) -> Result<DomainName, Refusal> {
+fn domain(fields: &mut Fields<'_>, address: Address<'_>) -> Result<DomainName, Refusal> {
     const EXPECTED: &str = "a string, the name of the item's domain";
     let named = match (
         fields.string_or("domain", Reason::InvalidDomain, EXPECTED)?,
@@ -154,7 +156,7 @@ fn domain(fields: &mut Fields, address: Address<'_>) -> Result<DomainName, Refus
     }
 }
 
-fn id(fields: &mut Fields, address: Address<'_>) -> Result<ItemId, Refusal> {
+fn id(fields: &mut Fields<'_>, address: Address<'_>) -> Result<ItemId, Refusal> {
     const EXPECTED: &str = "a string, the item's id";
     let named = match (
         fields.string_or("id", Reason::InvalidId, EXPECTED)?,
@@ -197,14 +199,14 @@ fn mismatch(
 ) -> Refusal {
     let detail = format!(
         "`{field}` is {}, but {what} says {}: {remedy}",
-        super::field::quoted(got),
-        super::field::quoted(expected),
+        field::quoted(got),
+        field::quoted(expected),
     );
     Refusal::new(reason, Some(field), detail)
 }
 
 fn upsert(
-    fields: &mut Fields,
+    fields: &mut Fields<'_>,
     limits: &Limits,
     kind: UpsertKind,
     domain: DomainName,

@@ -77,6 +77,7 @@ impl Domain {
             model,
             rows,
             settings: Arc::clone(&self.text_settings),
+            spaces: self.catalogue.blocks().rows_by_space(),
         });
     }
 

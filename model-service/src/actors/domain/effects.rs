@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use actix::prelude::*;
 use kindred_shared::job::{Job, Reply, Task};
-use kindred_shared::{Block, ItemId, ModelName};
+use kindred_shared::{Block, ItemId, ModelName, Space};
 use kindred_similarity::RowMask;
 use tracing::{debug, info, warn};
 
@@ -42,7 +42,8 @@ impl DomainActor {
                     model,
                     rows,
                     settings,
-                } => self.extract(ticket, model, rows, settings, context),
+                    spaces,
+                } => self.extract(ticket, model, rows, (settings, spaces), context),
                 Effect::Compare { ticket, tasks } => {
                     for (task, compare) in tasks {
                         self.compare(ticket, task, compare, context);
@@ -161,13 +162,14 @@ impl DomainActor {
         ticket: Ticket,
         model: ModelName,
         rows: Vec<ToExtract>,
-        settings: Arc<DomainSettings>,
+        (settings, spaces): (Arc<DomainSettings>, Vec<(Space, usize)>),
         context: &mut Context<Self>,
     ) {
         let (services, name) = (Arc::clone(&self.services), self.name.clone());
         self.step_after(context, async move {
             let (begun, items) = (Instant::now(), rows.len());
-            let result = extraction::extract(&services, &name, &model, rows, &settings).await;
+            let result =
+                extraction::extract(&services, &name, &model, rows, &settings, &spaces).await;
             crash::point("after-extract");
             let is_made = result.is_ok();
             debug!(domain = %name, items, is_made, after = ?begun.elapsed(), "features asked for");

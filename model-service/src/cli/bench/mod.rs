@@ -181,7 +181,9 @@ fn pipeline_texts(path: &Path, items: u32) -> Result<Vec<(String, String)>, Fail
 fn read_texts(path: &Path, most: u64) -> Result<Vec<(String, String)>, Failure> {
     let failure = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
     let source = Source::open(path).map_err(failure)?;
-    let reader = source.reader(std::sync::Arc::default()).map_err(failure)?;
+    let reader = source
+        .reader(std::sync::Arc::default(), &std::sync::Arc::default())
+        .map_err(failure)?;
     let mut texts = Vec::new();
     for record in Records::new(BufReader::new(reader)) {
         let record = record.map_err(failure)?;

@@ -1,9 +1,7 @@
 //! From a record to a line of a batch: which domain it is for.
 
 use kindred_shared::DomainName;
-use kindred_shared::event::Reason;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use kindred_shared::event::{Members, Reason, whole_characters, without_mark};
 
 use super::split::{EXCERPT, Fault, MAX_RECORD, Record};
 
@@ -23,13 +21,6 @@ pub(crate) struct Unreadable {
     pub(crate) reason: Reason,
     /// What is wrong and what would be right.
     pub(crate) detail: String,
-}
-
-/// What import reads of an event; the server checks the rest.
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(borrow)]
-    domain: Option<&'a RawValue>,
 }
 
 /// What is filled in where an event says nothing.
@@ -59,7 +50,7 @@ pub(crate) fn prepare(record: &Record, defaults: &Defaults) -> Result<Line, Unre
             ),
         });
     }
-    let text = std::str::from_utf8(&record.text)
+    let text = std::str::from_utf8(without_mark(&record.text))
         .map_err(|error| refuse(Reason::InvalidJson, format!("not UTF-8: {error}")))?;
     if !text.starts_with('{') {
         return Err(refuse(
@@ -67,62 +58,46 @@ pub(crate) fn prepare(record: &Record, defaults: &Defaults) -> Result<Line, Unre
             "an event is a JSON object, {…}".to_owned(),
         ));
     }
-    let head: Head<'_> = serde_json::from_str(text)
+    let readable = whole_characters(text);
+    let mut members = Members::read(&readable)
         .map_err(|error| refuse(Reason::InvalidJson, format!("not JSON: {error}")))?;
-
-    let domain = match &head.domain {
-        Some(raw) => {
-            let name: String = serde_json::from_str(raw.get())
-                .map_err(|_| refuse(Reason::InvalidDomain, "domain must be a string".to_owned()))?;
+    let mut filled = text.as_bytes().to_vec();
+    let domain = match members.take("domain") {
+        Some(member) => {
+            let name = member.text().ok_or_else(|| {
+                refuse(Reason::InvalidDomain, "domain must be a string".to_owned())
+            })?;
             DomainName::new(&name)
                 .map_err(|error| refuse(Reason::InvalidDomain, error.to_string()))?
         }
-        None => defaults.domain.clone().ok_or_else(|| {
-            refuse(
-                Reason::MissingField,
-                "there is no domain; add one, or name one for all with --domain".to_owned(),
-            )
-        })?,
+        None => {
+            let domain = defaults.domain.clone().ok_or_else(|| {
+                refuse(
+                    Reason::MissingField,
+                    "there is no domain; add one, or name one for all with --domain".to_owned(),
+                )
+            })?;
+            add_domain(&mut filled, &domain);
+            domain
+        }
     };
-    let mut missing = Vec::new();
-    if head.domain.is_none() {
-        missing.push(("domain", format!("\"{domain}\"")));
-    }
     Ok(Line {
         domain,
-        text: one_line(fill_in(text, &missing)?),
+        text: one_line(filled),
     })
 }
 
-/// Adds members to an object. A member that is there as `null` is replaced.
-fn fill_in(text: &str, members: &[(&str, String)]) -> Result<Vec<u8>, Unreadable> {
-    if members.is_empty() {
-        return Ok(text.as_bytes().to_vec());
-    }
-    if members
-        .iter()
-        .any(|(name, _)| text.contains(&format!("\"{name}\"")))
-    {
-        // Perhaps only in a text; telling is what the slow way is for.
-        let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)
-            .map_err(|error| refuse(Reason::InvalidJson, format!("not JSON: {error}")))?;
-        for (name, value) in members {
-            let value = serde_json::from_str(value).unwrap_or_default();
-            object.insert((*name).to_owned(), value);
+/// Adds the domain to an object at its end: it counts there even when the object has a `null` of that
+/// name, and nothing else is read or written anew.
+fn add_domain(object: &mut Vec<u8>, domain: &DomainName) {
+    while let Some(byte) = object.pop() {
+        if byte == b'}' {
+            break;
         }
-        return Ok(serde_json::Value::Object(object).to_string().into_bytes());
     }
-    let rest = &text[1..];
-    let mut filled = vec![b'{'];
-    for (at, (name, value)) in members.iter().enumerate() {
-        let separator = if at == 0 { "" } else { "," };
-        filled.extend_from_slice(format!("{separator}\"{name}\":{value}").as_bytes());
-    }
-    if !rest.trim_ascii_start().starts_with('}') {
-        filled.push(b',');
-    }
-    filled.extend_from_slice(rest.as_bytes());
-    Ok(filled)
+    let is_empty = object[1..].trim_ascii().is_empty();
+    let separator = if is_empty { "" } else { "," };
+    object.extend_from_slice(format!("{separator}\"domain\":\"{domain}\"}}").as_bytes());
 }
 
 /// Line breaks between the tokens of an element become spaces; valid JSON has no others.
@@ -193,13 +168,47 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_read_may_be_anything() {
+        let deep = format!("{}{}", "[".repeat(400), "]".repeat(400));
+        let odd = format!(r#""size":1e400,"tree":{deep},"title":"\ud83d","\udc00":1"#);
+        for (text, line) in [
+            (
+                format!(r#"{{"domain":"a",{odd}}}"#),
+                format!(r#"{{"domain":"a",{odd}}}"#),
+            ),
+            (
+                format!("\u{feff}{{{odd} }} "),
+                format!(r#"{{{odd} ,"domain":"d"}}"#),
+            ),
+            (
+                format!(r#"{{"domain":"b","domain":"a",{odd}}}"#),
+                format!(r#"{{"domain":"b","domain":"a",{odd}}}"#),
+            ),
+        ] {
+            let record = Record {
+                line: 1,
+                text: text.clone().into_bytes(),
+                fault: None,
+            };
+            let defaults = Defaults {
+                domain: Some(DomainName::new("d").unwrap()),
+            };
+            let got = prepare(&record, &defaults).unwrap();
+            assert_eq!(String::from_utf8(got.text).unwrap(), line);
+            let expected = if line.contains("\"a\"") { "a" } else { "d" };
+            assert_eq!(got.domain.as_str(), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn refuses_what_no_server_can_take() {
         let table = [
             ("{", Reason::InvalidJson),
             ("[1]", Reason::InvalidJson),
             ("\"x\"", Reason::InvalidJson),
             (r#"{"a":1}{"#, Reason::InvalidJson),
-            (r#"{"domain":"a","domain":"b"}"#, Reason::InvalidJson),
+            (r#"{"domain":"a","domain":"b c"}"#, Reason::InvalidDomain),
+            (r#"{"domain":"a","size":1e}"#, Reason::InvalidJson),
             (r#"{"id":"a"}"#, Reason::MissingField),
             (r#"{"domain":null}"#, Reason::MissingField),
             (r#"{"domain":5}"#, Reason::InvalidDomain),

@@ -2,6 +2,7 @@
 
 mod batch;
 mod ended;
+mod gzip;
 mod line;
 mod progress;
 mod reading;
@@ -46,8 +47,8 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// Sends events from files to a running Kindred.
 ///
-/// A file is NDJSON (one event a line) or one JSON array of events, packed with gzip or not; what
-/// it is is told from its content. Lines that cannot be taken go into the rejects file with
+/// A file is NDJSON (one event a line), a stream of JSON objects over any number of lines, or one JSON
+/// array of events, packed with gzip or not; what it is is told from its content. Lines that cannot be taken go into the rejects file with
 /// their reason, the others go in.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImportArgs {
@@ -111,8 +112,8 @@ pub(crate) fn run(args: &ImportArgs, config: &Config, json: bool, out: &mut dyn 
         timeout: args.timeout,
         shown: true,
     };
-    let summary = load(&client, sources, &options)?;
-    if args.wait {
+    let (summary, broken) = load(&client, sources, &options)?;
+    if args.wait && broken.is_none() {
         wait_until_quiet(&client, &summary.domains, args.timeout)?;
     }
     if json {
@@ -121,7 +122,7 @@ pub(crate) fn run(args: &ImportArgs, config: &Config, json: bool, out: &mut dyn 
         let accepted = format!("{} accepted", summary.accepted);
         summary.ended.tell(&accepted, out)?;
     }
-    Ok(summary.ended.exit())
+    broken.map_or(Ok(summary.ended.exit()), Err)
 }
 
 /// Opens all inputs.
@@ -138,12 +139,13 @@ pub(crate) fn open(files: &[PathBuf]) -> Result<Vec<Source>, Failure> {
         .collect()
 }
 
-/// Sends all events of the sources, in order, and waits until each is settled.
+/// Sends all events of the sources, in order, and waits until each is settled. With what went in comes
+/// why an input broke off, if one did.
 pub(crate) fn load(
     client: &Client,
     sources: Vec<Source>,
     options: &Options,
-) -> Result<Summary, Failure> {
+) -> Result<(Summary, Option<Failure>), Failure> {
     let began = Instant::now();
     let size = sources.iter().map(|source| source.size).sum();
     let tally = Tally {
@@ -159,52 +161,65 @@ pub(crate) fn load(
         domain: options.domain.clone(),
     };
     let sender = Sender::new(client, options.timeout, &tally);
-    let sent = sender.run(|| feed(&sender, sources, &defaults, &tally));
+    let mut broken = None;
+    let sent = sender.run(|| {
+        broken = feed(&sender, sources, &defaults, &tally)?;
+        Ok(())
+    });
     tally.progress.finish();
     let finished = tally.lock().rejects.finish();
     sent?;
     let (rejected, rejects) = finished?;
     let counts = tally.lock();
     let seconds = began.elapsed().as_secs_f64();
-    Ok(Summary {
+    let summary = Summary {
         accepted: counts.accepted,
         ended: Ended::new(counts.accepted, rejected, rejects, seconds),
         domains: counts.domains.clone(),
-    })
+    };
+    Ok((summary, broken))
 }
 
-/// Reads the sources and hands their lines over.
+/// Reads the sources and hands their lines over; why one broke off, if one did.
 fn feed(
     sender: &Sender<'_>,
     sources: Vec<Source>,
     defaults: &Defaults,
     tally: &Tally,
-) -> Result<(), Failure> {
+) -> Result<Option<Failure>, Failure> {
     let mut batches = Batches::default();
     let taken = tally.progress.taken();
-    let broken = read(sources, Position::default(), defaults, &taken, |found| {
-        let file = found.after.file;
-        let line = match &found.made {
-            Ok(line) => line,
-            Err(unreadable) => {
-                return tally.reject(file, &found.reject(&tally.names[file], unreadable));
+    let warn = |words: &str| tally.say(words);
+    let broken = read(
+        sources,
+        Position::default(),
+        defaults,
+        &taken,
+        warn,
+        |found| {
+            let file = found.after.file;
+            let line = match &found.made {
+                Ok(line) => line,
+                Err(unreadable) => {
+                    return tally.reject(file, &found.reject(&tally.names[file], unreadable));
+                }
+            };
+            let place = Place {
+                file,
+                line: found.line,
+                original: (found.raw != line.text).then_some(found.raw),
+            };
+            match batches.add(&line.domain, &line.text, place) {
+                Some(full) => sender.push(full),
+                None => Ok(()),
             }
-        };
-        let place = Place {
-            file,
-            line: found.line,
-            original: (found.raw != line.text).then_some(found.raw),
-        };
-        match batches.add(&line.domain, &line.text, place) {
-            Some(full) => sender.push(full),
-            None => Ok(()),
-        }
-    })?;
+        },
+    )?;
     // Also when an input broke off: what was read of it goes in.
     for batch in batches.finish() {
         sender.push(batch)?;
     }
-    broken.map_or(Ok(()), Err)
+    Ok(broken)
 }
 
 /// Now, in ms since 1970.

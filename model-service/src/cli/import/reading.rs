@@ -1,7 +1,7 @@
 //! Reads the records of several inputs in order and makes lines of them.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +46,8 @@ impl Found {
     }
 }
 
-/// Hands every record from a place on to `take`, in order; `taken` counts bytes of the inputs.
+/// Hands every record from a place on to `take`, in order; `taken` counts bytes of the inputs, and `warn`
+/// is told what people should know of an input that was read all the same.
 /// `Ok(Some(…))`: an input broke off, and nothing after that place was read.
 ///
 /// # Errors
@@ -56,13 +57,15 @@ pub(crate) fn read(
     from: Position,
     defaults: &Defaults,
     taken: &Arc<AtomicU64>,
+    warn: impl Fn(&str),
     mut take: impl FnMut(Found) -> Result<(), Failure>,
 ) -> Result<Option<Failure>, Failure> {
     for (file, source) in sources.into_iter().enumerate().skip(from.file) {
         let name = source.name.clone();
         let broken_off =
             |error: std::io::Error| Failure::failed(format!("{name} cannot be read on: {error}"));
-        let reader = match source.reader(Arc::clone(taken)) {
+        let is_followed = Arc::default();
+        let reader = match source.reader(Arc::clone(taken), &is_followed) {
             Ok(reader) => reader,
             Err(error) => return Ok(Some(broken_off(error))),
         };
@@ -86,6 +89,11 @@ pub(crate) fn read(
                 made,
             })?;
         }
+        if is_followed.load(Ordering::Relaxed) {
+            warn(&format!(
+                "warning: {name}: something that is not gzip follows the end of the packed data and was left out"
+            ));
+        }
     }
     Ok(None)
 }
@@ -108,10 +116,17 @@ mod tests {
         };
         let from = |position| {
             let mut found = Vec::new();
-            let broken = read(sources(), position, &defaults, &Arc::default(), |one| {
-                found.push((one.after, one.line, one.made.is_ok()));
-                Ok(())
-            });
+            let broken = read(
+                sources(),
+                position,
+                &defaults,
+                &Arc::default(),
+                |_| (),
+                |one| {
+                    found.push((one.after, one.line, one.made.is_ok()));
+                    Ok(())
+                },
+            );
             assert_eq!(broken, Ok(None));
             found
         };

@@ -4,14 +4,12 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use flate2::bufread::MultiGzDecoder;
+use super::gzip::{Ahead, Gunzip};
 
 /// Bytes read at once.
 const BUFFER: usize = 256 << 10;
-/// What a gzip file begins with.
-const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// One input.
 pub(crate) struct Source {
@@ -59,32 +57,21 @@ impl Source {
         }
     }
 
-    /// The input unpacked; `taken` counts the bytes taken as they lie there.
-    pub(crate) fn reader(self, taken: Arc<AtomicU64>) -> io::Result<Box<dyn BufRead + Send>> {
-        let mut counted = BufReader::with_capacity(
-            BUFFER,
-            Counted {
-                input: self.input,
-                taken,
-            },
-        );
-        // Two bytes may come one at a time through a pipe.
-        let mut head = Vec::new();
-        while head.len() < GZIP.len() {
-            let mut byte = [0];
-            match counted.read(&mut byte) {
-                Ok(0) => break,
-                Ok(_) => head.push(byte[0]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let packed = head == GZIP;
-        let whole = Cursor::new(head).chain(counted);
-        Ok(if packed {
-            Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(whole)))
+    /// The input unpacked; `taken` counts the bytes taken as they lie there. `is_followed` becomes true when
+    /// something else follows the end of packed bytes.
+    pub(crate) fn reader(
+        self,
+        taken: Arc<AtomicU64>,
+        is_followed: &Arc<AtomicBool>,
+    ) -> io::Result<Box<dyn BufRead + Send>> {
+        let input = self.input;
+        let counted = BufReader::with_capacity(BUFFER, Counted { input, taken });
+        let mut ahead = Ahead::new(counted);
+        Ok(if ahead.is_gzip()? {
+            let unpacked = Gunzip::new(ahead, Arc::clone(is_followed));
+            Box::new(BufReader::with_capacity(BUFFER, unpacked))
         } else {
-            Box::new(whole)
+            Box::new(ahead)
         })
     }
 }

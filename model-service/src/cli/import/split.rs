@@ -1,5 +1,10 @@
-//! Finds the records of an input: the lines of NDJSON, or the elements of one JSON array. One
-//! record is held at a time.
+//! Finds the records of an input: the objects of a stream of JSON, one a line (NDJSON) or each over
+//! several lines, as pretty-printers write them; or the elements of one JSON array. One record is held
+//! at a time.
+//!
+//! An object that breaks off must not take the next ones with it. A string never reaches over the end
+//! of a line; and a `{` at the left margin begins the next object, since pretty-printers indent what is
+//! inside.
 
 use std::io::{self, BufRead};
 
@@ -13,6 +18,9 @@ pub(crate) struct Record {
     /// Why it cannot be an event, whatever its bytes are.
     pub(crate) fault: Option<Fault>,
 }
+
+/// The byte-order mark of UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why a record cannot be an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +42,7 @@ pub(crate) const EXCERPT: usize = 256;
 enum Shape {
     /// The first byte was not read yet.
     Unknown,
-    Lines,
+    Objects,
     /// Between elements or before the first.
     Array,
     Ended,
@@ -45,6 +53,8 @@ pub(crate) struct Records<R> {
     input: R,
     shape: Shape,
     line: u64,
+    /// How many bytes were taken that looked like a byte-order mark and belong to the next record.
+    of_mark: usize,
 }
 
 impl<R: BufRead> Records<R> {
@@ -53,6 +63,7 @@ impl<R: BufRead> Records<R> {
             input,
             shape: Shape::Unknown,
             line: 1,
+            of_mark: 0,
         }
     }
 
@@ -72,57 +83,117 @@ impl<R: BufRead> Records<R> {
         self.input.consume(1);
     }
 
-    /// The first byte that is neither white space nor of a byte order mark, not taken yet.
+    /// The first byte that is no white space, not taken yet. Byte-order marks are skipped, too: files that
+    /// were put one after the other bring one each.
     fn skip_space(&mut self) -> io::Result<Option<u8>> {
         loop {
             match self.peek()? {
                 Some(byte @ (b' ' | b'\t' | b'\r' | b'\n')) => self.take(byte),
+                Some(byte) if byte == MARK[0] => {
+                    self.of_mark = 0;
+                    while self.of_mark < MARK.len() && self.peek()? == Some(MARK[self.of_mark]) {
+                        self.input.consume(1);
+                        self.of_mark += 1;
+                    }
+                    if self.of_mark < MARK.len() {
+                        return self.peek();
+                    }
+                    self.of_mark = 0;
+                }
                 other => return Ok(other),
             }
         }
     }
 
-    fn skip_mark(&mut self) -> io::Result<()> {
-        for expected in [0xef, 0xbb, 0xbf] {
-            if self.peek()? != Some(expected) {
-                break;
-            }
-            self.take(expected);
-        }
-        Ok(())
-    }
-
     fn read(&mut self) -> io::Result<Option<Record>> {
         if self.shape == Shape::Unknown {
-            self.skip_mark()?;
             self.shape = match self.skip_space()? {
                 Some(b'[') => {
                     self.take(b'[');
                     Shape::Array
                 }
-                _ => Shape::Lines,
+                _ => Shape::Objects,
             };
         }
         match self.shape {
-            Shape::Lines => self.read_line(),
+            Shape::Objects => self.read_object(),
             Shape::Array => self.read_element(),
             Shape::Ended | Shape::Unknown => Ok(None),
         }
     }
 
-    fn read_line(&mut self) -> io::Result<Option<Record>> {
-        if self.skip_space()?.is_none() {
+    /// The next object; where none begins, the rest of the line.
+    fn read_object(&mut self) -> io::Result<Option<Record>> {
+        let first = if self.of_mark == 0 {
+            self.skip_space()?
+        } else {
+            self.peek()?
+        };
+        if first.is_none() && self.of_mark == 0 {
             return Ok(None);
         }
         let mut held = Held::new(self.line);
+        held.push(&MARK[..std::mem::take(&mut self.of_mark)]);
+        if first != Some(b'{') {
+            self.take_line(&mut held)?;
+            return Ok(Some(held.finish()));
+        }
+        let mut nesting = Nesting::default();
+        loop {
+            self.take_run(&mut held, |byte| {
+                nesting.step(byte);
+                byte != b'\n' && !nesting.is_over()
+            })?;
+            if nesting.is_over() {
+                self.end_object(&mut held)?;
+                break;
+            }
+            match self.peek()? {
+                // The run ended with its line, which is still there.
+                Some(b'\n') => {
+                    self.take(b'\n');
+                    held.push(b"\n");
+                    let breaks_off = self.peek()? == Some(b'{');
+                    if nesting.in_string || breaks_off {
+                        break;
+                    }
+                }
+                Some(_) => {}
+                None => break,
+            }
+        }
+        Ok(Some(held.finish()))
+    }
+
+    /// What stands behind an object on its line: the next object is left, anything else spoils this one.
+    fn end_object(&mut self, held: &mut Held) -> io::Result<()> {
+        while let Some(byte) = self.peek()? {
+            match byte {
+                b'\n' => {
+                    self.take(byte);
+                    break;
+                }
+                b' ' | b'\t' | b'\r' => {
+                    self.take(byte);
+                    held.push(&[byte]);
+                }
+                b'{' => break,
+                _ => return self.take_line(held),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the rest of the line, and its end.
+    fn take_line(&mut self, held: &mut Held) -> io::Result<()> {
         while let Some(byte) = self.peek()? {
             if byte == b'\n' {
                 self.take(byte);
                 break;
             }
-            self.take_run(&mut held, |byte| byte != b'\n')?;
+            self.take_run(held, |byte| byte != b'\n')?;
         }
-        Ok(Some(held.finish()))
+        Ok(())
     }
 
     fn read_element(&mut self) -> io::Result<Option<Record>> {
@@ -143,25 +214,12 @@ impl<R: BufRead> Records<R> {
             }
         }
         let mut held = Held::new(self.line);
-        let mut depth = 0_usize;
-        let (mut in_string, mut escaped) = (false, false);
+        let mut nesting = Nesting::default();
         while let Some(byte) = self.peek()? {
-            if in_string {
-                match byte {
-                    _ if escaped => escaped = false,
-                    b'\\' => escaped = true,
-                    b'"' => in_string = false,
-                    _ => {}
-                }
-            } else {
-                match byte {
-                    b'"' => in_string = true,
-                    b'{' | b'[' => depth += 1,
-                    b',' | b']' if depth == 0 => return Ok(Some(held.finish())),
-                    b'}' | b']' => depth = depth.saturating_sub(1),
-                    _ => {}
-                }
+            if matches!(byte, b',' | b']') && nesting.is_outside() {
+                return Ok(Some(held.finish()));
             }
+            nesting.step(byte);
             held.push(&[byte]);
             self.take(byte);
         }
@@ -178,17 +236,60 @@ impl<R: BufRead> Records<R> {
         Ok(Some(held.fail(Fault::AfterArray)))
     }
 
-    /// Takes the bytes at hand while they are wanted; there is at least one.
-    fn take_run(&mut self, held: &mut Held, wanted: fn(u8) -> bool) -> io::Result<()> {
+    /// Takes bytes at hand while they are wanted. Of those that end an object the last one is taken, too;
+    /// the end of a line is not.
+    fn take_run(&mut self, held: &mut Held, mut wanted: impl FnMut(u8) -> bool) -> io::Result<()> {
         let bytes = self.input.fill_buf()?;
-        let run = bytes
-            .iter()
-            .position(|byte| !wanted(*byte))
-            .unwrap_or(bytes.len());
+        let run = match bytes.iter().position(|byte| !wanted(*byte)) {
+            Some(at) => at + usize::from(bytes[at] != b'\n'),
+            None => bytes.len(),
+        };
         held.push(&bytes[..run]);
         self.line += bytes[..run].iter().filter(|b| **b == b'\n').count() as u64;
         self.input.consume(run);
         Ok(())
+    }
+}
+
+/// How deep in brackets the next byte stands.
+#[derive(Default)]
+struct Nesting {
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+    /// A bracket was opened.
+    began: bool,
+}
+
+impl Nesting {
+    fn step(&mut self, byte: u8) {
+        if self.in_string {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' => self.escaped = true,
+                b'"' => self.in_string = false,
+                _ => {}
+            }
+            return;
+        }
+        match byte {
+            b'"' => self.in_string = true,
+            b'{' | b'[' => {
+                self.depth += 1;
+                self.began = true;
+            }
+            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+
+    fn is_outside(&self) -> bool {
+        self.depth == 0 && !self.in_string
+    }
+
+    /// All brackets are closed.
+    fn is_over(&self) -> bool {
+        self.began && self.is_outside()
     }
 }
 
@@ -283,6 +384,47 @@ mod tests {
             (" \n\n", &[]),
             ("{\"a\":1}", &[(1, "{\"a\":1}", None)]),
             ("\u{feff}{}\r\n\n {}\n", &[(1, "{}", None), (3, "{}", None)]),
+            (
+                "{\n  \"a\": {\n    \"b\": [\n      {}\n    ]\n  }\n}\n{\n\"c\": \"}\"\n}",
+                &[
+                    (
+                        1,
+                        "{\n  \"a\": {\n    \"b\": [\n      {}\n    ]\n  }\n}",
+                        None,
+                    ),
+                    (8, "{\n\"c\": \"}\"\n}", None),
+                ],
+            ),
+            (
+                "{\"a\":1}{}  {}",
+                &[(1, "{\"a\":1}", None), (1, "{}", None), (1, "{}", None)],
+            ),
+            ("{} x\n{}", &[(1, "{} x", None), (2, "{}", None)]),
+            ("x {}\n{}", &[(1, "x {}", None), (2, "{}", None)]),
+            // What breaks off is alone in its fault.
+            (
+                "{\"a\": \"b\n{}\n",
+                &[(1, "{\"a\": \"b", None), (2, "{}", None)],
+            ),
+            (
+                "{\"a\": [1,\n{}\n",
+                &[(1, "{\"a\": [1,", None), (2, "{}", None)],
+            ),
+            (
+                "{\"a\": 1,\n\n{}\n",
+                &[(1, "{\"a\": 1,", None), (3, "{}", None)],
+            ),
+            ("{\"a\": {", &[(1, "{\"a\": {", None)]),
+            // Files one after the other, each with its mark.
+            (
+                "\u{feff}{}\n\u{feff}{\n}\n",
+                &[(1, "{}", None), (2, "{\n}", None)],
+            ),
+            ("\u{feff}[1,\n2]", &[(1, "1", None), (2, "2", None)]),
+            (
+                "\u{fefe}{}\n{}",
+                &[(1, "\u{fefe}{}", None), (2, "{}", None)],
+            ),
             ("[]", &[]),
             (
                 "[{\"a\":\"],\\\"}\"},\n{\"b\":[1,{}]} ]\n",
@@ -332,7 +474,11 @@ mod tests {
                 .iter()
                 .map(|text| serde_json::json!({ text: [text, {"n": text}] }))
                 .collect();
-            let lines: String = values.iter().map(|v| format!("{v}\n")).collect();
+            let line = |value| match pretty {
+                true => format!("{value:#}\n"),
+                false => format!("{value}\n"),
+            };
+            let lines: String = values.iter().map(line).collect();
             let array = if pretty {
                 serde_json::to_string_pretty(&values).unwrap()
             } else {

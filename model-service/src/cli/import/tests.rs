@@ -131,7 +131,7 @@ fn lines_arrays_and_packed_files_are_the_same() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("events");
         std::fs::write(&file, input).unwrap();
-        let summary = load(
+        let (summary, _) = load(
             &client(server),
             vec![Source::open(&file).unwrap()],
             &options(&directory),
@@ -159,7 +159,7 @@ fn bad_lines_are_kept_with_their_reason_and_the_rest_goes_in() {
         "{{\"domain\":\"a\",\"id\":\"1\",\"version\":5}}\nnot json\n{{\"id\":\"2\"}}\n\
          {long}\n\n{{\"domain\":\"a\",\"id\":\"bad\"}}\n{{\"domain\":\"a\",\"id\":\"3\"}}"
     );
-    let summary = load(
+    let (summary, _) = load(
         &client(server),
         vec![Source::bytes("events", input.into_bytes())],
         &options(&directory),
@@ -220,7 +220,7 @@ fn a_domain_keeps_its_order_and_has_one_batch_on_its_way() {
         .map(|n| format!("{{\"domain\":\"d{}\",\"n\":{n}}}\n", n % 2))
         .collect();
     let directory = tempfile::tempdir().unwrap();
-    let summary = load(
+    let (summary, _) = load(
         &client(server),
         vec![Source::bytes("events", input.into_bytes())],
         &options(&directory),
@@ -250,7 +250,7 @@ fn a_server_that_cannot_take_events_is_tried_again() {
         }
     });
     let directory = tempfile::tempdir().unwrap();
-    let summary = load(
+    let (summary, _) = load(
         &client(server),
         vec![Source::bytes("events", "{\"domain\":\"a\"}")],
         &options(&directory),
@@ -293,7 +293,7 @@ fn a_refused_batch_rejects_its_lines_and_another_server_fails() {
             "{\"type\":\"/problems/unknown-domain\",\"detail\":\"register it\"}".into(),
         )
     });
-    let summary = load(&client(problem), sources(), &options(&directory)).unwrap();
+    let (summary, _) = load(&client(problem), sources(), &options(&directory)).unwrap();
     assert_eq!((summary.accepted, summary.ended.rejected), (0, 2));
     assert_eq!(
         rejects(&summary.ended.rejects.unwrap())[1]["reason"],
@@ -325,16 +325,35 @@ fn a_file_cut_off_in_the_middle_fails_and_what_was_read_goes_in() {
         }
     });
     let directory = tempfile::tempdir().unwrap();
-    let failure = load(
+    let (summary, broken) = load(
         &client(server),
         vec![Source::bytes("events.gz", packed)],
         &options(&directory),
     )
-    .unwrap_err();
+    .unwrap();
+    let failure = broken.unwrap();
+    assert!(summary.accepted > 1_000);
     assert_eq!(failure.exit, Exit::Failed);
     assert!(
         failure.message.contains("events.gz cannot be read on"),
         "{failure}"
     );
     assert!(accepted.load(Ordering::SeqCst) > 1_000);
+}
+
+#[test]
+fn what_follows_packed_data_does_no_harm() {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder
+        .write_all(b"{\"domain\":\"a\",\"n\":1}\n{\"domain\":\"a\",\n\"n\":2}\n")
+        .unwrap();
+    let packed = encoder.finish().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    for follows in [&[0; 600][..], b"garbage"] {
+        let source = Source::bytes("events.gz", [&packed, follows].concat());
+        let address = serve(|_, body| accept(body));
+        let loaded = load(&client(address), vec![source], &options(&directory)).unwrap();
+        let (summary, broken) = loaded;
+        assert_eq!((summary.accepted, broken), (2, None));
+    }
 }

@@ -254,25 +254,34 @@ impl Reader {
         let kindred = Names::default();
         let (limits, defaults) = (self.limits, self.defaults);
         let mut seen = self.seen;
-        read(self.sources, self.from, &defaults, &self.taken, |found| {
-            let mut mark = None;
-            let work = match checked(&found, &limits) {
-                Ok(event) => {
-                    if let (Some(seen), Some(id)) = (&mut seen, event.id()) {
-                        let domain = event.domain();
-                        mark = Some((domain.clone(), seen.mark(domain, id, event.version())));
+        // Nobody may listen there, and publishing goes on all the same.
+        let warn = |words: &str| drop(writeln!(std::io::stderr(), "{words}"));
+        read(
+            self.sources,
+            self.from,
+            &defaults,
+            &self.taken,
+            warn,
+            |found| {
+                let mut mark = None;
+                let work = match checked(&found, &limits) {
+                    Ok(event) => {
+                        if let (Some(seen), Some(id)) = (&mut seen, event.id()) {
+                            let domain = event.domain();
+                            mark = Some((domain.clone(), seen.mark(domain, id, event.version())));
+                        }
+                        Work::Event(Box::new(event_message(&kindred, &event)))
                     }
-                    Work::Event(Box::new(event_message(&kindred, &event)))
-                }
-                Err(unreadable) => Work::Rejected(Box::new(
-                    found.reject(&names[found.after.file], &unreadable),
-                )),
-            };
-            let after = found.after;
-            entries
-                .blocking_send(Entry { after, work, mark })
-                .map_err(|_| Failure::failed("publishing has ended"))
-        })
+                    Err(unreadable) => Work::Rejected(Box::new(
+                        found.reject(&names[found.after.file], &unreadable),
+                    )),
+                };
+                let after = found.after;
+                entries
+                    .blocking_send(Entry { after, work, mark })
+                    .map_err(|_| Failure::failed("publishing has ended"))
+            },
+        )
     }
 }
 

@@ -365,7 +365,7 @@ async fn an_item_tells_its_status() {
             "domain": "x", "id": "a", "version": 1, "status": "live",
             "status_since": "1970-01-01T00:00:00.001Z", "status_reason": null,
             "served_since": null, "title": "title of a", "url": "https://x.example/a",
-            "language": "en", "group": null, "categories": [], "published_at": null,
+            "language": "en", "language_given": null, "group": null, "categories": [], "published_at": null,
             "expires_at": null, "hidden": false, "attributes": {}
         })
     );
@@ -374,15 +374,15 @@ async fn an_item_tells_its_status() {
         .put(
             "x",
             ItemRow {
-                language: Some("de".into()),
+                language: Some("ger".into()),
                 ..item_row("a", 2)
             },
         )
         .await;
     let item = get(&bench, "/v1/domains/x/items/a").await.json();
     assert_eq!(
-        (&item["status"], &item["language"]),
-        (&json!("accepted"), &json!("de"))
+        (&item["status"], &item["language"], &item["language_given"]),
+        (&json!("accepted"), &json!("de"), &json!("ger"))
     );
     let change = ViewChange {
         listed: vec![listed(0, "a", 2, &[])],

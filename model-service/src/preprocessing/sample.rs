@@ -1,0 +1,124 @@
+//! What of a text detection looks at: words, from several places.
+//!
+//! White space, digits, signs and addresses say nothing about a language, and the beginning of a text may
+//! be another's: a banner, a quotation, a list of names.
+
+/// Letters of one sample.
+pub(super) const SAMPLE_LETTERS: usize = 200;
+/// Places of a long text that samples are from.
+pub(super) const PLACES: usize = 5;
+/// Fewest letters of a sample that has a say.
+const LEAST_LETTERS: usize = 40;
+
+/// Samples of a title and a text (both plain): one of a short text, else one from each of several places,
+/// in the order of the text. The title is in the first.
+pub(super) fn samples(title: &str, text: &str) -> Vec<String> {
+    let mut first = Sample::default();
+    first.add(title, SAMPLE_LETTERS);
+    let mut whole = Sample::default();
+    whole.add(text, PLACES * SAMPLE_LETTERS);
+    if whole.letters < 2 * SAMPLE_LETTERS {
+        first.words.push_str(&whole.words);
+        return vec![first.words];
+    }
+    let mut samples: Vec<String> = Vec::new();
+    for place in 0..PLACES {
+        let mut sample = std::mem::take(&mut first);
+        let (from, to) = (boundary(text, place), boundary(text, place + 1));
+        sample.add(&text[from..to], SAMPLE_LETTERS);
+        if sample.letters >= LEAST_LETTERS {
+            samples.push(sample.words);
+        }
+    }
+    if samples.is_empty() {
+        samples.push(whole.words);
+    }
+    samples
+}
+
+/// Where a place begins: at the beginning of a word, if one is near.
+fn boundary(text: &str, place: usize) -> usize {
+    const NEAR_BYTES: usize = 64;
+    let at = text.floor_char_boundary(text.len() / PLACES * place);
+    if place == 0 || place == PLACES {
+        return if place == 0 { 0 } else { text.len() };
+    }
+    let near = &text[at..text.floor_char_boundary((at + NEAR_BYTES).min(text.len()))];
+    at + near.find(char::is_whitespace).unwrap_or(0)
+}
+
+#[derive(Default)]
+struct Sample {
+    words: String,
+    letters: usize,
+}
+
+impl Sample {
+    /// Adds words of a text while there are fewer letters than that.
+    fn add(&mut self, text: &str, most: usize) {
+        for token in text.split_whitespace() {
+            if self.letters >= most {
+                break;
+            }
+            if is_address(token) {
+                continue;
+            }
+            let mut in_word = false;
+            for c in token.chars() {
+                // Marks belong to the letters they stand on.
+                let is_letter = c.is_alphabetic() || (in_word && !c.is_ascii() && !c.is_numeric());
+                if is_letter || (in_word && matches!(c, '\'' | '’')) {
+                    self.words.push(c);
+                    self.letters += usize::from(is_letter);
+                } else if in_word {
+                    self.words.push(' ');
+                }
+                in_word = is_letter;
+            }
+            self.words.push(' ');
+        }
+    }
+}
+
+fn is_address(token: &str) -> bool {
+    token.contains("://") || token.contains('@') || token.starts_with("www.")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn words_alone_are_looked_at() {
+        let text = "\n\u{a0}\u{3000}\t 12,5 % — Le pont  du\u{2003}port! https://e.example/the-and-of a@b.example www.x.example";
+        assert_eq!(
+            samples("", text)[0].split_whitespace().collect::<Vec<_>>(),
+            ["Le", "pont", "du", "port"]
+        );
+        assert_eq!(samples("", " \n 12 \u{2028}")[0].trim(), "");
+    }
+
+    #[test]
+    fn a_long_text_is_looked_at_in_several_places() {
+        let text = format!("{}{}", "start ".repeat(300), "end ".repeat(600));
+        let samples = samples("title", &text);
+        assert_eq!(samples.len(), PLACES);
+        assert!(samples[0].starts_with("title start"));
+        assert!(samples[1].contains("start") && samples[4].contains("end"));
+        // Most of it is white space, and all words are near the end.
+        let spaces = format!("{}{}", " \n".repeat(5_000), "mot ".repeat(300));
+        let all = super::samples("", &spaces);
+        assert!(all.iter().all(|sample| sample.contains("mot")), "{all:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_gives_small_samples(title in "\\PC{0,40}", text in any::<String>(), times in 1_usize..400) {
+            let text = text.repeat(times);
+            let samples = samples(&title, &text);
+            prop_assert!(!samples.is_empty() && samples.len() <= PLACES);
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! How words become terms: what is one word for readers is one term.
+//!
+//! Both sides of a look-up are folded alike: the words of texts, and the vocabulary of word vectors.
+//! Folding has two steps, so that whoever finds the words in between still sees capitals:
+//! [`Folding::normal`] for a text, then [`Folding::word`] for each of its words.
+//!
+//! In every language:
+//! - NFKC: ligatures, full-width and composed forms are what they stand for;
+//! - what readers do not see is left out: soft hyphens, joiners, marks of direction, variation selectors
+//!   (Unicode's Default_Ignorable_Code_Point);
+//! - one kind of apostrophe;
+//! - case folding, not lower case alone: `MASSNAHMEN` is `Maßnahmen`, and the final sigma is a sigma;
+//! - Greek without accents, which capitals do not have; Arabic without vowel signs and tatweel, with one
+//!   form of alef, yeh, kaf and teh marbuta; Hebrew without points; Cyrillic without stress marks.
+//!
+//! By language:
+//! - Turkish and Azerbaijani: `I` is the capital of `ı`;
+//! - French, Italian, Spanish, Portuguese and Catalan: no accents, since capitals are often written
+//!   without; `ñ` stays in Spanish, where it is a letter of its own; `œ` is `oe` in French;
+//! - Russian: `ё` is `е`, as most texts write it.
+//!
+//! Elsewhere accents and umlauts stay: they tell words apart.
+
+use std::borrow::Cow;
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::{compose, decompose_canonical, is_combining_mark};
+
+/// Folding in one language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Folding {
+    dotless_i: bool,
+    accents: Accents,
+    oe: bool,
+    yo: bool,
+}
+
+/// Which accents of Latin letters are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Accents {
+    #[default]
+    Kept,
+    /// All that the language has.
+    Dropped,
+    /// All but the tilde.
+    TildeKept,
+}
+
+impl Folding {
+    /// Folding in a language, named by its canonical code.
+    pub fn of(language: &str) -> Self {
+        Self {
+            dotless_i: matches!(language, "tr" | "az"),
+            accents: match language {
+                "fr" | "it" | "pt" | "ca" => Accents::Dropped,
+                "es" => Accents::TildeKept,
+                _ => Accents::Kept,
+            },
+            oe: language == "fr",
+            yo: language == "ru",
+        }
+    }
+
+    /// A text in which equal words differ by case alone.
+    pub fn normal(self, text: &str) -> Cow<'_, str> {
+        if text.is_ascii() {
+            return Cow::Borrowed(text);
+        }
+        let mut normal = String::with_capacity(text.len());
+        // Before NFKC, which parts some of them into a space and a mark.
+        let seen = text
+            .chars()
+            .filter(|c| c.is_ascii() || !is_ignorable(*c))
+            .map(apostrophe);
+        let mut before = '\0';
+        for c in seen.nfkc() {
+            if c.is_ascii() {
+                normal.push(c);
+            } else if !(is_dropped_mark(c) || is_stress(c, before)) {
+                self.push_normal(&mut normal, c);
+            }
+            before = c;
+        }
+        Cow::Owned(normal)
+    }
+
+    fn push_normal(self, normal: &mut String, c: char) {
+        match c {
+            // Alef with hamza, madda and wasla; alef maksura and the Farsi yeh; keheh; teh marbuta.
+            '\u{622}' | '\u{623}' | '\u{625}' | '\u{671}' => normal.push('\u{627}'),
+            '\u{649}' | '\u{6cc}' => normal.push('\u{64a}'),
+            '\u{6a9}' => normal.push('\u{643}'),
+            '\u{629}' => normal.push('\u{647}'),
+            'œ' if self.oe => normal.push_str("oe"),
+            'Œ' if self.oe => normal.push_str("OE"),
+            'æ' if self.oe => normal.push_str("ae"),
+            'Æ' if self.oe => normal.push_str("AE"),
+            'ё' if self.yo => normal.push('е'),
+            'Ё' if self.yo => normal.push('Е'),
+            // Greek and Coptic, Greek Extended.
+            '\u{370}'..='\u{3ff}' | '\u{1f00}'..='\u{1fff}' => {
+                decompose_canonical(c, |part| {
+                    if !is_combining_mark(part) {
+                        normal.push(part);
+                    }
+                });
+            }
+            // Latin letters with their accents.
+            '\u{c0}'..='\u{17f}' if self.accents != Accents::Kept => {
+                let mut letter = c;
+                decompose_canonical(c, |part| {
+                    if part.is_ascii() {
+                        letter = part;
+                    } else if is_combining_mark(part) && !self.drops(part) {
+                        letter = compose(letter, part).unwrap_or(c);
+                    }
+                });
+                normal.push(letter);
+            }
+            other => normal.push(other),
+        }
+    }
+
+    /// Grave, acute, circumflex, diaeresis, cedilla; tilde.
+    fn drops(self, mark: char) -> bool {
+        match mark {
+            '\u{300}' | '\u{301}' | '\u{302}' | '\u{308}' | '\u{327}' => true,
+            '\u{303}' => self.accents == Accents::Dropped,
+            _ => false,
+        }
+    }
+
+    /// A word of a normal text, folded.
+    pub fn word(self, word: &str) -> Cow<'_, str> {
+        if word.is_ascii() && !self.dotless_i {
+            return if word.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                Cow::Owned(word.to_ascii_lowercase())
+            } else {
+                Cow::Borrowed(word)
+            };
+        }
+        let mut folded = String::with_capacity(word.len());
+        for c in word.chars() {
+            match c {
+                'I' if self.dotless_i => folded.push('ı'),
+                'İ' => folded.push('i'),
+                'ß' | 'ẞ' => folded.push_str("ss"),
+                'ς' => folded.push('σ'),
+                'և' => folded.push_str("եւ"),
+                // Letters that have no capital of their own: a capital and a mark stand for it.
+                'ǰ' | 'ẖ' | 'ẗ' | 'ẘ' | 'ẙ' => {
+                    decompose_canonical(c, |part| folded.push(part))
+                }
+                // The dot above a small i, which some systems write beside it.
+                '\u{307}' if folded.ends_with('i') => {}
+                'a'..='z' | '0'..='9' => folded.push(c),
+                other => folded.extend(other.to_lowercase()),
+            }
+        }
+        Cow::Owned(folded)
+    }
+
+    /// A text or word folded in one go.
+    pub fn fold(self, text: &str) -> String {
+        self.word(&self.normal(text)).into_owned()
+    }
+}
+
+/// Apostrophes of all kinds are one. `‘` stands for one where systems make quotes of all of them.
+fn apostrophe(c: char) -> char {
+    match c {
+        '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2bc}' | '\u{2b9}' | '\u{2032}' | '\u{b4}'
+        | '\u{5f3}' | '\u{ff07}' => '\'',
+        other => other,
+    }
+}
+
+/// Default_Ignorable_Code_Point of Unicode 16, and annotations between lines.
+fn is_ignorable(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+        | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Arabic vowel signs and tatweel; Hebrew points and accents.
+fn is_dropped_mark(c: char) -> bool {
+    matches!(c,
+        '\u{610}'..='\u{61a}' | '\u{640}' | '\u{64b}'..='\u{65f}' | '\u{670}'
+        | '\u{6d6}'..='\u{6dc}' | '\u{6df}'..='\u{6e8}' | '\u{6ea}'..='\u{6ed}'
+        | '\u{8d3}'..='\u{8e1}' | '\u{8e3}'..='\u{8ff}'
+        | '\u{591}'..='\u{5bd}' | '\u{5bf}' | '\u{5c1}' | '\u{5c2}' | '\u{5c4}' | '\u{5c5}' | '\u{5c7}')
+}
+
+/// A grave or acute accent above a Cyrillic or Greek letter, that did not compose with it.
+fn is_stress(c: char, before: char) -> bool {
+    matches!(c, '\u{300}' | '\u{301}' | '\u{308}' | '\u{342}' | '\u{345}')
+        && matches!(before, '\u{370}'..='\u{52f}' | '\u{1f00}'..='\u{1fff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn same(language: &str, spellings: &[&str]) {
+        let folding = Folding::of(language);
+        for spelling in spellings {
+            assert_eq!(folding.fold(spelling), spellings[0], "{spelling}");
+        }
+    }
+
+    #[track_caller]
+    fn differ(language: &str, a: &str, b: &str) {
+        let folding = Folding::of(language);
+        assert_ne!(folding.fold(a), folding.fold(b), "{a} {b}");
+    }
+
+    #[test]
+    fn capitals_are_no_other_words() {
+        same("de", &["strasse", "Straße", "STRASSE", "STRAẞE"]);
+        same("el", &["αθηνα", "Αθήνα", "ΑΘΗΝΑ", "Ἀθῆνα", "Αθη\u{301}να"]);
+        same("el", &["οδοσ", "ΟΔΟΣ", "οδός", "Οδος"]);
+        same("el", &["μαιοσ", "Μάιος", "Μαΐος", "ΜΑΪΟΣ"]);
+        same("tr", &["ışık", "IŞIK", "Işık"]);
+        same(
+            "tr",
+            &["istanbul", "İSTANBUL", "İstanbul", "I\u{307}stanbul"],
+        );
+        same("az", &["qızıl", "QIZIL"]);
+        same("en", &["istanbul", "İstanbul", "ISTANBUL"]);
+        same("hy", &["եւ", "և", "ԵՒ"]);
+        same(
+            "en",
+            &["ǰ".nfd().collect::<String>().as_str(), "ǰ", "J\u{30c}"],
+        );
+        differ("tr", "ışık", "işik");
+    }
+
+    #[test]
+    fn accents_are_left_out_where_capitals_lack_them() {
+        same("fr", &["ecole", "École", "ECOLE", "E\u{301}cole"]);
+        same("fr", &["oeuvre", "œuvre", "ŒUVRE", "OEUVRE"]);
+        same("fr", &["ca", "ça", "ÇA"]);
+        same("es", &["mexico", "México", "MEXICO"]);
+        same("pt", &["sao", "São", "SAO"]);
+        same("it", &["citta", "Città"]);
+        same("ru", &["елка", "ёлка", "Ёлка"]);
+        differ("es", "año", "ano");
+        differ("de", "schon", "schön");
+        differ("sv", "hav", "häv");
+        differ("cs", "rad", "řád");
+        differ("fr", "dvorak", "dvořak");
+        differ("uk", "гейша", "геиша");
+    }
+
+    #[test]
+    fn what_readers_do_not_see_is_left_out() {
+        for unseen in [
+            "\u{ad}",
+            "\u{200b}",
+            "\u{200c}",
+            "\u{200d}",
+            "\u{200e}",
+            "\u{200f}",
+            "\u{202a}",
+            "\u{202c}",
+            "\u{2060}",
+            "\u{2066}",
+            "\u{2069}",
+            "\u{feff}",
+            "\u{fe0f}",
+            "\u{34f}",
+            "\u{61c}",
+            "\u{180e}",
+            "\u{e0020}",
+        ] {
+            let written = format!("{unseen}Do{unseen}nau{unseen}");
+            same("de", &["donau", &written]);
+        }
+        same("ar", &["القاهره", "القاهــرة", "القَاهِرَة", "القاهرة"]);
+        same("ar", &["احمد", "أحمد", "أَحْمَد", "احمد"]);
+        same("fa", &["كتابها", "کتاب\u{200c}ها", "کتابها"]);
+        same("he", &["שלום", "שָׁלוֹם"]);
+        same("ru", &["замок", "за\u{301}мок", "Замо\u{301}к"]);
+        same("hi", &["क्षेत्र", "क्\u{200d}षेत्र"]);
+    }
+
+    #[test]
+    fn one_apostrophe_and_compatible_forms() {
+        same(
+            "fr",
+            &[
+                "presqu'ile",
+                "presqu’île",
+                "presqu‘ile",
+                "PRESQU\u{2bc}ÎLE",
+                "presqu´île",
+            ],
+        );
+        same("en", &["office wide 1", "oﬃce ＷＩＤＥ ①"]);
+        same("ja", &["タワー", "ﾀﾜｰ"]);
+    }
+
+    proptest! {
+        /// Terms are looked up among words that were folded before.
+        #[test]
+        fn folding_twice_is_folding_once(
+            text in "\\PC{0,24}|[a-zA-ZÀ-žΑ-ώἀ-ῼЀ-ѿא-ת\u{5b0}-\u{5c7}ء-ۓ\u{300}-\u{345}İıßςœñ’\u{200d}]{0,24}",
+            language in "de|fr|es|tr|ru|el|ar",
+        ) {
+            let folding = Folding::of(&language);
+            let once = folding.fold(&text);
+            prop_assert_eq!(folding.fold(&once), once);
+        }
+
+        #[test]
+        fn folded_ascii_is_lower_case(text in "[ -~]{0,24}", language in "de|fr|es|ru") {
+            prop_assert_eq!(Folding::of(&language).fold(&text), text.to_lowercase());
+        }
+    }
+}
