@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn addresses_get_a_heartbeat_and_show_no_password() {
         let connector = Connector::new("amqp://app:secret@host:5673/%2f", "kindred").unwrap();
-        assert_eq!(connector.uri.query.heartbeat, Some(10));
+        assert_eq!(connector.uri.query.heartbeat, Some(5));
         assert_eq!(connector.place(), "host:5673//");
         let given = Connector::new("amqp://app:secret@host/v?heartbeat=3", "kindred").unwrap();
         assert_eq!(given.uri.query.heartbeat, Some(3));
