@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
-use kindred_runtime::amqp::{card_to_value, header_text, reply_properties};
+use kindred_runtime::amqp::{card_to_value, header_text, reply_properties, speaks};
 use kindred_shared::job::{JobRefusal, Reply};
 use kindred_shared::wire::{
-    BlockHash, EncodedReply, JobKind, JobParts, MALFORMED_JOB, encode_reply, missing_blocks,
-    parse_job,
+    BlockHash, EncodedReply, JobKind, JobParts, MALFORMED_JOB, UNKNOWN_PROTOCOL, WireError,
+    encode_reply, missing_blocks, parse_job,
 };
 use kindred_shared::worker::WORKER_HEADER;
 use kindred_shared::{Backoff, Block, DomainName, effort};
@@ -172,8 +172,18 @@ impl Desk {
             settle,
             ..
         } = taken;
-        let parsed = self.on_pool(move || parse_job(kind, &body)).await;
-        let parsed = parsed.and_then(|parsed| parsed.map_err(|error| error.to_string()));
+        let parsed = match speaks(&properties) {
+            Ok(()) => self.on_pool(move || parse_job(kind, &body)).await,
+            Err(unknown) => Ok(Err(unknown)),
+        };
+        let parsed = match parsed {
+            Ok(Ok(parts)) => Ok(parts),
+            Ok(Err(error @ WireError::UnknownProtocol(_))) => {
+                Err((UNKNOWN_PROTOCOL, error.to_string()))
+            }
+            Ok(Err(error)) => Err((MALFORMED_JOB, error.to_string())),
+            Err(panic) => Err((MALFORMED_JOB, panic)),
+        };
         let Some(reply_to) = properties.reply_to().clone() else {
             let detail = "it does not say whom to answer";
             no_job(&properties, detail, "message is no job; it is dropped");
@@ -182,9 +192,9 @@ impl Desk {
         };
         let answer = match parsed {
             Ok(parts) => self.answer(parts, deadline).await,
-            Err(detail) => {
-                no_job(&properties, &detail, "message is no job; it is refused");
-                let reason = MALFORMED_JOB.to_owned();
+            Err((reason, detail)) => {
+                no_job(&properties, &detail, "message is refused");
+                let reason = reason.to_owned();
                 let refused = Reply::Refused(JobRefusal { reason, detail });
                 Ok((encode_reply(&refused), JobEnd::Malformed))
             }
@@ -352,7 +362,7 @@ async fn send(
     }
 }
 
-/// Says that a message is no job, and why.
+/// Says that a message is no job that can be read here, and why.
 fn no_job(properties: &BasicProperties, why: &str, what: &str) {
     tracing::error!(
         id = ?properties.correlation_id(),

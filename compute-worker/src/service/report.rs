@@ -29,7 +29,7 @@ pub(crate) enum JobEnd {
     Orphaned,
     /// Its deadline had passed; not done, or done in vain.
     Expired,
-    /// Not a job: refused, or dropped where it did not say whom to answer.
+    /// No job, or of a protocol that is not spoken here: refused, or dropped where it did not say whom to answer.
     Malformed,
     /// The broker was lost on the way: it will be delivered again.
     Lost,

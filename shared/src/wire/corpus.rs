@@ -9,6 +9,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde_json::{Map, Value, json};
+
 use super::tests::{block, job};
 use super::*;
 use crate::feature::Feature;
@@ -120,6 +123,36 @@ fn written() -> Vec<(String, Vec<u8>)> {
     jobs.into_iter().chain(replies).collect()
 }
 
+/// The same message as a newer program may write it: with a field and a column more.
+fn with_more(body: &[u8]) -> Vec<u8> {
+    let more = |text: &[u8]| {
+        let mut fields: Map<String, Value> = serde_json::from_slice(text).ok()?;
+        fields.insert("newer".to_owned(), json!({"of": [7]}));
+        serde_json::to_string(&fields).ok()
+    };
+    if let Some(json) = more(body) {
+        return json.into_bytes();
+    }
+    let (_, header) = SafeTensors::read_metadata(body).unwrap();
+    let mut entries = header.metadata().clone().unwrap();
+    let meta = more(entries["kindred"].as_bytes()).unwrap();
+    entries.insert("kindred".to_owned(), meta);
+    entries.insert("newer".to_owned(), "7".to_owned());
+    let column = TensorView::new(Dtype::F64, vec![1], &[0; 8]).unwrap();
+    let tensors = SafeTensors::deserialize(body).unwrap().tensors();
+    let views = tensors.into_iter().chain([("newer".to_owned(), column)]);
+    safetensors::serialize(views, Some(entries)).unwrap()
+}
+
+/// A message as it was written, and with more in it.
+#[track_caller]
+fn both(protocol: u32, name: &str) -> [Vec<u8>; 2] {
+    let body = kept(protocol, name);
+    let newer = with_more(&body);
+    assert_ne!(body, newer);
+    [body, newer]
+}
+
 #[test]
 fn every_kind_of_message_is_kept() {
     for (name, bytes) in written() {
@@ -135,15 +168,19 @@ fn every_kind_of_message_is_kept() {
 #[test]
 fn jobs_of_every_protocol_are_read() {
     for protocol in KEPT {
-        let body = kept(protocol, "extract.job");
-        let read = parse_job(JobKind::Extract, &body).unwrap();
-        let read = read.assemble(|_| None).unwrap();
-        let (Task::Extract(read), Task::Extract(wanted)) = (&read.task, &extract().task) else {
-            panic!("{read:?}");
-        };
-        assert_eq!((&read.space, &read.rows), (&wanted.space, &wanted.rows));
-        for name in ["compare-inline.job", "compare-named.job"] {
-            let body = kept(protocol, name);
+        for body in both(protocol, "extract.job") {
+            let read = parse_job(JobKind::Extract, &body).unwrap();
+            let read = read.assemble(|_| None).unwrap();
+            let (Task::Extract(read), Task::Extract(wanted)) = (&read.task, &extract().task) else {
+                panic!("{read:?}");
+            };
+            assert_eq!((&read.space, &read.rows), (&wanted.space, &wanted.rows));
+        }
+        let names = ["compare-inline.job", "compare-named.job"];
+        for (name, body) in names
+            .iter()
+            .flat_map(|name| both(protocol, name).map(|body| (name, body)))
+        {
             let read = parse_job(JobKind::Compare, &body).unwrap();
             let blocks = [Arc::new(block(9, 3)), Arc::new(block(4, 3))];
             let named = |hash: &BlockHash| {
@@ -179,28 +216,33 @@ fn jobs_of_every_protocol_are_read() {
 fn replies_of_every_protocol_are_read() {
     for protocol in KEPT {
         for (name, now) in replies() {
-            let body = kept(protocol, &format!("{name}.reply"));
-            let read = decode_reply(now.kind, &body).unwrap();
-            match (name, read) {
-                ("extracted", Answer::Reply(Reply::Extracted(read))) => {
-                    assert_eq!(read, features());
-                }
-                ("compared", Answer::Reply(Reply::Compared(read))) => {
-                    assert_eq!(read.pairs, comparison().pairs);
-                    assert_eq!(read.found, comparison().found);
-                }
-                ("failed", Answer::Reply(Reply::Failed(why))) => {
-                    assert_eq!(why, "rows are not equally long");
-                }
-                ("unknown-model", Answer::Reply(Reply::UnknownModel(model))) => {
-                    assert_eq!(model, "words-9");
-                }
-                ("refused", Answer::Reply(Reply::Refused(read))) => assert_eq!(read, refusal()),
-                ("missing-blocks", Answer::MissingBlocks(hashes)) => {
-                    assert_eq!(hashes, [[7; 16], [9; 16]]);
-                }
-                (name, read) => panic!("{name}: {read:?}"),
+            for body in both(protocol, &format!("{name}.reply")) {
+                check_reply(name, decode_reply(now.kind, &body).unwrap());
             }
         }
+    }
+}
+
+#[track_caller]
+fn check_reply(name: &str, read: Answer) {
+    match (name, read) {
+        ("extracted", Answer::Reply(Reply::Extracted(read))) => {
+            assert_eq!(read, features());
+        }
+        ("compared", Answer::Reply(Reply::Compared(read))) => {
+            assert_eq!(read.pairs, comparison().pairs);
+            assert_eq!(read.found, comparison().found);
+        }
+        ("failed", Answer::Reply(Reply::Failed(why))) => {
+            assert_eq!(why, "rows are not equally long");
+        }
+        ("unknown-model", Answer::Reply(Reply::UnknownModel(model))) => {
+            assert_eq!(model, "words-9");
+        }
+        ("refused", Answer::Reply(Reply::Refused(read))) => assert_eq!(read, refusal()),
+        ("missing-blocks", Answer::MissingBlocks(hashes)) => {
+            assert_eq!(hashes, [[7; 16], [9; 16]]);
+        }
+        (name, read) => panic!("{name}: {read:?}"),
     }
 }

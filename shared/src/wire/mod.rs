@@ -3,6 +3,10 @@
 //! Small structured things are JSON, numbers are tensors in the safetensors format with one
 //! metadata entry `kindred` (JSON). Every reader checks all it reads: damaged bytes give a
 //! [`WireError`], never a panic.
+//!
+//! Every job and reply names its [`PROTOCOL`]. What is added to a message without a new protocol must be such that
+//! who does not know it may ignore it: readers ignore fields and columns they do not know. A message that would mean
+//! something else to such a reader is of a new protocol, and who does not speak that says so by name.
 
 mod block;
 mod job;
@@ -19,6 +23,22 @@ pub use reply::{Answer, EncodedReply, decode_reply, encode_reply, missing_blocks
 pub const MAX_MESSAGE_BYTES: usize = 8 << 20;
 /// Most bytes of a job that carries its blocks with it: 1 MiB.
 pub const MAX_INLINE_BYTES: usize = 1 << 20;
+
+/// The newest protocol of jobs and replies that this program speaks; it speaks those before it, too.
+pub const PROTOCOL: u32 = 1;
+/// The header of every job and reply that names its protocol. Without it a message is of protocol 1.
+pub const PROTOCOL_HEADER: &str = "x-kindred-protocol";
+
+/// Whether a message whose header [`PROTOCOL_HEADER`] says this can be read here.
+///
+/// # Errors
+/// [`WireError::UnknownProtocol`].
+pub fn check_protocol(said: &str) -> Result<(), WireError> {
+    match said.parse() {
+        Ok(1..=PROTOCOL) => Ok(()),
+        _ => Err(WireError::UnknownProtocol(said.chars().take(16).collect())),
+    }
+}
 
 /// Content type of JSON bodies.
 pub const JSON: &str = "application/json";
@@ -43,6 +63,9 @@ pub enum WireError {
     /// The bytes break a rule of the format.
     #[error("damaged: {0}")]
     Damaged(String),
+    /// The message is of a protocol that this program does not speak.
+    #[error("it is of protocol {0:?}; protocols 1 to {PROTOCOL} are spoken here")]
+    UnknownProtocol(String),
     /// A block that the job names is not at hand.
     #[error("block {} is not there", hex(.0))]
     MissingBlock(BlockHash),

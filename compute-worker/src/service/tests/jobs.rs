@@ -10,12 +10,14 @@ use kindred_shared::job::{
     CompareReply, CompareTask, ExtractTask, Floor, Job, Reply, Side, Task, TermCounts,
 };
 use kindred_shared::wire::{
-    Answer, EncodedJob, JobAddress, JobKind, decode_reply, encode_block, encode_job, hash_of,
+    Answer, EncodedJob, JobAddress, JobKind, PROTOCOL_HEADER, decode_reply, encode_block,
+    encode_job, hash_of,
 };
 use kindred_shared::worker::WORKER_HEADER;
 use kindred_shared::{Block, BlockBuilder, DomainName, Feature, ItemId, Space};
 use kindred_similarity::RowMask;
 use lapin::BasicProperties;
+use lapin::types::AMQPValue;
 use tokio::time::Instant;
 
 use super::edges::{Asked, FakeBroker, FakeStore};
@@ -273,6 +275,24 @@ async fn what_is_no_job_is_refused_with_the_reason() {
         assert_eq!(refused.reason, "malformed-job");
         assert!(refused.detail.contains(word), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn a_job_of_a_newer_protocol_is_refused_with_its_name() {
+    let good = inline(&extract());
+    let address = JobAddress { job: 7, attempt: 2 };
+    let properties = job_properties(&good, address, &"kindred.replies.x".into(), EXPIRES);
+    let mut headers = properties.headers().clone().unwrap();
+    headers.insert(PROTOCOL_HEADER.into(), AMQPValue::LongString("7".into()));
+    let (desk, broker) = (desk(&Arc::default()), FakeBroker::default());
+    let newer = properties.with_headers(headers);
+    let message = with(JobKind::Extract, newer, good.body.clone(), &broker);
+    assert_eq!(desk.deal(message, &broker).await, JobEnd::Malformed);
+    let Answer::Reply(Reply::Refused(refused)) = answered(&broker).1 else {
+        panic!("it is refused");
+    };
+    assert_eq!(refused.reason, "unknown-protocol");
+    assert!(refused.detail.contains('7'), "{refused}");
 }
 
 #[tokio::test]

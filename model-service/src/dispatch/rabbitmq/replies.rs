@@ -7,11 +7,13 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use kindred_runtime::amqp::card_from_value;
 use kindred_runtime::amqp::{
-    AmqpError, Connector, RECONNECT, REQUEST_DEADLINE, close, consumers, declare_replies, wait_out,
-    within,
+    AmqpError, Connector, RECONNECT, REQUEST_DEADLINE, close, consumers, declare_replies, speaks,
+    wait_out, within,
 };
 use kindred_shared::job::{JobRefusal, Reply};
-use kindred_shared::wire::{Answer, JobAddress, JobKind, WireError, decode_reply, hex};
+use kindred_shared::wire::{
+    Answer, JobAddress, JobKind, UNKNOWN_PROTOCOL, WireError, decode_reply, hex,
+};
 use kindred_shared::worker::{GREETING, WORKER_HEADER};
 use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
@@ -201,6 +203,12 @@ async fn read(delivery: Delivery, shared: &Shared) -> Option<Returned> {
             kills_workers: true,
             ..killer
         });
+    }
+    if let Err(unknown) = speaks(properties) {
+        return returned(Reply::Refused(JobRefusal {
+            reason: UNKNOWN_PROTOCOL.to_owned(),
+            detail: format!("a worker's reply: {unknown}"),
+        }));
     }
     let kind = properties.kind().clone().unwrap_or_default();
     let (answer, decoded) = oneshot::channel();

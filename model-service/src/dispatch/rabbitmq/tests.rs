@@ -8,7 +8,9 @@ use futures_util::StreamExt;
 use kindred_runtime::amqp::{declare, reply_properties};
 use kindred_shared::block_store::MemoryBlockStore;
 use kindred_shared::job::{CompareReply, CompareTask, Floor, Side, Task};
-use kindred_shared::wire::{JobKind, decode_block, encode_reply, missing_blocks, parse_job};
+use kindred_shared::wire::{
+    JobKind, PROTOCOL_HEADER, decode_block, encode_reply, missing_blocks, parse_job,
+};
 use kindred_shared::{BlockBuilder, DomainName, Feature, ItemId, Space};
 use kindred_similarity::RowMask;
 use lapin::message::Delivery;
@@ -16,7 +18,7 @@ use lapin::options::{
     BasicAckOptions, BasicPublishOptions, BasicQosOptions, ExchangeDeleteOptions, QueueBindOptions,
     QueueDeclareOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, Consumer};
 
 use super::super::contract::{Gate, Twin, dispatch_contract, job, perform};
@@ -343,5 +345,33 @@ async fn only_jobs_that_killed_workers_are_kept_also_on_a_topology_of_before() {
     // The expired one would have come first.
     assert_eq!(address(&next(&mut dead).await).as_str(), "2.1");
     kindred_runtime::amqp::close(&reading).await;
+    kindred_runtime::amqp::close(&connection).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
+async fn a_reply_of_a_newer_protocol_is_told_and_blames_no_item() {
+    let twin = Rabbit::without_workers().await;
+    let far = Duration::from_secs(60);
+    let sent = twin.jobs.send(JobId(1), Attempt(1), far, job("echo")).await;
+    assert_eq!(sent, Ok(()));
+    let (connection, channel) = twin.scope.open().await;
+    let mut jobs = consume(&channel, twin.scope.names.jobs(JobKind::Extract)).await;
+    let message = next(&mut jobs).await;
+    let answer = encode_reply(&Reply::Extracted(vec![]));
+    let properties = reply_properties(&answer, &message.properties);
+    let mut headers = properties.headers().clone().unwrap();
+    headers.insert(PROTOCOL_HEADER.into(), AMQPValue::LongString("7".into()));
+    let key = message.properties.reply_to().clone().unwrap();
+    let options = BasicPublishOptions::default();
+    let newer = properties.with_headers(headers);
+    let sent = channel.basic_publish("".into(), key, options, &answer.body, newer);
+    sent.await.unwrap();
+    message.ack(BasicAckOptions::default()).await.unwrap();
+    let returned = reply(&twin).await.reply;
+    assert!(
+        matches!(&returned, Reply::Refused(refused) if refused.reason == "unknown-protocol"),
+        "{returned:?}"
+    );
     kindred_runtime::amqp::close(&connection).await;
 }

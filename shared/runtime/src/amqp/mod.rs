@@ -14,7 +14,9 @@ pub use connection::{
     REQUEST_DEADLINE, close, wait_out, within,
 };
 pub use inspection::{Arguments, Inspected, Permission, Presence, inspect, permitted};
-pub use properties::{APP_ID, header_text, job_properties, reply_properties, timestamp_of_seconds};
+pub use properties::{
+    APP_ID, header_text, job_properties, reply_properties, speaks, timestamp_of_seconds,
+};
 pub use publisher::{
     CONFIRM_DEADLINE, Confirmed, Outgoing, PublishFault, Publisher, event_message, event_properties,
 };

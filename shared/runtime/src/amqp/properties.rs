@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use kindred_shared::wire::{EncodedJob, EncodedReply, JobAddress};
+use kindred_shared::wire::{
+    EncodedJob, EncodedReply, JobAddress, PROTOCOL, PROTOCOL_HEADER, WireError, check_protocol,
+};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
@@ -19,7 +21,7 @@ pub fn job_properties(
     reply_to: &ShortString,
     expires: Duration,
 ) -> BasicProperties {
-    let mut headers = FieldTable::default();
+    let mut headers = of_protocol();
     for (name, value) in &job.headers {
         headers.insert(
             ShortString::from(*name),
@@ -42,6 +44,31 @@ pub fn reply_properties(reply: &EncodedReply, job: &BasicProperties) -> BasicPro
     base(reply.content_type, reply.kind)
         .with_message_id(short(&format!("re:{message}")))
         .with_correlation_id(correlation)
+        .with_headers(of_protocol())
+}
+
+/// Headers that name the protocol.
+fn of_protocol() -> FieldTable {
+    let mut headers = FieldTable::default();
+    let protocol = AMQPValue::LongString(PROTOCOL.to_string().into());
+    headers.insert(ShortString::from(PROTOCOL_HEADER), protocol);
+    headers
+}
+
+/// Whether a job or reply with these properties is of a protocol that this program speaks.
+///
+/// # Errors
+/// [`WireError::UnknownProtocol`].
+pub fn speaks(properties: &BasicProperties) -> Result<(), WireError> {
+    let headers = properties.headers().as_ref();
+    match headers.and_then(|headers| headers.inner().get(PROTOCOL_HEADER)) {
+        None => Ok(()),
+        Some(AMQPValue::ShortString(said)) => check_protocol(said.as_str()),
+        Some(AMQPValue::LongString(said)) => {
+            check_protocol(&String::from_utf8_lossy(said.as_bytes()))
+        }
+        Some(other) => Err(WireError::UnknownProtocol(format!("{other:?}"))),
+    }
 }
 
 /// Content type, type, app id and timestamp; persistent.
@@ -75,4 +102,48 @@ pub(super) fn short(text: &str) -> ShortString {
         end -= 1;
     }
     ShortString::from(&text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use kindred_shared::wire::JSON;
+
+    use super::*;
+
+    fn saying(value: AMQPValue) -> BasicProperties {
+        let mut headers = FieldTable::default();
+        headers.insert(PROTOCOL_HEADER.into(), value);
+        BasicProperties::default().with_headers(headers)
+    }
+
+    fn text(said: &str) -> AMQPValue {
+        AMQPValue::LongString(said.into())
+    }
+
+    #[test]
+    fn messages_name_their_protocol_and_others_than_those_spoken_are_refused() {
+        let reply = EncodedReply {
+            kind: "compared",
+            content_type: JSON,
+            body: vec![],
+        };
+        let reply = reply_properties(&reply, &BasicProperties::default());
+        let named = header_text(&reply, PROTOCOL_HEADER);
+        assert_eq!(named.as_deref(), Some(&*PROTOCOL.to_string()));
+        assert_eq!(speaks(&reply), Ok(()));
+        // Written before messages named it.
+        assert_eq!(speaks(&BasicProperties::default()), Ok(()));
+        assert_eq!(speaks(&saying(text("1"))), Ok(()));
+        for said in [
+            text("0"),
+            text("2"),
+            text(""),
+            text("one"),
+            AMQPValue::Boolean(true),
+        ] {
+            let refused = speaks(&saying(said.clone()));
+            let is_unknown = matches!(refused, Err(WireError::UnknownProtocol(_)));
+            assert!(is_unknown, "{said:?}: {refused:?}");
+        }
+    }
 }
