@@ -1,6 +1,8 @@
 //! Errors as answers: a problem, and the headers that belong to it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
@@ -154,6 +156,30 @@ impl From<PublishError> for Error {
     }
 }
 
+/// How often it is said that the store cannot be read, in seconds: many requests find out at once.
+const SAY_EVERY_S: u64 = 60;
+
+/// Says that the store cannot be read, unless that was said a moment ago, and how often it was not said.
+fn say_not_readable(error: &StoreError) {
+    static NEXT_S: AtomicU64 = AtomicU64::new(0);
+    static UNSAID: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_s = now.map_or(0, |since| since.as_secs());
+    let next_s = NEXT_S.load(Ordering::Relaxed);
+    let later = now_s + SAY_EVERY_S;
+    let is_due = now_s >= next_s
+        && NEXT_S
+            .compare_exchange(next_s, later, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok();
+    if is_due {
+        let unsaid = UNSAID.swap(0, Ordering::Relaxed);
+        tracing::warn!(%error, unsaid, "store not readable");
+    } else {
+        UNSAID.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(%error, "store not readable");
+    }
+}
+
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let retry = match &error {
@@ -162,7 +188,7 @@ impl From<StoreError> for Error {
                 RETRY_SOON_S
             }
         };
-        tracing::warn!(%error, "store not readable");
+        say_not_readable(&error);
         Self::new(Kind::NotReadable, format!("{error}. Ask again.")).retry_after(retry)
     }
 }

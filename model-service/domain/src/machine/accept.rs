@@ -92,10 +92,12 @@ impl Domain {
         let item = self.catalogue.item(slot);
         let same_content = item.live && !item.is_doubtful && item.content_hash == row.content_hash;
         // A change of metadata alone extracts nothing: the feature is written again, under the
-        // new version.
+        // new version. An empty one is made again, which costs little: it may stand in for one that
+        // could not be made, where a part of the round that was to delete it was lost.
         let feature = (same_content && !item.is_stale)
             .then(|| self.catalogue.feature_row(slot, version))
-            .flatten();
+            .flatten()
+            .filter(|row| !row.feature.is_zero());
         // Another content under the same version: the stored feature would seem to be its.
         let contradicts = !same_content && item.version == Some(version);
         if contradicts {

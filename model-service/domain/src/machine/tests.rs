@@ -809,3 +809,24 @@ fn settings_are_settled_when_the_row_names_their_model_whoever_set_it_first() {
     let tags: Vec<u64> = settled(&effects).iter().map(|(tag, _)| tag.0).collect();
     assert_eq!(tags, [1, 2]);
 }
+
+#[test]
+fn an_empty_feature_is_made_again_when_its_event_comes_again() {
+    let (mut machine, ticket, made) = extracting(WORDS);
+    let made = Made {
+        rejected: None,
+        ..made
+    };
+    let result = Ok(vec![made]);
+    let effects = machine.handle(at(300), Input::Extracted { ticket, result });
+    answer(&mut machine, at(300), committed(&effects).unwrap().0);
+    let (tag, event) = (DeliveryTag(2), event(WORDS));
+    let effects = machine.handle(at(400), Input::Event { tag, event });
+    let (round, writes) = commits(&effects).pop().unwrap();
+    let is_feature = |write: &Write| matches!(write, Write::Feature(_));
+    assert!(!writes.iter().any(is_feature));
+    answer(&mut machine, at(400), round);
+    let effects = machine.handle(at(900), Input::Tick);
+    let is_asked = |effect: &Effect| matches!(effect, Effect::Extract { .. });
+    assert!(effects.iter().any(is_asked));
+}

@@ -34,8 +34,6 @@ pub(crate) struct Books {
     pub(crate) on_their_way: usize,
     /// The windows that were asked for, by request.
     pub(crate) requests: BTreeMap<String, Duration>,
-    /// Items, with the version, of which workers could not make a feature.
-    pub(crate) rejected: BTreeSet<(DomainName, ItemId, u64)>,
     /// Versions of events that end every process that takes them in.
     killers: BTreeSet<u64>,
     /// Events that were dead-lettered.

@@ -191,8 +191,6 @@ impl Extraction {
                 }
                 Next::Reject(reason) => {
                     let (row, material) = &self.asked[places[0]];
-                    let key = (address.domain.clone(), row.id.clone(), row.version);
-                    context.world.books.rejected.insert(key);
                     let rejected = ItemRow {
                         rejected: Some(reason),
                         ..material.row.clone()

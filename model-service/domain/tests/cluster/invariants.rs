@@ -180,10 +180,8 @@ fn domain_at_the_end(world: &World, name: &DomainName) -> Checked {
         }
         let said = kindred_domain::material::rows_of(upsert, row.version, row.since);
         let mut feature = feature_of(&model, &said.0, &said.1);
-        // What workers could not do may stay undone: when such an event comes again, and its round is
-        // stored in part, the empty feature passes for that of a text without terms.
-        let key = (name.clone(), id.clone(), row.version);
-        if world.books.rejected.contains(&key)
+        // What workers could not do has an empty feature, and says why.
+        if row.rejected.is_some()
             && let Some(stored) = tables.features.get(&(id.clone(), model.clone()))
             && stored.feature.is_zero()
         {
