@@ -40,6 +40,7 @@ def arguments():
     parser.add_argument("--items", type=int, default=100, help="items of each at the start")
     parser.add_argument("--large", type=int, default=0, help="one more domain, of so many items")
     parser.add_argument("--rate", type=float, default=4, help="events a second while a fault lasts")
+    parser.add_argument("--scale", type=float, default=1, help="share of a fault's duration, to try it out")
     parser.add_argument("--minutes", type=float, default=60, help="of soak")
     parser.add_argument("--deletions", type=int, default=1000)
     parser.add_argument("--sustainable", type=float, default=5, help="events a second, for overload")
@@ -96,7 +97,9 @@ def play_group(is_proxied, names, options, place, broker, entries, keep):
         say(f"the cluster is there after {time.time() - begun:.0f} s; partitions {cluster.holdings()}")
         everything = domains + ([large] if large else [])
         examples = f"{place}/examples.ndjson"
-        play = scenarios.Play(cluster, history, texts, everything, large, options.rate, examples, say)
+        play = scenarios.Play(
+            cluster, history, texts, everything, large, options.rate, options.scale, examples, say
+        )
         play.fill(options.items, options.large)
         for name in names:
             say(f"== {name}")

@@ -29,8 +29,9 @@ ORACLE_READY_S = 60
 ORACLE_IMPORT_S = 1200
 LIST = 50
 ASK_TIMEOUT_S = 20
-# Of a large domain this many lists are asked for over HTTP, of each instance; the tables are read whole.
-SAMPLE = 500
+# Over HTTP at most this many lists are asked for, of each instance: of the large domain, and of all
+# others. The tables are read whole.
+SAMPLE, SAMPLE_OF_SMALL = 500, 5000
 READERS = 4
 EXAMPLES = 10
 # `wrong` and `missing` are lists.
@@ -248,12 +249,12 @@ class Check:
                 self.fault("unexpected", key, where, "answers", answer.status, "version", told, "stored", row)
 
     def sample(self, keys):
-        """All keys of small domains, some of a large one."""
-        small = [key for key in keys if key[0] != self.large]
-        large = [key for key in keys if key[0] == self.large]
-        if len(large) > SAMPLE:
-            large = random.Random(len(large)).sample(large, SAMPLE)
-        return small + large
+        """All keys, as long as there are not too many."""
+        chosen = []
+        for most, is_large in ((SAMPLE_OF_SMALL, False), (SAMPLE, True)):
+            those = [key for key in keys if (key[0] == self.large) == is_large]
+            chosen += random.Random(len(those)).sample(those, min(most, len(those)))
+        return chosen
 
     def check_lists(self, tables, visible):
         oracle = Oracle(self.cluster, list(visible.values()))

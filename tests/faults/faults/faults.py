@@ -58,8 +58,8 @@ def fault(name, aim=None, after_outage=False, proxied=False):
 class Stage:
     """What a fault is played on. `outage` is how long it lasted, where the fault says so itself."""
 
-    def __init__(self, cluster, load, large):
-        self.cluster, self.load, self.large = cluster, load, large
+    def __init__(self, cluster, load, large, scale=1.0):
+        self.cluster, self.load, self.large, self.scale = cluster, load, large, scale
         self.outage = None
         self.notes = []
 
@@ -68,7 +68,7 @@ class Stage:
 
     def lasting(self, seconds):
         """The fault lasts so long: a duration, not a wait for anything."""
-        time.sleep(seconds)
+        time.sleep(seconds * self.scale)
 
 
 @fault("kill-owner", aim=9)
@@ -154,7 +154,7 @@ def workers_dead(stage):
 def worker_flapping(stage):
     """one worker killed every 3 s for 60 s"""
     worker = stage.cluster.workers[0]
-    until = time.time() + FLAPPING_S
+    until = time.time() + FLAPPING_S * stage.scale
     while time.time() < until:
         worker.kill()
         worker.start()

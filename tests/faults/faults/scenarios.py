@@ -32,9 +32,9 @@ MIB = 1024 * 1024
 class Play:
     """A cluster with its history, and what scenarios on it found."""
 
-    def __init__(self, cluster, history, texts, domains, large, rate, examples, say):
+    def __init__(self, cluster, history, texts, domains, large, rate, scale, examples, say):
         self.cluster, self.history, self.texts = cluster, history, texts
-        self.domains, self.large, self.rate = domains, large, rate
+        self.domains, self.large, self.rate, self.scale = domains, large, rate, scale
         self.examples, self.say = examples, say
         self.seeds = itertools.count(1)
 
@@ -112,7 +112,7 @@ def play_fault(play, fault):
     entry = play.entry(fault.name, fault.says)
     play.wait_healthy()
     since, marks, load = time.time(), report.Logs(play.programs), play.load()
-    stage = Stage(play.cluster, load, play.large)
+    stage = Stage(play.cluster, load, play.large, play.scale)
     load.start()
     stage.lasting(BEFORE_S)
     begun = time.time()
