@@ -149,7 +149,7 @@ impl Folding {
                 'և' => folded.push_str("եւ"),
                 // Letters that have no capital of their own: a capital and a mark stand for it.
                 'ǰ' | 'ẖ' | 'ẗ' | 'ẘ' | 'ẙ' => {
-                    decompose_canonical(c, |part| folded.push(part))
+                    decompose_canonical(c, |part| folded.push(part));
                 }
                 // The dot above a small i, which some systems write beside it.
                 '\u{307}' if folded.ends_with('i') => {}

@@ -152,11 +152,10 @@ impl<'a> Scanner<'a> {
             self.out.push_str(&self.input[from..self.at]);
             match self.rest().as_bytes()[0] {
                 b'&' => self.reference(),
+                b'[' if self.shortcode() => {}
                 b'[' => {
-                    if !self.shortcode() {
-                        self.out.push('[');
-                        self.at += 1;
-                    }
+                    self.out.push('[');
+                    self.at += 1;
                 }
                 _ if self.at < self.literal_until || !self.markup() => {
                     self.out.push_str("&lt;");

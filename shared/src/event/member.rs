@@ -33,7 +33,7 @@ pub fn whole_characters(json: &str) -> Cow<'_, str> {
             at = bytes.len().min(at + 2);
             continue;
         };
-        let paired = || escaped_unit(&bytes[at + 6..]).is_some_and(|low| is_low(low));
+        let paired = || escaped_unit(&bytes[at + 6..]).is_some_and(is_low);
         if is_high(unit) && paired() {
             at += 12;
             continue;

@@ -196,7 +196,7 @@ mod tests {
         for cut in 3..whole.len() {
             assert!(unpacked(&whole[..cut], 7).0.is_err(), "cut at {cut}");
         }
-        let mut damaged = whole.clone();
+        let mut damaged = whole;
         let at = damaged.len() - 6;
         damaged[at] ^= 1;
         assert!(unpacked(&damaged, 7).0.is_err());
