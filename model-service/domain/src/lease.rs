@@ -423,10 +423,10 @@ impl LeaseMachine {
                 };
                 return vec![];
             }
-            // Not wanted any more, and nobody was told of it.
+            // Not wanted any more. Nobody was told of it, but what was ours before may not be let go yet.
             State::Taking { .. } if self.wish == Wish::Leave => {
-                self.state = State::Leaving { let_go: true };
-                return vec![LeaseEffect::Read];
+                self.state = State::Leaving { let_go: false };
+                return vec![LeaseEffect::HandOver];
             }
             State::Taking { wanted, sent, .. } => (wanted.clone(), *sent, None),
             State::Held { lease, setting, .. } => match setting.take() {

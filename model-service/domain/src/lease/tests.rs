@@ -257,7 +257,8 @@ fn what_was_taken_when_it_was_no_longer_wanted_is_handed_over_before_anybody_hos
     m.handle(at(0), LeaseInput::Read(None));
     step(&mut m, 0, LeaseInput::Wished(Wish::Leave), &[]);
     let applied = LeaseInput::Decided(Cas::Applied);
-    step(&mut m, 1, applied.clone(), &[LeaseEffect::Read]);
+    step(&mut m, 1, applied.clone(), &[LeaseEffect::HandOver]);
+    step(&mut m, 1, LeaseInput::LetGo, &[LeaseEffect::Read]);
     let own = lease(1, "me", 0);
     let give = set(Some(own.clone()), vacant(1));
     step(&mut m, 1, LeaseInput::Read(Some(own)), &[give]);
