@@ -20,8 +20,10 @@ SHARED_S = 90
 SLOW_BROKER_S, SLOW_DATABASE_S = 0.3, 0.1
 STALLED_S = 20
 CUTS, BETWEEN_CUTS_S = 3, 5
-# Fewer bytes than a segment of the commit log has, so that the next one cannot be made.
-FULL_BYTES = 1024 * 1024
+# Fewer bytes than a file of a table has, or a segment of the commit log: new ones cannot be written.
+FULL_BYTES = 1024
+# How often the tables of lists are written to files while a disk is full, and otherwise (never by time).
+FLUSHED_MS, NOT_FLUSHED = 3000, 0
 # More than any disk has: the broker takes its disk for full.
 NO_ROOM_BYTES = 10**15
 CLOCK_AHEAD = "+1h"
@@ -196,6 +198,8 @@ def disk_full_node(stage):
         node.limit_file_size(FULL_BYTES)
     except OSError as trouble:
         raise Skipped(f"the size of its files cannot be limited: {trouble}") from trouble
+    # It would need new files only after much longer.
+    flush_lists_every(stage.cluster, FLUSHED_MS)
     stage.lasting(OUTAGE_S)
     # It refuses clients from the moment on at which it could not write, if it came to that.
     with socket.socket() as probe:
@@ -203,6 +207,12 @@ def disk_full_node(stage):
     stage.notes.append("the node stopped serving" if refuses else "the node needed no new file")
     node.kill()
     node.start()
+    flush_lists_every(stage.cluster, NOT_FLUSHED)
+
+
+def flush_lists_every(cluster, milliseconds):
+    with cluster.database() as session:
+        session.execute(f"ALTER TABLE similar_items WITH memtable_flush_period_in_ms = {milliseconds}")
 
 
 @fault("clock-wrong")

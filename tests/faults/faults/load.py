@@ -280,7 +280,8 @@ class Load:
         taken = None if kind == "create" else self.history.take(source, self.domains)
         if taken is None:
             taken, kind = (source.choice(self.domains), f"{self.prefix}-{next(self.names)}"), "create"
-        fields = {} if kind == "delete" else self.texts.fields(source)
+        # New ones are English: only there does every text have a score with every other, and so a list.
+        fields = {} if kind == "delete" else self.texts.fields(source, 0 if kind == "create" else None)
         return self.history.begin(*taken, kind, fields)
 
     def until_acknowledged(self, operation, source, send):

@@ -22,7 +22,8 @@ FEW = 5
 # For the last writes to be acknowledged, and the last items to be seen.
 ACKNOWLEDGED_S, SEEN_S = 60, 150
 SOAK_RATE, SOAK_TELLS_EVERY_S = 5, 60
-DELETIONS, DELETERS = 1000, 8
+# Deletions wait for readers that are behind, so that every question is asked soon after its answer.
+DELETERS, WAITING = 8, 2
 OVERLOAD_FACTOR, OVERLOAD_S = 100, 60
 OVERLOAD_PUBLISHERS = 16
 RECOVERY_S = 1800
@@ -212,7 +213,7 @@ def deletions(play, count):
             for id in one[1:]:
                 load.read_one(service, one[0], id, None)
 
-    mailboxes = [(service, queue.SimpleQueue()) for service in play.cluster.services for _ in range(2)]
+    mailboxes = [(service, queue.Queue(WAITING)) for service in play.cluster.services for _ in range(2)]
     readers = [threading.Thread(target=ask_again, args=pair) for pair in mailboxes]
 
     def delete():
@@ -222,7 +223,7 @@ def deletions(play, count):
                 domain, id = works.get_nowait()
             except queue.Empty:
                 return
-            listed = ask(through.port, "GET", f"{item(domain, id)}/similar?limit=5").body.get("similar", [])
+            listed = ask(through.port, "GET", f"{item(domain, id)}/similar?limit=2").body.get("similar", [])
             operation = play.history.begin(domain, id, "delete", {})
             begun = time.time()
             is_acknowledged = load.until_acknowledged(
