@@ -240,6 +240,7 @@ mod tests {
                 "standalone",
                 "model-service",
                 "schema",
+                "agreement",
                 "doctor",
                 "import",
                 "publish",
