@@ -279,12 +279,24 @@ impl Service {
     }
 
     /// # Errors
-    /// In words, why it is not ready.
+    /// In words, why it is not ready, or what it does without.
     pub(crate) fn readiness(&self) -> Result<(), String> {
         let answer = self.client.try_get("/readyz")?;
         match answer.status {
-            200 => Ok(()),
+            200 if !answer.body.contains("degraded") => Ok(()),
             status => Err(format!("{status} {}", answer.body)),
         }
+    }
+
+    /// Waits until it says that it has to do without this edge.
+    #[track_caller]
+    pub(crate) fn wait_without(&mut self, edge: &str, limit: Duration) {
+        wait_for("the service says what is away", limit, || {
+            self.process.assert_running();
+            match self.readiness() {
+                Err(words) if words.contains(edge) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
     }
 }
