@@ -49,9 +49,6 @@ use statements::Statements;
 
 /// Requests to read that are in flight at a time.
 const READS: usize = 128;
-/// Of those, requests for pages of a scan: a node reads some 32 rows or pages at once, and single rows
-/// of other domains must not wait for pages of a large one.
-const SCANS: usize = 4;
 
 /// The store in a keyspace.
 pub struct CassandraStore {
@@ -66,7 +63,6 @@ pub struct CassandraStore {
     counts: Counts,
     quorum: Quorum,
     reading: Semaphore,
-    scanning: Semaphore,
     writing: Semaphore,
 }
 
@@ -89,7 +85,6 @@ impl CassandraStore {
             counts: Counts::default(),
             quorum: Quorum::default(),
             reading: Semaphore::new(READS),
-            scanning: Semaphore::new(SCANS),
             writing: Semaphore::new(writes::IN_FLIGHT),
         }
     }

@@ -205,7 +205,6 @@ impl CassandraStore {
             return Ok(());
         };
         let statement = T::statement(&self.statements);
-        let _turn = self.scanning.acquire().await;
         let limit = i32::try_from(rows).unwrap_or(i32::MAX);
         let (domain, bucket) = (domain.as_str(), cursor.bucket);
         let found = match model {
