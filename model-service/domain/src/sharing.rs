@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::lease::Wish;
 use crate::store::Partition;
 
 /// What an instance is to do about its share.
@@ -17,6 +18,19 @@ pub struct Share {
     pub may_take: BTreeSet<Partition>,
     /// A partition of its own that another is to have.
     pub hand_over: Option<Partition>,
+}
+
+impl Share {
+    /// What the instance `me` is to want of a partition, whose owner is this as far as is known.
+    pub fn wish(&self, me: &str, partition: Partition, owner: Option<&str>) -> Wish {
+        if self.hand_over == Some(partition) {
+            Wish::Leave
+        } else if owner == Some(me) || self.may_take.contains(&partition) {
+            Wish::Have
+        } else {
+            Wish::Wait
+        }
+    }
 }
 
 /// The share of the instance `me`. `instances` are those that are there, in any order; `owners` has

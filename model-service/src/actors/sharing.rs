@@ -52,14 +52,7 @@ pub async fn share_evenly(
             .collect();
         let share = share(&me.owner, &instances, &owners);
         for ((partition, owner), keeper) in (0..).map(Partition).zip(&owners).zip(&keepers) {
-            let is_ours = owner.as_ref() == Some(&me.owner);
-            let wish = if share.hand_over == Some(partition) {
-                Wish::Leave
-            } else if is_ours || share.may_take.contains(&partition) {
-                Wish::Have
-            } else {
-                Wish::Wait
-            };
+            let wish = share.wish(&me.owner, partition, owner.as_deref());
             keeper.wish.send_if_modified(|old| {
                 let is_other = *old != wish;
                 *old = wish;

@@ -284,14 +284,7 @@ impl Process {
                     .collect();
                 let share = share(&context.me.name, &instances, &owners);
                 for ((partition, owner), seat) in (0..).map(Partition).zip(&owners).zip(seats) {
-                    let is_ours = owner.as_ref() == Some(&context.me.name);
-                    let wish = if share.hand_over == Some(partition) {
-                        Wish::Leave
-                    } else if is_ours || share.may_take.contains(&partition) {
-                        Wish::Have
-                    } else {
-                        Wish::Wait
-                    };
+                    let wish = share.wish(&context.me.name, partition, owner.as_deref());
                     seat.wish(context, wish);
                 }
             }
