@@ -17,6 +17,7 @@ mod memory;
 mod model_service;
 mod neighbours;
 mod output;
+mod partitions;
 mod publish;
 mod retry;
 mod schema;
@@ -62,6 +63,9 @@ enum Command {
     ModelService(local::ModelServiceArgs),
     Schema(schema::SchemaArgs),
     Agreement(agreement::AgreementArgs),
+    /// How many partitions a cluster has
+    #[command(subcommand)]
+    Partitions(PartitionsCommand),
     Doctor(doctor::DoctorArgs),
     Import(import::ImportArgs),
     Publish(publish::PublishArgs),
@@ -87,6 +91,12 @@ enum DomainCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum PartitionsCommand {
+    Show(partitions::ShowArgs),
+    Set(partitions::SetArgs),
+}
+
+#[derive(Debug, Subcommand)]
 enum VectorsCommand {
     Prepare(vectors::PrepareArgs),
 }
@@ -106,6 +116,8 @@ impl Command {
             Self::ModelService(args) => &args.flags.0,
             Self::Schema(args) => &args.flags.0,
             Self::Agreement(args) => &args.flags.0,
+            Self::Partitions(PartitionsCommand::Show(args)) => &args.flags.0,
+            Self::Partitions(PartitionsCommand::Set(args)) => &args.flags.0,
             Self::Doctor(args) => &args.flags.0,
             Self::Import(args) => &args.flags.0,
             Self::Publish(args) => &args.flags.0,
@@ -193,6 +205,10 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::ModelService(_) => model_service::run(&config),
         Command::Schema(args) => schema::run(&args, &config, out),
         Command::Agreement(args) => agreement::run(&args, &config, json, out),
+        Command::Partitions(PartitionsCommand::Show(_)) => partitions::show(&config, json, out),
+        Command::Partitions(PartitionsCommand::Set(args)) => {
+            partitions::set(&args, &config, json, out)
+        }
         Command::Doctor(args) => doctor::run(&args, &config, &origins, json, out),
         Command::Demo(args) => demo::run(&args, &config, &origins, json, out),
         Command::Bench(BenchCommand::Pipeline(args)) => {
@@ -241,6 +257,8 @@ mod tests {
                 "model-service",
                 "schema",
                 "agreement",
+                "partitions show",
+                "partitions set",
                 "doctor",
                 "import",
                 "publish",
