@@ -18,6 +18,7 @@ mod support;
 
 mod bad_input;
 mod crash;
+mod evaluate;
 mod exact_can_fail;
 mod fresh;
 mod lifecycle;

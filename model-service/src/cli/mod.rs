@@ -9,6 +9,7 @@ mod client;
 mod demo;
 mod doctor;
 mod domain;
+mod evaluate;
 mod exit;
 mod flags;
 mod import;
@@ -76,6 +77,7 @@ enum Command {
     Domain(DomainCommand),
     Config(show_config::ConfigArgs),
     Neighbours(neighbours::NeighboursArgs),
+    Evaluate(evaluate::EvaluateArgs),
     /// Word vectors
     #[command(subcommand)]
     Vectors(VectorsCommand),
@@ -127,6 +129,7 @@ impl Command {
             Self::Domain(DomainCommand::Set(args)) => &args.flags.0,
             Self::Config(args) => &args.flags.0,
             Self::Neighbours(args) => &args.flags.0,
+            Self::Evaluate(args) => &args.flags.0,
             Self::Vectors(VectorsCommand::Prepare(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Pipeline(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Freshness(args)) => &args.flags.0,
@@ -199,6 +202,7 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Domain(DomainCommand::Show(args)) => domain::show(&args, &config, json, out),
         Command::Domain(DomainCommand::Set(args)) => domain::set(&args, &config, json, out),
         Command::Neighbours(args) => neighbours::run(&args, &config, json, out),
+        Command::Evaluate(args) => evaluate::run(&args, &config, json, out),
         Command::Config(_) => show_config::run(&config, &origins, json, out),
         Command::Vectors(VectorsCommand::Prepare(args)) => vectors::run(&args, json, out),
         Command::Standalone(_) => standalone::run(&config, &origins, json, out),
@@ -268,6 +272,7 @@ mod tests {
                 "domain set",
                 "config",
                 "neighbours",
+                "evaluate",
                 "vectors prepare",
                 "bench pipeline",
                 "bench freshness",
