@@ -16,6 +16,7 @@ mod instances;
 mod lease;
 pub(crate) mod opening;
 pub(crate) mod partitions;
+mod quorum;
 mod readers;
 mod reads;
 mod rows;
@@ -46,7 +47,7 @@ use kindred_domain::store::{
 use lease::Gates;
 pub use opening::{CassandraOptions, ConnectError};
 use partitions::Partitions;
-use readers::Quorum;
+use quorum::Quorum;
 use schema::Keyspace;
 use statements::Statements;
 

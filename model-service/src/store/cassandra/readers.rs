@@ -2,7 +2,6 @@
 //! and below it where there is none.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kindred_shared::{DomainName, ItemId};
@@ -20,43 +19,6 @@ use kindred_domain::store::{ItemRow, Reading, StoreError};
 
 /// Longest a request may take before readers are answered from one copy.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// For how long no quorum is asked for after one did not answer.
-const GIVEN_UP: Duration = Duration::from_secs(2);
-/// How often it is said that readers are answered from one copy.
-const SAY_EVERY: Duration = Duration::from_secs(60);
-
-/// Whether a quorum of copies answers.
-#[derive(Debug, Default)]
-pub(super) struct Quorum(Mutex<Seen>);
-
-#[derive(Debug, Default)]
-struct Seen {
-    /// Not asked for before.
-    lost_until: Option<Instant>,
-    said: Option<Instant>,
-}
-
-impl Quorum {
-    fn is_lost(&self) -> bool {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.lost_until.is_some_and(|until| Instant::now() < until)
-    }
-
-    /// It did not answer. Says so now and then.
-    fn lost(&self, trouble: &Trouble) {
-        let now = Instant::now();
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.lost_until = Some(now + GIVEN_UP);
-        if seen
-            .said
-            .is_none_or(|said| now.duration_since(said) >= SAY_EVERY)
-        {
-            seen.said = Some(now);
-            tracing::warn!(error = %trouble, "no quorum: readers are answered from one copy, as stale");
-        }
-    }
-}
-
 /// From how many copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Copies {
@@ -70,13 +32,13 @@ impl CassandraStore {
         domain: &DomainName,
         id: &ItemId,
     ) -> Result<Reading, StoreError> {
-        if !self.quorum.is_lost() {
+        if self.quorum.is_worth_asking() {
             match self.reading_from(Copies::Quorum, domain, id).await {
                 // What is damaged is no better with fewer copies.
                 Err(trouble @ (Trouble::Row(..) | Trouble::Answer(_))) => {
                     return Err(trouble.of_read());
                 }
-                Err(trouble) => self.quorum.lost(&trouble),
+                Err(_) => {}
                 Ok(reading) => return Ok(reading),
             }
         }
@@ -133,7 +95,11 @@ impl CassandraStore {
         if copies == Copies::One {
             statement.set_consistency(Consistency::One);
         }
-        let found = self.session.execute_unpaged(&statement, values).await?;
-        Ok(found.into_rows_result()?)
+        let begun = Instant::now();
+        let found = self.session.execute_unpaged(&statement, values).await;
+        if copies == Copies::Quorum {
+            self.quorum.asked(begun, &found);
+        }
+        Ok(found?.into_rows_result()?)
     }
 }
