@@ -19,6 +19,7 @@ pub mod dispatch;
 pub mod dispatch_table;
 pub mod effect;
 pub mod extraction;
+pub mod features;
 mod flush;
 pub mod intake;
 pub mod item;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Domain;
-use crate::effect::{CommitStep, Effect, Ticket};
+use crate::effect::{CommitStep, Ticket};
 use crate::intake::Outcome;
 use crate::lists::ListChanges;
 use crate::outbox::Mark;
@@ -75,7 +75,7 @@ impl Domain {
                 .extend(self.lists.listing(&self.catalogue, slot));
         }
         if !change.is_empty() {
-            self.outbox.push(Effect::Serve(change));
+            self.serve(change);
         }
     }
 

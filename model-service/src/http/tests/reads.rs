@@ -15,6 +15,7 @@ fn listed(slot: u32, name: &str, version: u64, entries: &[(u32, f32)]) -> Listed
         space: Some(Space::stored("words-1/en")),
         list: Some(ServedList {
             version,
+            bound: None,
             entries: entries.collect(),
             zero: false,
         }),
