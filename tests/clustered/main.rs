@@ -39,6 +39,7 @@ mod poison;
 mod privileges;
 mod publish;
 mod publisher;
+mod queries;
 mod services;
 mod settings;
 mod stopped_worker;

@@ -26,6 +26,7 @@ mod memory;
 mod neighbours;
 mod pairs;
 mod ports;
+mod queries;
 mod readme;
 mod settings;
 mod starting;

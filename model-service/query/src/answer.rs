@@ -57,6 +57,12 @@ pub struct Match {
     pub fallback: bool,
 }
 
+/// Candidates that are answered, and those that are not because they are.
+struct Chosen {
+    representatives: Vec<Representative>,
+    joined: Vec<Slot>,
+}
+
 /// Where candidates come from, in their order.
 struct Source<I> {
     candidates: I,
@@ -178,9 +184,13 @@ impl<'a> Answering<'a> {
         let conditions = &self.question.conditions;
         let limit = conditions.limit;
         let wanted = conditions.diversity.map_or(limit, |_| POOL);
-        let Some((mut chosen, joined)) = self.choose(source, wanted)? else {
+        let Some(chosen) = self.choose(source, wanted)? else {
             return Ok(None);
         };
+        let Chosen {
+            representatives: mut chosen,
+            joined,
+        } = chosen;
         if let Some(lambda) = conditions.diversity {
             let Question { kernel, now, .. } = *self.question;
             chosen = diversify(self.snapshot, chosen, lambda, limit, kernel, now)?;
@@ -204,13 +214,12 @@ impl<'a> Answering<'a> {
         }))
     }
 
-    /// The first `wanted` candidates, after collapsing; and all that were collapsed. `None`: there may be more.
-    #[expect(clippy::type_complete, reason = "a pair, named above")]
+    /// The first `wanted` candidates, after collapsing. `None`: there may be more.
     fn choose(
         &self,
         source: Source<impl Iterator<Item = Candidate>>,
         wanted: usize,
-    ) -> Result<Option<(Vec<Representative>, Vec<Slot>)>, AskError> {
+    ) -> Result<Option<Chosen>, AskError> {
         let Question {
             conditions,
             near_duplicate,
@@ -222,7 +231,10 @@ impl<'a> Answering<'a> {
             let chosen: Vec<Representative> =
                 source.candidates.take(wanted).map(Into::into).collect();
             let is_enough = source.is_complete || chosen.len() >= wanted;
-            return Ok(is_enough.then_some((chosen, Vec::new())));
+            return Ok(is_enough.then_some(Chosen {
+                representatives: chosen,
+                joined: Vec::new(),
+            }));
         };
         let mut collapsing = Collapsing::new(by, *near_duplicate, *kernel);
         for candidate in source.candidates {
@@ -237,7 +249,11 @@ impl<'a> Answering<'a> {
             }
         }
         let is_enough = source.is_complete || collapsing.len() >= wanted;
-        Ok(is_enough.then(|| collapsing.finish()))
+        let (representatives, joined) = collapsing.finish();
+        Ok(is_enough.then_some(Chosen {
+            representatives,
+            joined,
+        }))
     }
 
     fn why(&self, slot: Slot) -> Option<Why> {
