@@ -27,6 +27,7 @@ mod neighbours;
 mod pairs;
 mod ports;
 mod readme;
+mod scheduled;
 mod settings;
 mod starting;
 mod store_refusals;

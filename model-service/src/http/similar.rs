@@ -20,7 +20,7 @@ use super::standing::is_visible;
 use super::time::{rfc3339, rfc3339_ms};
 use crate::owners::Whose;
 use kindred_domain::list::NEIGHBOURS;
-use kindred_domain::shown;
+use kindred_domain::shown::title;
 use kindred_domain::store::{ItemRow, Neighbour, newest_feature};
 use kindred_query::Item;
 
@@ -246,13 +246,8 @@ fn titled(
         Some(SimilarItem {
             id: row.id,
             score: neighbour.score,
-            title: row.title.map(shown_title),
+            title: row.title.as_deref().and_then(title).map(String::from),
             url: row.url,
         })
     })
-}
-
-fn shown_title(mut title: String) -> String {
-    title.truncate(shown::title(&title).len());
-    title
 }
