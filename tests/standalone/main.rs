@@ -28,6 +28,7 @@ mod pairs;
 mod ports;
 mod queries;
 mod readme;
+mod scheduled;
 mod settings;
 mod starting;
 mod store_refusals;

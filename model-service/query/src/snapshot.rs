@@ -284,10 +284,17 @@ impl fmt::Debug for Snapshot {
 }
 
 impl<'a> Item<'a> {
-    /// Since when readers can see it, in ms since 1970: as published; `None`: that is not known.
+    /// Since when it counts as there, in ms since 1970: as published, else from when on it was to be shown,
+    /// else when it was first accepted; `None`: that is not known.
     pub(crate) fn shown_since(&self) -> Option<i64> {
-        let published_at = self.row.shown.published_at?;
-        Some(published_at.timestamp_millis())
+        let Shown {
+            published_at,
+            publish_at,
+            accepted_at,
+            ..
+        } = self.shown();
+        let since = published_at.or(*publish_at).or(*accepted_at)?;
+        Some(since.timestamp_millis())
     }
 
     /// Its slot in this snapshot.

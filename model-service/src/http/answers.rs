@@ -85,7 +85,7 @@ impl<'a> ItemJson<'a> {
             rank: None,
             title: shown.title.as_deref(),
             url: shown.url.as_deref(),
-            image: None,
+            image: shown.image.as_deref(),
             group: shown.group.as_deref(),
             categories: &shown.categories,
             published_at: shown.published_at.map(rfc3339),

@@ -24,7 +24,7 @@ use super::standing::is_visible;
 use super::time::{rfc3339, rfc3339_ms};
 use crate::owners::Whose;
 use kindred_domain::list::NEIGHBOURS;
-use kindred_domain::shown;
+use kindred_domain::shown::title;
 use kindred_domain::store::{ItemRow, Neighbour, newest_feature};
 use kindred_query::Item;
 
@@ -299,9 +299,9 @@ fn titled(
             id: row.id,
             score: neighbour.score,
             rank: None,
-            title: row.title.map(shown_title),
+            title: row.title.as_deref().and_then(title).map(String::from),
             url: row.url,
-            image: None,
+            image: row.image,
             group: row.group,
             categories: row.categories.into_iter().collect(),
             published_at: row.published_at.map(rfc3339),
@@ -311,9 +311,4 @@ fn titled(
             fallback: false,
         })
     })
-}
-
-fn shown_title(mut title: String) -> String {
-    title.truncate(shown::title(&title).len());
-    title
 }

@@ -246,7 +246,7 @@ impl Domain {
             if self.retire(slot) {
                 comparison.moved.insert(slot);
             }
-            if self.catalogue.item(slot).hidden {
+            if !self.catalogue.item(slot).is_visible() {
                 continue;
             }
             comparison.fresh.insert(slot, batch.since(slot));

@@ -367,7 +367,7 @@ async fn an_item_tells_its_status() {
             "status_since": "1970-01-01T00:00:00.001Z", "status_reason": null,
             "served_since": null, "title": "title of a", "url": "https://x.example/a",
             "language": "en", "language_given": null, "group": null, "categories": [], "published_at": null,
-            "expires_at": null, "hidden": false, "attributes": {}
+            "image": null, "publish_at": null, "accepted_at": "1970-01-01T00:00:00.001Z", "expires_at": null, "hidden": false, "attributes": {}
         })
     );
     bench
