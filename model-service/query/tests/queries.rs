@@ -36,6 +36,8 @@ struct Plain {
     group: Option<u8>,
     categories: BTreeSet<u8>,
     age_days: Option<i64>,
+    /// Since it was to be shown, and since it was accepted.
+    other_days: (Option<i64>, Option<i64>),
     is_expired: bool,
     is_gone: bool,
 }
@@ -54,17 +56,29 @@ fn plain() -> impl Strategy<Value = Plain> {
         prop::option::of(0..4_u8),
         prop::collection::btree_set(0..5_u8, 0..3),
         prop::option::weighted(0.8, -2..30_i64),
+        (prop::option::of(0..30_i64), prop::option::of(0..30_i64)),
         prop::bool::weighted(0.05),
         prop::bool::weighted(0.05),
     )
         .prop_map(
-            |(space, dense, terms, group, categories, age_days, is_expired, is_gone)| Plain {
+            |(
+                space,
+                dense,
+                terms,
+                group,
+                categories,
+                age_days,
+                other_days,
+                is_expired,
+                is_gone,
+            )| Plain {
                 space,
                 dense,
                 terms: terms.into_iter().collect(),
                 group,
                 categories,
                 age_days,
+                other_days,
                 is_expired,
                 is_gone,
             },
@@ -93,7 +107,18 @@ impl Plain {
                 .map(|c| format!("c{c}").into())
                 .collect(),
             published_at: self.age_days.and_then(published),
+            publish_at: self.other_days.0.and_then(published),
+            accepted_at: self.other_days.1.and_then(published),
             ..Shown::default()
+        }
+    }
+
+    /// For how many days it has been there, as its age counts.
+    fn days(&self) -> Option<i64> {
+        let (kept, accepted) = self.other_days;
+        match (self.age_days, kept) {
+            (Some(days), _) | (None, Some(days)) => Some(days),
+            (None, None) => accepted,
         }
     }
 
@@ -392,7 +417,7 @@ fn brute_force(items: &[Plain], of: &Of, conditions: &Conditions) -> Option<Vec<
         }
         let mut rank = f64::from(score);
         if let Some(half_life) = conditions.half_life {
-            let days = item.age_days.unwrap_or(0).max(0) as f64;
+            let days = item.days().unwrap_or(0).max(0) as f64;
             let halves = days / (half_life.as_secs() as f64 / 86_400.0);
             rank *= libm::exp2(-halves);
         }
@@ -474,7 +499,7 @@ fn brute_force(items: &[Plain], of: &Of, conditions: &Conditions) -> Option<Vec<
         let mut rest: Vec<usize> = (0..items.len())
             .filter(|n| may(*n) && !there.contains(n))
             .collect();
-        let at = |n: usize| items[n].age_days.map_or(i64::MIN, |days| NOW - days * DAY);
+        let at = |n: usize| items[n].days().map_or(i64::MIN, |days| NOW - days * DAY);
         rest.sort_by(|a, b| at(*b).cmp(&at(*a)).then(id(*a).cmp(&id(*b))));
         rest.truncate(conditions.limit - expected.len());
         expected.extend(rest.into_iter().map(|n| Expected {
@@ -583,6 +608,7 @@ fn row(count: usize) -> Vec<Plain> {
         group: None,
         categories: [(n % 2) as u8].into(),
         age_days: Some(n as i64),
+        other_days: (None, None),
         is_expired: false,
         is_gone: false,
     };

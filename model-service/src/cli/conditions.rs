@@ -55,7 +55,7 @@ pub(crate) struct ConditionArgs {
     #[arg(long, value_name = "DURATION")]
     half_life: Option<String>,
     /// Items that are close to everything come later
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     balance: Option<bool>,
     /// What is answered once only: near (near-duplicates) or group
     #[arg(long, value_name = "WHAT")]
@@ -64,7 +64,7 @@ pub(crate) struct ConditionArgs {
     #[arg(long, value_name = "SHARE")]
     diversity: Option<String>,
     /// Each answer says why
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     explain: Option<bool>,
     /// What fills the answer up: newest or random
     #[arg(long, value_name = "WHAT")]
