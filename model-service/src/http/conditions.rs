@@ -286,10 +286,10 @@ fn of_text(name: &str, value: &str) -> Value {
     match name {
         "balance" | "explain" if value == "true" => Value::Bool(true),
         "balance" | "explain" if value == "false" => Value::Bool(false),
-        // `parse` takes more than numbers are in JSON: infinity, a leading plus.
+        // `parse` takes more than numbers are in JSON: infinity, a leading plus. JSON takes white space around one.
         "limit" | "min_score" | "diversity" => serde_json::from_str(value)
             .ok()
-            .filter(Value::is_number)
+            .filter(|number: &Value| number.is_number() && !value.contains(char::is_whitespace))
             .unwrap_or_else(|| Value::String(value.to_owned())),
         _ => Value::String(value.to_owned()),
     }
