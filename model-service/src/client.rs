@@ -122,7 +122,25 @@ impl Http {
     /// # Errors
     /// When no answer came: it may have been done or not.
     pub fn post(&self, url: &str, kind: &str, body: &[u8]) -> Result<Answer, Error> {
-        read(self.0.post(url).content_type(kind).send(body))
+        self.post_with(url, kind, body, &[])
+    }
+
+    /// Posts a body to a URL, with headers.
+    ///
+    /// # Errors
+    /// When no answer came: it may have been done or not.
+    pub fn post_with(
+        &self,
+        url: &str,
+        kind: &str,
+        body: &[u8],
+        headers: &[(&str, &str)],
+    ) -> Result<Answer, Error> {
+        let mut request = self.0.post(url).content_type(kind);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        read(request.send(body))
     }
 }
 

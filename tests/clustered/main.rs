@@ -39,6 +39,7 @@ mod poison;
 mod privileges;
 mod publish;
 mod publisher;
+mod queries;
 mod repartition;
 mod services;
 mod settings;

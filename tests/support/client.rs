@@ -88,6 +88,15 @@ impl Client {
         .unwrap_or_else(|error| panic!("PUT {path}: {error}"))
     }
 
+    /// Asks a path with JSON.
+    #[track_caller]
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
+        let body = body.to_string();
+        let url = self.url(path);
+        answer(self.http.post(&url, "application/json", body.as_bytes()))
+            .unwrap_or_else(|error| panic!("POST {path}: {error}"))
+    }
+
     #[track_caller]
     pub(crate) fn delete(&self, path: &str) -> Answer {
         answer(self.http.delete(&self.url(path)))

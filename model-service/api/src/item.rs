@@ -14,6 +14,8 @@ pub enum Status {
     Accepted,
     /// Its list is that of what was published last.
     Live,
+    /// It is kept back until its time comes, and appears then by itself.
+    Scheduled,
     /// It has no feature of its own, for the reason given.
     Rejected,
     /// Its publisher withdrew it.
@@ -58,7 +60,7 @@ pub struct Item {
     /// Its version.
     #[schema(example = 1_795_424_400_000_u64)]
     pub version: u64,
-    /// How it fares: `accepted`, `live` or `rejected`.
+    /// How it fares: `accepted`, `scheduled`, `live` or `rejected`.
     pub status: Status,
     /// Since when it is there.
     #[schema(format = DateTime, example = "2026-11-23T09:00:00.120Z")]
@@ -68,12 +70,15 @@ pub struct Item {
     /// Since when this list is served, or an older one while a newer is being made.
     #[schema(format = DateTime, example = "2026-11-23T09:00:00.410Z")]
     pub served_since: Option<String>,
-    /// Title.
+    /// Title, as plain text.
     #[schema(example = "Night trains return")]
     pub title: Option<String>,
     /// Address.
     #[schema(example = "https://news.example/a-17")]
     pub url: Option<String>,
+    /// Address of a picture.
+    #[schema(example = "https://news.example/a-17.webp")]
+    pub image: Option<String>,
     /// The language that its text is read in: the one given, else the one detected, else the one its
     /// domain falls back on. Its canonical code: `de` for `ger` or `de-AT`.
     #[schema(example = "en")]
@@ -89,9 +94,15 @@ pub struct Item {
     /// When readers could first see it.
     #[schema(format = DateTime, example = "2026-11-23T09:00:00.000Z")]
     pub published_at: Option<String>,
+    /// Until when it is kept back.
+    #[schema(format = DateTime)]
+    pub publish_at: Option<String>,
     /// From when on it is no longer live.
     #[schema(format = DateTime)]
     pub expires_at: Option<String>,
+    /// When the first event was accepted since which it has been live.
+    #[schema(format = DateTime, example = "2026-11-23T09:00:00.120Z")]
+    pub accepted_at: Option<String>,
     /// Live but not to be shown or listed.
     pub hidden: bool,
     /// Free keys and values.
@@ -147,21 +158,27 @@ pub struct ItemBody {
     /// Plain text or HTML; at most 256 KiB.
     #[schema(example = "From spring on, sleepers run again.")]
     pub text: Option<String>,
-    /// Where readers find the item.
+    /// Where readers find the item; at most 2 KiB.
     #[schema(example = "https://news.example/a-17")]
     pub url: Option<String>,
+    /// Where a picture of it is; at most 2 KiB.
+    #[schema(example = "https://news.example/a-17.webp")]
+    pub image: Option<String>,
     /// A tag of BCP 47 or a code of ISO 639; without one, or with `und`, `mul`, `zxx` or `mis`, the
     /// language is detected.
     #[schema(example = "en")]
     pub language: Option<String>,
-    /// A section or shelf.
+    /// A section or shelf; at most 256 bytes.
     #[schema(example = "travel")]
     pub group: Option<String>,
-    /// Labels.
+    /// Labels; at most 64 of 256 bytes.
     pub categories: Option<Vec<String>>,
     /// When readers could first see it.
     #[schema(format = DateTime, example = "2026-11-23T09:00:00Z")]
     pub published_at: Option<String>,
+    /// Until then it is live, but not visible; it appears by itself. Before `expires_at`.
+    #[schema(format = DateTime, example = "2026-12-01T06:00:00Z")]
+    pub publish_at: Option<String>,
     /// From when on it is no longer live.
     #[schema(format = DateTime, example = "2027-11-23T09:00:00Z")]
     pub expires_at: Option<String>,

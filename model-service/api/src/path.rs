@@ -36,6 +36,11 @@ pub fn item(of: &str, id: &str) -> String {
     format!("{}/items/{}", domain(of), segment(id))
 }
 
+/// Queries of a domain.
+pub fn queries(of: &str) -> String {
+    format!("{}/similar", domain(of))
+}
+
 /// What is similar to an item, at most `limit`.
 pub fn similar(of: &str, id: &str, limit: usize) -> String {
     format!("{}/similar?limit={limit}", item(of, id))

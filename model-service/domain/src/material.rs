@@ -50,7 +50,7 @@ pub fn content_hash(title: Option<&str>, language: Option<&str>, content: &Conte
     hasher.finish()
 }
 
-/// The row and content an upsert asks for.
+/// The row and content an upsert asks for, of an item that has not been live before.
 pub fn rows_of(upsert: &Upsert, version: u64, now: DateTime<Utc>) -> (ItemRow, Content) {
     let content = Content {
         text: upsert.text.clone(),
@@ -69,11 +69,14 @@ pub fn rows_of(upsert: &Upsert, version: u64, now: DateTime<Utc>) -> (ItemRow, C
         hidden: upsert.hidden,
         title: upsert.title.clone(),
         url: upsert.url.clone(),
+        image: upsert.image.clone(),
         language: upsert.language.clone(),
         group: upsert.group.clone(),
         categories: upsert.categories.clone(),
         published_at: upsert.published_at,
+        publish_at: upsert.publish_at,
         expires_at: upsert.expires_at,
+        accepted_at: Some(now),
         attributes: upsert.attributes.clone(),
         rejected: None,
         content_hash: hash,
@@ -91,11 +94,14 @@ pub fn tombstone(id: ItemId, version: u64, liveness: Liveness, since: DateTime<U
         hidden: false,
         title: None,
         url: None,
+        image: None,
         language: None,
         group: None,
         categories: BTreeSet::new(),
         published_at: None,
+        publish_at: None,
         expires_at: None,
+        accepted_at: None,
         attributes: BTreeMap::new(),
         rejected: None,
         content_hash: 0,

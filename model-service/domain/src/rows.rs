@@ -26,7 +26,7 @@ pub struct DomainRow {
     pub live: u64,
     /// Visible items when it was last clean.
     pub visible: u64,
-    /// When its next item expires, as known when it was last clean.
+    /// When its next item expires or is published, as known when it was last clean.
     pub next_expiry: Option<DateTime<Utc>>,
 }
 
@@ -72,6 +72,8 @@ pub struct ItemRow {
     pub title: Option<String>,
     /// Address.
     pub url: Option<String>,
+    /// Address of a picture.
+    pub image: Option<String>,
     /// Language as published.
     pub language: Option<String>,
     /// Section.
@@ -80,14 +82,27 @@ pub struct ItemRow {
     pub categories: BTreeSet<String>,
     /// When readers could first see it.
     pub published_at: Option<DateTime<Utc>>,
+    /// Until when it is live, but not visible.
+    pub publish_at: Option<DateTime<Utc>>,
     /// From when on it is no longer live.
     pub expires_at: Option<DateTime<Utc>>,
+    /// When the first event was accepted since which it has been live; `None`: it is gone, or its row was
+    /// written before this was kept.
+    pub accepted_at: Option<DateTime<Utc>>,
     /// Free keys and values.
     pub attributes: BTreeMap<String, String>,
     /// Why it has no feature of its own, if it was rejected.
     pub rejected: Option<String>,
     /// Hash of what its feature is made of: equal hashes, equal features.
     pub content_hash: u64,
+}
+
+impl ItemRow {
+    /// When the first event was accepted since which the item has been live. A row that was written before
+    /// this was kept says when the newest one was.
+    pub fn first_accepted(&self) -> DateTime<Utc> {
+        self.accepted_at.unwrap_or(self.since)
+    }
 }
 
 /// What an item's feature is made of, besides its title.

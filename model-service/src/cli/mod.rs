@@ -6,6 +6,7 @@
 mod agreement;
 mod bench;
 mod client;
+mod conditions;
 mod demo;
 mod doctor;
 mod domain;

@@ -8,7 +8,9 @@ use utoipa_actix_web::AppExt;
 
 use super::parts::Lobby;
 use super::routes::Routes;
-use super::{batch, domains, edge, health, items, metrics, openapi, settings, similar, workers};
+use super::{
+    batch, domains, edge, health, items, metrics, openapi, queries, settings, similar, workers,
+};
 use crate::metrics::Metrics;
 
 /// Answers every request, as far as the service is there.
@@ -29,6 +31,7 @@ pub(crate) fn app(
         .openapi(openapi::problems())
         // Routes are tried in this order, by expressions: what is asked most comes first.
         .configure(similar::configure)
+        .configure(queries::configure)
         .configure(items::configure)
         .configure(batch::configure)
         .configure(domains::configure)

@@ -37,6 +37,11 @@ impl Error {
         }
     }
 
+    /// What is said.
+    pub(crate) fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
     /// Has another status than its kind's.
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.problem.status = status.as_u16();

@@ -7,8 +7,9 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, put};
 use chrono::Utc;
 use kindred_api::item::{Accepted, GoneItem, Item, ItemAnswer, ItemBody, Status};
 use kindred_api::problem::Kind;
+use kindred_domain::shown::title;
 use kindred_domain::store::{FeatureStamp, ItemRow, newest_feature};
-use kindred_shared::event::{self, Delete, Event, MAX_VERSION, Reason};
+use kindred_shared::event::{self, Delete, Event, MAX_VERSION, Reason, Upsert};
 use kindred_shared::language::canonical;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -92,7 +93,7 @@ async fn get(
             status: standing.status,
             status_since,
         }),
-        Status::Accepted | Status::Live | Status::Rejected => {
+        Status::Accepted | Status::Scheduled | Status::Live | Status::Rejected => {
             let language = language_used(&row, stamp.as_ref());
             ItemAnswer::There(Box::new(Item {
                 domain,
@@ -102,13 +103,16 @@ async fn get(
                 status_since,
                 status_reason: standing.reason,
                 served_since: standing.served_since.map(rfc3339),
-                title: row.title,
+                accepted_at: Some(rfc3339(row.first_accepted())),
+                title: row.title.as_deref().and_then(title).map(String::from),
                 url: row.url,
+                image: row.image,
                 language,
                 language_given: row.language,
                 group: row.group,
                 categories: row.categories,
                 published_at: row.published_at.map(rfc3339),
+                publish_at: row.publish_at.map(rfc3339),
                 expires_at: row.expires_at.map(rfc3339),
                 hidden: row.hidden,
                 attributes: row.attributes,
@@ -129,7 +133,7 @@ fn language_used(row: &ItemRow, stamp: Option<&FeatureStamp>) -> Option<String> 
 /// The body is all of the item. `type`, `domain` and `id` may be left out: the address says them.
 /// Without `version` it gets one higher than every earlier one of the item. The answer comes once it is durable;
 /// its list follows shortly after. An older version than the stored one has no effect. Where the item is put
-/// as `hidden`, the answer says with `gone` whether readers have lost it, as that of a deletion does.
+/// as `hidden`, or with a `publish_at` that is still to come, the answer says with `gone` whether readers have lost it, as that of a deletion does.
 #[utoipa::path(operation_id = "put_item", tag = "items", params(OfItem),
     request_body(content = ItemBody, content_type = "application/json",
         description = "The item; a title, a text or a vector is needed. `Content-Encoding: gzip` is understood.",
@@ -157,7 +161,7 @@ async fn put(
     let of = path.0;
     let (bytes, event) = read_event(&writes, &of, body).await?;
     match &event {
-        Event::Upsert(upsert) if upsert.hidden => {
+        Event::Upsert(upsert) if hides(upsert) => {
             let doors = Doors {
                 reads: &reads,
                 writes: &writes,
@@ -167,6 +171,11 @@ async fn put(
         }
         _ => write(&writes, of, event).await,
     }
+}
+
+/// Whether readers do not see an item once it is put.
+fn hides(upsert: &Upsert) -> bool {
+    upsert.hidden || upsert.publish_at.is_some_and(|at| at > Utc::now())
 }
 
 /// Reads an item that is put: its bytes, and what they say.

@@ -5,12 +5,16 @@
 //! middleware ([`edge`]). A write only validates, publishes and waits for the confirmation: the
 //! store and the views are read here, never written.
 
+mod answers;
 mod app;
+mod asking;
 mod batch;
 mod body;
+mod conditions;
 mod domains;
 mod edge;
 mod error;
+mod filter;
 mod health;
 mod items;
 mod lines;
@@ -18,7 +22,9 @@ mod metrics;
 mod openapi;
 mod parts;
 mod path;
+mod queries;
 mod query;
+mod question;
 mod readiness;
 mod relay;
 mod routes;
@@ -27,6 +33,7 @@ mod settings;
 mod similar;
 mod standing;
 mod time;
+mod values;
 mod workers;
 
 #[cfg(test)]
@@ -34,7 +41,7 @@ mod fakes;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use parts::{Lobby, Parts, Reads, Workers, Writes};
+pub(crate) use parts::{Lobby, Parts, Queries, Reads, Workers, Writes};
 pub use readiness::Readiness;
 pub(crate) use readiness::Steady;
 pub(crate) use server::serve;

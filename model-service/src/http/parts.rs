@@ -14,6 +14,9 @@ use super::error::Error;
 use super::readiness::{Readiness, not_ready};
 use super::relay::Relay;
 use crate::actors::clock::Clock;
+use crate::actors::scans::Scans;
+use crate::actors::texts::Texts;
+use crate::actors::waking::Waking;
 use crate::metrics::Metrics;
 use crate::owners::Owners;
 use kindred_domain::dispatch::Jobs;
@@ -53,6 +56,7 @@ impl Lobby {
 /// What comes when broker and database are there.
 pub(crate) struct Parts {
     pub(crate) reads: Arc<Reads>,
+    pub(crate) queries: Arc<Queries>,
     pub(crate) writes: Arc<Writes>,
     pub(crate) workers: Arc<Workers>,
 }
@@ -93,6 +97,18 @@ impl Reads {
     }
 }
 
+/// What queries are answered with, besides [`Reads`].
+pub(crate) struct Queries {
+    /// Computes what they ask.
+    pub(crate) scans: Scans,
+    /// Reads their texts.
+    pub(crate) texts: Texts,
+    /// Wakes their domains.
+    pub(crate) waking: Arc<Waking>,
+    /// What a text may measure, and a query.
+    pub(crate) limits: Limits,
+}
+
 /// The way in.
 pub(crate) struct Writes {
     publish: Arc<dyn Publish>,
@@ -116,6 +132,12 @@ pub(crate) trait OfParts: Sized + 'static {
 impl OfParts for Reads {
     fn of(parts: &Parts) -> &Arc<Self> {
         &parts.reads
+    }
+}
+
+impl OfParts for Queries {
+    fn of(parts: &Parts) -> &Arc<Self> {
+        &parts.queries
     }
 }
 

@@ -223,6 +223,7 @@ fn size_of_upsert(upsert: &Upsert) -> usize {
         &upsert.title,
         &upsert.text,
         &upsert.url,
+        &upsert.image,
         &upsert.language,
         &upsert.group,
     ];

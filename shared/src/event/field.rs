@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Datelike, Utc};
 
 use crate::event::member::{Kind, Member, Members, whole_characters, without_mark};
-use crate::event::{Limits, MAX_VECTOR, MAX_VERSION, Reason, Refusal};
+use crate::event::{
+    Limits, MAX_CATEGORIES, MAX_LABEL_BYTES, MAX_VECTOR, MAX_VERSION, Reason, Refusal,
+};
 use crate::language;
 
 /// Characters of an offending value that a refusal quotes.
@@ -82,6 +84,15 @@ impl<'a> Fields<'a> {
     /// A string.
     pub(super) fn string(&mut self, name: &str) -> Result<Option<String>, Refusal> {
         self.string_or(name, Reason::InvalidField, "a string")
+    }
+
+    /// A string of at most so many bytes.
+    pub(super) fn short(&mut self, name: &str, limit: usize) -> Result<Option<String>, Refusal> {
+        let text = self.string(name)?;
+        if let Some(text) = &text {
+            within(name, text, limit)?;
+        }
+        Ok(text)
     }
 
     /// The text, within its limit.
@@ -218,7 +229,7 @@ impl<'a> Fields<'a> {
         Ok(Some(vector))
     }
 
-    /// A set of strings; absent is empty.
+    /// A set of at most [`MAX_CATEGORIES`] short strings; absent is empty.
     pub(super) fn categories(&mut self) -> Result<BTreeSet<String>, Refusal> {
         let Some(value) = self.take("categories") else {
             return Ok(BTreeSet::new());
@@ -231,20 +242,29 @@ impl<'a> Fields<'a> {
                 "an array of strings",
             ));
         };
-        values
+        let labels: BTreeSet<String> = values
             .into_iter()
             .enumerate()
             .map(|(at, value)| {
-                value.text().ok_or_else(|| {
-                    refuse(
-                        Reason::InvalidField,
-                        &format!("categories[{at}]"),
-                        &shown(value),
-                        "a string",
-                    )
-                })
+                let name = format!("categories[{at}]");
+                let label = value.text().ok_or_else(|| {
+                    refuse(Reason::InvalidField, &name, &shown(value), "a string")
+                })?;
+                within(&name, &label, MAX_LABEL_BYTES)?;
+                Ok(label)
             })
-            .collect()
+            .collect::<Result<_, Refusal>>()?;
+        if labels.len() > MAX_CATEGORIES {
+            return Err(Refusal::new(
+                Reason::TooLarge,
+                Some("categories"),
+                format!(
+                    "`categories` has {} entries, the limit is {MAX_CATEGORIES}: send fewer",
+                    labels.len()
+                ),
+            ));
+        }
+        Ok(labels)
     }
 
     /// A map of strings with at most `limit` entries; absent is empty, and so is an entry of null.
@@ -286,6 +306,18 @@ impl<'a> Fields<'a> {
             })
             .collect()
     }
+}
+
+/// Refuses a text that is over its limit.
+fn within(name: &str, text: &str, limit: usize) -> Result<(), Refusal> {
+    if text.len() <= limit {
+        return Ok(());
+    }
+    let detail = format!(
+        "`{name}` has {} bytes of UTF-8, the limit is {limit}: shorten it",
+        text.len()
+    );
+    Err(Refusal::new(Reason::TooLarge, Some(name), detail))
 }
 
 fn refuse(reason: Reason, field: &str, got: &str, expected: &str) -> Refusal {

@@ -48,6 +48,8 @@ struct Content<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     language: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<&'a str>,
@@ -55,6 +57,8 @@ struct Content<'a> {
     categories: &'a BTreeSet<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     published_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publish_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -91,10 +95,12 @@ impl<'a> From<&'a Upsert> for Written<'a> {
                 title: upsert.title.as_deref(),
                 text: upsert.text.as_deref(),
                 url: upsert.url.as_deref(),
+                image: upsert.image.as_deref(),
                 language: upsert.language.as_deref(),
                 group: upsert.group.as_deref(),
                 categories: &upsert.categories,
                 published_at: upsert.published_at.map(written_time),
+                publish_at: upsert.publish_at.map(written_time),
                 expires_at: upsert.expires_at.map(written_time),
                 hidden: upsert.hidden,
                 vector: upsert

@@ -24,6 +24,12 @@ use crate::name::{DomainName, ItemId};
 pub const MAX_VERSION: u64 = (1 << 53) - 1;
 /// Longest own vector.
 pub const MAX_VECTOR: usize = 4096;
+/// Longest `url` and `image`, in bytes of UTF-8.
+pub const MAX_ADDRESS_BYTES: usize = 2 << 10;
+/// Longest `group` and label, in bytes of UTF-8.
+pub const MAX_LABEL_BYTES: usize = 256;
+/// Most labels of an item.
+pub const MAX_CATEGORIES: usize = 64;
 
 /// What is said about an item or a domain.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,17 +105,21 @@ pub struct Upsert {
     pub title: Option<String>,
     /// Plain text or HTML.
     pub text: Option<String>,
-    /// Where readers find the item.
+    /// Where readers find the item; at most [`MAX_ADDRESS_BYTES`].
     pub url: Option<String>,
+    /// Where a picture of it is; at most [`MAX_ADDRESS_BYTES`].
+    pub image: Option<String>,
     /// A language tag, as it was sent; which language it names says
     /// [`language::canonical`](crate::language::canonical).
     pub language: Option<String>,
-    /// A section or shelf.
+    /// A section or shelf; at most [`MAX_LABEL_BYTES`].
     pub group: Option<String>,
-    /// Labels.
+    /// Labels: at most [`MAX_CATEGORIES`] of [`MAX_LABEL_BYTES`].
     pub categories: BTreeSet<String>,
     /// When readers could first see it.
     pub published_at: Option<DateTime<Utc>>,
+    /// Until when it is live, but not visible; before `expires_at`.
+    pub publish_at: Option<DateTime<Utc>>,
     /// From when on it is no longer live.
     pub expires_at: Option<DateTime<Utc>>,
     /// Live but not to be shown or listed.
@@ -162,7 +172,7 @@ impl Default for Limits {
 pub enum Reason {
     /// Not UTF-8, not JSON, or not a JSON object.
     InvalidJson,
-    /// The event, its text or its attributes are over a limit.
+    /// The event or one of its fields is over a limit.
     TooLarge,
     /// `type` is none of the three.
     UnknownType,

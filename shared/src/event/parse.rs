@@ -7,8 +7,12 @@
 //! - of a key that is there twice, the last one counts;
 //! - an `item.deleted` is read for `domain`, `id` and `version` alone.
 
+use chrono::{DateTime, Utc};
+
 use crate::event::field::{self, Fields};
-use crate::event::{Delete, Event, Limits, Reason, Refusal, Upsert, UpsertKind};
+use crate::event::{
+    Delete, Event, Limits, MAX_ADDRESS_BYTES, MAX_LABEL_BYTES, Reason, Refusal, Upsert, UpsertKind,
+};
 use crate::name::{DomainName, ItemId};
 
 /// Reads and checks one event.
@@ -219,11 +223,13 @@ fn upsert(
         id,
         title: fields.string("title")?,
         text: fields.text(limits.text_bytes)?,
-        url: fields.string("url")?,
+        url: fields.short("url", MAX_ADDRESS_BYTES)?,
+        image: fields.short("image", MAX_ADDRESS_BYTES)?,
         language: fields.language()?,
-        group: fields.string("group")?,
+        group: fields.short("group", MAX_LABEL_BYTES)?,
         categories: fields.categories()?,
         published_at: fields.time("published_at")?,
+        publish_at: fields.time("publish_at")?,
         expires_at: fields.time("expires_at")?,
         hidden: fields.flag("hidden")?,
         version,
@@ -237,5 +243,24 @@ fn upsert(
             "missing: title, text or vector; an item has at least one of them to be compared by",
         ));
     }
+    in_order(upsert.publish_at, upsert.expires_at)?;
     Ok(upsert)
+}
+
+/// Whether an item is published before it expires.
+pub(super) fn in_order(
+    publish_at: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+) -> Result<(), Refusal> {
+    match (publish_at, expires_at) {
+        (Some(publish_at), Some(expires_at)) if publish_at >= expires_at => Err(Refusal::new(
+            Reason::InvalidField,
+            Some("publish_at"),
+            format!(
+                "`publish_at` is {publish_at:?}, not before `expires_at`, {expires_at:?}: nobody would \
+                 ever see the item; publish it earlier, or have it expire later"
+            ),
+        )),
+        _ => Ok(()),
+    }
 }

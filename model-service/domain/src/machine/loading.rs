@@ -37,6 +37,9 @@ pub(super) struct Loading {
     origins: BTreeMap<Slot, Item>,
     /// Those of them that left all lists since, even if they came again.
     departed: BTreeSet<Slot>,
+    /// Until when the stored lists are of what was published, in ms since 1970. What came later is published
+    /// once all is read, so that the lists it enters are known.
+    published: i64,
 }
 
 impl Domain {
@@ -62,6 +65,12 @@ impl Domain {
             Err(failure) => return self.reload_later(now, failure),
         };
         let is_dirty = opened.row.as_ref().is_some_and(|row| row.dirty.is_some());
+        // When the domain was last clean, nothing that is published before that was left.
+        let next = opened.row.as_ref().and_then(|row| row.next_expiry);
+        let next = next
+            .filter(|_| !is_dirty)
+            .map(|at| at.timestamp_millis() - 1);
+        let published = next.map_or(now.unix_ms, |next| next.min(now.unix_ms));
         self.outbox.inherit(is_dirty);
         if let Some(row) = &opened.row {
             self.catalogue.expect(row);
@@ -77,6 +86,7 @@ impl Domain {
             rewrite: is_dirty,
             origins: BTreeMap::new(),
             departed: BTreeSet::new(),
+            published,
         });
         for (tag, event) in std::mem::take(&mut self.held) {
             self.take_early(now, tag, event);
@@ -133,7 +143,7 @@ impl Domain {
             let slot = self.catalogue.slot(id);
             let words = &mut self.words;
             let item = row.as_ref().map(|row| Item::stored(row, words));
-            let item = item.unwrap_or_default();
+            let item = item.unwrap_or_default().published_by(loading.published);
             self.catalogue.recall(slot, item.clone());
             loading.origins.insert(slot, item);
         }
@@ -186,7 +196,7 @@ impl Domain {
         self.catalogue.all_read();
         let origins = loading.origins.iter();
         let origins = origins.map(|(slot, item)| (self.catalogue.id(*slot).clone(), item.clone()));
-        let resolved = loaded.resolve(origins);
+        let resolved = loaded.resolve(origins, loading.published);
         let purged = self.load_all(now, resolved, &loading.origins);
         if !purged.is_empty() && self.row.is_some() {
             self.commit(CommitStep::Features, false, purged);

@@ -241,7 +241,7 @@ impl Domain {
             && self.held.is_empty()
     }
 
-    /// When the next item expires, in ms since 1970.
+    /// When the next item expires or is published, in ms since 1970.
     pub fn next_expiry(&self) -> Option<i64> {
         self.catalogue.next_expiry()
     }
@@ -362,6 +362,7 @@ impl Domain {
                 self.take(now, tag, &event);
             }
             self.expire(now);
+            self.publish(now);
         }
         self.send_round();
         if self.is_loaded() {

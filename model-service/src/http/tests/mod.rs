@@ -2,6 +2,7 @@
 
 mod batches;
 mod paths;
+mod queries;
 mod reads;
 mod service;
 mod writes;
@@ -50,6 +51,9 @@ const ROUTES: &[(&str, &str)] = &[
     ("/v1/domains/{domain}/items/{id}", "GET, HEAD, PUT, DELETE"),
     ("/v1/domains/{domain}/items/{id}/similar", "GET, HEAD"),
     ("/v1/domains/{domain}/items:batch", "POST"),
+    ("/v1/domains/{domain}/similar", "POST"),
+    ("/v1/domains/{domain}/similar:batch", "POST"),
+    ("/v1/domains/{domain}/scores", "POST"),
     ("/v1/domains", "GET, HEAD"),
     ("/v1/domains/{domain}", "GET, HEAD, PUT"),
     ("/v1/workers", "GET, HEAD"),

@@ -62,6 +62,9 @@ struct ItemValues<'a> {
     since: CqlTimestamp,
     rejected: &'a str,
     content_hash: i64,
+    image: Option<&'a str>,
+    publish_at: Option<CqlTimestamp>,
+    accepted_at: Option<CqlTimestamp>,
     stamp: i64,
 }
 
@@ -126,6 +129,9 @@ impl SerializeRow for RowChange {
                 // Not null: every null is a tombstone that scans have to step over.
                 rejected: row.rejected.as_deref().unwrap_or_default(),
                 content_hash: row.content_hash.cast_signed(),
+                image: row.image.as_deref(),
+                publish_at: row.publish_at.map(to_cql),
+                accepted_at: row.accepted_at.map(to_cql),
                 stamp,
             }
             .serialize(context, writer),
@@ -203,6 +209,7 @@ impl RowChange {
                     .sum();
                 text(&row.title)
                     + text(&row.url)
+                    + text(&row.image)
                     + text(&row.group)
                     + text(&row.rejected)
                     + categories
@@ -342,6 +349,9 @@ struct StoredItem<'a> {
     attributes: BTreeMap<String, String>,
     rejected: String,
     content_hash: i64,
+    image: Option<String>,
+    publish_at: Option<CqlTimestamp>,
+    accepted_at: Option<CqlTimestamp>,
 }
 
 /// Decodes rows of `items`.
@@ -375,6 +385,9 @@ fn item(row: StoredItem<'_>) -> Result<ItemRow, Trouble> {
         attributes: row.attributes,
         rejected: Some(row.rejected).filter(|reason| !reason.is_empty()),
         content_hash: row.content_hash.cast_unsigned(),
+        image: row.image,
+        publish_at: row.publish_at.map(|at| from_cql(TABLE, at)).transpose()?,
+        accepted_at: row.accepted_at.map(|at| from_cql(TABLE, at)).transpose()?,
     })
 }
 

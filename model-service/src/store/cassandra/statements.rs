@@ -48,8 +48,8 @@ statements! {
             VALUES (?, ?, ?) USING TIMESTAMP ?",
         put_item: "INSERT INTO {ks}.items (domain, bucket, id, version, live, hidden, title, url, \
             language, \"group\", categories, published_at, expires_at, attributes, status, since, \
-            rejected, content_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-            USING TIMESTAMP ?",
+            rejected, content_hash, image, publish_at, accepted_at) \
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
         delete_item: "DELETE FROM {ks}.items USING TIMESTAMP ? \
             WHERE domain = ? AND bucket = ? AND id = ?",
         put_content: "INSERT INTO {ks}.item_texts (domain, id, text, vector) VALUES (?, ?, ?, ?) \
@@ -71,14 +71,17 @@ statements! {
             FROM {ks}.domains WHERE domain = ?",
         settings: "SELECT settings, updated_at FROM {ks}.domain_settings WHERE domain = ?",
         items_from: "SELECT id, version, status, since, hidden, title, url, language, \"group\", \
-            categories, published_at, expires_at, attributes, rejected, content_hash \
+            categories, published_at, expires_at, attributes, rejected, content_hash, image, \
+            publish_at, accepted_at \
             FROM {ks}.items WHERE domain = ? AND bucket = ? AND id >= ? LIMIT ?",
         items_of: "SELECT id, version, status, since, hidden, title, url, language, \"group\", \
-            categories, published_at, expires_at, attributes, rejected, content_hash \
+            categories, published_at, expires_at, attributes, rejected, content_hash, image, \
+            publish_at, accepted_at \
             FROM {ks}.items WHERE domain = ? AND bucket = ? AND id IN ?",
         // One request, however many buckets: the coordinator asks for each.
         items_in: "SELECT id, version, status, since, hidden, title, url, language, \"group\", \
-            categories, published_at, expires_at, attributes, rejected, content_hash \
+            categories, published_at, expires_at, attributes, rejected, content_hash, image, \
+            publish_at, accepted_at \
             FROM {ks}.items WHERE domain = ? AND bucket IN ? AND id IN ?",
         features_from: "SELECT id, version, space, dense, term_ids, term_weights \
             FROM {ks}.item_features \

@@ -158,6 +158,10 @@ impl Writer {
         }
         self.maybe(row.rejected.as_ref(), |w, why| w.text(why));
         self.u64(row.content_hash);
+        // Rows of before these were kept end here, and are read all the same.
+        self.maybe(row.image.as_ref(), |w, text| w.text(text));
+        self.maybe(row.publish_at.as_ref(), |w, at| w.time(*at));
+        self.maybe(row.accepted_at.as_ref(), |w, at| w.time(*at));
     }
 
     /// An item's content.
@@ -288,6 +292,9 @@ impl<'a> Reader<'a> {
             attributes: self.many(|r| Ok((r.owned_text()?, r.owned_text()?)))?,
             rejected: self.maybe(Self::owned_text)?,
             content_hash: self.u64()?,
+            image: self.later(Self::owned_text)?,
+            publish_at: self.later(Self::time)?,
+            accepted_at: self.later(Self::time)?,
         })
     }
 
@@ -425,6 +432,17 @@ impl<'a> Reader<'a> {
         } else {
             Ok(None)
         }
+    }
+
+    /// What was added to rows later: nothing, where the row ends before it.
+    fn later<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, Malformed>,
+    ) -> Result<Option<T>, Malformed> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        self.maybe(read)
     }
 
     fn many<T, C: FromIterator<T>>(
