@@ -78,7 +78,7 @@ fn share(limit: usize, buckets: i16) -> usize {
 
 impl CassandraStore {
     /// Reads all rows a statement finds: what is asked here is limited by itself.
-    async fn read(
+    pub(super) async fn read(
         &self,
         statement: &PreparedStatement,
         values: impl SerializeRow,
