@@ -117,6 +117,24 @@ impl Http {
         read(request.send(body))
     }
 
+    /// Patches what is at a URL, with headers.
+    ///
+    /// # Errors
+    /// When no answer came: it may have been done or not.
+    pub fn patch_with(
+        &self,
+        url: &str,
+        kind: &str,
+        body: &[u8],
+        headers: &[(&str, &str)],
+    ) -> Result<Answer, Error> {
+        let mut request = self.0.patch(url).content_type(kind);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        read(request.send(body))
+    }
+
     /// Posts a body to a URL.
     ///
     /// # Errors

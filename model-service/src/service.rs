@@ -261,6 +261,7 @@ impl Role {
                 task_pairs: effort::PIECE_PAIRS,
                 batch_items: BATCH_ITEMS,
                 scrub_lists: SCRUB_LISTS,
+                attributes: config.events.max_attributes,
                 material_bytes: self.sizes.material_bytes,
             }),
             idle_after: config.domains.idle_after,

@@ -360,6 +360,7 @@ fn domain(name: &str) -> StoredDomain {
             live: 0,
             visible: 0,
             next_expiry: None,
+            removal: None,
         },
         items: BTreeMap::new(),
         features: BTreeMap::new(),

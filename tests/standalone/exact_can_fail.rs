@@ -46,6 +46,7 @@ fn right() -> (Stored, Expected) {
             live: ITEMS as u64,
             visible: ITEMS as u64,
             next_expiry: None,
+            removal: None,
         },
         items: BTreeMap::new(),
         features: BTreeMap::new(),

@@ -98,6 +98,19 @@ impl Client {
     }
 
     #[track_caller]
+    pub(crate) fn patch(&self, path: &str, body: &str) -> Answer {
+        let (url, kind) = (self.url(path), "application/merge-patch+json");
+        answer(self.http.patch_with(&url, kind, body.as_bytes(), &[]))
+            .unwrap_or_else(|error| panic!("PATCH {path}: {error}"))
+    }
+
+    /// # Errors
+    /// In words, when no answer came.
+    pub(crate) fn try_delete(&self, path: &str) -> Result<Answer, String> {
+        answer(self.http.delete(&self.url(path)))
+    }
+
+    #[track_caller]
     pub(crate) fn delete(&self, path: &str) -> Answer {
         answer(self.http.delete(&self.url(path)))
             .unwrap_or_else(|error| panic!("DELETE {path}: {error}"))

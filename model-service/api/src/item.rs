@@ -138,6 +138,95 @@ pub enum ItemAnswer {
     Gone(GoneItem),
 }
 
+/// A page of a domain's items.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ItemsAnswer {
+    /// In the order asked for.
+    pub items: Vec<ListedItem>,
+    /// Give it back as `after` to go on; left out where nothing follows. What is in it may change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A live item, as it is listed. What has no value is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ListedItem {
+    /// Its id.
+    #[schema(value_type = String, example = "a-17")]
+    pub id: ItemId,
+    /// Its version.
+    #[schema(example = 1_795_424_400_000_u64)]
+    pub version: u64,
+    /// Title, as plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Night trains return")]
+    pub title: Option<String>,
+    /// Address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Address of a picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The language as published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language_given: Option<String>,
+    /// Section.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Labels.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub categories: BTreeSet<String>,
+    /// When readers could first see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub published_at: Option<String>,
+    /// Until when it is kept back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub publish_at: Option<String>,
+    /// From when on it is no longer live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
+    /// When the first event was accepted since which it has been live.
+    #[schema(format = DateTime, example = "2026-11-23T09:00:00.120Z")]
+    pub accepted_at: String,
+    /// Live but not to be shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
+    /// Free keys and values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// What of an item changes: a JSON merge patch. A field that is left out stays, one that is null is gone.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PatchBody {
+    /// Where readers find the item; at most 2 KiB.
+    #[schema(example = "https://news.example/a-17")]
+    pub url: Option<String>,
+    /// Where a picture of it is; at most 2 KiB.
+    pub image: Option<String>,
+    /// A section or shelf; at most 256 bytes.
+    pub group: Option<String>,
+    /// All labels; at most 64 of 256 bytes.
+    pub categories: Option<Vec<String>>,
+    /// When readers could first see it.
+    #[schema(format = DateTime, example = "2026-11-23T09:00:00Z")]
+    pub published_at: Option<String>,
+    /// Until then it is live, but not visible.
+    #[schema(format = DateTime)]
+    pub publish_at: Option<String>,
+    /// From when on it is no longer live.
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
+    /// Live but not to be shown or listed.
+    #[schema(example = true)]
+    pub hidden: Option<bool>,
+    /// Attributes by name: those that are null go, those that are left out stay.
+    pub attributes: Option<BTreeMap<String, Option<String>>>,
+}
+
 /// An item as it is put. The server reads it with the parser of events, whose limits and words
 /// of refusal are every door's.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]

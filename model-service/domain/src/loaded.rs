@@ -24,7 +24,7 @@ impl Opened {
     pub fn model(&self) -> Option<&ModelName> {
         let set = self.settings.as_ref();
         let set = set.and_then(|set| set.settings.model.as_ref());
-        let row = self.row.as_ref()?;
+        let row = self.row.as_ref().filter(|row| row.is_there())?;
         Some(set.unwrap_or(&row.model))
     }
 }

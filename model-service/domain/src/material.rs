@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 
 use chrono::{DateTime, Utc};
-use kindred_shared::ItemId;
-use kindred_shared::event::Upsert;
+use kindred_shared::event::{Upsert, UpsertKind};
+use kindred_shared::{DomainName, ItemId};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::store::{Content, ItemRow, Liveness};
@@ -82,6 +82,30 @@ pub fn rows_of(upsert: &Upsert, version: u64, now: DateTime<Utc>) -> (ItemRow, C
         content_hash: hash,
     };
     (row, content)
+}
+
+/// The upsert that says an item as it is stored.
+pub fn upsert_of(domain: &DomainName, stored: Material) -> Upsert {
+    let Material { row, content } = stored;
+    Upsert {
+        kind: UpsertKind::Updated,
+        domain: domain.clone(),
+        id: row.id,
+        title: row.title,
+        text: content.text,
+        url: row.url,
+        image: row.image,
+        language: row.language,
+        group: row.group,
+        categories: row.categories,
+        published_at: row.published_at,
+        publish_at: row.publish_at,
+        expires_at: row.expires_at,
+        hidden: row.hidden,
+        version: Some(row.version),
+        vector: content.vector,
+        attributes: row.attributes,
+    }
 }
 
 /// What remains of an item that is gone.

@@ -28,10 +28,43 @@ pub struct DomainRow {
     pub visible: u64,
     /// When its next item expires or is published, as known when it was last clean.
     pub next_expiry: Option<DateTime<Utc>>,
+    /// Its latest removal; `None`: there was none.
+    pub removal: Option<Removed>,
+}
+
+impl DomainRow {
+    /// Whether the domain is registered. One that was removed keeps its row for the sake of its stamp.
+    pub fn is_there(&self) -> bool {
+        let is_past = |removed: &Removed| removed.stage == RemovalStage::Past;
+        self.removal.as_ref().is_none_or(is_past)
+    }
+}
+
+/// The removal of a domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// The request: one that comes twice has one effect.
+    pub request: String,
+    /// When it was taken in.
+    pub at: DateTime<Utc>,
+    /// How far it is.
+    pub stage: RemovalStage,
+}
+
+/// How far the removal of a domain is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RemovalStage {
+    /// Its rows are being deleted. None of them counts.
+    Sweeping,
+    /// Nothing is left but this.
+    Done,
+    /// The domain has been registered again since.
+    Past,
 }
 
 /// What is set for a domain, and what became of the latest requests to set it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SettingsRow {
     /// The settings, whole.
     pub settings: DomainSettings,

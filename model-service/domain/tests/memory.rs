@@ -112,6 +112,7 @@ fn domain_row(shape: Shape) -> DomainRow {
         live: shape.items.into(),
         visible: shape.items.into(),
         next_expiry: None,
+        removal: None,
     }
 }
 
@@ -131,6 +132,7 @@ fn machine() -> (Domain, Vec<Effect>) {
         task_pairs: 1_000_000,
         batch_items: 4_096,
         scrub_lists: 8_192,
+        attributes: 64,
         material_bytes: 100,
     };
     Domain::start(tenure, Arc::new(settings))

@@ -139,6 +139,15 @@ impl Client {
         sent.map_err(|error| self.silent(&error))
     }
 
+    /// Deletes what is at a path.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`] when no answer came: it may have been done or not.
+    pub(crate) fn delete(&self, path: &str) -> Result<Answer, Failure> {
+        let sent = self.http.delete(&format!("{}{path}", self.base));
+        sent.map_err(|error| self.silent(&error))
+    }
+
     /// Reads what was answered.
     ///
     /// # Errors

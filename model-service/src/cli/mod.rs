@@ -12,8 +12,10 @@ mod doctor;
 mod domain;
 mod evaluate;
 mod exit;
+mod export;
 mod flags;
 mod import;
+mod items;
 mod local;
 mod memory;
 mod model_service;
@@ -76,6 +78,8 @@ enum Command {
     /// What is set for a domain
     #[command(subcommand)]
     Domain(DomainCommand),
+    Items(items::ItemsArgs),
+    Export(export::ExportArgs),
     Config(show_config::ConfigArgs),
     Neighbours(neighbours::NeighboursArgs),
     Evaluate(evaluate::EvaluateArgs),
@@ -91,6 +95,7 @@ enum Command {
 enum DomainCommand {
     Show(domain::ShowArgs),
     Set(domain::SetArgs),
+    Delete(domain::DeleteArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -128,6 +133,9 @@ impl Command {
             Self::Status(args) => &args.flags.0,
             Self::Domain(DomainCommand::Show(args)) => &args.flags.0,
             Self::Domain(DomainCommand::Set(args)) => &args.flags.0,
+            Self::Domain(DomainCommand::Delete(args)) => &args.flags.0,
+            Self::Items(args) => &args.flags.0,
+            Self::Export(args) => &args.flags.0,
             Self::Config(args) => &args.flags.0,
             Self::Neighbours(args) => &args.flags.0,
             Self::Evaluate(args) => &args.flags.0,
@@ -202,6 +210,9 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Status(args) => status::run(&args, &config, json, out),
         Command::Domain(DomainCommand::Show(args)) => domain::show(&args, &config, json, out),
         Command::Domain(DomainCommand::Set(args)) => domain::set(&args, &config, json, out),
+        Command::Domain(DomainCommand::Delete(args)) => domain::delete(&args, &config, json, out),
+        Command::Items(args) => items::run(&args, &config, json, out),
+        Command::Export(args) => export::run(&args, &config, json, out),
         Command::Neighbours(args) => neighbours::run(&args, &config, json, out),
         Command::Evaluate(args) => evaluate::run(&args, &config, json, out),
         Command::Config(_) => show_config::run(&config, &origins, json, out),
@@ -271,6 +282,9 @@ mod tests {
                 "status",
                 "domain show",
                 "domain set",
+                "domain delete",
+                "items",
+                "export",
                 "config",
                 "neighbours",
                 "evaluate",

@@ -9,7 +9,8 @@ use utoipa_actix_web::AppExt;
 use super::parts::Lobby;
 use super::routes::Routes;
 use super::{
-    batch, domains, edge, health, items, metrics, openapi, queries, settings, similar, workers,
+    batch, browsers, domains, edge, export, health, items, listing, metrics, openapi, patches,
+    queries, removal, settings, similar, workers,
 };
 use crate::metrics::Metrics;
 
@@ -33,9 +34,13 @@ pub(crate) fn app(
         .configure(similar::configure)
         .configure(queries::configure)
         .configure(items::configure)
+        .configure(patches::configure)
         .configure(batch::configure)
+        .configure(listing::configure)
+        .configure(export::configure)
         .configure(domains::configure)
         .configure(settings::configure)
+        .configure(removal::configure)
         .configure(workers::configure)
         .configure(health::configure)
         .configure(metrics::configure)
@@ -47,5 +52,6 @@ pub(crate) fn app(
         .app_data(web::Data::new(openapi::Document::of(document)))
         .default_service(web::to(edge::unmatched))
         .wrap(from_fn(edge::conform))
+        .wrap(from_fn(browsers::serve))
         .wrap(from_fn(edge::observe))
 }

@@ -116,6 +116,7 @@ impl Rows {
             live: 3,
             visible: 2,
             next_expiry: None,
+            removal: None,
         };
         self.write(name, vec![Write::Domain(row)]).await;
     }

@@ -71,6 +71,22 @@ impl Given {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
+    /// A text given once at most; `None`: not given.
+    ///
+    /// # Errors
+    /// `invalid` when it is given twice.
+    pub(crate) fn once(
+        &self,
+        name: &str,
+        invalid: impl FnOnce() -> Error,
+    ) -> Result<Option<&str>, Error> {
+        let mut values = self.0.iter().filter(|(given, _)| given == name);
+        match (values.next(), values.next()) {
+            (value, None) => Ok(value.map(|(_, value)| value.as_str())),
+            (_, Some(_)) => Err(invalid()),
+        }
+    }
+
     /// Refuses the first parameter that is none of the `known`. One that is known as `….NAME` is known with
     /// any name there.
     ///

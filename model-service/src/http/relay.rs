@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use kindred_api::problem::Kind;
 use kindred_shared::DomainName;
@@ -112,9 +112,11 @@ impl Relay {
             self.http.clone(),
             format!("http://{address}{}", change.path),
         );
-        self.answer(address, move || match change.body {
-            Some(body) => http.put_with(&url, "application/json", &body, &headers),
-            None => http.delete_with(&url, &headers),
+        let kind = "application/json";
+        self.answer(address, move || match (change.method, change.body) {
+            (Method::PATCH, Some(body)) => http.patch_with(&url, kind, &body, &headers),
+            (_, Some(body)) => http.put_with(&url, kind, &body, &headers),
+            (_, None) => http.delete_with(&url, &headers),
         })
         .await
     }
@@ -170,7 +172,9 @@ impl Relay {
 pub(crate) struct Change {
     /// Its path and query.
     pub(crate) path: String,
-    /// What is put; `None`: what is there is deleted.
+    /// PUT, PATCH or DELETE.
+    pub(crate) method: Method,
+    /// What is sent; none with DELETE.
     pub(crate) body: Option<Vec<u8>>,
 }
 

@@ -238,7 +238,7 @@ async fn from_store(
     let reading = reads.store.reading(domain, id).await?;
     let now = Utc::now();
     if !reading.item.is_some_and(|row| is_visible(&row, now)) {
-        return Err(match reads.store.domain(domain).await? {
+        return Err(match reads.registered(domain).await? {
             Some(_) => Error::unknown_item(),
             None => Error::unknown_domain(),
         });
@@ -280,7 +280,7 @@ async fn from_store(
 
 /// The item's model: its feature's, else its domain's.
 async fn model_of(reads: &Reads, domain: &DomainName, id: &ItemId) -> Result<ModelName, Error> {
-    let Some(row) = reads.store.domain(domain).await? else {
+    let Some(row) = reads.registered(domain).await? else {
         return Err(Error::unknown_domain());
     };
     let newest = newest_feature(&*reads.store, domain, &row.model, id).await?;

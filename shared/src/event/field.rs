@@ -61,6 +61,11 @@ impl<'a> Fields<'a> {
         self.0.has(name)
     }
 
+    /// Whether a field is there, be it null.
+    pub(super) fn is_said(&self, name: &str) -> bool {
+        self.0.is_said(name)
+    }
+
     fn take(&mut self, name: &str) -> Option<Member<'a>> {
         self.0.take(name)
     }
@@ -269,8 +274,20 @@ impl<'a> Fields<'a> {
 
     /// A map of strings with at most `limit` entries; absent is empty, and so is an entry of null.
     pub(super) fn attributes(&mut self, limit: usize) -> Result<BTreeMap<String, String>, Refusal> {
+        let changes = self.attribute_changes(limit)?.unwrap_or_default();
+        let there = changes.into_iter();
+        Ok(there
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect())
+    }
+
+    /// A map of strings and nulls with at most `limit` strings.
+    pub(super) fn attribute_changes(
+        &mut self,
+        limit: usize,
+    ) -> Result<Option<BTreeMap<String, Option<String>>>, Refusal> {
         let Some(value) = self.take("attributes") else {
-            return Ok(BTreeMap::new());
+            return Ok(None);
         };
         let Some(entries) = value.object() else {
             return Err(refuse(
@@ -281,11 +298,8 @@ impl<'a> Fields<'a> {
             ));
         };
         // In the order of their names, so that of several faults the same one is told each time.
-        let entries: BTreeMap<Cow<'_, str>, Member<'_>> = entries
-            .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .collect();
-        let there = entries.len();
+        let entries: BTreeMap<Cow<'_, str>, Member<'_>> = entries.into_iter().collect();
+        let there = entries.values().filter(|value| !value.is_null()).count();
         if there > limit {
             return Err(Refusal::new(
                 Reason::TooLarge,
@@ -296,7 +310,8 @@ impl<'a> Fields<'a> {
         entries
             .into_iter()
             .map(|(key, value)| match value.text() {
-                Some(text) => Ok((key.into_owned(), text)),
+                Some(text) => Ok((key.into_owned(), Some(text))),
+                None if value.is_null() => Ok((key.into_owned(), None)),
                 None => Err(refuse(
                     Reason::InvalidField,
                     &format!("attributes.{}", cut(&key).escape_debug()),
@@ -304,7 +319,8 @@ impl<'a> Fields<'a> {
                     "a string",
                 )),
             })
-            .collect()
+            .collect::<Result<_, _>>()
+            .map(Some)
     }
 }
 

@@ -20,8 +20,10 @@ impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Upsert(upsert) => Written::from(&**upsert).serialize(serializer),
+            Self::Patch(patch) => patch.serialize(serializer),
             Self::Delete(delete) => Written::from(delete).serialize(serializer),
             Self::Configure(configure) => configure.serialize(serializer),
+            Self::Remove(removal) => removal.serialize(serializer),
         }
     }
 }
@@ -113,7 +115,7 @@ impl<'a> From<&'a Upsert> for Written<'a> {
     }
 }
 
-fn written_time(time: DateTime<Utc>) -> String {
+pub(super) fn written_time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 

@@ -8,10 +8,14 @@ mod field;
 mod json;
 mod member;
 mod parse;
+mod patch;
+mod removal;
 
 pub use configure::{CONFIGURED, Configure};
 pub use member::{Member, Members, whole_characters, without_mark};
-pub use parse::{parse, parse_for, parse_item};
+pub use parse::{parse, parse_for, parse_item, parse_patch};
+pub use patch::{Change, Changes, PATCHABLE, PATCHED, Patch};
+pub use removal::{REMOVED, Removal};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,10 +40,14 @@ pub const MAX_CATEGORIES: usize = 64;
 pub enum Event {
     /// The item is there, and this is all of it.
     Upsert(Box<Upsert>),
+    /// Some of the item is to be otherwise.
+    Patch(Box<Patch>),
     /// The item is gone.
     Delete(Delete),
     /// The domain's settings are to be these.
     Configure(Box<Configure>),
+    /// The domain is gone, with all of its items.
+    Remove(Removal),
 }
 
 impl Event {
@@ -50,8 +58,10 @@ impl Event {
                 UpsertKind::Created => "item.created",
                 UpsertKind::Updated => "item.updated",
             },
+            Self::Patch(_) => PATCHED,
             Self::Delete(_) => "item.deleted",
             Self::Configure(_) => CONFIGURED,
+            Self::Remove(_) => REMOVED,
         }
     }
 
@@ -59,8 +69,10 @@ impl Event {
     pub fn domain(&self) -> &DomainName {
         match self {
             Self::Upsert(upsert) => &upsert.domain,
+            Self::Patch(patch) => &patch.domain,
             Self::Delete(delete) => &delete.domain,
             Self::Configure(configure) => &configure.domain,
+            Self::Remove(removal) => &removal.domain,
         }
     }
 
@@ -68,8 +80,9 @@ impl Event {
     pub fn id(&self) -> Option<&ItemId> {
         match self {
             Self::Upsert(upsert) => Some(&upsert.id),
+            Self::Patch(patch) => Some(&patch.id),
             Self::Delete(delete) => Some(&delete.id),
-            Self::Configure(_) => None,
+            Self::Configure(_) | Self::Remove(_) => None,
         }
     }
 
@@ -77,8 +90,9 @@ impl Event {
     pub fn version(&self) -> Option<u64> {
         match self {
             Self::Upsert(upsert) => upsert.version,
+            Self::Patch(patch) => patch.version,
             Self::Delete(delete) => delete.version,
-            Self::Configure(_) => None,
+            Self::Configure(_) | Self::Remove(_) => None,
         }
     }
 }
@@ -174,7 +188,7 @@ pub enum Reason {
     InvalidJson,
     /// The event or one of its fields is over a limit.
     TooLarge,
-    /// `type` is none of the three.
+    /// `type` is none that is known.
     UnknownType,
     /// A required field is not there.
     MissingField,
@@ -194,6 +208,8 @@ pub enum Reason {
     InvalidVector,
     /// The domain is not registered and domains do not register themselves.
     UnknownDomain,
+    /// A patch of an item that is not there.
+    UnknownItem,
     /// The domain may not hold more.
     OverQuota,
 }
@@ -214,6 +230,7 @@ impl Reason {
             Self::InvalidVersion => "invalid-version",
             Self::InvalidVector => "invalid-vector",
             Self::UnknownDomain => "unknown-domain",
+            Self::UnknownItem => "unknown-item",
             Self::OverQuota => "over-quota",
         }
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use kindred_shared::event::Event;
 
+use super::removing::Removing;
 use super::{Domain, Phase};
 use crate::backlog::Pending;
 use crate::blocks::NewRow;
@@ -21,7 +22,7 @@ use crate::item::Item;
 use crate::loaded::{Loaded, LoadedItem, Opened, Resolved};
 use crate::outbox::Mark;
 use crate::slot::Slot;
-use crate::store::{ItemRow, Write};
+use crate::store::{DomainRow, ItemRow, RemovalStage, Write};
 use crate::time::Now;
 
 /// How long a tombstone is kept: 30 days.
@@ -60,10 +61,18 @@ impl Domain {
         if !matches!(self.phase, Phase::Opening { ticket: awaited } if awaited == ticket) {
             return;
         }
-        let opened = match result {
+        let mut opened = match result {
             Ok(opened) => *opened,
             Err(failure) => return self.reload_later(now, failure),
         };
+        self.removed = opened.row.as_ref().and_then(|row| row.removal.clone());
+        if self.is_being_swept() {
+            self.row = opened.row;
+            self.outbox.inherit(true);
+            self.phase = Phase::Removing(Removing::sweeping(now.monotonic));
+            return;
+        }
+        opened.row = opened.row.filter(DomainRow::is_there);
         let is_dirty = opened.row.as_ref().is_some_and(|row| row.dirty.is_some());
         // When the domain was last clean, nothing that is published before that was left.
         let next = opened.row.as_ref().and_then(|row| row.next_expiry);
@@ -93,12 +102,19 @@ impl Domain {
         }
     }
 
+    /// Whether the domain was removed, and rows of it may be left.
+    fn is_being_swept(&self) -> bool {
+        let removed = self.removed.as_ref();
+        removed.is_some_and(|removed| removed.stage == RemovalStage::Sweeping)
+    }
+
     /// Takes an event in while the domain is being read.
     pub(super) fn take_early(&mut self, now: Now, tag: DeliveryTag, event: Arc<Event>) {
         // Settings depend on whether there are items, registration on whether there is a domain.
         // What comes later stays behind it.
-        let must_wait = !self.held.is_empty() || self.row.is_none();
+        let must_wait = !self.held.is_empty() || self.row.is_none() || self.removal.is_some();
         match event.id() {
+            None if !must_wait && matches!(*event, Event::Remove(_)) => self.take(now, tag, &event),
             Some(id) if !must_wait => match self.catalogue.known(id) {
                 Some(_) => self.take(now, tag, &event),
                 None => self.unread.wait(now.monotonic, tag, event),
@@ -113,7 +129,7 @@ impl Domain {
             return;
         }
         let outbox = &mut self.outbox;
-        if let Some((ticket, ids)) = self.unread.ask(|| outbox.ticket()) {
+        if let Some((ticket, ids)) = self.unread.ask(|| outbox.ticket(), |_| true) {
             self.outbox.push(Effect::ReadItems { ticket, ids });
         }
     }
@@ -148,7 +164,7 @@ impl Domain {
             loading.origins.insert(slot, item);
         }
         for (tag, event) in asked.events {
-            self.take(now, tag, &event);
+            self.admit(now, tag, &event);
         }
     }
 
@@ -184,6 +200,15 @@ impl Domain {
             Ok(loaded) => *loaded,
             Err(failure) => return self.reload_later(now, failure),
         };
+        if let Some(row) = &loaded.row
+            && !row.is_there()
+            && self.row.is_some()
+        {
+            // A former owner removed it while we read.
+            let failure = Failure::passing("the domain was removed while it was read");
+            return self.reload_later(now, failure);
+        }
+        loaded.row = loaded.row.filter(DomainRow::is_there);
         // A former owner may have marked it while we read.
         let marked = loaded.row.as_ref().and_then(|row| row.dirty);
         let is_inherited = marked.is_some_and(|epoch| epoch != self.tenure.epoch.0);

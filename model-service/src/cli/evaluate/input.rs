@@ -62,6 +62,12 @@ impl Items {
                     Event::Delete(gone) => {
                         live.remove(&gone.id);
                     }
+                    Event::Remove(_) => live.clear(),
+                    Event::Patch(_) => {
+                        return Err(Failure::failed(format!(
+                            "{place}: item.patched: only whole items can be evaluated"
+                        )));
+                    }
                     // No door for files takes these.
                     Event::Configure(_) => {}
                 }

@@ -191,7 +191,7 @@ fn side_by_side(page: &mut String, item: usize, systems: &[System], items: &Item
             .as_deref()
             .filter(|title| !title.trim().is_empty());
         let title = title.unwrap_or(item.id.as_str());
-        let words = crate::preprocessing::text::plain_text(title);
+        let words = kindred_domain::markup::plain_text(title);
         escaped(&words.chars().take(120).collect::<String>())
     };
     let linked = said.links.as_ref().and_then(|links| links.get(&item));

@@ -23,6 +23,7 @@ mod rows;
 pub mod schema;
 mod statements;
 mod stopped;
+mod sweep;
 mod writes;
 
 #[cfg(test)]
@@ -175,6 +176,15 @@ impl Store for CassandraStore {
         batch: Batch,
     ) -> Result<(), StoreError> {
         self.write_batch(partition, epoch, stamp, batch).await
+    }
+
+    async fn sweep(
+        &self,
+        domain: &DomainName,
+        stamp: Stamp,
+        most: usize,
+    ) -> Result<bool, StoreError> {
+        self.sweep_domain(domain, stamp, most).await
     }
 
     async fn domains(&self) -> Result<Vec<DomainRow>, StoreError> {

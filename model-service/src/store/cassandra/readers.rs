@@ -15,7 +15,7 @@ use super::CassandraStore;
 use super::facts::{BUCKETS, bucket};
 use super::failure::Trouble;
 use super::rows;
-use kindred_domain::store::{ItemRow, Reading, StoreError};
+use kindred_domain::store::{DomainRow, ItemRow, Reading, StoreError};
 
 /// Longest a request may take before readers are answered from one copy.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -57,13 +57,11 @@ impl CassandraStore {
         let found = self.ask(copies, &self.statements.list, key).await?;
         let list = rows::list(id, &found)?;
         let ids = Reading::ids(id, list.as_ref());
-        let of_domain = match self.facts.buckets(domain) {
+        let known = self.facts.buckets(domain);
+        let of_domain = match known {
             Some(buckets) => buckets,
             None => {
-                let found = self.ask(copies, &self.statements.domain, (domain.as_str(),));
-                let found = found.await?;
-                let stored = found.maybe_first_row::<rows::StoredDomain<'_>>()?;
-                let stored = stored.map(rows::domain).transpose()?;
+                let stored = self.seen_domain(copies, domain).await?;
                 stored.map_or(BUCKETS, |(_, buckets)| buckets)
             }
         };
@@ -72,9 +70,15 @@ impl CassandraStore {
         let texts: BTreeSet<&str> = ids.iter().map(ItemId::as_str).collect();
         let texts: Vec<&str> = texts.into_iter().collect();
         let key = (domain.as_str(), &buckets, &texts);
-        let found = self.ask(copies, &self.statements.items_in, key).await?;
+        let (found, stored) = tokio::try_join!(
+            self.ask(copies, &self.statements.items_in, key),
+            self.seen_domain(copies, domain),
+        )?;
         let found = rows::items(&found)?.into_iter();
         let found: HashMap<ItemId, ItemRow> = found.map(|row| (row.id.clone(), row)).collect();
+        // Of a domain that was removed rows may be left.
+        let is_removed = stored.is_some_and(|(row, _)| !row.is_there());
+        let found = if is_removed { HashMap::new() } else { found };
         let mut items = ids.iter().map(|id| found.get(id).cloned());
         Ok(Reading {
             item: items.next().flatten(),
@@ -82,6 +86,18 @@ impl CassandraStore {
             list,
             is_stale: copies == Copies::One,
         })
+    }
+
+    /// A domain's row and number of buckets, as so many copies have them.
+    async fn seen_domain(
+        &self,
+        copies: Copies,
+        domain: &DomainName,
+    ) -> Result<Option<(DomainRow, i16)>, Trouble> {
+        let asked = self.ask(copies, &self.statements.domain, (domain.as_str(),));
+        let found = asked.await?;
+        let stored = found.maybe_first_row::<rows::StoredDomain<'_>>()?;
+        stored.map(rows::domain).transpose()
     }
 
     async fn ask(

@@ -80,7 +80,7 @@ fn share(limit: usize, buckets: i16) -> usize {
 impl CassandraStore {
     /// Reads all rows a statement finds: what is asked here is limited by itself. While no quorum answers, most
     /// requests end at once.
-    async fn read(
+    pub(super) async fn read(
         &self,
         statement: &PreparedStatement,
         values: impl SerializeRow,

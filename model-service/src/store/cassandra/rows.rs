@@ -102,6 +102,11 @@ impl SerializeRow for RowChange {
                 row.live.cast_signed(),
                 row.visible.cast_signed(),
                 row.next_expiry.map(to_cql),
+                row.removal
+                    .as_ref()
+                    .map(serde_json::to_string)
+                    .transpose()
+                    .map_err(SerializationError::new)?,
                 stamp,
             )
                 .serialize(context, writer),
@@ -296,12 +301,24 @@ pub(super) type StoredDomain<'a> = (
     i64,
     i64,
     Option<CqlTimestamp>,
+    Option<&'a str>,
 );
 
 /// Decodes a row of `domains`.
 pub(super) fn domain(row: StoredDomain<'_>) -> Result<(DomainRow, i16), Trouble> {
     const TABLE: &str = "domains";
-    let (name, model, partition, buckets, registered_at, dirty, live, visible, next_expiry) = row;
+    let (
+        name,
+        model,
+        partition,
+        buckets,
+        registered_at,
+        dirty,
+        live,
+        visible,
+        next_expiry,
+        removal,
+    ) = row;
     if buckets < 1 {
         return Err(Trouble::Row(TABLE, format!("{name} has {buckets} buckets")));
     }
@@ -314,6 +331,10 @@ pub(super) fn domain(row: StoredDomain<'_>) -> Result<(DomainRow, i16), Trouble>
         live: live.cast_unsigned(),
         visible: visible.cast_unsigned(),
         next_expiry: next_expiry.map(|at| from_cql(TABLE, at)).transpose()?,
+        removal: removal
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|error| Trouble::Row(TABLE, error.to_string()))?,
     };
     Ok((row, buckets))
 }
@@ -393,9 +414,18 @@ fn item(row: StoredItem<'_>) -> Result<ItemRow, Trouble> {
 
 /// Decodes ids of `similar_items`.
 pub(super) fn list_ids(found: &QueryRowsResult) -> Result<Vec<ItemId>, Trouble> {
+    ids("similar_items", found)
+}
+
+/// Decodes ids of `items`.
+pub(super) fn item_ids(found: &QueryRowsResult) -> Result<Vec<ItemId>, Trouble> {
+    ids("items", found)
+}
+
+fn ids(table: &'static str, found: &QueryRowsResult) -> Result<Vec<ItemId>, Trouble> {
     found
         .rows::<(&str,)>()?
-        .map(|row| id_of("similar_items", row?.0))
+        .map(|row| id_of(table, row?.0))
         .collect()
 }
 

@@ -64,12 +64,17 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         number: 5,
-        name: "pictures of items, when they are published, and since when they are live",
+        name: "pictures of items, their publication and first event; removals of domains",
         statements: &[],
         columns: &[
             Column::of_items("image", "text"),
             Column::of_items("publish_at", "timestamp"),
             Column::of_items("accepted_at", "timestamp"),
+            Column {
+                table: "domains",
+                name: "removal",
+                kind: "text",
+            },
         ],
     },
 ];

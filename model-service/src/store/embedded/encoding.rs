@@ -123,6 +123,11 @@ impl Writer {
         self.u64(row.live);
         self.u64(row.visible);
         self.maybe(row.next_expiry.as_ref(), |w, at| w.time(*at));
+        // Rows of before this was kept end here.
+        self.maybe(row.removal.as_ref(), |w, removed| {
+            let written = serde_json::to_string(removed);
+            w.text(&written.expect("a removal is texts and a time"));
+        });
     }
 
     /// What is set for a domain: JSON, so that what a newer version sets is kept.
@@ -258,6 +263,9 @@ impl<'a> Reader<'a> {
             live: self.u64()?,
             visible: self.u64()?,
             next_expiry: self.maybe(Self::time)?,
+            removal: self.later(|r| {
+                serde_json::from_str(r.text()?).map_err(|error| Malformed(error.to_string()))
+            })?,
         })
     }
 
