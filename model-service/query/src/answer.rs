@@ -79,10 +79,10 @@ impl Snapshot {
     pub fn ask(&self, question: &Question, cancelled: &AtomicBool) -> Result<Found, AskError> {
         let asked = Asked::of(self, question)?;
         let answering = Answering::new(self, question, &asked, cancelled);
-        if let Some(found) = answering.from_list()? {
+        if let Some(found) = answering.by_list()? {
             return Ok(found);
         }
-        answering.from_scan()
+        answering.by_scan()
     }
 
     /// Answers a question from the stored list alone, if that is exact and takes no more than a look at each of
@@ -102,7 +102,7 @@ impl Snapshot {
             return Ok(None);
         }
         let asked = Asked::of(self, question)?;
-        Answering::new(self, question, &asked, &AtomicBool::new(false)).from_list()
+        Answering::new(self, question, &asked, &AtomicBool::new(false)).by_list()
     }
 
     /// The item of a slot that an answer of this snapshot names, whatever the time.
@@ -140,7 +140,7 @@ impl<'a> Answering<'a> {
     }
 
     /// The answer by the stored list; `None`: that may lack somebody.
-    fn from_list(&self) -> Result<Option<Found>, AskError> {
+    fn by_list(&self) -> Result<Option<Found>, AskError> {
         let listed = listed(self.snapshot, self.asked, &self.admission, self.ranking);
         let Some(mut listed) = listed else {
             return Ok(None);
@@ -156,7 +156,7 @@ impl<'a> Answering<'a> {
     }
 
     /// The answer by a scan.
-    fn from_scan(&self) -> Result<Found, AskError> {
+    fn by_scan(&self) -> Result<Found, AskError> {
         let features = self.snapshot.features();
         let found = scan(
             self.asked,

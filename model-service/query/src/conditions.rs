@@ -17,8 +17,6 @@ pub const MOST_EXCLUDED: usize = 1_000;
 pub const MOST_ITEMS: usize = 100;
 /// Ids that an answer says have joined it, at most.
 pub const MOST_ALSO: usize = 20;
-/// Score from which on two items are near-duplicates, unless their domain says otherwise.
-pub const NEAR_DUPLICATE: f32 = 0.9;
 
 /// Which items count, and in which order.
 #[derive(Debug, Clone, PartialEq)]

@@ -73,7 +73,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Import(import::ImportArgs),
     Publish(publish::PublishArgs),
-    Similar(similar::SimilarArgs),
+    Similar(Box<similar::SimilarArgs>),
     Status(status::StatusArgs),
     /// What is set for a domain
     #[command(subcommand)]

@@ -8,7 +8,6 @@ use std::time::Duration;
 use actix_web::{HttpRequest, HttpResponse};
 use compute_worker::models::Own;
 use kindred_api::problem::Kind;
-use kindred_query::conditions::NEAR_DUPLICATE;
 use kindred_query::{AskError, Conditions, DomainView, Question, Snapshot, Subject};
 use kindred_shared::{DomainName, ItemId, ModelName, Space};
 use tokio::time::{Instant, interval};
@@ -22,7 +21,7 @@ use super::relay::{as_ours, is_proxied};
 use crate::actors::scans::ScanError;
 use crate::actors::texts::{Rules, Text, Texts, Words};
 use crate::owners::Whose;
-use kindred_domain::settings::DomainSettings;
+use kindred_domain::settings::{DomainSettings, NEAR_DUPLICATE};
 use kindred_domain::store::Partition;
 
 /// How long a query waits for its domain to be loaded, and how often it looks.
@@ -114,7 +113,7 @@ pub(super) async fn place(
 
 /// The snapshot of a domain of ours, woken if it sleeps.
 async fn loaded(reads: &Reads, queries: &Queries, domain: &DomainName) -> Result<Here, Error> {
-    let Some(row) = reads.store.domain(domain).await? else {
+    let Some(row) = reads.registered(domain).await? else {
         return Err(Error::unknown_domain());
     };
     if !queries.waking.wake(Partition(row.partition), domain) {
@@ -139,23 +138,20 @@ async fn loaded(reads: &Reads, queries: &Queries, domain: &DomainName) -> Result
 
 /// Whether conditions are set for a domain.
 pub(super) fn has_defaults(settings: &DomainSettings) -> bool {
-    settings.unknown.contains_key("defaults")
+    settings.defaults.is_some()
 }
 
 /// The conditions that are set for a domain.
 fn set_for(settings: &DomainSettings) -> Wanted {
-    let set = settings.unknown.get("defaults");
-    let set = set.and_then(|set| set.as_object());
     // They were checked when they were set; what a newer Kindred may have set does not count here.
+    let set = settings.defaults.as_ref();
     set.and_then(|set| Wanted::of_json(set).ok())
         .unwrap_or_default()
 }
 
 /// From which score on two items of a domain are near-duplicates.
 fn near_duplicate(settings: &DomainSettings) -> f32 {
-    let set = settings.unknown.get("near_duplicate");
-    set.and_then(serde_json::Value::as_f64)
-        .map_or(NEAR_DUPLICATE, |set| set as f32)
+    settings.near_duplicate.unwrap_or(NEAR_DUPLICATE) as f32
 }
 
 /// What a snapshot answers.

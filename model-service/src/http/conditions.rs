@@ -169,7 +169,7 @@ impl Wanted {
                 let value = text_of(&field, value);
                 match fields
                     .iter_mut()
-                    .find(|(not, one, _)| (*not, &*one) == (is_not, &field))
+                    .find(|(not, one, _)| *not == is_not && *one == field)
                 {
                     Some((_, _, values)) => values.push(value),
                     None => fields.push((is_not, field, vec![value])),

@@ -16,6 +16,7 @@ use tokio::time::{Instant, interval};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::body::Body;
+use super::conditions::{NAMES, Wanted};
 use super::domains::describe_whole;
 use super::error::Error;
 use super::openapi;
@@ -32,19 +33,6 @@ const MAX_BYTES: usize = 64 << 10;
 const MAX_ORIGINS: usize = 32;
 /// Longest time that answers may be kept for.
 const MAX_AGE_S: u64 = 366 * 86_400;
-/// The names of the conditions that may be set as defaults.
-const CONDITIONS: [&str; 10] = [
-    "balance",
-    "collapse",
-    "diversity",
-    "exclude",
-    "explain",
-    "fallback",
-    "filter",
-    "half_life",
-    "limit",
-    "min_score",
-];
 /// How often it is looked whether the owner has set them, and for how long.
 const LOOK: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -217,12 +205,14 @@ fn is_origin(origin: &str) -> bool {
 
 /// Whether each is a condition of queries.
 fn fit_defaults(defaults: Map<String, Value>) -> Result<(), String> {
-    match defaults.keys().find(|name| !CONDITIONS.contains(&&***name)) {
-        None => Ok(()),
+    match defaults.keys().find(|name| !NAMES.contains(&&***name)) {
+        None => Wanted::of_json(&defaults)
+            .map(drop)
+            .map_err(|error| error.to_string()),
         Some(name) => {
             let shown: String = name.chars().take(100).collect();
-            let nearest = nearest(&shown, &CONDITIONS).unwrap_or_default();
-            let known = CONDITIONS.join(", ");
+            let nearest = nearest(&shown, &NAMES).unwrap_or_default();
+            let known = NAMES.join(", ");
             Err(format!(
                 "There is no condition {shown:?}; the nearest is {nearest}. Known: {known}."
             ))
@@ -268,6 +258,7 @@ mod tests {
             (r#"{"origins":["news.example"]}"#, 422, "no origin"),
             (r#"{"origins":"*"}"#, 422, "sequence"),
             (r#"{"defaults":{"limt":3}}"#, 422, "nearest is limit."),
+            (r#"{"defaults":{"limit":0}}"#, 422, "limit"),
             (r#"{"defaults":[]}"#, 422, "map"),
         ] {
             let error = checked(bad.as_bytes()).unwrap_err();

@@ -95,6 +95,7 @@ impl Domain {
             Phase::Removing(Removing::Marking { ticket, tag }) if ticket == stored => {
                 self.outbox.push(Effect::Serve(ViewChange {
                     replace: true,
+                    features: Some(self.catalogue.blocks().features()),
                     ..ViewChange::default()
                 }));
                 self.outbox.settle(vec![tag], &Outcome::Stored(None));

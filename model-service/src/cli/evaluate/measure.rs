@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kindred_domain::settings::NEAR_DUPLICATE;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -13,8 +14,6 @@ use super::systems::{Answer, System};
 
 /// Answers of a list that count.
 const FIRST: usize = 10;
-/// From this score on two items say the same.
-const NEAR_DUPLICATE: f32 = 0.90;
 
 /// What people said, as far as it was given.
 pub(super) struct Said {
@@ -142,7 +141,7 @@ fn standing(system: &System) -> Standing {
         with_list += usize::from(!list.is_empty());
         near += usize::from(
             list.first()
-                .is_some_and(|best| best.score >= NEAR_DUPLICATE),
+                .is_some_and(|best| best.score >= NEAR_DUPLICATE as f32),
         );
     }
     let share = |of: usize, all: usize| of as f64 / all.max(1) as f64;
