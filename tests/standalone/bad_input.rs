@@ -250,7 +250,7 @@ fn unknown_things_are_404_and_parameters_have_ranges() {
     assert_problem(&unknown_item, &[404], "unknown-item", None);
     let answer = client.get("/v2/anything");
     assert_problem(&answer, &[404], "unknown-path", None);
-    for limit in ["0", "51", "-1", "ten", ""] {
+    for limit in ["0", "1001", "-1", "+1", "ten", ""] {
         let answer = client.get(&format!("{}/similar?limit={limit}", item(DOMAIN, "good")));
         assert_problem(&answer, &[400, 422], "invalid-parameter", Some("limit"));
     }

@@ -67,6 +67,11 @@ impl Here {
         Some(Self { view, snapshot })
     }
 
+    /// Whether all of the domain's items are there. Without a model it is not registered, or not any more.
+    pub(super) fn is_whole(&self) -> bool {
+        self.snapshot.is_whole() && self.snapshot.model().is_some()
+    }
+
     /// # Errors
     /// 503 when another instance may have taken the domain while it was asked.
     pub(super) fn is_ours_still(&self, reads: &Reads) -> Result<(), Error> {
@@ -91,7 +96,7 @@ pub(super) async fn place(
     body: Option<&[u8]>,
 ) -> Result<Place, Error> {
     // Of one that is loaded anew the snapshot of before may lack items.
-    if let Some(here) = Here::of(reads, domain).filter(|here| here.snapshot.is_whole()) {
+    if let Some(here) = Here::of(reads, domain).filter(Here::is_whole) {
         return Ok(Place::Here(here));
     }
     match reads.owners.of_domain(domain).await? {
@@ -123,7 +128,7 @@ async fn loaded(reads: &Reads, queries: &Queries, domain: &DomainName) -> Result
     let (mut look, until) = (interval(LOOK), Instant::now() + PATIENCE);
     while Instant::now() < until {
         let here = Here::of(reads, domain);
-        if let Some(here) = here.filter(|here| here.snapshot.is_whole()) {
+        if let Some(here) = here.filter(Here::is_whole) {
             return Ok(here);
         }
         look.tick().await;

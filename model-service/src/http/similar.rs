@@ -132,7 +132,7 @@ async fn get(
         if let Some(answer) = from_view(&reads, &of, limit) {
             return answer;
         }
-        let is_loaded = Here::of(&reads, &of.domain).is_some_and(|here| here.snapshot.is_whole());
+        let is_loaded = Here::of(&reads, &of.domain).is_some_and(|here| here.is_whole());
         if !is_loaded {
             let plain = plain(&reads, &request, &of, limit).await?;
             if let Some(answer) = plain {
