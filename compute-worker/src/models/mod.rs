@@ -3,7 +3,10 @@
 //! A model is a file here and a line in [`Models::new`]; everything else finds it by its name, with
 //! which the spaces of its features begin.
 
+mod assembly;
 mod own;
+mod stems;
+mod text_2;
 mod words_1;
 
 use std::fmt;
@@ -14,6 +17,7 @@ use kindred_shared::{Feature, ModelInputs, ModelName, Space};
 
 use crate::word_vectors::Vectors;
 pub use own::Own;
+pub use text_2::Text2;
 pub use words_1::{Words1, term_id};
 
 /// The model of domains for which none is set.
@@ -39,6 +43,14 @@ pub fn names_of_texts() -> Vec<ModelName> {
         .collect()
 }
 
+/// Whether a model's features of texts in different languages can be compared with each other.
+pub fn compares_languages(model: &ModelName) -> bool {
+    let models = Models::new(Arc::new(Vectors::none()));
+    models
+        .get(model.as_str())
+        .is_some_and(Model::compares_languages)
+}
+
 /// What features are made of.
 #[derive(Debug, Clone, Copy)]
 pub enum Rows<'a> {
@@ -60,6 +72,10 @@ pub trait Model: fmt::Debug + Send + Sync {
 
     /// Whether it makes features of terms.
     fn reads_texts(&self) -> bool;
+
+    /// Whether features of texts in different languages can be compared with each other: one space may
+    /// then hold all of them. Each is made in the space of its own language.
+    fn compares_languages(&self) -> bool;
 
     /// The feature of each row, in their order, computed on the current rayon pool. `None`: it makes
     /// none of such rows.
