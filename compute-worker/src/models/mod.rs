@@ -15,13 +15,14 @@ use std::sync::Arc;
 use kindred_shared::job::{ExtractTask, TermCounts};
 use kindred_shared::{Feature, ModelInputs, ModelName, Space};
 
+use crate::word_pieces::WordPieces;
 use crate::word_vectors::Vectors;
 pub use own::Own;
 pub use text_2::Text2;
 pub use words_1::{Words1, term_id};
 
 /// The model of domains for which none is set.
-const DEFAULT: &str = words_1::NAME;
+const DEFAULT: &str = text_2::NAME;
 
 /// The model of domains for which none is set.
 pub fn default_model() -> ModelName {
@@ -101,7 +102,11 @@ pub struct Models(Arc<[Box<dyn Model>]>);
 impl Models {
     /// All models, of which some look words up in these vectors.
     pub fn new(vectors: Arc<Vectors>) -> Self {
-        Self(Arc::new([Box::new(Words1::new(vectors)), Box::new(Own)]))
+        Self(Arc::new([
+            Box::new(Text2::new(WordPieces::builtin())),
+            Box::new(Words1::new(vectors)),
+            Box::new(Own),
+        ]))
     }
 
     /// The model of a name.
@@ -167,5 +172,6 @@ mod tests {
             Err(ExtractError::NotOfTerms("own".into()))
         );
         assert_eq!(models.extract(&task("words-1/en")), Ok(Vec::new()));
+        assert_eq!(models.extract(&task("text-2/en")), Ok(Vec::new()));
     }
 }

@@ -144,6 +144,7 @@ impl Model for Text2 {
 mod tests {
     use kindred_shared::ItemId;
     use proptest::prelude::*;
+    use xxhash_rust::xxh3::xxh3_64;
 
     use super::super::assembly::length;
     use super::*;
@@ -245,13 +246,70 @@ mod tests {
         assert_eq!(one(&model(), "en", &[]), Feature::zero());
     }
 
+    /// Stored features must not change: if these bits do, so do all stored ones, and the model needs a new
+    /// name. xxh3 of all bits, of the table compiled in.
+    #[test]
+    fn the_bits_of_texts_with_the_table_compiled_in() {
+        let model = Text2::new(WordPieces::builtin());
+        assert_eq!(
+            model.inputs(),
+            "pieces a5bc340141cbb191b60290b29031a5dd, stems frostem 2.20261016.1"
+        );
+        let bits = |values: &[f32]| -> Vec<u32> { values.iter().map(|v| v.to_bits()).collect() };
+        let mut all = Vec::new();
+        for (language, terms) in [
+            (
+                "en",
+                &[
+                    ("kubernetes", 2),
+                    ("minister", 4),
+                    ("night", 1),
+                    ("trains", 3),
+                ][..],
+            ),
+            ("de", &[("nachtzug", 3), ("rückkehr", 1), ("züge", 2)]),
+            ("ja", &[("京都", 2), ("東京", 1), ("都大", 1)]),
+            ("fr", &[("ecole", 3), ("eleves", 1)]),
+        ] {
+            let feature = one(&model, language, terms);
+            assert_eq!(feature.dense().len(), 128, "{language}");
+            all.extend(bits(feature.dense()));
+            all.extend_from_slice(feature.term_ids());
+            all.extend(bits(feature.term_weights()));
+        }
+        let bytes: Vec<u8> = all.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+        assert_eq!(format!("{:016x}", xxh3_64(&bytes)), "6dc7841dbcade6a4");
+    }
+
+    /// What a word means is near whatever language it is in.
+    #[test]
+    fn translations_are_near() {
+        let model = Text2::new(WordPieces::builtin());
+        let dense = |language, terms: &[(&str, u32)]| one(&model, language, terms).dense().to_vec();
+        let cosine = |a: &[f32], b: &[f32]| {
+            let dot: f32 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+            f64::from(dot) / (norm(a) * norm(b))
+        };
+        let english = dense("en", &[("music", 1), ("player", 1)]);
+        let other = dense("en", &[("chemistry", 1), ("molecule", 1)]);
+        for (language, terms) in [
+            ("de", [("musik", 1), ("abspielen", 1)]),
+            ("fr", [("musique", 1), ("lecteur", 1)]),
+            ("ru", [("музыка", 1), ("проигрыватель", 1)]),
+        ] {
+            let translated = dense(language, &terms);
+            let (near, far) = (cosine(&translated, &english), cosine(&translated, &other));
+            assert!(near > far + 0.2, "{language}: {near} and {far}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_terms_make_a_feature(
             terms in proptest::collection::btree_map("\\PC{0,20}|[a-zà-ž]{1,30}|[一-龥]{1,4}", 1_u32.., 0..12),
             language in "en|de|fr|ja|ar|th|",
         ) {
-            let model = model();
+            let model = Text2::new(WordPieces::builtin());
             let terms: Vec<(&str, u32)> = terms.iter().map(|(term, tf)| (&**term, *tf)).collect();
             let feature = one(&model, &language, &terms);
             prop_assert_eq!(&feature, &one(&model, &language, &terms));

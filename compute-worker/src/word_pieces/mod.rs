@@ -3,7 +3,7 @@
 mod segment;
 mod table;
 
+pub(crate) use segment::Segmenter;
 #[cfg(test)]
 pub(crate) use table::tests::table_of;
-pub(crate) use segment::Segmenter;
 pub use table::{TableError, WordPieces};

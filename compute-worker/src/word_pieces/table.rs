@@ -18,8 +18,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::OnceLock;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+/// The table compiled in; tables/NOTICE.md says where it comes from.
+const BUILTIN: &[u8] = include_bytes!("../../tables/text-2.pieces");
 
 const MAGIC: &[u8] = b"KWP1";
 /// Bytes before the rows: the magic and four numbers.
@@ -64,6 +68,15 @@ pub struct WordPieces {
 }
 
 impl WordPieces {
+    /// The table compiled in, indexed when it is first asked for.
+    pub fn builtin() -> &'static Self {
+        static TABLE: OnceLock<WordPieces> = OnceLock::new();
+        TABLE.get_or_init(|| {
+            Self::new(Cow::Borrowed(BUILTIN))
+                .expect("the table compiled in is read by a test of this crate")
+        })
+    }
+
     /// A table out of the bytes of its file.
     ///
     /// # Errors
@@ -352,6 +365,16 @@ pub(crate) mod tests {
         }
         let twice = table_of(&[("a", 1.0, [0; 4]), ("a", 1.0, [0; 4])]);
         assert!(refused(twice).to_string().contains("twice"));
+    }
+
+    #[test]
+    fn the_table_compiled_in_is_whole() {
+        let table = WordPieces::builtin();
+        assert_eq!(table.dimension(), 128);
+        assert!(table.texts() > 100_000, "{table:?}");
+        for word in ["▁night", "▁nacht", "▁nuit", "▁ночь", "▁noche", "夜"] {
+            assert!(table.find(word.as_bytes()).is_some(), "{word}");
+        }
     }
 
     proptest! {

@@ -15,7 +15,7 @@ from .segments import Segmenter
 from .terms import terms
 
 HERE = Path(__file__).resolve().parent
-FIT_DIMENSION = 128
+FIT_DIMENSION = 256
 
 
 def say(text):

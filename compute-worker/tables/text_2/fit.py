@@ -11,7 +11,7 @@ from scipy import sparse
 BATCH = 1_024
 CHUNK = 128
 CLUSTERS = 200
-EPOCHS = 4
+EPOCHS = 3
 TEMPERATURE = 0.2
 RATE = 0.4
 SEED = 20

@@ -36,7 +36,10 @@ def without_components(words, count):
 
 
 def build(vocabulary, encoder, english, dimension):
-    """`len(vocabulary.texts) × dimension`, the mean taken off."""
+    """`len(vocabulary.texts) × dimension`, the mean taken off, each component of one variance.
+
+    The largest components tell languages and frequent words apart: unscaled they hide the rest.
+    """
     count = len(vocabulary.texts)
     used = sorted({p for parts in vocabulary.members for _, ids in parts for p in ids})
     at = {piece: row for row, piece in enumerate(used)}
@@ -63,4 +66,5 @@ def build(vocabulary, encoder, english, dimension):
 
     x = np.concatenate([scaled(blocks[0], 1), scaled(blocks[1], 1), scaled(glove, GLOVE_WEIGHT)], axis=1)
     x -= weights @ x
-    return x @ components(x, weights, dimension)
+    x = x @ components(x, weights, dimension)
+    return x / np.sqrt(weights @ (x * x))

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
+use compute_worker::models::compares_languages;
 use futures_util::future::join_all;
 use kindred_shared::job::{ExtractTask, Job, Reply, Task, TermCounts};
+use kindred_shared::name::ALL_LANGUAGES;
 use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space, effort};
 use tracing::warn;
 
@@ -38,11 +40,39 @@ const LOOKS: u32 = 60;
 /// The language of a text that is not known: ISO 639's word for it.
 const UNDETERMINED: &str = "und";
 
+/// What the features of a domain's texts are made with.
+#[derive(Debug, Clone)]
+struct Making {
+    model: ModelName,
+    /// One space holds texts of all languages.
+    across_languages: bool,
+}
+
+impl Making {
+    /// A model that compares texts of one language alone has a space for each, whatever is set.
+    fn new(model: &ModelName, settings: &DomainSettings) -> Self {
+        let wanted = settings.across_languages == Some(true);
+        Self {
+            model: model.clone(),
+            across_languages: wanted && compares_languages(model),
+        }
+    }
+
+    /// The space whose texts a text of a language is compared with.
+    fn space(&self, language: &str) -> Space {
+        if self.across_languages {
+            Space::of_all_languages(&self.model)
+        } else {
+            Space::of_texts(&self.model, language)
+        }
+    }
+}
+
 /// An item ready for its worker, or not in need of one.
 enum Prepared {
     /// The feature is known: an own vector, or no term at all.
     Known(Made),
-    /// Its terms go to a worker.
+    /// Its terms go to a worker, in the space of the language that they are read in.
     Terms(Space, Asked, TermCounts),
     /// Its language was neither given nor surely detected, and nothing was given to fall back on.
     Unsure(Asked),
@@ -75,7 +105,8 @@ fn habitual(model: &ModelName, spaces: &[(Space, usize)], prepared: &[Prepared])
         Prepared::Known(_) | Prepared::Unsure(_) => None,
     });
     for (space, rows) in stored.chain(at_hand) {
-        if let Some(language) = space.language().filter(|_| space.model() == *model) {
+        let is_of_one = |language: &&str| space.model() == *model && *language != ALL_LANGUAGES;
+        if let Some(language) = space.language().filter(is_of_one) {
             *counts.entry(language).or_default() += rows;
         }
     }
@@ -101,14 +132,15 @@ pub async fn extract(
 ) -> Result<Vec<Made>, Failure> {
     let asked = with_material(services, domain, rows).await?;
     let preprocessor = services.preprocessors.of(settings);
-    let mut prepared = prepare(services, &preprocessor, model, asked, None).await?;
+    let making = Making::new(model, settings);
+    let mut prepared = prepare(services, &preprocessor, &making, asked, None).await?;
     let unsure: Vec<Asked> = prepared
         .extract_if(.., |item| matches!(item, Prepared::Unsure(_)))
         .filter_map(Prepared::into_unsure)
         .collect();
     if !unsure.is_empty() {
         let fallback = Fallback(habitual(model, spaces, &prepared));
-        prepared.extend(prepare(services, &preprocessor, model, unsure, Some(fallback)).await?);
+        prepared.extend(prepare(services, &preprocessor, &making, unsure, Some(fallback)).await?);
     }
     let mut made = Vec::with_capacity(prepared.len());
     let mut by_space: BTreeMap<Space, Vec<(Asked, TermCounts)>> = BTreeMap::new();
@@ -129,8 +161,15 @@ pub async fn extract(
             jobs.push(extract_together(supervisor, domain, space.clone(), items));
         }
     }
+    let before = made.len();
     for done in join_all(jobs).await {
         made.extend(done?);
+    }
+    if making.across_languages {
+        // The worker was told the language; what is compared with what is decided here.
+        for made in &mut made[before..] {
+            made.space = Space::of_all_languages(model);
+        }
     }
     Ok(made)
 }
@@ -179,11 +218,11 @@ async fn with_material(
 async fn prepare(
     services: &Services,
     preprocessor: &Arc<Preprocessor>,
-    model: &ModelName,
+    making: &Making,
     asked: Vec<Asked>,
     fallback: Option<Fallback>,
 ) -> Result<Vec<Prepared>, Failure> {
-    let (of, preprocessor) = (model.clone(), Arc::clone(preprocessor));
+    let (of, preprocessor) = (making.clone(), Arc::clone(preprocessor));
     let one = move |asked: &Asked| prepare_one(&preprocessor, &of, asked, fallback.as_ref());
     match isolation::each(&services.pool, asked, LOOK, LOOKS, one).await {
         Ok(prepared) => Ok(prepared
@@ -193,7 +232,7 @@ async fn prepare(
                 Err(unfit) => {
                     let reason = format!("its text could not be preprocessed: {unfit}");
                     warn!(id = %asked.row.id, reason, "item rejected");
-                    let space = Space::of_texts(model, UNDETERMINED);
+                    let space = making.space(UNDETERMINED);
                     Prepared::Known(rejected(&asked, space, reason))
                 }
             })
@@ -208,18 +247,14 @@ async fn prepare(
 
 fn prepare_one(
     preprocessor: &Preprocessor,
-    model: &ModelName,
+    making: &Making,
     asked: &Asked,
     fallback: Option<&Fallback>,
 ) -> Prepared {
     let Material { row, content } = &*asked.material;
     if !asked.material.is_whole() {
         let reason = "its text was not stored whole; publish it again".to_owned();
-        return Prepared::Known(rejected(
-            asked,
-            Space::of_texts(model, UNDETERMINED),
-            reason,
-        ));
+        return Prepared::Known(rejected(asked, making.space(UNDETERMINED), reason));
     }
     if let Some(vector) = &content.vector {
         let space = Space::own(vector.len());
@@ -235,10 +270,11 @@ fn prepare_one(
     if !preprocessed.is_sure && fallback.is_none() {
         return Prepared::Unsure(asked.clone());
     }
-    let space = Space::of_texts(model, &preprocessed.language);
     if preprocessed.terms.is_empty() {
+        let space = making.space(&preprocessed.language);
         return Prepared::Known(made(asked, space, Feature::zero()));
     }
+    let space = Space::of_texts(&making.model, &preprocessed.language);
     let terms = TermCounts {
         id: asked.row.id.clone(),
         terms: preprocessed.terms,
@@ -386,9 +422,31 @@ mod tests {
                 &[("words-1/sv", 1), ("own/3", 9), ("words-2/en", 9)],
                 Some("sv"),
             ),
+            (&[("words-1/mul", 9)], None),
         ] {
             let found = habitual(&model, &spaces(counts), &[]);
             assert_eq!(found.as_deref(), expected, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn one_space_holds_all_languages_where_model_and_domain_have_it_so() {
+        for (model, across, space) in [
+            ("text-2", Some(true), "text-2/mul"),
+            ("text-2", Some(false), "text-2/de"),
+            ("text-2", None, "text-2/de"),
+            ("words-1", Some(true), "words-1/de"),
+        ] {
+            let settings = DomainSettings {
+                across_languages: across,
+                ..DomainSettings::default()
+            };
+            let making = Making::new(&ModelName::new(model).unwrap(), &settings);
+            assert_eq!(
+                making.space("de"),
+                Space::stored(space),
+                "{model} {across:?}"
+            );
         }
     }
 
