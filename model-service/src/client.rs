@@ -117,12 +117,48 @@ impl Http {
         read(request.send(body))
     }
 
+    /// Patches what is at a URL, with headers.
+    ///
+    /// # Errors
+    /// When no answer came: it may have been done or not.
+    pub fn patch_with(
+        &self,
+        url: &str,
+        kind: &str,
+        body: &[u8],
+        headers: &[(&str, &str)],
+    ) -> Result<Answer, Error> {
+        let mut request = self.0.patch(url).content_type(kind);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        read(request.send(body))
+    }
+
     /// Posts a body to a URL.
     ///
     /// # Errors
     /// When no answer came: it may have been done or not.
     pub fn post(&self, url: &str, kind: &str, body: &[u8]) -> Result<Answer, Error> {
-        read(self.0.post(url).content_type(kind).send(body))
+        self.post_with(url, kind, body, &[])
+    }
+
+    /// Posts a body to a URL, with headers.
+    ///
+    /// # Errors
+    /// When no answer came: it may have been done or not.
+    pub fn post_with(
+        &self,
+        url: &str,
+        kind: &str,
+        body: &[u8],
+        headers: &[(&str, &str)],
+    ) -> Result<Answer, Error> {
+        let mut request = self.0.post(url).content_type(kind);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        read(request.send(body))
     }
 }
 

@@ -21,6 +21,7 @@ use tracing::info;
 use crate::actors::comparer::Comparer;
 use crate::actors::lease::Instance;
 use crate::actors::partition::OpenIntake;
+use crate::actors::scans::Scans;
 use crate::actors::watchdog;
 use crate::config::Config;
 use crate::dispatch::OwnWorker;
@@ -100,6 +101,7 @@ impl Clustered {
         let pool = compute_worker::pool(threads).map_err(refused)?;
         let kernel = config.compute.kernel.chosen().map_err(refused)?;
         let comparer = Comparer::new(kernel, threads).map_err(refused)?;
+        let scans = Scans::new(kernel, threads).map_err(refused)?;
 
         let store = open_store(config, models.clone()).await?;
         door.readiness.set_ready("database");
@@ -112,7 +114,8 @@ impl Clustered {
         let jobs = start_jobs(config, &connector, &names, &store, &me).await?;
         let threads = Arc::new(compute_worker::pool(threads).map_err(refused)?);
         let own = OwnWorker::new(kernel, threads, texts.vectors.clone(), models);
-        let understudy = start_understudy(&jobs, own, &door.metrics)?;
+        let own = Arc::new(own);
+        let understudy = start_understudy(&jobs, Arc::clone(&own), &door.metrics)?;
         door.metrics.set_build_info("none");
 
         let role = Role {
@@ -125,6 +128,8 @@ impl Clustered {
             preprocessors: Arc::new(preprocessors),
             pool: Arc::new(pool),
             comparer,
+            scans,
+            extract: Arc::new(move |job| own.perform(job)),
         };
         let service = Service::start(config, door, role);
         watchdog::watch(&service.arbiters()).map_err(refused)?;
@@ -186,10 +191,10 @@ async fn start_jobs(
 /// Who does jobs while no worker takes any, and the way to both.
 fn start_understudy(
     workers: &Arc<RabbitJobs>,
-    own: OwnWorker,
+    own: Arc<OwnWorker>,
     metrics: &Arc<Metrics>,
 ) -> Result<Arc<Understudy>, StartError> {
-    let (own, metrics) = (Arc::new(own), Arc::clone(metrics));
+    let metrics = Arc::clone(metrics);
     let (pool, kernel) = (Arc::clone(own.pool()), own.kernel().to_string());
     let worker = Arc::clone(&own);
     let perform = Arc::new(move |job: &Job| worker.perform(job));

@@ -33,7 +33,17 @@ pub const POINTS: &[&str] = &[
 /// is.
 pub const LOADING_POINTS: &[&str] = &["after-open", "after-items-read", "after-load"];
 
-/// Passes a point of [`POINTS`] or [`LOADING_POINTS`].
+/// Points a domain passes when it is removed; `before-sweep` and `after-sweep` once for some rows.
+pub const REMOVAL_POINTS: &[&str] = &[
+    "before-removal",
+    "after-removal",
+    "before-sweep",
+    "after-sweep",
+    "before-removed",
+    "after-removed",
+];
+
+/// Passes a point of [`POINTS`], [`LOADING_POINTS`] or [`REMOVAL_POINTS`].
 #[cfg(debug_assertions)]
 pub fn point(name: &'static str) {
     use std::sync::LazyLock;
@@ -44,7 +54,8 @@ pub fn point(name: &'static str) {
         let (name, times) = asked.split_once(':').unwrap_or((&asked, "1"));
         Some((name.to_owned(), AtomicI64::new(times.parse().ok()?)))
     });
-    let is_listed = POINTS.contains(&name) || LOADING_POINTS.contains(&name);
+    let lists = [POINTS, LOADING_POINTS, REMOVAL_POINTS];
+    let is_listed = lists.iter().any(|points| points.contains(&name));
     debug_assert!(is_listed, "{name} is not listed");
     if let Some((asked, left)) = &*ASKED
         && asked == name

@@ -14,10 +14,13 @@ use crate::actors::lease::Instance;
 use crate::actors::memory::MemoryAccount;
 use crate::actors::partition::OpenIntake;
 use crate::actors::partitions::Partitions;
+use crate::actors::scans::Scans;
 use crate::actors::services::ServiceParts;
 use crate::actors::supervisor::DurationSupervisor;
+use crate::actors::texts::{Extract, Texts};
+use crate::actors::waking::Waking;
 use crate::config::{self, Config};
-use crate::http::{self, Lobby, Parts, Readiness, Reads, Workers, Writes};
+use crate::http::{self, Lobby, Parts, Queries, Readiness, Reads, Workers, Writes};
 use crate::metrics::Metrics;
 use crate::owners::{Hosted, Owners};
 use crate::preprocessing::Preprocessors;
@@ -115,6 +118,10 @@ pub(crate) struct Role {
     pub(crate) pool: Arc<rayon::ThreadPool>,
     /// Compares all rows of a domain that is loaded.
     pub(crate) comparer: Comparer,
+    /// Computes what queries ask.
+    pub(crate) scans: Scans,
+    /// Makes features of the texts of queries.
+    pub(crate) extract: Extract,
 }
 
 /// A running service.
@@ -150,8 +157,9 @@ impl Service {
         let partitions = Partitions::start(count, me.clone(), &parts, intake, &of_domains, &hosted);
         observe(&parts, &hosted, count);
         let memory = parts.memory.balance().budget;
+        let queries = role.queries(config, &parts);
         door.lobby
-            .open(edges.behind_http(config, me, &parts, &hosted));
+            .open(edges.behind_http(config, me, &parts, &hosted, queries));
         info!(address = %door.address, partitions = count, memory, "serving");
         Self {
             address: door.address,
@@ -253,12 +261,25 @@ impl Role {
                 task_pairs: effort::PIECE_PAIRS,
                 batch_items: BATCH_ITEMS,
                 scrub_lists: SCRUB_LISTS,
+                attributes: config.events.max_attributes,
                 material_bytes: self.sizes.material_bytes,
             }),
             idle_after: config.domains.idle_after,
             lease: lease_times(&config.lease),
             memory: Arc::new(MemoryAccount::new(config.domains.memory.bytes())),
+            waking: Arc::new(Waking::default()),
             clock,
+        }
+    }
+
+    /// What queries are answered with.
+    fn queries(&self, config: &Config, parts: &ServiceParts) -> Queries {
+        let texts = Texts::new(Arc::clone(&self.preprocessors), Arc::clone(&self.extract));
+        Queries {
+            scans: self.scans.clone(),
+            texts,
+            waking: Arc::clone(&parts.waking),
+            limits: config.events.limits(),
         }
     }
 }
@@ -271,6 +292,7 @@ impl Edges {
         me: &Instance,
         parts: &ServiceParts,
         hosted: &Arc<Hosted>,
+        queries: Queries,
     ) -> Parts {
         let (store, views) = (Arc::clone(&self.store), Arc::clone(&parts.views));
         let count = config.domains.partitions;
@@ -285,6 +307,7 @@ impl Edges {
                 owners,
                 parts.clock,
             )),
+            queries: Arc::new(queries),
             writes: Arc::new(Writes::new(publish, config.events.limits(), metrics)),
             workers: Arc::new(Workers(Arc::clone(&self.jobs))),
         }

@@ -13,6 +13,7 @@ use tracing::info;
 use crate::actors::comparer::Comparer;
 use crate::actors::lease::Instance;
 use crate::actors::partition::OpenIntake;
+use crate::actors::scans::Scans;
 use crate::config::Config;
 use crate::dispatch::embedded::EmbeddedJobs;
 use crate::http::Readiness;
@@ -105,6 +106,9 @@ impl Standalone {
         let pool = Arc::clone(worker.pool());
         let comparer = Comparer::new(worker.kernel(), config.compute.threads)
             .map_err(|error| StartError::Threads(error.to_string()))?;
+        let scans = Scans::new(worker.kernel(), config.compute.threads)
+            .map_err(|error| StartError::Threads(error.to_string()))?;
+        let of_queries = worker.clone();
         let me = Instance {
             owner: format!("standalone-{}", std::process::id()),
             address: door.address.to_string(),
@@ -116,6 +120,8 @@ impl Standalone {
             preprocessors: Arc::new(preprocessors),
             pool,
             comparer,
+            scans,
+            extract: Arc::new(move |job| of_queries.perform(job)),
         };
         let service = Service::start(config, door, role);
         let owned = tokio::time::timeout(OWN_DEADLINE, service.hosted.until(PARTITION)).await;

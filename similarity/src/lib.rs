@@ -8,7 +8,7 @@
 //! and masks) and `circle` (all rows with all). Below that: `layout`, `order`, `rotation`, `columns` and
 //! `terms` (rows as the kernels want them, and how far off they are), `filter` (what two tiles may have in
 //! common), `strip` (what a kernel is asked), and the kernels, each held to `scalar` by tests. `table`
-//! keeps layouts with their rows.
+//! keeps layouts with their rows. `probe` scores one row with some, without any of that.
 
 mod aligned;
 mod all_pairs;
@@ -41,6 +41,7 @@ mod meeting;
 mod neighbours;
 mod order;
 mod pieces;
+mod probe;
 mod products;
 mod rectangle;
 mod rotation;
@@ -60,6 +61,7 @@ pub use error::Error;
 pub use found::{Candidate, Found, RowRef};
 pub use kernel::{Kernel, KernelError};
 pub use neighbours::{Options, neighbours};
+pub use probe::Probe;
 pub use rectangle::{Compared, Side, Task, compare};
 pub use rows::{Rows, SparseRows};
 pub use slices::LANES;

@@ -39,6 +39,8 @@ mod poison;
 mod privileges;
 mod publish;
 mod publisher;
+mod queries;
+mod repartition;
 mod services;
 mod settings;
 mod stopped_worker;

@@ -88,6 +88,28 @@ impl Client {
         .unwrap_or_else(|error| panic!("PUT {path}: {error}"))
     }
 
+    /// Asks a path with JSON.
+    #[track_caller]
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
+        let body = body.to_string();
+        let url = self.url(path);
+        answer(self.http.post(&url, "application/json", body.as_bytes()))
+            .unwrap_or_else(|error| panic!("POST {path}: {error}"))
+    }
+
+    #[track_caller]
+    pub(crate) fn patch(&self, path: &str, body: &str) -> Answer {
+        let (url, kind) = (self.url(path), "application/merge-patch+json");
+        answer(self.http.patch_with(&url, kind, body.as_bytes(), &[]))
+            .unwrap_or_else(|error| panic!("PATCH {path}: {error}"))
+    }
+
+    /// # Errors
+    /// In words, when no answer came.
+    pub(crate) fn try_delete(&self, path: &str) -> Result<Answer, String> {
+        answer(self.http.delete(&self.url(path)))
+    }
+
     #[track_caller]
     pub(crate) fn delete(&self, path: &str) -> Answer {
         answer(self.http.delete(&self.url(path)))

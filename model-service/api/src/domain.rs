@@ -4,6 +4,7 @@ use std::fmt;
 
 use kindred_shared::{DomainName, ModelName};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 /// What a domain does now.
@@ -101,7 +102,7 @@ pub struct DomainAnswer {
 }
 
 /// Settings of a domain. What is left out is decided by the configuration of the process.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Settings {
     /// Languages told apart. May change only while the domain is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,11 +121,27 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "250ms")]
     pub window: Option<String>,
+    /// Score from which on two items are near-duplicates: above 0, at most 1; 0.9 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 0.9)]
+    pub near_duplicate: Option<f64>,
+    /// Origins whose pages may ask from a browser (CORS), or `*`; none if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = json!(["https://news.example"]))]
+    pub origins: Option<Vec<String>>,
+    /// For how long answers may be kept without asking again, in seconds; 0 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 60)]
+    pub max_age: Option<u64>,
+    /// Conditions of queries that do not say otherwise, as a query says them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, example = json!({"collapse": "near"}))]
+    pub defaults: Option<Map<String, Value>>,
 }
 
 /// What a domain is to be like: all of its settings. What may change only while the domain is empty stays
 /// as it is where it is left out; everything else that is left out is decided by the configuration again.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct SettingsBody {
     /// Its model. May change only while the domain is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,12 +152,27 @@ pub struct SettingsBody {
     pub settings: Settings,
 }
 
+/// A domain is deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RemovedAnswer {
+    /// The domain.
+    #[schema(value_type = String, example = "news.example")]
+    pub domain: DomainName,
+    /// Whether no instance answers anything of it to any request that begins after this answer, but for what
+    /// came after the deletion. False: that was not known within 2 s.
+    pub gone: bool,
+}
+
 /// The names of all settings.
-pub const SETTINGS: [&str; 5] = [
+pub const SETTINGS: [&str; 9] = [
     "across_languages",
     "default_language",
+    "defaults",
     "languages",
+    "max_age",
     "model",
+    "near_duplicate",
+    "origins",
     "window",
 ];
 

@@ -14,6 +14,8 @@ pub enum Status {
     Accepted,
     /// Its list is that of what was published last.
     Live,
+    /// It is kept back until its time comes, and appears then by itself.
+    Scheduled,
     /// It has no feature of its own, for the reason given.
     Rejected,
     /// Its publisher withdrew it.
@@ -58,7 +60,7 @@ pub struct Item {
     /// Its version.
     #[schema(example = 1_795_424_400_000_u64)]
     pub version: u64,
-    /// How it fares: `accepted`, `live` or `rejected`.
+    /// How it fares: `accepted`, `scheduled`, `live` or `rejected`.
     pub status: Status,
     /// Since when it is there.
     #[schema(format = DateTime, example = "2026-11-23T09:00:00.120Z")]
@@ -68,12 +70,15 @@ pub struct Item {
     /// Since when this list is served, or an older one while a newer is being made.
     #[schema(format = DateTime, example = "2026-11-23T09:00:00.410Z")]
     pub served_since: Option<String>,
-    /// Title.
+    /// Title, as plain text.
     #[schema(example = "Night trains return")]
     pub title: Option<String>,
     /// Address.
     #[schema(example = "https://news.example/a-17")]
     pub url: Option<String>,
+    /// Address of a picture.
+    #[schema(example = "https://news.example/a-17.webp")]
+    pub image: Option<String>,
     /// The language that its text is read in: the one given, else the one detected, else the one its
     /// domain falls back on. Its canonical code: `de` for `ger` or `de-AT`.
     #[schema(example = "en")]
@@ -89,9 +94,15 @@ pub struct Item {
     /// When readers could first see it.
     #[schema(format = DateTime, example = "2026-11-23T09:00:00.000Z")]
     pub published_at: Option<String>,
+    /// Until when it is kept back.
+    #[schema(format = DateTime)]
+    pub publish_at: Option<String>,
     /// From when on it is no longer live.
     #[schema(format = DateTime)]
     pub expires_at: Option<String>,
+    /// When the first event was accepted since which it has been live.
+    #[schema(format = DateTime, example = "2026-11-23T09:00:00.120Z")]
+    pub accepted_at: Option<String>,
     /// Live but not to be shown or listed.
     pub hidden: bool,
     /// Free keys and values.
@@ -127,6 +138,95 @@ pub enum ItemAnswer {
     Gone(GoneItem),
 }
 
+/// A page of a domain's items.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ItemsAnswer {
+    /// In the order asked for.
+    pub items: Vec<ListedItem>,
+    /// Give it back as `after` to go on; left out where nothing follows. What is in it may change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A live item, as it is listed. What has no value is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ListedItem {
+    /// Its id.
+    #[schema(value_type = String, example = "a-17")]
+    pub id: ItemId,
+    /// Its version.
+    #[schema(example = 1_795_424_400_000_u64)]
+    pub version: u64,
+    /// Title, as plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Night trains return")]
+    pub title: Option<String>,
+    /// Address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Address of a picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The language as published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language_given: Option<String>,
+    /// Section.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Labels.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub categories: BTreeSet<String>,
+    /// When readers could first see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub published_at: Option<String>,
+    /// Until when it is kept back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub publish_at: Option<String>,
+    /// From when on it is no longer live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
+    /// When the first event was accepted since which it has been live.
+    #[schema(format = DateTime, example = "2026-11-23T09:00:00.120Z")]
+    pub accepted_at: String,
+    /// Live but not to be shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
+    /// Free keys and values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// What of an item changes: a JSON merge patch. A field that is left out stays, one that is null is gone.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PatchBody {
+    /// Where readers find the item; at most 2 KiB.
+    #[schema(example = "https://news.example/a-17")]
+    pub url: Option<String>,
+    /// Where a picture of it is; at most 2 KiB.
+    pub image: Option<String>,
+    /// A section or shelf; at most 256 bytes.
+    pub group: Option<String>,
+    /// All labels; at most 64 of 256 bytes.
+    pub categories: Option<Vec<String>>,
+    /// When readers could first see it.
+    #[schema(format = DateTime, example = "2026-11-23T09:00:00Z")]
+    pub published_at: Option<String>,
+    /// Until then it is live, but not visible.
+    #[schema(format = DateTime)]
+    pub publish_at: Option<String>,
+    /// From when on it is no longer live.
+    #[schema(format = DateTime)]
+    pub expires_at: Option<String>,
+    /// Live but not to be shown or listed.
+    #[schema(example = true)]
+    pub hidden: Option<bool>,
+    /// Attributes by name: those that are null go, those that are left out stay.
+    pub attributes: Option<BTreeMap<String, Option<String>>>,
+}
+
 /// An item as it is put. The server reads it with the parser of events, whose limits and words
 /// of refusal are every door's.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -147,21 +247,27 @@ pub struct ItemBody {
     /// Plain text or HTML; at most 256 KiB.
     #[schema(example = "From spring on, sleepers run again.")]
     pub text: Option<String>,
-    /// Where readers find the item.
+    /// Where readers find the item; at most 2 KiB.
     #[schema(example = "https://news.example/a-17")]
     pub url: Option<String>,
+    /// Where a picture of it is; at most 2 KiB.
+    #[schema(example = "https://news.example/a-17.webp")]
+    pub image: Option<String>,
     /// A tag of BCP 47 or a code of ISO 639; without one, or with `und`, `mul`, `zxx` or `mis`, the
     /// language is detected.
     #[schema(example = "en")]
     pub language: Option<String>,
-    /// A section or shelf.
+    /// A section or shelf; at most 256 bytes.
     #[schema(example = "travel")]
     pub group: Option<String>,
-    /// Labels.
+    /// Labels; at most 64 of 256 bytes.
     pub categories: Option<Vec<String>>,
     /// When readers could first see it.
     #[schema(format = DateTime, example = "2026-11-23T09:00:00Z")]
     pub published_at: Option<String>,
+    /// Until then it is live, but not visible; it appears by itself. Before `expires_at`.
+    #[schema(format = DateTime, example = "2026-12-01T06:00:00Z")]
+    pub publish_at: Option<String>,
     /// From when on it is no longer live.
     #[schema(format = DateTime, example = "2027-11-23T09:00:00Z")]
     pub expires_at: Option<String>,

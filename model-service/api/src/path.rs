@@ -36,6 +36,28 @@ pub fn item(of: &str, id: &str) -> String {
     format!("{}/items/{}", domain(of), segment(id))
 }
 
+/// Queries of a domain.
+pub fn queries(of: &str) -> String {
+    format!("{}/similar", domain(of))
+}
+
+/// The items of a domain.
+pub fn items(of: &str) -> String {
+    format!("{}/items", domain(of))
+}
+
+/// All items of a domain, as events.
+pub fn export(of: &str) -> String {
+    format!("{}/export", domain(of))
+}
+
+/// A path with parameters.
+pub fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
+    let pairs = parameters.iter();
+    let pairs = pairs.map(|(name, value)| format!("{name}={}", segment(value)));
+    format!("{path}?{}", pairs.collect::<Vec<_>>().join("&"))
+}
+
 /// What is similar to an item, at most `limit`.
 pub fn similar(of: &str, id: &str, limit: usize) -> String {
     format!("{}/similar?limit={limit}", item(of, id))
@@ -50,6 +72,10 @@ mod tests {
         assert_eq!(
             similar("news.example", "a/b %2F é", 3),
             "/v1/domains/news.example/items/a%2Fb%20%252F%20%C3%A9/similar?limit=3"
+        );
+        assert_eq!(
+            with_query(&items("d"), &[("q", "a b&c"), ("limit", "3")]),
+            "/v1/domains/d/items?q=a%20b%26c&limit=3"
         );
         assert_eq!(batch("d"), "/v1/domains/d/items:batch");
     }

@@ -65,6 +65,8 @@ kinds! {
     UnknownParameter: "unknown-parameter", 400, "A parameter is not known here";
     /// What is asked for contradicts what there is.
     Conflict: "conflict", 409, "It contradicts what there is";
+    /// More is being computed than can wait.
+    Busy: "busy", 429, "Too many queries are being computed";
     /// There is no such item, or it is not visible.
     UnknownItem: "unknown-item", 404, "The domain has no such item";
     /// The body is in an encoding nobody asked for.

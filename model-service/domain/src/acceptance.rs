@@ -109,6 +109,11 @@ impl Acceptance {
         Some((stored.round, self.ledger.committed(stored.number)))
     }
 
+    /// Whether something about the item is not durable yet.
+    pub(crate) fn is_writing(&self, slot: Slot) -> bool {
+        self.rounds().any(|round| round.is_writing(slot))
+    }
+
     /// Whether the item's feature is to be made once it is stored.
     pub(crate) fn has_arrival(&self, slot: Slot) -> bool {
         self.rounds()

@@ -7,6 +7,7 @@ use kindred_shared::block::MAX_ROWS;
 use kindred_shared::{Block, BlockBuilder, Feature, ItemId, Space};
 use kindred_similarity::RowMask;
 
+use crate::features::{Features, Live, Rows};
 use crate::memory;
 use crate::slot::Slot;
 
@@ -30,15 +31,17 @@ pub struct Resident {
     pub block: Arc<Block>,
     /// The item of each row.
     pub slots: Arc<[Slot]>,
-    /// Rows that still are their item's feature.
-    pub live: RowMask,
+    /// Both, as readers share them.
+    rows: Arc<Rows>,
+    /// Rows that still are their item's feature. Readers share it until it changes.
+    pub live: Arc<RowMask>,
 }
 
 impl Resident {
     fn memory(&self) -> u64 {
-        let slots = memory::vector::<Slot>(self.slots.len());
-        let live = memory::boxed(self.live.rows() / 8);
-        memory::shared(size_of::<Block>()) + self.block.held_bytes() as u64 + slots + live
+        let live = memory::shared(self.live.rows() / 8);
+        let block = memory::shared(size_of::<Block>()) + self.block.held_bytes() as u64;
+        block + self.rows.memory() + live
     }
 }
 
@@ -107,6 +110,21 @@ impl Blocks {
         self.get(place.block).block.space()
     }
 
+    /// The features as they are now, for readers: nothing is copied.
+    pub(crate) fn features(&self) -> Features {
+        let live = |key: &BlockKey| {
+            let resident = self.get(*key);
+            Live {
+                rows: Arc::clone(&resident.rows),
+                live: Arc::clone(&resident.live),
+            }
+        };
+        let by_space = self.by_space.iter();
+        Features::new(
+            by_space.map(|(space, keys)| (space.clone(), keys.iter().map(live).collect())),
+        )
+    }
+
     /// Bytes held, as estimated.
     pub(crate) fn memory(&self) -> u64 {
         self.residents.values().map(Resident::memory).sum()
@@ -115,7 +133,7 @@ impl Blocks {
     /// A row is no longer its item's feature.
     pub fn retire(&mut self, place: Place) {
         if let Some(resident) = self.residents.get_mut(&place.block) {
-            resident.live.remove(place.row as usize);
+            Arc::make_mut(&mut resident.live).remove(place.row as usize);
         }
     }
 
@@ -127,8 +145,15 @@ impl Blocks {
             .entry(block.space().clone())
             .or_default()
             .push(key);
-        let live = RowMask::all(block.rows());
-        self.residents.insert(key, Resident { block, slots, live });
+        let live = Arc::new(RowMask::all(block.rows()));
+        let rows = Arc::new(Rows::new(Arc::clone(&block), Arc::clone(&slots)));
+        let resident = Resident {
+            block,
+            slots,
+            rows,
+            live,
+        };
+        self.residents.insert(key, resident);
         key
     }
 

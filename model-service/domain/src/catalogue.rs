@@ -1,4 +1,4 @@
-//! The catalogue: every item of a loaded domain, where its feature is, and when it expires.
+//! The catalogue: every item of a loaded domain, where its feature is, and when it appears and expires.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ use crate::store::{DomainRow, FeatureRow};
 
 /// The items of a loaded domain by slot.
 ///
-/// It keeps true: the counts and expiries are those of the items; an item is placed in a row exactly
+/// It keeps true: the counts, publications and expiries are those of the items; an item is placed in a row exactly
 /// when that row is live and holds its slot.
 #[derive(Debug, Default)]
 pub(crate) struct Catalogue {
@@ -24,6 +24,8 @@ pub(crate) struct Catalogue {
     items: Vec<Item>,
     blocks: Blocks,
     expiries: BTreeSet<(i64, Slot)>,
+    /// Items that appear by themselves ([`Item::appears_at`]).
+    publications: BTreeSet<(i64, Slot)>,
     live: u64,
     visible: u64,
     unread: Unread,
@@ -103,10 +105,11 @@ impl Catalogue {
         self.unread.visible + self.visible
     }
 
-    /// When the next item expires, in ms since 1970.
+    /// When the next item expires or is published, in ms since 1970.
     pub(crate) fn next_expiry(&self) -> Option<i64> {
-        let first = self.expiries.first().map(|(at, _)| *at);
-        first.into_iter().chain(self.unread.next_expiry).min()
+        let first = [&self.expiries, &self.publications].map(|times| times.first());
+        let first = first.into_iter().flatten().map(|(at, _)| *at);
+        first.chain(self.unread.next_expiry).min()
     }
 
     /// An item whose time is over, in ms since 1970.
@@ -115,10 +118,17 @@ impl Catalogue {
         (*at <= now).then_some(*slot)
     }
 
-    /// Changes an item but for its placement; counts and expiries follow.
+    /// An item that is to be published by now, in ms since 1970.
+    pub(crate) fn due(&self, now: i64) -> Option<Slot> {
+        let (at, slot) = self.publications.first()?;
+        (*at <= now).then_some(*slot)
+    }
+
+    /// Changes an item but for its placement; counts, publications and expiries follow.
     pub(crate) fn update(&mut self, slot: Slot, change: impl FnOnce(&mut Item)) {
         let item = &mut self.items[slot.index()];
         let (live, visible, expires_at) = (item.live, item.is_visible(), item.expires_at);
+        let appears_at = item.appears_at();
         self.shown -= item.shown_memory();
         change(item);
         self.shown += item.shown_memory();
@@ -130,6 +140,18 @@ impl Catalogue {
         if let Some(at) = item.expires_at.filter(|_| item.live) {
             self.expiries.insert((at, slot));
         }
+        let appears = item.appears_at();
+        self.appears(slot, appears_at, appears);
+    }
+
+    /// The item's time of appearing was one, and is another.
+    fn appears(&mut self, slot: Slot, was: Option<i64>, is: Option<i64>) {
+        if let Some(at) = was {
+            self.publications.remove(&(at, slot));
+        }
+        if let Some(at) = is {
+            self.publications.insert((at, slot));
+        }
     }
 
     /// The item is served from now on, or no longer.
@@ -140,9 +162,12 @@ impl Catalogue {
     /// What readers are shown of the item from now on.
     pub(crate) fn show(&mut self, slot: Slot, shown: Option<Arc<Shown>>) {
         let item = &mut self.items[slot.index()];
+        let was = item.appears_at();
         self.shown -= item.shown_memory();
         item.shown = shown;
         self.shown += item.shown_memory();
+        let is = item.appears_at();
+        self.appears(slot, was, is);
     }
 
     /// How many ids there are.
@@ -154,8 +179,9 @@ impl Catalogue {
     pub(crate) fn items_memory(&self) -> u64 {
         let items = memory::vector::<Item>(self.items.capacity());
         // Nodes of a tree are two thirds full.
-        let expiries = memory::vector::<(i64, Slot)>(self.expiries.len() * 3 / 2);
-        self.slots.memory() + items + expiries
+        let times = self.expiries.len() + self.publications.len();
+        let times = memory::vector::<(i64, Slot)>(times * 3 / 2);
+        self.slots.memory() + items + times
     }
 
     /// Bytes of what readers are shown, as estimated.

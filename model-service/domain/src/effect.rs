@@ -45,12 +45,26 @@ pub enum Input {
         /// The items in the order asked for; `None` where there never was one.
         result: Result<Vec<Option<ItemRow>>, Failure>,
     },
+    /// [`Effect::ReadWhole`] is done, or could not be.
+    WholeRead {
+        /// Of the effect.
+        ticket: Ticket,
+        /// The items in the order asked for; `None` where there never was one.
+        result: Result<Vec<Option<Material>>, Failure>,
+    },
     /// [`Effect::Load`] is done, or could not be.
     Loaded {
         /// Of the effect.
         ticket: Ticket,
         /// What the store has.
         result: Result<Box<Loaded>, Failure>,
+    },
+    /// [`Effect::Sweep`] is done, or may not be.
+    Swept {
+        /// Of the effect.
+        ticket: Ticket,
+        /// Whether no row is left.
+        result: Result<bool, Failure>,
     },
     /// [`Effect::Commit`] is durable, or may not be.
     Committed {
@@ -109,6 +123,13 @@ pub enum Effect {
         /// Whose rows.
         ids: Vec<ItemId>,
     },
+    /// Read these items with their texts and vectors; answer [`Input::WholeRead`].
+    ReadWhole {
+        /// For the answer.
+        ticket: Ticket,
+        /// Which items.
+        ids: Vec<ItemId>,
+    },
     /// Read all of the domain from the store; answer [`Input::Loaded`].
     Load {
         /// For the answer.
@@ -126,6 +147,12 @@ pub enum Effect {
         writes: Vec<Write>,
         /// What it is, for logs and crash tests.
         step: CommitStep,
+    },
+    /// Delete rows of the domain that were written before this, some of them at a time; answer
+    /// [`Input::Swept`].
+    Sweep {
+        /// For the answer.
+        ticket: Ticket,
     },
     /// Make features; answer [`Input::Extracted`].
     Extract {
@@ -192,6 +219,10 @@ pub enum CommitStep {
     Lists,
     /// The end of being dirty.
     Clean,
+    /// The domain's row, which says that the domain is removed, before that is acknowledged.
+    Removal,
+    /// The domain's row, which says that nothing else is left of it.
+    Removed,
 }
 
 /// Something worth counting.

@@ -103,9 +103,10 @@ pub struct Settled {
     pub version: Option<u64>,
 }
 
-/// Waits until a published event is settled by this process, as its domain's owner. `None`, or no end at
-/// all: another process does that, or it was refused.
-pub type Settlement = std::pin::Pin<Box<dyn Future<Output = Option<Settled>> + Send + 'static>>;
+/// Waits until a published event is settled by this process, as its domain's owner, or refused. `None`, or
+/// no end at all: another process does that.
+pub type Settlement =
+    std::pin::Pin<Box<dyn Future<Output = Option<Result<Settled, Refusal>>> + Send + 'static>>;
 
 /// The way in for this process's own events (HTTP, the demo).
 #[async_trait]
@@ -117,7 +118,7 @@ pub trait Publish: Send + Sync + 'static {
     /// The same, for who also wants to know when the event is settled. Unless a broker lies in between,
     /// that is when it is confirmed.
     async fn publish_to_settle(&self, event: Event) -> Result<(Confirm, Settlement), PublishError> {
-        let settled = std::future::ready(Some(Settled { version: None }));
+        let settled = std::future::ready(Some(Ok(Settled { version: None })));
         Ok((self.publish(event).await?, Box::pin(settled)))
     }
 }

@@ -17,8 +17,12 @@ pub struct Item {
     pub live: bool,
     /// Live but not to be shown.
     pub hidden: bool,
+    /// When it becomes visible, in ms since 1970; `None`: nothing keeps it back, or not any more.
+    pub publish_at: Option<i64>,
     /// From when on it is no longer live, in ms since 1970.
     pub expires_at: Option<i64>,
+    /// When the first event was accepted since which it has been live, in ms since 1970; `None`: it is not.
+    pub accepted_at: Option<i64>,
     /// Of what its feature is made of.
     pub content_hash: u64,
     /// Where its current feature is; `None`: it has none yet, or is not visible.
@@ -32,7 +36,8 @@ pub struct Item {
     pub is_doubtful: bool,
     /// Whether its list is made and served.
     pub listed: bool,
-    /// What readers are shown of it, once that is durable; `None`: it is not to be shown.
+    /// What readers are shown of it, once that is durable; `None`: it is not to be shown. A scheduled
+    /// item has it ready.
     pub shown: Option<Arc<Shown>>,
 }
 
@@ -44,7 +49,9 @@ impl Item {
             version: Some(row.version),
             live,
             hidden: live && row.hidden,
+            publish_at: row.publish_at.map(|at| at.timestamp_millis()),
             expires_at: row.expires_at.map(|at| at.timestamp_millis()),
+            accepted_at: live.then(|| row.first_accepted().timestamp_millis()),
             content_hash: row.content_hash,
             placed_version: row.version,
             is_stale: row.rejected.is_some(),
@@ -59,9 +66,24 @@ impl Item {
         self.shown.as_deref().map_or(0, Shown::memory)
     }
 
-    /// Live and not hidden. (Expired items are made not live when their time comes.)
+    /// The item, as it is once everything has been published whose time came by then, in ms since 1970.
+    #[must_use]
+    pub fn published_by(mut self, then: i64) -> Self {
+        self.publish_at = self.publish_at.filter(|at| *at > then);
+        self
+    }
+
+    /// Live, not hidden, and published. (Expired items are made not live when their time comes, and
+    /// [`Self::publish_at`] goes.)
     pub fn is_visible(&self) -> bool {
-        self.live && !self.hidden
+        self.live && !self.hidden && self.publish_at.is_none()
+    }
+
+    /// When it becomes visible by itself, in ms since 1970; `None`: it does not, or what is to be shown of it
+    /// is not durable yet.
+    pub(crate) fn appears_at(&self) -> Option<i64> {
+        let waits = self.live && !self.hidden && self.shown.is_some();
+        self.publish_at.filter(|_| waits)
     }
 
     /// Whether it takes part in comparisons and lists now.

@@ -7,7 +7,8 @@
 //!
 //! The edges are [`store`], [`intake`] and [`dispatch`]: each a narrow trait with the semantics of a
 //! real database or broker. [`lease`], [`sharing`] and [`dispatch_table`] are machines of their own; [`budget`] says which
-//! domains are loaded and which sleep, by what each is estimated to hold ([`memory`]).
+//! domains are loaded and which sleep, by what each is estimated to hold ([`memory`]). [`markup`] says what of a
+//! title or text is markup.
 
 mod acceptance;
 pub mod backlog;
@@ -19,6 +20,7 @@ pub mod dispatch;
 pub mod dispatch_table;
 pub mod effect;
 pub mod extraction;
+pub mod features;
 mod flush;
 pub mod intake;
 pub mod item;
@@ -28,6 +30,7 @@ pub mod list;
 mod lists;
 pub mod loaded;
 pub mod machine;
+pub mod markup;
 pub mod material;
 pub mod memory;
 mod outbox;

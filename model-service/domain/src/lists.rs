@@ -211,6 +211,7 @@ impl Lists {
         let list = item.is_listed().then(|| ServedList {
             version: item.placed_version,
             entries: self.of(slot).entries().clone(),
+            bound: self.of(slot).bound().map(|bound| bound.score),
             zero: matches!(item.placement, Some(Placement::Zero(_))),
         });
         Some(Listed {

@@ -24,7 +24,7 @@ impl Opened {
     pub fn model(&self) -> Option<&ModelName> {
         let set = self.settings.as_ref();
         let set = set.and_then(|set| set.settings.model.as_ref());
-        let row = self.row.as_ref()?;
+        let row = self.row.as_ref().filter(|row| row.is_there())?;
         Some(set.unwrap_or(&row.model))
     }
 }
@@ -96,8 +96,17 @@ impl Loaded {
 
     /// Each feature with its item; one that does not count (another version, an item that is gone) is
     /// left out. `origins`: items as they were before events were accepted of them, which may have
-    /// changed the rows while they were read.
-    pub(crate) fn resolve(mut self, origins: impl Iterator<Item = (ItemId, Item)>) -> Resolved {
+    /// changed the rows while they were read. What was to be published by `published`, in ms since 1970,
+    /// has been.
+    pub(crate) fn resolve(
+        mut self,
+        origins: impl Iterator<Item = (ItemId, Item)>,
+        published: i64,
+    ) -> Resolved {
+        for loaded in &mut self.items {
+            let item = std::mem::take(&mut loaded.item);
+            loaded.item = item.published_by(published);
+        }
         for (id, origin) in origins {
             // What was written since is not what the features read are of.
             if let Some(&at) = self.by_id.get(&id) {
@@ -139,7 +148,7 @@ impl Resolved {
             return;
         }
         loaded.has_feature = true;
-        if loaded.item.hidden {
+        if !loaded.item.is_visible() {
             return;
         }
         if row.feature.is_zero() {
@@ -178,7 +187,7 @@ mod tests {
             for (space, version) in features {
                 loaded.add_feature(feature(space, *version));
             }
-            let resolved = loaded.resolve(std::iter::empty());
+            let resolved = loaded.resolve(std::iter::empty(), 0);
             let features = resolved.features.values().flatten().count();
             (resolved.items[0].has_feature, features)
         };

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 
 use chrono::{DateTime, Utc};
-use kindred_shared::ItemId;
-use kindred_shared::event::Upsert;
+use kindred_shared::event::{Upsert, UpsertKind};
+use kindred_shared::{DomainName, ItemId};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::store::{Content, ItemRow, Liveness};
@@ -50,7 +50,7 @@ pub fn content_hash(title: Option<&str>, language: Option<&str>, content: &Conte
     hasher.finish()
 }
 
-/// The row and content an upsert asks for.
+/// The row and content an upsert asks for, of an item that has not been live before.
 pub fn rows_of(upsert: &Upsert, version: u64, now: DateTime<Utc>) -> (ItemRow, Content) {
     let content = Content {
         text: upsert.text.clone(),
@@ -69,16 +69,43 @@ pub fn rows_of(upsert: &Upsert, version: u64, now: DateTime<Utc>) -> (ItemRow, C
         hidden: upsert.hidden,
         title: upsert.title.clone(),
         url: upsert.url.clone(),
+        image: upsert.image.clone(),
         language: upsert.language.clone(),
         group: upsert.group.clone(),
         categories: upsert.categories.clone(),
         published_at: upsert.published_at,
+        publish_at: upsert.publish_at,
         expires_at: upsert.expires_at,
+        accepted_at: Some(now),
         attributes: upsert.attributes.clone(),
         rejected: None,
         content_hash: hash,
     };
     (row, content)
+}
+
+/// The upsert that says an item as it is stored.
+pub fn upsert_of(domain: &DomainName, stored: Material) -> Upsert {
+    let Material { row, content } = stored;
+    Upsert {
+        kind: UpsertKind::Updated,
+        domain: domain.clone(),
+        id: row.id,
+        title: row.title,
+        text: content.text,
+        url: row.url,
+        image: row.image,
+        language: row.language,
+        group: row.group,
+        categories: row.categories,
+        published_at: row.published_at,
+        publish_at: row.publish_at,
+        expires_at: row.expires_at,
+        hidden: row.hidden,
+        version: Some(row.version),
+        vector: content.vector,
+        attributes: row.attributes,
+    }
 }
 
 /// What remains of an item that is gone.
@@ -91,11 +118,14 @@ pub fn tombstone(id: ItemId, version: u64, liveness: Liveness, since: DateTime<U
         hidden: false,
         title: None,
         url: None,
+        image: None,
         language: None,
         group: None,
         categories: BTreeSet::new(),
         published_at: None,
+        publish_at: None,
         expires_at: None,
+        accepted_at: None,
         attributes: BTreeMap::new(),
         rejected: None,
         content_hash: 0,

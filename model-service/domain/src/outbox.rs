@@ -94,7 +94,7 @@ impl Outbox {
     ) -> Ticket {
         let ticket = self.ticket();
         let mut writes = Vec::with_capacity(rows.len() + 1);
-        if step == CommitStep::Clean {
+        if matches!(step, CommitStep::Clean | CommitStep::Removed) {
             self.mark = Mark::Cleaning(ticket);
         } else if self.mark != Mark::Dirty {
             writes.push(Write::Domain(dirty()));

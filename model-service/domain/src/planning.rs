@@ -210,7 +210,7 @@ impl Planner<'_> {
         });
         let side = Side {
             block: Arc::clone(&resident.block),
-            live: resident.live.clone(),
+            live: RowMask::clone(&resident.live),
             floors: floors.collect(),
         };
         (side, Arc::clone(&resident.slots))

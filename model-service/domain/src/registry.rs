@@ -132,6 +132,7 @@ mod tests {
             live: 1,
             visible: 1,
             next_expiry: next_expiry.and_then(DateTime::from_timestamp_millis),
+            removal: None,
         }
     }
 

@@ -37,6 +37,8 @@ pub(crate) enum FeatureWrite {
 pub(crate) struct Round {
     /// By item.
     writes: BTreeMap<Slot, ItemWrites>,
+    /// Items whose writes have been taken, and are on their way.
+    taken: BTreeSet<Slot>,
     /// Items that leave all lists with this round.
     pub(crate) departed: BTreeSet<Slot>,
     /// Items whose feature is to be made once this round is stored.
@@ -58,6 +60,11 @@ impl Round {
     /// Whether nothing is in it.
     pub(crate) fn is_empty(&self) -> bool {
         self.writes.is_empty()
+    }
+
+    /// Whether something is written for the item.
+    pub(crate) fn is_writing(&self, slot: Slot) -> bool {
+        self.writes.contains_key(&slot) || self.taken.contains(&slot)
     }
 
     /// When the first of those came.
@@ -82,6 +89,7 @@ impl Round {
     /// former owner that comes late could replace it under the older stamp.
     pub(crate) fn take_rows(&mut self) -> Vec<Write> {
         let mut rows = Vec::with_capacity(3 * self.writes.len());
+        self.taken.extend(self.writes.keys());
         for ItemWrites {
             row,
             content,

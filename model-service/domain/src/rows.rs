@@ -26,12 +26,45 @@ pub struct DomainRow {
     pub live: u64,
     /// Visible items when it was last clean.
     pub visible: u64,
-    /// When its next item expires, as known when it was last clean.
+    /// When its next item expires or is published, as known when it was last clean.
     pub next_expiry: Option<DateTime<Utc>>,
+    /// Its latest removal; `None`: there was none.
+    pub removal: Option<Removed>,
+}
+
+impl DomainRow {
+    /// Whether the domain is registered. One that was removed keeps its row for the sake of its stamp.
+    pub fn is_there(&self) -> bool {
+        let is_past = |removed: &Removed| removed.stage == RemovalStage::Past;
+        self.removal.as_ref().is_none_or(is_past)
+    }
+}
+
+/// The removal of a domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// The request: one that comes twice has one effect.
+    pub request: String,
+    /// When it was taken in.
+    pub at: DateTime<Utc>,
+    /// How far it is.
+    pub stage: RemovalStage,
+}
+
+/// How far the removal of a domain is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RemovalStage {
+    /// Its rows are being deleted. None of them counts.
+    Sweeping,
+    /// Nothing is left but this.
+    Done,
+    /// The domain has been registered again since.
+    Past,
 }
 
 /// What is set for a domain, and what became of the latest requests to set it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SettingsRow {
     /// The settings, whole.
     pub settings: DomainSettings,
@@ -72,6 +105,8 @@ pub struct ItemRow {
     pub title: Option<String>,
     /// Address.
     pub url: Option<String>,
+    /// Address of a picture.
+    pub image: Option<String>,
     /// Language as published.
     pub language: Option<String>,
     /// Section.
@@ -80,14 +115,27 @@ pub struct ItemRow {
     pub categories: BTreeSet<String>,
     /// When readers could first see it.
     pub published_at: Option<DateTime<Utc>>,
+    /// Until when it is live, but not visible.
+    pub publish_at: Option<DateTime<Utc>>,
     /// From when on it is no longer live.
     pub expires_at: Option<DateTime<Utc>>,
+    /// When the first event was accepted since which it has been live; `None`: it is gone, or its row was
+    /// written before this was kept.
+    pub accepted_at: Option<DateTime<Utc>>,
     /// Free keys and values.
     pub attributes: BTreeMap<String, String>,
     /// Why it has no feature of its own, if it was rejected.
     pub rejected: Option<String>,
     /// Hash of what its feature is made of: equal hashes, equal features.
     pub content_hash: u64,
+}
+
+impl ItemRow {
+    /// When the first event was accepted since which the item has been live. A row that was written before
+    /// this was kept says when the newest one was.
+    pub fn first_accepted(&self) -> DateTime<Utc> {
+        self.accepted_at.unwrap_or(self.since)
+    }
 }
 
 /// What an item's feature is made of, besides its title.

@@ -24,6 +24,8 @@ pub struct ProcessSettings {
     pub batch_items: usize,
     /// Most lists from which those that left are taken out in one step.
     pub scrub_lists: usize,
+    /// Most attributes of an item, as of an event: a patch may add some.
+    pub attributes: usize,
     /// Bytes of titles, texts and vectors a domain keeps in memory for extraction; what is over is
     /// read from the store again.
     pub material_bytes: usize,
@@ -32,8 +34,11 @@ pub struct ProcessSettings {
 /// How long a window that is set may be, as in the configuration.
 pub const WINDOW: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 
-/// Settings of a domain; `None`: the configuration of the process decides.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// Score from which on two items are near-duplicates, where nothing is set.
+pub const NEAR_DUPLICATE: f64 = 0.9;
+
+/// Settings of a domain; `None`: the configuration of the process, or a usual value, decides.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct DomainSettings {
     /// Languages told apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,6 +55,18 @@ pub struct DomainSettings {
     /// How long upserts are collected; as text, like `250ms`.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "length")]
     pub window: Option<Duration>,
+    /// Score from which on two items are near-duplicates: above 0, at most 1; [`NEAR_DUPLICATE`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub near_duplicate: Option<f64>,
+    /// Origins whose pages may ask from a browser; none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origins: Option<Vec<String>>,
+    /// For how long answers may be kept without asking again, in seconds; 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<u64>,
+    /// Conditions of queries that do not say otherwise, by their names; none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub defaults: Option<Map<String, Value>>,
     /// Settings of a newer Kindred, kept as they are.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
@@ -162,11 +179,13 @@ mod tests {
             serde_json::to_string(&DomainSettings::default()).unwrap(),
             "{}"
         );
-        let text = r#"{"languages":["de"],"model":"words-1","window":"1s 500ms","near_duplicate":0.9,"origins":["x"]}"#;
+        let text = r#"{"languages":["de"],"model":"words-1","window":"1s 500ms","near_duplicate":0.85,"origins":["https://x.example"],"max_age":60,"defaults":{"balance":true},"max_items":5,"public":true}"#;
         let settings: DomainSettings = serde_json::from_str(text).unwrap();
         assert_eq!(settings.window, Some(Duration::from_millis(1_500)));
         assert_eq!(settings.model, Some(ModelName::new("words-1").unwrap()));
         assert_eq!(settings.across_languages, None);
+        assert_eq!(settings.near_duplicate, Some(0.85));
+        assert_eq!(settings.max_age, Some(60));
         assert_eq!(settings.unknown.len(), 2);
         assert_eq!(serde_json::to_string(&settings).unwrap(), text);
         for bad in [

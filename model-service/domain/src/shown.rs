@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use crate::markup::plain_text;
 use crate::memory;
 use crate::store::ItemRow;
 
@@ -18,10 +19,12 @@ const FIRST_SWEEP: usize = 1_024;
 /// that recur in a domain are held once ([`Interner`]).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Shown {
-    /// Its title, as far as it is shown ([`title`]).
+    /// Its title as plain text, as far as it is shown ([`title`]).
     pub title: Option<Box<str>>,
     /// Its address.
     pub url: Option<Box<str>>,
+    /// The address of a picture.
+    pub image: Option<Box<str>>,
     /// Its language as published.
     pub language: Option<Arc<str>>,
     /// Its section.
@@ -30,6 +33,10 @@ pub struct Shown {
     pub categories: Box<[Arc<str>]>,
     /// When readers could first see it.
     pub published_at: Option<DateTime<Utc>>,
+    /// Until when it was kept back.
+    pub publish_at: Option<DateTime<Utc>>,
+    /// When the first event was accepted since which it has been live.
+    pub accepted_at: Option<DateTime<Utc>>,
     /// Free keys and values, by key.
     pub attributes: Box<[(Arc<str>, Box<str>)]>,
 }
@@ -42,10 +49,13 @@ impl Shown {
         let categories = categories.collect();
         let attributes = row.attributes.iter();
         Self {
-            title: row.title.as_deref().map(title).map(text),
+            title: row.title.as_deref().and_then(title),
             url: row.url.as_deref().map(text),
+            image: row.image.as_deref().map(text),
             categories,
             published_at: row.published_at,
+            publish_at: row.publish_at,
+            accepted_at: Some(row.first_accepted()),
             attributes: attributes
                 .map(|(key, value)| (words.word(key), text(value)))
                 .collect(),
@@ -65,15 +75,29 @@ impl Shown {
         memory::shared(size_of::<Self>())
             + text(&self.title)
             + text(&self.url)
+            + text(&self.image)
             + memory::vector::<Arc<str>>(self.categories.len())
             + memory::vector::<(Arc<str>, Box<str>)>(self.attributes.len())
             + values.sum::<u64>()
     }
 }
 
-/// As much of a title as is shown, cut at a character.
-pub fn title(whole: &str) -> &str {
-    &whole[..whole.floor_char_boundary(TITLE_BYTES)]
+/// A title as it is shown: plain text without markup, white space folded, cut at a character. `None`:
+/// nothing is left of it.
+pub fn title(said: &str) -> Option<Box<str>> {
+    let plain = plain_text(said);
+    let mut shown = String::with_capacity(plain.len().min(TITLE_BYTES));
+    for word in plain.split_whitespace() {
+        if shown.len() > TITLE_BYTES {
+            break;
+        }
+        if !shown.is_empty() {
+            shown.push(' ');
+        }
+        shown.push_str(word);
+    }
+    shown.truncate(shown.floor_char_boundary(TITLE_BYTES));
+    (!shown.is_empty()).then(|| shown.into_boxed_str())
 }
 
 /// Words held once each, for as long as somebody uses them.
@@ -119,11 +143,34 @@ mod tests {
 
     #[test]
     fn a_title_is_cut_at_a_character() {
-        assert_eq!(title("short"), "short");
+        let shown = |said: &str| title(said).unwrap_or_default().into_string();
+        assert_eq!(shown("short"), "short");
         let long = "é".repeat(TITLE_BYTES);
-        assert_eq!(title(&long), "é".repeat(TITLE_BYTES / 2));
+        assert_eq!(shown(&long), "é".repeat(TITLE_BYTES / 2));
         let odd = format!("a{long}");
-        assert_eq!(title(&odd).len(), TITLE_BYTES - 1);
+        assert_eq!(shown(&odd).len(), TITLE_BYTES - 1);
+        assert_eq!(
+            shown(&"word ".repeat(TITLE_BYTES)).len(),
+            TITLE_BYTES,
+            "the last word is cut"
+        );
+    }
+
+    #[test]
+    fn a_title_is_shown_as_readers_see_it() {
+        for (said, shown) in [
+            ("&ldquo;agilefall&rdquo;", Some("“agilefall”")),
+            (
+                "  Night\n\ttrains  <em>return</em> ",
+                Some("Night trains return"),
+            ),
+            ("AT&amp;T&nbsp;&#8211; <br>why", Some("AT&T – why")),
+            ("a < b", Some("a < b")),
+            ("<br>", None),
+            ("", None),
+        ] {
+            assert_eq!(title(said).as_deref(), shown, "{said}");
+        }
     }
 
     #[test]

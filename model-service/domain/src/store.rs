@@ -18,7 +18,7 @@ use kindred_shared::{DomainName, ItemId, ModelName};
 
 pub use crate::rows::{
     Content, DomainRow, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Liveness, Neighbour,
-    SettingsRow,
+    RemovalStage, Removed, SettingsRow,
 };
 pub use crate::stamp::{Epoch, Partition, Stamp};
 
@@ -166,10 +166,20 @@ pub trait Store: Send + Sync + 'static {
         batch: Batch,
     ) -> Result<(), StoreError>;
 
-    /// Every registered domain.
+    /// Deletes rows of a domain, but for its own row, that have a lower stamp or this one: those of every model,
+    /// and what is set for it. Some `most` rows at most; whether none are left. Lists go first. A row that is
+    /// written later under a lower stamp stays away, or counts for nothing.
+    async fn sweep(
+        &self,
+        domain: &DomainName,
+        stamp: Stamp,
+        most: usize,
+    ) -> Result<bool, StoreError>;
+
+    /// Every domain that has a row: also those that were removed ([`DomainRow::is_there`]).
     async fn domains(&self) -> Result<Vec<DomainRow>, StoreError>;
 
-    /// One domain, if it is registered.
+    /// One domain, if it has a row: also one that was removed.
     async fn domain(&self, domain: &DomainName) -> Result<Option<DomainRow>, StoreError>;
 
     /// What is set for a domain; `None`: nothing ever was.
@@ -236,9 +246,12 @@ pub trait Store: Send + Sync + 'static {
     async fn reading(&self, domain: &DomainName, id: &ItemId) -> Result<Reading, StoreError> {
         let list = self.list(domain, id).await?;
         let mut items = self.items(domain, &Reading::ids(id, list.as_ref())).await?;
+        let row = self.domain(domain).await?;
+        let is_removed = row.is_some_and(|row| !row.is_there());
         Ok(Reading {
             neighbours: items.split_off(1),
-            item: items.pop().flatten(),
+            // Of a domain that was removed rows may be left.
+            item: items.pop().flatten().filter(|_| !is_removed),
             list,
             is_stale: false,
         })

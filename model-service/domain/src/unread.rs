@@ -1,4 +1,5 @@
-//! Events about items whose row is not read yet: they came before the domain was loaded.
+//! Events about items that are not read yet: their row, where they came before the domain was loaded, or all
+//! of the item, where they say only what changes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::time::earlier;
 /// Most items read at a time.
 const MOST_AT_A_TIME: usize = 256;
 
-/// Events that wait for the row of their item, in the order they came.
+/// Events that wait for their item, in the order they came.
 #[derive(Debug, Default)]
 pub(crate) struct Unread {
     asked: Option<Asked>,
@@ -44,6 +45,11 @@ impl Unread {
         self.waiting.push((tag, event));
     }
 
+    /// Whether none waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Events that wait.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len() + self.asked.as_ref().map_or(0, |asked| asked.events.len())
@@ -55,19 +61,35 @@ impl Unread {
         earlier(self.asked.as_ref().and_then(|asked| asked.oldest), waiting)
     }
 
-    /// The rows to read now, if any; one read at a time, so that events keep their order.
-    pub(crate) fn ask(&mut self, ticket: impl FnOnce() -> Ticket) -> Option<(Ticket, Vec<ItemId>)> {
-        if self.asked.is_some() || self.waiting.is_empty() {
+    /// Whether an event of this item waits.
+    pub(crate) fn waits_for(&self, id: &ItemId) -> bool {
+        let is_asked = |asked: &Asked| asked.ids.contains(id);
+        let mut waiting = self.waiting.iter();
+        self.asked.as_ref().is_some_and(is_asked)
+            || waiting.any(|(_, event)| event.id() == Some(id))
+    }
+
+    /// The rows to read now, if any; one read at a time, so that events keep their order. Those that may be
+    /// read are taken up to the first one that may not.
+    pub(crate) fn ask(
+        &mut self,
+        ticket: impl FnOnce() -> Ticket,
+        may_be_read: impl Fn(&ItemId) -> bool,
+    ) -> Option<(Ticket, Vec<ItemId>)> {
+        if self.asked.is_some() {
             return None;
         }
         let mut ids = BTreeSet::new();
         let taken = self.waiting.iter().take_while(|(_, event)| {
-            ids.len() < MOST_AT_A_TIME && {
+            ids.len() < MOST_AT_A_TIME && event.id().is_none_or(&may_be_read) && {
                 ids.extend(event.id().cloned());
                 true
             }
         });
         let taken = taken.count();
+        if taken == 0 {
+            return None;
+        }
         let events = self.waiting.drain(..taken).collect();
         let ticket = ticket();
         self.asked = Some(Asked {

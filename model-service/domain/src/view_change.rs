@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use kindred_shared::{ItemId, ModelName, Space};
 
+use crate::features::Features;
 use crate::list::Entry;
+use crate::settings::DomainSettings;
 use crate::shown::Shown;
 use crate::slot::Slot;
 
@@ -22,6 +24,10 @@ pub struct ViewChange {
     pub renewed: Vec<Renewed>,
     /// Items that are gone from now on, before any other change.
     pub gone: Vec<ItemId>,
+    /// All features as they are now; `None`: as before.
+    pub features: Option<Features>,
+    /// What is set for the domain; `None`: as before.
+    pub settings: Option<Arc<DomainSettings>>,
 }
 
 impl ViewChange {
@@ -55,6 +61,8 @@ pub struct ServedList {
     pub version: u64,
     /// Best first; more than an item is entitled to, so that some may vanish.
     pub entries: Arc<[Entry]>,
+    /// No row that is absent has a higher score; `None`: none that is absent has one above 0.
+    pub bound: Option<f32>,
     /// Whether there is nothing to compare.
     pub zero: bool,
 }

@@ -60,11 +60,14 @@ fn row(n: u32) -> ItemRow {
             "What item {n} is about, in some sixty characters or more"
         )),
         url: Some(format!("https://news.example/2026/11/{n:06}.html")),
+        image: None,
         language: Some("en".to_owned()),
         group: None,
         categories: ["travel", "rail"].map(str::to_owned).into(),
         published_at: None,
+        publish_at: None,
         expires_at: None,
+        accepted_at: None,
         attributes: [("author".to_owned(), format!("Writer {}", n % 50))].into(),
         rejected: None,
         content_hash: u64::from(n),
@@ -109,6 +112,7 @@ fn domain_row(shape: Shape) -> DomainRow {
         live: shape.items.into(),
         visible: shape.items.into(),
         next_expiry: None,
+        removal: None,
     }
 }
 
@@ -128,6 +132,7 @@ fn machine() -> (Domain, Vec<Effect>) {
         task_pairs: 1_000_000,
         batch_items: 4_096,
         scrub_lists: 8_192,
+        attributes: 64,
         material_bytes: 100,
     };
     Domain::start(tenure, Arc::new(settings))

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use kindred_domain::settings::{Answered, SettingsOutcome};
-use kindred_shared::event::{Configure, Delete, Event, Upsert, UpsertKind};
+use kindred_shared::event::{Configure, Delete, Event, Removal, Upsert, UpsertKind};
 use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 use proptest::prelude::*;
 use serde_json::{Map, Value};
@@ -22,7 +23,7 @@ use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
 use kindred_domain::machine::{Domain, Tenure};
 use kindred_domain::material::{Material, rows_of};
 use kindred_domain::store::{
-    Epoch, FeatureRow, ItemRow, ListRow, Liveness, Neighbour, Partition, Stamp, Write,
+    Epoch, FeatureRow, ItemRow, ListRow, Liveness, Neighbour, Partition, RemovalStage, Stamp, Write,
 };
 use kindred_domain::time::Now;
 use kindred_query::DomainView;
@@ -34,10 +35,15 @@ use simulated::tables::Tables;
 
 const LANGUAGES: [&str; 2] = ["de", "en"];
 
+/// Rows of a removed domain that are deleted at a time.
+const SWEPT: usize = 3;
+
 /// Something the machine asked for, on its way.
 enum Pending {
     Open(Ticket),
     ReadItems(Ticket, Vec<ItemId>),
+    ReadWhole(Ticket, Vec<ItemId>),
+    Sweep(Ticket, Stamp),
     /// Items and features are read already, or are not yet.
     Load(
         Ticket,
@@ -57,6 +63,14 @@ enum Pending {
     Notify(Ticket),
 }
 
+/// An event, and its place among removals, which all others keep: their number before it, twice, and one more
+/// for a removal.
+#[derive(Clone)]
+struct Sent {
+    place: u64,
+    event: Arc<Event>,
+}
+
 struct World {
     dice: Dice,
     now: Now,
@@ -70,9 +84,13 @@ struct World {
     late: Vec<(Stamp, Vec<Write>)>,
     next_tag: u64,
     /// Delivered and not settled, in the order of delivery.
-    unsettled: BTreeMap<DeliveryTag, Arc<Event>>,
+    unsettled: BTreeMap<DeliveryTag, Sent>,
     /// To be delivered (again).
-    queue: Vec<Arc<Event>>,
+    queue: Vec<Sent>,
+    /// Removals of the domain that were published.
+    removals: u64,
+    /// Every id that was ever published.
+    ever: BTreeSet<ItemId>,
     /// The windows that were asked for, by request.
     requests: HashMap<String, Duration>,
     /// The newest event of each item.
@@ -115,6 +133,8 @@ impl World {
             unsettled: BTreeMap::new(),
             queue: Vec::new(),
             requests: HashMap::new(),
+            removals: 0,
+            ever: BTreeSet::new(),
             truth: HashMap::new(),
             next_version: 1,
             crashes: 0,
@@ -161,17 +181,40 @@ impl World {
             settings.insert("model".to_owned(), "words-2".into());
         }
         self.requests.insert(request.clone(), window);
-        self.queue
-            .push(Arc::new(Event::Configure(Box::new(Configure {
-                domain: domain(),
-                request,
-                settings,
-            }))));
+        self.send(Event::Configure(Box::new(Configure {
+            domain: domain(),
+            request,
+            settings,
+        })));
+    }
+
+    fn send(&mut self, event: Event) {
+        let is_removal = matches!(event, Event::Remove(_));
+        let place = 2 * self.removals - u64::from(is_removal);
+        let event = Arc::new(event);
+        self.queue.push(Sent { place, event });
+    }
+
+    /// The domain is removed. Versions may begin anew.
+    fn remove(&mut self) {
+        self.removals += 1;
+        let request = format!("removal {}", self.removals);
+        self.send(Event::Remove(Removal {
+            domain: domain(),
+            request,
+        }));
+        self.truth.clear();
+        if self.dice.one_in(2) {
+            self.next_version = 0;
+        }
     }
 
     fn publish(&mut self, ids: u64) {
         if self.dice.one_in(40) {
             self.configure();
+        }
+        if self.dice.one_in(60) {
+            self.remove();
         }
         let id = id(self.dice.roll(ids));
         self.next_version += 1;
@@ -185,9 +228,13 @@ impl World {
         } else {
             let expires_in = self.dice.roll(3000) as i64;
             let expires_at = self.dice.one_in(12).then(|| {
-                chrono::DateTime::from_timestamp_millis(self.now.unix_ms + expires_in)
-                    .expect("a date")
+                DateTime::from_timestamp_millis(self.now.unix_ms + expires_in).expect("a date")
             });
+            let publish_in = self.dice.roll(3000) as i64;
+            let publish_at = self.dice.one_in(8).then(|| {
+                DateTime::from_timestamp_millis(self.now.unix_ms + publish_in).expect("a date")
+            });
+            let publish_at = publish_at.filter(|at| expires_at.is_none_or(|over| *at < over));
             let language = LANGUAGES[usize::from(self.dice.one_in(8))];
             Event::Upsert(Box::new(Upsert {
                 kind: UpsertKind::Created,
@@ -196,10 +243,12 @@ impl World {
                 title: None,
                 text: Some("x".repeat(self.dice.roll(24) as usize)),
                 url: Some(format!("https://sim.example/{}", self.dice.roll(1000))),
+                image: None,
                 language: Some(language.to_owned()),
                 group: None,
                 categories: BTreeSet::new(),
                 published_at: None,
+                publish_at,
                 expires_at,
                 hidden: self.dice.one_in(10),
                 version,
@@ -207,16 +256,17 @@ impl World {
                 attributes: BTreeMap::new(),
             }))
         };
-        let event = Arc::new(event);
-        self.truth.insert(id, Arc::clone(&event));
-        self.queue.push(event);
+        self.ever.insert(id.clone());
+        self.send(event);
+        let event = Arc::clone(&self.queue[self.queue.len() - 1].event);
+        self.truth.insert(id, event);
         // Now and then events overtake each other, or come twice.
         if self.dice.one_in(5) && self.queue.len() > 1 {
             let last = self.queue.len() - 1;
             self.queue.swap(last, last - 1);
         }
         if self.dice.one_in(10) {
-            let again = Arc::clone(&self.queue[self.queue.len() - 1]);
+            let again = self.queue[self.queue.len() - 1].clone();
             self.queue.push(again);
         }
         if !self.dice.one_in(3) {
@@ -225,10 +275,13 @@ impl World {
     }
 
     fn deliver_queued(&mut self) {
-        for event in std::mem::take(&mut self.queue) {
+        let mut queue = std::mem::take(&mut self.queue);
+        queue.sort_by_key(|sent| sent.place);
+        for sent in queue {
             let tag = DeliveryTag(self.next_tag);
             self.next_tag += 1;
-            self.unsettled.insert(tag, Arc::clone(&event));
+            let event = Arc::clone(&sent.event);
+            self.unsettled.insert(tag, sent);
             self.input(Input::Event { tag, event });
         }
     }
@@ -245,6 +298,13 @@ impl World {
                 Effect::ReadItems { ticket, ids } => {
                     self.pending.push(Pending::ReadItems(ticket, ids));
                 }
+                Effect::ReadWhole { ticket, ids } => {
+                    self.pending.push(Pending::ReadWhole(ticket, ids));
+                }
+                Effect::Sweep { ticket } => {
+                    let stamp = self.stamp();
+                    self.pending.push(Pending::Sweep(ticket, stamp));
+                }
                 Effect::Load { ticket, model } => {
                     let items = self.dice.one_in(2).then(|| self.store.scan_items());
                     let features = self.dice.one_in(2).then(|| self.store.scan_features());
@@ -257,9 +317,7 @@ impl World {
                     step,
                     ..
                 } => {
-                    let stamp =
-                        Stamp::new(Epoch(self.epoch), self.seq).expect("few writes are made");
-                    self.seq += 1;
+                    let stamp = self.stamp();
                     let epoch = self.epoch;
                     self.pending.push(Pending::Commit {
                         ticket,
@@ -295,26 +353,37 @@ impl World {
         }
     }
 
+    fn stamp(&mut self) -> Stamp {
+        let stamp = Stamp::new(Epoch(self.epoch), self.seq).expect("few writes are made");
+        self.seq += 1;
+        stamp
+    }
+
     /// Durable before acknowledged; gone means gone.
     fn settle(&mut self, tag: DeliveryTag, outcome: &Outcome) {
-        let event = self
+        let sent = self
             .unsettled
             .remove(&tag)
             .expect("each delivery is settled once");
+        let event = Arc::clone(&sent.event);
         match outcome {
             Outcome::Stored(_) => {
+                if let Event::Remove(removal) = &*event {
+                    return self.assert_removed(removal);
+                }
                 let Some(id) = event.id() else {
                     return self.assert_answered(&event);
                 };
                 let row = self.store.items.get(id);
                 let version = row.map(|row| row.version);
+                let now = self.now.unix_ms;
                 assert!(
                     version >= event.version(),
                     "acknowledged, not durable: {event:?}"
                 );
                 let is_this_event = version == event.version();
                 if is_this_event
-                    && row.is_some_and(|row| row.liveness != Liveness::Live || row.hidden)
+                    && row.is_some_and(|row| row.liveness != Liveness::Live || !is_shown(row, now))
                 {
                     self.assert_gone(id);
                 }
@@ -323,14 +392,39 @@ impl World {
                     .get(id)
                     .filter(|newest| Arc::ptr_eq(newest, &event));
                 if let Some(Event::Upsert(upsert)) = newest.map(|event| &**event)
-                    && row.is_some_and(|row| row.liveness == Liveness::Live && !row.hidden)
-                    && !is_expired(upsert, self.now.unix_ms)
+                    && row.is_some_and(|row| row.liveness == Liveness::Live && is_shown(row, now))
+                    && !is_expired(upsert, now)
                 {
                     self.assert_seen(upsert);
                 }
             }
-            Outcome::Failed(_) => self.queue.push(event),
-            Outcome::Refused(refusal) => panic!("{refusal}"),
+            Outcome::Failed(_) => self.queue.push(sent),
+            Outcome::Refused(refusal) => {
+                let is_removal = matches!(*event, Event::Remove(_));
+                assert!(is_removal && !self.is_there(), "{refusal}");
+            }
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        let row = self.store.domain.get(&());
+        row.is_some_and(|row| row.is_there())
+    }
+
+    /// That the domain is removed is durable before it is acknowledged, and readers have lost all of it.
+    fn assert_removed(&self, removal: &Removal) {
+        let row = self.store.domain.get(&()).expect("it had a row");
+        let removed = row.removal.as_ref().expect("it is stored");
+        let number = |request: &str| request.trim_start_matches("removal ").parse::<u64>().ok();
+        let (stored, acknowledged) = (number(&removed.request), number(&removal.request));
+        assert!(
+            stored >= acknowledged,
+            "acknowledged, not durable: {removal:?}"
+        );
+        if removed.stage == RemovalStage::Sweeping {
+            for id in &self.ever {
+                self.assert_gone(id);
+            }
         }
     }
 
@@ -378,7 +472,7 @@ impl World {
             snapshot.item(gone.as_str(), now).is_none(),
             "{gone} is served after its end"
         );
-        for other in self.truth.keys() {
+        for other in &self.ever {
             let item = snapshot.item(other.as_str(), now);
             let mut neighbours = item.iter().flat_map(|item| item.neighbours());
             let named = neighbours.any(|(neighbour, _)| neighbour.id() == gone);
@@ -409,6 +503,19 @@ impl World {
                 let row = |id| self.store.items.get(id).cloned();
                 let result = Ok(ids.iter().map(row).collect());
                 self.input(Input::ItemsRead { ticket, result });
+            }
+            Pending::ReadWhole(ticket, ids) => {
+                let whole = |id: &ItemId| {
+                    let row = self.store.items.get(id)?.clone();
+                    let content = self.store.contents.get(id).cloned().unwrap_or_default();
+                    Some(Material { row, content })
+                };
+                let result = Ok(ids.iter().map(whole).collect());
+                self.input(Input::WholeRead { ticket, result });
+            }
+            Pending::Sweep(ticket, stamp) => {
+                let result = Ok(self.store.sweep(stamp, SWEPT));
+                self.input(Input::Swept { ticket, result });
             }
             Pending::Load(ticket, model, items, features) => {
                 let items = items.unwrap_or_else(|| self.store.scan_items());
@@ -504,6 +611,18 @@ impl World {
                 let result = Err(failure);
                 self.input(Input::ItemsRead { ticket, result });
             }
+            Pending::ReadWhole(ticket, _) => {
+                let result = Err(failure);
+                self.input(Input::WholeRead { ticket, result });
+            }
+            Pending::Sweep(ticket, stamp) => {
+                // It may have been done all the same.
+                if self.dice.one_in(2) {
+                    self.store.sweep(stamp, SWEPT);
+                }
+                let result = Err(failure);
+                self.input(Input::Swept { ticket, result });
+            }
             Pending::Load(ticket, ..) => {
                 let result = Err(failure);
                 self.input(Input::Loaded { ticket, result });
@@ -564,8 +683,7 @@ impl World {
                 self.lose(stamp, writes);
             }
         }
-        let mut again: Vec<Arc<Event>> =
-            std::mem::take(&mut self.unsettled).into_values().collect();
+        let mut again: Vec<Sent> = std::mem::take(&mut self.unsettled).into_values().collect();
         again.append(&mut self.queue);
         self.queue = again;
         self.epoch += 1;
@@ -658,7 +776,7 @@ impl World {
             let Event::Upsert(upsert) = &**event else {
                 continue;
             };
-            if upsert.hidden || is_expired(upsert, now) {
+            if upsert.hidden || is_expired(upsert, now) || is_early(upsert.publish_at, now) {
                 continue;
             }
             let row = rows_of(upsert, 1, self.now.date());
@@ -666,7 +784,13 @@ impl World {
         }
         let snapshot = self.view.snapshot();
         let snapshot = snapshot.as_ref().expect("the domain is loaded");
-        for id in self.truth.keys() {
+        for id in &self.ever {
+            if !self.truth.contains_key(id) {
+                assert!(
+                    self.store.items.get(id).is_none(),
+                    "{id} was removed and is stored"
+                );
+            }
             let stored = self.store.lists.get(id);
             let served = snapshot.item(id.as_str(), now);
             match features.get(id) {
@@ -735,8 +859,18 @@ fn run(seed: u64, steps: u32, ids: u64) {
     let now = world.now.unix_ms;
     let is_over =
         |id: &ItemId| matches!(&*world.truth[id], Event::Upsert(it) if is_expired(it, now));
-    let there = before.iter().filter(|row| !is_over(&row.id)).count();
-    assert_eq!(there, after.len());
+    let there = before.iter().filter(|row| !is_over(&row.id));
+    for row in there {
+        assert!(after.iter().any(|after| after.id == row.id), "{}", row.id);
+    }
+}
+
+fn is_early(publish_at: Option<DateTime<Utc>>, now: i64) -> bool {
+    publish_at.is_some_and(|at| at.timestamp_millis() > now)
+}
+
+fn is_shown(row: &ItemRow, now: i64) -> bool {
+    !row.hidden && !is_early(row.publish_at, now)
 }
 
 proptest! {

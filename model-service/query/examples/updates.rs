@@ -75,6 +75,7 @@ impl Domain {
             space: Some(self.space.clone()),
             list: Some(ServedList {
                 version: 1,
+                bound: None,
                 entries: (0..ENTRIES).map(entry).collect(),
                 zero: false,
             }),

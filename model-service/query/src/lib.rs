@@ -3,14 +3,37 @@
 //!
 //! A [`DomainView`] holds one immutable [`Snapshot`]. A change makes the next one, which shares with it
 //! all that stayed; a reader takes the newest once and answers from it, whatever is changed meanwhile.
+//!
+//! A [`Question`] is answered from an item's stored list where that is exact, else by a scan of the features that
+//! the snapshot shares with its machine. Candidates of both go one way: `admission`, `ranking`, `collapse`,
+//! `diversity`, `fallback`.
 
+mod admission;
+mod answer;
+mod collapse;
+pub mod conditions;
+mod diversity;
+mod fallback;
+pub mod filter;
 mod index;
+mod listed;
+mod pairs;
+mod peers;
+mod question;
+mod ranking;
+mod scan;
 mod snapshot;
 mod term;
 mod view;
 mod views;
+mod why;
 
+pub use answer::{Computed, Found, Match};
+pub use conditions::{Collapse, Conditions, Fallback};
+pub use filter::Filter;
+pub use question::{AskError, Question, Subject};
 pub use snapshot::{Item, Served, Snapshot};
 pub use term::Term;
 pub use view::DomainView;
 pub use views::Views;
+pub use why::Why;

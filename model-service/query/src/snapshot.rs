@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use kindred_shared::{ItemId, ModelName, Space};
 
+use crate::filter::Facts;
 use crate::index::Index;
+use kindred_domain::features::{Features, Live};
 use kindred_domain::list::Entry;
 use kindred_domain::memory;
+use kindred_domain::settings::DomainSettings;
 use kindred_domain::shown::Shown;
 use kindred_domain::slot::Slot;
 use kindred_domain::view_change::{Listed, Renewed, ViewChange};
@@ -27,6 +30,8 @@ pub struct Snapshot {
     /// Items that are visible, but for those that have expired.
     rows: usize,
     model: Option<ModelName>,
+    settings: Arc<DomainSettings>,
+    features: Features,
     is_whole: bool,
 }
 
@@ -47,6 +52,8 @@ struct List {
     served_since: i64,
     as_of: i64,
     zero: bool,
+    bound: Option<f32>,
+    hub: f64,
 }
 
 /// How an item is served.
@@ -68,7 +75,18 @@ pub struct Served {
 pub struct Item<'a> {
     snapshot: &'a Snapshot,
     row: &'a Row,
+    slot: Slot,
     now: i64,
+}
+
+/// Of how many neighbours an item's hubness is the mean score.
+const HUB: usize = 10;
+
+/// How close an item is to what is closest to it: the sum of the first ten scores of its list by ten, missing
+/// ones 0.
+fn hub(entries: &[Entry]) -> f64 {
+    let scores = entries.iter().take(HUB).map(|entry| f64::from(entry.score));
+    scores.sum::<f64>() / HUB as f64
 }
 
 impl Snapshot {
@@ -90,6 +108,27 @@ impl Snapshot {
         self.is_whole
     }
 
+    /// The id of a slot, whatever the time; `None`: no item of it is here.
+    pub(crate) fn id(&self, slot: Slot) -> Option<&ItemId> {
+        self.row(slot).map(|row| &row.id)
+    }
+
+    /// What is set for the domain.
+    pub fn settings(&self) -> &Arc<DomainSettings> {
+        &self.settings
+    }
+
+    /// The features there are.
+    pub fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// Every visible item, in no order; `now` in ms since 1970.
+    pub fn items(&self, now: i64) -> impl Iterator<Item = Item<'_>> {
+        let slots = 0..u32::try_from(self.chunks.len() * CHUNK).unwrap_or(u32::MAX);
+        slots.filter_map(move |slot| self.visible(Slot(slot), now))
+    }
+
     /// Bytes held, as estimated, but for ids, lists and what is shown: those its machine has, too.
     pub(crate) fn memory(&self) -> u64 {
         let chunks = memory::vector::<Arc<Chunk>>(self.chunks.capacity())
@@ -108,11 +147,13 @@ impl Snapshot {
         self.index.find(id, is_id)
     }
 
-    fn visible(&self, slot: Slot, now: i64) -> Option<Item<'_>> {
+    /// The item of a slot, if it is visible.
+    pub(crate) fn visible(&self, slot: Slot, now: i64) -> Option<Item<'_>> {
         let row = self.row(slot)?;
         row.expires_at.is_none_or(|at| at > now).then_some(Item {
             snapshot: self,
             row,
+            slot,
             now,
         })
     }
@@ -125,6 +166,8 @@ impl Snapshot {
             indexed: 0,
             rows: 0,
             model: None,
+            settings: Arc::default(),
+            features: Features::default(),
             is_whole: true,
         };
         empty.changed(change, now)
@@ -138,6 +181,10 @@ impl Snapshot {
             indexed: self.indexed,
             rows: self.rows,
             model: change.model.or_else(|| self.model.clone()),
+            settings: change
+                .settings
+                .unwrap_or_else(|| Arc::clone(&self.settings)),
+            features: change.features.unwrap_or_else(|| self.features.clone()),
             is_whole: self.is_whole,
         };
         for id in &change.gone {
@@ -170,6 +217,8 @@ impl Snapshot {
                 served_since: same.map_or(if replace { 0 } else { now }, |same| same.served_since),
                 as_of: unchanged.map_or(now, |same| same.as_of),
                 zero: list.zero,
+                bound: list.bound,
+                hub: hub(&list.entries),
                 entries: list.entries,
             }
         });
@@ -235,6 +284,56 @@ impl fmt::Debug for Snapshot {
 }
 
 impl<'a> Item<'a> {
+    /// Since when it counts as there, in ms since 1970: as published, else from when on it was to be shown,
+    /// else when it was first accepted; `None`: that is not known.
+    pub(crate) fn shown_since(&self) -> Option<i64> {
+        let Shown {
+            published_at,
+            publish_at,
+            accepted_at,
+            ..
+        } = self.shown();
+        let since = published_at.or(*publish_at).or(*accepted_at)?;
+        Some(since.timestamp_millis())
+    }
+
+    /// Its slot in this snapshot.
+    pub(crate) fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// What it is chosen by.
+    pub fn facts(&self) -> Facts<'a> {
+        Facts {
+            id: self.row.id.as_str(),
+            language: self.row.space.as_ref().and_then(Space::language),
+            shown: &self.row.shown,
+        }
+    }
+
+    /// Where its feature is; `None`: it has none, or a zero one.
+    pub(crate) fn feature(&self) -> Option<(&'a Space, &'a Live, u32)> {
+        let features = &self.snapshot.features;
+        features.find(self.slot, self.row.space.as_ref())
+    }
+
+    /// The score that no row absent from its list is above (`Some(None)`: none that is absent has a score above
+    /// 0); `None`: it has no list yet.
+    pub(crate) fn bound(&self) -> Option<Option<f32>> {
+        self.row.list.as_ref().map(|list| list.bound)
+    }
+
+    /// Whether it has a list that holds all that is similar to it, or so many entries that are visible at least.
+    pub fn lists(&self, count: usize) -> bool {
+        let bound = self.bound();
+        bound.is_some_and(|bound| bound.is_none() || self.neighbours().nth(count - 1).is_some())
+    }
+
+    /// Its hubness: the sum of the first ten scores of its list by ten, missing ones 0.
+    pub(crate) fn hub(&self) -> f64 {
+        self.row.list.as_ref().map_or(0.0, |list| list.hub)
+    }
+
     /// Its id.
     pub fn id(&self) -> &'a ItemId {
         &self.row.id

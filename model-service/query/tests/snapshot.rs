@@ -109,6 +109,7 @@ impl Model {
             list: (version > 0).then(|| ServedList {
                 version,
                 zero,
+                bound: None,
                 entries: entries
                     .iter()
                     .map(|&(slot, score)| Entry {
@@ -265,6 +266,7 @@ fn readers_see_whole_changes_while_they_are_made() {
             space: None,
             list: Some(ServedList {
                 version: generation.into(),
+                bound: None,
                 entries: [Entry {
                     slot: Slot(7 * ((n + 1) % ITEMS)),
                     score: 0.5,

@@ -91,20 +91,18 @@ impl Prepared {
 #[derive(Clone)]
 struct Fallback(Option<String>);
 
-/// The language that most of a domain's items are in: those that have features, and those at hand whose
-/// language is sure. Of languages that as many are in, the first by code.
+/// The language that most rows of these spaces are in, as far as they are the model's. Of languages that as
+/// many are in, the first by code.
 ///
 /// It is worked out anew for each window, so what a text of unsure language is read in depends on what
 /// the domain had when its feature was made. The feature is stored with its language, and stays as it is
 /// until the item's content changes.
-fn habitual(model: &ModelName, spaces: &[(Space, usize)], prepared: &[Prepared]) -> Option<String> {
+pub(super) fn habitual<'a>(
+    model: &ModelName,
+    spaces: impl Iterator<Item = (&'a Space, usize)>,
+) -> Option<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    let stored = spaces.iter().map(|(space, rows)| (space, *rows));
-    let at_hand = prepared.iter().filter_map(|item| match item {
-        Prepared::Terms(space, ..) => Some((space, 1)),
-        Prepared::Known(_) | Prepared::Unsure(_) => None,
-    });
-    for (space, rows) in stored.chain(at_hand) {
+    for (space, rows) in spaces {
         let is_of_one = |language: &&str| space.model() == *model && *language != ALL_LANGUAGES;
         if let Some(language) = space.language().filter(is_of_one) {
             *counts.entry(language).or_default() += rows;
@@ -139,7 +137,13 @@ pub async fn extract(
         .filter_map(Prepared::into_unsure)
         .collect();
     if !unsure.is_empty() {
-        let fallback = Fallback(habitual(model, spaces, &prepared));
+        // Items that have features, and those at hand whose language is sure.
+        let stored = spaces.iter().map(|(space, rows)| (space, *rows));
+        let at_hand = prepared.iter().filter_map(|item| match item {
+            Prepared::Terms(space, ..) => Some((space, 1)),
+            Prepared::Known(_) | Prepared::Unsure(_) => None,
+        });
+        let fallback = Fallback(habitual(model, stored.chain(at_hand)));
         prepared.extend(prepare(services, &preprocessor, &making, unsure, Some(fallback)).await?);
     }
     let mut made = Vec::with_capacity(prepared.len());
@@ -424,7 +428,8 @@ mod tests {
             ),
             (&[("words-1/mul", 9)], None),
         ] {
-            let found = habitual(&model, &spaces(counts), &[]);
+            let spaces = spaces(counts);
+            let found = habitual(&model, spaces.iter().map(|(space, rows)| (space, *rows)));
             assert_eq!(found.as_deref(), expected, "{counts:?}");
         }
     }

@@ -5,6 +5,7 @@ use kindred_shared::{DomainName, ItemId, ModelName};
 use super::memory::Load;
 use kindred_domain::intake::Failure;
 use kindred_domain::loaded::{Loaded, Opened};
+use kindred_domain::material::Material;
 use kindred_domain::memory::of_loading_read;
 use kindred_domain::store::{FeatureRow, ItemRow, Page, Store, StoreError};
 
@@ -42,6 +43,24 @@ pub async fn items(
 ) -> Result<Vec<Option<ItemRow>>, Failure> {
     let items = store.items(domain, ids).await;
     items.map_err(|error| failure(&error))
+}
+
+/// Reads some items with their texts and vectors, in the order of their ids.
+///
+/// # Errors
+/// When the store fails.
+pub async fn whole(
+    store: &dyn Store,
+    domain: &DomainName,
+    ids: &[ItemId],
+) -> Result<Vec<Option<Material>>, Failure> {
+    let read = tokio::try_join!(store.items(domain, ids), store.contents(domain, ids));
+    let (rows, contents) = read.map_err(|error| failure(&error))?;
+    let whole = rows.into_iter().zip(contents).map(|(row, content)| {
+        let content = content.unwrap_or_default();
+        row.map(|row| Material { row, content })
+    });
+    Ok(whole.collect())
 }
 
 /// Reads a domain, once it is its turn: items, features of a model and of own vectors, in any order; then its

@@ -5,7 +5,9 @@
 //! partition's intake; its [`registry`] starts a [`domain`] actor for each active domain and puts idle
 //! ones to sleep. What a domain's machine asks for that takes several steps is in [`loading`] and
 //! [`extraction`]; [`supervisor`] watches every job that is out; [`owner`] stamps every write;
-//! [`memory`] keeps account of what they all hold; [`watchdog`] ends a process that stalls. All of it works with [`services`] and one [`clock`].
+//! [`memory`] keeps account of what they all hold; [`watchdog`] ends a process that stalls. What queries ask is
+//! computed by [`scans`], their texts are read by [`texts`], and domains that sleep are woken for them by
+//! [`waking`]. All of it works with [`services`] and one [`clock`].
 
 pub mod clock;
 pub mod comparer;
@@ -18,7 +20,10 @@ pub mod owner;
 pub mod partition;
 pub mod partitions;
 pub mod registry;
+pub mod scans;
 pub mod services;
 pub mod sharing;
 pub mod supervisor;
+pub mod texts;
+pub mod waking;
 pub mod watchdog;

@@ -139,6 +139,8 @@ impl PartitionHost {
         ));
         let registry = DomainRegistry::new(services, self.homes.clone()).start();
         let _ = registry.send(Resume(self.domains().await)).await;
+        let waking = registry.clone().recipient();
+        self.parts.waking.host(self.partition, waking);
         let pump = tokio::task::spawn_local(pump(intake, registry.clone()));
         self.tenure = Some(Tenure {
             owner,
@@ -168,6 +170,7 @@ impl PartitionHost {
     /// owner.
     async fn let_go(&mut self) {
         if let Some(Tenure { registry, pump, .. }) = self.tenure.take() {
+            self.parts.waking.let_go(self.partition);
             pump.abort();
             let _ = registry.send(Disown).await;
             info!(partition = self.partition.0, "partition let go");

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::domain::{Deliver, DomainActor, Halt, Sleep, Slept};
 use super::services::Services;
+use super::waking::Wake;
 use kindred_domain::budget::{Use, who_sleeps};
 use kindred_domain::intake::{Delivery, DeliveryTag};
 use kindred_domain::registry::Registry;
@@ -246,6 +247,14 @@ impl Handler<Dispatch> for DomainRegistry {
             groups.entry(domain).or_default().push((tag, event));
         }
         self.deliver(groups.into_iter().collect())
+    }
+}
+
+impl Handler<Wake> for DomainRegistry {
+    type Result = ();
+
+    fn handle(&mut self, Wake(domain): Wake, _: &mut Context<Self>) {
+        self.actor(&domain);
     }
 }
 

@@ -10,6 +10,7 @@ use super::comparer::Comparer;
 use super::memory::MemoryAccount;
 use super::owner::Owner;
 use super::supervisor::DurationSupervisor;
+use super::waking::Waking;
 use crate::metrics::Metrics;
 use crate::preprocessing::Preprocessors;
 use kindred_domain::intake::{Notify, Settle};
@@ -44,6 +45,8 @@ pub struct ServiceParts {
     pub lease: LeaseTimes,
     /// What active domains hold in memory, and may.
     pub memory: Arc<MemoryAccount>,
+    /// Who wakes domains that somebody asks.
+    pub waking: Arc<Waking>,
     /// The clocks.
     pub clock: Clock,
 }

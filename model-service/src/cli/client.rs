@@ -95,12 +95,25 @@ impl Client {
     /// # Errors
     /// [`Exit::NotFound`] where nothing is, [`Exit::Unreachable`] when no answer came.
     pub(crate) fn get_good(&self, path: &str) -> Result<Answer, Failure> {
-        let answer = self.get(path)?;
+        Self::good(self.get(path)?)
+    }
+
+    fn good(answer: Answer) -> Result<Answer, Failure> {
         match answer.status {
             404 => Err(Failure::new(Exit::NotFound, answer.words())),
             _ if answer.is_success() => Ok(answer),
             _ => Err(Failure::failed(answer.words())),
         }
+    }
+
+    /// Asks a path with JSON.
+    ///
+    /// # Errors
+    /// As [`Self::get_good`].
+    pub(crate) fn post_good(&self, path: &str, json: &[u8]) -> Result<Answer, Failure> {
+        let url = format!("{}{path}", self.base);
+        let sent = self.http.post(&url, "application/json", json);
+        Self::good(sent.map_err(|error| self.silent(&error))?)
     }
 
     /// Sends NDJSON to a path.
@@ -123,6 +136,15 @@ impl Client {
     pub(crate) fn put(&self, path: &str, json: &[u8]) -> Result<Answer, Failure> {
         let url = format!("{}{path}", self.base);
         let sent = self.http.put(&url, "application/json", json);
+        sent.map_err(|error| self.silent(&error))
+    }
+
+    /// Deletes what is at a path.
+    ///
+    /// # Errors
+    /// [`Exit::Unreachable`] when no answer came: it may have been done or not.
+    pub(crate) fn delete(&self, path: &str) -> Result<Answer, Failure> {
+        let sent = self.http.delete(&format!("{}{path}", self.base));
         sent.map_err(|error| self.silent(&error))
     }
 

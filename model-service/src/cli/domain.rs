@@ -2,13 +2,35 @@
 
 use std::io::Write;
 
-use kindred_api::domain::{DomainAnswer, Settings, SettingsBody};
+use kindred_api::domain::{DomainAnswer, RemovedAnswer, Settings, SettingsBody};
 use kindred_api::path;
+use serde_json::{Map, Value};
 
 use super::client::{Client, Server, printable};
 use super::exit::{Exit, Failure, Outcome};
 use super::flags::ClientFlags;
 use crate::config::Config;
+
+/// Conditions of queries, by their names.
+#[derive(Debug, Clone)]
+struct Conditions(Map<String, Value>);
+
+fn conditions(json: &str) -> Result<Conditions, String> {
+    serde_json::from_str(json)
+        .map(Conditions)
+        .map_err(|error| format!("send one JSON object of conditions: {error}"))
+}
+
+/// Deletes a domain with all of its items, lists and settings.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DeleteArgs {
+    /// The domain
+    domain: String,
+    #[command(flatten)]
+    server: Server,
+    #[command(flatten)]
+    pub(crate) flags: ClientFlags,
+}
 
 /// Shows a domain and what is set for it.
 #[derive(Debug, clap::Args)]
@@ -23,7 +45,7 @@ pub(crate) struct ShowArgs {
 
 /// Sets what is named, and leaves everything else as it is.
 ///
-/// A domain that is not registered is registered. All but the window may change only while the domain is
+/// A domain that is not registered is registered. Languages and model may change only while the domain is
 /// empty.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SetArgs {
@@ -44,6 +66,18 @@ pub(crate) struct SetArgs {
     /// How long its upserts are collected before they are worked on, such as 250ms
     #[arg(long, value_name = "DURATION")]
     window: Option<String>,
+    /// Score from which on two items are near-duplicates, above 0 and at most 1
+    #[arg(long, value_name = "SCORE")]
+    near_duplicate: Option<f64>,
+    /// Origins whose pages may ask from a browser, separated by commas
+    #[arg(long, value_name = "ORIGINS", value_delimiter = ',')]
+    origins: Option<Vec<String>>,
+    /// For how long answers may be kept without asking again, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    max_age: Option<u64>,
+    /// Conditions of queries that do not say otherwise, as a JSON object
+    #[arg(long, value_name = "JSON", value_parser = conditions)]
+    defaults: Option<Conditions>,
     #[command(flatten)]
     server: Server,
     #[command(flatten)]
@@ -81,6 +115,38 @@ pub(crate) fn set(args: &SetArgs, config: &Config, json: bool, out: &mut dyn Wri
     Ok(Exit::Done)
 }
 
+pub(crate) fn delete(
+    args: &DeleteArgs,
+    config: &Config,
+    json: bool,
+    out: &mut dyn Write,
+) -> Outcome {
+    let client = args.server.client(config)?;
+    let answer = client.delete(&path::domain(&args.domain))?;
+    if answer.status == 404 {
+        return Err(Failure::new(Exit::NotFound, answer.words()));
+    }
+    if !answer.is_success() {
+        return Err(Failure::failed(answer.words()));
+    }
+    if json {
+        writeln!(out, "{}", answer.text().trim_end())?;
+        return Ok(Exit::Done);
+    }
+    let removed: RemovedAnswer = client.read(&answer)?;
+    let seen = if removed.gone {
+        "nobody is answered anything of it any more"
+    } else {
+        "an instance may still answer something of it for a moment"
+    };
+    writeln!(
+        out,
+        "{} is deleted; {seen}",
+        printable(removed.domain.as_str())
+    )?;
+    Ok(Exit::Done)
+}
+
 /// What is set now; nothing for a domain that is not registered.
 fn current(client: &Client, path: &str) -> Result<Settings, Failure> {
     let answer = client.get(path)?;
@@ -103,6 +169,10 @@ fn merged(args: &SetArgs, current: Settings) -> Settings {
         default_language: args.default_language.clone().or(current.default_language),
         across_languages: args.across_languages.or(current.across_languages),
         window: args.window.clone().or(current.window),
+        near_duplicate: args.near_duplicate.or(current.near_duplicate),
+        origins: args.origins.clone().or(current.origins),
+        max_age: args.max_age.or(current.max_age),
+        defaults: args.defaults.clone().map(|all| all.0).or(current.defaults),
     }
 }
 
@@ -116,6 +186,19 @@ fn write_settings(domain: &DomainAnswer, out: &mut dyn Write) -> std::io::Result
         ("default_language", settings.default_language),
         ("across_languages", across),
         ("window", settings.window),
+        (
+            "near_duplicate",
+            settings.near_duplicate.map(|score| score.to_string()),
+        ),
+        ("origins", settings.origins.map(|all| all.join(","))),
+        (
+            "max_age",
+            settings.max_age.map(|seconds| seconds.to_string()),
+        ),
+        (
+            "defaults",
+            settings.defaults.map(|all| Value::Object(all).to_string()),
+        ),
     ];
     for (name, value) in rows {
         let value = value.unwrap_or_else(|| "as configured".to_owned());

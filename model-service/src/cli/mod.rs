@@ -6,17 +6,22 @@
 mod agreement;
 mod bench;
 mod client;
+mod conditions;
 mod demo;
 mod doctor;
 mod domain;
+mod evaluate;
 mod exit;
+mod export;
 mod flags;
 mod import;
+mod items;
 mod local;
 mod memory;
 mod model_service;
 mod neighbours;
 mod output;
+mod partitions;
 mod publish;
 mod retry;
 mod schema;
@@ -62,6 +67,9 @@ enum Command {
     ModelService(local::ModelServiceArgs),
     Schema(schema::SchemaArgs),
     Agreement(agreement::AgreementArgs),
+    /// How many partitions a cluster has
+    #[command(subcommand)]
+    Partitions(PartitionsCommand),
     Doctor(doctor::DoctorArgs),
     Import(import::ImportArgs),
     Publish(publish::PublishArgs),
@@ -70,8 +78,11 @@ enum Command {
     /// What is set for a domain
     #[command(subcommand)]
     Domain(DomainCommand),
+    Items(items::ItemsArgs),
+    Export(export::ExportArgs),
     Config(show_config::ConfigArgs),
     Neighbours(neighbours::NeighboursArgs),
+    Evaluate(evaluate::EvaluateArgs),
     /// Word vectors
     #[command(subcommand)]
     Vectors(VectorsCommand),
@@ -84,6 +95,13 @@ enum Command {
 enum DomainCommand {
     Show(domain::ShowArgs),
     Set(domain::SetArgs),
+    Delete(domain::DeleteArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum PartitionsCommand {
+    Show(partitions::ShowArgs),
+    Set(partitions::SetArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -107,6 +125,8 @@ impl Command {
             Self::ModelService(args) => &args.flags.0,
             Self::Schema(args) => &args.flags.0,
             Self::Agreement(args) => &args.flags.0,
+            Self::Partitions(PartitionsCommand::Show(args)) => &args.flags.0,
+            Self::Partitions(PartitionsCommand::Set(args)) => &args.flags.0,
             Self::Doctor(args) => &args.flags.0,
             Self::Import(args) => &args.flags.0,
             Self::Publish(args) => &args.flags.0,
@@ -114,8 +134,12 @@ impl Command {
             Self::Status(args) => &args.flags.0,
             Self::Domain(DomainCommand::Show(args)) => &args.flags.0,
             Self::Domain(DomainCommand::Set(args)) => &args.flags.0,
+            Self::Domain(DomainCommand::Delete(args)) => &args.flags.0,
+            Self::Items(args) => &args.flags.0,
+            Self::Export(args) => &args.flags.0,
             Self::Config(args) => &args.flags.0,
             Self::Neighbours(args) => &args.flags.0,
+            Self::Evaluate(args) => &args.flags.0,
             Self::Vectors(VectorsCommand::Prepare(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Pipeline(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Freshness(args)) => &args.flags.0,
@@ -188,13 +212,21 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Status(args) => status::run(&args, &config, json, out),
         Command::Domain(DomainCommand::Show(args)) => domain::show(&args, &config, json, out),
         Command::Domain(DomainCommand::Set(args)) => domain::set(&args, &config, json, out),
+        Command::Domain(DomainCommand::Delete(args)) => domain::delete(&args, &config, json, out),
+        Command::Items(args) => items::run(&args, &config, json, out),
+        Command::Export(args) => export::run(&args, &config, json, out),
         Command::Neighbours(args) => neighbours::run(&args, &config, json, out),
+        Command::Evaluate(args) => evaluate::run(&args, &config, json, out),
         Command::Config(_) => show_config::run(&config, &origins, json, out),
         Command::Vectors(VectorsCommand::Prepare(args)) => vectors::run(&args, json, out),
         Command::Standalone(_) => standalone::run(&config, &origins, json, out),
         Command::ModelService(_) => model_service::run(&config),
         Command::Schema(args) => schema::run(&args, &config, out),
         Command::Agreement(args) => agreement::run(&args, &config, json, out),
+        Command::Partitions(PartitionsCommand::Show(_)) => partitions::show(&config, json, out),
+        Command::Partitions(PartitionsCommand::Set(args)) => {
+            partitions::set(&args, &config, json, out)
+        }
         Command::Doctor(args) => doctor::run(&args, &config, &origins, json, out),
         Command::Demo(args) => demo::run(&args, &config, &origins, json, out),
         Command::Bench(BenchCommand::Pipeline(args)) => {
@@ -246,6 +278,8 @@ mod tests {
                 "model-service",
                 "schema",
                 "agreement",
+                "partitions show",
+                "partitions set",
                 "doctor",
                 "import",
                 "publish",
@@ -253,8 +287,12 @@ mod tests {
                 "status",
                 "domain show",
                 "domain set",
+                "domain delete",
+                "items",
+                "export",
                 "config",
                 "neighbours",
+                "evaluate",
                 "vectors prepare",
                 "bench pipeline",
                 "bench freshness",

@@ -1,12 +1,13 @@
-//! `kindred similar`: what is similar to an item.
+//! `kindred similar`: what is similar to an item, to several, or to a text.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use kindred_api::path;
-use kindred_api::similar::SimilarAnswer;
+use kindred_api::similar::{SimilarAnswer, SimilarItem};
 
 use super::client::{Client, Server, printable};
+use super::conditions::ConditionArgs;
 use super::exit::{Exit, Failure, Outcome};
 use super::flags::ClientFlags;
 use crate::client::Answer;
@@ -14,18 +15,28 @@ use crate::config::Config;
 
 /// How often a list that is being made is asked for.
 const ASK_EVERY: Duration = Duration::from_millis(200);
+/// Longest text that is read.
+const TEXT_BYTES: u64 = 16 << 20;
 
-/// Shows the items most similar to one.
+/// Shows what is most similar to an item, to several, or to a text.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SimilarArgs {
-    /// The item's domain
+    /// The domain
     domain: String,
-    /// The item's id
-    #[arg(allow_hyphen_values = true)]
-    id: String,
-    /// How many
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=50))]
-    limit: u8,
+    /// The id of an item, or of several: what is like all of them
+    #[arg(value_name = "ID", allow_hyphen_values = true, required_unless_present_any = ["text", "title"])]
+    ids: Vec<String>,
+    /// A file with a text to be like, plain or HTML; `-`: standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "ids")]
+    text: Option<String>,
+    /// Its title, or a title alone
+    #[arg(long, conflicts_with = "ids")]
+    title: Option<String>,
+    /// Its language; without it, it is detected
+    #[arg(long, value_name = "CODE", conflicts_with = "ids")]
+    text_language: Option<String>,
+    #[command(flatten)]
+    conditions: ConditionArgs,
     /// How long to wait for the list of an item that has none yet
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     timeout: Duration,
@@ -37,46 +48,142 @@ pub(crate) struct SimilarArgs {
 
 pub(crate) fn run(args: &SimilarArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
     let client = args.server.client(config)?;
-    let (raw, answer) = ask(&client, args)?;
+    let (raw, answer) = ask(&client, &Asking::of(args)?, args.timeout)?;
     if json {
         writeln!(out, "{}", raw.text().trim_end())?;
         return Ok(Exit::Done);
     }
+    for id in &answer.unknown {
+        let id = printable(id.as_str());
+        writeln!(out, "{id} is not there for readers")?;
+    }
     if answer.similar.is_empty() {
-        let id = printable(&args.id);
+        let what = match args.ids.as_slice() {
+            [id] => printable(id),
+            _ => "it".to_owned(),
+        };
         if answer.as_of.is_none() {
             let domain = printable(&args.domain);
             return Err(Failure::failed(format!(
-                "the first list of {id} is still being made; see `kindred status {domain}`, and ask again"
+                "the first list of {what} is still being made; see `kindred status {domain}`, and ask again"
             )));
         }
-        writeln!(out, "nothing is similar to {id}")?;
+        writeln!(out, "nothing is similar to {what}")?;
         return Ok(Exit::Done);
     }
-    let width = answer
-        .similar
-        .iter()
-        .map(|item| item.id.as_str().chars().count())
-        .max()
-        .unwrap_or(0);
-    writeln!(out, "{:<6}  {:<width$}  title", "score", "id")?;
-    for item in &answer.similar {
-        let title = printable(item.title.as_deref().unwrap_or(""));
-        let line = format!(
-            "{:.4}  {:<width$}  {title}",
-            item.score,
-            printable(item.id.as_str())
-        );
-        writeln!(out, "{}", line.trim_end())?;
-    }
+    write_table(&answer.similar, out)?;
     Ok(Exit::Done)
 }
 
-/// The answer, as soon as it is of a list that was made, or as it is in the end.
-fn ask(client: &Client, args: &SimilarArgs) -> Result<(Answer, SimilarAnswer), Failure> {
-    let until = Instant::now() + args.timeout;
+fn write_table(similar: &[SimilarItem], out: &mut dyn Write) -> std::io::Result<()> {
+    let ids = similar.iter().map(|item| item.id.as_str().chars().count());
+    let width = ids.max().unwrap_or(0);
+    let is_ranked = similar.iter().any(|item| item.rank.is_some());
+    let rank = |text: &str| {
+        if is_ranked {
+            format!("{text:<7}  ")
+        } else {
+            String::new()
+        }
+    };
+    let of_rank = rank("rank");
+    writeln!(out, "{:<6}  {of_rank}{:<width$}  title", "score", "id")?;
+    for item in similar {
+        let of_rank = rank(
+            &item
+                .rank
+                .map_or_else(String::new, |rank| format!("{rank:.4}")),
+        );
+        let score = if item.fallback {
+            "-".to_owned()
+        } else {
+            format!("{:.4}", item.score)
+        };
+        let (id, title) = (item.id.as_str(), item.title.as_deref().unwrap_or(""));
+        let (id, title) = (printable(id), printable(title));
+        let line = format!("{score:<6}  {of_rank}{id:<width$}  {title}");
+        writeln!(out, "{}", line.trim_end())?;
+        if !item.also.is_empty() {
+            let also: Vec<String> = item.also.iter().map(|id| printable(id.as_str())).collect();
+            writeln!(out, "        also {}", also.join(", "))?;
+        }
+        if let Some(why) = &item.why {
+            let mut parts: Vec<String> = Vec::new();
+            for term in why.terms.iter().flatten() {
+                parts.push(format!("{} {:.4}", printable(&term.term), term.share));
+            }
+            parts.push(format!("meaning {:.4}", why.dense));
+            parts.extend(why.rest.map(|rest| format!("other words {rest:.4}")));
+            writeln!(out, "        {}", parts.join(", "))?;
+        }
+    }
+    Ok(())
+}
+
+/// What is asked of the service.
+enum Asking {
+    Get(String),
+    Post(String, Vec<u8>),
+}
+
+impl Asking {
+    fn of(args: &SimilarArgs) -> Result<Self, Failure> {
+        if let ([id], false) = (args.ids.as_slice(), args.conditions.are_json()) {
+            let query = args.conditions.parameters()?;
+            let of = path::item(&args.domain, id);
+            return Ok(Self::Get(format!("{of}/similar{query}")));
+        }
+        let mut query = args.conditions.json()?;
+        let mut say = |name: &str, value: serde_json::Value| query.insert(name.to_owned(), value);
+        if !args.ids.is_empty() {
+            let items = args.ids.iter().map(|id| serde_json::json!({ "id": id }));
+            say("items", items.collect());
+        }
+        if let Some(file) = &args.text {
+            say("text", read_text(file)?.into());
+        }
+        if let Some(title) = &args.title {
+            say("title", title.as_str().into());
+        }
+        if let Some(language) = &args.text_language {
+            say("language", language.as_str().into());
+        }
+        let body =
+            serde_json::to_vec(&query).map_err(|error| Failure::failed(error.to_string()))?;
+        Ok(Self::Post(path::queries(&args.domain), body))
+    }
+}
+
+/// A file's text, or that of standard input.
+fn read_text(file: &str) -> Result<String, Failure> {
+    let unreadable = |error: std::io::Error| {
+        let file = printable(file);
+        Failure::failed(format!("{file} cannot be read as a text in UTF-8: {error}"))
+    };
+    let source: Box<dyn Read> = match file {
+        "-" => Box::new(std::io::stdin()),
+        _ => Box::new(std::fs::File::open(file).map_err(unreadable)?),
+    };
+    let mut text = String::new();
+    source
+        .take(TEXT_BYTES)
+        .read_to_string(&mut text)
+        .map_err(unreadable)?;
+    Ok(text)
+}
+
+/// The answer, as soon as there is something to compare with, or as it is in the end.
+fn ask(
+    client: &Client,
+    asking: &Asking,
+    timeout: Duration,
+) -> Result<(Answer, SimilarAnswer), Failure> {
+    let until = Instant::now() + timeout;
     loop {
-        let raw = client.get_good(&path::similar(&args.domain, &args.id, args.limit.into()))?;
+        let raw = match asking {
+            Asking::Get(path) => client.get_good(path)?,
+            Asking::Post(path, body) => client.post_good(path, body)?,
+        };
         let answer: SimilarAnswer = client.read(&raw)?;
         if answer.as_of.is_some() || Instant::now() >= until {
             return Ok((raw, answer));

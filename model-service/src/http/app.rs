@@ -8,7 +8,10 @@ use utoipa_actix_web::AppExt;
 
 use super::parts::Lobby;
 use super::routes::Routes;
-use super::{batch, domains, edge, health, items, metrics, openapi, settings, similar, workers};
+use super::{
+    batch, browsers, domains, edge, export, health, items, listing, metrics, openapi, patches,
+    queries, removal, settings, similar, workers,
+};
 use crate::metrics::Metrics;
 
 /// Answers every request, as far as the service is there.
@@ -29,10 +32,15 @@ pub(crate) fn app(
         .openapi(openapi::problems())
         // Routes are tried in this order, by expressions: what is asked most comes first.
         .configure(similar::configure)
+        .configure(queries::configure)
         .configure(items::configure)
+        .configure(patches::configure)
         .configure(batch::configure)
+        .configure(listing::configure)
+        .configure(export::configure)
         .configure(domains::configure)
         .configure(settings::configure)
+        .configure(removal::configure)
         .configure(workers::configure)
         .configure(health::configure)
         .configure(metrics::configure)
@@ -44,5 +52,6 @@ pub(crate) fn app(
         .app_data(web::Data::new(openapi::Document::of(document)))
         .default_service(web::to(edge::unmatched))
         .wrap(from_fn(edge::conform))
+        .wrap(from_fn(browsers::serve))
         .wrap(from_fn(edge::observe))
 }

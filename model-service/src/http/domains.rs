@@ -86,6 +86,7 @@ fn state(state: status::State) -> State {
 #[get("/v1/domains")]
 async fn list(reads: Part<Reads>, request: HttpRequest) -> Result<web::Json<DomainsAnswer>, Error> {
     let mut rows = reads.store.domains().await?;
+    rows.retain(DomainRow::is_there);
     rows.sort_unstable_by(|a, b| a.domain.cmp(&b.domain));
     let mut told = if is_proxied(request.headers()) {
         HashMap::new()
@@ -186,7 +187,7 @@ pub(super) async fn describe_whole(
     reads: &Reads,
     domain: &DomainName,
 ) -> Result<DomainAnswer, Error> {
-    let Some(row) = reads.store.domain(domain).await? else {
+    let Some(row) = reads.registered(domain).await? else {
         return Err(Error::unknown_domain());
     };
     let set = reads.store.settings(domain).await?;
@@ -210,5 +211,9 @@ fn shown(settings: DomainSettings) -> Settings {
         window: settings
             .window
             .map(|window| humantime::format_duration(window).to_string()),
+        near_duplicate: settings.near_duplicate,
+        origins: settings.origins,
+        max_age: settings.max_age,
+        defaults: settings.defaults,
     }
 }

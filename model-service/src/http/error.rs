@@ -9,7 +9,7 @@ use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use kindred_api::batch::BatchAnswer;
 use kindred_api::problem::{BrokenOff, Kind, Problem};
-use kindred_shared::event::Refusal;
+use kindred_shared::event::{Reason, Refusal};
 
 use kindred_domain::intake::PublishError;
 use kindred_domain::store::StoreError;
@@ -35,6 +35,11 @@ impl Error {
             retry_after_s: None,
             allow: None,
         }
+    }
+
+    /// What is said.
+    pub(crate) fn problem(&self) -> &Problem {
+        &self.problem
     }
 
     /// Has another status than its kind's.
@@ -89,7 +94,7 @@ impl Error {
     /// The domain is not there.
     pub(crate) fn unknown_domain() -> Self {
         Self::new(
-            Kind::Refused(kindred_shared::event::Reason::UnknownDomain),
+            Kind::Refused(Reason::UnknownDomain),
             "No domain of this name is registered. A domain registers itself with its first item, \
              unless the service is told otherwise; GET /v1/domains lists those there are.",
         )
@@ -123,7 +128,12 @@ impl ResponseError for Error {
 
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
-        let error = Self::new(Kind::Refused(refusal.reason), refusal.detail);
+        let kind = match refusal.reason {
+            // The same word, whoever finds it.
+            Reason::UnknownItem => Kind::UnknownItem,
+            reason => Kind::Refused(reason),
+        };
+        let error = Self::new(kind, refusal.detail);
         match refusal.field {
             Some(field) => error.field(field),
             None => error,

@@ -7,17 +7,25 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::DateTime;
+use compute_worker::Worker;
+use compute_worker::models::Models;
+use compute_worker::word_vectors::Vectors;
 use kindred_shared::event::{Event, Limits, Reason, Refusal};
 use kindred_shared::job::Job;
 use kindred_shared::model::ModelInputs;
 use kindred_shared::worker::WorkerCard;
 use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
+use kindred_similarity::Kernel;
 
-use super::parts::{Lobby, Parts, Reads, Workers, Writes};
+use super::parts::{Lobby, Parts, Queries, Reads, Workers, Writes};
 use super::readiness::Readiness;
 use crate::actors::clock::Clock;
+use crate::actors::scans::Scans;
+use crate::actors::texts::Texts;
+use crate::actors::waking::Waking;
 use crate::metrics::Metrics;
 use crate::owners::{Hosted, Owners};
+use crate::preprocessing::Preprocessors;
 use crate::store::embedded::{EmbeddedStore, Identity};
 use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, SeenWorker, SendError};
 use kindred_domain::intake::{Confirm, Failure, Publish, PublishError};
@@ -47,11 +55,14 @@ pub(super) fn item_row(name: &str, version: u64) -> ItemRow {
         hidden: false,
         title: Some(format!("title of {name}")),
         url: Some(format!("https://x.example/{name}")),
+        image: None,
         language: None,
         group: None,
         categories: BTreeSet::new(),
         published_at: None,
+        publish_at: None,
         expires_at: None,
+        accepted_at: None,
         attributes: BTreeMap::new(),
         rejected: None,
         content_hash: 0,
@@ -105,6 +116,7 @@ impl Rows {
             live: 3,
             visible: 2,
             next_expiry: None,
+            removal: None,
         };
         self.write(name, vec![Write::Domain(row)]).await;
     }
@@ -214,6 +226,26 @@ pub(super) struct Bench {
     pub(super) term: Arc<Term>,
 }
 
+/// Queries whose texts are read without word vectors.
+fn queries() -> Queries {
+    let pool = compute_worker::pool(1).expect("a thread");
+    let models = Models::new(Arc::new(Vectors::none()));
+    let worker = Worker::new(models, Kernel::Auto, Arc::new(pool));
+    let languages = ["en", "de"].map(str::to_owned);
+    let preprocessors = Preprocessors::new(&languages, "en").expect("known languages");
+    let extract = Arc::new(move |job: &Job| worker.perform(job));
+    Queries {
+        scans: Scans::new(Kernel::Auto, 1).expect("a thread"),
+        texts: Texts::new(Arc::new(preprocessors), extract),
+        waking: Arc::new(Waking::default()),
+        limits: Limits {
+            message_bytes: 20_000,
+            text_bytes: 1_000,
+            ..Limits::default()
+        },
+    }
+}
+
 pub(super) fn bench() -> Bench {
     let rows = Rows::new();
     let store: Arc<dyn Store> = Arc::clone(&rows.store) as _;
@@ -240,6 +272,7 @@ pub(super) fn bench() -> Bench {
             owners,
             Clock::start(),
         )),
+        queries: Arc::new(queries()),
         writes: Arc::clone(&writes),
         workers: Arc::new(Workers(Arc::new(FakeJobs))),
     });

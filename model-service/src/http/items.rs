@@ -2,13 +2,14 @@
 
 use std::slice;
 
-use actix_web::http::StatusCode;
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, delete, get, put};
 use chrono::Utc;
 use kindred_api::item::{Accepted, GoneItem, Item, ItemAnswer, ItemBody, Status};
 use kindred_api::problem::Kind;
+use kindred_domain::shown::title;
 use kindred_domain::store::{FeatureStamp, ItemRow, newest_feature};
-use kindred_shared::event::{self, Delete, Event, MAX_VERSION, Reason};
+use kindred_shared::event::{self, Delete, Event, MAX_VERSION, Reason, Upsert};
 use kindred_shared::language::canonical;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -18,10 +19,9 @@ use super::openapi;
 use super::parts::{Part, Reads, Writes, confirmed};
 use super::path::{InPath, OfItem};
 use super::query::{Given, InQuery, Parameters};
-use super::relay::{Change, as_ours, is_proxied};
-use super::standing::{Seen, is_visible, standing};
+use super::settled::Doors;
+use super::standing::{Seen, standing};
 use super::time::{now_ms, rfc3339};
-use crate::owners::Whose;
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(get).service(put).service(delete);
@@ -54,16 +54,13 @@ async fn get(
         .items(&domain, slice::from_ref(&id))
         .await?
         .pop();
+    let Some(of) = reads.registered(&domain).await? else {
+        return Err(Error::unknown_domain());
+    };
     let Some(row) = row.flatten() else {
-        return Err(match reads.store.domain(&domain).await? {
-            Some(_) => Error::unknown_item(),
-            None => Error::unknown_domain(),
-        });
+        return Err(Error::unknown_item());
     };
-    let stamp = match reads.store.domain(&domain).await? {
-        Some(of) => newest_feature(&*reads.store, &domain, &of.model, &id).await?,
-        None => None,
-    };
+    let stamp = newest_feature(&*reads.store, &domain, &of.model, &id).await?;
     // The view after the row: what a row says is under way before it is stored, so a domain that
     // is quiet now has seen it.
     let view = reads.views.get(&domain);
@@ -92,7 +89,7 @@ async fn get(
             status: standing.status,
             status_since,
         }),
-        Status::Accepted | Status::Live | Status::Rejected => {
+        Status::Accepted | Status::Scheduled | Status::Live | Status::Rejected => {
             let language = language_used(&row, stamp.as_ref());
             ItemAnswer::There(Box::new(Item {
                 domain,
@@ -102,13 +99,16 @@ async fn get(
                 status_since,
                 status_reason: standing.reason,
                 served_since: standing.served_since.map(rfc3339),
-                title: row.title,
+                accepted_at: Some(rfc3339(row.first_accepted())),
+                title: row.title.as_deref().and_then(title).map(String::from),
                 url: row.url,
+                image: row.image,
                 language,
                 language_given: row.language,
                 group: row.group,
                 categories: row.categories,
                 published_at: row.published_at.map(rfc3339),
+                publish_at: row.publish_at.map(rfc3339),
                 expires_at: row.expires_at.map(rfc3339),
                 hidden: row.hidden,
                 attributes: row.attributes,
@@ -129,7 +129,7 @@ fn language_used(row: &ItemRow, stamp: Option<&FeatureStamp>) -> Option<String> 
 /// The body is all of the item. `type`, `domain` and `id` may be left out: the address says them.
 /// Without `version` it gets one higher than every earlier one of the item. The answer comes once it is durable;
 /// its list follows shortly after. An older version than the stored one has no effect. Where the item is put
-/// as `hidden`, the answer says with `gone` whether readers have lost it, as that of a deletion does.
+/// as `hidden`, or with a `publish_at` that is still to come, the answer says with `gone` whether readers have lost it, as that of a deletion does.
 #[utoipa::path(operation_id = "put_item", tag = "items", params(OfItem),
     request_body(content = ItemBody, content_type = "application/json",
         description = "The item; a title, a text or a vector is needed. `Content-Encoding: gzip` is understood.",
@@ -157,16 +157,21 @@ async fn put(
     let of = path.0;
     let (bytes, event) = read_event(&writes, &of, body).await?;
     match &event {
-        Event::Upsert(upsert) if upsert.hidden => {
+        Event::Upsert(upsert) if hides(upsert) => {
             let doors = Doors {
                 reads: &reads,
                 writes: &writes,
                 request: &request,
             };
-            doors.take_away(of, event, Some(bytes)).await
+            take_away(&doors, of, event, Method::PUT, Some(bytes)).await
         }
         _ => write(&writes, of, event).await,
     }
+}
+
+/// Whether readers do not see an item once it is put.
+fn hides(upsert: &Upsert) -> bool {
+    upsert.hidden || upsert.publish_at.is_some_and(|at| at > Utc::now())
 }
 
 /// Reads an item that is put: its bytes, and what they say.
@@ -239,7 +244,24 @@ async fn delete(
         writes: &writes,
         request: &request,
     };
-    doors.take_away(of, event, None).await
+    take_away(&doors, of, event, Method::DELETE, None).await
+}
+
+/// Deletes or hides an item, and says whether readers have lost it.
+async fn take_away(
+    doors: &Doors<'_>,
+    of: OfItem,
+    event: Event,
+    method: Method,
+    body: Option<Vec<u8>>,
+) -> Result<HttpResponse, Error> {
+    if let Some(answer) = doors.of_owner(&of.domain, method, body).await {
+        return Ok(answer);
+    }
+    let given = event.version();
+    let written = doors.settle(event).await?;
+    let gone = written.is_settled && !doors.is_answered(&of).await;
+    Ok(accepted(of, written.version.or(given), Some(gone)))
 }
 
 async fn write(writes: &Writes, of: OfItem, event: Event) -> Result<HttpResponse, Error> {
@@ -248,7 +270,7 @@ async fn write(writes: &Writes, of: OfItem, event: Event) -> Result<HttpResponse
     Ok(accepted(of, version, None))
 }
 
-fn accepted(of: OfItem, version: Option<u64>, gone: Option<bool>) -> HttpResponse {
+pub(super) fn accepted(of: OfItem, version: Option<u64>, gone: Option<bool>) -> HttpResponse {
     HttpResponse::Accepted().json(Accepted {
         domain: of.domain,
         id: of.id,
@@ -256,59 +278,4 @@ fn accepted(of: OfItem, version: Option<u64>, gone: Option<bool>) -> HttpRespons
         status: Status::Accepted,
         gone,
     })
-}
-
-/// What an event that takes an item away from readers goes through.
-struct Doors<'a> {
-    reads: &'a Reads,
-    writes: &'a Writes,
-    request: &'a HttpRequest,
-}
-
-impl Doors<'_> {
-    /// Deletes or hides an item, and says whether readers have lost it. Only the owner of the domain
-    /// knows, so it is the owner that publishes the event; where none answers, this instance does.
-    async fn take_away(
-        &self,
-        of: OfItem,
-        event: Event,
-        body: Option<Vec<u8>>,
-    ) -> Result<HttpResponse, Error> {
-        if !is_proxied(self.request.headers())
-            && let Ok(Whose::Theirs(owner)) = self.reads.owners.of_domain(&of.domain).await
-            && let Some(path) = self.request.uri().path_and_query()
-        {
-            let path = path.as_str().to_owned();
-            let asked = self.reads.relay.change(&owner, Change { path, body });
-            match asked.await {
-                Ok(answer) if answer.status != StatusCode::SERVICE_UNAVAILABLE.as_u16() => {
-                    return Ok(as_ours(&answer));
-                }
-                // The owner may have published it: once more does no harm.
-                Ok(_) | Err(_) => {}
-            }
-        }
-        let given = event.version();
-        let written = self.writes.settle(event).await?;
-        let gone = written.is_settled && !self.is_answered(&of).await;
-        Ok(accepted(of, written.version.or(given), Some(gone)))
-    }
-
-    /// Whether this instance may answer the item to a reader: the event had no effect, for it was older
-    /// than what is stored, or the item has come again.
-    async fn is_answered(&self, of: &OfItem) -> bool {
-        let now = self.reads.clock.now();
-        if let Some(view) = self.reads.views.get(&of.domain)
-            && view.term().lasts(now.monotonic)
-            && let Some(snapshot) = view.snapshot().as_ref()
-            && (snapshot.item(of.id.as_str(), now.unix_ms).is_some() || snapshot.is_whole())
-        {
-            return snapshot.item(of.id.as_str(), now.unix_ms).is_some();
-        }
-        let rows = self.reads.store.items(&of.domain, slice::from_ref(&of.id));
-        match rows.await {
-            Ok(rows) => rows.iter().flatten().any(|row| is_visible(row, Utc::now())),
-            Err(_) => true,
-        }
-    }
 }

@@ -54,6 +54,7 @@ pub(crate) fn problems() -> utoipa::openapi::OpenApi {
             UnsupportedEncoding,
             Unprocessable,
             OverQuota,
+            Busy,
             Unavailable,
             BatchBrokenOff,
             NotReady,
@@ -134,7 +135,7 @@ problems! {
     BadRequest = 400, "The request cannot be read.",
         [Kind::InvalidParameter, Kind::UnknownParameter, Kind::Refused(Reason::InvalidJson), Kind::Refused(Reason::InvalidDomain),
          Kind::Refused(Reason::InvalidId), Kind::Refused(Reason::InvalidVersion), Kind::IncompleteBody],
-        {"detail": "limit is one whole number of 1 to 50; without it 10.", "field": "limit"};
+        {"detail": "limit is one whole number of 1 to 1000; without it 10.", "field": "limit"};
     /// 404
     NotFound = 404, "There is no such domain or item for readers.",
         [Kind::UnknownItem, Kind::Refused(Reason::UnknownDomain), Kind::UnknownPath],
@@ -167,9 +168,13 @@ problems! {
     OverQuota = 429, "The domain may not hold more.",
         [Kind::Refused(Reason::OverQuota)],
         {"detail": "the domain holds as many items as it may; delete some, or raise its quota"};
+    /// 429 of queries
+    Busy = 429, "Too much is being computed; `Retry-After` says when to ask again.",
+        [Kind::Busy],
+        {"detail": "Too many queries are being computed. Ask again in a moment, or ask for the plain list."};
     /// 503
     Unavailable = 503, "The store cannot take or tell it now; `Retry-After` says when to ask again.",
-        [Kind::NotStored, Kind::NotReadable],
+        [Kind::NotStored, Kind::NotReadable, Kind::NotReady],
         {"detail": "the store is full: no space left on device. Nothing of this request is taken as stored; send it again once that is put right."};
     /// 503 of a batch
     BatchBrokenOff = 503, "The batch could not go on. `accepted` and `rejected` tell how the lines before `resend_from_line` went; send again from that line on. A batch whose body broke off (400, 408, 413) tells the same.",

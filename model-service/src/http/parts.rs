@@ -1,24 +1,30 @@
 //! What handlers answer from. HTTP listens before broker and database are there; until then a
 //! handler that needs a part answers that the service is not ready.
 
+use std::collections::HashMap;
 use std::future::{Ready, ready};
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
+use kindred_shared::DomainName;
 use kindred_shared::event::{Event, Limits, Refusal};
 
 use super::error::Error;
 use super::readiness::{Readiness, not_ready};
 use super::relay::Relay;
 use crate::actors::clock::Clock;
+use crate::actors::scans::Scans;
+use crate::actors::texts::Texts;
+use crate::actors::waking::Waking;
 use crate::metrics::Metrics;
 use crate::owners::Owners;
 use kindred_domain::dispatch::Jobs;
 use kindred_domain::intake::{Confirm, Publish, PublishError};
-use kindred_domain::store::Store;
+use kindred_domain::settings::DomainSettings;
+use kindred_domain::store::{DomainRow, Store, StoreError};
 use kindred_query::Views;
 
 /// How long a write waits to be let in, and again to be durable.
@@ -42,6 +48,11 @@ impl Lobby {
         }
     }
 
+    /// What readers are answered from, once it is there.
+    pub(crate) fn reads(&self) -> Option<&Reads> {
+        self.parts.get().map(|parts| &*parts.reads)
+    }
+
     /// All parts are there from now on. They come once.
     pub(crate) fn open(&self, parts: Parts) {
         if self.parts.set(parts).is_err() {
@@ -53,6 +64,7 @@ impl Lobby {
 /// What comes when broker and database are there.
 pub(crate) struct Parts {
     pub(crate) reads: Arc<Reads>,
+    pub(crate) queries: Arc<Queries>,
     pub(crate) writes: Arc<Writes>,
     pub(crate) workers: Arc<Workers>,
 }
@@ -71,7 +83,17 @@ pub(crate) struct Reads {
     pub(crate) relay: Relay,
     /// The clock of views.
     pub(crate) clock: Clock,
+    /// What is set for domains, as it was read lately.
+    seen_settings: Mutex<HashMap<DomainName, SeenSettings>>,
 }
+
+/// What is set for a domain, and when that was read.
+type SeenSettings = (Instant, Option<Arc<DomainSettings>>);
+
+/// For how long settings that were read count for readers.
+const SETTINGS_AGE: Duration = Duration::from_secs(1);
+/// Domains whose settings are remembered; past it all are forgotten.
+const SETTINGS_SEEN: usize = 1_024;
 
 impl Reads {
     /// Answers from these.
@@ -89,8 +111,56 @@ impl Reads {
             owners,
             relay: Relay::new(),
             clock,
+            seen_settings: Mutex::default(),
         }
     }
+}
+
+impl Reads {
+    /// What is set for a domain, as of a second ago at most; `None`: nothing, or it cannot be read now.
+    pub(crate) async fn settings(&self, domain: &DomainName) -> Option<Arc<DomainSettings>> {
+        if let Some((read, settings)) = self.seen_settings().get(domain)
+            && read.elapsed() < SETTINGS_AGE
+        {
+            return settings.clone();
+        }
+        let row = self.store.settings(domain).await.ok()?;
+        let settings = row.map(|row| Arc::new(row.settings));
+        let mut seen = self.seen_settings();
+        if seen.len() >= SETTINGS_SEEN {
+            seen.clear();
+        }
+        seen.insert(domain.clone(), (Instant::now(), settings.clone()));
+        settings
+    }
+
+    fn seen_settings(&self) -> MutexGuard<'_, HashMap<DomainName, SeenSettings>> {
+        // Every change leaves the map whole.
+        self.seen_settings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The domain's row, if it is registered, and not removed.
+    pub(crate) async fn registered(
+        &self,
+        domain: &DomainName,
+    ) -> Result<Option<DomainRow>, StoreError> {
+        let row = self.store.domain(domain).await?;
+        Ok(row.filter(DomainRow::is_there))
+    }
+}
+
+/// What queries are answered with, besides [`Reads`].
+pub(crate) struct Queries {
+    /// Computes what they ask.
+    pub(crate) scans: Scans,
+    /// Reads their texts.
+    pub(crate) texts: Texts,
+    /// Wakes their domains.
+    pub(crate) waking: Arc<Waking>,
+    /// What a text may measure, and a query.
+    pub(crate) limits: Limits,
 }
 
 /// The way in.
@@ -116,6 +186,12 @@ pub(crate) trait OfParts: Sized + 'static {
 impl OfParts for Reads {
     fn of(parts: &Parts) -> &Arc<Self> {
         &parts.reads
+    }
+}
+
+impl OfParts for Queries {
+    fn of(parts: &Parts) -> &Arc<Self> {
+        &parts.queries
     }
 }
 
@@ -182,7 +258,7 @@ impl Writes {
             .unwrap_or_else(|_| Err(late("there was no room for it")))?;
         let version = confirmed(confirm).await?;
         let settled = tokio::time::timeout(SETTLE_DEADLINE, settlement).await;
-        let settled = settled.ok().flatten();
+        let settled = settled.ok().flatten().transpose()?;
         Ok(Written {
             version: version.or(settled.and_then(|settled| settled.version)),
             is_settled: settled.is_some(),

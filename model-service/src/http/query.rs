@@ -66,25 +66,60 @@ impl Given {
         }
     }
 
-    /// Refuses the first parameter that is none of the `known`.
+    /// Every parameter and its value, in order.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// A text given once at most; `None`: not given.
+    ///
+    /// # Errors
+    /// `invalid` when it is given twice.
+    pub(crate) fn once(
+        &self,
+        name: &str,
+        invalid: impl FnOnce() -> Error,
+    ) -> Result<Option<&str>, Error> {
+        let mut values = self.0.iter().filter(|(given, _)| given == name);
+        match (values.next(), values.next()) {
+            (value, None) => Ok(value.map(|(_, value)| value.as_str())),
+            (_, Some(_)) => Err(invalid()),
+        }
+    }
+
+    /// Refuses the first parameter that is none of the `known`. One that is known as `….NAME` is known with
+    /// any name there.
     ///
     /// # Errors
     /// 400, with what is known and which of it is nearest.
     pub(crate) fn only(&self, known: &[String]) -> Result<(), Error> {
-        let unknown = self.0.iter().find(|(name, _)| !known.contains(name));
-        let Some((name, _)) = unknown else {
-            return Ok(());
+        let is_of = |name: &str, known: &str| match known.strip_suffix(NAME) {
+            Some(before) => name.len() > before.len() && name.starts_with(before),
+            None => name == known,
         };
-        let shown: String = name.chars().take(100).collect();
-        let detail = match nearest(&shown, known) {
-            Some(nearest) => format!(
-                "There is no parameter {shown:?} here; the nearest is {nearest}. Known: {}.",
-                known.join(", ")
-            ),
-            None => format!("There is no parameter {shown:?} here; nothing takes one here."),
-        };
-        Err(Error::new(Kind::UnknownParameter, detail).field(shown))
+        let mut given = self.0.iter();
+        match given.find(|(name, _)| !known.iter().any(|one| is_of(name, one))) {
+            Some((name, _)) => Err(unknown("parameter", name, known)),
+            None => Ok(()),
+        }
     }
+}
+
+/// What stands for any name at the end of a documented parameter.
+const NAME: &str = "NAME";
+
+/// A parameter or field that is none of the `known`.
+pub(crate) fn unknown<T: AsRef<str>>(what: &str, name: &str, known: &[T]) -> Error {
+    let shown: String = name.chars().take(100).collect();
+    let detail = match nearest(&shown, known) {
+        Some(nearest) => {
+            let all: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
+            let all = all.join(", ");
+            format!("There is no {what} {shown:?} here; the nearest is {nearest}. Known: {all}.")
+        }
+        None => format!("There is no {what} {shown:?} here; nothing takes one here."),
+    };
+    Error::new(Kind::UnknownParameter, detail).field(shown)
 }
 
 /// The word that is most like what was given.

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use kindred_api::problem::Kind;
 use kindred_shared::DomainName;
@@ -24,6 +24,9 @@ const ASKING: usize = 64;
 /// How long an owner may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// How long it may take over a query: to wake the domain, and to compute.
+const QUERY: Duration = Duration::from_secs(15);
+
 /// How long it may take over what can be read from the store instead.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -34,6 +37,7 @@ const SILENT: Duration = Duration::from_secs(2);
 pub(crate) struct Relay {
     http: Http,
     soon: Http,
+    queries: Http,
     asking: Semaphore,
     /// Owners that did not answer soon, and until when they are not asked so.
     silent: Mutex<HashMap<String, Instant>>,
@@ -44,6 +48,7 @@ impl Relay {
         Self {
             http: Http::with_deadline(ANSWER),
             soon: Http::with_deadline(SOON),
+            queries: Http::with_deadline(QUERY),
             asking: Semaphore::new(ASKING),
             silent: Mutex::default(),
         }
@@ -84,6 +89,22 @@ impl Relay {
         self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What an owner answers to a query: a GET of this path and query, or a POST there.
+    pub(crate) async fn query(
+        &self,
+        address: &str,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, Error> {
+        let headers = [(PROXIED, "1")];
+        let (http, url) = (self.queries.clone(), format!("http://{address}{path}"));
+        self.answer(address, move || match body {
+            None => http.get(&url, &headers),
+            Some(body) => http.post_with(&url, "application/json", &body, &headers),
+        })
+        .await
+    }
+
     /// What an owner answers to a change.
     pub(crate) async fn change(&self, address: &str, change: Change) -> Result<Answer, Error> {
         let headers = [(PROXIED, "1")];
@@ -91,9 +112,11 @@ impl Relay {
             self.http.clone(),
             format!("http://{address}{}", change.path),
         );
-        self.answer(address, move || match change.body {
-            Some(body) => http.put_with(&url, "application/json", &body, &headers),
-            None => http.delete_with(&url, &headers),
+        let kind = "application/json";
+        self.answer(address, move || match (change.method, change.body) {
+            (Method::PATCH, Some(body)) => http.patch_with(&url, kind, &body, &headers),
+            (_, Some(body)) => http.put_with(&url, kind, &body, &headers),
+            (_, None) => http.delete_with(&url, &headers),
         })
         .await
     }
@@ -149,7 +172,9 @@ impl Relay {
 pub(crate) struct Change {
     /// Its path and query.
     pub(crate) path: String,
-    /// What is put; `None`: what is there is deleted.
+    /// PUT, PATCH or DELETE.
+    pub(crate) method: Method,
+    /// What is sent; none with DELETE.
     pub(crate) body: Option<Vec<u8>>,
 }
 

@@ -3,8 +3,7 @@
 //! They travel as an event, so that they have their place among the domain's other events whoever was
 //! asked; what became of them is then read from the store.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use actix_web::{HttpResponse, put};
 use compute_worker::models::{compares_languages, default_model, names_of_texts};
@@ -23,11 +22,29 @@ use super::openapi;
 use super::parts::{Part, Reads, Writes, confirmed};
 use super::path::{InDomain, InPath};
 use super::query::nearest;
+use super::request_name::request_name;
 use crate::preprocessing::language;
 use kindred_domain::settings::{DomainSettings, SettingsOutcome, WINDOW};
 
 /// Most bytes of settings.
 const MAX_BYTES: usize = 64 << 10;
+/// Most origins of a domain.
+const MAX_ORIGINS: usize = 32;
+/// Longest time that answers may be kept for.
+const MAX_AGE_S: u64 = 366 * 86_400;
+/// The names of the conditions that may be set as defaults.
+const CONDITIONS: [&str; 10] = [
+    "balance",
+    "collapse",
+    "diversity",
+    "exclude",
+    "explain",
+    "fallback",
+    "filter",
+    "half_life",
+    "limit",
+    "min_score",
+];
 /// How often it is looked whether the owner has set them, and for how long.
 const LOOK: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -149,6 +166,16 @@ fn fit(settings: DomainSettings) -> Result<(), String> {
         let known = known.join(", ");
         return Err(format!("There is no model {model}. Known: {known}."));
     }
+    if let Some(score) = settings.near_duplicate
+        && !(score > 0.0 && score <= 1.0)
+    {
+        return Err("near_duplicate is a score above 0, and at most 1.".to_owned());
+    }
+    if settings.max_age.is_some_and(|seconds| seconds > MAX_AGE_S) {
+        return Err(format!("max_age is 0 to {MAX_AGE_S} seconds, a year."));
+    }
+    fit_origins(settings.origins.as_deref().unwrap_or_default())?;
+    fit_defaults(settings.defaults.unwrap_or_default())?;
     if settings
         .window
         .is_some_and(|window| !WINDOW.contains(&window))
@@ -170,7 +197,7 @@ async fn go_together(
     }
     let stored = reads.store.settings(domain).await?.map(|row| row.settings);
     let stored = stored.unwrap_or_default();
-    let row = reads.store.domain(domain).await?;
+    let row = reads.registered(domain).await?;
     let across = match wanted.get("across_languages") {
         Some(value) if !value.is_null() => value.as_bool(),
         _ => stored.across_languages,
@@ -196,15 +223,46 @@ fn fits_model(across_languages: Option<bool>, model: &ModelName) -> Result<(), E
     Err(Error::new(kind, detail).field("across_languages"))
 }
 
-/// A name that no other request has.
-fn request_name() -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let process = std::process::id();
-    format!("{:x}-{process:x}-{count:x}", since.as_nanos())
+/// Whether each is an origin as browsers send it, or a star for all.
+fn fit_origins(origins: &[String]) -> Result<(), String> {
+    if origins.len() > MAX_ORIGINS {
+        return Err(format!("At most {MAX_ORIGINS} origins; * is every one."));
+    }
+    match origins.iter().find(|origin| !is_origin(origin)) {
+        None => Ok(()),
+        Some(odd) => {
+            let shown: String = odd.chars().take(100).collect();
+            Err(format!(
+                "{shown:?} is no origin. One is a scheme, a host and perhaps a port, without a slash at the \
+                 end and in lower case, such as https://news.example; * is every one."
+            ))
+        }
+    }
+}
+
+fn is_origin(origin: &str) -> bool {
+    let host = origin
+        .strip_prefix("https://")
+        .or_else(|| origin.strip_prefix("http://"));
+    let is_part =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:[]".contains(&byte);
+    let is_host = |host: &str| !host.is_empty() && host.len() <= 255 && host.bytes().all(is_part);
+    origin == "*" || host.is_some_and(is_host)
+}
+
+/// Whether each is a condition of queries.
+fn fit_defaults(defaults: Map<String, Value>) -> Result<(), String> {
+    match defaults.keys().find(|name| !CONDITIONS.contains(&&***name)) {
+        None => Ok(()),
+        Some(name) => {
+            let shown: String = name.chars().take(100).collect();
+            let nearest = nearest(&shown, &CONDITIONS).unwrap_or_default();
+            let known = CONDITIONS.join(", ");
+            Err(format!(
+                "There is no condition {shown:?}; the nearest is {nearest}. Known: {known}."
+            ))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -221,6 +279,9 @@ mod tests {
         let marked = ["\u{feff}".as_bytes(), good].concat();
         assert!(checked(&marked).is_ok());
         assert_eq!(checked(good).unwrap().len(), 4);
+        let more = br#"{"near_duplicate":0.85,"origins":["https://news.example","http://localhost:4000","*"],
+            "max_age":3600,"defaults":{"limit":3,"collapse":"near","filter":{}}}"#;
+        assert_eq!(checked(more).unwrap().len(), 4);
         assert_eq!(checked(b"{}").unwrap().len(), 0);
         for (bad, status, words) in [
             ("[]", 400, "JSON object"),
@@ -233,6 +294,16 @@ mod tests {
             (r#"{"default_language":"tlh"}"#, 422, "tlh"),
             (r#"{"model":"text-9"}"#, 422, "words-1"),
             (r#"{"across_languages":"yes"}"#, 422, "boolean"),
+            (r#"{"near_duplicate":0}"#, 422, "above 0"),
+            (r#"{"near_duplicate":1.01}"#, 422, "at most 1"),
+            (r#"{"near_duplicate":"0.9"}"#, 422, "expected f64"),
+            (r#"{"max_age":-1}"#, 422, "expected u64"),
+            (r#"{"max_age":40000000}"#, 422, "a year"),
+            (r#"{"origins":["https://news.example/"]}"#, 422, "no origin"),
+            (r#"{"origins":["news.example"]}"#, 422, "no origin"),
+            (r#"{"origins":"*"}"#, 422, "sequence"),
+            (r#"{"defaults":{"limt":3}}"#, 422, "nearest is limit."),
+            (r#"{"defaults":[]}"#, 422, "map"),
         ] {
             let error = checked(bad.as_bytes()).unwrap_err();
             assert_eq!(error.status_code(), status, "{bad}");
@@ -250,11 +321,5 @@ mod tests {
         let error = fits_model(Some(true), &model("words-1")).unwrap_err();
         assert_eq!(error.status_code(), 422);
         assert!(error.to_string().contains("text-2"), "{error}");
-    }
-
-    #[test]
-    fn no_two_requests_have_one_name() {
-        assert_ne!(request_name(), request_name());
-        assert!(request_name().len() <= 64);
     }
 }

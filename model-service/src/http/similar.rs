@@ -1,58 +1,98 @@
 //! What is similar to an item.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, get};
 use chrono::Utc;
-use kindred_api::problem::Kind;
-use kindred_api::similar::{DEFAULT_LIMIT, SimilarAnswer, SimilarItem};
+use kindred_api::similar::{Computed, SimilarAnswer, SimilarItem};
+use kindred_shared::language::canonical;
 use kindred_shared::{DomainName, ItemId, ModelName};
 use serde::{Serialize, Serializer};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use super::answers::{AnswerJson, ItemJson, json};
+use super::asking::{Answered, Here, Place, answer, has_defaults, place};
+use super::conditions::Wanted;
 use super::error::Error;
 use super::openapi;
-use super::parts::{Part, Reads};
+use super::parts::{Part, Queries, Reads};
 use super::path::{InPath, OfItem};
+use super::queries::respond;
 use super::query::{Given, InQuery, Parameters};
+use super::question::{Asked, Of};
 use super::relay::{as_ours, is_proxied};
 use super::standing::is_visible;
 use super::time::{rfc3339, rfc3339_ms};
 use crate::owners::Whose;
 use kindred_domain::list::NEIGHBOURS;
-use kindred_domain::shown;
+use kindred_domain::shown::title;
 use kindred_domain::store::{ItemRow, Neighbour, newest_feature};
 use kindred_query::Item;
 
-/// When to ask again for a list that is being made, in seconds.
-const RETRY_S: &str = "1";
-/// Room for an answer without its neighbours, in bytes; a longer one grows.
-const ANSWER_BYTES: usize = 512;
-/// Room for a neighbour in an answer, in bytes.
-const NEIGHBOUR_BYTES: usize = 256;
+/// How many are answered from the store: lists there are no longer.
+const STORED: usize = NEIGHBOURS;
 
-/// What of the list is asked for.
+/// What is asked of an item. Documented as [`SimilarQuery`].
+struct ByParameters(Wanted);
+
+/// Conditions. Repeated, a filter takes any of its values.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it documents what ByParameters reads")]
 struct SimilarQuery {
-    /// At most so many: 1 to 50; 10 if left out.
-    #[param(minimum = 1, maximum = 50, example = 10)]
+    /// At most so many; 10 if left out. At most 100 with `diversity` or `explain`.
+    #[param(minimum = 1, maximum = 1000, example = 10)]
     limit: Option<u64>,
+    /// Leaves out lower scores.
+    #[param(minimum = 0, maximum = 1)]
+    min_score: Option<f32>,
+    /// An id that is not answered; at most 1,000.
+    exclude: Option<Vec<String>>,
+    /// Only items with this label.
+    category: Option<Vec<String>>,
+    /// Only items of this section.
+    group: Option<Vec<String>>,
+    /// Only items in this language, as their text was read.
+    language: Option<Vec<String>>,
+    /// Only items whose attribute NAME has this value.
+    #[param(rename = "attribute.NAME")]
+    attribute: Option<Vec<String>>,
+    /// No items with this label.
+    not_category: Option<Vec<String>>,
+    /// No items of this section.
+    not_group: Option<Vec<String>>,
+    /// No items in this language.
+    not_language: Option<Vec<String>>,
+    /// No items whose attribute NAME has this value.
+    #[param(rename = "not_attribute.NAME")]
+    not_attribute: Option<Vec<String>>,
+    /// Only items published at this time or later (RFC 3339).
+    #[param(format = DateTime)]
+    published_after: Option<String>,
+    /// Only items published before this time (RFC 3339).
+    #[param(format = DateTime)]
+    published_before: Option<String>,
+    /// `none`: what is set for the domain does not count. Filters in JSON go by POST.
+    filter: Option<String>,
+    /// After so long half of a score is left, as `7d`: the order follows what is left. Not with `balance`.
+    #[param(example = "7d")]
+    half_life: Option<String>,
+    /// Whether items that are close to everything come later: the order follows the score less half of both items'
+    /// hubness.
+    balance: Option<bool>,
+    /// `near` or `group`: near-duplicates, or items of one group, are answered once.
+    collapse: Option<String>,
+    /// How much answers are to differ from each other: 0 to 1.
+    #[param(minimum = 0, maximum = 1)]
+    diversity: Option<f64>,
+    /// Whether each answer says why.
+    explain: Option<bool>,
+    /// `newest` or `random`: what fills the answer up.
+    fallback: Option<String>,
 }
 
-impl Parameters for SimilarQuery {
+impl Parameters for ByParameters {
     fn read(given: &Given) -> Result<Self, Error> {
-        let invalid = || {
-            Error::new(
-                Kind::InvalidParameter,
-                format!(
-                    "limit is one whole number of 1 to {NEIGHBOURS}; without it {DEFAULT_LIMIT}."
-                ),
-            )
-            .field("limit")
-        };
-        let limit = given.whole_number("limit", 1..=NEIGHBOURS as u64, invalid)?;
-        Ok(Self { limit })
+        Wanted::of_parameters(given).map(Self)
     }
 }
 
@@ -62,40 +102,70 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
 
 /// The items most similar to one.
 ///
-/// Any instance may be asked: the owner of an active domain answers from memory. Of a domain that sleeps the
-/// stored list is answered; while too few copies of the database answer, it is marked `stale`.
+/// Any instance may be asked: the owner of an active domain answers from memory. Without conditions the stored
+/// list of a domain that sleeps is answered; while too few copies of the database answer, it is marked `stale`.
+/// With them a domain that sleeps is woken, which may take up to 5 s.
 ///
-/// Exact: no visible item of the domain with the same language that is left out has a higher
-/// score. Deleted, hidden and expired items are in no answer. While an item's first list is being
-/// made, the answer is empty, `as_of` is null, and `Retry-After` says when to ask again.
+/// Exact: as many are answered as there are, and no visible item of the domain with the same language that is left
+/// out ranks above one that is not. Deleted, hidden and expired items are in no answer. While an item's first
+/// list is being made, the answer is empty, `as_of` is left out, and `Retry-After` says when to ask again.
 #[utoipa::path(operation_id = "get_similar", tag = "items", params(OfItem, SimilarQuery),
     responses(
         (status = 200, description = "The neighbours, best first.", body = SimilarAnswer,
          headers(("Retry-After" = u32, description = "Only while the first list is being made: when to ask again, in seconds.")),
-         example = json!({"domain": "news.example", "id": "a-17", "model": "words-1", "as_of": "2026-11-23T09:00:00.410Z", "similar": [{"id": "a-9", "score": 0.731_445_3, "title": "Sleeper to the coast", "url": "https://news.example/a-9"}]})),
+         example = json!({"domain": "news.example", "id": "a-17", "model": "words-1", "as_of": "2026-11-23T09:00:00.410Z", "computed": "list", "similar": [{"id": "a-9", "score": 0.731_445_3, "title": "Sleeper to the coast", "url": "https://news.example/a-9"}]})),
         (status = 400, response = openapi::BadRequest),
         (status = 404, response = openapi::NotFound),
+        (status = 429, response = openapi::Busy),
         (status = 503, response = openapi::Unavailable),
     ))]
 #[get("/v1/domains/{domain}/items/{id}/similar")]
 async fn get(
     path: InPath<OfItem>,
-    query: InQuery<SimilarQuery>,
+    query: InQuery<ByParameters>,
     reads: Part<Reads>,
+    queries: Part<Queries>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
-    let InPath(of) = path;
-    let limit = query.0.limit.map_or(DEFAULT_LIMIT, |limit| limit as usize);
-    if let Some(answer) = from_view(&reads, &of, limit) {
-        return answer;
+    let (InPath(of), InQuery(ByParameters(wanted))) = (path, query);
+    if let Some(limit) = wanted.only_limit() {
+        if let Some(answer) = from_view(&reads, &of, limit) {
+            return answer;
+        }
+        let is_loaded = Here::of(&reads, &of.domain).is_some_and(|here| here.snapshot.is_whole());
+        if !is_loaded {
+            let plain = plain(&reads, &request, &of, limit).await?;
+            if let Some(answer) = plain {
+                return Ok(answer);
+            }
+        }
     }
-    match from_owner(&reads, &request, &of).await {
-        Some(answer) => Ok(answer),
-        None => from_store(&reads, of, limit).await,
+    let here = match place(&reads, &queries, &request, &of.domain, None).await? {
+        Place::There(response) => return Ok(response),
+        Place::Here(here) => here,
+    };
+    let asked = Asked {
+        of: Of::Items(vec![(of.id, 1.0)]),
+        wanted,
+    };
+    let answered = answer(&reads, &queries, &of.domain, &here, asked).await?;
+    Ok(respond(answered))
+}
+
+/// Of a domain that is not loaded here: what its owner answers, or else its stored list, if that is enough.
+async fn plain(
+    reads: &Reads,
+    request: &HttpRequest,
+    of: &OfItem,
+    limit: usize,
+) -> Result<Option<HttpResponse>, Error> {
+    match from_owner(reads, request, of).await {
+        Some(answer) => Ok(Some(answer)),
+        None => from_store(reads, of, limit).await,
     }
 }
 
-/// Of an active domain, all from its snapshot. `None`: the store is to be asked.
+/// Of an active domain, all from its snapshot. `None`: the store is to be asked, or more than a list answers.
 fn from_view(reads: &Reads, of: &OfItem, limit: usize) -> Option<Result<HttpResponse, Error>> {
     let view = reads.views.get(&of.domain)?;
     let now = reads.clock.now();
@@ -110,25 +180,24 @@ fn from_view(reads: &Reads, of: &OfItem, limit: usize) -> Option<Result<HttpResp
         let is_known = snapshot.is_whole() && snapshot.model().is_some();
         return is_known.then(|| Err(Error::unknown_item()));
     };
-    let as_of = item.served().map(|served| rfc3339_ms(served.as_of));
-    let answer = SimilarJson {
+    let served = item.served();
+    if has_defaults(snapshot.settings()) || (served.is_some() && !item.lists(limit)) {
+        return None;
+    }
+    let as_of = served.map(|served| rfc3339_ms(served.as_of));
+    let answer = AnswerJson {
         domain: &of.domain,
-        id: &of.id,
+        id: Some(&of.id),
         model: item.model()?,
         as_of: as_of.as_deref(),
+        computed: Computed::List,
         similar: NeighboursJson { item, limit },
+        unknown: &[],
     };
-    Some(Ok(respond(json(&answer, limit), as_of.is_some())))
-}
-
-/// A [`SimilarAnswer`] as it is written, straight from a snapshot.
-#[derive(Serialize)]
-struct SimilarJson<'a> {
-    domain: &'a DomainName,
-    id: &'a ItemId,
-    model: &'a str,
-    as_of: Option<&'a str>,
-    similar: NeighboursJson<'a>,
+    Some(Ok(respond(Answered {
+        body: json(&answer, limit.min(STORED)),
+        is_listed: as_of.is_some(),
+    })))
 }
 
 struct NeighboursJson<'a> {
@@ -139,41 +208,8 @@ struct NeighboursJson<'a> {
 impl Serialize for NeighboursJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let neighbours = self.item.neighbours().take(self.limit);
-        serializer.collect_seq(neighbours.map(|(other, score)| {
-            let shown = other.shown();
-            NeighbourJson {
-                id: other.id(),
-                score,
-                title: shown.title.as_deref(),
-                url: shown.url.as_deref(),
-            }
-        }))
+        serializer.collect_seq(neighbours.map(|(other, score)| ItemJson::new(other, score)))
     }
-}
-
-/// A [`SimilarItem`] as it is written.
-#[derive(Serialize)]
-struct NeighbourJson<'a> {
-    id: &'a ItemId,
-    score: f32,
-    title: Option<&'a str>,
-    url: Option<&'a str>,
-}
-
-fn json(answer: &impl Serialize, limit: usize) -> Vec<u8> {
-    let mut body = Vec::with_capacity(ANSWER_BYTES + limit * NEIGHBOUR_BYTES);
-    serde_json::to_writer(&mut body, answer).expect("texts and numbers can be written to memory");
-    body
-}
-
-/// An answer of 200; one without a list says when to ask again.
-fn respond(body: Vec<u8>, is_listed: bool) -> HttpResponse {
-    let mut response = HttpResponse::Ok();
-    response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
-    if !is_listed {
-        response.insert_header((RETRY_AFTER, HeaderValue::from_static(RETRY_S)));
-    }
-    response.body(body)
 }
 
 /// What the domain's owner answers, where it is another instance. `None`: there is none, or it does not
@@ -192,13 +228,17 @@ async fn from_owner(reads: &Reads, request: &HttpRequest, of: &OfItem) -> Option
 }
 
 /// Of a domain that sleeps or is loading: stored list, item and neighbours, leaving out what is not
-/// visible.
-async fn from_store(reads: &Reads, of: OfItem, limit: usize) -> Result<HttpResponse, Error> {
+/// visible. `None`: more is asked for than is stored.
+async fn from_store(
+    reads: &Reads,
+    of: &OfItem,
+    limit: usize,
+) -> Result<Option<HttpResponse>, Error> {
     let OfItem { domain, id } = of;
-    let reading = reads.store.reading(&domain, &id).await?;
+    let reading = reads.store.reading(domain, id).await?;
     let now = Utc::now();
     if !reading.item.is_some_and(|row| is_visible(&row, now)) {
-        return Err(match reads.store.domain(&domain).await? {
+        return Err(match reads.registered(domain).await? {
             Some(_) => Error::unknown_item(),
             None => Error::unknown_domain(),
         });
@@ -207,36 +247,48 @@ async fn from_store(reads: &Reads, of: OfItem, limit: usize) -> Result<HttpRespo
         .list
         .as_ref()
         .map_or(&[][..], |list| &list.neighbours);
+    // While the database hardly answers, what is stored is all there is.
+    if !reading.is_stale {
+        let is_short = limit > STORED && neighbours.len() >= STORED;
+        let set = reads.store.settings(domain).await?;
+        if is_short || set.is_some_and(|row| has_defaults(&row.settings)) {
+            return Ok(None);
+        }
+    }
     let rows = reading.neighbours.into_iter();
     let rows = rows.map(|row| row.filter(|row| is_visible(row, now)));
     let similar = titled(neighbours, rows).take(limit).collect();
     let as_of = reading.list.as_ref().map(|list| rfc3339(list.updated_at));
     let model = match reading.list {
         Some(list) => list.model,
-        None => model_of(reads, &domain, &id).await?,
+        None => model_of(reads, domain, id).await?,
     };
     let is_listed = as_of.is_some();
     let answer = SimilarAnswer {
-        domain,
-        id,
+        domain: domain.clone(),
+        id: Some(id.clone()),
         model,
         as_of,
+        computed: Computed::List,
         stale: reading.is_stale,
         similar,
+        unknown: Vec::new(),
     };
-    Ok(respond(json(&answer, limit), is_listed))
+    let body = json(&answer, limit.min(STORED));
+    Ok(Some(respond(Answered { body, is_listed })))
 }
 
 /// The item's model: its feature's, else its domain's.
 async fn model_of(reads: &Reads, domain: &DomainName, id: &ItemId) -> Result<ModelName, Error> {
-    let Some(row) = reads.store.domain(domain).await? else {
+    let Some(row) = reads.registered(domain).await? else {
         return Err(Error::unknown_domain());
     };
     let newest = newest_feature(&*reads.store, domain, &row.model, id).await?;
     Ok(newest.map_or(row.model, |stamp| stamp.space.model()))
 }
 
-/// Those neighbours whose rows are there, as they are shown.
+/// Those neighbours whose rows are there, as they are shown. Which language the text of each is read in is not
+/// read for it: the one it was published with is said.
 fn titled(
     neighbours: &[Neighbour],
     rows: impl Iterator<Item = Option<ItemRow>>,
@@ -246,13 +298,17 @@ fn titled(
         Some(SimilarItem {
             id: row.id,
             score: neighbour.score,
-            title: row.title.map(shown_title),
+            rank: None,
+            title: row.title.as_deref().and_then(title).map(String::from),
             url: row.url,
+            image: row.image,
+            group: row.group,
+            categories: row.categories.into_iter().collect(),
+            published_at: row.published_at.map(rfc3339),
+            language: row.language.as_deref().and_then(canonical),
+            also: Vec::new(),
+            why: None,
+            fallback: false,
         })
     })
-}
-
-fn shown_title(mut title: String) -> String {
-    title.truncate(shown::title(&title).len());
-    title
 }

@@ -26,7 +26,12 @@ pub(crate) struct Standing {
 
 /// Whether readers may see the item at all.
 pub(crate) fn is_visible(row: &ItemRow, now: DateTime<Utc>) -> bool {
-    is_live(row, now) && !row.hidden
+    is_live(row, now) && !row.hidden && !is_scheduled(row, now)
+}
+
+/// Whether a live item is kept back until its time comes.
+fn is_scheduled(row: &ItemRow, now: DateTime<Utc>) -> bool {
+    row.publish_at.is_some_and(|at| at > now)
 }
 
 fn is_live(row: &ItemRow, now: DateTime<Utc>) -> bool {
@@ -58,7 +63,8 @@ pub(crate) fn standing(
             served_since: None,
         };
     }
-    let served_since = if row.hidden {
+    let is_scheduled = is_scheduled(row, now);
+    let served_since = if row.hidden || is_scheduled {
         None
     } else {
         match seen {
@@ -84,6 +90,7 @@ pub(crate) fn standing(
         };
     let (status, reason) = match &row.rejected {
         Some(reason) => (Status::Rejected, Some(reason.clone())),
+        None if is_scheduled => (Status::Scheduled, None),
         None if !(featured && listed) => (Status::Accepted, None),
         None => {
             let nothing = stamp.is_some_and(|stamp| stamp.zero);
@@ -204,6 +211,31 @@ mod tests {
         };
         check(&hidden, now.clone(), UNSEEN, None, Status::Live, None);
         check(&hidden, None, UNSEEN, None, Status::Accepted, None);
+        let scheduled = ItemRow {
+            publish_at: Some(at(1_001)),
+            ..row.clone()
+        };
+        check(&scheduled, None, UNSEEN, None, Status::Scheduled, None);
+        check(
+            &scheduled,
+            now.clone(),
+            Seen::Stored,
+            Some(3),
+            Status::Scheduled,
+            None,
+        );
+        let published = ItemRow {
+            publish_at: Some(at(1_000)),
+            ..row.clone()
+        };
+        check(
+            &published,
+            now.clone(),
+            served(5, 7),
+            None,
+            Status::Live,
+            Some(7),
+        );
         let over = ItemRow {
             expires_at: Some(at(999)),
             ..row.clone()
@@ -268,6 +300,12 @@ mod tests {
             ..row.clone()
         };
         assert!(!is_visible(&over, at(1_000)));
+        let scheduled = ItemRow {
+            publish_at: Some(at(1_000)),
+            ..row.clone()
+        };
+        assert!(!is_visible(&scheduled, at(999)));
+        assert!(is_visible(&scheduled, at(1_000)));
         assert!(is_visible(&over, at(999)));
         assert!(!is_visible(
             &ItemRow {

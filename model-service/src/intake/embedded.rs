@@ -208,7 +208,9 @@ fn size_of_event(event: &Event) -> usize {
         + names
         + match event {
             Event::Upsert(upsert) => size_of_upsert(upsert),
-            Event::Delete(_) => 0,
+            // As text: about what its few fields take.
+            Event::Patch(_) => 2 * event.to_json().len(),
+            Event::Delete(_) | Event::Remove(_) => 0,
             Event::Configure(configure) => size_of_settings(&configure.settings),
         }
 }
@@ -223,6 +225,7 @@ fn size_of_upsert(upsert: &Upsert) -> usize {
         &upsert.title,
         &upsert.text,
         &upsert.url,
+        &upsert.image,
         &upsert.language,
         &upsert.group,
     ];

@@ -1,20 +1,18 @@
 //! From an item's title and text to its language and its terms.
 //!
-//! HTML is reduced to text ([`text`]), the language is chosen ([`language`]), and the words that
+//! HTML is reduced to text ([`plain_text`]), the language is chosen ([`language`]), and the words that
 //! are no stop words are counted ([`terms`]). All of it is pure and the same everywhere.
 
-mod elements;
 mod korean;
 pub mod language;
-mod markup;
 mod sample;
 mod stop_words;
 pub mod terms;
-pub mod text;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kindred_domain::markup::plain_text;
 use kindred_domain::settings::DomainSettings;
 use kindred_shared::language::canonical;
 use language::{Languages, UnknownLanguage};
@@ -146,8 +144,8 @@ impl Preprocessor {
         given_language: Option<&str>,
         habitual: Option<&str>,
     ) -> Preprocessed {
-        let title = text::plain_text(title.unwrap_or_default());
-        let text = text::plain_text(text.unwrap_or_default());
+        let title = plain_text(title.unwrap_or_default());
+        let text = plain_text(text.unwrap_or_default());
         let sure = given_language
             .and_then(canonical)
             .or_else(|| self.languages.detect(&title, &text).map(str::to_owned));

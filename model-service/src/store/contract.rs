@@ -51,7 +51,7 @@ macro_rules! store_contract {
             round_trip, features_of_models_lie_side_by_side, rows_of_unknown_models_are_left_alone, the_settings_last_set_are_read, pages_ten_thousand_rows_in_order, pages_lists_in_order, keeps_strange_ids_apart,
             deletes_and_creates_again, a_late_lower_stamp_loses, the_same_batch_again_is_harmless,
             a_newer_owner_fences_out_an_older, a_fence_keeps_settings_out, one_of_sixteen_contenders_gets_the_lease,
-            a_stale_expectation_is_refused, knows_who_is_there, keeps_domains_apart, keeps_what_it_acknowledged,
+            a_stale_expectation_is_refused, a_removed_domain_is_swept_in_steps, knows_who_is_there, keeps_domains_apart, keeps_what_it_acknowledged,
             restarts_under_load);
     };
     (ignored: $reason:literal; $twin:expr) => {
@@ -106,6 +106,7 @@ pub(crate) fn domain_row(name: &DomainName, live: u64) -> DomainRow {
         live,
         visible: live / 2,
         next_expiry: Some(at(1_795_424_500_000)),
+        removal: None,
     }
 }
 
@@ -118,11 +119,14 @@ pub(crate) fn item(name: &str, version: u64) -> ItemRow {
         hidden: version % 2 == 1,
         title: Some(format!("Größe {name}")),
         url: Some("https://news.example/a?b=c".into()),
+        image: (version % 3 == 0).then(|| "https://news.example/a.webp".into()),
         language: None,
         group: Some(String::new()),
         categories: BTreeSet::from(["a".into(), "日本".into()]),
         published_at: Some(at(-5)),
+        publish_at: (version % 5 == 0).then(|| at(1_795_424_400_002)),
         expires_at: None,
+        accepted_at: (version % 2 == 0).then(|| at(1_795_424_400_000)),
         attributes: BTreeMap::from([("author".into(), "x\ny".into())]),
         rejected: None,
         content_hash: u64::MAX - version,
@@ -418,6 +422,44 @@ pub(crate) async fn rows_of_unknown_models_are_left_alone(twin: &impl Twin) {
     let store = twin.open().await;
     assert_eq!(features(&*store, &d, &later).await, left);
     assert_eq!(store.domain(&d).await, Ok(Some(row)));
+}
+
+pub(crate) async fn a_removed_domain_is_swept_in_steps(twin: &impl Twin) {
+    const ITEMS: u64 = 30;
+    let (d, other) = (domain("swept"), domain("swept-not"));
+    let store = twin.open().await;
+    let name = |n: u64| format!("i{n}");
+    let mut row = domain_row(&d, ITEMS);
+    let mut writes = vec![Write::Domain(row.clone()), Write::Settings(settings(5))];
+    writes.extend((0..ITEMS).flat_map(|n| all_rows(&name(n), 4)));
+    put(&*store, &d, 1, 0, writes).await.unwrap();
+    put(&*store, &other, 1, 1, all_rows("i1", 4)).await.unwrap();
+    row.removal = Some(Removed {
+        request: "r1".into(),
+        at: at(1_795_424_400_000),
+        stage: RemovalStage::Sweeping,
+    });
+    let mark = vec![Write::Domain(row.clone())];
+    put(&*store, &d, 1, 2, mark).await.unwrap();
+    assert!(store.reading(&d, &id("i1")).await.unwrap().item.is_none());
+
+    let mut steps = 0;
+    while !store.sweep(&d, stamp(1, 10 + steps), 7).await.unwrap() {
+        steps += 1;
+        assert!(steps < 1_000, "it never ends");
+    }
+    assert!(steps > 1, "it takes steps");
+    for n in 0..ITEMS {
+        assert_rows(find(&*store, &d, &name(n)).await, &name(n), None);
+    }
+    assert_eq!(store.settings(&d).await, Ok(None));
+    assert_eq!(store.domain(&d).await, Ok(Some(row)));
+    assert_rows(find(&*store, &other, "i1").await, "i1", Some(4));
+
+    // Anew, and what is swept once more is not that.
+    put(&*store, &d, 1, 2_000, all_rows("i1", 1)).await.unwrap();
+    assert!(store.sweep(&d, stamp(1, 1_999), 7).await.is_ok());
+    assert_rows(find(&*store, &d, "i1").await, "i1", Some(1));
 }
 
 fn settings(window_ms: u64) -> SettingsRow {

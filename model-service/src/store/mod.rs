@@ -53,9 +53,9 @@ pub enum OpenError {
         /// The model this program has.
         wanted: String,
     },
-    /// It was made with another number of partitions.
+    /// It has another number of partitions.
     #[error(
-        "{place} was made with {found} partitions, not {wanted}; the number is fixed at the first start"
+        "{place} has {found} partitions, not {wanted}; configure {found}, or see `kindred partitions set --help`"
     )]
     OtherPartitions {
         /// The data directory.

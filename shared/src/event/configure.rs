@@ -1,6 +1,7 @@
 //! The event that sets a domain's settings. Kindred's HTTP publishes it, so that it has its place among
 //! the domain's item events; publishers of items do not send it.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -11,7 +12,7 @@ use crate::name::DomainName;
 /// The event's type.
 pub const CONFIGURED: &str = "domain.configured";
 /// Most bytes of a request's name.
-const MAX_REQUEST_BYTES: usize = 64;
+pub(super) const MAX_REQUEST_BYTES: usize = 64;
 
 /// A domain's settings are to be these.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,22 +31,35 @@ impl Configure {
     /// # Errors
     /// A [`Refusal`] that names what is wrong.
     pub fn parse(bytes: &[u8], limits: &Limits, routing_key: &str) -> Result<Self, Refusal> {
-        if bytes.len() > limits.message_bytes {
-            let detail = format!("{} bytes; at most {}", bytes.len(), limits.message_bytes);
-            return Err(Refusal::new(Reason::TooLarge, None, detail));
-        }
-        let this: Self = serde_json::from_slice(without_mark(bytes))
-            .map_err(|error| Refusal::new(Reason::InvalidJson, None, error.to_string()))?;
-        if this.domain.as_str() != routing_key {
-            let detail = format!("the routing key is {routing_key:?}");
-            return Err(Refusal::new(Reason::DomainMismatch, Some("domain"), detail));
-        }
-        if this.request.is_empty() || this.request.len() > MAX_REQUEST_BYTES {
-            let detail = format!("a name of 1 to {MAX_REQUEST_BYTES} bytes");
-            return Err(Refusal::new(Reason::InvalidField, Some("request"), detail));
-        }
-        Ok(this)
+        checked(bytes, limits, routing_key, |this: &Self| {
+            (&this.domain, &this.request)
+        })
     }
+}
+
+/// Reads an event about a domain, and checks its size, its domain and the name of its request.
+pub(super) fn checked<T: DeserializeOwned>(
+    bytes: &[u8],
+    limits: &Limits,
+    routing_key: &str,
+    of: impl Fn(&T) -> (&DomainName, &String),
+) -> Result<T, Refusal> {
+    if bytes.len() > limits.message_bytes {
+        let detail = format!("{} bytes; at most {}", bytes.len(), limits.message_bytes);
+        return Err(Refusal::new(Reason::TooLarge, None, detail));
+    }
+    let this: T = serde_json::from_slice(without_mark(bytes))
+        .map_err(|error| Refusal::new(Reason::InvalidJson, None, error.to_string()))?;
+    let (domain, request) = of(&this);
+    if domain.as_str() != routing_key {
+        let detail = format!("the routing key is {routing_key:?}");
+        return Err(Refusal::new(Reason::DomainMismatch, Some("domain"), detail));
+    }
+    if request.is_empty() || request.len() > MAX_REQUEST_BYTES {
+        let detail = format!("a name of 1 to {MAX_REQUEST_BYTES} bytes");
+        return Err(Refusal::new(Reason::InvalidField, Some("request"), detail));
+    }
+    Ok(this)
 }
 
 #[cfg(test)]

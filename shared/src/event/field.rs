@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Datelike, Utc};
 
 use crate::event::member::{Kind, Member, Members, whole_characters, without_mark};
-use crate::event::{Limits, MAX_VECTOR, MAX_VERSION, Reason, Refusal};
+use crate::event::{
+    Limits, MAX_CATEGORIES, MAX_LABEL_BYTES, MAX_VECTOR, MAX_VERSION, Reason, Refusal,
+};
 use crate::language;
 
 /// Characters of an offending value that a refusal quotes.
@@ -59,6 +61,11 @@ impl<'a> Fields<'a> {
         self.0.has(name)
     }
 
+    /// Whether a field is there, be it null.
+    pub(super) fn is_said(&self, name: &str) -> bool {
+        self.0.is_said(name)
+    }
+
     fn take(&mut self, name: &str) -> Option<Member<'a>> {
         self.0.take(name)
     }
@@ -82,6 +89,15 @@ impl<'a> Fields<'a> {
     /// A string.
     pub(super) fn string(&mut self, name: &str) -> Result<Option<String>, Refusal> {
         self.string_or(name, Reason::InvalidField, "a string")
+    }
+
+    /// A string of at most so many bytes.
+    pub(super) fn short(&mut self, name: &str, limit: usize) -> Result<Option<String>, Refusal> {
+        let text = self.string(name)?;
+        if let Some(text) = &text {
+            within(name, text, limit)?;
+        }
+        Ok(text)
     }
 
     /// The text, within its limit.
@@ -218,7 +234,7 @@ impl<'a> Fields<'a> {
         Ok(Some(vector))
     }
 
-    /// A set of strings; absent is empty.
+    /// A set of at most [`MAX_CATEGORIES`] short strings; absent is empty.
     pub(super) fn categories(&mut self) -> Result<BTreeSet<String>, Refusal> {
         let Some(value) = self.take("categories") else {
             return Ok(BTreeSet::new());
@@ -231,26 +247,47 @@ impl<'a> Fields<'a> {
                 "an array of strings",
             ));
         };
-        values
+        let labels: BTreeSet<String> = values
             .into_iter()
             .enumerate()
             .map(|(at, value)| {
-                value.text().ok_or_else(|| {
-                    refuse(
-                        Reason::InvalidField,
-                        &format!("categories[{at}]"),
-                        &shown(value),
-                        "a string",
-                    )
-                })
+                let name = format!("categories[{at}]");
+                let label = value.text().ok_or_else(|| {
+                    refuse(Reason::InvalidField, &name, &shown(value), "a string")
+                })?;
+                within(&name, &label, MAX_LABEL_BYTES)?;
+                Ok(label)
             })
-            .collect()
+            .collect::<Result<_, Refusal>>()?;
+        if labels.len() > MAX_CATEGORIES {
+            return Err(Refusal::new(
+                Reason::TooLarge,
+                Some("categories"),
+                format!(
+                    "`categories` has {} entries, the limit is {MAX_CATEGORIES}: send fewer",
+                    labels.len()
+                ),
+            ));
+        }
+        Ok(labels)
     }
 
     /// A map of strings with at most `limit` entries; absent is empty, and so is an entry of null.
     pub(super) fn attributes(&mut self, limit: usize) -> Result<BTreeMap<String, String>, Refusal> {
+        let changes = self.attribute_changes(limit)?.unwrap_or_default();
+        let there = changes.into_iter();
+        Ok(there
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect())
+    }
+
+    /// A map of strings and nulls with at most `limit` strings.
+    pub(super) fn attribute_changes(
+        &mut self,
+        limit: usize,
+    ) -> Result<Option<BTreeMap<String, Option<String>>>, Refusal> {
         let Some(value) = self.take("attributes") else {
-            return Ok(BTreeMap::new());
+            return Ok(None);
         };
         let Some(entries) = value.object() else {
             return Err(refuse(
@@ -261,11 +298,8 @@ impl<'a> Fields<'a> {
             ));
         };
         // In the order of their names, so that of several faults the same one is told each time.
-        let entries: BTreeMap<Cow<'_, str>, Member<'_>> = entries
-            .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .collect();
-        let there = entries.len();
+        let entries: BTreeMap<Cow<'_, str>, Member<'_>> = entries.into_iter().collect();
+        let there = entries.values().filter(|value| !value.is_null()).count();
         if there > limit {
             return Err(Refusal::new(
                 Reason::TooLarge,
@@ -276,7 +310,8 @@ impl<'a> Fields<'a> {
         entries
             .into_iter()
             .map(|(key, value)| match value.text() {
-                Some(text) => Ok((key.into_owned(), text)),
+                Some(text) => Ok((key.into_owned(), Some(text))),
+                None if value.is_null() => Ok((key.into_owned(), None)),
                 None => Err(refuse(
                     Reason::InvalidField,
                     &format!("attributes.{}", cut(&key).escape_debug()),
@@ -284,8 +319,21 @@ impl<'a> Fields<'a> {
                     "a string",
                 )),
             })
-            .collect()
+            .collect::<Result<_, _>>()
+            .map(Some)
     }
+}
+
+/// Refuses a text that is over its limit.
+fn within(name: &str, text: &str, limit: usize) -> Result<(), Refusal> {
+    if text.len() <= limit {
+        return Ok(());
+    }
+    let detail = format!(
+        "`{name}` has {} bytes of UTF-8, the limit is {limit}: shorten it",
+        text.len()
+    );
+    Err(Refusal::new(Reason::TooLarge, Some(name), detail))
 }
 
 fn refuse(reason: Reason, field: &str, got: &str, expected: &str) -> Refusal {

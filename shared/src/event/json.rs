@@ -20,8 +20,10 @@ impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Upsert(upsert) => Written::from(&**upsert).serialize(serializer),
+            Self::Patch(patch) => patch.serialize(serializer),
             Self::Delete(delete) => Written::from(delete).serialize(serializer),
             Self::Configure(configure) => configure.serialize(serializer),
+            Self::Remove(removal) => removal.serialize(serializer),
         }
     }
 }
@@ -48,6 +50,8 @@ struct Content<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     language: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<&'a str>,
@@ -55,6 +59,8 @@ struct Content<'a> {
     categories: &'a BTreeSet<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     published_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publish_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -91,10 +97,12 @@ impl<'a> From<&'a Upsert> for Written<'a> {
                 title: upsert.title.as_deref(),
                 text: upsert.text.as_deref(),
                 url: upsert.url.as_deref(),
+                image: upsert.image.as_deref(),
                 language: upsert.language.as_deref(),
                 group: upsert.group.as_deref(),
                 categories: &upsert.categories,
                 published_at: upsert.published_at.map(written_time),
+                publish_at: upsert.publish_at.map(written_time),
                 expires_at: upsert.expires_at.map(written_time),
                 hidden: upsert.hidden,
                 vector: upsert
@@ -107,7 +115,7 @@ impl<'a> From<&'a Upsert> for Written<'a> {
     }
 }
 
-fn written_time(time: DateTime<Utc>) -> String {
+pub(super) fn written_time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 

@@ -93,6 +93,11 @@ impl<'a> Members<'a> {
         self.0.get(name).is_some_and(|raw| !Member(raw).is_null())
     }
 
+    /// Whether a member is there, be it null.
+    pub fn is_said(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// All members, in no order.
     pub(super) fn into_iter(self) -> impl Iterator<Item = (Cow<'a, str>, Member<'a>)> {
         self.0.into_iter().map(|(name, raw)| (name, Member(raw)))

@@ -8,10 +8,14 @@ mod field;
 mod json;
 mod member;
 mod parse;
+mod patch;
+mod removal;
 
 pub use configure::{CONFIGURED, Configure};
 pub use member::{Member, Members, whole_characters, without_mark};
-pub use parse::{parse, parse_for, parse_item};
+pub use parse::{parse, parse_for, parse_item, parse_patch};
+pub use patch::{Change, Changes, PATCHABLE, PATCHED, Patch};
+pub use removal::{REMOVED, Removal};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,16 +28,26 @@ use crate::name::{DomainName, ItemId};
 pub const MAX_VERSION: u64 = (1 << 53) - 1;
 /// Longest own vector.
 pub const MAX_VECTOR: usize = 4096;
+/// Longest `url` and `image`, in bytes of UTF-8.
+pub const MAX_ADDRESS_BYTES: usize = 2 << 10;
+/// Longest `group` and label, in bytes of UTF-8.
+pub const MAX_LABEL_BYTES: usize = 256;
+/// Most labels of an item.
+pub const MAX_CATEGORIES: usize = 64;
 
 /// What is said about an item or a domain.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The item is there, and this is all of it.
     Upsert(Box<Upsert>),
+    /// Some of the item is to be otherwise.
+    Patch(Box<Patch>),
     /// The item is gone.
     Delete(Delete),
     /// The domain's settings are to be these.
     Configure(Box<Configure>),
+    /// The domain is gone, with all of its items.
+    Remove(Removal),
 }
 
 impl Event {
@@ -44,8 +58,10 @@ impl Event {
                 UpsertKind::Created => "item.created",
                 UpsertKind::Updated => "item.updated",
             },
+            Self::Patch(_) => PATCHED,
             Self::Delete(_) => "item.deleted",
             Self::Configure(_) => CONFIGURED,
+            Self::Remove(_) => REMOVED,
         }
     }
 
@@ -53,8 +69,10 @@ impl Event {
     pub fn domain(&self) -> &DomainName {
         match self {
             Self::Upsert(upsert) => &upsert.domain,
+            Self::Patch(patch) => &patch.domain,
             Self::Delete(delete) => &delete.domain,
             Self::Configure(configure) => &configure.domain,
+            Self::Remove(removal) => &removal.domain,
         }
     }
 
@@ -62,8 +80,9 @@ impl Event {
     pub fn id(&self) -> Option<&ItemId> {
         match self {
             Self::Upsert(upsert) => Some(&upsert.id),
+            Self::Patch(patch) => Some(&patch.id),
             Self::Delete(delete) => Some(&delete.id),
-            Self::Configure(_) => None,
+            Self::Configure(_) | Self::Remove(_) => None,
         }
     }
 
@@ -71,8 +90,9 @@ impl Event {
     pub fn version(&self) -> Option<u64> {
         match self {
             Self::Upsert(upsert) => upsert.version,
+            Self::Patch(patch) => patch.version,
             Self::Delete(delete) => delete.version,
-            Self::Configure(_) => None,
+            Self::Configure(_) | Self::Remove(_) => None,
         }
     }
 }
@@ -99,17 +119,21 @@ pub struct Upsert {
     pub title: Option<String>,
     /// Plain text or HTML.
     pub text: Option<String>,
-    /// Where readers find the item.
+    /// Where readers find the item; at most [`MAX_ADDRESS_BYTES`].
     pub url: Option<String>,
+    /// Where a picture of it is; at most [`MAX_ADDRESS_BYTES`].
+    pub image: Option<String>,
     /// A language tag, as it was sent; which language it names says
     /// [`language::canonical`](crate::language::canonical).
     pub language: Option<String>,
-    /// A section or shelf.
+    /// A section or shelf; at most [`MAX_LABEL_BYTES`].
     pub group: Option<String>,
-    /// Labels.
+    /// Labels: at most [`MAX_CATEGORIES`] of [`MAX_LABEL_BYTES`].
     pub categories: BTreeSet<String>,
     /// When readers could first see it.
     pub published_at: Option<DateTime<Utc>>,
+    /// Until when it is live, but not visible; before `expires_at`.
+    pub publish_at: Option<DateTime<Utc>>,
     /// From when on it is no longer live.
     pub expires_at: Option<DateTime<Utc>>,
     /// Live but not to be shown or listed.
@@ -162,9 +186,9 @@ impl Default for Limits {
 pub enum Reason {
     /// Not UTF-8, not JSON, or not a JSON object.
     InvalidJson,
-    /// The event, its text or its attributes are over a limit.
+    /// The event or one of its fields is over a limit.
     TooLarge,
-    /// `type` is none of the three.
+    /// `type` is none that is known.
     UnknownType,
     /// A required field is not there.
     MissingField,
@@ -184,6 +208,8 @@ pub enum Reason {
     InvalidVector,
     /// The domain is not registered and domains do not register themselves.
     UnknownDomain,
+    /// A patch of an item that is not there.
+    UnknownItem,
     /// The domain may not hold more.
     OverQuota,
 }
@@ -204,6 +230,7 @@ impl Reason {
             Self::InvalidVersion => "invalid-version",
             Self::InvalidVector => "invalid-vector",
             Self::UnknownDomain => "unknown-domain",
+            Self::UnknownItem => "unknown-item",
             Self::OverQuota => "over-quota",
         }
     }

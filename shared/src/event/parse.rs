@@ -5,10 +5,16 @@
 //! - a byte-order mark before the event is skipped, and a lone surrogate becomes U+FFFD;
 //! - `null` means absent;
 //! - of a key that is there twice, the last one counts;
+//! - of an `item.patched` a field that is null is to be absent, and one that is absent stays;
 //! - an `item.deleted` is read for `domain`, `id` and `version` alone.
 
+use chrono::{DateTime, Utc};
+
 use crate::event::field::{self, Fields};
-use crate::event::{Delete, Event, Limits, Reason, Refusal, Upsert, UpsertKind};
+use crate::event::{
+    Delete, Event, Limits, MAX_ADDRESS_BYTES, MAX_LABEL_BYTES, PATCHED, Patch, Reason, Refusal,
+    Upsert, UpsertKind,
+};
 use crate::name::{DomainName, ItemId};
 
 /// Reads and checks one event.
@@ -45,6 +51,36 @@ pub fn parse_item(
     read(bytes, limits, Address::Item(domain, id))
 }
 
+/// Reads and checks the body of an HTTP PATCH of one item, whose version the address says.
+///
+/// `type`, `domain` and `id` may be missing; what is there must match the address.
+///
+/// # Errors
+/// As [`parse_item`].
+pub fn parse_patch(
+    bytes: &[u8],
+    limits: &Limits,
+    domain: &DomainName,
+    id: &ItemId,
+    version: Option<u64>,
+) -> Result<Patch, Refusal> {
+    let text = field::text(bytes, limits)?;
+    let mut fields = Fields::open(&text)?;
+    let address = Address::Item(domain, id);
+    let kind = fields.string_or("type", Reason::InvalidField, PATCHED)?;
+    if let Some(kind) = kind.filter(|kind| kind != PATCHED) {
+        return Err(Fields::refuse_text(
+            Reason::InvalidField,
+            "type",
+            &kind,
+            "item.patched, which is what a PATCH sends: leave `type` out",
+        ));
+    }
+    let domain = self::domain(&mut fields, address)?;
+    let id = self::id(&mut fields, address)?;
+    Patch::read(&mut fields, limits, domain, id, version)
+}
+
 /// What is known of an event besides its bytes.
 #[derive(Clone, Copy)]
 enum Address<'a> {
@@ -64,9 +100,11 @@ fn read(bytes: &[u8], limits: &Limits, address: Address<'_>) -> Result<Event, Re
     let id = id(&mut fields, address)?;
     let version = fields.version()?;
     match kind {
-        Some(kind) => upsert(&mut fields, limits, kind, domain, id, version)
+        Kind::Upsert(kind) => upsert(&mut fields, limits, kind, domain, id, version)
             .map(|upsert| Event::Upsert(Box::new(upsert))),
-        None => Ok(Event::Delete(Delete {
+        Kind::Patch => Patch::read(&mut fields, limits, domain, id, version)
+            .map(|patch| Event::Patch(Box::new(patch))),
+        Kind::Delete => Ok(Event::Delete(Delete {
             domain,
             id,
             version,
@@ -91,23 +129,35 @@ fn require(fields: &Fields<'_>) -> Result<(), Refusal> {
     ))
 }
 
-/// The kind of upsert, or `None` for a deletion.
-fn kind(fields: &mut Fields<'_>, address: Address<'_>) -> Result<Option<UpsertKind>, Refusal> {
-    const TYPES: &str = "item.created, item.updated or item.deleted";
+/// What an event says of its item.
+enum Kind {
+    Upsert(UpsertKind),
+    Patch,
+    Delete,
+}
+
+fn kind(fields: &mut Fields<'_>, address: Address<'_>) -> Result<Kind, Refusal> {
+    const TYPES: &str = "item.created, item.updated, item.patched or item.deleted";
     let word = match fields.string_or("type", Reason::UnknownType, TYPES)? {
         Some(word) => word,
         // Only a PUT comes this far without a type.
-        None => return Ok(Some(UpsertKind::Updated)),
+        None => return Ok(Kind::Upsert(UpsertKind::Updated)),
     };
     match (word.as_str(), address) {
-        ("item.created", _) => Ok(Some(UpsertKind::Created)),
-        ("item.updated", _) => Ok(Some(UpsertKind::Updated)),
+        ("item.created", _) => Ok(Kind::Upsert(UpsertKind::Created)),
+        ("item.updated", _) => Ok(Kind::Upsert(UpsertKind::Updated)),
+        (PATCHED, Address::Item(..)) => Err(Refusal::new(
+            Reason::InvalidField,
+            Some("type"),
+            "`type` is \"item.patched\", but a PUT says all of an item: send PATCH to the same address",
+        )),
+        (PATCHED, _) => Ok(Kind::Patch),
         ("item.deleted", Address::Item(..)) => Err(Refusal::new(
             Reason::InvalidField,
             Some("type"),
             "`type` is \"item.deleted\", but a PUT creates or updates: send DELETE to the same address",
         )),
-        ("item.deleted", _) => Ok(None),
+        ("item.deleted", _) => Ok(Kind::Delete),
         _ => Err(Fields::refuse_text(
             Reason::UnknownType,
             "type",
@@ -219,11 +269,13 @@ fn upsert(
         id,
         title: fields.string("title")?,
         text: fields.text(limits.text_bytes)?,
-        url: fields.string("url")?,
+        url: fields.short("url", MAX_ADDRESS_BYTES)?,
+        image: fields.short("image", MAX_ADDRESS_BYTES)?,
         language: fields.language()?,
-        group: fields.string("group")?,
+        group: fields.short("group", MAX_LABEL_BYTES)?,
         categories: fields.categories()?,
         published_at: fields.time("published_at")?,
+        publish_at: fields.time("publish_at")?,
         expires_at: fields.time("expires_at")?,
         hidden: fields.flag("hidden")?,
         version,
@@ -237,5 +289,24 @@ fn upsert(
             "missing: title, text or vector; an item has at least one of them to be compared by",
         ));
     }
+    in_order(upsert.publish_at, upsert.expires_at)?;
     Ok(upsert)
+}
+
+/// Whether an item is published before it expires.
+pub(super) fn in_order(
+    publish_at: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+) -> Result<(), Refusal> {
+    match (publish_at, expires_at) {
+        (Some(publish_at), Some(expires_at)) if publish_at >= expires_at => Err(Refusal::new(
+            Reason::InvalidField,
+            Some("publish_at"),
+            format!(
+                "`publish_at` is {publish_at:?}, not before `expires_at`, {expires_at:?}: nobody would \
+                 ever see the item; publish it earlier, or have it expire later"
+            ),
+        )),
+        _ => Ok(()),
+    }
 }

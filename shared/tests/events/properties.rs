@@ -49,9 +49,17 @@ fn vector() -> impl Strategy<Value = Option<Vec<f32>>> {
 
 fn upsert() -> impl Strategy<Value = Event> {
     let names = (prop::bool::ANY, domain(), id(), version());
-    let texts = (text(), text(), text(), option::of("[a-z]{2,3}"), text());
+    let texts = (
+        text(),
+        text(),
+        text(),
+        text(),
+        option::of("[a-z]{2,3}"),
+        text(),
+    );
     let rest = (
         btree_set(any::<String>(), 0..4),
+        time(),
         time(),
         time(),
         prop::bool::ANY,
@@ -60,8 +68,10 @@ fn upsert() -> impl Strategy<Value = Event> {
     );
     (names, texts, rest).prop_map(|(names, texts, rest)| {
         let (created, domain, id, version) = names;
-        let (title, text, url, language, group) = texts;
-        let (categories, published_at, expires_at, hidden, vector, attributes) = rest;
+        let (title, text, url, image, language, group) = texts;
+        let (categories, published_at, publish_at, expires_at, hidden, vector, attributes) = rest;
+        let publish_at =
+            publish_at.filter(|at| expires_at.is_none_or(|expires_at| *at < expires_at));
         let nothing = title.is_none() && text.is_none() && vector.is_none();
         Event::Upsert(Box::new(Upsert {
             kind: if created {
@@ -74,10 +84,12 @@ fn upsert() -> impl Strategy<Value = Event> {
             title: if nothing { Some(String::new()) } else { title },
             text,
             url,
+            image,
             language,
             group,
             categories,
             published_at,
+            publish_at,
             expires_at,
             hidden,
             version,
@@ -156,7 +168,7 @@ proptest! {
         event in event(),
         field in prop::sample::select(vec![
             "type", "domain", "id", "title", "text", "url", "language", "group", "categories",
-            "published_at", "expires_at", "hidden", "version", "vector", "attributes", "new",
+            "published_at", "publish_at", "image", "expires_at", "hidden", "version", "vector", "attributes", "new",
         ]),
         value in any_json(),
     ) {

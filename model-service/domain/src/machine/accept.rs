@@ -1,7 +1,9 @@
 //! Accepting events: what an event changes, decided against the newest accepted event of its id.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::DateTime;
 use kindred_shared::event::{MAX_VERSION, Upsert};
 
 use super::Domain;
@@ -54,6 +56,29 @@ impl Domain {
         }
     }
 
+    /// Shows the items whose time has come. Their features are made again of what the store has: it has
+    /// those features, but only those of visible items are in memory.
+    pub(super) fn publish(&mut self, now: Now) {
+        let mut renewed = BTreeMap::new();
+        while let Some(slot) = self.catalogue.due(now.unix_ms) {
+            self.catalogue.update(slot, |item| item.publish_at = None);
+            let item = self.catalogue.item(slot).clone();
+            let version = item.version.unwrap_or(0);
+            if let Some(shown) = item.shown {
+                renewed.insert(slot, Renewal { version, shown });
+            }
+            let pending = Pending {
+                version,
+                content_hash: item.content_hash,
+                since: now.monotonic,
+                material: None,
+            };
+            self.backlog.collect(now.monotonic);
+            self.backlog.add(slot, pending);
+        }
+        self.renew(now, renewed);
+    }
+
     fn withdraw(&mut self, now: Now, slot: Slot, version: u64, liveness: Liveness) {
         self.depart(slot);
         self.catalogue.update(slot, |item| {
@@ -88,8 +113,12 @@ impl Domain {
         if expires_at.is_some_and(|at| at <= now.unix_ms) {
             return self.withdraw(now, slot, version, Liveness::Expired);
         }
-        let (row, content) = rows_of(upsert, version, now.date());
+        let publish_at = upsert.publish_at.map(|at| at.timestamp_millis());
+        let publish_at = publish_at.filter(|at| *at > now.unix_ms);
+        let (mut row, content) = rows_of(upsert, version, now.date());
         let item = self.catalogue.item(slot);
+        let accepted_at = item.accepted_at.unwrap_or(now.unix_ms);
+        row.accepted_at = DateTime::from_timestamp_millis(accepted_at);
         let same_content = item.live && !item.is_doubtful && item.content_hash == row.content_hash;
         // A change of metadata alone extracts nothing: the feature is written again, under the
         // new version. An empty one is made again, which costs little: it may stand in for one that
@@ -103,14 +132,16 @@ impl Domain {
         if contradicts {
             self.doubt_stored_lists();
         }
-        if upsert.hidden {
+        if upsert.hidden || publish_at.is_some() {
             self.depart(slot);
         }
         self.catalogue.update(slot, |item| {
             item.version = Some(version);
             item.live = true;
             item.hidden = upsert.hidden;
+            item.publish_at = publish_at;
             item.expires_at = expires_at;
+            item.accepted_at = Some(accepted_at);
             item.content_hash = row.content_hash;
             item.is_doubtful = false;
             if feature.is_some() {

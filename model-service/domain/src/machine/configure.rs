@@ -13,6 +13,7 @@ use crate::outbox::Mark;
 use crate::settings::{Answered, DomainSettings, SettingsOutcome, WINDOW};
 use crate::store::{SettingsRow, Write};
 use crate::time::Now;
+use crate::view_change::ViewChange;
 use crate::window::WindowSize;
 
 /// Requests whose outcome is kept: those who made them look for it soon.
@@ -94,6 +95,10 @@ impl Domain {
             return;
         };
         let Configuring { tag, model, .. } = self.configuring.remove(at);
+        if self.lists.are_served() {
+            // Readers go by them from now on.
+            self.serve(ViewChange::default());
+        }
         // What was sent before has been replaced.
         for earlier in self
             .configuring

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use kindred_shared::Space;
 use kindred_shared::job::CompareReply;
+use kindred_similarity::RowMask;
 
 use super::{Domain, Phase};
 use crate::backlog::Pending;
@@ -245,7 +246,7 @@ impl Domain {
             if self.retire(slot) {
                 comparison.moved.insert(slot);
             }
-            if self.catalogue.item(slot).hidden {
+            if !self.catalogue.item(slot).is_visible() {
                 continue;
             }
             comparison.fresh.insert(slot, batch.since(slot));
@@ -333,7 +334,7 @@ impl Domain {
             let (rows, slots) = residents
                 .map(|one| {
                     (
-                        (Arc::clone(&one.block), one.live.clone()),
+                        (Arc::clone(&one.block), RowMask::clone(&one.live)),
                         Arc::clone(&one.slots),
                     )
                 })
@@ -442,14 +443,15 @@ impl Domain {
         self.phase = Phase::Idle;
         self.retry.worked();
         self.trouble = None;
-        self.merge(now, comparison);
+        // Before readers get the blocks, so that they keep none that is merged.
         self.catalogue.compact();
+        self.merge(now, comparison);
     }
 
     fn finish_rebuild(&mut self, now: Now, rebuild: Rebuild) {
         self.retry.worked();
         self.trouble = None;
-        self.merge_rebuilt(now, rebuild);
         self.catalogue.compact();
+        self.merge_rebuilt(now, rebuild);
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use kindred_shared::event::Event;
 
+use super::removing::Removing;
 use super::{Domain, Phase};
 use crate::backlog::Pending;
 use crate::blocks::NewRow;
@@ -21,7 +22,7 @@ use crate::item::Item;
 use crate::loaded::{Loaded, LoadedItem, Opened, Resolved};
 use crate::outbox::Mark;
 use crate::slot::Slot;
-use crate::store::{ItemRow, Write};
+use crate::store::{DomainRow, ItemRow, RemovalStage, Write};
 use crate::time::Now;
 
 /// How long a tombstone is kept: 30 days.
@@ -37,6 +38,9 @@ pub(super) struct Loading {
     origins: BTreeMap<Slot, Item>,
     /// Those of them that left all lists since, even if they came again.
     departed: BTreeSet<Slot>,
+    /// Until when the stored lists are of what was published, in ms since 1970. What came later is published
+    /// once all is read, so that the lists it enters are known.
+    published: i64,
 }
 
 impl Domain {
@@ -57,11 +61,25 @@ impl Domain {
         if !matches!(self.phase, Phase::Opening { ticket: awaited } if awaited == ticket) {
             return;
         }
-        let opened = match result {
+        let mut opened = match result {
             Ok(opened) => *opened,
             Err(failure) => return self.reload_later(now, failure),
         };
+        self.removed = opened.row.as_ref().and_then(|row| row.removal.clone());
+        if self.is_being_swept() {
+            self.row = opened.row;
+            self.outbox.inherit(true);
+            self.phase = Phase::Removing(Removing::sweeping(now.monotonic));
+            return;
+        }
+        opened.row = opened.row.filter(DomainRow::is_there);
         let is_dirty = opened.row.as_ref().is_some_and(|row| row.dirty.is_some());
+        // When the domain was last clean, nothing that is published before that was left.
+        let next = opened.row.as_ref().and_then(|row| row.next_expiry);
+        let next = next
+            .filter(|_| !is_dirty)
+            .map(|at| at.timestamp_millis() - 1);
+        let published = next.map_or(now.unix_ms, |next| next.min(now.unix_ms));
         self.outbox.inherit(is_dirty);
         if let Some(row) = &opened.row {
             self.catalogue.expect(row);
@@ -77,18 +95,26 @@ impl Domain {
             rewrite: is_dirty,
             origins: BTreeMap::new(),
             departed: BTreeSet::new(),
+            published,
         });
         for (tag, event) in std::mem::take(&mut self.held) {
             self.take_early(now, tag, event);
         }
     }
 
+    /// Whether the domain was removed, and rows of it may be left.
+    fn is_being_swept(&self) -> bool {
+        let removed = self.removed.as_ref();
+        removed.is_some_and(|removed| removed.stage == RemovalStage::Sweeping)
+    }
+
     /// Takes an event in while the domain is being read.
     pub(super) fn take_early(&mut self, now: Now, tag: DeliveryTag, event: Arc<Event>) {
         // Settings depend on whether there are items, registration on whether there is a domain.
         // What comes later stays behind it.
-        let must_wait = !self.held.is_empty() || self.row.is_none();
+        let must_wait = !self.held.is_empty() || self.row.is_none() || self.removal.is_some();
         match event.id() {
+            None if !must_wait && matches!(*event, Event::Remove(_)) => self.take(now, tag, &event),
             Some(id) if !must_wait => match self.catalogue.known(id) {
                 Some(_) => self.take(now, tag, &event),
                 None => self.unread.wait(now.monotonic, tag, event),
@@ -103,7 +129,7 @@ impl Domain {
             return;
         }
         let outbox = &mut self.outbox;
-        if let Some((ticket, ids)) = self.unread.ask(|| outbox.ticket()) {
+        if let Some((ticket, ids)) = self.unread.ask(|| outbox.ticket(), |_| true) {
             self.outbox.push(Effect::ReadItems { ticket, ids });
         }
     }
@@ -133,12 +159,12 @@ impl Domain {
             let slot = self.catalogue.slot(id);
             let words = &mut self.words;
             let item = row.as_ref().map(|row| Item::stored(row, words));
-            let item = item.unwrap_or_default();
+            let item = item.unwrap_or_default().published_by(loading.published);
             self.catalogue.recall(slot, item.clone());
             loading.origins.insert(slot, item);
         }
         for (tag, event) in asked.events {
-            self.take(now, tag, &event);
+            self.admit(now, tag, &event);
         }
     }
 
@@ -174,6 +200,15 @@ impl Domain {
             Ok(loaded) => *loaded,
             Err(failure) => return self.reload_later(now, failure),
         };
+        if let Some(row) = &loaded.row
+            && !row.is_there()
+            && self.row.is_some()
+        {
+            // A former owner removed it while we read.
+            let failure = Failure::passing("the domain was removed while it was read");
+            return self.reload_later(now, failure);
+        }
+        loaded.row = loaded.row.filter(DomainRow::is_there);
         // A former owner may have marked it while we read.
         let marked = loaded.row.as_ref().and_then(|row| row.dirty);
         let is_inherited = marked.is_some_and(|epoch| epoch != self.tenure.epoch.0);
@@ -186,7 +221,7 @@ impl Domain {
         self.catalogue.all_read();
         let origins = loading.origins.iter();
         let origins = origins.map(|(slot, item)| (self.catalogue.id(*slot).clone(), item.clone()));
-        let resolved = loaded.resolve(origins);
+        let resolved = loaded.resolve(origins, loading.published);
         let purged = self.load_all(now, resolved, &loading.origins);
         if !purged.is_empty() && self.row.is_some() {
             self.commit(CommitStep::Features, false, purged);

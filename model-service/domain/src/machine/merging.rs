@@ -1,5 +1,6 @@
 //! Merging: what comparisons found, into the lists, and from there to readers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Domain, Phase};
@@ -102,6 +103,16 @@ impl Domain {
                 self.flush.add(slot, now.monotonic, Urgency::Later);
             }
         }
+        self.serve(change);
+    }
+
+    /// Readers see a change, and what belongs to it: features and settings as they are now.
+    pub(super) fn serve(&mut self, mut change: ViewChange) {
+        // Before that readers may see a view of before, whose slots are others.
+        if self.lists.are_served() {
+            change.features = Some(self.catalogue.blocks().features());
+            change.settings = Some(Arc::clone(&self.text_settings));
+        }
         self.outbox.push(Effect::Serve(change));
     }
 
@@ -156,7 +167,7 @@ impl Domain {
             self.flush.add(slot, now.monotonic, Urgency::Urgent);
         }
         if !change.is_empty() {
-            self.outbox.push(Effect::Serve(change));
+            self.serve(change);
         }
     }
 }

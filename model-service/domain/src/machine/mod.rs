@@ -10,7 +10,9 @@ mod cycle;
 mod flushing;
 mod loading;
 mod merging;
+mod patching;
 mod recovery;
+mod removing;
 mod rounds;
 mod weighing;
 
@@ -25,6 +27,7 @@ use kindred_shared::{Backoff, DomainName, ModelName};
 
 use self::configure::Configuring;
 use self::loading::Loading;
+use self::removing::Removing;
 use crate::acceptance::Acceptance;
 use crate::backlog::Backlog;
 use crate::catalogue::Catalogue;
@@ -38,7 +41,7 @@ use crate::rebuild::Rebuild;
 use crate::settings::{DomainSettings, ProcessSettings};
 use crate::shown::Interner;
 use crate::status::{DomainStatus, State};
-use crate::store::{DomainRow, Epoch, Partition, SettingsRow, Write};
+use crate::store::{DomainRow, Epoch, Partition, RemovalStage, Removed, SettingsRow, Write};
 use crate::time::{Now, RETRY};
 use crate::unmet::Unmet;
 use crate::unread::Unread;
@@ -78,6 +81,8 @@ enum Phase {
     },
     /// Features could not be made; tried again at `until`.
     BackingOff { until: Duration },
+    /// The domain is being removed. What comes meanwhile is held.
+    Removing(Removing),
     /// The partition belongs to another.
     Lost,
 }
@@ -113,7 +118,13 @@ pub struct Domain {
     naming: Vec<(Ticket, DeliveryTag)>,
     /// Deliveries about items whose row is being read.
     unread: Unread,
-    /// Deliveries that wait until the domain is opened, or loaded.
+    /// Deliveries about items of which all is being read.
+    whole: Unread,
+    /// The domain's latest removal, be it registered again or not.
+    removed: Option<Removed>,
+    /// A removal that waits until what came before it is stored, and the name of its request.
+    removal: Option<(DeliveryTag, String)>,
+    /// Deliveries that wait until the domain is opened, or loaded, or removed.
     held: Vec<(DeliveryTag, Arc<Event>)>,
     /// When the first of those came.
     held_since: Duration,
@@ -148,6 +159,9 @@ impl Domain {
             configuring: Vec::new(),
             naming: Vec::new(),
             unread: Unread::default(),
+            whole: Unread::default(),
+            removed: None,
+            removal: None,
             held: Vec::new(),
             held_since: Duration::ZERO,
             retry: RETRY,
@@ -164,6 +178,7 @@ impl Domain {
             Input::Event { tag, event } => self.deliver(now, tag, event),
             Input::Opened { ticket, result } => self.opened(now, ticket, result),
             Input::ItemsRead { ticket, result } => self.items_read(now, ticket, result),
+            Input::WholeRead { ticket, result } => self.whole_read(now, ticket, result),
             Input::Loaded { ticket, result } => self.loaded(now, ticket, result),
             Input::Committed { ticket, result } => self.committed(now, ticket, result),
             Input::Extracted { ticket, result } => self.extracted(now, ticket, result),
@@ -172,6 +187,7 @@ impl Domain {
                 task,
                 result,
             } => self.compared(now, ticket, task, result),
+            Input::Swept { ticket, result } => self.swept(now, ticket, result),
             Input::Notified { ticket } => self.flush.notified(ticket),
             Input::Tick => {}
         }
@@ -206,6 +222,9 @@ impl Domain {
                 .closes()
                 .filter(|_| self.backlog.has_items() || self.acceptance.arrivals() == 0),
             Phase::Comparing { comparison, .. } => comparison.retry_at(),
+            Phase::Removing(removing) => {
+                removing.deadline().filter(|_| self.outbox.may_read_store())
+            }
             Phase::Opening { .. }
             | Phase::Loading(_)
             | Phase::Extracting { .. }
@@ -241,7 +260,7 @@ impl Domain {
             && self.held.is_empty()
     }
 
-    /// When the next item expires, in ms since 1970.
+    /// When the next item expires or is published, in ms since 1970.
     pub fn next_expiry(&self) -> Option<i64> {
         self.catalogue.next_expiry()
     }
@@ -272,6 +291,7 @@ impl Domain {
                 State::BackingOff
             }
             Phase::Comparing { .. } => State::Comparing,
+            Phase::Removing(_) => State::Storing,
             Phase::Lost => State::Lost,
         };
         let (in_batch, oldest_in_batch) = match &self.phase {
@@ -281,7 +301,7 @@ impl Domain {
             Phase::Comparing { comparison, .. } => (comparison.fresh.len(), comparison.oldest()),
             _ => (0, None),
         };
-        let untaken = self.held.len() + self.unread.len();
+        let untaken = self.held.len() + self.unread.len() + self.whole.len();
         let unlisted = self.rebuild.as_ref();
         let unlisted = unlisted.map_or(0, |rebuild| rebuild.comparison.fresh.len());
         let waiting = self.backlog.len() + self.acceptance.arrivals() + untaken;
@@ -296,6 +316,7 @@ impl Domain {
                 .as_ref()
                 .and_then(|rebuild| rebuild.comparison.oldest()),
             self.unread.oldest(),
+            self.whole.oldest(),
             (!self.held.is_empty()).then_some(self.held_since),
         ];
         let oldest = oldest.into_iter().flatten().min();
@@ -317,7 +338,11 @@ impl Domain {
     fn is_loaded(&self) -> bool {
         !matches!(
             self.phase,
-            Phase::Unloaded { .. } | Phase::Opening { .. } | Phase::Loading(_) | Phase::Lost
+            Phase::Unloaded { .. }
+                | Phase::Opening { .. }
+                | Phase::Loading(_)
+                | Phase::Removing(_)
+                | Phase::Lost
         )
     }
 
@@ -335,6 +360,7 @@ impl Domain {
             && !self.lists.need_repair()
             && !self.lists.must_scrub()
             && self.acceptance.is_empty()
+            && self.whole.is_empty()
     }
 
     /// Asks for a commit; marks the domain dirty with it unless the store says so already.
@@ -357,13 +383,19 @@ impl Domain {
         if self.is_loaded() {
             self.retry_comparison(now);
             self.scrub_some(now);
-            let held = std::mem::take(&mut self.held);
-            for (tag, event) in self.unread.take().into_iter().chain(held) {
+            for (tag, event) in self.unread.take() {
+                self.admit(now, tag, &event);
+            }
+            for (tag, event) in std::mem::take(&mut self.held) {
                 self.take(now, tag, &event);
             }
             self.expire(now);
+            self.publish(now);
         }
+        self.read_whole();
         self.send_round();
+        self.start_removing(now);
+        self.sweep(now);
         if self.is_loaded() {
             self.start_cycle(now);
             self.start_flush(now);
@@ -398,26 +430,42 @@ impl Domain {
         self.held.push((tag, event));
     }
 
-    /// Takes an event in, registering the domain with its first one.
-    fn take(&mut self, now: Now, tag: DeliveryTag, event: &Event) {
+    /// Takes an event in, unless the domain is to be removed before.
+    fn take(&mut self, now: Now, tag: DeliveryTag, event: &Arc<Event>) {
+        if self.removal.is_some() {
+            return self.hold(now, tag, Arc::clone(event));
+        }
+        self.admit(now, tag, event);
+    }
+
+    /// Takes an event in that comes before any removal of the domain there is.
+    fn admit(&mut self, now: Now, tag: DeliveryTag, event: &Arc<Event>) {
+        if let Event::Remove(removal) = &**event {
+            return self.remove(tag, removal);
+        }
+        if self.needs_whole(event) && self.row.is_some() {
+            return self.whole.wait(now.monotonic, tag, Arc::clone(event));
+        }
+        self.take_whole(now, tag, event);
+    }
+
+    /// Takes an event in that waits for nothing, registering the domain with its first one.
+    fn take_whole(&mut self, now: Now, tag: DeliveryTag, event: &Event) {
         let (id, version, upsert) = match event {
             Event::Configure(configure) => return self.configure(now, tag, configure),
             Event::Upsert(upsert) => (&upsert.id, upsert.version, Some(&**upsert)),
             Event::Delete(delete) => (&delete.id, delete.version, None),
+            // It has waited for its item, unless there is no domain.
+            Event::Patch(_) => {
+                let why = "a patch registers no domain: put the whole item";
+                return self.refuse_unknown(tag, why);
+            }
+            Event::Remove(removal) => return self.remove(tag, removal),
         };
         if self.row.is_none() {
             if !self.settings.auto_register {
-                let refusal = Refusal {
-                    reason: Reason::UnknownDomain,
-                    field: Some("domain".into()),
-                    detail: format!(
-                        "the domain {} is not registered, and domains do not register themselves \
-                         here (auto_register = false)",
-                        self.tenure.domain
-                    ),
-                };
-                self.outbox.settle(vec![tag], &Outcome::Refused(refusal));
-                return;
+                let why = "domains do not register themselves here (auto_register = false)";
+                return self.refuse_unknown(tag, why);
             }
             self.register(now);
         }
@@ -425,7 +473,18 @@ impl Domain {
         self.accept(now, tag, slot, version, upsert);
     }
 
+    /// The domain is not registered, and stays so.
+    fn refuse_unknown(&mut self, tag: DeliveryTag, why: &str) {
+        let domain = &self.tenure.domain;
+        let detail = format!("the domain {domain} is not registered, and {why}");
+        let refusal = Refusal::new(Reason::UnknownDomain, Some("domain"), detail);
+        self.outbox.settle(vec![tag], &Outcome::Refused(refusal));
+    }
+
     fn register(&mut self, now: Now) {
+        if let Some(removed) = &mut self.removed {
+            removed.stage = RemovalStage::Past;
+        }
         self.row = Some(DomainRow {
             domain: self.tenure.domain.clone(),
             model: self.settings.model.clone(),
@@ -435,6 +494,7 @@ impl Domain {
             live: 0,
             visible: 0,
             next_expiry: None,
+            removal: self.removed.clone(),
         });
     }
 
@@ -465,6 +525,7 @@ impl Domain {
             CommitStep::Features => self.features_stored(now, ticket),
             CommitStep::Lists => self.lists_stored(ticket),
             CommitStep::Clean => {}
+            CommitStep::Removal | CommitStep::Removed => self.removal_stored(now, ticket),
         }
     }
 }

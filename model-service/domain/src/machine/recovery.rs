@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::removing::Removing;
 use super::{Domain, Phase};
 use crate::effect::Effect;
 use crate::intake::{Failure, Outcome};
@@ -47,6 +48,11 @@ impl Domain {
         unsettled.extend(self.configuring.drain(..).map(|one| one.tag));
         unsettled.extend(self.naming.drain(..).map(|(_, tag)| tag));
         unsettled.extend(self.unread.take().into_iter().map(|(tag, _)| tag));
+        unsettled.extend(self.whole.take().into_iter().map(|(tag, _)| tag));
+        unsettled.extend(self.removal.take().map(|(tag, _)| tag));
+        if let Phase::Removing(Removing::Marking { tag, .. }) = self.phase {
+            unsettled.push(tag);
+        }
         unsettled.extend(self.held.drain(..).map(|(tag, _)| tag));
         self.trouble = Some(failure.detail.clone());
         self.outbox.settle(unsettled, &Outcome::Failed(failure));

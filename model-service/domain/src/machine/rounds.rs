@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Domain;
-use crate::effect::{CommitStep, Effect, Ticket};
+use crate::effect::{CommitStep, Ticket};
 use crate::intake::Outcome;
 use crate::lists::ListChanges;
 use crate::outbox::Mark;
@@ -33,7 +33,9 @@ impl Domain {
             return;
         };
         self.depart_now(now, &round.departed);
-        self.renew(round.renewed);
+        self.renew(now, round.renewed);
+        // Its time may have come while it was stored.
+        self.publish(now);
         for (slot, pending) in round.arrivals {
             let item = self.catalogue.item(slot);
             if item.wants_feature_of(pending.version, pending.content_hash) {
@@ -47,13 +49,22 @@ impl Domain {
 
     /// Readers are shown what is durable now. While lists are being made on loading, readers may see a
     /// view of before, whose slots are others.
-    fn renew(&mut self, renewed: BTreeMap<Slot, Renewal>) {
+    pub(super) fn renew(&mut self, now: Now, renewed: BTreeMap<Slot, Renewal>) {
         let mut change = ViewChange {
             model: Some(self.model().clone()),
             ..ViewChange::default()
         };
         for (slot, Renewal { version, shown }) in renewed {
             let item = self.catalogue.item(slot);
+            let publish_at = shown.publish_at.map(|at| at.timestamp_millis());
+            if item.publish_at.is_some() || publish_at.is_some_and(|at| at > now.unix_ms) {
+                // What came after it may be visible now, or kept back itself.
+                if item.is_live_at(version) {
+                    // From now on it appears by itself.
+                    self.catalogue.show(slot, Some(shown));
+                }
+                continue;
+            }
             if !item.is_visible() {
                 // What came after it withdrew or hid it, or its time was over before it was stored.
                 // Then its end is acknowledged with it, and what readers see of it is of before.
@@ -75,7 +86,7 @@ impl Domain {
                 .extend(self.lists.listing(&self.catalogue, slot));
         }
         if !change.is_empty() {
-            self.outbox.push(Effect::Serve(change));
+            self.serve(change);
         }
     }
 

@@ -71,6 +71,7 @@ fn opened_with(opened: Opened, batch_items: usize) -> (DomainName, Domain, Ticke
         task_pairs: 50,
         batch_items,
         scrub_lists: 8_192,
+        attributes: 64,
         material_bytes: 100,
     };
     let (mut machine, effects) = Domain::start(tenure, Arc::new(settings));
@@ -179,6 +180,7 @@ fn registered(live: u64) -> Opened {
             live,
             visible: live,
             next_expiry: None,
+            removal: None,
         }),
         settings: None,
     }

@@ -144,6 +144,13 @@ impl Actor {
                 Effect::ReadItems { ticket, ids } => {
                     context.world.read(Reading::Items(address, ticket, ids));
                 }
+                Effect::ReadWhole { ticket, ids } => {
+                    context.world.read(Reading::Whole(address, ticket, ids));
+                }
+                Effect::Sweep { ticket } => {
+                    let stamp = tenure.stamp(context);
+                    context.world.read(Reading::Sweep(address, ticket, stamp));
+                }
                 Effect::Load { ticket, model } => {
                     let load = Load::new(address, ticket, model);
                     context.world.read(Reading::Load(load));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use kindred_domain::effect::{CommitFailure, Input, Ticket};
 use kindred_domain::intake::Failure;
 use kindred_domain::lease::LeaseInput;
+use kindred_domain::material::Material;
 use kindred_domain::store::{
     Cas, DomainRow, Epoch, FeatureRow, ItemRow, Lease, Partition, Stamp, Write,
 };
@@ -99,6 +100,9 @@ pub(crate) struct Asked {
 pub(crate) enum Reading {
     Open(Address, Ticket),
     Items(Address, Ticket, Vec<ItemId>),
+    Whole(Address, Ticket, Vec<ItemId>),
+    /// Deletes rows. `None`: there is no stamp left for it.
+    Sweep(Address, Ticket, Option<Stamp>),
     Load(Box<Load>),
     Material(Address, Ticket, Vec<ItemId>),
     /// The domains of a partition, for its host.
@@ -135,9 +139,11 @@ impl Load {
 impl Reading {
     pub(crate) fn process(&self) -> ProcessId {
         match self {
-            Self::Open(address, ..) | Self::Items(address, ..) | Self::Material(address, ..) => {
-                address.process
-            }
+            Self::Open(address, ..)
+            | Self::Items(address, ..)
+            | Self::Whole(address, ..)
+            | Self::Sweep(address, ..)
+            | Self::Material(address, ..) => address.process,
             Self::Load(load) => load.address.process,
             Self::Domains(process, ..) | Self::Instances(process) => *process,
         }
@@ -443,6 +449,36 @@ impl World {
                     Ok(rows.collect())
                 };
                 Message::Input(address, Input::ItemsRead { ticket, result })
+            }
+            Reading::Whole(address, ticket, ids) => {
+                let tables = self
+                    .database
+                    .tables
+                    .get(&address.domain)
+                    .unwrap_or(&nothing);
+                let whole = ids.iter().map(|id| {
+                    let row = tables.items.get(id)?.clone();
+                    let content = tables.contents.get(id).cloned().unwrap_or_default();
+                    Some(Material { row, content })
+                });
+                let result = if fails {
+                    Err(failure())
+                } else {
+                    Ok(whole.collect())
+                };
+                Message::Input(address, Input::WholeRead { ticket, result })
+            }
+            Reading::Sweep(address, ticket, stamp) => {
+                let tables = self
+                    .database
+                    .tables
+                    .entry(address.domain.clone())
+                    .or_default();
+                let result = match stamp {
+                    Some(stamp) if !fails => Ok(tables.sweep(stamp, PAGE)),
+                    _ => Err(failure()),
+                };
+                Message::Input(address, Input::Swept { ticket, result })
             }
             Reading::Load(load) if fails => {
                 let ticket = load.ticket;

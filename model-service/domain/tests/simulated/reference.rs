@@ -39,6 +39,7 @@ pub(crate) fn settings() -> Arc<ProcessSettings> {
         task_pairs: 50,
         batch_items: 6,
         scrub_lists: 7,
+        attributes: 64,
         material_bytes: 100,
     })
 }

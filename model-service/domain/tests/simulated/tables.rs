@@ -12,19 +12,34 @@ use super::reference::MODELS;
 
 /// Rows by key, each last-write-wins by stamp; a deletion is a write.
 #[derive(Debug)]
-pub(crate) struct Table<K, V>(BTreeMap<K, (Stamp, Option<V>)>);
+pub(crate) struct Table<K, V>(BTreeMap<K, (Stamp, Option<V>)>, Option<Stamp>);
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self(BTreeMap::new(), None)
     }
 }
 
-impl<K: Ord, V> Table<K, V> {
+impl<K: Ord + Clone, V> Table<K, V> {
+    /// Deletes rows that have this stamp or a lower one, at most so many; how many. Once none are left, none
+    /// can come late, if they are `one_partition`.
+    fn sweep(&mut self, stamp: Stamp, most: usize, one_partition: bool) -> usize {
+        let old = self.0.iter();
+        let old = old.filter(|(_, (written, value))| *written <= stamp && value.is_some());
+        let keys: Vec<K> = old.take(most).map(|(key, _)| key.clone()).collect();
+        for key in &keys {
+            self.0.insert(key.clone(), (stamp, None));
+        }
+        if keys.len() < most && one_partition {
+            self.1 = self.1.max(Some(stamp));
+        }
+        keys.len()
+    }
+
     /// Whether the write won.
     fn write(&mut self, stamp: Stamp, key: K, value: Option<V>) -> bool {
         let old = self.0.get(&key).map(|(stamp, _)| *stamp);
-        let wins = old.is_none_or(|old| old <= stamp);
+        let wins = old.max(self.1).is_none_or(|old| old <= stamp);
         if wins {
             self.0.insert(key, (stamp, value));
         }
@@ -78,6 +93,18 @@ impl Tables {
             Write::List(row) => self.lists.write(stamp, row.id.clone(), Some(row)),
             Write::DeleteList(id) => self.lists.write(stamp, id, None),
         }
+    }
+
+    /// Deletes rows of the domain but its own, at most so many. Whether none are left. A text that comes late is
+    /// of an item that is not there.
+    pub(crate) fn sweep(&mut self, stamp: Stamp, most: usize) -> bool {
+        let mut left = most;
+        left -= self.lists.sweep(stamp, left, true);
+        left -= self.contents.sweep(stamp, left, false);
+        left -= self.items.sweep(stamp, left, true);
+        left -= self.features.sweep(stamp, left, true);
+        left -= self.settings.sweep(stamp, left, true);
+        left > 0
     }
 
     pub(crate) fn open(&self) -> Opened {

@@ -30,6 +30,7 @@ impl DomainActor {
             match effect {
                 Effect::Open { ticket } => self.open(ticket, context),
                 Effect::ReadItems { ticket, ids } => self.read_items(ticket, ids, context),
+                Effect::ReadWhole { ticket, ids } => self.read_whole(ticket, ids, context),
                 Effect::Load { ticket, model } => self.load(ticket, model, context),
                 Effect::Commit {
                     ticket,
@@ -44,6 +45,7 @@ impl DomainActor {
                     settings,
                     spaces,
                 } => self.extract(ticket, model, rows, (settings, spaces), context),
+                Effect::Sweep { ticket } => self.sweep(ticket, context),
                 Effect::Compare { ticket, tasks } => {
                     for (task, compare) in tasks {
                         self.compare(ticket, task, compare, context);
@@ -95,6 +97,18 @@ impl DomainActor {
                 warn!(domain = %name, reason = failure.detail, "items not read");
             }
             Input::ItemsRead { ticket, result }
+        });
+    }
+
+    fn read_whole(&mut self, ticket: Ticket, ids: Vec<ItemId>, context: &mut Context<Self>) {
+        let (services, name) = (Arc::clone(&self.services), self.name.clone());
+        self.step_after(context, async move {
+            let result = loading::whole(&*services.store, &name, &ids).await;
+            crash::point("after-items-read");
+            if let Err(failure) = &result {
+                warn!(domain = %name, reason = failure.detail, "items not read");
+            }
+            Input::WholeRead { ticket, result }
         });
     }
 
@@ -154,6 +168,28 @@ impl DomainActor {
                 Err(CommitFailure::Superseded) => {}
             }
             Input::Committed { ticket, result }
+        });
+    }
+
+    fn sweep(&mut self, ticket: Ticket, context: &mut Context<Self>) {
+        crash::point("before-sweep");
+        // Stamps follow the order of the effects.
+        let stamp = self.services.owner.stamp();
+        let (services, name) = (Arc::clone(&self.services), self.name.clone());
+        self.step_after(context, async move {
+            let result = match stamp {
+                Some((_, stamp)) => {
+                    let swept = services.store.sweep(&name, stamp, SWEPT).await;
+                    swept.map_err(|error| loading::failure(&error))
+                }
+                None => Err(Failure::passing(NO_STAMP)),
+            };
+            crash::point("after-sweep");
+            match &result {
+                Ok(all) => debug!(domain = %name, all, "rows deleted"),
+                Err(failure) => warn!(domain = %name, reason = failure.detail, "rows not deleted"),
+            }
+            Input::Swept { ticket, result }
         });
     }
 
@@ -275,6 +311,12 @@ impl DomainActor {
     }
 }
 
+/// Rows of a removed domain that are deleted at a time.
+const SWEPT: usize = 1_000;
+
+/// Why something was not written.
+const NO_STAMP: &str = "the epoch's sequence numbers are used up; a new one is being taken";
+
 /// Writes a batch with its stamp; `None`: the epoch has no more.
 async fn store(
     services: &Services,
@@ -282,11 +324,7 @@ async fn store(
     batch: Batch,
 ) -> Result<(), CommitFailure> {
     let begun = Instant::now();
-    let (epoch, stamp) = stamp.ok_or_else(|| {
-        CommitFailure::Failed(Failure::passing(
-            "the epoch's sequence numbers are used up; a new one is being taken",
-        ))
-    })?;
+    let (epoch, stamp) = stamp.ok_or_else(|| CommitFailure::Failed(Failure::passing(NO_STAMP)))?;
     let partition = services.owner.partition();
     let result = services.store.commit(partition, epoch, stamp, batch).await;
     let took = begun.elapsed().as_secs_f64();
@@ -306,5 +344,7 @@ fn crash_points(step: CommitStep) -> (&'static str, &'static str) {
         CommitStep::Features => ("before-features", "after-features"),
         CommitStep::Lists => ("before-flush", "after-flush"),
         CommitStep::Clean => ("before-clean", "after-clean"),
+        CommitStep::Removal => ("before-removal", "after-removal"),
+        CommitStep::Removed => ("before-removed", "after-removed"),
     }
 }

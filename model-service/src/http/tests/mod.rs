@@ -2,6 +2,7 @@
 
 mod batches;
 mod paths;
+mod queries;
 mod reads;
 mod service;
 mod writes;
@@ -47,11 +48,19 @@ use kindred_domain::view_change::{Listed, Renewed, ServedList, ViewChange};
 
 /// Every route's template and what can be asked of it.
 const ROUTES: &[(&str, &str)] = &[
-    ("/v1/domains/{domain}/items/{id}", "GET, HEAD, PUT, DELETE"),
+    (
+        "/v1/domains/{domain}/items/{id}",
+        "GET, HEAD, PUT, PATCH, DELETE",
+    ),
     ("/v1/domains/{domain}/items/{id}/similar", "GET, HEAD"),
     ("/v1/domains/{domain}/items:batch", "POST"),
+    ("/v1/domains/{domain}/similar", "POST"),
+    ("/v1/domains/{domain}/similar:batch", "POST"),
+    ("/v1/domains/{domain}/scores", "POST"),
+    ("/v1/domains/{domain}/items", "GET, HEAD"),
+    ("/v1/domains/{domain}/export", "GET, HEAD"),
     ("/v1/domains", "GET, HEAD"),
-    ("/v1/domains/{domain}", "GET, HEAD, PUT"),
+    ("/v1/domains/{domain}", "GET, HEAD, PUT, DELETE"),
     ("/v1/workers", "GET, HEAD"),
     ("/healthz", "GET, HEAD"),
     ("/readyz", "GET, HEAD"),

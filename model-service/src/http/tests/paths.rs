@@ -87,7 +87,6 @@ async fn what_is_no_path_says_why() {
         "/v1",
         "/v1/domains/",
         "/v1/domains/x/",
-        "/v1/domains/x/items",
         "/v1/domains/x/items/",
         "/v1/domains/x/items//similar",
         "/v1/domains//items/a",

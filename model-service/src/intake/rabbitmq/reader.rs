@@ -12,7 +12,9 @@ use kindred_runtime::amqp::{
     within,
 };
 use kindred_shared::Backoff;
-use kindred_shared::event::{CONFIGURED, Configure, Event, Limits, Refusal, parse_for};
+use kindred_shared::event::{
+    CONFIGURED, Configure, Event, Limits, REMOVED, Refusal, Removal, parse_for,
+};
 use lapin::message::Delivery as Message;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -373,7 +375,7 @@ impl Reader {
                     Some(raw) => {
                         if let Some(id) = raw.properties.correlation_id() {
                             let settlements = &self.options.settlements;
-                            settlements.settled(id.as_str(), Settled { version });
+                            settlements.settled(id.as_str(), Ok(Settled { version }));
                         }
                         self.care.settled(raw.fingerprint);
                         self.rewinds.worked();
@@ -382,6 +384,10 @@ impl Reader {
                 },
                 Outcome::Refused(refusal) => {
                     if let Some((broker, raw)) = session.held.refused(tag) {
+                        if let Some(id) = raw.properties.correlation_id() {
+                            let settlements = &self.options.settlements;
+                            settlements.settled(id.as_str(), Err(refusal.clone()));
+                        }
                         let death = Death {
                             tag: broker,
                             reason: refusal.reason.word(),
@@ -481,13 +487,16 @@ fn redeliveries(message: &Message) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// The event of a message. That which sets settings is told by the message's type: nobody but Kindred
-/// sends it.
+/// The event of a message. Those that set settings or remove the domain are told by the message's type: nobody
+/// but Kindred sends them.
 fn parse(raw: &Raw, limits: &Limits) -> Result<Event, Refusal> {
     let kind = raw.properties.kind().as_ref().map(ShortString::as_str);
     if kind == Some(CONFIGURED) {
         let configure = Configure::parse(&raw.body, limits, &raw.key)?;
         return Ok(Event::Configure(Box::new(configure)));
+    }
+    if kind == Some(REMOVED) {
+        return Removal::parse(&raw.body, limits, &raw.key).map(Event::Remove);
     }
     parse_for(&raw.body, limits, &raw.key)
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kindred_domain::intake::Settled;
+use kindred_shared::event::Refusal;
 use tokio::sync::oneshot;
 
 /// The events that somebody here waits for, by what their messages carry as correlation id.
@@ -13,7 +14,7 @@ pub struct Settlements {
     /// Unique per start of a process.
     boot_id: String,
     next: AtomicU64,
-    waiting: Mutex<HashMap<String, oneshot::Sender<Settled>>>,
+    waiting: Mutex<HashMap<String, oneshot::Sender<Result<Settled, Refusal>>>>,
 }
 
 impl Settlements {
@@ -39,15 +40,17 @@ impl Settlements {
         }
     }
 
-    /// The event of this id is settled.
-    pub(super) fn settled(&self, id: &str, settled: Settled) {
+    /// The event of this id is settled, or refused.
+    pub(super) fn settled(&self, id: &str, settled: Result<Settled, Refusal>) {
         if let Some(tell) = self.lock().remove(id) {
             // Nobody waits any more.
             let _ = tell.send(settled);
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<Settled>>> {
+    fn lock(
+        &self,
+    ) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<Result<Settled, Refusal>>>> {
         // Every change leaves the map whole.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -57,13 +60,13 @@ impl Settlements {
 #[derive(Debug)]
 pub(super) struct Wait {
     pub(super) id: String,
-    told: oneshot::Receiver<Settled>,
+    told: oneshot::Receiver<Result<Settled, Refusal>>,
     of: Arc<Settlements>,
 }
 
 impl Wait {
-    /// What became of it. `None`: it was refused.
-    pub(super) async fn settled(mut self) -> Option<Settled> {
+    /// What became of it. `None`: nobody will say.
+    pub(super) async fn settled(mut self) -> Option<Result<Settled, Refusal>> {
         (&mut self.told).await.ok()
     }
 }
@@ -84,10 +87,10 @@ mod tests {
         let settlements = Settlements::new("host-1".to_owned());
         let (one, two) = (settlements.expect(), settlements.expect());
         assert_ne!(one.id, two.id);
-        settlements.settled(&two.id.clone(), Settled { version: Some(7) });
-        assert_eq!(two.settled().await, Some(Settled { version: Some(7) }));
+        settlements.settled(&two.id.clone(), Ok(Settled { version: Some(7) }));
+        assert_eq!(two.settled().await, Some(Ok(Settled { version: Some(7) })));
         drop(one);
         assert!(settlements.lock().is_empty());
-        settlements.settled("another-host#3", Settled { version: None });
+        settlements.settled("another-host#3", Ok(Settled { version: None }));
     }
 }

@@ -30,6 +30,9 @@ pub enum Trouble {
     /// The role may not do what is needed.
     #[error("{0}")]
     Forbidden(String),
+    /// No quorum of copies answered a moment ago, and it was not asked again.
+    #[error("no quorum of copies answers")]
+    NoQuorum,
     /// A model service is there, and must not be.
     #[error("{0}")]
     InUse(String),
@@ -83,6 +86,7 @@ impl Trouble {
             | Self::Prepare(_)
             | Self::Session(_)
             | Self::Forbidden(_)
+            | Self::NoQuorum
             | Self::InUse(_) => StoreError::Away(self.to_string()),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use kindred_shared::Backoff;
-use scylla::response::query_result::QueryResult;
+use scylla::response::query_result::{QueryResult, QueryRowsResult};
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{CqlValue, Row};
 use tokio::sync::Mutex;
@@ -102,6 +102,16 @@ fn lease_in(columns: &HashMap<String, CqlValue>) -> Result<Option<Lease>, Troubl
     }
 }
 
+fn lease_of(found: &QueryRowsResult) -> Result<Option<Lease>, Trouble> {
+    let row = found.maybe_first_row::<(i64, String, String, i64)>()?;
+    Ok(row.map(|(epoch, owner, address, beat)| Lease {
+        epoch: epoch.cast_unsigned(),
+        owner,
+        address,
+        beat: beat.cast_unsigned(),
+    }))
+}
+
 impl CassandraStore {
     /// The lease row as of now. Asked again until it is known: the caller has a deadline.
     pub(super) async fn read_lease(&self, partition: Partition) -> Result<Option<Lease>, Trouble> {
@@ -122,8 +132,9 @@ impl CassandraStore {
 
     /// The lease row as a quorum has it: a conditional write that is under way is not seen.
     pub(super) async fn seen_lease(&self, partition: Partition) -> Result<Option<Lease>, Trouble> {
-        self.lease_by(&self.statements.look_at_lease, partition)
-            .await
+        let key = (partition.0.cast_signed(),);
+        let found = self.ask_quorum(&self.statements.look_at_lease, key).await?;
+        lease_of(&found)
     }
 
     async fn lease_by(
@@ -133,14 +144,7 @@ impl CassandraStore {
     ) -> Result<Option<Lease>, Trouble> {
         let values = (partition.0.cast_signed(),);
         let found = self.session.execute_unpaged(statement, values).await?;
-        let found = found.into_rows_result()?;
-        let row = found.maybe_first_row::<(i64, String, String, i64)>()?;
-        Ok(row.map(|(epoch, owner, address, beat)| Lease {
-            epoch: epoch.cast_unsigned(),
-            owner,
-            address,
-            beat: beat.cast_unsigned(),
-        }))
+        lease_of(&found.into_rows_result()?)
     }
 
     /// Sets the lease row if it still is as expected. A write that does not answer may have been

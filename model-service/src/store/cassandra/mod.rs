@@ -15,11 +15,15 @@ mod failure;
 mod instances;
 mod lease;
 pub(crate) mod opening;
+pub(crate) mod partitions;
+mod quorum;
 mod readers;
 mod reads;
 mod rows;
 pub mod schema;
 mod statements;
+mod stopped;
+mod sweep;
 mod writes;
 
 #[cfg(test)]
@@ -43,7 +47,8 @@ use kindred_domain::store::{
 };
 use lease::Gates;
 pub use opening::{CassandraOptions, ConnectError};
-use readers::Quorum;
+use partitions::Partitions;
+use quorum::Quorum;
 use schema::Keyspace;
 use statements::Statements;
 
@@ -56,6 +61,8 @@ pub struct CassandraStore {
     statements: Statements,
     keyspace: Keyspace,
     agreement: Agreement,
+    /// How many this instance is configured with.
+    partitions: u16,
     /// The models that the program knows.
     models: Box<[ModelName]>,
     facts: Facts,
@@ -72,6 +79,7 @@ impl CassandraStore {
         statements: Statements,
         keyspace: Keyspace,
         agreement: Agreement,
+        partitions: u16,
         models: Box<[ModelName]>,
     ) -> Self {
         Self {
@@ -79,6 +87,7 @@ impl CassandraStore {
             statements,
             keyspace,
             agreement,
+            partitions,
             models,
             facts: Facts::default(),
             gates: Gates::default(),
@@ -93,7 +102,15 @@ impl CassandraStore {
     pub(crate) async fn disagreement(&self) -> Result<Option<String>, StoreError> {
         let found = agreement::harmful(&self.session, &self.keyspace, &self.agreement);
         let differences = found.await.map_err(Trouble::of_read)?;
-        Ok((!differences.is_empty()).then(|| agreement::in_words(&differences)))
+        if !differences.is_empty() {
+            return Ok(Some(agreement::in_words(&differences)));
+        }
+        let found = partitions::found(&self.session, &self.keyspace).await;
+        let found = found.map_err(Trouble::of_read)?;
+        let ours = Partitions::Of(self.partitions);
+        Ok(found
+            .filter(|found| *found != ours)
+            .map(|found| format!("partitions is \"{found}\" there and \"{ours}\" here")))
     }
 
     /// Whether any node that has rows of the store answers.
@@ -159,6 +176,15 @@ impl Store for CassandraStore {
         batch: Batch,
     ) -> Result<(), StoreError> {
         self.write_batch(partition, epoch, stamp, batch).await
+    }
+
+    async fn sweep(
+        &self,
+        domain: &DomainName,
+        stamp: Stamp,
+        most: usize,
+    ) -> Result<bool, StoreError> {
+        self.sweep_domain(domain, stamp, most).await
     }
 
     async fn domains(&self) -> Result<Vec<DomainRow>, StoreError> {

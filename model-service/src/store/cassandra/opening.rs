@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::CassandraStore;
 use super::agreement::{Agreement, agree, in_words};
 use super::failure::Trouble;
+use super::partitions::{KEY, Partitions};
 use super::schema::{self, Keyspace, NEWEST, Standing};
 use super::statements::Statements;
 use crate::store::{OpenError, first_model};
@@ -31,7 +32,6 @@ const SAFE_COPIES: u32 = 3;
 const MODEL: &str = "model";
 /// Before the name of a model: the inputs its features here were made with.
 const INPUTS: &str = "inputs:";
-pub(crate) const PARTITIONS: &str = "partitions";
 
 /// Which keyspace, and what it must be like.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ pub struct CassandraOptions {
     pub keyspace: String,
     /// Copies of every row in every data centre, where the keyspace is made here.
     pub replication_factor: u8,
-    /// Number of partitions; fixed at the first start.
+    /// Number of partitions, which all model services must have alike.
     pub partitions: u16,
     /// The models that the program knows, and what they make features of. The keyspace has features
     /// of some of them, and perhaps of others, which are left alone.
@@ -181,6 +181,7 @@ async fn open(options: &CassandraOptions, place: &str) -> Result<CassandraStore,
         statements,
         keyspace,
         options.agreement.clone(),
+        options.partitions,
         models.collect(),
     ))
 }
@@ -293,18 +294,22 @@ async fn identify(
     for model in made_with.keys() {
         tracing::warn!(place, %model, "store.unknown_model_left_alone");
     }
-    let found = meta(session, keyspace, PARTITIONS, &partitions).await?;
-    if found != partitions {
-        let found = found
-            .parse()
-            .map_err(|_| Trouble::Row("meta", format!("{found:?} partitions")))?;
-        return Err(Failure::Refused(OpenError::OtherPartitions {
+    let found = meta(session, keyspace, KEY, &partitions).await?;
+    match found.parse()? {
+        Partitions::Of(found) if found == options.partitions => Ok(()),
+        Partitions::Of(found) => Err(Failure::Refused(OpenError::OtherPartitions {
             place: place.to_owned(),
             found,
             wanted: options.partitions,
-        }));
+        })),
+        Partitions::Changing { from, to } => Err(Failure::Refused(OpenError::Unusable {
+            place: place.to_owned(),
+            detail: format!(
+                "a change from {from} partitions to {to} was begun and is not finished; \
+                 `kindred partitions set {to}` finishes it"
+            ),
+        })),
     }
-    Ok(())
 }
 
 /// The inputs of every model of which the keyspace may have features.

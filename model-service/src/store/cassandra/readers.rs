@@ -2,7 +2,6 @@
 //! and below it where there is none.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kindred_shared::{DomainName, ItemId};
@@ -16,47 +15,10 @@ use super::CassandraStore;
 use super::facts::{BUCKETS, bucket};
 use super::failure::Trouble;
 use super::rows;
-use kindred_domain::store::{ItemRow, Reading, StoreError};
+use kindred_domain::store::{DomainRow, ItemRow, Reading, StoreError};
 
 /// Longest a request may take before readers are answered from one copy.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// For how long no quorum is asked for after one did not answer.
-const GIVEN_UP: Duration = Duration::from_secs(2);
-/// How often it is said that readers are answered from one copy.
-const SAY_EVERY: Duration = Duration::from_secs(60);
-
-/// Whether a quorum of copies answers.
-#[derive(Debug, Default)]
-pub(super) struct Quorum(Mutex<Seen>);
-
-#[derive(Debug, Default)]
-struct Seen {
-    /// Not asked for before.
-    lost_until: Option<Instant>,
-    said: Option<Instant>,
-}
-
-impl Quorum {
-    fn is_lost(&self) -> bool {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.lost_until.is_some_and(|until| Instant::now() < until)
-    }
-
-    /// It did not answer. Says so now and then.
-    fn lost(&self, trouble: &Trouble) {
-        let now = Instant::now();
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.lost_until = Some(now + GIVEN_UP);
-        if seen
-            .said
-            .is_none_or(|said| now.duration_since(said) >= SAY_EVERY)
-        {
-            seen.said = Some(now);
-            tracing::warn!(error = %trouble, "no quorum: readers are answered from one copy, as stale");
-        }
-    }
-}
-
 /// From how many copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Copies {
@@ -70,13 +32,13 @@ impl CassandraStore {
         domain: &DomainName,
         id: &ItemId,
     ) -> Result<Reading, StoreError> {
-        if !self.quorum.is_lost() {
+        if self.quorum.is_worth_asking() {
             match self.reading_from(Copies::Quorum, domain, id).await {
                 // What is damaged is no better with fewer copies.
                 Err(trouble @ (Trouble::Row(..) | Trouble::Answer(_))) => {
                     return Err(trouble.of_read());
                 }
-                Err(trouble) => self.quorum.lost(&trouble),
+                Err(_) => {}
                 Ok(reading) => return Ok(reading),
             }
         }
@@ -95,13 +57,11 @@ impl CassandraStore {
         let found = self.ask(copies, &self.statements.list, key).await?;
         let list = rows::list(id, &found)?;
         let ids = Reading::ids(id, list.as_ref());
-        let of_domain = match self.facts.buckets(domain) {
+        let known = self.facts.buckets(domain);
+        let of_domain = match known {
             Some(buckets) => buckets,
             None => {
-                let found = self.ask(copies, &self.statements.domain, (domain.as_str(),));
-                let found = found.await?;
-                let stored = found.maybe_first_row::<rows::StoredDomain<'_>>()?;
-                let stored = stored.map(rows::domain).transpose()?;
+                let stored = self.seen_domain(copies, domain).await?;
                 stored.map_or(BUCKETS, |(_, buckets)| buckets)
             }
         };
@@ -110,9 +70,15 @@ impl CassandraStore {
         let texts: BTreeSet<&str> = ids.iter().map(ItemId::as_str).collect();
         let texts: Vec<&str> = texts.into_iter().collect();
         let key = (domain.as_str(), &buckets, &texts);
-        let found = self.ask(copies, &self.statements.items_in, key).await?;
+        let (found, stored) = tokio::try_join!(
+            self.ask(copies, &self.statements.items_in, key),
+            self.seen_domain(copies, domain),
+        )?;
         let found = rows::items(&found)?.into_iter();
         let found: HashMap<ItemId, ItemRow> = found.map(|row| (row.id.clone(), row)).collect();
+        // Of a domain that was removed rows may be left.
+        let is_removed = stored.is_some_and(|(row, _)| !row.is_there());
+        let found = if is_removed { HashMap::new() } else { found };
         let mut items = ids.iter().map(|id| found.get(id).cloned());
         Ok(Reading {
             item: items.next().flatten(),
@@ -120,6 +86,18 @@ impl CassandraStore {
             list,
             is_stale: copies == Copies::One,
         })
+    }
+
+    /// A domain's row and number of buckets, as so many copies have them.
+    async fn seen_domain(
+        &self,
+        copies: Copies,
+        domain: &DomainName,
+    ) -> Result<Option<(DomainRow, i16)>, Trouble> {
+        let asked = self.ask(copies, &self.statements.domain, (domain.as_str(),));
+        let found = asked.await?;
+        let stored = found.maybe_first_row::<rows::StoredDomain<'_>>()?;
+        stored.map(rows::domain).transpose()
     }
 
     async fn ask(
@@ -133,7 +111,11 @@ impl CassandraStore {
         if copies == Copies::One {
             statement.set_consistency(Consistency::One);
         }
-        let found = self.session.execute_unpaged(&statement, values).await?;
-        Ok(found.into_rows_result()?)
+        let begun = Instant::now();
+        let found = self.session.execute_unpaged(&statement, values).await;
+        if copies == Copies::Quorum {
+            self.quorum.asked(begun, &found);
+        }
+        Ok(found?.into_rows_result()?)
     }
 }

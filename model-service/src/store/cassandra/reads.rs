@@ -12,6 +12,7 @@ use scylla::response::query_result::QueryRowsResult;
 use scylla::response::{PagingState, PagingStateResponse};
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::prepared::PreparedStatement;
+use tokio::time::Instant;
 
 use super::CassandraStore;
 use super::facts::{BUCKETS, bucket};
@@ -77,15 +78,29 @@ fn share(limit: usize, buckets: i16) -> usize {
 }
 
 impl CassandraStore {
-    /// Reads all rows a statement finds: what is asked here is limited by itself.
-    async fn read(
+    /// Reads all rows a statement finds: what is asked here is limited by itself. While no quorum answers, most
+    /// requests end at once.
+    pub(super) async fn read(
         &self,
         statement: &PreparedStatement,
         values: impl SerializeRow,
     ) -> Result<QueryRowsResult, Trouble> {
         let _turn = self.reading.acquire().await;
-        let found = self.session.execute_unpaged(statement, values).await?;
-        Ok(found.into_rows_result()?)
+        self.ask_quorum(statement, values).await
+    }
+
+    pub(super) async fn ask_quorum(
+        &self,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+    ) -> Result<QueryRowsResult, Trouble> {
+        if !self.quorum.is_worth_asking() {
+            return Err(Trouble::NoQuorum);
+        }
+        let begun = Instant::now();
+        let found = self.session.execute_unpaged(statement, values).await;
+        self.quorum.asked(begun, &found);
+        Ok(found?.into_rows_result()?)
     }
 
     /// A domain's number of buckets.

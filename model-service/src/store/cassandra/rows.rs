@@ -62,6 +62,9 @@ struct ItemValues<'a> {
     since: CqlTimestamp,
     rejected: &'a str,
     content_hash: i64,
+    image: Option<&'a str>,
+    publish_at: Option<CqlTimestamp>,
+    accepted_at: Option<CqlTimestamp>,
     stamp: i64,
 }
 
@@ -99,6 +102,11 @@ impl SerializeRow for RowChange {
                 row.live.cast_signed(),
                 row.visible.cast_signed(),
                 row.next_expiry.map(to_cql),
+                row.removal
+                    .as_ref()
+                    .map(serde_json::to_string)
+                    .transpose()
+                    .map_err(SerializationError::new)?,
                 stamp,
             )
                 .serialize(context, writer),
@@ -126,6 +134,9 @@ impl SerializeRow for RowChange {
                 // Not null: every null is a tombstone that scans have to step over.
                 rejected: row.rejected.as_deref().unwrap_or_default(),
                 content_hash: row.content_hash.cast_signed(),
+                image: row.image.as_deref(),
+                publish_at: row.publish_at.map(to_cql),
+                accepted_at: row.accepted_at.map(to_cql),
                 stamp,
             }
             .serialize(context, writer),
@@ -203,6 +214,7 @@ impl RowChange {
                     .sum();
                 text(&row.title)
                     + text(&row.url)
+                    + text(&row.image)
                     + text(&row.group)
                     + text(&row.rejected)
                     + categories
@@ -289,12 +301,24 @@ pub(super) type StoredDomain<'a> = (
     i64,
     i64,
     Option<CqlTimestamp>,
+    Option<&'a str>,
 );
 
 /// Decodes a row of `domains`.
 pub(super) fn domain(row: StoredDomain<'_>) -> Result<(DomainRow, i16), Trouble> {
     const TABLE: &str = "domains";
-    let (name, model, partition, buckets, registered_at, dirty, live, visible, next_expiry) = row;
+    let (
+        name,
+        model,
+        partition,
+        buckets,
+        registered_at,
+        dirty,
+        live,
+        visible,
+        next_expiry,
+        removal,
+    ) = row;
     if buckets < 1 {
         return Err(Trouble::Row(TABLE, format!("{name} has {buckets} buckets")));
     }
@@ -307,6 +331,10 @@ pub(super) fn domain(row: StoredDomain<'_>) -> Result<(DomainRow, i16), Trouble>
         live: live.cast_unsigned(),
         visible: visible.cast_unsigned(),
         next_expiry: next_expiry.map(|at| from_cql(TABLE, at)).transpose()?,
+        removal: removal
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|error| Trouble::Row(TABLE, error.to_string()))?,
     };
     Ok((row, buckets))
 }
@@ -342,6 +370,9 @@ struct StoredItem<'a> {
     attributes: BTreeMap<String, String>,
     rejected: String,
     content_hash: i64,
+    image: Option<String>,
+    publish_at: Option<CqlTimestamp>,
+    accepted_at: Option<CqlTimestamp>,
 }
 
 /// Decodes rows of `items`.
@@ -375,14 +406,26 @@ fn item(row: StoredItem<'_>) -> Result<ItemRow, Trouble> {
         attributes: row.attributes,
         rejected: Some(row.rejected).filter(|reason| !reason.is_empty()),
         content_hash: row.content_hash.cast_unsigned(),
+        image: row.image,
+        publish_at: row.publish_at.map(|at| from_cql(TABLE, at)).transpose()?,
+        accepted_at: row.accepted_at.map(|at| from_cql(TABLE, at)).transpose()?,
     })
 }
 
 /// Decodes ids of `similar_items`.
 pub(super) fn list_ids(found: &QueryRowsResult) -> Result<Vec<ItemId>, Trouble> {
+    ids("similar_items", found)
+}
+
+/// Decodes ids of `items`.
+pub(super) fn item_ids(found: &QueryRowsResult) -> Result<Vec<ItemId>, Trouble> {
+    ids("items", found)
+}
+
+fn ids(table: &'static str, found: &QueryRowsResult) -> Result<Vec<ItemId>, Trouble> {
     found
         .rows::<(&str,)>()?
-        .map(|row| id_of("similar_items", row?.0))
+        .map(|row| id_of(table, row?.0))
         .collect()
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use scylla::client::session::Session;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
-use scylla::statement::Statement;
+use scylla::statement::{Consistency, Statement};
 use scylla::value::CqlTimestamp;
 
 use super::failure::{Trouble, is_unauthorized};
@@ -23,6 +23,8 @@ struct Migration {
     name: &'static str,
     /// `{ks}` stands for the keyspace.
     statements: &'static [&'static str],
+    /// Columns that are added after that where they are not there. In rows of before they are null.
+    columns: &'static [Column],
 }
 
 const MIGRATIONS: &[Migration] = &[
@@ -35,6 +37,7 @@ const MIGRATIONS: &[Migration] = &[
             "CREATE TABLE IF NOT EXISTS {ks}.instances (owner text PRIMARY KEY, \
              address text) WITH gc_grace_seconds = 3600",
         ],
+        columns: &[],
     },
     Migration {
         number: 3,
@@ -45,6 +48,7 @@ const MIGRATIONS: &[Migration] = &[
             "CREATE TABLE IF NOT EXISTS {ks}.domain_settings (domain text PRIMARY KEY, \
              settings text, updated_at timestamp)",
         ],
+        columns: &[],
     },
     Migration {
         number: LISTS,
@@ -56,8 +60,56 @@ const MIGRATIONS: &[Migration] = &[
              neighbours frozen<list<frozen<tuple<text, float>>>>, model text, updated_at timestamp, \
              PRIMARY KEY (domain, id)) WITH gc_grace_seconds = 86400",
         ],
+        columns: &[],
+    },
+    Migration {
+        number: 5,
+        name: "pictures of items, their publication and first event; removals of domains",
+        statements: &[],
+        columns: &[
+            Column::of_items("image", "text"),
+            Column::of_items("publish_at", "timestamp"),
+            Column::of_items("accepted_at", "timestamp"),
+            Column {
+                table: "domains",
+                name: "removal",
+                kind: "text",
+            },
+        ],
     },
 ];
+
+/// A column that a table got later than its other ones.
+struct Column {
+    table: &'static str,
+    name: &'static str,
+    kind: &'static str,
+}
+
+impl Column {
+    const fn of_items(name: &'static str, kind: &'static str) -> Self {
+        let table = "items";
+        Self { table, name, kind }
+    }
+
+    /// The statement that adds it; ScyllaDB does not know how to leave one alone that is there.
+    fn statement(&self, keyspace: &Keyspace, is_scylla: bool) -> String {
+        let Self { table, name, kind } = self;
+        let unless = if is_scylla { "" } else { "IF NOT EXISTS " };
+        format!("ALTER TABLE {keyspace}.{table} ADD {unless}{name} {kind}")
+    }
+
+    async fn is_there(&self, session: &Session, keyspace: &Keyspace) -> Result<bool, Trouble> {
+        let query = "SELECT kind FROM system_schema.columns \
+             WHERE keyspace_name = ? AND table_name = ? AND column_name = ?";
+        let mut query = Statement::new(query);
+        // Each node has the schema to itself.
+        query.set_consistency(Consistency::One);
+        let values = (keyspace.as_str(), self.table, self.name);
+        let found = session.query_unpaged(query, values).await?;
+        Ok(found.into_rows_result()?.rows_num() > 0)
+    }
+}
 
 /// The migration that makes the table of lists anew: before it, each list was a partition.
 const LISTS: i32 = 4;
@@ -85,6 +137,7 @@ const FIRST_TABLES: Migration = Migration {
          epoch bigint, owner text, address text, beat bigint)",
         "CREATE TABLE IF NOT EXISTS {ks}.meta (key text PRIMARY KEY, value text)",
     ],
+    columns: &[],
 };
 
 const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS {ks}.schema_migrations \
@@ -147,6 +200,8 @@ pub fn statements(keyspace: &Keyspace, replication_factor: u8, is_scylla: bool) 
     ];
     for migration in MIGRATIONS {
         statements.extend(migration.statements.iter().map(|s| keyspace.fill(s)));
+        let columns = migration.columns.iter();
+        statements.extend(columns.map(|column| column.statement(keyspace, is_scylla)));
     }
     for Migration { number, name, .. } in MIGRATIONS {
         statements.push(format!(
@@ -233,6 +288,12 @@ pub async fn migrate(
         let dropped = is_lists && lists::clear_the_way(session, keyspace).await?;
         for statement in migration.statements {
             run(session, keyspace, keyspace.fill(statement)).await?;
+        }
+        for column in migration.columns {
+            if !column.is_there(session, keyspace).await? {
+                let add = column.statement(keyspace, is_scylla(session));
+                run(session, keyspace, add).await?;
+            }
         }
         if dropped {
             // Somebody may have made lists meanwhile, in the table that was dropped.

@@ -43,13 +43,13 @@ macro_rules! statements {
 statements! {
     Idempotent {
         put_domain: "INSERT INTO {ks}.domains (domain, model, partition, buckets, registered_at, dirty, live, \
-            visible, next_expiry) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
+            visible, next_expiry, removal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
         put_settings: "INSERT INTO {ks}.domain_settings (domain, settings, updated_at) \
             VALUES (?, ?, ?) USING TIMESTAMP ?",
         put_item: "INSERT INTO {ks}.items (domain, bucket, id, version, live, hidden, title, url, \
             language, \"group\", categories, published_at, expires_at, attributes, status, since, \
-            rejected, content_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-            USING TIMESTAMP ?",
+            rejected, content_hash, image, publish_at, accepted_at) \
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
         delete_item: "DELETE FROM {ks}.items USING TIMESTAMP ? \
             WHERE domain = ? AND bucket = ? AND id = ?",
         put_content: "INSERT INTO {ks}.item_texts (domain, id, text, vector) VALUES (?, ?, ?, ?) \
@@ -65,20 +65,30 @@ statements! {
         delete_list: "DELETE FROM {ks}.similar_items USING TIMESTAMP ? \
             WHERE domain = ? AND id = ?",
 
-        domains: "SELECT domain, model, partition, buckets, registered_at, dirty, live, visible, next_expiry \
-            FROM {ks}.domains",
-        domain: "SELECT domain, model, partition, buckets, registered_at, dirty, live, visible, next_expiry \
-            FROM {ks}.domains WHERE domain = ?",
+        sweep_lists: "DELETE FROM {ks}.similar_items USING TIMESTAMP ? WHERE domain = ?",
+        sweep_items: "DELETE FROM {ks}.items USING TIMESTAMP ? WHERE domain = ? AND bucket = ?",
+        sweep_features: "DELETE FROM {ks}.item_features USING TIMESTAMP ? \
+            WHERE domain = ? AND model = ? AND bucket = ?",
+        sweep_settings: "DELETE FROM {ks}.domain_settings USING TIMESTAMP ? WHERE domain = ?",
+
+        domains: "SELECT domain, model, partition, buckets, registered_at, dirty, live, visible, next_expiry, \
+            removal FROM {ks}.domains",
+        domain: "SELECT domain, model, partition, buckets, registered_at, dirty, live, visible, next_expiry, \
+            removal FROM {ks}.domains WHERE domain = ?",
         settings: "SELECT settings, updated_at FROM {ks}.domain_settings WHERE domain = ?",
+        item_ids: "SELECT id FROM {ks}.items WHERE domain = ? AND bucket = ? LIMIT ?",
         items_from: "SELECT id, version, status, since, hidden, title, url, language, \"group\", \
-            categories, published_at, expires_at, attributes, rejected, content_hash \
+            categories, published_at, expires_at, attributes, rejected, content_hash, image, \
+            publish_at, accepted_at \
             FROM {ks}.items WHERE domain = ? AND bucket = ? AND id >= ? LIMIT ?",
         items_of: "SELECT id, version, status, since, hidden, title, url, language, \"group\", \
-            categories, published_at, expires_at, attributes, rejected, content_hash \
+            categories, published_at, expires_at, attributes, rejected, content_hash, image, \
+            publish_at, accepted_at \
             FROM {ks}.items WHERE domain = ? AND bucket = ? AND id IN ?",
         // One request, however many buckets: the coordinator asks for each.
         items_in: "SELECT id, version, status, since, hidden, title, url, language, \"group\", \
-            categories, published_at, expires_at, attributes, rejected, content_hash \
+            categories, published_at, expires_at, attributes, rejected, content_hash, image, \
+            publish_at, accepted_at \
             FROM {ks}.items WHERE domain = ? AND bucket IN ? AND id IN ?",
         features_from: "SELECT id, version, space, dense, term_ids, term_weights \
             FROM {ks}.item_features \

@@ -112,7 +112,7 @@ impl CassandraStore {
     }
 
     /// Writes rows, in no order; ends at the first failure.
-    async fn write_rows(&self, rows: Vec<RowChange>) -> Result<(), StoreError> {
+    pub(super) async fn write_rows(&self, rows: Vec<RowChange>) -> Result<(), StoreError> {
         let mut running = FuturesUnordered::new();
         for request in requests(rows) {
             if running.len() == IN_FLIGHT

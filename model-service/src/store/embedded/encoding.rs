@@ -123,6 +123,11 @@ impl Writer {
         self.u64(row.live);
         self.u64(row.visible);
         self.maybe(row.next_expiry.as_ref(), |w, at| w.time(*at));
+        // Rows of before this was kept end here.
+        self.maybe(row.removal.as_ref(), |w, removed| {
+            let written = serde_json::to_string(removed);
+            w.text(&written.expect("a removal is texts and a time"));
+        });
     }
 
     /// What is set for a domain: JSON, so that what a newer version sets is kept.
@@ -158,6 +163,10 @@ impl Writer {
         }
         self.maybe(row.rejected.as_ref(), |w, why| w.text(why));
         self.u64(row.content_hash);
+        // Rows of before these were kept end here, and are read all the same.
+        self.maybe(row.image.as_ref(), |w, text| w.text(text));
+        self.maybe(row.publish_at.as_ref(), |w, at| w.time(*at));
+        self.maybe(row.accepted_at.as_ref(), |w, at| w.time(*at));
     }
 
     /// An item's content.
@@ -254,6 +263,9 @@ impl<'a> Reader<'a> {
             live: self.u64()?,
             visible: self.u64()?,
             next_expiry: self.maybe(Self::time)?,
+            removal: self.later(|r| {
+                serde_json::from_str(r.text()?).map_err(|error| Malformed(error.to_string()))
+            })?,
         })
     }
 
@@ -288,6 +300,9 @@ impl<'a> Reader<'a> {
             attributes: self.many(|r| Ok((r.owned_text()?, r.owned_text()?)))?,
             rejected: self.maybe(Self::owned_text)?,
             content_hash: self.u64()?,
+            image: self.later(Self::owned_text)?,
+            publish_at: self.later(Self::time)?,
+            accepted_at: self.later(Self::time)?,
         })
     }
 
@@ -425,6 +440,17 @@ impl<'a> Reader<'a> {
         } else {
             Ok(None)
         }
+    }
+
+    /// What was added to rows later: nothing, where the row ends before it.
+    fn later<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, Malformed>,
+    ) -> Result<Option<T>, Malformed> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        self.maybe(read)
     }
 
     fn many<T, C: FromIterator<T>>(

@@ -304,6 +304,22 @@ impl Store for EmbeddedStore {
         .await
     }
 
+    async fn sweep(
+        &self,
+        domain: &DomainName,
+        stamp: Stamp,
+        most: usize,
+    ) -> Result<bool, StoreError> {
+        let domain = domain.clone();
+        self.ask(|answer| Command::Sweep {
+            domain,
+            stamp,
+            most,
+            answer,
+        })
+        .await
+    }
+
     fn is_exclusive(&self) -> bool {
         true
     }

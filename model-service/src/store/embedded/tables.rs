@@ -1,9 +1,9 @@
 //! The tables of the database, and the one rule all rows are written by.
 
-use kindred_shared::{ItemId, ModelName};
+use kindred_shared::{DomainName, ItemId, ModelName};
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 
-use super::encoding::{Head, Writer, feature_key, key, split_value};
+use super::encoding::{Head, Writer, end_of, feature_key, key, split_value};
 use super::failure::Trouble;
 use kindred_domain::store::{Batch, Cas, Epoch, Lease, Partition, Stamp, StoreError, Write};
 
@@ -193,6 +193,49 @@ impl<'t> Tables<'t> {
             }
         }
         Ok(())
+    }
+
+    /// Removes rows of a domain, but for its own, that were written before: at most so many. Whether none are
+    /// left. They leave no markers: this is the only process, and its domain's machine has no earlier write on
+    /// its way.
+    pub(super) fn sweep(
+        &mut self,
+        domain: &DomainName,
+        stamp: Stamp,
+        most: usize,
+    ) -> Result<bool, Trouble> {
+        let first = key(domain, "");
+        let end = end_of(first.clone());
+        let mut left = most;
+        for kind in [
+            Kind::Lists,
+            Kind::Items,
+            Kind::Contents,
+            Kind::Features,
+            Kind::Settings,
+        ] {
+            let table = &mut self.rows[kind as usize];
+            let mut keys = Vec::new();
+            for row in table.range(first.as_slice()..end.as_slice())? {
+                if keys.len() == left {
+                    break;
+                }
+                let (key, value) = row?;
+                if split_value(value.value())?.0.stamp <= stamp {
+                    keys.push(key.value().to_vec());
+                }
+            }
+            for key in &keys {
+                table.remove(key.as_slice())?;
+                self.markers.remove(&*marker_key(kind, key))?;
+                self.written[kind as usize] += 1;
+            }
+            left -= keys.len();
+            if left == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn put_row(&mut self, kind: Kind, key: &[u8], stamp: Stamp) -> Result<(), Trouble> {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
-use kindred_shared::ModelName;
+use kindred_shared::{DomainName, ModelName};
 use redb::{Database, ReadTransaction, ReadableDatabase};
 use tokio::sync::{mpsc, oneshot};
 
@@ -33,6 +33,13 @@ pub(super) enum Command {
         batch: Batch,
         answer: oneshot::Sender<Result<(), StoreError>>,
     },
+    /// Remove some rows of a domain.
+    Sweep {
+        domain: DomainName,
+        stamp: Stamp,
+        most: usize,
+        answer: oneshot::Sender<Result<bool, StoreError>>,
+    },
     /// Compare-and-set a lease row.
     TakeLease {
         partition: Partition,
@@ -48,6 +55,7 @@ impl Command {
     fn rows(&self) -> usize {
         match self {
             Self::Commit { batch, .. } => batch.writes.len(),
+            Self::Sweep { most, .. } => *most,
             Self::TakeLease { .. } => 1,
             Self::Mend => 0,
         }
@@ -57,6 +65,7 @@ impl Command {
     fn fail(self, error: StoreError) {
         match self {
             Self::Commit { answer, .. } => drop(answer.send(Err(error))),
+            Self::Sweep { answer, .. } => drop(answer.send(Err(error))),
             Self::TakeLease { answer, .. } => drop(answer.send(Err(error))),
             Self::Mend => {}
         }
@@ -66,8 +75,10 @@ impl Command {
         match (self, done) {
             (command, Done::Refused(error)) => command.fail(error),
             (Self::Commit { answer, .. }, Done::Written) => drop(answer.send(Ok(()))),
+            (Self::Sweep { answer, .. }, Done::Swept(all)) => drop(answer.send(Ok(all))),
             (Self::TakeLease { answer, .. }, Done::Cas(cas)) => drop(answer.send(Ok(cas))),
-            (Self::Commit { .. } | Self::TakeLease { .. } | Self::Mend, _) => {}
+            (Self::Commit { .. } | Self::Sweep { .. } | Self::TakeLease { .. } | Self::Mend, _) => {
+            }
         }
     }
 }
@@ -75,6 +86,7 @@ impl Command {
 /// What became of one command of a group that was committed.
 enum Done {
     Written,
+    Swept(bool),
     Cas(Cas),
     Refused(StoreError),
 }
@@ -379,6 +391,12 @@ fn apply(tables: &mut Tables<'_>, command: &Command) -> Result<Done, Trouble> {
             tables.write(*stamp, batch)?;
             Ok(Done::Written)
         }
+        Command::Sweep {
+            domain,
+            stamp,
+            most,
+            ..
+        } => Ok(Done::Swept(tables.sweep(domain, *stamp, *most)?)),
         Command::TakeLease {
             partition,
             expected,

@@ -6,6 +6,7 @@ mod connection;
 mod inspection;
 mod properties;
 mod publisher;
+pub mod repartition;
 mod topology;
 
 pub use card::{card_from_value, card_to_value};

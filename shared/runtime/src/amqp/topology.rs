@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use lapin::options::{
-    ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions,
+    ExchangeBindOptions, ExchangeDeclareOptions, ExchangeUnbindOptions, QueueBindOptions,
+    QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, ExchangeKind};
@@ -333,26 +334,12 @@ pub async fn declare(
     exchange(&channel, names.dead(), ExchangeKind::Direct).await?;
     exchange(&channel, names.dead_jobs(), ExchangeKind::Headers).await?;
     exchange(&channel, names.domains(), ExchangeKind::Topic).await?;
-    for queue in queues(names, partitions) {
-        let declaring = channel.queue_declare(
-            queue.name,
-            QueueDeclareOptions::durable(),
-            Argument::table(&queue.arguments),
-        );
-        within("declaring a queue", REQUEST_DEADLINE, declaring).await?;
-    }
+    declare_queues(&channel, names, partitions).await?;
     let dead_items = names.items_dead();
     bind_queue(&channel, &dead_items, &names.dead(), dead_items.clone()).await?;
     keep_killers_only(&channel, names).await?;
     if partitions > 1 {
-        let kind = ExchangeKind::Custom(MODULUS_HASH.to_owned());
-        exchange(&channel, names.partitions(), kind)
-            .await
-            .map_err(no_sharding)?;
-        for number in 0..partitions {
-            let queue = names.partition(number);
-            bind_queue(&channel, &queue, &names.partitions(), "".into()).await?;
-        }
+        bind_partitions(&channel, names, partitions).await?;
     }
     if fresh {
         tokio::time::sleep(ITEMS_SETTLE).await;
@@ -362,9 +349,81 @@ pub async fn declare(
     Ok(())
 }
 
+/// Declares the durable queues.
+pub(super) async fn declare_queues(
+    channel: &Channel,
+    names: &Names,
+    partitions: u16,
+) -> Result<(), AmqpError> {
+    for queue in queues(names, partitions) {
+        let declaring = channel.queue_declare(
+            queue.name,
+            QueueDeclareOptions::durable(),
+            Argument::table(&queue.arguments),
+        );
+        within("declaring a queue", REQUEST_DEADLINE, declaring).await?;
+    }
+    Ok(())
+}
+
+/// Declares the exchange that chooses a partition, and binds the queues of all to it.
+pub(super) async fn bind_partitions(
+    channel: &Channel,
+    names: &Names,
+    partitions: u16,
+) -> Result<(), TopologyError> {
+    let kind = ExchangeKind::Custom(MODULUS_HASH.to_owned());
+    exchange(channel, names.partitions(), kind)
+        .await
+        .map_err(no_sharding)?;
+    for number in 0..partitions {
+        let queue = names.partition(number);
+        bind_queue(channel, &queue, &names.partitions(), "".into()).await?;
+    }
+    Ok(())
+}
+
+/// Takes the queue of a partition away from the exchange that chooses one, if it is bound there.
+pub(super) async fn unbind_partition(
+    channel: &Channel,
+    names: &Names,
+    number: u16,
+) -> Result<(), AmqpError> {
+    let (queue, exchange) = (names.partition(number), names.partitions());
+    let unbinding = channel.queue_unbind(queue, exchange, "".into(), FieldTable::default());
+    within("unbinding a queue", REQUEST_DEADLINE, unbinding).await
+}
+
+/// Takes all events away from partitions: publishers that set `mandatory` get them back. `several`: whether the
+/// exchange that chooses among them is there.
+pub(super) async fn unbind_items(
+    channel: &Channel,
+    names: &Names,
+    several: bool,
+) -> Result<(), AmqpError> {
+    let all: ShortString = "#".into();
+    if several {
+        let unbinding = channel.exchange_unbind(
+            names.partitions(),
+            names.items(),
+            all.clone(),
+            ExchangeUnbindOptions::default(),
+            FieldTable::default(),
+        );
+        within("unbinding an exchange", REQUEST_DEADLINE, unbinding).await?;
+    }
+    let (queue, exchange) = (names.partition(0), names.items());
+    let unbinding = channel.queue_unbind(queue, exchange, all, FieldTable::default());
+    within("unbinding a queue", REQUEST_DEADLINE, unbinding).await
+}
+
 /// The exchange and its one binding leave in one go: the declaration is not waited for, so that
 /// whoever finds the exchange cannot be faster than the binding.
-async fn items_last(channel: &Channel, names: &Names, partitions: u16) -> Result<(), AmqpError> {
+pub(super) async fn items_last(
+    channel: &Channel,
+    names: &Names,
+    partitions: u16,
+) -> Result<(), AmqpError> {
     let options = ExchangeDeclareOptions {
         durable: true,
         nowait: true,

@@ -51,7 +51,7 @@ section! {
         show: values::show_memory_size,
     }
 
-    /// Number of partitions, fixed at the first start; standalone has 1.
+    /// Number of partitions, the same for all model services; standalone has 1.
     partitions: u16 = "1" {
         roles: DECIDING,
         expects: "a whole number of 1 to 1024",

@@ -14,7 +14,8 @@ use tokio::time::timeout;
 use super::super::Part;
 use super::{DatabaseFacts, Inside, NoEntry, Owner, Rights};
 use crate::config::Config;
-use crate::store::cassandra::opening::{PARTITIONS, commit_log, copies, inputs, paxos_variant};
+use crate::store::cassandra::opening::{commit_log, copies, inputs, paxos_variant};
+use crate::store::cassandra::partitions::found;
 use crate::store::cassandra::schema::{Keyspace, check, is_scylla};
 
 /// Longest connecting may take, every node tried.
@@ -83,11 +84,8 @@ async fn look_inside(session: &Session, config: &Config, part: Part) -> Inside {
         return inside;
     }
     inside.standing = check(session, &keyspace).await.map_err(|e| e.to_string());
-    let partitions = keyspace.fill(&format!(
-        "SELECT value FROM {{ks}}.meta WHERE key = '{PARTITIONS}'"
-    ));
-    let found = one::<(String,)>(session, &partitions).await;
-    inside.partitions = found.map(|row| row.and_then(|(text,)| text.parse().ok()));
+    let partitions = found(session, &keyspace).await;
+    inside.partitions = partitions.map_err(|error| error.to_string());
     if let Ok(models) = inputs(session, &keyspace).await {
         let known = names();
         let unknown = models.into_keys().filter(|model| !known.contains(model));

@@ -10,6 +10,7 @@ use super::Part;
 use super::finding::Finding;
 use crate::config::Config;
 use crate::store::cassandra::opening::{danger, lease_trouble};
+use crate::store::cassandra::partitions::Partitions;
 use crate::store::cassandra::schema::{NEWEST, Standing};
 
 /// Most items of a domain that Kindred is meant for where lists are one partition: some 250 MiB
@@ -51,8 +52,8 @@ pub(super) struct Inside {
     commit_log: Result<Option<String>, String>,
     /// `None`: it does not tell.
     paxos_variant: Option<String>,
-    /// The number fixed at the first start; `None`: there was none.
-    partitions: Result<Option<u16>, String>,
+    /// How many there are; `None`: there was no first start.
+    partitions: Result<Option<Partitions>, String>,
     /// Models that the store knows and this program does not.
     unknown_models: Vec<ModelName>,
     /// The domain with the most live items, and how many; `None`: there is none, or it is not told.
@@ -372,22 +373,23 @@ fn partitions(inside: &Inside, config: &Config) -> Finding {
     let check = "database.partitions";
     let wanted = config.domains.partitions;
     match &inside.partitions {
-        Ok(Some(found)) if *found == wanted => {
+        Ok(Some(Partitions::Of(found))) if *found == wanted => {
             Finding::ok(check, format!("{found}, as configured"))
         }
-        Ok(Some(found)) => Finding::problem(
+        Ok(Some(Partitions::Of(found))) => Finding::problem(
             check,
-            format!("the keyspace was made with {found} partitions, and {wanted} are configured"),
-            format!("set partitions to {found}: the number is fixed at the first start"),
+            format!("the keyspace has {found} partitions, and {wanted} are configured"),
+            format!("configure partitions = {found}, or see `kindred partitions set --help`"),
         ),
-        Ok(None) => Finding::ok(
+        Ok(Some(Partitions::Changing { from, to })) => Finding::problem(
             check,
-            format!("not fixed yet; the first start fixes {wanted}"),
+            format!("a change from {from} partitions to {to} was begun and is not finished"),
+            format!("finish it: `kindred partitions set {to}`"),
         ),
-        Err(_) if matches!(inside.standing, Ok(Standing::Behind(_))) => Finding::ok(
-            check,
-            format!("not fixed yet; the first start fixes {wanted}"),
-        ),
+        Ok(None) => Finding::ok(check, format!("none yet; the first start makes {wanted}")),
+        Err(_) if matches!(inside.standing, Ok(Standing::Behind(_))) => {
+            Finding::ok(check, format!("none yet; the first start makes {wanted}"))
+        }
         Err(words) => Finding::unknown(
             check,
             format!("the number of partitions cannot be read: {words}"),

@@ -29,7 +29,7 @@ fn healthy() -> Inside {
         standing: Ok(Standing::Current),
         commit_log: Ok(Some("batch".to_owned())),
         paxos_variant: Some("v2".to_owned()),
-        partitions: Ok(Some(1)),
+        partitions: Ok(Some(Partitions::Of(1))),
         unknown_models: Vec::new(),
         largest: Some(("news.example".to_owned(), LARGEST_DOMAIN)),
         blocks: Ok(()),
@@ -147,7 +147,7 @@ fn one_wrong_thing_is_one_finding() {
         Unknown,
     );
     assert_found(
-        |inside| inside.partitions = Ok(Some(8)),
+        |inside| inside.partitions = Ok(Some(Partitions::Of(8))),
         "database.partitions",
         Problem,
     );

@@ -1,6 +1,6 @@
 //! HTML to text.
 //!
-//! What is markup is decided tag by tag, by [`super::markup`]; html5ever's tokenizer then reads
+//! What is markup is decided tag by tag, by [`super::tags`]; html5ever's tokenizer then reads
 //! the tags and decodes the character references. Nothing is nested on the stack and nothing is
 //! read twice, so broken or deeply nested HTML costs no more than any other text of its size.
 
@@ -13,7 +13,7 @@ use html5ever::tokenizer::{
 };
 
 use super::elements::INLINE;
-use super::markup;
+use super::tags;
 
 /// How often a text may have been escaped.
 const MAX_ESCAPED: usize = 3;
@@ -26,12 +26,12 @@ const MAX_ESCAPED: usize = 3;
 pub fn plain_text(input: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(input);
     for _ in 0..MAX_ESCAPED {
-        let Some(tame) = markup::tame(&text) else {
+        let Some(tame) = tags::tame(&text) else {
             break;
         };
         let has_elements = tame.has_elements;
         let decoded = text_of(tame.html);
-        let is_escaped = !has_elements && markup::is_escaped(&decoded);
+        let is_escaped = !has_elements && tags::is_escaped(&decoded);
         text = Cow::Owned(decoded);
         if !is_escaped {
             break;

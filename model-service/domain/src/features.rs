@@ -1,0 +1,106 @@
+//! The features of a domain as readers have them: its blocks, shared with its machine.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use kindred_shared::{Block, Space};
+use kindred_similarity::RowMask;
+
+use crate::memory;
+use crate::slot::Slot;
+
+/// Immutable rows and whose they are. Its machine and snapshots share it.
+#[derive(Debug)]
+pub struct Rows {
+    /// The rows as they were added.
+    pub block: Arc<Block>,
+    /// The item of each row, one row an item.
+    pub slots: Arc<[Slot]>,
+    /// The rows by ascending slot; made when a row is first looked for by its item.
+    by_slot: OnceLock<Box<[u32]>>,
+}
+
+impl Rows {
+    /// The rows of a block; there is one slot a row.
+    pub fn new(block: Arc<Block>, slots: Arc<[Slot]>) -> Self {
+        Self {
+            block,
+            slots,
+            by_slot: OnceLock::new(),
+        }
+    }
+
+    /// The row of an item, if one is here.
+    pub fn find(&self, slot: Slot) -> Option<u32> {
+        let by_slot = self.by_slot.get_or_init(|| {
+            let mut rows: Box<[u32]> = (0..).take(self.slots.len()).collect();
+            rows.sort_unstable_by_key(|row| self.slots[*row as usize]);
+            rows
+        });
+        let of = |row: &u32| self.slots[*row as usize];
+        let at = by_slot.binary_search_by_key(&slot, of).ok()?;
+        by_slot.get(at).copied()
+    }
+
+    /// Bytes held besides the block, as estimated.
+    pub(crate) fn memory(&self) -> u64 {
+        let by_slot = self.by_slot.get().map_or(0, |rows| size_of_val(&**rows));
+        memory::shared(size_of::<Self>())
+            + memory::shared(size_of_val(&*self.slots))
+            + memory::boxed(by_slot)
+    }
+}
+
+/// Rows, and which of them count.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// The rows.
+    pub rows: Arc<Rows>,
+    /// Those that are their item's feature.
+    pub live: Arc<RowMask>,
+}
+
+impl Live {
+    /// The row that is the item's feature, if it is here.
+    pub fn find(&self, slot: Slot) -> Option<u32> {
+        let row = self.rows.find(slot)?;
+        self.live.contains(row as usize).then_some(row)
+    }
+}
+
+/// All features of a domain at one moment, by space. An item has one at most.
+#[derive(Debug, Clone, Default)]
+pub struct Features(BTreeMap<Space, Box<[Live]>>);
+
+impl Features {
+    /// Those of these blocks.
+    pub fn new(by_space: impl IntoIterator<Item = (Space, Box<[Live]>)>) -> Self {
+        Self(by_space.into_iter().collect())
+    }
+
+    /// The spaces that have rows, and those rows.
+    pub fn spaces(&self) -> impl Iterator<Item = (&Space, &[Live])> {
+        self.0.iter().map(|(space, live)| (space, &**live))
+    }
+
+    /// The rows of a space.
+    pub fn of(&self, space: &Space) -> &[Live] {
+        self.0.get(space).map_or(&[], |live| live)
+    }
+
+    /// Where an item's feature is; it is looked for in this space first. `None`: it has none, or a zero one.
+    pub fn find(&self, slot: Slot, first: Option<&Space>) -> Option<(&Space, &Live, u32)> {
+        let first = first.and_then(|space| self.0.get_key_value(space));
+        let all = first.into_iter().chain(&self.0);
+        all.flat_map(|(space, live)| live.iter().map(move |live| (space, live)))
+            .find_map(|(space, live)| Some((space, live, live.find(slot)?)))
+    }
+
+    /// How many items have a feature in each space.
+    pub fn counts(&self) -> Vec<(Space, usize)> {
+        let rows = |live: &[Live]| live.iter().map(|live| live.live.count()).sum();
+        self.spaces()
+            .map(|(space, live)| (space.clone(), rows(live)))
+            .collect()
+    }
+}

@@ -1,0 +1,147 @@
+//! Patches: an event that says only what changes needs the rest of its item, text and all, as it is stored.
+//!
+//! The item's later events wait behind it, so that they keep their order; other items' events do not. Its
+//! text is written again with the new version, for the reason that [`crate::round`] gives.
+
+use std::collections::BTreeMap;
+
+use kindred_shared::ItemId;
+use kindred_shared::event::{Event, Patch, Reason, Refusal, Upsert};
+
+use super::Domain;
+use crate::effect::{Effect, Ticket};
+use crate::intake::{DeliveryTag, Failure, Outcome};
+use crate::material::{Material, upsert_of};
+use crate::time::Now;
+
+impl Domain {
+    /// Whether an event waits until all of its item is read.
+    pub(super) fn needs_whole(&self, event: &Event) -> bool {
+        let waits = |id| self.whole.waits_for(id);
+        matches!(event, Event::Patch(_)) || event.id().is_some_and(waits)
+    }
+
+    /// Reads the items that patches have come about. What is on its way to the store is waited for.
+    pub(super) fn read_whole(&mut self) {
+        let (catalogue, acceptance) = (&self.catalogue, &self.acceptance);
+        let is_stored = |id: &ItemId| {
+            let slot = catalogue.known(id);
+            slot.is_none_or(|slot| !acceptance.is_writing(slot))
+        };
+        let outbox = &mut self.outbox;
+        if let Some((ticket, ids)) = self.whole.ask(|| outbox.ticket(), is_stored) {
+            self.outbox.push(Effect::ReadWhole { ticket, ids });
+        }
+    }
+
+    /// Some items are read, text and all: the events that waited for that are taken in.
+    pub(super) fn whole_read(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        result: Result<Vec<Option<Material>>, Failure>,
+    ) {
+        let Some(asked) = self.whole.answered(ticket) else {
+            return;
+        };
+        let materials = match result {
+            Ok(materials) => materials,
+            Err(failure) => {
+                let tags = asked.events.into_iter().map(|(tag, _)| tag).collect();
+                self.outbox.settle(tags, &Outcome::Failed(failure.clone()));
+                return self.reload_later(now, failure);
+            }
+        };
+        let read = asked.ids.into_iter().zip(materials);
+        let mut items: BTreeMap<ItemId, Material> = read
+            .filter_map(|(id, material)| Some((id, material?)))
+            .collect();
+        // As the events taken in say.
+        let mut changed: BTreeMap<ItemId, Upsert> = BTreeMap::new();
+        for (tag, event) in asked.events {
+            let Event::Patch(patch) = &*event else {
+                self.take_whole(now, tag, &event);
+                if let Some(id) = event.id().filter(|id| self.is_taken(id, &event)) {
+                    items.remove(id);
+                    match &*event {
+                        Event::Upsert(upsert) => changed.insert(id.clone(), Upsert::clone(upsert)),
+                        _ => changed.remove(id),
+                    };
+                }
+                continue;
+            };
+            let before = match changed.remove(&patch.id) {
+                Some(item) => Some(item),
+                None => match self.read_before(items.remove(&patch.id)) {
+                    Ok(item) => item,
+                    Err(failure) => {
+                        self.outbox.settle(vec![tag], &Outcome::Failed(failure));
+                        continue;
+                    }
+                },
+            };
+            if let Some(after) = self.patch(now, tag, patch, before) {
+                changed.insert(patch.id.clone(), after);
+            }
+        }
+    }
+
+    /// Whether an event about an item was not older than what was known of it.
+    fn is_taken(&self, id: &ItemId, event: &Event) -> bool {
+        let slot = self.catalogue.known(id);
+        let newest = slot.and_then(|slot| self.catalogue.item(slot).version);
+        event
+            .version()
+            .is_none_or(|version| newest == Some(version))
+    }
+
+    /// An item as it was read; `None`: it was never there.
+    fn read_before(&self, read: Option<Material>) -> Result<Option<Upsert>, Failure> {
+        let Some(material) = read else {
+            return Ok(None);
+        };
+        let slot = self.catalogue.known(&material.row.id);
+        let is_newest = slot
+            .is_some_and(|slot| self.catalogue.item(slot).version == Some(material.row.version));
+        let is_there = slot.is_some_and(|slot| self.catalogue.item(slot).live);
+        if !is_there {
+            return Ok(None);
+        }
+        // Of an event that was stored in part, and will come again, or is not acknowledged.
+        if !(is_newest && material.is_whole()) {
+            let detail = "the item is not stored whole yet; put it again, then patch it";
+            return Err(Failure::passing(detail));
+        }
+        Ok(Some(upsert_of(&self.tenure.domain, material)))
+    }
+
+    /// Takes a patch in; the item after it.
+    fn patch(
+        &mut self,
+        now: Now,
+        tag: DeliveryTag,
+        patch: &Patch,
+        before: Option<Upsert>,
+    ) -> Option<Upsert> {
+        let slot = self.catalogue.known(&patch.id);
+        let slot = slot.filter(|slot| self.catalogue.item(*slot).live);
+        let (Some(slot), Some(mut item)) = (slot, before) else {
+            let detail = "there is no such item to patch: put the whole item";
+            let refusal = Refusal::new(Reason::UnknownItem, Some("id"), detail);
+            self.outbox.settle(vec![tag], &Outcome::Refused(refusal));
+            return None;
+        };
+        let known = self.catalogue.item(slot).version;
+        let is_older = patch.version.is_some_and(|version| Some(version) < known);
+        let before = item.clone();
+        match patch.apply(&mut item, self.settings.attributes) {
+            Err(refusal) if !is_older => {
+                self.outbox.settle(vec![tag], &Outcome::Refused(refusal));
+                return Some(before);
+            }
+            // An older one changes nothing.
+            Ok(()) | Err(_) => self.accept(now, tag, slot, patch.version, Some(&item)),
+        }
+        Some(if is_older { before } else { item })
+    }
+}

@@ -1,0 +1,57 @@
+//! Candidates from an item's stored list, and how far they are all there is.
+
+use crate::admission::Admission;
+use crate::question::Asked;
+use crate::ranking::{Candidate, Ranking, order};
+use crate::snapshot::Snapshot;
+
+/// Candidates of a list.
+pub(crate) struct Listed {
+    /// In their order. None that is absent comes before the first `certain` of them.
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) certain: usize,
+    /// Whether there are no others.
+    pub(crate) is_complete: bool,
+}
+
+/// The candidates that the list of the one item asked of has; `None`: it has no list, or there is no such item.
+///
+/// A list is the best rows of all, without a gap, and a bound that no absent row's score is above. So by score
+/// all of its rows come before those that are absent; by another rank those do that are above what
+/// the bound's score can become.
+pub(crate) fn listed(
+    snapshot: &Snapshot,
+    asked: &Asked<'_>,
+    admission: &Admission<'_>,
+    ranking: Ranking,
+) -> Option<Listed> {
+    let item = asked.one.as_ref()?;
+    let bound = item.bound()?;
+    let neighbours = item.neighbours();
+    let admitted = neighbours
+        .filter(|(other, score)| admission.counts(*score) && admission.admits(other))
+        .map(|(other, score)| Candidate {
+            slot: other.slot(),
+            score,
+            rank: ranking.rank(&other, score),
+        });
+    let mut candidates: Vec<Candidate> = admitted.collect();
+    // What counts no more cannot be missing either.
+    let bound = bound.filter(|bound| !admission.is_below(*bound));
+    let certain = match (bound, ranking) {
+        (None, _) | (_, Ranking::Score) => candidates.len(),
+        (Some(bound), _) => {
+            let ceiling = ranking.ceiling(bound);
+            let is_certain = |one: &&Candidate| one.rank > ceiling;
+            candidates.iter().filter(is_certain).count()
+        }
+    };
+    if ranking != Ranking::Score {
+        candidates.sort_unstable_by(|a, b| order(snapshot, a, b));
+    }
+    Some(Listed {
+        candidates,
+        certain,
+        is_complete: bound.is_none(),
+    })
+}

@@ -1,0 +1,188 @@
+//! Scans: what queries compute, on threads of their own.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use kindred_similarity::Kernel;
+use rayon::{ThreadPool, ThreadPoolBuildError};
+use tokio::sync::{Semaphore, oneshot};
+
+/// Scans that are computed at a time: each uses all threads as far as it can, and the second fills what the first
+/// leaves. Each holds some 24 bytes an item.
+const COMPUTED: usize = 2;
+/// Scans that may wait for their turn: about a second's work on a domain of 100,000 items.
+const WAITING: usize = 64;
+
+/// Computes what queries ask, on threads that give way to those of windows.
+#[derive(Debug, Clone)]
+pub struct Scans {
+    kernel: Kernel,
+    pool: Arc<ThreadPool>,
+    turns: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Why a scan has no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScanError {
+    /// Too many wait already.
+    Busy,
+    /// It is a bug of this program, or the service is stopping.
+    Failed(&'static str),
+}
+
+/// Ends a scan that nobody waits for any more.
+struct Cancel(Arc<AtomicBool>);
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One of those that wait.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    /// A place, if there is one.
+    fn take(waiting: &Arc<AtomicUsize>) -> Option<Self> {
+        let next = |count: usize| (count < WAITING).then_some(count + 1);
+        waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
+            .ok()?;
+        Some(Self(Arc::clone(waiting)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Scans {
+    /// Scans with this kernel on so many threads; 0 takes every core.
+    ///
+    /// # Errors
+    /// When the operating system gives no more threads.
+    pub fn new(kernel: Kernel, threads: usize) -> Result<Self, ThreadPoolBuildError> {
+        Ok(Self {
+            kernel,
+            pool: Arc::new(compute_worker::pool_behind(threads)?),
+            turns: Arc::new(Semaphore::new(COMPUTED)),
+            waiting: Arc::default(),
+        })
+    }
+
+    /// What scores are computed with.
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
+    }
+
+    /// Does the work when it is its turn. What it is handed becomes true when the future is dropped; it had
+    /// better end soon then, for it has its turn until it ends.
+    ///
+    /// # Errors
+    /// [`ScanError`].
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&AtomicBool) -> T + Send + 'static,
+    ) -> Result<T, ScanError> {
+        let place = Place::take(&self.waiting).ok_or(ScanError::Busy)?;
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let turn = turn.map_err(|_| ScanError::Failed("the service is stopping"))?;
+        drop(place);
+        let cancel = Cancel(Arc::default());
+        let cancelled = Arc::clone(&cancel.0);
+        let (done, answer) = oneshot::channel();
+        self.pool.spawn(move || {
+            // A panic on a thread of the pool would end the process.
+            let result = catch_unwind(AssertUnwindSafe(|| work(&cancelled)));
+            drop(turn);
+            let _ = done.send(result);
+        });
+        let result = answer.await;
+        drop(cancel);
+        match result {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(_)) => Err(ScanError::Failed("it panicked")),
+            Err(_) => Err(ScanError::Failed("its threads are gone")),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn so_many_wait_and_no_more() {
+        let scans = Scans::new(Kernel::Scalar, COMPUTED).unwrap();
+        let gates: Vec<_> = (0..COMPUTED).map(|_| mpsc::channel::<()>()).collect();
+        let (open, shut): (Vec<_>, Vec<_>) = gates.into_iter().unzip();
+        let mut computed: Vec<_> = shut
+            .into_iter()
+            .map(|gate| Box::pin(scans.run(move |_| gate.recv().is_ok())))
+            .collect();
+        for one in &mut computed {
+            assert!(one.as_mut().now_or_never().is_none());
+        }
+        let mut waiting: Vec<_> = (0..WAITING)
+            .map(|n| Box::pin(scans.run(move |_| n)))
+            .collect();
+        for one in &mut waiting {
+            assert!(one.as_mut().now_or_never().is_none());
+        }
+        assert_eq!(scans.run(|_| ()).await, Err(ScanError::Busy));
+        // Who gives up makes room.
+        drop(waiting.pop());
+        assert!(
+            Box::pin(scans.run(|_| ()))
+                .as_mut()
+                .now_or_never()
+                .is_none()
+        );
+        for gate in &open {
+            gate.send(()).unwrap();
+        }
+        for one in computed {
+            assert_eq!(one.await, Ok(true));
+        }
+        for (n, one) in waiting.into_iter().enumerate() {
+            assert_eq!(one.await, Ok(n));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_scan_is_told_that_nobody_waits_for_it() {
+        let scans = Scans::new(Kernel::Scalar, 1).unwrap();
+        let (told, was_told) = mpsc::channel();
+        let until = std::time::Instant::now() + Duration::from_secs(30);
+        let mut scan = Box::pin(scans.run(move |cancelled: &AtomicBool| {
+            while !cancelled.load(Ordering::Relaxed) && std::time::Instant::now() < until {
+                std::thread::yield_now();
+            }
+            told.send(cancelled.load(Ordering::Relaxed)).unwrap();
+        }));
+        assert!(scan.as_mut().now_or_never().is_none());
+        drop(scan);
+        assert!(was_told.recv_timeout(Duration::from_secs(30)).unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_panic_harms_no_other_scan() {
+        let scans = Scans::new(Kernel::Scalar, 1).unwrap();
+        for _ in 0..=COMPUTED {
+            let failed = scans.run(|_| -> u8 { panic!("a bug") }).await;
+            assert_eq!(failed, Err(ScanError::Failed("it panicked")));
+        }
+        assert_eq!(scans.run(|_| 7).await, Ok(7));
+    }
+}

@@ -1,0 +1,312 @@
+//! Conditions of queries as flags, by the names they have in addresses.
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Map, Value, json};
+
+use super::exit::Failure;
+
+/// Which items count, and in which order. A filter given more than once takes any of its values.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Conditions")]
+pub(crate) struct ConditionArgs {
+    /// How many, 1 to 1000 [default: 10]
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Leave out lower scores
+    #[arg(long, value_name = "SCORE")]
+    min_score: Option<String>,
+    /// An id that is not answered
+    #[arg(long, value_name = "ID")]
+    exclude: Vec<String>,
+    /// Only items with this label
+    #[arg(long)]
+    category: Vec<String>,
+    /// No items with this label
+    #[arg(long, value_name = "CATEGORY")]
+    not_category: Vec<String>,
+    /// Only items of this section
+    #[arg(long)]
+    group: Vec<String>,
+    /// No items of this section
+    #[arg(long, value_name = "GROUP")]
+    not_group: Vec<String>,
+    /// Only items in this language
+    #[arg(long, value_name = "CODE")]
+    language: Vec<String>,
+    /// No items in this language
+    #[arg(long, value_name = "CODE")]
+    not_language: Vec<String>,
+    /// Only items with this attribute
+    #[arg(long, value_name = "NAME=VALUE")]
+    attribute: Vec<String>,
+    /// No items with this attribute
+    #[arg(long, value_name = "NAME=VALUE")]
+    not_attribute: Vec<String>,
+    /// Only items published at this time or later (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    published_after: Option<String>,
+    /// Only items published before this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    published_before: Option<String>,
+    /// A filter as JSON: {"all":[…],"any":[…],"none":[…]}; `none`: not the one set for the domain
+    #[arg(long, value_name = "JSON")]
+    filter: Option<String>,
+    /// After so long half of a score is left, such as 7d
+    #[arg(long, value_name = "DURATION")]
+    half_life: Option<String>,
+    /// Items that are close to everything come later
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    balance: Option<bool>,
+    /// What is answered once only: near (near-duplicates) or group
+    #[arg(long, value_name = "WHAT")]
+    collapse: Option<String>,
+    /// How much answers are to differ from each other, 0 to 1
+    #[arg(long, value_name = "SHARE")]
+    diversity: Option<String>,
+    /// Each answer says why
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    explain: Option<bool>,
+    /// What fills the answer up: newest or random
+    #[arg(long, value_name = "WHAT")]
+    fallback: Option<String>,
+}
+
+impl ConditionArgs {
+    /// Whether there is what only JSON can say.
+    pub(crate) fn are_json(&self) -> bool {
+        self.filter
+            .as_deref()
+            .is_some_and(|filter| filter != "none")
+    }
+
+    /// As the query of an address, with its question mark; empty: nothing is said.
+    ///
+    /// # Errors
+    /// When an attribute is not `NAME=VALUE`.
+    pub(crate) fn parameters(&self) -> Result<String, Failure> {
+        let mut query = String::new();
+        let mut say = |name: &str, value: &str| {
+            let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+            query.push(if query.is_empty() { '?' } else { '&' });
+            query.push_str(&format!("{}={}", encoded(name), encoded(value)));
+        };
+        for (name, value) in self.single() {
+            say(name, &value);
+        }
+        for id in &self.exclude {
+            say("exclude", id);
+        }
+        for (name, values) in self.repeated() {
+            values.iter().for_each(|value| say(name, value));
+        }
+        for (name, all) in [
+            ("attribute", &self.attribute),
+            ("not_attribute", &self.not_attribute),
+        ] {
+            for one in all {
+                let (key, value) = attribute(one)?;
+                say(&format!("{name}.{key}"), value);
+            }
+        }
+        Ok(query)
+    }
+
+    /// As members of a query in JSON.
+    ///
+    /// # Errors
+    /// When an attribute is not `NAME=VALUE`, or the filter is no JSON or given twice.
+    pub(crate) fn json(&self) -> Result<Map<String, Value>, Failure> {
+        let mut query = Map::new();
+        let (mut all, mut none) = (Vec::new(), Vec::new());
+        for (name, value) in self.single() {
+            if !name.starts_with("published_") && name != "filter" {
+                // What is no number or word of JSON is a text; the service says what is wrong with it.
+                let value = serde_json::from_str(&value).unwrap_or(Value::String(value));
+                query.insert(name.to_owned(), value);
+            }
+        }
+        if self.published_after.is_some() || self.published_before.is_some() {
+            let (after, before) = (&self.published_after, &self.published_before);
+            all.push(json!({"field": "published_at", "after": after, "before": before}));
+        }
+        for (name, values) in self.repeated() {
+            let (clauses, name) = match name.strip_prefix("not_") {
+                Some(name) => (&mut none, name),
+                None => (&mut all, name),
+            };
+            let field = if name == "category" {
+                "categories"
+            } else {
+                name
+            };
+            if !values.is_empty() {
+                clauses.push(json!({"field": field, "in": values}));
+            }
+        }
+        for (given, clauses) in [
+            (&self.attribute, &mut all),
+            (&self.not_attribute, &mut none),
+        ] {
+            let mut by_key: Map<String, Value> = Map::new();
+            for one in given {
+                let (key, value) = attribute(one)?;
+                let values = by_key.entry(key).or_insert_with(|| json!([]));
+                if let Value::Array(values) = values {
+                    values.push(value.into());
+                }
+            }
+            let of_key =
+                |(key, values)| json!({"field": format!("attributes.{key}"), "in": values});
+            clauses.extend(by_key.into_iter().map(of_key));
+        }
+        if !self.exclude.is_empty() {
+            query.insert("exclude".to_owned(), json!(self.exclude));
+        }
+        let is_filtered = !all.is_empty() || !none.is_empty();
+        let filter = match &self.filter {
+            Some(_) if is_filtered => {
+                let detail = "--filter says all of a filter: leave out the flags that filter, too";
+                return Err(Failure::usage(detail.to_owned()));
+            }
+            Some(filter) if filter == "none" => json!("none"),
+            Some(filter) => serde_json::from_str(filter)
+                .map_err(|error| Failure::usage(format!("--filter is no JSON: {error}")))?,
+            None if is_filtered => json!({"all": all, "none": none}),
+            None => return Ok(query),
+        };
+        query.insert("filter".to_owned(), filter);
+        Ok(query)
+    }
+
+    /// What is given once at most.
+    fn single(&self) -> Vec<(&'static str, String)> {
+        let flag = |flag: Option<bool>| flag.map(|flag| flag.to_string());
+        let all = [
+            ("limit", self.limit.map(|limit| limit.to_string())),
+            ("min_score", self.min_score.clone()),
+            ("published_after", self.published_after.clone()),
+            ("published_before", self.published_before.clone()),
+            ("filter", self.filter.clone()),
+            ("half_life", self.half_life.clone()),
+            ("balance", flag(self.balance)),
+            ("collapse", self.collapse.clone()),
+            ("diversity", self.diversity.clone()),
+            ("explain", flag(self.explain)),
+            ("fallback", self.fallback.clone()),
+        ];
+        let given = all.into_iter();
+        given
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
+    }
+
+    /// What takes any of several values.
+    fn repeated(&self) -> [(&'static str, &[String]); 6] {
+        [
+            ("category", &self.category),
+            ("not_category", &self.not_category),
+            ("group", &self.group),
+            ("not_group", &self.not_group),
+            ("language", &self.language),
+            ("not_language", &self.not_language),
+        ]
+    }
+}
+
+fn attribute(given: &str) -> Result<(&str, &str), Failure> {
+    given
+        .split_once('=')
+        .filter(|(key, _)| !key.is_empty())
+        .ok_or_else(|| {
+            Failure::usage(format!(
+                "an attribute is NAME=VALUE, such as author=\"A. Writer\"; got {given:?}"
+            ))
+        })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Only {
+        #[command(flatten)]
+        conditions: ConditionArgs,
+    }
+
+    fn given(flags: &[&str]) -> ConditionArgs {
+        let all = std::iter::once(&"kindred").chain(flags);
+        Only::try_parse_from(all).unwrap().conditions
+    }
+
+    #[test]
+    fn flags_are_parameters_or_json_alike() {
+        let flags = [
+            "--limit",
+            "3",
+            "--min-score",
+            "0.5",
+            "--exclude",
+            "a&b",
+            "--exclude",
+            "c",
+            "--category",
+            "rail",
+            "--category",
+            "slow",
+            "--not-group",
+            "x y",
+            "--attribute",
+            "author=A=B",
+            "--published-after",
+            "2026-11-20T09:00:00+01:00",
+            "--half-life",
+            "7d",
+            "--explain",
+            "--collapse",
+            "near",
+            "--diversity",
+            "0.3",
+        ];
+        let conditions = given(&flags);
+        assert_eq!(
+            conditions.parameters().unwrap(),
+            "?limit=3&min%5Fscore=0%2E5&published%5Fafter=2026%2D11%2D20T09%3A00%3A00%2B01%3A00&half%5Flife=7d\
+             &collapse=near&diversity=0%2E3&explain=true&exclude=a%26b&exclude=c&category=rail&category=slow\
+             &not%5Fgroup=x%20y&attribute%2Eauthor=A%3DB"
+        );
+        assert_eq!(
+            Value::Object(conditions.json().unwrap()),
+            json!({
+                "limit": 3, "min_score": 0.5, "exclude": ["a&b", "c"], "half_life": "7d", "explain": true,
+                "collapse": "near", "diversity": 0.3,
+                "filter": {
+                    "all": [
+                        {"field": "published_at", "after": "2026-11-20T09:00:00+01:00", "before": null},
+                        {"field": "categories", "in": ["rail", "slow"]},
+                        {"field": "attributes.author", "in": ["A=B"]},
+                    ],
+                    "none": [{"field": "group", "in": ["x y"]}],
+                }
+            })
+        );
+        assert_eq!(given(&[]).parameters().unwrap(), "");
+        assert_eq!(given(&[]).json().unwrap(), Map::new());
+    }
+
+    #[test]
+    fn what_cannot_be_said_is_refused() {
+        assert!(given(&["--attribute", "author"]).parameters().is_err());
+        assert!(given(&["--attribute", "=b"]).json().is_err());
+        assert!(given(&["--filter", "{"]).json().is_err());
+        assert!(given(&["--filter", "{}", "--group", "a"]).json().is_err());
+        assert!(given(&["--filter", "{}"]).are_json());
+        assert_eq!(
+            given(&["--filter", "none"]).parameters().unwrap(),
+            "?filter=none"
+        );
+    }
+}

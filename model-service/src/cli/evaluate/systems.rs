@@ -1,0 +1,394 @@
+//! What makes lists: models, as the service makes them, and two baselines of the literature.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap};
+
+use compute_worker::models::{Models, Own};
+use kindred_shared::job::{ExtractTask, TermCounts};
+use kindred_shared::{Feature, ModelName, Space};
+use kindred_similarity::{Kernel, Options, Rows, SparseRows, Table, TableBuilder, neighbours};
+use rayon::prelude::*;
+
+use super::super::exit::Failure;
+use super::input::Items;
+use crate::preprocessing::{Preprocessed, Preprocessor};
+
+/// Answers of a list that are looked at: enough that ten are left without those of the item's group.
+const KEPT: usize = 64;
+/// Okapi BM25's parameters, as most search engines have them.
+const K1: f32 = 1.2;
+const B: f32 = 0.75;
+
+/// One place of a list.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Answer {
+    pub item: usize,
+    pub score: f32,
+}
+
+/// A way to make lists, with the lists it made.
+pub(super) struct System {
+    pub name: String,
+    /// Of each item, best first, ties by id.
+    pub lists: Vec<Vec<Answer>>,
+    scoring: Scoring,
+}
+
+enum Scoring {
+    /// The table of a space and the row in it, of each item that has a feature.
+    Features {
+        tables: Vec<Table>,
+        rows: Vec<Option<(usize, usize)>>,
+    },
+    Terms(Index),
+}
+
+impl System {
+    /// Whether scores are cosines, 1 at most.
+    pub(super) fn scores_are_cosines(&self) -> bool {
+        self.name != Baseline::Bm25.name()
+    }
+
+    /// How alike two items are; 0: not at all, or they cannot be compared.
+    pub(super) fn score(&self, a: usize, b: usize) -> f64 {
+        match &self.scoring {
+            Scoring::Features { tables, rows } => match (rows[a], rows[b]) {
+                (Some((table, row)), Some((other, other_row))) if table == other => {
+                    tables[table].score(row, &tables[other], other_row).into()
+                }
+                _ => 0.0,
+            },
+            // BM25 asks with one and answers with the other.
+            Scoring::Terms(index) => f64::midpoint(index.score(a, b), index.score(b, a)),
+        }
+    }
+}
+
+/// The texts as they are read for a domain of these items alone.
+pub(super) fn read(items: &Items, preprocessor: &Preprocessor) -> Vec<Preprocessed> {
+    let one = |item: usize, habitual: Option<&str>| {
+        let item = &items.all[item];
+        let (title, text) = (item.title.as_deref(), item.text.as_deref());
+        preprocessor.preprocess(title, text, item.language.as_deref(), habitual)
+    };
+    let mut read: Vec<Preprocessed> = (0..items.len())
+        .into_par_iter()
+        .map(|item| one(item, None))
+        .collect();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for text in read.iter().filter(|text| text.is_sure) {
+        *counts.entry(&text.language).or_default() += 1;
+    }
+    let most = counts.values().max().copied();
+    let habitual = counts.into_iter().find(|(_, count)| Some(*count) == most);
+    if let Some(habitual) = habitual.map(|(language, _)| language.to_owned()) {
+        read.par_iter_mut().enumerate().for_each(|(item, text)| {
+            if !text.is_sure {
+                *text = one(item, Some(&habitual));
+            }
+        });
+    }
+    read
+}
+
+/// The lists that a domain of this model has when it is quiet.
+pub(super) fn of_model(
+    models: &Models,
+    model: &ModelName,
+    items: &Items,
+    read: &[Preprocessed],
+    kernel: Kernel,
+) -> Result<System, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{model}: {error}"));
+    let mut spaces: BTreeMap<Space, Vec<usize>> = BTreeMap::new();
+    for (number, item) in items.all.iter().enumerate() {
+        let space = match &item.vector {
+            Some(vector) => Space::own(vector.len()),
+            None => Space::of_texts(model, &read[number].language),
+        };
+        spaces.entry(space).or_default().push(number);
+    }
+    let mut rows = vec![None; items.len()];
+    let (mut tables, mut lists) = (Vec::new(), vec![Vec::new(); items.len()]);
+    for (space, members) in spaces {
+        let features = features(models, &space, &members, items, read);
+        let mut features = features.map_err(|error| failed(&error))?;
+        // What has nothing to compare has no list.
+        let mut members: Vec<(usize, Feature)> =
+            members.into_iter().zip(features.drain(..)).collect();
+        members.retain(|(_, feature)| !feature.is_zero());
+        let dense = members.iter().map(|(_, feature)| feature.dense().len());
+        let mut table = TableBuilder::new(dense.max().unwrap_or(0));
+        for (row, (item, feature)) in members.iter().enumerate() {
+            let (ids, weights) = (feature.term_ids(), feature.term_weights());
+            let pushed = table.push(feature.dense(), ids, weights);
+            pushed.map_err(|error| failed(&error))?;
+            rows[*item] = Some((tables.len(), row));
+        }
+        let table = table.build();
+        for (row, list) in compared(&table, kernel).map_err(|error| failed(&error))? {
+            let named = list.into_iter().map(|(row, score)| Answer {
+                item: members[row].0,
+                score,
+            });
+            lists[members[row].0] = named.collect();
+        }
+        tables.push(table);
+    }
+    Ok(System {
+        name: model.to_string(),
+        lists,
+        scoring: Scoring::Features { tables, rows },
+    })
+}
+
+fn features(
+    models: &Models,
+    space: &Space,
+    members: &[usize],
+    items: &Items,
+    read: &[Preprocessed],
+) -> Result<Vec<Feature>, compute_worker::models::ExtractError> {
+    let own = |item: &usize| items.all[*item].vector.as_deref().map(Own::feature);
+    if let Some(features) = members.iter().map(own).collect() {
+        return Ok(features);
+    }
+    let rows = members.iter().map(|item| TermCounts {
+        id: items.all[*item].id.clone(),
+        terms: read[*item].terms.clone(),
+    });
+    models.extract(&ExtractTask {
+        space: space.clone(),
+        rows: rows.collect(),
+    })
+}
+
+type Lists = Vec<(usize, Vec<(usize, f32)>)>;
+
+/// The best others of each row, with a score above 0.
+fn compared(table: &Table, kernel: Kernel) -> Result<Lists, kindred_similarity::Error> {
+    let count = table.rows();
+    let (mut dense, mut offsets) = (Vec::new(), vec![0]);
+    let (mut ids, mut weights) = (Vec::new(), Vec::new());
+    for row in 0..count {
+        // Rows of a table are padded.
+        dense.extend_from_slice(&table.dense(row)[..table.dimension()]);
+        let (of_row, their_weights) = table.sparse(row);
+        ids.extend_from_slice(of_row);
+        weights.extend_from_slice(their_weights);
+        offsets.push(ids.len());
+    }
+    let rows = Rows::new(&dense, count, table.dimension())?.with_sparse(SparseRows {
+        offsets: &offsets,
+        ids: &ids,
+        weights: &weights,
+    })?;
+    let found = neighbours(
+        &rows,
+        &Options {
+            keep: KEPT,
+            min_score: Some(f32::MIN_POSITIVE),
+            kernel,
+            progress: None,
+            cancelled: None,
+        },
+    )?;
+    let list = |row: usize| {
+        let (others, scores) = found.of(row);
+        let others = others.iter().map(|other| *other as usize);
+        (row, others.zip(scores.iter().copied()).collect())
+    };
+    Ok((0..count).map(list).collect())
+}
+
+/// How terms are weighted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Baseline {
+    /// Cosine of (1 + ln tf) · ln(N / df).
+    TfIdf,
+    /// Okapi BM25 (k₁ 1.2, b 0.75), asked with the item's own terms, each once.
+    Bm25,
+}
+
+impl Baseline {
+    pub(super) const ALL: [Self; 2] = [Self::TfIdf, Self::Bm25];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::TfIdf => "TF-IDF",
+            Self::Bm25 => "BM25",
+        }
+    }
+}
+
+/// Lists by terms alone: the same terms as the models have, words of titles counting three times, whatever the
+/// language.
+pub(super) fn of_terms(baseline: Baseline, read: &[Preprocessed]) -> System {
+    let index = Index::new(baseline, read);
+    let lists = (0..read.len()).into_par_iter().map_init(
+        || vec![0.0_f32; read.len()],
+        |scores, item| index.list(item, scores),
+    );
+    System {
+        name: baseline.name().to_owned(),
+        lists: lists.collect(),
+        scoring: Scoring::Terms(index),
+    }
+}
+
+/// Terms of items both ways.
+struct Index {
+    /// Of each item its terms, ascending, with the weight it asks with and the one it answers with.
+    items: Vec<Vec<(u32, f32, f32)>>,
+    /// Of each term the items it is in, with the weight they answer with.
+    postings: Vec<Vec<(usize, f32)>>,
+}
+
+impl Index {
+    fn new(baseline: Baseline, read: &[Preprocessed]) -> Self {
+        let mut numbers: HashMap<&str, u32> = HashMap::new();
+        let mut items: Vec<Vec<(u32, f32)>> = Vec::with_capacity(read.len());
+        for text in read {
+            let mut terms = Vec::with_capacity(text.terms.len());
+            for (term, count) in &text.terms {
+                let next = numbers.len() as u32;
+                terms.push((*numbers.entry(term).or_insert(next), *count as f32));
+            }
+            terms.sort_by_key(|(term, _)| *term);
+            items.push(terms);
+        }
+        let mut frequency = vec![0_u32; numbers.len()];
+        for (term, _) in items.iter().flatten() {
+            frequency[*term as usize] += 1;
+        }
+        let count = read.len() as f32;
+        let length = |terms: &[(u32, f32)]| terms.iter().map(|(_, tf)| tf).sum::<f32>();
+        let mean_length = items.iter().map(|terms| length(terms)).sum::<f32>() / count;
+        let weighted = items.iter().map(|terms| {
+            let df = |term: u32| frequency[term as usize] as f32;
+            match baseline {
+                Baseline::TfIdf => {
+                    let weight =
+                        |(term, tf): &(u32, f32)| (1.0 + tf.ln()) * (count / df(*term)).ln();
+                    let norm = terms
+                        .iter()
+                        .map(|one| weight(one).powi(2))
+                        .sum::<f32>()
+                        .sqrt();
+                    let norm = if norm > 0.0 { norm } else { 1.0 };
+                    let both = |one: &(u32, f32)| (one.0, weight(one) / norm, weight(one) / norm);
+                    terms.iter().map(both).collect()
+                }
+                Baseline::Bm25 => {
+                    let longer = 1.0 - B + B * length(terms) / mean_length.max(1.0);
+                    let answers = |(term, tf): &(u32, f32)| {
+                        let idf = (1.0 + (count - df(*term) + 0.5) / (df(*term) + 0.5)).ln();
+                        (*term, 1.0, idf * tf * (K1 + 1.0) / (tf + K1 * longer))
+                    };
+                    terms.iter().map(answers).collect::<Vec<_>>()
+                }
+            }
+        });
+        let items: Vec<Vec<(u32, f32, f32)>> = weighted.collect();
+        let mut postings = vec![Vec::new(); numbers.len()];
+        for (item, terms) in items.iter().enumerate() {
+            for (term, _, answers) in terms {
+                postings[*term as usize].push((item, *answers));
+            }
+        }
+        Self { items, postings }
+    }
+
+    /// The answer of `b` when `a` asks.
+    fn score(&self, a: usize, b: usize) -> f64 {
+        let answers: HashMap<u32, f32> = self.items[b]
+            .iter()
+            .map(|(term, _, answers)| (*term, *answers))
+            .collect();
+        let shared = self.items[a]
+            .iter()
+            .filter_map(|(term, asks, _)| Some(f64::from(*asks) * f64::from(*answers.get(term)?)));
+        shared.sum()
+    }
+
+    /// The best others of an item. `scores` is all 0, before and after.
+    fn list(&self, item: usize, scores: &mut [f32]) -> Vec<Answer> {
+        let mut met = Vec::new();
+        for (term, asks, _) in &self.items[item] {
+            for (other, answers) in &self.postings[*term as usize] {
+                if scores[*other] == 0.0 {
+                    met.push(*other);
+                }
+                scores[*other] += asks * answers;
+            }
+        }
+        let mut list: Vec<Answer> = Vec::with_capacity(met.len());
+        for other in met {
+            let score = std::mem::take(&mut scores[other]);
+            if score > 0.0 && other != item {
+                list.push(Answer { item: other, score });
+            }
+        }
+        list.sort_by(|a, b| match b.score.total_cmp(&a.score) {
+            Ordering::Equal => a.item.cmp(&b.item),
+            other => other,
+        });
+        list.truncate(KEPT);
+        list
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use super::*;
+
+    fn texts(texts: &[&str]) -> Vec<Preprocessed> {
+        let one = |text: &&str| {
+            let mut terms: BTreeMap<Box<str>, u32> = BTreeMap::new();
+            for word in text.split(' ') {
+                *terms.entry(word.into()).or_default() += 1;
+            }
+            Preprocessed {
+                language: "en".to_owned(),
+                is_sure: true,
+                terms: terms.into_iter().collect(),
+            }
+        };
+        texts.iter().map(one).collect()
+    }
+
+    #[track_caller]
+    fn near(found: f64, wanted: f64) {
+        assert!((found - wanted).abs() < 1e-5, "{found} is not {wanted}");
+    }
+
+    #[test]
+    fn tf_idf_is_the_cosine_of_the_books() {
+        let system = of_terms(Baseline::TfIdf, &texts(&["a b", "a a c", "d"]));
+        let (rare, shared) = (3f64.ln(), 1.5f64.ln());
+        let twice = 1.0 + 2f64.ln();
+        let norms = shared.hypot(rare) * (twice * shared).hypot(rare);
+        near(system.score(0, 1), shared * twice * shared / norms);
+        near(system.score(0, 2), 0.0);
+        assert_eq!(system.lists[0].len(), 1);
+        near(system.lists[0][0].score.into(), system.score(0, 1));
+        assert_eq!(system.lists[2], []);
+    }
+
+    #[test]
+    fn bm25_is_that_of_the_books() {
+        let system = of_terms(Baseline::Bm25, &texts(&["a b", "a a c", "d"]));
+        let idf = (1.0f64 + 1.5 / 2.5).ln();
+        let answer = |tf: f64, length: f64| {
+            let (k1, b) = (f64::from(K1), f64::from(B));
+            idf * tf * (k1 + 1.0) / (tf + k1 * (1.0 - b + b * length / 2.0))
+        };
+        near(system.lists[0][0].score.into(), answer(2.0, 3.0));
+        near(system.lists[1][0].score.into(), answer(1.0, 2.0));
+        near(
+            system.score(0, 1),
+            f64::midpoint(answer(2.0, 3.0), answer(1.0, 2.0)),
+        );
+    }
+}

@@ -1,0 +1,385 @@
+//! Asking a domain's snapshot, wherever it is: here, at the domain's owner, or not loaded yet.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::{HttpRequest, HttpResponse};
+use compute_worker::models::Own;
+use kindred_api::problem::Kind;
+use kindred_query::conditions::NEAR_DUPLICATE;
+use kindred_query::{AskError, Conditions, DomainView, Question, Snapshot, Subject};
+use kindred_shared::{DomainName, ItemId, ModelName, Space};
+use tokio::time::{Instant, interval};
+
+use super::answers::{self, About};
+use super::conditions::Wanted;
+use super::error::Error;
+use super::parts::{Queries, Reads};
+use super::question::{Asked, Of};
+use super::relay::{as_ours, is_proxied};
+use crate::actors::scans::ScanError;
+use crate::actors::texts::{Rules, Text, Texts, Words};
+use crate::owners::Whose;
+use kindred_domain::settings::DomainSettings;
+use kindred_domain::store::Partition;
+
+/// How long a query waits for its domain to be loaded, and how often it looks.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(10);
+/// When to ask again for a domain that is being loaded, in seconds.
+const RETRY_S: u32 = 2;
+/// When to ask again while too many ask, in seconds.
+const BUSY_S: u32 = 1;
+
+/// Where a domain can be asked.
+pub(super) enum Place {
+    /// Here.
+    Here(Here),
+    /// Elsewhere, where this was answered.
+    There(HttpResponse),
+}
+
+/// A snapshot that may be answered from.
+#[derive(Clone)]
+pub(super) struct Here {
+    view: Arc<DomainView>,
+    pub(super) snapshot: Arc<Snapshot>,
+}
+
+/// An answer as it is written.
+pub(super) struct Answered {
+    pub(super) body: Vec<u8>,
+    /// Whether there was something to compare with.
+    pub(super) is_listed: bool,
+}
+
+impl Here {
+    /// Of an active domain, whose view may be answered from now.
+    pub(super) fn of(reads: &Reads, domain: &DomainName) -> Option<Self> {
+        let view = reads.views.get(domain)?;
+        let now = reads.clock.now();
+        if !view.term().lasts(now.monotonic) {
+            return None;
+        }
+        view.used(now.monotonic);
+        let snapshot = view.snapshot().as_ref().map(Arc::clone)?;
+        Some(Self { view, snapshot })
+    }
+
+    /// # Errors
+    /// 503 when another instance may have taken the domain while it was asked.
+    pub(super) fn is_ours_still(&self, reads: &Reads) -> Result<(), Error> {
+        if self.view.term().lasts(reads.clock.now().monotonic) {
+            return Ok(());
+        }
+        let detail =
+            "The domain's partition may have gone to another model service meanwhile. Ask again.";
+        Err(Error::new(Kind::NotReady, detail).retry_after(RETRY_S))
+    }
+}
+
+/// Where a domain can be asked: here, once it is loaded; or at its owner, who is asked with this path and body.
+///
+/// # Errors
+/// 404 where the domain is not registered; 503 while nobody owns it, or it is not loaded in time.
+pub(super) async fn place(
+    reads: &Reads,
+    queries: &Queries,
+    request: &HttpRequest,
+    domain: &DomainName,
+    body: Option<&[u8]>,
+) -> Result<Place, Error> {
+    // Of one that is loaded anew the snapshot of before may lack items.
+    if let Some(here) = Here::of(reads, domain).filter(|here| here.snapshot.is_whole()) {
+        return Ok(Place::Here(here));
+    }
+    match reads.owners.of_domain(domain).await? {
+        Whose::Ours => loaded(reads, queries, domain).await.map(Place::Here),
+        Whose::Theirs(owner) if !is_proxied(request.headers()) => {
+            let path = request.uri().path_and_query();
+            let path = path.map_or_else(|| request.uri().path(), |path| path.as_str());
+            let body = body.map(<[u8]>::to_vec);
+            let answer = reads.relay.query(&owner, path, body).await?;
+            Ok(Place::There(as_ours(&answer)))
+        }
+        Whose::Theirs(_) | Whose::Nobody => Err(Error::new(
+            Kind::NotReady,
+            "No model service owns this domain's partition now; one takes it within seconds. Ask again.",
+        )
+        .retry_after(RETRY_S)),
+    }
+}
+
+/// The snapshot of a domain of ours, woken if it sleeps.
+async fn loaded(reads: &Reads, queries: &Queries, domain: &DomainName) -> Result<Here, Error> {
+    let Some(row) = reads.store.domain(domain).await? else {
+        return Err(Error::unknown_domain());
+    };
+    if !queries.waking.wake(Partition(row.partition), domain) {
+        let detail = "This model service does not host the domain's partition yet. Ask again.";
+        return Err(Error::new(Kind::NotReady, detail).retry_after(RETRY_S));
+    }
+    let (mut look, until) = (interval(LOOK), Instant::now() + PATIENCE);
+    while Instant::now() < until {
+        let here = Here::of(reads, domain);
+        if let Some(here) = here.filter(|here| here.snapshot.is_whole()) {
+            return Ok(here);
+        }
+        look.tick().await;
+    }
+    let detail = format!(
+        "The domain is being loaded, which takes longer than {} s. Ask again; the plain list of an item can be \
+         asked for meanwhile.",
+        PATIENCE.as_secs()
+    );
+    Err(Error::new(Kind::NotReady, detail).retry_after(RETRY_S))
+}
+
+/// Whether conditions are set for a domain.
+pub(super) fn has_defaults(settings: &DomainSettings) -> bool {
+    settings.unknown.contains_key("defaults")
+}
+
+/// The conditions that are set for a domain.
+fn set_for(settings: &DomainSettings) -> Wanted {
+    let set = settings.unknown.get("defaults");
+    let set = set.and_then(|set| set.as_object());
+    // They were checked when they were set; what a newer Kindred may have set does not count here.
+    set.and_then(|set| Wanted::of_json(set).ok())
+        .unwrap_or_default()
+}
+
+/// From which score on two items of a domain are near-duplicates.
+fn near_duplicate(settings: &DomainSettings) -> f32 {
+    let set = settings.unknown.get("near_duplicate");
+    set.and_then(serde_json::Value::as_f64)
+        .map_or(NEAR_DUPLICATE, |set| set as f32)
+}
+
+/// What a snapshot answers.
+///
+/// # Errors
+/// 400 for conditions that contradict each other, 404 when nothing asked of is there, 429 when too much is being
+/// computed, 503 when the store cannot be read or the domain may have gone elsewhere.
+pub(super) async fn answer(
+    reads: &Reads,
+    queries: &Queries,
+    domain: &DomainName,
+    here: &Here,
+    asked: Asked,
+) -> Result<Answered, Error> {
+    let settings = here.snapshot.settings();
+    let seed = RandomState::new().hash_one(());
+    let conditions = asked.wanted.over(set_for(settings), seed)?;
+    let now = reads.clock.now().unix_ms;
+    let query = Asking {
+        domain: domain.clone(),
+        snapshot: Arc::clone(&here.snapshot),
+        texts: queries.texts.clone(),
+        of_items: texts_of_items(reads, domain, &here.snapshot, &asked.of, &conditions, now)
+            .await?,
+        question: Question {
+            // Put in where it takes longer.
+            subject: Subject::Items(Vec::new()),
+            conditions,
+            near_duplicate: near_duplicate(settings),
+            kernel: queries.scans.kernel(),
+            now,
+        },
+        of: asked.of,
+    };
+    let answered = match query.by_list() {
+        Some(answered) => answered?,
+        None => {
+            let scanned = queries.scans.run(move |cancelled| query.by_scan(cancelled));
+            scanned.await.map_err(not_scanned)??
+        }
+    };
+    here.is_ours_still(reads)?;
+    Ok(answered)
+}
+
+/// The texts of the items asked of, if answers are to be explained.
+async fn texts_of_items(
+    reads: &Reads,
+    domain: &DomainName,
+    snapshot: &Snapshot,
+    of: &Of,
+    conditions: &Conditions,
+    now: i64,
+) -> Result<Vec<Text>, Error> {
+    let Of::Items(items) = of else {
+        return Ok(Vec::new());
+    };
+    if !conditions.explain {
+        return Ok(Vec::new());
+    }
+    let known = items
+        .iter()
+        .filter_map(|(id, _)| snapshot.item(id.as_str(), now));
+    let languages: HashMap<ItemId, Option<String>> = known
+        .filter(|item| item.facts().language.is_some())
+        .map(|item| (item.id().clone(), item.facts().language.map(str::to_owned)))
+        .collect();
+    let ids: Vec<ItemId> = languages.keys().cloned().collect();
+    let rows = reads.store.items(domain, &ids).await?;
+    let contents = reads.store.contents(domain, &ids).await?;
+    let texts = ids
+        .iter()
+        .zip(rows)
+        .zip(contents)
+        .map(|((id, row), content)| Text {
+            title: row.and_then(|row| row.title),
+            text: content.and_then(|content| content.text),
+            language: languages.get(id).cloned().flatten(),
+        });
+    Ok(texts.collect())
+}
+
+/// The score of each pair, in their order; none where one is not there, or they cannot be compared.
+///
+/// # Errors
+/// 429 when too much is being computed, 503 when the domain may have gone elsewhere.
+pub(super) async fn scores(
+    reads: &Reads,
+    queries: &Queries,
+    here: &Here,
+    pairs: Vec<[String; 2]>,
+) -> Result<Vec<Option<f32>>, Error> {
+    let (now, kernel) = (reads.clock.now().unix_ms, queries.scans.kernel());
+    let snapshot = Arc::clone(&here.snapshot);
+    let scored = queries.scans.run(move |_| {
+        let pairs = pairs.iter();
+        pairs
+            .map(|[a, b]| snapshot.score(a, b, kernel, now))
+            .collect()
+    });
+    let scores = scored.await.map_err(not_scanned)?;
+    here.is_ours_still(reads)?;
+    Ok(scores)
+}
+
+fn not_scanned(error: ScanError) -> Error {
+    match error {
+        ScanError::Busy => {
+            let detail = "Too many queries are being computed. Ask again in a moment, or ask for the plain list.";
+            Error::new(Kind::Busy, detail).retry_after(BUSY_S)
+        }
+        ScanError::Failed(why) => {
+            tracing::error!(why, "a query was not answered");
+            let detail = format!("The query could not be computed: {why}. Ask again.");
+            Error::new(Kind::NotReady, detail).retry_after(RETRY_S)
+        }
+    }
+}
+
+/// A query on its way to its answer.
+struct Asking {
+    domain: DomainName,
+    snapshot: Arc<Snapshot>,
+    texts: Texts,
+    of: Of,
+    /// Those of the items asked of.
+    of_items: Vec<Text>,
+    question: Question,
+}
+
+impl Asking {
+    /// The answer from the stored list, where that takes no time. `None`: it is to be computed.
+    fn by_list(&self) -> Option<Result<Answered, Error>> {
+        let Of::Items(items) = &self.of else {
+            return None;
+        };
+        let question = Question {
+            subject: Subject::Items(items.clone()),
+            ..self.question.clone()
+        };
+        match self.snapshot.ask_list(&question) {
+            Ok(None) => None,
+            Ok(Some(found)) => Some(Ok(self.written(&found, &Words::new()))),
+            Err(error) => Some(Err(not_answered(&error))),
+        }
+    }
+
+    /// The answer, computed on the current rayon pool.
+    fn by_scan(mut self, cancelled: &std::sync::atomic::AtomicBool) -> Result<Answered, Error> {
+        let words = self.read()?;
+        let found = self.snapshot.ask(&self.question, cancelled);
+        let found = found.map_err(|error| not_answered(&error))?;
+        Ok(self.written(&found, &words))
+    }
+
+    /// Reads what is asked of; its words.
+    fn read(&mut self) -> Result<Words, Error> {
+        let settings = self.snapshot.settings();
+        let (subject, words) = match &self.of {
+            Of::Items(items) => {
+                let texts = self.of_items.iter();
+                let words = texts.flat_map(|text| self.texts.words(text, settings));
+                (Subject::Items(items.clone()), words.collect())
+            }
+            Of::Vector(values) => {
+                let (space, feature) = (Space::own(values.len()), Own::feature(values));
+                (Subject::Feature { space, feature }, Words::new())
+            }
+            Of::Text(text) => {
+                // A domain without a model has no items: nothing is similar to anything.
+                let model = self.snapshot.model().cloned();
+                let model = model.unwrap_or_else(compute_worker::models::default_model);
+                let rules = Rules {
+                    domain: &self.domain,
+                    model: &model,
+                    settings,
+                    spaces: &self.snapshot.features().counts(),
+                };
+                let (space, feature, words) = self.texts.feature(text, rules).map_err(|why| {
+                    let detail = format!("The text could not be read: {why}. Ask again.");
+                    Error::new(Kind::NotReady, detail).retry_after(RETRY_S)
+                })?;
+                (Subject::Feature { space, feature }, words)
+            }
+        };
+        self.question.subject = subject;
+        Ok(words)
+    }
+
+    fn written(&self, found: &kindred_query::Found, words: &Words) -> Answered {
+        let items = match &self.of {
+            Of::Items(items) => items.as_slice(),
+            Of::Text(_) | Of::Vector(_) => &[],
+        };
+        let known = items
+            .iter()
+            .find_map(|(id, _)| self.snapshot.item(id.as_str(), self.question.now));
+        let model = match (&self.of, known) {
+            (Of::Vector(_), _) => Some(kindred_shared::name::OWN),
+            (_, Some(item)) => item.model(),
+            (_, None) => self.snapshot.model().map(ModelName::as_str),
+        };
+        let about = About {
+            domain: &self.domain,
+            id: match items {
+                [(id, _)] => Some(id),
+                _ => None,
+            },
+            model: model.unwrap_or_default(),
+            words,
+        };
+        Answered {
+            body: answers::found(&self.snapshot, found, &about),
+            is_listed: found.as_of.is_some(),
+        }
+    }
+}
+
+fn not_answered(error: &AskError) -> Error {
+    match error {
+        AskError::NoneKnown => Error::unknown_item(),
+        other => {
+            let detail = format!("The query could not be computed: {other}. Ask again.");
+            Error::new(Kind::NotReady, detail).retry_after(RETRY_S)
+        }
+    }
+}

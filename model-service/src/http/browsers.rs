@@ -1,0 +1,207 @@
+//! What browsers and caches in between need: pages of other origins that may ask (CORS), and answers that are not
+//! sent again while they stay the same (ETag). Both go by the settings of the domain.
+
+use std::sync::Arc;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, ORIGIN, VARY,
+};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{HttpResponse, web};
+use bytes::Bytes;
+use kindred_shared::DomainName;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::parts::Lobby;
+use super::routes::Routes;
+use kindred_domain::settings::DomainSettings;
+
+/// What a page may send beside what every page may.
+const MAY_SEND: &str = "content-type, if-none-match";
+/// What a page may read beside what every page may.
+const MAY_READ: &str = "etag, retry-after";
+/// For how long a browser need not ask again whether it may, in seconds.
+const PREFLIGHT_AGE_S: &str = "600";
+/// The routes whose answers have an ETag.
+const TAGGED: [&str; 2] = [
+    "/v1/domains/{domain}/items/{id}",
+    "/v1/domains/{domain}/items/{id}/similar",
+];
+/// What an ETag does not depend on: when a list was made.
+const AS_OF: &[u8] = b"\"as_of\":";
+
+/// Answers browsers that ask whether a page may ask, and says so with each answer; and tags answers.
+pub(crate) async fn serve(
+    lobby: web::Data<Lobby>,
+    routes: web::Data<Routes>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let headers = request.headers();
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let route = routes.of(request.request());
+    let is_tagged = is_read && route.is_some_and(|route| TAGGED.contains(&&*route.path));
+    let origin = headers.get(ORIGIN).cloned();
+    let if_none_match = headers.get(IF_NONE_MATCH).cloned();
+    let is_preflight = *request.method() == Method::OPTIONS
+        && origin.is_some()
+        && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let is_random = request.query_string().contains("fallback=random");
+    let settings = if origin.is_some() || is_tagged {
+        settings(&lobby, request.path()).await
+    } else {
+        None
+    };
+    let allowed = origin.filter(|origin| is_allowed(settings.as_deref(), origin));
+    if is_preflight && let Some(route) = route {
+        let allow = route.allow.clone();
+        let mut answer = HttpResponse::NoContent();
+        if allowed.is_some() {
+            answer.insert_header((ACCESS_CONTROL_ALLOW_METHODS, allow));
+            answer.insert_header((ACCESS_CONTROL_ALLOW_HEADERS, MAY_SEND));
+            answer.insert_header((ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE_S));
+        }
+        let mut answer = request.into_response(answer.finish());
+        tell(answer.headers_mut(), allowed);
+        return Ok(answer.map_into_boxed_body());
+    }
+    let mut answer = next.call(request).await?.map_into_boxed_body();
+    if is_tagged && answer.status() == StatusCode::OK {
+        let max_age = settings.and_then(|settings| settings.max_age);
+        answer = tagged(answer, max_age.unwrap_or(0), is_random, if_none_match);
+    }
+    tell(answer.headers_mut(), allowed);
+    Ok(answer)
+}
+
+/// What is set for the domain of a path; `None`: nothing, or it cannot be read now.
+async fn settings(lobby: &Lobby, path: &str) -> Option<Arc<DomainSettings>> {
+    let mut segments = path.strip_prefix("/v1/domains/")?.split(['/', '?']);
+    let domain = DomainName::new(segments.next()?).ok()?;
+    lobby.reads()?.settings(&domain).await
+}
+
+fn is_allowed(settings: Option<&DomainSettings>, origin: &HeaderValue) -> bool {
+    let origins = settings.and_then(|settings| settings.origins.as_deref());
+    let mut origins = origins.unwrap_or_default().iter();
+    origins.any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes())
+}
+
+/// Says that a page of this origin may read the answer.
+fn tell(headers: &mut HeaderMap, allowed: Option<HeaderValue>) {
+    let Some(origin) = allowed else {
+        return;
+    };
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    let may_read = HeaderValue::from_static(MAY_READ);
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, may_read);
+    headers.append(VARY, HeaderValue::from_static("origin"));
+}
+
+/// The answer with its ETag, or that it is the one that the client has.
+fn tagged(
+    answer: ServiceResponse<BoxBody>,
+    max_age: u64,
+    is_random: bool,
+    if_none_match: Option<HeaderValue>,
+) -> ServiceResponse<BoxBody> {
+    let kept = match max_age {
+        0 => "no-cache".to_owned(),
+        seconds => format!("max-age={seconds}"),
+    };
+    let (request, answer) = answer.into_parts();
+    let (mut head, body) = answer.into_parts();
+    let Ok(body) = body.try_into_bytes() else {
+        // An answer that comes in pieces has no tag; none of these does.
+        let answer = HttpResponse::InternalServerError().finish();
+        return ServiceResponse::new(request, answer);
+    };
+    if let Ok(kept) = HeaderValue::from_str(&kept) {
+        head.headers_mut().insert(CACHE_CONTROL, kept);
+    }
+    if is_random {
+        return ServiceResponse::new(request, head.set_body(BoxBody::new(body)));
+    }
+    let tag = tag(&body);
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        head.headers_mut().insert(ETAG, tag);
+    }
+    if if_none_match.is_some_and(|known| is_known(&known, &tag)) {
+        *head.status_mut() = StatusCode::NOT_MODIFIED;
+        head.headers_mut().remove(CONTENT_TYPE);
+        let nothing = BoxBody::new(Bytes::new());
+        return ServiceResponse::new(request, head.set_body(nothing));
+    }
+    ServiceResponse::new(request, head.set_body(BoxBody::new(body)))
+}
+
+/// A hash of an answer, but for when its list was made.
+fn tag(body: &[u8]) -> String {
+    let begin = body.windows(AS_OF.len()).position(|part| part == AS_OF);
+    let hash = match begin {
+        None => xxh3_128(body),
+        Some(begin) => {
+            let rest = &body[begin..];
+            let end = rest.iter().position(|byte| *byte == b',');
+            let rest = end.map_or(&[][..], |end| &rest[end..]);
+            xxh3_128(&[&body[..begin], rest].concat())
+        }
+    };
+    format!("\"{hash:032x}\"")
+}
+
+/// Whether one of the tags that a client has is this one; weak ones are compared as strong ones are.
+fn is_known(known: &HeaderValue, tag: &str) -> bool {
+    let known = known.to_str().unwrap_or_default().split(',');
+    let mut known = known.map(|one| one.trim().trim_start_matches("W/"));
+    known.any(|one| one == "*" || one == tag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_depends_on_all_but_when_the_list_was_made() {
+        let body = |at: &str, id: &str| format!(r#"{{"id":"{id}","as_of":{at},"similar":[1,2]}}"#);
+        let tag = |at: &str, id: &str| tag(body(at, id).as_bytes());
+        let one = tag(r#""2026-11-23T09:00:00.410Z""#, "a");
+        assert_eq!(one, tag(r#""2026-11-24T09:00:00.410Z""#, "a"));
+        assert_eq!(one, tag("null", "a"));
+        assert_ne!(one, tag("null", "b"));
+        assert_ne!(
+            tag("null", r#"\"as_of\":1,\""#),
+            tag("null", r#"\"as_of\":2,\""#)
+        );
+    }
+
+    #[test]
+    fn a_client_may_have_several() {
+        let known = |said: &'static str| is_known(&HeaderValue::from_static(said), "\"a\"");
+        assert!(known("\"a\"") && known("\"b\", W/\"a\"") && known("*"));
+        assert!(!known("\"b\"") && !known("a"));
+    }
+
+    #[test]
+    fn origins_are_those_that_are_set() {
+        let settings = |origins: &[&str]| DomainSettings {
+            origins: Some(origins.iter().map(|one| (*one).to_owned()).collect()),
+            ..DomainSettings::default()
+        };
+        let is_allowed = |settings: Option<&DomainSettings>| {
+            is_allowed(settings, &HeaderValue::from_static("https://a.example"))
+        };
+        assert!(is_allowed(Some(&settings(&["https://a.example"]))));
+        assert!(is_allowed(Some(&settings(&["*"]))));
+        assert!(!is_allowed(Some(&settings(&[
+            "https://b.example",
+            "https://a.example:444"
+        ]))));
+        assert!(!is_allowed(Some(&DomainSettings::default())) && !is_allowed(None));
+    }
+}

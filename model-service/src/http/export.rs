@@ -1,0 +1,149 @@
+//! All live items of a domain, as the events that make them.
+
+use std::sync::Arc;
+
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use actix_web::{HttpResponse, get};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use kindred_api::problem::Kind;
+use kindred_domain::material::{Material, upsert_of};
+use kindred_domain::store::{ItemRow, Liveness, Store, StoreError};
+use kindred_shared::event::Event;
+use kindred_shared::{DomainName, ItemId};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::error::Error;
+use super::openapi;
+use super::parts::{Part, Reads};
+use super::path::{InDomain, InPath};
+use super::query::{Given, InQuery, Parameters};
+
+/// Items read at a time, with their texts.
+const ITEMS: usize = 200;
+/// Most lines that may be asked for.
+const MOST: u64 = 1 << 53;
+
+pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
+    config.service(get);
+}
+
+/// Where an export begins, and how long it may be.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ExportQuery {
+    /// The id of the last item that is there already: the export goes on behind it.
+    #[param(example = "a-17")]
+    after: Option<String>,
+    /// At most so many lines; all if left out.
+    #[param(minimum = 1, example = 1_000)]
+    limit: Option<u64>,
+}
+
+impl Parameters for ExportQuery {
+    fn read(given: &Given) -> Result<Self, Error> {
+        let invalid = |name: &'static str, allowed: &'static str| {
+            move || Error::new(Kind::InvalidParameter, format!("{name} is {allowed}.")).field(name)
+        };
+        let limit = invalid("limit", "one whole number, at least 1");
+        let after = invalid("after", "the id of one item");
+        Ok(Self {
+            after: given.once("after", after)?.map(str::to_owned),
+            limit: given.whole_number("limit", 1..=MOST, limit)?,
+        })
+    }
+}
+
+/// All live items of a domain, as events.
+///
+/// NDJSON: one `item.updated` a line, ordered by id, texts, vectors and versions included, titles as they were sent.
+/// Importing it makes the same lists. What changes meanwhile is there as before or after. It goes on behind the id
+/// that is given as `after`. An answer that breaks off is not whole: its connection ends early.
+#[utoipa::path(operation_id = "export_domain", tag = "domains", params(InDomain, ExportQuery),
+    responses(
+        (status = 200, description = "One event a line.", body = String, content_type = "application/x-ndjson"),
+        (status = 400, response = openapi::BadRequest),
+        (status = 404, response = openapi::NotFound),
+        (status = 503, response = openapi::Unavailable),
+    ))]
+#[get("/v1/domains/{domain}/export")]
+async fn get(
+    path: InPath<InDomain>,
+    query: InQuery<ExportQuery>,
+    reads: Part<Reads>,
+) -> Result<HttpResponse, Error> {
+    let (domain, query) = (path.0.domain, query.0);
+    if reads.registered(&domain).await?.is_none() {
+        return Err(Error::unknown_domain());
+    }
+    let after = query.after.map(|after| {
+        ItemId::new(&after)
+            .map_err(|error| Error::new(Kind::InvalidParameter, error.to_string()).field("after"))
+    });
+    let after = after.transpose()?;
+    let export = Export {
+        store: Arc::clone(&reads.store),
+        domain,
+        from: after.clone(),
+        after,
+        left: query.limit.unwrap_or(u64::MAX),
+        now: Utc::now(),
+    };
+    // A store that does not answer is told as such as long as nothing was sent.
+    let (first, rest) = export.some().await?;
+    let first = stream::iter([Ok::<_, StoreError>(first)]);
+    let rest = stream::try_unfold(rest, |export| async move {
+        match export {
+            Some(export) => export.some().await.map(Some),
+            None => Ok(None),
+        }
+    });
+    let lines = first.chain(rest).inspect_err(|error| {
+        tracing::warn!(%error, "an export broke off");
+    });
+    let ndjson = HeaderValue::from_static("application/x-ndjson");
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, ndjson))
+        .streaming(lines))
+}
+
+/// How far an export is.
+struct Export {
+    store: Arc<dyn Store>,
+    domain: DomainName,
+    /// From where on items are read.
+    from: Option<ItemId>,
+    /// An item that is there already.
+    after: Option<ItemId>,
+    left: u64,
+    now: DateTime<Utc>,
+}
+
+impl Export {
+    /// The next lines, and what is left, if anything may be.
+    async fn some(mut self) -> Result<(Bytes, Option<Self>), StoreError> {
+        let from = self.from.as_ref();
+        let page = self.store.scan_items(&self.domain, from, ITEMS).await?;
+        let after = self.after.take();
+        let is_wanted = |row: &ItemRow| {
+            let is_over = row.expires_at.is_some_and(|at| at <= self.now);
+            row.liveness == Liveness::Live && !is_over && Some(&row.id) != after.as_ref()
+        };
+        let mut rows: Vec<ItemRow> = page.rows.into_iter().filter(is_wanted).collect();
+        rows.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+        self.left -= rows.len() as u64;
+        let ids: Vec<ItemId> = rows.iter().map(|row| row.id.clone()).collect();
+        let contents = self.store.contents(&self.domain, &ids).await?;
+        let mut lines = Vec::new();
+        for (row, content) in rows.into_iter().zip(contents) {
+            let content = content.unwrap_or_default();
+            let upsert = upsert_of(&self.domain, Material { row, content });
+            lines.extend_from_slice(Event::Upsert(Box::new(upsert)).to_json().as_bytes());
+            lines.push(b'\n');
+        }
+        self.from = page.next;
+        let has_more = self.from.is_some() && self.left > 0;
+        Ok((Bytes::from(lines), has_more.then_some(self)))
+    }
+}

@@ -1,0 +1,341 @@
+//! The items of a domain, a page at a time, as the store has them.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use actix_web::{HttpResponse, get};
+use chrono::{DateTime, Utc};
+use kindred_api::item::{ItemsAnswer, ListedItem};
+use kindred_api::problem::Kind;
+use kindred_domain::shown::title;
+use kindred_domain::store::{ItemRow, Liveness, Store, StoreError};
+use kindred_shared::{DomainName, ItemId};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::error::Error;
+use super::openapi;
+use super::parts::{Part, Reads};
+use super::path::{InDomain, InPath};
+use super::query::{Given, InQuery, Parameters};
+use super::time::rfc3339;
+
+/// Items of a page unless asked for otherwise.
+const USUAL: usize = 100;
+/// Most items of a page.
+const MOST: u64 = 1_000;
+/// Rows read at a time.
+const ROWS: usize = 1_000;
+/// Most rows read for a page by id: what matches is rare then, and `next` goes on behind them.
+const MOST_ROWS: usize = 50_000;
+/// Longest `q`, in bytes.
+const MOST_WORDS_BYTES: usize = 1_000;
+
+pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
+    config.service(get);
+}
+
+/// Which items, and in which order.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ItemsQuery {
+    /// At most so many: 1 to 1,000; 100 if left out.
+    #[param(minimum = 1, maximum = 1_000, example = 100)]
+    limit: Option<u64>,
+    /// Where to go on: `next` of the page before.
+    after: Option<String>,
+    /// Words, all of which are in the title or the id, whatever their case.
+    #[param(example = "night trains")]
+    q: Option<String>,
+    /// `id`, byte by byte, or `newest`: by `published_at`, else `publish_at`, else when it first came. `id` if
+    /// left out.
+    #[param(example = "newest")]
+    sort: Option<String>,
+}
+
+impl Parameters for ItemsQuery {
+    fn read(given: &Given) -> Result<Self, Error> {
+        let invalid = |name: &'static str, allowed: String| {
+            move || Error::new(Kind::InvalidParameter, format!("{name} is {allowed}.")).field(name)
+        };
+        let limit = invalid(
+            "limit",
+            format!("one whole number of 1 to {MOST}; without it {USUAL}"),
+        );
+        let sort = given.once("sort", invalid("sort", "id or newest, once".to_owned()))?;
+        if sort.is_some_and(|sort| !matches!(sort, "id" | "newest")) {
+            return Err(invalid("sort", "id or newest, once".to_owned())());
+        }
+        let words = format!("words of {MOST_WORDS_BYTES} bytes at most, once");
+        let q = given.once("q", invalid("q", words.clone()))?;
+        if q.is_some_and(|q| q.len() > MOST_WORDS_BYTES) {
+            return Err(invalid("q", words)());
+        }
+        let after = invalid(
+            "after",
+            "what the page before gave as next, once".to_owned(),
+        );
+        Ok(Self {
+            limit: given.whole_number("limit", 1..=MOST, limit)?,
+            after: given.once("after", after)?.map(str::to_owned),
+            q: q.map(str::to_owned),
+            sort: sort.map(str::to_owned),
+        })
+    }
+}
+
+/// The items of a domain, a page at a time.
+///
+/// Every live item, hidden and scheduled ones too, from the store. `next` is there where more may follow; give it
+/// back as `after`. A page may hold fewer items than `limit`, or none, and still have a `next`: what matches `q` is
+/// rare then. `newest` reads the whole domain for a page.
+#[utoipa::path(operation_id = "list_items", tag = "items", params(InDomain, ItemsQuery),
+    responses(
+        (status = 200, description = "A page.", body = ItemsAnswer),
+        (status = 400, response = openapi::BadRequest),
+        (status = 404, response = openapi::NotFound),
+        (status = 503, response = openapi::Unavailable),
+    ))]
+#[get("/v1/domains/{domain}/items")]
+async fn get(
+    path: InPath<InDomain>,
+    query: InQuery<ItemsQuery>,
+    reads: Part<Reads>,
+) -> Result<HttpResponse, Error> {
+    let (domain, query) = (path.0.domain, query.0);
+    if reads.registered(&domain).await?.is_none() {
+        return Err(Error::unknown_domain());
+    }
+    let limit = query.limit.map_or(USUAL, |limit| limit as usize);
+    let wanted = Wanted::new(query.q.as_deref().unwrap_or_default(), Utc::now());
+    let answer = if query.sort.as_deref() == Some("newest") {
+        let after = query.after.as_deref().map(Place::read).transpose()?;
+        newest(&*reads.store, &domain, &wanted, after, limit).await?
+    } else {
+        let after = query.after.as_deref().map(id_from).transpose()?;
+        by_id(&*reads.store, &domain, &wanted, after, limit).await?
+    };
+    Ok(HttpResponse::Ok().json(answer))
+}
+
+/// What an item must be like to be listed.
+struct Wanted {
+    words: Vec<String>,
+    now: DateTime<Utc>,
+}
+
+impl Wanted {
+    fn new(words: &str, now: DateTime<Utc>) -> Self {
+        let words = words.split_whitespace().map(str::to_lowercase);
+        Self {
+            words: words.collect(),
+            now,
+        }
+    }
+
+    fn is(&self, row: &ItemRow) -> bool {
+        let is_live = row.liveness == Liveness::Live;
+        if !is_live || row.expires_at.is_some_and(|at| at <= self.now) {
+            return false;
+        }
+        if self.words.is_empty() {
+            return true;
+        }
+        let said = row.title.as_deref().and_then(title).unwrap_or_default();
+        let said = format!("{} {}", said, row.id).to_lowercase();
+        self.words.iter().all(|word| said.contains(word.as_str()))
+    }
+}
+
+/// The id from which on a page goes on: that of an item that was not listed yet.
+fn id_from(next: &str) -> Result<ItemId, Error> {
+    let id = next.strip_prefix("i:").map(ItemId::new);
+    id.and_then(Result::ok).ok_or_else(unknown_place)
+}
+
+fn next_from(id: &ItemId) -> String {
+    format!("i:{id}")
+}
+
+fn unknown_place() -> Error {
+    let detail = "after is what the page before gave as next, with the same sort.";
+    Error::new(Kind::InvalidParameter, detail).field("after")
+}
+
+async fn by_id(
+    store: &dyn Store,
+    domain: &DomainName,
+    wanted: &Wanted,
+    mut from: Option<ItemId>,
+    limit: usize,
+) -> Result<ItemsAnswer, StoreError> {
+    let mut items: Vec<ListedItem> = Vec::new();
+    let mut read = 0;
+    loop {
+        let page = store.scan_items(domain, from.as_ref(), ROWS).await?;
+        read += page.rows.len();
+        for row in page.rows {
+            if !wanted.is(&row) {
+                continue;
+            }
+            if items.len() == limit {
+                let next = Some(next_from(&row.id));
+                return Ok(ItemsAnswer { items, next });
+            }
+            items.push(listed(row));
+        }
+        match page.next {
+            None => return Ok(ItemsAnswer { items, next: None }),
+            Some(next) if read >= MOST_ROWS => {
+                let next = Some(next_from(&next));
+                return Ok(ItemsAnswer { items, next });
+            }
+            Some(next) => from = Some(next),
+        }
+    }
+}
+
+/// Where an item stands among the newest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    /// The newest first.
+    at: Reverse<i64>,
+    id: ItemId,
+}
+
+impl Place {
+    fn of(row: &ItemRow) -> Self {
+        let at = row.published_at.or(row.publish_at);
+        let at = at.unwrap_or_else(|| row.first_accepted());
+        Self {
+            at: Reverse(at.timestamp_millis()),
+            id: row.id.clone(),
+        }
+    }
+
+    fn read(written: &str) -> Result<Self, Error> {
+        let place = written.strip_prefix("n:").and_then(|rest| {
+            let (at, id) = rest.split_once(':')?;
+            Some(Self {
+                at: Reverse(at.parse().ok()?),
+                id: ItemId::new(id).ok()?,
+            })
+        });
+        place.ok_or_else(unknown_place)
+    }
+
+    fn written(&self) -> String {
+        format!("n:{}:{}", self.at.0, self.id)
+    }
+}
+
+/// An item at its place; the last place is the greatest.
+struct Placed(Place, ItemRow);
+
+impl PartialEq for Placed {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Placed {}
+
+impl PartialOrd for Placed {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Placed {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
+async fn newest(
+    store: &dyn Store,
+    domain: &DomainName,
+    wanted: &Wanted,
+    after: Option<Place>,
+    limit: usize,
+) -> Result<ItemsAnswer, StoreError> {
+    // One more than are answered says whether there are more.
+    let mut best: BinaryHeap<Placed> = BinaryHeap::with_capacity(limit + 2);
+    let mut from = None;
+    loop {
+        let page = store.scan_items(domain, from.as_ref(), ROWS).await?;
+        for row in page.rows {
+            let place = Place::of(&row);
+            if after.as_ref().is_some_and(|after| place <= *after) || !wanted.is(&row) {
+                continue;
+            }
+            best.push(Placed(place, row));
+            if best.len() > limit + 1 {
+                best.pop();
+            }
+        }
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    let mut best = best.into_sorted_vec();
+    let has_more = best.len() > limit;
+    best.truncate(limit);
+    let last = best.last().map(|Placed(place, _)| place.written());
+    Ok(ItemsAnswer {
+        items: best.into_iter().map(|Placed(_, row)| listed(row)).collect(),
+        next: last.filter(|_| has_more),
+    })
+}
+
+fn listed(row: ItemRow) -> ListedItem {
+    ListedItem {
+        accepted_at: rfc3339(row.first_accepted()),
+        title: row.title.as_deref().and_then(title).map(String::from),
+        id: row.id,
+        version: row.version,
+        url: row.url,
+        image: row.image,
+        language_given: row.language,
+        group: row.group,
+        categories: row.categories,
+        published_at: row.published_at.map(rfc3339),
+        publish_at: row.publish_at.map(rfc3339),
+        expires_at: row.expires_at.map(rfc3339),
+        hidden: row.hidden,
+        attributes: row.attributes,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use super::*;
+    use crate::http::fakes::item_row;
+
+    #[test]
+    fn places_come_back_as_they_were_written() {
+        let place = |id: &str, at| Place {
+            at: Reverse(at),
+            id: ItemId::new(id).unwrap(),
+        };
+        for one in [place("a:b", 5), place("é", -7)] {
+            assert_eq!(Place::read(&one.written()).ok(), Some(one));
+        }
+        assert!(place("b", 9) < place("a", 8), "the newest first");
+        assert!(place("a", 9) < place("b", 9));
+        assert_eq!(next_from(&id_from("i:a:b").unwrap()), "i:a:b");
+        assert!(Place::read("i:a").is_err() && id_from("n:1:a").is_err());
+    }
+
+    #[test]
+    fn words_are_looked_for_in_title_and_id() {
+        let row = ItemRow {
+            title: Some("Night &amp; <b>Trains</b>".to_owned()),
+            ..item_row("Ö-17", 1)
+        };
+        let wanted = |words: &str| Wanted::new(words, Utc::now()).is(&row);
+        assert!(wanted("") && wanted("trains NIGHT") && wanted("ö-1 &"));
+        assert!(!wanted("amp") && !wanted("night buses"));
+    }
+}

@@ -1,0 +1,140 @@
+//! Some fields of an item, changed.
+
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, patch};
+use chrono::Utc;
+use kindred_api::item::{Accepted, PatchBody};
+use kindred_api::problem::Kind;
+use kindred_shared::event::{self, Event, MAX_VERSION, PATCHABLE, Reason, without_mark};
+use serde::de::IgnoredAny;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::body::Body;
+use super::error::Error;
+use super::items::accepted;
+use super::openapi;
+use super::parts::{Part, Reads, Writes};
+use super::path::{InPath, OfItem};
+use super::query::{Given, InQuery, Parameters, nearest};
+use super::settled::Doors;
+
+pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
+    config.service(patch);
+}
+
+/// What a patch says beside the item.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct PatchQuery {
+    /// Orders the item's events: 0 to 2^53 - 1. Without it: after all that were before.
+    #[param(example = 1_795_424_460_000_u64)]
+    version: Option<u64>,
+}
+
+impl Parameters for PatchQuery {
+    fn read(given: &Given) -> Result<Self, Error> {
+        let invalid = || {
+            Error::new(
+                Kind::Refused(Reason::InvalidVersion),
+                format!("version is one whole number of 0 to {MAX_VERSION}; leave it out for now."),
+            )
+            .with_status(StatusCode::BAD_REQUEST)
+            .field("version")
+        };
+        let version = given.whole_number("version", 0..=MAX_VERSION, invalid)?;
+        Ok(Self { version })
+    }
+}
+
+/// Changes some fields of an item.
+///
+/// The body is a JSON merge patch (RFC 7396): a field that is left out stays, one that is null is gone, and
+/// attributes are merged by name. What is compared (title, text, language, vector) comes whole, with PUT. The
+/// answer comes once it is durable. Where it hides the item, the answer says with `gone` whether readers have
+/// lost it, as that of a deletion does.
+#[utoipa::path(operation_id = "patch_item", tag = "items", params(OfItem, PatchQuery),
+    request_body(content = PatchBody, content_type = "application/merge-patch+json",
+        description = "What changes. `Content-Encoding: gzip` is understood.",
+        example = json!({"hidden": true, "attributes": {"author": null}})),
+    responses(
+        (status = 202, description = "Durable.", body = Accepted,
+         example = json!({"domain": "news.example", "id": "a-17", "version": 1_795_424_460_000_u64, "status": "accepted", "gone": true})),
+        (status = 400, response = openapi::BadRequest),
+        (status = 404, response = openapi::NotFound),
+        (status = 408, response = openapi::SlowBody),
+        (status = 413, response = openapi::TooLarge),
+        (status = 415, response = openapi::UnsupportedEncoding),
+        (status = 422, response = openapi::Unprocessable),
+        (status = 429, response = openapi::OverQuota),
+        (status = 503, response = openapi::Unavailable),
+    ))]
+#[patch("/v1/domains/{domain}/items/{id}")]
+async fn patch(
+    path: InPath<OfItem>,
+    query: InQuery<PatchQuery>,
+    body: Body,
+    writes: Part<Writes>,
+    reads: Part<Reads>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Error> {
+    let (InPath(of), InQuery(query)) = (path, query);
+    let bytes = body.read_whole(writes.limits.message_bytes).await?;
+    only_patchable(&bytes)?;
+    let patch = event::parse_patch(&bytes, &writes.limits, &of.domain, &of.id, query.version)
+        .inspect_err(|refusal| writes.refused(refusal))?;
+    let hides = patch.hides(Utc::now());
+    let doors = Doors {
+        reads: &reads,
+        writes: &writes,
+        request: &request,
+    };
+    let of_owner = doors.of_owner(&of.domain, Method::PATCH, Some(bytes)).await;
+    if let Some(answer) = of_owner {
+        return Ok(answer);
+    }
+    let written = doors.settle(Event::Patch(Box::new(patch))).await?;
+    let gone = if hides {
+        Some(written.is_settled && !doors.is_answered(&of).await)
+    } else {
+        None
+    };
+    Ok(accepted(of, written.version.or(query.version), gone))
+}
+
+/// Refuses a field that cannot be patched. What is no JSON object is refused when it is read.
+fn only_patchable(bytes: &[u8]) -> Result<(), Error> {
+    let fields = serde_json::from_slice::<std::collections::BTreeMap<String, IgnoredAny>>;
+    let Ok(fields) = fields(without_mark(bytes)) else {
+        return Ok(());
+    };
+    let Some(name) = fields.keys().find(|name| !PATCHABLE.contains(&&***name)) else {
+        return Ok(());
+    };
+    let shown: String = name.chars().take(100).collect();
+    let nearest = nearest(&shown, &PATCHABLE).unwrap_or_default();
+    let known = PATCHABLE.join(", ");
+    let detail = format!(
+        "{shown:?} cannot be patched; the nearest field that can is {nearest}. Those that can: {known}. \
+         Everything else comes with PUT, and a version as ?version=."
+    );
+    Err(Error::new(Kind::UnknownParameter, detail).field(shown))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_field_is_named() {
+        assert!(only_patchable(br#"{"url":1e999,"hidden":null}"#).is_ok());
+        assert!(only_patchable(b"[]").is_ok(), "refused when it is read");
+        let error = only_patchable(br#"{"url":"u","hiden":true}"#).unwrap_err();
+        let words = error.to_string();
+        assert!(
+            words.contains("\"hiden\"") && words.contains("is hidden."),
+            "{words}"
+        );
+        assert!(only_patchable(br#"{"title":"T"}"#).is_err());
+    }
+}

@@ -1,0 +1,189 @@
+//! Queries: what is similar to several items, to a text or a vector; many at once; and the scores of pairs.
+
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use actix_web::{HttpRequest, HttpResponse, post};
+use kindred_api::similar::{AnswerBatch, Pairs, Query, QueryBatch, Scores, SimilarAnswer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::asking::{Answered, Place, answer, place, scores};
+use super::body::Body;
+use super::error::Error;
+use super::openapi;
+use super::parts::{Part, Queries, Reads};
+use super::path::{InDomain, InPath};
+use super::question::{Asked, object};
+use super::values::{invalid, only};
+
+/// Queries of a batch at most.
+const MOST_QUERIES: usize = 100;
+/// Pairs of a request at most.
+const MOST_PAIRS: usize = 1_000;
+/// How many times as large as a query a batch may be.
+const BATCH_TIMES: usize = 16;
+/// When to ask again for a list that is being made, in seconds.
+const RETRY_S: &str = "1";
+
+pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
+    config.service(ask).service(ask_many).service(score_pairs);
+}
+
+/// An answer of 200; one that had nothing to compare with says when to ask again.
+pub(super) fn respond(answered: Answered) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+    if !answered.is_listed {
+        response.insert_header((RETRY_AFTER, HeaderValue::from_static(RETRY_S)));
+    }
+    response.body(answered.body)
+}
+
+/// What is similar to some items, a text or a vector.
+///
+/// A text is read as those of the domain's items are. Exact: as many are answered as there are, and none that is
+/// left out ranks above those that are not. A domain that sleeps is woken; that may take up to 5 s, else 503.
+#[utoipa::path(operation_id = "query", tag = "items", params(InDomain),
+    request_body(content = Query, content_type = "application/json",
+        example = json!({"title": "Night trains return", "text": "From spring on, sleepers run again.", "limit": 5,
+            "filter": {"none": [{"field": "group", "in": ["archive"]}]}, "half_life": "30d", "fallback": "newest"})),
+    responses(
+        (status = 200, description = "What is similar, best first.", body = SimilarAnswer),
+        (status = 400, response = openapi::BadRequest),
+        (status = 404, response = openapi::NotFound),
+        (status = 408, response = openapi::SlowBody),
+        (status = 413, response = openapi::TooLarge),
+        (status = 415, response = openapi::UnsupportedEncoding),
+        (status = 429, response = openapi::Busy),
+        (status = 503, response = openapi::Unavailable),
+    ))]
+#[post("/v1/domains/{domain}/similar")]
+async fn ask(
+    path: InPath<InDomain>,
+    body: Body,
+    reads: Part<Reads>,
+    queries: Part<Queries>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Error> {
+    let domain = path.0.domain;
+    let body = body.read_whole(queries.limits.message_bytes).await?;
+    let asked = Asked::of_json(&object(&body)?, &queries.limits)?;
+    match place(&reads, &queries, &request, &domain, Some(&body)).await? {
+        Place::There(response) => Ok(response),
+        Place::Here(here) => {
+            let answered = answer(&reads, &queries, &domain, &here, asked).await?;
+            Ok(respond(answered))
+        }
+    }
+}
+
+/// Many queries at once, all of one moment.
+///
+/// Each is answered as it would be alone: by an answer, or by a problem.
+#[utoipa::path(operation_id = "query_batch", tag = "items", params(InDomain),
+    request_body(content = QueryBatch, content_type = "application/json",
+        example = json!({"queries": [{"items": [{"id": "a-17"}], "limit": 3}, {"text": "night trains"}]})),
+    responses(
+        (status = 200, description = "The answers, in the order of the queries.", body = AnswerBatch),
+        (status = 400, response = openapi::BadRequest),
+        (status = 404, response = openapi::NotFound),
+        (status = 408, response = openapi::SlowBody),
+        (status = 413, response = openapi::TooLarge),
+        (status = 415, response = openapi::UnsupportedEncoding),
+        (status = 503, response = openapi::Unavailable),
+    ))]
+#[post("/v1/domains/{domain}/similar:batch")]
+async fn ask_many(
+    path: InPath<InDomain>,
+    body: Body,
+    reads: Part<Reads>,
+    queries: Part<Queries>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Error> {
+    let domain = path.0.domain;
+    let body = body
+        .read_whole(BATCH_TIMES * queries.limits.message_bytes)
+        .await?;
+    let all = list(&body, "queries", MOST_QUERIES)?;
+    let here = match place(&reads, &queries, &request, &domain, Some(&body)).await? {
+        Place::There(response) => return Ok(response),
+        Place::Here(here) => here,
+    };
+    let mut answers = Vec::with_capacity(all.len());
+    for (at, one) in all.iter().enumerate() {
+        let asked = match one {
+            Value::Object(one) => Asked::of_json(one, &queries.limits),
+            _ => {
+                let place = format!("queries[{at}]");
+                let detail = format!("{place} is an object: a query.");
+                Err(invalid(place, detail))
+            }
+        };
+        let answered = match asked {
+            Ok(asked) => answer(&reads, &queries, &domain, &here, asked).await,
+            Err(error) => Err(error),
+        };
+        answers.push(raw(answered));
+    }
+    Ok(HttpResponse::Ok().json(serde_json::json!({ "answers": answers })))
+}
+
+/// An answer or a problem as it is written.
+fn raw(answered: Result<Answered, Error>) -> Box<RawValue> {
+    let text = match answered {
+        Ok(answered) => String::from_utf8(answered.body).unwrap_or_default(),
+        Err(error) => serde_json::to_string(error.problem()).unwrap_or_default(),
+    };
+    RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+/// The scores of pairs of items.
+#[utoipa::path(operation_id = "scores", tag = "items", params(InDomain),
+    request_body(content = Pairs, content_type = "application/json",
+        example = json!({"pairs": [["a-17", "a-9"]]})),
+    responses(
+        (status = 200, description = "The scores, in the order of the pairs.", body = Scores),
+        (status = 400, response = openapi::BadRequest),
+        (status = 404, response = openapi::NotFound),
+        (status = 408, response = openapi::SlowBody),
+        (status = 413, response = openapi::TooLarge),
+        (status = 415, response = openapi::UnsupportedEncoding),
+        (status = 429, response = openapi::Busy),
+        (status = 503, response = openapi::Unavailable),
+    ))]
+#[post("/v1/domains/{domain}/scores")]
+async fn score_pairs(
+    path: InPath<InDomain>,
+    body: Body,
+    reads: Part<Reads>,
+    queries: Part<Queries>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Error> {
+    let domain = path.0.domain;
+    let body = body.read_whole(queries.limits.message_bytes).await?;
+    let mut pairs = Vec::new();
+    for (at, pair) in list(&body, "pairs", MOST_PAIRS)?.into_iter().enumerate() {
+        pairs.push(serde_json::from_value::<[String; 2]>(pair).map_err(|_| {
+            let place = format!("pairs[{at}]");
+            let detail = format!("{place} is a list of two ids, each a text.");
+            invalid(place, detail)
+        })?);
+    }
+    match place(&reads, &queries, &request, &domain, Some(&body)).await? {
+        Place::There(response) => Ok(response),
+        Place::Here(here) => {
+            let scores = scores(&reads, &queries, &here, pairs).await?;
+            Ok(HttpResponse::Ok().json(Scores { scores }))
+        }
+    }
+}
+
+/// The list that is the one field of a body's object.
+fn list(body: &[u8], name: &str, most: usize) -> Result<Vec<Value>, Error> {
+    let mut object = object(body)?;
+    only(&object, &[name])?;
+    match object.remove(name) {
+        Some(Value::Array(list)) if (1..=most).contains(&list.len()) => Ok(list),
+        _ => Err(invalid(name, format!("{name} is a list of 1 to {most}."))),
+    }
+}

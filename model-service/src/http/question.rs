@@ -1,0 +1,157 @@
+//! Queries as JSON: what is asked of, and the conditions; read strictly.
+
+use kindred_api::problem::Kind;
+use kindred_query::conditions::MOST_ITEMS;
+use kindred_shared::ItemId;
+use kindred_shared::event::{Limits, Reason, without_mark};
+use serde_json::{Map, Value};
+
+use super::conditions::{NAMES, Wanted};
+use super::error::Error;
+use super::values::{invalid, only};
+use crate::actors::texts::Text;
+
+/// Longest vector of a query.
+const MOST_VALUES: usize = 4_096;
+
+/// A query.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Asked {
+    /// What answers are to be like.
+    pub(crate) of: Of,
+    /// Its conditions.
+    pub(crate) wanted: Wanted,
+}
+
+/// What answers are to be like.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Of {
+    /// Items, each by its weight.
+    Items(Vec<(ItemId, f64)>),
+    /// A text.
+    Text(Text),
+    /// A vector: 1 to 4,096 numbers, finite, not all zero.
+    Vector(Vec<f32>),
+}
+
+/// The one JSON object of a body.
+///
+/// # Errors
+/// 400 when it is something else.
+pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, Error> {
+    serde_json::from_slice(without_mark(body)).map_err(|error| {
+        let detail = format!("Send one JSON object: {error}.");
+        Error::new(Kind::Refused(Reason::InvalidJson), detail)
+    })
+}
+
+impl Asked {
+    /// A query.
+    ///
+    /// # Errors
+    /// 400, naming the field and what it may be; 413 for a text over its limit.
+    pub(crate) fn of_json(object: &Map<String, Value>, limits: &Limits) -> Result<Self, Error> {
+        const OF: [&str; 5] = ["items", "text", "title", "language", "vector"];
+        let known: Vec<&str> = OF.into_iter().chain(NAMES).collect();
+        only(object, &known)?;
+        let given = |name: &str| object.get(name).filter(|value| !value.is_null());
+        let is_text = given("text").is_some() || given("title").is_some();
+        let of = match (given("items"), is_text, given("vector")) {
+            (Some(items), false, None) => Of::Items(weighted(items)?),
+            (None, true, None) => Of::Text(Text {
+                title: text("title", given("title"), limits.text_bytes)?,
+                text: text("text", given("text"), limits.text_bytes)?,
+                language: text("language", given("language"), limits.text_bytes)?,
+            }),
+            (None, false, Some(values)) => Of::Vector(vector(values)?),
+            _ => {
+                let detail =
+                    "A query has one of items, vector, and text or title (or both of these).";
+                return Err(invalid("items", detail));
+            }
+        };
+        if given("language").is_some() && !is_text {
+            let detail = "language is that of a text: leave it out, or filter by it.";
+            return Err(invalid("language", detail));
+        }
+        let wanted = Wanted::of_json(object)?;
+        Ok(Self { of, wanted })
+    }
+}
+
+fn weighted(value: &Value) -> Result<Vec<(ItemId, f64)>, Error> {
+    let list = value
+        .as_array()
+        .filter(|list| (1..=MOST_ITEMS).contains(&list.len()));
+    let Some(list) = list else {
+        let detail = format!(
+            "items is a list of 1 to {MOST_ITEMS} objects such as {{\"id\":\"a-17\",\"weight\":1.0}}."
+        );
+        return Err(invalid("items", detail));
+    };
+    let mut items = Vec::with_capacity(list.len());
+    for (at, one) in list.iter().enumerate() {
+        let place = format!("items[{at}]");
+        let Value::Object(one) = one else {
+            let detail =
+                format!("{place} is an object such as {{\"id\":\"a-17\",\"weight\":1.0}}.");
+            return Err(invalid(place, detail));
+        };
+        only(one, &["id", "weight"])?;
+        let id = one.get("id").and_then(Value::as_str).unwrap_or_default();
+        let id = ItemId::new(id)
+            .map_err(|error| invalid(format!("{place}.id"), format!("{place}: {error}.")))?;
+        let weight = match one.get("weight") {
+            None | Some(Value::Null) => Some(1.0),
+            Some(weight) => weight
+                .as_f64()
+                .filter(|weight| weight.abs() <= f64::from(f32::MAX)),
+        };
+        let weight = weight.ok_or_else(|| {
+            let name = format!("{place}.weight");
+            let detail = format!("{name} is a number of at most {:e}, below 0 too.", f32::MAX);
+            invalid(name, detail)
+        })?;
+        items.push((id, weight));
+    }
+    if items.iter().all(|(_, weight)| *weight == 0.0) {
+        return Err(invalid(
+            "items",
+            "At least one of the weights of items is not 0.",
+        ));
+    }
+    Ok(items)
+}
+
+fn text(name: &str, value: Option<&Value>, most: usize) -> Result<Option<String>, Error> {
+    match value {
+        None => Ok(None),
+        Some(Value::String(text)) if text.len() > most => {
+            let detail = format!(
+                "{name} is over {most} bytes. Send less: the first pages of a long text say what it is about."
+            );
+            Err(Error::new(Kind::Refused(Reason::TooLarge), detail).field(name))
+        }
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(invalid(name, format!("{name} is a text."))),
+    }
+}
+
+fn vector(value: &Value) -> Result<Vec<f32>, Error> {
+    let list = value
+        .as_array()
+        .filter(|list| (1..=MOST_VALUES).contains(&list.len()));
+    let values = list.and_then(|list| {
+        let values = list.iter().map(|value| Some(value.as_f64()? as f32));
+        values.collect::<Option<Vec<f32>>>()
+    });
+    let is_fit = |values: &Vec<f32>| {
+        values.iter().all(|value| value.is_finite()) && values.iter().any(|value| *value != 0.0)
+    };
+    values.filter(is_fit).ok_or_else(|| {
+        let detail = format!(
+            "vector is a list of 1 to {MOST_VALUES} numbers, finite as 32-bit floats and not all zero."
+        );
+        invalid("vector", detail)
+    })
+}

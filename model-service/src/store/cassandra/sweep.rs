@@ -1,0 +1,116 @@
+//! Deleting all rows of a domain that was removed, some at a time.
+//!
+//! Whatever is one partition goes with one statement; texts are a partition each, and are found by the items
+//! they are of. So a bucket's texts go before its items, and a step begins where there are items left.
+
+use std::collections::BTreeSet;
+
+use kindred_shared::{DomainName, ItemId, ModelName};
+use scylla::serialize::row::SerializeRow;
+use scylla::statement::prepared::PreparedStatement;
+
+use super::CassandraStore;
+use super::counts::Table;
+use super::failure::Trouble;
+use super::opening;
+use super::rows::{self, Change, RowChange};
+use kindred_domain::store::{Stamp, StoreError};
+
+impl CassandraStore {
+    /// Deletes some `most` items of a domain, and with the last of them everything else. Whether none are left.
+    pub(super) async fn sweep_domain(
+        &self,
+        domain: &DomainName,
+        stamp: Stamp,
+        most: usize,
+    ) -> Result<bool, StoreError> {
+        let (of, at) = (domain.as_str(), stamp.as_i64());
+        let all = &self.statements;
+        self.delete(&all.sweep_lists, (at, of), Table::Lists)
+            .await?;
+        let buckets = self.buckets(domain).await.map_err(Trouble::of_read)?;
+        for bucket in 0..buckets {
+            let ids = self.item_ids(domain, bucket, most).await;
+            let ids = ids.map_err(Trouble::of_read)?;
+            if ids.is_empty() {
+                continue;
+            }
+            let is_last = ids.len() < most;
+            self.delete_items(domain, bucket, stamp, ids, is_last)
+                .await?;
+            if is_last {
+                // What comes late, from before, stays away too.
+                self.delete(&all.sweep_items, (at, of, bucket), Table::Items)
+                    .await?;
+            }
+            return Ok(false);
+        }
+        for model in self.models_there().await.map_err(Trouble::of_read)? {
+            for bucket in 0..buckets {
+                let key = (at, of, model.as_str(), bucket);
+                self.delete(&all.sweep_features, key, Table::Features)
+                    .await?;
+            }
+        }
+        self.delete(&all.sweep_settings, (at, of), Table::Settings)
+            .await?;
+        Ok(true)
+    }
+
+    /// Some ids of a bucket.
+    async fn item_ids(
+        &self,
+        domain: &DomainName,
+        bucket: i16,
+        most: usize,
+    ) -> Result<Vec<ItemId>, Trouble> {
+        let limit = i32::try_from(most).unwrap_or(i32::MAX);
+        let values = (domain.as_str(), bucket, limit);
+        rows::item_ids(&self.read(&self.statements.item_ids, values).await?)
+    }
+
+    /// Deletes items' texts, and their rows unless those go together.
+    async fn delete_items(
+        &self,
+        domain: &DomainName,
+        bucket: i16,
+        stamp: Stamp,
+        ids: Vec<ItemId>,
+        is_last: bool,
+    ) -> Result<(), StoreError> {
+        let row = |change| RowChange {
+            domain: domain.clone(),
+            bucket,
+            stamp: stamp.as_i64(),
+            change,
+        };
+        let texts = ids.iter().cloned().map(Change::DeleteContent).map(row);
+        self.write_rows(texts.collect()).await?;
+        if is_last {
+            return Ok(());
+        }
+        let items = ids.into_iter().map(Change::PurgeItem).map(row);
+        self.write_rows(items.collect()).await
+    }
+
+    /// The models that are known, or have features in the keyspace.
+    async fn models_there(&self) -> Result<BTreeSet<ModelName>, Trouble> {
+        let there = opening::inputs(&self.session, &self.keyspace).await?;
+        let mut models: BTreeSet<ModelName> = there.into_keys().collect();
+        models.extend(self.models.iter().cloned());
+        Ok(models)
+    }
+
+    async fn delete(
+        &self,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+        table: Table,
+    ) -> Result<(), StoreError> {
+        let _turn = self.writing.acquire().await;
+        let deleted = self.session.execute_unpaged(statement, values).await;
+        deleted.map_err(|error| Trouble::from(error).of_write())?;
+        self.counts.add(table);
+        Ok(())
+    }
+}
