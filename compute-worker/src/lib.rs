@@ -8,6 +8,7 @@
 pub mod models;
 mod pool;
 pub mod service;
+pub mod word_pieces;
 pub mod word_vectors;
 mod worker;
 

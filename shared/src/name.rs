@@ -10,6 +10,9 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Name of the model of items that bring their own vector.
 pub const OWN: &str = "own";
 
+/// In the place of a language: texts of all. ISO 639's word for several languages, which no item is given in.
+pub const ALL_LANGUAGES: &str = "mul";
+
 /// Longest domain name, in bytes.
 pub const MAX_DOMAIN_BYTES: usize = 128;
 /// Longest item id, in bytes of UTF-8.
@@ -92,7 +95,7 @@ name! {
 
 name! {
     /// What is compared with what inside a domain: a model's name, a slash, and the language of
-    /// texts or the length of vectors, as in `words-1/en` and `own/384`.
+    /// texts (`mul`: all of them) or the length of vectors, as in `words-1/en` and `own/384`.
     Space
 }
 
@@ -156,6 +159,11 @@ impl Space {
     /// The space of texts in one language under a model.
     pub fn of_texts(model: &ModelName, language: &str) -> Self {
         Self(format!("{model}/{language}").into())
+    }
+
+    /// The space of texts in all languages under a model.
+    pub fn of_all_languages(model: &ModelName) -> Self {
+        Self::of_texts(model, ALL_LANGUAGES)
     }
 
     /// The space of own vectors of one length.

@@ -112,6 +112,6 @@ fn the_command_line_sets_what_is_named_and_leaves_the_rest() {
     let refused = domain(&["set", "--model", "text-9"]);
     let words = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(1));
-    assert!(words.contains("Known: words-1"), "{words}");
+    assert!(words.contains("Known: text-2, words-1"), "{words}");
     kindred.stop();
 }

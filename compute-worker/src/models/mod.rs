@@ -3,7 +3,10 @@
 //! A model is a file here and a line in [`Models::new`]; everything else finds it by its name, with
 //! which the spaces of its features begin.
 
+mod assembly;
 mod own;
+mod stems;
+mod text_2;
 mod words_1;
 
 use std::fmt;
@@ -12,8 +15,10 @@ use std::sync::Arc;
 use kindred_shared::job::{ExtractTask, TermCounts};
 use kindred_shared::{Feature, ModelInputs, ModelName, Space};
 
+use crate::word_pieces::WordPieces;
 use crate::word_vectors::Vectors;
 pub use own::Own;
+pub use text_2::Text2;
 pub use words_1::{Words1, term_id};
 
 /// The model of domains for which none is set.
@@ -39,6 +44,14 @@ pub fn names_of_texts() -> Vec<ModelName> {
         .collect()
 }
 
+/// Whether a model's features of texts in different languages can be compared with each other.
+pub fn compares_languages(model: &ModelName) -> bool {
+    let models = Models::new(Arc::new(Vectors::none()));
+    models
+        .get(model.as_str())
+        .is_some_and(Model::compares_languages)
+}
+
 /// What features are made of.
 #[derive(Debug, Clone, Copy)]
 pub enum Rows<'a> {
@@ -60,6 +73,10 @@ pub trait Model: fmt::Debug + Send + Sync {
 
     /// Whether it makes features of terms.
     fn reads_texts(&self) -> bool;
+
+    /// Whether features of texts in different languages can be compared with each other: one space may
+    /// then hold all of them. Each is made in the space of its own language.
+    fn compares_languages(&self) -> bool;
 
     /// The feature of each row, in their order, computed on the current rayon pool. `None`: it makes
     /// none of such rows.
@@ -85,7 +102,11 @@ pub struct Models(Arc<[Box<dyn Model>]>);
 impl Models {
     /// All models, of which some look words up in these vectors.
     pub fn new(vectors: Arc<Vectors>) -> Self {
-        Self(Arc::new([Box::new(Words1::new(vectors)), Box::new(Own)]))
+        Self(Arc::new([
+            Box::new(Text2::new(WordPieces::builtin())),
+            Box::new(Words1::new(vectors)),
+            Box::new(Own),
+        ]))
     }
 
     /// The model of a name.
@@ -151,5 +172,6 @@ mod tests {
             Err(ExtractError::NotOfTerms("own".into()))
         );
         assert_eq!(models.extract(&task("words-1/en")), Ok(Vec::new()));
+        assert_eq!(models.extract(&task("text-2/en")), Ok(Vec::new()));
     }
 }

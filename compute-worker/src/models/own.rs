@@ -3,8 +3,14 @@
 use kindred_shared::name::OWN;
 use kindred_shared::{Feature, Space};
 
-use super::words_1::assemble;
+use super::assembly::{Lengths, assemble};
 use super::{Model, Rows};
+
+/// There is no sparse part.
+const LENGTHS: Lengths = Lengths {
+    dense: 1.0,
+    sparse: 0.0,
+};
 
 /// Model `own`.
 #[derive(Debug)]
@@ -16,7 +22,7 @@ impl Own {
     /// long before.
     pub fn feature(vector: &[f32]) -> Feature {
         let dense: Vec<f64> = vector.iter().copied().map(f64::from).collect();
-        assemble(&dense, &[])
+        assemble(&dense, &[], LENGTHS)
     }
 }
 
@@ -30,6 +36,10 @@ impl Model for Own {
     }
 
     fn reads_texts(&self) -> bool {
+        false
+    }
+
+    fn compares_languages(&self) -> bool {
         false
     }
 

@@ -21,6 +21,7 @@ use kindred_shared::{Feature, Space};
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::assembly::{Lengths, assemble};
 use super::{Model, Rows};
 use crate::word_vectors::{Vectors, WordVectors, Zipf};
 
@@ -29,10 +30,11 @@ pub(super) const NAME: &str = "words-1";
 
 /// The a of a/(a + p): words much more likely than this hardly count.
 const SMOOTHING: f64 = 1e-3;
-/// √0.25: length of the dense part of a feature that has both.
-const DENSE_LENGTH: f64 = 0.5;
-/// √0.75: length of the sparse part of a feature that has both.
-const SPARSE_LENGTH: f64 = 0.866_025_403_784_438_6;
+/// √0.25 and √0.75.
+const LENGTHS: Lengths = Lengths {
+    dense: 0.5,
+    sparse: 0.866_025_403_784_438_6,
+};
 /// n of a language without vectors, where every word is unknown. All its idf are alike, so
 /// scaling to length 1 takes this number away again.
 const UNRANKED_WORDS: usize = 100_000;
@@ -94,7 +96,7 @@ impl Words1 {
             }
             same
         });
-        assemble(&dense, &sparse)
+        assemble(&dense, &sparse, LENGTHS)
     }
 }
 
@@ -111,6 +113,11 @@ impl Model for Words1 {
         true
     }
 
+    /// Only one language may have vectors: features of two have no common length.
+    fn compares_languages(&self) -> bool {
+        false
+    }
+
     fn extract(&self, space: &Space, rows: Rows<'_>) -> Option<Vec<Feature>> {
         match rows {
             Rows::Terms(rows) => Some(self.features(space, rows)),
@@ -124,44 +131,13 @@ pub fn term_id(term: &str) -> u32 {
     xxh3_64(term.as_bytes()) as u32
 }
 
-/// Scales the parts and puts them together. A part whose length is 0 or not finite is empty.
-pub(super) fn assemble(dense: &[f64], sparse: &[(u32, f64)]) -> Feature {
-    let dense_norm = length(dense.iter().copied());
-    let sparse_norm = length(sparse.iter().map(|&(_, weight)| weight));
-    let (dense_length, sparse_length) = match (dense_norm, sparse_norm) {
-        (Some(_), Some(_)) => (DENSE_LENGTH, SPARSE_LENGTH),
-        _ => (1.0, 1.0),
-    };
-    let scaled = |value: f64, norm: f64, length: f64| (value / norm * length) as f32;
-    let dense = dense_norm.map_or_else(Vec::new, |norm| {
-        dense
-            .iter()
-            .map(|&value| scaled(value, norm, dense_length))
-            .collect()
-    });
-    let (ids, weights) = sparse_norm.map_or_else(Default::default, |norm| {
-        sparse
-            .iter()
-            .map(|&(id, weight)| (id, scaled(weight, norm, sparse_length)))
-            .unzip()
-    });
-    Feature::new(dense, ids, weights)
-        .expect("ids were sorted and made unique, and values over their length are at most 1")
-}
-
-/// The Euclidean length, or `None` when it is 0 or not finite.
-fn length(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let squares: f64 = values.map(|value| value * value).sum();
-    let length = squares.sqrt();
-    (length > 0.0 && length.is_finite()).then_some(length)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
     use kindred_shared::ItemId;
     use proptest::prelude::*;
 
+    use super::super::assembly::length;
     use super::*;
     use crate::word_vectors::file_of;
 

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
+use compute_worker::models::compares_languages;
 use futures_util::future::join_all;
 use kindred_shared::job::{ExtractTask, Job, Reply, Task, TermCounts};
+use kindred_shared::name::ALL_LANGUAGES;
 use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space, effort};
 use tracing::warn;
 
@@ -38,11 +40,39 @@ const LOOKS: u32 = 60;
 /// The language of a text that is not known: ISO 639's word for it.
 const UNDETERMINED: &str = "und";
 
+/// What the features of a domain's texts are made with.
+#[derive(Debug, Clone)]
+struct Making {
+    model: ModelName,
+    /// One space holds texts of all languages.
+    across_languages: bool,
+}
+
+impl Making {
+    /// A model that compares texts of one language alone has a space for each, whatever is set.
+    fn new(model: &ModelName, settings: &DomainSettings) -> Self {
+        let wanted = settings.across_languages == Some(true);
+        Self {
+            model: model.clone(),
+            across_languages: wanted && compares_languages(model),
+        }
+    }
+
+    /// The space whose texts a text of a language is compared with.
+    fn space(&self, language: &str) -> Space {
+        if self.across_languages {
+            Space::of_all_languages(&self.model)
+        } else {
+            Space::of_texts(&self.model, language)
+        }
+    }
+}
+
 /// An item ready for its worker, or not in need of one.
 enum Prepared {
     /// The feature is known: an own vector, or no term at all.
     Known(Made),
-    /// Its terms go to a worker.
+    /// Its terms go to a worker, in the space of the language that they are read in.
     Terms(Space, Asked, TermCounts),
     /// Its language was neither given nor surely detected, and nothing was given to fall back on.
     Unsure(Asked),
@@ -73,7 +103,8 @@ pub(super) fn habitual<'a>(
 ) -> Option<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (space, rows) in spaces {
-        if let Some(language) = space.language().filter(|_| space.model() == *model) {
+        let is_of_one = |language: &&str| space.model() == *model && *language != ALL_LANGUAGES;
+        if let Some(language) = space.language().filter(is_of_one) {
             *counts.entry(language).or_default() += rows;
         }
     }
@@ -99,7 +130,8 @@ pub async fn extract(
 ) -> Result<Vec<Made>, Failure> {
     let asked = with_material(services, domain, rows).await?;
     let preprocessor = services.preprocessors.of(settings);
-    let mut prepared = prepare(services, &preprocessor, model, asked, None).await?;
+    let making = Making::new(model, settings);
+    let mut prepared = prepare(services, &preprocessor, &making, asked, None).await?;
     let unsure: Vec<Asked> = prepared
         .extract_if(.., |item| matches!(item, Prepared::Unsure(_)))
         .filter_map(Prepared::into_unsure)
@@ -112,7 +144,7 @@ pub async fn extract(
             Prepared::Known(_) | Prepared::Unsure(_) => None,
         });
         let fallback = Fallback(habitual(model, stored.chain(at_hand)));
-        prepared.extend(prepare(services, &preprocessor, model, unsure, Some(fallback)).await?);
+        prepared.extend(prepare(services, &preprocessor, &making, unsure, Some(fallback)).await?);
     }
     let mut made = Vec::with_capacity(prepared.len());
     let mut by_space: BTreeMap<Space, Vec<(Asked, TermCounts)>> = BTreeMap::new();
@@ -133,8 +165,15 @@ pub async fn extract(
             jobs.push(extract_together(supervisor, domain, space.clone(), items));
         }
     }
+    let before = made.len();
     for done in join_all(jobs).await {
         made.extend(done?);
+    }
+    if making.across_languages {
+        // The worker was told the language; what is compared with what is decided here.
+        for made in &mut made[before..] {
+            made.space = Space::of_all_languages(model);
+        }
     }
     Ok(made)
 }
@@ -183,11 +222,11 @@ async fn with_material(
 async fn prepare(
     services: &Services,
     preprocessor: &Arc<Preprocessor>,
-    model: &ModelName,
+    making: &Making,
     asked: Vec<Asked>,
     fallback: Option<Fallback>,
 ) -> Result<Vec<Prepared>, Failure> {
-    let (of, preprocessor) = (model.clone(), Arc::clone(preprocessor));
+    let (of, preprocessor) = (making.clone(), Arc::clone(preprocessor));
     let one = move |asked: &Asked| prepare_one(&preprocessor, &of, asked, fallback.as_ref());
     match isolation::each(&services.pool, asked, LOOK, LOOKS, one).await {
         Ok(prepared) => Ok(prepared
@@ -197,7 +236,7 @@ async fn prepare(
                 Err(unfit) => {
                     let reason = format!("its text could not be preprocessed: {unfit}");
                     warn!(id = %asked.row.id, reason, "item rejected");
-                    let space = Space::of_texts(model, UNDETERMINED);
+                    let space = making.space(UNDETERMINED);
                     Prepared::Known(rejected(&asked, space, reason))
                 }
             })
@@ -212,18 +251,14 @@ async fn prepare(
 
 fn prepare_one(
     preprocessor: &Preprocessor,
-    model: &ModelName,
+    making: &Making,
     asked: &Asked,
     fallback: Option<&Fallback>,
 ) -> Prepared {
     let Material { row, content } = &*asked.material;
     if !asked.material.is_whole() {
         let reason = "its text was not stored whole; publish it again".to_owned();
-        return Prepared::Known(rejected(
-            asked,
-            Space::of_texts(model, UNDETERMINED),
-            reason,
-        ));
+        return Prepared::Known(rejected(asked, making.space(UNDETERMINED), reason));
     }
     if let Some(vector) = &content.vector {
         let space = Space::own(vector.len());
@@ -239,10 +274,11 @@ fn prepare_one(
     if !preprocessed.is_sure && fallback.is_none() {
         return Prepared::Unsure(asked.clone());
     }
-    let space = Space::of_texts(model, &preprocessed.language);
     if preprocessed.terms.is_empty() {
+        let space = making.space(&preprocessed.language);
         return Prepared::Known(made(asked, space, Feature::zero()));
     }
+    let space = Space::of_texts(&making.model, &preprocessed.language);
     let terms = TermCounts {
         id: asked.row.id.clone(),
         terms: preprocessed.terms,
@@ -390,10 +426,32 @@ mod tests {
                 &[("words-1/sv", 1), ("own/3", 9), ("words-2/en", 9)],
                 Some("sv"),
             ),
+            (&[("words-1/mul", 9)], None),
         ] {
             let spaces = spaces(counts);
             let found = habitual(&model, spaces.iter().map(|(space, rows)| (space, *rows)));
             assert_eq!(found.as_deref(), expected, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn one_space_holds_all_languages_where_model_and_domain_have_it_so() {
+        for (model, across, space) in [
+            ("text-2", Some(true), "text-2/mul"),
+            ("text-2", Some(false), "text-2/de"),
+            ("text-2", None, "text-2/de"),
+            ("words-1", Some(true), "words-1/de"),
+        ] {
+            let settings = DomainSettings {
+                across_languages: across,
+                ..DomainSettings::default()
+            };
+            let making = Making::new(&ModelName::new(model).unwrap(), &settings);
+            assert_eq!(
+                making.space("de"),
+                Space::stored(space),
+                "{model} {across:?}"
+            );
         }
     }
 

@@ -109,3 +109,21 @@ pub(crate) struct SimilarityArgs {
     #[command(flatten)]
     pub(crate) flags: ServiceFlags,
 }
+
+/// Measures how many documents of 200 words a core turns into features, by language.
+///
+/// Markup, detection of the language, terms and the default model are all included.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExtractArgs {
+    /// How many documents of each language
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) items: u32,
+    /// Rounds, of which the fastest counts
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+    /// Only these languages [default: all there are documents in]
+    #[arg(long = "of", value_name = "CODES", value_delimiter = ',')]
+    pub(crate) languages: Vec<String>,
+    #[command(flatten)]
+    pub(crate) flags: ServiceFlags,
+}

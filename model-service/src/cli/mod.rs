@@ -114,6 +114,7 @@ enum BenchCommand {
     Pipeline(local::PipelineArgs),
     Freshness(local::FreshnessArgs),
     Similarity(local::SimilarityArgs),
+    Extract(local::ExtractArgs),
 }
 
 impl Command {
@@ -143,6 +144,7 @@ impl Command {
             Self::Bench(BenchCommand::Pipeline(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Freshness(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Similarity(args)) => &args.flags.0,
+            Self::Bench(BenchCommand::Extract(args)) => &args.flags.0,
         }
     }
 
@@ -236,6 +238,9 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Bench(BenchCommand::Similarity(args)) => {
             bench::similarity::run(&args, &config, json, out)
         }
+        Command::Bench(BenchCommand::Extract(args)) => {
+            bench::extract::run(&args, &config, json, out)
+        }
     }
 }
 
@@ -291,7 +296,8 @@ mod tests {
                 "vectors prepare",
                 "bench pipeline",
                 "bench freshness",
-                "bench similarity"
+                "bench similarity",
+                "bench extract"
             ]
         );
     }

@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use actix_web::{HttpResponse, put};
-use compute_worker::models::names_of_texts;
+use compute_worker::models::{compares_languages, default_model, names_of_texts};
 use kindred_api::domain::{DomainAnswer, SETTINGS, SettingsBody};
 use kindred_api::problem::Kind;
-use kindred_shared::DomainName;
 use kindred_shared::event::{Configure, Event, Reason, without_mark};
+use kindred_shared::{DomainName, ModelName};
 use serde_json::{Map, Value};
 use tokio::time::{Instant, interval};
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -70,6 +70,7 @@ async fn put(
 ) -> Result<HttpResponse, Error> {
     let domain = path.0.domain;
     let settings = checked(&body.read_whole(MAX_BYTES).await?)?;
+    go_together(&settings, &reads, &domain).await?;
     let request = request_name();
     let event = Event::Configure(Box::new(Configure {
         domain: domain.clone(),
@@ -153,10 +154,6 @@ fn fit(settings: DomainSettings) -> Result<(), String> {
         let known = known.join(", ");
         return Err(format!("There is no model {model}. Known: {known}."));
     }
-    if settings.across_languages == Some(true) {
-        let detail = "words-1 compares texts of one language; only false can be set.";
-        return Err(detail.to_owned());
-    }
     if let Some(score) = settings.near_duplicate
         && !(score > 0.0 && score <= 1.0)
     {
@@ -174,6 +171,48 @@ fn fit(settings: DomainSettings) -> Result<(), String> {
         return Err("A window is 1ms to 1m long.".to_owned());
     }
     Ok(())
+}
+
+/// Whether the model that the domain is to have can do what else is set. Two requests at once may still pass
+/// with what only together does not fit; then the model's way is taken.
+async fn go_together(
+    wanted: &Map<String, Value>,
+    reads: &Reads,
+    domain: &DomainName,
+) -> Result<(), Error> {
+    if !wanted.contains_key("across_languages") && !wanted.contains_key("model") {
+        return Ok(());
+    }
+    let stored = reads.store.settings(domain).await?.map(|row| row.settings);
+    let stored = stored.unwrap_or_default();
+    let row = reads.registered(domain).await?;
+    let across = match wanted.get("across_languages") {
+        Some(value) if !value.is_null() => value.as_bool(),
+        _ => stored.across_languages,
+    };
+    let named = wanted.get("model").and_then(Value::as_str);
+    let model = named
+        .and_then(|name| ModelName::new(name).ok())
+        .or_else(|| row.map(|row| row.model))
+        .unwrap_or_else(default_model);
+    fits_model(across, &model)
+}
+
+fn fits_model(across_languages: Option<bool>, model: &ModelName) -> Result<(), Error> {
+    if across_languages != Some(true) || compares_languages(model) {
+        return Ok(());
+    }
+    let of_several: Vec<String> = names_of_texts()
+        .into_iter()
+        .filter(compares_languages)
+        .map(|model| format!("\"model\":\"{model}\""))
+        .collect();
+    let detail = format!(
+        "{model} compares texts of one language alone; set {} with it, or \"across_languages\":false.",
+        of_several.join(" or ")
+    );
+    let kind = Kind::Refused(Reason::InvalidField);
+    Err(Error::new(kind, detail).field("across_languages"))
 }
 
 /// Whether each is an origin as browsers send it, or a star for all.
@@ -248,7 +287,7 @@ mod tests {
             (r#"{"languages":"en"}"#, 422, "sequence"),
             (r#"{"default_language":"tlh"}"#, 422, "tlh"),
             (r#"{"model":"text-9"}"#, 422, "words-1"),
-            (r#"{"across_languages":true}"#, 422, "one language"),
+            (r#"{"across_languages":"yes"}"#, 422, "boolean"),
             (r#"{"near_duplicate":0}"#, 422, "above 0"),
             (r#"{"near_duplicate":1.01}"#, 422, "at most 1"),
             (r#"{"near_duplicate":"0.9"}"#, 422, "expected f64"),
@@ -265,5 +304,17 @@ mod tests {
             assert_eq!(error.status_code(), status, "{bad}");
             assert!(error.to_string().contains(words), "{error}");
         }
+    }
+
+    #[test]
+    fn a_model_of_one_language_compares_no_others() {
+        let model = |name| ModelName::new(name).unwrap();
+        for across in [None, Some(false), Some(true)] {
+            assert!(fits_model(across, &model("text-2")).is_ok());
+        }
+        assert!(fits_model(Some(false), &model("words-1")).is_ok());
+        let error = fits_model(Some(true), &model("words-1")).unwrap_err();
+        assert_eq!(error.status_code(), 422);
+        assert!(error.to_string().contains("text-2"), "{error}");
     }
 }

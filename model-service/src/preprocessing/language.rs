@@ -129,6 +129,8 @@ fn from_the_middle(count: usize) -> impl Iterator<Item = usize> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
+    use kindred_runtime::config::{Config, Flags};
+
     use super::*;
 
     fn languages(codes: &[&str]) -> Languages {
@@ -204,6 +206,75 @@ mod tests {
             ),
         ] {
             assert_eq!(known.detect("", text), Some(code), "{text}");
+        }
+    }
+
+    /// The default, in which every language may be taken for any other.
+    #[test]
+    fn all_languages_are_told_apart() {
+        let nowhere = std::path::Path::new("/nonexistent");
+        let (config, _) = Config::resolve(&Flags::default(), [], nowhere).unwrap();
+        let default = config.texts.languages;
+        assert_eq!(default.len(), KNOWN.len());
+        let known = Languages::new(&default).unwrap();
+        let mut others = Vec::new();
+        for (code, text) in [
+            (
+                "en",
+                "Schools get new paint before summer, and the council says that it will pay for all of it.",
+            ),
+            (
+                "de",
+                "Die Hafenbrücke ist nach zwei Jahren wieder für den Verkehr geöffnet, und die Bewohner der Stadt freuen sich darüber sehr.",
+            ),
+            (
+                "fr",
+                "La ville a rouvert le pont du port après deux ans de travaux, et les habitants s'en réjouissent beaucoup.",
+            ),
+            (
+                "pl",
+                "Most portowy został ponownie otwarty dla ruchu po dwóch latach remontu, a mieszkańcy bardzo się cieszą.",
+            ),
+            (
+                "cs",
+                "Přístavní most byl po dvou letech oprav znovu otevřen pro dopravu a obyvatelé města mají velkou radost.",
+            ),
+            (
+                "fi",
+                "Satamasilta on avattu jälleen liikenteelle kahden vuoden korjausten jälkeen, ja kaupunki on siitä iloinen.",
+            ),
+            (
+                "tr",
+                "Liman köprüsü iki yıllık onarımdan sonra yeniden trafiğe açıldı ve şehir halkı buna çok sevindi.",
+            ),
+            (
+                "ru",
+                "Портовый мост снова открыт для движения после двух лет ремонта, и жители города очень рады этому.",
+            ),
+            (
+                "uk",
+                "Портовий міст знову відкрито для руху після двох років ремонту, і мешканці міста дуже цьому раді.",
+            ),
+            ("ja", "港の橋が二年ぶりに開通しました。"),
+            ("ko", "항구 다리가 이 년 만에 다시 열렸다"),
+            (
+                "ar",
+                "أعيد فتح جسر الميناء أمام حركة المرور بعد عامين من الإصلاحات، والمدينة سعيدة بذلك.",
+            ),
+        ] {
+            let found = known.detect("", text);
+            if found != Some(code) {
+                others.push((code, found));
+            }
+        }
+        assert_eq!(others, [], "read as other languages");
+        for short in [
+            "Nachtzug nach Rom",
+            "Hafenbrücke gesperrt",
+            "iPhone 15 Pro Max",
+        ] {
+            let found = known.detect(short, "");
+            assert!(found.is_none() || found == Some("de"), "{short}: {found:?}");
         }
     }
 

@@ -1,7 +1,9 @@
 //! `kindred bench pipeline`: how fast events become lists, measured on a service of its own.
 
+mod articles;
 mod clustered;
 mod cpu;
+pub(super) mod extract;
 pub(super) mod freshness;
 mod machine;
 pub(super) mod similarity;

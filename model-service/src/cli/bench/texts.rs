@@ -12,7 +12,7 @@ const LEAST_WORDS: u64 = 60;
 const MOST_WORDS: u64 = 120;
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
-struct Numbers(u64);
+pub(super) struct Numbers(pub(super) u64);
 
 impl Numbers {
     fn next(&mut self) -> u64 {
@@ -24,7 +24,7 @@ impl Numbers {
     }
 
     /// A number of 0 … `below` − 1; the bias of the remainder does not matter here.
-    fn below(&mut self, below: u64) -> u64 {
+    pub(super) fn below(&mut self, below: u64) -> u64 {
         self.next() % below.max(1)
     }
 }

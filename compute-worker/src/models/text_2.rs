@@ -1,0 +1,320 @@
+//! Model `text-2`: the terms of a text of any language in, its feature out.
+//!
+//! The feature is (√0.4 · dense, √0.6 · sparse), each part scaled to length 1 first; if one part is empty the
+//! other stands alone at length 1; if both are, the feature is zero.
+//!
+//! * Dense: Σ tf · row over the pieces of all terms. The rows are of one table for all languages
+//!   ([`WordPieces`]) and hold what a piece weighs: a/(a + p), a = 10⁻⁴.
+//! * Sparse: log(1 + tf) · idf^1.5 of each stem, tf being that of all its forms. idf = min(14, −ln p), where p
+//!   is the product of the probabilities of a form's pieces; of several forms the least counts.
+//!
+//! Terms come sorted, and every sum runs in that order, or by ascending term id; logarithms are the `libm`
+//! crate's, roots and products those of IEEE 754. So the same terms give the same bits on every machine and
+//! with any number of threads.
+
+use kindred_shared::job::TermCounts;
+use kindred_shared::{Feature, Space};
+use rayon::prelude::*;
+
+use super::assembly::{Lengths, assemble};
+use super::stems::{self, Stems};
+use super::words_1::term_id;
+use super::{Model, Rows};
+use crate::word_pieces::{Segmenter, WordPieces};
+
+/// Its name.
+pub(super) const NAME: &str = "text-2";
+
+/// √0.4 and √0.6.
+const LENGTHS: Lengths = Lengths {
+    dense: 0.632_455_532_033_675_9,
+    sparse: 0.774_596_669_241_483_4,
+};
+/// Most nats of idf: rarer words say no more.
+const MOST_IDF: f64 = 14.0;
+/// Fewest rows a thread takes at a time.
+const ROWS_PER_TASK: usize = 16;
+
+/// Model `text-2`.
+#[derive(Debug)]
+pub struct Text2 {
+    table: &'static WordPieces,
+}
+
+impl Text2 {
+    /// The model that looks pieces up in this table.
+    pub fn new(table: &'static WordPieces) -> Self {
+        Self { table }
+    }
+
+    /// A row without terms, or whose terms are in no part, gives the zero feature.
+    fn features(&self, space: &Space, rows: &[TermCounts]) -> Vec<Feature> {
+        let stems = Stems::of(space.language().unwrap_or_default());
+        rows.par_iter()
+            .with_min_len(ROWS_PER_TASK)
+            .map_init(Segmenter::default, |segmenter, row| {
+                self.feature(segmenter, &stems, &row.terms)
+            })
+            .collect()
+    }
+
+    fn feature(
+        &self,
+        segmenter: &mut Segmenter,
+        stems: &Stems,
+        terms: &[(Box<str>, u32)],
+    ) -> Feature {
+        let mut dense = vec![0.0_f32; self.table.dimension()];
+        let mut forms = Vec::with_capacity(terms.len());
+        for (term, frequency) in terms {
+            let (pieces, cost) = segmenter.segment(self.table, term);
+            for &piece in pieces {
+                self.table.add(piece, *frequency as f32, &mut dense);
+            }
+            forms.push(Form {
+                id: term_id(&stems.stem(term)),
+                frequency: f64::from(*frequency),
+                idf: f64::from(cost).min(MOST_IDF),
+            });
+        }
+        // Stable: forms of one stem come in the order of their terms.
+        forms.sort_by_key(|form| form.id);
+        forms.dedup_by(|later, earlier| {
+            let same = later.id == earlier.id;
+            if same {
+                earlier.frequency += later.frequency;
+                earlier.idf = earlier.idf.min(later.idf);
+            }
+            same
+        });
+        let dense: Vec<f64> = dense.into_iter().map(f64::from).collect();
+        let sparse: Vec<(u32, f64)> = forms
+            .iter()
+            .map(|form| (form.id, form.weight()))
+            .filter(|&(_, weight)| weight > 0.0)
+            .collect();
+        assemble(&dense, &sparse, LENGTHS)
+    }
+}
+
+/// A term, by the id of its stem.
+struct Form {
+    id: u32,
+    frequency: f64,
+    idf: f64,
+}
+
+impl Form {
+    fn weight(&self) -> f64 {
+        libm::log(1.0 + self.frequency) * self.idf * self.idf.sqrt()
+    }
+}
+
+impl Model for Text2 {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn inputs(&self) -> String {
+        format!(
+            "pieces {}, stems {}",
+            self.table.fingerprint(),
+            stems::SOURCE
+        )
+    }
+
+    fn reads_texts(&self) -> bool {
+        true
+    }
+
+    fn compares_languages(&self) -> bool {
+        true
+    }
+
+    fn extract(&self, space: &Space, rows: Rows<'_>) -> Option<Vec<Feature>> {
+        match rows {
+            Rows::Terms(rows) => Some(self.features(space, rows)),
+            Rows::Vectors(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use kindred_shared::ItemId;
+    use proptest::prelude::*;
+    use xxhash_rust::xxh3::xxh3_64;
+
+    use super::super::assembly::length;
+    use super::*;
+    use crate::word_pieces::table_of;
+
+    fn model() -> Text2 {
+        let table = table_of(&[
+            ("▁night", 9.0, [3, -4, 0, 0]),
+            ("▁train", 10.0, [0, 0, 4, 3]),
+            ("▁trains", 11.0, [0, 0, 3, 4]),
+            ("▁sleep", 8.0, [1, 1, 1, 1]),
+            ("er", 4.0, [-1, 2, 0, 0]),
+            ("▁nothing", 7.0, [0, 0, 0, 0]),
+        ]);
+        Text2::new(Box::leak(Box::new(WordPieces::new(table.into()).unwrap())))
+    }
+
+    fn row(terms: &[(&str, u32)]) -> TermCounts {
+        let mut terms: Vec<(Box<str>, u32)> =
+            terms.iter().map(|&(term, tf)| (term.into(), tf)).collect();
+        terms.sort();
+        TermCounts {
+            id: ItemId::new("a").unwrap(),
+            terms,
+        }
+    }
+
+    fn one(model: &Text2, language: &str, terms: &[(&str, u32)]) -> Feature {
+        let space = Space::stored(&format!("{NAME}/{language}"));
+        model.features(&space, &[row(terms)]).remove(0)
+    }
+
+    fn norm(values: &[f32]) -> f64 {
+        length(values.iter().map(|&value| f64::from(value))).unwrap_or(0.0)
+    }
+
+    fn near(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 1e-6, "{found} for {expected}");
+    }
+
+    #[test]
+    fn a_feature_is_what_the_formula_says() {
+        let feature = one(&model(), "en", &[("night", 2), ("sleeper", 1)]);
+        // Rows: 2 · night + sleep + er, whose scale is 1/4.
+        let sums = [6.0, -5.0, 1.0, 1.0].map(|value: f64| value * 0.25);
+        let whole = sums.iter().map(|value| value * value).sum::<f64>().sqrt();
+        for (value, sum) in feature.dense().iter().zip(sums) {
+            near(f64::from(*value), sum / whole * 0.4_f64.sqrt());
+        }
+        let weights = [
+            3.0_f64.ln() * 9.0_f64.powf(1.5),
+            2.0_f64.ln() * 12.0_f64.powf(1.5),
+        ];
+        let whole = weights
+            .iter()
+            .map(|value| value * value)
+            .sum::<f64>()
+            .sqrt();
+        for (term, weight) in [("night", weights[0]), ("sleeper", weights[1])] {
+            let at = feature
+                .term_ids()
+                .iter()
+                .position(|&id| id == term_id(term));
+            let found = f64::from(feature.term_weights()[at.unwrap()]);
+            near(found, weight / whole * 0.6_f64.sqrt());
+        }
+        near(norm(feature.dense()), 0.4_f64.sqrt());
+        near(norm(feature.term_weights()), 0.6_f64.sqrt());
+    }
+
+    #[test]
+    fn forms_of_a_word_are_one_term_in_languages_with_a_stemmer() {
+        let terms = [("train", 1), ("trains", 2)];
+        let feature = one(&model(), "en", &terms);
+        assert_eq!(feature.term_ids(), [term_id("train")]);
+        assert_eq!(one(&model(), "th", &terms).term_ids().len(), 2);
+        // What the stem weighs depends on all its forms, and on the commonest one's idf.
+        let pair = one(&model(), "en", &[("night", 1), ("train", 1), ("trains", 2)]);
+        let at = |term| {
+            pair.term_ids()
+                .iter()
+                .position(|&id| id == term_id(term))
+                .unwrap()
+        };
+        let ratio = f64::from(pair.term_weights()[at("train")] / pair.term_weights()[at("night")]);
+        near(
+            ratio,
+            4.0_f64.ln() * 10.0_f64.powf(1.5) / (2.0_f64.ln() * 9.0_f64.powf(1.5)),
+        );
+    }
+
+    #[test]
+    fn parts_stand_alone_or_together() {
+        let dense_is_zero = one(&model(), "en", &[("nothing", 3)]);
+        assert!(dense_is_zero.dense().is_empty());
+        assert_eq!(dense_is_zero.term_weights(), [1.0]);
+        let unknown = one(&model(), "en", &[("öö", 3)]);
+        assert!(unknown.dense().is_empty() && unknown.term_ids().len() == 1);
+        assert_eq!(one(&model(), "en", &[]), Feature::zero());
+    }
+
+    /// Stored features must not change: if these bits do, so do all stored ones, and the model needs a new
+    /// name. xxh3 of all bits, of the table compiled in.
+    #[test]
+    fn the_bits_of_texts_with_the_table_compiled_in() {
+        let model = Text2::new(WordPieces::builtin());
+        assert_eq!(
+            model.inputs(),
+            "pieces a5bc340141cbb191b60290b29031a5dd, stems frostem 2.20261016.1"
+        );
+        let bits = |values: &[f32]| -> Vec<u32> { values.iter().map(|v| v.to_bits()).collect() };
+        let mut all = Vec::new();
+        for (language, terms) in [
+            (
+                "en",
+                &[
+                    ("kubernetes", 2),
+                    ("minister", 4),
+                    ("night", 1),
+                    ("trains", 3),
+                ][..],
+            ),
+            ("de", &[("nachtzug", 3), ("rückkehr", 1), ("züge", 2)]),
+            ("ja", &[("京都", 2), ("東京", 1), ("都大", 1)]),
+            ("fr", &[("ecole", 3), ("eleves", 1)]),
+        ] {
+            let feature = one(&model, language, terms);
+            assert_eq!(feature.dense().len(), 128, "{language}");
+            all.extend(bits(feature.dense()));
+            all.extend_from_slice(feature.term_ids());
+            all.extend(bits(feature.term_weights()));
+        }
+        let bytes: Vec<u8> = all.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+        assert_eq!(format!("{:016x}", xxh3_64(&bytes)), "6dc7841dbcade6a4");
+    }
+
+    /// What a word means is near whatever language it is in.
+    #[test]
+    fn translations_are_near() {
+        let model = Text2::new(WordPieces::builtin());
+        let dense = |language, terms: &[(&str, u32)]| one(&model, language, terms).dense().to_vec();
+        let cosine = |a: &[f32], b: &[f32]| {
+            let dot: f32 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+            f64::from(dot) / (norm(a) * norm(b))
+        };
+        let english = dense("en", &[("music", 1), ("player", 1)]);
+        let other = dense("en", &[("chemistry", 1), ("molecule", 1)]);
+        for (language, terms) in [
+            ("de", [("musik", 1), ("abspielen", 1)]),
+            ("fr", [("musique", 1), ("lecteur", 1)]),
+            ("ru", [("музыка", 1), ("проигрыватель", 1)]),
+        ] {
+            let translated = dense(language, &terms);
+            let (near, far) = (cosine(&translated, &english), cosine(&translated, &other));
+            assert!(near > far + 0.2, "{language}: {near} and {far}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_terms_make_a_feature(
+            terms in proptest::collection::btree_map("\\PC{0,20}|[a-zà-ž]{1,30}|[一-龥]{1,4}", 1_u32.., 0..12),
+            language in "en|de|fr|ja|ar|th|",
+        ) {
+            let model = Text2::new(WordPieces::builtin());
+            let terms: Vec<(&str, u32)> = terms.iter().map(|(term, tf)| (&**term, *tf)).collect();
+            let feature = one(&model, &language, &terms);
+            prop_assert_eq!(&feature, &one(&model, &language, &terms));
+            let both = (norm(feature.dense()).powi(2) + norm(feature.term_weights()).powi(2)).sqrt();
+            prop_assert!(feature == Feature::zero() || (both - 1.0).abs() < 1e-5);
+        }
+    }
+}

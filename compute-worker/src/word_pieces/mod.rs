@@ -1,0 +1,9 @@
+//! Word pieces: one table of vectors for the words of all languages, and how words are cut into pieces.
+
+mod segment;
+mod table;
+
+pub(crate) use segment::Segmenter;
+#[cfg(test)]
+pub(crate) use table::tests::table_of;
+pub use table::{TableError, WordPieces};

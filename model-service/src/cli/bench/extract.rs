@@ -1,0 +1,170 @@
+//! `kindred bench extract`: how many documents of 200 words one core turns into features, by language.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use compute_worker::models::{Models, default_model};
+use compute_worker::pool;
+use compute_worker::word_vectors::Vectors;
+use kindred_shared::job::{ExtractTask, TermCounts};
+use kindred_shared::{ItemId, Space};
+use serde::Serialize;
+
+use super::super::exit::{Exit, Failure, Outcome};
+use super::super::local::ExtractArgs;
+use super::super::output::json_lines;
+use super::articles::{Articles, WORDS, languages};
+use super::machine::Machine;
+use crate::config::Config;
+use crate::preprocessing::Preprocessor;
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Report {
+    machine: Machine,
+    version: &'static str,
+    model: String,
+    words: usize,
+    documents: u32,
+    rounds: u32,
+    languages: Vec<OfLanguage>,
+}
+
+/// One core, the fastest of all rounds.
+#[derive(Debug, Serialize)]
+struct OfLanguage {
+    language: &'static str,
+    documents_per_second: f64,
+    /// Share of the time that markup, detection of the language and terms take; the rest is the model's.
+    reading_share: f64,
+    terms_per_document: f64,
+    /// Share of documents that were read in their language.
+    detected_share: f64,
+}
+
+pub(in super::super) fn run(
+    args: &ExtractArgs,
+    config: &Config,
+    json: bool,
+    out: &mut dyn Write,
+) -> Outcome {
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(error.to_string());
+    let preprocessor = Preprocessor::new(&config.texts.languages, &config.texts.default_language)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let models = Models::new(Arc::new(Vectors::builtin()));
+    // One thread: the figure is that of a core.
+    let pool = pool(1).map_err(|error| failed(&error))?;
+    let wanted = |language: &&'static str| {
+        args.languages.is_empty() || args.languages.iter().any(|one| one == language)
+    };
+    if let Some(unknown) = args
+        .languages
+        .iter()
+        .find(|one| !languages().any(|known| known == **one))
+    {
+        let known: Vec<&str> = languages().collect();
+        return Err(Failure::usage(format!(
+            "there are no documents in {unknown:?} to measure with (--of); there are in {}",
+            known.join(", ")
+        )));
+    }
+    let mut of_languages = Vec::new();
+    for language in languages().filter(wanted) {
+        let measured = pool.install(|| measure(args, language, &preprocessor, &models))?;
+        of_languages.push(measured);
+    }
+    let report = Report {
+        machine: Machine::here(),
+        version: env!("CARGO_PKG_VERSION"),
+        model: default_model().to_string(),
+        words: WORDS,
+        documents: args.items,
+        rounds: args.rounds,
+        languages: of_languages,
+    };
+    if json {
+        json_lines(out, &report)?;
+    } else {
+        print(&report, out)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn measure(
+    args: &ExtractArgs,
+    language: &'static str,
+    preprocessor: &Preprocessor,
+    models: &Models,
+) -> Result<OfLanguage, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(error.to_string());
+    let articles = Articles::of(language)
+        .ok_or_else(|| Failure::usage(format!("there are no documents in {language:?}")))?;
+    let documents: Vec<(String, String)> = (0..u64::from(args.items))
+        .map(|n| articles.document(n))
+        .collect();
+    let id = ItemId::new("document").map_err(|error| failed(&error))?;
+    let (mut least, mut reading_share) = (Duration::MAX, 0.0);
+    let (mut terms, mut detected) = (0, 0);
+    for _ in 0..args.rounds {
+        (terms, detected) = (0, 0);
+        let began = Instant::now();
+        let mut rows = Vec::with_capacity(documents.len());
+        for (title, text) in &documents {
+            let read = preprocessor.preprocess(Some(title), Some(text), None, None);
+            detected += usize::from(read.is_sure && read.language == language);
+            terms += read.terms.len();
+            rows.push(TermCounts {
+                id: id.clone(),
+                terms: read.terms,
+            });
+        }
+        let reading = began.elapsed();
+        let task = ExtractTask {
+            space: Space::of_texts(&default_model(), language),
+            rows,
+        };
+        let features = models.extract(&task).map_err(|error| failed(&error))?;
+        let took = began.elapsed();
+        if features.len() != documents.len() {
+            return Err(Failure::failed("a document has no feature".to_owned()));
+        }
+        if took < least {
+            (least, reading_share) = (took, reading.as_secs_f64() / took.as_secs_f64());
+        }
+    }
+    let count = documents.len() as f64;
+    Ok(OfLanguage {
+        language,
+        documents_per_second: count / least.as_secs_f64(),
+        reading_share,
+        terms_per_document: terms as f64 / count,
+        detected_share: detected as f64 / count,
+    })
+}
+
+fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+    let machine = &report.machine;
+    writeln!(
+        out,
+        "kindred {} on {}, {} cores, {}",
+        report.version, machine.cpu, machine.cores, machine.system
+    )?;
+    writeln!(
+        out,
+        "model {}, one thread; {} documents of {} words in HTML, the fastest of {} rounds",
+        report.model, report.documents, report.words, report.rounds
+    )?;
+    for one in &report.languages {
+        writeln!(
+            out,
+            "{}  {:>7.0} documents/s, {:.0} % of the time reading; {:.0} terms, language detected in {:.0} %",
+            one.language,
+            one.documents_per_second,
+            one.reading_share * 100.0,
+            one.terms_per_document,
+            one.detected_share * 100.0
+        )?;
+    }
+    Ok(())
+}
