@@ -2,10 +2,12 @@
 """Writes the related posts of a static site while it is built: one request a post.
 
     related_posts.py POSTS -o related.json [--url http://127.0.0.1:8080] [--domain blog.example] [--limit 5]
+        [--half-life 365d | --balance] [--collapse near] [--category NAME …] [--fallback newest]
 
 POSTS is a folder of Markdown files with front matter, as Jekyll, Hugo and Eleventy have it. The id of a post is its
 path in the folder without the ending. Of the front matter `title`, `date`, `series`, `tags` or `categories`, `link` and
-`draft` count. The file that is written says for each post its related ones, best first:
+`draft` count. Posts of the same series are left out: readers find them through it. The file that is written says for each
+post its related ones, best first:
 
     {"2026/night-trains": [{"id": "2026/sleepers", "title": "Sleepers", "url": "/2026/sleepers/", "score": 0.71}, …]}
 
@@ -132,10 +134,13 @@ class Service:
             time.sleep(0.1)
         raise SystemExit(f"the lists are not made after {seconds} s")
 
-    def related(self, name, limit):
-        path = f"/items/{urllib.parse.quote(name, safe='')}/similar?limit={limit}"
-        answer = self.ask("GET", path) or {"similar": []}
-        wanted = ("id", "title", "url", "score")
+    def related(self, item, conditions):
+        """What is related to a post: one request, all conditions in it."""
+        if "group" in item:
+            conditions = [*conditions, ("not_group", item["group"])]
+        name = urllib.parse.quote(item["id"], safe="")
+        answer = self.ask("GET", f"/items/{name}/similar?{urllib.parse.urlencode(conditions)}") or {"similar": []}
+        wanted = ("id", "title", "url", "score", "also", "fallback")
         return [{key: one[key] for key in wanted if one.get(key) is not None} for one in answer["similar"]]
 
 
@@ -146,6 +151,12 @@ def main():
     parser.add_argument("--url", default="http://127.0.0.1:8080")
     parser.add_argument("--domain", default="blog.example")
     parser.add_argument("--limit", type=int, default=5)
+    order = parser.add_mutually_exclusive_group()
+    order.add_argument("--half-life", metavar="TIME", help="newer posts first, such as 365d: older by that counts half")
+    order.add_argument("--balance", action="store_true", help="posts that are like all others count for less")
+    parser.add_argument("--collapse", choices=["near", "group"], help="of near-duplicates, or of a series, only the best")
+    parser.add_argument("--category", action="append", default=[], help="only posts of this category, or of one of these")
+    parser.add_argument("--fallback", choices=["newest", "random"], help="other posts where too few are related")
     parser.add_argument("--timeout", type=float, default=300, help="seconds to wait for the lists")
     arguments = parser.parse_args()
     items = list(posts(arguments.posts))
@@ -157,7 +168,11 @@ def main():
     for gone in sorted(service.known() - set(ids)):
         service.forget(gone)
     service.wait(arguments.timeout)
-    related = {name: service.related(name, arguments.limit) for name in ids}
+    conditions = [("limit", arguments.limit), *(("category", name) for name in arguments.category)]
+    for name in ("half_life", "balance", "collapse", "fallback"):
+        if value := getattr(arguments, name):
+            conditions.append((name, "true" if value is True else value))
+    related = {item["id"]: service.related(item, conditions) for item in items}
     arguments.output.write_text(json.dumps(related, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"related posts of {len(ids)} posts written to {arguments.output}")
 

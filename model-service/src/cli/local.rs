@@ -122,8 +122,8 @@ pub(crate) struct ExtractArgs {
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
     /// Only these languages [default: all there are documents in]
-    #[arg(long = "of", value_name = "CODES", value_delimiter = ',')]
-    pub(crate) languages: Vec<String>,
+    #[arg(long, value_name = "CODES", value_delimiter = ',')]
+    pub(crate) of: Vec<String>,
     #[command(flatten)]
     pub(crate) flags: ServiceFlags,
 }

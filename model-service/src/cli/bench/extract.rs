@@ -55,11 +55,10 @@ pub(in super::super) fn run(
     let models = Models::new(Arc::new(Vectors::builtin()));
     // One thread: the figure is that of a core.
     let pool = pool(1).map_err(|error| failed(&error))?;
-    let wanted = |language: &&'static str| {
-        args.languages.is_empty() || args.languages.iter().any(|one| one == language)
-    };
+    let wanted =
+        |language: &&'static str| args.of.is_empty() || args.of.iter().any(|one| one == language);
     if let Some(unknown) = args
-        .languages
+        .of
         .iter()
         .find(|one| !languages().any(|known| known == **one))
     {
