@@ -128,6 +128,21 @@ impl Loaded {
 }
 
 impl Resolved {
+    /// Whether items are as a domain is that was left clean with so many live and visible ones: each that is live has
+    /// its feature, and none that is gone.
+    pub(crate) fn is_as_left(&self, (live, visible): (u64, u64)) -> bool {
+        let all_made = self
+            .items
+            .iter()
+            .all(|one| !one.item.live || one.has_feature);
+        let lives = self.items.iter().filter(|one| one.item.live);
+        let visibles = self.items.iter().filter(|one| one.item.is_visible());
+        all_made
+            && self.orphans.is_empty()
+            && lives.count() as u64 == live
+            && visibles.count() as u64 == visible
+    }
+
     fn add_feature(&mut self, at: usize, row: FeatureRow) {
         let loaded = &mut self.items[at];
         if !loaded.item.live {

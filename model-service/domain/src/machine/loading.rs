@@ -34,6 +34,8 @@ pub(super) struct Loading {
     ticket: Ticket,
     /// Whether the stored lists may be others than those of the stored items.
     rewrite: bool,
+    /// Live and visible items when the domain was left clean; `None`: it was not.
+    clean: Option<(u64, u64)>,
     /// Items that were read because of an event, as they were before it.
     origins: BTreeMap<Slot, Item>,
     /// Those of them that left all lists since, even if they came again.
@@ -81,6 +83,7 @@ impl Domain {
             .map(|at| at.timestamp_millis() - 1);
         let published = next.map_or(now.unix_ms, |next| next.min(now.unix_ms));
         self.outbox.inherit(is_dirty);
+        let clean = opened.row.as_ref().map(|row| (row.live, row.visible));
         if let Some(row) = &opened.row {
             self.catalogue.expect(row);
         }
@@ -93,6 +96,7 @@ impl Domain {
         self.phase = Phase::Loading(Loading {
             ticket,
             rewrite: is_dirty,
+            clean: clean.filter(|_| !is_dirty),
             origins: BTreeMap::new(),
             departed: BTreeSet::new(),
             published,
@@ -222,11 +226,14 @@ impl Domain {
         let origins = loading.origins.iter();
         let origins = origins.map(|(slot, item)| (self.catalogue.id(*slot).clone(), item.clone()));
         let resolved = loaded.resolve(origins, loading.published);
+        let is_as_left = loading.clean.is_none_or(|clean| resolved.is_as_left(clean));
         let purged = self.load_all(now, resolved, &loading.origins);
         if !purged.is_empty() && self.row.is_some() {
             self.commit(CommitStep::Features, false, purged);
         }
-        self.rebuild(now, Comparison::default(), loading.rewrite || is_inherited);
+        // Rows that a former owner wrote after the domain was clean are found by no mark.
+        let rewrite = loading.rewrite || is_inherited || !is_as_left;
+        self.rebuild(now, Comparison::default(), rewrite);
         // The comparison still has them, so that lists that named them are found.
         for slot in loading.departed {
             self.retire(slot);

@@ -14,7 +14,7 @@ use super::*;
 use crate::effect::{Comparing, Made, Observation, ToExtract};
 use crate::loaded::{Loaded, Opened};
 use crate::material::rows_of;
-use crate::store::{FeatureRow, Liveness};
+use crate::store::{FeatureRow, ItemRow, Liveness};
 use crate::view_change::ViewChange;
 use crate::window::WindowSize;
 
@@ -738,7 +738,7 @@ fn extracting(upsert: &str) -> (Domain, Ticket, Made) {
         _ => None,
     });
     let (ticket, asked) = extracted.unwrap();
-    let rejected = crate::store::ItemRow {
+    let rejected = ItemRow {
         rejected: Some("no worker can".to_owned()),
         ..asked.material.unwrap().row.clone()
     };
@@ -831,4 +831,63 @@ fn an_empty_feature_is_made_again_when_its_event_comes_again() {
     let effects = machine.handle(at(900), Input::Tick);
     let is_asked = |effect: &Effect| matches!(effect, Effect::Extract { .. });
     assert!(effects.iter().any(is_asked));
+}
+
+/// The simulation found this: an owner that was replaced writes a round late, into a domain that its successor
+/// left clean.
+#[test]
+fn what_a_former_owner_wrote_into_a_clean_domain_is_found_when_it_is_loaded() {
+    let lists = |change: &dyn Fn(&mut ItemRow)| {
+        let (_, machine, ticket) = opened_only(registered(3));
+        let mut loaded = Box::<Loaded>::default();
+        for id in ["a", "b", "c"] {
+            let said = format!(
+                r#"{{"type":"item.created","domain":"news","id":"{id}","version":1,"text":"t"}}"#
+            );
+            let Event::Upsert(upsert) = &*event(&said) else {
+                panic!("an upsert");
+            };
+            let mut row = rows_of(upsert, 1, DateTime::UNIX_EPOCH).0;
+            if id == "c" {
+                change(&mut row);
+            }
+            loaded.add_item(&row);
+            if row.liveness == Liveness::Live {
+                loaded.add_feature(FeatureRow {
+                    id: row.id.clone(),
+                    version: 1,
+                    space: Space::stored("words-1/en"),
+                    feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
+                });
+            }
+        }
+        let mut shell = Shell::new(machine);
+        let result = Ok(loaded);
+        shell.input(Input::Loaded { ticket, result });
+        for _ in 0..4 {
+            shell.compare_all();
+            shell.wait(2_000);
+        }
+        assert!(shell.machine.status().clean);
+        let mut lists: Vec<String> = shell
+            .stored
+            .iter()
+            .filter_map(|write| match write {
+                Write::List(row) => Some(row.id.to_string()),
+                Write::DeleteList(id) => Some(format!("no {id}")),
+                _ => None,
+            })
+            .collect();
+        lists.sort();
+        lists.dedup();
+        lists
+    };
+    assert!(lists(&|_| {}).is_empty(), "it is as it was left");
+    assert_eq!(lists(&|row| row.version = 2), ["a", "b", "c"]);
+    assert_eq!(lists(&|row| row.hidden = true), ["a", "b", "no c"]);
+    let delete = |row: &mut ItemRow| {
+        row.liveness = Liveness::Deleted;
+        row.since = at(0).date();
+    };
+    assert_eq!(lists(&delete), ["a", "b", "no c"]);
 }
