@@ -186,16 +186,16 @@ pub(super) async fn read_event(
     Ok((bytes, event))
 }
 
-/// What a deletion says beside the item.
+/// What a deletion or a patch says beside the item.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-struct DeleteQuery {
+pub(super) struct VersionQuery {
     /// Orders the item's events: 0 to 2^53 - 1. Without it: after all that were before.
     #[param(example = 1_795_424_460_000_u64)]
-    version: Option<u64>,
+    pub(super) version: Option<u64>,
 }
 
-impl Parameters for DeleteQuery {
+impl Parameters for VersionQuery {
     fn read(given: &Given) -> Result<Self, Error> {
         let invalid = || {
             Error::new(
@@ -216,7 +216,7 @@ impl Parameters for DeleteQuery {
 /// that begins from now on. `"gone": false`: that was not known within 2 s, or the deletion was older than
 /// what is stored. The deletion of an unknown id is kept too, so that an older event that comes later has
 /// no effect.
-#[utoipa::path(operation_id = "delete_item", tag = "items", params(OfItem, DeleteQuery),
+#[utoipa::path(operation_id = "delete_item", tag = "items", params(OfItem, VersionQuery),
     responses(
         (status = 202, description = "Durable.", body = Accepted,
          example = json!({"domain": "news.example", "id": "a-17", "version": 1_795_424_460_000_u64, "status": "accepted", "gone": true})),
@@ -228,7 +228,7 @@ impl Parameters for DeleteQuery {
 #[delete("/v1/domains/{domain}/items/{id}")]
 async fn delete(
     path: InPath<OfItem>,
-    query: InQuery<DeleteQuery>,
+    query: InQuery<VersionQuery>,
     writes: Part<Writes>,
     reads: Part<Reads>,
     request: HttpRequest,

@@ -1,49 +1,25 @@
 //! Some fields of an item, changed.
 
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, patch};
 use chrono::Utc;
 use kindred_api::item::{Accepted, PatchBody};
 use kindred_api::problem::Kind;
-use kindred_shared::event::{self, Event, MAX_VERSION, PATCHABLE, Reason, without_mark};
+use kindred_shared::event::{self, Event, PATCHABLE, without_mark};
 use serde::de::IgnoredAny;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::body::Body;
 use super::error::Error;
-use super::items::accepted;
+use super::items::{VersionQuery, accepted};
 use super::openapi;
 use super::parts::{Part, Reads, Writes};
 use super::path::{InPath, OfItem};
-use super::query::{Given, InQuery, Parameters, nearest};
+use super::query::{InQuery, nearest};
 use super::settled::Doors;
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(patch);
-}
-
-/// What a patch says beside the item.
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-struct PatchQuery {
-    /// Orders the item's events: 0 to 2^53 - 1. Without it: after all that were before.
-    #[param(example = 1_795_424_460_000_u64)]
-    version: Option<u64>,
-}
-
-impl Parameters for PatchQuery {
-    fn read(given: &Given) -> Result<Self, Error> {
-        let invalid = || {
-            Error::new(
-                Kind::Refused(Reason::InvalidVersion),
-                format!("version is one whole number of 0 to {MAX_VERSION}; leave it out for now."),
-            )
-            .with_status(StatusCode::BAD_REQUEST)
-            .field("version")
-        };
-        let version = given.whole_number("version", 0..=MAX_VERSION, invalid)?;
-        Ok(Self { version })
-    }
 }
 
 /// Changes some fields of an item.
@@ -52,7 +28,7 @@ impl Parameters for PatchQuery {
 /// attributes are merged by name. What is compared (title, text, language, vector) comes whole, with PUT. The
 /// answer comes once it is durable. Where it hides the item, the answer says with `gone` whether readers have
 /// lost it, as that of a deletion does.
-#[utoipa::path(operation_id = "patch_item", tag = "items", params(OfItem, PatchQuery),
+#[utoipa::path(operation_id = "patch_item", tag = "items", params(OfItem, VersionQuery),
     request_body(content = PatchBody, content_type = "application/merge-patch+json",
         description = "What changes. `Content-Encoding: gzip` is understood.",
         example = json!({"hidden": true, "attributes": {"author": null}})),
@@ -71,7 +47,7 @@ impl Parameters for PatchQuery {
 #[patch("/v1/domains/{domain}/items/{id}")]
 async fn patch(
     path: InPath<OfItem>,
-    query: InQuery<PatchQuery>,
+    query: InQuery<VersionQuery>,
     body: Body,
     writes: Part<Writes>,
     reads: Part<Reads>,
