@@ -15,6 +15,7 @@ mod database;
 mod extraction;
 mod faults;
 mod invariants;
+mod mail;
 mod mutations;
 mod process;
 mod reader;

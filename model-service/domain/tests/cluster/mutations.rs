@@ -36,6 +36,8 @@ pub(crate) enum Mutation {
     LeaseSetBlindly,
     /// An owner is certain of its lease ten seconds too long.
     TermTooLong,
+    /// What one sender tells one receiver overtakes other such things.
+    MailOvertakes,
     /// A partition is handed over before it is let go.
     HandedOverEarly,
     /// Who takes a partition does so at the epoch of before.
@@ -55,7 +57,7 @@ pub(crate) enum Mutation {
 }
 
 /// All of them.
-pub(crate) const ALL: [Mutation; 19] = [
+pub(crate) const ALL: [Mutation; 20] = [
     Mutation::AcknowledgedBeforeStored,
     Mutation::NoFence,
     Mutation::BoundOffByOne,
@@ -67,6 +69,7 @@ pub(crate) const ALL: [Mutation; 19] = [
     Mutation::LeaseTakenWhileAlive,
     Mutation::LeaseSetBlindly,
     Mutation::TermTooLong,
+    Mutation::MailOvertakes,
     Mutation::HandedOverEarly,
     Mutation::EpochNotRaised,
     Mutation::DeparturesNotServed,

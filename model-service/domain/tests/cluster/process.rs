@@ -15,9 +15,10 @@ use kindred_shared::{DomainName, Feature};
 
 use crate::broker::{Letter, LinkId};
 use crate::database::{Reading, Staged};
+use crate::mail::Arrival;
 use crate::seat::{Ownership, Seat};
 use crate::workers::JobDesk;
-use crate::world::{Happening, World};
+use crate::world::World;
 
 /// One start of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +41,7 @@ pub(crate) enum Message {
     LeaseAlarm(Partition, u64),
     LetGo(Partition),
     Exhausted(Partition),
-    Ownership(Partition, Ownership),
+    Ownership(Partition, u64, Ownership),
     IntakeOpened(Partition, u64, bool),
     DomainsRead(Partition, u64, Option<Vec<DomainRow>>),
     ReadDomains(Partition, u64),
@@ -131,7 +132,7 @@ pub(crate) struct Process {
     jobs: JobDesk,
     seats: Vec<Seat>,
     /// What came while it was frozen.
-    pub(crate) deferred: Vec<Message>,
+    pub(crate) deferred: Vec<Arrival>,
     pub(crate) frozen_until: Option<Duration>,
     is_stopping: bool,
 }
@@ -246,8 +247,8 @@ impl Process {
             Message::Exhausted(partition) => {
                 seat(seats, partition).lease_input(context, LeaseInput::Exhausted);
             }
-            Message::Ownership(partition, ownership) => {
-                seat(seats, partition).owned(context, ownership);
+            Message::Ownership(partition, number, ownership) => {
+                seat(seats, partition).owned(context, number, ownership);
             }
             Message::IntakeOpened(partition, number, is_open) => {
                 seat(seats, partition).intake_opened(context, number, is_open);
@@ -319,7 +320,7 @@ impl Process {
         }
         if self.is_stopping && self.seats.iter().all(|seat| seat.lease.is_away()) {
             let at = world.now + Duration::from_millis(1);
-            world.at(at, Happening::Message(self.me.id, Message::Exit));
+            world.tell_at(self.me.id, at, Message::Exit);
         }
     }
 }

@@ -43,6 +43,9 @@ pub(crate) struct Seat {
     alarm: Alarm,
     /// What the host was told last arrives then; nothing overtakes it.
     told_at: Duration,
+    /// How often the host was told of the ownership, and how often it heard of it.
+    told: u64,
+    heard: u64,
     opening: Option<Opening>,
     openings: u64,
     pub(crate) tenure: Option<Tenure>,
@@ -61,6 +64,8 @@ impl Seat {
             term: Arc::default(),
             alarm: Alarm::default(),
             told_at: Duration::ZERO,
+            told: 0,
+            heard: 0,
             opening: None,
             openings: 0,
             tenure: None,
@@ -239,12 +244,20 @@ impl Seat {
         }
         let at = (context.world.now + delay).max(self.told_at + Duration::from_micros(1));
         self.told_at = at;
-        let message = Message::Ownership(self.partition, ownership);
+        self.told += 1;
+        let message = Message::Ownership(self.partition, self.told, ownership);
         context.world.tell_at(context.me.id, at, message);
     }
 
     /// The host hears whether the partition is ours.
-    pub(crate) fn owned(&mut self, context: &mut Context<'_>, ownership: Ownership) {
+    pub(crate) fn owned(&mut self, context: &mut Context<'_>, number: u64, ownership: Ownership) {
+        // What the machines are promised, whatever the world does to processes.
+        assert_eq!(
+            number,
+            self.heard + 1,
+            "news of an ownership overtakes others"
+        );
+        self.heard = number;
         match ownership {
             Ownership::Owned(epoch, _) if self.tenure.is_some() => {
                 if let Some(tenure) = &mut self.tenure {
