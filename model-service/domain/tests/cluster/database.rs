@@ -105,7 +105,7 @@ pub(crate) enum Reading {
     Sweep(Address, Ticket, Option<Stamp>),
     Load(Box<Load>),
     Material(Address, Ticket, Vec<ItemId>),
-    /// The domains of a partition, for its host.
+    /// All domains, for the host of a partition, who numbers what it asks.
     Domains(ProcessId, Partition, u64),
     Instances(ProcessId),
 }
@@ -506,12 +506,11 @@ impl World {
                 };
                 Message::Material(address, ticket, result)
             }
-            Reading::Domains(_, partition, tenure) => {
+            Reading::Domains(_, partition, number) => {
                 let rows = self.database.tables.values();
                 let rows = rows.filter_map(|tables| tables.domain.get(&()).cloned());
-                let rows: Vec<DomainRow> =
-                    rows.filter(|row| row.partition == partition.0).collect();
-                Message::DomainsRead(partition, tenure, (!fails).then_some(rows))
+                let rows: Vec<DomainRow> = rows.collect();
+                Message::DomainsRead(partition, number, (!fails).then_some(rows))
             }
             Reading::Instances(_) => {
                 let there = self.database.instances.iter();

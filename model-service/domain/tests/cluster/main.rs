@@ -14,6 +14,7 @@ mod clients;
 mod database;
 mod extraction;
 mod faults;
+mod host;
 mod invariants;
 mod mail;
 mod mutations;

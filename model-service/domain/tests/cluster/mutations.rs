@@ -52,12 +52,14 @@ pub(crate) enum Mutation {
     FailedNotReadAgain,
     /// An item that is gone leaves no tombstone.
     TombstoneForgotten,
+    /// Who hosts a partition goes on at the epoch of before when it is raised.
+    RaiseNotHeard,
     /// All writes of an ownership have the same stamp.
     StampsStandStill,
 }
 
 /// All of them.
-pub(crate) const ALL: [Mutation; 20] = [
+pub(crate) const ALL: [Mutation; 21] = [
     Mutation::AcknowledgedBeforeStored,
     Mutation::NoFence,
     Mutation::BoundOffByOne,
@@ -77,6 +79,7 @@ pub(crate) const ALL: [Mutation; 20] = [
     Mutation::NotSettled,
     Mutation::FailedNotReadAgain,
     Mutation::TombstoneForgotten,
+    Mutation::RaiseNotHeard,
     Mutation::StampsStandStill,
 ];
 

@@ -44,7 +44,7 @@ pub(crate) enum Message {
     Ownership(Partition, u64, Ownership),
     IntakeOpened(Partition, u64, bool),
     DomainsRead(Partition, u64, Option<Vec<DomainRow>>),
-    ReadDomains(Partition, u64),
+    HostAlarm(Partition, u64),
     Look(Partition, u64),
     Connect(Partition, u64),
     Delivered(Partition, LinkId, u64, Letter),
@@ -256,8 +256,8 @@ impl Process {
             Message::DomainsRead(partition, number, rows) => {
                 seat(seats, partition).domains_read(context, number, rows);
             }
-            Message::ReadDomains(partition, number) => {
-                seat(seats, partition).read_domains(context, number);
+            Message::HostAlarm(partition, number) => {
+                seat(seats, partition).host_alarm(context, number);
             }
             Message::Look(partition, number) => seat(seats, partition).look(context, number),
             Message::Connect(partition, number) => seat(seats, partition).connect(context, number),

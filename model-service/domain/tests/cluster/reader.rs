@@ -207,7 +207,7 @@ impl Tenure {
 
     /// Hands over what is ready, within the capacity.
     pub(crate) fn hand_over(&mut self, context: &mut Context<'_>) {
-        if !self.is_resumed || self.is_handing_over {
+        if !self.serves || self.is_handing_over {
             return;
         }
         // Deliveries that are settled at once make room for more.
