@@ -11,6 +11,7 @@ mod simulated;
 mod actor;
 mod broker;
 mod clients;
+mod clocks;
 mod database;
 mod extraction;
 mod faults;

@@ -36,6 +36,8 @@ pub(crate) enum Mutation {
     LeaseSetBlindly,
     /// An owner is certain of its lease ten seconds too long.
     TermTooLong,
+    /// Owners go by a clock that may be set.
+    TermsByWallClock,
     /// What one sender tells one receiver overtakes other such things.
     MailOvertakes,
     /// A partition is handed over before it is let go.
@@ -59,7 +61,7 @@ pub(crate) enum Mutation {
 }
 
 /// All of them.
-pub(crate) const ALL: [Mutation; 21] = [
+pub(crate) const ALL: [Mutation; 22] = [
     Mutation::AcknowledgedBeforeStored,
     Mutation::NoFence,
     Mutation::BoundOffByOne,
@@ -71,6 +73,7 @@ pub(crate) const ALL: [Mutation; 21] = [
     Mutation::LeaseTakenWhileAlive,
     Mutation::LeaseSetBlindly,
     Mutation::TermTooLong,
+    Mutation::TermsByWallClock,
     Mutation::MailOvertakes,
     Mutation::HandedOverEarly,
     Mutation::EpochNotRaised,

@@ -14,8 +14,10 @@ use kindred_query::DomainView;
 use kindred_shared::{DomainName, Feature};
 
 use crate::broker::{Letter, LinkId};
+use crate::clocks::Clocks;
 use crate::database::{Reading, Staged};
 use crate::mail::Arrival;
+use crate::mutations::Mutation;
 use crate::seat::{Ownership, Seat};
 use crate::workers::JobDesk;
 use crate::world::World;
@@ -71,20 +73,32 @@ pub(crate) struct Me {
     pub(crate) id: ProcessId,
     pub(crate) name: String,
     started: Duration,
-    skew_ms: i64,
+    clocks: Clocks,
 }
 
 impl Me {
     /// Its clock that never goes back, at a moment of the world.
     pub(crate) fn clock(&self, now: Duration) -> Duration {
-        now - self.started + Duration::from_secs(1)
+        self.clocks.shown(now - self.started) + Duration::from_secs(1)
     }
 
-    /// The moment of the world at a moment of its clock.
+    /// The first moment of the world at which its clock shows this one.
     pub(crate) fn at(&self, clock: Duration) -> Duration {
+        let shown = clock.saturating_sub(Duration::from_secs(1));
+        self.clocks.passed(shown).saturating_add(self.started)
+    }
+
+    /// The moment by which it knows how long its ownership lasts, where its clock shows this one.
+    pub(crate) fn of_terms(&self, world: &World, clock: Duration) -> Duration {
+        if world.is_mutated(Mutation::TermsByWallClock) {
+            let ahead = Duration::from_millis(self.clocks.ahead_ms.unsigned_abs());
+            let clock = clock + Duration::from_secs(3_600);
+            return match self.clocks.ahead_ms {
+                ..0 => clock - ahead,
+                0.. => clock + ahead,
+            };
+        }
         clock
-            .saturating_sub(Duration::from_secs(1))
-            .saturating_add(self.started)
     }
 }
 
@@ -121,7 +135,7 @@ impl Context<'_> {
     pub(crate) fn now(&self) -> Now {
         Now {
             monotonic: self.me.clock(self.world.now),
-            unix_ms: self.world.wall() + self.me.skew_ms,
+            unix_ms: self.world.wall() + self.me.clocks.ahead_ms,
         }
     }
 }
@@ -139,12 +153,12 @@ pub(crate) struct Process {
 
 impl Process {
     /// A process that begins now.
-    pub(crate) fn start(world: &mut World, id: ProcessId) -> Self {
+    pub(crate) fn start(world: &mut World, id: ProcessId, clocks: Clocks) -> Self {
         let me = Me {
             id,
             name: format!("process-{:03}", id.0),
             started: world.now,
-            skew_ms: world.dice.roll(400) as i64 - 200,
+            clocks,
         };
         let wish = if world.shape.partitions > 1 {
             Wish::Wait
@@ -184,20 +198,30 @@ impl Process {
 
     /// Its wall clock.
     pub(crate) fn wall(&self, world: &World) -> i64 {
-        world.wall() + self.me.skew_ms
+        world.wall() + self.me.clocks.ahead_ms
+    }
+
+    /// Its wall clock is set.
+    pub(crate) fn set_clock(&mut self, ahead_ms: i64) {
+        self.me.clocks.ahead_ms = ahead_ms;
+    }
+
+    fn clock_of_terms(&self, world: &World) -> Duration {
+        self.me.of_terms(world, self.me.clock(world.now))
     }
 
     /// Whether it is certain that no other can own the partition.
     pub(crate) fn is_certain_of(&self, world: &World, partition: Partition) -> bool {
         let seat = &self.seats[usize::from(partition.0)];
-        seat.term.lasts(self.me.clock(world.now))
+        seat.term.lasts(self.clock_of_terms(world))
     }
 
     /// The view of a domain, if it is certain that it may answer from it.
     pub(crate) fn view(&self, world: &World, domain: &DomainName) -> Option<&DomainView> {
         let seat = &self.seats[usize::from(world.partition_of(domain).0)];
         let view = seat.view(domain)?;
-        view.term().lasts(self.me.clock(world.now)).then_some(view)
+        let lasts = view.term().lasts(self.clock_of_terms(world));
+        lasts.then_some(view)
     }
 
     /// Whether all its domains are at rest and it has nothing under way.

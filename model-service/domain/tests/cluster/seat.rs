@@ -142,7 +142,8 @@ impl Seat {
                 } else {
                     Duration::ZERO
                 };
-                self.term.extend(until + more);
+                let until = context.me.of_terms(context.world, until + more);
+                self.term.extend(until);
             }
             None => {
                 self.term.end();

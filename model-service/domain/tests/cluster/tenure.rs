@@ -173,7 +173,17 @@ impl Tenure {
             self.seq += 1;
         }
         let writer = context.me.name.clone();
+        let clock = context.me.clock(context.world.now);
+        let is_certain = self.term.lasts(context.me.of_terms(context.world, clock));
         if let Some(stamp) = stamp {
+            let books = &mut context.world.books;
+            if let Err(highest) = books.stamped(self.partition, stamp, is_certain) {
+                let detail = format!(
+                    "{writer} owns {:?} and writes with {stamp:?} after {highest:?}",
+                    self.partition
+                );
+                context.world.check(violated(Invariant::OneWriter, detail));
+            }
             let earlier = context
                 .world
                 .books

@@ -9,6 +9,7 @@ use kindred_shared::DomainName;
 
 use crate::broker::{Broker, Letter, LinkId};
 use crate::clients::Books;
+use crate::clocks::{self, Clocks};
 use crate::database::{Asked, Database, Reading, Row};
 use crate::faults::{Faults, Shape};
 use crate::invariants::{
@@ -58,11 +59,29 @@ pub(crate) enum Happening {
 }
 
 /// A machine, and the process that runs on it.
-#[derive(Default)]
 struct Machine {
     process: Option<Process>,
     /// The one that runs, also while it is being driven.
     runs: Option<ProcessId>,
+    clocks: Clocks,
+}
+
+impl Machine {
+    fn new(dice: &mut Dice) -> Self {
+        Self {
+            process: None,
+            runs: None,
+            clocks: Clocks::of(dice),
+        }
+    }
+
+    /// The wall clock is set, also that of a process that is frozen.
+    fn set_clock(&mut self, ahead_ms: i64) {
+        self.clocks.ahead_ms = ahead_ms;
+        if let Some(process) = &mut self.process {
+            process.set_clock(ahead_ms);
+        }
+    }
 }
 
 /// What became of a history.
@@ -110,7 +129,8 @@ impl World {
         let mut dice = Dice::new(seed);
         let shape = Shape::of(&mut dice);
         let faults = Faults::of(&mut dice);
-        let machines = (0..shape.machines).map(|_| Machine::default()).collect();
+        let machines = (0..shape.machines).map(|_| Machine::new(&mut dice));
+        let machines = machines.collect();
         let mut world = Self {
             dice,
             now: Duration::from_secs(1_000),
@@ -398,7 +418,7 @@ impl World {
         }
         let id = ProcessId(self.number());
         self.machines[machine].runs = Some(id);
-        let process = Process::start(self, id);
+        let process = Process::start(self, id, self.machines[machine].clocks);
         self.machines[machine].process = Some(process);
     }
 
@@ -467,7 +487,7 @@ impl World {
         let machine = self.dice.roll(self.shape.machines as u64) as usize;
         let seconds =
             |world: &mut Self, most: u64| Duration::from_millis(world.dice.roll(1_000 * most));
-        match self.dice.roll(8) {
+        match self.dice.roll(9) {
             0 if self.deaths < DEATHS => {
                 self.deaths += 1;
                 self.end(machine);
@@ -496,6 +516,7 @@ impl World {
                 }
             }
             6 => self.database.away_until = self.now + seconds(self, 10),
+            7 => self.machines[machine].set_clock(clocks::set(&mut self.dice)),
             _ => self.workers_away_until = self.now + seconds(self, 15),
         }
     }
@@ -527,6 +548,9 @@ impl World {
         self.broker.away_until = Duration::ZERO;
         self.database.away_until = Duration::ZERO;
         self.workers_away_until = Duration::ZERO;
+        for machine in &mut self.machines {
+            machine.set_clock(clocks::skew(&mut self.dice));
+        }
     }
 
     /// Whether all that was published is stored, listed and marked clean, and all partitions are hosted.
