@@ -6,9 +6,9 @@
 //! deliveries), the backlog (what is to be made, and the window), the flush and the outbox.
 //!
 //! The edges are [`store`], [`intake`] and [`dispatch`]: each a narrow trait with the semantics of a
-//! real database or broker. [`lease`], [`hosting`], [`sharing`] and [`dispatch_table`] are machines of their own; [`budget`] says which
-//! domains are loaded and which sleep, by what each is estimated to hold ([`memory`]). [`markup`] says what of a
-//! title or text is markup.
+//! real database or broker. [`lease`], [`hosting`], [`sharing`], [`extraction`] and [`dispatch_table`] are machines
+//! of their own; [`budget`] says which domains are loaded and which sleep, by what each is estimated to hold
+//! ([`memory`]). [`markup`] says what of a title or text is markup.
 
 mod acceptance;
 pub mod backlog;

@@ -497,7 +497,8 @@ impl World {
                     .unwrap_or(&nothing);
                 let rows = ids.iter().filter_map(|id| {
                     let row = tables.items.get(id)?.clone();
-                    Some((row, tables.contents.get(id).cloned().unwrap_or_default()))
+                    let content = tables.contents.get(id).cloned().unwrap_or_default();
+                    Some(Material { row, content })
                 });
                 let result = if fails {
                     Err(failure())

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use kindred_domain::dispatch::{JobId, Returned, Undone};
 use kindred_domain::effect::{Input, Ticket};
+use kindred_domain::extraction::PieceId;
 use kindred_domain::intake::Failure;
 use kindred_domain::lease::{LeaseInput, LeaseTimes, Wish};
+use kindred_domain::material::Material;
 use kindred_domain::sharing::share;
-use kindred_domain::store::{Content, DomainRow, ItemRow, Partition};
+use kindred_domain::store::{DomainRow, Partition};
 use kindred_domain::time::Now;
 use kindred_query::DomainView;
 use kindred_shared::{DomainName, Feature};
@@ -59,8 +61,8 @@ pub(crate) enum Message {
     Alarm(Address, u64),
     Handled(Address),
     Staged(u64, Staged),
-    Material(Address, Ticket, Result<Vec<(ItemRow, Content)>, Failure>),
-    Features(Address, Ticket, Vec<usize>, Result<Vec<Feature>, Undone>),
+    Material(Address, Ticket, Result<Vec<Material>, Failure>),
+    Features(Address, Ticket, PieceId, Result<Vec<Feature>, Undone>),
     Replied(Returned),
     NotSent(JobId),
     DispatchAlarm(u64),
@@ -330,8 +332,8 @@ impl Process {
             Message::Material(address, ticket, found) => {
                 seat(seats, address.partition).material(context, &address, ticket, found);
             }
-            Message::Features(address, ticket, places, result) => {
-                seat(seats, address.partition).features(context, &address, ticket, &places, result);
+            Message::Features(address, ticket, piece, result) => {
+                seat(seats, address.partition).features(context, &address, ticket, piece, result);
             }
             Message::Replied(returned) => context.replied(returned),
             Message::NotSent(id) => context.not_sent(id),
