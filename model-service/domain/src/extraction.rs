@@ -1,87 +1,329 @@
-//! Extraction, as far as it decides: which items go to a worker together, and what becomes of those whose
-//! job was not done. Pure.
+//! Extraction: from items to features, by way of the workers. Pure.
+//!
+//! What is not in memory any more is read; texts become terms; terms become features at a worker, as many
+//! items together as make a piece of work. What a text is read in whose language is not known depends on the
+//! others, so it is prepared when the others are. A job that is given up is split: its items are tried alone,
+//! and one that still fails is live with a zero feature and a reason, so that it harms only itself.
 
-use kindred_shared::effort;
+mod habit;
+mod pieces;
+#[cfg(test)]
+mod tests;
 
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use kindred_shared::job::{ExtractTask, TermCounts};
+use kindred_shared::{Feature, ItemId, ModelName, Space};
+
+pub use self::habit::habitual;
+pub use self::pieces::PieceSize;
+use self::pieces::pieces;
 use crate::dispatch::Undone;
+use crate::effect::{Made, ToExtract};
 use crate::intake::Failure;
+use crate::material::Material;
+use crate::settings::DomainSettings;
 
-/// Most items of one extract job; and see [`effort::PIECE_TERM_BYTES`].
-const ROWS_PER_JOB: usize = 512;
+/// The language of a text that is not known: ISO 639's word for it.
+const UNDETERMINED: &str = "und";
+
+/// What the features of a domain's texts are made with.
+#[derive(Debug, Clone)]
+pub struct Making {
+    model: ModelName,
+    /// One space holds texts of all languages.
+    across_languages: bool,
+}
+
+impl Making {
+    /// A model that `compares_languages` no more than one at a time has a space for each, whatever is set.
+    pub fn new(model: &ModelName, compares_languages: bool, settings: &DomainSettings) -> Self {
+        let wanted = settings.across_languages == Some(true);
+        Self {
+            model: model.clone(),
+            across_languages: wanted && compares_languages,
+        }
+    }
+
+    /// The space whose texts a text of a language is compared with.
+    pub fn space(&self, language: &str) -> Space {
+        if self.across_languages {
+            Space::of_all_languages(&self.model)
+        } else {
+            Space::of_texts(&self.model, language)
+        }
+    }
+}
+
+/// An item whose feature is asked for, with what it is made of.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// What is asked for.
+    pub row: ToExtract,
+    /// Of the same version.
+    pub material: Arc<Material>,
+}
+
+/// What is known of an item once its text was read.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Prepared {
+    /// It needs no worker: it brings its own vector.
+    Known(Space, Feature),
+    /// The terms of its text, and the language that it is read in.
+    Terms(String, Vec<(Box<str>, u32)>),
+    /// Its language was neither given nor surely detected, and nothing was given to fall back on.
+    Unsure,
+    /// It can have no feature, for this reason.
+    Unfit(String),
+}
+
+/// The language of texts of unsure language; `None`: the configured one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fallback(pub Option<String>);
+
+/// Names what a worker is asked, within one extraction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PieceId(u32);
+
+/// Something to do.
+#[derive(Debug)]
+pub enum Step {
+    /// Read rows and contents of these items, of which there may be none; answered by [`Extraction::read`].
+    Read(Vec<ItemId>),
+    /// Read these items' texts; answered by [`Extraction::prepared`].
+    Prepare(Vec<Asked>, Option<Fallback>),
+    /// Have a worker extract; answered by [`Extraction::answered`].
+    Submit(PieceId, Arc<ExtractTask>),
+    /// The features, or why there are none now. Items that the store no longer has are left out.
+    Done(Result<Vec<Made>, Failure>),
+}
+
+/// Items on their way to features.
+#[derive(Debug)]
+pub struct Extraction {
+    making: Making,
+    most: PieceSize,
+    /// Spaces of items that have features, and how many each has.
+    spaces: Vec<(Space, usize)>,
+    rows: Vec<ToExtract>,
+    /// Those that need a worker, by the language that they are read in.
+    ready: BTreeMap<String, Vec<Ready>>,
+    is_fallen_back: bool,
+    at_workers: BTreeMap<PieceId, Piece>,
+    pieces: u32,
+    made: Vec<Made>,
+    failed: Option<Failure>,
+}
+
+type Ready = (Asked, TermCounts);
+
+/// What a worker is asked.
+#[derive(Debug)]
+struct Piece {
+    language: String,
+    items: Vec<Ready>,
+    /// Whether its item is tried alone, after a job of several was given up.
+    is_alone: bool,
+    /// Those that are tried alone after this one.
+    next: VecDeque<Ready>,
+}
+
+impl Extraction {
+    /// Begins to make the features of these items. `spaces`: of items that have features, and how many. So
+    /// many items at most are in one job.
+    pub fn begin(
+        making: Making,
+        rows: Vec<ToExtract>,
+        spaces: Vec<(Space, usize)>,
+        most: PieceSize,
+    ) -> (Self, Step) {
+        let missing = rows.iter().filter(|row| row.material.is_none());
+        let missing = missing.map(|row| row.id.clone()).collect();
+        let extraction = Self {
+            making,
+            most,
+            spaces,
+            rows,
+            ready: BTreeMap::new(),
+            is_fallen_back: false,
+            at_workers: BTreeMap::new(),
+            pieces: 0,
+            made: Vec::new(),
+            failed: None,
+        };
+        (extraction, Step::Read(missing))
+    }
+
+    /// What was missing and found.
+    pub fn read(&mut self, found: Result<Vec<Material>, Failure>) -> Step {
+        let found = match found {
+            Ok(found) => found.into_iter(),
+            Err(failure) => return Step::Done(Err(failure)),
+        };
+        let found = found.map(|material| (material.row.id.clone(), Arc::new(material)));
+        let mut found: BTreeMap<ItemId, Arc<Material>> = found.collect();
+        let rows = std::mem::take(&mut self.rows).into_iter();
+        let asked = rows.filter_map(|mut row| {
+            let material = row.material.take().or_else(|| found.remove(&row.id))?;
+            // The store may be ahead of what was asked for; that is asked for apart.
+            (material.row.version == row.version).then_some(Asked { row, material })
+        });
+        Step::Prepare(asked.collect(), None)
+    }
+
+    /// What became of the texts.
+    pub fn prepared(&mut self, prepared: Vec<(Asked, Prepared)>) -> Vec<Step> {
+        let mut unsure = Vec::new();
+        for (asked, prepared) in prepared {
+            match prepared {
+                Prepared::Known(space, feature) => self.made.push(made(&asked, space, feature)),
+                Prepared::Terms(language, terms) if terms.is_empty() => {
+                    let space = self.making.space(&language);
+                    self.made.push(made(&asked, space, Feature::zero()));
+                }
+                Prepared::Terms(language, terms) => {
+                    let id = asked.row.id.clone();
+                    let terms = TermCounts { id, terms };
+                    self.ready.entry(language).or_default().push((asked, terms));
+                }
+                Prepared::Unsure => unsure.push(asked),
+                Prepared::Unfit(reason) => {
+                    let space = self.making.space(UNDETERMINED);
+                    self.made.push(rejected(&asked, space, reason));
+                }
+            }
+        }
+        // With a language to fall back on none is unsure.
+        if !unsure.is_empty() && !std::mem::replace(&mut self.is_fallen_back, true) {
+            return vec![Step::Prepare(unsure, Some(self.fallback()))];
+        }
+        let mut steps = Vec::new();
+        for (language, items) in std::mem::take(&mut self.ready) {
+            for items in pieces(items, self.most) {
+                steps.push(self.submit(Piece {
+                    language: language.clone(),
+                    items,
+                    is_alone: false,
+                    next: VecDeque::new(),
+                }));
+            }
+        }
+        steps.extend(self.done());
+        steps
+    }
+
+    /// The language that most items have: those that have features, and those at hand whose language is sure.
+    fn fallback(&self) -> Fallback {
+        let model = &self.making.model;
+        let at_hand = self.ready.iter();
+        let at_hand =
+            at_hand.map(|(language, items)| (Space::of_texts(model, language), items.len()));
+        let at_hand: Vec<(Space, usize)> = at_hand.collect();
+        let all = self.spaces.iter().chain(&at_hand);
+        Fallback(habitual(model, all.map(|(space, rows)| (space, *rows))))
+    }
+
+    /// A worker's features for a piece, or why there are none.
+    pub fn answered(
+        &mut self,
+        piece: PieceId,
+        result: Result<Vec<Feature>, Undone>,
+    ) -> Option<Step> {
+        let mut piece = self.at_workers.remove(&piece)?;
+        let asked = piece.items.len();
+        let result = result.and_then(|features| match features.len() {
+            answered if answered == asked => Ok(features),
+            answered => Err(Undone::GivenUp(Failure::passing(format!(
+                "a worker answered with {answered} features for {asked} items"
+            )))),
+        });
+        // The worker was told the language; what is compared with what is decided here.
+        let space = self.making.space(&piece.language);
+        match result.map_err(|undone| after(undone, piece.is_alone)) {
+            Ok(features) => {
+                let items = piece.items.iter().zip(features);
+                let items = items.map(|((asked, _), feature)| made(asked, space.clone(), feature));
+                self.made.extend(items);
+            }
+            Err(Next::Later(failure)) => {
+                self.failed.get_or_insert(failure);
+            }
+            Err(Next::EachAlone) => piece.next.extend(std::mem::take(&mut piece.items)),
+            Err(Next::Reject(reason)) => {
+                let items = piece.items.iter();
+                let items = items.map(|(asked, _)| rejected(asked, space.clone(), reason.clone()));
+                self.made.extend(items);
+            }
+        }
+        // One at a time: what ends workers is to end no more than one.
+        let alone = piece.next.pop_front().filter(|_| self.failed.is_none());
+        match alone {
+            Some(item) => {
+                piece.items = vec![item];
+                piece.is_alone = true;
+                Some(self.submit(piece))
+            }
+            None => self.done(),
+        }
+    }
+
+    fn submit(&mut self, piece: Piece) -> Step {
+        let task = ExtractTask {
+            space: Space::of_texts(&self.making.model, &piece.language),
+            rows: piece.items.iter().map(|(_, terms)| terms.clone()).collect(),
+        };
+        self.pieces += 1;
+        let id = PieceId(self.pieces);
+        self.at_workers.insert(id, piece);
+        Step::Submit(id, Arc::new(task))
+    }
+
+    /// The outcome, once nothing is at workers any more.
+    fn done(&mut self) -> Option<Step> {
+        let is_done = self.at_workers.is_empty();
+        let result = is_done.then(|| match self.failed.take() {
+            Some(failure) => Err(failure),
+            None => Ok(std::mem::take(&mut self.made)),
+        });
+        result.map(Step::Done)
+    }
+}
 
 /// What becomes of items whose job was not done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
+enum Next {
     /// Nothing is said about them: their features are made later.
     Later(Failure),
     /// One of them may be at fault: each is extracted alone.
-    EachAlone(Failure),
+    EachAlone,
     /// The item is at fault: it is live without a feature, for this reason.
     Reject(String),
 }
 
-/// What to do about a job that was not done. `is_alone`: its item was tried with others before.
-pub fn after(undone: Undone, is_alone: bool) -> Next {
+fn after(undone: Undone, is_alone: bool) -> Next {
     match undone {
         Undone::Stopping | Undone::Unanswered(_) => Next::Later(undone.into()),
         Undone::GivenUp(failure) if is_alone => Next::Reject(failure.detail),
-        Undone::GivenUp(failure) => Next::EachAlone(failure),
+        Undone::GivenUp(_) => Next::EachAlone,
     }
 }
 
-/// Items in the order they came, as many together as one job may have; one that is larger than that is
-/// alone.
-pub fn pieces<T>(items: Vec<T>, bytes: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
-    let mut pieces: Vec<Vec<T>> = Vec::new();
-    let mut sum = 0;
-    for item in items {
-        let of_item = bytes(&item);
-        match pieces.last_mut() {
-            Some(piece)
-                if piece.len() < ROWS_PER_JOB && sum + of_item <= effort::PIECE_TERM_BYTES =>
-            {
-                piece.push(item);
-                sum += of_item;
-            }
-            _ => {
-                pieces.push(vec![item]);
-                sum = of_item;
-            }
-        }
+fn made(asked: &Asked, space: Space, feature: Feature) -> Made {
+    Made {
+        slot: asked.row.slot,
+        version: asked.row.version,
+        space,
+        feature,
+        rejected: None,
     }
-    pieces
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_job_has_as_many_items_as_make_a_piece_of_work() {
-        let lengths = |items: Vec<usize>| -> Vec<usize> {
-            let pieces = pieces(items, |bytes| *bytes);
-            pieces.iter().map(Vec::len).collect()
-        };
-        let most = effort::PIECE_TERM_BYTES;
-        assert!(lengths(vec![]).is_empty());
-        assert_eq!(lengths(vec![1; 1_100]), [512, 512, 76]);
-        assert_eq!(
-            lengths(vec![most / 2, most / 2, 1, 2 * most, 1]),
-            [2, 1, 1, 1]
-        );
-    }
-
-    #[test]
-    fn only_what_workers_cannot_do_alone_is_at_fault() {
-        let failure = Failure::passing("no");
-        let undone = Undone::Unanswered(failure.clone());
-        for is_alone in [false, true] {
-            let next = after(undone.clone(), is_alone);
-            assert_eq!(next, Next::Later(failure.clone()));
-            assert!(matches!(after(Undone::Stopping, is_alone), Next::Later(_)));
-        }
-        let undone = Undone::GivenUp(failure.clone());
-        assert_eq!(after(undone.clone(), false), Next::EachAlone(failure));
-        assert_eq!(after(undone, true), Next::Reject("no".to_owned()));
+/// An item that cannot have a feature, and why.
+fn rejected(asked: &Asked, space: Space, reason: String) -> Made {
+    let mut row = asked.material.row.clone();
+    row.rejected = Some(reason);
+    Made {
+        rejected: Some(Box::new(row)),
+        ..made(asked, space, Feature::zero())
     }
 }

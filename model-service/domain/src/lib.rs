@@ -6,9 +6,9 @@
 //! deliveries), the backlog (what is to be made, and the window), the flush and the outbox.
 //!
 //! The edges are [`store`], [`intake`] and [`dispatch`]: each a narrow trait with the semantics of a
-//! real database or broker. [`lease`], [`sharing`] and [`dispatch_table`] are machines of their own; [`budget`] says which
-//! domains are loaded and which sleep, by what each is estimated to hold ([`memory`]). [`markup`] says what of a
-//! title or text is markup.
+//! real database or broker. [`lease`], [`hosting`], [`sharing`], [`extraction`] and [`dispatch_table`] are machines
+//! of their own; [`budget`] says which domains are loaded and which sleep, by what each is estimated to hold
+//! ([`memory`]). [`markup`] says what of a title or text is markup.
 
 mod acceptance;
 pub mod backlog;
@@ -22,6 +22,7 @@ pub mod effect;
 pub mod extraction;
 pub mod features;
 mod flush;
+pub mod hosting;
 pub mod intake;
 pub mod item;
 pub mod lease;

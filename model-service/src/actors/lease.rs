@@ -6,10 +6,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::clock::Clock;
+use super::pending::{alarm, answer};
 use kindred_domain::lease::{LeaseEffect, LeaseInput, LeaseMachine, LeaseTimes, Wish};
 use kindred_domain::store::{Epoch, Partition, Store, StoreError};
 use kindred_query::Term;
@@ -168,24 +169,6 @@ async fn let_go(leaving: &mut Option<oneshot::Receiver<()>>) {
             let _ = until.await;
             *leaving = None;
         }
-        None => std::future::pending().await,
-    }
-}
-
-async fn answer(asked: &mut Option<BoxFuture<'static, LeaseInput>>) -> LeaseInput {
-    match asked {
-        Some(question) => {
-            let input = question.await;
-            *asked = None;
-            input
-        }
-        None => std::future::pending().await,
-    }
-}
-
-async fn alarm(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

@@ -19,6 +19,7 @@ pub mod memory;
 pub mod owner;
 pub mod partition;
 pub mod partitions;
+mod pending;
 pub mod registry;
 pub mod scans;
 pub mod services;

@@ -1,30 +1,29 @@
-//! Hosting a partition: while the lease is ours, its events are taken and its domains are alive.
+//! Hosting a partition: the shell of the host's machine. While the lease is ours, its events are taken and
+//! its domains are alive.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::prelude::*;
 use async_trait::async_trait;
-use kindred_shared::Backoff;
-use tokio::sync::{Notify, mpsc};
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::lease::Ownership;
 use super::owner::Owner;
+use super::pending::{alarm, answer};
 use super::registry::{Disown, Dispatch, DomainRegistry, Raise, Resume};
 use super::services::{ServiceParts, Services};
 use crate::owners::Hosted;
+use kindred_domain::hosting::{HostEffect, HostInput, Hosting};
 use kindred_domain::intake::{Failure, Intake};
-use kindred_domain::store::{DomainRow, Epoch, Partition};
-use kindred_domain::time::RETRY;
+use kindred_domain::store::{DomainRow, Epoch, Partition, StoreError};
 use kindred_query::Term;
 
 /// Deliveries handed to the registry at a time.
 const DELIVERIES: usize = 256;
-
-/// Before the domains are read again: the partition stands still until they are.
-const READ_AGAIN: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
 /// Opens the intake of a partition. Closed and opened again with every ownership.
 #[async_trait]
@@ -40,6 +39,15 @@ pub struct PartitionHost {
     intake: Arc<dyn OpenIntake>,
     homes: Vec<ArbiterHandle>,
     exhausted: Arc<Notify>,
+    hosted: Arc<Hosted>,
+    /// Of the ownership that was told last.
+    term: Arc<Term>,
+    /// Told, by being dropped, when the partition is let go for another.
+    leaving: Option<oneshot::Sender<()>>,
+    opening: Option<BoxFuture<'static, Result<Box<dyn Intake>, Failure>>>,
+    /// Open, and nobody takes events from it yet.
+    opened: Option<Box<dyn Intake>>,
+    reading: Option<BoxFuture<'static, Result<Vec<DomainRow>, StoreError>>>,
     tenure: Option<Tenure>,
 }
 
@@ -47,18 +55,20 @@ pub struct PartitionHost {
 struct Tenure {
     owner: Arc<Owner>,
     registry: Addr<DomainRegistry>,
-    pump: JoinHandle<()>,
+    /// Brings events, once they are taken.
+    pump: Option<JoinHandle<()>>,
 }
 
 impl PartitionHost {
     /// A host whose domains live on `homes`; `exhausted` is told when an epoch's sequence numbers
-    /// run out.
+    /// run out, `hosted` what is hosted.
     pub fn new(
         partition: Partition,
         parts: Arc<ServiceParts>,
         intake: Arc<dyn OpenIntake>,
         homes: Vec<ArbiterHandle>,
         exhausted: Arc<Notify>,
+        hosted: Arc<Hosted>,
     ) -> Self {
         Self {
             partition,
@@ -66,71 +76,109 @@ impl PartitionHost {
             intake,
             homes,
             exhausted,
+            hosted,
+            term: Arc::default(),
+            leaving: None,
+            opening: None,
+            opened: None,
+            reading: None,
             tenure: None,
         }
     }
 
-    /// Follows the ownership until nobody tells it any more, then lets go. Runs on an actix
-    /// arbiter. `hosting` is told of it.
-    pub async fn follow(mut self, mut ownership: mpsc::Receiver<Ownership>, hosting: Arc<Hosted>) {
-        while let Some(change) = ownership.recv().await {
-            match (change, &self.tenure) {
-                (Ownership::Owned(epoch, _), Some(tenure)) => {
+    /// Follows the ownership until nobody tells it any more, then lets go. Runs on an actix arbiter.
+    pub async fn follow(mut self, mut ownership: mpsc::Receiver<Ownership>) {
+        let mut machine = Hosting::new(self.partition);
+        let mut is_told = true;
+        while is_told {
+            let left = machine.deadline();
+            let left = left.map(|at| at.saturating_sub(self.parts.clock.now().monotonic));
+            let input = tokio::select! {
+                change = ownership.recv() => {
+                    is_told = change.is_some();
+                    change.map_or(HostInput::Lost, |change| self.heard(change))
+                }
+                opened = answer(&mut self.opening) => self.answered(opened),
+                rows = answer(&mut self.reading) => self.read(rows),
+                () = alarm(left.map(|left| Instant::now() + left)) => HostInput::Tick,
+            };
+            let now = self.parts.clock.now().monotonic;
+            for effect in machine.handle(now, input) {
+                self.carry_out(effect).await;
+            }
+        }
+    }
+
+    fn heard(&mut self, change: Ownership) -> HostInput {
+        match change {
+            Ownership::Owned(epoch, term) => {
+                self.term = term;
+                HostInput::Owned(epoch)
+            }
+            Ownership::Lost => HostInput::Lost,
+            Ownership::HandedOver(leaving) => {
+                self.leaving = Some(leaving);
+                HostInput::HandOver
+            }
+        }
+    }
+
+    fn answered(&mut self, opened: Result<Box<dyn Intake>, Failure>) -> HostInput {
+        match opened {
+            Ok(intake) => {
+                self.opened = Some(intake);
+                HostInput::Opened
+            }
+            Err(failure) => {
+                let (partition, reason) = (self.partition.0, failure.detail);
+                warn!(partition, reason, "intake not open");
+                HostInput::NotOpened
+            }
+        }
+    }
+
+    fn read(&self, rows: Result<Vec<DomainRow>, StoreError>) -> HostInput {
+        match rows {
+            Ok(rows) => HostInput::DomainsRead(rows),
+            Err(error) => {
+                warn!(partition = self.partition.0, %error, "domains not read");
+                HostInput::DomainsNotRead
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, effect: HostEffect) {
+        match effect {
+            HostEffect::Open => {
+                let (intake, partition) = (Arc::clone(&self.intake), self.partition);
+                self.opening = Some(Box::pin(async move { intake.open(partition).await }));
+            }
+            HostEffect::Host(epoch) => self.host(epoch),
+            HostEffect::Raise(epoch) => {
+                if let Some(tenure) = &self.tenure {
                     tenure.owner.raise(epoch);
                     let _ = tenure.registry.send(Raise).await;
-                    let _ = tenure.registry.send(Resume(self.domains().await)).await;
-                }
-                (Ownership::Owned(epoch, term), None) => {
-                    let opened = self.open_intake(epoch, &mut ownership).await;
-                    if let Some((epoch, intake)) = opened {
-                        self.host(epoch, term, intake).await;
-                        hosting.host(self.partition);
-                        info!(partition = self.partition.0, "hosting");
-                    }
-                }
-                (Ownership::Lost, _) => {
-                    hosting.let_go(self.partition);
-                    self.let_go().await;
-                }
-                (Ownership::HandedOver(let_go), _) => {
-                    hosting.let_go(self.partition);
-                    self.let_go().await;
-                    drop(let_go);
                 }
             }
-        }
-        hosting.let_go(self.partition);
-        self.let_go().await;
-    }
-
-    /// The partition's intake and the epoch by then, tried for as long as the partition is ours.
-    async fn open_intake(
-        &self,
-        mut epoch: Epoch,
-        ownership: &mut mpsc::Receiver<Ownership>,
-    ) -> Option<(Epoch, Box<dyn Intake>)> {
-        let mut retry = RETRY;
-        loop {
-            let failure = match self.intake.open(self.partition).await {
-                Ok(intake) => return Some((epoch, intake)),
-                Err(failure) => failure,
-            };
-            let (partition, reason) = (self.partition.0, failure.detail);
-            warn!(partition, reason, "intake not open");
-            tokio::select! {
-                () = tokio::time::sleep(retry.failed()) => {}
-                change = ownership.recv() => match change {
-                    Some(Ownership::Owned(raised, _)) => epoch = raised,
-                    // What is handed over is let go with it: nothing was begun.
-                    Some(Ownership::Lost | Ownership::HandedOver(_)) | None => return None,
-                },
+            HostEffect::ReadDomains => {
+                let store = Arc::clone(&self.parts.store);
+                self.reading = Some(Box::pin(async move { store.domains().await }));
             }
+            HostEffect::Resume(rows) => {
+                if let Some(tenure) = &self.tenure {
+                    let _ = tenure.registry.send(Resume(rows)).await;
+                }
+            }
+            HostEffect::Serve => self.serve(),
+            HostEffect::LetGo => self.let_go().await,
+            HostEffect::HandedOver => self.leaving = None,
         }
     }
 
-    /// Begins to host at an epoch, for a term.
-    async fn host(&mut self, epoch: Epoch, term: Arc<Term>, intake: Box<dyn Intake>) {
-        let exhausted = Arc::clone(&self.exhausted);
+    /// Begins to host at an epoch: domains can be woken.
+    fn host(&mut self, epoch: Epoch) {
+        let Some(intake) = &self.opened else { return };
+        let (term, exhausted) = (Arc::clone(&self.term), Arc::clone(&self.exhausted));
         let owner = Arc::new(Owner::new(self.partition, epoch, term, exhausted));
         let services = Arc::new(Services::new(
             Arc::clone(&self.parts),
@@ -138,40 +186,33 @@ impl PartitionHost {
             intake.settler(),
         ));
         let registry = DomainRegistry::new(services, self.homes.clone()).start();
-        let _ = registry.send(Resume(self.domains().await)).await;
-        let waking = registry.clone().recipient();
-        self.parts.waking.host(self.partition, waking);
-        let pump = tokio::task::spawn_local(pump(intake, registry.clone()));
         self.tenure = Some(Tenure {
             owner,
             registry,
-            pump,
+            pump: None,
         });
     }
 
-    /// The partition's domains as stored; tried for as long as it takes.
-    async fn domains(&self) -> Vec<DomainRow> {
-        let mut retry = READ_AGAIN;
-        loop {
-            match self.parts.store.domains().await {
-                Ok(mut domains) => {
-                    domains.retain(|row| row.partition == self.partition.0);
-                    return domains;
-                }
-                Err(error) => {
-                    warn!(partition = self.partition.0, %error, "domains not read");
-                    tokio::time::sleep(retry.failed()).await;
-                }
-            }
+    /// Takes events; readers come to this process from now on.
+    fn serve(&mut self) {
+        if let (Some(tenure), Some(intake)) = (&mut self.tenure, self.opened.take()) {
+            let waking = tenure.registry.clone().recipient();
+            self.parts.waking.host(self.partition, waking);
+            let pump = pump(intake, tenure.registry.clone());
+            tenure.pump = Some(tokio::task::spawn_local(pump));
+            self.hosted.host(self.partition);
+            info!(partition = self.partition.0, "hosting");
         }
     }
 
-    /// Stops taking events, then stops the domains. What was not acknowledged comes to the next
-    /// owner.
     async fn let_go(&mut self) {
+        self.hosted.let_go(self.partition);
+        (self.opening, self.opened, self.reading) = (None, None, None);
         if let Some(Tenure { registry, pump, .. }) = self.tenure.take() {
             self.parts.waking.let_go(self.partition);
-            pump.abort();
+            if let Some(pump) = pump {
+                pump.abort();
+            }
             let _ = registry.send(Disown).await;
             info!(partition = self.partition.0, "partition let go");
         }

@@ -84,10 +84,11 @@ impl Partitions {
                 Arc::clone(intake),
                 homes.to_vec(),
                 Arc::clone(&desk.exhausted),
+                Arc::clone(hosted),
             );
             let keeper = lease::keep(Arc::clone(&store), partition, me.clone(), desk);
             keepers.push(spawn_local(keeper));
-            hosts.push(spawn_local(host.follow(ownership, Arc::clone(hosted))));
+            hosts.push(spawn_local(host.follow(ownership)));
         }
         let sharing = if is_shared {
             let sharing = share_evenly(Arc::clone(&store), me.clone(), parts.lease, wishers);

@@ -7,8 +7,8 @@ use compute_worker::models::term_id;
 use kindred_shared::job::{ExtractTask, Job, Reply, Task, TermCounts};
 use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 
-use super::extraction::habitual;
 use crate::preprocessing::Preprocessors;
+use kindred_domain::extraction::habitual;
 use kindred_domain::settings::DomainSettings;
 
 /// Does an extract job, on the threads it has.

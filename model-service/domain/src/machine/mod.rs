@@ -46,6 +46,10 @@ use crate::time::{Now, RETRY};
 use crate::unmet::Unmet;
 use crate::unread::Unread;
 
+/// Longest until the wall clock is looked at for what expires or appears by it: somebody may set it, and nobody
+/// says so.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(10);
+
 /// Which domain, and the ownership it is active in.
 #[derive(Debug, Clone)]
 pub struct Tenure {
@@ -212,7 +216,7 @@ impl Domain {
     pub fn deadline(&self, now: Now) -> Option<Duration> {
         let expiry = self.catalogue.next_expiry().map(|at| {
             let left = u64::try_from(at.saturating_sub(now.unix_ms)).unwrap_or(0);
-            now.monotonic + Duration::from_millis(left)
+            now.monotonic + Duration::from_millis(left).min(LOOK_AT_CLOCK)
         });
         let phase = match &self.phase {
             Phase::Unloaded { until } => Some(*until).filter(|_| self.outbox.may_read_store()),

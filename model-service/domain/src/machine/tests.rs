@@ -726,6 +726,36 @@ fn an_item_whose_time_is_over_before_it_is_stored_is_gone_when_that_is_acknowled
     assert!(gone < effects.iter().position(is_settled).unwrap());
 }
 
+#[test]
+fn a_wall_clock_that_is_set_is_noticed_soon() {
+    let (_, mut machine) = started(Opened::default());
+    // In an hour, by a clock that is an hour behind and is set right after 5 s.
+    let event = event(
+        r#"{"type":"item.created","domain":"news","id":"a","version":1,"text":"words","expires_at":"1970-01-01T01:16:40Z"}"#,
+    );
+    let clock = |moment: Duration| {
+        let passed = i64::try_from(moment.as_millis()).unwrap();
+        let set = if moment.as_secs() < 5 { 0 } else { 3_600_000 };
+        Now {
+            monotonic: moment,
+            unix_ms: 1_000_000 + passed + set,
+        }
+    };
+    let tag = DeliveryTag(1);
+    let effects = machine.handle(at(0), Input::Event { tag, event });
+    answer(&mut machine, at(0), committed(&effects).unwrap().0);
+    let mut moment = Duration::ZERO;
+    loop {
+        moment = machine.deadline(clock(moment)).unwrap();
+        assert!(moment < Duration::from_secs(20), "it is not noticed");
+        let effects = machine.handle(clock(moment), Input::Tick);
+        if committed(&effects).is_some_and(|(_, step)| step == CommitStep::Events) {
+            break;
+        }
+    }
+    assert_eq!(machine.status().live, 0);
+}
+
 /// A machine of which a feature of the item `a` is asked for: of what, and what says that there is none.
 fn extracting(upsert: &str) -> (Domain, Ticket, Made) {
     let (_, mut machine) = started(Opened::default());

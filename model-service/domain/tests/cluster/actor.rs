@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kindred_domain::effect::{Comparing, Effect, Input, Ticket};
+use kindred_domain::extraction::{Extraction, Making};
 use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
 use kindred_domain::machine::{Domain, Tenure as Ownership};
 use kindred_query::{DomainView, Term};
@@ -12,7 +13,6 @@ use kindred_shared::event::Event;
 use kindred_shared::job::{Job, Task};
 
 use crate::database::{Load, Reading, Staged, failure, outcome};
-use crate::extraction::Extraction;
 use crate::invariants::{Invariant, violated};
 use crate::mutations::Mutation;
 use crate::process::{Address, Alarm, Context, Message};
@@ -178,8 +178,12 @@ impl Actor {
                     ticket,
                     model,
                     rows,
-                    ..
-                } => self.extract(context, ticket, model, rows),
+                    settings,
+                    spaces,
+                } => {
+                    let making = Making::new(&model, false, &settings);
+                    self.extract(context, ticket, making, rows, spaces);
+                }
                 Effect::Compare { ticket, tasks } => {
                     for (task, comparing) in tasks {
                         self.compare(context, ticket, task, comparing);

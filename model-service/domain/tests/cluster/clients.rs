@@ -29,6 +29,8 @@ pub(crate) struct Books {
     pub(crate) owners: BTreeMap<(Partition, kindred_domain::store::Epoch), String>,
     /// Who wrote with a stamp.
     pub(crate) stamps: BTreeMap<(Partition, Stamp), String>,
+    /// The highest stamp that an owner wrote with while it was certain.
+    highest: BTreeMap<Partition, Stamp>,
     published: u64,
     /// Events that are still to be in a queue.
     pub(crate) on_their_way: usize,
@@ -47,6 +49,23 @@ impl Books {
             let key = (event.domain().clone(), id.clone());
             let newest = self.acknowledged.entry(key).or_default();
             *newest = version.max(*newest);
+        }
+    }
+
+    /// Somebody writes with a stamp. An owner who is certain to be one writes above all owners before;
+    /// else the highest stamp of before.
+    pub(crate) fn stamped(
+        &mut self,
+        partition: Partition,
+        stamp: Stamp,
+        is_certain: bool,
+    ) -> Result<(), Stamp> {
+        if !is_certain {
+            return Ok(());
+        }
+        match self.highest.insert(partition, stamp) {
+            Some(highest) if highest >= stamp => Err(highest),
+            _ => Ok(()),
         }
     }
 

@@ -105,7 +105,7 @@ pub(crate) enum Reading {
     Sweep(Address, Ticket, Option<Stamp>),
     Load(Box<Load>),
     Material(Address, Ticket, Vec<ItemId>),
-    /// The domains of a partition, for its host.
+    /// All domains, for the host of a partition, who numbers what it asks.
     Domains(ProcessId, Partition, u64),
     Instances(ProcessId),
 }
@@ -497,7 +497,8 @@ impl World {
                     .unwrap_or(&nothing);
                 let rows = ids.iter().filter_map(|id| {
                     let row = tables.items.get(id)?.clone();
-                    Some((row, tables.contents.get(id).cloned().unwrap_or_default()))
+                    let content = tables.contents.get(id).cloned().unwrap_or_default();
+                    Some(Material { row, content })
                 });
                 let result = if fails {
                     Err(failure())
@@ -506,12 +507,11 @@ impl World {
                 };
                 Message::Material(address, ticket, result)
             }
-            Reading::Domains(_, partition, tenure) => {
+            Reading::Domains(_, partition, number) => {
                 let rows = self.database.tables.values();
                 let rows = rows.filter_map(|tables| tables.domain.get(&()).cloned());
-                let rows: Vec<DomainRow> =
-                    rows.filter(|row| row.partition == partition.0).collect();
-                Message::DomainsRead(partition, tenure, (!fails).then_some(rows))
+                let rows: Vec<DomainRow> = rows.collect();
+                Message::DomainsRead(partition, number, (!fails).then_some(rows))
             }
             Reading::Instances(_) => {
                 let there = self.database.instances.iter();

@@ -37,8 +37,8 @@ pub(crate) struct Faults {
     pub(crate) panic: u64,
     /// A job that a worker cannot do.
     pub(crate) unable: u64,
-    /// Seconds between two of: a process killed, frozen or stopped, connections cut, broker, database or
-    /// workers away.
+    /// Seconds between two of: a process killed, frozen or stopped, connections cut, a clock set, broker,
+    /// database or workers away.
     pub(crate) mischief: u64,
 }
 

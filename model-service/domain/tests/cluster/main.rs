@@ -1,6 +1,6 @@
-//! A simulated cluster: several processes with the machines of the domain crate (domain, lease, sharing,
-//! dispatch table, what an intake holds), against a broker, a database and workers that lose, delay, repeat
-//! and reorder; processes that die at any effect, and zombies that wake.
+//! A simulated cluster: several processes with the machines of the domain crate (domain, extraction, lease,
+//! hosting, sharing, dispatch table, what an intake holds), against a broker, a database and workers that
+//! lose, delay, repeat and reorder; processes that die at any effect, zombies that wake, and wrong clocks.
 //!
 //! One seed is one history, in virtual time, on one thread. How to run more of them, or one again:
 //! CONTRIBUTING.md.
@@ -11,10 +11,13 @@ mod simulated;
 mod actor;
 mod broker;
 mod clients;
+mod clocks;
 mod database;
 mod extraction;
 mod faults;
+mod host;
 mod invariants;
+mod mail;
 mod mutations;
 mod process;
 mod reader;

@@ -36,6 +36,10 @@ pub(crate) enum Mutation {
     LeaseSetBlindly,
     /// An owner is certain of its lease ten seconds too long.
     TermTooLong,
+    /// Owners go by a clock that may be set.
+    TermsByWallClock,
+    /// What one sender tells one receiver overtakes other such things.
+    MailOvertakes,
     /// A partition is handed over before it is let go.
     HandedOverEarly,
     /// Who takes a partition does so at the epoch of before.
@@ -50,12 +54,14 @@ pub(crate) enum Mutation {
     FailedNotReadAgain,
     /// An item that is gone leaves no tombstone.
     TombstoneForgotten,
+    /// Who hosts a partition goes on at the epoch of before when it is raised.
+    RaiseNotHeard,
     /// All writes of an ownership have the same stamp.
     StampsStandStill,
 }
 
 /// All of them.
-pub(crate) const ALL: [Mutation; 19] = [
+pub(crate) const ALL: [Mutation; 22] = [
     Mutation::AcknowledgedBeforeStored,
     Mutation::NoFence,
     Mutation::BoundOffByOne,
@@ -67,6 +73,8 @@ pub(crate) const ALL: [Mutation; 19] = [
     Mutation::LeaseTakenWhileAlive,
     Mutation::LeaseSetBlindly,
     Mutation::TermTooLong,
+    Mutation::TermsByWallClock,
+    Mutation::MailOvertakes,
     Mutation::HandedOverEarly,
     Mutation::EpochNotRaised,
     Mutation::DeparturesNotServed,
@@ -74,6 +82,7 @@ pub(crate) const ALL: [Mutation; 19] = [
     Mutation::NotSettled,
     Mutation::FailedNotReadAgain,
     Mutation::TombstoneForgotten,
+    Mutation::RaiseNotHeard,
     Mutation::StampsStandStill,
 ];
 

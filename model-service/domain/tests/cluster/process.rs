@@ -5,19 +5,24 @@ use std::time::Duration;
 
 use kindred_domain::dispatch::{JobId, Returned, Undone};
 use kindred_domain::effect::{Input, Ticket};
+use kindred_domain::extraction::PieceId;
 use kindred_domain::intake::Failure;
 use kindred_domain::lease::{LeaseInput, LeaseTimes, Wish};
+use kindred_domain::material::Material;
 use kindred_domain::sharing::share;
-use kindred_domain::store::{Content, DomainRow, ItemRow, Partition};
+use kindred_domain::store::{DomainRow, Partition};
 use kindred_domain::time::Now;
 use kindred_query::DomainView;
 use kindred_shared::{DomainName, Feature};
 
 use crate::broker::{Letter, LinkId};
+use crate::clocks::Clocks;
 use crate::database::{Reading, Staged};
+use crate::mail::Arrival;
+use crate::mutations::Mutation;
 use crate::seat::{Ownership, Seat};
 use crate::workers::JobDesk;
-use crate::world::{Happening, World};
+use crate::world::World;
 
 /// One start of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,10 +45,10 @@ pub(crate) enum Message {
     LeaseAlarm(Partition, u64),
     LetGo(Partition),
     Exhausted(Partition),
-    Ownership(Partition, Ownership),
+    Ownership(Partition, u64, Ownership),
     IntakeOpened(Partition, u64, bool),
     DomainsRead(Partition, u64, Option<Vec<DomainRow>>),
-    ReadDomains(Partition, u64),
+    HostAlarm(Partition, u64),
     Look(Partition, u64),
     Connect(Partition, u64),
     Delivered(Partition, LinkId, u64, Letter),
@@ -56,8 +61,8 @@ pub(crate) enum Message {
     Alarm(Address, u64),
     Handled(Address),
     Staged(u64, Staged),
-    Material(Address, Ticket, Result<Vec<(ItemRow, Content)>, Failure>),
-    Features(Address, Ticket, Vec<usize>, Result<Vec<Feature>, Undone>),
+    Material(Address, Ticket, Result<Vec<Material>, Failure>),
+    Features(Address, Ticket, PieceId, Result<Vec<Feature>, Undone>),
     Replied(Returned),
     NotSent(JobId),
     DispatchAlarm(u64),
@@ -70,20 +75,32 @@ pub(crate) struct Me {
     pub(crate) id: ProcessId,
     pub(crate) name: String,
     started: Duration,
-    skew_ms: i64,
+    clocks: Clocks,
 }
 
 impl Me {
     /// Its clock that never goes back, at a moment of the world.
     pub(crate) fn clock(&self, now: Duration) -> Duration {
-        now - self.started + Duration::from_secs(1)
+        self.clocks.shown(now - self.started) + Duration::from_secs(1)
     }
 
-    /// The moment of the world at a moment of its clock.
+    /// The first moment of the world at which its clock shows this one.
     pub(crate) fn at(&self, clock: Duration) -> Duration {
+        let shown = clock.saturating_sub(Duration::from_secs(1));
+        self.clocks.passed(shown).saturating_add(self.started)
+    }
+
+    /// The moment by which it knows how long its ownership lasts, where its clock shows this one.
+    pub(crate) fn of_terms(&self, world: &World, clock: Duration) -> Duration {
+        if world.is_mutated(Mutation::TermsByWallClock) {
+            let ahead = Duration::from_millis(self.clocks.ahead_ms.unsigned_abs());
+            let clock = clock + Duration::from_secs(3_600);
+            return match self.clocks.ahead_ms {
+                ..0 => clock - ahead,
+                0.. => clock + ahead,
+            };
+        }
         clock
-            .saturating_sub(Duration::from_secs(1))
-            .saturating_add(self.started)
     }
 }
 
@@ -120,7 +137,7 @@ impl Context<'_> {
     pub(crate) fn now(&self) -> Now {
         Now {
             monotonic: self.me.clock(self.world.now),
-            unix_ms: self.world.wall() + self.me.skew_ms,
+            unix_ms: self.world.wall() + self.me.clocks.ahead_ms,
         }
     }
 }
@@ -131,19 +148,19 @@ pub(crate) struct Process {
     jobs: JobDesk,
     seats: Vec<Seat>,
     /// What came while it was frozen.
-    pub(crate) deferred: Vec<Message>,
+    pub(crate) deferred: Vec<Arrival>,
     pub(crate) frozen_until: Option<Duration>,
     is_stopping: bool,
 }
 
 impl Process {
     /// A process that begins now.
-    pub(crate) fn start(world: &mut World, id: ProcessId) -> Self {
+    pub(crate) fn start(world: &mut World, id: ProcessId, clocks: Clocks) -> Self {
         let me = Me {
             id,
             name: format!("process-{:03}", id.0),
             started: world.now,
-            skew_ms: world.dice.roll(400) as i64 - 200,
+            clocks,
         };
         let wish = if world.shape.partitions > 1 {
             Wish::Wait
@@ -183,20 +200,30 @@ impl Process {
 
     /// Its wall clock.
     pub(crate) fn wall(&self, world: &World) -> i64 {
-        world.wall() + self.me.skew_ms
+        world.wall() + self.me.clocks.ahead_ms
+    }
+
+    /// Its wall clock is set.
+    pub(crate) fn set_clock(&mut self, ahead_ms: i64) {
+        self.me.clocks.ahead_ms = ahead_ms;
+    }
+
+    fn clock_of_terms(&self, world: &World) -> Duration {
+        self.me.of_terms(world, self.me.clock(world.now))
     }
 
     /// Whether it is certain that no other can own the partition.
     pub(crate) fn is_certain_of(&self, world: &World, partition: Partition) -> bool {
         let seat = &self.seats[usize::from(partition.0)];
-        seat.term.lasts(self.me.clock(world.now))
+        seat.term.lasts(self.clock_of_terms(world))
     }
 
     /// The view of a domain, if it is certain that it may answer from it.
     pub(crate) fn view(&self, world: &World, domain: &DomainName) -> Option<&DomainView> {
         let seat = &self.seats[usize::from(world.partition_of(domain).0)];
         let view = seat.view(domain)?;
-        view.term().lasts(self.me.clock(world.now)).then_some(view)
+        let lasts = view.term().lasts(self.clock_of_terms(world));
+        lasts.then_some(view)
     }
 
     /// Whether all its domains are at rest and it has nothing under way.
@@ -246,8 +273,8 @@ impl Process {
             Message::Exhausted(partition) => {
                 seat(seats, partition).lease_input(context, LeaseInput::Exhausted);
             }
-            Message::Ownership(partition, ownership) => {
-                seat(seats, partition).owned(context, ownership);
+            Message::Ownership(partition, number, ownership) => {
+                seat(seats, partition).owned(context, number, ownership);
             }
             Message::IntakeOpened(partition, number, is_open) => {
                 seat(seats, partition).intake_opened(context, number, is_open);
@@ -255,8 +282,8 @@ impl Process {
             Message::DomainsRead(partition, number, rows) => {
                 seat(seats, partition).domains_read(context, number, rows);
             }
-            Message::ReadDomains(partition, number) => {
-                seat(seats, partition).read_domains(context, number);
+            Message::HostAlarm(partition, number) => {
+                seat(seats, partition).host_alarm(context, number);
             }
             Message::Look(partition, number) => seat(seats, partition).look(context, number),
             Message::Connect(partition, number) => seat(seats, partition).connect(context, number),
@@ -305,8 +332,8 @@ impl Process {
             Message::Material(address, ticket, found) => {
                 seat(seats, address.partition).material(context, &address, ticket, found);
             }
-            Message::Features(address, ticket, places, result) => {
-                seat(seats, address.partition).features(context, &address, ticket, &places, result);
+            Message::Features(address, ticket, piece, result) => {
+                seat(seats, address.partition).features(context, &address, ticket, piece, result);
             }
             Message::Replied(returned) => context.replied(returned),
             Message::NotSent(id) => context.not_sent(id),
@@ -319,7 +346,7 @@ impl Process {
         }
         if self.is_stopping && self.seats.iter().all(|seat| seat.lease.is_away()) {
             let at = world.now + Duration::from_millis(1);
-            world.at(at, Happening::Message(self.me.id, Message::Exit));
+            world.tell_at(self.me.id, at, Message::Exit);
         }
     }
 }

@@ -48,6 +48,8 @@ impl held::Message for Came {
 /// Reads one queue, over one connection after the other.
 pub(crate) struct Reader {
     link: Option<LinkId>,
+    /// The last message's number on this connection.
+    last_tag: u64,
     generation: u64,
     held: Held<Came>,
     care: Care,
@@ -60,6 +62,7 @@ impl Reader {
     pub(crate) fn new() -> Self {
         Self {
             link: None,
+            last_tag: 0,
             generation: 1,
             held: Held::new(1, CAPACITY),
             care: Care::new(PREFETCH),
@@ -133,6 +136,7 @@ impl Tenure {
             .world
             .connect(context.me.id, self.partition, prefetch);
         self.reader.link = Some(link);
+        self.reader.last_tag = 0;
     }
 
     /// What was held comes again, over another connection.
@@ -149,6 +153,9 @@ impl Tenure {
 
     fn delivered(&mut self, context: &mut Context<'_>, tag: u64, letter: Letter) {
         let reader = &mut self.reader;
+        // What a connection promises, whatever the world does to processes.
+        assert_eq!(tag, reader.last_tag + 1, "a message overtakes others");
+        reader.last_tag = tag;
         reader.reconnects.worked();
         let Letter {
             number,
@@ -200,7 +207,7 @@ impl Tenure {
 
     /// Hands over what is ready, within the capacity.
     pub(crate) fn hand_over(&mut self, context: &mut Context<'_>) {
-        if !self.is_resumed || self.is_handing_over {
+        if !self.serves || self.is_handing_over {
             return;
         }
         // Deliveries that are settled at once make room for more.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kindred_domain::hosting::Hosting;
 use kindred_domain::lease::{LeaseEffect, LeaseInput, LeaseMachine, LeaseTimes, Wish};
-use kindred_domain::store::{DomainRow, Epoch, Partition};
-use kindred_domain::time::RETRY;
+use kindred_domain::store::{Epoch, Partition};
 use kindred_query::{DomainView, Term};
-use kindred_shared::{Backoff, DomainName};
+use kindred_shared::DomainName;
 
-use crate::database::{Question, Reading};
+use crate::database::Question;
 use crate::invariants::{Invariant, violated};
 use crate::mutations::Mutation;
 use crate::process::{Alarm, Context, Message};
@@ -23,18 +23,9 @@ pub(crate) enum Ownership {
     HandedOver,
 }
 
-/// A partition that is ours, and whose intake is not open yet.
-#[derive(Debug)]
-struct Opening {
-    number: u64,
-    epoch: Epoch,
-    term: Arc<Term>,
-    retry: Backoff,
-}
-
 /// One partition in one process.
 pub(crate) struct Seat {
-    partition: Partition,
+    pub(crate) partition: Partition,
     pub(crate) lease: LeaseMachine,
     /// The newest question, while it is not answered.
     asked: Option<u64>,
@@ -43,8 +34,16 @@ pub(crate) struct Seat {
     alarm: Alarm,
     /// What the host was told last arrives then; nothing overtakes it.
     told_at: Duration,
-    opening: Option<Opening>,
-    openings: u64,
+    /// How often the host was told of the ownership, and how often it heard of it.
+    told: u64,
+    pub(crate) heard: u64,
+    pub(crate) hosting: Hosting,
+    pub(crate) host_alarm: Alarm,
+    /// The term of the ownership that the host heard of last.
+    pub(crate) hosted_for: Arc<Term>,
+    /// What the host asked last, while it is not answered.
+    pub(crate) opening: Option<u64>,
+    pub(crate) reading: Option<u64>,
     pub(crate) tenure: Option<Tenure>,
 }
 
@@ -61,8 +60,13 @@ impl Seat {
             term: Arc::default(),
             alarm: Alarm::default(),
             told_at: Duration::ZERO,
+            told: 0,
+            heard: 0,
+            hosting: Hosting::new(partition),
+            host_alarm: Alarm::default(),
+            hosted_for: Arc::default(),
             opening: None,
-            openings: 0,
+            reading: None,
             tenure: None,
         };
         seat.carry_out(context, todo);
@@ -75,7 +79,7 @@ impl Seat {
     }
 
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.opening.is_none() && self.tenure.as_ref().is_none_or(Tenure::is_at_rest)
+        self.hosting.is_idle() || self.tenure.as_ref().is_some_and(Tenure::is_at_rest)
     }
 
     pub(crate) fn in_words(&self) -> String {
@@ -138,7 +142,8 @@ impl Seat {
                 } else {
                     Duration::ZERO
                 };
-                self.term.extend(until + more);
+                let until = context.me.of_terms(context.world, until + more);
+                self.term.extend(until);
             }
             None => {
                 self.term.end();
@@ -239,96 +244,15 @@ impl Seat {
         }
         let at = (context.world.now + delay).max(self.told_at + Duration::from_micros(1));
         self.told_at = at;
-        let message = Message::Ownership(self.partition, ownership);
+        self.told += 1;
+        let message = Message::Ownership(self.partition, self.told, ownership);
         context.world.tell_at(context.me.id, at, message);
-    }
-
-    /// The host hears whether the partition is ours.
-    pub(crate) fn owned(&mut self, context: &mut Context<'_>, ownership: Ownership) {
-        match ownership {
-            Ownership::Owned(epoch, _) if self.tenure.is_some() => {
-                if let Some(tenure) = &mut self.tenure {
-                    tenure.raise(context, epoch);
-                }
-            }
-            Ownership::Owned(epoch, _) if self.opening.is_some() => {
-                if let Some(opening) = &mut self.opening {
-                    opening.epoch = epoch;
-                }
-            }
-            Ownership::Owned(epoch, term) => {
-                self.openings += 1;
-                self.opening = Some(Opening {
-                    number: self.openings,
-                    epoch,
-                    term,
-                    retry: RETRY,
-                });
-                self.open_intake(context, Duration::ZERO);
-            }
-            Ownership::Lost => self.let_go(context),
-            Ownership::HandedOver => {
-                self.let_go(context);
-                if !context.world.is_mutated(Mutation::HandedOverEarly) {
-                    let delay = Duration::from_micros(10);
-                    context
-                        .world
-                        .tell(context.me.id, delay, Message::LetGo(self.partition));
-                }
-            }
-        }
-    }
-
-    fn open_intake(&mut self, context: &mut Context<'_>, delay: Duration) {
-        let delay = delay + context.world.latency();
-        let is_open = !context.world.goes_wrong(4);
-        let message = Message::IntakeOpened(self.partition, self.openings, is_open);
-        context.world.tell(context.me.id, delay, message);
-    }
-
-    pub(crate) fn intake_opened(&mut self, context: &mut Context<'_>, number: u64, is_open: bool) {
-        let Some(opening) = self.opening.as_mut().filter(|one| one.number == number) else {
-            return;
-        };
-        if !is_open {
-            let delay = opening.retry.failed();
-            return self.open_intake(context, delay);
-        }
-        if let Some(Opening { epoch, term, .. }) = self.opening.take() {
-            self.tenure = Some(Tenure::begin(context, self.partition, epoch, term));
-        }
-    }
-
-    /// Stops taking events, then stops the domains. What was not acknowledged comes to the next owner.
-    fn let_go(&mut self, context: &mut Context<'_>) {
-        self.opening = None;
-        if let Some(tenure) = self.tenure.take() {
-            tenure.end(context);
-        }
     }
 
     fn tenure(&mut self, number: u64) -> Option<&mut Tenure> {
         self.tenure
             .as_mut()
             .filter(|tenure| tenure.number == number)
-    }
-
-    pub(crate) fn read_domains(&mut self, context: &mut Context<'_>, number: u64) {
-        if self.tenure(number).is_some() {
-            let reading = Reading::Domains(context.me.id, self.partition, number);
-            context.world.read(reading);
-        }
-    }
-
-    pub(crate) fn domains_read(
-        &mut self,
-        context: &mut Context<'_>,
-        number: u64,
-        rows: Option<Vec<DomainRow>>,
-    ) {
-        if let Some(tenure) = self.tenure(number) {
-            tenure.domains_read(context, rows);
-        }
     }
 
     pub(crate) fn look(&mut self, context: &mut Context<'_>, number: u64) {

@@ -7,10 +7,9 @@ use kindred_domain::intake::DeliveryTag;
 use kindred_domain::machine::Tenure as Ownership;
 use kindred_domain::registry::Registry;
 use kindred_domain::store::{DomainRow, Epoch, Partition, Stamp};
-use kindred_domain::time::RETRY;
 use kindred_query::{DomainView, Term};
+use kindred_shared::DomainName;
 use kindred_shared::event::Event;
-use kindred_shared::{Backoff, DomainName};
 
 use crate::actor::Actor;
 use crate::invariants::{Invariant, violated};
@@ -35,9 +34,8 @@ pub(crate) struct Tenure {
     term: Arc<Term>,
     pub(crate) reader: Reader,
     pub(crate) is_handing_over: bool,
-    /// Whether it is known which domains must wake.
-    pub(crate) is_resumed: bool,
-    read_again: Backoff,
+    /// Whether events are taken.
+    pub(crate) serves: bool,
     pub(crate) registry: Registry<Actor>,
 }
 
@@ -57,12 +55,10 @@ impl Tenure {
             term,
             reader: Reader::new(),
             is_handing_over: false,
-            is_resumed: false,
-            read_again: RETRY,
+            serves: false,
             registry: Registry::new(OPENED),
         };
         tenure.connect(context);
-        tenure.read_domains(context, Duration::ZERO);
         let look = Message::Look(partition, number);
         context.world.tell(context.me.id, LOOK_EVERY, look);
         tenure
@@ -75,7 +71,7 @@ impl Tenure {
     pub(crate) fn is_at_rest(&self) -> bool {
         let mut active = self.registry.active();
         let are_clean = active.all(|(_, actor)| actor.machine.may_sleep());
-        self.is_resumed && !self.registry.has_to_load() && are_clean
+        self.serves && !self.registry.has_to_load() && are_clean
     }
 
     pub(crate) fn in_words(&self) -> String {
@@ -83,27 +79,18 @@ impl Tenure {
         let active: Vec<String> = active
             .map(|(name, actor)| format!("{name} {:?}", actor.machine.status()))
             .collect();
-        format!(
-            "epoch {}, resumed {}, {active:?}",
-            self.epoch.0, self.is_resumed
-        )
-    }
-
-    fn read_domains(&mut self, context: &mut Context<'_>, delay: Duration) {
-        let message = Message::ReadDomains(self.partition, self.number);
-        context.world.tell(context.me.id, delay, message);
+        format!("epoch {}, serves {}, {active:?}", self.epoch.0, self.serves)
     }
 
     /// Domains as the store has them: dirty ones are loaded now, others wake when their time comes.
-    pub(crate) fn domains_read(&mut self, context: &mut Context<'_>, rows: Option<Vec<DomainRow>>) {
-        let Some(rows) = rows else {
-            let delay = self.read_again.failed();
-            return self.read_domains(context, delay);
-        };
-        self.read_again.worked();
+    pub(crate) fn resume(&mut self, context: &mut Context<'_>, rows: Vec<DomainRow>) {
         self.registry.resume(rows);
         self.load_some(context);
-        self.is_resumed = true;
+    }
+
+    /// Takes events from now on.
+    pub(crate) fn serve(&mut self, context: &mut Context<'_>) {
+        self.serves = true;
         self.hand_over(context);
     }
 
@@ -186,7 +173,17 @@ impl Tenure {
             self.seq += 1;
         }
         let writer = context.me.name.clone();
+        let clock = context.me.clock(context.world.now);
+        let is_certain = self.term.lasts(context.me.of_terms(context.world, clock));
         if let Some(stamp) = stamp {
+            let books = &mut context.world.books;
+            if let Err(highest) = books.stamped(self.partition, stamp, is_certain) {
+                let detail = format!(
+                    "{writer} owns {:?} and writes with {stamp:?} after {highest:?}",
+                    self.partition
+                );
+                context.world.check(violated(Invariant::OneWriter, detail));
+            }
             let earlier = context
                 .world
                 .books
@@ -237,7 +234,6 @@ impl Tenure {
             (self.epoch, self.seq) = (epoch, 0);
         }
         self.halt(context);
-        self.read_domains(context, Duration::ZERO);
     }
 
     fn halt(&mut self, context: &mut Context<'_>) {

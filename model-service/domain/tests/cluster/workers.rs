@@ -7,6 +7,7 @@ use std::time::Duration;
 use kindred_domain::dispatch::{Attempt, JobId, Returned, Undone};
 use kindred_domain::dispatch_table::{Action, Answer, DispatchLimits, DispatchTable};
 use kindred_domain::effect::{Comparing, Input, Ticket};
+use kindred_domain::extraction::PieceId;
 use kindred_domain::intake::Failure;
 use kindred_shared::job::{Job, Reply, Task};
 
@@ -36,8 +37,8 @@ pub(crate) struct Work {
 #[derive(Debug, Clone)]
 pub(crate) enum Asker {
     Compare(Address, Ticket, usize),
-    /// Some of the items of an extraction, by their place.
-    Extract(Address, Ticket, Vec<usize>),
+    /// A piece of an extraction.
+    Extract(Address, Ticket, PieceId),
 }
 
 impl Asker {
@@ -193,15 +194,13 @@ impl Context<'_> {
                 };
                 Message::Input(address, input)
             }
-            Asker::Extract(address, ticket, places) => {
+            Asker::Extract(address, ticket, piece) => {
                 let result = match result {
-                    Ok(Reply::Extracted(features)) if features.len() == places.len() => {
-                        Ok(features)
-                    }
+                    Ok(Reply::Extracted(features)) => Ok(features),
                     Ok(_) => Err(Undone::GivenUp(Failure::passing("another question"))),
                     Err(undone) => Err(undone),
                 };
-                Message::Features(address, ticket, places, result)
+                Message::Features(address, ticket, piece, result)
             }
         };
         let delay = Duration::from_micros(10);

@@ -9,12 +9,14 @@ use kindred_shared::DomainName;
 
 use crate::broker::{Broker, Letter, LinkId};
 use crate::clients::Books;
+use crate::clocks::{self, Clocks};
 use crate::database::{Asked, Database, Reading, Row};
 use crate::faults::{Faults, Shape};
 use crate::invariants::{
     Checked, Invariant, Violation, after_step, at_the_end, clean_is_exact, gone_means_gone,
     violated,
 };
+use crate::mail::{Arrival, Mail};
 use crate::mutations::Mutation;
 use crate::process::{Message, Process, ProcessId};
 use crate::simulated::dice::Dice;
@@ -34,7 +36,7 @@ const DEATHS: u32 = 9;
 /// Something that happens at its time.
 #[derive(Debug)]
 pub(crate) enum Happening {
-    Message(ProcessId, Message),
+    Arrival(ProcessId, Arrival),
     Boot(usize),
     Thaw(usize, ProcessId),
     Mischief,
@@ -57,11 +59,29 @@ pub(crate) enum Happening {
 }
 
 /// A machine, and the process that runs on it.
-#[derive(Default)]
 struct Machine {
     process: Option<Process>,
     /// The one that runs, also while it is being driven.
     runs: Option<ProcessId>,
+    clocks: Clocks,
+}
+
+impl Machine {
+    fn new(dice: &mut Dice) -> Self {
+        Self {
+            process: None,
+            runs: None,
+            clocks: Clocks::of(dice),
+        }
+    }
+
+    /// The wall clock is set, also that of a process that is frozen.
+    fn set_clock(&mut self, ahead_ms: i64) {
+        self.clocks.ahead_ms = ahead_ms;
+        if let Some(process) = &mut self.process {
+            process.set_clock(ahead_ms);
+        }
+    }
 }
 
 /// What became of a history.
@@ -80,6 +100,7 @@ pub(crate) struct World {
     pub(crate) dice: Dice,
     pub(crate) now: Duration,
     agenda: BTreeMap<(Duration, u64), Happening>,
+    mail: Mail,
     numbers: u64,
     pub(crate) shape: Shape,
     pub(crate) faults: Faults,
@@ -108,11 +129,13 @@ impl World {
         let mut dice = Dice::new(seed);
         let shape = Shape::of(&mut dice);
         let faults = Faults::of(&mut dice);
-        let machines = (0..shape.machines).map(|_| Machine::default()).collect();
+        let machines = (0..shape.machines).map(|_| Machine::new(&mut dice));
+        let machines = machines.collect();
         let mut world = Self {
             dice,
             now: Duration::from_secs(1_000),
             agenda: BTreeMap::new(),
+            mail: Mail::default(),
             numbers: 0,
             shape,
             faults,
@@ -188,7 +211,7 @@ impl World {
         self.steps += 1;
         self.note(&happening);
         match happening {
-            Happening::Message(process, message) => self.deliver(process, message),
+            Happening::Arrival(process, arrival) => self.arrive(process, arrival),
             Happening::Boot(machine) => self.boot(machine),
             Happening::Thaw(machine, process) => self.thaw(machine, process),
             Happening::Mischief => self.mischief(),
@@ -267,15 +290,21 @@ impl World {
 
     /// Mixes what happens into the trace, and says it if asked to.
     fn note(&mut self, happening: &Happening) {
-        let of_message = match happening {
-            Happening::Message(process, _) => process.0 + 16,
-            _ => 0,
-        };
         let micros = u64::try_from(self.now.as_micros()).unwrap_or(u64::MAX);
-        let kind = match happening {
-            Happening::Message(_, message) => discriminant(message),
-            other => discriminant(other),
+        let (of_message, message) = match happening {
+            Happening::Arrival(process, arrival) => {
+                (process.0 + 16, self.mail.next(*process, arrival))
+            }
+            _ => (0, None),
         };
+        let kind = message.map_or_else(|| discriminant(happening), discriminant);
+        if self.tells {
+            let at = self.now.as_secs_f64();
+            match message {
+                Some(message) => println!("{at:>12.6} {} {message:?}", of_message - 16),
+                None => println!("{at:>12.6} {happening:?}"),
+            }
+        }
         for word in [
             micros,
             of_message,
@@ -283,9 +312,6 @@ impl World {
             self.dice.roll(u64::from(u32::MAX)),
         ] {
             self.trace = (self.trace ^ word).wrapping_mul(0x100_0000_01b3);
-        }
-        if self.tells {
-            println!("{:>12.6} {happening:?}", self.now.as_secs_f64());
         }
     }
 
@@ -305,11 +331,15 @@ impl World {
     }
 
     pub(crate) fn tell(&mut self, process: ProcessId, delay: Duration, message: Message) {
-        self.after(delay, Happening::Message(process, message));
+        self.tell_at(process, self.now + delay, message);
     }
 
     pub(crate) fn tell_at(&mut self, process: ProcessId, at: Duration, message: Message) {
-        self.at(at, Happening::Message(process, message));
+        let arrival = match self.is_mutated(Mutation::MailOvertakes) {
+            true => Arrival::Alone(message),
+            false => self.mail.post(process, message),
+        };
+        self.at(at, Happening::Arrival(process, arrival));
     }
 
     /// Whether something goes wrong that does so once in so many times.
@@ -363,20 +393,17 @@ impl World {
         all.find(|one| one.me.id == process)?.frozen_until
     }
 
-    fn deliver(&mut self, id: ProcessId, message: Message) {
-        let Some(machine) = self
-            .machines
-            .iter()
-            .position(|machine| machine.runs == Some(id))
-        else {
+    fn arrive(&mut self, id: ProcessId, arrival: Arrival) {
+        let mut machines = self.machines.iter();
+        let Some(machine) = machines.position(|machine| machine.runs == Some(id)) else {
             return;
         };
         let Some(mut process) = self.machines[machine].process.take() else {
             return;
         };
         if process.frozen_until.is_some() {
-            process.deferred.push(message);
-        } else {
+            process.deferred.push(arrival);
+        } else if let Some(message) = self.mail.take(id, arrival) {
             process.handle(self, message);
         }
         self.machines[machine].process = Some(process);
@@ -391,7 +418,7 @@ impl World {
         }
         let id = ProcessId(self.number());
         self.machines[machine].runs = Some(id);
-        let process = Process::start(self, id);
+        let process = Process::start(self, id, self.machines[machine].clocks);
         self.machines[machine].process = Some(process);
     }
 
@@ -402,6 +429,7 @@ impl World {
         let Some(id) = machine_.runs.take() else {
             return;
         };
+        self.mail.forget(id);
         for link in self.broker.links_of(id) {
             // The machine says so, or its silence does.
             let delay = match self.dice.roll(4) {
@@ -436,16 +464,10 @@ impl World {
             return;
         };
         process.frozen_until = None;
-        // All that came is there at once: what comes over one connection in order, the rest in any.
-        for (nth, message) in process.deferred.drain(..).enumerate() {
-            let nth = u64::try_from(nth).unwrap_or(u64::MAX);
-            let delay = match &message {
-                Message::Delivered(..) | Message::LinkLost(..) | Message::Ownership(..) => {
-                    Duration::from_micros(5_000 + nth)
-                }
-                _ => Duration::from_micros(self.dice.roll(10_000)),
-            };
-            self.tell(id, delay, message);
+        // All that came is there at once, and is taken up in any order that mail has.
+        for arrival in process.deferred.drain(..) {
+            let delay = Duration::from_micros(self.dice.roll(10_000));
+            self.after(delay, Happening::Arrival(id, arrival));
         }
         self.machines[machine].process = Some(process);
     }
@@ -465,7 +487,7 @@ impl World {
         let machine = self.dice.roll(self.shape.machines as u64) as usize;
         let seconds =
             |world: &mut Self, most: u64| Duration::from_millis(world.dice.roll(1_000 * most));
-        match self.dice.roll(8) {
+        match self.dice.roll(9) {
             0 if self.deaths < DEATHS => {
                 self.deaths += 1;
                 self.end(machine);
@@ -494,6 +516,7 @@ impl World {
                 }
             }
             6 => self.database.away_until = self.now + seconds(self, 10),
+            7 => self.machines[machine].set_clock(clocks::set(&mut self.dice)),
             _ => self.workers_away_until = self.now + seconds(self, 15),
         }
     }
@@ -525,6 +548,9 @@ impl World {
         self.broker.away_until = Duration::ZERO;
         self.database.away_until = Duration::ZERO;
         self.workers_away_until = Duration::ZERO;
+        for machine in &mut self.machines {
+            machine.set_clock(clocks::skew(&mut self.dice));
+        }
     }
 
     /// Whether all that was published is stored, listed and marked clean, and all partitions are hosted.

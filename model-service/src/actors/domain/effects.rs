@@ -205,7 +205,7 @@ impl DomainActor {
         self.step_after(context, async move {
             let (begun, items) = (Instant::now(), rows.len());
             let result =
-                extraction::extract(&services, &name, &model, rows, &settings, &spaces).await;
+                extraction::extract(&services, &name, &model, rows, &settings, spaces).await;
             crash::point("after-extract");
             let is_made = result.is_ok();
             debug!(domain = %name, items, is_made, after = ?begun.elapsed(), "features asked for");

@@ -1,0 +1,61 @@
+//! The language that a domain's texts are mostly in.
+
+use std::collections::BTreeMap;
+
+use kindred_shared::name::ALL_LANGUAGES;
+use kindred_shared::{ModelName, Space};
+
+/// The language that most rows of these spaces are in, as far as they are the model's. Of languages that as
+/// many are in, the first by code.
+///
+/// It is worked out anew for each window, so what a text of unsure language is read in depends on what
+/// the domain had when its feature was made. The feature is stored with its language, and stays as it is
+/// until the item's content changes.
+pub fn habitual<'a>(
+    model: &ModelName,
+    spaces: impl Iterator<Item = (&'a Space, usize)>,
+) -> Option<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for (space, rows) in spaces {
+        let is_of_one = |language: &&str| space.model() == *model && *language != ALL_LANGUAGES;
+        if let Some(language) = space.language().filter(is_of_one) {
+            *counts.entry(language).or_default() += rows;
+        }
+    }
+    let most = counts.values().max().copied().filter(|most| *most > 0)?;
+    let first = counts.into_iter().find(|(_, rows)| *rows == most);
+    first.map(|(language, _)| language.to_owned())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_habitual_language_is_that_of_most_items() {
+        let model = ModelName::new("words-1").unwrap();
+        let spaces = |counts: &[(&str, usize)]| -> Vec<(Space, usize)> {
+            let space = |(name, rows): &(&str, usize)| (Space::stored(name), *rows);
+            counts.iter().map(space).collect()
+        };
+        for (counts, expected) in [
+            (&[][..], None),
+            (&[("words-1/de", 0)], None),
+            (&[("words-1/de", 2), ("words-1/en", 1)], Some("de")),
+            (
+                &[("words-1/en", 1), ("words-1/fr", 5), ("words-1/de", 5)],
+                Some("de"),
+            ),
+            (
+                &[("words-1/sv", 1), ("own/3", 9), ("words-2/en", 9)],
+                Some("sv"),
+            ),
+            (&[("words-1/mul", 9)], None),
+        ] {
+            let spaces = spaces(counts);
+            let found = habitual(&model, spaces.iter().map(|(space, rows)| (space, *rows)));
+            assert_eq!(found.as_deref(), expected, "{counts:?}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Which items go to a worker together.
+
+use kindred_shared::effort;
+use kindred_shared::job::TermCounts;
+
+/// How much one extract job may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PieceSize {
+    /// Items, at least 1.
+    pub items: usize,
+    /// Bytes of terms, by [`effort::of_terms`]. One item may have more.
+    pub bytes: usize,
+}
+
+impl Default for PieceSize {
+    /// A piece of work.
+    fn default() -> Self {
+        Self {
+            items: 512,
+            bytes: effort::PIECE_TERM_BYTES,
+        }
+    }
+}
+
+/// Items in the order they came, as many together as one job may have; one that is larger than that is
+/// alone.
+pub(super) fn pieces<T>(items: Vec<(T, TermCounts)>, most: PieceSize) -> Vec<Vec<(T, TermCounts)>> {
+    let mut pieces: Vec<Vec<(T, TermCounts)>> = Vec::new();
+    let mut sum = 0;
+    for item in items {
+        let bytes = effort::of_terms(&item.1);
+        match pieces.last_mut() {
+            Some(piece) if piece.len() < most.items && sum + bytes <= most.bytes => {
+                piece.push(item);
+                sum += bytes;
+            }
+            _ => {
+                pieces.push(vec![item]);
+                sum = bytes;
+            }
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use kindred_shared::ItemId;
+
+    use super::*;
+
+    #[test]
+    fn a_job_has_as_many_items_as_make_a_piece_of_work() {
+        // Of one term each, which counts 8 bytes beside its letters.
+        let item = |bytes: usize| {
+            let terms = vec![("x".repeat(bytes - 8).into(), 1)];
+            let id = ItemId::new("a").unwrap();
+            ((), TermCounts { id, terms })
+        };
+        let lengths = |items: Vec<usize>| -> Vec<usize> {
+            let most = PieceSize {
+                items: 3,
+                bytes: 100,
+            };
+            let pieces = pieces(items.into_iter().map(item).collect(), most);
+            pieces.iter().map(Vec::len).collect()
+        };
+        assert!(lengths(vec![]).is_empty());
+        assert_eq!(lengths(vec![9; 7]), [3, 3, 1]);
+        assert_eq!(lengths(vec![50, 50, 9, 200, 9]), [2, 1, 1, 1]);
+    }
+}

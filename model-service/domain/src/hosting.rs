@@ -1,0 +1,374 @@
+//! Hosting a partition: what is begun and what is let go as its ownership comes and goes. Pure.
+//!
+//! A partition that is ours is hosted as soon as its intake is open. Its events are taken once its domains
+//! are read, so that it is known which must be loaded and which must wake later. Whatever is under way when it is
+//! lost is let go at once: nobody waits for a broker or a database that does not answer.
+
+use std::time::Duration;
+
+use kindred_shared::Backoff;
+
+use crate::store::{DomainRow, Epoch, Partition};
+use crate::time::RETRY;
+
+/// Before the domains are read again: until they are, the partition stands still.
+const READ_AGAIN: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+
+/// Something happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostInput {
+    /// The partition is ours, at this epoch; also when the epoch was raised while it was ours.
+    Owned(Epoch),
+    /// It is not ours any more.
+    Lost,
+    /// It is to be another's as soon as it is let go; answered by [`HostEffect::HandedOver`].
+    HandOver,
+    /// The intake is open.
+    Opened,
+    /// The intake could not be opened.
+    NotOpened,
+    /// The domains of all partitions, as the store has them.
+    DomainsRead(Vec<DomainRow>),
+    /// The domains could not be read.
+    DomainsNotRead,
+    /// [`Hosting::deadline`] has come.
+    Tick,
+}
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostEffect {
+    /// Open the partition's intake.
+    Open,
+    /// Host the partition at this epoch, with the intake that is open now. Its events wait.
+    Host(Epoch),
+    /// Write at this epoch from now on: every domain begins again from the store.
+    Raise(Epoch),
+    /// Read the domains. What was asked before needs no answer any more.
+    ReadDomains,
+    /// These are the partition's domains: load the dirty ones, wake others when it is time.
+    Resume(Vec<DomainRow>),
+    /// Take events, and say that the partition is hosted.
+    Serve,
+    /// Stop what is under way and what was begun: first take no more events, then stop the domains. What was not
+    /// acknowledged comes to the next owner.
+    LetGo,
+    /// Say that nothing of the partition is left here.
+    HandedOver,
+}
+
+#[derive(Debug)]
+enum State {
+    /// It is not ours.
+    Idle,
+    /// Its intake is being opened, or is tried again then.
+    Opening {
+        epoch: Epoch,
+        failures: Backoff,
+        retry_at: Option<Duration>,
+    },
+    /// It is hosted.
+    Hosting {
+        epoch: Epoch,
+        /// Whether its domains have been read once, so that events are taken.
+        serves: bool,
+        failures: Backoff,
+        /// When its domains are read again.
+        read_at: Option<Duration>,
+    },
+}
+
+/// One partition, as its host sees it.
+#[derive(Debug)]
+pub struct Hosting {
+    partition: Partition,
+    state: State,
+}
+
+impl Hosting {
+    /// The host of a partition that is not ours.
+    pub fn new(partition: Partition) -> Self {
+        Self {
+            partition,
+            state: State::Idle,
+        }
+    }
+
+    /// Whether the partition is not ours, as far as the host has heard.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
+    }
+
+    /// When to hand in [`HostInput::Tick`].
+    pub fn deadline(&self) -> Option<Duration> {
+        match &self.state {
+            State::Idle => None,
+            State::Opening { retry_at, .. } => *retry_at,
+            State::Hosting { read_at, .. } => *read_at,
+        }
+    }
+
+    /// Takes one input in; what is to be done about it, in order.
+    pub fn handle(&mut self, now: Duration, input: HostInput) -> Vec<HostEffect> {
+        match input {
+            HostInput::Owned(epoch) => self.owned(epoch),
+            HostInput::Lost => self.let_go(),
+            HostInput::HandOver => {
+                let mut effects = self.let_go();
+                effects.push(HostEffect::HandedOver);
+                effects
+            }
+            HostInput::Opened => self.opened(),
+            HostInput::NotOpened => self.not_opened(now),
+            HostInput::DomainsRead(rows) => self.domains_read(rows),
+            HostInput::DomainsNotRead => self.domains_not_read(now),
+            HostInput::Tick => self.tick(now),
+        }
+    }
+
+    fn owned(&mut self, owned: Epoch) -> Vec<HostEffect> {
+        match &mut self.state {
+            State::Idle => {
+                self.state = State::Opening {
+                    epoch: owned,
+                    failures: RETRY,
+                    retry_at: None,
+                };
+                vec![HostEffect::Open]
+            }
+            State::Opening { epoch, .. } => {
+                *epoch = owned.max(*epoch);
+                vec![]
+            }
+            State::Hosting {
+                epoch,
+                failures,
+                read_at,
+                ..
+            } if owned > *epoch => {
+                *epoch = owned;
+                failures.worked();
+                *read_at = None;
+                vec![HostEffect::Raise(owned), HostEffect::ReadDomains]
+            }
+            State::Hosting { .. } => vec![],
+        }
+    }
+
+    fn let_go(&mut self) -> Vec<HostEffect> {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Idle => vec![],
+            State::Opening { .. } | State::Hosting { .. } => vec![HostEffect::LetGo],
+        }
+    }
+
+    fn opened(&mut self) -> Vec<HostEffect> {
+        match &self.state {
+            State::Opening { epoch, .. } => {
+                let epoch = *epoch;
+                self.state = State::Hosting {
+                    epoch,
+                    serves: false,
+                    failures: READ_AGAIN,
+                    read_at: None,
+                };
+                vec![HostEffect::Host(epoch), HostEffect::ReadDomains]
+            }
+            State::Idle | State::Hosting { .. } => vec![],
+        }
+    }
+
+    fn not_opened(&mut self, now: Duration) -> Vec<HostEffect> {
+        match &mut self.state {
+            State::Opening {
+                failures, retry_at, ..
+            } => *retry_at = Some(now + failures.failed()),
+            State::Idle | State::Hosting { .. } => {}
+        }
+        vec![]
+    }
+
+    fn domains_read(&mut self, mut rows: Vec<DomainRow>) -> Vec<HostEffect> {
+        match &mut self.state {
+            State::Hosting {
+                serves,
+                failures,
+                read_at,
+                ..
+            } => {
+                failures.worked();
+                *read_at = None;
+                rows.retain(|row| row.partition == self.partition.0);
+                let mut effects = vec![HostEffect::Resume(rows)];
+                if !std::mem::replace(serves, true) {
+                    effects.push(HostEffect::Serve);
+                }
+                effects
+            }
+            State::Idle | State::Opening { .. } => vec![],
+        }
+    }
+
+    fn domains_not_read(&mut self, now: Duration) -> Vec<HostEffect> {
+        match &mut self.state {
+            State::Hosting {
+                failures, read_at, ..
+            } => *read_at = Some(now + failures.failed()),
+            State::Idle | State::Opening { .. } => {}
+        }
+        vec![]
+    }
+
+    fn tick(&mut self, now: Duration) -> Vec<HostEffect> {
+        let (due, effect) = match &mut self.state {
+            State::Idle => return vec![],
+            State::Opening { retry_at, .. } => (retry_at, HostEffect::Open),
+            State::Hosting { read_at, .. } => (read_at, HostEffect::ReadDomains),
+        };
+        match due.take_if(|at| *at <= now) {
+            Some(_) => vec![effect],
+            None => vec![],
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use chrono::DateTime;
+    use kindred_shared::{DomainName, ModelName};
+
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(7);
+
+    fn row(domain: &str, partition: u16) -> DomainRow {
+        DomainRow {
+            domain: DomainName::new(domain).unwrap(),
+            model: ModelName::new("words-1").unwrap(),
+            partition,
+            registered_at: DateTime::UNIX_EPOCH,
+            dirty: None,
+            live: 0,
+            visible: 0,
+            next_expiry: None,
+            removal: None,
+        }
+    }
+
+    /// The host of partition 3, after these inputs.
+    fn after(inputs: &[HostInput]) -> Hosting {
+        let mut hosting = Hosting::new(Partition(3));
+        for input in inputs {
+            hosting.handle(NOW, input.clone());
+        }
+        hosting
+    }
+
+    #[track_caller]
+    fn asks(hosting: &mut Hosting, input: HostInput, expected: &[HostEffect]) {
+        assert_eq!(hosting.handle(NOW, input), expected);
+    }
+
+    const OWNED: HostInput = HostInput::Owned(Epoch(4));
+    const READ: HostInput = HostInput::DomainsRead(Vec::new());
+
+    #[test]
+    fn events_are_taken_once_the_domains_are_read() {
+        let mut hosting = after(&[]);
+        asks(&mut hosting, OWNED, &[HostEffect::Open]);
+        assert!(!hosting.is_idle());
+        let hosts = [HostEffect::Host(Epoch(4)), HostEffect::ReadDomains];
+        asks(&mut hosting, HostInput::Opened, &hosts);
+        let rows = vec![row("ours", 3), row("theirs", 2)];
+        let serves = [HostEffect::Resume(vec![row("ours", 3)]), HostEffect::Serve];
+        asks(&mut hosting, HostInput::DomainsRead(rows), &serves);
+        // Once is enough.
+        asks(&mut hosting, READ, &[HostEffect::Resume(vec![])]);
+    }
+
+    #[test]
+    fn a_raised_epoch_begins_domains_again_and_leaves_the_intake() {
+        for inputs in [
+            &[OWNED, HostInput::Opened][..],
+            &[OWNED, HostInput::Opened, READ],
+            &[OWNED, HostInput::Opened, HostInput::DomainsNotRead],
+        ] {
+            let mut hosting = after(inputs);
+            let raised = [HostEffect::Raise(Epoch(5)), HostEffect::ReadDomains];
+            asks(&mut hosting, HostInput::Owned(Epoch(5)), &raised);
+            assert_eq!(hosting.deadline(), None, "after {inputs:?}");
+            // What is older is not news.
+            asks(&mut hosting, HostInput::Owned(Epoch(5)), &[]);
+            asks(&mut hosting, OWNED, &[]);
+        }
+    }
+
+    #[test]
+    fn an_epoch_raised_before_the_intake_is_open_is_the_one_that_is_hosted() {
+        let mut hosting = after(&[OWNED, HostInput::Owned(Epoch(6)), OWNED]);
+        let hosts = [HostEffect::Host(Epoch(6)), HostEffect::ReadDomains];
+        asks(&mut hosting, HostInput::Opened, &hosts);
+    }
+
+    #[test]
+    fn whatever_is_under_way_is_let_go_at_once() {
+        for inputs in [
+            &[OWNED][..],
+            &[OWNED, HostInput::NotOpened],
+            &[OWNED, HostInput::Opened],
+            &[OWNED, HostInput::Opened, HostInput::DomainsNotRead],
+            &[OWNED, HostInput::Opened, READ],
+        ] {
+            asks(&mut after(inputs), HostInput::Lost, &[HostEffect::LetGo]);
+            let mut hosting = after(inputs);
+            let handed_over = [HostEffect::LetGo, HostEffect::HandedOver];
+            asks(&mut hosting, HostInput::HandOver, &handed_over);
+            assert!(hosting.is_idle() && hosting.deadline().is_none());
+            // What comes late belongs to nobody.
+            for late in [
+                HostInput::Opened,
+                HostInput::NotOpened,
+                READ,
+                HostInput::DomainsNotRead,
+                HostInput::Tick,
+                HostInput::Lost,
+            ] {
+                asks(&mut hosting, late, &[]);
+            }
+            assert!(hosting.is_idle() && hosting.deadline().is_none());
+        }
+        // Nothing is ours, and that is said.
+        let mut hosting = after(&[]);
+        asks(&mut hosting, HostInput::HandOver, &[HostEffect::HandedOver]);
+    }
+
+    #[test]
+    fn what_failed_is_tried_again_later_and_later() {
+        let later = |hosting: &mut Hosting, effect: HostEffect| {
+            let at = hosting.deadline().unwrap();
+            assert_eq!(hosting.handle(NOW, HostInput::Tick), [], "too early");
+            assert_eq!(hosting.handle(at, HostInput::Tick), [effect]);
+            assert_eq!(hosting.deadline(), None, "until it is answered");
+            at - NOW
+        };
+        let mut hosting = after(&[OWNED]);
+        let delays = [(); 3].map(|()| {
+            asks(&mut hosting, HostInput::NotOpened, &[]);
+            later(&mut hosting, HostEffect::Open)
+        });
+        assert!(delays[0] < delays[1] && delays[1] < delays[2], "{delays:?}");
+        asks(
+            &mut hosting,
+            HostInput::Opened,
+            &[HostEffect::Host(Epoch(4)), HostEffect::ReadDomains],
+        );
+        let delays = [(); 9].map(|()| {
+            asks(&mut hosting, HostInput::DomainsNotRead, &[]);
+            later(&mut hosting, HostEffect::ReadDomains)
+        });
+        assert_eq!(delays[8], Duration::from_secs(2));
+        let serves = [HostEffect::Resume(vec![]), HostEffect::Serve];
+        asks(&mut hosting, READ, &serves);
+    }
+}
