@@ -13,6 +13,7 @@ mod domain;
 mod evaluate;
 mod exit;
 mod export;
+mod filters;
 mod flags;
 mod import;
 mod items;

@@ -1,6 +1,7 @@
 //! The application, on fakes.
 
 mod batches;
+mod listing;
 mod paths;
 mod queries;
 mod reads;
