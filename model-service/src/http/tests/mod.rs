@@ -2,9 +2,11 @@
 
 mod batches;
 mod listing;
+mod patches;
 mod paths;
 mod queries;
 mod reads;
+mod removal;
 mod service;
 mod writes;
 
