@@ -238,7 +238,7 @@ pub(super) struct Bench {
 }
 
 /// Queries whose texts are read without word vectors.
-fn queries() -> Queries {
+fn queries(metrics: &Arc<Metrics>) -> Queries {
     let pool = compute_worker::pool(1).expect("a thread");
     let models = Models::new(Arc::new(Vectors::none()));
     let worker = Worker::new(models, Kernel::Auto, Arc::new(pool));
@@ -246,7 +246,7 @@ fn queries() -> Queries {
     let preprocessors = Preprocessors::new(&languages, "en").expect("known languages");
     let extract = Arc::new(move |job: &Job| worker.perform(job));
     Queries {
-        scans: Scans::new(Kernel::Auto, 1).expect("a thread"),
+        scans: Scans::new(Kernel::Auto, 1, Arc::clone(metrics)).expect("a thread"),
         texts: Texts::new(Arc::new(preprocessors), extract),
         waking: Arc::new(Waking::default()),
         limits: Limits {
@@ -283,7 +283,7 @@ pub(super) fn bench() -> Bench {
             owners,
             Clock::start(),
         )),
-        queries: Arc::new(queries()),
+        queries: Arc::new(queries(&metrics)),
         writes: Arc::clone(&writes),
         workers: Arc::new(Workers(Arc::new(FakeJobs))),
     });
