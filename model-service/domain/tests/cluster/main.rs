@@ -18,6 +18,7 @@ mod invariants;
 mod mutations;
 mod process;
 mod reader;
+mod removals;
 mod seat;
 mod tenure;
 mod workers;

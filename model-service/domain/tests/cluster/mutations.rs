@@ -52,10 +52,12 @@ pub(crate) enum Mutation {
     TombstoneForgotten,
     /// All writes of an ownership have the same stamp.
     StampsStandStill,
+    /// Nothing of a domain that is removed is deleted.
+    NothingSwept,
 }
 
 /// All of them.
-pub(crate) const ALL: [Mutation; 19] = [
+pub(crate) const ALL: [Mutation; 20] = [
     Mutation::AcknowledgedBeforeStored,
     Mutation::NoFence,
     Mutation::BoundOffByOne,
@@ -75,6 +77,7 @@ pub(crate) const ALL: [Mutation; 19] = [
     Mutation::FailedNotReadAgain,
     Mutation::TombstoneForgotten,
     Mutation::StampsStandStill,
+    Mutation::NothingSwept,
 ];
 
 impl World {
