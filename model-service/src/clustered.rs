@@ -101,7 +101,7 @@ impl Clustered {
         let pool = compute_worker::pool(threads).map_err(refused)?;
         let kernel = config.compute.kernel.chosen().map_err(refused)?;
         let comparer = Comparer::new(kernel, threads).map_err(refused)?;
-        let scans = Scans::new(kernel, threads).map_err(refused)?;
+        let scans = Scans::new(kernel, threads, Arc::clone(&door.metrics)).map_err(refused)?;
 
         let store = open_store(config, models.clone()).await?;
         door.readiness.set_ready("database");

@@ -138,6 +138,12 @@ metrics! {
     http_request: HistogramVec "kindred_http_request_seconds",
         "One HTTP request until its answer is ready, by route, method and status (seconds).",
         &["route", "method", "status"], REQUEST_SECONDS;
+    scan: Histogram "kindred_scan_seconds",
+        "One query that is no stored list until it is computed, the wait for its turn included (seconds).",
+        REQUEST_SECONDS;
+    scans_waiting: IntGauge "kindred_scans_waiting", "Queries that wait for their turn to be computed (queries).";
+    scans_refused: IntCounter "kindred_scans_refused_total",
+        "Queries refused as `busy`, because too many waited (queries).";
     /// Use [`Metrics::set_build_info`].
     build_info: IntGaugeVec "kindred_build_info",
         "Always 1; the version and the similarity kernel in use (no unit).", &["version", "kernel"];
@@ -349,6 +355,9 @@ mod tests {
             "kindred_pairs_compared_total",
             "kindred_partition_owned",
             "kindred_rebuilds_total",
+            "kindred_scan_seconds",
+            "kindred_scans_refused_total",
+            "kindred_scans_waiting",
             "kindred_store_commit_seconds",
             "kindred_store_rows_written_total",
             "kindred_windows_closed_total",

@@ -106,7 +106,8 @@ impl Standalone {
         let pool = Arc::clone(worker.pool());
         let comparer = Comparer::new(worker.kernel(), config.compute.threads)
             .map_err(|error| StartError::Threads(error.to_string()))?;
-        let scans = Scans::new(worker.kernel(), config.compute.threads)
+        let metrics = Arc::clone(&door.metrics);
+        let scans = Scans::new(worker.kernel(), config.compute.threads, metrics)
             .map_err(|error| StartError::Threads(error.to_string()))?;
         let of_queries = worker.clone();
         let me = Instance {

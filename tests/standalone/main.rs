@@ -30,6 +30,7 @@ mod patches;
 mod ports;
 mod queries;
 mod readme;
+mod related_posts;
 mod removal;
 mod scheduled;
 mod settings;

@@ -1,14 +1,11 @@
-//! What sites do with a domain: list its items, export it and import it elsewhere, and write related posts while
-//! they are built.
+//! What sites do with a domain: list its items, export it and import it elsewhere.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use kindred_api::item::ItemsAnswer;
 use kindred_api::path;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::client::Client;
 use crate::support::place::Place;
@@ -73,6 +70,16 @@ fn items_are_listed_exported_and_imported_again() {
     let found = page(client, &[("q", "post 24")]);
     // "Post &amp; 24", and what has 24 in its id.
     assert_eq!(found.items.len(), 13, "{:?}", ids(&found));
+    let named = page(
+        client,
+        &[
+            ("published_before", "2026-01-02T00:00:00Z"),
+            ("q", "post 1"),
+        ],
+    );
+    let last_day = page(client, &[("published_after", "2026-01-28T00:00:00Z")]);
+    assert_eq!(ids(&named), ["p112", "p140", "p168", "p196"]);
+    assert_eq!(last_day.items.len(), 8);
     let problem = client.get(&format!("{}?sort=odd", path::items(DOMAIN)));
     assert_eq!(problem.with_status(400).json()["field"], "sort");
 
@@ -102,65 +109,5 @@ fn items_are_listed_exported_and_imported_again() {
         client.similar(DOMAIN, "p100", 50).expect("it is there"),
         before
     );
-    kindred.stop();
-}
-
-#[test]
-fn the_recipe_for_static_sites_writes_related_posts() {
-    let place = Place::beside_others();
-    let kindred = Kindred::start(&place, &Start::default());
-    let posts = place.directory().join("posts");
-    fs::create_dir_all(posts.join("2026")).expect("it can be made");
-    let post = |name: &str, title: &str, text: &str| {
-        let said = format!(
-            "---\ntitle: \"{title}\"\ndate: 2026-01-02\ntags: [rail, night]\n---\n{text}\n"
-        );
-        fs::write(posts.join(name), said).expect("it can be written");
-    };
-    post(
-        "2026/trains.md",
-        "Night trains return",
-        "Sleepers run again from spring on, with beds and breakfast.",
-    );
-    post(
-        "2026/sleepers.md",
-        "Sleepers to the coast",
-        "The sleepers have beds, and breakfast on the night train.",
-    );
-    post(
-        "bread.md",
-        "Rye bread",
-        "Flour, water, salt and a sourdough starter make a loaf.",
-    );
-    let related = place.directory().join("related.json");
-    let url = format!("http://127.0.0.1:{}", place.port());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/recipes/related_posts.py");
-    let write = || {
-        let done = Command::new("python3")
-            .arg(&script)
-            .arg(&posts)
-            .arg("-o")
-            .arg(&related)
-            .args(["--url", &url, "--domain", DOMAIN])
-            .output()
-            .expect("python3 is there");
-        assert!(done.status.success(), "{done:?}");
-        let written = fs::read_to_string(&related).expect("it is written");
-        serde_json::from_str::<Value>(&written).expect("JSON")
-    };
-    let all = write();
-    assert_eq!(all.as_object().map(serde_json::Map::len), Some(3));
-    assert_eq!(all["2026/trains"][0]["id"], "2026/sleepers");
-    assert_eq!(all["2026/trains"][0]["url"], "/2026/sleepers/");
-    fs::remove_file(posts.join("2026/sleepers.md")).expect("it is there");
-    let fewer = write();
-    assert_eq!(fewer.as_object().map(serde_json::Map::len), Some(2));
-    let ids: Vec<&Value> = fewer["2026/trains"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|one| &one["id"])
-        .collect();
-    assert!(!ids.contains(&&json!("2026/sleepers")), "{ids:?}");
     kindred.stop();
 }

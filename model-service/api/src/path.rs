@@ -54,7 +54,7 @@ pub fn export(of: &str) -> String {
 /// A path with parameters.
 pub fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
     let pairs = parameters.iter();
-    let pairs = pairs.map(|(name, value)| format!("{name}={}", segment(value)));
+    let pairs = pairs.map(|(name, value)| format!("{}={}", segment(name), segment(value)));
     format!("{path}?{}", pairs.collect::<Vec<_>>().join("&"))
 }
 
@@ -74,8 +74,8 @@ mod tests {
             "/v1/domains/news.example/items/a%2Fb%20%252F%20%C3%A9/similar?limit=3"
         );
         assert_eq!(
-            with_query(&items("d"), &[("q", "a b&c"), ("limit", "3")]),
-            "/v1/domains/d/items?q=a%20b%26c&limit=3"
+            with_query(&items("d"), &[("q", "a b&c"), ("attribute.x&y", "3")]),
+            "/v1/domains/d/items?q=a%20b%26c&attribute.x%26y=3"
         );
         assert_eq!(batch("d"), "/v1/domains/d/items:batch");
     }

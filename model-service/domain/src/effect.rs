@@ -221,7 +221,7 @@ pub enum CommitStep {
     Clean,
     /// The domain's row, which says that the domain is removed, before that is acknowledged.
     Removal,
-    /// The domain's row, which says that nothing else is left of it.
+    /// The domain's row, which says that nothing else is left of it, or its end once it was kept long enough.
     Removed,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,8 @@ pub struct DomainRow {
     pub live: u64,
     /// Visible items when it was last clean.
     pub visible: u64,
-    /// When its next item expires or is published, as known when it was last clean.
+    /// When its next item expires or is published, as known when it was last clean; of a domain that was removed,
+    /// when this row is not needed any more.
     pub next_expiry: Option<DateTime<Utc>>,
     /// Its latest removal; `None`: there was none.
     pub removal: Option<Removed>,
@@ -40,6 +41,9 @@ impl DomainRow {
     }
 }
 
+/// How long tombstones are kept, of items and of domains: no event of before comes after that any more.
+pub(crate) const TOMBSTONE_AGE: TimeDelta = TimeDelta::days(30);
+
 /// The removal of a domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
@@ -49,6 +53,13 @@ pub struct Removed {
     pub at: DateTime<Utc>,
     /// How far it is.
     pub stage: RemovalStage,
+}
+
+impl Removed {
+    /// Until when the domain's row is kept for the sake of this; `None`: it is not that alone.
+    pub(crate) fn kept_until(&self) -> Option<DateTime<Utc>> {
+        (self.stage == RemovalStage::Done).then(|| self.at + TOMBSTONE_AGE)
+    }
 }
 
 /// How far the removal of a domain is.

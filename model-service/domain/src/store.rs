@@ -42,6 +42,8 @@ pub struct Batch {
 pub enum Write {
     /// The domain's row: registered, dirty, clean, counted.
     Domain(DomainRow),
+    /// The row of a domain that was removed has been kept long enough.
+    PurgeDomain,
     /// What is set for the domain, whole.
     Settings(SettingsRow),
     /// An item, live or a tombstone.

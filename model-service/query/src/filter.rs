@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 use kindred_domain::shown::Shown;
 use kindred_shared::language::canonical;
+use kindred_shared::name::ALL_LANGUAGES;
 
 /// Most clauses of a filter.
 pub const MOST_CLAUSES: usize = 64;
@@ -16,18 +17,19 @@ pub const MOST_VALUES: usize = 1_000;
 pub struct Facts<'a> {
     /// Its id.
     pub id: &'a str,
-    /// The language its text was read in, in canonical form; `None`: it was not read.
+    /// The language its text was read in, in canonical form, or [`ALL_LANGUAGES`]; `None`: it was not read.
     pub language: Option<&'a str>,
     /// What readers are shown of it.
     pub shown: &'a Shown,
 }
 
 impl<'a> Facts<'a> {
-    /// The language its text was read in, else as published; in canonical form.
+    /// The language its text was read in, else as published; in canonical form. Where texts of all languages are
+    /// compared, only the latter is known.
     pub fn language(&self) -> Option<Cow<'a, str>> {
         match self.language {
-            Some(read) => Some(Cow::Borrowed(read)),
-            None => canonical(self.shown.language.as_deref()?).map(Cow::Owned),
+            Some(read) if read != ALL_LANGUAGES => Some(Cow::Borrowed(read)),
+            _ => canonical(self.shown.language.as_deref()?).map(Cow::Owned),
         }
     }
 }
@@ -272,6 +274,20 @@ mod tests {
             assert!(clause(field, Test::Exists(false)).passes(&facts));
         }
         assert!(!clause("published_at", between(None, Some(1))).passes(&facts));
+    }
+
+    #[test]
+    fn where_languages_are_compared_with_each_other_the_given_one_counts() {
+        let shown = shown();
+        let facts = |language| Facts {
+            id: "a",
+            language,
+            shown: &shown,
+        };
+        assert_eq!(facts(Some("fr")).language().as_deref(), Some("fr"));
+        assert_eq!(facts(Some(ALL_LANGUAGES)).language().as_deref(), Some("de"));
+        let in_german = clause("language", Test::one_of(["de"]));
+        assert!(in_german.passes(&facts(Some(ALL_LANGUAGES))));
     }
 
     #[test]

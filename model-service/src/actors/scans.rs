@@ -3,10 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use kindred_similarity::Kernel;
 use rayon::{ThreadPool, ThreadPoolBuildError};
 use tokio::sync::{Semaphore, oneshot};
+
+use crate::metrics::Metrics;
 
 /// Scans that are computed at a time: each uses all threads as far as it can, and the second fills what the first
 /// leaves. Each holds some 24 bytes an item.
@@ -21,6 +24,7 @@ pub struct Scans {
     pool: Arc<ThreadPool>,
     turns: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
+    metrics: Arc<Metrics>,
 }
 
 /// Why a scan has no result.
@@ -66,12 +70,23 @@ impl Scans {
     ///
     /// # Errors
     /// When the operating system gives no more threads.
-    pub fn new(kernel: Kernel, threads: usize) -> Result<Self, ThreadPoolBuildError> {
+    pub fn new(
+        kernel: Kernel,
+        threads: usize,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, ThreadPoolBuildError> {
+        let waiting = Arc::<AtomicUsize>::default();
+        let waits = Arc::clone(&waiting);
+        metrics.on_scrape(Box::new(move |metrics| {
+            let waiting = i64::try_from(waits.load(Ordering::Relaxed));
+            metrics.scans_waiting.set(waiting.unwrap_or(i64::MAX));
+        }));
         Ok(Self {
             kernel,
             pool: Arc::new(compute_worker::pool_behind(threads)?),
             turns: Arc::new(Semaphore::new(COMPUTED)),
-            waiting: Arc::default(),
+            waiting,
+            metrics,
         })
     }
 
@@ -89,7 +104,11 @@ impl Scans {
         &self,
         work: impl FnOnce(&AtomicBool) -> T + Send + 'static,
     ) -> Result<T, ScanError> {
-        let place = Place::take(&self.waiting).ok_or(ScanError::Busy)?;
+        let Some(place) = Place::take(&self.waiting) else {
+            self.metrics.scans_refused.inc();
+            return Err(ScanError::Busy);
+        };
+        let begun = Instant::now();
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let turn = turn.map_err(|_| ScanError::Failed("the service is stopping"))?;
         drop(place);
@@ -104,6 +123,7 @@ impl Scans {
         });
         let result = answer.await;
         drop(cancel);
+        self.metrics.scan.observe(begun.elapsed().as_secs_f64());
         match result {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(_)) => Err(ScanError::Failed("it panicked")),
@@ -122,9 +142,13 @@ mod tests {
 
     use super::*;
 
+    fn of_threads(threads: usize) -> Scans {
+        Scans::new(Kernel::Scalar, threads, Arc::new(Metrics::new())).unwrap()
+    }
+
     #[tokio::test]
     async fn so_many_wait_and_no_more() {
-        let scans = Scans::new(Kernel::Scalar, COMPUTED).unwrap();
+        let scans = of_threads(COMPUTED);
         let gates: Vec<_> = (0..COMPUTED).map(|_| mpsc::channel::<()>()).collect();
         let (open, shut): (Vec<_>, Vec<_>) = gates.into_iter().unzip();
         let mut computed: Vec<_> = shut
@@ -141,6 +165,10 @@ mod tests {
             assert!(one.as_mut().now_or_never().is_none());
         }
         assert_eq!(scans.run(|_| ()).await, Err(ScanError::Busy));
+        let metrics = scans.metrics.render();
+        assert!(metrics.contains(&format!("kindred_scans_waiting {WAITING}\n")));
+        assert!(metrics.contains("kindred_scans_refused_total 1\n"));
+        assert!(metrics.contains("kindred_scan_seconds_count 0\n"));
         // Who gives up makes room.
         drop(waiting.pop());
         assert!(
@@ -158,15 +186,19 @@ mod tests {
         for (n, one) in waiting.into_iter().enumerate() {
             assert_eq!(one.await, Ok(n));
         }
+        let metrics = scans.metrics.render();
+        assert!(metrics.contains("kindred_scans_waiting 0\n"));
+        let done = COMPUTED + WAITING - 1;
+        assert!(metrics.contains(&format!("kindred_scan_seconds_count {done}\n")));
     }
 
     #[tokio::test]
     async fn a_scan_is_told_that_nobody_waits_for_it() {
-        let scans = Scans::new(Kernel::Scalar, 1).unwrap();
+        let scans = of_threads(1);
         let (told, was_told) = mpsc::channel();
-        let until = std::time::Instant::now() + Duration::from_secs(30);
+        let until = Instant::now() + Duration::from_secs(30);
         let mut scan = Box::pin(scans.run(move |cancelled: &AtomicBool| {
-            while !cancelled.load(Ordering::Relaxed) && std::time::Instant::now() < until {
+            while !cancelled.load(Ordering::Relaxed) && Instant::now() < until {
                 std::thread::yield_now();
             }
             told.send(cancelled.load(Ordering::Relaxed)).unwrap();
@@ -178,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_harms_no_other_scan() {
-        let scans = Scans::new(Kernel::Scalar, 1).unwrap();
+        let scans = of_threads(1);
         for _ in 0..=COMPUTED {
             let failed = scans.run(|_| -> u8 { panic!("a bug") }).await;
             assert_eq!(failed, Err(ScanError::Failed("it panicked")));

@@ -109,11 +109,19 @@ impl Client {
     /// Asks a path with JSON.
     ///
     /// # Errors
-    /// As [`Self::get_good`].
-    pub(crate) fn post_good(&self, path: &str, json: &[u8]) -> Result<Answer, Failure> {
+    /// [`Exit::Unreachable`] when no answer came.
+    pub(crate) fn post_json(&self, path: &str, json: &[u8]) -> Result<Answer, Failure> {
         let url = format!("{}{path}", self.base);
         let sent = self.http.post(&url, "application/json", json);
-        Self::good(sent.map_err(|error| self.silent(&error))?)
+        sent.map_err(|error| self.silent(&error))
+    }
+
+    /// The same of a path that must be there.
+    ///
+    /// # Errors
+    /// As [`Self::get_good`].
+    pub(crate) fn post_good(&self, path: &str, json: &[u8]) -> Result<Answer, Failure> {
+        Self::good(self.post_json(path, json)?)
     }
 
     /// Sends NDJSON to a path.

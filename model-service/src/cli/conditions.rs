@@ -4,6 +4,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use super::exit::Failure;
+use super::filters::FilterArgs;
 
 /// Which items count, and in which order. A filter given more than once takes any of its values.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -18,36 +19,8 @@ pub(crate) struct ConditionArgs {
     /// An id that is not answered
     #[arg(long, value_name = "ID")]
     exclude: Vec<String>,
-    /// Only items with this label
-    #[arg(long)]
-    category: Vec<String>,
-    /// No items with this label
-    #[arg(long, value_name = "CATEGORY")]
-    not_category: Vec<String>,
-    /// Only items of this section
-    #[arg(long)]
-    group: Vec<String>,
-    /// No items of this section
-    #[arg(long, value_name = "GROUP")]
-    not_group: Vec<String>,
-    /// Only items in this language
-    #[arg(long, value_name = "CODE")]
-    language: Vec<String>,
-    /// No items in this language
-    #[arg(long, value_name = "CODE")]
-    not_language: Vec<String>,
-    /// Only items with this attribute
-    #[arg(long, value_name = "NAME=VALUE")]
-    attribute: Vec<String>,
-    /// No items with this attribute
-    #[arg(long, value_name = "NAME=VALUE")]
-    not_attribute: Vec<String>,
-    /// Only items published at this time or later (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    published_after: Option<String>,
-    /// Only items published before this time (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    published_before: Option<String>,
+    #[command(flatten)]
+    filters: FilterArgs,
     /// A filter as JSON: {"all":[…],"any":[…],"none":[…]}; `none`: not the one set for the domain
     #[arg(long, value_name = "JSON")]
     filter: Option<String>,
@@ -96,17 +69,8 @@ impl ConditionArgs {
         for id in &self.exclude {
             say("exclude", id);
         }
-        for (name, values) in self.repeated() {
-            values.iter().for_each(|value| say(name, value));
-        }
-        for (name, all) in [
-            ("attribute", &self.attribute),
-            ("not_attribute", &self.not_attribute),
-        ] {
-            for one in all {
-                let (key, value) = attribute(one)?;
-                say(&format!("{name}.{key}"), value);
-            }
+        for (name, value) in self.filters.parameters()? {
+            say(&name, value);
         }
         Ok(query)
     }
@@ -117,62 +81,26 @@ impl ConditionArgs {
     /// When an attribute is not `NAME=VALUE`, or the filter is no JSON or given twice.
     pub(crate) fn json(&self) -> Result<Map<String, Value>, Failure> {
         let mut query = Map::new();
-        let (mut all, mut none) = (Vec::new(), Vec::new());
         for (name, value) in self.single() {
-            if !name.starts_with("published_") && name != "filter" {
+            if name != "filter" {
                 // What is no number or word of JSON is a text; the service says what is wrong with it.
                 let value = serde_json::from_str(&value).unwrap_or(Value::String(value));
                 query.insert(name.to_owned(), value);
             }
         }
-        if self.published_after.is_some() || self.published_before.is_some() {
-            let (after, before) = (&self.published_after, &self.published_before);
-            all.push(json!({"field": "published_at", "after": after, "before": before}));
-        }
-        for (name, values) in self.repeated() {
-            let (clauses, name) = match name.strip_prefix("not_") {
-                Some(name) => (&mut none, name),
-                None => (&mut all, name),
-            };
-            let field = if name == "category" {
-                "categories"
-            } else {
-                name
-            };
-            if !values.is_empty() {
-                clauses.push(json!({"field": field, "in": values}));
-            }
-        }
-        for (given, clauses) in [
-            (&self.attribute, &mut all),
-            (&self.not_attribute, &mut none),
-        ] {
-            let mut by_key: Map<String, Value> = Map::new();
-            for one in given {
-                let (key, value) = attribute(one)?;
-                let values = by_key.entry(key).or_insert_with(|| json!([]));
-                if let Value::Array(values) = values {
-                    values.push(value.into());
-                }
-            }
-            let of_key =
-                |(key, values)| json!({"field": format!("attributes.{key}"), "in": values});
-            clauses.extend(by_key.into_iter().map(of_key));
-        }
         if !self.exclude.is_empty() {
             query.insert("exclude".to_owned(), json!(self.exclude));
         }
-        let is_filtered = !all.is_empty() || !none.is_empty();
-        let filter = match &self.filter {
-            Some(_) if is_filtered => {
+        let filter = match (&self.filter, self.filters.json()?) {
+            (Some(_), Some(_)) => {
                 let detail = "--filter says all of a filter: leave out the flags that filter, too";
                 return Err(Failure::usage(detail.to_owned()));
             }
-            Some(filter) if filter == "none" => json!("none"),
-            Some(filter) => serde_json::from_str(filter)
+            (Some(filter), None) if filter == "none" => json!("none"),
+            (Some(filter), None) => serde_json::from_str(filter)
                 .map_err(|error| Failure::usage(format!("--filter is no JSON: {error}")))?,
-            None if is_filtered => json!({"all": all, "none": none}),
-            None => return Ok(query),
+            (None, Some(filter)) => filter,
+            (None, None) => return Ok(query),
         };
         query.insert("filter".to_owned(), filter);
         Ok(query)
@@ -184,8 +112,6 @@ impl ConditionArgs {
         let all = [
             ("limit", self.limit.map(|limit| limit.to_string())),
             ("min_score", self.min_score.clone()),
-            ("published_after", self.published_after.clone()),
-            ("published_before", self.published_before.clone()),
             ("filter", self.filter.clone()),
             ("half_life", self.half_life.clone()),
             ("balance", flag(self.balance)),
@@ -199,29 +125,6 @@ impl ConditionArgs {
             .filter_map(|(name, value)| Some((name, value?)))
             .collect()
     }
-
-    /// What takes any of several values.
-    fn repeated(&self) -> [(&'static str, &[String]); 6] {
-        [
-            ("category", &self.category),
-            ("not_category", &self.not_category),
-            ("group", &self.group),
-            ("not_group", &self.not_group),
-            ("language", &self.language),
-            ("not_language", &self.not_language),
-        ]
-    }
-}
-
-fn attribute(given: &str) -> Result<(&str, &str), Failure> {
-    given
-        .split_once('=')
-        .filter(|(key, _)| !key.is_empty())
-        .ok_or_else(|| {
-            Failure::usage(format!(
-                "an attribute is NAME=VALUE, such as author=\"A. Writer\"; got {given:?}"
-            ))
-        })
 }
 
 #[cfg(test)]
@@ -274,9 +177,9 @@ mod tests {
         let conditions = given(&flags);
         assert_eq!(
             conditions.parameters().unwrap(),
-            "?limit=3&min%5Fscore=0%2E5&published%5Fafter=2026%2D11%2D20T09%3A00%3A00%2B01%3A00&half%5Flife=7d\
-             &collapse=near&diversity=0%2E3&explain=true&exclude=a%26b&exclude=c&category=rail&category=slow\
-             &not%5Fgroup=x%20y&attribute%2Eauthor=A%3DB"
+            "?limit=3&min%5Fscore=0%2E5&half%5Flife=7d&collapse=near&diversity=0%2E3&explain=true\
+             &exclude=a%26b&exclude=c&published%5Fafter=2026%2D11%2D20T09%3A00%3A00%2B01%3A00\
+             &category=rail&category=slow&not%5Fgroup=x%20y&attribute%2Eauthor=A%3DB"
         );
         assert_eq!(
             Value::Object(conditions.json().unwrap()),

@@ -7,6 +7,7 @@ use kindred_api::path;
 
 use super::client::{Server, printable};
 use super::exit::{Exit, Outcome};
+use super::filters::FilterArgs;
 use super::flags::ClientFlags;
 use crate::config::Config;
 
@@ -28,6 +29,8 @@ pub(crate) struct ItemsArgs {
     #[arg(long, value_name = "ORDER", default_value = "id", value_parser = ["id", "newest"])]
     sort: String,
     #[command(flatten)]
+    filters: FilterArgs,
+    #[command(flatten)]
     server: Server,
     #[command(flatten)]
     pub(crate) flags: ClientFlags,
@@ -35,6 +38,7 @@ pub(crate) struct ItemsArgs {
 
 pub(crate) fn run(args: &ItemsArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
     let client = args.server.client(config)?;
+    let filters = args.filters.parameters()?;
     let mut left = args.limit;
     let mut after: Option<String> = None;
     let mut listed = 0_usize;
@@ -42,6 +46,7 @@ pub(crate) fn run(args: &ItemsArgs, config: &Config, json: bool, out: &mut dyn W
         let limit = left.min(PAGE).to_string();
         let mut query = vec![("limit", limit.as_str()), ("sort", args.sort.as_str())];
         query.extend(args.q.as_deref().map(|q| ("q", q)));
+        query.extend(filters.iter().map(|(name, value)| (name.as_str(), *value)));
         query.extend(after.as_deref().map(|after| ("after", after)));
         let answer = client.get_good(&path::with_query(&path::items(&args.domain), &query))?;
         let page: ItemsAnswer = client.read(&answer)?;

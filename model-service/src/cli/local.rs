@@ -86,6 +86,37 @@ pub(crate) struct FreshnessArgs {
     pub(crate) flags: ServiceFlags,
 }
 
+/// Measures a service of its own: how long queries take over HTTP while events keep coming.
+///
+/// One domain; an event gives one of its items another text. Kinds of queries come one after the other: unfiltered,
+/// with filters that let one item in 1,000 pass, or every other, by text, and explained.
+#[derive(Debug, clap::Args)]
+pub(crate) struct QueriesArgs {
+    /// How many items
+    #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) items: u32,
+    /// Events a second; 0: none
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    pub(crate) events: u32,
+    /// Queries a second
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) queries: u32,
+    /// How long queries of each kind come
+    #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub(crate) seconds: u32,
+    /// NDJSON of events whose titles and texts are used [default: made texts]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+    /// Over RabbitMQ and Cassandra/ScyllaDB, with compute workers
+    #[arg(long)]
+    pub(crate) clustered: bool,
+    /// With --clustered: how many `compute-worker` processes
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) workers: u16,
+    #[command(flatten)]
+    pub(crate) flags: ServiceFlags,
+}
+
 /// Measures comparisons of features of texts: with their sparse parts, and the dense parts alone.
 ///
 /// Both take turns; no service is involved.

@@ -13,6 +13,7 @@ mod domain;
 mod evaluate;
 mod exit;
 mod export;
+mod filters;
 mod flags;
 mod import;
 mod items;
@@ -113,6 +114,7 @@ enum VectorsCommand {
 enum BenchCommand {
     Pipeline(local::PipelineArgs),
     Freshness(local::FreshnessArgs),
+    Queries(local::QueriesArgs),
     Similarity(local::SimilarityArgs),
     Extract(local::ExtractArgs),
 }
@@ -143,6 +145,7 @@ impl Command {
             Self::Vectors(VectorsCommand::Prepare(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Pipeline(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Freshness(args)) => &args.flags.0,
+            Self::Bench(BenchCommand::Queries(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Similarity(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Extract(args)) => &args.flags.0,
         }
@@ -235,6 +238,9 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Bench(BenchCommand::Freshness(args)) => {
             bench::freshness::run(&args, &config, &origins, json, out)
         }
+        Command::Bench(BenchCommand::Queries(args)) => {
+            bench::queries::run(&args, &config, &origins, json, out)
+        }
         Command::Bench(BenchCommand::Similarity(args)) => {
             bench::similarity::run(&args, &config, json, out)
         }
@@ -296,6 +302,7 @@ mod tests {
                 "vectors prepare",
                 "bench pipeline",
                 "bench freshness",
+                "bench queries",
                 "bench similarity",
                 "bench extract"
             ]

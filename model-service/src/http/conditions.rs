@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kindred_query::conditions::{MOST_ANSWERS, MOST_CAREFUL, MOST_EXCLUDED, USUAL_ANSWERS};
-use kindred_query::filter::{Clause, Field, Test};
 use kindred_query::{Collapse, Conditions, Fallback, Filter};
 use serde_json::{Map, Value};
 
 use super::error::Error;
 use super::filter;
+use super::filter_parameters::FilterParameters;
 use super::query::Given;
-use super::values::{check_size, invalid, moment, text_of};
+use super::values::invalid;
 
 /// The names of conditions in JSON.
 pub(crate) const NAMES: [&str; 10] = [
@@ -155,25 +155,11 @@ impl Wanted {
     /// 400, naming the parameter and what it may be.
     pub(crate) fn of_parameters(given: &Given) -> Result<Self, Error> {
         let mut wanted = Self::default();
-        let mut passing = Filter::default();
-        let (mut after, mut before) = (None, None);
-        let mut fields: Vec<(bool, Field, Vec<Box<str>>)> = Vec::new();
+        let mut filter = FilterParameters::default();
         let mut seen: BTreeSet<&str> = BTreeSet::new();
         let mut exclude: BTreeSet<Box<str>> = BTreeSet::new();
         for (name, value) in given.pairs() {
-            let (is_not, field) = match name.strip_prefix("not_") {
-                Some(rest) => (true, of_parameter(rest)),
-                None => (false, of_parameter(name)),
-            };
-            if let Some(field) = field {
-                let value = text_of(&field, value);
-                match fields
-                    .iter_mut()
-                    .find(|(not, one, _)| *not == is_not && *one == field)
-                {
-                    Some((_, _, values)) => values.push(value),
-                    None => fields.push((is_not, field, vec![value])),
-                }
+            if filter.take(name, value)? {
                 continue;
             }
             if name == "exclude" {
@@ -184,8 +170,6 @@ impl Wanted {
                 return Err(invalid(name, format!("{name} is given once.")));
             }
             match name {
-                "published_after" => after = Some(moment(name, value)?),
-                "published_before" => before = Some(moment(name, value)?),
                 "filter" if value == NONE => wanted.filter = Said::None,
                 _ => wanted.read(name, &of_text(name, value))?,
             }
@@ -194,29 +178,9 @@ impl Wanted {
             check_excluded(exclude.len())?;
             wanted.exclude = Said::This(exclude);
         }
-        if after.is_some() || before.is_some() {
-            passing.all.push(Clause {
-                field: Field::PublishedAt,
-                test: Test::Between { after, before },
-            });
-        }
-        let mut values = 0;
-        for (is_not, field, of_field) in fields {
-            values += of_field.len();
-            let clause = Clause {
-                field,
-                test: Test::one_of(of_field),
-            };
-            let clauses = if is_not {
-                &mut passing.none
-            } else {
-                &mut passing.all
-            };
-            clauses.push(clause);
-        }
-        check_size("filter", &passing, values)?;
-        if !passing.is_empty() {
-            wanted.filter = Said::This(passing);
+        let filter = filter.filter()?;
+        if !filter.is_empty() {
+            wanted.filter = Said::This(filter);
         }
         Ok(wanted)
     }
@@ -266,19 +230,6 @@ fn said<T>(is_off: bool, read: impl FnOnce() -> Result<T, Error>) -> Result<Said
         return Ok(Said::None);
     }
     read().map(Said::This)
-}
-
-/// The field that a parameter names.
-fn of_parameter(name: &str) -> Option<Field> {
-    Some(match name {
-        "category" => Field::Categories,
-        "group" => Field::Group,
-        "language" => Field::Language,
-        _ => match name.strip_prefix("attribute.") {
-            Some(key) if !key.is_empty() => Field::Attribute(key.into()),
-            _ => return None,
-        },
-    })
 }
 
 /// A parameter's text as JSON would have it.

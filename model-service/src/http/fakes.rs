@@ -142,8 +142,8 @@ pub(super) fn feature_row(id: ItemId, version: u64, feature: Feature) -> Feature
 /// The version of events without one.
 pub(super) const GIVEN_VERSION: u64 = 77;
 
-/// Records events. Ids that begin with `quota` are refused, `full` and `away` fail; a
-/// confirmation needs two polls, so that many are on their way.
+/// Records events. Of items and domains whose names begin with `quota` or `unknown` they are refused, of `full` and
+/// `away` they fail; a confirmation needs two polls, so that many are on their way.
 #[derive(Default)]
 pub(super) struct FakePublish {
     pub(super) events: Mutex<Vec<Event>>,
@@ -154,7 +154,10 @@ pub(super) struct FakePublish {
 #[async_trait]
 impl Publish for FakePublish {
     async fn publish(&self, event: Event) -> Result<Confirm, PublishError> {
-        let name = event.id().map(ToString::to_string).unwrap_or_default();
+        let (name, unknown) = match event.id() {
+            Some(id) => (id.to_string(), Reason::UnknownItem),
+            None => (event.domain().to_string(), Reason::UnknownDomain),
+        };
         if name.starts_with("away") {
             return Err(PublishError::Away("the service is stopping".into()));
         }
@@ -166,12 +169,20 @@ impl Publish for FakePublish {
         Ok(Box::pin(async move {
             tokio::task::yield_now().await;
             in_flight.fetch_sub(1, Ordering::SeqCst);
+            let refused = |reason, detail: &str| {
+                let detail = detail.into();
+                let field = None;
+                Err(PublishError::Refused(Refusal {
+                    reason,
+                    field,
+                    detail,
+                }))
+            };
             if name.starts_with("quota") {
-                return Err(PublishError::Refused(Refusal {
-                    reason: Reason::OverQuota,
-                    field: None,
-                    detail: "the domain is full".into(),
-                }));
+                return refused(Reason::OverQuota, "the domain is full");
+            }
+            if name.starts_with("unknown") {
+                return refused(unknown, "there is none of this name");
             }
             if name.starts_with("full") {
                 return Err(PublishError::Failed(Failure {
@@ -227,7 +238,7 @@ pub(super) struct Bench {
 }
 
 /// Queries whose texts are read without word vectors.
-fn queries() -> Queries {
+fn queries(metrics: &Arc<Metrics>) -> Queries {
     let pool = compute_worker::pool(1).expect("a thread");
     let models = Models::new(Arc::new(Vectors::none()));
     let worker = Worker::new(models, Kernel::Auto, Arc::new(pool));
@@ -235,7 +246,7 @@ fn queries() -> Queries {
     let preprocessors = Preprocessors::new(&languages, "en").expect("known languages");
     let extract = Arc::new(move |job: &Job| worker.perform(job));
     Queries {
-        scans: Scans::new(Kernel::Auto, 1).expect("a thread"),
+        scans: Scans::new(Kernel::Auto, 1, Arc::clone(metrics)).expect("a thread"),
         texts: Texts::new(Arc::new(preprocessors), extract),
         waking: Arc::new(Waking::default()),
         limits: Limits {
@@ -272,7 +283,7 @@ pub(super) fn bench() -> Bench {
             owners,
             Clock::start(),
         )),
-        queries: Arc::new(queries()),
+        queries: Arc::new(queries(&metrics)),
         writes: Arc::clone(&writes),
         workers: Arc::new(Workers(Arc::new(FakeJobs))),
     });

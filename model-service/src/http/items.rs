@@ -119,7 +119,7 @@ async fn get(
 }
 
 /// The language that an item's text is read in: a given one wins, else it is that of its feature.
-fn language_used(row: &ItemRow, stamp: Option<&FeatureStamp>) -> Option<String> {
+pub(super) fn language_used(row: &ItemRow, stamp: Option<&FeatureStamp>) -> Option<String> {
     let named = row.language.as_deref().and_then(canonical);
     named.or_else(|| canonical(stamp?.space.language()?))
 }

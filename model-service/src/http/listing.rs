@@ -4,15 +4,18 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use actix_web::{HttpResponse, get};
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use kindred_api::item::{ItemsAnswer, ListedItem};
 use kindred_api::problem::Kind;
-use kindred_domain::shown::title;
-use kindred_domain::store::{ItemRow, Liveness, Store, StoreError};
+use kindred_domain::shown::{Interner, title};
+use kindred_domain::store::{ItemRow, Store, StoreError};
+use kindred_query::Filter;
 use kindred_shared::{DomainName, ItemId};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use super::choosing::{Choice, Languages, MOST_FEATURES};
 use super::error::Error;
+use super::filter_parameters::{FilterParameters, FilterQuery};
 use super::openapi;
 use super::parts::{Part, Reads};
 use super::path::{InDomain, InPath};
@@ -52,6 +55,25 @@ struct ItemsQuery {
     sort: Option<String>,
 }
 
+/// What is asked for: [`ItemsQuery`], and a filter.
+struct Asked {
+    query: ItemsQuery,
+    filter: Filter,
+}
+
+impl Parameters for Asked {
+    fn read(given: &Given) -> Result<Self, Error> {
+        let mut filter = FilterParameters::default();
+        for (name, value) in given.pairs() {
+            filter.take(name, value)?;
+        }
+        Ok(Self {
+            query: ItemsQuery::read(given)?,
+            filter: filter.filter()?,
+        })
+    }
+}
+
 impl Parameters for ItemsQuery {
     fn read(given: &Given) -> Result<Self, Error> {
         let invalid = |name: &'static str, allowed: String| {
@@ -86,9 +108,10 @@ impl Parameters for ItemsQuery {
 /// The items of a domain, a page at a time.
 ///
 /// Every live item, hidden and scheduled ones too, from the store. `next` is there where more may follow; give it
-/// back as `after`. A page may hold fewer items than `limit`, or none, and still have a `next`: what matches `q` is
-/// rare then. `newest` reads the whole domain for a page.
-#[utoipa::path(operation_id = "list_items", tag = "items", params(InDomain, ItemsQuery),
+/// back as `after`. A page may hold fewer items than `limit`, or none, and still have a `next`: what matches is rare
+/// then, and a page by id reads 50,000 items at most. `newest` reads the whole domain for a page. With a filter by
+/// language a page reads the features of at most 1,000 items whose language was not given.
+#[utoipa::path(operation_id = "list_items", tag = "items", params(InDomain, ItemsQuery, FilterQuery),
     responses(
         (status = 200, description = "A page.", body = ItemsAnswer),
         (status = 400, response = openapi::BadRequest),
@@ -98,52 +121,31 @@ impl Parameters for ItemsQuery {
 #[get("/v1/domains/{domain}/items")]
 async fn get(
     path: InPath<InDomain>,
-    query: InQuery<ItemsQuery>,
+    query: InQuery<Asked>,
     reads: Part<Reads>,
 ) -> Result<HttpResponse, Error> {
-    let (domain, query) = (path.0.domain, query.0);
-    if reads.registered(&domain).await?.is_none() {
+    let (domain, Asked { query, filter }) = (path.0.domain, query.0);
+    let Some(row) = reads.registered(&domain).await? else {
         return Err(Error::unknown_domain());
-    }
+    };
     let limit = query.limit.map_or(USUAL, |limit| limit as usize);
-    let wanted = Wanted::new(query.q.as_deref().unwrap_or_default(), Utc::now());
+    let choice = Choice::new(query.q.as_deref().unwrap_or_default(), filter, Utc::now());
+    let mut pages = Pages {
+        store: &*reads.store,
+        domain: &domain,
+        choice: &choice,
+        languages: Languages::new(&reads, &domain, &row.model),
+        held: Interner::default(),
+        limit,
+    };
     let answer = if query.sort.as_deref() == Some("newest") {
         let after = query.after.as_deref().map(Place::read).transpose()?;
-        newest(&*reads.store, &domain, &wanted, after, limit).await?
+        pages.newest(after).await?
     } else {
         let after = query.after.as_deref().map(id_from).transpose()?;
-        by_id(&*reads.store, &domain, &wanted, after, limit).await?
+        pages.by_id(after).await?
     };
     Ok(HttpResponse::Ok().json(answer))
-}
-
-/// What an item must be like to be listed.
-struct Wanted {
-    words: Vec<String>,
-    now: DateTime<Utc>,
-}
-
-impl Wanted {
-    fn new(words: &str, now: DateTime<Utc>) -> Self {
-        let words = words.split_whitespace().map(str::to_lowercase);
-        Self {
-            words: words.collect(),
-            now,
-        }
-    }
-
-    fn is(&self, row: &ItemRow) -> bool {
-        let is_live = row.liveness == Liveness::Live;
-        if !is_live || row.expires_at.is_some_and(|at| at <= self.now) {
-            return false;
-        }
-        if self.words.is_empty() {
-            return true;
-        }
-        let said = row.title.as_deref().and_then(title).unwrap_or_default();
-        let said = format!("{} {}", said, row.id).to_lowercase();
-        self.words.iter().all(|word| said.contains(word.as_str()))
-    }
 }
 
 /// The id from which on a page goes on: that of an item that was not listed yet.
@@ -161,37 +163,100 @@ fn unknown_place() -> Error {
     Error::new(Kind::InvalidParameter, detail).field("after")
 }
 
-async fn by_id(
-    store: &dyn Store,
-    domain: &DomainName,
-    wanted: &Wanted,
-    mut from: Option<ItemId>,
+/// What a page is made from.
+struct Pages<'a> {
+    store: &'a dyn Store,
+    domain: &'a DomainName,
+    choice: &'a Choice,
+    languages: Languages<'a>,
+    held: Interner,
     limit: usize,
-) -> Result<ItemsAnswer, StoreError> {
-    let mut items: Vec<ListedItem> = Vec::new();
-    let mut read = 0;
-    loop {
-        let page = store.scan_items(domain, from.as_ref(), ROWS).await?;
-        read += page.rows.len();
-        for row in page.rows {
-            if !wanted.is(&row) {
-                continue;
-            }
-            if items.len() == limit {
-                let next = Some(next_from(&row.id));
+}
+
+impl Pages<'_> {
+    async fn by_id(&mut self, mut from: Option<ItemId>) -> Result<ItemsAnswer, StoreError> {
+        let mut items: Vec<ListedItem> = Vec::new();
+        let mut read = 0;
+        loop {
+            let page = self
+                .store
+                .scan_items(self.domain, from.as_ref(), ROWS)
+                .await?;
+            read += page.rows.len();
+            let mut rows = page.rows;
+            rows.retain(|row| self.choice.may_be(row, &mut self.held));
+            let most = self.limit - items.len();
+            let chosen = self.languages.choose(self.choice, &rows, most).await?;
+            let next = rows.get(chosen.looked_at).map(|row| next_from(&row.id));
+            items.extend(at(&chosen.places, rows).map(listed));
+            if next.is_some() {
                 return Ok(ItemsAnswer { items, next });
             }
-            items.push(listed(row));
-        }
-        match page.next {
-            None => return Ok(ItemsAnswer { items, next: None }),
-            Some(next) if read >= MOST_ROWS => {
-                let next = Some(next_from(&next));
-                return Ok(ItemsAnswer { items, next });
+            match page.next {
+                None => return Ok(ItemsAnswer { items, next: None }),
+                Some(next) if read >= MOST_ROWS => {
+                    let next = Some(next_from(&next));
+                    return Ok(ItemsAnswer { items, next });
+                }
+                Some(next) => from = Some(next),
             }
-            Some(next) => from = Some(next),
         }
     }
+
+    async fn newest(&mut self, after: Option<Place>) -> Result<ItemsAnswer, StoreError> {
+        // Among as many as languages are read of there may be a whole page.
+        let kept = if self.choice.asks_for_languages() {
+            self.limit.max(MOST_FEATURES)
+        } else {
+            self.limit
+        };
+        let mut best: BinaryHeap<Placed> = BinaryHeap::new();
+        let mut has_more = false;
+        let mut from = None;
+        loop {
+            let page = self
+                .store
+                .scan_items(self.domain, from.as_ref(), ROWS)
+                .await?;
+            for row in page.rows {
+                let place = Place::of(&row);
+                let is_before = after.as_ref().is_some_and(|after| place <= *after);
+                if is_before || !self.choice.may_be(&row, &mut self.held) {
+                    continue;
+                }
+                best.push(Placed(place, row));
+                if best.len() > kept {
+                    best.pop();
+                    has_more = true;
+                }
+            }
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        let best = best.into_sorted_vec().into_iter();
+        let (places, rows): (Vec<Place>, Vec<ItemRow>) =
+            best.map(|Placed(place, row)| (place, row)).unzip();
+        let chosen = self
+            .languages
+            .choose(self.choice, &rows, self.limit)
+            .await?;
+        has_more |= chosen.looked_at < rows.len();
+        let last = chosen.looked_at.checked_sub(1);
+        let last = last.and_then(|last| places.get(last)).map(Place::written);
+        Ok(ItemsAnswer {
+            items: at(&chosen.places, rows).map(listed).collect(),
+            next: last.filter(|_| has_more),
+        })
+    }
+}
+
+/// The rows at these places, which ascend.
+fn at(places: &[usize], rows: Vec<ItemRow>) -> impl Iterator<Item = ItemRow> {
+    let mut places = places.iter().peekable();
+    let rows = rows.into_iter().enumerate();
+    rows.filter_map(move |(place, row)| places.next_if(|next| **next == place).map(|_| row))
 }
 
 /// Where an item stands among the newest.
@@ -251,43 +316,6 @@ impl Ord for Placed {
     }
 }
 
-async fn newest(
-    store: &dyn Store,
-    domain: &DomainName,
-    wanted: &Wanted,
-    after: Option<Place>,
-    limit: usize,
-) -> Result<ItemsAnswer, StoreError> {
-    // One more than are answered says whether there are more.
-    let mut best: BinaryHeap<Placed> = BinaryHeap::with_capacity(limit + 2);
-    let mut from = None;
-    loop {
-        let page = store.scan_items(domain, from.as_ref(), ROWS).await?;
-        for row in page.rows {
-            let place = Place::of(&row);
-            if after.as_ref().is_some_and(|after| place <= *after) || !wanted.is(&row) {
-                continue;
-            }
-            best.push(Placed(place, row));
-            if best.len() > limit + 1 {
-                best.pop();
-            }
-        }
-        from = page.next;
-        if from.is_none() {
-            break;
-        }
-    }
-    let mut best = best.into_sorted_vec();
-    let has_more = best.len() > limit;
-    best.truncate(limit);
-    let last = best.last().map(|Placed(place, _)| place.written());
-    Ok(ItemsAnswer {
-        items: best.into_iter().map(|Placed(_, row)| listed(row)).collect(),
-        next: last.filter(|_| has_more),
-    })
-}
-
 fn listed(row: ItemRow) -> ListedItem {
     ListedItem {
         accepted_at: rfc3339(row.first_accepted()),
@@ -311,7 +339,6 @@ fn listed(row: ItemRow) -> ListedItem {
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
     use super::*;
-    use crate::http::fakes::item_row;
 
     #[test]
     fn places_come_back_as_they_were_written() {
@@ -326,16 +353,5 @@ mod tests {
         assert!(place("a", 9) < place("b", 9));
         assert_eq!(next_from(&id_from("i:a:b").unwrap()), "i:a:b");
         assert!(Place::read("i:a").is_err() && id_from("n:1:a").is_err());
-    }
-
-    #[test]
-    fn words_are_looked_for_in_title_and_id() {
-        let row = ItemRow {
-            title: Some("Night &amp; <b>Trains</b>".to_owned()),
-            ..item_row("Ö-17", 1)
-        };
-        let wanted = |words: &str| Wanted::new(words, Utc::now()).is(&row);
-        assert!(wanted("") && wanted("trains NIGHT") && wanted("ö-1 &"));
-        assert!(!wanted("amp") && !wanted("night buses"));
     }
 }

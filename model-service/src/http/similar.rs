@@ -13,6 +13,7 @@ use super::answers::{AnswerJson, ItemJson, json};
 use super::asking::{Answered, Here, Place, answer, has_defaults, place};
 use super::conditions::Wanted;
 use super::error::Error;
+use super::filter_parameters::FilterQuery;
 use super::openapi;
 use super::parts::{Part, Queries, Reads};
 use super::path::{InPath, OfItem};
@@ -31,10 +32,10 @@ use kindred_query::Item;
 /// How many are answered from the store: lists there are no longer.
 const STORED: usize = NEIGHBOURS;
 
-/// What is asked of an item. Documented as [`SimilarQuery`].
+/// What is asked of an item. Documented as [`SimilarQuery`] and [`FilterQuery`].
 struct ByParameters(Wanted);
 
-/// Conditions. Repeated, a filter takes any of its values.
+/// Conditions, beside those of [`FilterQuery`].
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "it documents what ByParameters reads")]
@@ -47,30 +48,6 @@ struct SimilarQuery {
     min_score: Option<f32>,
     /// An id that is not answered; at most 1,000.
     exclude: Option<Vec<String>>,
-    /// Only items with this label.
-    category: Option<Vec<String>>,
-    /// Only items of this section.
-    group: Option<Vec<String>>,
-    /// Only items in this language, as their text was read.
-    language: Option<Vec<String>>,
-    /// Only items whose attribute NAME has this value.
-    #[param(rename = "attribute.NAME")]
-    attribute: Option<Vec<String>>,
-    /// No items with this label.
-    not_category: Option<Vec<String>>,
-    /// No items of this section.
-    not_group: Option<Vec<String>>,
-    /// No items in this language.
-    not_language: Option<Vec<String>>,
-    /// No items whose attribute NAME has this value.
-    #[param(rename = "not_attribute.NAME")]
-    not_attribute: Option<Vec<String>>,
-    /// Only items published at this time or later (RFC 3339).
-    #[param(format = DateTime)]
-    published_after: Option<String>,
-    /// Only items published before this time (RFC 3339).
-    #[param(format = DateTime)]
-    published_before: Option<String>,
     /// `none`: what is set for the domain does not count. Filters in JSON go by POST.
     filter: Option<String>,
     /// After so long half of a score is left, as `7d`: the order follows what is left. Not with `balance`.
@@ -109,7 +86,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
 /// Exact: as many are answered as there are, and no visible item of the domain with the same language that is left
 /// out ranks above one that is not. Deleted, hidden and expired items are in no answer. While an item's first
 /// list is being made, the answer is empty, `as_of` is left out, and `Retry-After` says when to ask again.
-#[utoipa::path(operation_id = "get_similar", tag = "items", params(OfItem, SimilarQuery),
+#[utoipa::path(operation_id = "get_similar", tag = "items", params(OfItem, SimilarQuery, FilterQuery),
     responses(
         (status = 200, description = "The neighbours, best first.", body = SimilarAnswer,
          headers(("Retry-After" = u32, description = "Only while the first list is being made: when to ask again, in seconds.")),

@@ -51,7 +51,7 @@ macro_rules! store_contract {
             round_trip, features_of_models_lie_side_by_side, rows_of_unknown_models_are_left_alone, the_settings_last_set_are_read, pages_ten_thousand_rows_in_order, pages_lists_in_order, keeps_strange_ids_apart,
             deletes_and_creates_again, a_late_lower_stamp_loses, the_same_batch_again_is_harmless,
             a_newer_owner_fences_out_an_older, a_fence_keeps_settings_out, one_of_sixteen_contenders_gets_the_lease,
-            a_stale_expectation_is_refused, a_removed_domain_is_swept_in_steps, knows_who_is_there, keeps_domains_apart, keeps_what_it_acknowledged,
+            a_stale_expectation_is_refused, a_removed_domain_is_swept_in_steps, the_row_of_a_removed_domain_is_purged, knows_who_is_there, keeps_domains_apart, keeps_what_it_acknowledged,
             restarts_under_load);
     };
     (ignored: $reason:literal; $twin:expr) => {
@@ -462,6 +462,55 @@ pub(crate) async fn a_removed_domain_is_swept_in_steps(twin: &impl Twin) {
     put(&*store, &d, 1, 2_000, all_rows("i1", 1)).await.unwrap();
     assert!(store.sweep(&d, stamp(1, 1_999), 7).await.is_ok());
     assert_rows(find(&*store, &d, "i1").await, "i1", Some(1));
+}
+
+pub(crate) async fn the_row_of_a_removed_domain_is_purged(twin: &impl Twin) {
+    let (d, other) = (domain("purged"), domain("purged-not"));
+    let store = twin.open().await;
+    let removed = |domain: &DomainName| DomainRow {
+        removal: Some(Removed {
+            request: "r1".into(),
+            at: at(1_795_424_400_000),
+            stage: RemovalStage::Done,
+        }),
+        ..domain_row(domain, 0)
+    };
+    for (seq, of) in [(0, &d), (1, &other)] {
+        put(&*store, of, 2, seq, vec![Write::Domain(removed(of))])
+            .await
+            .unwrap();
+    }
+    let names = async || {
+        let rows = store.domains().await.unwrap().into_iter();
+        let ours = rows.filter(|row| row.domain == d || row.domain == other);
+        ours.map(|row| row.domain).collect::<BTreeSet<_>>()
+    };
+    // What came late has no effect.
+    put(&*store, &d, 1, 9, vec![Write::PurgeDomain])
+        .await
+        .unwrap();
+    assert_eq!(store.domain(&d).await, Ok(Some(removed(&d))));
+    put(&*store, &d, 2, 2, vec![Write::PurgeDomain])
+        .await
+        .unwrap();
+    assert_eq!(store.domain(&d).await, Ok(None));
+    assert_eq!(names().await, BTreeSet::from([other.clone()]));
+    let late = vec![Write::Domain(domain_row(&d, 4))];
+    put(&*store, &d, 1, 10, late).await.unwrap();
+    assert_eq!(
+        store.domain(&d).await,
+        Ok(None),
+        "what is purged stays away"
+    );
+
+    // Anew.
+    let again = domain_row(&d, 5);
+    let mut writes = all_rows("a", 1);
+    writes.push(Write::Domain(again.clone()));
+    put(&*store, &d, 2, 3, writes).await.unwrap();
+    assert_eq!(store.domain(&d).await, Ok(Some(again)));
+    assert_rows(find(&*store, &d, "a").await, "a", Some(1));
+    assert_eq!(names().await.len(), 2);
 }
 
 fn settings(window_ms: u64) -> SettingsRow {

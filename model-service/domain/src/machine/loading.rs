@@ -21,12 +21,10 @@ use crate::intake::{DeliveryTag, Failure, Outcome};
 use crate::item::Item;
 use crate::loaded::{Loaded, LoadedItem, Opened, Resolved};
 use crate::outbox::Mark;
+use crate::rows::TOMBSTONE_AGE;
 use crate::slot::Slot;
 use crate::store::{DomainRow, ItemRow, RemovalStage, Write};
 use crate::time::Now;
-
-/// How long a tombstone is kept: 30 days.
-const TOMBSTONE_AGE: chrono::TimeDelta = chrono::TimeDelta::days(30);
 
 /// What is known of a domain that is being read.
 #[derive(Debug)]
@@ -73,6 +71,9 @@ impl Domain {
             self.outbox.inherit(true);
             self.phase = Phase::Removing(Removing::sweeping(now.monotonic));
             return;
+        }
+        if self.is_kept_long_enough(now) {
+            return self.purge();
         }
         opened.row = opened.row.filter(DomainRow::is_there);
         let is_dirty = opened.row.as_ref().is_some_and(|row| row.dirty.is_some());

@@ -264,9 +264,11 @@ impl Domain {
             && self.held.is_empty()
     }
 
-    /// When the next item expires or is published, in ms since 1970.
+    /// When the next item expires or is published, or the row of a removed domain is to go, in ms since 1970.
     pub fn next_expiry(&self) -> Option<i64> {
-        self.catalogue.next_expiry()
+        let of_row = self.removed.as_ref().and_then(Removed::kept_until);
+        let of_row = of_row.map(|until| until.timestamp_millis());
+        self.catalogue.next_expiry().or(of_row)
     }
 
     /// Whether lists wait for workers or the store.

@@ -3,7 +3,8 @@
 //! What came before it is stored first. Then the domain's row says that it is being swept, durable and fenced:
 //! from then on the domain is gone for readers, and the event is acknowledged. All other rows are deleted in
 //! bounded steps, and whoever opens the domain meanwhile goes on with that. In the end the row says that it is
-//! done, and keeps its stamp; what came since is taken in as of a domain that never was.
+//! done, and keeps its stamp; what came since is taken in as of a domain that never was. The row goes as late as
+//! tombstones of items: it says itself when the domain is to be woken for that.
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub(super) enum Removing {
         ticket: Option<Ticket>,
         from: Duration,
     },
-    /// It is on its way to the store that nothing is left.
+    /// It is on its way to the store that nothing is left, or that nobody needs to know.
     Ending { ticket: Ticket },
 }
 
@@ -153,10 +154,22 @@ impl Domain {
         row.dirty = None;
         row.live = 0;
         row.visible = 0;
-        row.next_expiry = None;
+        row.next_expiry = row.removal.as_ref().and_then(Removed::kept_until);
         let rows = vec![Write::Domain(row.clone())];
         self.row = Some(row);
         let ticket = self.commit(CommitStep::Removed, true, rows);
+        self.phase = Phase::Removing(Removing::Ending { ticket });
+    }
+
+    /// Whether nothing is left of the domain but a row, which nobody needs any more.
+    pub(super) fn is_kept_long_enough(&self, now: Now) -> bool {
+        let until = self.removed.as_ref().and_then(Removed::kept_until);
+        until.is_some_and(|until| until <= now.date())
+    }
+
+    /// Has the domain's row deleted. What comes meanwhile waits, so that it comes after that.
+    pub(super) fn purge(&mut self) {
+        let ticket = self.commit(CommitStep::Removed, true, vec![Write::PurgeDomain]);
         self.phase = Phase::Removing(Removing::Ending { ticket });
     }
 

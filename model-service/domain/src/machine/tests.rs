@@ -53,15 +53,8 @@ fn opened_only(opened: Opened) -> (DomainName, Domain, Ticket) {
     opened_with(opened, 4_096)
 }
 
-/// The same, with cycles of so many items.
-fn opened_with(opened: Opened, batch_items: usize) -> (DomainName, Domain, Ticket) {
-    let domain = DomainName::new("news").unwrap();
-    let tenure = Tenure {
-        domain: domain.clone(),
-        partition: Partition(0),
-        epoch: Epoch(1),
-    };
-    let settings = ProcessSettings {
+fn process_settings(batch_items: usize) -> Arc<ProcessSettings> {
+    Arc::new(ProcessSettings {
         model: ModelName::new("words-1").unwrap(),
         window: WindowSize {
             length: Duration::from_millis(250),
@@ -73,8 +66,18 @@ fn opened_with(opened: Opened, batch_items: usize) -> (DomainName, Domain, Ticke
         scrub_lists: 8_192,
         attributes: 64,
         material_bytes: 100,
+    })
+}
+
+/// The same, with cycles of so many items.
+fn opened_with(opened: Opened, batch_items: usize) -> (DomainName, Domain, Ticket) {
+    let domain = DomainName::new("news").unwrap();
+    let tenure = Tenure {
+        domain: domain.clone(),
+        partition: Partition(0),
+        epoch: Epoch(1),
     };
-    let (mut machine, effects) = Domain::start(tenure, Arc::new(settings));
+    let (mut machine, effects) = Domain::start(tenure, process_settings(batch_items));
     let ticket = open_ticket(&effects).unwrap();
     let result = Ok(Box::new(opened));
     let effects = machine.handle(at(0), Input::Opened { ticket, result });
@@ -920,4 +923,79 @@ fn what_a_former_owner_wrote_into_a_clean_domain_is_found_when_it_is_loaded() {
         row.since = at(0).date();
     };
     assert_eq!(lists(&delete), ["a", "b", "no c"]);
+}
+
+/// A domain that was removed at a time, and of which nothing else is left.
+fn removed(at_ms: i64) -> Opened {
+    let mut opened = registered(0);
+    let row = opened.row.as_mut().unwrap();
+    row.removal = Some(Removed {
+        request: "r1".to_owned(),
+        at: DateTime::from_timestamp_millis(at_ms).unwrap(),
+        stage: RemovalStage::Done,
+    });
+    opened
+}
+
+#[test]
+fn the_row_of_a_removed_domain_goes_after_thirty_days_and_before_what_comes_then() {
+    const DAYS: i64 = 30 * 24 * 3_600_000;
+    let now = |unix_ms: i64| Now {
+        monotonic: Duration::ZERO,
+        unix_ms,
+    };
+    let start = || {
+        let tenure = Tenure {
+            domain: DomainName::new("news").unwrap(),
+            partition: Partition(0),
+            epoch: Epoch(1),
+        };
+        let (machine, effects) = Domain::start(tenure, process_settings(4_096));
+        (machine, open_ticket(&effects).unwrap())
+    };
+    // Until then it is kept, and says until when.
+    let (mut machine, ticket) = start();
+    let result = Ok(Box::new(removed(5)));
+    let effects = machine.handle(now(5 + DAYS - 1), Input::Opened { ticket, result });
+    assert!(load_ticket(&effects).is_some());
+    assert_eq!(machine.next_expiry(), Some(5 + DAYS));
+
+    let (mut machine, ticket) = start();
+    let result = Ok(Box::new(removed(5)));
+    let effects = machine.handle(now(5 + DAYS), Input::Opened { ticket, result });
+    let [
+        Effect::Commit {
+            ticket,
+            fence: true,
+            writes,
+            ..
+        },
+    ] = &*effects
+    else {
+        panic!("{effects:?}");
+    };
+    assert!(matches!(&**writes, [Write::PurgeDomain]));
+    let event = Arc::new(Event::Delete(Delete {
+        domain: DomainName::new("news").unwrap(),
+        id: ItemId::new("a").unwrap(),
+        version: Some(1),
+    }));
+    let tag = DeliveryTag(1);
+    let effects = machine.handle(now(5 + DAYS), Input::Event { tag, event });
+    assert!(effects.is_empty(), "it waits: {effects:?}");
+    let (ticket, result) = (*ticket, Ok(()));
+    let effects = machine.handle(now(5 + DAYS), Input::Committed { ticket, result });
+    let ticket = open_ticket(&effects).unwrap();
+    let result = Ok(Box::<Opened>::default());
+    let effects = machine.handle(now(5 + DAYS), Input::Opened { ticket, result });
+    let ticket = load_ticket(&effects).unwrap();
+    let result = Ok(Box::<Loaded>::default());
+    let effects = machine.handle(now(5 + DAYS), Input::Loaded { ticket, result });
+    let registers = effects.iter().any(|effect| match effect {
+        Effect::Commit { writes, .. } => writes
+            .iter()
+            .any(|write| matches!(write, Write::Domain(row) if row.removal.is_none())),
+        _ => false,
+    });
+    assert!(registers, "{effects:?}");
 }

@@ -259,9 +259,20 @@ impl Actor {
                 context.world.check(checked);
                 continue;
             };
-            if let Outcome::Stored(_) = outcome {
-                context.world.assert_durable(&event);
-                context.world.books.acknowledge(&event);
+            match (outcome, &*event) {
+                (Outcome::Stored(_), Event::Remove(removal)) => {
+                    context.world.assert_removed(removal, &self.view);
+                }
+                (Outcome::Stored(_), _) => {
+                    let now = context.world.now;
+                    context.world.books.removals.stored(now, &event);
+                    context.world.assert_durable(&event);
+                    context.world.books.acknowledge(&event);
+                }
+                (Outcome::Refused(refusal), _) => {
+                    context.world.refuse(&event, &refusal.to_string());
+                }
+                (Outcome::Failed(_), _) => {}
             }
         }
         context.world.served.insert(self.address.domain.clone());

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::broker::Letter;
 use crate::invariants::{Checked, Invariant, violated};
+use crate::removals::Removals;
 use crate::simulated::reference::id;
 use crate::world::{Happening, World};
 
@@ -21,8 +22,10 @@ const LANGUAGES: [&str; 2] = ["de", "en"];
 /// What was said and heard, by all together.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
-    /// The newest event of each item that a queue has, or had.
-    pub(crate) newest: BTreeMap<(DomainName, ItemId), Arc<Event>>,
+    /// The events of each item that a queue has, or had, by version.
+    pub(crate) events: BTreeMap<(DomainName, ItemId), BTreeMap<u64, Arc<Event>>>,
+    /// Domains that were removed, and what that means for events.
+    pub(crate) removals: Removals,
     /// The newest version of each item that an owner settled.
     pub(crate) acknowledged: BTreeMap<(DomainName, ItemId), u64>,
     /// Who owned a partition at an epoch.
@@ -133,16 +136,11 @@ impl World {
         }
         self.books.on_their_way -= 1;
         let event = &letter.event;
+        self.books.removals.enqueued(self.now, event);
         if let Some(id) = event.id().filter(|_| !self.books.kills(event)) {
             let key = (event.domain().clone(), id.clone());
-            let newest = self
-                .books
-                .newest
-                .entry(key)
-                .or_insert_with(|| Arc::clone(event));
-            if newest.version() < event.version() {
-                *newest = Arc::clone(event);
-            }
+            let events = self.books.events.entry(key).or_default();
+            events.insert(event.version().unwrap_or_default(), Arc::clone(event));
         }
         let partition = self.partition_of(event.domain());
         self.enqueue(partition, letter);
@@ -169,8 +167,14 @@ impl World {
         if self.dice.one_in(40) {
             return self.configure(domain);
         }
+        if self.shape.removals > 0 && self.dice.one_in(self.shape.removals) {
+            return self.removal(domain);
+        }
         let id = id(self.dice.roll(self.shape.ids));
         let version = Some(self.books.published + 1);
+        if self.dice.one_in(10) {
+            return self.patch(domain, id, version);
+        }
         // Many at first, so that lists are full; then they lose.
         let is_large = self.shape.ids > 70;
         let deletes = match is_large {

@@ -17,6 +17,7 @@ use kindred_shared::{DomainName, ItemId, ModelName};
 use crate::invariants::{Invariant, list_written, violated};
 use crate::mutations::Mutation;
 use crate::process::{Address, Message, ProcessId};
+use crate::removals::removes;
 use crate::simulated::tables::Tables;
 use crate::world::{Happening, World};
 
@@ -315,11 +316,15 @@ impl World {
     /// A row arrives.
     pub(crate) fn row(&mut self, row: Row) {
         let is_list = matches!(row.write, Write::List(_));
+        let removes = removes(&row.write);
         let tables = self.database.tables.entry(row.domain.clone()).or_default();
         let wins = tables.apply(row.stamp, row.write);
         if wins && is_list {
             let checked = list_written(tables, &row.domain, row.stamp.epoch().0);
             self.check(checked);
+        }
+        if wins && removes {
+            self.removed(&row.domain);
         }
         if wins {
             self.touched(&row.domain);
@@ -474,7 +479,9 @@ impl World {
                     .tables
                     .entry(address.domain.clone())
                     .or_default();
+                let forgets = self.mutation == Some(Mutation::NothingSwept);
                 let result = match stamp {
+                    Some(_) if forgets => Ok(true),
                     Some(stamp) if !fails => Ok(tables.sweep(stamp, PAGE)),
                     _ => Err(failure()),
                 };
@@ -570,6 +577,10 @@ impl World {
 
     /// An acknowledged event is durable, or one that came after it.
     pub(crate) fn assert_durable(&mut self, event: &Event) {
+        let removals = &self.books.removals;
+        if removals.may_be_gone(event) || removals.is_refused(event) {
+            return;
+        }
         let tables = self.database.tables.get(event.domain());
         if let Event::Configure(configure) = event {
             let row = tables.and_then(|tables| tables.settings.get(&()));

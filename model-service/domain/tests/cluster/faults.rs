@@ -20,6 +20,8 @@ pub(crate) struct Shape {
     pub(crate) stamps: u32,
     /// Of so many events one ends every process that takes it in; 0: none does.
     pub(crate) killers: u64,
+    /// Of so many events one removes its domain; 0: none does.
+    pub(crate) removals: u64,
 }
 
 /// How often something goes wrong: once in so many, 0 never.
@@ -67,6 +69,11 @@ impl Shape {
                 u32::MAX
             },
             killers: if dice.one_in(8) { 60 } else { 0 },
+            removals: if dice.one_in(3) {
+                15 + dice.roll(60)
+            } else {
+                0
+            },
         }
     }
 }

@@ -154,31 +154,31 @@ fn domain_at_the_end(world: &World, name: &DomainName) -> Checked {
     let now = world.wall();
     let nothing = Tables::default();
     let tables = world.database.tables.get(name).unwrap_or(&nothing);
-    let of_domain = world.books.newest.iter().filter(|((of, _), _)| of == name);
     let model = tables
         .open()
         .model()
         .cloned()
         .unwrap_or_else(|| model("words-1"));
     let mut features: BTreeMap<ItemId, (Space, Feature)> = BTreeMap::new();
-    for ((_, id), event) in of_domain {
-        let row = tables.items.get(id);
-        if row.map(|row| row.version) != event.version() {
-            return violated(
-                Invariant::DurableBeforeAcknowledged,
-                format!(
-                    "of {id} of {name} version {:?} is lost: {row:?}",
-                    event.version()
-                ),
-            );
-        }
-        let (Event::Upsert(upsert), Some(row)) = (&**event, row) else {
+    for (id, event) in &world.newest_of(name, tables)? {
+        let Some(row) = tables.items.get(id) else {
             continue;
         };
-        if upsert.hidden || is_expired(upsert, now) {
-            continue;
-        }
-        let said = kindred_domain::material::rows_of(upsert, row.version, row.since);
+        let said = match &**event {
+            Event::Upsert(upsert) if upsert.hidden || is_expired(upsert, now) => continue,
+            Event::Upsert(upsert) => {
+                kindred_domain::material::rows_of(upsert, row.version, row.since)
+            }
+            Event::Patch(patch) => {
+                world.is_patched(patch, row, tables)?;
+                if !is_shown(row) {
+                    continue;
+                }
+                let text = tables.contents.get(id).cloned();
+                (row.clone(), text.unwrap_or_default())
+            }
+            _ => continue,
+        };
         let mut feature = feature_of(&model, &said.0, &said.1);
         // What workers could not do has an empty feature, and says why.
         if row.rejected.is_some()

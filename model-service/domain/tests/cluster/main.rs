@@ -21,6 +21,7 @@ mod mail;
 mod mutations;
 mod process;
 mod reader;
+mod removals;
 mod seat;
 mod tenure;
 mod workers;

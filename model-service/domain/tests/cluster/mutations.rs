@@ -58,10 +58,12 @@ pub(crate) enum Mutation {
     RaiseNotHeard,
     /// All writes of an ownership have the same stamp.
     StampsStandStill,
+    /// Nothing of a domain that is removed is deleted.
+    NothingSwept,
 }
 
 /// All of them.
-pub(crate) const ALL: [Mutation; 22] = [
+pub(crate) const ALL: [Mutation; 23] = [
     Mutation::AcknowledgedBeforeStored,
     Mutation::NoFence,
     Mutation::BoundOffByOne,
@@ -84,6 +86,7 @@ pub(crate) const ALL: [Mutation; 22] = [
     Mutation::TombstoneForgotten,
     Mutation::RaiseNotHeard,
     Mutation::StampsStandStill,
+    Mutation::NothingSwept,
 ];
 
 impl World {

@@ -105,13 +105,13 @@ impl Reader {
         let Some(link) = self.link else { return };
         for (tag, outcome) in settled {
             match outcome {
-                Outcome::Stored(_) => {
+                // What is refused is with the dead letters.
+                Outcome::Stored(_) | Outcome::Refused(_) => {
                     if let Some(came) = self.held.stored(tag) {
                         self.care.settled(came.number);
                         self.rewinds.worked();
                     }
                 }
-                Outcome::Refused(refusal) => panic!("no event is to be refused: {refusal}"),
                 Outcome::Failed(_) => {
                     if self.held.is_handed(tag) && !self.is_rewinding {
                         let delay = self.rewinds.failed();

@@ -73,6 +73,7 @@ impl Tables {
     pub(crate) fn apply(&mut self, stamp: Stamp, write: Write) -> bool {
         match write {
             Write::Domain(row) => self.domain.write(stamp, (), Some(row)),
+            Write::PurgeDomain => self.domain.write(stamp, (), None),
             Write::Settings(row) => self.settings.write(stamp, (), Some(row)),
             Write::Item(row) => self.items.write(stamp, row.id.clone(), Some(row)),
             Write::PurgeItem(id) => self.items.write(stamp, id, None),

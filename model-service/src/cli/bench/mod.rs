@@ -6,6 +6,8 @@ mod cpu;
 pub(super) mod extract;
 pub(super) mod freshness;
 mod machine;
+pub(super) mod queries;
+mod query_load;
 pub(super) mod similarity;
 mod standalone;
 mod texts;

@@ -1,9 +1,12 @@
 //! The application, on fakes.
 
 mod batches;
+mod listing;
+mod patches;
 mod paths;
 mod queries;
 mod reads;
+mod removal;
 mod service;
 mod writes;
 

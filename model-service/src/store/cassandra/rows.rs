@@ -29,6 +29,7 @@ pub(super) struct RowChange {
 pub(super) enum Change {
     /// The row, and the domain's number of buckets.
     Domain(DomainRow, i16),
+    PurgeDomain,
     Settings(SettingsRow),
     Item(ItemRow),
     PurgeItem(ItemId),
@@ -140,6 +141,7 @@ impl SerializeRow for RowChange {
                 stamp,
             }
             .serialize(context, writer),
+            Change::PurgeDomain => (stamp, domain).serialize(context, writer),
             Change::PurgeItem(id) => {
                 (stamp, domain, bucket, id.as_str()).serialize(context, writer)
             }
@@ -236,7 +238,7 @@ impl RowChange {
                     .sum();
                 neighbours + FIXED + row.id.as_str().len()
             }
-            Change::Domain(..) | Change::Settings(_) => FIXED,
+            Change::Domain(..) | Change::PurgeDomain | Change::Settings(_) => FIXED,
             Change::PurgeItem(id)
             | Change::DeleteContent(id)
             | Change::DeleteFeature(id, _)

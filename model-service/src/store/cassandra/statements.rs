@@ -44,6 +44,7 @@ statements! {
     Idempotent {
         put_domain: "INSERT INTO {ks}.domains (domain, model, partition, buckets, registered_at, dirty, live, \
             visible, next_expiry, removal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
+        delete_domain: "DELETE FROM {ks}.domains USING TIMESTAMP ? WHERE domain = ?",
         put_settings: "INSERT INTO {ks}.domain_settings (domain, settings, updated_at) \
             VALUES (?, ?, ?) USING TIMESTAMP ?",
         put_item: "INSERT INTO {ks}.items (domain, bucket, id, version, live, hidden, title, url, \

@@ -83,6 +83,7 @@ impl CassandraStore {
                     };
                     marks.push(row(0, Change::Domain(domain, buckets)));
                 }
+                Write::PurgeDomain => rows.push(row(0, Change::PurgeDomain)),
                 Write::Settings(settings) => rows.push(row(0, Change::Settings(settings))),
                 Write::Item(item) => {
                     let bucket = bucket(&item.id, buckets);
@@ -152,6 +153,7 @@ impl CassandraStore {
         let all = &self.statements;
         match row.change {
             Change::Domain(..) => &all.put_domain,
+            Change::PurgeDomain => &all.delete_domain,
             Change::Settings(_) => &all.put_settings,
             Change::Item(_) => &all.put_item,
             Change::PurgeItem(_) => &all.delete_item,
@@ -167,7 +169,7 @@ impl CassandraStore {
 
 fn table(change: &Change) -> Table {
     match change {
-        Change::Domain(..) => Table::Domains,
+        Change::Domain(..) | Change::PurgeDomain => Table::Domains,
         Change::Settings(_) => Table::Settings,
         Change::Item(_) | Change::PurgeItem(_) => Table::Items,
         Change::Content(..) | Change::DeleteContent(_) => Table::Texts,
@@ -185,6 +187,7 @@ fn together(row: &RowChange) -> Option<Together> {
         // All lists of a domain.
         Change::List(_) | Change::DeleteList(_) => None,
         Change::Domain(..)
+        | Change::PurgeDomain
         | Change::Settings(_)
         | Change::Content(..)
         | Change::DeleteContent(_) => return None,

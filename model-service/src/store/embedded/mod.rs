@@ -359,13 +359,15 @@ impl Store for EmbeddedStore {
     async fn domains(&self) -> Result<Vec<DomainRow>, StoreError> {
         self.read(|transaction| {
             let table = transaction.open_table(Kind::Domains.definition())?;
-            table
-                .iter()?
-                .map(|entry| {
-                    let (key, value) = entry?;
-                    Ok(split_value(value.value())?.1.domain(key.value())?)
-                })
-                .collect()
+            let mut rows = Vec::new();
+            for entry in table.iter()? {
+                let (key, value) = entry?;
+                let (head, row) = split_value(value.value())?;
+                if !head.deleted {
+                    rows.push(row.domain(key.value())?);
+                }
+            }
+            Ok(rows)
         })
         .await
     }

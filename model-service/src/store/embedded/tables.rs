@@ -160,6 +160,7 @@ impl<'t> Tables<'t> {
                     self.buffer.domain(stamp, row);
                     self.put_row(Kind::Domains, &key(domain, ""), stamp)?;
                 }
+                Write::PurgeDomain => self.delete(Kind::Domains, &key(domain, ""), stamp)?,
                 Write::Settings(row) => {
                     self.buffer.settings(stamp, row);
                     self.put_row(Kind::Settings, &key(domain, ""), stamp)?;

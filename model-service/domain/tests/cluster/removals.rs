@@ -1,0 +1,245 @@
+//! Domains that are removed and come again, and patches among their events.
+//!
+//! A removal goes by place, not by version, and brokers deliver what was not acknowledged a second time: an event
+//! of before that comes again after the removal is news. So what must be there is told by when events were in a
+//! queue first, and what may be there by when an owner last said that it is stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kindred_domain::store::{DomainRow, ItemRow, RemovalStage, Write};
+use kindred_query::DomainView;
+use kindred_shared::event::{Changes, Event, Patch, Removal};
+use kindred_shared::{DomainName, ItemId};
+
+use crate::invariants::{Checked, Invariant, Violation, is_shown, violated};
+use crate::simulated::tables::Tables;
+use crate::world::World;
+
+/// What was heard of removals, and of events beside them.
+#[derive(Debug, Default)]
+pub(crate) struct Removals {
+    asked: u64,
+    /// When each event was in a queue first.
+    enqueued: BTreeMap<String, Duration>,
+    /// When an owner last said of an event that it is stored.
+    stored: BTreeMap<String, Duration>,
+    /// Patches that were refused: there was no such item.
+    refused: BTreeSet<String>,
+    /// When a domain's row last began to say that it is removed.
+    removed: BTreeMap<DomainName, Duration>,
+}
+
+/// An event's name; copies have the same.
+fn name(event: &Event) -> String {
+    match event {
+        Event::Configure(configure) => configure.request.clone(),
+        Event::Remove(removal) => removal.request.clone(),
+        Event::Upsert(_) | Event::Delete(_) | Event::Patch(_) => {
+            format!("version {}", event.version().unwrap_or_default())
+        }
+    }
+}
+
+impl Removals {
+    /// A queue has the event.
+    pub(crate) fn enqueued(&mut self, now: Duration, event: &Event) {
+        self.enqueued.entry(name(event)).or_insert(now);
+    }
+
+    /// An owner says that it is stored.
+    pub(crate) fn stored(&mut self, now: Duration, event: &Event) {
+        self.stored.insert(name(event), now);
+    }
+
+    /// Whether what the event said may be gone with its domain.
+    pub(crate) fn may_be_gone(&self, event: &Event) -> bool {
+        let removed = self.removed.get(event.domain());
+        removed.is_some_and(|removed| {
+            self.enqueued
+                .get(&name(event))
+                .is_none_or(|at| at <= removed)
+        })
+    }
+
+    /// Whether an owner refused it, and nobody took it.
+    pub(crate) fn is_refused(&self, event: &Event) -> bool {
+        let name = name(event);
+        self.refused.contains(&name) && !self.stored.contains_key(&name)
+    }
+
+    pub(crate) fn has_removed(&self, domain: &DomainName) -> bool {
+        self.removed.contains_key(domain)
+    }
+}
+
+/// Whether a write says that its domain is being removed.
+pub(crate) fn removes(write: &Write) -> bool {
+    let is_sweeping = |row: &DomainRow| {
+        let removal = row.removal.as_ref();
+        removal.is_some_and(|removed| removed.stage == RemovalStage::Sweeping)
+    };
+    matches!(write, Write::Domain(row) if is_sweeping(row))
+}
+
+impl World {
+    /// Somebody removes a domain.
+    pub(crate) fn removal(&mut self, domain: DomainName) -> Event {
+        let removals = &mut self.books.removals;
+        removals.asked += 1;
+        let request = format!("removal {}", removals.asked);
+        Event::Remove(Removal { domain, request })
+    }
+
+    /// Somebody changes some fields of an item.
+    pub(crate) fn patch(&mut self, domain: DomainName, id: ItemId, version: Option<u64>) -> Event {
+        let url = format!("https://sim.example/patched/{}", self.dice.roll(1_000));
+        Event::Patch(Box::new(Patch {
+            domain,
+            id,
+            version,
+            changes: Changes {
+                url: Some(Some(url)),
+                hidden: (self.dice.one_in(3)).then(|| Some(self.dice.one_in(2))),
+                ..Changes::default()
+            },
+        }))
+    }
+
+    /// The domain's row says that it is removed: all that is known of it is of before.
+    pub(crate) fn removed(&mut self, domain: &DomainName) {
+        self.books.removals.removed.insert(domain.clone(), self.now);
+        self.books.acknowledged.retain(|(of, _), _| of != domain);
+    }
+
+    /// An owner refuses an event: only what has nothing to be done about.
+    pub(crate) fn refuse(&mut self, event: &Event, why: &str) {
+        match event {
+            Event::Remove(_) => {}
+            Event::Patch(_) => {
+                self.books.removals.refused.insert(name(event));
+            }
+            Event::Upsert(_) | Event::Delete(_) | Event::Configure(_) => {
+                let detail = format!("{event:?} is refused: {why}");
+                self.check(violated(Invariant::NeverBlocked, detail));
+            }
+        }
+    }
+
+    /// A removal is acknowledged: it is durable, and readers have lost all of the domain.
+    pub(crate) fn assert_removed(&mut self, removal: &Removal, view: &DomainView) {
+        let domain = &removal.domain;
+        let tables = self.database.tables.get(domain);
+        let row = tables.and_then(|tables| tables.domain.get(&()));
+        let removed = row.and_then(|row| row.removal.as_ref());
+        let checked = match removed {
+            None => violated(
+                Invariant::DurableBeforeAcknowledged,
+                format!("{removal:?} is acknowledged, and the row is {row:?}"),
+            ),
+            Some(removed) if removed.stage != RemovalStage::Sweeping => Ok(()),
+            Some(_) => {
+                let snapshot = view.snapshot();
+                let items = snapshot
+                    .as_ref()
+                    .map(|snapshot| snapshot.items(i64::MIN).count());
+                match items {
+                    None | Some(0) => Ok(()),
+                    Some(items) => violated(
+                        Invariant::GoneMeansGone,
+                        format!("{items} items of {domain} are served after its removal"),
+                    ),
+                }
+            }
+        };
+        self.check(checked);
+    }
+
+    /// The event that each item of a domain must be as in the end, by what was in its queue and is stored.
+    pub(crate) fn newest_of(
+        &self,
+        domain: &DomainName,
+        tables: &Tables,
+    ) -> Result<Vec<(ItemId, Arc<Event>)>, Violation> {
+        let removals = &self.books.removals;
+        let is_removed = removals.has_removed(domain);
+        let mut newest = Vec::new();
+        for ((_, id), events) in self.books.events.iter().filter(|((of, _), _)| of == domain) {
+            let mut counting = events.values().rev();
+            let certain =
+                counting.find(|event| !removals.is_refused(event) && !removals.may_be_gone(event));
+            let row = tables.items.get(id);
+            let lost = |version: Option<u64>| {
+                let detail = format!("of {id} of {domain} version {version:?} is lost: {row:?}");
+                Violation {
+                    invariant: Invariant::DurableBeforeAcknowledged,
+                    detail,
+                }
+            };
+            let event = match (row, certain) {
+                (None, None) => continue,
+                (None, Some(certain)) => return Err(lost(certain.version())),
+                (Some(row), certain) => {
+                    let certain = certain.and_then(|event| event.version());
+                    let event = events.get(&row.version).ok_or_else(|| lost(certain))?;
+                    // What was taken in again, after the removal, may be newer than what came anew; and a patch
+                    // that was stored is refused when it comes again after its item's end.
+                    let may_be_newer = is_removed || matches!(**event, Event::Patch(_));
+                    let is_newer = Some(row.version) > certain && may_be_newer;
+                    if !(Some(row.version) == certain || is_newer) {
+                        return Err(lost(certain));
+                    }
+                    event
+                }
+            };
+            self.may_be_there(domain, event)?;
+            newest.push((id.clone(), Arc::clone(event)));
+        }
+        Ok(newest)
+    }
+
+    /// Of before its domain's removal nothing is there, unless it was taken in again.
+    fn may_be_there(&self, domain: &DomainName, event: &Event) -> Checked {
+        let removals = &self.books.removals;
+        let Some(removed) = removals.removed.get(domain) else {
+            return Ok(());
+        };
+        match removals.stored.get(&name(event)) {
+            Some(stored) if stored >= removed => Ok(()),
+            stored => violated(
+                Invariant::GoneMeansGone,
+                format!(
+                    "{event:?} is back: {domain} was removed at {removed:?}, it was stored at {stored:?}"
+                ),
+            ),
+        }
+    }
+
+    /// An item whose newest event is a patch is as that says, with the text of an earlier event.
+    pub(crate) fn is_patched(&self, patch: &Patch, row: &ItemRow, tables: &Tables) -> Checked {
+        let key = (patch.domain.clone(), patch.id.clone());
+        let text = tables.contents.get(&patch.id);
+        let mut before = self.books.events.get(&key).into_iter().flatten();
+        let has_text = before.any(|(_, event)| match &**event {
+            Event::Upsert(upsert) => {
+                text.is_some_and(|content| content.text == upsert.text) || !is_shown(row)
+            }
+            _ => false,
+        });
+        let changes = &patch.changes;
+        let is_live = row.liveness == kindred_domain::store::Liveness::Live;
+        let is_changed = changes
+            .hidden
+            .flatten()
+            .is_none_or(|hidden| hidden == row.hidden)
+            && changes.url.as_ref() == Some(&row.url);
+        if has_text && (is_changed || !is_live) {
+            return Ok(());
+        }
+        violated(
+            Invariant::Exact,
+            format!("{row:?} with {text:?} is not what {patch:?} makes of an earlier event"),
+        )
+    }
+}

@@ -1,0 +1,168 @@
+//! `kindred bench queries`: how long answers take over HTTP while events keep coming, on a service of its own.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+
+use super::super::client::Client;
+use super::super::demo::beside;
+use super::super::exit::{Exit, Failure, Outcome};
+use super::super::local::QueriesArgs;
+use super::super::output::json_lines;
+use super::super::standalone::Stop;
+use super::machine::Machine;
+use super::query_load::{Kind, Load, OfKind};
+use super::{Percentiles, QUIET_WITHIN, clustered, send, settled, standalone};
+use crate::config::{Config, Origins};
+use crate::service::Service;
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Report {
+    machine: Machine,
+    /// `standalone` or `clustered`.
+    role: &'static str,
+    version: &'static str,
+    threads: usize,
+    kernel: &'static str,
+    items: u32,
+    events_per_second: u32,
+    queries_per_second: u32,
+    seconds: u32,
+    kinds: Vec<OfKind>,
+}
+
+/// Runs the command.
+pub(in crate::cli) fn run(
+    args: &QueriesArgs,
+    config: &Config,
+    origins: &Origins,
+    json: bool,
+    out: &mut dyn Write,
+) -> Outcome {
+    if !args.clustered {
+        config.domains.check_standalone(origins)?;
+    }
+    let mut config = config.clone();
+    config.http.listen = ([127, 0, 0, 1], 0).into();
+    // One that sleeps would be woken by a query of some kind only.
+    config.domains.idle_after = QUIET_WITHIN;
+    let report = actix::System::new().block_on(async {
+        let mut stop = Stop::listen()?;
+        let measured = async {
+            if args.clustered {
+                clustered::with_service(args.workers, config, async |service, config, _| {
+                    measure("clustered", service, config, args).await
+                })
+                .await
+            } else {
+                standalone::with_service(config, async |service, config| {
+                    measure("standalone", service, config, args).await
+                })
+                .await
+            }
+        };
+        tokio::select! {
+            report = measured => report,
+            () = stop.asked() => Err(Failure::failed("stopped before the end")),
+        }
+    })?;
+    if json {
+        json_lines(out, &report)?;
+    } else {
+        print(&report, out)?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn measure(
+    role: &'static str,
+    service: &Service,
+    config: &Config,
+    args: &QueriesArgs,
+) -> Result<Report, Failure> {
+    let client = Client::new(&format!("http://{}", service.address))?;
+    let load = Arc::new(Load::new(args, client.clone())?);
+    let batches = load.batches()?;
+    beside(move || send(&client, batches)).await?;
+    let mut kinds = Vec::new();
+    for kind in Kind::ALL {
+        settled(service, u64::from(args.items), QUIET_WITHIN).await?;
+        let going_on = GoingOn::new();
+        let (load, is_stopped) = (Arc::clone(&load), Arc::clone(&going_on.is_stopped));
+        kinds.push(beside(move || load.measure(kind, &is_stopped)).await?);
+    }
+    Ok(Report {
+        machine: Machine::here(),
+        role,
+        version: env!("CARGO_PKG_VERSION"),
+        threads: config.compute.threads,
+        kernel: config.compute.kernel.name(),
+        items: args.items,
+        events_per_second: args.events,
+        queries_per_second: args.queries,
+        seconds: args.seconds,
+        kinds,
+    })
+}
+
+/// Stops the threads of a measurement when nobody waits for it any more.
+struct GoingOn {
+    is_stopped: Arc<AtomicBool>,
+}
+
+impl GoingOn {
+    fn new() -> Self {
+        Self {
+            is_stopped: Arc::default(),
+        }
+    }
+}
+
+impl Drop for GoingOn {
+    fn drop(&mut self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+    let machine = &report.machine;
+    writeln!(
+        out,
+        "kindred {} on {}, {} cores, {}",
+        report.version, machine.cpu, machine.cores, machine.system
+    )?;
+    writeln!(
+        out,
+        "{}, threads {} (0: all), kernel {}; one domain of {} items, {} events and {} queries a second, {} s of each \
+         kind",
+        report.role,
+        report.threads,
+        report.kernel,
+        report.items,
+        report.events_per_second,
+        report.queries_per_second,
+        report.seconds
+    )?;
+    writeln!(
+        out,
+        "{:<18} {:>8}  {:>20} {:>10} {:>6}  {:>20}",
+        "query", "answered", "p50/p99 ms", "from lists", "busy", "events p50/p99 ms"
+    )?;
+    let times = |p: &Percentiles| format!("{:.1} / {:.1}", p.p50_ms, p.p99_ms);
+    for one in &report.kinds {
+        writeln!(
+            out,
+            "{:<18} {:>8}  {:>20} {:>10} {:>6}  {:>20}",
+            one.kind.in_words(),
+            one.answered.count,
+            times(&one.answered),
+            one.from_list,
+            one.busy,
+            times(&one.event_to_durable)
+        )?;
+    }
+    Ok(())
+}
