@@ -328,6 +328,29 @@ class Cluster:
         return done
 
     @contextlib.contextmanager
+    def program(self, *arguments):
+        """A command of `kindred` that reads standard input, which is closed at the end; must end well then."""
+        log = f"{self.place}/{arguments[0]}.log"
+        with open(log, "ab") as said:
+            running = subprocess.Popen(
+                [f"{self.programs}/kindred", *arguments],
+                env=self.environment(),
+                stdin=subprocess.PIPE,
+                stdout=said,
+                stderr=said,
+                text=True,
+                cwd=self.place,
+            )
+        try:
+            yield running
+        finally:
+            running.stdin.close()
+            code = running.wait()
+        if code:
+            with open(log, encoding="utf-8", errors="replace") as said:
+                raise RuntimeError(f"kindred {' '.join(arguments)}: {code}: {said.read()[-2000:]}")
+
+    @contextlib.contextmanager
     def database(self):
         """A session at QUORUM."""
         logging.getLogger("cassandra").setLevel(logging.CRITICAL)

@@ -13,7 +13,7 @@ from .checker import Check, keep_examples, wait_quiet
 from .client import ask, item
 from .cluster import NotInTime, in_parallel, resident
 from .faults import Skipped, Stage
-from .load import WRITE_TIMEOUT_S, AmqpSender, Load
+from .load import Load
 from .texts import LANGUAGES
 
 BEFORE_S, AFTER_S = 8, 12
@@ -25,7 +25,8 @@ SOAK_RATE, SOAK_TELLS_EVERY_S = 5, 60
 # Deletions wait for readers that are behind, so that every question is asked soon after its answer.
 DELETERS, WAITING = 8, 2
 OVERLOAD_FACTOR, OVERLOAD_S = 100, 60
-OVERLOAD_PUBLISHERS = 16
+# Events are handed to the publisher so often.
+FLOOD_EVERY_S = 0.1
 RECOVERY_S = 1800
 MIB = 1024 * 1024
 
@@ -261,6 +262,28 @@ def deletions(play, count):
     return entry
 
 
+def flood(play, rate, seconds, prefix):
+    """New items at a rate, by `kindred publish`; all of them are acknowledged when it has ended well."""
+    source, operations = random.Random(0), []
+    with play.cluster.program("publish", "-") as publisher:
+        begun = time.monotonic()
+        while (elapsed := time.monotonic() - begun) < seconds:
+            # What could not be written in time is not made up for: the broker takes no more.
+            due = int(rate * FLOOD_EVERY_S)
+            for _ in range(due):
+                # Readers do not ask for it: it is served much later.
+                name = f"{prefix}-{len(operations)}"
+                fields = play.texts.fields(source, 0)
+                operations.append(play.history.begin(source.choice(play.domains), name, "create", fields))
+                operations[-1].via = "amqp"
+                publisher.stdin.write(json.dumps(operations[-1].event) + "\n")
+            publisher.stdin.flush()
+            time.sleep(max(0, begun + elapsed + FLOOD_EVERY_S - time.monotonic()))
+    for operation in operations:
+        operation.acknowledged = time.time()
+    return operations
+
+
 def overload(play, sustainable, seconds):
     """Publishes far more than can be served, and watches memory, backlog and recovery."""
     rate = sustainable * OVERLOAD_FACTOR
@@ -270,8 +293,7 @@ def overload(play, sustainable, seconds):
     readers = play.load()
     readers.start(http_writers=0, amqp_writers=0)
     time.sleep(BEFORE_S)
-    publishers, samples, sampled = play.load(rate), [], threading.Event()
-    publishers.prefix = f"over-{int(since)}"
+    samples, sampled = [], threading.Event()
 
     def sample():
         broker = play.cluster.broker.pid
@@ -289,21 +311,8 @@ def overload(play, sustainable, seconds):
     sampler = threading.Thread(target=sample)
     sampler.start()
     begun = time.time()
-
-    def publish():
-        own, sender = random.Random(next(publishers.seeds)), AmqpSender(publishers)
-        while publishers.pace.wait(publishers.writing_stopped):
-            operation = publishers.choose(own, {"create": 1})
-            # Readers do not ask for it: it is served much later.
-            publishers.until_acknowledged(operation, own, sender.send)
-
-    publishers.writers = [threading.Thread(target=publish) for _ in range(OVERLOAD_PUBLISHERS)]
-    for thread in publishers.writers:
-        thread.start()
-    time.sleep(seconds)
-    publishers.stop_writing(WRITE_TIMEOUT_S)
+    sent = flood(play, rate, seconds, f"over-{int(since)}")
     ended = time.time()
-    sent = [one for one in play.history.operations() if one.first >= begun and one.acknowledged]
     play.say(f"{len(sent):,} events in {ended - begun:.0f} s; waiting until all is served")
     deadline = time.time() + RECOVERY_S
     recovered = None
