@@ -5,8 +5,8 @@ Usage: markdown.py FOLDER --base /blog/ --items items.ndjson --links links.ndjso
 
 An item is a file: its id is its path below FOLDER without the suffix, its title that of
 the front matter or the first heading, its text the body without code blocks, images and addresses. A link is one to another file of the folder, by its address
-below --base, the `path` of its front matter, or relative to the file. Posts that are lists of links to most others (more than a tenth) are left out
-of the links.
+below --base, the `path` of its front matter, or relative to the file. Files without a text are left out, as redirects are; posts that are lists
+of links to most others (more than a tenth) are left out of the links.
 """
 
 import argparse
@@ -52,7 +52,10 @@ def main():
     posts = {}
     paths = [path for path in options.folder.rglob("*") if path.suffix in options.suffix]
     for path in sorted(paths):
-        posts[path.relative_to(options.folder).with_suffix("").as_posix()] = read(path)
+        post = read(path)
+        # Those without a text lead elsewhere.
+        if post[1].strip():
+            posts[path.relative_to(options.folder).with_suffix("").as_posix()] = post
 
     addresses = {post: post for post in posts} | {
         address: post for post, (_, _, _, address) in posts.items() if address
