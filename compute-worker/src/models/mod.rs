@@ -52,6 +52,16 @@ pub fn compares_languages(model: &ModelName) -> bool {
         .is_some_and(Model::compares_languages)
 }
 
+/// Gives the id that a term of a text in this language has in a model's features. A model that is not known has
+/// the ids that most have.
+pub fn term_ids(model: &ModelName, language: &str) -> Box<dyn Fn(&str) -> u32 + Send + Sync> {
+    let models = Models::new(Arc::new(Vectors::none()));
+    match models.get(model.as_str()) {
+        Some(model) => model.term_ids(language),
+        None => Box::new(term_id),
+    }
+}
+
 /// What features are made of.
 #[derive(Debug, Clone, Copy)]
 pub enum Rows<'a> {
@@ -77,6 +87,11 @@ pub trait Model: fmt::Debug + Send + Sync {
     /// Whether features of texts in different languages can be compared with each other: one space may
     /// then hold all of them. Each is made in the space of its own language.
     fn compares_languages(&self) -> bool;
+
+    /// Gives the id of a term of a text in this language, as features have it.
+    fn term_ids(&self, _language: &str) -> Box<dyn Fn(&str) -> u32 + Send + Sync> {
+        Box::new(term_id)
+    }
 
     /// The feature of each row, in their order, computed on the current rayon pool. `None`: it makes
     /// none of such rows.
@@ -140,6 +155,7 @@ impl Models {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
     use super::*;
 
@@ -154,6 +170,27 @@ mod tests {
         }
         assert!(models.get(DEFAULT).is_some());
         assert!(models.get("words-0").is_none());
+    }
+
+    /// What explains a score finds its words by these ids.
+    #[test]
+    fn the_ids_of_terms_are_those_of_features() {
+        let models = Models::new(Arc::new(Vectors::none()));
+        for name in ["words-1", "text-2"] {
+            let model = ModelName::new(name).unwrap();
+            let task = ExtractTask {
+                space: Space::of_texts(&model, "en"),
+                rows: vec![TermCounts {
+                    id: kindred_shared::ItemId::new("a").unwrap(),
+                    terms: vec![("kilometres".into(), 1), ("marathon".into(), 2)],
+                }],
+            };
+            let made = models.extract(&task).unwrap();
+            let id_of = term_ids(&model, "en");
+            let mut ids = ["kilometres", "marathon"].map(id_of);
+            ids.sort_unstable();
+            assert_eq!(made[0].term_ids(), ids, "{name}");
+        }
     }
 
     #[test]

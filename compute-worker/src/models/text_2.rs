@@ -131,6 +131,11 @@ impl Model for Text2 {
         true
     }
 
+    fn term_ids(&self, language: &str) -> Box<dyn Fn(&str) -> u32 + Send + Sync> {
+        let stems = Stems::of(language);
+        Box::new(move |term| term_id(&stems.stem(term)))
+    }
+
     fn extract(&self, space: &Space, rows: Rows<'_>) -> Option<Vec<Feature>> {
         match rows {
             Rows::Terms(rows) => Some(self.features(space, rows)),

@@ -22,6 +22,7 @@ pub mod effect;
 pub mod extraction;
 pub mod features;
 mod flush;
+pub mod habits;
 pub mod hosting;
 pub mod intake;
 pub mod item;

@@ -96,6 +96,7 @@ fn loaded(shape: Shape) -> Loaded {
             id: row(n).id,
             version: 1,
             space: Space::stored("words-1/en"),
+            habits: 0,
             feature: feature(&mut dice, shape),
         });
     }

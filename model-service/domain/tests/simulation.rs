@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use kindred_domain::effect::{
     CommitFailure, CommitStep, Comparing, Effect, Input, Made, Ticket, ToExtract,
 };
+use kindred_domain::habits::Habits;
 use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
 use kindred_domain::machine::{Domain, Tenure};
 use kindred_domain::material::{Material, rows_of};
@@ -29,7 +30,7 @@ use kindred_domain::time::Now;
 use kindred_query::DomainView;
 use simulated::dice::Dice;
 use simulated::reference::{
-    brute_force, compare, feature_of, id, is_expired, model, settings, torn,
+    brute_force, compare, feature_of, id, is_expired, model, settings, survey, torn,
 };
 use simulated::tables::Tables;
 
@@ -58,7 +59,8 @@ enum Pending {
         writes: Vec<Write>,
         step: CommitStep,
     },
-    Extract(Ticket, ModelName, Vec<ToExtract>),
+    Extract(Ticket, ModelName, Vec<ToExtract>, Arc<Habits>),
+    Survey(Ticket, Vec<ItemId>),
     Compare(Ticket, usize, Comparing),
     Notify(Ticket),
 }
@@ -331,9 +333,14 @@ impl World {
                     ticket,
                     model,
                     rows,
+                    habits,
                     ..
                 } => {
-                    self.pending.push(Pending::Extract(ticket, model, rows));
+                    let extract = Pending::Extract(ticket, model, rows, habits);
+                    self.pending.push(extract);
+                }
+                Effect::Survey { ticket, ids, .. } => {
+                    self.pending.push(Pending::Survey(ticket, ids));
                 }
                 Effect::Compare { ticket, tasks } => {
                     for (number, task) in tasks {
@@ -545,10 +552,15 @@ impl World {
                 });
             }
             Pending::Notify(ticket) => self.input(Input::Notified { ticket }),
-            Pending::Extract(ticket, model, rows) => {
+            Pending::Survey(ticket, ids) => {
+                let texts = ids.iter().filter_map(|id| self.store.contents.get(id));
+                let result = Ok(survey(texts));
+                self.input(Input::Surveyed { ticket, result });
+            }
+            Pending::Extract(ticket, model, rows, habits) => {
                 let made = rows
                     .into_iter()
-                    .filter_map(|row| self.extract(&model, row))
+                    .filter_map(|row| self.extract(&model, row, &habits))
                     .collect();
                 self.input(Input::Extracted {
                     ticket,
@@ -566,7 +578,7 @@ impl World {
         }
     }
 
-    fn extract(&self, model: &ModelName, row: ToExtract) -> Option<Made> {
+    fn extract(&self, model: &ModelName, row: ToExtract, habits: &Habits) -> Option<Made> {
         let material = match row.material {
             Some(material) => material,
             None => Arc::new(Material {
@@ -581,13 +593,14 @@ impl World {
         };
         let rejected = torn(&material);
         let (space, feature) = match &rejected {
-            None => feature_of(model, &material.row, &material.content),
+            None => feature_of(model, &material.row, &material.content, habits),
             Some(_) => (Space::of_texts(model, "en"), Feature::zero()),
         };
         (material.row.version == row.version).then_some(Made {
             slot: row.slot,
             version: row.version,
             space,
+            habits: habits.fingerprint(),
             feature,
             rejected,
         })
@@ -640,6 +653,10 @@ impl World {
             }
             // It is told again until it is known.
             Pending::Notify(ticket) => self.pending.push(Pending::Notify(ticket)),
+            Pending::Survey(ticket, _) => {
+                let result = Err(failure);
+                self.input(Input::Surveyed { ticket, result });
+            }
             Pending::Extract(ticket, ..) => {
                 self.input(Input::Extracted {
                     ticket,
@@ -771,6 +788,7 @@ impl World {
         let opened = self.store.open();
         let model = opened.model().cloned();
         let model = model.unwrap_or_else(|| self::model("words-1"));
+        let habits = opened.settings.unwrap_or_default().habits;
         let mut features: BTreeMap<ItemId, (Space, Feature)> = BTreeMap::new();
         for (id, event) in &self.truth {
             let Event::Upsert(upsert) = &**event else {
@@ -780,7 +798,8 @@ impl World {
                 continue;
             }
             let row = rows_of(upsert, 1, self.now.date());
-            features.insert(id.clone(), feature_of(&model, &row.0, &row.1));
+            let feature = feature_of(&model, &row.0, &row.1, &habits);
+            features.insert(id.clone(), feature);
         }
         let snapshot = self.view.snapshot();
         let snapshot = snapshot.as_ref().expect("the domain is loaded");

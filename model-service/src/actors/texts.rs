@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use compute_worker::models::term_id;
+use compute_worker::models::term_ids;
 use kindred_shared::job::{ExtractTask, Job, Reply, Task, TermCounts};
 use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 
-use crate::preprocessing::Preprocessors;
+use crate::preprocessing::{Preprocessed, Preprocessors, Usual};
 use kindred_domain::extraction::habitual;
+use kindred_domain::habits::Habits;
 use kindred_domain::settings::DomainSettings;
 
 /// Does an extract job, on the threads it has.
@@ -43,6 +44,8 @@ pub struct Rules<'a> {
     pub settings: &'a DomainSettings,
     /// How many of its items have a feature in each space.
     pub spaces: &'a [(Space, usize)],
+    /// What is usual in its texts.
+    pub habits: &'a Habits,
 }
 
 /// Words by the ids of their terms.
@@ -71,17 +74,19 @@ impl Texts {
             rules.model,
             rules.spaces.iter().map(|(space, rows)| (space, *rows)),
         );
+        let mut usual = Usual::of(rules.habits);
+        usual.language = usual.language.or(fallback.as_deref());
         let preprocessed = self.preprocessors.of(rules.settings).preprocess(
             text.title.as_deref(),
             text.text.as_deref(),
             text.language.as_deref(),
-            fallback.as_deref(),
+            usual,
         );
         let space = Space::of_texts(rules.model, &preprocessed.language);
         if preprocessed.terms.is_empty() {
             return Ok((space, Feature::zero(), Words::new()));
         }
-        let words = words(&preprocessed.terms);
+        let words = words(rules.model, &preprocessed);
         let row = TermCounts {
             // It is nobody's, and no feature depends on it.
             id: ItemId::new("query").expect("a constant"),
@@ -107,23 +112,24 @@ impl Texts {
         }
     }
 
-    /// The words of a text that was read in a language.
-    pub fn words(&self, text: &Text, settings: &DomainSettings) -> Words {
+    /// The words of a text that was read in a language, by the ids that they have in features of the model.
+    pub fn words(&self, text: &Text, model: &ModelName, settings: &DomainSettings) -> Words {
         let preprocessed = self.preprocessors.of(settings).preprocess(
             text.title.as_deref(),
             text.text.as_deref(),
             text.language.as_deref(),
-            None,
+            Usual::default(),
         );
-        words(&preprocessed.terms)
+        words(model, &preprocessed)
     }
 }
 
 /// Of words with one id the first.
-fn words(terms: &[(Box<str>, u32)]) -> Words {
+fn words(model: &ModelName, text: &Preprocessed) -> Words {
+    let id_of = term_ids(model, &text.language);
     let mut words = Words::new();
-    for (term, _) in terms {
-        words.entry(term_id(term)).or_insert_with(|| term.clone());
+    for (term, _) in &text.terms {
+        words.entry(id_of(term)).or_insert_with(|| term.clone());
     }
     words
 }

@@ -315,10 +315,13 @@ impl Asking {
     /// Reads what is asked of; its words.
     fn read(&mut self) -> Result<Words, Error> {
         let settings = self.snapshot.settings();
+        // A domain without a model has no items: nothing is similar to anything.
+        let model = self.snapshot.model().cloned();
+        let model = model.unwrap_or_else(compute_worker::models::default_model);
         let (subject, words) = match &self.of {
             Of::Items(items) => {
                 let texts = self.of_items.iter();
-                let words = texts.flat_map(|text| self.texts.words(text, settings));
+                let words = texts.flat_map(|text| self.texts.words(text, &model, settings));
                 (Subject::Items(items.clone()), words.collect())
             }
             Of::Vector(values) => {
@@ -326,14 +329,12 @@ impl Asking {
                 (Subject::Feature { space, feature }, Words::new())
             }
             Of::Text(text) => {
-                // A domain without a model has no items: nothing is similar to anything.
-                let model = self.snapshot.model().cloned();
-                let model = model.unwrap_or_else(compute_worker::models::default_model);
                 let rules = Rules {
                     domain: &self.domain,
                     model: &model,
                     settings,
                     spaces: &self.snapshot.features().counts(),
+                    habits: self.snapshot.habits(),
                 };
                 let (space, feature, words) = self.texts.feature(text, rules).map_err(|why| {
                     let detail = format!("The text could not be read: {why}. Ask again.");

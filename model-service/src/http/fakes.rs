@@ -132,6 +132,7 @@ impl Rows {
 
 pub(super) fn feature_row(id: ItemId, version: u64, feature: Feature) -> FeatureRow {
     FeatureRow {
+        habits: 0,
         id,
         version,
         space: Space::stored("words-1/en"),

@@ -79,6 +79,7 @@ impl Domain {
             rows,
             settings: Arc::clone(&self.text_settings),
             spaces: self.catalogue.blocks().rows_by_space(),
+            habits: Arc::clone(&self.surveying.habits),
         });
     }
 
@@ -139,6 +140,7 @@ impl Domain {
                 id: self.catalogue.id(made.slot).clone(),
                 version: made.version,
                 space: made.space.clone(),
+                habits: made.habits,
                 feature: made.feature.clone(),
             })
         });
@@ -239,9 +241,16 @@ impl Domain {
         mut batch: Batch,
         comparison: &mut Comparison,
     ) -> BTreeMap<Space, Vec<NewRow>> {
+        let habits = self.surveying.habits.fingerprint();
         let mut rows: BTreeMap<Space, Vec<NewRow>> = BTreeMap::new();
         for made in std::mem::take(&mut batch.made) {
             let slot = made.slot;
+            if self.catalogue.has_made(&made) {
+                // It was made again with other habits, and is the same.
+                self.catalogue
+                    .update(slot, |item| item.is_stale = made.habits != habits);
+                continue;
+            }
             // What it was before is no row of any block any more.
             if self.retire(slot) {
                 comparison.moved.insert(slot);
@@ -250,7 +259,7 @@ impl Domain {
                 continue;
             }
             comparison.fresh.insert(slot, batch.since(slot));
-            if let Some((space, row)) = self.catalogue.give(made) {
+            if let Some((space, row)) = self.catalogue.give(made, habits) {
                 rows.entry(space).or_default().push(row);
             }
         }

@@ -14,6 +14,7 @@ mod patching;
 mod recovery;
 mod removing;
 mod rounds;
+mod surveying;
 mod weighing;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ use kindred_shared::{Backoff, DomainName, ModelName};
 use self::configure::Configuring;
 use self::loading::Loading;
 use self::removing::Removing;
+use self::surveying::Surveying;
 use crate::acceptance::Acceptance;
 use crate::backlog::Backlog;
 use crate::catalogue::Catalogue;
@@ -116,6 +118,8 @@ pub struct Domain {
     set: Option<SettingsRow>,
     /// The settings of `set`, for those who make features.
     text_settings: Arc<DomainSettings>,
+    /// What is usual in the domain's texts.
+    surveying: Surveying,
     /// Settings on their way to the store.
     configuring: Vec<Configuring>,
     /// The domain's row with the model that was set, on its way there.
@@ -160,6 +164,7 @@ impl Domain {
             words: Interner::default(),
             set: None,
             text_settings: Arc::default(),
+            surveying: Surveying::default(),
             configuring: Vec::new(),
             naming: Vec::new(),
             unread: Unread::default(),
@@ -191,6 +196,7 @@ impl Domain {
                 task,
                 result,
             } => self.compared(now, ticket, task, result),
+            Input::Surveyed { ticket, result } => self.surveyed(now, ticket, result),
             Input::Swept { ticket, result } => self.swept(now, ticket, result),
             Input::Notified { ticket } => self.flush.notified(ticket),
             Input::Tick => {}
@@ -242,6 +248,7 @@ impl Domain {
             self.rebuild.as_ref().and_then(Rebuild::retry_at),
             self.flush.deadline().filter(|_| self.is_loaded()),
             self.clean_at,
+            (self.surveying.deadline(self.catalogue.live())).filter(|_| self.is_loaded()),
             (self.lists.must_scrub() && self.is_loaded()).then_some(now.monotonic),
         ]
         .into_iter()
@@ -367,6 +374,7 @@ impl Domain {
             && !self.lists.must_scrub()
             && self.acceptance.is_empty()
             && self.whole.is_empty()
+            && self.surveying.is_idle(self.catalogue.live())
     }
 
     /// Asks for a commit; marks the domain dirty with it unless the store says so already.
@@ -403,6 +411,7 @@ impl Domain {
         self.start_removing(now);
         self.sweep(now);
         if self.is_loaded() {
+            self.start_survey(now);
             self.start_cycle(now);
             self.start_flush(now);
             self.start_cleaning(now);
@@ -528,6 +537,7 @@ impl Domain {
             CommitStep::Events => self.round_stored(now, ticket),
             CommitStep::Settings => self.settings_stored(ticket),
             CommitStep::Model => self.model_stored(ticket),
+            CommitStep::Habits => self.habits_stored(now, ticket),
             CommitStep::Features => self.features_stored(now, ticket),
             CommitStep::Lists => self.lists_stored(ticket),
             CommitStep::Clean => {}

@@ -12,6 +12,7 @@ use serde_json::Map;
 
 use super::*;
 use crate::effect::{Comparing, Made, Observation, ToExtract};
+use crate::habits::Survey;
 use crate::loaded::{Loaded, Opened};
 use crate::material::rows_of;
 use crate::store::{FeatureRow, ItemRow, Liveness};
@@ -310,6 +311,7 @@ fn a_list_that_lost_somebody_while_its_domain_loaded_is_stored() {
             id: row.id.clone(),
             version: 1,
             space: Space::stored("words-1/en"),
+            habits: 0,
             feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
         });
     }
@@ -472,6 +474,10 @@ impl Shell {
                     let result = Ok(vec![None; ids.len()]);
                     self.input(Input::ItemsRead { ticket, result });
                 }
+                Effect::Survey { ticket, .. } => {
+                    let result = Ok(Survey::default());
+                    self.input(Input::Surveyed { ticket, result });
+                }
                 Effect::Extract { ticket, rows, .. } if self.is_slow => {
                     self.extracting.push((ticket, rows));
                 }
@@ -498,6 +504,7 @@ impl Shell {
             slot: row.slot,
             version: row.version,
             space: Space::stored("words-1/en"),
+            habits: 0,
             feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
             rejected: None,
         });
@@ -614,6 +621,7 @@ fn while_a_domain_is_loaded_a_new_item_is_listed_before_all_is_compared() {
             id: row.id,
             version: 1,
             space: Space::stored("words-1/en"),
+            habits: 0,
             feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
         });
     }
@@ -683,6 +691,7 @@ fn the_status_tells_since_when_the_oldest_item_waits() {
         slot: row.slot,
         version: row.version,
         space: Space::stored("words-1/en"),
+        habits: 0,
         feature: Feature::zero(),
         rejected: None,
     });
@@ -779,6 +788,7 @@ fn extracting(upsert: &str) -> (Domain, Ticket, Made) {
         slot: asked.slot,
         version: 1,
         space: Space::stored("words-1/en"),
+        habits: 0,
         feature: Feature::zero(),
         rejected: Some(Box::new(rejected)),
     };
@@ -890,6 +900,7 @@ fn what_a_former_owner_wrote_into_a_clean_domain_is_found_when_it_is_loaded() {
                     id: row.id.clone(),
                     version: 1,
                     space: Space::stored("words-1/en"),
+                    habits: 0,
                     feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
                 });
             }

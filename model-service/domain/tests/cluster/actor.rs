@@ -147,6 +147,9 @@ impl Actor {
                 Effect::ReadWhole { ticket, ids } => {
                     context.world.read(Reading::Whole(address, ticket, ids));
                 }
+                Effect::Survey { ticket, ids, .. } => {
+                    context.world.read(Reading::Survey(address, ticket, ids));
+                }
                 Effect::Sweep { ticket } => {
                     let stamp = tenure.stamp(context);
                     context.world.read(Reading::Sweep(address, ticket, stamp));
@@ -180,8 +183,9 @@ impl Actor {
                     rows,
                     settings,
                     spaces,
+                    habits,
                 } => {
-                    let making = Making::new(&model, false, &settings);
+                    let making = Making::new(&model, false, &settings, habits);
                     self.extract(context, ticket, making, rows, spaces);
                 }
                 Effect::Compare { ticket, tasks } => {

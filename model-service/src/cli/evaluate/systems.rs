@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 
 use compute_worker::models::{Models, Own};
+use kindred_domain::habits::{FEWEST, Habits, SAMPLE};
 use kindred_shared::job::{ExtractTask, TermCounts};
 use kindred_shared::{Feature, ModelName, Space};
 use kindred_similarity::{Kernel, Options, Rows, SparseRows, Table, TableBuilder, neighbours};
@@ -11,7 +12,7 @@ use rayon::prelude::*;
 
 use super::super::exit::Failure;
 use super::input::Items;
-use crate::preprocessing::{Preprocessed, Preprocessor};
+use crate::preprocessing::{Preprocessed, Preprocessor, Surveyed, Usual};
 
 /// Answers of a list that are looked at: enough that ten are left without those of the item's group.
 const KEPT: usize = 64;
@@ -66,10 +67,18 @@ impl System {
 
 /// The texts as they are read for a domain of these items alone.
 pub(super) fn read(items: &Items, preprocessor: &Preprocessor) -> Vec<Preprocessed> {
+    let habits = habits(items, preprocessor);
+    let usual = Usual::of(&habits);
     let one = |item: usize, habitual: Option<&str>| {
         let item = &items.all[item];
         let (title, text) = (item.title.as_deref(), item.text.as_deref());
-        preprocessor.preprocess(title, text, item.language.as_deref(), habitual)
+        let language = usual.language.or(habitual);
+        preprocessor.preprocess(
+            title,
+            text,
+            item.language.as_deref(),
+            Usual { language, ..usual },
+        )
     };
     let mut read: Vec<Preprocessed> = (0..items.len())
         .into_par_iter()
@@ -89,6 +98,20 @@ pub(super) fn read(items: &Items, preprocessor: &Preprocessor) -> Vec<Preprocess
         });
     }
     read
+}
+
+/// What is usual in the texts, as a domain of these items finds it.
+fn habits(items: &Items, preprocessor: &Preprocessor) -> Habits {
+    let live = items.len() as u64;
+    if live < FEWEST {
+        return Habits::default();
+    }
+    let sample = items.all.iter().step_by(items.len().div_ceil(SAMPLE));
+    let texts = sample.filter(|item| item.vector.is_none()).map(|item| {
+        let (title, text) = (item.title.as_deref(), item.text.as_deref());
+        preprocessor.survey(title, text, item.language.as_deref())
+    });
+    Habits::default().after(live, &Surveyed::together(texts))
 }
 
 /// The lists that a domain of this model has when it is quiet.

@@ -166,6 +166,8 @@ impl SerializeRow for RowChange {
                     floats_to_bytes(feature.dense()),
                     term_ids,
                     floats_to_bytes(feature.term_weights()),
+                    // Not null, as above.
+                    row.habits.cast_signed(),
                     stamp,
                 )
                     .serialize(context, writer)
@@ -434,10 +436,18 @@ fn ids(table: &'static str, found: &QueryRowsResult) -> Result<Vec<ItemId>, Trou
 /// Decodes rows of `item_features`.
 pub(super) fn features(found: &QueryRowsResult) -> Result<Vec<FeatureRow>, Trouble> {
     const TABLE: &str = "item_features";
-    type Stored<'a> = (&'a str, i64, &'a str, &'a [u8], &'a [u8], &'a [u8]);
+    type Stored<'a> = (
+        &'a str,
+        i64,
+        &'a str,
+        &'a [u8],
+        &'a [u8],
+        &'a [u8],
+        Option<i64>,
+    );
     let rows = found.rows::<Stored<'_>>()?;
     rows.map(|row| {
-        let (id, version, space, dense, term_ids, term_weights) = row?;
+        let (id, version, space, dense, term_ids, term_weights, habits) = row?;
         let term_ids = words(TABLE, term_ids)?.map(u32::from_le_bytes).collect();
         let (dense, term_weights) = (floats(TABLE, dense)?, floats(TABLE, term_weights)?);
         let feature = Feature::new(dense, term_ids, term_weights)
@@ -446,6 +456,8 @@ pub(super) fn features(found: &QueryRowsResult) -> Result<Vec<FeatureRow>, Troub
             id: id_of(TABLE, id)?,
             version: version.cast_unsigned(),
             space: Space::stored(space),
+            // Rows of before migration 6 have none.
+            habits: habits.map_or(0, i64::cast_unsigned),
             feature,
         })
     })

@@ -138,6 +138,7 @@ mod tests {
 
     fn own(name: &str) -> FeatureRow {
         FeatureRow {
+            habits: 0,
             space: Space::own(2),
             ..feature(name, 4)
         }
