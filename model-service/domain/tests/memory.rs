@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use kindred_domain::effect::{Comparing, Effect, Input, Ticket};
+use kindred_domain::habits::Habits;
 use kindred_domain::loaded::{Loaded, Opened};
 use kindred_domain::machine::{Domain, Tenure};
 use kindred_domain::memory::{Memory, of_loading};
 use kindred_domain::settings::ProcessSettings;
-use kindred_domain::store::{DomainRow, Epoch, FeatureRow, ItemRow, Liveness, Partition};
+use kindred_domain::store::{
+    DomainRow, Epoch, FeatureRow, ItemRow, Liveness, Partition, SettingsRow,
+};
 use kindred_domain::time::Now;
 use kindred_domain::window::WindowSize;
 use kindred_query::DomainView;
@@ -184,7 +187,14 @@ fn served(shape: Shape) -> (Domain, DomainView) {
     let (mut machine, effects) = machine();
     let opened = Opened {
         row: Some(domain_row(shape)),
-        settings: None,
+        settings: Some(SettingsRow {
+            // It was looked at, and nothing is usual in it.
+            habits: Habits {
+                of: shape.items.into(),
+                ..Habits::default()
+            },
+            ..SettingsRow::default()
+        }),
     };
     let result = Ok(Box::new(opened));
     let ticket_of_open = ticket(&effects);
