@@ -1,9 +1,11 @@
 //! Intake as the domain core knows it: events in, each settled once what it says is durable. The trait
 //! has the broker's semantics: at least once, in order, redelivered after a loss. What is held of a
-//! queue, and what is done about events that come again and again, is decided in [`held`] and [`care`].
+//! queue, when it is handed over again, and what is done about events that come again and again, is decided in
+//! [`held`], [`rewind`] and [`care`].
 
 pub mod care;
 pub mod held;
+pub mod rewind;
 
 use std::sync::Arc;
 

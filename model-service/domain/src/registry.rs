@@ -2,10 +2,16 @@
 //! wake. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use kindred_shared::DomainName;
 
 use crate::store::DomainRow;
+
+/// Whether a domain is put to sleep: it was not used for that long, and a machine that may sleep has nothing to do.
+pub fn is_idle(unused_for: Duration, idle_after: Duration, may_sleep: bool) -> bool {
+    may_sleep && unused_for >= idle_after
+}
 
 /// Active domains, each with what drives it, and the sleeping ones that somebody must think of.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use super::services::Services;
 use super::waking::Wake;
 use kindred_domain::budget::{Use, who_sleeps};
 use kindred_domain::intake::{Delivery, DeliveryTag};
-use kindred_domain::registry::Registry;
+use kindred_domain::registry::{Registry, is_idle};
 use kindred_domain::status::State;
 use kindred_domain::store::DomainRow;
 use kindred_domain::time::Now;
@@ -153,7 +153,8 @@ impl DomainRegistry {
         self.load_some();
         let idle_after = self.services.idle_after;
         let is_idle = |active: &Active| {
-            active.view.unused_for(now.monotonic) >= idle_after && active.view.status().clean
+            let unused_for = active.view.unused_for(now.monotonic);
+            is_idle(unused_for, idle_after, active.view.status().clean)
         };
         let active = self.domains.active();
         let idle = active.filter(|(_, active)| is_idle(active));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kindred_domain::intake::care::{Care, Verdict};
 use kindred_domain::intake::held::{self, Held};
+use kindred_domain::intake::rewind::Rewinding;
 use kindred_domain::intake::{DeliveryTag, Outcome};
 use kindred_domain::store::Partition;
 use kindred_shared::Backoff;
@@ -19,8 +20,6 @@ use crate::tenure::Tenure;
 const PREFETCH: u16 = 8;
 /// Bytes handed over and not settled; a message counts as one.
 const CAPACITY: usize = 6;
-/// Before what was not stored is read over again.
-const REWIND: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
 /// Before a lost connection is made again.
 const RECONNECT: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
 
@@ -53,8 +52,7 @@ pub(crate) struct Reader {
     generation: u64,
     held: Held<Came>,
     care: Care,
-    rewinds: Backoff,
-    is_rewinding: bool,
+    rewinding: Rewinding,
     reconnects: Backoff,
 }
 
@@ -66,8 +64,7 @@ impl Reader {
             generation: 1,
             held: Held::new(1, CAPACITY),
             care: Care::new(PREFETCH),
-            rewinds: REWIND,
-            is_rewinding: false,
+            rewinding: Rewinding::default(),
             reconnects: RECONNECT,
         }
     }
@@ -85,7 +82,7 @@ impl Reader {
         self.care.lost(self.held.fingerprints(), deliberate);
         self.generation += 1;
         self.held = Held::new(self.generation, CAPACITY);
-        self.is_rewinding = false;
+        self.rewinding.done();
     }
 
     fn acknowledge(&mut self, context: &mut Context<'_>) {
@@ -109,17 +106,16 @@ impl Reader {
                 Outcome::Stored(_) | Outcome::Refused(_) => {
                     if let Some(came) = self.held.stored(tag) {
                         self.care.settled(came.number);
-                        self.rewinds.worked();
+                        self.rewinding.stored();
                     }
                 }
                 Outcome::Failed(_) => {
-                    if self.held.is_handed(tag) && !self.is_rewinding {
-                        let delay = self.rewinds.failed();
-                        self.is_rewinding = true;
-                        if !context.world.is_mutated(Mutation::FailedNotReadAgain) {
-                            let rewind = Message::Rewind(partition, link);
-                            context.world.tell(context.me.id, delay, rewind);
-                        }
+                    let is_handed = self.held.is_handed(tag);
+                    if let Some(delay) = self.rewinding.failed(is_handed)
+                        && !context.world.is_mutated(Mutation::FailedNotReadAgain)
+                    {
+                        let rewind = Message::Rewind(partition, link);
+                        context.world.tell(context.me.id, delay, rewind);
                     }
                 }
             }
@@ -212,7 +208,7 @@ impl Tenure {
         }
         // Deliveries that are settled at once make room for more.
         self.is_handing_over = true;
-        while !self.reader.is_rewinding
+        while self.reader.rewinding.may_hand_over()
             && let Some(delivery) = self.reader.held.hand_over()
         {
             self.deliver(context, delivery.tag, delivery.event);
@@ -251,7 +247,7 @@ impl Seat {
             let reader = &mut tenure.reader;
             reader.generation += 1;
             reader.held.rewind(reader.generation);
-            reader.is_rewinding = false;
+            reader.rewinding.done();
             tenure.hand_over(context);
         }
     }

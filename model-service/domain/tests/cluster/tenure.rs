@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kindred_domain::intake::DeliveryTag;
 use kindred_domain::machine::Tenure as Ownership;
-use kindred_domain::registry::Registry;
+use kindred_domain::registry::{Registry, is_idle};
 use kindred_domain::store::{DomainRow, Epoch, Partition, Stamp};
 use kindred_query::{DomainView, Term};
 use kindred_shared::DomainName;
@@ -212,7 +212,11 @@ impl Tenure {
         };
         let is_idle = |actor: &Actor| {
             let unused_for = now.monotonic.saturating_sub(actor.used_at);
-            unused_for >= idle_after && !actor.is_busy() && actor.machine.may_sleep()
+            is_idle(
+                unused_for,
+                idle_after,
+                !actor.is_busy() && actor.machine.may_sleep(),
+            )
         };
         let active = self.registry.active();
         let idle = active.filter(|(_, actor)| is_idle(actor));

@@ -11,7 +11,6 @@ use kindred_runtime::amqp::{
     AmqpError, Connector, PublishFault, Publisher, RECONNECT, REQUEST_DEADLINE, close, wait_out,
     within,
 };
-use kindred_shared::Backoff;
 use kindred_shared::event::{
     CONFIGURED, Configure, Event, Limits, REMOVED, Refusal, Removal, parse_for,
 };
@@ -29,10 +28,8 @@ use super::{Command, RabbitIntakeOptions};
 use crate::metrics::Metrics;
 use kindred_domain::intake::care::{Care, POISONOUS, Verdict};
 use kindred_domain::intake::held::Held;
+use kindred_domain::intake::rewind::Rewinding;
 use kindred_domain::intake::{Delivery, DeliveryTag, Outcome, Settled};
-
-/// Before what was not stored is read over again.
-const REWIND: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
 
 /// Its ends towards the intake.
 pub(super) struct Ends {
@@ -50,7 +47,7 @@ pub(super) struct Reader {
     metrics: Arc<Metrics>,
     ends: Ends,
     care: Care,
-    rewinds: Backoff,
+    rewinding: Rewinding,
 }
 
 /// Tag of the consumer that reads one message at a time. See [`kindred_domain::intake::care`] for the order of both.
@@ -100,7 +97,7 @@ enum Refuser {
 struct Session {
     held: Held<Raw>,
     dying: FuturesUnordered<Dying>,
-    /// When everything is handed over again; nothing is handed over before.
+    /// When everything is handed over again, if that is due.
     rewind_at: Option<Instant>,
     /// The message just read was the last to be read with care.
     reads_ahead: bool,
@@ -122,7 +119,7 @@ impl Reader {
             metrics,
             ends,
             care,
-            rewinds: REWIND,
+            rewinding: Rewinding::default(),
         }
     }
 
@@ -155,6 +152,7 @@ impl Reader {
             self.ends.generation.fetch_add(1, Ordering::AcqRel);
             let deliberate = matches!(end, End::GivenBack);
             self.care.lost(session.held.fingerprints(), deliberate);
+            self.rewinding.done();
             close(&link.connection).await;
             drop(link);
             match end {
@@ -200,7 +198,7 @@ impl Reader {
         let deliveries = self.ends.deliveries.clone();
         loop {
             let stopping = async { stopped.wait_for(|stop| *stop).await.is_ok() };
-            let can_hand_over = session.rewind_at.is_none() && session.held.has_ready();
+            let can_hand_over = self.rewinding.may_hand_over() && session.held.has_ready();
             let rewind_at = session.rewind_at;
             let rewinding = async move {
                 match rewind_at {
@@ -227,6 +225,7 @@ impl Reader {
                     let generation = self.ends.generation.fetch_add(1, Ordering::AcqRel) + 1;
                     session.held.rewind(generation);
                     session.rewind_at = None;
+                    self.rewinding.done();
                     None
                 }
                 permit = deliveries.reserve(), if can_hand_over => {
@@ -378,7 +377,7 @@ impl Reader {
                             settlements.settled(id.as_str(), Ok(Settled { version }));
                         }
                         self.care.settled(raw.fingerprint);
-                        self.rewinds.worked();
+                        self.rewinding.stored();
                     }
                     None => tracing::debug!(tag = tag.0, "intake.settled_unknown_tag"),
                 },
@@ -397,8 +396,8 @@ impl Reader {
                     }
                 }
                 Outcome::Failed(failure) => {
-                    if session.held.is_handed(tag) && session.rewind_at.is_none() {
-                        let delay = self.rewinds.failed();
+                    let is_handed = session.held.is_handed(tag);
+                    if let Some(delay) = self.rewinding.failed(is_handed) {
                         let retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
                         let detail = failure.detail;
                         if failure.needs_help {
