@@ -50,9 +50,9 @@ fn owners(cluster: &Cluster) -> Vec<Option<String>> {
 }
 
 /// Waits until all partitions belong to these services, each of which has as many as another or
-/// one more.
+/// one more. Before that a partition may be handed over, and its domains are not answered of for a moment.
 #[track_caller]
-fn wait_shared(cluster: &Cluster, services: &[&Service]) {
+pub(crate) fn wait_shared(cluster: &Cluster, services: &[&Service]) {
     wait_for("partitions are shared evenly", OWNED, || {
         let owners = owners(cluster);
         let of = |one: &&Service| {

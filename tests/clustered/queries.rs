@@ -10,6 +10,7 @@ use super::publisher::publish_events;
 use crate::corpus::event::Event;
 use crate::corpus::generated::text_item;
 use crate::exactness::expected::Expected;
+use crate::partitions::wait_shared;
 use crate::support::random::Random;
 
 const DOMAINS: usize = 4;
@@ -31,6 +32,7 @@ fn whoever_is_asked_answers_what_the_owner_does() {
         ..How::default()
     };
     let services = [cluster.service(&how), cluster.service(&how)];
+    wait_shared(&cluster, &[&services[0], &services[1]]);
     let mut random = Random::of_test("queries");
     let mut events: Vec<Event> = Vec::new();
     for n in 0..DOMAINS * ITEMS {

@@ -20,6 +20,8 @@ pub(crate) struct Batch {
     /// What was asked for, without its material.
     pub(crate) asked: BTreeMap<Slot, Pending>,
     pub(crate) made: Vec<Made>,
+    /// Those of `asked` that no event asks for: they were made with other habits.
+    pub(crate) made_again: BTreeSet<Slot>,
     /// When the first of them came.
     pub(crate) oldest: Option<Duration>,
 }
@@ -36,9 +38,16 @@ impl Batch {
         });
     }
 
-    /// When the event of an item came, if it is one of these.
+    /// When the event of an item came, if it is one of these and there was one.
     pub(crate) fn since(&self, slot: Slot) -> Option<Duration> {
-        self.asked.get(&slot).map(|pending| pending.since)
+        let asked = self.asked.get(&slot);
+        let asked = asked.filter(|_| !self.made_again.contains(&slot));
+        asked.map(|pending| pending.since)
+    }
+
+    /// How many of these events ask for.
+    pub(crate) fn of_events(&self) -> usize {
+        self.asked.len() - self.made_again.len()
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use kindred_domain::effect::{Comparing, Effect, Input, Ticket};
-use kindred_domain::habits::Habits;
+use kindred_domain::habits::{Habits, SAMPLE, fingerprint_of};
 use kindred_domain::loaded::{Loaded, Opened};
 use kindred_domain::machine::{Domain, Tenure};
 use kindred_domain::memory::{Memory, of_loading};
@@ -182,6 +182,15 @@ fn perform(machine: &mut Domain, view: &DomainView, effects: Vec<Effect>) {
     }
 }
 
+/// The hashes of the ids and contents that are looked at for habits.
+fn sample(shape: Shape) -> Vec<(u64, u64)> {
+    let hashes = (0..shape.items).map(|n| (row(n).id.hash64(), row(n).content_hash));
+    let mut hashes: Vec<(u64, u64)> = hashes.collect();
+    hashes.sort_unstable();
+    hashes.truncate(SAMPLE);
+    hashes
+}
+
 /// A domain that was loaded, and its view.
 fn served(shape: Shape) -> (Domain, DomainView) {
     let (mut machine, effects) = machine();
@@ -191,6 +200,7 @@ fn served(shape: Shape) -> (Domain, DomainView) {
             // It was looked at, and nothing is usual in it.
             habits: Habits {
                 of: shape.items.into(),
+                sample: fingerprint_of(sample(shape).into_iter()),
                 ..Habits::default()
             },
             ..SettingsRow::default()

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use kindred_domain::effect::{
     CommitFailure, CommitStep, Comparing, Effect, Input, Made, Ticket, ToExtract,
 };
-use kindred_domain::habits::Habits;
+use kindred_domain::habits::{Habits, SAMPLE};
 use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
 use kindred_domain::machine::{Domain, Tenure};
 use kindred_domain::material::{Material, rows_of};
@@ -780,6 +780,21 @@ impl World {
         );
     }
 
+    /// Habits follow from the items that are there, whatever came before.
+    fn assert_habits(&self, habits: &Habits) {
+        let live = self.store.items.rows().map(|(_, row)| row);
+        let live: Vec<&ItemRow> = live.filter(|row| row.liveness == Liveness::Live).collect();
+        let sample = live.iter().filter(|row| row.rejected.is_none());
+        let mut sample: Vec<&ItemRow> = sample.copied().collect();
+        sample.sort_by_key(|row| row.id.hash64());
+        sample.truncate(SAMPLE);
+        let texts = sample
+            .iter()
+            .filter_map(|row| self.store.contents.get(&row.id));
+        let expected = Habits::of(live.len() as u64, 0, &survey(texts));
+        assert_eq!(habits.fingerprint(), expected.fingerprint(), "{habits:?}");
+    }
+
     /// Exact: every list is what brute force over the newest events gives, in the store and for
     /// readers, and no other item has one.
     fn assert_exact(&self) {
@@ -789,6 +804,7 @@ impl World {
         let model = opened.model().cloned();
         let model = model.unwrap_or_else(|| self::model("words-1"));
         let habits = opened.settings.unwrap_or_default().habits;
+        self.assert_habits(&habits);
         let mut features: BTreeMap<ItemId, (Space, Feature)> = BTreeMap::new();
         for (id, event) in &self.truth {
             let Event::Upsert(upsert) = &**event else {

@@ -18,7 +18,7 @@ use tracing::warn;
 use super::loading::failure;
 use super::services::Services;
 use super::supervisor::{DurationSupervisor, Perform};
-use crate::preprocessing::{Preprocessor, Surveyed, Usual};
+use crate::preprocessing::{Preprocessor, Usual};
 use kindred_domain::dispatch::Undone;
 use kindred_domain::effect::{Made, ToExtract};
 use kindred_domain::extraction::{Asked, Extraction, Fallback, Making, PieceSize, Prepared, Step};
@@ -29,6 +29,9 @@ use kindred_domain::settings::DomainSettings;
 
 /// Items whose material is read from the store at a time.
 const READ_PAGE: usize = 256;
+
+/// Texts of a sample that are in memory at a time.
+const SURVEY_PAGE: usize = 32;
 
 /// How often it is looked whether a text is still being preprocessed, and how often it may be:
 /// 30 s for what takes milliseconds.
@@ -184,25 +187,30 @@ pub async fn survey(
     ids: &[ItemId],
     settings: &DomainSettings,
 ) -> Result<Survey, Failure> {
-    let materials = read(services, domain, ids).await?.into_iter();
-    let texts = materials.filter(|material| material.content.vector.is_none());
-    let texts: Vec<Arc<Material>> = texts.map(Arc::new).collect();
     let preprocessor = services.preprocessors.of(settings);
-    let one = move |material: &Arc<Material>| {
-        let Material { row, content } = &**material;
-        let (title, text) = (row.title.as_deref(), content.text.as_deref());
-        preprocessor.survey(title, text, row.language.as_deref())
-    };
-    match isolation::each(&services.pool, texts, LOOK, LOOKS, one).await {
-        Ok(surveyed) => {
-            let surveyed = surveyed.into_iter();
-            let read = surveyed.filter_map(|(_, outcome)| outcome.ok());
-            Ok(Surveyed::together(read))
-        }
-        Err(isolation::AllStuck) => {
-            super::watchdog::end("every thread is stuck in the preprocessing of a text")
+    let mut survey = Survey::default();
+    for ids in ids.chunks(SURVEY_PAGE) {
+        let materials = read(services, domain, ids).await?.into_iter();
+        let texts = materials.filter(|material| material.content.vector.is_none());
+        let texts: Vec<Arc<Material>> = texts.map(Arc::new).collect();
+        let preprocessor = Arc::clone(&preprocessor);
+        let one = move |material: &Arc<Material>| {
+            let Material { row, content } = &**material;
+            let (title, text) = (row.title.as_deref(), content.text.as_deref());
+            preprocessor.survey(title, text, row.language.as_deref())
+        };
+        match isolation::each(&services.pool, texts, LOOK, LOOKS, one).await {
+            Ok(surveyed) => {
+                let surveyed = surveyed.into_iter();
+                let read = surveyed.filter_map(|(_, outcome)| outcome.ok());
+                read.for_each(|text| text.add_to(&mut survey));
+            }
+            Err(isolation::AllStuck) => {
+                super::watchdog::end("every thread is stuck in the preprocessing of a text")
+            }
         }
     }
+    Ok(survey)
 }
 
 /// Has a worker extract.

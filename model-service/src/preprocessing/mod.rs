@@ -234,18 +234,21 @@ pub struct Surveyed {
 }
 
 impl Surveyed {
+    /// Adds the text to what is known of a sample.
+    pub fn add_to(self, survey: &mut Survey) {
+        survey.texts += 1;
+        for shingle in self.shingles {
+            *survey.segments.entry(shingle).or_default() += 1;
+        }
+        if let Some(language) = self.language {
+            *survey.languages.entry(language).or_default() += 1;
+        }
+    }
+
     /// What a sample of texts has.
     pub fn together(texts: impl IntoIterator<Item = Self>) -> Survey {
         let mut survey = Survey::default();
-        for text in texts {
-            survey.texts += 1;
-            for shingle in text.shingles {
-                *survey.segments.entry(shingle).or_default() += 1;
-            }
-            if let Some(language) = text.language {
-                *survey.languages.entry(language).or_default() += 1;
-            }
-        }
+        texts.into_iter().for_each(|text| text.add_to(&mut survey));
         survey
     }
 }

@@ -181,7 +181,7 @@ fn what_most_texts_share_adds_nothing() {
     let preprocessor = preprocessor();
     let texts = (0..32).map(|n| format!("{banner}\n{} number {n}", subjects[n % 8]));
     let surveyed = texts.map(|text| preprocessor.survey(None, Some(&text), Some("en")));
-    let habits = Habits::default().after(32, &Surveyed::together(surveyed));
+    let habits = Habits::of(32, 0, &Surveyed::together(surveyed));
     assert_eq!(habits.language.as_deref(), Some("en"));
     let read =
         |text: &str| preprocessor.preprocess(Some("Tides"), Some(text), None, Usual::of(&habits));

@@ -537,6 +537,7 @@ fn settings(window_ms: u64) -> SettingsRow {
         }],
         habits: Habits {
             of: window_ms,
+            sample: u64::MAX,
             language: Some("sv".into()),
             boilerplate: [1, u64::MAX].into(),
         },

@@ -175,7 +175,6 @@ impl Domain {
             let content_hash = material.row.content_hash;
             let since = now.monotonic;
             let material = Some(material);
-            self.surveying.count_new();
             self.acceptance.arrive(
                 slot,
                 Pending {

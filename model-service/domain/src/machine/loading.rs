@@ -320,7 +320,7 @@ impl Domain {
         }
         self.catalogue.update(slot, |place| *place = item);
         if is_outdated {
-            self.make_again(now, slot);
+            self.make_again(slot);
         }
         slot
     }
@@ -350,6 +350,9 @@ impl Domain {
         let placed = was.version.unwrap_or(0);
         self.catalogue
             .update(slot, |item| item.placed_version = placed);
+        if before.is_outdated {
+            self.make_again(slot);
+        }
     }
 
     /// The item's feature is to be made of what the store has.

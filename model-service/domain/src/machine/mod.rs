@@ -212,7 +212,10 @@ impl Domain {
             Input::Compared { ticket, .. } => self.is_rebuilt_by(*ticket),
             // Items that were put off may all be put into blocks now.
             Input::Committed { .. } | Input::Tick => {
-                self.rebuild.is_none() && self.unmet.len() > self.settings.batch_items
+                let are_put_off =
+                    self.rebuild.is_none() && self.unmet.len() > self.settings.batch_items;
+                // Or all be found to be made with other habits.
+                are_put_off || self.surveying.is_storing()
             }
             _ => false,
         }
@@ -248,7 +251,8 @@ impl Domain {
             self.rebuild.as_ref().and_then(Rebuild::retry_at),
             self.flush.deadline().filter(|_| self.is_loaded()),
             self.clean_at,
-            (self.surveying.deadline(self.catalogue.live())).filter(|_| self.is_loaded()),
+            (self.surveying.deadline())
+                .filter(|_| self.is_loaded() && self.is_settled_but_for_habits()),
             (self.lists.must_scrub() && self.is_loaded()).then_some(now.monotonic),
         ]
         .into_iter()
@@ -318,7 +322,7 @@ impl Domain {
         let unlisted = self.rebuild.as_ref();
         let unlisted = unlisted.map_or(0, |rebuild| rebuild.comparison.fresh.len());
         let waiting = self.backlog.len() + self.acceptance.arrivals() + untaken;
-        let waiting = waiting + self.unmet.len() + unlisted;
+        let waiting = waiting + self.unmet.len() + unlisted + self.surveying.outdated();
         let pending = (waiting + in_batch) as u64;
         let oldest = [
             oldest_in_batch,
@@ -366,6 +370,11 @@ impl Domain {
 
     /// Whether all lists are exact.
     fn is_settled(&self) -> bool {
+        self.is_settled_but_for_habits() && self.surveying.is_idle()
+    }
+
+    /// Whether all lists are exact for the features there are.
+    fn is_settled_but_for_habits(&self) -> bool {
         matches!(self.phase, Phase::Idle)
             && self.rebuild.is_none()
             && self.backlog.is_empty()
@@ -374,7 +383,6 @@ impl Domain {
             && !self.lists.must_scrub()
             && self.acceptance.is_empty()
             && self.whole.is_empty()
-            && self.surveying.is_idle(self.catalogue.live())
     }
 
     /// Asks for a commit; marks the domain dirty with it unless the store says so already.
@@ -537,7 +545,7 @@ impl Domain {
             CommitStep::Events => self.round_stored(now, ticket),
             CommitStep::Settings => self.settings_stored(ticket),
             CommitStep::Model => self.model_stored(ticket),
-            CommitStep::Habits => self.habits_stored(now, ticket),
+            CommitStep::Habits => self.habits_stored(ticket),
             CommitStep::Features => self.features_stored(now, ticket),
             CommitStep::Lists => self.lists_stored(ticket),
             CommitStep::Clean => {}

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 
 use compute_worker::models::{Models, Own};
-use kindred_domain::habits::{FEWEST, Habits, SAMPLE};
+use kindred_domain::habits::{Habits, SAMPLE};
 use kindred_shared::job::{ExtractTask, TermCounts};
 use kindred_shared::{Feature, ModelName, Space};
 use kindred_similarity::{Kernel, Options, Rows, SparseRows, Table, TableBuilder, neighbours};
@@ -102,16 +102,15 @@ pub(super) fn read(items: &Items, preprocessor: &Preprocessor) -> Vec<Preprocess
 
 /// What is usual in the texts, as a domain of these items finds it.
 fn habits(items: &Items, preprocessor: &Preprocessor) -> Habits {
-    let live = items.len() as u64;
-    if live < FEWEST {
-        return Habits::default();
-    }
-    let sample = items.all.iter().step_by(items.len().div_ceil(SAMPLE));
-    let texts = sample.filter(|item| item.vector.is_none()).map(|item| {
+    let mut sample: Vec<_> = items.all.iter().collect();
+    sample.sort_by_key(|item| item.id.hash64());
+    sample.truncate(SAMPLE);
+    let texts = sample.into_iter().filter(|item| item.vector.is_none());
+    let texts = texts.map(|item| {
         let (title, text) = (item.title.as_deref(), item.text.as_deref());
         preprocessor.survey(title, text, item.language.as_deref())
     });
-    Habits::default().after(live, &Surveyed::together(texts))
+    Habits::of(items.len() as u64, 0, &Surveyed::together(texts))
 }
 
 /// The lists that a domain of this model has when it is quiet.

@@ -167,7 +167,7 @@ impl SerializeRow for RowChange {
                     term_ids,
                     floats_to_bytes(feature.term_weights()),
                     // Not null, as above.
-                    row.habits.cast_signed(),
+                    bound(row.habits, row.version).cast_signed(),
                     stamp,
                 )
                     .serialize(context, writer)
@@ -433,6 +433,16 @@ fn ids(table: &'static str, found: &QueryRowsResult) -> Result<Vec<ItemId>, Trou
         .collect()
 }
 
+/// The fingerprint of habits, bound to the version of the feature that was made with them; and back again. An older program
+/// that writes the row leaves this column as it is: it must not seem to say something of what that wrote. 0 stays 0.
+fn bound(habits: u64, version: u64) -> u64 {
+    match habits ^ version.wrapping_mul(0x9E37_79B9_7F4A_7C15) {
+        _ if habits == 0 => 0,
+        0 => habits,
+        bound => bound,
+    }
+}
+
 /// Decodes rows of `item_features`.
 pub(super) fn features(found: &QueryRowsResult) -> Result<Vec<FeatureRow>, Trouble> {
     const TABLE: &str = "item_features";
@@ -457,7 +467,10 @@ pub(super) fn features(found: &QueryRowsResult) -> Result<Vec<FeatureRow>, Troub
             version: version.cast_unsigned(),
             space: Space::stored(space),
             // Rows of before migration 6 have none.
-            habits: habits.map_or(0, i64::cast_unsigned),
+            habits: bound(
+                habits.map_or(0, i64::cast_unsigned),
+                version.cast_unsigned(),
+            ),
             feature,
         })
     })
