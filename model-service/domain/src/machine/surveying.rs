@@ -20,23 +20,35 @@ use crate::view_change::ViewChange;
 
 /// Most features of a cycle that are made again, so that no event waits long for them.
 const MADE_AGAIN: usize = 512;
+/// How much longer than a look took the next one waits: a store that is busy is looked at less often.
+const PAUSE: u32 = 100;
+/// Longest it waits.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What is usual in the domain's texts, the looks at them, and what is still made with other habits.
 #[derive(Debug)]
 pub(super) struct Surveying {
     /// What features are made with: stored.
     pub(super) habits: Arc<Habits>,
-    /// A look under way, and the fingerprint of its sample.
-    looking: Option<(Ticket, u64)>,
+    looking: Option<Look>,
     /// Habits on their way to the store.
     storing: Option<(Ticket, Arc<Habits>)>,
     /// Whether the sample is known to be the one that was looked at last.
     is_same: bool,
-    /// When to look again, after a look that failed.
+    /// Before that there is no other look.
     again_at: Option<Duration>,
     retry: Backoff,
     /// Items whose feature is to be made again.
     outdated: BTreeSet<Slot>,
+}
+
+/// A look under way.
+#[derive(Debug)]
+struct Look {
+    ticket: Ticket,
+    /// Of the sample.
+    fingerprint: u64,
+    since: Duration,
 }
 
 impl Default for Surveying {
@@ -79,9 +91,10 @@ impl Surveying {
         self.storing.is_some()
     }
 
-    /// When to look again after a look that failed.
+    /// When to look again, if that is not now.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        self.again_at.filter(|_| self.looking.is_none())
+        let waits = self.looking.is_none() && self.storing.is_none() && !self.is_same;
+        self.again_at.filter(|_| waits)
     }
 }
 
@@ -105,7 +118,6 @@ impl Domain {
             // The others are on their way to the store.
             return;
         }
-        self.surveying.again_at = None;
         let content = |(hash, slot): &(u64, Slot)| (*hash, self.catalogue.item(*slot).content_hash);
         let fingerprint = fingerprint_of(sample.iter().map(content));
         let is_same = fingerprint == self.surveying.habits.sample;
@@ -120,7 +132,12 @@ impl Domain {
             .map(|(_, slot)| self.catalogue.id(*slot).clone());
         let ids = ids.collect();
         let ticket = self.outbox.ticket();
-        self.surveying.looking = Some((ticket, fingerprint));
+        self.surveying.again_at = None;
+        self.surveying.looking = Some(Look {
+            ticket,
+            fingerprint,
+            since: now.monotonic,
+        });
         self.outbox.push(Effect::Survey {
             ticket,
             ids,
@@ -149,11 +166,7 @@ impl Domain {
 
     /// A sample of the texts was looked at. Habits are stored before anything is made with them.
     pub(super) fn surveyed(&mut self, now: Now, ticket: Ticket, result: Result<Survey, Failure>) {
-        let Some((_, sample)) = self
-            .surveying
-            .looking
-            .take_if(|(asked, _)| *asked == ticket)
-        else {
+        let Some(look) = self.surveying.looking.take_if(|look| look.ticket == ticket) else {
             return;
         };
         if !self.is_loaded() || self.row.is_none() {
@@ -169,7 +182,9 @@ impl Domain {
             }
         };
         self.surveying.retry.worked();
-        let habits = Habits::of(self.catalogue.live(), sample, &survey);
+        let pause = PAUSE * now.monotonic.saturating_sub(look.since);
+        self.surveying.again_at = Some(now.monotonic + pause.min(LONGEST_PAUSE));
+        let habits = Habits::of(self.catalogue.live(), look.fingerprint, &survey);
         let mut set = self.set.clone().unwrap_or_default();
         set.habits = habits.clone();
         let writes = vec![Write::Settings(set.clone())];
