@@ -243,7 +243,8 @@ impl Domain {
             self.surveying.outdated.remove(&slot);
             let item = self.catalogue.item(slot);
             let is_made_anyway = self.backlog.contains(slot) || batch.asked.contains_key(&slot);
-            if !item.live || !item.is_stale || is_made_anyway {
+            // What could not be made meanwhile is tried again with its next event.
+            if !item.live || !item.is_stale || item.is_doubtful || is_made_anyway {
                 continue;
             }
             let pending = Pending {

@@ -363,3 +363,46 @@ fn an_event_while_the_domain_is_read_keeps_its_item_outdated() {
     driver.settle(|_| 1);
     assert_eq!(driver.label("i03"), Some((now.fingerprint(), 1)));
 }
+
+/// What kills workers is not given to them again because habits have changed meanwhile.
+#[test]
+fn an_item_that_is_rejected_while_habits_change_is_not_made_again() {
+    let before = habits(2);
+    let mut driver = Driver::opened(before.clone());
+    driver.load(before.fingerprint());
+    driver.publish("i05", 9, r#","title":"poison""#);
+    driver.commit();
+    driver.wait(300);
+    let (ticket, rows, habits) = driver
+        .extracts
+        .pop_front()
+        .expect("its feature is asked for");
+    assert_eq!(rows.len(), 1);
+    driver.look();
+    driver.commit();
+    let mut rejected = row(5);
+    rejected.version = 9;
+    rejected.rejected = Some("it kills workers".into());
+    let made = Made {
+        slot: rows[0].slot,
+        version: 9,
+        space: Space::stored("words-1/en"),
+        habits,
+        feature: Feature::zero(),
+        rejected: Some(Box::new(rejected)),
+    };
+    let result = Ok(vec![made]);
+    driver.input(Input::Extracted { ticket, result });
+    while !driver.machine.status().quiet {
+        if !driver.commits.is_empty() {
+            driver.commit();
+        } else if let Some((_, rows, _)) = driver.extracts.front() {
+            assert!(rows.iter().all(|row| row.id.as_str() != "i05"), "again");
+            driver.extract(|_| 1);
+        } else if !driver.surveys.is_empty() {
+            driver.look();
+        } else {
+            driver.wait(100);
+        }
+    }
+}
