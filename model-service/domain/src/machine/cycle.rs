@@ -264,13 +264,20 @@ impl Domain {
     ) -> BTreeMap<Space, Vec<NewRow>> {
         let habits = self.surveying.habits.fingerprint();
         let mut rows: BTreeMap<Space, Vec<NewRow>> = BTreeMap::new();
+        // Habits may have changed while they were being made.
+        let mut outdated = Vec::new();
         for made in std::mem::take(&mut batch.made) {
             let slot = made.slot;
+            if made.rejected.is_none() {
+                // It was made of a whole text.
+                self.catalogue.update(slot, |item| item.is_doubtful = false);
+                if made.habits != habits && !made.space.is_own() {
+                    outdated.push(slot);
+                }
+            }
             if self.catalogue.has_made(&made) {
                 // It was made again with other habits, and is the same.
-                self.catalogue.update(slot, |item| {
-                    item.is_stale = made.habits != habits && !made.space.is_own();
-                });
+                self.catalogue.update(slot, |item| item.is_stale = false);
                 continue;
             }
             // What it was before is no row of any block any more.
@@ -284,6 +291,9 @@ impl Domain {
             if let Some((space, row)) = self.catalogue.give(made, habits) {
                 rows.entry(space).or_default().push(row);
             }
+        }
+        for slot in outdated {
+            self.make_again(slot);
         }
         rows
     }

@@ -54,6 +54,8 @@ struct Driver {
     reads: VecDeque<Ticket>,
     load: Option<Ticket>,
     stored: Vec<Write>,
+    /// The item whose feature is not stored.
+    lost: Option<usize>,
 }
 
 impl Driver {
@@ -91,6 +93,7 @@ impl Driver {
             reads: VecDeque::new(),
             load: None,
             stored: Vec::new(),
+            lost: None,
         };
         let [Effect::Open { ticket }] = effects[..] else {
             panic!("it reads the store first: {effects:?}");
@@ -123,6 +126,9 @@ impl Driver {
         for n in 0..ITEMS {
             let row = row(n);
             loaded.add_item(&row);
+            if self.lost == Some(n) {
+                continue;
+            }
             loaded.add_feature(FeatureRow {
                 id: row.id,
                 version: 1,
@@ -405,4 +411,30 @@ fn an_item_that_is_rejected_while_habits_change_is_not_made_again() {
             driver.wait(100);
         }
     }
+}
+
+/// An item whose feature was lost in a crash, and is being made when habits change, is not left with those of before.
+#[test]
+fn a_feature_that_was_being_made_while_habits_changed_is_made_again() {
+    let before = habits(2);
+    let mut driver = Driver::opened(before.clone());
+    driver.lost = Some(7);
+    driver.load(before.fingerprint());
+    assert_eq!(driver.extracts.len(), 1, "that of the lost one");
+    driver.wait(300);
+    // As if the domain had doubled.
+    let habits_now = Habits {
+        of: ITEMS as u64,
+        ..habits(1)
+    };
+    let set = SettingsRow {
+        habits: habits_now.clone(),
+        ..SettingsRow::default()
+    };
+    driver.machine.set = Some(set);
+    let ticket = Ticket(u64::MAX);
+    driver.machine.surveying.storing = Some((ticket, Arc::new(habits_now.clone())));
+    driver.machine.habits_stored(ticket);
+    driver.settle(|_| 1);
+    assert_eq!(driver.label("i07"), Some((habits_now.fingerprint(), 1)));
 }
