@@ -171,11 +171,6 @@ impl Space {
         Self(format!("{OWN}/{length}").into())
     }
 
-    /// Whether it is one of own vectors.
-    pub fn is_own(&self) -> bool {
-        self.model() == ModelName::own()
-    }
-
     /// A space read back from where one was stored.
     pub fn stored(space: &str) -> Self {
         Self(space.into())

@@ -21,7 +21,6 @@ mod crash;
 mod evaluate;
 mod exact_can_fail;
 mod fresh;
-mod habits;
 mod lifecycle;
 mod many_domains;
 mod memory;

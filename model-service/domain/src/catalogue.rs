@@ -201,15 +201,14 @@ impl Catalogue {
     }
 
     /// Gives an item the feature that was made for it, unless it is hidden. What has a row in a block
-    /// from then on is returned: its space and the row to add. `habits`: the fingerprint of those that the domain
-    /// has.
-    pub(crate) fn give(&mut self, made: Made, habits: u64) -> Option<(Space, NewRow)> {
+    /// from then on is returned: its space and the row to add.
+    pub(crate) fn give(&mut self, made: Made) -> Option<(Space, NewRow)> {
         let slot = made.slot;
         let item = &mut self.items[slot.index()];
         item.placed_version = made.version;
         // What was rejected is tried again with its next event.
-        item.is_doubtful = made.rejected.is_some();
-        item.is_stale = item.is_doubtful || (made.habits != habits && !made.space.is_own());
+        item.is_stale = made.rejected.is_some();
+        item.is_doubtful = item.is_stale;
         if made.feature.is_zero() {
             item.placement = Some(Placement::Zero(made.space));
             return None;
@@ -270,25 +269,8 @@ impl Catalogue {
         Some((block.space(), row))
     }
 
-    /// Whether the item is listed with this feature, of this version.
-    pub(crate) fn has_made(&self, made: &Made) -> bool {
-        let item = self.item(made.slot);
-        let is_listed = item.is_listed() && item.placed_version == made.version;
-        is_listed
-            && made.rejected.is_none()
-            && match &item.placement {
-                Some(Placement::Zero(space)) => made.feature.is_zero() && *space == made.space,
-                Some(Placement::Row(place)) => {
-                    *self.blocks.space(*place) == made.space
-                        && self.blocks.feature(*place) == made.feature
-                }
-                None => false,
-            }
-    }
-
-    /// The item's feature under another version, if it has one in memory. It was made with the habits of this
-    /// fingerprint, unless it is of an own vector.
-    pub(crate) fn feature_row(&self, slot: Slot, version: u64, habits: u64) -> Option<FeatureRow> {
+    /// The item's feature under another version, if it has one in memory.
+    pub(crate) fn feature_row(&self, slot: Slot, version: u64) -> Option<FeatureRow> {
         let (space, feature) = match self.item(slot).placement.as_ref()? {
             Placement::Zero(space) => (space.clone(), Feature::zero()),
             Placement::Row(place) => (
@@ -299,7 +281,6 @@ impl Catalogue {
         Some(FeatureRow {
             id: self.id(slot).clone(),
             version,
-            habits: if space.is_own() { 0 } else { habits },
             space,
             feature,
         })

@@ -20,8 +20,6 @@ pub(crate) struct Batch {
     /// What was asked for, without its material.
     pub(crate) asked: BTreeMap<Slot, Pending>,
     pub(crate) made: Vec<Made>,
-    /// Those of `asked` that no event asks for: they were made with other habits.
-    pub(crate) made_again: BTreeSet<Slot>,
     /// When the first of them came.
     pub(crate) oldest: Option<Duration>,
 }
@@ -38,16 +36,9 @@ impl Batch {
         });
     }
 
-    /// When the event of an item came, if it is one of these and there was one.
+    /// When the event of an item came, if it is one of these.
     pub(crate) fn since(&self, slot: Slot) -> Option<Duration> {
-        let asked = self.asked.get(&slot);
-        let asked = asked.filter(|_| !self.made_again.contains(&slot));
-        asked.map(|pending| pending.since)
-    }
-
-    /// How many of these events ask for.
-    pub(crate) fn of_events(&self) -> usize {
-        self.asked.len() - self.made_again.len()
+        self.asked.get(&slot).map(|pending| pending.since)
     }
 }
 

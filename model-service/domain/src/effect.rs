@@ -9,7 +9,6 @@ use kindred_shared::job::{CompareReply, CompareTask};
 use kindred_shared::{Feature, ItemId, ModelName, Space};
 use kindred_similarity::RowMask;
 
-use crate::habits::{Habits, Survey};
 use crate::intake::{DeliveryTag, Failure, Outcome};
 use crate::loaded::{Loaded, Opened};
 use crate::material::Material;
@@ -80,13 +79,6 @@ pub enum Input {
         ticket: Ticket,
         /// A feature for every row asked for.
         result: Result<Vec<Made>, Failure>,
-    },
-    /// [`Effect::Survey`] is done, or could not be.
-    Surveyed {
-        /// Of the effect.
-        ticket: Ticket,
-        /// What the texts have.
-        result: Result<Survey, Failure>,
     },
     /// One task of [`Effect::Compare`] is done, or was given up.
     Compared {
@@ -174,17 +166,6 @@ pub enum Effect {
         settings: Arc<DomainSettings>,
         /// How many items of the domain have a feature in each space.
         spaces: Vec<(Space, usize)>,
-        /// What is usual in the domain's texts.
-        habits: Arc<Habits>,
-    },
-    /// Look at the texts of these items for what is usual in them; answer [`Input::Surveyed`].
-    Survey {
-        /// For the answer.
-        ticket: Ticket,
-        /// Which items.
-        ids: Vec<ItemId>,
-        /// How their texts are to be read.
-        settings: Arc<DomainSettings>,
     },
     /// Compare; answer [`Input::Compared`] once a task.
     Compare {
@@ -232,8 +213,6 @@ pub enum CommitStep {
     Features,
     /// Settings, before they are acknowledged.
     Settings,
-    /// What is usual in the domain's texts, before features are made with it.
-    Habits,
     /// The domain's row with the model that settings name, which are durable.
     Model,
     /// Changed lists.
@@ -283,8 +262,6 @@ pub struct Made {
     pub version: u64,
     /// What it is compared with.
     pub space: Space,
-    /// Fingerprint of the habits that it was made with; 0 for an own vector.
-    pub habits: u64,
     /// The feature; zero: nothing to compare.
     pub feature: Feature,
     /// The item's row saying why, when no feature could be made.

@@ -21,7 +21,6 @@ pub use self::pieces::PieceSize;
 use self::pieces::pieces;
 use crate::dispatch::Undone;
 use crate::effect::{Made, ToExtract};
-use crate::habits::Habits;
 use crate::intake::Failure;
 use crate::material::Material;
 use crate::settings::DomainSettings;
@@ -35,22 +34,15 @@ pub struct Making {
     model: ModelName,
     /// One space holds texts of all languages.
     across_languages: bool,
-    habits: Arc<Habits>,
 }
 
 impl Making {
     /// A model that `compares_languages` no more than one at a time has a space for each, whatever is set.
-    pub fn new(
-        model: &ModelName,
-        compares_languages: bool,
-        settings: &DomainSettings,
-        habits: Arc<Habits>,
-    ) -> Self {
+    pub fn new(model: &ModelName, compares_languages: bool, settings: &DomainSettings) -> Self {
         let wanted = settings.across_languages == Some(true);
         Self {
             model: model.clone(),
             across_languages: wanted && compares_languages,
-            habits,
         }
     }
 
@@ -60,31 +52,6 @@ impl Making {
             Space::of_all_languages(&self.model)
         } else {
             Space::of_texts(&self.model, language)
-        }
-    }
-
-    fn made(&self, asked: &Asked, space: Space, feature: Feature) -> Made {
-        Made {
-            slot: asked.row.slot,
-            version: asked.row.version,
-            habits: if space.is_own() {
-                0
-            } else {
-                self.habits.fingerprint()
-            },
-            space,
-            feature,
-            rejected: None,
-        }
-    }
-
-    /// An item that cannot have a feature, and why.
-    fn rejected(&self, asked: &Asked, space: Space, reason: String) -> Made {
-        let mut row = asked.material.row.clone();
-        row.rejected = Some(reason);
-        Made {
-            rejected: Some(Box::new(row)),
-            ..self.made(asked, space, Feature::zero())
         }
     }
 }
@@ -188,11 +155,6 @@ impl Extraction {
         (extraction, Step::Read(missing))
     }
 
-    /// What is usual in the domain's texts.
-    pub fn habits(&self) -> &Arc<Habits> {
-        &self.making.habits
-    }
-
     /// What was missing and found.
     pub fn read(&mut self, found: Result<Vec<Material>, Failure>) -> Step {
         let found = match found {
@@ -215,13 +177,10 @@ impl Extraction {
         let mut unsure = Vec::new();
         for (asked, prepared) in prepared {
             match prepared {
-                Prepared::Known(space, feature) => {
-                    self.made.push(self.making.made(&asked, space, feature));
-                }
+                Prepared::Known(space, feature) => self.made.push(made(&asked, space, feature)),
                 Prepared::Terms(language, terms) if terms.is_empty() => {
                     let space = self.making.space(&language);
-                    self.made
-                        .push(self.making.made(&asked, space, Feature::zero()));
+                    self.made.push(made(&asked, space, Feature::zero()));
                 }
                 Prepared::Terms(language, terms) => {
                     let id = asked.row.id.clone();
@@ -231,7 +190,7 @@ impl Extraction {
                 Prepared::Unsure => unsure.push(asked),
                 Prepared::Unfit(reason) => {
                     let space = self.making.space(UNDETERMINED);
-                    self.made.push(self.making.rejected(&asked, space, reason));
+                    self.made.push(rejected(&asked, space, reason));
                 }
             }
         }
@@ -254,12 +213,8 @@ impl Extraction {
         steps
     }
 
-    /// The domain's usual language; in one too small to have any, that which most items have: those that have features,
-    /// and those at hand whose language is sure.
+    /// The language that most items have: those that have features, and those at hand whose language is sure.
     fn fallback(&self) -> Fallback {
-        if let Some(usual) = &self.making.habits.language {
-            return Fallback(Some(usual.clone()));
-        }
         let model = &self.making.model;
         let at_hand = self.ready.iter();
         let at_hand =
@@ -288,10 +243,7 @@ impl Extraction {
         match result.map_err(|undone| after(undone, piece.is_alone)) {
             Ok(features) => {
                 let items = piece.items.iter().zip(features);
-                let made = |((asked, _), feature): (&Ready, _)| {
-                    self.making.made(asked, space.clone(), feature)
-                };
-                let items = items.map(made);
+                let items = items.map(|((asked, _), feature)| made(asked, space.clone(), feature));
                 self.made.extend(items);
             }
             Err(Next::Later(failure)) => {
@@ -300,9 +252,7 @@ impl Extraction {
             Err(Next::EachAlone) => piece.next.extend(std::mem::take(&mut piece.items)),
             Err(Next::Reject(reason)) => {
                 let items = piece.items.iter();
-                let rejected =
-                    |(asked, _): &Ready| self.making.rejected(asked, space.clone(), reason.clone());
-                let items = items.map(rejected);
+                let items = items.map(|(asked, _)| rejected(asked, space.clone(), reason.clone()));
                 self.made.extend(items);
             }
         }
@@ -355,5 +305,25 @@ fn after(undone: Undone, is_alone: bool) -> Next {
         Undone::Stopping | Undone::Unanswered(_) => Next::Later(undone.into()),
         Undone::GivenUp(failure) if is_alone => Next::Reject(failure.detail),
         Undone::GivenUp(_) => Next::EachAlone,
+    }
+}
+
+fn made(asked: &Asked, space: Space, feature: Feature) -> Made {
+    Made {
+        slot: asked.row.slot,
+        version: asked.row.version,
+        space,
+        feature,
+        rejected: None,
+    }
+}
+
+/// An item that cannot have a feature, and why.
+fn rejected(asked: &Asked, space: Space, reason: String) -> Made {
+    let mut row = asked.material.row.clone();
+    row.rejected = Some(reason);
+    Made {
+        rejected: Some(Box::new(row)),
+        ..made(asked, space, Feature::zero())
     }
 }

@@ -22,7 +22,6 @@ pub mod effect;
 pub mod extraction;
 pub mod features;
 mod flush;
-pub mod habits;
 pub mod hosting;
 pub mod intake;
 pub mod item;

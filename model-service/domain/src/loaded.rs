@@ -50,8 +50,6 @@ pub(crate) struct LoadedItem {
     pub(crate) since: chrono::DateTime<chrono::Utc>,
     /// Whether a feature of its version is stored.
     pub(crate) has_feature: bool,
-    /// Whether that was made with other habits than the domain has.
-    pub(crate) is_outdated: bool,
 }
 
 /// All of a domain, each feature with the item it was made for.
@@ -83,7 +81,6 @@ impl Loaded {
             item: Item::stored(row, &mut self.words),
             since: row.since,
             has_feature: false,
-            is_outdated: false,
         });
     }
 
@@ -100,12 +97,11 @@ impl Loaded {
     /// Each feature with its item; one that does not count (another version, an item that is gone) is
     /// left out. `origins`: items as they were before events were accepted of them, which may have
     /// changed the rows while they were read. What was to be published by `published`, in ms since 1970,
-    /// has been. `habits`: the fingerprint of those that the domain has.
+    /// has been.
     pub(crate) fn resolve(
         mut self,
         origins: impl Iterator<Item = (ItemId, Item)>,
         published: i64,
-        habits: u64,
     ) -> Resolved {
         for loaded in &mut self.items {
             let item = std::mem::take(&mut loaded.item);
@@ -124,7 +120,7 @@ impl Loaded {
         };
         for row in self.features {
             if let Some(&at) = self.by_id.get(&row.id) {
-                resolved.add_feature(at, row, habits);
+                resolved.add_feature(at, row);
             }
         }
         resolved
@@ -147,7 +143,7 @@ impl Resolved {
             && visibles.count() as u64 == visible
     }
 
-    fn add_feature(&mut self, at: usize, row: FeatureRow, habits: u64) {
+    fn add_feature(&mut self, at: usize, row: FeatureRow) {
         let loaded = &mut self.items[at];
         if !loaded.item.live {
             self.orphans.insert(row.id);
@@ -167,7 +163,6 @@ impl Resolved {
             return;
         }
         loaded.has_feature = true;
-        loaded.is_outdated = row.habits != habits && !row.space.is_own();
         if !loaded.item.is_visible() {
             return;
         }
@@ -199,7 +194,6 @@ mod tests {
             id: row.id.clone(),
             version,
             space: Space::stored(space),
-            habits: 0,
             feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
         };
         let resolved = |features: &[(&str, u64)]| {
@@ -208,7 +202,7 @@ mod tests {
             for (space, version) in features {
                 loaded.add_feature(feature(space, *version));
             }
-            let resolved = loaded.resolve(std::iter::empty(), 0, 0);
+            let resolved = loaded.resolve(std::iter::empty(), 0);
             let features = resolved.features.values().flatten().count();
             (resolved.items[0].has_feature, features)
         };

@@ -296,11 +296,10 @@ mod tests {
                     slot,
                     version: 1,
                     space: space(),
-                    habits: 0,
                     feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
                     rejected: None,
                 };
-                catalogue.give(made, 0).unwrap().1
+                catalogue.give(made).unwrap().1
             });
             let rows = rows.collect();
             keys.extend(catalogue.add_rows(&space(), rows));

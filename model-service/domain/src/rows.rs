@@ -6,7 +6,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 use serde::{Deserialize, Serialize};
 
-use crate::habits::Habits;
 use crate::settings::{Answered, DomainSettings};
 use crate::stamp::Epoch;
 
@@ -83,9 +82,6 @@ pub struct SettingsRow {
     /// Requests and what became of them, the latest last.
     #[serde(default)]
     pub answered: Vec<Answered>,
-    /// What is usual in the domain's texts. It is stored here since it goes and comes with the domain, too.
-    #[serde(default, skip_serializing_if = "Habits::is_new")]
-    pub habits: Habits,
     /// When they were set.
     #[serde(skip)]
     pub updated_at: DateTime<Utc>,
@@ -178,8 +174,6 @@ pub struct FeatureRow {
     pub version: u64,
     /// What it is compared with; its model is the feature's.
     pub space: Space,
-    /// Fingerprint of the habits of the domain that it was made with ([`Habits::fingerprint`]).
-    pub habits: u64,
     /// The feature; zero: nothing to compare.
     pub feature: Feature,
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use kindred_shared::{ItemId, ModelName, Space};
 
 use crate::features::Features;
-use crate::habits::Habits;
 use crate::list::Entry;
 use crate::settings::DomainSettings;
 use crate::shown::Shown;
@@ -29,8 +28,6 @@ pub struct ViewChange {
     pub features: Option<Features>,
     /// What is set for the domain; `None`: as before.
     pub settings: Option<Arc<DomainSettings>>,
-    /// What is usual in the domain's texts; `None`: as before.
-    pub habits: Option<Arc<Habits>>,
 }
 
 impl ViewChange {

@@ -19,7 +19,6 @@ use serde_json::{Map, Value};
 use kindred_domain::effect::{
     CommitFailure, CommitStep, Comparing, Effect, Input, Made, Ticket, ToExtract,
 };
-use kindred_domain::habits::{Habits, SAMPLE};
 use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
 use kindred_domain::machine::{Domain, Tenure};
 use kindred_domain::material::{Material, rows_of};
@@ -30,7 +29,7 @@ use kindred_domain::time::Now;
 use kindred_query::DomainView;
 use simulated::dice::Dice;
 use simulated::reference::{
-    brute_force, compare, feature_of, id, is_expired, model, settings, survey, torn,
+    brute_force, compare, feature_of, id, is_expired, model, settings, torn,
 };
 use simulated::tables::Tables;
 
@@ -59,8 +58,7 @@ enum Pending {
         writes: Vec<Write>,
         step: CommitStep,
     },
-    Extract(Ticket, ModelName, Vec<ToExtract>, Arc<Habits>),
-    Survey(Ticket, Vec<ItemId>),
+    Extract(Ticket, ModelName, Vec<ToExtract>),
     Compare(Ticket, usize, Comparing),
     Notify(Ticket),
 }
@@ -333,14 +331,9 @@ impl World {
                     ticket,
                     model,
                     rows,
-                    habits,
                     ..
                 } => {
-                    let extract = Pending::Extract(ticket, model, rows, habits);
-                    self.pending.push(extract);
-                }
-                Effect::Survey { ticket, ids, .. } => {
-                    self.pending.push(Pending::Survey(ticket, ids));
+                    self.pending.push(Pending::Extract(ticket, model, rows));
                 }
                 Effect::Compare { ticket, tasks } => {
                     for (number, task) in tasks {
@@ -552,15 +545,10 @@ impl World {
                 });
             }
             Pending::Notify(ticket) => self.input(Input::Notified { ticket }),
-            Pending::Survey(ticket, ids) => {
-                let texts = ids.iter().filter_map(|id| self.store.contents.get(id));
-                let result = Ok(survey(texts));
-                self.input(Input::Surveyed { ticket, result });
-            }
-            Pending::Extract(ticket, model, rows, habits) => {
+            Pending::Extract(ticket, model, rows) => {
                 let made = rows
                     .into_iter()
-                    .filter_map(|row| self.extract(&model, row, &habits))
+                    .filter_map(|row| self.extract(&model, row))
                     .collect();
                 self.input(Input::Extracted {
                     ticket,
@@ -578,7 +566,7 @@ impl World {
         }
     }
 
-    fn extract(&self, model: &ModelName, row: ToExtract, habits: &Habits) -> Option<Made> {
+    fn extract(&self, model: &ModelName, row: ToExtract) -> Option<Made> {
         let material = match row.material {
             Some(material) => material,
             None => Arc::new(Material {
@@ -593,14 +581,13 @@ impl World {
         };
         let rejected = torn(&material);
         let (space, feature) = match &rejected {
-            None => feature_of(model, &material.row, &material.content, habits),
+            None => feature_of(model, &material.row, &material.content),
             Some(_) => (Space::of_texts(model, "en"), Feature::zero()),
         };
         (material.row.version == row.version).then_some(Made {
             slot: row.slot,
             version: row.version,
             space,
-            habits: habits.fingerprint(),
             feature,
             rejected,
         })
@@ -653,10 +640,6 @@ impl World {
             }
             // It is told again until it is known.
             Pending::Notify(ticket) => self.pending.push(Pending::Notify(ticket)),
-            Pending::Survey(ticket, _) => {
-                let result = Err(failure);
-                self.input(Input::Surveyed { ticket, result });
-            }
             Pending::Extract(ticket, ..) => {
                 self.input(Input::Extracted {
                     ticket,
@@ -780,21 +763,6 @@ impl World {
         );
     }
 
-    /// Habits follow from the items that are there, whatever came before.
-    fn assert_habits(&self, habits: &Habits) {
-        let live = self.store.items.rows().map(|(_, row)| row);
-        let live: Vec<&ItemRow> = live.filter(|row| row.liveness == Liveness::Live).collect();
-        let sample = live.iter().filter(|row| row.rejected.is_none());
-        let mut sample: Vec<&ItemRow> = sample.copied().collect();
-        sample.sort_by_key(|row| row.id.hash64());
-        sample.truncate(SAMPLE);
-        let texts = sample
-            .iter()
-            .filter_map(|row| self.store.contents.get(&row.id));
-        let expected = Habits::of(live.len() as u64, 0, &survey(texts));
-        assert_eq!(habits.fingerprint(), expected.fingerprint(), "{habits:?}");
-    }
-
     /// Exact: every list is what brute force over the newest events gives, in the store and for
     /// readers, and no other item has one.
     fn assert_exact(&self) {
@@ -803,8 +771,6 @@ impl World {
         let opened = self.store.open();
         let model = opened.model().cloned();
         let model = model.unwrap_or_else(|| self::model("words-1"));
-        let habits = opened.settings.unwrap_or_default().habits;
-        self.assert_habits(&habits);
         let mut features: BTreeMap<ItemId, (Space, Feature)> = BTreeMap::new();
         for (id, event) in &self.truth {
             let Event::Upsert(upsert) = &**event else {
@@ -814,8 +780,7 @@ impl World {
                 continue;
             }
             let row = rows_of(upsert, 1, self.now.date());
-            let feature = feature_of(&model, &row.0, &row.1, &habits);
-            features.insert(id.clone(), feature);
+            features.insert(id.clone(), feature_of(&model, &row.0, &row.1));
         }
         let snapshot = self.view.snapshot();
         let snapshot = snapshot.as_ref().expect("the domain is loaded");

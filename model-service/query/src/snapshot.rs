@@ -8,7 +8,6 @@ use kindred_shared::{ItemId, ModelName, Space};
 use crate::filter::Facts;
 use crate::index::Index;
 use kindred_domain::features::{Features, Live};
-use kindred_domain::habits::Habits;
 use kindred_domain::list::Entry;
 use kindred_domain::memory;
 use kindred_domain::settings::DomainSettings;
@@ -32,7 +31,6 @@ pub struct Snapshot {
     rows: usize,
     model: Option<ModelName>,
     settings: Arc<DomainSettings>,
-    habits: Arc<Habits>,
     features: Features,
     is_whole: bool,
 }
@@ -120,11 +118,6 @@ impl Snapshot {
         &self.settings
     }
 
-    /// What is usual in the domain's texts.
-    pub fn habits(&self) -> &Arc<Habits> {
-        &self.habits
-    }
-
     /// The features there are.
     pub fn features(&self) -> &Features {
         &self.features
@@ -174,7 +167,6 @@ impl Snapshot {
             rows: 0,
             model: None,
             settings: Arc::default(),
-            habits: Arc::default(),
             features: Features::default(),
             is_whole: true,
         };
@@ -192,7 +184,6 @@ impl Snapshot {
             settings: change
                 .settings
                 .unwrap_or_else(|| Arc::clone(&self.settings)),
-            habits: (change.habits).unwrap_or_else(|| Arc::clone(&self.habits)),
             features: change.features.unwrap_or_else(|| self.features.clone()),
             is_whole: self.is_whole,
         };

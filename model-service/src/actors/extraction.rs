@@ -18,11 +18,10 @@ use tracing::warn;
 use super::loading::failure;
 use super::services::Services;
 use super::supervisor::{DurationSupervisor, Perform};
-use crate::preprocessing::{Preprocessor, Usual};
+use crate::preprocessing::Preprocessor;
 use kindred_domain::dispatch::Undone;
 use kindred_domain::effect::{Made, ToExtract};
 use kindred_domain::extraction::{Asked, Extraction, Fallback, Making, PieceSize, Prepared, Step};
-use kindred_domain::habits::{Habits, Survey};
 use kindred_domain::intake::Failure;
 use kindred_domain::material::Material;
 use kindred_domain::settings::DomainSettings;
@@ -30,17 +29,13 @@ use kindred_domain::settings::DomainSettings;
 /// Items whose material is read from the store at a time.
 const READ_PAGE: usize = 256;
 
-/// Texts of a sample that are in memory at a time.
-const SURVEY_PAGE: usize = 32;
-
 /// How often it is looked whether a text is still being preprocessed, and how often it may be:
 /// 30 s for what takes milliseconds.
 const LOOK: Duration = Duration::from_millis(500);
 const LOOKS: u32 = 60;
 
 /// Makes the features of these items: of their texts, by the model; of their own vectors. Items the store no
-/// longer has are left out. `spaces`: those of items that have features, and how many have. `habits`: what is usual in
-/// the domain's texts.
+/// longer has are left out. `spaces`: those of items that have features, and how many have.
 pub async fn extract(
     services: &Services,
     domain: &DomainName,
@@ -48,15 +43,9 @@ pub async fn extract(
     rows: Vec<ToExtract>,
     settings: &DomainSettings,
     spaces: Vec<(Space, usize)>,
-    habits: Arc<Habits>,
 ) -> Result<Vec<Made>, Failure> {
     let preprocessor = services.preprocessors.of(settings);
-    let making = Making::new(
-        model,
-        compares_languages(model),
-        settings,
-        Arc::clone(&habits),
-    );
+    let making = Making::new(model, compares_languages(model), settings);
     let (mut extraction, first) = Extraction::begin(making, rows, spaces, PieceSize::default());
     let mut steps = VecDeque::from([first]);
     let mut jobs = FuturesUnordered::new();
@@ -68,7 +57,7 @@ pub async fn extract(
                     steps.push_back(extraction.read(found));
                 }
                 Step::Prepare(asked, fallback) => {
-                    let prepared = prepare(services, &preprocessor, asked, &habits, fallback).await;
+                    let prepared = prepare(services, &preprocessor, asked, fallback).await;
                     steps.extend(extraction.prepared(prepared));
                 }
                 Step::Submit(piece, task) => {
@@ -126,14 +115,10 @@ async fn prepare(
     services: &Services,
     preprocessor: &Arc<Preprocessor>,
     asked: Vec<Asked>,
-    habits: &Arc<Habits>,
     fallback: Option<Fallback>,
 ) -> Vec<(Asked, Prepared)> {
-    let (preprocessor, habits) = (Arc::clone(preprocessor), Arc::clone(habits));
-    let one = move |asked: &Asked| {
-        let fallback = fallback.as_ref();
-        prepare_one(&preprocessor, &asked.material, &habits, fallback)
-    };
+    let preprocessor = Arc::clone(preprocessor);
+    let one = move |asked: &Asked| prepare_one(&preprocessor, &asked.material, fallback.as_ref());
     match isolation::each(&services.pool, asked, LOOK, LOOKS, one).await {
         Ok(prepared) => {
             let prepared = prepared.into_iter();
@@ -154,7 +139,6 @@ async fn prepare(
 fn prepare_one(
     preprocessor: &Preprocessor,
     material: &Material,
-    habits: &Habits,
     fallback: Option<&Fallback>,
 ) -> Prepared {
     let Material { row, content } = material;
@@ -164,53 +148,16 @@ fn prepare_one(
     if let Some(vector) = &content.vector {
         return Prepared::Known(Space::own(vector.len()), Own::feature(vector));
     }
-    let usual = Usual {
-        language: fallback.and_then(|Fallback(language)| language.as_deref()),
-        ..Usual::of(habits)
-    };
     let preprocessed = preprocessor.preprocess(
         row.title.as_deref(),
         content.text.as_deref(),
         row.language.as_deref(),
-        usual,
+        fallback.and_then(|Fallback(language)| language.as_deref()),
     );
     if !preprocessed.is_sure && fallback.is_none() {
         return Prepared::Unsure;
     }
     Prepared::Terms(preprocessed.language, preprocessed.terms)
-}
-
-/// What the texts of a sample of items have. Own vectors have none; a text that cannot be read is left out.
-pub async fn survey(
-    services: &Services,
-    domain: &DomainName,
-    ids: &[ItemId],
-    settings: &DomainSettings,
-) -> Result<Survey, Failure> {
-    let preprocessor = services.preprocessors.of(settings);
-    let mut survey = Survey::default();
-    for ids in ids.chunks(SURVEY_PAGE) {
-        let materials = read(services, domain, ids).await?.into_iter();
-        let texts = materials.filter(|material| material.content.vector.is_none());
-        let texts: Vec<Arc<Material>> = texts.map(Arc::new).collect();
-        let preprocessor = Arc::clone(&preprocessor);
-        let one = move |material: &Arc<Material>| {
-            let Material { row, content } = &**material;
-            let (title, text) = (row.title.as_deref(), content.text.as_deref());
-            preprocessor.survey(title, text, row.language.as_deref())
-        };
-        match isolation::each(&services.pool, texts, LOOK, LOOKS, one).await {
-            Ok(surveyed) => {
-                let surveyed = surveyed.into_iter();
-                let read = surveyed.filter_map(|(_, outcome)| outcome.ok());
-                read.for_each(|text| text.add_to(&mut survey));
-            }
-            Err(isolation::AllStuck) => {
-                super::watchdog::end("every thread is stuck in the preprocessing of a text")
-            }
-        }
-    }
-    Ok(survey)
 }
 
 /// Has a worker extract.

@@ -7,9 +7,8 @@ use compute_worker::models::term_ids;
 use kindred_shared::job::{ExtractTask, Job, Reply, Task, TermCounts};
 use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 
-use crate::preprocessing::{Preprocessed, Preprocessors, Usual};
+use crate::preprocessing::{Preprocessed, Preprocessors};
 use kindred_domain::extraction::habitual;
-use kindred_domain::habits::Habits;
 use kindred_domain::settings::DomainSettings;
 
 /// Does an extract job, on the threads it has.
@@ -44,8 +43,6 @@ pub struct Rules<'a> {
     pub settings: &'a DomainSettings,
     /// How many of its items have a feature in each space.
     pub spaces: &'a [(Space, usize)],
-    /// What is usual in its texts.
-    pub habits: &'a Habits,
 }
 
 /// Words by the ids of their terms.
@@ -74,13 +71,11 @@ impl Texts {
             rules.model,
             rules.spaces.iter().map(|(space, rows)| (space, *rows)),
         );
-        let mut usual = Usual::of(rules.habits);
-        usual.language = usual.language.or(fallback.as_deref());
         let preprocessed = self.preprocessors.of(rules.settings).preprocess(
             text.title.as_deref(),
             text.text.as_deref(),
             text.language.as_deref(),
-            usual,
+            fallback.as_deref(),
         );
         let space = Space::of_texts(rules.model, &preprocessed.language);
         if preprocessed.terms.is_empty() {
@@ -118,7 +113,7 @@ impl Texts {
             text.title.as_deref(),
             text.text.as_deref(),
             text.language.as_deref(),
-            Usual::default(),
+            None,
         );
         words(model, &preprocessed)
     }

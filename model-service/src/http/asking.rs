@@ -334,7 +334,6 @@ impl Asking {
                     model: &model,
                     settings,
                     spaces: &self.snapshot.features().counts(),
-                    habits: self.snapshot.habits(),
                 };
                 let (space, feature, words) = self.texts.feature(text, rules).map_err(|why| {
                     let detail = format!("The text could not be read: {why}. Ask again.");

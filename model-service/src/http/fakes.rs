@@ -132,7 +132,6 @@ impl Rows {
 
 pub(super) fn feature_row(id: ItemId, version: u64, feature: Feature) -> FeatureRow {
     FeatureRow {
-        habits: 0,
         id,
         version,
         space: Space::stored("words-1/en"),

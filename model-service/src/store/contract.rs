@@ -14,7 +14,6 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use kindred_shared::{DomainName, Feature, ItemId, ModelInputs, ModelName, Space};
 
-use kindred_domain::habits::Habits;
 use kindred_domain::settings::{Answered, DomainSettings, SettingsOutcome};
 use kindred_domain::store::*;
 
@@ -148,11 +147,6 @@ pub(crate) fn feature(name: &str, version: u64) -> FeatureRow {
         id: id(name),
         version,
         space: Space::stored("words-1/en"),
-        habits: if version.is_multiple_of(2) {
-            0
-        } else {
-            u64::MAX - version
-        },
         feature: Feature::new(vec![0.6, -0.0], vec![3, u32::MAX], vec![0.8, 1e-30]).unwrap(),
     }
 }
@@ -298,7 +292,6 @@ pub(crate) async fn round_trip(twin: &impl Twin) {
         id: id("zero"),
         version: 4,
         space: Space::own(384),
-        habits: 0,
         feature: Feature::zero(),
     };
     writes.push(Write::Feature(zero.clone()));
@@ -535,12 +528,6 @@ fn settings(window_ms: u64) -> SettingsRow {
             request: "r1".into(),
             outcome: SettingsOutcome::Conflict("languages".into()),
         }],
-        habits: Habits {
-            of: window_ms,
-            sample: u64::MAX,
-            language: Some("sv".into()),
-            boilerplate: [1, u64::MAX].into(),
-        },
         updated_at: at(1_795_424_400_456),
     }
 }

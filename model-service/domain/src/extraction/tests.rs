@@ -34,12 +34,7 @@ fn feature(value: f32) -> Feature {
 
 /// An extraction of items whose texts are to be prepared, two in a job.
 fn begun(ids: &[&str], settings: &DomainSettings) -> (Extraction, Vec<Asked>) {
-    let making = Making::new(
-        &ModelName::new("text-2").unwrap(),
-        true,
-        settings,
-        Arc::default(),
-    );
+    let making = Making::new(&ModelName::new("text-2").unwrap(), true, settings);
     let rows = (0..).zip(ids).map(|(slot, id)| row(slot, id, true));
     let spaces = vec![(Space::stored("text-2/fr"), 2)];
     let most = PieceSize {
@@ -89,7 +84,6 @@ fn what_is_not_in_memory_is_read_and_what_the_store_has_otherwise_is_left_out() 
         &ModelName::new("words-1").unwrap(),
         false,
         &DomainSettings::default(),
-        Arc::default(),
     );
     let rows = vec![
         row(0, "at-hand", true),
@@ -118,7 +112,6 @@ fn what_cannot_be_read_is_made_later() {
         &ModelName::new("words-1").unwrap(),
         false,
         &DomainSettings::default(),
-        Arc::default(),
     );
     let (mut extraction, _) = Extraction::begin(
         making,
@@ -282,7 +275,7 @@ fn one_space_holds_all_languages_where_model_and_domain_have_it_so() {
         (true, None, "text-2/de"),
         (false, Some(true), "text-2/de"),
     ] {
-        let making = Making::new(&model, compares, &settings(across), Arc::default());
+        let making = Making::new(&model, compares, &settings(across));
         assert_eq!(
             making.space("de"),
             Space::stored(space),

@@ -120,12 +120,11 @@ impl Domain {
         let accepted_at = item.accepted_at.unwrap_or(now.unix_ms);
         row.accepted_at = DateTime::from_timestamp_millis(accepted_at);
         let same_content = item.live && !item.is_doubtful && item.content_hash == row.content_hash;
-        let habits = self.surveying.habits.fingerprint();
         // A change of metadata alone extracts nothing: the feature is written again, under the
         // new version. An empty one is made again, which costs little: it may stand in for one that
         // could not be made, where a part of the round that was to delete it was lost.
         let feature = (same_content && !item.is_stale)
-            .then(|| self.catalogue.feature_row(slot, version, habits))
+            .then(|| self.catalogue.feature_row(slot, version))
             .flatten()
             .filter(|row| !row.feature.is_zero());
         // Another content under the same version: the stored feature would seem to be its.

@@ -43,31 +43,17 @@ impl Domain {
             // What it was opened for was withdrawn since.
             self.backlog.turn(None);
         }
-        let is_over = !self.backlog.is_collecting(now.monotonic);
-        let has_items = self.backlog.has_items() || self.has_outdated();
-        if is_over && has_items && self.start_extracting(now) {
-            return;
-        }
-        if self.rebuild.is_none() && (self.lists.need_repair() || !self.unmet.is_empty()) {
+        if self.backlog.has_items() && !self.backlog.is_collecting(now.monotonic) {
+            self.start_extracting();
+        } else if self.rebuild.is_none() && (self.lists.need_repair() || !self.unmet.is_empty()) {
             self.compare(now, Batch::default());
         }
     }
 
-    /// Whether there is an item to make a feature of.
-    fn start_extracting(&mut self, now: Now) -> bool {
+    fn start_extracting(&mut self) {
         let mut batch = Batch::default();
         let mut rows = Vec::new();
-        let most = self.most_items();
-        let mut taken = self.backlog.take(most);
-        for (_, pending) in &taken {
-            batch.oldest = earlier(batch.oldest, Some(pending.since));
-        }
-        let events = taken.len();
-        taken.extend(self.take_outdated(now, most - events, &mut batch));
-        if taken.is_empty() {
-            return false;
-        }
-        for (slot, pending) in taken {
+        for (slot, pending) in self.backlog.take(self.most_items()) {
             rows.push(ToExtract {
                 slot,
                 id: self.catalogue.id(slot).clone(),
@@ -78,13 +64,12 @@ impl Domain {
                 material: None,
                 ..pending
             };
+            batch.oldest = earlier(batch.oldest, Some(asked.since));
             batch.asked.insert(slot, asked);
         }
         // Items still being stored belong to the next window, which they opened.
         self.backlog.turn(self.acceptance.first_arrival());
-        if events > 0 {
-            self.outbox.observe(Observation::WindowClosed(events));
-        }
+        self.outbox.observe(Observation::WindowClosed(rows.len()));
         let ticket = self.outbox.ticket();
         self.phase = Phase::Extracting { ticket, batch };
         let model = self.model().clone();
@@ -94,9 +79,7 @@ impl Domain {
             rows,
             settings: Arc::clone(&self.text_settings),
             spaces: self.catalogue.blocks().rows_by_space(),
-            habits: Arc::clone(&self.surveying.habits),
         });
-        true
     }
 
     /// Most items of the next cycle.
@@ -124,7 +107,6 @@ impl Domain {
             Ok(made) => batch.made = made,
             Err(failure) => return self.extract_later(now, batch, failure),
         }
-        self.keep_outdated(&batch);
         batch.retain_wanted(&self.catalogue);
         self.drop_overtaken(&mut batch);
         let rejected: Vec<Write> = batch
@@ -157,7 +139,6 @@ impl Domain {
                 id: self.catalogue.id(made.slot).clone(),
                 version: made.version,
                 space: made.space.clone(),
-                habits: made.habits,
                 feature: made.feature.clone(),
             })
         });
@@ -174,10 +155,6 @@ impl Domain {
     fn extract_later(&mut self, now: Now, batch: Batch, failure: Failure) {
         self.trouble = Some(failure.detail);
         for (slot, pending) in batch.asked {
-            if batch.made_again.contains(&slot) {
-                self.make_again(slot);
-                continue;
-            }
             let item = self.catalogue.item(slot);
             let is_wanted = item.wants_feature_of(pending.version, pending.content_hash);
             // A newer event of the item may be waiting already.
@@ -262,24 +239,9 @@ impl Domain {
         mut batch: Batch,
         comparison: &mut Comparison,
     ) -> BTreeMap<Space, Vec<NewRow>> {
-        let habits = self.surveying.habits.fingerprint();
         let mut rows: BTreeMap<Space, Vec<NewRow>> = BTreeMap::new();
-        // Habits may have changed while they were being made.
-        let mut outdated = Vec::new();
         for made in std::mem::take(&mut batch.made) {
             let slot = made.slot;
-            if made.rejected.is_none() {
-                // It was made of a whole text.
-                self.catalogue.update(slot, |item| item.is_doubtful = false);
-                if made.habits != habits && !made.space.is_own() {
-                    outdated.push(slot);
-                }
-            }
-            if self.catalogue.has_made(&made) {
-                // It was made again with other habits, and is the same.
-                self.catalogue.update(slot, |item| item.is_stale = false);
-                continue;
-            }
             // What it was before is no row of any block any more.
             if self.retire(slot) {
                 comparison.moved.insert(slot);
@@ -288,12 +250,9 @@ impl Domain {
                 continue;
             }
             comparison.fresh.insert(slot, batch.since(slot));
-            if let Some((space, row)) = self.catalogue.give(made, habits) {
+            if let Some((space, row)) = self.catalogue.give(made) {
                 rows.entry(space).or_default().push(row);
             }
-        }
-        for slot in outdated {
-            self.make_again(slot);
         }
         rows
     }
@@ -311,7 +270,7 @@ impl Domain {
     /// Whether so many items wait behind a batch that comparing it can wait for them.
     fn is_flooded(&self, batch: &Batch) -> bool {
         let full = self.most_items();
-        let many_wait = batch.of_events() >= full || self.backlog.len() >= full;
+        let many_wait = batch.asked.len() >= full || self.backlog.len() >= full;
         // Lists are made now and then all the same.
         let most = 2 * self.catalogue.blocks().live_rows() + MOST_UNMET * self.settings.batch_items;
         many_wait && (self.rebuild.is_some() || self.unmet.len() < most)

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use kindred_shared::event::Event;
 
 use super::removing::Removing;
-use super::surveying::Surveying;
 use super::{Domain, Phase};
 use crate::backlog::Pending;
 use crate::blocks::NewRow;
@@ -91,7 +90,6 @@ impl Domain {
         }
         self.row = opened.row;
         if let Some(set) = opened.settings {
-            self.surveying = Surveying::with(set.habits.clone());
             self.use_settings(set);
         }
         let (ticket, model) = (self.outbox.ticket(), self.model().clone());
@@ -228,11 +226,7 @@ impl Domain {
         self.catalogue.all_read();
         let origins = loading.origins.iter();
         let origins = origins.map(|(slot, item)| (self.catalogue.id(*slot).clone(), item.clone()));
-        let resolved = loaded.resolve(
-            origins,
-            loading.published,
-            self.surveying.habits.fingerprint(),
-        );
+        let resolved = loaded.resolve(origins, loading.published);
         let is_as_left = loading.clean.is_none_or(|clean| resolved.is_as_left(clean));
         let purged = self.load_all(now, resolved, &loading.origins);
         if !purged.is_empty() && self.row.is_some() {
@@ -310,7 +304,6 @@ impl Domain {
             id,
             mut item,
             has_feature,
-            is_outdated,
             ..
         } = loaded;
         let slot = self.catalogue.slot(&id);
@@ -319,9 +312,6 @@ impl Domain {
             self.make_feature(now, slot, &item);
         }
         self.catalogue.update(slot, |place| *place = item);
-        if is_outdated {
-            self.make_again(slot);
-        }
         slot
     }
 
@@ -350,9 +340,6 @@ impl Domain {
         let placed = was.version.unwrap_or(0);
         self.catalogue
             .update(slot, |item| item.placed_version = placed);
-        if before.is_outdated {
-            self.make_again(slot);
-        }
     }
 
     /// The item's feature is to be made of what the store has.

@@ -106,13 +106,12 @@ impl Domain {
         self.serve(change);
     }
 
-    /// Readers see a change, and what belongs to it: features, settings and habits as they are now.
+    /// Readers see a change, and what belongs to it: features and settings as they are now.
     pub(super) fn serve(&mut self, mut change: ViewChange) {
         // Before that readers may see a view of before, whose slots are others.
         if self.lists.are_served() {
             change.features = Some(self.catalogue.blocks().features());
             change.settings = Some(Arc::clone(&self.text_settings));
-            change.habits = Some(Arc::clone(&self.surveying.habits));
         }
         self.outbox.push(Effect::Serve(change));
     }

@@ -14,7 +14,6 @@ mod patching;
 mod recovery;
 mod removing;
 mod rounds;
-mod surveying;
 mod weighing;
 
 #[cfg(test)]
@@ -29,7 +28,6 @@ use kindred_shared::{Backoff, DomainName, ModelName};
 use self::configure::Configuring;
 use self::loading::Loading;
 use self::removing::Removing;
-use self::surveying::Surveying;
 use crate::acceptance::Acceptance;
 use crate::backlog::Backlog;
 use crate::catalogue::Catalogue;
@@ -118,8 +116,6 @@ pub struct Domain {
     set: Option<SettingsRow>,
     /// The settings of `set`, for those who make features.
     text_settings: Arc<DomainSettings>,
-    /// What is usual in the domain's texts.
-    surveying: Surveying,
     /// Settings on their way to the store.
     configuring: Vec<Configuring>,
     /// The domain's row with the model that was set, on its way there.
@@ -164,7 +160,6 @@ impl Domain {
             words: Interner::default(),
             set: None,
             text_settings: Arc::default(),
-            surveying: Surveying::default(),
             configuring: Vec::new(),
             naming: Vec::new(),
             unread: Unread::default(),
@@ -196,7 +191,6 @@ impl Domain {
                 task,
                 result,
             } => self.compared(now, ticket, task, result),
-            Input::Surveyed { ticket, result } => self.surveyed(now, ticket, result),
             Input::Swept { ticket, result } => self.swept(now, ticket, result),
             Input::Notified { ticket } => self.flush.notified(ticket),
             Input::Tick => {}
@@ -212,10 +206,7 @@ impl Domain {
             Input::Compared { ticket, .. } => self.is_rebuilt_by(*ticket),
             // Items that were put off may all be put into blocks now.
             Input::Committed { .. } | Input::Tick => {
-                let are_put_off =
-                    self.rebuild.is_none() && self.unmet.len() > self.settings.batch_items;
-                // Or all be found to be made with other habits.
-                are_put_off || self.surveying.is_storing()
+                self.rebuild.is_none() && self.unmet.len() > self.settings.batch_items
             }
             _ => false,
         }
@@ -251,8 +242,6 @@ impl Domain {
             self.rebuild.as_ref().and_then(Rebuild::retry_at),
             self.flush.deadline().filter(|_| self.is_loaded()),
             self.clean_at,
-            (self.surveying.deadline())
-                .filter(|_| self.is_loaded() && self.is_settled_but_for_habits()),
             (self.lists.must_scrub() && self.is_loaded()).then_some(now.monotonic),
         ]
         .into_iter()
@@ -322,7 +311,7 @@ impl Domain {
         let unlisted = self.rebuild.as_ref();
         let unlisted = unlisted.map_or(0, |rebuild| rebuild.comparison.fresh.len());
         let waiting = self.backlog.len() + self.acceptance.arrivals() + untaken;
-        let waiting = waiting + self.unmet.len() + unlisted + self.surveying.outdated();
+        let waiting = waiting + self.unmet.len() + unlisted;
         let pending = (waiting + in_batch) as u64;
         let oldest = [
             oldest_in_batch,
@@ -370,11 +359,6 @@ impl Domain {
 
     /// Whether all lists are exact.
     fn is_settled(&self) -> bool {
-        self.is_settled_but_for_habits() && self.surveying.is_idle()
-    }
-
-    /// Whether all lists are exact for the features there are.
-    fn is_settled_but_for_habits(&self) -> bool {
         matches!(self.phase, Phase::Idle)
             && self.rebuild.is_none()
             && self.backlog.is_empty()
@@ -419,7 +403,6 @@ impl Domain {
         self.start_removing(now);
         self.sweep(now);
         if self.is_loaded() {
-            self.start_survey(now);
             self.start_cycle(now);
             self.start_flush(now);
             self.start_cleaning(now);
@@ -545,7 +528,6 @@ impl Domain {
             CommitStep::Events => self.round_stored(now, ticket),
             CommitStep::Settings => self.settings_stored(ticket),
             CommitStep::Model => self.model_stored(ticket),
-            CommitStep::Habits => self.habits_stored(ticket),
             CommitStep::Features => self.features_stored(now, ticket),
             CommitStep::Lists => self.lists_stored(ticket),
             CommitStep::Clean => {}

@@ -32,7 +32,6 @@ impl Domain {
         let Some((round, settled)) = self.acceptance.stored(ticket) else {
             return;
         };
-        self.surveying.doubt_sample();
         self.depart_now(now, &round.departed);
         self.renew(now, round.renewed);
         // Its time may have come while it was stored.

@@ -12,7 +12,6 @@ use serde_json::Map;
 
 use super::*;
 use crate::effect::{Comparing, Made, Observation, ToExtract};
-use crate::habits::Survey;
 use crate::loaded::{Loaded, Opened};
 use crate::material::rows_of;
 use crate::store::{FeatureRow, ItemRow, Liveness};
@@ -311,7 +310,6 @@ fn a_list_that_lost_somebody_while_its_domain_loaded_is_stored() {
             id: row.id.clone(),
             version: 1,
             space: Space::stored("words-1/en"),
-            habits: 0,
             feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
         });
     }
@@ -474,10 +472,6 @@ impl Shell {
                     let result = Ok(vec![None; ids.len()]);
                     self.input(Input::ItemsRead { ticket, result });
                 }
-                Effect::Survey { ticket, .. } => {
-                    let result = Ok(Survey::default());
-                    self.input(Input::Surveyed { ticket, result });
-                }
                 Effect::Extract { ticket, rows, .. } if self.is_slow => {
                     self.extracting.push((ticket, rows));
                 }
@@ -504,7 +498,6 @@ impl Shell {
             slot: row.slot,
             version: row.version,
             space: Space::stored("words-1/en"),
-            habits: 0,
             feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
             rejected: None,
         });
@@ -621,7 +614,6 @@ fn while_a_domain_is_loaded_a_new_item_is_listed_before_all_is_compared() {
             id: row.id,
             version: 1,
             space: Space::stored("words-1/en"),
-            habits: 0,
             feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
         });
     }
@@ -691,7 +683,6 @@ fn the_status_tells_since_when_the_oldest_item_waits() {
         slot: row.slot,
         version: row.version,
         space: Space::stored("words-1/en"),
-        habits: 0,
         feature: Feature::zero(),
         rejected: None,
     });
@@ -788,7 +779,6 @@ fn extracting(upsert: &str) -> (Domain, Ticket, Made) {
         slot: asked.slot,
         version: 1,
         space: Space::stored("words-1/en"),
-        habits: 0,
         feature: Feature::zero(),
         rejected: Some(Box::new(rejected)),
     };
@@ -900,7 +890,6 @@ fn what_a_former_owner_wrote_into_a_clean_domain_is_found_when_it_is_loaded() {
                     id: row.id.clone(),
                     version: 1,
                     space: Space::stored("words-1/en"),
-                    habits: 0,
                     feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
                 });
             }

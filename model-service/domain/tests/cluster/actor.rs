@@ -147,9 +147,6 @@ impl Actor {
                 Effect::ReadWhole { ticket, ids } => {
                     context.world.read(Reading::Whole(address, ticket, ids));
                 }
-                Effect::Survey { ticket, ids, .. } => {
-                    context.world.read(Reading::Survey(address, ticket, ids));
-                }
                 Effect::Sweep { ticket } => {
                     let stamp = tenure.stamp(context);
                     context.world.read(Reading::Sweep(address, ticket, stamp));
@@ -183,9 +180,8 @@ impl Actor {
                     rows,
                     settings,
                     spaces,
-                    habits,
                 } => {
-                    let making = Making::new(&model, false, &settings, habits);
+                    let making = Making::new(&model, false, &settings);
                     self.extract(context, ticket, making, rows, spaces);
                 }
                 Effect::Compare { ticket, tasks } => {

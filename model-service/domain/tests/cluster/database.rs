@@ -18,7 +18,6 @@ use crate::invariants::{Invariant, list_written, violated};
 use crate::mutations::Mutation;
 use crate::process::{Address, Message, ProcessId};
 use crate::removals::removes;
-use crate::simulated::reference::survey;
 use crate::simulated::tables::Tables;
 use crate::world::{Happening, World};
 
@@ -103,7 +102,6 @@ pub(crate) enum Reading {
     Open(Address, Ticket),
     Items(Address, Ticket, Vec<ItemId>),
     Whole(Address, Ticket, Vec<ItemId>),
-    Survey(Address, Ticket, Vec<ItemId>),
     /// Deletes rows. `None`: there is no stamp left for it.
     Sweep(Address, Ticket, Option<Stamp>),
     Load(Box<Load>),
@@ -145,7 +143,6 @@ impl Reading {
             Self::Open(address, ..)
             | Self::Items(address, ..)
             | Self::Whole(address, ..)
-            | Self::Survey(address, ..)
             | Self::Sweep(address, ..)
             | Self::Material(address, ..) => address.process,
             Self::Load(load) => load.address.process,
@@ -457,17 +454,6 @@ impl World {
                     Ok(rows.collect())
                 };
                 Message::Input(address, Input::ItemsRead { ticket, result })
-            }
-            Reading::Survey(address, ticket, ids) => {
-                let tables = self.database.tables.get(&address.domain);
-                let tables = tables.unwrap_or(&nothing);
-                let texts = ids.iter().filter_map(|id| tables.contents.get(id));
-                let result = if fails {
-                    Err(failure())
-                } else {
-                    Ok(survey(texts))
-                };
-                Message::Input(address, Input::Surveyed { ticket, result })
             }
             Reading::Whole(address, ticket, ids) => {
                 let tables = self

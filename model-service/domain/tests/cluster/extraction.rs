@@ -1,13 +1,10 @@
 //! From items to features: the driver of the machine of extraction.
 
-use std::sync::Arc;
-
 use kindred_domain::dispatch::Undone;
 use kindred_domain::effect::{Input, Ticket, ToExtract};
 use kindred_domain::extraction::{
     Asked, Extraction, Fallback, Making, PieceId, PieceSize, Prepared, Step,
 };
-use kindred_domain::habits::Habits;
 use kindred_domain::intake::Failure;
 use kindred_domain::material::Material;
 use kindred_shared::job::{Job, Task};
@@ -17,7 +14,7 @@ use crate::actor::Actor;
 use crate::database::Reading;
 use crate::process::{Address, Context, Message};
 use crate::seat::Seat;
-use crate::simulated::reference::{letters_of, torn};
+use crate::simulated::reference::torn;
 use crate::workers::Asker;
 
 /// What is in one extract job.
@@ -60,9 +57,8 @@ impl Actor {
                     context.world.read(reading);
                 }
                 Step::Prepare(asked, fallback) => {
-                    let habits = Arc::clone(self.extractions.get(&ticket)?.habits());
                     let prepared = asked.into_iter().map(|asked| {
-                        let prepared = prepare(context, &asked, &habits, fallback.as_ref());
+                        let prepared = prepare(context, &asked, fallback.as_ref());
                         (asked, prepared)
                     });
                     let prepared: Vec<(Asked, Prepared)> = prepared.collect();
@@ -89,12 +85,7 @@ impl Actor {
 }
 
 /// A text's letters are its terms. Now and then its language is sure only once others are known.
-fn prepare(
-    context: &mut Context<'_>,
-    asked: &Asked,
-    habits: &Habits,
-    fallback: Option<&Fallback>,
-) -> Prepared {
+fn prepare(context: &mut Context<'_>, asked: &Asked, fallback: Option<&Fallback>) -> Prepared {
     if torn(&asked.material).is_some() {
         return Prepared::Unfit("torn".to_owned());
     }
@@ -103,7 +94,7 @@ fn prepare(
     }
     let Material { row, content } = &*asked.material;
     let language = row.language.as_deref().unwrap_or("en").to_owned();
-    let letters = letters_of(content, habits);
+    let letters = content.text.as_deref().unwrap_or_default().len();
     let terms = match u32::try_from(letters).expect("a short text") {
         0 => Vec::new(),
         letters => vec![("x".into(), letters)],

@@ -159,7 +159,6 @@ fn domain_at_the_end(world: &World, name: &DomainName) -> Checked {
         .model()
         .cloned()
         .unwrap_or_else(|| model("words-1"));
-    let habits = tables.open().settings.unwrap_or_default().habits;
     let mut features: BTreeMap<ItemId, (Space, Feature)> = BTreeMap::new();
     for (id, event) in &world.newest_of(name, tables)? {
         let Some(row) = tables.items.get(id) else {
@@ -180,7 +179,7 @@ fn domain_at_the_end(world: &World, name: &DomainName) -> Checked {
             }
             _ => continue,
         };
-        let mut feature = feature_of(&model, &said.0, &said.1, &habits);
+        let mut feature = feature_of(&model, &said.0, &said.1);
         // What workers could not do has an empty feature, and says why.
         if row.rejected.is_some()
             && let Some(stored) = tables.features.get(&(id.clone(), model.clone()))

@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use kindred_domain::effect::Comparing;
-use kindred_domain::habits::{Habits, Survey};
 use kindred_domain::material::Material;
 use kindred_domain::settings::ProcessSettings;
 use kindred_domain::store::{Content, ItemRow, Neighbour};
@@ -64,38 +63,10 @@ pub(crate) fn feature_of_length(letters: usize) -> Feature {
     }
 }
 
-/// A feature that follows from the text and what is usual in the domain's texts.
-pub(crate) fn feature_of(
-    model: &ModelName,
-    row: &ItemRow,
-    content: &Content,
-    habits: &Habits,
-) -> (Space, Feature) {
-    let letters = letters_of(content, habits);
-    (space_of(model, row), feature_of_length(letters))
-}
-
-/// How many letters of a text count.
-pub(crate) fn letters_of(content: &Content, habits: &Habits) -> usize {
+/// A feature that follows from the text alone.
+pub(crate) fn feature_of(model: &ModelName, row: &ItemRow, content: &Content) -> (Space, Feature) {
     let letters = content.text.as_deref().unwrap_or("").len();
-    let is_usual = habits.boilerplate.contains(&segment_of(letters));
-    letters + if is_usual && letters > 0 { 5 } else { 0 }
-}
-
-/// What texts of so many letters share: a few segments, so that each is in a quarter to a half of them.
-fn segment_of(letters: usize) -> u64 {
-    letters as u64 % 3
-}
-
-/// What these texts have.
-pub(crate) fn survey<'a>(texts: impl Iterator<Item = &'a Content>) -> Survey {
-    let mut survey = Survey::default();
-    for content in texts {
-        survey.texts += 1;
-        let letters = content.text.as_deref().unwrap_or("").len();
-        *survey.segments.entry(segment_of(letters)).or_default() += 1;
-    }
-    survey
+    (space_of(model, row), feature_of_length(letters))
 }
 
 /// The item's row, rejected, if its text was not stored whole.

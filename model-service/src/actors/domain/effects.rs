@@ -18,7 +18,6 @@ use kindred_domain::dispatch::Undone;
 use kindred_domain::effect::{
     CommitFailure, CommitStep, Comparing, Effect, Input, Observation, Ticket, ToExtract,
 };
-use kindred_domain::habits::Habits;
 use kindred_domain::intake::Failure;
 use kindred_domain::settings::DomainSettings;
 use kindred_domain::store::{Batch, Epoch, Stamp, StoreError, Write};
@@ -45,13 +44,7 @@ impl DomainActor {
                     rows,
                     settings,
                     spaces,
-                    habits,
-                } => self.extract(ticket, model, rows, (settings, spaces, habits), context),
-                Effect::Survey {
-                    ticket,
-                    ids,
-                    settings,
-                } => self.survey(ticket, ids, settings, context),
+                } => self.extract(ticket, model, rows, (settings, spaces), context),
                 Effect::Sweep { ticket } => self.sweep(ticket, context),
                 Effect::Compare { ticket, tasks } => {
                     for (task, compare) in tasks {
@@ -205,37 +198,18 @@ impl DomainActor {
         ticket: Ticket,
         model: ModelName,
         rows: Vec<ToExtract>,
-        (settings, spaces, habits): (Arc<DomainSettings>, Vec<(Space, usize)>, Arc<Habits>),
+        (settings, spaces): (Arc<DomainSettings>, Vec<(Space, usize)>),
         context: &mut Context<Self>,
     ) {
         let (services, name) = (Arc::clone(&self.services), self.name.clone());
         self.step_after(context, async move {
             let (begun, items) = (Instant::now(), rows.len());
-            let made =
-                extraction::extract(&services, &name, &model, rows, &settings, spaces, habits);
-            let result = made.await;
+            let result =
+                extraction::extract(&services, &name, &model, rows, &settings, spaces).await;
             crash::point("after-extract");
             let is_made = result.is_ok();
             debug!(domain = %name, items, is_made, after = ?begun.elapsed(), "features asked for");
             Input::Extracted { ticket, result }
-        });
-    }
-
-    fn survey(
-        &mut self,
-        ticket: Ticket,
-        ids: Vec<ItemId>,
-        settings: Arc<DomainSettings>,
-        context: &mut Context<Self>,
-    ) {
-        let (services, name) = (Arc::clone(&self.services), self.name.clone());
-        self.step_after(context, async move {
-            let result = extraction::survey(&services, &name, &ids, &settings).await;
-            match &result {
-                Ok(survey) => debug!(domain = %name, texts = survey.texts, "looked for habits"),
-                Err(failure) => warn!(domain = %name, reason = failure.detail, "habits not known"),
-            }
-            Input::Surveyed { ticket, result }
         });
     }
 
@@ -364,7 +338,7 @@ async fn store(
 /// Where tests end the process, before and after a step is stored.
 fn crash_points(step: CommitStep) -> (&'static str, &'static str) {
     match step {
-        CommitStep::Events | CommitStep::Settings | CommitStep::Model | CommitStep::Habits => {
+        CommitStep::Events | CommitStep::Settings | CommitStep::Model => {
             ("before-store", "after-store")
         }
         CommitStep::Features => ("before-features", "after-features"),

@@ -4,7 +4,6 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 
 use compute_worker::models::{Models, Own};
-use kindred_domain::habits::{Habits, SAMPLE};
 use kindred_shared::job::{ExtractTask, TermCounts};
 use kindred_shared::{Feature, ModelName, Space};
 use kindred_similarity::{Kernel, Options, Rows, SparseRows, Table, TableBuilder, neighbours};
@@ -12,7 +11,7 @@ use rayon::prelude::*;
 
 use super::super::exit::Failure;
 use super::input::Items;
-use crate::preprocessing::{Preprocessed, Preprocessor, Surveyed, Usual};
+use crate::preprocessing::{Preprocessed, Preprocessor};
 
 /// Answers of a list that are looked at: enough that ten are left without those of the item's group.
 const KEPT: usize = 64;
@@ -67,18 +66,10 @@ impl System {
 
 /// The texts as they are read for a domain of these items alone.
 pub(super) fn read(items: &Items, preprocessor: &Preprocessor) -> Vec<Preprocessed> {
-    let habits = habits(items, preprocessor);
-    let usual = Usual::of(&habits);
     let one = |item: usize, habitual: Option<&str>| {
         let item = &items.all[item];
         let (title, text) = (item.title.as_deref(), item.text.as_deref());
-        let language = usual.language.or(habitual);
-        preprocessor.preprocess(
-            title,
-            text,
-            item.language.as_deref(),
-            Usual { language, ..usual },
-        )
+        preprocessor.preprocess(title, text, item.language.as_deref(), habitual)
     };
     let mut read: Vec<Preprocessed> = (0..items.len())
         .into_par_iter()
@@ -98,19 +89,6 @@ pub(super) fn read(items: &Items, preprocessor: &Preprocessor) -> Vec<Preprocess
         });
     }
     read
-}
-
-/// What is usual in the texts, as a domain of these items finds it.
-fn habits(items: &Items, preprocessor: &Preprocessor) -> Habits {
-    let mut sample: Vec<_> = items.all.iter().collect();
-    sample.sort_by_key(|item| item.id.hash64());
-    sample.truncate(SAMPLE);
-    let texts = sample.into_iter().filter(|item| item.vector.is_none());
-    let texts = texts.map(|item| {
-        let (title, text) = (item.title.as_deref(), item.text.as_deref());
-        preprocessor.survey(title, text, item.language.as_deref())
-    });
-    Habits::of(items.len() as u64, 0, &Surveyed::together(texts))
 }
 
 /// The lists that a domain of this model has when it is quiet.

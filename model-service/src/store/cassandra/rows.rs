@@ -166,8 +166,6 @@ impl SerializeRow for RowChange {
                     floats_to_bytes(feature.dense()),
                     term_ids,
                     floats_to_bytes(feature.term_weights()),
-                    // Not null, as above.
-                    bound(row.habits, row.version).cast_signed(),
                     stamp,
                 )
                     .serialize(context, writer)
@@ -433,31 +431,13 @@ fn ids(table: &'static str, found: &QueryRowsResult) -> Result<Vec<ItemId>, Trou
         .collect()
 }
 
-/// The fingerprint of habits, bound to the version of the feature that was made with them; and back again. An older program
-/// that writes the row leaves this column as it is: it must not seem to say something of what that wrote. 0 stays 0.
-fn bound(habits: u64, version: u64) -> u64 {
-    match habits ^ version.wrapping_mul(0x9E37_79B9_7F4A_7C15) {
-        _ if habits == 0 => 0,
-        0 => habits,
-        bound => bound,
-    }
-}
-
 /// Decodes rows of `item_features`.
 pub(super) fn features(found: &QueryRowsResult) -> Result<Vec<FeatureRow>, Trouble> {
     const TABLE: &str = "item_features";
-    type Stored<'a> = (
-        &'a str,
-        i64,
-        &'a str,
-        &'a [u8],
-        &'a [u8],
-        &'a [u8],
-        Option<i64>,
-    );
+    type Stored<'a> = (&'a str, i64, &'a str, &'a [u8], &'a [u8], &'a [u8]);
     let rows = found.rows::<Stored<'_>>()?;
     rows.map(|row| {
-        let (id, version, space, dense, term_ids, term_weights, habits) = row?;
+        let (id, version, space, dense, term_ids, term_weights) = row?;
         let term_ids = words(TABLE, term_ids)?.map(u32::from_le_bytes).collect();
         let (dense, term_weights) = (floats(TABLE, dense)?, floats(TABLE, term_weights)?);
         let feature = Feature::new(dense, term_ids, term_weights)
@@ -466,11 +446,6 @@ pub(super) fn features(found: &QueryRowsResult) -> Result<Vec<FeatureRow>, Troub
             id: id_of(TABLE, id)?,
             version: version.cast_unsigned(),
             space: Space::stored(space),
-            // Rows of before migration 6 have none.
-            habits: bound(
-                habits.map_or(0, i64::cast_unsigned),
-                version.cast_unsigned(),
-            ),
             feature,
         })
     })

@@ -77,16 +77,6 @@ const MIGRATIONS: &[Migration] = &[
             },
         ],
     },
-    Migration {
-        number: 6,
-        name: "habits that features were made with",
-        statements: &[],
-        columns: &[Column {
-            table: "item_features",
-            name: "habits",
-            kind: "bigint",
-        }],
-    },
 ];
 
 /// A column that a table got later than its other ones.

@@ -58,8 +58,7 @@ statements! {
         delete_content: "DELETE FROM {ks}.item_texts USING TIMESTAMP ? \
             WHERE domain = ? AND id = ?",
         put_feature: "INSERT INTO {ks}.item_features (domain, model, bucket, id, version, space, \
-            dense, term_ids, term_weights, habits) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-            USING TIMESTAMP ?",
+            dense, term_ids, term_weights) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
         delete_feature: "DELETE FROM {ks}.item_features USING TIMESTAMP ? \
             WHERE domain = ? AND model = ? AND bucket = ? AND id = ?",
         put_list: "INSERT INTO {ks}.similar_items (domain, id, neighbours, model, updated_at) \
@@ -92,10 +91,10 @@ statements! {
             categories, published_at, expires_at, attributes, rejected, content_hash, image, \
             publish_at, accepted_at \
             FROM {ks}.items WHERE domain = ? AND bucket IN ? AND id IN ?",
-        features_from: "SELECT id, version, space, dense, term_ids, term_weights, habits \
+        features_from: "SELECT id, version, space, dense, term_ids, term_weights \
             FROM {ks}.item_features \
             WHERE domain = ? AND model = ? AND bucket = ? AND id >= ? LIMIT ?",
-        feature: "SELECT id, version, space, dense, term_ids, term_weights, habits \
+        feature: "SELECT id, version, space, dense, term_ids, term_weights \
             FROM {ks}.item_features \
             WHERE domain = ? AND model = ? AND bucket = ? AND id = ?",
         content: "SELECT text, vector FROM {ks}.item_texts WHERE domain = ? AND id = ?",

@@ -188,13 +188,6 @@ impl Writer {
             self.0.extend_from_slice(&id.to_le_bytes());
         }
         self.floats(row.feature.term_weights());
-        // Rows of before this was kept end here, and are read all the same.
-        self.maybe(
-            Some(&row.habits).filter(|habits| **habits != 0),
-            |w, habits| {
-                w.u64(*habits);
-            },
-        );
     }
 
     /// An item's list; its id is in the key.
@@ -342,7 +335,6 @@ impl<'a> Reader<'a> {
             space,
             feature: Feature::new(dense, ids, weights)
                 .map_err(|error| Malformed(error.to_string()))?,
-            habits: self.later(Self::u64)?.unwrap_or(0),
         })
     }
 

@@ -138,7 +138,6 @@ mod tests {
 
     fn own(name: &str) -> FeatureRow {
         FeatureRow {
-            habits: 0,
             space: Space::own(2),
             ..feature(name, 4)
         }
