@@ -1,7 +1,7 @@
-//! The features of terms, as workers make them: what tests/quality compares without a service.
+//! The features of terms as workers make them, for comparing models in tests/quality without a service.
 //!
-//! `cargo run -p compute-worker --example features < terms > features` reads an object a line, `{"space",
-//! "terms": [[term, frequency], …]}`, and answers each with `{"dense": […], "ids": […], "weights": […]}`.
+//! `cargo run -p compute-worker --example features < terms > features` reads one object per line, `{"space", "terms":
+//! [[term, frequency], …]}`, and answers each with `{"dense": […], "ids": […], "weights": […]}`.
 
 use std::io::{self, BufRead, BufWriter, Write};
 use std::sync::Arc;

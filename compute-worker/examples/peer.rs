@@ -1,14 +1,12 @@
-//! Does comparisons on command, one at a time, for `tests/peers`, which times them between those of
-//! other programs.
+//! Runs comparisons on command, one at a time, for `tests/peers`, which times them in turns with other programs.
 //!
 //! ```text
 //! cargo run --release -p compute-worker --example peer -- THREADS
 //! ```
-//! One command a line on standard input, one line of JSON for each on standard output:
-//! `load FILE ROWS DIMENSION` (little-endian `f32`, row after row), `neighbours KERNEL KEEP`,
-//! `save FILE` (the ids found last, `u32`, KEEP a row), `resident ROWS KEEP` (the first ROWS rows get
-//! their lists), `insert KERNEL` (the rows after them are compared with them, and the lists of both
-//! are brought up to date).
+//! Reads one command per line from standard input and writes one line of JSON for each to standard output: `load FILE
+//! ROWS DIMENSION` (little-endian `f32`, row after row), `neighbours KERNEL KEEP`, `save FILE` (the ids found last,
+//! `u32`, KEEP per row), `resident ROWS KEEP` (builds the lists of the first ROWS rows), `insert KERNEL` (compares the
+//! remaining rows with them, and updates the lists of both sides).
 #![allow(clippy::print_stdout)] // that is what it is for
 
 use std::cmp::Ordering;
@@ -55,16 +53,16 @@ struct Peer {
     resident: Option<Resident>,
 }
 
-/// Rows with lists, and rows that come.
+/// Rows with lists, and new rows.
 struct Resident {
     task: CompareTask,
-    /// Of every resident row and then of every row that comes, best first.
+    /// Of every resident row and then of every new row, best first.
     lists: Vec<Vec<(f32, RowRef)>>,
     rows: usize,
 }
 
 impl Peer {
-    /// Does as told; the seconds of what is measured.
+    /// Executes a command; returns the seconds of the measured part.
     fn obey(&mut self, words: &[&str]) -> Fallible<f64> {
         match words {
             ["load", file, rows, dimension] => {
@@ -132,8 +130,8 @@ impl Peer {
         })?)
     }
 
-    /// Gives the first rows their lists, as the service has them: only scores above 0, and the last
-    /// entry of a full list is its row's floor.
+    /// Builds the lists of the first rows as the service has them: only scores above 0, and the last entry of a full
+    /// list is its row's floor.
     fn settle(&self, count: usize, keep: usize) -> Fallible<Resident> {
         let options = Options {
             keep,
@@ -202,7 +200,7 @@ impl Peer {
 }
 
 fn item(row: usize) -> Fallible<ItemId> {
-    // Padded, so that ids sort as rows do.
+    // Padded, so that ids sort like row numbers.
     Ok(ItemId::new(&format!("{row:010}"))?)
 }
 

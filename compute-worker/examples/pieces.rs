@@ -1,9 +1,9 @@
-//! How long pieces of work take on one thread, by kernel: is a piece what `kindred_shared::effort` says?
+//! Measures how long pieces of work take on one thread, per kernel, to check the estimates in `kindred_shared::effort`.
 //!
 //! `cargo run --release -p compute-worker --example pieces`
 //!
-//! Rows are made: 100 dense values around one of 40 centres, and 25 terms, frequent ones more often.
-//! Their lists are empty, so that everything is wanted, or know their sixty-fourth best by a part of the rows.
+//! The rows are synthetic: 100 dense values around one of 40 centres, and 25 terms, frequent ones more often. Their
+//! lists are either empty, so that everything is wanted, or have a sixty-fourth best candidate from a part of the rows.
 #![allow(clippy::print_stdout)] // that is what it is for
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const DIMENSION: usize = 100;
 const CENTRES: usize = 40;
 const TERMS: usize = 25;
 const ROUNDS: usize = 7;
-/// Sorted, as terms are.
+/// Sorted, as terms must be.
 const WORDS: [&str; 12] = [
     "bread", "butter", "cheese", "court", "glacier", "judge", "kitchen", "lawyer", "mountain",
     "river", "snow", "valley",
@@ -74,7 +74,7 @@ fn main() {
     }
 }
 
-/// Does a task some times; says the least time it took, and the estimate.
+/// Runs a task several times; prints the least time it took, and the estimate.
 fn measure(worker: &Worker, what: &str, task: Task) {
     let estimate = effort::of(&task);
     let job = Job {
@@ -140,7 +140,7 @@ fn side(block: &Arc<Block>, rows: usize, floors: Vec<Floor>) -> Side {
     }
 }
 
-/// The floors that the rows of a block have once they met so many of another.
+/// The floors of a block's rows after they have met `rows` rows of another block.
 fn floors(kernel: Kernel, met: &Arc<Block>, block: &Arc<Block>, rows: usize) -> Vec<Floor> {
     let mut floors = vec![Floor::Open; MAX_ROWS];
     if rows == 0 {

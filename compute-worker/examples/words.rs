@@ -1,4 +1,4 @@
-//! The library by itself: which of some words are nearest to each other.
+//! The library on its own: finds which of some words are nearest to each other.
 //!
 //! ```text
 //! cargo run --release -p compute-worker --example words
@@ -19,7 +19,7 @@ const WORDS: [&str; 18] = [
 fn main() -> Result<(), Box<dyn Error>> {
     let vectors = Vectors::builtin();
     let english = vectors.get("en").ok_or("English is compiled in")?;
-    // Row after row, in one slice; here each scaled to length 1, so that scores are cosines.
+    // Row after row in one slice. Each row is scaled to length 1 here, so that scores are cosines.
     let mut values = Vec::new();
     for word in WORDS {
         let rank = english.rank(word).ok_or("a common word")?;
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         keep: 3,
         ..Options::default()
     };
-    // All work is done by the pool it is called in: 0, every core.
+    // All work runs on the pool that installs it; 0 means every core.
     let found = pool(0)?.install(|| neighbours(&rows, &options))?;
     for (row, word) in WORDS.iter().enumerate() {
         let (ids, scores) = found.of(row);

@@ -1,9 +1,8 @@
-//! The muscle: turns terms into features, and has rows compared, exactly.
+//! Turns terms into features, and compares rows exactly.
 //!
-//! It knows nothing of the model service: jobs in, replies out. It keeps no state between jobs
-//! but the word vectors, and the same job gets the same bits on every machine and with any number
-//! of threads. As a library it does no I/O but reading the vectors; [`service`] is the program
-//! around it, with jobs from RabbitMQ and blocks from the database.
+//! It knows nothing of the model service: jobs in, replies out. The only state between jobs is the word vectors. The
+//! same job gets the same bits on every machine and with any number of threads. As a library it does no I/O except
+//! reading the vectors; [`service`] is the program around it, with jobs from RabbitMQ and blocks from the database.
 
 pub mod models;
 mod pool;

@@ -1,29 +1,27 @@
-//! The threads that compute.
+//! Thread pools for computing.
 
 use std::num::NonZero;
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-/// A pool of threads named `kindred-compute-0`, `kindred-compute-1`, … for all CPU work; 0 takes
-/// every core.
+/// A pool of threads named `kindred-compute-0`, `kindred-compute-1`, … for all CPU work; 0 threads means one per core.
 ///
-/// With a thread for every CPU that the process may use, each stays on one of its own (on Linux): work
-/// that comes after a pause then begins on all of them at once. Where threads may move, the second one
-/// began up to 20 ms late on the virtual machine this was measured on, longer than most windows take
-/// (docs/decisions/0005).
-/// With fewer threads than CPUs the operating system chooses.
+/// If there is a thread for every CPU that the process may use, each thread is bound to one CPU (on Linux), so that
+/// work after a pause starts on all of them at once. Where threads could move, the second one started up to 20 ms late
+/// on the virtual machine used for measuring, which is longer than most windows take (docs/decisions/0005). With fewer
+/// threads than CPUs the operating system places them.
 ///
 /// # Errors
-/// When the operating system gives no more threads.
+/// When the operating system provides no more threads.
 pub fn pool(threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
     build(threads, "kindred-compute", || {})
 }
 
-/// The same for work that is large and may wait, named `kindred-behind-0`, …: while both kinds of threads
-/// want a CPU, these have a quarter of it (on Linux). When nobody else wants it they have it all.
+/// A pool for large work that may wait, with threads named `kindred-behind-0`, …. While both kinds of threads compete
+/// for a CPU, these get a quarter of it (on Linux); otherwise they may use all of it.
 ///
 /// # Errors
-/// When the operating system gives no more threads.
+/// When the operating system provides no more threads.
 pub fn pool_behind(threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
     build(threads, "kindred-behind", niceness::step_back)
 }
@@ -49,12 +47,12 @@ fn build(
         .build()
 }
 
-/// Which CPUs a thread may use.
+/// Binds threads to CPUs.
 #[cfg(target_os = "linux")]
 mod affinity {
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-    /// Those of this thread; none if that is not known.
+    /// The CPUs that this thread may use; none if unknown.
     pub(super) fn allowed() -> Vec<usize> {
         sched_getaffinity(None).map_or_else(
             |_| Vec::new(),
@@ -66,7 +64,7 @@ mod affinity {
         )
     }
 
-    /// Has this thread use one alone. Where that is refused it goes on as it was.
+    /// Binds this thread to one CPU. If that is refused, it stays as it was.
     pub(super) fn stay_on(cpu: usize) {
         let mut set = CpuSet::new();
         set.set(cpu);
@@ -85,15 +83,15 @@ mod affinity {
     pub(super) fn stay_on(_: usize) {}
 }
 
-/// Who goes first where a CPU is wanted by several threads.
+/// Lowers the priority of threads.
 #[cfg(target_os = "linux")]
 mod niceness {
     use rustix::process::setpriority_process;
 
-    /// Linux has a weight for each: 1,024 for 0, and 335 for this.
+    /// Linux weights priorities: 1,024 for niceness 0, and 335 for this.
     pub(super) const BEHIND: i32 = 5;
 
-    /// Has this thread give way to others. (Linux counts threads where POSIX has processes.)
+    /// Lowers this thread's priority. (Linux has a niceness per thread where POSIX has one per process.)
     pub(super) fn step_back() {
         if let Err(error) = setpriority_process(None, BEHIND) {
             tracing::debug!(%error, "a thread that gives no way");
@@ -123,7 +121,7 @@ mod tests {
         let allowed = affinity::allowed();
         let each: Vec<_> = allowed.iter().map(|cpu| vec![*cpu]).collect();
         assert_eq!(cpus_of(&pool(allowed.len()).unwrap()), each);
-        // The thread that asked is left alone.
+        // The calling thread is unaffected.
         assert_eq!(affinity::allowed(), allowed);
     }
 

@@ -1,4 +1,4 @@
-//! Does jobs.
+//! Runs jobs.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,9 +11,9 @@ use rayon::ThreadPool;
 
 use crate::models::{ExtractError, Models};
 
-/// Does one job after the other on a pool of threads.
+/// Runs one job at a time on a pool of threads.
 ///
-/// Answers depend on the job alone, not on the kernel or the number of threads. Cheap to clone.
+/// Replies depend on the job alone, not on the kernel or the number of threads. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Worker {
     models: Models,
@@ -31,15 +31,15 @@ impl Worker {
         }
     }
 
-    /// Does a job; blocks the calling thread meanwhile, which must not be one that runs async
-    /// tasks. A job that cannot be done, be it one that makes a kernel panic, is answered with
-    /// [`Reply::Failed`], and the worker lives on.
+    /// Runs a job and blocks the calling thread meanwhile, which must not run async tasks. A job
+    /// that cannot be done, even one that makes a kernel panic, is answered with [`Reply::Failed`],
+    /// and the worker lives on.
     pub fn perform(&self, job: &Job) -> Reply {
         self.perform_unless(job, &AtomicBool::new(false))
     }
 
-    /// The same, but a comparison fails soon after `cancelled` becomes true: each thread ends with
-    /// the two tiles it has at hand.
+    /// The same, but a comparison fails soon after `cancelled` becomes true: each thread finishes
+    /// only its current two tiles.
     pub fn perform_unless(&self, job: &Job, cancelled: &AtomicBool) -> Reply {
         let done = catch_unwind(AssertUnwindSafe(|| {
             self.pool.install(|| match &job.task {
@@ -61,7 +61,7 @@ impl Worker {
         })
     }
 
-    /// The threads it works on, for work that belongs to a job: reading it, writing its answer.
+    /// The threads it runs on, for other work of a job: parsing it, encoding its reply.
     pub fn pool(&self) -> &Arc<ThreadPool> {
         &self.pool
     }
@@ -71,13 +71,13 @@ impl Worker {
         self.kernel
     }
 
-    /// Its threads.
+    /// The number of threads.
     pub fn threads(&self) -> usize {
         self.pool.current_num_threads()
     }
 }
 
-/// The words a panic was raised with.
+/// The message of a panic.
 pub(crate) fn words_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())

@@ -1,4 +1,4 @@
-//! From published vectors to looked-up ones.
+//! From published vectors to vectors that are looked up.
 #![allow(clippy::unwrap_used)] // a test may panic
 
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use compute_worker::word_vectors::prepare::{
 use compute_worker::word_vectors::{Filter, Format, WordVectors};
 use tempfile::TempDir;
 
-/// Vectors of words whose first two values are far from zero, as GloVe text.
+/// Vectors whose first two values are far from zero, as GloVe text.
 fn glove(words: usize, dimension: usize) -> String {
     let mut text = String::new();
     for word in 0..words {

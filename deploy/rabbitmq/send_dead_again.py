@@ -26,7 +26,7 @@ def main():
     connection = pika.BlockingConnection(pika.URLParameters(arguments.url))
     channel = connection.channel()
     channel.confirm_delivery()
-    # No more than there are now: what is refused again comes back behind them.
+    # Only as many as there are now: events that are refused again are appended behind them.
     left = channel.queue_declare(DEAD, passive=True).method.message_count
     sent = 0
     while left and sent != arguments.most:

@@ -7,7 +7,7 @@
 use std::io::{self, BufWriter, Read, Write};
 
 use kindred_shared::Folding;
-use model_service::preprocessing::Preprocessor;
+use model_service::preprocessing::{Preprocessor, Usual};
 use rayon::prelude::*;
 use serde::Deserialize;
 
@@ -38,7 +38,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 return serde_json::to_string(&Folding::of(&line.language).fold(&line.text));
             }
             let language = Some(line.language.as_str());
-            let read = preprocessor.preprocess(Some(&line.title), Some(&line.text), language, None);
+            let read = preprocessor.preprocess(
+                Some(&line.title),
+                Some(&line.text),
+                language,
+                Usual::default(),
+            );
             serde_json::to_string(&read.terms)
         };
         let answers: Vec<String> = chunk.par_iter().map(answer).collect::<Result<_, _>>()?;

@@ -2,11 +2,15 @@
 //! tests ask with it.
 
 use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kindred_api::problem::Problem;
 use serde::de::DeserializeOwned;
 use ureq::http::HeaderMap;
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
+
+use crate::config::{self, Secret};
 
 /// Largest answer that is read.
 const ANSWER_BYTES: u64 = 256 << 20;
@@ -27,36 +31,142 @@ impl Error {
     }
 }
 
-/// Asks servers. Cheap to clone; clones share connections.
-#[derive(Debug, Clone)]
-pub struct Http(ureq::Agent);
+/// Which servers are believed to be who they say, and what they are shown.
+#[derive(Debug, Clone, Default)]
+pub struct Trust(TlsConfig);
 
-impl Http {
-    /// One that waits so long for a whole answer.
-    pub fn with_deadline(whole: Duration) -> Self {
-        Self::new(|config| config.timeout_global(Some(whole)))
+/// A file with certificates, or a private key, cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {detail}", path.display())]
+pub struct TrustError {
+    path: PathBuf,
+    detail: String,
+}
+
+impl Trust {
+    /// As it is configured.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or does not hold what it should.
+    pub fn configured(config: &config::Tls) -> Result<Self, TrustError> {
+        let mut tls = TlsConfig::builder();
+        if let Some(path) = &config.tls_ca {
+            tls = tls.root_certs(RootCerts::new_with_certs(&certificates(path)?));
+        }
+        if let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) {
+            let pem = read_file(key)?;
+            let private = PrivateKey::from_pem(&pem).map_err(|error| TrustError {
+                path: key.clone(),
+                detail: format!("no private key in PEM: {error}"),
+            })?;
+            let shown = ClientCert::new_with_certs(&certificates(cert)?, private);
+            tls = tls.client_cert(Some(shown));
+        }
+        Ok(Self(tls.build()))
     }
 
-    /// One that waits so long for an answer to begin, however long the request takes to send.
-    pub fn with_patience(answer: Duration) -> Self {
-        Self::new(|config| {
+    /// One who asks so, and waits so long for a whole answer.
+    pub fn with_deadline(&self, whole: Duration) -> Http {
+        Http::new(self, |config| config.timeout_global(Some(whole)))
+    }
+
+    /// One who asks so, and waits so long for an answer to begin, however long the request takes to send.
+    pub fn with_patience(&self, answer: Duration) -> Http {
+        Http::new(self, |config| {
             config
                 .timeout_connect(Some(CONNECT))
                 .timeout_recv_response(Some(answer))
         })
     }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, TrustError> {
+    std::fs::read(path).map_err(|error| TrustError {
+        path: path.to_owned(),
+        detail: error.to_string(),
+    })
+}
+
+/// The certificates in a file, one at least.
+fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, TrustError> {
+    let fault = |detail: String| TrustError {
+        path: path.to_owned(),
+        detail,
+    };
+    let pem = read_file(path)?;
+    let mut found = Vec::new();
+    for item in parse_pem(&pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => found.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(fault(format!("no certificate in PEM: {error}"))),
+        }
+    }
+    if found.is_empty() {
+        return Err(fault("no certificate in PEM".to_owned()));
+    }
+    Ok(found)
+}
+
+/// Asks servers, and follows no redirection. Cheap to clone; clones share connections.
+#[derive(Debug, Clone)]
+pub struct Http {
+    agent: ureq::Agent,
+    /// Who asks.
+    key: Option<Secret>,
+}
+
+impl Http {
+    /// One that waits so long for a whole answer.
+    pub fn with_deadline(whole: Duration) -> Self {
+        Trust::default().with_deadline(whole)
+    }
+
+    /// One that waits so long for an answer to begin, however long the request takes to send.
+    pub fn with_patience(answer: Duration) -> Self {
+        Trust::default().with_patience(answer)
+    }
 
     fn new(
+        trust: &Trust,
         deadlines: impl FnOnce(
             ureq::config::ConfigBuilder<ureq::typestate::AgentScope>,
         ) -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope>,
     ) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            // What is asked is asked of this server alone.
+            .max_redirects(0)
             .max_idle_age(IDLE)
             .proxy(None)
+            .tls_config(trust.0.clone())
             .user_agent(concat!("kindred/", env!("CARGO_PKG_VERSION")));
-        Self(deadlines(config).build().into())
+        Self {
+            agent: deadlines(config).build().into(),
+            key: None,
+        }
+    }
+
+    /// One that sends this key.
+    #[must_use]
+    pub fn with_key(mut self, key: Option<Secret>) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// The request with headers, and the key.
+    fn with<B>(
+        &self,
+        mut request: ureq::RequestBuilder<B>,
+        headers: &[(&str, &str)],
+    ) -> ureq::RequestBuilder<B> {
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        match &self.key {
+            Some(key) => request.header("authorization", format!("Bearer {}", key.expose())),
+            None => request,
+        }
     }
 
     /// Asks for a URL.
@@ -64,11 +174,7 @@ impl Http {
     /// # Errors
     /// When no answer came.
     pub fn get(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer, Error> {
-        let mut request = self.0.get(url);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        read(request.call())
+        read(self.with(self.agent.get(url), headers).call())
     }
 
     /// Deletes what is at a URL.
@@ -84,11 +190,7 @@ impl Http {
     /// # Errors
     /// When no answer came: it may have been done or not.
     pub fn delete_with(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer, Error> {
-        let mut request = self.0.delete(url);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        read(request.call())
+        read(self.with(self.agent.delete(url), headers).call())
     }
 
     /// Puts a body at a URL.
@@ -110,11 +212,8 @@ impl Http {
         body: &[u8],
         headers: &[(&str, &str)],
     ) -> Result<Answer, Error> {
-        let mut request = self.0.put(url).content_type(kind);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        read(request.send(body))
+        let request = self.agent.put(url).content_type(kind);
+        read(self.with(request, headers).send(body))
     }
 
     /// Patches what is at a URL, with headers.
@@ -128,11 +227,8 @@ impl Http {
         body: &[u8],
         headers: &[(&str, &str)],
     ) -> Result<Answer, Error> {
-        let mut request = self.0.patch(url).content_type(kind);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        read(request.send(body))
+        let request = self.agent.patch(url).content_type(kind);
+        read(self.with(request, headers).send(body))
     }
 
     /// Posts a body to a URL.
@@ -154,11 +250,8 @@ impl Http {
         body: &[u8],
         headers: &[(&str, &str)],
     ) -> Result<Answer, Error> {
-        let mut request = self.0.post(url).content_type(kind);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        read(request.send(body))
+        let request = self.agent.post(url).content_type(kind);
+        read(self.with(request, headers).send(body))
     }
 }
 
@@ -186,6 +279,11 @@ impl Answer {
     /// Whether it is what was asked for.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
+    }
+
+    /// Whether it only says where else to ask.
+    pub fn is_redirection(&self) -> bool {
+        (300..400).contains(&self.status) && self.status != 304
     }
 
     /// A header, if it is there and plain text.
@@ -217,5 +315,41 @@ impl Answer {
             Some(problem) => format!("{} (status {})", problem.detail, self.status),
             None => format!("status {}", self.status),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_redirection_is_an_answer_and_is_not_followed() {
+        let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+        let here = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = format!("http://{}/", elsewhere.local_addr().unwrap());
+        let url = format!("http://{}/v1/domains", here.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            for status in ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"] {
+                let (mut asked, _) = here.accept().unwrap();
+                let mut lines = BufReader::new(asked.try_clone().unwrap()).lines();
+                while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+                let head = format!("HTTP/1.1 {status}\r\nlocation: {to}\r\nconnection: close\r\n");
+                asked.write_all(head.as_bytes()).unwrap();
+                asked.write_all(b"content-length: 0\r\n\r\n").unwrap();
+            }
+        });
+        let http = Http::with_deadline(Duration::from_secs(10));
+        for status in [301, 302, 307, 308] {
+            let answer = http.get(&url, &[("x-kindred-proxied", "1")]).unwrap();
+            assert_eq!(answer.status, status);
+            assert!(answer.is_redirection());
+        }
+        server.join().unwrap();
+        elsewhere.set_nonblocking(true).unwrap();
+        assert!(elsewhere.accept().is_err(), "nobody came there");
     }
 }

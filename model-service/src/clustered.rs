@@ -22,6 +22,7 @@ use crate::actors::comparer::Comparer;
 use crate::actors::lease::Instance;
 use crate::actors::partition::OpenIntake;
 use crate::actors::scans::Scans;
+use crate::actors::services::{PACED_BYTES, PACED_EVENTS};
 use crate::actors::watchdog;
 use crate::config::Config;
 use crate::dispatch::OwnWorker;
@@ -30,20 +31,25 @@ use crate::dispatch::rabbitmq::{RabbitJobs, RabbitJobsOptions};
 use crate::dispatch::understudy::Understudy;
 use crate::http::{Readiness, Steady};
 use crate::intake::rabbitmq::{
-    Notifier, RabbitIntake, RabbitIntakeOptions, RabbitPublisher, Settlements,
+    Notifier, RabbitIntake, RabbitIntakeOptions, RabbitPublisher, Settlements, TakeFeedback,
+    read_feedback,
 };
 use crate::metrics::Metrics;
 use crate::preprocessing::Preprocessors;
-use crate::service::{Door, Edges, ListenError, Role, Service, Sizes};
+use crate::service::{Access, Door, Edges, GuardError, ListenError, Role, Service, Sizes};
 use crate::store::cassandra::{Agreement, CassandraOptions, CassandraStore};
 use kindred_domain::dispatch::Jobs;
+use kindred_domain::experiment::store::ExperimentStore;
 use kindred_domain::intake::{Failure, Intake, Notify};
+use kindred_domain::keys::KeyStore;
 use kindred_domain::store::{Partition, Store};
 
 /// Bytes of events handed over and not settled, a partition.
 const INTAKE_BYTES: usize = 32 << 20;
 /// Messages read ahead, a partition.
 const PREFETCH: u16 = 2_000;
+/// Events that wait for their domain's turn leave room for those of other domains.
+const _: () = assert!(2 * PACED_EVENTS <= PREFETCH as usize && 2 * PACED_BYTES <= INTAKE_BYTES);
 /// Bytes of messages published and not confirmed.
 const UNCONFIRMED_BYTES: usize = 32 << 20;
 /// What is done at once. Reading texts again takes a while, so more of them are kept.
@@ -62,6 +68,9 @@ pub enum StartError {
     /// Only a person can help.
     #[error("{0}")]
     Refused(String),
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Misconfigured(String),
 }
 
 /// A running model service: a [`Service`] on the broker and the database.
@@ -87,7 +96,9 @@ impl Clustered {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let readiness = Readiness::waiting_for("broker", "not connected yet");
         readiness.not_ready("database", "not connected yet");
-        let door = Door::open(config.http.listen, readiness)?;
+        let access = Access::configured(config)
+            .map_err(|error| StartError::Misconfigured(error.to_string()))?;
+        let door = Door::open(&config.http, readiness, access)?;
         info!(address = %door.address, "waiting for broker and database");
         let texts = &config.texts;
         let preprocessors =
@@ -95,8 +106,8 @@ impl Clustered {
         let vectors = Vectors::configured(&texts.vectors).map_err(refused)?;
         // Workers extract; the service only says which models they must have, and keeps no vectors.
         let models = Models::new(Arc::new(vectors)).inputs();
-        let url = config.broker.amqp_url.expose();
-        let connector = Connector::new(url, "kindred model-service").map_err(refused)?;
+        let connector = config.broker.connector("kindred model-service");
+        let connector = connector.map_err(refused)?;
         let threads = config.compute.threads;
         let pool = compute_worker::pool(threads).map_err(refused)?;
         let kernel = config.compute.kernel.chosen().map_err(refused)?;
@@ -104,6 +115,7 @@ impl Clustered {
         let scans = Scans::new(kernel, threads, Arc::clone(&door.metrics)).map_err(refused)?;
 
         let store = open_store(config, models.clone()).await?;
+        guard(&door, &store).await?;
         door.readiness.set_ready("database");
         let names = Names::default();
         declare_topology(&connector, &names, config.domains.partitions).await?;
@@ -118,6 +130,7 @@ impl Clustered {
         let understudy = start_understudy(&jobs, Arc::clone(&own), &door.metrics)?;
         door.metrics.set_build_info("none");
 
+        let (of_feedback, named) = (connector.clone(), names.clone());
         let role = Role {
             edges: Edges {
                 jobs: understudy,
@@ -132,6 +145,8 @@ impl Clustered {
             extract: Arc::new(move |job| own.perform(job)),
         };
         let service = Service::start(config, door, role);
+        let door = Arc::clone(&service.feedback) as Arc<dyn TakeFeedback>;
+        tokio::task::spawn_local(read_feedback(of_feedback, named, door));
         watchdog::watch(&service.arbiters()).map_err(refused)?;
         Ok(Self { service, jobs })
     }
@@ -167,6 +182,30 @@ async fn open_store(
         allow_periodic: config.database.cql_allow_periodic,
     };
     CassandraStore::wait(&options).await.map_err(refused)
+}
+
+/// Takes keys from the database, as soon as it tells them.
+async fn guard(door: &Door, store: &CassandraStore) -> Result<(), StartError> {
+    let keys = Arc::new(store.keys().await.map_err(refused)?);
+    let mut backoff = RECONNECT;
+    loop {
+        let keys = Arc::clone(&keys) as Arc<dyn KeyStore>;
+        match door.guard(keys).await {
+            Ok(()) => break,
+            Err(GuardError::Store(error)) => {
+                let delay = backoff.failed();
+                tracing::warn!(%error, ?delay, "waiting for keys");
+                tokio::time::sleep(delay).await;
+            }
+            Err(error) => return Err(StartError::Misconfigured(error.to_string())),
+        }
+    }
+    if door.keys.has_any() && !door.has_peers() {
+        tracing::warn!(
+            "there are keys, and no cluster_key: instances do not answer each other. Set the same one for all"
+        );
+    }
+    Ok(())
 }
 
 /// The way to the workers; blocks go through the database.
@@ -242,6 +281,7 @@ fn edges(
     ));
     Edges {
         store: Arc::clone(store) as Arc<dyn Store>,
+        experiments: Arc::clone(store) as Arc<dyn ExperimentStore>,
         jobs: Arc::clone(jobs) as Arc<dyn Jobs>,
         watchers: Arc::new(Watchers(Notifier::new(publisher.clone(), names.clone()))),
         intake: Arc::new(OpenRabbitIntake {
@@ -317,6 +357,11 @@ impl Notify for Watchers {
             .neighbours_updated(domain, ids, model, Utc::now())
             .await
             .map_err(|error| Failure::passing(error.to_string()))
+    }
+
+    async fn tell(&self, domain: &DomainName, kind: &str, message: String) -> Result<(), Failure> {
+        let told = self.0.tell(domain, kind, message).await;
+        told.map_err(|error| Failure::passing(error.to_string()))
     }
 }
 

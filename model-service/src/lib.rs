@@ -11,10 +11,12 @@ pub mod crash;
 pub mod dispatch;
 pub mod http;
 pub mod intake;
+mod keys;
 pub mod metrics;
 pub mod owners;
 pub mod preprocessing;
 pub mod service;
+mod sites;
 pub mod standalone;
 pub mod store;
 

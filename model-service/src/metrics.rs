@@ -34,6 +34,46 @@ const REQUEST_SECONDS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
 ];
 
+/// A counter, or one of several, with its labels.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Counted {
+    /// The values of its labels, in the order of their names.
+    pub(crate) labels: Vec<String>,
+    /// What it counted; of a histogram how many there were.
+    pub(crate) count: f64,
+}
+
+/// What counters, or histograms, have counted.
+pub(crate) fn counted(metric: &impl Collector) -> Vec<Counted> {
+    let families = metric.collect();
+    let metrics = families.iter().flat_map(|family| family.get_metric());
+    metrics
+        .map(|metric| {
+            let labels = metric.get_label().iter();
+            let observed = metric.get_histogram().get_sample_count();
+            Counted {
+                labels: labels.map(|label| label.value().to_owned()).collect(),
+                count: metric.get_counter().get_value() + observed as f64,
+            }
+        })
+        .collect()
+}
+
+/// The bounds of a histogram's buckets, and how many were at or below each.
+pub(crate) fn buckets(histogram: &Histogram) -> Vec<(f64, u64)> {
+    let families = histogram.collect();
+    let metric = families
+        .iter()
+        .flat_map(|family| family.get_metric())
+        .next();
+    let buckets = metric
+        .into_iter()
+        .flat_map(|metric| metric.get_histogram().get_bucket());
+    buckets
+        .map(|bucket| (bucket.upper_bound(), bucket.cumulative_count()))
+        .collect()
+}
+
 type ScrapeHook = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// Declares every metric once: its field and kind, name, help, labels and buckets.
@@ -76,10 +116,16 @@ metrics! {
     /// `reason` is the reason's word.
     events_refused: IntCounterVec "kindred_events_refused_total",
         "Events refused for good, by reason (events).", &["reason"];
+    /// `outcome` is `counted`, `again` (it was counted before), or the word of a refusal.
+    feedback: IntCounterVec "kindred_feedback_events_total",
+        "Events of what readers did, by outcome (events).", &["outcome"];
     /// `queue` is `items` (events that were refused) or `jobs` (jobs that killed workers); `reason` is the
     /// refusal's word, or `delivery_limit`.
     dead_letters: IntCounterVec "kindred_dead_letters_total",
         "Messages put with the dead letters, by queue and reason (messages).", &["queue", "reason"];
+    /// `limit` is the configuration key of the limit.
+    connections_refused: IntCounterVec "kindred_connections_refused_total",
+        "Connections that were closed because there was no room for them, by limit (connections).", &["limit"];
     pairs_compared: IntCounter "kindred_pairs_compared_total", "Pairs compared (pairs).";
     rebuilds: IntCounter "kindred_rebuilds_total",
         "Times all lists of a domain were made anew (rebuilds).";
@@ -109,6 +155,9 @@ metrics! {
     jobs_failed: IntCounter "kindred_jobs_failed_total", "Jobs given up (jobs).";
     late_replies: IntCounter "kindred_late_replies_total",
         "Replies nobody waited for any more (replies).";
+    /// `reason` is the fault's word, or `unreadable-reply`.
+    replies_refused: IntCounterVec "kindred_replies_refused_total",
+        "Workers' answers refused because they cannot be those of their jobs, by reason (replies).", &["reason"];
     jobs_in_flight: IntGauge "kindred_jobs_in_flight", "Jobs sent out and not answered (jobs).";
     jobs_done_here: IntGauge "kindred_jobs_done_here",
         "1 while no worker takes jobs and this service does them itself, else 0 (no unit).";
@@ -131,6 +180,8 @@ metrics! {
         "Memory that active domains are estimated to hold, by part (bytes).", &["part"];
     store_rows_written: IntCounterVec "kindred_store_rows_written_total",
         "Rows written to the store, deletions too, by table (rows).", &["table"];
+    damaged_rows: IntGauge "kindred_damaged_rows",
+        "Rows of the store that were found damaged and not written anew since (rows).";
     store_commit: Histogram "kindred_store_commit_seconds",
         "One commit of the store (seconds).", COMMIT_SECONDS;
     intake_bytes: IntGauge "kindred_intake_bytes", "Events taken in and not settled yet (bytes).";
@@ -166,8 +217,8 @@ impl Metrics {
             .push(hook);
     }
 
-    /// The metrics in Prometheus' text format ([`TEXT_FORMAT`]).
-    pub fn render(&self) -> String {
+    /// Has gauges set that follow from other state.
+    pub fn look(&self) {
         for hook in self
             .hooks
             .read()
@@ -176,6 +227,11 @@ impl Metrics {
         {
             hook(self);
         }
+    }
+
+    /// The metrics in Prometheus' text format ([`TEXT_FORMAT`]).
+    pub fn render(&self) -> String {
+        self.look();
         if let (Some(gauge), Some(bytes)) = (&self.resident_memory, resident_bytes()) {
             gauge.set(bytes);
         }
@@ -302,7 +358,12 @@ mod tests {
             .with_label_values(&["item.created", "x"])
             .inc();
         metrics.events_refused.with_label_values(&["x"]).inc();
+        metrics.feedback.with_label_values(&["x"]).inc();
         metrics.dead_letters.with_label_values(&["jobs", "x"]).inc();
+        metrics
+            .connections_refused
+            .with_label_values(&["connections"])
+            .inc();
         metrics.partition_owned.with_label_values(&["0"]).set(1);
         metrics
             .jobs_dispatched
@@ -317,6 +378,7 @@ mod tests {
             .with_label_values(&["/", "GET", "200"])
             .observe(0.1);
         metrics.memory_parts.with_label_values(&["lists"]).set(1);
+        metrics.replies_refused.with_label_values(&["x"]).inc();
         metrics.set_build_info("scalar");
         let families = metrics.registry.gather();
         for family in &families {
@@ -326,6 +388,8 @@ mod tests {
         let names: Vec<&str> = families.iter().map(|family| family.name()).collect();
         let mut expected = vec![
             "kindred_build_info",
+            "kindred_connections_refused_total",
+            "kindred_damaged_rows",
             "kindred_dead_letters_total",
             "kindred_domains_active",
             "kindred_domains_backing_off",
@@ -335,6 +399,7 @@ mod tests {
             "kindred_event_to_served_seconds",
             "kindred_events_refused_total",
             "kindred_events_total",
+            "kindred_feedback_events_total",
             "kindred_flush_queue_lists",
             "kindred_http_request_seconds",
             "kindred_intake_bytes",
@@ -355,6 +420,7 @@ mod tests {
             "kindred_pairs_compared_total",
             "kindred_partition_owned",
             "kindred_rebuilds_total",
+            "kindred_replies_refused_total",
             "kindred_scan_seconds",
             "kindred_scans_refused_total",
             "kindred_scans_waiting",

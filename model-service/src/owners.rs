@@ -5,10 +5,11 @@
 //! process's own clock is none.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::Ipv6Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kindred_shared::DomainName;
+use kindred_shared::{DomainName, Seldom};
 use tokio::sync::watch;
 
 use kindred_domain::store::{Lease, Partition, Store, StoreError};
@@ -17,6 +18,8 @@ use kindred_domain::store::{Lease, Partition, Store, StoreError};
 const BELIEVED: Duration = Duration::from_secs(1);
 /// Domains whose partition is remembered; past it all are forgotten.
 const REMEMBERED: usize = 100_000;
+/// How often it is told that an owner's address is none.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// The partitions this process hosts now.
 #[derive(Debug, Default)]
@@ -76,6 +79,30 @@ pub struct Owners {
     /// A domain belongs to one partition for ever.
     partition_of: Mutex<HashMap<DomainName, Partition>>,
     sightings: Mutex<HashMap<Partition, Sighting>>,
+    told: Mutex<Seldom>,
+    begun: Instant,
+}
+
+/// Whether an owner may be asked there: a host and a port, and nothing that would make an address of it that means
+/// more (a user, a path). Whoever may write the table must not choose what is asked for.
+fn is_host_and_port(address: &str) -> bool {
+    let Some((host, port)) = address.rsplit_once(':') else {
+        return false;
+    };
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit())
+        && port.parse().is_ok_and(|port: u16| port > 0);
+    let is_name = |host: &str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        (1..=253).contains(&host.len()) && host.bytes().all(fits)
+    };
+    let in_brackets = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let is_host = match in_brackets {
+        Some(host) => host.parse::<Ipv6Addr>().is_ok(),
+        None => is_name(host),
+    };
+    is_port && is_host
 }
 
 /// A lease as it was seen.
@@ -92,7 +119,9 @@ impl Sighting {
     fn whose(&self, dead_after: Duration) -> Whose {
         match &self.lease {
             Some(lease)
-                if !lease.is_vacant() && self.read.duration_since(self.since) < dead_after =>
+                if !lease.is_vacant()
+                    && is_host_and_port(&lease.address)
+                    && self.read.duration_since(self.since) < dead_after =>
             {
                 Whose::Theirs(lease.address.clone())
             }
@@ -116,6 +145,8 @@ impl Owners {
             partitions,
             partition_of: Mutex::default(),
             sightings: Mutex::default(),
+            told: Mutex::new(Seldom::new(TELL_EVERY)),
+            begun: Instant::now(),
         }
     }
 
@@ -143,6 +174,11 @@ impl Owners {
         self.of_partition(partition).await
     }
 
+    /// Every partition there is.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = Partition> + use<> {
+        (0..self.partitions).map(Partition)
+    }
+
     /// Whose a partition is.
     pub(crate) async fn of_partition(&self, partition: Partition) -> Result<Whose, StoreError> {
         // A store that keeps every other process out has no other owner.
@@ -157,6 +193,19 @@ impl Owners {
         }
         let lease = self.store.look_at_lease(partition).await?;
         let read = Instant::now();
+        if let Some(lease) = &lease
+            && !lease.is_vacant()
+            && !is_host_and_port(&lease.address)
+            && let Some(more) = lock(&self.told).tell(read.duration_since(self.begun))
+        {
+            let (partition, address) = (partition.0, excerpt(&lease.address));
+            tracing::error!(
+                partition,
+                address,
+                more,
+                "the owner's address is no host and port; nobody is asked there"
+            );
+        }
         let since = match last {
             Some(last) if last.lease == lease => last.since,
             _ => read,
@@ -178,6 +227,11 @@ impl std::fmt::Debug for Owners {
             .field("partitions", &self.partitions)
             .finish_non_exhaustive()
     }
+}
+
+/// The first characters, for a log line.
+fn excerpt(text: &str) -> String {
+    text.chars().take(64).collect()
 }
 
 /// Every write leaves the value whole, so a panic elsewhere is no reason to stop serving.
@@ -224,6 +278,49 @@ mod tests {
             seen(Duration::ZERO, handed_over).whose(DEAD_AFTER),
             Whose::Nobody
         );
+    }
+
+    #[test]
+    fn owners_are_asked_at_a_host_and_a_port_alone() {
+        for good in ["host:1", "10.0.0.7:8080", "[::1]:80", "a-b.example:65535"] {
+            assert!(is_host_and_port(good), "{good}");
+        }
+        for bad in [
+            "",
+            "host",
+            "host:",
+            ":80",
+            "host:0",
+            "host:+80",
+            "host:65536",
+            "user@host:80",
+            "user:word@host:80",
+            "host:80/path",
+            "host/path:80",
+            "host?a=b:80",
+            "host#a:80",
+            "http://host:80",
+            "a b:80",
+            "a\\b:80",
+            "::1:80",
+            "[::1:80",
+            "[host]:80",
+            "host%2f:80",
+            "hôst:80",
+        ] {
+            assert!(!is_host_and_port(bad), "{bad}");
+            let now = Instant::now();
+            let lease = lease(1).map(|lease| Lease {
+                address: bad.to_owned(),
+                ..lease
+            });
+            let seen = Sighting {
+                lease,
+                since: now,
+                read: now,
+            };
+            assert_eq!(seen.whose(DEAD_AFTER), Whose::Nobody, "{bad}");
+        }
     }
 
     #[tokio::test]

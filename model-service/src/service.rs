@@ -1,15 +1,20 @@
 //! The service itself, over whichever twins of the edges it is given: actors, leases and HTTP.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use actix_server::{Server, ServerHandle};
+use futures_util::future::join_all;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::timeout;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::actors::clock::Clock;
 use crate::actors::comparer::Comparer;
+use crate::actors::experiments::Experiments;
 use crate::actors::lease::Instance;
 use crate::actors::memory::MemoryAccount;
 use crate::actors::partition::OpenIntake;
@@ -19,22 +24,32 @@ use crate::actors::services::ServiceParts;
 use crate::actors::supervisor::DurationSupervisor;
 use crate::actors::texts::{Extract, Texts};
 use crate::actors::waking::Waking;
+use crate::client::{Trust, TrustError};
 use crate::config::{self, Config};
-use crate::http::{self, Lobby, Parts, Queries, Readiness, Reads, Workers, Writes};
+use crate::http::{
+    self, Callers, Deadlines, FeedbackDoor, Gate, Guard, Hosts, Lobby, Others, Parts, Queries,
+    Readiness, Reads, Tls, Workers, Writes,
+};
+use crate::keys::{KeyRing, Peers, Sessions};
 use crate::metrics::Metrics;
 use crate::owners::{Hosted, Owners};
 use crate::preprocessing::Preprocessors;
 use compute_worker::models::default_model;
 use kindred_domain::dispatch::Jobs;
 use kindred_domain::dispatch_table::{DispatchLimits, WORK_PER_THREAD};
+use kindred_domain::experiment::store::ExperimentStore;
+use kindred_domain::habits::SampleSize;
 use kindred_domain::intake::{Notify, Publish};
+use kindred_domain::keys::KeyStore;
 use kindred_domain::lease::LeaseTimes;
 use kindred_domain::memory::Memory;
 use kindred_domain::settings::ProcessSettings;
 use kindred_domain::status::{DomainStatus, State};
-use kindred_domain::store::{Partition, Store};
+use kindred_domain::store::{Partition, Store, StoreError};
 use kindred_domain::window::WindowSize;
 use kindred_query::Views;
+use kindred_runtime::host::host_name;
+use kindred_runtime::tls::TlsError;
 use kindred_shared::effort;
 
 /// Threads that run domains' machines.
@@ -44,10 +59,12 @@ const QUIET_LOOK: Duration = Duration::from_millis(5);
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {error}; choose another with --listen")]
+#[error("cannot listen on {address}: {error}; choose another with --{flag}")]
 pub struct ListenError {
     /// The address.
     address: SocketAddr,
+    /// Where it is from.
+    flag: &'static str,
     /// What the system says.
     error: std::io::Error,
 }
@@ -59,34 +76,205 @@ pub(crate) struct Door {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) readiness: Arc<Readiness>,
     lobby: Arc<Lobby>,
-    server: actix_web::dev::ServerHandle,
+    pub(crate) keys: Arc<KeyRing>,
+    others: Others,
+    /// Whether everybody may do everything while there is no key.
+    is_open_without: bool,
+    servers: Vec<ServerHandle>,
 }
 
 impl Door {
     /// Opens the door. Call inside an actix system.
-    pub(crate) fn open(address: SocketAddr, readiness: Readiness) -> Result<Self, ListenError> {
-        let refused = |error| ListenError { address, error };
+    pub(crate) fn open(
+        config: &config::Http,
+        readiness: Readiness,
+        access: Access,
+    ) -> Result<Self, ListenError> {
+        let address = config.listen;
+        let refused = |error| ListenError {
+            address,
+            flag: "listen",
+            error,
+        };
+        raise_open_files(config.connections);
         let listener = TcpListener::bind(address).map_err(refused)?;
         let bound = listener.local_addr().map_err(refused)?;
         let (metrics, readiness) = (Arc::new(Metrics::new()), Arc::new(readiness));
-        let lobby = Arc::new(Lobby::new(Arc::clone(&readiness)));
-        let server = http::serve(listener, Arc::clone(&lobby), Arc::clone(&metrics));
+        let advertised = config.advertised(bound, &host_name());
+        let hosts = Hosts::new(config, bound, &advertised);
+        let is_open_without = access.open_to_network || bound.ip().is_loopback();
+        let keys = Arc::new(KeyRing::new(access.admin_key_file, is_open_without));
+        let guard = Guard {
+            keys: Arc::clone(&keys),
+            peers: access.others.peers.clone(),
+            address: advertised,
+            callers: Arc::new(Callers::new(config)),
+            sessions: Sessions::default(),
+            is_https: access.tls.is_some(),
+        };
+        let lobby = Arc::new(Lobby::new(Arc::clone(&readiness), hosts, guard));
+        actix::spawn(http::keep_sampling(
+            Arc::clone(&lobby),
+            Arc::clone(&metrics),
+        ));
+        let gate = Arc::new(Gate::new(config));
+        let (seen, counted) = (Arc::clone(&lobby), Arc::clone(&metrics));
+        let tls = access.tls.clone();
+        if let Some(tls) = &tls {
+            actix::spawn(Arc::clone(tls).keep_reading());
+        }
+        let server = http::serve(listener, &gate, Deadlines::default(), tls, seen, counted);
         let server = server.map_err(refused)?;
-        let handle = server.handle();
+        let mut servers = vec![server.handle()];
         actix::spawn(server);
+        if let Some(address) = config.metrics_listen {
+            let server = listen_for_metrics(address, Arc::clone(&metrics));
+            let server = server.map_err(|error| ListenError {
+                address,
+                flag: "metrics-listen",
+                error,
+            })?;
+            servers.push(server.handle());
+            actix::spawn(server);
+        }
         Ok(Self {
             address: bound,
             metrics,
             readiness,
             lobby,
-            server: handle,
+            keys,
+            others: access.others,
+            is_open_without,
+            servers,
         })
+    }
+
+    /// Whether instances sign what they ask of each other.
+    pub(crate) fn has_peers(&self) -> bool {
+        self.others.peers.is_some()
+    }
+
+    /// Takes keys from the store from now on. May be called again until keys could be read.
+    ///
+    /// # Errors
+    /// When they cannot be read, or there is none and others reach the address.
+    pub(crate) async fn guard(&self, store: Arc<dyn KeyStore>) -> Result<(), GuardError> {
+        self.keys.fill_from(store).await?;
+        if let Some(path) = self.keys.lacks() {
+            return Err(GuardError::AdminFile(path.to_owned()));
+        }
+        if !self.keys.has_any() && !self.is_open_without {
+            return Err(GuardError::Exposed(self.address));
+        }
+        actix::spawn(Arc::clone(&self.keys).keep_reading());
+        Ok(())
+    }
+}
+
+/// What is configured of keys and TLS, as a service needs it.
+#[derive(Debug)]
+pub(crate) struct Access {
+    admin_key_file: Option<PathBuf>,
+    open_to_network: bool,
+    tls: Option<Arc<Tls>>,
+    others: Others,
+}
+
+/// Keys or TLS cannot be used as they are configured.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccessError {
+    /// A secret's file.
+    #[error(transparent)]
+    Secret(#[from] config::SecretError),
+    /// What this service shows, and asks of clients.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// What it believes of other instances.
+    #[error("TLS: {0}")]
+    Trust(#[from] TrustError),
+}
+
+impl Access {
+    /// As it is configured.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or does not hold what it should.
+    pub(crate) fn configured(config: &Config) -> Result<Self, AccessError> {
+        let secret = config.access.shared_secret()?;
+        Ok(Self {
+            admin_key_file: config.access.admin_key_file.clone(),
+            open_to_network: config.access.open_to_network,
+            tls: Tls::configured(&config.tls)?,
+            others: Others {
+                peers: secret.map(|secret| Arc::new(Peers::new(secret.expose()))),
+                trust: Trust::configured(&config.tls)?,
+                scheme: config.tls.scheme(),
+            },
+        })
+    }
+}
+
+/// Why nobody is let in.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GuardError {
+    /// Others reach the address, and there is no key.
+    #[error(
+        "others reach {0}, and there is no key: anybody could read and delete everything. Make one (`kindred keys \
+         create --grant admin`), listen on a loopback address, or say that this is wanted: open_to_network = true"
+    )]
+    Exposed(SocketAddr),
+    /// There is no key where one should be.
+    #[error(
+        "admin_key_file = {}: it holds no key, kk_ and 43 characters of base64url, or cannot be read", .0.display()
+    )]
+    AdminFile(PathBuf),
+    /// The keys cannot be read.
+    #[error("keys cannot be read: {0}")]
+    Store(#[from] StoreError),
+}
+
+fn listen_for_metrics(address: SocketAddr, metrics: Arc<Metrics>) -> std::io::Result<Server> {
+    let listener = TcpListener::bind(address)?;
+    info!(address = %listener.local_addr()?, "metrics need no key here");
+    http::serve_metrics(listener, metrics)
+}
+
+/// Files of the store, broker and database, beside connections of HTTP.
+const OTHER_FILES: u64 = 512;
+
+/// Has the system let this process hold as many connections as may be open: what it does by itself is often less.
+fn raise_open_files(connections: usize) {
+    let wanted = connections as u64 + OTHER_FILES;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let raised = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    let raised_to = Rlimit {
+        current: Some(raised),
+        maximum: limit.maximum,
+    };
+    let is_raised = setrlimit(Resource::Nofile, raised_to).is_ok();
+    if raised < wanted || !is_raised {
+        let files = if is_raised {
+            Some(raised)
+        } else {
+            limit.current
+        };
+        warn!(
+            connections,
+            files,
+            "fewer files may be open than connections are configured: raise the limit (ulimit -n)"
+        );
     }
 }
 
 /// The twins of the edges.
 pub(crate) struct Edges {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) experiments: Arc<dyn ExperimentStore>,
     pub(crate) jobs: Arc<dyn Jobs>,
     pub(crate) intake: Arc<dyn OpenIntake>,
     pub(crate) publish: Arc<dyn Publish>,
@@ -97,6 +285,9 @@ pub(crate) struct Edges {
 const BATCH_ITEMS: usize = 4_096;
 /// Most lists from which those that left are taken out in one step: a millisecond's work or two.
 const SCRUB_LISTS: usize = 8_192;
+/// From so many features of other habits on, all is compared with all once they are made again: fewer are compared in
+/// cycles, some hundreds at a time.
+const MANY_OUTDATED: usize = 4_096;
 
 /// How much at once: differs with what the edges cost.
 #[derive(Debug, Clone, Copy)]
@@ -137,7 +328,9 @@ pub struct Service {
     pub metrics: Arc<Metrics>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) hosted: Arc<Hosted>,
-    server: actix_web::dev::ServerHandle,
+    /// Where what readers did goes that comes another way than over HTTP.
+    pub(crate) feedback: Arc<FeedbackDoor>,
+    servers: Vec<ServerHandle>,
     partitions: Partitions,
     arbiters: Vec<Arbiter>,
 }
@@ -158,8 +351,9 @@ impl Service {
         observe(&parts, &hosted, count);
         let memory = parts.memory.balance().budget;
         let queries = role.queries(config, &parts);
-        door.lobby
-            .open(edges.behind_http(config, me, &parts, &hosted, queries));
+        let behind = edges.behind_http(config, me, &parts, &hosted, queries, door.others);
+        let (reads, queries) = (Arc::clone(&behind.reads), Arc::clone(&behind.queries));
+        door.lobby.open(behind);
         info!(address = %door.address, partitions = count, memory, "serving");
         Self {
             address: door.address,
@@ -169,7 +363,8 @@ impl Service {
             metrics: door.metrics,
             readiness: door.readiness,
             hosted,
-            server: door.server,
+            feedback: Arc::new(FeedbackDoor::new(reads, queries)),
+            servers: door.servers,
             partitions,
             arbiters,
         }
@@ -211,7 +406,7 @@ impl Service {
     /// owner.
     pub(crate) async fn stop(self, drain: Duration) {
         self.readiness.not_ready("service", "stopping");
-        self.server.stop(true).await;
+        join_all(self.servers.iter().map(|server| server.stop(true))).await;
         if !drain.is_zero() && !self.all(drain, |status| status.clean).await {
             info!("stopping with work in hand; it goes on at the next start");
         }
@@ -242,9 +437,18 @@ impl Role {
         let counted = Arc::clone(metrics);
         let supervisor =
             DurationSupervisor::start_supervising(jobs, limits, clock, counted, of_jobs);
+        let views = Arc::new(Views::default());
+        let experiments = Experiments::new(
+            Arc::clone(&self.edges.experiments),
+            Arc::clone(&self.edges.store),
+            Arc::clone(&views),
+            Arc::clone(&self.edges.watchers),
+            Arc::clone(metrics),
+        );
         ServiceParts {
             store: Arc::clone(&self.edges.store),
-            views: Arc::new(Views::default()),
+            views,
+            experiments,
             watchers: Arc::clone(&self.edges.watchers),
             metrics: Arc::clone(metrics),
             preprocessors: Arc::clone(&self.preprocessors),
@@ -263,6 +467,8 @@ impl Role {
                 scrub_lists: SCRUB_LISTS,
                 attributes: config.events.max_attributes,
                 material_bytes: self.sizes.material_bytes,
+                sample: SampleSize::default(),
+                many_outdated: MANY_OUTDATED,
             }),
             idle_after: config.domains.idle_after,
             lease: lease_times(&config.lease),
@@ -280,6 +486,7 @@ impl Role {
             texts,
             waking: Arc::clone(&parts.waking),
             limits: config.events.limits(),
+            experiments: Arc::clone(&parts.experiments),
         }
     }
 }
@@ -293,6 +500,7 @@ impl Edges {
         parts: &ServiceParts,
         hosted: &Arc<Hosted>,
         queries: Queries,
+        others: Others,
     ) -> Parts {
         let (store, views) = (Arc::clone(&self.store), Arc::clone(&parts.views));
         let count = config.domains.partitions;
@@ -306,6 +514,7 @@ impl Edges {
                 views,
                 owners,
                 parts.clock,
+                others,
             )),
             queries: Arc::new(queries),
             writes: Arc::new(Writes::new(publish, config.events.limits(), metrics)),
@@ -365,6 +574,7 @@ fn observe(parts: &ServiceParts, hosted: &Arc<Hosted>, partitions: u16) {
             let of_part = metrics.memory_parts.with_label_values(&[part]);
             of_part.set(gauge(bytes));
         }
+        metrics.damaged_rows.set(gauge(store.damaged_rows()));
         for (table, rows) in store.rows_written() {
             let counter = metrics.store_rows_written.with_label_values(&[table]);
             counter.inc_by(rows.saturating_sub(counter.get()));

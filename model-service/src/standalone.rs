@@ -1,6 +1,7 @@
 //! Standalone: everything in one process, with the embedded twins of all three edges.
 
 use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,13 +19,18 @@ use crate::config::Config;
 use crate::dispatch::embedded::EmbeddedJobs;
 use crate::http::Readiness;
 use crate::intake::embedded::{EmbeddedIntake, EmbeddedPublisher, NoWatchers};
+use crate::keys;
 use crate::metrics::Metrics;
 use crate::preprocessing::Preprocessors;
 use crate::preprocessing::language::UnknownLanguage;
-use crate::service::{Door, Edges, ListenError, Role, Service, Sizes};
+use crate::service::{
+    Access, AccessError, Door, Edges, GuardError, ListenError, Role, Service, Sizes,
+};
 use crate::store::OpenError;
 use crate::store::embedded::{EmbeddedStore, Identity};
+use kindred_domain::experiment::store::ExperimentStore;
 use kindred_domain::intake::{Failure, Intake, Publish};
+use kindred_domain::keys::KeyStore;
 use kindred_domain::store::{Partition, Store};
 
 /// The one partition of a standalone.
@@ -40,6 +46,8 @@ const SIZES: Sizes = Sizes {
     jobs_in_flight: JOB_QUEUE,
     material_bytes: 256 << 10,
 };
+/// Least room on the disk with which it is ready: 16 MiB, some windows of events and their lists.
+const LEAST_ROOM: u64 = 16 << 20;
 /// How long lists may still be made and stored once it is told to stop: half of what a stop may
 /// take.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -66,6 +74,12 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Nobody can be let in.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
+    /// Keys or TLS cannot be used as they are configured.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The partition was not taken.
     #[error("the store was opened and does not answer")]
     Owned,
@@ -93,12 +107,16 @@ impl Standalone {
     /// [`StartError`], in words that say what to do.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let opening = Readiness::waiting_for("store", "opening");
-        let door = Door::open(config.http.listen, opening)?;
+        let access = Access::configured(config)?;
+        let door = Door::open(&config.http, opening, access)?;
         let readiness = Arc::clone(&door.readiness);
         let texts = &config.texts;
         let preprocessors = Preprocessors::new(&texts.languages, &texts.default_language)?;
         let models = Models::new(Arc::new(Vectors::configured(&texts.vectors)?));
         let store = open_store(config, &models)?;
+        let keys = Arc::clone(&store) as Arc<dyn KeyStore>;
+        door.guard(Arc::clone(&keys)).await?;
+        keys::listen(&config.store.data_dir, keys, Arc::clone(&door.keys));
         let worker = start_worker(config, models)?;
         let kernel = worker.kernel().to_string();
         door.metrics.set_build_info(&kernel);
@@ -128,7 +146,8 @@ impl Standalone {
         let owned = tokio::time::timeout(OWN_DEADLINE, service.hosted.until(PARTITION)).await;
         owned.map_err(|_| StartError::Owned)?;
         readiness.set_ready("store");
-        tokio::task::spawn_local(watch(Arc::clone(&store), readiness));
+        let data_dir = config.store.data_dir.clone();
+        tokio::task::spawn_local(watch(Arc::clone(&store), data_dir, readiness));
         info!(data_dir = %config.store.data_dir.display(), "the store is open");
         Ok(Self { service, store })
     }
@@ -180,6 +199,7 @@ fn edges(
     observe(metrics, &publisher);
     Ok(Edges {
         store: Arc::clone(store) as Arc<dyn Store>,
+        experiments: Arc::clone(store) as Arc<dyn ExperimentStore>,
         jobs,
         intake: Arc::new(OneIntake(Mutex::new(Some(intake)))),
         publish: publisher as Arc<dyn Publish>,
@@ -204,8 +224,8 @@ impl OpenIntake for OneIntake {
     }
 }
 
-/// Says whether the store takes writes, for as long as somebody asks.
-async fn watch(store: Arc<EmbeddedStore>, readiness: Arc<Readiness>) {
+/// Says whether the store takes writes, and whether its disk has room for them, for as long as somebody asks.
+async fn watch(store: Arc<EmbeddedStore>, data_dir: PathBuf, readiness: Arc<Readiness>) {
     /// How often it is looked.
     const EVERY: Duration = Duration::from_secs(1);
     let mut look = tokio::time::interval(EVERY);
@@ -215,7 +235,27 @@ async fn watch(store: Arc<EmbeddedStore>, readiness: Arc<Readiness>) {
             Some(trouble) => readiness.not_ready("store", trouble),
             None => readiness.set_ready("store"),
         }
+        match too_full(&data_dir, room(&data_dir)) {
+            Some(why) => readiness.not_ready("disk", why),
+            None => readiness.set_ready("disk"),
+        }
     }
+}
+
+/// Bytes that are free on the disk of a directory for whoever runs this; `None`: nobody knows.
+fn room(dir: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(dir).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Why the next events may not fit, if they may not.
+fn too_full(dir: &Path, room: Option<u64>) -> Option<String> {
+    let room = room.filter(|room| *room < LEAST_ROOM)?;
+    Some(format!(
+        "the disk of {} has {room} bytes left, and {LEAST_ROOM} are wanted for what comes next; free space there, and \
+         Kindred goes on by itself",
+        dir.display()
+    ))
 }
 
 /// The bytes on their way are known to the publisher alone.
@@ -226,4 +266,28 @@ fn observe(metrics: &Metrics, publisher: &Arc<EmbeddedPublisher>) {
             .intake_bytes
             .set(i64::try_from(publisher.bytes_on_their_way()).unwrap_or(i64::MAX));
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_named() {
+        let dir = Path::new("/data/kindred");
+        for enough in [None, Some(LEAST_ROOM), Some(u64::MAX)] {
+            assert_eq!(too_full(dir, enough), None);
+        }
+        for little in [0, LEAST_ROOM - 1] {
+            let why = too_full(dir, Some(little)).unwrap_or_default();
+            assert!(why.contains("/data/kindred") && why.contains("free space"));
+            assert!(why.contains(&format!("{little} bytes left")), "{why}");
+        }
+    }
+
+    #[test]
+    fn the_room_on_a_disk_is_known() {
+        assert!(room(Path::new("/")).is_some());
+        assert_eq!(room(Path::new("/nowhere/at/all")), None);
+    }
 }

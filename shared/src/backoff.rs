@@ -1,9 +1,9 @@
-//! How long to wait before something that failed is tried again.
+//! Exponential back-off: how long to wait before retrying.
 
 use std::time::Duration;
 
-/// Delays that double from the first to the longest. Where they are used a constant says which two;
-/// a copy of it counts the failures.
+/// Delays that double from the first to the longest. A constant where they are used sets both; a
+/// copy of it counts the failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     first: Duration,
@@ -21,20 +21,20 @@ impl Backoff {
         }
     }
 
-    /// The delay after this many failures and one more: 0 gives the first delay.
+    /// The delay after this many earlier failures: 0 gives the first delay.
     pub fn delay(&self, failures: u32) -> Duration {
         let factor = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
         self.first.saturating_mul(factor).min(self.longest)
     }
 
-    /// It failed: the delay before the next try.
+    /// Records a failure; returns the delay before the next attempt.
     pub fn failed(&mut self) -> Duration {
         let delay = self.delay(self.failures);
         self.failures = self.failures.saturating_add(1);
         delay
     }
 
-    /// It worked: the next failure is a first one.
+    /// Records a success: the next failure counts as the first.
     pub fn worked(&mut self) {
         self.failures = 0;
     }

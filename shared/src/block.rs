@@ -1,4 +1,4 @@
-//! Blocks: the features of many items of one domain and space, laid out for comparing.
+//! Blocks: the features of many items of one domain and space, laid out for comparison.
 
 mod same;
 
@@ -13,22 +13,21 @@ use same::Names;
 
 /// Most rows of a block.
 pub const MAX_ROWS: usize = 4096;
-/// Most bytes of feature values of a block; a single row may be larger.
+/// Most bytes of a block's feature values; a single row may be larger.
 pub const MAX_BYTES: usize = 4 << 20;
-/// Immutable rows of one domain and space, each with its item's id and version. Zero features have no
-/// row in any block.
+/// Immutable rows of one domain and space, each with its item's id and version. Zero features have no row in any block.
 pub struct Block {
     space: Space,
     ids: Vec<ItemId>,
     versions: Vec<u64>,
     table: Table,
     has_dense: RowMask,
-    /// Made when it is first asked for.
+    /// Built on first use.
     names: OnceLock<Names>,
 }
 
 impl Block {
-    /// What its rows are compared with.
+    /// The space of its rows, which decides what they are compared with.
     pub fn space(&self) -> &Space {
         &self.space
     }
@@ -38,12 +37,12 @@ impl Block {
         self.ids.len()
     }
 
-    /// Length of a dense row as the model made it.
+    /// Length of a dense row as the model made it, without padding.
     pub fn dimension(&self) -> usize {
         self.table.dimension()
     }
 
-    /// Its rows' values, to be compared.
+    /// The values of its rows, for comparison.
     pub fn table(&self) -> &Table {
         &self.table
     }
@@ -53,12 +52,12 @@ impl Block {
         &self.ids[row]
     }
 
-    /// The version of the item of a row when its feature was made.
+    /// The version of a row's item from which its feature was made.
     pub fn version(&self, row: usize) -> u64 {
         self.versions[row]
     }
 
-    /// The feature of a row, as it was added.
+    /// The feature of a row, exactly as it was added.
     pub fn feature(&self, row: usize) -> Feature {
         let dense = if self.has_dense.contains(row) {
             self.table.dense(row)[..self.dimension()].to_vec()
@@ -75,24 +74,24 @@ impl Block {
         self.table.bytes()
     }
 
-    /// Bytes that comparing it adds, at most and nearly.
+    /// An upper estimate of the bytes that comparing it adds.
     pub fn kept_bytes(&self) -> usize {
         self.table.kept_bytes() + self.rows() * Names::ROW_BYTES
     }
 
-    /// Bytes held now, nearly: with what comparing it has added.
+    /// An estimate of the bytes held now, including what comparing it has added.
     pub fn held_bytes(&self) -> usize {
         let names = self.names.get().map_or(0, |_| Names::ROW_BYTES);
         let row = size_of::<ItemId>() + size_of::<u64>() + names;
         self.table.held_bytes() + self.rows() * row
     }
 
-    /// Rows of this block and another one, in this order, that are of one item.
+    /// Pairs of a row of this block and a row of the other that belong to one item.
     pub fn same_items(&self, other: &Self) -> Vec<(u32, u32)> {
         self.names().shared(self, other, other.names())
     }
 
-    /// Pairs of its own rows, the lower one first, that are of one item.
+    /// Pairs of its own rows, lower row first, that belong to one item.
     pub fn repeated_items(&self) -> Vec<(u32, u32)> {
         self.names().repeated(self)
     }
@@ -133,8 +132,8 @@ impl BlockBuilder {
         }
     }
 
-    /// Whether one more row with this feature stays within [`MAX_ROWS`] and [`MAX_BYTES`].
-    /// An empty block takes any feature.
+    /// Whether a row with this feature still fits within [`MAX_ROWS`] and [`MAX_BYTES`]. An empty block takes any
+    /// feature.
     pub fn has_room_for(&self, feature: &Feature) -> bool {
         let table = self.rows.table();
         let row = 4 * (table.stride() + 2 * feature.term_ids().len());
@@ -144,8 +143,8 @@ impl BlockBuilder {
     /// Adds a row.
     ///
     /// # Panics
-    /// When a dense part is there and is not `dimension` long, or the feature is zero: features
-    /// of one space are all alike, so either is a bug of the caller.
+    /// When a dense part exists and is not `dimension` long, or the feature is zero. The features of one space have one
+    /// length and zero features have no row, so either is a bug of the caller.
     pub fn push(&mut self, id: ItemId, version: u64, feature: &Feature) {
         assert!(!feature.is_zero(), "a zero feature has no row");
         self.rows

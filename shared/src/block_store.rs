@@ -1,4 +1,4 @@
-//! Where blocks lie between the model service, which stores them, and workers, which read them.
+//! The store through which the model service passes blocks to workers.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,25 +11,25 @@ use crate::name::DomainName;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockStoreError {
-    /// The database cannot be reached now, or did not answer in time. Trying again is safe.
+    /// The database is unreachable or did not answer in time. Retrying is safe.
     #[error("the store of blocks is away: {0}")]
     Away(String),
-    /// It was opened for reading.
+    /// The store was opened read-only.
     #[error("this store of blocks was opened for reading only")]
     ReadOnly,
-    /// The block has more parts than can be numbered.
+    /// The block has more parts than the store can number.
     #[error("a block of {0} bytes is too large to store")]
     TooLarge(usize),
 }
 
-/// Blocks by the hash of their content. A block is immutable: what is found under a hash is that
-/// block, whole; putting it again only makes it stay longer.
+/// Blocks by the hash of their content. A block is immutable: whatever is found under a hash is that complete block.
+/// Storing it again only extends its lifetime.
 #[async_trait]
 pub trait BlockStore: Send + Sync {
-    /// Stores a block; it can be read when this returns `Ok`, for a day at least.
+    /// Stores a block. Once this returns `Ok`, the block can be read for at least a day.
     ///
     /// # Errors
-    /// [`BlockStoreError`]; a part of the block may be there then, and is not seen by [`Self::get`].
+    /// [`BlockStoreError`]; a part of the block may then be stored, which [`Self::get`] does not return.
     async fn put(
         &self,
         domain: &DomainName,
@@ -37,7 +37,7 @@ pub trait BlockStore: Send + Sync {
         bytes: &[u8],
     ) -> Result<(), BlockStoreError>;
 
-    /// A block, if it is there whole.
+    /// A block, if it is completely stored.
     ///
     /// # Errors
     /// [`BlockStoreError::Away`].
@@ -47,7 +47,7 @@ pub trait BlockStore: Send + Sync {
         hash: &[u8; 16],
     ) -> Result<Option<Vec<u8>>, BlockStoreError>;
 
-    /// Removes a block; one that is not there is no error.
+    /// Removes a block; it need not exist.
     ///
     /// # Errors
     /// [`BlockStoreError`].
@@ -57,7 +57,7 @@ pub trait BlockStore: Send + Sync {
 /// Bytes by domain and hash.
 type Blocks = HashMap<(DomainName, [u8; 16]), Vec<u8>>;
 
-/// Blocks in memory, without a limit: for tests and programs of one process.
+/// Blocks in memory, without a limit: for tests and single-process programs.
 #[derive(Debug, Default)]
 pub struct MemoryBlockStore(Mutex<Blocks>);
 
@@ -72,7 +72,7 @@ impl MemoryBlockStore {
         self.blocks().is_empty()
     }
 
-    /// No code that can panic runs under the lock, so a poisoned one is whole.
+    /// Code under the lock cannot panic, so the data behind a poisoned lock is intact.
     fn blocks(&self) -> MutexGuard<'_, Blocks> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! Jobs and the engine: what a comparison of blocks asks of their tables, and what was found as a reply.
+//! Connects jobs to the comparison engine: what a job asks of the tables of its blocks, and the results as a reply.
 
 use std::cmp::Ordering;
 use std::sync::atomic::AtomicBool;
@@ -11,18 +11,18 @@ use crate::block::Block;
 use crate::job::{CompareReply, CompareTask, Floor, Side};
 use crate::name::ItemId;
 
-/// The lowest score that counts: those above 0 do.
+/// The lowest score that counts: the smallest one above 0.
 const LEAST: f32 = f32::from_bits(1);
 
-/// Finds, for every live row of some blocks of one space, its best `keep` others and the best one that is
-/// dropped, as comparing all of them in jobs would; on the current rayon pool. `RowRef::side` is the number of
-/// a block. What is found is ordered by side, then row. Each item has one live row at most.
+/// For every live row of some blocks of one space, finds its best `keep` other rows and the best one that was dropped,
+/// with the same result as comparing all of them in jobs; on the current rayon pool. `RowRef::side` is the number of a
+/// block. Results are ordered by side, then row. Each item has at most one live row.
 ///
 /// # Errors
 /// When the kernel cannot run here, or `cancelled` became true.
 ///
 /// # Panics
-/// When a mask does not fit its block, or blocks are of several spaces.
+/// When a mask does not fit its block, or the blocks belong to several spaces.
 pub fn compare_all(
     kernel: Kernel,
     blocks: &[(&Block, &RowMask)],
@@ -38,19 +38,19 @@ pub fn compare_all(
 }
 
 impl CompareTask {
-    /// Does the comparison on the current rayon pool.
+    /// Performs the comparison on the current rayon pool.
     ///
-    /// Every live left row meets every live row of each right side, and with `within_left` every
-    /// pair of live left rows meets once. Each pair feeds both its rows. Rows of one item do not
-    /// meet. `found` is ordered by side, then row. The answer depends neither on the kernel nor on the
-    /// number of threads. Once `cancelled` is true, it ends soon.
+    /// Every live left row meets every live row of each right side; with `within_left`, every pair of live left rows
+    /// meets once. Each pair feeds both its rows. Rows of one item do not meet. `found` is ordered by side, then row.
+    /// The result depends neither on the kernel nor on the number of threads. Once `cancelled` is true, the call ends
+    /// soon.
     ///
     /// # Errors
-    /// When the kernel cannot run here, or it was cancelled.
+    /// When the kernel cannot run here, or the call was cancelled.
     ///
     /// # Panics
-    /// When sides differ in dimension (but for a side without dense parts), floors or masks do not fit their
-    /// block, or there are more than 65,535 right sides: such a task was not made by this project.
+    /// When sides differ in dimension (except for a side without dense parts), floors or masks do not fit their block,
+    /// or there are more than 65,535 right sides: no code of this project makes such a task.
     pub fn compare(&self, kernel: Kernel, cancelled: &AtomicBool) -> Result<CompareReply, Error> {
         let left = &self.left;
         let picked = Picked::of(left);
@@ -92,8 +92,8 @@ impl CompareTask {
         self.side(row.side).block.id(row.row as usize)
     }
 
-    /// What of a row's candidates ranks at its floor or above: the engine knows scores alone, and of those
-    /// with the floor's own the last ones may be too many.
+    /// Keeps the candidates of a row that rank at its floor or above. The engine compares scores only, so it may return
+    /// some with the floor's own score whose ids rank below it.
     fn above_floor(&self, mut found: Found) -> Option<Found> {
         let floors = &self.side(found.row.side).floors;
         if let Some(Floor::At(score, last)) = floors.get(found.row.row as usize) {
@@ -109,8 +109,8 @@ impl CompareTask {
     }
 }
 
-/// The rows of the left side that take part, as a table of their own. Rows of a table that is laid out lie
-/// among others, and are compared together with them: a few cost nearly as much as all.
+/// The participating rows of the left side as a table of their own. In a table that is laid out, rows are compared
+/// together with the rows around them, so a few cost nearly as much as all.
 struct Picked {
     table: Table,
     live: RowMask,
@@ -119,7 +119,7 @@ struct Picked {
 }
 
 impl Picked {
-    /// `None` when more than half of the block's rows take part, or none.
+    /// `None` if more than half of the block's rows take part, or none.
     fn of(side: &Side) -> Option<Self> {
         let count = side.live.count();
         if count == 0 || 2 * count > side.block.rows() {
@@ -140,7 +140,7 @@ impl Picked {
         })
     }
 
-    /// Puts these rows in the place of the block's.
+    /// Replaces the block's rows by these rows.
     fn replace_left<'a>(&'a self, task: &mut similarity::Task<'a>) {
         let place = |row: &mut u32| {
             let place = self.rows.binary_search(row);
@@ -161,7 +161,7 @@ impl Picked {
         }
     }
 
-    /// A row of the comparison as a row of the task's blocks.
+    /// Maps a row of the comparison back to a row of the task's blocks.
     fn of_block(&self, mut row: RowRef) -> RowRef {
         if row.side == 0 {
             row.row = self.rows[row.row as usize];
@@ -170,7 +170,7 @@ impl Picked {
     }
 }
 
-/// A side as the engine wants it; `same` are rows of one item.
+/// A side in the form that the engine takes; `same` are pairs of rows of one item.
 fn side<'a>(left: &Side, side: &'a Side, mut same: Vec<(u32, u32)>) -> similarity::Side<'a> {
     same.retain(|&(a, b)| left.live.contains(a as usize) && side.live.contains(b as usize));
     same.sort_unstable();
@@ -180,7 +180,7 @@ fn side<'a>(left: &Side, side: &'a Side, mut same: Vec<(u32, u32)>) -> similarit
         floors: (side.floors.iter())
             .map(|floor| match floor {
                 Floor::Open => LEAST,
-                // `max` gives LEAST for NaN, too.
+                // `max` returns LEAST for NaN, too.
                 Floor::At(score, _) => score.max(LEAST),
                 Floor::Closed => f32::INFINITY,
             })

@@ -1,37 +1,39 @@
-//! How long a job takes, by estimate: what is cut into pieces is cut by it, and who shares machines
-//! shares their time by it.
+//! Estimates how long a job takes. Work is cut into pieces by these estimates, and domains share machines by them.
 //!
-//! Times are those of one core of a slow machine. A worker does two jobs at once, on all its threads, so
-//! with two cores that is how long a job takes by the clock. Only the AVX2 and AVX-512 kernels are so
-//! fast; on a machine without either a piece takes longer.
+//! Times are for one core of a slow machine. A worker runs two jobs at once on all its threads, so with two cores that
+//! is the wall-clock time of a job. Only the AVX2 and AVX-512 kernels are this fast; on a machine with neither, a piece
+//! takes longer.
 
 use std::time::Duration;
 
 use crate::block::Block;
 use crate::job::{CompareTask, ExtractTask, Floor, Side, Task, TermCounts};
 
-/// Longest a piece of work may take: 40 ms, so that with its way there and back it is done within 50 ms.
+/// Longest piece of work: 40 ms, so that including the round trip it is done within 50 ms.
 pub const PIECE: Duration = Duration::from_millis(40);
-/// Pairs that a core compares in a millisecond: by the example `pieces` 46,000 with AVX2 where the right rows'
-/// lists are full (docs/BENCHMARKS.md).
+/// Pairs that a core compares in a millisecond. The example `pieces` measured 46,000 with AVX2 and full lists of the
+/// right rows (docs/BENCHMARKS.md).
 pub const PAIRS_PER_MS: usize = 40_000;
-/// As how many pairs one counts whose right row has no list yet: with AVX2 such pairs took 2.6 times as long.
+/// How many pairs a pair counts as whose right row has no list yet: with AVX2 such pairs took 2.6 times as long.
 pub const FRESH: usize = 2;
 /// Pairs of a piece.
 pub const PIECE_PAIRS: usize = PIECE.as_millis() as usize * PAIRS_PER_MS;
-/// Bytes of terms that a core reads and turns into features in a millisecond: making features alone is several
-/// times as fast by the same example.
+/// Bytes of terms that a core parses and turns into features in a millisecond. In the same example, making features
+/// alone is several times as fast.
 pub const TERM_BYTES_PER_MS: usize = 25_000;
 /// Bytes of terms of a piece.
 pub const PIECE_TERM_BYTES: usize = PIECE.as_millis() as usize * TERM_BYTES_PER_MS;
 
-/// Least a job takes, however little is to be done: 2 ms for the messages, and for reading and writing
-/// them.
+/// Longest job that a worker accepts: 60 s. A single row is never split, and comparing one with all of a large domain
+/// takes a few pieces; no model service sends longer jobs than this.
+pub const LONGEST: Duration = Duration::from_secs(60);
+
+/// Shortest time a job takes, however small: 2 ms for the messages, their encoding and decoding.
 const LEAST: Duration = Duration::from_millis(2);
-/// Bytes of a row up to which a pair counts as one: those that were measured have 650, with 100 values and
-/// 25 terms. Longer ones count as many times as they are longer, as rows of 768 values did.
+/// Longest row, in bytes, whose pairs count as one. The measured rows have 650 bytes, with 100 values and 25 terms.
+/// Longer rows count in proportion to their length, as rows of 768 values did.
 const ROW_BYTES: usize = 1 << 10;
-/// Bytes that a term counts for besides its letters.
+/// Bytes that a term counts for in addition to its letters.
 const TERM_BYTES: usize = 8;
 
 /// How long a job takes.
@@ -44,7 +46,7 @@ pub fn of(task: &Task) -> Duration {
     LEAST.max(Duration::from_micros(micros as u64))
 }
 
-/// For how many pairs of short rows one pair of two blocks' rows counts; at least 1.
+/// How many pairs of short rows one pair of these blocks' rows counts as; at least 1.
 pub fn of_pair(left: &Block, right: &Block) -> usize {
     let row = |block: &Block| block.bytes() / block.rows().max(1);
     ((row(left) + row(right)) / (2 * ROW_BYTES)).max(1)
@@ -60,7 +62,8 @@ fn terms_of(task: &ExtractTask) -> usize {
     task.rows.iter().map(of_terms).sum()
 }
 
-/// Pairs of short rows. Dead rows of the right count: they lie among the others.
+/// The equivalent number of pairs of short rows. Dead rows of the right side count, because they lie among the live
+/// ones.
 fn pairs_of(task: &CompareTask) -> usize {
     let (left, rows) = (&task.left.block, task.left.live.count());
     let rights = task.rights.iter().map(|right| {
@@ -77,7 +80,7 @@ fn pairs_of(task: &CompareTask) -> usize {
     rights.fold(within, usize::saturating_add)
 }
 
-/// Whether most rows of a side want all there is.
+/// Whether most rows of a side take any candidate.
 fn is_fresh(side: &Side) -> bool {
     let open = side.floors.iter().filter(|floor| **floor == Floor::Open);
     2 * open.count() > side.block.rows()

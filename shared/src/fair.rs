@@ -1,38 +1,37 @@
-//! Turns by key: who shares something with others gets as much of it as they, whoever asks more.
+//! Fair turns by key: keys that share a resource get equal shares, however much each asks for.
 //!
-//! Start-time fair queueing (Goyal, Vin and Cheng, 1996): what a key got so far, in cost, is where its next
-//! turn is; the least has it, of several that whose last turn is longest ago. A key that had nothing to ask
-//! begins where the others are, so that it is served before what they asked long ago, and saves nothing
-//! up for later.
+//! Start-time fair queueing (Goyal, Vin and Cheng, 1996): the position of a key's next turn is the cost of what it got
+//! so far. The lowest position goes next; among equals, the key whose last turn is longest ago. A key that was idle
+//! starts at the current position, so that it is served before what the others asked long ago, and saves up no credit.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Keys remembered though nothing of theirs waits; past it all of them are forgotten.
+/// Idle keys that are remembered; beyond that, all of them are forgotten.
 const REMEMBERED: usize = 1_024;
 
-/// Things that wait, by key: in the order they came within a key, keys in turns by cost. Memory: what
-/// waits, and at most 1,024 keys besides.
+/// A queue of things by key: in order of arrival within a key, in turns by cost between keys. Memory: what is queued,
+/// plus at most 1,024 idle keys.
 #[derive(Debug)]
 pub struct FairQueue<K, T> {
     lines: BTreeMap<K, Line<T>>,
-    /// Of the keys for which something waits.
+    /// The turns of the keys with queued things.
     turns: BTreeSet<Turn<K>>,
-    /// Where the turn was that was had last.
+    /// The position of the last turn taken.
     now: u64,
-    /// Turns that were had.
+    /// Number of turns taken.
     had: u64,
 }
 
-/// Where a key's turn is, which turn its last one was, and the key.
+/// Position of a key's next turn, the number of its last turn, and the key.
 type Turn<K> = (u64, u64, K);
 
 #[derive(Debug)]
 struct Line<T> {
-    /// Where the turn of its first is, or was.
+    /// The position of its first thing's turn, or of its last turn if nothing is queued.
     turn: u64,
-    /// Which its last turn was.
+    /// The number of its last turn.
     last: u64,
-    /// Each with its cost.
+    /// Each thing with its cost.
     waiting: VecDeque<(u64, T)>,
 }
 
@@ -48,7 +47,7 @@ impl<K, T> Default for FairQueue<K, T> {
 }
 
 impl<K: Ord + Clone, T> FairQueue<K, T> {
-    /// Puts something behind all that waits for the key. To have it costs so much.
+    /// Appends a thing that costs `cost` to the key's queue.
     pub fn push(&mut self, key: K, cost: u64, thing: T) {
         let now = self.now;
         let line = self.lines.entry(key.clone()).or_insert_with(|| Line {
@@ -63,12 +62,12 @@ impl<K: Ord + Clone, T> FairQueue<K, T> {
         line.waiting.push_back((cost, thing));
     }
 
-    /// Takes out what has the next turn.
+    /// Removes the thing whose turn is next.
     pub fn pop(&mut self) -> Option<(K, T)> {
         self.pop_if(|_, _| true)
     }
 
-    /// The same; keys whose first may not be taken keep their turn.
+    /// The same; a key whose first thing may not be taken keeps its turn.
     pub fn pop_if(&mut self, may: impl Fn(&K, &T) -> bool) -> Option<(K, T)> {
         let (next, _) = self.find(may)?;
         let next = next.clone();
@@ -86,7 +85,7 @@ impl<K: Ord + Clone, T> FairQueue<K, T> {
         Some((key, thing))
     }
 
-    /// What [`Self::pop_if`] takes out.
+    /// What [`Self::pop_if`] would remove.
     pub fn peek_if(&self, may: impl Fn(&K, &T) -> bool) -> Option<(&K, &T)> {
         let ((_, _, key), thing) = self.find(may)?;
         Some((key, thing))
@@ -100,7 +99,7 @@ impl<K: Ord + Clone, T> FairQueue<K, T> {
         })
     }
 
-    /// Takes out what of a key's things is not to be kept.
+    /// Removes those of a key's things that `keep` rejects.
     pub fn retain(&mut self, key: &K, keep: impl Fn(&T) -> bool) {
         let Some(line) = self.lines.get_mut(key) else {
             return;
@@ -112,17 +111,17 @@ impl<K: Ord + Clone, T> FairQueue<K, T> {
         }
     }
 
-    /// How many things wait.
+    /// Number of queued things.
     pub fn len(&self) -> usize {
         self.lines.values().map(|line| line.waiting.len()).sum()
     }
 
-    /// Whether nothing waits.
+    /// Whether nothing is queued.
     pub fn is_empty(&self) -> bool {
         self.turns.is_empty()
     }
 
-    /// Forgets keys whose past makes no difference any more, or that are too many.
+    /// Forgets keys whose history no longer matters, or all if there are too many.
     fn forget(&mut self) {
         if self.turns.is_empty() {
             self.lines.clear();
@@ -165,7 +164,7 @@ mod tests {
         queue.push("b", 1, 0);
         (0..9).for_each(|n| queue.push("a", 5, n));
         assert_eq!((0..6).filter_map(|_| queue.pop()).count(), 6);
-        // "b" had little and was away. It has one turn first, and then as many as the other.
+        // "b" had little and was idle. It has one turn first, and then as many as the other.
         (0..9).for_each(|n| queue.push("b", 5, n));
         let next: Vec<&str> = (0..6).map(|_| queue.pop().unwrap().0).collect();
         assert_eq!(next, ["b", "a", "b", "a", "b", "a"]);
@@ -208,7 +207,7 @@ mod tests {
             }
             let mut got = vec![0_u64; costs.len()];
             let mut nth = vec![0; costs.len()];
-            // For as long as every key has something that waits.
+            // As long as every key has something queued.
             while nth.iter().all(|n| *n < 60) {
                 let (key, n) = queue.pop().unwrap();
                 prop_assert_eq!(n, nth[key], "in the order they came");

@@ -3,11 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// A feature that breaks the rules of its type.
+/// How far the squared length of a feature may be from 1, because its values are rounded to `f32` one by one.
+const LENGTH_TOLERANCE: f64 = 1e-3;
+/// Upper bound of the score of any two features: features of length 1 score at most 1, and rounding adds far less than
+/// this margin.
+pub const HIGHEST_SCORE: f32 = 1.01;
+
+/// The parts do not form a valid feature.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FeatureError {
-    /// Ids and weights differ in number.
+    /// The numbers of ids and weights differ.
     #[error("{ids} term ids but {weights} term weights")]
     Uneven {
         /// Number of term ids.
@@ -15,7 +21,7 @@ pub enum FeatureError {
         /// Number of term weights.
         weights: usize,
     },
-    /// Term ids must rise strictly.
+    /// Term ids do not ascend strictly.
     #[error("term ids must be strictly ascending; position {0} is not")]
     Order(usize),
     /// A value is not finite.
@@ -23,9 +29,9 @@ pub enum FeatureError {
     NotFinite,
 }
 
-/// A dense part (`f32`, one length a space) and a sparse part (term id → weight, ids strictly
-/// ascending). Either may be empty; scaled so that both together have length 1, or zero
-/// (both parts empty): nothing to compare. Cheap to clone.
+/// A dense part (`f32`, one length per space) and a sparse part (term id → weight, ids strictly ascending). Either may
+/// be empty. Together they are scaled to length 1; or the feature is zero (both parts empty), which means there is
+/// nothing to compare. Cheap to clone.
 #[derive(Clone, PartialEq, Default)]
 pub struct Feature(Arc<Parts>);
 
@@ -37,11 +43,10 @@ struct Parts {
 }
 
 impl Feature {
-    /// A feature of checked parts.
+    /// A feature with checked parts.
     ///
     /// # Errors
-    /// [`FeatureError`] when ids and weights differ in number, ids do not rise strictly, or a
-    /// value is not finite.
+    /// [`FeatureError`] if the numbers of ids and weights differ, ids do not ascend strictly, or a value is not finite.
     pub fn new(
         dense: Vec<f32>,
         term_ids: Vec<u32>,
@@ -76,6 +81,14 @@ impl Feature {
         self.0.dense.is_empty() && self.0.term_ids.is_empty()
     }
 
+    /// Whether it has length 1, as nearly as `f32` allows, or is zero. Features are made that way and scores rely on
+    /// it, so check values from elsewhere.
+    pub fn is_scaled(&self) -> bool {
+        let values = self.0.dense.iter().chain(&self.0.term_weights);
+        let squares: f64 = values.map(|value| f64::from(*value).powi(2)).sum();
+        self.is_zero() || (squares - 1.0).abs() <= LENGTH_TOLERANCE
+    }
+
     /// Bytes of its values.
     pub fn bytes(&self) -> usize {
         let Parts {
@@ -86,7 +99,7 @@ impl Feature {
         size_of_val(&**dense) + size_of_val(&**term_ids) + size_of_val(&**term_weights)
     }
 
-    /// The dense part; empty when the feature has none.
+    /// The dense part; empty if the feature has none.
     pub fn dense(&self) -> &[f32] {
         &self.0.dense
     }
@@ -96,7 +109,7 @@ impl Feature {
         &self.0.term_ids
     }
 
-    /// Weight of each term, in the order of [`Self::term_ids`].
+    /// The weight of each term, in the order of [`Self::term_ids`].
     pub fn term_weights(&self) -> &[f32] {
         &self.0.term_weights
     }
@@ -130,5 +143,20 @@ mod tests {
             Err(FeatureError::NotFinite)
         );
         assert!(Feature::new(vec![], vec![], vec![]).is_ok_and(|f| f.is_zero()));
+    }
+
+    #[test]
+    fn knows_whether_its_length_is_one() {
+        let is_scaled = |dense: &[f32], weights: &[f32]| {
+            let ids = (0..).take(weights.len()).collect();
+            Feature::new(dense.to_vec(), ids, weights.to_vec()).map(|feature| feature.is_scaled())
+        };
+        assert_eq!(is_scaled(&[], &[]), Ok(true));
+        assert_eq!(is_scaled(&[0.6], &[-0.8]), Ok(true));
+        assert_eq!(is_scaled(&[0.600_01], &[0.8]), Ok(true));
+        assert_eq!(is_scaled(&[0.61], &[0.8]), Ok(false));
+        assert_eq!(is_scaled(&[0.0], &[]), Ok(false));
+        // Its square overflows `f32`.
+        assert_eq!(is_scaled(&[f32::MAX], &[]), Ok(false));
     }
 }

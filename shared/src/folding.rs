@@ -1,32 +1,32 @@
-//! How words become terms: what is one word for readers is one term.
+//! How words become terms: what readers consider one word must become one term.
 //!
-//! Both sides of a look-up are folded alike: the words of texts, and the vocabulary of word vectors.
-//! Folding has two steps, so that whoever finds the words in between still sees capitals:
-//! [`Folding::normal`] for a text, then [`Folding::word`] for each of its words.
+//! Both sides of a look-up are folded alike: the words of texts and the vocabulary of word vectors. Folding has two
+//! steps, so that code between them still sees capitals: [`Folding::normal`] for a text, then [`Folding::word`] for
+//! each of its words.
 //!
 //! In every language:
-//! - NFKC: ligatures, full-width and composed forms are what they stand for;
-//! - what readers do not see is left out: soft hyphens, joiners, marks of direction, variation selectors
-//!   (Unicode's Default_Ignorable_Code_Point);
-//! - one kind of apostrophe;
-//! - case folding, not lower case alone: `MASSNAHMEN` is `Maßnahmen`, and the final sigma is a sigma;
-//! - Greek without accents, which capitals do not have; Arabic without vowel signs and tatweel, with one
-//!   form of alef, yeh, kaf and teh marbuta; Hebrew without points; Cyrillic without stress marks.
+//! - NFKC: ligatures, full-width and composed forms become what they stand for;
+//! - invisible characters are dropped: soft hyphens, joiners, direction marks, variation selectors (Unicode's
+//!   Default_Ignorable_Code_Point);
+//! - all apostrophes become one;
+//! - case folding, not just lower case: `MASSNAHMEN` equals `Maßnahmen`, and a final sigma is a sigma;
+//! - Greek loses accents, which capitals do not have; Arabic loses vowel signs and tatweel, with one form each of alef,
+//!   yeh, kaf and teh marbuta; Hebrew loses points; Cyrillic loses stress marks.
 //!
 //! By language:
 //! - Turkish and Azerbaijani: `I` is the capital of `ı`;
-//! - French, Italian, Spanish, Portuguese and Catalan: no accents, since capitals are often written
-//!   without; `ñ` stays in Spanish, where it is a letter of its own; `œ` is `oe` in French;
-//! - Russian: `ё` is `е`, as most texts write it.
+//! - French, Italian, Spanish, Portuguese and Catalan: no accents, since capitals are often written without; Spanish
+//!   keeps `ñ`, which is a letter of its own; in French `œ` becomes `oe`;
+//! - Russian: `ё` becomes `е`, as most texts write it.
 //!
-//! Elsewhere accents and umlauts stay: they tell words apart.
+//! Elsewhere accents and umlauts stay, because they distinguish words.
 
 use std::borrow::Cow;
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::{compose, decompose_canonical, is_combining_mark};
 
-/// Folding in one language.
+/// The folding rules of one language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Folding {
     dotless_i: bool,
@@ -35,19 +35,19 @@ pub struct Folding {
     yo: bool,
 }
 
-/// Which accents of Latin letters are left out.
+/// Which accents of Latin letters are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Accents {
     #[default]
     Kept,
-    /// All that the language has.
+    /// All accents that the language has.
     Dropped,
     /// All but the tilde.
     TildeKept,
 }
 
 impl Folding {
-    /// Folding in a language, named by its canonical code.
+    /// The rules of a language, named by its canonical code.
     pub fn of(language: &str) -> Self {
         Self {
             dotless_i: matches!(language, "tr" | "az"),
@@ -61,13 +61,13 @@ impl Folding {
         }
     }
 
-    /// A text in which equal words differ by case alone.
+    /// Normalizes a text so that equal words differ only by case.
     pub fn normal(self, text: &str) -> Cow<'_, str> {
         if text.is_ascii() {
             return Cow::Borrowed(text);
         }
         let mut normal = self.normal_once(text);
-        // Where a mark was left over, it may compose with a letter that lost its own.
+        // A mark that was left over may compose with a letter that lost its own.
         while normal.contains(|c| matches!(c, '\u{300}'..='\u{36f}')) {
             let again = self.normal_once(&normal);
             if again == normal {
@@ -80,8 +80,8 @@ impl Folding {
 
     fn normal_once(self, text: &str) -> String {
         let mut normal = String::with_capacity(text.len());
-        // Before NFKC, which parts some of them into a space and a mark, and composes what they stand
-        // between.
+        // Must precede NFKC, which decomposes some of these into a space and a mark, and composes the characters around
+        // them.
         let seen = text
             .chars()
             .filter(|c| c.is_ascii() || !(is_ignorable(*c) || is_dropped_mark(*c)))
@@ -137,7 +137,7 @@ impl Folding {
         }
     }
 
-    /// Whether a mark that did not compose with the Latin letter before it is dropped as one that did is.
+    /// Whether to drop a mark that did not compose with the Latin letter before it, as its composed form would be.
     fn drops_after(self, mark: char, before: char) -> bool {
         let is_latin = before.is_ascii_alphabetic() || matches!(before, '\u{c0}'..='\u{24f}');
         self.accents != Accents::Kept && is_latin && self.drops(mark)
@@ -152,7 +152,7 @@ impl Folding {
         }
     }
 
-    /// A word of a normal text, folded.
+    /// Folds a word of a normalized text.
     pub fn word(self, word: &str) -> Cow<'_, str> {
         if word.is_ascii() && !self.dotless_i {
             return if word.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -169,11 +169,11 @@ impl Folding {
                 'ß' | 'ẞ' => folded.push_str("ss"),
                 'ς' => folded.push('σ'),
                 'և' => folded.push_str("եւ"),
-                // Letters that have no capital of their own: a capital and a mark stand for it.
+                // These letters have no capital of their own: a capital plus a mark represents it.
                 'ǰ' | 'ẖ' | 'ẗ' | 'ẘ' | 'ẙ' => {
                     decompose_canonical(c, |part| folded.push(part));
                 }
-                // The dot above a small i, which some systems write beside it.
+                // The dot above a lower-case i, which some systems write separately.
                 '\u{307}' if folded.ends_with('i') => {}
                 'a'..='z' | '0'..='9' => folded.push(c),
                 other => folded.extend(other.to_lowercase()),
@@ -182,13 +182,13 @@ impl Folding {
         Cow::Owned(folded)
     }
 
-    /// A text or word folded in one go.
+    /// Normalizes and folds a text or word in one step.
     pub fn fold(self, text: &str) -> String {
         self.word(&self.normal(text)).into_owned()
     }
 }
 
-/// Apostrophes of all kinds are one. `‘` stands for one where systems make quotes of all of them.
+/// Unifies apostrophes. `‘` is included, because some systems turn all of them into quotes.
 fn apostrophe(c: char) -> char {
     match c {
         '\u{2018}' | '\u{2019}' | '\u{201b}' | '\u{2bc}' | '\u{2b9}' | '\u{2032}' | '\u{b4}'
@@ -216,8 +216,8 @@ fn is_dropped_mark(c: char) -> bool {
         | '\u{591}'..='\u{5bd}' | '\u{5bf}' | '\u{5c1}' | '\u{5c2}' | '\u{5c4}' | '\u{5c5}' | '\u{5c7}')
 }
 
-/// A mark that did not compose with the letter before it: any of a Greek one, a grave or acute accent or a
-/// diaeresis of a Cyrillic one.
+/// Marks that did not compose with the letter before them: any on a Greek letter; a grave or acute accent or a
+/// diaeresis on a Cyrillic one.
 fn is_stress(c: char, before: char) -> bool {
     match before {
         '\u{370}'..='\u{3ff}' | '\u{1f00}'..='\u{1fff}' => is_combining_mark(c),
@@ -333,14 +333,14 @@ mod tests {
     }
 
     proptest! {
-        /// Terms are looked up among words that were folded before.
+        /// Terms are looked up among words that have been folded already.
         #[test]
         fn folding_twice_is_folding_once(
             text in "\\PC{0,24}|[a-zA-ZÀ-žΑ-ώἀ-ῼЀ-ѿא-ת\u{5b0}-\u{5c7}ء-ۓ\u{300}-\u{345}İıßςœñ’\u{200d}]{0,24}",
             language in "de|fr|es|tr|ru|el|ar",
         ) {
             let folding = Folding::of(&language);
-            // A mark that composes with no letter may do so with what its letter is folded to.
+            // A mark that composes with no letter may compose with what its letter is folded to.
             let is_left_over = |c: &char| matches!(c, '\u{300}'..='\u{36f}');
             let text: String = text.nfkc().filter(|c| !is_left_over(c)).collect();
             let once = folding.fold(&text);

@@ -1,4 +1,4 @@
-//! Jobs: what the model service asks of a compute worker, and the answers.
+//! Jobs that the model service sends to compute workers, and the replies.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use crate::block::Block;
 use crate::feature::Feature;
 use crate::name::{DomainName, ItemId, Space};
 
-/// Candidates kept for a row; also the most entries of a list.
+/// Candidates kept per row; also the most entries of a list.
 pub const KEEP: usize = 64;
 
 /// One piece of work for a compute worker.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// The domain it is done for.
+    /// The domain it is for.
     pub domain: DomainName,
     /// What to do.
     pub task: Task,
@@ -30,12 +30,12 @@ pub enum Task {
     Compare(Arc<CompareTask>),
 }
 
-/// Turn the terms of texts of one space into features.
+/// Turns the terms of texts of one space into features.
 #[derive(Clone)]
 pub struct ExtractTask {
-    /// The space all rows belong to; its language chooses the word vectors.
+    /// The space of all rows; its language selects the word vectors.
     pub space: Space,
-    /// One row an item.
+    /// One row per item.
     pub rows: Vec<TermCounts>,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Debug for ExtractTask {
     }
 }
 
-/// The terms of one item with their frequencies, sorted by term, each term once.
+/// The terms of one item with their frequencies, sorted by term, without duplicates.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TermCounts {
     /// The item.
@@ -63,7 +63,7 @@ impl fmt::Debug for TermCounts {
     }
 }
 
-/// Compare every left row with every right row, and the left rows among themselves.
+/// Compares every left row with every right row, and the left rows among themselves.
 #[derive(Debug, Clone)]
 pub struct CompareTask {
     /// The left rows.
@@ -72,7 +72,7 @@ pub struct CompareTask {
     pub within_left: bool,
     /// The right rows, in strips.
     pub rights: Vec<Side>,
-    /// Candidates kept a row.
+    /// Candidates kept per row.
     pub keep: usize,
 }
 
@@ -83,45 +83,44 @@ pub struct Side {
     pub block: Arc<Block>,
     /// Which of its rows take part.
     pub live: RowMask,
-    /// Below what each row of the block (by row, live or not) wants no candidates; empty: no row
-    /// of this side wants any.
+    /// The floor of each row of the block (by row, live or not): no candidates below it are wanted. Empty: no row of
+    /// this side wants any.
     pub floors: Vec<Floor>,
 }
 
-/// Where a row's interest ends. A candidate that ranks exactly at a floor is kept.
+/// The lowest candidate that a row wants. A candidate that ranks exactly at the floor is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Floor {
     /// Every score above 0 is wanted.
     Open,
-    /// Scores that rank at or above (score, id) are wanted.
+    /// Candidates that rank at or above (score, id) are wanted.
     At(f32, ItemId),
     /// Nothing is wanted.
     Closed,
 }
 
-/// What a worker answers.
+/// A worker's answer.
 #[derive(Debug, Clone)]
 pub enum Reply {
     /// To [`Task::Extract`].
     Extracted(Vec<Feature>),
     /// To [`Task::Compare`].
     Compared(CompareReply),
-    /// The job could not be done, and why (the worker lives on).
+    /// The job failed, with the reason; the worker lives on.
     Failed(String),
-    /// This worker does not know the model whose features were asked for. That says nothing about
-    /// the job.
+    /// This worker does not know the requested model. That says nothing about the job.
     UnknownModel(String),
-    /// This worker did not take the job up. That says nothing about the job's items.
+    /// This worker refused the job. That says nothing about the job's items.
     Refused(JobRefusal),
 }
 
-/// Why a worker does not take a job up.
+/// Why a worker refuses a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRefusal {
-    /// The reason's word: one of [`crate::wire::MALFORMED_JOB`] and [`crate::wire::UNKNOWN_PROTOCOL`], or that of
-    /// a newer program.
+    /// The reason as a word: [`crate::wire::MALFORMED_JOB`], [`crate::wire::UNKNOWN_PROTOCOL`], or a word of a newer
+    /// program.
     pub reason: String,
-    /// What exactly.
+    /// Details.
     pub detail: String,
 }
 
@@ -131,12 +130,12 @@ impl fmt::Display for JobRefusal {
     }
 }
 
-/// Candidates found by a comparison.
+/// The result of a comparison.
 #[derive(Clone, Default)]
 pub struct CompareReply {
     /// Pairs of rows whose score was computed.
     pub pairs: u64,
-    /// Rows that got candidates; at most one entry a row.
+    /// Rows that got candidates; at most one entry per row.
     pub found: Vec<Found>,
 }
 

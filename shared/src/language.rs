@@ -1,13 +1,13 @@
-//! Codes of languages: many ways to write one, and the one that stands for all.
+//! Language codes: many spellings, one canonical code per language.
 //!
-//! `de`, `DE`, `ger`, `deu`, `de-AT` and `de_AT` are one language. ISO 639 has up to three codes for a
-//! language (639-1, and 639-2 for terminology and for libraries), BCP 47 adds subtags for region and
-//! script, systems write them with `_`, and some codes were replaced long ago and are still sent.
+//! `de`, `DE`, `ger`, `deu`, `de-AT` and `de_AT` are one language. ISO 639 has up to three codes for a language (639-1,
+//! and two in 639-2, terminological and bibliographic), BCP 47 adds subtags for region and script, some systems write
+//! `_`, and some codes that were replaced long ago are still in use.
 
-/// Codes of two and three letters and the canonical one: every language of ISO 639-1 by its codes of
-/// 639-2; withdrawn codes (`iw`, `in`, `mo`, …); and the one language that is usually meant by a group of
-/// them, by its own code (`cmn` for `zh`), as Unicode's CLDR has it. Both written forms of Norwegian are `no`:
-/// detection does not tell them apart. By code, ascending.
+/// Codes of two and three letters and the canonical one: every language of ISO 639-1 by its 639-2 codes; withdrawn
+/// codes (`iw`, `in`, `mo`, …); and, for a group of languages, the one that is usually meant, by its own code (`cmn`
+/// for `zh`), following Unicode's CLDR. Both written forms of Norwegian are `no`, because detection cannot distinguish
+/// them. Sorted by code.
 #[rustfmt::skip] // one a line would fill pages
 const CANONICAL: [(&str, &str); 243] = [
     ("aar", "aa"), ("abk", "ab"), ("afr", "af"), ("aka", "ak"), ("alb", "sq"), ("als", "sq"),
@@ -53,14 +53,14 @@ const CANONICAL: [(&str, &str); 243] = [
     ("zho", "zh"), ("zsm", "ms"), ("zul", "zu"),
 ];
 
-/// Codes that say that the language is not known (`und`), or more than one (`mul`), none (`zxx`), or one
-/// without a code (`mis`).
+/// Codes for an unknown language (`und`), several languages (`mul`), no language (`zxx`), or a language without a code
+/// (`mis`).
 const NOT_GIVEN: [&str; 4] = ["mis", "mul", "und", "zxx"];
-/// Longest tag that is understood, in bytes.
+/// Longest tag that is accepted, in bytes.
 const MAX_TAG_BYTES: usize = 64;
 
-/// The canonical code of the language that a tag names: two letters where ISO 639-1 has some, else three.
-/// `None` where it names none: empty, `und`, `mul`, `zxx`, `mis`, or for private use as a whole.
+/// The canonical code of the language that a tag names: two letters if ISO 639-1 has such a code, else three. `None` if
+/// the tag names no language: empty, `und`, `mul`, `zxx`, `mis`, or entirely for private use.
 pub fn canonical(tag: &str) -> Option<String> {
     let primary = tag.trim().split(['-', '_']).next()?.to_ascii_lowercase();
     if primary.len() < 2 || NOT_GIVEN.contains(&primary.as_str()) {
@@ -70,7 +70,13 @@ pub fn canonical(tag: &str) -> Option<String> {
     Some(found.map_or(primary, |at| CANONICAL[at].1.to_owned()))
 }
 
-/// Whether this is a tag of BCP 47 or a code of ISO 639 by its form; `_` may stand for `-`. An empty one is.
+/// Whether this is a two-letter ISO 639-1 code, in lower case.
+pub fn is_of_iso_639_1(code: &str) -> bool {
+    let is_it = |(from, to): &(&str, &str)| *from == code || *to == code;
+    code.len() == 2 && CANONICAL.iter().any(is_it)
+}
+
+/// Whether this has the form of a BCP 47 tag or an ISO 639 code; `_` may replace `-`. The empty tag has.
 pub fn is_well_formed(tag: &str) -> bool {
     let tag = tag.trim();
     if tag.is_empty() {
@@ -80,7 +86,7 @@ pub fn is_well_formed(tag: &str) -> bool {
     let primary = subtags.next().unwrap_or_default();
     let of_letters = primary.bytes().all(|byte| byte.is_ascii_alphabetic())
         && match primary.len() {
-            // For private use, and what was registered before BCP 47: `x-mine`, `i-klingon`.
+            // Private-use tags, and tags registered before BCP 47: `x-mine`, `i-klingon`.
             1 => matches!(primary, "x" | "X" | "i" | "I") && tag.len() > 1,
             length => (2..=3).contains(&length),
         };
@@ -102,6 +108,16 @@ mod tests {
         for (code, to) in CANONICAL {
             assert_ne!(code, to);
             assert_eq!(canonical(to).as_deref(), Some(to), "{code}");
+        }
+    }
+
+    #[test]
+    fn two_letters_are_a_code_where_a_language_has_it() {
+        for code in ["de", "en", "nb", "zh"] {
+            assert!(is_of_iso_639_1(code), "{code}");
+        }
+        for other in ["", "xx", "DE", "deu", "qa"] {
+            assert!(!is_of_iso_639_1(other), "{other}");
         }
     }
 

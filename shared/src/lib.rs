@@ -1,7 +1,7 @@
-//! What both Kindred programs speak: names, events, features, blocks, jobs and replies, and their
-//! form on the wire.
+//! What both Kindred programs share: names, events, features, blocks, jobs and replies, and their
+//! wire format.
 //!
-//! This crate knows neither program and does no I/O; `kindred-runtime` is what both need to run.
+//! This crate knows neither program and does no I/O; `kindred-runtime` has what both need to run.
 
 pub mod backoff;
 pub mod block;
@@ -16,6 +16,7 @@ pub mod job;
 pub mod language;
 pub mod model;
 pub mod name;
+mod seldom;
 pub mod wire;
 pub mod worker;
 
@@ -28,3 +29,4 @@ pub use feature::{Feature, FeatureError};
 pub use folding::Folding;
 pub use model::ModelInputs;
 pub use name::{DomainName, ItemId, ModelName, NameError, Space};
+pub use seldom::Seldom;

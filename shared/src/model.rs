@@ -1,16 +1,16 @@
-//! Models, as far as both programs speak of them.
+//! Models, as far as both programs need to know them.
 
 use std::fmt;
 
 use crate::name::ModelName;
 
-/// A model, and what its features depend on besides texts and vectors. Features of one model made
-/// with other inputs cannot be compared.
+/// A model, and what its features depend on besides texts and vectors. Features made with different
+/// inputs cannot be compared, even if the model is the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelInputs {
     /// The model.
     pub model: ModelName,
-    /// What its features depend on, in words; empty: on nothing.
+    /// A description of what its features depend on; empty: on nothing.
     pub inputs: String,
 }
 

@@ -1,4 +1,4 @@
-//! The names everything else is keyed by.
+//! The names by which everything else is keyed.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -7,10 +7,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Name of the model of items that bring their own vector.
+/// Name of the model for items that bring their own vector.
 pub const OWN: &str = "own";
 
-/// In the place of a language: texts of all. ISO 639's word for several languages, which no item is given in.
+/// Replaces the language in a space for texts of all languages. It is ISO 639's code for several languages, which no
+/// item may have.
 pub const ALL_LANGUAGES: &str = "mul";
 
 /// Longest domain name, in bytes.
@@ -24,9 +25,9 @@ pub const MAX_MODEL_BYTES: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
-    /// A domain outside `[A-Za-z0-9._-]{1,128}`.
+    /// A domain outside `[A-Za-z0-9._-]{1,128}`, or one with a special meaning in paths.
     #[error(
-        "a domain is 1 to {MAX_DOMAIN_BYTES} characters of A-Z, a-z, 0-9, '.', '_' and '-'; got {0:?}"
+        "a domain is 1 to {MAX_DOMAIN_BYTES} characters of A-Z, a-z, 0-9, '.', '_' and '-', and neither \".\" nor \"..\"; got {0:?}"
     )]
     Domain(String),
     /// An item id that is empty, too long or has control characters.
@@ -78,7 +79,7 @@ macro_rules! name {
 }
 
 name! {
-    /// An isolated set of items: `[A-Za-z0-9._-]{1,128}`. Cheap to clone.
+    /// An isolated set of items: `[A-Za-z0-9._-]{1,128}`, except `.` and `..`. Cheap to clone.
     DomainName
 }
 
@@ -94,7 +95,7 @@ name! {
 }
 
 name! {
-    /// What is compared with what inside a domain: a model's name, a slash, and the language of
+    /// A space: the items of a domain that are compared with each other. A model's name, a slash, and the language of
     /// texts (`mul`: all of them) or the length of vectors, as in `words-1/en` and `own/384`.
     Space
 }
@@ -103,10 +104,12 @@ impl DomainName {
     /// Checks and makes a domain name.
     ///
     /// # Errors
-    /// [`NameError::Domain`] outside `[A-Za-z0-9._-]{1,128}`.
+    /// [`NameError::Domain`] outside `[A-Za-z0-9._-]{1,128}`, and for `.` and `..`, which have a special meaning in
+    /// file paths and URLs.
     pub fn new(name: &str) -> Result<Self, NameError> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-        if (1..=MAX_DOMAIN_BYTES).contains(&name.len()) && name.bytes().all(allowed) {
+        let is_place = matches!(name, "." | "..");
+        if (1..=MAX_DOMAIN_BYTES).contains(&name.len()) && name.bytes().all(allowed) && !is_place {
             Ok(Self(name.into()))
         } else {
             Err(NameError::Domain(excerpt(name)))
@@ -129,7 +132,7 @@ impl ItemId {
 }
 
 impl ItemId {
-    /// The hash of the id, where one is wanted: xxh3-64 of its bytes. What is stored depends on it.
+    /// The id's hash wherever one is needed: xxh3-64 of its bytes. Stored data depends on it.
     pub fn hash64(&self) -> u64 {
         xxh3_64(self.0.as_bytes())
     }
@@ -171,12 +174,17 @@ impl Space {
         Self(format!("{OWN}/{length}").into())
     }
 
-    /// A space read back from where one was stored.
+    /// Whether it is a space of own vectors.
+    pub fn is_own(&self) -> bool {
+        self.model() == ModelName::own()
+    }
+
+    /// A space read back from storage.
     pub fn stored(space: &str) -> Self {
         Self(space.into())
     }
 
-    /// The model whose features live in this space.
+    /// The model whose features are in this space.
     pub fn model(&self) -> ModelName {
         ModelName(self.model_name().into())
     }
@@ -232,13 +240,30 @@ mod tests {
 
     #[test]
     fn domains_are_ascii_letters_digits_dot_underscore_dash() {
-        for good in ["a", "news.example", "A_b-c.9", &"x".repeat(128)] {
+        for good in [
+            "a",
+            "news.example",
+            "A_b-c.9",
+            ".a",
+            "...",
+            &"x".repeat(128),
+        ] {
             assert_eq!(
                 DomainName::new(good).map(|d| d.to_string()),
                 Ok(good.to_string())
             );
         }
-        for bad in ["", "a b", "ä", "a/b", "a#", "*", &"x".repeat(129)] {
+        for bad in [
+            "",
+            "a b",
+            "ä",
+            "a/b",
+            "a#",
+            "*",
+            ".",
+            "..",
+            &"x".repeat(129),
+        ] {
             assert!(DomainName::new(bad).is_err(), "{bad:?} is no domain");
         }
     }

@@ -1,15 +1,15 @@
-//! How a compute worker makes itself known: a header on each of its replies, and a greeting now and
-//! then, so that one without work is known too.
+//! How compute workers identify themselves: by a header on each reply, and by periodic greetings,
+//! so that idle workers are known too.
 
 use std::fmt;
 
 /// Name of the header that holds a [`WorkerCard`].
 pub const WORKER_HEADER: &str = "worker";
 
-/// Type of a message that answers no job: a worker only says that it is there.
+/// Type of a message that answers no job: a worker announces that it is running.
 pub const GREETING: &str = "worker.greeting";
 
-/// What a worker says about itself.
+/// A worker's description of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerCard {
     /// Its name, unique while it runs: host and process id.
@@ -18,7 +18,7 @@ pub struct WorkerCard {
     pub kernel: String,
     /// Its threads.
     pub threads: u32,
-    /// Jobs it answered since it started, this one included.
+    /// Jobs answered since it started, including this one.
     pub jobs_done: u64,
 }
 

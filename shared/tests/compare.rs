@@ -1,4 +1,4 @@
-//! `compare` against a brute force that knows nothing of its chunks, strips and thresholds.
+//! `compare` against a brute force that has no chunks, strips or thresholds.
 #![allow(clippy::unwrap_used)] // a test may panic
 
 use std::cmp::Ordering;
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-/// The contract's score, written anew and slowly.
+/// The score of the contract, implemented independently and slowly.
 fn naive_score(left: &Feature, right: &Feature) -> f32 {
     let mut lanes = [0.0_f32; 16];
     if !left.dense().is_empty() && !right.dense().is_empty() {
@@ -32,7 +32,7 @@ fn naive_score(left: &Feature, right: &Feature) -> f32 {
     dense + sparse
 }
 
-/// The contract of `CompareTask`, one pair after the other.
+/// The contract of `CompareTask`, pair by pair.
 fn naive(task: &CompareTask) -> CompareReply {
     let sides: Vec<&Side> = std::iter::once(&task.left).chain(&task.rights).collect();
     let id = |row: RowRef| {
@@ -102,7 +102,7 @@ fn assert_same(got: &CompareReply, expected: &CompareReply) {
     assert_eq!(got.pairs, expected.pairs);
     assert_eq!(got.found.len(), expected.found.len());
     for (got, expected) in got.found.iter().zip(&expected.found) {
-        // Scores are above 0 and finite, so equal floats are equal bits.
+        // Scores are above 0 and finite, so equal floats have equal bits.
         assert_eq!(got, expected);
     }
 }
@@ -116,7 +116,7 @@ fn compare(kernel: Kernel, task: &CompareTask) -> CompareReply {
     task.compare(kernel, &AtomicBool::new(false)).unwrap()
 }
 
-/// Every kernel, several times: blocks are laid out once they met some rows, and stay so.
+/// Every kernel, several times: blocks are laid out only once they have met some rows, and stay so.
 #[track_caller]
 fn check(task: &CompareTask) {
     let expected = naive(task);
@@ -128,7 +128,7 @@ fn check(task: &CompareTask) {
     }
 }
 
-/// Few different values, so that equal scores are common.
+/// Few distinct values, so that equal scores are common.
 fn feature(dimension: usize) -> impl Strategy<Value = Feature> {
     let value = || select(vec![-0.5_f32, 0.0, 0.25, 0.5, 0.3, -0.1, 1e-40]);
     let dense = proptest::option::of(proptest::collection::vec(value(), dimension));
@@ -151,10 +151,10 @@ fn floor() -> impl Strategy<Value = Floor> {
     ]
 }
 
-/// Rows of a side: number of the id, feature, live, floor; and whether there are floors.
+/// Rows of a side: number of the id, feature, live, floor; and whether the side has floors.
 type Rows = (Vec<(u32, Feature, bool, Floor)>, bool);
 
-/// Fewer than 97 rows; ids come in no order, and sides whose `first` are near share some.
+/// Fewer than 97 rows; ids are unordered, and sides whose `first` are close share some.
 fn rows(dimension: usize, first: u32, most: usize) -> impl Strategy<Value = Rows> {
     let row = (feature(dimension), proptest::bool::weighted(0.9), floor());
     let rows = proptest::collection::vec(row, 0..most);
@@ -204,7 +204,7 @@ fn task() -> impl Strategy<Value = CompareTask> {
                     .into_iter()
                     .map(|rows| side(dimension, rows))
                     .collect(),
-                // Small ones often: with 40 rows a side only those drop anything.
+                // Small values are frequent: with 40 rows per side only those drop anything.
                 keep: if keep > 32 { keep % 8 + 1 } else { 2 * keep },
             })
     })
@@ -218,7 +218,7 @@ proptest! {
         check(&task);
     }
 
-    /// A block cut into parts: one of them meets the others and itself, and is fed like any.
+    /// A block cut into parts: one part meets the others and itself, and is fed like any block.
     #[test]
     fn a_part_of_a_block_meets_the_rest_of_it(task in task(), parts in 2..5_usize, part in 0..5_usize) {
         let mut task = task;
@@ -232,7 +232,7 @@ proptest! {
     }
 }
 
-/// A small generator, so that large cases need no strategy: xorshift64*.
+/// A small generator (xorshift64*), so that large cases need no strategy.
 struct Numbers(u64);
 
 impl Numbers {
@@ -243,7 +243,7 @@ impl Numbers {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    /// In −1 … 1.
+    /// Between −1 and 1.
     fn value(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
     }
@@ -262,7 +262,7 @@ fn large_side(numbers: &mut Numbers, first: u32, rows: u32, dimension: usize) ->
     side(dimension, ((first..first + rows).map(row).collect(), true))
 }
 
-/// Each side has frequent terms of its own, so that none has a column for another's.
+/// Each side has frequent terms of its own, so that neither has a column for the other's.
 #[test]
 fn sides_of_other_subjects_share_terms() {
     let mut numbers = Numbers(19);
@@ -354,7 +354,7 @@ fn two_rows_of_one_item_on_one_side_do_not_meet() {
         rights: vec![side(1, (vec![row(1), row(3)], true))],
         keep: 3,
     };
-    // Left: 1-2 and 2-1, not 1-1. Right: 2-1, and each of three with 3.
+    // Left: 1-2 and 2-1, not 1-1. Right: 2-1, and each of the three with 3.
     let reply = compare(Kernel::Auto, &task);
     assert_eq!(reply.pairs, 2 + 4);
 }
@@ -384,7 +384,7 @@ fn nothing_to_compare_is_no_error() {
     assert_eq!((reply.pairs, reply.found.len()), (0, 0));
 }
 
-/// Floors as a domain's lists have them: many rows with a high one, and every kind.
+/// Floors as in a real domain: many rows with a high one, and some of every kind.
 fn floored(numbers: &mut Numbers, mut side: Side) -> Side {
     for floor in &mut side.floors {
         let id = ItemId::new(&format!("i{}", numbers.next() % 4000)).unwrap();
@@ -448,7 +448,7 @@ fn rows_meet_themselves_when_lists_are_repaired() {
     });
 }
 
-/// Dense rows only, as `value` says (row and column).
+/// Dense rows only, with values by row and column.
 fn dense_side(
     first: u32,
     rows: u32,
@@ -558,8 +558,8 @@ fn ends_early_when_cancelled() {
     assert_same(&answer(false).unwrap(), &compare(Kernel::Scalar, &task));
 }
 
-/// All rows of a space in blocks, of which some are dead, as jobs that compare each block with itself and
-/// with those before it would.
+/// Comparing all rows of a space, some of them dead, must equal jobs that compare each block with itself and with the
+/// blocks before it.
 #[test]
 fn all_of_a_space_are_as_in_one_job() {
     let mut numbers = Numbers(37);
@@ -573,7 +573,7 @@ fn all_of_a_space_are_as_in_one_job() {
             .unwrap()
         })
         .collect();
-    // Ids ascend with rows, go down, and are mixed; most rows are of a few kinds.
+    // Ids that ascend with rows, descend, or are mixed; most rows are of a few kinds.
     let sides = [(0, 1), (400, 7), (900, 5)].map(|(first, step): (u32, u32)| {
         let row = |at: u32| {
             let id = first + at * step % 97 + at / 97 * 97;
@@ -586,7 +586,7 @@ fn all_of_a_space_are_as_in_one_job() {
         .iter()
         .map(|side| (&*side.block, &side.live))
         .collect();
-    // One block of them all, compared with itself.
+    // One block of all rows, compared with itself.
     let mut builder = BlockBuilder::new(Space::own(7), 7);
     let mut rows = Vec::new();
     for (number, side) in (0..).zip(&sides) {

@@ -1,4 +1,5 @@
-//! Each kernel this CPU has, on one thread: all rows with all, and some new rows with many.
+//! Each kernel that this CPU has, on one thread: all rows with all rows, and a few new rows with
+//! many.
 //!
 //! ```text
 //! cargo bench -p kindred-similarity
@@ -17,15 +18,15 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// Rows compared with each other.
 const ROWS: usize = 4096;
-/// Rows that come to them.
+/// New rows, compared with all the others.
 const NEW: usize = 100;
-/// Candidates kept of a row.
+/// Candidates kept per row.
 const KEEP: usize = 64;
-/// Subjects that rows are about, so that some are near each other as texts are.
+/// Topics that rows cluster around, so that some are close to each other as texts are.
 const SUBJECTS: usize = 40;
 const DIMENSIONS: [usize; 3] = [100, 384, 768];
 
-/// Rows of length 1 around some centres.
+/// Rows of length 1 around a few centres.
 fn rows(count: usize, dimension: usize) -> Vec<f32> {
     let mut random = ChaCha8Rng::seed_from_u64(1);
     let mut row = |scale: f32| -> Vec<f32> {
@@ -79,7 +80,7 @@ fn some_with_many(criterion: &mut Criterion) {
         let (there, new) = (table(there, dimension), table(new, dimension));
         let live = [&there, &new].map(|table| RowMask::all(table.rows()));
         let task = Task {
-            // As long lists are: most rows want nothing that is new.
+            // Typical of full lists: most rows want nothing new.
             rights: vec![side(&there, &live[0], 0.6)],
             left: side(&new, &live[1], f32::MIN_POSITIVE),
             within_left: true,

@@ -1,5 +1,5 @@
-//! Times `neighbours` on rows of a file, one line a kernel: by the clock, and by the processor, which
-//! other programs on the machine disturb less.
+//! Times `neighbours` on the rows of a file, one line per kernel: wall-clock time, and CPU time, which other programs
+//! on the machine disturb less.
 //!
 //! ```text
 //! cargo run --release -p kindred-similarity --example neighbours -- FILE.f32 DIMENSION ROWS KEEP THREADS [KERNEL…]
@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use kindred_similarity::{Kernel, Options, Rows, neighbours};
 use rayon::ThreadPoolBuilder;
 
-/// Runs of each kernel, alternating with the others; the fastest counts.
+/// Runs per kernel, alternating with the other kernels; the fastest counts.
 const ROUNDS: usize = 3;
 
-/// What the threads of this process have used of the processor, where the system tells.
+/// CPU time used by the threads of this process, where the system reports it.
 fn processor_time() -> Option<Duration> {
     let mut total = 0;
     for task in std::fs::read_dir("/proc/self/task").ok()? {

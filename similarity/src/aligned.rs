@@ -1,6 +1,5 @@
 //! Values that begin at a cache line.
 
-/// Values that begin at a cache line.
 pub(super) struct Aligned<T> {
     values: Vec<T>,
     start: usize,

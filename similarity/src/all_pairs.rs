@@ -1,4 +1,4 @@
-//! All rows of a space with all, as tables hold it.
+//! All live rows of a space with all others, across tables.
 
 use std::cmp::Ordering;
 use std::sync::atomic::AtomicBool;
@@ -12,20 +12,20 @@ use super::kernel::Kernel;
 use super::rows::Source;
 use super::table::{RowMask, Table};
 
-/// Finds, for every live row of some tables, the `keep` other live rows with the highest canonical scores, and
-/// the best one that is dropped; on the current rayon pool.
+/// For every live row of the given tables, finds the `keep` other live rows with the highest canonical scores, and the
+/// best one that was dropped. Runs on the current rayon pool.
 ///
-/// Scores below `min_score` do not count. `by_id` puts rows with equal scores into their order, and must tell
-/// all live rows apart. `RowRef::side` is the number of a table. What is found is ordered by side, then row;
-/// rows without candidates are left out. As fast as [`neighbours`](super::neighbours) of the same rows: nothing
-/// is kept with the tables. Once `cancelled` is true, it ends within a few tiles.
+/// Scores below `min_score` do not count. `by_id` orders rows with equal scores and must distinguish all live rows.
+/// `RowRef::side` is the number of a table. Results are ordered by side, then row; rows without candidates are left
+/// out. As fast as [`neighbours`](super::neighbours) on the same rows; nothing is cached in the tables. Once
+/// `cancelled` is true, the call ends within a few tiles.
 ///
 /// # Errors
-/// When the kernel cannot run here, or it was cancelled.
+/// When the kernel cannot run here, or the call was cancelled.
 ///
 /// # Panics
-/// When a mask does not fit its table, dense parts differ in length (but for tables without any), or there are
-/// more than 65,536 tables.
+/// When a mask does not fit its table, dense parts differ in length (except for tables without any), or there are more
+/// than 65,536 tables.
 pub fn all_pairs(
     kernel: Kernel,
     tables: &[(&Table, &RowMask)],
@@ -49,7 +49,7 @@ pub fn all_pairs(
         };
         rows.extend(live.iter().map(row));
     }
-    // Numbered in this order, so that ties are broken by number.
+    // Number rows in this order, so that breaking ties by number means breaking them by `by_id`.
     rows.par_sort_unstable_by(|a, b| by_id(*a, *b).then_with(|| a.cmp(b)));
     let dimensions = || tables.iter().map(|(table, _)| table.dimension());
     let dimension = dimensions().max().unwrap_or(0);
@@ -58,7 +58,7 @@ pub fn all_pairs(
         "rows of one space are equally long"
     );
     let table = |row: &RowRef| tables[usize::from(row.side)].0;
-    // Products of zeros are exactly 0, as those of rows without dense parts are.
+    // Zeros multiply to exactly 0, the score that rows without dense parts have.
     let zeros = vec![0.0; dimension];
     let dense = |row: &RowRef| match table(row).dimension() {
         0 => &zeros[..],

@@ -7,7 +7,7 @@ use super::sorted::Sorted;
 #[derive(Debug, Clone)]
 pub struct Neighbours {
     pub(super) kernel: Kernel,
-    /// Where each row's list is: those of so many rows are together.
+    /// Where each row's list is. A block holds the lists of `block_rows` consecutive positions.
     pub(super) positions: Vec<u32>,
     pub(super) block_rows: usize,
     pub(super) blocks: Vec<Sorted>,
@@ -19,12 +19,12 @@ impl Neighbours {
         self.positions.len()
     }
 
-    /// The kernel they were found with.
+    /// The kernel that found them.
     pub fn kernel(&self) -> Kernel {
         self.kernel
     }
 
-    /// The neighbours of a row, best first: their numbers, and their canonical scores.
+    /// The neighbours of a row, best first: their numbers and their canonical scores.
     ///
     /// # Panics
     /// When there is no such row.
@@ -32,13 +32,13 @@ impl Neighbours {
         let position = self.positions[row] as usize;
         match self.blocks.get(position / self.block_rows) {
             Some(block) => block.of(position % self.block_rows),
-            // None are kept.
+            // `keep` was 0.
             None => (&[], &[]),
         }
     }
 }
 
-/// The same kernel, and the same neighbours of every row.
+/// Equal when the kernel and the neighbours of every row are equal.
 impl PartialEq for Neighbours {
     fn eq(&self, other: &Self) -> bool {
         self.kernel == other.kernel

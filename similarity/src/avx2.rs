@@ -1,11 +1,11 @@
-//! AVX2 with FMA: two registers hold the 16 chains, four left rows go at a time; 4 × 16 tiles for
-//! approximate scores.
+//! AVX2 with FMA: two registers hold the 16 chains, and four left rows go at a time; approximate scores use 4 × 16
+//! tiles.
 //!
-//! Final scores have the bits of `scalar`: each chain is the same sequence of fused multiply-adds,
-//! and the tree adds the same lanes.
+//! Final scores are bit-identical to those of `scalar`: each chain is the same sequence of fused multiply-adds, and the
+//! final tree adds the same lanes.
 
-// Intrinsics on raw pointers are what this file is for. Every function that needs the features
-// is private and is entered only by the two safe ones below, which check them.
+// Intrinsics on raw pointers are the purpose of this file. Every function that needs the CPU features is private and is
+// entered only through the two safe functions below, which check for them.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
@@ -24,7 +24,7 @@ use super::terms::TermIndex;
 pub(super) const WIDTH: usize = 8;
 /// Bytes of a cache line.
 const LINE: usize = 64;
-/// Left rows that share the loads of a right row.
+/// Left rows that share each load of a right row.
 const ROWS: usize = 4;
 
 /// Whether this CPU can run this kernel.
@@ -34,8 +34,8 @@ pub(super) fn available() -> bool {
         && is_x86_feature_detected!("popcnt")
 }
 
-/// The canonical dot products of a row with some of `rows`; with `FETCH` these are fetched ahead,
-/// which pays if they are in no cache.
+/// The canonical dot products of a row with some of `rows`. With `FETCH` those rows are prefetched, which pays off when
+/// they are in no cache.
 ///
 /// # Panics
 /// When the CPU lacks AVX2 or FMA, a row is not as long as `row`, or there is no such row.
@@ -52,17 +52,17 @@ pub(super) fn gather<const FETCH: bool>(
         assert_eq!(other.len(), row.len(), "rows of one space are alike");
         other.as_ptr()
     };
-    // SAFETY: the CPU has AVX2 and FMA, and `at` gives only rows as long as `row`.
+    // SAFETY: the CPU has AVX2 and FMA, and `at` yields only rows as long as `row`.
     unsafe { dots_at::<FETCH>(row, scores, at) }
 }
 
-/// Does work with the vectors of this kernel. It must be `#[inline(always)]`: else it has none of them.
+/// Runs work compiled for this kernel's vectors. The work must be `#[inline(always)]`, or it gets none of them.
 ///
 /// # Panics
 /// When the CPU lacks AVX2 or FMA.
 pub(super) fn run<R>(work: impl FnOnce() -> R) -> R {
     assert!(available(), "this kernel needs AVX2 and FMA");
-    // SAFETY: the CPU has AVX2 and FMA; the function is safe code otherwise.
+    // SAFETY: the CPU has AVX2 and FMA; otherwise the function is safe code.
     unsafe { run_256(work) }
 }
 
@@ -71,15 +71,15 @@ fn run_256<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// The canonical dot products of pairs: left row in the upper half, right row in the lower. Right
-/// rows are fetched ahead; left ones change less often.
+/// The canonical dot products of pairs: left row in the upper half, right row in the lower. Right rows are prefetched;
+/// left rows change less often.
 ///
 /// # Panics
 /// When the CPU lacks AVX2 or FMA, two rows are not equally long, or there is no such row.
 pub(super) fn pairs(left: &[&[f32]], right: &[&[f32]], pairs: &[u32], scores: &mut [f32]) {
     assert!(available(), "this kernel needs AVX2 and FMA");
     assert_eq!(pairs.len(), scores.len(), "one score a pair");
-    // SAFETY: the CPU has AVX2 and FMA; the function is checked otherwise.
+    // SAFETY: the CPU has AVX2 and FMA; the function checks everything else.
     unsafe { pairs_256(left, right, pairs, scores) }
 }
 
@@ -108,13 +108,13 @@ unsafe fn pairs_256(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: 
             rows.map(|row| row.0.as_ptr()),
             rows.map(|row| row.1.as_ptr()),
         );
-        // SAFETY: all rows can be read for `length` values; a chunk has four places.
+        // SAFETY: all rows are readable for `length` values; a chunk has four places.
         unsafe { _mm_storeu_ps(places.as_mut_ptr(), four(left, right, length)) };
     }
     for (&pair, score) in rest.iter().zip(last) {
         let (left, right) = both(lefts, rights, pair);
         assert_eq!(left.len(), right.len(), "rows of one space are alike");
-        // SAFETY: both can be read for `left`'s length.
+        // SAFETY: both are readable for `left`'s length.
         let sums = unsafe { four([left.as_ptr(); ROWS], [right.as_ptr(); ROWS], left.len()) };
         *score = _mm_cvtss_f32(sums);
     }
@@ -131,7 +131,7 @@ pub(super) fn both<'a>(
     (lefts[left], rights[right])
 }
 
-/// Fetches the right rows of pairs ahead.
+/// Prefetches the right rows of pairs.
 #[inline(always)]
 pub(super) fn fetch_rights(pairs: &[u32], rights: &[&[f32]]) {
     let mut last = usize::MAX;
@@ -144,11 +144,11 @@ pub(super) fn fetch_rights(pairs: &[u32], rights: &[&[f32]]) {
     }
 }
 
-/// Fetches values ahead.
+/// Prefetches values.
 #[inline(always)]
 pub(super) fn fetch<T>(values: &[T]) {
     for line in values.chunks(LINE / size_of::<T>()) {
-        // SAFETY: every x86-64 has it, and it may be asked for any address.
+        // SAFETY: every x86-64 CPU has this instruction, and it accepts any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
     }
 }
@@ -159,7 +159,7 @@ pub(super) fn fetch<T>(values: &[T]) {
 /// When the CPU lacks AVX2 or FMA.
 pub(super) fn sparse_dots(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
     assert!(available(), "this kernel needs AVX2 and FMA");
-    // SAFETY: the CPU has AVX2 and FMA; the function is safe code otherwise.
+    // SAFETY: the CPU has AVX2 and FMA; otherwise the function is safe code.
     unsafe { sparse_dots_avx2(index, ids, weights, sums) }
 }
 
@@ -175,13 +175,13 @@ pub(super) fn sparse_pairs(
     places: &mut Places,
 ) {
     assert!(available(), "this kernel needs AVX2 and FMA");
-    // SAFETY: the CPU has AVX2 and FMA; the function is safe code otherwise.
+    // SAFETY: the CPU has AVX2 and FMA; otherwise the function is safe code.
     unsafe { sparse_pairs_avx2(lefts, rights, pairs, scores, places) }
 }
 
 /// # Safety
-/// AVX2 and FMA; `left(at)` for at < `scores.len()` can be read for `row.len()` values. With
-/// `FETCH` rows are fetched ahead, for they lie anywhere.
+/// AVX2 and FMA; `left(at)` for at < `scores.len()` is readable for `row.len()` values. With `FETCH` rows are
+/// prefetched, because they may lie anywhere.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 unsafe fn dots_at<const FETCH: bool>(
@@ -201,7 +201,7 @@ unsafe fn dots_at<const FETCH: bool>(
                 }
             }
         }
-        // SAFETY: the rows can be read for `row.len()` values; scores at … at+3 are there.
+        // SAFETY: the rows are readable for `row.len()` values; scores at … at+3 exist.
         unsafe {
             _mm_storeu_ps(
                 scores.as_mut_ptr().add(at),
@@ -212,7 +212,7 @@ unsafe fn dots_at<const FETCH: bool>(
     }
     while at < count {
         let one = left(at);
-        // SAFETY: the row can be read for `row.len()` values.
+        // SAFETY: the row is readable for `row.len()` values.
         scores[at] = unsafe { _mm_cvtss_f32(four([one; ROWS], [row.as_ptr(); ROWS], row.len())) };
         at += 1;
     }
@@ -221,7 +221,7 @@ unsafe fn dots_at<const FETCH: bool>(
 /// The dot products of four pairs of rows.
 ///
 /// # Safety
-/// AVX2 and FMA; each can be read for `length` values.
+/// AVX2 and FMA; each row is readable for `length` values.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 unsafe fn four(left: [*const f32; ROWS], right: [*const f32; ROWS], length: usize) -> __m128 {
@@ -243,8 +243,7 @@ unsafe fn four(left: [*const f32; ROWS], right: [*const f32; ROWS], length: usiz
     }
     if whole < length {
         for at in 0..ROWS {
-            // SAFETY: `padded` reads what is left of each row; zeros take the place of the rest, as
-            // the contract has it.
+            // SAFETY: `padded` reads the remainder of each row and fills up with zeros, as the contract requires.
             let (left, right) = unsafe {
                 (
                     padded(left[at].add(whole), length - whole),
@@ -261,7 +260,7 @@ unsafe fn four(left: [*const f32; ROWS], right: [*const f32; ROWS], length: usiz
         fold(low[2], high[2]),
         fold(low[3], high[3]),
     ];
-    // Lanes 0, 1 and 2, 3 of two rows side by side: one addition does l + (l+2) for both.
+    // Lanes 0, 1 and 2, 3 of two rows side by side: one addition computes l + (l+2) for both.
     let ab = _mm_add_ps(_mm_movelh_ps(a, b), _mm_movehl_ps(b, a));
     let cd = _mm_add_ps(_mm_movelh_ps(c, d), _mm_movehl_ps(d, c));
     _mm_add_ps(
@@ -270,14 +269,14 @@ unsafe fn four(left: [*const f32; ROWS], right: [*const f32; ROWS], length: usiz
     )
 }
 
-/// The first `count` values from `from` on, and zeros.
+/// The first `count` values starting at `from`, then zeros.
 ///
 /// # Safety
-/// AVX2; `count` < 16 values can be read.
+/// AVX2; `count` < 16 values are readable.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 unsafe fn padded(from: *const f32, count: usize) -> (__m256, __m256) {
-    // SAFETY: the masks leave out what lies beyond `count` values.
+    // SAFETY: the masks exclude everything beyond `count` values.
     unsafe {
         let masks = MASKS.as_ptr().add(LANES - count);
         let low = _mm256_loadu_si256(masks.cast());
@@ -289,7 +288,7 @@ unsafe fn padded(from: *const f32, count: usize) -> (__m256, __m256) {
     }
 }
 
-/// From `LANES - count` on: masks of the first `count` lanes.
+/// Starting at `LANES - count`: masks of the first `count` lanes.
 static MASKS: [i32; 2 * LANES] = {
     let mut masks = [0; 2 * LANES];
     let mut at = 0;

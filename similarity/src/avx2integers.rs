@@ -1,15 +1,14 @@
 //! AVX2: 7-bit values, summed in 16 bits, for approximate scores.
 //!
-//! The values of a right row are unsigned (value + 64) and those of a left row signed, as the
-//! instruction wants it. It adds products two by two, at most 2 · 127 · 63, which 16 bits hold. A
-//! span of a row is summed up in two halves, values 0 and 1 of each step and values 2 and 3. Sums
-//! wrap around, but what they come to does not: rows are laid out such that the norm of either half
-//! of a span is at most 181, and 181² < 2^15. Then the halves and the spans are added in 32 bits.
-//! Values of frequent terms are 0 to 127 on both sides, 2 · 127 · 127 < 2^15, and the norms of their
-//! halves are bounded likewise.
+//! Right values are unsigned (value + 64) and left values signed, as the instruction requires. It adds products in
+//! pairs, at most 2 · 127 · 63, which fits 16 bits. Each span of a row is summed in two halves: values 0 and 1 of each
+//! step, and values 2 and 3. Intermediate sums may wrap around, but the final ones cannot: rows are laid out so that
+//! the norm of either half of a span is at most 181, and 181² < 2^15. Then halves and spans are added in 32 bits.
+//! Values of frequent terms are 0 to 127 on both sides, 2 · 127 · 127 < 2^15, and the norms of their halves are bounded
+//! in the same way.
 
-// Intrinsics on raw pointers are what this file is for. Every function that needs the features
-// is private and is entered only by the safe ones, which check them and the lengths.
+// Intrinsics on raw pointers are the purpose of this file. Every function that needs the CPU features is private and is
+// entered only through the safe functions, which check for them and check the lengths.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
@@ -27,26 +26,25 @@ use super::strip::{GROUP, Hits, PANEL, SPAN, Strip};
 const WIDTH: usize = 8;
 /// Rows of a tile.
 const ROWS: usize = 4;
-/// Registers of a tile's width, a third of a panel's: with more, sums would not stay in the 16
-/// registers.
+/// Registers across a tile, a third of a panel: with more, the sums would not fit the 16 registers.
 const WIDE: usize = 2;
 const COLUMNS: usize = WIDE * WIDTH;
-/// Values of a step: two products of two.
+/// Values of a step: two pairs of products.
 const STEP: usize = 4;
 
 /// The sums of a tile.
 type Sums = [[__m256i; WIDE]; ROWS];
 
-/// Finds the pairs of a strip whose integer score reaches the lower of their thresholds.
+/// Finds the pairs of a strip whose integer score reaches the lower of their two thresholds.
 ///
 /// # Panics
-/// When the CPU lacks AVX2 or the strip is not well made.
+/// When the CPU lacks AVX2 or the strip is malformed.
 pub(super) fn strip(strip: &Strip<'_, u8, i32>, hits: &mut Hits) {
     assert!(available(), "this kernel needs AVX2 and FMA");
     check(strip);
     hits.reserve(GROUP * strip.columns());
-    // SAFETY: the CPU has AVX2, the strip's slices are as long as they must be, and there is room
-    // for as many hits as there are pairs.
+    // SAFETY: the CPU has AVX2, the strip's slices have the required lengths, and there is room for as many hits as
+    // there are pairs.
     unsafe {
         if strip.has_terms() {
             strip_256::<true>(strip, hits);
@@ -56,20 +54,19 @@ pub(super) fn strip(strip: &Strip<'_, u8, i32>, hits: &mut Hits) {
     }
 }
 
-/// What a strip's sums come to, all of them, row after row.
+/// Writes all sums of a strip, row by row.
 ///
 /// # Panics
-/// When the CPU lacks AVX2, the strip is not well made, or `sums` has not one place a pair.
+/// When the CPU lacks AVX2, the strip is malformed, or `sums` does not have exactly one place per pair.
 pub(super) fn sums(strip: &Strip<'_, u8, i32>, sums: &mut [f32]) {
     assert!(available(), "this kernel needs AVX2 and FMA");
     check(strip);
     assert_eq!(sums.len(), GROUP * strip.columns(), "one sum a pair");
-    // SAFETY: the CPU has AVX2, the strip's slices are as long as they must be, and there is a
-    // place for every sum.
+    // SAFETY: the CPU has AVX2, the strip's slices have the required lengths, and there is a place for every sum.
     unsafe { sums_256(strip, sums) }
 }
 
-/// Checks that all slices are as long as they must be.
+/// Checks that all slices have the required lengths.
 fn check(strip: &Strip<'_, u8, i32>) {
     strip.check();
     let spans = strip.length.div_ceil(SPAN);
@@ -81,14 +78,13 @@ fn check(strip: &Strip<'_, u8, i32>) {
 }
 
 /// # Safety
-/// AVX2; the strip passed its check; `hits` has room for all its pairs; without `TERMS` the strip has none.
+/// AVX2; the strip passed its check; `hits` has room for all its pairs; without `TERMS` the strip has no terms.
 #[target_feature(enable = "avx2")]
 unsafe fn strip_256<const TERMS: bool>(strip: &Strip<'_, u8, i32>, hits: &mut Hits) {
     for first in (0..GROUP).step_by(ROWS) {
         let row = strip.group * GROUP + first;
         for column in (0..strip.columns()).step_by(COLUMNS) {
-            // SAFETY: groups are whole tiles high, and right rows whole tiles wide; there is room
-            // for all pairs.
+            // SAFETY: groups are whole tiles high, and right rows come in whole tiles; there is room for all pairs.
             unsafe {
                 let sums = tile::<false, TERMS>(strip, first, column);
                 let mut all = sums[0][0];
@@ -99,7 +95,8 @@ unsafe fn strip_256<const TERMS: bool>(strip: &Strip<'_, u8, i32>, hits: &mut Hi
                 }
                 // The sign of `and` is set where all are negative.
                 if not_negative(all) != 0 {
-                    // A copy: what is referred to lies in memory, and else all sums of all tiles would.
+                    // A copy, because a value whose address is taken lives in memory: otherwise the sums of every tile
+                    // would.
                     keep(&{ sums }, (row << 16 | column) as u32, hits);
                 }
             }
@@ -108,14 +105,13 @@ unsafe fn strip_256<const TERMS: bool>(strip: &Strip<'_, u8, i32>, hits: &mut Hi
 }
 
 /// # Safety
-/// AVX2; the strip passed its check; `places` has one for each pair.
+/// AVX2; the strip passed its check; `places` has one place per pair.
 #[target_feature(enable = "avx2")]
 unsafe fn sums_256(strip: &Strip<'_, u8, i32>, places: &mut [f32]) {
     let columns = strip.columns();
     for first in (0..GROUP).step_by(ROWS) {
         for column in (0..columns).step_by(COLUMNS) {
-            // SAFETY: groups are whole tiles high, and right rows whole tiles wide; each row has
-            // `columns` places.
+            // SAFETY: groups are whole tiles high, and right rows come in whole tiles; each row has `columns` places.
             unsafe {
                 let sums = tile::<true, true>(strip, first, column);
                 for (row, sums) in (first..).zip(&sums) {
@@ -130,11 +126,12 @@ unsafe fn sums_256(strip: &Strip<'_, u8, i32>, places: &mut [f32]) {
     }
 }
 
-/// The sums of the rows of a strip's group from `first` on with the columns from `column` on. Each use
-/// has its own, for it is inlined only where it is used once, and its sums stay in registers then.
+/// The sums of a tile: the rows of a strip's group starting at `first` with the columns starting at `column`. Each use
+/// is its own monomorphization, because a function is inlined only where it is used once, and only then do its sums
+/// stay in registers.
 ///
 /// # Safety
-/// AVX2; the strip passed its check; both begin a tile; without `TERMS` the strip has none, frequent or
+/// AVX2; the strip passed its check; both indices begin a tile; without `TERMS` the strip has no terms, frequent or
 /// rare.
 #[target_feature(enable = "avx2")]
 #[inline]
@@ -144,8 +141,8 @@ unsafe fn tile<const ALL: bool, const TERMS: bool>(
     column: usize,
 ) -> Sums {
     let row = strip.group * GROUP + first;
-    // SAFETY: the left block has the rows' panel, and the rows lie within it; the right one has
-    // the columns', with a threshold for each.
+    // SAFETY: the left block has the rows' panel, and the rows lie within it; the right block has the columns' panel,
+    // with a threshold for each.
     unsafe {
         let left = strip.left.as_ptr().add(row / PANEL * strip.panel());
         let left = left.add(row % PANEL * STEP);
@@ -174,10 +171,10 @@ unsafe fn tile<const ALL: bool, const TERMS: bool>(
     }
 }
 
-/// Adds what the terms of a tile come to.
+/// Adds the contribution of a tile's terms.
 ///
 /// # Safety
-/// AVX2; the strip passed its check; both begin a tile.
+/// AVX2; the strip passed its check; both indices begin a tile.
 #[target_feature(enable = "avx2")]
 #[inline]
 unsafe fn add_terms<const ALL: bool>(
@@ -186,8 +183,8 @@ unsafe fn add_terms<const ALL: bool>(
     column: usize,
     sums: &mut Sums,
 ) {
-    // SAFETY: where there are any, the right block has the panel's terms, and each step of the left rows
-    // lies within it; and there are `GROUP` sums of rare terms for each right row.
+    // SAFETY: if there are any, the right block has the panel's terms, and each step of the left rows lies within it;
+    // and there are `GROUP` sums of rare terms for each right row.
     unsafe {
         if !strip.right_terms.is_empty() {
             let right = column / PANEL * PANEL * strip.terms() + column % PANEL * STEP;
@@ -223,10 +220,10 @@ unsafe fn add_terms<const ALL: bool>(
     }
 }
 
-/// The 32-bit sums of a tile's products of the values from `at` on, which is 0 for the `FIRST` ones.
+/// The 32-bit sums of a tile's products of the values starting at `at`, which is 0 for the `FIRST` ones.
 ///
 /// # Safety
-/// AVX2; the strip passed its check; `left` and `right` are a tile's first rows in their panels.
+/// AVX2; the strip passed its check; `left` and `right` point to a tile's first rows in their panels.
 #[target_feature(enable = "avx2")]
 #[inline]
 unsafe fn span<const ALL: bool, const TERMS: bool, const FIRST: bool>(
@@ -242,7 +239,7 @@ unsafe fn span<const ALL: bool, const TERMS: bool, const FIRST: bool>(
         *sums = [_mm256_set1_epi32(offset); WIDE];
     }
     let steps = SPAN.min(strip.length - at) / STEP;
-    // SAFETY: the panels have as many steps from there on.
+    // SAFETY: from there on the panels have as many steps.
     let mut sums = unsafe {
         let (left, right) = (left.add(at * PANEL), right.add(at * PANEL));
         multiply::<ALL, TERMS, FIRST>(left, right, steps, sums)
@@ -253,12 +250,11 @@ unsafe fn span<const ALL: bool, const TERMS: bool, const FIRST: bool>(
     sums
 }
 
-/// Adds the products of a tile to its sums. Takes and gives them by value, so that they stay in
-/// registers.
+/// Adds the products of a tile to its sums. Takes and returns them by value, so that they stay in registers.
 ///
 /// # Safety
-/// AVX2; both lie in panels of `steps` steps, the one with `ROWS` and the other with `COLUMNS` rows
-/// from there on.
+/// AVX2; both pointers lie in panels of `steps` steps, with `ROWS` rows from there on in one and `COLUMNS` rows in the
+/// other.
 #[target_feature(enable = "avx2")]
 #[inline]
 unsafe fn multiply<const ALL: bool, const TERMS: bool, const FIRST: bool>(
@@ -268,7 +264,7 @@ unsafe fn multiply<const ALL: bool, const TERMS: bool, const FIRST: bool>(
     mut sums: Sums,
 ) -> Sums {
     for _ in 0..steps {
-        // SAFETY: a step of each panel is there.
+        // SAFETY: each panel has this step.
         unsafe {
             let values = [
                 _mm256_loadu_si256(right.cast()),
@@ -293,7 +289,7 @@ fn not_negative(values: __m256i) -> u32 {
     !_mm256_movemask_ps(_mm256_castsi256_ps(values)).cast_unsigned() & 0xFF
 }
 
-/// Adds the pairs of a tile that are not negative to the hits; `pair` is the tile's first.
+/// Adds the pairs of a tile whose sums are not negative to the hits; `pair` is the tile's first.
 ///
 /// # Safety
 /// AVX2; `hits` has room for all pairs of the tile.

@@ -1,7 +1,7 @@
-//! AVX2: what lists are asked: the K-th best, and a place among the best.
+//! AVX2: operations on lists: the K-th best value, and the place of a candidate.
 
-// Intrinsics on raw pointers are what this file is for. Every function that needs the features
-// is private and is entered only by safe ones that check them.
+// Intrinsics on raw pointers are the purpose of this file. Every function that needs the CPU features is private and is
+// entered only through safe functions that check for them.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
@@ -24,7 +24,7 @@ use super::scalar;
 /// When the CPU lacks AVX2 or FMA.
 pub(super) fn kth(bounds: &[f32], keep: usize) -> f32 {
     assert!(available(), "this kernel needs AVX2 and FMA");
-    // SAFETY: the CPU has AVX2 and FMA; the function is safe code otherwise.
+    // SAFETY: the CPU has AVX2 and FMA; otherwise the function is safe code.
     unsafe { kth_256(bounds, keep) }
 }
 
@@ -39,7 +39,7 @@ fn kth_256(bounds: &[f32], keep: usize) -> f32 {
     let last = load(&last);
     let (mut lows, mut highs) = (_mm256_set1_ps(f32::INFINITY), none);
     let mut span = |values: __m256| {
-        // Minus infinity stands for none: the row itself, or what fills a list up.
+        // Minus infinity means "no value": the row itself, or padding of a list.
         let some = _mm256_cmp_ps::<_CMP_GT_OQ>(values, none);
         let low = _mm256_blendv_ps(_mm256_set1_ps(f32::INFINITY), values, some);
         lows = _mm256_min_ps(lows, low);
@@ -50,7 +50,7 @@ fn kth_256(bounds: &[f32], keep: usize) -> f32 {
         span(load(chunk));
     }
     let (mut low, mut high) = ([0.0_f32; WIDTH], [0.0_f32; WIDTH]);
-    // SAFETY: eight values fit.
+    // SAFETY: there is room for eight values.
     unsafe {
         _mm256_storeu_ps(low.as_mut_ptr(), lows);
         _mm256_storeu_ps(high.as_mut_ptr(), highs);
@@ -61,7 +61,7 @@ fn kth_256(bounds: &[f32], keep: usize) -> f32 {
         let value = _mm256_set1_ps(value);
         let reach =
             |values: __m256| _mm256_castps_si256(_mm256_cmp_ps::<_CMP_GE_OQ>(values, value));
-        // A lane that reaches it is -1.
+        // A lane that reaches the value is -1.
         let (mut even, mut odd) = (reach(last), _mm256_setzero_si256());
         let (pairs, single) = chunks.as_chunks::<2>();
         for [one, two] in pairs {
@@ -72,19 +72,19 @@ fn kth_256(bounds: &[f32], keep: usize) -> f32 {
             odd = _mm256_add_epi32(odd, reach(load(one)));
         }
         let mut counts = [0_i32; WIDTH];
-        // SAFETY: eight values fit.
+        // SAFETY: there is room for eight values.
         unsafe { _mm256_storeu_si256(counts.as_mut_ptr().cast(), _mm256_add_epi32(even, odd)) };
         -counts.into_iter().sum::<i32>() as usize
     })
 }
 
-/// Puts candidates at their places in sorted lists, if they matter.
+/// Inserts the candidates that matter at their places in sorted lists.
 ///
 /// # Panics
-/// When the CPU lacks AVX2, lists are too long to be sorted, or there is no such row.
+/// When the CPU lacks AVX2, the lists are too long to be kept sorted, or a row does not exist.
 pub(super) fn insert_all(lists: SortedLists<'_>, candidates: Candidates<'_>, order: TieOrder<'_>) {
     assert!(available(), "this kernel needs AVX2 and FMA");
-    // SAFETY: the CPU has AVX2; the function is safe code otherwise.
+    // SAFETY: the CPU has AVX2; otherwise the function is safe code.
     unsafe {
         match lists.room {
             16 => insert_all_256::<16>(lists, candidates, order),
@@ -102,7 +102,7 @@ fn insert_all_256<const ROOM: usize>(
     candidates: Candidates<'_>,
     order: TieOrder<'_>,
 ) {
-    // Those after the K-th are of no account.
+    // Entries after the K-th do not matter.
     let registers = lists.keep.div_ceil(WIDTH).min(ROOM / WIDTH);
     lists.insert_all::<ROOM>(
         candidates,
@@ -115,7 +115,7 @@ fn insert_all_256<const ROOM: usize>(
     );
 }
 
-/// Puts a candidate at its place in the first registers of one sorted list.
+/// Inserts a candidate at its place in the first registers of one sorted list.
 #[target_feature(enable = "avx2,popcnt")]
 #[inline]
 fn insert<const ROOM: usize>(
@@ -126,7 +126,7 @@ fn insert<const ROOM: usize>(
     order: TieOrder<'_>,
 ) {
     assert!(registers * WIDTH <= ROOM, "whole registers");
-    // Unsigned numbers are in the order of signed ones once their first bit is turned.
+    // Flipping the first bit turns the order of unsigned numbers into that of signed ones.
     let turn = _mm256_set1_epi32(i32::MIN);
     let one_id = _mm256_xor_si256(_mm256_set1_epi32(id.cast_signed()), turn);
     let one_score = _mm256_set1_ps(score);
@@ -140,7 +140,7 @@ fn insert<const ROOM: usize>(
         let before = _mm256_or_ps(above, _mm256_and_ps(equal, _mm256_castsi256_ps(lower)));
         number += _mm256_movemask_ps(before).count_ones() as usize;
     }
-    // They are sorted, so those before it are the first ones.
+    // The list is sorted, so the entries before the candidate are the first ones.
     let place = match order {
         None => number,
         Some(_) => place(ids, scores, (id, score), order),
@@ -151,7 +151,7 @@ fn insert<const ROOM: usize>(
         .step_by(WIDTH)
         .rev()
     {
-        // SAFETY: at + 7 < ROOM, and before a register that is not the first one there is another value.
+        // SAFETY: at + 7 < ROOM, and every register but the first has a value before it.
         unsafe {
             let (names, values) = load(ids, scores, at);
             let (lower_names, lower_values) = if at == 0 {
@@ -160,7 +160,7 @@ fn insert<const ROOM: usize>(
             } else {
                 load(ids, scores, at - 1)
             };
-            // Those before the place stay.
+            // Entries before the place stay.
             let place = _mm256_set1_epi32(place as i32 - at as i32);
             let stay = _mm256_cmpgt_epi32(place, numbers);
             let names = _mm256_blendv_epi8(lower_names, names, stay);
@@ -177,11 +177,11 @@ fn insert<const ROOM: usize>(
 /// Eight ids and scores.
 ///
 /// # Safety
-/// AVX2; there are so many from `at` on.
+/// AVX2; there are eight of each from `at` on.
 #[target_feature(enable = "avx2")]
 #[inline]
 unsafe fn load(ids: &[u32], scores: &[f32], at: usize) -> (__m256i, __m256) {
-    // SAFETY: so the caller says.
+    // SAFETY: by this function's contract.
     unsafe {
         let ids = _mm256_loadu_si256(ids.as_ptr().add(at).cast());
         (ids, _mm256_loadu_ps(scores.as_ptr().add(at)))

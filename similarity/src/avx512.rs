@@ -1,10 +1,10 @@
-//! AVX-512: one register holds the 16 chains; 8 × 48 tiles for approximate scores.
+//! AVX-512: one register holds the 16 chains; approximate scores use 8 × 48 tiles.
 //!
-//! Final scores have the bits of `scalar`: each chain is the same sequence of fused multiply-adds,
-//! and the tree adds the same lanes.
+//! Final scores are bit-identical to those of `scalar`: each chain is the same sequence of fused multiply-adds, and the
+//! final tree adds the same lanes.
 
-// Intrinsics on raw pointers are what this file is for. Every function that needs the features
-// is private and is entered only by safe ones that check them and the lengths.
+// Intrinsics on raw pointers are the purpose of this file. Every function that needs the CPU features is private and is
+// entered only through safe functions that check for them and check the lengths.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
@@ -22,7 +22,7 @@ use super::products::Places;
 use super::slices::{LANES, Sparse};
 use super::terms::TermIndex;
 
-/// Rows that share the loads of another row.
+/// Rows that share each load of another row.
 const ROWS: usize = 8;
 
 /// Whether this CPU can run this kernel.
@@ -34,8 +34,8 @@ pub(super) fn available() -> bool {
         && is_x86_feature_detected!("fma")
 }
 
-/// The canonical dot products of a row with some of `rows`; with `FETCH` these are fetched ahead,
-/// which pays if they are in no cache.
+/// The canonical dot products of a row with some of `rows`. With `FETCH` those rows are prefetched, which pays off when
+/// they are in no cache.
 ///
 /// # Panics
 /// When the CPU lacks AVX-512, a row is not as long as `row`, or there is no such row.
@@ -52,7 +52,7 @@ pub(super) fn gather<const FETCH: bool>(
         assert_eq!(other.len(), row.len(), "rows of one space are alike");
         other.as_ptr()
     };
-    // SAFETY: the CPU has AVX-512, and `at` gives only rows as long as `row`.
+    // SAFETY: the CPU has AVX-512, and `at` yields only rows as long as `row`.
     unsafe { dots_at::<FETCH>(row, scores, at) }
 }
 
@@ -62,7 +62,7 @@ pub(super) fn gather<const FETCH: bool>(
 /// When the CPU lacks AVX-512.
 pub(super) fn sparse_dots(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
     assert!(available(), "this kernel needs AVX-512");
-    // SAFETY: the CPU has AVX-512 and FMA; the function is safe code otherwise.
+    // SAFETY: the CPU has AVX-512 and FMA; otherwise the function is safe code.
     unsafe { sparse_dots_fma(index, ids, weights, sums) }
 }
 
@@ -78,29 +78,29 @@ pub(super) fn sparse_pairs(
     places: &mut Places,
 ) {
     assert!(available(), "this kernel needs AVX-512");
-    // SAFETY: the CPU has AVX-512; the function is safe code otherwise.
+    // SAFETY: the CPU has AVX-512; otherwise the function is safe code.
     unsafe { sparse_pairs_512(lefts, rights, pairs, scores, places) }
 }
 
-/// The canonical dot products of pairs: left row in the upper half, right row in the lower. Right
-/// rows are fetched ahead; left ones change less often.
+/// The canonical dot products of pairs: left row in the upper half, right row in the lower. Right rows are prefetched;
+/// left rows change less often.
 ///
 /// # Panics
 /// When the CPU lacks AVX-512, two rows are not equally long, or there is no such row.
 pub(super) fn pairs(left: &[&[f32]], right: &[&[f32]], pairs: &[u32], scores: &mut [f32]) {
     assert!(available(), "this kernel needs AVX-512");
     assert_eq!(pairs.len(), scores.len(), "one score a pair");
-    // SAFETY: the CPU has AVX-512; the function is checked otherwise.
+    // SAFETY: the CPU has AVX-512; the function checks everything else.
     unsafe { pairs_512(left, right, pairs, scores) }
 }
 
-/// Does work with the vectors of this kernel. It must be `#[inline(always)]`: else it has none of them.
+/// Runs work compiled for this kernel's vectors. The work must be `#[inline(always)]`, or it gets none of them.
 ///
 /// # Panics
 /// When the CPU lacks AVX-512.
 pub(super) fn run<R>(work: impl FnOnce() -> R) -> R {
     assert!(available(), "this kernel needs AVX-512");
-    // SAFETY: the CPU has AVX-512; the function is safe code otherwise.
+    // SAFETY: the CPU has AVX-512; otherwise the function is safe code.
     unsafe { run_512(work) }
 }
 
@@ -130,9 +130,9 @@ unsafe fn pairs_512(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: 
                 "rows of one space are alike"
             );
         }
-        // SAFETY: all rows can be read for `length` values; a chunk has eight places.
+        // SAFETY: all rows are readable for `length` values; a chunk has eight places.
         unsafe {
-            // A loop, not a closure for each: with one call it is inlined for sure.
+            // A loop, not one closure per row: a single call is certain to be inlined.
             let mut sums = [_mm512_setzero_ps(); ROWS];
             for (sum, (left, right)) in sums.iter_mut().zip(rows) {
                 *sum = pair_chains(left, right, length);
@@ -145,17 +145,17 @@ unsafe fn pairs_512(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: 
     for (&pair, score) in rest.iter().zip(last) {
         let (left, right) = both(lefts, rights, pair);
         assert_eq!(left.len(), right.len(), "rows of one space are alike");
-        // SAFETY: both can be read for `left`'s length.
+        // SAFETY: both are readable for `left`'s length.
         let sum = unsafe { pair_chains(left, right, left.len()) };
         *score = _mm_cvtss_f32(tree(sum, sum, sum, sum));
     }
 }
 
-/// The chains of the dot product of two rows. The CPU does those of several pairs at a time by itself,
-/// for none waits for another.
+/// The chains of the dot product of two rows. The CPU overlaps several pairs by itself, because none depends on
+/// another.
 ///
 /// # Safety
-/// AVX-512; both can be read for `length` values.
+/// AVX-512; both are readable for `length` values.
 #[target_feature(enable = "avx512f,avx2,fma")]
 #[inline]
 unsafe fn pair_chains(left: &[f32], right: &[f32], length: usize) -> __m512 {
@@ -173,8 +173,7 @@ unsafe fn pair_chains(left: &[f32], right: &[f32], length: usize) -> __m512 {
     }
     if whole < length {
         let mask: __mmask16 = (1 << (length - whole)) - 1;
-        // SAFETY: the mask leaves out what lies beyond the rows; zeros take its place, as the
-        // contract has it.
+        // SAFETY: the mask excludes everything beyond the rows; zeros take its place, as the contract requires.
         unsafe {
             let right = _mm512_maskz_loadu_ps(mask, right.add(whole));
             let left = _mm512_maskz_loadu_ps(mask, left.add(whole));
@@ -185,8 +184,8 @@ unsafe fn pair_chains(left: &[f32], right: &[f32], length: usize) -> __m512 {
 }
 
 /// # Safety
-/// AVX-512; `left(at)` for at < `scores.len()` can be read for `row.len()` values. With
-/// `FETCH` rows are fetched ahead, for they lie anywhere.
+/// AVX-512; `left(at)` for at < `scores.len()` is readable for `row.len()` values. With `FETCH` rows are prefetched,
+/// because they may lie anywhere.
 #[target_feature(enable = "avx512f,avx2,fma")]
 #[inline]
 unsafe fn dots_at<const FETCH: bool>(
@@ -206,7 +205,7 @@ unsafe fn dots_at<const FETCH: bool>(
                 }
             }
         }
-        // SAFETY: the rows can be read for `row.len()` values; scores at … at+7 are there.
+        // SAFETY: the rows are readable for `row.len()` values; scores at … at+7 exist.
         unsafe {
             let [a, b, c, d, e, f, g, h] = chains::<ROWS>(rows, row);
             let scores = scores.as_mut_ptr().add(at);
@@ -216,18 +215,17 @@ unsafe fn dots_at<const FETCH: bool>(
         at += ROWS;
     }
     while at < count {
-        // SAFETY: the row can be read for `row.len()` values.
+        // SAFETY: the row is readable for `row.len()` values.
         let [sum] = unsafe { chains::<1>([left(at)], row) };
         scores[at] = _mm_cvtss_f32(tree(sum, sum, sum, sum));
         at += 1;
     }
 }
 
-/// The chains of the dot products of some rows with `row`. As many rows as hide how long an
-/// addition takes.
+/// The chains of the dot products of some rows with `row`. Enough rows hide the latency of an addition.
 ///
 /// # Safety
-/// AVX-512; each can be read for `row.len()` values.
+/// AVX-512; each is readable for `row.len()` values.
 #[target_feature(enable = "avx512f,avx2,fma")]
 #[inline]
 unsafe fn chains<const N: usize>(rows: [*const f32; N], row: &[f32]) -> [__m512; N] {
@@ -246,8 +244,7 @@ unsafe fn chains<const N: usize>(rows: [*const f32; N], row: &[f32]) -> [__m512;
     }
     if whole < row.len() {
         let mask: __mmask16 = (1 << (row.len() - whole)) - 1;
-        // SAFETY: the mask leaves out what lies beyond the rows; zeros take its place, as the
-        // contract has it.
+        // SAFETY: the mask excludes everything beyond the rows; zeros take its place, as the contract requires.
         unsafe {
             let right = _mm512_maskz_loadu_ps(mask, row.as_ptr().add(whole));
             for (sum, left) in sums.iter_mut().zip(rows) {
@@ -264,7 +261,7 @@ unsafe fn chains<const N: usize>(rows: [*const f32; N], row: &[f32]) -> [__m512;
 #[inline]
 fn tree(a: __m512, b: __m512, c: __m512, d: __m512) -> __m128 {
     let [a, b, c, d] = [fold(a), fold(b), fold(c), fold(d)];
-    // Lanes 0, 1 and 2, 3 of two rows side by side: one addition does l + (l+2) for both.
+    // Lanes 0, 1 and 2, 3 of two rows side by side: one addition computes l + (l+2) for both.
     let ab = _mm_add_ps(_mm_movelh_ps(a, b), _mm_movehl_ps(b, a));
     let cd = _mm_add_ps(_mm_movelh_ps(c, d), _mm_movehl_ps(d, c));
     _mm_add_ps(
@@ -302,9 +299,9 @@ fn sparse_pairs_512(
     });
 }
 
-/// The canonical sparse dot product of two rows whose terms `WHOLE` registers hold, or the lower halves
-/// of their ids `HALF` as many. The halves of the right one's ids are looked for among those of all of the
-/// left one at once; each that is found, which are few, is looked for among all of the right one.
+/// The canonical sparse dot product of two rows whose terms fit `WHOLE` registers; the lower halves of their ids fit
+/// `HALF` as many. All right half-ids are searched for among all left ones at once. The few that match are then
+/// searched for among the right row's full ids.
 #[target_feature(enable = "avx512f,avx512bw,avx2,fma")]
 #[inline]
 fn sparse_dot<const HALF: usize, const WHOLE: usize>(left: Sparse<'_>, right: Sparse<'_>) -> f32 {
@@ -333,7 +330,7 @@ fn sparse_dot<const HALF: usize, const WHOLE: usize>(left: Sparse<'_>, right: Sp
         for (at, other) in other.iter().enumerate() {
             found |= u64::from(_mm512_cmpeq_epi32_mask(*other, wanted)) << (LANES * at);
         }
-        // Unless only the halves were alike.
+        // Unless only the halves were equal.
         let found = (found & other_there).trailing_zeros() as usize;
         if let Some(weight) = right.1.get(found) {
             sum = left.1[place].mul_add(*weight, sum);
@@ -350,7 +347,7 @@ fn held<const N: usize>(ids: &[u32]) -> ([__m512i; N], u64) {
     let there = ((1_u128 << ids.len()) - 1) as u64;
     let held = std::array::from_fn(|at| {
         let from = ids.as_ptr().wrapping_add(at * LANES);
-        // SAFETY: the mask leaves out what lies beyond the ids.
+        // SAFETY: the mask excludes everything beyond the ids.
         unsafe { _mm512_maskz_loadu_epi32((there >> (at * LANES)) as u16, from.cast()) }
     });
     (held, there)
@@ -361,7 +358,7 @@ fn sparse_dots_fma(index: &TermIndex, ids: &[u32], weights: &[f32], sums: &mut [
     index.add_products(ids, weights, sums);
 }
 
-/// The pair of each lane, from that of lane 0.
+/// The pair of each lane, given that of lane 0.
 #[target_feature(enable = "avx512f")]
 #[inline]
 pub(super) fn pairs_from(pair: u32) -> __m512i {

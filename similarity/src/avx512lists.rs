@@ -1,7 +1,7 @@
-//! AVX-512: what lists are asked: the K-th best, and who stays.
+//! AVX-512: operations on lists: the K-th best value, and which candidates stay.
 
-// Intrinsics on raw pointers are what this file is for. Every function that needs the features
-// is private and is entered only by safe ones that check them and the lengths.
+// Intrinsics on raw pointers are the purpose of this file. Every function that needs the CPU
+// features is private and is entered only through safe functions that check for them.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
@@ -40,10 +40,10 @@ unsafe fn kth_512(bounds: &[f32], keep: usize) -> f32 {
     let chunk = |at: usize| {
         let count = bounds.len().saturating_sub(at).min(LANES);
         let mask = (u32::from(u16::MAX) >> (LANES - count)) as u16;
-        // SAFETY: `count` values can be read from `at` on.
+        // SAFETY: `count` values are readable from `at` on.
         unsafe { _mm512_mask_loadu_ps(none, mask, bounds.as_ptr().wrapping_add(at)) }
     };
-    // Lists are short, and stay in registers then.
+    // Short lists stay in registers.
     if bounds.len() <= 2 * LANES {
         return kth_of(
             &std::array::from_fn::<_, 2, _>(|at| chunk(at * LANES)),
@@ -85,7 +85,7 @@ unsafe fn kth_512(bounds: &[f32], keep: usize) -> f32 {
     scalar::halve(low, high, keep, reaching)
 }
 
-/// The same of values in registers; minus infinity stands for none.
+/// The same for values in registers; minus infinity means "no value".
 #[target_feature(enable = "avx512f,popcnt")]
 #[inline]
 fn kth_of<const N: usize>(chunks: &[__m512; N], keep: usize) -> f32 {
@@ -110,11 +110,11 @@ fn kth_of<const N: usize>(chunks: &[__m512; N], keep: usize) -> f32 {
 /// Keeps the candidates whose score reaches a base, see `scalar`.
 ///
 /// # Panics
-/// When the CPU lacks AVX-512 or there is not one score an id.
+/// When the CPU lacks AVX-512 or the numbers of ids and scores differ.
 pub(super) fn retain(ids: &mut [u32], scores: &mut [f32], base: f32) -> usize {
     assert!(available(), "this kernel needs AVX-512");
     assert_eq!(ids.len(), scores.len(), "one score an id");
-    // SAFETY: the CPU has AVX-512; both are equally long.
+    // SAFETY: the CPU has AVX-512; both slices are equally long.
     unsafe { retain_512(ids, scores, base) }
 }
 
@@ -129,13 +129,13 @@ pub(super) fn reaching_places(values: &[f32], base: f32, places: &mut [u32]) -> 
     unsafe { reaching_places_512(values, base, places) }
 }
 
-/// Puts candidates at their places in sorted lists, if they matter.
+/// Inserts the candidates that matter at their places in sorted lists.
 ///
 /// # Panics
-/// When the CPU lacks AVX-512, lists are too long to be sorted, or there is no such row.
+/// When the CPU lacks AVX-512, the lists are too long to be kept sorted, or a row does not exist.
 pub(super) fn insert_all(lists: SortedLists<'_>, candidates: Candidates<'_>, order: TieOrder<'_>) {
     assert!(available(), "this kernel needs AVX-512");
-    // SAFETY: the CPU has AVX-512; the function is safe code otherwise.
+    // SAFETY: the CPU has AVX-512; otherwise the function is safe code.
     unsafe {
         match lists.room {
             16 => insert_all_512::<1, 16>(lists, candidates, order),
@@ -164,7 +164,7 @@ fn insert_all_512<const N: usize, const ROOM: usize>(
     );
 }
 
-/// Puts a candidate at its place in one sorted list of `N` registers; the last one is dropped.
+/// Inserts a candidate at its place in one sorted list of `N` registers; the last entry is dropped.
 #[target_feature(enable = "avx512f,popcnt")]
 #[inline]
 fn insert<const N: usize, const ROOM: usize>(
@@ -193,7 +193,7 @@ fn insert<const N: usize, const ROOM: usize>(
         let equal = _mm512_mask_cmplt_epu32_mask(equal, old_ids[at], one_id);
         before |= u64::from(above | equal) << (at * LANES);
     }
-    // They are sorted, so those before it are the first ones.
+    // The list is sorted, so the entries before the candidate are the first ones.
     if order.is_some() {
         before = (1 << place(ids, scores, (id, score), order)) - 1;
     }
@@ -201,7 +201,7 @@ fn insert<const N: usize, const ROOM: usize>(
     let (ids, scores) = (ids.as_mut_ptr(), scores.as_mut_ptr());
     for at in (0..N).rev() {
         let lanes = |mask: u64| (mask >> (at * LANES)) as __mmask16;
-        // What moves up from the register before; into the first one nothing does.
+        // What moves up from the previous register; nothing moves into the first one.
         let lower = at.saturating_sub(1);
         let moved = _mm512_alignr_epi32::<15>(old_ids[at], old_ids[lower]);
         let moved = _mm512_mask_mov_epi32(moved, lanes(place), one_id);
@@ -226,8 +226,8 @@ unsafe fn retain_512(ids: &mut [u32], scores: &mut [f32], base: f32) -> usize {
     let (count, mut kept) = (ids.len(), 0);
     for at in (0..count).step_by(LANES) {
         let there = u16::MAX >> (LANES - (count - at).min(LANES));
-        // SAFETY: the masks leave out what lies beyond the slices. What is written lies before
-        // what is still to be read.
+        // SAFETY: the masks exclude everything beyond the slices. Writes go to places that have
+        // been read already.
         unsafe {
             let values = _mm512_maskz_loadu_ps(there, scores.as_ptr().add(at));
             let names = _mm512_maskz_loadu_epi32(there, ids.as_ptr().add(at).cast());
@@ -252,8 +252,8 @@ unsafe fn reaching_places_512(values: &[f32], base: f32, places: &mut [u32]) -> 
     let mut kept = 0;
     for at in (0..values.len()).step_by(LANES) {
         let there = u16::MAX >> (LANES - (values.len() - at).min(LANES));
-        // SAFETY: the masks leave out what lies beyond the slices, and there are never more places
-        // taken than values seen.
+        // SAFETY: the masks exclude everything beyond the slices, and never more places are taken
+        // than values were seen.
         unsafe {
             let chunk = _mm512_maskz_loadu_ps(there, values.as_ptr().add(at));
             let reach = _mm512_mask_cmp_ps_mask::<_CMP_GE_OQ>(there, chunk, base);

@@ -1,10 +1,10 @@
-//! AVX-512 with VNNI: four products of 8-bit values a lane, for approximate scores.
+//! AVX-512 with VNNI: four products of 8-bit values per lane, for approximate scores.
 //!
-//! Final scores come from `avx512`. Here right values are unsigned (value + 128) and left values
-//! signed, as the instruction wants it; the strip's offsets take the 128 out again.
+//! Final scores come from `avx512`. Here right values are unsigned (value + 128) and left values signed, as the
+//! instruction requires; the strip's offsets cancel the 128.
 
-// Intrinsics on raw pointers are what this file is for. Every function that needs the features
-// is private and is entered only by the safe one, which checks them and the lengths.
+// Intrinsics on raw pointers are the purpose of this file. Every function that needs the CPU features is private and is
+// entered only through the safe one, which checks for them and checks the lengths.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
@@ -20,9 +20,9 @@ use super::strip::{GROUP, Hits, PANEL, Strip};
 
 /// Lanes of a register.
 const LANES: usize = 16;
-/// Registers of a panel's width.
+/// Registers across a panel.
 const WIDE: usize = PANEL / LANES;
-/// Values of a step: one lane's.
+/// Values of a step: those of one lane.
 const STEP: usize = 4;
 
 /// Whether this CPU can run this kernel.
@@ -30,16 +30,16 @@ pub(super) fn available() -> bool {
     avx512::available() && is_x86_feature_detected!("avx512vnni")
 }
 
-/// Finds the pairs of a strip whose integer score reaches the lower of their thresholds.
+/// Finds the pairs of a strip whose integer score reaches the lower of their two thresholds.
 ///
 /// # Panics
-/// When the CPU lacks the instructions or the strip is not well made.
+/// When the CPU lacks the instructions or the strip is malformed.
 pub(super) fn strip(strip: &Strip<'_, u8, i32>, hits: &mut Hits) {
     assert!(available(), "this kernel needs AVX-512 with VNNI");
     strip.check();
     hits.reserve(GROUP * strip.columns());
-    // SAFETY: the CPU has AVX-512 with VNNI, the strip's slices are as long as they must be, and
-    // there is room for as many hits as there are pairs.
+    // SAFETY: the CPU has AVX-512 with VNNI, the strip's slices have the required lengths, and there is room for as
+    // many hits as there are pairs.
     unsafe {
         if strip.has_terms() {
             tiles::<false, true>(strip, hits, &mut []);
@@ -49,25 +49,24 @@ pub(super) fn strip(strip: &Strip<'_, u8, i32>, hits: &mut Hits) {
     }
 }
 
-/// What a strip's sums come to, all of them, row after row.
+/// Writes all sums of a strip, row by row.
 ///
 /// # Panics
-/// When the CPU lacks the instructions, the strip is not well made, or `sums` has not one place a
-/// pair.
+/// When the CPU lacks the instructions, the strip is malformed, or `sums` does not have exactly one place per pair.
 pub(super) fn sums(strip: &Strip<'_, u8, i32>, sums: &mut [f32]) {
     assert!(available(), "this kernel needs AVX-512 with VNNI");
     strip.check();
     assert_eq!(sums.len(), GROUP * strip.columns(), "one sum a pair");
-    // SAFETY: the CPU has AVX-512 with VNNI, the strip's slices are as long as they must be, and
-    // there is a place for every sum.
+    // SAFETY: the CPU has AVX-512 with VNNI, the strip's slices have the required lengths, and there is a place for
+    // every sum.
     unsafe { tiles::<true, true>(strip, &mut Hits::default(), sums) }
 }
 
-/// Finds hits, or with `ALL` puts all sums into their places.
+/// Finds hits, or with `ALL` writes all sums to their places.
 ///
 /// # Safety
-/// AVX-512 with VNNI; the strip passed its check; `hits` has room for all its pairs and 16 more, or
-/// with `ALL` `places` has one for each pair; without `TERMS` the strip has none.
+/// AVX-512 with VNNI; the strip passed its check; `hits` has room for all its pairs and 16 more, or with `ALL` `places`
+/// has one place per pair; without `TERMS` the strip has no terms.
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn tiles<const ALL: bool, const TERMS: bool>(
     strip: &Strip<'_, u8, i32>,
@@ -77,8 +76,7 @@ unsafe fn tiles<const ALL: bool, const TERMS: bool>(
     let row = strip.group * GROUP;
     let columns = strip.columns();
     for column in (0..columns).step_by(PANEL) {
-        // SAFETY: right rows come in whole panels; there is room for all pairs, or each row has
-        // `columns` places.
+        // SAFETY: right rows come in whole panels; there is room for all pairs, or each row has `columns` places.
         unsafe {
             let sums = tile::<ALL, TERMS>(strip, column);
             if ALL {
@@ -97,19 +95,20 @@ unsafe fn tiles<const ALL: bool, const TERMS: bool>(
             let high = _mm512_and_si512(_mm512_and_si512(e, f), _mm512_and_si512(g, h));
             // The sign of `and` is set where all are negative.
             if not_negative(_mm512_and_si512(low, high)) != 0 {
-                // A copy: what is referred to lies in memory, and else all sums of all tiles would.
+                // A copy, because a value whose address is taken lives in memory: otherwise the sums of every tile
+                // would.
                 keep_all(&{ sums }, (row << 16 | column) as u32, hits);
             }
         }
     }
 }
 
-/// The sums of a strip's group with the panel from `column` on. Each use has its own, for it is
-/// inlined only where it is used once; and that without terms keeps all sums in registers.
+/// The sums of a strip's group with the panel that begins at `column`. Each use is its own monomorphization, because a
+/// function is inlined only where it is used once; the one without terms keeps all sums in registers.
 ///
 /// # Safety
-/// AVX-512 with VNNI; the strip passed its check; `column` is a panel's first; without `TERMS` the strip
-/// has none, frequent or rare.
+/// AVX-512 with VNNI; the strip passed its check; `column` begins a panel; without `TERMS` the strip has no terms,
+/// frequent or rare.
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[inline]
 unsafe fn tile<const ALL: bool, const TERMS: bool>(
@@ -117,8 +116,8 @@ unsafe fn tile<const ALL: bool, const TERMS: bool>(
     column: usize,
 ) -> [[__m512i; WIDE]; GROUP] {
     let row = strip.group * GROUP;
-    // SAFETY: the left block has the group's panel, and the group lies within it; the right one has
-    // the column's, with a threshold for each row.
+    // SAFETY: the left block has the group's panel, and the group lies within it; the right block has the column's
+    // panel, with a threshold for each row.
     unsafe {
         let left = strip.left.as_ptr().add(row / PANEL * strip.panel());
         let left = left.add(row % PANEL * STEP);
@@ -131,10 +130,10 @@ unsafe fn tile<const ALL: bool, const TERMS: bool>(
     }
 }
 
-/// What the sums of a tile begin with: minus the lower threshold of each pair, less the offset.
+/// The initial sums of a tile: minus the lower threshold of each pair, less the offset.
 ///
 /// # Safety
-/// AVX-512; the strip passed its check; `column` is a panel's first.
+/// AVX-512; the strip passed its check; `column` begins a panel.
 #[target_feature(enable = "avx512f")]
 #[inline]
 unsafe fn thresholds<const ALL: bool, const TERMS: bool>(
@@ -157,10 +156,10 @@ unsafe fn thresholds<const ALL: bool, const TERMS: bool>(
     })
 }
 
-/// Adds what the terms of a tile come to, in the units of its sums.
+/// Adds the contribution of a tile's terms, in the units of its sums.
 ///
 /// # Safety
-/// AVX-512 with VNNI; the strip passed its check; `column` is a panel's first.
+/// AVX-512 with VNNI; the strip passed its check; `column` begins a panel.
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[inline]
 unsafe fn add_terms<const ALL: bool>(
@@ -168,8 +167,8 @@ unsafe fn add_terms<const ALL: bool>(
     column: usize,
     sums: &mut [[__m512i; WIDE]; GROUP],
 ) {
-    // SAFETY: where there are any, the right block has the panel's terms, and each step of the left rows
-    // lies within it; and there are `GROUP` sums of rare terms for each right row.
+    // SAFETY: if there are any, the right block has the panel's terms, and each step of the left rows lies within it;
+    // and there are `GROUP` sums of rare terms for each right row.
     unsafe {
         if !strip.right_terms.is_empty() {
             let right = strip.right_terms.as_ptr().add(column * strip.terms());
@@ -203,12 +202,11 @@ unsafe fn add_terms<const ALL: bool>(
     }
 }
 
-/// Adds the products of a tile to its sums. Takes and gives them by value, so that they stay in
-/// registers.
+/// Adds the products of a tile to its sums. Takes and returns them by value, so that they stay in registers.
 ///
 /// # Safety
-/// AVX-512 with VNNI; both lie in panels of `steps` steps, the one with `GROUP` rows from there on
-/// and the other at a panel's first row.
+/// AVX-512 with VNNI; both pointers lie in panels of `steps` steps, one with `GROUP` rows from there on and the other
+/// at a panel's first row.
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[inline]
 unsafe fn multiply(
@@ -218,7 +216,7 @@ unsafe fn multiply(
     mut sums: [[__m512i; WIDE]; GROUP],
 ) -> [[__m512i; WIDE]; GROUP] {
     for _ in 0..steps {
-        // SAFETY: a step of each panel is there.
+        // SAFETY: each panel has this step.
         unsafe {
             let values = [
                 _mm512_loadu_si512(right.cast()),
@@ -238,7 +236,7 @@ unsafe fn multiply(
     sums
 }
 
-/// Adds the pairs of a tile that are not negative to the hits; `pair` is the tile's first.
+/// Adds the pairs of a tile whose sums are not negative to the hits; `pair` is the tile's first.
 ///
 /// # Safety
 /// AVX-512; `hits` has room for all pairs of the tile and 16 more.
@@ -274,7 +272,7 @@ fn not_negative(values: __m512i) -> __mmask16 {
 #[target_feature(enable = "avx512f,popcnt")]
 #[inline]
 unsafe fn keep(hits: &mut Hits, mask: __mmask16, pair: u32) {
-    // SAFETY: 16 values can be written from `count` on.
+    // SAFETY: 16 values are writable from `count` on.
     unsafe {
         let pairs = hits.pairs.as_mut_ptr().add(hits.count);
         _mm512_storeu_si512(

@@ -1,20 +1,20 @@
-//! Candidates for lists, and sorted lists as kernels are given them.
+//! Candidates for lists, and sorted lists in the form that kernels take.
 
 use std::cmp::Ordering;
 
 use super::slices::LANES;
 use super::strip::split;
 
-/// The id of no row.
+/// The id that no row has.
 pub(crate) const NOBODY: u32 = u32::MAX;
 
-/// What breaks ties: by number where it is not given.
+/// The order that breaks ties; `None` breaks them by number.
 pub(crate) type TieOrder<'a> = Option<&'a (dyn Fn(u32, u32) -> Ordering + Sync)>;
 
-/// Most places of a list that is sorted at all times.
+/// The longest list that is kept sorted at all times, in places.
 pub(super) const MAX_SORTED: usize = 4 * LANES;
 
-/// Pairs of two blocks with their scores, as candidates of the rows of one of them.
+/// Pairs of two blocks and their scores, seen as candidates for the rows of one of the blocks.
 #[derive(Clone, Copy)]
 pub(crate) struct Candidates<'a> {
     /// See `strip::split`.
@@ -27,7 +27,7 @@ pub(crate) struct Candidates<'a> {
 }
 
 impl<'a> Candidates<'a> {
-    /// So many of them at a time.
+    /// Splits them into chunks of `count`.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     fn parts(self, count: usize) -> impl Iterator<Item = Candidates<'a>> {
@@ -39,10 +39,10 @@ impl<'a> Candidates<'a> {
         })
     }
 
-    /// Row, candidate's id, and score of each.
+    /// The row, the candidate's id, and the score of each pair.
     #[inline(always)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, u32, f32)> {
-        // Halves change places rather than rows: no branch for each pair.
+        // Rotating a pair by 16 bits swaps its rows without a branch per pair.
         let turn = if self.of_left { 0 } else { 16 };
         let pairs = self.pairs.iter().zip(self.scores);
         pairs.map(move |(&pair, &score)| {
@@ -52,27 +52,27 @@ impl<'a> Candidates<'a> {
     }
 }
 
-/// Sorted lists as a kernel is given them: so many values of each row, best first, of which `keep` count.
-/// Who has none yet has the floor as score.
+/// Sorted lists in the form that kernels take: `room` values per row, best first, of which `keep` count. Empty places
+/// have the floor as their score.
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // no other kernel keeps them sorted
 pub(super) struct SortedLists<'a> {
     pub(super) keep: usize,
     pub(super) room: usize,
     pub(super) ids: &'a mut [u32],
     pub(super) scores: &'a mut [f32],
-    /// Score and id of each row's K-th.
+    /// Score and id of each row's K-th entry.
     pub(super) bases: &'a mut [f32],
     pub(super) lasts: &'a mut [u32],
 }
 
-/// Candidates that are looked at before those of them that matter are put into their lists.
+/// Candidates that are checked before those that matter are inserted into their lists.
 #[cfg(target_arch = "x86_64")]
 const WAITING: usize = 64;
 
 #[cfg(target_arch = "x86_64")]
 impl SortedLists<'_> {
-    /// Puts candidates at their places, if they matter. `fetch` is told the lists that are soon needed;
-    /// `insert` puts one among the first `keep` of a list, where it is to be. Inlined into each kernel.
+    /// Inserts the candidates that matter. `fetch` is told which lists are needed soon; `insert` puts one candidate at
+    /// its place among the first `keep` of a list. Inlined into each kernel.
     #[inline(always)]
     pub(super) fn insert_all<const ROOM: usize>(
         self,
@@ -88,7 +88,7 @@ impl SortedLists<'_> {
         for part in candidates.parts(WAITING) {
             let mut wanted = 0;
             for (row, id, score) in part.iter() {
-                // Without a branch: half of them matter. A score that is not a number never does.
+                // Branchless, because half of them matter. A score that is NaN never does.
                 waiting[wanted] = (row, id, score);
                 wanted += usize::from(score >= bases[row]);
                 fetch(&ids[row], &scores[row]);
@@ -104,7 +104,7 @@ impl SortedLists<'_> {
     }
 }
 
-/// Whether a candidate comes before another one, or nobody, with the same score.
+/// Whether a candidate ranks before another one, or before an empty place, with the same score.
 #[inline]
 pub(crate) fn is_before(order: TieOrder<'_>, id: u32, other: u32) -> bool {
     match order {
@@ -113,7 +113,7 @@ pub(crate) fn is_before(order: TieOrder<'_>, id: u32, other: u32) -> bool {
     }
 }
 
-/// The place of a candidate in a sorted list, where ties are not broken by number.
+/// The place of a candidate in a sorted list when ties are not broken by number.
 #[cfg(target_arch = "x86_64")]
 #[inline(never)] // kernels have their registers full
 pub(super) fn place(

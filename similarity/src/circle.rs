@@ -1,9 +1,8 @@
-//! All rows with all, each pair once, feeding both sides.
+//! All rows with all rows, each pair once, feeding the lists of both sides.
 //!
-//! Rows are put into an order in which near ones are together (`order`), and cut into blocks. First every
-//! block meets itself, which gives each row a first base. Then pairs of blocks are handed out, near ones
-//! first, so that all bases rise evenly: each block meets half of the others, those that follow it in a
-//! circle.
+//! Rows are sorted so that near ones are together (`order`), and cut into blocks. First every block meets itself, which
+//! gives each row a first base. Then pairs of blocks are handed out, near ones first, so that all bases rise evenly:
+//! the blocks form a circle, and each meets the half of the others that follows it.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,26 +29,26 @@ use super::strip::{GROUP, PANEL};
 use super::terms::MAX_TERMS;
 use super::tile::{Tile, pair};
 
-/// Rows of a block, at most: of few rows, so that all bases rise soon, and of many, where what is done
-/// once a tile counts.
+/// Most rows of a block: few while there are few rows, so that all bases rise early; many otherwise, because some work
+/// is done once per tile.
 const MAX_ROWS: [usize; 2] = [8 * PANEL, 16 * PANEL];
-/// Blocks there shall be before they become larger.
+/// Blocks there should be before blocks become larger.
 const MANY_BLOCKS: usize = 80;
-/// The same where rows have sparse parts: what two blocks share is looked for once.
+/// The same for rows with sparse parts: shared terms are looked up once per pair of blocks.
 const MAX_SPARSE_ROWS: usize = 24 * PANEL;
-/// Bytes of the values of a block, at most, so that two stay in the second-level cache.
+/// Most bytes of a block's values, so that two blocks stay in the second-level cache.
 const MAX_BYTES: usize = 320 << 10;
-/// Bytes a row beyond half of the rows' own, from which on rows are not copied into their order.
+/// Extra bytes per row, beyond half of the rows' own, above which rows are not copied into their order.
 const MAX_EXTRA: usize = 1200;
-/// Rows that a thread copies, or makes the lists of, in one go.
+/// Rows that a thread copies, or builds the lists of, at a time.
 const PART: usize = 1024;
 
-/// Rows of a block that first meet each other: a sample large enough to guess bases from.
+/// Rows of a block that meet each other first: a sample large enough to estimate bases from.
 const PART_ROWS: usize = 8 * PANEL;
-/// Blocks to the right of a block that are met in one go, at most.
+/// Most blocks to the right of a block that are met at a time.
 const MAX_BAND: usize = 8;
 
-/// How all rows are compared with all.
+/// How all rows are compared with all rows.
 pub(super) struct Circle<'a> {
     pub(super) isa: Isa,
     pub(super) keep: usize,
@@ -59,7 +58,7 @@ pub(super) struct Circle<'a> {
     pub(super) cancelled: Option<&'a AtomicBool>,
 }
 
-/// Who meets whom.
+/// Which blocks meet which, and the state that all threads share.
 struct Run<'r> {
     isa: Isa,
     tiles: &'r [Tile<'r>],
@@ -87,7 +86,7 @@ impl Circle<'_> {
         flag.is_some_and(|flag| flag.load(Ordering::Relaxed))
     }
 
-    /// The same where groups of rows are equal.
+    /// The same when there are groups of equal rows.
     fn of_groups(&self, rows: &Source<'_>, groups: &Groups) -> Result<Neighbours, Error> {
         let firsts = rows.pick(groups.firsts());
         let found = self.of_rows(&firsts)?;
@@ -103,7 +102,7 @@ impl Circle<'_> {
         })
     }
 
-    /// The same with no regard to equal rows.
+    /// The same, ignoring equal rows.
     fn of_rows(&self, rows: &Source<'_>) -> Result<Neighbours, Error> {
         let (isa, count) = (self.isa, rows.rows());
         let keep = self.keep.min(count.saturating_sub(1));
@@ -191,7 +190,7 @@ impl Circle<'_> {
             steps: &steps,
         }
         .go();
-        // What only comparing needs is gone before anything else is made.
+        // Frees what only the comparison needs before anything else is allocated.
         drop(tiles);
         drop(blocks);
         drop((near, near_sparse));
@@ -242,7 +241,7 @@ impl Run<'_> {
         each(count, self.is_cancelled, Default::default, work);
     }
 
-    /// Gets a block ready to be the left one.
+    /// Prepares a block to be the left one.
     fn hold(&self, at: usize, held: &mut Held) {
         if let Some(block) = self.tiles[at].block {
             held.hold(self.isa, block);
@@ -259,11 +258,11 @@ impl Run<'_> {
         }
     }
 
-    /// A block with itself: first each part of it, which gives each row a first base, then each with
-    /// those behind it.
+    /// A block with itself: first each part with itself, which gives each row a first base, then each part with those
+    /// after it.
     fn diagonal(&self, at: usize, held: &mut Held, scratch: &mut Scratch) {
         self.hold(at, held);
-        // Each pair comes twice, once for either row.
+        // Each pair comes up twice, once for either row.
         let meeting = self.meeting([at, at], [true, false]);
         let mut projected = None;
         let Some(pair) = pair(self.isa, meeting.tiles, held, &mut projected) else {
@@ -285,8 +284,8 @@ impl Run<'_> {
     }
 }
 
-/// Every row's scale (its bits, in the upper half) and number. `None`: the data is such that only
-/// exact scores will do, or it was cancelled.
+/// Every row's scale (its bits, in the upper half) and number. `None`: the values allow exact scores only, or it was
+/// cancelled.
 fn scales(
     rows: &Source<'_>,
     shape: &Shape,
@@ -305,11 +304,11 @@ fn scales(
     all.map_init(Vec::new, scale).collect()
 }
 
-/// The rows in their order, if they are short enough to be copied: then each begins at a cache line,
-/// and those of a block share pages. Long ones gain little.
+/// A copy of the rows in their order, if they are short enough: each row then begins at a cache line, and those of a
+/// block share pages. Copying long rows gains little.
 fn near(rows: &Source<'_>, ids: &[u32], keep: usize, shape: &Shape) -> Option<Aligned<f32>> {
     let stride = near_stride(rows.dimension);
-    // Bytes a row: the copy, the integers, the list, and what tables there are.
+    // Bytes per row: the copy, the integers, the list, and the tables.
     let bytes = 4 * stride + shape.bytes() + Lists::bytes(keep) + 48;
     if stride == 0 || bytes > 2 * rows.dimension + MAX_EXTRA {
         return None;
@@ -324,8 +323,8 @@ fn near(rows: &Source<'_>, ids: &[u32], keep: usize, shape: &Shape) -> Option<Al
     Some(near)
 }
 
-/// The sparse parts of all rows in their order: those of a block share pages, and so stay in the cache
-/// while it meets others.
+/// The sparse parts of all rows in their order: those of a block share pages, and so stay in the cache while the block
+/// meets others.
 struct NearSparse {
     ends: Vec<usize>,
     ids: Vec<u32>,
@@ -360,15 +359,14 @@ impl NearSparse {
     }
 }
 
-/// Values from one row to the next: whole cache lines.
+/// The distance from one row to the next, in values: whole cache lines.
 fn near_stride(dimension: usize) -> usize {
     dimension.next_multiple_of(LANES)
 }
 
-/// Rows of a block.
 fn block_rows(count: usize, bytes: usize, most_rows: usize) -> usize {
     let most = (MAX_BYTES / bytes.max(1) / PANEL * PANEL).clamp(PANEL, most_rows);
-    // A few blocks a thread, even of few rows.
+    // A few blocks per thread, even of few rows.
     let share = count / (4 * rayon::current_num_threads());
     share
         .next_multiple_of(PANEL)
@@ -376,8 +374,8 @@ fn block_rows(count: usize, bytes: usize, most_rows: usize) -> usize {
         .min(most)
 }
 
-/// Sorts the lists of all blocks on all threads, each in its own place, so that there is never a
-/// second copy of them. `None`: it was cancelled.
+/// Sorts the lists of all blocks on all threads, each in place, so that there is never a second copy of them. `None`:
+/// it was cancelled.
 fn sort_all(
     lists: Vec<Mutex<Lists<'static>>>,
     steps: &Steps<'_>,

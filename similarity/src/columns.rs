@@ -1,25 +1,23 @@
-//! Frequent terms as values: an upper bound of their products that costs a few products of integers.
+//! Frequent terms as integer columns: an upper bound of their products for the cost of a few integer products.
 //!
-//! In texts a few hundred terms make most of what pairs share, and looking for each of them takes
-//! longer than multiplying values that are mostly 0. So the most frequent terms of some rows have a
-//! column each, and only the many rare ones are looked for (`terms`). A row's value in a column is the
-//! absolute weight, as an integer that was rounded up: so the sum of the products is never less than
-//! what the terms come to, and no error need be added. Right rows have a value for every column; of a
-//! left row only steps of columns count in which it has a term.
+//! In texts a few hundred terms account for most of what pairs share, and looking each of them up takes longer than
+//! multiplying values that are mostly 0. So the most frequent terms of a set of rows have a column each, and only the
+//! many rare ones are looked up (`terms`). A row's value in a column is its absolute weight, rounded up to an integer:
+//! the sum of the products is never less than the terms' contribution, and no error has to be added. Right rows have a
+//! value in every column; of a left row only those steps of columns count in which it has a term.
 //!
-//! A value is at most [`MOST`]. Its unit is the block's scale times a power of two, so that the sums of
-//! two rows become dense ones by a shift.
+//! A value is at most [`MOST`]. Its unit is the block's scale times a power of two, so that a shift converts sums of
+//! products into the units of dense ones.
 
 use super::aligned::Aligned;
 use super::slices::Sparse;
 use super::strip::{PANEL, TermStep};
 
-/// Columns, at most: a panel of them stays in the first-level cache. Twice as many are as fast, half as
-/// many are slower.
+/// Most columns: a panel of them stays in the first-level cache. Twice as many are as fast, half as many are slower.
 pub(super) const COLUMNS: usize = 128;
-/// A term with a column is in one of so many rows, at least.
+/// A term gets a column if at least one in this many rows has it.
 const EVERY: usize = 128;
-/// Rows that are asked which terms are frequent, at most.
+/// Most rows sampled to find the frequent terms.
 const SAMPLE: usize = 4096;
 /// Columns of a step.
 const STEP: usize = 4;
@@ -27,23 +25,23 @@ const STEP: usize = 4;
 const MOST: f64 = 127.0;
 /// Multiplier that spreads term ids over the places (2^32 divided by the golden ratio).
 const SPREAD: u32 = 0x9E37_79B9;
-/// Places for each term, at least: few terms are in each other's way.
+/// Fewest places per term: collisions are rare.
 const ROOM: usize = 4;
-/// Of a place without a term.
+/// Marks a place without a term.
 const NONE: u16 = u16::MAX;
 
-/// Which term has which column.
+/// Maps terms to columns.
 #[derive(Debug)]
 pub(super) struct TermColumns {
-    /// Columns; whole steps.
+    /// Number of columns, in whole steps.
     count: usize,
-    /// Term and column, each from the place of its hash on.
+    /// Term and column, each stored from the place of its hash on.
     places: Vec<(u32, u16)>,
     shift: u32,
 }
 
 impl TermColumns {
-    /// No columns: all terms are looked for.
+    /// No columns: all terms are looked up.
     pub(super) fn none() -> Self {
         Self {
             count: 0,
@@ -52,7 +50,7 @@ impl TermColumns {
         }
     }
 
-    /// Columns for terms that many rows have; `row` gives the terms of each of `rows`.
+    /// Columns for terms that many rows have; `row` returns the terms of each of `rows`.
     pub(super) fn of<'a>(rows: usize, row: impl Fn(usize) -> &'a [u32]) -> Self {
         let asked = rows.min(SAMPLE);
         let mut terms: Vec<u32> = (0..asked)
@@ -65,7 +63,7 @@ impl TermColumns {
             .filter(|same| same.len() * EVERY >= asked && same.len() > 1)
             .map(|same| (same.len(), same[0]))
             .collect();
-        // By frequency, and then by term: the same rows, the same columns.
+        // By frequency, then by term, so that the same rows give the same columns.
         frequent.sort_unstable_by_key(|&(count, term)| (std::cmp::Reverse(count), term));
         frequent.truncate(COLUMNS);
         if frequent.is_empty() {
@@ -115,19 +113,19 @@ impl TermColumns {
 
 /// The values of some rows.
 pub(super) struct Values {
-    /// Of every column, in panels of steps: the rows as right ones.
+    /// Of every column, in panels of steps: the rows in the role of right rows.
     panels: Aligned<u8>,
-    /// The steps that are not 0, row after row: the rows as left ones.
+    /// The steps that are not 0, row by row: the rows in the role of left rows.
     steps: Vec<TermStep>,
-    /// Where those of each row end.
+    /// Where the steps of each row end.
     ends: Vec<u32>,
-    /// A unit is the rows' scale times two to the power of it.
+    /// A unit is the rows' scale times two to this power.
     power: u32,
 }
 
 impl Values {
-    /// The values of rows whose dense scale is `scale`; `half_norm` is as in `Grid`. `rare` is told
-    /// the terms without a column, row after row.
+    /// The values of rows whose dense scale is `scale`; `half_norm` is as in `Grid`. `rare` receives the terms without
+    /// a column, row by row.
     pub(super) fn of<'a>(
         columns: &TermColumns,
         rows: impl ExactSizeIterator<Item = Sparse<'a>>,
@@ -178,17 +176,17 @@ impl Values {
                     });
                 }
             }
-            // A block's terms fit 32 bits.
+            // A block's term count fits 32 bits.
             self.ends.push(self.steps.len() as u32);
         }
     }
 
-    /// The values as a right block's: panels of whole steps, as those of dense parts.
+    /// The values in the role of a right block: panels of whole steps, laid out like those of dense parts.
     pub(super) fn panels(&self) -> &[u8] {
         self.panels.get()
     }
 
-    /// The steps of a row as a left one; none of a row that is not there.
+    /// The steps of a row in the role of a left row; a row that does not exist has none.
     pub(super) fn steps(&self, row: usize) -> &[TermStep] {
         let end = |row: usize| self.ends[row] as usize;
         if row >= self.ends.len() {
@@ -197,14 +195,14 @@ impl Values {
         &self.steps[row.checked_sub(1).map_or(0, end)..end(row)]
     }
 
-    /// By how many bits sums of products of these with others are shifted, to be in the units of the
-    /// dense products.
+    /// The number of bits by which sums of these products with others are shifted to be in the units of the dense
+    /// products.
     pub(super) fn shift(&self, other: &Self) -> u32 {
         self.power + other.power
     }
 }
 
-/// Panels of values in this unit, if they are all small enough.
+/// Panels of values in this unit, if all values are small enough.
 fn panels(
     frequent: &[(usize, usize, f64)],
     rows: usize,
@@ -212,7 +210,7 @@ fn panels(
     unit: f64,
     half_norm: f32,
 ) -> Option<Aligned<u8>> {
-    // So that a quotient that was rounded down is rounded up after all.
+    // Makes up for a quotient that was rounded down.
     const UP: f64 = 1.0 + 1e-12;
     let mut panels = Aligned::new(rows.next_multiple_of(PANEL) * count, 0_u8);
     let places = panels.get_mut();
@@ -244,7 +242,6 @@ mod tests {
         TermColumns::of(rows.len(), |row| &rows[row].0)
     }
 
-    /// The value of a row in a column.
     fn value(values: &Values, count: usize, row: usize, column: usize) -> u64 {
         let start = row / PANEL * PANEL * count + row % PANEL * STEP;
         u64::from(values.panels()[start + column / STEP * PANEL * STEP + column % STEP])
@@ -279,7 +276,7 @@ mod tests {
     }
 
     proptest! {
-        /// Columns and rare terms together are no less than the sparse score, and never overflow.
+        /// Columns and rare terms together are never less than the sparse score, and never overflow.
         #[test]
         fn no_sparse_score_is_above_its_bound(
             rows in proptest::collection::vec(
@@ -307,7 +304,7 @@ mod tests {
             let ((left, left_rare), (right, right_rare)) = (of(&rows), of(&other));
             for (row, (one, one_rare)) in rows.iter().zip(&left_rare).enumerate() {
                 for (column, (two, two_rare)) in other.iter().zip(&right_rare).enumerate() {
-                    // Both roles have the same values.
+                    // Both roles hold the same values.
                     let steps: u32 = left.steps(row).iter().map(|step| {
                         step.values.to_le_bytes().iter().map(|value| u32::from(*value)).sum::<u32>()
                     }).sum();

@@ -1,20 +1,20 @@
-//! Whether approximate scores pay.
+//! Decides whether approximate scores pay off.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// One in so many pairs of two blocks may be a hit; with more, exact scores are as fast.
+/// Up to one in this many pairs of two blocks may be a hit; beyond that, exact scores are as fast.
 const HITS: usize = 6;
-/// Times that a block had too many hits before filtering it is no longer tried each time.
+/// How often a block has too many hits before filtering is skipped for it most of the time.
 const PATIENCE: u32 = 2;
-/// Then it is tried for one in so many.
+/// After that, filtering is tried once in this many times.
 const RETRY: u32 = 8;
 
-/// How often a block had too many hits, or would have had, since it last had not.
+/// How often a block had, or would have had, too many hits since it last did not.
 #[derive(Default)]
 pub(super) struct Crowd(AtomicU32);
 
 impl Crowd {
-    /// Whether two blocks are to be scored exactly at once.
+    /// Whether to score two blocks exactly without filtering first.
     pub(super) fn skips([left, right]: [&Self; 2]) -> bool {
         let [times, others] = [left, right].map(|crowd| crowd.0.load(Ordering::Relaxed));
         let skips = times >= PATIENCE && others >= PATIENCE && !times.is_multiple_of(RETRY);
@@ -24,13 +24,13 @@ impl Crowd {
         skips
     }
 
-    /// Takes note of the hits that two blocks had.
+    /// Records the hits of two blocks.
     pub(super) fn note(both: [&Self; 2], hits: usize, pairs: usize) {
         for crowd in both {
             if hits > pairs / HITS {
                 crowd.0.fetch_add(1, Ordering::Relaxed);
             } else {
-                // Thresholds have risen since.
+                // Thresholds have risen since then.
                 crowd.0.store(0, Ordering::Relaxed);
             }
         }
@@ -58,10 +58,10 @@ mod tests {
         while skips() {}
         Crowd::note([&one, &two], 1, 100);
         assert!((0..100).all(|_| !skips()));
-        // All is as in the beginning: once is not enough.
+        // The state is as at the start: once is not enough.
         Crowd::note([&one, &two], 20, 100);
         assert!(!skips());
-        // One that is crowded with others is none here.
+        // A block that is crowded with others is not crowded with this one.
         let other = Crowd::default();
         (0..100).for_each(|_| Crowd::note([&one, &two], 20, 100));
         assert!(!Crowd::skips([&one, &other]) && !Crowd::skips([&other, &one]));

@@ -1,10 +1,9 @@
-//! Equal rows: compared once for all of them.
+//! Equal rows, compared once per group.
 //!
-//! Rows of the same bits have the same scores with everyone. Thousands of them would all be as near
-//! as the K-th best of each other, so that nothing could be ruled out. So of each group only its
-//! first row is compared, and the lists of the others are made of that. This is exact: the groups
-//! whose rows are among a row's K best are among the K best groups, by score and then first row, but
-//! for its own.
+//! Bit-identical rows have the same scores with every row. Thousands of them would all be as near to each other as the
+//! K-th best, so that nothing could be ruled out. So only the first row of each group is compared, and the lists of the
+//! others are derived from its list. This is exact: the groups that hold a row's K best rows are among its K best
+//! groups, ordered by score and then by first row, apart from its own group.
 
 use std::ops::Range;
 
@@ -16,25 +15,25 @@ use super::products::Places;
 use super::rows::Source;
 use super::sorted::Sorted;
 
-/// One in so many rows must be equal to another one for groups to be made.
+/// Groups are formed only if at least one in this many rows equals another.
 const WORTH: usize = 16;
-/// What bits are multiplied with: 2^32 over the golden ratio, which is odd.
+/// Multiplier for hashing bits: 2^32 over the golden ratio, which is odd.
 const GOLDEN: u32 = 0x9e37_79b9;
 
 /// Rows in groups of equal ones.
 pub(super) struct Groups {
-    /// The first row of each, ascending.
+    /// The first row of each group, ascending.
     firsts: Vec<u32>,
     /// Each row's group.
     of: Vec<u32>,
-    /// All rows, group after group, ascending in each.
+    /// All rows, group by group, ascending within each.
     members: Vec<u32>,
-    /// Where each group begins among them, and their number.
+    /// Where each group begins among the members, and the number of members.
     starts: Vec<usize>,
 }
 
 impl Groups {
-    /// The groups of some rows, if many are equal.
+    /// Groups the rows, if many are equal.
     pub(super) fn of(rows: &Source<'_>) -> Option<Self> {
         let count = rows.rows();
         let key = |row: usize| u64::from(digest(rows, row)) << 32 | row as u64;
@@ -45,7 +44,7 @@ impl Groups {
         if most * WORTH < count.max(WORTH) {
             return None;
         }
-        // Which row is the first that equals it. Others of the same digest are groups of their own.
+        // For each row, the first row that equals it. Unequal rows with the same digest form groups of their own.
         let mut firsts: Vec<u32> = (0..count as u32).collect();
         for run in keys.chunk_by(|one, two| one >> 32 == two >> 32) {
             let first = run[0] as u32;
@@ -59,7 +58,7 @@ impl Groups {
         Some(Self::from_firsts(firsts))
     }
 
-    /// From the first row of each row's group.
+    /// Builds the groups from the first row of each row's group.
     fn from_firsts(mut of: Vec<u32>) -> Self {
         let mut firsts = Vec::new();
         let mut sizes = Vec::new();
@@ -70,7 +69,7 @@ impl Groups {
                 firsts.push(row as u32);
                 sizes.push(1);
             } else {
-                // Turned into its group before.
+                // The first row's entry was already replaced by its group.
                 of[row] = of[first];
                 sizes[of[row] as usize] += 1;
             }
@@ -106,7 +105,7 @@ impl Groups {
         &self.members[self.starts[group]..self.starts[group + 1]]
     }
 
-    /// The scores of the groups' rows with rows of their own group.
+    /// The score that rows of each group have with other rows of their own group.
     pub(super) fn own_scores(&self, isa: Isa, firsts: &Source<'_>) -> Vec<f32> {
         let score = |places: &mut Places, group: usize| {
             let mut score = [0.0];
@@ -124,7 +123,7 @@ impl Groups {
         groups.map_init(Places::default, score).collect()
     }
 
-    /// The lists of some rows, made of those of the groups.
+    /// The lists of some rows, derived from those of the groups.
     fn part(
         &self,
         rows: Range<usize>,
@@ -141,7 +140,7 @@ impl Groups {
             let own = self.of[row];
             let own_score = own_scores[own as usize];
             let (groups, group_scores) = of_groups.of(own as usize);
-            // A score that is not a number counts for nothing.
+            // A NaN score does not count.
             let own_counts = self.members(own).len() > 1 && own_score >= floor;
             let before = group_scores.partition_point(|score| *score > own_score);
             let others = |span: Range<usize>| {
@@ -152,7 +151,7 @@ impl Groups {
                 .chain(own_counts.then_some((own, own_score)))
                 .chain(others(before..groups.len()));
             list.clear();
-            // From here on all scores are the same.
+            // Entries from this index on have equal scores.
             let mut same = 0;
             for (group, score) in all {
                 if list.last().is_some_and(|last| last.1 != score) {
@@ -169,7 +168,7 @@ impl Groups {
             list.truncate(keep);
             ids.extend(list.iter().map(|one| one.0));
             scores.extend(list.iter().map(|one| one.1));
-            // A part's lists are far fewer than 2^32.
+            // The lists of a part have far fewer than 2^32 entries.
             ends.push(ids.len() as u32);
         }
         ids.shrink_to_fit();
@@ -177,7 +176,7 @@ impl Groups {
         Sorted::new(ends, ids, scores)
     }
 
-    /// The lists of all rows, of `part_rows` each, from those of the groups. `None`: it was cancelled.
+    /// The lists of all rows, in parts of `part_rows`, from those of the groups. `None`: it was cancelled.
     pub(super) fn expand(
         &self,
         own_scores: &[f32],
@@ -197,7 +196,7 @@ impl Groups {
     }
 }
 
-/// The same for equal rows.
+/// Equal for equal rows.
 fn digest(rows: &Source<'_>, row: usize) -> u32 {
     let mut sum = 0_u64;
     let mut factor = GOLDEN;
@@ -210,11 +209,11 @@ fn digest(rows: &Source<'_>, row: usize) -> u32 {
         let factor = id.wrapping_mul(GOLDEN) | 1;
         sum = sum.wrapping_add(u64::from(weight.to_bits()) * u64::from(factor));
     }
-    // All bits have a part in the upper half.
+    // Every bit influences the upper half.
     (sum.wrapping_mul(u64::from(GOLDEN) << 32 | u64::from(GOLDEN)) >> 32) as u32
 }
 
-/// Whether two rows are the same, bit for bit.
+/// Whether two rows are equal, bit for bit.
 fn equal(rows: &Source<'_>, one: usize, two: usize) -> bool {
     let same = |one: &[f32], two: &[f32]| {
         let mut pairs = one.iter().zip(two);

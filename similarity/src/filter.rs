@@ -1,5 +1,5 @@
-//! Which pairs of two laid out tiles may matter: upper bounds of scores, within a bounded error (see
-//! `layout`), against what each row has already.
+//! Decides which pairs of two laid out tiles may matter: compares upper bounds of scores, within a bounded error (see
+//! `layout`), with what each row already has.
 
 use std::ops::Range;
 
@@ -11,10 +11,10 @@ use super::terms::Shared;
 /// A threshold that no integer score reaches.
 const BEYOND: i32 = 1 << 29;
 
-/// A tile got ready to be the left one.
+/// A tile prepared to be the left one.
 #[derive(Default)]
 pub(super) struct Held {
-    /// Left values are signed, right ones unsigned.
+    /// Left values are signed, right values unsigned.
     values: Vec<u8>,
 }
 
@@ -25,7 +25,7 @@ impl Held {
         held
     }
 
-    /// Holds another tile.
+    /// Prepares another tile.
     pub(super) fn hold(&mut self, isa: Isa, block: &Block) {
         let middle = isa.grid.map_or(0, |grid| grid.middle);
         self.values.clear();
@@ -36,7 +36,7 @@ impl Held {
     }
 }
 
-/// Values of a row from which on two blocks of rows do not stay in the second-level cache.
+/// Row length, in values, from which two blocks of rows do not stay in the second-level cache.
 const LONG: usize = 256;
 
 /// The two tiles of a filter.
@@ -46,7 +46,7 @@ pub(super) struct Pair<'a> {
     pub(super) left: &'a Block,
     pub(super) held: &'a Held,
     pub(super) right: &'a Block,
-    /// The left tile's terms as the right one's columns want them, if both have any.
+    /// The left tile's terms in the right tile's columns, if both have terms.
     pub(super) left_terms: Option<&'a Projected>,
     /// Values of a laid out row.
     pub(super) length: usize,
@@ -61,7 +61,7 @@ impl Pair<'_> {
         }
     }
 
-    /// The power of two by which sums of rare terms are multiplied to be in these units.
+    /// The power of two that converts sums of rare terms into these units.
     fn rare_power(&self) -> i32 {
         match (self.left_terms, &self.right.terms) {
             (Some(left), Some(right)) => left.rare.product_power(&right.own.rare),
@@ -69,7 +69,7 @@ impl Pair<'_> {
         }
     }
 
-    /// How far above its upper bound a score of a left row can be, at most.
+    /// The most by which a score of a left row can exceed its upper bound.
     pub(super) fn error(&self, row: usize) -> f32 {
         let own = self.right.norm * self.left.residuals[row];
         own + self.left.norm * self.right.residual + UNDERFLOW
@@ -83,19 +83,19 @@ pub(super) struct Filter {
     integer_from: [Vec<i32>; 2],
     float_from: [Vec<f32>; 2],
     shared: Shared,
-    /// What rare terms of a group come to.
+    /// Contributions of a group's rare terms.
     rare: Vec<u16>,
 }
 
 impl Filter {
-    /// Puts what each row of a tile needs at least; infinity: more than there is. `side` is 0 for
-    /// the left tile and 1 for the right one.
+    /// Sets the threshold of each row of a tile; infinity is unreachable. `side` is 0 for the left tile and 1 for the
+    /// right one.
     pub(super) fn want(&mut self, side: usize, pair: &Pair<'_>, bases: &[f32]) {
         let tiles = [pair.left, pair.right];
         let (block, other) = (tiles[side], tiles[1 - side]);
         let columns = block.rows.next_multiple_of(PANEL);
         let rows = bases.iter().zip(&block.residuals);
-        // What a row's own ρ and the other block's largest add to a score, at most.
+        // The most that a row's own ρ and the other block's largest ρ add to a score.
         let (own, others) = (other.norm, block.norm * other.residual + UNDERFLOW);
         match block.values {
             Values::Integers(_) => {
@@ -109,14 +109,14 @@ impl Filter {
                         for (from, (base, residual)) in from.iter_mut().zip(rows) {
                             let units = (own * residual + others - base) * per_unit;
                             let units = units.clamp(-(BEYOND as f32), BEYOND as f32);
-                            // Up, by what roundings may have taken.
+                            // Rounded up by what floating-point rounding may have taken.
                             *from = (units + units.abs() * f32::EPSILON * 2.0 + 2.0) as i32;
                         }
                     },
                 );
             }
             Values::Floats(_) => {
-                // A sum that begins far from the scores would lose their last bits.
+                // A sum that starts far from the scores would lose their last bits.
                 let most = 2.0 * block.norm * other.norm;
                 let from = &mut self.float_from[side];
                 from.clear();
@@ -127,15 +127,14 @@ impl Filter {
         }
     }
 
-    /// Finds out which rare terms two tiles share; to be done before any of their groups.
+    /// Finds out which rare terms two tiles share; must run before any of their groups.
     pub(super) fn share(&mut self, pair: &Pair<'_>) {
         if let (Some(left), Some(right)) = (pair.left_terms, &pair.right.terms) {
             self.shared.find(&left.rare, &right.own.rare);
         }
     }
 
-    /// Looks for pairs of a group of rows of the left tile with some of the right one, whole panels;
-    /// those found before are kept.
+    /// Looks for pairs of a group of left rows with some right rows, in whole panels; keeps the pairs found before.
     pub(super) fn find(&mut self, pair: &Pair<'_>, group: usize, columns: Range<usize>) {
         self.rare(pair, group);
         let before = self.hits.count;
@@ -152,12 +151,12 @@ impl Filter {
             }
             _ => unreachable!("both tiles are laid out for one kernel"),
         }
-        // Columns are counted from the first one looked at.
+        // Kernels count columns from the first one examined.
         hits.pairs[before..hits.count]
             .iter_mut()
             .for_each(|hit| *hit += first);
         if pair.left_terms.is_some() {
-            // Sparse products want them so.
+            // Sparse products need them in this order.
             hits.order(before);
         }
         self.hits = hits;
@@ -193,7 +192,7 @@ impl Filter {
         }
     }
 
-    /// What a group's rare terms come to, if there are any.
+    /// Computes the contributions of a group's rare terms, if there are any.
     fn rare(&mut self, pair: &Pair<'_>, group: usize) {
         self.rare.clear();
         if let (Some(_), Some(right)) = (pair.left_terms, &pair.right.terms) {
@@ -270,13 +269,13 @@ impl Filter {
         self.hits.count = 0;
     }
 
-    /// The pairs found (see `strip::split`), among them a few of rows that are not there.
+    /// The pairs found (see `strip::split`), including a few of rows that do not exist.
     pub(super) fn pairs(&self) -> &[u32] {
         self.hits.get()
     }
 
-    /// Puts the pairs into the order in which their products cost least: where rows are long, most of it
-    /// is fetching right rows, and those with the same one follow each other.
+    /// Orders pairs so that their products cost least: for long rows most of the cost is fetching right rows, so pairs
+    /// with the same right row follow each other.
     pub(super) fn order(&mut self, pair: &Pair<'_>) {
         if pair.length >= LONG && pair.left_terms.is_none() {
             self.hits
@@ -289,7 +288,7 @@ impl Filter {
         self.hits.retain(wanted);
     }
 
-    /// Drops the pairs of rows that are not there.
+    /// Drops the pairs of rows that do not exist.
     pub(super) fn drop_beyond(&mut self, rows: usize, columns: usize) {
         if rows.is_multiple_of(GROUP) && columns.is_multiple_of(PANEL) {
             return;
@@ -301,7 +300,7 @@ impl Filter {
     }
 }
 
-/// What some rows of a block, whole panels, have of its panels.
+/// The part of a block's panels that belongs to some rows, whole panels.
 fn of<'s, T>(panels: &'s [T], block: &Block, rows: &Range<usize>) -> &'s [T] {
     let each = panels.len() / block.rows.next_multiple_of(PANEL).max(1);
     &panels[rows.start * each..rows.end * each]

@@ -1,9 +1,9 @@
-//! What is found for a row.
+//! What a comparison finds for a row.
 
-/// A row of a comparison: of the left table, or of one of the others.
+/// A row of a comparison: of the left table or of one of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RowRef {
-    /// Which table: of [`Task`](super::Task) 0 is the left one, and n is `rights[n - 1]`.
+    /// Which table: in a [`Task`](super::Task) 0 is the left one, and n is `rights[n - 1]`.
     pub side: u16,
     /// Row in that table.
     pub row: u32,
@@ -23,14 +23,14 @@ pub struct Candidate {
 pub struct Found {
     /// The row the candidates are for.
     pub row: RowRef,
-    /// At most `keep`, best first: score descending, then in the order of ties.
+    /// At most `keep`, best first: score descending, then in tie order.
     pub candidates: Vec<Candidate>,
     /// The best candidate that was dropped because `keep` better ones were there.
     pub dropped: Option<Candidate>,
 }
 
 impl Found {
-    /// From the best `keep + 1`, or as many as there are; `None`: there are none.
+    /// From the best `keep + 1`, or fewer if there are fewer; `None`: there are none.
     pub(super) fn new(
         row: RowRef,
         keep: usize,

@@ -1,4 +1,4 @@
-//! The kernels by name, and what each can do: one table of functions an instruction set.
+//! The kernels by name, and what each can do: one table of functions per instruction set.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,14 +15,14 @@ use super::{avx2, avx2integers, avx2lists, avx512, avx512lists, avx512vnni};
 
 /// The instructions a comparison runs on. Results do not depend on it.
 ///
-/// Every name is known on every machine; whether this CPU can run it, [`Kernel::chosen`] tells.
+/// Every name is valid on every machine; [`Kernel::chosen`] tells whether this CPU can run it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Kernel {
-    /// The fastest this CPU can run.
+    /// The fastest that this CPU can run.
     #[default]
     Auto,
-    /// AVX-512 with VNNI (x86-64): 8-bit integers first, then AVX-512.
+    /// AVX-512 with VNNI (x86-64): 8-bit integers for approximate scores, AVX-512 for the rest.
     Avx512Vnni,
     /// AVX-512 (x86-64).
     Avx512,
@@ -45,7 +45,7 @@ pub enum KernelError {
 }
 
 impl Kernel {
-    /// All but `Auto`, the fastest first.
+    /// All kernels except `Auto`, fastest first.
     pub const ALL: [Self; 4] = [Self::Avx512Vnni, Self::Avx512, Self::Avx2, Self::Scalar];
 
     /// Its name, as [`FromStr`] reads it.
@@ -59,7 +59,7 @@ impl Kernel {
         }
     }
 
-    /// The kernel that runs where this one is asked for: itself, or for `Auto` the fastest.
+    /// The kernel that runs when this one is requested: itself, or for `Auto` the fastest.
     ///
     /// # Errors
     /// [`KernelError::Lacking`] when this CPU cannot run it.
@@ -72,7 +72,7 @@ impl Kernel {
         self.instructions().is_ok()
     }
 
-    /// What it can do.
+    /// Its instruction set.
     pub(crate) fn instructions(self) -> Result<Isa, KernelError> {
         let mut all = INSTRUCTIONS.iter().copied();
         all.find(|one| (self == Self::Auto || one.kernel == self) && (one.available)())
@@ -96,48 +96,47 @@ impl FromStr for Kernel {
     }
 }
 
-/// What is there to compare with.
+/// The instruction set of a comparison.
 pub(crate) type Isa = &'static Instructions;
 
-/// Dense products of a row with some of many.
+/// Dense products of one row with several of many.
 type RowProducts = fn(&[f32], &[&[f32]], &[u32], &mut [f32]);
 /// Dense products of pairs of rows of two tiles.
 type PairProducts = fn(&[&[f32]], &[&[f32]], &[u32], &mut [f32]);
-/// The same of sparse parts.
+/// Sparse products of pairs of rows of two tiles.
 type SparseProducts = fn(&[Sparse<'_>], &[Sparse<'_>], &[u32], &mut [f32], &mut Places);
 
-/// What comparing asks of an instruction set. All of them give the same canonical products, bit for bit.
+/// What comparing needs from an instruction set. All of them give the same canonical products, bit for bit.
 pub(crate) struct Instructions {
     pub(crate) kernel: Kernel,
     available: fn() -> bool,
     vectors: Vectors,
-    /// The integers of its approximate scores, if they are integers.
+    /// The integer format of its approximate scores, if they are integers.
     pub(crate) grid: Option<Grid>,
-    /// The canonical dot products of a row with some of `rows`, all as long as it.
+    /// The canonical dot products of a row with some of `rows`, all of the same length.
     pub(crate) gather: RowProducts,
-    /// The same of rows that are in no cache yet.
+    /// The same for rows that are in no cache yet.
     pub(crate) fetch: RowProducts,
     /// The canonical dot products of pairs: left row in the upper half, right row in the lower.
     pub(crate) pairs: PairProducts,
-    /// Adds the canonical sparse dot products of pairs. Fastest with the pairs of a left row together.
+    /// Adds the canonical sparse dot products of pairs. Fastest when the pairs of a left row are adjacent.
     pub(crate) sparse_pairs: SparseProducts,
-    /// Adds to the sums the sparse dot products of one right row with the first so many rows of an index.
+    /// Adds to `sums` the sparse dot products of one right row with the first `sums.len()` rows of an index.
     pub(crate) sparse_dots: fn(&TermIndex, &[u32], &[f32], &mut [f32]),
-    /// The pairs of a strip of integers that reach a threshold, and what all of its sums come to. Only
-    /// asked of who has integers.
+    /// The pairs of an integer strip that reach a threshold, and all of its sums. Only called on kernels with integers.
     pub(crate) strip: fn(&Strip<'_, u8, i32>, &mut Hits),
     pub(crate) sums: fn(&Strip<'_, u8, i32>, &mut [f32]),
     /// A value near the K-th highest of the bounds, and not above it.
     pub(crate) kth: fn(&[f32], usize) -> f32,
-    /// Keeps the candidates whose score reaches a base, in their order; says how many.
+    /// Keeps the candidates whose score reaches a base, in their order; returns their number.
     pub(crate) retain: fn(&mut [u32], &mut [f32], f32) -> usize,
-    /// The places of the values that reach a base, ascending; says how many.
+    /// The places of the values that reach a base, ascending; returns their number.
     pub(crate) reaching_places: fn(&[f32], f32, &mut [u32]) -> usize,
-    /// Puts candidates that matter at their places in sorted lists, if it keeps lists sorted.
+    /// Inserts the candidates that matter into sorted lists, if the kernel keeps lists sorted.
     pub(crate) insert_all: Option<fn(SortedLists<'_>, Candidates<'_>, TieOrder<'_>)>,
 }
 
-/// The vectors that inlined work is compiled for.
+/// The vector instructions that inlined work is compiled for.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 enum Vectors {
@@ -146,7 +145,7 @@ enum Vectors {
     Plain,
 }
 
-/// The fastest first.
+/// Fastest first.
 #[cfg(target_arch = "x86_64")]
 static INSTRUCTIONS: [&Instructions; 4] = [&AVX512VNNI, &AVX512, &AVX2, &SCALAR];
 #[cfg(not(target_arch = "x86_64"))]
@@ -228,8 +227,8 @@ const SCALAR: Instructions = Instructions {
 };
 
 impl Instructions {
-    /// Does work with the vectors of this instruction set. It must be `#[inline(always)]`, closures too: else
-    /// it has none of them.
+    /// Runs work compiled for the vectors of this instruction set. The work must be `#[inline(always)]`, its closures
+    /// too, or it gets none of them.
     #[inline(always)]
     pub(crate) fn run<R>(&self, work: impl FnOnce() -> R) -> R {
         match self.vectors {
@@ -241,7 +240,7 @@ impl Instructions {
         }
     }
 
-    /// All that this CPU has.
+    /// All instruction sets that this CPU has.
     #[cfg(test)]
     pub(crate) fn all() -> impl Iterator<Item = &'static Self> {
         INSTRUCTIONS.iter().copied().filter(|one| (one.available)())
@@ -292,7 +291,7 @@ mod tests {
 
     fn same_bits(expected: &[f32], got: &[f32]) -> Result<(), TestCaseError> {
         for (expected, got) in expected.iter().zip(got) {
-            // Sums of huge values may overflow to NaN, whose bits mean nothing.
+            // Sums of huge values may overflow to NaN, whose bits are unspecified.
             prop_assert!(
                 expected.to_bits() == got.to_bits() || (expected.is_nan() && got.is_nan()),
                 "{expected:e} {got:e}"

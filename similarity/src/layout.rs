@@ -1,11 +1,10 @@
-//! Rows laid out for approximate scores, with what is known of their errors.
+//! Rows laid out for approximate scores, with bounds of their errors.
 //!
-//! A row x is replaced by x̂: its integers times a scale of its block, after a rotation; or, for
-//! kernels without integers, x itself. With the residual r = x − x̂ and its norm ρ,
-//! x·y − x̂·ŷ = ½[(x + x̂)·r_y + r_x·(y + ŷ)], so the approximate score is off by no more than
-//! M_y·ρ_x + M_x·ρ_y, where M is the largest |x| + ρ/2 of a block, hence no less than the largest
-//! (|x| + |x̂|)/2. Rounding of the canonical score and of the approximate one is counted in ρ as
-//! well. Sparse parts are no part of it: what stands for them is never less than they are.
+//! A row x is replaced by x̂: its integers times a scale of its block, after a rotation; or, for kernels without
+//! integers, x itself. With the residual r = x − x̂ and its norm ρ, x·y − x̂·ŷ = ½[(x + x̂)·r_y + r_x·(y + ŷ)], so the
+//! approximate score is off by at most M_y·ρ_x + M_x·ρ_y, where M is the largest |x| + ρ/2 of a block, hence at least
+//! the largest (|x| + |x̂|)/2. ρ includes the rounding of the canonical score and of the approximate one. Sparse parts
+//! are not included: what stands in for them is never less than they are.
 
 use std::ops::Add;
 use std::sync::Arc;
@@ -19,17 +18,17 @@ use super::slices::Sparse;
 use super::strip::{GROUP, PANEL, SPAN};
 use super::terms::{RareTerms, RowTerms};
 
-/// Norms from which on sums could overflow: then all is scored exactly.
+/// Norms from which on sums could overflow; all pairs are then scored exactly.
 pub(super) const MAX_NORM: f64 = 1e15;
-/// Least scale; rows of values this small are all residual.
+/// The least scale; rows with smaller values are all residual.
 const LEAST_SCALE: f32 = 1e-15;
-/// Least power of two for the unit of rare terms next to floats: no product of two units is too small.
+/// The least power of two for the unit of rare terms with float kernels: no product of two units underflows.
 const LEAST_POWER: i32 = -60;
-/// Absolute error of scores near the smallest numbers there are.
+/// Absolute error of scores near the smallest representable numbers.
 pub(super) const UNDERFLOW: f32 = 1e-36;
 /// Values of a step of integers.
 const STEP: usize = 4;
-/// Values that are prepared at a time.
+/// Values prepared at a time.
 const TOGETHER: usize = 8;
 
 /// How rows of one length are laid out for a kernel.
@@ -37,18 +36,18 @@ pub(super) struct Shape {
     isa: Isa,
     grid: Option<Grid>,
     rotation: Rotation,
-    /// Values of a laid out row: a multiple of 4, and never 0, for kernels want a step to look at.
+    /// Values of a laid out row: a multiple of 4 and never 0, because kernels expect at least one step.
     pub(super) length: usize,
 }
 
-/// One block.
+/// A block of laid out rows.
 pub(super) struct Block {
-    /// Rows that are there; the panels are filled up with zeros.
+    /// Rows that exist; the panels are padded with zeros.
     pub(super) rows: usize,
     pub(super) values: Values,
-    /// Score of one integer unit, but for the other block's scale; 1 for floats.
+    /// The score of one integer unit, apart from the other block's scale; 1 for floats.
     pub(super) scale: f32,
-    /// For integers, what takes the middle out of the sums, group after group: see `Strip`.
+    /// For integers, what cancels the middle in the sums, group by group: see `Strip`.
     offsets: Vec<i32>,
     /// M of the block, rounded up.
     pub(super) norm: f32,
@@ -64,13 +63,13 @@ pub(super) struct Block {
 pub(super) struct Terms {
     /// The columns of this block's frequent terms.
     pub(super) columns: Arc<TermColumns>,
-    /// The rows by these columns.
+    /// The rows projected onto these columns.
     pub(super) own: Projected,
 }
 
-/// Bytes of the sparse parts of a block with so many terms and rows, at most and nearly.
+/// An upper estimate of the bytes that the sparse parts of a block take, for this many terms and rows.
 pub(super) fn sparse_bytes(terms: usize, rows: usize) -> usize {
-    // Postings, tables of distinct terms, steps; columns, and where rows end.
+    // Postings, tables of distinct terms, steps; columns, and the ends of rows.
     if terms == 0 {
         0
     } else {
@@ -78,16 +77,16 @@ pub(super) fn sparse_bytes(terms: usize, rows: usize) -> usize {
     }
 }
 
-/// Sparse rows as some block's columns want them.
+/// Sparse rows projected onto some block's columns.
 pub(super) struct Projected {
-    /// What of a row is in columns.
+    /// Terms that have a column.
     pub(super) frequent: columns::Values,
     /// All other terms.
     pub(super) rare: RareTerms,
 }
 
 impl Projected {
-    /// These rows by these columns; `scale` is that of the rows' dense parts.
+    /// Projects rows onto these columns; `scale` is that of the rows' dense parts.
     pub(super) fn new<'a>(
         columns: &TermColumns,
         rows: impl ExactSizeIterator<Item = Sparse<'a>>,
@@ -125,7 +124,7 @@ pub(super) fn norm(values: &[f32]) -> f64 {
     square(values, |value| value).sqrt()
 }
 
-/// The sum of the squares of what is made of some values.
+/// The sum of the squares of `of` applied to some values.
 #[inline(always)]
 fn square(values: &[f32], of: impl Fn(f32) -> f32) -> f64 {
     let mut sums = [0.0_f64; TOGETHER];
@@ -159,7 +158,7 @@ impl Shape {
         self.length * if self.grid.is_some() { 1 } else { 4 }
     }
 
-    /// The least scale that a row's integers fit, and its norm; a `buffer` to work in.
+    /// The least scale at which a row's integers fit, and the row's norm; `buffer` is scratch space.
     pub(super) fn scale(&self, row: &[f32], buffer: &mut Vec<f32>) -> (f32, f64) {
         self.isa.run(
             #[inline(always)]
@@ -202,13 +201,13 @@ impl Shape {
         if !grid.halves {
             return scale;
         }
-        // Rounding to integers moves each value by half a unit at most. The sums of squares above
-        // are off by one in a thousand at most.
+        // Rounding to integers moves each value by at most half a unit. The sums of squares above are off by at most
+        // one in a thousand.
         let rounding = (SPAN as f32 / 2.0).sqrt() / 2.0;
         scale.max(half.sqrt() * 1.001 / (grid.half_norm - rounding))
     }
 
-    /// The columns for frequent terms of some rows. Kernels of floats have none.
+    /// The columns for frequent terms of some rows. Float kernels have none.
     pub(super) fn columns<'a>(
         &self,
         rows: usize,
@@ -220,7 +219,7 @@ impl Shape {
         }
     }
 
-    /// Lays out rows; `sparse` has as many or none.
+    /// Lays out rows; `sparse` has one entry per row, or none at all.
     pub(super) fn block(
         &self,
         dense: &[&[f32]],
@@ -271,14 +270,14 @@ impl Shape {
         block
     }
 
-    /// Rotates rows and turns them into integers; answers with the norms of their residuals.
+    /// Rotates rows and turns them into integers; returns the norms of their residuals.
     #[inline(always)]
     fn integers(&self, grid: &Grid, dense: &[&[f32]], sparse: f32, block: &mut Block) -> Vec<f64> {
         let padded = dense.len().next_multiple_of(PANEL);
-        // Zeros at the end of a row stay what they are.
+        // Zeros at the end of a row stay as they are.
         let stride = self.length.next_multiple_of(TOGETHER);
         let mut rotated = vec![0.0_f32; dense.len() * stride];
-        // A sparse score must fit into 32 bits of units as well.
+        // A sparse score must also fit 32 bits of units.
         let mut scale = LEAST_SCALE.max(sparse / 8192.0);
         for (to, row) in rotated.chunks_exact_mut(stride).zip(dense) {
             to[..row.len()].copy_from_slice(row);
@@ -324,7 +323,7 @@ impl Shape {
         residuals
     }
 
-    /// Turns residuals into bounds of the errors of scores.
+    /// Turns residuals into error bounds of scores.
     fn errors(
         &self,
         dense: &[&[f32]],
@@ -345,20 +344,20 @@ impl Shape {
         let (mut most, mut most_dense) = (0.0_f64, 0.0_f64);
         for (at, residual) in residuals.iter().enumerate() {
             let sparse = sparse_norms.get(at).copied().unwrap_or(0.0);
-            // Both parts together are one row.
+            // Both parts together form one row.
             let whole = norms[at].hypot(sparse) + residual / 2.0;
             most = most.max(whole * (1.0 + ERROR));
             most_dense = most_dense.max((norms[at] + residual / 2.0) * (1.0 + ERROR));
         }
         let most_terms = sparse.iter().map(|row| row.0.len()).max().unwrap_or(0);
-        // Roundings: of the canonical score, of an approximate one that starts at up to twice the
-        // largest score, and of the arithmetic on thresholds; relative to the norms.
+        // Rounding errors, relative to the norms: of the canonical score, of an approximate one that starts at up to
+        // twice the largest score, and of the arithmetic on thresholds.
         let rounding =
             (3.0 * (self.length + most_terms) as f64 + 64.0) * f64::EPSILON * f64::from(1 << 29);
-        // The rotation's own error.
+        // The error of the rotation itself.
         let rotated = if self.grid.is_some() { ERROR } else { 0.0 };
-        // Integers stand for dense parts only, so that M is theirs, but no less than half of the
-        // whole rows', and what is relative to whole rows counts twice.
+        // Integers stand for dense parts only. So M is theirs, but at least half of the whole rows', and terms relative
+        // to whole rows count twice.
         let (norm, times) = if self.grid.is_some() {
             (most_dense.max(most / 2.0), 2.0)
         } else {
@@ -372,12 +371,12 @@ impl Shape {
     }
 }
 
-/// The nearest integers of some values, made unsigned; the square of the norm of what they leave out,
-/// and the sums of the integers of either half.
+/// Rounds values to the nearest integers and makes them unsigned. Returns the squared norm of the rounding error, and
+/// the sums of the integers of either half.
 #[inline(always)]
 fn quantise(row: &[f32], scale: f32, grid: &Grid, bytes: &mut [u8]) -> (f64, [i32; 2]) {
-    // Adding it leaves no place for what follows the point, and the integer in the last bits, for it is small:
-    // the scale is no less than the largest value by `most`.
+    // Adding this leaves no room for a fraction and puts the integer into the last bits. The integer is small, because
+    // the scale is at least the largest value divided by `most`.
     const ROUND: f32 = 12_582_912.0;
     let per_unit = 1.0 / scale;
     let mut squares = [0.0_f64; TOGETHER];
@@ -385,7 +384,7 @@ fn quantise(row: &[f32], scale: f32, grid: &Grid, bytes: &mut [u8]) -> (f64, [i3
     let (chunks, _) = row.as_chunks::<TOGETHER>();
     let (places, _) = bytes.as_chunks_mut::<TOGETHER>();
     for (chunk, place) in chunks.iter().zip(places) {
-        // One step at a time, for so all of them are vectors.
+        // One loop per step, because the compiler vectorizes all of them this way.
         let most = grid.most as i32;
         let units = chunk.map(|value| {
             let unit = (value * per_unit + ROUND).to_bits().cast_signed();
@@ -417,7 +416,7 @@ fn halves<T: Add<Output = T>>(sums: [T; TOGETHER]) -> [T; 2] {
 impl Block {
     /// The offsets of a group's rows.
     pub(super) fn offsets(&self, group: usize) -> &[i32] {
-        // Blocks are padded to whole panels, so each group has as many.
+        // Blocks are padded to whole panels, so each group has the same number.
         let groups = self.rows.next_multiple_of(PANEL) / GROUP;
         let each = self.offsets.len() / groups.max(1);
         &self.offsets[group * each..(group + 1) * each]
@@ -441,7 +440,7 @@ mod tests {
     }
 
     proptest! {
-        /// Nothing is dropped that could reach a base, whosever columns are used.
+        /// Nothing that could reach a base is dropped, whichever block's columns are used.
         #[test]
         fn no_score_is_above_its_bound_and_error(
             rows in proptest::collection::vec((sparse(), -1.0_f32..1.0), 2..90),
@@ -476,7 +475,7 @@ mod tests {
                     for (other, sum) in (half..rows.len()).zip(sums) {
                         let dot = scalar::dot(dense[row], dense[other]);
                         let score = f64::from(dot + scalar::sparse_dot(sparse[row], sparse[other]));
-                        // One more for the conversion of what rare terms come to.
+                        // One more, for converting the contribution of rare terms.
                         let most = (f64::from(*sum) + 1.0) * pair.unit() + f64::from(pair.error(row));
                         prop_assert!(most >= score, "{}: {most:e} < {score:e}", isa.kernel);
                     }

@@ -2,13 +2,13 @@
 //!
 //! # How it works
 //!
-//! Approximate scores whose error is bounded rule out almost all pairs, and only the rest is scored.
-//! There is one engine: `meeting` (what two tiles of rows have for each other), `tile` and `lists` (the best
-//! so far). Two schedules say which tiles meet when: `rectangle` (some rows with some others, with floors
-//! and masks) and `circle` (all rows with all). Below that: `layout`, `order`, `rotation`, `columns` and
-//! `terms` (rows as the kernels want them, and how far off they are), `filter` (what two tiles may have in
-//! common), `strip` (what a kernel is asked), and the kernels, each held to `scalar` by tests. `table`
-//! keeps layouts with their rows. `probe` scores one row with some, without any of that.
+//! Approximate scores with a bounded error rule out almost all pairs; only the rest are scored exactly. There is one
+//! engine: `meeting` (finds what two tiles of rows contribute to each other), `tile` and `lists` (the best candidates
+//! so far). Two schedules decide which tiles meet when: `rectangle` (some rows with some others, with floors and masks)
+//! and `circle` (all rows with all rows). Below that are `layout`, `order`, `rotation`, `columns` and `terms` (rows in
+//! the form that kernels take, and their errors), `filter` (which pairs of two tiles may matter), `strip` (the work
+//! unit of a kernel), and the kernels, which tests hold to `scalar`. `table` caches layouts with their rows. `probe`
+//! scores one row against several without any of that.
 
 mod aligned;
 mod all_pairs;

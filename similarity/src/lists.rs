@@ -1,11 +1,11 @@
-//! The best of the rows of one block so far, by canonical score.
+//! The best candidates so far for the rows of one block, by canonical score.
 //!
-//! Whoever is not ruled out by an approximate score gets its canonical one at once. A row's base
-//! is a score that K others reach: what lies below it is dead. It only rises.
+//! A candidate that its approximate score does not rule out gets its canonical score at once. A row's base is a score
+//! that K candidates reach: anything below it is dead. A base only rises.
 //!
-//! Where the kernel can put a candidate at its place in a few instructions, short lists are sorted at all
-//! times, and bases are as high as they can be: a fifth fewer pairs reach them. Otherwise candidates are added
-//! at the end, and a list is looked through when it is full.
+//! Where the kernel can insert a candidate in a few instructions, short lists are kept sorted at all times, and bases
+//! are as high as they can be: a fifth fewer pairs reach them. Otherwise candidates are appended, and a list is
+//! compacted when it is full.
 
 use super::candidates::{Candidates, MAX_SORTED, NOBODY, SortedLists, TieOrder, is_before};
 use super::kernel::Isa;
@@ -17,33 +17,33 @@ pub(super) struct Lists<'a> {
     isa: Isa,
     order: TieOrder<'a>,
     keep: usize,
-    /// Whether they are sorted at all times.
+    /// Whether the lists are kept sorted at all times.
     sorted: bool,
-    /// Places a row has.
+    /// Places per row.
     room: usize,
-    /// `NOBODY` where there is none yet.
+    /// `NOBODY` marks an empty place.
     ids: Vec<u32>,
     scores: Vec<f32>,
-    /// Candidates of each row; not kept where lists are sorted.
+    /// Candidates of each row; unused where lists are kept sorted.
     counts: Vec<u32>,
     bases: Vec<f32>,
-    /// Of those with a row's base as score only ids before this one matter.
+    /// Among candidates whose score equals a row's base, only ids before this one matter.
     lasts: Vec<u32>,
-    /// Whether most rows take anything yet.
+    /// Whether most rows still take any candidate.
     pub(super) fresh: bool,
     sorter: Sorter,
 }
 
-/// Places of a list of K. Looking through it often costs less than a base that is behind.
+/// Places in a list of K. Compacting often costs less than a base that lags behind.
 fn room(keep: usize) -> usize {
     (keep + (keep / 4).max(FEWEST)).next_multiple_of(LANES)
 }
 
-/// Fewest places beyond K.
+/// Minimum number of places beyond K.
 const FEWEST: usize = 12;
 
 impl<'a> Lists<'a> {
-    /// Empty lists; the floors are the lowest score that counts for each row.
+    /// Empty lists; `floors` are the lowest scores that count for each row.
     pub(super) fn new(
         isa: Isa,
         floors: impl IntoIterator<Item = f32>,
@@ -84,8 +84,8 @@ impl<'a> Lists<'a> {
         }
     }
 
-    /// The same of other rows, in the same memory; `keep` is for these, and they are not sorted at all times:
-    /// that takes a look at every place.
+    /// Reuses the memory for the lists of other rows, with `keep` for those. They are not kept sorted at all times,
+    /// since that would need a pass over every place.
     pub(super) fn reset(&mut self, floors: impl IntoIterator<Item = f32>, keep: usize) {
         self.bases.clear();
         self.bases.extend(floors);
@@ -112,7 +112,7 @@ impl<'a> Lists<'a> {
         &self.bases
     }
 
-    /// Takes candidates, if they matter.
+    /// Takes the candidates that matter.
     pub(super) fn push_all(&mut self, candidates: Candidates<'_>) {
         match self.isa.insert_all {
             Some(insert_all) if self.sorted => {
@@ -142,11 +142,11 @@ impl<'a> Lists<'a> {
         });
     }
 
-    /// Puts a candidate at the end of a list, if it matters.
+    /// Appends a candidate to a list, if it matters.
     #[inline(always)]
     fn add(&mut self, row: usize, id: u32, score: f32) {
         let base = self.bases[row];
-        // Without a branch: half of them matter. A score that is not a number never does.
+        // Branchless, because half of them matter. A score that is NaN never does.
         let mut wanted = score >= base;
         if score == base {
             wanted = is_before(self.order, id, self.lasts[row]);
@@ -161,19 +161,19 @@ impl<'a> Lists<'a> {
         }
     }
 
-    /// How many are kept of a row.
+    /// Candidates kept per row.
     pub(super) fn keep(&self) -> usize {
         self.keep
     }
 
-    /// Raises the base of a row as far as is known.
+    /// Raises the base of a row as far as its candidates allow.
     pub(super) fn rise(&mut self, row: usize) {
         if !self.sorted && self.counts[row] as usize >= self.keep {
             self.compact(row);
         }
     }
 
-    /// Drops the dead of a row with K candidates or more.
+    /// Drops the dead candidates of a row with K candidates or more.
     #[inline(never)]
     fn compact(&mut self, row: usize) {
         let span = row * self.room..(row + 1) * self.room;
@@ -187,7 +187,7 @@ impl<'a> Lists<'a> {
         let (ids, scores) = (&mut ids[..count], &mut scores[..count]);
         let mut count = (self.isa.retain)(ids, scores, *base);
         if count > self.keep.midpoint(self.room) {
-            // Many have the same score, and ids decide.
+            // Many have the same score, so ids decide.
             self.sorter
                 .sort(&mut ids[..count], &mut scores[..count], self.order);
             count = self.keep;
@@ -196,8 +196,7 @@ impl<'a> Lists<'a> {
         self.counts[row] = count as u32;
     }
 
-    /// The best of every row, at most K, sorted; they stay in the memory where they are, and what is
-    /// not needed of it is given back.
+    /// The best of every row, at most K, sorted. They stay in place, and unused memory is given back.
     pub(super) fn into_sorted(mut self) -> Sorted {
         let mut end = 0;
         for row in 0..self.counts.len() {
@@ -206,7 +205,7 @@ impl<'a> Lists<'a> {
             self.ids.copy_within(span.clone(), end);
             self.scores.copy_within(span.clone(), end);
             end += span.len();
-            // Where its list ends; in a block that is far below 2^32.
+            // Where the row's list ends; within a block that is far below 2^32.
             self.counts[row] = end as u32;
         }
         self.ids.truncate(end);
@@ -232,14 +231,14 @@ impl<'a> Lists<'a> {
         (&self.ids[span.clone()], &self.scores[span])
     }
 
-    /// Sorts the candidates of a row, if they are not sorted; says how many count.
+    /// Sorts the candidates of a row, unless they are sorted; returns how many count.
     fn sort(&mut self, row: usize) -> usize {
         let start = row * self.room;
         if self.sorted {
             return self.ids[start..start + self.keep].partition_point(|id| *id != NOBODY);
         }
         if self.counts[row] as usize > self.keep {
-            // Fewer to sort.
+            // Leaves fewer to sort.
             self.compact(row);
         }
         let span = start..start + self.counts[row] as usize;
@@ -252,7 +251,7 @@ impl<'a> Lists<'a> {
     }
 }
 
-/// Sorts candidates: score descending, then by id. What it needs for that is kept for the next time.
+/// Sorts candidates by score, descending, then by id. Keeps its buffers for the next time.
 #[derive(Default)]
 struct Sorter {
     keys: Vec<u64>,
@@ -262,7 +261,7 @@ struct Sorter {
 
 impl Sorter {
     fn sort(&mut self, ids: &mut [u32], scores: &mut [f32], order: TieOrder<'_>) {
-        // Zeros of both signs are equal scores, and their bits are to stay.
+        // Zeros of both signs are equal scores, but must keep their bits.
         if order.is_some() || scores.contains(&0.0) {
             self.sort_by_place(ids, scores, order);
         } else {
@@ -270,7 +269,7 @@ impl Sorter {
         }
     }
 
-    /// Sorts those whose scores are equal only where their bits are, ties by number.
+    /// Sorts candidates whose scores are equal only if their bits are, breaking ties by number.
     fn sort_by_number(&mut self, ids: &mut [u32], scores: &mut [f32]) {
         self.keys.clear();
         let key = |(&id, &score): (&u32, &f32)| {
@@ -284,8 +283,8 @@ impl Sorter {
         }
     }
 
-    /// Sorts any. Those with one score stay in their order until they are compared: most of them were sorted
-    /// before, and of such the sort asks little.
+    /// Sorts any candidates. Equal scores keep their order until they are compared: most were sorted before, and
+    /// sorting those is cheap.
     fn sort_by_place(&mut self, ids: &mut [u32], scores: &mut [f32], order: TieOrder<'_>) {
         self.keys.clear();
         let key = |(&score, place): (&f32, u64)| {
@@ -310,7 +309,7 @@ impl Sorter {
     }
 }
 
-/// The bits of a number, turned into one that is lower the higher the number; its own inverse.
+/// Maps the bits of a number so that higher numbers get lower bits; its own inverse.
 fn descending(bits: u32) -> u32 {
     if bits >> 31 == 0 {
         !bits & !(1 << 31)
@@ -327,7 +326,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// The best by score, then by id, of all that reach the floor, with their own bits.
+        /// The lists hold the best, by score then id, of all candidates that reach the floor, bit for bit.
         #[test]
         fn hold_the_best_of_what_they_are_shown(
             keep in prop_oneof![1..70_usize, 90..110_usize],
@@ -342,7 +341,7 @@ mod tests {
                 2 => f32::NEG_INFINITY,
                 _ => f32::from(step - 20) / 16.0,
             };
-            // In no order, and no id twice.
+            // In no particular order, and without repeated ids.
             let id = |at: usize| (at as u32).wrapping_mul(0x9E37_79B1) >> 1;
             let candidate = |(at, (row, step)): (usize, &(usize, i8))| (*row, id(at), score(*step));
             let candidates = || seen.iter().enumerate().map(candidate);
@@ -355,7 +354,7 @@ mod tests {
                 });
                 best
             };
-            // By number, or against it.
+            // Ties by number, or reversed.
             let against = |a: u32, b: u32| b.cmp(&a);
             let order: TieOrder<'_> = backwards.then_some(&against);
             let best = |row: usize| best(row, order);
@@ -410,7 +409,7 @@ mod tests {
         assert_eq!(ids, [6, 3, 8, 2, 5, 7, 1, 4, 0]);
         assert_eq!(sorted[4].to_bits(), 0.0_f32.to_bits());
         assert_eq!(sorted[5].to_bits(), (-0.0_f32).to_bits());
-        // Without zeros another way is taken.
+        // Without zeros, sorting takes the other path.
         let (mut ids, mut sorted): (Vec<u32>, Vec<f32>) = (0..9)
             .zip(scores)
             .filter(|(_, score)| *score != 0.0)

@@ -1,9 +1,9 @@
-//! Two tiles meet: which of their pairs matter to whom.
+//! Two tiles meet: finds the pairs that matter to a list.
 //!
-//! Upper bounds of scores rule out almost all pairs (`filter`); the rest gets canonical scores. Bases are
-//! read now and then: they only rise, so an old one lets too much through, never too little. Where bounds
-//! would rule out little, because rows are equal or nearly so, or cannot be had, because values are too
-//! large or rows not laid out, all pairs are scored.
+//! Upper bounds of scores rule out almost all pairs (`filter`); the rest get canonical scores. Bases are read from time
+//! to time: since they only rise, an old one lets too much through, never too little. All pairs are scored where bounds
+//! would rule out little, because rows are equal or nearly so, and where there are no bounds, because values are too
+//! large or rows are not laid out.
 
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,12 +17,12 @@ use super::products::Places;
 use super::strip::{GROUP, PANEL, split};
 use super::tile::Tile;
 
-/// Hits after which they are scored, so that later ones face higher bases.
+/// Hits collected before they are scored, so that later pairs face higher bases.
 const SETTLE: usize = 1024;
-/// Scores looked at together; almost always none of them matters.
+/// Scores checked together; almost always none of them matters.
 const TOGETHER: usize = 16;
 
-/// What a thread needs where tiles meet.
+/// Per-thread scratch space for meetings.
 #[derive(Default)]
 pub(super) struct Scratch {
     filter: Filter,
@@ -33,7 +33,7 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// Finds out which rare terms two tiles share.
+    /// Finds the rare terms that two tiles share.
     pub(super) fn share(&mut self, pair: &Pair<'_>) {
         self.filter.share(pair);
     }
@@ -47,8 +47,8 @@ struct Products {
 }
 
 impl Products {
-    /// Those of pairs of two tiles (see `strip::split`); with sparse parts fastest with those of a left row
-    /// together.
+    /// The canonical scores of pairs of two tiles (see `strip::split`). With sparse parts, fastest when the pairs of a
+    /// left row are adjacent.
     fn of(&mut self, isa: Isa, [left, right]: [&Tile<'_>; 2], pairs: &[u32]) -> &[f32] {
         self.scores.clear();
         self.scores.resize(pairs.len(), 0.0);
@@ -64,7 +64,7 @@ impl Products {
     }
 }
 
-/// Whether both tiles have dense parts: all have, or none, in each.
+/// Whether both tiles have dense parts; within a tile either all rows have one or none has.
 fn have_dense(tiles: [&Tile<'_>; 2]) -> bool {
     let length = |tile: &Tile<'_>| tile.dense.first().map_or(0, |row| row.len());
     tiles.into_iter().all(|tile| length(tile) > 0)
@@ -76,9 +76,9 @@ pub(super) struct Meeting<'m, 'a> {
     pub(super) isa: Isa,
     pub(super) tiles: [&'m Tile<'m>; 2],
     pub(super) lists: [&'m Mutex<Lists<'a>>; 2],
-    /// Whose lists are fed. Of a tile with itself only the left one's, if each pair comes twice.
+    /// Which tiles' lists are fed. When a tile meets itself and each pair comes up twice, only the left one's.
     pub(super) wanted: [bool; 2],
-    /// Ids of rows that do not meet, the lower one first; ascending.
+    /// Ids of rows that do not meet, lower id first; ascending.
     pub(super) apart: &'m [(u32, u32)],
 }
 
@@ -98,7 +98,7 @@ impl Meeting<'_, '_> {
         }
     }
 
-    /// Whether all rows of one tile meet all of the other, but for themselves.
+    /// Whether every row of one tile meets every row of the other, except itself.
     fn all_meet(&self) -> bool {
         let [left, right] = self.tiles;
         left.live.is_empty() && right.live.is_empty() && self.apart.is_empty()
@@ -130,7 +130,7 @@ impl Meeting<'_, '_> {
         }
     }
 
-    /// All pairs of two different tiles, by their bounds if that pays.
+    /// All pairs of two different tiles, filtered by bounds if that pays off.
     pub(super) fn all(&self, pair: Option<&Pair<'_>>, scratch: &mut Scratch) {
         let crowds = self.tiles.map(|tile| &tile.crowd);
         let (Some(pair), false) = (pair, Crowd::skips(crowds)) else {
@@ -143,8 +143,8 @@ impl Meeting<'_, '_> {
         Crowd::note(crowds, hits, rows[0] * rows[1]);
     }
 
-    /// Some groups of the left tile with some panels of the right one, but none that meets itself; what
-    /// they share is known. Says how many hits there were.
+    /// Some groups of the left tile with some panels of the right one; no row may meet itself, and the shared terms
+    /// must have been found. Returns the number of hits.
     pub(super) fn filtered(
         &self,
         pair: &Pair<'_>,
@@ -179,7 +179,7 @@ impl Meeting<'_, '_> {
         total
     }
 
-    /// Scores the hits of a tile and hands them to the lists.
+    /// Scores the hits of a tile and passes them to the lists.
     fn settle(&self, pair: &Pair<'_>, filter: &mut Filter, products: &mut Products) {
         let [left, right] = self.tiles;
         filter.drop_beyond(left.rows(), right.rows());
@@ -202,7 +202,7 @@ impl Meeting<'_, '_> {
         filter.clear();
     }
 
-    /// Scores pairs and puts them into the lists that want them.
+    /// Scores pairs and passes them to the lists that are fed.
     fn push(&self, pairs: &[u32], products: &mut Products) {
         let scores = products.of(self.isa, self.tiles, pairs);
         for side in (0..2).filter(|side| self.wanted[*side]) {
@@ -215,10 +215,9 @@ impl Meeting<'_, '_> {
         }
     }
 
-    /// Some rows of the left tile, which have no bases yet, with some of the right one, row by row: those
-    /// with the highest bounds give the row a base, and then all that may reach it are looked for. Feeds the
-    /// left lists only. `columns` begins with a panel;
-    /// what the tiles share is known.
+    /// Some rows of the left tile that have no bases yet with some rows of the right tile, row by row: the pairs with
+    /// the highest bounds give the row a base, and then all pairs that may reach it are scored. Feeds only the left
+    /// lists. `columns` must begin with a panel, and the shared terms must have been found.
     pub(super) fn sample(
         &self,
         pair: &Pair<'_>,
@@ -256,7 +255,7 @@ impl Meeting<'_, '_> {
                 } else if std::ptr::eq(left, right) {
                     sums[row - columns.start] = f32::NEG_INFINITY;
                 }
-                // Finds those that reach a base, and scores them.
+                // Finds the pairs that reach a base, and scores them.
                 let mut take = |lists: &mut Lists<'_>, sums: &mut [f32], base: f32| {
                     let mut count = 0;
                     for at in 0..(self.isa.reaching_places)(sums, base, others) {
@@ -349,7 +348,7 @@ impl Meeting<'_, '_> {
         }
     }
 
-    /// The sparse products of both tiles' rows, a left row after the other.
+    /// The sparse products of all rows of both tiles, one left row after another.
     fn sparse_products(&self, one: &mut Vec<f32>, sums: &mut Vec<f32>) {
         let [left, right] = self.tiles;
         let columns = right.rows();
@@ -369,8 +368,7 @@ impl Meeting<'_, '_> {
     }
 }
 
-/// Calls `hit` for every score that reaches its own threshold, which `hit` may raise, or the common
-/// one.
+/// Calls `hit` for every score that reaches its own threshold, which `hit` may raise, or the common one.
 #[inline(always)]
 fn for_hits(
     scores: &[f32],

@@ -11,16 +11,16 @@ use super::rows::Rows;
 /// How to look for neighbours. `Options::default()` keeps 20 on the fastest kernel.
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
-    /// Neighbours of a row, at most.
+    /// Most neighbours of a row.
     pub keep: usize,
-    /// Lower scores do not count; `None`: all count, those below 0 too.
+    /// Lower scores do not count; `None`: all scores count, including negative ones.
     pub min_score: Option<f32>,
-    /// The instructions to use. The answer does not depend on them.
+    /// The instructions to use. They do not affect the result.
     pub kernel: Kernel,
-    /// Is called with the steps done and the steps there are, from any thread: a step is a tile, or the
-    /// sorting of the lists of a block. All are done at the very end.
+    /// Called with the number of finished steps and of all steps, from any thread. A step is a tile, or sorting the
+    /// lists of a block. All steps are finished only at the very end.
     pub progress: Option<&'a (dyn Fn(u64, u64) + Sync)>,
-    /// Once true, the work ends within a few tiles.
+    /// Once true, the call ends within a few tiles.
     pub cancelled: Option<&'a AtomicBool>,
 }
 
@@ -36,20 +36,19 @@ impl Default for Options<'_> {
     }
 }
 
-/// Finds, for every row, the `keep` other rows with the highest canonical scores (see the crate):
-/// score descending, then number ascending. The answer is that of comparing each with each, to the
-/// last bit, whatever the kernel and the number of threads.
+/// For every row, finds the `keep` other rows with the highest canonical scores (see the crate), by descending score,
+/// then ascending number. The result equals that of comparing every row with every other, bit for bit, whatever the
+/// kernel and the number of threads.
 ///
-/// Runs on the current rayon pool: call it within `ThreadPool::install`. Beside the rows it holds the
-/// dense parts as integers (a quarter of their size; all of it with the scalar kernel), a copy and an
-/// index of the sparse parts (about 40 bytes a term and 140 a row), and the lists (about 10 · `keep` + 150
-/// bytes a row), which turn into the answer (8 · `keep` + 8) where they are. It copies short dense parts as
-/// well, if all of that, but for the sparse parts, then stays within half of the rows' size and 1,200 bytes
-/// a row. Where many rows are equal, bit for
-/// bit, only one of each kind is compared.
+/// Runs on the current rayon pool: call it within `ThreadPool::install`. Besides the rows it holds the dense parts as
+/// integers (a quarter of their size; all of it with the scalar kernel), a copy and an index of the sparse parts (about
+/// 40 bytes per term and 140 per row), and the lists (about 10 · `keep` + 150 bytes per row), which turn into the
+/// result (8 · `keep` + 8) in place. It also copies short dense parts, if all of that except the sparse parts then
+/// stays within half of the rows' size plus 1,200 bytes per row. Where many rows are bit-identical, only one of each
+/// group is compared.
 ///
 /// # Errors
-/// When the kernel cannot run here, or it was cancelled.
+/// When the kernel cannot run here, or the call was cancelled.
 ///
 /// # Examples
 /// ```

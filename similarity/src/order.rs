@@ -1,29 +1,29 @@
-//! The order in which rows are laid out: such that near rows meet early.
+//! The order in which rows are laid out, so that near rows meet early.
 //!
-//! A row's base rises fastest if its first partners are near ones, and every pair below the base
-//! costs almost nothing. So rows are split in half again and again, each time such that the means of
-//! both halves of a sample are far apart, until a half is a block. Only rows whose integers have
-//! similar scales share a block, or small rows would be counted in the large units of others.
+//! A row's base rises fastest if its first partners are near, and every pair below the base costs almost nothing. So
+//! rows are split in half again and again, each time so that the means of both halves of a sample are far apart, until
+//! a half fits a block. Only rows whose integers have similar scales share a block; otherwise small rows would be
+//! quantised in the large units of others.
 
 use std::ops::Range;
 
 use super::kernel::Isa;
 
-/// Scales that differ by more do not share a block, but for a few rows at the borders.
+/// Scales that differ by a larger factor do not share a block, apart from a few rows at the borders.
 const SPREAD: f32 = 1.5;
-/// Rows from which a direction is taken.
+/// Rows sampled to find a direction.
 const SAMPLE: usize = 256;
-/// Steps towards the main direction of a sample; it need not be found exactly.
+/// Iterations towards the main direction of a sample; an approximation is enough.
 const ROUNDS: usize = 4;
-/// How often the halves' means are moved.
+/// How often the means of the halves are recomputed.
 const MOVES: usize = 4;
-/// Values that are summed up side by side.
+/// Values summed side by side.
 const LANES: usize = 16;
-/// Rows that are looked at in one go.
+/// Rows processed at a time.
 const CHUNK: usize = 1024;
 
-/// The numbers of the rows in their order, from each row's scale (bits, upper half) and number.
-/// Blocks are of `block_rows` rows. Once cancelled, any order will do.
+/// The numbers of the rows in their order, from keys of scale (bits, upper half) and number. Blocks have `block_rows`
+/// rows. Once cancelled, the order is unspecified.
 pub(super) fn order(
     isa: Isa,
     rows: &[&[f32]],
@@ -31,7 +31,7 @@ pub(super) fn order(
     block_rows: usize,
     is_cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Vec<u32> {
-    // Scales are not negative, so their bits are in their order.
+    // Scales are not negative, so their bits sort as they do.
     scales.sort_unstable();
     let classes = classes(&scales, block_rows);
     let mut rest = &mut scales[..];
@@ -45,7 +45,7 @@ pub(super) fn order(
     scales.into_iter().map(|key| key as u32).collect()
 }
 
-/// Spans of rows whose scales are alike, whole blocks each.
+/// Spans of rows with similar scales, each of whole blocks.
 fn classes(scales: &[u64], block_rows: usize) -> Vec<Range<usize>> {
     let scale = |key: u64| f32::from_bits((key >> 32) as u32);
     let mut classes = Vec::new();
@@ -61,7 +61,7 @@ fn classes(scales: &[u64], block_rows: usize) -> Vec<Range<usize>> {
     classes
 }
 
-/// Orders rows; what is in the upper halves of their keys is lost.
+/// Orders rows; overwrites the upper halves of their keys.
 fn split(
     isa: Isa,
     rows: &[&[f32]],
@@ -97,7 +97,7 @@ fn split(
     );
 }
 
-/// Bits in the order of the numbers.
+/// Maps the bits of a number so that they sort as the numbers do.
 fn ascending(number: f32) -> u32 {
     let bits = number.to_bits();
     if bits >> 31 == 0 {
@@ -107,8 +107,8 @@ fn ascending(number: f32) -> u32 {
     }
 }
 
-/// The direction from the mean of one half of a sample of some rows to that of the other: two means of equal
-/// size, which begin with the direction in which the sample differs most.
+/// The direction from the mean of one half of a sample to the mean of the other: two-means with halves of equal size,
+/// initialised with the direction in which the sample varies most.
 #[inline(always)]
 fn direction(rows: &[&[f32]], keys: &[u64]) -> Vec<f32> {
     let row = |key: u64| rows[key as u32 as usize];
@@ -127,7 +127,7 @@ fn direction(rows: &[&[f32]], keys: &[u64]) -> Vec<f32> {
     for row in sample.chunks_exact_mut(stride) {
         add(row, &mean, -1.0);
     }
-    // From any one of them on.
+    // Starting from any row of the sample.
     let mut direction = sample[..stride].to_vec();
     for _ in 0..ROUNDS {
         let mut next = vec![0.0; stride];
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn near_rows_share_blocks_and_scales_are_alike() {
-        // Four heaps of 10 along a line, interleaved, and 3 rows of a larger scale.
+        // Four clusters of 10 along a line, interleaved, and 3 rows of a larger scale.
         let value = |row: usize, k: usize| (row % 4 + k) as f32 + 0.01 * (row % 7) as f32;
         let values: Vec<Vec<f32>> = (0..43)
             .map(|row| (0..6).map(|k| value(row, k)).collect())
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn two_heaps_are_kept_apart_whatever_few_rows_differ_in() {
-        // Two heaps of 40, interleaved, at 1 and −1. Most of the variance is that of five outliers.
+        // Two clusters of 40, interleaved, at 1 and −1. Five outliers make up most of the variance.
         let row = |row: usize| {
             let heap = if row.is_multiple_of(2) { 1.0 } else { -1.0 };
             let far = if row.is_multiple_of(16) { 8.0 } else { 0.0 };

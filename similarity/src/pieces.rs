@@ -1,11 +1,11 @@
-//! Work in pieces, of which each thread takes the next.
+//! Work split into pieces; each thread takes the next one.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-/// Does `count` pieces of work on the threads of the current pool, each with a state of its own; what they
-/// come to, in no order. Threads that are busy elsewhere are not waited for: the others take their share.
+/// Does `count` pieces of work on the threads of the current pool, each thread with a state of its own; returns the
+/// results in no particular order. Does not wait for threads that are busy elsewhere: the others take their share.
 pub(super) fn each<S, T: Send>(
     count: usize,
     is_cancelled: &(dyn Fn() -> bool + Sync),

@@ -1,5 +1,4 @@
-//! One row against some rows of a table, all of them scored: what a query asks, where a comparison asks
-//! for lists.
+//! Scores one row against some rows of a table: queries need every score, where comparisons need lists.
 
 use super::error::Error;
 use super::kernel::{Isa, Kernel};
@@ -7,13 +6,13 @@ use super::products::Places;
 use super::slices::{LANES, Sparse};
 use super::table::{Table, check};
 
-/// Rows scored at a time: they are numbered in 16 bits.
+/// Rows scored at a time; their numbers fit 16 bits.
 const ROWS: usize = 4_096;
 
-/// A row to be compared with rows of tables.
+/// A row to score against rows of tables.
 pub struct Probe {
     isa: Isa,
-    /// Padded as rows of tables are; empty: it has no dense part.
+    /// Padded like rows of tables; empty: it has no dense part.
     dense: Vec<f32>,
     ids: Vec<u32>,
     weights: Vec<f32>,
@@ -23,8 +22,7 @@ impl Probe {
     /// A row with this dense part (empty: none) and these terms, strictly ascending, with their weights.
     ///
     /// # Errors
-    /// When the kernel cannot run here, a value is not finite, or the terms (one a weight) do not ascend
-    /// strictly.
+    /// When the kernel cannot run here, a value is not finite, or the terms, one per weight, do not ascend strictly.
     pub fn new(kernel: Kernel, dense: &[f32], ids: &[u32], weights: &[f32]) -> Result<Self, Error> {
         let isa = kernel.instructions()?;
         check(0, dense, (ids, weights))?;
@@ -38,13 +36,13 @@ impl Probe {
         })
     }
 
-    /// Whether it has scores with a table's rows: dense parts of one length, or none in one of both.
+    /// Whether it can be scored against a table's rows: dense parts of equal length, or none on one side.
     pub fn is_comparable(&self, table: &Table) -> bool {
         self.dense.is_empty() || table.dimension() == 0 || self.dense.len() == table.stride()
     }
 
-    /// The canonical scores (see the crate) with these rows of a table, in their order, whatever the kernel.
-    /// What was in `scores` goes.
+    /// The canonical scores (see the crate) with these rows of a table, in their order, whatever the kernel. Replaces
+    /// the contents of `scores`.
     ///
     /// # Panics
     /// When the table has no such row, or dense parts differ in length (see [`Self::is_comparable`]).
@@ -60,7 +58,7 @@ impl Probe {
         let own: [Sparse<'_>; 1] = [(&self.ids, &self.weights)];
         let mut places = is_sparse.then(Places::default);
         for (rows, scores) in rows.chunks(ROWS).zip(scores.chunks_mut(ROWS)) {
-            // Of the one left row, in the upper half of a pair, all right ones.
+            // Left row 0, in the upper half of each pair, with all right rows.
             let pairs: Vec<u32> = (0..rows.len() as u32).collect();
             if is_dense {
                 let dense = rows.iter().map(|row| table.dense(*row as usize));
@@ -124,7 +122,7 @@ mod tests {
                 prop_assert!(probe.is_comparable(&table));
                 let mut scores = vec![f32::NAN; 3];
                 probe.scores(&table, &picked, &mut scores);
-                // Zeros of either sign are one score.
+                // Zeros of either sign count as the same score.
                 let got: Vec<u32> = scores.iter().map(|score| (score + 0.0).to_bits()).collect();
                 let expected: Vec<u32> =
                     expected.iter().map(|bits| (f32::from_bits(*bits) + 0.0).to_bits()).collect();

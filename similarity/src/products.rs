@@ -1,25 +1,24 @@
-//! Canonical sparse products of pairs: one `mul_add` chain from 0 over the terms both rows have, by
-//! ascending id.
+//! Canonical sparse products of pairs: one `mul_add` chain from 0 over the terms that both rows have, by ascending id.
 //!
-//! Pairs that matter come many to a left row. So the left row's terms are put into a table, and each term
-//! of a right one is looked up there: without branches, for almost none is found.
+//! Many pairs that matter share a left row. So the left row's terms go into a table, and each term of a right row is
+//! looked up there, without branches, because almost none is found.
 
 use super::scalar::sparse_dot;
 use super::slices::Sparse;
 use super::strip::split;
 
-/// Slots of the table; all of it stays in the first-level cache.
+/// Slots of the table; it stays in the first-level cache.
 const SLOTS: usize = 4096;
-/// Terms of a row that fit the table, at most.
+/// Most terms of a row that fit the table.
 const MOST: usize = u8::MAX as usize;
-/// Terms that are looked up before what was found is multiplied.
+/// Terms looked up before the found ones are multiplied.
 const TOGETHER: usize = 64;
 /// Multiplier that spreads term ids over the slots (2^32 divided by the golden ratio).
 const SPREAD: u32 = 0x9E37_79B9;
 
-/// Where in a row each of its terms is.
+/// Maps a row's terms to their positions.
 pub(super) struct Places {
-    /// By slot, the place of its term and 1; 0 is none.
+    /// By slot: the position of its term plus 1; 0 means none.
     slots: Vec<u8>,
 }
 
@@ -37,9 +36,9 @@ fn slot(id: u32) -> usize {
 }
 
 impl Places {
-    /// Adds the canonical sparse products of pairs (see `strip::split`) to their scores; those of a left
-    /// row had better be together. `quick` gives products that it has a quicker way for. Inlined into each
-    /// kernel, so that `mul_add` becomes the instruction that kernel may use.
+    /// Adds the canonical sparse products of pairs (see `strip::split`) to their scores; pairs of one left row should
+    /// be adjacent. `quick` returns the products for which it has a faster way. Inlined into each kernel, so that
+    /// `mul_add` compiles to that kernel's instruction.
     #[inline(always)]
     pub(super) fn add_products(
         &mut self,
@@ -71,7 +70,7 @@ impl Places {
         }
     }
 
-    /// Puts the terms of a row into the table; whether each has a slot of its own.
+    /// Puts the terms of a row into the table; returns whether each got a slot of its own.
     #[inline(always)]
     fn hold(&mut self, ids: &[u32]) -> bool {
         if ids.len() > MOST {
@@ -86,7 +85,7 @@ impl Places {
         taken == 0
     }
 
-    /// The product of the row in the table and another.
+    /// The product of the row in the table and another row.
     #[inline(always)]
     fn product(&self, left: Sparse<'_>, right: Sparse<'_>) -> f32 {
         let mut sum = 0.0_f32;
@@ -100,7 +99,7 @@ impl Places {
                 let at = found.trailing_zeros() as usize;
                 found &= found - 1;
                 let place = usize::from(self.slots[slot(ids[at])]) - 1;
-                // Another term may have the same slot.
+                // Another term may share the slot.
                 if left.0[place] == ids[at] {
                     sum = left.1[place].mul_add(weights[at], sum);
                 }
@@ -117,7 +116,7 @@ mod tests {
     use super::*;
 
     fn row(most: usize) -> impl Strategy<Value = (Vec<u32>, Vec<f32>)> {
-        // Few terms, so that some are shared, and large ones, so that some share a slot.
+        // Few distinct ids, so that rows share some, and large ones, so that some share a slot.
         let id = prop_oneof![0..60_u32, 0..40_000_u32];
         proptest::collection::btree_map(id, -1.0_f32..1.0, 0..most)
             .prop_map(|terms| terms.into_iter().unzip())

@@ -1,13 +1,12 @@
-//! Some rows with some others, each pair once, feeding both sides.
+//! Some rows with some other rows, each pair once, feeding the lists of both sides.
 //!
-//! Rows are taken a tile at a time, some hundred that were laid out together and stay so with
-//! their table (`laid`). The left tiles' lists are shared by all threads. A thread takes a
-//! right tile, compares it with all left ones and finishes its lists, so that there are never
-//! more of them than threads. A row that has nothing yet, and no floor, takes its first base from a
-//! whole tile. Tables that meet few rows are not laid out, and all their pairs are scored.
+//! Rows are processed in tiles: a few hundred rows that are laid out together and kept with their table (`laid`). All
+//! threads share the lists of the left tiles. A thread takes a right tile, compares it with all left ones and finishes
+//! its lists, so that there are never more right-hand lists in memory than threads. A row without candidates or floor
+//! takes its first base from a whole tile. Tables that meet few rows are not laid out, and all their pairs are scored.
 //!
-//! Memory: the lists of the left rows, and of those of one tile a thread, what was found, and what is
-//! kept with the tables.
+//! Memory: the lists of the left rows, the lists of one right tile per thread, the results, and what is kept with the
+//! tables.
 
 use std::cmp::Ordering;
 use std::sync::atomic::{self, AtomicBool};
@@ -27,9 +26,9 @@ use super::table::MAX_ROWS;
 use super::table::{RowMask, Table};
 use super::tile::{Tile, pair};
 
-/// A row's first base comes from so many times as many rows as it keeps candidates, at least.
+/// A row's first base comes from at least this many times as many rows as it keeps candidates.
 const SAMPLE: usize = 3;
-/// A floor no higher than this one rules nothing out: the lowest score above 0.
+/// A floor this low rules nothing out: it is the lowest score above 0.
 const OPEN: f32 = f32::from_bits(1);
 
 /// Rows of one table that take part in a comparison.
@@ -39,15 +38,15 @@ pub struct Side<'a> {
     pub table: &'a Table,
     /// Which of its rows take part.
     pub live: &'a RowMask,
-    /// The lowest score that each row of the table wants, live or not; infinity: it wants none. Empty: no
-    /// row of this side wants any.
+    /// The lowest score that each row of the table wants, live or not; infinity: the row wants none. Empty: no row of
+    /// this side wants any.
     pub floors: Vec<f32>,
-    /// Live rows, the left table's first, that do not meet, because they are of one item; ascending. Of the
-    /// left side itself those with the lower one first.
+    /// Pairs of live rows, the left table's row first, that do not meet because they belong to one item; ascending. For
+    /// the left side itself, the lower row comes first.
     pub apart: Vec<(u32, u32)>,
 }
 
-/// Some rows to compare with some others.
+/// Some rows to compare with some other rows.
 #[derive(Debug, Clone)]
 pub struct Task<'a> {
     /// The left rows.
@@ -56,7 +55,7 @@ pub struct Task<'a> {
     pub within_left: bool,
     /// The right rows.
     pub rights: Vec<Side<'a>>,
-    /// Candidates kept a row.
+    /// Candidates kept per row.
     pub keep: usize,
 }
 
@@ -65,30 +64,29 @@ pub struct Task<'a> {
 pub struct Compared {
     /// Pairs of rows that met.
     pub pairs: u64,
-    /// Rows that got candidates, by side, then row.
+    /// The rows that got candidates, by side, then row.
     pub found: Vec<Found>,
 }
 
-/// Compares some rows with some others, on the current rayon pool.
+/// Compares some rows with some other rows, on the current rayon pool.
 ///
-/// Every live left row meets every live row of each right side, and with `within_left` every
-/// pair of live left rows meets once. Each pair feeds both its rows. `by_id` puts rows with equal scores
-/// into their order; those it calls equal are ordered by side, then row. Once `cancelled` is true, it ends
-/// soon (two tiles).
+/// Every live left row meets every live row of each right side; with `within_left`, every pair of live left rows meets
+/// once. Each pair feeds both its rows. `by_id` orders rows with equal scores; rows that it considers equal are ordered
+/// by side, then row. Once `cancelled` is true, the call ends within two tiles.
 ///
 /// # Errors
-/// When the kernel cannot run here, or it was cancelled.
+/// When the kernel cannot run here, or the call was cancelled.
 ///
 /// # Panics
-/// When sides differ in dimension (but for a side without dense parts), floors or masks do not fit their
-/// table, there are more than 65,535 right sides, or 2^32 − 1 rows.
+/// When sides differ in dimension (except for a side without dense parts), floors or masks do not fit their table,
+/// there are more than 65,535 right sides, or 2^32 − 1 rows.
 pub fn compare(
     kernel: Kernel,
     task: &Task<'_>,
     by_id: &(dyn Fn(RowRef, RowRef) -> Ordering + Sync),
     cancelled: &AtomicBool,
 ) -> Result<Compared, Error> {
-    // Layouts are a kernel's own.
+    // Each kernel has its own layouts.
     let isa = kernel.instructions()?;
     let sides = Sides::new(task);
     let by_id = |a: u32, b: u32| by_id(sides.row(a), sides.row(b)).then_with(|| a.cmp(&b));
@@ -157,7 +155,7 @@ pub fn compare(
     })
 }
 
-/// The sides of a task. A row's id is its number, were all tables one.
+/// The sides of a task. A row's id is its number in the concatenation of all tables.
 struct Sides<'a> {
     sides: Vec<&'a Side<'a>>,
     /// The id of each table's first row.
@@ -183,7 +181,7 @@ impl<'a> Sides<'a> {
             );
             firsts.push(end);
             let rows = u32::try_from(rows).ok();
-            // The last number is nobody's.
+            // The last number is reserved for `NOBODY`.
             end = rows
                 .and_then(|rows| end.checked_add(rows))
                 .filter(|end| *end < u32::MAX)
@@ -200,8 +198,8 @@ impl<'a> Sides<'a> {
         }
     }
 
-    /// The place of each live left row in an order, by id: so that the caller is asked once about them, and
-    /// not again for each row that meets many with one score. The ids of left rows are their numbers.
+    /// The rank of each live left row in the tie order, by id. Asking the caller once up front avoids asking again for
+    /// every row that meets many with one score. The ids of left rows equal their numbers.
     fn left_ranks(&self, by_id: impl Fn(u32, u32) -> Ordering) -> Vec<u32> {
         let live = self.sides[0].live;
         let mut rows: Vec<u32> = live.iter().map(|row| row as u32).collect();
@@ -213,7 +211,7 @@ impl<'a> Sides<'a> {
         ranks
     }
 
-    /// A side's rows: those of its layout in the layout's order, or else its live rows.
+    /// A side's rows as tiles: in the order of its layout if it has one, else its live rows.
     fn tiles(&self, isa: Isa, number: usize, met: usize, table: &'a Table) -> Vec<Tile<'a>> {
         let first = self.firsts[number];
         let live = self.sides[number].live;
@@ -259,7 +257,7 @@ impl<'a> Sides<'a> {
     }
 }
 
-/// Whether most rows of a tile want all there is.
+/// Whether most rows of a tile take any candidate.
 fn is_fresh(tile: &Tile<'_>, lists: &Lists<'_>) -> bool {
     let open = lists.bases().iter().filter(|floor| **floor <= OPEN);
     2 * open.count() > tile.count
@@ -269,22 +267,22 @@ fn is_fresh(tile: &Tile<'_>, lists: &Lists<'_>) -> bool {
 struct Run<'a> {
     isa: Isa,
     sides: &'a Sides<'a>,
-    /// What breaks ties among left rows, which are all that right ones meet.
+    /// The tie order of left rows, the only rows that right ones meet.
     order: TieOrder<'a>,
     keep: usize,
-    /// Candidates of a row: those kept, and the best that is dropped.
+    /// Candidates per row: those kept, and the best one dropped.
     limit: usize,
     left: &'a [Tile<'a>],
-    /// The lists of the left tiles, and those tiles ready to be the left one.
+    /// The lists of the left tiles, and those tiles prepared to be the left one.
     lists: Vec<Mutex<Lists<'a>>>,
     held: Vec<OnceLock<Held>>,
     cancelled: &'a AtomicBool,
 }
 
-/// What a thread has.
+/// Per-thread state.
 struct Thread<'a> {
     scratch: Scratch,
-    /// Those of the right tile at hand.
+    /// The lists of the right tile in progress.
     lists: Mutex<Lists<'a>>,
 }
 
@@ -314,7 +312,7 @@ impl<'a> Run<'a> {
                 isa: self.isa,
                 tiles: [&self.left[at]; 2],
                 lists: [&self.lists[at]; 2],
-                // Each pair comes twice, once for either row.
+                // Each pair comes up twice, once for either row.
                 wanted: [true, false],
                 apart: &apart,
             };
@@ -336,13 +334,13 @@ impl<'a> Run<'a> {
         });
     }
 
-    /// Compares a right tile with all left ones; what was found for its rows.
+    /// Compares a right tile with all left ones; returns what its rows found.
     fn right(&self, side: usize, tile: &Tile<'_>, thread: &mut Thread<'a>) -> Vec<Found> {
         let apart = self.sides.apart(side);
         let Thread { scratch, lists } = thread;
         let own = lists.get_mut().unwrap_or_else(PoisonError::into_inner);
         let met: usize = self.left.iter().map(|left| left.count).sum();
-        // No more are found than there are.
+        // No more can be found than there are rows to meet.
         own.reset(self.sides.floors(side, tile), self.limit.min(met.max(1)));
         own.fresh = is_fresh(tile, own);
         for (at, left) in self.left.iter().enumerate() {
@@ -361,7 +359,7 @@ impl<'a> Run<'a> {
         let own = lists.get_mut().unwrap_or_else(PoisonError::into_inner);
         self.finish(side, tile, own)
     }
-    /// Two tiles, the left one of which is a left tile of the task, or one with itself.
+    /// Two tiles meet, of which the left one is a left tile of the task, or a tile meets itself.
     fn meet(&self, meeting: &Meeting<'_, '_>, left: usize, scratch: &mut Scratch) {
         let tiles = meeting.tiles;
         let hold = || match tiles[0].block {
@@ -394,7 +392,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What was found for the rows of a tile.
+    /// The results of the rows of a tile.
     fn finish(&self, side: usize, tile: &Tile<'_>, lists: &mut Lists<'_>) -> Vec<Found> {
         let first = self.sides.firsts[side];
         let found = |place: usize| {

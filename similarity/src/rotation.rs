@@ -1,19 +1,19 @@
-//! A fixed rotation: spreads what is large in few coordinates over all of them, so that 8-bit
-//! values are spent well. Dot products stay as they are, but for rounding.
+//! A fixed rotation that spreads large coordinates over all of them, so that 8-bit values are used
+//! well. It preserves dot products, apart from rounding.
 
-/// Relative rounding error of a rotated row, by norm: at most 26 additions and two products one
-/// after the other for 4,096 values, each off by at most 2^-24, twice over.
+/// Relative rounding error of a rotated row, by norm: at most 26 additions and two products in
+/// sequence for 4,096 values, each off by at most 2^-24; times two.
 pub(super) const ERROR: f64 = 4e-6;
 
-/// Random signs and Hadamard transforms over two spans of a power of two, which overlap so that
-/// both together cover the row.
+/// Random signs, then Hadamard transforms over two spans whose lengths are powers of two and which
+/// overlap so that together they cover the row.
 pub(super) struct Rotation {
     signs: [Vec<f32>; 2],
     span: usize,
 }
 
 impl Rotation {
-    /// For rows of `length` values: always the same one.
+    /// The rotation for rows of `length` values; always the same one.
     pub(super) fn new(length: usize) -> Self {
         let span = if length == 0 { 0 } else { 1 << length.ilog2() };
         let mut state = 0x9E37_79B9_7F4A_7C15_u64;
@@ -45,10 +45,10 @@ impl Rotation {
     }
 }
 
-/// Values that a register may hold.
+/// Values that fit a register.
 const TOGETHER: usize = 8;
 
-/// The orthonormal Hadamard transform; a power of two values, or none.
+/// The orthonormal Hadamard transform; the number of values is a power of two or zero.
 #[inline(always)]
 fn hadamard(values: &mut [f32]) {
     let mut half = values.len() / 2;

@@ -1,4 +1,4 @@
-//! Rows to compare, where they lie.
+//! Rows to compare, borrowed from the caller.
 
 use rayon::prelude::*;
 
@@ -18,7 +18,7 @@ pub struct Rows<'a> {
 /// Compressed sparse rows.
 #[derive(Clone, Copy)]
 pub struct SparseRows<'a> {
-    /// Where each row begins in the other two, and at last where the last one ends.
+    /// Where each row begins in the other two, followed by where the last one ends.
     pub offsets: &'a [usize],
     /// Terms, strictly ascending in each row.
     pub ids: &'a [u32],
@@ -26,16 +26,16 @@ pub struct SparseRows<'a> {
     pub weights: &'a [f32],
 }
 
-/// Most values of a row.
+/// The longest row, in values.
 const MAX_DIMENSION: usize = 1 << 16;
-/// Rows that a thread looks at in one go.
+/// Rows that a thread checks at a time.
 const PART: usize = 1024;
 
 impl<'a> Rows<'a> {
     /// `count` rows of `dimension` values each, one after the other.
     ///
     /// # Errors
-    /// When `dense` is not as long as that, or a value is not finite.
+    /// When `dense` does not have that many values, or a value is not finite.
     pub fn new(dense: &'a [f32], count: usize, dimension: usize) -> Result<Self, Error> {
         if count.checked_mul(dimension) != Some(dense.len()) {
             let values = dense.len();
@@ -89,7 +89,7 @@ impl<'a> Rows<'a> {
         })
     }
 
-    /// Where each of them lies.
+    /// References to each row.
     pub(super) fn source(&self) -> Source<'a> {
         let row = |row: usize| &self.dense[row * self.dimension..(row + 1) * self.dimension];
         let sparse = |sparse: SparseRows<'a>| {
@@ -107,17 +107,17 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Rows by number, wherever they lie.
+/// Rows by number, wherever they are in memory.
 pub(super) struct Source<'a> {
     /// Values of each dense part.
     pub(super) dimension: usize,
     pub(super) dense: Vec<&'a [f32]>,
-    /// One a row, or none if no row has one.
+    /// One per row, or empty if no row has one.
     pub(super) sparse: Vec<Sparse<'a>>,
 }
 
 impl<'a> Source<'a> {
-    /// Rows.
+    /// Number of rows.
     pub(super) fn rows(&self) -> usize {
         self.dense.len()
     }
@@ -127,7 +127,7 @@ impl<'a> Source<'a> {
         self.sparse.get(row).copied().unwrap_or_default()
     }
 
-    /// Some of the rows, numbered anew.
+    /// Some of the rows, renumbered.
     pub(super) fn pick(&self, rows: &[u32]) -> Self {
         Self {
             dimension: self.dimension,

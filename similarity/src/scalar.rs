@@ -1,4 +1,4 @@
-//! The canonical arithmetic, in plain Rust: what every other kernel must give, bit for bit.
+//! The canonical arithmetic in plain Rust, which every other kernel must reproduce bit for bit.
 
 use super::slices::LANES;
 use super::strip::{GROUP, Hits, PANEL, Strip, split};
@@ -8,8 +8,8 @@ use super::terms::TermIndex;
 const ROWS: usize = 4;
 const COLUMNS: usize = 8;
 
-/// The canonical dot product of two rows, as if padded with zeros to a multiple of 16: 16 chains of fused multiply-add from 0, lane l
-/// summing k = l, l+16, …; then lanes l and l+8 are added, l and l+4, l and l+2, l and l+1.
+/// The canonical dot product of two rows, as if padded with zeros to a multiple of 16: 16 chains of fused multiply-add
+/// from 0, where lane l sums k = l, l+16, …; then lanes l and l+8 are added, l and l+4, l and l+2, l and l+1.
 ///
 /// # Panics
 /// When the rows are not equally long.
@@ -60,11 +60,11 @@ pub(super) fn pairs(lefts: &[&[f32]], rights: &[&[f32]], pairs: &[u32], scores: 
     }
 }
 
-/// Finds the pairs of a strip whose approximate score reaches the lower of their thresholds. Plain
-/// products and sums in the order of the values, which compilers turn into vectors on any CPU.
+/// Finds the pairs of a strip whose approximate score reaches the lower of their two thresholds. Plain products and
+/// sums in the order of the values, which compilers vectorize on any CPU.
 ///
 /// # Panics
-/// When the strip is not well made.
+/// When the strip is malformed.
 pub(super) fn strip(strip: &Strip<'_, f32, f32>, hits: &mut Hits) {
     strip.check();
     hits.reserve(GROUP * strip.columns());
@@ -75,10 +75,10 @@ pub(super) fn strip(strip: &Strip<'_, f32, f32>, hits: &mut Hits) {
     });
 }
 
-/// What a strip's sums come to, all of them, row after row.
+/// Writes all sums of a strip, row by row.
 ///
 /// # Panics
-/// When the strip is not well made, or `sums` has not one place a pair.
+/// When the strip is malformed, or `sums` does not have exactly one place per pair.
 pub(super) fn sums(strip: &Strip<'_, f32, f32>, sums: &mut [f32]) {
     strip.check();
     let columns = strip.columns();
@@ -126,8 +126,8 @@ fn tiles(strip: &Strip<'_, f32, f32>, mut each: impl FnMut(u32, f32)) {
     }
 }
 
-/// A value that at least `keep` of the bounds (`keep` or more) reach: near the `keep`-th highest,
-/// and not above it. Inlined into each kernel, so that counting uses the vectors it may use.
+/// A value that at least `keep` of the bounds reach: near the `keep`-th highest, and not above it. Inlined into each
+/// kernel, so that counting uses that kernel's vectors.
 #[inline(always)]
 pub(super) fn kth(bounds: &[f32], keep: usize) -> f32 {
     let (chunks, rest) = bounds.as_chunks::<LANES>();
@@ -135,7 +135,7 @@ pub(super) fn kth(bounds: &[f32], keep: usize) -> f32 {
     let mut low = [f32::INFINITY; LANES];
     let mut span = |bounds: &[f32]| {
         for ((low, high), &bound) in low.iter_mut().zip(&mut high).zip(bounds) {
-            // Minus infinity stands for none: the row itself, or what fills a list up.
+            // Minus infinity means "no value": the row itself, or padding of a list.
             let finite = if bound == f32::NEG_INFINITY {
                 f32::INFINITY
             } else {
@@ -152,7 +152,7 @@ pub(super) fn kth(bounds: &[f32], keep: usize) -> f32 {
     halve(low, high, keep, |value| reaching(chunks, rest, value))
 }
 
-/// Halves the span from `low` to `high` until about `keep` bounds are left above.
+/// Bisects the span from `low` to `high` until about `keep` bounds are above `low`.
 #[inline(always)]
 pub(super) fn halve(
     mut low: f32,
@@ -163,7 +163,7 @@ pub(super) fn halve(
     if reaching(low) < keep {
         return f32::NEG_INFINITY;
     }
-    // Twelve halvings leave little of the span, and a base a little low costs few candidates.
+    // Twelve halvings leave little of the span, and a slightly low base costs few candidates.
     let enough = keep..=keep + keep / 8;
     for _ in 0..12 {
         let middle = low + (high - low) / 2.0;
@@ -183,7 +183,7 @@ pub(super) fn halve(
     low
 }
 
-/// How many bounds reach a value.
+/// The number of bounds that reach a value.
 #[inline(always)]
 fn reaching(chunks: &[[f32; LANES]], rest: &[f32], value: f32) -> usize {
     let mut counts = [0_u32; LANES];
@@ -196,10 +196,10 @@ fn reaching(chunks: &[[f32; LANES]], rest: &[f32], value: f32) -> usize {
     (counts.iter().sum::<u32>() + rest) as usize
 }
 
-/// Keeps the candidates whose score reaches a base, in their order; says how many.
+/// Keeps the candidates whose score reaches a base, in their order; returns their number.
 pub(super) fn retain(ids: &mut [u32], scores: &mut [f32], base: f32) -> usize {
     let mut kept = 0;
-    // Without a branch: half of them stay.
+    // Branchless, because half of them stay.
     for at in 0..ids.len().min(scores.len()) {
         let (id, score) = (ids[at], scores[at]);
         ids[kept] = id;
@@ -220,13 +220,13 @@ pub(super) fn reaching_places(values: &[f32], base: f32, places: &mut [u32]) -> 
     count
 }
 
-/// The canonical sparse dot product of two rows (ids strictly ascending, and weights): one
-/// `mul_add` chain from 0 over the terms both have, by ascending id.
+/// The canonical sparse dot product of two rows (ids strictly ascending, and weights): one `mul_add` chain from 0 over
+/// the terms that both have, by ascending id.
 #[inline(always)]
 pub(super) fn sparse_dot(left: (&[u32], &[f32]), right: (&[u32], &[f32])) -> f32 {
     let (mut l, mut r, mut sum) = (0, 0, 0.0_f32);
     while let (Some(&left_id), Some(&right_id)) = (left.0.get(l), right.0.get(r)) {
-        // Few terms are shared, so that this branch is foreseen; which list goes on is not.
+        // Few terms are shared, so this branch is predictable; which list advances is not.
         if left_id == right_id {
             sum = left.1[l].mul_add(right.1[r], sum);
         }
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn the_order_of_sums_is_the_contract() {
-        // Written out by hand for 32 values, from the words of the contract.
+        // Written out by hand for 32 values, following the wording of the contract.
         let left: Vec<f32> = (0..32).map(|k| 1.0 / (k as f32 + 1.5)).collect();
         let right: Vec<f32> = (0..32).map(|k| (k as f32 * 0.37).sin()).collect();
         let lane = |l: usize| left[l + 16].mul_add(right[l + 16], left[l].mul_add(right[l], 0.0));

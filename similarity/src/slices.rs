@@ -1,6 +1,6 @@
 //! Rows as slices.
 
-/// Dense rows are zero-padded to a multiple of this many values: one a chain of the canonical dot product.
+/// Dense rows are zero-padded to a multiple of this many values, one per chain of the canonical dot product.
 pub const LANES: usize = 16;
 
 /// A sparse row: term ids strictly ascending, and their weights.

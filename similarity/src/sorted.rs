@@ -1,4 +1,4 @@
-//! The lists of a block's rows once nothing is compared any more: sorted, and as small as they can be.
+//! The lists of a block's rows once comparing is finished: sorted, without spare memory.
 
 /// Sorted lists, best first.
 #[derive(Debug, Clone)]
@@ -10,7 +10,7 @@ pub(super) struct Sorted {
 }
 
 impl Sorted {
-    /// `ends` are those of the rows' lists in the other two.
+    /// `ends` are the ends of the rows' lists in the other two.
     pub(super) fn new(ends: Vec<u32>, ids: Vec<u32>, scores: Vec<f32>) -> Self {
         Self { ends, ids, scores }
     }

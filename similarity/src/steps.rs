@@ -1,11 +1,11 @@
-//! How much of a comparison of all rows with all is done.
+//! The progress of comparing all rows with all rows.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Steps that laying out a block or sorting its lists counts as; a tile is one.
+/// Steps counted for laying out a block or sorting its lists; a tile counts as one.
 const PER_BLOCK: u64 = 1;
 
-/// Counts steps and tells how many there are.
+/// Counts finished steps and reports progress.
 pub(super) struct Steps<'a> {
     done: AtomicU64,
     total: u64,
@@ -13,7 +13,7 @@ pub(super) struct Steps<'a> {
 }
 
 impl<'a> Steps<'a> {
-    /// Those of so many blocks, each of which meets itself and all others.
+    /// The steps of this many blocks, each of which meets itself and all others.
     pub(super) fn new(blocks: usize, tell: Option<&'a (dyn Fn(u64, u64) + Sync)>) -> Self {
         let blocks = blocks as u64;
         Self {
@@ -23,12 +23,12 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// Steps that sorting the lists of a block counts as.
+    /// Steps counted for sorting the lists of a block.
     pub(super) fn per_block(&self) -> u64 {
         PER_BLOCK
     }
 
-    /// So many more are done.
+    /// Records that more steps are finished.
     pub(super) fn done(&self, steps: u64) {
         let done = self.done.fetch_add(steps, Ordering::Relaxed) + steps;
         if let Some(tell) = self.tell {

@@ -1,11 +1,11 @@
-//! What a kernel is asked: eight or so rows against a block, and which pairs reach a threshold.
+//! The work unit of a kernel: a group of rows against a block; it finds the pairs that reach a threshold.
 
-/// Rows of a panel. Blocks are cut into panels, and a panel lies step by step: the first step of
-/// all its rows, then the second. All register tiles divide it.
+/// Rows of a panel. Blocks are cut into panels, and a panel is stored step by step: the first step of all its rows,
+/// then the second. The widths of all register tiles divide it.
 pub(super) const PANEL: usize = 48;
 /// Rows of a group, the rows of a strip.
 pub(super) const GROUP: usize = 8;
-/// Values that are summed up in 16 bits before they are added in 32.
+/// Values summed in 16 bits before the sum is widened to 32.
 pub(super) const SPAN: usize = 128;
 /// Lanes that a kernel may write beyond the last hit.
 const SPARE: usize = 16;
@@ -17,9 +17,9 @@ pub(super) struct Hits {
     pub(super) pairs: Vec<u32>,
     /// How many of them count.
     pub(super) count: usize,
-    /// Where they are put into order.
+    /// Buffer for sorting them.
     ordered: Vec<u32>,
-    /// By right row, where its pairs go then.
+    /// By right row: where its pairs go when sorting.
     starts: Vec<u32>,
 }
 
@@ -30,7 +30,7 @@ pub(super) fn split(pair: u32) -> (usize, usize) {
 }
 
 impl Hits {
-    /// Room for `more` hits and what a kernel may write beyond them.
+    /// Reserves room for `more` hits and for what a kernel may write beyond them.
     pub(super) fn reserve(&mut self, more: usize) {
         let needed = self.count + more + SPARE;
         if self.pairs.len() < needed {
@@ -38,7 +38,7 @@ impl Hits {
         }
     }
 
-    /// Those there are.
+    /// The hits found so far.
     pub(super) fn get(&self) -> &[u32] {
         &self.pairs[..self.count]
     }
@@ -53,7 +53,7 @@ impl Hits {
         self.count = kept;
     }
 
-    /// Puts those from a place on, which are of one group, into the order of their rows.
+    /// Sorts the hits from a position on, which all belong to one group, by row.
     pub(super) fn order(&mut self, from: usize) {
         let found = &mut self.pairs[from..self.count];
         let row = |pair: u32| split(pair).0 % GROUP;
@@ -73,7 +73,7 @@ impl Hits {
         }
     }
 
-    /// Puts those with the same right row together, by ascending row; in the order they have otherwise.
+    /// Groups hits by right row, ascending; otherwise keeps their order.
     pub(super) fn order_by_right(&mut self, columns: usize) {
         let found = &mut self.pairs[..self.count];
         self.starts.clear();
@@ -95,7 +95,7 @@ impl Hits {
         }
     }
 
-    /// Adds one; room must have been reserved.
+    /// Adds a hit; room must have been reserved.
     #[inline(always)]
     pub(super) fn push(&mut self, pair: u32) {
         self.pairs[self.count] = pair;
@@ -103,7 +103,7 @@ impl Hits {
     }
 }
 
-/// A step of a left row's values of frequent terms. Only kernels with integers have such.
+/// A step of a left row's values of frequent terms. Only integer kernels have these.
 #[derive(Clone, Copy)]
 #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))] // no other kernel has integers
 pub(super) struct TermStep {
@@ -115,7 +115,7 @@ pub(super) struct TermStep {
 
 /// One strip: the rows of a group of the left block against all rows of the right block.
 pub(super) struct Strip<'a, V, T> {
-    /// Panels of the left block; of it, `group`'s rows count.
+    /// Panels of the left block, of which only the rows of `group` count.
     pub(super) left: &'a [V],
     /// Which group of the left block.
     pub(super) group: usize,
@@ -125,24 +125,22 @@ pub(super) struct Strip<'a, V, T> {
     pub(super) length: usize,
     /// For each left row of the group, minus its threshold.
     pub(super) from_left: &'a [T; GROUP],
-    /// For each left row of the group, what takes the middle of the unsigned values out of every
-    /// sum: 128 · the row's sum for 32-bit sums. For 16-bit ones minus 64 · the sum of each half, one
-    /// span of `SPAN` values after the other.
+    /// For each left row of the group, what cancels the middle of the unsigned values in every sum. For 32-bit sums:
+    /// 128 · the row's sum. For 16-bit sums: minus 64 · the sum of each half, one span of `SPAN` values after another.
     pub(super) offsets: &'a [T],
     /// For each right row, minus its threshold.
     pub(super) from_right: &'a [T],
-    /// For each left row of the group, its steps of frequent terms (`columns`), and panels of the
-    /// right block's values of them; or empty.
+    /// For each left row of the group, its steps of frequent terms (`columns`); and panels of the right block's values
+    /// of those terms. Or both empty.
     pub(super) left_terms: [&'a [TermStep]; GROUP],
     pub(super) right_terms: &'a [V],
-    /// By how many bits the sums of their products are shifted to be in the units of the others.
+    /// The number of bits by which the sums of their products are shifted to be in the units of the others.
     pub(super) terms_shift: u32,
-    /// What rare terms come to (`terms`), `GROUP` rows of as many as there are right rows, each so many
-    /// values after the one before; or empty.
+    /// Contributions of rare terms (`terms`): `GROUP` rows with one value per right row, each starting `rare_stride`
+    /// values after the previous one; or empty.
     pub(super) rare: &'a [u16],
     pub(super) rare_stride: usize,
-    /// The power of two by which they are multiplied to be in the units of the others; not negative for
-    /// integers.
+    /// The power of two that converts them to the units of the others; not negative for integers.
     pub(super) rare_power: i32,
 }
 
@@ -168,10 +166,10 @@ impl<V, T> Strip<'_, V, T> {
         !self.right_terms.is_empty() || !self.rare.is_empty()
     }
 
-    /// Checks that all slices are as long as kernels take for granted.
+    /// Checks that all slices have the lengths that kernels rely on.
     ///
     /// # Panics
-    /// When one is not.
+    /// When one does not.
     pub(super) fn check(&self) {
         let columns = self.columns();
         assert!(columns.is_multiple_of(PANEL), "blocks are whole panels");

@@ -1,4 +1,4 @@
-//! Tables: immutable rows to compare, and which of them count.
+//! Tables: immutable rows to compare, and masks of the rows that count.
 
 mod laid;
 
@@ -12,10 +12,9 @@ pub(crate) use laid::MAX_ROWS;
 
 /// Immutable rows, each with a dense part and a sparse part.
 ///
-/// Dense parts are all of one length and lie one after the other, padded with zeros to
-/// [`Table::stride`]; a row without one is all zero (its products are exactly 0). Sparse parts are
-/// compressed sparse rows. What comparing makes of the rows is kept with them (see
-/// [`Table::kept_bytes`]), so that a table had better be shared than made again.
+/// Dense parts all have one length and are stored one after the other, padded with zeros to [`Table::stride`]; a row
+/// without one is all zero, so that its products are exactly 0. Sparse parts are compressed sparse rows. Comparing
+/// caches data with the rows (see [`Table::kept_bytes`]), so share a table rather than building it again.
 pub struct Table {
     dimension: usize,
     dense: Vec<f32>,
@@ -64,15 +63,15 @@ impl Table {
         4 * (self.dense.len() + 2 * self.ids.len())
     }
 
-    /// Whether rows of both have scores: dense parts of one length, or none in one of them.
+    /// Whether rows of both tables can be scored: dense parts of equal length, or none on one side.
     pub fn is_comparable(&self, other: &Self) -> bool {
         self.dimension == 0 || other.dimension == 0 || self.dimension == other.dimension
     }
 
-    /// The canonical score of a row and one of another table (see the crate).
+    /// The canonical score of a row and a row of another table (see the crate).
     ///
     /// # Panics
-    /// When a table has no such row, or dense parts differ in length (but for a table without any).
+    /// When a table has no such row, or dense parts differ in length (except for a table without any).
     pub fn score(&self, row: usize, other: &Self, other_row: usize) -> f32 {
         assert!(
             self.is_comparable(other),
@@ -120,8 +119,8 @@ impl TableBuilder {
     /// Adds a row. An empty `dense` is all zero.
     ///
     /// # Errors
-    /// When the dense part has another length, a value is not finite, or the terms (one a weight) do not
-    /// ascend strictly. The row is not added then.
+    /// When the dense part has another length, a value is not finite, or the terms, one per weight, do not ascend
+    /// strictly. The row is then not added.
     pub fn push(&mut self, dense: &[f32], terms: &[u32], weights: &[f32]) -> Result<(), Error> {
         let table = &mut self.table;
         let row = table.rows();
@@ -142,7 +141,7 @@ impl TableBuilder {
         Ok(())
     }
 
-    /// The rows so far.
+    /// The table with the rows added so far.
     pub fn table(&self) -> &Table {
         &self.table
     }
@@ -170,7 +169,7 @@ pub(crate) fn check(row: usize, dense: &[f32], (ids, weights): Sparse<'_>) -> Re
     Ok(())
 }
 
-/// Whether all values are; without a branch for each.
+/// Whether all values are finite, without a branch per value.
 pub(crate) fn is_finite(values: &[f32]) -> bool {
     let all = values.iter();
     all.fold(true, |all, value| all & value.is_finite())
@@ -184,7 +183,7 @@ pub struct RowMask {
 }
 
 impl RowMask {
-    /// No row of `rows`.
+    /// The empty set over `rows` rows.
     pub fn none(rows: usize) -> Self {
         Self {
             words: vec![0; rows.div_ceil(64)],
@@ -192,14 +191,14 @@ impl RowMask {
         }
     }
 
-    /// Every row of `rows`.
+    /// The full set over `rows` rows.
     pub fn all(rows: usize) -> Self {
         let mut mask = Self::none(rows);
         (0..rows).for_each(|row| mask.insert(row));
         mask
     }
 
-    /// Number of rows the mask speaks of, in the set or not.
+    /// Number of rows that the mask covers, in the set or not.
     pub fn rows(&self) -> usize {
         self.rows
     }
@@ -235,14 +234,31 @@ impl RowMask {
 
     /// The rows in the set, ascending.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        self.words.iter().enumerate().flat_map(|(at, &word)| {
-            (0..64)
-                .filter(move |bit| word >> bit & 1 == 1)
-                .map(move |bit| at * 64 + bit)
+        self.within(0..self.rows)
+    }
+
+    /// The rows in the set within a range, ascending.
+    pub fn within(&self, rows: Range<usize>) -> impl Iterator<Item = usize> + '_ {
+        let Range { start, end } = rows.start..rows.end.min(self.rows).max(rows.start);
+        let words = start / 64..end.div_ceil(64);
+        words.flat_map(move |at| {
+            let mut word = self.words.get(at).copied().unwrap_or(0);
+            // Only the first and the last word contain rows outside the range.
+            if at * 64 < start {
+                word &= u64::MAX << (start % 64);
+            }
+            if end < (at + 1) * 64 {
+                word &= !(u64::MAX << (end % 64));
+            }
+            std::iter::from_fn(move || {
+                let bit = word.trailing_zeros() as usize;
+                word &= word.wrapping_sub(1);
+                (bit < 64).then_some(at * 64 + bit)
+            })
         })
     }
 
-    /// Makes the set speak of one more row, in it or not.
+    /// Extends the mask by one row, in the set or not.
     pub fn push(&mut self, present: bool) {
         self.rows += 1;
         self.words.resize(self.rows.div_ceil(64), 0);
@@ -304,5 +320,23 @@ mod tests {
         mask.remove(64);
         assert!(!mask.contains(64) && mask.contains(129) && !mask.contains(130));
         assert_eq!(mask.iter().filter(|row| (60..70).contains(row)).count(), 9);
+        for (start, end) in [
+            (0, 0),
+            (3, 3),
+            (60, 70),
+            (64, 128),
+            (1, 129),
+            (128, 500),
+            (200, 300),
+        ] {
+            let within: Vec<usize> = mask.within(start..end).collect();
+            let expected: Vec<usize> = mask
+                .iter()
+                .filter(|row| (start..end).contains(row))
+                .collect();
+            assert_eq!(within, expected, "{start}..{end}");
+        }
+        let all: Vec<usize> = (0..130).filter(|row| mask.contains(*row)).collect();
+        assert_eq!(mask.iter().collect::<Vec<_>>(), all);
     }
 }

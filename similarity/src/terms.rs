@@ -1,13 +1,13 @@
-//! Term → rows: which rows of a tile share a term with another row.
+//! An index from terms to rows: finds the rows of a tile that share a term with another row.
 //!
-//! [`TermIndex`] has all terms and gives canonical products. [`RareTerms`] has those that are in no
-//! column (`columns`): what is left of a text are terms that few other texts have, so that almost all
-//! pairs share none of them. Which terms two tiles share is found out once for all their rows, by merging
-//! both: looking each row's terms up for itself takes longer than all products.
+//! [`TermIndex`] has all terms and computes canonical products. [`RareTerms`] has the terms without a column
+//! (`columns`): few other texts contain these, so almost all pairs share none of them. The terms that two tiles share
+//! are found once for all their rows, by merging both indexes: looking up each row's terms separately would take longer
+//! than all products.
 //!
-//! Rare weights are integers that were rounded up, as those of columns are. Their unit is such that the
-//! squares of a row's come to [`MOST`] at most: then what two rows share comes to no more (by Cauchy and
-//! Schwarz), and fits 16 bits.
+//! Rare weights are rounded up to integers, like those of columns. Their unit is chosen so that the squares of a row's
+//! weights sum to at most [`MOST`]: then, by the Cauchy–Schwarz inequality, the products of two rows sum to at most
+//! that, which fits 16 bits.
 
 use std::ops::Range;
 
@@ -18,17 +18,17 @@ use super::strip::{GROUP, PANEL};
 const SPREAD: u32 = 0x9E37_79B9;
 /// Fewest slots.
 const MIN_SLOTS: usize = 64;
-/// Bits of the first look for each slot: whether there is a term at all.
+/// Bits per slot for the first check: whether there is a term at all.
 const BITS: usize = 8;
-/// Terms that are so many times fewer than others are each looked up among those.
+/// If one side has this many times fewer terms than the other, each of them is looked up there.
 const FEW: usize = 4;
-/// The sum of the squares of a row's rare weights, at most.
+/// The largest sum of squares of a row's rare weights.
 const MOST: u64 = u16::MAX as u64;
-/// Terms of a row that is filtered, at most: that many weights of one unit are well below [`MOST`]. Texts
-/// have half as many at most; a longer row has all rows scored exactly.
+/// Most terms of a row that is filtered; that many weights of one unit are well below [`MOST`]. Texts have at most half
+/// as many. A longer row makes all rows be scored exactly.
 pub(super) const MAX_TERMS: usize = 4096;
 
-/// The hash of a term. It keeps terms apart, for the multiplier is odd.
+/// The hash of a term. It is injective, because the multiplier is odd.
 #[inline(always)]
 fn hash(id: u32) -> u32 {
     id.wrapping_mul(SPREAD)
@@ -40,19 +40,19 @@ fn number(count: usize) -> u32 {
 
 /// The distinct terms of some rows, and where the postings of each lie.
 struct Terms {
-    /// Which of a slot's terms may be there: a bit for each of `BITS · slots` spans of hashes.
+    /// Which terms a slot may contain: a bit for each of `BITS · slots` spans of hashes.
     bits: Vec<u64>,
-    /// Where the terms of each slot begin, and where the last ends.
+    /// Where the terms of each slot begin, followed by where the last ones end.
     slots: Vec<u32>,
     shift: u32,
-    /// The terms' hashes, ascending, hence by slot.
+    /// The terms' hashes, ascending, hence ordered by slot.
     hashes: Vec<u32>,
-    /// Where the postings of each hash begin, and where the last end.
+    /// Where the postings of each hash begin, followed by where the last ones end.
     starts: Vec<u32>,
 }
 
 impl Terms {
-    /// Of the hashes of all postings, ascending.
+    /// Builds the index from the hashes of all postings, ascending.
     fn of<T>(postings: &[T], hash: impl Fn(&T) -> u32) -> Self {
         let same = || postings.chunk_by(|a, b| hash(a) == hash(b));
         let distinct = same().count();
@@ -85,7 +85,7 @@ impl Terms {
         (hash >> (self.shift - BITS.trailing_zeros())) as usize
     }
 
-    /// Which term has a hash.
+    /// The term with this hash.
     #[inline(always)]
     fn find(&self, hash: u32) -> Option<usize> {
         let bit = self.bit(hash);
@@ -98,7 +98,7 @@ impl Terms {
         found.map(|at| span.start + at)
     }
 
-    /// Where the postings of a term lie.
+    /// The range of a term's postings.
     #[inline(always)]
     fn postings(&self, term: usize) -> Range<usize> {
         self.starts[term] as usize..self.starts[term + 1] as usize
@@ -108,12 +108,12 @@ impl Terms {
 /// The sparse parts of some rows, by term.
 pub(super) struct TermIndex {
     terms: Terms,
-    /// Row (as numbered in the index) and weight; a term's lie together, rows ascending.
+    /// Row, as numbered in the index, and weight; the postings of a term are adjacent, rows ascending.
     postings: Vec<(u32, f32)>,
 }
 
 impl TermIndex {
-    /// The index of these sparse rows (ids and weights), numbered in the order given.
+    /// Indexes these sparse rows (ids and weights), numbered in the given order.
     pub(super) fn of<'a>(rows: impl Iterator<Item = Sparse<'a>>) -> Self {
         let mut postings: Vec<(u32, u32, f32)> = Vec::new();
         for (row, (ids, weights)) in rows.enumerate() {
@@ -129,9 +129,8 @@ impl TermIndex {
         }
     }
 
-    /// For every row: one `mul_add` chain from what `sums` holds over the terms shared with
-    /// another row, by ascending term id. Inlined into each kernel, so that `mul_add` becomes
-    /// the instruction that kernel may use.
+    /// For every row: continues one `mul_add` chain from the value in `sums` over the terms shared with another row, by
+    /// ascending term id. Inlined into each kernel, so that `mul_add` compiles to that kernel's instruction.
     #[inline(always)]
     pub(super) fn add_products(&self, ids: &[u32], weights: &[f32], sums: &mut [f32]) {
         for (&id, &right) in ids.iter().zip(weights) {
@@ -139,7 +138,7 @@ impl TermIndex {
                 continue;
             };
             for &(row, left) in &self.postings[self.terms.postings(term)] {
-                // A prefix of the rows may be asked for; postings ascend by row.
+                // `sums` may cover only a prefix of the rows; postings ascend by row.
                 let Some(sum) = sums.get_mut(row as usize) else {
                     break;
                 };
@@ -149,22 +148,22 @@ impl TermIndex {
     }
 }
 
-/// Rare terms of rows, row after row: each as its hash, and its absolute weight.
+/// Rare terms of rows, row by row: the hash and the absolute weight of each.
 #[derive(Default)]
 pub(super) struct RowTerms {
     terms: Vec<(u32, f32)>,
-    /// Where those of each row end.
+    /// Where the terms of each row end.
     ends: Vec<u32>,
 }
 
 impl RowTerms {
-    /// Adds a term of a row, the last one or a later one.
+    /// Adds a term to the last row or to a later one.
     pub(super) fn push(&mut self, row: usize, id: u32, weight: f32) {
         self.end(row);
         self.terms.push((hash(id), weight.abs()));
     }
 
-    /// Ends all rows before this one.
+    /// Closes all rows before this one.
     pub(super) fn end(&mut self, row: usize) {
         let end = number(self.terms.len());
         self.ends.resize(row.max(self.ends.len()), end);
@@ -177,15 +176,15 @@ impl RowTerms {
         spans.map(|(start, end)| &self.terms[*start as usize..*end as usize])
     }
 
-    /// The least power of two, from `least` on, for a unit of it times `scale` in which the squares of
-    /// each row come to [`MOST`] at most.
+    /// The least power of two, at least `least`, such that in units of it times `scale` the squares of each row sum to
+    /// at most [`MOST`].
     fn power(&self, scale: f64, least: i32) -> i32 {
         let squares = |of: &dyn Fn(f64) -> f64| {
             let row = |row: &[(u32, f32)]| row.iter().map(|term| of(f64::from(term.1))).sum();
             self.rows().map(row).fold(0.0, f64::max)
         };
         let norm = squares(&|weight| weight * weight).sqrt();
-        // In a unit less than this the norm alone is too much.
+        // In a smaller unit the norm alone would be too large.
         let mut power = ((norm / (scale * (MOST as f64).sqrt())).log2().floor() as i32).max(least);
         while squares(&|weight| units(weight, scale, power).powi(2)) > MOST as f64 {
             power += 1;
@@ -196,29 +195,29 @@ impl RowTerms {
 
 /// A weight in units of `scale` times a power of two, rounded up.
 fn units(weight: f64, scale: f64, power: i32) -> f64 {
-    // So that a quotient that was rounded down is rounded up after all.
+    // Makes up for a quotient that was rounded down.
     const UP: f64 = 1.0 + 1e-12;
     (weight / (scale * 2.0_f64.powi(power)) * UP).ceil()
 }
 
 /// The rare terms of some rows, by term.
 ///
-/// Memory: 4 bytes a term of a row, 13 to 18 a distinct term, 4 a row; and 12 a term of a row of the
-/// left tile, a thread.
+/// Memory: 4 bytes per term of a row, 13 to 18 per distinct term, 4 per row; and, per thread, 12 per term of a row of
+/// the left tile.
 pub(super) struct RareTerms {
     rows: usize,
     terms: Terms,
-    /// Row in the lower half, weight in units in the upper; a term's lie together, rows ascending.
+    /// Row in the lower half, weight in units in the upper; the postings of a term are adjacent, rows ascending.
     postings: Vec<u32>,
-    /// Where the terms of each row end, if all rows' terms stood one after the other.
+    /// Where the terms of each row end in the concatenation of all rows' terms.
     row_ends: Vec<u32>,
-    /// A unit is the rows' scale times two to the power of it.
+    /// A unit is the rows' scale times two to this power.
     power: i32,
 }
 
 impl RareTerms {
-    /// Of at most 65,536 rows with at most [`MAX_TERMS`] terms each. A unit is `scale` times a power of
-    /// two, the `least`-th or a higher one.
+    /// Indexes at most 65,536 rows of at most [`MAX_TERMS`] terms each. A unit is `scale` times two to a power of at
+    /// least `least`.
     pub(super) fn of(rows: &RowTerms, scale: f32, least: i32) -> Self {
         let scale = f64::from(scale);
         let power = rows.power(scale, least);
@@ -241,15 +240,14 @@ impl RareTerms {
         }
     }
 
-    /// The power of two by which sums of products of these with others are multiplied, to be in the
-    /// units of the dense products.
+    /// The power of two that converts sums of products of these with others to the units of the dense products.
     pub(super) fn product_power(&self, other: &Self) -> i32 {
         self.power + other.power
     }
 }
 
-/// A term that a row of one tile shares with some of another: its units in that row, and its span of the
-/// other's postings.
+/// A term that a row of one tile shares with some rows of another: its weight in that row, in units, and the range of
+/// the other tile's postings.
 #[derive(Clone, Copy, Default)]
 struct Run {
     units: u32,
@@ -257,19 +255,19 @@ struct Run {
     end: u32,
 }
 
-/// What the rows of a left tile share with a right one.
+/// The terms that the rows of a left tile share with a right tile.
 #[derive(Default)]
 pub(super) struct Shared {
-    /// Terms that both have: their places in either index.
+    /// Terms that both have: their positions in either index.
     terms: Vec<(u32, u32)>,
-    /// Each row has as many places as it has terms, and uses the first few.
+    /// Each row has as many places as terms, and uses the first few.
     runs: Vec<Run>,
-    /// First place, and end of the used ones, for each row.
+    /// For each row: its first place, and the end of the used ones.
     rows: Vec<[u32; 2]>,
 }
 
 impl Shared {
-    /// Finds out for these tiles.
+    /// Finds them for two tiles.
     pub(super) fn find(&mut self, left: &RareTerms, right: &RareTerms) {
         self.find_terms(&left.terms, &right.terms);
         let most = left.row_ends.last().map_or(0, |end| *end as usize);
@@ -292,7 +290,7 @@ impl Shared {
         }
     }
 
-    /// The terms both have, by ascending hash.
+    /// The terms that both have, by ascending hash.
     fn find_terms(&mut self, left: &Terms, right: &Terms) {
         let (one, two) = (&left.hashes[..], &right.hashes[..]);
         self.terms.clear();
@@ -310,7 +308,7 @@ impl Shared {
         }
         self.terms.resize(one.len().min(two.len()) + 1, (0, 0));
         let (mut l, mut r, mut count) = (0, 0, 0);
-        // Without branches: which list goes on is not foreseen.
+        // Branchless: which list advances is not predictable.
         while let (Some(own), Some(other)) = (one.get(l), two.get(r)) {
             self.terms[count] = (l as u32, r as u32);
             count += usize::from(own == other);
@@ -320,8 +318,8 @@ impl Shared {
         self.terms.truncate(count);
     }
 
-    /// What the terms of a group's rows come to with all rows of the right tile, whose find it was, in
-    /// units: a row of `sums` after the other, each of whole panels; or none if they share nothing.
+    /// The contributions of a group's terms with all rows of the right tile that was last passed to `find`, in units:
+    /// one row of `sums` after another, each of whole panels; or empty if they share nothing.
     pub(super) fn sums(&self, right: &RareTerms, group: Range<usize>, sums: &mut Vec<u16>) {
         let stride = right.rows.next_multiple_of(PANEL);
         sums.clear();
@@ -336,7 +334,7 @@ impl Shared {
         for (row, sums) in group.zip(sums.chunks_exact_mut(stride)) {
             for run in runs(row) {
                 for posting in &right.postings[run.start as usize..run.end as usize] {
-                    // A row's sum fits: see above.
+                    // A row's sum fits 16 bits: see the module's documentation.
                     sums[(posting & 0xFFFF) as usize] += (run.units * (posting >> 16)) as u16;
                 }
             }
@@ -362,7 +360,7 @@ mod tests {
         RareTerms::of(&terms, scale, least)
     }
 
-    /// Asserts that no sum of units is less than what the rows share.
+    /// Asserts that no sum of units is less than the shared terms' contribution.
     fn assert_bounds(lefts: &[Row], rights: &[Row], scale: f32, least: i32) {
         let (left, right) = (rare(lefts, scale, least), rare(rights, scale, least));
         let unit = f64::from(scale).powi(2) * 2.0_f64.powi(left.product_power(&right));

@@ -10,33 +10,33 @@ use super::layout::{Block, Projected};
 use super::slices::Sparse;
 use super::terms::TermIndex;
 
-/// Blocks by whose columns a tile's terms are held at a time.
+/// Most blocks whose columns a tile's terms are cached for at a time.
 const PROJECTIONS: usize = 4;
 
-/// Some hundred rows, laid out or not.
+/// A few hundred rows, laid out or not.
 pub(super) struct Tile<'a> {
-    /// What candidates of other rows know each row by.
+    /// The ids under which other rows' candidates refer to each row.
     pub(super) ids: Vec<u32>,
     pub(super) dense: Vec<&'a [f32]>,
-    /// One a row, or none if no row has one.
+    /// One per row, or empty if no row has one.
     pub(super) sparse: Vec<Sparse<'a>>,
-    /// Which rows count; none if all do.
+    /// Which rows count; empty if all do.
     pub(super) live: Vec<bool>,
-    /// How many that are.
+    /// How many rows count.
     pub(super) count: usize,
     /// The rows laid out, if approximate scores come first.
     pub(super) block: Option<&'a Block>,
     /// Values of a laid out row.
     pub(super) length: usize,
     pub(super) crowd: Crowd,
-    /// Made when tiles of other columns are met, for all of their block.
+    /// The terms in other blocks' columns, for all rows of the block; made when tiles with those columns are met.
     projections: Mutex<Vec<(Arc<TermColumns>, Arc<Projected>)>>,
-    /// All terms; made when exact scores first need it.
+    /// The index of all terms; built when exact scores first need it.
     terms: OnceLock<TermIndex>,
 }
 
 impl<'a> Tile<'a> {
-    /// Rows of which all count.
+    /// A tile of rows that all count.
     pub(super) fn new(
         ids: Vec<u32>,
         dense: Vec<&'a [f32]>,
@@ -58,7 +58,7 @@ impl<'a> Tile<'a> {
         }
     }
 
-    /// The same, where only some count; there is one flag a row.
+    /// The same, with one flag per row that says whether it counts.
     pub(super) fn with_live(mut self, live: Vec<bool>) -> Self {
         self.count = live.iter().filter(|live| **live).count();
         self.live = if self.count < live.len() {
@@ -69,7 +69,7 @@ impl<'a> Tile<'a> {
         self
     }
 
-    /// Rows, those that do not count too.
+    /// Number of rows, including those that do not count.
     pub(super) fn rows(&self) -> usize {
         self.ids.len()
     }
@@ -86,8 +86,8 @@ impl<'a> Tile<'a> {
         self.terms.get_or_init(index)
     }
 
-    /// Its terms by the columns of another tile, if both have any; `projected` is where they are kept
-    /// meanwhile if they are not its own.
+    /// Its terms in the columns of another tile, if both have terms; `projected` holds them meanwhile if they are not
+    /// its own.
     fn left_terms<'p>(
         &'p self,
         isa: Isa,
@@ -115,7 +115,7 @@ impl<'a> Tile<'a> {
         let rows = self.sparse.iter().copied();
         let made = Arc::new(Projected::new(columns, rows, scale, isa));
         let mut projections = locked();
-        // Another thread may have been faster; then there are two for a while.
+        // Another thread may have been faster; then both copies exist for a while.
         if projections.len() >= PROJECTIONS {
             projections.remove(0);
         }
@@ -124,8 +124,8 @@ impl<'a> Tile<'a> {
     }
 }
 
-/// Two tiles as the filter takes them, if both are laid out alike; `held` is the left one's, and
-/// `projected` a place for what the right one's columns make of it.
+/// Two tiles in the form that the filter takes, if both are laid out alike; `held` is the prepared left tile, and
+/// `projected` is a place for its terms in the right tile's columns.
 pub(super) fn pair<'p>(
     isa: Isa,
     [left, right]: [&'p Tile<'_>; 2],

@@ -1,5 +1,5 @@
-//! `neighbours` against a brute force that knows nothing of blocks, filters and thresholds: the
-//! same ids in the same order, and the same bits, from every kernel.
+//! `neighbours` against a brute force that has no blocks, filters or thresholds: every kernel must give the same ids in
+//! the same order, and the same bits.
 #![allow(clippy::unwrap_used)] // a test may panic
 
 use std::sync::Mutex;
@@ -36,7 +36,7 @@ impl Data {
         &self.dense[row * self.dimension..(row + 1) * self.dimension]
     }
 
-    /// The contract's score, written anew and slowly.
+    /// The score of the contract, implemented independently and slowly.
     fn score(&self, left: usize, right: usize) -> f32 {
         let mut lanes = [0.0_f32; 16];
         let at = |row: usize, k: usize| self.row(row).get(k).copied().unwrap_or(0.0);
@@ -120,7 +120,7 @@ impl Data {
     }
 }
 
-/// Numbers that look random, in -1..1; the same each time.
+/// Reproducible pseudo-random numbers in -1..1.
 fn noise(mut seed: u64) -> impl FnMut(usize) -> f32 {
     move |_| {
         seed = seed
@@ -147,8 +147,8 @@ fn blocks_of_many_rows() {
     Data::dense(700, 33, noise(7)).check(300, None);
 }
 
-/// Ids and scores, hashed (FNV-1a), are these on any machine and with any kernel: lists do not depend on
-/// where they were computed.
+/// Ids and scores hash (FNV-1a) to these values on any machine and with any kernel: lists do not depend on where they
+/// are computed.
 #[test]
 fn the_same_bits_on_every_machine() {
     let mut value = noise(51);
@@ -202,13 +202,13 @@ fn tiny_huge_and_mixed_values() {
     Data::dense(500, 17, outliers).check(15, None);
 }
 
-/// Rows of several spans of 16-bit sums, of odd lengths, and with all there is in a few values.
+/// Rows of several spans of 16-bit sums, of odd lengths, and with everything in a few values.
 #[test]
 fn long_and_odd_rows() {
     for (count, dimension) in [(420, 127), (420, 129), (300, 385), (200, 771), (120, 1)] {
         Data::dense(count, dimension, noise(dimension as u64)).check(20, None);
     }
-    // Values of one size, in patterns.
+    // Values of equal magnitude, in patterns.
     let sign = |at: usize| if at.is_multiple_of(3) { -1.0 } else { 1.0 };
     let pattern = |at: usize| sign(at / 260 * 7 + at % 260 * (at / 260 % 5));
     Data::dense(400, 260, pattern).check(20, None);
@@ -222,7 +222,7 @@ fn long_and_odd_rows() {
     Data::dense(400, 300, heap).check(20, None);
 }
 
-/// Scores that differ in their last bits only, about the K-th.
+/// Scores near the K-th that differ only in their last bits.
 #[test]
 fn near_ties() {
     for (seed, size, least) in [(21, 1e-6, None), (22, 1e-3, Some(0.0))] {
@@ -233,7 +233,7 @@ fn near_ties() {
     }
 }
 
-/// Three rows, again and again, among others.
+/// Three rows repeated many times among others.
 #[test]
 fn thousands_of_duplicates() {
     let mut value = noise(23);
@@ -267,8 +267,8 @@ fn sparse_parts_count() {
     data.check(10, Some(f32::MIN_POSITIVE));
 }
 
-/// Terms as texts have them: a few in many rows, many in a few; rows of none, of some and of a hundred
-/// terms, in blocks of more than one part, and weights of either sign and any size.
+/// Terms as in texts, a few in many rows and many in a few; rows with none, some and a hundred terms; blocks of more
+/// than one part; weights of either sign and any size.
 #[test]
 fn terms_as_in_texts() {
     let mut value = noise(41);
@@ -289,7 +289,7 @@ fn terms_as_in_texts() {
                         size
                     }
                 };
-                // Far apart, so that nothing depends on ids being small.
+                // Spread far apart, so that nothing depends on small ids.
                 let far = |id: u32| id * 150_001;
                 terms.into_iter().map(|id| (far(id), weight(id))).collect()
             })
@@ -302,7 +302,7 @@ fn terms_as_in_texts() {
     data.check(20, None);
 }
 
-/// A row of more terms than the filter takes.
+/// A row with more terms than the filter takes.
 #[test]
 fn a_row_of_thousands_of_terms() {
     let mut data = Data::dense(400, 6, noise(43));
@@ -313,8 +313,8 @@ fn a_row_of_thousands_of_terms() {
     data.check(10, None);
 }
 
-/// Groups larger than K and smaller ones, ties between groups, zeros of both signs, and rows that
-/// differ in their sparse parts alone.
+/// Groups larger and smaller than K, ties between groups, zeros of both signs, and rows that differ only in their
+/// sparse parts.
 #[test]
 fn groups_of_equal_rows() {
     let group = |row: usize| {
@@ -340,7 +340,7 @@ fn groups_of_equal_rows() {
         data.check(10, min_score);
         data.check(499, min_score);
     }
-    // All in one group, with a score that is infinite or no number.
+    // All in one group, with a score that is infinite or NaN.
     Data::dense(50, 2, |_| 1e30).check(7, None);
     Data::dense(50, 2, |at| if at % 2 == 0 { 1e30 } else { 1e-30 }).check(7, Some(0.0));
 }
@@ -351,7 +351,7 @@ fn tells_what_is_wrong_with_rows() {
     assert!(matches!(shape, Some(Error::Shape { values: 3, .. })));
     let number = Rows::new(&[1.0, f32::NAN], 2, 1).err();
     assert_eq!(number, Some(Error::NotFinite(1)));
-    // The first of several, far behind.
+    // The error names the first of several bad rows, even far back.
     let mut many = vec![0.5; 3 * 5000];
     many[3 * 4999] = f32::INFINITY;
     many[3 * 3210 + 2] = f32::NEG_INFINITY;
@@ -391,7 +391,7 @@ fn can_be_watched_and_cancelled() {
     let (done, total) = *seen.lock().unwrap();
     assert!(total > 1 && done == total, "{done} of {total}");
 
-    // Before it begins, too.
+    // Also before it begins.
     cancelled.store(true, Ordering::Relaxed);
     let stopped = data.find(&options, 2).err();
     assert_eq!(stopped, Some(Error::Cancelled));
@@ -405,7 +405,7 @@ fn can_be_watched_and_cancelled() {
     let stopped = data.find(&options, 2).err();
     assert_eq!(stopped, Some(Error::Cancelled));
 
-    // And when all tiles are done, before the lists of the last block are sorted.
+    // Also when all tiles are done, before the lists of the last block are sorted.
     cancelled.store(false, Ordering::Relaxed);
     let stop = |done: u64, total: u64| cancelled.store(done + 1 == total, Ordering::Relaxed);
     let options = Options {

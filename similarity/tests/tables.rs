@@ -1,4 +1,4 @@
-//! Tables, some rows with some and all with all, against a brute force that knows nothing of tiles and bases.
+//! Tables, some rows with some and all rows with all, against a brute force that has no tiles and bases.
 #![allow(clippy::unwrap_used)] // a test may panic
 
 use std::cmp::Ordering;
@@ -17,7 +17,7 @@ fn pool(threads: usize) -> ThreadPool {
     pool.build().unwrap()
 }
 
-/// An order of rows that is not that of their numbers; never equal.
+/// A tie order unrelated to row numbers; it never calls two rows equal.
 fn by_id(a: RowRef, b: RowRef) -> Ordering {
     let id = |row: RowRef| (u32::from(row.side) * 100_000 + row.row).wrapping_mul(0x9E37_79B1);
     id(a).cmp(&id(b))
@@ -40,7 +40,7 @@ impl Part {
     }
 }
 
-/// The best of some rows for one: as many as are kept, and one more.
+/// The best rows for one row: as many as are kept, and one more.
 fn best(
     parts: &[Part],
     row: RowRef,
@@ -74,7 +74,7 @@ fn best(
 fn assert_found(got: &[Found], expected: &[Found], kernel: Kernel) {
     assert_eq!(got.len(), expected.len(), "{kernel}: {got:?} {expected:?}");
     for (got, expected) in got.iter().zip(expected) {
-        // Scores are not 0, so equal floats are equal bits.
+        // Scores are not 0, so equal floats have equal bits.
         assert_eq!(got, expected, "{kernel}");
     }
 }
@@ -87,7 +87,7 @@ fn available() -> impl Iterator<Item = Kernel> {
     Kernel::ALL.into_iter().filter(|kernel| kernel.available())
 }
 
-/// All live rows with all.
+/// All live rows with all others.
 fn check_all(parts: &[Part], keep: usize) {
     let tables: Vec<_> = parts.iter().map(|part| (&part.table, &part.live)).collect();
     let rows: Vec<RowRef> = (0..)
@@ -109,9 +109,10 @@ fn check_all(parts: &[Part], keep: usize) {
     }
 }
 
-/// The rows of the first part with all others, three times: tables are laid out once they met some rows.
+/// The rows of the first part with all others, three times, because tables are laid out only once they have met some
+/// rows.
 fn check_some(parts: &[Part], within_left: bool, keep: usize) {
-    // Every seventh pair is apart.
+    // Every seventh pair must not meet.
     let apart = |right: &Part, side: usize| -> Vec<(u32, u32)> {
         let pairs = parts[0]
             .live
@@ -181,7 +182,7 @@ fn check_some(parts: &[Part], within_left: bool, keep: usize) {
     }
 }
 
-/// Few different values, so that equal scores are common; a few rows are equal.
+/// Few distinct values, so that equal scores are common; a few rows are equal.
 fn part(dimension: usize) -> impl Strategy<Value = Part> {
     let value = || select(vec![-0.5_f32, 0.0, 0.25, 0.5, 0.3, -0.1, 1e-40]);
     let dense = proptest::option::of(proptest::collection::vec(value(), dimension));

@@ -94,6 +94,27 @@ impl Broker {
         self.url_of(&format!("{user}:{user}"))
     }
 
+    /// `host:port` of AMQP.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Limits a user to what deploy/ lets the publisher publish: events and feedback of `news.…`.
+    pub(crate) fn limit_publisher(&self) {
+        let users: Value = serde_json::from_str(USERS).expect("deploy/rabbitmq/users.json");
+        let limits = users["topic_permissions"].as_array().expect("a list");
+        // What it publishes items to, and what readers did.
+        assert_eq!(limits.len(), 2);
+        let user = self.user("publisher");
+        for of in limits {
+            assert_eq!(of["user"], "publisher");
+            self.put(
+                &format!("topic-permissions/{}/{user}", self.name),
+                &json!({"exchange": of["exchange"], "write": of["write"], "read": of["read"]}),
+            );
+        }
+    }
+
     /// For one who may do everything, the management included.
     pub(crate) fn admin_url(&self) -> String {
         self.url_of(&self.admin)

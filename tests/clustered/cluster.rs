@@ -48,6 +48,8 @@ pub(crate) struct How {
     pub(crate) job_deadline: Option<&'static str>,
     /// `KINDRED_TEST_CRASH_AT`.
     pub(crate) crash_at: Option<String>,
+    /// Where it listens; a free one if it is left out.
+    pub(crate) port: Option<u16>,
     /// Further variables of the environment.
     pub(crate) more: Vec<(&'static str, String)>,
 }
@@ -135,7 +137,7 @@ impl Cluster {
     /// Starts a model service on a port of its own and waits for nothing.
     #[track_caller]
     pub(crate) fn spawn_service(&self, how: &How) -> Service {
-        let port = free_port();
+        let port = how.port.unwrap_or_else(free_port);
         let mut command = kindred(self.place.directory());
         self.environment(
             &mut command,

@@ -238,6 +238,7 @@ impl Database {
             .rows("domain, id, version, space, dense, term_ids, term_weights FROM item_features");
         for (of, its, version, space, dense, term_ids, term_weights) in features {
             let feature = FeatureRow {
+                habits: 0,
                 id: id(&its),
                 version: number(version),
                 space: Space::stored(&space),

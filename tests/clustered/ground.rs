@@ -99,6 +99,9 @@ fn tables_are_read_as_the_contract_has_them() {
         "CREATE TABLE {own}.similar_items (domain text, id text, \
          neighbours frozen<list<frozen<tuple<text, float>>>>, model text, updated_at timestamp, \
          PRIMARY KEY (domain, id))",
+        "CREATE TABLE {own}.similar_items_by_model (domain text, model text, id text, \
+         neighbours frozen<list<frozen<tuple<text, float>>>>, updated_at timestamp, \
+         PRIMARY KEY ((domain, model), id))",
         "CREATE TABLE {own}.items (domain text, bucket smallint, id text, version bigint, \
          live boolean, hidden boolean, expires_at timestamp, status text, \
          PRIMARY KEY ((domain, bucket), id))",

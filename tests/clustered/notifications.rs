@@ -38,7 +38,7 @@ fn every_changed_item_is_told_deleted_ones_too() {
     let service = cluster.service(&How::default());
     let _worker = cluster.worker();
     let mut random = Random::of_test("notifications");
-    let (_connection, mut told) = wait(listen(&cluster.broker.listener_url())).unwrap();
+    let (_connection, mut told) = wait(listen(&cluster.broker.listener_url(), DOMAIN)).unwrap();
 
     let mut events: Vec<Event> = Vec::new();
     for domain in [DOMAIN, OTHER] {
@@ -58,7 +58,8 @@ fn every_changed_item_is_told_deleted_ones_too() {
     wait_told(&mut told, &BTreeSet::from(["item-7".to_owned()]));
 }
 
-async fn listen(url: &str) -> lapin::Result<(Connection, Consumer)> {
+/// Listens to what is told of a domain.
+pub(super) async fn listen(url: &str, domain: &str) -> lapin::Result<(Connection, Consumer)> {
     let options = ConnectionProperties::default().with_connection_name("listener".into());
     let connection = Connection::connect(url, options).await?;
     let channel = connection.create_channel().await?;
@@ -86,7 +87,7 @@ async fn listen(url: &str) -> lapin::Result<(Connection, Consumer)> {
         .queue_bind(
             queue.name().clone(),
             EXCHANGE.into(),
-            DOMAIN.into(),
+            domain.into(),
             QueueBindOptions::default(),
             FieldTable::default(),
         )

@@ -60,6 +60,7 @@ fn an_import_needs_no_more_than_deploy_gives_and_each_is_refused_the_rest() {
     for forbidden in [
         Try::Publish("kindred.items", DOMAIN),
         Try::Publish("kindred.domains", DOMAIN),
+        Try::Publish("", EVENTS),
         Try::Consume(EVENTS),
         Try::Consume("kindred.items.dead"),
         Try::Declare("kindred.own"),
@@ -76,6 +77,14 @@ fn an_import_needs_no_more_than_deploy_gives_and_each_is_refused_the_rest() {
     ] {
         refused("a publisher", &publisher_url, forbidden);
     }
+    broker.limit_publisher();
+    let event = Event::deleted("news.test", "nobody", 1);
+    publish_events(&publisher_url, [&event]);
+    refused(
+        "a publisher of news.…",
+        &publisher_url,
+        Try::Publish("kindred.items", DOMAIN),
+    );
     let service_url = broker.service_url();
     for forbidden in [Try::Declare("other"), Try::Publish("amq.topic", DOMAIN)] {
         refused("a service", &service_url, forbidden);

@@ -47,8 +47,19 @@ impl From<&Event> for Message {
 /// When not all is confirmed in time.
 #[track_caller]
 pub(crate) fn publish(url: &str, messages: &[Message], confirmed: &AtomicUsize) {
+    publish_to(EXCHANGE, url, messages, confirmed);
+}
+
+/// The same to another exchange.
+#[track_caller]
+pub(crate) fn publish_to(
+    exchange: &'static str,
+    url: &str,
+    messages: &[Message],
+    confirmed: &AtomicUsize,
+) {
     let started = Instant::now();
-    while let Err(error) = wait(publish_rest(url, messages, confirmed)) {
+    while let Err(error) = wait(publish_rest(exchange, url, messages, confirmed)) {
         assert!(
             started.elapsed() < DEADLINE,
             "{} of {} confirmed; the last error: {error}",
@@ -67,11 +78,12 @@ pub(crate) fn publish_events<'a>(url: &str, events: impl IntoIterator<Item = &'a
 }
 
 async fn publish_rest(
+    exchange: &'static str,
     url: &str,
     messages: &[Message],
     confirmed: &AtomicUsize,
 ) -> Result<(), String> {
-    let publisher = Publisher::connect(url).await?;
+    let publisher = Publisher::connect(exchange, url).await?;
     let mut unconfirmed: VecDeque<PublisherConfirm> = VecDeque::new();
     for message in &messages[confirmed.load(Ordering::SeqCst)..] {
         if unconfirmed.len() == IN_FLIGHT
@@ -91,6 +103,7 @@ async fn publish_rest(
 
 /// An open connection, for who measures.
 pub(crate) struct Publisher {
+    exchange: &'static str,
     _connection: Connection,
     channel: Channel,
 }
@@ -99,7 +112,7 @@ impl Publisher {
     /// Connects, when the exchange is there.
     #[track_caller]
     pub(crate) fn open(url: &str) -> Self {
-        wait(Self::connect(url)).expect("the broker and the exchange")
+        wait(Self::connect(EXCHANGE, url)).expect("the broker and the exchange")
     }
 
     /// Publishes and waits for the confirm.
@@ -112,7 +125,7 @@ impl Publisher {
         .expect("a confirm");
     }
 
-    async fn connect(url: &str) -> Result<Self, String> {
+    async fn connect(exchange: &'static str, url: &str) -> Result<Self, String> {
         let connection = in_time(Connection::connect(
             url,
             ConnectionProperties::default().with_connection_name("publisher".into()),
@@ -124,7 +137,7 @@ impl Publisher {
             ..ExchangeDeclareOptions::default()
         };
         in_time(channel.exchange_declare(
-            EXCHANGE.into(),
+            exchange.into(),
             ExchangeKind::Topic,
             passive,
             FieldTable::default(),
@@ -132,6 +145,7 @@ impl Publisher {
         .await?;
         in_time(channel.confirm_select(ConfirmSelectOptions::default())).await?;
         Ok(Self {
+            exchange,
             _connection: connection,
             channel,
         })
@@ -141,7 +155,7 @@ impl Publisher {
         let key = ShortString::try_new(message.key.as_str()).map_err(|error| error.to_string())?;
         in_time(
             self.channel.basic_publish(
-                EXCHANGE.into(),
+                self.exchange.into(),
                 key,
                 BasicPublishOptions {
                     mandatory: true,

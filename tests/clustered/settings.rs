@@ -7,12 +7,26 @@ use kindred_api::path;
 use serde_json::json;
 
 use super::cluster::{Cluster, How};
+use crate::support::client::Answer;
 use crate::support::deadline::wait_for;
 
 const DOMAINS: usize = 6;
 /// Longest until partitions are owned, so that somebody sets them.
 const OWNED: Duration = Duration::from_secs(60);
 const QUIET: Duration = Duration::from_secs(120);
+
+/// Asks until the partition has an owner: while two instances share partitions out, one of them may be
+/// handed over, and has none for a moment.
+#[track_caller]
+fn owned(mut ask: impl FnMut() -> Answer) -> Answer {
+    wait_for("the partition has an owner", OWNED, || {
+        let answer = ask();
+        match answer.status {
+            503 => Err(answer.body),
+            _ => Ok(answer),
+        }
+    })
+}
 
 #[test]
 #[ignore = "needs services"]
@@ -39,18 +53,20 @@ fn are_set_by_the_owner_and_known_to_all() {
         });
         let item = path::item(name, "a");
         let body = json!({"text": "The quick brown fox jumps over the lazy dog."});
-        second.put(&item, &body.to_string()).with_status(202);
+        owned(|| second.put(&item, &body.to_string())).with_status(202);
     }
     second.wait_quiet(QUIET);
     for name in &names {
         for client in [first, second] {
-            let domain: DomainAnswer = client.get(&path::domain(name)).with_status(200).read();
+            let domain = owned(|| client.get(&path::domain(name)));
+            let domain: DomainAnswer = domain.with_status(200).read();
             let set = domain.settings.expect("settings");
             assert_eq!(set.default_language.as_deref(), Some("de"), "{name}");
-            let item = client.get(&path::item(name, "a")).with_status(200).json();
+            let item = owned(|| client.get(&path::item(name, "a")));
+            let item = item.with_status(200).json();
             assert_eq!(item["language"], "de", "{name}");
         }
-        let refused = second.put(&path::domain(name), r#"{"default_language":"en"}"#);
+        let refused = owned(|| second.put(&path::domain(name), r#"{"default_language":"en"}"#));
         let refused = refused.with_status(409).json();
         assert_eq!(refused["field"], "default_language", "{name}");
     }

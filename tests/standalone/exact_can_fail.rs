@@ -71,6 +71,7 @@ fn right() -> (Stored, Expected) {
                 id: id(n),
                 version: 1,
                 space: Space::stored("words-1/en"),
+                habits: 0,
                 feature: own.clone(),
             },
         );

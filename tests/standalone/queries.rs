@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kindred_api::path;
 use kindred_api::similar::{Computed, Scores, SimilarAnswer};
+use kindred_shared::job::KEEP;
 use serde_json::json;
 
 use crate::support::client::Client;
@@ -25,8 +26,9 @@ fn id(n: usize) -> String {
 /// An item about one of the subjects, the more so the higher its number.
 fn put(client: &Client, n: usize) {
     let subject = SUBJECTS[n % SUBJECTS.len()];
+    // Words that all have, and no passage.
     let text = format!(
-        "A {subject}, and another {subject}, by the river of the city: number {n} of many."
+        "A {subject}, and another {subject}: river {n}, city {n}, market {n}, number {n} of many."
     );
     let body = json!({
         "title": format!("About the {subject}"), "text": text, "language": "en", "group": format!("g{}", n % 10),
@@ -76,10 +78,8 @@ fn whatever_is_asked_is_answered_exactly_and_a_sleeping_domain_wakes() {
             .read()
     };
     let all = ask("limit=1000");
-    assert_eq!(
-        (all.similar.len(), all.computed),
-        (ITEMS - 1, Computed::Scan)
-    );
+    assert!(all.similar.len() > KEEP, "more than a list holds");
+    assert_eq!(all.computed, Computed::Scan);
     let list = client.similar(DOMAIN, &id(0), 50).expect("a list");
     assert_eq!(all.similar[..50], list, "a scan says what the list says");
     // Whatever a filter leaves is that of all.

@@ -1,4 +1,4 @@
-//! The README and the manual name only what is there.
+//! The README and other documents name only what is there.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +7,12 @@ use crate::support::program::run;
 
 const README: &str = include_str!("../../README.md");
 const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
+/// Documents whose commands are looked at, beside these two.
+const OTHERS: [&str; 3] = [
+    include_str!("../../docs/CLUSTER.md"),
+    include_str!("../../docs/IMPORT.md"),
+    include_str!("../../docs/QUALITY.md"),
+];
 /// Where each program names its metrics.
 const METRICS: [&str; 2] = [
     include_str!("../../model-service/src/metrics.rs"),
@@ -52,7 +58,11 @@ fn its_commands_and_flags_exist() {
     let place = Place::new();
     let of_readme = commands(README);
     assert!(!of_readme.is_empty(), "the README shows how it is started");
-    for command in of_readme.into_iter().chain(commands(OPERATIONS)) {
+    for command in of_readme
+        .into_iter()
+        .chain(commands(OPERATIONS))
+        .chain(OTHERS.into_iter().flat_map(commands))
+    {
         // Words before the first flag or value that the program does not know as subcommands are
         // arguments: help of the longest known run of words is the one that counts.
         let words: Vec<&str> = command

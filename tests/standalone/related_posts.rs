@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::support::client::Client;
 use crate::support::place::Place;
-use crate::support::program::{Kindred, Start};
+use crate::support::program::{Kindred, PROGRAM, Start};
 
 const DOMAIN: &str = "blog.test";
 const SLEEPERS: &str = "Sleepers run again from spring on, with beds and breakfast.";
@@ -55,7 +55,7 @@ impl Blog {
             .arg(&self.posts)
             .arg("-o")
             .arg(&written)
-            .args(["--url", &url, "--domain", DOMAIN])
+            .args(["--url", &url, "--domain", DOMAIN, "--kindred", PROGRAM])
             .args(flags)
             .output()
             .expect("python3 is there");

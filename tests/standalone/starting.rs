@@ -19,7 +19,7 @@ const ANSWER: Duration = Duration::from_secs(20);
 fn ask(port: u16, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(ANSWER))?;
-    let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     stream.write_all(head.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
@@ -66,5 +66,26 @@ fn no_connection_is_refused_or_cut_while_the_program_starts() {
             );
         }
         kindred.stop();
+    }
+}
+
+/// It answers a moment before its start has come to its end.
+#[test]
+fn a_stop_right_after_the_first_answer_is_one_like_any_other() {
+    for start in 0..STARTS {
+        let place = Place::beside_others();
+        let mut kindred = Kindred::spawn(&place, &Start::default());
+        let began = Instant::now();
+        while !ask(place.port(), "/v1/domains").is_ok_and(|answer| answer.contains(" 200 ")) {
+            assert!(
+                began.elapsed() < START,
+                "start {start}: {}",
+                kindred.last_words()
+            );
+        }
+        kindred.signal("TERM");
+        assert_eq!(kindred.ended(ANSWER).code(), Some(0));
+        let words = kindred.last_words();
+        assert!(words.contains("stopping"), "start {start}: {words}");
     }
 }

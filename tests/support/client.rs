@@ -7,6 +7,7 @@ use kindred_api::domain::{DomainAnswer, DomainsAnswer};
 use kindred_api::path;
 use kindred_api::similar::{SimilarAnswer, SimilarItem};
 use model_service::client::{self, Error, Http};
+use model_service::config::Secret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -63,6 +64,19 @@ impl Client {
         }
     }
 
+    /// Speaks to a program that is asked in another way.
+    pub(crate) fn over(http: Http, base: String) -> Self {
+        Self { http, base }
+    }
+
+    /// The same program, asked with a key.
+    pub(crate) fn with_key(&self, secret: &str) -> Self {
+        Self {
+            http: self.http.clone().with_key(Some(Secret::new(secret))),
+            base: self.base.clone(),
+        }
+    }
+
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
@@ -88,12 +102,18 @@ impl Client {
         .unwrap_or_else(|error| panic!("PUT {path}: {error}"))
     }
 
-    /// Asks a path with JSON.
-    #[track_caller]
-    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
+    /// # Errors
+    /// In words, when no answer came: the program is not there, or died.
+    pub(crate) fn try_post(&self, path: &str, body: &Value) -> Result<Answer, String> {
         let body = body.to_string();
         let url = self.url(path);
         answer(self.http.post(&url, "application/json", body.as_bytes()))
+    }
+
+    /// Asks a path with JSON.
+    #[track_caller]
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
+        self.try_post(path, body)
             .unwrap_or_else(|error| panic!("POST {path}: {error}"))
     }
 

@@ -42,6 +42,17 @@ impl Process {
         self.child.id()
     }
 
+    /// Bytes of memory that it holds now, as Linux counts them.
+    #[track_caller]
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()));
+        let status = status.expect("a process of Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kib: u64 = kib.and_then(|kib| kib.parse().ok()).expect("a number");
+        kib << 10
+    }
+
     /// How it ended, if it did.
     pub(crate) fn exit(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("its own child")

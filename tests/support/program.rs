@@ -28,6 +28,10 @@ pub(crate) struct Start {
     pub(crate) crash_at: Option<String>,
     /// Largest file it may write, in units of 512 bytes.
     pub(crate) largest_file: Option<u32>,
+    /// Where it listens; the default is the place's port on the loopback interface.
+    pub(crate) listen: Option<String>,
+    /// Other flags.
+    pub(crate) flags: Vec<String>,
 }
 
 /// A started program; killed when dropped.
@@ -92,11 +96,13 @@ impl Kindred {
                 shell
             }
         };
+        let local = format!("127.0.0.1:{}", place.port());
         command
             .arg("standalone")
-            .args(["--listen", &format!("127.0.0.1:{}", place.port())])
+            .args(["--listen", &how.listen.clone().unwrap_or(local)])
             .arg("--data-dir")
             .arg(place.data_dir());
+        command.args(&how.flags);
         if let Some(threads) = how.threads {
             command.args(["--threads", &threads.to_string()]);
         }
@@ -144,6 +150,17 @@ impl Kindred {
     #[track_caller]
     pub(crate) fn stop(self) {
         self.process.stop();
+    }
+
+    /// Sends a signal, by the name that `kill` knows.
+    #[track_caller]
+    pub(crate) fn signal(&self, signal: &str) {
+        self.process.signal(signal);
+    }
+
+    /// Bytes of memory that it holds now.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.process.resident_bytes()
     }
 
     /// The end of its log.

@@ -1,4 +1,4 @@
-//! Two parts to one feature.
+//! Combines two parts into one feature.
 
 use kindred_shared::Feature;
 
@@ -9,8 +9,8 @@ pub(super) struct Lengths {
     pub(super) sparse: f64,
 }
 
-/// Scales the parts and puts them together: each to its length where there are both, else to 1. A part
-/// whose length is 0 or not finite is empty. The weights of the sparse part are by ascending id.
+/// Scales the parts and combines them: each to its length if both exist, else to 1. A part whose length is 0 or not
+/// finite is empty. The weights of the sparse part must be sorted by id, ascending.
 pub(super) fn assemble(dense: &[f64], sparse: &[(u32, f64)], lengths: Lengths) -> Feature {
     let dense_norm = length(dense.iter().copied());
     let sparse_norm = length(sparse.iter().map(|&(_, weight)| weight));

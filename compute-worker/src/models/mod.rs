@@ -1,7 +1,7 @@
-//! Models: ways to turn what is said of an item into what is compared.
+//! Models: ways to turn the terms or the vector of an item into its feature.
 //!
-//! A model is a file here and a line in [`Models::new`]; everything else finds it by its name, with
-//! which the spaces of its features begin.
+//! A model is a file here and a line in [`Models::new`]; everything else finds it by its name, the prefix of the spaces
+//! of its features.
 
 mod assembly;
 mod own;
@@ -21,21 +21,21 @@ pub use own::Own;
 pub use text_2::Text2;
 pub use words_1::{Words1, term_id};
 
-/// The model of domains for which none is set.
-const DEFAULT: &str = words_1::NAME;
+/// The model of domains that do not set one.
+const DEFAULT: &str = text_2::NAME;
 
-/// The model of domains for which none is set.
+/// The model of domains that do not set one.
 pub fn default_model() -> ModelName {
     ModelName::new(DEFAULT).expect("names of models are constants")
 }
 
-/// The names of all models, whatever word vectors there are.
+/// The names of all models, whichever word vectors are available.
 pub fn names() -> Vec<ModelName> {
     let all = Models::new(Arc::new(Vectors::none())).inputs();
     all.into_iter().map(|known| known.model).collect()
 }
 
-/// The names of the models that make features of texts: those a domain may be set to.
+/// The names of the models that make features from texts: those that a domain can be set to.
 pub fn names_of_texts() -> Vec<ModelName> {
     let models = Models::new(Arc::new(Vectors::none()));
     let of_texts = models.0.iter().filter(|model| model.reads_texts());
@@ -52,8 +52,16 @@ pub fn compares_languages(model: &ModelName) -> bool {
         .is_some_and(Model::compares_languages)
 }
 
-/// Gives the id that a term of a text in this language has in a model's features. A model that is not known has
-/// the ids that most have.
+/// Whether a model's terms weigh less the more texts of a domain contain them.
+pub fn weighs_by_domain(model: &ModelName) -> bool {
+    let models = Models::new(Arc::new(Vectors::none()));
+    models
+        .get(model.as_str())
+        .is_some_and(Model::weighs_by_domain)
+}
+
+/// Returns a function that gives the id of a term of a text in this language, as in a model's features. For an unknown
+/// model, it gives the ids that most models use.
 pub fn term_ids(model: &ModelName, language: &str) -> Box<dyn Fn(&str) -> u32 + Send + Sync> {
     let models = Models::new(Arc::new(Vectors::none()));
     match models.get(model.as_str()) {
@@ -62,60 +70,66 @@ pub fn term_ids(model: &ModelName, language: &str) -> Box<dyn Fn(&str) -> u32 + 
     }
 }
 
-/// What features are made of.
+/// The inputs of features.
 #[derive(Debug, Clone, Copy)]
 pub enum Rows<'a> {
     /// Terms of texts.
     Terms(&'a [TermCounts]),
-    /// Vectors that items bring along.
+    /// Vectors that items bring with them.
     Vectors(&'a [&'a [f32]]),
 }
 
-/// One way to make features. The same rows give the same bits on every machine, with any number of
-/// threads; whoever changes them gives the model another name.
+/// One way to make features. The same rows give the same bits on every machine, with any number of threads. A change of
+/// the bits needs a new model name.
 pub trait Model: fmt::Debug + Send + Sync {
     /// Its name: `[a-z0-9-]{1,64}`.
     fn name(&self) -> &'static str;
 
-    /// What its features depend on besides the rows, in words; empty: on nothing. Features of other
-    /// inputs cannot be compared with each other.
+    /// A description of what its features depend on besides the rows; empty: on nothing. Features with different inputs
+    /// cannot be compared with each other.
     fn inputs(&self) -> String;
 
-    /// Whether it makes features of terms.
+    /// Whether it makes features from terms.
     fn reads_texts(&self) -> bool;
 
-    /// Whether features of texts in different languages can be compared with each other: one space may
-    /// then hold all of them. Each is made in the space of its own language.
+    /// Whether features of texts in different languages can be compared with each other. One space may then hold all of
+    /// them. Each feature is made in the space of its text's language.
     fn compares_languages(&self) -> bool;
 
-    /// Gives the id of a term of a text in this language, as features have it.
+    /// Whether terms weigh less the more texts of a domain contain them. That weighting happens where the domain is
+    /// known; [`extract`](Self::extract) knows no other texts.
+    fn weighs_by_domain(&self) -> bool {
+        false
+    }
+
+    /// Returns a function that gives the id of a term of a text in this language, as in features.
     fn term_ids(&self, _language: &str) -> Box<dyn Fn(&str) -> u32 + Send + Sync> {
         Box::new(term_id)
     }
 
-    /// The feature of each row, in their order, computed on the current rayon pool. `None`: it makes
-    /// none of such rows.
+    /// The feature of each row, in their order, computed on the current rayon pool. `None` if the model does not take
+    /// such rows.
     fn extract(&self, space: &Space, rows: Rows<'_>) -> Option<Vec<Feature>>;
 }
 
-/// Why no features are made.
+/// Why no features were made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExtractError {
-    /// No model has the name with which the space begins.
+    /// No model has the name in the space.
     #[error("model {0:?} is not known here")]
     UnknownModel(String),
-    /// The model is there, and makes no features of terms.
+    /// The model exists, but makes no features from terms.
     #[error("model {0:?} makes no features of terms")]
     NotOfTerms(String),
 }
 
-/// Every model there is, by name.
+/// All models, by name.
 #[derive(Debug, Clone)]
 pub struct Models(Arc<[Box<dyn Model>]>);
 
 impl Models {
-    /// All models, of which some look words up in these vectors.
+    /// All models; some of them look words up in these vectors.
     pub fn new(vectors: Arc<Vectors>) -> Self {
         Self(Arc::new([
             Box::new(Text2::new(WordPieces::builtin())),
@@ -124,7 +138,7 @@ impl Models {
         ]))
     }
 
-    /// The model of a name.
+    /// The model with this name.
     pub fn get(&self, name: &str) -> Option<&dyn Model> {
         let model = self.0.iter().find(|model| model.name() == name)?;
         Some(&**model)
@@ -139,7 +153,7 @@ impl Models {
         self.0.iter().map(|model| inputs(&**model)).collect()
     }
 
-    /// The features of a job's rows, by the model with whose name the space begins.
+    /// The features of a job's rows, made by the model that the space names.
     ///
     /// # Errors
     /// [`ExtractError`].
@@ -172,7 +186,7 @@ mod tests {
         assert!(models.get("words-0").is_none());
     }
 
-    /// What explains a score finds its words by these ids.
+    /// Explanations of scores look up words by these ids.
     #[test]
     fn the_ids_of_terms_are_those_of_features() {
         let models = Models::new(Arc::new(Vectors::none()));

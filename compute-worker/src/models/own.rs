@@ -1,4 +1,4 @@
-//! Model `own`: items bring their vectors along.
+//! Model `own`: items bring their own vectors.
 
 use kindred_shared::name::OWN;
 use kindred_shared::{Feature, Space};
@@ -18,8 +18,8 @@ pub struct Own;
 
 impl Own {
     /// The feature of an item that brings its own vector: the vector scaled to length 1. A vector
-    /// that is empty, all zero or not finite gives the zero feature; events with such are refused
-    /// long before.
+    /// that is empty, all zero or not finite gives the zero feature; events with such vectors are
+    /// refused earlier.
     pub fn feature(vector: &[f32]) -> Feature {
         let dense: Vec<f64> = vector.iter().copied().map(f64::from).collect();
         assemble(&dense, &[], LENGTHS)

@@ -1,11 +1,11 @@
-//! Stems: one term for the forms of a word.
+//! Stemming: one term for all forms of a word.
 
 use std::borrow::Cow;
 
 use frostem::{Algorithm, Stemmer};
 
-/// Snowball's stemmer of each language that has one, by canonical code. Which version makes them is part of a
-/// model's inputs: stems are stored as hashes.
+/// The Snowball stemmer of each language that has one, by canonical code. Its version is part of a model's inputs,
+/// because stems are stored as hashes.
 #[rustfmt::skip] // one a line would fill pages
 const ALGORITHMS: [(&str, Algorithm); 32] = [
     ("ar", Algorithm::Arabic), ("ca", Algorithm::Catalan), ("cs", Algorithm::Czech),
@@ -21,10 +21,10 @@ const ALGORITHMS: [(&str, Algorithm); 32] = [
     ("tr", Algorithm::Turkish), ("uk", Algorithm::Ukrainian),
 ];
 
-/// What makes the stems, with its version.
+/// The library that stems, with its version.
 pub(super) const SOURCE: &str = "frostem 2.20261016.1";
 
-/// The stemmer of a language; one that has none keeps words as they are.
+/// The stemmer of a language; without one, words stay as they are.
 pub(super) struct Stems(Option<Stemmer>);
 
 impl Stems {
@@ -33,10 +33,10 @@ impl Stems {
         Self(found.map(|(_, algorithm)| Stemmer::new(*algorithm)))
     }
 
-    /// The stem of a folded word; of one that would leave nothing, the word.
+    /// The stem of a folded word; the word itself if its stem would be empty.
     pub(super) fn stem<'w>(&self, word: &'w str) -> Cow<'w, str> {
         match &self.0 {
-            // Codes and numbers have no forms.
+            // Codes and numbers are not inflected.
             Some(stemmer) if !word.bytes().any(|byte| byte.is_ascii_digit()) => {
                 let stem = stemmer.stem(word);
                 if stem.is_empty() {

@@ -1,16 +1,17 @@
-//! Model `text-2`: the terms of a text of any language in, its feature out.
+//! Model `text-2`: turns the terms of a text in any language into its feature.
 //!
-//! The feature is (√0.4 · dense, √0.6 · sparse), each part scaled to length 1 first; if one part is empty the
-//! other stands alone at length 1; if both are, the feature is zero.
+//! The feature is (√s · dense, √(1 − s) · sparse), each part scaled to length 1 first. If one part is empty, the other
+//! stands alone at length 1; if both are, the feature is zero. s = 0.4 · min(1, 50 / n) for a text of n stems: the
+//! longer a text, the more its own words say what it is about.
 //!
-//! * Dense: Σ tf · row over the pieces of all terms. The rows are of one table for all languages
-//!   ([`WordPieces`]) and hold what a piece weighs: a/(a + p), a = 10⁻⁴.
-//! * Sparse: log(1 + tf) · idf^1.5 of each stem, tf being that of all its forms. idf = min(14, −ln p), where p
-//!   is the product of the probabilities of a form's pieces; of several forms the least counts.
+//! * Dense: Σ tf · row over the pieces of all terms. One table holds the rows for all languages ([`WordPieces`]); the
+//!   rows include the weight of a piece: a/(a + p), a = 10⁻⁴.
+//! * Sparse: log(1 + tf) · idf^1.5 of each stem, where tf counts all its forms. idf = min(14, −ln p), where p is the
+//!   product of the probabilities of a form's pieces; of several forms the lowest idf counts.
 //!
-//! Terms come sorted, and every sum runs in that order, or by ascending term id; logarithms are the `libm`
-//! crate's, roots and products those of IEEE 754. So the same terms give the same bits on every machine and
-//! with any number of threads.
+//! Terms come sorted, and every sum runs in that order or by ascending term id. Logarithms come from the `libm` crate;
+//! roots and products follow IEEE 754. So the same terms give the same bits on every machine and with any number of
+//! threads.
 
 use kindred_shared::job::TermCounts;
 use kindred_shared::{Feature, Space};
@@ -22,15 +23,14 @@ use super::words_1::term_id;
 use super::{Model, Rows};
 use crate::word_pieces::{Segmenter, WordPieces};
 
-/// Its name.
+/// The model's name.
 pub(super) const NAME: &str = "text-2";
 
-/// √0.4 and √0.6.
-const LENGTHS: Lengths = Lengths {
-    dense: 0.632_455_532_033_675_9,
-    sparse: 0.774_596_669_241_483_4,
-};
-/// Most nats of idf: rarer words say no more.
+/// The dense part's share of the square of a feature's length, in texts that are not long.
+const DENSE_SHARE: f64 = 0.4;
+/// Number of stems beyond which a text is long: from there on the dense share falls in inverse proportion.
+const LONG: f64 = 50.0;
+/// Upper limit of idf, in nats: rarer words carry no more information.
 const MOST_IDF: f64 = 14.0;
 /// Fewest rows a thread takes at a time.
 const ROWS_PER_TASK: usize = 16;
@@ -47,7 +47,7 @@ impl Text2 {
         Self { table }
     }
 
-    /// A row without terms, or whose terms are in no part, gives the zero feature.
+    /// A row without terms, or whose terms are in neither part, gives the zero feature.
     fn features(&self, space: &Space, rows: &[TermCounts]) -> Vec<Feature> {
         let stems = Stems::of(space.language().unwrap_or_default());
         rows.par_iter()
@@ -77,7 +77,7 @@ impl Text2 {
                 idf: f64::from(cost).min(MOST_IDF),
             });
         }
-        // Stable: forms of one stem come in the order of their terms.
+        // Stable, so that forms of one stem stay in the order of their terms.
         forms.sort_by_key(|form| form.id);
         forms.dedup_by(|later, earlier| {
             let same = later.id == earlier.id;
@@ -93,11 +93,20 @@ impl Text2 {
             .map(|form| (form.id, form.weight()))
             .filter(|&(_, weight)| weight > 0.0)
             .collect();
-        assemble(&dense, &sparse, LENGTHS)
+        assemble(&dense, &sparse, lengths(sparse.len()))
     }
 }
 
-/// A term, by the id of its stem.
+/// Lengths of the feature's parts for a text with this many stems.
+fn lengths(stems: usize) -> Lengths {
+    let share = DENSE_SHARE * (LONG / stems as f64).min(1.0);
+    Lengths {
+        dense: share.sqrt(),
+        sparse: (1.0 - share).sqrt(),
+    }
+}
+
+/// A form of a term, under the id of its stem.
 struct Form {
     id: u32,
     frequency: f64,
@@ -117,7 +126,7 @@ impl Model for Text2 {
 
     fn inputs(&self) -> String {
         format!(
-            "pieces {}, stems {}",
+            "pieces {}, stems {}, long from {LONG}",
             self.table.fingerprint(),
             stems::SOURCE
         )
@@ -128,6 +137,10 @@ impl Model for Text2 {
     }
 
     fn compares_languages(&self) -> bool {
+        true
+    }
+
+    fn weighs_by_domain(&self) -> bool {
         true
     }
 
@@ -193,7 +206,7 @@ mod tests {
     #[test]
     fn a_feature_is_what_the_formula_says() {
         let feature = one(&model(), "en", &[("night", 2), ("sleeper", 1)]);
-        // Rows: 2 · night + sleep + er, whose scale is 1/4.
+        // Rows: 2 · night + sleep + er, with a scale of 1/4.
         let sums = [6.0, -5.0, 1.0, 1.0].map(|value: f64| value * 0.25);
         let whole = sums.iter().map(|value| value * value).sum::<f64>().sqrt();
         for (value, sum) in feature.dense().iter().zip(sums) {
@@ -221,12 +234,24 @@ mod tests {
     }
 
     #[test]
+    fn the_dense_part_of_a_long_text_counts_less() {
+        for (stems, share) in [(1, 0.4), (50, 0.4), (100, 0.2), (400, 0.05)] {
+            let words: Vec<String> = (0..stems - 1).map(|n| format!("öö{n}")).collect();
+            let mut terms: Vec<(&str, u32)> = words.iter().map(|word| (&**word, 1)).collect();
+            terms.push(("night", 1));
+            let feature = one(&model(), "th", &terms);
+            near(norm(feature.dense()).powi(2), share);
+            near(norm(feature.term_weights()).powi(2), 1.0 - share);
+        }
+    }
+
+    #[test]
     fn forms_of_a_word_are_one_term_in_languages_with_a_stemmer() {
         let terms = [("train", 1), ("trains", 2)];
         let feature = one(&model(), "en", &terms);
         assert_eq!(feature.term_ids(), [term_id("train")]);
         assert_eq!(one(&model(), "th", &terms).term_ids().len(), 2);
-        // What the stem weighs depends on all its forms, and on the commonest one's idf.
+        // The weight of a stem depends on all its forms, and on the idf of the commonest one.
         let pair = one(&model(), "en", &[("night", 1), ("train", 1), ("trains", 2)]);
         let at = |term| {
             pair.term_ids()
@@ -251,14 +276,14 @@ mod tests {
         assert_eq!(one(&model(), "en", &[]), Feature::zero());
     }
 
-    /// Stored features must not change: if these bits do, so do all stored ones, and the model needs a new
-    /// name. xxh3 of all bits, of the table compiled in.
+    /// Stored features must not change: if these bits do, so do all stored features, and the model needs a new name.
+    /// xxh3 of all bits, with the table compiled in.
     #[test]
     fn the_bits_of_texts_with_the_table_compiled_in() {
         let model = Text2::new(WordPieces::builtin());
         assert_eq!(
             model.inputs(),
-            "pieces a5bc340141cbb191b60290b29031a5dd, stems frostem 2.20261016.1"
+            "pieces a5bc340141cbb191b60290b29031a5dd, stems frostem 2.20261016.1, long from 50"
         );
         let bits = |values: &[f32]| -> Vec<u32> { values.iter().map(|v| v.to_bits()).collect() };
         let mut all = Vec::new();
@@ -286,7 +311,7 @@ mod tests {
         assert_eq!(format!("{:016x}", xxh3_64(&bytes)), "6dc7841dbcade6a4");
     }
 
-    /// What a word means is near whatever language it is in.
+    /// Words of similar meaning are near each other in any language.
     #[test]
     fn translations_are_near() {
         let model = Text2::new(WordPieces::builtin());

@@ -1,18 +1,16 @@
-//! Model `words-1`: the terms of a text in, its feature out.
+//! Model `words-1`: turns the terms of a text into its feature.
 //!
-//! The feature is (√0.25 · dense, √0.75 · sparse), each part scaled to length 1 first; if one
-//! part is empty the other stands alone at length 1; if both are, the feature is zero.
+//! The feature is (√0.25 · dense, √0.75 · sparse), each part scaled to length 1 first. If one part
+//! is empty, the other stands alone at length 1; if both are, the feature is zero.
 //!
-//! * Dense: the mean of the words' vectors, each occurrence weighted a/(a + p), a = 10⁻³
-//!   (Arora, Liang and Ma, "A simple but tough-to-beat baseline for sentence embeddings",
-//!   2017). Words without a vector add nothing. The mean's divisor is left out: scaling to
-//!   length 1 takes it away again.
+//! * Dense: the mean of the words' vectors, each occurrence weighted a/(a + p), a = 10⁻³ (Arora, Liang and Ma, "A
+//!   simple but tough-to-beat baseline for sentence embeddings", 2017). Words without a vector are ignored. The divisor
+//!   of the mean is omitted, because scaling to length 1 cancels it.
 //! * Sparse: log(1 + tf) · idf with idf = −ln p, and −ln p(n) for an unknown word.
 //!
-//! p comes from the word's rank in the vector file (see `zipf`). Terms come sorted and every
-//! sum runs in that order, or by ascending term id, in `f64`; logarithms are the `libm`
-//! crate's. So the same terms give the same bits on every machine and with any number of
-//! threads.
+//! p comes from the word's rank in the vector file (see `zipf`). Terms come sorted, and every sum
+//! runs in that order or by ascending term id, in `f64`; logarithms come from the `libm` crate. So
+//! the same terms give the same bits on every machine and with any number of threads.
 
 use std::sync::Arc;
 
@@ -25,7 +23,7 @@ use super::assembly::{Lengths, assemble};
 use super::{Model, Rows};
 use crate::word_vectors::{Vectors, WordVectors, Zipf};
 
-/// Its name.
+/// The model's name.
 pub(super) const NAME: &str = "words-1";
 
 /// The a of a/(a + p): words much more likely than this hardly count.
@@ -35,8 +33,8 @@ const LENGTHS: Lengths = Lengths {
     dense: 0.5,
     sparse: 0.866_025_403_784_438_6,
 };
-/// n of a language without vectors, where every word is unknown. All its idf are alike, so
-/// scaling to length 1 takes this number away again.
+/// n for a language without vectors, where every word is unknown. All idf are then equal, so
+/// scaling to length 1 cancels this number.
 const UNRANKED_WORDS: usize = 100_000;
 /// Fewest rows a thread takes at a time.
 const ROWS_PER_TASK: usize = 16;
@@ -87,7 +85,7 @@ impl Words1 {
             };
             sparse.push((term_id(term), libm::log(1.0 + frequency) * idf));
         }
-        // Stable: colliding weights are added in the order of their terms.
+        // Stable, so that colliding weights are added in the order of their terms.
         sparse.sort_by_key(|&(id, _)| id);
         sparse.dedup_by(|later, earlier| {
             let same = later.0 == earlier.0;
@@ -113,7 +111,8 @@ impl Model for Words1 {
         true
     }
 
-    /// Only one language may have vectors: features of two have no common length.
+    /// Only one language may have vectors: the features of two languages need not have a common
+    /// length.
     fn compares_languages(&self) -> bool {
         false
     }
@@ -181,8 +180,8 @@ mod tests {
         values.iter().map(|value| value.to_bits()).collect()
     }
 
-    /// Stored features must not change: if these bits do, so do all stored ones, and the model
-    /// needs a new name. The numbers agree with the formula computed elsewhere in f64.
+    /// Stored features must not change: if these bits do, so do all stored features, and the model
+    /// needs a new name. The numbers agree with the formula computed independently in f64.
     #[test]
     fn the_bits_of_a_small_text() {
         let terms = [("keyboard", 1), ("mouse", 4), ("the", 7), ("trackball", 2)];
@@ -201,7 +200,7 @@ mod tests {
         );
     }
 
-    /// As above for the English vectors compiled in: xxh3 of all bits.
+    /// The same with the English vectors compiled in: xxh3 of all bits.
     #[test]
     fn the_bits_of_a_text_with_the_vectors_compiled_in() {
         let model = Words1::new(Arc::new(Vectors::builtin()));

@@ -1,4 +1,4 @@
-//! Blocks that jobs name by the hash of their content: from memory, or else from the store.
+//! Blocks that jobs name by the hash of their content: read from memory, else from the store.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,24 +13,24 @@ use super::report::{Edge, Report};
 
 /// Bytes of blocks kept in memory: 512 MiB, at least 128 full blocks or half a million rows.
 pub(crate) const CACHE_BYTES: usize = 512 << 20;
-/// Longest one read of the store may take.
+/// Timeout of one read from the store.
 const READ_DEADLINE: Duration = Duration::from_secs(8);
 
-/// Why a block could not be had.
+/// Why a block is not available.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BlockError {
-    /// No list of blocks names it any more; the job is out of date.
+    /// The block is gone from the store; the job is out of date.
     #[error("block {0} is not in the store")]
     Missing(String),
-    /// What lies under its name is not that block.
+    /// The store holds something else under its name.
     #[error("block {0} cannot be read: {1}")]
     Malformed(String, String),
-    /// The store is away; later it may be back.
+    /// The store is unreachable; it may come back.
     #[error("{0}")]
     Away(String),
 }
 
-/// Reads a block from the bytes it is stored as, and holds it to its hash.
+/// Decodes a block from its stored bytes, and checks it against its hash.
 pub(crate) type ReadBlock = fn(&[u8], &BlockHash) -> Result<Block, String>;
 
 /// Blocks by domain and hash.
@@ -48,7 +48,7 @@ impl fmt::Debug for Blocks {
 }
 
 impl Blocks {
-    /// Blocks of a store, at most `capacity` bytes of them kept in memory.
+    /// Blocks of a store, of which at most `capacity` bytes are cached in memory.
     pub(crate) fn new(
         store: Arc<dyn BlockStore>,
         read: ReadBlock,
@@ -63,7 +63,7 @@ impl Blocks {
         }
     }
 
-    /// A block, asking the store at most once.
+    /// A block; reads from the store at most once.
     ///
     /// # Errors
     /// [`BlockError`].
@@ -93,10 +93,10 @@ impl Blocks {
         Ok(block)
     }
 
-    /// Asks the store for a block that nobody has, to learn whether it answers.
+    /// Asks the store for a block that cannot exist, to learn whether it answers.
     pub(crate) async fn probe(&self) {
         let nowhere = DomainName::new("-").expect("a hyphen is a domain name");
-        // What matters is what it does to the report.
+        // Only the effect on the report matters.
         let _ = self.ask(&nowhere, &[0; 16]).await;
     }
 

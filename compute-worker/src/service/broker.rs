@@ -1,11 +1,11 @@
-//! RabbitMQ as a worker uses it: one connection to take jobs and settle them, another for
-//! answers, so that a broker that holds back publishers still takes acknowledgements.
+//! A worker's connections to RabbitMQ: one to take jobs and settle them, another for answers, so
+//! that a broker that blocks publishers still accepts acknowledgements.
 
 use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kindred_runtime::amqp::Names;
+use kindred_runtime::amqp::{Connector, Names, ReplyAddress, exists};
 use kindred_shared::wire::JobKind;
 use lapin::message::Delivery;
 use lapin::options::{
@@ -13,34 +13,15 @@ use lapin::options::{
     ConfirmSelectOptions,
 };
 use lapin::types::{FieldTable, ShortString};
-use lapin::uri::AMQPUri;
-use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ConnectionStatus,
-    Consumer,
-};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionStatus, Consumer};
 use tokio::time::{Instant, timeout};
 
 use super::job::{Lost, Outbox, Published, Settle, Taken};
 
-/// Jobs of one queue in hand. Small: each crash of a worker burns an attempt of all of them.
+/// Jobs in hand per queue. Small, because each crash of a worker uses up an attempt of all of them.
 pub(crate) const PREFETCH: u16 = 2;
-/// Where answers are sent: the exchange that knows every queue by its name.
-const DEFAULT_EXCHANGE: &str = "";
-/// Longest making a connection may take.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
-/// Longest any other answer of the broker may take.
+/// Timeout of an answer of the broker.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
-/// Heartbeat where the URL names none, in seconds: a lost peer is noticed within two of them.
-const HEARTBEAT_S: u16 = 10;
-
-/// Who connects, as the management UI shows it.
-#[derive(Debug, Clone)]
-pub(crate) struct Identity {
-    /// Name of the connections.
-    pub(crate) name: String,
-    /// Further client properties.
-    pub(crate) properties: Vec<(&'static str, String)>,
-}
 
 /// Both connections.
 pub(crate) struct Broker {
@@ -48,6 +29,8 @@ pub(crate) struct Broker {
     taking: Connection,
     answering: Connection,
     outbox: Channel,
+    /// Whether the exchange for replies exists.
+    has_exchange: bool,
     consumers: Vec<(JobKind, Channel, Consumer)>,
 }
 
@@ -58,13 +41,16 @@ impl fmt::Debug for Broker {
 }
 
 impl Broker {
-    /// Connects and begins to take jobs.
+    /// Connects and starts to take jobs.
     ///
     /// # Errors
-    /// [`Lost`], in words that say what is missing.
-    pub(crate) async fn connect(url: &str, identity: &Identity) -> Result<Self, Lost> {
-        let taking = connection(url, identity, "jobs").await?;
-        let answering = connection(url, identity, "answers").await?;
+    /// [`Lost`], with a message that says what is missing.
+    pub(crate) async fn connect(connector: &Connector, name: &str) -> Result<Self, Lost> {
+        let taking = connection(connector, "jobs").await?;
+        let answering = connection(connector, "answers").await?;
+        let exchange = Names::default().reply_exchange();
+        let has_exchange = exists(&answering, &exchange).await;
+        let has_exchange = has_exchange.map_err(|error| Lost(error.to_string()))?;
         let outbox = answered("opening a channel", answering.create_channel()).await?;
         let confirms = outbox.confirm_select(ConfirmSelectOptions::default());
         answered("asking for confirms", confirms).await?;
@@ -73,25 +59,26 @@ impl Broker {
             let channel = answered("opening a channel", taking.create_channel()).await?;
             let qos = channel.basic_qos(PREFETCH, BasicQosOptions::default());
             answered("limiting what is in hand", qos).await?;
-            let consumer = consume(&channel, kind, &identity.name).await?;
+            let consumer = consume(&channel, kind, name).await?;
             consumers.push((kind, channel, consumer));
         }
         Ok(Self {
-            name: identity.name.clone(),
+            name: name.to_owned(),
             taking,
             answering,
             outbox,
+            has_exchange,
             consumers,
         })
     }
 
-    /// The streams of jobs, one a queue.
+    /// The streams of jobs, one per queue.
     pub(crate) fn consumers(&self) -> impl Iterator<Item = (JobKind, Consumer)> + '_ {
         let all = self.consumers.iter();
         all.map(|(kind, _, consumer)| (*kind, consumer.clone()))
     }
 
-    /// Where answers go.
+    /// The channel for answers.
     pub(crate) fn outbox(&self) -> LapinOutbox {
         LapinOutbox {
             channel: self.outbox.clone(),
@@ -99,7 +86,12 @@ impl Broker {
         }
     }
 
-    /// Whether both connections and all channels stand.
+    /// Whether the exchange for replies existed when this connected.
+    pub(crate) fn has_exchange(&self) -> bool {
+        self.has_exchange
+    }
+
+    /// Whether both connections and all channels are open.
     pub(crate) fn stands(&self) -> bool {
         self.taking.status().connected()
             && self.answering.status().connected()
@@ -107,7 +99,7 @@ impl Broker {
             && (self.consumers.iter()).all(|(_, channel, _)| channel.status().connected())
     }
 
-    /// Takes no more jobs; those in hand can still be settled.
+    /// Stops taking jobs; those in hand can still be settled.
     pub(crate) async fn cancel(&self) {
         for (kind, channel, consumer) in &self.consumers {
             let cancel = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
@@ -120,7 +112,7 @@ impl Broker {
     /// Takes jobs again after [`Self::cancel`].
     ///
     /// # Errors
-    /// [`Lost`], when the broker does not answer.
+    /// [`Lost`] when the broker does not answer.
     pub(crate) async fn take_again(&mut self) -> Result<(), Lost> {
         for (kind, channel, consumer) in &mut self.consumers {
             *consumer = consume(channel, *kind, &self.name).await?;
@@ -128,11 +120,11 @@ impl Broker {
         Ok(())
     }
 
-    /// Closes both connections; what is unsettled is delivered again.
+    /// Closes both connections; the broker redelivers whatever is unsettled.
     pub(crate) async fn close(self) {
         let close = |connection: Connection| async move {
             let closing = connection.close(200, "stopping".into());
-            // A connection that cannot be closed is as good as closed.
+            // A connection that cannot be closed counts as closed.
             let _ = answered("closing", closing).await;
         };
         close(self.answering).await;
@@ -151,26 +143,9 @@ async fn consume(channel: &Channel, kind: JobKind, name: &str) -> Result<Consume
     answered(&format!("taking jobs from {queue}"), consume).await
 }
 
-async fn connection(url: &str, identity: &Identity, what: &str) -> Result<Connection, Lost> {
-    let mut uri: AMQPUri = url
-        .parse()
-        .map_err(|error: String| Lost(format!("amqp_url cannot be read: {error}")))?;
-    uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
-    let place = format!("{}:{}", uri.authority.host, uri.authority.port);
-    let name = format!("{} {what}", identity.name);
-    let properties = identity.properties.iter().fold(
-        ConnectionProperties::default().with_connection_name(name.into()),
-        |properties, (key, value)| {
-            properties.with_client_property((*key).into(), value.as_str().into())
-        },
-    );
-    match timeout(CONNECT_DEADLINE, Connection::connect_uri(uri, properties)).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(Lost(format!("connecting to {place}: {error}"))),
-        Err(_) => Err(Lost(format!(
-            "connecting to {place}: no answer within {CONNECT_DEADLINE:?}"
-        ))),
-    }
+async fn connection(connector: &Connector, role: &str) -> Result<Connection, Lost> {
+    let connected = connector.connect(role).await;
+    connected.map_err(|error| Lost(format!("{}: {error}", connector.place())))
 }
 
 async fn answered<T>(
@@ -217,7 +192,7 @@ impl Settle for LapinSettle {
     }
 }
 
-/// A channel with confirms.
+/// A channel with publisher confirms.
 #[derive(Clone)]
 pub(crate) struct LapinOutbox {
     channel: Channel,
@@ -227,8 +202,7 @@ pub(crate) struct LapinOutbox {
 impl LapinOutbox {
     async fn publish(
         &self,
-        exchange: &str,
-        key: ShortString,
+        to: &ReplyAddress,
         properties: BasicProperties,
         body: Vec<u8>,
     ) -> Result<Published, Lost> {
@@ -239,7 +213,13 @@ impl LapinOutbox {
         let confirmed = async {
             let sent = self
                 .channel
-                .basic_publish(short(exchange), key, options, &body, properties)
+                .basic_publish(
+                    to.exchange.clone(),
+                    to.queue.clone(),
+                    options,
+                    &body,
+                    properties,
+                )
                 .await?;
             sent.await
         };
@@ -248,8 +228,8 @@ impl LapinOutbox {
             match timeout(ANSWER_DEADLINE, &mut confirmed).await {
                 Ok(Ok(confirmation)) => break confirmation,
                 Ok(Err(error)) => return Err(Lost(format!("publishing: {error}"))),
-                // A broker short of disk or memory holds publishers back. To give up would have
-                // the job delivered again and again, as if it killed its workers.
+                // A broker that is short of disk or memory blocks publishers. Giving up would make
+                // it redeliver the job again and again, as if the job killed its workers.
                 Err(_) if self.connection.connected() && self.connection.blocked() => {
                     tracing::warn!("the broker holds publishers back; waiting");
                 }
@@ -273,16 +253,15 @@ impl LapinOutbox {
 impl Outbox for LapinOutbox {
     async fn answer(
         &self,
-        queue: &ShortString,
+        to: &ReplyAddress,
         properties: BasicProperties,
         body: Vec<u8>,
     ) -> Result<Published, Lost> {
-        self.publish(DEFAULT_EXCHANGE, queue.clone(), properties, body)
-            .await
+        self.publish(to, properties, body).await
     }
 }
 
-/// A short string: at most 255 bytes, cut where a character ends.
+/// A short string: at most 255 bytes, cut at a character boundary.
 fn short(text: &str) -> ShortString {
     let mut end = text.len().min(255);
     while !text.is_char_boundary(end) {

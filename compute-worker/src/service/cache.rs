@@ -1,4 +1,4 @@
-//! Blocks that were fetched before: least recently used out first, bounded in bytes.
+//! A least-recently-used cache of blocks, bounded in bytes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -6,21 +6,21 @@ use std::sync::Arc;
 use kindred_shared::wire::BlockHash;
 use kindred_shared::{Block, DomainName};
 
-/// Name of a block's content in its domain.
+/// The name of a block's content within its domain.
 pub(crate) type BlockKey = (DomainName, BlockHash);
 
-/// Bytes a row takes besides its features: id, version, offset, mask.
+/// Bytes per row besides its features: id, version, offset, mask.
 const ROW_BYTES: usize = 64;
 
-/// Blocks by the hash of their content. A block never changes under its hash, so what is here is
-/// never stale; the domain is part of the key, so no domain is ever given another's block.
+/// Blocks by the hash of their content. The block under a hash never changes, so no entry is ever
+/// stale. The domain is part of the key, so no domain is ever given another's block.
 #[derive(Debug)]
 pub(crate) struct BlockCache {
     capacity: usize,
     bytes: usize,
     clock: u64,
     blocks: HashMap<BlockKey, Held>,
-    /// Keys by when they were last used.
+    /// Keys by last use.
     order: BTreeMap<u64, BlockKey>,
 }
 
@@ -43,7 +43,7 @@ impl BlockCache {
         }
     }
 
-    /// The block of this key, which thereby is the most recently used.
+    /// The block with this key, which becomes the most recently used.
     pub(crate) fn get(&mut self, key: &BlockKey) -> Option<Arc<Block>> {
         let held = self.blocks.get_mut(key)?;
         self.clock += 1;
@@ -54,8 +54,8 @@ impl BlockCache {
         Some(Arc::clone(&held.block))
     }
 
-    /// Keeps a block; those not used for longest make room. One that alone is larger than the
-    /// cache is not kept.
+    /// Caches a block; evicts the least recently used ones. A block larger than the whole cache is
+    /// not cached.
     pub(crate) fn put(&mut self, key: BlockKey, block: Arc<Block>) {
         let bytes = weight(&block);
         if bytes > self.capacity || self.get(&key).is_some() {
@@ -82,7 +82,7 @@ impl BlockCache {
     }
 }
 
-/// Bytes a block takes in memory, nearly, with what comparing it will add (see
+/// An estimate of the bytes that a block takes in memory, including what comparing it will add (see
 /// `Block::kept_bytes`).
 fn weight(block: &Block) -> usize {
     let ids: usize = (0..block.rows())

@@ -1,12 +1,12 @@
-//! A test's way to have a job kill this process, to see that it harms nothing else.
+//! Lets tests make a job kill this process, to check that nothing else is harmed.
 //!
-//! Only in builds with debug assertions, and only when asked: an extract job with the term
-//! `KINDRED_TEST_WORKER_DIES_ON_TERM`, or a compare job whose left rows are of the item
-//! `KINDRED_TEST_WORKER_DIES_ON_ITEM`, kills with SIGKILL when it is taken up.
+//! Only in builds with debug assertions, and only on request: an extract job with the term
+//! `KINDRED_TEST_WORKER_DIES_ON_TERM`, or a compare job whose left rows include the item
+//! `KINDRED_TEST_WORKER_DIES_ON_ITEM`, ends the process with SIGKILL when it is started.
 
 use kindred_shared::job::Job;
 
-/// A job is taken up.
+/// Called when a job is started.
 #[cfg(debug_assertions)]
 pub(crate) fn taken_up(job: &Job) {
     use std::sync::LazyLock;
@@ -28,7 +28,7 @@ pub(crate) fn taken_up(job: &Job) {
         }),
     };
     if is_deadly {
-        // SIGKILL, without `unsafe`: nothing of this process runs after it.
+        // SIGKILL without `unsafe`: no code of this process runs after it.
         let pid = std::process::id().to_string();
         let _ = std::process::Command::new("kill")
             .args(["-9", &pid])
@@ -39,6 +39,6 @@ pub(crate) fn taken_up(job: &Job) {
     }
 }
 
-/// Does nothing: this is no test build.
+/// Does nothing outside of test builds.
 #[cfg(not(debug_assertions))]
 pub(crate) fn taken_up(_job: &Job) {}

@@ -1,13 +1,12 @@
-//! Greetings: a worker without work says that it is there, to every model service that owns a
-//! partition. `kindred status` lists workers by what they say.
+//! Greetings: an idle worker announces itself to every model service that owns a partition.
+//! `kindred status` lists workers from these announcements.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kindred_runtime::amqp::Names;
-use kindred_runtime::amqp::{APP_ID, card_to_value, timestamp_of_seconds};
+use kindred_runtime::amqp::{APP_ID, Names, ReplyAddress, card_to_value, timestamp_of_seconds};
 use kindred_shared::worker::{GREETING, WORKER_HEADER};
 use lapin::BasicProperties;
 use lapin::types::{FieldTable, ShortString};
@@ -16,12 +15,12 @@ use scylla::client::session::Session;
 use super::job::Outbox;
 use super::report::Report;
 
-/// How often.
+/// The interval of greetings.
 const EVERY: Duration = Duration::from_secs(5);
-/// How long a greeting that nobody takes lies in a queue, in ms.
+/// How long an unread greeting stays in a queue, in ms.
 const EXPIRATION_MS: &str = "15000";
 
-/// Finds model services and greets them.
+/// Finds model services and sends them greetings.
 pub(crate) struct Greeter {
     session: Arc<Session>,
     owners: String,
@@ -29,7 +28,7 @@ pub(crate) struct Greeter {
 }
 
 impl Greeter {
-    /// Reads owners from this keyspace; what the report says is told.
+    /// Reads owners from this keyspace; greetings carry the report's content.
     pub(crate) fn new(session: Arc<Session>, keyspace: &str, report: Arc<Report>) -> Self {
         Self {
             session,
@@ -38,9 +37,9 @@ impl Greeter {
         }
     }
 
-    /// Greets for as long as it is polled. What fails is left for the next time: a greeting is
-    /// news, and nothing waits for it.
-    pub(crate) async fn run(&self, outbox: &impl Outbox) -> Infallible {
+    /// Sends greetings for as long as it is polled. Failures are left for the next time, because
+    /// nothing waits for a greeting. `has_exchange` says whether the exchange for replies exists.
+    pub(crate) async fn run(&self, outbox: &impl Outbox, has_exchange: bool) -> Infallible {
         let mut again = tokio::time::interval(EVERY);
         loop {
             again.tick().await;
@@ -53,7 +52,8 @@ impl Greeter {
             };
             for owner in owners {
                 let queue = Names::default().replies(&owner);
-                if let Err(lost) = outbox.answer(&queue, self.properties(), Vec::new()).await {
+                let to = ReplyAddress::new(queue.clone(), has_exchange);
+                if let Err(lost) = outbox.answer(&to, self.properties(), Vec::new()).await {
                     tracing::debug!(%queue, %lost, "not greeted");
                 }
             }
@@ -69,7 +69,7 @@ impl Greeter {
         let rows = rows
             .rows::<(Option<String>,)>()
             .map_err(|error| error.to_string())?;
-        // A partition that was handed over and not taken yet has an empty owner.
+        // A partition that was handed over and not claimed yet has an empty owner.
         let owners = rows.filter_map(|row| row.ok()?.0);
         Ok(owners.filter(|owner| !owner.is_empty()).collect())
     }

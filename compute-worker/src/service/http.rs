@@ -1,5 +1,4 @@
-//! What a worker answers over HTTP, where `worker_listen` says so: whether it lives, whether it
-//! can work, and what it did.
+//! The HTTP endpoints of a worker, if `worker_listen` is set: liveness, readiness and metrics.
 
 use std::io;
 use std::net::TcpListener;
@@ -12,14 +11,14 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 
 use super::report::{Report, TEXT_FORMAT};
 
-/// Threads that answer.
+/// Server threads.
 const THREADS: usize = 1;
-/// Connections served at once.
+/// Concurrent connections.
 const CONNECTIONS: usize = 64;
-/// How long a request's head may take to come.
+/// Timeout for receiving a request's head.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Serves on a bound listener, from now on; await the server or hand it to a task.
+/// Serves on a bound listener, starting now; await the server or give it to a task.
 ///
 /// # Errors
 /// When the listener cannot be used.
@@ -46,7 +45,7 @@ async fn live() -> HttpResponse {
     HttpResponse::Ok().body("ok\n")
 }
 
-/// 200, or 503 with a line for each thing that is in the way.
+/// 200, or 503 with a line for each obstacle.
 async fn ready(report: web::Data<Report>) -> HttpResponse {
     let hindrances = report.hindrances();
     if hindrances.is_empty() {

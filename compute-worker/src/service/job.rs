@@ -1,8 +1,8 @@
-//! What happens to one job: taken, read, done, answered, settled.
+//! The life of one job: taken, parsed, computed, answered, settled.
 //!
-//! A job is acknowledged only when its answer is with the broker, or nobody wants the answer any more. A
-//! message that is no job is answered too, with a refusal; one that does not say whom to answer is dropped.
-//! Whatever cannot be settled is delivered again.
+//! A job is acknowledged only once the broker has its answer, or nobody wants the answer any more. A message that is
+//! not a valid job is answered with a refusal, or dropped if it does not say whom to answer. The broker redelivers
+//! whatever cannot be settled.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,36 +11,38 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
-use kindred_runtime::amqp::{card_to_value, header_text, reply_properties, speaks};
+use kindred_runtime::amqp::{ReplyAddress, card_to_value, header_text, reply_properties, speaks};
 use kindred_shared::job::{JobRefusal, Reply};
 use kindred_shared::wire::{
     BlockHash, EncodedReply, JobKind, JobParts, MALFORMED_JOB, UNKNOWN_PROTOCOL, WireError,
-    encode_reply, missing_blocks, parse_job,
+    encode_reply, missing_blocks, parse_job, some_of,
 };
 use kindred_shared::worker::WORKER_HEADER;
 use kindred_shared::{Backoff, Block, DomainName, effort};
 use lapin::BasicProperties;
-use lapin::types::ShortString;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::blocks::{BlockError, Blocks};
+use super::blocks::{BlockError, Blocks, CACHE_BYTES};
 use super::dying;
 use super::report::{JobEnd, Report};
 use super::turns::Turns;
 use crate::worker::{Worker, words_of};
 
-/// Jobs computed at once. Each uses every thread; the second fills the gaps of the first. The next one is
-/// a domain's that has had least time, of those in hand.
+/// Jobs computed at once. Each uses every thread; the second fills the gaps of the first. Among the jobs in hand, the
+/// next one comes from the domain that has had the least time.
 const COMPUTING: usize = 2;
-/// Blocks of one job read from the store at once.
+/// Concurrent reads of one job's blocks from the store.
 const READING: usize = 4;
-/// Before an absent store is asked, or a full queue is tried, again.
+/// Most bytes of the blocks that one job names: the size of the cache.
+const BLOCK_BYTES: usize = CACHE_BYTES;
+/// Delays before retrying an unreachable store or a full queue.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-/// Deadline of a job that names none.
+/// Deadline of a job that sets none.
 const DEFAULT_EXPIRY: Duration = Duration::from_secs(600);
 
-/// The broker was lost, or did not confirm in time: what was in hand is delivered again.
+/// The connection to the broker was lost, or the broker did not confirm in time; it will redeliver whatever was in
+/// hand.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the broker is away: {0}")]
 pub(crate) struct Lost(pub(crate) String);
@@ -48,44 +50,41 @@ pub(crate) struct Lost(pub(crate) String);
 /// What the broker did with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Published {
-    /// It has it, safely.
+    /// It confirmed the message.
     Confirmed,
-    /// There is no such queue.
+    /// The queue does not exist.
     Unroutable,
     /// The queue is full.
     Refused,
 }
 
-/// Where answers go.
+/// Sends answers.
 #[async_trait]
 pub(crate) trait Outbox: Send + Sync {
-    /// Sends an answer to the queue of who asked, and waits for the confirm.
+    /// Sends an answer to the sender of the job, and waits for the confirm.
     async fn answer(
         &self,
-        queue: &ShortString,
+        to: &ReplyAddress,
         properties: BasicProperties,
         body: Vec<u8>,
     ) -> Result<Published, Lost>;
 }
 
-/// Tells the broker that a message is dealt with.
+/// Settles a message.
 #[async_trait]
 pub(crate) trait Settle: Send + Sync {
-    /// Acknowledges it.
+    /// Acknowledges the message.
     async fn ack(&self) -> Result<(), Lost>;
 }
 
-/// A message of a job queue, in hand until it is settled.
+/// A message from a job queue, in hand until it is settled.
 pub(crate) struct Taken {
-    /// Which queue it is from.
+    /// The queue it came from.
     pub(crate) kind: JobKind,
-    /// Its properties.
     pub(crate) properties: BasicProperties,
-    /// Its body.
     pub(crate) body: Vec<u8>,
     /// When it was taken.
     pub(crate) at: Instant,
-    /// What settles it.
     pub(crate) settle: Box<dyn Settle>,
 }
 
@@ -100,8 +99,8 @@ impl fmt::Debug for Taken {
 }
 
 impl Taken {
-    /// When nobody waits for the answer any more. The broker delivers no job that has expired, so
-    /// counting from the delivery is never too short, and needs no common clock.
+    /// When nobody waits for the answer any more. The broker delivers no expired job, so counting from the delivery is
+    /// never too short, and needs no synchronised clocks.
     fn deadline(&self) -> Instant {
         let expiration = self.properties.expiration().as_ref();
         let millis = expiration.and_then(|text| text.as_str().parse().ok());
@@ -109,8 +108,16 @@ impl Taken {
     }
 }
 
-/// A block and the name a job gives it.
+/// A block and the name by which a job refers to it.
 type Named = (BlockHash, Arc<Block>);
+
+/// Why the blocks that a job names are not available.
+enum Unread {
+    /// These are not stored, or not under their hash: the sender must store them again.
+    Missing(Vec<BlockHash>),
+    /// They take at least this many bytes, which is over the limit for one job.
+    TooLarge(usize),
+}
 
 /// Why a job ends without an answer.
 enum Undone {
@@ -124,7 +131,7 @@ impl From<Lost> for Undone {
     }
 }
 
-/// Deals with jobs, several at a time.
+/// Handles jobs, several at a time.
 #[derive(Debug)]
 pub(crate) struct Desk {
     worker: Worker,
@@ -134,7 +141,7 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    /// A desk for this worker.
+    /// A handler for this worker.
     pub(crate) fn new(worker: Worker, blocks: Arc<Blocks>, report: Arc<Report>) -> Self {
         Self {
             worker,
@@ -144,7 +151,7 @@ impl Desk {
         }
     }
 
-    /// Deals with one job from the taking to the settlement, and says how it ended.
+    /// Handles one job from receipt to settlement; returns how it ended.
     pub(crate) async fn deal(&self, taken: Taken, outbox: &dyn Outbox) -> JobEnd {
         let begun = taken.at;
         let id = taken.properties.correlation_id().clone();
@@ -184,7 +191,7 @@ impl Desk {
             Ok(Err(error)) => Err((MALFORMED_JOB, error.to_string())),
             Err(panic) => Err((MALFORMED_JOB, panic)),
         };
-        let Some(reply_to) = properties.reply_to().clone() else {
+        let Some(reply_to) = ReplyAddress::of(&properties) else {
             let detail = "it does not say whom to answer";
             no_job(&properties, detail, "message is no job; it is dropped");
             settle.ack().await?;
@@ -218,7 +225,7 @@ impl Desk {
         })
     }
 
-    /// The answer to a job, and how the job ends with it.
+    /// The answer to a job, and how the job ends with that answer.
     async fn answer(
         &self,
         parts: JobParts,
@@ -226,18 +233,24 @@ impl Desk {
     ) -> Result<(EncodedReply, JobEnd), Undone> {
         let named = match self.fetch(&parts, deadline).await? {
             Ok(named) => named,
-            Err(missing) => return Ok((missing_blocks(&missing), JobEnd::Failed)),
+            Err(Unread::Missing(missing)) => {
+                let (domain, blocks) = (parts.domain(), some_of(&missing));
+                tracing::warn!(%domain, blocks, "blocks asked for again");
+                return Ok((missing_blocks(&missing), JobEnd::Failed));
+            }
+            Err(Unread::TooLarge(bytes)) => {
+                let why = format!("its blocks take {bytes} bytes, of at most {BLOCK_BYTES}");
+                return Ok(refusal(parts.domain(), why));
+            }
         };
         let find = |hash: &BlockHash| {
             let found = named.iter().find(|(named, _)| named == hash);
             found.map(|(_, block)| Arc::clone(block))
         };
+        let domain = parts.domain().clone();
         let job = match parts.assemble(find) {
             Ok(job) => job,
-            Err(error) => {
-                let failed = Reply::Failed(error.to_string());
-                return Ok((encode_reply(&failed), JobEnd::Failed));
-            }
+            Err(error) => return Ok(refusal(&domain, error.to_string())),
         };
         let turn = self
             .computing
@@ -264,32 +277,37 @@ impl Desk {
             .unwrap_or_else(|why| (encode_reply(&Reply::Failed(why)), JobEnd::Failed)))
     }
 
-    /// The blocks a job names; `Err` inside: those that are not stored, or not as named, which
-    /// who asked must store again.
+    /// The blocks that a job names, or why they are not available.
     async fn fetch(
         &self,
         parts: &JobParts,
         deadline: Instant,
-    ) -> Result<Result<Vec<Named>, Vec<BlockHash>>, Undone> {
+    ) -> Result<Result<Vec<Named>, Unread>, Undone> {
         let domain = parts.domain();
         let wanted = parts.wanted().into_iter();
         let fetches = wanted.map(|hash| self.fetch_one(domain, hash, deadline));
         let mut fetches = stream::iter(fetches).buffer_unordered(READING);
-        let (mut named, mut missing) = (Vec::new(), Vec::new());
+        let (mut named, mut missing, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
         while let Some(fetched) = fetches.next().await {
             match fetched? {
-                Ok(block) => named.push(block),
+                Ok(block) => {
+                    bytes = bytes.saturating_add(block.1.bytes());
+                    named.push(block);
+                }
                 Err(hash) => missing.push(hash),
+            }
+            if bytes > BLOCK_BYTES {
+                return Ok(Err(Unread::TooLarge(bytes)));
             }
         }
         Ok(if missing.is_empty() {
             Ok(named)
         } else {
-            Err(missing)
+            Err(Unread::Missing(missing))
         })
     }
 
-    /// One of them; asks an absent store again until the deadline.
+    /// One of the blocks; retries an unreachable store until the deadline.
     async fn fetch_one(
         &self,
         domain: &DomainName,
@@ -301,7 +319,7 @@ impl Desk {
             match self.blocks.get(domain, hash).await {
                 Ok(block) => return Ok(Ok((hash, block))),
                 Err(error @ (BlockError::Missing(_) | BlockError::Malformed(..))) => {
-                    tracing::warn!(%domain, %error, "block asked for again");
+                    tracing::debug!(%domain, %error, "block not read");
                     return Ok(Err(hash));
                 }
                 Err(BlockError::Away(_)) => sleep_before(deadline, &mut backoff).await?,
@@ -309,7 +327,7 @@ impl Desk {
         }
     }
 
-    /// Adds who did the job.
+    /// Adds the worker's card to an answer.
     fn sign(&self, properties: BasicProperties) -> BasicProperties {
         let mut card = self.report.card();
         card.jobs_done += 1;
@@ -318,14 +336,14 @@ impl Desk {
         properties.with_headers(headers)
     }
 
-    /// Runs CPU work on the worker's threads; the words of its panic, if it panics.
+    /// Runs CPU work on the worker's threads; if it panics, returns the panic's message.
     async fn on_pool<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, String> {
         let (sender, receiver) = oneshot::channel();
         self.worker.pool().spawn(move || {
-            // Whoever waited may be gone: then nobody wants the outcome.
+            // The receiver may be gone; then nobody wants the result.
             let _ = sender.send(catch_unwind(AssertUnwindSafe(work)));
         });
         let done = receiver.await.expect("the pool runs what it is given");
@@ -333,7 +351,15 @@ impl Desk {
     }
 }
 
-/// Pauses, longer each time; not past the deadline.
+/// The answer to an invalid job whose message could be parsed.
+fn refusal(domain: &DomainName, detail: String) -> (EncodedReply, JobEnd) {
+    tracing::error!(%domain, why = detail, "job is refused");
+    let reason = MALFORMED_JOB.to_owned();
+    let refused = Reply::Refused(JobRefusal { reason, detail });
+    (encode_reply(&refused), JobEnd::Malformed)
+}
+
+/// Pauses, longer each time, but not past the deadline.
 async fn sleep_before(deadline: Instant, backoff: &mut Backoff) -> Result<(), Undone> {
     let until = Instant::now() + backoff.failed();
     if until >= deadline {
@@ -343,26 +369,24 @@ async fn sleep_before(deadline: Instant, backoff: &mut Backoff) -> Result<(), Un
     Ok(())
 }
 
-/// Sends an answer; while its queue is full, again until the deadline.
+/// Sends an answer; while its queue is full, retries until the deadline.
 async fn send(
     outbox: &dyn Outbox,
-    queue: &ShortString,
+    to: &ReplyAddress,
     properties: BasicProperties,
     body: Vec<u8>,
     deadline: Instant,
 ) -> Result<Published, Lost> {
     let mut backoff = RETRY;
     loop {
-        let published = outbox
-            .answer(queue, properties.clone(), body.clone())
-            .await?;
+        let published = outbox.answer(to, properties.clone(), body.clone()).await?;
         if published != Published::Refused || sleep_before(deadline, &mut backoff).await.is_err() {
             return Ok(published);
         }
     }
 }
 
-/// Says that a message is no job that can be read here, and why.
+/// Logs that a message is not a job that this worker can read, and why.
 fn no_job(properties: &BasicProperties, why: &str, what: &str) {
     tracing::error!(
         id = ?properties.correlation_id(),

@@ -1,6 +1,6 @@
 //! The program `compute-worker`: takes jobs from RabbitMQ, reads the blocks they name from the
-//! database, does them, answers. It starts from the environment alone, waits for what is not
-//! there, and says so.
+//! database, computes, answers. It can be configured by the environment alone, and logs and waits
+//! for what is not reachable yet.
 
 mod blocks;
 mod broker;
@@ -35,7 +35,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use self::blocks::{Blocks, CACHE_BYTES};
-use self::broker::Identity;
 use self::greeting::Greeter;
 use self::job::Desk;
 use self::report::{Edge, Report};
@@ -45,16 +44,16 @@ use crate::models::Models;
 use crate::word_vectors::Vectors;
 use crate::{Worker, pool};
 
-/// It could not go on.
+/// It failed while running.
 const FAILED: u8 = 1;
-/// The command line or the configuration is wrong; nothing was begun.
+/// The command line or the configuration is wrong; nothing was started.
 const USAGE: u8 = 2;
-/// Threads that wait for the network. The work is done on others.
+/// Threads for the network. Computing happens on others.
 const WAITING_THREADS: usize = 2;
-/// How often the database is asked whether it is there.
+/// How often the database is probed.
 const PROBE: Duration = Duration::from_secs(5);
 
-/// Why the program does not run.
+/// Why the program ends.
 struct Failure {
     exit: u8,
     words: String,
@@ -76,8 +75,8 @@ impl Failure {
     }
 }
 
-/// Runs the program and says how it ended: 0 told to stop and stopped, 1 failed, 2 the command
-/// line or the configuration is wrong.
+/// Runs the program and returns its exit code: 0 stopped on request, 1 failed, 2 the command line
+/// or the configuration is wrong.
 pub fn main() -> ExitCode {
     let matches = match command().try_get_matches() {
         Ok(matches) => matches,
@@ -90,7 +89,7 @@ pub fn main() -> ExitCode {
     match run(&config::read(&matches, |_| true)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Standard error may be closed; the exit code still says it.
+            // Standard error may be closed; the exit code still reports the failure.
             let _ = writeln!(std::io::stderr(), "compute-worker: {}", failure.words);
             ExitCode::from(failure.exit)
         }
@@ -135,12 +134,12 @@ fn run(flags: &config::Flags) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::failed(format!("no threads: {error}")))?;
     let done = runtime.block_on(work(&config, worker, name, report));
-    // A computation that nobody waits for any more must not hold up the end.
+    // A computation whose result nobody waits for must not delay the exit.
     runtime.shutdown_background();
     done
 }
 
-/// The threads, the kernel and the word vectors of the configuration.
+/// The threads, kernel and word vectors of the configuration.
 fn worker(config: &Config) -> Result<Worker, Failure> {
     let kernel = config.compute.kernel.chosen().map_err(Failure::usage)?;
     let vectors = Vectors::configured(&config.texts.vectors).map_err(Failure::usage)?;
@@ -153,7 +152,7 @@ fn worker(config: &Config) -> Result<Worker, Failure> {
     Ok(Worker::new(models, kernel, Arc::new(pool)))
 }
 
-/// Answers over HTTP from now on, on a thread of its own until the process ends.
+/// Serves HTTP from now on, on a thread of its own until the process ends.
 fn listen(address: SocketAddr, report: &Arc<Report>) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| {
         Failure::failed(format!(
@@ -190,17 +189,16 @@ async fn work(
     };
     let greeter = Greeter::new(session, &config.database.cql_keyspace, Arc::clone(&report));
     report.edge(Edge::Database, true);
-    let identity = Identity {
-        name,
-        properties: vec![
-            ("product", "compute-worker".to_owned()),
-            ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("host", host_name()),
-            ("pid", std::process::id().to_string()),
-            ("kernel", worker.kernel().to_string()),
-            ("threads", worker.threads().to_string()),
-        ],
-    };
+    let connector = config.broker.connector(&name);
+    let connector = connector.map_err(|error| Failure::failed(error.to_string()))?;
+    let connector = connector.about(vec![
+        ("product", "compute-worker".to_owned()),
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("host", host_name()),
+        ("pid", std::process::id().to_string()),
+        ("kernel", worker.kernel().to_string()),
+        ("threads", worker.threads().to_string()),
+    ]);
     let blocks = Arc::new(Blocks::new(
         Arc::new(store),
         read_block,
@@ -208,16 +206,15 @@ async fn work(
         Arc::clone(&report),
     ));
     let desk = Arc::new(Desk::new(worker, Arc::clone(&blocks), Arc::clone(&report)));
-    let url = config.broker.amqp_url.expose();
     tokio::select! {
-        () = session::run(url, &identity, &desk, &greeter, &report, &stop) => {}
+        () = session::run(&connector, &name, &desk, &greeter, &report, &stop) => {}
         () = probe(&blocks) => {}
     }
     tracing::info!("stopped");
     Ok(())
 }
 
-/// SIGTERM and SIGINT, as news for everybody.
+/// Broadcasts SIGTERM and SIGINT.
 fn stop_on_signal(report: Arc<Report>) -> Result<Stop, Failure> {
     let listen = |kind| {
         signal(kind).map_err(|error| Failure::failed(format!("signals cannot be heard: {error}")))
@@ -237,8 +234,8 @@ fn stop_on_signal(report: Arc<Report>) -> Result<Stop, Failure> {
     Ok(stop)
 }
 
-/// The database and the blocks in it, once it is there with its tables; `None`: told to stop
-/// before.
+/// The database and its blocks, once it is reachable and has its tables; `None` if told to stop
+/// before that.
 async fn database(config: &Config, stop: &Stop) -> Option<(Arc<Session>, CqlBlocks)> {
     let options = config.database.options();
     let keyspace = &config.database.cql_keyspace;
@@ -264,7 +261,7 @@ async fn database(config: &Config, stop: &Stop) -> Option<(Arc<Session>, CqlBloc
     }
 }
 
-/// Keeps `/readyz` true to the database while no job needs it.
+/// Keeps `/readyz` up to date about the database while no job uses it.
 async fn probe(blocks: &Blocks) {
     let mut again = tokio::time::interval(PROBE);
     loop {
@@ -273,7 +270,7 @@ async fn probe(blocks: &Blocks) {
     }
 }
 
-/// Reads a stored block and holds it to its name.
+/// Decodes a stored block and checks it against its name.
 fn read_block(bytes: &[u8], hash: &wire::BlockHash) -> Result<kindred_shared::Block, String> {
     let found = wire::hash_of(bytes);
     if found != *hash {

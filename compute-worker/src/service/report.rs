@@ -1,4 +1,4 @@
-//! What a worker says about itself: who it is, what it did, whether its edges work.
+//! A worker's report: its identity, its counters, and whether broker and database work.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use prometheus::{
 /// Content type of [`Report::render`].
 pub(crate) const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// From taking a job to its settlement, in seconds: 1 ms … 60 s.
+/// Buckets of the time from taking a job to its settlement, in seconds: 1 ms to 60 s.
 const JOB_SECONDS: &[f64] = &[
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
 ];
@@ -21,17 +21,17 @@ const JOB_SECONDS: &[f64] = &[
 /// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum JobEnd {
-    /// Answered, and the answer is with the broker.
+    /// Answered, and the broker has the answer.
     Answered,
     /// Answered with a failure.
     Failed,
-    /// Nobody was there for the answer any more.
+    /// Nobody was left to receive the answer.
     Orphaned,
-    /// Its deadline had passed; not done, or done in vain.
+    /// Its deadline passed: not computed, or computed in vain.
     Expired,
-    /// No job, or of a protocol that is not spoken here: refused, or dropped where it did not say whom to answer.
+    /// Not a valid job, or of an unknown protocol: refused, or dropped if it did not say whom to answer.
     Malformed,
-    /// The broker was lost on the way: it will be delivered again.
+    /// The connection to the broker was lost; the job will be redelivered.
     Lost,
 }
 
@@ -45,7 +45,7 @@ impl JobEnd {
         Self::Lost,
     ];
 
-    /// The metric's label.
+    /// The value of the metric's label.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Answered => "answered",
@@ -58,12 +58,12 @@ impl JobEnd {
     }
 }
 
-/// An edge a worker needs.
+/// An external service that a worker needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Edge {
-    /// RabbitMQ: jobs come and answers go.
+    /// RabbitMQ: delivers jobs and takes answers.
     Broker,
-    /// Cassandra or ScyllaDB: blocks named in jobs are read.
+    /// Cassandra or ScyllaDB: stores the blocks that jobs name.
     Database,
 }
 
@@ -71,7 +71,7 @@ impl Edge {
     /// Both.
     pub(crate) const ALL: [Self; 2] = [Self::Broker, Self::Database];
 
-    /// Its word in `/readyz`, log lines and metrics.
+    /// Its name in `/readyz`, log lines and metrics.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Broker => "broker",
@@ -80,7 +80,7 @@ impl Edge {
     }
 }
 
-/// What a worker says about itself.
+/// A worker's report.
 pub(crate) struct Report {
     name: String,
     kernel: String,
@@ -105,7 +105,7 @@ impl fmt::Debug for Report {
 }
 
 impl Report {
-    /// The report of a worker that has done nothing yet and has no edge.
+    /// The report of a worker that has done nothing yet and has no connection.
     pub(crate) fn new(name: String, kernel: &str, threads: usize) -> Self {
         const CANNOT_FAIL: &str = "names and labels are constants and each is registered once";
         let registry = Registry::new();
@@ -197,7 +197,7 @@ impl Report {
         }
     }
 
-    /// What the worker puts on a reply that is about to go.
+    /// The card for a reply that is about to be sent.
     pub(crate) fn card(&self) -> WorkerCard {
         let done = |end: JobEnd| self.jobs.with_label_values(&[end.word()]).get();
         WorkerCard {
@@ -208,18 +208,18 @@ impl Report {
         }
     }
 
-    /// A job was taken from the broker.
+    /// Counts a job as taken from the broker.
     pub(crate) fn taken(&self) -> InHand<'_> {
         self.in_hand.inc();
         InHand(self)
     }
 
-    /// So many pairs were compared.
+    /// Adds compared pairs.
     pub(crate) fn compared(&self, pairs: u64) {
         self.pairs.inc_by(pairs);
     }
 
-    /// A block was needed, and was in memory or not; the cache now holds so many bytes.
+    /// Counts a needed block as found in memory or read from the store; records the size of the cache.
     pub(crate) fn block(&self, from_memory: bool, cached_bytes: usize) {
         let from = if from_memory { "memory" } else { "store" };
         self.blocks.with_label_values(&[from]).inc();
@@ -227,7 +227,7 @@ impl Report {
             .set(i64::try_from(cached_bytes).unwrap_or(i64::MAX));
     }
 
-    /// An edge works, or does not. `true`: that is news.
+    /// Records whether an edge works. Returns `true` if that is a change.
     pub(crate) fn edge(&self, edge: Edge, works: bool) -> bool {
         let before = self.flag(edge).swap(works, Ordering::Relaxed);
         self.up
@@ -236,12 +236,12 @@ impl Report {
         before != works
     }
 
-    /// No job is taken any more.
+    /// Marks the worker as stopping.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// What keeps the worker from working, in words; nothing: it is ready.
+    /// What keeps the worker from being ready; empty if it is.
     pub(crate) fn hindrances(&self) -> Vec<String> {
         let away = Edge::ALL
             .into_iter()
@@ -255,7 +255,7 @@ impl Report {
     /// All metrics in Prometheus' text format.
     ///
     /// # Errors
-    /// What the encoder says.
+    /// Errors of the encoder.
     pub(crate) fn render(&self) -> Result<String, prometheus::Error> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
@@ -273,7 +273,7 @@ impl Report {
 pub(crate) struct InHand<'a>(&'a Report);
 
 impl InHand<'_> {
-    /// It is settled, or given back.
+    /// Records that the job was settled or given back.
     pub(crate) fn ended(self, end: JobEnd, after: Duration) {
         self.0.jobs.with_label_values(&[end.word()]).inc();
         self.0.job_seconds.observe(after.as_secs_f64());
@@ -328,7 +328,7 @@ mod tests {
         ];
         let is_word = |c: char| c.is_ascii_lowercase() || c == '_';
         let words = documents.iter().flat_map(|one| one.split(|c| !is_word(c)));
-        // `kindred_worker` alone is a role of the database.
+        // `kindred_worker` alone is a database role.
         for named in words.filter(|word| word.starts_with("kindred_worker_")) {
             let declared = format!("# TYPE {named} ");
             assert!(text.contains(&declared), "{named} is no metric");

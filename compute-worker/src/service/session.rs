@@ -1,4 +1,4 @@
-//! Taking jobs for as long as the broker is there, and then again.
+//! Takes jobs while the broker is reachable, and reconnects.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -6,40 +6,41 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, SelectAll};
+use kindred_runtime::amqp::Connector;
 use kindred_shared::wire::JobKind;
 use lapin::message::Delivery;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Interval;
 
-use super::broker::{Broker, Identity, LapinOutbox, taken};
+use super::broker::{Broker, LapinOutbox, taken};
 use super::greeting::Greeter;
 use super::job::{Desk, Lost};
 use super::report::{Edge, JobEnd, Report};
 use super::suspects::{Suspect, in_turn, is_suspect};
 use super::waiting::Waiting;
 
-/// How often it is looked whether the connections still stand.
+/// How often the connections are checked.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long jobs in hand may take once the program is told to stop.
+/// How long jobs in hand may take after the program is told to stop.
 const DRAIN: Duration = Duration::from_secs(7);
-/// How long jobs in hand may take to notice that their connection is gone.
+/// How long jobs in hand may take to notice that their connection is lost.
 const LET_GO: Duration = Duration::from_secs(2);
 
-/// Told once that the program stops.
+/// Becomes true once, when the program must stop.
 pub(crate) type Stop = watch::Receiver<bool>;
 
 /// Waits until the program is told to stop.
 pub(crate) async fn stopped(stop: &Stop) {
     let mut stop = stop.clone();
-    // Whoever would tell is gone: that is a stop as well.
+    // If the sender is gone, the program stops as well.
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Takes jobs until told to stop, over as many connections as it takes.
+/// Takes jobs until told to stop, reconnecting as often as necessary.
 pub(crate) async fn run(
-    url: &str,
-    identity: &Identity,
+    connector: &Connector,
+    name: &str,
     desk: &Arc<Desk>,
     greeter: &Greeter,
     report: &Report,
@@ -49,7 +50,7 @@ pub(crate) async fn run(
     loop {
         let broker = tokio::select! {
             () = stopped(stop) => return,
-            broker = Broker::connect(url, identity) => broker,
+            broker = Broker::connect(connector, name) => broker,
         };
         let lost = match broker {
             Ok(mut broker) => {
@@ -73,15 +74,15 @@ pub(crate) async fn run(
     }
 }
 
-/// Takes jobs over one pair of connections. `Ok`: told to stop, and all in hand is settled as far
-/// as the time allows.
+/// Takes jobs over one pair of connections. `Ok`: told to stop, and everything in hand is settled
+/// as far as time allowed.
 async fn session(
     broker: &mut Broker,
     desk: &Arc<Desk>,
     greeter: &Greeter,
     stop: &Stop,
 ) -> Result<(), Lost> {
-    let greets = broker.outbox();
+    let (greets, has_exchange) = (broker.outbox(), broker.has_exchange());
     let mut hands = Hands {
         deliveries: merged(broker),
         outbox: broker.outbox(),
@@ -104,37 +105,37 @@ async fn session(
             return Ok(());
         }
         lost = work => lost,
-        never = greeter.run(&greets) => match never {},
+        never = greeter.run(&greets, has_exchange) => match never {},
     };
     let Err(lost) = lost;
     finish(&mut hands.in_hand, LET_GO).await;
     Err(lost)
 }
 
-/// What one pair of connections works with.
+/// The state of one pair of connections.
 struct Hands {
     deliveries: SelectAll<stream::BoxStream<'static, Given>>,
     outbox: LapinOutbox,
     desk: Arc<Desk>,
-    /// Never more than what the broker leaves unacknowledged: its prefetch a queue.
+    /// Never more than the broker leaves unacknowledged: its prefetch, per queue.
     in_hand: JoinSet<JobEnd>,
     look: Interval,
 }
 
-/// What happened.
+/// An event of the session.
 enum News {
     /// A job came.
     Job(JobKind, Box<Delivery>),
-    /// A queue gives no more.
+    /// A queue's stream has ended.
     End(JobKind),
-    /// All queues have given all.
+    /// The streams of all queues have ended.
     AllEnded,
-    /// A job was dealt with.
+    /// A job has ended.
     Done,
 }
 
 impl Hands {
-    /// The next that happens. Cancel-safe.
+    /// The next event. Cancel-safe.
     async fn news(&mut self, broker: &Broker) -> Result<News, Lost> {
         loop {
             tokio::select! {
@@ -166,7 +167,7 @@ impl Hands {
             .spawn(async move { desk.deal(taken(kind, delivery), &outbox).await });
     }
 
-    /// Deals with several jobs at a time, until one is suspect.
+    /// Handles several jobs at a time, until one is suspect.
     async fn together(&mut self, broker: &Broker) -> Result<Suspect, Lost> {
         loop {
             match self.news(broker).await? {
@@ -184,11 +185,11 @@ impl Hands {
         }
     }
 
-    /// Deals with a suspect when nothing else is in hand, and with those that came with it.
+    /// Handles a suspect while nothing else is in hand, and then those that came with it.
     async fn alone(&mut self, broker: &mut Broker, suspect: Suspect) -> Result<(), Lost> {
         broker.cancel().await;
         let mut suspects = vec![suspect];
-        // What was on its way already still comes.
+        // Jobs that were already on their way still arrive.
         while !self.deliveries.is_empty() || !self.in_hand.is_empty() {
             match self.news(broker).await? {
                 News::Job(kind, delivery) if is_suspect(&delivery) => {
@@ -213,7 +214,7 @@ impl Hands {
     }
 }
 
-/// Waits for the jobs in hand, then lets go of those that are not settled.
+/// Waits for the jobs in hand, then gives back those that are not settled.
 async fn finish(in_hand: &mut JoinSet<JobEnd>, longest: Duration) {
     let all = async { while in_hand.join_next().await.is_some() {} };
     if tokio::time::timeout(longest, all).await.is_err() {
@@ -222,11 +223,11 @@ async fn finish(in_hand: &mut JoinSet<JobEnd>, longest: Duration) {
     in_hand.shutdown().await;
 }
 
-/// What a queue gave: a job, an error, or its end.
+/// What a queue's stream yields: a job, an error, or its end.
 type Given = (JobKind, Option<lapin::Result<Delivery>>);
 
-/// The jobs of all queues, and for each queue its end: other than a stream's, a queue's end says
-/// that something is wrong.
+/// The jobs of all queues, and an explicit end per queue: merging streams would hide it, and a
+/// queue's end means that something is wrong.
 fn merged(broker: &Broker) -> SelectAll<stream::BoxStream<'static, Given>> {
     let streams = broker.consumers().map(|(kind, consumer)| {
         let end = stream::once(async { None });

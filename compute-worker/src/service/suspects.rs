@@ -1,19 +1,20 @@
-//! Jobs that may be what kills workers. Pure.
+//! Jobs that may be the ones that kill workers. Pure.
 //!
-//! The broker counts deliveries of every job that a dead worker had in hand, of innocent ones too,
-//! and puts a job aside at the sixth. So a job that comes again is done with nothing else in hand:
-//! what it does to the worker counts for it alone. Several that came together are done one after
-//! the other, and which is first changes with every death: of at most four, each has been first,
-//! and is gone if it is innocent, before any of them is put aside.
+//! The broker counts deliveries of every job that a dead worker had in hand, including innocent
+//! ones, and dead-letters a job after its sixth. So a redelivered job is run with nothing else in
+//! hand: if it kills the worker, only its own count rises. Several that were redelivered together
+//! are run one after the other, and the first one changes with every death: if there are at most
+//! four, each has been first, and the innocent ones are finished, before any of them is
+//! dead-lettered.
 
 use kindred_shared::wire::JobKind;
 use lapin::message::Delivery;
 use lapin::types::AMQPValue;
 
-/// Deliveries before this one from which on a job is suspect.
+/// Earlier deliveries from which on a job is suspect.
 const SUSPECT_FROM: u64 = 1;
 
-/// A job that came again.
+/// A redelivered job.
 #[derive(Debug)]
 pub(crate) struct Suspect {
     pub(crate) kind: JobKind,
@@ -30,12 +31,12 @@ fn redeliveries(delivery: &Delivery) -> u64 {
     u64::try_from(count).unwrap_or(0)
 }
 
-/// Whether a job may be what killed a worker before.
+/// Whether a job may have killed a worker before.
 pub(crate) fn is_suspect(delivery: &Delivery) -> bool {
     redeliveries(delivery) >= SUSPECT_FROM
 }
 
-/// Suspects in the order they are to be done.
+/// Suspects in the order in which to run them.
 pub(crate) fn in_turn(suspects: Vec<Suspect>) -> Vec<Suspect> {
     let most = suspects.iter().map(|one| redeliveries(&one.delivery)).max();
     let name = |one: &Suspect| {
@@ -45,7 +46,7 @@ pub(crate) fn in_turn(suspects: Vec<Suspect>) -> Vec<Suspect> {
     turned(suspects, name, most.unwrap_or(0))
 }
 
-/// Things by name, beginning with another one at every round.
+/// Sorts things by name, starting with a different one in every round.
 fn turned<T, N: Ord>(mut things: Vec<T>, name: impl Fn(&T) -> N, round: u64) -> Vec<T> {
     things.sort_by_key(name);
     let length = things.len().max(1) as u64;
@@ -62,7 +63,7 @@ mod tests {
     #[test]
     fn of_four_each_has_been_first_before_any_is_put_aside() {
         let first = |round| turned(vec!["d", "b", "a", "c"], |name| *name, round)[0];
-        // Rounds are counts of deliveries before: with 6 a job is put aside.
+        // Rounds are counts of earlier deliveries; at 6 a job is dead-lettered.
         let firsts: BTreeSet<&str> = (SUSPECT_FROM..6).map(first).collect();
         assert_eq!(firsts.len(), 4);
         assert!(turned(Vec::<&str>::new(), |name| *name, 3).is_empty());

@@ -1,7 +1,7 @@
-//! Whose job is computed next: a few are at a time, and of those that wait the domains take turns by
-//! the time their jobs take. Several services may have sent them.
+//! Decides whose job is computed next. A few jobs are computed at once; among the waiting ones, domains take turns by
+//! the time that their jobs take. The jobs may come from several services.
 //!
-//! Memory: the jobs that the broker lets be in hand, its prefetch a queue.
+//! Memory: the jobs in hand, limited by the broker's prefetch per queue.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,22 +10,22 @@ use std::time::Duration;
 use kindred_shared::{DomainName, FairQueue};
 use tokio::sync::oneshot;
 
-/// Turns to compute. Cheap to clone.
+/// Grants turns to compute. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Turns(Arc<Mutex<State>>);
 
 struct State {
-    /// Turns that nobody has. While there are some, nobody waits.
+    /// Turns not granted. While there are any, nobody waits.
     free: usize,
     waiting: FairQueue<DomainName, oneshot::Sender<Turn>>,
 }
 
-/// One may compute for as long as one has it; then it is the next one's.
+/// The holder may compute. Dropping it passes the turn on.
 #[must_use]
 pub(crate) struct Turn(Turns);
 
 impl Turns {
-    /// So many at a time.
+    /// Grants at most `together` turns at a time.
     pub(crate) fn new(together: usize) -> Self {
         Self(Arc::new(Mutex::new(State {
             free: together,
@@ -33,7 +33,8 @@ impl Turns {
         })))
     }
 
-    /// Waits for a turn to do a domain's job that takes so long. Who stops waiting has none.
+    /// Waits for a turn to compute a domain's job that takes `effort`. Dropping the future gives up the place in the
+    /// queue.
     pub(crate) async fn next(&self, domain: DomainName, effort: Duration) -> Turn {
         let given = {
             let mut state = self.state();
@@ -60,11 +61,11 @@ impl Turns {
             };
             next
         };
-        // Of one that does not wait any more it comes back here and is passed on.
+        // If the receiver has given up, the turn comes back here and is passed on.
         drop(next.send(Turn(self.clone())));
     }
 
-    /// No code that can panic runs under the lock, so a poisoned one is whole.
+    /// Code under the lock cannot panic, so the data behind a poisoned lock is intact.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -111,7 +112,7 @@ mod tests {
         domains.iter().map(wait).collect()
     }
 
-    /// Who has a turn, which ends with that.
+    /// Those that had a turn, which ends here.
     fn had(waits: &mut Vec<Wait<'_>>) -> Vec<&'static str> {
         let mut had = Vec::new();
         let mut turns = Vec::new();
@@ -147,7 +148,7 @@ mod tests {
             .map(|name| turns.next(domain(name), Duration::ZERO).now_or_never())
             .into();
         let mut waits = wait(&turns, &["a", "a", "b", "b"]);
-        // One before it is its turn, one after.
+        // One whose turn had come, and one that still waited.
         drop(waits.remove(0));
         drop(held);
         drop(waits.remove(0));

@@ -1,4 +1,4 @@
-//! Waiting for what is not there: longer each time, and not a log line each time.
+//! Waits for an edge that is unreachable, longer each time, without a log line each time.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use kindred_runtime::amqp::RECONNECT;
 use kindred_shared::Backoff;
 use tokio::time::Instant;
 
-/// How often the same trouble is told again.
+/// How often the same trouble is logged again.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
-/// Waiting for one edge, as long as for a connection to the broker.
+/// The wait for one edge, with the same delays as for a connection to the broker.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     edge: &'static str,
@@ -18,7 +18,7 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// Before any trouble with the edge of this name.
+    /// The state before any trouble with the edge of this name.
     pub(crate) fn for_edge(edge: &'static str) -> Self {
         Self {
             edge,
@@ -27,7 +27,7 @@ impl Waiting {
         }
     }
 
-    /// Says what is wrong, unless it just did, and waits. Cancel-safe.
+    /// Logs what is wrong, unless it just did, and waits. Cancel-safe.
     pub(crate) async fn wait(&mut self, why: &str) {
         let pause = self.backoff.failed();
         if self.is_news(why) {
@@ -37,7 +37,7 @@ impl Waiting {
         tokio::time::sleep(pause).await;
     }
 
-    /// It works: the next trouble is a new one.
+    /// The edge works again: the next trouble is a new one.
     pub(crate) fn relieved(&mut self) {
         *self = Self::for_edge(self.edge);
     }

@@ -1,4 +1,4 @@
-//! Word pieces: one table of vectors for the words of all languages, and how words are cut into pieces.
+//! Word pieces: one table of vectors for the words of all languages, and the segmentation of words into pieces.
 
 mod segment;
 mod table;

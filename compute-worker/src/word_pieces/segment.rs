@@ -1,27 +1,27 @@
-//! Words to pieces: the whole word where the table has it, else its likeliest pieces.
+//! Segments words into pieces: the whole word if the table has it, else its likeliest pieces.
 //!
-//! The likeliest are those with the highest product of probabilities (Viterbi; Kudo, "Subword
-//! Regularization", 2018). `▁` marks pieces that begin a word.
+//! The likeliest pieces are those with the highest product of probabilities (Viterbi; Kudo,
+//! "Subword Regularization", 2018). `▁` marks pieces that begin a word.
 
 use super::WordPieces;
 
 /// Marks the beginning of a word.
 const BEGIN: &str = "▁";
-/// −ln p of a character that no piece holds.
+/// −ln p of a character that is in no piece.
 const UNKNOWN_COST: f32 = 20.0;
-/// −ln p of a word that begins with a piece of the inside of words.
+/// −ln p for starting a word with a piece that is not marked as word-initial.
 const BARE_COST: f32 = 4.0;
 
-/// A way to the end of the text so far.
+/// The best segmentation of the text up to some position.
 #[derive(Debug, Clone, Copy)]
 struct Way {
     cost: f32,
-    /// Where its last piece begins, and the piece; none: a character that no piece holds.
+    /// Where its last piece begins, and the piece; none for a character that is in no piece.
     start: u32,
     piece: Option<u32>,
 }
 
-/// What words are cut with: memory that is used again for each.
+/// Buffers for segmenting, reused for each word.
 #[derive(Debug, Default)]
 pub(crate) struct Segmenter {
     word: Vec<u8>,
@@ -30,9 +30,9 @@ pub(crate) struct Segmenter {
 }
 
 impl Segmenter {
-    /// The pieces of a word, folded as terms are, from its beginning to its end, and −ln p of it.
+    /// The pieces of a word, folded as terms are, in order, and −ln p of the segmentation.
     ///
-    /// Time grows with the length of the word times that of the longest piece.
+    /// Time is proportional to the length of the word times that of the longest piece.
     pub(crate) fn segment(&mut self, table: &WordPieces, word: &str) -> (&[usize], f32) {
         self.pieces.clear();
         let bare = word.chars().next().is_some_and(is_unspaced);
@@ -66,7 +66,8 @@ impl Segmenter {
             for end in (next..=last).filter(|&end| word.is_char_boundary(end)) {
                 let begin = BEGIN.len();
                 if start == 0 {
-                    // With its mark first: of two ways of one cost the first stays.
+                    // The marked piece comes first: of two segmentations of equal cost the first
+                    // one stays.
                     self.take(table, 0, begin + end, end, base);
                 }
                 let extra = if start == 0 && !bare { BARE_COST } else { 0.0 };
@@ -90,7 +91,8 @@ impl Segmenter {
         self.ways[word.len()].cost
     }
 
-    /// Goes on with the piece `word[from..to]` to `end`, where that is the best way there so far.
+    /// Extends a segmentation by the piece `word[from..to]` up to `end`, if that is the best way
+    /// there so far.
     fn take(&mut self, table: &WordPieces, from: usize, to: usize, end: usize, base: f32) {
         let Some(piece) = table.find(&self.word[from..to]) else {
             return;
@@ -106,7 +108,8 @@ impl Segmenter {
     }
 }
 
-/// Whether words of a character's script are written without spaces: their pieces begin no word.
+/// Whether a character's script is written without spaces between words: its pieces are never
+/// marked as word-initial.
 fn is_unspaced(c: char) -> bool {
     matches!(c,
         '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
@@ -159,7 +162,7 @@ mod tests {
 
     #[test]
     fn other_words_are_their_likeliest_pieces() {
-        // "zu" and "g" are likelier together than "zug".
+        // "zu" and "g" together are likelier than "zug".
         segments("nachtzug", &["▁nacht", "zu", "g"], 16.0);
         segments("東京都", &["東京", "都"], 11.0);
         segments("zuzug", &["zu", "zu", "g"], 13.0);

@@ -1,4 +1,4 @@
-//! The table of word pieces, read where it lies.
+//! The table of word pieces, used in place.
 //!
 //! Its file is made by `compute-worker/tables/make`. All numbers are little-endian:
 //!
@@ -13,8 +13,8 @@
 //! | texts × u8 | length of a text in bytes |
 //! | | the texts in UTF-8, ascending by bytes |
 //!
-//! The values stay 4 bits in memory: of the table compiled in they are never copied out of the program's file,
-//! which the operating system maps and reads page by page.
+//! The values stay 4 bits in memory. The table compiled in is never copied out of the program's file, which the
+//! operating system maps and reads page by page.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,7 +22,7 @@ use std::sync::OnceLock;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-/// The table compiled in; tables/NOTICE.md says where it comes from.
+/// The table compiled in; see tables/NOTICE.md for its origin.
 const BUILTIN: &[u8] = include_bytes!("../../tables/text-2.pieces");
 
 const MAGIC: &[u8] = b"KWP1";
@@ -30,45 +30,45 @@ const MAGIC: &[u8] = b"KWP1";
 const HEADER_BYTES: usize = 20;
 /// Most values of a row.
 const MAX_DIMENSION: usize = 4_096;
-/// −ln p is stored in this part of a nat.
+/// −ln p is stored in units of this part of a nat.
 const COST_UNIT: f32 = 1.0 / 2_048.0;
-/// What a stored value of 0 is in the file.
+/// The stored value that means 0.
 const ZERO: i32 = 8;
 
-/// Why bytes are no table of word pieces.
+/// Why bytes are not a table of word pieces.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TableError {
-    /// They begin otherwise.
+    /// They begin differently.
     #[error("is no table of word pieces; make one with compute-worker/tables/make")]
     Foreign,
-    /// They contradict themselves.
+    /// They are inconsistent.
     #[error("is damaged: {0}; make it again with compute-worker/tables/make")]
     Damaged(&'static str),
 }
 
 /// Vectors of word pieces, each found by one or more texts.
 ///
-/// Memory besides the bytes themselves: some 16 bytes a text.
+/// Memory besides the bytes themselves: about 16 bytes per text.
 pub struct WordPieces {
     bytes: Cow<'static, [u8]>,
     dimension: usize,
     rows: usize,
-    /// Where the parts behind the rows begin.
+    /// Where the parts after the rows begin.
     scales: usize,
     row_of: usize,
     costs: usize,
     texts: usize,
-    /// Where each text ends, from `texts` on.
+    /// Where each text ends, counted from `texts`.
     ends: Vec<u32>,
-    /// Number of a text + 1, or 0: free. A power of two long, at most half full.
+    /// Number of a text plus 1, or 0 if free. The length is a power of two; at most half are used.
     slots: Vec<u32>,
     longest: usize,
     fingerprint: u128,
 }
 
 impl WordPieces {
-    /// The table compiled in, indexed when it is first asked for.
+    /// The table compiled in; indexed on first use.
     pub fn builtin() -> &'static Self {
         static TABLE: OnceLock<WordPieces> = OnceLock::new();
         TABLE.get_or_init(|| {
@@ -77,7 +77,7 @@ impl WordPieces {
         })
     }
 
-    /// A table out of the bytes of its file.
+    /// A table from the bytes of its file.
     ///
     /// # Errors
     /// [`TableError`].
@@ -90,7 +90,7 @@ impl WordPieces {
         if !(2..=MAX_DIMENSION).contains(&dimension) || !dimension.is_multiple_of(2) {
             return Err(TableError::Damaged("its rows have no length that can be"));
         }
-        // None of these numbers is over 2^32, so that no sum or product of them overflows 64 bits.
+        // None of these numbers is above 2^32, so no sum or product of them overflows 64 bits.
         let scales = HEADER_BYTES as u64 + rows as u64 * (dimension as u64 / 2);
         let row_of = scales + 2 * rows as u64;
         let costs = row_of + 4 * count as u64;
@@ -99,7 +99,7 @@ impl WordPieces {
         if texts + text_bytes as u64 != bytes.len() as u64 {
             return Err(TableError::Damaged("its length is not what it says"));
         }
-        // They are at most the length of what is in memory.
+        // Both are at most the size of what is in memory.
         let (lengths, texts) = (lengths as usize, texts as usize);
         let mut ends = Vec::with_capacity(count);
         let mut end = 0_u32;
@@ -127,7 +127,7 @@ impl WordPieces {
         Ok(table)
     }
 
-    /// Fills the slots, and checks all that a look-up relies on.
+    /// Fills the slots, and checks everything that look-ups rely on.
     fn index(&mut self) -> Result<(), TableError> {
         for text in 0..self.ends.len() {
             let bytes = self.text(text);
@@ -160,7 +160,7 @@ impl WordPieces {
         self.rows
     }
 
-    /// Number of texts that find a row.
+    /// Number of texts that have a row.
     pub fn texts(&self) -> usize {
         self.ends.len()
     }
@@ -170,7 +170,7 @@ impl WordPieces {
         format!("{:032x}", self.fingerprint)
     }
 
-    /// Bytes of the longest text.
+    /// Length of the longest text, in bytes.
     pub(super) fn longest(&self) -> usize {
         self.longest
     }
@@ -183,7 +183,7 @@ impl WordPieces {
     /// −ln p of a text.
     ///
     /// # Panics
-    /// When there is no such text, as all that follow.
+    /// When there is no such text; so do all methods below.
     pub(super) fn cost(&self, text: usize) -> f32 {
         f32::from(u16_at(&self.bytes, self.costs + 2 * text)) * COST_UNIT
     }
@@ -268,8 +268,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// Bytes of a table of four values a row: each text with −ln p and its row of codes −8 … 7, in units of
-    /// 1/4.
+    /// Bytes of a table with four values per row: each text with −ln p and its row of codes −8 to 7, in units of 1/4.
     pub(crate) fn table_of(texts: &[(&str, f32, [i8; 4])]) -> Vec<u8> {
         let mut texts = texts.to_vec();
         texts.sort_by_key(|(text, ..)| text.as_bytes());

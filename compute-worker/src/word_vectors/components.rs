@@ -1,8 +1,8 @@
-//! Takes out of word vectors what all of them share.
+//! Removes from word vectors what all of them share.
 //!
-//! Word vectors have a common mean and a few directions that carry frequency rather than
-//! meaning; without them sums of vectors tell texts apart better (Mu and Viswanath,
-//! "All-but-the-Top", 2018).
+//! Word vectors have a common mean and a few directions that carry frequency rather than meaning;
+//! without them, sums of vectors distinguish texts better (Mu and Viswanath, "All-but-the-Top",
+//! 2018).
 
 use nalgebra::{DMatrix, SymmetricEigen};
 

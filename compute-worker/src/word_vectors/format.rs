@@ -1,4 +1,4 @@
-//! The formats that word vectors are published in, and how to tell them apart.
+//! The formats in which word vectors are published, and how to detect them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,22 +6,21 @@ use std::str::FromStr;
 const FINALFUSION_MAGIC: &[u8] = b"FiFu";
 /// The byte-order mark of UTF-8.
 pub(super) const MARK: &[u8] = b"\xef\xbb\xbf";
-/// Bytes after the first line by which text and binary are told apart.
+/// Bytes after the first line that are examined to distinguish text from binary.
 const LOOK_BYTES: usize = 4 << 10;
 pub(super) const FASTTEXT_MAGIC: [u8; 4] = 793_712_314_u32.to_le_bytes();
 
-/// How a file holds its vectors.
+/// The format of a file of vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
-    /// finalfusion, any vocabulary, plain or quantised.
+    /// finalfusion, with any vocabulary, plain or quantised.
     Finalfusion,
-    /// fastText `.bin` that is not quantised.
+    /// fastText `.bin`, not quantised.
     FastText,
     /// word2vec binary: a line `words dimension`, then words and little-endian `f32`.
     Word2Vec,
-    /// A word and its numbers a line, as GloVe and fastText `.vec`; a first line
-    /// `words dimension` may be there.
+    /// One word and its numbers per line, as GloVe and fastText `.vec`; optionally with a first line `words dimension`.
     Text,
 }
 
@@ -33,7 +32,7 @@ impl Format {
         (Self::Text, "text"),
     ];
 
-    /// Tells the format from the first bytes of a file.
+    /// Detects the format from the first bytes of a file.
     pub(super) fn of(start: &[u8]) -> Self {
         if start.starts_with(FINALFUSION_MAGIC) {
             return Self::Finalfusion;
@@ -46,8 +45,8 @@ impl Format {
         if parts.next().and_then(counts).is_none() {
             return Self::Text;
         }
-        // After a line of counts come words and numbers, as text or as bytes. Bytes of numbers soon hold
-        // one that no text does; damaged text must not be taken for them.
+        // Words and numbers follow the line of counts, as text or binary. Binary numbers soon contain a byte that no
+        // text does; damaged text must not be mistaken for them.
         let rest = parts.next().unwrap_or_default();
         let is_binary = rest
             .iter()
@@ -90,8 +89,8 @@ pub(super) fn counts(line: &[u8]) -> Option<(usize, usize)> {
     fields.next().is_none().then_some(counts)
 }
 
-/// Splits a line into its word and its last `dimension` fields. A word may hold spaces, so the
-/// numbers are taken from the end.
+/// Splits a line into its word and its last `dimension` fields. A word may contain spaces, so numbers are split off
+/// from the end.
 pub(super) fn split_line(line: &[u8], dimension: usize) -> Option<(&str, Vec<&str>)> {
     let line = std::str::from_utf8(line).ok()?;
     let mut rest = line.trim_end_matches([' ', '\t', '\r', '\n']);

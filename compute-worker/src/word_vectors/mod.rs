@@ -1,4 +1,4 @@
-//! Word vectors: what models look words up in, and how their files are made.
+//! Word vectors that models look words up in, and how to make their files.
 
 mod components;
 mod format;

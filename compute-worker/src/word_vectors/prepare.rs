@@ -1,4 +1,4 @@
-//! Makes the file of word vectors that extraction reads, out of published ones.
+//! Converts published word vectors into the file that extraction reads.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -22,13 +22,13 @@ use super::components;
 use super::format::Format;
 use super::source::{self, Filter, SourceError};
 
-/// Words kept when nothing else is said.
+/// Default number of words kept.
 pub const DEFAULT_WORDS: usize = 100_000;
 /// Principal components removed.
 pub const REMOVED_COMPONENTS: usize = 3;
-/// Bits of a sub-quantiser's code: a byte, 256 centroids.
+/// Bits of a sub-quantiser's code: one byte, 256 centroids.
 const CODE_BITS: u32 = 8;
-/// Rounds of k-means; more gain nothing that could be measured.
+/// Rounds of k-means; more have no measurable benefit.
 const ITERATIONS: usize = 10;
 const ATTEMPTS: usize = 1;
 const SEED: u64 = 42;
@@ -37,10 +37,10 @@ const SEED: u64 = 42;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Quantizer {
-    /// Product quantisation with this many sub-quantisers, a byte each a row. It must divide
+    /// Product quantisation with this many sub-quantisers, one byte each per row. It must divide
     /// the dimension.
     Product(usize),
-    /// None: four bytes a value.
+    /// None: four bytes per value.
     None,
 }
 
@@ -74,10 +74,10 @@ impl FromStr for Quantizer {
     }
 }
 
-/// What [`prepare`] shall do.
+/// Options of [`prepare`].
 #[derive(Debug, Clone)]
 pub struct PrepareOptions {
-    /// How the input holds its vectors; `None`: told from its first bytes.
+    /// The format of the input; `None`: detected from its first bytes.
     pub format: Option<Format>,
     /// Most words kept, in file order (≥ 1).
     pub words: usize,
@@ -104,31 +104,31 @@ impl Default for PrepareOptions {
     }
 }
 
-/// How far [`prepare`] is.
+/// The progress of [`prepare`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
-    /// Reading; words kept so far.
+    /// Reading the input.
     Reading {
         /// Words kept so far.
         words: usize,
     },
     /// Removing mean and principal components.
     Removing,
-    /// Training the quantiser: the long part, a minute or two for 100,000 words.
+    /// Training the quantiser: the longest part, a minute or two for 100,000 words.
     Quantizing,
     /// Writing the file.
     Writing,
 }
 
-/// What [`prepare`] made.
+/// The result of [`prepare`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {
-    /// The format the input was read as.
+    /// The format that the input was read as.
     pub format: Format,
     /// Words in the file.
     pub words: usize,
-    /// Words of the input that were passed over: filtered, said before, or not UTF-8.
+    /// Words of the input that were skipped: filtered, repeated, or not UTF-8.
     pub skipped: usize,
     /// Values of a vector.
     pub dimension: usize,
@@ -140,10 +140,10 @@ pub struct Prepared {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PrepareError {
-    /// The input.
+    /// The input cannot be read.
     #[error("{path}: {error}")]
     Source {
-        /// The input.
+        /// The input file.
         path: PathBuf,
         /// What is wrong with it.
         #[source]
@@ -152,12 +152,12 @@ pub enum PrepareError {
     /// No word passed the filter.
     #[error("{0}: no word passed the filter")]
     NoWords(PathBuf),
-    /// Nothing would be left of the vectors.
+    /// Removing the components would leave nothing of the vectors.
     #[error(
         "the vectors have {0} values; more than the {REMOVED_COMPONENTS} components that are removed are needed"
     )]
     TooShort(usize),
-    /// The sub-quantisers do not share the dimension evenly.
+    /// The sub-quantisers do not divide the dimension evenly.
     #[error(
         "{quantizers} sub-quantisers do not divide {dimension} values; choose one of {}, or none",
         divisors(*.dimension)
@@ -165,19 +165,19 @@ pub enum PrepareError {
     Uneven {
         /// Values of a vector.
         dimension: usize,
-        /// Sub-quantisers asked for.
+        /// Requested sub-quantisers.
         quantizers: usize,
     },
-    /// A quantiser cannot be trained on so few words.
+    /// There are too few words to train a quantiser.
     #[error("{0} words are too few to quantise: 256 are needed; store them without (none)")]
     TooFew(usize),
     /// The quantiser failed.
     #[error("the vectors could not be quantised: {0}")]
     Quantize(String),
-    /// The output.
+    /// The output cannot be written.
     #[error("{path}: cannot be written: {error}")]
     Write {
-        /// The output.
+        /// The output file.
         path: PathBuf,
         /// What went wrong.
         #[source]
@@ -194,15 +194,14 @@ fn divisors(dimension: usize) -> String {
 }
 
 /// Reads word vectors, removes their mean and the three largest principal components, quantises
-/// them and writes a finalfusion file: unit rows with their lengths beside them, row number =
+/// them and writes a finalfusion file: unit rows with their norms stored separately, row number =
 /// frequency rank. Words are lower-cased.
 ///
-/// Two runs make files of the same quality but not of the same bytes: the library chooses the
-/// quantiser's first centroids in the order of a randomised hash set.
+/// Two runs give files of the same quality but not of the same bytes, because the library chooses
+/// the quantiser's first centroids in the order of a randomised hash set.
 ///
-/// Memory: the kept vectors about three times over; finalfusion and fastText inputs are read
-/// whole besides. The training runs on the current rayon pool. The output appears only when it
-/// is complete.
+/// Memory: about three times the kept vectors; finalfusion and fastText inputs are also read whole.
+/// The training runs on the current rayon pool. The output appears only when it is complete.
 ///
 /// # Errors
 /// [`PrepareError`], naming the file and what is wrong.
@@ -288,7 +287,7 @@ pub fn prepare(
     })
 }
 
-/// Scales every row to length 1 and gives back the lengths. A row of zeros stays.
+/// Scales every row to length 1 and returns the lengths. A row of zeros stays as it is.
 fn normalise(values: &mut [f32], dimension: usize) -> Vec<f32> {
     values
         .chunks_exact_mut(dimension)
@@ -338,7 +337,8 @@ fn about(options: &PrepareOptions, format: Format, words: usize) -> Table {
     .collect()
 }
 
-/// Writes beside the output, then renames, so that a half-written file never has its name.
+/// Writes to a temporary file and renames it, so that a half-written file never has the output's
+/// name.
 fn write(embeddings: &impl WriteEmbeddings, output: &Path) -> io::Result<u64> {
     let mut part = output.as_os_str().to_owned();
     part.push(".part");
@@ -358,7 +358,7 @@ fn write(embeddings: &impl WriteEmbeddings, output: &Path) -> io::Result<u64> {
         Ok(bytes)
     })();
     if written.is_err() {
-        // The first error is the one to tell; a leftover part is overwritten next time.
+        // The first error is the one to report; a leftover part is overwritten next time.
         let _ = fs::remove_file(&part);
     }
     written

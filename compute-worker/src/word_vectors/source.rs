@@ -1,4 +1,4 @@
-//! Word vectors as others publish them: finalfusion, fastText, word2vec and GloVe files.
+//! Reads published word vectors: finalfusion, fastText, word2vec and GloVe files.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -14,11 +14,11 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::format::{Format, MARK, counts, split_line};
 
-/// Bytes looked at to tell the formats apart; also the longest line or word that is read.
+/// Bytes examined to detect the format; also the longest line or word that is read.
 const LOOK_BYTES: usize = 1 << 20;
-/// What a file of gzip begins with.
+/// The first bytes of a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
-/// Longest vector that is read.
+/// Longest vector that is read, in values.
 pub(super) const MAX_DIMENSION: usize = 4096;
 
 /// Which words are kept.
@@ -28,7 +28,7 @@ pub enum Filter {
     /// Every word.
     #[default]
     All,
-    /// Words of letters only.
+    /// Words that consist of letters only.
     Alphabetic,
 }
 
@@ -36,15 +36,15 @@ pub enum Filter {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
-    /// The operating system's word.
+    /// An error of the operating system.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
-    /// The bytes are not what the format says.
+    /// The bytes do not match the format.
     #[error("is not a readable {format} file: {detail}")]
     Malformed {
         /// The format it was read as.
         format: Format,
-        /// Where and what.
+        /// What is wrong, and where.
         detail: String,
     },
     /// A value is NaN or infinite.
@@ -60,12 +60,12 @@ pub(super) struct Source {
     pub(super) values: Vec<f32>,
     pub(super) dimension: usize,
     pub(super) format: Format,
-    /// Words that were passed over: filtered, said before, or not UTF-8.
+    /// Words that were skipped: filtered, repeated, or not UTF-8.
     pub(super) skipped: usize,
 }
 
-/// Reads the first `limit` words of a file that pass the filter, lower-cased because the terms
-/// that are looked up are; of several spellings the first (most frequent) counts.
+/// Reads the first `limit` words of a file that pass the filter, lower-cased because looked-up
+/// terms are. Of several spellings the first (most frequent) counts.
 pub(super) fn read(
     path: &Path,
     format: Option<Format>,
@@ -97,7 +97,7 @@ pub(super) fn read(
         }
         Format::Word2Vec => word2vec(reader, &mut kept)?,
         Format::Finalfusion => {
-            // Its reader goes back and forth.
+            // Its reader seeks.
             let mut bytes = Vec::new();
             let embeddings = if reader.is_packed {
                 reader.read_to_end(&mut bytes)?;
@@ -117,7 +117,7 @@ pub(super) fn read(
     Ok(kept.source)
 }
 
-/// A file from its beginning, unpacked if it is gzip.
+/// A file from its beginning, decompressed if it is gzip.
 struct Input {
     start: Cursor<Vec<u8>>,
     rest: Box<dyn BufRead>,
@@ -141,7 +141,7 @@ impl Input {
         })
     }
 
-    /// The first bytes, up to [`LOOK_BYTES`]; nothing was taken yet.
+    /// The first bytes, up to [`LOOK_BYTES`], without consuming any.
     fn start(&self) -> &[u8] {
         self.start.get_ref()
     }
@@ -180,7 +180,7 @@ impl BufRead for Input {
     }
 }
 
-/// Collects the words that are wanted.
+/// Collects the wanted words.
 struct Kept<'a> {
     filter: Filter,
     limit: usize,
@@ -250,7 +250,7 @@ impl Kept<'_> {
     }
 }
 
-/// Reads up to and with `end`, refusing what is longer than [`LOOK_BYTES`].
+/// Reads up to and including `end`; refuses pieces longer than [`LOOK_BYTES`].
 fn read_piece(reader: &mut impl BufRead, end: u8, piece: &mut Vec<u8>) -> io::Result<bool> {
     piece.clear();
     let read = reader.take(LOOK_BYTES as u64).read_until(end, piece)?;
@@ -299,7 +299,7 @@ fn text(mut reader: impl BufRead, kept: &mut Kept<'_>) -> Result<(), SourceError
                 "line {number} has fewer than a word and {dimension} numbers, as many as {said}"
             )));
         };
-        // A word may hold spaces, but no number at its end: that is a value too many.
+        // A word may contain spaces, but not end in a number: that means one value too many.
         let last = word.rsplit_once([' ', '\t']).map(|(_, last)| last);
         if last.is_some_and(|last| last.parse::<f32>().is_ok()) {
             return Err(kept.malformed(format!(
@@ -380,7 +380,7 @@ fn finalfusion(
     })
 }
 
-/// Runs a reader of the finalfusion library, which panics on some damaged files.
+/// Calls a reader of the finalfusion library, which panics on some damaged files.
 fn guarded<T>(
     format: Format,
     read: impl FnOnce() -> finalfusion::error::Result<T>,
@@ -504,7 +504,7 @@ mod tests {
         let mut cut = packed("a 1 2\n".repeat(1000).as_bytes());
         cut.truncate(cut.len() / 2);
         assert!(read_bytes(&cut, Filter::All, 9).is_err());
-        // A finalfusion file is told from its bytes, packed or not.
+        // A finalfusion file is detected by its bytes, compressed or not.
         let error = read_bytes(&packed(b"FiFu and then nothing"), Filter::All, 9).unwrap_err();
         assert!(error.to_string().contains("finalfusion"), "{error}");
     }
@@ -539,9 +539,9 @@ mod tests {
             let error = read_bytes(text.as_bytes(), Filter::All, 9).unwrap_err();
             assert!(error.to_string().contains(words), "{text:?}: {error}");
         }
-        // The count of words may be that of a longer file, of which this is the beginning.
+        // The word count may be that of a longer file, of which this is the beginning.
         assert!(read_bytes(b"1000000 2\na 1 2\n", Filter::All, 9).is_ok());
-        // Binary with another dimension than its first line says.
+        // Binary, with another dimension than the first line says.
         let mut bytes = b"3 2\n".to_vec();
         for word in ["a", "b", "c"] {
             bytes.extend(word.bytes().chain([b' ']));

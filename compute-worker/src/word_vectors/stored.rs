@@ -1,9 +1,9 @@
 //! Reads the finalfusion files that `kindred vectors prepare` writes.
 //!
-//! An own reader, because one thing matters here that the library leaves open: whatever the
-//! bytes are, the answer is vectors or an error, never a panic or an allocation that a damaged
-//! length asks for. It decodes rows as they come, so the quantised copy is never held.
-//! The format: <https://finalfusion.github.io/spec>.
+//! Not the library's reader, because this guarantees what the library does not: any bytes give
+//! vectors or an error, never a panic or an allocation as large as a damaged length demands. It
+//! decodes rows as they arrive, so the quantised copy is never in memory. The format:
+//! <https://finalfusion.github.io/spec>.
 
 use std::io::{self, Read};
 
@@ -28,31 +28,31 @@ const NORMS: u32 = 6;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The operating system's word.
+    /// An error of the operating system.
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
-    /// It does not begin as a finalfusion file does.
+    /// It does not begin like a finalfusion file.
     #[error("is no finalfusion file of version 0; make one with `kindred vectors prepare`")]
     Foreign,
     /// A finalfusion file with parts that extraction does not use.
     #[error("has {0}; make it again with `kindred vectors prepare`")]
     Unsupported(&'static str),
-    /// It contradicts itself.
+    /// It is inconsistent.
     #[error("is damaged: {0}")]
     Damaged(&'static str),
-    /// It is too large for this machine.
+    /// It is too large for the memory of this machine.
     #[error("needs {0} bytes of memory that are not there")]
     Memory(u64),
 }
 
-/// What a file holds.
+/// The contents of a file.
 pub(super) struct Stored {
-    /// Most frequent first, one after the other.
+    /// Words, most frequent first, concatenated.
     pub(super) text: String,
     /// Where each word ends in `text`.
     pub(super) ends: Vec<u32>,
     pub(super) dimension: usize,
-    /// `words × dimension`, each row in its original length.
+    /// `words × dimension`; each row has its original length.
     pub(super) rows: Vec<f32>,
     /// xxh3-128 of all bytes.
     pub(super) hash: u128,
@@ -119,7 +119,7 @@ fn scale(rows: &mut [f32], dimension: usize, norms: &[f32]) {
     }
 }
 
-/// A reader that hashes what it reads and never promises more than the file has.
+/// A reader that hashes what it reads and never claims more bytes than the file has.
 struct Input<R> {
     reader: R,
     hash: Xxh3,
@@ -149,7 +149,7 @@ impl<R: Read> Input<R> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// Checks that `count` things of `bytes` each are still to come.
+    /// Checks that the file still has room for `count` things of `bytes` each.
     fn claim(&self, count: u64, bytes: u64) -> Result<usize, ReadError> {
         count
             .checked_mul(bytes)
@@ -170,7 +170,7 @@ impl<R: Read> Input<R> {
         Ok(())
     }
 
-    /// Arrays of `f32` begin at a multiple of four; the padding is 1 to 4 bytes.
+    /// Arrays of `f32` are aligned to four bytes; the padding is 1 to 4 bytes.
     fn padding(&mut self) -> Result<(), ReadError> {
         self.skip(4 - self.position % 4)
     }
@@ -252,7 +252,7 @@ impl<R: Read> Input<R> {
         self.expect_type(TYPE_F32)?;
         self.padding()?;
         if rotated {
-            // Undoing a rotation sums, and sums of a library differ between machines.
+            // Undoing a rotation needs sums, and a library's sums differ between machines.
             return Err(ReadError::Unsupported("rotated vectors"));
         }
         if codes == 0 || !dimension.is_multiple_of(codes) || !(1..=256).contains(&centroids) {

@@ -1,4 +1,4 @@
-//! The word vectors that extraction looks words up in.
+//! The word vectors that extraction uses.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,15 +15,15 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::stored::{self, ReadError, Stored};
 use super::zipf::Zipf;
 
-/// The vectors compiled in; vectors/NOTICE.md says where they come from.
+/// The vectors compiled in; see vectors/NOTICE.md for their origin.
 const ENGLISH: &[u8] = include_bytes!("../../vectors/en.fifu");
-/// Longest name of a language, in bytes.
+/// Longest language name, in bytes.
 const MAX_LANGUAGE_BYTES: usize = 35;
 
 /// The vectors of one language's words, most frequent word first.
 ///
-/// Memory: `4 · words · dimension` bytes of rows (40 MB for 100,000 × 100) and some 12 bytes
-/// a word besides its letters.
+/// Memory: `4 · words · dimension` bytes of rows (40 MB for 100,000 × 100) and about 12 bytes per word besides its
+/// letters.
 pub struct WordVectors {
     table: WordTable,
     dimension: usize,
@@ -33,7 +33,7 @@ pub struct WordVectors {
 }
 
 impl WordVectors {
-    /// Reads a finalfusion file as [`prepare`](super::prepare::prepare) makes it.
+    /// Reads a finalfusion file made by [`prepare`](super::prepare::prepare).
     ///
     /// # Errors
     /// [`ReadError`].
@@ -63,8 +63,8 @@ impl WordVectors {
         })
     }
 
-    /// The same vectors, whose words are found as terms of a language are written: other apostrophes,
-    /// capitals, or composed letters make no other word. Of words that become one the most frequent counts.
+    /// The same vectors under folded words, as the terms of a language are: words that differ only in apostrophes,
+    /// capitals or composed letters become one, and the most frequent of them counts.
     fn folded(mut self, language: &str) -> Self {
         let folding = Folding::of(language);
         let is_folded = (0..self.table.len()).all(|rank| {
@@ -98,7 +98,7 @@ impl WordVectors {
         self.table.rank(word)
     }
 
-    /// The vector at a rank, in its original length.
+    /// The vector at a rank, with its original length.
     ///
     /// # Panics
     /// When the rank is not below [`WordVectors::len`].
@@ -126,11 +126,11 @@ impl fmt::Debug for WordVectors {
     }
 }
 
-/// Words → rank: all words in one text, and an open-addressing table over them.
+/// Maps words to ranks: all words in one text, and an open-addressing table over them.
 struct WordTable {
     text: String,
     ends: Vec<u32>,
-    /// Rank + 1, or 0: free. A power of two long, at most half full.
+    /// Rank plus 1, or 0 if free. The length is a power of two; at most half are used.
     slots: Vec<u32>,
 }
 
@@ -153,7 +153,7 @@ impl WordTable {
         Ok(table)
     }
 
-    /// The table of other words for the same ranks; of equal ones the first is found.
+    /// The table with the words renamed; of words that become equal the first is found.
     fn renamed(&self, name: impl Fn(&str) -> String) -> Self {
         let mut renamed = Self {
             text: String::with_capacity(self.text.len()),
@@ -162,7 +162,7 @@ impl WordTable {
         };
         for rank in 0..self.len() {
             let name = name(self.word(rank));
-            // Folding makes few words longer, and those of 4 GiB were refused.
+            // Folding makes few words longer, and a text of 4 GiB was refused.
             let fits = u32::try_from(renamed.text.len() + name.len()).is_ok();
             renamed.text.push_str(if fits { &name } else { "" });
             renamed.ends.push(renamed.text.len() as u32);
@@ -204,7 +204,7 @@ impl WordTable {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VectorsError {
-    /// The language's name.
+    /// The name of the language.
     #[error("{0:?} names no language: letters, digits and '-' only, as in \"de\"")]
     Language(String),
     /// The file.
@@ -220,26 +220,26 @@ pub enum VectorsError {
     },
 }
 
-/// The word vectors of each language that has some.
+/// The word vectors of each language that has any.
 #[derive(Debug, Clone, Default)]
 pub struct Vectors {
     languages: BTreeMap<String, Arc<WordVectors>>,
 }
 
 impl Vectors {
-    /// No language.
+    /// No languages.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// English as compiled in. Decodes anew at each call: call it once a process.
+    /// The English vectors compiled in. Decodes them at each call: call it once per process.
     pub fn builtin() -> Self {
         let english = WordVectors::from_bytes(ENGLISH)
             .expect("the vectors compiled in are read by a test of this crate");
         Self::none().with_words("en", english)
     }
 
-    /// English as compiled in, and those of the configuration.
+    /// The English vectors compiled in, and those of the configuration.
     ///
     /// # Errors
     /// [`VectorsError`] for the first file that cannot be used.
@@ -249,7 +249,7 @@ impl Vectors {
         })
     }
 
-    /// Adds a language's vectors from a file, or puts them in the place of those it had.
+    /// Adds or replaces a language's vectors, read from a file.
     ///
     /// # Errors
     /// [`VectorsError`], naming language, file and what is wrong.
@@ -269,7 +269,7 @@ impl Vectors {
         Ok(self.with_words(language, words))
     }
 
-    /// Adds a language's vectors, or puts them in the place of those it had.
+    /// Adds or replaces a language's vectors.
     pub(crate) fn with_words(mut self, language: &str, words: WordVectors) -> Self {
         let language = canonical(language).unwrap_or_else(|| language.to_owned());
         let words = words.folded(&language);
@@ -287,8 +287,8 @@ impl Vectors {
         self.languages.keys().map(String::as_str)
     }
 
-    /// One text for all vectors in use, `de:…,en:…` by name of language: features made with
-    /// different texts must not meet.
+    /// A fingerprint of all vectors in use, `de:…,en:…` by name of language. Features made with different fingerprints
+    /// must not be compared.
     pub fn fingerprint(&self) -> String {
         let each: Vec<String> = self
             .languages
@@ -394,7 +394,7 @@ pub(super) mod tests {
             );
         }
         assert!(WordVectors::from_bytes(&ENGLISH[..3 << 20]).is_err());
-        // Any byte may be wrong: vectors or an error come out.
+        // Whichever byte is wrong, the result is vectors or an error.
         for at in 0..plain.len() {
             for value in [0, 1, 0x7f, 0xff] {
                 let mut damaged = plain.clone();
@@ -402,7 +402,7 @@ pub(super) mod tests {
                 let _ = WordVectors::from_bytes(&damaged);
             }
         }
-        // The head of the quantised rows (flags, lengths, types) lies after the words.
+        // The header of the quantised rows (flags, lengths, types) follows the words.
         let found = ENGLISH.windows(28).position(|bytes| {
             bytes[8..12] == 25_u32.to_le_bytes()
                 && bytes[12..16] == 100_u32.to_le_bytes()

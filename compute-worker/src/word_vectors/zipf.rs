@@ -1,4 +1,4 @@
-//! How likely a word is, from its frequency rank alone.
+//! Estimates how likely a word is from its frequency rank alone.
 
 /// Offset of the Zipf–Mandelbrot law for words of natural language.
 const OFFSET: f64 = 2.7;
@@ -6,8 +6,9 @@ const OFFSET: f64 = 2.7;
 /// The Zipf–Mandelbrot law over `n` ranked words: p(r) = 1 / ((r + 2.7) · H), where the rank r
 /// is the 0-based row number and H = Σ 1/(r + 2.7) over r = 0 … n−1, so that all p sum to 1.
 ///
-/// Sums run from the rarest word to the most frequent, in `f64`; logarithms are the `libm`
-/// crate's, because the standard library's differ between platforms: the same bits everywhere.
+/// Sums run from the rarest word to the most frequent, in `f64`. Logarithms come from the `libm`
+/// crate, because those of the standard library differ between platforms. So the bits are the same
+/// everywhere.
 #[derive(Debug, Clone)]
 pub(crate) struct Zipf {
     words: usize,
@@ -31,7 +32,7 @@ impl Zipf {
         libm::log((rank as f64 + OFFSET) * self.normaliser)
     }
 
-    /// −ln p(n): an unknown word counts as the one just past the last.
+    /// −ln p(n): an unknown word counts as the one just after the last.
     pub(crate) fn unknown_idf(&self) -> f64 {
         self.idf(self.words)
     }

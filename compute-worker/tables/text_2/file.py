@@ -1,4 +1,4 @@
-"""The file of a table: 4 bits a value and a scale a row, with the texts that find the rows.
+"""The file of a table: 4 bits per value and one scale per row, with the texts under which rows are found.
 
 All numbers are little-endian:
 

@@ -1,8 +1,8 @@
-"""A light contrastive fit: texts that belong together come closer than others do.
+"""A light contrastive fit: moves texts that belong together closer to each other than to others.
 
-Symmetric InfoNCE (van den Oord, Li and Vinyals 2018) over the normalised sums of rows, with Adagrad that
-keeps one sum of squares a row. A batch is made of chunks of like texts, so that what a pair has to be told
-apart from is near it; other texts of its source do not count against it.
+Symmetric InfoNCE (van den Oord, Li and Vinyals 2018) over the normalised sums of rows, with Adagrad and one sum
+of squares per row. A batch consists of chunks of similar texts, so that the negatives of a pair are hard ones;
+other texts of its source are not used as negatives.
 """
 
 import numpy as np

@@ -3,13 +3,13 @@
 from .debian import packages
 
 HELD_OUT = ("graphics", "science", "net")
-"""Sections that docs/QUALITY.md is measured on. Nothing of their sources is fitted to."""
+"""Sections that docs/QUALITY.md measures. Their sources are excluded from the fit."""
 LANGUAGES = {
     "de": "de", "fr": "fr", "it": "it", "es": "es", "pt": "pt", "pt_BR": "pt", "nl": "nl", "da": "da",
     "sv": "sv", "fi": "fi", "pl": "pl", "cs": "cs", "sk": "sk", "ru": "ru", "uk": "uk", "tr": "tr",
     "hu": "hu", "ja": "ja", "ko": "ko", "zh_CN": "zh", "zh_TW": "zh", "ca": "ca", "vi": "vi",
 }
-"""A list of translations and the language of its texts."""
+"""Maps each list of translations to the language of its texts."""
 PER_SOURCE = 2
 """Packages of one source say nearly the same."""
 PER_LANGUAGE = 4_000
@@ -23,7 +23,7 @@ def texts(lists, left_out):
     held_texts = {p.md5 for p in every if p.section in left_out}
     pairs, counts, taken, seen = [], {}, {}, set()
     usable = [p for p in every if p.source not in held_sources and p.md5 not in held_texts]
-    # In an order that has nothing to do with names: caps then take some of everything.
+    # In an order unrelated to names, so that caps select a mixture of everything.
     for package in sorted(usable, key=lambda p: (p.md5, p.name)):
         if package.md5 in seen or taken.get(package.source, 0) >= PER_SOURCE or len(package.body) < 40:
             continue

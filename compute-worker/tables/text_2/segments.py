@@ -1,14 +1,14 @@
-"""Terms to pieces, as the model's `word_pieces` does it: the same pieces from the same terms."""
+"""Segments terms into pieces exactly as the model's `word_pieces` does."""
 
 BEGIN = "▁"
 UNKNOWN_COST = 20.0
-"""−ln p of a letter that no piece holds."""
+"""−ln p of a letter that is in no piece."""
 BARE_COST = 4.0
-"""−ln p of a word that begins with a piece of the inside of words."""
+"""−ln p for starting a word with a piece that is not marked as word-initial."""
 
 
 def is_unspaced(letter):
-    """Whether words of the letter's script are written without spaces: their pieces have no begin."""
+    """Whether the letter's script is written without spaces: its pieces are never marked as word-initial."""
     c = ord(letter)
     return (
         0x0E00 <= c < 0x0F00

@@ -1,14 +1,14 @@
-"""Start vectors: what the encoder and the English word vectors say of each text of the vocabulary."""
+"""Initial vectors of the vocabulary's texts, from the encoder and the English word vectors."""
 
 import numpy as np
 
 COMMON = 1e-4
-"""Words much likelier than this hardly count; it also bounds what a row weighs in means and components."""
+"""Words much likelier than this hardly count; it also bounds the weight of a row in means and components."""
 GLOVE_WEIGHT = 2.0
 GLOVE_COMPONENTS = 3
 BATCH = 4_096
 HEAVIEST = 40_000
-"""Rows that components are of: those that weigh most."""
+"""Number of rows, those of highest weight, from which components are computed."""
 
 
 def smooth(probability):
@@ -23,7 +23,7 @@ def components(x, weights, count):
     covariance = (x * weights[:, None]).T @ x
     _, vectors = np.linalg.eigh(covariance.astype(np.float64))
     vectors = vectors[:, ::-1][:, :count]
-    # The sign of an eigenvector is arbitrary: its largest value is positive here.
+    # The sign of an eigenvector is arbitrary; make its largest value positive.
     largest = np.abs(vectors).argmax(axis=0)
     return (vectors * np.sign(vectors[largest, range(count)])).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""What Kindred itself makes of texts: its terms and its folding, by `model-service/examples/terms.rs`."""
+"""Kindred's own terms and folding of texts, from `model-service/examples/terms.rs`."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Which texts find which vectors: the encoder's pieces and English words, folded as terms are."""
+"""The texts under which vectors are found: the encoder's pieces and English words, folded like terms."""
 
 import math
 import unicodedata
@@ -49,7 +49,7 @@ def build(pieces, english_words, program):
         whole = sum(math.exp(pieces[p][1]) for p in sorted(forms[text]))
         members.append([(math.exp(pieces[p][1]) / whole, [p]) for p in sorted(forms[text])])
 
-    # English words that are no piece, out of the pieces that they are segmented into.
+    # English words that are not pieces, built from the pieces into which they are segmented.
     rank = {word: row for row, word in enumerate(english_words)}
     known = Segmenter(texts, [-math.log(p) for p in probability])
     likely = _likelihood(texts, probability, rank)

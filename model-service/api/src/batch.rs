@@ -6,6 +6,9 @@ use utoipa::ToSchema;
 /// Rejected lines an answer lists; more are counted.
 pub const REJECTS_LISTED: usize = 10_000;
 
+/// Rejected lines after which the rest of a batch is not read.
+pub const REJECTS_MOST: u64 = 100_000;
+
 /// How a batch went.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct BatchAnswer {

@@ -137,6 +137,22 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, example = json!({"collapse": "near"}))]
     pub defaults: Option<Map<String, Value>>,
+    /// Whether queries (`similar`) need no key; false if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = false)]
+    pub public: Option<bool>,
+    /// Most live items; any number if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = "uint64", example = 100_000)]
+    pub max_items: Option<u64>,
+    /// Most events a second that are let in, at each instance; any number if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = "uint64", example = 50)]
+    pub max_events_per_second: Option<u64>,
+    /// Most bytes of a text; as configured if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(format = "uint64", example = 65_536)]
+    pub max_text: Option<u64>,
 }
 
 /// What a domain is to be like: all of its settings. What may change only while the domain is empty stays
@@ -163,16 +179,38 @@ pub struct RemovedAnswer {
     pub gone: bool,
 }
 
+/// Of which items what is stored is made anew.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RepairBody {
+    /// Their ids, at most 1,000; left out: all of the domain's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_items = 1, max_items = 1000, example = json!(["a-17"]))]
+    pub ids: Option<Vec<String>>,
+}
+
+/// What is stored is being made anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RepairAnswer {
+    /// The domain.
+    #[schema(value_type = String, example = "news.example")]
+    pub domain: DomainName,
+}
+
 /// The names of all settings.
-pub const SETTINGS: [&str; 9] = [
+pub const SETTINGS: [&str; 13] = [
     "across_languages",
     "default_language",
     "defaults",
     "languages",
     "max_age",
+    "max_events_per_second",
+    "max_items",
+    "max_text",
     "model",
     "near_duplicate",
     "origins",
+    "public",
     "window",
 ];
 

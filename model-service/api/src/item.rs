@@ -24,6 +24,30 @@ pub enum Status {
     Expired,
 }
 
+/// The statuses of an item that is there, for the description: so that it tells both kinds of answers apart.
+#[derive(Debug, Clone, Copy, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum StatusThere {
+    /// Durable; its list is not made yet, or not made anew yet.
+    Accepted,
+    /// Its list is that of what was published last.
+    Live,
+    /// It is kept back until its time comes, and appears then by itself.
+    Scheduled,
+    /// It has no feature of its own, for the reason given.
+    Rejected,
+}
+
+/// The statuses of an item that is gone, for the description.
+#[derive(Debug, Clone, Copy, ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum StatusGone {
+    /// Its publisher withdrew it.
+    Deleted,
+    /// Its time is over.
+    Expired,
+}
+
 /// A write is durable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Accepted {
@@ -60,7 +84,8 @@ pub struct Item {
     /// Its version.
     #[schema(example = 1_795_424_400_000_u64)]
     pub version: u64,
-    /// How it fares: `accepted`, `scheduled`, `live` or `rejected`.
+    /// How it fares.
+    #[schema(value_type = StatusThere)]
     pub status: Status,
     /// Since when it is there.
     #[schema(format = DateTime, example = "2026-11-23T09:00:00.120Z")]
@@ -107,6 +132,10 @@ pub struct Item {
     pub hidden: bool,
     /// Free keys and values.
     pub attributes: BTreeMap<String, String>,
+    /// Its text, as plain text: only where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "From spring on, sleepers run again.")]
+    pub text: Option<String>,
 }
 
 /// An item that is no longer there: nothing of its content is told.
@@ -121,7 +150,8 @@ pub struct GoneItem {
     /// Its version.
     #[schema(example = 1_795_424_460_000_u64)]
     pub version: u64,
-    /// `deleted` or `expired`.
+    /// Why it is gone.
+    #[schema(value_type = StatusGone)]
     pub status: Status,
     /// Since when.
     #[schema(format = DateTime, example = "2026-11-23T09:01:00.000Z")]
@@ -201,6 +231,7 @@ pub struct ListedItem {
 
 /// What of an item changes: a JSON merge patch. A field that is left out stays, one that is null is gone.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct PatchBody {
     /// Where readers find the item; at most 2 KiB.
     #[schema(example = "https://news.example/a-17")]
@@ -278,6 +309,7 @@ pub struct ItemBody {
     #[schema(example = 1_795_424_400_000_u64)]
     pub version: Option<u64>,
     /// An own feature instead of the text's: 1 to 4,096 finite numbers, not all zero.
+    #[schema(min_items = 1, max_items = 4096)]
     pub vector: Option<Vec<f32>>,
     /// Free keys and values; at most 64.
     pub attributes: Option<BTreeMap<String, String>>,

@@ -4,9 +4,14 @@
 //! Fields are written in the order they are declared in; points in time are RFC 3339 in UTC with
 //! milliseconds.
 
+pub mod activity;
 pub mod batch;
 pub mod domain;
+pub mod experiment;
 pub mod item;
+pub mod key;
+pub mod map;
+pub mod model;
 pub mod path;
 pub mod problem;
 pub mod service;

@@ -6,6 +6,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 pub const DOMAINS: &str = "/v1/domains";
 /// The compute workers.
 pub const WORKERS: &str = "/v1/workers";
+/// Every key.
+pub const KEYS: &str = "/v1/keys";
 /// Metrics.
 pub const METRICS: &str = "/metrics";
 
@@ -36,9 +38,34 @@ pub fn item(of: &str, id: &str) -> String {
     format!("{}/items/{}", domain(of), segment(id))
 }
 
+/// The models of a domain.
+pub fn models(of: &str) -> String {
+    format!("{}/models", domain(of))
+}
+
+/// A model of a domain.
+pub fn model(of: &str, name: &str) -> String {
+    format!("{}/{}", models(of), segment(name))
+}
+
+/// A model of a domain, to be served.
+pub fn activate(of: &str, name: &str) -> String {
+    format!("{}:activate", model(of, name))
+}
+
+/// A key.
+pub fn key(id: &str) -> String {
+    format!("{KEYS}/{}", segment(id))
+}
+
 /// Queries of a domain.
 pub fn queries(of: &str) -> String {
     format!("{}/similar", domain(of))
+}
+
+/// What is stored of a domain, to be made anew.
+pub fn repair(of: &str) -> String {
+    format!("{}/repair", domain(of))
 }
 
 /// The items of a domain.
@@ -49,6 +76,21 @@ pub fn items(of: &str) -> String {
 /// All items of a domain, as events.
 pub fn export(of: &str) -> String {
     format!("{}/export", domain(of))
+}
+
+/// The experiments of a domain.
+pub fn experiments(of: &str) -> String {
+    format!("{}/experiments", domain(of))
+}
+
+/// An experiment.
+pub fn experiment(of: &str, name: &str) -> String {
+    format!("{}/{}", experiments(of), segment(name))
+}
+
+/// What readers of a domain did.
+pub fn feedback(of: &str) -> String {
+    format!("{}/feedback", domain(of))
 }
 
 /// A path with parameters.

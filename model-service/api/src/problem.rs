@@ -1,10 +1,14 @@
 //! Problems (RFC 9457): every error that an answer can be, and its stable word.
 
+use std::borrow::Cow;
+
 use kindred_shared::event::Reason;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::{PartialSchema, ToSchema};
 
-use crate::batch::BatchAnswer;
+use crate::batch::{BatchAnswer, RejectedLine};
 
 /// What all problem types begin with.
 const TYPE_PREFIX: &str = "/problems/";
@@ -36,6 +40,8 @@ macro_rules! kinds {
                 Self::Refused(Reason::InvalidVector),
                 Self::Refused(Reason::UnknownDomain),
                 Self::Refused(Reason::OverQuota),
+                Self::Refused(Reason::UnknownExperiment),
+                Self::Refused(Reason::UnknownArm),
                 $(Self::$kind,)+
             ];
 
@@ -67,10 +73,26 @@ kinds! {
     Conflict: "conflict", 409, "It contradicts what there is";
     /// More is being computed than can wait.
     Busy: "busy", 429, "Too many queries are being computed";
+    /// As many connections are open as there may be; of one address it is 429.
+    TooManyConnections: "too-many-connections", 503, "There are too many connections";
     /// There is no such item, or it is not visible.
     UnknownItem: "unknown-item", 404, "The domain has no such item";
+    /// The domain has no such model, or it cannot be asked yet.
+    UnknownModel: "unknown-model", 404, "The domain has no such model";
+    /// No key was sent, or one that is not known.
+    NoKey: "no-key", 401, "A key is needed";
+    /// The key opens other things.
+    NotGranted: "not-granted", 403, "The key does not grant it";
+    /// There is no such key.
+    UnknownKey: "unknown-key", 404, "There is no such key";
+    /// The request names a host that this service is not asked under.
+    NotAcceptableHost: "not-acceptable-host", 421, "This service is not asked under this name";
+    /// The body does not say that it is JSON.
+    UnsupportedType: "unsupported-type", 415, "The body is not said to be JSON";
     /// The body is in an encoding nobody asked for.
     UnsupportedEncoding: "unsupported-encoding", 415, "The body's encoding is not supported";
+    /// So many lines of a batch were rejected that the rest was not read.
+    TooManyRejected: "too-many-rejected", 422, "Too many lines were rejected";
     /// The body ended or broke before its end.
     IncompleteBody: "incomplete-body", 400, "The body broke off";
     /// The body did not come in time.
@@ -98,6 +120,8 @@ fn of_refused(reason: Reason) -> (u16, &'static str) {
         Reason::InvalidVector => (422, "The vector cannot be taken"),
         Reason::UnknownDomain => (404, "The domain is not registered"),
         Reason::OverQuota => (429, "The domain may not hold more"),
+        Reason::UnknownExperiment => (404, "The domain has no such experiment"),
+        Reason::UnknownArm => (422, "The experiment has no such arm"),
         _ => (422, "The event is refused"),
     }
 }
@@ -131,30 +155,22 @@ pub fn word(kind: &str) -> &str {
 
 /// What an error answer says. RFC 9457 lets all of it be left out, so what another program says is
 /// read as far as it goes; Kindred leaves out only what has no value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// A stable URI reference that names the kind of problem: `/problems/` and a word.
     #[serde(rename = "type")]
-    #[schema(example = "/problems/invalid-vector")]
     pub kind: String,
     /// The kind in words; the same for every problem of the kind.
     #[serde(default)]
-    #[schema(required = true, example = "The vector cannot be taken")]
     pub title: String,
     /// The HTTP status.
     #[serde(default)]
-    #[schema(required = true, example = 422)]
     pub status: u16,
     /// What is wrong this time, and what to do about it.
     #[serde(default)]
-    #[schema(
-        required = true,
-        example = "a vector has 1 to 4096 numbers; this one has none"
-    )]
     pub detail: String,
     /// The field or parameter at fault, if it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = "vector")]
     pub field: Option<String>,
     /// A batch that broke off: how it went before that.
     #[serde(flatten)]
@@ -165,7 +181,7 @@ pub struct Problem {
 }
 
 /// How far a batch came that could not go on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokenOff {
     /// Every line before this one is settled: accepted or rejected. Send again from this line
     /// on, counted from 1. Later lines may be stored too; sending them again does no harm.
@@ -173,6 +189,60 @@ pub struct BrokenOff {
     /// How the lines before it went.
     #[serde(flatten)]
     pub answer: BatchAnswer,
+}
+
+/// A [`Problem`] as it is described: most have no batch, which a description of nested types would demand.
+#[derive(ToSchema)]
+#[schema(as = Problem)]
+#[expect(dead_code, reason = "it describes another type")]
+struct Described {
+    /// A stable URI reference that names the kind of problem: `/problems/` and a word.
+    #[schema(rename = "type", example = "/problems/invalid-vector")]
+    kind: String,
+    /// The kind in words; the same for every problem of the kind.
+    #[schema(example = "The vector cannot be taken")]
+    title: String,
+    /// The HTTP status.
+    #[schema(example = 422)]
+    status: u16,
+    /// What is wrong this time, and what to do about it.
+    #[schema(example = "a vector has 1 to 4096 numbers; this one has none")]
+    detail: String,
+    /// The field or parameter at fault.
+    #[schema(required = false, nullable = false, example = "vector")]
+    field: Option<String>,
+    /// Why the service is not ready, one reason a part.
+    #[schema(required = false)]
+    reasons: Vec<String>,
+    /// Of a batch that broke off: every line before this one is settled. Send again from this line on, counted from
+    /// 1. Later lines may be stored too; sending them again does no harm.
+    #[schema(required = false, nullable = false)]
+    resend_from_line: Option<u64>,
+    /// Of a batch that broke off: events that are durable.
+    #[schema(required = false, nullable = false)]
+    accepted: Option<u64>,
+    /// Of a batch that broke off: lines that were not taken, the first 10,000 of them.
+    #[schema(required = false)]
+    rejected: Vec<RejectedLine>,
+    /// Of a batch that broke off: how many more lines were rejected than are listed.
+    #[schema(required = false, nullable = false)]
+    rejected_more: Option<u64>,
+}
+
+impl PartialSchema for Problem {
+    fn schema() -> RefOr<Schema> {
+        Described::schema()
+    }
+}
+
+impl ToSchema for Problem {
+    fn name() -> Cow<'static, str> {
+        Described::name()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Described::schemas(schemas);
+    }
 }
 
 impl Problem {

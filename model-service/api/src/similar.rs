@@ -25,6 +25,14 @@ pub struct SimilarAnswer {
     /// The model the scores come from.
     #[schema(value_type = String, example = "words-1")]
     pub model: ModelName,
+    /// The experiment that its reader takes part in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "fresh-first")]
+    pub experiment: Option<String>,
+    /// The arm of it that the reader is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "fresh")]
+    pub arm: Option<String>,
     /// Of when it is. Left out while there is nothing to compare with yet: the item's first list is being made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime, example = "2026-11-23T09:00:00.410Z")]
@@ -135,6 +143,7 @@ pub struct TermShare {
 pub struct Query {
     /// Items to be like, at most 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_items = 1, max_items = 100)]
     pub items: Option<Vec<WeightedItem>>,
     /// A text to be like; plain text or HTML.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,12 +151,22 @@ pub struct Query {
     /// Its title.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// The model to answer by: one that is ready; the active one if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[a-z0-9-]{1,64}$", example = "words-1")]
+    pub model: Option<String>,
     /// Its language; left out, it is detected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
     /// A vector to be like: 1 to 4,096 numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_items = 1, max_items = 4096)]
     pub vector: Option<Vec<f32>>,
+    /// Who reads the answer: 1 to 256 bytes. While an experiment runs, its arm's conditions count in place of those
+    /// that are set for the domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 256, example = "r-5f21")]
+    pub reader: Option<String>,
     /// `limit` (1 to 1,000), `min_score`, `exclude`, `filter`, `half_life`, `balance`, `collapse`, `diversity`,
     /// `explain`, `fallback`.
     #[serde(flatten)]
@@ -169,8 +188,10 @@ pub struct WeightedItem {
 
 /// Several queries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct QueryBatch {
     /// At most 100.
+    #[schema(min_items = 1, max_items = 100)]
     pub queries: Vec<Query>,
 }
 
@@ -184,9 +205,10 @@ pub struct AnswerBatch {
 
 /// Pairs of items to be scored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Pairs {
     /// At most 1,000.
-    #[schema(value_type = Vec<Vec<String>>, example = json!([["a-17", "a-9"]]))]
+    #[schema(min_items = 1, max_items = 1000, value_type = Vec<Vec<String>>, example = json!([["a-17", "a-9"]]))]
     pub pairs: Vec<[String; 2]>,
 }
 

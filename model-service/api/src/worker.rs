@@ -24,7 +24,7 @@ pub struct WorkerAnswer {
 }
 
 /// The compute workers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct WorkersAnswer {
     /// Workers that take jobs now, as the broker counts them; 1 while the service does them itself.
     #[schema(example = 2)]

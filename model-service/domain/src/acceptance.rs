@@ -4,6 +4,7 @@
 //! One round is in flight at a time; what is accepted meanwhile is the next one. So the store
 //! decides how large rounds are: one event when it is idle, many when it is busy.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::backlog::Pending;
@@ -73,6 +74,15 @@ impl Acceptance {
     /// deliveries of its id.
     pub(crate) fn hold_no_op(&mut self, tag: DeliveryTag, slot: Slot, version: u64) -> bool {
         self.ledger.hold_no_op(tag, slot, version)
+    }
+
+    /// What readers are to see of the next round, where it is durable already.
+    pub(crate) fn take_seen(&mut self) -> (BTreeSet<Slot>, BTreeMap<Slot, Renewal>) {
+        let round = &mut self.building;
+        (
+            std::mem::take(&mut round.departed),
+            std::mem::take(&mut round.renewed),
+        )
     }
 
     /// Whether a round can be sent: something was accepted, and none is in flight.

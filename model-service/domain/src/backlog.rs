@@ -1,4 +1,4 @@
-//! The backlog: items whose features are to be made, and the window they are collected in.
+//! The backlog: items whose features must be made, and the window in which they are collected.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,34 +9,39 @@ use crate::slot::Slot;
 use crate::time::earlier;
 use crate::window::{Window, WindowSize};
 
-/// An item whose feature is to be made.
+/// An item whose feature must be made.
 #[derive(Debug, Clone)]
 pub struct Pending {
-    /// The version asked for.
+    /// The requested version.
     pub version: u64,
-    /// Of what the feature is to be made of.
+    /// Hash of the content from which to make the feature.
     pub content_hash: u64,
-    /// When its event came.
+    /// When its event arrived.
     pub since: Duration,
-    /// What the feature is made of; `None`: the store has it.
+    /// The content from which to make the feature; `None`: only the store has it.
     pub material: Option<Arc<Material>>,
+    /// Its size in bytes; [`UNKNOWN_BYTES`] if it has not been read.
+    pub bytes: usize,
 }
 
-/// Items whose features are to be made.
+/// The assumed size of a text that has not been read: 4 KiB.
+pub const UNKNOWN_BYTES: usize = 4 << 10;
+
+/// Items whose features must be made.
 #[derive(Debug)]
 pub(crate) struct Backlog {
     size: WindowSize,
     window: Option<Window>,
     pending: BTreeMap<Slot, Pending>,
-    /// When the first of them came, or one that was withdrawn since some were taken.
+    /// Arrival of the first of them, or of one that was withdrawn since items were last taken.
     oldest: Option<Duration>,
-    /// Of the material that is kept in memory.
+    /// Of the material kept in memory.
     bytes: usize,
     most_bytes: usize,
 }
 
 impl Backlog {
-    /// An empty one. Material is kept in memory up to `most_bytes`; the store has all of it.
+    /// An empty backlog. It keeps material in memory up to `most_bytes`; the store has all of it.
     pub(crate) fn new(size: WindowSize, most_bytes: usize) -> Self {
         Self {
             size,
@@ -48,12 +53,12 @@ impl Backlog {
         }
     }
 
-    /// Windows close like this from now on.
+    /// Changes when windows close.
     pub(crate) fn resize(&mut self, size: WindowSize) {
         self.size = size;
     }
 
-    /// Whether nothing waits, not even an open window.
+    /// Whether nothing waits and no window is open.
     pub(crate) fn is_empty(&self) -> bool {
         self.window.is_none() && self.pending.is_empty()
     }
@@ -63,12 +68,12 @@ impl Backlog {
         !self.pending.is_empty()
     }
 
-    /// Items that wait.
+    /// Number of waiting items.
     pub(crate) fn len(&self) -> usize {
         self.pending.len()
     }
 
-    /// When the first of them came; at times earlier, while one of that time was withdrawn.
+    /// Arrival of the first of them; may be earlier if that one was withdrawn.
     pub(crate) fn oldest(&self) -> Option<Duration> {
         self.oldest
     }
@@ -78,7 +83,7 @@ impl Backlog {
         self.pending.contains_key(&slot)
     }
 
-    /// An upsert came: it opens a window, or is counted in the open one.
+    /// Records an upsert: it opens a window, or counts in the open one.
     pub(crate) fn collect(&mut self, now: Duration) {
         match &mut self.window {
             Some(window) => window.add(),
@@ -86,7 +91,7 @@ impl Backlog {
         }
     }
 
-    /// The window is over. `next`: the first of the upserts that came since, and how many.
+    /// Ends the window. `next` is the arrival of the first upsert since, and their number.
     pub(crate) fn turn(&mut self, next: Option<(Duration, usize)>) {
         self.window = next.map(|(first, count)| Window::reopen(first, count));
     }
@@ -97,7 +102,7 @@ impl Backlog {
             .is_some_and(|window| !window.is_closed(self.size, now))
     }
 
-    /// Whether there is a window, open or just over.
+    /// Whether there is a window, open or just closed.
     pub(crate) fn has_window(&self) -> bool {
         self.window.is_some()
     }
@@ -107,7 +112,7 @@ impl Backlog {
         self.window.map(|window| window.closes(self.size))
     }
 
-    /// The item's feature is to be made.
+    /// Adds an item whose feature must be made.
     pub(crate) fn add(&mut self, slot: Slot, mut pending: Pending) {
         self.oldest = earlier(self.oldest, Some(pending.since));
         let bytes = pending.material.as_deref().map_or(0, Material::bytes);
@@ -121,7 +126,7 @@ impl Backlog {
         }
     }
 
-    /// The item's feature need not be made.
+    /// Removes an item whose feature need not be made.
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Pending> {
         let pending = self.pending.remove(&slot)?;
         self.bytes -= pending.material.as_deref().map_or(0, Material::bytes);
@@ -131,14 +136,54 @@ impl Backlog {
         Some(pending)
     }
 
-    /// Takes items out, at most so many.
-    pub(crate) fn take(&mut self, most: usize) -> Vec<(Slot, Pending)> {
-        let slots: Vec<Slot> = self.pending.keys().take(most).copied().collect();
+    /// Takes out items within both limits, but at least one.
+    pub(crate) fn take(&mut self, most: usize, most_bytes: usize) -> Vec<(Slot, Pending)> {
+        let mut bytes = 0_usize;
+        let fit = self.pending.iter().take(most).take_while(|(_, pending)| {
+            let is_first = bytes == 0;
+            bytes = bytes.saturating_add(pending.bytes.max(1));
+            is_first || bytes <= most_bytes
+        });
+        let slots: Vec<Slot> = fit.map(|(slot, _)| *slot).collect();
         let taken = slots.into_iter();
         let taken = taken
             .filter_map(|slot| Some((slot, self.remove(slot)?)))
             .collect();
         self.oldest = self.pending.values().map(|pending| pending.since).min();
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_is_bounded_by_items_and_by_bytes() {
+        let size = WindowSize {
+            length: Duration::ZERO,
+            events: 1,
+        };
+        let taken = |bytes: &[usize], most: usize| {
+            let mut backlog = Backlog::new(size, 0);
+            for (slot, bytes) in (0..).zip(bytes) {
+                let pending = Pending {
+                    version: 1,
+                    content_hash: 0,
+                    since: Duration::ZERO,
+                    material: None,
+                    bytes: *bytes,
+                };
+                backlog.add(Slot(slot), pending);
+            }
+            let mut lengths = Vec::new();
+            while backlog.has_items() {
+                lengths.push(backlog.take(most, 100).len());
+            }
+            lengths
+        };
+        assert_eq!(taken(&[10; 7], 4), [4, 3]);
+        assert_eq!(taken(&[50, 50, 1, 300, 90, 10, 1], 9), [2, 1, 1, 2, 1]);
+        assert_eq!(taken(&[0; 3], 2), [2, 1]);
     }
 }

@@ -1,4 +1,4 @@
-//! The blocks of a loaded domain: every current feature is one live row of one of them.
+//! The blocks of a loaded domain. Every current feature is a live row of exactly one of them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::features::{Features, Live, Rows};
 use crate::memory;
 use crate::slot::Slot;
 
-/// Names a block of one loaded domain.
+/// Identifies a block within one loaded domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockKey(u64);
 
@@ -24,16 +24,17 @@ pub struct Place {
     pub row: u32,
 }
 
-/// A block with what has become of its rows.
+/// A block, and the state of its rows.
 #[derive(Debug)]
 pub struct Resident {
-    /// The rows as they were added.
+    /// The rows, as they were added.
     pub block: Arc<Block>,
     /// The item of each row.
     pub slots: Arc<[Slot]>,
-    /// Both, as readers share them.
+    /// Both of the above, shared with readers.
     rows: Arc<Rows>,
-    /// Rows that still are their item's feature. Readers share it until it changes.
+    /// The rows that still are the current feature of their item. Shared with readers until it
+    /// changes.
     pub live: Arc<RowMask>,
 }
 
@@ -45,7 +46,7 @@ impl Resident {
     }
 }
 
-/// A feature on its way into a block.
+/// A feature to be added to a block.
 #[derive(Debug, Clone)]
 pub struct NewRow {
     /// The item.
@@ -54,7 +55,7 @@ pub struct NewRow {
     pub id: ItemId,
     /// Its version.
     pub version: u64,
-    /// Not zero.
+    /// Must not be zero.
     pub feature: Feature,
 }
 
@@ -67,7 +68,7 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// Spaces that have blocks.
+    /// The spaces that have blocks.
     pub fn spaces(&self) -> impl Iterator<Item = &Space> {
         self.by_space.keys()
     }
@@ -85,13 +86,13 @@ impl Blocks {
         &self.residents[&key]
     }
 
-    /// How many rows are their item's feature.
+    /// The number of rows that are the current feature of their item.
     pub fn live_rows(&self) -> usize {
         let residents = self.residents.values();
         residents.map(|resident| resident.live.count()).sum()
     }
 
-    /// How many rows of each space are their item's feature, by space.
+    /// The number of live rows in each space.
     pub fn rows_by_space(&self) -> Vec<(Space, usize)> {
         let rows = |keys: &Vec<BlockKey>| keys.iter().map(|key| self.get(*key).live.count()).sum();
         self.by_space
@@ -110,7 +111,7 @@ impl Blocks {
         self.get(place.block).block.space()
     }
 
-    /// The features as they are now, for readers: nothing is copied.
+    /// A snapshot of the features for readers; copies nothing.
     pub(crate) fn features(&self) -> Features {
         let live = |key: &BlockKey| {
             let resident = self.get(*key);
@@ -125,19 +126,19 @@ impl Blocks {
         )
     }
 
-    /// Bytes held, as estimated.
+    /// An estimate of the bytes held.
     pub(crate) fn memory(&self) -> u64 {
         self.residents.values().map(Resident::memory).sum()
     }
 
-    /// A row is no longer its item's feature.
+    /// Marks a row as no longer the feature of its item.
     pub fn retire(&mut self, place: Place) {
         if let Some(resident) = self.residents.get_mut(&place.block) {
             Arc::make_mut(&mut resident.live).remove(place.row as usize);
         }
     }
 
-    /// Adds a finished block, every row live.
+    /// Adds a finished block with every row live.
     pub fn add(&mut self, block: Arc<Block>, slots: Arc<[Slot]>) -> BlockKey {
         let key = BlockKey(self.next);
         self.next += 1;
@@ -157,7 +158,7 @@ impl Blocks {
         key
     }
 
-    /// Adds rows of one space in as few blocks as they fit; the new keys.
+    /// Adds rows of one space in as few blocks as possible; returns the new keys.
     pub fn add_rows(&mut self, space: &Space, rows: Vec<NewRow>) -> Vec<BlockKey> {
         pack(space, rows)
             .into_iter()
@@ -165,8 +166,8 @@ impl Blocks {
             .collect()
     }
 
-    /// Merges small and thinned-out blocks of a space, so that it has few, and gives back where
-    /// rows went. Blocks grow like the digits of a counter: a row is copied a logarithmic number
+    /// Merges small and sparsely live blocks of a space, so that there are few; returns where rows
+    /// moved. Blocks grow like the digits of a counter, so each row is copied a logarithmic number
     /// of times.
     pub fn compact(&mut self, space: &Space) -> Vec<(Slot, Place)> {
         let mut moved = Vec::new();
@@ -197,7 +198,7 @@ impl Blocks {
     }
 
     /// The next blocks to rewrite as one: a block with more dead rows than live ones, or the last
-    /// two when the younger is at least half as large as the older and both fit into one.
+    /// two blocks if the younger is at least half as large as the older and both fit into one.
     fn mergeable(&self, space: &Space) -> Option<Vec<BlockKey>> {
         let keys = self.keys(space);
         let live = |key: &BlockKey| self.get(*key).live.count();
@@ -232,7 +233,7 @@ impl Blocks {
     }
 }
 
-/// Rows of one space as blocks within their limits, in the order given.
+/// Packs rows of one space into blocks within their limits, in the given order.
 pub fn pack(space: &Space, rows: Vec<NewRow>) -> Vec<(Block, Arc<[Slot]>)> {
     let dimension = rows
         .iter()
@@ -256,7 +257,7 @@ pub fn pack(space: &Space, rows: Vec<NewRow>) -> Vec<(Block, Arc<[Slot]>)> {
     packed
 }
 
-/// A row's index as rows are numbered outside.
+/// A row's index in the type used outside of this file.
 pub fn row_number(row: usize) -> u32 {
     u32::try_from(row).expect("a block has at most 4,096 rows")
 }

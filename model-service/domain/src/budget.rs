@@ -1,44 +1,43 @@
-//! The budget of memory of a process: which domains may be loaded now, and which quiet ones sleep.
+//! The memory budget of a process: which domains may be loaded now, and which quiet ones must sleep.
 //!
-//! What active domains hold together may be more than the budget: events, and a domain that is larger than
-//! all of it, are taken whatever it says. Then the domains that were used longest ago sleep, and no two
-//! large ones are loaded at once.
+//! Active domains may exceed the budget: events are accepted, and a domain larger than the whole budget is loaded, in
+//! any case. The domains used longest ago are then put to sleep, and no two large ones are loaded at once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Most domains that are loaded at the same time.
+/// Most concurrent loads of domains.
 const LOADS: usize = 32;
-/// A load of at most this part of the budget waits for no larger one: all that can be under way together
-/// take a sixteenth of it.
+/// A load of at most this part of the budget does not wait for larger ones: the most that can run at once take a
+/// sixteenth of the budget together.
 const SMALL: u64 = 16 * LOADS as u64;
 
-/// Names a load.
+/// Identifies a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LoadNumber(u64);
 
 /// A load that has begun.
 #[derive(Debug, Clone, Copy)]
 struct Begun {
-    /// What it is estimated to take.
+    /// Its estimated size.
     bytes: u64,
-    /// It turned out larger than there is room for, and waits for older ones.
+    /// It turned out larger than the room left, and waits for older ones.
     is_paused: bool,
 }
 
-/// What active domains hold together, and the loads that are under way or wait.
+/// The memory of active domains, and the loads that run or wait.
 #[derive(Debug)]
 pub struct Budget {
     most: u64,
     held: u64,
     next: u64,
     begun: BTreeMap<LoadNumber, Begun>,
-    /// The oldest first, with what each is expected to take.
+    /// Oldest first, with the expected size of each.
     waiting: BTreeMap<LoadNumber, u64>,
 }
 
 impl Budget {
-    /// One of so many bytes, of which nothing is used.
+    /// A budget of `most` bytes, none of them used.
     pub fn new(most: u64) -> Self {
         Self {
             most,
@@ -54,28 +53,28 @@ impl Budget {
         self.most
     }
 
-    /// Bytes that domains hold, loads that have begun included.
+    /// Bytes that domains hold, including loads that have begun.
     pub fn used(&self) -> u64 {
         self.held + self.loading()
     }
 
-    /// Bytes that loads take which have begun.
+    /// Bytes of the loads that have begun.
     pub fn loading(&self) -> u64 {
         self.begun.values().map(|load| load.bytes).sum()
     }
 
-    /// Bytes that domains should let go, so that all fit, and the next load, too.
+    /// Bytes that domains should free, so that everything fits including the next load.
     pub fn over(&self) -> u64 {
         let next = self.waiting.values().next().copied().unwrap_or(0);
         (self.used() + next).saturating_sub(self.most)
     }
 
-    /// A domain held `before` bytes and holds `now`, what its load takes not counted.
+    /// Records that a domain held `before` bytes and now holds `now`, not counting its load.
     pub fn hold(&mut self, before: u64, now: u64) {
         self.held = (self.held + now).saturating_sub(before);
     }
 
-    /// A domain is to be loaded, which is expected to take so much. It waits until [`Self::admit`] names it.
+    /// Asks to load a domain of this expected size. The load waits until [`Self::admit`] returns it.
     pub fn ask(&mut self, bytes: u64) -> LoadNumber {
         let number = LoadNumber(self.next);
         self.next += 1;
@@ -83,13 +82,13 @@ impl Budget {
         number
     }
 
-    /// Whether a load may go on now.
+    /// Whether a load may continue now.
     pub fn may_go_on(&self, number: LoadNumber) -> bool {
         self.begun.get(&number).is_some_and(|load| !load.is_paused)
     }
 
-    /// A load that has begun takes so much by now. It waits until [`Self::admit`] names it where that
-    /// is more than there is room for, unless it is the oldest.
+    /// Records that a load now takes this much. If that exceeds the room left, it waits until [`Self::admit`] returns
+    /// it, unless it is the oldest.
     pub fn grow(&mut self, number: LoadNumber, bytes: u64) {
         let is_oldest = self.oldest_begun() == Some(number);
         let Some(load) = self.begun.get_mut(&number) else {
@@ -102,14 +101,14 @@ impl Budget {
         }
     }
 
-    /// A load is over, or nobody waits for it any more.
+    /// Records that a load is over or cancelled.
     pub fn end(&mut self, number: LoadNumber) {
         self.begun.remove(&number);
         self.waiting.remove(&number);
     }
 
-    /// The loads that may begin or go on from now on. One always may; others while there is room, in the
-    /// order they asked, but for small ones.
+    /// The loads that may begin or continue now. One always may; the others in the order they asked while there is
+    /// room, except that small ones need not wait.
     pub fn admit(&mut self) -> Vec<LoadNumber> {
         let mut admitted = Vec::new();
         let (most, mut used, oldest) = (self.most, self.used(), self.oldest_begun());
@@ -155,24 +154,23 @@ impl Budget {
     }
 }
 
-/// An active domain, and how it is used.
+/// An active domain, and its use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Use<D> {
     /// The domain.
     pub domain: D,
-    /// What it holds.
+    /// The memory it holds, in bytes.
     pub bytes: u64,
-    /// How long ago it had its last event or query.
+    /// The time since its last event or query.
     pub unused_for: Duration,
-    /// Whether it could sleep now.
+    /// Whether it can be put to sleep now.
     pub is_quiet: bool,
 }
 
-/// The domains that sleep so that `over` bytes are free, of all active ones: those that were used longest
-/// ago, and no more than are needed. The one that was used last stays, however large: it would be
-/// woken next.
+/// The active domains to put to sleep so that `over` bytes become free: those used longest ago, and no more than
+/// necessary. The one used most recently stays, however large: it would be the next to be woken.
 pub fn who_sleeps<D: Ord>(mut active: Vec<Use<D>>, over: u64) -> Vec<Use<D>> {
-    // All who ask choose alike.
+    // A total order, so that every caller chooses the same ones.
     active.sort_unstable_by(|a, b| {
         let order = b.unused_for.cmp(&a.unused_for);
         order.then_with(|| a.domain.cmp(&b.domain))
@@ -208,12 +206,12 @@ mod tests {
         let small = budget.ask(MOST / SMALL);
         assert_eq!(budget.admit(), [large[0], small]);
         assert!(budget.admit().is_empty());
-        // The next large one has to fit, too.
+        // The next large one must fit, too.
         assert_eq!(budget.over(), 300_000 + MOST / SMALL);
         budget.hold(0, 400_000);
         budget.end(large[0]);
         budget.end(small);
-        // There is no room for it either: one is always loaded.
+        // There is no room for it either, but one is always loaded.
         assert_eq!(budget.admit(), [large[1]]);
         budget.hold(500_000, 0);
         let middle = budget.ask(300_000);
@@ -262,8 +260,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes: one goes on, few do, what begins beside others fits or is small, and all get
-        /// their turn.
+        /// Whatever happens: one load continues, few run at once, loads that begin beside others fit or are small, and
+        /// each gets its turn.
         #[test]
         fn loads_go_on_within_the_budget(steps in prop::collection::vec(step(), 1..200)) {
             let mut budget = Budget::new(MOST);
@@ -276,7 +274,7 @@ mod tests {
                     }
                     Step::Grow(at, bytes) if !open.is_empty() => {
                         let number = *open.keys().nth(at.index(open.len())).expect("it is open");
-                        // Who waits does not grow.
+                        // A waiting load does not grow.
                         if budget.may_go_on(number) {
                             budget.grow(number, bytes);
                             open.entry(number).and_modify(|known| *known = bytes.max(*known));
@@ -318,7 +316,7 @@ mod tests {
             prop_assert_eq!(budget.over(), held.saturating_sub(MOST));
         }
 
-        /// Those used longest ago, as many as are needed, and none besides.
+        /// Those used longest ago, as many as necessary, and no others.
         #[test]
         fn those_used_longest_ago_sleep(
             uses in prop::collection::vec((0..1_000_u64, 0..50_u64, any::<bool>()), 0..60),

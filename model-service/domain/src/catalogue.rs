@@ -1,15 +1,17 @@
 //! The catalogue: every item of a loaded domain, where its feature is, and when it appears and expires.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kindred_shared::{Feature, ItemId, Space};
 
 use crate::blocks::{BlockKey, Blocks, NewRow, Place, row_number};
 use crate::effect::Made;
+use crate::intake::Failure;
 use crate::item::{Item, Placement};
 use crate::memory;
+use crate::outdated::Outdated;
 use crate::shown::Shown;
 use crate::slot::{IdOrder, Slot, Slots};
 use crate::store::{DomainRow, FeatureRow};
@@ -17,7 +19,8 @@ use crate::store::{DomainRow, FeatureRow};
 /// The items of a loaded domain by slot.
 ///
 /// It keeps true: the counts, publications and expiries are those of the items; an item is placed in a row exactly
-/// when that row is live and holds its slot.
+/// when that row is live and holds its slot; dense parts of one space are equally long; outdated are those whose
+/// feature was made with other habits than the domain's.
 #[derive(Debug, Default)]
 pub(crate) struct Catalogue {
     slots: Slots,
@@ -29,8 +32,13 @@ pub(crate) struct Catalogue {
     live: u64,
     visible: u64,
     unread: Unread,
+    outdated: Outdated,
+    /// Up to which hash of an id items are in the sample that was found last; `None`: another may be found now.
+    sampled_to: Option<u64>,
     /// Bytes of what readers are shown.
     shown: u64,
+    /// How long dense parts are in each space, from the first one on.
+    lengths: BTreeMap<Space, usize>,
 }
 
 /// What the store says of the items that are not read yet.
@@ -129,6 +137,7 @@ impl Catalogue {
         let item = &mut self.items[slot.index()];
         let (live, visible, expires_at) = (item.live, item.is_visible(), item.expires_at);
         let appears_at = item.appears_at();
+        let sampled_as = item.sampled_as();
         self.shown -= item.shown_memory();
         change(item);
         self.shown += item.shown_memory();
@@ -140,8 +149,67 @@ impl Catalogue {
         if let Some(at) = item.expires_at.filter(|_| item.live) {
             self.expiries.insert((at, slot));
         }
+        self.outdated.changed(slot, item);
+        if item.sampled_as() != sampled_as
+            && let Some(to) = self.sampled_to
+            && self.slots.id(slot).hash64() <= to
+        {
+            self.sampled_to = None;
+        }
         let appears = item.appears_at();
         self.appears(slot, appears_at, appears);
+    }
+
+    /// The domain's habits are those of this fingerprint from now on.
+    pub(crate) fn use_habits(&mut self, habits: u64) {
+        let items = (0..).map(Slot).zip(&self.items);
+        self.outdated.use_habits(habits, items);
+    }
+
+    /// The item's feature is made again with the domain's habits, in the store alone.
+    pub(crate) fn made_in_store(&mut self, slot: Slot) {
+        self.outdated.is_stored(slot);
+    }
+
+    /// Items whose feature was made with other habits.
+    pub(crate) fn outdated(&self) -> &Outdated {
+        &self.outdated
+    }
+
+    /// The items that are looked at for habits, with the hashes of their ids, in the order of those: of the live ones that
+    /// are `stored`, and whose text can be read, the `most` with the least hashes.
+    pub(crate) fn sample(&self, most: usize, is_stored: impl Fn(Slot) -> bool) -> Vec<(u64, Slot)> {
+        let mut least: BTreeSet<(u64, Slot)> = BTreeSet::new();
+        for slot in self.slots() {
+            if self.item(slot).sampled_as().is_none() || !is_stored(slot) {
+                continue;
+            }
+            let hash = self.id(slot).hash64();
+            if least.len() < most || least.last().is_some_and(|(last, _)| hash < *last) {
+                least.insert((hash, slot));
+                if least.len() > most {
+                    least.pop_last();
+                }
+            }
+        }
+        least.into_iter().collect()
+    }
+
+    /// Whether the sample is the one that was kept last.
+    pub(crate) fn knows_sample(&self) -> bool {
+        self.sampled_to.is_some()
+    }
+
+    /// This is the sample of all items, of at most so many.
+    pub(crate) fn keep_sample(&mut self, sample: &[(u64, Slot)], most: usize) {
+        let last = sample.last().filter(|_| sample.len() >= most);
+        // While there is room for more, any item is in it.
+        self.sampled_to = Some(last.map_or(u64::MAX, |(hash, _)| *hash));
+    }
+
+    /// The sample is to be found anew.
+    pub(crate) fn forget_sample(&mut self) {
+        self.sampled_to = None;
     }
 
     /// The item's time of appearing was one, and is another.
@@ -181,7 +249,8 @@ impl Catalogue {
         // Nodes of a tree are two thirds full.
         let times = self.expiries.len() + self.publications.len();
         let times = memory::vector::<(i64, Slot)>(times * 3 / 2);
-        self.slots.memory() + items + times
+        let outdated = memory::vector::<Slot>(self.outdated.len() * 3 / 2);
+        self.slots.memory() + items + times + outdated
     }
 
     /// Bytes of what readers are shown, as estimated.
@@ -207,8 +276,7 @@ impl Catalogue {
         let item = &mut self.items[slot.index()];
         item.placed_version = made.version;
         // What was rejected is tried again with its next event.
-        item.is_stale = made.rejected.is_some();
-        item.is_doubtful = item.is_stale;
+        item.is_stale = made.rejected().is_some();
         if made.feature.is_zero() {
             item.placement = Some(Placement::Zero(made.space));
             return None;
@@ -249,6 +317,41 @@ impl Catalogue {
         }
     }
 
+    /// How long dense parts are in each space that has had any.
+    pub(crate) fn lengths(&self) -> &BTreeMap<Space, usize> {
+        &self.lengths
+    }
+
+    /// Dense parts of this space have this length.
+    pub(crate) fn expect_length(&mut self, space: &Space, length: usize) {
+        if length > 0 {
+            self.lengths.entry(space.clone()).or_insert(length);
+        }
+    }
+
+    /// Whether features can be compared with those that are there, and with each other.
+    ///
+    /// # Errors
+    /// The space in which they cannot, and what to do. Nothing is changed then.
+    pub(crate) fn agree_on_lengths(&mut self, made: &[Made]) -> Result<(), Failure> {
+        let mut lengths = self.lengths.clone();
+        for Made { space, feature, .. } in made {
+            let length = feature.dense().len();
+            if length == 0 {
+                continue;
+            }
+            match lengths.get(space) {
+                Some(other) if *other != length => {
+                    return Err(other_length(space, length, *other));
+                }
+                Some(_) => {}
+                None => drop(lengths.insert(space.clone(), length)),
+            }
+        }
+        self.lengths = lengths;
+        Ok(())
+    }
+
     /// The blocks.
     pub(crate) fn blocks(&self) -> &Blocks {
         &self.blocks
@@ -269,6 +372,22 @@ impl Catalogue {
         Some((block.space(), row))
     }
 
+    /// Whether the item is listed with this feature, of this version.
+    pub(crate) fn has_made(&self, made: &Made) -> bool {
+        let item = self.item(made.slot);
+        let is_listed = item.is_listed() && item.placed_version == made.version;
+        is_listed
+            && made.rejected().is_none()
+            && match &item.placement {
+                Some(Placement::Zero(space)) => made.feature.is_zero() && *space == made.space,
+                Some(Placement::Row(place)) => {
+                    *self.blocks.space(*place) == made.space
+                        && self.blocks.feature(*place) == made.feature
+                }
+                None => false,
+            }
+    }
+
     /// The item's feature under another version, if it has one in memory.
     pub(crate) fn feature_row(&self, slot: Slot, version: u64) -> Option<FeatureRow> {
         let (space, feature) = match self.item(slot).placement.as_ref()? {
@@ -281,6 +400,7 @@ impl Catalogue {
         Some(FeatureRow {
             id: self.id(slot).clone(),
             version,
+            habits: self.item(slot).habits.unwrap_or(0),
             space,
             feature,
         })
@@ -293,6 +413,14 @@ impl Catalogue {
             Placement::Row(place) => Some(self.blocks.space(*place)),
         }
     }
+}
+
+/// Why features cannot be compared with those of before.
+pub(crate) fn other_length(space: &Space, length: usize, other: usize) -> Failure {
+    Failure::passing(format!(
+        "features of {space} were made with {length} values, and others have {other}: workers differ in their word \
+         vectors or versions; run workers of this service's version with its word vectors"
+    ))
 }
 
 impl IdOrder for Catalogue {

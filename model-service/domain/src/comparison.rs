@@ -1,4 +1,4 @@
-//! The data of a cycle: the items on their way to features, and the comparison under way.
+//! The data of a cycle: the items whose features are being made, and the comparison in progress.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,18 +14,20 @@ use crate::effect::{Comparing, Made};
 use crate::slot::Slot;
 use crate::time::RETRY;
 
-/// The items of one cycle, on their way to features.
+/// The items of one cycle whose features are being made.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    /// What was asked for, without its material.
+    /// What was requested, without its material.
     pub(crate) asked: BTreeMap<Slot, Pending>,
     pub(crate) made: Vec<Made>,
-    /// When the first of them came.
+    /// Those of `asked` that no event requested: their features were made with other habits.
+    pub(crate) made_again: BTreeSet<Slot>,
+    /// Arrival of the first of them.
     pub(crate) oldest: Option<Duration>,
 }
 
 impl Batch {
-    /// Drops features that are no longer what their item asks for.
+    /// Drops features that their item no longer needs.
     pub(crate) fn retain_wanted(&mut self, catalogue: &Catalogue) {
         let asked = &self.asked;
         self.made.retain(|made| {
@@ -36,13 +38,20 @@ impl Batch {
         });
     }
 
-    /// When the event of an item came, if it is one of these.
+    /// When the event of an item arrived, if the item is one of these and an event requested it.
     pub(crate) fn since(&self, slot: Slot) -> Option<Duration> {
-        self.asked.get(&slot).map(|pending| pending.since)
+        let asked = self.asked.get(&slot);
+        let asked = asked.filter(|_| !self.made_again.contains(&slot));
+        asked.map(|pending| pending.since)
+    }
+
+    /// How many of them were requested by events.
+    pub(crate) fn of_events(&self) -> usize {
+        self.asked.len() - self.made_again.len()
     }
 }
 
-/// Rows of a compare task, as slots.
+/// The rows of a compare task, as slots.
 #[derive(Debug)]
 pub(crate) struct TaskPlan {
     sides: Vec<Arc<[Slot]>>,
@@ -60,16 +69,16 @@ impl TaskPlan {
     }
 }
 
-/// A comparison under way.
+/// A comparison in progress.
 #[derive(Debug, Default)]
 pub(crate) struct Comparison {
-    /// Items with a new feature, and when their event came.
+    /// Items with a new feature, and when their event arrived.
     pub(crate) fresh: BTreeMap<Slot, Option<Duration>>,
-    /// When the first of those events came.
+    /// Arrival of the first of those events.
     oldest: Option<Duration>,
-    /// Items whose feature was another before: their old scores leave all lists.
+    /// Items whose feature changed: their old scores leave all lists.
     pub(crate) moved: BTreeSet<Slot>,
-    /// Items whose list is made anew with the feature they have.
+    /// Items whose list is recomputed from the feature they have.
     pub(crate) repaired: BTreeSet<Slot>,
     plans: Vec<TaskPlan>,
     replies: Vec<Option<CompareReply>>,
@@ -94,7 +103,7 @@ impl Comparison {
         self.push(Comparing::Some(Arc::new(task)), slots);
     }
 
-    /// Adds a task that compares all live rows of some blocks with all.
+    /// Adds a task that compares all live rows of some blocks with each other.
     pub(crate) fn add_all(&mut self, blocks: Vec<(Arc<Block>, RowMask)>, slots: Vec<Arc<[Slot]>>) {
         self.push(Comparing::All(blocks), slots);
     }
@@ -105,12 +114,12 @@ impl Comparison {
         self.replies.push(None);
     }
 
-    /// All fresh items are known: when the first of their events came.
+    /// Determines when the first event arrived, once all fresh items are known.
     pub(crate) fn look_for_oldest(&mut self) {
         self.oldest = self.fresh.values().flatten().min().copied();
     }
 
-    /// When the first event of a fresh item came.
+    /// Arrival of the first event of a fresh item.
     pub(crate) fn oldest(&self) -> Option<Duration> {
         self.oldest
     }
@@ -120,18 +129,18 @@ impl Comparison {
         self.tasks.iter().cloned().enumerate().collect()
     }
 
-    /// Whether the task is still to be answered.
+    /// Whether the task is still unanswered.
     pub(crate) fn awaits(&self, task: usize) -> bool {
         self.replies.get(task).is_some_and(Option::is_none)
     }
 
-    /// A task is answered; whether it was the last one.
+    /// Records the answer to a task; returns whether it was the last one.
     pub(crate) fn answer(&mut self, task: usize, reply: CompareReply) -> bool {
         self.replies[task] = Some(reply);
         self.replies.iter().all(Option::is_some)
     }
 
-    /// A task was given up; it is asked for again after a delay.
+    /// Records that a task was given up; it will be retried after a delay.
     pub(crate) fn fail(&mut self, now: Duration, task: usize) {
         self.failed.push(task);
         if self.retry_at.is_none() {
@@ -140,12 +149,12 @@ impl Comparison {
         }
     }
 
-    /// When failed tasks are asked for again, if there are any.
+    /// When failed tasks will be retried, if there are any.
     pub(crate) fn retry_at(&self) -> Option<Duration> {
         self.retry_at
     }
 
-    /// The failed tasks, if it is time to ask for them again.
+    /// The failed tasks, if it is time to retry them.
     pub(crate) fn take_retries(&mut self, now: Duration) -> Option<Vec<(usize, Comparing)>> {
         self.retry_at.take_if(|at| *at <= now)?;
         let failed = std::mem::take(&mut self.failed).into_iter();
@@ -156,7 +165,7 @@ impl Comparison {
         )
     }
 
-    /// The answers of all tasks, each with whose rows it speaks of.
+    /// The answers to all tasks, each with the rows it refers to.
     pub(crate) fn take_found(&mut self) -> impl Iterator<Item = (TaskPlan, CompareReply)> + use<> {
         let replies = std::mem::take(&mut self.replies).into_iter().flatten();
         std::mem::take(&mut self.plans).into_iter().zip(replies)

@@ -1,5 +1,6 @@
 //! What goes into a domain's machine, and what it asks its shell to do.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,11 @@ use kindred_shared::job::{CompareReply, CompareTask};
 use kindred_shared::{Feature, ItemId, ModelName, Space};
 use kindred_similarity::RowMask;
 
+use crate::habits::{Habits, Survey};
 use crate::intake::{DeliveryTag, Failure, Outcome};
 use crate::loaded::{Loaded, Opened};
 use crate::material::Material;
+use crate::models::{Followed, Swept, Tidings};
 use crate::settings::DomainSettings;
 use crate::slot::Slot;
 use crate::store::{ItemRow, Write};
@@ -66,6 +69,28 @@ pub enum Input {
         /// Whether no row is left.
         result: Result<bool, Failure>,
     },
+    /// Of the machine of a model beside the served one: these items are stored like this.
+    Follow {
+        /// In the order they were accepted in; of one item the last counts.
+        passed: Vec<Passed>,
+    },
+    /// [`Effect::Pass`] is done: the machines of all models have taken it in, and their readers have lost what is gone.
+    Passed {
+        /// Of the effect.
+        ticket: Ticket,
+    },
+    /// [`Effect::Keep`] is done: no other machine writes any more.
+    Kept {
+        /// Of the effect.
+        ticket: Ticket,
+    },
+    /// What the machine of a model beside the served one tells.
+    Told {
+        /// The model's name.
+        model: ModelName,
+        /// How it fares.
+        tidings: Tidings,
+    },
     /// [`Effect::Commit`] is durable, or may not be.
     Committed {
         /// Of the effect.
@@ -80,6 +105,13 @@ pub enum Input {
         /// A feature for every row asked for.
         result: Result<Vec<Made>, Failure>,
     },
+    /// [`Effect::Survey`] is done, or could not be.
+    Surveyed {
+        /// Of the effect.
+        ticket: Ticket,
+        /// What the texts have.
+        result: Result<Survey, Failure>,
+    },
     /// One task of [`Effect::Compare`] is done, or was given up.
     Compared {
         /// Of the effect.
@@ -93,6 +125,11 @@ pub enum Input {
     Notified {
         /// Of the effect.
         ticket: Ticket,
+    },
+    /// What is stored of items is to be made anew of their texts: somebody doubts it.
+    MakeAnew {
+        /// Which ones; none: all.
+        ids: Vec<ItemId>,
     },
     /// [`crate::machine::Domain::deadline`] has come.
     Tick,
@@ -154,6 +191,37 @@ pub enum Effect {
         /// For the answer.
         ticket: Ticket,
     },
+    /// Delete rows of a model that were written before this, some of them at a time; answer [`Input::Swept`].
+    SweepModel {
+        /// For the answer.
+        ticket: Ticket,
+        /// What goes.
+        swept: Swept,
+    },
+    /// Have machines of these models run beside this one, and of no others. Those that run go on. What they tell is
+    /// [`Input::Told`]; when no other runs any more, and what others had on its way to the store is answered, answer
+    /// [`Input::Kept`]. None begins before that.
+    Keep {
+        /// For the answer.
+        ticket: Ticket,
+        /// The models.
+        models: Vec<Followed>,
+    },
+    /// Have all of them take in what is stored ([`Input::Follow`]); answer [`Input::Passed`].
+    Pass {
+        /// For the answer.
+        ticket: Ticket,
+        /// What is stored.
+        passed: Vec<Passed>,
+    },
+    /// Readers of the domain see from now on what those of the first model saw, which ran beside, and what they saw
+    /// those of the second one see.
+    Swap {
+        /// The model that is served now.
+        now: ModelName,
+        /// The one that was.
+        was: ModelName,
+    },
     /// Make features; answer [`Input::Extracted`].
     Extract {
         /// For the answer.
@@ -166,6 +234,21 @@ pub enum Effect {
         settings: Arc<DomainSettings>,
         /// How many items of the domain have a feature in each space.
         spaces: Vec<(Space, usize)>,
+        /// How long dense parts are in each space, where it is known.
+        lengths: BTreeMap<Space, usize>,
+        /// What is usual in the domain's texts.
+        habits: Arc<Habits>,
+    },
+    /// Look at the texts of these items for what is usual in them; answer [`Input::Surveyed`].
+    Survey {
+        /// For the answer.
+        ticket: Ticket,
+        /// Which items.
+        ids: Vec<ItemId>,
+        /// By whose terms.
+        model: ModelName,
+        /// How their texts are to be read.
+        settings: Arc<DomainSettings>,
     },
     /// Compare; answer [`Input::Compared`] once a task.
     Compare {
@@ -204,6 +287,25 @@ pub enum Comparing {
     All(Vec<(Arc<Block>, RowMask)>),
 }
 
+/// An item as it is stored.
+#[derive(Debug, Clone)]
+pub enum Passed {
+    /// It is live.
+    Live(Arc<Material>),
+    /// It is gone.
+    Gone(Box<ItemRow>),
+}
+
+impl Passed {
+    /// Its row.
+    pub fn row(&self) -> &ItemRow {
+        match self {
+            Self::Live(material) => &material.row,
+            Self::Gone(row) => row,
+        }
+    }
+}
+
 /// Which commit of an event's way this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CommitStep {
@@ -213,6 +315,10 @@ pub enum CommitStep {
     Features,
     /// Settings, before they are acknowledged.
     Settings,
+    /// Models of the domain, before what became of a change is acknowledged, and steps before that.
+    Models,
+    /// What is usual in the domain's texts, before features are made with it.
+    Habits,
     /// The domain's row with the model that settings name, which are durable.
     Model,
     /// Changed lists.
@@ -262,8 +368,23 @@ pub struct Made {
     pub version: u64,
     /// What it is compared with.
     pub space: Space,
+    /// Fingerprint of the habits that it was made with; 0 for an own vector.
+    pub habits: u64,
     /// The feature; zero: nothing to compare.
     pub feature: Feature,
-    /// The item's row saying why, when no feature could be made.
-    pub rejected: Option<Box<ItemRow>>,
+    /// The item's row, where it is to be stored anew: it says why no feature could be made, or says that no more.
+    pub row: Option<Box<ItemRow>>,
+}
+
+impl Made {
+    /// Why no feature could be made.
+    pub fn rejected(&self) -> Option<&str> {
+        self.row.as_ref()?.rejected.as_deref()
+    }
+
+    /// Fingerprint of the habits that the feature depends on; `None`: it depends on none.
+    pub(crate) fn made_with(&self) -> Option<u64> {
+        let depends = self.rejected().is_none() && !self.space.is_own();
+        depends.then_some(self.habits)
+    }
 }

@@ -1,7 +1,7 @@
 //! Extraction: from items to features, by way of the workers. Pure.
 //!
-//! What is not in memory any more is read; texts become terms; terms become features at a worker, as many
-//! items together as make a piece of work. What a text is read in whose language is not known depends on the
+//! What is not in memory any more is read; texts become terms, some at a time, so that those of other domains have
+//! their turn between; terms become features at a worker, as many items together as make a piece of work. What a text is read in whose language is not known depends on the
 //! others, so it is prepared when the others are. A job that is given up is split: its items are tried alone,
 //! and one that still fails is live with a zero feature and a reason, so that it harms only itself.
 
@@ -19,14 +19,20 @@ use kindred_shared::{Feature, ItemId, ModelName, Space};
 pub use self::habit::habitual;
 pub use self::pieces::PieceSize;
 use self::pieces::pieces;
+use crate::catalogue::other_length;
 use crate::dispatch::Undone;
 use crate::effect::{Made, ToExtract};
+use crate::habits::Habits;
 use crate::intake::Failure;
 use crate::material::Material;
 use crate::settings::DomainSettings;
+use crate::store::ItemRow;
 
 /// The language of a text that is not known: ISO 639's word for it.
 const UNDETERMINED: &str = "und";
+
+/// Bytes that a text counts for besides its letters.
+const TEXT_BYTES: usize = 256;
 
 /// What the features of a domain's texts are made with.
 #[derive(Debug, Clone)]
@@ -34,15 +40,22 @@ pub struct Making {
     model: ModelName,
     /// One space holds texts of all languages.
     across_languages: bool,
+    habits: Arc<Habits>,
 }
 
 impl Making {
     /// A model that `compares_languages` no more than one at a time has a space for each, whatever is set.
-    pub fn new(model: &ModelName, compares_languages: bool, settings: &DomainSettings) -> Self {
+    pub fn new(
+        model: &ModelName,
+        compares_languages: bool,
+        settings: &DomainSettings,
+        habits: Arc<Habits>,
+    ) -> Self {
         let wanted = settings.across_languages == Some(true);
         Self {
             model: model.clone(),
             across_languages: wanted && compares_languages,
+            habits,
         }
     }
 
@@ -54,6 +67,31 @@ impl Making {
             Space::of_texts(&self.model, language)
         }
     }
+
+    fn made(&self, asked: &Asked, space: Space, feature: Feature) -> Made {
+        Made {
+            slot: asked.row.slot,
+            version: asked.row.version,
+            habits: if space.is_own() {
+                0
+            } else {
+                self.habits.fingerprint()
+            },
+            space,
+            feature,
+            row: asked.cleared().map(Box::new),
+        }
+    }
+
+    /// An item that cannot have a feature, and why.
+    fn rejected(&self, asked: &Asked, space: Space, reason: String) -> Made {
+        let mut row = asked.material.row.clone();
+        row.rejected = Some(reason);
+        Made {
+            row: Some(Box::new(row)),
+            ..self.made(asked, space, Feature::zero())
+        }
+    }
 }
 
 /// An item whose feature is asked for, with what it is made of.
@@ -63,6 +101,17 @@ pub struct Asked {
     pub row: ToExtract,
     /// Of the same version.
     pub material: Arc<Material>,
+}
+
+impl Asked {
+    /// The item's row without the reason why it had no feature, if it has one now and says that it does not.
+    fn cleared(&self) -> Option<ItemRow> {
+        let row = &self.material.row;
+        row.rejected.is_some().then(|| ItemRow {
+            rejected: None,
+            ..row.clone()
+        })
+    }
 }
 
 /// What is known of an item once its text was read.
@@ -91,10 +140,12 @@ pub struct PieceId(u32);
 pub enum Step {
     /// Read rows and contents of these items, of which there may be none; answered by [`Extraction::read`].
     Read(Vec<ItemId>),
-    /// Read these items' texts; answered by [`Extraction::prepared`].
+    /// Read these items' texts: a piece of the work, so that others' are read before the next one; answered by
+    /// [`Extraction::prepared`].
     Prepare(Vec<Asked>, Option<Fallback>),
-    /// Have a worker extract; answered by [`Extraction::answered`].
-    Submit(PieceId, Arc<ExtractTask>),
+    /// Have a worker extract; answered by [`Extraction::answered`]. The dense parts of these features have this
+    /// length, where it is known.
+    Submit(PieceId, Arc<ExtractTask>, Option<usize>),
     /// The features, or why there are none now. Items that the store no longer has are left out.
     Done(Result<Vec<Made>, Failure>),
 }
@@ -106,10 +157,17 @@ pub struct Extraction {
     most: PieceSize,
     /// Spaces of items that have features, and how many each has.
     spaces: Vec<(Space, usize)>,
+    /// How long dense parts are in each space, where it is known.
+    lengths: BTreeMap<Space, usize>,
     rows: Vec<ToExtract>,
+    /// Those whose text is still to be read in this pass.
+    unread: VecDeque<Asked>,
+    /// Those of this pass whose language is not known.
+    unsure: Vec<Asked>,
+    /// What the texts of this pass are read in where their language is not known.
+    fallback: Option<Fallback>,
     /// Those that need a worker, by the language that they are read in.
     ready: BTreeMap<String, Vec<Ready>>,
-    is_fallen_back: bool,
     at_workers: BTreeMap<PieceId, Piece>,
     pieces: u32,
     made: Vec<Made>,
@@ -130,12 +188,13 @@ struct Piece {
 }
 
 impl Extraction {
-    /// Begins to make the features of these items. `spaces`: of items that have features, and how many. So
-    /// many items at most are in one job.
+    /// Begins to make the features of these items. `spaces`: of items that have features, and how many;
+    /// `lengths`: of their dense parts. So many items at most are in one job.
     pub fn begin(
         making: Making,
         rows: Vec<ToExtract>,
         spaces: Vec<(Space, usize)>,
+        lengths: BTreeMap<Space, usize>,
         most: PieceSize,
     ) -> (Self, Step) {
         let missing = rows.iter().filter(|row| row.material.is_none());
@@ -144,15 +203,23 @@ impl Extraction {
             making,
             most,
             spaces,
+            lengths,
             rows,
+            unread: VecDeque::new(),
+            unsure: Vec::new(),
+            fallback: None,
             ready: BTreeMap::new(),
-            is_fallen_back: false,
             at_workers: BTreeMap::new(),
             pieces: 0,
             made: Vec::new(),
             failed: None,
         };
         (extraction, Step::Read(missing))
+    }
+
+    /// What is usual in the domain's texts.
+    pub fn habits(&self) -> &Arc<Habits> {
+        &self.making.habits
     }
 
     /// What was missing and found.
@@ -169,34 +236,55 @@ impl Extraction {
             // The store may be ahead of what was asked for; that is asked for apart.
             (material.row.version == row.version).then_some(Asked { row, material })
         });
-        Step::Prepare(asked.collect(), None)
+        self.unread = asked.collect();
+        self.prepare_some()
+    }
+
+    /// The next texts to be read: as many as make a piece of work, but one at least, if there is any.
+    fn prepare_some(&mut self) -> Step {
+        let (mut piece, mut bytes) = (Vec::new(), 0_usize);
+        while let Some(next) = self.unread.front() {
+            bytes = bytes.saturating_add(TEXT_BYTES + next.material.bytes());
+            if bytes > self.most.text_bytes && !piece.is_empty() {
+                break;
+            }
+            piece.extend(self.unread.pop_front());
+        }
+        Step::Prepare(piece, self.fallback.clone())
     }
 
     /// What became of the texts.
     pub fn prepared(&mut self, prepared: Vec<(Asked, Prepared)>) -> Vec<Step> {
-        let mut unsure = Vec::new();
         for (asked, prepared) in prepared {
             match prepared {
-                Prepared::Known(space, feature) => self.made.push(made(&asked, space, feature)),
+                Prepared::Known(space, feature) => {
+                    self.made.push(self.making.made(&asked, space, feature));
+                }
                 Prepared::Terms(language, terms) if terms.is_empty() => {
                     let space = self.making.space(&language);
-                    self.made.push(made(&asked, space, Feature::zero()));
+                    self.made
+                        .push(self.making.made(&asked, space, Feature::zero()));
                 }
                 Prepared::Terms(language, terms) => {
                     let id = asked.row.id.clone();
                     let terms = TermCounts { id, terms };
                     self.ready.entry(language).or_default().push((asked, terms));
                 }
-                Prepared::Unsure => unsure.push(asked),
+                Prepared::Unsure => self.unsure.push(asked),
                 Prepared::Unfit(reason) => {
                     let space = self.making.space(UNDETERMINED);
-                    self.made.push(rejected(&asked, space, reason));
+                    self.made.push(self.making.rejected(&asked, space, reason));
                 }
             }
         }
+        if !self.unread.is_empty() {
+            return vec![self.prepare_some()];
+        }
         // With a language to fall back on none is unsure.
-        if !unsure.is_empty() && !std::mem::replace(&mut self.is_fallen_back, true) {
-            return vec![Step::Prepare(unsure, Some(self.fallback()))];
+        if !self.unsure.is_empty() && self.fallback.is_none() {
+            self.unread = std::mem::take(&mut self.unsure).into();
+            self.fallback = Some(self.fallback());
+            return vec![self.prepare_some()];
         }
         let mut steps = Vec::new();
         for (language, items) in std::mem::take(&mut self.ready) {
@@ -213,15 +301,19 @@ impl Extraction {
         steps
     }
 
-    /// The language that most items have: those that have features, and those at hand whose language is sure.
+    /// The domain's usual language; in one too small to have any, that which most items have: those that have features,
+    /// and those at hand whose language is sure.
     fn fallback(&self) -> Fallback {
-        let model = &self.making.model;
-        let at_hand = self.ready.iter();
-        let at_hand =
-            at_hand.map(|(language, items)| (Space::of_texts(model, language), items.len()));
-        let at_hand: Vec<(Space, usize)> = at_hand.collect();
-        let all = self.spaces.iter().chain(&at_hand);
-        Fallback(habitual(model, all.map(|(space, rows)| (space, *rows))))
+        let of_most = || {
+            let model = &self.making.model;
+            let at_hand = self.ready.iter();
+            let at_hand =
+                at_hand.map(|(language, items)| (Space::of_texts(model, language), items.len()));
+            let at_hand: Vec<(Space, usize)> = at_hand.collect();
+            let all = self.spaces.iter().chain(&at_hand);
+            habitual(model, all.map(|(space, rows)| (space, *rows)))
+        };
+        Fallback(self.making.habits.language_or(of_most))
     }
 
     /// A worker's features for a piece, or why there are none.
@@ -240,10 +332,20 @@ impl Extraction {
         });
         // The worker was told the language; what is compared with what is decided here.
         let space = self.making.space(&piece.language);
+        if let Ok(features) = &result
+            && let Err(failure) = self.agree_on_length(&space, features)
+        {
+            self.failed.get_or_insert(failure);
+            return self.done();
+        }
         match result.map_err(|undone| after(undone, piece.is_alone)) {
             Ok(features) => {
                 let items = piece.items.iter().zip(features);
-                let items = items.map(|((asked, _), feature)| made(asked, space.clone(), feature));
+                let made = |((asked, _), feature): (&Ready, _)| {
+                    let feature = self.making.habits.weigh(feature);
+                    self.making.made(asked, space.clone(), feature)
+                };
+                let items = items.map(made);
                 self.made.extend(items);
             }
             Err(Next::Later(failure)) => {
@@ -252,7 +354,9 @@ impl Extraction {
             Err(Next::EachAlone) => piece.next.extend(std::mem::take(&mut piece.items)),
             Err(Next::Reject(reason)) => {
                 let items = piece.items.iter();
-                let items = items.map(|(asked, _)| rejected(asked, space.clone(), reason.clone()));
+                let rejected =
+                    |(asked, _): &Ready| self.making.rejected(asked, space.clone(), reason.clone());
+                let items = items.map(rejected);
                 self.made.extend(items);
             }
         }
@@ -268,6 +372,18 @@ impl Extraction {
         }
     }
 
+    /// The first feature of a space says how long dense parts are there. Other workers may say otherwise.
+    fn agree_on_length(&mut self, space: &Space, features: &[Feature]) -> Result<(), Failure> {
+        let lengths = features.iter().map(|feature| feature.dense().len());
+        for length in lengths.filter(|length| *length > 0) {
+            let known = *self.lengths.entry(space.clone()).or_insert(length);
+            if known != length {
+                return Err(other_length(space, length, known));
+            }
+        }
+        Ok(())
+    }
+
     fn submit(&mut self, piece: Piece) -> Step {
         let task = ExtractTask {
             space: Space::of_texts(&self.making.model, &piece.language),
@@ -275,8 +391,10 @@ impl Extraction {
         };
         self.pieces += 1;
         let id = PieceId(self.pieces);
+        let length = self.lengths.get(&self.making.space(&piece.language));
+        let length = length.copied();
         self.at_workers.insert(id, piece);
-        Step::Submit(id, Arc::new(task))
+        Step::Submit(id, Arc::new(task), length)
     }
 
     /// The outcome, once nothing is at workers any more.
@@ -305,25 +423,5 @@ fn after(undone: Undone, is_alone: bool) -> Next {
         Undone::Stopping | Undone::Unanswered(_) => Next::Later(undone.into()),
         Undone::GivenUp(failure) if is_alone => Next::Reject(failure.detail),
         Undone::GivenUp(_) => Next::EachAlone,
-    }
-}
-
-fn made(asked: &Asked, space: Space, feature: Feature) -> Made {
-    Made {
-        slot: asked.row.slot,
-        version: asked.row.version,
-        space,
-        feature,
-        rejected: None,
-    }
-}
-
-/// An item that cannot have a feature, and why.
-fn rejected(asked: &Asked, space: Space, reason: String) -> Made {
-    let mut row = asked.material.row.clone();
-    row.rejected = Some(reason);
-    Made {
-        rejected: Some(Box::new(row)),
-        ..made(asked, space, Feature::zero())
     }
 }

@@ -1,8 +1,8 @@
-//! Which lists the store does not have as they are, and which of them are stored first.
+//! Tracks which lists are not stored in their current state, and which of them to store first.
 //!
-//! What readers see first is written first: lists that are new, that name who is gone, or whose first
-//! places changed are *urgent*; changes further down wait *later*, gather more changes, and are written
-//! once. In each, what became due first goes first.
+//! What readers see first is written first. *Urgent* are lists that are new, that name a removed item, or whose first
+//! places changed. Changes further down wait *later*, collect more changes, and are written once. Within each queue,
+//! lists are written in the order they became due.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,19 +12,20 @@ use crate::effect::Ticket;
 use crate::list::{Entry, NEIGHBOURS};
 use crate::slot::Slot;
 
-/// How long urgent lists may wait for more changes while events keep coming.
+/// How long urgent lists may collect more changes while events keep coming.
 pub(crate) const URGENT: Duration = Duration::from_millis(250);
-/// How long other lists may. At 200 events a second p99 of what is stored is this and the time until served.
+/// The same for other lists. At 200 events per second, the p99 of the time until a list is stored is this plus the time
+/// until it is served.
 pub(crate) const LATER: Duration = Duration::from_secs(1);
-/// Places that readers see first.
+/// The places that readers see first.
 const FIRST_PLACES: usize = 10;
-/// Most lists of one commit. Many domains may flush at once, and a list on its way to the store is
-/// some kilobytes in memory.
+/// Most lists per commit. Many domains may flush at once, and a list on its way to the store takes several kilobytes of
+/// memory.
 const LISTS_PER_COMMIT: usize = 256;
-/// Of those, places that lists of [`Urgency::Later`] have though urgent ones wait, once they are due.
+/// Of those, the places reserved for due lists of [`Urgency::Later`], even if urgent ones are waiting.
 const LATER_PER_COMMIT: usize = 64;
 
-/// How soon a changed list is to be stored.
+/// How soon a changed list must be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Urgency {
     Urgent,
@@ -32,7 +33,7 @@ pub(crate) enum Urgency {
 }
 
 impl Urgency {
-    /// That of a list that was `before` and is `now`; `None`: what is stored of it is the same.
+    /// The urgency of a change from `before` to `now`; `None`: the stored places are unchanged.
     pub(crate) fn of_change(before: &[Entry], now: &[Entry]) -> Option<Self> {
         let stored = |entries: &[Entry]| entries.len().min(NEIGHBOURS);
         let (before, now) = (&before[..stored(before)], &now[..stored(now)]);
@@ -48,23 +49,24 @@ impl Urgency {
     }
 }
 
-/// Lists that wait, and when each is due.
+/// Waiting lists, and when each is due.
 #[derive(Debug, Default)]
 struct Queue {
     due: BTreeMap<Slot, Duration>,
-    /// By when they are due; of those due together the newest items' first: theirs are missing.
+    /// Sorted by due time; at equal times the lists of the newest items come first, because the store does not have
+    /// those at all.
     order: BTreeSet<(Duration, Reverse<Slot>)>,
 }
 
 impl Queue {
-    /// The list is due at `at`, or when it was already, if that is earlier.
+    /// Makes the list due at `at`, or keeps its due time if that is earlier.
     fn add(&mut self, slot: Slot, at: Duration) {
         let at = self.remove(slot).map_or(at, |earlier| earlier.min(at));
         self.due.insert(slot, at);
         self.order.insert((at, Reverse(slot)));
     }
 
-    /// When it was due, if it waited.
+    /// Removes the list; returns when it was due, if it was waiting.
     fn remove(&mut self, slot: Slot) -> Option<Duration> {
         let at = self.due.remove(&slot)?;
         self.order.remove(&(at, Reverse(slot)));
@@ -75,13 +77,13 @@ impl Queue {
         self.order.first().map(|(at, _)| *at)
     }
 
-    /// How many are due by `now`, counted up to `most`.
+    /// The number of lists due by `now`, counting up to `most`.
     fn count_due(&self, now: Duration, most: usize) -> usize {
         let due = self.order.iter().take_while(|(at, _)| *at <= now);
         due.take(most).count()
     }
 
-    /// Moves the first that are due by `now` into `taken`, up to `most` there.
+    /// Moves lists that are due by `now` into `taken`, earliest first, until that has `most`.
     fn take(&mut self, now: Duration, most: usize, taken: &mut Vec<Slot>) {
         while taken.len() < most
             && let Some(&(at, Reverse(slot))) = self.order.first()
@@ -93,18 +95,18 @@ impl Queue {
     }
 }
 
-/// Lists that the store does not have as they are.
+/// Lists that are not stored in their current state.
 #[derive(Debug, Default)]
 pub(crate) struct Flush {
     urgent: Queue,
     later: Queue,
     in_flight: Option<(Ticket, Vec<Slot>)>,
-    /// Lists that are stored and whose watchers are being told.
+    /// Lists that are stored and whose watchers are being notified.
     notifying: BTreeSet<Ticket>,
 }
 
 impl Flush {
-    /// Whether the store has all lists, and all watchers know.
+    /// Whether all lists are stored and all watchers notified.
     pub(crate) fn is_empty(&self) -> bool {
         self.urgent.due.is_empty()
             && self.later.due.is_empty()
@@ -112,13 +114,13 @@ impl Flush {
             && self.notifying.is_empty()
     }
 
-    /// Lists that wait or are on their way.
+    /// Lists that wait or are on their way to the store.
     pub(crate) fn len(&self) -> usize {
         let in_flight = self.in_flight.as_ref().map_or(0, |(_, slots)| slots.len());
         self.urgent.due.len() + self.later.due.len() + in_flight
     }
 
-    /// The slot's list changed at `now`.
+    /// Records that the slot's list changed at `now`.
     pub(crate) fn add(&mut self, slot: Slot, now: Duration, urgency: Urgency) {
         match urgency {
             Urgency::Later if self.urgent.due.contains_key(&slot) => {}
@@ -132,7 +134,7 @@ impl Flush {
         }
     }
 
-    /// When to flush though the domain is busy.
+    /// When to flush even if the domain is busy.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         if self.in_flight.is_some() {
             return None;
@@ -141,8 +143,8 @@ impl Flush {
         due.into_iter().flatten().min()
     }
 
-    /// The next lists to store, unless some are on their way: those that wait, if the domain is
-    /// `settled`, else those that are due.
+    /// The next lists to store, unless some are on their way: all that wait if the domain is `settled`, else those that
+    /// are due.
     pub(crate) fn take(&mut self, now: Duration, settled: bool) -> Option<Vec<Slot>> {
         if self.in_flight.is_some() {
             return None;
@@ -155,23 +157,23 @@ impl Flush {
         (!taken.is_empty()).then_some(taken)
     }
 
-    /// The lists taken are on their way.
+    /// Records that the taken lists are on their way.
     pub(crate) fn sent(&mut self, ticket: Ticket, slots: Vec<Slot>) {
         self.in_flight = Some((ticket, slots));
     }
 
-    /// The lists on their way are durable; which they are.
+    /// Records that the lists on their way are durable; returns them.
     pub(crate) fn stored(&mut self, ticket: Ticket) -> Option<Vec<Slot>> {
         let (_, slots) = self.in_flight.take_if(|(sent, _)| *sent == ticket)?;
         Some(slots)
     }
 
-    /// Watchers are being told.
+    /// Records that watchers are being notified.
     pub(crate) fn notifying(&mut self, ticket: Ticket) {
         self.notifying.insert(ticket);
     }
 
-    /// Watchers know.
+    /// Records that watchers were notified.
     pub(crate) fn notified(&mut self, ticket: Ticket) {
         self.notifying.remove(&ticket);
     }
@@ -218,7 +220,7 @@ mod tests {
             (replaced(9), Some(Urgency::Urgent)),
             (replaced(10), Some(Urgency::Later)),
             (replaced(49), Some(Urgency::Later)),
-            // Beyond what is stored.
+            // Beyond the stored places.
             (replaced(50), None),
             (shortened(50), None),
             (shortened(49), Some(Urgency::Later)),
@@ -274,8 +276,8 @@ mod tests {
     }
 
     proptest! {
-        /// However many urgent lists keep coming, others that are due are stored at a rate of
-        /// their own, and everything is in the end.
+        /// However many urgent lists keep coming, other due lists are stored at a guaranteed rate, and everything is
+        /// stored in the end.
         #[test]
         fn others_are_not_starved(more in 200..600_u32, others in 1..1_000_u32) {
             let mut flush = Flush::default();
@@ -302,8 +304,8 @@ mod tests {
             prop_assert!(flush.is_empty() && rest <= next as usize);
         }
 
-        /// Against a plain set: nothing is forgotten or stored twice, deadlines are kept, and nothing
-        /// urgent waits while what is not due goes.
+        /// Compared with a plain set: nothing is forgotten or stored twice, deadlines are kept, and nothing urgent
+        /// waits while something that is not due is stored.
         #[test]
         fn nothing_is_forgotten(
             steps in prop::collection::vec((0..400_u32, 0..3_u8, 0..300_u64, any::<bool>()), 1..600),
@@ -321,7 +323,7 @@ mod tests {
                     let is_urgent = kind == 0 || old.is_some_and(|(urgent, _)| urgent);
                     let own = now + if kind == 0 { URGENT } else { LATER };
                     let at = old.map_or(own, |(_, at)| at.min(own));
-                    // One that is urgent already does not hurry for a change further down.
+                    // A list that is already urgent does not become due earlier because of a change further down.
                     let at = if kind == 1 && is_urgent { old.map_or(at, |(_, at)| at) } else { at };
                     waiting.insert(slot, (is_urgent, at));
                 } else if let Some(taken) = flush.take(now, settled) {

@@ -1,8 +1,8 @@
-//! Hosting a partition: what is begun and what is let go as its ownership comes and goes. Pure.
+//! Hosting a partition: what to start and what to stop as its ownership comes and goes. Pure.
 //!
-//! A partition that is ours is hosted as soon as its intake is open. Its events are taken once its domains
-//! are read, so that it is known which must be loaded and which must wake later. Whatever is under way when it is
-//! lost is let go at once: nobody waits for a broker or a database that does not answer.
+//! A partition that is ours is hosted as soon as its intake is open. Its events are taken once its domains have been
+//! read, so that it is known which must be loaded now and which must wake later. Whatever is in progress when the
+//! partition is lost is dropped at once: nobody waits for a broker or a database that does not answer.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use kindred_shared::Backoff;
 use crate::store::{DomainRow, Epoch, Partition};
 use crate::time::RETRY;
 
-/// Before the domains are read again: until they are, the partition stands still.
+/// Delays before reading the domains again. Until they have been read, the partition stands still.
 const READ_AGAIN: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
-/// Something happened.
+/// An input: something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostInput {
-    /// The partition is ours, at this epoch; also when the epoch was raised while it was ours.
+    /// The partition is ours, at this epoch; also sent when the epoch was raised while it was ours.
     Owned(Epoch),
-    /// It is not ours any more.
+    /// It is no longer ours.
     Lost,
-    /// It is to be another's as soon as it is let go; answered by [`HostEffect::HandedOver`].
+    /// It goes to another instance as soon as it is let go; answered by [`HostEffect::HandedOver`].
     HandOver,
     /// The intake is open.
     Opened,
@@ -35,25 +35,25 @@ pub enum HostInput {
     Tick,
 }
 
-/// Something to do.
+/// An effect: something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostEffect {
     /// Open the partition's intake.
     Open,
-    /// Host the partition at this epoch, with the intake that is open now. Its events wait.
+    /// Host the partition at this epoch, with the intake that is now open. Its events wait.
     Host(Epoch),
-    /// Write at this epoch from now on: every domain begins again from the store.
+    /// Write at this epoch from now on: every domain restarts from the store.
     Raise(Epoch),
-    /// Read the domains. What was asked before needs no answer any more.
+    /// Read the domains. Earlier requests need no answer any more.
     ReadDomains,
-    /// These are the partition's domains: load the dirty ones, wake others when it is time.
+    /// Resume the partition's domains: load the dirty ones, wake others when it is time.
     Resume(Vec<DomainRow>),
-    /// Take events, and say that the partition is hosted.
+    /// Take events, and announce that the partition is hosted.
     Serve,
-    /// Stop what is under way and what was begun: first take no more events, then stop the domains. What was not
-    /// acknowledged comes to the next owner.
+    /// Stop everything that was started or is in progress: first stop taking events, then stop the domains.
+    /// Unacknowledged events go to the next owner.
     LetGo,
-    /// Say that nothing of the partition is left here.
+    /// Announce that nothing of the partition is left here.
     HandedOver,
 }
 
@@ -61,7 +61,7 @@ pub enum HostEffect {
 enum State {
     /// It is not ours.
     Idle,
-    /// Its intake is being opened, or is tried again then.
+    /// Its intake is being opened, or waits to be tried again.
     Opening {
         epoch: Epoch,
         failures: Backoff,
@@ -73,12 +73,12 @@ enum State {
         /// Whether its domains have been read once, so that events are taken.
         serves: bool,
         failures: Backoff,
-        /// When its domains are read again.
+        /// When to read its domains again.
         read_at: Option<Duration>,
     },
 }
 
-/// One partition, as its host sees it.
+/// One partition from the view of its host.
 #[derive(Debug)]
 pub struct Hosting {
     partition: Partition,
@@ -94,12 +94,12 @@ impl Hosting {
         }
     }
 
-    /// Whether the partition is not ours, as far as the host has heard.
+    /// Whether the partition is not ours, as far as the host knows.
     pub fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle)
     }
 
-    /// When to hand in [`HostInput::Tick`].
+    /// When to pass in [`HostInput::Tick`].
     pub fn deadline(&self) -> Option<Duration> {
         match &self.state {
             State::Idle => None,
@@ -108,7 +108,7 @@ impl Hosting {
         }
     }
 
-    /// Takes one input in; what is to be done about it, in order.
+    /// Processes one input; returns the effects in order.
     pub fn handle(&mut self, now: Duration, input: HostInput) -> Vec<HostEffect> {
         match input {
             HostInput::Owned(epoch) => self.owned(epoch),
@@ -283,7 +283,7 @@ mod tests {
         let rows = vec![row("ours", 3), row("theirs", 2)];
         let serves = [HostEffect::Resume(vec![row("ours", 3)]), HostEffect::Serve];
         asks(&mut hosting, HostInput::DomainsRead(rows), &serves);
-        // Once is enough.
+        // Reading once is enough.
         asks(&mut hosting, READ, &[HostEffect::Resume(vec![])]);
     }
 
@@ -298,7 +298,7 @@ mod tests {
             let raised = [HostEffect::Raise(Epoch(5)), HostEffect::ReadDomains];
             asks(&mut hosting, HostInput::Owned(Epoch(5)), &raised);
             assert_eq!(hosting.deadline(), None, "after {inputs:?}");
-            // What is older is not news.
+            // Older epochs are ignored.
             asks(&mut hosting, HostInput::Owned(Epoch(5)), &[]);
             asks(&mut hosting, OWNED, &[]);
         }
@@ -325,7 +325,7 @@ mod tests {
             let handed_over = [HostEffect::LetGo, HostEffect::HandedOver];
             asks(&mut hosting, HostInput::HandOver, &handed_over);
             assert!(hosting.is_idle() && hosting.deadline().is_none());
-            // What comes late belongs to nobody.
+            // Late results are ignored.
             for late in [
                 HostInput::Opened,
                 HostInput::NotOpened,
@@ -338,7 +338,7 @@ mod tests {
             }
             assert!(hosting.is_idle() && hosting.deadline().is_none());
         }
-        // Nothing is ours, and that is said.
+        // Nothing is ours, and the answer says so.
         let mut hosting = after(&[]);
         asks(&mut hosting, HostInput::HandOver, &[HostEffect::HandedOver]);
     }

@@ -1,11 +1,13 @@
 //! Intake as the domain core knows it: events in, each settled once what it says is durable. The trait
 //! has the broker's semantics: at least once, in order, redelivered after a loss. What is held of a
 //! queue, when it is handed over again, and what is done about events that come again and again, is decided in
-//! [`held`], [`rewind`] and [`care`].
+//! [`held`], [`rewind`] and [`care`], and which events wait for their domain's turn in [`pacing`].
 
 pub mod care;
 pub mod held;
+pub mod pacing;
 pub mod rewind;
+pub mod size;
 
 use std::sync::Arc;
 
@@ -77,6 +79,22 @@ pub trait Intake: Send + 'static {
 pub trait Settle: Send + Sync + 'static {
     /// Says what became of these deliveries, in this order.
     fn settle(&self, settled: Vec<(DeliveryTag, Outcome)>);
+
+    /// Whether a delivery may be kept waiting before it is taken in.
+    fn may_wait(&self, _: DeliveryTag) -> MayWait {
+        MayWait::No
+    }
+}
+
+/// Whether a delivery may be kept waiting before it is taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MayWait {
+    /// Whoever published it waits already, or other domains' events wait behind it.
+    No,
+    /// Others are delivered meanwhile.
+    Yes,
+    /// It comes again under another tag; settling it has no effect.
+    Stale,
 }
 
 /// Why an event did not get in.
@@ -136,4 +154,7 @@ pub trait Notify: Send + Sync + 'static {
         model: &ModelName,
         ids: &[ItemId],
     ) -> Result<(), Failure>;
+
+    /// A message of this type about a domain, as JSON. `Ok`: watchers that are there will hear of it.
+    async fn tell(&self, domain: &DomainName, kind: &str, message: String) -> Result<(), Failure>;
 }

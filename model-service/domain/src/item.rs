@@ -34,6 +34,9 @@ pub struct Item {
     /// Whether its content may not have been stored whole: it was rejected, or loaded without a
     /// feature that vouches for it.
     pub is_doubtful: bool,
+    /// Fingerprint of the habits of the domain that its feature was made with, wherever that is; `None`: it was made with
+    /// none, as of an own vector, or could not be made, or was not yet.
+    pub habits: Option<u64>,
     /// Whether its list is made and served.
     pub listed: bool,
     /// What readers are shown of it, once that is durable; `None`: it is not to be shown. A scheduled
@@ -94,6 +97,11 @@ impl Item {
     /// Whether its list is made, and counts.
     pub fn is_listed(&self) -> bool {
         self.listed && self.is_current()
+    }
+
+    /// Of what content it is looked at for habits; `None`: it is not.
+    pub(crate) fn sampled_as(&self) -> Option<u64> {
+        (self.live && !self.is_doubtful).then_some(self.content_hash)
     }
 
     /// Whether `version` is what its newest event says, and it is live.

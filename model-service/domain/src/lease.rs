@@ -1,30 +1,30 @@
-//! The lease: who owns a partition, and when an owner must stop. Pure.
+//! The lease of a partition: who owns it, and when an owner must stop. Pure.
 //!
-//! An owner raises `beat` every [`LeaseTimes::beat`]. Who sees it unchanged for [`LeaseTimes::take`] on
-//! its own clock takes the partition by compare-and-set, at the next epoch. An owner whose last
-//! confirmed beat was *sent* [`LeaseTimes::stop`] ago stops, before anybody can have taken over.
+//! An owner raises `beat` every [`LeaseTimes::beat`]. An instance that sees it unchanged for [`LeaseTimes::take`] on
+//! its own clock takes the partition by compare-and-set, at the next epoch. An owner whose last confirmed beat was
+//! *sent* [`LeaseTimes::stop`] ago stops before anybody can have taken over.
 //!
-//! Who watches only looks ([`LeaseEffect::Look`]): what it sees may be a little behind, since the
-//! compare-and-set says whether the row still is as it was seen. Who must know what became of a
-//! compare-and-set of its own reads the row as of now ([`LeaseEffect::Read`]).
+//! A watching instance only looks at the row ([`LeaseEffect::Look`]). Its view may be slightly stale, because the
+//! compare-and-set checks that the row is still as seen. To learn the outcome of its own compare-and-set, an instance
+//! reads the current row ([`LeaseEffect::Read`]).
 //!
-//! An owner may also hand the partition over: it lets go first, and then leaves the row without an
-//! owner, for whoever wishes to take it at once. Wishes ([`Wish`]) make shares even and stops fast;
-//! nothing depends on them: any instance may take what stays free for [`LeaseTimes::late`].
+//! An owner may also hand the partition over: it lets go first, and then leaves the row without an owner, so that
+//! another can take it at once. Wishes ([`Wish`]) balance shares and make shutdown fast, but nothing depends on them:
+//! only the lease guarantees one owner, and any instance may claim a partition that stayed unowned for
+//! [`LeaseTimes::late`].
 
 use std::time::Duration;
 
 use crate::store::{Cas, Epoch, Lease};
 
-/// How often, and after how long. All instances must have the same: an owner must stop before
-/// anybody may take over.
+/// The intervals of leases. All instances must use the same: an owner must stop before anybody may take over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseTimes {
-    /// How often an owner beats.
+    /// The interval of an owner's beats.
     pub beat: Duration,
-    /// How old an owner's last confirmed beat may be.
+    /// The age of its last confirmed beat at which an owner stops.
     pub stop: Duration,
-    /// How long a beat must stand still before its owner is taken for dead.
+    /// How long a beat must stay unchanged before its owner is presumed dead.
     pub take: Duration,
 }
 
@@ -39,103 +39,102 @@ impl Default for LeaseTimes {
 }
 
 impl LeaseTimes {
-    /// How often a watcher looks.
+    /// The interval at which watchers look.
     pub fn look(&self) -> Duration {
         self.beat / 2
     }
 
-    /// How long what is free must stay so for one to take it who leaves it to others.
+    /// How long a partition must stay unowned before an instance takes it that would rather leave it to others.
     pub fn late(&self) -> Duration {
         self.take * 3
     }
 
-    /// Longest one question about the lease may take: an owner must know in time whether it still
-    /// is one.
+    /// Timeout of one request about the lease: an owner must learn in time whether it still is the owner.
     pub fn answer(&self) -> Duration {
         self.stop * 4 / 5
     }
 }
 
-/// What an instance wants of a partition.
+/// What an instance wants to do about a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
-    /// To have it: keep it, or take it when it is free.
+    /// To own it: keep it, or take it when it is free.
     Have,
-    /// That others take it, if there are any.
+    /// To let others take it, if there are any.
     Wait,
-    /// To be without it.
+    /// To give it up.
     Leave,
 }
 
-/// Something happened.
+/// An input: something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseInput {
-    /// The row was read, or looked at.
+    /// The row was read or looked at.
     Read(Option<Lease>),
     /// The row could not be read.
     ReadFailed,
-    /// The compare-and-set was decided.
+    /// The compare-and-set has a definite outcome.
     Decided(Cas),
-    /// Nobody knows whether the compare-and-set was done.
+    /// The outcome of the compare-and-set is unknown.
     Unknown,
-    /// The epoch's sequence numbers run out: a new epoch is wanted.
+    /// The epoch's sequence numbers are running out: a new epoch is needed.
     Exhausted,
-    /// Something else is wished from now on.
+    /// The wish has changed.
     Wished(Wish),
-    /// [`LeaseEffect::HandOver`] is done.
+    /// [`LeaseEffect::HandOver`] is finished.
     LetGo,
     /// [`LeaseMachine::deadline`] has come.
     Tick,
 }
 
-/// Something to do.
+/// An effect: something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseEffect {
-    /// Read the row as of now, with all that compare-and-sets did to it.
+    /// Read the current row, including the effect of every compare-and-set so far.
     Read,
-    /// Read the row; it may be a little behind.
+    /// Read the row; a slightly stale view is fine.
     Look,
     /// Compare-and-set the row.
     Set {
-        /// What it must be.
+        /// What the row must be.
         expected: Option<Lease>,
-        /// What it is to become.
+        /// What the row becomes.
         wanted: Lease,
     },
-    /// The partition is ours, at this epoch: load, consume, answer.
+    /// The partition is ours at this epoch: load, consume, answer.
     Own(Epoch),
-    /// It is not ours any more: stop acknowledging, writing and answering from memory.
+    /// It is no longer ours: stop acknowledging, writing and answering from memory.
     Disown,
-    /// The same, because it is to be another's; answered by [`LeaseInput::LetGo`].
+    /// The same, because it will go to another instance; answered by [`LeaseInput::LetGo`].
     HandOver,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
-    /// The row is being read for the first time, or again after a loss.
+    /// The row is being read for the first time, or again after losing the partition.
     Unknown { retry_at: Duration },
-    /// Another owns it, or nobody.
+    /// Another instance owns it, or nobody does.
     Watching {
         seen: Option<Lease>,
         since: Duration,
-        /// When it was last seen so.
+        /// When it was last seen like that.
         seen_at: Duration,
         look_at: Duration,
     },
-    /// Being taken.
+    /// It is being claimed.
     Taking {
         expected: Option<Lease>,
         wanted: Lease,
         sent: Duration,
     },
-    /// Ours.
+    /// It is ours.
     Held {
         lease: Lease,
         confirmed: Duration,
         next_beat: Duration,
         setting: Option<Setting>,
     },
-    /// Being handed over: let go first, then without an owner.
+    /// It is being handed over: first let go, then leave it without an owner.
     Leaving { let_go: bool },
 }
 
@@ -145,12 +144,12 @@ struct Setting {
     sent: Duration,
 }
 
-/// One partition's lease, as one process sees it.
+/// The lease of one partition from the view of one process.
 #[derive(Debug)]
 pub struct LeaseMachine {
     owner: String,
     address: String,
-    /// Whether the store itself keeps others out: no beats are needed.
+    /// Whether the store itself excludes other processes: no beats are needed.
     exclusive: bool,
     times: LeaseTimes,
     wish: Wish,
@@ -158,7 +157,7 @@ pub struct LeaseMachine {
 }
 
 impl LeaseMachine {
-    /// A machine that begins by looking at the row.
+    /// A machine that starts by looking at the row.
     pub fn start(
         owner: String,
         address: String,
@@ -182,7 +181,7 @@ impl LeaseMachine {
         )
     }
 
-    /// The epoch owned, if the partition is ours.
+    /// Our epoch, if the partition is ours.
     pub fn epoch(&self) -> Option<Epoch> {
         match &self.state {
             State::Held { lease, .. } => Some(lease.epoch()),
@@ -193,7 +192,7 @@ impl LeaseMachine {
         }
     }
 
-    /// Until when no other can have taken the partition, if it is ours.
+    /// Until when no other instance can have taken the partition, if it is ours.
     pub fn lasts_until(&self) -> Option<Duration> {
         match &self.state {
             State::Held { .. } if self.exclusive => Some(Duration::MAX),
@@ -205,8 +204,8 @@ impl LeaseMachine {
         }
     }
 
-    /// Who owns the partition, as far as is known here. One that is being taken or handed over
-    /// counts as ours.
+    /// The owner of the partition, as far as is known here. A partition that is being claimed or handed over counts as
+    /// ours.
     pub fn owner(&self) -> Option<&str> {
         match &self.state {
             State::Unknown { .. } => None,
@@ -218,12 +217,12 @@ impl LeaseMachine {
         }
     }
 
-    /// Whether nothing of it is ours, nor on its way to or from us.
+    /// Whether nothing of it is ours, being claimed or being handed over.
     pub fn is_away(&self) -> bool {
         matches!(self.state, State::Unknown { .. } | State::Watching { .. })
     }
 
-    /// When to hand in [`LeaseInput::Tick`].
+    /// When to pass in [`LeaseInput::Tick`].
     pub fn deadline(&self) -> Option<Duration> {
         match &self.state {
             State::Unknown { retry_at } => Some(*retry_at).filter(|at| *at != Duration::MAX),
@@ -246,13 +245,13 @@ impl LeaseMachine {
         }
     }
 
-    /// Takes one input in; what is to be done about it, in order.
+    /// Processes one input; returns the effects in order.
     pub fn handle(&mut self, now: Duration, input: LeaseInput) -> Vec<LeaseEffect> {
         if let State::Held { confirmed, .. } = &self.state
             && !self.exclusive
             && now >= *confirmed + self.times.stop
         {
-            // Whatever the input says: too late to be sure that it still holds.
+            // Whatever the input says, it is too late to be sure that we still own it.
             self.state = State::Unknown {
                 retry_at: Duration::MAX,
             };
@@ -263,7 +262,7 @@ impl LeaseMachine {
             LeaseInput::ReadFailed => self.read_failed(now),
             LeaseInput::Decided(Cas::Applied) => self.applied(now),
             LeaseInput::Decided(Cas::Refused(row)) => self.refused(now, row),
-            // What was asked before it was let go does not matter any more.
+            // The outcome of a request from before it was let go no longer matters.
             LeaseInput::Unknown if self.state == (State::Leaving { let_go: false }) => vec![],
             LeaseInput::Unknown => vec![LeaseEffect::Read],
             LeaseInput::Exhausted => self.exhausted(now),
@@ -298,7 +297,7 @@ impl LeaseMachine {
 
     fn let_go(&mut self) -> Vec<LeaseEffect> {
         match &mut self.state {
-            // Nobody else could take it.
+            // The store excludes all others.
             State::Leaving { .. } if self.exclusive => {
                 self.state = State::Unknown {
                     retry_at: Duration::MAX,
@@ -316,7 +315,7 @@ impl LeaseMachine {
         }
     }
 
-    /// Leaves the row, which is as read, without an owner.
+    /// Releases the row, as just read, by removing its owner.
     fn vacate(&mut self, now: Duration, row: Option<Lease>) -> Vec<LeaseEffect> {
         match row {
             Some(lease) if lease.owner == self.owner => {
@@ -355,7 +354,7 @@ impl LeaseMachine {
                 else {
                     return vec![];
                 };
-                // It was not done; again at once.
+                // The beat was not applied; send it again at once.
                 *setting = None;
                 *next_beat = now;
                 self.tick(now)
@@ -385,7 +384,7 @@ impl LeaseMachine {
             State::Unknown { retry_at } => *retry_at = now + self.times.look(),
             State::Watching { look_at, .. } => *look_at = now + self.times.look(),
             State::Leaving { let_go: false } => {}
-            // What was asked for is still not known. If it is still ours, others find it still.
+            // The outcome is still unknown. If the row is still ours, the next read will find it so.
             State::Taking { .. } | State::Leaving { let_go: true } => {
                 self.state = State::Unknown {
                     retry_at: now + self.times.look(),
@@ -423,7 +422,8 @@ impl LeaseMachine {
                 };
                 return vec![];
             }
-            // Not wanted any more. Nobody was told of it, but what was ours before may not be let go yet.
+            // No longer wanted. The new claim was not announced, but what belonged to our earlier ownership may still
+            // have to be let go.
             State::Taking { .. } if self.wish == Wish::Leave => {
                 self.state = State::Leaving { let_go: false };
                 return vec![LeaseEffect::HandOver];
@@ -531,7 +531,7 @@ impl LeaseMachine {
                     wanted,
                 }]
             }
-            // One at a time; the caller asks again.
+            // One compare-and-set at a time; the caller asks again.
             _ => vec![],
         }
     }
@@ -545,7 +545,7 @@ impl LeaseMachine {
         };
     }
 
-    /// The row was seen again as it was.
+    /// The row was seen unchanged.
     fn look_again(&mut self, now: Duration) {
         let unchanged = self.unchanged(now);
         let (take, look) = (self.times.take, self.times.look());
@@ -558,14 +558,14 @@ impl LeaseMachine {
         {
             *since = now.saturating_sub(unchanged);
             *seen_at = now;
-            // To the moment when it may be taken, if that comes before the next look.
+            // The moment when it may be taken, if that comes before the next look.
             let may_be_taken = Some(*since + take).filter(|at| *at > now);
             *look_at = may_be_taken.map_or(now + look, |at| at.min(now + look));
         }
     }
 
-    /// For how long the row that is watched has been seen the same. While it could not be read its owner
-    /// could not beat either: that time does not count.
+    /// How long the watched row has been seen unchanged. Time during which it could not be read does not count, because
+    /// its owner could not beat then either.
     fn unchanged(&self, now: Duration) -> Duration {
         match &self.state {
             State::Watching { since, seen_at, .. }
@@ -577,9 +577,9 @@ impl LeaseMachine {
         }
     }
 
-    /// Whether this instance takes a partition whose row has been the same for so long.
+    /// Whether this instance takes a partition whose row has been unchanged for `unchanged`.
     fn may_take(&self, row: Option<&Lease>, unchanged: Duration) -> bool {
-        // What names this very process is what it had to let go of: no other has taken it.
+        // A row that names this process is one that it had to let go of: no other instance has taken it.
         let is_left = row.is_none_or(|lease| lease.is_vacant() || lease.owner == self.owner);
         match self.wish {
             Wish::Have => is_left || unchanged >= self.times.take,

@@ -1,37 +1,37 @@
-//! The acknowledgement ledger: which delivery may be acknowledged when.
+//! The acknowledgement ledger: when each delivery may be acknowledged.
 //!
-//! A delivery is settled when the round that writes what it says is durable. Deliveries of one id
-//! are settled in the order they came: acknowledging a later one first would let an earlier one
-//! come again, after a crash, and be taken for newer.
+//! A delivery is settled once the round that writes its event is durable. Deliveries of one id are
+//! settled in the order they came: if a later one were acknowledged first, an earlier one could be
+//! redelivered after a crash and be taken for newer.
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::intake::DeliveryTag;
 use crate::slot::Slot;
 
-/// Number of one write of accepted events to the store; rises by one each.
+/// The number of a write of accepted events to the store; consecutive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RoundNumber(pub(crate) u64);
 
-/// A delivery that is not settled yet.
+/// An unsettled delivery.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     tag: DeliveryTag,
     slot: Slot,
-    /// Its event's.
+    /// The version of its event.
     version: u64,
 }
 
-/// Deliveries that are not settled yet.
+/// Unsettled deliveries.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     by_round: BTreeMap<RoundNumber, Vec<Held>>,
-    /// The last round each id has an unsettled delivery in.
+    /// The last round in which each id has an unsettled delivery.
     last_round: HashMap<Slot, RoundNumber>,
 }
 
 impl Ledger {
-    /// A delivery whose event `round` writes (or has made part of what it writes).
+    /// Records a delivery whose event is written by `round`, alone or merged with others.
     pub(crate) fn hold(&mut self, tag: DeliveryTag, slot: Slot, version: u64, round: RoundNumber) {
         let last = self.last_round.entry(slot).or_insert(round);
         debug_assert!(*last <= round, "rounds only rise");
@@ -40,7 +40,7 @@ impl Ledger {
         self.by_round.entry(round).or_default().push(held);
     }
 
-    /// A delivery that changes nothing. `true`: settle it now; `false`: it waits behind the
+    /// Records a delivery that changes nothing. `true`: settle it now; `false`: it waits for the
     /// earlier deliveries of its id.
     pub(crate) fn hold_no_op(&mut self, tag: DeliveryTag, slot: Slot, version: u64) -> bool {
         match self.last_round.get(&slot) {
@@ -52,7 +52,8 @@ impl Ledger {
         }
     }
 
-    /// The round is durable: what may be settled now, in the order of delivery, and the versions.
+    /// Records that the round is durable; returns the deliveries that may be settled now, in the
+    /// order they came, and their versions.
     pub(crate) fn committed(&mut self, round: RoundNumber) -> Vec<(DeliveryTag, u64)> {
         let settled = self.by_round.remove(&round).unwrap_or_default();
         for Held { slot, .. } in &settled {
@@ -64,7 +65,8 @@ impl Ledger {
         settled.map(|held| (held.tag, held.version)).collect()
     }
 
-    /// Nothing of this will become durable: everything held, in the order of rounds.
+    /// Gives up everything held, because none of it will become durable; returns it in the order of
+    /// rounds.
     pub(crate) fn abandon(&mut self) -> Vec<DeliveryTag> {
         self.last_round.clear();
         std::mem::take(&mut self.by_round)
@@ -85,7 +87,7 @@ mod tests {
     enum Step {
         Write(u32),
         NoOp(u32),
-        /// The building round is sent, once the one before it is durable.
+        /// Sends the round under construction, once the one before it is durable.
         Send,
         Commit,
         Fail,
@@ -109,7 +111,7 @@ mod tests {
             let mut ledger = Ledger::default();
             let (mut building, mut in_flight) = (1u64, None);
             let mut next_tag = 0u64;
-            // tag → (slot, round it must wait for)
+            // tag → (slot, the round it must wait for)
             let mut open: BTreeMap<u64, (u32, Option<u64>)> = BTreeMap::new();
             let mut durable = 0u64;
             for step in steps {

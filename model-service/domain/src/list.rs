@@ -1,17 +1,17 @@
-//! One item's neighbours, kept exact while rows come and go (DESIGN: lists).
+//! The neighbours of one item, kept exact while rows come and go.
 //!
-//! A list is its best entries and a *bound*: every visible row of the space that is absent from
-//! the list ranks at or below the bound. An open bound means that nothing with a score above 0 is
-//! left out. Ranks are (score descending, id ascending by bytes).
+//! A list has its best entries and a *bound*: every visible row of the space that is not in the
+//! list ranks at or below the bound. An open bound means that no absent row has a score above 0.
+//! Entries are ranked by score, descending, then by id, ascending by bytes.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::slot::{IdOrder, Slot};
 
-/// Neighbours an item is entitled to.
+/// Neighbours that an item is entitled to.
 pub const NEIGHBOURS: usize = 50;
-/// Entries a list keeps, so that a few deletions need no recomputation.
+/// Entries that a list keeps, so that a few deletions need no recomputation.
 pub const KEEP: usize = kindred_shared::job::KEEP;
 
 /// Another row and the pair's score.
@@ -23,14 +23,14 @@ pub struct Entry {
     pub score: f32,
 }
 
-/// `Less` ranks first: score descending, then id ascending.
+/// Compares ranks; `Less` ranks first: score descending, then id ascending.
 pub fn rank(ids: &impl IdOrder, a: Entry, b: Entry) -> Ordering {
     b.score
         .total_cmp(&a.score)
         .then_with(|| ids.cmp_ids(a.slot, b.slot))
 }
 
-/// An item's best entries, and above what nothing is missing.
+/// An item's best entries, and a bound that no absent row outranks.
 #[derive(Debug, Clone, Default)]
 pub struct List {
     /// Best first; at most [`KEEP`].
@@ -45,21 +45,21 @@ impl List {
         &self.entries
     }
 
-    /// What every absent row ranks at or below; `None`: nothing above 0 is absent.
+    /// Every absent row ranks at or below this; `None`: no absent row has a score above 0.
     pub fn bound(&self) -> Option<Entry> {
         self.bound
     }
 
-    /// Whether the list may hold fewer than its item is entitled to though more exist.
+    /// Whether the list may hold fewer entries than its item is entitled to although more exist.
     pub fn needs_recomputation(&self) -> bool {
         self.bound.is_some() && self.entries.len() < NEIGHBOURS
     }
 
-    /// Puts candidates in. `dropped` is the best one that whoever found them left out.
-    /// Returns whether the entries changed.
+    /// Inserts candidates. `dropped` is the best one that their finder left out. Returns whether
+    /// the entries changed.
     ///
-    /// Candidates at or below the bound are left out: a better row may be absent. A candidate
-    /// whose slot is already listed replaces that entry.
+    /// Candidates at or below the bound are not inserted, because a better row may be absent. A
+    /// candidate whose slot is already listed replaces that entry.
     pub fn insert(
         &mut self,
         ids: &impl IdOrder,
@@ -97,7 +97,7 @@ impl List {
         changed
     }
 
-    /// Takes rows out; the bound stays. Returns whether the entries changed.
+    /// Removes rows; the bound stays. Returns whether the entries changed.
     pub fn remove(&mut self, is_gone: impl Fn(Slot) -> bool) -> bool {
         if !self.entries.iter().any(|entry| is_gone(entry.slot)) {
             return false;
@@ -135,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    /// Ids in the order of slot numbers.
+    /// Orders ids by slot number.
     struct BySlot;
 
     impl IdOrder for BySlot {
@@ -168,8 +168,8 @@ mod tests {
     }
 
     proptest! {
-        /// Against a plain map of all rows there are: unless a recomputation is due, the first
-        /// 50 are the 50 best; and nothing absent ranks above the bound.
+        /// Compared with a plain map of all rows: unless a recomputation is due, the first 50
+        /// entries are the 50 best, and no absent row ranks above the bound.
         #[test]
         fn is_the_best_of_all_rows(steps in prop::collection::vec(step(), 1..30)) {
             let mut rows: BTreeMap<u32, f32> = BTreeMap::new();
@@ -177,7 +177,7 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Insert(new) => {
-                        // An update is a removal, then an insertion; a row keeps one score.
+                        // An update is a removal followed by an insertion; a row keeps one score.
                         let new: BTreeMap<u32, f32> =
                             new.into_iter().map(|(slot, score)| (slot, f32::from(score) / 40.0)).collect();
                         list.remove(|slot| new.contains_key(&slot.0));

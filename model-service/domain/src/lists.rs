@@ -1,4 +1,4 @@
-//! The lists of a loaded domain, and which of them are too short.
+//! The lists of a loaded domain, and which of them need repair.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,41 +17,41 @@ use crate::view_change::{Listed, ServedList};
 #[derive(Debug, Default)]
 pub(crate) struct Lists {
     lists: Vec<List>,
-    /// That of slots beyond them.
+    /// The list of slots beyond them.
     empty: List,
-    /// Lists to be made anew with the feature their item has.
+    /// Lists to recompute from the item's current feature.
     repairs: BTreeSet<Slot>,
-    /// Slots that are being taken out of all lists, up to the list `scrubbed`.
+    /// Slots that are being removed from all lists; done up to list `scrubbed`.
     leaving: SlotSet,
     scrubbed: usize,
-    /// Slots that left since that began.
+    /// Slots that left since that pass began.
     left: Vec<Slot>,
     is_scrubbing: bool,
-    /// Whether all were made once, so that readers see them by these slots.
+    /// Whether all lists have been computed once, so that readers see them under these slots.
     are_served: bool,
 }
 
-/// Lists that are not what readers see and the store has.
+/// Differences between the lists here and what readers see and the store has.
 #[derive(Debug, Default)]
 pub(crate) struct ListChanges {
-    /// Slots whose list may be another, and what was in it.
+    /// Slots whose list may have changed, with the entries it had before.
     pub(crate) changed: BTreeMap<Slot, Arc<[Entry]>>,
-    /// Of them, those to be stored soon whatever changed: new lists, and those that named who is gone.
+    /// Those that must be stored soon in any case: new lists, and lists that named a removed item.
     pub(crate) urgent: BTreeSet<Slot>,
-    /// Slots of whose candidates some left, or became others, while they were compared.
+    /// Slots some of whose candidates left, or changed, while they were being compared.
     pub(crate) lost: BTreeSet<Slot>,
-    /// Slots that have no list any more.
+    /// Slots that no longer have a list.
     pub(crate) gone: Vec<Slot>,
 }
 
 impl ListChanges {
-    /// The list changes, and had these entries; those of its first change count.
+    /// Records that a list changes, and the entries it had before its first change.
     pub(crate) fn changing(&mut self, slot: Slot, had: &Arc<[Entry]>) {
         self.changed.entry(slot).or_insert_with(|| Arc::clone(had));
     }
 }
 
-/// Takes rows out of some lists, the first of which is that of slot number `from`.
+/// Removes rows from some lists, the first of which belongs to slot number `from`.
 fn scrub(lists: &mut [List], from: usize, gone: &SlotSet, changes: &mut ListChanges) {
     for (slot, list) in (from as u32..).map(Slot).zip(lists) {
         let had = Arc::clone(list.entries());
@@ -75,33 +75,33 @@ impl Lists {
         &mut self.lists[at]
     }
 
-    /// The list is empty and open.
+    /// Makes the list empty and open.
     pub(crate) fn clear(&mut self, slot: Slot) {
         *self.of_mut(slot) = List::default();
     }
 
-    /// The list is empty and open, to be made anew.
+    /// Makes the list empty and open because it will be recomputed.
     pub(crate) fn renew(&mut self, slot: Slot, changes: &mut ListChanges) {
         changes.changing(slot, self.of(slot).entries());
         self.clear(slot);
     }
 
-    /// Takes rows out of every list.
+    /// Removes rows from every list.
     pub(crate) fn scrub(&mut self, gone: &SlotSet, changes: &mut ListChanges) {
         scrub(&mut self.lists, 0, gone, changes);
     }
 
-    /// Rows are to be taken out of every list: [`Self::scrub_some`] does.
+    /// Schedules rows for removal from every list by [`Self::scrub_some`].
     pub(crate) fn leave(&mut self, departed: impl Iterator<Item = Slot>) {
         self.left.extend(departed);
     }
 
-    /// Whether rows that left may still be in a list.
+    /// Whether removed rows may still be in a list.
     pub(crate) fn must_scrub(&self) -> bool {
         self.is_scrubbing || !self.left.is_empty()
     }
 
-    /// Takes those that left out of the next `most` lists.
+    /// Removes them from the next `most` lists.
     pub(crate) fn scrub_some(&mut self, most: usize, changes: &mut ListChanges) {
         let mut most = most.max(1);
         while most > 0 && self.must_scrub() {
@@ -120,8 +120,8 @@ impl Lists {
         }
     }
 
-    /// Puts the candidates of one reply into the lists. Rows that left meanwhile are left out, and those
-    /// that are `outdated`: their items are compared by another row.
+    /// Inserts the candidates of one reply into the lists. Ignores rows that left meanwhile, and rows of `outdated`
+    /// items, which another row represents in the comparison.
     pub(crate) fn insert_found(
         &mut self,
         catalogue: &Catalogue,
@@ -163,36 +163,36 @@ impl Lists {
         }
     }
 
-    /// The list is to be made anew if it may lack somebody.
+    /// Schedules the list for recomputation if an entry may be missing.
     pub(crate) fn repair_if_short(&mut self, slot: Slot) {
         if self.of(slot).needs_recomputation() {
             self.repairs.insert(slot);
         }
     }
 
-    /// The list need not be made anew.
+    /// Cancels the recomputation of the list.
     pub(crate) fn cancel_repair(&mut self, slot: Slot) {
         self.repairs.remove(&slot);
     }
 
-    /// Whether lists are to be made anew.
+    /// Whether any lists must be recomputed.
     pub(crate) fn need_repair(&self) -> bool {
         !self.repairs.is_empty()
     }
 
-    /// The lists to be made anew; from now on they count as being made.
+    /// Takes the lists to recompute; from now on they count as in progress.
     pub(crate) fn take_repairs(&mut self) -> BTreeSet<Slot> {
         std::mem::take(&mut self.repairs)
     }
 
-    /// A list's bound, as the floor of what may enter it.
+    /// The bound of a list, as the floor for new candidates.
     pub(crate) fn floor(&self, catalogue: &Catalogue, slot: Slot) -> Floor {
         self.of(slot).bound().map_or(Floor::Open, |bound| {
             Floor::At(bound.score, catalogue.id(bound.slot).clone())
         })
     }
 
-    /// Readers see the lists from now on.
+    /// From now on readers see the lists.
     pub(crate) fn serve(&mut self) {
         self.are_served = true;
     }
@@ -202,7 +202,7 @@ impl Lists {
         self.are_served
     }
 
-    /// An item as readers see it; `None`: they do not.
+    /// An item as readers see it; `None` if they do not.
     pub(crate) fn listing(&self, catalogue: &Catalogue, slot: Slot) -> Option<Listed> {
         let item = catalogue.item(slot);
         if !self.are_served || !item.is_visible() {

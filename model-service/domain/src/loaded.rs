@@ -7,7 +7,7 @@ use kindred_shared::{Feature, ItemId, ModelName, Space};
 
 use crate::item::Item;
 use crate::shown::Interner;
-use crate::store::{DomainRow, FeatureRow, ItemRow, SettingsRow};
+use crate::store::{Beside, BesideRow, DomainRow, FeatureRow, ItemRow, SettingsRow};
 
 /// The domain's own rows, which are read before anything else.
 #[derive(Debug, Default)]
@@ -19,6 +19,25 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// What the machine of a model beside the served one sees of this: its own row, and settings with its kind and its
+    /// habits.
+    #[must_use]
+    pub fn of_model(self, kind: &ModelName, beside: Beside) -> Self {
+        let row = self.row.filter(DomainRow::is_there);
+        let set = self.settings.unwrap_or_default();
+        let mut settings = set.settings;
+        settings.model = Some(kind.clone());
+        Self {
+            row: row.map(|row| BesideRow::seen(beside.row, row, kind)),
+            settings: Some(SettingsRow {
+                settings,
+                habits: beside.habits,
+                updated_at: set.updated_at,
+                ..SettingsRow::default()
+            }),
+        }
+    }
+
     /// The model of the domain's texts: the one that is set, else the one it was registered with; `None`:
     /// it is not registered. What is set counts first: the domain's row follows it.
     pub fn model(&self) -> Option<&ModelName> {
@@ -118,13 +137,39 @@ impl Loaded {
             lists: self.lists,
             ..Resolved::default()
         };
+        let lengths = usual_lengths(&self.features);
         for row in self.features {
+            let length = row.feature.dense().len();
+            // Of another one it could be compared with nothing: it is made again.
+            if length > 0 && lengths.get(&row.space) != Some(&length) {
+                continue;
+            }
             if let Some(&at) = self.by_id.get(&row.id) {
                 resolved.add_feature(at, row);
             }
         }
         resolved
     }
+}
+
+/// How long most dense parts of each space are.
+fn usual_lengths(features: &[FeatureRow]) -> HashMap<Space, usize> {
+    let mut counts: HashMap<&Space, BTreeMap<usize, usize>> = HashMap::new();
+    for row in features {
+        let length = row.feature.dense().len();
+        if length > 0 {
+            let of_space = counts.entry(&row.space).or_default();
+            *of_space.entry(length).or_default() += 1;
+        }
+    }
+    let usual = |lengths: BTreeMap<usize, usize>| {
+        let most = lengths.into_iter().max_by_key(|(_, rows)| *rows);
+        most.map(|(length, _)| length)
+    };
+    let counts = counts.into_iter();
+    counts
+        .filter_map(|(space, lengths)| Some((space.clone(), usual(lengths)?)))
+        .collect()
 }
 
 impl Resolved {
@@ -135,12 +180,12 @@ impl Resolved {
             .items
             .iter()
             .all(|one| !one.item.live || one.has_feature);
-        let lives = self.items.iter().filter(|one| one.item.live);
-        let visibles = self.items.iter().filter(|one| one.item.is_visible());
+        let live_items = self.items.iter().filter(|one| one.item.live);
+        let visible_items = self.items.iter().filter(|one| one.item.is_visible());
         all_made
             && self.orphans.is_empty()
-            && lives.count() as u64 == live
-            && visibles.count() as u64 == visible
+            && live_items.count() as u64 == live
+            && visible_items.count() as u64 == visible
     }
 
     fn add_feature(&mut self, at: usize, row: FeatureRow) {
@@ -152,10 +197,15 @@ impl Resolved {
         if !loaded.item.is_live_at(row.version) {
             return;
         }
+        if loaded.item.is_doubtful && !row.feature.is_zero() {
+            // It was made before it was found that none can be made now; what stands in for one is not stored.
+            return;
+        }
         if loaded.has_feature {
             // Two models have one of this version, by a late write of a former owner. What the item
             // says decides: it is made again.
             loaded.has_feature = false;
+            loaded.item.habits = None;
             self.zeros.retain(|(other, _)| *other != at);
             for rows in self.features.values_mut() {
                 rows.retain(|(other, _)| *other != at);
@@ -163,6 +213,9 @@ impl Resolved {
             return;
         }
         loaded.has_feature = true;
+        // What was rejected is tried again with its next event alone.
+        let depends = !loaded.item.is_doubtful && !row.space.is_own();
+        loaded.item.habits = depends.then_some(row.habits);
         if !loaded.item.is_visible() {
             return;
         }
@@ -194,6 +247,7 @@ mod tests {
             id: row.id.clone(),
             version,
             space: Space::stored(space),
+            habits: 0,
             feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
         };
         let resolved = |features: &[(&str, u64)]| {
@@ -209,5 +263,33 @@ mod tests {
         assert_eq!(resolved(&[("words-1/en", 6)]), (false, 0));
         assert_eq!(resolved(&[("words-1/en", 6), ("own/1", 7)]), (true, 1));
         assert_eq!(resolved(&[("own/1", 7), ("words-1/en", 7)]), (false, 0));
+    }
+
+    #[test]
+    fn a_feature_of_another_length_than_most_is_made_again() {
+        let mut loaded = Loaded::default();
+        for (n, dense) in [vec![1.0, 0.0], vec![1.0], vec![0.0, 1.0], vec![]]
+            .into_iter()
+            .enumerate()
+        {
+            let id = format!("i{n}");
+            let said = format!(r#"{{"type":"item.created","domain":"d","id":"{id}","title":"t"}}"#);
+            let Ok(Event::Upsert(upsert)) = parse(said.as_bytes(), &Limits::default()) else {
+                panic!("it is an upsert");
+            };
+            let row = rows_of(&upsert, 1, chrono::DateTime::UNIX_EPOCH).0;
+            loaded.add_item(&row);
+            loaded.add_feature(FeatureRow {
+                id: row.id,
+                version: 1,
+                space: Space::stored("words-1/en"),
+                feature: Feature::new(dense, vec![4], vec![0.5]).unwrap(),
+                habits: 0,
+            });
+        }
+        let resolved = loaded.resolve(std::iter::empty(), 0);
+        let made: Vec<bool> = resolved.items.iter().map(|one| one.has_feature).collect();
+        assert_eq!(made, [true, false, true, true]);
+        assert_eq!(resolved.features.values().flatten().count(), 3);
     }
 }

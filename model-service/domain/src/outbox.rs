@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kindred_shared::ModelName;
+
 use crate::effect::{CommitStep, Effect, Observation, Ticket};
 use crate::intake::{DeliveryTag, Outcome};
-use crate::store::{DomainRow, Write};
+use crate::store::{BesideRow, DomainRow, ListRow, Write};
 
 /// Whether the store says that lists may differ from items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,9 @@ pub(crate) struct Outbox {
     /// Commits of before everything was forgotten that are not answered yet. The store is not
     /// read while there are any: what they write later would be missed.
     orphans: BTreeSet<Ticket>,
+    /// The model beside the served one that all this is about; `None`: it is the served one, whose machine writes what
+    /// all models share.
+    beside: Option<(ModelName, ModelName)>,
 }
 
 impl Default for Outbox {
@@ -43,11 +48,25 @@ impl Default for Outbox {
             mark: Mark::Clean,
             commits: BTreeMap::new(),
             orphans: BTreeSet::new(),
+            beside: None,
         }
     }
 }
 
 impl Outbox {
+    /// One of a machine of a model beside the served one: its name and kind.
+    pub(crate) fn beside(model: ModelName, kind: ModelName) -> Self {
+        Self {
+            beside: Some((model, kind)),
+            ..Self::default()
+        }
+    }
+
+    /// The model beside the served one that the machine is of, if it is not that of the served one.
+    pub(crate) fn model_beside(&self) -> Option<&ModelName> {
+        self.beside.as_ref().map(|(model, _)| model)
+    }
+
     /// Names one thing that is asked for.
     pub(crate) fn ticket(&mut self) -> Ticket {
         let ticket = self.next_ticket;
@@ -102,6 +121,11 @@ impl Outbox {
         }
         writes.extend(rows);
         self.commits.insert(ticket, step);
+        let (fence, writes) = match &self.beside {
+            None => (fence, writes),
+            // Nothing is acknowledged on the strength of it.
+            Some((model, kind)) => (false, of_model(model, kind, writes)),
+        };
         self.push(Effect::Commit {
             ticket,
             fence,
@@ -162,4 +186,31 @@ impl Outbox {
             .extend(std::mem::take(&mut self.commits).into_keys());
         self.mark = Mark::Clean;
     }
+}
+
+/// What the machine of a model beside the served one writes of what it would write as that of the served one: what all
+/// models share is there already.
+fn of_model(model: &ModelName, kind: &ModelName, writes: Vec<Write>) -> Vec<Write> {
+    let own = |write| match write {
+        Write::Domain(row) => Some(Write::Beside(model.clone(), BesideRow::of(&row))),
+        Write::Settings(row) => Some(Write::BesideHabits(model.clone(), row.habits)),
+        Write::Feature(row) => (!row.space.is_own()).then_some(Write::Feature(row)),
+        Write::List(row) => {
+            let model = model.clone();
+            Some(Write::BesideList(model.clone(), ListRow { model, ..row }))
+        }
+        Write::DeleteFeatures(id) => Some(Write::DeleteFeature(kind.clone(), id)),
+        Write::DeleteList(id) => Some(Write::DeleteBesideList(model.clone(), id)),
+        Write::PurgeDomain
+        | Write::Item(_)
+        | Write::PurgeItem(_)
+        | Write::Content(..)
+        | Write::DeleteContent(_) => None,
+        write @ (Write::DeleteFeature(..)
+        | Write::Beside(..)
+        | Write::BesideHabits(..)
+        | Write::BesideList(..)
+        | Write::DeleteBesideList(..)) => Some(write),
+    };
+    writes.into_iter().filter_map(own).collect()
 }

@@ -1,12 +1,11 @@
-//! Planning: which rows meet in which compare task.
+//! Planning: assigns pairs of rows to compare tasks.
 //!
-//! A task is a piece of work: its pairs are bounded, so that a worker has it done soon and machines are
-//! shared. A left block with too many rows for that is compared a part of its rows at a time; right
-//! blocks are taken in strips. Parts name the same block, so that it travels once.
+//! A task is a piece of work with a bounded number of pairs, so that a worker finishes it soon and machines can be
+//! shared. A left block with too many rows is compared in parts; right blocks are grouped into strips. All parts name
+//! the same block, so it is transferred only once.
 //!
-//! Of a cycle of m rows into N there are nearly as many tasks as its pairs make pieces, twice as many at
-//! most, and one a part for every 12,000 rows of the right ones. A task finds at most `KEEP` + 1 candidates
-//! a row.
+//! A cycle of m new rows among N has nearly as many tasks as its pairs fill pieces, at most twice as many, plus one per
+//! part for every 12,000 right rows. A task finds at most `KEEP` + 1 candidates per row.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -14,7 +13,7 @@ use std::sync::Arc;
 
 use kindred_shared::block::MAX_ROWS;
 use kindred_shared::job::{Floor, KEEP, Side};
-use kindred_shared::wire::rows_per_reply;
+use kindred_shared::wire::{MAX_SIDES, rows_per_reply};
 use kindred_shared::{Block, Space, effort};
 use kindred_similarity::RowMask;
 
@@ -24,32 +23,38 @@ use crate::comparison::Comparison;
 use crate::lists::Lists;
 use crate::slot::Slot;
 
-/// Most right rows of one task that have a floor. Each says an id of up to 256 bytes, so that a job is
-/// below 5 MiB.
+/// Most right rows with a floor in one task. Each floor contains an id of up to 256 bytes, so a job stays below 5 MiB.
 const MOST_FLOORS: usize = 4 * MAX_ROWS;
+
+/// Most bytes of one task's right blocks: 128 MiB, which a worker reads and holds at once. Workers refuse jobs whose
+/// blocks exceed their cache.
+const MOST_BYTES: usize = 128 << 20;
 
 /// Plans tasks over the blocks and lists of a domain.
 pub(crate) struct Planner<'a> {
     pub(crate) catalogue: &'a Catalogue,
     pub(crate) lists: &'a Lists,
-    /// Most pairs of one task, but for a single row with a single block.
+    /// Most pairs of one task, except for a single row with a single block.
     pub(crate) task_pairs: usize,
 }
 
-/// A block to the right of a part: its rows from this one on.
+/// A block to the right of a part, starting at this row.
 #[derive(Debug, Clone, Copy)]
 struct Right {
     key: BlockKey,
     from: usize,
 }
 
-/// What a task has of each kind of thing that is bounded.
+/// The bounded quantities of a task.
 #[derive(Debug, Clone, Copy, Default)]
 struct Size {
     pairs: usize,
     /// Rows that want candidates.
     wanted: usize,
     floors: usize,
+    blocks: usize,
+    /// Of the blocks' values.
+    bytes: usize,
 }
 
 impl Size {
@@ -58,16 +63,22 @@ impl Size {
             pairs: self.pairs.saturating_add(more.pairs),
             wanted: self.wanted + more.wanted,
             floors: self.floors + more.floors,
+            blocks: self.blocks + more.blocks,
+            bytes: self.bytes + more.bytes,
         }
     }
 
     fn is_within(self, most: Self) -> bool {
-        self.pairs <= most.pairs && self.wanted <= most.wanted && self.floors <= most.floors
+        self.pairs <= most.pairs
+            && self.wanted <= most.wanted
+            && self.floors <= most.floors
+            && self.blocks <= most.blocks
+            && self.bytes <= most.bytes
     }
 }
 
 impl Planner<'_> {
-    /// New rows × all rows, both sides fed; but lists that are repaired are fed otherwise.
+    /// All new rows with all rows, feeding both sides; lists under repair are not fed here.
     pub(crate) fn fresh(
         &self,
         existing: &[BlockKey],
@@ -95,7 +106,7 @@ impl Planner<'_> {
             let met = existing.iter().chain(&new[at..]);
             let widest = widest(met.map(|&right| (self.block(right), pair(block, right))));
             for part in parts(rows, widest, self.task_pairs) {
-                // The rows of later parts meet these here.
+                // The rows of later parts meet this part here.
                 let later = Right {
                     key: left,
                     from: part.end,
@@ -108,6 +119,8 @@ impl Planner<'_> {
                         pairs: part.len() * of.rows() * pair(block, right.key),
                         wanted: of.rows() - right.from,
                         floors: of.rows(),
+                        blocks: 1,
+                        bytes: of.bytes(),
                     }
                 });
                 let within = Size {
@@ -120,7 +133,7 @@ impl Planner<'_> {
                     side.live = some(rows, part.clone());
                     let mut sides = vec![(side, slots)];
                     sides.extend(rights.iter().map(|right| {
-                        // A new row's list is made anew; what it held before bounds nothing.
+                        // A new row's list is built from scratch; its previous contents set no bound.
                         let (mut side, slots) = if is_new(right.key) {
                             self.side(right.key, |_| Floor::Open)
                         } else {
@@ -137,7 +150,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Rows whose lists are too short × all rows; only their own side is fed.
+    /// Rows whose lists need repair with all rows, feeding only their own side.
     pub(crate) fn repairs(
         &self,
         space: &Space,
@@ -161,6 +174,8 @@ impl Planner<'_> {
                     let of = self.block(right.key);
                     Size {
                         pairs: part.len() * of.rows() * pair(of),
+                        blocks: 1,
+                        bytes: of.bytes(),
                         ..Size::default()
                     }
                 });
@@ -172,7 +187,7 @@ impl Planner<'_> {
                         floors: vec![Floor::Open; rows],
                     };
                     let mut sides = vec![(left, Arc::clone(&slots))];
-                    // Rows meet themselves on the right; the worker leaves such pairs out.
+                    // Rows meet themselves on the right; the worker skips such pairs.
                     sides.extend(rights.iter().map(|right| {
                         let (mut side, slots) = self.side(right.key, |_| Floor::Closed);
                         side.floors = Vec::new();
@@ -188,12 +203,14 @@ impl Planner<'_> {
         &self.catalogue.blocks().get(key).block
     }
 
-    /// What a task of so many left rows may have besides them.
+    /// How much a task with this many left rows may contain besides them.
     fn most(&self, left: usize) -> Size {
         Size {
             pairs: self.task_pairs,
             wanted: rows_per_reply(KEEP) - left,
             floors: MOST_FLOORS,
+            blocks: MAX_SIDES - 1,
+            bytes: MOST_BYTES,
         }
     }
 
@@ -217,15 +234,16 @@ impl Planner<'_> {
     }
 }
 
-/// Some rows of a block.
+/// A mask of a range of rows of a block.
 fn some(rows: usize, some: Range<usize>) -> RowMask {
     let mut mask = RowMask::none(rows);
     some.for_each(|row| mask.insert(row));
     mask
 }
 
-/// How many pairs one left row has with the widest strip: blocks, and what a pair with each counts. A strip is as
-/// wide as it may be, and a part of left rows small: candidates of a left row are sought anew in each strip.
+/// The number of pairs that one left row has with the widest strip; `blocks` come with what a pair with each counts.
+/// Strips are made as wide as possible and parts of left rows small, because each strip searches for candidates of its
+/// left rows anew.
 fn widest<'a>(blocks: impl Iterator<Item = (&'a Block, usize)>) -> usize {
     let (mut all, mut most) = (0_usize, 0);
     for (block, pair) in blocks {
@@ -235,8 +253,8 @@ fn widest<'a>(blocks: impl Iterator<Item = (&'a Block, usize)>) -> usize {
     all.min(MOST_FLOORS * most)
 }
 
-/// The rows of a left block in parts of like size, each of which has at most so many pairs with what is
-/// `widest`; but a part has a row at least.
+/// Splits the rows of a left block into parts of similar size, each with at most `pairs` pairs with the `widest` strip,
+/// but at least one row.
 fn parts(rows: usize, widest: usize, pairs: usize) -> impl Iterator<Item = Range<usize>> {
     let most = (pairs / widest.max(1)).max(1);
     let each = rows.div_ceil(rows.div_ceil(most).max(1)).max(1);
@@ -244,8 +262,8 @@ fn parts(rows: usize, widest: usize, pairs: usize) -> impl Iterator<Item = Range
     firsts.map(move |first| first..rows.min(first + each))
 }
 
-/// Right blocks of these sizes in strips, each within `most`, or of one block. `within` is what the first
-/// strip has anyway; one strip is empty when nothing fits beside that, or there are no blocks.
+/// Groups right blocks of these sizes into strips, each within `most` or of a single block. `within` is what the first
+/// strip contains anyway; there is one empty strip if nothing fits beside it, or if there are no blocks.
 fn strips(within: Size, sizes: impl Iterator<Item = Size>, most: Size) -> Vec<Range<usize>> {
     let mut strips = Vec::new();
     let (mut strip, mut has) = (0..0, within);
@@ -284,7 +302,7 @@ mod tests {
         Space::stored("words-1/en")
     }
 
-    /// Adds items in as many blocks as there are numbers; the blocks.
+    /// Adds items in blocks of these sizes; returns the blocks.
     fn add(catalogue: &mut Catalogue, blocks: &[usize]) -> Vec<BlockKey> {
         let mut keys = Vec::new();
         for rows in blocks {
@@ -296,8 +314,9 @@ mod tests {
                     slot,
                     version: 1,
                     space: space(),
+                    habits: 0,
                     feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
-                    rejected: None,
+                    row: None,
                 };
                 catalogue.give(made).unwrap().1
             });
@@ -307,7 +326,7 @@ mod tests {
         keys
     }
 
-    /// How often the rows of each two slots meet, the lower one first; and that tasks are of at most so many
+    /// How often the rows of each pair of slots meet, lower slot first. Also checks that no task has more than `most`
     /// pairs.
     fn meetings(comparison: &mut Comparison, most: usize) -> BTreeMap<(Slot, Slot), usize> {
         let tasks = comparison.tasks();
@@ -404,7 +423,7 @@ mod tests {
             planner.repairs(&space(), &keys, &repaired, &mut comparison);
             for ((one, other), times) in meetings(&mut comparison, task_pairs) {
                 let wanted = [one, other].into_iter().filter(|slot| repaired.contains(slot)).count();
-                // A row on both sides meets itself, which the comparison leaves out.
+                // A row on both sides meets itself, which the comparison skips.
                 let wanted = if one == other { 1 } else { wanted };
                 prop_assert_eq!(times, wanted, "{:?} and {:?}", one, other);
             }
@@ -456,11 +475,15 @@ mod tests {
             pairs,
             wanted: 10,
             floors: 10,
+            blocks: 1,
+            bytes: 10,
         };
         let most = Size {
             pairs: 100,
             wanted: 1_000,
             floors: 35,
+            blocks: 100,
+            bytes: 1_000,
         };
         let cut = |within, sizes: &[usize]| {
             let strips = strips(size(within), sizes.iter().map(|pairs| size(*pairs)), most);

@@ -5,51 +5,53 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backlog::Pending;
+use crate::effect::Passed;
 use crate::material::Material;
 use crate::shown::Shown;
 use crate::slot::Slot;
 use crate::store::{FeatureRow, ItemRow, Write};
 
-/// What a round writes for one item: what its last accepted event says.
+/// What a round writes for one item, according to its last accepted event.
 #[derive(Debug)]
 pub(crate) struct ItemWrites {
     /// The item's row.
     pub(crate) row: ItemRow,
-    /// The item's text or vector; `None`: it has none any more.
+    /// The item's text or vector; `None`: it no longer has one.
     pub(crate) content: Option<Arc<Material>>,
-    /// Its feature.
     pub(crate) feature: FeatureWrite,
 }
 
-/// What becomes of an item's feature row.
+/// The fate of an item's feature row.
 #[derive(Debug)]
 pub(crate) enum FeatureWrite {
-    /// It stays; a later one is on its way.
+    /// It stays; a newer one will follow.
     Keep,
     /// The same feature under the new version.
     Put(Box<FeatureRow>),
-    /// It goes.
+    /// It is deleted.
     Delete,
 }
 
-/// Accepted events that are being stored, or wait for that.
+/// Accepted events that are being stored or wait to be.
 #[derive(Debug, Default)]
 pub(crate) struct Round {
     /// By item.
     writes: BTreeMap<Slot, ItemWrites>,
-    /// Items whose writes have been taken, and are on their way.
+    /// Items whose writes were taken and are on their way to the store.
     taken: BTreeSet<Slot>,
+    /// What was taken, for the machines of other models.
+    pub(crate) passed: Vec<Passed>,
     /// Items that leave all lists with this round.
     pub(crate) departed: BTreeSet<Slot>,
-    /// Items whose feature is to be made once this round is stored.
+    /// Items whose feature must be made once this round is stored.
     pub(crate) arrivals: BTreeMap<Slot, Pending>,
-    /// Items that are visible with this round, and what readers are shown of them from then on.
+    /// Items that are visible from this round on, and what readers are shown of them.
     pub(crate) renewed: BTreeMap<Slot, Renewal>,
-    /// When the first item came whose feature was to be made.
+    /// Arrival of the first item whose feature must be made.
     pub(crate) oldest: Option<Duration>,
 }
 
-/// What readers are shown of an item, and of which version that is.
+/// What readers are shown of an item, and the version it belongs to.
 #[derive(Debug)]
 pub(crate) struct Renewal {
     pub(crate) version: u64,
@@ -57,22 +59,22 @@ pub(crate) struct Renewal {
 }
 
 impl Round {
-    /// Whether nothing is in it.
+    /// Whether there is nothing to write.
     pub(crate) fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }
 
-    /// Whether something is written for the item.
+    /// Whether something is being written for the item.
     pub(crate) fn is_writing(&self, slot: Slot) -> bool {
         self.writes.contains_key(&slot) || self.taken.contains(&slot)
     }
 
-    /// When the first of those came.
+    /// Arrival of the first item whose feature must be made.
     pub(crate) fn first_arrival(&self) -> Option<Duration> {
         self.arrivals.values().map(|pending| pending.since).min()
     }
 
-    /// What the item's last event says replaces what an earlier one in this round said.
+    /// Replaces what an earlier event of the item in this round would have written.
     pub(crate) fn write(&mut self, slot: Slot, mut writes: ItemWrites) {
         self.arrivals.remove(&slot);
         self.renewed.remove(&slot);
@@ -85,8 +87,9 @@ impl Round {
         self.writes.insert(slot, writes);
     }
 
-    /// The rows. A text is written with every version, also when it is the same: a write of a
-    /// former owner that comes late could replace it under the older stamp.
+    /// The rows to write. A text is written with every version, even if it is unchanged: otherwise
+    /// a late write by a former owner could replace it, since the existing row would have an older
+    /// stamp.
     pub(crate) fn take_rows(&mut self) -> Vec<Write> {
         let mut rows = Vec::with_capacity(3 * self.writes.len());
         self.taken.extend(self.writes.keys());
@@ -97,9 +100,13 @@ impl Round {
         } in std::mem::take(&mut self.writes).into_values()
         {
             let id = row.id.clone();
-            rows.push(match content {
+            rows.push(match &content {
                 Some(material) => Write::Content(id.clone(), material.content.clone()),
                 None => Write::DeleteContent(id.clone()),
+            });
+            self.passed.push(match content {
+                Some(material) => Passed::Live(material),
+                None => Passed::Gone(Box::new(row.clone())),
             });
             match feature {
                 FeatureWrite::Keep => {}

@@ -6,7 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 use serde::{Deserialize, Serialize};
 
-use crate::settings::{Answered, DomainSettings};
+use crate::habits::Habits;
+use crate::models::Models;
+use crate::settings::{Answered, DomainSettings, SettingsOutcome};
 use crate::stamp::Epoch;
 
 /// A domain: registered once, then marked dirty and clean.
@@ -82,9 +84,85 @@ pub struct SettingsRow {
     /// Requests and what became of them, the latest last.
     #[serde(default)]
     pub answered: Vec<Answered>,
+    /// What is usual in the domain's texts. It is stored here since it goes and comes with the domain, too.
+    #[serde(default, skip_serializing_if = "Habits::is_new")]
+    pub habits: Habits,
+    /// Its models. What is set names the kind of the served one.
+    #[serde(default, skip_serializing_if = "Models::is_default")]
+    pub models: Models,
     /// When they were set.
     #[serde(skip)]
     pub updated_at: DateTime<Utc>,
+}
+
+/// Requests whose outcome is kept: those who made them look for it soon.
+const ANSWERED: usize = 32;
+
+impl SettingsRow {
+    /// Keeps what became of a request.
+    pub(crate) fn answer(&mut self, request: &str, outcome: SettingsOutcome) {
+        self.answered.push(Answered {
+            request: request.to_owned(),
+            outcome,
+        });
+        let surplus = self.answered.len().saturating_sub(ANSWERED);
+        self.answered.drain(..surplus);
+    }
+}
+
+/// How a model beside the served one stands in the store: what a domain's row says of the served one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BesideRow {
+    /// The epoch at which its lists may differ from items; `None`: they agree.
+    pub dirty: Option<u64>,
+    /// Live items when it was last clean.
+    pub live: u64,
+    /// Visible items when it was last clean.
+    pub visible: u64,
+    /// When the next item expires or is published, as known when it was last clean.
+    pub next_expiry: Option<DateTime<Utc>>,
+}
+
+impl BesideRow {
+    /// What a machine says of its domain, of which it has one model.
+    pub(crate) fn of(row: &DomainRow) -> Self {
+        Self {
+            dirty: row.dirty,
+            live: row.live,
+            visible: row.visible,
+            next_expiry: row.next_expiry,
+        }
+    }
+
+    /// The domain's row as the machine of a model of this kind sees it. Without a row of its own its lists may be
+    /// anything.
+    pub fn seen(row: Option<Self>, of_domain: DomainRow, kind: &ModelName) -> DomainRow {
+        let row = row.unwrap_or(Self {
+            // No epoch is 0.
+            dirty: Some(0),
+            live: 0,
+            visible: 0,
+            next_expiry: None,
+        });
+        DomainRow {
+            model: kind.clone(),
+            dirty: row.dirty,
+            live: row.live,
+            visible: row.visible,
+            next_expiry: row.next_expiry,
+            removal: None,
+            ..of_domain
+        }
+    }
+}
+
+/// What is stored of one model beside the served one, besides features and lists.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Beside {
+    /// How it stands.
+    pub row: Option<BesideRow>,
+    /// What is usual in the domain's texts, as its features were made with.
+    pub habits: Habits,
 }
 
 /// Whether an item is there, and if not, why.
@@ -174,6 +252,8 @@ pub struct FeatureRow {
     pub version: u64,
     /// What it is compared with; its model is the feature's.
     pub space: Space,
+    /// Fingerprint of the habits of the domain that it was made with ([`Habits::fingerprint`]).
+    pub habits: u64,
     /// The feature; zero: nothing to compare.
     pub feature: Feature,
 }
@@ -209,6 +289,55 @@ pub struct ListRow {
     pub model: ModelName,
     /// When the list was made.
     pub updated_at: DateTime<Utc>,
+}
+
+/// A row that cannot be what Kindred wrote. It counts as none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedRow {
+    /// Its table.
+    pub table: &'static str,
+    /// Its item; empty: it is the domain's own.
+    pub id: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Damaged rows of a domain, as far as they were read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Damaged {
+    /// Some of them.
+    pub rows: Vec<DamagedRow>,
+    /// How many there are.
+    pub count: u64,
+}
+
+impl Damaged {
+    /// What is damaged, in words, and what to do; `None`: nothing is.
+    pub fn in_words(&self, domain: &DomainName) -> Option<String> {
+        let (named, count) = (&self.rows, self.count);
+        if count == 0 {
+            return None;
+        }
+        let named = named.iter().map(|DamagedRow { table, id, reason }| {
+            if id.is_empty() {
+                format!("{table} ({reason})")
+            } else {
+                format!("{table} of {id:?} ({reason})")
+            }
+        });
+        let named: Vec<String> = named.collect();
+        let more = count.saturating_sub(named.len() as u64);
+        let more = match more {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        let rows = if count == 1 { "row is" } else { "rows are" };
+        Some(format!(
+            "{count} {rows} damaged: {}{more}. Features and lists are made anew by `kindred repair {domain}`; publish items \
+             whose row or text is damaged again",
+            named.join(", ")
+        ))
+    }
 }
 
 /// Ownership of a partition.

@@ -7,6 +7,7 @@ use kindred_shared::ModelName;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::habits::SampleSize;
 use crate::window::WindowSize;
 
 /// What the process says for all domains.
@@ -29,6 +30,10 @@ pub struct ProcessSettings {
     /// Bytes of titles, texts and vectors a domain keeps in memory for extraction; what is over is
     /// read from the store again.
     pub material_bytes: usize,
+    /// How many items are looked at for habits.
+    pub sample: SampleSize,
+    /// From so many features of other habits on, they are made again in the store alone, and the domain is loaded anew.
+    pub many_outdated: usize,
 }
 
 /// How long a window that is set may be, as in the configuration.
@@ -67,12 +72,24 @@ pub struct DomainSettings {
     /// Conditions of queries that do not say otherwise, by their names; none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<Map<String, Value>>,
+    /// Whether queries need no key; `false`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<bool>,
+    /// Most live items; any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_items: Option<u64>,
+    /// Most events a second; any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_events_per_second: Option<u64>,
+    /// Most bytes of a text; as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_text: Option<u64>,
     /// Settings of a newer Kindred, kept as they are.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
 }
 
-/// What became of a request to set a domain's settings.
+/// What became of a request to change a domain's settings or models.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answered {
     /// The request's name.
@@ -81,16 +98,22 @@ pub struct Answered {
     pub outcome: SettingsOutcome,
 }
 
-/// What became of a request to set a domain's settings.
+/// What became of a request to change a domain's settings or models.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SettingsOutcome {
-    /// The domain was not registered, and is now.
+    /// The domain was not registered, and is now; or the model was not there.
     Created,
-    /// The settings are these now.
+    /// The settings are these now; or the model was there already.
     Replaced,
-    /// Nothing changed: this setting may change only while the domain is empty.
+    /// Nothing changed: this setting may change only while the domain is empty; or of a model, why.
     Conflict(String),
+    /// The model is served, and this one was.
+    Activated(ModelName),
+    /// The model is not there any more.
+    Deleted,
+    /// There is no such model.
+    Unknown,
 }
 
 impl DomainSettings {
@@ -179,13 +202,14 @@ mod tests {
             serde_json::to_string(&DomainSettings::default()).unwrap(),
             "{}"
         );
-        let text = r#"{"languages":["de"],"model":"words-1","window":"1s 500ms","near_duplicate":0.85,"origins":["https://x.example"],"max_age":60,"defaults":{"balance":true},"max_items":5,"public":true}"#;
+        let text = r#"{"languages":["de"],"model":"words-1","window":"1s 500ms","near_duplicate":0.85,"origins":["https://x.example"],"max_age":60,"defaults":{"balance":true},"public":true,"max_items":5,"max_events_per_second":10,"max_text":1000,"shape":"round","tint":3}"#;
         let settings: DomainSettings = serde_json::from_str(text).unwrap();
         assert_eq!(settings.window, Some(Duration::from_millis(1_500)));
         assert_eq!(settings.model, Some(ModelName::new("words-1").unwrap()));
         assert_eq!(settings.across_languages, None);
         assert_eq!(settings.near_duplicate, Some(0.85));
         assert_eq!(settings.max_age, Some(60));
+        assert_eq!(settings.public, Some(true));
         assert_eq!(settings.unknown.len(), 2);
         assert_eq!(serde_json::to_string(&settings).unwrap(), text);
         for bad in [

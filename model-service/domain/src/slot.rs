@@ -1,4 +1,4 @@
-//! Slots: small numbers for the ids of one loaded domain.
+//! Slots: small numbers that replace ids within one loaded domain.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -7,12 +7,12 @@ use kindred_shared::ItemId;
 
 use crate::memory;
 
-/// Number of an id in one loaded domain. An id keeps its slot while the domain is loaded.
+/// The number of an id within one loaded domain. An id keeps its slot while the domain is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u32);
 
 impl Slot {
-    /// As an index into vectors by slot.
+    /// The index into vectors by slot.
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -20,16 +20,16 @@ impl Slot {
 
 /// Compares the ids of two slots by bytes.
 pub trait IdOrder {
-    /// Which id is less.
+    /// The order of two ids.
     fn cmp_ids(&self, a: Slot, b: Slot) -> Ordering;
 }
 
-/// Ids and their slots, both ways.
+/// A two-way map between ids and slots.
 #[derive(Debug, Default)]
 pub struct Slots {
     ids: Vec<ItemId>,
     by_id: HashMap<ItemId, Slot>,
-    /// Bytes of the ids.
+    /// Total bytes of the ids.
     bytes: u64,
 }
 
@@ -39,7 +39,7 @@ impl Slots {
         self.by_id.get(id).copied()
     }
 
-    /// The slot of an id, given now if it has none.
+    /// The slot of an id; assigns one if it has none.
     pub fn assign(&mut self, id: &ItemId) -> Slot {
         if let Some(slot) = self.get(id) {
             return slot;
@@ -56,25 +56,25 @@ impl Slots {
         &self.ids[slot.index()]
     }
 
-    /// Number of slots given.
+    /// Number of assigned slots.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// Bytes held, as estimated.
+    /// An estimate of the bytes held.
     pub(crate) fn memory(&self) -> u64 {
         let ids = memory::vector::<ItemId>(self.ids.capacity());
         let by_id = memory::table::<(ItemId, Slot)>(self.by_id.capacity());
         ids + by_id + self.bytes
     }
 
-    /// Whether none was given.
+    /// Whether no slot is assigned.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 }
 
-/// Some slots: a bit for each that there is.
+/// A set of slots, one bit each.
 #[derive(Debug, Clone, Default)]
 pub struct SlotSet {
     words: Vec<u64>,

@@ -9,6 +9,9 @@
 //! * Features of several models lie side by side. What belongs to a model that the program does not
 //!   know ([`Store::knows`]) is never changed.
 //! * Only the lease is compare-and-set ([`Store::take_lease`]).
+//! * A row that cannot be what Kindred wrote counts as none, wherever it is read, and is told by [`Store::damaged`]. It
+//!   fails nobody who reads or writes others, and writing it anew mends it. Of a domain's own row what can be is made
+//!   up, and the domain is dirty then.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,9 +19,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kindred_shared::{DomainName, ItemId, ModelName};
 
+use crate::habits::Habits;
+use crate::models::Swept;
 pub use crate::rows::{
-    Content, DomainRow, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Liveness, Neighbour,
-    RemovalStage, Removed, SettingsRow,
+    Beside, BesideRow, Content, Damaged, DamagedRow, DomainRow, FeatureRow, FeatureStamp, ItemRow,
+    Lease, ListRow, Liveness, Neighbour, RemovalStage, Removed, SettingsRow,
 };
 pub use crate::stamp::{Epoch, Partition, Stamp};
 
@@ -58,10 +63,20 @@ pub enum Write {
     Feature(FeatureRow),
     /// The item is gone, and so are its features of every model the program knows.
     DeleteFeatures(ItemId),
+    /// The item is gone, and so is its feature of this model.
+    DeleteFeature(ModelName, ItemId),
     /// An item's neighbours.
     List(ListRow),
     /// The item is not visible: no row.
     DeleteList(ItemId),
+    /// How a model beside the served one stands.
+    Beside(ModelName, BesideRow),
+    /// What is usual in the domain's texts, as the features of a model beside the served one are made with.
+    BesideHabits(ModelName, Habits),
+    /// An item's neighbours by a model beside the served one.
+    BesideList(ModelName, ListRow),
+    /// The item is not visible: no row of the model.
+    DeleteBesideList(ModelName, ItemId),
 }
 
 /// Outcome of a compare-and-set of the lease.
@@ -178,6 +193,17 @@ pub trait Store: Send + Sync + 'static {
         most: usize,
     ) -> Result<bool, StoreError>;
 
+    /// Deletes rows of a model of a domain that have a lower stamp or this one: its lists beside the served model's, and,
+    /// where it goes wholly, what is said of it and features of the kind named. Some `most` rows at most; whether none
+    /// are left.
+    async fn sweep_model(
+        &self,
+        domain: &DomainName,
+        swept: &Swept,
+        stamp: Stamp,
+        most: usize,
+    ) -> Result<bool, StoreError>;
+
     /// Every domain that has a row: also those that were removed ([`DomainRow::is_there`]).
     async fn domains(&self) -> Result<Vec<DomainRow>, StoreError>;
 
@@ -215,6 +241,26 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<ItemId>, StoreError>;
 
+    /// What is stored of a model beside the served one.
+    async fn beside(&self, domain: &DomainName, model: &ModelName) -> Result<Beside, StoreError>;
+
+    /// Ids of a domain's stored lists of a model beside the served one, a page at a time.
+    async fn scan_beside_list_ids(
+        &self,
+        domain: &DomainName,
+        model: &ModelName,
+        from: Option<&ItemId>,
+        limit: usize,
+    ) -> Result<Page<ItemId>, StoreError>;
+
+    /// An item's stored list of a model beside the served one.
+    async fn beside_list(
+        &self,
+        domain: &DomainName,
+        model: &ModelName,
+        id: &ItemId,
+    ) -> Result<Option<ListRow>, StoreError>;
+
     /// The items of these ids, in their order; `None` where there never was one.
     async fn items(
         &self,
@@ -236,6 +282,16 @@ pub trait Store: Send + Sync + 'static {
         model: &ModelName,
         id: &ItemId,
     ) -> Result<Option<FeatureStamp>, StoreError>;
+
+    /// Rows of a domain that were read and cannot be what Kindred wrote, and were not written anew since.
+    fn damaged(&self, _: &DomainName) -> Damaged {
+        Damaged::default()
+    }
+
+    /// How many there are, of all domains.
+    fn damaged_rows(&self) -> u64 {
+        0
+    }
 
     /// Rows written since this store was opened, deletions too, by table.
     fn rows_written(&self) -> Vec<(&'static str, u64)>;

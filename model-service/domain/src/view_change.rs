@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kindred_shared::{ItemId, ModelName, Space};
 
 use crate::features::Features;
+use crate::habits::Habits;
 use crate::list::Entry;
 use crate::settings::DomainSettings;
 use crate::shown::Shown;
@@ -17,6 +18,8 @@ pub struct ViewChange {
     pub replace: bool,
     /// The domain's model, that of items without a feature; `None`: as before, or not registered yet.
     pub model: Option<ModelName>,
+    /// The name that this model has in the domain; it comes with the model.
+    pub name: Option<ModelName>,
     /// Items that are visible from now on, with their lists.
     pub listed: Vec<Listed>,
     /// Items that are visible from now on, where slots do not say what they said before: lists are
@@ -28,6 +31,8 @@ pub struct ViewChange {
     pub features: Option<Features>,
     /// What is set for the domain; `None`: as before.
     pub settings: Option<Arc<DomainSettings>>,
+    /// What is usual in the domain's texts; `None`: as before.
+    pub habits: Option<Arc<Habits>>,
 }
 
 impl ViewChange {

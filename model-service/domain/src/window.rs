@@ -1,13 +1,13 @@
-//! Windows: upserts of one domain, grouped in time.
+//! Windows: group the upserts of one domain in time.
 
 use std::time::Duration;
 
-/// When a window closes by itself.
+/// When a window closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowSize {
-    /// It is open for times in `[opened, opened + length)`.
+    /// The window is open during `[opened, opened + length)`.
     pub length: Duration,
-    /// It closes with this many upserts.
+    /// The window closes when it has this many upserts.
     pub events: usize,
 }
 
@@ -19,7 +19,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window opened by an upsert that arrives now.
+    /// Opens a window with an upsert that arrives now.
     pub fn open(now: Duration) -> Self {
         Self {
             opened: now,
@@ -27,17 +27,17 @@ impl Window {
         }
     }
 
-    /// A window whose first upsert came at `opened`, with all its upserts so far.
+    /// A window whose first upsert came at `opened`, containing this many upserts.
     pub fn reopen(opened: Duration, events: usize) -> Self {
         Self { opened, events }
     }
 
-    /// One more upsert.
+    /// Counts one more upsert.
     pub fn add(&mut self) {
         self.events += 1;
     }
 
-    /// The first moment that is no longer in the window.
+    /// The first moment after the window.
     pub fn closes(&self, size: WindowSize) -> Duration {
         if self.events >= size.events {
             self.opened
@@ -46,7 +46,7 @@ impl Window {
         }
     }
 
-    /// Whether it is closed at a moment.
+    /// Whether the window is closed at a moment.
     pub fn is_closed(&self, size: WindowSize, now: Duration) -> bool {
         now >= self.closes(size)
     }

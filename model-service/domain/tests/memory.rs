@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use kindred_domain::effect::{Comparing, Effect, Input, Ticket};
+use kindred_domain::habits::{Habits, SampleSize, fingerprint_of};
 use kindred_domain::loaded::{Loaded, Opened};
 use kindred_domain::machine::{Domain, Tenure};
 use kindred_domain::memory::{Memory, of_loading};
 use kindred_domain::settings::ProcessSettings;
-use kindred_domain::store::{DomainRow, Epoch, FeatureRow, ItemRow, Liveness, Partition};
+use kindred_domain::store::{
+    DomainRow, Epoch, FeatureRow, ItemRow, Liveness, Partition, SettingsRow,
+};
 use kindred_domain::time::Now;
 use kindred_domain::window::WindowSize;
 use kindred_query::DomainView;
@@ -96,6 +99,7 @@ fn loaded(shape: Shape) -> Loaded {
             id: row(n).id,
             version: 1,
             space: Space::stored("words-1/en"),
+            habits: 0,
             feature: feature(&mut dice, shape),
         });
     }
@@ -134,6 +138,8 @@ fn machine() -> (Domain, Vec<Effect>) {
         scrub_lists: 8_192,
         attributes: 64,
         material_bytes: 100,
+        sample: SampleSize::default(),
+        many_outdated: usize::MAX,
     };
     Domain::start(tenure, Arc::new(settings))
 }
@@ -178,12 +184,29 @@ fn perform(machine: &mut Domain, view: &DomainView, effects: Vec<Effect>) {
     }
 }
 
+/// The hashes of the ids and contents that are looked at for habits.
+fn sample(shape: Shape) -> Vec<(u64, u64)> {
+    let hashes = (0..shape.items).map(|n| (row(n).id.hash64(), row(n).content_hash));
+    let mut hashes: Vec<(u64, u64)> = hashes.collect();
+    hashes.sort_unstable();
+    hashes.truncate(SampleSize::default().most);
+    hashes
+}
+
 /// A domain that was loaded, and its view.
 fn served(shape: Shape) -> (Domain, DomainView) {
     let (mut machine, effects) = machine();
     let opened = Opened {
         row: Some(domain_row(shape)),
-        settings: None,
+        settings: Some(SettingsRow {
+            // It was looked at, and nothing is usual in it.
+            habits: Habits {
+                of: shape.items.into(),
+                sample: fingerprint_of(sample(shape).into_iter()),
+                ..Habits::default()
+            },
+            ..SettingsRow::default()
+        }),
     };
     let result = Ok(Box::new(opened));
     let ticket_of_open = ticket(&effects);

@@ -6,12 +6,14 @@ use kindred_domain::slot::Slot;
 
 use crate::conditions::Conditions;
 use crate::filter::Filter;
+use crate::signature::Screen;
 use crate::snapshot::{Item, Snapshot};
 
 /// Which items may be answered: they are visible, not excluded, and pass the filter.
 pub(crate) struct Admission<'a> {
     snapshot: &'a Snapshot,
     filter: &'a Filter,
+    screen: Screen,
     excluded: HashSet<Slot>,
     min_score: Option<f32>,
     now: i64,
@@ -30,16 +32,35 @@ impl<'a> Admission<'a> {
         Self {
             snapshot,
             filter: &conditions.filter,
+            screen: Screen::of(&conditions.filter),
             excluded: excluded.chain(asked.iter().copied()).collect(),
             min_score: conditions.min_score,
             now,
         }
     }
 
-    /// The item of a slot, if it may be answered.
+    /// Whether the item of a slot may be answered. It looks at the item only if what is kept beside items does
+    /// not tell.
+    pub(crate) fn admits_slot(&self, slot: Slot) -> bool {
+        let Some(signature) = self.snapshot.signature(slot, self.now) else {
+            return false;
+        };
+        if self.excluded.contains(&slot) || !self.screen.lets_through(signature) {
+            return false;
+        }
+        let item = || self.snapshot.visible(slot, self.now);
+        self.filter.is_empty() || item().is_some_and(|item| self.filter.passes(&item.facts()))
+    }
+
+    /// The item of a slot that may be answered.
     pub(crate) fn item(&self, slot: Slot) -> Option<Item<'a>> {
-        let item = self.snapshot.visible(slot, self.now)?;
-        self.admits(&item).then_some(item)
+        self.snapshot.visible(slot, self.now)
+    }
+
+    /// The lowest score that counts.
+    pub(crate) fn least(&self) -> f32 {
+        const LEAST: f32 = f32::from_bits(1);
+        self.min_score.map_or(LEAST, |least| least.max(LEAST))
     }
 
     /// Whether a visible item may be answered.

@@ -14,7 +14,7 @@ use crate::fallback::fill;
 use crate::listed::listed;
 use crate::question::{AskError, Asked, Question};
 use crate::ranking::{Candidate, Ranked, Ranking};
-use crate::scan::scan;
+use crate::scan::Scan;
 use crate::snapshot::{Item, Snapshot};
 use crate::why::{Why, why};
 
@@ -157,14 +157,25 @@ impl<'a> Answering<'a> {
 
     /// The answer by a scan.
     fn by_scan(&self) -> Result<Found, AskError> {
-        let features = self.snapshot.features();
-        let found = scan(
-            self.asked,
-            &self.admission,
-            features,
-            self.ranking,
-            self.cancelled,
-        )?;
+        let Conditions {
+            limit,
+            collapse,
+            diversity,
+            ..
+        } = self.question.conditions;
+        // How many collapsing takes is not known beforehand.
+        let first = collapse
+            .is_none()
+            .then(|| diversity.map_or(limit, |_| POOL));
+        let scan = Scan {
+            snapshot: self.snapshot,
+            asked: self.asked,
+            admission: &self.admission,
+            ranking: self.ranking,
+            kernel: self.question.kernel,
+            cancelled: self.cancelled,
+        };
+        let found = scan.candidates(first)?;
         let as_of = (!self.asked.is_pending).then_some(self.question.now);
         let source = Source {
             candidates: Ranked::new(self.snapshot, found),

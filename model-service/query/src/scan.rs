@@ -2,82 +2,221 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kindred_domain::features::Live;
+use kindred_domain::features::{Features, Live};
+use kindred_domain::slot::Slot;
+use kindred_shared::ItemId;
+use kindred_similarity::{Kernel, RowMask, RowRef, Side, TableBuilder, Task, compare};
 use rayon::prelude::*;
 
 use crate::admission::Admission;
 use crate::question::{AskError, Asked, Part};
 use crate::ranking::{Candidate, Ranking};
+use crate::snapshot::Snapshot;
 
-/// Every item that may be answered and has a score that counts, in no order; on the current rayon pool. Only
-/// items that are admitted are scored, so a scan for few items costs little more than looking at what
-/// is said of all.
-pub(crate) fn scan(
-    asked: &Asked<'_>,
-    admission: &Admission<'_>,
-    features: &kindred_domain::features::Features,
-    ranking: Ranking,
-    cancelled: &AtomicBool,
-) -> Result<Vec<Candidate>, AskError> {
-    let mut blocks: Vec<(&Live, Vec<&Part>)> = Vec::new();
-    for (space, all) in features.spaces() {
-        let parts = asked.parts.iter().filter(|part| part.space == *space);
-        let parts: Vec<&Part> = parts.collect();
-        if !parts.is_empty() && asked.weight > 0.0 {
-            blocks.extend(all.iter().map(|live| (live, parts.clone())));
-        }
-    }
-    let found = blocks.par_iter().map(|(live, parts)| {
-        if cancelled.load(Ordering::Relaxed) {
-            return Vec::new();
-        }
-        scan_block(asked, admission, live, parts, ranking)
-    });
-    let found: Vec<Vec<Candidate>> = found.collect();
-    if cancelled.load(Ordering::Relaxed) {
-        return Err(AskError::Cancelled);
-    }
-    Ok(found.concat())
+/// Rows that are looked at in one go: as many as an idle thread may take over from a busy one.
+const PIECE: usize = 2_048;
+/// Comparing takes much the same time however many rows of a block count: it pays from one in so many on.
+const COMPARED: usize = 16;
+/// Fewer rows than this are scored one by one in less time than a comparison needs to begin.
+const FEW: usize = 1_024;
+
+/// What is scanned.
+pub(crate) struct Scan<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) asked: &'a Asked<'a>,
+    pub(crate) admission: &'a Admission<'a>,
+    pub(crate) ranking: Ranking,
+    pub(crate) kernel: Kernel,
+    pub(crate) cancelled: &'a AtomicBool,
 }
 
-fn scan_block(
-    asked: &Asked<'_>,
-    admission: &Admission<'_>,
-    live: &Live,
-    parts: &[&Part],
-    ranking: Ranking,
-) -> Vec<Candidate> {
-    let table = live.rows.block.table();
-    let slots = &live.rows.slots;
-    let admitted = live.live.iter().filter_map(|row| {
-        let item = admission.item(slots[row])?;
-        Some((u32::try_from(row).ok()?, item))
-    });
-    let (rows, items): (Vec<u32>, Vec<_>) = admitted.unzip();
-    if rows.is_empty() {
-        return Vec::new();
-    }
-    let mut sums = vec![0.0_f64; rows.len()];
-    let mut scores = Vec::new();
-    for part in parts {
-        // Features of one space are alike; what a store says otherwise is compared with nothing.
-        if !part.probe.is_comparable(table) {
-            continue;
+/// Rows of a block, and what they are compared with.
+struct Piece<'a> {
+    live: &'a Live,
+    parts: &'a [&'a Part],
+    rows: Vec<u32>,
+}
+
+impl Scan<'_> {
+    /// Every item that may be answered and has a score that counts, in no order; on the current rayon pool.
+    /// `first`: the first so many of their order are enough, and others may be missing.
+    ///
+    /// Only items that are admitted are scored, so a scan for few items costs little more than looking at
+    /// what is said of all.
+    pub(crate) fn candidates(&self, first: Option<usize>) -> Result<Vec<Candidate>, AskError> {
+        let mut spaces: Vec<(&[Live], Vec<&Part>)> = Vec::new();
+        if self.asked.weight > 0.0 {
+            for (space, lives) in self.snapshot.features().spaces() {
+                let parts = self.asked.parts.iter().filter(|part| part.space == *space);
+                let parts: Vec<&Part> = parts.collect();
+                if !parts.is_empty() {
+                    spaces.push((lives, parts));
+                }
+            }
         }
-        part.probe.scores(table, &rows, &mut scores);
-        for (sum, score) in sums.iter_mut().zip(&scores) {
-            *sum += part.weight * f64::from(*score);
+        let mut pieces: Vec<(&Live, &[&Part], usize)> = Vec::new();
+        for (lives, parts) in &spaces {
+            for live in *lives {
+                let starts = (0..live.rows.slots.len()).step_by(PIECE);
+                pieces.extend(starts.map(|start| (live, &**parts, start)));
+            }
         }
+        let admitted = pieces.into_par_iter().map(|(live, parts, start)| Piece {
+            live,
+            parts,
+            rows: self.admitted(live, start),
+        });
+        let admitted: Vec<Piece<'_>> = admitted.filter(|piece| !piece.rows.is_empty()).collect();
+        if let (Some(first), Some(part)) = (first, self.one_part())
+            && is_worth_comparing(self.snapshot.features(), part, &admitted)
+        {
+            return self.compared(part, &admitted, first);
+        }
+        let found = admitted.par_iter().map(|piece| self.scored(piece));
+        let found: Vec<Vec<Candidate>> = found.collect();
+        self.unless_cancelled()?;
+        Ok(found.concat())
     }
-    let scored = items.iter().zip(sums);
-    scored
-        .filter_map(|(item, sum)| {
-            let score = asked.score(sum);
-            admission.counts(score).then(|| Candidate {
-                slot: item.slot(),
-                score,
-                rank: ranking.rank(item, score),
+
+    /// The rows from one on, a piece of them, that may be answered.
+    fn admitted(&self, live: &Live, start: usize) -> Vec<u32> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let slots = &live.rows.slots;
+        let rows = live.live.within(start..start + PIECE);
+        let admitted = rows.filter(|row| self.admission.admits_slot(slots[*row]));
+        admitted.map(|row| row as u32).collect()
+    }
+
+    /// The one part whose scores are the question's own.
+    fn one_part(&self) -> Option<&Part> {
+        let [part] = &self.asked.parts[..] else {
+            return None;
+        };
+        // Another's share of the weight scales scores, so that some may become alike.
+        let is_all = part.weight > 0.0 && part.weight == self.asked.weight;
+        (is_all && self.ranking == Ranking::Score).then_some(part)
+    }
+
+    /// The best `first` candidates of some rows, as comparisons find them: those of which approximate scores do
+    /// not tell that they are none are scored.
+    fn compared(
+        &self,
+        part: &Part,
+        pieces: &[Piece<'_>],
+        first: usize,
+    ) -> Result<Vec<Candidate>, AskError> {
+        let mut own = TableBuilder::new(part.feature.dense().len());
+        let (ids, weights) = (part.feature.term_ids(), part.feature.term_weights());
+        own.push(part.feature.dense(), ids, weights)?;
+        let (own, all) = (own.build(), RowMask::all(1));
+        let mut sides: Vec<(&Live, RowMask)> = Vec::new();
+        for piece in pieces {
+            let rows = &piece.live.rows;
+            if !part.probe.is_comparable(rows.block.table()) {
+                continue;
+            }
+            if sides
+                .last()
+                .is_none_or(|(live, _)| !std::ptr::eq(*live, piece.live))
+            {
+                sides.push((piece.live, RowMask::none(rows.slots.len())));
+            }
+            if let Some((_, mask)) = sides.last_mut() {
+                let rows = piece.rows.iter();
+                rows.for_each(|row| mask.insert(*row as usize));
+            }
+        }
+        let slot = |row: RowRef| -> Slot {
+            let (live, _) = sides[usize::from(row.side) - 1];
+            live.rows.slots[row.row as usize]
+        };
+        let id = |row: RowRef| -> Option<&ItemId> {
+            // The question's own row is met by each other once.
+            (row.side > 0)
+                .then(|| self.snapshot.id(slot(row)))
+                .flatten()
+        };
+        let task = Task {
+            left: Side {
+                table: &own,
+                live: &all,
+                floors: vec![self.admission.least()],
+                apart: Vec::new(),
+            },
+            within_left: false,
+            rights: (sides.iter())
+                .map(|(live, mask)| Side {
+                    table: live.rows.block.table(),
+                    live: mask,
+                    floors: Vec::new(),
+                    apart: Vec::new(),
+                })
+                .collect(),
+            keep: first,
+        };
+        let by_id = |a: RowRef, b: RowRef| id(a).cmp(&id(b));
+        let compared = compare(self.kernel, &task, &by_id, self.cancelled);
+        self.unless_cancelled()?;
+        let found = compared?
+            .found
+            .into_iter()
+            .flat_map(|found| found.candidates);
+        Ok(found
+            .map(|one| Candidate {
+                slot: slot(one.row),
+                score: one.score,
+                rank: f64::from(one.score),
             })
-        })
-        .collect()
+            .collect())
+    }
+
+    /// Rows that have a score that counts.
+    fn scored(&self, piece: &Piece<'_>) -> Vec<Candidate> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let table = piece.live.rows.block.table();
+        let mut sums = vec![0.0_f64; piece.rows.len()];
+        let mut scores = Vec::new();
+        for part in piece.parts {
+            // Features of one space are alike; what a store says otherwise is compared with nothing.
+            if !part.probe.is_comparable(table) {
+                continue;
+            }
+            part.probe.scores(table, &piece.rows, &mut scores);
+            for (sum, score) in sums.iter_mut().zip(&scores) {
+                *sum += part.weight * f64::from(*score);
+            }
+        }
+        let slots = &piece.live.rows.slots;
+        let scored = piece.rows.iter().zip(sums);
+        scored
+            .filter_map(|(row, sum)| {
+                let (slot, score) = (slots[*row as usize], self.asked.score(sum));
+                let rank = match self.ranking {
+                    Ranking::Score => f64::from(score),
+                    ranking => ranking.rank(&self.admission.item(slot)?, score),
+                };
+                let counts = self.admission.counts(score);
+                counts.then_some(Candidate { slot, score, rank })
+            })
+            .collect()
+    }
+
+    fn unless_cancelled(&self) -> Result<(), AskError> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(AskError::Cancelled);
+        }
+        Ok(())
+    }
+}
+
+/// Whether comparing finds the best of some rows sooner than scoring all of them.
+fn is_worth_comparing(features: &Features, part: &Part, pieces: &[Piece<'_>]) -> bool {
+    let admitted: usize = pieces.iter().map(|piece| piece.rows.len()).sum();
+    let lives = features.of(&part.space).iter();
+    let rows: usize = lives.map(|live| live.rows.slots.len()).sum();
+    admitted >= FEW && COMPARED * admitted >= rows
 }

@@ -7,7 +7,9 @@ use kindred_shared::{ItemId, ModelName, Space};
 
 use crate::filter::Facts;
 use crate::index::Index;
+use crate::signature::Signature;
 use kindred_domain::features::{Features, Live};
+use kindred_domain::habits::Habits;
 use kindred_domain::list::Entry;
 use kindred_domain::memory;
 use kindred_domain::settings::DomainSettings;
@@ -17,9 +19,45 @@ use kindred_domain::view_change::{Listed, Renewed, ViewChange};
 
 /// Slots of a chunk: a change copies the chunks it touches, a pointer for each of their slots, and a
 /// pointer for every chunk.
-const CHUNK: usize = 64;
+const CHUNK: usize = u64::BITS as usize;
 
-type Chunk = [Option<Arc<Row>>; CHUNK];
+/// Neighbouring slots, and what of their rows scans look at first.
+#[derive(Clone)]
+struct Chunk {
+    rows: [Option<Arc<Row>>; CHUNK],
+    signatures: [Signature; CHUNK],
+    /// A bit for each slot that has a row.
+    there: u64,
+    /// A bit for each whose row will expire, or has.
+    expiring: u64,
+}
+
+impl Chunk {
+    const EMPTY: Self = Self {
+        rows: [const { None }; CHUNK],
+        signatures: [Signature::NONE; CHUNK],
+        there: 0,
+        expiring: 0,
+    };
+
+    /// Puts a row into a slot, or leaves that empty; what was there.
+    fn put(&mut self, at: usize, row: Option<Arc<Row>>) -> Option<Arc<Row>> {
+        let (bit, before) = (1 << at, &self.rows[at]);
+        self.there &= !bit;
+        self.expiring &= !bit;
+        if let Some(row) = &row {
+            self.there |= bit;
+            self.expiring |= u64::from(row.expires_at.is_some()) << at;
+            if !before
+                .as_ref()
+                .is_some_and(|before| before.is_said_alike(row))
+            {
+                self.signatures[at] = Signature::of(&row.facts());
+            }
+        }
+        std::mem::replace(&mut self.rows[at], row)
+    }
+}
 
 /// What readers see of one domain at one moment.
 pub struct Snapshot {
@@ -30,7 +68,9 @@ pub struct Snapshot {
     /// Items that are visible, but for those that have expired.
     rows: usize,
     model: Option<ModelName>,
+    name: Option<ModelName>,
     settings: Arc<DomainSettings>,
+    habits: Arc<Habits>,
     features: Features,
     is_whole: bool,
 }
@@ -43,6 +83,21 @@ struct Row {
     expires_at: Option<i64>,
     space: Option<Space>,
     list: Option<List>,
+}
+
+impl Row {
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            id: self.id.as_str(),
+            language: self.space.as_ref().and_then(Space::language),
+            shown: &self.shown,
+        }
+    }
+
+    /// Whether its facts are another's, as far as that is seen at once.
+    fn is_said_alike(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shown, &other.shown) && self.space == other.space
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -96,6 +151,11 @@ impl Snapshot {
         self.visible(slot, now)
     }
 
+    /// The name that the model has in the domain.
+    pub fn name(&self) -> Option<&ModelName> {
+        self.name.as_ref().or(self.model())
+    }
+
     /// The domain's model; `None`: the domain was not registered when it was loaded, and has had no item
     /// since.
     pub fn model(&self) -> Option<&ModelName> {
@@ -116,6 +176,11 @@ impl Snapshot {
     /// What is set for the domain.
     pub fn settings(&self) -> &Arc<DomainSettings> {
         &self.settings
+    }
+
+    /// What is usual in the domain's texts.
+    pub fn habits(&self) -> &Arc<Habits> {
+        &self.habits
     }
 
     /// The features there are.
@@ -139,7 +204,16 @@ impl Snapshot {
 
     fn row(&self, slot: Slot) -> Option<&Arc<Row>> {
         let chunk = self.chunks.get(slot.index() / CHUNK)?;
-        chunk[slot.index() % CHUNK].as_ref()
+        chunk.rows[slot.index() % CHUNK].as_ref()
+    }
+
+    /// The signature of the item of a slot, if it is visible. It looks at the item only if that expires.
+    pub(crate) fn signature(&self, slot: Slot, now: i64) -> Option<Signature> {
+        let (chunk, at) = (self.chunks.get(slot.index() / CHUNK)?, slot.index() % CHUNK);
+        let is = |bits: u64| bits >> at & 1 == 1;
+        let is_visible =
+            is(chunk.there) && (!is(chunk.expiring) || self.visible(slot, now).is_some());
+        is_visible.then(|| chunk.signatures[at])
     }
 
     fn slot(&self, id: &str) -> Option<Slot> {
@@ -166,7 +240,9 @@ impl Snapshot {
             indexed: 0,
             rows: 0,
             model: None,
+            name: None,
             settings: Arc::default(),
+            habits: Arc::default(),
             features: Features::default(),
             is_whole: true,
         };
@@ -181,15 +257,17 @@ impl Snapshot {
             indexed: self.indexed,
             rows: self.rows,
             model: change.model.or_else(|| self.model.clone()),
+            name: change.name.or_else(|| self.name.clone()),
             settings: change
                 .settings
                 .unwrap_or_else(|| Arc::clone(&self.settings)),
+            habits: (change.habits).unwrap_or_else(|| Arc::clone(&self.habits)),
             features: change.features.unwrap_or_else(|| self.features.clone()),
             is_whole: self.is_whole,
         };
         for id in &change.gone {
             if let Some(slot) = next.slot(id.as_str()) {
-                let gone = next.place(slot).take();
+                let gone = next.put(slot, None);
                 next.rows -= usize::from(gone.is_some());
             }
         }
@@ -205,10 +283,7 @@ impl Snapshot {
     fn list(&mut self, listed: Listed, replace: bool, now: i64) {
         let slot = listed.slot;
         self.append(&listed.id, slot);
-        let is_new = self.row(slot).is_none();
-        self.rows += usize::from(is_new);
-        let place = self.place(slot);
-        let before = place.as_ref().and_then(|row| row.list.as_ref());
+        let before = self.row(slot).and_then(|row| row.list.as_ref());
         let list = listed.list.map(|list| {
             let same = before.filter(|before| before.version == list.version);
             let unchanged = same.filter(|before| Arc::ptr_eq(&before.entries, &list.entries));
@@ -222,13 +297,15 @@ impl Snapshot {
                 entries: list.entries,
             }
         });
-        *place = Some(Arc::new(Row {
+        let row = Arc::new(Row {
             id: listed.id,
             shown: listed.shown,
             expires_at: listed.expires_at,
             space: listed.space,
             list,
-        }));
+        });
+        let before = self.put(slot, Some(row));
+        self.rows += usize::from(before.is_none());
     }
 
     fn renew(&mut self, renewed: Renewed) {
@@ -236,26 +313,28 @@ impl Snapshot {
             self.is_whole = false;
             return;
         };
-        if let Some(row) = self.place(slot) {
-            let row = Arc::make_mut(row);
-            row.shown = renewed.shown;
-            row.expires_at = renewed.expires_at;
+        if let Some(row) = self.row(slot) {
+            let row = Row {
+                shown: renewed.shown,
+                expires_at: renewed.expires_at,
+                ..Row::clone(row)
+            };
+            self.put(slot, Some(Arc::new(row)));
         }
     }
 
-    /// The place of a slot, in a chunk that no other snapshot has.
-    fn place(&mut self, slot: Slot) -> &mut Option<Arc<Row>> {
+    /// Puts a row into a slot, in a chunk that no other snapshot has; what was there.
+    fn put(&mut self, slot: Slot, row: Option<Arc<Row>>) -> Option<Arc<Row>> {
         let at = slot.index() / CHUNK;
         if self.chunks.len() <= at {
-            let empty = Arc::new([const { None }; CHUNK]);
-            self.chunks.resize(at + 1, empty);
+            self.chunks.resize(at + 1, Arc::new(Chunk::EMPTY));
         }
-        &mut Arc::make_mut(&mut self.chunks[at])[slot.index() % CHUNK]
+        Arc::make_mut(&mut self.chunks[at]).put(slot.index() % CHUNK, row)
     }
 
     fn append(&mut self, id: &ItemId, slot: Slot) {
         if self.indexed == self.index.room() {
-            let rows = self.chunks.iter().flat_map(|chunk| chunk.iter());
+            let rows = self.chunks.iter().flat_map(|chunk| chunk.rows.iter());
             let rows = rows
                 .enumerate()
                 .filter_map(|(at, row)| Some((at, row.as_ref()?)));
@@ -277,7 +356,7 @@ impl fmt::Debug for Snapshot {
         f.debug_struct("Snapshot")
             .field("chunks", &self.chunks.len())
             .field("indexed", &self.indexed)
-            .field("model", &self.model)
+            .field("model", &self.name())
             .field("is_whole", &self.is_whole)
             .finish_non_exhaustive()
     }
@@ -304,11 +383,7 @@ impl<'a> Item<'a> {
 
     /// What it is chosen by.
     pub fn facts(&self) -> Facts<'a> {
-        Facts {
-            id: self.row.id.as_str(),
-            language: self.row.space.as_ref().and_then(Space::language),
-            shown: &self.row.shown,
-        }
+        self.row.facts()
     }
 
     /// Where its feature is; `None`: it has none, or a zero one.
@@ -344,11 +419,12 @@ impl<'a> Item<'a> {
         &self.row.shown
     }
 
-    /// The model of its feature, else its domain's.
+    /// The name of the model that it is compared by: its own vector's, or its domain's.
     pub fn model(&self) -> Option<&'a str> {
-        match &self.row.space {
+        let space = self.row.space.as_ref();
+        match space.filter(|space| space.is_own() || self.snapshot.name.is_none()) {
             Some(space) => Some(space.model_name()),
-            None => self.snapshot.model().map(ModelName::as_str),
+            None => self.snapshot.name().map(ModelName::as_str),
         }
     }
 

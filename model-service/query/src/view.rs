@@ -86,6 +86,12 @@ impl DomainView {
         self.snapshot.store(Some(Arc::new(next)));
     }
 
+    /// Readers see from now on what they saw in another view; `None`: what they see is not known.
+    pub fn take_over(&self, snapshot: Option<Arc<Snapshot>>) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.snapshot.store(snapshot);
+    }
+
     /// What readers see now; `None` until the view has been filled: they are answered from the store.
     pub fn snapshot(&self) -> Guard<Option<Arc<Snapshot>>> {
         self.snapshot.load()

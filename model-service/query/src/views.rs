@@ -1,14 +1,14 @@
 //! The views of all active domains.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use kindred_shared::DomainName;
+use kindred_shared::{DomainName, ModelName};
 
 use crate::term::Term;
 use crate::view::DomainView;
 
-type ByDomain = HashMap<DomainName, Arc<DomainView>>;
+type ByDomain = HashMap<DomainName, OfDomain>;
 
 /// The views of all active domains. A domain without one sleeps: it is clean, and readers are
 /// answered from the store.
@@ -18,21 +18,40 @@ pub struct Views {
     by_domain: RwLock<ByDomain>,
 }
 
+/// The views of one domain.
+#[derive(Debug)]
+struct OfDomain {
+    served: Arc<DomainView>,
+    beside: BTreeMap<ModelName, BesideView>,
+}
+
+/// What readers see of a model beside the served one.
+#[derive(Debug, Clone)]
+pub struct BesideView {
+    /// Its view.
+    pub view: Arc<DomainView>,
+    /// Whether it may be answered from: while it is being built it lacks lists.
+    pub is_ready: bool,
+}
+
 impl Views {
-    /// The view of an active domain.
+    /// The view of an active domain: of the model that is served.
     pub fn get(&self, domain: &DomainName) -> Option<Arc<DomainView>> {
-        self.read().get(domain).cloned()
+        self.read().get(domain).map(|one| Arc::clone(&one.served))
     }
 
     /// The view of a domain, made now if there is none of this term.
     pub fn open(&self, domain: &DomainName, term: &Arc<Term>) -> Arc<DomainView> {
-        let new = || Arc::new(DomainView::new(Arc::clone(term)));
+        let new = || OfDomain {
+            served: Arc::new(DomainView::new(Arc::clone(term))),
+            beside: BTreeMap::new(),
+        };
         let mut views = self.write();
-        let view = views.entry(domain.clone()).or_insert_with(new);
-        if !Arc::ptr_eq(view.term(), term) {
-            *view = new();
+        let of_domain = views.entry(domain.clone()).or_insert_with(new);
+        if !Arc::ptr_eq(of_domain.served.term(), term) {
+            *of_domain = new();
         }
-        Arc::clone(view)
+        Arc::clone(&of_domain.served)
     }
 
     /// The domain went to sleep.
@@ -44,8 +63,37 @@ impl Views {
     pub fn all(&self) -> Vec<(DomainName, Arc<DomainView>)> {
         self.read()
             .iter()
-            .map(|(name, view)| (name.clone(), Arc::clone(view)))
+            .map(|(name, one)| (name.clone(), Arc::clone(&one.served)))
             .collect()
+    }
+
+    /// The view of a model beside the served one of an active domain, if there is one.
+    pub fn beside(&self, domain: &DomainName, model: &ModelName) -> Option<BesideView> {
+        self.read().get(domain)?.beside.get(model).cloned()
+    }
+
+    /// The views of all models beside the served one of a domain.
+    pub fn all_beside(&self, domain: &DomainName) -> Vec<(ModelName, BesideView)> {
+        let views = self.read();
+        let beside = views.get(domain).map(|one| &one.beside).into_iter();
+        beside
+            .flatten()
+            .map(|(name, view)| (name.clone(), view.clone()))
+            .collect()
+    }
+
+    /// Readers of an active domain's model beside the served one find its view from now on.
+    pub fn show(&self, domain: &DomainName, model: &ModelName, view: BesideView) {
+        if let Some(of_domain) = self.write().get_mut(domain) {
+            of_domain.beside.insert(model.clone(), view);
+        }
+    }
+
+    /// They find it no more.
+    pub fn hide(&self, domain: &DomainName, model: &ModelName) {
+        if let Some(of_domain) = self.write().get_mut(domain) {
+            of_domain.beside.remove(model);
+        }
     }
 
     /// Every write leaves the map whole, so a panic elsewhere is no reason to stop serving.

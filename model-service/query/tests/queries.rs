@@ -26,6 +26,8 @@ use proptest::prelude::*;
 const NOW: i64 = 1_000 * DAY;
 const DAY: i64 = 86_400_000;
 const NEAR: f32 = 0.9;
+/// Domains of so many items are compared with what is asked, not scored one by one.
+const LARGE: usize = 1_500;
 
 /// An item as it is drawn.
 #[derive(Debug, Clone)]
@@ -202,12 +204,13 @@ fn snapshot(items: &[Plain], keep: usize) -> Arc<Snapshot> {
             }),
         }
     });
-    // Small blocks, with rows that count no more.
+    // Small blocks, with rows that count no more; but those of a large domain have more rows.
+    let rows = if items.len() < LARGE { 7 } else { 400 };
     let by_space = SPACES.iter().enumerate().map(|(number, space)| {
         let of_space: Vec<usize> = (0..items.len())
             .filter(|n| items[*n].space == number && !is_zero(&items[*n]))
             .collect();
-        let blocks = of_space.chunks(7).map(|chunk| {
+        let blocks = of_space.chunks(rows).map(|chunk| {
             let mut builder = BlockBuilder::new(Space::stored(space), 3);
             for n in chunk {
                 builder.push(id(*n), 1, &items[*n].feature());
@@ -594,6 +597,31 @@ proptest! {
                 let expected = is_some.then(|| score(one, other) + 0.0);
                 let found = snapshot.score(id(a).as_str(), id(b).as_str(), Kernel::Auto, NOW);
                 prop_assert_eq!(found.map(|score| score + 0.0), expected);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3))]
+    #[test]
+    fn answers_of_large_domains_are_those_of_brute_force(
+        items in prop::collection::vec(plain(), LARGE..LARGE + 200),
+        // Blocks are laid out for comparisons once they have met enough rows.
+        asked in prop::collection::vec((of(LARGE), conditions()), 40),
+    ) {
+        let snapshot = snapshot(&items, KEEP);
+        for (of, mut conditions) in asked {
+            conditions.collapse = conditions.collapse.filter(|_| conditions.limit == 100);
+            let expected = brute_force(&items, &of, &conditions);
+            let found = snapshot.ask(&question(&of, &conditions), &AtomicBool::new(false));
+            match expected {
+                None => prop_assert_eq!(found, Err(AskError::NoneKnown)),
+                Some(expected) => {
+                    let found = found.unwrap();
+                    let answered = answered(&snapshot, &found);
+                    prop_assert_eq!(&answered, &expected, "{:?} {:?}", of, conditions);
+                }
             }
         }
     }

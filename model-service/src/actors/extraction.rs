@@ -3,12 +3,12 @@
 
 mod isolation;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
-use compute_worker::models::{Own, compares_languages};
+use compute_worker::models::{Own, compares_languages, weighs_by_domain};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use kindred_shared::job::{ExtractTask, Job, Reply, Task};
@@ -18,10 +18,11 @@ use tracing::warn;
 use super::loading::failure;
 use super::services::Services;
 use super::supervisor::{DurationSupervisor, Perform};
-use crate::preprocessing::Preprocessor;
+use crate::preprocessing::{Preprocessor, Usual};
 use kindred_domain::dispatch::Undone;
 use kindred_domain::effect::{Made, ToExtract};
 use kindred_domain::extraction::{Asked, Extraction, Fallback, Making, PieceSize, Prepared, Step};
+use kindred_domain::habits::{Habits, Survey};
 use kindred_domain::intake::Failure;
 use kindred_domain::material::Material;
 use kindred_domain::settings::DomainSettings;
@@ -29,24 +30,51 @@ use kindred_domain::settings::DomainSettings;
 /// Items whose material is read from the store at a time.
 const READ_PAGE: usize = 256;
 
+/// Texts of a sample that are in memory at a time.
+const SURVEY_PAGE: usize = 32;
+
 /// How often it is looked whether a text is still being preprocessed, and how often it may be:
 /// 30 s for what takes milliseconds.
 const LOOK: Duration = Duration::from_millis(500);
 const LOOKS: u32 = 60;
 
+/// What is known of a domain before features are made.
+pub struct Known {
+    /// Spaces of items that have features, and how many have.
+    pub spaces: Vec<(Space, usize)>,
+    /// How long dense parts are in each space, where it is known.
+    pub lengths: BTreeMap<Space, usize>,
+    /// What is usual in its texts.
+    pub habits: Arc<Habits>,
+    /// Whether it is for a model beside the served one.
+    pub is_beside: bool,
+}
+
 /// Makes the features of these items: of their texts, by the model; of their own vectors. Items the store no
-/// longer has are left out. `spaces`: those of items that have features, and how many have.
+/// longer has are left out.
 pub async fn extract(
     services: &Services,
     domain: &DomainName,
     model: &ModelName,
     rows: Vec<ToExtract>,
     settings: &DomainSettings,
-    spaces: Vec<(Space, usize)>,
+    known: Known,
 ) -> Result<Vec<Made>, Failure> {
+    let Known {
+        spaces,
+        lengths,
+        habits,
+        is_beside,
+    } = known;
     let preprocessor = services.preprocessors.of(settings);
-    let making = Making::new(model, compares_languages(model), settings);
-    let (mut extraction, first) = Extraction::begin(making, rows, spaces, PieceSize::default());
+    let making = Making::new(
+        model,
+        compares_languages(model),
+        settings,
+        Arc::clone(&habits),
+    );
+    let most = PieceSize::default().on_threads(services.pool.current_num_threads());
+    let (mut extraction, first) = Extraction::begin(making, rows, spaces, lengths, most);
     let mut steps = VecDeque::from([first]);
     let mut jobs = FuturesUnordered::new();
     loop {
@@ -57,11 +85,11 @@ pub async fn extract(
                     steps.push_back(extraction.read(found));
                 }
                 Step::Prepare(asked, fallback) => {
-                    let prepared = prepare(services, &preprocessor, asked, fallback).await;
+                    let prepared = prepare(services, &preprocessor, asked, &habits, fallback).await;
                     steps.extend(extraction.prepared(prepared));
                 }
-                Step::Submit(piece, task) => {
-                    let done = perform(&services.supervisor, domain, task);
+                Step::Submit(piece, task, length) => {
+                    let done = perform(&services.supervisor, domain, task, length, is_beside);
                     jobs.push(async move { (piece, done.await) });
                 }
                 Step::Done(result) => {
@@ -81,8 +109,8 @@ pub async fn extract(
 }
 
 fn tell_rejected(domain: &DomainName, made: &Made) {
-    if let Some(row) = &made.rejected {
-        warn!(%domain, id = %row.id, reason = row.rejected, "item rejected");
+    if let (Some(reason), Some(row)) = (made.rejected(), &made.row) {
+        warn!(%domain, id = %row.id, reason, "item rejected");
     }
 }
 
@@ -115,10 +143,14 @@ async fn prepare(
     services: &Services,
     preprocessor: &Arc<Preprocessor>,
     asked: Vec<Asked>,
+    habits: &Arc<Habits>,
     fallback: Option<Fallback>,
 ) -> Vec<(Asked, Prepared)> {
-    let preprocessor = Arc::clone(preprocessor);
-    let one = move |asked: &Asked| prepare_one(&preprocessor, &asked.material, fallback.as_ref());
+    let (preprocessor, habits) = (Arc::clone(preprocessor), Arc::clone(habits));
+    let one = move |asked: &Asked| {
+        let fallback = fallback.as_ref();
+        prepare_one(&preprocessor, &asked.material, &habits, fallback)
+    };
     match isolation::each(&services.pool, asked, LOOK, LOOKS, one).await {
         Ok(prepared) => {
             let prepared = prepared.into_iter();
@@ -139,6 +171,7 @@ async fn prepare(
 fn prepare_one(
     preprocessor: &Preprocessor,
     material: &Material,
+    habits: &Habits,
     fallback: Option<&Fallback>,
 ) -> Prepared {
     let Material { row, content } = material;
@@ -148,11 +181,15 @@ fn prepare_one(
     if let Some(vector) = &content.vector {
         return Prepared::Known(Space::own(vector.len()), Own::feature(vector));
     }
+    let usual = Usual {
+        language: fallback.and_then(|Fallback(language)| language.as_deref()),
+        ..Usual::of(habits)
+    };
     let preprocessed = preprocessor.preprocess(
         row.title.as_deref(),
         content.text.as_deref(),
         row.language.as_deref(),
-        fallback.and_then(|Fallback(language)| language.as_deref()),
+        usual,
     );
     if !preprocessed.is_sure && fallback.is_none() {
         return Prepared::Unsure;
@@ -160,18 +197,88 @@ fn prepare_one(
     Prepared::Terms(preprocessed.language, preprocessed.terms)
 }
 
+/// What the texts of a sample of items have. Own vectors have none; a text that cannot be read is left out.
+pub async fn survey(
+    services: &Services,
+    domain: &DomainName,
+    ids: &[ItemId],
+    model: &ModelName,
+    settings: &DomainSettings,
+) -> Result<Survey, Failure> {
+    let preprocessor = services.preprocessors.of(settings);
+    let mut survey = Survey::default();
+    let one = {
+        let preprocessor = Arc::clone(&preprocessor);
+        move |Material { row, content }: &Material| {
+            let (title, text) = (row.title.as_deref(), content.text.as_deref());
+            preprocessor.survey(title, text, row.language.as_deref())
+        }
+    };
+    let surveyed = each_text(services, domain, ids, one).await?;
+    surveyed.for_each(|text| text.add_to(&mut survey));
+    if !weighs_by_domain(model) {
+        return Ok(survey);
+    }
+    // Terms are those of what is left of the texts.
+    let usual = Habits::of(0, 0, 0, &survey);
+    let model = model.clone();
+    let one = move |Material { row, content }: &Material| {
+        let (title, text) = (row.title.as_deref(), content.text.as_deref());
+        let (given, usual) = (row.language.as_deref(), Usual::of(&usual));
+        preprocessor.term_ids(title, text, given, usual, &model)
+    };
+    for id in each_text(services, domain, ids, one).await?.flatten() {
+        *survey.terms.entry(id).or_default() += 1;
+    }
+    Ok(survey)
+}
+
+/// What is found in each text of these items, on the pool.
+async fn each_text<T: Send + 'static>(
+    services: &Services,
+    domain: &DomainName,
+    ids: &[ItemId],
+    one: impl Fn(&Material) -> T + Send + Sync + 'static,
+) -> Result<impl Iterator<Item = T>, Failure> {
+    let one = Arc::new(one);
+    let mut found = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(SURVEY_PAGE) {
+        let materials = read(services, domain, ids).await?.into_iter();
+        let texts = materials.filter(|material| material.content.vector.is_none());
+        let texts: Vec<Arc<Material>> = texts.map(Arc::new).collect();
+        let one = Arc::clone(&one);
+        let one = move |material: &Arc<Material>| one(material);
+        match isolation::each(&services.pool, texts, LOOK, LOOKS, one).await {
+            Ok(read) => found.extend(read.into_iter().filter_map(|(_, outcome)| outcome.ok())),
+            Err(isolation::AllStuck) => {
+                super::watchdog::end("every thread is stuck in the preprocessing of a text")
+            }
+        }
+    }
+    Ok(found.into_iter())
+}
+
 /// Has a worker extract.
 async fn perform(
     supervisor: &Addr<DurationSupervisor>,
     domain: &DomainName,
     task: Arc<ExtractTask>,
+    dense: Option<usize>,
+    is_beside: bool,
 ) -> Result<Vec<Feature>, Undone> {
     let (items, space) = (task.rows.len(), task.space.clone());
     let job = Job {
         domain: domain.clone(),
         task: Task::Extract(task),
     };
-    let undone = match supervisor.send(Perform(job)).await {
+    let undone = match supervisor
+        .send(Perform {
+            job,
+            dense,
+            is_beside,
+        })
+        .await
+    {
         Ok(Ok(Reply::Extracted(features))) => return Ok(features),
         Ok(Ok(reply)) => Undone::GivenUp(Failure::passing(format!(
             "a worker answered another question: {reply:?}"
@@ -241,7 +348,10 @@ mod tests {
             tokio::task::yield_now().await;
             arbiter.stop();
         };
-        let (made, ()) = tokio::join!(perform(&supervisor, &domain, Arc::new(task)), stopping);
+        let (made, ()) = tokio::join!(
+            perform(&supervisor, &domain, Arc::new(task), None, false),
+            stopping
+        );
         assert_eq!(made.unwrap_err(), Undone::Stopping);
     }
 }

@@ -7,19 +7,27 @@ use kindred_domain::intake::Failure;
 use kindred_domain::loaded::{Loaded, Opened};
 use kindred_domain::material::Material;
 use kindred_domain::memory::of_loading_read;
-use kindred_domain::store::{FeatureRow, ItemRow, Page, Store, StoreError};
+use kindred_domain::store::{BesideRow, DomainRow, FeatureRow, ItemRow, Page, Store, StoreError};
 
 /// Rows of one page of a scan.
 const PAGE: usize = 1_000;
 
-/// Reads a domain's own rows.
+/// Reads a domain's own rows, as the machine of the served model sees them, or of one beside it: its name and kind.
 ///
 /// # Errors
 /// When the store fails, or this program does not know the domain's model.
-pub async fn open(store: &dyn Store, domain: &DomainName) -> Result<Box<Opened>, Failure> {
+pub async fn open(
+    store: &dyn Store,
+    domain: &DomainName,
+    of: Option<(&ModelName, &ModelName)>,
+) -> Result<Box<Opened>, Failure> {
     let row = store.domain(domain).await.map_err(|e| failure(&e))?;
     let settings = store.settings(domain).await.map_err(|e| failure(&e))?;
-    let opened = Opened { row, settings };
+    let mut opened = Opened { row, settings };
+    if let Some((model, kind)) = of {
+        let beside = store.beside(domain, model).await.map_err(|e| failure(&e))?;
+        opened = opened.of_model(kind, beside);
+    }
     match opened.model() {
         Some(model) if !store.knows(model) => Err(Failure {
             needs_help: true,
@@ -63,7 +71,7 @@ pub async fn whole(
     Ok(whole.collect())
 }
 
-/// Reads a domain, once it is its turn: items, features of a model and of own vectors, in any order; then its
+/// Reads a domain for the machine of one model, once it is its turn: items, features of a model and of own vectors, in any order; then its
 /// row, and, if it is dirty, whose lists are stored.
 ///
 /// # Errors
@@ -72,10 +80,11 @@ pub async fn load(
     store: &dyn Store,
     domain: &DomainName,
     model: &ModelName,
+    of: Option<(&ModelName, &ModelName)>,
     load: &Load,
 ) -> Result<Box<Loaded>, Failure> {
     load.begin().await;
-    let read = read(store, domain, model, load).await;
+    let read = read(store, domain, model, of, load).await;
     read.map_err(|error| failure(&error))
 }
 
@@ -83,6 +92,7 @@ async fn read(
     store: &dyn Store,
     domain: &DomainName,
     model: &ModelName,
+    of: Option<(&ModelName, &ModelName)>,
     load: &Load,
 ) -> Result<Box<Loaded>, StoreError> {
     let mut loaded = Box::<Loaded>::default();
@@ -96,7 +106,11 @@ async fn read(
             features_page(store, domain, model, &of_model),
             features_page(store, domain, &own, &of_own),
         )?;
-        for row in of_items.took(rows) {
+        for mut row in of_items.took(rows) {
+            if of.is_some() {
+                // Why the served model has no feature of it.
+                row.rejected = None;
+            }
             loaded.add_item(&row);
             items += 1;
         }
@@ -110,9 +124,21 @@ async fn read(
     let mut from = None;
     // Read last: a mark set by a former owner while we scanned must not be missed.
     loaded.row = store.domain(domain).await?;
+    if let Some((model, kind)) = of {
+        let beside = store.beside(domain, model).await?;
+        let row = loaded.row.take();
+        let seen = |row| BesideRow::seen(beside.row, row, kind);
+        loaded.row = row.filter(DomainRow::is_there).map(seen);
+    }
     if loaded.row.as_ref().is_some_and(|row| row.dirty.is_some()) {
         loop {
-            let page = store.scan_list_ids(domain, from.as_ref(), PAGE).await?;
+            let page = match of {
+                None => store.scan_list_ids(domain, from.as_ref(), PAGE).await?,
+                Some((model, _)) => {
+                    let page = store.scan_beside_list_ids(domain, model, from.as_ref(), PAGE);
+                    page.await?
+                }
+            };
             page.rows.into_iter().for_each(|id| loaded.add_list(id));
             from = page.next;
             if from.is_none() {

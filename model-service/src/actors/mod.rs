@@ -12,6 +12,7 @@
 pub mod clock;
 pub mod comparer;
 pub mod domain;
+pub mod experiments;
 pub mod extraction;
 pub mod lease;
 pub mod loading;

@@ -198,6 +198,8 @@ impl PartitionHost {
         if let (Some(tenure), Some(intake)) = (&mut self.tenure, self.opened.take()) {
             let waking = tenure.registry.clone().recipient();
             self.parts.waking.host(self.partition, waking);
+            let owner = Arc::clone(&tenure.owner);
+            self.parts.experiments.host(self.partition, owner);
             let pump = pump(intake, tenure.registry.clone());
             tenure.pump = Some(tokio::task::spawn_local(pump));
             self.hosted.host(self.partition);
@@ -210,6 +212,7 @@ impl PartitionHost {
         (self.opening, self.opened, self.reading) = (None, None, None);
         if let Some(Tenure { registry, pump, .. }) = self.tenure.take() {
             self.parts.waking.let_go(self.partition);
+            self.parts.experiments.let_go(self.partition);
             if let Some(pump) = pump {
                 pump.abort();
             }

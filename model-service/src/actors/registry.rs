@@ -13,7 +13,7 @@ use kindred_shared::DomainName;
 use kindred_shared::event::Event;
 use tracing::{info, warn};
 
-use super::domain::{Deliver, DomainActor, Halt, Sleep, Slept};
+use super::domain::{Deliver, DomainActor, Halt, MakeAnew, Sleep, Slept};
 use super::services::Services;
 use super::waking::Wake;
 use kindred_domain::budget::{Use, who_sleeps};
@@ -186,9 +186,11 @@ impl DomainRegistry {
         let views = self.services.views.all().into_iter();
         let active = views.map(|(domain, view)| {
             let status = view.status();
+            let beside = self.services.views.all_beside(&domain).into_iter();
+            let beside = beside.map(|(_, one)| one.view.status().memory.total());
             Use {
                 domain,
-                bytes: status.memory.total(),
+                bytes: status.memory.total() + beside.sum::<u64>(),
                 unused_for: view.unused_for(now.monotonic),
                 is_quiet: status.clean,
             }
@@ -254,8 +256,11 @@ impl Handler<Dispatch> for DomainRegistry {
 impl Handler<Wake> for DomainRegistry {
     type Result = ();
 
-    fn handle(&mut self, Wake(domain): Wake, _: &mut Context<Self>) {
-        self.actor(&domain);
+    fn handle(&mut self, wake: Wake, _: &mut Context<Self>) {
+        let actor = self.actor(&wake.domain);
+        if let Some(ids) = wake.make_anew {
+            actor.do_send(MakeAnew(ids));
+        }
     }
 }
 

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Addr;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clock::Clock;
 use super::comparer::Comparer;
+use super::experiments::Experiments;
 use super::memory::MemoryAccount;
 use super::owner::Owner;
 use super::supervisor::DurationSupervisor;
@@ -47,6 +49,8 @@ pub struct ServiceParts {
     pub memory: Arc<MemoryAccount>,
     /// Who wakes domains that somebody asks.
     pub waking: Arc<Waking>,
+    /// Experiments, and what readers did.
+    pub experiments: Arc<Experiments>,
     /// The clocks.
     pub clock: Clock,
 }
@@ -58,6 +62,48 @@ pub struct Services {
     pub owner: Arc<Owner>,
     /// Where deliveries are settled.
     pub settle: Arc<dyn Settle>,
+    /// Where events wait for their domain's turn.
+    pub backlog: Backlog,
+}
+
+/// Events that may wait for their domains' turns, of all domains of a partition.
+pub const PACED_EVENTS: usize = 1_000;
+/// Bytes of them.
+pub const PACED_BYTES: usize = 16 << 20;
+
+/// Where events wait for their domains' turns ([`kindred_domain::intake::pacing`]): it is shared by all domains of a
+/// partition, and leaves their intake room for those that do not wait.
+#[derive(Debug)]
+pub struct Backlog {
+    events: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+}
+
+/// The place of an event that waits. Dropping it gives it back.
+#[derive(Debug)]
+pub struct Waiting {
+    _event: OwnedSemaphorePermit,
+    _bytes: OwnedSemaphorePermit,
+}
+
+impl Default for Backlog {
+    fn default() -> Self {
+        Self {
+            events: Arc::new(Semaphore::new(PACED_EVENTS)),
+            bytes: Arc::new(Semaphore::new(PACED_BYTES)),
+        }
+    }
+}
+
+impl Backlog {
+    /// A place for an event of so many bytes, if there is one.
+    pub fn take(&self, bytes: usize) -> Option<Waiting> {
+        let bytes = u32::try_from(bytes).ok()?;
+        Some(Waiting {
+            _event: Arc::clone(&self.events).try_acquire_owned().ok()?,
+            _bytes: Arc::clone(&self.bytes).try_acquire_many_owned(bytes).ok()?,
+        })
+    }
 }
 
 impl Services {
@@ -67,6 +113,7 @@ impl Services {
             parts,
             owner,
             settle,
+            backlog: Backlog::default(),
         }
     }
 }
@@ -76,5 +123,23 @@ impl std::ops::Deref for Services {
 
     fn deref(&self) -> &ServiceParts {
         &self.parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_that_wait_have_the_room_of_all_and_give_it_back() {
+        let backlog = Backlog::default();
+        let large = backlog.take(PACED_BYTES - 10);
+        assert!(large.is_some());
+        assert!(backlog.take(11).is_none());
+        drop(large);
+        let all: Vec<_> = (0..=PACED_EVENTS).map(|_| backlog.take(1)).collect();
+        assert_eq!(all.iter().flatten().count(), PACED_EVENTS);
+        drop(all);
+        assert!(backlog.take(PACED_BYTES).is_some());
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use kindred_shared::Seldom;
 use kindred_shared::job::{Job, Reply, Task};
+use kindred_shared::wire::UNREADABLE_REPLY;
 use tokio::sync::oneshot;
 use tracing::{debug, warn};
 
@@ -21,6 +23,9 @@ const MAILBOX: usize = 1_024;
 /// Why a job that kills workers is a dead letter, as brokers say it.
 const DELIVERY_LIMIT: &str = "delivery_limit";
 
+/// How often it is told what workers do wrong: a bad one may do so thousands of times a second.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
 /// Watches every job that is out.
 pub struct DurationSupervisor {
     jobs: Arc<dyn Jobs>,
@@ -28,6 +33,9 @@ pub struct DurationSupervisor {
     askers: HashMap<JobId, oneshot::Sender<Result<Reply, Undone>>>,
     timer: Option<SpawnHandle>,
     overdue: u64,
+    /// When it is told that answers are refused, and that workers could not do jobs.
+    refusals: Seldom,
+    failures: Seldom,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -36,7 +44,14 @@ pub struct DurationSupervisor {
 /// the job up.
 #[derive(Message)]
 #[rtype(result = "Result<Reply, Undone>")]
-pub struct Perform(pub Job);
+pub struct Perform {
+    /// The job.
+    pub job: Job,
+    /// Length of the dense parts that are asked for, where it is known.
+    pub dense: Option<usize>,
+    /// Whether it is for a model beside the served one.
+    pub is_beside: bool,
+}
 
 /// A reply has come.
 #[derive(Message)]
@@ -65,6 +80,8 @@ impl DurationSupervisor {
                 askers: HashMap::new(),
                 timer: None,
                 overdue: 0,
+                refusals: Seldom::new(TELL_EVERY),
+                failures: Seldom::new(TELL_EVERY),
                 clock,
                 metrics,
             }
@@ -182,9 +199,14 @@ impl Actor for DurationSupervisor {
 impl Handler<Perform> for DurationSupervisor {
     type Result = ResponseFuture<Result<Reply, Undone>>;
 
-    fn handle(&mut self, Perform(job): Perform, context: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, perform: Perform, context: &mut Context<Self>) -> Self::Result {
         let (asker, answer) = oneshot::channel();
-        let id = self.table.submit(job);
+        let Perform {
+            job,
+            dense,
+            is_beside,
+        } = perform;
+        let id = self.table.submit_beside(job, dense, is_beside);
         self.askers.insert(id, asker);
         self.turn(context);
         Box::pin(async move { answer.await.unwrap_or(Err(Undone::Stopping)) })
@@ -210,13 +232,46 @@ impl Handler<Replied> for DurationSupervisor {
             self.turn(context);
             return;
         }
+        if let Reply::Refused(refusal) = &reply
+            && refusal.reason == UNREADABLE_REPLY
+        {
+            let reason = [UNREADABLE_REPLY];
+            self.metrics
+                .replies_refused
+                .with_label_values(&reason)
+                .inc();
+            if let Some(more) = self.refusals.tell(now) {
+                let why = &refusal.detail;
+                warn!(
+                    job = job.0,
+                    attempt = attempt.0,
+                    why,
+                    more,
+                    "a worker's answer is refused"
+                );
+            }
+        }
         match self.table.answer(now, job, attempt, reply) {
             Answer::Due(reply) => {
                 if let Some(asker) = self.askers.remove(&job) {
                     let _ = asker.send(Ok(reply));
                 }
             }
-            Answer::Retried => warn!(job = job.0, attempt = attempt.0, "a worker could not"),
+            Answer::Unfit(unfit) => {
+                let reason = [unfit.fault.word()];
+                self.metrics
+                    .replies_refused
+                    .with_label_values(&reason)
+                    .inc();
+                if let Some(more) = self.refusals.tell(now) {
+                    warn!(job = job.0, attempt = attempt.0, %unfit, more, "a worker's answer is refused");
+                }
+            }
+            Answer::Retried => {
+                if let Some(more) = self.failures.tell(now) {
+                    warn!(job = job.0, attempt = attempt.0, more, "a worker could not");
+                }
+            }
             Answer::Late => {
                 self.metrics.late_replies.inc();
                 debug!(job = job.0, attempt = attempt.0, "late reply dropped");

@@ -7,8 +7,9 @@ use compute_worker::models::term_ids;
 use kindred_shared::job::{ExtractTask, Job, Reply, Task, TermCounts};
 use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 
-use crate::preprocessing::{Preprocessed, Preprocessors};
+use crate::preprocessing::{Preprocessed, Preprocessors, Usual};
 use kindred_domain::extraction::habitual;
+use kindred_domain::habits::Habits;
 use kindred_domain::settings::DomainSettings;
 
 /// Does an extract job, on the threads it has.
@@ -43,6 +44,8 @@ pub struct Rules<'a> {
     pub settings: &'a DomainSettings,
     /// How many of its items have a feature in each space.
     pub spaces: &'a [(Space, usize)],
+    /// What is usual in its texts.
+    pub habits: &'a Habits,
 }
 
 /// Words by the ids of their terms.
@@ -67,15 +70,20 @@ impl Texts {
         text: &Text,
         rules: Rules<'_>,
     ) -> Result<(Space, Feature, Words), String> {
-        let fallback = habitual(
-            rules.model,
-            rules.spaces.iter().map(|(space, rows)| (space, *rows)),
-        );
+        let of_most = || {
+            let spaces = rules.spaces.iter();
+            habitual(rules.model, spaces.map(|(space, rows)| (space, *rows)))
+        };
+        let language = rules.habits.language_or(of_most);
+        let usual = Usual {
+            language: language.as_deref(),
+            ..Usual::of(rules.habits)
+        };
         let preprocessed = self.preprocessors.of(rules.settings).preprocess(
             text.title.as_deref(),
             text.text.as_deref(),
             text.language.as_deref(),
-            fallback.as_deref(),
+            usual,
         );
         let space = Space::of_texts(rules.model, &preprocessed.language);
         if preprocessed.terms.is_empty() {
@@ -97,7 +105,7 @@ impl Texts {
         match (self.extract)(&job) {
             Reply::Extracted(mut features) if features.len() == 1 => {
                 let feature = features.pop().unwrap_or_else(Feature::zero);
-                Ok((space, feature, words))
+                Ok((space, rules.habits.weigh(feature), words))
             }
             Reply::Failed(why) => Err(why),
             Reply::UnknownModel(model) => Err(format!(
@@ -113,7 +121,7 @@ impl Texts {
             text.title.as_deref(),
             text.text.as_deref(),
             text.language.as_deref(),
-            None,
+            Usual::default(),
         );
         words(model, &preprocessed)
     }

@@ -13,7 +13,7 @@ use crate::config::{Config, Flags};
 use crate::store::cassandra::agreement::{agreed, is_anybody_there, set};
 use crate::store::cassandra::schema::Keyspace;
 
-/// Shows or changes what all model services of a cluster must have alike.
+/// Shows or changes the settings that all model services of a cluster share.
 ///
 /// Windows may be changed while instances run: set the new value here, then start one instance after the
 /// other with it. Everything else only while none runs.

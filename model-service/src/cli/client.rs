@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::exit::{Exit, Failure};
-use crate::client::{Answer, Error, Http};
+use crate::client::{Answer, Error, Http, Trust};
 use crate::config::Config;
 
 /// A batch is answered when all of it is durable.
@@ -14,7 +14,7 @@ const ANSWER: Duration = Duration::from_secs(120);
 /// Where a server is said to be.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Server {
-    /// Address of the running Kindred [default: http:// and the configured `listen`]
+    /// Address of the running Kindred [default: the configured `listen`]
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
 }
@@ -31,8 +31,10 @@ impl Server {
         config: &Config,
         patience: Duration,
     ) -> Result<Client, Failure> {
-        match &self.url {
-            Some(url) => Client::patient(url, patience),
+        let trust = Trust::configured(&config.tls);
+        let trust = trust.map_err(|error| Failure::usage(error.to_string()))?;
+        let client = match &self.url {
+            Some(url) => Client::trusting(&trust, url, patience)?,
             None => {
                 let mut listen = config.http.listen;
                 if listen.ip().is_unspecified() {
@@ -41,9 +43,14 @@ impl Server {
                         std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
                     });
                 }
-                Client::patient(&format!("http://{listen}"), patience)
+                let url = format!("{}://{listen}", config.tls.scheme());
+                Client::trusting(&trust, &url, patience)?
             }
-        }
+        };
+        Ok(Client {
+            http: client.http.with_key(config.access.sent_key()?),
+            ..client
+        })
     }
 }
 
@@ -58,20 +65,23 @@ impl Client {
     /// A client of the server at this URL.
     ///
     /// # Errors
-    /// [`Exit::Usage`] when it is no `http://` URL.
+    /// [`Exit::Usage`] when it is no `http://` or `https://` URL.
     pub(crate) fn new(url: &str) -> Result<Self, Failure> {
-        Self::patient(url, ANSWER)
+        Self::trusting(&Trust::default(), url, ANSWER)
     }
 
-    fn patient(url: &str, patience: Duration) -> Result<Self, Failure> {
+    fn trusting(trust: &Trust, url: &str, patience: Duration) -> Result<Self, Failure> {
         let base = url.trim_end_matches('/');
-        if base.strip_prefix("http://").is_none_or(str::is_empty) {
+        let host = base
+            .strip_prefix("http://")
+            .or_else(|| base.strip_prefix("https://"));
+        if host.is_none_or(str::is_empty) {
             return Err(Failure::usage(format!(
-                "--url {url:?}: expected http:// and a host, such as http://127.0.0.1:8080"
+                "--url {url:?}: expected http:// or https:// and a host, such as http://127.0.0.1:8080"
             )));
         }
         Ok(Self {
-            http: Http::with_patience(patience),
+            http: trust.with_patience(patience),
             base: base.to_owned(),
         })
     }
@@ -98,7 +108,11 @@ impl Client {
         Self::good(self.get(path)?)
     }
 
-    fn good(answer: Answer) -> Result<Answer, Failure> {
+    /// The answer, if it is none of an error.
+    ///
+    /// # Errors
+    /// What the service says; [`Exit::NotFound`] where nothing is there.
+    pub(crate) fn good(answer: Answer) -> Result<Answer, Failure> {
         match answer.status {
             404 => Err(Failure::new(Exit::NotFound, answer.words())),
             _ if answer.is_success() => Ok(answer),

@@ -1,5 +1,7 @@
 //! `kindred demo`: the bundled sample in, its neighbours out, and on serving.
 
+mod own_site;
+
 use std::collections::HashMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -8,13 +10,13 @@ use kindred_api::path;
 use kindred_api::similar::SimilarAnswer;
 use serde::{Deserialize, Serialize};
 
-use super::client::Client;
+use super::client::{Client, printable};
 use super::exit::{Exit, Failure, Outcome};
-use super::import::{self, Source};
+use super::import::{self, Input, Source};
 use super::local::DemoArgs;
 use super::output::json_line;
 use super::standalone::{Stop, curl_lines, drain};
-use crate::config::{Config, Origins};
+use crate::config::{self, Config, Origins};
 use crate::standalone::Standalone;
 
 /// The sample: events, and neighbours that were written down before anything was compared.
@@ -74,17 +76,28 @@ struct DomainReport {
 }
 
 #[derive(Debug, Serialize)]
-struct Article {
-    id: String,
-    title: String,
-    similar: Vec<Similar>,
+pub(super) struct Article {
+    pub(super) id: String,
+    pub(super) title: String,
+    pub(super) similar: Vec<Similar>,
+}
+
+impl Article {
+    /// For people.
+    pub(super) fn tell(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(out, "\n  {}", printable(&self.title))?;
+        for one in &self.similar {
+            writeln!(out, "    {:.3}  {}", one.score, printable(&one.title))?;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Serialize)]
-struct Similar {
-    id: String,
-    title: String,
-    score: f32,
+pub(super) struct Similar {
+    pub(super) id: String,
+    pub(super) title: String,
+    pub(super) score: f32,
 }
 
 pub(super) fn run(
@@ -98,6 +111,8 @@ pub(super) fn run(
     let directory = temporary()?;
     let mut config = config.clone();
     config.store.data_dir = directory.path().join("data");
+    config.tls = config::Tls::none();
+    config.access.admin_key_file = None;
     actix::System::new().block_on(async {
         let mut stop = Stop::listen()?;
         let service = tokio::select! {
@@ -107,7 +122,7 @@ pub(super) fn run(
             () = stop.asked() => return Ok(Exit::Done),
         };
         let shown = tokio::select! {
-            report = show(&service) => report.and_then(|report| Ok(print(&report, args.once, json, out)?)),
+            shown = shown(args, &config, &service, json, out) => shown,
             () = stop.asked() => Ok(()),
         };
         if shown.is_ok() && !args.once {
@@ -116,6 +131,19 @@ pub(super) fn run(
         drain(service).await;
         shown.map(|()| Exit::Done)
     })
+}
+
+async fn shown(
+    args: &DemoArgs,
+    config: &Config,
+    service: &Standalone,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    match &args.source {
+        Some(source) => own_site::show(source, args, config, service, json, out).await,
+        None => Ok(print(&show(service).await?, args.once, json, out)?),
+    }
 }
 
 /// A directory that is gone when the program ends.
@@ -141,14 +169,13 @@ async fn show(service: &Standalone) -> Result<Report, Failure> {
     let began = Instant::now();
     let sender = client.clone();
     let (summary, _) = beside(move || {
-        let sources = SAMPLE.map(|(events, _)| Source::bytes("sample", events));
+        let sources = SAMPLE.map(|(events, _)| Input::Events(Source::bytes("sample", events)));
         let options = import::Options {
-            domain: None,
             rejects: Some(std::env::temp_dir().join("kindred-demo.rejects.ndjson")),
             timeout: Duration::from_secs(10),
-            shown: false,
+            ..import::Options::default()
         };
-        import::load(&sender, sources.into(), &options)
+        import::load_inputs(&sender, sources.into(), &options)
     })
     .await?;
     if summary.ended.rejected > 0 {
@@ -158,14 +185,20 @@ async fn show(service: &Standalone) -> Result<Report, Failure> {
             summary.ended.rejects.unwrap_or_default().display()
         )));
     }
-    if !service.quiet(QUIET_WITHIN).await {
-        return Err(Failure::failed(format!(
-            "the lists were not ready within {}",
-            humantime::format_duration(QUIET_WITHIN)
-        )));
-    }
+    quiet(service, QUIET_WITHIN).await?;
     let seconds = began.elapsed().as_secs_f64();
     beside(move || ask(&client, address, summary.accepted, seconds)).await
+}
+
+/// Waits until every list is exact.
+pub(super) async fn quiet(service: &Standalone, within: Duration) -> Result<(), Failure> {
+    if service.quiet(within).await {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "the lists were not ready within {}",
+        humantime::format_duration(within)
+    )))
 }
 
 /// Asks for the neighbours of every question's article.
@@ -224,7 +257,7 @@ fn ask(client: &Client, address: String, items: u64, seconds: f64) -> Result<Rep
     })
 }
 
-fn neighbours(client: &Client, domain: &str, id: &str) -> Result<Vec<Similar>, Failure> {
+pub(super) fn neighbours(client: &Client, domain: &str, id: &str) -> Result<Vec<Similar>, Failure> {
     let answer = client.get_good(&path::similar(domain, id, TOP))?;
     let answer: SimilarAnswer = client.read(&answer)?;
     Ok(answer
@@ -246,10 +279,7 @@ fn print(report: &Report, once: bool, json: bool, out: &mut dyn Write) -> std::i
     for domain in &report.domains {
         writeln!(out, "{}", domain.domain)?;
         for article in &domain.articles {
-            writeln!(out, "\n  {}", article.title)?;
-            for one in &article.similar {
-                writeln!(out, "    {:.3}  {}", one.score, one.title)?;
-            }
+            article.tell(out)?;
         }
         writeln!(out)?;
     }
@@ -279,7 +309,7 @@ fn print(report: &Report, once: bool, json: bool, out: &mut dyn Write) -> std::i
                 "  curl http://{}/v1/domains/{domain}/items/{}/similar?limit=5",
                 report.address, article.id
             )?;
-            for line in curl_lines(&report.address, domain, "fox-1") {
+            for line in curl_lines("http", &report.address, domain, "fox-1") {
                 writeln!(out, "  {line}")?;
             }
         }

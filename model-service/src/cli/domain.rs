@@ -78,6 +78,18 @@ pub(crate) struct SetArgs {
     /// Conditions of queries that do not say otherwise, as a JSON object
     #[arg(long, value_name = "JSON", value_parser = conditions)]
     defaults: Option<Conditions>,
+    /// Most live items
+    #[arg(long, value_name = "N")]
+    max_items: Option<u64>,
+    /// Most events a second
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_events_per_second: Option<u64>,
+    /// Most bytes of a text
+    #[arg(long, value_name = "BYTES")]
+    max_text: Option<u64>,
+    /// Whether queries need no key
+    #[arg(long, value_name = "BOOL")]
+    public: Option<bool>,
     #[command(flatten)]
     server: Server,
     #[command(flatten)]
@@ -173,12 +185,18 @@ fn merged(args: &SetArgs, current: Settings) -> Settings {
         origins: args.origins.clone().or(current.origins),
         max_age: args.max_age.or(current.max_age),
         defaults: args.defaults.clone().map(|all| all.0).or(current.defaults),
+        public: args.public.or(current.public),
+        max_items: args.max_items.or(current.max_items),
+        max_events_per_second: args.max_events_per_second.or(current.max_events_per_second),
+        max_text: args.max_text.or(current.max_text),
     }
 }
 
 fn write_settings(domain: &DomainAnswer, out: &mut dyn Write) -> std::io::Result<()> {
     let settings = domain.settings.as_deref().cloned().unwrap_or_default();
     let across = settings.across_languages.map(|across| across.to_string());
+    let number = |number: Option<u64>| number.map(|number| number.to_string());
+    let public = settings.public.map(|public| public.to_string());
     let rows = [
         ("domain", Some(domain.domain.to_string())),
         ("model", Some(domain.model.to_string())),
@@ -199,10 +217,17 @@ fn write_settings(domain: &DomainAnswer, out: &mut dyn Write) -> std::io::Result
             "defaults",
             settings.defaults.map(|all| Value::Object(all).to_string()),
         ),
+        ("public", public),
+        ("max_items", number(settings.max_items)),
+        (
+            "max_events_per_second",
+            number(settings.max_events_per_second),
+        ),
+        ("max_text", number(settings.max_text)),
     ];
     for (name, value) in rows {
         let value = value.unwrap_or_else(|| "as configured".to_owned());
-        writeln!(out, "{name:<18}{}", printable(&value))?;
+        writeln!(out, "{name:<22} {}", printable(&value))?;
     }
     Ok(())
 }

@@ -88,5 +88,11 @@ impl From<crate::config::ConfigError> for Failure {
     }
 }
 
+impl From<crate::config::SecretError> for Failure {
+    fn from(error: crate::config::SecretError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
 /// How a command ended.
 pub type Outcome = Result<Exit, Failure>;

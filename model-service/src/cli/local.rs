@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
+use kindred_shared::DomainName;
+
 use super::flags::{ServiceFlags, StandaloneFlags};
+use super::import::domain;
+use crate::sites::Base;
 
 /// Runs everything in one process, with an embedded store.
 #[derive(Debug, clap::Args)]
@@ -19,9 +23,20 @@ pub(crate) struct ModelServiceArgs {
     pub(crate) flags: StandaloneFlags,
 }
 
-/// Shows what Kindred does, on a bundled sample in a temporary directory, and goes on serving.
+/// Shows what Kindred does, on a site of yours or a bundled sample, and keeps serving.
+///
+/// A site is a folder or a file as `kindred import` takes it. The data is in a temporary directory.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArgs {
+    /// Folder or file of a site [default: the bundled sample]
+    #[arg(value_name = "FOLDER|FILE")]
+    pub(crate) source: Option<PathBuf>,
+    /// Domain of its items [default: the host it is on, or its name]
+    #[arg(long, requires = "source", value_parser = domain)]
+    pub(crate) domain: Option<DomainName>,
+    /// Where the site is read, such as https://blog.example [default: what its settings say]
+    #[arg(long, value_name = "URL", requires = "source", value_parser = Base::parse)]
+    pub(crate) url_base: Option<Base>,
     /// End after printing
     #[arg(long)]
     pub(crate) once: bool,

@@ -16,14 +16,19 @@ mod export;
 mod filters;
 mod flags;
 mod import;
+mod interrupt;
 mod items;
+mod keys;
 mod local;
+mod manual;
 mod memory;
 mod model_service;
+mod models;
 mod neighbours;
 mod output;
 mod partitions;
 mod publish;
+mod repair;
 mod retry;
 mod schema;
 mod show_config;
@@ -36,7 +41,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use exit::{EXIT_CODES, Exit, Failure, Outcome};
 
@@ -46,15 +51,18 @@ use crate::config::{Config, Flags, LOG};
 /// What commands log that say themselves how it goes: they also say when the broker is away.
 const QUIET_LOG: &str = "warn,kindred_runtime::amqp=error,lapin=off";
 
+/// Version, commit and build.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("KINDRED_BUILD"), ")");
+
 /// Keeps every item's most similar items exact while items come, change and go.
 ///
 /// Without a command: `standalone`.
 #[derive(Debug, Parser)]
-#[command(name = "kindred", version, after_help = EXIT_CODES, subcommand_help_heading = "Commands")]
+#[command(name = "kindred", version = VERSION, after_help = EXIT_CODES, subcommand_help_heading = "Commands")]
 struct Cli {
     #[command(flatten)]
     flags: StandaloneFlags,
-    /// Write JSON to standard output instead of words
+    /// Write JSON to standard output instead of text
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -68,7 +76,7 @@ enum Command {
     ModelService(local::ModelServiceArgs),
     Schema(schema::SchemaArgs),
     Agreement(agreement::AgreementArgs),
-    /// How many partitions a cluster has
+    /// Shows or changes the number of partitions
     #[command(subcommand)]
     Partitions(PartitionsCommand),
     Doctor(doctor::DoctorArgs),
@@ -76,9 +84,16 @@ enum Command {
     Publish(publish::PublishArgs),
     Similar(Box<similar::SimilarArgs>),
     Status(status::StatusArgs),
-    /// What is set for a domain
+    Repair(repair::RepairArgs),
+    /// Shows or changes the settings of a domain
     #[command(subcommand)]
     Domain(DomainCommand),
+    /// The models of a domain: the one that is served, and those beside it
+    #[command(subcommand)]
+    Models(ModelsCommand),
+    /// Creates, lists and revokes keys
+    #[command(subcommand)]
+    Keys(KeysCommand),
     Items(items::ItemsArgs),
     Export(export::ExportArgs),
     Config(show_config::ConfigArgs),
@@ -90,13 +105,30 @@ enum Command {
     /// Measurements
     #[command(subcommand)]
     Bench(BenchCommand),
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
 }
 
 #[derive(Debug, Subcommand)]
 enum DomainCommand {
     Show(domain::ShowArgs),
-    Set(domain::SetArgs),
+    Set(Box<domain::SetArgs>),
     Delete(domain::DeleteArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ModelsCommand {
+    List(models::ListArgs),
+    Put(models::PutArgs),
+    Activate(models::ActivateArgs),
+    Delete(models::DeleteArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    Create(keys::CreateArgs),
+    List(keys::ListArgs),
+    Revoke(keys::RevokeArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -120,8 +152,9 @@ enum BenchCommand {
 }
 
 impl Command {
-    fn flags(&self) -> &Flags {
-        match self {
+    /// Keys that were given behind the command; what is about the program itself has none.
+    fn flags(&self) -> Option<&Flags> {
+        let flags = match self {
             Self::Demo(args) => &args.flags.0,
             Self::Standalone(args) => &args.flags.0,
             Self::ModelService(args) => &args.flags.0,
@@ -134,9 +167,17 @@ impl Command {
             Self::Publish(args) => &args.flags.0,
             Self::Similar(args) => &args.flags.0,
             Self::Status(args) => &args.flags.0,
+            Self::Repair(args) => &args.flags.0,
             Self::Domain(DomainCommand::Show(args)) => &args.flags.0,
             Self::Domain(DomainCommand::Set(args)) => &args.flags.0,
             Self::Domain(DomainCommand::Delete(args)) => &args.flags.0,
+            Self::Models(ModelsCommand::List(args)) => &args.flags.0,
+            Self::Models(ModelsCommand::Put(args)) => &args.flags.0,
+            Self::Models(ModelsCommand::Activate(args)) => &args.flags.0,
+            Self::Models(ModelsCommand::Delete(args)) => &args.flags.0,
+            Self::Keys(KeysCommand::Create(args)) => &args.flags.0,
+            Self::Keys(KeysCommand::List(args)) => &args.flags.0,
+            Self::Keys(KeysCommand::Revoke(args)) => &args.flags.0,
             Self::Items(args) => &args.flags.0,
             Self::Export(args) => &args.flags.0,
             Self::Config(args) => &args.flags.0,
@@ -148,7 +189,9 @@ impl Command {
             Self::Bench(BenchCommand::Queries(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Similarity(args)) => &args.flags.0,
             Self::Bench(BenchCommand::Extract(args)) => &args.flags.0,
-        }
+            Self::Completions(_) | Self::Man(_) => return None,
+        };
+        Some(flags)
     }
 
     /// Commands that print what they found would be drowned by what a service logs. `neighbours`
@@ -199,7 +242,11 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
             flags: StandaloneFlags::default(),
         })
     });
-    let flags = cli.flags.0.and_then(command.flags().clone());
+    let flags = match command.flags() {
+        Some(behind) => cli.flags.0.and_then(behind.clone()),
+        // Neither needs a configuration: one that is wrong is no obstacle.
+        None => return manual::run(&command, Cli::command(), out),
+    };
     let (config, origins) = Config::resolve(&flags, std::env::vars_os(), Path::new(""))?;
     let log = if command.logs_little() {
         QUIET_LOG
@@ -213,9 +260,19 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Publish(args) => publish::run(&args, &config, json, out),
         Command::Similar(args) => similar::run(&args, &config, json, out),
         Command::Status(args) => status::run(&args, &config, json, out),
+        Command::Repair(args) => repair::run(&args, &config, json, out),
         Command::Domain(DomainCommand::Show(args)) => domain::show(&args, &config, json, out),
         Command::Domain(DomainCommand::Set(args)) => domain::set(&args, &config, json, out),
         Command::Domain(DomainCommand::Delete(args)) => domain::delete(&args, &config, json, out),
+        Command::Models(ModelsCommand::List(args)) => models::list(&args, &config, json, out),
+        Command::Models(ModelsCommand::Put(args)) => models::put(&args, &config, json, out),
+        Command::Models(ModelsCommand::Activate(args)) => {
+            models::activate(&args, &config, json, out)
+        }
+        Command::Models(ModelsCommand::Delete(args)) => models::delete(&args, &config, json, out),
+        Command::Keys(KeysCommand::Create(args)) => keys::create(&args, &config, json, out),
+        Command::Keys(KeysCommand::List(args)) => keys::list(&args, &config, json, out),
+        Command::Keys(KeysCommand::Revoke(args)) => keys::revoke(&args, &config, json, out),
         Command::Items(args) => items::run(&args, &config, json, out),
         Command::Export(args) => export::run(&args, &config, json, out),
         Command::Neighbours(args) => neighbours::run(&args, &config, json, out),
@@ -247,20 +304,29 @@ fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
         Command::Bench(BenchCommand::Extract(args)) => {
             bench::extract::run(&args, &config, json, out)
         }
+        Command::Completions(_) | Command::Man(_) => manual::run(&command, Cli::command(), out),
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
     use crate::config::keys;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_behind_ids_are_no_ids() {
+        let behind = ["a", "b", "--limit", "2", "--json"];
+        let line = ["kindred", "similar", "news.example"];
+        let cli = Cli::try_parse_from(line.into_iter().chain(behind)).unwrap();
+        assert!(cli.json, "{cli:?}");
+        let hyphen = Cli::try_parse_from(line.into_iter().chain(["--", "-a"]));
+        assert!(hyphen.is_ok(), "{hyphen:?}");
     }
 
     #[test]
@@ -291,9 +357,17 @@ mod tests {
                 "publish",
                 "similar",
                 "status",
+                "repair",
                 "domain show",
                 "domain set",
                 "domain delete",
+                "models list",
+                "models put",
+                "models activate",
+                "models delete",
+                "keys create",
+                "keys list",
+                "keys revoke",
                 "items",
                 "export",
                 "config",
@@ -304,7 +378,9 @@ mod tests {
                 "bench freshness",
                 "bench queries",
                 "bench similarity",
-                "bench extract"
+                "bench extract",
+                "completions",
+                "man"
             ]
         );
     }
@@ -336,7 +412,10 @@ mod tests {
             "2",
         ])
         .unwrap();
-        let flags = cli.flags.0.and_then(cli.command.unwrap().flags().clone());
+        let flags = cli
+            .flags
+            .0
+            .and_then(cli.command.unwrap().flags().unwrap().clone());
         let (config, _) = Config::resolve(&flags, [], Path::new("/nonexistent")).unwrap();
         assert_eq!(config.compute.threads, 2);
         assert_eq!(config.domains.window, std::time::Duration::from_secs(1));

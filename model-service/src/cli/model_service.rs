@@ -2,19 +2,23 @@
 
 use super::exit::{Exit, Failure, Outcome};
 use super::standalone::{DRAIN, Stop};
-use crate::clustered::Clustered;
+use crate::clustered::{Clustered, StartError};
 use crate::config::Config;
 
 pub(super) fn run(config: &Config) -> Outcome {
     actix::System::new().block_on(async {
         let mut stop = Stop::listen()?;
-        let service = tokio::select! {
-            started = Clustered::start(config) => {
-                started.map_err(|error| Failure::failed(error.to_string()))?
-            }
-            () = stop.asked() => return Ok(Exit::Done),
+        let (started, is_over) = stop.while_starting(Clustered::start(config)).await;
+        let Some(started) = started else {
+            return Ok(Exit::Done);
         };
-        stop.asked().await;
+        let service = started.map_err(|error| match error {
+            StartError::Misconfigured(_) => Failure::usage(error.to_string()),
+            _ => Failure::failed(error.to_string()),
+        })?;
+        if !is_over {
+            stop.asked().await;
+        }
         tracing::info!("stopping");
         if tokio::time::timeout(DRAIN, service.stop()).await.is_err() {
             tracing::warn!(after = ?DRAIN, "stopped before all was let go");

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use kindred_runtime::amqp::repartition::{events_waiting, finish, rebind, routes};
-use kindred_runtime::amqp::{Connector, Names, close};
+use kindred_runtime::amqp::{Names, close};
 use kindred_runtime::cql::connect;
 use scylla::client::session::Session;
 use serde::Serialize;
@@ -123,7 +123,7 @@ async fn change(to: u16, config: &Config) -> Result<Option<usize>, Failure> {
     partitions::refuse_while_in_use(session, keyspace)
         .await
         .map_err(failed)?;
-    let connector = Connector::new(config.broker.amqp_url.expose(), "kindred partitions");
+    let connector = config.broker.connector("kindred partitions");
     let connector = connector.map_err(failed)?;
     let connection = connector.connect("partitions").await.map_err(failed)?;
     let names = Names::default();

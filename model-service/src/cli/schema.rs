@@ -9,7 +9,7 @@ use super::flags::StandaloneFlags;
 use crate::config::Config;
 use crate::store::cassandra::schema::{Keyspace, migrate, statements};
 
-/// Makes the tables in Cassandra/ScyllaDB that are not there yet, as a role that may.
+/// Creates missing tables in Cassandra/ScyllaDB, as a role that may.
 ///
 /// A model service does the same at its start when its own role may.
 #[derive(Debug, clap::Args)]

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use kindred_api::path;
 use kindred_api::similar::{SimilarAnswer, SimilarItem};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::client::{Client, Server, printable};
 use super::conditions::ConditionArgs;
@@ -23,8 +24,8 @@ const TEXT_BYTES: u64 = 16 << 20;
 pub(crate) struct SimilarArgs {
     /// The domain
     domain: String,
-    /// The id of an item, or of several: what is like all of them
-    #[arg(value_name = "ID", allow_hyphen_values = true, required_unless_present_any = ["text", "title"])]
+    /// The id of an item, or of several: what is like all of them; behind `--` if one begins with a hyphen
+    #[arg(value_name = "ID", required_unless_present_any = ["text", "title"])]
     ids: Vec<String>,
     /// A file with a text to be like, plain or HTML; `-`: standard input
     #[arg(long, value_name = "FILE", conflicts_with = "ids")]
@@ -35,6 +36,9 @@ pub(crate) struct SimilarArgs {
     /// Its language; without it, it is detected
     #[arg(long, value_name = "CODE", conflicts_with = "ids")]
     text_language: Option<String>,
+    /// Who reads the answer: while an experiment runs, the conditions of its arm count
+    #[arg(long, value_name = "ID")]
+    reader: Option<String>,
     #[command(flatten)]
     conditions: ConditionArgs,
     /// How long to wait for the list of an item that has none yet
@@ -129,7 +133,16 @@ enum Asking {
 impl Asking {
     fn of(args: &SimilarArgs) -> Result<Self, Failure> {
         if let ([id], false) = (args.ids.as_slice(), args.conditions.are_json()) {
-            let query = args.conditions.parameters()?;
+            let mut query = args.conditions.parameters()?;
+            if let Some(reader) = &args.reader {
+                let reader = utf8_percent_encode(reader, NON_ALPHANUMERIC);
+                query.push_str(if query.is_empty() {
+                    "?reader="
+                } else {
+                    "&reader="
+                });
+                query.extend(reader);
+            }
             let of = path::item(&args.domain, id);
             return Ok(Self::Get(format!("{of}/similar{query}")));
         }
@@ -144,6 +157,9 @@ impl Asking {
         }
         if let Some(title) = &args.title {
             say("title", title.as_str().into());
+        }
+        if let Some(reader) = &args.reader {
+            say("reader", reader.as_str().into());
         }
         if let Some(language) = &args.text_language {
             say("language", language.as_str().into());

@@ -7,13 +7,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::{Exit, Failure, Outcome};
 use crate::config::{Config, Origins};
-use crate::standalone::Standalone;
+use crate::service::GuardError;
+use crate::standalone::{Standalone, StartError};
 
 /// How long draining may take: a process that was told to stop is gone within 10 s.
 pub(super) const DRAIN: Duration = Duration::from_secs(9);
 
 /// The number of SIGXFSZ on Linux and macOS.
 const SIGXFSZ: std::ffi::c_int = 25;
+
+/// How long a start that is told to stop may take to come to its end.
+const STARTING: Duration = Duration::from_secs(2);
 
 /// SIGTERM and SIGINT.
 ///
@@ -46,6 +50,20 @@ impl Stop {
             _ = self.interrupt.recv() => {}
         }
     }
+
+    /// Waits for a start, and says whether the process was told to stop meanwhile. It may answer already, and own
+    /// partitions: so it is let come to its end, and is stopped like any other. `None`: that took too long.
+    pub(super) async fn while_starting<T>(
+        &mut self,
+        start: impl Future<Output = T>,
+    ) -> (Option<T>, bool) {
+        let mut start = std::pin::pin!(start);
+        tokio::select! {
+            started = &mut start => return (Some(started), false),
+            () = self.asked() => {}
+        }
+        (tokio::time::timeout(STARTING, start).await.ok(), true)
+    }
 }
 
 /// Lets a service finish what is at hand. What it does not finish in time is done after the next
@@ -58,14 +76,14 @@ pub(super) async fn drain(service: Standalone) {
 }
 
 /// Example requests, for people.
-pub(super) fn curl_lines(address: &str, domain: &str, id: &str) -> [String; 2] {
+pub(super) fn curl_lines(scheme: &str, address: &str, domain: &str, id: &str) -> [String; 2] {
     [
         format!(
-            "curl -X PUT http://{address}/v1/domains/{domain}/items/{id} \
+            "curl -X PUT {scheme}://{address}/v1/domains/{domain}/items/{id} \
              -H 'content-type: application/json' \
              -d '{{\"title\":\"A fox in the garden\",\"text\":\"It came at dusk.\"}}'"
         ),
-        format!("curl http://{address}/v1/domains/{domain}/items/{id}/similar?limit=5"),
+        format!("curl {scheme}://{address}/v1/domains/{domain}/items/{id}/similar?limit=5"),
     ]
 }
 
@@ -73,18 +91,28 @@ pub(super) fn run(config: &Config, origins: &Origins, json: bool, out: &mut dyn 
     config.domains.check_standalone(origins)?;
     actix::System::new().block_on(async {
         let mut stop = Stop::listen()?;
-        let service = tokio::select! {
-            started = Standalone::start(config) => {
-                started.map_err(|error| Failure::failed(error.to_string()))?
-            }
-            () = stop.asked() => return Ok(Exit::Done),
+        let (started, is_over) = stop.while_starting(Standalone::start(config)).await;
+        let Some(started) = started else {
+            return Ok(Exit::Done);
         };
-        // The service goes on whether anybody reads this or not.
-        let _ = greet(&service, config, json, out);
-        stop.asked().await;
+        let service = started.map_err(failure)?;
+        if !is_over {
+            // The service goes on whether anybody reads this or not.
+            let _ = greet(&service, config, json, out);
+            stop.asked().await;
+        }
         drain(service).await;
         Ok(Exit::Done)
     })
+}
+
+/// What is wrong with the configuration is said to be that.
+pub(super) fn failure(error: StartError) -> Failure {
+    match error {
+        StartError::Guard(GuardError::Exposed(_) | GuardError::AdminFile(_))
+        | StartError::Access(_) => Failure::usage(error.to_string()),
+        _ => Failure::failed(error.to_string()),
+    }
 }
 
 fn greet(
@@ -93,19 +121,19 @@ fn greet(
     json: bool,
     out: &mut dyn Write,
 ) -> std::io::Result<()> {
-    let address = service.address.to_string();
+    let (address, scheme) = (service.address.to_string(), config.tls.scheme());
     if json {
         let started = serde_json::json!({"address": address, "data_dir": config.store.data_dir});
         writeln!(out, "{started}")?;
     } else if std::io::stdout().is_terminal() {
-        writeln!(out, "Kindred listens on http://{address}")?;
+        writeln!(out, "Kindred listens on {scheme}://{address}")?;
         writeln!(
             out,
             "and keeps its data in {}",
             config.store.data_dir.display()
         )?;
         writeln!(out, "\nTry:")?;
-        for line in curl_lines(&address, "news.example", "a-1") {
+        for line in curl_lines(scheme, &address, "news.example", "a-1") {
             writeln!(out, "  {line}")?;
         }
     }

@@ -12,7 +12,7 @@ use super::exit::{Exit, Failure, Outcome};
 use super::flags::ClientFlags;
 use crate::config::Config;
 
-/// Shows how the domains and compute workers of a running Kindred fare.
+/// Shows the state of the domains and compute workers of a running Kindred.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArgs {
     /// Only this domain

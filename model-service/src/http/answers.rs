@@ -22,6 +22,10 @@ pub(super) struct AnswerJson<'a, S> {
     pub(super) id: Option<&'a ItemId>,
     pub(super) model: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) experiment: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) arm: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) as_of: Option<&'a str>,
     pub(super) computed: Computed,
     pub(super) similar: S,
@@ -157,6 +161,8 @@ pub(super) struct About<'a> {
     /// The item that was asked of, if it was one.
     pub(super) id: Option<&'a ItemId>,
     pub(super) model: &'a str,
+    /// The experiment and the arm of it that the reader is in.
+    pub(super) takes_part: Option<(&'a str, &'a str)>,
     /// The words of what was asked of, for [`Why`].
     pub(super) words: &'a Words,
 }
@@ -168,6 +174,8 @@ pub(super) fn found(snapshot: &Snapshot, found: &Found, about: &About<'_>) -> Ve
         domain: about.domain,
         id: about.id,
         model: about.model,
+        experiment: about.takes_part.map(|(experiment, _)| experiment),
+        arm: about.takes_part.map(|(_, arm)| arm),
         as_of: as_of.as_deref(),
         computed: match found.computed {
             query::Computed::List => Computed::List,

@@ -9,8 +9,9 @@ use utoipa_actix_web::AppExt;
 use super::parts::Lobby;
 use super::routes::Routes;
 use super::{
-    batch, browsers, domains, edge, export, health, items, listing, metrics, openapi, patches,
-    queries, removal, settings, similar, workers,
+    access, activity, batch, browsers, domains, edge, embed, experiments, export, feedback, health,
+    items, keys, listing, map, metrics, models, openapi, page, patches, queries, removal, repair,
+    settings, similar, workers,
 };
 use crate::metrics::Metrics;
 
@@ -41,10 +42,18 @@ pub(crate) fn app(
         .configure(domains::configure)
         .configure(settings::configure)
         .configure(removal::configure)
+        .configure(models::configure)
+        .configure(experiments::configure)
+        .configure(feedback::configure)
+        .configure(keys::configure)
+        .configure(repair::configure)
+        .configure(map::configure)
         .configure(workers::configure)
+        .configure(activity::configure)
         .configure(health::configure)
         .configure(metrics::configure)
         .configure(openapi::configure)
+        .configure(embed::configure)
         .split_for_parts();
     app.app_data(lobby)
         .app_data(counted)
@@ -53,5 +62,8 @@ pub(crate) fn app(
         .default_service(web::to(edge::unmatched))
         .wrap(from_fn(edge::conform))
         .wrap(from_fn(browsers::serve))
+        .wrap(from_fn(access::check))
+        .wrap(from_fn(page::serve))
+        .wrap(from_fn(edge::named))
         .wrap(from_fn(edge::observe))
 }

@@ -15,9 +15,11 @@ use tokio::time::{Instant, interval};
 use super::answers::{self, About};
 use super::conditions::Wanted;
 use super::error::Error;
+use super::models::stored;
 use super::parts::{Queries, Reads};
 use super::question::{Asked, Of};
 use super::relay::{as_ours, is_proxied};
+use super::taking_part::TakingPart;
 use crate::actors::scans::ScanError;
 use crate::actors::texts::{Rules, Text, Texts, Words};
 use crate::owners::Whose;
@@ -67,6 +69,23 @@ impl Here {
         Some(Self { view, snapshot })
     }
 
+    /// That of a model of the domain that may be asked; `None`: of the one that is served.
+    pub(super) fn of_model(
+        reads: &Reads,
+        domain: &DomainName,
+        model: Option<&ModelName>,
+    ) -> Option<Self> {
+        let served = Self::of(reads, domain)?;
+        let Some(name) = model.filter(|name| served.snapshot.name() != Some(*name)) else {
+            return Some(served);
+        };
+        let view = reads.views.beside(domain, name);
+        let view = view.filter(|one| one.is_ready)?.view;
+        let snapshot = view.snapshot().as_ref().map(Arc::clone)?;
+        // What was served a moment ago is seen in its view from then on.
+        (snapshot.name() == Some(name)).then_some(Self { view, snapshot })
+    }
+
     /// Whether all of the domain's items are there. Without a model it is not registered, or not any more.
     pub(super) fn is_whole(&self) -> bool {
         self.snapshot.is_whole() && self.snapshot.model().is_some()
@@ -93,14 +112,18 @@ pub(super) async fn place(
     queries: &Queries,
     request: &HttpRequest,
     domain: &DomainName,
+    model: Option<&ModelName>,
     body: Option<&[u8]>,
 ) -> Result<Place, Error> {
     // Of one that is loaded anew the snapshot of before may lack items.
-    if let Some(here) = Here::of(reads, domain).filter(Here::is_whole) {
+    if let Some(here) = Here::of_model(reads, domain, model).filter(Here::is_whole) {
         return Ok(Place::Here(here));
     }
     match reads.owners.of_domain(domain).await? {
-        Whose::Ours => loaded(reads, queries, domain).await.map(Place::Here),
+        Whose::Ours => {
+            let loaded = loaded(reads, queries, domain, model).await;
+            loaded.map(Place::Here)
+        }
         Whose::Theirs(owner) if !is_proxied(request.headers()) => {
             let path = request.uri().path_and_query();
             let path = path.map_or_else(|| request.uri().path(), |path| path.as_str());
@@ -117,7 +140,18 @@ pub(super) async fn place(
 }
 
 /// The snapshot of a domain of ours, woken if it sleeps.
-async fn loaded(reads: &Reads, queries: &Queries, domain: &DomainName) -> Result<Here, Error> {
+pub(super) async fn loaded(
+    reads: &Reads,
+    queries: &Queries,
+    domain: &DomainName,
+    model: Option<&ModelName>,
+) -> Result<Here, Error> {
+    if let Some(name) = model {
+        let (models, kind) = stored(reads, domain).await?;
+        if models.active(&kind) != name && !models.is_ready(name) {
+            return Err(Error::unknown_model(name));
+        }
+    }
     let Some(row) = reads.registered(domain).await? else {
         return Err(Error::unknown_domain());
     };
@@ -127,7 +161,7 @@ async fn loaded(reads: &Reads, queries: &Queries, domain: &DomainName) -> Result
     }
     let (mut look, until) = (interval(LOOK), Instant::now() + PATIENCE);
     while Instant::now() < until {
-        let here = Here::of(reads, domain);
+        let here = Here::of_model(reads, domain, model);
         if let Some(here) = here.filter(Here::is_whole) {
             return Ok(here);
         }
@@ -173,7 +207,10 @@ pub(super) async fn answer(
 ) -> Result<Answered, Error> {
     let settings = here.snapshot.settings();
     let seed = RandomState::new().hash_one(());
-    let conditions = asked.wanted.over(set_for(settings), seed)?;
+    let takes_part = TakingPart::of(queries, domain, asked.reader.as_deref()).await;
+    let of_arm = takes_part.as_ref().and_then(TakingPart::conditions);
+    let set = of_arm.unwrap_or_else(|| set_for(settings));
+    let conditions = asked.wanted.over(set, seed)?;
     let now = reads.clock.now().unix_ms;
     let query = Asking {
         domain: domain.clone(),
@@ -190,6 +227,7 @@ pub(super) async fn answer(
             now,
         },
         of: asked.of,
+        takes_part,
     };
     let answered = match query.by_list() {
         Some(answered) => answered?,
@@ -262,7 +300,7 @@ pub(super) async fn scores(
     Ok(scores)
 }
 
-fn not_scanned(error: ScanError) -> Error {
+pub(super) fn not_scanned(error: ScanError) -> Error {
     match error {
         ScanError::Busy => {
             let detail = "Too many queries are being computed. Ask again in a moment, or ask for the plain list.";
@@ -282,6 +320,7 @@ struct Asking {
     snapshot: Arc<Snapshot>,
     texts: Texts,
     of: Of,
+    takes_part: Option<TakingPart>,
     /// Those of the items asked of.
     of_items: Vec<Text>,
     question: Question,
@@ -334,6 +373,7 @@ impl Asking {
                     model: &model,
                     settings,
                     spaces: &self.snapshot.features().counts(),
+                    habits: self.snapshot.habits(),
                 };
                 let (space, feature, words) = self.texts.feature(text, rules).map_err(|why| {
                     let detail = format!("The text could not be read: {why}. Ask again.");
@@ -366,6 +406,7 @@ impl Asking {
                 _ => None,
             },
             model: model.unwrap_or_default(),
+            takes_part: self.takes_part.as_ref().and_then(TakingPart::names),
             words,
         };
         Answered {

@@ -4,29 +4,35 @@
 //! and a stated number of rejects is listed.
 
 use std::pin::{Pin, pin};
+use std::time::{Duration, Instant};
 
 use actix_web::{HttpResponse, post};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
-use kindred_api::batch::{BatchAnswer, REJECTS_LISTED, RejectedLine};
+use kindred_api::batch::{BatchAnswer, REJECTS_LISTED, REJECTS_MOST, RejectedLine};
 use kindred_api::problem::Kind;
 use kindred_shared::DomainName;
-use kindred_shared::event::{self, Reason, Refusal};
+use kindred_shared::event::{self, Event, Reason, Refusal};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::body::{Body, Chunks, Unpacker, next_chunk, too_large};
+use super::admission::admit;
+use super::body::{Body, Chunks, Patience, Unpacker, too_large};
 use super::error::Error;
 use super::lines::{Line, Lines};
 use super::openapi;
-use super::parts::{Part, Writes, confirmed};
+use super::parts::{Part, Reads, Writes, confirmed};
 use super::path::{InDomain, InPath};
+use super::quotas::Over;
 use kindred_domain::intake::{Confirm, PublishError};
 
 /// Bytes a whole batch may have, packed and unpacked.
 const BATCH_BYTES: u64 = 1 << 30;
 /// Events of one batch on their way at once.
 const IN_FLIGHT: usize = 4096;
+/// For how long lines are read before other requests of the same thread have their turn. A chunk of gzip holds
+/// millions of lines.
+const TURN: Duration = Duration::from_millis(2);
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(post);
@@ -37,8 +43,9 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
 /// The body is NDJSON: one event a line, as they are published to the broker, each with `type`,
 /// `domain` (that of the address) and `id`. It is taken in as it comes; limits are a line's, and
 /// 1 GiB for the body. `Content-Encoding: gzip` is understood. Blank lines are left out. An
-/// invalid line is rejected with its reason while the others go in. An event without a version
-/// gets the time of its arrival. The answer comes when every line is durable or rejected.
+/// invalid line is rejected with its reason while the others go in, up to 100,000 of them: then the batch breaks
+/// off (422). An event without a version gets the time of its arrival. The answer comes when every line is durable
+/// or rejected; events over the domain's `max_events_per_second` wait for their turn. Bytes must keep coming: 30 s may be waited for them, and a second more for each KiB that came.
 #[utoipa::path(operation_id = "post_batch", tag = "items", params(InDomain),
     request_body(content = String, content_type = "application/x-ndjson",
         description = "One event a line.",
@@ -51,6 +58,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
         (status = 408, response = openapi::SlowBody),
         (status = 413, response = openapi::TooLarge),
         (status = 415, response = openapi::UnsupportedEncoding),
+        (status = 422, response = openapi::TooManyRejected),
         (status = 503, response = openapi::BatchBrokenOff),
     ))]
 #[post("/v1/domains/{domain}/items:batch")]
@@ -58,22 +66,26 @@ async fn post(
     path: InPath<InDomain>,
     body: Body,
     writes: Part<Writes>,
+    reads: Part<Reads>,
 ) -> Result<HttpResponse, Error> {
-    take(&writes, path.0.domain, body).await
+    take(&writes, &reads, path.0.domain, body).await
 }
 
 /// Takes a batch in.
 pub(super) async fn take(
     writes: &Writes,
+    reads: &Reads,
     domain: DomainName,
     mut body: Body<impl Chunks>,
 ) -> Result<HttpResponse, Error> {
     body.announces_at_most(BATCH_BYTES)?;
     let mut batch = Batch {
         writes,
+        reads,
         domain,
         waiting: FuturesOrdered::new(),
         answer: BatchAnswer::default(),
+        turn: Instant::now(),
     };
     match batch.take(&mut body).await {
         Ok(()) => Ok(HttpResponse::Ok().json(batch.answer)),
@@ -95,20 +107,26 @@ type Settling = Pin<Box<dyn Future<Output = Settled>>>;
 /// One batch being taken in.
 struct Batch<'a> {
     writes: &'a Writes,
+    reads: &'a Reads,
     domain: DomainName,
     /// Lines handed over or refused, not counted yet, in the order of the body: so whatever
     /// stops the batch, all before it is known. At most [`IN_FLIGHT`].
     waiting: FuturesOrdered<Settling>,
     answer: BatchAnswer,
+    /// Since when lines are read without a pause.
+    turn: Instant,
 }
 
 impl Batch<'_> {
     async fn take(&mut self, body: &mut Body<impl Chunks>) -> Result<(), Stop> {
         let mut unpacker = Unpacker::new(body.encoding);
         let mut lines = Lines::new(self.writes.limits.message_bytes);
+        let mut patience = Patience::of_stream();
         let mut bytes = 0;
         loop {
-            let chunk = self.meanwhile(next_chunk(&mut body.chunks)).await?;
+            let chunk = self
+                .meanwhile(patience.next_chunk(&mut body.chunks))
+                .await?;
             let mut chunk = match chunk {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break,
@@ -124,9 +142,8 @@ impl Batch<'_> {
                     return Err(self.stop(lines.open_line(), too_large(BATCH_BYTES)).await);
                 }
                 self.take_lines(&mut lines, piece).await?;
+                self.let_others().await;
             }
-            // Reading and checking lines is work without a pause: let other requests have theirs.
-            tokio::task::yield_now().await;
         }
         match unpacker.finish() {
             Ok(piece) => self.take_lines(&mut lines, piece).await?,
@@ -142,8 +159,18 @@ impl Batch<'_> {
         lines.push(piece);
         while let Some((number, line)) = lines.next_line() {
             self.take_line(number, line).await?;
+            if self.turn.elapsed() >= TURN {
+                self.let_others().await;
+            }
         }
         Ok(())
+    }
+
+    /// Reading and checking lines is work without a pause: other requests have their turn. A connection whose
+    /// client has gone is noticed then, and its request ends.
+    async fn let_others(&mut self) {
+        tokio::task::yield_now().await;
+        self.turn = Instant::now();
     }
 
     async fn take_line(&mut self, number: u64, line: Line) -> Result<(), Stop> {
@@ -159,6 +186,10 @@ impl Batch<'_> {
                     limits.message_bytes
                 ),
             }),
+        };
+        let event = match event {
+            Ok(event) => self.admitted(event).await?,
+            refused => refused,
         };
         let handed_over = match event {
             Ok(event) => {
@@ -177,6 +208,23 @@ impl Batch<'_> {
             self.settle_down_to(0).await?;
         }
         Ok(())
+    }
+
+    /// The event once its domain's quotas let it in: one that is too early waits, and those behind it.
+    async fn admitted(&mut self, event: Event) -> Result<Result<Event, Refusal>, Stop> {
+        let (writes, reads) = (self.writes, self.reads);
+        loop {
+            let Some(settings) = reads.settings(event.domain()).await else {
+                return Ok(Ok(event));
+            };
+            match admit(writes, reads, &settings, &event).await {
+                Ok(()) => return Ok(Ok(event)),
+                Err(Over::Size(refusal)) => return Ok(Err(refusal)),
+                Err(Over::Rate(wait)) => {
+                    self.meanwhile(tokio::time::sleep(wait)).await?;
+                }
+            }
+        }
     }
 
     /// Waits for `step`, and meanwhile counts what is settled.
@@ -224,7 +272,14 @@ fn count(answer: &mut BatchAnswer, (line, outcome): Settled) -> Result<(), Stop>
     match outcome {
         Ok(()) => answer.accepted += 1,
         Err(PublishError::Refused(_)) if answer.rejected.len() == REJECTS_LISTED => {
-            *answer.rejected_more.get_or_insert(0) += 1;
+            let more = answer.rejected_more.get_or_insert(0);
+            *more += 1;
+            if *more >= REJECTS_MOST - REJECTS_LISTED as u64 {
+                return Err(Stop {
+                    line: line + 1,
+                    error: too_many_rejected(),
+                });
+            }
         }
         Err(PublishError::Refused(refusal)) => answer.rejected.push(RejectedLine {
             line,
@@ -240,4 +295,14 @@ fn count(answer: &mut BatchAnswer, (line, outcome): Settled) -> Result<(), Stop>
         }
     }
     Ok(())
+}
+
+fn too_many_rejected() -> Error {
+    Error::new(
+        Kind::TooManyRejected,
+        format!(
+            "{REJECTS_MOST} lines were rejected, so that the rest was not read. Mend what the first of them name, \
+             and send again."
+        ),
+    )
 }

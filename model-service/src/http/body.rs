@@ -8,17 +8,24 @@ use std::time::Duration;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use bytes::Bytes;
 use flate2::write::GzDecoder;
 use futures_util::{Stream, StreamExt};
 use kindred_api::problem::Kind;
 use kindred_shared::event::Reason;
+use tokio::time::Instant;
 
 use super::error::Error;
+use super::guard::SignedBody;
+use crate::keys::of_body;
 
-/// Longest wait for the next bytes of a body.
-const IDLE_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a body that is held whole may take to come.
+const WHOLE: Duration = Duration::from_secs(60);
+/// How long the bytes of a body that is read as it comes may be waited for, before [`LEAST_PACE`] counts.
+const STREAM: Duration = Duration::from_secs(30);
+/// Bytes a second that a body must come with on average to be waited for longer.
+const LEAST_PACE: u32 = 1 << 10;
 
 /// Packed bytes unpacked at a time: gzip unpacks to at most about a thousand times as many, so
 /// this bounds what one step makes to about 4 MiB.
@@ -46,6 +53,8 @@ pub(crate) struct Body<S = Payload> {
     pub(crate) encoding: Encoding,
     /// How many are to come, where the head says so.
     pub(crate) length: Option<u64>,
+    /// The hash that another instance signed; its bytes are then read whole, and compared.
+    pub(crate) signed: Option<[u8; 32]>,
 }
 
 impl FromRequest for Body {
@@ -59,10 +68,12 @@ impl FromRequest for Body {
         let length = headers
             .get(CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok()?.parse().ok());
+        let signed = request.extensions().get::<SignedBody>().map(|body| body.0);
         ready(encoding(headers).map(|encoding| Self {
             chunks: payload.take(),
             encoding,
             length,
+            signed,
         }))
     }
 }
@@ -80,9 +91,10 @@ impl<S: Chunks> Body<S> {
     /// All of it, at most `limit` bytes unpacked.
     ///
     /// # Errors
-    /// 413 over the limit, else as [`next_chunk`] and [`Unpacker`].
+    /// 413 over the limit, else as [`Patience::next_chunk`] and [`Unpacker`].
     pub(crate) async fn read_whole(mut self, limit: usize) -> Result<Vec<u8>, Error> {
         self.announces_at_most(limit as u64)?;
+        let mut patience = Patience::of_whole();
         let mut unpacker = Unpacker::new(self.encoding);
         let mut whole = Vec::new();
         let mut append = |piece: Bytes| {
@@ -92,12 +104,18 @@ impl<S: Chunks> Body<S> {
             whole.extend_from_slice(&piece);
             Ok(())
         };
-        while let Some(mut chunk) = next_chunk(&mut self.chunks).await? {
+        while let Some(mut chunk) = patience.next_chunk(&mut self.chunks).await? {
             while !chunk.is_empty() {
                 append(unpacker.step(&mut chunk)?)?;
             }
         }
         append(unpacker.finish()?)?;
+        if self.signed.is_some_and(|hash| hash != of_body(&whole)) {
+            return Err(Error::new(
+                Kind::NoKey,
+                "The body is not the one that another instance signed.",
+            ));
+        }
         Ok(whole)
     }
 }
@@ -121,25 +139,65 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Error> {
     }
 }
 
-/// The next bytes of a body; `None` at its end.
-///
-/// # Errors
-/// 408 when nothing comes in time, 400 when the body breaks off.
-pub(crate) async fn next_chunk(body: &mut impl Chunks) -> Result<Option<Bytes>, Error> {
-    match tokio::time::timeout(IDLE_DEADLINE, body.next()).await {
-        Ok(None) => Ok(None),
-        Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
-        Ok(Some(Err(error))) => Err(Error::new(
-            Kind::IncompleteBody,
-            format!("The body broke off before its end ({error}). Send it again."),
-        )),
-        Err(_) => Err(Error::new(
-            Kind::SlowBody,
-            format!(
-                "No byte of the body came for {} s. Send it again, without pauses.",
-                IDLE_DEADLINE.as_secs()
-            ),
-        )),
+/// How long a client may keep its body. Only the time for which it is waited for counts, not what is done with the
+/// bytes meanwhile.
+pub(crate) struct Patience {
+    /// For how much longer it is waited.
+    left: Duration,
+    /// By how much longer for each byte that comes.
+    a_byte: Duration,
+}
+
+impl Patience {
+    /// With a body that is held whole: a deadline.
+    pub(crate) fn of_whole() -> Self {
+        Self {
+            left: WHOLE,
+            a_byte: Duration::ZERO,
+        }
+    }
+
+    /// With one that is read as it comes, and may take long: a least pace.
+    pub(crate) fn of_stream() -> Self {
+        Self {
+            left: STREAM,
+            a_byte: Duration::from_secs(1) / LEAST_PACE,
+        }
+    }
+
+    /// The next bytes of a body; `None` at its end.
+    ///
+    /// # Errors
+    /// 408 when they do not come in time, 400 when the body breaks off.
+    pub(crate) async fn next_chunk(
+        &mut self,
+        body: &mut impl Chunks,
+    ) -> Result<Option<Bytes>, Error> {
+        let begun = Instant::now();
+        let next = tokio::time::timeout(self.left, body.next()).await;
+        self.left = self.left.saturating_sub(begun.elapsed());
+        match next {
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(chunk))) => {
+                let count = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+                let more = self.a_byte.saturating_mul(count);
+                // What came fast is no licence to be silent for hours.
+                self.left = self.left.saturating_add(more).min(WHOLE);
+                Ok(Some(chunk))
+            }
+            Ok(Some(Err(error))) => Err(Error::new(
+                Kind::IncompleteBody,
+                format!("The body broke off before its end ({error}). Send it again."),
+            )),
+            Err(_) => Err(Error::new(
+                Kind::SlowBody,
+                format!(
+                    "The body did not come in time: one that is held whole may take {} s, a batch comes with \
+                     {LEAST_PACE} bytes a second or more. Send it again, without pauses.",
+                    WHOLE.as_secs()
+                ),
+            )),
+        }
     }
 }
 
@@ -232,4 +290,49 @@ fn not_gzip(error: std::io::Error) -> Error {
         format!("The body cannot be unpacked as gzip ({error}). Send it again, whole."),
     )
     .field("Content-Encoding")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use futures_util::stream;
+
+    use super::*;
+
+    type Drip = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
+
+    /// So many bytes every second, for ever.
+    fn drip(bytes: usize) -> Drip {
+        Box::pin(stream::unfold((), move |()| async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok(Bytes::from(vec![b'x'; bytes])), ()))
+        }))
+    }
+
+    /// How many chunks come before patience ends, up to 1,000.
+    async fn lasts(mut patience: Patience, mut body: Drip) -> (usize, Option<String>) {
+        for count in 0..1_000 {
+            if let Err(error) = patience.next_chunk(&mut body).await {
+                return (count, Some(error.problem().word().to_owned()));
+            }
+        }
+        (1_000, None)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_ends_and_one_that_keeps_its_pace_does_not() {
+        let slow = || Some("slow-body".to_owned());
+        let (whole, word) = lasts(Patience::of_whole(), drip(1 << 20)).await;
+        assert!((59..=61).contains(&whole), "{whole}");
+        assert_eq!(word, slow());
+        let (dripping, word) = lasts(Patience::of_stream(), drip(1)).await;
+        assert!((29..=31).contains(&dripping), "{dripping}");
+        assert_eq!(word, slow());
+        let pace = usize::try_from(LEAST_PACE).expect("a small number");
+        assert_eq!(
+            lasts(Patience::of_stream(), drip(pace + pace / 8)).await,
+            (1_000, None)
+        );
+    }
 }

@@ -8,7 +8,8 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
-    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, ORIGIN, VARY,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
+    ORIGIN, VARY,
 };
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
@@ -17,12 +18,14 @@ use bytes::Bytes;
 use kindred_shared::DomainName;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::access;
 use super::parts::Lobby;
+use super::query::Given;
 use super::routes::Routes;
 use kindred_domain::settings::DomainSettings;
 
 /// What a page may send beside what every page may.
-const MAY_SEND: &str = "content-type, if-none-match";
+const MAY_SEND: &str = "authorization, content-type, if-none-match";
 /// What a page may read beside what every page may.
 const MAY_READ: &str = "etag, retry-after";
 /// For how long a browser need not ask again whether it may, in seconds.
@@ -52,12 +55,18 @@ pub(crate) async fn serve(
         && origin.is_some()
         && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     let is_random = request.query_string().contains("fallback=random");
-    let settings = if origin.is_some() || is_tagged {
+    let is_keyed = headers.contains_key(AUTHORIZATION) || access::cookie(headers).is_some();
+    // What one reader gets is no other's.
+    let is_of_reader = is_tagged && names_reader(request.query_string());
+    // A preflight brings no key. As soon as there are keys it is answered alike for every domain, there or not: the
+    // request that follows says who asks, and its answer whether the page may read it.
+    let is_blind = is_preflight && !lobby.guard.keys.is_open();
+    let settings = if (origin.is_some() || is_tagged) && !is_blind {
         settings(&lobby, request.path()).await
     } else {
         None
     };
-    let allowed = origin.filter(|origin| is_allowed(settings.as_deref(), origin));
+    let allowed = origin.filter(|origin| is_blind || is_allowed(settings.as_deref(), origin));
     if is_preflight && let Some(route) = route {
         let allow = route.allow.clone();
         let mut answer = HttpResponse::NoContent();
@@ -73,7 +82,8 @@ pub(crate) async fn serve(
     let mut answer = next.call(request).await?.map_into_boxed_body();
     if is_tagged && answer.status() == StatusCode::OK {
         let max_age = settings.and_then(|settings| settings.max_age);
-        answer = tagged(answer, max_age.unwrap_or(0), is_random, if_none_match);
+        let kept = kept(max_age.unwrap_or(0), is_keyed || is_of_reader);
+        answer = tagged(answer, &kept, is_random, if_none_match);
     }
     tell(answer.headers_mut(), allowed);
     Ok(answer)
@@ -103,17 +113,31 @@ fn tell(headers: &mut HeaderMap, allowed: Option<HeaderValue>) {
     headers.append(VARY, HeaderValue::from_static("origin"));
 }
 
-/// The answer with its ETag, or that it is the one that the client has.
-fn tagged(
-    answer: ServiceResponse<BoxBody>,
-    max_age: u64,
-    is_random: bool,
-    if_none_match: Option<HeaderValue>,
-) -> ServiceResponse<BoxBody> {
+/// Whether a query says who reads the answer.
+fn names_reader(query: &str) -> bool {
+    let may = query.contains("reader") || query.contains('%');
+    may && Given::of(query).pairs().any(|(name, _)| name == "reader")
+}
+
+/// For how long caches keep an answer; one to who has a key, or of one reader, is no other's.
+fn kept(max_age: u64, is_private: bool) -> String {
     let kept = match max_age {
         0 => "no-cache".to_owned(),
         seconds => format!("max-age={seconds}"),
     };
+    match is_private {
+        true => format!("private, {kept}"),
+        false => kept,
+    }
+}
+
+/// The answer with its ETag, or that it is the one that the client has.
+fn tagged(
+    answer: ServiceResponse<BoxBody>,
+    kept: &str,
+    is_random: bool,
+    if_none_match: Option<HeaderValue>,
+) -> ServiceResponse<BoxBody> {
     let (request, answer) = answer.into_parts();
     let (mut head, body) = answer.into_parts();
     let Ok(body) = body.try_into_bytes() else {
@@ -121,7 +145,7 @@ fn tagged(
         let answer = HttpResponse::InternalServerError().finish();
         return ServiceResponse::new(request, answer);
     };
-    if let Ok(kept) = HeaderValue::from_str(&kept) {
+    if let Ok(kept) = HeaderValue::from_str(kept) {
         head.headers_mut().insert(CACHE_CONTROL, kept);
     }
     if is_random {
@@ -156,7 +180,7 @@ fn tag(body: &[u8]) -> String {
 }
 
 /// Whether one of the tags that a client has is this one; weak ones are compared as strong ones are.
-fn is_known(known: &HeaderValue, tag: &str) -> bool {
+pub(super) fn is_known(known: &HeaderValue, tag: &str) -> bool {
     let known = known.to_str().unwrap_or_default().split(',');
     let mut known = known.map(|one| one.trim().trim_start_matches("W/"));
     known.any(|one| one == "*" || one == tag)

@@ -129,8 +129,7 @@ impl Wanted {
             return Err(invalid("limit", detail));
         }
         if conditions.half_life.is_some() && conditions.balance {
-            let detail =
-                "What is set for the domain has balance and half_life: switch one of them off.";
+            let detail = "What is set as usual has balance and half_life: switch one of them off.";
             return Err(invalid("balance", detail));
         }
         Ok(conditions)
@@ -170,6 +169,7 @@ impl Wanted {
                 return Err(invalid(name, format!("{name} is given once.")));
             }
             match name {
+                "model" => {}
                 "filter" if value == NONE => wanted.filter = Said::None,
                 _ => wanted.read(name, &of_text(name, value))?,
             }

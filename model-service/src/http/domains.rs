@@ -9,6 +9,7 @@ use kindred_api::path::DOMAINS;
 use kindred_shared::DomainName;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use super::access::Asker;
 use super::error::Error;
 use super::openapi;
 use super::parts::{Part, Reads};
@@ -27,13 +28,17 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
 /// A domain as this process knows it; `owner`: the address of who has its partition.
 fn describe(reads: &Reads, row: DomainRow, owner: Option<String>) -> DomainAnswer {
     let view = reads.views.get(&row.domain);
-    let status = view.map(|view| view.status());
+    let status = view.as_ref().map(|view| view.status());
+    let snapshot = view.as_ref().map(|view| view.snapshot());
+    let name = snapshot.and_then(|seen| seen.as_ref()?.name().cloned());
+    let model = name.unwrap_or_else(|| row.model.clone());
     let registered_at = rfc3339(row.registered_at);
     let now = reads.clock.now().monotonic;
+    let damaged = reads.store.damaged(&row.domain).in_words(&row.domain);
     match status {
         Some(status) => DomainAnswer {
             domain: row.domain,
-            model: row.model,
+            model,
             partition: row.partition,
             owner,
             oldest_pending_seconds: status.oldest_pending_age(now).map(|age| age.as_secs_f64()),
@@ -43,12 +48,15 @@ fn describe(reads: &Reads, row: DomainRow, owner: Option<String>) -> DomainAnswe
             visible: status.visible,
             pending: status.pending,
             registered_at,
-            trouble: status.trouble,
+            trouble: match (status.trouble, damaged) {
+                (Some(trouble), Some(damaged)) => Some(format!("{trouble}; {damaged}")),
+                (trouble, damaged) => trouble.or(damaged),
+            },
             settings: None,
         },
         None => DomainAnswer {
             domain: row.domain,
-            model: row.model,
+            model,
             partition: row.partition,
             owner,
             oldest_pending_seconds: None,
@@ -59,7 +67,7 @@ fn describe(reads: &Reads, row: DomainRow, owner: Option<String>) -> DomainAnswe
             visible: row.visible,
             pending: 0,
             registered_at,
-            trouble: None,
+            trouble: damaged,
             settings: None,
         },
     }
@@ -78,15 +86,19 @@ fn state(state: status::State) -> State {
     }
 }
 
-/// Every domain.
+/// Every domain; with a key those in which it grants anything.
 #[utoipa::path(operation_id = "list_domains", tag = "domains", responses(
     (status = 200, description = "Every registered domain, by name.", body = DomainsAnswer),
     (status = 503, response = openapi::Unavailable),
 ))]
 #[get("/v1/domains")]
-async fn list(reads: Part<Reads>, request: HttpRequest) -> Result<web::Json<DomainsAnswer>, Error> {
+async fn list(
+    reads: Part<Reads>,
+    asker: Asker,
+    request: HttpRequest,
+) -> Result<web::Json<DomainsAnswer>, Error> {
     let mut rows = reads.store.domains().await?;
-    rows.retain(DomainRow::is_there);
+    rows.retain(|row| row.is_there() && asker.knows(&row.domain));
     rows.sort_unstable_by(|a, b| a.domain.cmp(&b.domain));
     let mut told = if is_proxied(request.headers()) {
         HashMap::new()
@@ -196,8 +208,13 @@ pub(super) async fn describe_whole(
         Whose::Theirs(address) => Some(address),
         Whose::Nobody => None,
     };
+    let set = set.unwrap_or_default();
+    // What is set counts first: the domain's row follows it.
+    let kind = set.settings.model.as_ref().unwrap_or(&row.model);
+    let model = set.models.active(kind).clone();
     Ok(DomainAnswer {
-        settings: set.map(|set| Box::new(shown(set.settings))),
+        model,
+        settings: Some(Box::new(shown(set.settings))),
         ..describe(reads, row, owner)
     })
 }
@@ -215,5 +232,9 @@ fn shown(settings: DomainSettings) -> Settings {
         origins: settings.origins,
         max_age: settings.max_age,
         defaults: settings.defaults,
+        public: settings.public,
+        max_items: settings.max_items,
+        max_events_per_second: settings.max_events_per_second,
+        max_text: settings.max_text,
     }
 }

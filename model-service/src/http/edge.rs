@@ -1,17 +1,25 @@
-//! What every request passes on its way in and out. Authentication and limits of callers belong
-//! here, before [`conform`].
+//! What every request passes on its way in and out. Keys and limits of callers are [`super::access`], before
+//! [`conform`].
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
 use actix_web::middleware::Next;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use kindred_api::problem::Kind;
 
+use super::callers::Turn;
+use super::connection::Requests;
 use super::error::Error;
+use super::outgoing;
+use super::page::Label;
+use super::parts::Lobby;
 use super::query::Given;
 use super::routes::Routes;
 use crate::metrics::Metrics;
@@ -20,14 +28,18 @@ type Answered = Result<ServiceResponse<BoxBody>, actix_web::Error>;
 
 /// Counts a request, and says to those in between what to do with its answer.
 pub(crate) async fn observe(
+    lobby: web::Data<Lobby>,
     metrics: web::Data<Metrics>,
     routes: web::Data<Routes>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Answered {
     let started = Instant::now();
+    let open = request.conn_data::<Rc<Requests>>().map(Requests::begin);
     let method = method_label(request.method());
-    let mut response = next.call(request).await?.map_into_boxed_body();
+    let response = next.call(request).await?.map_into_boxed_body();
+    let turn = response.request().extensions_mut().remove::<Turn>();
+    let mut response = outgoing::send(response, &lobby.waiting, turn, open);
     let status = response.status();
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -36,10 +48,15 @@ pub(crate) async fn observe(
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     let (metric, seconds) = (&metrics.http_request, started.elapsed().as_secs_f64());
-    match routes.of(response.request()) {
-        Some(route) => route.observe(metric, method, status, seconds),
-        None => metric
-            .with_label_values(&["unknown", method, status.as_str()])
+    let of_page = response.response().extensions().get::<Label>().copied();
+    match (routes.of(response.request()), of_page) {
+        (Some(route), None) => route.observe(metric, method, status, seconds),
+        (_, of_page) => metric
+            .with_label_values(&[
+                of_page.map_or("unknown", |label| label.0),
+                method,
+                status.as_str(),
+            ])
             .observe(seconds),
     }
     Ok(response)
@@ -58,8 +75,36 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
+/// Refuses requests that name another host. One that names none is no browser's.
+pub(crate) async fn named(
+    lobby: web::Data<Lobby>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Answered {
+    let in_address = request.uri().authority().map(|at| at.as_str().as_bytes());
+    let in_header = request.headers().get_all(HOST);
+    let mut named = in_address
+        .into_iter()
+        .chain(in_header.map(|value| value.as_bytes()));
+    let is_accepted = |named: &[u8]| {
+        let named = std::str::from_utf8(named);
+        named.is_ok_and(|named| lobby.hosts.accept(named))
+    };
+    if named.all(is_accepted) {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    }
+    Ok(request.error_response(
+        Error::new(
+            Kind::NotAcceptableHost,
+            "This service is not asked under this name. Use an address that it is meant to have, or add the name \
+             to `hosts` in its configuration.",
+        )
+        .field("Host"),
+    ))
+}
+
 /// Has HEAD answered as GET is (the server leaves the body out), and refuses parameters that the
-/// route does not document.
+/// route does not document, and bodies that do not say that they are JSON.
 pub(crate) async fn conform(
     routes: web::Data<Routes>,
     mut request: ServiceRequest,
@@ -74,8 +119,40 @@ pub(crate) async fn conform(
         {
             return Ok(request.error_response(error));
         }
+        let is_sent = matches!(
+            *request.method(),
+            Method::POST | Method::PUT | Method::PATCH
+        );
+        if is_sent && route.parameters(request.method()).is_some() && !is_json(request.headers()) {
+            return Ok(request.error_response(not_json()));
+        }
     }
     Ok(next.call(request).await?.map_into_boxed_body())
+}
+
+/// Whether a body says that it is JSON, or JSON a line: a form of a web page cannot, and a script of another origin
+/// is asked for first (CORS).
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let Some((kind, subtype)) =
+        kind.and_then(|kind| kind.split(';').next()?.trim().split_once('/'))
+    else {
+        return false;
+    };
+    let subtype = subtype.to_ascii_lowercase();
+    subtype.ends_with("+json")
+        || (kind.eq_ignore_ascii_case("application")
+            && ["json", "x-ndjson", "ndjson"].contains(&subtype.as_str()))
+}
+
+fn not_json() -> Error {
+    Error::new(
+        Kind::UnsupportedType,
+        "Say what the body is: Content-Type: application/json (or another +json), or application/x-ndjson for a batch.",
+    )
+    .field("Content-Type")
 }
 
 /// What no handler takes: nothing is at the path, or it does not know the method.

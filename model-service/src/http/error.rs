@@ -9,6 +9,7 @@ use actix_web::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use kindred_api::batch::BatchAnswer;
 use kindred_api::problem::{BrokenOff, Kind, Problem};
+use kindred_shared::ModelName;
 use kindred_shared::event::{Reason, Refusal};
 
 use kindred_domain::intake::PublishError;
@@ -91,6 +92,14 @@ impl Error {
         .field("id")
     }
 
+    /// The domain has no such model, or it cannot be asked.
+    pub(crate) fn unknown_model(name: &ModelName) -> Self {
+        let detail = format!(
+            "There is no model {name} in this domain, or it is not ready. GET …/models lists those there are."
+        );
+        Self::new(Kind::UnknownModel, detail).field("model")
+    }
+
     /// The domain is not there.
     pub(crate) fn unknown_domain() -> Self {
         Self::new(
@@ -134,6 +143,11 @@ impl From<Refusal> for Error {
             reason => Kind::Refused(reason),
         };
         let error = Self::new(kind, refusal.detail);
+        // Only a person, or deletions, make room.
+        let error = match kind {
+            Kind::Refused(Reason::OverQuota) => error.retry_after(RETRY_LATER_S),
+            _ => error,
+        };
         match refusal.field {
             Some(field) => error.field(field),
             None => error,

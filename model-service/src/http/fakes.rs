@@ -17,17 +17,25 @@ use kindred_shared::worker::WorkerCard;
 use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 use kindred_similarity::Kernel;
 
+use super::guard::Guard;
+use super::hosts::Hosts;
 use super::parts::{Lobby, Parts, Queries, Reads, Workers, Writes};
 use super::readiness::Readiness;
+use super::relay::Others;
 use crate::actors::clock::Clock;
+use crate::actors::experiments::Experiments;
+use crate::actors::owner::Owner;
 use crate::actors::scans::Scans;
 use crate::actors::texts::Texts;
 use crate::actors::waking::Waking;
+use crate::client::Trust;
+use crate::intake::embedded::NoWatchers;
 use crate::metrics::Metrics;
 use crate::owners::{Hosted, Owners};
 use crate::preprocessing::Preprocessors;
 use crate::store::embedded::{EmbeddedStore, Identity};
 use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, SeenWorker, SendError};
+use kindred_domain::experiment::store::ExperimentStore;
 use kindred_domain::intake::{Confirm, Failure, Publish, PublishError};
 use kindred_domain::store::{
     Batch, DomainRow, Epoch, FeatureRow, ItemRow, Liveness, Partition, Stamp, Store, Write,
@@ -73,6 +81,38 @@ pub(super) fn item_row(name: &str, version: u64) -> ItemRow {
 pub(super) struct Rows {
     pub(super) store: Arc<EmbeddedStore>,
     written: AtomicU32,
+}
+
+impl Bench {
+    /// The same application behind another guard.
+    pub(super) fn lobby_with(&self, guard: Guard) -> Arc<Lobby> {
+        let lobby = Arc::new(Lobby::new(Arc::new(Readiness::ready()), Hosts::Any, guard));
+        lobby.open(self.parts());
+        lobby
+    }
+
+    fn parts(&self) -> Parts {
+        let store: Arc<dyn Store> = Arc::clone(&self.rows.store) as _;
+        let hosted = Arc::new(Hosted::default());
+        let owners = Owners::new(Arc::clone(&store), hosted, 1, Duration::from_secs(6));
+        Parts {
+            reads: Arc::new(Reads::new(
+                "here:8080".to_owned(),
+                store,
+                Arc::clone(&self.views),
+                owners,
+                Clock::start(),
+                Others {
+                    peers: None,
+                    trust: Trust::default(),
+                    scheme: "http",
+                },
+            )),
+            queries: Arc::new(queries(&self.metrics, Arc::clone(&self.experiments))),
+            writes: Arc::clone(&self.writes),
+            workers: Arc::new(Workers(Arc::new(FakeJobs))),
+        }
+    }
 }
 
 impl Rows {
@@ -132,6 +172,7 @@ impl Rows {
 
 pub(super) fn feature_row(id: ItemId, version: u64, feature: Feature) -> FeatureRow {
     FeatureRow {
+        habits: 0,
         id,
         version,
         space: Space::stored("words-1/en"),
@@ -235,10 +276,12 @@ pub(super) struct Bench {
     pub(super) views: Arc<Views>,
     /// Of all views.
     pub(super) term: Arc<Term>,
+    /// Of the domains of partition 0, which is owned here.
+    pub(super) experiments: Arc<Experiments>,
 }
 
 /// Queries whose texts are read without word vectors.
-fn queries(metrics: &Arc<Metrics>) -> Queries {
+fn queries(metrics: &Arc<Metrics>, experiments: Arc<Experiments>) -> Queries {
     let pool = compute_worker::pool(1).expect("a thread");
     let models = Models::new(Arc::new(Vectors::none()));
     let worker = Worker::new(models, Kernel::Auto, Arc::new(pool));
@@ -254,12 +297,12 @@ fn queries(metrics: &Arc<Metrics>) -> Queries {
             text_bytes: 1_000,
             ..Limits::default()
         },
+        experiments,
     }
 }
 
 pub(super) fn bench() -> Bench {
     let rows = Rows::new();
-    let store: Arc<dyn Store> = Arc::clone(&rows.store) as _;
     let publish = Arc::new(FakePublish::default());
     let views = Arc::new(Views::default());
     let metrics = Arc::new(Metrics::new());
@@ -272,28 +315,31 @@ pub(super) fn bench() -> Bench {
         limits,
         Arc::clone(&metrics),
     ));
-    let hosted = Arc::new(Hosted::default());
-    let owners = Owners::new(Arc::clone(&store), hosted, 1, Duration::from_secs(6));
-    let lobby = Arc::new(Lobby::new(Arc::new(Readiness::ready())));
-    lobby.open(Parts {
-        reads: Arc::new(Reads::new(
-            "here:8080".to_owned(),
-            store,
-            Arc::clone(&views),
-            owners,
-            Clock::start(),
-        )),
-        queries: Arc::new(queries(&metrics)),
-        writes: Arc::clone(&writes),
-        workers: Arc::new(Workers(Arc::new(FakeJobs))),
-    });
-    Bench {
+    let lobby = Arc::new(Lobby::new(
+        Arc::new(Readiness::ready()),
+        Hosts::Any,
+        Guard::open(),
+    ));
+    let term = Arc::new(Term::endless());
+    let experiments = Experiments::new(
+        Arc::clone(&rows.store) as Arc<dyn ExperimentStore>,
+        Arc::clone(&rows.store) as Arc<dyn Store>,
+        Arc::clone(&views),
+        Arc::new(NoWatchers),
+        Arc::clone(&metrics),
+    );
+    let owner = Owner::new(Partition(0), Epoch(1), Arc::clone(&term), Arc::default());
+    experiments.host(Partition(0), Arc::new(owner));
+    let bench = Bench {
         lobby,
         metrics,
         writes,
         rows,
         publish,
         views,
-        term: Arc::new(Term::endless()),
-    }
+        term,
+        experiments,
+    };
+    bench.lobby.open(bench.parts());
+    bench
 }

@@ -7,12 +7,16 @@ use actix_web::{HttpRequest, HttpResponse, delete, get, put};
 use chrono::Utc;
 use kindred_api::item::{Accepted, GoneItem, Item, ItemAnswer, ItemBody, Status};
 use kindred_api::problem::Kind;
+use kindred_domain::markup::plain_text;
 use kindred_domain::shown::title;
-use kindred_domain::store::{FeatureStamp, ItemRow, newest_feature};
-use kindred_shared::event::{self, Delete, Event, MAX_VERSION, Reason, Upsert};
+use kindred_domain::store::{FeatureStamp, ItemRow, StoreError, newest_feature};
+use kindred_shared::event::{self, Delete, Event, MAX_VERSION, Reason};
 use kindred_shared::language::canonical;
+use kindred_shared::{DomainName, ItemId};
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use super::access::is_let_in;
+use super::admission::check;
 use super::body::{Body, Chunks};
 use super::error::Error;
 use super::openapi;
@@ -27,8 +31,31 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(get).service(put).service(delete);
 }
 
+/// What is told of an item.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ItemQuery {
+    /// Whether its text is told, too, as plain text; false if left out.
+    #[param(example = true)]
+    text: Option<bool>,
+}
+
+impl Parameters for ItemQuery {
+    fn read(given: &Given) -> Result<Self, Error> {
+        let invalid =
+            || Error::new(Kind::InvalidParameter, "text is true or false, once.").field("text");
+        let text = match given.once("text", invalid)? {
+            None => None,
+            Some("true") => Some(true),
+            Some("false") => Some(false),
+            Some(_) => return Err(invalid()),
+        };
+        Ok(Self { text })
+    }
+}
+
 /// An item and how it fares.
-#[utoipa::path(operation_id = "get_item", tag = "items", params(OfItem),
+#[utoipa::path(operation_id = "get_item", tag = "items", params(OfItem, ItemQuery),
     responses(
         (status = 200, description = "The item. One that was deleted or has expired tells its version and status, nothing else.", body = ItemAnswer),
         (status = 400, response = openapi::BadRequest),
@@ -38,6 +65,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
 #[get("/v1/domains/{domain}/items/{id}")]
 async fn get(
     path: InPath<OfItem>,
+    query: InQuery<ItemQuery>,
     reads: Part<Reads>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
@@ -91,6 +119,10 @@ async fn get(
         }),
         Status::Accepted | Status::Scheduled | Status::Live | Status::Rejected => {
             let language = language_used(&row, stamp.as_ref());
+            let text = match query.0.text {
+                Some(true) => text_of(&reads, &domain, &id).await?,
+                Some(false) | None => None,
+            };
             ItemAnswer::There(Box::new(Item {
                 domain,
                 id,
@@ -112,10 +144,26 @@ async fn get(
                 expires_at: row.expires_at.map(rfc3339),
                 hidden: row.hidden,
                 attributes: row.attributes,
+                text,
             }))
         }
     };
     Ok(HttpResponse::Ok().json(answer))
+}
+
+/// The text of an item, without markup.
+async fn text_of(
+    reads: &Reads,
+    domain: &DomainName,
+    id: &ItemId,
+) -> Result<Option<String>, StoreError> {
+    let content = reads
+        .store
+        .contents(domain, slice::from_ref(id))
+        .await?
+        .pop();
+    let text = content.flatten().and_then(|content| content.text);
+    Ok(text.map(|text| plain_text(&text).into_owned()))
 }
 
 /// The language that an item's text is read in: a given one wins, else it is that of its feature.
@@ -156,8 +204,12 @@ async fn put(
 ) -> Result<HttpResponse, Error> {
     let of = path.0;
     let (bytes, event) = read_event(&writes, &of, body).await?;
+    // What another instance asks it has let in.
+    if !is_let_in(&request) {
+        check(&writes, &reads, &event).await?;
+    }
     match &event {
-        Event::Upsert(upsert) if hides(upsert) => {
+        Event::Upsert(upsert) if upsert.hides(Utc::now()) => {
             let doors = Doors {
                 reads: &reads,
                 writes: &writes,
@@ -167,11 +219,6 @@ async fn put(
         }
         _ => write(&writes, of, event).await,
     }
-}
-
-/// Whether readers do not see an item once it is put.
-fn hides(upsert: &Upsert) -> bool {
-    upsert.hidden || upsert.publish_at.is_some_and(|at| at > Utc::now())
 }
 
 /// Reads an item that is put: its bytes, and what they say.

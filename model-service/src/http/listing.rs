@@ -45,6 +45,7 @@ struct ItemsQuery {
     #[param(minimum = 1, maximum = 1_000, example = 100)]
     limit: Option<u64>,
     /// Where to go on: `next` of the page before.
+    #[param(min_length = 1)]
     after: Option<String>,
     /// Words, all of which are in the title or the id, whatever their case.
     #[param(example = "night trains")]

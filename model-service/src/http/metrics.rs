@@ -17,7 +17,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
      example = "# HELP kindred_items_pending Items accepted whose lists are still to be made (items).\n# TYPE kindred_items_pending gauge\nkindred_items_pending 0\n"),
 ))]
 #[get("/metrics")]
-async fn metrics(metrics: web::Data<Metrics>) -> HttpResponse {
+pub(super) async fn metrics(metrics: web::Data<Metrics>) -> HttpResponse {
     HttpResponse::Ok()
         .content_type(TEXT_FORMAT)
         .body(metrics.render())

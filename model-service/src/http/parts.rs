@@ -13,9 +13,16 @@ use kindred_shared::DomainName;
 use kindred_shared::event::{Event, Limits, Refusal};
 
 use super::error::Error;
+use super::guard::Guard;
+use super::hosts::Hosts;
+use super::maps::Maps;
+use super::outgoing::Waiting;
+use super::pulse::Pulse;
+use super::quotas::Quotas;
 use super::readiness::{Readiness, not_ready};
-use super::relay::Relay;
+use super::relay::{Others, Relay};
 use crate::actors::clock::Clock;
+use crate::actors::experiments::Experiments;
 use crate::actors::scans::Scans;
 use crate::actors::texts::Texts;
 use crate::actors::waking::Waking;
@@ -36,14 +43,29 @@ const SETTLE_DEADLINE: Duration = Duration::from_secs(2);
 pub(crate) struct Lobby {
     /// What `/readyz` answers.
     pub(crate) readiness: Arc<Readiness>,
+    /// Under which names it may be asked.
+    pub(super) hosts: Hosts,
+    /// Who may ask what.
+    pub(super) guard: Guard,
+    /// Long answers that are not taken yet.
+    pub(super) waiting: Waiting,
+    /// What was counted lately.
+    pub(super) pulse: Pulse,
+    /// Maps that were made lately.
+    pub(super) maps: Maps,
     parts: OnceLock<Parts>,
 }
 
 impl Lobby {
     /// No part is there yet.
-    pub(crate) fn new(readiness: Arc<Readiness>) -> Self {
+    pub(crate) fn new(readiness: Arc<Readiness>, hosts: Hosts, guard: Guard) -> Self {
         Self {
             readiness,
+            hosts,
+            guard,
+            waiting: Waiting::default(),
+            pulse: Pulse::default(),
+            maps: Maps::default(),
             parts: OnceLock::new(),
         }
     }
@@ -103,13 +125,14 @@ impl Reads {
         views: Arc<Views>,
         owners: Owners,
         clock: Clock,
+        others: Others,
     ) -> Self {
         Self {
             address,
             store,
             views,
             owners,
-            relay: Relay::new(),
+            relay: Relay::new(others),
             clock,
             seen_settings: Mutex::default(),
         }
@@ -161,6 +184,8 @@ pub(crate) struct Queries {
     pub(crate) waking: Arc<Waking>,
     /// What a text may measure, and a query.
     pub(crate) limits: Limits,
+    /// Which experiments run.
+    pub(crate) experiments: Arc<Experiments>,
 }
 
 /// The way in.
@@ -168,6 +193,8 @@ pub(crate) struct Writes {
     publish: Arc<dyn Publish>,
     /// What an event may measure.
     pub(crate) limits: Limits,
+    /// What domains may have.
+    pub(super) quotas: Quotas,
     metrics: Arc<Metrics>,
 }
 
@@ -238,6 +265,7 @@ impl Writes {
         Self {
             publish,
             limits,
+            quotas: Quotas::default(),
             metrics,
         }
     }

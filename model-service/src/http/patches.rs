@@ -9,6 +9,8 @@ use kindred_shared::event::{self, Event, PATCHABLE, without_mark};
 use serde::de::IgnoredAny;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use super::access::is_let_in;
+use super::admission::check;
 use super::body::Body;
 use super::error::Error;
 use super::items::{VersionQuery, accepted};
@@ -64,11 +66,16 @@ async fn patch(
         writes: &writes,
         request: &request,
     };
+    let event = Event::Patch(Box::new(patch));
+    // What another instance asks it has let in.
+    if !is_let_in(&request) {
+        check(&writes, &reads, &event).await?;
+    }
     let of_owner = doors.of_owner(&of.domain, Method::PATCH, Some(bytes)).await;
     if let Some(answer) = of_owner {
         return Ok(answer);
     }
-    let written = doors.settle(Event::Patch(Box::new(patch))).await?;
+    let written = doors.settle(event).await?;
     let gone = if hides {
         Some(written.is_settled && !doors.is_answered(&of).await)
     } else {

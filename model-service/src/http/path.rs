@@ -9,7 +9,7 @@ use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpRequest};
 use kindred_api::problem::Kind;
 use kindred_shared::event::Reason;
-use kindred_shared::{DomainName, ItemId};
+use kindred_shared::{DomainName, ItemId, ModelName};
 use percent_encoding::percent_decode_str;
 use utoipa::IntoParams;
 
@@ -38,8 +38,8 @@ impl<T: Named> FromRequest for InPath<T> {
 #[derive(Debug, Clone, PartialEq, Eq, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(crate) struct InDomain {
-    /// The domain: `[A-Za-z0-9._-]{1,128}`.
-    #[param(value_type = String, example = "news.example")]
+    /// The domain: `[A-Za-z0-9._-]{1,128}`, but neither `.` nor `..`.
+    #[param(value_type = String, pattern = "^[A-Za-z0-9._-]{1,128}$", example = "news.example")]
     pub(crate) domain: DomainName,
 }
 
@@ -56,12 +56,12 @@ impl Named for InDomain {
 #[derive(Debug, Clone, PartialEq, Eq, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(crate) struct OfItem {
-    /// The domain: `[A-Za-z0-9._-]{1,128}`.
-    #[param(value_type = String, example = "news.example")]
+    /// The domain: `[A-Za-z0-9._-]{1,128}`, but neither `.` nor `..`.
+    #[param(value_type = String, pattern = "^[A-Za-z0-9._-]{1,128}$", example = "news.example")]
     pub(crate) domain: DomainName,
     /// The item's id: 1 to 256 bytes of UTF-8 without control characters, percent-encoded once; a
     /// slash is `%2F`.
-    #[param(value_type = String, example = "a-17")]
+    #[param(value_type = String, min_length = 1, max_length = 256, example = "a-17")]
     pub(crate) id: ItemId,
 }
 
@@ -75,8 +75,74 @@ impl Named for OfItem {
     }
 }
 
+/// `/v1/domains/{domain}/models/{name}`.
+#[derive(Debug, Clone, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OfModel {
+    /// The domain: `[A-Za-z0-9._-]{1,128}`, but neither `.` nor `..`.
+    #[param(value_type = String, pattern = "^[A-Za-z0-9._-]{1,128}$", example = "news.example")]
+    pub(crate) domain: DomainName,
+    /// The model's name: `[a-z0-9-]{1,64}`, but not `own`.
+    #[param(value_type = String, pattern = "^[a-z0-9-]{1,64}$", example = "words-1")]
+    pub(crate) name: ModelName,
+}
+
+impl Named for OfModel {
+    fn read(segments: &[&str]) -> Result<Self, Error> {
+        let name = segments.get(4).copied().unwrap_or_default();
+        Self::named(segments, name)
+    }
+}
+
+impl OfModel {
+    fn named(segments: &[&str], name: &str) -> Result<Self, Error> {
+        let new = |name: &str| match ModelName::new(name) {
+            Ok(name) if name == ModelName::own() => {
+                Err("own is the name of items' own vectors".to_owned())
+            }
+            other => other.map_err(|error| error.to_string()),
+        };
+        Ok(Self {
+            domain: InDomain::read(segments)?.domain,
+            name: named(name, "name", Reason::InvalidField, new)?,
+        })
+    }
+}
+
+/// `/v1/domains/{domain}/models/{name}:activate`.
+pub(crate) struct ToActivate(pub(crate) OfModel);
+
+impl Named for ToActivate {
+    fn read(segments: &[&str]) -> Result<Self, Error> {
+        let name = segments.get(4).copied().unwrap_or_default();
+        // What is asked for stands behind the last colon, however that is written.
+        let end = name
+            .rfind(':')
+            .or_else(|| name.to_ascii_lowercase().rfind("%3a"));
+        OfModel::named(segments, &name[..end.unwrap_or(name.len())]).map(Self)
+    }
+}
+
+/// `/v1/keys/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OfKey {
+    /// The key's name.
+    #[param(value_type = String, example = "iKl5Bq3xw0Zt")]
+    pub(crate) id: String,
+}
+
+impl Named for OfKey {
+    fn read(segments: &[&str]) -> Result<Self, Error> {
+        // Names are made of characters that need no encoding; what is no name is no key's.
+        Ok(Self {
+            id: segments.get(2).copied().unwrap_or_default().to_owned(),
+        })
+    }
+}
+
 /// Reads the name in a segment.
-fn named<T, E: std::fmt::Display>(
+pub(super) fn named<T, E: std::fmt::Display>(
     segment: &str,
     field: &str,
     reason: Reason,

@@ -3,11 +3,12 @@
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, post};
 use kindred_api::similar::{AnswerBatch, Pairs, Query, QueryBatch, Scores, SimilarAnswer};
+use kindred_shared::{DomainName, ModelName};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::asking::{Answered, Place, answer, place, scores};
+use super::asking::{Answered, Here, Place, answer, loaded, place, scores};
 use super::body::Body;
 use super::error::Error;
 use super::openapi;
@@ -68,7 +69,8 @@ async fn ask(
     let domain = path.0.domain;
     let body = body.read_whole(queries.limits.message_bytes).await?;
     let asked = Asked::of_json(&object(&body)?, &queries.limits)?;
-    match place(&reads, &queries, &request, &domain, Some(&body)).await? {
+    let model = asked.model.as_ref();
+    match place(&reads, &queries, &request, &domain, model, Some(&body)).await? {
         Place::There(response) => Ok(response),
         Place::Here(here) => {
             let answered = answer(&reads, &queries, &domain, &here, asked).await?;
@@ -105,7 +107,7 @@ async fn ask_many(
         .read_whole(BATCH_TIMES * queries.limits.message_bytes)
         .await?;
     let all = list(&body, "queries", MOST_QUERIES)?;
-    let here = match place(&reads, &queries, &request, &domain, Some(&body)).await? {
+    let here = match place(&reads, &queries, &request, &domain, None, Some(&body)).await? {
         Place::There(response) => return Ok(response),
         Place::Here(here) => here,
     };
@@ -120,12 +122,33 @@ async fn ask_many(
             }
         };
         let answered = match asked {
-            Ok(asked) => answer(&reads, &queries, &domain, &here, asked).await,
+            Ok(asked) => match here_of(&reads, &queries, &domain, &here, &asked).await {
+                Ok(here) => answer(&reads, &queries, &domain, &here, asked).await,
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error),
         };
         answers.push(raw(answered));
     }
     Ok(HttpResponse::Ok().json(serde_json::json!({ "answers": answers })))
+}
+
+/// Where one of many queries is answered: by the model it names, else where the others are.
+async fn here_of(
+    reads: &Reads,
+    queries: &Queries,
+    domain: &DomainName,
+    here: &Here,
+    asked: &Asked,
+) -> Result<Here, Error> {
+    let is_other = |name: &&ModelName| here.snapshot.name() != Some(*name);
+    match asked.model.as_ref().filter(is_other) {
+        None => Ok(here.clone()),
+        Some(name) => match Here::of_model(reads, domain, Some(name)).filter(Here::is_whole) {
+            Some(here) => Ok(here),
+            None => loaded(reads, queries, domain, Some(name)).await,
+        },
+    }
 }
 
 /// An answer or a problem as it is written.
@@ -169,7 +192,7 @@ async fn score_pairs(
             invalid(place, detail)
         })?);
     }
-    match place(&reads, &queries, &request, &domain, Some(&body)).await? {
+    match place(&reads, &queries, &request, &domain, None, Some(&body)).await? {
         Place::There(response) => Ok(response),
         Place::Here(here) => {
             let scores = scores(&reads, &queries, &here, pairs).await?;

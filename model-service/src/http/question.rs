@@ -2,12 +2,13 @@
 
 use kindred_api::problem::Kind;
 use kindred_query::conditions::MOST_ITEMS;
-use kindred_shared::ItemId;
 use kindred_shared::event::{Limits, Reason, without_mark};
+use kindred_shared::{ItemId, ModelName};
 use serde_json::{Map, Value};
 
 use super::conditions::{NAMES, Wanted};
 use super::error::Error;
+use super::taking_part::reader;
 use super::values::{invalid, only};
 use crate::actors::texts::Text;
 
@@ -21,6 +22,10 @@ pub(crate) struct Asked {
     pub(crate) of: Of,
     /// Its conditions.
     pub(crate) wanted: Wanted,
+    /// Who reads the answer, if that is told.
+    pub(crate) reader: Option<String>,
+    /// By which model; `None`: by the one that is served.
+    pub(crate) model: Option<ModelName>,
 }
 
 /// What answers are to be like.
@@ -51,7 +56,9 @@ impl Asked {
     /// # Errors
     /// 400, naming the field and what it may be; 413 for a text over its limit.
     pub(crate) fn of_json(object: &Map<String, Value>, limits: &Limits) -> Result<Self, Error> {
-        const OF: [&str; 5] = ["items", "text", "title", "language", "vector"];
+        const OF: [&str; 7] = [
+            "items", "text", "title", "language", "vector", "reader", "model",
+        ];
         let known: Vec<&str> = OF.into_iter().chain(NAMES).collect();
         only(object, &known)?;
         let given = |name: &str| object.get(name).filter(|value| !value.is_null());
@@ -75,8 +82,30 @@ impl Asked {
             return Err(invalid("language", detail));
         }
         let wanted = Wanted::of_json(object)?;
-        Ok(Self { of, wanted })
+        let reader = match given("reader") {
+            None => None,
+            Some(name) => Some(reader(name.as_str().unwrap_or_default())?),
+        };
+        let model = match given("model") {
+            None => None,
+            Some(Value::String(name)) => Some(model(name)?),
+            Some(_) => return Err(invalid("model", "model is the name of a model.")),
+        };
+        Ok(Self {
+            of,
+            wanted,
+            reader,
+            model,
+        })
     }
+}
+
+/// The name of a model.
+///
+/// # Errors
+/// 400 when it can be none.
+pub(crate) fn model(name: &str) -> Result<ModelName, Error> {
+    ModelName::new(name).map_err(|error| invalid("model", format!("{error}.")))
 }
 
 fn weighted(value: &Value) -> Result<Vec<(ItemId, f64)>, Error> {

@@ -1,7 +1,7 @@
 //! Asking the owner of a domain for what only the owner knows.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
@@ -12,7 +12,8 @@ use kindred_shared::DomainName;
 use tokio::sync::Semaphore;
 
 use super::error::Error;
-use crate::client::{self, Answer, Http};
+use crate::client::{self, Answer, Http, Trust};
+use crate::keys::{Peers, SIGNATURE, Signed};
 use crate::owners::{Owners, Whose};
 
 /// Header of a request that one model service asks of another: it is answered there or not at all.
@@ -33,22 +34,44 @@ const SOON: Duration = Duration::from_secs(1);
 /// For how long an owner that did not answer so is not asked again.
 const SILENT: Duration = Duration::from_secs(2);
 
+/// How other instances are asked: as this one is itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Others {
+    /// Signs what is asked of them.
+    pub(crate) peers: Option<Arc<Peers>>,
+    /// Which certificates are believed.
+    pub(crate) trust: Trust,
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
+}
+
 /// Asks owners.
 pub(crate) struct Relay {
     http: Http,
     soon: Http,
     queries: Http,
     asking: Semaphore,
+    /// Signs what is asked, as soon as instances share a key.
+    peers: Option<Arc<Peers>>,
+    /// How their addresses begin.
+    scheme: &'static str,
     /// Owners that did not answer soon, and until when they are not asked so.
     silent: Mutex<HashMap<String, Instant>>,
 }
 
 impl Relay {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(others: Others) -> Self {
+        let Others {
+            peers,
+            trust,
+            scheme,
+        } = others;
         Self {
-            http: Http::with_deadline(ANSWER),
-            soon: Http::with_deadline(SOON),
-            queries: Http::with_deadline(QUERY),
+            peers,
+            scheme,
+            http: trust.with_deadline(ANSWER),
+            soon: trust.with_deadline(SOON),
+            queries: trust.with_deadline(QUERY),
             asking: Semaphore::new(ASKING),
             silent: Mutex::default(),
         }
@@ -56,9 +79,31 @@ impl Relay {
 
     /// What an owner answers to a GET of this path, whatever it is.
     pub(crate) async fn ask(&self, address: &str, path: &str) -> Result<Answer, Error> {
-        let headers = [(PROXIED, "1")];
-        let (http, url) = (self.http.clone(), format!("http://{address}{path}"));
-        self.answer(address, move || http.get(&url, &headers)).await
+        let headers = self.headers(address, &Method::GET, path, b"");
+        let (http, url) = (self.http.clone(), self.url(address, path));
+        self.answer(address, move || http.get(&url, &as_texts(&headers)))
+            .await
+    }
+
+    fn url(&self, address: &str, path: &str) -> String {
+        format!("{}://{address}{path}", self.scheme)
+    }
+
+    /// What an owner is sent beside the request itself. A client's key is not: that it grants what is asked has
+    /// been seen to here.
+    fn headers(&self, address: &str, method: &Method, path: &str, body: &[u8]) -> Headers {
+        let mut headers = vec![(PROXIED, "1".to_owned())];
+        let signed = Signed {
+            to: address,
+            method: method.as_str(),
+            path,
+        };
+        let signature = self
+            .peers
+            .as_ref()
+            .and_then(|peers| peers.sign(signed, body));
+        headers.extend(signature.map(|signature| (SIGNATURE, signature)));
+        headers
     }
 
     /// What an owner answers to a GET that the store can answer, too. One that did not answer is not asked
@@ -68,9 +113,11 @@ impl Relay {
         if is_silent.is_some_and(|until| Instant::now() < until) {
             return None;
         }
-        let headers = [(PROXIED, "1")];
-        let (http, url) = (self.soon.clone(), format!("http://{address}{path}"));
-        let answer = self.answer(address, move || http.get(&url, &headers)).await;
+        let headers = self.headers(address, &Method::GET, path, b"");
+        let (http, url) = (self.soon.clone(), self.url(address, path));
+        let answer = self
+            .answer(address, move || http.get(&url, &as_texts(&headers)))
+            .await;
         match &answer {
             Ok(_) if is_silent.is_some() => {
                 self.silent().remove(address);
@@ -96,27 +143,33 @@ impl Relay {
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Answer, Error> {
-        let headers = [(PROXIED, "1")];
-        let (http, url) = (self.queries.clone(), format!("http://{address}{path}"));
+        let method = if body.is_some() {
+            Method::POST
+        } else {
+            Method::GET
+        };
+        let headers = self.headers(address, &method, path, body.as_deref().unwrap_or_default());
+        let (http, url) = (self.queries.clone(), self.url(address, path));
         self.answer(address, move || match body {
-            None => http.get(&url, &headers),
-            Some(body) => http.post_with(&url, "application/json", &body, &headers),
+            None => http.get(&url, &as_texts(&headers)),
+            Some(body) => http.post_with(&url, "application/json", &body, &as_texts(&headers)),
         })
         .await
     }
 
     /// What an owner answers to a change.
     pub(crate) async fn change(&self, address: &str, change: Change) -> Result<Answer, Error> {
-        let headers = [(PROXIED, "1")];
-        let (http, url) = (
-            self.http.clone(),
-            format!("http://{address}{}", change.path),
-        );
+        let body = change.body.as_deref().unwrap_or_default();
+        let headers = self.headers(address, &change.method, &change.path, body);
+        let (http, url) = (self.http.clone(), self.url(address, &change.path));
         let kind = "application/json";
-        self.answer(address, move || match (change.method, change.body) {
-            (Method::PATCH, Some(body)) => http.patch_with(&url, kind, &body, &headers),
-            (_, Some(body)) => http.put_with(&url, kind, &body, &headers),
-            (_, None) => http.delete_with(&url, &headers),
+        self.answer(address, move || {
+            let headers = as_texts(&headers);
+            match (change.method, change.body) {
+                (Method::PATCH, Some(body)) => http.patch_with(&url, kind, &body, &headers),
+                (_, Some(body)) => http.put_with(&url, kind, &body, &headers),
+                (_, None) => http.delete_with(&url, &headers),
+            }
         })
         .await
     }
@@ -138,6 +191,14 @@ impl Relay {
             return Err(silent("the service is stopping".to_owned()));
         };
         match web::block(ask).await {
+            Ok(Ok(answer)) if answer.status == StatusCode::UNAUTHORIZED.as_u16() => Err(silent(
+                "it does not take this instance's signature; all need the same cluster_key, and clocks less than \
+                 a minute apart"
+                    .to_owned(),
+            )),
+            Ok(Ok(answer)) if answer.is_redirection() => {
+                Err(silent("it only says where else to ask".to_owned()))
+            }
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(silent(error.to_string())),
             Err(error) => Err(silent(error.to_string())),
@@ -166,6 +227,14 @@ impl Relay {
             .retry_after(RETRY_S)),
         }
     }
+}
+
+/// Headers of a request.
+type Headers = Vec<(&'static str, String)>;
+
+fn as_texts(headers: &Headers) -> Vec<(&str, &str)> {
+    let pairs = headers.iter();
+    pairs.map(|(name, value)| (*name, value.as_str())).collect()
 }
 
 /// A change that the owner of a domain is asked for.

@@ -25,8 +25,8 @@ pub(crate) struct Route {
 enum Segment {
     /// These characters.
     Word(String),
-    /// Any, but not none.
-    Name,
+    /// Any characters, but not none, and then these.
+    Name(String),
 }
 
 impl Route {
@@ -104,17 +104,21 @@ fn of_query(operation: &Operation) -> Vec<String> {
 
 impl Segment {
     fn of(template: &str) -> Self {
-        if template.starts_with('{') {
-            Self::Name
-        } else {
-            Self::Word(template.to_owned())
+        match template
+            .strip_prefix('{')
+            .and_then(|rest| rest.split_once('}'))
+        {
+            Some((_, end)) => Self::Name(end.to_owned()),
+            None => Self::Word(template.to_owned()),
         }
     }
 
     fn fits(&self, given: &str) -> bool {
         match self {
             Self::Word(word) => word == given,
-            Self::Name => !given.is_empty(),
+            Self::Name(end) => given
+                .strip_suffix(end.as_str())
+                .is_some_and(|name| !name.is_empty()),
         }
     }
 }
@@ -136,7 +140,8 @@ impl Routes {
     pub(crate) fn of(&self, request: &HttpRequest) -> Option<&Route> {
         // The path as the router reads it: decoded but for slashes.
         let path = request.match_info().as_str();
-        self.0.iter().find(|route| route.is_of(path))
+        // Of two that begin alike the longer one is behind the other, and says more.
+        self.0.iter().rev().find(|route| route.is_of(path))
     }
 
     /// Every route.

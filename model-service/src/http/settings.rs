@@ -92,11 +92,15 @@ async fn put(
             );
             Err(Error::new(Kind::Conflict, detail).field(setting))
         }
+        other => {
+            let detail = format!("The domain's owner answered otherwise: {other:?}. Ask again.");
+            Err(Error::new(Kind::NotReady, detail).retry_after(RETRY_S))
+        }
     }
 }
 
 /// Waits until the owner has set them; what became of it.
-async fn outcome(
+pub(super) async fn outcome(
     reads: &Reads,
     domain: &DomainName,
     request: &str,
@@ -162,6 +166,9 @@ fn fit(settings: DomainSettings) -> Result<(), String> {
     if settings.max_age.is_some_and(|seconds| seconds > MAX_AGE_S) {
         return Err(format!("max_age is 0 to {MAX_AGE_S} seconds, a year."));
     }
+    if settings.max_events_per_second == Some(0) {
+        return Err("max_events_per_second is 1 or more; deletions are always taken.".to_owned());
+    }
     fit_origins(settings.origins.as_deref().unwrap_or_default())?;
     fit_defaults(settings.defaults.unwrap_or_default())?;
     if settings
@@ -198,7 +205,7 @@ async fn go_together(
     fits_model(across, &model)
 }
 
-fn fits_model(across_languages: Option<bool>, model: &ModelName) -> Result<(), Error> {
+pub(super) fn fits_model(across_languages: Option<bool>, model: &ModelName) -> Result<(), Error> {
     if across_languages != Some(true) || compares_languages(model) {
         return Ok(());
     }
@@ -243,7 +250,7 @@ fn is_origin(origin: &str) -> bool {
 }
 
 /// Whether each is a condition of queries.
-fn fit_defaults(defaults: Map<String, Value>) -> Result<(), String> {
+pub(super) fn fit_defaults(defaults: Map<String, Value>) -> Result<(), String> {
     match defaults.keys().find(|name| !NAMES.contains(&&***name)) {
         None => Wanted::of_json(&defaults)
             .map(drop)
@@ -293,6 +300,10 @@ mod tests {
             (r#"{"near_duplicate":"0.9"}"#, 422, "expected f64"),
             (r#"{"max_age":-1}"#, 422, "expected u64"),
             (r#"{"max_age":40000000}"#, 422, "a year"),
+            (r#"{"max_events_per_second":0}"#, 422, "1 or more"),
+            (r#"{"max_items":-1}"#, 422, "expected u64"),
+            (r#"{"max_text":"1 MiB"}"#, 422, "expected u64"),
+            (r#"{"public":"yes"}"#, 422, "boolean"),
             (r#"{"origins":["https://news.example/"]}"#, 422, "no origin"),
             (r#"{"origins":["news.example"]}"#, 422, "no origin"),
             (r#"{"origins":"*"}"#, 422, "sequence"),

@@ -19,10 +19,12 @@ use super::parts::{Part, Queries, Reads};
 use super::path::{InPath, OfItem};
 use super::queries::respond;
 use super::query::{Given, InQuery, Parameters};
-use super::question::{Asked, Of};
+use super::question::{Asked, Of, model};
 use super::relay::{as_ours, is_proxied};
 use super::standing::is_visible;
+use super::taking_part::{TakingPart, reader};
 use super::time::{rfc3339, rfc3339_ms};
+use super::values::invalid;
 use crate::owners::Whose;
 use kindred_domain::list::NEIGHBOURS;
 use kindred_domain::shown::title;
@@ -33,7 +35,7 @@ use kindred_query::Item;
 const STORED: usize = NEIGHBOURS;
 
 /// What is asked of an item. Documented as [`SimilarQuery`] and [`FilterQuery`].
-struct ByParameters(Wanted);
+struct ByParameters(Wanted, Option<String>, Option<ModelName>);
 
 /// Conditions, beside those of [`FilterQuery`].
 #[derive(utoipa::IntoParams)]
@@ -65,11 +67,22 @@ struct SimilarQuery {
     explain: Option<bool>,
     /// `newest` or `random`: what fills the answer up.
     fallback: Option<String>,
+    /// Who reads the answer: while an experiment runs, its arm's conditions count in place of those that are set.
+    #[param(min_length = 1, max_length = 256, example = "r-5f21")]
+    reader: Option<String>,
+    /// The model to answer by: one that is ready; the active one if left out.
+    #[param(pattern = "^[a-z0-9-]{1,64}$", example = "words-1")]
+    model: Option<String>,
 }
 
 impl Parameters for ByParameters {
     fn read(given: &Given) -> Result<Self, Error> {
-        Wanted::of_parameters(given).map(Self)
+        let wanted = Wanted::of_parameters(given)?;
+        let once = || invalid("reader", "reader is given once.");
+        let reader = given.once("reader", once)?.map(reader).transpose()?;
+        let named = given.pairs().find(|(name, _)| *name == "model");
+        let named = named.map(|(_, name)| model(name)).transpose()?;
+        Ok(Self(wanted, reader, named))
     }
 }
 
@@ -104,8 +117,10 @@ async fn get(
     queries: Part<Queries>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Error> {
-    let (InPath(of), InQuery(ByParameters(wanted))) = (path, query);
-    if let Some(limit) = wanted.only_limit() {
+    let (InPath(of), InQuery(ByParameters(wanted, reader, model))) = (path, query);
+    let takes_part = TakingPart::of(&queries, &of.domain, reader.as_deref()).await;
+    let only_limit = wanted.only_limit();
+    if let Some(limit) = only_limit.filter(|_| takes_part.is_none() && model.is_none()) {
         if let Some(answer) = from_view(&reads, &of, limit) {
             return answer;
         }
@@ -117,13 +132,24 @@ async fn get(
             }
         }
     }
-    let here = match place(&reads, &queries, &request, &of.domain, None).await? {
-        Place::There(response) => return Ok(response),
-        Place::Here(here) => here,
+    let here = match place(&reads, &queries, &request, &of.domain, model.as_ref(), None).await {
+        Ok(Place::There(response)) => return Ok(response),
+        Ok(Place::Here(here)) => here,
+        Err(error) => {
+            // Whoever takes part in an experiment has an answer as soon as others have.
+            let limit = only_limit.filter(|_| takes_part.is_some() && model.is_none());
+            let plain = match limit {
+                Some(limit) => from_store(&reads, &of, limit).await?,
+                None => None,
+            };
+            return plain.ok_or(error);
+        }
     };
     let asked = Asked {
         of: Of::Items(vec![(of.id, 1.0)]),
         wanted,
+        reader,
+        model,
     };
     let answered = answer(&reads, &queries, &of.domain, &here, asked).await?;
     Ok(respond(answered))
@@ -166,6 +192,8 @@ fn from_view(reads: &Reads, of: &OfItem, limit: usize) -> Option<Result<HttpResp
         domain: &of.domain,
         id: Some(&of.id),
         model: item.model()?,
+        experiment: None,
+        arm: None,
         as_of: as_of.as_deref(),
         computed: Computed::List,
         similar: NeighboursJson { item, limit },
@@ -228,7 +256,9 @@ async fn from_store(
     if !reading.is_stale {
         let is_short = limit > STORED && neighbours.len() >= STORED;
         let set = reads.store.settings(domain).await?;
-        if is_short || set.is_some_and(|row| has_defaults(&row.settings)) {
+        // A damaged one is made by the domain once it is loaded.
+        let is_lost = reading.list.is_none() && reads.store.damaged(domain).count > 0;
+        if is_short || is_lost || set.is_some_and(|row| has_defaults(&row.settings)) {
             return Ok(None);
         }
     }
@@ -245,6 +275,8 @@ async fn from_store(
         domain: domain.clone(),
         id: Some(id.clone()),
         model,
+        experiment: None,
+        arm: None,
         as_of,
         computed: Computed::List,
         stale: reading.is_stale,

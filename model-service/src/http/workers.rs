@@ -1,9 +1,10 @@
 //! Compute workers: which there are, and what they said of themselves.
 
 use actix_web::{get, web};
-use kindred_api::worker::{WorkerAnswer, WorkersAnswer};
+use kindred_api::worker::WorkersAnswer;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use super::activity::workers;
 use super::openapi;
 use super::parts::{Part, Workers};
 
@@ -18,15 +19,5 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
 ))]
 #[get("/v1/workers")]
 async fn list(jobs: Part<Workers>) -> web::Json<WorkersAnswer> {
-    let workers = jobs.0.cards().into_iter().map(|seen| WorkerAnswer {
-        name: seen.card.name,
-        kernel: seen.card.kernel,
-        threads: seen.card.threads,
-        jobs_done: seen.card.jobs_done,
-        seen_seconds_ago: (seen.ago.as_secs_f64() * 1e3).round() / 1e3,
-    });
-    web::Json(WorkersAnswer {
-        taking_jobs: jobs.0.workers(),
-        workers: workers.collect(),
-    })
+    web::Json(workers(&jobs))
 }

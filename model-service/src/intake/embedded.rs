@@ -11,18 +11,14 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use kindred_shared::event::{Event, Upsert};
+use kindred_shared::event::Event;
 use kindred_shared::{DomainName, ItemId, ModelName};
-use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use kindred_domain::intake::size::size_of_event;
 use kindred_domain::intake::{
     Confirm, Delivery, DeliveryTag, Failure, Intake, Notify, Outcome, Publish, PublishError, Settle,
 };
-
-/// Bytes an event takes besides its texts: its own fields, its queue entry and its
-/// confirmation. So the capacity in bytes bounds the number of events too.
-const EVENT_BYTES: usize = 512;
 
 /// The delivering end. Dropping it resolves all outstanding confirmations with
 /// [`PublishError::Away`]; publishing fails the same way from then on.
@@ -201,43 +197,6 @@ impl Settle for Ledger {
     }
 }
 
-/// About how many bytes an event takes in memory.
-fn size_of_event(event: &Event) -> usize {
-    let names = event.domain().as_str().len() + event.id().map_or(0, |id| id.as_str().len());
-    EVENT_BYTES
-        + names
-        + match event {
-            Event::Upsert(upsert) => size_of_upsert(upsert),
-            // As text: about what its few fields take.
-            Event::Patch(_) => 2 * event.to_json().len(),
-            Event::Delete(_) | Event::Remove(_) => 0,
-            Event::Configure(configure) => size_of_settings(&configure.settings),
-        }
-}
-
-fn size_of_settings(settings: &Map<String, Value>) -> usize {
-    // As text: what a tree of JSON takes is of that order.
-    serde_json::to_string(settings).map_or(0, |text| 4 * text.len())
-}
-
-fn size_of_upsert(upsert: &Upsert) -> usize {
-    let texts = [
-        &upsert.title,
-        &upsert.text,
-        &upsert.url,
-        &upsert.image,
-        &upsert.language,
-        &upsert.group,
-    ];
-    let texts: usize = texts.into_iter().flatten().map(String::len).sum();
-    let owned = |text: &String| text.len() + size_of::<String>();
-    let labels: usize = upsert.categories.iter().map(owned).sum();
-    let pairs = upsert.attributes.iter();
-    let attributes: usize = pairs.map(|(name, value)| owned(name) + owned(value)).sum();
-    let vector = upsert.vector.as_ref().map_or(0, |vector| 4 * vector.len());
-    size_of::<Upsert>() + texts + labels + attributes + vector
-}
-
 /// Watchers of a standalone: there are none; whoever wants to know asks over HTTP.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoWatchers;
@@ -245,6 +204,10 @@ pub struct NoWatchers;
 #[async_trait]
 impl Notify for NoWatchers {
     async fn notify(&self, _: &DomainName, _: &ModelName, _: &[ItemId]) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn tell(&self, _: &DomainName, _: &str, _: String) -> Result<(), Failure> {
         Ok(())
     }
 }

@@ -11,25 +11,27 @@
 //! what keeps their order.
 
 mod dead;
+mod feedback;
 mod publish;
 mod raw;
 mod reader;
 mod settlements;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use kindred_runtime::amqp::{Connector, Names, Publisher};
 use kindred_shared::event::Limits;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub(crate) use self::feedback::{TakeFeedback, read_feedback};
 pub use self::publish::{Notifier, RabbitPublisher};
 pub use self::settlements::Settlements;
 use crate::metrics::Metrics;
 pub use kindred_domain::intake::care::{CAREFUL_FROM, DEAD_FROM, POISONOUS};
 use kindred_domain::intake::held;
-use kindred_domain::intake::{Delivery, DeliveryTag, Intake, Outcome, Settle};
+use kindred_domain::intake::{Delivery, DeliveryTag, Intake, MayWait, Outcome, Settle};
 
 /// Deliveries that wait for [`Intake::next`]; more wait where they are counted in bytes.
 const WAITING: usize = 256;
@@ -70,6 +72,9 @@ enum Command {
 struct Settler {
     /// Unbounded, because there is a settlement for each delivery at most.
     commands: mpsc::UnboundedSender<Command>,
+    generation: Arc<AtomicU64>,
+    /// Messages are read one at a time.
+    is_alone: Arc<AtomicBool>,
 }
 
 impl RabbitIntake {
@@ -86,6 +91,7 @@ impl RabbitIntake {
         let (stop, stopped) = watch::channel(false);
         let (up, link) = watch::channel(false);
         let generation = Arc::new(AtomicU64::new(1));
+        let is_alone = Arc::new(AtomicBool::new(true));
         let reader = reader::Reader::new(
             connector,
             publisher,
@@ -95,6 +101,7 @@ impl RabbitIntake {
                 told,
                 deliveries: sender,
                 generation: Arc::clone(&generation),
+                is_alone: Arc::clone(&is_alone),
                 stopped,
                 up,
             },
@@ -102,7 +109,11 @@ impl RabbitIntake {
         tokio::spawn(reader.run());
         Self {
             deliveries,
-            settler: Arc::new(Settler { commands }),
+            settler: Arc::new(Settler {
+                commands,
+                generation: Arc::clone(&generation),
+                is_alone,
+            }),
             generation,
             link,
             stop,
@@ -155,6 +166,16 @@ impl Settle for Settler {
     fn settle(&self, settled: Vec<(DeliveryTag, Outcome)>) {
         // When the reader has ended, its connection is lost, and tags with it.
         let _ = self.commands.send(Command::Settle(settled));
+    }
+
+    fn may_wait(&self, tag: DeliveryTag) -> MayWait {
+        if held::generation_of(tag) != self.generation.load(Ordering::Acquire) {
+            MayWait::Stale
+        } else if self.is_alone.load(Ordering::Acquire) {
+            MayWait::No
+        } else {
+            MayWait::Yes
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! Which language an item is in.
 
+use std::sync::OnceLock;
+
 use kindred_shared::language::canonical;
 use whatlang::{Detector, Lang};
 
-use super::sample::samples;
+use super::function_words::FunctionWords;
+use super::sample::{of_main_script, samples};
 
 /// The languages that can be detected: ISO 639-1 code and whatlang's name of it.
 ///
@@ -35,8 +38,19 @@ const KNOWN: [(&str, Lang); 70] = [
 #[error("language {0:?} is not known; known are {known}", known = known_codes())]
 pub struct UnknownLanguage(pub String);
 
+/// Those of all languages that can be detected; made when first asked for.
+fn function_words() -> &'static FunctionWords {
+    static ALL: OnceLock<FunctionWords> = OnceLock::new();
+    ALL.get_or_init(|| FunctionWords::of(codes()))
+}
+
+/// The codes of all languages that can be detected.
+fn codes() -> impl Iterator<Item = &'static str> {
+    KNOWN.iter().map(|(code, _)| *code)
+}
+
 fn known_codes() -> String {
-    KNOWN.map(|(code, _)| code).join(", ")
+    codes().collect::<Vec<_>>().join(", ")
 }
 
 fn code(lang: Lang) -> Option<&'static str> {
@@ -112,10 +126,18 @@ impl Languages {
         }
     }
 
+    /// The language of a sample by its letters, or where those leave a doubt by its function words.
     fn sure_of(&self, sample: &str) -> Option<&'static str> {
-        let info = self.detector.detect(sample)?;
+        let sample = of_main_script(sample);
+        let info = self.detector.detect(&sample)?;
+        let by_letters = code(info.lang())?;
+        let sure = if info.is_reliable() {
+            by_letters
+        } else {
+            function_words().language_of(&sample, by_letters)?
+        };
         // Of a script with one language whatlang answers that one, allowed or not.
-        code(info.lang()).filter(|code| info.is_reliable() && self.codes.contains(code))
+        Some(sure).filter(|code| self.codes.contains(code))
     }
 }
 
@@ -276,6 +298,29 @@ mod tests {
             let found = known.detect(short, "");
             assert!(found.is_none() || found == Some("de"), "{short}: {found:?}");
         }
+    }
+
+    /// Names of products stay Latin in texts of other scripts, and a word there may be a sign or two.
+    #[test]
+    fn latin_names_do_not_outvote_another_script() {
+        let known = Languages::new(&codes().map(str::to_owned).collect::<Vec<_>>()).unwrap();
+        for (code, text) in [
+            (
+                "ja",
+                "libmpeg2 は、MPEG1 および MPEG2 ビデオストリームのデコードを行なえるライブラリです。",
+            ),
+            ("ja", "Raspberry Pi と Kubernetes で作る小さな Cluster"),
+            ("zh", "在 Kubernetes 上运行 PostgreSQL 数据库的方法"),
+            ("ko", "GitHub Actions 로 Rust 프로젝트 배포하기"),
+            ("el", "Πώς τρέχει το PostgreSQL στο Kubernetes"),
+        ] {
+            assert_eq!(known.detect(text, ""), Some(code), "{text}");
+        }
+        let russian = known.detect("сбор данных (Debian Science)", "");
+        assert!(russian.is_none() || russian == Some("ru"), "{russian:?}");
+        let english =
+            "The word книга means book in Russian, and what it means to readers is another matter.";
+        assert_eq!(known.detect(english, ""), Some("en"));
     }
 
     #[test]

@@ -3,17 +3,23 @@
 //! HTML is reduced to text ([`plain_text`]), the language is chosen ([`language`]), and the words that
 //! are no stop words are counted ([`terms`]). All of it is pure and the same everywhere.
 
+mod function_words;
 mod korean;
 pub mod language;
 mod sample;
+mod shingles;
 mod stop_words;
 pub mod terms;
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use compute_worker::models::term_ids;
+use kindred_domain::habits::{Habits, Survey};
 use kindred_domain::markup::plain_text;
 use kindred_domain::settings::DomainSettings;
+use kindred_shared::ModelName;
 use kindred_shared::language::canonical;
 use language::{Languages, UnknownLanguage};
 use stop_words::StopWords;
@@ -98,6 +104,33 @@ impl Preprocessors {
     }
 }
 
+/// What is usual in a domain's other texts, as far as it is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usual<'a> {
+    /// The language that most are in.
+    pub language: Option<&'a str>,
+    /// Hashes of the passages that most have ([`Habits::boilerplate`]).
+    pub boilerplate: Option<&'a BTreeSet<u64>>,
+}
+
+impl<'a> Usual<'a> {
+    /// What the habits of a domain say.
+    pub fn of(habits: &'a Habits) -> Self {
+        Self {
+            language: habits.language.as_deref(),
+            boilerplate: Some(&habits.boilerplate),
+        }
+    }
+
+    /// A plain text without what is usual.
+    fn without<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let rest = self
+            .boilerplate
+            .and_then(|usual| shingles::without(text, usual));
+        rest.map_or(Cow::Borrowed(text), Cow::Owned)
+    }
+}
+
 /// What preprocessing makes of one item.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Preprocessed {
@@ -134,24 +167,30 @@ impl Preprocessor {
     /// The language and the terms of an item.
     ///
     /// A given language wins, also one that is not configured; else a sure detection; else the default of
-    /// the domain's settings; else `habitual`, what the domain's other items are mostly in; else the
-    /// configured default. Title and text may be plain text or HTML. Where all words are stop words
-    /// ("The Who"), they are the terms.
+    /// the domain's settings; else what the domain's other items are mostly in; else the
+    /// configured default. Title and text may be plain text or HTML. Passages that most of the domain's texts
+    /// have are left out, unless nothing else is there. Where all words are stop words ("The Who"), they are the
+    /// terms.
     pub fn preprocess(
         &self,
         title: Option<&str>,
         text: Option<&str>,
         given_language: Option<&str>,
-        habitual: Option<&str>,
+        usual: Usual<'_>,
     ) -> Preprocessed {
-        let title = plain_text(title.unwrap_or_default());
-        let text = plain_text(text.unwrap_or_default());
+        let whole_title = plain_text(title.unwrap_or_default());
+        let whole_text = plain_text(text.unwrap_or_default());
+        let (mut title, mut text) = (usual.without(&whole_title), usual.without(&whole_text));
+        let has_word = |text: &str| text.chars().any(char::is_alphanumeric);
+        if !has_word(&title) && !has_word(&text) {
+            (title, text) = (Cow::Borrowed(&*whole_title), Cow::Borrowed(&*whole_text));
+        }
         let sure = given_language
             .and_then(canonical)
             .or_else(|| self.languages.detect(&title, &text).map(str::to_owned));
         let is_sure = sure.is_some();
         let language = sure.unwrap_or_else(|| {
-            let habitual = habitual.filter(|_| !self.default_is_set);
+            let habitual = usual.language.filter(|_| !self.default_is_set);
             habitual.unwrap_or(self.default_language).to_owned()
         });
         let count = |stop_words| {
@@ -169,6 +208,65 @@ impl Preprocessor {
             is_sure,
             terms,
         }
+    }
+
+    /// The ids of the terms of a text, without what is usual, in the features of a model.
+    pub fn term_ids(
+        &self,
+        title: Option<&str>,
+        text: Option<&str>,
+        given_language: Option<&str>,
+        usual: Usual<'_>,
+        model: &ModelName,
+    ) -> BTreeSet<u32> {
+        let read = self.preprocess(title, text, given_language, usual);
+        let id_of = term_ids(model, &read.language);
+        read.terms.iter().map(|(term, _)| id_of(term)).collect()
+    }
+
+    /// What a text has that the domain's other texts may have, too.
+    pub fn survey(
+        &self,
+        title: Option<&str>,
+        text: Option<&str>,
+        given_language: Option<&str>,
+    ) -> Surveyed {
+        let title = plain_text(title.unwrap_or_default());
+        let text = plain_text(text.unwrap_or_default());
+        let detected = || self.languages.detect(&title, &text).map(str::to_owned);
+        let language = given_language.and_then(canonical).or_else(detected);
+        let mut shingles = shingles::of(&title);
+        shingles.append(&mut shingles::of(&text));
+        Surveyed { language, shingles }
+    }
+}
+
+/// What a text has that others may have, too.
+#[derive(Debug, Clone)]
+pub struct Surveyed {
+    /// The language it is surely in.
+    language: Option<String>,
+    /// Hashes of its passages.
+    shingles: BTreeSet<u64>,
+}
+
+impl Surveyed {
+    /// Adds the text to what is known of a sample.
+    pub fn add_to(self, survey: &mut Survey) {
+        survey.texts += 1;
+        for shingle in self.shingles {
+            *survey.segments.entry(shingle).or_default() += 1;
+        }
+        if let Some(language) = self.language {
+            *survey.languages.entry(language).or_default() += 1;
+        }
+    }
+
+    /// What a sample of texts has.
+    pub fn together(texts: impl IntoIterator<Item = Self>) -> Survey {
+        let mut survey = Survey::default();
+        texts.into_iter().for_each(|text| text.add_to(&mut survey));
+        survey
     }
 }
 

@@ -3,6 +3,8 @@
 //! White space, digits, signs and addresses say nothing about a language, and the beginning of a text may
 //! be another's: a banner, a quotation, a list of names.
 
+use std::borrow::Cow;
+
 /// Letters of one sample.
 pub(super) const SAMPLE_LETTERS: usize = 200;
 /// Places of a long text that samples are from.
@@ -82,6 +84,38 @@ impl Sample {
 
 fn is_address(token: &str) -> bool {
     token.contains("://") || token.contains('@') || token.starts_with("www.")
+}
+
+/// As many Latin letters as this for each of another script leave a text in doubt: more, and it is Latin.
+const LATIN_FOR_OTHER: usize = 2;
+/// Latin letters that say as much as one sign of a script with signs for syllables or words.
+const LETTERS_OF_A_SIGN: usize = 3;
+
+/// A sample without its Latin words, where enough of it is in another script: names of products and people stay
+/// Latin in texts of all scripts.
+pub(super) fn of_main_script(sample: &str) -> Cow<'_, str> {
+    let (mut latin, mut other) = (0, 0);
+    for letter in sample.chars().filter(|c| c.is_alphabetic()) {
+        match letter {
+            '\u{2e80}'..='\u{9fff}'
+            | '\u{ac00}'..='\u{d7af}'
+            | '\u{f900}'..='\u{faff}'
+            | '\u{20000}'.. => {
+                other += LETTERS_OF_A_SIGN;
+            }
+            latin_letter if is_latin(latin_letter) => latin += 1,
+            _ => other += 1,
+        }
+    }
+    if latin == 0 || latin > LATIN_FOR_OTHER * other {
+        return Cow::Borrowed(sample);
+    }
+    let without = sample.chars().map(|c| if is_latin(c) { ' ' } else { c });
+    Cow::Owned(without.collect())
+}
+
+fn is_latin(c: char) -> bool {
+    matches!(c, 'a'..='z' | 'A'..='Z' | 'ª' | 'º' | '\u{c0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}')
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Lists that were made by counting words hold subjects, too: "computer", "fire", "Mensch", "Recht".
 //! For languages that have one we take NLTK's list, which goes back to Snowball's: articles, pronouns,
 //! prepositions, auxiliaries. Others have the list of stopwords-iso. What both hold by mistake is left
-//! out here.
+//! out here, and what they lack is added.
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
@@ -74,6 +74,41 @@ const SUBJECTS: [(&str, &[&str]); 10] = [
     ),
 ];
 
+/// Words with a function and no subject that the lists lack, by language.
+#[rustfmt::skip] // one a line would fill pages
+const FUNCTION_WORDS: [(&str, &[&str]); 2] = [
+    (
+        "de",
+        &[
+            "ab", "beim", "bereits", "dabei", "dadurch", "dafür", "daher", "damals", "danach",
+            "daran", "darauf", "daraus", "darin", "darüber", "davon", "davor", "dazu", "deren",
+            "deshalb", "dessen", "ebenfalls", "ebenso", "etwa", "gegenüber", "insgesamt", "je",
+            "jedoch", "kaum", "mehr", "meist", "meisten", "mittels", "neben", "ob", "schon", "sehr",
+            "seit", "sobald", "sofern", "sogar", "somit", "sowie", "statt", "stets", "trotz",
+            "vielmehr", "vom", "wegen", "weitere", "weiteren", "weiterer", "weiteres", "wenig",
+            "weniger", "wobei", "wodurch", "worden", "zudem", "zumindest", "zwar",
+        ],
+    ),
+    (
+        "fr",
+        &[
+            "afin", "ainsi", "alors", "après", "assez", "aucun", "aucune", "auprès", "auquel",
+            "aussi", "autant", "autre", "autres", "avant", "beaucoup", "ceci", "cela", "celle",
+            "celles", "celui", "cependant", "certaines", "certains", "cet", "cette", "ceux", "chacun",
+            "chacune", "chaque", "chez", "comme", "comment", "contre", "depuis", "desquelles",
+            "desquels", "donc", "dont", "duquel", "durant", "dès", "encore", "enfin", "ensuite",
+            "entre", "envers", "environ", "hors", "ici", "jamais", "jusqu", "jusque", "laquelle",
+            "lequel", "lesquelles", "lesquels", "lorsqu", "lorsque", "malgré", "moins", "ni", "où",
+            "parce", "parfois", "parmi", "pendant", "peu", "plus", "plusieurs", "plutôt", "pourquoi",
+            "pourtant", "près", "puis", "puisqu", "puisque", "quand", "quant", "quel", "quelle",
+            "quelles", "quelqu", "quelque", "quelques", "quels", "quoi", "rien", "sans", "sauf",
+            "selon", "seulement", "si", "sinon", "sous", "souvent", "sur", "surtout", "tandis",
+            "tant", "tel", "telle", "telles", "tels", "toujours", "tous", "tout", "toute",
+            "toutefois", "toutes", "trop", "très", "vers", "voici", "voilà",
+        ],
+    ),
+];
+
 /// The stop words of every language that has a list, made when first asked for.
 pub(super) struct StopWords {
     languages: &'static [&'static str],
@@ -99,6 +134,8 @@ fn list(language: &str, words: &[&str]) -> HashSet<Box<str>> {
     let letters = of_language(&LETTERS);
     let subjects = SUBJECTS.iter().find(|(code, _)| *code == language);
     let subjects = subjects.map_or(&[][..], |(_, words)| *words);
+    let lacking = FUNCTION_WORDS.iter().find(|(code, _)| *code == language);
+    let lacking = lacking.map_or(&[][..], |(_, words)| *words);
     let is_letter = |word: &str| {
         let mut chars = word.chars();
         // Of scripts that have no case a character is more than a letter.
@@ -109,6 +146,7 @@ fn list(language: &str, words: &[&str]) -> HashSet<Box<str>> {
     };
     let listed = words
         .iter()
+        .chain(lacking)
         .filter(|word| !is_letter(word) && !subjects.contains(word))
         .map(|word| folding.fold(word));
     let letters = letters

@@ -12,10 +12,18 @@ fn preprocessor() -> Preprocessor {
     Preprocessor::new(&languages.map(str::to_owned), "en").unwrap()
 }
 
+/// Most other texts are in this language.
+fn mostly(language: Option<&str>) -> Usual<'_> {
+    Usual {
+        language,
+        ..Usual::default()
+    }
+}
+
 /// `term` or `term*frequency`, one after the other.
 #[track_caller]
 fn text_gives(language: &str, text: &str, expected: &str) {
-    let got = preprocessor().preprocess(None, Some(text), Some(language), None);
+    let got = preprocessor().preprocess(None, Some(text), Some(language), Usual::default());
     let shown: Vec<String> = got
         .terms
         .iter()
@@ -34,7 +42,7 @@ fn a_title_counts_three_times() {
         Some("Harbour <b>bridge</b>"),
         Some("<p>The bridge, the bridge!</p>"),
         Some("en"),
-        None,
+        Usual::default(),
     );
     let expected: Vec<(Box<str>, u32)> = vec![("bridge".into(), 5), ("harbour".into(), 3)];
     assert_eq!(got.terms, expected);
@@ -95,7 +103,7 @@ fn scripts_without_spaces_keep_the_order_of_characters() {
     text_gives("th", "ทองคำ", "ค\u{e4d}า งค\u{e4d} ทอ อง");
     let terms = |text| {
         preprocessor()
-            .preprocess(None, Some(text), Some("km"), None)
+            .preprocess(None, Some(text), Some("km"), Usual::default())
             .terms
     };
     assert_ne!(terms("ភ្នំពេញ"), terms("ពេញភ្នំ"));
@@ -127,13 +135,27 @@ fn subjects_and_letters_that_name_something_are_terms() {
         for language in ["en", "de", "fr", "es", "it", "pt", "pl", "cs", "sv"] {
             let terms = |text| {
                 preprocessor()
-                    .preprocess(None, Some(text), Some(language), None)
+                    .preprocess(None, Some(text), Some(language), Usual::default())
                     .terms
             };
             assert_ne!(terms(a), terms(b), "{language}");
             assert_eq!(terms(a).len(), 2, "{language} {a}");
         }
     }
+}
+
+#[test]
+fn words_without_a_subject_are_none_of_the_terms() {
+    text_gives(
+        "fr",
+        "avant tout, il y a peu de monde sous la tente, et plus souvent encore au marché",
+        "marche monde tente",
+    );
+    text_gives(
+        "de",
+        "Beim Bäcker ab sechs schon mehr Brot, kaum Kuchen",
+        "brot bäcker kuchen sechs",
+    );
 }
 
 #[test]
@@ -165,6 +187,27 @@ fn what_is_not_seen_makes_no_other_word() {
 }
 
 #[test]
+fn what_most_texts_share_adds_nothing() {
+    let banner = "The Daily Lighthouse: independent since 1894. Support us today!";
+    let subjects = [
+        "cats", "glaciers", "tides", "bees", "comets", "rivers", "owls", "storms",
+    ];
+    let preprocessor = preprocessor();
+    let texts = (0..32).map(|n| format!("{banner}\n{} number {n}", subjects[n % 8]));
+    let surveyed = texts.map(|text| preprocessor.survey(None, Some(&text), Some("en")));
+    let habits = Habits::of(16, 32, 0, &Surveyed::together(surveyed));
+    assert_eq!(habits.language.as_deref(), Some("en"));
+    let read =
+        |text: &str| preprocessor.preprocess(Some("Tides"), Some(text), None, Usual::of(&habits));
+    let plain = "How the moon makes the sea rise and fall twice a day.";
+    assert_eq!(read(&format!("{banner} {plain}")), read(plain));
+    assert_eq!(read(&format!("<p>{banner}</p>{plain}")), read(plain));
+    // Of a text that has nothing else, that is what there is.
+    let alone = preprocessor.preprocess(None, Some(banner), None, Usual::of(&habits));
+    assert!(!alone.terms.is_empty());
+}
+
+#[test]
 fn languages_without_stop_words_keep_all_words() {
     text_gives("zz", "the and c'est", "and c'est the");
 }
@@ -175,7 +218,7 @@ fn a_given_language_wins_then_detection_then_the_default() {
     let german = "Die Hafenbrücke ist nach zwei Jahren wieder für den Verkehr geöffnet worden.";
     let language = |text, given, default| {
         preprocessor
-            .preprocess(None, Some(text), given, default)
+            .preprocess(None, Some(text), given, mostly(default))
             .language
     };
     assert_eq!(language(german, Some("fr"), Some("sv")), "fr");
@@ -201,7 +244,7 @@ fn a_default_that_is_set_goes_before_the_habitual_language() {
             ..DomainSettings::default()
         };
         let preprocessor = preprocessors.of(&settings);
-        let got = preprocessor.preprocess(Some("OK"), None, None, Some("de"));
+        let got = preprocessor.preprocess(Some("OK"), None, None, mostly(Some("de")));
         assert!(!got.is_sure);
         got.language
     };
@@ -242,7 +285,7 @@ fn the_most_frequent_terms_are_kept() {
             _ => format!("w{n:05} w{n:05} "),
         })
         .collect();
-    let got = preprocessor().preprocess(None, Some(&words), Some("en"), None);
+    let got = preprocessor().preprocess(None, Some(&words), Some("en"), Usual::default());
     assert_eq!(got.terms.len(), MAX_TERMS);
     let odd = got.terms.iter().filter(|(_, count)| *count == 2).count();
     assert_eq!(odd, 3 * MAX_TERMS / 4);
@@ -286,7 +329,7 @@ fn hostile_texts_take_linear_time() {
         let text = unit.repeat(size / unit.len());
         for given in [Some("en"), None] {
             let started = Instant::now();
-            preprocessor.preprocess(None, Some(&text), given, None);
+            preprocessor.preprocess(None, Some(&text), given, Usual::default());
             // Far above what linear time takes, far below what quadratic time does.
             assert!(
                 started.elapsed().as_secs() < 5,
@@ -321,7 +364,7 @@ proptest! {
         given in proptest::option::of("[a-z]{0,3}|fr|it|en|de"),
     ) {
         let preprocessor = preprocessor();
-        let run = || preprocessor.preprocess(title.as_deref(), text.as_deref(), given.as_deref(), None);
+        let run = || preprocessor.preprocess(title.as_deref(), text.as_deref(), given.as_deref(), Usual::default());
         let got = run();
         check(&got)?;
         prop_assert_eq!(got, run());
@@ -336,7 +379,7 @@ proptest! {
         ]), 0..40),
     ) {
         let html = pieces.concat();
-        check(&preprocessor().preprocess(Some(&html), Some(&html), None, Some("fr")))?;
+        check(&preprocessor().preprocess(Some(&html), Some(&html), None, mostly(Some("fr"))))?;
     }
 
     #[test]

@@ -14,6 +14,14 @@ use async_trait::async_trait;
 use chrono::DateTime;
 use kindred_shared::{DomainName, Feature, ItemId, ModelInputs, ModelName, Space};
 
+use kindred_domain::experiment::feedback::Kind;
+use kindred_domain::experiment::statistics::Sums;
+use kindred_domain::experiment::store::{Ended, ExperimentRow, ExperimentStore, Writer};
+use kindred_domain::experiment::tally::{ReaderKey, Tally};
+use kindred_domain::experiment::{Arm, Experiment};
+use kindred_domain::habits::Habits;
+use kindred_domain::keys::{Grants, KeyRow, KeyStore};
+use kindred_domain::models::Swept;
 use kindred_domain::settings::{Answered, DomainSettings, SettingsOutcome};
 use kindred_domain::store::*;
 
@@ -25,6 +33,12 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) trait Twin: Send + Sync {
     /// Opens the store as it is now.
     async fn open(&self) -> Arc<dyn Store>;
+
+    /// Opens the keys of the store as they are now.
+    async fn open_keys(&self) -> Arc<dyn KeyStore>;
+
+    /// Opens the store as it is now, and experiments in it.
+    async fn open_experiments(&self) -> (Arc<dyn Store>, Arc<dyn ExperimentStore>);
 }
 
 /// Makes a test of every case; `$twin` is an expression that makes a fresh [`Twin`]. With a reason
@@ -52,6 +66,9 @@ macro_rules! store_contract {
             deletes_and_creates_again, a_late_lower_stamp_loses, the_same_batch_again_is_harmless,
             a_newer_owner_fences_out_an_older, a_fence_keeps_settings_out, one_of_sixteen_contenders_gets_the_lease,
             a_stale_expectation_is_refused, a_removed_domain_is_swept_in_steps, the_row_of_a_removed_domain_is_purged, knows_who_is_there, keeps_domains_apart, keeps_what_it_acknowledged,
+            a_key_is_made_once_and_removed, experiments_are_kept_with_what_readers_did,
+            a_model_beside_the_served_one_is_stored_and_swept,
+            a_damaged_row_counts_as_none_until_it_is_written, a_damaged_row_of_a_domain_is_put_right,
             restarts_under_load);
     };
     (ignored: $reason:literal; $twin:expr) => {
@@ -147,6 +164,11 @@ pub(crate) fn feature(name: &str, version: u64) -> FeatureRow {
         id: id(name),
         version,
         space: Space::stored("words-1/en"),
+        habits: if version.is_multiple_of(2) {
+            0
+        } else {
+            u64::MAX - version
+        },
         feature: Feature::new(vec![0.6, -0.0], vec![3, u32::MAX], vec![0.8, 1e-30]).unwrap(),
     }
 }
@@ -160,7 +182,7 @@ pub(crate) fn list(name: &str, score: f32) -> ListRow {
                 score,
             },
             Neighbour {
-                id: id("日本"),
+                id: id("日本/語"),
                 score: score / 3.0,
             },
         ],
@@ -193,8 +215,13 @@ pub(crate) fn all_rows(name: &str, version: u64) -> Vec<Write> {
         Write::Item(item(name, version)),
         Write::Content(id(name), content(&format!("text {version}"))),
         Write::Feature(feature(name, version)),
-        Write::List(list(name, version as f32 / 8.0)),
+        Write::List(list(name, score_at(version))),
     ]
+}
+
+/// A score that tells versions apart.
+fn score_at(version: u64) -> f32 {
+    1.0 / (version as f32 + 1.0)
 }
 
 fn all_deleted(name: &str) -> Vec<Write> {
@@ -215,7 +242,7 @@ fn assert_rows(found: Found, name: &str, version: Option<u64>) {
         version.map(|v| content(&format!("text {v}")))
     );
     assert_eq!(found.feature, version.map(|v| feature(name, v)));
-    assert_eq!(found.list, version.map(|v| list(name, v as f32 / 8.0)));
+    assert_eq!(found.list, version.map(|v| list(name, score_at(v))));
     let stamp = version.map(|version| FeatureStamp {
         version,
         space: Space::stored("words-1/en"),
@@ -292,6 +319,7 @@ pub(crate) async fn round_trip(twin: &impl Twin) {
         id: id("zero"),
         version: 4,
         space: Space::own(384),
+        habits: 0,
         feature: Feature::zero(),
     };
     writes.push(Write::Feature(zero.clone()));
@@ -413,7 +441,7 @@ pub(crate) async fn rows_of_unknown_models_are_left_alone(twin: &impl Twin) {
     assert_rows(find(&*store, &d, "a").await, "a", None);
     let left = [feature_of("words-2", "a", 1)];
     assert_eq!(features(&*store, &d, &later).await, left);
-    let opened = crate::actors::loading::open(&*store, &d).await;
+    let opened = crate::actors::loading::open(&*store, &d, None).await;
     let refused = opened.unwrap_err();
     assert!(
         refused.needs_help && refused.detail.contains("words-2"),
@@ -462,6 +490,103 @@ pub(crate) async fn a_removed_domain_is_swept_in_steps(twin: &impl Twin) {
     put(&*store, &d, 1, 2_000, all_rows("i1", 1)).await.unwrap();
     assert!(store.sweep(&d, stamp(1, 1_999), 7).await.is_ok());
     assert_rows(find(&*store, &d, "i1").await, "i1", Some(1));
+}
+
+pub(crate) async fn a_model_beside_the_served_one_is_stored_and_swept(twin: &impl Twin) {
+    let (d, other) = (domain("beside"), domain("beside-not"));
+    let (a, b) = (ModelName::new("a").unwrap(), ModelName::new("b").unwrap());
+    let store = twin.open().await;
+    let row = |live| BesideRow {
+        dirty: (live < 5).then_some(3),
+        live,
+        visible: live,
+        next_expiry: Some(at(1_795_424_500_000)),
+    };
+    let of_model = |name: &str, model: &ModelName| ListRow {
+        model: model.clone(),
+        ..list(name, 0.5)
+    };
+    let rows = |model: &ModelName| {
+        let lists =
+            ["x", "y", "z"].map(|name| Write::BesideList(model.clone(), of_model(name, model)));
+        let habits = Habits {
+            of: 7,
+            ..Habits::default()
+        };
+        let mut writes = vec![
+            Write::Beside(model.clone(), row(4)),
+            Write::BesideHabits(model.clone(), habits),
+        ];
+        writes.extend(lists);
+        writes
+    };
+    let mut writes = vec![Write::Domain(domain_row(&d, 1))];
+    writes.extend(all_rows("x", 4));
+    put(&*store, &d, 1, 0, writes).await.unwrap();
+    for (seq, of, model) in [(1, &d, &a), (2, &d, &b), (3, &other, &a)] {
+        put(&*store, of, 1, seq, rows(model)).await.unwrap();
+    }
+    let last = vec![
+        Write::Beside(a.clone(), row(9)),
+        Write::DeleteBesideList(a.clone(), id("y")),
+    ];
+    put(&*store, &d, 1, 4, last).await.unwrap();
+    // It comes late.
+    let late = vec![Write::BesideList(a.clone(), of_model("y", &a))];
+    put(&*store, &d, 1, 3, late).await.unwrap();
+    let found = store.beside(&d, &a).await.unwrap();
+    assert_eq!((found.row, found.habits.of), (Some(row(9)), 7));
+    let page = store.scan_beside_list_ids(&d, &a, None, 1).await.unwrap();
+    assert_eq!((page.rows, page.next), (vec![id("x")], Some(id("z"))));
+    let found = store.beside_list(&d, &a, &id("x")).await;
+    assert_eq!(found, Ok(Some(of_model("x", &a))));
+    assert_eq!(store.beside_list(&d, &a, &id("y")).await, Ok(None));
+    assert_rows(find(&*store, &d, "x").await, "x", Some(4));
+
+    let sweep = async |swept: Swept, seq: u32| {
+        let mut steps = 0;
+        while !store
+            .sweep_model(&d, &swept, stamp(1, seq), 2)
+            .await
+            .unwrap()
+        {
+            steps += 1;
+            assert!(steps < 100, "it never ends");
+        }
+    };
+    let lists_alone = Swept {
+        name: a.clone(),
+        wholly: false,
+        features: None,
+    };
+    sweep(lists_alone, 10).await;
+    assert_eq!(store.beside_list(&d, &a, &id("x")).await, Ok(None));
+    assert_eq!(store.beside(&d, &a).await.unwrap().row, Some(row(9)));
+    let wholly = Swept {
+        name: a.clone(),
+        wholly: true,
+        features: Some(words()),
+    };
+    sweep(wholly, 11).await;
+    assert_eq!(store.beside(&d, &a).await, Ok(Beside::default()));
+    assert_eq!(find(&*store, &d, "x").await.feature, None);
+    assert_eq!(
+        find(&*store, &d, "x").await.list,
+        Some(list("x", score_at(4)))
+    );
+    let of_others = store.beside_list(&d, &b, &id("x")).await;
+    assert_eq!(of_others, Ok(Some(of_model("x", &b))));
+    let of_others = store.beside_list(&other, &a, &id("x")).await;
+    assert_eq!(of_others, Ok(Some(of_model("x", &a))));
+
+    // With the domain goes all of it.
+    let mut steps = 0;
+    while !store.sweep(&d, stamp(1, 20), 7).await.unwrap() {
+        steps += 1;
+        assert!(steps < 100, "it never ends");
+    }
+    assert_eq!(store.beside(&d, &b).await, Ok(Beside::default()));
+    assert_eq!(store.beside_list(&d, &b, &id("x")).await, Ok(None));
 }
 
 pub(crate) async fn the_row_of_a_removed_domain_is_purged(twin: &impl Twin) {
@@ -528,6 +653,16 @@ fn settings(window_ms: u64) -> SettingsRow {
             request: "r1".into(),
             outcome: SettingsOutcome::Conflict("languages".into()),
         }],
+        habits: Habits {
+            of: window_ms,
+            sample: u64::MAX,
+            are_known: true,
+            language: Some("sv".into()),
+            boilerplate: [1, u64::MAX].into(),
+            texts: 64,
+            terms: [(0, 4), (u32::MAX, 64)].into(),
+        },
+        models: kindred_domain::models::Models::default(),
         updated_at: at(1_795_424_400_456),
     }
 }
@@ -973,4 +1108,284 @@ pub(crate) async fn restarts_under_load(twin: &impl Twin) {
         }
     }
     assert_eq!(acknowledged, 180);
+}
+
+pub(crate) async fn a_key_is_made_once_and_removed(twin: &impl Twin) {
+    let key = |name: &str, byte: u8, grants: &[&str], expires_at| KeyRow {
+        id: name.to_owned(),
+        hash: [byte; 32],
+        grants: Grants::read(grants.iter().copied()).unwrap(),
+        created_at: at(1_795_424_400_123),
+        expires_at,
+    };
+    let one = key("one", 1, &["admin"], None);
+    let expires_at = Some(at(1_795_424_500_000));
+    let two = key("two", 2, &["metrics", "read:news.*"], expires_at);
+    let all = async |store: &dyn KeyStore| {
+        let mut all = store.keys().await.unwrap();
+        all.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        all
+    };
+    let store = twin.open_keys().await;
+    assert_eq!(all(&*store).await, []);
+    assert_eq!(store.add_key(&one).await, Ok(true));
+    assert_eq!(store.add_key(&two).await, Ok(true));
+    let other = key("one", 3, &["read:*"], None);
+    assert_eq!(store.add_key(&other).await, Ok(false));
+    drop(store);
+
+    let store = twin.open_keys().await;
+    assert_eq!(all(&*store).await, [one, two.clone()]);
+    assert_eq!(store.remove_key("one").await, Ok(true));
+    assert_eq!(store.remove_key("one").await, Ok(false));
+    drop(store);
+    assert_eq!(all(&*twin.open_keys().await).await, [two]);
+}
+
+fn experiment(name: &str, run: i64) -> ExperimentRow {
+    let arm = |name: &str, share| Arm {
+        name: name.to_owned(),
+        share,
+        model: Some(words()),
+        defaults: None,
+    };
+    ExperimentRow {
+        run,
+        since: at(run),
+        ended: None,
+        experiment: Experiment {
+            name: name.to_owned(),
+            salt: "Größe".to_owned(),
+            arms: vec![arm("a", 0.1), arm("b", 0.9)],
+        },
+    }
+}
+
+pub(crate) async fn experiments_are_kept_with_what_readers_did(twin: &impl Twin) {
+    const READERS: usize = 300;
+    let (d, other) = (domain("tried"), domain("tried-not"));
+    let (store, tried) = twin.open_experiments().await;
+    let owned = |epoch| Lease {
+        epoch,
+        owner: "one".into(),
+        address: "127.0.0.1:8080".into(),
+        beat: 0,
+    };
+    let p = Partition(2);
+    let taken = store.take_lease(p, None, &owned(1)).await;
+    assert_eq!(taken, Ok(Cas::Applied));
+    put(&*store, &d, 1, 0, vec![Write::Domain(domain_row(&d, 0))])
+        .await
+        .unwrap();
+    let writer = |epoch: u64, seq| Writer {
+        partition: p,
+        epoch: Epoch(epoch),
+        stamp: stamp(epoch, seq),
+    };
+
+    // What is written is read, in place of what was there.
+    let (first, second) = (
+        experiment("first", 1_795_424_400_000),
+        experiment("second", 1_795_424_400_001),
+    );
+    for (seq, row) in [(1, &first), (2, &second)] {
+        tried.put_experiment(writer(1, seq), &d, row).await.unwrap();
+    }
+    let ended = ExperimentRow {
+        ended: Some(Ended {
+            at: at(1_795_424_500_000),
+            sums: vec![Sums::default(); 2],
+        }),
+        ..first.clone()
+    };
+    tried
+        .put_experiment(writer(1, 3), &d, &ended)
+        .await
+        .unwrap();
+    let all = async |tried: &dyn ExperimentStore, of: &DomainName| {
+        let mut rows = tried.experiments(of).await.unwrap();
+        rows.sort_unstable_by_key(|row| row.run);
+        rows
+    };
+    assert_eq!(all(&*tried, &d).await, [ended.clone(), second.clone()]);
+    assert_eq!(all(&*tried, &other).await, []);
+
+    // Readers of a run, in pages; the last write counts.
+    let tally = |event: &str| {
+        let mut tally = Tally::default();
+        tally.count(event, 1, Kind::Seen, at(1_795_424_400_000));
+        tally
+    };
+    let rows = |event: &str| -> Vec<(ReaderKey, Tally)> {
+        let keys = (0..READERS).map(|n| ReaderKey::of(&n.to_string()));
+        keys.map(|key| (key, tally(event))).collect()
+    };
+    tried
+        .put_readers(writer(1, 4), &d, second.run, &rows("e1"))
+        .await
+        .unwrap();
+    tried
+        .put_readers(writer(1, 5), &d, second.run, &rows("e2"))
+        .await
+        .unwrap();
+    tried
+        .put_readers(writer(1, 6), &d, first.run, &rows("e3")[..1])
+        .await
+        .unwrap();
+    let known = [ReaderKey::of("nobody"), ReaderKey::of("7")];
+    let found = tried.readers(&d, second.run, &known).await.unwrap();
+    assert_eq!(found, [None, Some(tally("e2"))]);
+    let scanned = async |tried: &dyn ExperimentStore, of: &DomainName, run| {
+        let (mut rows, mut behind) = (BTreeMap::new(), None);
+        loop {
+            let page = tried.scan_readers(of, run, behind, 37).await.unwrap();
+            for (key, tally) in page.rows {
+                assert_eq!(rows.insert(key, tally), None, "a reader twice");
+            }
+            behind = page.next;
+            if behind.is_none() {
+                return rows;
+            }
+        }
+    };
+    let expected: BTreeMap<_, _> = rows("e2").into_iter().collect();
+    assert_eq!(scanned(&*tried, &d, second.run).await, expected);
+    assert_eq!(scanned(&*tried, &d, second.run + 1).await.len(), 0);
+    drop((store, tried));
+
+    // All of it is durable, and who is not the owner any more hears of it.
+    let (store, tried) = twin.open_experiments().await;
+    assert_eq!(all(&*tried, &d).await, [ended, second.clone()]);
+    assert_eq!(scanned(&*tried, &d, second.run).await, expected);
+    let taken = store.take_lease(p, Some(&owned(1)), &owned(2)).await;
+    assert_eq!(taken, Ok(Cas::Applied));
+    let late = tried
+        .put_readers(writer(1, 7), &d, second.run, &rows("e4")[..1])
+        .await;
+    assert!(
+        matches!(late, Err(StoreError::Superseded { .. })),
+        "{late:?}"
+    );
+    let late = tried.put_experiment(writer(1, 8), &d, &first).await;
+    assert!(
+        matches!(late, Err(StoreError::Superseded { .. })),
+        "{late:?}"
+    );
+
+    // A run is forgotten, an experiment deleted, and a sweep takes the rest.
+    tried
+        .forget_readers(writer(2, 1), &d, first.run)
+        .await
+        .unwrap();
+    assert_eq!(scanned(&*tried, &d, first.run).await.len(), 0);
+    assert_eq!(scanned(&*tried, &d, second.run).await.len(), READERS);
+    tried
+        .delete_experiment(writer(2, 2), &d, "first")
+        .await
+        .unwrap();
+    assert_eq!(all(&*tried, &d).await, std::slice::from_ref(&second));
+    let mut steps = 0;
+    while !store.sweep(&d, stamp(2, 10 + steps), 50).await.unwrap() {
+        steps += 1;
+        assert!(steps < 1_000, "it never ends");
+    }
+    assert_eq!(all(&*tried, &d).await, []);
+    assert_eq!(scanned(&*tried, &d, second.run).await.len(), 0);
+}
+
+/// What is wrong with rows, by their place.
+fn places(damaged: &Damaged) -> Vec<(&'static str, &str)> {
+    let rows = damaged.rows.iter();
+    rows.map(|row| (row.table, row.id.as_str())).collect()
+}
+
+pub(crate) async fn a_damaged_row_counts_as_none_until_it_is_written(twin: &impl Twin) {
+    let store = twin.open().await;
+    let d = domain("damaged-rows");
+    let sound = ["a", "c", "d"].iter().flat_map(|name| all_rows(name, 1));
+    put(&*store, &d, 1, 0, sound.collect()).await.unwrap();
+    let damaged = vec![
+        Write::Item(item("b", u64::MAX)),
+        Write::Content(
+            id("b"),
+            Content {
+                vector: Some(vec![f32::NAN]),
+                ..content("text")
+            },
+        ),
+        Write::Feature(FeatureRow {
+            feature: Feature::new(vec![9.0], vec![], vec![]).unwrap(),
+            ..feature("b", 1)
+        }),
+        Write::List(list("b", 7.5)),
+    ];
+    put(&*store, &d, 1, 1, damaged).await.unwrap();
+    assert_eq!(store.damaged(&d), Damaged::default(), "nobody has read it");
+
+    let found = find(&*store, &d, "b").await;
+    assert_eq!((found.item, found.content, found.list), (None, None, None));
+    assert_eq!((found.feature, found.feature_stamp), (None, None));
+    // So that it is written anew, or deleted, where all lists are.
+    assert!(found.list_listed);
+    for name in ["a", "c", "d"] {
+        assert_rows(find(&*store, &d, name).await, name, Some(1));
+    }
+    let names =
+        |rows: &[ItemRow]| -> Vec<String> { rows.iter().map(|row| row.id.to_string()).collect() };
+    for limit in 1..5 {
+        assert_eq!(names(&scan(&*store, &d, limit).await.0), ["a", "c", "d"]);
+    }
+    let ids = ["d", "b", "a"].map(id);
+    let items = store.items(&d, &ids).await.unwrap();
+    assert_eq!(items, [Some(item("d", 1)), None, Some(item("a", 1))]);
+    let told = store.damaged(&d);
+    let tables = ["item_features", "item_texts", "items", "similar_items"];
+    assert_eq!(places(&told), tables.map(|table| (table, "b")));
+    assert_eq!(told.count, 4);
+    let words = told.in_words(&d).unwrap();
+    for word in [
+        "4 rows",
+        "item_features of \"b\"",
+        "length 1",
+        "7.5",
+        "kindred repair",
+    ] {
+        assert!(words.contains(word), "{words} says {word}");
+    }
+    assert_eq!(store.damaged(&domain("damaged-nobody")), Damaged::default());
+
+    put(&*store, &d, 1, 2, all_rows("b", 2)).await.unwrap();
+    assert_rows(find(&*store, &d, "b").await, "b", Some(2));
+    assert_eq!(store.damaged(&d), Damaged::default());
+}
+
+pub(crate) async fn a_damaged_row_of_a_domain_is_put_right(twin: &impl Twin) {
+    let store = twin.open().await;
+    let (d, other) = (domain("damaged-domain"), domain("damaged-neighbour"));
+    let row = DomainRow {
+        dirty: None,
+        ..domain_row(&d, u64::MAX)
+    };
+    put(&*store, &d, 1, 0, vec![Write::Domain(row.clone())])
+        .await
+        .unwrap();
+    let sound = Write::Domain(domain_row(&other, 4));
+    put(&*store, &other, 1, 0, vec![sound]).await.unwrap();
+    let right = DomainRow {
+        dirty: Some(0),
+        live: 0,
+        visible: 0,
+        ..row
+    };
+    assert_eq!(store.domain(&d).await.unwrap(), Some(right.clone()));
+    let all = store.domains().await.unwrap();
+    assert!(all.contains(&right) && all.contains(&domain_row(&other, 4)));
+    let told = store.damaged(&d);
+    assert_eq!(places(&told), [("domains", "")]);
+    assert!(told.rows[0].reason.contains("-1 live items"), "{told:?}");
+    assert_eq!(store.damaged(&other), Damaged::default());
+    let sound = Write::Domain(domain_row(&d, 3));
+    put(&*store, &d, 1, 1, vec![sound]).await.unwrap();
+    assert_eq!(store.domain(&d).await.unwrap(), Some(domain_row(&d, 3)));
+    assert_eq!(store.damaged(&d), Damaged::default());
 }

@@ -2,7 +2,9 @@
 //! [`embedded`] (redb, one process) and [`cassandra`] (Cassandra or ScyllaDB, clustered).
 
 pub mod cassandra;
+mod damage;
 pub mod embedded;
+mod sound;
 
 use kindred_shared::{ModelInputs, ModelName};
 

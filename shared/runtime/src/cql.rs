@@ -1,5 +1,5 @@
-//! A session with Cassandra or ScyllaDB: how both programs connect, how long they wait, and what
-//! they ask again by themselves.
+//! Sessions with Cassandra or ScyllaDB: how both programs connect, their timeouts, and what they
+//! retry by themselves.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,26 +12,42 @@ use scylla::errors::{DbError, NewSessionError, RequestAttemptError};
 use scylla::policies::retry::{RequestInfo, RetryDecision, RetryPolicy, RetrySession};
 use scylla::statement::{Consistency, SerialConsistency};
 
-/// Longest a request may take, its repetitions included.
+use crate::tls::{TlsError, TlsFiles};
+
+/// Timeout of a request, including retries.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest making one connection may take.
+/// Timeout for opening one connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often an idle connection is asked whether it still is one.
+/// Keep-alive interval of idle connections.
 const KEEPALIVE: Duration = Duration::from_secs(5);
-/// How often an idempotent request is sent again.
+/// Retries of an idempotent request.
 const REPETITIONS: u32 = 2;
-/// CQL port when a node's address names none.
+/// The CQL port of a node whose address names none.
 pub const DEFAULT_PORT: u16 = 9042;
 
-/// Which database, and as whom.
+/// How to connect to a database.
 #[derive(Clone)]
 pub struct CqlOptions {
-    /// `host` or `host:port` of at least one node.
+    /// At least one node, as `host` or `host:port`.
     pub nodes: Vec<String>,
-    /// The role to log in as; `None`: the database asks for none.
+    /// The role to log in as; `None` if the database does not authenticate.
     pub user: Option<String>,
     /// Its password.
     pub password: Option<String>,
+    /// The TLS files; `None`: connections are not encrypted.
+    pub tls: Option<TlsFiles>,
+}
+
+/// Why there is no session.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The TLS configuration is unusable.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Usually: no node answers.
+    #[error(transparent)]
+    Session(#[from] NewSessionError),
 }
 
 impl fmt::Debug for CqlOptions {
@@ -43,12 +59,12 @@ impl fmt::Debug for CqlOptions {
     }
 }
 
-/// Connects, once. The session finds the other nodes and connects anew by itself later on.
-/// `keyspace` is the one whose replicas are asked directly; it need not be there yet.
+/// Connects once. Afterwards the session discovers the other nodes and reconnects by itself.
+/// Requests go directly to replicas of `keyspace`, which need not exist yet.
 ///
 /// # Errors
-/// Whatever the driver says; no node answers, mostly.
-pub async fn connect(options: &CqlOptions, keyspace: &str) -> Result<Session, NewSessionError> {
+/// [`ConnectError`].
+pub async fn connect(options: &CqlOptions, keyspace: &str) -> Result<Session, ConnectError> {
     let profile = ExecutionProfile::builder()
         .consistency(Consistency::Quorum)
         .serial_consistency(Some(SerialConsistency::Serial))
@@ -66,10 +82,13 @@ pub async fn connect(options: &CqlOptions, keyspace: &str) -> Result<Session, Ne
     if let Some(user) = &options.user {
         builder = builder.user(user, options.password.as_deref().unwrap_or_default());
     }
-    builder.build().await
+    if let Some(tls) = &options.tls {
+        builder = builder.tls_context(Some(Arc::new(tls.client()?)));
+    }
+    Ok(builder.build().await?)
 }
 
-/// A node's address with the default port where it names none.
+/// A node's address, with the default port if it names none.
 fn with_port(node: &str) -> String {
     let after_brackets = node.rsplit(']').next().unwrap_or(node);
     if after_brackets.contains(':') {
@@ -79,8 +98,8 @@ fn with_port(node: &str) -> String {
     }
 }
 
-/// Sends an idempotent request again, at most [`REPETITIONS`] times, when another node or another
-/// moment may do better; a conditional statement never.
+/// Retries an idempotent request, at most [`REPETITIONS`] times, when another node or another
+/// moment may succeed; never a conditional statement.
 #[derive(Debug, Clone, Copy)]
 pub struct RepeatIdempotent;
 
@@ -107,7 +126,7 @@ impl RetrySession for Repetitions {
                 | DbError::IsBootstrapping
                 | DbError::ServerError
                 | DbError::ReadFailure { .. } => RetryDecision::RetryNextTarget(None),
-                // Stamps make a write that came through the first time harmless the second time.
+                // Stamps make it harmless if the first write succeeded after all.
                 DbError::ReadTimeout { .. } | DbError::WriteTimeout { .. } => {
                     RetryDecision::RetrySameTarget(None)
                 }
@@ -145,6 +164,7 @@ mod tests {
             nodes: vec!["db".into()],
             user: Some("kindred".into()),
             password: Some("hush".into()),
+            tls: None,
         };
         assert!(!format!("{options:?}").contains("hush"));
     }

@@ -1,8 +1,8 @@
 //! Blocks in the database: table `feature_blocks`.
 //!
-//! A block lies in parts of [`PART_BYTES`] numbered from 0. The first shorter part is the last, an
-//! empty one where the length is a multiple; so a block that misses a part, at either end or in
-//! the middle, is seen to.
+//! A block is stored in parts of [`PART_BYTES`], numbered from 0. The first part that is shorter is
+//! the last one; it is empty if the length is a multiple. So a reader notices any missing part, at
+//! the ends or in the middle.
 
 use std::sync::Arc;
 
@@ -17,16 +17,18 @@ use kindred_shared::name::DomainName;
 
 /// Bytes of a part.
 pub const PART_BYTES: usize = 512 << 10;
-/// How long a block stays when nobody puts it again, in seconds.
+/// Most parts of a block, 16 MiB in total: several times the size of any block.
+const MAX_PARTS: usize = 32;
+/// Time in seconds that a block is kept unless it is stored again.
 pub const TTL_S: u32 = 86_400;
-/// Parts written at a time.
+/// Parts written concurrently.
 const IN_FLIGHT: usize = 4;
 
 /// Blocks in a keyspace.
 pub struct CqlBlocks {
     session: Arc<Session>,
     get: PreparedStatement,
-    /// `None`: for reading only.
+    /// `None`: read-only.
     write: Option<Write>,
 }
 
@@ -36,7 +38,7 @@ struct Write {
 }
 
 impl CqlBlocks {
-    /// Blocks for a role that may only read.
+    /// Read-only access, for a role that may only read.
     ///
     /// # Errors
     /// [`BlockStoreError::Away`] when the statement cannot be prepared.
@@ -44,7 +46,8 @@ impl CqlBlocks {
         let get = prepare(
             &session,
             format!(
-                "SELECT part, data FROM \"{keyspace}\".feature_blocks WHERE domain = ? AND hash = ?"
+                "SELECT part, data FROM \"{keyspace}\".feature_blocks \
+                 WHERE domain = ? AND hash = ? LIMIT {MAX_PARTS}"
             ),
         );
         let get = get.await.map_err(|error| away(&error))?;
@@ -55,7 +58,7 @@ impl CqlBlocks {
         })
     }
 
-    /// Blocks for a role that may read and write.
+    /// Read and write access.
     ///
     /// # Errors
     /// [`BlockStoreError::Away`] when a statement cannot be prepared.
@@ -96,6 +99,9 @@ fn away(error: &dyn std::error::Error) -> BlockStoreError {
 /// The parts of a block and their numbers.
 fn parts(bytes: &[u8]) -> Result<Vec<(i16, &[u8])>, BlockStoreError> {
     let full = bytes.len() / PART_BYTES;
+    if full >= MAX_PARTS {
+        return Err(BlockStoreError::TooLarge(bytes.len()));
+    }
     (0..=full)
         .map(|n| {
             let part = i16::try_from(n).map_err(|_| BlockStoreError::TooLarge(bytes.len()))?;
@@ -105,7 +111,7 @@ fn parts(bytes: &[u8]) -> Result<Vec<(i16, &[u8])>, BlockStoreError> {
         .collect()
 }
 
-/// The block of parts in the order of their numbers; `None` when one is missing.
+/// Joins parts that are ordered by number; `None` if one is missing.
 fn whole<'a>(parts: impl Iterator<Item = (i16, &'a [u8])>) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     for (n, (part, data)) in (0..).zip(parts) {
@@ -156,7 +162,7 @@ impl BlockStore for CqlBlocks {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| away(&error))?;
         Ok(whole(rows.into_iter().map(|(part, data)| {
-            // A part without data is no part: its cell has expired.
+            // A part without data does not count: its cell has expired.
             data.map_or((-1, &[][..]), |data| (part, data))
         })))
     }

@@ -1,7 +1,8 @@
-//! What a Kindred program needs to run: its configuration, its log, and its connections to RabbitMQ
-//! and to the database.
+//! What a Kindred program needs to run: configuration, logging, and connections to RabbitMQ and the
+//! database.
 //!
-//! It knows the words of `kindred-shared`, and neither the model service nor the compute worker.
+//! It uses the types of `kindred-shared`, and knows neither the model service nor the compute
+//! worker.
 
 pub mod amqp;
 pub mod config;
@@ -10,3 +11,5 @@ pub mod cql_blocks;
 pub mod host;
 pub mod memory;
 pub mod telemetry;
+pub mod tls;
+pub mod watched;

@@ -1,18 +1,18 @@
-//! How much memory there is for this process: the machine's, or less where its control group says so.
+//! The memory available to this process: the machine's, or less if its control group limits it.
 
 use std::fs;
 use std::path::{Component, Path};
 
-/// What is said where the system does not tell: 2 GiB.
+/// The value assumed if the system does not tell: 2 GiB.
 const UNKNOWN: u64 = 2 << 30;
 
-/// Bytes of memory that this process can have at most.
+/// The most memory that this process can have, in bytes.
 pub fn available() -> u64 {
     said(|place| fs::read_to_string(place).ok()).unwrap_or(UNKNOWN)
 }
 
-/// The least that the machine and the control groups of this process say; `read` gives the text of a file
-/// that is there.
+/// The minimum of what the machine and the control groups of this process report; `read` returns the text of a file
+/// that exists.
 fn said(read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
     let machine = read(Path::new("/proc/meminfo")).and_then(|text| total(&text));
     let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
@@ -20,7 +20,7 @@ fn said(read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
     machine.into_iter().chain(limits).min()
 }
 
-/// The line `MemTotal:   16384000 kB`, in bytes.
+/// Parses the line `MemTotal:   16384000 kB` into bytes.
 fn total(meminfo: &str) -> Option<u64> {
     let line = meminfo
         .lines()
@@ -29,9 +29,8 @@ fn total(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// What a control group may take, and those that it is in: `group` is a line `0::/a/b` (version 2) or
-/// `4:memory:/a/b` (version 1) of `/proc/self/cgroup`. In a container the path may be the host's, so that
-/// the root alone is there.
+/// The limits of a control group and its ancestors. `group` is a line `0::/a/b` (version 2) or `4:memory:/a/b` (version
+/// 1) of `/proc/self/cgroup`. In a container the path may be the host's, so that only the root exists.
 fn limits(group: &str, read: impl Fn(&Path) -> Option<String>) -> Vec<u64> {
     let mut parts = group.splitn(3, ':').skip(1);
     let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
@@ -49,7 +48,7 @@ fn limits(group: &str, read: impl Fn(&Path) -> Option<String>) -> Vec<u64> {
         return Vec::new();
     }
     let groups = path.ancestors().map(|group| Path::new(root).join(group));
-    // Without a limit it says `max`, or a number larger than any machine.
+    // Without a limit the file says `max`, or a number larger than any machine.
     groups
         .filter_map(|group| read(&group.join(file))?.trim().parse().ok())
         .collect()

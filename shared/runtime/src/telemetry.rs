@@ -1,4 +1,4 @@
-//! Log lines: events with fields, to standard error.
+//! Logging: events with fields, to standard error.
 
 use std::io::IsTerminal;
 
@@ -7,22 +7,23 @@ use tracing_subscriber::EnvFilter;
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// Words for people.
+    /// Text for people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Starts logging for the whole process. `filter` is `tracing`'s directive syntax
-/// (`info`, `info,model_service=debug`).
+/// Starts logging for the whole process. `filter` uses `tracing`'s directive syntax (`info`,
+/// `info,model_service=debug`).
 ///
 /// # Errors
-/// The directive that could not be read, in words; or that logging was started before.
+/// A message that names the directive that could not be parsed, or that logging was already
+/// started.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| format!("log filter {filter:?} cannot be read: {error}"))?;
-    // Colours are for people, not for files.
+    // Colours are for terminals, not for files.
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let coloured = wanted && std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()

@@ -1,15 +1,15 @@
-//! Which rows of blocks are of the same items.
+//! Finds rows of blocks that belong to the same items.
 
 use super::Block;
 
-/// Finds the rows that two blocks have of the same items.
+/// The hashed item ids of a block's rows.
 pub(super) struct Names {
     /// Hash of the id, and row; ascending.
     hashes: Vec<(u32, u32)>,
 }
 
 impl Names {
-    /// Bytes a row.
+    /// Bytes per row.
     pub(super) const ROW_BYTES: usize = 8;
 
     pub(super) fn new(block: &Block) -> Self {
@@ -21,7 +21,7 @@ impl Names {
         Self { hashes }
     }
 
-    /// Rows of two blocks, `block` and `other`, with the same item.
+    /// Pairs of rows of two blocks, `block` and `other`, that belong to one item.
     pub(super) fn shared(&self, block: &Block, other: &Block, names: &Self) -> Vec<(u32, u32)> {
         if self.hashes.len() > names.hashes.len() {
             let swapped = names.shared(other, block, self);
@@ -29,7 +29,8 @@ impl Names {
         }
         let mut shared = Vec::new();
         let mut rest = &names.hashes[..];
-        // Steps as long as they probably must be: most hashes of the longer one are skipped.
+        // Gallops in steps of the expected length, so that most hashes of the longer list are
+        // skipped.
         let step = (rest.len() / self.hashes.len().max(1)).max(1);
         for &(hash, row) in &self.hashes {
             while let Some(&(far, _)) = rest.get(step)
@@ -46,7 +47,7 @@ impl Names {
         shared
     }
 
-    /// Pairs of rows of one block, the lower one first, with the same item.
+    /// Pairs of rows of one block, lower row first, that belong to one item.
     pub(super) fn repeated(&self, block: &Block) -> Vec<(u32, u32)> {
         let mut repeated = Vec::new();
         for same in self.hashes.chunk_by(|a, b| a.0 == b.0) {

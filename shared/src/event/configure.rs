@@ -1,5 +1,5 @@
-//! The event that sets a domain's settings. Kindred's HTTP publishes it, so that it has its place among
-//! the domain's item events; publishers of items do not send it.
+//! The event that sets a domain's settings. Kindred's HTTP interface publishes it, so that it is ordered among the
+//! domain's item events; publishers of items do not send it.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -11,22 +11,22 @@ use crate::name::DomainName;
 
 /// The event's type.
 pub const CONFIGURED: &str = "domain.configured";
-/// Most bytes of a request's name.
+/// Longest name of a request, in bytes.
 pub(super) const MAX_REQUEST_BYTES: usize = 64;
 
-/// A domain's settings are to be these.
+/// Replaces a domain's settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Configure {
     /// The domain.
     pub domain: DomainName,
-    /// Names the request, so that whoever made it finds what became of it.
+    /// Names the request, so that its sender can look up the outcome.
     pub request: String,
-    /// The settings, whole.
+    /// The complete settings.
     pub settings: Map<String, Value>,
 }
 
 impl Configure {
-    /// Reads one that came with a routing key, which must be its domain.
+    /// Parses an event that came with a routing key, which must be its domain.
     ///
     /// # Errors
     /// A [`Refusal`] that names what is wrong.
@@ -37,7 +37,7 @@ impl Configure {
     }
 }
 
-/// Reads an event about a domain, and checks its size, its domain and the name of its request.
+/// Parses an event about a domain; checks its size, its domain and the name of its request.
 pub(super) fn checked<T: DeserializeOwned>(
     bytes: &[u8],
     limits: &Limits,

@@ -1,4 +1,4 @@
-//! One field of an event after the other: its type, its range, and what to say when it is wrong.
+//! Reads the fields of an event one by one: type, range, and the message when one is wrong.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,12 +14,12 @@ use crate::language;
 /// Characters of an offending value that a refusal quotes.
 const QUOTED_CHARS: usize = 48;
 
-/// The fields of an event that were not taken yet.
+/// The fields of an event that have not been read yet.
 pub(super) struct Fields<'a>(Members<'a>);
 
-/// The text of an event: UTF-8 within its limit, without a byte-order mark, every character whole.
+/// The text of an event: UTF-8 within its limit, without a byte-order mark or lone surrogates.
 pub(super) fn text<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Cow<'a, str>, Refusal> {
-    // Before anything is read, so that a huge message costs nothing.
+    // Checked before parsing, so that a huge message costs nothing.
     if bytes.len() > limits.message_bytes {
         return Err(Refusal::new(
             Reason::TooLarge,
@@ -56,12 +56,12 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// Whether a field is there and is not null.
+    /// Whether a field exists and is not null.
     pub(super) fn has(&self, name: &str) -> bool {
         self.0.has(name)
     }
 
-    /// Whether a field is there, be it null.
+    /// Whether a field exists, even if it is null.
     pub(super) fn is_said(&self, name: &str) -> bool {
         self.0.is_said(name)
     }
@@ -70,7 +70,7 @@ impl<'a> Fields<'a> {
         self.0.take(name)
     }
 
-    /// A string, or a refusal for the reason given.
+    /// A string; otherwise a refusal with the given reason.
     pub(super) fn string_or(
         &mut self,
         name: &str,
@@ -86,12 +86,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A string.
     pub(super) fn string(&mut self, name: &str) -> Result<Option<String>, Refusal> {
         self.string_or(name, Reason::InvalidField, "a string")
     }
 
-    /// A string of at most so many bytes.
+    /// A string of at most `limit` bytes.
     pub(super) fn short(&mut self, name: &str, limit: usize) -> Result<Option<String>, Refusal> {
         let text = self.string(name)?;
         if let Some(text) = &text {
@@ -116,12 +115,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A refusal of a field that holds a string, but the wrong one.
+    /// A refusal of a field that holds a string, but not a valid one.
     pub(super) fn refuse_text(reason: Reason, name: &str, got: &str, expected: &str) -> Refusal {
         refuse(reason, name, &quoted(got), expected)
     }
 
-    /// A language tag, as it is sent.
+    /// A language tag, kept as sent.
     pub(super) fn language(&mut self) -> Result<Option<String>, Refusal> {
         const EXPECTED: &str = "a language tag such as \"en\" or \"en-GB\"";
         let tag = match self.string_or("language", Reason::InvalidField, EXPECTED)? {
@@ -140,7 +139,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A point in time: RFC 3339 with an offset, kept in UTC.
+    /// A point in time: RFC 3339 with an offset, converted to UTC.
     pub(super) fn time(&mut self, name: &str) -> Result<Option<DateTime<Utc>>, Refusal> {
         const EXPECTED: &str = "a time with its offset such as \"2026-11-23T09:00:00Z\" or \
                                 \"2026-11-23T10:00:00+01:00\" (RFC 3339)";
@@ -149,7 +148,7 @@ impl<'a> Fields<'a> {
             None => return Ok(None),
         };
         match DateTime::parse_from_rfc3339(&written).map(|time| time.with_timezone(&Utc)) {
-            // An offset can move a time out of the years that RFC 3339 can write.
+            // An offset can move a time out of the range of years that RFC 3339 can express.
             Ok(time) if (0..=9999).contains(&time.year()) => Ok(Some(time)),
             _ => Err(Self::refuse_text(
                 Reason::InvalidField,
@@ -170,7 +169,7 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| refuse(Reason::InvalidField, name, &shown(value), "true or false"))
     }
 
-    /// A whole number of 0 … 2^53 − 1; `17.0` and `1.7e1` are whole, too.
+    /// A whole number from 0 to 2^53 − 1; `17.0` and `1.7e1` are also whole.
     pub(super) fn version(&mut self) -> Result<Option<u64>, Refusal> {
         let Some(value) = self.take("version") else {
             return Ok(None);
@@ -189,7 +188,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// 1 … [`MAX_VECTOR`] numbers, each finite as `f32`, not all zero.
+    /// 1 to [`MAX_VECTOR`] numbers, each finite as `f32`, not all zero.
     pub(super) fn vector(&mut self) -> Result<Option<Vec<f32>>, Refusal> {
         let Some(value) = self.take("vector") else {
             return Ok(None);
@@ -234,7 +233,7 @@ impl<'a> Fields<'a> {
         Ok(Some(vector))
     }
 
-    /// A set of at most [`MAX_CATEGORIES`] short strings; absent is empty.
+    /// A set of at most [`MAX_CATEGORIES`] short strings; empty if absent.
     pub(super) fn categories(&mut self) -> Result<BTreeSet<String>, Refusal> {
         let Some(value) = self.take("categories") else {
             return Ok(BTreeSet::new());
@@ -272,7 +271,8 @@ impl<'a> Fields<'a> {
         Ok(labels)
     }
 
-    /// A map of strings with at most `limit` entries; absent is empty, and so is an entry of null.
+    /// A map of strings with at most `limit` entries; empty if absent. Null entries count as
+    /// absent.
     pub(super) fn attributes(&mut self, limit: usize) -> Result<BTreeMap<String, String>, Refusal> {
         let changes = self.attribute_changes(limit)?.unwrap_or_default();
         let there = changes.into_iter();
@@ -297,7 +297,7 @@ impl<'a> Fields<'a> {
                 "an object of strings",
             ));
         };
-        // In the order of their names, so that of several faults the same one is told each time.
+        // Sorted by name, so that of several errors the same one is always reported.
         let entries: BTreeMap<Cow<'_, str>, Member<'_>> = entries.into_iter().collect();
         let there = entries.values().filter(|value| !value.is_null()).count();
         if there > limit {
@@ -324,7 +324,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Refuses a text that is over its limit.
+/// Refuses a text that exceeds its limit.
 fn within(name: &str, text: &str, limit: usize) -> Result<(), Refusal> {
     if text.len() <= limit {
         return Ok(());
@@ -344,7 +344,7 @@ fn refuse(reason: Reason, field: &str, got: &str, expected: &str) -> Refusal {
     )
 }
 
-/// A value as a refusal shows it: short, on one line.
+/// A value as a refusal quotes it: short, on one line.
 fn shown(value: Member<'_>) -> String {
     match value.kind() {
         Kind::Null | Kind::Flag | Kind::Number => cut(value.json()),

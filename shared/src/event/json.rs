@@ -10,7 +10,7 @@ use crate::name::{DomainName, ItemId};
 
 impl Event {
     /// The event as one JSON object on one line: fields in a fixed order, times in UTC with `Z`,
-    /// absent fields left out. [`parse`](crate::event::parse) gives the same event back.
+    /// absent fields omitted. [`parse`](crate::event::parse) returns the same event.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("an event has string keys only and writes to memory")
     }
@@ -23,12 +23,13 @@ impl Serialize for Event {
             Self::Patch(patch) => patch.serialize(serializer),
             Self::Delete(delete) => Written::from(delete).serialize(serializer),
             Self::Configure(configure) => configure.serialize(serializer),
+            Self::Model(modelled) => modelled.serialize(serializer),
             Self::Remove(removal) => removal.serialize(serializer),
         }
     }
 }
 
-/// An event's fields in the order in which they are written.
+/// The fields of an event in output order.
 #[derive(Serialize)]
 struct Written<'a> {
     r#type: &'static str,
@@ -40,7 +41,7 @@ struct Written<'a> {
     content: Option<Content<'a>>,
 }
 
-/// What an upsert says beyond a deletion.
+/// The fields of an upsert that a deletion does not have.
 #[derive(Serialize)]
 struct Content<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,9 +120,9 @@ pub(super) fn written_time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-/// The number to write for a value of a vector: `0.1` and not `0.10000000149011612`, unless the
-/// short one is so close to the middle between two `f32` that a reader whose `f64` is off by a
-/// unit or two in the last place would take the other one.
+/// The number to write for a value of a vector: `0.1` instead of `0.10000000149011612`, unless the
+/// short one is so close to the middle between two `f32` that a reader whose `f64` is off by a unit
+/// or two in the last place would round it to the other one.
 fn written_value(value: f32) -> f64 {
     let exact = f64::from(value);
     let short = value.to_string().parse::<f64>().unwrap_or(exact);

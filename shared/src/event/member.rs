@@ -1,8 +1,8 @@
-//! The members of a JSON object, each as it is written.
+//! The members of a JSON object, each kept as written.
 //!
-//! What is read of an event must not fail for what is not read: an unknown member may hold any JSON
-//! (`1e400`, a thousand levels of brackets), and only its syntax is checked. A lone surrogate, which
-//! JSON's grammar allows and Unicode does not, becomes U+FFFD wherever it stands.
+//! Parsing an event must not fail because of something it does not use: an unknown member may hold any JSON (`1e400`, a
+//! thousand levels of brackets), and only its syntax is checked. A lone surrogate, which JSON's grammar allows and
+//! Unicode does not, becomes U+FFFD everywhere.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,16 +12,16 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The byte-order mark of UTF-8. Some editors and exports put it before everything.
+/// The UTF-8 byte-order mark, which some editors and exports prepend.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The input without a byte-order mark at its beginning.
+/// The input without a leading byte-order mark.
 pub fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(MARK).unwrap_or(bytes)
 }
 
-/// JSON in which each escape of a lone surrogate is one of U+FFFD. Both have six bytes, so that
-/// positions in messages stay right.
+/// Replaces each escape of a lone surrogate in JSON by the escape of U+FFFD. Both have six bytes, so positions in error
+/// messages stay right.
 pub fn whole_characters(json: &str) -> Cow<'_, str> {
     let bytes = json.as_bytes();
     let mut mended: Option<Vec<u8>> = None;
@@ -45,13 +45,13 @@ pub fn whole_characters(json: &str) -> Cow<'_, str> {
         at += 6;
     }
     match mended {
-        // Six ASCII bytes took the place of six others.
+        // Six ASCII bytes replaced six others, so this is still UTF-8.
         Some(mended) => Cow::Owned(String::from_utf8(mended).unwrap_or_else(|_| json.to_owned())),
         None => Cow::Borrowed(json),
     }
 }
 
-/// The UTF-16 unit of the escape `\uXXXX` with which the bytes begin.
+/// The UTF-16 unit of a leading escape `\uXXXX`.
 fn escaped_unit(bytes: &[u8]) -> Option<u16> {
     let digits = bytes.strip_prefix(b"\\u")?.get(..4)?;
     if !digits.iter().all(u8::is_ascii_hexdigit) {
@@ -68,37 +68,36 @@ fn is_low(unit: u16) -> bool {
     (0xdc00..0xe000).contains(&unit)
 }
 
-/// The members of one JSON object. Of a name that is there twice, the last one counts.
+/// The members of one JSON object. If a name is repeated, the last one counts.
 #[derive(Debug)]
 pub struct Members<'a>(HashMap<Cow<'a, str>, &'a RawValue>);
 
 impl<'a> Members<'a> {
-    /// Reads the one object that the JSON must be. Lone surrogates have been mended
-    /// ([`whole_characters`]).
+    /// Parses the JSON, which must be one object. Lone surrogates must have been replaced ([`whole_characters`]).
     ///
     /// # Errors
-    /// Where the JSON is wrong, or what it is instead of an object.
+    /// Where the JSON is malformed, or what it is instead of an object.
     pub fn read(json: &'a str) -> serde_json::Result<Self> {
         serde_json::from_str(json)
     }
 
-    /// Takes a member out; `null` counts as absent.
+    /// Removes and returns a member; `null` counts as absent.
     pub fn take(&mut self, name: &str) -> Option<Member<'a>> {
         let member = self.0.remove(name).map(Member)?;
         (!member.is_null()).then_some(member)
     }
 
-    /// Whether a member is there and is not null.
+    /// Whether a member exists and is not null.
     pub fn has(&self, name: &str) -> bool {
         self.0.get(name).is_some_and(|raw| !Member(raw).is_null())
     }
 
-    /// Whether a member is there, be it null.
+    /// Whether a member exists, even if it is null.
     pub fn is_said(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
-    /// All members, in no order.
+    /// All members, in no particular order.
     pub(super) fn into_iter(self) -> impl Iterator<Item = (Cow<'a, str>, Member<'a>)> {
         self.0.into_iter().map(|(name, raw)| (name, Member(raw)))
     }
@@ -126,11 +125,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// A name, borrowed where it holds no escape.
+/// A name; borrowed unless it contains an escape.
 #[derive(PartialEq, Eq, Hash, Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// What a member is.
+/// The type of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Null,
@@ -141,7 +140,7 @@ pub(super) enum Kind {
     Object,
 }
 
-/// One value, as it is written.
+/// One value, kept as written.
 #[derive(Debug, Clone, Copy)]
 pub struct Member<'a>(&'a RawValue);
 
@@ -179,7 +178,7 @@ impl<'a> Member<'a> {
         serde_json::from_str(self.json()).ok()
     }
 
-    /// The number, infinite where it is too large for an `f64`.
+    /// The number; infinite if it is too large for an `f64`.
     pub(super) fn number(self) -> Option<f64> {
         match self.kind() {
             Kind::Number => self.json().parse().ok(),
@@ -187,7 +186,7 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// The number, if it is whole and not negative, however it is written: `17`, `17.0`, `1.7e1`.
+    /// The number, if it is whole and not negative, in any notation: `17`, `17.0`, `1.7e1`.
     pub(super) fn whole_number(self) -> Option<u64> {
         match self.kind() {
             Kind::Number => whole(self.json()),
@@ -207,10 +206,10 @@ impl<'a> Member<'a> {
     }
 }
 
-/// A JSON number's value, worked out in decimal: an `f64` would take `9007199254740990.5` for whole.
+/// The value of a JSON number, computed in decimal: an `f64` would treat `9007199254740990.5` as whole.
 fn whole(json: &str) -> Option<u64> {
     let (mantissa, exponent) = match json.split_once(['e', 'E']) {
-        // An exponent that fits no `i32` moves any digit but 0 out of every range.
+        // An exponent that does not fit `i32` moves any non-zero digit out of every range.
         Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()),
         None => (json, Some(0)),
     };
@@ -315,7 +314,7 @@ mod tests {
     }
 
     proptest! {
-        /// Each unit of UTF-16 as an escape: what is mended reads as Rust reads UTF-16 with losses.
+        /// Each UTF-16 unit as an escape: the result reads as Rust's lossy UTF-16 decoding.
         #[test]
         fn any_units_are_read_as_lossy_utf16(units in prop::collection::vec(
             prop_oneof![0xd7f0_u16..0xe010, any::<u16>()], 0..20,

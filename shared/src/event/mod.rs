@@ -1,18 +1,20 @@
 //! Item events: what publishers send, and why one is refused.
 //!
-//! [`parse`], [`parse_for`] and [`parse_item`] read one event from JSON and check all of it;
-//! [`Event::to_json`] writes the canonical form, which reads back as the same event.
+//! [`parse`], [`parse_for`] and [`parse_item`] parse one event from JSON and validate all of it; [`Event::to_json`]
+//! writes the canonical form, which parses to the same event.
 
 mod configure;
 mod field;
 mod json;
 mod member;
+mod modelled;
 mod parse;
 mod patch;
 mod removal;
 
 pub use configure::{CONFIGURED, Configure};
 pub use member::{Member, Members, whole_characters, without_mark};
+pub use modelled::{MODELLED, ModelChange, Modelled};
 pub use parse::{parse, parse_for, parse_item, parse_patch};
 pub use patch::{Change, Changes, PATCHABLE, PATCHED, Patch};
 pub use removal::{REMOVED, Removal};
@@ -24,9 +26,9 @@ use serde::Serialize;
 
 use crate::name::{DomainName, ItemId};
 
-/// Highest version: 2^53 − 1, the highest whole number JSON carries everywhere.
+/// Highest version: 2^53 − 1, the highest whole number that every JSON implementation can represent.
 pub const MAX_VERSION: u64 = (1 << 53) - 1;
-/// Longest own vector.
+/// Longest vector of an item's own.
 pub const MAX_VECTOR: usize = 4096;
 /// Longest `url` and `image`, in bytes of UTF-8.
 pub const MAX_ADDRESS_BYTES: usize = 2 << 10;
@@ -35,18 +37,20 @@ pub const MAX_LABEL_BYTES: usize = 256;
 /// Most labels of an item.
 pub const MAX_CATEGORIES: usize = 64;
 
-/// What is said about an item or a domain.
+/// A statement about an item or a domain.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// The item is there, and this is all of it.
+    /// The item exists, and this is all of it.
     Upsert(Box<Upsert>),
-    /// Some of the item is to be otherwise.
+    /// Some fields of the item change.
     Patch(Box<Patch>),
-    /// The item is gone.
+    /// The item is withdrawn.
     Delete(Delete),
-    /// The domain's settings are to be these.
+    /// The domain's settings are replaced.
     Configure(Box<Configure>),
-    /// The domain is gone, with all of its items.
+    /// A model of the domain is to be there, to be served, or to go.
+    Model(Box<Modelled>),
+    /// The domain is removed, with all of its items.
     Remove(Removal),
 }
 
@@ -61,6 +65,7 @@ impl Event {
             Self::Patch(_) => PATCHED,
             Self::Delete(_) => "item.deleted",
             Self::Configure(_) => CONFIGURED,
+            Self::Model(_) => MODELLED,
             Self::Remove(_) => REMOVED,
         }
     }
@@ -72,17 +77,18 @@ impl Event {
             Self::Patch(patch) => &patch.domain,
             Self::Delete(delete) => &delete.domain,
             Self::Configure(configure) => &configure.domain,
+            Self::Model(modelled) => &modelled.domain,
             Self::Remove(removal) => &removal.domain,
         }
     }
 
-    /// The item, if it is about one.
+    /// The item, if the event is about one.
     pub fn id(&self) -> Option<&ItemId> {
         match self {
             Self::Upsert(upsert) => Some(&upsert.id),
             Self::Patch(patch) => Some(&patch.id),
             Self::Delete(delete) => Some(&delete.id),
-            Self::Configure(_) | Self::Remove(_) => None,
+            Self::Configure(_) | Self::Model(_) | Self::Remove(_) => None,
         }
     }
 
@@ -92,12 +98,21 @@ impl Event {
             Self::Upsert(upsert) => upsert.version,
             Self::Patch(patch) => patch.version,
             Self::Delete(delete) => delete.version,
-            Self::Configure(_) | Self::Remove(_) => None,
+            Self::Configure(_) | Self::Model(_) | Self::Remove(_) => None,
+        }
+    }
+
+    /// Whether it takes something away from readers, or is not about an item. Quotas never refuse such events.
+    pub fn takes_away(&self, now: DateTime<Utc>) -> bool {
+        match self {
+            Self::Upsert(upsert) => upsert.hides(now),
+            Self::Patch(patch) => patch.hides(now),
+            Self::Delete(_) | Self::Configure(_) | Self::Model(_) | Self::Remove(_) => true,
         }
     }
 }
 
-/// Which of the two words for an upsert the publisher used; they mean the same.
+/// Which of the two types for an upsert the publisher used; both mean the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpsertKind {
     /// `item.created`
@@ -119,12 +134,11 @@ pub struct Upsert {
     pub title: Option<String>,
     /// Plain text or HTML.
     pub text: Option<String>,
-    /// Where readers find the item; at most [`MAX_ADDRESS_BYTES`].
+    /// The address of the item for readers; at most [`MAX_ADDRESS_BYTES`].
     pub url: Option<String>,
-    /// Where a picture of it is; at most [`MAX_ADDRESS_BYTES`].
+    /// The address of a picture; at most [`MAX_ADDRESS_BYTES`].
     pub image: Option<String>,
-    /// A language tag, as it was sent; which language it names says
-    /// [`language::canonical`](crate::language::canonical).
+    /// A language tag, as sent; [`language::canonical`](crate::language::canonical) tells which language it means.
     pub language: Option<String>,
     /// A section or shelf; at most [`MAX_LABEL_BYTES`].
     pub group: Option<String>,
@@ -132,32 +146,39 @@ pub struct Upsert {
     pub categories: BTreeSet<String>,
     /// When readers could first see it.
     pub published_at: Option<DateTime<Utc>>,
-    /// Until when it is live, but not visible; before `expires_at`.
+    /// Until then the item is live but not visible; before `expires_at`.
     pub publish_at: Option<DateTime<Utc>>,
-    /// From when on it is no longer live.
+    /// From then on it is no longer live.
     pub expires_at: Option<DateTime<Utc>>,
-    /// Live but not to be shown or listed.
+    /// Live, but never shown or listed.
     pub hidden: bool,
-    /// 0 … [`MAX_VERSION`]; orders the events of one item.
+    /// 0 to [`MAX_VERSION`]; orders the events of one item.
     pub version: Option<u64>,
-    /// An own feature: 1 … [`MAX_VECTOR`] finite values, not all zero.
+    /// A feature of its own: 1 to [`MAX_VECTOR`] finite values, not all zero.
     pub vector: Option<Vec<f32>>,
-    /// Free keys and values.
+    /// Arbitrary keys and values.
     pub attributes: BTreeMap<String, String>,
 }
 
-/// An item is gone.
+impl Upsert {
+    /// Whether this upsert makes the item invisible to readers.
+    pub fn hides(&self, now: DateTime<Utc>) -> bool {
+        self.hidden || self.publish_at.is_some_and(|at| at > now)
+    }
+}
+
+/// An item is withdrawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delete {
     /// The item's domain.
     pub domain: DomainName,
     /// The item's id.
     pub id: ItemId,
-    /// 0 … [`MAX_VERSION`]; orders the events of one item.
+    /// 0 to [`MAX_VERSION`]; orders the events of one item.
     pub version: Option<u64>,
 }
 
-/// What an event may measure.
+/// Size limits of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a whole event.
@@ -179,18 +200,18 @@ impl Default for Limits {
     }
 }
 
-/// Why an event is refused: a stable word.
+/// Why an event is refused, as a stable word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Reason {
     /// Not UTF-8, not JSON, or not a JSON object.
     InvalidJson,
-    /// The event or one of its fields is over a limit.
+    /// The event or one of its fields exceeds a limit.
     TooLarge,
-    /// `type` is none that is known.
+    /// `type` is unknown.
     UnknownType,
-    /// A required field is not there.
+    /// A required field is missing.
     MissingField,
     /// A field has a value of the wrong type or outside its range.
     InvalidField,
@@ -202,20 +223,24 @@ pub enum Reason {
     DomainMismatch,
     /// `id` differs from the address it was sent to.
     IdMismatch,
-    /// `version` is no whole number of 0 … 2^53 − 1.
+    /// `version` is not a whole number from 0 to 2^53 − 1.
     InvalidVersion,
     /// `vector` is empty, too long, not finite or all zero.
     InvalidVector,
-    /// The domain is not registered and domains do not register themselves.
+    /// The domain is not registered, and automatic registration is off.
     UnknownDomain,
-    /// A patch of an item that is not there.
+    /// A patch of an item that does not exist.
     UnknownItem,
-    /// The domain may not hold more.
+    /// The event exceeds a quota of its domain.
     OverQuota,
+    /// Feedback of an experiment that does not run.
+    UnknownExperiment,
+    /// Feedback of an arm that its experiment does not have.
+    UnknownArm,
 }
 
 impl Reason {
-    /// The stable word, as in headers, rejects files and problem types.
+    /// The stable word, used in headers, rejects files and problem types.
     pub fn word(self) -> &'static str {
         match self {
             Self::InvalidJson => "invalid-json",
@@ -232,17 +257,19 @@ impl Reason {
             Self::UnknownDomain => "unknown-domain",
             Self::UnknownItem => "unknown-item",
             Self::OverQuota => "over-quota",
+            Self::UnknownExperiment => "unknown-experiment",
+            Self::UnknownArm => "unknown-arm",
         }
     }
 }
 
-/// An event that is not taken.
+/// A refused event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {detail}", reason.word())]
 pub struct Refusal {
     /// The stable word.
     pub reason: Reason,
-    /// The field at fault, if it is one (`attributes.author`, `vector[3]`).
+    /// The field at fault, if it is a single one (`attributes.author`, `vector[3]`).
     pub field: Option<String>,
     /// What is wrong and what would be right.
     pub detail: String,

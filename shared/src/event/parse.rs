@@ -1,12 +1,13 @@
-//! From bytes to an event, or to the reason why not.
+//! Parses bytes into an event, or into the reason why it is refused.
 //!
-//! Rules that hold for every field:
-//! - unknown fields are ignored, whatever JSON they hold: publishers may be newer than we are;
-//! - a byte-order mark before the event is skipped, and a lone surrogate becomes U+FFFD;
+//! Rules for every field:
+//! - unknown fields are ignored, whatever JSON they hold: publishers may be newer than this
+//!   program;
+//! - a leading byte-order mark is skipped, and a lone surrogate becomes U+FFFD;
 //! - `null` means absent;
-//! - of a key that is there twice, the last one counts;
-//! - of an `item.patched` a field that is null is to be absent, and one that is absent stays;
-//! - an `item.deleted` is read for `domain`, `id` and `version` alone.
+//! - if a key is repeated, the last one counts;
+//! - in an `item.patched`, a null field becomes absent, and an absent field stays as it is;
+//! - of an `item.deleted` only `domain`, `id` and `version` are read.
 
 use chrono::{DateTime, Utc};
 
@@ -17,30 +18,31 @@ use crate::event::{
 };
 use crate::name::{DomainName, ItemId};
 
-/// Reads and checks one event.
+/// Parses and validates one event.
 ///
 /// # Errors
-/// A [`Refusal`] that names the field and the remedy. The first fault found is told, in the order
-/// size, JSON, required fields, `type`, `domain`, `id`, `version`, all others.
+/// A [`Refusal`] that names the field and the remedy. Reports the first error, in the order size,
+/// JSON, required fields, `type`, `domain`, `id`, `version`, all others.
 pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Event, Refusal> {
     read(bytes, limits, Address::None)
 }
 
-/// Reads and checks one event that came with a routing key, which must be its domain.
+/// Parses and validates one event that came with a routing key, which must be its domain.
 ///
 /// # Errors
-/// As [`parse`], and [`Reason::DomainMismatch`] when the routing key is not the event's domain.
+/// Those of [`parse`], and [`Reason::DomainMismatch`] when the routing key is not the event's
+/// domain.
 pub fn parse_for(bytes: &[u8], limits: &Limits, routing_key: &str) -> Result<Event, Refusal> {
     read(bytes, limits, Address::RoutingKey(routing_key))
 }
 
-/// Reads and checks the body of an HTTP PUT of one item.
+/// Parses and validates the body of an HTTP PUT of one item.
 ///
-/// `type`, `domain` and `id` may be missing: the address says them, and `type` is then
-/// `item.updated`. What is there must match the address.
+/// `type`, `domain` and `id` may be missing: the address implies them, and `type` is then
+/// `item.updated`. If present, they must match the address.
 ///
 /// # Errors
-/// As [`parse`], and [`Reason::DomainMismatch`] or [`Reason::IdMismatch`] when the body differs
+/// Those of [`parse`], [`Reason::DomainMismatch`] or [`Reason::IdMismatch`] when the body differs
 /// from the address, and [`Reason::InvalidField`] for `item.deleted`.
 pub fn parse_item(
     bytes: &[u8],
@@ -51,12 +53,12 @@ pub fn parse_item(
     read(bytes, limits, Address::Item(domain, id))
 }
 
-/// Reads and checks the body of an HTTP PATCH of one item, whose version the address says.
+/// Parses and validates the body of an HTTP PATCH of one item; the version comes from the address.
 ///
-/// `type`, `domain` and `id` may be missing; what is there must match the address.
+/// `type`, `domain` and `id` may be missing; if present, they must match the address.
 ///
 /// # Errors
-/// As [`parse_item`].
+/// Those of [`parse_item`].
 pub fn parse_patch(
     bytes: &[u8],
     limits: &Limits,
@@ -81,7 +83,7 @@ pub fn parse_patch(
     Patch::read(&mut fields, limits, domain, id, version)
 }
 
-/// What is known of an event besides its bytes.
+/// What is known of an event apart from its bytes.
 #[derive(Clone, Copy)]
 enum Address<'a> {
     None,
@@ -112,7 +114,7 @@ fn read(bytes: &[u8], limits: &Limits, address: Address<'_>) -> Result<Event, Re
     }
 }
 
-/// All missing fields are told at once, so that a publisher mends them in one go.
+/// Reports all missing fields at once, so that a publisher can add them in one go.
 fn require(fields: &Fields<'_>) -> Result<(), Refusal> {
     let missing: Vec<&str> = ["type", "domain", "id"]
         .into_iter()
@@ -129,7 +131,7 @@ fn require(fields: &Fields<'_>) -> Result<(), Refusal> {
     ))
 }
 
-/// What an event says of its item.
+/// What an event does to its item.
 enum Kind {
     Upsert(UpsertKind),
     Patch,
@@ -140,7 +142,7 @@ fn kind(fields: &mut Fields<'_>, address: Address<'_>) -> Result<Kind, Refusal> 
     const TYPES: &str = "item.created, item.updated, item.patched or item.deleted";
     let word = match fields.string_or("type", Reason::UnknownType, TYPES)? {
         Some(word) => word,
-        // Only a PUT comes this far without a type.
+        // Only a PUT gets here without a type.
         None => return Ok(Kind::Upsert(UpsertKind::Updated)),
     };
     match (word.as_str(), address) {
@@ -293,7 +295,7 @@ fn upsert(
     Ok(upsert)
 }
 
-/// Whether an item is published before it expires.
+/// Whether an item becomes visible before it expires.
 pub(super) fn in_order(
     publish_at: Option<DateTime<Utc>>,
     expires_at: Option<DateTime<Utc>>,

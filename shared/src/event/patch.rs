@@ -1,5 +1,5 @@
-//! The event that changes some fields of an item and leaves the others as they are: a merge patch
-//! (RFC 7396) of the fields in [`PATCHABLE`]. Kindred's HTTP publishes it for a PATCH.
+//! The event that changes some fields of an item and leaves the others: a merge patch (RFC 7396) of
+//! the fields in [`PATCHABLE`]. Kindred's HTTP interface publishes it for a PATCH.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,31 +29,31 @@ pub const PATCHABLE: [&str; 9] = [
     "url",
 ];
 
-/// Fields of an item that a patch may not change: what is compared comes whole, with an upsert.
+/// Fields that a patch may not change: whatever is compared comes complete, with an upsert.
 const WHOLE: [&str; 4] = ["title", "text", "language", "vector"];
 
-/// What becomes of a field: `None`: it stays; `Some(None)`: it is absent from now on.
+/// A change of a field. `None`: it stays; `Some(None)`: it becomes absent.
 pub type Change<T> = Option<Option<T>>;
 
-/// Some fields of an item are to be others.
+/// Changes of some fields of an item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Patch {
     /// The item's domain.
     pub domain: DomainName,
     /// The item's id.
     pub id: ItemId,
-    /// 0 … [`crate::event::MAX_VERSION`]; orders the events of one item.
+    /// 0 to [`crate::event::MAX_VERSION`]; orders the events of one item.
     pub version: Option<u64>,
-    /// What becomes of its fields.
+    /// The changes of its fields.
     pub changes: Changes,
 }
 
-/// What becomes of an item's fields.
+/// The changes of an item's fields.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Changes {
-    /// Where readers find the item.
+    /// The address of the item for readers.
     pub url: Change<String>,
-    /// Where a picture of it is.
+    /// The address of a picture.
     pub image: Change<String>,
     /// A section or shelf.
     pub group: Change<String>,
@@ -61,18 +61,18 @@ pub struct Changes {
     pub categories: Change<BTreeSet<String>>,
     /// When readers could first see it.
     pub published_at: Change<DateTime<Utc>>,
-    /// Until when it is live, but not visible.
+    /// Until then the item is live but not visible.
     pub publish_at: Change<DateTime<Utc>>,
-    /// From when on it is no longer live.
+    /// From then on it is no longer live.
     pub expires_at: Change<DateTime<Utc>>,
-    /// Live but not to be shown.
+    /// Live, but never shown.
     pub hidden: Change<bool>,
-    /// Attributes by name; one that is `None` goes.
+    /// Attributes by name; `None` removes one.
     pub attributes: Change<BTreeMap<String, Option<String>>>,
 }
 
 impl Patch {
-    /// The fields of a patch, of which domain, id and version have been taken.
+    /// Reads the changes of a patch; domain, id and version have already been read.
     pub(super) fn read(
         fields: &mut Fields<'_>,
         limits: &Limits,
@@ -132,10 +132,10 @@ impl Patch {
         })
     }
 
-    /// Changes an item; `attributes`: how many it may have.
+    /// Applies the patch to an item; `attributes` is the most attributes it may have.
     ///
     /// # Errors
-    /// A [`Refusal`], where the item as changed is none that may be sent.
+    /// A [`Refusal`] if the changed item would not be a valid event.
     pub fn apply(&self, item: &mut Upsert, attributes: usize) -> Result<(), Refusal> {
         let changes = &self.changes;
         set(&mut item.url, &changes.url);
@@ -172,7 +172,7 @@ impl Patch {
         in_order(item.publish_at, item.expires_at)
     }
 
-    /// Whether readers do not see the item any more once it is changed.
+    /// Whether the change hides the item from readers.
     pub fn hides(&self, now: DateTime<Utc>) -> bool {
         let changes = &self.changes;
         let is_later = |at: &Change<DateTime<Utc>>| at.flatten().is_some_and(|at| at > now);

@@ -1,5 +1,5 @@
-//! The event that removes a domain with all of its items. Kindred's HTTP publishes it, so that it has its
-//! place among the domain's item events; publishers of items do not send it.
+//! The event that removes a domain with all of its items. Kindred's HTTP interface publishes it, so that it is ordered
+//! among the domain's item events; publishers of items do not send it.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,17 +10,17 @@ use crate::name::DomainName;
 /// The event's type.
 pub const REMOVED: &str = "domain.deleted";
 
-/// A domain is to go, with all that is stored of it.
+/// Removes a domain with everything that is stored of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removal {
     /// The domain.
     pub domain: DomainName,
-    /// Names the request: 1 to 64 bytes. One that comes twice has one effect, whatever came since.
+    /// Names the request: 1 to 64 bytes. A repeated request takes effect once, whatever happened in between.
     pub request: String,
 }
 
 impl Removal {
-    /// Reads one that came with a routing key, which must be its domain.
+    /// Parses an event that came with a routing key, which must be its domain.
     ///
     /// # Errors
     /// A [`Refusal`] that names what is wrong.

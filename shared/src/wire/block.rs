@@ -1,8 +1,8 @@
-//! Blocks as bytes: what a block store holds and small jobs carry.
+//! The byte format of blocks, for block stores and inline in small jobs.
 //!
-//! Columns: `ids`, `ids_ends`, `versions`; `has_dense` (a byte a row) and `dense` (rows that have
-//! one, unpadded); `sparse_ends`, `term_ids`, `term_weights`. The metadata holds the space and the
-//! dimension. The same rows give the same bytes, so equal blocks have equal hashes.
+//! Columns: `ids`, `ids_ends`, `versions`; `has_dense` (a byte per row) and `dense` (the rows that have one, unpadded);
+//! `sparse_ends`, `term_ids`, `term_weights`. The metadata holds the space and the dimension. Equal rows give equal
+//! bytes, so equal blocks have equal hashes.
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
@@ -11,13 +11,10 @@ use super::tensors::{Reader, Writer, spans};
 use super::{BlockHash, WireError, damaged};
 use kindred_similarity::LANES;
 
-use crate::block::{Block, BlockBuilder, MAX_ROWS};
+use crate::block::{Block, BlockBuilder, MAX_BYTES, MAX_ROWS};
+use crate::event::MAX_VECTOR;
 use crate::feature::Feature;
 use crate::name::{ItemId, Space};
-
-/// Most bytes a decoded block's dense part may take, padding included: 64 MiB. Far above what a
-/// block has; it keeps a damaged dimension from asking for all memory.
-const MAX_DENSE_BYTES: usize = 64 << 20;
 
 #[derive(Serialize, Deserialize)]
 struct Meta {
@@ -26,7 +23,7 @@ struct Meta {
     dimension: usize,
 }
 
-/// Version of the format written.
+/// Version of the format that is written.
 const FORMAT: u32 = 1;
 
 /// The hash that names encoded bytes.
@@ -34,7 +31,7 @@ pub fn hash_of(bytes: &[u8]) -> BlockHash {
     xxh3_128(bytes).to_be_bytes()
 }
 
-/// A block as bytes. Takes time in proportion to its size: not for an async thread.
+/// Encodes a block. Takes time in proportion to its size: do not call it on an async thread.
 pub fn encode_block(block: &Block) -> Vec<u8> {
     let features: Vec<Feature> = (0..block.rows()).map(|row| block.feature(row)).collect();
     let mut columns = Writer::default();
@@ -49,28 +46,28 @@ pub fn encode_block(block: &Block) -> Vec<u8> {
     columns.finish(serde_json::to_string(&meta).expect("plain fields write to memory"))
 }
 
-/// Reads what [`encode_block`] wrote: the same block, bit for bit.
+/// Decodes the output of [`encode_block`] into the same block, bit for bit.
 ///
 /// # Errors
 /// [`WireError::Damaged`] when a rule of the format is broken.
 pub fn decode_block(bytes: &[u8]) -> Result<Block, WireError> {
+    let mut left = usize::MAX;
+    decode_block_within(bytes, &mut left)
+}
+
+/// The same for a block whose values must fit the remaining budget `left`, from which their size is subtracted.
+pub(super) fn decode_block_within(bytes: &[u8], left: &mut usize) -> Result<Block, WireError> {
     let columns = Reader::open(bytes)?;
     let meta: Meta = columns.meta()?;
     if meta.format != FORMAT {
         return Err(damaged(format!("block format {}", meta.format)));
     }
+    let size = checked_size(&columns, &meta)?;
+    *left = left
+        .checked_sub(size)
+        .ok_or_else(|| damaged("more values in its blocks than a job may carry"))?;
     let ids = columns.texts("ids")?;
     let versions = columns.u64s("versions")?;
-    if ids.len() > MAX_ROWS {
-        return Err(damaged(format!("{} rows", ids.len())));
-    }
-    let dense_bytes = meta
-        .dimension
-        .checked_next_multiple_of(LANES)
-        .and_then(|stride| stride.checked_mul(4 * ids.len().max(1)));
-    if dense_bytes.is_none_or(|bytes| bytes > MAX_DENSE_BYTES) {
-        return Err(damaged(format!("dimension {}", meta.dimension)));
-    }
     let features = read_features(&columns, Some(meta.dimension))?;
     if versions.len() != ids.len() || features.len() != ids.len() {
         return Err(damaged("columns of different length"));
@@ -86,7 +83,30 @@ pub fn decode_block(bytes: &[u8]) -> Result<Block, WireError> {
     Ok(builder.build())
 }
 
-/// Writes features as columns. `any_length`: dense parts may differ in length.
+/// Bytes of a block's values in memory, where rows without a dense part take as much as those with one. Refuses sizes
+/// that no block has, whatever the block claims.
+fn checked_size(columns: &Reader<'_>, meta: &Meta) -> Result<usize, WireError> {
+    let rows = columns.bytes("has_dense")?.len();
+    if rows > MAX_ROWS {
+        return Err(damaged(format!("{rows} rows, of at most {MAX_ROWS}")));
+    }
+    let dimension = meta.dimension;
+    if dimension > MAX_VECTOR {
+        return Err(damaged(format!(
+            "dense parts of {dimension} values, of at most {MAX_VECTOR}"
+        )));
+    }
+    let terms = columns.count_of_u32s("term_ids")?;
+    let size = 4 * (rows * dimension.next_multiple_of(LANES) + 2 * terms);
+    if rows > 1 && size > MAX_BYTES {
+        return Err(damaged(format!(
+            "{rows} rows of {size} bytes, of at most {MAX_BYTES}"
+        )));
+    }
+    Ok(size)
+}
+
+/// Writes features as columns. `any_length` allows dense parts of different lengths.
 pub(super) fn write_features(columns: &mut Writer, features: &[Feature], any_length: bool) {
     let count = |length: usize| u32::try_from(length).expect("values of a message fit u32");
     let has_dense = |feature: &Feature| u8::from(!feature.dense().is_empty());
@@ -120,7 +140,7 @@ pub(super) fn write_features(columns: &mut Writer, features: &[Feature], any_len
     );
 }
 
-/// Reads what [`write_features`] wrote. `dimension`: of every dense part; `None`: any length.
+/// Reads the output of `write_features`. `dimension` is that of every dense part; `None` allows any length.
 pub(super) fn read_features(
     columns: &Reader<'_>,
     dimension: Option<usize>,

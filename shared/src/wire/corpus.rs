@@ -1,8 +1,8 @@
-//! Messages that earlier programs wrote, byte for byte: every later program must read them.
+//! Messages that earlier programs wrote, byte for byte: every later program must be able to read them.
 //!
-//! `testdata/wire/protocol-1` was written by the program of before messages named their protocol. Files there
-//! never change. A new protocol gets a directory of its own: run this test with `KINDRED_TEST_REWRITE=1`, which
-//! writes files of the current protocol that are missing and none that is there.
+//! `testdata/wire/protocol-1` was written by the last program whose messages did not name their protocol. These files
+//! never change. A new protocol gets its own directory: run this test with `KINDRED_TEST_REWRITE=1`, which writes
+//! missing files of the current protocol and overwrites none.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 
@@ -106,7 +106,7 @@ fn replies() -> Vec<(&'static str, EncodedReply)> {
     ]
 }
 
-/// Every kind of message as it is written now.
+/// Every kind of message in its current format.
 fn written() -> Vec<(String, Vec<u8>)> {
     let inline = encode_job(&job(), &|_| None).unwrap();
     let named = |block: &Arc<crate::block::Block>| Some(hash_of(&encode_block(block)));
@@ -123,7 +123,7 @@ fn written() -> Vec<(String, Vec<u8>)> {
     jobs.into_iter().chain(replies).collect()
 }
 
-/// The same message as a newer program may write it: with a field and a column more.
+/// The message as a newer program may write it: with an additional field and column.
 fn with_more(body: &[u8]) -> Vec<u8> {
     let more = |text: &[u8]| {
         let mut fields: Map<String, Value> = serde_json::from_slice(text).ok()?;
@@ -144,7 +144,7 @@ fn with_more(body: &[u8]) -> Vec<u8> {
     safetensors::serialize(views, Some(entries)).unwrap()
 }
 
-/// A message as it was written, and with more in it.
+/// A message as written, and with additions.
 #[track_caller]
 fn both(protocol: u32, name: &str) -> [Vec<u8>; 2] {
     let body = kept(protocol, name);

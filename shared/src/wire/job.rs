@@ -1,59 +1,65 @@
-//! Jobs as messages.
+//! The message format of jobs.
 //!
-//! An extract job is JSON. A compare job is tensors: of every side the block inline (`block.0`,
-//! the bytes of [`encode_block`]) or its hash in the metadata, `live.0` (a bit a row; absent: all
-//! rows), and its floors (`floor_kinds.0`, `floor_scores.0`, `floor_ids.0`; absent: none). Side 0
-//! is the left one.
+//! An extract job is JSON. A compare job is tensors. Each side has its block inline (`block.0`, the bytes of
+//! [`encode_block`]) or by hash in the metadata; `live.0` (a bit per row; absent: all rows); and its floors
+//! (`floor_kinds.0`, `floor_scores.0`, `floor_ids.0`; absent: none). Side 0 is the left one.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::block::decode_block_within;
 use super::tensors::{Reader, Writer};
 use super::{
     BlockHash, JSON, JobKind, MAX_INLINE_BYTES, MAX_MESSAGE_BYTES, SAFETENSORS, WireError, damaged,
-    decode_block, encode_block, from_hex, hash_of, hex,
+    encode_block, from_hex, hash_of, hex, rows_per_reply,
 };
-use crate::block::Block;
-use crate::job::{CompareTask, ExtractTask, Floor, Job, Side, Task, TermCounts};
+use crate::block::{Block, MAX_ROWS};
+use crate::effort;
+use crate::job::{CompareTask, ExtractTask, Floor, Job, KEEP, Side, Task, TermCounts};
 use crate::name::{DomainName, ItemId, Space};
 use kindred_similarity::RowMask;
 
-/// Most sides of a comparison: a row is named by a side of 16 bits.
-const MAX_SIDES: usize = u16::MAX as usize;
+/// Most sides of a comparison, including the left one. Real jobs have far fewer; each side may name a block that the
+/// worker then reads.
+pub const MAX_SIDES: usize = 1_024;
+
+/// Most bytes that the values of a job's inline blocks take in memory: 16 MiB. The messages are smaller if few of the
+/// rows have dense parts.
+const MAX_INLINE_VALUES: usize = 16 << 20;
 
 /// A block that must be stored before the job is sent.
 #[derive(Debug, Clone)]
 pub struct BlockToStore {
     /// The block.
     pub block: Arc<Block>,
-    /// What the job names it by.
+    /// The name under which the job refers to it.
     pub hash: BlockHash,
-    /// What to store.
+    /// The bytes to store.
     pub bytes: Vec<u8>,
 }
 
 /// A job ready to be sent.
 #[derive(Debug, Clone)]
 pub struct EncodedJob {
-    /// Which queue it is for; the message's type.
+    /// The queue it is for; also the message's type.
     pub kind: JobKind,
     /// Content type of the body.
     pub content_type: &'static str,
     /// At most [`MAX_MESSAGE_BYTES`].
     pub body: Vec<u8>,
-    /// What people want to know of it: headers of the message.
+    /// Information for people, sent as headers of the message.
     pub headers: Vec<(&'static str, String)>,
     /// Blocks that must be stored before it is sent.
     pub to_store: Vec<BlockToStore>,
 }
 
-/// Writes a job. `stored` says the hash of blocks that are stored already; those are named, not
-/// encoded. Of the others the largest are named, too, until the rest and the job are within
-/// [`MAX_INLINE_BYTES`]. Takes time in proportion to its size: not for an async thread.
+/// Encodes a job. `stored` returns the hash of blocks that are already stored; those are named, not encoded. Of the
+/// others, the largest are named too, until the rest and the job fit [`MAX_INLINE_BYTES`], and their values 16 MiB.
+/// Takes time in proportion to its size: do not call it on an async thread.
 ///
 /// # Errors
-/// [`WireError::TooLarge`] when even so it is over [`MAX_MESSAGE_BYTES`].
+/// [`WireError::TooLarge`] if it still exceeds [`MAX_MESSAGE_BYTES`].
 pub fn encode_job(
     job: &Job,
     stored: &dyn Fn(&Arc<Block>) -> Option<BlockHash>,
@@ -139,13 +145,20 @@ fn encode_compare(
     for (at, side) in sides.iter().enumerate() {
         rest += write_side(&mut columns, at, side);
     }
-    let mut carried: Vec<Carried> = sides
-        .iter()
-        .map(|side| match stored(&side.block) {
-            Some(hash) => Carried::Named(hash),
-            None => Carried::Inline(encode_block(&side.block)),
-        })
-        .collect();
+    let mut carried = Vec::with_capacity(sides.len());
+    for (at, side) in sides.iter().enumerate() {
+        // A block on several sides is carried in the same way on all. `stored` is asked only once, because another job
+        // may store the block a moment later.
+        let before = (0..at).find(|at| Arc::ptr_eq(&sides[*at].block, &side.block));
+        carried.push(match before.map(|at| &carried[at]) {
+            Some(Carried::Named(hash)) => Carried::Named(*hash),
+            Some(Carried::Inline(bytes)) => Carried::Inline(Vec::clone(bytes)),
+            None => match stored(&side.block) {
+                Some(hash) => Carried::Named(hash),
+                None => Carried::Inline(encode_block(&side.block)),
+            },
+        });
+    }
     let to_store = name_the_largest(&sides, &mut carried, rest);
     let mut metas = Vec::with_capacity(sides.len());
     for (at, (side, carried)) in sides.iter().zip(carried).enumerate() {
@@ -188,15 +201,19 @@ fn encode_compare(
     }
 }
 
-/// Names inline blocks, largest first, until the job is within [`MAX_INLINE_BYTES`].
+/// Turns inline blocks into named ones, largest first, until the job fits [`MAX_INLINE_BYTES`].
 fn name_the_largest(sides: &[&Side], carried: &mut [Carried], rest: usize) -> Vec<BlockToStore> {
     let size = |carried: &Carried| match carried {
         Carried::Named(_) => 0,
         Carried::Inline(bytes) => bytes.len(),
     };
     let mut total = rest + carried.iter().map(size).sum::<usize>();
+    let is_inline = |carried: &Carried| matches!(carried, Carried::Inline(_));
+    let inline = sides.iter().zip(carried.iter());
+    let inline = inline.filter(|(_, carried)| is_inline(carried));
+    let mut values: usize = inline.map(|(side, _)| side.block.bytes()).sum();
     let mut to_store = Vec::new();
-    while total > MAX_INLINE_BYTES {
+    while total > MAX_INLINE_BYTES || values > MAX_INLINE_VALUES {
         let largest = (0..carried.len()).max_by_key(|at| size(&carried[*at]));
         let Some(at) = largest.filter(|at| size(&carried[*at]) > 0) else {
             break;
@@ -204,10 +221,11 @@ fn name_the_largest(sides: &[&Side], carried: &mut [Carried], rest: usize) -> Ve
         if let Carried::Inline(bytes) = &mut carried[at] {
             let bytes = std::mem::take(bytes);
             let hash = hash_of(&bytes);
-            // A block may be on several sides, with other rows of it each time.
+            // A block may be on several sides, each time with different rows.
             for (side, carried) in sides.iter().zip(carried.iter_mut()) {
                 if Arc::ptr_eq(&side.block, &sides[at].block) {
                     total -= bytes.len();
+                    values -= side.block.bytes();
                     *carried = Carried::Named(hash);
                 }
             }
@@ -221,7 +239,7 @@ fn name_the_largest(sides: &[&Side], carried: &mut [Carried], rest: usize) -> Ve
     to_store
 }
 
-/// Writes a side's mask and floors; says their bytes.
+/// Writes a side's mask and floors; returns their size in bytes.
 fn write_side(columns: &mut Writer, at: usize, side: &Side) -> usize {
     let mut bytes = 0;
     if side.live.count() < side.live.rows() {
@@ -258,7 +276,7 @@ fn write_side(columns: &mut Writer, at: usize, side: &Side) -> usize {
     bytes
 }
 
-/// A job read from a message, but for blocks that it only names.
+/// A job parsed from a message, without the blocks that it only names.
 #[derive(Debug)]
 pub struct JobParts {
     domain: DomainName,
@@ -289,7 +307,7 @@ enum BlockPart {
     Inline(Arc<Block>),
 }
 
-/// Reads the body of a job.
+/// Parses the body of a job.
 ///
 /// # Errors
 /// [`WireError`] when it is over [`MAX_MESSAGE_BYTES`] or breaks a rule of the format.
@@ -315,6 +333,13 @@ fn parse_extract(body: &[u8]) -> Result<JobParts, WireError> {
     if !rows.iter().all(ascending) {
         return Err(damaged("terms that do not ascend"));
     }
+    if rows
+        .iter()
+        .flat_map(|row| &row.terms)
+        .any(|term| term.1 == 0)
+    {
+        return Err(damaged("a term that is not there"));
+    }
     Ok(JobParts {
         domain: body.domain,
         task: TaskParts::Extract(ExtractTask {
@@ -328,14 +353,31 @@ fn parse_compare(body: &[u8]) -> Result<JobParts, WireError> {
     let columns = Reader::open(body)?;
     let meta: CompareMeta = columns.meta()?;
     if meta.sides.is_empty() || meta.sides.len() > MAX_SIDES {
-        return Err(damaged(format!("{} sides", meta.sides.len())));
+        let sides = meta.sides.len();
+        return Err(damaged(format!("{sides} sides, of 1 to {MAX_SIDES}")));
     }
+    if meta.keep > KEEP {
+        let keep = meta.keep;
+        return Err(damaged(format!(
+            "{keep} candidates a row, of at most {KEEP}"
+        )));
+    }
+    let mut values = MAX_INLINE_VALUES;
     let sides = meta
         .sides
         .iter()
         .enumerate()
-        .map(|(at, side)| read_side(&columns, at, side))
-        .collect::<Result<_, _>>()?;
+        .map(|(at, side)| read_side(&columns, at, side, &mut values))
+        .collect::<Result<Vec<_>, _>>()?;
+    let (wanted, most) = (
+        sides.iter().map(SideParts::wanted).sum::<usize>(),
+        rows_per_reply(meta.keep),
+    );
+    if wanted > most {
+        return Err(damaged(format!(
+            "{wanted} rows want candidates, of {most} that one reply has room for"
+        )));
+    }
     Ok(JobParts {
         domain: meta.domain,
         task: TaskParts::Compare {
@@ -346,15 +388,25 @@ fn parse_compare(body: &[u8]) -> Result<JobParts, WireError> {
     })
 }
 
-fn read_side(columns: &Reader<'_>, at: usize, meta: &SideMeta) -> Result<SideParts, WireError> {
-    if meta.rows > crate::block::MAX_ROWS {
-        return Err(damaged(format!("side {at} of {} rows", meta.rows)));
+/// `values` is the remaining budget for those of inline blocks.
+fn read_side(
+    columns: &Reader<'_>,
+    at: usize,
+    meta: &SideMeta,
+    values: &mut usize,
+) -> Result<SideParts, WireError> {
+    if meta.rows > MAX_ROWS {
+        let rows = meta.rows;
+        return Err(damaged(format!(
+            "side {at} of {rows} rows, of at most {MAX_ROWS}"
+        )));
     }
     let block = match &meta.hash {
         Some(hash) => BlockPart::Named(from_hex(hash).ok_or_else(|| damaged("no hash"))?),
-        None => BlockPart::Inline(Arc::new(decode_block(
-            columns.bytes(&format!("block.{at}"))?,
-        )?)),
+        None => {
+            let bytes = columns.bytes(&format!("block.{at}"))?;
+            BlockPart::Inline(Arc::new(decode_block_within(bytes, values)?))
+        }
     };
     let name = format!("live.{at}");
     let live = if columns.has(&name) {
@@ -419,12 +471,12 @@ fn read_floors(columns: &Reader<'_>, at: usize) -> Result<Vec<Floor>, WireError>
 }
 
 impl JobParts {
-    /// The domain it is done for.
+    /// The domain it is for.
     pub fn domain(&self) -> &DomainName {
         &self.domain
     }
 
-    /// Blocks that it names and does not carry, each once.
+    /// The blocks that it names but does not carry, without duplicates.
     pub fn wanted(&self) -> Vec<BlockHash> {
         let TaskParts::Compare { sides, .. } = &self.task else {
             return vec![];
@@ -441,11 +493,11 @@ impl JobParts {
         hashes
     }
 
-    /// The job, with the blocks it names.
+    /// The job, completed with the blocks it names.
     ///
     /// # Errors
-    /// [`WireError::MissingBlock`] when `block` has not one of them, [`WireError::Damaged`] when
-    /// one does not fit its side.
+    /// [`WireError::MissingBlock`] if `block` does not return one of them; [`WireError::Damaged`] if one does not fit
+    /// its side or the others, or the job is larger than any that is sent.
     pub fn assemble(
         self,
         block: impl Fn(&BlockHash) -> Option<Arc<Block>>,
@@ -471,6 +523,7 @@ impl JobParts {
                 }))
             }
         };
+        check_work(&task)?;
         Ok(Job {
             domain: self.domain,
             task,
@@ -478,7 +531,37 @@ impl JobParts {
     }
 }
 
+/// Checks that the blocks fit each other, and that the job is no larger than those that are sent.
+fn check_work(task: &Task) -> Result<(), WireError> {
+    if let Task::Compare(task) = task {
+        let left = task.left.block.table();
+        let unlike = |side: &&Side| !left.is_comparable(side.block.table());
+        if let Some(side) = task.rights.iter().find(unlike) {
+            let (left, right) = (left.dimension(), side.block.dimension());
+            return Err(damaged(format!(
+                "dense parts of {left} values meet others of {right}"
+            )));
+        }
+    }
+    let effort = effort::of(task);
+    if effort > effort::LONGEST {
+        return Err(damaged(format!(
+            "work of {effort:?}, of at most {:?} a job",
+            effort::LONGEST
+        )));
+    }
+    Ok(())
+}
+
 impl SideParts {
+    /// The number of rows that want candidates.
+    fn wanted(&self) -> usize {
+        let floors = self.floors.iter().enumerate();
+        let wants = floors
+            .filter(|(row, floor)| !matches!(floor, Floor::Closed) && self.live.contains(*row));
+        wants.count()
+    }
+
     fn assemble(self, block: impl Fn(&BlockHash) -> Option<Arc<Block>>) -> Result<Side, WireError> {
         let block = match self.block {
             BlockPart::Inline(block) => block,

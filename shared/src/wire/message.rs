@@ -1,9 +1,9 @@
-//! What names a job and its sending in a message.
+//! What identifies a job and each time it is sent.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Which kind of work a job is.
+/// The kind of work of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum JobKind {
     /// Terms in, features out.
@@ -21,7 +21,7 @@ impl JobKind {
         }
     }
 
-    /// The kind of this word.
+    /// The kind with this word.
     pub fn from_word(word: &str) -> Option<Self> {
         match word {
             "extract" => Some(Self::Extract),
@@ -31,13 +31,13 @@ impl JobKind {
     }
 }
 
-/// Names one sending of a job to whoever sent it: `<job>.<attempt>`, the correlation id of the
-/// job and of its reply.
+/// Identifies one sending of a job to its sender: `<job>.<attempt>`, the correlation id of the job
+/// and of its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct JobAddress {
     /// The job's number.
     pub job: u64,
-    /// Which sending of it.
+    /// The number of the attempt.
     pub attempt: u32,
 }
 

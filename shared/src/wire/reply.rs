@@ -1,10 +1,12 @@
-//! Replies as messages.
+//! The message format of replies.
 
 use serde::{Deserialize, Serialize};
 
 use super::block::{read_features, write_features};
 use super::tensors::{Reader, Writer};
-use super::{BlockHash, JSON, MAX_MESSAGE_BYTES, SAFETENSORS, WireError, damaged, from_hex, hex};
+use super::{
+    BlockHash, JSON, MAX_MESSAGE_BYTES, MAX_SIDES, SAFETENSORS, WireError, damaged, from_hex, hex,
+};
 use crate::job::{CompareReply, JobRefusal, Reply};
 use kindred_similarity::{Candidate, Found, RowRef};
 
@@ -14,18 +16,18 @@ const EXTRACTED: &str = "extracted";
 const COMPARED: &str = "compared";
 /// Message type of [`Reply::Failed`], [`Reply::UnknownModel`] and [`Reply::Refused`].
 const FAILED: &str = "failed";
-/// Message type of an answer that names blocks which are not stored.
+/// Message type of an answer that names blocks missing from the store.
 const MISSING_BLOCKS: &str = "missing-blocks";
 
 /// Bytes of a candidate: side, row, score.
 const CANDIDATE_BYTES: usize = 2 + 4 + 4;
-/// Bytes of a row besides its candidates: side, row, their number, and what was dropped.
+/// Bytes of a row besides its candidates: side, row, their number, and the dropped candidate.
 const ROW_BYTES: usize = 2 + 4 + 4 + 1 + CANDIDATE_BYTES;
-/// Kept free for names, types and lengths of the columns: 16 KiB.
+/// Reserved for names, types and lengths of the columns: 16 KiB.
 const HEADER_BYTES: usize = 16 << 10;
 
-/// Most rows, of all sides together, whose candidates fit one reply: the rows of a compare job
-/// that are wanted (floor not [`Closed`](crate::job::Floor::Closed)) must not be more.
+/// Most rows, over all sides, whose candidates fit one reply. A compare job must not have more rows that want
+/// candidates (whose floor is not [`Closed`](crate::job::Floor::Closed)).
 pub const fn rows_per_reply(keep: usize) -> usize {
     (MAX_MESSAGE_BYTES - HEADER_BYTES) / (ROW_BYTES + keep * CANDIDATE_BYTES)
 }
@@ -53,10 +55,10 @@ pub enum Answer {
 #[derive(Serialize, Deserialize)]
 struct FailedBody {
     error: String,
-    /// The model that the worker does not know. Who does not know the field sees a failure.
+    /// The model that the worker does not know. Programs that do not know this field see a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unknown_model: Option<String>,
-    /// The reason why the worker did not take the job up. Who does not know the field sees a failure.
+    /// The reason why the worker refused the job. Programs that do not know this field see a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
 }
@@ -64,7 +66,7 @@ struct FailedBody {
 impl FailedBody {
     fn new(error: &str) -> Self {
         Self {
-            error: error.chars().take(MAX_WORDS).collect(),
+            error: cut(error.to_owned(), MAX_WORDS),
             unknown_model: None,
             refused: None,
         }
@@ -89,7 +91,7 @@ struct ComparedMeta {
     pairs: u64,
 }
 
-/// Writes a reply. One that would be too large is sent as [`Reply::Failed`], which says so.
+/// Encodes a reply. If it would be too large, sends a [`Reply::Failed`] that says so.
 pub fn encode_reply(reply: &Reply) -> EncodedReply {
     let encoded = match reply {
         Reply::Extracted(features) => {
@@ -128,7 +130,7 @@ pub fn encode_reply(reply: &Reply) -> EncodedReply {
     encoded
 }
 
-/// The answer to a job that names blocks which are not stored.
+/// The answer to a job that names blocks missing from the store.
 pub fn missing_blocks(hashes: &[BlockHash]) -> EncodedReply {
     let body = MissingBody {
         hashes: hashes.iter().map(hex).collect(),
@@ -140,8 +142,19 @@ pub fn missing_blocks(hashes: &[BlockHash]) -> EncodedReply {
     }
 }
 
-/// Most characters of a failure's words.
+/// Longest message of a failure, in characters.
 const MAX_WORDS: usize = 4096;
+/// Longest name or reason, in characters.
+const MAX_WORD: usize = 64;
+
+/// Truncates a text, since failure messages go into logs and the list of troubles.
+fn cut(mut text: String, most: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(most) {
+        text.truncate(end);
+        text.shrink_to_fit();
+    }
+    text
+}
 
 fn encode_compared(reply: &CompareReply) -> Vec<u8> {
     let mut columns = Writer::default();
@@ -204,11 +217,10 @@ fn read_candidates(columns: &Reader<'_>, name: &str) -> Result<Vec<Candidate>, W
         .collect())
 }
 
-/// Reads the body of a reply by the message's type.
+/// Decodes the body of a reply of the given message type.
 ///
 /// # Errors
-/// [`WireError`] when it is over [`MAX_MESSAGE_BYTES`], of unknown type, or breaks a rule of the
-/// format.
+/// [`WireError`] if it exceeds [`MAX_MESSAGE_BYTES`], has an unknown type, or breaks a rule of the format.
 pub fn decode_reply(kind: &str, body: &[u8]) -> Result<Answer, WireError> {
     if body.len() > MAX_MESSAGE_BYTES {
         return Err(WireError::TooLarge(body.len()));
@@ -227,16 +239,25 @@ pub fn decode_reply(kind: &str, body: &[u8]) -> Result<Answer, WireError> {
                     refused: Some(reason),
                     error: detail,
                     ..
-                } => Reply::Refused(JobRefusal { reason, detail }),
+                } => Reply::Refused(JobRefusal {
+                    reason: cut(reason, MAX_WORD),
+                    detail: cut(detail, MAX_WORDS),
+                }),
                 FailedBody {
                     unknown_model: Some(model),
                     ..
-                } => Reply::UnknownModel(model),
-                FailedBody { error, .. } => Reply::Failed(error),
+                } => Reply::UnknownModel(cut(model, MAX_WORD)),
+                FailedBody { error, .. } => Reply::Failed(cut(error, MAX_WORDS)),
             }))
         }
         MISSING_BLOCKS => {
             let body: MissingBody = serde_json::from_slice(body).map_err(json)?;
+            if body.hashes.len() > MAX_SIDES {
+                return Err(damaged(format!(
+                    "{} missing blocks, of {MAX_SIDES} that a job may name",
+                    body.hashes.len()
+                )));
+            }
             let hashes: Option<Vec<BlockHash>> =
                 body.hashes.iter().map(|hash| from_hex(hash)).collect();
             hashes

@@ -37,7 +37,7 @@ impl Writer {
         self.numbers(name, Dtype::F32, 4, values.flat_map(f32::to_le_bytes));
     }
 
-    /// Texts, one after the other, and where each ends.
+    /// Texts, concatenated, and the end of each.
     pub(super) fn texts<'a>(&mut self, name: &str, values: impl Iterator<Item = &'a str>) {
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         for text in values {
@@ -54,7 +54,7 @@ impl Writer {
         self.columns.push((name.to_owned(), dtype, shape, bytes));
     }
 
-    /// All columns and the metadata. The same columns give the same bytes.
+    /// All columns and the metadata. Equal columns give equal bytes.
     pub(super) fn finish(self, meta: String) -> Vec<u8> {
         let views = self.columns.iter().map(|(name, dtype, shape, bytes)| {
             let view = TensorView::new(*dtype, shape.clone(), bytes)
@@ -114,6 +114,11 @@ impl<'a> Reader<'a> {
             .collect())
     }
 
+    /// The number of values in a column.
+    pub(super) fn count_of_u32s(&self, name: &str) -> Result<usize, WireError> {
+        Ok(self.column(name, Dtype::U32)?.len() / size_of::<u32>())
+    }
+
     pub(super) fn u64s(&self, name: &str) -> Result<Vec<u64>, WireError> {
         let (values, _) = self.column(name, Dtype::U64)?.as_chunks();
         Ok(values
@@ -155,7 +160,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The spans that end at `ends` and together cover `length` values.
+/// The ranges that end at `ends` and together cover `length` values.
 pub(super) fn spans(
     name: &str,
     ends: &[u32],

@@ -1,4 +1,4 @@
-//! What is written reads back bit for bit; what is damaged gives an error.
+//! Encoding and decoding give the same value, bit for bit; damaged bytes give an error.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 
@@ -127,6 +127,7 @@ fn large_blocks_are_named_and_wanted() {
         unreachable!("it compares");
     };
     let task = Arc::get_mut(task).unwrap();
+    task.left.block = Arc::new(self::block(9, 100));
     task.rights[0] = Side {
         block: Arc::clone(&block),
         live: RowMask::all(4_000),
@@ -150,7 +151,113 @@ fn large_blocks_are_named_and_wanted() {
 }
 
 #[test]
-fn a_block_on_two_sides_is_named_and_stored_once() {
+fn blocks_that_are_larger_in_memory_are_named_as_well() {
+    // 4 MB each, of which all but one row are padding.
+    let right = |side: usize| {
+        let mut builder = BlockBuilder::new(Space::stored("words-1/en"), 1_000);
+        for row in 0..1_000 {
+            let id = ItemId::new(&format!("{side}-{row}")).unwrap();
+            builder.push(id, 1, &Feature::new(vec![], vec![1], vec![1.0]).unwrap());
+        }
+        Side {
+            block: Arc::new(builder.build()),
+            live: RowMask::all(1_000),
+            floors: vec![],
+        }
+    };
+    let mut wide = job();
+    let Task::Compare(task) = &mut wide.task else {
+        unreachable!("it compares");
+    };
+    let task = Arc::get_mut(task).unwrap();
+    task.left.block = Arc::new(block(9, 1_000));
+    task.rights = (0..6).map(right).collect();
+    let encoded = encode(&wide);
+    assert!(encoded.body.len() < MAX_INLINE_BYTES / 2);
+    assert_eq!(encoded.to_store.len(), 2);
+    let blocks = encoded.to_store;
+    let find = |hash: &BlockHash| {
+        let found = blocks.iter().find(|block| block.hash == *hash);
+        found.map(|found| Arc::clone(&found.block))
+    };
+    let parts = parse_job(JobKind::Compare, &encoded.body).unwrap();
+    assert!(parts.assemble(find).is_ok());
+}
+
+#[test]
+fn what_no_model_service_asks_is_no_job() {
+    let refused = |job: &Job, word: &str| {
+        let body = encode_job(job, &|_| Some([7; 16])).unwrap().body;
+        let block = Arc::new(block(4_096, 3));
+        let read = parse_job(JobKind::Compare, &body)
+            .and_then(|parts| parts.assemble(|_| Some(Arc::clone(&block))));
+        let error = read.map(drop).unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    };
+    let side = |floors: Vec<Floor>| Side {
+        block: Arc::new(block(4_096, 3)),
+        live: RowMask::all(4_096),
+        floors,
+    };
+    let job = |left: Vec<Floor>, rights: Vec<Side>, keep| Job {
+        domain: DomainName::new("news.example").unwrap(),
+        task: Task::Compare(Arc::new(CompareTask {
+            left: side(left),
+            within_left: false,
+            rights,
+            keep,
+        })),
+    };
+    refused(&job(vec![], vec![], KEEP + 1), "65 candidates a row");
+    let open = || side(vec![Floor::Open; 4_096]);
+    let wanted = job(vec![Floor::Open; 4_096], vec![open(), open(), open()], KEEP);
+    refused(&wanted, "16384 rows want candidates");
+    let silent = side(vec![]);
+    let many = |count| vec![silent.clone(); count];
+    refused(&job(vec![], many(MAX_SIDES), KEEP), "1025 sides");
+    refused(&job(vec![], many(200), KEEP), "work of");
+    let absent = br#"{"domain":"a","space":"words-1/en","rows":[{"id":"a","terms":[["x",0]]}]}"#;
+    let error = parse_job(JobKind::Extract, absent).map(drop).unwrap_err();
+    assert!(error.to_string().contains("a term that is not there"));
+}
+
+#[test]
+fn what_failures_say_is_short() {
+    let body = |fields: &str| format!(r#"{{"error":"{}"{fields}}}"#, "ü".repeat(100_000));
+    let long = "x".repeat(1_000);
+    let read = |fields: String| match decode_reply("failed", body(&fields).as_bytes()).unwrap() {
+        Answer::Reply(reply) => reply,
+        other @ Answer::MissingBlocks(_) => panic!("{other:?}"),
+    };
+    let Reply::Failed(error) = read(String::new()) else {
+        panic!("it failed");
+    };
+    assert_eq!(error, "ü".repeat(4_096));
+    let Reply::UnknownModel(model) = read(format!(r#","unknown_model":"{long}""#)) else {
+        panic!("a model is not known");
+    };
+    assert_eq!(model.len(), 64);
+    let Reply::Refused(refused) = read(format!(r#","refused":"{long}""#)) else {
+        panic!("it is refused");
+    };
+    assert_eq!((refused.reason.len(), refused.detail.len()), (64, 8_192));
+}
+
+#[test]
+fn blocks_that_are_not_stored_are_at_most_those_of_a_job() {
+    let most = missing_blocks(&vec![[7; 16]; MAX_SIDES]);
+    assert!(decode_reply(most.kind, &most.body).is_ok());
+    let more = missing_blocks(&vec![[7; 16]; MAX_SIDES + 1]);
+    let error = decode_reply(more.kind, &more.body).map(drop).unwrap_err();
+    assert!(error.to_string().contains("1025 missing blocks"), "{error}");
+    let named = some_of(&[[1; 16]; 60_000]);
+    assert!(named.starts_with("60000 blocks (0101"), "{named}");
+    assert!(named.len() < 200 && named.ends_with(", …)"), "{named}");
+    assert!(some_of(&[[1; 16]]).starts_with("1 block ("));
+}
+
+/// A job of 4,000 rows with one block on both sides, too large to be inline.
+fn one_block_on_two_sides() -> Job {
     let block = Arc::new(block(4_000, 100));
     let side = |rows: std::ops::Range<usize>| {
         let mut live = RowMask::none(4_000);
@@ -167,15 +274,34 @@ fn a_block_on_two_sides_is_named_and_stored_once() {
         rights: vec![side(1_000..4_000)],
         keep: 64,
     };
-    let job = Job {
+    Job {
         domain: DomainName::new("news.example").unwrap(),
         task: Task::Compare(Arc::new(task)),
-    };
-    let encoded = encode(&job);
+    }
+}
+
+#[test]
+fn a_block_on_two_sides_is_named_and_stored_once() {
+    let encoded = encode(&one_block_on_two_sides());
     assert!(encoded.body.len() <= MAX_INLINE_BYTES);
     assert_eq!(encoded.to_store.len(), 1);
     let parts = parse_job(JobKind::Compare, &encoded.body).unwrap();
     assert_eq!(parts.wanted(), [encoded.to_store[0].hash]);
+}
+
+#[test]
+fn a_block_that_another_job_stores_meanwhile_is_carried_alike_on_both_sides() {
+    let job = one_block_on_two_sides();
+    let hash = encode(&job).to_store[0].hash;
+    let asked = std::cell::Cell::new(0);
+    let stored_since = |_: &Arc<Block>| {
+        asked.set(asked.get() + 1);
+        (asked.get() > 1).then_some(hash)
+    };
+    let encoded = encode_job(&job, &stored_since).unwrap();
+    assert_eq!(encoded.to_store.len(), 1);
+    let parts = parse_job(JobKind::Compare, &encoded.body).unwrap();
+    assert_eq!(parts.wanted(), [hash]);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Runs `shared/testdata/events/`:
 //!
-//! - `accepted/<name>.json` is read and must be written again as `accepted/<name>.expected.json`
-//!   (compared as JSON; the expected file must read back as the same event);
-//! - `refused/*.json` are arrays of cases: `event` (an object) or `raw` (a text) or `bytes`;
-//!   optionally `limits` and either `routing_key` or `address`; and the refusal they must get.
+//! - `accepted/<name>.json` is parsed and must be written as `accepted/<name>.expected.json`
+//!   (compared as JSON; the expected file must parse to the same event);
+//! - `refused/*.json` are arrays of cases: `event` (an object), `raw` (a text) or `bytes`;
+//!   optionally `limits`, and either `routing_key` or `address`; and the expected refusal.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What holds for every event and for any bytes.
+//! Properties of every event and of arbitrary bytes.
 
 use chrono::{DateTime, Utc};
 use kindred_shared::event::{
@@ -28,7 +28,7 @@ fn text() -> impl Strategy<Value = Option<String>> {
 }
 
 fn time() -> impl Strategy<Value = Option<DateTime<Utc>>> {
-    // The years 0000 to 9999, which are what RFC 3339 can write.
+    // The years 0000 to 9999, the range of RFC 3339.
     let seconds = -62_167_219_200_i64..=253_402_300_799;
     option::of((seconds, 0..1_000_000_000_u32)).prop_map(|time| {
         time.map(|(seconds, nanos)| DateTime::from_timestamp(seconds, nanos).unwrap())
@@ -110,7 +110,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Reads by every way in; a refusal must say something.
+/// Parses by every entry point; a refusal must have a message.
 fn check_every_way(bytes: &[u8]) -> Result<(), TestCaseError> {
     let limits = Limits::default();
     let domain = DomainName::new("a").unwrap();

@@ -1,10 +1,10 @@
-//! What is kept with a table, once made: its rows as kernels want them.
+//! What is cached with a table once built: its rows in the form that kernels take.
 //!
-//! Tables are immutable and outlive many comparisons, so that laying them out pays after a few. What is
-//! here depends on the table alone: which rows are live is a comparison's affair.
+//! Tables are immutable and outlive many comparisons, so laying them out pays off after a few. The cache depends only
+//! on the table: which rows are live is up to each comparison.
 //!
-//! Memory, with a table and only once it met enough rows: as much as its dense parts for kernels
-//! of floats, a quarter of it for those of integers; 16 bytes a row; and see `sparse_bytes`.
+//! Memory, with a table and only once it has met enough rows: as much as its dense parts for float kernels, a quarter
+//! of that for integer kernels; 16 bytes per row; and see `sparse_bytes`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,24 +17,24 @@ use crate::slices::Sparse;
 use crate::strip::PANEL;
 use crate::terms::MAX_TERMS;
 
-/// Rows of a tile, at most: a sample large enough to guess thresholds from.
+/// Most rows of a tile: a sample large enough to estimate thresholds from.
 pub(crate) const MAX_ROWS: usize = 8 * PANEL;
-/// Bytes of the values of a tile, at most, so that two stay in the second-level cache.
+/// Most bytes of a tile's values, so that two tiles stay in the second-level cache.
 const MAX_BYTES: usize = 320 << 10;
-/// Rows that must have met a table before it is laid out. Laying a row out takes as long as
-/// scoring it some forty times, so that a block which few rows ever meet is not laid out, and one
-/// that meets one row after the other is, and no order of jobs takes twice as long as the best.
+/// Rows that a table must have met before it is laid out. Laying a row out takes as long as scoring it about forty
+/// times. So a block that few rows ever meet is not laid out, one that meets row after row is, and no order of jobs
+/// takes more than twice as long as the best one.
 const WORTHWHILE: usize = 32;
 
-/// Bytes of a row besides its values: its place, offset and ρ.
+/// Bytes per row besides its values: its position, offset and ρ.
 const ROW_BYTES: usize = 16;
 
-/// What is kept with a table.
+/// The cache of a table.
 #[derive(Default)]
 pub(super) struct Kept {
-    /// One a kind of layout; a program uses one kernel, and tests all.
+    /// One per kind of layout; a program uses one kernel, tests use all.
     laid: [OnceLock<Option<Laid>>; 3],
-    /// Rows that it met.
+    /// Rows that it has met.
     met: AtomicUsize,
 }
 
@@ -50,21 +50,21 @@ pub(crate) struct Laid {
 }
 
 impl Table {
-    /// Bytes that comparing a table adds to it, at most and nearly, whatever the kernel.
+    /// An upper estimate of the bytes that comparing a table adds to it, whatever the kernel.
     pub fn kept_bytes(&self) -> usize {
         let row = 4 * self.dimension().max(1).next_multiple_of(4) + ROW_BYTES;
         self.rows() * row + layout::sparse_bytes(self.terms(), self.rows())
     }
 
-    /// Bytes held now, nearly: of values, and of what comparing it has added.
+    /// An estimate of the bytes held now: the values, and what comparing has added.
     pub fn held_bytes(&self) -> usize {
         let is_laid = self.kept.laid.iter().any(|place| place.get().is_some());
         let kept = if is_laid { self.kept_bytes() } else { 0 };
         self.bytes() + size_of_val(&*self.ends) + kept
     }
 
-    /// The table laid out for a kernel, if it was before, or if that pays now that it meets
-    /// `rows` more. `None` also for values so large that only exact scores will do.
+    /// The table laid out for a kernel, if it already is, or if laying it out pays off now that it meets `rows` more
+    /// rows. `None` also for values so large that only exact scores are possible.
     pub(crate) fn laid(&self, isa: Isa, rows: usize) -> Option<&Laid> {
         let place = &self.kept.laid[match isa.grid {
             Some(grid) if grid.halves => 0,
@@ -76,8 +76,8 @@ impl Table {
             return place.get()?.as_ref();
         }
         if place.get().is_none() {
-            // Not `get_or_init`: while it waits for others of the pool, this thread may take up a
-            // job that wants the same.
+            // Not `get_or_init`: while waiting for other threads of the pool, this thread could pick up a job that
+            // needs the same layout.
             let _ = place.set(Laid::new(self, isa));
         }
         place.get()?.as_ref()

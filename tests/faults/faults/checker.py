@@ -192,19 +192,19 @@ class Check:
         except NotInTime as trouble:
             self.examples.append(["not quiet", str(trouble)])
         tables = Tables(self.cluster, self.domains)
-        visible = self.check_items(tables)
-        self.check_lists(tables, visible)
+        visible, live = self.check_items(tables)
+        self.check_lists(tables, visible, live)
         return self
 
     def check_items(self, tables):
-        """Key → event of every item that must be in lists."""
+        """Key → event of every item that must be in lists, and of every live one: hidden ones count for what is usual."""
         for double in tables.doubles:
             self.fault("duplicated", "two rows of", *double)
         with self.history.lock:
             histories = {key: list(of.operations) for key, of in self.history.items.items() if of.operations}
         for key in tables.items.keys() - histories.keys():
             self.fault("unexpected", "an item that nobody sent:", *key)
-        visible = {}
+        visible, live = {}, {}
         for key, operations in histories.items():
             acknowledged = [one for one in operations if one.acknowledged]
             self.result["attempted"] += sum(one.first >= self.since for one in operations)
@@ -225,8 +225,10 @@ class Check:
             self.check_row(key, row, newest)
             if newest.is_visible:
                 visible[key] = newest.event
+            if newest.kind != "delete":
+                live[key] = newest.event
         self.check_answers(histories, tables)
-        return visible
+        return visible, live
 
     def check_row(self, key, row, newest):
         is_deleted = newest.kind == "delete"
@@ -256,8 +258,8 @@ class Check:
             chosen += random.Random(len(those)).sample(those, min(most, len(those)))
         return chosen
 
-    def check_lists(self, tables, visible):
-        oracle = Oracle(self.cluster, list(visible.values()))
+    def check_lists(self, tables, visible, live):
+        oracle = Oracle(self.cluster, list(live.values()))
         try:
             expected = lists_over_http(oracle.port, visible)
         finally:

@@ -86,10 +86,11 @@ class Kindred:
 
         self._wait(QUIET_WITHIN_S, is_quiet, f"quiet with {domain}")
 
-    def lists(self, domain, ids):
-        """The list of each item: ids and scores, best first, at most 50."""
+    def lists(self, domain, ids, limit=LIST, conditions=""):
+        """The list of each item: ids and scores, best first. `conditions` are more parameters of the query, each after an `&`."""
         def one(item):
-            answer = self._ask("GET", f"/v1/domains/{domain}/items/{urllib.parse.quote(item, safe=str())}/similar?limit={LIST}")
+            path = f"/v1/domains/{domain}/items/{urllib.parse.quote(item, safe=str())}/similar"
+            answer = self._ask("GET", f"{path}?limit={limit}{conditions}")
             if answer is None:
                 raise RuntimeError(f"no list of {item} in {domain}")
             return [(other["id"], other["score"]) for other in answer["similar"]]

@@ -1,10 +1,11 @@
-//! A broker and a store in memory that do as they are told, and write down what they were asked.
+//! A scripted broker and store in memory, which record what they were asked.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use kindred_runtime::amqp::ReplyAddress;
 use kindred_shared::DomainName;
 use kindred_shared::block_store::{BlockStore, BlockStoreError};
 use kindred_shared::wire::BlockHash;
@@ -57,14 +58,14 @@ impl BlockStore for FakeStore {
     }
 }
 
-/// What the broker was asked, in order.
+/// The requests to the broker, in order.
 #[derive(Debug, Clone)]
 pub(super) enum Asked {
     Answer(ShortString, Box<BasicProperties>, Vec<u8>),
     Ack,
 }
 
-/// A broker that answers as it was told, and then with "confirmed".
+/// A broker that gives scripted answers, and then "confirmed".
 #[derive(Clone, Default)]
 pub(super) struct FakeBroker {
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -72,7 +73,7 @@ pub(super) struct FakeBroker {
 }
 
 impl FakeBroker {
-    /// Answers the next publish like this.
+    /// Scripts the answer to the next publish.
     pub(super) fn then(self, outcome: Result<Published, Lost>) -> Self {
         self.outcomes.lock().unwrap().push_back(outcome);
         self
@@ -93,11 +94,11 @@ impl FakeBroker {
 impl Outbox for FakeBroker {
     async fn answer(
         &self,
-        queue: &ShortString,
+        to: &ReplyAddress,
         properties: BasicProperties,
         body: Vec<u8>,
     ) -> Result<Published, Lost> {
-        self.note(Asked::Answer(queue.clone(), Box::new(properties), body))
+        self.note(Asked::Answer(to.queue.clone(), Box::new(properties), body))
     }
 }
 

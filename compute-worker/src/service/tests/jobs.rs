@@ -1,4 +1,4 @@
-//! Whatever happens to a job, it is settled only when nothing is lost by that.
+//! Whatever happens to a job, it is settled only when that loses nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -92,7 +92,7 @@ fn compare(left: &Arc<Block>, right: &Arc<Block>) -> Job {
     }
 }
 
-/// A job as it comes from the broker.
+/// A job as delivered by the broker.
 fn taken(job: &EncodedJob, broker: &FakeBroker) -> Taken {
     let address = JobAddress { job: 7, attempt: 2 };
     let properties = job_properties(job, address, &"kindred.replies.x".into(), EXPIRES);
@@ -129,7 +129,7 @@ async fn store(store: &FakeStore, blocks: &[&Arc<Block>]) {
     }
 }
 
-/// The one answer that was sent before the one acknowledgement.
+/// The one answer, which was sent before the one acknowledgement.
 #[track_caller]
 fn answered(broker: &FakeBroker) -> (BasicProperties, Answer) {
     let asked = broker.asked();
@@ -278,6 +278,25 @@ async fn what_is_no_job_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
+async fn blocks_that_do_not_fit_each_other_are_refused() {
+    let fakes = Arc::new(FakeStore::default());
+    let (left, right) = (block("a", 4), block("b", 5));
+    store(&fakes, &[&left, &right]).await;
+    let job = compare(&left, &right);
+    for message in [inline(&job), named(&job)] {
+        let (desk, broker) = (desk(&fakes), FakeBroker::default());
+        let end = desk.deal(taken(&message, &broker), &broker).await;
+        assert_eq!(end, JobEnd::Malformed);
+        let Answer::Reply(Reply::Refused(refused)) = answered(&broker).1 else {
+            panic!("it is refused");
+        };
+        assert_eq!(refused.reason, "malformed-job");
+        let words = "dense parts of 4 values meet others of 5";
+        assert!(refused.detail.contains(words), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn a_job_of_a_newer_protocol_is_refused_with_its_name() {
     let good = inline(&extract());
     let address = JobAddress { job: 7, attempt: 2 };
@@ -351,11 +370,20 @@ async fn a_full_reply_queue_is_tried_again_until_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_poisonous_job_is_answered_with_its_failure() {
+async fn a_job_that_cannot_be_done_is_answered_with_its_failure() {
     let (desk, broker) = (desk(&Arc::default()), FakeBroker::default());
-    let poison = inline(&compare(&block("a", 4), &block("b", 5)));
-    let end = desk.deal(taken(&poison, &broker), &broker).await;
+    let task = ExtractTask {
+        space: Space::own(2),
+        rows: vec![],
+    };
+    let job = Job {
+        domain: domain(),
+        task: Task::Extract(Arc::new(task)),
+    };
+    let end = desk.deal(taken(&inline(&job), &broker), &broker).await;
     assert_eq!(end, JobEnd::Failed);
-    let answer = answered(&broker).1;
-    assert!(matches!(answer, Answer::Reply(Reply::Failed(why)) if why.contains("equally long")));
+    let Answer::Reply(Reply::Failed(why)) = answered(&broker).1 else {
+        panic!("it failed");
+    };
+    assert!(why.contains("makes no features of terms"), "{why}");
 }

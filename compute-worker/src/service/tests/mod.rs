@@ -1,4 +1,4 @@
-//! The program around the worker, with a broker and a store that do as they are told.
+//! Tests of the program around the worker, with a scripted broker and store.
 #![allow(clippy::unwrap_used)] // a test may panic
 
 mod edges;

@@ -1,4 +1,4 @@
-//! What the program is told before it starts.
+//! Configuration of the program before it starts.
 
 use std::path::Path;
 

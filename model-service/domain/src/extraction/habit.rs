@@ -8,9 +8,8 @@ use kindred_shared::{ModelName, Space};
 /// The language that most rows of these spaces are in, as far as they are the model's. Of languages that as
 /// many are in, the first by code.
 ///
-/// It is worked out anew for each window, so what a text of unsure language is read in depends on what
-/// the domain had when its feature was made. The feature is stored with its language, and stays as it is
-/// until the item's content changes.
+/// This is for domains that are too small to have [habits](crate::habits): it is worked out anew for each window, so what
+/// a text of unsure language is read in depends on what the domain had when its feature was made.
 pub fn habitual<'a>(
     model: &ModelName,
     spaces: impl Iterator<Item = (&'a Space, usize)>,

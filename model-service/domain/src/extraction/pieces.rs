@@ -10,6 +10,20 @@ pub struct PieceSize {
     pub items: usize,
     /// Bytes of terms, by [`effort::of_terms`]. One item may have more.
     pub bytes: usize,
+    /// Bytes of texts that are read at a time. One item may have more.
+    pub text_bytes: usize,
+}
+
+/// Bytes of texts that a core turns into terms in a few times 10 ms: 256 KiB, the largest text there is.
+const PIECE_TEXT_BYTES: usize = 256 << 10;
+
+impl PieceSize {
+    /// Texts are read on so many threads: each has one of the largest to read, at least.
+    #[must_use]
+    pub fn on_threads(self, threads: usize) -> Self {
+        let text_bytes = PIECE_TEXT_BYTES.saturating_mul(threads.max(1));
+        Self { text_bytes, ..self }
+    }
 }
 
 impl Default for PieceSize {
@@ -18,6 +32,7 @@ impl Default for PieceSize {
         Self {
             items: 512,
             bytes: effort::PIECE_TERM_BYTES,
+            text_bytes: PIECE_TEXT_BYTES,
         }
     }
 }
@@ -62,6 +77,7 @@ mod tests {
             let most = PieceSize {
                 items: 3,
                 bytes: 100,
+                text_bytes: 100,
             };
             let pieces = pieces(items.into_iter().map(item).collect(), most);
             pieces.iter().map(Vec::len).collect()

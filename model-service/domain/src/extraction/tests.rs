@@ -34,14 +34,21 @@ fn feature(value: f32) -> Feature {
 
 /// An extraction of items whose texts are to be prepared, two in a job.
 fn begun(ids: &[&str], settings: &DomainSettings) -> (Extraction, Vec<Asked>) {
-    let making = Making::new(&ModelName::new("text-2").unwrap(), true, settings);
+    let making = Making::new(
+        &ModelName::new("text-2").unwrap(),
+        true,
+        settings,
+        Arc::default(),
+    );
     let rows = (0..).zip(ids).map(|(slot, id)| row(slot, id, true));
     let spaces = vec![(Space::stored("text-2/fr"), 2)];
     let most = PieceSize {
         items: 2,
         bytes: usize::MAX,
+        text_bytes: usize::MAX,
     };
-    let (mut extraction, step) = Extraction::begin(making, rows.collect(), spaces, most);
+    let (mut extraction, step) =
+        Extraction::begin(making, rows.collect(), spaces, BTreeMap::new(), most);
     assert!(matches!(step, Step::Read(missing) if missing.is_empty()));
     let Step::Prepare(asked, None) = extraction.read(Ok(vec![])) else {
         panic!("texts are to be prepared");
@@ -59,7 +66,7 @@ fn at_workers(ids: &[&str], prepared: Vec<Prepared>) -> (Extraction, Vec<(PieceI
 
 #[track_caller]
 fn submitted(step: &Step) -> (PieceId, Vec<String>) {
-    let Step::Submit(piece, task) = step else {
+    let Step::Submit(piece, task, _) = step else {
         panic!("no job: {step:?}");
     };
     let ids = task.rows.iter().map(|row| row.id.to_string());
@@ -84,6 +91,7 @@ fn what_is_not_in_memory_is_read_and_what_the_store_has_otherwise_is_left_out() 
         &ModelName::new("words-1").unwrap(),
         false,
         &DomainSettings::default(),
+        Arc::default(),
     );
     let rows = vec![
         row(0, "at-hand", true),
@@ -91,7 +99,8 @@ fn what_is_not_in_memory_is_read_and_what_the_store_has_otherwise_is_left_out() 
         row(2, "gone", false),
         row(3, "newer", false),
     ];
-    let (mut extraction, step) = Extraction::begin(making, rows, vec![], PieceSize::default());
+    let (mut extraction, step) =
+        Extraction::begin(making, rows, vec![], BTreeMap::new(), PieceSize::default());
     let Step::Read(missing) = step else {
         panic!("nothing is read");
     };
@@ -112,11 +121,13 @@ fn what_cannot_be_read_is_made_later() {
         &ModelName::new("words-1").unwrap(),
         false,
         &DomainSettings::default(),
+        Arc::default(),
     );
     let (mut extraction, _) = Extraction::begin(
         making,
         vec![row(0, "a", false)],
         vec![],
+        BTreeMap::new(),
         PieceSize::default(),
     );
     let failure = Failure::passing("no quorum");
@@ -208,7 +219,7 @@ fn items_of_a_job_that_is_given_up_are_tried_alone_one_after_the_other() {
     // What comes twice has no effect.
     assert!(extraction.answered(first, given_up()).is_none());
     let made = done(extraction.answered(second, Ok(vec![feature(1.0)]))).unwrap();
-    let rejected = |made: &Made| made.rejected.as_ref().and_then(|row| row.rejected.clone());
+    let rejected = |made: &Made| made.rejected().map(str::to_owned);
     assert_eq!(rejected(&made[0]).as_deref(), Some("no worker can"));
     assert!(made[0].feature.is_zero());
     assert_eq!(
@@ -222,7 +233,7 @@ fn an_item_in_a_job_of_its_own_is_tried_again_before_it_is_rejected() {
     let (mut extraction, pieces) = at_workers(&["a"], vec![terms("en")]);
     let (again, _) = submitted(&extraction.answered(pieces[0].0, given_up()).unwrap());
     let made = done(extraction.answered(again, given_up())).unwrap();
-    assert!(made[0].rejected.is_some());
+    assert!(made[0].rejected().is_some());
 }
 
 #[test]
@@ -258,7 +269,7 @@ fn a_text_that_can_have_no_feature_says_why() {
     let mut steps = extraction.prepared(prepared.collect());
     let made = done(steps.pop()).unwrap();
     assert_eq!(made[0].space, Space::stored("text-2/und"));
-    let row = made[0].rejected.as_ref().unwrap();
+    let row = made[0].row.as_ref().unwrap();
     assert_eq!(row.rejected.as_deref(), Some("it did not end"));
 }
 
@@ -275,7 +286,7 @@ fn one_space_holds_all_languages_where_model_and_domain_have_it_so() {
         (true, None, "text-2/de"),
         (false, Some(true), "text-2/de"),
     ] {
-        let making = Making::new(&model, compares, &settings(across));
+        let making = Making::new(&model, compares, &settings(across), Arc::default());
         assert_eq!(
             making.space("de"),
             Space::stored(space),
@@ -290,10 +301,157 @@ fn one_space_holds_all_languages_where_model_and_domain_have_it_so() {
             .map(|asked| (asked, terms("de")))
             .collect(),
     );
-    let [Step::Submit(piece, task)] = &*steps else {
+    let [Step::Submit(piece, task, _)] = &*steps else {
         panic!("no job: {steps:?}");
     };
     assert_eq!(task.space, Space::stored("text-2/de"));
     let made = done(extraction.answered(*piece, Ok(vec![feature(1.0)]))).unwrap();
     assert_eq!(made[0].space, Space::stored("text-2/mul"));
+}
+
+#[test]
+fn features_of_one_space_are_equally_long_whoever_made_them() {
+    let long = |length: usize| {
+        let mut values = vec![0.0; length];
+        values[0] = 1.0;
+        Feature::new(values, vec![], vec![]).unwrap()
+    };
+    // The first answer says how long, unless the domain does.
+    let (mut extraction, pieces) = at_workers(&["a", "b", "c"], vec![terms("en"); 3]);
+    let answer = extraction.answered(pieces[0].0, Ok(vec![long(3), Feature::zero()]));
+    assert!(answer.is_none());
+    let failure = done(extraction.answered(pieces[1].0, Ok(vec![long(2)]))).unwrap_err();
+    assert!(failure.detail.contains("2 values, and others have 3"));
+
+    let making = Making::new(
+        &ModelName::new("text-2").unwrap(),
+        true,
+        &DomainSettings::default(),
+        Arc::default(),
+    );
+    let lengths = BTreeMap::from([(Space::stored("text-2/en"), 3)]);
+    let rows = vec![row(0, "a", true), row(1, "b", true)];
+    let size = PieceSize::default();
+    let (mut extraction, _) = Extraction::begin(making, rows, vec![], lengths, size);
+    let Step::Prepare(asked, _) = extraction.read(Ok(vec![])) else {
+        panic!("texts are to be prepared");
+    };
+    let texts = [terms("en"), terms("de")];
+    let steps = extraction.prepared(asked.into_iter().zip(texts).collect());
+    let told: Vec<Option<usize>> = steps
+        .iter()
+        .map(|step| match step {
+            Step::Submit(_, _, length) => *length,
+            step => panic!("no job: {step:?}"),
+        })
+        .collect();
+    // German first.
+    assert_eq!(told, [None, Some(3)]);
+}
+
+/// An item with a text of so many letters.
+fn with_text(slot: u32, letters: usize) -> ToExtract {
+    let id = format!("i{slot}");
+    let mut material = material(&id, 1);
+    material.content.text = Some("x".repeat(letters));
+    ToExtract {
+        material: Some(Arc::new(material)),
+        ..row(slot, &id, false)
+    }
+}
+
+/// An extraction of these items, and the texts that are to be read first.
+fn reading(rows: Vec<ToExtract>, most: PieceSize) -> (Extraction, Vec<Asked>) {
+    let model = ModelName::new("text-2").unwrap();
+    let making = Making::new(&model, true, &DomainSettings::default(), Arc::default());
+    let (mut extraction, _) = Extraction::begin(making, rows, vec![], BTreeMap::new(), most);
+    match extraction.read(Ok(vec![])) {
+        Step::Prepare(asked, None) => (extraction, asked),
+        step => panic!("texts are to be prepared: {step:?}"),
+    }
+}
+
+fn letters(asked: &[Asked]) -> usize {
+    asked.iter().map(|asked| asked.material.bytes()).sum()
+}
+
+#[test]
+fn large_texts_are_read_a_piece_at_a_time_and_sent_together() {
+    let most = PieceSize::default().on_threads(2);
+    let rows = (0..9).map(|n| with_text(n, if n == 4 { 600_000 } else { 250_000 }));
+    let (mut extraction, mut asked) = reading(rows.collect(), most);
+    let mut pieces = Vec::new();
+    let jobs = loop {
+        pieces.push(asked.len());
+        let prepared = asked.into_iter().map(|asked| (asked, terms("en")));
+        let mut steps = extraction.prepared(prepared.collect());
+        match steps.pop() {
+            Some(Step::Prepare(next, None)) if steps.is_empty() => asked = next,
+            Some(step) => {
+                steps.push(step);
+                break steps;
+            }
+            None => panic!("nothing is asked"),
+        }
+    };
+    assert_eq!(pieces, [2, 2, 1, 2, 2]);
+    let sent: usize = jobs.iter().map(|step| submitted(step).1.len()).sum();
+    assert_eq!(sent, 9);
+}
+
+#[test]
+fn texts_of_unsure_language_are_read_again_in_pieces_too() {
+    let most = PieceSize::default().on_threads(1);
+    let rows = (0..4).map(|n| with_text(n, 200_000));
+    let (mut extraction, mut asked) = reading(rows.collect(), most);
+    let mut passes = Vec::new();
+    loop {
+        assert_eq!(asked.len(), 1);
+        let is_first = passes.len() < 4;
+        let answer = |asked: Asked| match is_first {
+            true => (asked, Prepared::Unsure),
+            false => (asked, terms("en")),
+        };
+        let mut steps = extraction.prepared(asked.into_iter().map(answer).collect());
+        match steps.pop() {
+            Some(Step::Prepare(next, fallback)) => {
+                passes.push(fallback.is_some());
+                asked = next;
+            }
+            step => {
+                assert!(matches!(step, Some(Step::Submit(..))), "{step:?}");
+                break;
+            }
+        }
+    }
+    assert_eq!(passes, [false, false, false, true, true, true, true]);
+}
+
+/// A pool reads texts in the order they come, and each domain hands over a piece at a time.
+#[test]
+fn one_text_does_not_wait_behind_a_thousand_large_ones_of_another_domain() {
+    let most = PieceSize::default().on_threads(2);
+    let rows = (0..1_000).map(|n| with_text(n, 250_000));
+    let (mut large, first) = reading(rows.collect(), most);
+    let mut pool = VecDeque::from([first]);
+    for _ in 0..7 {
+        let done = pool.pop_front().unwrap();
+        let prepared = done.into_iter().map(|asked| (asked, terms("en")));
+        match large.prepared(prepared.collect()).pop() {
+            Some(Step::Prepare(next, _)) => pool.push_back(next),
+            step => panic!("there are more: {step:?}"),
+        }
+    }
+    let (_, small) = reading(vec![with_text(0, 2_000)], most);
+    pool.push_back(small);
+    let before = pool.iter().position(|piece| letters(piece) == 2_000);
+    let before: usize = pool
+        .iter()
+        .take(before.unwrap())
+        .map(|piece| letters(piece))
+        .sum();
+    assert!(
+        before <= (2 * 256) << 10,
+        "{before} letters are read before it"
+    );
 }

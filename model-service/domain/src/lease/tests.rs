@@ -27,7 +27,7 @@ fn step(machine: &mut LeaseMachine, now: u64, input: LeaseInput, expected: &[Lea
     assert_eq!(machine.handle(at(now), input), expected);
 }
 
-/// A machine that took a vacant partition at second 0.
+/// A machine that took an unowned partition at second 0.
 fn held() -> LeaseMachine {
     let mut machine = machine(false);
     step(
@@ -183,7 +183,7 @@ fn raises_its_own_epoch_when_sequence_numbers_run_out() {
     );
 }
 
-/// The row after it was handed over.
+/// The row after a hand-over.
 fn vacant(epoch: u64) -> Lease {
     Lease {
         address: String::new(),
@@ -198,7 +198,7 @@ fn hands_over_only_what_was_let_go_and_whoever_wishes_takes_it_at_once() {
     step(&mut m, 1, leave, &[LeaseEffect::HandOver]);
     assert_eq!((m.epoch(), m.deadline()), (None, None));
     assert_eq!(m.lasts_until(), None);
-    // A beat that was under way says nothing any more.
+    // A beat that was in flight has no effect any more.
     step(&mut m, 1, LeaseInput::Decided(Cas::Applied), &[]);
     step(&mut m, 1, LeaseInput::Unknown, &[]);
     step(&mut m, 2, LeaseInput::LetGo, &[LeaseEffect::Read]);
@@ -311,7 +311,7 @@ fn an_owner_that_nobody_could_see_for_long_has_its_time_again() {
         step(&mut m, second, LeaseInput::Tick, &[LeaseEffect::Look]);
         step(&mut m, second, LeaseInput::ReadFailed, &[]);
     }
-    // The store answers again. The owner may be well: it could not beat either.
+    // The store answers again. The owner may be alive: it could not beat either.
     for second in 30..36 {
         step(&mut m, second, LeaseInput::Tick, &[LeaseEffect::Look]);
         step(&mut m, second, LeaseInput::Read(Some(row.clone())), &[]);
@@ -346,7 +346,7 @@ fn what_it_had_to_let_go_of_it_takes_again_at_once_if_nobody_else_did() {
     let own = lease(1, "me", 0);
     let take = set(Some(own.clone()), lease(2, "me", 0));
     step(&mut m, 10, LeaseInput::Read(Some(own)), &[take]);
-    // The beat that was under way was done meanwhile.
+    // The beat that was in flight was applied meanwhile.
     let beaten = lease(1, "me", 1);
     let take = set(Some(beaten.clone()), lease(2, "me", 0));
     let refused = LeaseInput::Decided(Cas::Refused(Some(beaten)));

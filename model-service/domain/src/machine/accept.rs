@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::DateTime;
-use kindred_shared::event::{MAX_VERSION, Upsert};
+use kindred_shared::event::{MAX_VERSION, Refusal, Upsert};
 
 use super::Domain;
-use crate::backlog::Pending;
+use crate::backlog::{Pending, UNKNOWN_BYTES};
 use crate::intake::{DeliveryTag, Outcome};
 use crate::item::Item;
 use crate::material::{Material, rows_of, tombstone};
+use crate::quota;
 use crate::round::{FeatureWrite, ItemWrites, Renewal};
 use crate::shown::Shown;
 use crate::slot::Slot;
@@ -48,6 +49,29 @@ impl Domain {
         self.acceptance.hold(tag, slot, version);
     }
 
+    /// Why an item is refused, if it is more than the domain may have. What takes it away is not, nor is what is
+    /// older than what is known of it and changes nothing.
+    pub(super) fn over_quota(&self, now: Now, upsert: &Upsert) -> Option<Refusal> {
+        let set = &self.text_settings;
+        if set.max_items.is_none() && set.max_text.is_none() {
+            return None;
+        }
+        let is_over = upsert.expires_at.is_some_and(|at| at <= now.date());
+        let known = self.catalogue.known(&upsert.id);
+        let known = known.map(|slot| self.catalogue.item(slot));
+        let newest = known.and_then(|item| item.version);
+        let is_older = upsert.version.is_some_and(|version| Some(version) < newest);
+        if is_over || is_older || upsert.hides(now.date()) {
+            return None;
+        }
+        if let Err(refusal) = quota::fits(set, upsert) {
+            return Some(refusal);
+        }
+        let is_there = known.is_some_and(|item| item.live);
+        let most = set.max_items.filter(|_| !is_there && self.knows_counts())?;
+        (self.catalogue.live() >= most).then(|| quota::no_room(most))
+    }
+
     /// Withdraws the items whose time is over.
     pub(super) fn expire(&mut self, now: Now) {
         while let Some(slot) = self.catalogue.expired(now.unix_ms) {
@@ -72,6 +96,7 @@ impl Domain {
                 content_hash: item.content_hash,
                 since: now.monotonic,
                 material: None,
+                bytes: UNKNOWN_BYTES,
             };
             self.backlog.collect(now.monotonic);
             self.backlog.add(slot, pending);
@@ -79,7 +104,7 @@ impl Domain {
         self.renew(now, renewed);
     }
 
-    fn withdraw(&mut self, now: Now, slot: Slot, version: u64, liveness: Liveness) {
+    pub(super) fn withdraw(&mut self, now: Now, slot: Slot, version: u64, liveness: Liveness) {
         self.depart(slot);
         self.catalogue.update(slot, |item| {
             *item = Item {
@@ -109,16 +134,25 @@ impl Domain {
     }
 
     fn upsert(&mut self, now: Now, slot: Slot, version: u64, upsert: &Upsert) {
-        let expires_at = upsert.expires_at.map(|at| at.timestamp_millis());
-        if expires_at.is_some_and(|at| at <= now.unix_ms) {
+        if upsert.expires_at.is_some_and(|at| at <= now.date()) {
             return self.withdraw(now, slot, version, Liveness::Expired);
         }
-        let publish_at = upsert.publish_at.map(|at| at.timestamp_millis());
-        let publish_at = publish_at.filter(|at| *at > now.unix_ms);
         let (mut row, content) = rows_of(upsert, version, now.date());
-        let item = self.catalogue.item(slot);
-        let accepted_at = item.accepted_at.unwrap_or(now.unix_ms);
+        let accepted_at = self.catalogue.item(slot).accepted_at;
+        let accepted_at = accepted_at.unwrap_or(now.unix_ms);
         row.accepted_at = DateTime::from_timestamp_millis(accepted_at);
+        self.put(now, slot, Material { row, content }.into(), true);
+    }
+
+    /// The item is live, and this is all of it; without its content that is to be read from the store.
+    pub(super) fn put(&mut self, now: Now, slot: Slot, material: Arc<Material>, has_content: bool) {
+        let row = &material.row;
+        let version = row.version;
+        let expires_at = row.expires_at.map(|at| at.timestamp_millis());
+        let publish_at = row.publish_at.map(|at| at.timestamp_millis());
+        let publish_at = publish_at.filter(|at| *at > now.unix_ms);
+        let accepted_at = row.accepted_at.map(|at| at.timestamp_millis());
+        let item = self.catalogue.item(slot);
         let same_content = item.live && !item.is_doubtful && item.content_hash == row.content_hash;
         // A change of metadata alone extracts nothing: the feature is written again, under the
         // new version. An empty one is made again, which costs little: it may stand in for one that
@@ -132,17 +166,22 @@ impl Domain {
         if contradicts {
             self.doubt_stored_lists();
         }
-        if upsert.hidden || publish_at.is_some() {
+        if self.catalogue.item(slot).publish_at.is_some() {
+            // What was to be shown of it is of before, and this is not durable yet.
+            self.catalogue.show(slot, None);
+        }
+        let is_hidden = material.row.hidden;
+        if is_hidden || publish_at.is_some() {
             self.depart(slot);
         }
         self.catalogue.update(slot, |item| {
             item.version = Some(version);
             item.live = true;
-            item.hidden = upsert.hidden;
+            item.hidden = is_hidden;
             item.publish_at = publish_at;
             item.expires_at = expires_at;
-            item.accepted_at = Some(accepted_at);
-            item.content_hash = row.content_hash;
+            item.accepted_at = accepted_at;
+            item.content_hash = material.row.content_hash;
             item.is_doubtful = false;
             if feature.is_some() {
                 item.placed_version = version;
@@ -150,7 +189,6 @@ impl Domain {
                 item.is_stale = true;
             }
         });
-        let material = Arc::new(Material { row, content });
         let is_settled = feature.is_some();
         let feature = match feature {
             Some(row) => FeatureWrite::Put(Box::new(row)),
@@ -166,14 +204,19 @@ impl Domain {
                 feature,
             },
         );
-        if !upsert.hidden {
+        if !is_hidden {
             let shown = Arc::new(Shown::of(&material.row, &mut self.words));
             self.acceptance.renew(slot, Renewal { version, shown });
         }
         if !is_settled {
             let content_hash = material.row.content_hash;
             let since = now.monotonic;
-            let material = Some(material);
+            let bytes = if has_content {
+                material.bytes()
+            } else {
+                UNKNOWN_BYTES
+            };
+            let material = has_content.then_some(material);
             self.acceptance.arrive(
                 slot,
                 Pending {
@@ -181,6 +224,7 @@ impl Domain {
                     content_hash,
                     since,
                     material,
+                    bytes,
                 },
             );
             self.backlog.collect(now.monotonic);

@@ -10,14 +10,11 @@ use super::{Domain, domain_row};
 use crate::effect::{CommitStep, Ticket};
 use crate::intake::{DeliveryTag, Outcome};
 use crate::outbox::Mark;
-use crate::settings::{Answered, DomainSettings, SettingsOutcome, WINDOW};
+use crate::settings::{DomainSettings, SettingsOutcome, WINDOW};
 use crate::store::{SettingsRow, Write};
 use crate::time::Now;
 use crate::view_change::ViewChange;
 use crate::window::WindowSize;
-
-/// Requests whose outcome is kept: those who made them look for it soon.
-const ANSWERED: usize = 32;
 
 /// Settings on their way to the store.
 #[derive(Debug)]
@@ -55,7 +52,12 @@ impl Domain {
         let is_new = self.row.is_none();
         if !is_known {
             let is_empty = self.catalogue.live() == 0;
+            let was = row.settings.model.clone();
             let outcome = match wanted.replacing(&row.settings, is_empty) {
+                // Which of several is served is not a matter of settings.
+                Ok(settings) if row.models.are_chosen() && settings.model != was => {
+                    SettingsOutcome::Conflict("model".to_owned())
+                }
                 Ok(settings) => {
                     row.settings = settings;
                     if is_new {
@@ -66,12 +68,7 @@ impl Domain {
                 }
                 Err(setting) => SettingsOutcome::Conflict(setting.to_owned()),
             };
-            row.answered.push(Answered {
-                request: event.request.clone(),
-                outcome,
-            });
-            let surplus = row.answered.len().saturating_sub(ANSWERED);
-            row.answered.drain(..surplus);
+            row.answer(&event.request, outcome);
             row.updated_at = now.date();
         }
         self.use_settings(row);
@@ -95,6 +92,7 @@ impl Domain {
             return;
         };
         let Configuring { tag, model, .. } = self.configuring.remove(at);
+        self.keep_models_anew();
         if self.lists.are_served() {
             // Readers go by them from now on.
             self.serve(ViewChange::default());

@@ -20,7 +20,7 @@ use crate::planning::Planner;
 use crate::rebuild::Rebuild;
 use crate::slot::Slot;
 use crate::store::{FeatureRow, Write};
-use crate::time::{Now, earlier};
+use crate::time::Now;
 
 /// Most items that are put off, in batches; twice those that have a list come on top.
 const MOST_UNMET: usize = 8;
@@ -30,6 +30,9 @@ const MANY: usize = 8;
 /// Most pairs of one cycle, so that the candidates of its tasks, which are held until the last one is
 /// answered, are some 30 MB and not as many as a domain is large.
 const MAX_PAIRS: u64 = 1 << 27;
+/// Most bytes of the texts of one cycle: 16 MiB. Their features are stored at once, and while the store writes them all
+/// other domains wait.
+const MOST_BYTES: usize = 16 << 20;
 /// Items of a cycle however large the domain is.
 const LEAST_BATCH: usize = 256;
 
@@ -43,17 +46,34 @@ impl Domain {
             // What it was opened for was withdrawn since.
             self.backlog.turn(None);
         }
-        if self.backlog.has_items() && !self.backlog.is_collecting(now.monotonic) {
-            self.start_extracting();
-        } else if self.rebuild.is_none() && (self.lists.need_repair() || !self.unmet.is_empty()) {
+        let is_over = !self.backlog.is_collecting(now.monotonic);
+        let has_items = self.backlog.has_items() || self.has_outdated();
+        if is_over && has_items && self.start_extracting(now) {
+            return;
+        }
+        if self.rebuild.is_none() && (self.lists.need_repair() || !self.unmet.is_empty()) {
             self.compare(now, Batch::default());
         }
     }
 
-    fn start_extracting(&mut self) {
+    /// Whether there is an item to make a feature of.
+    fn start_extracting(&mut self, now: Now) -> bool {
         let mut batch = Batch::default();
         let mut rows = Vec::new();
-        for (slot, pending) in self.backlog.take(self.most_items()) {
+        let most = self.most_items();
+        let mut taken = self.backlog.take(most, MOST_BYTES);
+        let events = taken.len();
+        batch.oldest = taken.iter().map(|(_, pending)| pending.since).min();
+        // What an event asks for is of the habits of now, too.
+        let asked: BTreeSet<Slot> = taken.iter().map(|(slot, _)| *slot).collect();
+        for slot in self.take_outdated(most - events, &asked) {
+            taken.push((slot, self.asked_again(now, slot)));
+            batch.made_again.insert(slot);
+        }
+        if taken.is_empty() {
+            return false;
+        }
+        for (slot, pending) in taken {
             rows.push(ToExtract {
                 slot,
                 id: self.catalogue.id(slot).clone(),
@@ -64,12 +84,13 @@ impl Domain {
                 material: None,
                 ..pending
             };
-            batch.oldest = earlier(batch.oldest, Some(asked.since));
             batch.asked.insert(slot, asked);
         }
         // Items still being stored belong to the next window, which they opened.
         self.backlog.turn(self.acceptance.first_arrival());
-        self.outbox.observe(Observation::WindowClosed(rows.len()));
+        if events > 0 {
+            self.outbox.observe(Observation::WindowClosed(events));
+        }
         let ticket = self.outbox.ticket();
         self.phase = Phase::Extracting { ticket, batch };
         let model = self.model().clone();
@@ -79,7 +100,10 @@ impl Domain {
             rows,
             settings: Arc::clone(&self.text_settings),
             spaces: self.catalogue.blocks().rows_by_space(),
+            lengths: self.catalogue.lengths().clone(),
+            habits: Arc::clone(&self.surveying.habits),
         });
+        true
     }
 
     /// Most items of the next cycle.
@@ -107,19 +131,23 @@ impl Domain {
             Ok(made) => batch.made = made,
             Err(failure) => return self.extract_later(now, batch, failure),
         }
+        if let Err(failure) = self.catalogue.agree_on_lengths(&batch.made) {
+            return self.extract_later(now, batch, failure);
+        }
+        self.leave_unmade(&batch);
         batch.retain_wanted(&self.catalogue);
         self.drop_overtaken(&mut batch);
-        let rejected: Vec<Write> = batch
+        let rows: Vec<Write> = batch
             .made
             .iter()
-            .filter_map(|made| Some(Write::Item((**made.rejected.as_ref()?).clone())))
+            .filter_map(|made| Some(Write::Item((**made.row.as_ref()?).clone())))
             .collect();
-        if rejected.is_empty() {
+        if rows.is_empty() {
             return self.store_features(batch);
         }
         // Why an item has no feature is durable before what stands in for one: of one commit a crash
         // may leave any part, and a feature without a reason would pass for what its text says.
-        let ticket = self.commit(CommitStep::Features, false, rejected);
+        let ticket = self.commit(CommitStep::Features, false, rows);
         self.phase = Phase::StoringRejected { ticket, batch };
     }
 
@@ -129,7 +157,7 @@ impl Domain {
         batch.made.retain(|made| {
             let comes_again =
                 self.backlog.contains(made.slot) || self.acceptance.has_arrival(made.slot);
-            made.rejected.is_none() || !comes_again
+            made.row.is_none() || !comes_again
         });
     }
 
@@ -139,6 +167,7 @@ impl Domain {
                 id: self.catalogue.id(made.slot).clone(),
                 version: made.version,
                 space: made.space.clone(),
+                habits: made.habits,
                 feature: made.feature.clone(),
             })
         });
@@ -155,6 +184,10 @@ impl Domain {
     fn extract_later(&mut self, now: Now, batch: Batch, failure: Failure) {
         self.trouble = Some(failure.detail);
         for (slot, pending) in batch.asked {
+            if batch.made_again.contains(&slot) {
+                // It still is outdated.
+                continue;
+            }
             let item = self.catalogue.item(slot);
             let is_wanted = item.wants_feature_of(pending.version, pending.content_hash);
             // A newer event of the item may be waiting already.
@@ -195,6 +228,7 @@ impl Domain {
     fn compare(&mut self, now: Now, mut batch: Batch) {
         // Some may have been withdrawn or changed while their features were being stored.
         batch.retain_wanted(&self.catalogue);
+        self.leave_in_store(&mut batch);
         for made in &batch.made {
             // The same event may have come twice, and been put off the first time.
             self.unmet.remove(made.slot);
@@ -242,6 +276,14 @@ impl Domain {
         let mut rows: BTreeMap<Space, Vec<NewRow>> = BTreeMap::new();
         for made in std::mem::take(&mut batch.made) {
             let slot = made.slot;
+            self.catalogue.update(slot, |item| {
+                // What was rejected is tried again with its next event; else its text was whole.
+                item.is_doubtful = made.rejected().is_some();
+                item.habits = made.made_with();
+            });
+            if batch.made_again.contains(&slot) && self.catalogue.has_made(&made) {
+                continue;
+            }
             // What it was before is no row of any block any more.
             if self.retire(slot) {
                 comparison.moved.insert(slot);
@@ -270,7 +312,7 @@ impl Domain {
     /// Whether so many items wait behind a batch that comparing it can wait for them.
     fn is_flooded(&self, batch: &Batch) -> bool {
         let full = self.most_items();
-        let many_wait = batch.asked.len() >= full || self.backlog.len() >= full;
+        let many_wait = batch.of_events() >= full || self.backlog.len() >= full;
         // Lists are made now and then all the same.
         let most = 2 * self.catalogue.blocks().live_rows() + MOST_UNMET * self.settings.batch_items;
         many_wait && (self.rebuild.is_some() || self.unmet.len() < most)

@@ -37,7 +37,7 @@ impl Domain {
         let ids = ids.map(|slot| self.catalogue.id(slot).clone()).collect();
         let ticket = self.outbox.ticket();
         self.flush.notifying(ticket);
-        let model = self.model().clone();
+        let model = self.model_name().clone();
         self.outbox.push(Effect::Notify { ticket, model, ids });
     }
 
@@ -69,10 +69,11 @@ impl Domain {
             score: entry.score,
         });
         let space = self.catalogue.space_of(slot);
+        let own = space.filter(|space| space.is_own()).map(Space::model);
         Write::List(ListRow {
             id,
             neighbours: neighbours.collect(),
-            model: space.map_or_else(|| self.model().clone(), Space::model),
+            model: own.unwrap_or_else(|| self.model_name().clone()),
             updated_at: now.date(),
         })
     }

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use kindred_shared::event::Event;
 
 use super::removing::Removing;
+use super::surveying::Surveying;
 use super::{Domain, Phase};
-use crate::backlog::Pending;
+use crate::backlog::{Pending, UNKNOWN_BYTES};
 use crate::blocks::NewRow;
 use crate::comparison::Comparison;
 use crate::effect::{CommitStep, Effect, Ticket};
@@ -90,8 +91,12 @@ impl Domain {
         }
         self.row = opened.row;
         if let Some(set) = opened.settings {
+            self.surveying = Surveying::with(set.habits.clone());
+            self.catalogue.use_habits(set.habits.fingerprint());
             self.use_settings(set);
         }
+        self.name_chosen();
+        self.keep_models();
         let (ticket, model) = (self.outbox.ticket(), self.model().clone());
         self.outbox.push(Effect::Load { ticket, model });
         self.phase = Phase::Loading(Loading {
@@ -117,9 +122,14 @@ impl Domain {
     pub(super) fn take_early(&mut self, now: Now, tag: DeliveryTag, event: Arc<Event>) {
         // Settings depend on whether there are items, registration on whether there is a domain.
         // What comes later stays behind it.
-        let must_wait = !self.held.is_empty() || self.row.is_none() || self.removal.is_some();
+        let must_wait = !self.held.is_empty()
+            || self.row.is_none()
+            || self.removal.is_some()
+            || self.keeping.is_activating();
         match event.id() {
-            None if !must_wait && matches!(*event, Event::Remove(_)) => self.take(now, tag, &event),
+            None if !must_wait && matches!(*event, Event::Model(_) | Event::Remove(_)) => {
+                self.take(now, tag, &event);
+            }
             Some(id) if !must_wait => match self.catalogue.known(id) {
                 Some(_) => self.take(now, tag, &event),
                 None => self.unread.wait(now.monotonic, tag, event),
@@ -180,6 +190,15 @@ impl Domain {
         }
     }
 
+    /// Whether the counts of items are those of the store. While a domain is read that was not left clean, its row
+    /// may be behind.
+    pub(super) fn knows_counts(&self) -> bool {
+        match &self.phase {
+            Phase::Loading(loading) => loading.clean.is_some(),
+            _ => true,
+        }
+    }
+
     /// An item leaves all lists; of before it there may be lists in the store.
     pub(super) fn departs_early(&mut self, slot: Slot) {
         if let Phase::Loading(loading) = &mut self.phase {
@@ -234,11 +253,13 @@ impl Domain {
         }
         // Rows that a former owner wrote after the domain was clean are found by no mark.
         let rewrite = loading.rewrite || is_inherited || !is_as_left;
+        self.surveying.doubt_stored(rewrite);
         self.rebuild(now, Comparison::default(), rewrite);
         // The comparison still has them, so that lists that named them are found.
         for slot in loading.departed {
             self.retire(slot);
         }
+        self.catch_up(now);
     }
 
     /// Takes all of a domain in; what is to be written of what need not be kept any more.
@@ -288,7 +309,10 @@ impl Domain {
                     feature,
                 })
             });
-            let new = new.collect();
+            let new: Vec<NewRow> = new.collect();
+            let lengths = new.iter().map(|row| row.feature.dense().len());
+            let length = lengths.max().unwrap_or(0);
+            self.catalogue.expect_length(&space, length);
             self.catalogue.add_rows(&space, new);
         }
         // Ids without an item row can have a list too, of a former owner.
@@ -309,6 +333,7 @@ impl Domain {
         let slot = self.catalogue.slot(&id);
         if item.live && !has_feature {
             item.is_doubtful = true;
+            self.is_unmade(slot);
             self.make_feature(now, slot, &item);
         }
         self.catalogue.update(slot, |place| *place = item);
@@ -337,19 +362,22 @@ impl Domain {
             self.make_feature(now, slot, &item);
             self.catalogue.update(slot, |item| item.is_doubtful = true);
         }
-        let placed = was.version.unwrap_or(0);
-        self.catalogue
-            .update(slot, |item| item.placed_version = placed);
+        let (placed, habits) = (was.version.unwrap_or(0), was.habits);
+        self.catalogue.update(slot, |item| {
+            item.placed_version = placed;
+            item.habits = habits;
+        });
     }
 
     /// The item's feature is to be made of what the store has.
-    fn make_feature(&mut self, now: Now, slot: Slot, item: &Item) {
+    pub(super) fn make_feature(&mut self, now: Now, slot: Slot, item: &Item) {
         let pending = Pending {
             version: item.version.unwrap_or(0),
             content_hash: item.content_hash,
             // Its event came before this machine was made.
             since: now.monotonic,
             material: None,
+            bytes: UNKNOWN_BYTES,
         };
         self.backlog.add(slot, pending);
     }

@@ -106,12 +106,18 @@ impl Domain {
         self.serve(change);
     }
 
-    /// Readers see a change, and what belongs to it: features and settings as they are now.
+    /// Readers see a change, and what belongs to it: features, settings and habits as they are now.
     pub(super) fn serve(&mut self, mut change: ViewChange) {
+        if change.model.is_none() && self.row.is_some() {
+            change.model = Some(self.model().clone());
+        }
+        change.name = change.model.as_ref().map(|_| self.model_name().clone());
+        self.must_tell &= change.model.is_none();
         // Before that readers may see a view of before, whose slots are others.
         if self.lists.are_served() {
             change.features = Some(self.catalogue.blocks().features());
             change.settings = Some(Arc::clone(&self.text_settings));
+            change.habits = Some(Arc::clone(&self.surveying.habits));
         }
         self.outbox.push(Effect::Serve(change));
     }

@@ -5,15 +5,20 @@
 //! any doubt ([`recovery`]). Each works on the parts below, whose insides are private to them.
 
 mod accept;
+mod activating;
+mod anew;
+mod beside;
 mod configure;
 mod cycle;
 mod flushing;
+mod keeping;
 mod loading;
 mod merging;
 mod patching;
 mod recovery;
 mod removing;
 mod rounds;
+mod surveying;
 mod weighing;
 
 #[cfg(test)]
@@ -22,12 +27,15 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kindred_shared::event::{Event, Reason, Refusal};
-use kindred_shared::{Backoff, DomainName, ModelName};
+use kindred_shared::event::{Event, Reason, Refusal, Upsert};
+use kindred_shared::{Backoff, DomainName, ItemId, ModelName};
 
+use self::beside::Behind;
 use self::configure::Configuring;
+use self::keeping::Keeping;
 use self::loading::Loading;
 use self::removing::Removing;
+use self::surveying::Surveying;
 use crate::acceptance::Acceptance;
 use crate::backlog::Backlog;
 use crate::catalogue::Catalogue;
@@ -68,6 +76,9 @@ enum Phase {
     Opening { ticket: Ticket },
     /// All of the domain is being read. Events are accepted, but for those that depend on all of it.
     Loading(Loading),
+    /// Another model is served from now on: all is read again once nothing is on its way to the store any more. What
+    /// comes meanwhile is held.
+    Reopening,
     /// Something went wrong; the store is to be read at `until`.
     Unloaded { until: Duration },
     /// Nothing to do, or a window is open.
@@ -99,6 +110,8 @@ pub struct Domain {
     phase: Phase,
     /// As it is stored, or on its way there; `None`: the domain is not registered.
     row: Option<DomainRow>,
+    /// Readers have not been told that the domain is registered.
+    must_tell: bool,
     catalogue: Catalogue,
     lists: Lists,
     acceptance: Acceptance,
@@ -116,8 +129,14 @@ pub struct Domain {
     set: Option<SettingsRow>,
     /// The settings of `set`, for those who make features.
     text_settings: Arc<DomainSettings>,
+    /// What is usual in the domain's texts.
+    surveying: Surveying,
     /// Settings on their way to the store.
     configuring: Vec<Configuring>,
+    /// The models beside the served one.
+    keeping: Keeping,
+    /// How far this one, of a model beside the served one, is behind that.
+    behind: Behind,
     /// The domain's row with the model that was set, on its way there.
     naming: Vec<(Ticket, DeliveryTag)>,
     /// Deliveries about items whose row is being read.
@@ -149,6 +168,7 @@ impl Domain {
                 until: Duration::ZERO,
             },
             row: None,
+            must_tell: false,
             catalogue: Catalogue::default(),
             lists: Lists::default(),
             acceptance: Acceptance::default(),
@@ -160,7 +180,10 @@ impl Domain {
             words: Interner::default(),
             set: None,
             text_settings: Arc::default(),
+            surveying: Surveying::default(),
             configuring: Vec::new(),
+            keeping: Keeping::default(),
+            behind: Behind::default(),
             naming: Vec::new(),
             unread: Unread::default(),
             whole: Unread::default(),
@@ -191,8 +214,14 @@ impl Domain {
                 task,
                 result,
             } => self.compared(now, ticket, task, result),
+            Input::Surveyed { ticket, result } => self.surveyed(now, ticket, result),
             Input::Swept { ticket, result } => self.swept(now, ticket, result),
+            Input::Follow { passed } => self.follow(now, passed),
+            Input::Passed { ticket } => self.passed(now, ticket),
+            Input::Kept { ticket } => self.keeping.kept(ticket),
+            Input::Told { model, tidings } => self.keeping.told(&model, tidings),
             Input::Notified { ticket } => self.flush.notified(ticket),
+            Input::MakeAnew { ids } => self.make_anew(now, &ids),
             Input::Tick => {}
         }
         self.advance(now);
@@ -206,7 +235,10 @@ impl Domain {
             Input::Compared { ticket, .. } => self.is_rebuilt_by(*ticket),
             // Items that were put off may all be put into blocks now.
             Input::Committed { .. } | Input::Tick => {
-                self.rebuild.is_none() && self.unmet.len() > self.settings.batch_items
+                let are_put_off =
+                    self.rebuild.is_none() && self.unmet.len() > self.settings.batch_items;
+                // Or all be found to be made with other habits.
+                are_put_off || self.surveying.is_storing()
             }
             _ => false,
         }
@@ -214,6 +246,10 @@ impl Domain {
 
     /// When to hand in [`Input::Tick`], if nothing else happens before. May lie in the past.
     pub fn deadline(&self, now: Now) -> Option<Duration> {
+        if self.must_reload() {
+            // Once what is under way is answered.
+            return None;
+        }
         let expiry = self.catalogue.next_expiry().map(|at| {
             let left = u64::try_from(at.saturating_sub(now.unix_ms)).unwrap_or(0);
             now.monotonic + Duration::from_millis(left).min(LOOK_AT_CLOCK)
@@ -230,6 +266,7 @@ impl Domain {
                 removing.deadline().filter(|_| self.outbox.may_read_store())
             }
             Phase::Opening { .. }
+            | Phase::Reopening
             | Phase::Loading(_)
             | Phase::Extracting { .. }
             | Phase::StoringRejected { .. }
@@ -237,11 +274,15 @@ impl Domain {
             | Phase::Lost => None,
         };
         [
-            expiry.filter(|_| self.is_loaded()),
+            expiry.filter(|_| self.is_loaded() && !self.keeping.is_activating()),
             phase,
             self.rebuild.as_ref().and_then(Rebuild::retry_at),
             self.flush.deadline().filter(|_| self.is_loaded()),
             self.clean_at,
+            self.next_look(),
+            self.keeping
+                .deadline()
+                .filter(|_| self.is_known() && self.removal.is_none()),
             (self.lists.must_scrub() && self.is_loaded()).then_some(now.monotonic),
         ]
         .into_iter()
@@ -262,6 +303,7 @@ impl Domain {
             && self.flush.is_empty()
             && self.outbox.has_stored_all()
             && self.held.is_empty()
+            && self.keeping.has_passed_all()
     }
 
     /// When the next item expires or is published, or the row of a removed domain is to go, in ms since 1970.
@@ -285,7 +327,7 @@ impl Domain {
     /// How the domain fares, for people and metrics.
     pub fn status(&self) -> DomainStatus {
         let state = match &self.phase {
-            Phase::Opening { .. } | Phase::Loading(_) => State::Loading,
+            Phase::Opening { .. } | Phase::Reopening | Phase::Loading(_) => State::Loading,
             Phase::Unloaded { .. } | Phase::BackingOff { .. } => State::BackingOff,
             Phase::Idle if self.rebuild.is_some() => State::Comparing,
             Phase::Idle if self.backlog.has_window() => State::Collecting,
@@ -311,7 +353,7 @@ impl Domain {
         let unlisted = self.rebuild.as_ref();
         let unlisted = unlisted.map_or(0, |rebuild| rebuild.comparison.fresh.len());
         let waiting = self.backlog.len() + self.acceptance.arrivals() + untaken;
-        let waiting = waiting + self.unmet.len() + unlisted;
+        let waiting = waiting + self.unmet.len() + unlisted + self.catalogue.outdated().len();
         let pending = (waiting + in_batch) as u64;
         let oldest = [
             oldest_in_batch,
@@ -340,12 +382,23 @@ impl Domain {
         }
     }
 
+    /// Whether the settings are those of the store, or the domain takes nothing in now.
+    pub fn knows_settings(&self) -> bool {
+        !matches!(self.phase, Phase::Opening { .. } | Phase::Reopening)
+    }
+
+    /// What is set for the domain.
+    pub fn set(&self) -> &DomainSettings {
+        &self.text_settings
+    }
+
     /// Whether the catalogue is that of the store.
     fn is_loaded(&self) -> bool {
         !matches!(
             self.phase,
             Phase::Unloaded { .. }
                 | Phase::Opening { .. }
+                | Phase::Reopening
                 | Phase::Loading(_)
                 | Phase::Removing(_)
                 | Phase::Lost
@@ -354,11 +407,19 @@ impl Domain {
 
     /// Whether all lists are exact and the store has them.
     fn is_calm(&self) -> bool {
-        self.is_settled() && self.flush.is_empty() && self.outbox.is_answered()
+        self.is_settled()
+            && self.flush.is_empty()
+            && self.outbox.is_answered()
+            && self.keeping.is_calm(self.models())
     }
 
     /// Whether all lists are exact.
     fn is_settled(&self) -> bool {
+        self.is_settled_but_for_habits() && self.are_habits_current()
+    }
+
+    /// Whether all lists are exact for the features there are.
+    fn is_settled_but_for_habits(&self) -> bool {
         matches!(self.phase, Phase::Idle)
             && self.rebuild.is_none()
             && self.backlog.is_empty()
@@ -383,6 +444,9 @@ impl Domain {
                 self.open();
             }
             Phase::BackingOff { until } if now.monotonic >= until => self.phase = Phase::Idle,
+            Phase::Reopening if self.outbox.may_read_store() && !self.keeping.is_waiting() => {
+                self.open();
+            }
             _ => {}
         }
         self.read_items();
@@ -392,21 +456,32 @@ impl Domain {
             for (tag, event) in self.unread.take() {
                 self.admit(now, tag, &event);
             }
-            for (tag, event) in std::mem::take(&mut self.held) {
-                self.take(now, tag, &event);
+            if !self.must_reload() {
+                for (tag, event) in std::mem::take(&mut self.held) {
+                    self.take(now, tag, &event);
+                }
             }
-            self.expire(now);
+            if !self.keeping.is_activating() {
+                self.expire(now);
+            }
             self.publish(now);
         }
         self.read_whole();
         self.send_round();
         self.start_removing(now);
         self.sweep(now);
-        if self.is_loaded() {
+        self.start_activating(now);
+        self.note_tidings();
+        self.sweep_models(now);
+        if self.must_reload() {
+            self.reload();
+        } else if self.is_loaded() {
+            self.start_survey(now);
             self.start_cycle(now);
             self.start_flush(now);
             self.start_cleaning(now);
         }
+        self.look_whether_whole();
     }
 
     fn deliver(&mut self, now: Now, tag: DeliveryTag, event: Arc<Event>) {
@@ -419,6 +494,8 @@ impl Domain {
                 detail,
             };
             self.outbox.settle(vec![tag], &Outcome::Failed(failure));
+        } else if self.must_reload() {
+            self.hold(now, tag, event);
         } else if self.is_loaded() {
             self.take(now, tag, &event);
         } else if matches!(self.phase, Phase::Loading(_)) {
@@ -438,7 +515,7 @@ impl Domain {
 
     /// Takes an event in, unless the domain is to be removed before.
     fn take(&mut self, now: Now, tag: DeliveryTag, event: &Arc<Event>) {
-        if self.removal.is_some() {
+        if self.removal.is_some() || self.keeping.is_activating() {
             return self.hold(now, tag, Arc::clone(event));
         }
         self.admit(now, tag, event);
@@ -455,28 +532,55 @@ impl Domain {
         self.take_whole(now, tag, event);
     }
 
-    /// Takes an event in that waits for nothing, registering the domain with its first one.
-    fn take_whole(&mut self, now: Now, tag: DeliveryTag, event: &Event) {
-        let (id, version, upsert) = match event {
-            Event::Configure(configure) => return self.configure(now, tag, configure),
-            Event::Upsert(upsert) => (&upsert.id, upsert.version, Some(&**upsert)),
-            Event::Delete(delete) => (&delete.id, delete.version, None),
+    /// Takes an event in that waits for nothing, registering the domain with its first one. Whether it is not
+    /// refused.
+    fn take_whole(&mut self, now: Now, tag: DeliveryTag, event: &Event) -> bool {
+        match event {
+            Event::Configure(configure) => self.configure(now, tag, configure),
+            Event::Model(modelled) => self.change_model(now, tag, modelled),
+            Event::Upsert(upsert) => match self.over_quota(now, upsert) {
+                Some(refusal) => {
+                    self.outbox.settle(vec![tag], &Outcome::Refused(refusal));
+                    return false;
+                }
+                None => {
+                    return self.take_item(now, tag, &upsert.id, upsert.version, Some(upsert));
+                }
+            },
+            Event::Delete(delete) => {
+                return self.take_item(now, tag, &delete.id, delete.version, None);
+            }
             // It has waited for its item, unless there is no domain.
             Event::Patch(_) => {
                 let why = "a patch registers no domain: put the whole item";
-                return self.refuse_unknown(tag, why);
+                self.refuse_unknown(tag, why);
+                return false;
             }
-            Event::Remove(removal) => return self.remove(tag, removal),
-        };
+            Event::Remove(removal) => self.remove(tag, removal),
+        }
+        true
+    }
+
+    /// Takes an event about an item in; `None`: it is deleted. Whether it is not refused.
+    fn take_item(
+        &mut self,
+        now: Now,
+        tag: DeliveryTag,
+        id: &ItemId,
+        version: Option<u64>,
+        upsert: Option<&Upsert>,
+    ) -> bool {
         if self.row.is_none() {
             if !self.settings.auto_register {
                 let why = "domains do not register themselves here (auto_register = false)";
-                return self.refuse_unknown(tag, why);
+                self.refuse_unknown(tag, why);
+                return false;
             }
             self.register(now);
         }
         let slot = self.catalogue.slot(id);
         self.accept(now, tag, slot, version, upsert);
+        true
     }
 
     /// The domain is not registered, and stays so.
@@ -491,6 +595,7 @@ impl Domain {
         if let Some(removed) = &mut self.removed {
             removed.stage = RemovalStage::Past;
         }
+        self.must_tell = true;
         self.row = Some(DomainRow {
             domain: self.tenure.domain.clone(),
             model: self.settings.model.clone(),
@@ -527,7 +632,9 @@ impl Domain {
         match step {
             CommitStep::Events => self.round_stored(now, ticket),
             CommitStep::Settings => self.settings_stored(ticket),
+            CommitStep::Models => self.models_stored(now, ticket),
             CommitStep::Model => self.model_stored(ticket),
+            CommitStep::Habits => self.habits_stored(ticket),
             CommitStep::Features => self.features_stored(now, ticket),
             CommitStep::Lists => self.lists_stored(ticket),
             CommitStep::Clean => {}

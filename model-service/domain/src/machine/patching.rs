@@ -60,8 +60,9 @@ impl Domain {
         let mut changed: BTreeMap<ItemId, Upsert> = BTreeMap::new();
         for (tag, event) in asked.events {
             let Event::Patch(patch) = &*event else {
-                self.take_whole(now, tag, &event);
-                if let Some(id) = event.id().filter(|id| self.is_taken(id, &event)) {
+                let is_let_in = self.take_whole(now, tag, &event);
+                let id = event.id().filter(|_| is_let_in);
+                if let Some(id) = id.filter(|id| self.is_taken(id, &event)) {
                     items.remove(id);
                     match &*event {
                         Event::Upsert(upsert) => changed.insert(id.clone(), Upsert::clone(upsert)),

@@ -27,9 +27,35 @@ impl Domain {
     /// Forgets everything and reads the store again, after a growing delay.
     pub(super) fn reload_later(&mut self, now: Now, failure: Failure) {
         self.forget(failure);
+        // What of it is durable nobody knows: other models' machines read the store again, too.
+        self.keep(Vec::new());
         self.phase = Phase::Unloaded {
             until: now.monotonic + self.retry.failed(),
         };
+    }
+
+    /// Reads the store again once nothing is under way: it is ahead of what is here. Events wait meanwhile.
+    pub(super) fn reload(&mut self) {
+        let is_under_way = !self.acceptance.is_empty()
+            || !self.configuring.is_empty()
+            || !self.naming.is_empty()
+            || !self.keeping.has_stored_all()
+            || self.keeping.is_activating()
+            || !self.unread.is_empty()
+            || !self.whole.is_empty()
+            || self.removal.is_some()
+            || !self.outbox.may_read_store();
+        if is_under_way {
+            return;
+        }
+        let (held, since) = (std::mem::take(&mut self.held), self.held_since);
+        let trouble = self.trouble.take();
+        let wanted = self.keeping.take_wanted();
+        // Nobody is told: there is nothing unsettled.
+        self.forget(Failure::passing("the domain is being loaded again"));
+        (self.held, self.held_since, self.trouble) = (held, since, trouble);
+        self.keeping.want(wanted);
+        self.open();
     }
 
     /// Another instance has the partition.
@@ -47,6 +73,7 @@ impl Domain {
         let mut unsettled = self.acceptance.abandon();
         unsettled.extend(self.configuring.drain(..).map(|one| one.tag));
         unsettled.extend(self.naming.drain(..).map(|(_, tag)| tag));
+        unsettled.extend(self.keeping.take_unsettled());
         unsettled.extend(self.unread.take().into_iter().map(|(tag, _)| tag));
         unsettled.extend(self.whole.take().into_iter().map(|(tag, _)| tag));
         unsettled.extend(self.removal.take().map(|(tag, _)| tag));
@@ -63,6 +90,7 @@ impl Domain {
             acceptance: std::mem::take(&mut self.acceptance),
             retry: self.retry,
             trouble: self.trouble.take(),
+            keeping: self.keeping.anew(),
             ..fresh
         };
     }

@@ -67,7 +67,9 @@ impl Domain {
             && self.unread.is_empty()
             && self.whole.is_empty()
             && self.configuring.is_empty()
-            && self.naming.is_empty();
+            && self.naming.is_empty()
+            && self.keeping.has_stored_all()
+            && !self.keeping.is_activating();
         if !(is_known && is_first) {
             return;
         }
@@ -82,7 +84,12 @@ impl Domain {
             at: now.date(),
             stage: RemovalStage::Sweeping,
         });
+        let detail = "the domain is being removed; send the event again";
+        let unsettled = self.keeping.take_unsettled();
+        let failed = Outcome::Failed(Failure::passing(detail));
+        self.outbox.settle(unsettled, &failed);
         self.begin_anew();
+        self.keep(Vec::new());
         self.row = Some(row);
         // It goes with the mark that the domain is dirty: whoever finds that opens the domain.
         self.outbox.inherit(true);
@@ -112,7 +119,7 @@ impl Domain {
 
     /// Has some more rows deleted. A commit of before that is still on its way would be missed.
     pub(super) fn sweep(&mut self, now: Now) {
-        let is_due = self.outbox.may_read_store();
+        let is_due = self.outbox.may_read_store() && !self.keeping.is_waiting();
         if let Phase::Removing(Removing::Sweeping { ticket, from }) = &mut self.phase
             && ticket.is_none()
             && *from <= now.monotonic
@@ -126,6 +133,9 @@ impl Domain {
 
     /// Some rows are deleted, or perhaps not.
     pub(super) fn swept(&mut self, now: Now, swept: Ticket, result: Result<bool, Failure>) {
+        if self.keeping.is_swept_by(swept) {
+            return self.model_swept(now, result);
+        }
         let is_awaited = matches!(
             self.phase,
             Phase::Removing(Removing::Sweeping { ticket, .. }) if ticket == Some(swept)
@@ -174,7 +184,7 @@ impl Domain {
     }
 
     /// Forgets all that was read and made; what came since waits on.
-    fn begin_anew(&mut self) {
+    pub(super) fn begin_anew(&mut self) {
         self.outbox.forget();
         let fresh = Self::start(self.tenure.clone(), std::sync::Arc::clone(&self.settings)).0;
         *self = Self {
@@ -182,6 +192,7 @@ impl Domain {
             acceptance: std::mem::take(&mut self.acceptance),
             held: std::mem::take(&mut self.held),
             held_since: self.held_since,
+            keeping: self.keeping.anew(),
             retry: self.retry,
             ..fresh
         };

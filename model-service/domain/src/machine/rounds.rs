@@ -34,6 +34,10 @@ impl Domain {
         };
         self.depart_now(now, &round.departed);
         self.renew(now, round.renewed);
+        if self.must_tell {
+            // It began with what readers do not see: a deletion, a hidden item.
+            self.serve(ViewChange::default());
+        }
         // Its time may have come while it was stored.
         self.publish(now);
         for (slot, pending) in round.arrivals {
@@ -44,7 +48,7 @@ impl Domain {
         }
         let settled = settled.into_iter();
         let settled = settled.map(|(tag, version)| (tag, Outcome::Stored(Some(version))));
-        self.outbox.settle_each(settled.collect());
+        self.pass(round.passed, settled.collect());
     }
 
     /// Readers are shown what is durable now. While lists are being made on loading, readers may see a
@@ -91,7 +95,7 @@ impl Domain {
     }
 
     /// Readers have lost departed items from now on; lists that name them are shortened after that.
-    fn depart_now(&mut self, now: Now, departed: &BTreeSet<Slot>) {
+    pub(super) fn depart_now(&mut self, now: Now, departed: &BTreeSet<Slot>) {
         if departed.is_empty() {
             return;
         }

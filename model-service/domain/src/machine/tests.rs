@@ -1,6 +1,10 @@
 //! The machine by hand: single steps that the simulation would seldom take.
 #![allow(clippy::unwrap_used)] // a test may panic
 
+mod anew;
+mod lengths;
+mod quotas;
+
 use std::sync::atomic::AtomicBool;
 
 use chrono::DateTime;
@@ -12,6 +16,7 @@ use serde_json::Map;
 
 use super::*;
 use crate::effect::{Comparing, Made, Observation, ToExtract};
+use crate::habits::{SampleSize, Survey};
 use crate::loaded::{Loaded, Opened};
 use crate::material::rows_of;
 use crate::store::{FeatureRow, ItemRow, Liveness};
@@ -44,7 +49,11 @@ fn started(opened: Opened) -> (DomainName, Domain) {
     let (domain, mut machine, load) = opened_only(opened);
     let result = Ok(Box::<Loaded>::default());
     let ticket = load;
-    machine.handle(at(0), Input::Loaded { ticket, result });
+    let effects = machine.handle(at(0), Input::Loaded { ticket, result });
+    // What a former owner wrote could replace the habits of a domain that was left dirty.
+    if let Some((ticket, CommitStep::Habits)) = committed(&effects) {
+        answer(&mut machine, at(0), ticket);
+    }
     (domain, machine)
 }
 
@@ -66,6 +75,8 @@ fn process_settings(batch_items: usize) -> Arc<ProcessSettings> {
         scrub_lists: 8_192,
         attributes: 64,
         material_bytes: 100,
+        sample: SampleSize::default(),
+        many_outdated: usize::MAX,
     })
 }
 
@@ -310,6 +321,7 @@ fn a_list_that_lost_somebody_while_its_domain_loaded_is_stored() {
             id: row.id.clone(),
             version: 1,
             space: Space::stored("words-1/en"),
+            habits: 0,
             feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
         });
     }
@@ -472,6 +484,10 @@ impl Shell {
                     let result = Ok(vec![None; ids.len()]);
                     self.input(Input::ItemsRead { ticket, result });
                 }
+                Effect::Survey { ticket, .. } => {
+                    let result = Ok(Survey::default());
+                    self.input(Input::Surveyed { ticket, result });
+                }
                 Effect::Extract { ticket, rows, .. } if self.is_slow => {
                     self.extracting.push((ticket, rows));
                 }
@@ -498,8 +514,9 @@ impl Shell {
             slot: row.slot,
             version: row.version,
             space: Space::stored("words-1/en"),
+            habits: 0,
             feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
-            rejected: None,
+            row: None,
         });
         let result = Ok(made.collect());
         self.input(Input::Extracted { ticket, result });
@@ -614,6 +631,7 @@ fn while_a_domain_is_loaded_a_new_item_is_listed_before_all_is_compared() {
             id: row.id,
             version: 1,
             space: Space::stored("words-1/en"),
+            habits: 0,
             feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
         });
     }
@@ -683,8 +701,9 @@ fn the_status_tells_since_when_the_oldest_item_waits() {
         slot: row.slot,
         version: row.version,
         space: Space::stored("words-1/en"),
+        habits: 0,
         feature: Feature::zero(),
-        rejected: None,
+        row: None,
     });
     let result = Ok(made.collect());
     let effects = machine.handle(at(1_030), Input::Extracted { ticket, result });
@@ -779,8 +798,9 @@ fn extracting(upsert: &str) -> (Domain, Ticket, Made) {
         slot: asked.slot,
         version: 1,
         space: Space::stored("words-1/en"),
+        habits: 0,
         feature: Feature::zero(),
-        rejected: Some(Box::new(rejected)),
+        row: Some(Box::new(rejected)),
     };
     (machine, ticket, made)
 }
@@ -848,10 +868,7 @@ fn settings_are_settled_when_the_row_names_their_model_whoever_set_it_first() {
 #[test]
 fn an_empty_feature_is_made_again_when_its_event_comes_again() {
     let (mut machine, ticket, made) = extracting(WORDS);
-    let made = Made {
-        rejected: None,
-        ..made
-    };
+    let made = Made { row: None, ..made };
     let result = Ok(vec![made]);
     let effects = machine.handle(at(300), Input::Extracted { ticket, result });
     answer(&mut machine, at(300), committed(&effects).unwrap().0);
@@ -890,6 +907,7 @@ fn what_a_former_owner_wrote_into_a_clean_domain_is_found_when_it_is_loaded() {
                     id: row.id.clone(),
                     version: 1,
                     space: Space::stored("words-1/en"),
+                    habits: 0,
                     feature: Feature::new(vec![1.0], vec![], vec![]).unwrap(),
                 });
             }
@@ -998,4 +1016,44 @@ fn the_row_of_a_removed_domain_goes_after_thirty_days_and_before_what_comes_then
         _ => false,
     });
     assert!(registers, "{effects:?}");
+}
+
+/// Readers of a domain that is registered find it empty, whatever registered it.
+#[test]
+fn readers_are_told_that_a_domain_is_registered() {
+    for first in [
+        r#"{"type":"item.deleted","domain":"news","id":"a"}"#,
+        r#"{"type":"item.created","domain":"news","id":"a","text":"words","hidden":true}"#,
+        r#"{"type":"item.created","domain":"news","id":"a","text":"words"}"#,
+    ] {
+        let (_, mut machine) = started(Opened::default());
+        let (tag, event) = (DeliveryTag(1), event(first));
+        let effects = machine.handle(at(0), Input::Event { tag, event });
+        let (ticket, _) = commits(&effects).remove(0);
+        assert!(models(&effects).is_empty(), "nothing is stored yet");
+        let result = Ok(());
+        let effects = machine.handle(at(0), Input::Committed { ticket, result });
+        assert_eq!(models(&effects).first(), Some(&"words-1"), "{first}");
+    }
+    let (domain, mut machine) = started(Opened::default());
+    let configure = Event::Configure(Box::new(Configure {
+        domain,
+        request: "r".to_owned(),
+        settings: Map::new(),
+    }));
+    let (tag, event) = (DeliveryTag(1), Arc::new(configure));
+    let effects = machine.handle(at(0), Input::Event { tag, event });
+    let (ticket, _) = commits(&effects).remove(0);
+    let result = Ok(());
+    let effects = machine.handle(at(0), Input::Committed { ticket, result });
+    assert_eq!(models(&effects).first(), Some(&"words-1"));
+}
+
+/// The models that readers are told of.
+fn models(effects: &[Effect]) -> Vec<&str> {
+    let served = effects.iter().filter_map(|effect| match effect {
+        Effect::Serve(change) => change.model.as_ref().map(ModelName::as_str),
+        _ => None,
+    });
+    served.collect()
 }

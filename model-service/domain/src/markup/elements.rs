@@ -1,7 +1,7 @@
-//! The names of HTML elements, and what their tags mean for the text. All lists ascend.
+//! The names of HTML elements, and the effect of their tags on the text. All lists are sorted.
 
-/// Every element of HTML, current and obsolete; those of JATS, in which articles of journals come, that
-/// are written without a prefix, too; and Word's `xml`.
+/// Every HTML element, current and obsolete; those JATS elements (the format of journal articles) that are written
+/// without a prefix; and Word's `xml`.
 #[rustfmt::skip] // one a line would fill pages
 pub(super) const ELEMENTS: [&str; 139] = [
     "a", "abbr", "acronym", "address", "applet", "area", "article", "aside", "audio", "b",
@@ -20,7 +20,7 @@ pub(super) const ELEMENTS: [&str; 139] = [
     "video", "wbr", "xml", "xref",
 ];
 
-/// Elements whose tags do not end a word. All others do, but for `wbr`.
+/// Elements whose tags do not end a word. All others do, except `wbr`.
 #[rustfmt::skip] // one a line would fill pages
 pub(super) const INLINE: [&str; 40] = [
     "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "blink", "bold", "cite", "code", "data",
@@ -29,22 +29,21 @@ pub(super) const INLINE: [&str; 40] = [
     "tt", "u", "underline", "var", "xref",
 ];
 
-/// Elements dropped with all they hold, up to their first end tag; without one, only the tag is, unless
-/// code follows ([`CODE`]). Formulas are: their letters say nothing.
+/// Elements that are dropped with their contents, up to their first end tag. Without an end tag only the tag is
+/// dropped, unless code follows ([`CODE`]). Formulas are among them, because their letters mean nothing as words.
 #[rustfmt::skip] // one a line would fill pages
 pub(super) const DROPPED: [&str; 11] = [
     "iframe", "math", "noembed", "noframes", "script", "style", "svg", "template", "tex-math",
     "title", "xml",
 ];
 
-/// Of these, those that hold code: without an end tag the text was cut off in it.
+/// Those of them that contain code: without an end tag, the text was cut off within it.
 pub(super) const CODE: [&str; 3] = ["script", "style", "xml"];
 
-/// Prefixes whose `title` is the heading of a section ("Background"), not of the item.
+/// Prefixes whose `title` is the heading of a section ("Background"), not that of the item.
 pub(super) const OF_SECTIONS: [&str; 2] = ["jats", "svg"];
 
-/// Letters with accents, as character references that many systems write without their `;`. They may
-/// stand within a word.
+/// Character references for accented letters that many systems write without `;`. They may occur within a word.
 #[rustfmt::skip] // one a line would fill pages
 pub(super) const LETTERS: [&str; 62] = [
     "AElig", "Aacute", "Acirc", "Agrave", "Aring", "Atilde", "Auml", "Ccedil", "ETH", "Eacute",
@@ -56,7 +55,7 @@ pub(super) const LETTERS: [&str; 62] = [
     "yacute", "yuml",
 ];
 
-/// Signs, of which the same is true where no letter, digit or `=` follows.
+/// The same for signs; they count only if no letter, digit or `=` follows.
 #[rustfmt::skip] // one a line would fill pages
 pub(super) const SIGNS: [&str; 29] = [
     "AMP", "COPY", "GT", "LT", "QUOT", "REG", "amp", "copy", "curren", "deg", "divide",

@@ -1,4 +1,4 @@
-//! What of a title or text is markup, and what readers see.
+//! Separates the markup of a title or text from what readers see.
 
 mod elements;
 mod tags;

@@ -1,44 +1,40 @@
-//! What in a text is markup, and what only looks like it.
+//! Decides what in a text is markup, and what only looks like it.
 //!
-//! The rule: `<` begins a tag when an HTML element's name follows (any case, after an optional
-//! `/`), then white space, `/` or `>`, and the tag is closed before the next `<`; the tag of a
-//! one-letter element with attributes also needs a `=` (`if a <b and c> d` has none). Names with a
-//! hyphen or colon inside (`my-card`, `jats:p`) count as elements too, once a text has shown a tag of HTML,
-//! or where they are closed: `</jats:p>`, `<o:p/>`. With a prefix the name behind it says what the element
-//! is. `&` begins a character reference when it ends with `;`, or is one of those that are often
-//! written without. Comments, doctypes, processing instructions and Word's `<![if …]>` must be closed.
-//! `[gallery ids="1,2"]` and `[caption]…[/caption]` are shortcodes, as blogs and forums have them.
-//! Everything else is text.
+//! The rule: `<` begins a tag if the name of an HTML element follows (in any case, after an optional `/`), then white
+//! space, `/` or `>`, and the tag is closed before the next `<`. The tag of a one-letter element with attributes also
+//! needs a `=` (`if a <b and c> d` has none). Names that contain a hyphen or colon (`my-card`, `jats:p`) also count as
+//! elements once the text has had an HTML tag, or if they are closed: `</jats:p>`, `<o:p/>`. After a prefix, the rest
+//! of the name decides what the element is. `&` begins a character reference if it ends with `;`, or if it is one of
+//! those often written without. Comments, doctypes, processing instructions and Word's `<![if …]>` must be closed.
+//! `[gallery ids="1,2"]` and `[caption]…[/caption]` are shortcodes of blogs and forums. Everything else is text.
 //!
-//! A text of HTML may be cut off: in a tag, in a comment of Word's, or in a script. What was begun is
-//! dropped then.
+//! HTML may be cut off within a tag, a Word comment or a script. The unfinished construct is then dropped.
 //!
-//! Every scan either moves on past what it read, or fails for the rest of the text and is not
-//! tried again: the time is linear in the length of the text.
+//! Every scan either advances past what it read, or fails for the rest of the text and is not tried again: the time is
+//! linear in the length of the text.
 
 use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 
 use super::elements::{CODE, DROPPED, ELEMENTS, LETTERS, OF_SECTIONS, SIGNS};
 
-/// Longest name of an element or character reference that is looked at, in bytes.
+/// Longest name of an element or character reference that is recognised, in bytes.
 const MAX_NAME_BYTES: usize = 40;
 
 /// Longest shortcode, in bytes.
 const MAX_SHORTCODE_BYTES: usize = 4 << 10;
-/// How much of what follows a tag is looked at to tell code from text, in bytes.
+/// Bytes after a tag that are examined to distinguish code from text.
 const LOOK_BYTES: usize = 400;
 
-/// HTML with the same text in which every `<` begins a tag without attributes and every `&` a
-/// character reference.
+/// HTML with the same text, in which every `<` begins a tag without attributes and every `&` a character reference.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Tame {
     pub(super) html: String,
-    /// Whether it holds elements, and not references alone.
+    /// Whether it contains elements, and not only references.
     pub(super) has_elements: bool,
 }
 
-/// Finds the markup of a text; `None` when it holds none.
+/// Finds the markup of a text; `None` if there is none.
 pub(super) fn tame(input: &str) -> Option<Tame> {
     let mut scanner = Scanner {
         input,
@@ -58,8 +54,8 @@ pub(super) fn tame(input: &str) -> Option<Tame> {
     scanner.markup_seen.then_some(Tame { html, has_elements })
 }
 
-/// Whether a text without elements, its references decoded, holds some: it was escaped twice. A tag that
-/// is only spoken of has no end tag, or no beginning.
+/// Whether a text without elements contains some after its references are decoded, which means it was escaped twice. A
+/// tag that is only mentioned has no end tag, or no start tag.
 pub(super) fn is_escaped(decoded: &str) -> bool {
     // The second pair: escaped once more.
     [("<", "</"), ("&lt;", "&lt;/")]
@@ -74,7 +70,7 @@ pub(super) fn is_escaped(decoded: &str) -> bool {
         })
 }
 
-/// The names that stand right after `opening`, in lower case, and where each stands last.
+/// The names that directly follow `opening`, in lower case, and the last position of each.
 fn names_after(input: &str, opening: &str) -> HashMap<String, usize> {
     let mut names = HashMap::new();
     for (at, _) in input.match_indices(opening) {
@@ -86,7 +82,7 @@ fn names_after(input: &str, opening: &str) -> HashMap<String, usize> {
     names
 }
 
-/// The name of an element that begins at a place; empty if none does.
+/// The element name that begins at a position; empty if none does.
 fn name_at(input: &str, at: usize) -> &str {
     let length = input.as_bytes()[at..]
         .iter()
@@ -96,7 +92,7 @@ fn name_at(input: &str, at: usize) -> &str {
     &input[at..at + length]
 }
 
-/// The name of a shortcode that begins at a place; empty if none does.
+/// The shortcode name that begins at a position; empty if none does.
 fn shortcode_at(input: &str, at: usize) -> &str {
     let bytes = &input.as_bytes()[at..];
     if !bytes.first().is_some_and(u8::is_ascii_alphabetic) {
@@ -114,20 +110,20 @@ struct Scanner<'a> {
     input: &'a str,
     out: String,
     at: usize,
-    /// Before this position `<` is text: a tag was tried there and is none.
+    /// Before this position `<` is text: a tag was tried there and failed.
     literal_until: usize,
     markup_seen: bool,
     element_seen: bool,
     unclosed: Unclosed,
-    /// The names of all end tags, in lower case, and where each stands last.
+    /// The names of all end tags, in lower case, and the last position of each.
     end_tags: OnceCell<HashMap<String, usize>>,
     /// The names of all closing shortcodes.
     shortcodes: OnceCell<HashSet<&'a str>>,
-    /// Shortcodes that were opened.
+    /// Shortcodes that are open.
     opened: HashSet<&'a str>,
 }
 
-/// What is known not to come any more in the rest of the text.
+/// Constructs known not to occur in the rest of the text.
 #[derive(Default)]
 struct Unclosed {
     comment: bool,
@@ -199,7 +195,7 @@ impl<'a> Scanner<'a> {
         self.at += 1;
     }
 
-    /// Takes the shortcode that begins here; `false` if there is none.
+    /// Consumes the shortcode that begins here; `false` if there is none.
     fn shortcode(&mut self) -> bool {
         let rest = self.rest();
         let closing = rest.starts_with("[/");
@@ -223,7 +219,7 @@ impl<'a> Scanner<'a> {
             if !closing {
                 self.opened.insert(name);
             }
-            // One letter is a style (`[b]`), which may stand within a word.
+            // A single letter is a style (`[b]`), which may occur within a word.
             if name.len() > 1 {
                 self.out.push(' ');
             }
@@ -242,7 +238,7 @@ impl<'a> Scanner<'a> {
         closing.contains(name)
     }
 
-    /// Takes the markup that begins here; `false` if there is none.
+    /// Consumes the markup that begins here; `false` if there is none.
     fn markup(&mut self) -> bool {
         let rest = self.rest();
         let taken = if rest.starts_with("<!--") {
@@ -270,7 +266,7 @@ impl<'a> Scanner<'a> {
                 self.at = end + "-->".len();
                 true
             }
-            // Word's comments hold more than the text does; one that is not closed was cut off.
+            // Word's comments often contain more than the text does; an unclosed one was cut off.
             None if self.element_seen && self.input[from..].starts_with("[if") => {
                 self.at = self.input.len();
                 true
@@ -314,7 +310,7 @@ impl<'a> Scanner<'a> {
         true
     }
 
-    /// Takes a tag that the end of the text has cut off; `false` if none was.
+    /// Consumes a tag that is cut off by the end of the text; `false` if there is none.
     fn cut_off(&mut self) -> bool {
         let rest = self.rest();
         let name = name_at(self.input, self.at + 1);
@@ -329,7 +325,7 @@ impl<'a> Scanner<'a> {
         is_cut_off
     }
 
-    /// Moves past the end tag of the dropped element that begins here, if there is one.
+    /// Skips to the end of the dropped element that begins here, if it has an end tag.
     fn drop_contents(&mut self, full: &str, local: &str) {
         if !self.is_closed(full) {
             let behind = self.rest();
@@ -349,7 +345,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Whether an end tag of this name, in lower case, comes after this place.
+    /// Whether an end tag with this name, in lower case, follows.
     fn is_closed(&self, name: &str) -> bool {
         let ends = self.end_tags.get_or_init(|| names_after(self.input, "</"));
         ends.get(name).is_some_and(|last| *last >= self.at)
@@ -368,7 +364,7 @@ impl<'a> Scanner<'a> {
             return None;
         }
         let Some((end, assigns)) = self.tag_end(after) else {
-            // The scan went to `literal_until`: what it read is text.
+            // The scan reached `literal_until`: what it read is text.
             return None;
         };
         let attributes = input[after..end - 1].trim_end();
@@ -387,7 +383,7 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    /// Whether this is an element's name. One that is not HTML's is where it is closed somewhere.
+    /// Whether this is the name of an element. A name that is not HTML's is one if it is closed somewhere.
     fn is_element(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
         let closed = || {
@@ -398,8 +394,8 @@ impl<'a> Scanner<'a> {
             || (is_custom(&name) && (self.element_seen || closed()))
     }
 
-    /// The position after the `>` that closes a tag whose name ended at `from`, and whether it
-    /// has a `=`. When the tag is not closed, [`Self::literal_until`] is set to where that showed.
+    /// The position after the `>` that closes a tag whose name ended at `from`, and whether the tag has a `=`. If the
+    /// tag is not closed, sets [`Self::literal_until`] to where that became clear.
     fn tag_end(&mut self, from: usize) -> Option<(usize, bool)> {
         let bytes = self.input.as_bytes();
         let mut assigns = false;
@@ -429,13 +425,13 @@ impl<'a> Scanner<'a> {
                 Some(b'\'') => ("'", &mut self.unclosed.single_quote),
                 _ => continue,
             };
-            // A quote that is never closed is a character like any other.
+            // A quote that is never closed is an ordinary character.
             at = find(self.input, at + 1, quote, unclosed).unwrap_or(at) + 1;
         }
     }
 }
 
-/// Whether a name is an element's by its form: `my-card`, `jats:p`.
+/// Whether a name has the form of a custom element: `my-card`, `jats:p`.
 fn is_custom(name: &str) -> bool {
     let bytes = name.as_bytes();
     bytes.first().is_some_and(u8::is_ascii_alphabetic)
@@ -444,8 +440,7 @@ fn is_custom(name: &str) -> bool {
         && !name.contains("::")
 }
 
-/// The beginning of a name that is a character reference also without `;`, when this byte follows the
-/// name.
+/// The beginning of a name that is a character reference even without `;`, given the byte that follows the name.
 fn without_semicolon(name: &str, follows: Option<u8>) -> Option<&str> {
     if SIGNS.binary_search(&name).is_ok() && follows != Some(b'=') {
         return Some(name);
@@ -460,7 +455,7 @@ fn is_instruction(rest: &str) -> bool {
         .is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))
 }
 
-/// Whether text that follows a `<script>` without an end is what such an element holds.
+/// Whether the text after a `<script>` without an end tag looks like the contents of such an element.
 fn is_code(text: &str) -> bool {
     let signs = text
         .bytes()
@@ -468,7 +463,7 @@ fn is_code(text: &str) -> bool {
     signs.take(3).count() == 3
 }
 
-/// Where the `]` of a shortcode stands, quoted ones passed over.
+/// The position of the `]` that ends a shortcode, ignoring quoted ones.
 fn shortcode_end(bytes: &[u8]) -> Option<usize> {
     let mut quote = None;
     for (at, byte) in bytes.iter().enumerate() {
@@ -483,7 +478,7 @@ fn shortcode_end(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// Whether the attributes of a shortcode give something a value: `ids="1,2"`, `width=300`.
+/// Whether the attributes of a shortcode assign a value: `ids="1,2"`, `width=300`.
 fn assigns(attributes: &str) -> bool {
     attributes.split_once('=').is_some_and(|(name, value)| {
         let name = name.trim_start();
@@ -492,7 +487,7 @@ fn assigns(attributes: &str) -> bool {
     })
 }
 
-/// Finds `what` at or after `from`, unless it is known not to come any more; remembers if not.
+/// Finds `what` at or after `from`, unless it is known not to occur any more; remembers if it does not.
 fn find(input: &str, from: usize, what: &str, unclosed: &mut bool) -> Option<usize> {
     if *unclosed {
         return None;
@@ -502,7 +497,7 @@ fn find(input: &str, from: usize, what: &str, unclosed: &mut bool) -> Option<usi
     found.map(|offset| from + offset)
 }
 
-/// Whether a text starts with an ASCII word in any case that does not go on.
+/// Whether a text starts with a complete ASCII word, in any case.
 fn starts_with_word(text: &str, word: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.len() >= word.len()

@@ -1,8 +1,8 @@
-//! HTML to text.
+//! Converts HTML to text.
 //!
-//! What is markup is decided tag by tag, by [`super::tags`]; html5ever's tokenizer then reads
-//! the tags and decodes the character references. Nothing is nested on the stack and nothing is
-//! read twice, so broken or deeply nested HTML costs no more than any other text of its size.
+//! [`super::tags`] decides tag by tag what is markup; html5ever's tokenizer then reads the tags and decodes the
+//! character references. Nothing is nested on the stack and nothing is read twice, so broken or deeply nested HTML
+//! costs no more than any other text of its size.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -15,14 +15,14 @@ use html5ever::tokenizer::{
 use super::elements::INLINE;
 use super::tags;
 
-/// How often a text may have been escaped.
+/// How many times a text may have been escaped.
 const MAX_ESCAPED: usize = 3;
 
-/// The text of a title or text that may be HTML; plain text comes back as it is.
+/// The plain text of a title or text that may be HTML; plain text is returned unchanged.
 ///
-/// Tags of inline elements vanish, all others become a space; `<wbr>` and comments vanish;
-/// scripts, styles, titles, formulas and the like vanish with all they hold; shortcodes become a space;
-/// character references are decoded. HTML that was escaped once more is read all the same.
+/// Tags of inline elements disappear, all others become a space. `<wbr>` and comments disappear. Scripts, styles,
+/// titles, formulas and the like disappear with their contents. Shortcodes become a space. Character references are
+/// decoded. HTML that was escaped more than once is also read.
 pub fn plain_text(input: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(input);
     for _ in 0..MAX_ESCAPED {
@@ -47,13 +47,13 @@ fn text_of(html: String) -> String {
     let tokenizer = Tokenizer::new(sink, TokenizerOpts::default());
     let queue = BufferQueue::default();
     queue.push_back(StrTendril::from(html));
-    // The sink never asks for a pause, so one call reads all of it.
+    // The sink never asks for a pause, so one call processes everything.
     let _ = tokenizer.feed(&queue);
     tokenizer.end();
     tokenizer.sink.text.into_inner()
 }
 
-/// Collects what the tokenizer finds to be text.
+/// Collects the text that the tokenizer finds.
 struct TextSink {
     text: RefCell<String>,
 }
@@ -167,7 +167,7 @@ mod tests {
             "a b",
         );
         reduces("a<svg/>b", "a b");
-        // Named in passing, they hold nothing.
+        // Mentioned in passing, these have no contents.
         reduces(
             "Put <script> and <template> last & smile",
             "Put and last & smile",
@@ -213,7 +213,7 @@ mod tests {
             plain,
         );
         reduces("<wp:image /> We measured ice. It is gone.", plain);
-        // No tags, but what people write in angles.
+        // Not tags, but things that people write in angle brackets.
         for text in [
             "<host:port>",
             "std::vector<std::string>",
@@ -309,12 +309,12 @@ mod tests {
             "&amp;lt;p&amp;gt;Bees &amp;amp; hives&amp;lt;/p&amp;gt;",
             "Bees & hives",
         );
-        // Spoken of, not meant.
+        // Mentioned, not used.
         reduces("Use &lt;p&gt; or &lt;br&gt;", "Use <p> or <br>");
         reduces("<p>&lt;b&gt;x&lt;/b&gt;</p>", "<b>x</b>");
     }
 
-    /// Seconds that this thread has had a CPU: whatever else runs on the machine does not count.
+    /// CPU seconds of this thread, which other load on the machine does not affect.
     fn cpu_time() -> i64 {
         rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime).tv_sec
     }
@@ -367,7 +367,7 @@ mod tests {
             let text = plain_text(&html);
             let taken = cpu_time() - started;
             assert!(text.len() <= html.len() + 1, "{name}");
-            // Far above what linear time takes, far below what quadratic time does.
+            // Far above linear time, far below quadratic time.
             assert!(taken < 5, "{name}: {taken} s");
         }
     }

@@ -147,6 +147,9 @@ impl Actor {
                 Effect::ReadWhole { ticket, ids } => {
                     context.world.read(Reading::Whole(address, ticket, ids));
                 }
+                Effect::Survey { ticket, ids, .. } => {
+                    context.world.read(Reading::Survey(address, ticket, ids));
+                }
                 Effect::Sweep { ticket } => {
                     let stamp = tenure.stamp(context);
                     context.world.read(Reading::Sweep(address, ticket, stamp));
@@ -180,9 +183,11 @@ impl Actor {
                     rows,
                     settings,
                     spaces,
+                    lengths,
+                    habits,
                 } => {
-                    let making = Making::new(&model, false, &settings);
-                    self.extract(context, ticket, making, rows, spaces);
+                    let making = Making::new(&model, false, &settings, habits);
+                    self.extract(context, ticket, making, rows, (spaces, lengths));
                 }
                 Effect::Compare { ticket, tasks } => {
                     for (task, comparing) in tasks {
@@ -202,6 +207,10 @@ impl Actor {
                     let told = Message::Input(address, Input::Notified { ticket });
                     context.world.tell(context.me.id, delay, told);
                 }
+                Effect::SweepModel { .. }
+                | Effect::Keep { .. }
+                | Effect::Pass { .. }
+                | Effect::Swap { .. } => unreachable!("no model is put here"),
                 Effect::Observe(_) => {}
                 Effect::Superseded => self.has_ended = true,
             }
@@ -224,7 +233,7 @@ impl Actor {
                 };
                 context
                     .jobs
-                    .submit(job, Asker::Compare(address, ticket, task));
+                    .submit(job, None, Asker::Compare(address, ticket, task));
             }
             // In this process, beside everything else.
             all @ Comparing::All(_) => {

@@ -194,6 +194,7 @@ impl World {
             chrono::DateTime::from_timestamp_millis(self.wall() + expires_in).expect("a date")
         });
         let language = LANGUAGES[usize::from(self.dice.one_in(8))];
+        let is_said = !self.dice.one_in(4);
         Event::Upsert(Box::new(Upsert {
             kind: UpsertKind::Created,
             domain,
@@ -202,7 +203,7 @@ impl World {
             text: Some("x".repeat(self.dice.roll(24) as usize)),
             url: Some(format!("https://sim.example/{}", self.dice.roll(1000))),
             image: None,
-            language: Some(language.to_owned()),
+            language: is_said.then(|| language.to_owned()),
             group: None,
             categories: BTreeSet::new(),
             published_at: None,

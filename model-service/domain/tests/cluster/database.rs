@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use kindred_domain::effect::{CommitFailure, Input, Ticket};
+use kindred_domain::habits::Survey;
 use kindred_domain::intake::Failure;
 use kindred_domain::lease::LeaseInput;
 use kindred_domain::material::Material;
@@ -18,6 +19,7 @@ use crate::invariants::{Invariant, list_written, violated};
 use crate::mutations::Mutation;
 use crate::process::{Address, Message, ProcessId};
 use crate::removals::removes;
+use crate::simulated::reference::look;
 use crate::simulated::tables::Tables;
 use crate::world::{Happening, World};
 
@@ -102,6 +104,7 @@ pub(crate) enum Reading {
     Open(Address, Ticket),
     Items(Address, Ticket, Vec<ItemId>),
     Whole(Address, Ticket, Vec<ItemId>),
+    Survey(Address, Ticket, Vec<ItemId>),
     /// Deletes rows. `None`: there is no stamp left for it.
     Sweep(Address, Ticket, Option<Stamp>),
     Load(Box<Load>),
@@ -143,6 +146,7 @@ impl Reading {
             Self::Open(address, ..)
             | Self::Items(address, ..)
             | Self::Whole(address, ..)
+            | Self::Survey(address, ..)
             | Self::Sweep(address, ..)
             | Self::Material(address, ..) => address.process,
             Self::Load(load) => load.address.process,
@@ -454,6 +458,18 @@ impl World {
                     Ok(rows.collect())
                 };
                 Message::Input(address, Input::ItemsRead { ticket, result })
+            }
+            Reading::Survey(address, ticket, ids) => {
+                let tables = self.database.tables.get(&address.domain);
+                let tables = tables.unwrap_or(&nothing);
+                let result = if fails {
+                    Err(failure())
+                } else if !self.shape.have_habits {
+                    Ok(Survey::default())
+                } else {
+                    Ok(look(tables, &ids))
+                };
+                Message::Input(address, Input::Surveyed { ticket, result })
             }
             Reading::Whole(address, ticket, ids) => {
                 let tables = self

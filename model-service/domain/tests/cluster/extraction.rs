@@ -1,10 +1,14 @@
 //! From items to features: the driver of the machine of extraction.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use kindred_domain::dispatch::Undone;
 use kindred_domain::effect::{Input, Ticket, ToExtract};
 use kindred_domain::extraction::{
     Asked, Extraction, Fallback, Making, PieceId, PieceSize, Prepared, Step,
 };
+use kindred_domain::habits::Habits;
 use kindred_domain::intake::Failure;
 use kindred_domain::material::Material;
 use kindred_shared::job::{Job, Task};
@@ -14,13 +18,14 @@ use crate::actor::Actor;
 use crate::database::Reading;
 use crate::process::{Address, Context, Message};
 use crate::seat::Seat;
-use crate::simulated::reference::torn;
+use crate::simulated::reference::{letters_of, torn};
 use crate::workers::Asker;
 
 /// What is in one extract job.
 const MOST: PieceSize = PieceSize {
     items: 3,
     bytes: usize::MAX,
+    text_bytes: usize::MAX,
 };
 
 impl Actor {
@@ -30,9 +35,9 @@ impl Actor {
         ticket: Ticket,
         making: Making,
         rows: Vec<ToExtract>,
-        spaces: Vec<(Space, usize)>,
+        (spaces, lengths): (Vec<(Space, usize)>, BTreeMap<Space, usize>),
     ) {
-        let (extraction, first) = Extraction::begin(making, rows, spaces, MOST);
+        let (extraction, first) = Extraction::begin(making, rows, spaces, lengths, MOST);
         self.extractions.insert(ticket, extraction);
         self.take_steps(context, ticket, vec![first]);
     }
@@ -57,8 +62,9 @@ impl Actor {
                     context.world.read(reading);
                 }
                 Step::Prepare(asked, fallback) => {
+                    let habits = Arc::clone(self.extractions.get(&ticket)?.habits());
                     let prepared = asked.into_iter().map(|asked| {
-                        let prepared = prepare(context, &asked, fallback.as_ref());
+                        let prepared = prepare(context, &asked, &habits, fallback.as_ref());
                         (asked, prepared)
                     });
                     let prepared: Vec<(Asked, Prepared)> = prepared.collect();
@@ -66,13 +72,13 @@ impl Actor {
                     let steps = extraction.prepared(prepared);
                     return self.take_steps(context, ticket, steps);
                 }
-                Step::Submit(piece, task) => {
+                Step::Submit(piece, task, length) => {
                     let job = Job {
                         domain: address.domain.clone(),
                         task: Task::Extract(task),
                     };
                     let asker = Asker::Extract(address.clone(), ticket, piece);
-                    context.jobs.submit(job, asker);
+                    context.jobs.submit(job, length, asker);
                 }
                 Step::Done(result) => {
                     self.extractions.remove(&ticket);
@@ -84,20 +90,31 @@ impl Actor {
     }
 }
 
-/// A text's letters are its terms. Now and then its language is sure only once others are known.
-fn prepare(context: &mut Context<'_>, asked: &Asked, fallback: Option<&Fallback>) -> Prepared {
+/// A text's letters are its terms. Now and then its language is sure only once others are known. Where it is not said, it
+/// is the usual one, if that follows from the items that are there.
+fn prepare(
+    context: &mut Context<'_>,
+    asked: &Asked,
+    habits: &Habits,
+    fallback: Option<&Fallback>,
+) -> Prepared {
     if torn(&asked.material).is_some() {
         return Prepared::Unfit("torn".to_owned());
     }
-    if fallback.is_none() && context.world.dice.one_in(6) {
+    let Material { row, content } = &*asked.material;
+    let is_unsure = row.language.is_none() || context.world.dice.one_in(6);
+    if fallback.is_none() && is_unsure {
         return Prepared::Unsure;
     }
-    let Material { row, content } = &*asked.material;
-    let language = row.language.as_deref().unwrap_or("en").to_owned();
-    let letters = content.text.as_deref().unwrap_or_default().len();
+    let usual = fallback.filter(|_| habits.are_known);
+    let usual = usual.and_then(|Fallback(language)| language.clone());
+    let language = row.language.clone().or(usual);
+    let language = language.unwrap_or_else(|| "en".to_owned());
+    let letters = letters_of(content, habits);
     let terms = match u32::try_from(letters).expect("a short text") {
         0 => Vec::new(),
-        letters => vec![("x".into(), letters)],
+        // As many as a feature has.
+        letters => vec![("x".into(), letters), ("y".into(), 1)],
     };
     Prepared::Terms(language, terms)
 }

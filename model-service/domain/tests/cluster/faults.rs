@@ -22,6 +22,8 @@ pub(crate) struct Shape {
     pub(crate) killers: u64,
     /// Of so many events one removes its domain; 0: none does.
     pub(crate) removals: u64,
+    /// Whether texts share anything. Where they do, lists are made again so often that this hides other mistakes.
+    pub(crate) have_habits: bool,
 }
 
 /// How often something goes wrong: once in so many, 0 never.
@@ -74,6 +76,7 @@ impl Shape {
             } else {
                 0
             },
+            have_habits: dice.one_in(if is_large { 4 } else { 2 }),
         }
     }
 }

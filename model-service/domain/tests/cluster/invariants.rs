@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use kindred_domain::habits::Habits;
 use kindred_domain::settings::{Answered, SettingsOutcome};
 use kindred_domain::store::{ItemRow, Liveness, Neighbour, Partition};
 use kindred_shared::event::Event;
 use kindred_shared::{DomainName, Feature, ItemId, Space};
 
 use crate::process::Process;
-use crate::simulated::reference::{brute_force, feature_of, is_expired, model};
+use crate::simulated::reference::{brute_force, feature_of, habits_of, is_expired, model};
 use crate::simulated::tables::Tables;
 use crate::world::World;
 
@@ -79,29 +80,52 @@ pub(crate) fn is_shown(row: &ItemRow) -> bool {
 }
 
 /// A domain that is clean, and of which no event is on its way: its lists are those of its items.
-pub(crate) fn clean_is_exact(tables: &Tables, name: &DomainName) -> Checked {
+pub(crate) fn clean_is_exact(tables: &Tables, name: &DomainName, have_habits: bool) -> Checked {
     let Some(model) = tables.open().model().cloned() else {
         return Ok(());
     };
+    let habits = habits_are_stored(tables, name, have_habits)?;
     let mut features: BTreeMap<ItemId, (Space, Feature)> = BTreeMap::new();
     for (id, row) in tables.items.rows().filter(|(_, row)| is_shown(row)) {
         let stored = tables.features.get(&(id.clone(), model.clone()));
-        match stored {
-            Some(feature) if feature.version == row.version => {
-                features.insert(id.clone(), (feature.space.clone(), feature.feature.clone()));
-            }
-            _ => {
-                return violated(
-                    Invariant::Exact,
-                    format!(
-                        "{name} is clean, and {id} has no feature of version {}",
-                        row.version
-                    ),
-                );
-            }
-        }
+        let Some(stored) = stored.filter(|feature| feature.version == row.version) else {
+            return violated(
+                Invariant::Exact,
+                format!(
+                    "{name} is clean, and {id} has no feature of version {}",
+                    row.version
+                ),
+            );
+        };
+        let feature = match tables.contents.get(id) {
+            // What is stored may be of a former owner who wrote late, and made with habits of before.
+            Some(content) if row.rejected.is_none() => feature_of(&model, row, content, &habits),
+            _ => (stored.space.clone(), stored.feature.clone()),
+        };
+        features.insert(id.clone(), feature);
     }
     compare_lists(tables, name, &features)
+}
+
+/// What is usual in the texts of the live items, which the stored habits must be.
+fn habits_are_stored(
+    tables: &Tables,
+    name: &DomainName,
+    have_habits: bool,
+) -> Result<Habits, Violation> {
+    let habits = if have_habits {
+        habits_of(tables)
+    } else {
+        Habits::default()
+    };
+    let stored = tables.open().settings.unwrap_or_default().habits;
+    if stored.fingerprint() == habits.fingerprint() {
+        return Ok(habits);
+    }
+    Err(Violation {
+        invariant: Invariant::Exact,
+        detail: format!("{name} has {stored:?}, and should have {habits:?}"),
+    })
 }
 
 fn compare_lists(
@@ -159,6 +183,7 @@ fn domain_at_the_end(world: &World, name: &DomainName) -> Checked {
         .model()
         .cloned()
         .unwrap_or_else(|| model("words-1"));
+    let habits = habits_are_stored(tables, name, world.shape.have_habits)?;
     let mut features: BTreeMap<ItemId, (Space, Feature)> = BTreeMap::new();
     for (id, event) in &world.newest_of(name, tables)? {
         let Some(row) = tables.items.get(id) else {
@@ -179,7 +204,7 @@ fn domain_at_the_end(world: &World, name: &DomainName) -> Checked {
             }
             _ => continue,
         };
-        let mut feature = feature_of(&model, &said.0, &said.1);
+        let mut feature = feature_of(&model, &said.0, &said.1, &habits);
         // What workers could not do has an empty feature, and says why.
         if row.rejected.is_some()
             && let Some(stored) = tables.features.get(&(id.clone(), model.clone()))

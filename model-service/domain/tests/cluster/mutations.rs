@@ -60,10 +60,12 @@ pub(crate) enum Mutation {
     StampsStandStill,
     /// Nothing of a domain that is removed is deleted.
     NothingSwept,
+    /// Features say that they were made with the habits that are stored.
+    HabitsMislabelled,
 }
 
 /// All of them.
-pub(crate) const ALL: [Mutation; 23] = [
+pub(crate) const ALL: [Mutation; 24] = [
     Mutation::AcknowledgedBeforeStored,
     Mutation::NoFence,
     Mutation::BoundOffByOne,
@@ -87,6 +89,7 @@ pub(crate) const ALL: [Mutation; 23] = [
     Mutation::RaiseNotHeard,
     Mutation::StampsStandStill,
     Mutation::NothingSwept,
+    Mutation::HabitsMislabelled,
 ];
 
 impl World {
@@ -129,6 +132,16 @@ impl World {
             (Some(Mutation::CleanTooEarly), Some(mut row)) if step == CommitStep::Features => {
                 row.dirty = None;
                 writes.push(Write::Domain(row));
+            }
+            (Some(Mutation::HabitsMislabelled), _) => {
+                let settings = self.database.tables.get(domain);
+                let settings = settings.and_then(|tables| tables.settings.get(&()));
+                let habits = settings.map_or(0, |row| row.habits.fingerprint());
+                for write in &mut writes {
+                    if let Write::Feature(row) = write {
+                        row.habits = habits;
+                    }
+                }
             }
             (Some(Mutation::TombstoneForgotten), _) => {
                 for write in &mut writes {

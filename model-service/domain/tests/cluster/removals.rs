@@ -35,6 +35,7 @@ pub(crate) struct Removals {
 fn name(event: &Event) -> String {
     match event {
         Event::Configure(configure) => configure.request.clone(),
+        Event::Model(modelled) => modelled.request.clone(),
         Event::Remove(removal) => removal.request.clone(),
         Event::Upsert(_) | Event::Delete(_) | Event::Patch(_) => {
             format!("version {}", event.version().unwrap_or_default())
@@ -120,7 +121,7 @@ impl World {
             Event::Patch(_) => {
                 self.books.removals.refused.insert(name(event));
             }
-            Event::Upsert(_) | Event::Delete(_) | Event::Configure(_) => {
+            Event::Upsert(_) | Event::Delete(_) | Event::Configure(_) | Event::Model(_) => {
                 let detail = format!("{event:?} is refused: {why}");
                 self.check(violated(Invariant::NeverBlocked, detail));
             }

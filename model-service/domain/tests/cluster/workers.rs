@@ -14,7 +14,7 @@ use kindred_shared::job::{Job, Reply, Task};
 use crate::invariants::{Invariant, violated};
 use crate::mutations::Mutation;
 use crate::process::{Address, Alarm, Context, Message, ProcessId};
-use crate::simulated::reference::{compare, feature_of_length};
+use crate::simulated::reference::{by_model, compare, feature_of_length};
 use crate::world::{Happening, World};
 
 /// What may be in flight, few of everything.
@@ -66,9 +66,9 @@ impl JobDesk {
         }
     }
 
-    /// Has a job done.
-    pub(crate) fn submit(&mut self, job: Job, asker: Asker) {
-        let id = self.table.submit(job);
+    /// Has a job done, of features of this length where it is known.
+    pub(crate) fn submit(&mut self, job: Job, length: Option<usize>, asker: Asker) {
+        let id = self.table.submit_for(job, length);
         self.askers.insert(id, asker);
     }
 
@@ -163,6 +163,10 @@ impl Context<'_> {
                             self.answer(other, Ok(again));
                         }
                     }
+                    Answer::Unfit(unfit) => {
+                        let words = format!("what a good worker answered is refused: {unfit}");
+                        self.world.check(violated(Invariant::Exact, words));
+                    }
                     Answer::Retried | Answer::Late => {}
                 }
             }
@@ -236,7 +240,8 @@ impl World {
             _ if unable && !kills && self.dice.one_in(4) => Reply::UnknownModel("words-1".into()),
             _ if unable => Reply::Failed("simulated".into()),
             Task::Extract(task) => {
-                let letters = |count: u32| feature_of_length(count as usize);
+                let model = task.space.model();
+                let letters = |count: u32| by_model(&model, feature_of_length(count as usize));
                 let rows = task.rows.iter();
                 Reply::Extracted(rows.map(|row| letters(row.terms[0].1)).collect())
             }

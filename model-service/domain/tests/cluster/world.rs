@@ -35,6 +35,7 @@ const DEATHS: u32 = 9;
 
 /// Something that happens at its time.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant)] // there are few at a time
 pub(crate) enum Happening {
     Arrival(ProcessId, Arrival),
     Boot(usize),
@@ -266,7 +267,7 @@ impl World {
                 row.is_some_and(|row| row.dirty.is_none()) && self.broker.is_done_with(&domain)
             });
             if let Some(tables) = clean {
-                let checked = clean_is_exact(tables, &domain);
+                let checked = clean_is_exact(tables, &domain, self.shape.have_habits);
                 self.check(checked);
             }
         }

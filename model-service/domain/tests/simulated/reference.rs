@@ -6,14 +6,17 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use kindred_domain::effect::Comparing;
+use kindred_domain::habits::{Habits, SampleSize, Survey};
 use kindred_domain::material::Material;
 use kindred_domain::settings::ProcessSettings;
-use kindred_domain::store::{Content, ItemRow, Neighbour};
+use kindred_domain::store::{Content, ItemRow, Liveness, Neighbour};
 use kindred_domain::window::WindowSize;
 use kindred_shared::event::Upsert;
 use kindred_shared::job::{CompareReply, KEEP};
 use kindred_shared::{BlockBuilder, Feature, ItemId, ModelName, Space, compare_all};
 use kindred_similarity::Kernel;
+
+use super::tables::Tables;
 
 /// Every model there is.
 pub(crate) const MODELS: [&str; 3] = ["words-1", "words-2", "own"];
@@ -41,12 +44,17 @@ pub(crate) fn settings() -> Arc<ProcessSettings> {
         scrub_lists: 7,
         attributes: 64,
         material_bytes: 100,
+        // Fewer than there are items, so that the sample is another now and then.
+        sample: SampleSize { fewest: 4, most: 7 },
+        many_outdated: 6,
     })
 }
 
 /// What an item is compared with.
-pub(crate) fn space_of(model: &ModelName, row: &ItemRow) -> Space {
-    Space::of_texts(model, row.language.as_deref().unwrap_or("en"))
+pub(crate) fn space_of(model: &ModelName, row: &ItemRow, habits: &Habits) -> Space {
+    let language = row.language.clone();
+    let language = language.or_else(|| habits.language_or(|| None));
+    Space::of_texts(model, language.as_deref().unwrap_or("en"))
 }
 
 /// The feature of a text of so many letters, from a small set, so that many scores are equal.
@@ -57,16 +65,101 @@ pub(crate) fn feature_of_length(letters: usize) -> Feature {
         n => {
             let angle = n as f32 / 9.0;
             let ids = vec![n % 7, 100 + n % 3];
-            Feature::new(vec![angle.cos(), angle.sin()], ids, vec![0.25, 0.5])
-                .expect("finite and ascending")
+            // Of length 1, as all features are.
+            let dense = [angle.cos(), angle.sin()].map(|value| 0.8 * value);
+            Feature::new(dense.to_vec(), ids, vec![0.36, 0.48]).expect("finite and ascending")
         }
     }
 }
 
-/// A feature that follows from the text alone.
-pub(crate) fn feature_of(model: &ModelName, row: &ItemRow, content: &Content) -> (Space, Feature) {
+/// A feature that follows from the text and what is usual in the domain's texts.
+pub(crate) fn feature_of(
+    model: &ModelName,
+    row: &ItemRow,
+    content: &Content,
+    habits: &Habits,
+) -> (Space, Feature) {
+    let letters = letters_of(content, habits);
+    let feature = habits.weigh(by_model(model, feature_of_length(letters)));
+    (space_of(model, row, habits), feature)
+}
+
+/// The feature as one model makes it: others have other dense parts.
+pub(crate) fn by_model(model: &ModelName, feature: Feature) -> Feature {
+    let [x, y] = *feature.dense() else {
+        return feature;
+    };
+    match model.as_str() {
+        "words-2" => {
+            let (ids, weights) = (feature.term_ids().to_vec(), feature.term_weights().to_vec());
+            Feature::new(vec![x.abs(), y], ids, weights).expect("as long as before")
+        }
+        _ => feature,
+    }
+}
+
+/// How many letters of a text count.
+pub(crate) fn letters_of(content: &Content, habits: &Habits) -> usize {
     let letters = content.text.as_deref().unwrap_or("").len();
-    (space_of(model, row), feature_of_length(letters))
+    let is_usual = habits.boilerplate.contains(&segment_of(letters));
+    letters + if is_usual && letters > 0 { 5 } else { 0 }
+}
+
+/// What texts of so many letters share: one segment of two, so that now one is in most of them, now the other, now none.
+fn segment_of(letters: usize) -> u64 {
+    letters as u64 % 2
+}
+
+/// What these items' texts have.
+pub(crate) fn survey<'a>(texts: impl Iterator<Item = (&'a ItemRow, &'a Content)>) -> Survey {
+    let mut survey = Survey::default();
+    let texts: Vec<_> = texts.collect();
+    for (row, content) in &texts {
+        survey.texts += 1;
+        let letters = content.text.as_deref().unwrap_or("").len();
+        *survey.segments.entry(segment_of(letters)).or_default() += 1;
+        if let Some(language) = &row.language {
+            *survey.languages.entry(language.clone()).or_default() += 1;
+        }
+    }
+    // Of the texts without what most of them share.
+    let usual = Habits::of(0, 0, 0, &survey);
+    for (_, content) in texts {
+        for id in feature_of_length(letters_of(content, &usual)).term_ids() {
+            *survey.terms.entry(*id).or_default() += 1;
+        }
+    }
+    survey
+}
+
+/// What is usual in the texts of these items, found anew: whatever came before does not count.
+pub(crate) fn habits_of(tables: &Tables) -> Habits {
+    let live = tables.items.rows().map(|(_, row)| row);
+    let live: Vec<&ItemRow> = live.filter(|row| row.liveness == Liveness::Live).collect();
+    let size = settings().sample;
+    let mut sample = live.clone();
+    // That one was rejected may come late, of a former owner: since then it was made.
+    let is_made = |row: &&ItemRow| {
+        let mut features = tables.features.rows().map(|(_, feature)| feature);
+        features.any(|feature| {
+            (&feature.id, feature.version) == (&row.id, row.version) && !feature.feature.is_zero()
+        })
+    };
+    sample.retain(|row| row.rejected.is_none() || is_made(row));
+    sample.sort_by_key(|row| row.id.hash64());
+    sample.truncate(size.most);
+    let texts = sample
+        .into_iter()
+        .filter_map(|row| Some((row, tables.contents.get(&row.id)?)));
+    Habits::of(size.fewest, live.len() as u64, 0, &survey(texts))
+}
+
+/// What a look at these items finds.
+pub(crate) fn look(tables: &Tables, ids: &[ItemId]) -> Survey {
+    let texts = ids
+        .iter()
+        .filter_map(|id| Some((tables.items.get(id)?, tables.contents.get(id)?)));
+    survey(texts)
 }
 
 /// The item's row, rejected, if its text was not stored whole.

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use kindred_domain::habits::Habits;
 use kindred_domain::loaded::{Loaded, Opened};
+use kindred_domain::models::Swept;
 use kindred_domain::store::{
-    Content, DomainRow, FeatureRow, ItemRow, ListRow, SettingsRow, Stamp, Write,
+    Beside, BesideRow, Content, DomainRow, FeatureRow, ItemRow, ListRow, SettingsRow, Stamp, Write,
 };
 use kindred_shared::{ItemId, ModelName};
 
@@ -66,6 +68,10 @@ pub(crate) struct Tables {
     pub(crate) contents: Table<ItemId, Content>,
     pub(crate) features: Table<(ItemId, ModelName), FeatureRow>,
     pub(crate) lists: Table<ItemId, ListRow>,
+    pub(crate) beside: Table<ModelName, BesideRow>,
+    beside_habits: Table<ModelName, Habits>,
+    /// A partition a model.
+    pub(crate) beside_lists: BTreeMap<ModelName, Table<ItemId, ListRow>>,
 }
 
 impl Tables {
@@ -93,6 +99,19 @@ impl Tables {
             }
             Write::List(row) => self.lists.write(stamp, row.id.clone(), Some(row)),
             Write::DeleteList(id) => self.lists.write(stamp, id, None),
+            Write::DeleteFeature(model, id) => self.features.write(stamp, (id, model), None),
+            Write::Beside(model, row) => self.beside.write(stamp, model, Some(row)),
+            Write::BesideHabits(model, habits) => {
+                self.beside_habits.write(stamp, model, Some(habits))
+            }
+            Write::BesideList(model, row) => {
+                let lists = self.beside_lists.entry(model).or_default();
+                lists.write(stamp, row.id.clone(), Some(row))
+            }
+            Write::DeleteBesideList(model, id) => {
+                let lists = self.beside_lists.entry(model).or_default();
+                lists.write(stamp, id, None)
+            }
         }
     }
 
@@ -105,7 +124,64 @@ impl Tables {
         left -= self.items.sweep(stamp, left, true);
         left -= self.features.sweep(stamp, left, true);
         left -= self.settings.sweep(stamp, left, true);
+        for lists in self.beside_lists.values_mut() {
+            left -= lists.sweep(stamp, left, true);
+        }
+        left -= self.beside.sweep(stamp, left, true);
+        left -= self.beside_habits.sweep(stamp, left, true);
         left > 0
+    }
+
+    /// Deletes rows of a model, at most so many. Whether none are left.
+    pub(crate) fn sweep_model(&mut self, swept: &Swept, stamp: Stamp, most: usize) -> bool {
+        let lists = self.beside_lists.entry(swept.name.clone()).or_default();
+        let mut left = most - lists.sweep(stamp, most, true);
+        if let Some(kind) = &swept.features {
+            let is_of = |((_, model), _): &(&(ItemId, ModelName), _)| model == kind;
+            let keys = self.features.rows().filter(is_of);
+            let keys: Vec<_> = keys.take(left).map(|(key, _)| key.clone()).collect();
+            left -= keys.len();
+            for key in keys {
+                self.features.write(stamp, key, None);
+            }
+        }
+        if swept.wholly && left > 0 {
+            self.beside.write(stamp, swept.name.clone(), None);
+            self.beside_habits.write(stamp, swept.name.clone(), None);
+        }
+        left > 0
+    }
+
+    pub(crate) fn beside(&self, model: &ModelName) -> Beside {
+        Beside {
+            row: self.beside.get(model).cloned(),
+            habits: self.beside_habits.get(model).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// All of the domain, as the machine of a model beside the served one reads it.
+    pub(crate) fn load_beside(
+        &self,
+        items: &[ItemRow],
+        features: &[FeatureRow],
+        name: &ModelName,
+        kind: &ModelName,
+    ) -> Box<Loaded> {
+        let items = items.iter().map(|row| ItemRow {
+            rejected: None,
+            ..row.clone()
+        });
+        let mut loaded = self.load(&items.collect::<Vec<_>>(), features, kind);
+        loaded.row = self.open().of_model(kind, self.beside(name)).row;
+        for (id, _) in self
+            .beside_lists
+            .get(name)
+            .iter()
+            .flat_map(|one| one.rows())
+        {
+            loaded.add_list(id.clone());
+        }
+        loaded
     }
 
     pub(crate) fn open(&self) -> Opened {

@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use actix::prelude::*;
 use kindred_shared::job::{Job, Reply, Task};
-use kindred_shared::{Block, ItemId, ModelName, Space};
+use kindred_shared::{Block, ItemId, ModelName};
 use kindred_similarity::RowMask;
 use tracing::{debug, info, warn};
 
-use super::DomainActor;
+use super::{DomainActor, Halt};
+use crate::actors::extraction::Known;
 use crate::actors::services::Services;
 use crate::actors::supervisor::Perform;
 use crate::actors::{extraction, loading};
@@ -19,6 +20,7 @@ use kindred_domain::effect::{
     CommitFailure, CommitStep, Comparing, Effect, Input, Observation, Ticket, ToExtract,
 };
 use kindred_domain::intake::Failure;
+use kindred_domain::models::Swept;
 use kindred_domain::settings::DomainSettings;
 use kindred_domain::store::{Batch, Epoch, Stamp, StoreError, Write};
 use kindred_domain::time::RETRY;
@@ -44,8 +46,28 @@ impl DomainActor {
                     rows,
                     settings,
                     spaces,
-                } => self.extract(ticket, model, rows, (settings, spaces), context),
+                    lengths,
+                    habits,
+                } => {
+                    let known = Known {
+                        spaces,
+                        lengths,
+                        habits,
+                        is_beside: self.beside.is_some(),
+                    };
+                    self.extract(ticket, model, rows, settings, known, context);
+                }
+                Effect::Survey {
+                    ticket,
+                    ids,
+                    model,
+                    settings,
+                } => self.survey(ticket, ids, model, settings, context),
                 Effect::Sweep { ticket } => self.sweep(ticket, context),
+                Effect::SweepModel { ticket, swept } => self.sweep_model(ticket, swept, context),
+                Effect::Keep { ticket, models } => self.keep(ticket, models, context),
+                Effect::Pass { ticket, passed } => self.pass(ticket, passed, context),
+                Effect::Swap { now, was } => self.swap(&now, was),
                 Effect::Compare { ticket, tasks } => {
                     for (task, compare) in tasks {
                         self.compare(ticket, task, compare, context);
@@ -59,7 +81,12 @@ impl DomainActor {
                 Effect::Observe(observation) => self.observe(observation),
                 Effect::Superseded => {
                     warn!(domain = %self.name, "another instance has taken over");
-                    self.services.views.close(&self.name);
+                    if self.beside.is_none() {
+                        self.services.views.close(&self.name);
+                    }
+                    for actor in self.kept.actors() {
+                        actor.do_send(Halt);
+                    }
                     context.stop();
                 }
             }
@@ -78,8 +105,10 @@ impl DomainActor {
 
     fn open(&mut self, ticket: Ticket, context: &mut Context<Self>) {
         let (services, name) = (Arc::clone(&self.services), self.name.clone());
+        let of = self.of();
         self.step_after(context, async move {
-            let result = loading::open(&*services.store, &name).await;
+            let of = of.as_ref().map(|(model, kind)| (model, kind));
+            let result = loading::open(&*services.store, &name, of).await;
             crash::point("after-open");
             if let Err(failure) = &result {
                 warn!(domain = %name, reason = failure.detail, "not opened");
@@ -117,9 +146,11 @@ impl DomainActor {
         let machine = self.machine.as_ref();
         let items = machine.map_or(0, |machine| machine.status().live);
         let load = self.share.load(items);
+        let of = self.of();
         self.step_after(context, async move {
             let begun = Instant::now();
-            let result = loading::load(&*services.store, &name, &model, &load).await;
+            let of = of.as_ref().map(|(model, kind)| (model, kind));
+            let result = loading::load(&*services.store, &name, &model, of, &load).await;
             let after = begun.elapsed();
             // The domain has it until its lists are made.
             drop(load);
@@ -145,6 +176,7 @@ impl DomainActor {
     ) {
         let (before, after) = crash_points(step);
         crash::point(before);
+        self.commits += 1;
         let rows = writes.len();
         let batch = Batch {
             domain: self.name.clone(),
@@ -193,23 +225,69 @@ impl DomainActor {
         });
     }
 
+    fn sweep_model(&mut self, ticket: Ticket, swept: Swept, context: &mut Context<Self>) {
+        // Stamps follow the order of the effects.
+        let stamp = self.services.owner.stamp();
+        let (services, name) = (Arc::clone(&self.services), self.name.clone());
+        self.step_after(context, async move {
+            let result = match stamp {
+                Some((_, stamp)) => {
+                    let of = services.store.sweep_model(&name, &swept, stamp, SWEPT);
+                    of.await.map_err(|error| loading::failure(&error))
+                }
+                None => Err(Failure::passing(NO_STAMP)),
+            };
+            match &result {
+                Ok(all) => debug!(domain = %name, model = %swept.name, all, "rows deleted"),
+                Err(failure) => warn!(domain = %name, reason = failure.detail, "rows not deleted"),
+            }
+            Input::Swept { ticket, result }
+        });
+    }
+
+    /// The name and kind of the model beside the served one that this is of, if it is.
+    fn of(&self) -> Option<(ModelName, ModelName)> {
+        let role = self.beside.as_ref();
+        role.map(|role| (role.model.clone(), role.kind.clone()))
+    }
+
     fn extract(
         &mut self,
         ticket: Ticket,
         model: ModelName,
         rows: Vec<ToExtract>,
-        (settings, spaces): (Arc<DomainSettings>, Vec<(Space, usize)>),
+        settings: Arc<DomainSettings>,
+        known: Known,
         context: &mut Context<Self>,
     ) {
         let (services, name) = (Arc::clone(&self.services), self.name.clone());
         self.step_after(context, async move {
             let (begun, items) = (Instant::now(), rows.len());
             let result =
-                extraction::extract(&services, &name, &model, rows, &settings, spaces).await;
+                extraction::extract(&services, &name, &model, rows, &settings, known).await;
             crash::point("after-extract");
             let is_made = result.is_ok();
             debug!(domain = %name, items, is_made, after = ?begun.elapsed(), "features asked for");
             Input::Extracted { ticket, result }
+        });
+    }
+
+    fn survey(
+        &mut self,
+        ticket: Ticket,
+        ids: Vec<ItemId>,
+        model: ModelName,
+        settings: Arc<DomainSettings>,
+        context: &mut Context<Self>,
+    ) {
+        let (services, name) = (Arc::clone(&self.services), self.name.clone());
+        self.step_after(context, async move {
+            let result = extraction::survey(&services, &name, &ids, &model, &settings).await;
+            match &result {
+                Ok(survey) => debug!(domain = %name, texts = survey.texts, "looked for habits"),
+                Err(failure) => warn!(domain = %name, reason = failure.detail, "habits not known"),
+            }
+            Input::Surveyed { ticket, result }
         });
     }
 
@@ -247,7 +325,11 @@ impl DomainActor {
             domain: self.name.clone(),
             task: Task::Compare(compare),
         };
-        let reply = self.services.supervisor.send(Perform(job));
+        let reply = self.services.supervisor.send(Perform {
+            job,
+            dense: None,
+            is_beside: self.beside.is_some(),
+        });
         self.step_after(context, async move {
             let result = match reply.await {
                 Ok(Ok(Reply::Compared(reply))) => Ok(reply),
@@ -278,6 +360,10 @@ impl DomainActor {
         context: &mut Context<Self>,
     ) {
         self.services.metrics.lists_written.inc_by(ids.len() as u64);
+        if self.beside.is_some() {
+            // Watchers hear of the served model's alone.
+            return self.step_after(context, async move { Input::Notified { ticket } });
+        }
         debug!(domain = %self.name, lists = ids.len(), "lists stored");
         let (services, name) = (Arc::clone(&self.services), self.name.clone());
         self.step_after(context, async move {
@@ -292,6 +378,10 @@ impl DomainActor {
 
     fn observe(&self, observation: Observation) {
         let metrics = &self.services.metrics;
+        if self.beside.is_some() && !matches!(observation, Observation::Pairs(_)) {
+            // Of an event the served model is counted.
+            return;
+        }
         match observation {
             Observation::WindowClosed(items) => {
                 metrics.windows_closed.inc();
@@ -338,9 +428,11 @@ async fn store(
 /// Where tests end the process, before and after a step is stored.
 fn crash_points(step: CommitStep) -> (&'static str, &'static str) {
     match step {
-        CommitStep::Events | CommitStep::Settings | CommitStep::Model => {
-            ("before-store", "after-store")
-        }
+        CommitStep::Events
+        | CommitStep::Settings
+        | CommitStep::Models
+        | CommitStep::Model
+        | CommitStep::Habits => ("before-store", "after-store"),
         CommitStep::Features => ("before-features", "after-features"),
         CommitStep::Lists => ("before-flush", "after-flush"),
         CommitStep::Clean => ("before-clean", "after-clean"),

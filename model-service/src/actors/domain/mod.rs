@@ -1,6 +1,8 @@
 //! The actor of one active domain: carries its machine's effects out, and brings the answers in.
 
+mod beside;
 mod effects;
+mod keeping;
 mod unsettled;
 
 use std::collections::VecDeque;
@@ -9,15 +11,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use kindred_shared::DomainName;
 use kindred_shared::event::Event;
+use kindred_shared::{DomainName, ItemId};
 use tracing::{debug, error, info};
 
 use super::memory::Share;
-use super::services::Services;
+use super::services::{Services, Waiting};
 use crate::crash;
+use beside::Role;
+use keeping::Kept;
 use kindred_domain::effect::{Effect, Input};
-use kindred_domain::intake::{DeliveryTag, Outcome};
+use kindred_domain::intake::pacing::Pacing;
+use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
 use kindred_domain::machine::{Domain, Tenure};
 use kindred_domain::status::State;
 use kindred_domain::time::Now;
@@ -34,12 +39,22 @@ pub struct DomainActor {
     machine: Option<Domain>,
     /// What came for it meanwhile, in order.
     inputs: VecDeque<Input>,
+    /// Events that are not taken in yet.
+    pacing: Pacing<Waiting>,
     services: Arc<Services>,
     view: Arc<DomainView>,
     unsettled: Unsettled,
     /// What it holds in memory, on everybody's account.
     share: Share,
     timer: Option<SpawnHandle>,
+    /// The actors of models beside the served one.
+    kept: Kept,
+    /// What makes it one of those; `None`: it is that of the served one.
+    beside: Option<Role>,
+    /// Commits that are not answered yet.
+    commits: usize,
+    /// Whether the machine is on another thread.
+    is_away: bool,
 }
 
 /// Deliveries of this domain, in order. Answered once they are in the machine.
@@ -62,6 +77,11 @@ pub struct Sleep {
 #[rtype(result = "()")]
 pub struct Halt;
 
+/// Make what is stored of these items anew, or of all if there are none.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct MakeAnew(pub Vec<ItemId>);
+
 /// The domain sleeps now.
 #[derive(Debug, Clone, Copy)]
 pub struct Slept {
@@ -78,7 +98,6 @@ impl DomainActor {
         arbiter: &ArbiterHandle,
     ) -> Addr<Self> {
         view.used(services.clock.now().monotonic);
-        let share = Share::new(Arc::clone(&services.memory), name.clone());
         Self::start_in_arbiter(arbiter, move |context| {
             context.set_mailbox_capacity(MAILBOX);
             let tenure = Tenure {
@@ -87,24 +106,44 @@ impl DomainActor {
                 epoch: services.owner.epoch(),
             };
             let (machine, effects) = Domain::start(tenure, Arc::clone(&services.settings));
-            let mut this = Self {
-                name,
-                machine: Some(machine),
-                inputs: VecDeque::new(),
-                services,
-                view,
-                unsettled: Unsettled::default(),
-                share,
-                timer: None,
-            };
+            let mut this = Self::new(name, machine, services, view);
             this.perform(effects, context);
             this.tell_status();
             this
         })
     }
 
+    fn new(
+        name: DomainName,
+        machine: Domain,
+        services: Arc<Services>,
+        view: Arc<DomainView>,
+    ) -> Self {
+        Self {
+            share: Share::new(Arc::clone(&services.memory), name.clone()),
+            name,
+            machine: Some(machine),
+            inputs: VecDeque::new(),
+            pacing: Pacing::default(),
+            services,
+            view,
+            unsettled: Unsettled::default(),
+            timer: None,
+            kept: Kept::default(),
+            beside: None,
+            commits: 0,
+            is_away: false,
+        }
+    }
+
     /// One step of the machine, once it has taken in what came before.
     fn step(&mut self, input: Input, context: &mut Context<Self>) {
+        if matches!(input, Input::Committed { .. }) {
+            self.commits = self.commits.saturating_sub(1);
+        }
+        if self.has_ended(context) {
+            return;
+        }
         self.inputs.push_back(input);
         self.take_in(context);
     }
@@ -113,14 +152,23 @@ impl DomainActor {
     /// domains have their machines on this one.
     fn take_in(&mut self, context: &mut Context<Self>) {
         while let Some(machine) = self.machine.take() {
-            let Some(input) = self.inputs.pop_front() else {
+            let Some(input) = self.next_input(&machine) else {
                 self.machine = Some(machine);
+                if !self.pacing.is_empty() {
+                    self.set_alarm(context);
+                    self.tell_status();
+                }
                 break;
             };
             let now = self.services.clock.now();
             if machine.takes_long(&input) {
                 let handled = tokio::task::spawn_blocking(move || handle(machine, now, input));
+                self.is_away = true;
                 context.spawn(handled.into_actor(self).map(|handled, this, context| {
+                    this.is_away = false;
+                    if this.has_ended(context) {
+                        return;
+                    }
                     // `Err`: the program ends.
                     if let Ok((machine, effects)) = handled {
                         this.handled(machine, effects, context);
@@ -131,6 +179,38 @@ impl DomainActor {
             }
             let (machine, effects) = handle(machine, now, input);
             self.handled(machine, effects, context);
+        }
+    }
+
+    /// What the machine takes in next: answers to what it asked for, then events whose turn it is.
+    fn next_input(&mut self, machine: &Domain) -> Option<Input> {
+        if let Some(input) = self.inputs.pop_front() {
+            return Some(input);
+        }
+        let now = self.services.clock.now();
+        loop {
+            if let Some((tag, event)) = self.pacing.pop() {
+                let item = event.id().map(tracing::field::display);
+                let (kind, version) = (event.type_name(), event.version());
+                debug!(domain = %self.name, kind, item, version, "event taken in");
+                crash::taken_in(&event);
+                self.unsettled.took(tag, &event);
+                return Some(Input::Event { tag, event });
+            }
+            if !(machine.knows_settings() && self.pacing.is_due(now)) {
+                return None;
+            }
+            let services = Arc::clone(&self.services);
+            let refused = self.pacing.judge(
+                now,
+                machine.set().max_events_per_second,
+                |tag| services.settle.may_wait(tag),
+                |bytes| services.backlog.take(bytes),
+            );
+            for ((tag, event), refusal) in refused {
+                self.unsettled.took(tag, &event);
+                self.settle(vec![(tag, Outcome::Refused(refusal))]);
+            }
         }
     }
 
@@ -148,11 +228,15 @@ impl DomainActor {
         }
         self.set_alarm(context);
         self.tell_status();
+        self.tell_served();
     }
 
     fn tell_status(&mut self) {
         if let Some(machine) = &self.machine {
-            let status = machine.status();
+            let mut status = machine.status();
+            // What waits for its turn was not taken in, and will be.
+            status.quiet &= self.pacing.is_empty();
+            status.clean &= self.pacing.is_empty();
             // One that waits before it tries again needs what its load was given no more.
             let is_at_rest = matches!(status.state, State::BackingOff | State::Lost);
             let is_loading = !machine.is_served() && !is_at_rest;
@@ -168,8 +252,6 @@ impl DomainActor {
         let effects = self.machine.as_mut().map(|machine| machine.restart(now));
         self.perform(effects.unwrap_or_default(), context);
         // Those the machine lost count of, and those that wait for it: they come again.
-        self.inputs
-            .retain(|input| !matches!(input, Input::Event { .. }));
         self.fail_unsettled("the domain failed and is being loaded again; send the event again");
     }
 
@@ -181,7 +263,10 @@ impl DomainActor {
     }
 
     fn fail_unsettled(&mut self, detail: &str) {
-        let failed = self.unsettled.failed(detail);
+        let mut failed = self.unsettled.failed(detail);
+        let failure = Failure::passing(detail);
+        let untaken = self.pacing.abandon().into_iter();
+        failed.extend(untaken.map(|tag| (tag, Outcome::Failed(failure.clone()))));
         if !failed.is_empty() {
             self.settle(failed);
         }
@@ -193,7 +278,9 @@ impl DomainActor {
         }
         let now = self.services.clock.now();
         let machine = self.machine.as_ref();
-        if let Some(at) = machine.and_then(|machine| machine.deadline(now)) {
+        let deadline = machine.and_then(|machine| machine.deadline(now));
+        let first = deadline.into_iter().chain(self.pacing.turn()).min();
+        if let Some(at) = first {
             let delay = at.saturating_sub(now.monotonic);
             self.timer = Some(context.run_later(delay, |this, context| {
                 this.timer = None;
@@ -220,13 +307,9 @@ impl Handler<Deliver> for DomainActor {
         self.view.used(self.services.clock.now().monotonic);
         for (tag, event) in events {
             crash::point("received");
-            let item = event.id().map(tracing::field::display);
-            let (kind, version) = (event.type_name(), event.version());
-            debug!(domain = %self.name, kind, item, version, "event taken in");
-            crash::taken_in(&event);
-            self.unsettled.took(tag, &event);
-            self.step(Input::Event { tag, event }, context);
+            self.pacing.arrive(tag, event);
         }
+        self.take_in(context);
     }
 }
 
@@ -239,9 +322,12 @@ impl Handler<Sleep> for DomainActor {
         let machine = self
             .machine
             .as_ref()
-            .filter(|machine| is_idle && machine.may_sleep());
+            .filter(|machine| is_idle && machine.may_sleep() && self.pacing.is_empty());
         MessageResult(machine.map(|machine| {
             info!(domain = %self.name, items = machine.status().live, "domain sleeps");
+            for actor in self.kept.actors() {
+                actor.do_send(Halt);
+            }
             context.stop();
             Slept {
                 next_expiry: machine.next_expiry(),
@@ -250,11 +336,29 @@ impl Handler<Sleep> for DomainActor {
     }
 }
 
-impl Handler<Halt> for DomainActor {
+impl Handler<MakeAnew> for DomainActor {
     type Result = ();
 
-    fn handle(&mut self, Halt: Halt, context: &mut Context<Self>) {
+    fn handle(&mut self, MakeAnew(ids): MakeAnew, context: &mut Context<Self>) {
+        info!(domain = %self.name, items = ids.len(), "what is stored is made anew");
+        for actor in self.kept.actors() {
+            actor.do_send(MakeAnew(ids.clone()));
+        }
+        self.view.used(self.services.clock.now().monotonic);
+        self.step(Input::MakeAnew { ids }, context);
+    }
+}
+
+impl Handler<Halt> for DomainActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Halt: Halt, context: &mut Context<Self>) -> Self::Result {
         self.fail_unsettled("the partition is being taken over; send the event again");
         context.stop();
+        let halts = self.kept.actors().into_iter().map(|actor| actor.send(Halt));
+        let halts = futures_util::future::join_all(halts.collect::<Vec<_>>());
+        Box::pin(async move {
+            halts.await;
+        })
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use kindred_runtime::amqp::{Connector, Names, QueueCounts, close, queue_counts};
+use kindred_runtime::amqp::{Names, QueueCounts, close, queue_counts};
 use kindred_runtime::cql;
 
 use super::super::exit::Failure;
@@ -74,8 +74,7 @@ async fn with_workers<T>(
 /// Events of others must neither be measured nor taken.
 async fn refuse_busy_broker(config: &Config) -> Result<(), Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::failed(error.to_string());
-    let connector = Connector::new(config.broker.amqp_url.expose(), "kindred bench")
-        .map_err(|error| failed(&error))?;
+    let connector = (config.broker.connector("kindred bench")).map_err(|error| failed(&error))?;
     let connection = connector
         .connect("looking")
         .await

@@ -17,7 +17,7 @@ use super::super::output::json_lines;
 use super::articles::{Articles, WORDS, languages};
 use super::machine::Machine;
 use crate::config::Config;
-use crate::preprocessing::Preprocessor;
+use crate::preprocessing::{Preprocessor, Usual};
 
 /// What was measured.
 #[derive(Debug, Serialize)]
@@ -110,7 +110,7 @@ fn measure(
         let began = Instant::now();
         let mut rows = Vec::with_capacity(documents.len());
         for (title, text) in &documents {
-            let read = preprocessor.preprocess(Some(title), Some(text), None, None);
+            let read = preprocessor.preprocess(Some(title), Some(text), None, Usual::default());
             detected += usize::from(read.is_sure && read.language == language);
             terms += read.terms.len();
             rows.push(TermCounts {

@@ -23,7 +23,7 @@ use super::machine::Machine;
 use super::read_texts;
 use super::texts::Texts;
 use crate::config::Config;
-use crate::preprocessing::Preprocessor;
+use crate::preprocessing::{Preprocessor, Usual};
 
 /// All texts count as of this language: it has word vectors.
 const LANGUAGE: &str = "en";
@@ -106,7 +106,7 @@ fn features(config: &Config, texts: &[(String, String)]) -> Result<Vec<Feature>,
     let terms = |(title, text): &(String, String)| TermCounts {
         id: id.clone(),
         terms: preprocessor
-            .preprocess(Some(title), Some(text), Some(LANGUAGE), None)
+            .preprocess(Some(title), Some(text), Some(LANGUAGE), Usual::default())
             .terms,
     };
     let task = ExtractTask {

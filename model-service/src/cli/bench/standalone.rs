@@ -3,7 +3,7 @@
 use super::super::demo::temporary;
 use super::super::exit::Failure;
 use super::super::standalone::drain;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::service::Service;
 use crate::standalone::Standalone;
 
@@ -14,6 +14,8 @@ pub(super) async fn with_service<T>(
 ) -> Result<T, Failure> {
     let directory = temporary()?;
     config.store.data_dir = directory.path().join("data");
+    config.tls = config::Tls::none();
+    config.access.admin_key_file = None;
     let service = Standalone::start(&config)
         .await
         .map_err(|error| Failure::failed(error.to_string()))?;

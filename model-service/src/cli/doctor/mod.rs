@@ -11,8 +11,6 @@ mod standalone;
 
 use std::io::Write;
 
-use kindred_runtime::amqp::Connector;
-
 use self::finding::{Finding, Report};
 use super::exit::{Exit, Failure, Outcome};
 use super::flags::StandaloneFlags;
@@ -82,7 +80,7 @@ pub(crate) fn run(
 }
 
 fn look_at_cluster(args: &DoctorArgs, config: &Config) -> Result<Vec<Finding>, Failure> {
-    let connector = Connector::new(config.broker.amqp_url.expose(), "kindred doctor")
+    let connector = (config.broker.connector("kindred doctor"))
         .map_err(|error| Failure::usage(error.to_string()))?;
     let management = broker::management::Address::of(config, args.management.as_deref())?;
     actix::System::new().block_on(async {
@@ -95,7 +93,7 @@ fn look_at_cluster(args: &DoctorArgs, config: &Config) -> Result<Vec<Finding>, F
             let facts = database::look::look(config, part).await;
             findings.extend(database::judge(&facts, config, part));
             clocks.push(clocks::of_database(&facts));
-            versions.extend(programs::look(&facts));
+            versions.extend(programs::look(&facts, config)?);
         }
         findings.push(programs::judge(&versions));
         findings.extend(clocks::judge(&clocks));

@@ -8,7 +8,9 @@ use kindred_api::path;
 use super::broker::BrokerFacts;
 use super::database::DatabaseFacts;
 use super::finding::Finding;
-use crate::client::Http;
+use crate::cli::exit::Failure;
+use crate::client::{Http, Trust};
+use crate::config::Config;
 
 /// This program's own.
 const OWN: &str = env!("CARGO_PKG_VERSION");
@@ -45,24 +47,30 @@ pub(super) fn of_broker(facts: &BrokerFacts) -> Vec<Running> {
 }
 
 /// Model services, as the database names them, asked over HTTP.
-pub(super) fn look(facts: &DatabaseFacts) -> Vec<Running> {
+///
+/// # Errors
+/// When the key or certificates that they are to be asked with cannot be read.
+pub(super) fn look(facts: &DatabaseFacts, config: &Config) -> Result<Vec<Running>, Failure> {
     let Ok(inside) = &facts.inside else {
-        return Vec::new();
+        return Ok(Vec::new());
     };
+    let trust = Trust::configured(&config.tls);
+    let trust = trust.map_err(|error| Failure::usage(error.to_string()))?;
+    let http = trust
+        .with_deadline(ANSWER)
+        .with_key(config.access.sent_key()?);
     let owned = inside.owners.iter().filter(|one| !one.owner.is_empty());
     let addresses: BTreeSet<&str> = owned.map(|one| one.address.as_str()).collect();
-    addresses
-        .into_iter()
-        .map(|address| Running {
-            name: format!("the model service at {address}"),
-            version: ask(address),
-        })
-        .collect()
+    let running = addresses.into_iter().map(|address| Running {
+        name: format!("the model service at {address}"),
+        version: ask(&http, config.tls.scheme(), address),
+    });
+    Ok(running.collect())
 }
 
-fn ask(address: &str) -> Result<String, String> {
-    let url = format!("http://{address}{}", path::METRICS);
-    let answer = Http::with_deadline(ANSWER).get(&url, &[]);
+fn ask(http: &Http, scheme: &str, address: &str) -> Result<String, String> {
+    let url = format!("{scheme}://{address}{}", path::METRICS);
+    let answer = http.get(&url, &[]);
     let answer = answer.map_err(|error| error.to_string())?;
     if !answer.is_success() {
         return Err(answer.words());

@@ -69,7 +69,7 @@ impl Items {
                         )));
                     }
                     // No door for files takes these.
-                    Event::Configure(_) => {}
+                    Event::Configure(_) | Event::Model(_) => {}
                 }
                 Ok(())
             },

@@ -151,7 +151,7 @@ fn evaluate(
     let read = read(items, &preprocessor);
     let made = wanted
         .iter()
-        .map(|model| of_model(&models, model, items, &read, kernel));
+        .map(|model| of_model(&models, model, items, (&read, &preprocessor), kernel));
     let mut systems: Vec<System> = made.collect::<Result<_, _>>()?;
     systems.extend(Baseline::ALL.map(|baseline| of_terms(baseline, &read)));
     let mut languages = BTreeMap::new();

@@ -1,9 +1,10 @@
 //! What makes lists: models, as the service makes them, and two baselines of the literature.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use compute_worker::models::{Models, Own};
+use compute_worker::models::{Models, Own, term_ids, weighs_by_domain};
+use kindred_domain::habits::{Habits, SampleSize, Survey};
 use kindred_shared::job::{ExtractTask, TermCounts};
 use kindred_shared::{Feature, ModelName, Space};
 use kindred_similarity::{Kernel, Options, Rows, SparseRows, Table, TableBuilder, neighbours};
@@ -11,7 +12,7 @@ use rayon::prelude::*;
 
 use super::super::exit::Failure;
 use super::input::Items;
-use crate::preprocessing::{Preprocessed, Preprocessor};
+use crate::preprocessing::{Preprocessed, Preprocessor, Surveyed, Usual};
 
 /// Answers of a list that are looked at: enough that ten are left without those of the item's group.
 const KEPT: usize = 64;
@@ -66,10 +67,17 @@ impl System {
 
 /// The texts as they are read for a domain of these items alone.
 pub(super) fn read(items: &Items, preprocessor: &Preprocessor) -> Vec<Preprocessed> {
-    let one = |item: usize, habitual: Option<&str>| {
+    let habits = habits(items.len(), &survey(items, preprocessor));
+    let usual = Usual::of(&habits);
+    let one = |item: usize, language: Option<&str>| {
         let item = &items.all[item];
         let (title, text) = (item.title.as_deref(), item.text.as_deref());
-        preprocessor.preprocess(title, text, item.language.as_deref(), habitual)
+        preprocessor.preprocess(
+            title,
+            text,
+            item.language.as_deref(),
+            Usual { language, ..usual },
+        )
     };
     let mut read: Vec<Preprocessed> = (0..items.len())
         .into_par_iter()
@@ -79,9 +87,12 @@ pub(super) fn read(items: &Items, preprocessor: &Preprocessor) -> Vec<Preprocess
     for text in read.iter().filter(|text| text.is_sure) {
         *counts.entry(&text.language).or_default() += 1;
     }
-    let most = counts.values().max().copied();
-    let habitual = counts.into_iter().find(|(_, count)| Some(*count) == most);
-    if let Some(habitual) = habitual.map(|(language, _)| language.to_owned()) {
+    let of_most = || {
+        let most = counts.values().max().copied();
+        let most = counts.iter().find(|(_, count)| Some(**count) == most);
+        most.map(|(language, _)| (*language).to_owned())
+    };
+    if let Some(habitual) = habits.language_or(of_most) {
         read.par_iter_mut().enumerate().for_each(|(item, text)| {
             if !text.is_sure {
                 *text = one(item, Some(&habitual));
@@ -91,14 +102,59 @@ pub(super) fn read(items: &Items, preprocessor: &Preprocessor) -> Vec<Preprocess
     read
 }
 
+/// What is usual in the texts, as a domain of so many items finds it.
+fn habits(live: usize, survey: &Survey) -> Habits {
+    Habits::of(SampleSize::default().fewest, live as u64, 0, survey)
+}
+
+/// The items whose texts a domain of them looks at for what is usual.
+fn sample(items: &Items) -> Vec<usize> {
+    let mut sample: Vec<usize> = (0..items.len()).collect();
+    sample.sort_by_key(|item| items.all[*item].id.hash64());
+    sample.truncate(SampleSize::default().most);
+    sample.retain(|item| items.all[*item].vector.is_none());
+    sample
+}
+
+/// What their texts have, but for terms.
+fn survey(items: &Items, preprocessor: &Preprocessor) -> Survey {
+    let texts = sample(items).into_iter().map(|item| {
+        let item = &items.all[item];
+        let (title, text) = (item.title.as_deref(), item.text.as_deref());
+        preprocessor.survey(title, text, item.language.as_deref())
+    });
+    Surveyed::together(texts)
+}
+
+/// What weights of terms of a model depend on.
+fn habits_of_model(
+    model: &ModelName,
+    items: &Items,
+    read: &[Preprocessed],
+    preprocessor: &Preprocessor,
+) -> Habits {
+    let mut survey = survey(items, preprocessor);
+    if weighs_by_domain(model) {
+        for item in sample(items) {
+            let id_of = term_ids(model, &read[item].language);
+            let terms = read[item].terms.iter().map(|(term, _)| id_of(term));
+            for id in terms.collect::<BTreeSet<u32>>() {
+                *survey.terms.entry(id).or_default() += 1;
+            }
+        }
+    }
+    habits(items.len(), &survey)
+}
+
 /// The lists that a domain of this model has when it is quiet.
 pub(super) fn of_model(
     models: &Models,
     model: &ModelName,
     items: &Items,
-    read: &[Preprocessed],
+    (read, preprocessor): (&[Preprocessed], &Preprocessor),
     kernel: Kernel,
 ) -> Result<System, Failure> {
+    let habits = habits_of_model(model, items, read, preprocessor);
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{model}: {error}"));
     let mut spaces: BTreeMap<Space, Vec<usize>> = BTreeMap::new();
     for (number, item) in items.all.iter().enumerate() {
@@ -112,10 +168,10 @@ pub(super) fn of_model(
     let (mut tables, mut lists) = (Vec::new(), vec![Vec::new(); items.len()]);
     for (space, members) in spaces {
         let features = features(models, &space, &members, items, read);
-        let mut features = features.map_err(|error| failed(&error))?;
+        let features = features.map_err(|error| failed(&error))?.into_iter();
+        let features = features.map(|feature| habits.weigh(feature));
         // What has nothing to compare has no list.
-        let mut members: Vec<(usize, Feature)> =
-            members.into_iter().zip(features.drain(..)).collect();
+        let mut members: Vec<(usize, Feature)> = members.into_iter().zip(features).collect();
         members.retain(|(_, feature)| !feature.is_zero());
         let dense = members.iter().map(|(_, feature)| feature.dense().len());
         let mut table = TableBuilder::new(dense.max().unwrap_or(0));

@@ -1,20 +1,26 @@
-//! `kindred import`: files of events into a running Kindred.
+//! `kindred import`: files of events, and sites, into a running Kindred.
 
 mod batch;
+mod dry_run;
 mod ended;
 mod gzip;
+mod input;
+mod known;
 mod line;
 mod progress;
 mod reading;
 mod rejects;
 mod send;
+mod site;
 mod source;
 mod split;
+mod sync;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -25,6 +31,8 @@ use serde::Serialize;
 
 pub(crate) use batch::BATCH_LINES;
 pub(crate) use ended::Ended;
+pub(crate) use input::{Input, Wanted};
+pub(crate) use known::Known;
 pub(crate) use line::{Defaults, Unreadable};
 pub(crate) use progress::Progress;
 pub(crate) use reading::{Found, Position, read};
@@ -34,30 +42,58 @@ pub(crate) use source::Source;
 pub(crate) use split::Records;
 
 use self::batch::{Batch, Batches, Place};
+use self::input::Site;
 use self::send::{Sender, Settled, Watch};
+use self::site::{Made, shown};
 use super::client::{Client, Server};
-use super::exit::{Failure, Outcome};
+use super::exit::{Exit, Failure, Outcome};
 use super::flags::ClientFlags;
+use super::interrupt::Interrupt;
 use super::output::json_line;
 use super::status;
 use crate::config::Config;
+use crate::sites::{Base, Left};
 
 /// How often a server is asked whether its domains are quiet.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
-/// Sends events from files to a running Kindred.
+/// How many files that cannot be read are named on standard error; the rejects file names all.
+const NAMED: u64 = 20;
+/// How names of rejects files end.
+const REJECTS: &str = "rejects.ndjson";
+/// The word in rejects files for a file, or a row of a table, that cannot be read.
+const UNREADABLE: &str = "unreadable";
+
+/// Sends a site, or files of events, to a running Kindred.
 ///
-/// A file is NDJSON (one event a line), a stream of JSON objects over any number of lines, or one JSON
-/// array of events, packed with gzip or not; what it is is told from its content. Lines that cannot be taken go into the rejects file with
-/// their reason, the others go in.
+/// A folder is read as the site that it is of: Hugo's, Jekyll's, Astro's, Docusaurus's or Eleventy's, or just Markdown
+/// and HTML with front matter. A file may be one page, a feed (RSS, Atom, JSON Feed), a sitemap with the pages
+/// that lie beside it, a table (CSV) whose first row names the fields, or events: NDJSON (one event a line), a stream of JSON
+/// objects over any number of lines, or one JSON array. Files may be packed with gzip. What
+/// cannot be taken goes into the rejects file with its reason, the rest goes in.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImportArgs {
-    /// Files to read; `-` is standard input
+    /// Folders and files to read; `-` is standard input, with events
     #[arg(required = true, value_name = "FILES")]
     files: Vec<PathBuf>,
-    /// Domain of the events that name none
+    /// Domain of what names none [default, of sites: the host they are on]
     #[arg(long, value_parser = domain)]
     domain: Option<DomainName>,
+    /// Where the site is read, such as https://blog.example [default: what its settings say]
+    #[arg(long, value_name = "URL", value_parser = Base::parse)]
+    url_base: Option<Base>,
+    /// Delete what the source no longer has; more than a tenth of a domain only with --yes
+    #[arg(long)]
+    sync: bool,
+    /// With --sync: delete however much it is
+    #[arg(long, requires = "sync")]
+    yes: bool,
+    /// Go on, and send what changes in the source until the end; with --sync, delete what goes
+    #[arg(long, conflicts_with = "dry_run")]
+    watch: bool,
+    /// Send nothing: print the first events, and what would be left out
+    #[arg(long, value_name = "EVENTS", num_args = 0..=1, require_equals = true, default_missing_value = "3")]
+    dry_run: Option<usize>,
     /// Where rejected lines go [default: <input>.rejects.ndjson, or import.rejects.ndjson]
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
@@ -86,12 +122,66 @@ pub(crate) struct Summary {
     /// What there is to say besides.
     #[serde(flatten)]
     pub(crate) ended: Ended,
+    /// What of sites was left out, and how many of each.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "by_name")]
+    pub(crate) left_out: BTreeMap<Left, u64>,
+    /// Items of sites that appear later.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) scheduled: u64,
+    /// Texts of sites that were cut.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) cut: u64,
+    /// Items that were deleted, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deleted: Option<u64>,
+    /// Files and lines that could not be read.
+    #[serde(skip)]
+    pub(crate) unreadable: u64,
+    /// What the sites are, in words.
+    #[serde(skip)]
+    pub(crate) kinds: Vec<&'static str>,
+    /// Directories that the sites lie in.
+    #[serde(skip)]
+    pub(crate) directories: Vec<PathBuf>,
+    /// What the inputs have, where that was asked for.
+    #[serde(skip)]
+    pub(crate) known: Known,
     /// Domains that got events.
     #[serde(skip)]
     pub(crate) domains: BTreeSet<DomainName>,
 }
 
+fn by_name<S: serde::Serializer>(left: &BTreeMap<Left, u64>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map(left.iter().map(|(left, count)| (left.name(), count)))
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Summary {
+    /// What of sites is not as it might be thought, in words; `None`: nothing.
+    pub(crate) fn besides(&self) -> Option<String> {
+        let left = self.left_out.iter();
+        let left: Vec<String> = left
+            .map(|(left, count)| format!("{count} {}", left.words()))
+            .collect();
+        let mut parts = Vec::new();
+        if !left.is_empty() {
+            parts.push(format!("left out: {}", left.join(", ")));
+        }
+        if self.scheduled > 0 {
+            parts.push(format!("{} appear later, at their dates", self.scheduled));
+        }
+        if self.cut > 0 {
+            parts.push(format!("{} texts were too long and were cut", self.cut));
+        }
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+}
+
 /// What a load is told besides its inputs.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Options {
     /// Domain of the events that name none.
     pub(crate) domain: Option<DomainName>,
@@ -101,35 +191,185 @@ pub(crate) struct Options {
     pub(crate) timeout: Duration,
     /// Whether people watch.
     pub(crate) shown: bool,
+    /// Whether to keep what the inputs have.
+    pub(crate) keeps: bool,
+    /// What sites had before: what is still so is not sent again.
+    pub(crate) before: Known,
+    /// Whether to end before all is read.
+    pub(crate) interrupt: Interrupt,
 }
 
 pub(crate) fn run(args: &ImportArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
+    let wanted = Wanted {
+        domain: args.domain.clone(),
+        base: args.url_base.clone(),
+        max_text: config.events.max_text,
+    };
     let client = args.server.client(config)?;
-    let sources = open(&args.files)?;
-    let options = Options {
+    let inputs = open(&args.files, &wanted)?;
+    if args.watch && inputs.iter().any(|input| matches!(input, Input::Events(_))) {
+        return Err(Failure::usage(
+            "--watch follows folders, pages, feeds, sitemaps and tables; events come once",
+        ));
+    }
+    if let Some(events) = args.dry_run {
+        let asked = args.sync.then_some(&client);
+        return dry_run::run(inputs, events, args.domain.as_ref(), asked, json, out);
+    }
+    let mut options = Options {
         domain: args.domain.clone(),
         rejects: args.rejects.clone(),
         timeout: args.timeout,
         shown: true,
+        keeps: args.sync || args.watch,
+        before: Known::default(),
+        // What is followed ends by it in any case.
+        interrupt: match args.watch {
+            true => Interrupt::default(),
+            false => Interrupt::listen()?,
+        },
     };
-    let (summary, broken) = load(&client, sources, &options)?;
+    let (mut summary, mut broken) = load_inputs(&client, inputs, &options)?;
+    let mut refused = None;
+    if args.sync && broken.is_none() {
+        let before = args
+            .domain
+            .clone()
+            .map(Known::nothing_of)
+            .unwrap_or_default();
+        let known = std::mem::take(&mut summary.known).with_domains_of(&before);
+        match synced(&client, &known, &summary, args.yes, &options) {
+            Ok(deleted) => summary.deleted = Some(deleted),
+            Err(failure) => refused = Some(failure),
+        }
+        summary.known = known;
+    }
     if args.wait && broken.is_none() {
-        wait_until_quiet(&client, &summary.domains, args.timeout)?;
+        broken = wait_until_quiet(&client, &summary.domains, &options).err();
     }
     if json {
         json_line(out, &summary)?;
     } else {
+        for kind in &summary.kinds {
+            writeln!(out, "read as {kind}")?;
+        }
         let accepted = format!("{} accepted", summary.accepted);
         summary.ended.tell(&accepted, out)?;
+        if let Some(besides) = summary.besides() {
+            writeln!(out, "{besides}")?;
+        }
+        if let Some(deleted) = summary.deleted {
+            writeln!(out, "{deleted} deleted")?;
+        }
     }
-    broken.map_or(Ok(summary.ended.exit()), Err)
+    if args.watch && broken.is_none() {
+        if let Some(refused) = refused {
+            say(&refused.message);
+        }
+        out.flush()?;
+        options.before = summary.known;
+        let first = summary.directories;
+        return watch::follow(first, args.rejects.clone(), out, || {
+            round(args, &client, &wanted, &mut options)
+        });
+    }
+    match broken.or(refused) {
+        Some(failure) => Err(failure),
+        None => Ok(summary.ended.exit()),
+    }
+}
+
+/// Deletes what the inputs do not have, where all of them could be read.
+fn synced(
+    client: &Client,
+    known: &Known,
+    summary: &Summary,
+    yes: bool,
+    options: &Options,
+) -> Result<u64, Failure> {
+    if summary.unreadable > 0 {
+        say(&format!(
+            "nothing was deleted: {} files or lines of the source cannot be read, and may be what the domain has",
+            summary.unreadable
+        ));
+        return Ok(0);
+    }
+    sync::delete(client, known, yes, options, say)
+}
+
+/// Reads what is followed once more, and sends what changed.
+fn round(
+    args: &ImportArgs,
+    client: &Client,
+    wanted: &Wanted,
+    options: &mut Options,
+) -> Result<watch::Round, Failure> {
+    let inputs = match open(&args.files, wanted) {
+        Ok(inputs) => inputs,
+        // It may be away for the moment in which another takes its place.
+        Err(failure) => {
+            return Ok(watch::Round {
+                directories: args.files.iter().filter_map(|file| folder(file)).collect(),
+                words: Some(failure.message),
+            });
+        }
+    };
+    let (mut summary, _) = load_inputs(client, inputs, options)?;
+    let known = std::mem::take(&mut summary.known);
+    let mut words = Vec::new();
+    if summary.accepted > 0 {
+        words.push(format!("{} changed", summary.accepted));
+    }
+    if summary.ended.rejected > 0 {
+        words.push(format!("{} rejected", summary.ended.rejected));
+    }
+    // What cannot be read is what it was.
+    if summary.unreadable == 0 {
+        let is_less = known.lacks_some_of(&options.before);
+        if args.sync && is_less {
+            let all = known.clone().with_domains_of(&options.before);
+            match sync::delete(client, &all, args.yes, options, |_| ()) {
+                Ok(deleted) => words.push(format!("{deleted} deleted")),
+                Err(failure) if failure.exit == Exit::Failed => words.push(failure.message),
+                Err(failure) => return Err(failure),
+            }
+        }
+        options.before = known.with_domains_of(&options.before);
+    } else {
+        options.before.extend(known);
+    }
+    Ok(watch::Round {
+        directories: summary.directories,
+        words: (!words.is_empty()).then(|| words.join(", ")),
+    })
+}
+
+/// The folder that a path is, or lies in.
+fn folder(path: &std::path::Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    path.ancestors()
+        .find(|one| one.is_dir())
+        .map(std::path::Path::to_owned)
+}
+
+/// Says something to people. Nobody may listen, and the import goes on all the same.
+fn say(words: &str) {
+    let _ = writeln!(std::io::stderr(), "{words}");
 }
 
 /// Opens all inputs.
 ///
 /// # Errors
 /// [`Exit::Usage`] for the first that cannot be opened.
-pub(crate) fn open(files: &[PathBuf]) -> Result<Vec<Source>, Failure> {
+pub(crate) fn open(files: &[PathBuf], wanted: &Wanted) -> Result<Vec<Input>, Failure> {
+    files.iter().map(|path| Input::open(path, wanted)).collect()
+}
+
+/// Opens files of events alone.
+///
+/// # Errors
+/// [`Exit::Usage`] for the first that cannot be opened.
+pub(crate) fn open_events(files: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     files
         .iter()
         .map(|path| {
@@ -141,29 +381,101 @@ pub(crate) fn open(files: &[PathBuf]) -> Result<Vec<Source>, Failure> {
 
 /// Sends all events of the sources, in order, and waits until each is settled. With what went in comes
 /// why an input broke off, if one did.
-pub(crate) fn load(
+#[cfg(test)]
+fn load(
     client: &Client,
     sources: Vec<Source>,
     options: &Options,
 ) -> Result<(Summary, Option<Failure>), Failure> {
+    load_inputs(
+        client,
+        sources.into_iter().map(Input::Events).collect(),
+        options,
+    )
+}
+
+/// Sends all that the inputs have, in order, and waits until each is settled. With what went in comes
+/// why an input of events broke off, if one did.
+pub(crate) fn load_inputs(
+    client: &Client,
+    inputs: Vec<Input>,
+    options: &Options,
+) -> Result<(Summary, Option<Failure>), Failure> {
+    let named = inputs.iter().map(|input| {
+        let rejects = input
+            .file()
+            .map(|file| beside(file, &format!(".{REJECTS}")));
+        (input.name(), rejects, input.size())
+    });
+    let named: Vec<_> = named.collect();
+    load_with(client, named, options, |pushed| {
+        for (at, input) in inputs.into_iter().enumerate() {
+            let broken = match input {
+                Input::Events(source) => pushed.events(at, source)?,
+                Input::Site(site) => {
+                    pushed.site(at, &site)?;
+                    None
+                }
+            };
+            if broken.is_some() {
+                return Ok(broken);
+            }
+        }
+        Ok(None)
+    })
+}
+
+/// Sends what `feed` hands over, with the names of the inputs, where their rejects go, and their sizes.
+fn load_with(
+    client: &Client,
+    inputs: Vec<(String, Option<PathBuf>, Option<u64>)>,
+    options: &Options,
+    feed: impl FnOnce(&mut Pushed<'_, '_>) -> Result<Option<Failure>, Failure>,
+) -> Result<(Summary, Option<Failure>), Failure> {
     let began = Instant::now();
-    let size = sources.iter().map(|source| source.size).sum();
+    let size = inputs.iter().map(|(_, _, size)| *size).sum();
+    let own = |path: &Option<PathBuf>| {
+        path.clone()
+            .unwrap_or_else(|| PathBuf::from(format!("import.{REJECTS}")))
+    };
+    let rejects = match &options.rejects {
+        Some(shared) => vec![shared.clone()],
+        None if inputs.is_empty() => vec![own(&None)],
+        None => inputs.iter().map(|(_, path, _)| own(path)).collect(),
+    };
+    let files = inputs.into_iter().enumerate();
     let tally = Tally {
         progress: Progress::new(size, options.shown),
-        names: sources.iter().map(|source| source.name.clone()).collect(),
         counts: Mutex::new(Counts {
             accepted: 0,
+            unreadable: 0,
             domains: BTreeSet::new(),
-            rejects: Rejects::new(options.rejects.clone(), &sources, "import", false),
+            rejects: Rejects::into_files(rejects, false),
+            files: files
+                .map(|(input, (name, ..))| Named { name, input })
+                .collect(),
         }),
     };
-    let defaults = Defaults {
-        domain: options.domain.clone(),
-    };
     let sender = Sender::new(client, options.timeout, &tally);
+    let mut read = Read::default();
     let mut broken = None;
     let sent = sender.run(|| {
-        broken = feed(&sender, sources, &defaults, &tally)?;
+        let mut pushed = Pushed {
+            sender: &sender,
+            tally: &tally,
+            options,
+            batches: Batches::default(),
+            read: &mut read,
+        };
+        broken = match feed(&mut pushed) {
+            Err(failure) if !options.interrupt.is_asked() => return Err(failure),
+            Err(_) => Some(Interrupt::failure()),
+            Ok(broken) => broken,
+        };
+        // Also when an input broke off: what was read of it goes in.
+        for batch in std::mem::take(&mut pushed.batches).finish() {
+            sender.push(batch)?;
+        }
         Ok(())
     });
     tally.progress.finish();
@@ -175,51 +487,127 @@ pub(crate) fn load(
     let summary = Summary {
         accepted: counts.accepted,
         ended: Ended::new(counts.accepted, rejected, rejects, seconds),
+        left_out: read.left_out,
+        scheduled: read.scheduled,
+        cut: read.cut,
+        deleted: None,
+        unreadable: counts.unreadable,
+        kinds: read.kinds,
+        directories: read.directories,
+        known: read.known,
         domains: counts.domains.clone(),
     };
     Ok((summary, broken))
 }
 
-/// Reads the sources and hands their lines over; why one broke off, if one did.
-fn feed(
-    sender: &Sender<'_>,
-    sources: Vec<Source>,
-    defaults: &Defaults,
-    tally: &Tally,
-) -> Result<Option<Failure>, Failure> {
-    let mut batches = Batches::default();
-    let taken = tally.progress.taken();
-    let warn = |words: &str| tally.say(words);
-    let broken = read(
-        sources,
-        Position::default(),
-        defaults,
-        &taken,
-        warn,
-        |found| {
-            let file = found.after.file;
+/// What inputs have, besides what is sent.
+#[derive(Default)]
+struct Read {
+    left_out: BTreeMap<Left, u64>,
+    scheduled: u64,
+    cut: u64,
+    kinds: Vec<&'static str>,
+    directories: Vec<PathBuf>,
+    known: Known,
+}
+
+impl Read {
+    fn add(&mut self, of_site: crate::sites::Summary) {
+        for (left, count) in of_site.left {
+            *self.left_out.entry(left).or_default() += count;
+        }
+        self.scheduled += of_site.scheduled;
+        self.cut += of_site.cut;
+        self.kinds.push(of_site.kind);
+        self.directories.extend(of_site.directories);
+    }
+}
+
+/// Gathers lines into batches, and hands those over that are full.
+struct Pushed<'a, 'b> {
+    sender: &'a Sender<'b>,
+    tally: &'a Tally,
+    options: &'a Options,
+    batches: Batches,
+    read: &'a mut Read,
+}
+
+impl Pushed<'_, '_> {
+    fn line(&mut self, domain: &DomainName, line: &[u8], place: Place) -> Result<(), Failure> {
+        if self.options.interrupt.is_asked() {
+            return Err(Interrupt::failure());
+        }
+        match self.batches.add(domain, line, place) {
+            Some(full) => self.sender.push(full),
+            None => Ok(()),
+        }
+    }
+
+    /// Hands the events of a source over; why it broke off, if it did.
+    fn events(&mut self, file: usize, source: Source) -> Result<Option<Failure>, Failure> {
+        let tally = self.tally;
+        let defaults = Defaults {
+            domain: self.options.domain.clone(),
+        };
+        let taken = tally.progress.taken();
+        let warn = |words: &str| tally.say(words);
+        let name = source.name.clone();
+        let begin = Position::default();
+        read(vec![source], begin, &defaults, &taken, warn, |found| {
             let line = match &found.made {
                 Ok(line) => line,
                 Err(unreadable) => {
-                    return tally.reject(file, &found.reject(&tally.names[file], unreadable));
+                    tally.lock().unreadable += 1;
+                    return tally.reject(file, &found.reject(&name, unreadable));
                 }
             };
+            if self.options.keeps {
+                self.read.known.keep_event(&line.domain, &line.text);
+            }
             let place = Place {
                 file,
                 line: found.line,
                 original: (found.raw != line.text).then_some(found.raw),
             };
-            match batches.add(&line.domain, &line.text, place) {
-                Some(full) => sender.push(full),
-                None => Ok(()),
-            }
-        },
-    )?;
-    // Also when an input broke off: what was read of it goes in.
-    for batch in batches.finish() {
-        sender.push(batch)?;
+            self.line(&line.domain, &line.text, place)
+        })
     }
-    Ok(broken)
+
+    /// Hands what a site has over.
+    fn site(&mut self, input: usize, site: &Site) -> Result<(), Failure> {
+        let (tally, options) = (self.tally, self.options);
+        let mut last: Option<(PathBuf, usize)> = None;
+        let summary = site::events(site, |place, made| {
+            let file = match &last {
+                Some((file, at)) if *file == place.file => *at,
+                _ => {
+                    let at = tally.name(shown(&place.file), input);
+                    last = Some((place.file.clone(), at));
+                    at
+                }
+            };
+            match made {
+                Made::Trouble(why) => tally.unreadable(file, place.line, why),
+                Made::Event { domain, id, line } => {
+                    let known = &mut self.read.known;
+                    if options.keeps && !known.keep(&options.before, &domain, &id, line.as_bytes())
+                    {
+                        return Ok(());
+                    }
+                    let place = Place {
+                        file,
+                        line: place.line,
+                        original: None,
+                    };
+                    self.line(&domain, line.as_bytes(), place)
+                }
+            }
+        })?;
+        if !summary.kind.is_empty() {
+            self.read.add(summary);
+        }
+        Ok(())
+    }
 }
 
 /// Now, in ms since 1970.
@@ -233,14 +621,22 @@ pub(crate) fn now_ms() -> u64 {
 
 struct Counts {
     accepted: u64,
+    unreadable: u64,
     domains: BTreeSet<DomainName>,
     rejects: Rejects,
+    files: Vec<Named>,
+}
+
+/// A file that lines are from.
+struct Named {
+    name: String,
+    /// Which input it is of.
+    input: usize,
 }
 
 /// Counts what became of the lines.
 struct Tally {
     progress: Progress,
-    names: Vec<String>,
     counts: Mutex<Counts>,
 }
 
@@ -249,8 +645,42 @@ impl Tally {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Names a file of an input; the number that lines of it have.
+    fn name(&self, name: String, input: usize) -> usize {
+        let mut counts = self.lock();
+        counts.files.push(Named { name, input });
+        counts.files.len() - 1
+    }
+
     fn reject(&self, file: usize, reject: &Reject) -> Result<(), Failure> {
-        self.lock().rejects.add(file, reject)
+        let mut counts = self.lock();
+        let input = counts.files.get(file).map_or(0, |file| file.input);
+        counts.rejects.add(input, reject)
+    }
+
+    /// A file, or a row of one, that cannot be read.
+    fn unreadable(&self, file: usize, line: u64, why: String) -> Result<(), Failure> {
+        let (name, count) = {
+            let mut counts = self.lock();
+            counts.unreadable += 1;
+            (counts.files[file].name.clone(), counts.unreadable)
+        };
+        if count <= NAMED {
+            self.say(&format!("{name}:{line}: {why}"));
+        }
+        if count == NAMED + 1 {
+            self.say("and more, which the rejects file names");
+        }
+        self.reject(
+            file,
+            &Reject {
+                file: name,
+                line,
+                reason: UNREADABLE.to_owned(),
+                detail: why,
+                event: String::new(),
+            },
+        )
     }
 }
 
@@ -258,10 +688,15 @@ impl Watch for Tally {
     fn settled(&self, batch: &Batch, settled: Settled) -> Result<(), Failure> {
         for refused in settled.refused {
             let place = &batch.places[refused.at];
+            let name = self
+                .lock()
+                .files
+                .get(place.file)
+                .map(|file| file.name.clone());
             self.reject(
                 place.file,
                 &Reject {
-                    file: self.names[place.file].clone(),
+                    file: name.unwrap_or_default(),
                     line: place.line,
                     reason: refused.reason,
                     detail: refused.detail,
@@ -289,12 +724,15 @@ impl Watch for Tally {
 fn wait_until_quiet(
     client: &Client,
     domains: &BTreeSet<DomainName>,
-    timeout: Duration,
+    options: &Options,
 ) -> Result<(), Failure> {
     let progress = Progress::new(None, true);
     let mut answered = Instant::now();
     let mut troubles = BTreeSet::new();
     let waited = loop {
+        if options.interrupt.is_asked() {
+            break Err(Failure::failed("interrupted: lists are still being made"));
+        }
         match status::domains(client) {
             Ok(all) => {
                 answered = Instant::now();
@@ -316,7 +754,7 @@ fn wait_until_quiet(
                     }
                 }
             }
-            Err(failure) if answered.elapsed() >= timeout => break Err(failure),
+            Err(failure) if answered.elapsed() >= options.timeout => break Err(failure),
             Err(_) => {}
         }
         std::thread::sleep(ASK_EVERY);

@@ -59,6 +59,11 @@ impl Rejects {
                 })
                 .collect(),
         };
+        Self::into_files(paths, keep)
+    }
+
+    /// In these files, one an input or one for all.
+    pub(crate) fn into_files(paths: Vec<PathBuf>, keep: bool) -> Self {
         let files = paths.into_iter().map(|path| Sink {
             path,
             file: None,

@@ -19,6 +19,8 @@ use crate::client::Answer;
 pub(crate) const SENDERS: usize = 4;
 /// Batches that wait to be sent.
 const WAITING: usize = 8;
+/// Answers that time heals: too many connections, or a store that is away.
+const PASSING: [u16; 2] = [429, 503];
 
 /// A line the server did not take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,7 +157,7 @@ impl<'a> Sender<'a> {
         let mut failed_once = false;
         loop {
             let trouble = match self.client.post(&path, &batch.body) {
-                Ok(answer) if answer.status != 503 => {
+                Ok(answer) if !PASSING.contains(&answer.status) => {
                     if told {
                         self.watch
                             .say(&format!("{} answers again", self.client.base()));

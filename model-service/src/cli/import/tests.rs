@@ -86,6 +86,7 @@ fn options(directory: &tempfile::TempDir) -> Options {
         rejects: Some(directory.path().join("rejects.ndjson")),
         timeout: Duration::from_secs(20),
         shown: false,
+        ..Options::default()
     }
 }
 

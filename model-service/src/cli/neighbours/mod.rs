@@ -174,8 +174,8 @@ fn write(
 ) -> Result<(), Failure> {
     let keep = usize::from(args.k);
     match &args.output {
-        Output::Standard => Ok(write_ndjson(found, pool, out)?),
-        Output::Ndjson(path) => write_file(path, |out| write_ndjson(found, pool, out)),
+        Output::Standard => Ok(write_ndjson(found, keep, pool, out)?),
+        Output::Ndjson(path) => write_file(path, |out| write_ndjson(found, keep, pool, out)),
         Output::Arrays { ids, scores } => {
             write_file(ids, |out| write_ids(found, keep, pool, out))?;
             write_file(scores, |out| write_scores(found, keep, pool, out))

@@ -8,8 +8,11 @@ use kindred_similarity::Neighbours;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-/// Rows that are formatted in one go.
+/// Rows that are formatted in one go, at most.
 const PIECE_ROWS: usize = 256;
+/// Neighbours that are formatted in one go, about: what waits to be written has a bound in bytes, however
+/// long the lists are and however slow the disk is.
+const PIECE_NEIGHBOURS: usize = 5_000;
 /// Pieces a thread, between two writes.
 const PIECES: usize = 4;
 /// Writes that may wait while more is formatted.
@@ -23,10 +26,11 @@ const HEADER_UNIT: usize = 64;
 /// that give the same `f32` again; one that is infinite, which rows of huge values may have, is `null`.
 pub(super) fn write_ndjson(
     found: &Neighbours,
+    keep: usize,
     pool: &ThreadPool,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    write_rows(found.rows(), pool, out, |rows, text| {
+    write_rows(found.rows(), keep, pool, out, |rows, text| {
         for row in rows {
             write_line(row, found.of(row), text);
         }
@@ -63,7 +67,7 @@ pub(super) fn write_ids(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     write_header("<u4", found.rows(), keep, out)?;
-    write_rows(found.rows(), pool, out, |rows, bytes| {
+    write_rows(found.rows(), keep, pool, out, |rows, bytes| {
         for row in rows {
             let ids = found.of(row).0;
             bytes.extend(ids.iter().flat_map(|id| id.to_le_bytes()));
@@ -80,7 +84,7 @@ pub(super) fn write_scores(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     write_header("<f4", found.rows(), keep, out)?;
-    write_rows(found.rows(), pool, out, |rows, bytes| {
+    write_rows(found.rows(), keep, pool, out, |rows, bytes| {
         for row in rows {
             let scores = found.of(row).1;
             bytes.extend(scores.iter().flat_map(|score| score.to_le_bytes()));
@@ -105,20 +109,22 @@ fn write_header(descr: &str, rows: usize, columns: usize, out: &mut dyn Write) -
 }
 
 /// Writes what `format` makes of all rows, in their order: on all threads of the pool, while this
-/// thread writes what is ready.
+/// thread writes what is ready. A row has up to `keep` neighbours.
 fn write_rows(
     rows: usize,
+    keep: usize,
     pool: &ThreadPool,
     out: &mut dyn Write,
     format: impl Fn(Range<usize>, &mut Vec<u8>) + Sync,
 ) -> io::Result<()> {
-    let wave_rows = PIECE_ROWS * PIECES * pool.current_num_threads();
+    let piece_rows = (PIECE_NEIGHBOURS / keep.max(1)).clamp(1, PIECE_ROWS);
+    let wave_rows = piece_rows * PIECES * pool.current_num_threads();
     let wave = |first: usize| -> Vec<Vec<u8>> {
         let end = rows.min(first + wave_rows);
-        let starts = (first..end).into_par_iter().step_by(PIECE_ROWS);
+        let starts = (first..end).into_par_iter().step_by(piece_rows);
         let piece = |start: usize| {
             let mut bytes = Vec::new();
-            format(start..end.min(start + PIECE_ROWS), &mut bytes);
+            format(start..end.min(start + piece_rows), &mut bytes);
             bytes
         };
         starts.map(piece).collect()
@@ -143,6 +149,9 @@ fn write_rows(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
+
     use compute_worker::pool;
     use kindred_similarity::{Options, Rows, neighbours};
 
@@ -169,7 +178,7 @@ mod tests {
     #[test]
     fn lines_are_to_the_letter() {
         let found = found(2, Some(-0.5));
-        let text = written(|pool, out| write_ndjson(&found, pool, out));
+        let text = written(|pool, out| write_ndjson(&found, 2, pool, out));
         assert_eq!(
             String::from_utf8(text).unwrap(),
             "{\"id\":0,\"neighbours\":[{\"id\":1,\"score\":0.8},{\"id\":2,\"score\":0.0}]}\n\
@@ -206,11 +215,69 @@ mod tests {
             bytes.extend(rows.flat_map(|row| (row as u32).to_le_bytes()));
         };
         let mut bytes = Vec::new();
-        write_rows(rows, &pool, &mut bytes, format).unwrap();
+        write_rows(rows, 20, &pool, &mut bytes, format).unwrap();
         let expected: Vec<u8> = (0..rows as u32).flat_map(u32::to_le_bytes).collect();
         assert!(bytes == expected);
         let mut full = [0_u8; 1000];
-        let failed = write_rows(rows, &pool, &mut &mut full[..], format);
+        let failed = write_rows(rows, 20, &pool, &mut &mut full[..], format);
         assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::WriteZero);
+    }
+
+    /// A disk that is never faster than it must be: it waits until as much is formatted as may be.
+    struct Slow<'a> {
+        formatted: &'a AtomicUsize,
+        written: &'a AtomicUsize,
+        rows: usize,
+        ahead: usize,
+    }
+
+    impl Write for Slow<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let written = self.written.load(Ordering::SeqCst);
+            let expected = self.rows.min(written + self.ahead);
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while self.formatted.load(Ordering::SeqCst) < expected {
+                assert!(
+                    Instant::now() < deadline,
+                    "formatting goes on during a write"
+                );
+                std::thread::yield_now();
+            }
+            self.written.fetch_add(bytes.len(), Ordering::SeqCst);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_waits_for_a_slow_disk_has_a_bound() {
+        const THREADS: usize = 2;
+        const WAVE: usize = PIECE_NEIGHBOURS * PIECES * THREADS;
+        // Beside those that wait, one is formatted and one written.
+        const MOST: usize = WAVE * (WAITING + 2);
+        let pool = pool(THREADS).unwrap();
+        for keep in [20, 100, 1000] {
+            let rows = 2 * MOST / keep;
+            let [formatted, written] = [const { AtomicUsize::new(0) }; 2];
+            let most = AtomicUsize::new(0);
+            let format = |range: Range<usize>, bytes: &mut Vec<u8>| {
+                let now = formatted.fetch_add(range.len(), Ordering::SeqCst) + range.len();
+                most.fetch_max(now - written.load(Ordering::SeqCst), Ordering::SeqCst);
+                bytes.extend(range.map(|_| 0));
+            };
+            let mut slow = Slow {
+                formatted: &formatted,
+                written: &written,
+                rows,
+                ahead: WAITING * WAVE / keep,
+            };
+            write_rows(rows, keep, &pool, &mut slow, format).unwrap();
+            assert_eq!(written.into_inner(), rows);
+            let most = most.into_inner() * keep;
+            assert!(most <= MOST, "{most} neighbours of lists of {keep} waited");
+        }
     }
 }

@@ -31,7 +31,7 @@ use super::exit::{Exit, Failure, Outcome};
 use super::flags::OperatorFlags;
 use super::import::{
     Defaults, Ended, Found, Position, Progress, Rejects, Source, Unreadable, beside, domain,
-    now_ms, open, read,
+    now_ms, open_events, read,
 };
 use super::output::json_line;
 use super::retry::Retry;
@@ -103,13 +103,13 @@ struct Summary {
 }
 
 pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
-    let sources = open(&args.files)?;
+    let sources = open_events(&args.files)?;
     let service = match args.wait {
         true => Some(service(args, config)?),
         false => None,
     };
-    let connector = Connector::new(config.broker.amqp_url.expose(), PROGRAM)
-        .map_err(|error| Failure::usage(error.to_string()))?;
+    let connector =
+        (config.broker.connector(PROGRAM)).map_err(|error| Failure::usage(error.to_string()))?;
     let kept = kept(args);
     let mut state = match (&kept, args.resume) {
         (None, true) => {

@@ -12,7 +12,8 @@ use kindred_runtime::amqp::{
 };
 use kindred_shared::job::{JobRefusal, Reply};
 use kindred_shared::wire::{
-    Answer, JobAddress, JobKind, UNKNOWN_PROTOCOL, WireError, decode_reply, hex,
+    Answer, JobAddress, JobKind, UNKNOWN_PROTOCOL, UNREADABLE_REPLY, WireError, decode_reply,
+    some_of,
 };
 use kindred_shared::worker::{GREETING, WORKER_HEADER};
 use lapin::message::Delivery;
@@ -26,8 +27,6 @@ use kindred_domain::dispatch::{Attempt, JobId, Returned};
 
 /// Replies read ahead of being taken; each at most 8 MiB.
 const PREFETCH: u16 = 8;
-/// Reason of a reply that cannot be read, in logs and troubles.
-const UNREADABLE_REPLY: &str = "unreadable-reply";
 /// How often consumers are counted: every second.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
@@ -223,8 +222,7 @@ async fn read(delivery: Delivery, shared: &Shared) -> Option<Returned> {
         Ok(Answer::Reply(reply)) => reply,
         Ok(Answer::MissingBlocks(hashes)) => {
             shared.stored.forget(&hashes);
-            let names: Vec<String> = hashes.iter().map(hex).collect();
-            Reply::Failed(format!("blocks are not stored: {}", names.join(", ")))
+            Reply::Failed(format!("not stored: {}", some_of(&hashes)))
         }
         // Of a worker of another version, perhaps: no item is to blame.
         Err(error) => Reply::Refused(JobRefusal {

@@ -1,6 +1,6 @@
 //! Which blocks lie in the block store already.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -56,6 +56,7 @@ impl StoredBlocks {
 
     /// These are not stored after all.
     pub(super) fn forget(&self, hashes: &[BlockHash]) {
+        let hashes: HashSet<&BlockHash> = hashes.iter().collect();
         self.entries()
             .retain(|_, entry| !hashes.contains(&entry.hash));
     }

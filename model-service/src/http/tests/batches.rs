@@ -95,11 +95,60 @@ async fn a_batch_that_cannot_go_on_says_from_where_to_send_again() {
     }
 }
 
+#[actix_web::test]
+async fn a_batch_ends_when_too_many_of_its_lines_are_rejected() {
+    let bench = bench();
+    let body = gzip(&"x\n".repeat(300_000));
+    let request = TestRequest::post()
+        .uri("/v1/domains/x/items:batch")
+        .insert_header(("content-encoding", "gzip"))
+        .set_payload(body);
+    let problem = ask(&bench, request).await.problem(422, "too-many-rejected");
+    assert_eq!(problem["resend_from_line"], REJECTS_MOST + 1);
+    assert_eq!(
+        problem["rejected"].as_array().map(Vec::len),
+        Some(REJECTS_LISTED)
+    );
+    let read = bench
+        .metrics
+        .events_refused
+        .with_label_values(&["invalid-json"])
+        .get();
+    assert!(read < REJECTS_MOST + 5_000, "{read} lines were read");
+}
+
+/// One chunk of gzip holds millions of lines.
+#[actix_web::test]
+async fn others_have_their_turn_while_the_lines_of_a_chunk_are_read() {
+    let bench = bench();
+    let packed = Bytes::from(gzip(&"x\n".repeat(90_000)));
+    let body = stream::iter([Ok(packed)]);
+    let mut turns = 0;
+    let others = async {
+        loop {
+            tokio::task::yield_now().await;
+            turns += 1;
+        }
+    };
+    let taken = batch::take(
+        &bench.writes,
+        bench.lobby.reads().expect("parts"),
+        domain("x"),
+        unannounced(body, Encoding::Gzip),
+    );
+    tokio::select! {
+        taken = taken => assert_eq!(taken.expect("all is told").status().as_u16(), 200),
+        () = others => {}
+    }
+    assert!(turns > 5, "{turns} turns");
+}
+
 fn unannounced<S>(chunks: S, encoding: Encoding) -> Body<S> {
     Body {
         chunks,
         encoding,
         length: None,
+        signed: None,
     }
 }
 
@@ -110,6 +159,7 @@ async fn a_batch_that_breaks_off_keeps_what_was_published() {
     let body = stream::iter([Ok(Bytes::from(head)), Err(PayloadError::Incomplete(None))]);
     let ended = batch::take(
         &bench.writes,
+        bench.lobby.reads().expect("parts"),
         domain("x"),
         unannounced(body, Encoding::Identity),
     )
@@ -215,7 +265,7 @@ proptest! {
             let bench = bench();
             let encoding = if packed { Encoding::Gzip } else { Encoding::Identity };
             let body = unannounced(stream::iter(chunks), encoding);
-            let answer = batch::take(&bench.writes, domain("x"), body);
+            let answer = batch::take(&bench.writes, bench.lobby.reads().expect("parts"), domain("x"), body);
             let response = answer.await.expect("the fakes take all");
             let body = to_bytes(response.into_body()).await.expect("a body");
             serde_json::from_slice(&body).expect("JSON")

@@ -1,12 +1,19 @@
 //! The application, on fakes.
 
+mod access;
 mod batches;
+mod connections;
+mod experiments;
 mod listing;
+mod page;
 mod patches;
 mod paths;
 mod queries;
+mod quotas;
 mod reads;
 mod removal;
+mod repair;
+mod schemas;
 mod service;
 mod writes;
 
@@ -14,7 +21,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use actix_web::body::to_bytes;
+use actix_web::body::{MessageBody, to_bytes};
 use actix_web::dev::{Service, ServiceResponse};
 use actix_web::error::PayloadError;
 use actix_web::http::Method;
@@ -25,7 +32,7 @@ use chrono::{DateTime, Utc};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::stream;
-use kindred_api::batch::REJECTS_LISTED;
+use kindred_api::batch::{REJECTS_LISTED, REJECTS_MOST};
 use kindred_api::problem::Kind;
 use kindred_api::similar::SimilarAnswer;
 use kindred_shared::event::Event;
@@ -41,6 +48,7 @@ use crate::http::items;
 use crate::http::parts::Lobby;
 use crate::http::path::OfItem;
 use crate::http::readiness::Readiness;
+use crate::http::{Deadlines, Gate, Guard, Hosts};
 use crate::metrics::Metrics;
 use kindred_domain::list::Entry;
 use kindred_domain::shown::{Interner, Shown};
@@ -60,15 +68,34 @@ const ROUTES: &[(&str, &str)] = &[
     ("/v1/domains/{domain}/similar", "POST"),
     ("/v1/domains/{domain}/similar:batch", "POST"),
     ("/v1/domains/{domain}/scores", "POST"),
+    ("/v1/domains/{domain}/repair", "POST"),
+    ("/v1/domains/{domain}/experiments", "GET, HEAD"),
+    (
+        "/v1/domains/{domain}/experiments/{name}",
+        "GET, HEAD, PUT, DELETE",
+    ),
+    ("/v1/domains/{domain}/feedback", "POST"),
     ("/v1/domains/{domain}/items", "GET, HEAD"),
     ("/v1/domains/{domain}/export", "GET, HEAD"),
     ("/v1/domains", "GET, HEAD"),
+    ("/v1/keys", "GET, HEAD, POST"),
+    ("/v1/keys/{id}", "GET, HEAD, DELETE"),
     ("/v1/domains/{domain}", "GET, HEAD, PUT, DELETE"),
+    ("/v1/domains/{domain}/models", "GET, HEAD"),
+    (
+        "/v1/domains/{domain}/models/{name}",
+        "GET, HEAD, PUT, DELETE",
+    ),
+    ("/v1/domains/{domain}/models/{name}:activate", "POST"),
+    ("/v1/domains/{domain}/map", "GET, HEAD"),
     ("/v1/workers", "GET, HEAD"),
+    ("/v1/activity", "GET, HEAD"),
+    ("/v1/activity/stream", "GET, HEAD"),
     ("/healthz", "GET, HEAD"),
     ("/readyz", "GET, HEAD"),
     ("/metrics", "GET, HEAD"),
     ("/openapi.json", "GET, HEAD"),
+    ("/embed.js", "GET, HEAD"),
     ("/", "GET, HEAD"),
 ];
 
@@ -111,17 +138,30 @@ async fn ask(bench: &Bench, request: TestRequest) -> Answer {
     answer_of(&bench.lobby, &bench.metrics, request).await
 }
 
+/// What a request gets that says that its body is JSON.
 async fn answer_of(lobby: &Arc<Lobby>, metrics: &Arc<Metrics>, request: TestRequest) -> Answer {
+    let json = ("content-type", "application/json");
+    answer_as_sent(lobby, metrics, request.append_header(json)).await
+}
+
+async fn answer_as_sent(
+    lobby: &Arc<Lobby>,
+    metrics: &Arc<Metrics>,
+    request: TestRequest,
+) -> Answer {
     let (lobby, metrics) = (Arc::clone(lobby), Arc::clone(metrics));
     let app = init_service(app(web::Data::from(lobby), web::Data::from(metrics))).await;
     let response: ServiceResponse = app.call(request.to_request()).await.expect("an answer");
     let status = response.status().as_u16();
-    let headers = response
+    let headers: Vec<_> = response
         .headers()
         .iter()
         .map(|(n, v)| (n.to_string(), v.to_str().expect("ASCII").to_owned()))
         .collect();
-    let body = to_bytes(response.into_body()).await.expect("a body");
+    let is_endless = headers
+        .iter()
+        .any(|(_, value)| value.starts_with("text/event-stream"));
+    let body = read(response.into_body(), is_endless).await;
     let answer = Answer {
         status,
         headers,
@@ -129,6 +169,16 @@ async fn answer_of(lobby: &Arc<Lobby>, metrics: &Arc<Metrics>, request: TestRequ
     };
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
     answer
+}
+
+/// A body; of a stream without an end what comes first.
+async fn read(body: impl MessageBody, is_endless: bool) -> Bytes {
+    if !is_endless {
+        return to_bytes(body).await.unwrap_or_else(|_| panic!("a body"));
+    }
+    let mut body = std::pin::pin!(body);
+    let first = std::future::poll_fn(|context| body.as_mut().poll_next(context)).await;
+    first.and_then(Result::ok).unwrap_or_default()
 }
 
 async fn get(bench: &Bench, uri: &str) -> Answer {

@@ -141,14 +141,22 @@ async fn raw(lines: Vec<&'static [u8]>) -> Vec<String> {
     let bench = bench();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
-    let server = crate::http::serve(listener, bench.lobby, bench.metrics).expect("a server");
+    let server = crate::http::serve(
+        listener,
+        &Arc::new(Gate::with_room(10, 10)),
+        Deadlines::default(),
+        None,
+        bench.lobby,
+        bench.metrics,
+    )
+    .expect("a server");
     let handle = server.handle();
     let running = actix_web::rt::spawn(server);
     let asked = web::block(move || {
         let one = |line: &[u8]| {
             let mut stream = TcpStream::connect(address)?;
             stream.write_all(line)?;
-            stream.write_all(b" HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 13\r\n\r\n{\"title\":\"t\"}")?;
+            stream.write_all(b" HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 13\r\n\r\n{\"title\":\"t\"}")?;
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer)?;
             Ok::<_, std::io::Error>(String::from_utf8_lossy(&answer).into_owned())

@@ -50,7 +50,7 @@ fn block(space: &Space, rows: &[(&str, Feature)], first: u32) -> Live {
 }
 
 /// Domain `x`, active: vectors `a` to `e`, of which `a` has a list of two that is not all there is; and texts.
-async fn filled() -> Bench {
+pub(super) async fn filled() -> Bench {
     let bench = bench();
     bench.rows.register("x", None).await;
     let listed = |slot: u32, name: &str, space: Space, entries: &[(u32, f32)], bound| Listed {

@@ -10,7 +10,10 @@ async fn unknown_paths_and_methods_are_problems_too() {
         .await
         .problem(404, "unknown-path");
     for (route, methods) in ROUTES {
-        let uri = route.replace("{domain}", "x").replace("{id}", "y");
+        let uri = route
+            .replace("{domain}", "x")
+            .replace("{id}", "y")
+            .replace("{name}", "n");
         let trace = TestRequest::with_uri(&uri).method(Method::TRACE);
         let answer = ask(&bench, trace).await;
         answer.problem(405, "method-not-allowed");
@@ -100,14 +103,22 @@ async fn a_real_server_answers_and_stops() {
     let bench = bench();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
-    let server = crate::http::serve(listener, bench.lobby, bench.metrics).expect("a server");
+    let server = crate::http::serve(
+        listener,
+        &Arc::new(Gate::with_room(10, 10)),
+        Deadlines::default(),
+        None,
+        bench.lobby,
+        bench.metrics,
+    )
+    .expect("a server");
     let handle = server.handle();
     let running = actix_web::rt::spawn(server);
     let raw = web::block(move || {
         use std::io::Read;
         let mut stream = std::net::TcpStream::connect(address)?;
         stream.write_all(
-            b"PUT /v1/domains/x/items/a%2Fb HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 13\r\n\r\n{\"title\":\"t\"}",
+            b"PUT /v1/domains/x/items/a%2Fb HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 13\r\n\r\n{\"title\":\"t\"}",
         )?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
@@ -121,9 +132,96 @@ async fn a_real_server_answers_and_stops() {
 }
 
 #[actix_web::test]
+async fn another_name_is_not_answered_whatever_is_asked() {
+    let bench = bench();
+    let hosts = Hosts::These {
+        names: vec!["kindred.example".to_owned()],
+        loopback: true,
+    };
+    let lobby = Arc::new(Lobby::new(
+        Arc::new(Readiness::ready()),
+        hosts,
+        Guard::open(),
+    ));
+    let ask = |method: Method, uri: &str, host: Option<&'static str>| {
+        let mut request = TestRequest::with_uri(uri).method(method);
+        if let Some(host) = host {
+            request = request.insert_header(("host", host));
+        }
+        let (lobby, metrics) = (Arc::clone(&lobby), Arc::clone(&bench.metrics));
+        async move { answer_of(&lobby, &metrics, request).await }
+    };
+    for host in [None, Some("localhost:8080"), Some("kindred.example")] {
+        assert_eq!(ask(Method::GET, "/healthz", host).await.status, 200);
+    }
+    for (method, uri) in [
+        (Method::GET, "/healthz"),
+        (Method::GET, "/v1/domains"),
+        (Method::PUT, "/v1/domains/x/items/a"),
+        (Method::OPTIONS, "/v1/domains/x/items/a"),
+        (Method::GET, "http://evil.example/healthz"),
+    ] {
+        let answer = ask(method, uri, Some("evil.example")).await;
+        let problem = answer.problem(421, "not-acceptable-host");
+        assert_eq!(problem["field"], "Host", "{uri}");
+    }
+}
+
+/// What a form of a web page can send is not taken, whatever it holds.
+#[actix_web::test]
+async fn what_is_sent_says_that_it_is_json() {
+    let bench = bench();
+    let ask = |method: Method, uri: &str, kind: Option<&'static str>| {
+        let mut request = TestRequest::with_uri(uri).method(method);
+        if let Some(kind) = kind {
+            request = request.insert_header(("content-type", kind));
+        }
+        let request = request.set_payload(r#"{"title":"t"}"#);
+        let (lobby, metrics) = (Arc::clone(&bench.lobby), Arc::clone(&bench.metrics));
+        async move { answer_as_sent(&lobby, &metrics, request).await }
+    };
+    for (route, methods) in ROUTES {
+        let uri = route
+            .replace("{domain}", "x")
+            .replace("{id}", "y")
+            .replace("{name}", "n");
+        for method in methods.split(", ") {
+            if !["POST", "PUT", "PATCH"].contains(&method) {
+                continue;
+            }
+            let method = Method::from_bytes(method.as_bytes()).expect("a method");
+            for kind in [
+                None,
+                Some("text/plain"),
+                Some("application/x-www-form-urlencoded"),
+                Some("multipart/form-data; boundary=x"),
+                Some("text/plain; application/json"),
+            ] {
+                let answer = ask(method.clone(), &uri, kind).await;
+                let problem = answer.problem(415, "unsupported-type");
+                assert_eq!(problem["field"], "Content-Type", "{method} {uri} {kind:?}");
+            }
+        }
+    }
+    assert!(bench.publish.events.lock().expect("unpoisoned").is_empty());
+    for kind in [
+        "application/json",
+        "Application/JSON; charset=utf-8",
+        "application/merge-patch+json",
+        "application/x-ndjson",
+        "application/ndjson",
+    ] {
+        let answer = ask(Method::PUT, "/v1/domains/x/items/y", Some(kind)).await;
+        assert_eq!(answer.status, 202, "{kind}");
+    }
+    let delete = ask(Method::DELETE, "/v1/domains/x/items/y", None).await;
+    assert_eq!(delete.status, 202);
+}
+
+#[actix_web::test]
 async fn before_the_service_is_there_it_says_what_it_waits_for() {
     let readiness = Readiness::waiting_for("database", "not connected yet");
-    let lobby = Arc::new(Lobby::new(Arc::new(readiness)));
+    let lobby = Arc::new(Lobby::new(Arc::new(readiness), Hosts::Any, Guard::open()));
     let metrics = Arc::new(Metrics::new());
     for (uri, status, words) in [
         ("/healthz", 200, "ok"),
@@ -154,7 +252,10 @@ async fn before_the_service_is_there_it_says_what_it_waits_for() {
 async fn a_parameter_that_a_route_does_not_document_is_refused() {
     let bench = bench();
     for (route, methods) in ROUTES {
-        let uri = route.replace("{domain}", "x").replace("{id}", "y");
+        let uri = route
+            .replace("{domain}", "x")
+            .replace("{id}", "y")
+            .replace("{name}", "n");
         for method in methods.split(", ") {
             let method = Method::from_bytes(method.as_bytes()).expect("a method");
             let request = TestRequest::with_uri(&format!("{uri}?page=2")).method(method);
@@ -171,4 +272,22 @@ async fn a_parameter_that_a_route_does_not_document_is_refused() {
     get(&bench, "/v2?page=2").await.problem(404, "unknown-path");
     let patch = TestRequest::patch().uri("/v1/domains?page=2");
     ask(&bench, patch).await.problem(405, "method-not-allowed");
+}
+
+#[actix_web::test]
+async fn the_widget_is_every_pages_and_kept_while_it_stays() {
+    let bench = bench();
+    let script = get(&bench, "/embed.js").await;
+    assert_eq!(script.status, 200);
+    let kind = script.header("content-type");
+    assert_eq!(kind, Some("text/javascript; charset=utf-8"));
+    assert_eq!(script.header("access-control-allow-origin"), Some("*"));
+    let policy = script.header("cross-origin-resource-policy");
+    assert_eq!(policy, Some("cross-origin"));
+    let kept = script.header("cache-control").expect("it may be kept");
+    assert!(kept.starts_with("public, max-age="), "{kept}");
+    let tag = script.header("etag").expect("it has a tag").to_owned();
+    let known = TestRequest::get().uri("/embed.js");
+    let again = ask(&bench, known.append_header(("if-none-match", tag))).await;
+    assert_eq!((again.status, again.body.len()), (304, 0));
 }

@@ -123,6 +123,7 @@ async fn a_body_that_announces_too_much_is_not_read() {
         chunks: stream::pending::<Result<Bytes, PayloadError>>(),
         encoding: Encoding::Identity,
         length: Some(length),
+        signed: None,
     };
     let of = OfItem {
         domain: domain("x"),
@@ -130,7 +131,13 @@ async fn a_body_that_announces_too_much_is_not_read() {
     };
     let put = items::read_event(&bench.writes, &of, never(2_001)).await;
     assert_eq!(put.expect_err("too much").status_code(), 413);
-    let post = batch::take(&bench.writes, domain("x"), never((1 << 30) + 1)).await;
+    let post = batch::take(
+        &bench.writes,
+        bench.lobby.reads().expect("parts"),
+        domain("x"),
+        never((1 << 30) + 1),
+    )
+    .await;
     assert_eq!(post.expect_err("too much").status_code(), 413);
 }
 

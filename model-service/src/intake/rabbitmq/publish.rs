@@ -145,4 +145,30 @@ impl Notifier {
         }
         Ok(())
     }
+
+    /// Publishes a message of this type about a domain. Returns once the broker has it.
+    ///
+    /// # Errors
+    /// [`PublishError`]: it may not have been sent.
+    pub async fn tell(
+        &self,
+        domain: &DomainName,
+        kind: &str,
+        message: String,
+    ) -> Result<(), PublishError> {
+        let at = Utc::now().to_rfc3339_opts(SecondsFormat::Nanos, true);
+        let message = Outgoing {
+            exchange: self.names.domains(),
+            key: key_of(domain),
+            properties: event_properties(kind, &format!("{domain}@{at}")),
+            body: message.into_bytes(),
+            // Nobody has to listen.
+            mandatory: false,
+        };
+        self.publisher
+            .publish(message)
+            .await
+            .await
+            .map_err(in_words)
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -10,8 +10,9 @@ use kindred_runtime::amqp::{
     AmqpError, Connector, PublishFault, Publisher, RECONNECT, REQUEST_DEADLINE, close, wait_out,
     within,
 };
+use kindred_runtime::host::process_name;
 use kindred_shared::event::{
-    CONFIGURED, Configure, Event, Limits, REMOVED, Refusal, Removal, parse_for,
+    CONFIGURED, Configure, Event, Limits, MODELLED, Modelled, REMOVED, Refusal, Removal, parse_for,
 };
 use lapin::message::Delivery as Message;
 use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
@@ -35,6 +36,7 @@ pub(super) struct Ends {
     pub(super) told: mpsc::UnboundedReceiver<Command>,
     pub(super) deliveries: mpsc::Sender<Delivery>,
     pub(super) generation: Arc<AtomicU64>,
+    pub(super) is_alone: Arc<AtomicBool>,
     pub(super) stopped: watch::Receiver<bool>,
     pub(super) up: watch::Sender<bool>,
 }
@@ -49,10 +51,10 @@ pub(super) struct Reader {
     rewinding: Rewinding,
 }
 
-/// Tag of the consumer that reads one message at a time. See [`kindred_domain::intake::care`] for the order of both.
-const CAREFUL_TAG: &str = "intake.1-careful";
-/// Tag of the consumer that reads ahead.
-const AHEAD_TAG: &str = "intake.2-ahead";
+/// The consumer that reads one message at a time. See [`kindred_domain::intake::care`] for the order of both.
+const CAREFUL: &str = "1-careful";
+/// The consumer that reads ahead.
+const AHEAD: &str = "2-ahead";
 
 struct Link {
     connection: Connection,
@@ -268,7 +270,10 @@ impl Reader {
             body: message.data,
             redeliveries: 0,
         };
-        match self.care.judge(raw.fingerprint, count) {
+        let verdict = self.care.judge(raw.fingerprint, count);
+        let is_alone = self.care.is_careful();
+        self.ends.is_alone.store(is_alone, Ordering::Release);
+        match verdict {
             Verdict::GiveBack => {
                 // It counts as held: it comes again.
                 session.held.enter_dying(tag, raw);
@@ -420,7 +425,7 @@ async fn open(
 ) -> Result<Link, AmqpError> {
     let connection = connector.connect("intake").await?;
     let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
-    let tag = if careful { CAREFUL_TAG } else { AHEAD_TAG };
+    let tag = if careful { CAREFUL } else { AHEAD };
     let consumer = consume(&channel, options, tag, prefetch).await?;
     Ok(Link {
         connection,
@@ -434,18 +439,24 @@ async fn open(
 async fn consume(
     channel: &Channel,
     options: &RabbitIntakeOptions,
-    tag: &str,
+    kind: &str,
     prefetch: u16,
 ) -> Result<Consumer, AmqpError> {
     let qos = channel.basic_qos(prefetch, BasicQosOptions::default());
     within("limiting prefetch", REQUEST_DEADLINE, qos).await?;
     let consuming = channel.basic_consume(
         options.names.partition(options.partition),
-        tag.into(),
+        tag_of(options, kind).into(),
         BasicConsumeOptions::default(),
         FieldTable::default(),
     );
     within("consuming", REQUEST_DEADLINE, consuming).await
+}
+
+/// A consumer's tag as the broker's management shows it: queue, host and process, and which of the two it is.
+fn tag_of(options: &RabbitIntakeOptions, kind: &str) -> String {
+    let queue = options.names.partition(options.partition);
+    format!("{queue} {} {kind}", process_name())
 }
 
 /// Replaces the consumer that reads with care, which holds its one message, by one that reads
@@ -455,10 +466,11 @@ async fn read_ahead(
     options: &RabbitIntakeOptions,
     prefetch: u16,
 ) -> Result<(), AmqpError> {
-    let ahead = consume(&link.channel, options, AHEAD_TAG, prefetch).await?;
-    let cancel = link
-        .channel
-        .basic_cancel(CAREFUL_TAG.into(), BasicCancelOptions::default());
+    let ahead = consume(&link.channel, options, AHEAD, prefetch).await?;
+    let cancel = link.channel.basic_cancel(
+        tag_of(options, CAREFUL).into(),
+        BasicCancelOptions::default(),
+    );
     within("cancelling a consumer", REQUEST_DEADLINE, cancel).await?;
     link._careful = Some(std::mem::replace(&mut link.consumer, ahead));
     Ok(())
@@ -485,13 +497,17 @@ fn redeliveries(message: &Message) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// The event of a message. Those that set settings or remove the domain are told by the message's type: nobody
+/// The event of a message. Those that set settings, change models or remove the domain are told by the message's type: nobody
 /// but Kindred sends them.
 fn parse(raw: &Raw, limits: &Limits) -> Result<Event, Refusal> {
     let kind = raw.properties.kind().as_ref().map(ShortString::as_str);
     if kind == Some(CONFIGURED) {
         let configure = Configure::parse(&raw.body, limits, &raw.key)?;
         return Ok(Event::Configure(Box::new(configure)));
+    }
+    if kind == Some(MODELLED) {
+        let modelled = Modelled::parse(&raw.body, limits, &raw.key)?;
+        return Ok(Event::Model(Box::new(modelled)));
     }
     if kind == Some(REMOVED) {
         return Removal::parse(&raw.body, limits, &raw.key).map(Event::Remove);

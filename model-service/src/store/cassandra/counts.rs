@@ -12,9 +12,11 @@ pub(super) enum Table {
     Features,
     Lists,
     Partitions,
+    Models,
+    ModelLists,
 }
 
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 9] = [
     "domains",
     "domain_settings",
     "items",
@@ -22,6 +24,8 @@ const NAMES: [&str; 7] = [
     "item_features",
     "similar_items",
     "partitions",
+    "domain_models",
+    "similar_items_by_model",
 ];
 
 /// Rows written since the start, deletions too, by table.

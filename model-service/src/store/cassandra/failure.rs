@@ -1,8 +1,9 @@
 //! What went wrong, in the store's words.
 
+use kindred_runtime::cql::ConnectError;
 use scylla::errors::{
     DbError, DeserializationError, ExecutionError, IntoRowsResultError, MaybeFirstRowError,
-    NewSessionError, PrepareError, RequestAttemptError, RowsError,
+    PrepareError, RequestAttemptError, RowsError,
 };
 
 use crate::store::OpenError;
@@ -20,7 +21,7 @@ pub enum Trouble {
     Prepare(Box<PrepareError>),
     /// No session could be made.
     #[error(transparent)]
-    Session(Box<NewSessionError>),
+    Session(Box<ConnectError>),
     /// A row is not what this program writes.
     #[error("a row of {0} is not what Kindred writes: {1}")]
     Row(&'static str, String),
@@ -50,7 +51,7 @@ macro_rules! boxed {
 boxed!(
     Execution: ExecutionError,
     Prepare: PrepareError,
-    Session: NewSessionError
+    Session: ConnectError
 );
 
 macro_rules! answers {

@@ -21,7 +21,8 @@ use kindred_domain::store::{Cas, Epoch, Lease, Partition, StoreError};
 const FENCE_DEADLINE: Duration = Duration::from_secs(10);
 /// Before what failed or is not known is asked again. Several copies that answer a conditional write
 /// differently make it fail at once, without anything being wrong: the next one mends that.
-const ASK_AGAIN: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
+pub(super) const ASK_AGAIN: Backoff =
+    Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
 
 /// Lets one fence of a partition run at a time; those that wait meanwhile share the next one.
 #[derive(Default)]
@@ -53,13 +54,13 @@ impl Gates {
 
 /// What a conditional write said.
 #[derive(Debug)]
-enum Said {
+pub(super) enum Said {
     Applied,
     /// The columns it looked at, or none where there is no row.
     Refused(HashMap<String, CqlValue>),
 }
 
-fn said(result: QueryResult) -> Result<Said, Trouble> {
+pub(super) fn said(result: QueryResult) -> Result<Said, Trouble> {
     let found = result.into_rows_result()?;
     let names: Vec<String> = found
         .column_specs()

@@ -10,9 +10,12 @@
 
 pub(crate) mod agreement;
 mod counts;
+mod damaged;
+mod experiments;
 mod facts;
 mod failure;
 mod instances;
+mod keys;
 mod lease;
 pub(crate) mod opening;
 pub(crate) mod partitions;
@@ -37,13 +40,16 @@ use kindred_shared::{DomainName, ItemId, ModelName};
 use scylla::client::session::Session;
 use tokio::sync::Semaphore;
 
+use crate::store::damage::Damage;
 pub use agreement::Agreement;
 use counts::Counts;
 use facts::Facts;
 pub use failure::Trouble;
+pub(crate) use keys::KeyTable;
+use kindred_domain::models::Swept;
 use kindred_domain::store::{
-    Batch, Cas, Content, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Page,
-    Partition, Reading, SettingsRow, Stamp, Store, StoreError,
+    Batch, Beside, Cas, Content, Damaged, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow,
+    Lease, ListRow, Page, Partition, Reading, SettingsRow, Stamp, Store, StoreError,
 };
 use lease::Gates;
 pub use opening::{CassandraOptions, ConnectError};
@@ -68,6 +74,7 @@ pub struct CassandraStore {
     facts: Facts,
     gates: Gates,
     counts: Counts,
+    damage: Damage,
     quorum: Quorum,
     reading: Semaphore,
     writing: Semaphore,
@@ -92,6 +99,7 @@ impl CassandraStore {
             facts: Facts::default(),
             gates: Gates::default(),
             counts: Counts::default(),
+            damage: Damage::default(),
             quorum: Quorum::default(),
             reading: Semaphore::new(READS),
             writing: Semaphore::new(writes::IN_FLIGHT),
@@ -118,6 +126,11 @@ impl CassandraStore {
         let probed = self.session.execute_unpaged(&self.statements.probe, ());
         let probed = probed.await.map_err(Trouble::from);
         probed.map(|_| ()).map_err(Trouble::of_read)
+    }
+
+    /// The keys in the same keyspace.
+    pub(crate) async fn keys(&self) -> Result<KeyTable, Trouble> {
+        KeyTable::prepare(Arc::clone(&self.session), &self.keyspace).await
     }
 
     /// The session, for statements that are not the store's own.
@@ -175,7 +188,11 @@ impl Store for CassandraStore {
         stamp: Stamp,
         batch: Batch,
     ) -> Result<(), StoreError> {
-        self.write_batch(partition, epoch, stamp, batch).await
+        let domain = batch.domain.clone();
+        let mended = self.damage.mended_by(&domain, &batch.writes);
+        self.write_batch(partition, epoch, stamp, batch).await?;
+        self.damage.mended(&domain, &mended);
+        Ok(())
     }
 
     async fn sweep(
@@ -184,7 +201,47 @@ impl Store for CassandraStore {
         stamp: Stamp,
         most: usize,
     ) -> Result<bool, StoreError> {
-        self.sweep_domain(domain, stamp, most).await
+        let swept = self.sweep_domain(domain, stamp, most).await;
+        if swept == Ok(true) {
+            self.damage.swept(domain);
+        }
+        swept
+    }
+
+    async fn sweep_model(
+        &self,
+        domain: &DomainName,
+        swept: &Swept,
+        stamp: Stamp,
+        _most: usize,
+    ) -> Result<bool, StoreError> {
+        self.sweep_one_model(domain, swept, stamp).await
+    }
+
+    async fn beside(&self, domain: &DomainName, model: &ModelName) -> Result<Beside, StoreError> {
+        let stored = self.stored_beside(domain, model).await;
+        stored.map_err(Trouble::of_read)
+    }
+
+    async fn scan_beside_list_ids(
+        &self,
+        domain: &DomainName,
+        model: &ModelName,
+        from: Option<&ItemId>,
+        limit: usize,
+    ) -> Result<Page<ItemId>, StoreError> {
+        let page = self.scan_lists(domain, Some(model), from, limit).await;
+        page.map_err(Trouble::of_read)
+    }
+
+    async fn beside_list(
+        &self,
+        domain: &DomainName,
+        model: &ModelName,
+        id: &ItemId,
+    ) -> Result<Option<ListRow>, StoreError> {
+        let list = self.beside_list_of(domain, model, id).await;
+        list.map_err(Trouble::of_read)
     }
 
     async fn domains(&self) -> Result<Vec<DomainRow>, StoreError> {
@@ -232,7 +289,7 @@ impl Store for CassandraStore {
         from: Option<&ItemId>,
         limit: usize,
     ) -> Result<Page<ItemId>, StoreError> {
-        let page = self.scan_lists(domain, from, limit).await;
+        let page = self.scan_lists(domain, None, from, limit).await;
         page.map_err(Trouble::of_read)
     }
 
@@ -269,6 +326,14 @@ impl Store for CassandraStore {
 
     async fn list(&self, domain: &DomainName, id: &ItemId) -> Result<Option<ListRow>, StoreError> {
         self.list_of(domain, id).await.map_err(Trouble::of_read)
+    }
+
+    fn damaged(&self, domain: &DomainName) -> Damaged {
+        self.damage.of(domain)
+    }
+
+    fn damaged_rows(&self) -> u64 {
+        self.damage.count()
     }
 
     async fn reading(&self, domain: &DomainName, id: &ItemId) -> Result<Reading, StoreError> {

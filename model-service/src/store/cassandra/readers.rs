@@ -15,7 +15,9 @@ use super::CassandraStore;
 use super::facts::{BUCKETS, bucket};
 use super::failure::Trouble;
 use super::rows;
-use kindred_domain::store::{DomainRow, ItemRow, Reading, StoreError};
+use super::rows::ReadDomain;
+use crate::store::damage;
+use kindred_domain::store::{ItemRow, Reading, StoreError};
 
 /// Longest a request may take before readers are answered from one copy.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -55,14 +57,14 @@ impl CassandraStore {
         let _turn = self.reading.acquire().await;
         let key = (domain.as_str(), id.as_str());
         let found = self.ask(copies, &self.statements.list, key).await?;
-        let list = rows::list(id, &found)?;
+        let list = self.sound_list(domain, id, &found)?;
         let ids = Reading::ids(id, list.as_ref());
         let known = self.facts.buckets(domain);
         let of_domain = match known {
             Some(buckets) => buckets,
             None => {
                 let stored = self.seen_domain(copies, domain).await?;
-                stored.map_or(BUCKETS, |(_, buckets)| buckets)
+                stored.map_or(BUCKETS, |read| read.buckets)
             }
         };
         let buckets: BTreeSet<i16> = ids.iter().map(|id| bucket(id, of_domain)).collect();
@@ -74,10 +76,11 @@ impl CassandraStore {
             self.ask(copies, &self.statements.items_in, key),
             self.seen_domain(copies, domain),
         )?;
-        let found = rows::items(&found)?.into_iter();
+        let found = self.sound(domain, damage::ITEMS, rows::items(&found)?);
+        let found = found.into_iter();
         let found: HashMap<ItemId, ItemRow> = found.map(|row| (row.id.clone(), row)).collect();
         // Of a domain that was removed rows may be left.
-        let is_removed = stored.is_some_and(|(row, _)| !row.is_there());
+        let is_removed = stored.is_some_and(|read| !read.is_there());
         let found = if is_removed { HashMap::new() } else { found };
         let mut items = ids.iter().map(|id| found.get(id).cloned());
         Ok(Reading {
@@ -93,11 +96,11 @@ impl CassandraStore {
         &self,
         copies: Copies,
         domain: &DomainName,
-    ) -> Result<Option<(DomainRow, i16)>, Trouble> {
+    ) -> Result<Option<ReadDomain>, Trouble> {
         let asked = self.ask(copies, &self.statements.domain, (domain.as_str(),));
         let found = asked.await?;
         let stored = found.maybe_first_row::<rows::StoredDomain<'_>>()?;
-        stored.map(rows::domain).transpose()
+        Ok(stored.and_then(rows::domain))
     }
 
     async fn ask(

@@ -17,9 +17,12 @@ use tokio::time::Instant;
 use super::CassandraStore;
 use super::facts::{BUCKETS, bucket};
 use super::failure::Trouble;
-use super::rows::{self, StoredDomain};
+use super::rows::{self, Read, ReadDomain, StoredDomain};
 use super::statements::Statements;
-use kindred_domain::store::{Content, DomainRow, FeatureRow, ItemRow, ListRow, Page, SettingsRow};
+use crate::store::damage::{self, Unsound};
+use kindred_domain::store::{
+    Beside, Content, DomainRow, FeatureRow, ItemRow, ListRow, Page, SettingsRow,
+};
 
 /// Most rows of a page, whatever is asked for.
 const MAX_PAGE_ROWS: usize = 10_000;
@@ -30,8 +33,17 @@ const IDS_PER_REQUEST: usize = 100;
 pub(super) trait Scanned: Sized + Send {
     fn statement(statements: &Statements) -> &PreparedStatement;
 
-    /// Rows in the order they came, each with its id.
-    fn decode(found: &QueryRowsResult) -> Result<Vec<(ItemId, Self)>, Trouble>;
+    /// Their table.
+    const TABLE: &'static str;
+
+    /// Rows in the order they came.
+    fn decode(
+        found: &QueryRowsResult,
+        model: Option<&ModelName>,
+    ) -> Result<Vec<Read<Self>>, Trouble>;
+
+    /// Whose row it is.
+    fn id(&self) -> &ItemId;
 }
 
 impl Scanned for ItemRow {
@@ -39,9 +51,14 @@ impl Scanned for ItemRow {
         &statements.items_from
     }
 
-    fn decode(found: &QueryRowsResult) -> Result<Vec<(ItemId, Self)>, Trouble> {
-        let rows = rows::items(found)?.into_iter();
-        Ok(rows.map(|row| (row.id.clone(), row)).collect())
+    const TABLE: &'static str = damage::ITEMS;
+
+    fn decode(found: &QueryRowsResult, _: Option<&ModelName>) -> Result<Vec<Read<Self>>, Trouble> {
+        rows::items(found)
+    }
+
+    fn id(&self) -> &ItemId {
+        &self.id
     }
 }
 
@@ -50,23 +67,32 @@ impl Scanned for FeatureRow {
         &statements.features_from
     }
 
-    fn decode(found: &QueryRowsResult) -> Result<Vec<(ItemId, Self)>, Trouble> {
-        let rows = rows::features(found)?.into_iter();
-        Ok(rows.map(|row| (row.id.clone(), row)).collect())
+    const TABLE: &'static str = damage::FEATURES;
+
+    fn decode(
+        found: &QueryRowsResult,
+        model: Option<&ModelName>,
+    ) -> Result<Vec<Read<Self>>, Trouble> {
+        let model = model.cloned().unwrap_or_else(ModelName::own);
+        rows::features(found, &model)
+    }
+
+    fn id(&self) -> &ItemId {
+        &self.id
     }
 }
 
 /// Where the scan of one bucket is.
 struct Cursor<T> {
     bucket: i16,
-    rows: VecDeque<(ItemId, T)>,
+    rows: VecDeque<T>,
     /// The least id not read yet may be this; `None`: all are read.
     resume: Option<String>,
 }
 
-impl<T> Cursor<T> {
+impl<T: Scanned> Cursor<T> {
     fn head(&self) -> Option<&ItemId> {
-        self.rows.front().map(|(id, _)| id)
+        self.rows.front().map(T::id)
     }
 }
 
@@ -108,8 +134,8 @@ impl CassandraStore {
         match self.facts.buckets(domain) {
             Some(buckets) => Ok(buckets),
             None => {
-                let stored = self.stored_domain(domain).await?;
-                Ok(stored.map_or(BUCKETS, |(_, buckets)| buckets))
+                let read = self.read_domain(domain).await?;
+                Ok(read.map_or(BUCKETS, |read| read.buckets))
             }
         }
     }
@@ -119,15 +145,22 @@ impl CassandraStore {
         &self,
         domain: &DomainName,
     ) -> Result<Option<(DomainRow, i16)>, Trouble> {
+        match self.read_domain(domain).await? {
+            Some(read) => self.put_right(read).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn read_domain(&self, domain: &DomainName) -> Result<Option<ReadDomain>, Trouble> {
         let found = self
             .read(&self.statements.domain, (domain.as_str(),))
             .await?;
         let stored = found.maybe_first_row::<StoredDomain<'_>>()?;
-        let stored = stored.map(rows::domain).transpose()?;
-        if let Some((_, buckets)) = &stored {
-            self.facts.registered(domain, *buckets);
+        let read = stored.and_then(rows::domain);
+        if let Some(read) = &read {
+            self.facts.registered(domain, read.buckets);
         }
-        Ok(stored)
+        Ok(read)
     }
 
     pub(super) async fn all_domains(&self) -> Result<Vec<DomainRow>, Trouble> {
@@ -140,8 +173,17 @@ impl CassandraStore {
                 .await?;
             let (found, next) = page;
             let found = found.into_rows_result()?;
+            let mut read = Vec::new();
             for row in found.rows::<StoredDomain<'_>>()? {
-                domains.push(rows::domain(row?)?.0);
+                let row = row?;
+                match rows::domain(row) {
+                    Some(row) => read.push(row),
+                    None => tracing::error!(name = row.0, "store.domain_without_name"),
+                }
+            }
+            drop(found);
+            for row in read {
+                domains.extend(self.put_right(row).await?.map(|(row, _)| row));
             }
             match next {
                 PagingStateResponse::HasMorePages { state: next } => state = next,
@@ -158,7 +200,8 @@ impl CassandraStore {
         let found = self
             .read(&self.statements.settings, (domain.as_str(),))
             .await?;
-        rows::settings(&found)
+        let row = rows::settings(&found)?;
+        Ok(row.and_then(|row| self.sound_one(domain, damage::SETTINGS, row)))
     }
 
     /// Rows of a domain in the order of ids; of one model where the model is a part of their key.
@@ -204,11 +247,11 @@ impl CassandraStore {
                     next: least.head().cloned(),
                 });
             }
-            page.extend(least.rows.pop_front().map(|(_, row)| row));
+            page.extend(least.rows.pop_front());
         }
     }
 
-    /// Reads a cursor's next rows.
+    /// Reads a cursor's next rows: some that are sound, if there are any.
     async fn fill<T: Scanned>(
         &self,
         domain: &DomainName,
@@ -216,43 +259,119 @@ impl CassandraStore {
         cursor: &mut Cursor<T>,
         rows: usize,
     ) -> Result<(), Trouble> {
-        let Some(from) = cursor.resume.take() else {
-            return Ok(());
-        };
         let statement = T::statement(&self.statements);
         let limit = i32::try_from(rows).unwrap_or(i32::MAX);
-        let (domain, bucket) = (domain.as_str(), cursor.bucket);
-        let found = match model {
-            None => self.read(statement, (domain, bucket, &from, limit)).await,
-            Some(model) => {
-                let values = (domain, model.as_str(), bucket, &from, limit);
-                self.read(statement, values).await
+        let bucket = cursor.bucket;
+        while cursor.rows.is_empty()
+            && let Some(from) = cursor.resume.take()
+        {
+            let name = domain.as_str();
+            let found = match model {
+                None => self.read(statement, (name, bucket, &from, limit)).await,
+                Some(model) => {
+                    let values = (name, model.as_str(), bucket, &from, limit);
+                    self.read(statement, values).await
+                }
+            }?;
+            let decoded = T::decode(&found, model)?;
+            if decoded.len() == rows {
+                let last = decoded.last().map(|last| match last {
+                    Ok(row) => row.id().as_str(),
+                    Err(unsound) => &unsound.id,
+                });
+                // The least text above an id: ids have no control characters.
+                cursor.resume = last.map(|id| format!("{id}\0"));
             }
-        }?;
-        let decoded = T::decode(&found)?;
-        if decoded.len() == rows {
-            // The least text above an id: ids have no control characters.
-            cursor.resume = decoded.last().map(|(id, _)| format!("{id}\0"));
+            cursor.rows.extend(self.sound(domain, T::TABLE, decoded));
         }
-        cursor.rows.extend(decoded);
         Ok(())
     }
 
-    /// Ids of stored lists, which are one partition.
+    /// What is stored of a model beside the served one.
+    pub(super) async fn stored_beside(
+        &self,
+        domain: &DomainName,
+        model: &ModelName,
+    ) -> Result<Beside, Trouble> {
+        let values = (domain.as_str(), model.as_str());
+        let found = self.read(&self.statements.beside, values).await?;
+        let (row, habits) = rows::beside(&found)?;
+        let row = row.and_then(|row| self.sound_one(domain, damage::MODELS, row));
+        let habits = habits.and_then(|row| self.sound_one(domain, damage::MODELS, row));
+        let habits = habits.unwrap_or_default();
+        Ok(Beside { row, habits })
+    }
+
+    /// The models beside the served one of which something is stored.
+    pub(super) async fn models_beside(
+        &self,
+        domain: &DomainName,
+    ) -> Result<Vec<ModelName>, Trouble> {
+        let values = (domain.as_str(),);
+        let found = self.read(&self.statements.all_beside, values).await?;
+        let mut models = Vec::new();
+        for row in found.rows::<(&str,)>()? {
+            // Under another name nobody wrote anything.
+            models.extend(ModelName::new(row?.0).ok());
+        }
+        Ok(models)
+    }
+
+    pub(super) async fn beside_list_of(
+        &self,
+        domain: &DomainName,
+        model: &ModelName,
+        id: &ItemId,
+    ) -> Result<Option<ListRow>, Trouble> {
+        let values = (domain.as_str(), model.as_str(), id.as_str());
+        let found = self.read(&self.statements.beside_list, values).await?;
+        self.sound_list(domain, id, &found)
+    }
+
+    /// Ids of stored lists, which are one partition; of a model beside the served one if one is named.
     pub(super) async fn scan_lists(
         &self,
         domain: &DomainName,
+        model: Option<&ModelName>,
         from: Option<&ItemId>,
         limit: usize,
     ) -> Result<Page<ItemId>, Trouble> {
         let limit = limit.clamp(1, MAX_PAGE_ROWS);
         // One more than asked for is where the next page begins.
-        let rows = i32::try_from(limit + 1).unwrap_or(i32::MAX);
-        let values = (domain.as_str(), from.map_or("", ItemId::as_str), rows);
-        let found = self.read(&self.statements.list_ids_from, values).await?;
-        let mut rows = rows::list_ids(&found)?;
-        let next = (rows.len() > limit).then(|| rows.pop()).flatten();
-        Ok(Page { rows, next })
+        let most = i32::try_from(limit + 1).unwrap_or(i32::MAX);
+        let (mut rows, mut from) = (Vec::new(), from.map_or("", ItemId::as_str).to_owned());
+        loop {
+            let found = match model {
+                None => {
+                    let values = (domain.as_str(), &from, most);
+                    self.read(&self.statements.list_ids_from, values).await?
+                }
+                Some(model) => {
+                    let values = (domain.as_str(), model.as_str(), &from, most);
+                    let statement = &self.statements.beside_list_ids_from;
+                    self.read(statement, values).await?
+                }
+            };
+            let read = rows::ids(&found)?;
+            let last = read.last().map(|last| match last {
+                Ok(id) => id.as_str(),
+                Err(unsound) => &unsound.id,
+            });
+            let is_over = read.len() <= limit;
+            from = last.map_or_else(String::new, |id| format!("{id}\0"));
+            rows.extend(self.sound(domain, damage::LISTS, read));
+            if rows.len() > limit {
+                let next = rows.swap_remove(limit);
+                rows.truncate(limit);
+                return Ok(Page {
+                    rows,
+                    next: Some(next),
+                });
+            }
+            if is_over {
+                return Ok(Page { rows, next: None });
+            }
+        }
     }
 
     pub(super) async fn items_of(
@@ -277,11 +396,8 @@ impl CassandraStore {
         }
         let mut found = HashMap::new();
         for rows in try_join_all(reads).await? {
-            found.extend(
-                rows::items(&rows)?
-                    .into_iter()
-                    .map(|row| (row.id.clone(), row)),
-            );
+            let rows = self.sound(domain, damage::ITEMS, rows::items(&rows)?);
+            found.extend(rows.into_iter().map(|row| (row.id.clone(), row)));
         }
         Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
     }
@@ -295,11 +411,15 @@ impl CassandraStore {
         for id in ids {
             reads.push(self.read(&self.statements.content, (domain.as_str(), id.as_str())));
         }
-        try_join_all(reads)
-            .await?
-            .iter()
-            .map(rows::content)
-            .collect()
+        let mut contents = Vec::with_capacity(ids.len());
+        for (id, found) in ids.iter().zip(try_join_all(reads).await?) {
+            let row = rows::content(&found)?;
+            contents.push(row.and_then(|row| {
+                let row = row.map_err(|why| Unsound::new(id.as_str(), why));
+                self.sound_one(domain, damage::CONTENTS, row)
+            }));
+        }
+        Ok(contents)
     }
 
     /// An item's feature of one model.
@@ -312,7 +432,8 @@ impl CassandraStore {
         let bucket = bucket(id, self.buckets(domain).await?);
         let values = (domain.as_str(), model.as_str(), bucket, id.as_str());
         let found = self.read(&self.statements.feature, values).await?;
-        Ok(rows::features(&found)?.pop())
+        let rows = rows::features(&found, model)?;
+        Ok(self.sound(domain, damage::FEATURES, rows).pop())
     }
 
     pub(super) async fn list_of(
@@ -322,6 +443,19 @@ impl CassandraStore {
     ) -> Result<Option<ListRow>, Trouble> {
         let values = (domain.as_str(), id.as_str());
         let found = self.read(&self.statements.list, values).await?;
-        rows::list(id, &found)
+        self.sound_list(domain, id, &found)
+    }
+
+    /// The list that was found, if it is sound.
+    pub(super) fn sound_list(
+        &self,
+        domain: &DomainName,
+        id: &ItemId,
+        found: &QueryRowsResult,
+    ) -> Result<Option<ListRow>, Trouble> {
+        Ok(rows::list(id, found)?.and_then(|row| {
+            let row = row.map_err(|why| Unsound::new(id.as_str(), why));
+            self.sound_one(domain, damage::LISTS, row)
+        }))
     }
 }

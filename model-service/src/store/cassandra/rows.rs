@@ -11,10 +11,18 @@ use scylla::serialize::writers::RowWriter;
 use scylla::value::CqlTimestamp;
 use scylla::{DeserializeRow, SerializeRow};
 
+use super::facts::BUCKETS;
 use super::failure::Trouble;
+use crate::store::damage::{Unsound, item_id};
+use crate::store::sound;
+use kindred_domain::habits::Habits;
 use kindred_domain::store::{
-    Content, DomainRow, FeatureRow, ItemRow, ListRow, Liveness, Neighbour, SettingsRow,
+    BesideRow, Content, DomainRow, FeatureRow, ItemRow, ListRow, Liveness, Neighbour, RemovalStage,
+    Removed, SettingsRow,
 };
+
+/// A row, or what is wrong with it.
+pub(super) type Read<T> = Result<T, Unsound>;
 
 /// One change of one row, with all that its statement binds.
 pub(super) struct RowChange {
@@ -40,6 +48,10 @@ pub(super) enum Change {
     DeleteFeature(ItemId, ModelName),
     List(ListRow),
     DeleteList(ItemId),
+    Beside(ModelName, BesideRow),
+    BesideHabits(ModelName, Habits),
+    BesideList(ModelName, ListRow),
+    DeleteBesideList(ModelName, ItemId),
 }
 
 #[derive(SerializeRow)]
@@ -166,6 +178,8 @@ impl SerializeRow for RowChange {
                     floats_to_bytes(feature.dense()),
                     term_ids,
                     floats_to_bytes(feature.term_weights()),
+                    // Not null, as above.
+                    bound(row.habits, row.version).cast_signed(),
                     stamp,
                 )
                     .serialize(context, writer)
@@ -192,6 +206,26 @@ impl SerializeRow for RowChange {
             }
             Change::DeleteContent(id) | Change::DeleteList(id) => {
                 (stamp, domain, id.as_str()).serialize(context, writer)
+            }
+            Change::Beside(model, row) => {
+                let state = serde_json::to_string(row).map_err(SerializationError::new)?;
+                (domain, model.as_str(), state, stamp).serialize(context, writer)
+            }
+            Change::BesideHabits(model, habits) => {
+                let habits = serde_json::to_string(habits).map_err(SerializationError::new)?;
+                (domain, model.as_str(), habits, stamp).serialize(context, writer)
+            }
+            Change::BesideList(model, row) => {
+                let neighbours: Vec<(&str, f32)> = row
+                    .neighbours
+                    .iter()
+                    .map(|n| (n.id.as_str(), n.score))
+                    .collect();
+                let (model, id, at) = (model.as_str(), row.id.as_str(), to_cql(row.updated_at));
+                (domain, model, id, neighbours, at, stamp).serialize(context, writer)
+            }
+            Change::DeleteBesideList(model, id) => {
+                (stamp, domain, model.as_str(), id.as_str()).serialize(context, writer)
             }
         }
     }
@@ -229,7 +263,7 @@ impl RowChange {
                     + row.id.as_str().len()
             }
             Change::Content(id, content) => content.bytes() + id.as_str().len(),
-            Change::List(row) => {
+            Change::List(row) | Change::BesideList(_, row) => {
                 // Three lengths and a score.
                 let neighbours: usize = row
                     .neighbours
@@ -238,10 +272,15 @@ impl RowChange {
                     .sum();
                 neighbours + FIXED + row.id.as_str().len()
             }
-            Change::Domain(..) | Change::PurgeDomain | Change::Settings(_) => FIXED,
+            Change::Domain(..)
+            | Change::PurgeDomain
+            | Change::Settings(_)
+            | Change::Beside(..)
+            | Change::BesideHabits(..) => FIXED,
             Change::PurgeItem(id)
             | Change::DeleteContent(id)
             | Change::DeleteFeature(id, _)
+            | Change::DeleteBesideList(_, id)
             | Change::DeleteList(id) => id.as_str().len(),
         };
         values + self.domain.as_str().len() + FIXED
@@ -252,9 +291,8 @@ fn to_cql(at: DateTime<Utc>) -> CqlTimestamp {
     CqlTimestamp(at.timestamp_millis())
 }
 
-fn from_cql(table: &'static str, at: CqlTimestamp) -> Result<DateTime<Utc>, Trouble> {
-    DateTime::from_timestamp_millis(at.0)
-        .ok_or_else(|| Trouble::Row(table, format!("{} ms is no time", at.0)))
+fn from_cql(at: CqlTimestamp) -> Result<DateTime<Utc>, String> {
+    DateTime::from_timestamp_millis(at.0).ok_or_else(|| format!("{} ms is no time", at.0))
 }
 
 fn floats_to_bytes(values: &[f32]) -> Vec<u8> {
@@ -264,51 +302,92 @@ fn floats_to_bytes(values: &[f32]) -> Vec<u8> {
         .collect()
 }
 
-fn floats(table: &'static str, bytes: &[u8]) -> Result<Vec<f32>, Trouble> {
-    Ok(words(table, bytes)?.map(f32::from_le_bytes).collect())
+fn floats(bytes: &[u8]) -> Result<Vec<f32>, String> {
+    Ok(words(bytes)?.map(f32::from_le_bytes).collect())
 }
 
 /// Little-endian words of four bytes.
-fn words<'a>(
-    table: &'static str,
-    bytes: &'a [u8],
-) -> Result<impl Iterator<Item = [u8; 4]> + use<'a>, Trouble> {
+fn words<'a>(bytes: &'a [u8]) -> Result<impl Iterator<Item = [u8; 4]> + use<'a>, String> {
     let (words, rest) = bytes.as_chunks::<4>();
     if rest.is_empty() {
         Ok(words.iter().copied())
     } else {
-        Err(Trouble::Row(
-            table,
-            format!("{} bytes of numbers", bytes.len()),
-        ))
+        Err(format!("{} bytes of numbers", bytes.len()))
     }
 }
 
-fn model_of(table: &'static str, name: &str) -> Result<ModelName, Trouble> {
-    ModelName::new(name).map_err(|error| Trouble::Row(table, error.to_string()))
+/// What a column holds that every row has.
+fn there<T>(column: &str, value: Option<T>) -> Result<T, String> {
+    value.ok_or_else(|| format!("it has no {column}"))
 }
 
-fn id_of(table: &'static str, id: &str) -> Result<ItemId, Trouble> {
-    ItemId::new(id).map_err(|error| Trouble::Row(table, error.to_string()))
-}
-
-/// A row of `domains` and its number of buckets.
+/// A row of `domains` and its number of buckets. But for the name any column may be empty where something else wrote.
 pub(super) type StoredDomain<'a> = (
     &'a str,
-    &'a str,
-    i16,
-    i16,
-    CqlTimestamp,
+    Option<&'a str>,
+    Option<i16>,
+    Option<i16>,
+    Option<CqlTimestamp>,
     Option<i64>,
-    i64,
-    i64,
+    Option<i64>,
+    Option<i64>,
     Option<CqlTimestamp>,
     Option<&'a str>,
 );
 
-/// Decodes a row of `domains`.
-pub(super) fn domain(row: StoredDomain<'_>) -> Result<(DomainRow, i16), Trouble> {
-    const TABLE: &str = "domains";
+/// A row of `domains`, as far as it can be read.
+pub(super) struct ReadDomain {
+    pub(super) domain: DomainName,
+    /// `None`: it is not said.
+    model: Option<ModelName>,
+    pub(super) buckets: i16,
+    partition: u16,
+    registered_at: DateTime<Utc>,
+    dirty: Option<u64>,
+    live: u64,
+    visible: u64,
+    next_expiry: Option<DateTime<Utc>>,
+    removal: Option<Removed>,
+    wrong: Vec<String>,
+}
+
+impl ReadDomain {
+    /// The row, and what was put right in it. `model`: what it is when the row does not say it; without any there is
+    /// no row.
+    pub(super) fn put_right(self, model: Option<ModelName>) -> Option<(DomainRow, Option<String>)> {
+        let mut row = DomainRow {
+            model: self.model.or(model)?,
+            domain: self.domain,
+            partition: self.partition,
+            registered_at: self.registered_at,
+            dirty: self.dirty,
+            live: self.live,
+            visible: self.visible,
+            next_expiry: self.next_expiry,
+            removal: self.removal,
+        };
+        let mut wrong = self.wrong;
+        wrong.extend(sound::domain(&mut row));
+        if !wrong.is_empty() {
+            row.dirty.get_or_insert(0);
+        }
+        Some((row, (!wrong.is_empty()).then(|| wrong.join("; "))))
+    }
+
+    /// Whether the domain is registered.
+    pub(super) fn is_there(&self) -> bool {
+        let removal = self.removal.as_ref();
+        removal.is_none_or(|removed| removed.stage == RemovalStage::Past)
+    }
+
+    /// Whether the row says the domain's model.
+    pub(super) fn has_model(&self) -> bool {
+        self.model.is_some()
+    }
+}
+
+/// Decodes a row of `domains`. `None`: it has no domain's name.
+pub(super) fn domain(row: StoredDomain<'_>) -> Option<ReadDomain> {
     let (
         name,
         model,
@@ -321,47 +400,95 @@ pub(super) fn domain(row: StoredDomain<'_>) -> Result<(DomainRow, i16), Trouble>
         next_expiry,
         removal,
     ) = row;
-    if buckets < 1 {
-        return Err(Trouble::Row(TABLE, format!("{name} has {buckets} buckets")));
-    }
-    let row = DomainRow {
-        domain: DomainName::new(name).map_err(|e| Trouble::Row(TABLE, e.to_string()))?,
-        model: model_of(TABLE, model)?,
-        partition: u16::from_ne_bytes(partition.to_ne_bytes()),
-        registered_at: from_cql(TABLE, registered_at)?,
-        dirty: dirty.map(i64::cast_unsigned),
-        live: live.cast_unsigned(),
-        visible: visible.cast_unsigned(),
-        next_expiry: next_expiry.map(|at| from_cql(TABLE, at)).transpose()?,
-        removal: removal
-            .map(serde_json::from_str)
-            .transpose()
-            .map_err(|error| Trouble::Row(TABLE, error.to_string()))?,
+    let mut wrong = Vec::new();
+    let mut right = |problem: String| wrong.push(problem);
+    let model = match model.map(ModelName::new) {
+        Some(Ok(model)) => Some(model),
+        Some(Err(error)) => {
+            right(error.to_string());
+            None
+        }
+        None => {
+            right("it has no model".to_owned());
+            None
+        }
     };
-    Ok((row, buckets))
+    let buckets = buckets.filter(|buckets| *buckets > 0).unwrap_or_else(|| {
+        right("it has no buckets".to_owned());
+        BUCKETS
+    });
+    let mut time = |at: Option<CqlTimestamp>| match at.map(from_cql) {
+        Some(Err(why)) => {
+            right(why);
+            None
+        }
+        Some(Ok(at)) => Some(at),
+        None => None,
+    };
+    let (registered_at, next_expiry) = (time(registered_at), time(next_expiry));
+    let removal = match removal.map(serde_json::from_str::<Removed>) {
+        Some(Err(error)) => {
+            right(format!("its removal cannot be read: {error}"));
+            None
+        }
+        Some(Ok(removal)) => Some(removal),
+        None => None,
+    };
+    if registered_at.is_none() || live.is_none() || visible.is_none() {
+        right("a column is empty".to_owned());
+    }
+    let partition = partition.unwrap_or_else(|| {
+        right("it has no partition".to_owned());
+        0
+    });
+    Some(ReadDomain {
+        domain: DomainName::new(name).ok()?,
+        model,
+        buckets,
+        partition: u16::from_ne_bytes(partition.to_ne_bytes()),
+        registered_at: registered_at.unwrap_or_default(),
+        dirty: dirty.map(i64::cast_unsigned),
+        live: live.unwrap_or_default().cast_unsigned(),
+        visible: visible.unwrap_or_default().cast_unsigned(),
+        next_expiry,
+        removal,
+        wrong,
+    })
 }
 
 /// Decodes the row of `domain_settings`, if there is one.
-pub(super) fn settings(found: &QueryRowsResult) -> Result<Option<SettingsRow>, Trouble> {
-    const TABLE: &str = "domain_settings";
-    let row = found.maybe_first_row::<(&str, CqlTimestamp)>()?;
-    row.map(|(settings, updated_at)| {
-        let row = serde_json::from_str(settings);
-        Ok(SettingsRow {
-            updated_at: from_cql(TABLE, updated_at)?,
-            ..row.map_err(|error| Trouble::Row(TABLE, error.to_string()))?
-        })
-    })
-    .transpose()
+pub(super) fn settings(found: &QueryRowsResult) -> Result<Option<Read<SettingsRow>>, Trouble> {
+    let row = found.maybe_first_row::<(Option<&str>, Option<CqlTimestamp>)>()?;
+    let read = |(settings, updated_at): (Option<&str>, Option<CqlTimestamp>)| {
+        let row = serde_json::from_str(there("settings", settings)?);
+        let row: SettingsRow = row.map_err(|error| error.to_string())?;
+        let updated_at = sound::time(from_cql(there("updated_at", updated_at)?)?)?;
+        Ok(SettingsRow { updated_at, ..row })
+    };
+    Ok(row.map(|row| read(row).map_err(|why: String| Unsound::new("", why))))
+}
+
+/// How a model beside the served one stands, and the habits that its features are made with.
+pub(super) type StoredBeside = (Option<Read<BesideRow>>, Option<Read<Habits>>);
+
+/// What is stored of a model beside the served one, but for its lists.
+pub(super) fn beside(found: &QueryRowsResult) -> Result<StoredBeside, Trouble> {
+    let row = found.maybe_first_row::<(Option<&str>, Option<&str>)>()?;
+    let (state, habits) = row.unwrap_or_default();
+    let damaged = |error: serde_json::Error| Unsound::new("", error.to_string());
+    Ok((
+        state.map(|state| serde_json::from_str(state).map_err(damaged)),
+        habits.map(|habits| serde_json::from_str(habits).map_err(damaged)),
+    ))
 }
 
 #[derive(DeserializeRow)]
 struct StoredItem<'a> {
     id: &'a str,
-    version: i64,
-    status: &'a str,
-    since: CqlTimestamp,
-    hidden: bool,
+    version: Option<i64>,
+    status: Option<&'a str>,
+    since: Option<CqlTimestamp>,
+    hidden: Option<bool>,
     title: Option<String>,
     url: Option<String>,
     language: Option<String>,
@@ -370,121 +497,143 @@ struct StoredItem<'a> {
     published_at: Option<CqlTimestamp>,
     expires_at: Option<CqlTimestamp>,
     attributes: BTreeMap<String, String>,
-    rejected: String,
-    content_hash: i64,
+    rejected: Option<String>,
+    content_hash: Option<i64>,
     image: Option<String>,
     publish_at: Option<CqlTimestamp>,
     accepted_at: Option<CqlTimestamp>,
 }
 
 /// Decodes rows of `items`.
-pub(super) fn items(found: &QueryRowsResult) -> Result<Vec<ItemRow>, Trouble> {
-    found
-        .rows::<StoredItem<'_>>()?
-        .map(|row| item(row?))
-        .collect()
+pub(super) fn items(found: &QueryRowsResult) -> Result<Vec<Read<ItemRow>>, Trouble> {
+    let rows = found.rows::<StoredItem<'_>>()?;
+    rows.map(|row| {
+        let row = row?;
+        let id = row.id.to_owned();
+        Ok(item(row).map_err(|why| Unsound::new(&id, why)))
+    })
+    .collect()
 }
 
-fn item(row: StoredItem<'_>) -> Result<ItemRow, Trouble> {
-    const TABLE: &str = "items";
-    Ok(ItemRow {
-        id: id_of(TABLE, row.id)?,
-        version: row.version.cast_unsigned(),
-        liveness: match row.status {
+fn item(row: StoredItem<'_>) -> Result<ItemRow, String> {
+    let time = |at: Option<CqlTimestamp>| at.map(from_cql).transpose();
+    let row = ItemRow {
+        id: ItemId::new(row.id).map_err(|error| error.to_string())?,
+        version: there("version", row.version)?.cast_unsigned(),
+        liveness: match there("status", row.status)? {
             DELETED => Liveness::Deleted,
             EXPIRED => Liveness::Expired,
             REJECTED | LIVE => Liveness::Live,
-            other => return Err(Trouble::Row(TABLE, format!("status {other:?}"))),
+            other => return Err(format!("its status is {other:?}")),
         },
-        since: from_cql(TABLE, row.since)?,
-        hidden: row.hidden,
+        since: from_cql(there("since", row.since)?)?,
+        hidden: there("hidden", row.hidden)?,
         title: row.title,
         url: row.url,
         language: row.language,
         group: row.group,
         categories: row.categories,
-        published_at: row.published_at.map(|at| from_cql(TABLE, at)).transpose()?,
-        expires_at: row.expires_at.map(|at| from_cql(TABLE, at)).transpose()?,
+        published_at: time(row.published_at)?,
+        expires_at: time(row.expires_at)?,
         attributes: row.attributes,
-        rejected: Some(row.rejected).filter(|reason| !reason.is_empty()),
-        content_hash: row.content_hash.cast_unsigned(),
+        rejected: row.rejected.filter(|reason| !reason.is_empty()),
+        content_hash: there("content_hash", row.content_hash)?.cast_unsigned(),
         image: row.image,
-        publish_at: row.publish_at.map(|at| from_cql(TABLE, at)).transpose()?,
-        accepted_at: row.accepted_at.map(|at| from_cql(TABLE, at)).transpose()?,
-    })
+        publish_at: time(row.publish_at)?,
+        accepted_at: time(row.accepted_at)?,
+    };
+    sound::item(row)
 }
 
-/// Decodes ids of `similar_items`.
-pub(super) fn list_ids(found: &QueryRowsResult) -> Result<Vec<ItemId>, Trouble> {
-    ids("similar_items", found)
+/// Decodes ids of `similar_items`, or of `items`.
+pub(super) fn ids(found: &QueryRowsResult) -> Result<Vec<Read<ItemId>>, Trouble> {
+    let rows = found.rows::<(&str,)>()?;
+    rows.map(|row| Ok(item_id(row?.0))).collect()
 }
 
-/// Decodes ids of `items`.
-pub(super) fn item_ids(found: &QueryRowsResult) -> Result<Vec<ItemId>, Trouble> {
-    ids("items", found)
+/// The fingerprint of habits, bound to the version of the feature that was made with them; and back again. An older program
+/// that writes the row leaves this column as it is: it must not seem to say something of what that wrote. 0 stays 0.
+fn bound(habits: u64, version: u64) -> u64 {
+    match habits ^ version.wrapping_mul(0x9E37_79B9_7F4A_7C15) {
+        _ if habits == 0 => 0,
+        0 => habits,
+        bound => bound,
+    }
 }
 
-fn ids(table: &'static str, found: &QueryRowsResult) -> Result<Vec<ItemId>, Trouble> {
-    found
-        .rows::<(&str,)>()?
-        .map(|row| id_of(table, row?.0))
-        .collect()
-}
-
-/// Decodes rows of `item_features`.
-pub(super) fn features(found: &QueryRowsResult) -> Result<Vec<FeatureRow>, Trouble> {
-    const TABLE: &str = "item_features";
-    type Stored<'a> = (&'a str, i64, &'a str, &'a [u8], &'a [u8], &'a [u8]);
+/// Decodes rows of `item_features` of a model.
+pub(super) fn features(
+    found: &QueryRowsResult,
+    model: &ModelName,
+) -> Result<Vec<Read<FeatureRow>>, Trouble> {
+    type Bytes<'a> = Option<&'a [u8]>;
+    type Stored<'a> = (
+        &'a str,
+        Option<i64>,
+        Option<&'a str>,
+        Bytes<'a>,
+        Bytes<'a>,
+        Bytes<'a>,
+        Option<i64>,
+    );
+    let read = |(id, version, space, dense, term_ids, term_weights, habits): Stored<'_>| {
+        let term_ids = words(there("term_ids", term_ids)?)?;
+        let term_ids = term_ids.map(u32::from_le_bytes).collect();
+        let dense = floats(there("dense", dense)?)?;
+        let term_weights = floats(there("term_weights", term_weights)?)?;
+        let feature = Feature::new(dense, term_ids, term_weights);
+        let version = there("version", version)?.cast_unsigned();
+        let row = FeatureRow {
+            id: ItemId::new(id).map_err(|error| error.to_string())?,
+            version,
+            space: Space::stored(there("space", space)?),
+            // Rows of before migration 7 have none.
+            habits: bound(habits.map_or(0, i64::cast_unsigned), version),
+            feature: feature.map_err(|error| error.to_string())?,
+        };
+        sound::feature(row, model)
+    };
     let rows = found.rows::<Stored<'_>>()?;
     rows.map(|row| {
-        let (id, version, space, dense, term_ids, term_weights) = row?;
-        let term_ids = words(TABLE, term_ids)?.map(u32::from_le_bytes).collect();
-        let (dense, term_weights) = (floats(TABLE, dense)?, floats(TABLE, term_weights)?);
-        let feature = Feature::new(dense, term_ids, term_weights)
-            .map_err(|error| Trouble::Row(TABLE, error.to_string()))?;
-        Ok(FeatureRow {
-            id: id_of(TABLE, id)?,
-            version: version.cast_unsigned(),
-            space: Space::stored(space),
-            feature,
-        })
+        let row = row?;
+        Ok(read(row).map_err(|why: String| Unsound::new(row.0, why)))
     })
     .collect()
 }
 
 /// Decodes the row of `item_texts`, if there is one.
-pub(super) fn content(found: &QueryRowsResult) -> Result<Option<Content>, Trouble> {
+pub(super) fn content(found: &QueryRowsResult) -> Result<Option<Result<Content, String>>, Trouble> {
     let row = found.maybe_first_row::<(Option<String>, Option<&[u8]>)>()?;
-    row.map(|(text, vector)| {
-        let vector = vector
-            .map(|bytes| floats("item_texts", bytes))
-            .transpose()?;
-        Ok(Content { text, vector })
-    })
-    .transpose()
+    Ok(row.map(|(text, vector)| {
+        let vector = vector.map(floats).transpose()?;
+        sound::content(Content { text, vector })
+    }))
 }
 
 /// Decodes the row of `similar_items`, if there is one.
-pub(super) fn list(id: &ItemId, found: &QueryRowsResult) -> Result<Option<ListRow>, Trouble> {
-    const TABLE: &str = "similar_items";
-    type Stored<'a> = (Vec<(&'a str, f32)>, &'a str, CqlTimestamp);
-    let row = found.maybe_first_row::<Stored<'_>>()?;
-    row.map(|(neighbours, model, updated_at)| {
-        let neighbours = neighbours
-            .into_iter()
-            .map(|(id, score)| {
-                Ok(Neighbour {
-                    id: id_of(TABLE, id)?,
-                    score,
-                })
-            })
-            .collect::<Result<_, Trouble>>()?;
-        Ok(ListRow {
+pub(super) fn list(
+    id: &ItemId,
+    found: &QueryRowsResult,
+) -> Result<Option<Result<ListRow, String>>, Trouble> {
+    type Stored<'a> = (
+        Option<Vec<(&'a str, f32)>>,
+        Option<&'a str>,
+        Option<CqlTimestamp>,
+    );
+    let read = |(neighbours, model, updated_at): Stored<'_>| {
+        // An empty list is none in the database.
+        let neighbours = neighbours.unwrap_or_default().into_iter();
+        let neighbours = neighbours.map(|(id, score)| {
+            let id = ItemId::new(id).map_err(|error| error.to_string())?;
+            Ok(Neighbour { id, score })
+        });
+        let model = ModelName::new(there("model", model)?);
+        sound::list(ListRow {
             id: id.clone(),
-            neighbours,
-            model: model_of(TABLE, model)?,
-            updated_at: from_cql(TABLE, updated_at)?,
+            neighbours: neighbours.collect::<Result<_, String>>()?,
+            model: model.map_err(|error| error.to_string())?,
+            updated_at: from_cql(there("updated_at", updated_at)?)?,
         })
-    })
-    .transpose()
+    };
+    Ok(found.maybe_first_row::<Stored<'_>>()?.map(read))
 }

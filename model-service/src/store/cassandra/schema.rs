@@ -77,6 +77,49 @@ const MIGRATIONS: &[Migration] = &[
             },
         ],
     },
+    Migration {
+        number: 6,
+        name: "keys",
+        // Written by lightweight transactions alone.
+        statements: &[
+            "CREATE TABLE IF NOT EXISTS {ks}.access_keys (id text PRIMARY KEY, hash blob, \
+             grants frozen<set<text>>, created_at timestamp, expires_at timestamp)",
+        ],
+        columns: &[],
+    },
+    Migration {
+        number: 7,
+        name: "habits that features were made with",
+        statements: &[],
+        columns: &[Column {
+            table: "item_features",
+            name: "habits",
+            kind: "bigint",
+        }],
+    },
+    Migration {
+        number: 8,
+        name: "experiments, and what readers did",
+        statements: &[
+            "CREATE TABLE IF NOT EXISTS {ks}.domain_experiments (domain text, name text, run bigint, \
+             experiment text, PRIMARY KEY (domain, name))",
+            "CREATE TABLE IF NOT EXISTS {ks}.experiment_readers (domain text, run bigint, bucket smallint, \
+             reader blob, tally blob, PRIMARY KEY ((domain, run, bucket), reader))",
+        ],
+        columns: &[],
+    },
+    Migration {
+        number: 9,
+        name: "models beside the served one",
+        statements: &[
+            "CREATE TABLE IF NOT EXISTS {ks}.domain_models (domain text, model text, state text, \
+             habits text, PRIMARY KEY (domain, model))",
+            "CREATE TABLE IF NOT EXISTS {ks}.similar_items_by_model (domain text, model text, id text, \
+             neighbours frozen<list<frozen<tuple<text, float>>>>, updated_at timestamp, \
+             PRIMARY KEY ((domain, model), id)) WITH gc_grace_seconds = 86400",
+        ],
+        columns: &[],
+    },
 ];
 
 /// A column that a table got later than its other ones.

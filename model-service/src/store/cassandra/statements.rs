@@ -58,7 +58,8 @@ statements! {
         delete_content: "DELETE FROM {ks}.item_texts USING TIMESTAMP ? \
             WHERE domain = ? AND id = ?",
         put_feature: "INSERT INTO {ks}.item_features (domain, model, bucket, id, version, space, \
-            dense, term_ids, term_weights) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?",
+            dense, term_ids, term_weights, habits) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+            USING TIMESTAMP ?",
         delete_feature: "DELETE FROM {ks}.item_features USING TIMESTAMP ? \
             WHERE domain = ? AND model = ? AND bucket = ? AND id = ?",
         put_list: "INSERT INTO {ks}.similar_items (domain, id, neighbours, model, updated_at) \
@@ -66,11 +67,39 @@ statements! {
         delete_list: "DELETE FROM {ks}.similar_items USING TIMESTAMP ? \
             WHERE domain = ? AND id = ?",
 
+        put_beside: "INSERT INTO {ks}.domain_models (domain, model, state) VALUES (?, ?, ?) \
+            USING TIMESTAMP ?",
+        put_beside_habits: "INSERT INTO {ks}.domain_models (domain, model, habits) VALUES (?, ?, ?) \
+            USING TIMESTAMP ?",
+        put_beside_list: "INSERT INTO {ks}.similar_items_by_model (domain, model, id, neighbours, \
+            updated_at) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?",
+        delete_beside_list: "DELETE FROM {ks}.similar_items_by_model USING TIMESTAMP ? \
+            WHERE domain = ? AND model = ? AND id = ?",
+
+        sweep_beside_lists: "DELETE FROM {ks}.similar_items_by_model USING TIMESTAMP ? \
+            WHERE domain = ? AND model = ?",
+        sweep_beside: "DELETE FROM {ks}.domain_models USING TIMESTAMP ? WHERE domain = ? AND model = ?",
+        sweep_all_beside: "DELETE FROM {ks}.domain_models USING TIMESTAMP ? WHERE domain = ?",
         sweep_lists: "DELETE FROM {ks}.similar_items USING TIMESTAMP ? WHERE domain = ?",
         sweep_items: "DELETE FROM {ks}.items USING TIMESTAMP ? WHERE domain = ? AND bucket = ?",
         sweep_features: "DELETE FROM {ks}.item_features USING TIMESTAMP ? \
             WHERE domain = ? AND model = ? AND bucket = ?",
         sweep_settings: "DELETE FROM {ks}.domain_settings USING TIMESTAMP ? WHERE domain = ?",
+
+        put_experiment: "INSERT INTO {ks}.domain_experiments (domain, name, run, experiment) \
+            VALUES (?, ?, ?, ?) USING TIMESTAMP ?",
+        delete_experiment: "DELETE FROM {ks}.domain_experiments USING TIMESTAMP ? \
+            WHERE domain = ? AND name = ?",
+        sweep_experiments: "DELETE FROM {ks}.domain_experiments USING TIMESTAMP ? WHERE domain = ?",
+        experiments: "SELECT run, experiment FROM {ks}.domain_experiments WHERE domain = ?",
+        put_reader: "INSERT INTO {ks}.experiment_readers (domain, run, bucket, reader, tally) \
+            VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?",
+        forget_readers: "DELETE FROM {ks}.experiment_readers USING TIMESTAMP ? \
+            WHERE domain = ? AND run = ? AND bucket = ?",
+        readers_of: "SELECT reader, tally FROM {ks}.experiment_readers \
+            WHERE domain = ? AND run = ? AND bucket = ? AND reader IN ?",
+        readers_from: "SELECT reader, tally FROM {ks}.experiment_readers \
+            WHERE domain = ? AND run = ? AND bucket = ? AND reader > ? LIMIT ?",
 
         domains: "SELECT domain, model, partition, buckets, registered_at, dirty, live, visible, next_expiry, \
             removal FROM {ks}.domains",
@@ -91,15 +120,21 @@ statements! {
             categories, published_at, expires_at, attributes, rejected, content_hash, image, \
             publish_at, accepted_at \
             FROM {ks}.items WHERE domain = ? AND bucket IN ? AND id IN ?",
-        features_from: "SELECT id, version, space, dense, term_ids, term_weights \
+        features_from: "SELECT id, version, space, dense, term_ids, term_weights, habits \
             FROM {ks}.item_features \
             WHERE domain = ? AND model = ? AND bucket = ? AND id >= ? LIMIT ?",
-        feature: "SELECT id, version, space, dense, term_ids, term_weights \
+        feature: "SELECT id, version, space, dense, term_ids, term_weights, habits \
             FROM {ks}.item_features \
             WHERE domain = ? AND model = ? AND bucket = ? AND id = ?",
         content: "SELECT text, vector FROM {ks}.item_texts WHERE domain = ? AND id = ?",
         list: "SELECT neighbours, model, updated_at FROM {ks}.similar_items \
             WHERE domain = ? AND id = ?",
+        beside: "SELECT state, habits FROM {ks}.domain_models WHERE domain = ? AND model = ?",
+        all_beside: "SELECT model FROM {ks}.domain_models WHERE domain = ?",
+        beside_list: "SELECT neighbours, model, updated_at FROM {ks}.similar_items_by_model \
+            WHERE domain = ? AND model = ? AND id = ?",
+        beside_list_ids_from: "SELECT id FROM {ks}.similar_items_by_model \
+            WHERE domain = ? AND model = ? AND id >= ? LIMIT ?",
         announce: "INSERT INTO {ks}.instances (owner, address) VALUES (?, ?) USING TTL ?",
         withdraw: "DELETE FROM {ks}.instances WHERE owner = ?",
         look_at_lease: "SELECT epoch, owner, address, beat FROM {ks}.partitions WHERE partition = ?",

@@ -14,6 +14,8 @@ use super::counts::Table;
 use super::failure::Trouble;
 use super::opening;
 use super::rows::{self, Change, RowChange};
+use crate::store::damage;
+use kindred_domain::models::Swept;
 use kindred_domain::store::{Stamp, StoreError};
 
 impl CassandraStore {
@@ -28,14 +30,20 @@ impl CassandraStore {
         let all = &self.statements;
         self.delete(&all.sweep_lists, (at, of), Table::Lists)
             .await?;
+        for model in self.models_beside(domain).await.map_err(Trouble::of_read)? {
+            let key = (at, of, model.as_str());
+            self.delete(&all.sweep_beside_lists, key, Table::ModelLists)
+                .await?;
+        }
         let buckets = self.buckets(domain).await.map_err(Trouble::of_read)?;
         for bucket in 0..buckets {
-            let ids = self.item_ids(domain, bucket, most).await;
-            let ids = ids.map_err(Trouble::of_read)?;
-            if ids.is_empty() {
+            let found = self.item_ids(domain, bucket, most).await;
+            let (ids, found) = found.map_err(Trouble::of_read)?;
+            if found == 0 {
                 continue;
             }
-            let is_last = ids.len() < most;
+            // Ids that are none go with the rest.
+            let is_last = found < most || ids.is_empty();
             self.delete_items(domain, bucket, stamp, ids, is_last)
                 .await?;
             if is_last {
@@ -52,21 +60,53 @@ impl CassandraStore {
                     .await?;
             }
         }
+        self.sweep_experiments(domain, at).await?;
+        self.delete(&all.sweep_all_beside, (at, of), Table::Models)
+            .await?;
         self.delete(&all.sweep_settings, (at, of), Table::Settings)
             .await?;
         Ok(true)
     }
 
-    /// Some ids of a bucket.
+    /// Deletes what is stored of a model: a statement a partition, however many rows there are.
+    pub(super) async fn sweep_one_model(
+        &self,
+        domain: &DomainName,
+        swept: &Swept,
+        stamp: Stamp,
+    ) -> Result<bool, StoreError> {
+        let (of, at) = (domain.as_str(), stamp.as_i64());
+        let all = &self.statements;
+        let key = (at, of, swept.name.as_str());
+        self.delete(&all.sweep_beside_lists, key, Table::ModelLists)
+            .await?;
+        if let Some(kind) = &swept.features {
+            let buckets = self.buckets(domain).await.map_err(Trouble::of_read)?;
+            for bucket in 0..buckets {
+                let key = (at, of, kind.as_str(), bucket);
+                self.delete(&all.sweep_features, key, Table::Features)
+                    .await?;
+            }
+        }
+        if swept.wholly {
+            self.delete(&all.sweep_beside, key, Table::Models).await?;
+        }
+        Ok(true)
+    }
+
+    /// Some ids of a bucket, and how many rows they are of.
     async fn item_ids(
         &self,
         domain: &DomainName,
         bucket: i16,
         most: usize,
-    ) -> Result<Vec<ItemId>, Trouble> {
+    ) -> Result<(Vec<ItemId>, usize), Trouble> {
         let limit = i32::try_from(most).unwrap_or(i32::MAX);
         let values = (domain.as_str(), bucket, limit);
-        rows::item_ids(&self.read(&self.statements.item_ids, values).await?)
+        let found = self.read(&self.statements.item_ids, values).await?;
+        let read = rows::ids(&found)?;
+        let count = read.len();
+        Ok((self.sound(domain, damage::ITEMS, read), count))
     }
 
     /// Deletes items' texts, and their rows unless those go together.

@@ -20,6 +20,8 @@ use super::super::contract::{
 use super::schema::{Keyspace, NEWEST, Standing};
 use super::*;
 use crate::store::OpenError;
+use kindred_domain::experiment::store::ExperimentStore;
+use kindred_domain::keys::KeyStore;
 use kindred_domain::store::Write;
 
 const NODES: &str = "KINDRED_TEST_CQL_NODES";
@@ -37,6 +39,7 @@ impl Clustered {
                 nodes: nodes.split(',').map(str::to_owned).collect(),
                 user: std::env::var("KINDRED_TEST_CQL_USER").ok(),
                 password: std::env::var("KINDRED_TEST_CQL_PASSWORD").ok(),
+                tls: None,
             },
             keyspace: format!("Test_{}_{number}", std::process::id()),
             replication_factor: 1,
@@ -92,6 +95,15 @@ impl Drop for Clustered {
 impl Twin for Clustered {
     async fn open(&self) -> Arc<dyn Store> {
         self.store().await
+    }
+
+    async fn open_keys(&self) -> Arc<dyn KeyStore> {
+        Arc::new(self.store().await.keys().await.unwrap())
+    }
+
+    async fn open_experiments(&self) -> (Arc<dyn Store>, Arc<dyn ExperimentStore>) {
+        let store = self.store().await;
+        (Arc::clone(&store) as _, store)
     }
 }
 
@@ -172,6 +184,7 @@ async fn says_that_the_database_is_not_there() {
             nodes: vec!["127.0.0.1:9".into()],
             user: None,
             password: None,
+            tls: None,
         },
         keyspace: "kindred".into(),
         replication_factor: 1,

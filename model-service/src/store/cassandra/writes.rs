@@ -107,6 +107,26 @@ impl CassandraStore {
                 }
                 Write::List(list) => rows.push(row(0, Change::List(list))),
                 Write::DeleteList(id) => rows.push(row(0, Change::DeleteList(id))),
+                Write::DeleteFeature(model, id) => {
+                    let bucket = bucket(&id, buckets);
+                    rows.push(row(bucket, Change::DeleteFeature(id, model)));
+                }
+                Write::Beside(model, beside) => {
+                    let marks = match beside.dirty {
+                        Some(_) => &mut plan.first,
+                        None => &mut plan.last,
+                    };
+                    marks.push(row(0, Change::Beside(model, beside)));
+                }
+                Write::BesideHabits(model, habits) => {
+                    rows.push(row(0, Change::BesideHabits(model, habits)));
+                }
+                Write::BesideList(model, list) => {
+                    rows.push(row(0, Change::BesideList(model, list)));
+                }
+                Write::DeleteBesideList(model, id) => {
+                    rows.push(row(0, Change::DeleteBesideList(model, id)));
+                }
             }
         }
         plan
@@ -163,6 +183,10 @@ impl CassandraStore {
             Change::DeleteFeature(..) => &all.delete_feature,
             Change::List(_) => &all.put_list,
             Change::DeleteList(_) => &all.delete_list,
+            Change::Beside(..) => &all.put_beside,
+            Change::BesideHabits(..) => &all.put_beside_habits,
+            Change::BesideList(..) => &all.put_beside_list,
+            Change::DeleteBesideList(..) => &all.delete_beside_list,
         }
     }
 }
@@ -175,6 +199,8 @@ fn table(change: &Change) -> Table {
         Change::Content(..) | Change::DeleteContent(_) => Table::Texts,
         Change::Feature(_) | Change::DeleteFeature(..) => Table::Features,
         Change::List(_) | Change::DeleteList(_) => Table::Lists,
+        Change::Beside(..) | Change::BesideHabits(..) => Table::Models,
+        Change::BesideList(..) | Change::DeleteBesideList(..) => Table::ModelLists,
     }
 }
 
@@ -184,11 +210,14 @@ fn together(row: &RowChange) -> Option<Together> {
         Change::Item(_) | Change::PurgeItem(_) => None,
         Change::Feature(feature) => Some(feature.space.model()),
         Change::DeleteFeature(_, model) => Some(model.clone()),
+        Change::BesideList(model, _) | Change::DeleteBesideList(model, _) => Some(model.clone()),
         // All lists of a domain.
         Change::List(_) | Change::DeleteList(_) => None,
         Change::Domain(..)
         | Change::PurgeDomain
         | Change::Settings(_)
+        | Change::Beside(..)
+        | Change::BesideHabits(..)
         | Change::Content(..)
         | Change::DeleteContent(_) => return None,
     };

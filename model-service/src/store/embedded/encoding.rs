@@ -10,9 +10,11 @@
 use chrono::{DateTime, Utc};
 use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
 
+use crate::store::sound;
+use kindred_domain::habits::Habits;
 use kindred_domain::store::{
-    Content, DomainRow, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Liveness, Neighbour,
-    SettingsRow, Stamp,
+    BesideRow, Content, DomainRow, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Liveness,
+    Neighbour, SettingsRow, Stamp,
 };
 
 /// Bytes of a head: the stamp and one byte for what follows.
@@ -33,7 +35,7 @@ pub(super) struct Head {
 
 /// The bytes are not what this module writes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a row cannot be read: {0}")]
+#[error("it cannot be read: {0}")]
 pub(super) struct Malformed(String);
 
 fn malformed(what: &str) -> Malformed {
@@ -69,10 +71,23 @@ pub(super) fn split_key(key: &[u8]) -> Result<(&str, &str), Malformed> {
         .ok_or_else(|| malformed("its key has one part"))
 }
 
+/// The item a key is of as it is written there, whatever it is.
+pub(super) fn said_id(key: &[u8]) -> String {
+    let last = key.rsplit(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(last).into_owned()
+}
+
 /// The item a key is of: its last part.
 pub(super) fn id_of(key: &[u8]) -> Result<ItemId, Malformed> {
     let (_, rest) = split_key(key)?;
     item_id(rest.rsplit_once('\0').map_or(rest, |(_, id)| id))
+}
+
+/// The model that the key of a feature is of.
+fn model_of(key: &[u8]) -> Result<ModelName, Malformed> {
+    let (_, rest) = split_key(key)?;
+    let model = rest.split_once('\0').map_or("", |(model, _)| model);
+    ModelName::new(model).map_err(|error| Malformed(error.to_string()))
 }
 
 fn item_id(text: &str) -> Result<ItemId, Malformed> {
@@ -138,6 +153,20 @@ impl Writer {
         self.text(&settings.expect("settings are a map from text"));
     }
 
+    /// How a model beside the served one stands; its name is in the key.
+    pub(super) fn beside(&mut self, stamp: Stamp, row: &BesideRow) {
+        self.begin(stamp, ROW_1);
+        let row = serde_json::to_string(row);
+        self.text(&row.expect("a row is numbers and a time"));
+    }
+
+    /// The habits that its features are made with.
+    pub(super) fn habits(&mut self, stamp: Stamp, habits: &Habits) {
+        self.begin(stamp, ROW_1);
+        let habits = serde_json::to_string(habits);
+        self.text(&habits.expect("habits are numbers and texts"));
+    }
+
     /// An item's row; its id is in the key.
     pub(super) fn item(&mut self, stamp: Stamp, row: &ItemRow) {
         self.begin(stamp, ROW_1);
@@ -188,6 +217,13 @@ impl Writer {
             self.0.extend_from_slice(&id.to_le_bytes());
         }
         self.floats(row.feature.term_weights());
+        // Rows of before this was kept end here, and are read all the same.
+        self.maybe(
+            Some(&row.habits).filter(|habits| **habits != 0),
+            |w, habits| {
+                w.u64(*habits);
+            },
+        );
     }
 
     /// An item's list; its id is in the key.
@@ -277,9 +313,19 @@ impl<'a> Reader<'a> {
         Ok(SettingsRow { updated_at, ..row })
     }
 
+    /// How a model beside the served one stands.
+    pub(super) fn beside(mut self) -> Result<BesideRow, Malformed> {
+        serde_json::from_str(self.text()?).map_err(|error| Malformed(error.to_string()))
+    }
+
+    /// The habits that its features are made with.
+    pub(super) fn habits(mut self) -> Result<Habits, Malformed> {
+        serde_json::from_str(self.text()?).map_err(|error| Malformed(error.to_string()))
+    }
+
     /// An item's row, its key given.
     pub(super) fn item(mut self, key: &[u8]) -> Result<ItemRow, Malformed> {
-        Ok(ItemRow {
+        let row = ItemRow {
             id: id_of(key)?,
             version: self.u64()?,
             liveness: match self.u8()? {
@@ -303,18 +349,35 @@ impl<'a> Reader<'a> {
             image: self.later(Self::owned_text)?,
             publish_at: self.later(Self::time)?,
             accepted_at: self.later(Self::time)?,
-        })
+        };
+        sound::item(row).map_err(Malformed)
     }
 
     /// An item's content.
     pub(super) fn content(mut self) -> Result<Content, Malformed> {
-        Ok(Content {
+        let content = Content {
             vector: self.maybe(Self::floats)?,
             text: self.maybe(Self::owned_text)?,
+        };
+        sound::content(content).map_err(Malformed)
+    }
+
+    /// A feature row without its feature, which is read all the same: of a damaged one nothing counts.
+    pub(super) fn feature_of(self, key: &[u8]) -> Result<FeatureStamp, Malformed> {
+        let FeatureRow {
+            version,
+            space,
+            feature,
+            ..
+        } = self.feature(key)?;
+        Ok(FeatureStamp {
+            version,
+            space,
+            zero: feature.is_zero(),
         })
     }
 
-    /// A feature row without its feature.
+    /// The beginning of a feature row.
     pub(super) fn feature_stamp(&mut self) -> Result<FeatureStamp, Malformed> {
         Ok(FeatureStamp {
             version: self.u64()?,
@@ -325,22 +388,32 @@ impl<'a> Reader<'a> {
 
     /// An item's feature, its key given.
     pub(super) fn feature(mut self, key: &[u8]) -> Result<FeatureRow, Malformed> {
-        let FeatureStamp { version, space, .. } = self.feature_stamp()?;
+        let FeatureStamp {
+            version,
+            space,
+            zero,
+        } = self.feature_stamp()?;
         let dense = self.floats()?;
         let ids = self.words()?.map(u32::from_le_bytes).collect();
         let weights = self.floats()?;
-        Ok(FeatureRow {
+        let feature =
+            Feature::new(dense, ids, weights).map_err(|error| Malformed(error.to_string()))?;
+        if feature.is_zero() != zero {
+            return Err(malformed("it is zero and is not"));
+        }
+        let row = FeatureRow {
             id: id_of(key)?,
             version,
             space,
-            feature: Feature::new(dense, ids, weights)
-                .map_err(|error| Malformed(error.to_string()))?,
-        })
+            feature,
+            habits: self.later(Self::u64)?.unwrap_or(0),
+        };
+        sound::feature(row, &model_of(key)?).map_err(Malformed)
     }
 
     /// An item's list, its key given.
     pub(super) fn list(mut self, key: &[u8]) -> Result<ListRow, Malformed> {
-        Ok(ListRow {
+        let row = ListRow {
             id: id_of(key)?,
             model: self.model()?,
             updated_at: self.time()?,
@@ -349,7 +422,8 @@ impl<'a> Reader<'a> {
                 let id = item_id(r.text()?)?;
                 Ok(Neighbour { id, score })
             })?,
-        })
+        };
+        sound::list(row).map_err(Malformed)
     }
 
     /// A lease row.

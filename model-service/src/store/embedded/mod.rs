@@ -10,6 +10,8 @@
 //! The writer does that by itself, at once and then with every call until it works.
 
 mod encoding;
+mod experiment_store;
+mod experiments;
 mod failure;
 #[cfg(test)]
 mod memory;
@@ -22,7 +24,7 @@ mod writer;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,19 +32,27 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use chrono::DateTime;
 use kindred_shared::{DomainName, ItemId, ModelInputs, ModelName};
 use redb::{ReadTransaction, ReadableTable};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::store::OpenError;
-use encoding::{Reader, end_of, feature_key, id_of, key, split_value};
+use crate::store::damage::{self, Damage};
+use crate::store::{OpenError, sound};
+use encoding::{
+    Malformed, Reader, end_of, feature_key, id_of, key, said_id, split_key, split_value,
+};
 use failure::{Trouble, guarded};
+use kindred_domain::keys::{KeyRow, KeyStore};
+use kindred_domain::models::Swept;
 use kindred_domain::store::{
-    Batch, Cas, Content, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease, ListRow, Page,
-    Partition, SettingsRow, Stamp, Store, StoreError,
+    Batch, Beside, Cas, Content, Damaged, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow,
+    Lease, ListRow, Page, Partition, SettingsRow, Stamp, Store, StoreError,
 };
 pub(crate) use opening::FILE;
-use opening::{builder, create, features_of, lock, purge_markers, read_meta, remember};
+use opening::{
+    builder, create, features_of, lock, make_directory, purge_markers, read_meta, remember,
+};
 use tables::{Kind, LEASES_NAME};
 use upgrade::upgrade;
 use writer::{Command, Opener, Shared, StoreWriter};
@@ -51,6 +61,18 @@ use writer::{Command, Opener, Shared, StoreWriter};
 const WAITING: usize = 64;
 /// Reads at a time.
 const READERS: usize = 16;
+/// Reads a row, its key given.
+type Decode<T> = fn(&[u8], Reader<'_>) -> Result<T, Malformed>;
+
+/// A row, its key given; `None`: it was deleted.
+fn decoded<T>(key: &[u8], value: &[u8], decode: Decode<T>) -> Result<Option<T>, Malformed> {
+    let (head, reader) = split_value(value)?;
+    if head.deleted {
+        return Ok(None);
+    }
+    decode(key, reader).map(Some)
+}
+
 /// What a store is opened for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -70,6 +92,7 @@ pub struct EmbeddedStore {
     commands: Option<mpsc::Sender<Command>>,
     writer: Option<JoinHandle<()>>,
     readers: Arc<Semaphore>,
+    damage: Arc<Damage>,
     /// Until when each instance is there. Only this process can be, and it need not be durable.
     instances: Mutex<BTreeMap<String, Instant>>,
     /// Locked until the store is closed; one in memory has none.
@@ -86,7 +109,7 @@ impl EmbeddedStore {
     pub fn open(dir: &Path, identity: &Identity) -> Result<Arc<Self>, OpenError> {
         let place = dir.display().to_string();
         let unusable = |error: io::Error| Trouble::from(error).into_open_error(&place);
-        fs::create_dir_all(dir).map_err(unusable)?;
+        make_directory(dir).map_err(unusable)?;
         let lock = lock(dir, &place)?;
         let file = dir.join(FILE);
         if !file.try_exists().map_err(unusable)? {
@@ -98,6 +121,30 @@ impl EmbeddedStore {
             identity,
             Box::new(move || Ok(builder().open(&file)?)),
         )
+    }
+
+    /// Opens the store of a data directory for whatever it was made for, making one where there is none; for work
+    /// that has nothing to do with models.
+    ///
+    /// # Errors
+    /// [`OpenError`], of a store that is in use or cannot be read.
+    pub(crate) fn open_as_it_is(dir: &Path) -> Result<Arc<Self>, OpenError> {
+        let place = dir.display().to_string();
+        let unusable = |error: io::Error| Trouble::from(error).into_open_error(&place);
+        let in_words = |trouble: Trouble| trouble.into_open_error(&place);
+        let file = dir.join(FILE);
+        if !file.try_exists().map_err(unusable)? {
+            // A standalone has one partition; it says itself with which models.
+            let identity = Identity {
+                models: Vec::new(),
+                partitions: 1,
+            };
+            return Self::open(dir, &identity);
+        }
+        let lock = lock(dir, &place)?;
+        let found = guarded(|| read_meta(&builder().open(&file)?)).map_err(in_words)?;
+        let open: Opener = Box::new(move || Ok(builder().open(&file)?));
+        Self::start(&place, Some(lock), &found.identity(), open)
     }
 
     /// Opens an existing store by an opener.
@@ -141,6 +188,7 @@ impl EmbeddedStore {
             commands: Some(commands),
             writer: Some(writer),
             readers: Arc::new(Semaphore::new(READERS)),
+            damage: Arc::default(),
             instances: Mutex::default(),
             _lock: lock,
         }))
@@ -198,32 +246,43 @@ impl EmbeddedStore {
         result
     }
 
-    /// Rows whose keys are this one, of an empty id, and an id.
+    /// Rows of a domain whose keys are this one, of an empty id, and an id.
     async fn scan<T: Send + 'static>(
         &self,
-        kind: Kind,
+        (domain, kind): (&DomainName, Kind),
         before: Vec<u8>,
         from: Option<&ItemId>,
         limit: usize,
-        decode: fn(&[u8], Reader<'_>) -> Result<T, Trouble>,
+        decode: Decode<T>,
     ) -> Result<Page<T>, StoreError> {
         let mut first = before.clone();
         first.extend_from_slice(from.map_or("", ItemId::as_str).as_bytes());
         let end = end_of(before);
+        let (damage, domain) = (Arc::clone(&self.damage), domain.clone());
         self.read(move |transaction| {
             let table = transaction.open_table(kind.definition())?;
             let mut rows = Vec::new();
             for entry in table.range(&*first..&*end)? {
                 let (key, value) = entry?;
-                let (head, reader) = split_value(value.value())?;
-                if head.deleted {
-                    continue;
+                let key = key.value();
+                let row = match decoded(key, value.value(), decode) {
+                    Ok(None) => continue,
+                    Ok(Some(row)) if rows.len() < limit.max(1) => Ok(row),
+                    Ok(Some(_)) => match id_of(key) {
+                        Ok(next) => {
+                            let next = Some(next);
+                            return Ok(Page { rows, next });
+                        }
+                        Err(malformed) => Err(malformed),
+                    },
+                    Err(malformed) => Err(malformed),
+                };
+                match row {
+                    Ok(row) => rows.push(row),
+                    Err(malformed) => {
+                        damage.found(&domain, kind.name(), &said_id(key), malformed);
+                    }
                 }
-                if rows.len() == limit.max(1) {
-                    let next = Some(id_of(key.value())?);
-                    return Ok(Page { rows, next });
-                }
-                rows.push(decode(key.value(), reader)?);
             }
             Ok(Page { rows, next: None })
         })
@@ -232,32 +291,95 @@ impl EmbeddedStore {
 
     async fn get<T: Send + 'static>(
         &self,
-        kind: Kind,
+        (domain, kind): (&DomainName, Kind),
         keys: Vec<Vec<u8>>,
-        decode: fn(&[u8], Reader<'_>) -> Result<T, Trouble>,
+        decode: Decode<T>,
     ) -> Result<Vec<Option<T>>, StoreError> {
+        let (damage, domain) = (Arc::clone(&self.damage), domain.clone());
         self.read(move |transaction| {
             let table = transaction.open_table(kind.definition())?;
-            keys.iter()
-                .map(|key| match table.get(&**key)? {
+            let mut rows = Vec::with_capacity(keys.len());
+            for key in &keys {
+                let row = match table.get(&**key)? {
                     None => Ok(None),
-                    Some(value) => match split_value(value.value())? {
-                        (head, _) if head.deleted => Ok(None),
-                        (_, reader) => decode(key, reader).map(Some),
-                    },
-                })
-                .collect()
+                    Some(value) => decoded(key, value.value(), decode),
+                };
+                rows.push(row.unwrap_or_else(|malformed| {
+                    damage.found(&domain, kind.name(), &said_id(key), malformed);
+                    None
+                }));
+            }
+            Ok(rows)
         })
         .await
     }
 
     async fn get_one<T: Send + 'static>(
         &self,
-        kind: Kind,
+        of: (&DomainName, Kind),
         key: Vec<u8>,
-        decode: fn(&[u8], Reader<'_>) -> Result<T, Trouble>,
+        decode: Decode<T>,
     ) -> Result<Option<T>, StoreError> {
-        Ok(self.get(kind, vec![key], decode).await?.pop().flatten())
+        Ok(self.get(of, vec![key], decode).await?.pop().flatten())
+    }
+
+    /// The model of a domain whose row does not say it: the one that is set, else the one that its features are of.
+    /// `None`: nothing is set, and there are no features of texts.
+    async fn model_of(&self, domain: &DomainName) -> Result<Option<ModelName>, StoreError> {
+        let set = self.settings(domain).await?;
+        if let Some(model) = set.and_then(|set| set.settings.model) {
+            return Ok(Some(model));
+        }
+        for model in self
+            .models
+            .iter()
+            .filter(|model| **model != ModelName::own())
+        {
+            let page = self.scan_features(domain, model, None, 1).await?;
+            if !page.rows.is_empty() {
+                return Ok(Some(model.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A domain's row where it is damaged: as far as it can be made up.
+    async fn made_up(&self, domain: &DomainName) -> Result<Option<DomainRow>, StoreError> {
+        let model = self.model_of(domain).await?;
+        Ok(model.map(|model| DomainRow {
+            domain: domain.clone(),
+            model,
+            // The only one.
+            partition: 0,
+            registered_at: DateTime::UNIX_EPOCH,
+            // No epoch is 0: its lists may be anything.
+            dirty: Some(0),
+            live: 0,
+            visible: 0,
+            next_expiry: None,
+            removal: None,
+        }))
+    }
+
+    /// A domain's row as it was read, put right.
+    async fn put_right(
+        &self,
+        domain: &DomainName,
+        read: Result<Option<DomainRow>, Malformed>,
+    ) -> Result<Option<DomainRow>, StoreError> {
+        match read {
+            Ok(None) => Ok(None),
+            Ok(Some(mut row)) => {
+                if let Some(wrong) = sound::domain(&mut row) {
+                    self.damage.found(domain, damage::DOMAINS, "", wrong);
+                }
+                Ok(Some(row))
+            }
+            Err(malformed) => {
+                self.damage.found(domain, damage::DOMAINS, "", malformed);
+                self.made_up(domain).await
+            }
+        }
     }
 
     /// The instances that are there now.
@@ -310,9 +432,32 @@ impl Store for EmbeddedStore {
         stamp: Stamp,
         most: usize,
     ) -> Result<bool, StoreError> {
-        let domain = domain.clone();
-        self.ask(|answer| Command::Sweep {
+        let name = domain.clone();
+        let swept = self
+            .ask(|answer| Command::Sweep {
+                domain: name,
+                stamp,
+                most,
+                answer,
+            })
+            .await;
+        if swept == Ok(true) {
+            self.damage.swept(domain);
+        }
+        swept
+    }
+
+    async fn sweep_model(
+        &self,
+        domain: &DomainName,
+        swept: &Swept,
+        stamp: Stamp,
+        most: usize,
+    ) -> Result<bool, StoreError> {
+        let (domain, swept) = (domain.clone(), swept.clone());
+        self.ask(|answer| Command::SweepModel {
             domain,
+            swept,
             stamp,
             most,
             answer,
@@ -346,40 +491,61 @@ impl Store for EmbeddedStore {
         stamp: Stamp,
         batch: Batch,
     ) -> Result<(), StoreError> {
-        self.ask(|answer| Command::Commit {
-            partition,
-            epoch,
-            stamp,
-            batch,
-            answer,
-        })
-        .await
+        let domain = batch.domain.clone();
+        let mended = self.damage.mended_by(&domain, &batch.writes);
+        let committed = self
+            .ask(|answer| Command::Commit {
+                partition,
+                epoch,
+                stamp,
+                batch,
+                answer,
+            })
+            .await;
+        if committed.is_ok() {
+            self.damage.mended(&domain, &mended);
+        }
+        committed
     }
 
     async fn domains(&self) -> Result<Vec<DomainRow>, StoreError> {
-        self.read(|transaction| {
+        let read = self.read(|transaction| {
             let table = transaction.open_table(Kind::Domains.definition())?;
             let mut rows = Vec::new();
             for entry in table.iter()? {
                 let (key, value) = entry?;
-                let (head, row) = split_value(value.value())?;
-                if !head.deleted {
-                    rows.push(row.domain(key.value())?);
-                }
+                let key = key.value();
+                let name = split_key(key).ok().map(|(name, _)| DomainName::new(name));
+                let Some(Ok(name)) = name else {
+                    tracing::error!(key = said_id(key), "store.domain_without_name");
+                    continue;
+                };
+                rows.push((name, decoded(key, value.value(), |key, r| r.domain(key))));
             }
             Ok(rows)
-        })
-        .await
+        });
+        let mut rows = Vec::new();
+        for (domain, row) in read.await? {
+            rows.extend(self.put_right(&domain, row).await?);
+        }
+        Ok(rows)
     }
 
     async fn domain(&self, domain: &DomainName) -> Result<Option<DomainRow>, StoreError> {
-        self.get_one(Kind::Domains, key(domain, ""), |key, r| Ok(r.domain(key)?))
-            .await
+        let key = key(domain, "");
+        let read = self.read(move |transaction| {
+            let table = transaction.open_table(Kind::Domains.definition())?;
+            Ok(match table.get(&*key)? {
+                None => Ok(None),
+                Some(value) => decoded(&key, value.value(), |key, r| r.domain(key)),
+            })
+        });
+        self.put_right(domain, read.await?).await
     }
 
     async fn settings(&self, domain: &DomainName) -> Result<Option<SettingsRow>, StoreError> {
-        self.get_one(Kind::Settings, key(domain, ""), |_, r| Ok(r.settings()?))
-            .await
+        let of = (domain, Kind::Settings);
+        self.get_one(of, key(domain, ""), |_, r| r.settings()).await
     }
 
     async fn scan_items(
@@ -388,10 +554,9 @@ impl Store for EmbeddedStore {
         from: Option<&ItemId>,
         limit: usize,
     ) -> Result<Page<ItemRow>, StoreError> {
-        self.scan(Kind::Items, key(domain, ""), from, limit, |key, r| {
-            Ok(r.item(key)?)
-        })
-        .await
+        let of = (domain, Kind::Items);
+        self.scan(of, key(domain, ""), from, limit, |key, r| r.item(key))
+            .await
     }
 
     fn knows(&self, model: &ModelName) -> bool {
@@ -406,10 +571,9 @@ impl Store for EmbeddedStore {
         limit: usize,
     ) -> Result<Page<FeatureRow>, StoreError> {
         let before = feature_key(domain.as_str(), model, "");
-        self.scan(Kind::Features, before, from, limit, |key, r| {
-            Ok(r.feature(key)?)
-        })
-        .await
+        let of = (domain, Kind::Features);
+        self.scan(of, before, from, limit, |key, r| r.feature(key))
+            .await
     }
 
     async fn scan_list_ids(
@@ -418,10 +582,44 @@ impl Store for EmbeddedStore {
         from: Option<&ItemId>,
         limit: usize,
     ) -> Result<Page<ItemId>, StoreError> {
-        self.scan(Kind::Lists, key(domain, ""), from, limit, |key, _| {
-            Ok(id_of(key)?)
-        })
-        .await
+        // A damaged list is one that there is, so that it is written anew where others are.
+        let of = (domain, Kind::Lists);
+        self.scan(of, key(domain, ""), from, limit, |key, _| id_of(key))
+            .await
+    }
+
+    async fn beside(&self, domain: &DomainName, model: &ModelName) -> Result<Beside, StoreError> {
+        let key = feature_key(domain.as_str(), model, "");
+        let of = (domain, Kind::Models);
+        let row = self.get_one(of, key.clone(), |_, r| r.beside()).await?;
+        let of = (domain, Kind::ModelHabits);
+        let habits = self.get_one(of, key, |_, r| r.habits()).await?;
+        let habits = habits.unwrap_or_default();
+        Ok(Beside { row, habits })
+    }
+
+    async fn scan_beside_list_ids(
+        &self,
+        domain: &DomainName,
+        model: &ModelName,
+        from: Option<&ItemId>,
+        limit: usize,
+    ) -> Result<Page<ItemId>, StoreError> {
+        let before = feature_key(domain.as_str(), model, "");
+        let of = (domain, Kind::ModelLists);
+        self.scan(of, before, from, limit, |key, _| id_of(key))
+            .await
+    }
+
+    async fn beside_list(
+        &self,
+        domain: &DomainName,
+        model: &ModelName,
+        id: &ItemId,
+    ) -> Result<Option<ListRow>, StoreError> {
+        let key = feature_key(domain.as_str(), model, id.as_str());
+        let of = (domain, Kind::ModelLists);
+        self.get_one(of, key, |key, r| r.list(key)).await
     }
 
     async fn items(
@@ -430,7 +628,8 @@ impl Store for EmbeddedStore {
         ids: &[ItemId],
     ) -> Result<Vec<Option<ItemRow>>, StoreError> {
         let keys = ids.iter().map(|id| key(domain, id.as_str())).collect();
-        self.get(Kind::Items, keys, |key, r| Ok(r.item(key)?)).await
+        let of = (domain, Kind::Items);
+        self.get(of, keys, |key, r| r.item(key)).await
     }
 
     async fn contents(
@@ -439,8 +638,8 @@ impl Store for EmbeddedStore {
         ids: &[ItemId],
     ) -> Result<Vec<Option<Content>>, StoreError> {
         let keys = ids.iter().map(|id| key(domain, id.as_str())).collect();
-        self.get(Kind::Contents, keys, |_, r| Ok(r.content()?))
-            .await
+        let of = (domain, Kind::Contents);
+        self.get(of, keys, |_, r| r.content()).await
     }
 
     async fn feature_stamp(
@@ -450,19 +649,44 @@ impl Store for EmbeddedStore {
         id: &ItemId,
     ) -> Result<Option<FeatureStamp>, StoreError> {
         let key = feature_key(domain.as_str(), model, id.as_str());
-        self.get_one(Kind::Features, key, |_, mut r| Ok(r.feature_stamp()?))
-            .await
+        let of = (domain, Kind::Features);
+        self.get_one(of, key, |key, r| r.feature_of(key)).await
     }
 
     async fn list(&self, domain: &DomainName, id: &ItemId) -> Result<Option<ListRow>, StoreError> {
         let key = key(domain, id.as_str());
-        self.get_one(Kind::Lists, key, |key, r| Ok(r.list(key)?))
-            .await
+        let of = (domain, Kind::Lists);
+        self.get_one(of, key, |key, r| r.list(key)).await
+    }
+
+    fn damaged(&self, domain: &DomainName) -> Damaged {
+        self.damage.of(domain)
+    }
+
+    fn damaged_rows(&self) -> u64 {
+        self.damage.count()
     }
 
     /// A write that lost to a higher stamp does not count.
     fn rows_written(&self) -> Vec<(&'static str, u64)> {
         let names = Kind::ALL.map(Kind::name).into_iter().chain([LEASES_NAME]);
         names.zip(self.shared.rows_written()).collect()
+    }
+}
+
+#[async_trait]
+impl KeyStore for EmbeddedStore {
+    async fn keys(&self) -> Result<Vec<KeyRow>, StoreError> {
+        self.read(tables::keys).await
+    }
+
+    async fn add_key(&self, row: &KeyRow) -> Result<bool, StoreError> {
+        let row = Box::new(row.clone());
+        self.ask(|answer| Command::AddKey { row, answer }).await
+    }
+
+    async fn remove_key(&self, id: &str) -> Result<bool, StoreError> {
+        let id = id.to_owned();
+        self.ask(|answer| Command::RemoveKey { id, answer }).await
     }
 }

@@ -1,11 +1,13 @@
 //! The files of the data directory, and whether a store may be opened.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use kindred_shared::{ModelInputs, ModelName};
+use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::Identity;
@@ -34,6 +36,19 @@ pub(super) const MODEL: &str = "model";
 const INPUTS: &str = "inputs:";
 const PARTITIONS: &str = "partitions";
 
+/// What is stored is for the user alone that runs the program: texts, drafts, and what is hidden. Of files and
+/// directories that are there already the modes are left as they are.
+const OWN_FILE: u32 = 0o600;
+const OWN_DIRECTORY: u32 = 0o700;
+
+/// Makes the data directory, and those above it, where they are not there.
+pub(super) fn make_directory(dir: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(OWN_DIRECTORY)
+        .create(dir)
+}
+
 /// How the database is opened.
 pub(super) fn builder() -> redb::Builder {
     let mut builder = Database::builder();
@@ -51,6 +66,7 @@ pub(super) fn lock(dir: &Path, place: &str) -> Result<File, OpenError> {
         .create(true)
         .truncate(false)
         .write(true)
+        .mode(OWN_FILE)
         .open(dir.join(LOCK))
         .map_err(unusable)?;
     match lock.try_lock() {
@@ -68,7 +84,13 @@ pub(super) fn create(dir: &Path, identity: &Identity) -> Result<(), Trouble> {
     if unfinished.try_exists()? {
         fs::remove_file(&unfinished)?;
     }
-    let database = builder().create(&unfinished)?;
+    let file = File::options()
+        .create_new(true)
+        .read(true)
+        .write(true)
+        .mode(OWN_FILE)
+        .open(&unfinished)?;
+    let database = builder().create_with_backend(FileBackend::new(file)?)?;
     fill(&database, identity)?;
     database.close()?;
     fs::rename(&unfinished, dir.join(FILE))?;
@@ -100,6 +122,18 @@ pub(super) struct Meta {
 }
 
 impl Meta {
+    /// What the store is for, by its own words.
+    pub(super) fn identity(&self) -> Identity {
+        let models = self.models.iter().map(|(model, inputs)| ModelInputs {
+            model: model.clone(),
+            inputs: inputs.clone(),
+        });
+        Identity {
+            models: models.collect(),
+            partitions: self.partitions,
+        }
+    }
+
     /// Whether this program may use it.
     pub(super) fn check(&self, place: &str, identity: &Identity) -> Result<(), OpenError> {
         let place = place.to_string();
@@ -207,11 +241,14 @@ pub(super) fn features_of(database: &Database, model: &ModelName) -> Result<u64,
     let mut count = 0;
     for domain in domains.iter()? {
         let (key, _) = domain?;
-        let first = feature_key(split_key(key.value())?.0, model, "");
+        let Ok((name, _)) = split_key(key.value()) else {
+            continue;
+        };
+        let first = feature_key(name, model, "");
         let end = end_of(first.clone());
         for row in features.range(&*first..&*end)? {
-            let (head, _) = split_value(row?.1.value())?;
-            count += u64::from(!head.deleted);
+            let is_deleted = split_value(row?.1.value()).is_ok_and(|(head, _)| head.deleted);
+            count += u64::from(!is_deleted);
         }
     }
     Ok(count)

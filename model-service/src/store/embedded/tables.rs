@@ -1,10 +1,17 @@
 //! The tables of the database, and the one rule all rows are written by.
 
 use kindred_shared::{DomainName, ItemId, ModelName};
-use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{
+    ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, TableError,
+    WriteTransaction,
+};
 
 use super::encoding::{Head, Writer, end_of, feature_key, key, split_value};
+use super::experiments::ExperimentTables;
 use super::failure::Trouble;
+use crate::store::damage;
+use kindred_domain::keys::KeyRow;
+use kindred_domain::models::Swept;
 use kindred_domain::store::{Batch, Cas, Epoch, Lease, Partition, Stamp, StoreError, Write};
 
 type Bytes = &'static [u8];
@@ -17,6 +24,10 @@ const LEASES: TableDefinition<'static, u16, Bytes> = TableDefinition::new("parti
 /// Where deletion markers lie: the table's number, then the row's key.
 pub(super) const MARKERS: TableDefinition<'static, Bytes, ()> = TableDefinition::new("markers");
 
+/// Keys by name, as JSON. They have neither stamps nor markers: each is written once and removed.
+pub(super) const KEYS: TableDefinition<'static, &'static str, Bytes> =
+    TableDefinition::new("access_keys");
+
 /// A table of rows that the last write wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -27,27 +38,39 @@ pub(super) enum Kind {
     Features,
     Lists,
     Settings,
+    /// How models beside the served one stand.
+    Models,
+    /// The habits that their features are made with.
+    ModelHabits,
+    /// Their lists.
+    ModelLists,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Domains,
         Self::Items,
         Self::Contents,
         Self::Features,
         Self::Lists,
         Self::Settings,
+        Self::Models,
+        Self::ModelHabits,
+        Self::ModelLists,
     ];
 
     /// The name it is counted by, as in the contract.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Domains => "domains",
-            Self::Items => "items",
-            Self::Contents => "item_texts",
-            Self::Features => "item_features",
-            Self::Lists => "similar_items",
-            Self::Settings => "domain_settings",
+            Self::Domains => damage::DOMAINS,
+            Self::Items => damage::ITEMS,
+            Self::Contents => damage::CONTENTS,
+            Self::Features => damage::FEATURES,
+            Self::Lists => damage::LISTS,
+            Self::Settings => damage::SETTINGS,
+            Self::Models => damage::MODELS,
+            Self::ModelHabits => damage::MODEL_HABITS,
+            Self::ModelLists => damage::MODEL_LISTS,
         }
     }
 
@@ -77,6 +100,26 @@ pub(super) fn lease(
     }
 }
 
+/// Every key.
+pub(super) fn keys(transaction: &ReadTransaction) -> Result<Vec<KeyRow>, Trouble> {
+    let table = match transaction.open_table(KEYS) {
+        Ok(table) => table,
+        // A store of before there were keys.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut rows = Vec::new();
+    for entry in table.iter()? {
+        let (id, json) = entry?;
+        let row = serde_json::from_slice(json.value()).map_err(|error| {
+            let what = format!("the key {:?} cannot be read: {error}", id.value());
+            Trouble::Store(StoreError::Damaged(what))
+        })?;
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
 /// All tables of one write transaction.
 pub(super) struct Tables<'t> {
     /// The models that the program knows.
@@ -84,9 +127,14 @@ pub(super) struct Tables<'t> {
     rows: [Table<'t, Bytes, Bytes>; Kind::ALL.len()],
     leases: Table<'t, u16, Bytes>,
     markers: Table<'t, Bytes, ()>,
+    keys: Table<'t, &'static str, Bytes>,
+    /// Experiments and what readers did.
+    pub(super) experiments: ExperimentTables<'t>,
     buffer: Writer,
     /// Rows written so far; lost writes do not count.
     pub(super) written: RowCounts,
+    /// Whether something was changed that is not counted among rows: keys, experiments.
+    pub(super) has_changed_more: bool,
 }
 
 impl<'t> Tables<'t> {
@@ -95,21 +143,18 @@ impl<'t> Tables<'t> {
         transaction: &'t WriteTransaction,
         models: &'t [ModelName],
     ) -> Result<Self, Trouble> {
-        let [domains, items, contents, features, lists, settings] = Kind::ALL.map(Kind::definition);
+        let rows = Kind::ALL.map(|kind| transaction.open_table(kind.definition()));
+        let [a, b, c, d, e, f, g, h, i] = rows;
         Ok(Self {
             models,
-            rows: [
-                transaction.open_table(domains)?,
-                transaction.open_table(items)?,
-                transaction.open_table(contents)?,
-                transaction.open_table(features)?,
-                transaction.open_table(lists)?,
-                transaction.open_table(settings)?,
-            ],
+            rows: [a?, b?, c?, d?, e?, f?, g?, h?, i?],
             leases: transaction.open_table(LEASES)?,
             markers: transaction.open_table(MARKERS)?,
+            keys: transaction.open_table(KEYS)?,
+            experiments: ExperimentTables::open(transaction)?,
             buffer: Writer::default(),
             written: RowCounts::default(),
+            has_changed_more: false,
         })
     }
 
@@ -148,6 +193,24 @@ impl<'t> Tables<'t> {
         self.leases.insert(partition.0, self.buffer.bytes())?;
         self.written[Kind::ALL.len()] += 1;
         Ok(Cas::Applied)
+    }
+
+    /// Adds a key unless there is one of its name; whether it was added.
+    pub(super) fn add_key(&mut self, row: &KeyRow) -> Result<bool, Trouble> {
+        if self.keys.get(&*row.id)?.is_some() {
+            return Ok(false);
+        }
+        let json = serde_json::to_vec(row).map_err(std::io::Error::from)?;
+        self.keys.insert(&*row.id, &*json)?;
+        self.has_changed_more = true;
+        Ok(true)
+    }
+
+    /// Removes a key; whether it was there.
+    pub(super) fn remove_key(&mut self, id: &str) -> Result<bool, Trouble> {
+        let was_there = self.keys.remove(id)?.is_some();
+        self.has_changed_more |= was_there;
+        Ok(was_there)
     }
 
     /// Writes the rows of a batch.
@@ -191,6 +254,29 @@ impl<'t> Tables<'t> {
                     }
                 }
                 Write::DeleteList(id) => self.delete(Kind::Lists, &of(id), stamp)?,
+                Write::DeleteFeature(model, id) => {
+                    let key = feature_key(domain.as_str(), model, id.as_str());
+                    self.delete(Kind::Features, &key, stamp)?;
+                }
+                Write::Beside(model, row) => {
+                    self.buffer.beside(stamp, row);
+                    let key = feature_key(domain.as_str(), model, "");
+                    self.put_row(Kind::Models, &key, stamp)?;
+                }
+                Write::BesideHabits(model, habits) => {
+                    self.buffer.habits(stamp, habits);
+                    let key = feature_key(domain.as_str(), model, "");
+                    self.put_row(Kind::ModelHabits, &key, stamp)?;
+                }
+                Write::BesideList(model, row) => {
+                    self.buffer.list(stamp, row);
+                    let key = feature_key(domain.as_str(), model, row.id.as_str());
+                    self.put_row(Kind::ModelLists, &key, stamp)?;
+                }
+                Write::DeleteBesideList(model, id) => {
+                    let key = feature_key(domain.as_str(), model, id.as_str());
+                    self.delete(Kind::ModelLists, &key, stamp)?;
+                }
             }
         }
         Ok(())
@@ -206,15 +292,56 @@ impl<'t> Tables<'t> {
         most: usize,
     ) -> Result<bool, Trouble> {
         let first = key(domain, "");
-        let end = end_of(first.clone());
-        let mut left = most;
-        for kind in [
+        let kinds = [
             Kind::Lists,
+            Kind::ModelLists,
             Kind::Items,
             Kind::Contents,
             Kind::Features,
+            Kind::ModelHabits,
+            Kind::Models,
             Kind::Settings,
-        ] {
+        ];
+        let ranges = kinds.map(|kind| (kind, first.clone())).into();
+        let left = self.sweep_ranges(ranges, stamp, most)?;
+        if left == 0 {
+            return Ok(false);
+        }
+        let swept = self.experiments.sweep(domain, left)?;
+        self.has_changed_more |= swept > 0;
+        Ok(swept < left)
+    }
+
+    /// The same of one model.
+    pub(super) fn sweep_model(
+        &mut self,
+        domain: &DomainName,
+        swept: &Swept,
+        stamp: Stamp,
+        most: usize,
+    ) -> Result<bool, Trouble> {
+        let key = |model: &ModelName| feature_key(domain.as_str(), model, "");
+        let mut ranges = vec![(Kind::ModelLists, key(&swept.name))];
+        if let Some(kind) = &swept.features {
+            ranges.push((Kind::Features, key(kind)));
+        }
+        if swept.wholly {
+            ranges.push((Kind::ModelHabits, key(&swept.name)));
+            ranges.push((Kind::Models, key(&swept.name)));
+        }
+        Ok(self.sweep_ranges(ranges, stamp, most)? > 0)
+    }
+
+    /// Removes rows whose keys begin like these, at most so many; how many more it might have. 0: some may be left.
+    fn sweep_ranges(
+        &mut self,
+        ranges: Vec<(Kind, Vec<u8>)>,
+        stamp: Stamp,
+        most: usize,
+    ) -> Result<usize, Trouble> {
+        let mut left = most;
+        for (kind, first) in ranges {
+            let end = end_of(first.clone());
             let table = &mut self.rows[kind as usize];
             let mut keys = Vec::new();
             for row in table.range(first.as_slice()..end.as_slice())? {
@@ -222,7 +349,7 @@ impl<'t> Tables<'t> {
                     break;
                 }
                 let (key, value) = row?;
-                if split_value(value.value())?.0.stamp <= stamp {
+                if split_value(value.value()).map_or(true, |(head, _)| head.stamp <= stamp) {
                     keys.push(key.value().to_vec());
                 }
             }
@@ -233,10 +360,10 @@ impl<'t> Tables<'t> {
             }
             left -= keys.len();
             if left == 0 {
-                return Ok(false);
+                break;
             }
         }
-        Ok(true)
+        Ok(left)
     }
 
     fn put_row(&mut self, kind: Kind, key: &[u8], stamp: Stamp) -> Result<(), Trouble> {
@@ -251,19 +378,17 @@ impl<'t> Tables<'t> {
     }
 
     /// Puts the buffer's value under a key unless what is there has a higher stamp. An equal
-    /// stamp overwrites: only the same batch sent again has one.
+    /// stamp overwrites: only the same batch sent again has one. What is damaged has none.
     fn put(&mut self, kind: Kind, key: &[u8], head: Head) -> Result<(), Trouble> {
-        let table = &mut self.rows[kind as usize];
-        let was_marker = match table.get(key)? {
-            Some(old) => {
-                let (old, _) = split_value(old.value())?;
-                if old.stamp > head.stamp {
-                    return Ok(());
-                }
-                old.deleted
-            }
-            None => false,
+        let old = match self.rows[kind as usize].get(key)? {
+            Some(old) => split_value(old.value()).map(|(head, _)| head).ok(),
+            None => None,
         };
+        if old.is_some_and(|old| old.stamp > head.stamp) && self.was_written(old)? {
+            return Ok(());
+        }
+        let was_marker = old.is_some_and(|old| old.deleted);
+        let table = &mut self.rows[kind as usize];
         table.insert(key, self.buffer.bytes())?;
         self.written[kind as usize] += 1;
         match (was_marker, head.deleted) {
@@ -276,6 +401,21 @@ impl<'t> Tables<'t> {
             (true, true) | (false, false) => {}
         }
         Ok(())
+    }
+
+    /// Whether an owner wrote a row: at an epoch that there was. Any other stamp is damage, and would keep all that is
+    /// written later away, unheard.
+    fn was_written(&self, head: Option<Head>) -> Result<bool, Trouble> {
+        let Some(Head { stamp, .. }) = head else {
+            return Ok(false);
+        };
+        for entry in self.leases.iter()? {
+            if split_value(entry?.1.value())?.1.lease()?.epoch() >= stamp.epoch() {
+                return Ok(true);
+            }
+        }
+        // Without any lease nobody has an epoch that could be exceeded.
+        Ok(self.leases.is_empty()?)
     }
 
     /// Removes deletion markers from before the epoch of every lease. Whoever wrote at such an
@@ -324,10 +464,11 @@ fn purge(
         return Ok(true);
     };
     let old = match table.get(key)? {
-        Some(value) => {
-            let (head, _) = split_value(value.value())?;
-            head.deleted && head.stamp < bound
-        }
+        Some(value) => match split_value(value.value()) {
+            Ok((head, _)) => head.deleted && head.stamp < bound,
+            // It is no marker, or none that counts.
+            Err(_) => return Ok(true),
+        },
         None => return Ok(true),
     };
     if old {

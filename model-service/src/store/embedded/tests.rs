@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // a test may panic
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command as Process, Stdio};
@@ -15,11 +17,13 @@ use redb::backends::FileBackend;
 use tempfile::TempDir;
 
 use super::super::contract::{
-    Twin, content, domain, feature, id, item, list, models, put, scan, store_contract,
+    Twin, all_rows, content, domain, domain_row, feature, id, item, list, models, put, scan,
+    store_contract,
 };
 use super::opening::{STORE_VERSION, UNFINISHED, VERSION};
 use super::tables::META;
 use super::*;
+use kindred_domain::experiment::store::ExperimentStore;
 use kindred_domain::store::{Neighbour, Write};
 
 struct Embedded(TempDir);
@@ -28,11 +32,8 @@ impl Embedded {
     fn fresh() -> Self {
         Self(TempDir::new().unwrap())
     }
-}
 
-#[async_trait]
-impl Twin for Embedded {
-    async fn open(&self) -> Arc<dyn Store> {
+    async fn store(&self) -> Arc<EmbeddedStore> {
         let dir = self.0.path().to_path_buf();
         eventually(|| match EmbeddedStore::open(&dir, &identity()) {
             // Whoever used it last may be letting go of it right now.
@@ -40,6 +41,22 @@ impl Twin for Embedded {
             opened => Some(opened.unwrap()),
         })
         .await
+    }
+}
+
+#[async_trait]
+impl Twin for Embedded {
+    async fn open(&self) -> Arc<dyn Store> {
+        self.store().await
+    }
+
+    async fn open_keys(&self) -> Arc<dyn KeyStore> {
+        self.store().await
+    }
+
+    async fn open_experiments(&self) -> (Arc<dyn Store>, Arc<dyn ExperimentStore>) {
+        let store = self.store().await;
+        (Arc::clone(&store) as _, store)
     }
 }
 
@@ -155,6 +172,28 @@ fn refuses_what_is_no_store() {
         let error = refused(dir.path(), &identity());
         assert!(matches!(error, OpenError::Unusable { .. }), "{error}");
     }
+}
+
+#[test]
+fn what_is_stored_is_for_its_user_alone() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("a/data");
+    drop(EmbeddedStore::open(&data, &identity()).unwrap());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&dir.path().join("a")), mode(&data)), (0o700, 0o700));
+    let files: Vec<PathBuf> = fs::read_dir(&data)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(files.len() >= 2, "a store and its lock: {files:?}");
+    for file in files {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+    // What somebody has set is left.
+    let open = fs::Permissions::from_mode(0o640);
+    fs::set_permissions(data.join(FILE), open).unwrap();
+    drop(EmbeddedStore::open(&data, &identity()).unwrap());
+    assert_eq!(mode(&data.join(FILE)), 0o640);
 }
 
 #[test]
@@ -419,34 +458,140 @@ async fn reads_alone_get_it_well_again() {
     }
 }
 
-#[tokio::test]
-async fn one_unreadable_row_does_not_fail_others() {
-    let dir = TempDir::new().unwrap();
-    let (bad, good) = (domain("bad"), domain("good"));
-    drop(EmbeddedStore::open(dir.path(), &identity()).unwrap());
-    let database = builder().open(dir.path().join(FILE)).unwrap();
+/// Puts bytes where rows are, behind everybody's back.
+fn overwrite(dir: &Path, rows: &[(Kind, Vec<u8>, Vec<u8>)]) {
+    let database = builder().open(dir.join(FILE)).unwrap();
     let transaction = database.begin_write().unwrap();
-    transaction
-        .open_table(Kind::Items.definition())
-        .unwrap()
-        .insert(&*key(&bad, "a"), b"short".as_slice())
-        .unwrap();
+    for (kind, key, value) in rows {
+        let mut table = transaction.open_table(kind.definition()).unwrap();
+        table.insert(&**key, &**value).unwrap();
+    }
     transaction.commit().unwrap();
-    drop(database);
+}
 
+/// A value with this stamp, and this behind its head.
+fn value(stamp: i64, body: &[u8]) -> Vec<u8> {
+    [&stamp.to_le_bytes()[..], &[1], body].concat()
+}
+
+/// Bytes that are no row of any table.
+fn damaged_values() -> Vec<Vec<u8>> {
+    vec![
+        vec![],
+        b"short".to_vec(),
+        value(1, &[]),
+        value(1, &[0xff; 7]),
+        value(1, &[0xff; 400]),
+        value(1, &[1; 400]),
+        [&1_i64.to_le_bytes()[..], &[9; 100]].concat(),
+    ]
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_row_fail_nobody_and_are_written_anew() {
+    let (bad, good) = (domain("bad"), domain("good"));
+    for damage in damaged_values() {
+        let dir = TempDir::new().unwrap();
+        let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+        put(&*store, &good, 1, 0, rows(0, 3)).await.unwrap();
+        drop(store);
+        let feature = feature_key("bad", &identity().models[0].model, "a");
+        let kinds = [Kind::Items, Kind::Contents, Kind::Lists];
+        let mut damaged: Vec<_> = kinds
+            .map(|kind| (kind, key(&bad, "a"), damage.clone()))
+            .into();
+        damaged.push((Kind::Features, feature, damage.clone()));
+        damaged.push((Kind::Settings, key(&bad, ""), damage.clone()));
+        damaged.push((Kind::Domains, key(&bad, ""), damage.clone()));
+        overwrite(dir.path(), &damaged);
+
+        let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+        assert_eq!(store.items(&bad, &[id("a")]).await, Ok(vec![None]));
+        assert_eq!(store.contents(&bad, &[id("a")]).await, Ok(vec![None]));
+        assert_eq!(store.list(&bad, &id("a")).await, Ok(None));
+        assert_eq!(store.settings(&bad).await, Ok(None));
+        // Nothing says which model it was of.
+        assert_eq!(store.domain(&bad).await, Ok(None));
+        assert_eq!(store.domains().await, Ok(vec![]));
+        let words = identity().models[0].model.clone();
+        let stamp = store.feature_stamp(&bad, &words, &id("a")).await;
+        assert_eq!(stamp, Ok(None));
+        let features = store.scan_features(&bad, &words, None, 9).await.unwrap();
+        assert!(features.rows.is_empty() && features.next.is_none());
+        assert_eq!(scan(&*store, &bad, 9).await.0, []);
+        assert_eq!(store.damaged(&bad).count, 6, "{damage:?}");
+        assert_eq!(store.damaged_rows(), 6);
+
+        let mut writes = all_rows("a", 1);
+        writes.push(Write::Domain(domain_row(&bad, 1)));
+        writes.push(Write::Settings(SettingsRow::default()));
+        put(&*store, &bad, 1, 0, writes).await.unwrap();
+        assert_eq!(scan(&*store, &bad, 9).await.0, [item("a", 1)]);
+        assert_eq!(store.domain(&bad).await, Ok(Some(domain_row(&bad, 1))));
+        assert_eq!(store.damaged_rows(), 0);
+        assert_eq!(scan(&*store, &good, 9).await.0.len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_row_of_a_domain_is_made_up_of_its_features() {
+    let dir = TempDir::new().unwrap();
+    let d = domain("d");
     let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
-    let read = store.items(&bad, &[id("a")]).await;
-    assert!(matches!(read, Err(StoreError::Damaged(_))));
-    let write = || vec![Write::Item(item("a", 1))];
-    // A first batch keeps the writer busy, so that the next two wait together.
-    let (busy, fails, works) = tokio::join!(
-        put(&*store, &good, 1, 0, rows(0, 100)),
-        put(&*store, &bad, 1, 1, write()),
-        put(&*store, &good, 1, 1, write()),
+    put(&*store, &d, 1, 0, all_rows("a", 1)).await.unwrap();
+    drop(store);
+    overwrite(
+        dir.path(),
+        &[(Kind::Domains, key(&d, ""), b"short".to_vec())],
     );
-    assert_eq!((busy, works), (Ok(()), Ok(())));
-    assert!(matches!(fails, Err(StoreError::Damaged(_))));
-    assert_eq!(scan(&*store, &good, 1_000).await.0.len(), 101);
+    let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+    let row = store.domain(&d).await.unwrap().unwrap();
+    assert_eq!(row.model.as_str(), "words-1");
+    assert!(row.is_there() && row.dirty.is_some());
+    assert_eq!(store.domains().await, Ok(vec![row]));
+}
+
+/// It would keep everything that is written later away, and nobody would hear of it.
+#[tokio::test]
+async fn a_stamp_that_no_owner_had_keeps_nothing_away() {
+    let dir = TempDir::new().unwrap();
+    let d = domain("d");
+    let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+    let lease = Lease {
+        epoch: 3,
+        owner: "me".into(),
+        address: String::new(),
+        beat: 0,
+    };
+    store.take_lease(Partition(0), None, &lease).await.unwrap();
+    put(&*store, &d, 3, 7, all_rows("a", 1)).await.unwrap();
+    // Of the owner's own time, and so it stays.
+    put(&*store, &d, 2, 9, all_rows("a", 2)).await.unwrap();
+    assert_eq!(scan(&*store, &d, 9).await.0, [item("a", 1)]);
+    drop(store);
+    let never = value(i64::MAX, &[]);
+    overwrite(dir.path(), &[(Kind::Items, key(&d, "a"), never)]);
+    let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+    put(&*store, &d, 3, 8, all_rows("a", 4)).await.unwrap();
+    assert_eq!(scan(&*store, &d, 9).await.0, [item("a", 4)]);
+}
+
+#[tokio::test]
+async fn damaged_rows_of_a_removed_domain_are_swept() {
+    let dir = TempDir::new().unwrap();
+    let d = domain("d");
+    drop(EmbeddedStore::open(dir.path(), &identity()).unwrap());
+    let kinds = [Kind::Items, Kind::Contents, Kind::Lists];
+    let damaged = kinds.map(|kind| (kind, key(&d, "a"), b"short".to_vec()));
+    overwrite(dir.path(), &damaged);
+    let store = EmbeddedStore::open(dir.path(), &identity()).unwrap();
+    assert_eq!(store.list(&d, &id("a")).await, Ok(None));
+    assert_eq!(store.damaged_rows(), 1);
+    let stamp = Stamp::new(Epoch(1), 0).unwrap();
+    assert_eq!(store.sweep(&d, stamp, 100).await, Ok(true));
+    assert_eq!(store.damaged_rows(), 0);
+    let lists = store.scan_list_ids(&d, None, 9).await.unwrap();
+    assert!(lists.rows.is_empty());
 }
 
 #[tokio::test]

@@ -69,13 +69,19 @@ fn copy_features(
                 next = Some(key.value().to_vec());
                 break;
             }
-            let (head, mut reader) = split_value(value.value())?;
+            // What cannot be read belongs to nobody: its feature is made again.
+            let Ok((head, mut reader)) = split_value(value.value()) else {
+                continue;
+            };
             // Whoever could write what a deletion would have to beat is gone.
             if head.deleted {
                 continue;
             }
-            let (domain, id) = split_key(key.value())?;
-            let model = reader.feature_stamp()?.space.model();
+            let (Ok((domain, id)), Ok(stamp)) = (split_key(key.value()), reader.feature_stamp())
+            else {
+                continue;
+            };
+            let model = stamp.space.model();
             new.insert(&*feature_key(domain, &model, id), value.value())?;
             bytes += key.value().len() + value.value().len();
             copied += 1;
@@ -138,6 +144,7 @@ mod tests {
 
     fn own(name: &str) -> FeatureRow {
         FeatureRow {
+            habits: 0,
             space: Space::own(2),
             ..feature(name, 4)
         }

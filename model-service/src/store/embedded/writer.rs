@@ -8,8 +8,11 @@ use kindred_shared::{DomainName, ModelName};
 use redb::{Database, ReadTransaction, ReadableDatabase};
 use tokio::sync::{mpsc, oneshot};
 
+use super::experiments::Change;
 use super::failure::{Trouble, guarded};
 use super::tables::{Kind, META, RowCounts, Tables};
+use kindred_domain::keys::KeyRow;
+use kindred_domain::models::Swept;
 use kindred_domain::store::{Batch, Cas, Epoch, Lease, Partition, Stamp, StoreError};
 
 /// Rows after which a group takes no more batches, so that what one transaction holds in memory
@@ -40,12 +43,38 @@ pub(super) enum Command {
         most: usize,
         answer: oneshot::Sender<Result<bool, StoreError>>,
     },
+    /// Remove some rows of a model.
+    SweepModel {
+        domain: DomainName,
+        swept: Swept,
+        stamp: Stamp,
+        most: usize,
+        answer: oneshot::Sender<Result<bool, StoreError>>,
+    },
     /// Compare-and-set a lease row.
     TakeLease {
         partition: Partition,
         expected: Option<Lease>,
         wanted: Lease,
         answer: oneshot::Sender<Result<Cas, StoreError>>,
+    },
+    /// Add a key.
+    AddKey {
+        row: Box<KeyRow>,
+        answer: oneshot::Sender<Result<bool, StoreError>>,
+    },
+    /// Remove a key.
+    RemoveKey {
+        id: String,
+        answer: oneshot::Sender<Result<bool, StoreError>>,
+    },
+    /// Change experiments of a domain, or what readers did.
+    Experiments {
+        partition: Partition,
+        epoch: Epoch,
+        domain: DomainName,
+        change: Change,
+        answer: oneshot::Sender<Result<bool, StoreError>>,
     },
     /// A reader found the database not working: try to get well.
     Mend,
@@ -55,8 +84,9 @@ impl Command {
     fn rows(&self) -> usize {
         match self {
             Self::Commit { batch, .. } => batch.writes.len(),
-            Self::Sweep { most, .. } => *most,
-            Self::TakeLease { .. } => 1,
+            Self::Sweep { most, .. } | Self::SweepModel { most, .. } => *most,
+            Self::Experiments { change, .. } => change.rows(),
+            Self::TakeLease { .. } | Self::AddKey { .. } | Self::RemoveKey { .. } => 1,
             Self::Mend => 0,
         }
     }
@@ -65,8 +95,15 @@ impl Command {
     fn fail(self, error: StoreError) {
         match self {
             Self::Commit { answer, .. } => drop(answer.send(Err(error))),
-            Self::Sweep { answer, .. } => drop(answer.send(Err(error))),
+            Self::Sweep { answer, .. }
+            | Self::SweepModel { answer, .. }
+            | Self::Experiments { answer, .. } => {
+                drop(answer.send(Err(error)));
+            }
             Self::TakeLease { answer, .. } => drop(answer.send(Err(error))),
+            Self::AddKey { answer, .. } | Self::RemoveKey { answer, .. } => {
+                drop(answer.send(Err(error)));
+            }
             Self::Mend => {}
         }
     }
@@ -75,10 +112,27 @@ impl Command {
         match (self, done) {
             (command, Done::Refused(error)) => command.fail(error),
             (Self::Commit { answer, .. }, Done::Written) => drop(answer.send(Ok(()))),
-            (Self::Sweep { answer, .. }, Done::Swept(all)) => drop(answer.send(Ok(all))),
+            (
+                Self::Sweep { answer, .. }
+                | Self::SweepModel { answer, .. }
+                | Self::Experiments { answer, .. },
+                Done::Swept(all),
+            ) => drop(answer.send(Ok(all))),
             (Self::TakeLease { answer, .. }, Done::Cas(cas)) => drop(answer.send(Ok(cas))),
-            (Self::Commit { .. } | Self::Sweep { .. } | Self::TakeLease { .. } | Self::Mend, _) => {
+            (Self::AddKey { answer, .. } | Self::RemoveKey { answer, .. }, Done::Key(done)) => {
+                drop(answer.send(Ok(done)));
             }
+            (
+                Self::Commit { .. }
+                | Self::Sweep { .. }
+                | Self::Experiments { .. }
+                | Self::SweepModel { .. }
+                | Self::TakeLease { .. }
+                | Self::AddKey { .. }
+                | Self::RemoveKey { .. }
+                | Self::Mend,
+                _,
+            ) => {}
         }
     }
 }
@@ -88,6 +142,7 @@ enum Done {
     Written,
     Swept(bool),
     Cas(Cas),
+    Key(bool),
     Refused(StoreError),
 }
 
@@ -362,9 +417,9 @@ fn transact(
             Err(trouble) => return Err(trouble),
         });
     }
-    let written = tables.written;
+    let (written, has_changed_more) = (tables.written, tables.has_changed_more);
     drop(tables);
-    if written == RowCounts::default() {
+    if written == RowCounts::default() && !has_changed_more {
         transaction.abort()?;
         return Ok((done, written));
     }
@@ -397,6 +452,26 @@ fn apply(tables: &mut Tables<'_>, command: &Command) -> Result<Done, Trouble> {
             most,
             ..
         } => Ok(Done::Swept(tables.sweep(domain, *stamp, *most)?)),
+        Command::Experiments {
+            partition,
+            epoch,
+            domain,
+            change,
+            ..
+        } => {
+            tables.check_fence(*partition, *epoch)?;
+            tables.has_changed_more = true;
+            Ok(Done::Swept(tables.experiments.apply(domain, change)?))
+        }
+        Command::SweepModel {
+            domain,
+            swept,
+            stamp,
+            most,
+            ..
+        } => Ok(Done::Swept(
+            tables.sweep_model(domain, swept, *stamp, *most)?,
+        )),
         Command::TakeLease {
             partition,
             expected,
@@ -407,6 +482,8 @@ fn apply(tables: &mut Tables<'_>, command: &Command) -> Result<Done, Trouble> {
             expected.as_ref(),
             wanted,
         )?)),
+        Command::AddKey { row, .. } => Ok(Done::Key(tables.add_key(row)?)),
+        Command::RemoveKey { id, .. } => Ok(Done::Key(tables.remove_key(id)?)),
         Command::Mend => Ok(Done::Written),
     }
 }

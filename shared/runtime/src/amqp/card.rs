@@ -1,4 +1,4 @@
-//! A worker's card as a header's value.
+//! Encodes a worker's card as a header value.
 
 use kindred_shared::worker::WorkerCard;
 use lapin::types::{AMQPValue, FieldTable};
@@ -8,10 +8,11 @@ const KERNEL: &str = "kernel";
 const THREADS: &str = "threads";
 const JOBS_DONE: &str = "jobs_done";
 
-/// Most bytes of a name or kernel that is believed.
+/// Longest name or kernel, in bytes, that is accepted.
 const MAX_WORD_BYTES: usize = 255;
 
-/// A card as the value of [`WORKER_HEADER`](kindred_shared::worker::WORKER_HEADER): a table, readable in the management UI.
+/// A card as the value of [`WORKER_HEADER`](kindred_shared::worker::WORKER_HEADER): a table, readable in the management
+/// UI.
 pub fn card_to_value(card: &WorkerCard) -> AMQPValue {
     let mut table = FieldTable::default();
     table.insert(

@@ -1,22 +1,29 @@
-//! Connections. Every await on the broker has a deadline; whoever needs a connection makes a new
-//! one when the old one is lost, with a growing pause, for as long as it takes.
+//! Connections to the broker. Every await on the broker has a deadline. When a connection is lost,
+//! its user makes a new one, with growing pauses, for as long as it takes.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kindred_shared::Backoff;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
-use lapin::uri::AMQPUri;
+use lapin::runtime::default_runtime;
+use lapin::tcp::{AsyncTcpStream, RustlsConnector};
+use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Connection, ConnectionProperties, ErrorKind};
 
-/// Longest a connection may take to be made: 10 s.
+use crate::host::process_name;
+use crate::tls::TlsFiles;
+
+/// Deadline for opening a connection: 10 s.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
-/// Longest a request on a channel may take: 10 s.
+/// Deadline for a request on a channel: 10 s.
 pub const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
-/// Longest a connection may take to be closed in good order: 2 s.
+/// Deadline for closing a connection cleanly: 2 s.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
-/// Between attempts at a connection.
+/// Delays between connection attempts.
 pub const RECONNECT: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-/// Seconds between heartbeats, unless the address says otherwise: a frozen peer is noticed after
+/// Seconds between heartbeats, unless the address sets another value. A frozen peer is noticed in
 /// less than three of them, and its queues go to the next consumer.
 const HEARTBEAT_S: u16 = 5;
 
@@ -25,45 +32,45 @@ const HEARTBEAT_S: u16 = 5;
 #[error("amqp_url cannot be read: {0}; it is like amqp://user:password@host:5672/%2f")]
 pub struct AddressError(String);
 
-/// What went wrong with the broker.
+/// A failed request to the broker.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum AmqpError {
-    /// No answer in time.
+    /// No answer before the deadline.
     #[error("{what}: the broker has not answered within {}", humanly(.limit))]
     Late {
-        /// What was asked.
+        /// What was requested.
         what: &'static str,
-        /// How long it was waited for.
+        /// The deadline.
         limit: Duration,
     },
-    /// The broker or the connection said no.
+    /// The broker or the connection reported an error.
     #[error("{what}: {}", words(.error))]
     Broker {
-        /// What was asked.
+        /// What was requested.
         what: &'static str,
-        /// What was answered.
+        /// The error.
         error: lapin::Error,
     },
 }
 
 impl AmqpError {
-    /// Whether what was asked for does not exist.
+    /// Whether the requested object does not exist.
     pub fn is_not_found(&self) -> bool {
         self.is_soft(&AMQPSoftError::NOTFOUND)
     }
 
-    /// Whether the user may not do it.
+    /// Whether the user lacks the permission.
     pub fn is_refused(&self) -> bool {
         self.is_soft(&AMQPSoftError::ACCESSREFUSED)
     }
 
-    /// Whether something of that name is there and is declared otherwise.
+    /// Whether an object of that name exists with other properties.
     pub fn is_other(&self) -> bool {
         self.is_soft(&AMQPSoftError::PRECONDITIONFAILED)
     }
 
-    /// What the broker said, without what it was asked and without a remedy.
+    /// What the broker said, without the request and without a remedy.
     pub fn broker_words(&self) -> String {
         match self {
             Self::Late { .. } => self.to_string(),
@@ -81,7 +88,7 @@ impl AmqpError {
     }
 }
 
-/// An error in words, with a remedy where one is known.
+/// An error as text, with a remedy where one is known.
 fn words(error: &lapin::Error) -> String {
     let remedy = match error.kind() {
         ErrorKind::ProtocolError(error) => match error.kind() {
@@ -102,10 +109,11 @@ fn humanly(limit: &Duration) -> String {
     format!("{} s", limit.as_secs_f32())
 }
 
-/// Awaits an answer of the broker, but not for ever.
+/// Awaits an answer of the broker, up to a deadline.
 ///
 /// # Errors
-/// [`AmqpError::Late`] past the limit, [`AmqpError::Broker`] as answered.
+/// [`AmqpError::Late`] past the deadline, [`AmqpError::Broker`] for an error of the broker or the
+/// connection.
 pub async fn within<T>(
     what: &'static str,
     limit: Duration,
@@ -118,9 +126,9 @@ pub async fn within<T>(
     }
 }
 
-/// Closes a connection in good order, or lets it go. Consumers on it must be dropped *after* this:
-/// dropping one on a live connection cancels it, and a cancelled consumer's unacknowledged
-/// messages are overtaken by later ones.
+/// Closes a connection cleanly, or gives up. Drop its consumers only *after* this: dropping a
+/// consumer on a live connection cancels it, and later messages then overtake its unacknowledged
+/// ones.
 pub async fn close(connection: &Connection) {
     if connection.status().connected() {
         let closing = connection.close(200, "OK".into());
@@ -130,26 +138,43 @@ pub async fn close(connection: &Connection) {
     }
 }
 
-/// Makes connections to one broker.
+/// Opens connections to one broker.
 #[derive(Debug, Clone)]
 pub struct Connector {
     uri: AMQPUri,
+    tls: TlsFiles,
     program: String,
+    /// Additional client properties.
+    about: Vec<(&'static str, String)>,
 }
 
 impl Connector {
-    /// For an address like `amqp://user:password@host:5672/%2f`; `?heartbeat=10` is added unless a
-    /// heartbeat is given. `program` is what the management UI shows connections as.
+    /// For an address like `amqp://user:password@host:5672/%2f`. Adds `?heartbeat=5` unless the
+    /// address sets a heartbeat. `program` names the connections in the management UI.
     ///
     /// # Errors
-    /// [`AddressError`] without the address in it, which may hold a password.
+    /// [`AddressError`], which does not contain the address because that may hold a password.
     pub fn new(url: &str, program: &str) -> Result<Self, AddressError> {
         let mut uri: AMQPUri = url.parse().map_err(AddressError)?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
         Ok(Self {
             uri,
+            tls: TlsFiles::default(),
             program: program.to_owned(),
+            about: Vec::new(),
         })
+    }
+
+    /// Adds client properties that describe the program.
+    #[must_use]
+    pub fn about(self, about: Vec<(&'static str, String)>) -> Self {
+        Self { about, ..self }
+    }
+
+    /// Uses these files if the address is `amqps://`.
+    #[must_use]
+    pub fn with_tls(self, tls: TlsFiles) -> Self {
+        Self { tls, ..self }
     }
 
     /// Host, port and virtual host, without user and password.
@@ -158,18 +183,39 @@ impl Connector {
         format!("{}:{}/{}", authority.host, authority.port, self.uri.vhost)
     }
 
-    /// One attempt at a connection, named `<program> <role>`.
+    /// One attempt at a connection, named `<program> <host>:<process id> <role>`.
     ///
     /// # Errors
     /// [`AmqpError`] when there is none within [`CONNECT_DEADLINE`].
     pub async fn connect(&self, role: &str) -> Result<Connection, AmqpError> {
-        let name = format!("{} {role}", self.program);
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let connecting = Connection::connect_uri(self.uri.clone(), properties);
+        let name = format!("{} {} {role}", self.program, process_name());
+        let named = ConnectionProperties::default().with_connection_name(name.into());
+        let about = self.about.iter();
+        let properties = about.fold(named, |properties, (key, value)| {
+            properties.with_client_property((*key).into(), value.as_str().into())
+        });
+        let connecting = async {
+            let tls = self.uri.scheme == AMQPScheme::AMQPS;
+            let tls = tls.then(|| self.tls.client()).transpose();
+            let tls = tls.map_err(io::Error::other)?;
+            let tls = tls.map(|tls| RustlsConnector::from(Arc::new(tls)));
+            // Not lapin's own way, which trusts the system's authorities in addition to ours.
+            let open = async move |uri: AMQPUri, runtime| {
+                let place = uri.authority;
+                let hosts = tokio::net::lookup_host((place.host.as_str(), place.port)).await?;
+                let hosts: Vec<_> = hosts.collect();
+                let stream = AsyncTcpStream::connect(&runtime, hosts).await?;
+                Ok(match &tls {
+                    Some(tls) => stream.into_rustls(tls, &place.host).await?,
+                    None => stream,
+                })
+            };
+            Connection::connector(self.uri.clone(), default_runtime()?, open, properties).await
+        };
         within("connecting", CONNECT_DEADLINE, connecting).await
     }
 
-    /// Tries until there is a connection, saying so each time there is none.
+    /// Retries until there is a connection, and logs every failure.
     pub async fn connect_patiently(&self, role: &str) -> Connection {
         let mut backoff = RECONNECT;
         loop {
@@ -184,7 +230,7 @@ impl Connector {
     }
 }
 
-/// Says what of the broker is away, then waits before the next attempt.
+/// Logs what is wrong with the broker, then waits before the next attempt.
 pub async fn wait_out(
     backoff: &mut Backoff,
     place: &str,

@@ -1,9 +1,9 @@
-//! Looks at what is declared and what a user may do, and changes nothing.
+//! Inspects what is declared and what a user may do, without changing anything.
 //!
-//! AMQP has few questions, so some are asked sideways. Whether a queue has the right arguments
-//! only a declaration tells, which does nothing where the queue is there: it is sent only after a
-//! passive one has found the queue. Whether a name may be written or read, the removal of a
-//! binding tells that cannot exist: permissions are looked at first.
+//! AMQP cannot ask some of this directly. Only a declaration tells whether a queue has the right
+//! arguments; it has no effect if the queue exists, so it is sent only after a passive declaration
+//! has found the queue. Whether a name may be written or read shows when unbinding a binding that
+//! cannot exist, because the broker checks permissions first.
 
 use lapin::options::{
     ExchangeDeclareOptions, ExchangeUnbindOptions, QueueDeclareOptions, QueueDeleteOptions,
@@ -14,26 +14,26 @@ use lapin::{Channel, Connection, ExchangeKind};
 use super::connection::{AmqpError, REQUEST_DEADLINE, within};
 use super::topology::{Argument, MODULUS_HASH, Names, queues};
 
-/// The exchange that stands for "none": messages go to the queue that the key names.
+/// The management name of the default exchange, which routes to the queue named by the routing key.
 const DEFAULT_EXCHANGE: &str = "amq.default";
 
-/// Whether something is there.
+/// Whether something exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Presence {
-    /// It is.
+    /// It exists.
     There,
-    /// It is not.
+    /// It does not exist.
     Missing,
     /// The broker did not say, for this reason.
     Unknown(String),
 }
 
-/// How the arguments of what is there stand to those it should have.
+/// How the arguments of something that exists compare with the expected ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Arguments {
-    /// They are those.
+    /// They match.
     Right,
-    /// They differ; the broker's words name the first difference.
+    /// They differ; the broker's message names the first difference.
     Wrong(String),
     /// They could not be compared, for this reason.
     Unknown(String),
@@ -44,22 +44,22 @@ pub enum Arguments {
 pub struct Inspected {
     /// Its name.
     pub name: String,
-    /// Whether it is a queue; else an exchange.
+    /// Whether it is a queue; otherwise it is an exchange.
     pub is_queue: bool,
-    /// Whether it is there.
+    /// Whether it exists.
     pub presence: Presence,
-    /// Whether it is as it should be; what is not there cannot be compared.
+    /// Whether its arguments match; unknown if it does not exist.
     pub arguments: Arguments,
-    /// Messages ready in a queue that is there.
+    /// Messages that are ready, if it is a queue that exists.
     pub messages: u32,
-    /// Consumers of a queue that is there.
+    /// Consumers, if it is a queue that exists.
     pub consumers: u32,
 }
 
-/// Something a user may do, or not.
+/// An action that a user may or may not be allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Permission {
-    /// Make and remove queues of replies.
+    /// Make and delete queues for replies.
     ConfigureReplies,
     /// Publish to an exchange of this name; `amq.default` is the default one.
     Write(ShortString),
@@ -81,6 +81,8 @@ pub async fn inspect(
         (names.dead(), ExchangeKind::Direct),
         (names.dead_jobs(), ExchangeKind::Headers),
         (names.domains(), ExchangeKind::Topic),
+        (names.reply_exchange(), ExchangeKind::Direct),
+        (names.feedback(), ExchangeKind::Topic),
         (names.items(), ExchangeKind::Topic),
     ];
     if partitions > 1 {
@@ -103,7 +105,7 @@ async fn open(connection: &Connection) -> Result<Channel, AmqpError> {
 
 async fn shut(channel: &Channel) {
     if channel.status().connected() {
-        // What was to be known is known.
+        // The answer is already known.
         let _ = within("closing", REQUEST_DEADLINE, channel.close(200, "OK".into())).await;
     }
 }
@@ -195,7 +197,7 @@ fn compared(declared: Result<(), AmqpError>) -> Arguments {
     }
 }
 
-/// Whether the user of this connection has each of these permissions; `None`: it cannot be told.
+/// Whether the user of this connection has each of these permissions; `None`: unknown.
 ///
 /// # Errors
 /// When the connection is lost.
@@ -204,7 +206,7 @@ pub async fn permitted(
     names: &Names,
     wanted: &[Permission],
 ) -> Result<Vec<Option<bool>>, AmqpError> {
-    // Nobody declares this one, so no binding leads from it.
+    // Nobody declares this exchange, so it has no bindings.
     let nothing = names.replies("doctor-looks");
     let mut answers = vec![None; wanted.len()];
     let mut writable = None;
@@ -242,7 +244,8 @@ pub async fn permitted(
     Ok(answers)
 }
 
-/// Writing `to` and reading `from`: whether nothing of that is refused for the name in question.
+/// Checks writing `to` and reading `from`: whether the broker refuses neither for the name in
+/// question.
 async fn may_unbind(
     connection: &Connection,
     to: &ShortString,
@@ -262,7 +265,7 @@ async fn may_unbind(
     Ok(allowed(unbound, in_question))
 }
 
-/// A refusal counts when it is for this name; that something is not there is no refusal.
+/// A refusal counts only if it names this object; "not found" is not a refusal.
 fn allowed(answer: Result<(), AmqpError>, name: &ShortString) -> Option<bool> {
     match answer {
         Ok(()) => Some(true),
@@ -275,22 +278,22 @@ fn allowed(answer: Result<(), AmqpError>, name: &ShortString) -> Option<bool> {
 }
 
 impl Permission {
-    /// What a publisher needs.
+    /// The permissions of a publisher.
     pub fn of_publisher(names: &Names) -> Vec<Self> {
         vec![Self::Write(names.items())]
     }
 
-    /// What a compute worker needs.
+    /// The permissions of a compute worker.
     pub fn of_worker(names: &Names) -> Vec<Self> {
         use kindred_shared::wire::JobKind::{Compare, Extract};
         vec![
-            Self::Write(DEFAULT_EXCHANGE.into()),
+            Self::Write(names.reply_exchange()),
             Self::Read(names.jobs(Extract)),
             Self::Read(names.jobs(Compare)),
         ]
     }
 
-    /// What a model service needs once everything is declared.
+    /// The permissions of a model service once everything is declared.
     pub fn of_service(names: &Names, partitions: u16) -> Vec<Self> {
         let mut wanted = vec![
             Self::ConfigureReplies,
@@ -300,7 +303,9 @@ impl Permission {
             Self::Write(DEFAULT_EXCHANGE.into()),
             Self::Read(names.dead()),
             Self::Read(names.dead_jobs()),
+            Self::Read(names.reply_exchange()),
             Self::Read(names.replies("any")),
+            Self::Read(names.feedback_queue()),
         ];
         let queues = (0..partitions.max(1)).map(|number| Self::Read(names.partition(number)));
         wanted.extend(queues);

@@ -1,5 +1,5 @@
-//! RabbitMQ: the names and shape of everything declared there, connections that come back by
-//! themselves, and publishing with confirms.
+//! RabbitMQ: names and topology, connections that reconnect by themselves, and publishing with
+//! confirms.
 
 mod card;
 mod connection;
@@ -7,6 +7,7 @@ mod inspection;
 mod properties;
 mod publisher;
 pub mod repartition;
+mod short;
 mod topology;
 
 pub use card::{card_from_value, card_to_value};
@@ -16,7 +17,8 @@ pub use connection::{
 };
 pub use inspection::{Arguments, Inspected, Permission, Presence, inspect, permitted};
 pub use properties::{
-    APP_ID, header_text, job_properties, reply_properties, speaks, timestamp_of_seconds,
+    APP_ID, ReplyAddress, header_text, job_properties, reply_properties, speaks,
+    timestamp_of_seconds,
 };
 pub use publisher::{
     CONFIRM_DEADLINE, Confirmed, Outgoing, PublishFault, Publisher, event_message, event_properties,

@@ -1,4 +1,4 @@
-//! Properties of messages: what the management UI shows, and what ties a reply to its job.
+//! Message properties: what the management UI shows, and what correlates a reply with its job.
 
 use std::time::Duration;
 
@@ -8,13 +8,51 @@ use kindred_shared::wire::{
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 
+use super::short::short;
+use super::topology::Names;
+
 /// The app id of every message.
 pub const APP_ID: &str = "kindred";
-/// Written to disk, so that it outlives the broker.
+/// The delivery mode that makes the broker write a message to disk, so that it survives a restart.
 const PERSISTENT: u8 = 2;
 
-/// The properties of a job. It is dropped by the broker `expires` after it was sent; at least
-/// one millisecond.
+/// Header of a job: the exchange that routes to the queue of its reply. Services of version 0.1 do not set it; only the
+/// default exchange routes to their queues.
+const REPLY_EXCHANGE: &str = "x-kindred-reply-exchange";
+
+/// Where a reply goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplyAddress {
+    /// The exchange to publish to; empty: the default exchange.
+    pub exchange: ShortString,
+    /// The queue, which is also the routing key.
+    pub queue: ShortString,
+}
+
+impl ReplyAddress {
+    /// The address of a queue: through the exchange for replies if it exists, else through the default exchange.
+    pub fn new(queue: ShortString, is_exchange_there: bool) -> Self {
+        let exchange = match is_exchange_there {
+            true => Names::default().reply_exchange(),
+            false => ShortString::default(),
+        };
+        Self { exchange, queue }
+    }
+
+    /// Where to answer a job with these properties; `None` if it does not say. No exchange other than these two is ever
+    /// written to, whatever the job says.
+    pub fn of(job: &BasicProperties) -> Option<Self> {
+        let queue = job.reply_to().clone()?;
+        let named = header_text(job, REPLY_EXCHANGE);
+        let ours = Names::default().reply_exchange();
+        Some(Self::new(
+            queue,
+            named.is_some_and(|named| named == ours.as_str()),
+        ))
+    }
+}
+
+/// The properties of a job. The broker drops the job `expires` after it was sent, at least one millisecond.
 pub fn job_properties(
     job: &EncodedJob,
     address: JobAddress,
@@ -22,6 +60,11 @@ pub fn job_properties(
     expires: Duration,
 ) -> BasicProperties {
     let mut headers = of_protocol();
+    let exchange = Names::default().reply_exchange().to_string();
+    headers.insert(
+        ShortString::from(REPLY_EXCHANGE),
+        AMQPValue::LongString(exchange.into()),
+    );
     for (name, value) in &job.headers {
         headers.insert(
             ShortString::from(*name),
@@ -47,7 +90,7 @@ pub fn reply_properties(reply: &EncodedReply, job: &BasicProperties) -> BasicPro
         .with_headers(of_protocol())
 }
 
-/// Headers that name the protocol.
+/// Headers that name the protocol version.
 fn of_protocol() -> FieldTable {
     let mut headers = FieldTable::default();
     let protocol = AMQPValue::LongString(PROTOCOL.to_string().into());
@@ -55,7 +98,7 @@ fn of_protocol() -> FieldTable {
     headers
 }
 
-/// Whether a job or reply with these properties is of a protocol that this program speaks.
+/// Whether this program speaks the protocol of a job or reply with these properties.
 ///
 /// # Errors
 /// [`WireError::UnknownProtocol`].
@@ -81,7 +124,7 @@ pub(super) fn base(content_type: &str, kind: &str) -> BasicProperties {
         .with_delivery_mode(PERSISTENT)
 }
 
-/// Now, in whole seconds since 1970.
+/// The current time, in whole seconds since 1970.
 pub fn timestamp_of_seconds() -> u64 {
     u64::try_from(chrono::Utc::now().timestamp()).unwrap_or(0)
 }
@@ -93,15 +136,6 @@ pub fn header_text(properties: &BasicProperties, name: &str) -> Option<String> {
         AMQPValue::ShortString(text) => Some(text.as_str().to_owned()),
         _ => None,
     }
-}
-
-/// A short string: at most 255 bytes, cut where a character ends.
-pub(super) fn short(text: &str) -> ShortString {
-    let mut end = text.len().min(255);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    ShortString::from(&text[..end])
 }
 
 #[cfg(test)]
@@ -121,6 +155,25 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_goes_by_its_exchange_or_the_default_one_and_by_no_other() {
+        assert_eq!(ReplyAddress::of(&BasicProperties::default()), None);
+        let asking = |header: Option<&str>| {
+            let mut headers = FieldTable::default();
+            if let Some(header) = header {
+                headers.insert(REPLY_EXCHANGE.into(), text(header));
+            }
+            let properties = BasicProperties::default().with_headers(headers);
+            let address = ReplyAddress::of(&properties.with_reply_to("kindred.replies.a".into()));
+            address.map(|to| (to.exchange.to_string(), to.queue.to_string()))
+        };
+        let to = |exchange: &str| Some((exchange.to_owned(), "kindred.replies.a".to_owned()));
+        assert_eq!(asking(Some("kindred.replies")), to("kindred.replies"));
+        // From a service before the header existed, and from somebody else.
+        assert_eq!(asking(None), to(""));
+        assert_eq!(asking(Some("kindred.items")), to(""));
+    }
+
+    #[test]
     fn messages_name_their_protocol_and_others_than_those_spoken_are_refused() {
         let reply = EncodedReply {
             kind: "compared",
@@ -131,7 +184,7 @@ mod tests {
         let named = header_text(&reply, PROTOCOL_HEADER);
         assert_eq!(named.as_deref(), Some(&*PROTOCOL.to_string()));
         assert_eq!(speaks(&reply), Ok(()));
-        // Written before messages named it.
+        // Written before messages named their protocol.
         assert_eq!(speaks(&BasicProperties::default()), Ok(()));
         assert_eq!(speaks(&saying(text("1"))), Ok(()));
         for said in [

@@ -1,7 +1,8 @@
-//! Publishing with confirms over a connection that comes back by itself.
+//! Publishing with confirms over a connection that reconnects by itself.
 //!
-//! Messages leave in the order they were handed over. While the broker is away or takes nothing,
-//! every message is answered at once with [`PublishFault::Away`]: nothing is kept for later.
+//! Messages leave in the order they were passed in. While the broker is unreachable or blocks
+//! publishers, every message fails at once with [`PublishFault::Away`]: nothing is queued for
+//! later.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,23 +22,25 @@ use super::topology::Names;
 use kindred_shared::event::Event;
 use kindred_shared::wire::JSON;
 
-/// Longest the broker may take to confirm a message: 15 s.
+/// Deadline for the broker to confirm a message: 15 s.
 pub const CONFIRM_DEADLINE: Duration = Duration::from_secs(15);
-/// How often a connection is looked at that nobody publishes on: 200 ms.
+/// How often an idle connection is checked: 200 ms.
 const LOOK: Duration = Duration::from_millis(200);
 /// Bytes a message takes besides its body.
 const MESSAGE_BYTES: usize = 512;
 
-/// The properties of an event that this system publishes itself.
+/// The properties of an event that Kindred itself publishes.
 pub fn event_properties(kind: &str, message_id: &str) -> BasicProperties {
-    super::properties::base(JSON, kind).with_message_id(super::properties::short(message_id))
+    super::properties::base(JSON, kind).with_message_id(super::short::short(message_id))
 }
 
 /// An event as a message for `kindred.items`: the routing key is its domain, the message id its
-/// id and version, the body its canonical JSON. It is mandatory: no queue is an error.
+/// item and version or the name of its request, the body its canonical JSON. It is mandatory:
+/// reaching no queue is an error.
 pub fn event_message(names: &Names, event: &Event) -> Outgoing {
     let message_id = match (event, event.id(), event.version()) {
         (Event::Configure(configure), ..) => configure.request.clone(),
+        (Event::Model(modelled), ..) => modelled.request.clone(),
         (Event::Remove(removal), ..) => removal.request.clone(),
         (_, Some(id), Some(version)) => format!("{id}@{version}"),
         (_, id, _) => id.map(ToString::to_string).unwrap_or_default(),
@@ -71,10 +74,10 @@ pub struct Outgoing {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishFault {
-    /// The broker is away, takes nothing now, or has not confirmed: send it again.
+    /// The broker is unreachable, blocks publishers, or did not confirm: send it again.
     #[error("{0}")]
     Away(String),
-    /// The broker said no: a queue is full.
+    /// The broker refused it: a queue is full.
     #[error("the broker refused the message: a queue is full")]
     Refused,
     /// No queue is bound for it.
@@ -82,11 +85,11 @@ pub enum PublishFault {
     Unroutable(String),
 }
 
-/// Resolves when the broker has the message, or has not.
+/// Resolves once it is known whether the broker has the message.
 pub type Confirmed = Pin<Box<dyn Future<Output = Result<(), PublishFault>> + Send + 'static>>;
 
-/// Publishes messages. Cheap to clone; when the last clone is dropped, what was handed over is
-/// confirmed and the connection closed.
+/// Publishes messages. Cheap to clone. When the last clone is dropped, pending messages are
+/// confirmed and the connection is closed.
 #[derive(Debug, Clone)]
 pub struct Publisher {
     messages: mpsc::UnboundedSender<Handed>,
@@ -103,8 +106,8 @@ struct Handed {
 }
 
 impl Publisher {
-    /// A publisher with a connection of its own, named by `role`, and at most `capacity_bytes`
-    /// of messages not confirmed; a larger message takes all of it. Must be called within a
+    /// A publisher with a connection of its own, named by `role`, and at most `capacity_bytes` of
+    /// unconfirmed messages; a larger message takes all of the capacity. Must be called within a
     /// tokio runtime.
     pub fn start(connector: Connector, role: &'static str, capacity_bytes: usize) -> Self {
         let capacity = u32::try_from(capacity_bytes).unwrap_or(u32::MAX).max(1);
@@ -129,25 +132,25 @@ impl Publisher {
     /// Waits until there is a connection.
     pub async fn connected(&self) {
         let mut link = self.link.clone();
-        // An error means that the task is gone, which ends only after this.
+        // An error means that the task has ended, which happens only after this.
         let _ = link.wait_for(|up| *up).await;
     }
 
-    /// Ends this clone; with the last one, waits until all that was handed over is answered and
-    /// the connection is closed in good order, but not longer than a few seconds.
+    /// Drops this clone. The last clone waits until all pending messages are answered and the
+    /// connection is closed cleanly, but no longer than a few seconds.
     pub async fn finish(self) {
         let Self {
             messages, mut link, ..
         } = self;
         drop(messages);
         let gone = async { while link.changed().await.is_ok() {} };
-        // Late only when the broker does not answer; the connection then ends with the process.
+        // Late only if the broker does not answer; the connection then ends with the process.
         let _ = tokio::time::timeout(2 * CLOSE_DEADLINE, gone).await;
     }
 
-    /// Hands a message over, in the order of the calls, waiting while too many bytes are not
-    /// confirmed. The confirmation is awaited apart and resolves within about
-    /// [`CONFIRM_DEADLINE`]; its room is free once the broker has answered.
+    /// Passes a message on, in the order of the calls; waits while too many bytes are unconfirmed.
+    /// The returned confirmation is awaited separately and resolves within about
+    /// [`CONFIRM_DEADLINE`]; its share of the capacity is free once the broker has answered.
     pub async fn publish(&self, message: Outgoing) -> Confirmed {
         let bytes = u32::try_from(message.body.len() + MESSAGE_BYTES).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room)
@@ -205,7 +208,7 @@ async fn run(
     }
 }
 
-/// Answers messages while there is no connection. Ends when nobody publishes any more.
+/// Fails messages while there is no connection. Ends when the last publisher is gone.
 async fn turn_away(handed: &mut mpsc::UnboundedReceiver<Handed>, connector: &Connector) {
     while let Some(message) = handed.recv().await {
         let words = format!(
@@ -224,7 +227,7 @@ async fn open(connector: &Connector, role: &str) -> Result<(Connection, Channel)
     Ok((connection, channel))
 }
 
-/// Publishes until the channel is lost (`false`) or nobody publishes any more (`true`).
+/// Publishes until the channel is lost (`false`) or the last publisher is gone (`true`).
 async fn serve(
     connection: &Connection,
     channel: &Channel,
@@ -250,7 +253,7 @@ async fn serve(
             break;
         }
     }
-    // What is left has failed with the channel, or fails at its deadline.
+    // The rest failed with the channel, or fails at its deadline.
     while pending.next().await.is_some() {}
     !open
 }

@@ -1,8 +1,8 @@
-//! Another number of partitions: queues and bindings are made anew, and the broker says which domain
-//! goes where.
+//! Changes the number of partitions: makes queues and bindings anew, and asks the broker which domain goes to which
+//! partition.
 //!
-//! While it is done `kindred.items` has no binding: the broker gives events back to publishers that set
-//! `mandatory`. Nothing here needs to be done at one go: each step may be repeated.
+//! Meanwhile `kindred.items` has no binding, so the broker returns events to publishers that set `mandatory`. Nothing
+//! here needs to be atomic: each step may be repeated.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,34 +18,35 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, PublisherConfirm};
 
 use super::connection::{AmqpError, REQUEST_DEADLINE, within};
-use super::properties::{header_text, short};
+use super::properties::header_text;
+use super::short::short;
 use super::topology::{
     Names, TopologyError, bind_partitions, declare_queues, exists, items_last, queue_counts,
     unbind_items, unbind_partition,
 };
 
-/// Probes whose confirmation is awaited together.
+/// Probes whose confirmations are awaited together.
 const AT_ONCE: usize = 256;
 /// The header of a probe. Its value is the domain's name.
 const PROBE: &str = "x-kindred-probe";
 
-/// Why partitions could not be made anew.
+/// Why the partitions could not be changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RepartitionError {
-    /// What is declared could not be changed.
+    /// The topology could not be changed.
     #[error(transparent)]
     Topology(#[from] TopologyError),
-    /// The broker did not do what was asked for.
+    /// A request to the broker failed.
     #[error(transparent)]
     Amqp(#[from] AmqpError),
-    /// Events came although nobody may publish.
+    /// Events arrived although no publisher may run.
     #[error("events wait in {queue}, which is to be made anew: no publisher may run meanwhile")]
     Events {
         /// Their queue.
         queue: String,
     },
-    /// A probe did not come out of any queue.
+    /// A probe reached no queue.
     #[error("the broker did not say where {0:?} goes: its probe was not routed")]
     Unrouted(String),
 }
@@ -57,10 +58,10 @@ impl From<lapin::Error> for RepartitionError {
     }
 }
 
-/// Events that wait in the queues of partitions.
+/// The number of events in the queues of partitions.
 ///
 /// # Errors
-/// [`AmqpError`]: the broker is away or forbids it.
+/// [`AmqpError`] if the broker is unreachable or forbids it.
 pub async fn events_waiting(
     connection: &Connection,
     names: &Names,
@@ -74,11 +75,11 @@ pub async fn events_waiting(
     Ok(waiting)
 }
 
-/// Takes events away from all partitions, makes the queues of `partitions`, and binds these alone to the
-/// exchange that chooses among them. There were `before`.
+/// Unbinds all partitions from events, makes the queues of `partitions`, and binds only these to the exchange that
+/// chooses among them. `before` is the previous number.
 ///
 /// # Errors
-/// [`RepartitionError`]; nothing is lost, and it may be tried again.
+/// [`RepartitionError`]; nothing is lost, and the call may be repeated.
 pub async fn rebind(
     connection: &Connection,
     names: &Names,
@@ -88,7 +89,7 @@ pub async fn rebind(
     let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
     let had_several = exists(connection, &names.partitions()).await?;
     unbind_items(&channel, names, had_several).await?;
-    // An attempt before may have left probes. What else came is an event of the old number.
+    // A previous attempt may have left probes. Anything else is an event routed by the old number.
     for number in 0..before.max(partitions) {
         let counts = queue_counts(connection, names.partition(number)).await?;
         let left = counts.map_or(0, |counts| counts.messages as usize);
@@ -107,10 +108,10 @@ pub async fn rebind(
     close(&channel).await
 }
 
-/// Lets events in again, into the queues of `partitions`, and deletes the queues above, which are empty.
+/// Lets events in again, into the queues of `partitions`, and deletes the queues beyond, which are empty.
 ///
 /// # Errors
-/// [`RepartitionError`]; nothing is lost, and it may be tried again.
+/// [`RepartitionError`]; nothing is lost, and the call may be repeated.
 pub async fn finish(
     connection: &Connection,
     names: &Names,
@@ -137,11 +138,11 @@ pub async fn finish(
     close(&channel).await
 }
 
-/// To which partition each domain's events go, as the broker routes them now: a probe of each is sent
-/// through its exchange and looked for in the queues.
+/// The partition that each domain's events go to, as the broker routes them now: sends a probe for each domain through
+/// the exchange and looks for it in the queues.
 ///
 /// # Errors
-/// [`RepartitionError`]; probes may be left in queues, and the next [`rebind`] drops them.
+/// [`RepartitionError`]; probes may remain in queues, and the next [`rebind`] drops them.
 pub async fn routes(
     connection: &Connection,
     names: &Names,
@@ -191,8 +192,7 @@ async fn probe(
     within("publishing a probe", REQUEST_DEADLINE, publishing).await
 }
 
-/// Takes `expected` probes out of queues in which there must be nothing else: the queue's number and the domain
-/// of each.
+/// Takes `expected` probes from queues that must hold nothing else; returns the queue's number and the domain of each.
 async fn take_probes(
     connection: &Connection,
     names: &Names,
@@ -203,8 +203,8 @@ async fn take_probes(
     if expected == 0 {
         return Ok(taken);
     }
-    // Queues with a single active consumer give nothing to who asks once: they must be consumed from. What
-    // is not acknowledged goes back with the channel.
+    // Queues with a single active consumer give nothing to `basic.get`, so they must be consumed from. Unacknowledged
+    // messages return to the queue with the channel.
     let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
     let mut consumers = SelectAll::new();
     for number in queues {
@@ -232,7 +232,7 @@ async fn take_probes(
         within("acknowledging a probe", REQUEST_DEADLINE, acking).await?;
         taken.push((domain, number));
     }
-    // Consumers that are dropped before their channel is closed would be cancelled one by one.
+    // If consumers were dropped before their channel is closed, they would be cancelled one by one.
     close(&channel).await?;
     Ok(taken)
 }

@@ -1,5 +1,4 @@
-//! What is declared on the broker. One description serves the declaration over AMQP and the
-//! definitions file for import.
+//! The broker topology. One description serves both the declaration over AMQP and the definitions file for import.
 
 use std::time::Duration;
 
@@ -14,15 +13,15 @@ use serde_json::{Value, json};
 use super::connection::{AmqpError, REQUEST_DEADLINE, within};
 use kindred_shared::wire::JobKind;
 
-/// How old everything behind `kindred.items` is before that is declared. A queue younger than a
-/// second may not survive a crash of the broker.
+/// The minimum age of everything behind `kindred.items` when that is declared. A queue younger than a second may not
+/// survive a crash of the broker.
 pub const ITEMS_SETTLE: Duration = Duration::from_millis(1_500);
 
-/// Stands for "no limit": unset means 20 on RabbitMQ 4, and −1 loses messages on 3.10.
+/// Stands for "no limit": leaving it unset means 20 on RabbitMQ 4, and −1 loses messages on 3.10.
 const NO_DELIVERY_LIMIT: i64 = 1_000_000;
-/// Deliveries of a job after the first before it is a dead letter.
+/// Redeliveries of a job before it becomes a dead letter.
 const JOB_DELIVERY_LIMIT: i64 = 5;
-/// Most bytes of dead jobs kept: 256 MiB.
+/// Most bytes of dead jobs that are kept: 256 MiB.
 const DEAD_JOBS_BYTES: i64 = 256 << 20;
 /// How long a dead job is kept: a day.
 const DEAD_JOBS_MS: i64 = 24 * 3600 * 1000;
@@ -31,8 +30,8 @@ const REPLIES: i64 = 10_000;
 /// Most bytes of replies waiting for one model service: 256 MiB.
 const REPLIES_BYTES: i64 = 256 << 20;
 
-/// Which dead jobs are kept: those that were delivered too often, because they ended their workers. Others
-/// expired, and are sent again by who waits for them. (`all-with-x` is in RabbitMQ from 3.10 on.)
+/// The dead jobs that are kept: those redelivered too often, because they crashed their workers. The others expired,
+/// and their sender sends them again. (`all-with-x` needs RabbitMQ 3.10 or newer.)
 const KILLERS: [Argument; 2] = [
     Argument::Word("x-match", "all-with-x"),
     Argument::Word("x-first-death-reason", "delivery_limit"),
@@ -57,7 +56,7 @@ impl Default for Names {
 }
 
 impl Names {
-    /// Names of a topology apart from the real one, `kindred.<scope>.…`: for tests.
+    /// Names for a topology apart from the real one, `kindred.<scope>.…`: for tests.
     pub fn scoped(scope: &str) -> Self {
         Self {
             prefix: format!("kindred.{scope}"),
@@ -65,10 +64,10 @@ impl Names {
     }
 
     fn name(&self, rest: &str) -> ShortString {
-        super::properties::short(&format!("{}.{rest}", self.prefix))
+        super::short::short(&format!("{}.{rest}", self.prefix))
     }
 
-    /// Topic exchange, routing key = domain: events are published here.
+    /// Topic exchange, routing key = domain: publishers send events here.
     pub fn items(&self) -> ShortString {
         self.name("items")
     }
@@ -78,7 +77,7 @@ impl Names {
         self.name(&format!("items.p{number:02}"))
     }
 
-    /// With several partitions: domain → partition.
+    /// With several partitions, the exchange that maps domains to partitions.
     pub fn partitions(&self) -> ShortString {
         self.name("partitions")
     }
@@ -86,6 +85,12 @@ impl Names {
     /// The work queue of a kind of job.
     pub fn jobs(&self, kind: JobKind) -> ShortString {
         self.name(&format!("jobs.{}", kind.word()))
+    }
+
+    /// Direct exchange, key = the queue of one model service. Workers publish replies here, so they need no permission
+    /// to write to every queue.
+    pub fn reply_exchange(&self) -> ShortString {
+        self.name("replies")
     }
 
     /// The queue of replies to one model service.
@@ -98,7 +103,7 @@ impl Names {
         self.name("dead")
     }
 
-    /// Headers exchange of dead jobs, which looks at what they died of.
+    /// Headers exchange for dead jobs, which routes by cause of death.
     pub fn dead_jobs(&self) -> ShortString {
         self.name("dead.jobs")
     }
@@ -108,17 +113,28 @@ impl Names {
         self.name("items.dead")
     }
 
-    /// Jobs that ended their workers.
+    /// Jobs that crashed their workers.
     pub fn jobs_dead(&self) -> ShortString {
         self.name("jobs.dead")
     }
 
-    /// Topic exchange, key = domain: `neighbours.updated` goes out here.
+    /// Topic exchange, key = domain: `neighbours.updated` is published here.
     pub fn domains(&self) -> ShortString {
         self.name("domains")
     }
 
-    /// Name kept for a stream of all events; nothing is declared.
+    /// Topic exchange, routing key = domain: what readers did is published here.
+    pub fn feedback(&self) -> ShortString {
+        self.name("feedback")
+    }
+
+    /// The queue of what readers did, of all domains: any model service reads it, and sends what is in it on to the
+    /// owners of the domains.
+    pub fn feedback_queue(&self) -> ShortString {
+        self.name("feedback.in")
+    }
+
+    /// Reserved name for a stream of all events; nothing is declared.
     pub fn log(&self) -> ShortString {
         self.name("log")
     }
@@ -133,7 +149,7 @@ pub enum TopologyError {
         "the broker has no exchange type x-modulus-hash, which partitions > 1 need: enable its plugin with `rabbitmq-plugins enable rabbitmq_sharding`"
     )]
     NoSharding,
-    /// Anything else.
+    /// Any other failure.
     #[error(transparent)]
     Amqp(#[from] AmqpError),
 }
@@ -229,6 +245,14 @@ pub(super) fn queues(names: &Names, partitions: u16) -> Vec<Queue> {
             arguments,
         });
     }
+    queues.push(Queue {
+        name: names.feedback_queue(),
+        arguments: vec![
+            quorum(),
+            Argument::Number("x-delivery-limit", NO_DELIVERY_LIMIT),
+            Argument::Text("x-overflow", "reject-publish".to_owned()),
+        ],
+    });
     for number in 0..partitions {
         let mut arguments = vec![
             quorum(),
@@ -246,9 +270,8 @@ pub(super) fn queues(names: &Names, partitions: u16) -> Vec<Queue> {
     queues
 }
 
-/// Declares the queue of replies to one model service: exclusive to this connection, bounded,
-/// gone with it. Copies of jobs that ended their workers come there too, so that whoever sent one hears
-/// of it.
+/// Declares the queue for replies to one model service: exclusive to this connection, bounded, deleted with it. Copies
+/// of jobs that crashed their workers go there too, so that their sender learns of it.
 ///
 /// # Errors
 /// [`AmqpError`]; also while an older connection of the same service still holds the queue.
@@ -271,14 +294,15 @@ pub async fn declare_replies(
         declaring,
     )
     .await?;
+    bind_queue(channel, &queue, &names.reply_exchange(), queue.clone()).await?;
     bind_killers(channel, names, &queue).await?;
     Ok(queue)
 }
 
-/// Consumers of the work queue of a kind of job.
+/// The number of consumers of the work queue for a kind of job.
 ///
 /// # Errors
-/// [`AmqpError`]; a queue that is not there closes the channel.
+/// [`AmqpError`]; a queue that does not exist closes the channel.
 pub async fn consumers(channel: &Channel, names: &Names, kind: JobKind) -> Result<u32, AmqpError> {
     let options = QueueDeclareOptions::durable().passive();
     let looking = channel.queue_declare(names.jobs(kind), options, FieldTable::default());
@@ -286,24 +310,24 @@ pub async fn consumers(channel: &Channel, names: &Names, kind: JobKind) -> Resul
     Ok(queue.consumer_count())
 }
 
-/// How a queue fares.
+/// Counts of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueCounts {
-    /// Messages ready.
+    /// Messages that are ready.
     pub messages: u32,
     /// Consumers.
     pub consumers: u32,
 }
 
-/// How a queue fares; `None`: there is none of this name.
+/// The counts of a queue; `None` if it does not exist.
 ///
 /// # Errors
-/// [`AmqpError`]: the broker is away or forbids it.
+/// [`AmqpError`] if the broker is unreachable or forbids it.
 pub async fn queue_counts(
     connection: &Connection,
     queue: ShortString,
 ) -> Result<Option<QueueCounts>, AmqpError> {
-    // A queue that is not there closes the channel.
+    // A passive declaration of a missing queue closes the channel.
     let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
     let options = QueueDeclareOptions::durable().passive();
     let looking = channel.queue_declare(queue, options, FieldTable::default());
@@ -317,12 +341,12 @@ pub async fn queue_counts(
     }
 }
 
-/// Declares everything that is not there yet, `kindred.items` last. What is there already must be
-/// declared alike. Any number of programs may do this at once.
+/// Declares everything that does not exist yet, `kindred.items` last. Existing objects must have the same arguments.
+/// Any number of programs may do this at once.
 ///
 /// # Errors
-/// [`TopologyError`]: the broker is away, lacks a plugin, forbids it, or has something else of
-/// one of the names.
+/// [`TopologyError`] if the broker is unreachable, lacks a plugin, forbids it, or has something else under one of the
+/// names.
 pub async fn declare(
     connection: &Connection,
     names: &Names,
@@ -334,6 +358,7 @@ pub async fn declare(
     exchange(&channel, names.dead(), ExchangeKind::Direct).await?;
     exchange(&channel, names.dead_jobs(), ExchangeKind::Headers).await?;
     exchange(&channel, names.domains(), ExchangeKind::Topic).await?;
+    exchange(&channel, names.reply_exchange(), ExchangeKind::Direct).await?;
     declare_queues(&channel, names, partitions).await?;
     let dead_items = names.items_dead();
     bind_queue(&channel, &dead_items, &names.dead(), dead_items.clone()).await?;
@@ -344,6 +369,7 @@ pub async fn declare(
     if fresh {
         tokio::time::sleep(ITEMS_SETTLE).await;
     }
+    feedback_last(&channel, names).await?;
     items_last(&channel, names, partitions).await?;
     within("closing", REQUEST_DEADLINE, channel.close(200, "OK".into())).await?;
     Ok(())
@@ -366,7 +392,7 @@ pub(super) async fn declare_queues(
     Ok(())
 }
 
-/// Declares the exchange that chooses a partition, and binds the queues of all to it.
+/// Declares the exchange that chooses a partition, and binds the queues of all partitions to it.
 pub(super) async fn bind_partitions(
     channel: &Channel,
     names: &Names,
@@ -383,7 +409,7 @@ pub(super) async fn bind_partitions(
     Ok(())
 }
 
-/// Takes the queue of a partition away from the exchange that chooses one, if it is bound there.
+/// Unbinds a partition's queue from the exchange that chooses one, if it is bound.
 pub(super) async fn unbind_partition(
     channel: &Channel,
     names: &Names,
@@ -394,8 +420,8 @@ pub(super) async fn unbind_partition(
     within("unbinding a queue", REQUEST_DEADLINE, unbinding).await
 }
 
-/// Takes all events away from partitions: publishers that set `mandatory` get them back. `several`: whether the
-/// exchange that chooses among them is there.
+/// Unbinds all partitions from events; publishers that set `mandatory` get them returned. `several` says whether the
+/// exchange that chooses among partitions exists.
 pub(super) async fn unbind_items(
     channel: &Channel,
     names: &Names,
@@ -417,8 +443,28 @@ pub(super) async fn unbind_items(
     within("unbinding a queue", REQUEST_DEADLINE, unbinding).await
 }
 
-/// The exchange and its one binding leave in one go: the declaration is not waited for, so that
-/// whoever finds the exchange cannot be faster than the binding.
+/// Like [`items_last`], of what readers did.
+async fn feedback_last(channel: &Channel, names: &Names) -> Result<(), AmqpError> {
+    let options = ExchangeDeclareOptions {
+        durable: true,
+        nowait: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let none = FieldTable::default;
+    let declaring =
+        channel.exchange_declare(names.feedback(), ExchangeKind::Topic, options, none());
+    let (queue, exchange) = (names.feedback_queue(), names.feedback());
+    let options = QueueBindOptions::default();
+    let binding = channel.queue_bind(queue, exchange, "#".into(), options, none());
+    let both = async {
+        let (declared, bound) = futures_util::future::join(declaring, binding).await;
+        declared.and(bound)
+    };
+    within("declaring kindred.feedback", REQUEST_DEADLINE, both).await
+}
+
+/// Sends the exchange and its one binding together, without waiting for the declaration. So publishing is safe once the
+/// exchange exists: no publisher can see it before its binding.
 pub(super) async fn items_last(
     channel: &Channel,
     names: &Names,
@@ -452,8 +498,8 @@ pub(super) async fn items_last(
     within("declaring kindred.items", REQUEST_DEADLINE, both).await
 }
 
-/// A missing exchange type ends the connection (`COMMAND_INVALID`) or is refused as a
-/// precondition, by version; either names the type.
+/// A missing exchange type closes the connection (`COMMAND_INVALID`) or fails a precondition, depending on the version;
+/// both messages name the type.
 fn no_sharding(error: AmqpError) -> TopologyError {
     if error.to_string().contains("exchange type") {
         TopologyError::NoSharding
@@ -462,8 +508,8 @@ fn no_sharding(error: AmqpError) -> TopologyError {
     }
 }
 
-/// Whether there is an exchange of this name. On a channel of its own, which a "no" closes.
-/// Anyone may ask, whatever the permissions.
+/// Whether an exchange of this name exists. Uses a channel of its own, which a negative answer closes. Needs no
+/// permission.
 ///
 /// # Errors
 /// [`AmqpError`] when the broker does not answer.
@@ -502,9 +548,9 @@ async fn exchange(
     within("declaring an exchange", REQUEST_DEADLINE, declaring).await
 }
 
-/// Dead jobs go through the exchange that looks at what they died of. The arguments of work queues cannot
-/// be changed once these are there, so they go on naming the direct exchange. Version 0.1 bound the queue to
-/// that; its binding is taken away last, so that no dead job is lost meanwhile.
+/// Routes dead jobs through the exchange that checks their cause of death. The arguments of existing work queues cannot
+/// be changed, so they still name the direct exchange. Version 0.1 bound the queue to that; this removes that binding
+/// last, so that no dead job is lost meanwhile.
 async fn keep_killers_only(channel: &Channel, names: &Names) -> Result<(), AmqpError> {
     let queue = names.jobs_dead();
     let leading = channel.exchange_bind(
@@ -520,7 +566,7 @@ async fn keep_killers_only(channel: &Channel, names: &Names) -> Result<(), AmqpE
     within("unbinding a queue", REQUEST_DEADLINE, unbinding).await
 }
 
-/// The queue gets every job that ended its workers, from now on.
+/// From now on, routes every job that crashed its workers to the queue.
 async fn bind_killers(
     channel: &Channel,
     names: &Names,
@@ -552,7 +598,7 @@ async fn bind_queue(
     within("binding a queue", REQUEST_DEADLINE, binding).await
 }
 
-/// The same as [`declare`] makes, as a definitions file for virtual host `/`.
+/// The topology of [`declare`] as a definitions file for virtual host `/`.
 pub fn definitions(names: &Names, partitions: u16) -> Value {
     let partitions = partitions.max(1);
     let exchange = |name: ShortString, kind: &str| {
@@ -567,6 +613,7 @@ pub fn definitions(names: &Names, partitions: u16) -> Value {
         exchange(names.dead(), "direct"),
         exchange(names.dead_jobs(), "headers"),
         exchange(names.domains(), "topic"),
+        exchange(names.reply_exchange(), "direct"),
     ];
     let (dead_items, dead_jobs) = (names.items_dead(), names.jobs_dead());
     let mut killers = binding(names.dead_jobs(), &dead_jobs, "queue", "");
@@ -591,6 +638,13 @@ pub fn definitions(names: &Names, partitions: u16) -> Value {
     } else {
         bindings.push(binding(names.items(), &names.partition(0), "queue", "#"));
     }
+    bindings.push(binding(
+        names.feedback(),
+        &names.feedback_queue(),
+        "queue",
+        "#",
+    ));
+    exchanges.push(exchange(names.feedback(), "topic"));
     exchanges.push(exchange(names.items(), "topic"));
     let queues: Vec<Value> = queues(names, partitions)
         .iter()

@@ -1,4 +1,4 @@
-//! The section of computation.
+//! Configuration of computation.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use super::section::Role::{ComputeWorker, ModelService, Standalone, Temporary, T
 use super::section::{DECIDING, Role, Validate, section};
 use super::values;
 
-/// Those that compare.
+/// Roles that compare.
 const COMPARING: &[Role] = &[Standalone, Temporary, ModelService, ComputeWorker, Tool];
 
 section! {
-    /// What extracts and compares, and how long it may take.
+    /// The threads, kernel and deadline of computing.
     struct Compute;
 
     /// Threads that extract and compare; 0 takes every core.

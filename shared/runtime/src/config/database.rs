@@ -1,12 +1,15 @@
-//! The section of the database.
+//! Configuration of the database.
+
+use std::path::PathBuf;
 
 use super::secret::{Secrecy, Secret};
 use super::section::Role::{ModelService, Operator};
 use super::section::{CLUSTERED, Role, Validate, section};
 use super::{ConfigError, Origins, values};
 use crate::cql::CqlOptions;
+use crate::tls::TlsFiles;
 
-/// Those that make tables.
+/// Roles that create tables.
 const OWNING: &[Role] = &[ModelService, Operator];
 
 section! {
@@ -55,6 +58,31 @@ section! {
         secrecy: Secrecy::Whole,
     }
 
+    /// CA certificates to trust for the nodes, in PEM; enables TLS. Each node's certificate must name its address.
+    /// Empty: no TLS.
+    cql_ca: Option<PathBuf> = "" {
+        roles: CLUSTERED,
+        expects: "a file",
+        read: values::optional_path,
+        show: values::show_path,
+    }
+
+    /// Client certificate for the database, followed by its chain, in PEM; re-read when it changes.
+    cql_cert: Option<PathBuf> = "" {
+        roles: CLUSTERED,
+        expects: "a file, together with cql_key and cql_ca",
+        read: values::optional_path,
+        show: values::show_path,
+    }
+
+    /// Key of cql_cert, in PEM.
+    cql_key: Option<PathBuf> = "" {
+        roles: CLUSTERED,
+        expects: "a file, together with cql_cert",
+        read: values::optional_path,
+        show: values::show_path,
+    }
+
     /// Accept a database whose commit log is synced periodically, which loses acknowledged writes
     /// when a node is killed.
     cql_allow_periodic: bool = "false" {
@@ -67,39 +95,35 @@ section! {
 
 impl Validate for Database {
     fn validate(&self, origins: &Origins) -> Result<(), ConfigError> {
-        let lacks = |name, other: &str| {
-            let expected = format!("a value, because {other} has one");
-            Err(ConfigError::unsuitable(
-                name,
-                "",
-                origins.of(name),
-                expected,
-            ))
-        };
-        match (
-            self.cql_user.is_empty(),
-            self.cql_password.expose().is_empty(),
-        ) {
-            (false, true) => lacks("cql_password", "cql_user"),
-            (true, false) => lacks("cql_user", "cql_password"),
-            (true, true) | (false, false) => Ok(()),
+        let user = (!self.cql_user.is_empty()).then_some(());
+        let password = (!self.cql_password.expose().is_empty()).then_some(());
+        values::both(origins, ("cql_user", &user), ("cql_password", &password))?;
+        let (cert, key) = (("cql_cert", &self.cql_cert), ("cql_key", &self.cql_key));
+        values::both(origins, cert, key)?;
+        if self.cql_cert.is_some() && self.cql_ca.is_none() {
+            return Err(values::lacks(origins, "cql_ca", "cql_cert"));
         }
+        Ok(())
     }
 }
 
 impl Database {
-    /// Role and password, if the database asks for them.
+    /// Role and password, if a role is configured.
     pub fn login(&self) -> Option<(&str, &str)> {
         (!self.cql_user.is_empty()).then(|| (self.cql_user.as_str(), self.cql_password.expose()))
     }
 
-    /// Which database, and as whom.
+    /// The options for connecting.
     pub fn options(&self) -> CqlOptions {
         let (user, password) = self.login().unzip();
         CqlOptions {
             nodes: self.cql_nodes.clone(),
             user: user.map(str::to_owned),
             password: password.map(str::to_owned),
+            tls: self.cql_ca.is_some().then(|| TlsFiles {
+                ca: self.cql_ca.clone(),
+                identity: self.cql_cert.clone().zip(self.cql_key.clone()),
+            }),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The section of domains.
+//! Configuration of domains.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::values::MemorySize;
 use super::{ConfigError, Origins, values};
 
 section! {
-    /// How domains are spread, begun, worked on and put to sleep.
+    /// Partitions, windows, registration, sleep and memory of domains.
     struct Domains;
 
     /// How long a domain's upserts are collected before they are worked on together.
@@ -42,8 +42,8 @@ section! {
         show: values::show_duration,
     }
 
-    /// Most memory that active domains may hold together: a size, or a share of what this machine, or its
-    /// control group, has. Past it those that were used longest ago sleep.
+    /// Most memory of all active domains together: a size, or a share of this machine's or control group's memory,
+    /// such as 50%. Beyond it, the domains used longest ago sleep.
     memory: MemorySize = "50%" {
         roles: DECIDING,
         expects: "a size of 1MiB and more, such as 512MiB, or a share of 1% to 100%, such as 50%",
@@ -63,7 +63,7 @@ section! {
 impl Validate for Domains {}
 
 impl Domains {
-    /// What standalone asks of the configuration, beyond what every program does.
+    /// Checks what standalone requires beyond what every program checks.
     ///
     /// # Errors
     /// [`ConfigError::Invalid`] when `partitions` is not 1.

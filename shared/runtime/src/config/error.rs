@@ -1,4 +1,5 @@
-//! Why a configuration is refused: always the key, where its value is from, what is expected.
+//! Why a configuration is refused. Errors name the key, where its value comes from, and what is
+//! expected.
 
 use std::path::PathBuf;
 
@@ -9,22 +10,22 @@ use super::{PREFIX, key, keys};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The file has a key that there is not.
+    /// The file has an unknown key.
     #[error("{}: there is no key `{key}`{}", file.display(), hint(closest.as_deref()))]
     UnknownKey {
         /// The file.
         file: PathBuf,
         /// The key in it.
         key: String,
-        /// The key that was meant, perhaps.
+        /// The most similar known key, if there is one.
         closest: Option<String>,
     },
-    /// The environment has a `KINDRED_…` variable that there is not.
+    /// Unknown `KINDRED_*` variable.
     #[error("environment: there is no variable {variable}{}", hint(closest.as_deref()))]
     UnknownVariable {
         /// The variable.
         variable: String,
-        /// The variable that was meant, perhaps.
+        /// The most similar known variable, if there is one.
         closest: Option<String>,
     },
     /// A value is not what its key expects.
@@ -34,12 +35,12 @@ pub enum ConfigError {
         key: &'static str,
         /// The value; masked for a secret.
         value: String,
-        /// Where it is from.
+        /// Where the value comes from.
         origin: Origin,
-        /// What would be right.
+        /// The expected value.
         expected: String,
     },
-    /// The file cannot be used at all.
+    /// The file cannot be used.
     #[error("{}: {detail}", file.display())]
     File {
         /// The file.
@@ -50,13 +51,13 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
-    /// A value that is not what the key itself expects.
+    /// A value that the key's own reader refuses.
     pub(super) fn invalid(name: &'static str, value: &str, origin: Origin) -> Self {
         let expected = key(name).map_or("another value", |key| key.expects);
         Self::unsuitable(name, value, origin, expected.to_owned())
     }
 
-    /// A value that does not suit, for a reason of its own.
+    /// A value that is unsuitable for another reason.
     pub(super) fn unsuitable(
         name: &'static str,
         value: &str,
@@ -96,7 +97,7 @@ fn hint(closest: Option<&str>) -> String {
     )
 }
 
-/// The key whose name differs least from this one, if it differs little.
+/// The key with the most similar name, if it is similar enough.
 fn closest(name: &str) -> Option<&'static str> {
     keys()
         .map(|key| (distance(name, key.name), key.name))
@@ -105,7 +106,7 @@ fn closest(name: &str) -> Option<&'static str> {
         .map(|(_, known)| known)
 }
 
-/// Levenshtein's distance, in characters.
+/// The Levenshtein distance, in characters.
 fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.chars().collect();
     let mut row: Vec<usize> = (0..=right.len()).collect();

@@ -1,4 +1,4 @@
-//! The section of events.
+//! Configuration of events.
 
 use kindred_shared::event::Limits;
 
@@ -6,7 +6,7 @@ use super::section::{DECIDING, Validate, section};
 use super::{ConfigError, Origins, values};
 
 section! {
-    /// What an event may measure.
+    /// Size limits of events.
     struct Events;
 
     /// Most bytes of an item's text.
@@ -52,7 +52,7 @@ impl Validate for Events {
 }
 
 impl Events {
-    /// What an event may measure.
+    /// The limits that events are checked against.
     pub fn limits(&self) -> Limits {
         Limits {
             message_bytes: self.max_message,

@@ -1,5 +1,4 @@
-//! What the command line says about the configuration: every key is a flag, made from the
-//! declarations of the keys.
+//! Configuration flags: every key is a flag, generated from the declarations of the keys.
 
 use std::path::PathBuf;
 
@@ -11,17 +10,17 @@ use super::{FILE_NAME, FILE_VARIABLE, keys};
 const HEADING: &str = "Configuration";
 const FILE: &str = "config";
 
-/// What the command line says about the configuration.
+/// The configuration given on the command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flags {
     /// The file to read (`--config`).
     pub file: Option<PathBuf>,
-    /// Keys and the text of their values; a later one wins.
+    /// Keys and the text of their values; later ones override earlier ones.
     pub values: Vec<(&'static str, String)>,
 }
 
 impl Flags {
-    /// These flags, then those: where both say something, those win.
+    /// Combines two sets of flags; `later` overrides `self`.
     #[must_use]
     pub fn and_then(mut self, later: Self) -> Self {
         self.file = later.file.or(self.file);
@@ -30,7 +29,7 @@ impl Flags {
     }
 }
 
-/// A command that also takes `--config` and a flag for every key that is `wanted`.
+/// Adds `--config` and a flag for every `wanted` key to a command.
 pub fn augment(command: Command, wanted: impl Fn(&Key) -> bool) -> Command {
     let file = Arg::new(FILE)
         .long(FILE)
@@ -68,7 +67,7 @@ fn help(key: &Key) -> String {
     )
 }
 
-/// What a command made by [`augment`] with the same keys was given.
+/// Reads the flags of a command made by [`augment`] with the same keys.
 pub fn read(matches: &ArgMatches, wanted: impl Fn(&Key) -> bool) -> Flags {
     Flags {
         file: matches.get_one::<PathBuf>(FILE).cloned(),

@@ -1,13 +1,16 @@
-//! The section of HTTP.
+//! Configuration of HTTP.
 
 use std::net::SocketAddr;
 
-use super::section::Role::{Client, ComputeWorker, ModelService, Standalone, Temporary};
+use super::section::Role::{self, Client, ComputeWorker, ModelService, Standalone, Temporary};
 use super::section::{Validate, section};
-use super::values;
+use super::values::{self, Network};
+
+/// Roles that serve HTTP.
+const SERVING: &[Role] = &[Standalone, Temporary, ModelService];
 
 section! {
-    /// Where HTTP listens, and where others reach it.
+    /// The addresses that HTTP listens on and is reached at, and its limits.
     struct Http;
 
     /// Address and port HTTP listens on; port 0 takes any free one.
@@ -27,6 +30,65 @@ section! {
         show: |address| address.clone().unwrap_or_default(),
     }
 
+    /// Names and addresses, without ports, under which this service may be asked (the header Host), separated by
+    /// commas; empty: any, but on a loopback address only localhost, loopback addresses and that of advertise.
+    hosts: Vec<String> = "" {
+        roles: &[Standalone, ModelService],
+        expects: "names or addresses separated by commas, such as kindred.example,10.0.0.7, or nothing",
+        read: values::host_names,
+        show: |hosts| hosts.join(","),
+    }
+
+    /// Address and port that serve /metrics without a key; empty: /metrics is served with everything else, and
+    /// requires the grant metrics once there is a key.
+    metrics_listen: Option<SocketAddr> = "" {
+        roles: &[Standalone, ModelService],
+        expects: "an IP address and a port, such as 127.0.0.1:9100, or nothing",
+        read: values::optional_address,
+        show: |address| address.map(|a| a.to_string()).unwrap_or_default(),
+    }
+
+    /// Connections that may be open at once.
+    connections: usize = "1024" {
+        roles: SERVING,
+        expects: "a whole number of 1 to 1000000",
+        read: |text| values::count(text, 1, 1_000_000),
+        show: usize::to_string,
+    }
+
+    /// Connections that may be open at once from one address; from one network of 64 bits in IPv6.
+    connections_per_address: usize = "256" {
+        roles: SERVING,
+        expects: "a whole number of 1 to 1000000",
+        read: |text| values::count(text, 1, 1_000_000),
+        show: usize::to_string,
+    }
+
+    /// Connections that may be open at once on which one key was used last.
+    connections_per_key: usize = "256" {
+        roles: SERVING,
+        expects: "a whole number of 1 to 1000000",
+        read: |text| values::count(text, 1, 1_000_000),
+        show: usize::to_string,
+    }
+
+    /// Requests that may be under way at once with one key.
+    requests_per_key: usize = "256" {
+        roles: SERVING,
+        expects: "a whole number of 1 to 1000000",
+        read: |text| values::count(text, 1, 1_000_000),
+        show: usize::to_string,
+    }
+
+    /// Addresses or networks of proxies in front of this service, separated by commas: connections from these are
+    /// not counted per address.
+    trusted_proxies: Vec<Network> = "" {
+        roles: SERVING,
+        expects: "addresses or networks separated by commas, such as 10.0.0.7,192.168.0.0/16, or nothing",
+        read: values::networks,
+        show: |networks| values::show_networks(networks),
+    }
+
     /// Address and port on which the compute worker answers /healthz, /readyz and /metrics;
     /// empty: it listens nowhere.
     worker_listen: Option<SocketAddr> = "" {
@@ -40,9 +102,8 @@ section! {
 impl Validate for Http {}
 
 impl Http {
-    /// The address on which other instances reach this one: `advertise`, else where HTTP is
-    /// `bound`; an address that means "every one" is useless to others, so `host`, the machine's
-    /// name, stands in for it.
+    /// The address on which other instances reach this one: `advertise`, else the address that HTTP is `bound` to. An
+    /// unspecified address is useless to others, so `host`, the machine's name, replaces it.
     pub fn advertised(&self, bound: SocketAddr, host: &str) -> String {
         match &self.advertise {
             Some(address) => address.clone(),

@@ -1,18 +1,18 @@
-//! The section of leases.
+//! Configuration of leases.
 
 use std::time::Duration;
 
 use super::section::{DECIDING, Validate, section};
 use super::{ConfigError, Origins, values};
 
-/// Least and most that a time may be.
+/// The shortest and the longest time allowed.
 const TIMES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(300));
 
 section! {
-    /// How instances keep and take partitions. All of a cluster must have the same times.
+    /// The intervals of leases. All instances of a cluster must have the same.
     struct Lease;
 
-    /// How often the owner of a partition says that it is there.
+    /// How often a partition's owner renews its lease.
     lease_beat: Duration = "2s" {
         roles: DECIDING,
         expects: "a duration of 100ms to 5m, such as 2s",
@@ -20,7 +20,7 @@ section! {
         show: values::show_duration,
     }
 
-    /// How long an owner whose beats are not confirmed goes on; at least twice lease_beat.
+    /// How long an owner continues without a confirmed renewal; at least twice lease_beat.
     lease_stop: Duration = "5s" {
         roles: DECIDING,
         expects: "a duration of 100ms to 5m, such as 5s",
@@ -28,8 +28,8 @@ section! {
         show: values::show_duration,
     }
 
-    /// How long a beat must stand still before another instance takes the partition; at least half of
-    /// lease_beat more than lease_stop.
+    /// How long a lease must go unrenewed before another instance takes the partition; at least half of lease_beat
+    /// more than lease_stop.
     lease_take: Duration = "6s" {
         roles: DECIDING,
         expects: "a duration of 100ms to 5m, such as 6s",

@@ -1,4 +1,4 @@
-//! The section of the log.
+//! Configuration of the log.
 
 use super::section::Role::{
     Client, ComputeWorker, ModelService, Operator, Standalone, Temporary, Tool,
@@ -7,8 +7,8 @@ use super::section::{Role, Validate, section};
 use super::{ConfigError, Origin, Origins, key, values};
 use crate::telemetry::{self, LogFormat};
 
-/// What a program logs unless somebody says otherwise. The broker's client tells every lost channel as
-/// an error of its own; that is left out, because it is told with what is done about it.
+/// The default log filter. The broker's client reports every lost channel as an error of its own; that is filtered out,
+/// because it is logged together with the reaction to it.
 pub const LOG: &str = "info,lapin=off";
 
 const EVERYONE: &[Role] = &[
@@ -45,11 +45,10 @@ section! {
 impl Validate for Logging {}
 
 impl Logging {
-    /// Starts the log. Unless somebody says what is logged, it is `unasked`.
+    /// Starts the log. Uses the filter `unasked` unless the configuration sets one.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`] for a filter that only the logging itself can read, with its
-    /// complaint.
+    /// [`ConfigError::Invalid`] with the message of the logging library, the only code that can parse a filter.
     pub fn start(&self, origins: &Origins, unasked: &str) -> Result<(), ConfigError> {
         let filter = match origins.of("log") {
             Origin::Default => unasked,

@@ -1,15 +1,15 @@
-//! Configuration: every key has a default; a file, then the environment, then flags may say
-//! otherwise. What is unknown or unfit is refused by name, before anything starts.
+//! Configuration. Every key has a default; flags override the environment, which overrides the file. Unknown keys and
+//! unsuitable values are refused by name before anything starts.
 //!
-//! A key `data_dir` is `data_dir` in `kindred.toml`, `KINDRED_DATA_DIR` in the environment and
-//! `--data-dir` on the command line. The file is the one named by `--config` or `KINDRED_CONFIG`
-//! (which must be there), else `kindred.toml` in the current directory, if it is there. Relative
-//! paths are relative to the current directory, wherever they were written.
+//! The key `data_dir` is `data_dir` in `kindred.toml`, `KINDRED_DATA_DIR` in the environment and `--data-dir` on the
+//! command line. The file is the one named by `--config` or `KINDRED_CONFIG` (which must exist), else `kindred.toml` in
+//! the current directory, if it exists. Relative paths are relative to the current directory, wherever they were
+//! written.
 //!
-//! A section a component: a file with its keys and what they ask of one another. `kindred` and
-//! `compute-worker` share them, so that one file or environment
-//! serves both: each accepts every key and ignores the other's.
+//! Each component has a section: a file with its keys and the rules between them. `kindred` and `compute-worker` share
+//! all sections, so that one file or environment can serve both: each accepts every key and ignores those of the other.
 
+mod access;
 mod broker;
 mod compute;
 mod database;
@@ -26,6 +26,7 @@ mod secret;
 mod section;
 mod store;
 mod texts;
+mod tls;
 mod values;
 
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod tests;
 
 use serde::Serialize;
 
+pub use access::{Access, SecretError};
 pub use broker::Broker;
 pub use compute::Compute;
 pub use database::Database;
@@ -48,39 +50,40 @@ pub use secret::{Secrecy, Secret};
 pub use section::{Key, Role};
 pub use store::Store;
 pub use texts::Texts;
-pub use values::{LanguageVectors, MemorySize};
+pub use tls::Tls;
+pub use values::{LanguageVectors, MemorySize, Network};
 
 use section::{Section, Validate};
 
-/// What the name of every variable begins with.
+/// The prefix of every variable.
 pub const PREFIX: &str = "KINDRED_";
-/// Names the configuration file; not a key.
+/// The variable that names the configuration file; not a key.
 pub const FILE_VARIABLE: &str = "KINDRED_CONFIG";
-/// The configuration file that is read when none is named.
+/// The configuration file that is read if none is named.
 pub const FILE_NAME: &str = "kindred.toml";
-/// Variables that begin like this are not configuration.
+/// Variables with this prefix are not configuration.
 pub const TEST_PREFIX: &str = "KINDRED_TEST_";
 
 macro_rules! sections {
     ($($name:ident: $section:ty,)+) => {
-        /// Everything a Kindred program can be told before it starts. Sections order the keys here and
-        /// where they are shown; in files, variables and flags a key has no section.
+        /// All configuration of a Kindred program. Sections group the keys in this struct and wherever they are shown;
+        /// in files, variables and flags keys have no section.
         #[derive(Debug, Clone, PartialEq)]
         pub struct Config {$(
             #[doc = concat!("The section [`", stringify!($section), "`].")]
             pub $name: $section,
         )+}
 
-        /// The keys of every section, in the order in which they are shown.
+        /// The keys of every section, in display order.
         const SECTIONS: &[&[Key]] = &[$(<$section>::KEYS),+];
 
         impl Config {
-            /// Reads every section; `chosen` gives the text that won and where it is from.
+            /// Reads every section; `chosen` returns the text that won and where it comes from.
             fn read(chosen: impl Fn(&'static str) -> (String, Origin)) -> Result<Self, ConfigError> {
                 Ok(Self {$($name: <$section>::read(&chosen)?,)+})
             }
 
-            /// What the keys of each section ask of one another.
+            /// Checks the rules between the keys of each section.
             fn validate(&self, origins: &Origins) -> Result<(), ConfigError> {
                 $(self.$name.validate(origins)?;)+
                 Ok(())
@@ -96,6 +99,8 @@ macro_rules! sections {
 
 sections! {
     http: Http,
+    access: Access,
+    tls: Tls,
     store: Store,
     broker: Broker,
     database: Database,
@@ -107,7 +112,7 @@ sections! {
     logging: Logging,
 }
 
-/// Every key, in the order in which they are shown.
+/// Every key, in display order.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
     SECTIONS.iter().copied().flatten()
 }
@@ -117,17 +122,17 @@ pub fn key(name: &str) -> Option<&'static Key> {
     keys().find(|key| key.name == name)
 }
 
-/// When a setting may be changed that all instances must have alike.
+/// When a setting that all instances must share may be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// While instances run: they may differ until the last of them was started again.
+    /// In a rolling restart: instances may differ until the last one has restarted.
     Running,
-    /// Only while none runs.
+    /// Only while no instance runs.
     Stopped,
 }
 
-/// The keys that all instances of a cluster must have alike, and when each may be changed. The number of
-/// partitions and what features are made of are looked after by the store itself.
+/// The keys that all instances of a cluster must set alike, and when each may be changed. The store itself checks the
+/// number of partitions and the inputs of features.
 const AGREED: &[(&str, Change)] = &[
     ("window", Change::Running),
     ("window_events", Change::Running),
@@ -146,14 +151,14 @@ pub struct Entry {
     pub key: &'static str,
     /// Its effective value; a secret is masked.
     pub value: String,
-    /// Where it is from.
+    /// Where the value comes from.
     pub origin: String,
     /// What it is for.
     pub help: &'static str,
 }
 
 impl Config {
-    /// What all instances must have alike: keys, values as one would write them, and when each may be changed.
+    /// The settings that all instances must share: keys, values in configuration syntax, and when each may be changed.
     pub fn agreed(&self) -> impl Iterator<Item = (&'static str, String, Change)> {
         let texts: Vec<String> = self.texts().flatten().collect();
         let with_texts = keys().zip(texts);
@@ -163,13 +168,12 @@ impl Config {
         })
     }
 
-    /// The keys that all instances must have alike.
+    /// The keys that all instances must set alike.
     pub fn agreed_keys() -> Vec<&'static str> {
         AGREED.iter().map(|(name, _)| *name).collect()
     }
 
-    /// Every key, section by section, with its effective value, secrets masked, and where the value
-    /// is from.
+    /// Every key, by section, with its effective value (secrets masked) and where the value comes from.
     pub fn entries(&self, origins: &Origins) -> Vec<Vec<Entry>> {
         let entry = |(key, value): (&'static Key, String)| Entry {
             key: key.name,

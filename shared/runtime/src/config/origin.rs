@@ -1,15 +1,15 @@
-//! Where values are from.
+//! Where values come from.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a value is from.
+/// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody said otherwise.
+    /// The default.
     Default,
-    /// A key of a file.
+    /// The key in this file.
     File(PathBuf),
     /// This variable.
     Environment(String),
@@ -28,12 +28,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Where the value of every key is from.
+/// Where the value of every key comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origins(pub(super) BTreeMap<&'static str, Origin>);
 
 impl Origins {
-    /// Where the value of this key is from.
+    /// Where the value of this key comes from.
     pub fn of(&self, key: &str) -> Origin {
         self.0.get(key).cloned().unwrap_or(Origin::Default)
     }

@@ -1,4 +1,4 @@
-//! Precedence: default < file < environment < flags.
+//! Precedence: flags override the environment, which overrides the file, which overrides defaults.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,15 +10,15 @@ use super::{
     key, keys,
 };
 
-/// A key's text and where it is from.
+/// Each key's text and where it comes from.
 type Chosen = BTreeMap<&'static str, (String, Origin)>;
 
 impl Config {
-    /// The effective configuration and where each value is from. Reads no file but the
-    /// configuration file; `cwd` is where [`FILE_NAME`] is looked for.
+    /// The effective configuration and where each value comes from. Reads no file but the
+    /// configuration file; [`FILE_NAME`] is looked up in `cwd`.
     ///
     /// # Errors
-    /// [`ConfigError`] for the first thing that is unknown or unfit, by name and place.
+    /// [`ConfigError`] for the first unknown key or unsuitable value, by name and place.
     pub fn resolve(
         flags: &Flags,
         env: impl IntoIterator<Item = (OsString, OsString)>,
@@ -53,7 +53,7 @@ impl Config {
     }
 }
 
-/// The file the environment names, and the keys it sets.
+/// The file that the environment names, and the keys that it sets.
 fn read_environment(
     env: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<(Option<PathBuf>, Chosen), ConfigError> {
@@ -116,7 +116,7 @@ fn read_file(
         .collect()
 }
 
-/// A file's value as the text a variable would have; a list is joined by commas.
+/// A file's value in the syntax of a variable; lists are joined by commas.
 fn plain(value: &toml::Value) -> Option<String> {
     match value {
         toml::Value::String(text) => Some(text.clone()),

@@ -1,23 +1,24 @@
-//! Secrets: a secret is shown so that one can tell what it points to, not what opens it.
+//! Secrets. They are displayed so that one can tell what they refer to, without revealing them.
 
 use std::fmt;
 
-/// Stands for what is not shown.
+/// Replaces what is hidden.
 const HIDDEN: &str = "***";
 
-/// What of a key's value may be shown.
+/// How much of a key's value may be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Secrecy {
     /// All of it.
     Open,
-    /// A URL, or several separated by commas: all but passwords and the values of queries.
+    /// A URL, or several separated by commas: everything but passwords and the values of query
+    /// parameters.
     Url,
-    /// Nothing, only whether there is one.
+    /// Only whether there is a value.
     Whole,
 }
 
 impl Secrecy {
-    /// The value as it may be shown.
+    /// The value in displayable form.
     pub fn shown(self, value: &str) -> String {
         match self {
             Self::Open => value.to_owned(),
@@ -31,17 +32,17 @@ impl Secrecy {
     }
 }
 
-/// A value that is not to be shown; its `Debug` hides it.
+/// A value that must not be shown; its `Debug` hides it.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides a value.
+    /// Wraps a value.
     pub fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }
 
-    /// The value itself, for whoever must use it; never for a log line.
+    /// The value itself, for its use only; never for a log line.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -53,8 +54,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// When in doubt this hides too much: a password may hold unescaped `@`, `/` and `?`, so all up
-/// to the last `@` counts as the part with the password.
+/// When in doubt this hides too much: a password may contain unescaped `@`, `/` and `?`, so
+/// everything up to the last `@` is treated as credentials.
 fn url(value: &str) -> String {
     let Some((scheme, rest)) = value.split_once("://") else {
         return HIDDEN.to_owned();
@@ -71,7 +72,7 @@ fn url(value: &str) -> String {
         None => format!("{scheme}://{place}"),
         Some(user) => match user.split_once(':') {
             Some((name, _)) => format!("{scheme}://{name}:{HIDDEN}@{place}"),
-            // A lone user part may be a token.
+            // A user part without a password may be a token.
             None => format!("{scheme}://{HIDDEN}@{place}"),
         },
     }

@@ -1,51 +1,51 @@
-//! What a section is made of: keys, each declared once. Flags, variables, file keys, the
-//! documentation and `kindred config` come from these declarations.
+//! Sections declare each key once. Flags, variables, file keys, the documentation and `kindred
+//! config` come from these declarations.
 
 use super::origin::{Origin, Origins};
 use super::secret::Secrecy;
 use super::{ConfigError, PREFIX};
 
-/// Whom a key means something to. Every program accepts every key and ignores those that mean
-/// nothing to it, so that one file or environment can serve all.
+/// Programs that a key applies to. Every program accepts every key and ignores those of others, so
+/// that one file or environment can serve all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// `kindred standalone`.
     Standalone,
-    /// Services in one process and a temporary directory: `kindred demo`, `kindred bench`.
+    /// Services in one process with a temporary directory: `kindred demo`, `kindred bench`.
     Temporary,
     /// `kindred model-service`.
     ModelService,
     /// `compute-worker`.
     ComputeWorker,
-    /// Commands that speak HTTP to a service: `import`, `similar`, `status`.
+    /// Commands that send HTTP requests to a service: `import`, `similar`, `status`.
     Client,
-    /// Commands that speak to broker and database: `publish`, `schema`, `doctor`.
+    /// Commands that connect to broker and database: `publish`, `schema`, `doctor`.
     Operator,
-    /// Commands that compute on files, without any service: `neighbours`.
+    /// Commands that compute on files, without a service: `neighbours`.
     Tool,
 }
 
 use Role::{ComputeWorker, ModelService, Operator, Standalone, Temporary};
 
-/// Those that decide what is done.
+/// Roles that run the model service.
 pub(super) const DECIDING: &[Role] = &[Standalone, Temporary, ModelService];
-/// Those that speak to broker and database.
+/// Roles that connect to broker and database.
 pub(super) const CLUSTERED: &[Role] = &[ModelService, ComputeWorker, Operator];
 
-/// What is known about a key, besides how its value is read.
+/// The description of a key, apart from how its value is read.
 #[derive(Debug)]
 pub struct Key {
-    /// Its name: the file key.
+    /// The name, as in the file.
     pub name: &'static str,
-    /// What it is for, one or two sentences.
+    /// The purpose, in one or two sentences.
     pub help: &'static str,
-    /// Its default, as one would write it.
+    /// The default, in configuration syntax.
     pub default: &'static str,
     /// What a value looks like.
     pub expects: &'static str,
-    /// Whom it means something to.
+    /// The roles it applies to.
     pub roles: &'static [Role],
-    /// What of its value may be shown.
+    /// How much of its value may be shown.
     pub secrecy: Secrecy,
 }
 
@@ -61,28 +61,28 @@ impl Key {
     }
 }
 
-/// The keys of a section and how their values are read and shown; made by [`section!`].
+/// The keys of a section, and how their values are read and shown; implemented by [`section!`].
 pub(super) trait Section: Sized {
-    /// Its keys, in the order in which they are shown.
+    /// The keys, in display order.
     const KEYS: &'static [Key];
 
-    /// Reads every key's text; `chosen` gives the text that won and where it is from.
+    /// Reads every key's text; `chosen` returns the text that won and where it comes from.
     fn read(chosen: impl Fn(&'static str) -> (String, Origin)) -> Result<Self, ConfigError>;
 
-    /// The value of every key as one would write it, in the order of [`Self::KEYS`]; secrets are
+    /// The value of every key in configuration syntax, in the order of [`Self::KEYS`]; secrets are
     /// not masked.
     fn texts(&self) -> Vec<String>;
 }
 
-/// What the keys of a section ask of one another, beyond what each asks of its own value.
+/// The rules between the keys of a section, beyond what each key checks of its own value.
 pub(super) trait Validate: Section {
-    /// [`ConfigError`], naming the key, for the first value that does not suit another's.
+    /// Returns [`ConfigError`], naming the key, for the first value that does not go with another.
     fn validate(&self, _: &Origins) -> Result<(), ConfigError> {
         Ok(())
     }
 }
 
-/// Declares a section: the struct of its values, and all that is known about its keys.
+/// Declares a section: the struct of its values, and the description of its keys.
 macro_rules! section {
     (
         $(#[doc = $about:literal])+

@@ -1,4 +1,4 @@
-//! The section of the embedded store.
+//! Configuration of the embedded store.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Precedence, refusals and what is shown.
+//! Precedence, refusals and display.
 #![allow(clippy::unwrap_used)] // a test may panic
 
 use std::ffi::OsString;
@@ -27,7 +27,7 @@ fn flags(pairs: &[(&'static str, &str)]) -> Flags {
     }
 }
 
-/// A directory with a `kindred.toml` of this text; none when it is empty.
+/// A directory with a `kindred.toml` of this text; without the file if the text is empty.
 fn directory(file: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     if !file.is_empty() {
@@ -167,7 +167,7 @@ fn a_named_file_must_be_there_and_the_flag_names_it_before_the_variable() {
 
 #[test]
 fn refusals_name_the_key_the_place_and_the_remedy() {
-    // file, environment, flags → words of the refusal
+    // file, environment, flags → parts of the refusal's message
     type Pairs = &'static [(&'static str, &'static str)];
     let table: &[(&str, Pairs, Pairs, &[&str])] = &[
         (

@@ -1,15 +1,15 @@
-//! The section of texts.
+//! Configuration of texts.
 
 use super::section::Role::{ComputeWorker, ModelService, Standalone, Temporary};
 use super::section::{DECIDING, Role, Validate, section};
 use super::values::{self, LanguageVectors};
 use super::{ConfigError, Origins};
 
-/// Those that extract: a model service does while no worker takes jobs.
+/// Roles that extract features: a model service does while no worker takes jobs.
 const EXTRACTING: &[Role] = &[Standalone, Temporary, ModelService, ComputeWorker];
 
 section! {
-    /// Languages, and word vectors of them.
+    /// Languages and their word vectors.
     struct Texts;
 
     /// Languages that are told apart: all that detection knows.

@@ -1,0 +1,201 @@
+//! What readers did: an event of feedback, read strictly.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kindred_shared::ItemId;
+use kindred_shared::event::{Reason, Refusal};
+use serde_json::{Map, Value};
+
+/// Longest name of an event or a reader, in bytes.
+const MAX_NAME_BYTES: usize = 256;
+/// Highest position in a list.
+const MAX_POSITION: u64 = 10_000;
+/// How old an event may be: one that is older could have been counted, and is not known any more.
+const MAX_AGE: TimeDelta = TimeDelta::hours(48);
+
+/// What a reader did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// An item was seen in a list.
+    Seen,
+    /// It was clicked.
+    Clicked,
+}
+
+impl Kind {
+    /// The event's type.
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Self::Seen => "reader.seen",
+            Self::Clicked => "reader.clicked",
+        }
+    }
+}
+
+/// What a reader did, and in which arm of which experiment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Feedback {
+    /// Seen or clicked.
+    pub kind: Kind,
+    /// Names the event: one that comes again counts once.
+    pub event: String,
+    /// The reader.
+    pub reader: String,
+    /// The item that was seen or clicked.
+    pub item: ItemId,
+    /// The experiment.
+    pub experiment: String,
+    /// Its arm that the reader was in.
+    pub arm: String,
+}
+
+impl Feedback {
+    /// Reads an event of a domain. Fields that are not known are ignored.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names the field and what would be right.
+    pub fn read(value: &Value, domain: &str, now: DateTime<Utc>) -> Result<Self, Refusal> {
+        let Some(object) = value.as_object() else {
+            let detail = "send a JSON object an event";
+            return Err(Refusal::new(Reason::InvalidJson, None, detail));
+        };
+        let kind = match object.get("type").and_then(Value::as_str) {
+            Some("reader.seen") => Kind::Seen,
+            Some("reader.clicked") => Kind::Clicked,
+            Some(_) => {
+                let detail = "type is reader.seen or reader.clicked";
+                return Err(Refusal::new(Reason::UnknownType, Some("type"), detail));
+            }
+            None => return Err(missing("type")),
+        };
+        if given(object, "domain").is_some_and(|said| said.as_str() != Some(domain)) {
+            let detail = format!("it was sent to {domain}");
+            return Err(Refusal::new(Reason::DomainMismatch, Some("domain"), detail));
+        }
+        if given(object, "from").is_some() {
+            id(object, "from")?;
+        }
+        let position = given(object, "position");
+        if position.is_some_and(|at| at.as_u64().is_none_or(|at| at > MAX_POSITION)) {
+            let detail = format!("position is a whole number of 0 to {MAX_POSITION}");
+            return Err(Refusal::new(Reason::InvalidField, Some("position"), detail));
+        }
+        check_age(object, now)?;
+        Ok(Self {
+            kind,
+            event: name(object, "event")?.to_owned(),
+            reader: name(object, "reader")?.to_owned(),
+            item: id(object, "item")?,
+            experiment: name(object, "experiment")?.to_owned(),
+            arm: name(object, "arm")?.to_owned(),
+        })
+    }
+}
+
+fn given<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    object.get(name).filter(|value| !value.is_null())
+}
+
+fn missing(name: &str) -> Refusal {
+    let detail =
+        format!("{name} is missing: feedback says type, event, reader, item, experiment and arm");
+    Refusal::new(Reason::MissingField, Some(name), detail)
+}
+
+fn name<'a>(object: &'a Map<String, Value>, field: &str) -> Result<&'a str, Refusal> {
+    let value = given(object, field).ok_or_else(|| missing(field))?;
+    let text = value.as_str();
+    let text = text.filter(|text| (1..=MAX_NAME_BYTES).contains(&text.len()));
+    text.ok_or_else(|| {
+        let detail = format!("{field} is a text of 1 to {MAX_NAME_BYTES} bytes");
+        Refusal::new(Reason::InvalidField, Some(field), detail)
+    })
+}
+
+fn id(object: &Map<String, Value>, field: &str) -> Result<ItemId, Refusal> {
+    let value = given(object, field).ok_or_else(|| missing(field))?;
+    ItemId::new(value.as_str().unwrap_or_default())
+        .map_err(|error| Refusal::new(Reason::InvalidId, Some(field), error.to_string()))
+}
+
+fn check_age(object: &Map<String, Value>, now: DateTime<Utc>) -> Result<(), Refusal> {
+    let Some(at) = given(object, "at") else {
+        return Ok(());
+    };
+    let at = at
+        .as_str()
+        .and_then(|at| DateTime::parse_from_rfc3339(at).ok());
+    let detail = match at {
+        Some(at) if now - at.to_utc() > MAX_AGE => {
+            "at is more than 48 hours ago: whether it was counted is not known any more"
+        }
+        Some(_) => return Ok(()),
+        None => "at is a time as RFC 3339 writes it, such as 2026-11-23T09:00:00Z",
+    };
+    Err(Refusal::new(Reason::InvalidField, Some("at"), detail))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_795_424_400, 0).unwrap()
+    }
+
+    fn good() -> Value {
+        json!({"type": "reader.clicked", "event": "e1", "reader": "r1", "item": "a-9", "from": "a-17",
+            "position": 3, "experiment": "x", "arm": "b", "at": "2026-11-23T08:00:00Z", "more": [1]})
+    }
+
+    #[test]
+    fn an_event_is_read() {
+        let read = Feedback::read(&good(), "news", now()).unwrap();
+        assert_eq!(read.kind, Kind::Clicked);
+        assert_eq!((&*read.reader, read.item.as_str()), ("r1", "a-9"));
+        assert_eq!((&*read.experiment, &*read.arm), ("x", "b"));
+        let mut least = good();
+        for name in ["from", "position", "at", "more"] {
+            least[name] = Value::Null;
+        }
+        assert_eq!(Feedback::read(&least, "news", now()), Ok(read));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        assert_eq!(
+            Feedback::read(&json!([1]), "news", now())
+                .unwrap_err()
+                .reason,
+            Reason::InvalidJson
+        );
+        for (field, value, reason) in [
+            ("type", json!("reader.left"), Reason::UnknownType),
+            ("type", Value::Null, Reason::MissingField),
+            ("domain", json!("blog"), Reason::DomainMismatch),
+            ("event", json!(""), Reason::InvalidField),
+            ("event", json!(7), Reason::InvalidField),
+            ("reader", json!("r".repeat(257)), Reason::InvalidField),
+            ("reader", Value::Null, Reason::MissingField),
+            ("item", Value::Null, Reason::MissingField),
+            ("item", json!("a\nb"), Reason::InvalidId),
+            ("from", json!(1), Reason::InvalidId),
+            ("position", json!(-1), Reason::InvalidField),
+            ("position", json!(10_001), Reason::InvalidField),
+            ("experiment", Value::Null, Reason::MissingField),
+            ("arm", json!(["b"]), Reason::InvalidField),
+            ("at", json!("yesterday"), Reason::InvalidField),
+            ("at", json!("2026-11-21T08:59:59Z"), Reason::InvalidField),
+        ] {
+            let mut bad = good();
+            bad[field] = value;
+            let refused = Feedback::read(&bad, "news", now()).unwrap_err();
+            assert_eq!(
+                (refused.reason, refused.field.as_deref()),
+                (reason, Some(field))
+            );
+        }
+    }
+}

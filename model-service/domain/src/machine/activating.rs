@@ -1,0 +1,182 @@
+//! Activation: another model is served.
+//!
+//! It is decided by one row. First the model that was served gets a row that says that its lists, which it has nowhere
+//! beside, are to be made; then the settings name the other one, with its habits. From then on readers see what that one
+//! showed, and this machine reads the store again as the other model's. Events wait meanwhile, for as long as two commits
+//! take.
+
+use std::time::Duration;
+
+use kindred_shared::ModelName;
+use kindred_shared::event::ModelChange;
+
+use super::{Domain, Phase};
+use crate::effect::{CommitStep, Effect, Ticket};
+use crate::intake::{DeliveryTag, Failure, Outcome};
+use crate::outbox::Mark;
+use crate::settings::SettingsOutcome;
+use crate::store::{BesideRow, Write};
+use crate::time::Now;
+
+/// How long an activation waits until its model is loaded.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Another model is to be served.
+#[derive(Debug)]
+pub(super) struct Activation {
+    pub(super) tags: Vec<DeliveryTag>,
+    pub(super) request: String,
+    pub(super) name: ModelName,
+    pub(super) step: Step,
+}
+
+#[derive(Debug)]
+pub(super) enum Step {
+    /// It waits until the model is loaded.
+    Wanted { until: Duration },
+    /// It waits until all that was accepted is durable and passed on.
+    Closing,
+    /// That the lists of the one that was served are to be made elsewhere is on its way to the store.
+    Preparing(Ticket),
+    /// So are the settings that decide it.
+    Deciding(Ticket),
+}
+
+impl Domain {
+    /// Goes on with an activation as far as that can be done now.
+    pub(super) fn start_activating(&mut self, now: Now) {
+        let Some(activation) = &self.keeping.activation else {
+            return;
+        };
+        if !self.is_known() || self.removal.is_some() {
+            return;
+        }
+        if let Step::Wanted { until } = activation.step {
+            let tidings = self.keeping.kept.get(&activation.name);
+            let is_loaded = tidings.is_some_and(|tidings| tidings.is_whole);
+            if is_loaded || now.monotonic >= until {
+                self.close_for_activation(now, is_loaded);
+            }
+        }
+        let is_being_cleaned = matches!(self.outbox.mark(), Mark::Cleaning(_));
+        let is_closed = self.acceptance.is_empty()
+            && self.unread.is_empty()
+            && self.whole.is_empty()
+            && self.configuring.is_empty()
+            && self.naming.is_empty()
+            && self.keeping.has_stored_all()
+            && !self.keeping.is_waiting()
+            && !self.surveying.is_storing()
+            && !is_being_cleaned;
+        if is_closed
+            && let Some(activation) = &self.keeping.activation
+            && matches!(activation.step, Step::Closing)
+        {
+            let was = self.model_name().clone();
+            let writes = vec![
+                Write::Beside(
+                    was.clone(),
+                    BesideRow {
+                        dirty: Some(self.tenure.epoch.0),
+                        live: 0,
+                        visible: 0,
+                        next_expiry: None,
+                    },
+                ),
+                Write::BesideHabits(was, (*self.surveying.habits).clone()),
+            ];
+            let ticket = self.commit(CommitStep::Models, false, writes);
+            self.activation_goes_on(Step::Preparing(ticket));
+        }
+    }
+
+    fn activation_goes_on(&mut self, step: Step) {
+        if let Some(activation) = &mut self.keeping.activation {
+            activation.step = step;
+        }
+    }
+
+    /// The model is loaded, or has not been for too long; it may have gone since it was asked for.
+    fn close_for_activation(&mut self, now: Now, is_loaded: bool) {
+        let Some(activation) = self.keeping.activation.take() else {
+            return;
+        };
+        let kind = self.model().clone();
+        let mut set = self.set.take().unwrap_or_default();
+        let outcome = set
+            .models
+            .change(&kind, &activation.name, &ModelChange::Activate);
+        let too_late = || {
+            let why = format!("{} is being loaded; try again", activation.name);
+            SettingsOutcome::Conflict(why)
+        };
+        let outcome = outcome.or_else(|| (!is_loaded).then(too_late));
+        let Some(outcome) = outcome else {
+            self.set = Some(set);
+            self.keeping.activation = Some(Activation {
+                step: Step::Closing,
+                ..activation
+            });
+            return;
+        };
+        set.answer(&activation.request, outcome);
+        set.updated_at = now.date();
+        self.set = Some(set);
+        for tag in activation.tags {
+            self.store_models(Some(tag));
+        }
+    }
+
+    pub(super) fn activation_stored(&mut self, now: Now, ticket: Ticket) {
+        let Some(activation) = self.keeping.activation.take() else {
+            return;
+        };
+        match activation.step {
+            Step::Preparing(sent) if sent == ticket => self.decide(now, activation),
+            Step::Deciding(sent) if sent == ticket => self.decided(activation),
+            _ => self.keeping.activation = Some(activation),
+        }
+    }
+
+    /// The one row that decides is sent.
+    fn decide(&mut self, now: Now, activation: Activation) {
+        let (was, kind) = (self.model_name().clone(), self.model().clone());
+        let mut set = self.set.clone().unwrap_or_default();
+        let habits = self.keeping.kept.get(&activation.name);
+        let habits = habits.map(|tidings| (*tidings.habits).clone());
+        let (Some(kind), Some(habits)) = (set.models.activate(&kind, &activation.name), habits)
+        else {
+            // It was looked at before, and nothing is taken in since.
+            let detail = "the model is not there any more; activate it again";
+            return self
+                .outbox
+                .settle(activation.tags, &Outcome::Failed(Failure::passing(detail)));
+        };
+        set.settings.model = Some(kind);
+        set.habits = habits;
+        set.answer(&activation.request, SettingsOutcome::Activated(was));
+        set.updated_at = now.date();
+        let writes = vec![Write::Settings(set)];
+        let ticket = self.commit(CommitStep::Models, true, writes);
+        self.keeping.activation = Some(Activation {
+            step: Step::Deciding(ticket),
+            ..activation
+        });
+    }
+
+    /// Another model is served from now on, whatever happens.
+    fn decided(&mut self, activation: Activation) {
+        let was = self.model_name().clone();
+        let mut others = self.models().followed();
+        others.retain(|one| one.name != activation.name);
+        self.outbox.push(Effect::Swap {
+            now: activation.name,
+            was,
+        });
+        self.outbox.settle(activation.tags, &Outcome::Stored(None));
+        self.begin_anew();
+        // What its machine has on its way is stored before the same is read here.
+        self.keep(others);
+        self.phase = Phase::Reopening;
+    }
+}

@@ -1,0 +1,350 @@
+//! Keeping models beside the served one: the side of the served model's machine.
+//!
+//! It alone writes what is stored of models ([`Models`], in the row of the settings), takes changes in as events of the
+//! domain, passes on what is durable before it is acknowledged, and has machines run for the other models. How another one
+//! comes to be served is told in [`super::activating`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kindred_shared::event::{ModelChange, Modelled};
+use kindred_shared::{Backoff, ModelName};
+
+use super::activating::{Activation, PATIENCE, Step};
+use super::{Domain, Phase};
+use crate::effect::{CommitStep, Effect, Passed, Ticket};
+use crate::intake::{DeliveryTag, Failure, Outcome};
+use crate::models::{Followed, Models, NO_MODELS, Stage, Tidings};
+use crate::settings::SettingsOutcome;
+use crate::store::Write;
+use crate::time::{Now, RETRY};
+
+/// The models beside the served one, as its machine sees them.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    /// Those whose machines are to run, and what they told last.
+    pub(super) kept: BTreeMap<ModelName, Tidings>,
+    /// It is not known yet whether others still run.
+    waiting: Option<Ticket>,
+    /// What is durable and is being passed on, and the deliveries to settle then.
+    passing: Vec<(Ticket, Vec<(DeliveryTag, Outcome)>)>,
+    /// Changes on their way to the store, and the deliveries of those that were asked for.
+    changing: Vec<(Ticket, Option<DeliveryTag>)>,
+    pub(super) activation: Option<Activation>,
+    /// A model of which rows are being deleted.
+    sweeping: Option<(Ticket, ModelName)>,
+    /// Before that there is no other try.
+    sweep_at: Option<Duration>,
+    retry: Backoff,
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Self {
+            kept: BTreeMap::new(),
+            waiting: None,
+            passing: Vec::new(),
+            changing: Vec::new(),
+            activation: None,
+            sweeping: None,
+            sweep_at: None,
+            retry: RETRY,
+        }
+    }
+}
+
+impl Keeping {
+    /// Everything is forgotten but which machines run.
+    pub(super) fn anew(&mut self) -> Self {
+        Self {
+            kept: std::mem::take(&mut self.kept),
+            waiting: self.waiting,
+            ..Self::default()
+        }
+    }
+
+    /// Deliveries that will not be settled by what was under way.
+    pub(super) fn take_unsettled(&mut self) -> Vec<DeliveryTag> {
+        let passing = self.passing.drain(..).flat_map(|(_, settled)| settled);
+        let mut tags: Vec<DeliveryTag> = passing.map(|(tag, _)| tag).collect();
+        tags.extend(self.changing.drain(..).filter_map(|(_, tag)| tag));
+        tags.extend(self.activation.take().into_iter().flat_map(|one| one.tags));
+        tags
+    }
+
+    /// The machines that are to run do, and no others.
+    pub(super) fn kept(&mut self, ticket: Ticket) {
+        self.waiting.take_if(|waiting| *waiting == ticket);
+    }
+
+    /// A model's machine tells how it fares.
+    pub(super) fn told(&mut self, model: &ModelName, tidings: Tidings) {
+        if let Some(last) = self.kept.get_mut(model) {
+            *last = tidings;
+        }
+    }
+
+    /// Whether it is not known yet which machines run.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Whether events wait until another model is served.
+    pub(super) fn is_activating(&self) -> bool {
+        let activation = self.activation.as_ref();
+        activation.is_some_and(|one| !matches!(one.step, Step::Wanted { .. }))
+    }
+
+    /// An activation that has not begun, while everything else is forgotten.
+    pub(super) fn take_wanted(&mut self) -> Option<Activation> {
+        self.activation
+            .take_if(|one| matches!(one.step, Step::Wanted { .. }))
+    }
+
+    /// It goes on.
+    pub(super) fn want(&mut self, wanted: Option<Activation>) {
+        self.activation = wanted;
+    }
+
+    /// Whether all that is durable is passed on.
+    pub(super) fn has_passed_all(&self) -> bool {
+        self.passing.is_empty()
+    }
+
+    /// Whether every change is durable, and all else that is passed on.
+    pub(super) fn has_stored_all(&self) -> bool {
+        self.passing.is_empty() && self.changing.is_empty()
+    }
+
+    /// Whether nothing is left to do, and the store says the same of all models: whoever finds the served one clean
+    /// need not look at the others.
+    pub(super) fn is_calm(&self, models: &Models) -> bool {
+        self.has_stored_all()
+            && self.waiting.is_none()
+            && self.activation.is_none()
+            && self.sweeping.is_none()
+            && !models.has_leaving()
+            && self.kept.values().all(|tidings| tidings.is_clean)
+    }
+
+    /// When something is to be done without an answer.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        let until = self.activation.as_ref().and_then(|one| match one.step {
+            Step::Wanted { until } => Some(until),
+            _ => None,
+        });
+        let may_sweep = self.sweeping.is_none()
+            && self.waiting.is_none()
+            && self.changing.is_empty()
+            && !self.is_activating();
+        let sweep_at = self.sweep_at.filter(|_| may_sweep);
+        [until, sweep_at].into_iter().flatten().min()
+    }
+
+    /// Whether an answer with this ticket is of the deletion of a model's rows.
+    pub(super) fn is_swept_by(&self, ticket: Ticket) -> bool {
+        let sweeping = self.sweeping.as_ref();
+        sweeping.is_some_and(|(sent, _)| *sent == ticket)
+    }
+}
+
+impl Domain {
+    /// The domain's models, as they are stored, or on their way there.
+    pub(super) fn models(&self) -> &Models {
+        self.set.as_ref().map_or(&NO_MODELS, |set| &set.models)
+    }
+
+    /// Has machines run for these models, and for no others.
+    pub(super) fn keep(&mut self, models: Vec<Followed>) {
+        let are_none = models.is_empty() && self.keeping.kept.is_empty();
+        if are_none || self.outbox.model_beside().is_some() {
+            return;
+        }
+        let ticket = self.outbox.ticket();
+        let mut before = std::mem::take(&mut self.keeping.kept);
+        let kept = models.iter().map(|one| {
+            let tidings = before.remove(&one.name).unwrap_or_default();
+            (one.name.clone(), tidings)
+        });
+        self.keeping.kept = kept.collect();
+        self.keeping.waiting = Some(ticket);
+        self.outbox.push(Effect::Keep { ticket, models });
+    }
+
+    /// Has machines run for the models that there are beside the served one.
+    pub(super) fn keep_models(&mut self) {
+        if self.row.is_some() {
+            self.keep(self.models().followed());
+        }
+    }
+
+    /// The same, but those that run begin again: what is set for the domain is other than it was.
+    pub(super) fn keep_models_anew(&mut self) {
+        self.keep(Vec::new());
+        self.keep_models();
+    }
+
+    /// The domain's row names the kind of the served model, which the settings decide. What marks the domain dirty
+    /// writes its row.
+    pub(super) fn name_chosen(&mut self) {
+        if let (Some(row), Some(set)) = (&mut self.row, &self.set)
+            && set.models.are_chosen()
+            && let Some(model) = &set.settings.model
+            && row.model != *model
+        {
+            row.model.clone_from(model);
+            self.outbox.inherit(true);
+            self.commit(CommitStep::Models, false, Vec::new());
+        }
+    }
+
+    /// What is durable is passed on to the machines of other models; then deliveries are settled.
+    pub(super) fn pass(&mut self, passed: Vec<Passed>, settled: Vec<(DeliveryTag, Outcome)>) {
+        if self.keeping.kept.is_empty() {
+            return self.outbox.settle_each(settled);
+        }
+        let ticket = self.outbox.ticket();
+        self.keeping.passing.push((ticket, settled));
+        self.outbox.push(Effect::Pass { ticket, passed });
+    }
+
+    /// The machines of other models have taken it in.
+    pub(super) fn passed(&mut self, now: Now, ticket: Ticket) {
+        if self.is_loaded() {
+            // Its time may have come meanwhile.
+            self.publish(now);
+        }
+        let passed = |(sent, _): &mut (Ticket, _)| *sent == ticket;
+        let settled = self.keeping.passing.extract_if(.., passed);
+        let settled = settled.flat_map(|(_, settled)| settled).collect();
+        self.outbox.settle_each(settled);
+    }
+
+    /// Takes in that a model is to be there, to be served, or to go. The delivery is settled when what became of the
+    /// request is durable.
+    pub(super) fn change_model(&mut self, now: Now, tag: DeliveryTag, event: &Modelled) {
+        if self.row.is_none() {
+            return self.refuse_unknown(tag, "there is nothing to have a model of");
+        }
+        let kind = self.model().clone();
+        let mut set = self.set.take().unwrap_or_default();
+        let is_known = set.answered.iter().any(|one| one.request == event.request);
+        if is_known {
+            self.set = Some(set);
+            return self.store_models(Some(tag));
+        }
+        if let Some(activation) = &mut self.keeping.activation
+            && matches!(event.change, ModelChange::Activate)
+        {
+            if activation.request == event.request {
+                activation.tags.push(tag);
+                self.set = Some(set);
+                return;
+            }
+            let why = format!("{} is being activated; try again", activation.name);
+            set.answer(&event.request, SettingsOutcome::Conflict(why));
+        } else {
+            match set.models.change(&kind, &event.name, &event.change) {
+                Some(outcome) => set.answer(&event.request, outcome),
+                None => {
+                    let until = now.monotonic + PATIENCE;
+                    self.keeping.activation = Some(Activation {
+                        tags: vec![tag],
+                        request: event.request.clone(),
+                        name: event.name.clone(),
+                        step: Step::Wanted { until },
+                    });
+                    self.set = Some(set);
+                    return;
+                }
+            }
+        }
+        set.updated_at = now.date();
+        self.set = Some(set);
+        self.store_models(Some(tag));
+    }
+
+    pub(super) fn store_models(&mut self, tag: Option<DeliveryTag>) {
+        let writes = self.set.clone().map(Write::Settings).into_iter().collect();
+        let ticket = self.commit(CommitStep::Models, tag.is_some(), writes);
+        self.keeping.changing.push((ticket, tag));
+    }
+
+    /// A step of a change is durable.
+    pub(super) fn models_stored(&mut self, now: Now, ticket: Ticket) {
+        let stored = |(sent, _): &mut (Ticket, _)| *sent == ticket;
+        let tags: Vec<_> = self.keeping.changing.extract_if(.., stored).collect();
+        if tags.is_empty() {
+            return self.activation_stored(now, ticket);
+        }
+        let tags = tags.into_iter().filter_map(|(_, tag)| tag).collect();
+        self.keep_models();
+        self.outbox.settle(tags, &Outcome::Stored(None));
+    }
+
+    /// Whether what is known of the domain is what the store says of it.
+    pub(super) fn is_known(&self) -> bool {
+        self.row.is_some() && (self.is_loaded() || matches!(self.phase, Phase::Loading(_)))
+    }
+
+    /// What the machines of other models told is stored where it is news.
+    pub(super) fn note_tidings(&mut self) {
+        if !self.is_known() || self.keeping.is_activating() || self.removal.is_some() {
+            return;
+        }
+        let Some(set) = &mut self.set else { return };
+        let mut is_news = false;
+        for (name, tidings) in &self.keeping.kept {
+            let was = set.models.beside().get(name).map(|entry| &entry.stage);
+            let stage = match &tidings.failed {
+                Some(why) => Stage::Failed(why.clone()),
+                None if tidings.is_whole && was == Some(&Stage::Building) => Stage::Ready,
+                None => continue,
+            };
+            is_news |= set.models.reach(name, stage);
+        }
+        if is_news {
+            self.store_models(None);
+        }
+    }
+
+    /// Has rows of models deleted that went, or whose lists are elsewhere now.
+    pub(super) fn sweep_models(&mut self, now: Now) {
+        let keeping = &self.keeping;
+        let is_due = keeping.sweep_at.is_none_or(|at| at <= now.monotonic)
+            && keeping.sweeping.is_none()
+            && keeping.waiting.is_none()
+            && keeping.changing.is_empty()
+            && !keeping.is_activating()
+            && self.removal.is_none();
+        if !is_due || !self.is_known() {
+            return;
+        }
+        if let Some(swept) = self.models().next_leaving(self.model()) {
+            let ticket = self.outbox.ticket();
+            self.keeping.sweep_at = None;
+            self.keeping.sweeping = Some((ticket, swept.name.clone()));
+            self.outbox.push(Effect::SweepModel { ticket, swept });
+        }
+    }
+
+    /// Some rows of a model are deleted, or perhaps not.
+    pub(super) fn model_swept(&mut self, now: Now, result: Result<bool, Failure>) {
+        let Some((_, name)) = self.keeping.sweeping.take() else {
+            return;
+        };
+        match (result, &mut self.set) {
+            (Ok(true), Some(set)) => {
+                self.keeping.retry.worked();
+                set.models.left(&name);
+                self.store_models(None);
+            }
+            (Ok(_), _) => self.keeping.retry.worked(),
+            (Err(failure), _) => {
+                self.trouble = Some(failure.detail);
+                let again_at = now.monotonic + self.keeping.retry.failed();
+                self.keeping.sweep_at = Some(again_at);
+            }
+        }
+    }
+}

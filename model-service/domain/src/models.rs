@@ -1,0 +1,413 @@
+//! The models of a domain: the one that is served, and those beside it.
+//!
+//! Each has a name, which lists and answers say, and a kind: the way its features are made. Features are stored by
+//! kind, so that models of one kind share them; lists are stored by name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kindred_shared::ModelName;
+use kindred_shared::event::ModelChange;
+use serde::{Deserialize, Serialize};
+
+use crate::habits::Habits;
+use crate::settings::SettingsOutcome;
+
+/// Most models of a domain.
+pub const MOST_MODELS: usize = 64;
+/// Longest reason why a model cannot be made, in bytes.
+const MOST_REASON: usize = 1_024;
+
+/// How far a model beside the served one is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Its features and lists are being made.
+    Building,
+    /// It has been as exact as the served one, and is kept so.
+    Ready,
+    /// It cannot be made, for this reason.
+    Failed(String),
+}
+
+/// A model beside the served one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelEntry {
+    /// The way its features are made.
+    pub kind: ModelName,
+    /// How far it is.
+    pub stage: Stage,
+}
+
+/// A model of which rows are still to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaving {
+    /// The way its features were made.
+    pub kind: ModelName,
+    /// Whether all of it goes, or its lists alone, since it is served now.
+    pub wholly: bool,
+}
+
+/// What is stored of a domain's models.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Models {
+    /// The served one, once there was a choice; `None`: it is named like its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    active: Option<ModelName>,
+    /// Those beside it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    beside: BTreeMap<ModelName, ModelEntry>,
+    /// Those of which rows are to be deleted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    leaving: BTreeMap<ModelName, Leaving>,
+}
+
+/// Those of a domain of which nothing was ever said.
+pub(crate) static NO_MODELS: Models = Models {
+    active: None,
+    beside: BTreeMap::new(),
+    leaving: BTreeMap::new(),
+};
+
+impl Models {
+    /// Whether nothing was ever said of them.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The name of the served model, which is of this kind.
+    pub fn active<'a>(&'a self, kind: &'a ModelName) -> &'a ModelName {
+        self.active.as_ref().unwrap_or(kind)
+    }
+
+    /// Whether a choice was made: the kind of the served model is not to be changed otherwise.
+    pub fn are_chosen(&self) -> bool {
+        self.active.is_some() || !self.beside.is_empty() || !self.leaving.is_empty()
+    }
+
+    /// Those beside the served one.
+    pub fn beside(&self) -> &BTreeMap<ModelName, ModelEntry> {
+        &self.beside
+    }
+
+    /// Whether a model beside the served one can be asked.
+    pub fn is_ready(&self, name: &ModelName) -> bool {
+        let entry = self.beside.get(name);
+        entry.is_some_and(|entry| entry.stage == Stage::Ready)
+    }
+
+    /// Those that are kept up with the domain's events.
+    pub(crate) fn followed(&self) -> Vec<Followed> {
+        let kept = self.beside.iter();
+        let kept = kept.filter(|(_, entry)| !matches!(entry.stage, Stage::Failed(_)));
+        kept.map(|(name, entry)| Followed {
+            name: name.clone(),
+            kind: entry.kind.clone(),
+            is_ready: entry.stage == Stage::Ready,
+        })
+        .collect()
+    }
+
+    /// Whether rows of some are to be deleted.
+    pub(crate) fn has_leaving(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
+    /// The next one of which rows are to be deleted, and whether others have features of its kind.
+    pub(crate) fn next_leaving(&self, active_kind: &ModelName) -> Option<Swept> {
+        let (name, Leaving { kind, wholly }) = self.leaving.iter().next()?;
+        let mut kinds = self.beside.values().map(|entry| &entry.kind);
+        let is_shared = kind == active_kind || kinds.any(|other| other == kind);
+        Some(Swept {
+            name: name.clone(),
+            wholly: *wholly,
+            features: (*wholly && !is_shared).then(|| kind.clone()),
+        })
+    }
+
+    /// Nothing is left of it that was to go.
+    pub(crate) fn left(&mut self, name: &ModelName) {
+        self.leaving.remove(name);
+    }
+
+    /// What becomes of a change; `None`: the served one is to be another, which takes more than one step.
+    pub(crate) fn change(
+        &mut self,
+        active_kind: &ModelName,
+        name: &ModelName,
+        change: &ModelChange,
+    ) -> Option<SettingsOutcome> {
+        let active = self.active(active_kind).clone();
+        let conflict = |why: String| Some(SettingsOutcome::Conflict(why));
+        match change {
+            ModelChange::Put { kind } => Some(self.put(&active, active_kind, name, kind)),
+            ModelChange::Activate if *name == active => Some(SettingsOutcome::Activated(active)),
+            ModelChange::Activate => match self.beside.get(name).map(|entry| &entry.stage) {
+                None => Some(SettingsOutcome::Unknown),
+                Some(Stage::Ready) => None,
+                Some(Stage::Building) => conflict(format!("{name} is being built")),
+                Some(Stage::Failed(why)) => conflict(format!("{name} could not be built: {why}")),
+            },
+            ModelChange::Delete if *name == active => {
+                conflict(format!("{name} is served; activate another one first"))
+            }
+            ModelChange::Delete => match self.beside.remove(name) {
+                None => Some(SettingsOutcome::Unknown),
+                Some(ModelEntry { kind, .. }) => {
+                    let wholly = true;
+                    self.leaving.insert(name.clone(), Leaving { kind, wholly });
+                    Some(SettingsOutcome::Deleted)
+                }
+            },
+        }
+    }
+
+    fn put(
+        &mut self,
+        active: &ModelName,
+        active_kind: &ModelName,
+        name: &ModelName,
+        kind: &ModelName,
+    ) -> SettingsOutcome {
+        let is_of = |other: &ModelName| {
+            let why = format!("{name} is of kind {other}; give this one another name");
+            SettingsOutcome::Conflict(why)
+        };
+        if name == active {
+            return if kind == active_kind {
+                SettingsOutcome::Replaced
+            } else {
+                is_of(active_kind)
+            };
+        }
+        if self.leaving.get(name).is_some_and(|leaving| leaving.wholly) {
+            let why = format!("what is stored of the former {name} is being deleted; try again");
+            return SettingsOutcome::Conflict(why);
+        }
+        let count = self.beside.len() + 1;
+        match self.beside.get_mut(name) {
+            Some(entry) if entry.kind != *kind => is_of(&entry.kind),
+            Some(entry) => {
+                if matches!(entry.stage, Stage::Failed(_)) {
+                    entry.stage = Stage::Building;
+                }
+                SettingsOutcome::Replaced
+            }
+            None if count >= MOST_MODELS => {
+                let why = format!("a domain has at most {MOST_MODELS} models; delete one first");
+                SettingsOutcome::Conflict(why)
+            }
+            None => {
+                let entry = ModelEntry {
+                    kind: kind.clone(),
+                    stage: Stage::Building,
+                };
+                self.beside.insert(name.clone(), entry);
+                SettingsOutcome::Created
+            }
+        }
+    }
+
+    /// How far a model is; whether that is news.
+    pub(crate) fn reach(&mut self, name: &ModelName, stage: Stage) -> bool {
+        let stage = match stage {
+            Stage::Failed(mut why) => {
+                why.truncate(why.floor_char_boundary(MOST_REASON));
+                Stage::Failed(why)
+            }
+            stage => stage,
+        };
+        let entry = self.beside.get_mut(name);
+        match entry.filter(|entry| entry.stage != stage) {
+            Some(entry) => {
+                entry.stage = stage;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A ready model takes the place of the served one, which is of this kind and stays beside it. The kind of the
+    /// one that is served now; `None`: there is no such model.
+    pub(crate) fn activate(
+        &mut self,
+        active_kind: &ModelName,
+        name: &ModelName,
+    ) -> Option<ModelName> {
+        let was = self.active(active_kind).clone();
+        let kind = self.beside.remove(name)?.kind;
+        let entry = ModelEntry {
+            kind: active_kind.clone(),
+            stage: Stage::Ready,
+        };
+        // All of its lists are written there now.
+        self.leaving.remove(&was);
+        self.beside.insert(was, entry);
+        let leaving = Leaving {
+            kind: kind.clone(),
+            wholly: false,
+        };
+        self.leaving.insert(name.clone(), leaving);
+        self.active = Some(name.clone());
+        Some(kind)
+    }
+}
+
+/// A model that is kept up with the domain's events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Followed {
+    /// Its name.
+    pub name: ModelName,
+    /// The way its features are made.
+    pub kind: ModelName,
+    /// Whether it may be asked.
+    pub is_ready: bool,
+}
+
+/// What is to be deleted of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Swept {
+    /// Its name.
+    pub name: ModelName,
+    /// Whether its own rows go, too, or its lists alone.
+    pub wholly: bool,
+    /// The kind whose features go with it; `None`: another model has them, too, or it goes on.
+    pub features: Option<ModelName>,
+}
+
+/// What the machine of a model beside the served one tells that of the served one.
+#[derive(Debug, Clone, Default)]
+pub struct Tidings {
+    /// Whether it has been as exact as the served one.
+    pub is_whole: bool,
+    /// Whether all that it has is stored, and the store says so.
+    pub is_clean: bool,
+    /// Why it cannot be made, if it cannot.
+    pub failed: Option<String>,
+    /// What is usual in the domain's texts, as its features were made with.
+    pub habits: Arc<Habits>,
+}
+
+impl PartialEq for Tidings {
+    fn eq(&self, other: &Self) -> bool {
+        (self.is_whole, self.is_clean, &self.failed)
+            == (other.is_whole, other.is_clean, &other.failed)
+            && Arc::ptr_eq(&self.habits, &other.habits)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use super::*;
+
+    fn name(name: &str) -> ModelName {
+        ModelName::new(name).unwrap()
+    }
+
+    fn put(kind: &str) -> ModelChange {
+        let kind = name(kind);
+        ModelChange::Put { kind }
+    }
+
+    #[test]
+    fn a_model_is_built_served_and_deleted() {
+        let (mut models, kind) = (Models::default(), name("text-2"));
+        let change = |models: &mut Models, on: &str, change: &ModelChange| {
+            models.change(&kind, &name(on), change)
+        };
+        let conflicts = |outcome: Option<SettingsOutcome>| {
+            assert!(
+                matches!(outcome, Some(SettingsOutcome::Conflict(_))),
+                "{outcome:?}"
+            );
+        };
+        assert_eq!(models.active(&name("text-2")), &name("text-2"));
+        conflicts(change(&mut models, "text-2", &put("words-1")));
+        conflicts(change(&mut models, "text-2", &ModelChange::Delete));
+        let created = change(&mut models, "new", &put("words-1"));
+        assert_eq!(created, Some(SettingsOutcome::Created));
+        let again = change(&mut models, "new", &put("words-1"));
+        assert_eq!(again, Some(SettingsOutcome::Replaced));
+        conflicts(change(&mut models, "new", &put("text-2")));
+        conflicts(change(&mut models, "new", &ModelChange::Activate));
+        assert!(!models.is_ready(&name("new")));
+        assert!(models.reach(&name("new"), Stage::Ready));
+        assert!(!models.reach(&name("new"), Stage::Ready), "no news");
+        assert_eq!(change(&mut models, "new", &ModelChange::Activate), None);
+        let unknown = change(&mut models, "other", &ModelChange::Activate);
+        assert_eq!(unknown, Some(SettingsOutcome::Unknown));
+
+        assert_eq!(
+            models.activate(&name("text-2"), &name("new")),
+            Some(name("words-1"))
+        );
+        let kind = name("words-1");
+        assert_eq!(models.active(&kind), &name("new"));
+        assert!(models.is_ready(&name("text-2")), "the former one stays");
+        let lists = models.next_leaving(&kind).unwrap();
+        assert_eq!(
+            (lists.name, lists.wholly, lists.features),
+            (name("new"), false, None)
+        );
+        // Back again at once: its lists are no more those of a served one.
+        assert_eq!(
+            models.activate(&kind, &name("text-2")),
+            Some(name("text-2"))
+        );
+        let kind = name("text-2");
+        assert_eq!(models.next_leaving(&kind).unwrap().name, name("text-2"));
+        models.left(&name("text-2"));
+        let gone = models.change(&kind, &name("new"), &ModelChange::Delete);
+        assert_eq!(gone, Some(SettingsOutcome::Deleted));
+        let all = models.next_leaving(&kind).unwrap();
+        assert_eq!((all.wholly, all.features), (true, Some(name("words-1"))));
+        conflicts(models.change(&kind, &name("new"), &put("words-1")));
+        models.left(&name("new"));
+        assert_eq!(models.next_leaving(&kind), None);
+    }
+
+    #[test]
+    fn features_that_another_model_has_too_stay() {
+        let (mut models, kind) = (Models::default(), name("text-2"));
+        for of_kind in ["a", "b"] {
+            models.change(&kind, &name(of_kind), &put("words-1"));
+        }
+        models.change(&kind, &name("twin"), &put("text-2"));
+        models.change(&kind, &name("twin"), &ModelChange::Delete);
+        assert_eq!(models.next_leaving(&kind).unwrap().features, None);
+        models.left(&name("twin"));
+        models.change(&kind, &name("a"), &ModelChange::Delete);
+        assert_eq!(models.next_leaving(&kind).unwrap().features, None);
+        models.change(&kind, &name("b"), &ModelChange::Delete);
+        let features = models.next_leaving(&kind).unwrap().features;
+        assert_eq!(features, Some(name("words-1")));
+    }
+
+    #[test]
+    fn a_domain_has_so_many_models_and_one_that_failed_may_be_tried_again() {
+        let (mut models, kind) = (Models::default(), name("text-2"));
+        for n in 1..MOST_MODELS {
+            let created = models.change(&kind, &name(&format!("m{n}")), &put("words-1"));
+            assert_eq!(created, Some(SettingsOutcome::Created));
+        }
+        let one_more = models.change(&kind, &name("more"), &put("words-1"));
+        assert!(matches!(one_more, Some(SettingsOutcome::Conflict(_))));
+        assert_eq!(models.followed().len(), MOST_MODELS - 1);
+        models.reach(&name("m1"), Stage::Failed("é".repeat(MOST_REASON)));
+        assert_eq!(models.followed().len(), MOST_MODELS - 2);
+        let again = models.change(&kind, &name("m1"), &put("words-1"));
+        assert_eq!(again, Some(SettingsOutcome::Replaced));
+        assert_eq!(models.beside()[&name("m1")].stage, Stage::Building);
+    }
+
+    #[test]
+    fn is_read_back_as_it_was_written() {
+        let mut models = Models::default();
+        assert_eq!(serde_json::to_string(&models).unwrap(), "{}");
+        models.change(&name("text-2"), &name("a"), &put("words-1"));
+        models.reach(&name("a"), Stage::Failed("why".to_owned()));
+        let text = serde_json::to_string(&models).unwrap();
+        assert_eq!(serde_json::from_str::<Models>(&text).unwrap(), models);
+    }
+}

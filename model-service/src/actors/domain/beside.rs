@@ -1,0 +1,153 @@
+//! The actor of a model beside the served one: the same as that of a domain, but that it follows another.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use kindred_shared::{DomainName, ModelName};
+use tokio::sync::oneshot;
+
+use super::{DomainActor, MAILBOX};
+use crate::actors::services::Services;
+use kindred_domain::effect::{Input, Passed};
+use kindred_domain::machine::{Domain, Tenure};
+use kindred_domain::models::Tidings;
+use kindred_query::DomainView;
+
+/// What makes an actor one of a model beside the served one.
+pub(super) struct Role {
+    pub(super) model: ModelName,
+    pub(super) kind: ModelName,
+    run: u64,
+    served: Addr<DomainActor>,
+    /// What the served one's was told last.
+    told: Option<Tidings>,
+    /// Those who wait until all is taken in.
+    waiting: Vec<oneshot::Sender<()>>,
+    /// Who waits until nothing of it is on its way to the store any more: it has ended.
+    pub(super) ending: Option<oneshot::Sender<()>>,
+}
+
+/// How the machine of a model beside the served one fares.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Told {
+    pub(super) model: ModelName,
+    pub(super) run: u64,
+    pub(super) tidings: Tidings,
+}
+
+/// These items are stored like this. Answered once the machine has taken it in.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Follow(pub(super) Vec<Passed>);
+
+/// End. Answered once nothing is on its way to the store any more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct End;
+
+impl DomainActor {
+    /// Starts the actor of a model of this name and kind beside the served one, whose actor hears how it fares.
+    pub(super) fn start_beside(
+        name: DomainName,
+        (model, kind): (ModelName, ModelName),
+        run: u64,
+        served: Addr<Self>,
+        services: Arc<Services>,
+        view: Arc<DomainView>,
+    ) -> Addr<Self> {
+        let tenure = Tenure {
+            domain: name.clone(),
+            partition: services.owner.partition(),
+            epoch: services.owner.epoch(),
+        };
+        let settings = Arc::clone(&services.settings);
+        Self::create(move |context| {
+            context.set_mailbox_capacity(MAILBOX);
+            let (machine, effects) =
+                Domain::start_beside(tenure, settings, model.clone(), kind.clone());
+            let mut this = Self::new(name, machine, services, view);
+            this.beside = Some(Role {
+                model,
+                kind,
+                run,
+                served,
+                told: None,
+                waiting: Vec::new(),
+                ending: None,
+            });
+            this.perform(effects, context);
+            this.tell_status();
+            this
+        })
+    }
+
+    /// The machine has done a step: those hear of it who wait for that.
+    pub(super) fn tell_served(&mut self) {
+        let (Some(role), Some(machine)) = (&mut self.beside, &self.machine) else {
+            return;
+        };
+        if self.inputs.is_empty() {
+            for waiting in role.waiting.drain(..) {
+                let _ = waiting.send(());
+            }
+        }
+        let tidings = machine.tidings();
+        if role.told.as_ref() != Some(&tidings) {
+            role.told = Some(tidings.clone());
+            role.served.do_send(Told {
+                model: role.model.clone(),
+                run: role.run,
+                tidings,
+            });
+        }
+    }
+
+    /// Whether the actor has ended but for what is on its way to the store; with the last of that it stops.
+    pub(super) fn has_ended(&mut self, context: &mut Context<Self>) -> bool {
+        let Some(role) = self.beside.as_mut().filter(|role| role.ending.is_some()) else {
+            return false;
+        };
+        self.machine = None;
+        self.inputs.clear();
+        role.waiting.clear();
+        if self.commits == 0 && !self.is_away {
+            if let Some(ending) = role.ending.take() {
+                let _ = ending.send(());
+            }
+            context.stop();
+        }
+        true
+    }
+}
+
+impl Handler<Follow> for DomainActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Follow(passed): Follow, context: &mut Context<Self>) -> Self::Result {
+        let (taken_in, heard) = oneshot::channel();
+        if let Some(role) = &mut self.beside {
+            role.waiting.push(taken_in);
+        }
+        self.step(Input::Follow { passed }, context);
+        Box::pin(async move {
+            // An error: it has ended, and readers have lost all of it.
+            let _ = heard.await;
+        })
+    }
+}
+
+impl Handler<End> for DomainActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, End: End, context: &mut Context<Self>) -> Self::Result {
+        let (ended, heard) = oneshot::channel();
+        if let Some(role) = &mut self.beside {
+            role.ending = Some(ended);
+        }
+        self.has_ended(context);
+        Box::pin(async move {
+            let _ = heard.await;
+        })
+    }
+}

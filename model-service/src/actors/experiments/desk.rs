@@ -1,0 +1,315 @@
+//! One domain's experiments: whoever has the turn does what is to be done, for all who wait.
+
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use kindred_shared::DomainName;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::{Experiments, Failure, Figures, Outcomes, lock};
+use crate::actors::owner::Owner;
+use kindred_domain::experiment::Experiment;
+use kindred_domain::experiment::feedback::Feedback;
+use kindred_domain::experiment::statistics::Sums;
+use kindred_domain::experiment::store::{Ended, ExperimentRow, Writer};
+use kindred_domain::store::{DomainRow, Epoch, Partition, StoreError};
+
+/// Events that may wait for a domain's turn.
+const ROOM: usize = 20_000;
+/// Events that are counted in one turn, unless one request has more.
+const TURN_EVENTS: usize = 10_000;
+/// Rows that are read at a time.
+const PAGE_ROWS: usize = 1_000;
+/// Experiments that ended and are kept.
+const KEPT: usize = 20;
+/// How long sums count before all rows are read again: an owner that lost its partition and did not know yet may have
+/// written some.
+const SUMS_AGE: Duration = Duration::from_secs(3_600);
+
+/// Where one waits for the turn of a domain.
+pub(super) struct Desk {
+    waiting: Mutex<Vec<Waiting>>,
+    room: Arc<Semaphore>,
+    /// Whether watchers are about to be told.
+    is_telling: AtomicBool,
+    pub(super) counter: tokio::sync::Mutex<Option<Counter>>,
+}
+
+/// Events that wait to be counted.
+pub(super) struct Waiting {
+    pub(super) feedback: Vec<Feedback>,
+    pub(super) answer: oneshot::Sender<Result<Outcomes, Failure>>,
+    pub(super) _room: OwnedSemaphorePermit,
+}
+
+/// What is known of a domain's experiments while it is owned.
+pub(super) struct Counter {
+    epoch: Epoch,
+    registered_at: DateTime<Utc>,
+    read: Instant,
+    pub(super) running: Option<Figures>,
+    ended: Vec<ExperimentRow>,
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self {
+            waiting: Mutex::default(),
+            room: Arc::new(Semaphore::new(ROOM)),
+            is_telling: AtomicBool::new(false),
+            counter: tokio::sync::Mutex::default(),
+        }
+    }
+}
+
+impl Desk {
+    /// Room for so many events to wait; `None`: there is none.
+    pub(super) fn take_room(&self, events: usize) -> Option<OwnedSemaphorePermit> {
+        let events = u32::try_from(events).ok()?;
+        Arc::clone(&self.room).try_acquire_many_owned(events).ok()
+    }
+
+    pub(super) fn push(&self, waiting: Waiting) {
+        lock(&self.waiting).push(waiting);
+    }
+
+    /// Whether the caller is to tell watchers: else somebody is about to.
+    pub(super) fn is_to_be_told(&self) -> bool {
+        !self.is_telling.swap(true, Ordering::AcqRel)
+    }
+
+    /// What watchers are told now; what is counted from now on is told later.
+    pub(super) async fn figures_to_tell(&self) -> Option<Figures> {
+        self.is_telling.store(false, Ordering::Release);
+        let open = self.counter.lock().await;
+        open.as_ref()?.running.clone()
+    }
+
+    /// Those whose turn it is.
+    pub(super) fn next(&self) -> Vec<Waiting> {
+        let mut waiting = lock(&self.waiting);
+        let mut events = 0;
+        let fits = |one: &&Waiting| {
+            events += one.feedback.len();
+            events <= TURN_EVENTS
+        };
+        let count = waiting.iter().take_while(fits).count().max(1);
+        let count = count.min(waiting.len());
+        let rest = waiting.split_off(count);
+        mem::replace(&mut waiting, rest)
+    }
+}
+
+impl Counter {
+    /// The experiment of this name.
+    fn find(&self, name: &str) -> Option<Figures> {
+        let running = self.running.as_ref();
+        let running = running.filter(|running| running.row.experiment.name == name);
+        running.cloned().or_else(|| {
+            let mut ended = self.ended.iter();
+            let row = ended.find(|row| row.experiment.name == name)?.clone();
+            let sums = row.ended.as_ref()?.sums.clone();
+            Some(Figures { row, sums })
+        })
+    }
+}
+
+impl Experiments {
+    pub(super) async fn begin_now(
+        &self,
+        domain: &DomainRow,
+        desk: &Desk,
+        experiment: Experiment,
+    ) -> Result<(Figures, bool), Failure> {
+        let mut open = desk.counter.lock().await;
+        let owner = self.owner(domain)?;
+        let counter = self.opened(domain, &owner, &mut open).await?;
+        if let Some(running) = &counter.running {
+            return match running.row.experiment == experiment {
+                true => Ok((running.clone(), false)),
+                false => Err(Failure::Runs(running.row.experiment.name.clone())),
+            };
+        }
+        let now = Utc::now();
+        let last = counter.ended.iter().map(|row| row.run).max();
+        let row = ExperimentRow {
+            run: last
+                .map_or(i64::MIN, |run| run + 1)
+                .max(now.timestamp_millis()),
+            since: now,
+            ended: None,
+            experiment,
+        };
+        // A crash may have left readers of the one that ended last.
+        for before in &counter.ended {
+            if Some(before.run) == last || before.experiment.name == row.experiment.name {
+                let writer = writer(&owner)?;
+                self.store
+                    .forget_readers(writer, &domain.domain, before.run)
+                    .await?;
+            }
+        }
+        // What of this is there when it fails is read anew.
+        let Some(mut counter) = open.take() else {
+            return Err(Failure::Late);
+        };
+        self.store
+            .put_experiment(writer(&owner)?, &domain.domain, &row)
+            .await?;
+        let name = &row.experiment.name;
+        counter.ended.retain(|row| row.experiment.name != *name);
+        self.drop_oldest(domain, &owner, &mut counter.ended).await?;
+        tracing::info!(domain = %domain.domain, name, "experiment begun");
+        self.saw(&domain.domain, Some(Arc::new(row.clone())));
+        let figures = Figures {
+            sums: vec![Sums::default(); row.experiment.arms.len()],
+            row,
+        };
+        counter.running = Some(figures.clone());
+        *open = Some(counter);
+        Ok((figures, true))
+    }
+
+    /// So many that ended are kept.
+    async fn drop_oldest(
+        &self,
+        domain: &DomainRow,
+        owner: &Owner,
+        ended: &mut Vec<ExperimentRow>,
+    ) -> Result<(), Failure> {
+        ended.sort_unstable_by_key(|row| row.run);
+        let surplus = (ended.len() + 1).saturating_sub(KEPT);
+        for row in ended.drain(..surplus) {
+            let name = &row.experiment.name;
+            self.store
+                .delete_experiment(writer(owner)?, &domain.domain, name)
+                .await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn end_now(
+        &self,
+        domain: &DomainRow,
+        desk: &Desk,
+        name: &str,
+    ) -> Result<Figures, Failure> {
+        let mut open = desk.counter.lock().await;
+        let owner = self.owner(domain)?;
+        let counter = self.opened(domain, &owner, &mut open).await?;
+        let mut figures = counter.find(name).ok_or(Failure::Unknown)?;
+        if figures.row.ended.is_some() {
+            return Ok(figures);
+        }
+        figures.row.ended = Some(Ended {
+            at: Utc::now(),
+            sums: figures.sums.clone(),
+        });
+        let Some(mut counter) = open.take() else {
+            return Err(Failure::Late);
+        };
+        self.store
+            .put_experiment(writer(&owner)?, &domain.domain, &figures.row)
+            .await?;
+        tracing::info!(domain = %domain.domain, name, "experiment ended");
+        self.saw(&domain.domain, None);
+        counter.running = None;
+        counter.ended.push(figures.row.clone());
+        *open = Some(counter);
+        // Nothing needs them any more; where this fails, the next experiment sees to it.
+        let forgotten = self
+            .store
+            .forget_readers(writer(&owner)?, &domain.domain, figures.row.run)
+            .await;
+        if let Err(error) = forgotten {
+            tracing::warn!(domain = %domain.domain, name, %error, "readers of an experiment not deleted yet");
+        }
+        Ok(figures)
+    }
+
+    pub(super) async fn figures_now(
+        &self,
+        domain: &DomainRow,
+        desk: &Desk,
+        name: &str,
+    ) -> Result<Figures, Failure> {
+        let mut open = desk.counter.lock().await;
+        let owner = self.owner(domain)?;
+        let counter = self.opened(domain, &owner, &mut open).await?;
+        counter.find(name).ok_or(Failure::Unknown)
+    }
+
+    pub(super) fn owner(&self, domain: &DomainRow) -> Result<Arc<Owner>, Failure> {
+        let owner = lock(&self.owners)
+            .get(&Partition(domain.partition))
+            .cloned();
+        owner.ok_or(Failure::NotHosted)
+    }
+
+    /// What is known of the domain's experiments, read if need be.
+    pub(super) async fn opened<'a>(
+        &self,
+        domain: &DomainRow,
+        owner: &Owner,
+        open: &'a mut Option<Counter>,
+    ) -> Result<&'a mut Counter, Failure> {
+        let epoch = owner.epoch();
+        let is_current = open.as_ref().is_some_and(|counter| {
+            counter.epoch == epoch
+                && counter.registered_at == domain.registered_at
+                && counter.read.elapsed() < SUMS_AGE
+        });
+        if !is_current {
+            *open = None;
+            let rows = self.store.experiments(&domain.domain).await?;
+            let (ended, running): (Vec<_>, Vec<_>) =
+                rows.into_iter().partition(|row| row.ended.is_some());
+            let running = match running.into_iter().next() {
+                Some(row) => Some(self.add_up(&domain.domain, row).await?),
+                None => None,
+            };
+            *open = Some(Counter {
+                epoch,
+                registered_at: domain.registered_at,
+                read: Instant::now(),
+                running,
+                ended,
+            });
+        }
+        open.as_mut().ok_or(Failure::Late)
+    }
+
+    /// An experiment with the sums over all of its readers.
+    async fn add_up(&self, domain: &DomainName, row: ExperimentRow) -> Result<Figures, StoreError> {
+        let mut sums = vec![Sums::default(); row.experiment.arms.len()];
+        let mut behind = None;
+        loop {
+            let page = self
+                .store
+                .scan_readers(domain, row.run, behind, PAGE_ROWS)
+                .await?;
+            for (arm, counts) in page.rows.iter().flat_map(|(_, tally)| tally.arms()) {
+                if let Some(sums) = sums.get_mut(arm) {
+                    sums.change(Default::default(), counts);
+                }
+            }
+            behind = page.next;
+            if behind.is_none() {
+                return Ok(Figures { row, sums });
+            }
+        }
+    }
+}
+
+/// Who writes now.
+pub(super) fn writer(owner: &Owner) -> Result<Writer, Failure> {
+    let (epoch, stamp) = owner.stamp().ok_or(Failure::NotHosted)?;
+    Ok(Writer {
+        partition: owner.partition(),
+        epoch,
+        stamp,
+    })
+}

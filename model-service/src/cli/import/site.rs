@@ -1,0 +1,106 @@
+//! A site, read into the events that are sent.
+
+use std::path::Path;
+
+use kindred_shared::DomainName;
+
+use super::input::{Site, reader};
+use crate::cli::exit::Failure;
+use crate::sites::{Found, Item, Place, Stop, Summary, domain_of, host_of, read};
+
+/// An item of a site, or why there is none.
+pub(super) enum Made {
+    /// An event.
+    Event {
+        /// Whom it is for.
+        domain: DomainName,
+        /// The item's id.
+        id: String,
+        /// One line of JSON.
+        line: String,
+    },
+    /// What cannot be read, in words.
+    Trouble(String),
+}
+
+/// Hands what a site has to `take`, in order. A source that cannot be read as a whole is trouble of it, too.
+///
+/// # Errors
+/// Those of `take`, and when nobody says which domain the items are of.
+pub(super) fn events(
+    site: &Site,
+    mut take: impl FnMut(&Place, Made) -> Result<(), Failure>,
+) -> Result<Summary, Failure> {
+    let mut domain = site.domain.clone();
+    let mut failure = None;
+    let done = read(&site.path, site.form, reader, &site.wishes, &mut |found| {
+        let (place, made) = match found {
+            Found::Trouble(place, why) => (place, Made::Trouble(why)),
+            Found::Item(place, item) => {
+                let made = event(&item, &mut domain, &site.path);
+                match made {
+                    Ok(made) => (place, made),
+                    Err(error) => {
+                        failure = Some(error);
+                        return Err(Stop::Asked);
+                    }
+                }
+            }
+        };
+        take(&place, made).map_err(|error| {
+            failure = Some(error);
+            Stop::Asked
+        })
+    });
+    match (failure, done) {
+        (Some(failure), _) => Err(failure),
+        (None, Ok(summary)) => Ok(summary),
+        (None, Err(Stop::Asked)) => Ok(Summary::default()),
+        (None, Err(Stop::Unreadable(why))) => {
+            let place = Place {
+                file: site.path.clone(),
+                line: 1,
+            };
+            take(&place, Made::Trouble(why))?;
+            Ok(Summary::default())
+        }
+    }
+}
+
+fn event(item: &Item, domain: &mut Option<DomainName>, path: &Path) -> Result<Made, Failure> {
+    let of_item = match &item.domain {
+        Some(name) => match DomainName::new(name) {
+            Ok(domain) => Some(domain),
+            Err(error) => return Ok(Made::Trouble(error.to_string())),
+        },
+        None => None,
+    };
+    let named = match (of_item, &*domain) {
+        (Some(named), _) => named,
+        (None, Some(domain)) => domain.clone(),
+        (None, None) => {
+            let host = item.url.as_deref().and_then(host_of).and_then(domain_of);
+            let host = host.ok_or_else(|| {
+                Failure::usage(format!(
+                    "{}: it does not say where its site is; name the domain of its items, --domain blog.example, or \
+                     the address of the site, --url-base https://blog.example",
+                    path.display()
+                ))
+            })?;
+            domain.insert(host).clone()
+        }
+    };
+    Ok(Made::Event {
+        line: item.event(named.as_str()),
+        domain: named,
+        id: item.id.clone(),
+    })
+}
+
+/// A file as people find it: from where they are, where it lies below.
+pub(super) fn shown(file: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let below = here.and_then(|here| file.strip_prefix(here).map(Path::to_owned).ok());
+    let below = below.filter(|below| below.components().next().is_some());
+    below.as_deref().unwrap_or(file).display().to_string()
+}

@@ -1,0 +1,140 @@
+//! `--sync`: what the source no longer has is deleted.
+
+use std::collections::BTreeSet;
+
+use kindred_api::item::ItemsAnswer;
+use kindred_api::path;
+use kindred_shared::DomainName;
+
+use super::batch::Place;
+use super::known::Known;
+use super::{Options, Pushed, load_with};
+use crate::cli::client::Client;
+use crate::cli::exit::{Exit, Failure};
+
+/// Items that are listed at a time.
+const PAGE: &str = "1000";
+
+/// What a domain has and the source has not.
+struct Gone {
+    domain: DomainName,
+    ids: BTreeSet<String>,
+    /// Items that the domain has in all.
+    of: usize,
+}
+
+impl Gone {
+    /// Whether it is more than a tenth.
+    fn are_many(&self) -> bool {
+        self.ids.len() * 10 > self.of
+    }
+}
+
+/// Deletes what is not among the items of the source, and says first how many they are; how many there were. More
+/// than a tenth of a domain is deleted where `yes` says so.
+///
+/// # Errors
+/// When it would be more, and then nothing was deleted; or when the service cannot be asked.
+pub(super) fn delete(
+    client: &Client,
+    known: &Known,
+    yes: bool,
+    options: &Options,
+    say: impl Fn(&str),
+) -> Result<u64, Failure> {
+    let gone = gone(client, known)?;
+    for one in &gone {
+        if one.are_many() && !yes {
+            return Err(Failure::failed(format!(
+                "{}: {} of its {} items are not in the source, more than a tenth; nothing was deleted. If that is \
+                 right, say --yes",
+                one.domain,
+                one.ids.len(),
+                one.of
+            )));
+        }
+    }
+    let mut deleted = 0;
+    for one in gone {
+        say(&format!(
+            "{}: deleting {} of {} items, which the source no longer has",
+            one.domain,
+            one.ids.len(),
+            one.of
+        ));
+        let (summary, _) = load_with(
+            client,
+            Vec::new(),
+            options,
+            |pushed: &mut Pushed<'_, '_>| {
+                for id in &one.ids {
+                    let event = serde_json::json!({"type": "item.deleted", "domain": one.domain.as_str(), "id": id});
+                    let place = Place {
+                        file: 0,
+                        line: 1,
+                        original: None,
+                    };
+                    pushed.line(&one.domain, event.to_string().as_bytes(), place)?;
+                }
+                Ok(None)
+            },
+        )?;
+        deleted += summary.accepted;
+    }
+    Ok(deleted)
+}
+
+/// How many would be deleted, in words.
+pub(super) fn would_delete(client: &Client, known: &Known) -> Result<Vec<String>, Failure> {
+    let gone = gone(client, known)?;
+    Ok(gone
+        .iter()
+        .map(|one| {
+            format!(
+                "{}: {} of {} items would be deleted{}",
+                one.domain,
+                one.ids.len(),
+                one.of,
+                if one.are_many() {
+                    ", with --yes alone"
+                } else {
+                    ""
+                }
+            )
+        })
+        .collect())
+}
+
+fn gone(client: &Client, known: &Known) -> Result<Vec<Gone>, Failure> {
+    let mut all = Vec::new();
+    for (domain, items) in known.domains() {
+        let mut gone = Gone {
+            domain: domain.clone(),
+            ids: BTreeSet::new(),
+            of: 0,
+        };
+        let mut after: Option<String> = None;
+        loop {
+            let mut query = vec![("limit", PAGE)];
+            query.extend(after.as_deref().map(|after| ("after", after)));
+            let asked = path::with_query(&path::items(domain.as_str()), &query);
+            let answer = match client.get_good(&asked) {
+                Err(failure) if failure.exit == Exit::NotFound => break,
+                answer => answer?,
+            };
+            let page: ItemsAnswer = client.read(&answer)?;
+            gone.of += page.items.len();
+            let ids = page.items.iter().map(|item| item.id.as_str());
+            gone.ids
+                .extend(ids.filter(|id| !items.contains_key(*id)).map(str::to_owned));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        if !gone.ids.is_empty() {
+            all.push(gone);
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,96 @@
+//! `kindred completions` and `kindred man`: the command line, for shells and for readers.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap_complete::Shell;
+
+use super::Command;
+use super::exit::{Exit, Failure, Outcome};
+
+/// Writes completions for a shell to standard output.
+///
+/// For bash: `kindred completions bash > ~/.local/share/bash-completion/completions/kindred`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Writes manual pages, one a command, into a folder.
+///
+/// To read one: `man DIR/kindred-import.1`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ManArgs {
+    /// The folder; it is made if it is not there
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+}
+
+/// Does what either of them asks of the command line that is given.
+///
+/// # Errors
+/// When nothing can be written.
+pub(super) fn run(command: &Command, mut line: clap::Command, out: &mut dyn Write) -> Outcome {
+    match command {
+        Command::Completions(args) => {
+            // The generator panics where it cannot write: a closed pipe would.
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut line, "kindred", &mut script);
+            out.write_all(&script)?;
+        }
+        Command::Man(args) => {
+            let to = &args.directory;
+            let written = std::fs::create_dir_all(to)
+                .and_then(|()| clap_mangen::generate_to(line.disable_help_subcommand(true), to));
+            written.map_err(|error| Failure::failed(format!("{}: {error}", to.display())))?;
+        }
+        _ => {}
+    }
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::super::Cli;
+    use super::*;
+
+    fn run_line(line: &[&str]) -> String {
+        let cli = Cli::try_parse_from(line).unwrap();
+        let mut out = Vec::new();
+        let exit = run(&cli.command.unwrap(), Cli::command(), &mut out).unwrap();
+        assert_eq!(exit, Exit::Done);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn every_shell_completes_every_command() {
+        for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+            let script = run_line(&["kindred", "completions", shell]);
+            for command in Cli::command().get_subcommands() {
+                assert!(
+                    script.contains(command.get_name()),
+                    "{shell}: {}",
+                    command.get_name()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_has_a_page() {
+        let place = tempfile::tempdir().unwrap();
+        let to = place.path().join("pages");
+        run_line(&["kindred", "man", to.to_str().unwrap()]);
+        for command in Cli::command().get_subcommands() {
+            let page = to.join(format!("kindred-{}.1", command.get_name()));
+            let text = std::fs::read_to_string(&page).unwrap();
+            assert!(text.contains(".SH SYNOPSIS"), "{}", page.display());
+        }
+        assert!(to.join("kindred-domain-set.1").exists());
+    }
+}

@@ -1,0 +1,156 @@
+//! `kindred models`: the models of a domain, the one that is served and those beside it.
+
+use std::io::Write;
+
+use kindred_api::model::{ActivatedAnswer, ModelAnswer, ModelBody, ModelsAnswer};
+use kindred_api::path;
+
+use super::client::{Client, Server, printable};
+use super::exit::{Exit, Failure, Outcome};
+use super::flags::ClientFlags;
+use crate::config::Config;
+
+/// Lists the models of a domain: how far each is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// The domain
+    domain: String,
+    #[command(flatten)]
+    server: Server,
+    #[command(flatten)]
+    pub(crate) flags: ClientFlags,
+}
+
+/// Has a model built beside the one that is served.
+///
+/// It is made of what is stored, behind the domain's events; `kindred models list` says how far it is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PutArgs {
+    /// The domain
+    domain: String,
+    /// The model's name
+    name: String,
+    /// The way its features are made [default: like its name]
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    #[command(flatten)]
+    server: Server,
+    #[command(flatten)]
+    pub(crate) flags: ClientFlags,
+}
+
+/// Has a ready model served; the one that was served stays ready.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ActivateArgs {
+    /// The domain
+    domain: String,
+    /// The model's name
+    name: String,
+    #[command(flatten)]
+    server: Server,
+    #[command(flatten)]
+    pub(crate) flags: ClientFlags,
+}
+
+/// Deletes a model that is not served, with its lists.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DeleteArgs {
+    /// The domain
+    domain: String,
+    /// The model's name
+    name: String,
+    #[command(flatten)]
+    server: Server,
+    #[command(flatten)]
+    pub(crate) flags: ClientFlags,
+}
+
+pub(crate) fn list(args: &ListArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
+    let client = args.server.client(config)?;
+    let answer = client.get_good(&path::models(&args.domain))?;
+    if json {
+        writeln!(out, "{}", answer.text().trim_end())?;
+        return Ok(Exit::Done);
+    }
+    let ModelsAnswer { models } = client.read(&answer)?;
+    writeln!(
+        out,
+        "{:<24} {:<12} {:<9} {:>5}",
+        "model", "kind", "state", "done"
+    )?;
+    for model in &models {
+        write_model(model, out)?;
+    }
+    Ok(Exit::Done)
+}
+
+pub(crate) fn put(args: &PutArgs, config: &Config, json: bool, out: &mut dyn Write) -> Outcome {
+    let client = args.server.client(config)?;
+    let body = ModelBody {
+        kind: args.kind.as_ref().unwrap_or(&args.name).clone(),
+    };
+    let body = serde_json::to_vec(&body).map_err(|error| Failure::failed(error.to_string()))?;
+    let answer = client.put(&path::model(&args.domain, &args.name), &body)?;
+    let answer = Client::good(answer)?;
+    if json {
+        writeln!(out, "{}", answer.text().trim_end())?;
+    } else {
+        write_model(&client.read(&answer)?, out)?;
+    }
+    Ok(Exit::Done)
+}
+
+pub(crate) fn activate(
+    args: &ActivateArgs,
+    config: &Config,
+    json: bool,
+    out: &mut dyn Write,
+) -> Outcome {
+    let client = args.server.client(config)?;
+    let answer = client.post_good(&path::activate(&args.domain, &args.name), b"{}")?;
+    if json {
+        writeln!(out, "{}", answer.text().trim_end())?;
+        return Ok(Exit::Done);
+    }
+    let ActivatedAnswer { active, was } = client.read(&answer)?;
+    let (active, was) = (active.to_string(), was.to_string());
+    writeln!(
+        out,
+        "{} is served; {} was",
+        printable(&active),
+        printable(&was)
+    )?;
+    Ok(Exit::Done)
+}
+
+pub(crate) fn delete(
+    args: &DeleteArgs,
+    config: &Config,
+    json: bool,
+    out: &mut dyn Write,
+) -> Outcome {
+    let client = args.server.client(config)?;
+    Client::good(client.delete(&path::model(&args.domain, &args.name))?)?;
+    if !json {
+        writeln!(out, "{} is deleted", printable(&args.name))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn write_model(model: &ModelAnswer, out: &mut dyn Write) -> std::io::Result<()> {
+    let ModelAnswer {
+        name,
+        kind,
+        state,
+        done,
+        reason,
+    } = model;
+    let reason = reason.as_deref().map(printable).unwrap_or_default();
+    let line = format!(
+        "{:<24} {:<12} {state:<9} {:>4.0}% {reason}",
+        name.as_str(),
+        kind.as_str(),
+        100.0 * done
+    );
+    writeln!(out, "{}", line.trim_end())
+}

@@ -1,0 +1,372 @@
+//! Who may ask what: by keys, as soon as there is one.
+//!
+//! A domain for which a key has no grant of any kind is answered like one that is not there, before anything of it
+//! is looked at: such an answer takes the same way for both.
+
+use std::future::{Ready, ready};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use actix_web::http::{ConnectionType, Method};
+use actix_web::middleware::Next;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use kindred_api::problem::Kind;
+use kindred_domain::keys::Right;
+use kindred_shared::DomainName;
+use tracing::info;
+
+use super::connection::Requests;
+use super::error::Error;
+use super::guard::SignedBody;
+use super::parts::Lobby;
+use super::path::{InDomain, Named};
+use super::readiness::not_ready;
+use super::relay::is_proxied;
+use super::routes::Routes;
+use crate::keys::{Holder, NotKnown, SIGNATURE, Session, Signed};
+use crate::metrics::Metrics;
+
+/// The cookie of who signed in on the page; the first is that of HTTPS, which browsers keep from being set otherwise.
+pub(super) const COOKIES: [&str; 2] = ["__Host-kindred", "kindred"];
+/// What who is signed in sends along with a change.
+pub(super) const TOKEN: &str = "x-kindred-token";
+
+/// What a request needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Nothing.
+    Nothing,
+    /// Any key.
+    Key,
+    /// The grant to read metrics.
+    Metrics,
+    /// The grant of an administrator.
+    Admin,
+    /// One of these grants for its domain.
+    OneOf(&'static [Right]),
+    /// The grant to read its domain, unless that is public.
+    Query,
+}
+
+/// What each route needs; `None`: nobody has said.
+pub(super) fn need(route: &str, method: &Method) -> Option<Need> {
+    let below = route.strip_prefix("/v1/domains/{domain}");
+    let need = match (below.unwrap_or(route), method.as_str()) {
+        ("/" | "/embed.js" | "/healthz" | "/readyz", "GET") => Need::Nothing,
+        ("/openapi.json" | "/v1/domains", "GET") => Need::Key,
+        ("/metrics" | "/v1/activity" | "/v1/activity/stream" | "/v1/workers", "GET") => {
+            Need::Metrics
+        }
+        ("/v1/keys", "GET" | "POST") | ("/v1/keys/{id}", "GET" | "DELETE") => Need::Admin,
+        ("" | "/experiments" | "/experiments/{name}", "GET") => {
+            Need::OneOf(&[Right::Read, Right::Manage])
+        }
+        ("/experiments/{name}", "PUT" | "DELETE") => Need::OneOf(&[Right::Manage]),
+        ("/feedback", "POST") => Need::OneOf(&[Right::Write]),
+        ("", "PUT" | "DELETE") | ("/export", "GET") | ("/repair", "POST") => {
+            Need::OneOf(&[Right::Manage])
+        }
+        ("/models" | "/models/{name}", "GET") => Need::OneOf(&[Right::Read]),
+        ("/models/{name}", "PUT" | "DELETE") | ("/models/{name}:activate", "POST") => {
+            Need::OneOf(&[Right::Manage])
+        }
+        ("/items" | "/items/{id}" | "/map", "GET") | ("/scores", "POST") => {
+            Need::OneOf(&[Right::Read])
+        }
+        ("/items/{id}", "PUT" | "PATCH" | "DELETE") | ("/items:batch", "POST") => {
+            Need::OneOf(&[Right::Write])
+        }
+        ("/items/{id}/similar", "GET") | ("/similar" | "/similar:batch", "POST") => Need::Query,
+        _ => return None,
+    };
+    Some(need)
+}
+
+/// Who asks, for handlers whose answers depend on it.
+#[derive(Debug, Clone)]
+pub(crate) enum Asker {
+    /// Everybody may know everything, or what is asked says nothing of domains.
+    Anyone,
+    /// Another instance, which has seen to it that who asked may.
+    Peer,
+    /// Who holds this key.
+    Holder(Arc<Holder>),
+}
+
+impl Asker {
+    /// Whether they may know that a domain is there.
+    pub(crate) fn knows(&self, domain: &DomainName) -> bool {
+        match self {
+            Self::Anyone | Self::Peer => true,
+            Self::Holder(holder) => holder.grants.know(domain),
+        }
+    }
+}
+
+/// Whether another instance asks, which has held the event to its domain's quotas. Who has a key only says so: other
+/// instances sign.
+pub(super) fn is_let_in(request: &HttpRequest) -> bool {
+    let holds_key = matches!(request.extensions().get(), Some(Asker::Holder(_)));
+    is_proxied(request.headers()) && !holds_key
+}
+
+impl FromRequest for Asker {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let asker = request.extensions().get::<Self>().cloned();
+        ready(Ok(asker.unwrap_or(Self::Anyone)))
+    }
+}
+
+/// Lets a request in, or answers it.
+pub(crate) async fn check(
+    lobby: web::Data<Lobby>,
+    routes: web::Data<Routes>,
+    metrics: web::Data<Metrics>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let need = needed(&routes, &request);
+    let asker = match entered(&lobby, need, &request).await {
+        Ok(asker) => asker,
+        Err(error) => {
+            let mut refused = request.error_response(error);
+            if refused.status().as_u16() == 401 {
+                let bearer = HeaderValue::from_static("Bearer");
+                refused.headers_mut().insert(WWW_AUTHENTICATE, bearer);
+            }
+            return Ok(refused);
+        }
+    };
+    let callers = &lobby.guard.callers;
+    let from = request.peer_addr().map(|from| from.ip());
+    if let (Asker::Holder(holder), Some(connection)) =
+        (&asker, request.request().conn_data::<Rc<Requests>>())
+        && let Err(full) = connection.is_of(&holder.id, || callers.connect(&holder.id, from))
+    {
+        let refused = metrics
+            .connections_refused
+            .with_label_values(&["connections_per_key"]);
+        refused.inc();
+        let mut refused = request.error_response(full);
+        let head = refused.response_mut().head_mut();
+        head.set_connection_type(ConnectionType::Close);
+        return Ok(refused);
+    }
+    let turn = match &asker {
+        Asker::Holder(holder) => callers.enter(&holder.id).map(Some),
+        Asker::Anyone => Ok(from.and_then(|from| callers.come(from))),
+        // It has counted who asked.
+        Asker::Peer => Ok(None),
+    };
+    match turn {
+        Ok(Some(turn)) => {
+            request.extensions_mut().insert(turn);
+        }
+        Ok(None) => {}
+        Err(busy) => return Ok(request.error_response(busy)),
+    }
+    let told = audited(need, &asker, &request);
+    request.extensions_mut().insert(asker);
+    let answer = next.call(request).await?.map_into_boxed_body();
+    if let Some((key, what)) = told {
+        let status = answer.status().as_u16();
+        info!(key, what, status, "asked with a key");
+    }
+    Ok(answer)
+}
+
+/// What of a request is written down: who changes settings, domains or keys.
+fn audited(need: Need, asker: &Asker, request: &ServiceRequest) -> Option<(String, String)> {
+    let is_told = match need {
+        Need::Admin => true,
+        Need::OneOf(rights) => rights.contains(&Right::Manage),
+        Need::Nothing | Need::Key | Need::Metrics | Need::Query => false,
+    };
+    match asker {
+        Asker::Holder(holder) if is_told && *request.method() != Method::GET => {
+            let path: String = request.path().chars().take(200).collect();
+            Some((holder.id.clone(), format!("{} {path}", request.method())))
+        }
+        Asker::Holder(_) | Asker::Anyone | Asker::Peer => None,
+    }
+}
+
+fn needed(routes: &Routes, request: &ServiceRequest) -> Need {
+    if *request.method() == Method::OPTIONS {
+        return Need::Nothing;
+    }
+    let method = match *request.method() {
+        Method::HEAD => &Method::GET,
+        _ => request.method(),
+    };
+    match routes.of(request.request()) {
+        // What nobody has said is an administrator's.
+        Some(route) if route.parameters(method).is_some() => {
+            need(&route.path, method).unwrap_or(Need::Admin)
+        }
+        // What is nowhere, or cannot be done, tells of no domain.
+        _ => Need::Key,
+    }
+}
+
+async fn entered(lobby: &Lobby, need: Need, request: &ServiceRequest) -> Result<Asker, Error> {
+    let keys = &lobby.guard.keys;
+    if need == Need::Nothing || keys.is_open() {
+        return Ok(Asker::Anyone);
+    }
+    if let Some(signature) = request.headers().get(SIGNATURE) {
+        return signed(lobby, signature, request);
+    }
+    let holder = match bearer(request.headers()) {
+        Some(secret) => keys.holder(secret),
+        None => match session(lobby, request.headers()) {
+            Some(session) => {
+                is_meant(&session, request)?;
+                keys.holder_of(&session.key)
+            }
+            None if keys.is_read() => Err(NotKnown::Bad),
+            None => Err(NotKnown::NotRead),
+        },
+    };
+    // The domain, exactly as the handler reads it. What is no name has no grant, and no handler takes it.
+    let domain = || {
+        let segments: Vec<&str> = request.uri().path().split('/').skip(1).collect();
+        InDomain::read(&segments).map(|named| named.domain)
+    };
+    let holder = match holder {
+        Ok(holder) => holder,
+        Err(NotKnown::NotRead) => return Err(not_ready(lobby.readiness.reasons())),
+        Err(NotKnown::Bad) => {
+            if need == Need::Query && is_public(lobby, &domain()?).await {
+                return Ok(Asker::Anyone);
+            }
+            return Err(no_key());
+        }
+    };
+    let rights = match need {
+        Need::Nothing | Need::Key => return Ok(Asker::Holder(holder)),
+        Need::Metrics if holder.grants.allow_metrics() => return Ok(Asker::Holder(holder)),
+        Need::Admin if holder.grants.is_admin() => return Ok(Asker::Holder(holder)),
+        Need::Metrics => return Err(not_granted("metrics")),
+        Need::Admin => return Err(not_granted("admin")),
+        Need::OneOf(rights) => rights,
+        Need::Query => &[Right::Read],
+    };
+    let domain = domain()?;
+    let allow = |right: &Right| holder.grants.allow(*right, &domain);
+    if rights.iter().any(allow) {
+        return Ok(Asker::Holder(holder));
+    }
+    if need == Need::Query && is_public(lobby, &domain).await {
+        return Ok(Asker::Anyone);
+    }
+    if holder.grants.know(&domain) {
+        return Err(not_granted(rights[0].word()));
+    }
+    Err(Error::unknown_domain())
+}
+
+/// Lets another instance in, which has seen to it that who asked may.
+fn signed(
+    lobby: &Lobby,
+    signature: &HeaderValue,
+    request: &ServiceRequest,
+) -> Result<Asker, Error> {
+    let path = request.uri().path_and_query();
+    let signed = Signed {
+        to: &lobby.guard.address,
+        method: request.method().as_str(),
+        path: path.map_or("", |path| path.as_str()),
+    };
+    let peers = lobby.guard.peers.as_ref();
+    let body = peers.and_then(|peers| peers.body_of(signed, signature.to_str().ok()?));
+    // A batch is read as it comes, before its hash is known; instances do not send any to each other.
+    let is_batch = request.path().ends_with(":batch") && !request.path().ends_with("similar:batch");
+    match body {
+        Some(body) if !is_batch => {
+            request.extensions_mut().insert(SignedBody(body));
+            Ok(Asker::Peer)
+        }
+        _ => Err(Error::new(
+            Kind::NoKey,
+            "The signature of another instance is not good here. All need the same cluster_key, and clocks that are \
+             less than a minute apart.",
+        )),
+    }
+}
+
+/// Who sent the cookie of the page. A key that is sent along goes before it.
+pub(super) fn session(lobby: &Lobby, headers: &HeaderMap) -> Option<Session> {
+    lobby.guard.sessions.find(cookie(headers)?)
+}
+
+/// The cookie of who signed in on the page.
+pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
+    cookies(headers).find_map(|(name, value)| COOKIES.contains(&name).then_some(value))
+}
+
+/// Every cookie that a request brings.
+pub(super) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let given = headers
+        .get_all(COOKIE)
+        .filter_map(|given| given.to_str().ok());
+    let pairs = given.flat_map(|given| given.split(';'));
+    pairs.filter_map(|pair| pair.trim().split_once('='))
+}
+
+/// What a browser sends by itself changes nothing: it has to bring along what only the page knows.
+fn is_meant(session: &Session, request: &ServiceRequest) -> Result<(), Error> {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok(());
+    }
+    let given = request
+        .headers()
+        .get(TOKEN)
+        .and_then(|given| given.to_str().ok());
+    if given.is_some_and(|given| session.token.is(given)) {
+        return Ok(());
+    }
+    let detail = format!(
+        "Who is signed in with a cookie changes something on the page alone, or sends its token as {TOKEN}."
+    );
+    Err(Error::new(Kind::NotGranted, detail))
+}
+
+/// The secret that a request brings; one alone counts.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut given = headers.get_all(AUTHORIZATION);
+    let (scheme, secret) = given.next()?.to_str().ok()?.split_once(' ')?;
+    let is_one = given.next().is_none() && scheme.eq_ignore_ascii_case("bearer");
+    is_one.then(|| secret.trim())
+}
+
+async fn is_public(lobby: &Lobby, domain: &DomainName) -> bool {
+    let Some(reads) = lobby.reads() else {
+        return false;
+    };
+    let settings = reads.settings(domain).await;
+    settings.is_some_and(|settings| settings.public == Some(true))
+}
+
+fn no_key() -> Error {
+    Error::new(
+        Kind::NoKey,
+        "Send a key that is known here and has not expired: Authorization: Bearer kk_… An administrator makes one \
+         with `kindred keys create`.",
+    )
+}
+
+fn not_granted(word: &str) -> Error {
+    Error::new(
+        Kind::NotGranted,
+        format!(
+            "This key is good, but for other things: this needs the grant {word}. An administrator makes keys."
+        ),
+    )
+}

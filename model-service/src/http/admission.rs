@@ -1,0 +1,90 @@
+//! Whether an event is let in over HTTP: what its domain's quotas say, by what this instance knows.
+
+use std::slice;
+use std::time::Instant;
+
+use chrono::Utc;
+use kindred_domain::quota::{fits, no_room};
+use kindred_domain::settings::DomainSettings;
+use kindred_domain::store::{ItemRow, Liveness};
+use kindred_query::DomainView;
+use kindred_shared::DomainName;
+use kindred_shared::event::{Event, Upsert};
+
+use super::error::Error;
+use super::parts::{Reads, Writes};
+use super::quotas::Over;
+
+/// Lets an event in, as its domain is set now.
+///
+/// # Errors
+/// 429 where it is over a quota.
+pub(super) async fn check(writes: &Writes, reads: &Reads, event: &Event) -> Result<(), Error> {
+    let Some(settings) = reads.settings(event.domain()).await else {
+        return Ok(());
+    };
+    let admitted = admit(writes, reads, &settings, event).await;
+    admitted.map_err(|over| over.into_error(&settings))
+}
+
+/// Lets an event in, as far as its domain's settings go.
+///
+/// # Errors
+/// What it is over.
+pub(super) async fn admit(
+    writes: &Writes,
+    reads: &Reads,
+    settings: &DomainSettings,
+    event: &Event,
+) -> Result<(), Over> {
+    if event.takes_away(Utc::now()) {
+        return Ok(());
+    }
+    if let Event::Upsert(upsert) = event {
+        fits(settings, upsert).map_err(Over::Size)?;
+        if let Some(most) = settings.max_items {
+            has_room(writes, reads, most, upsert).await?;
+        }
+    }
+    match settings.max_events_per_second {
+        Some(most) => writes
+            .quotas
+            .is_in_time(event.domain(), most, Instant::now()),
+        None => Ok(()),
+    }
+}
+
+/// Whether a domain has room for an item, or has it already.
+async fn has_room(writes: &Writes, reads: &Reads, most: u64, upsert: &Upsert) -> Result<(), Over> {
+    let (domain, quotas) = (&upsert.domain, &writes.quotas);
+    if quotas.takes_room(domain, most, None, Instant::now()) {
+        return Ok(());
+    }
+    // An item that is there takes no more room.
+    let rows = reads.store.items(domain, slice::from_ref(&upsert.id));
+    let rows = rows.await.unwrap_or_default();
+    let is_live = |row: &ItemRow| row.liveness == Liveness::Live;
+    if rows.iter().flatten().any(is_live) {
+        return Ok(());
+    }
+    let live = live(reads, domain).await;
+    if quotas.takes_room(domain, most, Some(live), Instant::now()) {
+        return Ok(());
+    }
+    Err(Over::Size(no_room(most)))
+}
+
+/// Live items of a domain, as far as this instance knows.
+async fn live(reads: &Reads, domain: &DomainName) -> u64 {
+    let view = reads.views.get(domain);
+    let is_whole = |view: &DomainView| view.snapshot().as_ref().is_some_and(|all| all.is_whole());
+    let in_view = view.filter(|view| is_whole(view));
+    match in_view {
+        Some(view) => view.status().live,
+        None => match reads.registered(domain).await {
+            Ok(row) => row.map_or(0, |row| row.live),
+            // What cannot be read refuses nothing.
+            Err(_) => 0,
+        },
+    }
+}

@@ -1,0 +1,285 @@
+//! What one caller may have at once of what all share: connections, requests under way, and bytes of long answers that
+//! are not taken yet. A caller is a key, and where none is needed an address; what an address may have of connections
+//! is the [gate](super::gate)'s.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kindred_api::problem::Kind;
+
+use actix_web::http::StatusCode;
+
+use super::error::Error;
+use super::gate::counted;
+use crate::config::{Http, Network};
+
+/// Bytes of long answers that a caller has not taken yet; a single one may be longer.
+const BYTES: usize = 64 << 20;
+
+/// Everybody who has a connection or a request under way.
+#[derive(Debug)]
+pub(crate) struct Callers {
+    /// Most connections of a key.
+    connections: usize,
+    /// Most requests of a key.
+    requests: usize,
+    /// Whose addresses are those of many clients.
+    proxies: Vec<Network>,
+    used: Mutex<HashMap<Caller, Used>>,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Caller {
+    /// Whoever has the key of this name.
+    Key(String),
+    /// Whoever is there. How many requests that can be, connections bound.
+    Address(IpAddr),
+}
+
+/// What a caller has. Those that have nothing are not remembered.
+#[derive(Debug, Default)]
+struct Used {
+    connections: usize,
+    requests: usize,
+    bytes: usize,
+}
+
+impl Used {
+    fn is_nothing(&self) -> bool {
+        self.connections == 0 && self.requests == 0
+    }
+}
+
+impl Callers {
+    /// With the limits that are configured.
+    pub(crate) fn new(config: &Http) -> Self {
+        Self {
+            connections: config.connections_per_key,
+            requests: config.requests_per_key,
+            proxies: config.trusted_proxies.clone(),
+            used: Mutex::default(),
+        }
+    }
+
+    /// With so many requests, and as many connections, of a key.
+    #[cfg(test)]
+    pub(crate) fn with_requests(requests: usize) -> Self {
+        Self {
+            connections: requests,
+            requests,
+            proxies: Vec::new(),
+            used: Mutex::default(),
+        }
+    }
+
+    /// Counts a connection as the key's, until what is answered is dropped. `None`: it comes from a proxy, and is that
+    /// of many clients.
+    ///
+    /// # Errors
+    /// 429 where the key has as many open as it may.
+    pub(super) fn connect(
+        self: &Arc<Self>,
+        key: &str,
+        from: Option<IpAddr>,
+    ) -> Result<Option<Connected>, Error> {
+        if from.is_some_and(|from| self.is_proxy(from)) {
+            return Ok(None);
+        }
+        let caller = Caller::Key(key.to_owned());
+        let mut all = self.used();
+        let open = all.get(&caller).map_or(0, |used| used.connections);
+        if open >= self.connections {
+            let detail = format!(
+                "This key has {open} connections open, as many as it may. Use some again, or raise \
+                 connections_per_key."
+            );
+            let busy = Error::new(Kind::TooManyConnections, detail).retry_after(1);
+            return Err(busy.with_status(StatusCode::TOO_MANY_REQUESTS));
+        }
+        all.entry(caller).or_default().connections += 1;
+        Ok(Some(Connected {
+            callers: Arc::clone(self),
+            key: key.to_owned(),
+        }))
+    }
+
+    /// Lets a request with a key in, until its turn is dropped.
+    ///
+    /// # Errors
+    /// 429 where the key has as many under way as it may.
+    pub(super) fn enter(self: &Arc<Self>, key: &str) -> Result<Turn, Error> {
+        let caller = Caller::Key(key.to_owned());
+        let mut all = self.used();
+        let under_way = all.get(&caller).map_or(0, |used| used.requests);
+        if under_way >= self.requests {
+            let detail = format!(
+                "This key has {under_way} requests under way, as many as it may. Wait for their answers, or raise \
+                 requests_per_key."
+            );
+            return Err(Error::new(Kind::Busy, detail).retry_after(1));
+        }
+        Ok(self.turn(&mut all, caller))
+    }
+
+    /// Lets a request without a key in. `None`: it counts among all alone, as what comes from a proxy does.
+    pub(super) fn come(self: &Arc<Self>, from: IpAddr) -> Option<Turn> {
+        (!self.is_proxy(from)).then(|| self.turn(&mut self.used(), Caller::Address(counted(from))))
+    }
+
+    fn is_proxy(&self, from: IpAddr) -> bool {
+        self.proxies.iter().any(|proxy| proxy.has(from))
+    }
+
+    fn turn(self: &Arc<Self>, all: &mut HashMap<Caller, Used>, caller: Caller) -> Turn {
+        all.entry(caller.clone()).or_default().requests += 1;
+        Turn {
+            callers: Arc::clone(self),
+            caller,
+            bytes: 0,
+        }
+    }
+
+    /// Takes from what a caller has.
+    fn release(&self, caller: &Caller, release: impl FnOnce(&mut Used)) {
+        let mut all = self.used();
+        if let Some(used) = all.get_mut(caller) {
+            release(used);
+            if used.is_nothing() {
+                all.remove(caller);
+            }
+        }
+    }
+
+    fn used(&self) -> MutexGuard<'_, HashMap<Caller, Used>> {
+        // Every change leaves the counts whole.
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request that was let in; its answer has gone once this is dropped.
+#[derive(Debug)]
+pub(super) struct Turn {
+    callers: Arc<Callers>,
+    caller: Caller,
+    bytes: usize,
+}
+
+impl Turn {
+    /// Takes room for a long answer, if its caller has some left.
+    pub(super) fn takes_room(&mut self, bytes: usize) -> bool {
+        let mut all = self.callers.used();
+        let used = all.entry(self.caller.clone()).or_default();
+        let has_room = used.bytes == 0 || used.bytes.saturating_add(bytes) <= BYTES;
+        if has_room {
+            used.bytes += bytes;
+            self.bytes += bytes;
+        }
+        has_room
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.callers.release(&self.caller, |used| {
+            used.requests = used.requests.saturating_sub(1);
+            used.bytes = used.bytes.saturating_sub(self.bytes);
+        });
+    }
+}
+
+/// A connection that counts as a key's.
+#[derive(Debug)]
+pub(super) struct Connected {
+    callers: Arc<Callers>,
+    key: String,
+}
+
+impl Connected {
+    /// Whether it counts as this key's.
+    pub(super) fn is_of(&self, key: &str) -> bool {
+        self.key == key
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        let caller = Caller::Key(std::mem::take(&mut self.key));
+        self.callers.release(&caller, |used| {
+            used.connections = used.connections.saturating_sub(1);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn come(callers: &Arc<Callers>, from: &str) -> Option<Turn> {
+        callers.come(from.parse().expect("an address"))
+    }
+
+    #[test]
+    fn an_address_leaves_room_for_the_answers_of_others() {
+        let callers = Arc::new(Callers::with_requests(1));
+        let turns = (0..5).filter_map(|_| come(&callers, "192.0.2.1"));
+        let mut turns: Vec<Turn> = turns.collect();
+        let taken = turns.iter_mut().map(|turn| turn.takes_room(BYTES / 4));
+        assert_eq!(taken.collect::<Vec<_>>(), [true, true, true, true, false]);
+        let mut other = come(&callers, "192.0.2.2").expect("a turn");
+        assert!(other.takes_room(2 * BYTES), "one alone may be longer");
+        let mut second = come(&callers, "192.0.2.2").expect("a turn");
+        assert!(!second.takes_room(1));
+        turns.remove(0);
+        assert!(turns[3].takes_room(BYTES / 4));
+        drop((turns, other, second));
+        assert!(callers.used().is_empty());
+    }
+
+    #[test]
+    fn a_key_has_so_many_requests_and_others_have_theirs() {
+        let callers = Arc::new(Callers::with_requests(2));
+        let turns = [callers.enter("one"), callers.enter("one")];
+        assert!(turns.iter().all(Result::is_ok));
+        assert!(callers.enter("one").is_err());
+        assert!(callers.enter("other").is_ok());
+        drop(turns);
+        assert!(callers.enter("one").is_ok());
+        assert!(callers.used().is_empty());
+    }
+
+    #[test]
+    fn a_key_has_so_many_connections_and_those_of_proxies_are_many_clients() {
+        let callers = Arc::new(Callers {
+            proxies: vec!["10.0.0.0/8".parse().expect("a network")],
+            ..Callers::with_requests(2)
+        });
+        let from = |address: &str| Some(address.parse().expect("an address"));
+        let connect = |key, address| callers.connect(key, from(address));
+        let open = [connect("one", "192.0.2.1"), connect("one", "192.0.2.2")];
+        assert!(
+            open.iter()
+                .all(|open| matches!(open, Ok(Some(one)) if one.is_of("one")))
+        );
+        let full = connect("one", "192.0.2.3").expect_err("as many as it may have");
+        assert_eq!(full.problem().status, 429);
+        assert!(connect("other", "192.0.2.3").is_ok());
+        assert!(matches!(connect("one", "10.1.2.3"), Ok(None)));
+        let turn = callers.enter("one");
+        drop(open);
+        assert!(turn.is_ok() && connect("one", "192.0.2.3").is_ok());
+        drop(turn);
+        assert!(callers.used().is_empty());
+    }
+
+    #[test]
+    fn what_comes_from_proxies_counts_among_all_alone() {
+        let callers = Arc::new(Callers {
+            proxies: vec!["10.0.0.0/8".parse().expect("a network")],
+            ..Callers::with_requests(1)
+        });
+        assert!(come(&callers, "10.1.2.3").is_none());
+        assert!(come(&callers, "192.0.2.1").is_some());
+    }
+}

@@ -1,0 +1,351 @@
+//! Experiments of a domain: begun, ended, and what readers did in them.
+
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, delete, get, put};
+use kindred_api::experiment::{
+    ArmBody, ExperimentAnswer, ExperimentBody, ExperimentLine, ExperimentsAnswer,
+};
+use kindred_api::problem::Kind;
+use kindred_shared::DomainName;
+use kindred_shared::event::Reason;
+use serde_json::{Map, Value};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::body::Body;
+use super::conditions::Wanted;
+use super::error::Error;
+use super::openapi;
+use super::parts::{Part, Queries, Reads};
+use super::path::{InDomain, InPath, Named, named};
+use super::question::object;
+use super::relay::{Change, as_ours, is_proxied};
+use super::settings::fit_defaults;
+use super::time::rfc3339;
+use super::values::only;
+use crate::actors::experiments::{Failure, told};
+use crate::owners::Whose;
+use kindred_domain::experiment::{Arm, Experiment};
+use kindred_domain::store::DomainRow;
+
+/// Most bytes of an experiment.
+const MAX_BYTES: usize = 256 << 10;
+/// When to ask again, in seconds.
+const RETRY_S: u32 = 2;
+
+pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
+    config
+        .service(list)
+        .service(get)
+        .service(put)
+        .service(delete);
+}
+
+/// `/v1/domains/{domain}/experiments/{name}`.
+#[derive(Debug, Clone, PartialEq, Eq, utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct OfExperiment {
+    /// The domain: `[A-Za-z0-9._-]{1,128}`, but neither `.` nor `..`.
+    #[param(value_type = String, pattern = "^[A-Za-z0-9._-]{1,128}$", example = "news.example")]
+    domain: DomainName,
+    /// The experiment: `[A-Za-z0-9._-]{1,64}`, but neither `.` nor `..`.
+    #[param(value_type = String, pattern = "^[A-Za-z0-9._-]{1,64}$", example = "fresh-first")]
+    name: String,
+}
+
+impl Named for OfExperiment {
+    fn read(segments: &[&str]) -> Result<Self, Error> {
+        let name = segments.get(4).copied().unwrap_or_default();
+        let any = |name: &str| Ok::<_, std::convert::Infallible>(name.to_owned());
+        Ok(Self {
+            domain: InDomain::read(segments)?.domain,
+            name: named(name, "name", Reason::InvalidField, any)?,
+        })
+    }
+}
+
+/// The experiments of a domain: the one that runs, and the last 20 that ended.
+#[utoipa::path(operation_id = "list_experiments", tag = "experiments", params(InDomain),
+    responses(
+        (status = 200, description = "Its experiments, by name.", body = ExperimentsAnswer),
+        (status = 400, response = openapi::BadRequest),
+        (status = 404, response = openapi::NotFound),
+        (status = 503, response = openapi::Unavailable),
+    ))]
+#[get("/v1/domains/{domain}/experiments")]
+async fn list(
+    path: InPath<InDomain>,
+    reads: Part<Reads>,
+    queries: Part<Queries>,
+) -> Result<HttpResponse, Error> {
+    let domain = path.0.domain;
+    let row = registered(&reads, &domain).await?;
+    let all = queries.experiments.all(&row.domain).await?.into_iter();
+    let experiments = all.map(|row| ExperimentLine {
+        name: row.experiment.name,
+        since: rfc3339(row.since),
+        ended: row.ended.map(|ended| rfc3339(ended.at)),
+    });
+    let experiments = experiments.collect();
+    Ok(HttpResponse::Ok().json(ExperimentsAnswer { experiments }))
+}
+
+/// An experiment, what readers did in it, and what that says.
+///
+/// It may be looked at at any time: intervals and tests hold over all looks together. Views of one reader depend on each
+/// other, so that readers are what is counted in variances. An experiment that ended is kept with its last figures.
+#[utoipa::path(operation_id = "get_experiment", tag = "experiments", params(OfExperiment),
+    responses(
+        (status = 200, description = "The experiment.", body = ExperimentAnswer),
+        (status = 400, response = openapi::BadRequest),
+        (status = 404, response = openapi::NotFound),
+        (status = 503, response = openapi::Unavailable),
+    ))]
+#[get("/v1/domains/{domain}/experiments/{name}")]
+async fn get(
+    path: InPath<OfExperiment>,
+    reads: Part<Reads>,
+    queries: Part<Queries>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Error> {
+    let InPath(OfExperiment { domain, name }) = path;
+    if let Some(answer) = elsewhere(&reads, &request, &domain, Ask::Read).await? {
+        return Ok(answer);
+    }
+    let row = registered(&reads, &domain).await?;
+    let figures = queries.experiments.figures(row, name).await;
+    let figures = figures.map_err(failed)?;
+    Ok(HttpResponse::Ok().json(told(domain, figures)))
+}
+
+/// Begins an experiment.
+///
+/// One runs in a domain at most; the same one again changes nothing. Readers are divided by the first 8 bytes, over 2^64,
+/// of SHA-256 (salt, byte 0, reader). Every instance goes by it within two seconds.
+#[utoipa::path(operation_id = "put_experiment", tag = "experiments", params(OfExperiment),
+    request_body(content = ExperimentBody, content_type = "application/json",
+        example = json!({"arms": [{"name": "as-ever", "share": 0.5}, {"name": "fresh", "share": 0.5, "defaults": {"half_life": "7d"}}]})),
+    responses(
+        (status = 200, description = "It runs already.", body = ExperimentAnswer),
+        (status = 201, description = "It runs now.", body = ExperimentAnswer),
+        (status = 400, response = openapi::BadRequest),
+        (status = 404, response = openapi::NotFound),
+        (status = 408, response = openapi::SlowBody),
+        (status = 409, response = openapi::Contradiction),
+        (status = 413, response = openapi::TooLarge),
+        (status = 415, response = openapi::UnsupportedEncoding),
+        (status = 422, response = openapi::Unprocessable),
+        (status = 503, response = openapi::Unavailable),
+    ))]
+#[put("/v1/domains/{domain}/experiments/{name}")]
+async fn put(
+    path: InPath<OfExperiment>,
+    body: Body,
+    reads: Part<Reads>,
+    queries: Part<Queries>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Error> {
+    let InPath(OfExperiment { domain, name }) = path;
+    let body = body.read_whole(MAX_BYTES).await?;
+    let experiment = experiment(name, &body)?;
+    // Whichever instance began it, this one goes by it, too.
+    queries.experiments.forget(&domain);
+    let ask = Ask::Change(Method::PUT, Some(&body));
+    if let Some(answer) = elsewhere(&reads, &request, &domain, ask).await? {
+        return Ok(answer);
+    }
+    let row = registered(&reads, &domain).await?;
+    for (at, arm) in experiment.arms.iter().enumerate() {
+        check_model(&row, at, arm)?;
+    }
+    let begun = queries.experiments.begin(row, experiment).await;
+    let (figures, is_new) = begun.map_err(failed)?;
+    let status = match is_new {
+        true => StatusCode::CREATED,
+        false => StatusCode::OK,
+    };
+    Ok(HttpResponse::build(status).json(told(domain, figures)))
+}
+
+/// Ends an experiment: readers get what is set for the domain. Its last figures are kept.
+#[utoipa::path(operation_id = "delete_experiment", tag = "experiments", params(OfExperiment),
+    responses(
+        (status = 200, description = "It ended, with these figures.", body = ExperimentAnswer),
+        (status = 400, response = openapi::BadRequest),
+        (status = 404, response = openapi::NotFound),
+        (status = 503, response = openapi::Unavailable),
+    ))]
+#[delete("/v1/domains/{domain}/experiments/{name}")]
+async fn delete(
+    path: InPath<OfExperiment>,
+    reads: Part<Reads>,
+    queries: Part<Queries>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Error> {
+    let InPath(OfExperiment { domain, name }) = path;
+    queries.experiments.forget(&domain);
+    let ask = Ask::Change(Method::DELETE, None);
+    if let Some(answer) = elsewhere(&reads, &request, &domain, ask).await? {
+        return Ok(answer);
+    }
+    let row = registered(&reads, &domain).await?;
+    let ended = queries.experiments.end(row, name).await;
+    let figures = ended.map_err(failed)?;
+    Ok(HttpResponse::Ok().json(told(domain, figures)))
+}
+
+/// What the owner is asked.
+pub(super) enum Ask<'a> {
+    /// A GET.
+    Read,
+    /// A POST of this body.
+    Post(&'a [u8]),
+    /// A PUT or DELETE.
+    Change(Method, Option<&'a [u8]>),
+}
+
+/// What the domain's owner answers, where that is another instance; `None`: this one is to answer.
+///
+/// # Errors
+/// 503 while nobody owns the domain, or its owner does not answer.
+pub(super) async fn elsewhere(
+    reads: &Reads,
+    request: &HttpRequest,
+    domain: &DomainName,
+    ask: Ask<'_>,
+) -> Result<Option<HttpResponse>, Error> {
+    let owner = match reads.owners.of_domain(domain).await? {
+        Whose::Ours => return Ok(None),
+        Whose::Theirs(owner) if !is_proxied(request.headers()) => owner,
+        Whose::Theirs(_) | Whose::Nobody => return Err(nobody()),
+    };
+    let path = request.uri().path();
+    let answer = match ask {
+        Ask::Read => reads.relay.query(&owner, path, None).await?,
+        Ask::Post(body) => reads.relay.query(&owner, path, Some(body.to_vec())).await?,
+        Ask::Change(method, body) => {
+            let change = Change {
+                path: path.to_owned(),
+                method,
+                body: body.map(<[u8]>::to_vec),
+            };
+            reads.relay.change(&owner, change).await?
+        }
+    };
+    Ok(Some(as_ours(&answer)))
+}
+
+/// Nobody owns the domain now.
+pub(super) fn nobody() -> Error {
+    let detail = "No model service owns this domain's partition now; one takes it within seconds. Ask again.";
+    Error::new(Kind::NotReady, detail).retry_after(RETRY_S)
+}
+
+/// The domain's row.
+///
+/// # Errors
+/// 404 where it is not registered.
+pub(super) async fn registered(reads: &Reads, domain: &DomainName) -> Result<DomainRow, Error> {
+    let row = reads.registered(domain).await?;
+    row.ok_or_else(Error::unknown_domain)
+}
+
+/// Why it was not done, as an answer.
+pub(super) fn failed(failure: Failure) -> Error {
+    match failure {
+        Failure::NotHosted => nobody(),
+        Failure::Late => {
+            let detail = "It takes longer than expected: readers of a large experiment may be being read. Ask again.";
+            Error::new(Kind::NotReady, detail).retry_after(RETRY_S)
+        }
+        Failure::Busy => {
+            let detail = "As much feedback waits to be counted as may. Send it again in a moment.";
+            Error::new(Kind::Busy, detail).retry_after(RETRY_S)
+        }
+        Failure::Unknown => {
+            let detail = "No experiment of this name runs in the domain or was kept; GET …/experiments lists those \
+                          there are.";
+            Error::new(Kind::Refused(Reason::UnknownExperiment), detail).field("name")
+        }
+        Failure::Runs(name) => {
+            let detail = format!(
+                "The experiment {name:?} runs in this domain, and one does at most. End it first (DELETE \
+                 …/experiments/{name}): what readers did in other arms cannot be told apart."
+            );
+            Error::new(Kind::Conflict, detail).field("name")
+        }
+        Failure::Store(error) => error.into(),
+    }
+}
+
+/// The experiment that a body says.
+fn experiment(name: String, body: &[u8]) -> Result<Experiment, Error> {
+    let object = object(body)?;
+    only(&object, &["arms", "salt"])?;
+    let arms = match object.get("arms") {
+        Some(Value::Array(arms)) => arms,
+        _ => return Err(unfit("arms", "arms is a list of 2 to 16 arms.")),
+    };
+    let salt = match object.get("salt") {
+        None | Some(Value::Null) => name.clone(),
+        Some(Value::String(salt)) => salt.clone(),
+        Some(_) => return Err(unfit("salt", "salt is a text.")),
+    };
+    let arms = arms.iter().enumerate().map(|(at, one)| arm(at, one));
+    let arms = arms.collect::<Result<Vec<Arm>, Error>>()?;
+    let experiment = Experiment { name, salt, arms };
+    let checked = experiment.check();
+    checked.map_err(|error| unfit(error.field.clone(), error.to_string()))?;
+    Ok(experiment)
+}
+
+fn arm(at: usize, value: &Value) -> Result<Arm, Error> {
+    let place = format!("arms[{at}]");
+    let Value::Object(object) = value else {
+        let detail = format!("{place} is an object such as {{\"name\":\"a\",\"share\":0.5}}.");
+        return Err(unfit(place, detail));
+    };
+    only(object, &["name", "share", "model", "defaults"])?;
+    // One by one, so that the one at fault is named.
+    for (name, value) in object {
+        let mut least = Map::from_iter([
+            ("name".to_owned(), Value::from("a")),
+            ("share".to_owned(), Value::from(1.0)),
+        ]);
+        least.insert(name.clone(), value.clone());
+        let read: Result<ArmBody, _> = serde_json::from_value(Value::Object(least));
+        read.map_err(|error| unfit(format!("{place}.{name}"), error.to_string()))?;
+    }
+    let arm: ArmBody =
+        serde_json::from_value(value.clone()).map_err(|error| unfit(&*place, error.to_string()))?;
+    if let Some(defaults) = &arm.defaults {
+        let fit = fit_defaults(defaults.clone());
+        fit.map_err(|detail| unfit(format!("{place}.defaults"), detail))?;
+        let alone = Wanted::of_json(defaults).and_then(|set| Wanted::default().over(set, 0));
+        alone
+            .map_err(|error| unfit(format!("{place}.defaults"), error.problem().detail.clone()))?;
+    }
+    Ok(Arm {
+        name: arm.name,
+        share: arm.share,
+        model: arm.model,
+        defaults: arm.defaults,
+    })
+}
+
+fn unfit(field: impl Into<String>, detail: impl Into<String>) -> Error {
+    Error::new(Kind::Refused(Reason::InvalidField), detail).field(field)
+}
+
+/// Whether queries of the domain can be answered with the arm's model: for now with the one that it serves.
+fn check_model(domain: &DomainRow, at: usize, arm: &Arm) -> Result<(), Error> {
+    match &arm.model {
+        Some(model) if *model != domain.model => {
+            let detail = format!(
+                "Queries of this domain are answered with {}; it has no model {model}.",
+                domain.model
+            );
+            Err(Error::new(Kind::UnknownModel, detail).field(format!("arms[{at}].model")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}

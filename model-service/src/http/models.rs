@@ -1,0 +1,349 @@
+//! Models of a domain: put beside the served one, asked how far they are, served, deleted.
+//!
+//! Changes travel as events, so that they have their place among the domain's others whoever was asked; what became
+//! of them is then read from the store.
+
+use actix_web::{HttpRequest, HttpResponse, delete, get, post, put};
+use compute_worker::models::{compares_languages, names_of_texts};
+use kindred_api::model::{ActivatedAnswer, ModelAnswer, ModelBody, ModelState, ModelsAnswer};
+use kindred_api::problem::Kind;
+use kindred_shared::event::{Event, ModelChange, Modelled};
+use kindred_shared::{DomainName, ModelName};
+use serde_json::Value;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::body::Body;
+use super::error::Error;
+use super::openapi;
+use super::parts::{Part, Reads, Writes};
+use super::path::{InDomain, InPath, OfModel, ToActivate};
+use super::query::nearest;
+use super::question::object;
+use super::request_name::request_name;
+use super::settings::{fits_model, outcome};
+use super::values::{invalid, only};
+use kindred_domain::models::{Models, Stage};
+use kindred_domain::settings::SettingsOutcome;
+use kindred_domain::status::{DomainStatus, State};
+
+/// Most bytes of a model as it is asked for.
+const MAX_BYTES: usize = 64 << 10;
+/// What is left of a model that is being built, at least.
+const LEFT: f64 = 0.01;
+
+pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
+    config
+        .service(activate)
+        .service(list)
+        .service(get_one)
+        .service(put_one)
+        .service(delete_one);
+}
+
+/// The models of a domain.
+#[utoipa::path(operation_id = "list_models", tag = "models", params(InDomain),
+    responses(
+        (status = 200, description = "Every model, by name.", body = ModelsAnswer),
+        (status = 400, response = openapi::BadRequest),
+        (status = 404, response = openapi::NotFound),
+        (status = 503, response = openapi::Unavailable),
+    ))]
+#[get("/v1/domains/{domain}/models")]
+async fn list(
+    path: InPath<InDomain>,
+    reads: Part<Reads>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Error> {
+    let domain = path.0.domain;
+    let told = reads.relay.of_owner(&reads.owners, &request, &domain);
+    if let Some(answer) = told.await? {
+        return Ok(answer);
+    }
+    let models = described(&reads, &domain).await?;
+    Ok(HttpResponse::Ok().json(ModelsAnswer { models }))
+}
+
+/// One model of a domain.
+#[utoipa::path(operation_id = "get_model", tag = "models", params(OfModel),
+    responses(
+        (status = 200, description = "The model.", body = ModelAnswer),
+        (status = 400, response = openapi::BadRequest),
+        (status = 404, response = openapi::UnknownModel),
+        (status = 503, response = openapi::Unavailable),
+    ))]
+#[get("/v1/domains/{domain}/models/{name}")]
+async fn get_one(
+    path: InPath<OfModel>,
+    reads: Part<Reads>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Error> {
+    let OfModel { domain, name } = path.0;
+    let told = reads.relay.of_owner(&reads.owners, &request, &domain);
+    if let Some(answer) = told.await? {
+        return Ok(answer);
+    }
+    Ok(HttpResponse::Ok().json(described_one(&reads, &domain, &name).await?))
+}
+
+/// Has a model built beside the one that is served.
+///
+/// Of what is stored, behind the domain's events; then it is kept as exact as the served one.
+#[utoipa::path(operation_id = "put_model", tag = "models", params(OfModel),
+    request_body(content = ModelBody, content_type = "application/json", example = json!({"kind": "words-1"})),
+    responses(
+        (status = 200, description = "It was there already.", body = ModelAnswer),
+        (status = 201, description = "It is being built.", body = ModelAnswer),
+        (status = 400, response = openapi::BadRequest),
+        (status = 404, response = openapi::NotFound),
+        (status = 408, response = openapi::SlowBody),
+        (status = 409, response = openapi::Contradiction),
+        (status = 413, response = openapi::TooLarge),
+        (status = 415, response = openapi::UnsupportedEncoding),
+        (status = 422, response = openapi::Unprocessable),
+        (status = 503, response = openapi::Unavailable),
+    ))]
+#[put("/v1/domains/{domain}/models/{name}")]
+async fn put_one(
+    path: InPath<OfModel>,
+    body: Body,
+    writes: Part<Writes>,
+    reads: Part<Reads>,
+) -> Result<HttpResponse, Error> {
+    let OfModel { domain, name } = path.0;
+    let kind = kind(&body.read_whole(MAX_BYTES).await?)?;
+    let stored = reads.store.settings(&domain).await?;
+    let across = stored.and_then(|row| row.settings.across_languages);
+    if !compares_languages(&kind) {
+        fits_model(across, &kind)?;
+    }
+    let put = ModelChange::Put { kind };
+    let became = change(&reads, &writes, &domain, &name, put).await?;
+    let answer = described_one(&reads, &domain, &name).await?;
+    Ok(match became {
+        SettingsOutcome::Created => HttpResponse::Created().json(answer),
+        _ => HttpResponse::Ok().json(answer),
+    })
+}
+
+/// Has a ready model served.
+///
+/// All readers see it at once, on every instance; the one that was served stays ready, so that the same request
+/// brings it back. Rows of `similar_items` follow.
+#[utoipa::path(operation_id = "activate_model", tag = "models", params(OfModel),
+    responses(
+        (status = 200, description = "It is served.", body = ActivatedAnswer),
+        (status = 400, response = openapi::BadRequest),
+        (status = 404, response = openapi::UnknownModel),
+        (status = 409, response = openapi::Contradiction),
+        (status = 503, response = openapi::Unavailable),
+    ))]
+#[post("/v1/domains/{domain}/models/{name}:activate")]
+async fn activate(
+    path: InPath<ToActivate>,
+    writes: Part<Writes>,
+    reads: Part<Reads>,
+) -> Result<HttpResponse, Error> {
+    let ToActivate(OfModel { domain, name }) = path.0;
+    match change(&reads, &writes, &domain, &name, ModelChange::Activate).await? {
+        SettingsOutcome::Activated(was) => {
+            Ok(HttpResponse::Ok().json(ActivatedAnswer { active: name, was }))
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Deletes a model that is not served, with its lists.
+#[utoipa::path(operation_id = "delete_model", tag = "models", params(OfModel),
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 400, response = openapi::BadRequest),
+        (status = 404, response = openapi::UnknownModel),
+        (status = 409, response = openapi::Contradiction),
+        (status = 503, response = openapi::Unavailable),
+    ))]
+#[delete("/v1/domains/{domain}/models/{name}")]
+async fn delete_one(
+    path: InPath<OfModel>,
+    writes: Part<Writes>,
+    reads: Part<Reads>,
+) -> Result<HttpResponse, Error> {
+    let OfModel { domain, name } = path.0;
+    match change(&reads, &writes, &domain, &name, ModelChange::Delete).await? {
+        SettingsOutcome::Deleted => Ok(HttpResponse::NoContent().finish()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Has the domain's owner change a model; what became of it.
+async fn change(
+    reads: &Reads,
+    writes: &Writes,
+    domain: &DomainName,
+    name: &ModelName,
+    change: ModelChange,
+) -> Result<SettingsOutcome, Error> {
+    if reads.registered(domain).await?.is_none() {
+        return Err(Error::unknown_domain());
+    }
+    let request = request_name();
+    let event = Event::Model(Box::new(Modelled {
+        domain: domain.clone(),
+        request: request.clone(),
+        name: name.clone(),
+        change,
+    }));
+    // Once it is settled readers of this domain's owner see it.
+    writes.settle(event).await?;
+    match outcome(reads, domain, &request).await? {
+        SettingsOutcome::Unknown => Err(Error::unknown_model(name)),
+        SettingsOutcome::Conflict(why) => {
+            Err(Error::new(Kind::Conflict, format!("{why}.")).field("name"))
+        }
+        became => Ok(became),
+    }
+}
+
+fn unexpected(became: &SettingsOutcome) -> Error {
+    let detail = format!("The domain's owner answered otherwise: {became:?}. Ask again.");
+    Error::new(Kind::NotReady, detail)
+}
+
+/// The kind that a body names.
+fn kind(body: &[u8]) -> Result<ModelName, Error> {
+    let mut object = object(body)?;
+    only(&object, &["kind"])?;
+    let known = names_of_texts();
+    let names: Vec<&str> = known.iter().map(ModelName::as_str).collect();
+    let Some(Value::String(kind)) = object.remove("kind") else {
+        let detail = format!("kind is one of {}.", names.join(", "));
+        return Err(invalid("kind", detail));
+    };
+    let found = known.iter().find(|known| known.as_str() == kind);
+    found.cloned().ok_or_else(|| {
+        let shown: String = kind.chars().take(100).collect();
+        let nearest = nearest(&shown, &names).unwrap_or_default();
+        let known = names.join(", ");
+        let detail = format!(
+            "There are no models of kind {shown:?}; the nearest is {nearest}. Known: {known}."
+        );
+        invalid("kind", detail)
+    })
+}
+
+/// What is stored of a domain's models, and the kind of the served one.
+pub(super) async fn stored(
+    reads: &Reads,
+    domain: &DomainName,
+) -> Result<(Models, ModelName), Error> {
+    let Some(row) = reads.registered(domain).await? else {
+        return Err(Error::unknown_domain());
+    };
+    let set = reads.store.settings(domain).await?.unwrap_or_default();
+    // What is set counts first: the domain's row follows it.
+    let kind = set.settings.model.unwrap_or(row.model);
+    Ok((set.models, kind))
+}
+
+async fn described_one(
+    reads: &Reads,
+    domain: &DomainName,
+    name: &ModelName,
+) -> Result<ModelAnswer, Error> {
+    let models = described(reads, domain).await?.into_iter();
+    let mut found = models.filter(|model| model.name == *name);
+    found.next().ok_or_else(|| Error::unknown_model(name))
+}
+
+/// The domain's models as this process knows them.
+async fn described(reads: &Reads, domain: &DomainName) -> Result<Vec<ModelAnswer>, Error> {
+    let (models, kind) = stored(reads, domain).await?;
+    let active = ModelAnswer {
+        name: models.active(&kind).clone(),
+        kind: kind.clone(),
+        state: ModelState::Active,
+        done: 1.0,
+        reason: None,
+    };
+    let beside = models.beside().iter().map(|(name, entry)| {
+        let status = reads
+            .views
+            .beside(domain, name)
+            .map(|one| one.view.status());
+        let (state, done, reason) = match &entry.stage {
+            Stage::Ready => (ModelState::Ready, 1.0, None),
+            Stage::Failed(why) => (ModelState::Failed, 0.0, Some(why.clone())),
+            Stage::Building => {
+                let done = status.as_ref().map_or(0.0, done);
+                let reason = status.and_then(|status| status.trouble);
+                (ModelState::Building, done, reason)
+            }
+        };
+        ModelAnswer {
+            name: name.clone(),
+            kind: entry.kind.clone(),
+            state,
+            done,
+            reason,
+        }
+    });
+    let mut all: Vec<ModelAnswer> = beside.chain([active]).collect();
+    all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(all)
+}
+
+/// The share of items whose lists are made.
+fn done(status: &DomainStatus) -> f64 {
+    if status.state == State::Loading || status.live == 0 {
+        return 0.0;
+    }
+    let left = status.pending.max(status.unstored).min(status.live);
+    let made = (status.live - left) as f64 / status.live as f64;
+    made.min(1.0 - LEFT)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use actix_web::ResponseError;
+
+    use super::*;
+
+    #[test]
+    fn a_kind_is_known_or_the_nearest_is_named() {
+        assert_eq!(kind(br#"{"kind":"words-1"}"#).unwrap().as_str(), "words-1");
+        for (bad, words) in [
+            (r#"{"kind":"text-3"}"#, "nearest is text-2"),
+            (r#"{"kind":"own"}"#, "Known: "),
+            (r#"{"kind":7}"#, "kind is one of"),
+            ("{}", "kind is one of"),
+            (r#"{"kind":"text-2","knd":1}"#, "knd"),
+            ("[]", "JSON object"),
+        ] {
+            let error = kind(bad.as_bytes()).unwrap_err();
+            assert_eq!(error.status_code(), 400, "{bad}");
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_done_is_the_share_of_items_that_have_lists() {
+        let status = |state, live, pending, unstored| DomainStatus {
+            state,
+            live,
+            pending,
+            unstored,
+            ..DomainStatus::default()
+        };
+        let of = |state, live, pending, unstored| done(&status(state, live, pending, unstored));
+        assert_eq!(of(State::Loading, 100, 0, 0), 0.0);
+        assert_eq!(of(State::Idle, 0, 0, 0), 0.0);
+        assert_eq!(of(State::Extracting, 200, 100, 0), 0.5);
+        assert_eq!(of(State::Storing, 200, 0, 50), 0.75);
+        assert_eq!(of(State::Idle, 200, 300, 0), 0.0);
+        assert_eq!(
+            of(State::Idle, 200, 0, 0),
+            1.0 - LEFT,
+            "not before it is ready"
+        );
+    }
+}

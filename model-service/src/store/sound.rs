@@ -1,0 +1,271 @@
+//! What rows are like in every store. Whoever reads them relies on it, and no database checks it: something else may
+//! have written there, or a part of it was restored.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use kindred_shared::ModelName;
+use kindred_shared::event::{MAX_VECTOR, MAX_VERSION};
+use kindred_shared::feature::HIGHEST_SCORE;
+use kindred_shared::job::KEEP;
+use kindred_shared::name::OWN;
+
+use kindred_domain::store::{Content, DomainRow, FeatureRow, ItemRow, ListRow, Removed};
+
+/// Most items that a domain's row may count: far more than any has.
+const MOST_ITEMS: u64 = 1 << 32;
+/// The years that times are in.
+const YEARS: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
+
+/// A time that events may name.
+pub(super) fn time(at: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
+    if YEARS.contains(&at.timestamp()) {
+        Ok(at)
+    } else {
+        Err(format!("{} s since 1970 is no time", at.timestamp()))
+    }
+}
+
+fn version(version: u64) -> Result<(), String> {
+    if version <= MAX_VERSION {
+        Ok(())
+    } else {
+        Err(format!("{} is no version", version.cast_signed()))
+    }
+}
+
+/// An item's row.
+pub(super) fn item(row: ItemRow) -> Result<ItemRow, String> {
+    version(row.version)?;
+    time(row.since)?;
+    let times = [
+        row.published_at,
+        row.publish_at,
+        row.expires_at,
+        row.accepted_at,
+    ];
+    times
+        .into_iter()
+        .flatten()
+        .try_for_each(|at| time(at).map(drop))?;
+    Ok(row)
+}
+
+/// An item's text and vector.
+pub(super) fn content(content: Content) -> Result<Content, String> {
+    if let Some(vector) = &content.vector {
+        let length = vector.len();
+        if !(1..=MAX_VECTOR).contains(&length) {
+            return Err(format!("its vector has {length} values"));
+        }
+        if !vector.iter().all(|value| value.is_finite()) {
+            return Err("a value of its vector is not a finite number".to_owned());
+        }
+    }
+    Ok(content)
+}
+
+/// A feature of a model.
+pub(super) fn feature(row: FeatureRow, model: &ModelName) -> Result<FeatureRow, String> {
+    version(row.version)?;
+    if row.space.model_name() != model.as_str() {
+        return Err(format!("its space {:?} is of another model", row.space));
+    }
+    let length = row.feature.dense().len();
+    if length > MAX_VECTOR {
+        return Err(format!("its dense part has {length} values"));
+    }
+    let own = row.space.as_str().strip_prefix(OWN);
+    let own = own.and_then(|rest| rest.strip_prefix('/'));
+    if own.is_some_and(|own| length > 0 && own.parse() != Ok(length)) {
+        return Err(format!(
+            "its {length} values are not those of {}",
+            row.space
+        ));
+    }
+    if !row.feature.is_scaled() {
+        return Err("it is not of length 1".to_owned());
+    }
+    Ok(row)
+}
+
+/// An item's list.
+pub(super) fn list(row: ListRow) -> Result<ListRow, String> {
+    let neighbours = &row.neighbours;
+    if neighbours.len() > KEEP {
+        return Err(format!("it has {} neighbours", neighbours.len()));
+    }
+    let mut ids = HashSet::with_capacity(neighbours.len());
+    for neighbour in neighbours {
+        let score = neighbour.score;
+        // Also false of what is no number.
+        if !(score > 0.0 && score <= HIGHEST_SCORE) {
+            return Err(format!("a neighbour has the score {score}"));
+        }
+        if neighbour.id == row.id || !ids.insert(&neighbour.id) {
+            return Err(format!(
+                "{} is in it as a neighbour once too often",
+                neighbour.id
+            ));
+        }
+    }
+    if !neighbours.is_sorted_by(|a, b| a.score >= b.score) {
+        return Err("its neighbours are in disorder".to_owned());
+    }
+    time(row.updated_at)?;
+    Ok(row)
+}
+
+/// Puts a domain's row right where it says what cannot be, and says what that was. Its lists are then made anew:
+/// nobody knows whether they are those of its items.
+pub(super) fn domain(row: &mut DomainRow) -> Option<String> {
+    let mut wrong = Vec::new();
+    if row.live > MOST_ITEMS || row.visible > row.live {
+        let (live, visible) = (row.live.cast_signed(), row.visible.cast_signed());
+        wrong.push(format!(
+            "it counts {live} live items, {visible} of them visible"
+        ));
+        (row.live, row.visible) = (0, 0);
+    }
+    if let Err(why) = time(row.registered_at) {
+        wrong.push(why);
+        row.registered_at = DateTime::UNIX_EPOCH;
+    }
+    if let Some(Err(why)) = row.next_expiry.map(time) {
+        wrong.push(why);
+        row.next_expiry = None;
+    }
+    if let Some(Err(why)) = row
+        .removal
+        .as_ref()
+        .map(|removed: &Removed| time(removed.at))
+    {
+        wrong.push(why);
+        row.removal = None;
+    }
+    if wrong.is_empty() {
+        return None;
+    }
+    // No epoch is 0: it was not us.
+    row.dirty.get_or_insert(0);
+    Some(wrong.join("; "))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use kindred_shared::{Feature, Space};
+
+    use super::super::contract::{self, content as text, domain_row, id, words};
+    use super::*;
+    use kindred_domain::store::Neighbour;
+
+    #[test]
+    fn what_kindred_writes_is_sound() {
+        assert!(item(contract::item("a", 3)).is_ok());
+        assert!(content(text("words")).is_ok());
+        assert!(content(Content::default()).is_ok());
+        assert!(feature(contract::feature("a", 3), &words()).is_ok());
+        assert!(list(contract::list("a", 1.0)).is_ok());
+        let mut row = domain_row(&contract::domain("d"), 9);
+        let before = row.clone();
+        assert_eq!((domain(&mut row), row), (None, before));
+    }
+
+    #[test]
+    fn versions_and_times_are_those_of_events() {
+        let absurd = |change: &dyn Fn(&mut ItemRow)| {
+            let mut row = contract::item("a", 3);
+            change(&mut row);
+            item(row).is_err()
+        };
+        let far = DateTime::from_timestamp(i64::from(u32::MAX) * 1_000, 0).unwrap();
+        assert!(absurd(&|row| row.version = u64::MAX));
+        assert!(absurd(&|row| row.version = MAX_VERSION + 1));
+        assert!(absurd(&|row| row.since = far));
+        assert!(absurd(&|row| row.expires_at = Some(far)));
+        assert!(absurd(&|row| row.publish_at = Some(far)));
+    }
+
+    #[test]
+    fn vectors_are_those_of_events() {
+        for vector in [
+            vec![],
+            vec![1.0; MAX_VECTOR + 1],
+            vec![f32::NAN],
+            vec![1.0, f32::INFINITY],
+        ] {
+            let wrong = Content {
+                vector: Some(vector),
+                ..text("words")
+            };
+            assert!(content(wrong).is_err());
+        }
+    }
+
+    #[test]
+    fn features_are_scaled_and_of_their_space() {
+        let wrong = |space: &str, dense: Vec<f32>, version| {
+            let row = FeatureRow {
+                id: id("a"),
+                version,
+                space: Space::stored(space),
+                feature: Feature::new(dense, vec![], vec![]).unwrap(),
+                habits: 0,
+            };
+            let model = row.space.model();
+            feature(row, &model).unwrap_err()
+        };
+        assert!(wrong("words-1/en", vec![0.5], 1).contains("length 1"));
+        assert!(wrong("words-1/en", vec![0.0; MAX_VECTOR + 1], 1).contains("4097 values"));
+        assert!(wrong("words-1/en", vec![1.0], u64::MAX).contains("-1 is no version"));
+        assert!(wrong("own/3", vec![1.0], 1).contains("own/3"));
+        let other = feature(contract::feature("a", 1), &ModelName::own());
+        assert!(other.unwrap_err().contains("another model"));
+    }
+
+    #[test]
+    fn lists_are_of_others_best_first() {
+        let neighbour = |name: &str, score| Neighbour {
+            id: id(name),
+            score,
+        };
+        let wrong = |neighbours: Vec<Neighbour>| {
+            list(ListRow {
+                neighbours,
+                ..contract::list("a", 1.0)
+            })
+            .is_err()
+        };
+        for score in [f32::NAN, f32::INFINITY, 0.0, -0.5, 7.5] {
+            assert!(wrong(vec![neighbour("b", score)]), "{score}");
+        }
+        assert!(wrong(vec![neighbour("a", 0.5)]));
+        assert!(wrong(vec![neighbour("b", 0.5), neighbour("b", 0.5)]));
+        assert!(wrong(vec![neighbour("b", 0.5), neighbour("c", 0.6)]));
+        let many = (0..=KEEP).map(|n| neighbour(&format!("{n}"), 0.5));
+        assert!(wrong(many.collect()));
+    }
+
+    #[test]
+    fn a_domains_row_is_put_right_and_its_lists_are_doubted() {
+        let name = contract::domain("d");
+        let far = DateTime::from_timestamp(i64::from(u32::MAX) * 1_000, 0).unwrap();
+        let changes: [&dyn Fn(&mut DomainRow); 4] = [
+            &|row| row.live = u64::MAX,
+            &|row| row.visible = row.live + 1,
+            &|row| row.next_expiry = Some(far),
+            &|row| row.registered_at = far,
+        ];
+        for change in changes {
+            let mut row = DomainRow {
+                dirty: None,
+                ..domain_row(&name, 9)
+            };
+            change(&mut row);
+            assert!(domain(&mut row).is_some());
+            assert_eq!(row.dirty, Some(0));
+            assert_eq!(domain(&mut row), None, "{row:?} is right now");
+        }
+    }
+}

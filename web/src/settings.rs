@@ -1,0 +1,252 @@
+//! The settings of a domain.
+
+use kindred_api::domain::{DomainAnswer, Settings};
+use kindred_api::problem::Problem;
+use maud::{Markup, html};
+use serde_json::{Map, Value};
+
+use crate::frame::{Frame, Tab};
+use crate::items::of_domain;
+use crate::links;
+use crate::problem;
+
+/// The kind of input of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Number,
+    YesNo,
+    /// One text per line.
+    Lines,
+    Json,
+}
+
+/// A setting: its name, its description, an example, its kind of input.
+const FIELDS: [(&str, &str, &str, Kind); 13] = [
+    ("public", "Whether queries need no key", "no", Kind::YesNo),
+    (
+        "origins",
+        "Origins whose pages may ask from a browser",
+        "https://news.example",
+        Kind::Lines,
+    ),
+    (
+        "max_age",
+        "For how many seconds answers may be kept",
+        "0",
+        Kind::Number,
+    ),
+    (
+        "defaults",
+        "Conditions of queries that do not say otherwise",
+        "{\"collapse\": \"near\"}",
+        Kind::Json,
+    ),
+    (
+        "near_duplicate",
+        "Score from which on two items are near-duplicates",
+        "0.9",
+        Kind::Number,
+    ),
+    (
+        "window",
+        "How long events are collected",
+        "250ms",
+        Kind::Text,
+    ),
+    ("max_items", "Most live items", "any number", Kind::Number),
+    (
+        "max_events_per_second",
+        "Most events a second, at each instance",
+        "any number",
+        Kind::Number,
+    ),
+    (
+        "max_text",
+        "Most bytes of a text",
+        "as configured",
+        Kind::Number,
+    ),
+    ("model", "Model", "words-1", Kind::Text),
+    ("languages", "Languages told apart", "en", Kind::Lines),
+    (
+        "default_language",
+        "Language of a text whose language is not known",
+        "en",
+        Kind::Text,
+    ),
+    (
+        "across_languages",
+        "Whether texts of different languages are compared",
+        "no",
+        Kind::YesNo,
+    ),
+];
+
+/// How many of them may be changed at any time; the others only while the domain is empty.
+const ANY_TIME: usize = 9;
+
+/// The contents of the form: every setting as typed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Typed(Vec<(String, String)>);
+
+impl Typed {
+    /// The current settings.
+    pub fn of(domain: &DomainAnswer) -> Self {
+        let set = domain.settings.as_deref().cloned().unwrap_or_default();
+        let set = serde_json::to_value::<Settings>(set).unwrap_or_default();
+        let mut typed: Vec<(String, String)> = FIELDS
+            .iter()
+            .filter_map(|(name, ..)| Some(((*name).to_owned(), as_typed(set.get(name)?))))
+            .collect();
+        typed.push(("model".to_owned(), domain.model.to_string()));
+        Self(typed)
+    }
+
+    /// Reads a submitted form.
+    pub fn of_form(fields: &[(String, String)]) -> Self {
+        let known = |name: &str| FIELDS.iter().any(|(one, ..)| *one == name);
+        Self(
+            fields
+                .iter()
+                .filter(|(name, _)| known(name))
+                .cloned()
+                .collect(),
+        )
+    }
+
+    /// The body of a PUT. Text of the wrong kind is sent as typed, so that the interface refuses it by name.
+    pub fn body(&self) -> String {
+        let mut body = Map::new();
+        for (name, _, _, kind) in FIELDS {
+            let value = self.value(name).trim();
+            if value.is_empty() {
+                continue;
+            }
+            let text = || Value::from(value);
+            let read = || serde_json::from_str::<Value>(value).unwrap_or_else(|_| text());
+            let value = match kind {
+                Kind::Text => text(),
+                Kind::Number | Kind::Json | Kind::YesNo => read(),
+                Kind::Lines => value
+                    .lines()
+                    .map(str::trim)
+                    .filter(|line| !line.is_empty())
+                    .collect(),
+            };
+            body.insert(name.to_owned(), value);
+        }
+        Value::Object(body).to_string()
+    }
+
+    fn value(&self, name: &str) -> &str {
+        self.0
+            .iter()
+            .find(|(given, _)| given == name)
+            .map_or("", |(_, value)| value)
+    }
+}
+
+fn as_typed(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(all) => all.iter().map(as_typed).collect::<Vec<_>>().join("\n"),
+        other => other.to_string(),
+    }
+}
+
+/// The view; `failed` is why the settings were refused.
+pub fn page(
+    frame: &Frame,
+    domain: &DomainAnswer,
+    typed: &Typed,
+    failed: Option<&Problem>,
+    is_saved: bool,
+) -> String {
+    let name = domain.domain.as_str();
+    let head = frame.domain_head(name, &of_domain(domain));
+    let at_fault = failed.and_then(|problem| problem.field.as_deref());
+    let body = html! {
+        @if is_saved { p.note role="status" { "Set. Every instance goes by it within a second or two." } }
+        @if let Some(problem) = failed { (problem::note(problem)) }
+        form.conditions.narrow method="post" action=(links::domain(name, "/settings")) {
+            (frame.token_field())
+            p.beside { "Empty fields use the default. Saving replaces all settings." }
+            div.settings { @for field in &FIELDS[..ANY_TIME] { (one(field, typed, at_fault)) } }
+            fieldset.plain disabled[domain.live > 0] {
+                legend { @if domain.live > 0 { "Fixed while the domain has items" } @else { "Fixed as soon as the domain has items" } }
+                div.settings { @for field in &FIELDS[ANY_TIME..] { (one(field, typed, at_fault)) } }
+            }
+            div.row { button { "Set them" } }
+        }
+    };
+    frame.domain_page(
+        name,
+        Tab::Settings,
+        &format!("Settings of {name}"),
+        &head,
+        &body,
+    )
+}
+
+fn one(
+    (name, label, example, kind): &(&str, &str, &str, Kind),
+    typed: &Typed,
+    at_fault: Option<&str>,
+) -> Markup {
+    let value = typed.value(name);
+    let invalid = (at_fault == Some(*name)).then_some("true");
+    html! {
+        label { span { (label) " " code { (name) } }
+            @match kind {
+                Kind::YesNo => select name=(name) aria-invalid=[invalid] {
+                    option value="" { "default" }
+                    option value="true" selected[value == "true"] { "yes" }
+                    option value="false" selected[value == "false"] { "no" }
+                },
+                Kind::Lines | Kind::Json => textarea name=(name) rows="2" placeholder=(example) spellcheck="false" aria-invalid=[invalid] { (value) },
+                Kind::Text | Kind::Number => input name=(name) value=(value) placeholder=(example) autocomplete="off" aria-invalid=[invalid];,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kindred_api::domain::SETTINGS;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_setting_has_a_field() {
+        let mut names: Vec<&str> = FIELDS.iter().map(|(name, ..)| *name).collect();
+        names.sort_unstable();
+        assert_eq!(names, SETTINGS);
+    }
+
+    #[test]
+    fn what_is_set_comes_back_as_it_was() {
+        let set = json!({"public": true, "origins": ["https://a.example", "*"], "max_age": 60, "defaults": {"limit": 3},
+            "near_duplicate": 0.85, "window": "1s", "languages": ["en", "de"]});
+        let mut whole = json!({"domain": "d", "model": "words-1", "state": "idle", "quiet": true, "live": 0, "visible": 0,
+            "pending": 0, "registered_at": "2026-11-23T09:00:00.000Z", "trouble": null});
+        let fields = set.as_object().expect("settings").clone();
+        whole.as_object_mut().expect("a domain").extend(fields);
+        let domain: DomainAnswer = serde_json::from_value(whole).expect("a domain");
+        let body: Value = serde_json::from_str(&Typed::of(&domain).body()).expect("a body");
+        let mut with_model = set;
+        with_model["model"] = "words-1".into();
+        assert_eq!(body, with_model);
+    }
+
+    #[test]
+    fn what_is_no_number_is_sent_to_be_refused() {
+        let typed = Typed::of_form(&[
+            ("max_age".into(), "soon".into()),
+            ("token".into(), "x".into()),
+            ("window".into(), " ".into()),
+        ]);
+        assert_eq!(typed.body(), r#"{"max_age":"soon"}"#);
+    }
+}

@@ -1,0 +1,26 @@
+//! Signing in with a key.
+
+use maud::html;
+
+use crate::frame::{Frame, Live, Place};
+
+/// The view; `next` is the page to go to afterwards, `problem` is why signing in failed.
+pub fn page(frame: &Frame, next: &str, problem: Option<&str>) -> String {
+    let body = html! {
+        section.door {
+            h1 { "Sign in" }
+            p.lead { "This service is asked with keys. Give one; the page shows what it opens." }
+            @if let Some(problem) = problem { p.note #why role="alert" { (problem) } }
+            form.conditions method="post" action="/sign-in" {
+                (frame.token_field())
+                input type="hidden" name="next" value=(next);
+                label { span { "Key" }
+                    input name="key" type="password" required autocomplete="current-password" placeholder="kk_…" spellcheck="false"
+                        aria-describedby=[problem.map(|_| "why")] autofocus; }
+                div.row { button { "Sign in" } }
+            }
+            p.beside { "The key is exchanged for a cookie of this browser and is not kept. An administrator makes keys: " code { "kindred keys create" } "." }
+        }
+    };
+    frame.page("Sign in", Place::Elsewhere, Live::No, &body)
+}
