@@ -1,6 +1,6 @@
 //! The list of domains, with the state of each.
 
-use kindred_api::activity::Activity;
+use kindred_api::activity::{Activity, Freshness};
 use kindred_api::domain::{DomainAnswer, State};
 use maud::{Markup, html};
 
@@ -67,11 +67,13 @@ pub fn page(
                     caption.unseen { "Domains, by name" }
                     thead { tr {
                         th scope="col" { "Domain" } th scope="col" { "State" } th.number scope="col" { "Items" }
+                        th.number.wide scope="col" { "Events" } th.number.wide scope="col" { "Event to list" }
                         th.number scope="col" { "Backlog" } th.wide scope="col" { "Model" }
                     } }
                     tbody { @for domain in shown { (row(domain)) } }
                 }
                 (pager(asked, page, pages, chosen.len()))
+                p.caption.wide { "Events of the last five minutes, and how long they took to be in lists: the median, and the slowest 1 %." }
             }
         }
     };
@@ -100,8 +102,32 @@ fn row(domain: &DomainAnswer) -> Markup {
             td { (state(domain)) }
             td.number { (count(domain.visible))
                 @if domain.live > domain.visible { span.soft title="live, not visible" { " + " (count(domain.live - domain.visible)) } } }
+            td.number.wide { @match domain.recent { Some(recent) if recent.events > 0 => (count(recent.events)), _ => span.soft { "0" } } }
+            td.number.wide { (freshness(domain.recent.and_then(|recent| recent.freshness))) }
             td.number { (backlog(domain)) }
             td.wide { (domain.model) }
+        }
+    }
+}
+
+fn freshness(fresh: Option<Freshness>) -> Markup {
+    html! {
+        @match fresh {
+            Some(fresh) => { (seconds(fresh.p50_seconds)) span.soft { " · " (seconds(fresh.p99_seconds)) } }
+            None => span.soft { "–" }
+        }
+    }
+}
+
+/// What came for a domain lately, and how soon it was in lists; nothing without events.
+pub(crate) fn recent(domain: &DomainAnswer) -> Markup {
+    let recent = domain.recent.unwrap_or_default();
+    html! {
+        @if recent.events > 0 {
+            " · " (counted(recent.events, "event", "events")) " in the last " (seconds(recent.over_seconds))
+            @if let Some(fresh) = recent.freshness {
+                ", in lists after " (seconds(fresh.p50_seconds)) " (p50), " (seconds(fresh.p99_seconds)) " (p99)"
+            }
         }
     }
 }
@@ -181,6 +207,27 @@ mod tests {
     fn domain(name: &str, trouble: Option<&str>) -> DomainAnswer {
         serde_json::from_value(json!({"domain": name, "model": "words-1", "state": "idle", "quiet": true, "live": 3,
             "visible": 2, "pending": 0, "registered_at": "2026-11-23T09:00:00.000Z", "trouble": trouble})).expect("a domain")
+    }
+
+    #[test]
+    fn a_domain_has_its_own_events_and_freshness() {
+        let mut busy = domain("busy", None);
+        busy.recent = serde_json::from_value(json!({"over_seconds": 300.0, "events": 1200,
+            "freshness": {"p50_seconds": 0.31, "p99_seconds": 1.25, "events": 1100}}))
+        .expect("figures");
+        let domains = [busy, domain("calm", None)];
+        let text = page(&frame(), &domains, None, &[], &Asked::default());
+        let row = |name: &str| {
+            let from = text.find(&format!(">{name}<")).expect("the domain");
+            let row = &text[from..];
+            row[..row.find("</tr>").expect("a row")].to_owned()
+        };
+        let busy = row("busy");
+        assert!(
+            busy.contains("1\u{202f}200") && busy.contains("310 ms") && busy.contains("1.2 s"),
+            "{busy}"
+        );
+        assert!(!row("calm").contains(" ms"));
     }
 
     #[test]

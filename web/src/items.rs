@@ -4,7 +4,7 @@ use kindred_api::domain::DomainAnswer;
 use kindred_api::item::{ItemsAnswer, ListedItem};
 use maud::{Markup, html};
 
-use crate::domains::state;
+use crate::domains::{recent, state};
 use crate::figures::{count, counted, moment};
 use crate::frame::{Frame, Tab};
 use crate::links;
@@ -30,7 +30,7 @@ pub(crate) fn of_domain(domain: &DomainAnswer) -> Markup {
         (state(domain)) " · " (counted(domain.visible, "visible item", "visible items"))
         @if domain.live > domain.visible { ", " (count(domain.live - domain.visible)) " hidden or scheduled" }
         @if domain.pending > 0 { " · " strong { (counted(domain.pending, "list to be made", "lists to be made")) } }
-        " · " (domain.model)
+        " · " (domain.model) (recent(domain))
     }
 }
 

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::activity::Freshness;
+
 /// What a domain does now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -83,6 +85,9 @@ pub struct DomainAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 0.2)]
     pub oldest_pending_seconds: Option<f64>,
+    /// What it did in the last minutes; left out while it is asleep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recent: Option<Recent>,
     /// The partition it belongs to.
     #[serde(default)]
     #[schema(example = 0)]
@@ -99,6 +104,20 @@ pub struct DomainAnswer {
     /// What is set for it; not in the list of all domains.
     #[serde(flatten)]
     pub settings: Option<Box<Settings>>,
+}
+
+/// What a domain did in the last minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Recent {
+    /// How long that is, in seconds.
+    #[schema(example = 300.0)]
+    pub over_seconds: f64,
+    /// Events decided upon: stored, refused or failed.
+    #[schema(example = 12)]
+    pub events: u64,
+    /// How soon upserts were in lists; left out while none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freshness: Option<Freshness>,
 }
 
 /// Settings of a domain. What is left out is decided by the configuration of the process.

@@ -24,6 +24,7 @@ mod pairs;
 mod peers;
 mod question;
 mod ranking;
+pub mod recent;
 mod scan;
 mod signature;
 mod snapshot;

@@ -4,12 +4,13 @@
 //! for no change, job or store.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use kindred_shared::ItemId;
 
+use crate::recent::{Recent, Summary};
 use crate::snapshot::{Served, Snapshot};
 use crate::term::Term;
 use kindred_domain::status::DomainStatus;
@@ -26,6 +27,8 @@ pub struct DomainView {
     status: ArcSwap<DomainStatus>,
     /// When it was last used, on the clock that never goes back, in ms.
     used_at: AtomicU64,
+    /// `None` until the first event.
+    recent: Mutex<Option<Box<Recent>>>,
 }
 
 /// How exactly it is known when a view was last used: a write for each query would have its readers wait
@@ -48,6 +51,7 @@ impl DomainView {
             changing: Mutex::default(),
             status: ArcSwap::default(),
             used_at: AtomicU64::default(),
+            recent: Mutex::default(),
         }
     }
 
@@ -95,6 +99,29 @@ impl DomainView {
     /// What readers see now; `None` until the view has been filled: they are answered from the store.
     pub fn snapshot(&self) -> Guard<Option<Arc<Snapshot>>> {
         self.snapshot.load()
+    }
+
+    /// An event of the domain was decided upon, at a moment of the clock that never goes back.
+    pub fn decided(&self, now: Duration) {
+        self.recent().get_or_insert_default().decided(now);
+    }
+
+    /// An upsert's list is served, so long after the upsert came.
+    pub fn served_after(&self, now: Duration, after: Duration) {
+        self.recent().get_or_insert_default().served(now, after);
+    }
+
+    /// What the domain did in the last [`OVER`](crate::recent::OVER).
+    pub fn recently(&self, now: Duration) -> Summary {
+        let recent = self.recent();
+        recent
+            .as_ref()
+            .map_or_else(Summary::default, |recent| recent.summary(now))
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Option<Box<Recent>>> {
+        // Counts are whole after every change.
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How an item is served; `None` when it is not visible or has no list yet.

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use futures_util::future::join_all;
-use kindred_api::domain::{DomainAnswer, DomainsAnswer, Settings, State};
+use kindred_api::activity::Freshness;
+use kindred_api::domain::{DomainAnswer, DomainsAnswer, Recent, Settings, State};
 use kindred_api::path::DOMAINS;
+use kindred_query::recent::{self, Summary};
 use kindred_shared::DomainName;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -47,6 +49,7 @@ fn describe(reads: &Reads, row: DomainRow, owner: Option<String>) -> DomainAnswe
             live: status.live,
             visible: status.visible,
             pending: status.pending,
+            recent: view.as_ref().map(|view| recent(view.recently(now))),
             registered_at,
             trouble: match (status.trouble, damaged) {
                 (Some(trouble), Some(damaged)) => Some(format!("{trouble}; {damaged}")),
@@ -66,10 +69,23 @@ fn describe(reads: &Reads, row: DomainRow, owner: Option<String>) -> DomainAnswe
             live: row.live,
             visible: row.visible,
             pending: 0,
+            recent: None,
             registered_at,
             trouble: damaged,
             settings: None,
         },
+    }
+}
+
+fn recent(seen: Summary) -> Recent {
+    Recent {
+        over_seconds: recent::OVER.as_secs_f64(),
+        events: seen.events,
+        freshness: (seen.served > 0).then_some(Freshness {
+            p50_seconds: seen.p50,
+            p99_seconds: seen.p99,
+            events: seen.served,
+        }),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kindred_api::activity::Freshness;
+use kindred_query::recent::quantile;
 
 use crate::metrics::{Metrics, buckets, counted};
 
@@ -154,21 +155,6 @@ fn freshness(before: &Sample, after: &Sample) -> Option<Freshness> {
     })
 }
 
-/// A quantile, evenly between the bounds of its bucket; above the last bound that bound.
-fn quantile(buckets: &[(f64, u64)], all: u64, quantile: f64) -> f64 {
-    let rank = quantile * all as f64;
-    let (mut from, mut below) = (0.0, 0);
-    for (bound, count) in buckets.iter().filter(|(bound, _)| bound.is_finite()) {
-        if *count as f64 >= rank && *count > below {
-            return from
-                + (bound - from)
-                    * ((rank - below as f64) / (count - below) as f64).clamp(0.0, 1.0);
-        }
-        (from, below) = (*bound, *count);
-    }
-    from
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,14 +208,5 @@ mod tests {
         assert_eq!(open.len(), STREAMS);
         drop(open);
         assert!(pulse.open().is_some());
-    }
-
-    #[test]
-    fn a_quantile_lies_in_its_bucket() {
-        let buckets = [(1.0, 0), (2.0, 10), (4.0, 10), (8.0, 20)];
-        assert_eq!(quantile(&buckets, 20, 0.25), 1.5);
-        assert_eq!(quantile(&buckets, 20, 0.75), 6.0);
-        assert_eq!(quantile(&buckets, 40, 0.99), 8.0);
-        assert_eq!(quantile(&[], 1, 0.5), 0.0);
     }
 }

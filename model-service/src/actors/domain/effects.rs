@@ -395,6 +395,8 @@ impl DomainActor {
             Observation::Recomputed(lists) => metrics.lists_recomputed.inc_by(lists as u64),
             Observation::Served(item, after) => {
                 metrics.event_to_served.observe(after.as_secs_f64());
+                let now = self.services.clock.now().monotonic;
+                self.view.served_after(now, after);
                 debug!(domain = %self.name, %item, ?after, "item served");
             }
         }

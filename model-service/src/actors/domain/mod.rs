@@ -256,6 +256,10 @@ impl DomainActor {
     }
 
     fn settle(&mut self, settled: Vec<(DeliveryTag, Outcome)>) {
+        if self.beside.is_none() {
+            let now = self.services.clock.now().monotonic;
+            settled.iter().for_each(|_| self.view.decided(now));
+        }
         self.unsettled
             .settled(&self.name, &settled, &self.services.metrics);
         self.services.settle.settle(settled);

@@ -466,6 +466,7 @@ mod tests {
                 visible: 0,
                 pending: 7,
                 oldest_pending_seconds: None,
+                recent: None,
                 partition: 0,
                 owner: None,
                 registered_at: String::new(),
