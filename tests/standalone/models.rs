@@ -258,3 +258,44 @@ fn a_model_that_is_being_built_goes_on_after_a_kill() {
     let gone = format!("{item}/similar?model=words-1");
     kindred.client().get(&gone).with_status(404);
 }
+
+#[test]
+fn an_arm_is_answered_by_its_model_which_stays_while_the_experiment_runs() {
+    let place = Place::beside_others();
+    let kindred = Kindred::start(&place, &Start::default());
+    let client = kindred.client();
+    import(client, 0..ITEMS);
+    let experiment = format!("/v1/domains/{DOMAIN}/experiments/models");
+    let arms = json!({"arms": [{"name": "served", "share": 0.5}, {"name": "other", "share": 0.5, "model": "other"}]});
+    let unknown = client.put(&experiment, &arms.to_string()).with_status(404);
+    assert_eq!(unknown.json()["type"], "/problems/unknown-model");
+    let kind = json!({"kind": "words-1"}).to_string();
+    let other = path::model(DOMAIN, "other");
+    client.put(&other, &kind).with_status(201);
+    wait_ready(client, "other");
+    client.put(&experiment, &arms.to_string()).with_status(201);
+
+    let (of_served, of_other) = (lists(client, "text-2"), lists(client, "other"));
+    let mut answered = BTreeMap::new();
+    for reader in 0..40 {
+        let item = path::item(DOMAIN, "i3");
+        let path = format!("{item}/similar?limit=50&reader=r{reader}");
+        let answer: SimilarAnswer = client.get(&path).with_status(200).read();
+        let arm = answer.arm.expect("an arm");
+        let (model, lists) = match arm.as_str() {
+            "served" => ("text-2", &of_served),
+            _ => ("other", &of_other),
+        };
+        assert_eq!(answer.model.as_str(), model, "{arm}");
+        let similar = answer.similar.into_iter();
+        let similar: Vec<_> = similar.map(|one| (one.id.to_string(), one.score)).collect();
+        assert_eq!(similar, lists["i3"], "{arm}");
+        *answered.entry(arm).or_insert(0) += 1;
+    }
+    assert_eq!(answered.len(), 2, "{answered:?}");
+
+    let conflict = client.delete(&other).with_status(409).json();
+    assert_eq!(conflict["type"], "/problems/conflict");
+    client.delete(&experiment).with_status(200);
+    client.delete(&other).with_status(204);
+}

@@ -205,9 +205,19 @@ pub(super) async fn answer(
     here: &Here,
     asked: Asked,
 ) -> Result<Answered, Error> {
+    let takes_part = TakingPart::of(queries, domain, asked.reader.as_deref()).await;
+    let (here, takes_part) = match takes_part.as_ref().and_then(TakingPart::model) {
+        Some(name) if asked.model.is_none() => {
+            match Here::of_model(reads, domain, Some(name)).filter(Here::is_whole) {
+                Some(of_arm) => (of_arm, takes_part),
+                // Not loaded yet: answered as everybody is, and so not as one of the arm.
+                None => (here.clone(), None),
+            }
+        }
+        _ => (here.clone(), takes_part),
+    };
     let settings = here.snapshot.settings();
     let seed = RandomState::new().hash_one(());
-    let takes_part = TakingPart::of(queries, domain, asked.reader.as_deref()).await;
     let of_arm = takes_part.as_ref().and_then(TakingPart::conditions);
     let set = of_arm.unwrap_or_else(|| set_for(settings));
     let conditions = asked.wanted.over(set, seed)?;

@@ -14,6 +14,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::body::Body;
 use super::conditions::Wanted;
 use super::error::Error;
+use super::models::stored;
 use super::openapi;
 use super::parts::{Part, Queries, Reads};
 use super::path::{InDomain, InPath, Named, named};
@@ -154,9 +155,7 @@ async fn put(
         return Ok(answer);
     }
     let row = registered(&reads, &domain).await?;
-    for (at, arm) in experiment.arms.iter().enumerate() {
-        check_model(&row, at, arm)?;
-    }
+    check_models(&reads, &domain, &experiment.arms).await?;
     let begun = queries.experiments.begin(row, experiment).await;
     let (figures, is_new) = begun.map_err(failed)?;
     let status = match is_new {
@@ -336,16 +335,16 @@ fn unfit(field: impl Into<String>, detail: impl Into<String>) -> Error {
     Error::new(Kind::Refused(Reason::InvalidField), detail).field(field)
 }
 
-/// Whether queries of the domain can be answered with the arm's model: for now with the one that it serves.
-fn check_model(domain: &DomainRow, at: usize, arm: &Arm) -> Result<(), Error> {
-    match &arm.model {
-        Some(model) if *model != domain.model => {
-            let detail = format!(
-                "Queries of this domain are answered with {}; it has no model {model}.",
-                domain.model
-            );
-            Err(Error::new(Kind::UnknownModel, detail).field(format!("arms[{at}].model")))
+/// Whether each arm's model can be asked: the active one, or one that is ready.
+async fn check_models(reads: &Reads, domain: &DomainName, arms: &[Arm]) -> Result<(), Error> {
+    let (models, kind) = stored(reads, domain).await?;
+    for (at, arm) in arms.iter().enumerate() {
+        let Some(name) = &arm.model else {
+            continue;
+        };
+        if models.active(&kind) != name && !models.is_ready(name) {
+            return Err(Error::unknown_model(name).field(format!("arms[{at}].model")));
         }
-        Some(_) | None => Ok(()),
     }
+    Ok(())
 }

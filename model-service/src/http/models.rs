@@ -15,13 +15,14 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::body::Body;
 use super::error::Error;
 use super::openapi;
-use super::parts::{Part, Reads, Writes};
+use super::parts::{Part, Queries, Reads, Writes};
 use super::path::{InDomain, InPath, OfModel, ToActivate};
 use super::query::nearest;
 use super::question::object;
 use super::request_name::request_name;
 use super::settings::{fits_model, outcome};
 use super::values::{invalid, only};
+use kindred_domain::experiment::Arm;
 use kindred_domain::models::{Models, Stage};
 use kindred_domain::settings::SettingsOutcome;
 use kindred_domain::status::{DomainStatus, State};
@@ -152,7 +153,7 @@ async fn activate(
     }
 }
 
-/// Deletes a model that is not served, with its lists.
+/// Deletes a model that is neither served nor named by an arm of the running experiment, with its lists.
 #[utoipa::path(operation_id = "delete_model", tag = "models", params(OfModel),
     responses(
         (status = 204, description = "It is gone."),
@@ -166,8 +167,22 @@ async fn delete_one(
     path: InPath<OfModel>,
     writes: Part<Writes>,
     reads: Part<Reads>,
+    queries: Part<Queries>,
 ) -> Result<HttpResponse, Error> {
     let OfModel { domain, name } = path.0;
+    // What another instance began a moment ago counts, too.
+    queries.experiments.forget(&domain);
+    if let Some(row) = queries.experiments.running(&domain).await {
+        let experiment = &row.experiment;
+        let names_it = |arm: &&Arm| arm.model.as_ref() == Some(&name);
+        if let Some(arm) = experiment.arms.iter().find(names_it) {
+            let (experiment, arm) = (&experiment.name, &arm.name);
+            let detail = format!(
+                "Arm {arm} of the running experiment {experiment} answers with {name}. End the experiment first."
+            );
+            return Err(Error::new(Kind::Conflict, detail).field("name"));
+        }
+    }
     match change(&reads, &writes, &domain, &name, ModelChange::Delete).await? {
         SettingsOutcome::Deleted => Ok(HttpResponse::NoContent().finish()),
         other => Err(unexpected(&other)),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kindred_shared::DomainName;
+use kindred_shared::{DomainName, ModelName};
 
 use super::conditions::Wanted;
 use super::error::Error;
@@ -55,6 +55,11 @@ impl TakingPart {
         let defaults = self.arm()?.defaults.as_ref()?;
         // They were checked when the experiment was begun.
         Some(Wanted::of_json(defaults).unwrap_or_default())
+    }
+
+    /// The model that answers; `None`: the served one.
+    pub(super) fn model(&self) -> Option<&ModelName> {
+        self.arm()?.model.as_ref()
     }
 
     /// The names of the experiment and the arm.
