@@ -2,17 +2,21 @@
 
 use std::path::Path;
 use std::process::Output;
+use std::time::Duration;
 
+use kindred_api::path;
 use serde_json::{Value, json};
 
+use crate::support::deadline::wait_for;
 use crate::support::place::Place;
-use crate::support::program::kindred;
+use crate::support::program::{Kindred, Start, kindred as kindred_program};
 
+const QUIET: Duration = Duration::from_secs(120);
 const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/courier.ndjson");
 const EXPECTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/courier.expected.json");
 
 fn evaluate(directory: &Path, arguments: &[&str]) -> Output {
-    let mut command = kindred(directory);
+    let mut command = kindred_program(directory);
     command
         .arg("evaluate")
         .args(["--items", SAMPLE])
@@ -72,6 +76,89 @@ fn the_demo_is_measured_and_the_report_is_a_page() {
         !page.contains("http://") && !page.contains("https://"),
         "no outside asset"
     );
+}
+
+#[test]
+fn a_running_domain_is_measured_as_its_items_in_a_file_are() {
+    const DOMAIN: &str = "courier.test";
+    let place = Place::beside_others();
+    let directory = place.directory();
+    let kindred = Kindred::start(&place, &Start::default());
+    let client = kindred.client();
+    let lines = std::fs::read_to_string(SAMPLE).expect("the demo's file");
+    let event = |line: &str| {
+        let mut event: Value = serde_json::from_str(line).expect("an event");
+        event["domain"] = json!(DOMAIN);
+        event
+    };
+    let events: Vec<Value> = lines.lines().map(event).collect();
+    let events: Vec<String> = events.iter().map(Value::to_string).collect();
+    client.batch(DOMAIN, &events);
+    client.wait_quiet(QUIET);
+    let other = path::model(DOMAIN, "words-1");
+    let kind = json!({"kind": "words-1"}).to_string();
+    client.put(&other, &kind).with_status(201);
+    wait_for("the model", QUIET, || {
+        let model = client.get(&other).with_status(200).json();
+        match model["state"].as_str() {
+            Some("ready") => Ok(()),
+            _ => Err(model.to_string()),
+        }
+    });
+
+    std::fs::write(directory.join("links.ndjson"), links()).expect("a file");
+    let ids: Vec<String> = events.iter().map(|event| id_of(event)).collect();
+    let judged = (1..ids.len()).map(|n| json!({"a": ids[n - 1], "b": ids[n], "score": n % 5}));
+    let judged: Vec<String> = judged.map(|line| line.to_string()).collect();
+    std::fs::write(directory.join("judged.ndjson"), judged.join("\n")).expect("a file");
+    let said = ["--links", "links.ndjson", "--judgements", "judged.ndjson"];
+    let report = |of: &[&str]| -> Value {
+        let mut command = kindred_program(directory);
+        let output = command
+            .arg("evaluate")
+            .args(of)
+            .args(said)
+            .arg("--json")
+            .output();
+        let output = output.expect("the program starts");
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words}");
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    let url = client.url("");
+    let running = report(&["--domain", DOMAIN, "--url", &url, "-o", "running.html"]);
+    let models = ["--model", "text-2", "--model", "words-1"];
+    let file = report(&[&["--items", SAMPLE][..], &models].concat());
+    let measures = |report: &Value| {
+        let systems = report["systems"].as_array().expect("systems").clone();
+        let one = |one: Value| (one["name"].to_string(), one["measures"].clone());
+        systems.into_iter().map(one).collect::<Vec<_>>()
+    };
+    assert_eq!(measures(&running), measures(&file));
+    let agreement = &running["agreement"][0];
+    assert_eq!(
+        (&agreement["a"], &agreement["b"]),
+        (&json!("text-2"), &json!("words-1"))
+    );
+    assert_eq!(agreement, &file["agreement"][0]);
+    let overlap = agreement["overlap"].as_f64().expect("a share");
+    assert!((0.2..1.0).contains(&overlap), "{agreement}");
+    let page = std::fs::read_to_string(directory.join("running.html")).expect("a page");
+    assert!(page.contains("Where text-2 and words-1 differ most"));
+
+    let mut command = kindred_program(directory);
+    command.args([
+        "evaluate", "--domain", DOMAIN, "--url", &url, "--model", "none",
+    ]);
+    let output = command.output().expect("the program starts");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{words}");
+    assert!(words.contains("ready there: text-2, words-1"), "{words}");
+}
+
+fn id_of(event: &str) -> String {
+    let event: Value = serde_json::from_str(event).expect("an event");
+    event["id"].as_str().expect("an id").to_owned()
 }
 
 #[test]

@@ -210,6 +210,10 @@ pub struct Pairs {
     /// At most 1,000.
     #[schema(min_items = 1, max_items = 1000, value_type = Vec<Vec<String>>, example = json!([["a-17", "a-9"]]))]
     pub pairs: Vec<[String; 2]>,
+    /// The model to score by: one that is ready; the active one if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[a-z0-9-]{1,64}$", example = "words-1")]
+    pub model: Option<String>,
 }
 
 /// The scores of pairs.

@@ -4,8 +4,8 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, post};
 use kindred_api::similar::{AnswerBatch, Pairs, Query, QueryBatch, Scores, SimilarAnswer};
 use kindred_shared::{DomainName, ModelName};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::asking::{Answered, Here, Place, answer, loaded, place, scores};
@@ -14,7 +14,7 @@ use super::error::Error;
 use super::openapi;
 use super::parts::{Part, Queries, Reads};
 use super::path::{InDomain, InPath};
-use super::question::{Asked, object};
+use super::question::{Asked, model, object};
 use super::values::{invalid, only};
 
 /// Queries of a batch at most.
@@ -106,7 +106,7 @@ async fn ask_many(
     let body = body
         .read_whole(BATCH_TIMES * queries.limits.message_bytes)
         .await?;
-    let all = list(&body, "queries", MOST_QUERIES)?;
+    let all = list(object(&body)?, "queries", MOST_QUERIES)?;
     let here = match place(&reads, &queries, &request, &domain, None, Some(&body)).await? {
         Place::There(response) => return Ok(response),
         Place::Here(here) => here,
@@ -184,15 +184,31 @@ async fn score_pairs(
 ) -> Result<HttpResponse, Error> {
     let domain = path.0.domain;
     let body = body.read_whole(queries.limits.message_bytes).await?;
+    let mut object = object(&body)?;
+    only(&object, &["pairs", "model"])?;
+    let by = match object.remove("model") {
+        None => None,
+        Some(Value::String(name)) => Some(model(&name)?),
+        Some(_) => return Err(invalid("model", "model is the name of a model.")),
+    };
     let mut pairs = Vec::new();
-    for (at, pair) in list(&body, "pairs", MOST_PAIRS)?.into_iter().enumerate() {
+    for (at, pair) in list(object, "pairs", MOST_PAIRS)?.into_iter().enumerate() {
         pairs.push(serde_json::from_value::<[String; 2]>(pair).map_err(|_| {
             let place = format!("pairs[{at}]");
             let detail = format!("{place} is a list of two ids, each a text.");
             invalid(place, detail)
         })?);
     }
-    match place(&reads, &queries, &request, &domain, None, Some(&body)).await? {
+    match place(
+        &reads,
+        &queries,
+        &request,
+        &domain,
+        by.as_ref(),
+        Some(&body),
+    )
+    .await?
+    {
         Place::There(response) => Ok(response),
         Place::Here(here) => {
             let scores = scores(&reads, &queries, &here, pairs).await?;
@@ -202,8 +218,7 @@ async fn score_pairs(
 }
 
 /// The list that is the one field of a body's object.
-fn list(body: &[u8], name: &str, most: usize) -> Result<Vec<Value>, Error> {
-    let mut object = object(body)?;
+fn list(mut object: Map<String, Value>, name: &str, most: usize) -> Result<Vec<Value>, Error> {
     only(&object, &[name])?;
     match object.remove(name) {
         Some(Value::Array(list)) if (1..=most).contains(&list.len()) => Ok(list),

@@ -84,6 +84,11 @@ impl Items {
                 names.join(", ")
             )));
         }
+        Self::of(live)
+    }
+
+    /// These, which are live and shown.
+    pub(super) fn of(live: BTreeMap<ItemId, Upsert>) -> Result<Self, Failure> {
         if live.len() < 2 {
             return Err(Failure::failed(format!(
                 "{} items are live and shown: at least two are needed",
@@ -102,7 +107,8 @@ impl Items {
         self.all.len()
     }
 
-    fn number(&self, id: &str) -> Option<usize> {
+    /// The number of an item.
+    pub(super) fn number(&self, id: &str) -> Option<usize> {
         let id = ItemId::new(id).ok()?;
         self.numbers.get(&id).copied()
     }

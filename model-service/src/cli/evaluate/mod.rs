@@ -1,15 +1,18 @@
 //! `kindred evaluate`: how good lists are, by what people said.
 
+mod agreement;
 mod input;
 mod measure;
 mod metrics;
 mod report;
+mod running;
 mod systems;
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use compute_worker::models::{Models, names_of_texts};
 use compute_worker::pool;
@@ -18,26 +21,37 @@ use kindred_shared::ModelName;
 use kindred_shared::event::Limits;
 use serde::Serialize;
 
+use self::agreement::{Agreement, agreements};
 use self::input::{Field, Items};
 use self::measure::{Evaluation, Said, measure};
+use self::running::Running;
 use self::systems::{Baseline, System, of_model, of_terms, read};
+use super::client::Server;
 use super::exit::{Exit, Failure, Outcome};
 use super::flags::ServiceFlags;
 use super::output::json_lines;
 use crate::config::Config;
-use crate::preprocessing::Preprocessor;
+use crate::preprocessing::{Preprocessed, Preprocessor};
 
-/// Measures how good lists are, by what people said, without a service.
+/// How long a running service may take to answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Measures how good lists are: of files, without a service, or of a running domain.
 ///
-/// Models are compared with each other and with TF-IDF and BM25 on the same terms. Judgements are lines of
+/// With --items, models make their lists of the files' items. With --domain, the domain's own models are asked for
+/// theirs, and nothing is changed: put a second model beside the served one (`kindred models put`), and see where both
+/// differ before readers do. Models are compared with each other and with TF-IDF and BM25 on the same terms. Judgements are lines of
 /// {"a","b","score"}: how alike somebody found two items. Links are lines of {"from","to"}: what an author linked to.
 /// With --tags, an answer is the better the more labels it shares with the item; items of the item's group are
 /// passed over.
 #[derive(Debug, clap::Args)]
 pub(crate) struct EvaluateArgs {
     /// Files of events, as `kindred import` takes them, of one domain
-    #[arg(long, required = true, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", required_unless_present = "domain")]
     items: Vec<PathBuf>,
+    /// A domain of a running Kindred
+    #[arg(long, value_name = "DOMAIN", conflicts_with = "items")]
+    domain: Option<String>,
     /// NDJSON of judgements
     #[arg(long, value_name = "FILE")]
     judgements: Option<PathBuf>,
@@ -47,12 +61,14 @@ pub(crate) struct EvaluateArgs {
     /// Where labels are: categories, or attributes.NAME (separated by commas)
     #[arg(long, value_name = "FIELD")]
     tags: Option<Field>,
-    /// A model to measure; several times for several [default: all that read texts]
+    /// A model to measure; several times for several [default: all that read texts; of a domain all that are ready]
     #[arg(long, value_name = "NAME")]
     model: Vec<String>,
     /// Write a report to read, an HTML page
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    server: Server,
     #[command(flatten)]
     pub(crate) flags: ServiceFlags,
 }
@@ -65,6 +81,8 @@ struct Report {
     /// Items by the language they were read in.
     languages: BTreeMap<String, usize>,
     systems: Vec<Evaluation>,
+    /// Of each two of them.
+    agreement: Vec<Agreement>,
 }
 
 pub(super) fn run(
@@ -73,17 +91,38 @@ pub(super) fn run(
     json: bool,
     out: &mut dyn Write,
 ) -> Outcome {
-    let models = models(args)?;
     let limits = Limits {
         message_bytes: config.events.max_message,
         text_bytes: config.events.max_text,
         attributes: config.events.max_attributes,
     };
-    let items = Items::read(&args.items, &limits)?;
-    let said = said(args, &items)?;
     let pool = pool(config.compute.threads)
         .map_err(|error| Failure::failed(format!("no threads: {error}")))?;
-    let (report, systems) = pool.install(|| evaluate(&models, config, &items, &said))?;
+    let (items, said, report, systems) = match &args.domain {
+        None => {
+            let models = models(args)?;
+            let items = Items::read(&args.items, &limits)?;
+            let said = said(args, &items)?;
+            let (report, systems) = pool.install(|| of_files(&models, config, &items, &said))?;
+            (items, said, report, systems)
+        }
+        Some(domain) => {
+            let client = args.server.patient_client(config, PATIENCE)?;
+            let client = &client;
+            let running = Running { client, domain };
+            let models = running.models(&args.model)?;
+            let (items, lists) = running.read(&models, &limits)?;
+            let said = said(args, &items)?;
+            let judged = said.judgements.as_deref().unwrap_or_default();
+            let asked = models.iter().zip(&lists);
+            let asked = asked.map(|(model, lists)| running.system(model, lists, &items, judged));
+            let systems = asked.collect::<Result<_, _>>()?;
+            let preprocessor = preprocessor(config)?;
+            let (report, systems) =
+                pool.install(|| evaluate(&items, &said, systems, &read(&items, &preprocessor)));
+            (items, said, report, systems)
+        }
+    };
     if let Some(path) = &args.output {
         let page = report::page(&report, &systems, &items, &said);
         std::fs::write(path, page)
@@ -132,16 +171,20 @@ fn said(args: &EvaluateArgs, items: &Items) -> Result<Said, Failure> {
     })
 }
 
-fn evaluate(
+fn preprocessor(config: &Config) -> Result<Preprocessor, Failure> {
+    let texts = &config.texts;
+    Preprocessor::new(&texts.languages, &texts.default_language)
+        .map_err(|error| Failure::usage(error.to_string()))
+}
+
+fn of_files(
     wanted: &[ModelName],
     config: &Config,
     items: &Items,
     said: &Said,
 ) -> Result<(Report, Vec<System>), Failure> {
-    let texts = &config.texts;
-    let preprocessor = Preprocessor::new(&texts.languages, &texts.default_language)
-        .map_err(|error| Failure::usage(error.to_string()))?;
-    let vectors = Vectors::configured(&texts.vectors);
+    let preprocessor = preprocessor(config)?;
+    let vectors = Vectors::configured(&config.texts.vectors);
     let vectors = vectors.map_err(|error| Failure::usage(error.to_string()))?;
     let kernel = config.compute.kernel;
     let kernel = kernel
@@ -152,11 +195,21 @@ fn evaluate(
     let made = wanted
         .iter()
         .map(|model| of_model(&models, model, items, (&read, &preprocessor), kernel));
-    let mut systems: Vec<System> = made.collect::<Result<_, _>>()?;
-    systems.extend(Baseline::ALL.map(|baseline| of_terms(baseline, &read)));
+    let systems: Vec<System> = made.collect::<Result<_, _>>()?;
+    Ok(evaluate(items, said, systems, &read))
+}
+
+/// Measures these systems, and the baselines on the texts as they are read.
+fn evaluate(
+    items: &Items,
+    said: &Said,
+    mut systems: Vec<System>,
+    read: &[Preprocessed],
+) -> (Report, Vec<System>) {
+    systems.extend(Baseline::ALL.map(|baseline| of_terms(baseline, read)));
     let mut languages = BTreeMap::new();
     for text in read {
-        *languages.entry(text.language).or_default() += 1;
+        *languages.entry(text.language.clone()).or_default() += 1;
     }
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
@@ -166,8 +219,9 @@ fn evaluate(
             .iter()
             .map(|system| measure(system, items, said))
             .collect(),
+        agreement: agreements(&systems),
     };
-    Ok((report, systems))
+    (report, systems)
 }
 
 fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
@@ -227,5 +281,14 @@ fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(
         out,
         "(first places, first tens: the largest share that one item has of them)"
-    )
+    )?;
+    if !report.agreement.is_empty() {
+        writeln!(out, "\nagreement                  first tens  same first")?;
+    }
+    for one in &report.agreement {
+        let pair = format!("{}, {}", one.a, one.b);
+        let (overlap, same_first) = (100.0 * one.overlap, 100.0 * one.same_first);
+        writeln!(out, "  {pair:<24} {overlap:>8.1} % {same_first:>9.1} %")?;
+    }
+    Ok(())
 }

@@ -32,6 +32,7 @@ pub(super) fn page(report: &Report, systems: &[System], items: &Items, said: &Sa
     );
     measures(&mut page, &report.systems);
     standing(&mut page, &report.systems);
+    agreement(&mut page, report, systems, items, said);
     lists(&mut page, report, systems, items, said);
     page.push_str("</main></html>\n");
     page
@@ -152,6 +153,37 @@ fn standing(page: &mut String, systems: &[Evaluation]) {
     page.push_str("</table></div></section>");
 }
 
+fn agreement(page: &mut String, report: &Report, systems: &[System], items: &Items, said: &Said) {
+    if report.agreement.is_empty() {
+        return;
+    }
+    page.push_str(
+        "<section><h2>Agreement</h2><p>How many of the first ten both have, on average, and how often both begin \
+         with the same item.</p><div class=wide><table><tr><th><th>first tens<th>same first",
+    );
+    for one in &report.agreement {
+        let (a, b) = (escaped(&one.a), escaped(&one.b));
+        let (overlap, same_first) = (100.0 * one.overlap, 100.0 * one.same_first);
+        let _ = write!(
+            page,
+            "<tr><th>{a} and {b}<td>{overlap:.1} %<td>{same_first:.1} %"
+        );
+    }
+    page.push_str("</table></div></section>");
+    // The first two are the models asked for, or a model and a baseline.
+    let Some(first) = report.agreement.first() else {
+        return;
+    };
+    let is_one = |system: &&System| [&first.a, &first.b].contains(&&system.name);
+    let of_both: Vec<&System> = systems.iter().filter(is_one).collect();
+    let (a, b) = (escaped(&first.a), escaped(&first.b));
+    let _ = write!(page, "<section><h2>Where {a} and {b} differ most</h2>");
+    for (item, _) in first.by_item.iter().take(2 * SHOWN) {
+        side_by_side(page, *item, &of_both, items, said);
+    }
+    page.push_str("</section>");
+}
+
 fn lists(page: &mut String, report: &Report, systems: &[System], items: &Items, said: &Said) {
     let Some((first, measured)) = systems.first().zip(report.systems.first()) else {
         return;
@@ -162,10 +194,11 @@ fn lists(page: &mut String, report: &Report, systems: &[System], items: &Items, 
         .map(|(item, value)| (*item, *value))
         .collect();
     questions.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+    let all: Vec<&System> = systems.iter().collect();
     let mut section = |heading: &str, questions: &[(usize, f64)]| {
         let _ = write!(page, "<section><h2>{heading}</h2>");
         for (item, _) in questions {
-            side_by_side(page, *item, systems, items, said);
+            side_by_side(page, *item, &all, items, said);
         }
         page.push_str("</section>");
     };
@@ -183,7 +216,7 @@ fn lists(page: &mut String, report: &Report, systems: &[System], items: &Items, 
     section(&format!("Where {name} does best"), &best);
 }
 
-fn side_by_side(page: &mut String, item: usize, systems: &[System], items: &Items, said: &Said) {
+fn side_by_side(page: &mut String, item: usize, systems: &[&System], items: &Items, said: &Said) {
     let title = |item: usize| {
         let item = &items.all[item];
         let title = item

@@ -42,9 +42,24 @@ enum Scoring {
         rows: Vec<Option<(usize, usize)>>,
     },
     Terms(Index),
+    /// Scores that a service answered.
+    Answered(HashMap<(usize, usize), f64>),
 }
 
 impl System {
+    /// A model of a running service, with what it answered.
+    pub(super) fn answered(
+        name: String,
+        lists: Vec<Vec<Answer>>,
+        scores: HashMap<(usize, usize), f64>,
+    ) -> Self {
+        Self {
+            name,
+            lists,
+            scoring: Scoring::Answered(scores),
+        }
+    }
+
     /// Whether scores are cosines, 1 at most.
     pub(super) fn scores_are_cosines(&self) -> bool {
         self.name != Baseline::Bm25.name()
@@ -59,6 +74,7 @@ impl System {
                 }
                 _ => 0.0,
             },
+            Scoring::Answered(scores) => scores.get(&(a, b)).copied().unwrap_or(0.0),
             // BM25 asks with one and answers with the other.
             Scoring::Terms(index) => f64::midpoint(index.score(a, b), index.score(b, a)),
         }
