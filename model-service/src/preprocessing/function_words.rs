@@ -1,8 +1,10 @@
-//! Which language a short text is in, by its function words: those that say how others belong together.
+//! Which language a text is in, by its function words: those that say how others belong together.
 //!
 //! Statistics of letters need some hundred letters to tell 70 languages apart. A headline has fewer, but
-//! "warum die … so lange … war und was der … hat" is German to every reader.
+//! "warum die … so lange … war und was der … hat" is German to every reader. In a longer text there are so many that
+//! letters need not be counted, which takes several times as long.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use kindred_shared::Folding;
@@ -13,6 +15,10 @@ use super::stop_words::StopWords;
 const FEWEST: u32 = 2;
 /// By how many more than of any other language; of the one that the letters speak for, by one.
 const LEAD: u32 = 2;
+/// Fewest different function words that leave no doubt, whatever the letters would say, ...
+const CLEAR_FEWEST: u32 = 8;
+/// ... if no other language has more than one for each so many of them.
+const CLEAR_TIMES: u32 = 2;
 
 /// One bit a language, by its place in [`FunctionWords::languages`].
 type Mask = u128;
@@ -32,7 +38,7 @@ impl FunctionWords {
         let mut words: HashMap<Box<str>, Mask> = HashMap::new();
         for (at, language) in languages.iter().enumerate() {
             for word in stop_words.of(language).into_iter().flatten() {
-                *words.entry(folded(word).into()).or_default() |= 1 << at;
+                *words.entry(Box::from(&*folded(word))).or_default() |= 1 << at;
             }
         }
         Self { languages, words }
@@ -40,31 +46,52 @@ impl FunctionWords {
 
     /// The language that a text is surely in. `by_letters`: which one its letters speak for, though not surely.
     pub(super) fn language_of(&self, text: &str, by_letters: &str) -> Option<&'static str> {
+        let (code, most, second) = self.first_two(text.split_whitespace())?;
+        let lead = if by_letters == code { 1 } else { LEAD };
+        (most >= FEWEST && most >= second + lead).then_some(code)
+    }
+
+    /// The language of samples of one text about which their function words leave no doubt.
+    pub(super) fn clear_language_of(&self, samples: &[Cow<'_, str>]) -> Option<&'static str> {
+        let words = samples.iter().flat_map(|sample| sample.split_whitespace());
+        let (code, most, second) = self.first_two(words)?;
+        (most >= CLEAR_FEWEST && most >= CLEAR_TIMES * second).then_some(code)
+    }
+
+    /// The language with the most different function words, how many these are, and how many the next one has.
+    fn first_two<'t>(
+        &self,
+        words: impl Iterator<Item = &'t str>,
+    ) -> Option<(&'static str, u32, u32)> {
         let mut counts = vec![0_u32; self.languages.len()];
         let mut seen = HashSet::new();
-        for word in text.split_whitespace() {
+        for word in words {
             let word = folded(word);
-            let mut mask = self.words.get(word.as_str()).copied().unwrap_or(0);
-            if mask == 0 || !seen.insert(word) {
+            let Some((word, mask)) = self.words.get_key_value(&*word) else {
+                continue;
+            };
+            if !seen.insert(word) {
                 continue;
             }
+            let mut mask = *mask;
             while mask != 0 {
                 counts[mask.trailing_zeros() as usize] += 1;
                 mask &= mask - 1;
             }
         }
         let at = (0..counts.len()).max_by_key(|at| counts[*at])?;
-        let (most, code) = (counts[at], self.languages[at]);
-        counts[at] = 0;
+        let most = std::mem::take(&mut counts[at]);
         let second = counts.into_iter().max().unwrap_or(0);
-        let lead = if by_letters == code { 1 } else { LEAD };
-        (most >= FEWEST && most >= second + lead).then_some(code)
+        Some((self.languages[at], most, second))
     }
 }
 
 /// A word as the keys of all languages are: stop words were folded as their own language has it.
-fn folded(word: &str) -> String {
-    Folding::default().fold(word)
+fn folded(word: &str) -> Cow<'_, str> {
+    if word.bytes().all(|byte| byte.is_ascii_lowercase()) {
+        return Cow::Borrowed(word);
+    }
+    Cow::Owned(Folding::default().fold(word))
 }
 
 #[cfg(test)]
@@ -102,6 +129,23 @@ mod tests {
         ] {
             assert_eq!(all().language_of(text, ""), Some(code), "{text}");
         }
+    }
+
+    #[test]
+    fn enough_function_words_leave_no_doubt() {
+        let clear = |text: &str| all().clear_language_of(&[Cow::Borrowed(text)]);
+        let german = "die Brücke ist seit heute wieder offen und der Verkehr kann nach zwei Jahren über sie fließen weil \
+                      das Amt mit dem Umbau fertig wurde";
+        assert_eq!(clear(german), Some("de"));
+        assert_eq!(clear("Hafenbrücke wieder offen"), None, "too few");
+        // As many of English.
+        let mixed = format!(
+            "{german} the bridge is open again and it has been for you and me since they were done with this"
+        );
+        assert_eq!(clear(&mixed), None);
+        // Danish and Norwegian have nearly all of theirs in common.
+        let danish = "broen er åben igen og det er den fordi man har været i gang med at bygge den om i to år";
+        assert_eq!(clear(danish), None);
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Guarded {
 
 /// Every route, with a domain and an id.
 fn routes(of: &str) -> impl Iterator<Item = (&'static str, String, &'static str)> {
-    ROUTES.iter().flat_map(move |(route, methods)| {
+    super::routes().iter().flat_map(move |(route, methods)| {
         let uri = route
             .replace("{domain}", of)
             .replace("{id}", "i")

@@ -17,9 +17,10 @@ mod schemas;
 mod service;
 mod writes;
 
+use std::collections::BTreeSet;
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 
 use actix_web::body::{MessageBody, to_bytes};
 use actix_web::dev::{Service, ServiceResponse};
@@ -57,47 +58,45 @@ use kindred_domain::status::DomainStatus;
 use kindred_domain::store::{ItemRow, ListRow, Liveness, Neighbour, Write as StoreWrite};
 use kindred_domain::view_change::{Listed, Renewed, ServedList, ViewChange};
 
-/// Every route's template and what can be asked of it.
-const ROUTES: &[(&str, &str)] = &[
-    (
-        "/v1/domains/{domain}/items/{id}",
-        "GET, HEAD, PUT, PATCH, DELETE",
-    ),
-    ("/v1/domains/{domain}/items/{id}/similar", "GET, HEAD"),
-    ("/v1/domains/{domain}/items:batch", "POST"),
-    ("/v1/domains/{domain}/similar", "POST"),
-    ("/v1/domains/{domain}/similar:batch", "POST"),
-    ("/v1/domains/{domain}/scores", "POST"),
-    ("/v1/domains/{domain}/repair", "POST"),
-    ("/v1/domains/{domain}/experiments", "GET, HEAD"),
-    (
-        "/v1/domains/{domain}/experiments/{name}",
-        "GET, HEAD, PUT, DELETE",
-    ),
-    ("/v1/domains/{domain}/feedback", "POST"),
-    ("/v1/domains/{domain}/items", "GET, HEAD"),
-    ("/v1/domains/{domain}/export", "GET, HEAD"),
-    ("/v1/domains", "GET, HEAD"),
-    ("/v1/keys", "GET, HEAD, POST"),
-    ("/v1/keys/{id}", "GET, HEAD, DELETE"),
-    ("/v1/domains/{domain}", "GET, HEAD, PUT, DELETE"),
-    ("/v1/domains/{domain}/models", "GET, HEAD"),
-    (
-        "/v1/domains/{domain}/models/{name}",
-        "GET, HEAD, PUT, DELETE",
-    ),
-    ("/v1/domains/{domain}/models/{name}:activate", "POST"),
-    ("/v1/domains/{domain}/map", "GET, HEAD"),
-    ("/v1/workers", "GET, HEAD"),
-    ("/v1/activity", "GET, HEAD"),
-    ("/v1/activity/stream", "GET, HEAD"),
-    ("/healthz", "GET, HEAD"),
-    ("/readyz", "GET, HEAD"),
-    ("/metrics", "GET, HEAD"),
-    ("/openapi.json", "GET, HEAD"),
-    ("/embed.js", "GET, HEAD"),
-    ("/", "GET, HEAD"),
-];
+/// Every route and the methods it takes, in the order of `Allow`, as the contract has them.
+fn routes() -> &'static [(&'static str, String)] {
+    const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+    static ROUTES: LazyLock<Vec<(&str, String)>> = LazyLock::new(|| {
+        let contract = include_str!("../../../../docs/CONTRACT.md");
+        let (_, table) = contract
+            .split_once("\n| path | method | |\n")
+            .expect("a table of routes");
+        let mut routes: Vec<(&str, BTreeSet<&str>)> = Vec::new();
+        let mut of_row = 0;
+        for row in table.lines().skip(1).take_while(|row| row.starts_with('|')) {
+            let mut cells = row.split('|').skip(1);
+            let (paths, methods) = (cells.next().expect("paths"), cells.next().expect("methods"));
+            let paths: Vec<&str> = paths.split('`').skip(1).step_by(2).collect();
+            // Without a path it goes on about those of the row above.
+            if !paths.is_empty() {
+                of_row = paths.len();
+                routes.extend(paths.into_iter().map(|path| (path, BTreeSet::new())));
+            }
+            let above = routes.len() - of_row;
+            for (_, known) in &mut routes[above..] {
+                known.extend(methods.split(',').map(str::trim));
+            }
+        }
+        let route = |(path, mut methods): (_, BTreeSet<&str>)| {
+            if methods.contains("GET") {
+                methods.insert("HEAD");
+            }
+            assert!(
+                methods.iter().all(|method| METHODS.contains(method)),
+                "{path}: {methods:?}"
+            );
+            let methods = METHODS.iter().filter(|method| methods.contains(*method));
+            (path, methods.copied().collect::<Vec<_>>().join(", "))
+        };
+        routes.into_iter().map(route).collect()
+    });
+    &ROUTES
+}
 
 /// An answer, read whole.
 #[derive(Debug)]
