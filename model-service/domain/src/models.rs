@@ -184,6 +184,14 @@ impl Models {
             let why = format!("what is stored of the former {name} is being deleted; try again");
             return SettingsOutcome::Conflict(why);
         }
+        let mut others = self.beside.values().map(|entry| &entry.kind);
+        let are_kept = kind == active_kind || others.any(|other| other == kind);
+        let leaves = |leaving: &Leaving| leaving.wholly && leaving.kind == *kind;
+        if !are_kept && self.leaving.values().any(leaves) {
+            let why =
+                format!("features of the former model of kind {kind} are being deleted; try again");
+            return SettingsOutcome::Conflict(why);
+        }
         let count = self.beside.len() + 1;
         match self.beside.get_mut(name) {
             Some(entry) if entry.kind != *kind => is_of(&entry.kind),

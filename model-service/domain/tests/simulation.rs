@@ -127,6 +127,8 @@ struct World {
     ever: BTreeSet<ItemId>,
     /// The windows that were asked for, by request.
     requests: HashMap<String, Duration>,
+    /// The last request about settings or models that was acknowledged, since the domain was removed last.
+    acknowledged: Option<String>,
     /// The newest event of each item.
     truth: HashMap<ItemId, Arc<Event>>,
     next_version: u64,
@@ -189,6 +191,7 @@ impl World {
             unsettled: BTreeMap::new(),
             queue: Vec::new(),
             requests: HashMap::new(),
+            acknowledged: None,
             removals: 0,
             ever: BTreeSet::new(),
             truth: HashMap::new(),
@@ -578,10 +581,12 @@ impl World {
         match outcome {
             Outcome::Stored(_) => {
                 if let Event::Remove(removal) = &*event {
+                    self.acknowledged = None;
                     return self.assert_removed(removal);
                 }
                 let Some(id) = event.id() else {
-                    return self.assert_answered(&event);
+                    self.acknowledged = Some(self.assert_answered(&event).to_owned());
+                    return;
                 };
                 let row = self.store.items.get(id);
                 let version = row.map(|row| row.version);
@@ -638,7 +643,7 @@ impl World {
     }
 
     /// What became of a request to set the settings is durable before it is acknowledged.
-    fn assert_answered(&self, event: &Event) {
+    fn assert_answered<'e>(&self, event: &'e Event) -> &'e str {
         let request = match event {
             Event::Configure(configure) => &configure.request,
             Event::Model(modelled) => &modelled.request,
@@ -650,6 +655,7 @@ impl World {
             row.answered.iter().any(is_answered),
             "acknowledged, not durable: {event:?}"
         );
+        request
     }
 
     /// The stored settings are those of the last request that was no conflict.
@@ -657,6 +663,14 @@ impl World {
         let Some(row) = self.store.settings.get(&()) else {
             return;
         };
+        // What was decided later is stored over it, not in place of it.
+        let is_there = |request: &String| row.answered.iter().any(|one| one.request == *request);
+        assert!(
+            self.acknowledged.as_ref().is_none_or(is_there),
+            "acknowledged, then lost: {:?} of {:?}",
+            self.acknowledged,
+            row.answered
+        );
         let taken =
             |answered: &&Answered| !matches!(answered.outcome, SettingsOutcome::Conflict(_));
         let mut taken = row.answered.iter().filter(taken);

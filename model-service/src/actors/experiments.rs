@@ -132,6 +132,11 @@ impl Experiments {
         {
             return running.clone();
         }
+        let last = seen.and_then(|(_, running)| running);
+        if last.is_some() {
+            // One asks the store, and nobody else waits for its answer.
+            self.saw(domain, last.clone());
+        }
         match self.store.experiments(domain).await {
             Ok(rows) => {
                 let running = rows.into_iter().find(|row| row.ended.is_none());
@@ -141,7 +146,8 @@ impl Experiments {
             }
             Err(error) => {
                 tracing::warn!(%domain, %error, "experiments not read");
-                seen.and_then(|(_, running)| running)
+                self.saw(domain, last.clone());
+                last
             }
         }
     }

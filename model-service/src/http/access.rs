@@ -61,7 +61,7 @@ pub(super) fn need(route: &str, method: &Method) -> Option<Need> {
             Need::Metrics
         }
         ("/v1/keys", "GET" | "POST") | ("/v1/keys/{id}", "GET" | "DELETE") => Need::Admin,
-        ("" | "/experiments" | "/experiments/{name}", "GET") => {
+        ("" | "/experiments" | "/experiments/{name}" | "/models" | "/models/{name}", "GET") => {
             Need::OneOf(&[Right::Read, Right::Manage])
         }
         ("/experiments/{name}", "PUT" | "DELETE") => Need::OneOf(&[Right::Manage]),
@@ -69,7 +69,6 @@ pub(super) fn need(route: &str, method: &Method) -> Option<Need> {
         ("", "PUT" | "DELETE") | ("/export", "GET") | ("/repair", "POST") => {
             Need::OneOf(&[Right::Manage])
         }
-        ("/models" | "/models/{name}", "GET") => Need::OneOf(&[Right::Read]),
         ("/models/{name}", "PUT" | "DELETE") | ("/models/{name}:activate", "POST") => {
             Need::OneOf(&[Right::Manage])
         }

@@ -79,6 +79,8 @@ impl Here {
         let Some(name) = model.filter(|name| served.snapshot.name() != Some(*name)) else {
             return Some(served);
         };
+        // Of a domain that was removed no other model answers either.
+        served.snapshot.model()?;
         let view = reads.views.beside(domain, name);
         let view = view.filter(|one| one.is_ready)?.view;
         let snapshot = view.snapshot().as_ref().map(Arc::clone)?;

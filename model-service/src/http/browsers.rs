@@ -54,7 +54,6 @@ pub(crate) async fn serve(
     let is_preflight = *request.method() == Method::OPTIONS
         && origin.is_some()
         && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let is_random = request.query_string().contains("fallback=random");
     let is_keyed = headers.contains_key(AUTHORIZATION) || access::cookie(headers).is_some();
     // What one reader gets is no other's.
     let is_of_reader = is_tagged && names_reader(request.query_string());
@@ -66,6 +65,7 @@ pub(crate) async fn serve(
     } else {
         None
     };
+    let is_random = is_random(request.query_string(), settings.as_deref());
     let allowed = origin.filter(|origin| is_blind || is_allowed(settings.as_deref(), origin));
     if is_preflight && let Some(route) = route {
         let allow = route.allow.clone();
@@ -117,6 +117,21 @@ fn tell(headers: &mut HeaderMap, allowed: Option<HeaderValue>) {
 fn names_reader(query: &str) -> bool {
     let may = query.contains("reader") || query.contains('%');
     may && Given::of(query).pairs().any(|(name, _)| name == "reader")
+}
+
+/// Whether an answer is another each time: a query says so, or what is set for the domain does.
+fn is_random(query: &str, settings: Option<&DomainSettings>) -> bool {
+    let set = || {
+        let defaults = settings?.defaults.as_ref()?;
+        Some(defaults.get("fallback")?.as_str()? == "random")
+    };
+    match query
+        .split('&')
+        .find_map(|one| one.strip_prefix("fallback="))
+    {
+        Some(said) => said == "random",
+        None => set() == Some(true),
+    }
 }
 
 /// For how long caches keep an answer; one to who has a key, or of one reader, is no other's.
@@ -189,6 +204,19 @@ pub(super) fn is_known(known: &HeaderValue, tag: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_is_random_where_the_query_or_else_the_domain_says_so() {
+        let set = |fallback: &str| DomainSettings {
+            defaults: serde_json::from_value(serde_json::json!({ "fallback": fallback })).ok(),
+            ..DomainSettings::default()
+        };
+        assert!(is_random("limit=3&fallback=random", None));
+        assert!(is_random("limit=3", Some(&set("random"))));
+        assert!(!is_random("fallback=none", Some(&set("random"))));
+        assert!(!is_random("limit=3", Some(&set("newest"))));
+        assert!(!is_random("limit=3", Some(&DomainSettings::default())));
+    }
 
     #[test]
     fn a_tag_depends_on_all_but_when_the_list_was_made() {

@@ -104,6 +104,10 @@ impl Wanted {
         if self.balance.is_this() {
             set.half_life = Said::None;
         }
+        if matches!(self.limit, Said::This(limit) if limit > MOST_CAREFUL) {
+            set.diversity = Said::None;
+            set.explain = Said::None;
+        }
         let conditions = Conditions {
             limit: self.limit.over(set.limit).this().unwrap_or(USUAL_ANSWERS),
             min_score: self.min_score.over(set.min_score).this(),

@@ -80,8 +80,8 @@ impl Parameters for ByParameters {
         let wanted = Wanted::of_parameters(given)?;
         let once = || invalid("reader", "reader is given once.");
         let reader = given.once("reader", once)?.map(reader).transpose()?;
-        let named = given.pairs().find(|(name, _)| *name == "model");
-        let named = named.map(|(_, name)| model(name)).transpose()?;
+        let once = || invalid("model", "model is given once.");
+        let named = given.once("model", once)?.map(model).transpose()?;
         Ok(Self(wanted, reader, named))
     }
 }

@@ -18,8 +18,8 @@ use crate::settings::SettingsOutcome;
 use crate::store::{BesideRow, Write};
 use crate::time::Now;
 
-/// How long an activation waits until its model is loaded.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an activation waits until its model is loaded: shorter than whoever asked waits for the outcome.
+pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Another model is to be served.
 #[derive(Debug)]
@@ -66,6 +66,8 @@ impl Domain {
             && self.naming.is_empty()
             && self.keeping.has_stored_all()
             && !self.keeping.is_waiting()
+            // Its answer stores the models as they are before the activation.
+            && !self.keeping.is_sweeping()
             && !self.surveying.is_storing()
             && !is_being_cleaned;
         if is_closed

@@ -23,6 +23,8 @@ pub(super) struct Configuring {
     pub(super) tag: DeliveryTag,
     /// The model they name.
     model: Option<ModelName>,
+    /// Whether they are others than before.
+    are_changed: bool,
 }
 
 impl Domain {
@@ -50,6 +52,7 @@ impl Domain {
         let mut row = self.set.take().unwrap_or_default();
         let is_known = row.answered.iter().any(|one| one.request == event.request);
         let is_new = self.row.is_none();
+        let before = row.settings.clone();
         if !is_known {
             let is_empty = self.catalogue.live() == 0;
             let was = row.settings.model.clone();
@@ -71,18 +74,24 @@ impl Domain {
             row.answer(&event.request, outcome);
             row.updated_at = now.date();
         }
+        let are_changed = row.settings != before;
         self.use_settings(row);
         if is_new {
             self.register(now);
         }
-        self.store_settings(tag);
+        self.store_settings(tag, are_changed);
     }
 
-    fn store_settings(&mut self, tag: DeliveryTag) {
+    fn store_settings(&mut self, tag: DeliveryTag, are_changed: bool) {
         let writes = self.set.clone().map(Write::Settings).into_iter().collect();
         let ticket = self.commit(CommitStep::Settings, true, writes);
         let model = self.text_settings.model.clone();
-        self.configuring.push(Configuring { ticket, tag, model });
+        self.configuring.push(Configuring {
+            ticket,
+            tag,
+            model,
+            are_changed,
+        });
     }
 
     /// Settings are durable. The domain's row names the model only now: what a crash leaves of one
@@ -91,8 +100,11 @@ impl Domain {
         let Some(at) = self.configuring.iter().position(|one| one.ticket == ticket) else {
             return;
         };
-        let Configuring { tag, model, .. } = self.configuring.remove(at);
-        self.keep_models_anew();
+        let done = self.configuring.remove(at);
+        let Configuring { tag, model, .. } = done;
+        if done.are_changed {
+            self.keep_models_anew();
+        }
         if self.lists.are_served() {
             // Readers go by them from now on.
             self.serve(ViewChange::default());

@@ -89,6 +89,11 @@ impl Keeping {
         self.waiting.is_some()
     }
 
+    /// Whether rows of a model are being deleted.
+    pub(super) fn is_sweeping(&self) -> bool {
+        self.sweeping.is_some()
+    }
+
     /// Whether events wait until another model is served.
     pub(super) fn is_activating(&self) -> bool {
         let activation = self.activation.as_ref();

@@ -575,7 +575,7 @@ async fn a_value_that_is_not_fit_is_named() {
 async fn what_is_set_for_a_domain_counts_until_a_query_says_otherwise() {
     let bench = filled().await;
     let defaults = json!({"defaults": {"filter": {"none": [{"field": "id", "in": ["b"]}]},
-        "limit": 1, "half_life": "4d"}});
+        "limit": 1, "half_life": "4d", "diversity": 0.0}});
     let settings = serde_json::from_value(defaults).expect("settings");
     let change = ViewChange {
         settings: Some(Arc::new(settings)),
@@ -592,6 +592,8 @@ async fn what_is_set_for_a_domain_counts_until_a_query_says_otherwise() {
         ("filter=none&limit=3", &["c", "b", "d"]),
         ("filter=none&balance=true&limit=3", &["b", "c", "d"]),
         ("category=slow&limit=9", &["c", "d"]),
+        // With diversity set, too: a larger limit goes before it.
+        ("limit=200", &["c", "d"]),
     ] {
         let answer = get(&bench, &format!("/v1/domains/x/items/a/similar?{query}")).await;
         assert_eq!(ids(&answer), expected, "{query}");
