@@ -1,7 +1,10 @@
 //! Queries: what is similar to several items, to a text or a vector; many at once; and the scores of pairs.
 
+use std::collections::BTreeSet;
+
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, post};
+use kindred_api::problem::Kind;
 use kindred_api::similar::{AnswerBatch, Pairs, Query, QueryBatch, Scores, SimilarAnswer};
 use kindred_shared::{DomainName, ModelName};
 use serde_json::value::RawValue;
@@ -25,6 +28,8 @@ const MOST_PAIRS: usize = 1_000;
 const BATCH_TIMES: usize = 16;
 /// When to ask again for a list that is being made, in seconds.
 const RETRY_S: &str = "1";
+/// When to ask again for a model that is being loaded, in seconds.
+const RETRY_LOAD_S: u32 = 2;
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(ask).service(ask_many).service(score_pairs);
@@ -112,6 +117,7 @@ async fn ask_many(
         Place::Here(here) => here,
     };
     let mut answers = Vec::with_capacity(all.len());
+    let mut unloaded = BTreeSet::new();
     for (at, one) in all.iter().enumerate() {
         let asked = match one {
             Value::Object(one) => Asked::of_json(one, &queries.limits),
@@ -122,10 +128,12 @@ async fn ask_many(
             }
         };
         let answered = match asked {
-            Ok(asked) => match here_of(&reads, &queries, &domain, &here, &asked).await {
-                Ok(here) => answer(&reads, &queries, &domain, &here, asked).await,
-                Err(error) => Err(error),
-            },
+            Ok(asked) => {
+                match here_of(&reads, &queries, &domain, &here, &asked, &mut unloaded).await {
+                    Ok(here) => answer(&reads, &queries, &domain, &here, asked).await,
+                    Err(error) => Err(error),
+                }
+            }
             Err(error) => Err(error),
         };
         answers.push(raw(answered));
@@ -133,22 +141,33 @@ async fn ask_many(
     Ok(HttpResponse::Ok().json(serde_json::json!({ "answers": answers })))
 }
 
-/// Where one of many queries is answered: by the model it names, else where the others are.
+/// Where one of many queries is answered: by the model it names, else where the others are. A model that was not
+/// loaded in time is waited for once: it is in `unloaded` then.
 async fn here_of(
     reads: &Reads,
     queries: &Queries,
     domain: &DomainName,
     here: &Here,
     asked: &Asked,
+    unloaded: &mut BTreeSet<ModelName>,
 ) -> Result<Here, Error> {
     let is_other = |name: &&ModelName| here.snapshot.name() != Some(*name);
-    match asked.model.as_ref().filter(is_other) {
-        None => Ok(here.clone()),
-        Some(name) => match Here::of_model(reads, domain, Some(name)).filter(Here::is_whole) {
-            Some(here) => Ok(here),
-            None => loaded(reads, queries, domain, Some(name)).await,
-        },
+    let Some(name) = asked.model.as_ref().filter(is_other) else {
+        return Ok(here.clone());
+    };
+
+    if let Some(here) = Here::of_model(reads, domain, Some(name)).filter(Here::is_whole) {
+        return Ok(here);
     }
+    if unloaded.contains(name) {
+        let detail = format!("{name} is being loaded. Ask again.");
+        return Err(Error::new(Kind::NotReady, detail).retry_after(RETRY_LOAD_S));
+    }
+    let loaded = loaded(reads, queries, domain, Some(name)).await;
+    if loaded.is_err() {
+        unloaded.insert(name.clone());
+    }
+    loaded
 }
 
 /// An answer or a problem as it is written.
