@@ -1,4 +1,4 @@
-//! The service itself, over whichever twins of the edges it is given: actors, leases and HTTP.
+//! The service itself, over whichever implementations of the edges it is given: actors, leases and HTTP.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -271,7 +271,7 @@ fn raise_open_files(connections: usize) {
     }
 }
 
-/// The twins of the edges.
+/// The implementations of the edges.
 pub(crate) struct Edges {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) experiments: Arc<dyn ExperimentStore>,

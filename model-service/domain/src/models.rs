@@ -373,10 +373,10 @@ mod tests {
         for of_kind in ["a", "b"] {
             models.change(&kind, &name(of_kind), &put("words-1"));
         }
-        models.change(&kind, &name("twin"), &put("text-2"));
-        models.change(&kind, &name("twin"), &ModelChange::Delete);
+        models.change(&kind, &name("copy"), &put("text-2"));
+        models.change(&kind, &name("copy"), &ModelChange::Delete);
         assert_eq!(models.next_leaving(&kind).unwrap().features, None);
-        models.left(&name("twin"));
+        models.left(&name("copy"));
         models.change(&kind, &name("a"), &ModelChange::Delete);
         assert_eq!(models.next_leaving(&kind).unwrap().features, None);
         models.change(&kind, &name("b"), &ModelChange::Delete);

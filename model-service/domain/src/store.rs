@@ -129,7 +129,7 @@ impl<T> fmt::Debug for Page<T> {
     }
 }
 
-/// What Kindred knows, on disk. See the module for the semantics all twins share.
+/// What Kindred knows, on disk. See the module for the semantics that all implementations share.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The lease row of a partition, as of now, with all that every [`Store::take_lease`] before did or

@@ -1,4 +1,4 @@
-//! The embedded twin: events of this process's own publishers, in memory until settled.
+//! The embedded intake: events of this process's own publishers, in memory until settled.
 //!
 //! There is no queue on disk: a publisher waits for its confirmation, which comes once the event
 //! is in the store, and sends again what was not confirmed. So, unlike a broker, nothing is
@@ -215,7 +215,7 @@ impl Notify for NoWatchers {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
-    use super::super::contract::{Twin, deletion, intake_contract, poll_once, published};
+    use super::super::contract::{Fixture, deletion, intake_contract, poll_once, published};
     use super::*;
 
     const CAPACITY: usize = 64 << 10;
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[async_trait]
-    impl Twin for Embedded {
+    impl Fixture for Embedded {
         const REDELIVERS: bool = false;
 
         fn publisher(&self) -> Arc<dyn Publish> {
@@ -257,18 +257,18 @@ mod tests {
 
     #[tokio::test]
     async fn ends_when_closed_and_empty() {
-        let mut twin = Embedded::fresh();
-        let first = twin.publisher.publish(deletion("a", 1)).await.unwrap();
-        twin.publisher.close().await;
-        let late = twin.publisher.publish(deletion("b", 1)).await;
+        let mut fixture = Embedded::fresh();
+        let first = fixture.publisher.publish(deletion("a", 1)).await.unwrap();
+        fixture.publisher.close().await;
+        let late = fixture.publisher.publish(deletion("b", 1)).await;
         assert!(matches!(late, Err(PublishError::Away(_))));
-        let got = twin.intake.next(10).await.unwrap();
+        let got = fixture.intake.next(10).await.unwrap();
         assert_eq!(published(&got), [("a".to_string(), 1)]);
-        assert!(twin.intake.next(10).await.is_none());
-        let settler = twin.intake.settler();
+        assert!(fixture.intake.next(10).await.is_none());
+        let settler = fixture.intake.settler();
         settler.settle(vec![(got[0].tag, Outcome::Stored(Some(9)))]);
         assert_eq!(first.await, Ok(Some(9)));
-        assert_eq!(twin.publisher.bytes_on_their_way(), 0);
+        assert_eq!(fixture.publisher.bytes_on_their_way(), 0);
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! The clustered twin: events from the queue of one partition.
+//! The clustered intake: events from the queue of one partition.
 //!
 //! Messages are read ahead up to a prefetch count (raw, in this process's memory) and handed over
 //! up to a number of bytes. What can never be taken is published whole to the dead-letter queue

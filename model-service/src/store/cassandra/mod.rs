@@ -1,4 +1,4 @@
-//! The clustered twin: a keyspace of Cassandra or ScyllaDB.
+//! The clustered store: a keyspace of Cassandra or ScyllaDB.
 //!
 //! Rows carry their stamp as write time, so that the database itself lets the last write win.
 //! Everything but the lease rows is read and written at QUORUM; lease rows are written by
@@ -340,7 +340,7 @@ impl Store for CassandraStore {
         self.read_for_readers(domain, id).await
     }
 
-    /// Unlike the embedded twin's, a write that lost to a higher stamp counts: the database does
+    /// Unlike in the embedded store, a write that lost to a higher stamp counts: the database does
     /// not tell.
     fn rows_written(&self) -> Vec<(&'static str, u64)> {
         self.counts.read()

@@ -1,4 +1,4 @@
-//! The embedded twin: one redb file in the data directory, one process.
+//! The embedded store: one redb file in the data directory, one process.
 //!
 //! One thread writes. It takes what waits, of whatever domains, and does it in one transaction
 //! with one sync to the disk; a batch that is refused does not touch the others of its group. So
