@@ -9,7 +9,7 @@ use std::net::Ipv6Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kindred_shared::{DomainName, Seldom};
+use kindred_shared::{DomainName, LogLimiter};
 use tokio::sync::watch;
 
 use kindred_domain::store::{Lease, Partition, Store, StoreError};
@@ -79,7 +79,7 @@ pub struct Owners {
     /// A domain belongs to one partition for ever.
     partition_of: Mutex<HashMap<DomainName, Partition>>,
     sightings: Mutex<HashMap<Partition, Sighting>>,
-    told: Mutex<Seldom>,
+    told: Mutex<LogLimiter>,
     begun: Instant,
 }
 
@@ -145,7 +145,7 @@ impl Owners {
             partitions,
             partition_of: Mutex::default(),
             sightings: Mutex::default(),
-            told: Mutex::new(Seldom::new(TELL_EVERY)),
+            told: Mutex::new(LogLimiter::new(TELL_EVERY)),
             begun: Instant::now(),
         }
     }

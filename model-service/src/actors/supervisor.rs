@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use kindred_shared::Seldom;
+use kindred_shared::LogLimiter;
 use kindred_shared::job::{Job, Reply, Task};
 use kindred_shared::wire::UNREADABLE_REPLY;
 use tokio::sync::oneshot;
@@ -34,8 +34,8 @@ pub struct DurationSupervisor {
     timer: Option<SpawnHandle>,
     overdue: u64,
     /// When it is told that answers are refused, and that workers could not do jobs.
-    refusals: Seldom,
-    failures: Seldom,
+    refusals: LogLimiter,
+    failures: LogLimiter,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -80,8 +80,8 @@ impl DurationSupervisor {
                 askers: HashMap::new(),
                 timer: None,
                 overdue: 0,
-                refusals: Seldom::new(TELL_EVERY),
-                failures: Seldom::new(TELL_EVERY),
+                refusals: LogLimiter::new(TELL_EVERY),
+                failures: LogLimiter::new(TELL_EVERY),
                 clock,
                 metrics,
             }
