@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::columns::TermColumns;
-use super::crowd::Crowd;
 use super::filter::{Held, Pair};
+use super::filter_backoff::FilterBackoff;
 use super::kernel::Isa;
 use super::layout::{Block, Projected};
 use super::slices::Sparse;
@@ -28,7 +28,7 @@ pub(super) struct Tile<'a> {
     pub(super) block: Option<&'a Block>,
     /// Values of a laid out row.
     pub(super) length: usize,
-    pub(super) crowd: Crowd,
+    pub(super) backoff: FilterBackoff,
     /// The terms in other blocks' columns, for all rows of the block; made when tiles with those columns are met.
     projections: Mutex<Vec<(Arc<TermColumns>, Arc<Projected>)>>,
     /// The index of all terms; built when exact scores first need it.
@@ -52,7 +52,7 @@ impl<'a> Tile<'a> {
             sparse,
             block,
             length,
-            crowd: Crowd::default(),
+            backoff: FilterBackoff::default(),
             projections: Mutex::default(),
             terms: OnceLock::new(),
         }
