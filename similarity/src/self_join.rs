@@ -49,7 +49,7 @@ const PART_ROWS: usize = 8 * PANEL;
 const MAX_BAND: usize = 8;
 
 /// How all rows are compared with all rows.
-pub(super) struct Circle<'a> {
+pub(super) struct SelfJoin<'a> {
     pub(super) isa: Isa,
     pub(super) keep: usize,
     /// The lowest score that counts.
@@ -67,7 +67,7 @@ struct Run<'r> {
     steps: &'r Steps<'r>,
 }
 
-impl Circle<'_> {
+impl SelfJoin<'_> {
     /// Finds the neighbours of every row.
     ///
     /// # Errors
