@@ -5,8 +5,8 @@
 //! Approximate scores with a bounded error rule out almost all pairs; only the rest are scored exactly. There is one
 //! engine: `meeting` (finds what two tiles of rows contribute to each other), `tile` and `lists` (the best candidates
 //! so far). Two schedules decide which tiles meet when: `compare` (some rows with some others, with floors and masks)
-//! and `self_join` (all rows with all rows). Below that are `layout`, `order`, `rotation`, `columns` and `terms` (rows in
-//! the form that kernels take, and their errors), `filter` (which pairs of two tiles may matter), `strip` (the work
+//! and `self_join` (all rows with all rows). Below that are `layout`, `order`, `rotation`, `columns` and `terms` (rows
+//! in the form that kernels take, and their errors), `filter` (which pairs of two tiles may matter), `strip` (the work
 //! unit of a kernel), and the kernels, which tests hold to `scalar`. `table` caches layouts with their rows. `probe`
 //! scores one row against several without any of that.
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::columns::TermColumns;
-use super::filter::{Held, Pair};
+use super::filter::{Pair, PreparedLeft};
 use super::filter_backoff::FilterBackoff;
 use super::kernel::Isa;
 use super::layout::{Block, Projected};
@@ -124,19 +124,19 @@ impl<'a> Tile<'a> {
     }
 }
 
-/// Two tiles in the form that the filter takes, if both are laid out alike; `held` is the prepared left tile, and
+/// Two tiles in the form that the filter takes, if both are laid out alike; `prepared` is the left tile, prepared, and
 /// `projected` is a place for its terms in the right tile's columns.
 pub(super) fn pair<'p>(
     isa: Isa,
     [left, right]: [&'p Tile<'_>; 2],
-    held: &'p Held,
+    prepared: &'p PreparedLeft,
     projected: &'p mut Option<Arc<Projected>>,
 ) -> Option<Pair<'p>> {
     let (one, two) = (left.block?, right.block?);
     (left.length == right.length).then(|| Pair {
         isa,
         left: one,
-        held,
+        prepared,
         right: two,
         left_terms: left.left_terms(isa, two, projected),
         length: left.length,
