@@ -23,7 +23,7 @@ use super::settings::fit_defaults;
 use super::time::rfc3339;
 use super::values::only;
 use crate::actors::experiments::{Failure, told};
-use crate::owners::Whose;
+use crate::owners::OwnerLocation;
 use kindred_domain::experiment::{Arm, Experiment};
 use kindred_domain::store::DomainRow;
 
@@ -214,9 +214,9 @@ pub(super) async fn elsewhere(
     ask: Ask<'_>,
 ) -> Result<Option<HttpResponse>, Error> {
     let owner = match reads.owners.of_domain(domain).await? {
-        Whose::Ours => return Ok(None),
-        Whose::Theirs(owner) if !is_proxied(request.headers()) => owner,
-        Whose::Theirs(_) | Whose::Nobody => return Err(nobody()),
+        OwnerLocation::Local => return Ok(None),
+        OwnerLocation::Remote(owner) if !is_proxied(request.headers()) => owner,
+        OwnerLocation::Remote(_) | OwnerLocation::Unowned => return Err(nobody()),
     };
     let path = request.uri().path();
     let answer = match ask {

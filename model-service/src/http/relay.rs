@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use super::error::Error;
 use crate::client::{self, Answer, Http, Trust};
 use crate::keys::{Peers, SIGNATURE, Signed};
-use crate::owners::{Owners, Whose};
+use crate::owners::{OwnerLocation, Owners};
 
 /// Header of a request that one model service asks of another: it is answered there or not at all.
 const PROXIED: &str = "x-kindred-proxied";
@@ -214,12 +214,12 @@ impl Relay {
         domain: &DomainName,
     ) -> Result<Option<HttpResponse>, Error> {
         match owners.of_domain(domain).await? {
-            Whose::Ours => Ok(None),
-            Whose::Theirs(owner) if !is_proxied(request.headers()) => {
+            OwnerLocation::Local => Ok(None),
+            OwnerLocation::Remote(owner) if !is_proxied(request.headers()) => {
                 let answer = self.ask(&owner, request.uri().path()).await?;
                 Ok(Some(as_ours(&answer)))
             }
-            Whose::Theirs(_) | Whose::Nobody => Err(Error::new(
+            OwnerLocation::Remote(_) | OwnerLocation::Unowned => Err(Error::new(
                 Kind::NotReady,
                 "No model service owns this domain's partition now; one takes it within seconds. \
                  Ask again.",
