@@ -1,6 +1,6 @@
 //! Which process owns a domain.
 //!
-//! A partition's hosts say what this process hosts ([`Hosted`]). For any other partition the lease
+//! A partition's hosts say what this process hosts ([`HostedPartitions`]). For any other partition the lease
 //! row says who owns it and where; an owner whose beat has stood still for as long as another needs to take over, on this
 //! process's own clock is none.
 
@@ -23,9 +23,9 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// The partitions this process hosts now.
 #[derive(Debug, Default)]
-pub struct Hosted(watch::Sender<BTreeSet<Partition>>);
+pub struct HostedPartitions(watch::Sender<BTreeSet<Partition>>);
 
-impl Hosted {
+impl HostedPartitions {
     /// The partition is hosted from now on.
     pub fn host(&self, partition: Partition) {
         self.0.send_modify(|hosted| {
@@ -72,7 +72,7 @@ pub(crate) enum OwnerLocation {
 /// Finds owners.
 pub struct Owners {
     store: Arc<dyn Store>,
-    hosted: Arc<Hosted>,
+    hosted: Arc<HostedPartitions>,
     partitions: u16,
     /// How long a beat may stand still: whoever wants the partition takes it then.
     dead_after: Duration,
@@ -134,7 +134,7 @@ impl Owners {
     /// Finds owners in this store; `hosted` says what this process hosts of its `partitions`.
     pub(crate) fn new(
         store: Arc<dyn Store>,
-        hosted: Arc<Hosted>,
+        hosted: Arc<HostedPartitions>,
         partitions: u16,
         dead_after: Duration,
     ) -> Self {
@@ -341,7 +341,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_hosted_is_told() {
-        let hosted = Hosted::default();
+        let hosted = HostedPartitions::default();
         assert!(!hosted.has(Partition(3)));
         hosted.host(Partition(3));
         hosted.until(Partition(3)).await;

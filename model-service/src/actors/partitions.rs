@@ -13,7 +13,7 @@ use super::lease::{self, Desk, Instance};
 use super::partition::{OpenIntake, PartitionHost};
 use super::services::ServiceParts;
 use super::sharing::{Keeper, announce, share_evenly};
-use crate::owners::Hosted;
+use crate::owners::HostedPartitions;
 use kindred_domain::lease::Wish;
 use kindred_domain::store::{Partition, Store};
 
@@ -59,7 +59,7 @@ impl Partitions {
         parts: &Arc<ServiceParts>,
         intake: &Arc<dyn OpenIntake>,
         homes: &[ArbiterHandle],
-        hosted: &Arc<Hosted>,
+        hosted: &Arc<HostedPartitions>,
     ) -> Self {
         let store = Arc::clone(&parts.store);
         let is_shared = count > 1 && !store.is_exclusive();

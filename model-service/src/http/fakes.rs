@@ -31,7 +31,7 @@ use crate::actors::waking::Waking;
 use crate::client::Trust;
 use crate::intake::embedded::NoWatchers;
 use crate::metrics::Metrics;
-use crate::owners::{Hosted, Owners};
+use crate::owners::{HostedPartitions, Owners};
 use crate::preprocessing::Preprocessors;
 use crate::store::embedded::{EmbeddedStore, Identity};
 use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, SeenWorker, SendError};
@@ -93,7 +93,7 @@ impl Bench {
 
     fn parts(&self) -> Parts {
         let store: Arc<dyn Store> = Arc::clone(&self.rows.store) as _;
-        let hosted = Arc::new(Hosted::default());
+        let hosted = Arc::new(HostedPartitions::default());
         let owners = Owners::new(Arc::clone(&store), hosted, 1, Duration::from_secs(6));
         Parts {
             reads: Arc::new(Reads::new(
