@@ -116,7 +116,7 @@ struct Sighting {
 
 impl Sighting {
     /// Where the owner is, for everybody but itself.
-    fn owner_location(&self, dead_after: Duration) -> OwnerLocation {
+    fn location(&self, dead_after: Duration) -> OwnerLocation {
         match &self.lease {
             Some(lease)
                 if !lease.is_vacant()
@@ -192,7 +192,7 @@ impl Owners {
         if let Some(last) = &last
             && last.read.elapsed() < BELIEVED
         {
-            return Ok(last.owner_location(self.dead_after));
+            return Ok(last.location(self.dead_after));
         }
         let lease = self.store.look_at_lease(partition).await?;
         let read = Instant::now();
@@ -214,7 +214,7 @@ impl Owners {
             _ => read,
         };
         let sighting = Sighting { lease, since, read };
-        let location = sighting.owner_location(self.dead_after);
+        let location = sighting.location(self.dead_after);
         lock(&self.sightings).insert(partition, sighting);
         Ok(location)
     }
@@ -266,20 +266,17 @@ mod tests {
             read: since + after,
         };
         let remote = OwnerLocation::Remote("host:1".to_owned());
+        assert_eq!(seen(Duration::ZERO, lease(1)).location(DEAD_AFTER), remote);
         assert_eq!(
-            seen(Duration::ZERO, lease(1)).owner_location(DEAD_AFTER),
+            seen(DEAD_AFTER - Duration::from_millis(1), lease(1)).location(DEAD_AFTER),
             remote
         );
         assert_eq!(
-            seen(DEAD_AFTER - Duration::from_millis(1), lease(1)).owner_location(DEAD_AFTER),
-            remote
-        );
-        assert_eq!(
-            seen(DEAD_AFTER, lease(1)).owner_location(DEAD_AFTER),
+            seen(DEAD_AFTER, lease(1)).location(DEAD_AFTER),
             OwnerLocation::Unowned
         );
         assert_eq!(
-            seen(Duration::ZERO, None).owner_location(DEAD_AFTER),
+            seen(Duration::ZERO, None).location(DEAD_AFTER),
             OwnerLocation::Unowned
         );
         let handed_over = lease(1).map(|lease| Lease {
@@ -287,7 +284,7 @@ mod tests {
             ..lease
         });
         assert_eq!(
-            seen(Duration::ZERO, handed_over).owner_location(DEAD_AFTER),
+            seen(Duration::ZERO, handed_over).location(DEAD_AFTER),
             OwnerLocation::Unowned
         );
     }
@@ -331,11 +328,7 @@ mod tests {
                 since: now,
                 read: now,
             };
-            assert_eq!(
-                seen.owner_location(DEAD_AFTER),
-                OwnerLocation::Unowned,
-                "{bad}"
-            );
+            assert_eq!(seen.location(DEAD_AFTER), OwnerLocation::Unowned, "{bad}");
         }
     }
 
