@@ -133,14 +133,14 @@ impl From<Lost> for Undone {
 
 /// Handles jobs, several at a time.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct JobHandler {
     worker: Worker,
     blocks: Arc<Blocks>,
     report: Arc<Report>,
     computing: Turns,
 }
 
-impl Desk {
+impl JobHandler {
     /// A handler for this worker.
     pub(crate) fn new(worker: Worker, blocks: Arc<Blocks>, report: Arc<Report>) -> Self {
         Self {
@@ -152,12 +152,12 @@ impl Desk {
     }
 
     /// Handles one job from receipt to settlement; returns how it ended.
-    pub(crate) async fn deal(&self, taken: Taken, outbox: &dyn Outbox) -> JobEnd {
+    pub(crate) async fn handle(&self, taken: Taken, outbox: &dyn Outbox) -> JobEnd {
         let begun = taken.at;
         let id = taken.properties.correlation_id().clone();
         let kind = taken.kind.word();
         let in_hand = self.report.taken();
-        let end = match self.dealt(taken, outbox).await {
+        let end = match self.settle(taken, outbox).await {
             Ok(end) => end,
             Err(Undone::Expired) => JobEnd::Expired,
             Err(Undone::Lost(lost)) => {
@@ -170,7 +170,7 @@ impl Desk {
         end
     }
 
-    async fn dealt(&self, taken: Taken, outbox: &dyn Outbox) -> Result<JobEnd, Undone> {
+    async fn settle(&self, taken: Taken, outbox: &dyn Outbox) -> Result<JobEnd, Undone> {
         let deadline = taken.deadline();
         let Taken {
             kind,

@@ -36,7 +36,7 @@ use tokio::sync::watch;
 
 use self::blocks::{Blocks, CACHE_BYTES};
 use self::greeting::Greeter;
-use self::job::Desk;
+use self::job::JobHandler;
 use self::report::{Edge, Report};
 use self::session::{Stop, stopped};
 use self::waiting::Waiting;
@@ -205,9 +205,13 @@ async fn work(
         CACHE_BYTES,
         Arc::clone(&report),
     ));
-    let desk = Arc::new(Desk::new(worker, Arc::clone(&blocks), Arc::clone(&report)));
+    let handler = Arc::new(JobHandler::new(
+        worker,
+        Arc::clone(&blocks),
+        Arc::clone(&report),
+    ));
     tokio::select! {
-        () = session::run(&connector, &name, &desk, &greeter, &report, &stop) => {}
+        () = session::run(&connector, &name, &handler, &greeter, &report, &stop) => {}
         () = probe(&blocks) => {}
     }
     tracing::info!("stopped");
