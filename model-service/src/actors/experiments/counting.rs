@@ -7,7 +7,7 @@ use chrono::Utc;
 use kindred_shared::event::{Reason, Refusal};
 use kindred_shared::{DomainName, ItemId};
 
-use super::desk::{Counter, Desk, writer};
+use super::domain::{Counter, DomainExperiments, writer};
 use super::{Experiments, Failure, Outcomes};
 use kindred_domain::experiment::Experiment;
 use kindred_domain::experiment::feedback::Feedback;
@@ -19,9 +19,13 @@ const PAGE_ITEMS: usize = 1_000;
 
 impl Experiments {
     /// Counts what waits, and answers those who wait; whether anything was counted.
-    pub(super) async fn count_waiting(&self, domain: &DomainRow, desk: &Desk) -> bool {
-        let mut open = desk.counter.lock().await;
-        let waiting = desk.next();
+    pub(super) async fn count_waiting(
+        &self,
+        domain: &DomainRow,
+        experiments: &DomainExperiments,
+    ) -> bool {
+        let mut open = experiments.counter.lock().await;
+        let waiting = experiments.next();
         let (batches, answers): (Vec<_>, Vec<_>) = waiting
             .into_iter()
             .map(|one| (one.feedback, (one.answer, one._room)))

@@ -29,8 +29,8 @@ const KEPT: usize = 20;
 /// written some.
 const SUMS_AGE: Duration = Duration::from_secs(3_600);
 
-/// Where one waits for the turn of a domain.
-pub(super) struct Desk {
+/// The experiments of one domain: the feedback that waits to be counted, and what is known of them.
+pub(super) struct DomainExperiments {
     waiting: Mutex<Vec<Waiting>>,
     room: Arc<Semaphore>,
     /// Whether watchers are about to be told.
@@ -54,7 +54,7 @@ pub(super) struct Counter {
     ended: Vec<ExperimentRow>,
 }
 
-impl Default for Desk {
+impl Default for DomainExperiments {
     fn default() -> Self {
         Self {
             waiting: Mutex::default(),
@@ -65,7 +65,7 @@ impl Default for Desk {
     }
 }
 
-impl Desk {
+impl DomainExperiments {
     /// Room for so many events to wait; `None`: there is none.
     pub(super) fn take_room(&self, events: usize) -> Option<OwnedSemaphorePermit> {
         let events = u32::try_from(events).ok()?;
@@ -121,10 +121,10 @@ impl Experiments {
     pub(super) async fn begin_now(
         &self,
         domain: &DomainRow,
-        desk: &Desk,
+        experiments: &DomainExperiments,
         experiment: Experiment,
     ) -> Result<(Figures, bool), Failure> {
-        let mut open = desk.counter.lock().await;
+        let mut open = experiments.counter.lock().await;
         let owner = self.owner(domain)?;
         let counter = self.opened(domain, &owner, &mut open).await?;
         if let Some(running) = &counter.running {
@@ -194,10 +194,10 @@ impl Experiments {
     pub(super) async fn end_now(
         &self,
         domain: &DomainRow,
-        desk: &Desk,
+        experiments: &DomainExperiments,
         name: &str,
     ) -> Result<Figures, Failure> {
-        let mut open = desk.counter.lock().await;
+        let mut open = experiments.counter.lock().await;
         let owner = self.owner(domain)?;
         let counter = self.opened(domain, &owner, &mut open).await?;
         let mut figures = counter.find(name).ok_or(Failure::Unknown)?;
@@ -233,10 +233,10 @@ impl Experiments {
     pub(super) async fn figures_now(
         &self,
         domain: &DomainRow,
-        desk: &Desk,
+        experiments: &DomainExperiments,
         name: &str,
     ) -> Result<Figures, Failure> {
-        let mut open = desk.counter.lock().await;
+        let mut open = experiments.counter.lock().await;
         let owner = self.owner(domain)?;
         let counter = self.opened(domain, &owner, &mut open).await?;
         counter.find(name).ok_or(Failure::Unknown)
