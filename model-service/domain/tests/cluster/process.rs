@@ -21,7 +21,7 @@ use crate::database::{Reading, Staged};
 use crate::mail::Arrival;
 use crate::mutations::Mutation;
 use crate::seat::{Ownership, Seat};
-use crate::workers::JobDesk;
+use crate::workers::Dispatcher;
 use crate::world::World;
 
 /// One start of a process.
@@ -129,7 +129,7 @@ impl Alarm {
 pub(crate) struct Context<'a> {
     pub(crate) world: &'a mut World,
     pub(crate) me: &'a Me,
-    pub(crate) jobs: &'a mut JobDesk,
+    pub(crate) jobs: &'a mut Dispatcher,
 }
 
 impl Context<'_> {
@@ -145,7 +145,7 @@ impl Context<'_> {
 /// One start of a model service.
 pub(crate) struct Process {
     pub(crate) me: Me,
-    jobs: JobDesk,
+    jobs: Dispatcher,
     seats: Vec<Seat>,
     /// What came while it was frozen.
     pub(crate) deferred: Vec<Arrival>,
@@ -167,7 +167,7 @@ impl Process {
         } else {
             Wish::Have
         };
-        let mut jobs = JobDesk::new();
+        let mut jobs = Dispatcher::new();
         let mut seats = Vec::new();
         let mut context = Context {
             world,

@@ -1,4 +1,4 @@
-//! Workers elsewhere: jobs that are lost, done twice, late, or not done; and the desk of a process that
+//! Workers elsewhere: jobs that are lost, done twice, late, or not done; and the dispatcher of a process that
 //! has them done.
 
 use std::collections::BTreeMap;
@@ -51,13 +51,13 @@ impl Asker {
 
 /// The jobs of one process.
 #[derive(Debug)]
-pub(crate) struct JobDesk {
+pub(crate) struct Dispatcher {
     table: DispatchTable,
     askers: BTreeMap<JobId, Asker>,
     alarm: Alarm,
 }
 
-impl JobDesk {
+impl Dispatcher {
     pub(crate) fn new() -> Self {
         Self {
             table: DispatchTable::new(LIMITS),
