@@ -1,11 +1,11 @@
 //! Intake as the domain core knows it: events in, each settled once what it says is durable. The trait
 //! has the broker's semantics: at least once, in order, redelivered after a loss. What is held of a
 //! queue, when it is handed over again, and what is done about events that come again and again, is decided in
-//! [`held`], [`rewind`] and [`care`], and which events wait for their domain's turn in [`pacing`].
+//! [`held`], [`rewind`] and [`poison`], and which events wait for their domain's turn in [`pacing`].
 
-pub mod care;
 pub mod held;
 pub mod pacing;
+pub mod poison;
 pub mod rewind;
 pub mod size;
 

@@ -7,7 +7,7 @@
 //! store does not count as redeliveries by the broker. A lost connection brings everything again,
 //! too. Nothing is negatively acknowledged, nor given back but with its connection.
 //!
-//! Messages that come again after this process died are read with care: see [`kindred_domain::intake::care`], also for
+//! Messages that come again after this process died are read one at a time: see [`kindred_domain::intake::poison`], also for
 //! what keeps their order.
 
 mod dead;
@@ -29,8 +29,8 @@ pub(crate) use self::feedback::{TakeFeedback, read_feedback};
 pub use self::publish::{Notifier, RabbitPublisher};
 pub use self::settlements::Settlements;
 use crate::metrics::Metrics;
-pub use kindred_domain::intake::care::{CAREFUL_FROM, DEAD_FROM, POISONOUS};
 use kindred_domain::intake::held;
+pub use kindred_domain::intake::poison::{DEAD_FROM, POISONOUS, SUSPECT_FROM};
 use kindred_domain::intake::{Delivery, DeliveryTag, Intake, MayWait, Outcome, Settle};
 
 /// Deliveries that wait for [`Intake::next`]; more wait where they are counted in bytes.

@@ -1,10 +1,10 @@
 //! How the events of a partition come in, as the broker's connections break: the driver of what is held
-//! and of the care for events that come again.
+//! and of the search for poison messages.
 
 use std::time::Duration;
 
-use kindred_domain::intake::care::{Care, Verdict};
 use kindred_domain::intake::held::{self, Held};
+use kindred_domain::intake::poison::{PoisonGuard, Verdict};
 use kindred_domain::intake::rewind::Rewinding;
 use kindred_domain::intake::{DeliveryTag, Outcome};
 use kindred_domain::store::Partition;
@@ -51,7 +51,7 @@ pub(crate) struct Reader {
     last_tag: u64,
     generation: u64,
     held: Held<Came>,
-    care: Care,
+    guard: PoisonGuard,
     rewinding: Rewinding,
     reconnects: Backoff,
 }
@@ -63,7 +63,7 @@ impl Reader {
             last_tag: 0,
             generation: 1,
             held: Held::new(1, CAPACITY),
-            care: Care::new(PREFETCH),
+            guard: PoisonGuard::new(PREFETCH),
             rewinding: Rewinding::default(),
             reconnects: RECONNECT,
         }
@@ -79,7 +79,7 @@ impl Reader {
     /// The connection is given up; what was held on it comes again.
     fn lost(&mut self, deliberate: bool) {
         self.link = None;
-        self.care.lost(self.held.fingerprints(), deliberate);
+        self.guard.lost(self.held.fingerprints(), deliberate);
         self.generation += 1;
         self.held = Held::new(self.generation, CAPACITY);
         self.rewinding.done();
@@ -105,7 +105,7 @@ impl Reader {
                 // What is refused is with the dead letters.
                 Outcome::Stored(_) | Outcome::Refused(_) => {
                     if let Some(came) = self.held.stored(tag) {
-                        self.care.settled(came.number);
+                        self.guard.settled(came.number);
                         self.rewinding.stored();
                     }
                 }
@@ -127,7 +127,7 @@ impl Reader {
 impl Tenure {
     /// Begins to consume.
     pub(crate) fn connect(&mut self, context: &mut Context<'_>) {
-        let prefetch = usize::from(self.reader.care.prefetch());
+        let prefetch = usize::from(self.reader.guard.prefetch());
         let link = context
             .world
             .connect(context.me.id, self.partition, prefetch);
@@ -158,7 +158,7 @@ impl Tenure {
             event,
             count,
         } = letter;
-        let verdict = reader.care.judge(number, count);
+        let verdict = reader.guard.judge(number, count);
         let came = |redeliveries| Came {
             number,
             redeliveries,
@@ -188,7 +188,7 @@ impl Tenure {
                 if let Some(link) = reader.link {
                     context
                         .world
-                        .read_ahead(link, usize::from(reader.care.prefetch()));
+                        .read_ahead(link, usize::from(reader.guard.prefetch()));
                 }
                 before
             }
@@ -256,7 +256,7 @@ impl Seat {
     pub(crate) fn died(&mut self, context: &mut Context<'_>, link: LinkId, tag: u64) {
         if let Some(tenure) = self.tenure_with(link) {
             let fingerprint = tenure.reader.held.died(tag);
-            tenure.reader.care.settled(fingerprint.unwrap_or_default());
+            tenure.reader.guard.settled(fingerprint.unwrap_or_default());
             tenure.reader.acknowledge(context);
         }
     }

@@ -26,8 +26,8 @@ use super::dead::letter;
 use super::raw::Raw;
 use super::{Command, RabbitIntakeOptions};
 use crate::metrics::Metrics;
-use kindred_domain::intake::care::{Care, POISONOUS, Verdict};
 use kindred_domain::intake::held::Held;
+use kindred_domain::intake::poison::{POISONOUS, PoisonGuard, Verdict};
 use kindred_domain::intake::rewind::Rewinding;
 use kindred_domain::intake::{Delivery, DeliveryTag, Outcome, Settled};
 
@@ -47,11 +47,11 @@ pub(super) struct Reader {
     options: RabbitIntakeOptions,
     metrics: Arc<Metrics>,
     ends: Ends,
-    care: Care,
+    guard: PoisonGuard,
     rewinding: Rewinding,
 }
 
-/// The consumer that reads one message at a time. See [`kindred_domain::intake::care`] for the order of both.
+/// The consumer that reads one message at a time. See [`kindred_domain::intake::poison`] for the order of both.
 const CAREFUL: &str = "1-careful";
 /// The consumer that reads ahead.
 const AHEAD: &str = "2-ahead";
@@ -67,7 +67,7 @@ struct Link {
 /// Why a connection was given up.
 enum End {
     Stopped,
-    /// To be read with care.
+    /// To be read one at a time.
     GivenBack,
     Lost(String),
     Told(tokio::sync::oneshot::Sender<()>),
@@ -100,7 +100,7 @@ struct Session {
     dying: FuturesUnordered<Dying>,
     /// When everything is handed over again, if that is due.
     rewind_at: Option<Instant>,
-    /// The message just read was the last to be read with care.
+    /// The message just read was the last to be read one at a time.
     reads_ahead: bool,
 }
 
@@ -112,14 +112,14 @@ impl Reader {
         metrics: Arc<Metrics>,
         ends: Ends,
     ) -> Self {
-        let care = Care::new(options.prefetch);
+        let guard = PoisonGuard::new(options.prefetch);
         Self {
             connector,
             publisher,
             options,
             metrics,
             ends,
-            care,
+            guard,
             rewinding: Rewinding::default(),
         }
     }
@@ -152,7 +152,7 @@ impl Reader {
             self.ends.up.send_replace(false);
             self.ends.generation.fetch_add(1, Ordering::AcqRel);
             let deliberate = matches!(end, End::GivenBack);
-            self.care.lost(session.held.fingerprints(), deliberate);
+            self.guard.lost(session.held.fingerprints(), deliberate);
             self.rewinding.done();
             close(&link.connection).await;
             drop(link);
@@ -176,8 +176,8 @@ impl Reader {
         let opening = open(
             &self.connector,
             &self.options,
-            self.care.is_careful(),
-            self.care.prefetch(),
+            self.guard.reads_one_at_a_time(),
+            self.guard.prefetch(),
         );
         tokio::pin!(opening);
         loop {
@@ -246,7 +246,7 @@ impl Reader {
                 },
             };
             if std::mem::take(&mut session.reads_ahead)
-                && let Err(error) = read_ahead(link, &self.options, self.care.prefetch()).await
+                && let Err(error) = read_ahead(link, &self.options, self.guard.prefetch()).await
             {
                 return End::Lost(error.to_string());
             }
@@ -270,8 +270,8 @@ impl Reader {
             body: message.data,
             redeliveries: 0,
         };
-        let verdict = self.care.judge(raw.fingerprint, count);
-        let is_alone = self.care.is_careful();
+        let verdict = self.guard.judge(raw.fingerprint, count);
+        let is_alone = self.guard.reads_one_at_a_time();
         self.ends.is_alone.store(is_alone, Ordering::Release);
         match verdict {
             Verdict::GiveBack => {
@@ -362,7 +362,7 @@ impl Reader {
                     refused.with_label_values(&[death.reason]).inc();
                 }
                 if let Some(fingerprint) = session.held.died(death.tag) {
-                    self.care.settled(fingerprint);
+                    self.guard.settled(fingerprint);
                 }
                 None
             }
@@ -380,7 +380,7 @@ impl Reader {
                             let settlements = &self.options.settlements;
                             settlements.settled(id.as_str(), Ok(Settled { version }));
                         }
-                        self.care.settled(raw.fingerprint);
+                        self.guard.settled(raw.fingerprint);
                         self.rewinding.stored();
                     }
                     None => tracing::debug!(tag = tag.0, "intake.settled_unknown_tag"),
@@ -420,12 +420,12 @@ impl Reader {
 async fn open(
     connector: &Connector,
     options: &RabbitIntakeOptions,
-    careful: bool,
+    one_at_a_time: bool,
     prefetch: u16,
 ) -> Result<Link, AmqpError> {
     let connection = connector.connect("intake").await?;
     let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
-    let tag = if careful { CAREFUL } else { AHEAD };
+    let tag = if one_at_a_time { CAREFUL } else { AHEAD };
     let consumer = consume(&channel, options, tag, prefetch).await?;
     Ok(Link {
         connection,
@@ -459,8 +459,8 @@ fn tag_of(options: &RabbitIntakeOptions, kind: &str) -> String {
     format!("{queue} {} {kind}", process_name())
 }
 
-/// Replaces the consumer that reads with care, which holds its one message, by one that reads
-/// ahead. Why the order is kept: [`kindred_domain::intake::care`].
+/// Replaces the consumer that reads one at a time, which holds its message, by one that reads
+/// ahead. Why the order is kept: [`kindred_domain::intake::poison`].
 async fn read_ahead(
     link: &mut Link,
     options: &RabbitIntakeOptions,

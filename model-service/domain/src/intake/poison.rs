@@ -1,4 +1,4 @@
-//! Care for events that come again and again, because they may be what kills the service. Pure.
+//! Finds poison messages: events that are delivered again and again because they may be what kills the service. Pure.
 //!
 //! The broker counts redeliveries of every message that was read ahead when a connection went,
 //! of innocent ones too. So, from a message's third redelivery on, its queue is read one message
@@ -8,7 +8,7 @@
 //! Only a death of the process speaks against an event. Connections that this process lost and
 //! survived are taken off the broker's count, however often the broker restarts.
 //!
-//! A process does not know what killed the one before it, so it begins with care. When the first
+//! A process does not know what killed the one before it, so it begins one message at a time. When the first
 //! message is not suspect, it reads ahead. Three things keep the order of deliveries then, which
 //! events without a version rely on:
 //!
@@ -23,17 +23,17 @@
 //!   lost channel held in the order of their tags (RabbitMQ up to 4.0) or of their registration
 //!   (since), each one's messages in the order they were delivered. Both are the order of delivery.
 //!
-//! The other way, from reading ahead to care, all that was read is given back at once, which keeps
+//! The other way, from reading ahead to one at a time, all that was read is given back at once, which keeps
 //! its order.
 //!
-//! Limit: when the process dies while it reads with care, the one message in hand comes again
+//! Limit: when the process dies while it reads one at a time, the one message in hand comes again
 //! behind the others that came again, and may be overtaken by those of its domain. Events with
 //! versions do not mind.
 
 use std::collections::{HashMap, HashSet};
 
 /// Redeliveries from which on a message is read alone.
-pub const CAREFUL_FROM: u32 = 3;
+pub const SUSPECT_FROM: u32 = 3;
 /// Redeliveries at which a message is dead-lettered.
 pub const DEAD_FROM: u32 = 10;
 /// The reason it is dead-lettered with.
@@ -48,7 +48,7 @@ pub enum Verdict {
     ReadAhead(u32),
     /// It kills the service: dead-letter it.
     Dead,
-    /// Give all that was read back, and read on with care.
+    /// Give all that was read back, and read on one message at a time.
     GiveBack,
 }
 
@@ -60,10 +60,10 @@ struct Losses {
     deliberate: u32,
 }
 
-/// Memory of one process about one queue.
+/// What one process remembers of the suspects of one queue.
 #[derive(Debug)]
-pub struct Care {
-    careful: bool,
+pub struct PoisonGuard {
+    one_at_a_time: bool,
     prefetch: u16,
     losses: HashMap<u64, Losses>,
     suspects: HashSet<u64>,
@@ -71,11 +71,11 @@ pub struct Care {
     messages_left: u32,
 }
 
-impl Care {
-    /// The care of a process that begins; later it reads so many messages ahead.
+impl PoisonGuard {
+    /// A process begins with one message at a time; later it reads `prefetch` messages ahead.
     pub fn new(prefetch: u16) -> Self {
         Self {
-            careful: true,
+            one_at_a_time: true,
             prefetch: prefetch.max(1),
             losses: HashMap::new(),
             suspects: HashSet::new(),
@@ -85,12 +85,12 @@ impl Care {
 
     /// Messages a consumer that begins now may read ahead.
     pub fn prefetch(&self) -> u16 {
-        if self.careful { 1 } else { self.prefetch }
+        if self.one_at_a_time { 1 } else { self.prefetch }
     }
 
-    /// Whether a connection that begins now reads with care.
-    pub fn is_careful(&self) -> bool {
-        self.careful
+    /// Whether a connection that begins now reads one message at a time.
+    pub fn reads_one_at_a_time(&self) -> bool {
+        self.one_at_a_time
     }
 
     /// Judges a message by the broker's count of redeliveries.
@@ -101,15 +101,15 @@ impl Care {
         if suspicion >= DEAD_FROM {
             return Verdict::Dead;
         }
-        if suspicion >= CAREFUL_FROM {
+        if suspicion >= SUSPECT_FROM {
             self.suspect(fingerprint);
-            if self.careful {
+            if self.one_at_a_time {
                 return Verdict::HandOver(before);
             }
-            self.careful = true;
+            self.one_at_a_time = true;
             return Verdict::GiveBack;
         }
-        if !self.careful {
+        if !self.one_at_a_time {
             return Verdict::HandOver(before);
         }
         self.messages_left = self.messages_left.saturating_sub(1);
@@ -119,7 +119,7 @@ impl Care {
         if self.prefetch == 1 || !self.suspects.is_empty() {
             return Verdict::HandOver(before);
         }
-        self.careful = false;
+        self.one_at_a_time = false;
         Verdict::ReadAhead(before)
     }
 
@@ -156,24 +156,24 @@ mod tests {
 
     #[test]
     fn reads_ahead_once_the_first_message_is_not_suspect() {
-        let mut care = Care::new(100);
-        assert_eq!(care.prefetch(), 1);
-        assert_eq!(care.judge(7, 2), Verdict::ReadAhead(2));
-        assert_eq!(care.prefetch(), 100);
-        assert_eq!(care.judge(8, 1), Verdict::HandOver(1));
+        let mut guard = PoisonGuard::new(100);
+        assert_eq!(guard.prefetch(), 1);
+        assert_eq!(guard.judge(7, 2), Verdict::ReadAhead(2));
+        assert_eq!(guard.prefetch(), 100);
+        assert_eq!(guard.judge(8, 1), Verdict::HandOver(1));
     }
 
-    /// The queue as far as care sees it: messages by number, the broker's counts, and whom each
+    /// The queue as far as the guard sees it: messages by number, the broker's counts, and whom each
     /// process kills. What becomes of each message.
     fn fates(messages: u64, killers: &[u64]) -> (Vec<u64>, Vec<u64>, u32) {
         let mut queue: VecDeque<(u64, u32)> = (1..=messages).map(|n| (n, 0)).collect();
         let (mut stored, mut dead, mut deaths) = (vec![], vec![], 0);
         'process: while !queue.is_empty() {
             assert!(deaths < 1_000, "it never ends");
-            let mut care = Care::new(100);
+            let mut guard = PoisonGuard::new(100);
             let mut held: VecDeque<(u64, u32)> = VecDeque::new();
             loop {
-                while held.len() < usize::from(care.prefetch())
+                while held.len() < usize::from(guard.prefetch())
                     && let Some(next) = queue.pop_front()
                 {
                     held.push_back(next);
@@ -181,14 +181,14 @@ mod tests {
                 // All that was read is judged before the first is handed over, at the latest.
                 let mut gives_back = false;
                 for (message, count) in held.iter().copied().collect::<Vec<_>>() {
-                    match care.judge(message, count) {
+                    match guard.judge(message, count) {
                         Verdict::GiveBack => {
                             gives_back = true;
                             break;
                         }
                         Verdict::Dead => {
                             held.retain(|(held, _)| *held != message);
-                            care.settled(message);
+                            guard.settled(message);
                             dead.push(message);
                         }
                         Verdict::HandOver(_) | Verdict::ReadAhead(_) => {}
@@ -196,7 +196,7 @@ mod tests {
                 }
                 let dies = held.front().is_some_and(|(n, _)| killers.contains(n));
                 if gives_back || dies {
-                    care.lost(held.iter().map(|(message, _)| *message), gives_back);
+                    guard.lost(held.iter().map(|(message, _)| *message), gives_back);
                     // Behind those that came again before, before those that never came.
                     let back = held.drain(..).map(|(message, count)| (message, count + 1));
                     let at = queue.iter().take_while(|(_, count)| *count > 0).count();
@@ -208,7 +208,7 @@ mod tests {
                         continue 'process;
                     }
                 } else if let Some((message, _)) = held.pop_front() {
-                    care.settled(message);
+                    guard.settled(message);
                     stored.push(message);
                 } else {
                     break;
@@ -224,7 +224,7 @@ mod tests {
         stored.sort_unstable();
         assert_eq!(dead, [50]);
         assert_eq!(stored, (1..=150).filter(|n| *n != 50).collect::<Vec<_>>());
-        assert!((u64::from(CAREFUL_FROM)..=u64::from(DEAD_FROM)).contains(&u64::from(deaths)));
+        assert!((u64::from(SUSPECT_FROM)..=u64::from(DEAD_FROM)).contains(&u64::from(deaths)));
     }
 
     #[test]
@@ -239,28 +239,28 @@ mod tests {
 
     #[test]
     fn connections_lost_and_survived_do_not_count() {
-        let mut care = Care::new(100);
-        assert_eq!(care.judge(1, 0), Verdict::ReadAhead(0));
+        let mut guard = PoisonGuard::new(100);
+        assert_eq!(guard.judge(1, 0), Verdict::ReadAhead(0));
         for lost in 1..50 {
-            care.lost([1].into_iter(), false);
-            assert_eq!(care.judge(1, lost), Verdict::HandOver(lost));
+            guard.lost([1].into_iter(), false);
+            assert_eq!(guard.judge(1, lost), Verdict::HandOver(lost));
         }
-        care.settled(1);
-        assert_eq!(care.judge(1, CAREFUL_FROM), Verdict::GiveBack);
+        guard.settled(1);
+        assert_eq!(guard.judge(1, SUSPECT_FROM), Verdict::GiveBack);
     }
 
     #[test]
     fn a_suspect_behind_others_is_waited_for() {
-        let mut care = Care::new(100);
-        assert_eq!(care.judge(1, 0), Verdict::ReadAhead(0));
-        assert_eq!(care.judge(2, 3), Verdict::GiveBack);
-        care.lost([1, 2].into_iter(), true);
-        assert_eq!(care.prefetch(), 1);
-        assert_eq!(care.judge(1, 1), Verdict::HandOver(0));
-        care.settled(1);
-        assert_eq!(care.judge(2, 4), Verdict::HandOver(3));
-        care.settled(2);
-        assert_eq!(care.judge(3, 0), Verdict::ReadAhead(0));
-        assert_eq!(care.prefetch(), 100);
+        let mut guard = PoisonGuard::new(100);
+        assert_eq!(guard.judge(1, 0), Verdict::ReadAhead(0));
+        assert_eq!(guard.judge(2, 3), Verdict::GiveBack);
+        guard.lost([1, 2].into_iter(), true);
+        assert_eq!(guard.prefetch(), 1);
+        assert_eq!(guard.judge(1, 1), Verdict::HandOver(0));
+        guard.settled(1);
+        assert_eq!(guard.judge(2, 4), Verdict::HandOver(3));
+        guard.settled(2);
+        assert_eq!(guard.judge(3, 0), Verdict::ReadAhead(0));
+        assert_eq!(guard.prefetch(), 100);
     }
 }
