@@ -1,13 +1,13 @@
 //! Intake as the domain core knows it: events in, each settled once what it says is durable. The trait
 //! has the broker's semantics: at least once, in order, redelivered after a loss. What is held of a
 //! queue, when it is handed over again, and what is done about events that come again and again, is decided in
-//! [`held`], [`rewind`] and [`poison`], and which events wait for their domain's turn in [`pacing`].
+//! [`unacked`], [`rewind`] and [`poison`], and which events wait for their domain's turn in [`pacing`].
 
-pub mod held;
 pub mod pacing;
 pub mod poison;
 pub mod rewind;
 pub mod size;
+pub mod unacked;
 
 use std::sync::Arc;
 

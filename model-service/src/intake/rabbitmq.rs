@@ -29,8 +29,8 @@ pub(crate) use self::feedback::{TakeFeedback, read_feedback};
 pub use self::publish::{Notifier, RabbitPublisher};
 pub use self::settlements::Settlements;
 use crate::metrics::Metrics;
-use kindred_domain::intake::held;
 pub use kindred_domain::intake::poison::{DEAD_FROM, POISONOUS, SUSPECT_FROM};
+use kindred_domain::intake::unacked;
 use kindred_domain::intake::{Delivery, DeliveryTag, Intake, MayWait, Outcome, Settle};
 
 /// Deliveries that wait for [`Intake::next`]; more wait where they are counted in bytes.
@@ -150,7 +150,7 @@ impl Intake for RabbitIntake {
                 return None;
             }
             let generation = self.generation.load(Ordering::Acquire);
-            batch.retain(|delivery| held::generation_of(delivery.tag) == generation);
+            batch.retain(|delivery| unacked::generation_of(delivery.tag) == generation);
             if !batch.is_empty() {
                 return Some(batch);
             }
@@ -169,7 +169,7 @@ impl Settle for Settler {
     }
 
     fn may_wait(&self, tag: DeliveryTag) -> MayWait {
-        if held::generation_of(tag) != self.generation.load(Ordering::Acquire) {
+        if unacked::generation_of(tag) != self.generation.load(Ordering::Acquire) {
             MayWait::Stale
         } else if self.is_alone.load(Ordering::Acquire) {
             MayWait::No

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kindred_domain::intake::held::Ack;
+use kindred_domain::intake::unacked::Ack;
 use kindred_domain::store::Partition;
 use kindred_shared::DomainName;
 use kindred_shared::event::Event;

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use kindred_domain::intake::held::{self, Held};
 use kindred_domain::intake::poison::{PoisonGuard, Verdict};
 use kindred_domain::intake::rewind::Rewinding;
+use kindred_domain::intake::unacked::{self, UnackedMessages};
 use kindred_domain::intake::{DeliveryTag, Outcome};
 use kindred_domain::store::Partition;
 use kindred_shared::Backoff;
@@ -30,7 +30,7 @@ struct Came {
     redeliveries: u32,
 }
 
-impl held::Message for Came {
+impl unacked::Message for Came {
     fn bytes(&self) -> usize {
         1
     }
@@ -50,7 +50,7 @@ pub(crate) struct Reader {
     /// The last message's number on this connection.
     last_tag: u64,
     generation: u64,
-    held: Held<Came>,
+    unacked: UnackedMessages<Came>,
     guard: PoisonGuard,
     rewinding: Rewinding,
     reconnects: Backoff,
@@ -62,7 +62,7 @@ impl Reader {
             link: None,
             last_tag: 0,
             generation: 1,
-            held: Held::new(1, CAPACITY),
+            unacked: UnackedMessages::new(1, CAPACITY),
             guard: PoisonGuard::new(PREFETCH),
             rewinding: Rewinding::default(),
             reconnects: RECONNECT,
@@ -79,15 +79,15 @@ impl Reader {
     /// The connection is given up; what was held on it comes again.
     fn lost(&mut self, deliberate: bool) {
         self.link = None;
-        self.guard.lost(self.held.fingerprints(), deliberate);
+        self.guard.lost(self.unacked.fingerprints(), deliberate);
         self.generation += 1;
-        self.held = Held::new(self.generation, CAPACITY);
+        self.unacked = UnackedMessages::new(self.generation, CAPACITY);
         self.rewinding.done();
     }
 
     fn acknowledge(&mut self, context: &mut Context<'_>) {
         let Some(link) = self.link else { return };
-        for ack in self.held.acks() {
+        for ack in self.unacked.acks() {
             context.world.acknowledge(link, ack);
         }
     }
@@ -104,13 +104,13 @@ impl Reader {
             match outcome {
                 // What is refused is with the dead letters.
                 Outcome::Stored(_) | Outcome::Refused(_) => {
-                    if let Some(came) = self.held.stored(tag) {
+                    if let Some(came) = self.unacked.stored(tag) {
                         self.guard.settled(came.number);
                         self.rewinding.stored();
                     }
                 }
                 Outcome::Failed(_) => {
-                    let is_handed = self.held.is_handed(tag);
+                    let is_handed = self.unacked.is_handed(tag);
                     if let Some(delay) = self.rewinding.failed(is_handed)
                         && !context.world.is_mutated(Mutation::FailedNotReadAgain)
                     {
@@ -165,14 +165,14 @@ impl Tenure {
         };
         let before = match verdict {
             Verdict::GiveBack => {
-                reader.held.enter_dying(tag, came(0));
+                reader.unacked.enter_dying(tag, came(0));
                 if let Some(link) = reader.link {
                     context.world.hang_up(link);
                 }
                 return self.link_lost(context, true);
             }
             Verdict::Dead => {
-                reader.held.enter_dying(tag, came(0));
+                reader.unacked.enter_dying(tag, came(0));
                 let checked = context.world.books.bury(&event);
                 context.world.check(checked);
                 if let Some(link) = reader.link {
@@ -196,7 +196,7 @@ impl Tenure {
         };
         let domain = event.domain().clone();
         reader
-            .held
+            .unacked
             .enter(tag, came(before), domain, (*event).clone());
         self.hand_over(context);
     }
@@ -209,7 +209,7 @@ impl Tenure {
         // Deliveries that are settled at once make room for more.
         self.is_handing_over = true;
         while self.reader.rewinding.may_hand_over()
-            && let Some(delivery) = self.reader.held.hand_over()
+            && let Some(delivery) = self.reader.unacked.hand_over()
         {
             self.deliver(context, delivery.tag, delivery.event);
         }
@@ -246,7 +246,7 @@ impl Seat {
         if let Some(tenure) = self.tenure_with(link) {
             let reader = &mut tenure.reader;
             reader.generation += 1;
-            reader.held.rewind(reader.generation);
+            reader.unacked.rewind(reader.generation);
             reader.rewinding.done();
             tenure.hand_over(context);
         }
@@ -255,7 +255,7 @@ impl Seat {
     /// A message is in the dead-letter queue.
     pub(crate) fn died(&mut self, context: &mut Context<'_>, link: LinkId, tag: u64) {
         if let Some(tenure) = self.tenure_with(link) {
-            let fingerprint = tenure.reader.held.died(tag);
+            let fingerprint = tenure.reader.unacked.died(tag);
             tenure.reader.guard.settled(fingerprint.unwrap_or_default());
             tenure.reader.acknowledge(context);
         }

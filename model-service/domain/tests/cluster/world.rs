@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kindred_domain::intake::held::Ack;
+use kindred_domain::intake::unacked::Ack;
 use kindred_domain::store::Partition;
 use kindred_shared::DomainName;
 

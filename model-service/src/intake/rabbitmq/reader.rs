@@ -26,9 +26,9 @@ use super::dead::letter;
 use super::raw::Raw;
 use super::{Command, RabbitIntakeOptions};
 use crate::metrics::Metrics;
-use kindred_domain::intake::held::Held;
 use kindred_domain::intake::poison::{POISONOUS, PoisonGuard, Verdict};
 use kindred_domain::intake::rewind::Rewinding;
+use kindred_domain::intake::unacked::UnackedMessages;
 use kindred_domain::intake::{Delivery, DeliveryTag, Outcome, Settled};
 
 /// Its ends towards the intake.
@@ -96,7 +96,7 @@ enum Refuser {
 
 /// What is known of one connection's messages.
 struct Session {
-    held: Held<Raw>,
+    unacked: UnackedMessages<Raw>,
     dying: FuturesUnordered<Dying>,
     /// When everything is handed over again, if that is due.
     rewind_at: Option<Instant>,
@@ -141,7 +141,7 @@ impl Reader {
                 }
             };
             let mut session = Session {
-                held: Held::new(self.generation(), self.options.capacity_bytes),
+                unacked: UnackedMessages::new(self.generation(), self.options.capacity_bytes),
                 dying: FuturesUnordered::new(),
                 rewind_at: None,
                 reads_ahead: false,
@@ -152,7 +152,7 @@ impl Reader {
             self.ends.up.send_replace(false);
             self.ends.generation.fetch_add(1, Ordering::AcqRel);
             let deliberate = matches!(end, End::GivenBack);
-            self.guard.lost(session.held.fingerprints(), deliberate);
+            self.guard.lost(session.unacked.fingerprints(), deliberate);
             self.rewinding.done();
             close(&link.connection).await;
             drop(link);
@@ -199,7 +199,7 @@ impl Reader {
         let deliveries = self.ends.deliveries.clone();
         loop {
             let stopping = async { stopped.wait_for(|stop| *stop).await.is_ok() };
-            let can_hand_over = self.rewinding.may_hand_over() && session.held.has_ready();
+            let can_hand_over = self.rewinding.may_hand_over() && session.unacked.has_ready();
             let rewind_at = session.rewind_at;
             let rewinding = async move {
                 match rewind_at {
@@ -224,13 +224,13 @@ impl Reader {
                 _ = stopping => Some(End::Stopped),
                 () = rewinding => {
                     let generation = self.ends.generation.fetch_add(1, Ordering::AcqRel) + 1;
-                    session.held.rewind(generation);
+                    session.unacked.rewind(generation);
                     session.rewind_at = None;
                     self.rewinding.done();
                     None
                 }
                 permit = deliveries.reserve(), if can_hand_over => {
-                    match (permit, session.held.hand_over()) {
+                    match (permit, session.unacked.hand_over()) {
                         (Ok(permit), Some(delivery)) => {
                             permit.send(delivery);
                             None
@@ -250,7 +250,7 @@ impl Reader {
             {
                 return End::Lost(error.to_string());
             }
-            if let Err(error) = acknowledge(&link.channel, &mut session.held).await {
+            if let Err(error) = acknowledge(&link.channel, &mut session.unacked).await {
                 return End::Lost(error.to_string());
             }
             if let Some(end) = end {
@@ -276,14 +276,14 @@ impl Reader {
         match verdict {
             Verdict::GiveBack => {
                 // It counts as held: it comes again.
-                session.held.enter_dying(tag, raw);
+                session.unacked.enter_dying(tag, raw);
                 return Some(End::GivenBack);
             }
             Verdict::Dead => {
                 let detail = format!(
                     "it was delivered {count} times before and never stored; the service ended or stalled each time"
                 );
-                let raw = session.held.enter_dying(tag, raw);
+                let raw = session.unacked.enter_dying(tag, raw);
                 let death = Death {
                     tag,
                     reason: POISONOUS,
@@ -310,10 +310,10 @@ impl Reader {
                     redeliveries = raw.redeliveries,
                     "event.read"
                 );
-                session.held.enter(tag, raw, domain, event);
+                session.unacked.enter(tag, raw, domain, event);
             }
             Err(refusal) => {
-                let raw = session.held.enter_dying(tag, raw);
+                let raw = session.unacked.enter_dying(tag, raw);
                 let death = Death {
                     tag,
                     reason: refusal.reason.word(),
@@ -361,7 +361,7 @@ impl Reader {
                     let refused = &self.metrics.events_refused;
                     refused.with_label_values(&[death.reason]).inc();
                 }
-                if let Some(fingerprint) = session.held.died(death.tag) {
+                if let Some(fingerprint) = session.unacked.died(death.tag) {
                     self.guard.settled(fingerprint);
                 }
                 None
@@ -374,7 +374,7 @@ impl Reader {
     fn settle(&mut self, session: &mut Session, settled: Vec<(DeliveryTag, Outcome)>) {
         for (tag, outcome) in settled {
             match outcome {
-                Outcome::Stored(version) => match session.held.stored(tag) {
+                Outcome::Stored(version) => match session.unacked.stored(tag) {
                     Some(raw) => {
                         if let Some(id) = raw.properties.correlation_id() {
                             let settlements = &self.options.settlements;
@@ -386,7 +386,7 @@ impl Reader {
                     None => tracing::debug!(tag = tag.0, "intake.settled_unknown_tag"),
                 },
                 Outcome::Refused(refusal) => {
-                    if let Some((broker, raw)) = session.held.refused(tag) {
+                    if let Some((broker, raw)) = session.unacked.refused(tag) {
                         if let Some(id) = raw.properties.correlation_id() {
                             let settlements = &self.options.settlements;
                             settlements.settled(id.as_str(), Err(refusal.clone()));
@@ -400,7 +400,7 @@ impl Reader {
                     }
                 }
                 Outcome::Failed(failure) => {
-                    let is_handed = session.held.is_handed(tag);
+                    let is_handed = session.unacked.is_handed(tag);
                     if let Some(delay) = self.rewinding.failed(is_handed) {
                         let retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
                         let detail = failure.detail;
@@ -476,8 +476,11 @@ async fn read_ahead(
     Ok(())
 }
 
-async fn acknowledge(channel: &Channel, held: &mut Held<Raw>) -> Result<(), AmqpError> {
-    for ack in held.acks() {
+async fn acknowledge(
+    channel: &Channel,
+    unacked: &mut UnackedMessages<Raw>,
+) -> Result<(), AmqpError> {
+    for ack in unacked.acks() {
         let options = BasicAckOptions {
             multiple: ack.multiple,
         };

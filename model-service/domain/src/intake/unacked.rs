@@ -27,7 +27,7 @@ pub trait Message {
 }
 
 #[derive(Debug)]
-struct Entry<M> {
+struct UnackedMessage<M> {
     message: Arc<M>,
     /// `None`: it is being dead-lettered.
     event: Option<(DomainName, Arc<Event>)>,
@@ -57,15 +57,15 @@ pub struct Ack {
 
 /// All messages of one connection, by the broker's tag.
 #[derive(Debug)]
-pub struct Held<M> {
+pub struct UnackedMessages<M> {
     generation: u64,
-    entries: BTreeMap<u64, Entry<M>>,
+    entries: BTreeMap<u64, UnackedMessage<M>>,
     ready: VecDeque<u64>,
     handed_bytes: usize,
     capacity_bytes: usize,
 }
 
-impl<M: Message> Held<M> {
+impl<M: Message> UnackedMessages<M> {
     /// Nothing is held yet. At most so many bytes are handed over and not settled; one message always may be.
     pub fn new(generation: u64, capacity_bytes: usize) -> Self {
         Self {
@@ -81,7 +81,7 @@ impl<M: Message> Held<M> {
     pub fn enter(&mut self, tag: u64, message: M, domain: DomainName, event: Event) {
         self.entries.insert(
             tag,
-            Entry {
+            UnackedMessage {
                 message: Arc::new(message),
                 event: Some((domain, Arc::new(event))),
                 state: State::Ready,
@@ -95,7 +95,7 @@ impl<M: Message> Held<M> {
         let message = Arc::new(message);
         self.entries.insert(
             tag,
-            Entry {
+            UnackedMessage {
                 message: Arc::clone(&message),
                 event: None,
                 state: State::Dying,
@@ -132,7 +132,7 @@ impl<M: Message> Held<M> {
     }
 
     /// The message that was handed over under this tag, if it is not settled.
-    fn handed(&mut self, tag: DeliveryTag) -> Option<(u64, &mut Entry<M>)> {
+    fn handed(&mut self, tag: DeliveryTag) -> Option<(u64, &mut UnackedMessage<M>)> {
         let broker = tag.0 & ((1 << BROKER_BITS) - 1);
         if generation_of(tag) != self.generation {
             return None;
@@ -200,7 +200,7 @@ impl<M: Message> Held<M> {
             first.remove();
         }
         acks.extend(prefix);
-        let settled = |_: &u64, entry: &mut Entry<M>| entry.state == State::Settled;
+        let settled = |_: &u64, entry: &mut UnackedMessage<M>| entry.state == State::Settled;
         acks.extend(self.entries.extract_if(.., settled).map(|(tag, _)| Ack {
             tag,
             multiple: false,
@@ -241,63 +241,63 @@ mod tests {
         }
     }
 
-    fn held(count: u64, capacity: usize) -> Held<Ten> {
-        let mut held = Held::new(1, capacity);
+    fn unacked(count: u64, capacity: usize) -> UnackedMessages<Ten> {
+        let mut unacked = UnackedMessages::new(1, capacity);
         for tag in 1..=count {
-            let domain = DomainName::new("held").unwrap();
+            let domain = DomainName::new("unacked").unwrap();
             let event = Event::Delete(Delete {
                 domain: domain.clone(),
                 id: ItemId::new("a").unwrap(),
                 version: Some(tag),
             });
-            held.enter(tag, Ten(tag), domain, event);
+            unacked.enter(tag, Ten(tag), domain, event);
         }
-        held
+        unacked
     }
 
-    fn all(held: &mut Held<Ten>) -> Vec<DeliveryTag> {
-        std::iter::from_fn(|| held.hand_over())
+    fn all(unacked: &mut UnackedMessages<Ten>) -> Vec<DeliveryTag> {
+        std::iter::from_fn(|| unacked.hand_over())
             .map(|d| d.tag)
             .collect()
     }
 
     #[test]
     fn acknowledges_what_is_in_order_at_once_and_the_rest_singly() {
-        let mut held = held(6, usize::MAX);
-        let tags = all(&mut held);
+        let mut unacked = unacked(6, usize::MAX);
+        let tags = all(&mut unacked);
         for at in [1, 0, 4] {
-            assert!(held.stored(tags[at]).is_some());
+            assert!(unacked.stored(tags[at]).is_some());
         }
         let ack = |tag, multiple| Ack { tag, multiple };
-        assert_eq!(held.acks(), [ack(2, true), ack(5, false)]);
-        assert!(held.acks().is_empty());
-        assert!(held.stored(tags[0]).is_none(), "settled before");
-        assert!(held.stored(tags[2]).is_some());
-        assert_eq!(held.acks(), [ack(3, false)]);
+        assert_eq!(unacked.acks(), [ack(2, true), ack(5, false)]);
+        assert!(unacked.acks().is_empty());
+        assert!(unacked.stored(tags[0]).is_none(), "settled before");
+        assert!(unacked.stored(tags[2]).is_some());
+        assert_eq!(unacked.acks(), [ack(3, false)]);
     }
 
     #[test]
     fn rewinding_hands_over_again_in_order_under_new_tags() {
-        let mut held = held(4, usize::MAX);
-        let tags = all(&mut held);
-        held.stored(tags[1]);
-        held.refused(tags[2]);
-        held.rewind(2);
-        assert!(held.stored(tags[0]).is_none(), "of an older generation");
-        let again: Vec<u64> = all(&mut held).iter().map(|tag| tag.0 & 7).collect();
+        let mut unacked = unacked(4, usize::MAX);
+        let tags = all(&mut unacked);
+        unacked.stored(tags[1]);
+        unacked.refused(tags[2]);
+        unacked.rewind(2);
+        assert!(unacked.stored(tags[0]).is_none(), "of an older generation");
+        let again: Vec<u64> = all(&mut unacked).iter().map(|tag| tag.0 & 7).collect();
         assert_eq!(again, [1, 4]);
-        held.died(3);
-        assert_eq!(held.acks().len(), 2);
+        unacked.died(3);
+        assert_eq!(unacked.acks().len(), 2);
     }
 
     #[test]
     fn hands_over_within_its_bytes_but_always_one() {
-        let mut held = held(5, 25);
-        let tags = all(&mut held);
+        let mut unacked = unacked(5, 25);
+        let tags = all(&mut unacked);
         assert_eq!(tags.len(), 2);
-        held.stored(tags[0]);
-        assert_eq!(all(&mut held).len(), 1);
-        let mut narrow = self::held(2, 1);
+        unacked.stored(tags[0]);
+        assert_eq!(all(&mut unacked).len(), 1);
+        let mut narrow = self::unacked(2, 1);
         assert_eq!(all(&mut narrow).len(), 1);
     }
 }
