@@ -41,7 +41,7 @@ enum State {
     /// Handed over, not settled.
     Handed,
     /// On its way to the dead-letter queue.
-    Dying,
+    DeadLettering,
     /// To be acknowledged.
     Settled,
 }
@@ -91,14 +91,14 @@ impl<M: Message> UnackedMessages<M> {
     }
 
     /// A message that goes to the dead-letter queue without being handed over.
-    pub fn enter_dying(&mut self, tag: u64, message: M) -> Arc<M> {
+    pub fn enter_dead_letter(&mut self, tag: u64, message: M) -> Arc<M> {
         let message = Arc::new(message);
         self.entries.insert(
             tag,
             UnackedMessage {
                 message: Arc::clone(&message),
                 event: None,
-                state: State::Dying,
+                state: State::DeadLettering,
             },
         );
         message
@@ -153,7 +153,7 @@ impl<M: Message> UnackedMessages<M> {
     /// What was handed over goes to the dead-letter queue.
     pub fn refused(&mut self, tag: DeliveryTag) -> Option<(u64, Arc<M>)> {
         let (broker, entry) = self.handed(tag)?;
-        entry.state = State::Dying;
+        entry.state = State::DeadLettering;
         let message = Arc::clone(&entry.message);
         self.handed_bytes -= message.bytes();
         Some((broker, message))
@@ -165,7 +165,7 @@ impl<M: Message> UnackedMessages<M> {
     }
 
     /// A message is in the dead-letter queue. Its fingerprint, if it was there.
-    pub fn died(&mut self, broker: u64) -> Option<u64> {
+    pub fn dead_lettered(&mut self, broker: u64) -> Option<u64> {
         let entry = self.entries.get_mut(&broker)?;
         entry.state = State::Settled;
         Some(entry.message.fingerprint())
@@ -286,7 +286,7 @@ mod tests {
         assert!(unacked.stored(tags[0]).is_none(), "of an older generation");
         let again: Vec<u64> = all(&mut unacked).iter().map(|tag| tag.0 & 7).collect();
         assert_eq!(again, [1, 4]);
-        unacked.died(3);
+        unacked.dead_lettered(3);
         assert_eq!(unacked.acks().len(), 2);
     }
 

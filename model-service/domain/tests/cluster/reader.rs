@@ -165,14 +165,14 @@ impl Tenure {
         };
         let before = match verdict {
             Verdict::GiveBack => {
-                reader.unacked.enter_dying(tag, came(0));
+                reader.unacked.enter_dead_letter(tag, came(0));
                 if let Some(link) = reader.link {
                     context.world.hang_up(link);
                 }
                 return self.link_lost(context, true);
             }
             Verdict::Dead => {
-                reader.unacked.enter_dying(tag, came(0));
+                reader.unacked.enter_dead_letter(tag, came(0));
                 let checked = context.world.books.bury(&event);
                 context.world.check(checked);
                 if let Some(link) = reader.link {
@@ -255,7 +255,7 @@ impl Seat {
     /// A message is in the dead-letter queue.
     pub(crate) fn died(&mut self, context: &mut Context<'_>, link: LinkId, tag: u64) {
         if let Some(tenure) = self.tenure_with(link) {
-            let fingerprint = tenure.reader.unacked.died(tag);
+            let fingerprint = tenure.reader.unacked.dead_lettered(tag);
             tenure.reader.guard.settled(fingerprint.unwrap_or_default());
             tenure.reader.acknowledge(context);
         }

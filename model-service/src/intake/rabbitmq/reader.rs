@@ -74,11 +74,12 @@ enum End {
 }
 
 /// A dead letter on its way, and what became of it.
-type Dying = Pin<Box<dyn Future<Output = (Death, Result<(), PublishFault>)> + Send>>;
+type PendingDeadLetter =
+    Pin<Box<dyn Future<Output = (DeadLetter, Result<(), PublishFault>)> + Send>>;
 
 /// Why a message goes to the dead-letter queue.
 #[derive(Debug, Clone, Copy)]
-struct Death {
+struct DeadLetter {
     /// The broker's tag.
     tag: u64,
     reason: &'static str,
@@ -97,7 +98,7 @@ enum Refuser {
 /// What is known of one connection's messages.
 struct Session {
     unacked: UnackedMessages<Raw>,
-    dying: FuturesUnordered<Dying>,
+    dead_letters: FuturesUnordered<PendingDeadLetter>,
     /// When everything is handed over again, if that is due.
     rewind_at: Option<Instant>,
     /// The message just read was the last to be read one at a time.
@@ -142,7 +143,7 @@ impl Reader {
             };
             let mut session = Session {
                 unacked: UnackedMessages::new(self.generation(), self.options.capacity_bytes),
-                dying: FuturesUnordered::new(),
+                dead_letters: FuturesUnordered::new(),
                 rewind_at: None,
                 reads_ahead: false,
             };
@@ -218,8 +219,8 @@ impl Reader {
                     Some(Command::Lose(done)) => Some(End::Told(done)),
                     None => Some(End::Stopped),
                 },
-                Some((death, died)) = session.dying.next() => {
-                    self.died(session, death, died)
+                Some((dead_letter, published)) = session.dead_letters.next() => {
+                    self.dead_lettered(session, dead_letter, published)
                 }
                 _ = stopping => Some(End::Stopped),
                 () = rewinding => {
@@ -276,20 +277,20 @@ impl Reader {
         match verdict {
             Verdict::GiveBack => {
                 // It counts as held: it comes again.
-                session.unacked.enter_dying(tag, raw);
+                session.unacked.enter_dead_letter(tag, raw);
                 return Some(End::GivenBack);
             }
             Verdict::Dead => {
                 let detail = format!(
                     "it was delivered {count} times before and never stored; the service ended or stalled each time"
                 );
-                let raw = session.unacked.enter_dying(tag, raw);
-                let death = Death {
+                let raw = session.unacked.enter_dead_letter(tag, raw);
+                let dead_letter = DeadLetter {
                     tag,
                     reason: POISONOUS,
                     by: Refuser::Reader,
                 };
-                self.kill(session, death, &raw, &detail);
+                self.send_dead_letter(session, dead_letter, &raw, &detail);
                 return None;
             }
             Verdict::HandOver(before) => raw.redeliveries = before,
@@ -313,20 +314,26 @@ impl Reader {
                 session.unacked.enter(tag, raw, domain, event);
             }
             Err(refusal) => {
-                let raw = session.unacked.enter_dying(tag, raw);
-                let death = Death {
+                let raw = session.unacked.enter_dead_letter(tag, raw);
+                let dead_letter = DeadLetter {
                     tag,
                     reason: refusal.reason.word(),
                     by: Refuser::Reader,
                 };
-                self.kill(session, death, &raw, &refusal.detail);
+                self.send_dead_letter(session, dead_letter, &raw, &refusal.detail);
             }
         }
         None
     }
 
     /// Sends a message to the dead-letter queue.
-    fn kill(&self, session: &Session, death: Death, raw: &Raw, detail: &str) {
+    fn send_dead_letter(
+        &self,
+        session: &Session,
+        dead_letter: DeadLetter,
+        raw: &Raw,
+        detail: &str,
+    ) {
         tracing::warn!(
             domain = raw.key,
             message_id = raw
@@ -335,33 +342,33 @@ impl Reader {
                 .as_ref()
                 .map(ShortString::as_str),
             bytes = raw.body.len(),
-            reason = death.reason,
+            reason = dead_letter.reason,
             detail,
             "event.refused"
         );
-        let message = letter(&self.options.names, raw, death.reason, detail);
+        let message = letter(&self.options.names, raw, dead_letter.reason, detail);
         let publisher = self.publisher.clone();
-        session.dying.push(Box::pin(async move {
+        session.dead_letters.push(Box::pin(async move {
             let confirmed = publisher.publish(message).await;
-            (death, confirmed.await)
+            (dead_letter, confirmed.await)
         }));
     }
 
-    fn died(
+    fn dead_lettered(
         &mut self,
         session: &mut Session,
-        death: Death,
-        died: Result<(), PublishFault>,
+        dead_letter: DeadLetter,
+        published: Result<(), PublishFault>,
     ) -> Option<End> {
-        match died {
+        match published {
             Ok(()) => {
-                let labels = ["items", death.reason];
+                let labels = ["items", dead_letter.reason];
                 self.metrics.dead_letters.with_label_values(&labels).inc();
-                if death.by == Refuser::Reader {
+                if dead_letter.by == Refuser::Reader {
                     let refused = &self.metrics.events_refused;
-                    refused.with_label_values(&[death.reason]).inc();
+                    refused.with_label_values(&[dead_letter.reason]).inc();
                 }
-                if let Some(fingerprint) = session.unacked.died(death.tag) {
+                if let Some(fingerprint) = session.unacked.dead_lettered(dead_letter.tag) {
                     self.guard.settled(fingerprint);
                 }
                 None
@@ -391,12 +398,12 @@ impl Reader {
                             let settlements = &self.options.settlements;
                             settlements.settled(id.as_str(), Err(refusal.clone()));
                         }
-                        let death = Death {
+                        let dead_letter = DeadLetter {
                             tag: broker,
                             reason: refusal.reason.word(),
                             by: Refuser::Domain,
                         };
-                        self.kill(session, death, &raw, &refusal.detail);
+                        self.send_dead_letter(session, dead_letter, &raw, &refusal.detail);
                     }
                 }
                 Outcome::Failed(failure) => {
