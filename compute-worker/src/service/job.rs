@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::blocks::{BlockError, Blocks, CACHE_BYTES};
-use super::dying;
+use super::crash;
 use super::report::{JobEnd, Report};
 use super::turns::Turns;
 use crate::worker::{Worker, words_of};
@@ -261,7 +261,7 @@ impl JobHandler {
         let worker = self.worker.clone();
         let report = Arc::clone(&self.report);
         let answer = self.on_pool(move || {
-            dying::taken_up(&job);
+            crash::if_asked(&job);
             let reply = worker.perform(&job);
             if let Reply::Compared(compared) = &reply {
                 report.compared(compared.pairs);

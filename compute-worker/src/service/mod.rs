@@ -5,7 +5,7 @@
 mod blocks;
 mod broker;
 mod cache;
-mod dying;
+mod crash;
 mod greeting;
 mod http;
 mod job;
