@@ -276,7 +276,7 @@ impl Reader {
         self.ends.is_alone.store(is_alone, Ordering::Release);
         match verdict {
             Verdict::GiveBack => {
-                // It counts as held: it comes again.
+                // It counts as unacknowledged: it comes again.
                 session.unacked.enter_dead_letter(tag, raw);
                 return Some(End::GivenBack);
             }
