@@ -6,7 +6,7 @@ use kindred_shared::{ItemId, ModelName, Space};
 
 use crate::features::Features;
 use crate::habits::Habits;
-use crate::list::Entry;
+use crate::list::ListEntry;
 use crate::settings::DomainSettings;
 use crate::shown::Shown;
 use crate::slot::Slot;
@@ -65,7 +65,7 @@ pub struct ServedList {
     /// Version of the feature it was made with.
     pub version: u64,
     /// Best first; more than an item is entitled to, so that some may vanish.
-    pub entries: Arc<[Entry]>,
+    pub entries: Arc<[ListEntry]>,
     /// No row that is absent has a higher score; `None`: none that is absent has one above 0.
     pub bound: Option<f32>,
     /// Whether there is nothing to compare.

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kindred_domain::features::{Features, Live, Rows};
-use kindred_domain::list::Entry;
+use kindred_domain::list::ListEntry;
 use kindred_domain::shown::{Interner, Shown};
 use kindred_domain::slot::Slot;
 use kindred_domain::view_change::{Listed, ServedList, ViewChange};
@@ -127,7 +127,7 @@ impl Domain {
 
     fn listed(&self, n: u32, dice: &mut Dice) -> Listed {
         let items = self.items();
-        let mut entry = |rank: u32| Entry {
+        let mut entry = |rank: u32| ListEntry {
             slot: Slot(dice.roll(items)),
             score: 0.9 - rank as f32 / 1_000.0,
         };

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kindred_domain::list::Entry;
+use kindred_domain::list::ListEntry;
 use kindred_domain::shown::Shown;
 use kindred_domain::slot::Slot;
 use kindred_domain::view_change::{Listed, ServedList, ViewChange};
@@ -63,7 +63,7 @@ impl Domain {
 
     fn listed(&mut self, n: u32) -> Listed {
         let items = self.items();
-        let entry = |rank| Entry {
+        let entry = |rank| ListEntry {
             slot: Slot(self.dice.roll(items)),
             score: 1.0 - rank as f32 / 100.0,
         };

@@ -10,7 +10,7 @@ use crate::index::Index;
 use crate::signature::Signature;
 use kindred_domain::features::{Features, Live};
 use kindred_domain::habits::Habits;
-use kindred_domain::list::Entry;
+use kindred_domain::list::ListEntry;
 use kindred_domain::memory;
 use kindred_domain::settings::DomainSettings;
 use kindred_domain::shown::Shown;
@@ -102,7 +102,7 @@ impl Row {
 
 #[derive(Debug, Clone)]
 struct List {
-    entries: Arc<[Entry]>,
+    entries: Arc<[ListEntry]>,
     version: u64,
     served_since: i64,
     as_of: i64,
@@ -139,7 +139,7 @@ const HUB: usize = 10;
 
 /// How close an item is to what is closest to it: the sum of the first ten scores of its list by ten, missing
 /// ones 0.
-fn hub(entries: &[Entry]) -> f64 {
+fn hub(entries: &[ListEntry]) -> f64 {
     let scores = entries.iter().take(HUB).map(|entry| f64::from(entry.score));
     scores.sum::<f64>() / HUB as f64
 }

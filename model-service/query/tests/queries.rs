@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use kindred_domain::features::{Features, Live, Rows};
-use kindred_domain::list::{Entry, KEEP};
+use kindred_domain::list::{KEEP, ListEntry};
 use kindred_domain::shown::Shown;
 use kindred_domain::slot::Slot;
 use kindred_domain::view_change::{Listed, ServedList, ViewChange};
@@ -186,7 +186,7 @@ fn hub(items: &[Plain], of: usize) -> f64 {
 fn snapshot(items: &[Plain], keep: usize) -> Arc<Snapshot> {
     let listed = items.iter().enumerate().map(|(n, item)| {
         let (entries, bound) = list(items, n, keep);
-        let entry = |(slot, score): (usize, f32)| Entry {
+        let entry = |(slot, score): (usize, f32)| ListEntry {
             slot: Slot(slot as u32),
             score,
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use kindred_domain::list::Entry;
+use kindred_domain::list::ListEntry;
 use kindred_domain::shown::Shown;
 use kindred_domain::slot::Slot;
 use kindred_domain::view_change::{Listed, Renewed, ServedList, ViewChange};
@@ -112,7 +112,7 @@ impl Model {
                 bound: None,
                 entries: entries
                     .iter()
-                    .map(|&(slot, score)| Entry {
+                    .map(|&(slot, score)| ListEntry {
                         slot: Slot(slot),
                         score,
                     })
@@ -267,7 +267,7 @@ fn readers_see_whole_changes_while_they_are_made() {
             list: Some(ServedList {
                 version: generation.into(),
                 bound: None,
-                entries: [Entry {
+                entries: [ListEntry {
                     slot: Slot(7 * ((n + 1) % ITEMS)),
                     score: 0.5,
                 }]

@@ -405,7 +405,7 @@ proptest! {
             prop_assert!(table.in_flight() <= LIMITS.total);
             prop_assert!(table.in_flight.values().all(|flight| (1..=2).contains(&flight.jobs)));
             prop_assert_eq!(table.len(), open.len());
-            let queued = table.jobs.values().filter(|entry| entry.state == State::Queued);
+            let queued = table.jobs.values().filter(|entry| entry.state == JobState::Queued);
             prop_assert_eq!(queued.count(), table.queued.len());
             let of_all = table.in_flight.values().map(|flight| flight.jobs);
             prop_assert_eq!(of_all.sum::<usize>(), table.in_flight());

@@ -1,7 +1,7 @@
 //! Weighing: what the domain holds in memory.
 
 use super::Domain;
-use crate::list::{Entry, KEEP, List};
+use crate::list::{KEEP, List, ListEntry};
 use crate::memory::{self, Memory};
 
 impl Domain {
@@ -31,7 +31,7 @@ impl Domain {
 /// The lists of `slots` ids, of which `listed` have one: as long as there are others for it.
 fn lists(slots: u64, listed: u64) -> u64 {
     let entries = listed.saturating_sub(1).min(KEEP as u64) as usize;
-    let list = memory::shared(entries * size_of::<Entry>());
+    let list = memory::shared(entries * size_of::<ListEntry>());
     slots * size_of::<List>() as u64 + listed * list
 }
 
@@ -42,7 +42,8 @@ mod tests {
     #[test]
     fn lists_are_as_long_as_there_are_others_and_no_longer_than_they_may_be() {
         assert_eq!(lists(0, 0), 0);
-        let one = |entries| size_of::<List>() as u64 + memory::shared(entries * size_of::<Entry>());
+        let one =
+            |entries| size_of::<List>() as u64 + memory::shared(entries * size_of::<ListEntry>());
         assert_eq!(lists(1, 1), one(0));
         assert_eq!(lists(20, 20), 20 * one(19));
         assert_eq!(lists(1_000, 1_000), 1_000 * one(KEEP));

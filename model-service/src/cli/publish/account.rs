@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::client::printable;
 use super::super::exit::Failure;
 use super::super::import::{Position, Progress, Rejects};
-use super::pipeline::{Entry, Watch, Work};
+use super::pipeline::{PipelineEntry, Watch, Work};
 use super::resume::{Kept, State};
 
 /// How often it is written down how far it is. What was confirmed since comes twice after a
@@ -129,7 +129,7 @@ impl Account {
 }
 
 impl Watch for Account {
-    fn settled(&mut self, entry: Entry) -> Result<(), Failure> {
+    fn settled(&mut self, entry: PipelineEntry) -> Result<(), Failure> {
         match entry.work {
             Work::Event(_) => {
                 self.first.get_or_insert_with(Instant::now);

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 
 use self::account::Account;
 use self::asking::Asking;
-use self::pipeline::{Entry, Flow, Watch, Work};
+use self::pipeline::{Flow, PipelineEntry, Watch, Work};
 use self::resume::{Kept, State};
 use self::served::{Marks, Seen};
 use super::client::{Client, Server};
@@ -249,7 +249,7 @@ struct Reader {
 
 impl Reader {
     /// `Ok(Some(…))`: an input broke off; what was read of it goes in.
-    fn run(self, entries: &mpsc::Sender<Entry>) -> Result<Option<Failure>, Failure> {
+    fn run(self, entries: &mpsc::Sender<PipelineEntry>) -> Result<Option<Failure>, Failure> {
         let names: Vec<String> = self.sources.iter().map(|one| one.name.clone()).collect();
         let kindred = Names::default();
         let (limits, defaults) = (self.limits, self.defaults);
@@ -278,7 +278,7 @@ impl Reader {
                 };
                 let after = found.after;
                 entries
-                    .blocking_send(Entry { after, work, mark })
+                    .blocking_send(PipelineEntry { after, work, mark })
                     .map_err(|_| Failure::failed("publishing has ended"))
             },
         )
@@ -298,7 +298,7 @@ fn checked(found: &Found, limits: &Limits) -> Result<kindred_shared::event::Even
 async fn publish(
     connector: &Connector,
     args: &PublishArgs,
-    work: mpsc::Receiver<Entry>,
+    work: mpsc::Receiver<PipelineEntry>,
     account: &mut Account,
 ) -> Result<(), Failure> {
     wait_for_exchange(connector, Retry::new(args.timeout), account).await?;

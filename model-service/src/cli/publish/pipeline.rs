@@ -18,7 +18,7 @@ use super::served::Mark;
 
 /// Something read from an input.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct PipelineEntry {
     /// The place right after it.
     pub(super) after: Position,
     /// What is to be done with it.
@@ -62,7 +62,7 @@ impl Broker for Publisher {
 /// Who is told how it goes.
 pub(super) trait Watch {
     /// An entry is done with, and so are all before it.
-    fn settled(&mut self, entry: Entry) -> Result<(), Failure>;
+    fn settled(&mut self, entry: PipelineEntry) -> Result<(), Failure>;
     /// People should know.
     fn say(&self, words: &str);
 }
@@ -74,11 +74,11 @@ pub(super) trait Watch {
 /// the user may not publish.
 pub(super) async fn run(
     broker: &impl Broker,
-    mut entries: mpsc::Receiver<Entry>,
+    mut entries: mpsc::Receiver<PipelineEntry>,
     flow: &Flow,
     watch: &mut impl Watch,
 ) -> Result<(), Failure> {
-    let mut window: VecDeque<Entry> = VecDeque::with_capacity(flow.in_flight);
+    let mut window: VecDeque<PipelineEntry> = VecDeque::with_capacity(flow.in_flight);
     // Of the first entries of the window; `None`: one that is not published.
     let mut confirms: VecDeque<Option<Confirmed>> = VecDeque::with_capacity(flow.in_flight);
     let mut retry = Retry::new(flow.timeout);
@@ -164,7 +164,7 @@ async fn front(confirms: &mut VecDeque<Option<Confirmed>>) -> Result<(), Publish
     }
 }
 
-fn settle(window: &mut VecDeque<Entry>, watch: &mut impl Watch) -> Result<(), Failure> {
+fn settle(window: &mut VecDeque<PipelineEntry>, watch: &mut impl Watch) -> Result<(), Failure> {
     window
         .pop_front()
         .map_or(Ok(()), |entry| watch.settled(entry))

@@ -50,7 +50,7 @@ use crate::http::path::OfItem;
 use crate::http::readiness::Readiness;
 use crate::http::{Deadlines, Gate, Guard, Hosts};
 use crate::metrics::Metrics;
-use kindred_domain::list::Entry;
+use kindred_domain::list::ListEntry;
 use kindred_domain::shown::{Interner, Shown};
 use kindred_domain::slot::Slot;
 use kindred_domain::status::DomainStatus;

@@ -61,7 +61,7 @@ pub(super) async fn filled() -> Bench {
         space: Some(space),
         list: Some(ServedList {
             version: 1,
-            entries: (entries.iter().map(|&(slot, score)| Entry {
+            entries: (entries.iter().map(|&(slot, score)| ListEntry {
                 slot: Slot(slot),
                 score,
             }))
