@@ -15,7 +15,7 @@ pub(crate) struct RoundNumber(pub(crate) u64);
 
 /// An unsettled delivery.
 #[derive(Debug, Clone, Copy)]
-struct Held {
+struct UnsettledDelivery {
     tag: DeliveryTag,
     slot: Slot,
     /// The version of its event.
@@ -25,7 +25,7 @@ struct Held {
 /// Unsettled deliveries.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    by_round: BTreeMap<RoundNumber, Vec<Held>>,
+    by_round: BTreeMap<RoundNumber, Vec<UnsettledDelivery>>,
     /// The last round in which each id has an unsettled delivery.
     last_round: HashMap<Slot, RoundNumber>,
 }
@@ -36,8 +36,8 @@ impl Ledger {
         let last = self.last_round.entry(slot).or_insert(round);
         debug_assert!(*last <= round, "rounds only rise");
         *last = round;
-        let held = Held { tag, slot, version };
-        self.by_round.entry(round).or_default().push(held);
+        let delivery = UnsettledDelivery { tag, slot, version };
+        self.by_round.entry(round).or_default().push(delivery);
     }
 
     /// Records a delivery that changes nothing. `true`: settle it now; `false`: it waits for the
@@ -56,13 +56,15 @@ impl Ledger {
     /// order they came, and their versions.
     pub(crate) fn committed(&mut self, round: RoundNumber) -> Vec<(DeliveryTag, u64)> {
         let settled = self.by_round.remove(&round).unwrap_or_default();
-        for Held { slot, .. } in &settled {
+        for UnsettledDelivery { slot, .. } in &settled {
             if self.last_round.get(slot) == Some(&round) {
                 self.last_round.remove(slot);
             }
         }
         let settled = settled.into_iter();
-        settled.map(|held| (held.tag, held.version)).collect()
+        settled
+            .map(|delivery| (delivery.tag, delivery.version))
+            .collect()
     }
 
     /// Gives up everything held, because none of it will become durable; returns it in the order of
@@ -72,7 +74,7 @@ impl Ledger {
         std::mem::take(&mut self.by_round)
             .into_values()
             .flatten()
-            .map(|held| held.tag)
+            .map(|delivery| delivery.tag)
             .collect()
     }
 }
