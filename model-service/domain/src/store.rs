@@ -33,7 +33,7 @@ pub use crate::stamp::{Epoch, Partition, Stamp};
 /// the dirty mark is durable before any other row of the batch; then the rows; then, with
 /// `fence`, the partition's epoch was still the writer's.
 #[derive(Debug, Clone)]
-pub struct Batch {
+pub struct WriteBatch {
     /// The domain all rows belong to.
     pub domain: DomainName,
     /// Whether the partition's epoch must still be `epoch` after the rows are written.
@@ -180,7 +180,7 @@ pub trait Store: Send + Sync + 'static {
         partition: Partition,
         epoch: Epoch,
         stamp: Stamp,
-        batch: Batch,
+        batch: WriteBatch,
     ) -> Result<(), StoreError>;
 
     /// Deletes rows of a domain, but for its own row, that have a lower stamp or this one: those of every model,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::backlog::Pending;
 use crate::catalogue::Catalogue;
-use crate::comparison::Batch;
+use crate::comparison::FeatureBatch;
 use crate::effect::Made;
 use crate::slot::Slot;
 use crate::time::earlier;
@@ -67,8 +67,8 @@ impl Unmet {
     }
 
     /// Takes out those that have no row yet.
-    pub(crate) fn take_new(&mut self, catalogue: &Catalogue) -> Batch {
-        let mut batch = Batch::default();
+    pub(crate) fn take_new(&mut self, catalogue: &Catalogue) -> FeatureBatch {
+        let mut batch = FeatureBatch::default();
         let items = std::mem::take(&mut self.items);
         for (slot, (pending, made)) in items {
             if is_new(catalogue, slot) {
@@ -83,7 +83,7 @@ impl Unmet {
     }
 
     /// Moves items into a batch, up to `most` there; those that want another feature now are dropped.
-    pub(crate) fn take(&mut self, most: usize, catalogue: &Catalogue, batch: &mut Batch) {
+    pub(crate) fn take(&mut self, most: usize, catalogue: &Catalogue, batch: &mut FeatureBatch) {
         while batch.made.len() < most
             && let Some((slot, (pending, made))) = self.items.pop_first()
         {

@@ -38,7 +38,7 @@ use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, SeenWorker, SendE
 use kindred_domain::experiment::store::ExperimentStore;
 use kindred_domain::intake::{Confirm, Failure, Publish, PublishError};
 use kindred_domain::store::{
-    Batch, DomainRow, Epoch, FeatureRow, ItemRow, Liveness, Partition, Stamp, Store, Write,
+    DomainRow, Epoch, FeatureRow, ItemRow, Liveness, Partition, Stamp, Store, Write, WriteBatch,
 };
 use kindred_query::{Term, Views};
 
@@ -133,7 +133,7 @@ impl Rows {
     /// Writes rows of a domain.
     pub(super) async fn write(&self, of: &str, writes: Vec<Write>) {
         let stamp = Stamp::new(Epoch(1), self.written.fetch_add(1, Ordering::SeqCst));
-        let batch = Batch {
+        let batch = WriteBatch {
             domain: domain(of),
             fence: false,
             writes,

@@ -199,7 +199,7 @@ pub(crate) async fn put(
     seq: u32,
     writes: Vec<Write>,
 ) -> Result<(), StoreError> {
-    let batch = Batch {
+    let batch = WriteBatch {
         domain: domain.clone(),
         fence: false,
         writes,
@@ -907,7 +907,7 @@ fn lease(epoch: u64, owner: &str, beat: u64) -> Lease {
 pub(crate) async fn a_newer_owner_fences_out_an_older(fixture: &impl Fixture) {
     let store = fixture.open().await;
     let (d, p) = (domain("fenced"), Partition(901));
-    let fenced = |version| Batch {
+    let fenced = |version| WriteBatch {
         domain: d.clone(),
         fence: true,
         writes: all_rows("a", version),
@@ -939,7 +939,7 @@ pub(crate) async fn a_fence_keeps_settings_out(fixture: &impl Fixture) {
     let (d, p) = (domain("fenced-settings"), Partition(905));
     let taken = store.take_lease(p, None, &lease(2, "two", 0)).await;
     assert_eq!(taken, Ok(Cas::Applied));
-    let fenced = |window| Batch {
+    let fenced = |window| WriteBatch {
         domain: d.clone(),
         fence: true,
         writes: vec![Write::Settings(settings(window))],

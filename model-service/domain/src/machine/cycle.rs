@@ -13,7 +13,7 @@ use kindred_similarity::RowMask;
 use super::{Domain, Phase};
 use crate::backlog::Pending;
 use crate::blocks::NewRow;
-use crate::comparison::{Batch, Comparison};
+use crate::comparison::{Comparison, FeatureBatch};
 use crate::effect::{CommitStep, Effect, Made, Observation, Ticket, ToExtract};
 use crate::intake::Failure;
 use crate::planning::Planner;
@@ -52,13 +52,13 @@ impl Domain {
             return;
         }
         if self.rebuild.is_none() && (self.lists.need_repair() || !self.unmet.is_empty()) {
-            self.compare(now, Batch::default());
+            self.compare(now, FeatureBatch::default());
         }
     }
 
     /// Whether there is an item to make a feature of.
     fn start_extracting(&mut self, now: Now) -> bool {
-        let mut batch = Batch::default();
+        let mut batch = FeatureBatch::default();
         let mut rows = Vec::new();
         let most = self.most_items();
         let mut taken = self.backlog.take(most, MOST_BYTES);
@@ -153,7 +153,7 @@ impl Domain {
 
     /// Drops rejections of items about which the same event has come again since: they may be of a
     /// text that was stored in part, and is whole now.
-    fn drop_overtaken(&self, batch: &mut Batch) {
+    fn drop_overtaken(&self, batch: &mut FeatureBatch) {
         batch.made.retain(|made| {
             let comes_again =
                 self.backlog.contains(made.slot) || self.acceptance.has_arrival(made.slot);
@@ -161,7 +161,7 @@ impl Domain {
         });
     }
 
-    fn store_features(&mut self, batch: Batch) {
+    fn store_features(&mut self, batch: FeatureBatch) {
         let rows = batch.made.iter().map(|made| {
             Write::Feature(FeatureRow {
                 id: self.catalogue.id(made.slot).clone(),
@@ -181,7 +181,7 @@ impl Domain {
     }
 
     /// Features could not be made: they are asked for again after a growing delay.
-    fn extract_later(&mut self, now: Now, batch: Batch, failure: Failure) {
+    fn extract_later(&mut self, now: Now, batch: FeatureBatch, failure: Failure) {
         self.trouble = Some(failure.detail);
         for (slot, pending) in batch.asked {
             if batch.made_again.contains(&slot) {
@@ -225,7 +225,7 @@ impl Domain {
 
     /// Puts new features into blocks, and asks for the comparison of their rows, and of the rows
     /// whose lists are too short, with all others.
-    fn compare(&mut self, now: Now, mut batch: Batch) {
+    fn compare(&mut self, now: Now, mut batch: FeatureBatch) {
         // Some may have been withdrawn or changed while their features were being stored.
         batch.retain_wanted(&self.catalogue);
         self.leave_in_store(&mut batch);
@@ -270,7 +270,7 @@ impl Domain {
     /// Gives items what was made of them; the rows to add.
     fn place(
         &mut self,
-        mut batch: Batch,
+        mut batch: FeatureBatch,
         comparison: &mut Comparison,
     ) -> BTreeMap<Space, Vec<NewRow>> {
         let mut rows: BTreeMap<Space, Vec<NewRow>> = BTreeMap::new();
@@ -310,7 +310,7 @@ impl Domain {
     }
 
     /// Whether so many items wait behind a batch that comparing it can wait for them.
-    fn is_flooded(&self, batch: &Batch) -> bool {
+    fn is_flooded(&self, batch: &FeatureBatch) -> bool {
         let full = self.most_items();
         let many_wait = batch.of_events() >= full || self.backlog.len() >= full;
         // Lists are made now and then all the same.
@@ -319,7 +319,7 @@ impl Domain {
     }
 
     /// New items of a batch are compared later. Those that have a list are not: it would be missing.
-    fn put_off(&mut self, batch: &mut Batch) {
+    fn put_off(&mut self, batch: &mut FeatureBatch) {
         for made in std::mem::take(&mut batch.made) {
             let is_new = self.catalogue.item(made.slot).placement.is_none();
             match batch.asked.remove(&made.slot) {
@@ -335,7 +335,7 @@ impl Domain {
 
     /// While all is compared with all, lists that are not made yet take whatever a window finds: only a few
     /// items go before it, the others after it.
-    fn put_off_many(&mut self, batch: &mut Batch) {
+    fn put_off_many(&mut self, batch: &mut FeatureBatch) {
         let rows = self.catalogue.blocks().live_rows();
         // Of full batches that is 4 million candidates, some 50 MB.
         let candidates = self.settings.batch_items.pow(2) / 4;
@@ -352,7 +352,7 @@ impl Domain {
 
     /// Has items that were put off compared: all with all if they are many beside all others, and new ones of
     /// the batch with them; else some with the batch.
-    fn take_unmet(&mut self, now: Now, batch: &mut Batch) {
+    fn take_unmet(&mut self, now: Now, batch: &mut FeatureBatch) {
         let rows = self.catalogue.blocks().live_rows();
         if self.unmet.is_empty() || MANY * self.unmet.count_new(&self.catalogue) < rows {
             let most = self.most_items();

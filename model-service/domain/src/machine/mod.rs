@@ -39,7 +39,7 @@ use self::surveying::Surveying;
 use crate::acceptance::Acceptance;
 use crate::backlog::Backlog;
 use crate::catalogue::Catalogue;
-use crate::comparison::{Batch, Comparison};
+use crate::comparison::{Comparison, FeatureBatch};
 use crate::effect::{CommitFailure, CommitStep, Effect, Input, Ticket};
 use crate::flush::Flush;
 use crate::intake::{DeliveryTag, Failure, Outcome};
@@ -84,11 +84,11 @@ enum Phase {
     /// Nothing to do, or a window is open.
     Idle,
     /// Features are being made.
-    Extracting { ticket: Ticket, batch: Batch },
+    Extracting { ticket: Ticket, batch: FeatureBatch },
     /// Why some items cannot have a feature is being stored.
-    StoringRejected { ticket: Ticket, batch: Batch },
+    StoringRejected { ticket: Ticket, batch: FeatureBatch },
     /// Features are being stored.
-    StoringFeatures { ticket: Ticket, batch: Batch },
+    StoringFeatures { ticket: Ticket, batch: FeatureBatch },
     /// Rows are being compared.
     Comparing {
         ticket: Ticket,

@@ -16,7 +16,7 @@ use kindred_shared::Backoff;
 
 use super::{Domain, Phase};
 use crate::backlog::{Pending, UNKNOWN_BYTES};
-use crate::comparison::Batch;
+use crate::comparison::FeatureBatch;
 use crate::effect::{CommitStep, Effect, Ticket};
 use crate::habits::{Habits, Survey, fingerprint_of};
 use crate::intake::Failure;
@@ -277,7 +277,7 @@ impl Domain {
     }
 
     /// Leaves those that were made again in the store, where they are many.
-    pub(super) fn leave_in_store(&mut self, batch: &mut Batch) {
+    pub(super) fn leave_in_store(&mut self, batch: &mut FeatureBatch) {
         if !self.are_many_outdated() {
             return;
         }
@@ -316,7 +316,7 @@ impl Domain {
 
     /// What the store had nothing of to make a feature again is left as it is until its next event, or until the domain
     /// is loaded: it would be asked for for ever.
-    pub(super) fn leave_unmade(&mut self, batch: &Batch) {
+    pub(super) fn leave_unmade(&mut self, batch: &FeatureBatch) {
         let made: BTreeSet<Slot> = batch.made.iter().map(|made| made.slot).collect();
         for slot in batch.made_again.difference(&made) {
             let asked = batch.asked.get(slot);

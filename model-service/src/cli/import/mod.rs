@@ -41,7 +41,7 @@ pub(crate) use send::SENDERS;
 pub(crate) use source::Source;
 pub(crate) use split::Records;
 
-use self::batch::{Batch, Batches, Place};
+use self::batch::{Batches, ImportBatch, Place};
 use self::input::Site;
 use self::send::{Sender, Settled, Watch};
 use self::site::{Made, shown};
@@ -685,7 +685,7 @@ impl Tally {
 }
 
 impl Watch for Tally {
-    fn settled(&self, batch: &Batch, settled: Settled) -> Result<(), Failure> {
+    fn settled(&self, batch: &ImportBatch, settled: Settled) -> Result<(), Failure> {
         for refused in settled.refused {
             let place = &batch.places[refused.at];
             let name = self

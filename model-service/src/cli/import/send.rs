@@ -9,7 +9,7 @@ use kindred_api::path;
 use kindred_api::problem::word;
 use kindred_shared::DomainName;
 
-use super::batch::Batch;
+use super::batch::ImportBatch;
 use crate::cli::client::Client;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::retry::Retry;
@@ -45,14 +45,14 @@ pub(crate) struct Settled {
 /// Who is told how sending goes, from several threads at once.
 pub(crate) trait Watch: Sync {
     /// A batch was answered.
-    fn settled(&self, batch: &Batch, settled: Settled) -> Result<(), Failure>;
+    fn settled(&self, batch: &ImportBatch, settled: Settled) -> Result<(), Failure>;
     /// People should know.
     fn say(&self, words: &str);
 }
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Batch>,
+    waiting: VecDeque<ImportBatch>,
     busy: HashSet<DomainName>,
     closed: bool,
     failure: Option<Failure>,
@@ -98,7 +98,7 @@ impl<'a> Sender<'a> {
     }
 
     /// Hands a batch over; waits while too many wait.
-    pub(crate) fn push(&self, batch: Batch) -> Result<(), Failure> {
+    pub(crate) fn push(&self, batch: ImportBatch) -> Result<(), Failure> {
         let mut state = self.lock();
         while state.waiting.len() >= WAITING && state.failure.is_none() {
             state = self.wait(state);
@@ -126,7 +126,7 @@ impl<'a> Sender<'a> {
     }
 
     /// The first batch whose domain has none on its way.
-    fn next(&self) -> Option<Batch> {
+    fn next(&self) -> Option<ImportBatch> {
         let mut state = self.lock();
         loop {
             if state.failure.is_some() {
@@ -150,7 +150,7 @@ impl<'a> Sender<'a> {
 
     /// Sends one batch until it was answered. Sending it again is harmless: every line has a
     /// version.
-    fn send(&self, batch: &Batch) -> Result<Settled, Failure> {
+    fn send(&self, batch: &ImportBatch) -> Result<Settled, Failure> {
         let path = path::batch(batch.domain.as_str());
         let mut retry = Retry::new(self.timeout);
         let mut told = false;
@@ -205,7 +205,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn settle(&self, batch: &Batch, answer: &Answer) -> Result<Settled, Failure> {
+    fn settle(&self, batch: &ImportBatch, answer: &Answer) -> Result<Settled, Failure> {
         let lines = batch.places.len();
         if !answer.is_success() {
             // A problem of the whole batch (the domain may not be written to) is one of every

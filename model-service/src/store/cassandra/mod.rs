@@ -48,8 +48,8 @@ pub use failure::Trouble;
 pub(crate) use keys::KeyTable;
 use kindred_domain::models::Swept;
 use kindred_domain::store::{
-    Batch, Beside, Cas, Content, Damaged, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow,
-    Lease, ListRow, Page, Partition, Reading, SettingsRow, Stamp, Store, StoreError,
+    Beside, Cas, Content, Damaged, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease,
+    ListRow, Page, Partition, Reading, SettingsRow, Stamp, Store, StoreError, WriteBatch,
 };
 use lease::Gates;
 pub use opening::{CassandraOptions, ConnectError};
@@ -186,7 +186,7 @@ impl Store for CassandraStore {
         partition: Partition,
         epoch: Epoch,
         stamp: Stamp,
-        batch: Batch,
+        batch: WriteBatch,
     ) -> Result<(), StoreError> {
         let domain = batch.domain.clone();
         let mended = self.damage.mended_by(&domain, &batch.writes);

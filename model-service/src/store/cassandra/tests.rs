@@ -455,7 +455,7 @@ async fn fences_of_many_batches_are_one() {
     };
     assert_eq!(store.take_lease(p, None, &mine).await, Ok(Cas::Applied));
     let commits = (0..BATCHES).map(|n| {
-        let batch = Batch {
+        let batch = WriteBatch {
             domain: domain(&format!("fenced-{n}")),
             fence: true,
             writes: vec![Write::Item(item("a", 2))],
