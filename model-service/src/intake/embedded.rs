@@ -125,7 +125,7 @@ impl Publish for EmbeddedPublisher {
             domain: event.domain().clone(),
             event: Arc::new(event),
         };
-        // When the intake went this very moment, its outstanding has dropped the confirmation.
+        // When the intake went this very moment, it has dropped the confirmation.
         let _ = deliveries.send(delivery);
         Ok(Box::pin(async move {
             confirmed.await.unwrap_or_else(|_| {
@@ -145,10 +145,10 @@ struct OutstandingEvent {
 
 /// The deliveries that are not settled. Its size is bounded by the intake's room.
 #[derive(Default)]
-struct OutstandingEvents(Mutex<Outstandings>);
+struct OutstandingEvents(Mutex<OutstandingState>);
 
 #[derive(Default)]
-struct Outstandings {
+struct OutstandingState {
     last: u64,
     closed: bool,
     outstanding: HashMap<DeliveryTag, OutstandingEvent>,
@@ -156,7 +156,7 @@ struct Outstandings {
 
 impl OutstandingEvents {
     /// No code that can panic runs under the lock, so a poisoned one is whole.
-    fn entries(&self) -> MutexGuard<'_, Outstandings> {
+    fn entries(&self) -> MutexGuard<'_, OutstandingState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
