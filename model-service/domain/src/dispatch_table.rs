@@ -75,7 +75,7 @@ pub enum Action {
 
 /// How an answer was classified.
 #[derive(Debug)]
-pub enum Answer {
+pub enum ReplyOutcome {
     /// The awaited answer.
     Due(Reply),
     /// The worker failed; the next poll retries the job or gives it up.
@@ -205,11 +205,17 @@ impl DispatchTable {
     }
 
     /// Processes an answer.
-    pub fn answer(&mut self, now: Duration, id: JobId, attempt: Attempt, reply: Reply) -> Answer {
+    pub fn answer(
+        &mut self,
+        now: Duration,
+        id: JobId,
+        attempt: Attempt,
+        reply: Reply,
+    ) -> ReplyOutcome {
         let Some(entry) = self.jobs.get_mut(&id) else {
-            return Answer::Late;
+            return ReplyOutcome::Late;
         };
-        let mut answer = Answer::Retried;
+        let mut answer = ReplyOutcome::Retried;
         let (reason, by_worker) = match reply {
             Reply::Failed(reason) => (reason, true),
             Reply::UnknownModel(model) => (unknown_model(&model), false),
@@ -218,11 +224,11 @@ impl DispatchTable {
                 match fit::check(&entry.job.task, entry.dense, &reply) {
                     Ok(()) => {
                         self.forget(id);
-                        return Answer::Due(reply);
+                        return ReplyOutcome::Due(reply);
                     }
                     Err(unfit) => {
                         let reason = format!("a worker's answer was refused ({unfit})");
-                        answer = Answer::Unfit(unfit);
+                        answer = ReplyOutcome::Unfit(unfit);
                         (reason, false)
                     }
                 }
@@ -230,8 +236,8 @@ impl DispatchTable {
         };
         if attempt.0 != entry.attempt || !matches!(entry.state, JobState::Sent { .. }) {
             return match answer {
-                Answer::Unfit(_) => answer,
-                _ => Answer::Late,
+                ReplyOutcome::Unfit(_) => answer,
+                _ => ReplyOutcome::Late,
             };
         }
         let until = now + RETRY.delay(attempt.0);

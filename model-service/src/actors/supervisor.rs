@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 use super::clock::Clock;
 use crate::metrics::Metrics;
 use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, Undone};
-use kindred_domain::dispatch_table::{Action, Answer, DispatchLimits, DispatchTable};
+use kindred_domain::dispatch_table::{Action, DispatchLimits, DispatchTable, ReplyOutcome};
 use kindred_domain::intake::Failure;
 
 /// Messages that may wait: replies, and as many askers as have jobs to give.
@@ -252,12 +252,12 @@ impl Handler<Replied> for DurationSupervisor {
             }
         }
         match self.table.answer(now, job, attempt, reply) {
-            Answer::Due(reply) => {
+            ReplyOutcome::Due(reply) => {
                 if let Some(asker) = self.askers.remove(&job) {
                     let _ = asker.send(Ok(reply));
                 }
             }
-            Answer::Unfit(unfit) => {
+            ReplyOutcome::Unfit(unfit) => {
                 let reason = [unfit.fault.word()];
                 self.metrics
                     .replies_refused
@@ -267,12 +267,12 @@ impl Handler<Replied> for DurationSupervisor {
                     warn!(job = job.0, attempt = attempt.0, %unfit, more, "a worker's answer is refused");
                 }
             }
-            Answer::Retried => {
+            ReplyOutcome::Retried => {
                 if let Some(more) = self.failures.tell(now) {
                     warn!(job = job.0, attempt = attempt.0, more, "a worker could not");
                 }
             }
-            Answer::Late => {
+            ReplyOutcome::Late => {
                 self.metrics.late_replies.inc();
                 debug!(job = job.0, attempt = attempt.0, "late reply dropped");
             }

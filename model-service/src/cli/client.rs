@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::exit::{Exit, Failure};
-use crate::client::{Answer, Error, Http, Trust};
+use crate::client::{Error, Http, Response, Trust};
 use crate::config::Config;
 
 /// A batch is answered when all of it is durable.
@@ -95,7 +95,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Exit::Unreachable`] when no answer came.
-    pub(crate) fn get(&self, path: &str) -> Result<Answer, Failure> {
+    pub(crate) fn get(&self, path: &str) -> Result<Response, Failure> {
         let asked = self.http.get(&format!("{}{path}", self.base), &[]);
         asked.map_err(|error| self.silent(&error))
     }
@@ -104,7 +104,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Exit::NotFound`] where nothing is, [`Exit::Unreachable`] when no answer came.
-    pub(crate) fn get_good(&self, path: &str) -> Result<Answer, Failure> {
+    pub(crate) fn get_good(&self, path: &str) -> Result<Response, Failure> {
         Self::good(self.get(path)?)
     }
 
@@ -112,7 +112,7 @@ impl Client {
     ///
     /// # Errors
     /// What the service says; [`Exit::NotFound`] where nothing is there.
-    pub(crate) fn good(answer: Answer) -> Result<Answer, Failure> {
+    pub(crate) fn good(answer: Response) -> Result<Response, Failure> {
         match answer.status {
             404 => Err(Failure::new(Exit::NotFound, answer.words())),
             _ if answer.is_success() => Ok(answer),
@@ -124,7 +124,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Exit::Unreachable`] when no answer came.
-    pub(crate) fn post_json(&self, path: &str, json: &[u8]) -> Result<Answer, Failure> {
+    pub(crate) fn post_json(&self, path: &str, json: &[u8]) -> Result<Response, Failure> {
         let url = format!("{}{path}", self.base);
         let sent = self.http.post(&url, "application/json", json);
         sent.map_err(|error| self.silent(&error))
@@ -134,7 +134,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::get_good`].
-    pub(crate) fn post_good(&self, path: &str, json: &[u8]) -> Result<Answer, Failure> {
+    pub(crate) fn post_good(&self, path: &str, json: &[u8]) -> Result<Response, Failure> {
         Self::good(self.post_json(path, json)?)
     }
 
@@ -142,7 +142,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Exit::Unreachable`] when no answer came: it may have been done or not.
-    pub(crate) fn post(&self, path: &str, ndjson: &[u8]) -> Result<Answer, Failure> {
+    pub(crate) fn post(&self, path: &str, ndjson: &[u8]) -> Result<Response, Failure> {
         let sent = self.http.post(
             &format!("{}{path}", self.base),
             "application/x-ndjson",
@@ -155,7 +155,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Exit::Unreachable`] when no answer came: it may have been done or not.
-    pub(crate) fn put(&self, path: &str, json: &[u8]) -> Result<Answer, Failure> {
+    pub(crate) fn put(&self, path: &str, json: &[u8]) -> Result<Response, Failure> {
         let url = format!("{}{path}", self.base);
         let sent = self.http.put(&url, "application/json", json);
         sent.map_err(|error| self.silent(&error))
@@ -165,7 +165,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Exit::Unreachable`] when no answer came: it may have been done or not.
-    pub(crate) fn delete(&self, path: &str) -> Result<Answer, Failure> {
+    pub(crate) fn delete(&self, path: &str) -> Result<Response, Failure> {
         let sent = self.http.delete(&format!("{}{path}", self.base));
         sent.map_err(|error| self.silent(&error))
     }
@@ -174,7 +174,7 @@ impl Client {
     ///
     /// # Errors
     /// When it is something else: not a Kindred answers, or another version.
-    pub(crate) fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Failure> {
+    pub(crate) fn read<T: DeserializeOwned>(&self, answer: &Response) -> Result<T, Failure> {
         answer.json().map_err(|error| self.other(&error))
     }
 

@@ -11,7 +11,7 @@ use super::client::{Client, Server, printable};
 use super::conditions::ConditionArgs;
 use super::exit::{Exit, Failure, Outcome};
 use super::flags::ClientFlags;
-use crate::client::Answer;
+use crate::client::Response;
 use crate::config::Config;
 
 /// How often a list that is being made is asked for.
@@ -193,7 +193,7 @@ fn ask(
     client: &Client,
     asking: &Asking,
     timeout: Duration,
-) -> Result<(Answer, SimilarAnswer), Failure> {
+) -> Result<(Response, SimilarAnswer), Failure> {
     let until = Instant::now() + timeout;
     loop {
         let raw = match asking {

@@ -10,7 +10,7 @@ use kindred_shared::job::{
     CompareReply, CompareTask, ExtractTask, Floor, Job, Reply, Side, Task, TermCounts,
 };
 use kindred_shared::wire::{
-    Answer, EncodedJob, JobAddress, JobKind, PROTOCOL_HEADER, decode_reply, encode_block,
+    DecodedReply, EncodedJob, JobAddress, JobKind, PROTOCOL_HEADER, decode_reply, encode_block,
     encode_job, hash_of,
 };
 use kindred_shared::worker::WORKER_HEADER;
@@ -131,7 +131,7 @@ async fn store(store: &FakeStore, blocks: &[&Arc<Block>]) {
 
 /// The one answer, which was sent before the one acknowledgement.
 #[track_caller]
-fn answered(broker: &FakeBroker) -> (BasicProperties, Answer) {
+fn answered(broker: &FakeBroker) -> (BasicProperties, DecodedReply) {
     let asked = broker.asked();
     let [Asked::Answer(queue, properties, body), Asked::Ack] = asked.as_slice() else {
         panic!("{asked:?} is an answer and then an acknowledgement");
@@ -143,9 +143,9 @@ fn answered(broker: &FakeBroker) -> (BasicProperties, Answer) {
 }
 
 #[track_caller]
-fn compared(answer: Answer) -> CompareReply {
+fn compared(answer: DecodedReply) -> CompareReply {
     match answer {
-        Answer::Reply(Reply::Compared(reply)) => reply,
+        DecodedReply::Reply(Reply::Compared(reply)) => reply,
         other => panic!("{other:?}"),
     }
 }
@@ -169,7 +169,7 @@ async fn a_job_is_answered_to_who_asked_and_then_acknowledged() {
         ("box-1", "scalar")
     );
     assert_eq!((card.threads, card.jobs_done), (2, 1));
-    let Answer::Reply(Reply::Extracted(features)) = answer else {
+    let DecodedReply::Reply(Reply::Extracted(features)) = answer else {
         panic!("{answer:?}");
     };
     let Reply::Extracted(wanted) = worker().perform(&extract()) else {
@@ -218,7 +218,7 @@ async fn blocks_that_are_not_there_or_damaged_are_asked_for() {
             .handle(taken(&message, &broker), &broker)
             .await;
         assert_eq!(end, JobEnd::Failed);
-        let Answer::MissingBlocks(mut asked) = answered(&broker).1 else {
+        let DecodedReply::MissingBlocks(mut asked) = answered(&broker).1 else {
             panic!("an answer that names blocks");
         };
         asked.sort_unstable();
@@ -271,7 +271,7 @@ async fn what_is_no_job_is_refused_with_the_reason() {
         let (properties, answer) = answered(&broker);
         let correlation = properties.correlation_id().as_ref().unwrap();
         assert_eq!(correlation.as_str(), "7.2");
-        let Answer::Reply(Reply::Refused(refused)) = answer else {
+        let DecodedReply::Reply(Reply::Refused(refused)) = answer else {
             panic!("{answer:?}");
         };
         assert_eq!(refused.reason, "malformed-job");
@@ -289,7 +289,7 @@ async fn blocks_that_do_not_fit_each_other_are_refused() {
         let (handler, broker) = (handler(&fakes), FakeBroker::default());
         let end = handler.handle(taken(&message, &broker), &broker).await;
         assert_eq!(end, JobEnd::Malformed);
-        let Answer::Reply(Reply::Refused(refused)) = answered(&broker).1 else {
+        let DecodedReply::Reply(Reply::Refused(refused)) = answered(&broker).1 else {
             panic!("it is refused");
         };
         assert_eq!(refused.reason, "malformed-job");
@@ -309,7 +309,7 @@ async fn a_job_of_a_newer_protocol_is_refused_with_its_name() {
     let newer = properties.with_headers(headers);
     let message = with(JobKind::Extract, newer, good.body.clone(), &broker);
     assert_eq!(handler.handle(message, &broker).await, JobEnd::Malformed);
-    let Answer::Reply(Reply::Refused(refused)) = answered(&broker).1 else {
+    let DecodedReply::Reply(Reply::Refused(refused)) = answered(&broker).1 else {
         panic!("it is refused");
     };
     assert_eq!(refused.reason, "unknown-protocol");
@@ -384,7 +384,7 @@ async fn a_job_that_cannot_be_done_is_answered_with_its_failure() {
     };
     let end = handler.handle(taken(&inline(&job), &broker), &broker).await;
     assert_eq!(end, JobEnd::Failed);
-    let Answer::Reply(Reply::Failed(why)) = answered(&broker).1 else {
+    let DecodedReply::Reply(Reply::Failed(why)) = answered(&broker).1 else {
         panic!("it failed");
     };
     assert!(why.contains("makes no features of terms"), "{why}");

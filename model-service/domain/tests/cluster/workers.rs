@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kindred_domain::dispatch::{Attempt, JobId, Returned, Undone};
-use kindred_domain::dispatch_table::{Action, Answer, DispatchLimits, DispatchTable};
+use kindred_domain::dispatch_table::{Action, DispatchLimits, DispatchTable, ReplyOutcome};
 use kindred_domain::effect::{Comparing, Input, Ticket};
 use kindred_domain::extraction::PieceId;
 use kindred_domain::intake::Failure;
@@ -156,18 +156,18 @@ impl Context<'_> {
             reply => {
                 let again = reply.clone();
                 match self.jobs.table.answer(now, job, attempt, reply) {
-                    Answer::Due(reply) => self.answer(job, Ok(reply)),
-                    Answer::Late if self.world.is_mutated(Mutation::StaleAnswerTaken) => {
+                    ReplyOutcome::Due(reply) => self.answer(job, Ok(reply)),
+                    ReplyOutcome::Late if self.world.is_mutated(Mutation::StaleAnswerTaken) => {
                         if let Some(other) = self.jobs.askers.keys().next().copied() {
                             self.jobs.table.cancel(other);
                             self.answer(other, Ok(again));
                         }
                     }
-                    Answer::Unfit(unfit) => {
+                    ReplyOutcome::Unfit(unfit) => {
                         let words = format!("what a good worker answered is refused: {unfit}");
                         self.world.check(violated(Invariant::Exact, words));
                     }
-                    Answer::Retried | Answer::Late => {}
+                    ReplyOutcome::Retried | ReplyOutcome::Late => {}
                 }
             }
         }

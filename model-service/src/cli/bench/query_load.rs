@@ -19,7 +19,7 @@ use super::super::import::{BATCH_LINES, now_ms};
 use super::super::local::QueriesArgs;
 use super::texts::{Numbers, Texts};
 use super::{Percentiles, Sent, domain, item, read_texts};
-use crate::client::Answer;
+use crate::client::Response;
 
 /// Connections that events come over, and that queries come over.
 const CONNECTIONS: usize = 16;
@@ -257,7 +257,7 @@ impl Load {
         Numbers(seed ^ n.wrapping_mul(0x2545_f491_4f6c_dd1d)).below(self.items)
     }
 
-    fn ask(&self, kind: Kind, n: u64) -> Result<Answer, Failure> {
+    fn ask(&self, kind: Kind, n: u64) -> Result<Response, Failure> {
         let id = item(self.any(1 + kind as u64, n))?;
         let list = path::similar(self.domain.as_str(), id.as_str(), LIMIT);
         match kind {
@@ -290,7 +290,7 @@ impl Load {
 }
 
 impl Measured {
-    fn count(&mut self, client: &Client, answer: &Answer, took: Duration) -> Result<(), Failure> {
+    fn count(&mut self, client: &Client, answer: &Response, took: Duration) -> Result<(), Failure> {
         if answer.status == BUSY {
             self.busy += 1;
             return Ok(());

@@ -13,7 +13,7 @@ use super::batch::ImportBatch;
 use crate::cli::client::Client;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::retry::Retry;
-use crate::client::Answer;
+use crate::client::Response;
 
 /// Batches on their way at once.
 pub(crate) const SENDERS: usize = 4;
@@ -205,7 +205,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn settle(&self, batch: &ImportBatch, answer: &Answer) -> Result<Settled, Failure> {
+    fn settle(&self, batch: &ImportBatch, answer: &Response) -> Result<Settled, Failure> {
         let lines = batch.places.len();
         if !answer.is_success() {
             // A problem of the whole batch (the domain may not be written to) is one of every
