@@ -54,12 +54,12 @@ const WAITING_THREADS: usize = 2;
 const PROBE: Duration = Duration::from_secs(5);
 
 /// Why the program ends.
-struct Failure {
+struct ExitError {
     exit: u8,
     words: String,
 }
 
-impl Failure {
+impl ExitError {
     fn usage(words: impl ToString) -> Self {
         Self {
             exit: USAGE,
@@ -107,13 +107,13 @@ fn command() -> Command {
     config::augment(command, |_| true)
 }
 
-fn run(flags: &config::Flags) -> Result<(), Failure> {
+fn run(flags: &config::Flags) -> Result<(), ExitError> {
     let (config, origins) =
-        Config::resolve(flags, std::env::vars_os(), Path::new("")).map_err(Failure::usage)?;
+        Config::resolve(flags, std::env::vars_os(), Path::new("")).map_err(ExitError::usage)?;
     config
         .logging
         .start(&origins, config::LOG)
-        .map_err(Failure::usage)?;
+        .map_err(ExitError::usage)?;
     let worker = worker(&config)?;
     let name = format!("{}-{}", host_name(), std::process::id());
     tracing::info!(
@@ -132,7 +132,7 @@ fn run(flags: &config::Flags) -> Result<(), Failure> {
         .thread_name("kindred-worker-io")
         .enable_all()
         .build()
-        .map_err(|error| Failure::failed(format!("no threads: {error}")))?;
+        .map_err(|error| ExitError::failed(format!("no threads: {error}")))?;
     let done = runtime.block_on(work(&config, worker, name, report));
     // A computation whose result nobody waits for must not delay the exit.
     runtime.shutdown_background();
@@ -140,22 +140,22 @@ fn run(flags: &config::Flags) -> Result<(), Failure> {
 }
 
 /// The threads, kernel and word vectors of the configuration.
-fn worker(config: &Config) -> Result<Worker, Failure> {
-    let kernel = config.compute.kernel.chosen().map_err(Failure::usage)?;
-    let vectors = Vectors::configured(&config.texts.vectors).map_err(Failure::usage)?;
+fn worker(config: &Config) -> Result<Worker, ExitError> {
+    let kernel = config.compute.kernel.chosen().map_err(ExitError::usage)?;
+    let vectors = Vectors::configured(&config.texts.vectors).map_err(ExitError::usage)?;
     let threads = match config.compute.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let pool = pool(threads).map_err(|error| Failure::failed(format!("no threads: {error}")))?;
+    let pool = pool(threads).map_err(|error| ExitError::failed(format!("no threads: {error}")))?;
     let models = Models::new(Arc::new(vectors));
     Ok(Worker::new(models, kernel, Arc::new(pool)))
 }
 
 /// Serves HTTP from now on, on a thread of its own until the process ends.
-fn listen(address: SocketAddr, report: &Arc<Report>) -> Result<(), Failure> {
+fn listen(address: SocketAddr, report: &Arc<Report>) -> Result<(), ExitError> {
     let cannot = |error: std::io::Error| {
-        Failure::failed(format!(
+        ExitError::failed(format!(
             "worker_listen: cannot listen on {address}: {error}"
         ))
     };
@@ -182,7 +182,7 @@ async fn work(
     worker: Worker,
     name: String,
     report: Arc<Report>,
-) -> Result<(), Failure> {
+) -> Result<(), ExitError> {
     let stop = stop_on_signal(Arc::clone(&report))?;
     let Some((session, store)) = database(config, &stop).await else {
         return Ok(());
@@ -190,7 +190,7 @@ async fn work(
     let greeter = Greeter::new(session, &config.database.cql_keyspace, Arc::clone(&report));
     report.edge(Edge::Database, true);
     let connector = config.broker.connector(&name);
-    let connector = connector.map_err(|error| Failure::failed(error.to_string()))?;
+    let connector = connector.map_err(|error| ExitError::failed(error.to_string()))?;
     let connector = connector.about(vec![
         ("product", "compute-worker".to_owned()),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -219,9 +219,9 @@ async fn work(
 }
 
 /// Broadcasts SIGTERM and SIGINT.
-fn stop_on_signal(report: Arc<Report>) -> Result<Stop, Failure> {
+fn stop_on_signal(report: Arc<Report>) -> Result<Stop, ExitError> {
     let listen = |kind| {
-        signal(kind).map_err(|error| Failure::failed(format!("signals cannot be heard: {error}")))
+        signal(kind).map_err(|error| ExitError::failed(format!("signals cannot be heard: {error}")))
     };
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;

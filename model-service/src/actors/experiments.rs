@@ -45,7 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why something was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
+pub enum ExperimentError {
     /// The domain's partition is not hosted here.
     NotHosted,
     /// It takes longer than somebody waits; it goes on.
@@ -60,7 +60,7 @@ pub enum Failure {
     Store(StoreError),
 }
 
-impl From<StoreError> for Failure {
+impl From<StoreError> for ExperimentError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
@@ -172,12 +172,12 @@ impl Experiments {
     /// Begins an experiment in a domain that is owned here. The same one again changes nothing; whether it is new.
     ///
     /// # Errors
-    /// [`Failure::Runs`] while another one runs, or one of the name that is not the same.
+    /// [`ExperimentError::Runs`] while another one runs, or one of the name that is not the same.
     pub async fn begin(
         self: &Arc<Self>,
         domain: DomainRow,
         experiment: Experiment,
-    ) -> Result<(Figures, bool), Failure> {
+    ) -> Result<(Figures, bool), ExperimentError> {
         self.in_turn(domain, move |this, domain, experiments| async move {
             let begun = this.begin_now(&domain, &experiments, experiment).await?;
             if begun.1 {
@@ -191,12 +191,12 @@ impl Experiments {
     /// Ends an experiment; one that ended already stays as it is.
     ///
     /// # Errors
-    /// [`Failure::Unknown`] when there is none of this name.
+    /// [`ExperimentError::Unknown`] when there is none of this name.
     pub async fn end(
         self: &Arc<Self>,
         domain: DomainRow,
         name: String,
-    ) -> Result<Figures, Failure> {
+    ) -> Result<Figures, ExperimentError> {
         self.in_turn(domain, move |this, domain, experiments| async move {
             let ended = this.end_now(&domain, &experiments, &name).await?;
             this.tell_apart(&domain.domain, &ended);
@@ -208,12 +208,12 @@ impl Experiments {
     /// What readers did in an experiment.
     ///
     /// # Errors
-    /// [`Failure::Unknown`] when there is none of this name.
+    /// [`ExperimentError::Unknown`] when there is none of this name.
     pub async fn figures(
         self: &Arc<Self>,
         domain: DomainRow,
         name: String,
-    ) -> Result<Figures, Failure> {
+    ) -> Result<Figures, ExperimentError> {
         self.in_turn(domain, move |this, domain, experiments| async move {
             this.figures_now(&domain, &experiments, &name).await
         })
@@ -223,14 +223,16 @@ impl Experiments {
     /// Counts what readers did. Each outcome is durable.
     ///
     /// # Errors
-    /// [`Failure`]: any of it may be counted or not. It may come again: an event counts once.
+    /// [`ExperimentError`]: any of it may be counted or not. It may come again: an event counts once.
     pub async fn count(
         self: &Arc<Self>,
         domain: DomainRow,
         feedback: Vec<Feedback>,
-    ) -> Result<Outcomes, Failure> {
+    ) -> Result<Outcomes, ExperimentError> {
         let experiments = self.of_domain(&domain.domain);
-        let room = experiments.take_room(feedback.len()).ok_or(Failure::Busy)?;
+        let room = experiments
+            .take_room(feedback.len())
+            .ok_or(ExperimentError::Busy)?;
         let (answer, answered) = oneshot::channel();
         experiments.push(Waiting {
             feedback,
@@ -245,8 +247,8 @@ impl Experiments {
             }
         });
         match timeout(PATIENCE, answered).await {
-            Ok(answer) => answer.unwrap_or(Err(Failure::Late)),
-            Err(_) => Err(Failure::Late),
+            Ok(answer) => answer.unwrap_or(Err(ExperimentError::Late)),
+            Err(_) => Err(ExperimentError::Late),
         }
     }
 
@@ -289,15 +291,15 @@ impl Experiments {
         self: &Arc<Self>,
         domain: DomainRow,
         work: impl FnOnce(Arc<Self>, DomainRow, Arc<DomainExperiments>) -> F,
-    ) -> Result<T, Failure>
+    ) -> Result<T, ExperimentError>
     where
-        F: Future<Output = Result<T, Failure>> + Send + 'static,
+        F: Future<Output = Result<T, ExperimentError>> + Send + 'static,
     {
         let experiments = self.of_domain(&domain.domain);
         let work = tokio::spawn(work(Arc::clone(self), domain, experiments));
         match timeout(PATIENCE, work).await {
-            Ok(done) => done.unwrap_or(Err(Failure::Late)),
-            Err(_) => Err(Failure::Late),
+            Ok(done) => done.unwrap_or(Err(ExperimentError::Late)),
+            Err(_) => Err(ExperimentError::Late),
         }
     }
 

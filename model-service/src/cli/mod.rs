@@ -43,7 +43,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub use exit::{EXIT_CODES, Exit, Failure, Outcome};
+pub use exit::{CommandError, EXIT_CODES, Exit, Outcome};
 
 use self::flags::StandaloneFlags;
 use crate::config::{Config, Flags, LOG};

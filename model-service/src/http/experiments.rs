@@ -22,7 +22,7 @@ use super::relay::{Change, as_ours, is_proxied};
 use super::settings::fit_defaults;
 use super::time::rfc3339;
 use super::values::only;
-use crate::actors::experiments::{Failure, told};
+use crate::actors::experiments::{ExperimentError, told};
 use crate::owners::OwnerLocation;
 use kindred_domain::experiment::{Arm, Experiment};
 use kindred_domain::store::DomainRow;
@@ -250,30 +250,30 @@ pub(super) async fn registered(reads: &Reads, domain: &DomainName) -> Result<Dom
 }
 
 /// Why it was not done, as an answer.
-pub(super) fn failed(failure: Failure) -> Error {
+pub(super) fn failed(failure: ExperimentError) -> Error {
     match failure {
-        Failure::NotHosted => nobody(),
-        Failure::Late => {
+        ExperimentError::NotHosted => nobody(),
+        ExperimentError::Late => {
             let detail = "It takes longer than expected: readers of a large experiment may be being read. Ask again.";
             Error::new(Kind::NotReady, detail).retry_after(RETRY_S)
         }
-        Failure::Busy => {
+        ExperimentError::Busy => {
             let detail = "As much feedback waits to be counted as may. Send it again in a moment.";
             Error::new(Kind::Busy, detail).retry_after(RETRY_S)
         }
-        Failure::Unknown => {
+        ExperimentError::Unknown => {
             let detail = "No experiment of this name runs in the domain or was kept; GET …/experiments lists those \
                           there are.";
             Error::new(Kind::Refused(Reason::UnknownExperiment), detail).field("name")
         }
-        Failure::Runs(name) => {
+        ExperimentError::Runs(name) => {
             let detail = format!(
                 "The experiment {name:?} runs in this domain, and one does at most. End it first (DELETE \
                  …/experiments/{name}): what readers did in other arms cannot be told apart."
             );
             Error::new(Kind::Conflict, detail).field("name")
         }
-        Failure::Store(error) => error.into(),
+        ExperimentError::Store(error) => error.into(),
     }
 }
 

@@ -8,7 +8,7 @@ use kindred_shared::event::{Reason, Refusal};
 use kindred_shared::{DomainName, ItemId};
 
 use super::domain::{Counter, DomainExperiments, writer};
-use super::{Experiments, Failure, Outcomes};
+use super::{ExperimentError, Experiments, Outcomes};
 use kindred_domain::experiment::Experiment;
 use kindred_domain::experiment::feedback::Feedback;
 use kindred_domain::experiment::tally::{Counted, MAX_RECENT, ReaderKey, Tally};
@@ -41,7 +41,7 @@ impl Experiments {
         let mut counted = counted.map(Vec::into_iter);
         for (answer, _) in answers {
             let outcomes = match &mut counted {
-                Ok(counted) => counted.next().ok_or(Failure::Late),
+                Ok(counted) => counted.next().ok_or(ExperimentError::Late),
                 Err(failure) => Err(failure.clone()),
             };
             // Nobody may be waiting any more.
@@ -55,7 +55,7 @@ impl Experiments {
         domain: &DomainRow,
         open: &mut Option<Counter>,
         batches: &[Vec<Feedback>],
-    ) -> Result<Vec<Outcomes>, Failure> {
+    ) -> Result<Vec<Outcomes>, ExperimentError> {
         let owner = self.owner(domain)?;
         let counter = self.opened(domain, &owner, open).await?;
         let known = self.known_items(&domain.domain, batches).await?;

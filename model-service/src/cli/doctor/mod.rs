@@ -12,7 +12,7 @@ mod standalone;
 use std::io::Write;
 
 use self::finding::{Finding, Report};
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::StandaloneFlags;
 use super::output::json_lines;
 use crate::config::{Config, Origin, Origins};
@@ -79,9 +79,9 @@ pub(crate) fn run(
     })
 }
 
-fn look_at_cluster(args: &DoctorArgs, config: &Config) -> Result<Vec<Finding>, Failure> {
+fn look_at_cluster(args: &DoctorArgs, config: &Config) -> Result<Vec<Finding>, CommandError> {
     let connector = (config.broker.connector("kindred doctor"))
-        .map_err(|error| Failure::usage(error.to_string()))?;
+        .map_err(|error| CommandError::usage(error.to_string()))?;
     let management = broker::management::Address::of(config, args.management.as_deref())?;
     actix::System::new().block_on(async {
         let (part, partitions) = (args.part, config.domains.partitions);

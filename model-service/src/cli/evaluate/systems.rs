@@ -10,7 +10,7 @@ use kindred_shared::{Feature, ModelName, Space};
 use kindred_similarity::{Kernel, Options, Rows, SparseRows, Table, TableBuilder, neighbours};
 use rayon::prelude::*;
 
-use super::super::exit::Failure;
+use super::super::exit::CommandError;
 use super::input::Items;
 use crate::preprocessing::{Preprocessed, Preprocessor, Surveyed, Usual};
 
@@ -153,9 +153,9 @@ pub(super) fn of_model(
     items: &Items,
     (read, preprocessor): (&[Preprocessed], &Preprocessor),
     kernel: Kernel,
-) -> Result<System, Failure> {
+) -> Result<System, CommandError> {
     let habits = habits_of_model(model, items, read, preprocessor);
-    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{model}: {error}"));
+    let failed = |error: &dyn std::fmt::Display| CommandError::failed(format!("{model}: {error}"));
     let mut spaces: BTreeMap<Space, Vec<usize>> = BTreeMap::new();
     for (number, item) in items.all.iter().enumerate() {
         let space = match &item.vector {

@@ -40,7 +40,7 @@ struct Seen {
 }
 
 impl Watch for Seen {
-    fn settled(&mut self, entry: PipelineEntry) -> Result<(), Failure> {
+    fn settled(&mut self, entry: PipelineEntry) -> Result<(), CommandError> {
         self.settled.push(entry.after.records);
         Ok(())
     }
@@ -87,7 +87,7 @@ fn run_all(
     entries: Vec<PipelineEntry>,
     in_flight: usize,
     timeout: Duration,
-) -> (Result<(), Failure>, Seen) {
+) -> (Result<(), CommandError>, Seen) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
