@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use super::blocks::{BlockError, Blocks, CACHE_BYTES};
 use super::crash;
-use super::report::{JobEnd, Report};
+use super::status::{JobEnd, WorkerStatus};
 use super::turns::Turns;
 use crate::worker::{Worker, words_of};
 
@@ -136,17 +136,17 @@ impl From<Lost> for Undone {
 pub(crate) struct JobHandler {
     worker: Worker,
     blocks: Arc<Blocks>,
-    report: Arc<Report>,
+    status: Arc<WorkerStatus>,
     computing: Turns,
 }
 
 impl JobHandler {
     /// A handler for this worker.
-    pub(crate) fn new(worker: Worker, blocks: Arc<Blocks>, report: Arc<Report>) -> Self {
+    pub(crate) fn new(worker: Worker, blocks: Arc<Blocks>, status: Arc<WorkerStatus>) -> Self {
         Self {
             worker,
             blocks,
-            report,
+            status,
             computing: Turns::new(COMPUTING),
         }
     }
@@ -156,7 +156,7 @@ impl JobHandler {
         let begun = taken.at;
         let id = taken.properties.correlation_id().clone();
         let kind = taken.kind.word();
-        let in_hand = self.report.taken();
+        let in_hand = self.status.taken();
         let end = match self.settle(taken, outbox).await {
             Ok(end) => end,
             Err(Undone::Expired) => JobEnd::Expired,
@@ -259,12 +259,12 @@ impl JobHandler {
             return Err(Undone::Expired);
         };
         let worker = self.worker.clone();
-        let report = Arc::clone(&self.report);
+        let status = Arc::clone(&self.status);
         let answer = self.on_pool(move || {
             crash::if_asked(&job);
             let reply = worker.perform(&job);
             if let Reply::Compared(compared) = &reply {
-                report.compared(compared.pairs);
+                status.compared(compared.pairs);
             }
             let end = match reply {
                 Reply::Failed(_) => JobEnd::Failed,
@@ -329,7 +329,7 @@ impl JobHandler {
 
     /// Adds the worker's card to an answer.
     fn sign(&self, properties: BasicProperties) -> BasicProperties {
-        let mut card = self.report.card();
+        let mut card = self.status.card();
         card.jobs_done += 1;
         let mut headers = properties.headers().clone().unwrap_or_default();
         headers.insert(WORKER_HEADER.into(), card_to_value(&card));

@@ -9,8 +9,8 @@ mod crash;
 mod greeting;
 mod http;
 mod job;
-mod report;
 mod session;
+mod status;
 mod suspects;
 #[cfg(test)]
 mod tests;
@@ -37,8 +37,8 @@ use tokio::sync::watch;
 use self::blocks::{Blocks, CACHE_BYTES};
 use self::greeting::Greeter;
 use self::job::JobHandler;
-use self::report::{Edge, Report};
 use self::session::{Stop, stopped};
+use self::status::{Edge, WorkerStatus};
 use self::waiting::Waiting;
 use crate::models::Models;
 use crate::word_vectors::Vectors;
@@ -122,10 +122,10 @@ fn run(flags: &config::Flags) -> Result<(), ExitError> {
         threads = worker.threads(),
         "compute worker"
     );
-    let report = Report::new(name.clone(), &worker.kernel().to_string(), worker.threads());
-    let report = Arc::new(report);
+    let status = WorkerStatus::new(name.clone(), &worker.kernel().to_string(), worker.threads());
+    let status = Arc::new(status);
     if let Some(address) = config.http.worker_listen {
-        listen(address, &report)?;
+        listen(address, &status)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WAITING_THREADS)
@@ -133,7 +133,7 @@ fn run(flags: &config::Flags) -> Result<(), ExitError> {
         .enable_all()
         .build()
         .map_err(|error| ExitError::failed(format!("no threads: {error}")))?;
-    let done = runtime.block_on(work(&config, worker, name, report));
+    let done = runtime.block_on(work(&config, worker, name, status));
     // A computation whose result nobody waits for must not delay the exit.
     runtime.shutdown_background();
     done
@@ -153,7 +153,7 @@ fn worker(config: &Config) -> Result<Worker, ExitError> {
 }
 
 /// Serves HTTP from now on, on a thread of its own until the process ends.
-fn listen(address: SocketAddr, report: &Arc<Report>) -> Result<(), ExitError> {
+fn listen(address: SocketAddr, status: &Arc<WorkerStatus>) -> Result<(), ExitError> {
     let cannot = |error: std::io::Error| {
         ExitError::failed(format!(
             "worker_listen: cannot listen on {address}: {error}"
@@ -161,10 +161,10 @@ fn listen(address: SocketAddr, report: &Arc<Report>) -> Result<(), ExitError> {
     };
     let listener = TcpListener::bind(address).map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
-    let report = Arc::clone(report);
+    let status = Arc::clone(status);
     let serve = move || {
         let served = actix_web::rt::System::new()
-            .block_on(async move { http::serve(listener, report)?.await });
+            .block_on(async move { http::serve(listener, status)?.await });
         if let Err(error) = served {
             tracing::error!(%error, "HTTP ended");
         }
@@ -181,14 +181,14 @@ async fn work(
     config: &Config,
     worker: Worker,
     name: String,
-    report: Arc<Report>,
+    status: Arc<WorkerStatus>,
 ) -> Result<(), ExitError> {
-    let stop = stop_on_signal(Arc::clone(&report))?;
+    let stop = stop_on_signal(Arc::clone(&status))?;
     let Some((session, store)) = database(config, &stop).await else {
         return Ok(());
     };
-    let greeter = Greeter::new(session, &config.database.cql_keyspace, Arc::clone(&report));
-    report.edge(Edge::Database, true);
+    let greeter = Greeter::new(session, &config.database.cql_keyspace, Arc::clone(&status));
+    status.edge(Edge::Database, true);
     let connector = config.broker.connector(&name);
     let connector = connector.map_err(|error| ExitError::failed(error.to_string()))?;
     let connector = connector.about(vec![
@@ -203,15 +203,15 @@ async fn work(
         Arc::new(store),
         read_block,
         CACHE_BYTES,
-        Arc::clone(&report),
+        Arc::clone(&status),
     ));
     let handler = Arc::new(JobHandler::new(
         worker,
         Arc::clone(&blocks),
-        Arc::clone(&report),
+        Arc::clone(&status),
     ));
     tokio::select! {
-        () = session::run(&connector, &name, &handler, &greeter, &report, &stop) => {}
+        () = session::run(&connector, &name, &handler, &greeter, &status, &stop) => {}
         () = probe(&blocks) => {}
     }
     tracing::info!("stopped");
@@ -219,7 +219,7 @@ async fn work(
 }
 
 /// Broadcasts SIGTERM and SIGINT.
-fn stop_on_signal(report: Arc<Report>) -> Result<Stop, ExitError> {
+fn stop_on_signal(status: Arc<WorkerStatus>) -> Result<Stop, ExitError> {
     let listen = |kind| {
         signal(kind).map_err(|error| ExitError::failed(format!("signals cannot be heard: {error}")))
     };
@@ -232,7 +232,7 @@ fn stop_on_signal(report: Arc<Report>) -> Result<Stop, ExitError> {
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping");
-        report.stop();
+        status.stop();
         tell.send_replace(true);
     });
     Ok(stop)

@@ -16,7 +16,7 @@ use tokio::time::Interval;
 use super::broker::{Broker, LapinOutbox, taken};
 use super::greeting::Greeter;
 use super::job::{JobHandler, Lost};
-use super::report::{Edge, JobEnd, Report};
+use super::status::{Edge, JobEnd, WorkerStatus};
 use super::suspects::{Suspect, in_turn, is_suspect};
 use super::waiting::Waiting;
 
@@ -43,7 +43,7 @@ pub(crate) async fn run(
     name: &str,
     handler: &Arc<JobHandler>,
     greeter: &Greeter,
-    report: &Report,
+    status: &WorkerStatus,
     stop: &Stop,
 ) {
     let mut waiting = Waiting::for_edge(Edge::Broker.word());
@@ -55,10 +55,10 @@ pub(crate) async fn run(
         let lost = match broker {
             Ok(mut broker) => {
                 waiting.relieved();
-                report.edge(Edge::Broker, true);
+                status.edge(Edge::Broker, true);
                 tracing::info!("taking jobs");
                 let outcome = session(&mut broker, handler, greeter, stop).await;
-                report.edge(Edge::Broker, false);
+                status.edge(Edge::Broker, false);
                 broker.close().await;
                 match outcome {
                     Ok(()) => return,

@@ -25,7 +25,7 @@ use crate::models::Models;
 use crate::service::blocks::Blocks;
 use crate::service::job::{JobHandler, Lost, Published, Taken};
 use crate::service::read_block;
-use crate::service::report::{JobEnd, Report};
+use crate::service::status::{JobEnd, WorkerStatus};
 use crate::word_vectors::Vectors;
 use crate::{Worker, pool};
 use kindred_similarity::Kernel;
@@ -42,10 +42,10 @@ fn worker() -> Worker {
 }
 
 fn handler(store: &Arc<FakeStore>) -> JobHandler {
-    let report = Arc::new(Report::new("box-1".to_owned(), "scalar", 2));
+    let status = Arc::new(WorkerStatus::new("box-1".to_owned(), "scalar", 2));
     let store: Arc<dyn BlockStore> = Arc::clone(store) as _;
-    let blocks = Blocks::new(store, read_block, 1 << 20, Arc::clone(&report));
-    JobHandler::new(worker(), Arc::new(blocks), report)
+    let blocks = Blocks::new(store, read_block, 1 << 20, Arc::clone(&status));
+    JobHandler::new(worker(), Arc::new(blocks), status)
 }
 
 fn extract() -> Job {

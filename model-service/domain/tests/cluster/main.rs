@@ -32,7 +32,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use invariants::{Invariant, Violation};
 use mutations::Mutation;
-use world::{Report, World};
+use world::{HistorySummary, World};
 
 /// Histories of a run, unless the environment says otherwise.
 const HISTORIES: u64 = 300;
@@ -46,7 +46,7 @@ fn told(variable: &str) -> Option<u64> {
     )
 }
 
-fn history(seed: u64, mutation: Option<Mutation>) -> Result<Report, Violation> {
+fn history(seed: u64, mutation: Option<Mutation>) -> Result<HistorySummary, Violation> {
     let tells = told("KINDRED_SIMULATION_TELL").is_some();
     let run = || World::new(seed, mutation, tells).run();
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {

@@ -87,7 +87,7 @@ impl Machine {
 
 /// What became of a history.
 #[derive(Debug, Clone)]
-pub(crate) struct Report {
+pub(crate) struct HistorySummary {
     pub(crate) steps: u64,
     /// The same of the same history.
     pub(crate) trace: u64,
@@ -170,7 +170,7 @@ impl World {
     }
 
     /// All of a history: trouble, then calm, in which everything converges.
-    pub(crate) fn run(mut self) -> Result<Report, Violation> {
+    pub(crate) fn run(mut self) -> Result<HistorySummary, Violation> {
         let begun = self.now;
         while self.now < begun + self.shape.trouble {
             self.step()?;
@@ -191,7 +191,7 @@ impl World {
             }
         }
         at_the_end(&self)?;
-        Ok(Report {
+        Ok(HistorySummary {
             steps: self.steps,
             trace: self.trace,
             deaths: self.deaths,

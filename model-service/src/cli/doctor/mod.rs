@@ -11,7 +11,7 @@ mod standalone;
 
 use std::io::Write;
 
-use self::finding::{Finding, Report};
+use self::finding::{DoctorReport, Finding};
 use super::exit::{CommandError, Exit, Outcome};
 use super::flags::StandaloneFlags;
 use super::output::json_lines;
@@ -66,7 +66,7 @@ pub(crate) fn run(
     if clustered {
         findings.extend(look_at_cluster(args, config)?);
     }
-    let report = Report::new(findings);
+    let report = DoctorReport::new(findings);
     if json {
         json_lines(out, &report)?;
     } else {
