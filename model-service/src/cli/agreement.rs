@@ -8,7 +8,7 @@ use kindred_runtime::config::Change;
 use kindred_runtime::cql::connect;
 
 use super::exit::{CommandError, Exit, Outcome};
-use super::flags::StandaloneFlags;
+use super::flags::AllFlags;
 use crate::config::{Config, Flags};
 use crate::store::cassandra::agreement::{agreed, is_anybody_there, set};
 use crate::store::cassandra::schema::Keyspace;
@@ -23,7 +23,7 @@ pub(crate) struct AgreementArgs {
     #[arg(value_name = "KEY=VALUE")]
     changes: Vec<String>,
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 /// A change that is asked for.

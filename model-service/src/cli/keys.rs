@@ -10,7 +10,7 @@ use kindred_runtime::cql::connect;
 
 use super::client::{Client, Server, printable};
 use super::exit::{CommandError, Exit, Outcome};
-use super::flags::StandaloneFlags;
+use super::flags::AllFlags;
 use super::output::json_line;
 use crate::config::Config;
 use crate::keys::{Ask, Told, ask_socket, perform};
@@ -45,7 +45,7 @@ pub(crate) struct CreateArgs {
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 /// Lists keys, without their secrets.
@@ -54,7 +54,7 @@ pub(crate) struct ListArgs {
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 /// Revokes a key: within 5 s it opens nothing.
@@ -66,7 +66,7 @@ pub(crate) struct RevokeArgs {
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 pub(crate) fn create(

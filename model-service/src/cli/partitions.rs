@@ -9,7 +9,7 @@ use scylla::client::session::Session;
 use serde::Serialize;
 
 use super::exit::{CommandError, Exit, Outcome};
-use super::flags::StandaloneFlags;
+use super::flags::AllFlags;
 use crate::config::Config;
 use crate::store::cassandra::partitions::{self, Partitions};
 use crate::store::cassandra::schema::Keyspace;
@@ -18,7 +18,7 @@ use crate::store::cassandra::schema::Keyspace;
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowArgs {
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 /// Changes the number of partitions while no model service runs.
@@ -33,7 +33,7 @@ pub(crate) struct SetArgs {
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     number: u16,
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 #[derive(Debug, Serialize)]

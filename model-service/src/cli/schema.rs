@@ -5,7 +5,7 @@ use std::io::Write;
 use kindred_runtime::cql::connect;
 
 use super::exit::{CommandError, Exit, Outcome};
-use super::flags::StandaloneFlags;
+use super::flags::AllFlags;
 use crate::config::Config;
 use crate::store::cassandra::schema::{Keyspace, migrate, statements};
 
@@ -21,7 +21,7 @@ pub(crate) struct SchemaArgs {
     #[arg(long, requires = "print")]
     pub(crate) scylla: bool,
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 pub(super) fn run(args: &SchemaArgs, config: &Config, out: &mut dyn Write) -> Outcome {

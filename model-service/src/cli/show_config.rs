@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::exit::{Exit, Outcome};
-use super::flags::StandaloneFlags;
+use super::flags::AllFlags;
 use super::output::json_lines;
 use crate::config::{Config, ConfigEntry, Origins};
 
@@ -11,7 +11,7 @@ use crate::config::{Config, ConfigEntry, Origins};
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConfigArgs {
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 pub(crate) fn run(config: &Config, origins: &Origins, json: bool, out: &mut dyn Write) -> Outcome {

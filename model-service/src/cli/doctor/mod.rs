@@ -13,7 +13,7 @@ use std::io::Write;
 
 use self::finding::{DoctorReport, Finding};
 use super::exit::{CommandError, Exit, Outcome};
-use super::flags::StandaloneFlags;
+use super::flags::AllFlags;
 use super::output::json_lines;
 use crate::config::{Config, Origin, Origins};
 
@@ -32,7 +32,7 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "URL")]
     management: Option<String>,
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 /// Who asks broker and database for something.
