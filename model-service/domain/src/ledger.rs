@@ -1,8 +1,7 @@
 //! The acknowledgement ledger: when each delivery may be acknowledged.
 //!
-//! A delivery is settled once the round that writes its event is durable. Deliveries of one id are
-//! settled in the order they came: if a later one were acknowledged first, an earlier one could be
-//! redelivered after a crash and be taken for newer.
+//! A delivery is settled once the round that writes its event is durable. Deliveries of one id are settled in order: if
+//! a later one were acknowledged first, an earlier one could be redelivered after a crash and be mistaken for newer.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -67,8 +66,7 @@ impl Ledger {
             .collect()
     }
 
-    /// Gives up everything held, because none of it will become durable; returns it in the order of
-    /// rounds.
+    /// Gives up all deliveries, because none of them will become durable; returns them in the order of rounds.
     pub(crate) fn abandon(&mut self) -> Vec<DeliveryTag> {
         self.last_round.clear();
         std::mem::take(&mut self.by_round)

@@ -1,8 +1,8 @@
 //! The neighbours of one item, kept exact while rows come and go.
 //!
-//! A list has its best entries and a *bound*: every visible row of the space that is not in the
-//! list ranks at or below the bound. An open bound means that no absent row has a score above 0.
-//! Entries are ranked by score, descending, then by id, ascending by bytes.
+//! A list has its best entries and a *bound*: every visible row of the space that is not in the list ranks at or below
+//! the bound. An open bound means that no absent row has a score above 0. Entries are ranked by score, descending, then
+//! by id, ascending in byte order.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -55,11 +55,11 @@ impl List {
         self.bound.is_some() && self.entries.len() < NEIGHBOURS
     }
 
-    /// Inserts candidates. `dropped` is the best one that their finder left out. Returns whether
-    /// the entries changed.
+    /// Inserts candidates. `dropped` is the best candidate that the comparison left out. Returns whether the entries
+    /// changed.
     ///
-    /// Candidates at or below the bound are not inserted, because a better row may be absent. A
-    /// candidate whose slot is already listed replaces that entry.
+    /// Candidates at or below the bound are not inserted, because a better row may be absent. A candidate whose slot is
+    /// already listed replaces that entry.
     pub fn insert(
         &mut self,
         ids: &impl IdOrder,

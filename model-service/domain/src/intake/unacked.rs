@@ -1,4 +1,4 @@
-//! The messages that are read and not acknowledged, and which acknowledgements are due. Pure.
+//! The messages that were read and not acknowledged, and the acknowledgements that are due. Pure.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -8,21 +8,21 @@ use kindred_shared::event::Event;
 
 use super::{Delivery, DeliveryTag};
 
-/// Bits of a delivery tag that are the broker's; the others are the generation.
+/// Bits of a delivery tag that are the broker's tag; the others are the generation.
 const BROKER_BITS: u32 = 40;
 
-/// The generation of a tag: which handing-over it belongs to.
+/// The generation of a tag: it rises whenever messages are handed over again.
 pub fn generation_of(tag: DeliveryTag) -> u64 {
     tag.0 >> BROKER_BITS
 }
 
-/// A message as it came.
+/// A message as received.
 pub trait Message {
     /// Bytes of its body.
     fn bytes(&self) -> usize;
-    /// Tells messages apart over redeliveries.
+    /// Identifies the message across redeliveries.
     fn fingerprint(&self) -> u64;
-    /// How often it was handed over before, over connections.
+    /// How often it was handed over before, on any connection.
     fn redeliveries(&self) -> u32;
 }
 
@@ -36,9 +36,9 @@ struct UnackedMessage<M> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Read, not handed over.
+    /// Read, but not handed over.
     Ready,
-    /// Handed over, not settled.
+    /// Handed over, but not settled.
     Handed,
     /// On its way to the dead-letter queue.
     DeadLettering,
@@ -51,11 +51,11 @@ enum State {
 pub struct Ack {
     /// The broker's tag.
     pub tag: u64,
-    /// This one and all before it.
+    /// Whether all earlier messages are acknowledged too.
     pub multiple: bool,
 }
 
-/// All messages of one connection, by the broker's tag.
+/// All unacknowledged messages of one connection, by the broker's tag.
 #[derive(Debug)]
 pub struct UnackedMessages<M> {
     generation: u64,
@@ -66,7 +66,7 @@ pub struct UnackedMessages<M> {
 }
 
 impl<M: Message> UnackedMessages<M> {
-    /// Nothing is held yet. At most so many bytes are handed over and not settled; one message always may be.
+    /// Starts empty. At most `capacity_bytes` are handed over and unsettled, but always at least one message.
     pub fn new(generation: u64, capacity_bytes: usize) -> Self {
         Self {
             generation,
@@ -77,7 +77,7 @@ impl<M: Message> UnackedMessages<M> {
         }
     }
 
-    /// An event to be handed over.
+    /// Adds an event that is to be handed over.
     pub fn enter(&mut self, tag: u64, message: M, domain: DomainName, event: Event) {
         self.entries.insert(
             tag,
@@ -90,7 +90,7 @@ impl<M: Message> UnackedMessages<M> {
         self.ready.push_back(tag);
     }
 
-    /// A message that goes to the dead-letter queue without being handed over.
+    /// Adds a message that goes to the dead-letter queue without being handed over.
     pub fn enter_dead_letter(&mut self, tag: u64, message: M) -> Arc<M> {
         let message = Arc::new(message);
         self.entries.insert(
@@ -104,7 +104,7 @@ impl<M: Message> UnackedMessages<M> {
         message
     }
 
-    /// Whether [`Self::hand_over`] would give something.
+    /// Whether [`Self::hand_over`] would return something.
     pub fn has_ready(&self) -> bool {
         let Some(entry) = self.ready.front().and_then(|tag| self.entries.get(tag)) else {
             return false;
@@ -113,7 +113,7 @@ impl<M: Message> UnackedMessages<M> {
         self.handed_bytes == 0 || self.handed_bytes.saturating_add(bytes) <= self.capacity_bytes
     }
 
-    /// The next event in order, within the capacity.
+    /// The next event in order, if the capacity allows it.
     pub fn hand_over(&mut self) -> Option<Delivery> {
         if !self.has_ready() {
             return None;
@@ -131,7 +131,7 @@ impl<M: Message> UnackedMessages<M> {
         })
     }
 
-    /// The message that was handed over under this tag, if it is not settled.
+    /// The message that was handed over under this tag and is not settled.
     fn handed(&mut self, tag: DeliveryTag) -> Option<(u64, &mut UnackedMessage<M>)> {
         let broker = tag.0 & ((1 << BROKER_BITS) - 1);
         if generation_of(tag) != self.generation {
@@ -141,7 +141,7 @@ impl<M: Message> UnackedMessages<M> {
         (entry.state == State::Handed).then_some((broker, entry))
     }
 
-    /// What was handed over is durable. Whether the tag was known.
+    /// A delivery is durable; returns its message if the tag was known.
     pub fn stored(&mut self, tag: DeliveryTag) -> Option<Arc<M>> {
         let (_, entry) = self.handed(tag)?;
         entry.state = State::Settled;
@@ -150,7 +150,7 @@ impl<M: Message> UnackedMessages<M> {
         Some(message)
     }
 
-    /// What was handed over goes to the dead-letter queue.
+    /// A delivery goes to the dead-letter queue; returns the broker's tag and the message.
     pub fn refused(&mut self, tag: DeliveryTag) -> Option<(u64, Arc<M>)> {
         let (broker, entry) = self.handed(tag)?;
         entry.state = State::DeadLettering;
@@ -159,19 +159,19 @@ impl<M: Message> UnackedMessages<M> {
         Some((broker, message))
     }
 
-    /// Whether a tag is of something handed over and not settled.
+    /// Whether the tag belongs to a delivery that is not settled.
     pub fn is_handed(&mut self, tag: DeliveryTag) -> bool {
         self.handed(tag).is_some()
     }
 
-    /// A message is in the dead-letter queue. Its fingerprint, if it was there.
+    /// A message is in the dead-letter queue; returns its fingerprint, if it was there.
     pub fn dead_lettered(&mut self, broker: u64) -> Option<u64> {
         let entry = self.entries.get_mut(&broker)?;
         entry.state = State::Settled;
         Some(entry.message.fingerprint())
     }
 
-    /// Everything handed over is to be handed over again, in order, under new tags.
+    /// Everything that was handed over and not settled will be handed over again, in order, under new tags.
     pub fn rewind(&mut self, generation: u64) {
         self.generation = generation;
         self.handed_bytes = 0;
@@ -184,8 +184,8 @@ impl<M: Message> UnackedMessages<M> {
         }
     }
 
-    /// The acknowledgements that are due: one for all up to the first that is not settled, one
-    /// for each later one. They are then forgotten.
+    /// The acknowledgements that are due: one for all messages before the first unsettled one, and one for each later
+    /// one. Forgets these messages.
     pub fn acks(&mut self) -> Vec<Ack> {
         let mut acks = Vec::new();
         let mut prefix: Option<Ack> = None;
@@ -208,7 +208,7 @@ impl<M: Message> UnackedMessages<M> {
         acks
     }
 
-    /// Fingerprints of all that is not acknowledged.
+    /// Fingerprints of all unacknowledged messages.
     pub fn fingerprints(&self) -> impl Iterator<Item = u64> + '_ {
         self.entries
             .values()
@@ -224,7 +224,7 @@ mod tests {
 
     use super::*;
 
-    /// Ten bytes, and its fingerprint.
+    /// A message of ten bytes with this fingerprint.
     struct Ten(u64);
 
     impl Message for Ten {
