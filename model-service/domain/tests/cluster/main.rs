@@ -1,9 +1,9 @@
-//! A simulated cluster: several processes with the machines of the domain crate (domain, extraction, lease,
-//! hosting, sharing, dispatch table, what an intake holds), against a broker, a database and workers that
-//! lose, delay, repeat and reorder; processes that die at any effect, zombies that wake, and wrong clocks.
+//! A simulated cluster: several processes with the state machines of the domain crate (domain, extraction, lease,
+//! hosting, sharing, dispatch table, intake), against a broker, a database and workers that lose, delay, repeat and
+//! reorder messages. Processes die at any effect, wake up as zombies, and have wrong clocks.
 //!
-//! One seed is one history, in virtual time, on one thread. How to run more of them, or one again:
-//! CONTRIBUTING.md.
+//! One seed is one history, in virtual time, on one thread. CONTRIBUTING.md says how to run more histories, or one
+//! again.
 
 #[path = "../simulated/mod.rs"]
 #[allow(dead_code)] // its domains have no models beside the served one
@@ -34,7 +34,7 @@ use invariants::{Invariant, Violation};
 use mutations::Mutation;
 use world::{HistorySummary, World};
 
-/// Histories of a run, unless the environment says otherwise.
+/// Number of histories of a run, unless the environment says otherwise.
 const HISTORIES: u64 = 300;
 
 /// A number from the environment.
@@ -98,13 +98,13 @@ fn the_same_seed_is_the_same_history() {
     }
 }
 
-/// Histories within which a rule left out is noticed.
+/// Number of histories within which an omitted rule must be noticed.
 const UNTIL_FOUND: u64 = 3_000;
 
 #[test]
 fn every_rule_left_out_is_noticed() {
     let mut unnoticed = Vec::new();
-    // Machines may panic when rules are broken: that is noticed, too.
+    // Machines may panic when rules are broken; that counts as noticed, too.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     for mutation in mutations::ALL {

@@ -1,5 +1,5 @@
-//! How the events of a partition come in, as the broker's connections break: the driver of what is held
-//! and of the search for poison messages.
+//! How the events of a partition arrive while the broker's connections break: the driver of the intake's state
+//! machines.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use crate::tenure::Tenure;
 
 /// Messages read ahead.
 const PREFETCH: u16 = 8;
-/// Bytes handed over and not settled; a message counts as one.
+/// Bytes handed over and not settled; a message counts as one byte.
 const CAPACITY: usize = 6;
-/// Before a lost connection is made again.
+/// Delays before a lost connection is opened again.
 const RECONNECT: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
 
-/// A message as it came.
+/// A message as received.
 #[derive(Debug)]
 struct Came {
     number: u64,
@@ -47,7 +47,7 @@ impl unacked::Message for Came {
 /// Reads one queue, over one connection after the other.
 pub(crate) struct Reader {
     link: Option<LinkId>,
-    /// The last message's number on this connection.
+    /// The number of the latest message on this connection.
     last_tag: u64,
     generation: u64,
     unacked: UnackedMessages<Came>,
@@ -76,7 +76,7 @@ impl Reader {
         }
     }
 
-    /// The connection is given up; what was held on it comes again.
+    /// The connection is given up; its unacknowledged messages come again.
     fn lost(&mut self, deliberate: bool) {
         self.link = None;
         self.guard.lost(self.unacked.fingerprints(), deliberate);
@@ -92,7 +92,7 @@ impl Reader {
         }
     }
 
-    /// Says what became of deliveries.
+    /// Settles deliveries.
     pub(crate) fn settle(
         &mut self,
         context: &mut Context<'_>,
@@ -102,7 +102,7 @@ impl Reader {
         let Some(link) = self.link else { return };
         for (tag, outcome) in settled {
             match outcome {
-                // What is refused is with the dead letters.
+                // Refused events are in the dead-letter queue.
                 Outcome::Stored(_) | Outcome::Refused(_) => {
                     if let Some(came) = self.unacked.stored(tag) {
                         self.guard.settled(came.number);
@@ -125,7 +125,7 @@ impl Reader {
 }
 
 impl Tenure {
-    /// Begins to consume.
+    /// Starts to consume.
     pub(crate) fn connect(&mut self, context: &mut Context<'_>) {
         let prefetch = usize::from(self.reader.guard.prefetch());
         let link = context
@@ -135,7 +135,7 @@ impl Tenure {
         self.reader.last_tag = 0;
     }
 
-    /// What was held comes again, over another connection.
+    /// Unacknowledged messages come again, over another connection.
     fn link_lost(&mut self, context: &mut Context<'_>, deliberate: bool) {
         self.reader.lost(deliberate);
         let delay = if deliberate {
@@ -149,7 +149,7 @@ impl Tenure {
 
     fn delivered(&mut self, context: &mut Context<'_>, tag: u64, letter: Letter) {
         let reader = &mut self.reader;
-        // What a connection promises, whatever the world does to processes.
+        // A connection guarantees this, whatever happens to processes.
         assert_eq!(tag, reader.last_tag + 1, "a message overtakes others");
         reader.last_tag = tag;
         reader.reconnects.worked();
@@ -241,7 +241,7 @@ impl Seat {
         }
     }
 
-    /// Everything handed over is handed over again.
+    /// Hands over everything unsettled again.
     pub(crate) fn rewind(&mut self, context: &mut Context<'_>, link: LinkId) {
         if let Some(tenure) = self.tenure_with(link) {
             let reader = &mut tenure.reader;
