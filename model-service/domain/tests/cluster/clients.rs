@@ -55,8 +55,8 @@ impl Books {
         }
     }
 
-    /// A process writes with a stamp. If it is certain to be the owner, the stamp must be above those of all previous
-    /// owners; otherwise returns the highest of these.
+    /// A process writes with a stamp. If it is certain to be the owner, the stamp must be above every stamp of an owner
+    /// that was certain before; the error is the highest of those.
     pub(crate) fn stamped(
         &mut self,
         partition: Partition,
