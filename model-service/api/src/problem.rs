@@ -61,15 +61,15 @@ macro_rules! kinds {
 
 kinds! {
     /// There is no such route.
-    UnknownPath: "unknown-path", 404, "Nothing is at this path";
+    UnknownPath: "unknown-path", 404, "There is nothing at this path";
     /// The route does not support the method.
-    MethodNotAllowed: "method-not-allowed", 405, "The method is not known here";
+    MethodNotAllowed: "method-not-allowed", 405, "The method is not supported here";
     /// A query parameter is out of its range.
     InvalidParameter: "invalid-parameter", 400, "A parameter is not valid";
     /// The route has no such query parameter.
-    UnknownParameter: "unknown-parameter", 400, "A parameter is not known here";
+    UnknownParameter: "unknown-parameter", 400, "A parameter is unknown";
     /// The request contradicts the present state.
-    Conflict: "conflict", 409, "It contradicts what there is";
+    Conflict: "conflict", 409, "The request conflicts with the present state";
     /// Too many queries are waiting to be computed.
     Busy: "busy", 429, "Too many queries are being computed";
     /// The limit of open connections is reached; for the limit per address the status is 429.
@@ -81,13 +81,13 @@ kinds! {
     /// No key was sent, or an unknown one.
     NoKey: "no-key", 401, "A key is needed";
     /// The key does not allow this.
-    NotGranted: "not-granted", 403, "The key does not grant it";
+    NotGranted: "not-granted", 403, "The key does not allow it";
     /// There is no such key.
     UnknownKey: "unknown-key", 404, "There is no such key";
     /// The request names a host under which this service is not reached.
-    NotAcceptableHost: "not-acceptable-host", 421, "This service is not asked under this name";
+    NotAcceptableHost: "not-acceptable-host", 421, "The service is not reached under this name";
     /// The body's content type is not JSON.
-    UnsupportedType: "unsupported-type", 415, "The body is not said to be JSON";
+    UnsupportedType: "unsupported-type", 415, "The content type of the body is not JSON";
     /// The body has an encoding that is not supported.
     UnsupportedEncoding: "unsupported-encoding", 415, "The body's encoding is not supported";
     /// So many lines of a batch were rejected that the rest was not read.
@@ -95,7 +95,7 @@ kinds! {
     /// The body ended too early, or its encoding is broken.
     IncompleteBody: "incomplete-body", 400, "The body broke off";
     /// The body did not arrive in time.
-    SlowBody: "slow-body", 408, "The body did not come in time";
+    SlowBody: "slow-body", 408, "The body did not arrive in time";
     /// The event is valid but could not be stored now.
     NotStored: "not-stored", 503, "It could not be stored now";
     /// The store could not be read now.
@@ -107,18 +107,18 @@ kinds! {
 fn of_refused(reason: Reason) -> (u16, &'static str) {
     match reason {
         Reason::InvalidJson => (400, "The body is not a JSON object"),
-        Reason::TooLarge => (413, "It is over a limit of size"),
+        Reason::TooLarge => (413, "It exceeds a size limit"),
         Reason::UnknownType => (422, "The event's type is unknown"),
         Reason::MissingField => (422, "A required field is missing"),
-        Reason::InvalidField => (422, "A field's value cannot be taken"),
+        Reason::InvalidField => (422, "A field has an invalid value"),
         Reason::InvalidDomain => (422, "The domain's name is not valid"),
         Reason::InvalidId => (422, "The item's id is not valid"),
         Reason::DomainMismatch => (422, "The domain differs from the address"),
         Reason::IdMismatch => (422, "The id differs from the address"),
         Reason::InvalidVersion => (422, "The version is not valid"),
-        Reason::InvalidVector => (422, "The vector cannot be taken"),
+        Reason::InvalidVector => (422, "The vector is not valid"),
         Reason::UnknownDomain => (404, "The domain is not registered"),
-        Reason::OverQuota => (429, "The domain may not hold more"),
+        Reason::OverQuota => (429, "The quota of the domain is exceeded"),
         Reason::UnknownExperiment => (404, "The domain has no such experiment"),
         Reason::UnknownArm => (422, "The experiment has no such arm"),
         _ => (422, "The event is refused"),
@@ -199,7 +199,7 @@ struct Described {
     #[schema(rename = "type", example = "/problems/invalid-vector")]
     kind: String,
     /// The title of the kind; the same for every problem of the kind.
-    #[schema(example = "The vector cannot be taken")]
+    #[schema(example = "The vector is not valid")]
     title: String,
     /// The HTTP status.
     #[schema(example = 422)]

@@ -182,7 +182,7 @@ impl Models {
             };
         }
         if self.leaving.get(name).is_some_and(|leaving| leaving.wholly) {
-            let why = format!("what is stored of the former {name} is being deleted; try again");
+            let why = format!("rows of the former {name} are still being deleted; try again");
             return SettingsOutcome::Conflict(why);
         }
         let count = self.beside.len() + 1;

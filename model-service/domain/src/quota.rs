@@ -52,7 +52,7 @@ pub fn fits(settings: &DomainSettings, upsert: &Upsert) -> Result<(), Refusal> {
     match settings.max_text {
         Some(most) if bytes > most => {
             let detail = format!(
-                "`text` has {bytes} bytes, and texts of this domain may have {most}; shorten it, or raise max_text"
+                "`text` has {bytes} bytes, more than the {most} that texts of this domain may have; shorten it, or raise max_text"
             );
             Err(Refusal::new(Reason::OverQuota, Some("text"), detail))
         }
@@ -63,7 +63,7 @@ pub fn fits(settings: &DomainSettings, upsert: &Upsert) -> Result<(), Refusal> {
 /// The refusal of an item because the domain has as many as it may.
 pub fn no_room(most: u64) -> Refusal {
     let detail = format!(
-        "the domain may have {most} items, and has as many; delete some, or raise max_items"
+        "the domain has reached its limit of {most} items; delete some, or raise max_items"
     );
     Refusal::new(Reason::OverQuota, None, detail)
 }

@@ -43,7 +43,7 @@ pub enum Subject {
 #[non_exhaustive]
 pub enum AskError {
     /// Readers see none of the items in the question.
-    #[error("none of the items is there for readers")]
+    #[error("readers see none of the items")]
     NoneKnown,
     /// Nobody waits for the answer any more.
     #[error("cancelled")]

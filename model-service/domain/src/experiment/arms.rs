@@ -88,7 +88,7 @@ impl Experiment {
                 return Err(Unfit::new(format!("arms[{at}].name"), detail));
             }
             if !(arm.share > 0.0 && arm.share <= 1.0) {
-                let detail = "share is a part of all readers: above 0, at most 1.";
+                let detail = "share is the part of all readers in this arm: above 0, at most 1.";
                 return Err(Unfit::new(format!("arms[{at}].share"), detail));
             }
         }

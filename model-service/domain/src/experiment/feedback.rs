@@ -55,7 +55,7 @@ impl Feedback {
     /// A [`Refusal`] that names the field and what it should be.
     pub fn read(value: &Value, domain: &str, now: DateTime<Utc>) -> Result<Self, Refusal> {
         let Some(object) = value.as_object() else {
-            let detail = "send a JSON object an event";
+            let detail = "each event is a JSON object";
             return Err(Refusal::new(Reason::InvalidJson, None, detail));
         };
         let kind = match object.get("type").and_then(Value::as_str) {

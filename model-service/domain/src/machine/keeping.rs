@@ -225,7 +225,7 @@ impl Domain {
     /// durable.
     pub(super) fn change_model(&mut self, now: Now, tag: DeliveryTag, event: &Modelled) {
         if self.row.is_none() {
-            return self.refuse_unknown(tag, "there is nothing to have a model of");
+            return self.refuse_unknown(tag, "so it can have no model");
         }
         let kind = self.model().clone();
         let mut set = self.set.take().unwrap_or_default();
