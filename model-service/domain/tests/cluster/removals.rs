@@ -115,7 +115,7 @@ impl World {
         self.books.acknowledged.retain(|(of, _), _| of != domain);
     }
 
-    /// An owner refuses an event, which must be for one of the expected reasons.
+    /// An owner refuses an event. Only removals and patches that have nothing to act on may be refused.
     pub(crate) fn refuse(&mut self, event: &Event, why: &str) {
         match event {
             Event::Remove(_) => {}
