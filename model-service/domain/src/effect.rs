@@ -14,7 +14,7 @@ use crate::habits::{Habits, Survey};
 use crate::intake::{DeliveryTag, Failure, Outcome};
 use crate::loaded::{Loaded, Opened};
 use crate::material::Material;
-use crate::models::{Followed, Swept, Tidings};
+use crate::models::{Followed, ModelReport, Swept};
 use crate::settings::DomainSettings;
 use crate::slot::Slot;
 use crate::store::{ItemRow, Write};
@@ -90,7 +90,7 @@ pub enum Input {
         /// The model's name.
         model: ModelName,
         /// Its news.
-        tidings: Tidings,
+        report: ModelReport,
     },
     /// [`Effect::Commit`] is durable or has failed.
     Committed {

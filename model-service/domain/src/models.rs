@@ -278,7 +278,7 @@ pub struct Swept {
 
 /// What the machine of a model beside the served one reports to the machine of the served one.
 #[derive(Debug, Clone, Default)]
-pub struct Tidings {
+pub struct ModelReport {
     /// Whether it has been as complete as the served one.
     pub is_whole: bool,
     /// Whether everything it has is stored, and marked clean in the store.
@@ -289,7 +289,7 @@ pub struct Tidings {
     pub habits: Arc<Habits>,
 }
 
-impl PartialEq for Tidings {
+impl PartialEq for ModelReport {
     fn eq(&self, other: &Self) -> bool {
         (self.is_whole, self.is_clean, &self.failed)
             == (other.is_whole, other.is_clean, &other.failed)

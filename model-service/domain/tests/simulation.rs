@@ -25,7 +25,7 @@ use kindred_domain::habits::Habits;
 use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
 use kindred_domain::machine::{Domain, Tenure};
 use kindred_domain::material::{Material, rows_of};
-use kindred_domain::models::{Followed, Stage, Swept, Tidings};
+use kindred_domain::models::{Followed, ModelReport, Stage, Swept};
 use kindred_domain::store::{
     Epoch, FeatureRow, ItemRow, ListRow, Liveness, Neighbour, Partition, RemovalStage, Stamp, Write,
 };
@@ -52,7 +52,7 @@ struct Kept {
     machine: Domain,
     view: DomainView,
     is_ready: bool,
-    told: Option<Tidings>,
+    told: Option<ModelReport>,
 }
 
 /// A pending request of a machine.
@@ -398,11 +398,11 @@ impl World {
     /// Reports news of another machine to the machine of the served model.
     fn tell(&mut self, name: &ModelName) {
         if let Some(kept) = self.kept.get_mut(name) {
-            let tidings = kept.machine.tidings();
-            if kept.told.as_ref() != Some(&tidings) {
-                kept.told = Some(tidings.clone());
+            let report = kept.machine.report();
+            if kept.told.as_ref() != Some(&report) {
+                kept.told = Some(report.clone());
                 let model = name.clone();
-                self.input(Input::Told { model, tidings });
+                self.input(Input::Told { model, report });
             }
         }
     }

@@ -52,8 +52,8 @@ impl Domain {
             return;
         }
         if let Step::Wanted { until } = activation.step {
-            let tidings = self.keeping.kept.get(&activation.name);
-            let is_loaded = tidings.is_some_and(|tidings| tidings.is_whole);
+            let report = self.keeping.kept.get(&activation.name);
+            let is_loaded = report.is_some_and(|report| report.is_whole);
             if is_loaded || now.monotonic >= until {
                 self.close_for_activation(now, is_loaded);
             }
@@ -143,7 +143,7 @@ impl Domain {
         let (was, kind) = (self.model_name().clone(), self.model().clone());
         let mut set = self.set.clone().unwrap_or_default();
         let habits = self.keeping.kept.get(&activation.name);
-        let habits = habits.map(|tidings| (*tidings.habits).clone());
+        let habits = habits.map(|report| (*report.habits).clone());
         let (Some(kind), Some(habits)) = (set.models.activate(&kind, &activation.name), habits)
         else {
             // This was checked before, and nothing was accepted since.

@@ -15,7 +15,7 @@ use kindred_shared::{ItemId, ModelName};
 use super::{Domain, Phase, Tenure};
 use crate::effect::{Effect, Passed};
 use crate::material::Material;
-use crate::models::Tidings;
+use crate::models::ModelReport;
 use crate::outbox::Outbox;
 use crate::settings::ProcessSettings;
 use crate::shown::Shown;
@@ -52,8 +52,8 @@ impl Domain {
     }
 
     /// What this machine reports to the machine of the served model.
-    pub fn tidings(&self) -> Tidings {
-        Tidings {
+    pub fn report(&self) -> ModelReport {
+        ModelReport {
             is_whole: self.behind.is_whole,
             is_clean: self.may_sleep(),
             failed: None,

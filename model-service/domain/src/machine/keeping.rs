@@ -15,7 +15,7 @@ use super::activating::{Activation, PATIENCE, Step};
 use super::{Domain, Phase};
 use crate::effect::{CommitStep, Effect, Passed, Ticket};
 use crate::intake::{DeliveryTag, Failure, Outcome};
-use crate::models::{Followed, Models, NO_MODELS, Stage, Tidings};
+use crate::models::{Followed, ModelReport, Models, NO_MODELS, Stage};
 use crate::settings::SettingsOutcome;
 use crate::store::Write;
 use crate::time::{Now, RETRY};
@@ -24,7 +24,7 @@ use crate::time::{Now, RETRY};
 #[derive(Debug)]
 pub(super) struct Keeping {
     /// The models whose machines should run, and their latest reports.
-    pub(super) kept: BTreeMap<ModelName, Tidings>,
+    pub(super) kept: BTreeMap<ModelName, ModelReport>,
     /// Set while it is unknown whether other machines still run.
     waiting: Option<Ticket>,
     /// Durable changes that are being passed on, and the deliveries to settle after that.
@@ -79,9 +79,9 @@ impl Keeping {
     }
 
     /// A model's machine reports its state.
-    pub(super) fn told(&mut self, model: &ModelName, tidings: Tidings) {
+    pub(super) fn told(&mut self, model: &ModelName, report: ModelReport) {
         if let Some(last) = self.kept.get_mut(model) {
-            *last = tidings;
+            *last = report;
         }
     }
 
@@ -125,7 +125,7 @@ impl Keeping {
             && self.activation.is_none()
             && self.sweeping.is_none()
             && !models.has_leaving()
-            && self.kept.values().all(|tidings| tidings.is_clean)
+            && self.kept.values().all(|report| report.is_clean)
     }
 
     /// When something must be done without an answer.
@@ -164,8 +164,8 @@ impl Domain {
         let ticket = self.outbox.ticket();
         let mut before = std::mem::take(&mut self.keeping.kept);
         let kept = models.iter().map(|one| {
-            let tidings = before.remove(&one.name).unwrap_or_default();
-            (one.name.clone(), tidings)
+            let report = before.remove(&one.name).unwrap_or_default();
+            (one.name.clone(), report)
         });
         self.keeping.kept = kept.collect();
         self.keeping.waiting = Some(ticket);
@@ -289,17 +289,17 @@ impl Domain {
     }
 
     /// Stores what the machines of other models reported, if it is new.
-    pub(super) fn note_tidings(&mut self) {
+    pub(super) fn note_reports(&mut self) {
         if !self.is_known() || self.keeping.is_activating() || self.removal.is_some() {
             return;
         }
         let Some(set) = &mut self.set else { return };
         let mut is_news = false;
-        for (name, tidings) in &self.keeping.kept {
+        for (name, report) in &self.keeping.kept {
             let was = set.models.beside().get(name).map(|entry| &entry.stage);
-            let stage = match &tidings.failed {
+            let stage = match &report.failed {
                 Some(why) => Stage::Failed(why.clone()),
-                None if tidings.is_whole && was == Some(&Stage::Building) => Stage::Ready,
+                None if report.is_whole && was == Some(&Stage::Building) => Stage::Ready,
                 None => continue,
             };
             is_news |= set.models.reach(name, stage);

@@ -219,7 +219,7 @@ impl Domain {
             Input::Follow { passed } => self.follow(now, passed),
             Input::Passed { ticket } => self.passed(now, ticket),
             Input::Kept { ticket } => self.keeping.kept(ticket),
-            Input::Told { model, tidings } => self.keeping.told(&model, tidings),
+            Input::Told { model, report } => self.keeping.told(&model, report),
             Input::Notified { ticket } => self.flush.notified(ticket),
             Input::MakeAnew { ids } => self.make_anew(now, &ids),
             Input::Tick => {}
@@ -470,7 +470,7 @@ impl Domain {
         self.start_removing(now);
         self.sweep(now);
         self.start_activating(now);
-        self.note_tidings();
+        self.note_reports();
         self.sweep_models(now);
         if self.must_reload() {
             self.reload();
