@@ -54,7 +54,7 @@ mod stamp;
 pub mod status;
 pub mod store;
 pub mod time;
-mod unmet;
+mod uncompared;
 mod unread;
 pub mod view_change;
 pub mod window;

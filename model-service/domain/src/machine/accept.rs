@@ -237,7 +237,7 @@ impl Domain {
         self.lists.cancel_repair(slot);
         self.catalogue.set_listed(slot, false);
         self.catalogue.show(slot, None);
-        self.unmet.remove(slot);
+        self.uncompared.remove(slot);
         self.retire(slot);
         self.departs_early(slot);
         self.acceptance.depart(slot);

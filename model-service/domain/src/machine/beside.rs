@@ -177,7 +177,7 @@ impl Domain {
         let has_habits =
             self.surveying.habits.are_known || self.catalogue.live() < self.settings.sample.fewest;
         let is_made = self.rebuild.is_none()
-            && self.unmet.is_empty()
+            && self.uncompared.is_empty()
             && self.flush.is_empty()
             && self.catalogue.outdated().is_empty()
             && has_habits;

@@ -23,7 +23,7 @@ use crate::store::{FeatureRow, Write};
 use crate::time::Now;
 
 /// Most items that are put off, in batches; on top of that, up to twice the number of items that have a list.
-const MOST_UNMET: usize = 8;
+const MOST_UNCOMPARED: usize = 8;
 /// If at least one in this many items was put off, all rows are compared with each other: that compares about five
 /// times as many pairs per second as windows do, and changes each list only once.
 const MANY: usize = 8;
@@ -51,7 +51,7 @@ impl Domain {
         if is_over && has_items && self.start_extracting(now) {
             return;
         }
-        if self.rebuild.is_none() && (self.lists.need_repair() || !self.unmet.is_empty()) {
+        if self.rebuild.is_none() && (self.lists.need_repair() || !self.uncompared.is_empty()) {
             self.compare(now, FeatureBatch::default());
         }
     }
@@ -231,12 +231,12 @@ impl Domain {
         self.leave_in_store(&mut batch);
         for made in &batch.made {
             // The same event may have come twice, and been put off the first time.
-            self.unmet.remove(made.slot);
+            self.uncompared.remove(made.slot);
         }
         if self.is_flooded(&batch) {
             self.put_off(&mut batch);
         } else if self.rebuild.is_none() {
-            self.take_unmet(now, &mut batch);
+            self.take_uncompared(now, &mut batch);
         }
         if self.rebuild.is_some() {
             self.put_off_many(&mut batch);
@@ -314,8 +314,9 @@ impl Domain {
         let full = self.most_items();
         let many_wait = batch.of_events() >= full || self.backlog.len() >= full;
         // Even so, lists are computed from time to time.
-        let most = 2 * self.catalogue.blocks().live_rows() + MOST_UNMET * self.settings.batch_items;
-        many_wait && (self.rebuild.is_some() || self.unmet.len() < most)
+        let most =
+            2 * self.catalogue.blocks().live_rows() + MOST_UNCOMPARED * self.settings.batch_items;
+        many_wait && (self.rebuild.is_some() || self.uncompared.len() < most)
     }
 
     /// Postpones the comparison of new items of a batch. Items that have a list are compared: their list would be
@@ -324,7 +325,7 @@ impl Domain {
         for made in std::mem::take(&mut batch.made) {
             let is_new = self.catalogue.item(made.slot).placement.is_none();
             match batch.asked.remove(&made.slot) {
-                Some(pending) if is_new => self.unmet.add(pending, made),
+                Some(pending) if is_new => self.uncompared.add(pending, made),
                 Some(pending) => {
                     batch.asked.insert(made.slot, pending);
                     batch.made.push(made);
@@ -346,21 +347,21 @@ impl Domain {
         }
         for made in batch.made.split_off(few) {
             if let Some(pending) = batch.asked.remove(&made.slot) {
-                self.unmet.add(pending, made);
+                self.uncompared.add(pending, made);
             }
         }
     }
 
     /// Includes items that were put off: if they are many compared to all others, all rows are compared with each
     /// other, including new ones of the batch; otherwise some are compared with the batch.
-    fn take_unmet(&mut self, now: Now, batch: &mut FeatureBatch) {
+    fn take_uncompared(&mut self, now: Now, batch: &mut FeatureBatch) {
         let rows = self.catalogue.blocks().live_rows();
-        if self.unmet.is_empty() || MANY * self.unmet.count_new(&self.catalogue) < rows {
+        if self.uncompared.is_empty() || MANY * self.uncompared.count_new(&self.catalogue) < rows {
             let most = self.most_items();
-            return self.unmet.take(most, &self.catalogue, batch);
+            return self.uncompared.take(most, &self.catalogue, batch);
         }
         self.put_off(batch);
-        let mut all = self.unmet.take_new(&self.catalogue);
+        let mut all = self.uncompared.take_new(&self.catalogue);
         all.retain_wanted(&self.catalogue);
         let mut comparison = Comparison::default();
         for (space, new) in self.place(all, &mut comparison) {

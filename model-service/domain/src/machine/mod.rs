@@ -51,7 +51,7 @@ use crate::shown::Interner;
 use crate::status::{DomainStatus, State};
 use crate::store::{DomainRow, Epoch, Partition, RemovalStage, Removed, SettingsRow, Write};
 use crate::time::{Now, RETRY};
-use crate::unmet::Unmet;
+use crate::uncompared::Uncompared;
 use crate::unread::Unread;
 
 /// Longest interval between looks at the wall clock for items that expire or appear: somebody may set the clock, and
@@ -116,7 +116,7 @@ pub struct Domain {
     lists: Lists,
     acceptance: Acceptance,
     backlog: Backlog,
-    unmet: Unmet,
+    uncompared: Uncompared,
     /// A comparison of all rows, which runs beside the phases.
     rebuild: Option<Rebuild>,
     flush: Flush,
@@ -172,7 +172,7 @@ impl Domain {
             catalogue: Catalogue::default(),
             lists: Lists::default(),
             acceptance: Acceptance::default(),
-            unmet: Unmet::default(),
+            uncompared: Uncompared::default(),
             rebuild: None,
             flush: Flush::default(),
             outbox: Outbox::default(),
@@ -236,7 +236,7 @@ impl Domain {
             // All items that were put off may have to be put into blocks now.
             Input::Committed { .. } | Input::Tick => {
                 let are_put_off =
-                    self.rebuild.is_none() && self.unmet.len() > self.settings.batch_items;
+                    self.rebuild.is_none() && self.uncompared.len() > self.settings.batch_items;
                 // All features may turn out to have been made with other habits.
                 are_put_off || self.surveying.is_storing()
             }
@@ -352,13 +352,13 @@ impl Domain {
         let unlisted = self.rebuild.as_ref();
         let unlisted = unlisted.map_or(0, |rebuild| rebuild.comparison.fresh.len());
         let waiting = self.backlog.len() + self.acceptance.arrivals() + untaken;
-        let waiting = waiting + self.unmet.len() + unlisted + self.catalogue.outdated().len();
+        let waiting = waiting + self.uncompared.len() + unlisted + self.catalogue.outdated().len();
         let pending = (waiting + in_batch) as u64;
         let oldest = [
             oldest_in_batch,
             self.backlog.oldest(),
             self.acceptance.oldest(),
-            self.unmet.oldest(),
+            self.uncompared.oldest(),
             self.rebuild
                 .as_ref()
                 .and_then(|rebuild| rebuild.comparison.oldest()),
@@ -422,7 +422,7 @@ impl Domain {
         matches!(self.phase, Phase::Idle)
             && self.rebuild.is_none()
             && self.backlog.is_empty()
-            && self.unmet.is_empty()
+            && self.uncompared.is_empty()
             && !self.lists.need_repair()
             && !self.lists.must_scrub()
             && self.acceptance.is_empty()

@@ -244,7 +244,7 @@ impl Domain {
     /// survey may change the habits again.
     fn outdated(&self) -> impl Iterator<Item = Slot> {
         let may_be =
-            self.rebuild.is_none() && self.unmet.is_empty() && !self.surveying.is_under_way();
+            self.rebuild.is_none() && self.uncompared.is_empty() && !self.surveying.is_under_way();
         let outdated = self.catalogue.outdated().slots();
         // Items in the backlog, or on their way to the store, get a feature anyway.
         outdated

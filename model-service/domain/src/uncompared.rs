@@ -16,7 +16,7 @@ use crate::time::earlier;
 
 /// Features that are stored but not in a block yet.
 #[derive(Debug, Default)]
-pub(crate) struct Unmet {
+pub(crate) struct Uncompared {
     items: BTreeMap<Slot, (Pending, Made)>,
     /// Arrival of the first of them, or of one that was withdrawn since some were taken.
     oldest: Option<Duration>,
@@ -26,7 +26,7 @@ fn is_new(catalogue: &Catalogue, slot: Slot) -> bool {
     catalogue.item(slot).placement.is_none()
 }
 
-impl Unmet {
+impl Uncompared {
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
