@@ -42,7 +42,7 @@ pub(crate) struct Books {
     /// Versions of events that kill every process that processes them.
     killers: BTreeSet<u64>,
     /// Number of events that were dead-lettered.
-    pub(crate) buried: usize,
+    pub(crate) dead_letters: usize,
 }
 
 impl Books {
@@ -80,8 +80,8 @@ impl Books {
     }
 
     /// An event is dead-lettered because it kills processes.
-    pub(crate) fn bury(&mut self, event: &Event) -> Checked {
-        self.buried += 1;
+    pub(crate) fn dead_letter(&mut self, event: &Event) -> Checked {
+        self.dead_letters += 1;
         if self.kills(event) {
             return Ok(());
         }

@@ -66,14 +66,14 @@ fn every_history_keeps_the_invariants() {
     let histories = told("KINDRED_SIMULATION_HISTORIES")
         .or(one)
         .unwrap_or(HISTORIES);
-    let (mut steps, mut deaths, mut epochs, mut buried) = (0, 0, 0, 0);
+    let (mut steps, mut deaths, mut epochs, mut dead_letters) = (0, 0, 0, 0);
     for seed in first..first + histories {
         match history(seed, None) {
             Ok(report) => {
                 steps += report.steps;
                 deaths += u64::from(report.deaths);
                 epochs += report.epochs;
-                buried += report.buried;
+                dead_letters += report.dead_letters;
             }
             Err(violation) => panic!(
                 "seed {seed}: {violation}\n\
@@ -82,7 +82,7 @@ fn every_history_keeps_the_invariants() {
         }
     }
     println!(
-        "{histories} histories: {steps} steps, {deaths} deaths, {epochs} ownerships, {buried} buried"
+        "{histories} histories: {steps} steps, {deaths} deaths, {epochs} ownerships, {dead_letters} dead letters"
     );
 }
 

@@ -173,7 +173,7 @@ impl Tenure {
             }
             Verdict::Dead => {
                 reader.unacked.enter_dead_letter(tag, came(0));
-                let checked = context.world.books.bury(&event);
+                let checked = context.world.books.dead_letter(&event);
                 context.world.check(checked);
                 if let Some(link) = reader.link {
                     let (delay, died) = (

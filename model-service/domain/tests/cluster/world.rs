@@ -93,7 +93,7 @@ pub(crate) struct HistorySummary {
     pub(crate) trace: u64,
     pub(crate) deaths: u32,
     pub(crate) epochs: usize,
-    pub(crate) buried: usize,
+    pub(crate) dead_letters: usize,
 }
 
 /// The state of the whole simulation.
@@ -196,7 +196,7 @@ impl World {
             trace: self.trace,
             deaths: self.deaths,
             epochs: self.books.owners.len(),
-            buried: self.books.buried,
+            dead_letters: self.books.dead_letters,
         })
     }
 
