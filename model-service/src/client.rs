@@ -173,7 +173,7 @@ impl Http {
     ///
     /// # Errors
     /// When no answer came.
-    pub fn get(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer, Error> {
+    pub fn get(&self, url: &str, headers: &[(&str, &str)]) -> Result<Response, Error> {
         read(self.with(self.agent.get(url), headers).call())
     }
 
@@ -181,7 +181,7 @@ impl Http {
     ///
     /// # Errors
     /// When no answer came: it may have been done or not.
-    pub fn delete(&self, url: &str) -> Result<Answer, Error> {
+    pub fn delete(&self, url: &str) -> Result<Response, Error> {
         self.delete_with(url, &[])
     }
 
@@ -189,7 +189,7 @@ impl Http {
     ///
     /// # Errors
     /// When no answer came: it may have been done or not.
-    pub fn delete_with(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer, Error> {
+    pub fn delete_with(&self, url: &str, headers: &[(&str, &str)]) -> Result<Response, Error> {
         read(self.with(self.agent.delete(url), headers).call())
     }
 
@@ -197,7 +197,7 @@ impl Http {
     ///
     /// # Errors
     /// When no answer came: it may have been done or not.
-    pub fn put(&self, url: &str, kind: &str, body: &[u8]) -> Result<Answer, Error> {
+    pub fn put(&self, url: &str, kind: &str, body: &[u8]) -> Result<Response, Error> {
         self.put_with(url, kind, body, &[])
     }
 
@@ -211,7 +211,7 @@ impl Http {
         kind: &str,
         body: &[u8],
         headers: &[(&str, &str)],
-    ) -> Result<Answer, Error> {
+    ) -> Result<Response, Error> {
         let request = self.agent.put(url).content_type(kind);
         read(self.with(request, headers).send(body))
     }
@@ -226,7 +226,7 @@ impl Http {
         kind: &str,
         body: &[u8],
         headers: &[(&str, &str)],
-    ) -> Result<Answer, Error> {
+    ) -> Result<Response, Error> {
         let request = self.agent.patch(url).content_type(kind);
         read(self.with(request, headers).send(body))
     }
@@ -235,7 +235,7 @@ impl Http {
     ///
     /// # Errors
     /// When no answer came: it may have been done or not.
-    pub fn post(&self, url: &str, kind: &str, body: &[u8]) -> Result<Answer, Error> {
+    pub fn post(&self, url: &str, kind: &str, body: &[u8]) -> Result<Response, Error> {
         self.post_with(url, kind, body, &[])
     }
 
@@ -249,16 +249,16 @@ impl Http {
         kind: &str,
         body: &[u8],
         headers: &[(&str, &str)],
-    ) -> Result<Answer, Error> {
+    ) -> Result<Response, Error> {
         let request = self.agent.post(url).content_type(kind);
         read(self.with(request, headers).send(body))
     }
 }
 
-fn read(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, Error> {
+fn read(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Response, Error> {
     let mut response = sent.map_err(Error)?;
     let body = response.body_mut().with_config().limit(ANSWER_BYTES);
-    Ok(Answer {
+    Ok(Response {
         body: body.read_to_vec().map_err(Error)?,
         status: response.status().as_u16(),
         headers: response.headers().clone(),
@@ -267,7 +267,7 @@ fn read(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<A
 
 /// An answer, whatever its status.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct Response {
     /// The HTTP status.
     pub status: u16,
     headers: HeaderMap,
@@ -275,7 +275,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     /// Whether it is what was asked for.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)

@@ -255,7 +255,7 @@ fn start_understudy(
     ))
 }
 
-/// The twins of the edges over broker and database, and who watches whether they work.
+/// Implements the edges over broker and database, and says who watches whether they work.
 fn edges(
     config: &Config,
     connector: Connector,

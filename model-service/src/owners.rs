@@ -1,6 +1,6 @@
-//! Whose a domain is.
+//! Which process owns a domain.
 //!
-//! A partition's hosts say what this process hosts ([`Hosted`]). For any other partition the lease
+//! A partition's hosts say what this process hosts ([`HostedPartitions`]). For any other partition the lease
 //! row says who owns it and where; an owner whose beat has stood still for as long as another needs to take over, on this
 //! process's own clock is none.
 
@@ -9,7 +9,7 @@ use std::net::Ipv6Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kindred_shared::{DomainName, Seldom};
+use kindred_shared::{DomainName, LogLimiter};
 use tokio::sync::watch;
 
 use kindred_domain::store::{Lease, Partition, Store, StoreError};
@@ -23,9 +23,9 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// The partitions this process hosts now.
 #[derive(Debug, Default)]
-pub struct Hosted(watch::Sender<BTreeSet<Partition>>);
+pub struct HostedPartitions(watch::Sender<BTreeSet<Partition>>);
 
-impl Hosted {
+impl HostedPartitions {
     /// The partition is hosted from now on.
     pub fn host(&self, partition: Partition) {
         self.0.send_modify(|hosted| {
@@ -58,28 +58,28 @@ impl Hosted {
     }
 }
 
-/// Whose something is.
+/// Where the owner of a partition is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Whose {
-    /// This process's.
-    Ours,
-    /// That of the process that answers at this address.
-    Theirs(String),
-    /// Nobody's, for now.
-    Nobody,
+pub(crate) enum OwnerLocation {
+    /// It is this process.
+    Local,
+    /// It is the process that answers at this address.
+    Remote(String),
+    /// There is none for now.
+    Unowned,
 }
 
 /// Finds owners.
 pub struct Owners {
     store: Arc<dyn Store>,
-    hosted: Arc<Hosted>,
+    hosted: Arc<HostedPartitions>,
     partitions: u16,
     /// How long a beat may stand still: whoever wants the partition takes it then.
     dead_after: Duration,
     /// A domain belongs to one partition for ever.
     partition_of: Mutex<HashMap<DomainName, Partition>>,
     sightings: Mutex<HashMap<Partition, Sighting>>,
-    told: Mutex<Seldom>,
+    told: Mutex<LogLimiter>,
     begun: Instant,
 }
 
@@ -115,17 +115,17 @@ struct Sighting {
 }
 
 impl Sighting {
-    /// Whose it is, for everybody but its owner.
-    fn whose(&self, dead_after: Duration) -> Whose {
+    /// Where the owner is, for everybody but itself.
+    fn location(&self, dead_after: Duration) -> OwnerLocation {
         match &self.lease {
             Some(lease)
                 if !lease.is_vacant()
                     && is_host_and_port(&lease.address)
                     && self.read.duration_since(self.since) < dead_after =>
             {
-                Whose::Theirs(lease.address.clone())
+                OwnerLocation::Remote(lease.address.clone())
             }
-            _ => Whose::Nobody,
+            _ => OwnerLocation::Unowned,
         }
     }
 }
@@ -134,7 +134,7 @@ impl Owners {
     /// Finds owners in this store; `hosted` says what this process hosts of its `partitions`.
     pub(crate) fn new(
         store: Arc<dyn Store>,
-        hosted: Arc<Hosted>,
+        hosted: Arc<HostedPartitions>,
         partitions: u16,
         dead_after: Duration,
     ) -> Self {
@@ -145,22 +145,22 @@ impl Owners {
             partitions,
             partition_of: Mutex::default(),
             sightings: Mutex::default(),
-            told: Mutex::new(Seldom::new(TELL_EVERY)),
+            told: Mutex::new(LogLimiter::new(TELL_EVERY)),
             begun: Instant::now(),
         }
     }
 
-    /// Whose a domain is. One that is not registered is everybody's.
-    pub(crate) async fn of_domain(&self, domain: &DomainName) -> Result<Whose, StoreError> {
+    /// Where the owner of a domain is. A domain that is not registered counts as local.
+    pub(crate) async fn of_domain(&self, domain: &DomainName) -> Result<OwnerLocation, StoreError> {
         if self.has_all() {
-            return Ok(Whose::Ours);
+            return Ok(OwnerLocation::Local);
         }
         let known = lock(&self.partition_of).get(domain).copied();
         let partition = match known {
             Some(partition) => partition,
             None => {
                 let Some(row) = self.store.domain(domain).await? else {
-                    return Ok(Whose::Ours);
+                    return Ok(OwnerLocation::Local);
                 };
                 let mut remembered = lock(&self.partition_of);
                 if remembered.len() >= REMEMBERED {
@@ -179,17 +179,20 @@ impl Owners {
         (0..self.partitions).map(Partition)
     }
 
-    /// Whose a partition is.
-    pub(crate) async fn of_partition(&self, partition: Partition) -> Result<Whose, StoreError> {
+    /// Where the owner of a partition is.
+    pub(crate) async fn of_partition(
+        &self,
+        partition: Partition,
+    ) -> Result<OwnerLocation, StoreError> {
         // A store that keeps every other process out has no other owner.
         if self.store.is_exclusive() || self.hosted.has(partition) {
-            return Ok(Whose::Ours);
+            return Ok(OwnerLocation::Local);
         }
         let last = lock(&self.sightings).get(&partition).cloned();
         if let Some(last) = &last
             && last.read.elapsed() < BELIEVED
         {
-            return Ok(last.whose(self.dead_after));
+            return Ok(last.location(self.dead_after));
         }
         let lease = self.store.look_at_lease(partition).await?;
         let read = Instant::now();
@@ -211,9 +214,9 @@ impl Owners {
             _ => read,
         };
         let sighting = Sighting { lease, since, read };
-        let whose = sighting.whose(self.dead_after);
+        let location = sighting.location(self.dead_after);
         lock(&self.sightings).insert(partition, sighting);
-        Ok(whose)
+        Ok(location)
     }
 
     fn has_all(&self) -> bool {
@@ -262,21 +265,27 @@ mod tests {
             since,
             read: since + after,
         };
-        let theirs = Whose::Theirs("host:1".to_owned());
-        assert_eq!(seen(Duration::ZERO, lease(1)).whose(DEAD_AFTER), theirs);
+        let remote = OwnerLocation::Remote("host:1".to_owned());
+        assert_eq!(seen(Duration::ZERO, lease(1)).location(DEAD_AFTER), remote);
         assert_eq!(
-            seen(DEAD_AFTER - Duration::from_millis(1), lease(1)).whose(DEAD_AFTER),
-            theirs
+            seen(DEAD_AFTER - Duration::from_millis(1), lease(1)).location(DEAD_AFTER),
+            remote
         );
-        assert_eq!(seen(DEAD_AFTER, lease(1)).whose(DEAD_AFTER), Whose::Nobody);
-        assert_eq!(seen(Duration::ZERO, None).whose(DEAD_AFTER), Whose::Nobody);
+        assert_eq!(
+            seen(DEAD_AFTER, lease(1)).location(DEAD_AFTER),
+            OwnerLocation::Unowned
+        );
+        assert_eq!(
+            seen(Duration::ZERO, None).location(DEAD_AFTER),
+            OwnerLocation::Unowned
+        );
         let handed_over = lease(1).map(|lease| Lease {
             owner: String::new(),
             ..lease
         });
         assert_eq!(
-            seen(Duration::ZERO, handed_over).whose(DEAD_AFTER),
-            Whose::Nobody
+            seen(Duration::ZERO, handed_over).location(DEAD_AFTER),
+            OwnerLocation::Unowned
         );
     }
 
@@ -319,13 +328,13 @@ mod tests {
                 since: now,
                 read: now,
             };
-            assert_eq!(seen.whose(DEAD_AFTER), Whose::Nobody, "{bad}");
+            assert_eq!(seen.location(DEAD_AFTER), OwnerLocation::Unowned, "{bad}");
         }
     }
 
     #[tokio::test]
     async fn what_is_hosted_is_told() {
-        let hosted = Hosted::default();
+        let hosted = HostedPartitions::default();
         assert!(!hosted.has(Partition(3)));
         hosted.host(Partition(3));
         hosted.until(Partition(3)).await;

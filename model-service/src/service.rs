@@ -1,4 +1,4 @@
-//! The service itself, over whichever twins of the edges it is given: actors, leases and HTTP.
+//! The service itself, over whichever implementations of the edges it is given: actors, leases and HTTP.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ use crate::http::{
 };
 use crate::keys::{KeyRing, Peers, Sessions};
 use crate::metrics::Metrics;
-use crate::owners::{Hosted, Owners};
+use crate::owners::{HostedPartitions, Owners};
 use crate::preprocessing::Preprocessors;
 use compute_worker::models::default_model;
 use kindred_domain::dispatch::Jobs;
@@ -271,7 +271,7 @@ fn raise_open_files(connections: usize) {
     }
 }
 
-/// The twins of the edges.
+/// The implementations of the edges.
 pub(crate) struct Edges {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) experiments: Arc<dyn ExperimentStore>,
@@ -327,7 +327,7 @@ pub struct Service {
     /// Counters.
     pub metrics: Arc<Metrics>,
     pub(crate) readiness: Arc<Readiness>,
-    pub(crate) hosted: Arc<Hosted>,
+    pub(crate) hosted: Arc<HostedPartitions>,
     /// Where what readers did goes that comes another way than over HTTP.
     pub(crate) feedback: Arc<FeedbackDoor>,
     servers: Vec<ServerHandle>,
@@ -344,7 +344,7 @@ impl Service {
 
         let Role { me, edges, .. } = &role;
         let parts = Arc::new(role.parts(config, &door.metrics, &of_jobs));
-        let hosted = Arc::new(Hosted::default());
+        let hosted = Arc::new(HostedPartitions::default());
         let count = config.domains.partitions;
         let intake = &edges.intake;
         let partitions = Partitions::start(count, me.clone(), &parts, intake, &of_domains, &hosted);
@@ -498,7 +498,7 @@ impl Edges {
         config: &Config,
         me: &Instance,
         parts: &ServiceParts,
-        hosted: &Arc<Hosted>,
+        hosted: &Arc<HostedPartitions>,
         queries: Queries,
         others: Others,
     ) -> Parts {
@@ -533,7 +533,7 @@ fn lease_times(config: &config::Lease) -> LeaseTimes {
 }
 
 /// Gauges that follow from other state are set when somebody looks.
-fn observe(parts: &ServiceParts, hosted: &Arc<Hosted>, partitions: u16) {
+fn observe(parts: &ServiceParts, hosted: &Arc<HostedPartitions>, partitions: u16) {
     let (views, store) = (Arc::clone(&parts.views), Arc::clone(&parts.store));
     let (account, hosted) = (Arc::clone(&parts.memory), Arc::clone(hosted));
     let clock = parts.clock;

@@ -1,4 +1,4 @@
-//! Standalone: everything in one process, with the embedded twins of all three edges.
+//! Standalone: everything in one process, with the embedded implementations of all three edges.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -185,7 +185,7 @@ fn start_worker(config: &Config, models: Models) -> Result<Worker, StartError> {
     Ok(worker)
 }
 
-/// The embedded twins of the edges.
+/// The embedded implementations of the edges.
 fn edges(
     store: &Arc<EmbeddedStore>,
     worker: Worker,

@@ -5,7 +5,7 @@
 //! reads the rows once and has the same sums. So nothing is lost and nothing counted twice, whatever crashes.
 
 mod counting;
-mod desk;
+mod domain;
 mod told;
 
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::owner::Owner;
 use crate::metrics::Metrics;
-use desk::{Desk, Waiting};
+use domain::{DomainExperiments, Waiting};
 use kindred_domain::experiment::Experiment;
 use kindred_domain::experiment::feedback::Feedback;
 use kindred_domain::experiment::statistics::Sums;
@@ -35,7 +35,7 @@ const SEEN_AGE: Duration = Duration::from_secs(1);
 /// Domains of which that is remembered; past it all are forgotten.
 const SEEN_DOMAINS: usize = 1_024;
 /// Domains that are counted at a time; past it those that nobody waits for are let go.
-const DESKS: usize = 256;
+const COUNTED_DOMAINS: usize = 256;
 /// How often watchers are told how an experiment goes while events are counted.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// The type of the message.
@@ -45,7 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why something was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
+pub enum ExperimentError {
     /// The domain's partition is not hosted here.
     NotHosted,
     /// It takes longer than somebody waits; it goes on.
@@ -60,7 +60,7 @@ pub enum Failure {
     Store(StoreError),
 }
 
-impl From<StoreError> for Failure {
+impl From<StoreError> for ExperimentError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
@@ -90,7 +90,7 @@ pub struct Experiments {
     metrics: Arc<Metrics>,
     owners: Mutex<HashMap<Partition, Arc<Owner>>>,
     seen: Mutex<HashMap<DomainName, Seen>>,
-    desks: Mutex<HashMap<DomainName, Arc<Desk>>>,
+    domains: Mutex<HashMap<DomainName, Arc<DomainExperiments>>>,
 }
 
 impl Experiments {
@@ -110,7 +110,7 @@ impl Experiments {
             metrics,
             owners: Mutex::default(),
             seen: Mutex::default(),
-            desks: Mutex::default(),
+            domains: Mutex::default(),
         })
     }
 
@@ -178,14 +178,14 @@ impl Experiments {
     /// Begins an experiment in a domain that is owned here. The same one again changes nothing; whether it is new.
     ///
     /// # Errors
-    /// [`Failure::Runs`] while another one runs, or one of the name that is not the same.
+    /// [`ExperimentError::Runs`] while another one runs, or one of the name that is not the same.
     pub async fn begin(
         self: &Arc<Self>,
         domain: DomainRow,
         experiment: Experiment,
-    ) -> Result<(Figures, bool), Failure> {
-        self.in_turn(domain, move |this, domain, desk| async move {
-            let begun = this.begin_now(&domain, &desk, experiment).await?;
+    ) -> Result<(Figures, bool), ExperimentError> {
+        self.in_turn(domain, move |this, domain, experiments| async move {
+            let begun = this.begin_now(&domain, &experiments, experiment).await?;
             if begun.1 {
                 this.tell_apart(&domain.domain, &begun.0);
             }
@@ -197,14 +197,14 @@ impl Experiments {
     /// Ends an experiment; one that ended already stays as it is.
     ///
     /// # Errors
-    /// [`Failure::Unknown`] when there is none of this name.
+    /// [`ExperimentError::Unknown`] when there is none of this name.
     pub async fn end(
         self: &Arc<Self>,
         domain: DomainRow,
         name: String,
-    ) -> Result<Figures, Failure> {
-        self.in_turn(domain, move |this, domain, desk| async move {
-            let ended = this.end_now(&domain, &desk, &name).await?;
+    ) -> Result<Figures, ExperimentError> {
+        self.in_turn(domain, move |this, domain, experiments| async move {
+            let ended = this.end_now(&domain, &experiments, &name).await?;
             this.tell_apart(&domain.domain, &ended);
             Ok(ended)
         })
@@ -214,14 +214,14 @@ impl Experiments {
     /// What readers did in an experiment.
     ///
     /// # Errors
-    /// [`Failure::Unknown`] when there is none of this name.
+    /// [`ExperimentError::Unknown`] when there is none of this name.
     pub async fn figures(
         self: &Arc<Self>,
         domain: DomainRow,
         name: String,
-    ) -> Result<Figures, Failure> {
-        self.in_turn(domain, move |this, domain, desk| async move {
-            this.figures_now(&domain, &desk, &name).await
+    ) -> Result<Figures, ExperimentError> {
+        self.in_turn(domain, move |this, domain, experiments| async move {
+            this.figures_now(&domain, &experiments, &name).await
         })
         .await
     }
@@ -229,16 +229,18 @@ impl Experiments {
     /// Counts what readers did. Each outcome is durable.
     ///
     /// # Errors
-    /// [`Failure`]: any of it may be counted or not. It may come again: an event counts once.
+    /// [`ExperimentError`]: any of it may be counted or not. It may come again: an event counts once.
     pub async fn count(
         self: &Arc<Self>,
         domain: DomainRow,
         feedback: Vec<Feedback>,
-    ) -> Result<Outcomes, Failure> {
-        let desk = self.desk(&domain.domain);
-        let room = desk.take_room(feedback.len()).ok_or(Failure::Busy)?;
+    ) -> Result<Outcomes, ExperimentError> {
+        let experiments = self.of_domain(&domain.domain);
+        let room = experiments
+            .take_room(feedback.len())
+            .ok_or(ExperimentError::Busy)?;
         let (answer, answered) = oneshot::channel();
-        desk.push(Waiting {
+        experiments.push(Waiting {
             feedback,
             answer,
             _room: room,
@@ -246,13 +248,13 @@ impl Experiments {
         // Whoever has the turn counts what waits, of all who wait. It must end even when its client has gone.
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            if this.count_waiting(&domain, &desk).await && desk.is_to_be_told() {
-                this.tell_soon(&domain.domain, &desk).await;
+            if this.count_waiting(&domain, &experiments).await && experiments.is_to_be_told() {
+                this.tell_soon(&domain.domain, &experiments).await;
             }
         });
         match timeout(PATIENCE, answered).await {
-            Ok(answer) => answer.unwrap_or(Err(Failure::Late)),
-            Err(_) => Err(Failure::Late),
+            Ok(answer) => answer.unwrap_or(Err(ExperimentError::Late)),
+            Err(_) => Err(ExperimentError::Late),
         }
     }
 
@@ -263,9 +265,9 @@ impl Experiments {
     }
 
     /// Tells watchers how the experiment of a domain goes, some seconds from now.
-    async fn tell_soon(&self, domain: &DomainName, desk: &Desk) {
+    async fn tell_soon(&self, domain: &DomainName, experiments: &DomainExperiments) {
         tokio::time::sleep(TELL_EVERY).await;
-        if let Some(figures) = desk.figures_to_tell().await {
+        if let Some(figures) = experiments.figures_to_tell().await {
             self.tell(domain, figures).await;
         }
     }
@@ -294,31 +296,31 @@ impl Experiments {
     async fn in_turn<T: Send + 'static, F>(
         self: &Arc<Self>,
         domain: DomainRow,
-        work: impl FnOnce(Arc<Self>, DomainRow, Arc<Desk>) -> F,
-    ) -> Result<T, Failure>
+        work: impl FnOnce(Arc<Self>, DomainRow, Arc<DomainExperiments>) -> F,
+    ) -> Result<T, ExperimentError>
     where
-        F: Future<Output = Result<T, Failure>> + Send + 'static,
+        F: Future<Output = Result<T, ExperimentError>> + Send + 'static,
     {
-        let desk = self.desk(&domain.domain);
-        let work = tokio::spawn(work(Arc::clone(self), domain, desk));
+        let experiments = self.of_domain(&domain.domain);
+        let work = tokio::spawn(work(Arc::clone(self), domain, experiments));
         match timeout(PATIENCE, work).await {
-            Ok(done) => done.unwrap_or(Err(Failure::Late)),
-            Err(_) => Err(Failure::Late),
+            Ok(done) => done.unwrap_or(Err(ExperimentError::Late)),
+            Err(_) => Err(ExperimentError::Late),
         }
     }
 
-    fn desk(&self, domain: &DomainName) -> Arc<Desk> {
-        let mut desks = lock(&self.desks);
-        if desks.len() >= DESKS && !desks.contains_key(domain) {
-            desks.retain(|_, desk| Arc::strong_count(desk) > 1);
+    fn of_domain(&self, domain: &DomainName) -> Arc<DomainExperiments> {
+        let mut domains = lock(&self.domains);
+        if domains.len() >= COUNTED_DOMAINS && !domains.contains_key(domain) {
+            domains.retain(|_, experiments| Arc::strong_count(experiments) > 1);
         }
-        Arc::clone(desks.entry(domain.clone()).or_default())
+        Arc::clone(domains.entry(domain.clone()).or_default())
     }
 }
 
 impl std::fmt::Debug for Experiments {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "experiments of {} domains", lock(&self.desks).len())
+        write!(f, "experiments of {} domains", lock(&self.domains).len())
     }
 }
 

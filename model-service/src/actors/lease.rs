@@ -35,9 +35,9 @@ pub struct Instance {
     pub address: String,
 }
 
-/// What a keeper is told, and what it tells.
+/// What a keeper of a lease is told and tells, its clock and its times.
 #[derive(Debug)]
-pub struct Desk {
+pub struct KeeperChannels {
     /// What is wanted of the partition. When nobody wishes any more, it is handed over, and the
     /// keeper ends.
     pub wishes: watch::Receiver<Wish>,
@@ -54,21 +54,26 @@ pub struct Desk {
 }
 
 /// Takes the lease when it may, keeps it while it can, and says so.
-pub async fn keep(store: Arc<dyn Store>, partition: Partition, me: Instance, mut desk: Desk) {
+pub async fn keep(
+    store: Arc<dyn Store>,
+    partition: Partition,
+    me: Instance,
+    mut channels: KeeperChannels,
+) {
     let begun = Instant::now();
-    let wish = *desk.wishes.borrow_and_update();
-    let (exclusive, times) = (store.is_exclusive(), desk.times);
+    let wish = *channels.wishes.borrow_and_update();
+    let (exclusive, times) = (store.is_exclusive(), channels.times);
     let (mut machine, mut todo) = LeaseMachine::start(me.owner, me.address, exclusive, times, wish);
     let mut under_way = UnderWay::default();
     let mut ending = false;
     loop {
         for effect in todo {
-            let carried_out = under_way.carry_out(effect, &store, partition, &desk);
+            let carried_out = under_way.carry_out(effect, &store, partition, &channels);
             if carried_out.await.is_err() {
                 return;
             }
         }
-        tell_owner(&desk.owner, machine.owner());
+        tell_owner(&channels.owner, machine.owner());
         if ending && machine.is_away() {
             return;
         }
@@ -77,16 +82,16 @@ pub async fn keep(store: Arc<dyn Store>, partition: Partition, me: Instance, mut
             input = answer(&mut under_way.asked) => input,
             () = let_go(&mut under_way.leaving) => LeaseInput::LetGo,
             () = alarm(deadline) => LeaseInput::Tick,
-            () = desk.exhausted.notified() => LeaseInput::Exhausted,
-            changed = desk.wishes.changed(), if !ending => {
+            () = channels.exhausted.notified() => LeaseInput::Exhausted,
+            changed = channels.wishes.changed(), if !ending => {
                 ending = changed.is_err();
-                LeaseInput::Wished(if ending { Wish::Leave } else { *desk.wishes.borrow() })
+                LeaseInput::Wished(if ending { Wish::Leave } else { *channels.wishes.borrow() })
             }
-            () = desk.ownership.closed() => return,
+            () = channels.ownership.closed() => return,
         };
         todo = machine.handle(begun.elapsed(), input);
         // This clock first: if time passes in between, the term is too short.
-        let now = desk.clock.now().monotonic;
+        let now = channels.clock.now().monotonic;
         let lasts_until = machine.lasts_until();
         under_way.owned_for(
             now,
@@ -123,7 +128,7 @@ impl UnderWay {
         effect: LeaseEffect,
         store: &Arc<dyn Store>,
         partition: Partition,
-        desk: &Desk,
+        channels: &KeeperChannels,
     ) -> Result<(), SendError<Ownership>> {
         let change = match effect {
             LeaseEffect::Own(epoch) => {
@@ -142,12 +147,17 @@ impl UnderWay {
             }
             // The newest question is the only one whose answer still matters.
             question @ (LeaseEffect::Read | LeaseEffect::Look | LeaseEffect::Set { .. }) => {
-                let question = ask(Arc::clone(store), partition, question, desk.times.answer());
+                let question = ask(
+                    Arc::clone(store),
+                    partition,
+                    question,
+                    channels.times.answer(),
+                );
                 self.asked = Some(Box::pin(question));
                 return Ok(());
             }
         };
-        desk.ownership.send(change).await
+        channels.ownership.send(change).await
     }
 }
 

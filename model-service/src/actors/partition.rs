@@ -16,7 +16,7 @@ use super::owner::Owner;
 use super::pending::{alarm, answer};
 use super::registry::{Disown, Dispatch, DomainRegistry, Raise, Resume};
 use super::services::{ServiceParts, Services};
-use crate::owners::Hosted;
+use crate::owners::HostedPartitions;
 use kindred_domain::hosting::{HostEffect, HostInput, Hosting};
 use kindred_domain::intake::{Failure, Intake};
 use kindred_domain::store::{DomainRow, Epoch, Partition, StoreError};
@@ -39,7 +39,7 @@ pub struct PartitionHost {
     intake: Arc<dyn OpenIntake>,
     homes: Vec<ArbiterHandle>,
     exhausted: Arc<Notify>,
-    hosted: Arc<Hosted>,
+    hosted: Arc<HostedPartitions>,
     /// Of the ownership that was told last.
     term: Arc<Term>,
     /// Told, by being dropped, when the partition is let go for another.
@@ -68,7 +68,7 @@ impl PartitionHost {
         intake: Arc<dyn OpenIntake>,
         homes: Vec<ArbiterHandle>,
         exhausted: Arc<Notify>,
-        hosted: Arc<Hosted>,
+        hosted: Arc<HostedPartitions>,
     ) -> Self {
         Self {
             partition,

@@ -9,11 +9,11 @@ use tokio::task::{AbortHandle, JoinHandle, spawn_local};
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::lease::{self, Desk, Instance};
+use super::lease::{self, Instance, KeeperChannels};
 use super::partition::{OpenIntake, PartitionHost};
 use super::services::ServiceParts;
-use super::sharing::{Keeper, announce, share_evenly};
-use crate::owners::Hosted;
+use super::sharing::{KeeperHandle, announce, share_evenly};
+use crate::owners::HostedPartitions;
 use kindred_domain::lease::Wish;
 use kindred_domain::store::{Partition, Store};
 
@@ -33,7 +33,7 @@ pub struct Partitions {
 enum Sharing {
     /// All of them: no other can have any, or there is just one. Others are told all the same that this
     /// instance is there.
-    All(Vec<Keeper>, Option<JoinHandle<()>>),
+    All(Vec<KeeperHandle>, Option<JoinHandle<()>>),
     /// As many as others have.
     Even(JoinHandle<()>),
 }
@@ -59,7 +59,7 @@ impl Partitions {
         parts: &Arc<ServiceParts>,
         intake: &Arc<dyn OpenIntake>,
         homes: &[ArbiterHandle],
-        hosted: &Arc<Hosted>,
+        hosted: &Arc<HostedPartitions>,
     ) -> Self {
         let store = Arc::clone(&parts.store);
         let is_shared = count > 1 && !store.is_exclusive();
@@ -69,8 +69,8 @@ impl Partitions {
             let (told, ownership) = mpsc::channel(1);
             let (wish, wishes) = watch::channel(first_wish);
             let (owner, known) = watch::channel(None);
-            wishers.push(Keeper { wish, owner: known });
-            let desk = Desk {
+            wishers.push(KeeperHandle { wish, owner: known });
+            let channels = KeeperChannels {
                 wishes,
                 owner,
                 ownership: told,
@@ -83,10 +83,10 @@ impl Partitions {
                 Arc::clone(parts),
                 Arc::clone(intake),
                 homes.to_vec(),
-                Arc::clone(&desk.exhausted),
+                Arc::clone(&channels.exhausted),
                 Arc::clone(hosted),
             );
-            let keeper = lease::keep(Arc::clone(&store), partition, me.clone(), desk);
+            let keeper = lease::keep(Arc::clone(&store), partition, me.clone(), channels);
             keepers.push(spawn_local(keeper));
             hosts.push(spawn_local(host.follow(ownership)));
         }

@@ -13,9 +13,9 @@ use kindred_domain::lease::{LeaseTimes, Wish};
 use kindred_domain::sharing::share;
 use kindred_domain::store::{Partition, Store, StoreError};
 
-/// A partition's keeper, from the other side of its desk.
+/// The other ends of the channels of a keeper.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct KeeperHandle {
     /// What is wanted of the partition.
     pub wish: watch::Sender<Wish>,
     /// Who owns it, as far as is known.
@@ -28,7 +28,7 @@ pub async fn share_evenly(
     store: Arc<dyn Store>,
     me: Instance,
     times: LeaseTimes,
-    keepers: Vec<Keeper>,
+    keepers: Vec<KeeperHandle>,
 ) {
     let mut look = interval(times.look());
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use kindred_shared::Seldom;
+use kindred_shared::LogLimiter;
 use kindred_shared::job::{Job, Reply, Task};
 use kindred_shared::wire::UNREADABLE_REPLY;
 use tokio::sync::oneshot;
@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 use super::clock::Clock;
 use crate::metrics::Metrics;
 use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, Undone};
-use kindred_domain::dispatch_table::{Action, Answer, DispatchLimits, DispatchTable};
+use kindred_domain::dispatch_table::{Action, DispatchLimits, DispatchTable, ReplyOutcome};
 use kindred_domain::intake::Failure;
 
 /// Messages that may wait: replies, and as many askers as have jobs to give.
@@ -34,8 +34,8 @@ pub struct DurationSupervisor {
     timer: Option<SpawnHandle>,
     overdue: u64,
     /// When it is told that answers are refused, and that workers could not do jobs.
-    refusals: Seldom,
-    failures: Seldom,
+    refusals: LogLimiter,
+    failures: LogLimiter,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -80,8 +80,8 @@ impl DurationSupervisor {
                 askers: HashMap::new(),
                 timer: None,
                 overdue: 0,
-                refusals: Seldom::new(TELL_EVERY),
-                failures: Seldom::new(TELL_EVERY),
+                refusals: LogLimiter::new(TELL_EVERY),
+                failures: LogLimiter::new(TELL_EVERY),
                 clock,
                 metrics,
             }
@@ -252,12 +252,12 @@ impl Handler<Replied> for DurationSupervisor {
             }
         }
         match self.table.answer(now, job, attempt, reply) {
-            Answer::Due(reply) => {
+            ReplyOutcome::Due(reply) => {
                 if let Some(asker) = self.askers.remove(&job) {
                     let _ = asker.send(Ok(reply));
                 }
             }
-            Answer::Unfit(unfit) => {
+            ReplyOutcome::Unfit(unfit) => {
                 let reason = [unfit.fault.word()];
                 self.metrics
                     .replies_refused
@@ -267,12 +267,12 @@ impl Handler<Replied> for DurationSupervisor {
                     warn!(job = job.0, attempt = attempt.0, %unfit, more, "a worker's answer is refused");
                 }
             }
-            Answer::Retried => {
+            ReplyOutcome::Retried => {
                 if let Some(more) = self.failures.tell(now) {
                     warn!(job = job.0, attempt = attempt.0, more, "a worker could not");
                 }
             }
-            Answer::Late => {
+            ReplyOutcome::Late => {
                 self.metrics.late_replies.inc();
                 debug!(job = job.0, attempt = attempt.0, "late reply dropped");
             }

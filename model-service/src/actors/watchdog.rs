@@ -3,7 +3,7 @@
 //! What a machine does between two awaits takes milliseconds. A thread that has not come back after
 //! [`LIMIT`] never will: an event that stalls the service, which nobody would ever settle. Ended, the
 //! process is started again by whoever looks after it, the broker delivers the event once more, and
-//! the intake's care finds out which it is.
+//! the intake finds out which it is (`intake::poison`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

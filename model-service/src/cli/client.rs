@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::exit::{Exit, Failure};
-use crate::client::{Answer, Error, Http, Trust};
+use super::exit::{CommandError, Exit};
+use crate::client::{Error, Http, Response, Trust};
 use crate::config::Config;
 
 /// A batch is answered when all of it is durable.
@@ -21,7 +21,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// A client of that server; without `--url` of the one this configuration starts.
-    pub(crate) fn client(&self, config: &Config) -> Result<Client, Failure> {
+    pub(crate) fn client(&self, config: &Config) -> Result<Client, CommandError> {
         self.patient_client(config, ANSWER)
     }
 
@@ -30,9 +30,9 @@ impl Server {
         &self,
         config: &Config,
         patience: Duration,
-    ) -> Result<Client, Failure> {
+    ) -> Result<Client, CommandError> {
         let trust = Trust::configured(&config.tls);
-        let trust = trust.map_err(|error| Failure::usage(error.to_string()))?;
+        let trust = trust.map_err(|error| CommandError::usage(error.to_string()))?;
         let client = match &self.url {
             Some(url) => Client::trusting(&trust, url, patience)?,
             None => {
@@ -66,17 +66,17 @@ impl Client {
     ///
     /// # Errors
     /// [`Exit::Usage`] when it is no `http://` or `https://` URL.
-    pub(crate) fn new(url: &str) -> Result<Self, Failure> {
+    pub(crate) fn new(url: &str) -> Result<Self, CommandError> {
         Self::trusting(&Trust::default(), url, ANSWER)
     }
 
-    fn trusting(trust: &Trust, url: &str, patience: Duration) -> Result<Self, Failure> {
+    fn trusting(trust: &Trust, url: &str, patience: Duration) -> Result<Self, CommandError> {
         let base = url.trim_end_matches('/');
         let host = base
             .strip_prefix("http://")
             .or_else(|| base.strip_prefix("https://"));
         if host.is_none_or(str::is_empty) {
-            return Err(Failure::usage(format!(
+            return Err(CommandError::usage(format!(
                 "--url {url:?}: expected http:// or https:// and a host, such as http://127.0.0.1:8080"
             )));
         }
@@ -95,7 +95,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Exit::Unreachable`] when no answer came.
-    pub(crate) fn get(&self, path: &str) -> Result<Answer, Failure> {
+    pub(crate) fn get(&self, path: &str) -> Result<Response, CommandError> {
         let asked = self.http.get(&format!("{}{path}", self.base), &[]);
         asked.map_err(|error| self.silent(&error))
     }
@@ -104,7 +104,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Exit::NotFound`] where nothing is, [`Exit::Unreachable`] when no answer came.
-    pub(crate) fn get_good(&self, path: &str) -> Result<Answer, Failure> {
+    pub(crate) fn get_good(&self, path: &str) -> Result<Response, CommandError> {
         Self::good(self.get(path)?)
     }
 
@@ -112,11 +112,11 @@ impl Client {
     ///
     /// # Errors
     /// What the service says; [`Exit::NotFound`] where nothing is there.
-    pub(crate) fn good(answer: Answer) -> Result<Answer, Failure> {
+    pub(crate) fn good(answer: Response) -> Result<Response, CommandError> {
         match answer.status {
-            404 => Err(Failure::new(Exit::NotFound, answer.words())),
+            404 => Err(CommandError::new(Exit::NotFound, answer.words())),
             _ if answer.is_success() => Ok(answer),
-            _ => Err(Failure::failed(answer.words())),
+            _ => Err(CommandError::failed(answer.words())),
         }
     }
 
@@ -124,7 +124,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Exit::Unreachable`] when no answer came.
-    pub(crate) fn post_json(&self, path: &str, json: &[u8]) -> Result<Answer, Failure> {
+    pub(crate) fn post_json(&self, path: &str, json: &[u8]) -> Result<Response, CommandError> {
         let url = format!("{}{path}", self.base);
         let sent = self.http.post(&url, "application/json", json);
         sent.map_err(|error| self.silent(&error))
@@ -134,7 +134,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::get_good`].
-    pub(crate) fn post_good(&self, path: &str, json: &[u8]) -> Result<Answer, Failure> {
+    pub(crate) fn post_good(&self, path: &str, json: &[u8]) -> Result<Response, CommandError> {
         Self::good(self.post_json(path, json)?)
     }
 
@@ -142,7 +142,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Exit::Unreachable`] when no answer came: it may have been done or not.
-    pub(crate) fn post(&self, path: &str, ndjson: &[u8]) -> Result<Answer, Failure> {
+    pub(crate) fn post(&self, path: &str, ndjson: &[u8]) -> Result<Response, CommandError> {
         let sent = self.http.post(
             &format!("{}{path}", self.base),
             "application/x-ndjson",
@@ -155,7 +155,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Exit::Unreachable`] when no answer came: it may have been done or not.
-    pub(crate) fn put(&self, path: &str, json: &[u8]) -> Result<Answer, Failure> {
+    pub(crate) fn put(&self, path: &str, json: &[u8]) -> Result<Response, CommandError> {
         let url = format!("{}{path}", self.base);
         let sent = self.http.put(&url, "application/json", json);
         sent.map_err(|error| self.silent(&error))
@@ -165,7 +165,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Exit::Unreachable`] when no answer came: it may have been done or not.
-    pub(crate) fn delete(&self, path: &str) -> Result<Answer, Failure> {
+    pub(crate) fn delete(&self, path: &str) -> Result<Response, CommandError> {
         let sent = self.http.delete(&format!("{}{path}", self.base));
         sent.map_err(|error| self.silent(&error))
     }
@@ -174,23 +174,23 @@ impl Client {
     ///
     /// # Errors
     /// When it is something else: not a Kindred answers, or another version.
-    pub(crate) fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Failure> {
+    pub(crate) fn read<T: DeserializeOwned>(&self, answer: &Response) -> Result<T, CommandError> {
         answer.json().map_err(|error| self.other(&error))
     }
 
     /// The server answered something else.
-    pub(crate) fn other(&self, what: &dyn std::fmt::Display) -> Failure {
-        Failure::failed(format!("{} answered something else: {what}", self.base))
+    pub(crate) fn other(&self, what: &dyn std::fmt::Display) -> CommandError {
+        CommandError::failed(format!("{} answered something else: {what}", self.base))
     }
 
-    fn silent(&self, error: &Error) -> Failure {
+    fn silent(&self, error: &Error) -> CommandError {
         // A malformed URL is the caller's mistake, and trying again is no remedy.
         let exit = if error.is_bad_url() {
             Exit::Usage
         } else {
             Exit::Unreachable
         };
-        Failure::new(exit, format!("{} does not answer: {error}", self.base))
+        CommandError::new(exit, format!("{} does not answer: {error}", self.base))
     }
 }
 

@@ -3,7 +3,7 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
-use super::exit::Failure;
+use super::exit::CommandError;
 use super::filters::FilterArgs;
 
 /// Which items count, and in which order. A filter given more than once takes any of its values.
@@ -56,7 +56,7 @@ impl ConditionArgs {
     ///
     /// # Errors
     /// When an attribute is not `NAME=VALUE`.
-    pub(crate) fn parameters(&self) -> Result<String, Failure> {
+    pub(crate) fn parameters(&self) -> Result<String, CommandError> {
         let mut query = String::new();
         let mut say = |name: &str, value: &str| {
             let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
@@ -79,7 +79,7 @@ impl ConditionArgs {
     ///
     /// # Errors
     /// When an attribute is not `NAME=VALUE`, or the filter is no JSON or given twice.
-    pub(crate) fn json(&self) -> Result<Map<String, Value>, Failure> {
+    pub(crate) fn json(&self) -> Result<Map<String, Value>, CommandError> {
         let mut query = Map::new();
         for (name, value) in self.single() {
             if name != "filter" {
@@ -94,11 +94,11 @@ impl ConditionArgs {
         let filter = match (&self.filter, self.filters.json()?) {
             (Some(_), Some(_)) => {
                 let detail = "--filter says all of a filter: leave out the flags that filter, too";
-                return Err(Failure::usage(detail.to_owned()));
+                return Err(CommandError::usage(detail.to_owned()));
             }
             (Some(filter), None) if filter == "none" => json!("none"),
             (Some(filter), None) => serde_json::from_str(filter)
-                .map_err(|error| Failure::usage(format!("--filter is no JSON: {error}")))?,
+                .map_err(|error| CommandError::usage(format!("--filter is no JSON: {error}")))?,
             (None, Some(filter)) => filter,
             (None, None) => return Ok(query),
         };

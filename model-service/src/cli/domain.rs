@@ -7,7 +7,7 @@ use kindred_api::path;
 use serde_json::{Map, Value};
 
 use super::client::{Client, Server, printable};
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ClientFlags;
 use crate::config::Config;
 
@@ -114,10 +114,11 @@ pub(crate) fn set(args: &SetArgs, config: &Config, json: bool, out: &mut dyn Wri
         model: args.model.clone(),
         settings: merged(args, current(&client, &path)?),
     };
-    let body = serde_json::to_vec(&body).map_err(|error| Failure::failed(error.to_string()))?;
+    let body =
+        serde_json::to_vec(&body).map_err(|error| CommandError::failed(error.to_string()))?;
     let answer = client.put(&path, &body)?;
     if !answer.is_success() {
-        return Err(Failure::failed(answer.words()));
+        return Err(CommandError::failed(answer.words()));
     }
     if json {
         writeln!(out, "{}", answer.text().trim_end())?;
@@ -136,10 +137,10 @@ pub(crate) fn delete(
     let client = args.server.client(config)?;
     let answer = client.delete(&path::domain(&args.domain))?;
     if answer.status == 404 {
-        return Err(Failure::new(Exit::NotFound, answer.words()));
+        return Err(CommandError::new(Exit::NotFound, answer.words()));
     }
     if !answer.is_success() {
-        return Err(Failure::failed(answer.words()));
+        return Err(CommandError::failed(answer.words()));
     }
     if json {
         writeln!(out, "{}", answer.text().trim_end())?;
@@ -160,13 +161,13 @@ pub(crate) fn delete(
 }
 
 /// What is set now; nothing for a domain that is not registered.
-fn current(client: &Client, path: &str) -> Result<Settings, Failure> {
+fn current(client: &Client, path: &str) -> Result<Settings, CommandError> {
     let answer = client.get(path)?;
     if answer.status == 404 {
         return Ok(Settings::default());
     }
     if !answer.is_success() {
-        return Err(Failure::failed(answer.words()));
+        return Err(CommandError::failed(answer.words()));
     }
     let domain: DomainAnswer = client.read(&answer)?;
     Ok(domain

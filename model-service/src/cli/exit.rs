@@ -40,14 +40,14 @@ Exit codes:
 
 /// Why a command ends before its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct CommandError {
     /// What the exit code says.
     pub exit: Exit,
     /// What people are told, on standard error; nothing when empty.
     pub message: String,
 }
 
-impl Failure {
+impl CommandError {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,
@@ -64,7 +64,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
@@ -72,7 +72,7 @@ impl fmt::Display for Failure {
 
 /// Of writing to standard output. A reader that has seen enough (`kindred … | head`) is no
 /// failure.
-impl From<io::Error> for Failure {
+impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             Self::new(Exit::Done, "")
@@ -82,17 +82,17 @@ impl From<io::Error> for Failure {
     }
 }
 
-impl From<crate::config::ConfigError> for Failure {
+impl From<crate::config::ConfigError> for CommandError {
     fn from(error: crate::config::ConfigError) -> Self {
         Self::usage(error.to_string())
     }
 }
 
-impl From<crate::config::SecretError> for Failure {
+impl From<crate::config::SecretError> for CommandError {
     fn from(error: crate::config::SecretError) -> Self {
         Self::usage(error.to_string())
     }
 }
 
 /// How a command ended.
-pub type Outcome = Result<Exit, Failure>;
+pub type Outcome = Result<Exit, CommandError>;

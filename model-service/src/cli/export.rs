@@ -10,7 +10,7 @@ use kindred_api::path;
 use serde_json::{Map, Value};
 
 use super::client::{Client, Server};
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ClientFlags;
 use crate::config::Config;
 
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &ExportArgs, config: &Config, json: bool, out: &mut dyn 
     let client = args.server.client(config)?;
     if args.output == Path::new("-") {
         if args.resume {
-            return Err(Failure::usage(
+            return Err(CommandError::usage(
                 "--resume needs a file to go on with: -o FILE",
             ));
         }
@@ -89,14 +89,14 @@ pub(crate) fn run(args: &ExportArgs, config: &Config, json: bool, out: &mut dyn 
 }
 
 /// The file to write to, and the id of the last item that is there already.
-fn open(args: &ExportArgs) -> Result<(File, Option<String>), Failure> {
+fn open(args: &ExportArgs) -> Result<(File, Option<String>), CommandError> {
     let in_words =
-        |error: std::io::Error| Failure::failed(format!("{}: {error}", args.output.display()));
+        |error: std::io::Error| CommandError::failed(format!("{}: {error}", args.output.display()));
     if !args.resume {
         return Ok((File::create(&args.output).map_err(in_words)?, None));
     }
     if args.format == Format::Csv {
-        return Err(Failure::usage("only NDJSON can be resumed"));
+        return Err(CommandError::usage("only NDJSON can be resumed"));
     }
     let options = OpenOptions::new()
         .read(true)
@@ -111,7 +111,7 @@ fn open(args: &ExportArgs) -> Result<(File, Option<String>), Failure> {
         let event: Option<Map<String, Value>> = serde_json::from_str(&line).ok();
         let id = event.and_then(|event| Some(event.get("id")?.as_str()?.to_owned()));
         id.ok_or_else(|| {
-            Failure::failed(format!(
+            CommandError::failed(format!(
                 "the last line of {} is no event; nothing was changed but that a line that broke off is gone",
                 args.output.display()
             ))
@@ -142,7 +142,7 @@ fn export(
     client: &Client,
     mut after: Option<String>,
     out: &mut dyn Write,
-) -> Result<u64, Failure> {
+) -> Result<u64, CommandError> {
     let bar = bar();
     let mut items = 0;
     if args.format == Format::Csv {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::exit::Failure;
+use super::exit::CommandError;
 
 /// Which items count. A filter given more than once takes any of its values.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -45,7 +45,7 @@ impl FilterArgs {
     ///
     /// # Errors
     /// When an attribute is not `NAME=VALUE`.
-    pub(crate) fn parameters(&self) -> Result<Vec<(String, &str)>, Failure> {
+    pub(crate) fn parameters(&self) -> Result<Vec<(String, &str)>, CommandError> {
         let mut said: Vec<(String, &str)> = Vec::new();
         for (name, value) in [
             ("published_after", &self.published_after),
@@ -72,7 +72,7 @@ impl FilterArgs {
     ///
     /// # Errors
     /// When an attribute is not `NAME=VALUE`.
-    pub(crate) fn json(&self) -> Result<Option<Value>, Failure> {
+    pub(crate) fn json(&self) -> Result<Option<Value>, CommandError> {
         let (mut all, mut none) = (Vec::new(), Vec::new());
         if self.published_after.is_some() || self.published_before.is_some() {
             let (after, before) = (&self.published_after, &self.published_before);
@@ -125,12 +125,12 @@ impl FilterArgs {
     }
 }
 
-fn attribute(given: &str) -> Result<(&str, &str), Failure> {
+fn attribute(given: &str) -> Result<(&str, &str), CommandError> {
     given
         .split_once('=')
         .filter(|(key, _)| !key.is_empty())
         .ok_or_else(|| {
-            Failure::usage(format!(
+            CommandError::usage(format!(
                 "an attribute is NAME=VALUE, such as author=\"A. Writer\"; got {given:?}"
             ))
         })

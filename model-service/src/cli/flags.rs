@@ -36,7 +36,7 @@ macro_rules! key_flags {
 
 key_flags! {
     /// All keys.
-    StandaloneFlags, |_: &Key| true
+    AllFlags, |_: &Key| true
 }
 
 key_flags! {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::ctrl_c;
 
-use super::exit::Failure;
+use super::exit::CommandError;
 
 /// What shells expect of a program that Ctrl-C ended.
 const EXIT_CODE: i32 = 130;
@@ -20,13 +20,13 @@ impl Interrupt {
     ///
     /// # Errors
     /// When signals cannot be heard.
-    pub(crate) fn listen() -> Result<Self, Failure> {
+    pub(crate) fn listen() -> Result<Self, CommandError> {
         let interrupt = Self::default();
         let asked = interrupt.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
-            .map_err(|error| Failure::failed(format!("signals cannot be heard: {error}")))?;
+            .map_err(|error| CommandError::failed(format!("signals cannot be heard: {error}")))?;
         std::thread::spawn(move || {
             runtime.block_on(async {
                 if ctrl_c().await.is_err() {
@@ -50,7 +50,9 @@ impl Interrupt {
     }
 
     /// Why the command ends then.
-    pub(crate) fn failure() -> Failure {
-        Failure::failed("interrupted: what is told above went in; run it again to send the rest")
+    pub(crate) fn failure() -> CommandError {
+        CommandError::failed(
+            "interrupted: what is told above went in; run it again to send the rest",
+        )
     }
 }

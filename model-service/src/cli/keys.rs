@@ -9,8 +9,8 @@ use kindred_domain::keys::KeyStore;
 use kindred_runtime::cql::connect;
 
 use super::client::{Client, Server, printable};
-use super::exit::{Exit, Failure, Outcome};
-use super::flags::StandaloneFlags;
+use super::exit::{CommandError, Exit, Outcome};
+use super::flags::AllFlags;
 use super::output::json_line;
 use crate::config::Config;
 use crate::keys::{Ask, Told, ask_socket, perform};
@@ -45,7 +45,7 @@ pub(crate) struct CreateArgs {
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 /// Lists keys, without their secrets.
@@ -54,7 +54,7 @@ pub(crate) struct ListArgs {
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 /// Revokes a key: within 5 s it opens nothing.
@@ -66,7 +66,7 @@ pub(crate) struct RevokeArgs {
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 pub(crate) fn create(
@@ -141,20 +141,20 @@ pub(crate) fn revoke(
                 "there is no key {}; `kindred keys list` shows them",
                 printable(id)
             );
-            return Err(Failure::new(Exit::NotFound, what));
+            return Err(CommandError::new(Exit::NotFound, what));
         }
         Told::Created(_) | Told::Keys(_) | Told::Refused(_) => return Err(otherwise()),
     }
     Ok(Exit::Done)
 }
 
-fn otherwise() -> Failure {
-    Failure::failed("something else was answered: is it another version?")
+fn otherwise() -> CommandError {
+    CommandError::failed("something else was answered: is it another version?")
 }
 
 impl Place {
     /// Asks where the keys are.
-    fn ask(&self, config: &Config, ask: &Ask) -> Result<Told, Failure> {
+    fn ask(&self, config: &Config, ask: &Ask) -> Result<Told, CommandError> {
         let has_key = config.access.sent_key()?.is_some();
         let told = if self.in_database {
             in_database(config, ask)?
@@ -164,17 +164,17 @@ impl Place {
             in_directory(config, ask)?
         };
         match told {
-            Told::Refused(why) => Err(Failure::failed(why)),
+            Told::Refused(why) => Err(CommandError::failed(why)),
             told => Ok(told),
         }
     }
 }
 
-fn over_http(client: &Client, ask: &Ask) -> Result<Told, Failure> {
+fn over_http(client: &Client, ask: &Ask) -> Result<Told, CommandError> {
     let answer = match ask {
         Ask::Create(body) => {
-            let body =
-                serde_json::to_vec(body).map_err(|error| Failure::failed(error.to_string()))?;
+            let body = serde_json::to_vec(body)
+                .map_err(|error| CommandError::failed(error.to_string()))?;
             client.post_json(path::KEYS, &body)?
         }
         Ask::List => client.get(path::KEYS)?,
@@ -186,7 +186,7 @@ fn over_http(client: &Client, ask: &Ask) -> Result<Told, Failure> {
             .is_some_and(|problem| problem.word() == "unknown-key");
     match ask {
         Ask::Revoke(_) if is_unknown => Ok(Told::Revoked(false)),
-        _ if !answer.is_success() => Err(Failure::failed(answer.words())),
+        _ if !answer.is_success() => Err(CommandError::failed(answer.words())),
         Ask::Create(_) => client.read(&answer).map(Told::Created),
         Ask::List => client
             .read(&answer)
@@ -196,12 +196,12 @@ fn over_http(client: &Client, ask: &Ask) -> Result<Told, Failure> {
 }
 
 /// In the data directory of a standalone: by its socket where one runs, else in its store.
-fn in_directory(config: &Config, ask: &Ask) -> Result<Told, Failure> {
+fn in_directory(config: &Config, ask: &Ask) -> Result<Told, CommandError> {
     let directory = &config.store.data_dir;
     let asked = ask_socket(directory, ask);
     let asked = asked.map_err(|error| {
         let place = directory.display();
-        Failure::failed(format!(
+        CommandError::failed(format!(
             "the service that runs on {place} does not answer on its socket: {error}"
         ))
     })?;
@@ -209,22 +209,23 @@ fn in_directory(config: &Config, ask: &Ask) -> Result<Told, Failure> {
         return Ok(told);
     }
     let store = EmbeddedStore::open_as_it_is(directory);
-    let store = store.map_err(|error| Failure::failed(error.to_string()))?;
+    let store = store.map_err(|error| CommandError::failed(error.to_string()))?;
     performed(store.as_ref(), ask)
 }
 
-fn in_database(config: &Config, ask: &Ask) -> Result<Told, Failure> {
+fn in_database(config: &Config, ask: &Ask) -> Result<Told, CommandError> {
     let name = &config.database.cql_keyspace;
     let keyspace = Keyspace::new(name).ok_or_else(|| {
-        Failure::usage(format!("cql_keyspace: {name:?} is no name of a keyspace"))
+        CommandError::usage(format!("cql_keyspace: {name:?} is no name of a keyspace"))
     })?;
     actix::System::new().block_on(async {
         let session = connect(&config.database.options(), name).await;
-        let session = session
-            .map_err(|error| Failure::failed(format!("the database cannot be reached: {error}")))?;
+        let session = session.map_err(|error| {
+            CommandError::failed(format!("the database cannot be reached: {error}"))
+        })?;
         let table = KeyTable::prepare(Arc::new(session), &keyspace).await;
         let table = table.map_err(|error| {
-            Failure::failed(format!(
+            CommandError::failed(format!(
                 "the table of keys in {name} cannot be used: {error}; `kindred schema` makes it"
             ))
         })?;
@@ -232,6 +233,6 @@ fn in_database(config: &Config, ask: &Ask) -> Result<Told, Failure> {
     })
 }
 
-fn performed(store: &dyn KeyStore, ask: &Ask) -> Result<Told, Failure> {
+fn performed(store: &dyn KeyStore, ask: &Ask) -> Result<Told, CommandError> {
     actix::System::new().block_on(async { Ok(perform(store, ask).await) })
 }

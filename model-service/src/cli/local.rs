@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use kindred_shared::DomainName;
 
-use super::flags::{ServiceFlags, StandaloneFlags};
+use super::flags::{AllFlags, ServiceFlags};
 use super::import::domain;
 use crate::sites::Base;
 
@@ -12,7 +12,7 @@ use crate::sites::Base;
 #[derive(Debug, clap::Args)]
 pub(crate) struct StandaloneArgs {
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 /// Runs the clustered model service: events and jobs over RabbitMQ, everything durable in
@@ -20,7 +20,7 @@ pub(crate) struct StandaloneArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ModelServiceArgs {
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 /// Shows what Kindred does, on a site of yours or a bundled sample, and keeps serving.

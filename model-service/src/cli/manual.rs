@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap_complete::Shell;
 
 use super::Command;
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 
 /// Writes completions for a shell to standard output.
 ///
@@ -44,7 +44,7 @@ pub(super) fn run(command: &Command, mut line: clap::Command, out: &mut dyn Writ
             let to = &args.directory;
             let written = std::fs::create_dir_all(to)
                 .and_then(|()| clap_mangen::generate_to(line.disable_help_subcommand(true), to));
-            written.map_err(|error| Failure::failed(format!("{}: {error}", to.display())))?;
+            written.map_err(|error| CommandError::failed(format!("{}: {error}", to.display())))?;
         }
         _ => {}
     }

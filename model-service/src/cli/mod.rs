@@ -43,9 +43,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub use exit::{EXIT_CODES, Exit, Failure, Outcome};
+pub use exit::{CommandError, EXIT_CODES, Exit, Outcome};
 
-use self::flags::StandaloneFlags;
+use self::flags::AllFlags;
 use crate::config::{Config, Flags, LOG};
 
 /// What commands log that say themselves how it goes: they also say when the broker is away.
@@ -61,7 +61,7 @@ const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("KINDRED_BUI
 #[command(name = "kindred", version = VERSION, after_help = EXIT_CODES, subcommand_help_heading = "Commands")]
 struct Cli {
     #[command(flatten)]
-    flags: StandaloneFlags,
+    flags: AllFlags,
     /// Write JSON to standard output instead of text
     #[arg(long, global = true)]
     json: bool,
@@ -239,7 +239,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
     let command = cli.command.unwrap_or_else(|| {
         Command::Standalone(local::StandaloneArgs {
-            flags: StandaloneFlags::default(),
+            flags: AllFlags::default(),
         })
     });
     let flags = match command.flags() {

@@ -6,7 +6,7 @@ use kindred_api::model::{ActivatedAnswer, ModelAnswer, ModelBody, ModelsAnswer};
 use kindred_api::path;
 
 use super::client::{Client, Server, printable};
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ClientFlags;
 use crate::config::Config;
 
@@ -89,7 +89,8 @@ pub(crate) fn put(args: &PutArgs, config: &Config, json: bool, out: &mut dyn Wri
     let body = ModelBody {
         kind: args.kind.as_ref().unwrap_or(&args.name).clone(),
     };
-    let body = serde_json::to_vec(&body).map_err(|error| Failure::failed(error.to_string()))?;
+    let body =
+        serde_json::to_vec(&body).map_err(|error| CommandError::failed(error.to_string()))?;
     let answer = client.put(&path::model(&args.domain, &args.name), &body)?;
     let answer = Client::good(answer)?;
     if json {

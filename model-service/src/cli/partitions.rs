@@ -8,8 +8,8 @@ use kindred_runtime::cql::connect;
 use scylla::client::session::Session;
 use serde::Serialize;
 
-use super::exit::{Exit, Failure, Outcome};
-use super::flags::StandaloneFlags;
+use super::exit::{CommandError, Exit, Outcome};
+use super::flags::AllFlags;
 use crate::config::Config;
 use crate::store::cassandra::partitions::{self, Partitions};
 use crate::store::cassandra::schema::Keyspace;
@@ -18,7 +18,7 @@ use crate::store::cassandra::schema::Keyspace;
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowArgs {
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 /// Changes the number of partitions while no model service runs.
@@ -33,7 +33,7 @@ pub(crate) struct SetArgs {
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     number: u16,
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 #[derive(Debug, Serialize)]
@@ -107,7 +107,7 @@ pub(crate) fn set(args: &SetArgs, config: &Config, json: bool, out: &mut dyn Wri
 }
 
 /// Changes the number: how many domains there are, or `None` where nothing was to be done.
-async fn change(to: u16, config: &Config) -> Result<Option<usize>, Failure> {
+async fn change(to: u16, config: &Config) -> Result<Option<usize>, CommandError> {
     let (session, keyspace) = database(config).await?;
     let (session, keyspace) = (&session, &keyspace);
     let before = existing(session, keyspace).await?;
@@ -131,7 +131,7 @@ async fn change(to: u16, config: &Config) -> Result<Option<usize>, Failure> {
         let waiting = events_waiting(&connection, &names, from).await;
         let waiting = waiting.map_err(failed)?;
         if waiting > 0 {
-            return Err(Failure::failed(format!(
+            return Err(CommandError::failed(format!(
                 "{waiting} events wait in the queues of the {from} partitions; stop publishers, start the model \
                  services until all is worked off (`kindred status`), stop them, and run this again"
             )));
@@ -149,7 +149,7 @@ async fn change(to: u16, config: &Config) -> Result<Option<usize>, Failure> {
         "partitions.changing"
     );
     let unfinished = |error: &dyn std::fmt::Display| {
-        Failure::failed(format!(
+        CommandError::failed(format!(
             "{error}; the change is not finished, and no model service starts until it is: run \
              `kindred partitions set {to}` again"
         ))
@@ -173,19 +173,19 @@ async fn change(to: u16, config: &Config) -> Result<Option<usize>, Failure> {
     Ok(Some(domains.len()))
 }
 
-async fn database(config: &Config) -> Result<(Session, Keyspace), Failure> {
+async fn database(config: &Config) -> Result<(Session, Keyspace), CommandError> {
     let name = &config.database.cql_keyspace;
     let keyspace = Keyspace::new(name).ok_or_else(|| {
-        Failure::usage(format!("cql_keyspace: {name:?} is no name of a keyspace"))
+        CommandError::usage(format!("cql_keyspace: {name:?} is no name of a keyspace"))
     })?;
     let session = connect(&config.database.options(), name).await;
     Ok((session.map_err(failed)?, keyspace))
 }
 
-async fn existing(session: &Session, keyspace: &Keyspace) -> Result<Partitions, Failure> {
+async fn existing(session: &Session, keyspace: &Keyspace) -> Result<Partitions, CommandError> {
     let found = partitions::found(session, keyspace).await;
     found.map_err(failed)?.ok_or_else(|| {
-        Failure::failed(format!(
+        CommandError::failed(format!(
             "no model service was started on keyspace {} yet: the first one makes as many partitions as it is \
              configured with",
             keyspace.as_str()
@@ -193,6 +193,6 @@ async fn existing(session: &Session, keyspace: &Keyspace) -> Result<Partitions, 
     })
 }
 
-fn failed(error: impl std::fmt::Display) -> Failure {
-    Failure::failed(error.to_string())
+fn failed(error: impl std::fmt::Display) -> CommandError {
+    CommandError::failed(error.to_string())
 }

@@ -6,7 +6,7 @@ use kindred_api::domain::{RepairAnswer, RepairBody};
 use kindred_api::path;
 
 use super::client::{Server, printable};
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ClientFlags;
 use crate::config::Config;
 
@@ -32,7 +32,8 @@ pub(crate) fn run(args: &RepairArgs, config: &Config, json: bool, out: &mut dyn 
     let body = RepairBody {
         ids: Some(args.ids.clone()).filter(|ids| !ids.is_empty()),
     };
-    let body = serde_json::to_vec(&body).map_err(|error| Failure::failed(error.to_string()))?;
+    let body =
+        serde_json::to_vec(&body).map_err(|error| CommandError::failed(error.to_string()))?;
     let answer = client.post_good(&path::repair(&args.domain), &body)?;
     if json {
         writeln!(out, "{}", answer.text().trim_end())?;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use kindred_shared::Backoff;
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 
 /// Between attempts.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
@@ -51,8 +51,8 @@ impl Retry {
     }
 
     /// What is said when it is tried no more.
-    pub(crate) fn given_up(&self, exit: Exit, trouble: &str) -> Failure {
-        Failure::new(
+    pub(crate) fn given_up(&self, exit: Exit, trouble: &str) -> CommandError {
+        CommandError::new(
             exit,
             format!(
                 "{trouble}; given up after {}",

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use kindred_runtime::cql::connect;
 
-use super::exit::{Exit, Failure, Outcome};
-use super::flags::StandaloneFlags;
+use super::exit::{CommandError, Exit, Outcome};
+use super::flags::AllFlags;
 use crate::config::Config;
 use crate::store::cassandra::schema::{Keyspace, migrate, statements};
 
@@ -21,12 +21,12 @@ pub(crate) struct SchemaArgs {
     #[arg(long, requires = "print")]
     pub(crate) scylla: bool,
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 pub(super) fn run(args: &SchemaArgs, config: &Config, out: &mut dyn Write) -> Outcome {
     let keyspace = Keyspace::new(&config.database.cql_keyspace).ok_or_else(|| {
-        Failure::failed(format!(
+        CommandError::failed(format!(
             "cql_keyspace: {:?} is no name of a keyspace",
             config.database.cql_keyspace
         ))
@@ -41,10 +41,12 @@ pub(super) fn run(args: &SchemaArgs, config: &Config, out: &mut dyn Write) -> Ou
     actix::System::new().block_on(async {
         let session = connect(&config.database.options(), &config.database.cql_keyspace)
             .await
-            .map_err(|error| Failure::failed(format!("the database cannot be reached: {error}")))?;
+            .map_err(|error| {
+                CommandError::failed(format!("the database cannot be reached: {error}"))
+            })?;
         migrate(&session, &keyspace, copies)
             .await
-            .map_err(|error| Failure::failed(format!("the schema was not made: {error}")))
+            .map_err(|error| CommandError::failed(format!("the schema was not made: {error}")))
     })?;
     writeln!(
         out,

@@ -9,9 +9,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::client::{Client, Server, printable};
 use super::conditions::ConditionArgs;
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ClientFlags;
-use crate::client::Answer;
+use crate::client::Response;
 use crate::config::Config;
 
 /// How often a list that is being made is asked for.
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &SimilarArgs, config: &Config, json: bool, out: &mut dyn
         };
         if answer.as_of.is_none() {
             let domain = printable(&args.domain);
-            return Err(Failure::failed(format!(
+            return Err(CommandError::failed(format!(
                 "the first list of {what} is still being made; see `kindred status {domain}`, and ask again"
             )));
         }
@@ -131,7 +131,7 @@ enum Asking {
 }
 
 impl Asking {
-    fn of(args: &SimilarArgs) -> Result<Self, Failure> {
+    fn of(args: &SimilarArgs) -> Result<Self, CommandError> {
         if let ([id], false) = (args.ids.as_slice(), args.conditions.are_json()) {
             let mut query = args.conditions.parameters()?;
             if let Some(reader) = &args.reader {
@@ -165,16 +165,16 @@ impl Asking {
             say("language", language.as_str().into());
         }
         let body =
-            serde_json::to_vec(&query).map_err(|error| Failure::failed(error.to_string()))?;
+            serde_json::to_vec(&query).map_err(|error| CommandError::failed(error.to_string()))?;
         Ok(Self::Post(path::queries(&args.domain), body))
     }
 }
 
 /// A file's text, or that of standard input.
-fn read_text(file: &str) -> Result<String, Failure> {
+fn read_text(file: &str) -> Result<String, CommandError> {
     let unreadable = |error: std::io::Error| {
         let file = printable(file);
-        Failure::failed(format!("{file} cannot be read as a text in UTF-8: {error}"))
+        CommandError::failed(format!("{file} cannot be read as a text in UTF-8: {error}"))
     };
     let source: Box<dyn Read> = match file {
         "-" => Box::new(std::io::stdin()),
@@ -193,7 +193,7 @@ fn ask(
     client: &Client,
     asking: &Asking,
     timeout: Duration,
-) -> Result<(Answer, SimilarAnswer), Failure> {
+) -> Result<(Response, SimilarAnswer), CommandError> {
     let until = Instant::now() + timeout;
     loop {
         let raw = match asking {

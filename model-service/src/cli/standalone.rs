@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use crate::config::{Config, Origins};
 use crate::service::GuardError;
 use crate::standalone::{Standalone, StartError};
@@ -31,10 +31,10 @@ pub(super) struct Stop {
 
 impl Stop {
     /// From now on the signals end the process only as we say.
-    pub(super) fn listen() -> Result<Self, Failure> {
+    pub(super) fn listen() -> Result<Self, CommandError> {
         let listen = |kind| {
             signal(kind)
-                .map_err(|error| Failure::failed(format!("signals cannot be heard: {error}")))
+                .map_err(|error| CommandError::failed(format!("signals cannot be heard: {error}")))
         };
         Ok(Self {
             _file_size: listen(SignalKind::from_raw(SIGXFSZ))?,
@@ -107,11 +107,11 @@ pub(super) fn run(config: &Config, origins: &Origins, json: bool, out: &mut dyn 
 }
 
 /// What is wrong with the configuration is said to be that.
-pub(super) fn failure(error: StartError) -> Failure {
+pub(super) fn failure(error: StartError) -> CommandError {
     match error {
         StartError::Guard(GuardError::Exposed(_) | GuardError::AdminFile(_))
-        | StartError::Access(_) => Failure::usage(error.to_string()),
-        _ => Failure::failed(error.to_string()),
+        | StartError::Access(_) => CommandError::usage(error.to_string()),
+        _ => CommandError::failed(error.to_string()),
     }
 }
 

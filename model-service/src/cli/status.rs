@@ -8,7 +8,7 @@ use kindred_api::worker::{WorkerAnswer, WorkersAnswer};
 use serde_json::{Map, Value};
 
 use super::client::{Client, Server, printable};
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ClientFlags;
 use crate::config::Config;
 
@@ -24,7 +24,7 @@ pub(crate) struct StatusArgs {
 }
 
 /// Every domain of a server.
-pub(crate) fn domains(client: &Client) -> Result<Vec<DomainAnswer>, Failure> {
+pub(crate) fn domains(client: &Client) -> Result<Vec<DomainAnswer>, CommandError> {
     let answer = client.get_good(path::DOMAINS)?;
     Ok(client.read::<DomainsAnswer>(&answer)?.domains)
 }

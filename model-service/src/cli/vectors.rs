@@ -9,7 +9,7 @@ use compute_worker::word_vectors::{Filter, Format};
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget};
 use serde::Serialize;
 
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ClientFlags;
 use super::output::json_line;
 
@@ -116,7 +116,7 @@ pub(crate) fn run(args: &PrepareArgs, json: bool, out: &mut dyn Write) -> Outcom
         });
     });
     line.finish_and_clear();
-    let prepared = prepared.map_err(|error| Failure::failed(error.to_string()))?;
+    let prepared = prepared.map_err(|error| CommandError::failed(error.to_string()))?;
     let summary = Summary {
         output: args.output.clone(),
         format: prepared.format.to_string(),

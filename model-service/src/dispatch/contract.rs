@@ -1,6 +1,6 @@
-//! What every twin of the job queue must do.
+//! What every implementation of the job queue must do.
 //!
-//! A twin's workers run [`perform`]; `dispatch_contract!` makes a test of every case.
+//! Workers of a fixture run [`perform`]; `dispatch_contract!` makes a test of every case.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 
@@ -19,7 +19,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 const FAR: Duration = Duration::from_secs(600);
 
 /// A job queue under test, with workers that run [`perform`].
-pub(crate) trait Twin: Send + Sync {
+pub(crate) trait Fixture: Send + Sync {
     /// The edge.
     fn jobs(&self) -> Arc<dyn Jobs>;
 
@@ -33,35 +33,35 @@ pub(crate) trait Twin: Send + Sync {
     fn close(&self);
 }
 
-/// Makes a test of every case; `$twin` is an expression that makes a fresh [`Twin`].
+/// Makes a test of every case; `$fixture` is an expression that makes a fresh [`Fixture`].
 /// An attribute before it is put on every test.
 macro_rules! dispatch_contract {
-    (@each $metas:tt $twin:expr; $($case:ident),+) => {$(
-        $crate::dispatch::contract::dispatch_contract!(@one $metas $twin; $case);
+    (@each $metas:tt $fixture:expr; $($case:ident),+) => {$(
+        $crate::dispatch::contract::dispatch_contract!(@one $metas $fixture; $case);
     )+};
-    (@one [$(#[$meta:meta])*] $twin:expr; $case:ident) => {
+    (@one [$(#[$meta:meta])*] $fixture:expr; $case:ident) => {
         #[tokio::test]
         $(#[$meta])*
         async fn $case() {
-            let twin = $twin;
+            let fixture = $fixture;
             tokio::time::timeout(
                 $crate::dispatch::contract::DEADLINE,
-                $crate::dispatch::contract::$case(&twin),
+                $crate::dispatch::contract::$case(&fixture),
             )
             .await
             .expect("the case ends before its deadline");
         }
     };
-    (@all $metas:tt $twin:expr) => {
-        $crate::dispatch::contract::dispatch_contract!(@each $metas $twin;
+    (@all $metas:tt $fixture:expr) => {
+        $crate::dispatch::contract::dispatch_contract!(@each $metas $fixture;
             every_reply_reaches_its_sender, an_expired_job_is_not_done, a_full_queue_says_so,
             a_panic_is_answered, waiting_for_a_reply_can_be_given_up, closing_ends_it);
     };
-    (#[$meta:meta] $twin:expr) => {
-        $crate::dispatch::contract::dispatch_contract!(@all [#[$meta]] $twin);
+    (#[$meta:meta] $fixture:expr) => {
+        $crate::dispatch::contract::dispatch_contract!(@all [#[$meta]] $fixture);
     };
-    ($twin:expr) => {
-        $crate::dispatch::contract::dispatch_contract!(@all [] $twin);
+    ($fixture:expr) => {
+        $crate::dispatch::contract::dispatch_contract!(@all [] $fixture);
     };
 }
 pub(crate) use dispatch_contract;
@@ -164,8 +164,8 @@ async fn send_in_time(jobs: &dyn Jobs, id: u64, word: &str) {
     }
 }
 
-pub(crate) async fn every_reply_reaches_its_sender(twin: &impl Twin) {
-    let jobs = twin.jobs();
+pub(crate) async fn every_reply_reaches_its_sender(fixture: &impl Fixture) {
+    let jobs = fixture.jobs();
     assert!(jobs.workers() > 0);
     let mut answered = BTreeSet::new();
     for round in 0..20 {
@@ -191,9 +191,9 @@ pub(crate) async fn every_reply_reaches_its_sender(twin: &impl Twin) {
     assert_eq!(answered.len(), 60);
 }
 
-pub(crate) async fn an_expired_job_is_not_done(twin: &impl Twin) {
-    let jobs = twin.jobs();
-    let gate = Shut::new(twin.gate());
+pub(crate) async fn an_expired_job_is_not_done(fixture: &impl Fixture) {
+    let jobs = fixture.jobs();
+    let gate = Shut::new(fixture.gate());
     let sent = jobs
         .send(JobId(0), Attempt(1), Duration::ZERO, job("too late"))
         .await;
@@ -202,20 +202,23 @@ pub(crate) async fn an_expired_job_is_not_done(twin: &impl Twin) {
     send_in_time(&*jobs, 1, "in time").await;
     let returned = jobs.next_reply().await.unwrap();
     assert_eq!(returned.job, JobId(1), "the other has no reply");
-    assert_eq!(twin.gate().done(), ["in time"]);
+    assert_eq!(fixture.gate().done(), ["in time"]);
 }
 
-pub(crate) async fn a_full_queue_says_so(twin: &impl Twin) {
-    let jobs = twin.jobs();
-    let gate = Shut::new(twin.gate());
+pub(crate) async fn a_full_queue_says_so(fixture: &impl Fixture) {
+    let jobs = fixture.jobs();
+    let gate = Shut::new(fixture.gate());
     let mut sent = 0;
     // Workers take up jobs while these are sent, so that at first it may be full too early.
-    while sent < twin.capacity() {
+    while sent < fixture.capacity() {
         send_in_time(&*jobs, sent as u64, "waits").await;
         sent += 1;
     }
     assert_eq!(send(&*jobs, 99, "one too many").await, Err(SendError::Full));
-    assert!(twin.gate().came() < twin.capacity(), "not all are in hand");
+    assert!(
+        fixture.gate().came() < fixture.capacity(),
+        "not all are in hand"
+    );
     drop(gate);
     for _ in 0..sent {
         assert!(matches!(
@@ -227,8 +230,8 @@ pub(crate) async fn a_full_queue_says_so(twin: &impl Twin) {
     assert_eq!(jobs.next_reply().await.unwrap().job, JobId(100));
 }
 
-pub(crate) async fn a_panic_is_answered(twin: &impl Twin) {
-    let jobs = twin.jobs();
+pub(crate) async fn a_panic_is_answered(fixture: &impl Fixture) {
+    let jobs = fixture.jobs();
     for (id, word) in (0..).zip(["panic", "fail", "panic", "fine", "panic", "fine"]) {
         send_in_time(&*jobs, id, word).await;
         let returned = jobs.next_reply().await.unwrap();
@@ -241,9 +244,9 @@ pub(crate) async fn a_panic_is_answered(twin: &impl Twin) {
     }
 }
 
-pub(crate) async fn waiting_for_a_reply_can_be_given_up(twin: &impl Twin) {
-    let jobs = twin.jobs();
-    let gate = Shut::new(twin.gate());
+pub(crate) async fn waiting_for_a_reply_can_be_given_up(fixture: &impl Fixture) {
+    let jobs = fixture.jobs();
+    let gate = Shut::new(fixture.gate());
     send_in_time(&*jobs, 7, "slow").await;
     for _ in 0..3 {
         let given_up = tokio::time::timeout(Duration::ZERO, jobs.next_reply()).await;
@@ -253,11 +256,11 @@ pub(crate) async fn waiting_for_a_reply_can_be_given_up(twin: &impl Twin) {
     assert_eq!(jobs.next_reply().await.unwrap().job, JobId(7));
 }
 
-pub(crate) async fn closing_ends_it(twin: &impl Twin) {
-    let jobs = twin.jobs();
+pub(crate) async fn closing_ends_it(fixture: &impl Fixture) {
+    let jobs = fixture.jobs();
     send_in_time(&*jobs, 1, "before").await;
     assert!(jobs.next_reply().await.is_some());
-    twin.close();
+    fixture.close();
     let late = send(&*jobs, 2, "after").await;
     assert!(matches!(late, Err(SendError::Away(_))));
     assert!(jobs.next_reply().await.is_none());

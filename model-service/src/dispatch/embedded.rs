@@ -1,4 +1,4 @@
-//! The embedded twin: a bounded queue and the rayon pool of this process.
+//! The embedded job queue: a bounded queue and the rayon pool of this process.
 //!
 //! Each lane is a thread that takes one job after the other and runs it on the pool. There are
 //! as many lanes as the pool has threads, not one task a queued job: a job splits its work on
@@ -261,7 +261,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
-    use super::super::contract::{Gate, Twin, dispatch_contract, job, perform};
+    use super::super::contract::{Fixture, Gate, dispatch_contract, job, perform};
     use super::*;
 
     struct Embedded {
@@ -288,7 +288,7 @@ mod tests {
         }
     }
 
-    impl Twin for Embedded {
+    impl Fixture for Embedded {
         fn jobs(&self) -> Arc<dyn Jobs> {
             Arc::<EmbeddedJobs>::clone(&self.jobs)
         }
@@ -311,12 +311,12 @@ mod tests {
 
     #[tokio::test]
     async fn untaken_replies_hold_lanes_back_and_not_the_pool() {
-        let twin = Embedded::fresh();
+        let fixture = Embedded::fresh();
         let (mut sent, far) = (0, Duration::from_secs(60));
         // Four replies that wait, two that lanes hold, four jobs in the queue.
         let deadline = Instant::now() + Duration::from_secs(10);
         while sent < 10 {
-            match twin
+            match fixture
                 .jobs
                 .send(JobId(sent), Attempt(1), far, job("echo"))
                 .await
@@ -326,24 +326,24 @@ mod tests {
             }
             assert!(Instant::now() < deadline, "{sent} sent");
         }
-        let full = twin
+        let full = fixture
             .jobs
             .send(JobId(10), Attempt(1), far, job("echo"))
             .await;
         assert_eq!(full, Err(SendError::Full));
         for _ in 0..10 {
-            assert!(twin.jobs.next_reply().await.is_some());
+            assert!(fixture.jobs.next_reply().await.is_some());
         }
         // Dropped with replies nobody took: no lane waits for ever.
-        let queue = Arc::downgrade(&twin.jobs.queue);
+        let queue = Arc::downgrade(&fixture.jobs.queue);
         for id in 0..3 {
-            let sent = twin
+            let sent = fixture
                 .jobs
                 .send(JobId(id), Attempt(1), far, job("echo"))
                 .await;
             assert_eq!(sent, Ok(()));
         }
-        drop(twin);
+        drop(fixture);
         while queue.strong_count() > 0 {
             assert!(Instant::now() < deadline, "a lane is still there");
             std::thread::yield_now();

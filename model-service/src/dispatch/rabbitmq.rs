@@ -1,4 +1,4 @@
-//! The clustered twin: jobs go out over RabbitMQ, replies come back on a queue of this process.
+//! The clustered job queue: jobs go out over RabbitMQ, replies come back on a queue of this process.
 //!
 //! Blocks that a job names are stored before it is sent. Replies and copies of dead jobs come
 //! over one exclusive queue; a job that killed its workers is answered as failed for good. The number of

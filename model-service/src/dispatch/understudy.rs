@@ -263,7 +263,7 @@ mod tests {
     use kindred_shared::job::Reply;
     use tokio::sync::watch;
 
-    use super::super::contract::{Gate, Twin, dispatch_contract, job, perform};
+    use super::super::contract::{Fixture, Gate, dispatch_contract, job, perform};
     use super::super::embedded::EmbeddedJobs;
     use super::*;
 
@@ -380,7 +380,7 @@ mod tests {
         }
     }
 
-    impl Twin for Alone {
+    impl Fixture for Alone {
         fn jobs(&self) -> Arc<dyn Jobs> {
             Arc::<Understudy>::clone(&self.jobs)
         }

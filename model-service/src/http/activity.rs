@@ -22,7 +22,7 @@ use super::parts::{Lobby, Part, Reads, Workers};
 use super::pulse::{self, Open, Sample};
 use super::time::{now_ms, rfc3339_ms};
 use crate::metrics::{Metrics, counted};
-use crate::owners::Whose;
+use crate::owners::OwnerLocation;
 
 /// How often a stream tells.
 const EVERY: Duration = Duration::from_secs(2);
@@ -206,11 +206,11 @@ async fn partitions(reads: &Reads) -> Vec<PartitionAnswer> {
             .owners
             .of_partition(partition)
             .await
-            .unwrap_or(Whose::Nobody);
+            .unwrap_or(OwnerLocation::Unowned);
         let (here, owner) = match whose {
-            Whose::Ours => (true, Some(reads.address.clone())),
-            Whose::Theirs(address) => (false, Some(address)),
-            Whose::Nobody => (false, None),
+            OwnerLocation::Local => (true, Some(reads.address.clone())),
+            OwnerLocation::Remote(address) => (false, Some(address)),
+            OwnerLocation::Unowned => (false, None),
         };
         partitions.push(PartitionAnswer {
             partition: partition.0,

@@ -22,7 +22,7 @@ use super::relay::{as_ours, is_proxied};
 use super::taking_part::TakingPart;
 use crate::actors::scans::ScanError;
 use crate::actors::texts::{Rules, Text, Texts, Words};
-use crate::owners::Whose;
+use crate::owners::OwnerLocation;
 use kindred_domain::settings::{DomainSettings, NEAR_DUPLICATE};
 use kindred_domain::store::Partition;
 
@@ -122,18 +122,18 @@ pub(super) async fn place(
         return Ok(Place::Here(here));
     }
     match reads.owners.of_domain(domain).await? {
-        Whose::Ours => {
+        OwnerLocation::Local => {
             let loaded = loaded(reads, queries, domain, model).await;
             loaded.map(Place::Here)
         }
-        Whose::Theirs(owner) if !is_proxied(request.headers()) => {
+        OwnerLocation::Remote(owner) if !is_proxied(request.headers()) => {
             let path = request.uri().path_and_query();
             let path = path.map_or_else(|| request.uri().path(), |path| path.as_str());
             let body = body.map(<[u8]>::to_vec);
             let answer = reads.relay.query(&owner, path, body).await?;
             Ok(Place::There(as_ours(&answer)))
         }
-        Whose::Theirs(_) | Whose::Nobody => Err(Error::new(
+        OwnerLocation::Remote(_) | OwnerLocation::Unowned => Err(Error::new(
             Kind::NotReady,
             "No model service owns this domain's partition now; one takes it within seconds. Ask again.",
         )

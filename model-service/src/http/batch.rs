@@ -79,7 +79,7 @@ pub(super) async fn take(
     mut body: Body<impl Chunks>,
 ) -> Result<HttpResponse, Error> {
     body.announces_at_most(BATCH_BYTES)?;
-    let mut batch = Batch {
+    let mut batch = BatchRequest {
         writes,
         reads,
         domain,
@@ -105,7 +105,7 @@ type Settled = (u64, Result<(), PublishError>);
 type Settling = Pin<Box<dyn Future<Output = Settled>>>;
 
 /// One batch being taken in.
-struct Batch<'a> {
+struct BatchRequest<'a> {
     writes: &'a Writes,
     reads: &'a Reads,
     domain: DomainName,
@@ -117,7 +117,7 @@ struct Batch<'a> {
     turn: Instant,
 }
 
-impl Batch<'_> {
+impl BatchRequest<'_> {
     async fn take(&mut self, body: &mut Body<impl Chunks>) -> Result<(), Stop> {
         let mut unpacker = Unpacker::new(body.encoding);
         let mut lines = Lines::new(self.writes.limits.message_bytes);

@@ -18,7 +18,7 @@ use super::parts::{Part, Reads};
 use super::path::{InDomain, InPath};
 use super::relay::is_proxied;
 use super::time::rfc3339;
-use crate::owners::Whose;
+use crate::owners::OwnerLocation;
 use kindred_domain::settings::DomainSettings;
 use kindred_domain::status;
 use kindred_domain::store::{DomainRow, Partition};
@@ -141,11 +141,11 @@ async fn told_by_owners(
     let mut owners: BTreeMap<Partition, Option<String>> = BTreeMap::new();
     for partition in partitions {
         match reads.owners.of_partition(partition).await? {
-            Whose::Ours => {}
-            Whose::Theirs(address) => {
+            OwnerLocation::Local => {}
+            OwnerLocation::Remote(address) => {
                 owners.insert(partition, Some(address));
             }
-            Whose::Nobody => {
+            OwnerLocation::Unowned => {
                 owners.insert(partition, None);
             }
         }
@@ -220,9 +220,9 @@ pub(super) async fn describe_whole(
     };
     let set = reads.store.settings(domain).await?;
     let owner = match reads.owners.of_partition(Partition(row.partition)).await? {
-        Whose::Ours => Some(reads.address.clone()),
-        Whose::Theirs(address) => Some(address),
-        Whose::Nobody => None,
+        OwnerLocation::Local => Some(reads.address.clone()),
+        OwnerLocation::Remote(address) => Some(address),
+        OwnerLocation::Unowned => None,
     };
     let set = set.unwrap_or_default();
     // What is set counts first: the domain's row follows it.

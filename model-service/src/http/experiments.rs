@@ -23,8 +23,8 @@ use super::relay::{Change, as_ours, is_proxied};
 use super::settings::fit_defaults;
 use super::time::rfc3339;
 use super::values::only;
-use crate::actors::experiments::{Failure, told};
-use crate::owners::Whose;
+use crate::actors::experiments::{ExperimentError, told};
+use crate::owners::OwnerLocation;
 use kindred_domain::experiment::{Arm, Experiment};
 use kindred_domain::store::DomainRow;
 
@@ -213,9 +213,9 @@ pub(super) async fn elsewhere(
     ask: Ask<'_>,
 ) -> Result<Option<HttpResponse>, Error> {
     let owner = match reads.owners.of_domain(domain).await? {
-        Whose::Ours => return Ok(None),
-        Whose::Theirs(owner) if !is_proxied(request.headers()) => owner,
-        Whose::Theirs(_) | Whose::Nobody => return Err(nobody()),
+        OwnerLocation::Local => return Ok(None),
+        OwnerLocation::Remote(owner) if !is_proxied(request.headers()) => owner,
+        OwnerLocation::Remote(_) | OwnerLocation::Unowned => return Err(nobody()),
     };
     let path = request.uri().path();
     let answer = match ask {
@@ -249,30 +249,30 @@ pub(super) async fn registered(reads: &Reads, domain: &DomainName) -> Result<Dom
 }
 
 /// Why it was not done, as an answer.
-pub(super) fn failed(failure: Failure) -> Error {
+pub(super) fn failed(failure: ExperimentError) -> Error {
     match failure {
-        Failure::NotHosted => nobody(),
-        Failure::Late => {
+        ExperimentError::NotHosted => nobody(),
+        ExperimentError::Late => {
             let detail = "It takes longer than expected: readers of a large experiment may be being read. Ask again.";
             Error::new(Kind::NotReady, detail).retry_after(RETRY_S)
         }
-        Failure::Busy => {
+        ExperimentError::Busy => {
             let detail = "As much feedback waits to be counted as may. Send it again in a moment.";
             Error::new(Kind::Busy, detail).retry_after(RETRY_S)
         }
-        Failure::Unknown => {
+        ExperimentError::Unknown => {
             let detail = "No experiment of this name runs in the domain or was kept; GET …/experiments lists those \
                           there are.";
             Error::new(Kind::Refused(Reason::UnknownExperiment), detail).field("name")
         }
-        Failure::Runs(name) => {
+        ExperimentError::Runs(name) => {
             let detail = format!(
                 "The experiment {name:?} runs in this domain, and one does at most. End it first (DELETE \
                  …/experiments/{name}): what readers did in other arms cannot be told apart."
             );
             Error::new(Kind::Conflict, detail).field("name")
         }
-        Failure::Store(error) => error.into(),
+        ExperimentError::Store(error) => error.into(),
     }
 }
 

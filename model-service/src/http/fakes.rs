@@ -31,14 +31,14 @@ use crate::actors::waking::Waking;
 use crate::client::Trust;
 use crate::intake::embedded::NoWatchers;
 use crate::metrics::Metrics;
-use crate::owners::{Hosted, Owners};
+use crate::owners::{HostedPartitions, Owners};
 use crate::preprocessing::Preprocessors;
 use crate::store::embedded::{EmbeddedStore, Identity};
 use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, SeenWorker, SendError};
 use kindred_domain::experiment::store::ExperimentStore;
 use kindred_domain::intake::{Confirm, Failure, Publish, PublishError};
 use kindred_domain::store::{
-    Batch, DomainRow, Epoch, FeatureRow, ItemRow, Liveness, Partition, Stamp, Store, Write,
+    DomainRow, Epoch, FeatureRow, ItemRow, Liveness, Partition, Stamp, Store, Write, WriteBatch,
 };
 use kindred_query::{Term, Views};
 
@@ -93,7 +93,7 @@ impl Bench {
 
     fn parts(&self) -> Parts {
         let store: Arc<dyn Store> = Arc::clone(&self.rows.store) as _;
-        let hosted = Arc::new(Hosted::default());
+        let hosted = Arc::new(HostedPartitions::default());
         let owners = Owners::new(Arc::clone(&store), hosted, 1, Duration::from_secs(6));
         Parts {
             reads: Arc::new(Reads::new(
@@ -133,7 +133,7 @@ impl Rows {
     /// Writes rows of a domain.
     pub(super) async fn write(&self, of: &str, writes: Vec<Write>) {
         let stamp = Stamp::new(Epoch(1), self.written.fetch_add(1, Ordering::SeqCst));
-        let batch = Batch {
+        let batch = WriteBatch {
             domain: domain(of),
             fence: false,
             writes,

@@ -22,7 +22,7 @@ use super::openapi;
 use super::parts::{Part, Queries, Reads};
 use super::path::{InDomain, InPath};
 use crate::intake::rabbitmq::TakeFeedback;
-use crate::owners::Whose;
+use crate::owners::OwnerLocation;
 
 /// Most events of a request.
 const MOST_EVENTS: usize = 10_000;
@@ -135,13 +135,13 @@ impl FeedbackDoor {
 
     async fn forward(&self, domain: &DomainName, events: Vec<Numbered>) -> Result<(), Error> {
         let address = match self.reads.owners.of_domain(domain).await? {
-            Whose::Ours => {
+            OwnerLocation::Local => {
                 return count(&self.reads, &self.queries, domain, events)
                     .await
                     .map(drop);
             }
-            Whose::Theirs(address) => address,
-            Whose::Nobody => return Err(nobody()),
+            OwnerLocation::Remote(address) => address,
+            OwnerLocation::Unowned => return Err(nobody()),
         };
         // What cannot be read has no place among what is sent on.
         let (values, broken): (Vec<_>, Vec<_>) =

@@ -12,9 +12,9 @@ use kindred_shared::DomainName;
 use tokio::sync::Semaphore;
 
 use super::error::Error;
-use crate::client::{self, Answer, Http, Trust};
+use crate::client::{self, Http, Response, Trust};
 use crate::keys::{Peers, SIGNATURE, Signed};
-use crate::owners::{Owners, Whose};
+use crate::owners::{OwnerLocation, Owners};
 
 /// Header of a request that one model service asks of another: it is answered there or not at all.
 const PROXIED: &str = "x-kindred-proxied";
@@ -78,7 +78,7 @@ impl Relay {
     }
 
     /// What an owner answers to a GET of this path, whatever it is.
-    pub(crate) async fn ask(&self, address: &str, path: &str) -> Result<Answer, Error> {
+    pub(crate) async fn ask(&self, address: &str, path: &str) -> Result<Response, Error> {
         let headers = self.headers(address, &Method::GET, path, b"");
         let (http, url) = (self.http.clone(), self.url(address, path));
         self.answer(address, move || http.get(&url, &as_texts(&headers)))
@@ -108,7 +108,7 @@ impl Relay {
 
     /// What an owner answers to a GET that the store can answer, too. One that did not answer is not asked
     /// for a while: those who wait for it would keep others from being asked.
-    pub(crate) async fn ask_soon(&self, address: &str, path: &str) -> Option<Answer> {
+    pub(crate) async fn ask_soon(&self, address: &str, path: &str) -> Option<Response> {
         let is_silent = self.silent().get(address).copied();
         if is_silent.is_some_and(|until| Instant::now() < until) {
             return None;
@@ -142,7 +142,7 @@ impl Relay {
         address: &str,
         path: &str,
         body: Option<Vec<u8>>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Response, Error> {
         let method = if body.is_some() {
             Method::POST
         } else {
@@ -158,7 +158,7 @@ impl Relay {
     }
 
     /// What an owner answers to a change.
-    pub(crate) async fn change(&self, address: &str, change: Change) -> Result<Answer, Error> {
+    pub(crate) async fn change(&self, address: &str, change: Change) -> Result<Response, Error> {
         let body = change.body.as_deref().unwrap_or_default();
         let headers = self.headers(address, &change.method, &change.path, body);
         let (http, url) = (self.http.clone(), self.url(address, &change.path));
@@ -178,8 +178,8 @@ impl Relay {
     async fn answer(
         &self,
         address: &str,
-        ask: impl FnOnce() -> Result<Answer, client::Error> + Send + 'static,
-    ) -> Result<Answer, Error> {
+        ask: impl FnOnce() -> Result<Response, client::Error> + Send + 'static,
+    ) -> Result<Response, Error> {
         let silent = |detail: String| {
             Error::new(
                 Kind::NotReady,
@@ -214,12 +214,12 @@ impl Relay {
         domain: &DomainName,
     ) -> Result<Option<HttpResponse>, Error> {
         match owners.of_domain(domain).await? {
-            Whose::Ours => Ok(None),
-            Whose::Theirs(owner) if !is_proxied(request.headers()) => {
+            OwnerLocation::Local => Ok(None),
+            OwnerLocation::Remote(owner) if !is_proxied(request.headers()) => {
                 let answer = self.ask(&owner, request.uri().path()).await?;
                 Ok(Some(as_ours(&answer)))
             }
-            Whose::Theirs(_) | Whose::Nobody => Err(Error::new(
+            OwnerLocation::Remote(_) | OwnerLocation::Unowned => Err(Error::new(
                 Kind::NotReady,
                 "No model service owns this domain's partition now; one takes it within seconds. \
                  Ask again.",
@@ -253,7 +253,7 @@ pub(crate) fn is_proxied(headers: &HeaderMap) -> bool {
 }
 
 /// The same answer, as ours.
-pub(crate) fn as_ours(answer: &Answer) -> HttpResponse {
+pub(crate) fn as_ours(answer: &Response) -> HttpResponse {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = HttpResponse::build(status);
     for name in [CONTENT_TYPE, RETRY_AFTER] {

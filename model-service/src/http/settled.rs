@@ -16,7 +16,7 @@ use super::parts::{Reads, Writes, Written};
 use super::path::OfItem;
 use super::relay::{Change, as_ours, is_proxied};
 use super::standing::is_visible;
-use crate::owners::Whose;
+use crate::owners::OwnerLocation;
 
 /// What such a change goes through.
 pub(super) struct Doors<'a> {
@@ -36,7 +36,7 @@ impl Doors<'_> {
         if is_proxied(self.request.headers()) {
             return None;
         }
-        let Ok(Whose::Theirs(owner)) = self.reads.owners.of_domain(domain).await else {
+        let Ok(OwnerLocation::Remote(owner)) = self.reads.owners.of_domain(domain).await else {
             return None;
         };
         let path = self.request.uri().path_and_query()?.as_str().to_owned();

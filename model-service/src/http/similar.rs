@@ -25,7 +25,7 @@ use super::standing::is_visible;
 use super::taking_part::{TakingPart, reader};
 use super::time::{rfc3339, rfc3339_ms};
 use super::values::invalid;
-use crate::owners::Whose;
+use crate::owners::OwnerLocation;
 use kindred_domain::list::NEIGHBOURS;
 use kindred_domain::shown::title;
 use kindred_domain::store::{ItemRow, Neighbour, newest_feature};
@@ -223,7 +223,7 @@ async fn from_owner(reads: &Reads, request: &HttpRequest, of: &OfItem) -> Option
     if is_proxied(request.headers()) {
         return None;
     }
-    let Ok(Whose::Theirs(owner)) = reads.owners.of_domain(&of.domain).await else {
+    let Ok(OwnerLocation::Remote(owner)) = reads.owners.of_domain(&of.domain).await else {
         return None;
     };
     let path = request.uri().path_and_query()?.as_str();

@@ -1,4 +1,4 @@
-//! The embedded twin: events of this process's own publishers, in memory until settled.
+//! The embedded intake: events of this process's own publishers, in memory until settled.
 //!
 //! There is no queue on disk: a publisher waits for its confirmation, which comes once the event
 //! is in the store, and sends again what was not confirmed. So, unlike a broker, nothing is
@@ -24,7 +24,7 @@ use kindred_domain::intake::{
 /// [`PublishError::Away`]; publishing fails the same way from then on.
 pub struct EmbeddedIntake {
     deliveries: mpsc::UnboundedReceiver<Delivery>,
-    ledger: Arc<Ledger>,
+    outstanding: Arc<OutstandingEvents>,
     room: Arc<Semaphore>,
 }
 
@@ -34,7 +34,7 @@ pub struct EmbeddedPublisher {
     /// Held while an event waits for room and is handed over, so that events keep their order.
     /// `None`: closed. Unbounded, because `room` bounds it.
     turn: tokio::sync::Mutex<Option<mpsc::UnboundedSender<Delivery>>>,
-    ledger: Arc<Ledger>,
+    outstanding: Arc<OutstandingEvents>,
     room: Arc<Semaphore>,
     capacity: u32,
 }
@@ -49,17 +49,17 @@ impl EmbeddedIntake {
         let capacity = u32::try_from(capacity_bytes).unwrap_or(u32::MAX).max(1);
         let permits = (capacity as usize).min(Semaphore::MAX_PERMITS);
         let room = Arc::new(Semaphore::new(permits));
-        let ledger = Arc::new(Ledger::default());
+        let outstanding = Arc::new(OutstandingEvents::default());
         let (sender, deliveries) = mpsc::unbounded_channel();
         let publisher = EmbeddedPublisher {
             turn: tokio::sync::Mutex::new(Some(sender)),
-            ledger: Arc::clone(&ledger),
+            outstanding: Arc::clone(&outstanding),
             room: Arc::clone(&room),
             capacity,
         };
         let intake = Self {
             deliveries,
-            ledger,
+            outstanding,
             room,
         };
         (Arc::new(publisher), intake)
@@ -75,14 +75,14 @@ impl Intake for EmbeddedIntake {
     }
 
     fn settler(&self) -> Arc<dyn Settle> {
-        Arc::<Ledger>::clone(&self.ledger)
+        Arc::<OutstandingEvents>::clone(&self.outstanding)
     }
 }
 
 impl Drop for EmbeddedIntake {
     fn drop(&mut self) {
         self.room.close();
-        self.ledger.close();
+        self.outstanding.close();
     }
 }
 
@@ -113,8 +113,8 @@ impl Publish for EmbeddedPublisher {
             .map_err(|_| away())?;
         let (confirm, confirmed) = oneshot::channel();
         let tag = self
-            .ledger
-            .enter(Outstanding {
+            .outstanding
+            .enter(OutstandingEvent {
                 confirm,
                 _room: room,
             })
@@ -125,7 +125,7 @@ impl Publish for EmbeddedPublisher {
             domain: event.domain().clone(),
             event: Arc::new(event),
         };
-        // When the intake went this very moment, its ledger has dropped the confirmation.
+        // When the intake went this very moment, it has dropped the confirmation.
         let _ = deliveries.send(delivery);
         Ok(Box::pin(async move {
             confirmed.await.unwrap_or_else(|_| {
@@ -138,29 +138,29 @@ impl Publish for EmbeddedPublisher {
 }
 
 /// An event that is not settled yet. Dropped unsettled, its confirmation says away.
-struct Outstanding {
+struct OutstandingEvent {
     confirm: oneshot::Sender<Result<Option<u64>, PublishError>>,
     _room: OwnedSemaphorePermit,
 }
 
 /// The deliveries that are not settled. Its size is bounded by the intake's room.
 #[derive(Default)]
-struct Ledger(Mutex<Entries>);
+struct OutstandingEvents(Mutex<OutstandingState>);
 
 #[derive(Default)]
-struct Entries {
+struct OutstandingState {
     last: u64,
     closed: bool,
-    outstanding: HashMap<DeliveryTag, Outstanding>,
+    outstanding: HashMap<DeliveryTag, OutstandingEvent>,
 }
 
-impl Ledger {
+impl OutstandingEvents {
     /// No code that can panic runs under the lock, so a poisoned one is whole.
-    fn entries(&self) -> MutexGuard<'_, Entries> {
+    fn entries(&self) -> MutexGuard<'_, OutstandingState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, event: Outstanding) -> Option<DeliveryTag> {
+    fn enter(&self, event: OutstandingEvent) -> Option<DeliveryTag> {
         let mut entries = self.entries();
         if entries.closed {
             return None;
@@ -180,7 +180,7 @@ impl Ledger {
     }
 }
 
-impl Settle for Ledger {
+impl Settle for OutstandingEvents {
     fn settle(&self, settled: Vec<(DeliveryTag, Outcome)>) {
         for (tag, outcome) in settled {
             let Some(event) = self.entries().outstanding.remove(&tag) else {
@@ -215,7 +215,7 @@ impl Notify for NoWatchers {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
-    use super::super::contract::{Twin, deletion, intake_contract, poll_once, published};
+    use super::super::contract::{Fixture, deletion, intake_contract, poll_once, published};
     use super::*;
 
     const CAPACITY: usize = 64 << 10;
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[async_trait]
-    impl Twin for Embedded {
+    impl Fixture for Embedded {
         const REDELIVERS: bool = false;
 
         fn publisher(&self) -> Arc<dyn Publish> {
@@ -257,18 +257,18 @@ mod tests {
 
     #[tokio::test]
     async fn ends_when_closed_and_empty() {
-        let mut twin = Embedded::fresh();
-        let first = twin.publisher.publish(deletion("a", 1)).await.unwrap();
-        twin.publisher.close().await;
-        let late = twin.publisher.publish(deletion("b", 1)).await;
+        let mut fixture = Embedded::fresh();
+        let first = fixture.publisher.publish(deletion("a", 1)).await.unwrap();
+        fixture.publisher.close().await;
+        let late = fixture.publisher.publish(deletion("b", 1)).await;
         assert!(matches!(late, Err(PublishError::Away(_))));
-        let got = twin.intake.next(10).await.unwrap();
+        let got = fixture.intake.next(10).await.unwrap();
         assert_eq!(published(&got), [("a".to_string(), 1)]);
-        assert!(twin.intake.next(10).await.is_none());
-        let settler = twin.intake.settler();
+        assert!(fixture.intake.next(10).await.is_none());
+        let settler = fixture.intake.settler();
         settler.settle(vec![(got[0].tag, Outcome::Stored(Some(9)))]);
         assert_eq!(first.await, Ok(Some(9)));
-        assert_eq!(twin.publisher.bytes_on_their_way(), 0);
+        assert_eq!(fixture.publisher.bytes_on_their_way(), 0);
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! The clustered twin: events from the queue of one partition.
+//! The clustered intake: events from the queue of one partition.
 //!
 //! Messages are read ahead up to a prefetch count (raw, in this process's memory) and handed over
 //! up to a number of bytes. What can never be taken is published whole to the dead-letter queue
@@ -7,7 +7,7 @@
 //! store does not count as redeliveries by the broker. A lost connection brings everything again,
 //! too. Nothing is negatively acknowledged, nor given back but with its connection.
 //!
-//! Messages that come again after this process died are read with care: see [`kindred_domain::intake::care`], also for
+//! Messages that come again after this process died are read one at a time: see [`kindred_domain::intake::poison`], also for
 //! what keeps their order.
 
 mod dead;
@@ -29,8 +29,8 @@ pub(crate) use self::feedback::{TakeFeedback, read_feedback};
 pub use self::publish::{Notifier, RabbitPublisher};
 pub use self::settlements::Settlements;
 use crate::metrics::Metrics;
-pub use kindred_domain::intake::care::{CAREFUL_FROM, DEAD_FROM, POISONOUS};
-use kindred_domain::intake::held;
+pub use kindred_domain::intake::poison::{DEAD_FROM, POISONOUS, SUSPECT_FROM};
+use kindred_domain::intake::unacked;
 use kindred_domain::intake::{Delivery, DeliveryTag, Intake, MayWait, Outcome, Settle};
 
 /// Deliveries that wait for [`Intake::next`]; more wait where they are counted in bytes.
@@ -150,7 +150,7 @@ impl Intake for RabbitIntake {
                 return None;
             }
             let generation = self.generation.load(Ordering::Acquire);
-            batch.retain(|delivery| held::generation_of(delivery.tag) == generation);
+            batch.retain(|delivery| unacked::generation_of(delivery.tag) == generation);
             if !batch.is_empty() {
                 return Some(batch);
             }
@@ -169,7 +169,7 @@ impl Settle for Settler {
     }
 
     fn may_wait(&self, tag: DeliveryTag) -> MayWait {
-        if held::generation_of(tag) != self.generation.load(Ordering::Acquire) {
+        if unacked::generation_of(tag) != self.generation.load(Ordering::Acquire) {
             MayWait::Stale
         } else if self.is_alone.load(Ordering::Acquire) {
             MayWait::No

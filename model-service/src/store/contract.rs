@@ -1,8 +1,8 @@
-//! What every twin of the store must do.
+//! What every implementation of the store must do.
 //!
-//! A twin says in [`Twin`] how it is opened, and `store_contract!` makes a test of every case.
+//! A [`Fixture`] opens the store under test, and `store_contract!` makes a test of every case.
 //! Cases use domains and partitions of their own, so that they can share one database. Times are
-//! whole milliseconds: no twin keeps less.
+//! whole milliseconds: every store keeps at least that.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 
@@ -30,7 +30,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A store under test.
 #[async_trait]
-pub(crate) trait Twin: Send + Sync {
+pub(crate) trait Fixture: Send + Sync {
     /// Opens the store as it is now.
     async fn open(&self) -> Arc<dyn Store>;
 
@@ -41,27 +41,27 @@ pub(crate) trait Twin: Send + Sync {
     async fn open_experiments(&self) -> (Arc<dyn Store>, Arc<dyn ExperimentStore>);
 }
 
-/// Makes a test of every case; `$twin` is an expression that makes a fresh [`Twin`]. With a reason
+/// Makes a test of every case; `$fixture` is an expression that makes a fresh [`Fixture`]. With a reason
 /// before it, tests that are left out unless asked for.
 macro_rules! store_contract {
-    (@case [$($attribute:tt)*] $twin:expr; $case:ident) => {
+    (@case [$($attribute:tt)*] $fixture:expr; $case:ident) => {
         $($attribute)*
         #[tokio::test]
         async fn $case() {
-            let twin = $twin;
+            let fixture = $fixture;
             tokio::time::timeout(
                 $crate::store::contract::DEADLINE,
-                $crate::store::contract::$case(&twin),
+                $crate::store::contract::$case(&fixture),
             )
             .await
             .expect("the case ends before its deadline");
         }
     };
-    (@cases $attributes:tt $twin:expr; $($case:ident),+) => {$(
-        $crate::store::contract::store_contract!(@case $attributes $twin; $case);
+    (@cases $attributes:tt $fixture:expr; $($case:ident),+) => {$(
+        $crate::store::contract::store_contract!(@case $attributes $fixture; $case);
     )+};
-    (@all $attributes:tt $twin:expr) => {
-        $crate::store::contract::store_contract!(@cases $attributes $twin;
+    (@all $attributes:tt $fixture:expr) => {
+        $crate::store::contract::store_contract!(@cases $attributes $fixture;
             round_trip, features_of_models_lie_side_by_side, rows_of_unknown_models_are_left_alone, the_settings_last_set_are_read, pages_ten_thousand_rows_in_order, pages_lists_in_order, keeps_strange_ids_apart,
             deletes_and_creates_again, a_late_lower_stamp_loses, the_same_batch_again_is_harmless,
             a_newer_owner_fences_out_an_older, a_fence_keeps_settings_out, one_of_sixteen_contenders_gets_the_lease,
@@ -71,11 +71,11 @@ macro_rules! store_contract {
             a_damaged_row_counts_as_none_until_it_is_written, a_damaged_row_of_a_domain_is_put_right,
             restarts_under_load);
     };
-    (ignored: $reason:literal; $twin:expr) => {
-        $crate::store::contract::store_contract!(@all [#[ignore = $reason]] $twin);
+    (ignored: $reason:literal; $fixture:expr) => {
+        $crate::store::contract::store_contract!(@all [#[ignore = $reason]] $fixture);
     };
-    ($twin:expr) => {
-        $crate::store::contract::store_contract!(@all [] $twin);
+    ($fixture:expr) => {
+        $crate::store::contract::store_contract!(@all [] $fixture);
     };
 }
 pub(crate) use store_contract;
@@ -199,7 +199,7 @@ pub(crate) async fn put(
     seq: u32,
     writes: Vec<Write>,
 ) -> Result<(), StoreError> {
-    let batch = Batch {
+    let batch = WriteBatch {
         domain: domain.clone(),
         fence: false,
         writes,
@@ -301,8 +301,8 @@ pub(crate) async fn scan(
     }
 }
 
-pub(crate) async fn round_trip(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn round_trip(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let d = domain("round-trip");
     assert_eq!(store.domain(&d).await.unwrap(), None);
     assert_rows(find(&*store, &d, "a").await, "a", None);
@@ -375,8 +375,8 @@ fn feature_of(model: &str, name: &str, version: u64) -> FeatureRow {
     }
 }
 
-pub(crate) async fn features_of_models_lie_side_by_side(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn features_of_models_lie_side_by_side(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let d = domain("models");
     let (words, own) = (words(), ModelName::own());
     assert!(store.knows(&words) && store.knows(&own));
@@ -426,10 +426,10 @@ pub(crate) async fn features_of_models_lie_side_by_side(twin: &impl Twin) {
     assert_eq!(features(&*store, &d, &own).await, [own_of("c", 2)]);
 }
 
-pub(crate) async fn rows_of_unknown_models_are_left_alone(twin: &impl Twin) {
+pub(crate) async fn rows_of_unknown_models_are_left_alone(fixture: &impl Fixture) {
     let later = ModelName::new("words-2").unwrap();
     let d = domain("unknown-model");
-    let store = twin.open().await;
+    let store = fixture.open().await;
     assert!(!store.knows(&later));
     let mut row = domain_row(&d, 1);
     row.model = later.clone();
@@ -449,15 +449,15 @@ pub(crate) async fn rows_of_unknown_models_are_left_alone(twin: &impl Twin) {
     );
     drop(store);
 
-    let store = twin.open().await;
+    let store = fixture.open().await;
     assert_eq!(features(&*store, &d, &later).await, left);
     assert_eq!(store.domain(&d).await, Ok(Some(row)));
 }
 
-pub(crate) async fn a_removed_domain_is_swept_in_steps(twin: &impl Twin) {
+pub(crate) async fn a_removed_domain_is_swept_in_steps(fixture: &impl Fixture) {
     const ITEMS: u64 = 30;
     let (d, other) = (domain("swept"), domain("swept-not"));
-    let store = twin.open().await;
+    let store = fixture.open().await;
     let name = |n: u64| format!("i{n}");
     let mut row = domain_row(&d, ITEMS);
     let mut writes = vec![Write::Domain(row.clone()), Write::Settings(settings(5))];
@@ -492,10 +492,10 @@ pub(crate) async fn a_removed_domain_is_swept_in_steps(twin: &impl Twin) {
     assert_rows(find(&*store, &d, "i1").await, "i1", Some(1));
 }
 
-pub(crate) async fn a_model_beside_the_served_one_is_stored_and_swept(twin: &impl Twin) {
+pub(crate) async fn a_model_beside_the_served_one_is_stored_and_swept(fixture: &impl Fixture) {
     let (d, other) = (domain("beside"), domain("beside-not"));
     let (a, b) = (ModelName::new("a").unwrap(), ModelName::new("b").unwrap());
-    let store = twin.open().await;
+    let store = fixture.open().await;
     let row = |live| BesideRow {
         dirty: (live < 5).then_some(3),
         live,
@@ -589,9 +589,9 @@ pub(crate) async fn a_model_beside_the_served_one_is_stored_and_swept(twin: &imp
     assert_eq!(store.beside_list(&d, &b, &id("x")).await, Ok(None));
 }
 
-pub(crate) async fn the_row_of_a_removed_domain_is_purged(twin: &impl Twin) {
+pub(crate) async fn the_row_of_a_removed_domain_is_purged(fixture: &impl Fixture) {
     let (d, other) = (domain("purged"), domain("purged-not"));
-    let store = twin.open().await;
+    let store = fixture.open().await;
     let removed = |domain: &DomainName| DomainRow {
         removal: Some(Removed {
             request: "r1".into(),
@@ -667,8 +667,8 @@ fn settings(window_ms: u64) -> SettingsRow {
     }
 }
 
-pub(crate) async fn the_settings_last_set_are_read(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn the_settings_last_set_are_read(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let (d, other) = (domain("settled"), domain("settled-2"));
     assert_eq!(store.settings(&d).await, Ok(None));
     for (epoch, seq, window, counts) in [
@@ -694,12 +694,12 @@ pub(crate) async fn the_settings_last_set_are_read(twin: &impl Twin) {
     let write = vec![Write::Settings(none.clone())];
     put(&*store, &d, 3, 1, write).await.unwrap();
     drop(store);
-    assert_eq!(twin.open().await.settings(&d).await, Ok(Some(none)));
+    assert_eq!(fixture.open().await.settings(&d).await, Ok(Some(none)));
 }
 
-pub(crate) async fn pages_ten_thousand_rows_in_order(twin: &impl Twin) {
+pub(crate) async fn pages_ten_thousand_rows_in_order(fixture: &impl Fixture) {
     const ROWS: usize = 10_000;
-    let store = twin.open().await;
+    let store = fixture.open().await;
     let d = domain("paged");
     // A step that shares no factor with ROWS visits every row once, out of order.
     let names: Vec<String> = (0..ROWS)
@@ -739,9 +739,9 @@ async fn list_ids(store: &dyn Store, domain: &DomainName, limit: usize) -> Vec<I
     }
 }
 
-pub(crate) async fn pages_lists_in_order(twin: &impl Twin) {
+pub(crate) async fn pages_lists_in_order(fixture: &impl Fixture) {
     const LISTS: usize = 1_000;
-    let store = twin.open().await;
+    let store = fixture.open().await;
     let (d, other) = (domain("lists"), domain("lists-2"));
     let name = |n: usize| format!("i{}", n * 7_919 % LISTS);
     // Fifty neighbours with long ids: many more bytes than go into one request.
@@ -793,8 +793,8 @@ pub(crate) async fn pages_lists_in_order(twin: &impl Twin) {
     assert_eq!((page.rows.len(), page.next), (1, None));
 }
 
-pub(crate) async fn keeps_strange_ids_apart(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn keeps_strange_ids_apart(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let d = domain("strange");
     let long = "x".repeat(256);
     let almost = "x".repeat(255);
@@ -832,8 +832,8 @@ pub(crate) async fn keeps_strange_ids_apart(twin: &impl Twin) {
     assert!(lists.iter().map(ItemId::as_str).eq(names.iter().copied()));
 }
 
-pub(crate) async fn deletes_and_creates_again(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn deletes_and_creates_again(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let d = domain("again");
     put(&*store, &d, 1, 0, all_rows("a", 1)).await.unwrap();
     put(&*store, &d, 1, 1, all_deleted("a")).await.unwrap();
@@ -846,14 +846,14 @@ pub(crate) async fn deletes_and_creates_again(twin: &impl Twin) {
     assert_rows(find(&*store, &d, "a").await, "a", None);
     drop(store);
 
-    let store = twin.open().await;
+    let store = fixture.open().await;
     assert_rows(find(&*store, &d, "a").await, "a", None);
     put(&*store, &d, 2, 2, all_rows("a", 3)).await.unwrap();
     assert_rows(find(&*store, &d, "a").await, "a", Some(3));
 }
 
-pub(crate) async fn a_late_lower_stamp_loses(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn a_late_lower_stamp_loses(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let d = domain("late");
     let with_domain = |version| {
         let mut writes = all_rows("a", version);
@@ -882,8 +882,8 @@ pub(crate) async fn a_late_lower_stamp_loses(twin: &impl Twin) {
     assert_rows(find(&*store, &d, "b").await, "b", Some(10));
 }
 
-pub(crate) async fn the_same_batch_again_is_harmless(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn the_same_batch_again_is_harmless(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let d = domain("twice");
     for _ in 0..2 {
         put(&*store, &d, 1, 1, all_rows("a", 4)).await.unwrap();
@@ -904,10 +904,10 @@ fn lease(epoch: u64, owner: &str, beat: u64) -> Lease {
     }
 }
 
-pub(crate) async fn a_newer_owner_fences_out_an_older(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn a_newer_owner_fences_out_an_older(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let (d, p) = (domain("fenced"), Partition(901));
-    let fenced = |version| Batch {
+    let fenced = |version| WriteBatch {
         domain: d.clone(),
         fence: true,
         writes: all_rows("a", version),
@@ -922,7 +922,7 @@ pub(crate) async fn a_newer_owner_fences_out_an_older(twin: &impl Twin) {
     assert_eq!(taken, Ok(Cas::Applied));
     let late = store.commit(p, Epoch(4), stamp(4, 1), fenced(2));
     let mine = store.commit(p, Epoch(5), stamp(5, 0), fenced(3));
-    // At the same time, so that a twin may put both into one group.
+    // At the same time, so that a store may put both into one group.
     let (late, mine) = tokio::join!(late, mine);
     let superseded = StoreError::Superseded {
         partition: p,
@@ -934,12 +934,12 @@ pub(crate) async fn a_newer_owner_fences_out_an_older(twin: &impl Twin) {
     assert_rows(find(&*store, &d, "a").await, "a", Some(3));
 }
 
-pub(crate) async fn a_fence_keeps_settings_out(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn a_fence_keeps_settings_out(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let (d, p) = (domain("fenced-settings"), Partition(905));
     let taken = store.take_lease(p, None, &lease(2, "two", 0)).await;
     assert_eq!(taken, Ok(Cas::Applied));
-    let fenced = |window| Batch {
+    let fenced = |window| WriteBatch {
         domain: d.clone(),
         fence: true,
         writes: vec![Write::Settings(settings(window))],
@@ -959,8 +959,8 @@ pub(crate) async fn a_fence_keeps_settings_out(twin: &impl Twin) {
     assert_eq!(store.settings(&d).await, Ok(Some(settings(2))));
 }
 
-pub(crate) async fn one_of_sixteen_contenders_gets_the_lease(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn one_of_sixteen_contenders_gets_the_lease(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let p = Partition(902);
     let mut current = None;
     for round in 1..=5 {
@@ -987,8 +987,8 @@ pub(crate) async fn one_of_sixteen_contenders_gets_the_lease(twin: &impl Twin) {
     }
 }
 
-pub(crate) async fn a_stale_expectation_is_refused(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn a_stale_expectation_is_refused(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let p = Partition(903);
     assert_eq!(store.lease(p).await, Ok(None));
     let (one, two) = (lease(1, "one", 0), lease(1, "one", 1));
@@ -1003,13 +1003,13 @@ pub(crate) async fn a_stale_expectation_is_refused(twin: &impl Twin) {
         assert_eq!(refused, Ok(Cas::Refused(Some(two.clone()))));
     }
     drop(store);
-    let store = twin.open().await;
+    let store = fixture.open().await;
     assert_eq!(store.lease(p).await, Ok(Some(two)));
     assert_eq!(store.lease(Partition(904)).await, Ok(None));
 }
 
-pub(crate) async fn knows_who_is_there(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn knows_who_is_there(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let there = async || {
         let mut there = store.instances().await.unwrap();
         there.sort_unstable();
@@ -1034,8 +1034,8 @@ pub(crate) async fn knows_who_is_there(twin: &impl Twin) {
     }
 }
 
-pub(crate) async fn keeps_domains_apart(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn keeps_domains_apart(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let names = ["apart", "apart-2", "apart.a", "Apart", "apar"];
     for (n, name) in (1..).zip(names) {
         let d = domain(name);
@@ -1059,10 +1059,10 @@ pub(crate) async fn keeps_domains_apart(twin: &impl Twin) {
     assert_rows(find(&*store, &domain("apart-2"), "a").await, "a", Some(2));
 }
 
-pub(crate) async fn keeps_what_it_acknowledged(twin: &impl Twin) {
+pub(crate) async fn keeps_what_it_acknowledged(fixture: &impl Fixture) {
     let d = domain("kept");
     for round in 0..3_u32 {
-        let store = twin.open().await;
+        let store = fixture.open().await;
         let name = format!("item {round}");
         put(&*store, &d, 1, round, all_rows(&name, 1))
             .await
@@ -1071,7 +1071,7 @@ pub(crate) async fn keeps_what_it_acknowledged(twin: &impl Twin) {
         let asked = put(&*store, &d, 1, round, vec![Write::Item(item("maybe", 2))]);
         drop(tokio::time::timeout(Duration::ZERO, asked).await);
         drop(store);
-        let store = twin.open().await;
+        let store = fixture.open().await;
         for earlier in 0..=round {
             let name = format!("item {earlier}");
             assert_rows(find(&*store, &d, &name).await, &name, Some(1));
@@ -1081,11 +1081,11 @@ pub(crate) async fn keeps_what_it_acknowledged(twin: &impl Twin) {
     }
 }
 
-pub(crate) async fn restarts_under_load(twin: &impl Twin) {
+pub(crate) async fn restarts_under_load(fixture: &impl Fixture) {
     let d = domain("restarted");
     let mut acknowledged = 0_u32;
     for _ in 0..3 {
-        let store = twin.open().await;
+        let store = fixture.open().await;
         let from = acknowledged;
         let tasks: Vec<_> = (from..from + 60)
             .map(|n| {
@@ -1101,7 +1101,7 @@ pub(crate) async fn restarts_under_load(twin: &impl Twin) {
         for task in tasks {
             acknowledged = acknowledged.max(task.await.unwrap().unwrap() + 1);
         }
-        let store = twin.open().await;
+        let store = fixture.open().await;
         for n in 0..acknowledged {
             let name = format!("{n}");
             assert_rows(find(&*store, &d, &name).await, &name, Some(u64::from(n)));
@@ -1110,7 +1110,7 @@ pub(crate) async fn restarts_under_load(twin: &impl Twin) {
     assert_eq!(acknowledged, 180);
 }
 
-pub(crate) async fn a_key_is_made_once_and_removed(twin: &impl Twin) {
+pub(crate) async fn a_key_is_made_once_and_removed(fixture: &impl Fixture) {
     let key = |name: &str, byte: u8, grants: &[&str], expires_at| KeyRow {
         id: name.to_owned(),
         hash: [byte; 32],
@@ -1126,7 +1126,7 @@ pub(crate) async fn a_key_is_made_once_and_removed(twin: &impl Twin) {
         all.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         all
     };
-    let store = twin.open_keys().await;
+    let store = fixture.open_keys().await;
     assert_eq!(all(&*store).await, []);
     assert_eq!(store.add_key(&one).await, Ok(true));
     assert_eq!(store.add_key(&two).await, Ok(true));
@@ -1134,12 +1134,12 @@ pub(crate) async fn a_key_is_made_once_and_removed(twin: &impl Twin) {
     assert_eq!(store.add_key(&other).await, Ok(false));
     drop(store);
 
-    let store = twin.open_keys().await;
+    let store = fixture.open_keys().await;
     assert_eq!(all(&*store).await, [one, two.clone()]);
     assert_eq!(store.remove_key("one").await, Ok(true));
     assert_eq!(store.remove_key("one").await, Ok(false));
     drop(store);
-    assert_eq!(all(&*twin.open_keys().await).await, [two]);
+    assert_eq!(all(&*fixture.open_keys().await).await, [two]);
 }
 
 fn experiment(name: &str, run: i64) -> ExperimentRow {
@@ -1161,10 +1161,10 @@ fn experiment(name: &str, run: i64) -> ExperimentRow {
     }
 }
 
-pub(crate) async fn experiments_are_kept_with_what_readers_did(twin: &impl Twin) {
+pub(crate) async fn experiments_are_kept_with_what_readers_did(fixture: &impl Fixture) {
     const READERS: usize = 300;
     let (d, other) = (domain("tried"), domain("tried-not"));
-    let (store, tried) = twin.open_experiments().await;
+    let (store, tried) = fixture.open_experiments().await;
     let owned = |epoch| Lease {
         epoch,
         owner: "one".into(),
@@ -1254,7 +1254,7 @@ pub(crate) async fn experiments_are_kept_with_what_readers_did(twin: &impl Twin)
     drop((store, tried));
 
     // All of it is durable, and who is not the owner any more hears of it.
-    let (store, tried) = twin.open_experiments().await;
+    let (store, tried) = fixture.open_experiments().await;
     assert_eq!(all(&*tried, &d).await, [ended, second.clone()]);
     assert_eq!(scanned(&*tried, &d, second.run).await, expected);
     let taken = store.take_lease(p, Some(&owned(1)), &owned(2)).await;
@@ -1299,8 +1299,8 @@ fn places(damaged: &Damaged) -> Vec<(&'static str, &str)> {
     rows.map(|row| (row.table, row.id.as_str())).collect()
 }
 
-pub(crate) async fn a_damaged_row_counts_as_none_until_it_is_written(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn a_damaged_row_counts_as_none_until_it_is_written(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let d = domain("damaged-rows");
     let sound = ["a", "c", "d"].iter().flat_map(|name| all_rows(name, 1));
     put(&*store, &d, 1, 0, sound.collect()).await.unwrap();
@@ -1359,8 +1359,8 @@ pub(crate) async fn a_damaged_row_counts_as_none_until_it_is_written(twin: &impl
     assert_eq!(store.damaged(&d), Damaged::default());
 }
 
-pub(crate) async fn a_damaged_row_of_a_domain_is_put_right(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn a_damaged_row_of_a_domain_is_put_right(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let (d, other) = (domain("damaged-domain"), domain("damaged-neighbour"));
     let row = DomainRow {
         dirty: None,

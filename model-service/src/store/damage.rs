@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kindred_shared::{DomainName, ItemId, Seldom};
+use kindred_shared::{DomainName, ItemId, LogLimiter};
 
 use kindred_domain::store::{Damaged, DamagedRow, Write};
 
@@ -50,7 +50,7 @@ pub(super) struct Damage {
 
 struct Known {
     domains: BTreeMap<DomainName, BTreeMap<Place, String>>,
-    told: Seldom,
+    told: LogLimiter,
 }
 
 impl Default for Damage {
@@ -58,7 +58,7 @@ impl Default for Damage {
         Self {
             known: Mutex::new(Known {
                 domains: BTreeMap::new(),
-                told: Seldom::new(TELL_EVERY),
+                told: LogLimiter::new(TELL_EVERY),
             }),
             count: AtomicU64::new(0),
             begun: Instant::now(),

@@ -1,4 +1,4 @@
-//! Settings of the domain: set by an event, which has its place among the domain's other events.
+//! Settings of the domain. They are set by an event, which keeps its place among the domain's other events.
 
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ pub(super) struct Configuring {
 }
 
 impl Domain {
-    /// Sets the domain's settings, registering the domain if need be. The delivery is settled when what
-    /// became of the request is durable.
+    /// Sets the domain's settings and registers the domain if necessary. The delivery is settled once the outcome of
+    /// the request is durable.
     pub(super) fn configure(&mut self, now: Now, tag: DeliveryTag, event: &Configure) {
         let wanted = Value::Object(event.settings.clone());
         let wanted: DomainSettings = match serde_json::from_value(wanted) {
@@ -40,7 +40,7 @@ impl Domain {
                 return self.outbox.settle(vec![tag], &Outcome::Refused(refusal));
             }
         };
-        // Who publishes to the broker is checked by nobody before.
+        // Events from the broker have not been validated before.
         if wanted
             .window
             .is_some_and(|window| !WINDOW.contains(&window))
@@ -57,7 +57,7 @@ impl Domain {
             let is_empty = self.catalogue.live() == 0;
             let was = row.settings.model.clone();
             let outcome = match wanted.replacing(&row.settings, is_empty) {
-                // Which of several is served is not a matter of settings.
+                // Which of several models is served cannot be changed by settings.
                 Ok(settings) if row.models.are_chosen() && settings.model != was => {
                     SettingsOutcome::Conflict("model".to_owned())
                 }
@@ -94,8 +94,8 @@ impl Domain {
         });
     }
 
-    /// Settings are durable. The domain's row names the model only now: what a crash leaves of one
-    /// commit is any part of it, and a model that nobody set must not be among it.
+    /// The settings are durable. Only now does the domain's row name the model: a crash may leave any part of a commit,
+    /// and the row must not name a model that nobody set.
     pub(super) fn settings_stored(&mut self, ticket: Ticket) {
         let Some(at) = self.configuring.iter().position(|one| one.ticket == ticket) else {
             return;
@@ -106,10 +106,10 @@ impl Domain {
             self.keep_models_anew();
         }
         if self.lists.are_served() {
-            // Readers go by them from now on.
+            // From now on readers use them.
             self.serve(ViewChange::default());
         }
-        // What was sent before has been replaced.
+        // Earlier commits have been superseded.
         for earlier in self
             .configuring
             .iter_mut()
@@ -121,14 +121,14 @@ impl Domain {
             (Some(model), Some(row)) if row.model != model => row.model = model,
             _ => {
                 return match self.naming.last() {
-                    // The row is on its way there for another request, and may not arrive.
+                    // The row is already on its way for another request, but that commit may fail.
                     Some((ticket, _)) => self.naming.push((*ticket, tag)),
                     None => self.outbox.settle(vec![tag], &Outcome::Stored(None)),
                 };
             }
         }
         let mut writes = Vec::new();
-        // A commit that marks the domain dirty writes its row anyway.
+        // The commit that marks the domain dirty writes its row anyway.
         if self.outbox.mark() == Mark::Dirty {
             let dirty = Some(self.tenure.epoch.0);
             let row = domain_row(&mut self.row, &self.catalogue, dirty);
@@ -146,10 +146,10 @@ impl Domain {
         self.outbox.settle(tags, &Outcome::Stored(None));
     }
 
-    /// The settings are these from now on.
+    /// Adopts these settings.
     pub(super) fn use_settings(&mut self, row: SettingsRow) {
         self.backlog.resize(WindowSize {
-            // What the store says comes from outside, too.
+            // The store's content is outside input, too.
             length: (row.settings.window).map_or(self.settings.window.length, |window| {
                 window.clamp(*WINDOW.start(), *WINDOW.end())
             }),

@@ -10,7 +10,7 @@ use super::{DomainActor, MAILBOX};
 use crate::actors::services::Services;
 use kindred_domain::effect::{Input, Passed};
 use kindred_domain::machine::{Domain, Tenure};
-use kindred_domain::models::Tidings;
+use kindred_domain::models::ModelReport;
 use kindred_query::DomainView;
 
 /// What makes an actor one of a model beside the served one.
@@ -20,7 +20,7 @@ pub(super) struct Role {
     run: u64,
     served: Addr<DomainActor>,
     /// What the served one's was told last.
-    told: Option<Tidings>,
+    told: Option<ModelReport>,
     /// Those who wait until all is taken in.
     waiting: Vec<oneshot::Sender<()>>,
     /// Who waits until nothing of it is on its way to the store any more: it has ended.
@@ -33,7 +33,7 @@ pub(super) struct Role {
 pub(super) struct Told {
     pub(super) model: ModelName,
     pub(super) run: u64,
-    pub(super) tidings: Tidings,
+    pub(super) report: ModelReport,
 }
 
 /// These items are stored like this. Answered once the machine has taken it in.
@@ -92,13 +92,13 @@ impl DomainActor {
                 let _ = waiting.send(());
             }
         }
-        let tidings = machine.tidings();
-        if role.told.as_ref() != Some(&tidings) {
-            role.told = Some(tidings.clone());
+        let report = machine.report();
+        if role.told.as_ref() != Some(&report) {
+            role.told = Some(report.clone());
             role.served.do_send(Told {
                 model: role.model.clone(),
                 run: role.run,
-                tidings,
+                report,
             });
         }
     }

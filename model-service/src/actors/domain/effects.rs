@@ -22,7 +22,7 @@ use kindred_domain::effect::{
 use kindred_domain::intake::Failure;
 use kindred_domain::models::Swept;
 use kindred_domain::settings::DomainSettings;
-use kindred_domain::store::{Batch, Epoch, Stamp, StoreError, Write};
+use kindred_domain::store::{Epoch, Stamp, StoreError, Write, WriteBatch};
 use kindred_domain::time::RETRY;
 
 impl DomainActor {
@@ -178,7 +178,7 @@ impl DomainActor {
         crash::point(before);
         self.commits += 1;
         let rows = writes.len();
-        let batch = Batch {
+        let batch = WriteBatch {
             domain: self.name.clone(),
             fence,
             writes,
@@ -413,7 +413,7 @@ const NO_STAMP: &str = "the epoch's sequence numbers are used up; a new one is b
 async fn store(
     services: &Services,
     stamp: Option<(Epoch, Stamp)>,
-    batch: Batch,
+    batch: WriteBatch,
 ) -> Result<(), CommitFailure> {
     let begun = Instant::now();
     let (epoch, stamp) = stamp.ok_or_else(|| CommitFailure::Failed(Failure::passing(NO_STAMP)))?;

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::DomainActor;
 use super::beside::{End, Follow, Told};
 use kindred_domain::effect::{Input, Passed, Ticket};
-use kindred_domain::models::{Followed, Tidings};
+use kindred_domain::models::{Followed, ModelReport};
 use kindred_query::{BesideView, DomainView};
 
 /// What may be on its way to a model that is being built; past it the domain waits for that one, too.
@@ -46,7 +46,7 @@ struct Child {
     view: Arc<DomainView>,
     is_ready: bool,
     /// What it told last.
-    told: Option<Tidings>,
+    told: Option<ModelReport>,
     /// Room for what it has not taken in yet, while nobody may ask it.
     behind: Arc<Semaphore>,
 }
@@ -170,23 +170,23 @@ impl DomainActor {
                 let told = child.told.clone();
                 let shown = BesideView { view, is_ready };
                 self.services.views.show(&self.name, &name, shown);
-                if let Some(tidings) = told {
+                if let Some(report) = told {
                     let model = name.clone();
-                    self.step(Input::Told { model, tidings }, context);
+                    self.step(Input::Told { model, report }, context);
                 }
                 continue;
             }
             if !self.services.store.knows(&kind) {
                 let why = format!("this program has no models of kind {kind}");
                 warn!(domain = %self.name, model = %name, %kind, "model not known");
-                let tidings = Tidings {
+                let report = ModelReport {
                     failed: Some(why),
-                    ..Tidings::default()
+                    ..ModelReport::default()
                 };
                 self.step(
                     Input::Told {
                         model: name,
-                        tidings,
+                        report,
                     },
                     context,
                 );
@@ -249,15 +249,11 @@ impl Handler<Told> for DomainActor {
     type Result = ();
 
     fn handle(&mut self, told: Told, context: &mut Context<Self>) {
-        let Told {
-            model,
-            run,
-            tidings,
-        } = told;
+        let Told { model, run, report } = told;
         let child = self.kept.models.get_mut(&model);
         if let Some(child) = child.filter(|child| child.run == run) {
-            child.told = Some(tidings.clone());
-            self.step(Input::Told { model, tidings }, context);
+            child.told = Some(report.clone());
+            self.step(Input::Told { model, report }, context);
         }
     }
 }

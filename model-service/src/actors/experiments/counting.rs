@@ -7,8 +7,8 @@ use chrono::Utc;
 use kindred_shared::event::{Reason, Refusal};
 use kindred_shared::{DomainName, ItemId};
 
-use super::desk::{Counter, Desk, writer};
-use super::{Experiments, Failure, Outcomes};
+use super::domain::{Counter, DomainExperiments, writer};
+use super::{ExperimentError, Experiments, Outcomes};
 use kindred_domain::experiment::Experiment;
 use kindred_domain::experiment::feedback::Feedback;
 use kindred_domain::experiment::tally::{Counted, MAX_RECENT, ReaderKey, Tally};
@@ -19,9 +19,13 @@ const PAGE_ITEMS: usize = 1_000;
 
 impl Experiments {
     /// Counts what waits, and answers those who wait; whether anything was counted.
-    pub(super) async fn count_waiting(&self, domain: &DomainRow, desk: &Desk) -> bool {
-        let mut open = desk.counter.lock().await;
-        let waiting = desk.next();
+    pub(super) async fn count_waiting(
+        &self,
+        domain: &DomainRow,
+        experiments: &DomainExperiments,
+    ) -> bool {
+        let mut open = experiments.counter.lock().await;
+        let waiting = experiments.next();
         let (batches, answers): (Vec<_>, Vec<_>) = waiting
             .into_iter()
             .map(|one| (one.feedback, (one.answer, one._room)))
@@ -37,7 +41,7 @@ impl Experiments {
         let mut counted = counted.map(Vec::into_iter);
         for (answer, _) in answers {
             let outcomes = match &mut counted {
-                Ok(counted) => counted.next().ok_or(Failure::Late),
+                Ok(counted) => counted.next().ok_or(ExperimentError::Late),
                 Err(failure) => Err(failure.clone()),
             };
             // Nobody may be waiting any more.
@@ -51,7 +55,7 @@ impl Experiments {
         domain: &DomainRow,
         open: &mut Option<Counter>,
         batches: &[Vec<Feedback>],
-    ) -> Result<Vec<Outcomes>, Failure> {
+    ) -> Result<Vec<Outcomes>, ExperimentError> {
         let owner = self.owner(domain)?;
         let counter = self.opened(domain, &owner, open).await?;
         let known = self.known_items(&domain.domain, batches).await?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kindred_runtime::amqp::{Names, QueueCounts, close, queue_counts};
 use kindred_runtime::cql;
 
-use super::super::exit::Failure;
+use super::super::exit::CommandError;
 use crate::clustered::Clustered;
 use crate::config::Config;
 use crate::service::Service;
@@ -25,15 +25,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(super) async fn with_service<T>(
     workers: u16,
     mut config: Config,
-    measure: impl AsyncFnOnce(&Service, &Config, &[u32]) -> Result<T, Failure>,
-) -> Result<T, Failure> {
+    measure: impl AsyncFnOnce(&Service, &Config, &[u32]) -> Result<T, CommandError>,
+) -> Result<T, CommandError> {
     config.domains.partitions = 1;
     config.database.cql_keyspace = format!("kindred_bench_{}", std::process::id());
     refuse_busy_broker(&config).await?;
     let service = tokio::time::timeout(READY_WITHIN, Clustered::start(&config))
         .await
-        .map_err(|_| Failure::failed(format!("no broker or database within {READY_WITHIN:?}")))?
-        .map_err(|error| Failure::failed(error.to_string()))?;
+        .map_err(|_| {
+            CommandError::failed(format!("no broker or database within {READY_WITHIN:?}"))
+        })?
+        .map_err(|error| CommandError::failed(error.to_string()))?;
     let measured = with_workers(workers, &config, &service, measure).await;
     service.stop().await;
     drop_keyspace(&config).await?;
@@ -44,8 +46,8 @@ async fn with_workers<T>(
     count: u16,
     config: &Config,
     service: &Clustered,
-    measure: impl AsyncFnOnce(&Service, &Config, &[u32]) -> Result<T, Failure>,
-) -> Result<T, Failure> {
+    measure: impl AsyncFnOnce(&Service, &Config, &[u32]) -> Result<T, CommandError>,
+) -> Result<T, CommandError> {
     let workers = (0..count)
         .map(|_| Worker::start(config))
         .collect::<Result<Vec<_>, _>>()?;
@@ -63,7 +65,7 @@ async fn with_workers<T>(
         .map_err(|_| {
             let reasons = service.readiness.reasons().join("; ");
             let there = service.workers();
-            Failure::failed(format!(
+            CommandError::failed(format!(
                 "not ready within {READY_WITHIN:?}: {there} of {count} workers; {reasons}"
             ))
         })?;
@@ -72,8 +74,8 @@ async fn with_workers<T>(
 }
 
 /// Events of others must neither be measured nor taken.
-async fn refuse_busy_broker(config: &Config) -> Result<(), Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::failed(error.to_string());
+async fn refuse_busy_broker(config: &Config) -> Result<(), CommandError> {
+    let failed = |error: &dyn std::fmt::Display| CommandError::failed(error.to_string());
     let connector = (config.broker.connector("kindred bench")).map_err(|error| failed(&error))?;
     let connection = connector
         .connect("looking")
@@ -91,7 +93,7 @@ async fn refuse_busy_broker(config: &Config) -> Result<(), Failure> {
         Some(QueueCounts {
             messages,
             consumers,
-        }) => Err(Failure::failed(format!(
+        }) => Err(CommandError::failed(format!(
             "{} at {} is in use ({messages} messages, {consumers} consumers); measure on a virtual \
              host of its own",
             names.partition(0),
@@ -100,11 +102,11 @@ async fn refuse_busy_broker(config: &Config) -> Result<(), Failure> {
     }
 }
 
-async fn drop_keyspace(config: &Config) -> Result<(), Failure> {
+async fn drop_keyspace(config: &Config) -> Result<(), CommandError> {
     let keyspace = &config.database.cql_keyspace;
     let options = config.database.options();
     let left = |error: &dyn std::fmt::Display| {
-        Failure::failed(format!("keyspace {keyspace} is not dropped: {error}"))
+        CommandError::failed(format!("keyspace {keyspace} is not dropped: {error}"))
     };
     let session = cql::connect(&options, keyspace)
         .await
@@ -120,7 +122,7 @@ async fn drop_keyspace(config: &Config) -> Result<(), Failure> {
 struct Worker(Child);
 
 impl Worker {
-    fn start(config: &Config) -> Result<Self, Failure> {
+    fn start(config: &Config) -> Result<Self, CommandError> {
         let program = std::env::current_exe()
             .map(|here| here.with_file_name(WORKER))
             .ok()
@@ -142,7 +144,7 @@ impl Worker {
                 .env("KINDRED_CQL_PASSWORD", password);
         }
         command.spawn().map(Self).map_err(|error| {
-            Failure::failed(format!(
+            CommandError::failed(format!(
                 "{}: {error}; build it with `cargo build --release --workspace`",
                 program.display()
             ))

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::super::client::Client;
 use super::super::demo::beside;
-use super::super::exit::{Exit, Failure, Outcome};
+use super::super::exit::{CommandError, Exit, Outcome};
 use super::super::local::FreshnessArgs;
 use super::super::output::json_lines;
 use super::super::standalone::Stop;
@@ -112,7 +112,7 @@ pub(in crate::cli) fn run(
         };
         tokio::select! {
             report = measured => report,
-            () = stop.asked() => Err(Failure::failed("stopped before the end")),
+            () = stop.asked() => Err(CommandError::failed("stopped before the end")),
         }
     })?;
     if json {
@@ -130,7 +130,7 @@ struct Supply {
 }
 
 impl Supply {
-    fn new(args: &FreshnessArgs) -> Result<Self, Failure> {
+    fn new(args: &FreshnessArgs) -> Result<Self, CommandError> {
         let most = args.items.iter().copied().max().unwrap_or_default();
         let steady: u32 = args.rate.iter().map(|rate| rate * args.seconds).sum();
         let wanted = u64::from(most) + u64::from(steady) * args.items.len() as u64;
@@ -142,7 +142,7 @@ impl Supply {
             }
         };
         if (texts.len() as u64) < wanted {
-            return Err(Failure::usage(format!(
+            return Err(CommandError::usage(format!(
                 "--input: {} texts, and {wanted} are needed",
                 texts.len()
             )));
@@ -167,7 +167,7 @@ async fn measure(
     config: &Config,
     workers: &[u32],
     args: &FreshnessArgs,
-) -> Result<Report, Failure> {
+) -> Result<Report, CommandError> {
     let mut supply = Supply::new(args)?;
     let client = Client::new(&format!("http://{}", service.address))?;
     let mut sizes = args.items.clone();
@@ -228,7 +228,7 @@ impl Load<'_> {
         client: &Client,
         workers: &[u32],
         texts: Vec<(String, String)>,
-    ) -> Result<Phase, Failure> {
+    ) -> Result<Phase, CommandError> {
         let count = texts.len() as u64;
         let (lists, cpus) = (lists_written(client).await?, Cpus::now(workers));
         let began = Instant::now();
@@ -252,14 +252,14 @@ impl Load<'_> {
                 last = due;
             }
             while let Some(confirmed) = confirming.try_join_next() {
-                let confirmed = confirmed.map_err(|_| Failure::failed("publishing ended"))?;
+                let confirmed = confirmed.map_err(|_| CommandError::failed("publishing ended"))?;
                 confirmed.map_err(|error| not_taken(&error))?;
             }
             if on_their_way
                 .iter()
                 .any(|sent: &OnItsWay| sent.due.elapsed() > WITHIN)
             {
-                return Err(Failure::failed(format!(
+                return Err(CommandError::failed(format!(
                     "an event was not served within {WITHIN:?} at {} a second",
                     self.rate
                 )));
@@ -276,7 +276,7 @@ impl Load<'_> {
             }
         }
         while let Some(followed) = following.join_next().await {
-            let followed = followed.map_err(|_| Failure::failed("following ended"))?;
+            let followed = followed.map_err(|_| CommandError::failed("following ended"))?;
             match followed? {
                 Some(after) => stored.push(after.as_secs_f64() * 1e3),
                 None => overtaken += 1,
@@ -309,7 +309,7 @@ impl Load<'_> {
         n: u32,
         due: Instant,
         (title, text): (String, String),
-    ) -> Result<(Event, OnItsWay), Failure> {
+    ) -> Result<(Event, OnItsWay), CommandError> {
         let number = self.first + u64::from(n);
         let (domain, id) = (domain(number % u64::from(self.domains))?, item(number)?);
         let sent = OnItsWay {
@@ -374,8 +374,8 @@ async fn stored_after(
     views: Arc<Views>,
     sent: OnItsWay,
     neighbour: ItemId,
-) -> Result<Option<Duration>, Failure> {
-    let failed = |words: String| Failure::failed(format!("the list of {neighbour}: {words}"));
+) -> Result<Option<Duration>, CommandError> {
+    let failed = |words: String| CommandError::failed(format!("the list of {neighbour}: {words}"));
     let mut ask = tokio::time::interval(ASK_EVERY);
     ask.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while sent.due.elapsed() < WITHIN {
@@ -398,11 +398,11 @@ async fn stored_after(
     )))
 }
 
-fn not_taken(error: &kindred_domain::intake::PublishError) -> Failure {
-    Failure::failed(format!("an event was not taken: {error}"))
+fn not_taken(error: &kindred_domain::intake::PublishError) -> CommandError {
+    CommandError::failed(format!("an event was not taken: {error}"))
 }
 
-async fn lists_written(client: &Client) -> Result<Option<f64>, Failure> {
+async fn lists_written(client: &Client) -> Result<Option<f64>, CommandError> {
     let client = client.clone();
     let metrics = beside(move || client.get(path::METRICS)).await?;
     Ok(counter(&metrics.text(), LISTS))

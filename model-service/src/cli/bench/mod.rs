@@ -28,7 +28,7 @@ use self::machine::{Machine, counter};
 use self::texts::Texts;
 use super::client::Client;
 use super::demo::beside;
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::import::{BATCH_LINES, Records, SENDERS, Source, now_ms};
 use super::local::PipelineArgs;
 use super::memory::peak_memory;
@@ -158,7 +158,7 @@ pub(super) fn run(
                     .await
                 }
             } => report,
-            () = stop.asked() => Err(Failure::failed("stopped before the end")),
+            () = stop.asked() => Err(CommandError::failed("stopped before the end")),
         }
     })?;
     if json {
@@ -170,10 +170,10 @@ pub(super) fn run(
 }
 
 /// The texts of a file: those of the load, and then those of single items.
-fn pipeline_texts(path: &Path, items: u32) -> Result<Vec<(String, String)>, Failure> {
+fn pipeline_texts(path: &Path, items: u32) -> Result<Vec<(String, String)>, CommandError> {
     let texts = read_texts(path, u64::from(items) + SINGLES)?;
     if texts.len() as u64 <= SINGLES {
-        return Err(Failure::usage(format!(
+        return Err(CommandError::usage(format!(
             "{}: expected more than {SINGLES} events with a title or a text",
             path.display()
         )));
@@ -182,8 +182,9 @@ fn pipeline_texts(path: &Path, items: u32) -> Result<Vec<(String, String)>, Fail
 }
 
 /// Titles and texts of a file of events, so many at most; what is none is passed over.
-fn read_texts(path: &Path, most: u64) -> Result<Vec<(String, String)>, Failure> {
-    let failure = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
+fn read_texts(path: &Path, most: u64) -> Result<Vec<(String, String)>, CommandError> {
+    let failure =
+        |error: std::io::Error| CommandError::usage(format!("{}: {error}", path.display()));
     let source = Source::open(path).map_err(failure)?;
     let reader = source
         .reader(std::sync::Arc::default(), &std::sync::Arc::default())
@@ -212,7 +213,7 @@ async fn measure(
     config: &Config,
     domains: u16,
     mut texts: Vec<(String, String)>,
-) -> Result<Report, Failure> {
+) -> Result<Report, CommandError> {
     let singles = texts.split_off(texts.len() - SINGLES as usize);
     let items = texts.len() as u64;
     let batches = batches(0, texts, domains)?;
@@ -255,7 +256,7 @@ async fn measure(
 }
 
 /// Waits until so many items are visible and every list is exact and stored.
-async fn settled(service: &Service, visible: u64, within: Duration) -> Result<(), Failure> {
+async fn settled(service: &Service, visible: u64, within: Duration) -> Result<(), CommandError> {
     let all_there = async {
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
@@ -271,21 +272,25 @@ async fn settled(service: &Service, visible: u64, within: Duration) -> Result<()
     };
     tokio::time::timeout(within, all_there)
         .await
-        .map_err(|_| Failure::failed("the domains did not become quiet"))
+        .map_err(|_| CommandError::failed("the domains did not become quiet"))
 }
 
-fn domain(n: u64) -> Result<DomainName, Failure> {
+fn domain(n: u64) -> Result<DomainName, CommandError> {
     DomainName::new(&format!("bench-{n}.example"))
-        .map_err(|error| Failure::failed(error.to_string()))
+        .map_err(|error| CommandError::failed(error.to_string()))
 }
 
-fn item(n: u64) -> Result<ItemId, Failure> {
-    ItemId::new(&format!("item-{n}")).map_err(|error| Failure::failed(error.to_string()))
+fn item(n: u64) -> Result<ItemId, CommandError> {
+    ItemId::new(&format!("item-{n}")).map_err(|error| CommandError::failed(error.to_string()))
 }
 
 /// Deals the texts to the domains and makes batches of them, as an import does. The first item has the
 /// number `first`.
-fn batches(first: u64, texts: Vec<(String, String)>, domains: u16) -> Result<Vec<Sent>, Failure> {
+fn batches(
+    first: u64,
+    texts: Vec<(String, String)>,
+    domains: u16,
+) -> Result<Vec<Sent>, CommandError> {
     let version = now_ms();
     let names: Vec<DomainName> = (0..u64::from(domains))
         .map(domain)
@@ -319,7 +324,7 @@ fn batches(first: u64, texts: Vec<(String, String)>, domains: u16) -> Result<Vec
 
 /// Sends the batches over the same way as an import, a few at once. No item is in two of them,
 /// so their order is free.
-fn send(client: &Client, batches: Vec<Sent>) -> Result<Vec<Sent>, Failure> {
+fn send(client: &Client, batches: Vec<Sent>) -> Result<Vec<Sent>, CommandError> {
     let next = AtomicUsize::new(0);
     let batches: Vec<Mutex<Sent>> = batches.into_iter().map(Mutex::new).collect();
     let failure = Mutex::new(None);
@@ -345,13 +350,13 @@ fn send(client: &Client, batches: Vec<Sent>) -> Result<Vec<Sent>, Failure> {
     }
 }
 
-fn send_one(client: &Client, batch: &mut Sent) -> Result<(), Failure> {
+fn send_one(client: &Client, batch: &mut Sent) -> Result<(), CommandError> {
     batch.at = now_ms();
     let answer = client.post(&path::batch(batch.domain.as_str()), &batch.body)?;
     batch.body = Vec::new();
     match answer.json::<BatchAnswer>() {
         Ok(told) if answer.is_success() && told.accepted == batch.ids.len() as u64 => Ok(()),
-        _ => Err(Failure::failed(format!(
+        _ => Err(CommandError::failed(format!(
             "a batch was not taken: {}",
             answer.words()
         ))),
@@ -387,12 +392,12 @@ async fn publish_singles(
     service: &Service,
     items: u64,
     texts: Vec<(String, String)>,
-) -> Result<(Vec<f64>, Vec<f64>), Failure> {
+) -> Result<(Vec<f64>, Vec<f64>), CommandError> {
     let domain = domain(0)?;
     let (mut served_ms, mut stored_ms) = (Vec::new(), Vec::new());
     for (n, (title, text)) in (0_u64..).zip(texts) {
         let id = ItemId::new(&format!("single-{n}"))
-            .map_err(|error| Failure::failed(error.to_string()))?;
+            .map_err(|error| CommandError::failed(error.to_string()))?;
         let version = now_ms();
         let event = Event::Upsert(Box::new(Upsert {
             kind: UpsertKind::Created,
@@ -414,7 +419,7 @@ async fn publish_singles(
             attributes: Default::default(),
         }));
         let refused = |error: kindred_domain::intake::PublishError| {
-            Failure::failed(format!("a single item was not taken: {error}"))
+            CommandError::failed(format!("a single item was not taken: {error}"))
         };
         let began = Instant::now();
         let confirm = service.publish.publish(event).await.map_err(refused)?;
@@ -428,7 +433,7 @@ async fn publish_singles(
                 break;
             }
             if began.elapsed() > SERVED_WITHIN {
-                return Err(Failure::failed("a single item was not served in time"));
+                return Err(CommandError::failed("a single item was not served in time"));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::super::client::Client;
 use super::super::demo::beside;
-use super::super::exit::{Exit, Failure, Outcome};
+use super::super::exit::{CommandError, Exit, Outcome};
 use super::super::local::QueriesArgs;
 use super::super::output::json_lines;
 use super::super::standalone::Stop;
@@ -66,7 +66,7 @@ pub(in crate::cli) fn run(
         };
         tokio::select! {
             report = measured => report,
-            () = stop.asked() => Err(Failure::failed("stopped before the end")),
+            () = stop.asked() => Err(CommandError::failed("stopped before the end")),
         }
     })?;
     if json {
@@ -82,7 +82,7 @@ async fn measure(
     service: &Service,
     config: &Config,
     args: &QueriesArgs,
-) -> Result<Report, Failure> {
+) -> Result<Report, CommandError> {
     let client = Client::new(&format!("http://{}", service.address))?;
     let load = Arc::new(Load::new(args, client.clone())?);
     let batches = load.batches()?;

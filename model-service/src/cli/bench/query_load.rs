@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::client::Client;
-use super::super::exit::Failure;
+use super::super::exit::CommandError;
 use super::super::import::{BATCH_LINES, now_ms};
 use super::super::local::QueriesArgs;
 use super::texts::{Numbers, Texts};
 use super::{Percentiles, Sent, domain, item, read_texts};
-use crate::client::Answer;
+use crate::client::Response;
 
 /// Connections that events come over, and that queries come over.
 const CONNECTIONS: usize = 16;
@@ -125,14 +125,14 @@ struct Measured {
 }
 
 impl Load {
-    pub(super) fn new(args: &QueriesArgs, client: Client) -> Result<Self, Failure> {
+    pub(super) fn new(args: &QueriesArgs, client: Client) -> Result<Self, CommandError> {
         let supply = match &args.input {
             None => Supply::Made(Texts::new()),
             Some(path) => {
                 let asked = 2 * u64::from(args.seconds) * u64::from(args.events + args.queries);
                 let texts = read_texts(path, u64::from(args.items) + asked)?;
                 if (texts.len() as u64) < u64::from(args.items) {
-                    return Err(Failure::usage(format!(
+                    return Err(CommandError::usage(format!(
                         "--input: {} texts, and at least --items, {}, are needed",
                         texts.len(),
                         args.items
@@ -167,7 +167,7 @@ impl Load {
     }
 
     /// All items, as an import sends them.
-    pub(super) fn batches(&self) -> Result<Vec<Sent>, Failure> {
+    pub(super) fn batches(&self) -> Result<Vec<Sent>, CommandError> {
         let version = now_ms();
         let numbers: Vec<u64> = (0..self.items).collect();
         let mut batches = Vec::new();
@@ -194,30 +194,36 @@ impl Load {
     }
 
     /// Events and queries of one kind, for as long as was asked for.
-    pub(super) fn measure(&self, kind: Kind, is_stopped: &AtomicBool) -> Result<OfKind, Failure> {
+    pub(super) fn measure(
+        &self,
+        kind: Kind,
+        is_stopped: &AtomicBool,
+    ) -> Result<OfKind, CommandError> {
         let (measured, durable) = (Mutex::new(Measured::default()), Mutex::new(Vec::new()));
         let failure = Mutex::new(None);
         let (asked, sent) = (AtomicU64::new(0), AtomicU64::new(0));
         let began = Instant::now();
-        let fail = |error: Failure| {
+        let fail = |error: CommandError| {
             is_stopped.store(true, Ordering::Relaxed);
             lock(&failure).get_or_insert(error);
         };
-        let steady = |rate: u32,
-                      next: &AtomicU64,
-                      does: &dyn Fn(u64, Instant) -> Result<(), Failure>| {
-            let count = u64::from(rate) * u64::from(self.seconds);
-            loop {
-                let n = next.fetch_add(1, Ordering::Relaxed);
-                let due = began + Duration::from_secs(1).mul_f64(n as f64 / f64::from(rate.max(1)));
-                if n >= count || !wait_until(due, is_stopped) {
-                    return;
+        let steady =
+            |rate: u32,
+             next: &AtomicU64,
+             does: &dyn Fn(u64, Instant) -> Result<(), CommandError>| {
+                let count = u64::from(rate) * u64::from(self.seconds);
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    let due =
+                        began + Duration::from_secs(1).mul_f64(n as f64 / f64::from(rate.max(1)));
+                    if n >= count || !wait_until(due, is_stopped) {
+                        return;
+                    }
+                    if let Err(error) = does(n, due) {
+                        return fail(error);
+                    }
                 }
-                if let Err(error) = does(n, due) {
-                    return fail(error);
-                }
-            }
-        };
+            };
         thread::scope(|scope| {
             for _ in 0..CONNECTIONS {
                 scope.spawn(|| {
@@ -257,7 +263,7 @@ impl Load {
         Numbers(seed ^ n.wrapping_mul(0x2545_f491_4f6c_dd1d)).below(self.items)
     }
 
-    fn ask(&self, kind: Kind, n: u64) -> Result<Answer, Failure> {
+    fn ask(&self, kind: Kind, n: u64) -> Result<Response, CommandError> {
         let id = item(self.any(1 + kind as u64, n))?;
         let list = path::similar(self.domain.as_str(), id.as_str(), LIMIT);
         match kind {
@@ -276,7 +282,7 @@ impl Load {
     }
 
     /// An item gets another text.
-    fn send_event(&self, kind: Kind, n: u64) -> Result<(), Failure> {
+    fn send_event(&self, kind: Kind, n: u64) -> Result<(), CommandError> {
         let of = self.any(101 + kind as u64, n);
         let said = self.said(of, self.used.fetch_add(1, Ordering::Relaxed));
         let path = path::item(self.domain.as_str(), item(of)?.as_str());
@@ -285,19 +291,26 @@ impl Load {
             return Ok(());
         }
         let words = answer.words();
-        Err(Failure::failed(format!("an event was not taken: {words}")))
+        Err(CommandError::failed(format!(
+            "an event was not taken: {words}"
+        )))
     }
 }
 
 impl Measured {
-    fn count(&mut self, client: &Client, answer: &Answer, took: Duration) -> Result<(), Failure> {
+    fn count(
+        &mut self,
+        client: &Client,
+        answer: &Response,
+        took: Duration,
+    ) -> Result<(), CommandError> {
         if answer.status == BUSY {
             self.busy += 1;
             return Ok(());
         }
         if !answer.is_success() {
             let words = answer.words();
-            return Err(Failure::failed(format!(
+            return Err(CommandError::failed(format!(
                 "a query was not answered: {words}"
             )));
         }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Article, beside, neighbours, quiet};
 use crate::cli::client::Client;
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{CommandError, Exit};
 use crate::cli::import::{self, Input, Options, Summary, Wanted};
 use crate::cli::local::DemoArgs;
 use crate::cli::output::json_line;
@@ -48,7 +48,7 @@ pub(super) async fn show(
     service: &Standalone,
     json: bool,
     out: &mut dyn Write,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let address = service.address.to_string();
     let client = Client::new(&format!("http://{address}"))?;
     let began = Instant::now();
@@ -60,7 +60,7 @@ pub(super) async fn show(
     let (sender, path) = (client.clone(), source.to_owned());
     let imported = beside(move || load(&sender, &path, wanted)).await?;
     let Some(domain) = imported.domains.first().cloned() else {
-        return Err(Failure::failed(format!(
+        return Err(CommandError::failed(format!(
             "{}: no items are in it{}",
             source.display(),
             imported
@@ -84,7 +84,7 @@ pub(super) async fn show(
 }
 
 /// Imports the site; where nobody says which domain it is, its folder names it.
-fn load(client: &Client, source: &Path, mut wanted: Wanted) -> Result<Summary, Failure> {
+fn load(client: &Client, source: &Path, mut wanted: Wanted) -> Result<Summary, CommandError> {
     let options = |wanted: &Wanted| Options {
         domain: wanted.domain.clone(),
         rejects: Some(std::env::temp_dir().join("kindred-demo.rejects.ndjson")),
@@ -115,7 +115,7 @@ fn load(client: &Client, source: &Path, mut wanted: Wanted) -> Result<Summary, F
 }
 
 /// Some of the newest items that have neighbours.
-fn articles(client: &Client, domain: &str) -> Result<Vec<Article>, Failure> {
+fn articles(client: &Client, domain: &str) -> Result<Vec<Article>, CommandError> {
     let newest = [("limit", LOOKED_AT), ("sort", "newest")];
     let answer = client.get_good(&path::with_query(&path::items(domain), &newest))?;
     let page: ItemsAnswer = client.read(&answer)?;

@@ -90,7 +90,7 @@ impl Finding {
 
 /// All findings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Report {
+pub(super) struct DoctorReport {
     /// Whether there is no problem.
     pub(super) healthy: bool,
     /// How many problems there are.
@@ -101,7 +101,7 @@ pub(super) struct Report {
     pub(super) findings: Vec<Finding>,
 }
 
-impl Report {
+impl DoctorReport {
     pub(super) fn new(findings: Vec<Finding>) -> Self {
         let count = |level| findings.iter().filter(|one| one.level == level).count();
         let problems = count(Level::Problem);

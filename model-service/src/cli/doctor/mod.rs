@@ -11,9 +11,9 @@ mod standalone;
 
 use std::io::Write;
 
-use self::finding::{Finding, Report};
-use super::exit::{Exit, Failure, Outcome};
-use super::flags::StandaloneFlags;
+use self::finding::{DoctorReport, Finding};
+use super::exit::{CommandError, Exit, Outcome};
+use super::flags::AllFlags;
 use super::output::json_lines;
 use crate::config::{Config, Origin, Origins};
 
@@ -32,7 +32,7 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "URL")]
     management: Option<String>,
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 /// Who asks broker and database for something.
@@ -66,7 +66,7 @@ pub(crate) fn run(
     if clustered {
         findings.extend(look_at_cluster(args, config)?);
     }
-    let report = Report::new(findings);
+    let report = DoctorReport::new(findings);
     if json {
         json_lines(out, &report)?;
     } else {
@@ -79,9 +79,9 @@ pub(crate) fn run(
     })
 }
 
-fn look_at_cluster(args: &DoctorArgs, config: &Config) -> Result<Vec<Finding>, Failure> {
+fn look_at_cluster(args: &DoctorArgs, config: &Config) -> Result<Vec<Finding>, CommandError> {
     let connector = (config.broker.connector("kindred doctor"))
-        .map_err(|error| Failure::usage(error.to_string()))?;
+        .map_err(|error| CommandError::usage(error.to_string()))?;
     let management = broker::management::Address::of(config, args.management.as_deref())?;
     actix::System::new().block_on(async {
         let (part, partitions) = (args.part, config.domains.partitions);

@@ -8,7 +8,7 @@ use kindred_api::path;
 use super::broker::BrokerFacts;
 use super::database::DatabaseFacts;
 use super::finding::Finding;
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 use crate::client::{Http, Trust};
 use crate::config::Config;
 
@@ -50,12 +50,12 @@ pub(super) fn of_broker(facts: &BrokerFacts) -> Vec<Running> {
 ///
 /// # Errors
 /// When the key or certificates that they are to be asked with cannot be read.
-pub(super) fn look(facts: &DatabaseFacts, config: &Config) -> Result<Vec<Running>, Failure> {
+pub(super) fn look(facts: &DatabaseFacts, config: &Config) -> Result<Vec<Running>, CommandError> {
     let Ok(inside) = &facts.inside else {
         return Ok(Vec::new());
     };
     let trust = Trust::configured(&config.tls);
-    let trust = trust.map_err(|error| Failure::usage(error.to_string()))?;
+    let trust = trust.map_err(|error| CommandError::usage(error.to_string()))?;
     let http = trust
         .with_deadline(ANSWER)
         .with_key(config.access.sent_key()?);

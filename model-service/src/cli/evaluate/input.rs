@@ -9,7 +9,7 @@ use kindred_shared::{DomainName, ItemId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::super::exit::Failure;
+use super::super::exit::CommandError;
 use super::super::import::{self, Defaults, Records, Source};
 
 /// Domain of items that name none.
@@ -25,10 +25,14 @@ pub(super) struct Items {
 
 impl Items {
     /// Those that are live and shown after all events of the files.
-    pub(super) fn read(files: &[std::path::PathBuf], limits: &Limits) -> Result<Self, Failure> {
+    pub(super) fn read(
+        files: &[std::path::PathBuf],
+        limits: &Limits,
+    ) -> Result<Self, CommandError> {
         let opened = |path: &std::path::PathBuf| open(path);
         let sources: Vec<Source> = files.iter().map(opened).collect::<Result<_, _>>()?;
-        let domain = DomainName::new(DOMAIN).map_err(|error| Failure::failed(error.to_string()))?;
+        let domain =
+            DomainName::new(DOMAIN).map_err(|error| CommandError::failed(error.to_string()))?;
         let defaults = Defaults {
             domain: Some(domain),
         };
@@ -47,10 +51,10 @@ impl Items {
             |found| {
                 let place = format!("{}:{}", name(found.after), found.line);
                 let line = found.made.map_err(|bad| {
-                    Failure::failed(format!("{place}: {}: {}", bad.reason.word(), bad.detail))
+                    CommandError::failed(format!("{place}: {}: {}", bad.reason.word(), bad.detail))
                 })?;
                 let event = parse(&line.text, limits);
-                let event = event.map_err(|bad| Failure::failed(format!("{place}: {bad}")))?;
+                let event = event.map_err(|bad| CommandError::failed(format!("{place}: {bad}")))?;
                 match event {
                     Event::Upsert(item) if item.hidden => {
                         live.remove(&item.id);
@@ -64,7 +68,7 @@ impl Items {
                     }
                     Event::Remove(_) => live.clear(),
                     Event::Patch(_) => {
-                        return Err(Failure::failed(format!(
+                        return Err(CommandError::failed(format!(
                             "{place}: item.patched: only whole items can be evaluated"
                         )));
                     }
@@ -79,7 +83,7 @@ impl Items {
         }
         if domains.len() > 1 {
             let names: Vec<&str> = domains.iter().map(DomainName::as_str).collect();
-            return Err(Failure::failed(format!(
+            return Err(CommandError::failed(format!(
                 "items of several domains ({}): evaluate one after the other",
                 names.join(", ")
             )));
@@ -88,9 +92,9 @@ impl Items {
     }
 
     /// These, which are live and shown.
-    pub(super) fn of(live: BTreeMap<ItemId, Upsert>) -> Result<Self, Failure> {
+    pub(super) fn of(live: BTreeMap<ItemId, Upsert>) -> Result<Self, CommandError> {
         if live.len() < 2 {
-            return Err(Failure::failed(format!(
+            return Err(CommandError::failed(format!(
                 "{} items are live and shown: at least two are needed",
                 live.len()
             )));
@@ -174,11 +178,11 @@ struct LinkLine {
 }
 
 /// Reads judgements: `{"a","b","score"}`, one a line.
-pub(super) fn judgements(path: &Path, items: &Items) -> Result<Vec<Judgement>, Failure> {
+pub(super) fn judgements(path: &Path, items: &Items) -> Result<Vec<Judgement>, CommandError> {
     let lines: Vec<(u64, JudgementLine)> = lines(path)?;
     if let Some((line, _)) = lines.iter().find(|(_, one)| !one.score.is_finite()) {
         let place = path.display();
-        return Err(Failure::failed(format!(
+        return Err(CommandError::failed(format!(
             "{place}:{line}: score must be finite"
         )));
     }
@@ -195,7 +199,7 @@ pub(super) fn judgements(path: &Path, items: &Items) -> Result<Vec<Judgement>, F
 pub(super) fn links(
     path: &Path,
     items: &Items,
-) -> Result<BTreeMap<usize, BTreeSet<usize>>, Failure> {
+) -> Result<BTreeMap<usize, BTreeSet<usize>>, CommandError> {
     let lines: Vec<(u64, LinkLine)> = lines(path)?;
     let known = lines.into_iter().map(|(line, LinkLine { from, to })| {
         (line, both(numbered(items, from), numbered(items, to)))
@@ -224,7 +228,7 @@ fn known_ones<T>(
     path: &Path,
     lines: impl Iterator<Item = (u64, Result<T, String>)>,
     what: &str,
-) -> Result<Vec<T>, Failure> {
+) -> Result<Vec<T>, CommandError> {
     let (mut known, mut unknown) = (Vec::new(), 0_usize);
     let place = path.display();
     for (line, one) in lines {
@@ -242,29 +246,30 @@ fn known_ones<T>(
         eprintln!("warning: {place}: {unknown} {what} are left out, of items that are not there");
     }
     if known.is_empty() {
-        return Err(Failure::failed(format!(
+        return Err(CommandError::failed(format!(
             "{place}: no {what} of items that are there; are the ids those of the items?"
         )));
     }
     Ok(known)
 }
 
-fn open(path: &Path) -> Result<Source, Failure> {
-    let failure = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
+fn open(path: &Path) -> Result<Source, CommandError> {
+    let failure =
+        |error: std::io::Error| CommandError::usage(format!("{}: {error}", path.display()));
     Source::open(path).map_err(failure)
 }
 
-fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<(u64, T)>, Failure> {
+fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<(u64, T)>, CommandError> {
     let place = path.display();
-    let failure = |error: std::io::Error| Failure::failed(format!("{place}: {error}"));
+    let failure = |error: std::io::Error| CommandError::failed(format!("{place}: {error}"));
     let reader = open(path)?.reader(Arc::default(), &Arc::default());
     let records = Records::new(std::io::BufReader::new(reader.map_err(failure)?));
     let mut lines = Vec::new();
     for record in records {
         let record = record.map_err(failure)?;
         let line = serde_json::from_slice(&record.text);
-        let line =
-            line.map_err(|error| Failure::failed(format!("{place}:{}: {error}", record.line)))?;
+        let line = line
+            .map_err(|error| CommandError::failed(format!("{place}:{}: {error}", record.line)))?;
         lines.push((record.line, line));
     }
     Ok(lines)

@@ -10,7 +10,7 @@ use super::input::{Field, Items, Judgement};
 use super::metrics::{
     Measured, correlation, hit5, mean, ndcg10, pearson, recall10, reciprocal_rank, spearman,
 };
-use super::systems::{Answer, System};
+use super::systems::{ScoredItem, System};
 
 /// Answers of a list that count.
 const FIRST: usize = 10;
@@ -134,7 +134,7 @@ fn standing(system: &System) -> Standing {
     let (mut first, mut ten) = (vec![0_usize; count], vec![0_usize; count]);
     let (mut with_list, mut near) = (0, 0);
     for list in &system.lists {
-        for (rank, Answer { item, .. }) in list.iter().take(FIRST).enumerate() {
+        for (rank, ScoredItem { item, .. }) in list.iter().take(FIRST).enumerate() {
             first[*item] += usize::from(rank == 0);
             ten[*item] += 1;
         }

@@ -27,7 +27,7 @@ use self::measure::{Evaluation, Said, measure};
 use self::running::Running;
 use self::systems::{Baseline, System, of_model, of_terms, read};
 use super::client::Server;
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ServiceFlags;
 use super::output::json_lines;
 use crate::config::Config;
@@ -97,7 +97,7 @@ pub(super) fn run(
         attributes: config.events.max_attributes,
     };
     let pool = pool(config.compute.threads)
-        .map_err(|error| Failure::failed(format!("no threads: {error}")))?;
+        .map_err(|error| CommandError::failed(format!("no threads: {error}")))?;
     let (items, said, report, systems) = match &args.domain {
         None => {
             let models = models(args)?;
@@ -126,7 +126,7 @@ pub(super) fn run(
     if let Some(path) = &args.output {
         let page = report::page(&report, &systems, &items, &said);
         std::fs::write(path, page)
-            .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+            .map_err(|error| CommandError::failed(format!("{}: {error}", path.display())))?;
     }
     if json {
         json_lines(out, &report)?;
@@ -137,7 +137,7 @@ pub(super) fn run(
 }
 
 /// The models that are asked for.
-fn models(args: &EvaluateArgs) -> Result<Vec<ModelName>, Failure> {
+fn models(args: &EvaluateArgs) -> Result<Vec<ModelName>, CommandError> {
     let known = names_of_texts();
     if args.model.is_empty() {
         return Ok(known);
@@ -147,13 +147,13 @@ fn models(args: &EvaluateArgs) -> Result<Vec<ModelName>, Failure> {
         found.cloned().ok_or_else(|| {
             let names: Vec<&str> = known.iter().map(ModelName::as_str).collect();
             let names = names.join(", ");
-            Failure::usage(format!("--model {name}: expected one of {names}"))
+            CommandError::usage(format!("--model {name}: expected one of {names}"))
         })
     });
     wanted.collect()
 }
 
-fn said(args: &EvaluateArgs, items: &Items) -> Result<Said, Failure> {
+fn said(args: &EvaluateArgs, items: &Items) -> Result<Said, CommandError> {
     let judgements = args
         .judgements
         .as_ref()
@@ -162,7 +162,7 @@ fn said(args: &EvaluateArgs, items: &Items) -> Result<Said, Failure> {
     if let Some(field) = &args.tags
         && (0..items.len()).all(|item| items.labels(item, field).is_empty())
     {
-        return Err(Failure::usage("--tags: no item has a label there"));
+        return Err(CommandError::usage("--tags: no item has a label there"));
     }
     Ok(Said {
         judgements: judgements.transpose()?,
@@ -171,10 +171,10 @@ fn said(args: &EvaluateArgs, items: &Items) -> Result<Said, Failure> {
     })
 }
 
-fn preprocessor(config: &Config) -> Result<Preprocessor, Failure> {
+fn preprocessor(config: &Config) -> Result<Preprocessor, CommandError> {
     let texts = &config.texts;
     Preprocessor::new(&texts.languages, &texts.default_language)
-        .map_err(|error| Failure::usage(error.to_string()))
+        .map_err(|error| CommandError::usage(error.to_string()))
 }
 
 fn of_files(
@@ -182,14 +182,14 @@ fn of_files(
     config: &Config,
     items: &Items,
     said: &Said,
-) -> Result<(Report, Vec<System>), Failure> {
+) -> Result<(Report, Vec<System>), CommandError> {
     let preprocessor = preprocessor(config)?;
     let vectors = Vectors::configured(&config.texts.vectors);
-    let vectors = vectors.map_err(|error| Failure::usage(error.to_string()))?;
+    let vectors = vectors.map_err(|error| CommandError::usage(error.to_string()))?;
     let kernel = config.compute.kernel;
     let kernel = kernel
         .chosen()
-        .map_err(|error| Failure::usage(error.to_string()))?;
+        .map_err(|error| CommandError::usage(error.to_string()))?;
     let models = Models::new(Arc::new(vectors));
     let read = read(items, &preprocessor);
     let made = wanted

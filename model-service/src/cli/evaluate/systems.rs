@@ -10,7 +10,7 @@ use kindred_shared::{Feature, ModelName, Space};
 use kindred_similarity::{Kernel, Options, Rows, SparseRows, Table, TableBuilder, neighbours};
 use rayon::prelude::*;
 
-use super::super::exit::Failure;
+use super::super::exit::CommandError;
 use super::input::Items;
 use crate::preprocessing::{Preprocessed, Preprocessor, Surveyed, Usual};
 
@@ -22,7 +22,7 @@ const B: f32 = 0.75;
 
 /// One place of a list.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Answer {
+pub(super) struct ScoredItem {
     pub item: usize,
     pub score: f32,
 }
@@ -31,7 +31,7 @@ pub(super) struct Answer {
 pub(super) struct System {
     pub name: String,
     /// Of each item, best first, ties by id.
-    pub lists: Vec<Vec<Answer>>,
+    pub lists: Vec<Vec<ScoredItem>>,
     scoring: Scoring,
 }
 
@@ -169,9 +169,9 @@ pub(super) fn of_model(
     items: &Items,
     (read, preprocessor): (&[Preprocessed], &Preprocessor),
     kernel: Kernel,
-) -> Result<System, Failure> {
+) -> Result<System, CommandError> {
     let habits = habits_of_model(model, items, read, preprocessor);
-    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{model}: {error}"));
+    let failed = |error: &dyn std::fmt::Display| CommandError::failed(format!("{model}: {error}"));
     let mut spaces: BTreeMap<Space, Vec<usize>> = BTreeMap::new();
     for (number, item) in items.all.iter().enumerate() {
         let space = match &item.vector {
@@ -199,7 +199,7 @@ pub(super) fn of_model(
         }
         let table = table.build();
         for (row, list) in compared(&table, kernel).map_err(|error| failed(&error))? {
-            let named = list.into_iter().map(|(row, score)| Answer {
+            let named = list.into_iter().map(|(row, score)| ScoredItem {
                 item: members[row].0,
                 score,
             });
@@ -384,7 +384,7 @@ impl Index {
     }
 
     /// The best others of an item. `scores` is all 0, before and after.
-    fn list(&self, item: usize, scores: &mut [f32]) -> Vec<Answer> {
+    fn list(&self, item: usize, scores: &mut [f32]) -> Vec<ScoredItem> {
         let mut met = Vec::new();
         for (term, asks, _) in &self.items[item] {
             for (other, answers) in &self.postings[*term as usize] {
@@ -394,11 +394,11 @@ impl Index {
                 scores[*other] += asks * answers;
             }
         }
-        let mut list: Vec<Answer> = Vec::with_capacity(met.len());
+        let mut list: Vec<ScoredItem> = Vec::with_capacity(met.len());
         for other in met {
             let score = std::mem::take(&mut scores[other]);
             if score > 0.0 && other != item {
-                list.push(Answer { item: other, score });
+                list.push(ScoredItem { item: other, score });
             }
         }
         list.sort_by(|a, b| match b.score.total_cmp(&a.score) {

@@ -24,7 +24,7 @@ pub(crate) struct Place {
 
 /// Lines of one domain, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Batch {
+pub(crate) struct ImportBatch {
     /// Whom it is for.
     pub(crate) domain: DomainName,
     /// NDJSON.
@@ -33,7 +33,7 @@ pub(crate) struct Batch {
     pub(crate) places: Vec<Place>,
 }
 
-impl Batch {
+impl ImportBatch {
     fn new(domain: DomainName) -> Self {
         Self {
             domain,
@@ -56,13 +56,18 @@ impl Batch {
 /// Gathers lines; the lines of one domain leave in the order they came.
 #[derive(Debug, Default)]
 pub(crate) struct Batches {
-    open: HashMap<DomainName, Batch>,
+    open: HashMap<DomainName, ImportBatch>,
     bytes: usize,
 }
 
 impl Batches {
     /// Adds a line; gives back the batch that has to go now, if one has.
-    pub(crate) fn add(&mut self, domain: &DomainName, line: &[u8], place: Place) -> Option<Batch> {
+    pub(crate) fn add(
+        &mut self,
+        domain: &DomainName,
+        line: &[u8],
+        place: Place,
+    ) -> Option<ImportBatch> {
         let room = self.open.get(domain).is_none_or(|batch| {
             batch.places.len() < BATCH_LINES && batch.body.len() + line.len() < BATCH_BYTES
         });
@@ -70,7 +75,7 @@ impl Batches {
         let batch = self
             .open
             .entry(domain.clone())
-            .or_insert_with(|| Batch::new(domain.clone()));
+            .or_insert_with(|| ImportBatch::new(domain.clone()));
         batch.body.extend_from_slice(line);
         batch.body.push(b'\n');
         batch.places.push(place);
@@ -86,14 +91,14 @@ impl Batches {
         self.take(&fullest)
     }
 
-    fn take(&mut self, domain: &DomainName) -> Option<Batch> {
+    fn take(&mut self, domain: &DomainName) -> Option<ImportBatch> {
         let batch = self.open.remove(domain)?;
         self.bytes -= batch.body.len();
         Some(batch)
     }
 
     /// What is left, one batch a domain.
-    pub(crate) fn finish(self) -> impl Iterator<Item = Batch> {
+    pub(crate) fn finish(self) -> impl Iterator<Item = ImportBatch> {
         self.open.into_values()
     }
 }

@@ -11,7 +11,7 @@ use super::reading::{Position, read};
 use super::site::{Made, events, shown};
 use super::{Read, Summary, sync};
 use crate::cli::client::Client;
-use crate::cli::exit::{Exit, Failure, Outcome};
+use crate::cli::exit::{CommandError, Exit, Outcome};
 use crate::cli::import::Ended;
 use crate::cli::output::json_line;
 
@@ -154,7 +154,7 @@ struct Dry<'a> {
 }
 
 impl Dry<'_> {
-    fn event(&mut self, line: &str) -> Result<(), Failure> {
+    fn event(&mut self, line: &str) -> Result<(), CommandError> {
         if self.count < self.first {
             writeln!(self.out, "{line}")?;
         }

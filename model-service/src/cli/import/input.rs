@@ -9,7 +9,7 @@ use chrono::Utc;
 use kindred_shared::DomainName;
 
 use super::source::Source;
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 use crate::sites::{Base, Form, SNIFFED, Wishes};
 
 /// One input.
@@ -45,8 +45,9 @@ pub(crate) struct Wanted {
 
 impl Input {
     /// Opens what lies at a path; `-` is standard input.
-    pub(crate) fn open(path: &Path, wanted: &Wanted) -> Result<Self, Failure> {
-        let in_words = |error: io::Error| Failure::usage(format!("{}: {error}", path.display()));
+    pub(crate) fn open(path: &Path, wanted: &Wanted) -> Result<Self, CommandError> {
+        let in_words =
+            |error: io::Error| CommandError::usage(format!("{}: {error}", path.display()));
         match form(path).map_err(in_words)? {
             None => Source::open(path).map(Self::Events).map_err(in_words),
             Some(form) => Ok(Self::Site(Site {

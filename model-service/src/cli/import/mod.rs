@@ -41,12 +41,12 @@ pub(crate) use send::SENDERS;
 pub(crate) use source::Source;
 pub(crate) use split::Records;
 
-use self::batch::{Batch, Batches, Place};
+use self::batch::{Batches, ImportBatch, Place};
 use self::input::Site;
 use self::send::{Sender, Settled, Watch};
 use self::site::{Made, shown};
 use super::client::{Client, Server};
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ClientFlags;
 use super::interrupt::Interrupt;
 use super::output::json_line;
@@ -208,7 +208,7 @@ pub(crate) fn run(args: &ImportArgs, config: &Config, json: bool, out: &mut dyn 
     let client = args.server.client(config)?;
     let inputs = open(&args.files, &wanted)?;
     if args.watch && inputs.iter().any(|input| matches!(input, Input::Events(_))) {
-        return Err(Failure::usage(
+        return Err(CommandError::usage(
             "--watch follows folders, pages, feeds, sitemaps and tables; events come once",
         ));
     }
@@ -286,7 +286,7 @@ fn synced(
     summary: &Summary,
     yes: bool,
     options: &Options,
-) -> Result<u64, Failure> {
+) -> Result<u64, CommandError> {
     if summary.unreadable > 0 {
         say(&format!(
             "nothing was deleted: {} files or lines of the source cannot be read, and may be what the domain has",
@@ -303,7 +303,7 @@ fn round(
     client: &Client,
     wanted: &Wanted,
     options: &mut Options,
-) -> Result<watch::Round, Failure> {
+) -> Result<watch::Round, CommandError> {
     let inputs = match open(&args.files, wanted) {
         Ok(inputs) => inputs,
         // It may be away for the moment in which another takes its place.
@@ -361,7 +361,7 @@ fn say(words: &str) {
 ///
 /// # Errors
 /// [`Exit::Usage`] for the first that cannot be opened.
-pub(crate) fn open(files: &[PathBuf], wanted: &Wanted) -> Result<Vec<Input>, Failure> {
+pub(crate) fn open(files: &[PathBuf], wanted: &Wanted) -> Result<Vec<Input>, CommandError> {
     files.iter().map(|path| Input::open(path, wanted)).collect()
 }
 
@@ -369,12 +369,12 @@ pub(crate) fn open(files: &[PathBuf], wanted: &Wanted) -> Result<Vec<Input>, Fai
 ///
 /// # Errors
 /// [`Exit::Usage`] for the first that cannot be opened.
-pub(crate) fn open_events(files: &[PathBuf]) -> Result<Vec<Source>, Failure> {
+pub(crate) fn open_events(files: &[PathBuf]) -> Result<Vec<Source>, CommandError> {
     files
         .iter()
         .map(|path| {
             Source::open(path)
-                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+                .map_err(|error| CommandError::usage(format!("{}: {error}", path.display())))
         })
         .collect()
 }
@@ -386,7 +386,7 @@ fn load(
     client: &Client,
     sources: Vec<Source>,
     options: &Options,
-) -> Result<(Summary, Option<Failure>), Failure> {
+) -> Result<(Summary, Option<CommandError>), CommandError> {
     load_inputs(
         client,
         sources.into_iter().map(Input::Events).collect(),
@@ -400,7 +400,7 @@ pub(crate) fn load_inputs(
     client: &Client,
     inputs: Vec<Input>,
     options: &Options,
-) -> Result<(Summary, Option<Failure>), Failure> {
+) -> Result<(Summary, Option<CommandError>), CommandError> {
     let named = inputs.iter().map(|input| {
         let rejects = input
             .file()
@@ -430,8 +430,8 @@ fn load_with(
     client: &Client,
     inputs: Vec<(String, Option<PathBuf>, Option<u64>)>,
     options: &Options,
-    feed: impl FnOnce(&mut Pushed<'_, '_>) -> Result<Option<Failure>, Failure>,
-) -> Result<(Summary, Option<Failure>), Failure> {
+    feed: impl FnOnce(&mut Pushed<'_, '_>) -> Result<Option<CommandError>, CommandError>,
+) -> Result<(Summary, Option<CommandError>), CommandError> {
     let began = Instant::now();
     let size = inputs.iter().map(|(_, _, size)| *size).sum();
     let own = |path: &Option<PathBuf>| {
@@ -533,7 +533,7 @@ struct Pushed<'a, 'b> {
 }
 
 impl Pushed<'_, '_> {
-    fn line(&mut self, domain: &DomainName, line: &[u8], place: Place) -> Result<(), Failure> {
+    fn line(&mut self, domain: &DomainName, line: &[u8], place: Place) -> Result<(), CommandError> {
         if self.options.interrupt.is_asked() {
             return Err(Interrupt::failure());
         }
@@ -544,7 +544,11 @@ impl Pushed<'_, '_> {
     }
 
     /// Hands the events of a source over; why it broke off, if it did.
-    fn events(&mut self, file: usize, source: Source) -> Result<Option<Failure>, Failure> {
+    fn events(
+        &mut self,
+        file: usize,
+        source: Source,
+    ) -> Result<Option<CommandError>, CommandError> {
         let tally = self.tally;
         let defaults = Defaults {
             domain: self.options.domain.clone(),
@@ -574,7 +578,7 @@ impl Pushed<'_, '_> {
     }
 
     /// Hands what a site has over.
-    fn site(&mut self, input: usize, site: &Site) -> Result<(), Failure> {
+    fn site(&mut self, input: usize, site: &Site) -> Result<(), CommandError> {
         let (tally, options) = (self.tally, self.options);
         let mut last: Option<(PathBuf, usize)> = None;
         let summary = site::events(site, |place, made| {
@@ -652,14 +656,14 @@ impl Tally {
         counts.files.len() - 1
     }
 
-    fn reject(&self, file: usize, reject: &Reject) -> Result<(), Failure> {
+    fn reject(&self, file: usize, reject: &Reject) -> Result<(), CommandError> {
         let mut counts = self.lock();
         let input = counts.files.get(file).map_or(0, |file| file.input);
         counts.rejects.add(input, reject)
     }
 
     /// A file, or a row of one, that cannot be read.
-    fn unreadable(&self, file: usize, line: u64, why: String) -> Result<(), Failure> {
+    fn unreadable(&self, file: usize, line: u64, why: String) -> Result<(), CommandError> {
         let (name, count) = {
             let mut counts = self.lock();
             counts.unreadable += 1;
@@ -685,7 +689,7 @@ impl Tally {
 }
 
 impl Watch for Tally {
-    fn settled(&self, batch: &Batch, settled: Settled) -> Result<(), Failure> {
+    fn settled(&self, batch: &ImportBatch, settled: Settled) -> Result<(), CommandError> {
         for refused in settled.refused {
             let place = &batch.places[refused.at];
             let name = self
@@ -725,13 +729,15 @@ fn wait_until_quiet(
     client: &Client,
     domains: &BTreeSet<DomainName>,
     options: &Options,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let progress = Progress::new(None, true);
     let mut answered = Instant::now();
     let mut troubles = BTreeSet::new();
     let waited = loop {
         if options.interrupt.is_asked() {
-            break Err(Failure::failed("interrupted: lists are still being made"));
+            break Err(CommandError::failed(
+                "interrupted: lists are still being made",
+            ));
         }
         match status::domains(client) {
             Ok(all) => {

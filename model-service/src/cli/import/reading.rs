@@ -9,7 +9,7 @@ use super::line::{self, Defaults, Line, Unreadable};
 use super::rejects::Reject;
 use super::source::Source;
 use super::split::Records;
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 
 /// A place between records: all before it have been read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -58,12 +58,13 @@ pub(crate) fn read(
     defaults: &Defaults,
     taken: &Arc<AtomicU64>,
     warn: impl Fn(&str),
-    mut take: impl FnMut(Found) -> Result<(), Failure>,
-) -> Result<Option<Failure>, Failure> {
+    mut take: impl FnMut(Found) -> Result<(), CommandError>,
+) -> Result<Option<CommandError>, CommandError> {
     for (file, source) in sources.into_iter().enumerate().skip(from.file) {
         let name = source.name.clone();
-        let broken_off =
-            |error: std::io::Error| Failure::failed(format!("{name} cannot be read on: {error}"));
+        let broken_off = |error: std::io::Error| {
+            CommandError::failed(format!("{name} cannot be read on: {error}"))
+        };
         let is_followed = Arc::default();
         let reader = match source.reader(Arc::clone(taken), &is_followed) {
             Ok(reader) => reader,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::source::Source;
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 
 /// A line that did not go in.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Rejects {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(crate) fn add(&mut self, input: usize, reject: &Reject) -> Result<(), Failure> {
+    pub(crate) fn add(&mut self, input: usize, reject: &Reject) -> Result<(), CommandError> {
         let at = input.min(self.files.len() - 1);
         let keep = self.keep;
         let sink = &mut self.files[at];
@@ -90,7 +90,7 @@ impl Rejects {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+    pub(crate) fn flush(&mut self) -> Result<(), CommandError> {
         for sink in &mut self.files {
             if let Some(file) = &mut sink.file
                 && let Err(error) = file.flush()
@@ -105,7 +105,7 @@ impl Rejects {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub(crate) fn finish(&mut self) -> Result<(u64, Option<PathBuf>), Failure> {
+    pub(crate) fn finish(&mut self) -> Result<(u64, Option<PathBuf>), CommandError> {
         self.flush()?;
         let count = self.files.iter().map(|sink| sink.count).sum();
         let first = self.files.iter().find(|sink| sink.file.is_some());
@@ -133,8 +133,8 @@ impl Sink {
         Ok(())
     }
 
-    fn failure(&self, error: &io::Error) -> Failure {
-        Failure::failed(format!(
+    fn failure(&self, error: &io::Error) -> CommandError {
+        CommandError::failed(format!(
             "{} cannot be written: {error}",
             self.path.display()
         ))

@@ -9,11 +9,11 @@ use kindred_api::path;
 use kindred_api::problem::word;
 use kindred_shared::DomainName;
 
-use super::batch::Batch;
+use super::batch::ImportBatch;
 use crate::cli::client::Client;
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{CommandError, Exit};
 use crate::cli::retry::Retry;
-use crate::client::Answer;
+use crate::client::Response;
 
 /// Batches on their way at once.
 pub(crate) const SENDERS: usize = 4;
@@ -45,17 +45,17 @@ pub(crate) struct Settled {
 /// Who is told how sending goes, from several threads at once.
 pub(crate) trait Watch: Sync {
     /// A batch was answered.
-    fn settled(&self, batch: &Batch, settled: Settled) -> Result<(), Failure>;
+    fn settled(&self, batch: &ImportBatch, settled: Settled) -> Result<(), CommandError>;
     /// People should know.
     fn say(&self, words: &str);
 }
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Batch>,
+    waiting: VecDeque<ImportBatch>,
     busy: HashSet<DomainName>,
     closed: bool,
-    failure: Option<Failure>,
+    failure: Option<CommandError>,
 }
 
 /// The way to one server.
@@ -83,7 +83,10 @@ impl<'a> Sender<'a> {
     ///
     /// # Errors
     /// The first failure of the feed or of sending; what was pushed may then not have been sent.
-    pub(crate) fn run(&self, feed: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    pub(crate) fn run(
+        &self,
+        feed: impl FnOnce() -> Result<(), CommandError>,
+    ) -> Result<(), CommandError> {
         std::thread::scope(|scope| {
             for _ in 0..SENDERS {
                 scope.spawn(|| self.work());
@@ -98,7 +101,7 @@ impl<'a> Sender<'a> {
     }
 
     /// Hands a batch over; waits while too many wait.
-    pub(crate) fn push(&self, batch: Batch) -> Result<(), Failure> {
+    pub(crate) fn push(&self, batch: ImportBatch) -> Result<(), CommandError> {
         let mut state = self.lock();
         while state.waiting.len() >= WAITING && state.failure.is_none() {
             state = self.wait(state);
@@ -126,7 +129,7 @@ impl<'a> Sender<'a> {
     }
 
     /// The first batch whose domain has none on its way.
-    fn next(&self) -> Option<Batch> {
+    fn next(&self) -> Option<ImportBatch> {
         let mut state = self.lock();
         loop {
             if state.failure.is_some() {
@@ -150,7 +153,7 @@ impl<'a> Sender<'a> {
 
     /// Sends one batch until it was answered. Sending it again is harmless: every line has a
     /// version.
-    fn send(&self, batch: &Batch) -> Result<Settled, Failure> {
+    fn send(&self, batch: &ImportBatch) -> Result<Settled, CommandError> {
         let path = path::batch(batch.domain.as_str());
         let mut retry = Retry::new(self.timeout);
         let mut told = false;
@@ -164,7 +167,7 @@ impl<'a> Sender<'a> {
                     }
                     return self.settle(batch, &answer);
                 }
-                Ok(answer) => Failure::failed(format!(
+                Ok(answer) => CommandError::failed(format!(
                     "{} cannot take events now: {}",
                     self.client.base(),
                     answer.words()
@@ -186,7 +189,7 @@ impl<'a> Sender<'a> {
     }
 
     /// Waits, unless another batch failed meanwhile.
-    fn pause(&self, time: Duration) -> Result<(), Failure> {
+    fn pause(&self, time: Duration) -> Result<(), CommandError> {
         let until = Instant::now() + time;
         let mut state = self.lock();
         loop {
@@ -205,7 +208,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn settle(&self, batch: &Batch, answer: &Answer) -> Result<Settled, Failure> {
+    fn settle(&self, batch: &ImportBatch, answer: &Response) -> Result<Settled, CommandError> {
         let lines = batch.places.len();
         if !answer.is_success() {
             // A problem of the whole batch (the domain may not be written to) is one of every
@@ -214,7 +217,7 @@ impl<'a> Sender<'a> {
                 .problem()
                 .filter(|_| (400..500).contains(&answer.status))
             else {
-                return Err(Failure::failed(format!(
+                return Err(CommandError::failed(format!(
                     "{} refused a batch of {}: {}",
                     self.client.base(),
                     batch.domain,

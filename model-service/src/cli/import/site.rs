@@ -5,7 +5,7 @@ use std::path::Path;
 use kindred_shared::DomainName;
 
 use super::input::{Site, reader};
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 use crate::sites::{Found, Item, Place, Stop, Summary, domain_of, host_of, read};
 
 /// An item of a site, or why there is none.
@@ -29,8 +29,8 @@ pub(super) enum Made {
 /// Those of `take`, and when nobody says which domain the items are of.
 pub(super) fn events(
     site: &Site,
-    mut take: impl FnMut(&Place, Made) -> Result<(), Failure>,
-) -> Result<Summary, Failure> {
+    mut take: impl FnMut(&Place, Made) -> Result<(), CommandError>,
+) -> Result<Summary, CommandError> {
     let mut domain = site.domain.clone();
     let mut failure = None;
     let done = read(&site.path, site.form, reader, &site.wishes, &mut |found| {
@@ -67,7 +67,7 @@ pub(super) fn events(
     }
 }
 
-fn event(item: &Item, domain: &mut Option<DomainName>, path: &Path) -> Result<Made, Failure> {
+fn event(item: &Item, domain: &mut Option<DomainName>, path: &Path) -> Result<Made, CommandError> {
     let of_item = match &item.domain {
         Some(name) => match DomainName::new(name) {
             Ok(domain) => Some(domain),
@@ -81,7 +81,7 @@ fn event(item: &Item, domain: &mut Option<DomainName>, path: &Path) -> Result<Ma
         (None, None) => {
             let host = item.url.as_deref().and_then(host_of).and_then(domain_of);
             let host = host.ok_or_else(|| {
-                Failure::usage(format!(
+                CommandError::usage(format!(
                     "{}: it does not say where its site is; name the domain of its items, --domain blog.example, or \
                      the address of the site, --url-base https://blog.example",
                     path.display()

@@ -132,27 +132,27 @@ impl<R: BufRead> Records<R> {
         if first.is_none() && self.of_mark == 0 {
             return Ok(None);
         }
-        let mut held = Held::new(self.line);
-        held.push(&MARK[..std::mem::take(&mut self.of_mark)]);
+        let mut partial = PartialRecord::new(self.line);
+        partial.push(&MARK[..std::mem::take(&mut self.of_mark)]);
         if first != Some(b'{') {
-            self.take_line(&mut held)?;
-            return Ok(Some(held.finish()));
+            self.take_line(&mut partial)?;
+            return Ok(Some(partial.finish()));
         }
         let mut nesting = Nesting::default();
         loop {
-            self.take_run(&mut held, |byte| {
+            self.take_run(&mut partial, |byte| {
                 nesting.step(byte);
                 byte != b'\n' && !nesting.is_over()
             })?;
             if nesting.is_over() {
-                self.end_object(&mut held)?;
+                self.end_object(&mut partial)?;
                 break;
             }
             match self.peek()? {
                 // The run ended with its line, which is still there.
                 Some(b'\n') => {
                     self.take(b'\n');
-                    held.push(b"\n");
+                    partial.push(b"\n");
                     let breaks_off = self.peek()? == Some(b'{');
                     if nesting.in_string || breaks_off {
                         break;
@@ -162,11 +162,11 @@ impl<R: BufRead> Records<R> {
                 None => break,
             }
         }
-        Ok(Some(held.finish()))
+        Ok(Some(partial.finish()))
     }
 
     /// What stands behind an object on its line: the next object is left, anything else spoils this one.
-    fn end_object(&mut self, held: &mut Held) -> io::Result<()> {
+    fn end_object(&mut self, partial: &mut PartialRecord) -> io::Result<()> {
         while let Some(byte) = self.peek()? {
             match byte {
                 b'\n' => {
@@ -175,23 +175,23 @@ impl<R: BufRead> Records<R> {
                 }
                 b' ' | b'\t' | b'\r' => {
                     self.take(byte);
-                    held.push(&[byte]);
+                    partial.push(&[byte]);
                 }
                 b'{' => break,
-                _ => return self.take_line(held),
+                _ => return self.take_line(partial),
             }
         }
         Ok(())
     }
 
     /// Takes the rest of the line, and its end.
-    fn take_line(&mut self, held: &mut Held) -> io::Result<()> {
+    fn take_line(&mut self, partial: &mut PartialRecord) -> io::Result<()> {
         while let Some(byte) = self.peek()? {
             if byte == b'\n' {
                 self.take(byte);
                 break;
             }
-            self.take_run(held, |byte| byte != b'\n')?;
+            self.take_run(partial, |byte| byte != b'\n')?;
         }
         Ok(())
     }
@@ -209,42 +209,46 @@ impl<R: BufRead> Records<R> {
                 Some(_) => break,
                 None => {
                     self.shape = Shape::Ended;
-                    return Ok(Some(Held::new(self.line).fail(Fault::OpenArray)));
+                    return Ok(Some(PartialRecord::new(self.line).fail(Fault::OpenArray)));
                 }
             }
         }
-        let mut held = Held::new(self.line);
+        let mut partial = PartialRecord::new(self.line);
         let mut nesting = Nesting::default();
         while let Some(byte) = self.peek()? {
             if matches!(byte, b',' | b']') && nesting.is_outside() {
-                return Ok(Some(held.finish()));
+                return Ok(Some(partial.finish()));
             }
             nesting.step(byte);
-            held.push(&[byte]);
+            partial.push(&[byte]);
             self.take(byte);
         }
         self.shape = Shape::Ended;
-        Ok(Some(held.fail(Fault::OpenArray)))
+        Ok(Some(partial.fail(Fault::OpenArray)))
     }
 
     fn after_array(&mut self) -> io::Result<Option<Record>> {
         if self.skip_space()?.is_none() {
             return Ok(None);
         }
-        let mut held = Held::new(self.line);
-        self.take_run(&mut held, |_| true)?;
-        Ok(Some(held.fail(Fault::AfterArray)))
+        let mut partial = PartialRecord::new(self.line);
+        self.take_run(&mut partial, |_| true)?;
+        Ok(Some(partial.fail(Fault::AfterArray)))
     }
 
     /// Takes bytes at hand while they are wanted. Of those that end an object the last one is taken, too;
     /// the end of a line is not.
-    fn take_run(&mut self, held: &mut Held, mut wanted: impl FnMut(u8) -> bool) -> io::Result<()> {
+    fn take_run(
+        &mut self,
+        partial: &mut PartialRecord,
+        mut wanted: impl FnMut(u8) -> bool,
+    ) -> io::Result<()> {
         let bytes = self.input.fill_buf()?;
         let run = match bytes.iter().position(|byte| !wanted(*byte)) {
             Some(at) => at + usize::from(bytes[at] != b'\n'),
             None => bytes.len(),
         };
-        held.push(&bytes[..run]);
+        partial.push(&bytes[..run]);
         self.line += bytes[..run].iter().filter(|b| **b == b'\n').count() as u64;
         self.input.consume(run);
         Ok(())
@@ -306,13 +310,13 @@ impl<R: BufRead> Iterator for Records<R> {
 }
 
 /// A record being read.
-struct Held {
+struct PartialRecord {
     line: u64,
     text: Vec<u8>,
     too_long: bool,
 }
 
-impl Held {
+impl PartialRecord {
     fn new(line: u64) -> Self {
         Self {
             line,

@@ -10,7 +10,7 @@ use super::batch::Place;
 use super::known::Known;
 use super::{Options, Pushed, load_with};
 use crate::cli::client::Client;
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{CommandError, Exit};
 
 /// Items that are listed at a time.
 const PAGE: &str = "1000";
@@ -41,11 +41,11 @@ pub(super) fn delete(
     yes: bool,
     options: &Options,
     say: impl Fn(&str),
-) -> Result<u64, Failure> {
+) -> Result<u64, CommandError> {
     let gone = gone(client, known)?;
     for one in &gone {
         if one.are_many() && !yes {
-            return Err(Failure::failed(format!(
+            return Err(CommandError::failed(format!(
                 "{}: {} of its {} items are not in the source, more than a tenth; nothing was deleted. If that is \
                  right, say --yes",
                 one.domain,
@@ -85,7 +85,7 @@ pub(super) fn delete(
 }
 
 /// How many would be deleted, in words.
-pub(super) fn would_delete(client: &Client, known: &Known) -> Result<Vec<String>, Failure> {
+pub(super) fn would_delete(client: &Client, known: &Known) -> Result<Vec<String>, CommandError> {
     let gone = gone(client, known)?;
     Ok(gone
         .iter()
@@ -105,7 +105,7 @@ pub(super) fn would_delete(client: &Client, known: &Known) -> Result<Vec<String>
         .collect())
 }
 
-fn gone(client: &Client, known: &Known) -> Result<Vec<Gone>, Failure> {
+fn gone(client: &Client, known: &Known) -> Result<Vec<Gone>, CommandError> {
     let mut all = Vec::new();
     for (domain, items) in known.domains() {
         let mut gone = Gone {

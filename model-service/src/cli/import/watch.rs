@@ -15,7 +15,7 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::REJECTS;
-use crate::cli::exit::{Failure, Outcome};
+use crate::cli::exit::{CommandError, Outcome};
 
 /// So long nothing happens before the source is read again.
 const QUIET: Duration = Duration::from_millis(150);
@@ -39,10 +39,10 @@ pub(super) fn follow(
     first: Vec<PathBuf>,
     rejects: Option<PathBuf>,
     out: &mut dyn Write,
-    mut round: impl FnMut() -> Result<Round, Failure>,
+    mut round: impl FnMut() -> Result<Round, CommandError>,
 ) -> Outcome {
     let in_words =
-        |error: notify::Error| Failure::failed(format!("files cannot be watched: {error}"));
+        |error: notify::Error| CommandError::failed(format!("files cannot be watched: {error}"));
     let (tell, told) = channel();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         let is_change = |event: &Event| matters(event, rejects.as_deref());
@@ -126,8 +126,8 @@ fn watch(
 }
 
 /// Waits until something happens, and then until nothing more does.
-fn wait(told: &Receiver<()>) -> Result<(), Failure> {
-    let ended = || Failure::failed("files are watched no more");
+fn wait(told: &Receiver<()>) -> Result<(), CommandError> {
+    let ended = || CommandError::failed("files are watched no more");
     told.recv().map_err(|_| ended())?;
     let began = Instant::now();
     while began.elapsed() < LONGEST {

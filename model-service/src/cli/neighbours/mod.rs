@@ -19,7 +19,7 @@ use self::output::{Output, write_file};
 use self::progress::Progress;
 use self::results::{write_ids, write_ndjson, write_scores};
 use self::vectors::{Matrix, VectorsError};
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ToolFlags;
 use super::memory::peak_memory;
 use super::output::json_line;
@@ -87,10 +87,10 @@ pub(crate) fn run(
         .compute
         .kernel
         .chosen()
-        .map_err(|error| Failure::usage(format!("kernel: {error}")))?;
+        .map_err(|error| CommandError::usage(format!("kernel: {error}")))?;
     args.output.check()?;
     let pool = pool(config.compute.threads)
-        .map_err(|error| Failure::failed(format!("no threads: {error}")))?;
+        .map_err(|error| CommandError::failed(format!("no threads: {error}")))?;
     let progress = Progress::new();
     progress.stage("reading");
     let found = find(args, kernel, &pool, &progress);
@@ -129,13 +129,13 @@ fn find(
     kernel: Kernel,
     pool: &ThreadPool,
     progress: &Progress,
-) -> Result<(Size, Neighbours, [Instant; 2]), Failure> {
+) -> Result<(Size, Neighbours, [Instant; 2]), CommandError> {
     let refused = |why: &dyn std::fmt::Display| format!("{}: {why}", args.vectors.display());
     let matrix = pool
         .install(|| Matrix::read(&args.vectors, args.cosine))
         .map_err(|error| match error {
-            VectorsError::Io(_) | VectorsError::Name => Failure::usage(refused(&error)),
-            _ => Failure::failed(refused(&error)),
+            VectorsError::Io(_) | VectorsError::Name => CommandError::usage(refused(&error)),
+            _ => CommandError::failed(refused(&error)),
         })?;
     let read = Instant::now();
     let size = Size {
@@ -156,7 +156,7 @@ fn find(
         };
         neighbours(&rows, &options)
     });
-    let found = found.map_err(|error| Failure::failed(refused(&error)))?;
+    let found = found.map_err(|error| CommandError::failed(refused(&error)))?;
     Ok((size, found, [read, Instant::now()]))
 }
 
@@ -171,7 +171,7 @@ fn write(
     args: &NeighboursArgs,
     pool: &ThreadPool,
     out: &mut dyn Write,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let keep = usize::from(args.k);
     match &args.output {
         Output::Standard => Ok(write_ndjson(found, keep, pool, out)?),

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use tempfile::NamedTempFile;
 
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 
 /// What `-o` names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,10 +59,10 @@ impl Output {
     }
 
     /// Finds out early whether its files can be made.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    pub(super) fn check(&self) -> Result<(), CommandError> {
         for path in self.files() {
             if !is_device(path) {
-                beside(path).map_err(|error| Failure::usage(words(path, &error)))?;
+                beside(path).map_err(|error| CommandError::usage(words(path, &error)))?;
             }
         }
         Ok(())
@@ -73,7 +73,7 @@ impl Output {
 pub(super) fn write_file(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let written = || {
         if is_device(path) {
             return write(&mut File::options().write(true).open(path)?);
@@ -88,7 +88,7 @@ pub(super) fn write_file(
         if error.kind() == io::ErrorKind::BrokenPipe {
             error.into()
         } else {
-            Failure::failed(words(path, &error))
+            CommandError::failed(words(path, &error))
         }
     })
 }

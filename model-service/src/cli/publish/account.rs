@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::super::client::printable;
-use super::super::exit::Failure;
+use super::super::exit::CommandError;
 use super::super::import::{Position, Progress, Rejects};
-use super::pipeline::{Entry, Watch, Work};
+use super::pipeline::{PipelineEntry, Watch, Work};
 use super::resume::{Kept, State};
 
 /// How often it is written down how far it is. What was confirmed since comes twice after a
@@ -71,7 +71,7 @@ impl Account {
     }
 
     /// Writes down how far it is, the rejected lines first.
-    fn save(&mut self) -> Result<(), Failure> {
+    fn save(&mut self) -> Result<(), CommandError> {
         self.rejects.flush()?;
         self.saved = Instant::now();
         if let Some(kept) = &self.kept
@@ -90,7 +90,7 @@ impl Account {
     ///
     /// # Errors
     /// When the rejected lines cannot be written.
-    pub(super) fn finish(&mut self, done: bool) -> Result<Option<PathBuf>, Failure> {
+    pub(super) fn finish(&mut self, done: bool) -> Result<Option<PathBuf>, CommandError> {
         let begun = self.state.position != Position::default();
         if begun {
             self.save()?;
@@ -129,7 +129,7 @@ impl Account {
 }
 
 impl Watch for Account {
-    fn settled(&mut self, entry: Entry) -> Result<(), Failure> {
+    fn settled(&mut self, entry: PipelineEntry) -> Result<(), CommandError> {
         match entry.work {
             Work::Event(_) => {
                 self.first.get_or_insert_with(Instant::now);

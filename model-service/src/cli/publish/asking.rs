@@ -11,7 +11,7 @@ use kindred_runtime::amqp::{AmqpError, Connector, Names, close, queue_counts};
 use kindred_shared::{DomainName, ItemId};
 
 use super::super::client::Client;
-use super::super::exit::{Exit, Failure};
+use super::super::exit::{CommandError, Exit};
 use super::super::import::Progress;
 use super::super::status;
 use super::served::{Row, World};
@@ -69,7 +69,7 @@ impl<'a> Asking<'a> {
 }
 
 impl World for Asking<'_> {
-    fn ahead_ms(&mut self) -> Result<i64, Failure> {
+    fn ahead_ms(&mut self) -> Result<i64, CommandError> {
         let answer = self.client.get(HEALTH)?;
         let date = answer.header("date").map(DateTime::parse_from_rfc2822);
         match date {
@@ -78,7 +78,7 @@ impl World for Asking<'_> {
         }
     }
 
-    fn item(&mut self, domain: &DomainName, id: &ItemId) -> Result<Option<Row>, Failure> {
+    fn item(&mut self, domain: &DomainName, id: &ItemId) -> Result<Option<Row>, CommandError> {
         let answer = match self
             .client
             .get_good(&path::item(domain.as_str(), id.as_str()))
@@ -98,11 +98,11 @@ impl World for Asking<'_> {
         }))
     }
 
-    fn domains(&mut self) -> Result<Vec<DomainAnswer>, Failure> {
+    fn domains(&mut self) -> Result<Vec<DomainAnswer>, CommandError> {
         status::domains(self.client)
     }
 
-    fn full_queues(&mut self) -> Result<BTreeSet<String>, Failure> {
+    fn full_queues(&mut self) -> Result<BTreeSet<String>, CommandError> {
         self.look_at_queues().map_err(|error| {
             let exit = if error.is_refused() {
                 Exit::Failed
@@ -110,7 +110,7 @@ impl World for Asking<'_> {
                 Exit::Unreachable
             };
             let place = self.connector.place();
-            Failure::new(
+            CommandError::new(
                 exit,
                 format!("RabbitMQ at {place} cannot be asked: {error}"),
             )

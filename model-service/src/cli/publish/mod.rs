@@ -23,11 +23,11 @@ use tokio::sync::mpsc;
 
 use self::account::Account;
 use self::asking::Asking;
-use self::pipeline::{Entry, Flow, Watch, Work};
+use self::pipeline::{Flow, PipelineEntry, Watch, Work};
 use self::resume::{Kept, State};
 use self::served::{Marks, Seen};
 use super::client::{Client, Server};
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::OperatorFlags;
 use super::import::{
     Defaults, Ended, Found, Position, Progress, Rejects, Source, Unreadable, beside, domain,
@@ -108,12 +108,12 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
         true => Some(service(args, config)?),
         false => None,
     };
-    let connector =
-        (config.broker.connector(PROGRAM)).map_err(|error| Failure::usage(error.to_string()))?;
+    let connector = (config.broker.connector(PROGRAM))
+        .map_err(|error| CommandError::usage(error.to_string()))?;
     let kept = kept(args);
     let mut state = match (&kept, args.resume) {
         (None, true) => {
-            return Err(Failure::usage(
+            return Err(CommandError::usage(
                 "--resume: standard input cannot be read again from where it ended; publish a file",
             ));
         }
@@ -164,7 +164,7 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
     // The pipeline ends well only when the reader has let go of its end.
     let broken = reader
         .join()
-        .map_err(|_| Failure::failed("reading the files ended unexpectedly"))??;
+        .map_err(|_| CommandError::failed("reading the files ended unexpectedly"))??;
 
     if let Some(failure) = broken {
         return Err(failure);
@@ -199,7 +199,7 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
 }
 
 /// Who is asked what is served.
-fn service(args: &PublishArgs, config: &Config) -> Result<Client, Failure> {
+fn service(args: &PublishArgs, config: &Config) -> Result<Client, CommandError> {
     let server = Server {
         url: args.url.clone(),
     };
@@ -212,7 +212,7 @@ fn wait(
     connector: &Connector,
     state: &State,
     timeout: Duration,
-) -> Result<Duration, Failure> {
+) -> Result<Duration, CommandError> {
     let began = Instant::now();
     let mut asking = Asking::new(client, connector);
     let waited = match &state.marks {
@@ -249,7 +249,10 @@ struct Reader {
 
 impl Reader {
     /// `Ok(Some(…))`: an input broke off; what was read of it goes in.
-    fn run(self, entries: &mpsc::Sender<Entry>) -> Result<Option<Failure>, Failure> {
+    fn run(
+        self,
+        entries: &mpsc::Sender<PipelineEntry>,
+    ) -> Result<Option<CommandError>, CommandError> {
         let names: Vec<String> = self.sources.iter().map(|one| one.name.clone()).collect();
         let kindred = Names::default();
         let (limits, defaults) = (self.limits, self.defaults);
@@ -278,8 +281,8 @@ impl Reader {
                 };
                 let after = found.after;
                 entries
-                    .blocking_send(Entry { after, work, mark })
-                    .map_err(|_| Failure::failed("publishing has ended"))
+                    .blocking_send(PipelineEntry { after, work, mark })
+                    .map_err(|_| CommandError::failed("publishing has ended"))
             },
         )
     }
@@ -298,9 +301,9 @@ fn checked(found: &Found, limits: &Limits) -> Result<kindred_shared::event::Even
 async fn publish(
     connector: &Connector,
     args: &PublishArgs,
-    work: mpsc::Receiver<Entry>,
+    work: mpsc::Receiver<PipelineEntry>,
     account: &mut Account,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     wait_for_exchange(connector, Retry::new(args.timeout), account).await?;
     let publisher = Publisher::start(connector.clone(), "events", UNCONFIRMED_BYTES);
     publisher.connected().await;
@@ -319,7 +322,7 @@ async fn wait_for_exchange(
     connector: &Connector,
     mut retry: Retry,
     account: &Account,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let names = Names::default();
     let mut told = String::new();
     loop {
@@ -340,7 +343,7 @@ async fn wait_for_exchange(
                 ),
             ),
             Err(error) if error.is_refused() => {
-                return Err(Failure::failed(format!(
+                return Err(CommandError::failed(format!(
                     "RabbitMQ at {} refuses this user: {}; check user and password in amqp_url",
                     connector.place(),
                     error.broker_words()

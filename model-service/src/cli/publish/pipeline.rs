@@ -11,14 +11,14 @@ use kindred_runtime::amqp::{Confirmed, Outgoing, PublishFault, Publisher};
 use kindred_shared::DomainName;
 use tokio::sync::mpsc;
 
-use super::super::exit::{Exit, Failure};
+use super::super::exit::{CommandError, Exit};
 use super::super::import::{Position, Reject};
 use super::super::retry::Retry;
 use super::served::Mark;
 
 /// Something read from an input.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct PipelineEntry {
     /// The place right after it.
     pub(super) after: Position,
     /// What is to be done with it.
@@ -62,7 +62,7 @@ impl Broker for Publisher {
 /// Who is told how it goes.
 pub(super) trait Watch {
     /// An entry is done with, and so are all before it.
-    fn settled(&mut self, entry: Entry) -> Result<(), Failure>;
+    fn settled(&mut self, entry: PipelineEntry) -> Result<(), CommandError>;
     /// People should know.
     fn say(&self, words: &str);
 }
@@ -74,11 +74,11 @@ pub(super) trait Watch {
 /// the user may not publish.
 pub(super) async fn run(
     broker: &impl Broker,
-    mut entries: mpsc::Receiver<Entry>,
+    mut entries: mpsc::Receiver<PipelineEntry>,
     flow: &Flow,
     watch: &mut impl Watch,
-) -> Result<(), Failure> {
-    let mut window: VecDeque<Entry> = VecDeque::with_capacity(flow.in_flight);
+) -> Result<(), CommandError> {
+    let mut window: VecDeque<PipelineEntry> = VecDeque::with_capacity(flow.in_flight);
     // Of the first entries of the window; `None`: one that is not published.
     let mut confirms: VecDeque<Option<Confirmed>> = VecDeque::with_capacity(flow.in_flight);
     let mut retry = Retry::new(flow.timeout);
@@ -136,9 +136,9 @@ pub(super) async fn run(
 }
 
 /// Whether trying again may help: how it ends if it does not, and what is wrong.
-fn judge(fault: &PublishFault, place: &str) -> Result<(Exit, String), Failure> {
+fn judge(fault: &PublishFault, place: &str) -> Result<(Exit, String), CommandError> {
     match fault {
-        PublishFault::Away(words) if words.contains("ACCESS_REFUSED") => Err(Failure::failed(
+        PublishFault::Away(words) if words.contains("ACCESS_REFUSED") => Err(CommandError::failed(
             format!("RabbitMQ at {place} does not let this user publish: {words}"),
         )),
         PublishFault::Refused => Ok((
@@ -147,7 +147,7 @@ fn judge(fault: &PublishFault, place: &str) -> Result<(Exit, String), Failure> {
                 "RabbitMQ at {place}: a partition's queue is full until model services catch up"
             ),
         )),
-        PublishFault::Unroutable(words) => Err(Failure::failed(format!(
+        PublishFault::Unroutable(words) => Err(CommandError::failed(format!(
             "the topology is missing at {place}: no queue is bound behind kindred.items ({words}); \
              start a model service, which makes what is missing, or import \
              deploy/rabbitmq/definitions.json; `kindred doctor` says more"
@@ -164,7 +164,10 @@ async fn front(confirms: &mut VecDeque<Option<Confirmed>>) -> Result<(), Publish
     }
 }
 
-fn settle(window: &mut VecDeque<Entry>, watch: &mut impl Watch) -> Result<(), Failure> {
+fn settle(
+    window: &mut VecDeque<PipelineEntry>,
+    watch: &mut impl Watch,
+) -> Result<(), CommandError> {
     window
         .pop_front()
         .map_or(Ok(()), |entry| watch.settled(entry))

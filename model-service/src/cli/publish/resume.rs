@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::exit::Failure;
+use super::super::exit::CommandError;
 use super::super::import::{Position, beside};
 use super::served::Marks;
 
@@ -83,7 +83,7 @@ impl Kept {
     ///
     /// # Errors
     /// When there is none, or the inputs are not what they were.
-    pub(super) fn load(&self, files: &[PathBuf]) -> Result<State, Failure> {
+    pub(super) fn load(&self, files: &[PathBuf]) -> Result<State, CommandError> {
         let place = self.0.display();
         let text = std::fs::read(&self.0).map_err(|error| {
             let words = match error.kind() {
@@ -92,13 +92,13 @@ impl Kept {
                 }
                 _ => format!("cannot be read: {error}"),
             };
-            Failure::usage(format!("--resume: {place} {words}"))
+            CommandError::usage(format!("--resume: {place} {words}"))
         })?;
         let state: State = serde_json::from_slice(&text).map_err(|error| {
-            Failure::usage(format!("--resume: {place} cannot be understood: {error}"))
+            CommandError::usage(format!("--resume: {place} cannot be understood: {error}"))
         })?;
         if state.inputs != State::begin(files).inputs {
-            return Err(Failure::usage(format!(
+            return Err(CommandError::usage(format!(
                 "--resume: the files are not those of {place}, or have changed since; publish \
                  without --resume: events with versions may come twice"
             )));

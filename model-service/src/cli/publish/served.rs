@@ -20,7 +20,7 @@ use kindred_api::domain::DomainAnswer;
 use kindred_shared::{DomainName, ItemId};
 use serde::{Deserialize, Serialize};
 
-use super::super::exit::{Exit, Failure};
+use super::super::exit::{CommandError, Exit};
 
 /// How often is asked.
 const ASK_EVERY: Duration = Duration::from_millis(200);
@@ -139,13 +139,13 @@ pub(super) struct Row {
 /// Who is asked, and the time.
 pub(super) trait World {
     /// How far the service's clock is ahead of the one here, in ms.
-    fn ahead_ms(&mut self) -> Result<i64, Failure>;
+    fn ahead_ms(&mut self) -> Result<i64, CommandError>;
     /// An item's row; `None`: there is none.
-    fn item(&mut self, domain: &DomainName, id: &ItemId) -> Result<Option<Row>, Failure>;
+    fn item(&mut self, domain: &DomainName, id: &ItemId) -> Result<Option<Row>, CommandError>;
     /// How every domain fares.
-    fn domains(&mut self) -> Result<Vec<DomainAnswer>, Failure>;
+    fn domains(&mut self) -> Result<Vec<DomainAnswer>, CommandError>;
     /// Those queues of events in which something is ready.
-    fn full_queues(&mut self) -> Result<BTreeSet<String>, Failure>;
+    fn full_queues(&mut self) -> Result<BTreeSet<String>, CommandError>;
     /// Since it was begun to wait.
     fn now(&self) -> Duration;
     /// Lets time pass.
@@ -239,7 +239,7 @@ pub(super) fn wait(
     world: &mut impl World,
     marks: &Marks,
     timeout: Duration,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let waiting = |mark| Waiting {
         mark,
         taken: None,
@@ -266,7 +266,7 @@ pub(super) fn wait(
         match looked {
             Err(failure) if failure.exit == Exit::Usage => return Err(failure),
             Err(failure) if world.now() >= timeout => {
-                return Err(Failure::new(
+                return Err(CommandError::new(
                     failure.exit,
                     format!(
                         "published, but it is not known whether all is served: {}; given up after {}",
@@ -285,7 +285,7 @@ pub(super) fn wait(
 
 impl Wait<'_> {
     /// Looks once, items first: a domain that is quiet after it has its last event has done with it.
-    fn look(&mut self, world: &mut impl World, timeout: Duration) -> Result<(), Failure> {
+    fn look(&mut self, world: &mut impl World, timeout: Duration) -> Result<(), CommandError> {
         let ahead_ms = match self.ahead_ms {
             Some(known) => known,
             None => *self.ahead_ms.insert(world.ahead_ms()?),
@@ -353,14 +353,14 @@ impl Wait<'_> {
     }
 
     /// The time is over.
-    fn late(&self, timeout: Duration) -> Failure {
+    fn late(&self, timeout: Duration) -> CommandError {
         let named = self.domains.iter().take(NAMED);
         let mut named: Vec<String> = named.map(|(domain, one)| one.words(domain)).collect();
         let more = self.domains.len().saturating_sub(NAMED);
         if more > 0 {
             named.push(format!("{more} more"));
         }
-        Failure::failed(format!(
+        CommandError::failed(format!(
             "published, but not all served within {}: {}; `kindred status`, the queues kindred.items.p… and \
              kindred.items.dead say more",
             humantime::format_duration(timeout),
@@ -406,7 +406,7 @@ mod tests {
     }
 
     impl Fake {
-        fn ask(&mut self) -> Result<(), Failure> {
+        fn ask(&mut self) -> Result<(), CommandError> {
             self.now += Duration::from_millis(3);
             while let Some(&(item, version, _, at)) = self.events.first()
                 && at <= self.now
@@ -423,7 +423,7 @@ mod tests {
                 .away
                 .is_some_and(|(from, to)| (from..to).contains(&self.now));
             if is_away {
-                return Err(Failure::new(Exit::Unreachable, "nobody answers"));
+                return Err(CommandError::new(Exit::Unreachable, "nobody answers"));
             }
             Ok(())
         }
@@ -445,16 +445,16 @@ mod tests {
     }
 
     impl World for Timed<'_> {
-        fn ahead_ms(&mut self) -> Result<i64, Failure> {
+        fn ahead_ms(&mut self) -> Result<i64, CommandError> {
             self.fake.ask().map(|()| 0)
         }
 
-        fn item(&mut self, _: &DomainName, id: &ItemId) -> Result<Option<Row>, Failure> {
+        fn item(&mut self, _: &DomainName, id: &ItemId) -> Result<Option<Row>, CommandError> {
             self.fake.ask()?;
             Ok(self.fake.rows.get(id).copied())
         }
 
-        fn domains(&mut self) -> Result<Vec<DomainAnswer>, Failure> {
+        fn domains(&mut self) -> Result<Vec<DomainAnswer>, CommandError> {
             self.fake.ask()?;
             let quiet = !self.fake.is_busy(&self.taken_at);
             Ok(vec![DomainAnswer {
@@ -475,7 +475,7 @@ mod tests {
             }])
         }
 
-        fn full_queues(&mut self) -> Result<BTreeSet<String>, Failure> {
+        fn full_queues(&mut self) -> Result<BTreeSet<String>, CommandError> {
             self.fake.ask()?;
             let now = self.fake.now;
             let ours = self
@@ -522,7 +522,7 @@ mod tests {
         handed: &[Duration],
         more: impl FnOnce(&mut Fake),
         timeout: Duration,
-    ) -> (Result<(), Failure>, bool) {
+    ) -> (Result<(), CommandError>, bool) {
         let later = Duration::from_millis(40);
         let timed = events.iter().zip(handed);
         let events_at = timed.map(|(&(item, version), &at)| (item, version, at, at + later));

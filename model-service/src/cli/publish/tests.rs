@@ -40,7 +40,7 @@ struct Seen {
 }
 
 impl Watch for Seen {
-    fn settled(&mut self, entry: Entry) -> Result<(), Failure> {
+    fn settled(&mut self, entry: PipelineEntry) -> Result<(), CommandError> {
         self.settled.push(entry.after.records);
         Ok(())
     }
@@ -50,8 +50,8 @@ impl Watch for Seen {
     }
 }
 
-fn event(number: u64) -> Entry {
-    Entry {
+fn event(number: u64) -> PipelineEntry {
+    PipelineEntry {
         after: Position {
             file: 0,
             records: number,
@@ -67,7 +67,7 @@ fn event(number: u64) -> Entry {
     }
 }
 
-fn rejected(number: u64) -> Entry {
+fn rejected(number: u64) -> PipelineEntry {
     let reject = Reject {
         file: "f".to_owned(),
         line: number,
@@ -75,7 +75,7 @@ fn rejected(number: u64) -> Entry {
         detail: String::new(),
         event: String::new(),
     };
-    Entry {
+    PipelineEntry {
         work: Work::Rejected(Box::new(reject)),
         ..event(number)
     }
@@ -84,10 +84,10 @@ fn rejected(number: u64) -> Entry {
 /// Runs all entries through, time passing by itself.
 fn run_all(
     broker: &Scripted,
-    entries: Vec<Entry>,
+    entries: Vec<PipelineEntry>,
     in_flight: usize,
     timeout: Duration,
-) -> (Result<(), Failure>, Seen) {
+) -> (Result<(), CommandError>, Seen) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

@@ -12,7 +12,7 @@ use kindred_runtime::amqp::{
 };
 use kindred_shared::job::{JobRefusal, Reply};
 use kindred_shared::wire::{
-    Answer, JobAddress, JobKind, UNKNOWN_PROTOCOL, UNREADABLE_REPLY, WireError, decode_reply,
+    DecodedReply, JobAddress, JobKind, UNKNOWN_PROTOCOL, UNREADABLE_REPLY, WireError, decode_reply,
     some_of,
 };
 use kindred_shared::worker::{GREETING, WORKER_HEADER};
@@ -219,8 +219,8 @@ async fn read(delivery: Delivery, shared: &Shared) -> Option<Returned> {
         .await
         .unwrap_or_else(|_| Err(WireError::Damaged("it could not be read".to_owned())));
     returned(match decoded {
-        Ok(Answer::Reply(reply)) => reply,
-        Ok(Answer::MissingBlocks(hashes)) => {
+        Ok(DecodedReply::Reply(reply)) => reply,
+        Ok(DecodedReply::MissingBlocks(hashes)) => {
             shared.stored.forget(&hashes);
             Reply::Failed(format!("not stored: {}", some_of(&hashes)))
         }

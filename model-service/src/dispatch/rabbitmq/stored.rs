@@ -14,9 +14,9 @@ const CAPACITY: usize = 65_536;
 
 /// Remembers by a block's place in memory, and that it is still the same block there.
 #[derive(Default)]
-pub(super) struct StoredBlocks(Mutex<HashMap<usize, Entry>>);
+pub(super) struct StoredBlocks(Mutex<HashMap<usize, StoredBlock>>);
 
-struct Entry {
+struct StoredBlock {
     block: Weak<Block>,
     domain: DomainName,
     hash: BlockHash,
@@ -24,7 +24,7 @@ struct Entry {
 }
 
 impl StoredBlocks {
-    fn entries(&self) -> MutexGuard<'_, HashMap<usize, Entry>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<usize, StoredBlock>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -45,7 +45,7 @@ impl StoredBlocks {
                 entries.clear();
             }
         }
-        let entry = Entry {
+        let entry = StoredBlock {
             block: Arc::downgrade(block),
             domain: domain.clone(),
             hash,

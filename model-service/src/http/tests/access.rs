@@ -106,11 +106,17 @@ impl Guarded {
         self.lobby.guard.keys.read().await.expect("keys");
     }
 
-    async fn ask(&self, method: &str, uri: &str, secret: Option<&str>) -> Answer {
+    async fn ask(&self, method: &str, uri: &str, secret: Option<&str>) -> Response {
         self.ask_with(method, uri, secret, "{}").await
     }
 
-    async fn ask_with(&self, method: &str, uri: &str, secret: Option<&str>, body: &str) -> Answer {
+    async fn ask_with(
+        &self,
+        method: &str,
+        uri: &str,
+        secret: Option<&str>,
+        body: &str,
+    ) -> Response {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         let mut request = TestRequest::with_uri(uri).method(method);
         if let Some(secret) = secret {

@@ -18,11 +18,11 @@ fn halves() -> String {
     .to_string()
 }
 
-async fn delete(bench: &Bench, uri: &str) -> Answer {
+async fn delete(bench: &Bench, uri: &str) -> Response {
     ask(bench, TestRequest::delete().uri(uri)).await
 }
 
-async fn post(bench: &Bench, uri: &str, body: impl Into<Bytes>) -> Answer {
+async fn post(bench: &Bench, uri: &str, body: impl Into<Bytes>) -> Response {
     ask(bench, TestRequest::post().uri(uri).set_payload(body)).await
 }
 
@@ -222,7 +222,7 @@ async fn a_reader_is_answered_with_the_conditions_of_its_arm() {
         let bench = &bench;
         async move { get(bench, &uri).await }
     };
-    let count = |answer: &Answer| answer.json()["similar"].as_array().expect("a list").len();
+    let count = |answer: &Response| answer.json()["similar"].as_array().expect("a list").len();
     let (ever, one) = (
         readers(0).next().expect("one"),
         readers(1).next().expect("one"),

@@ -8,20 +8,20 @@ use super::*;
 const HTML: (&str, &str) = ("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8");
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
-async fn visit(lobby: &Arc<Lobby>, bench: &Bench, request: TestRequest) -> Answer {
+async fn visit(lobby: &Arc<Lobby>, bench: &Bench, request: TestRequest) -> Response {
     answer_as_sent(lobby, &bench.metrics, request.append_header(HTML)).await
 }
 
-async fn look(bench: &Bench, uri: &str) -> Answer {
+async fn look(bench: &Bench, uri: &str) -> Response {
     visit(&bench.lobby, bench, TestRequest::get().uri(uri)).await
 }
 
-fn text(answer: &Answer) -> &str {
+fn text(answer: &Response) -> &str {
     std::str::from_utf8(&answer.body).expect("text")
 }
 
 /// The token of a form of a view.
-fn token(answer: &Answer) -> &str {
+fn token(answer: &Response) -> &str {
     let (_, rest) = text(answer)
         .split_once("name=\"token\" value=\"")
         .expect("a form");
@@ -29,7 +29,7 @@ fn token(answer: &Answer) -> &str {
 }
 
 /// The cookie that an answer sets, as it is sent back.
-fn cookie(answer: &Answer) -> String {
+fn cookie(answer: &Response) -> String {
     let set = answer.header("set-cookie").expect("a cookie");
     set.split(';').next().expect("a pair").to_owned()
 }

@@ -3,7 +3,7 @@
 use super::*;
 use kindred_shared::event::Patch;
 
-async fn patch(bench: &Bench, uri: &str, body: &str) -> Answer {
+async fn patch(bench: &Bench, uri: &str, body: &str) -> Response {
     let request = TestRequest::patch().uri(uri).set_payload(body.to_owned());
     ask(bench, request).await
 }

@@ -61,7 +61,7 @@ pub(super) async fn filled() -> Bench {
         space: Some(space),
         list: Some(ServedList {
             version: 1,
-            entries: (entries.iter().map(|&(slot, score)| Entry {
+            entries: (entries.iter().map(|&(slot, score)| ListEntry {
                 slot: Slot(slot),
                 score,
             }))
@@ -141,13 +141,13 @@ fn text_feature(text: &str) -> Feature {
     models.extract(&task).expect("a known model").remove(0)
 }
 
-async fn post(bench: &Bench, path: &str, body: &Value) -> Answer {
+async fn post(bench: &Bench, path: &str, body: &Value) -> Response {
     let request = TestRequest::post().uri(&format!("/v1/domains/x/{path}"));
     ask(bench, request.set_payload(body.to_string())).await
 }
 
 #[track_caller]
-fn ids(answer: &Answer) -> Vec<String> {
+fn ids(answer: &Response) -> Vec<String> {
     let body = answer.json();
     assert_eq!(answer.status, 200, "{body}");
     let typed: SimilarAnswer = serde_json::from_slice(&answer.body).expect("an answer");

@@ -23,7 +23,7 @@ async fn limited(settings: DomainSettings) -> Bench {
 }
 
 #[track_caller]
-fn over_quota(answer: &Answer) {
+fn over_quota(answer: &Response) {
     answer.problem(429, "over-quota");
     assert!(answer.header("retry-after").is_some());
 }

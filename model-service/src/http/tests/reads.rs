@@ -3,7 +3,7 @@
 use super::*;
 
 fn listed(slot: u32, name: &str, version: u64, entries: &[(u32, f32)]) -> Listed {
-    let entries = entries.iter().map(|&(slot, score)| Entry {
+    let entries = entries.iter().map(|&(slot, score)| ListEntry {
         slot: Slot(slot),
         score,
     });

@@ -3,7 +3,7 @@
 use super::*;
 use kindred_domain::store::{DomainRow, RemovalStage, Removed};
 
-async fn delete(bench: &Bench, uri: &str) -> Answer {
+async fn delete(bench: &Bench, uri: &str) -> Response {
     ask(bench, TestRequest::delete().uri(uri)).await
 }
 

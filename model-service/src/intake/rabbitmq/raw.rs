@@ -1,6 +1,6 @@
 //! A message as it came.
 
-use kindred_domain::intake::held::Message;
+use kindred_domain::intake::unacked::Message;
 use lapin::BasicProperties;
 
 /// A message as it came.

@@ -26,9 +26,9 @@ use super::dead::letter;
 use super::raw::Raw;
 use super::{Command, RabbitIntakeOptions};
 use crate::metrics::Metrics;
-use kindred_domain::intake::care::{Care, POISONOUS, Verdict};
-use kindred_domain::intake::held::Held;
+use kindred_domain::intake::poison::{POISONOUS, PoisonGuard, Verdict};
 use kindred_domain::intake::rewind::Rewinding;
+use kindred_domain::intake::unacked::UnackedMessages;
 use kindred_domain::intake::{Delivery, DeliveryTag, Outcome, Settled};
 
 /// Its ends towards the intake.
@@ -47,11 +47,11 @@ pub(super) struct Reader {
     options: RabbitIntakeOptions,
     metrics: Arc<Metrics>,
     ends: Ends,
-    care: Care,
+    guard: PoisonGuard,
     rewinding: Rewinding,
 }
 
-/// The consumer that reads one message at a time. See [`kindred_domain::intake::care`] for the order of both.
+/// The consumer that reads one message at a time. See [`kindred_domain::intake::poison`] for the order of both.
 const CAREFUL: &str = "1-careful";
 /// The consumer that reads ahead.
 const AHEAD: &str = "2-ahead";
@@ -67,18 +67,19 @@ struct Link {
 /// Why a connection was given up.
 enum End {
     Stopped,
-    /// To be read with care.
+    /// To be read one at a time.
     GivenBack,
     Lost(String),
     Told(tokio::sync::oneshot::Sender<()>),
 }
 
 /// A dead letter on its way, and what became of it.
-type Dying = Pin<Box<dyn Future<Output = (Death, Result<(), PublishFault>)> + Send>>;
+type PendingDeadLetter =
+    Pin<Box<dyn Future<Output = (DeadLetter, Result<(), PublishFault>)> + Send>>;
 
 /// Why a message goes to the dead-letter queue.
 #[derive(Debug, Clone, Copy)]
-struct Death {
+struct DeadLetter {
     /// The broker's tag.
     tag: u64,
     reason: &'static str,
@@ -96,11 +97,11 @@ enum Refuser {
 
 /// What is known of one connection's messages.
 struct Session {
-    held: Held<Raw>,
-    dying: FuturesUnordered<Dying>,
+    unacked: UnackedMessages<Raw>,
+    dead_letters: FuturesUnordered<PendingDeadLetter>,
     /// When everything is handed over again, if that is due.
     rewind_at: Option<Instant>,
-    /// The message just read was the last to be read with care.
+    /// The message just read was the last to be read one at a time.
     reads_ahead: bool,
 }
 
@@ -112,14 +113,14 @@ impl Reader {
         metrics: Arc<Metrics>,
         ends: Ends,
     ) -> Self {
-        let care = Care::new(options.prefetch);
+        let guard = PoisonGuard::new(options.prefetch);
         Self {
             connector,
             publisher,
             options,
             metrics,
             ends,
-            care,
+            guard,
             rewinding: Rewinding::default(),
         }
     }
@@ -141,8 +142,8 @@ impl Reader {
                 }
             };
             let mut session = Session {
-                held: Held::new(self.generation(), self.options.capacity_bytes),
-                dying: FuturesUnordered::new(),
+                unacked: UnackedMessages::new(self.generation(), self.options.capacity_bytes),
+                dead_letters: FuturesUnordered::new(),
                 rewind_at: None,
                 reads_ahead: false,
             };
@@ -152,7 +153,7 @@ impl Reader {
             self.ends.up.send_replace(false);
             self.ends.generation.fetch_add(1, Ordering::AcqRel);
             let deliberate = matches!(end, End::GivenBack);
-            self.care.lost(session.held.fingerprints(), deliberate);
+            self.guard.lost(session.unacked.fingerprints(), deliberate);
             self.rewinding.done();
             close(&link.connection).await;
             drop(link);
@@ -176,8 +177,8 @@ impl Reader {
         let opening = open(
             &self.connector,
             &self.options,
-            self.care.is_careful(),
-            self.care.prefetch(),
+            self.guard.reads_one_at_a_time(),
+            self.guard.prefetch(),
         );
         tokio::pin!(opening);
         loop {
@@ -199,7 +200,7 @@ impl Reader {
         let deliveries = self.ends.deliveries.clone();
         loop {
             let stopping = async { stopped.wait_for(|stop| *stop).await.is_ok() };
-            let can_hand_over = self.rewinding.may_hand_over() && session.held.has_ready();
+            let can_hand_over = self.rewinding.may_hand_over() && session.unacked.has_ready();
             let rewind_at = session.rewind_at;
             let rewinding = async move {
                 match rewind_at {
@@ -218,19 +219,19 @@ impl Reader {
                     Some(Command::Lose(done)) => Some(End::Told(done)),
                     None => Some(End::Stopped),
                 },
-                Some((death, died)) = session.dying.next() => {
-                    self.died(session, death, died)
+                Some((dead_letter, published)) = session.dead_letters.next() => {
+                    self.dead_lettered(session, dead_letter, published)
                 }
                 _ = stopping => Some(End::Stopped),
                 () = rewinding => {
                     let generation = self.ends.generation.fetch_add(1, Ordering::AcqRel) + 1;
-                    session.held.rewind(generation);
+                    session.unacked.rewind(generation);
                     session.rewind_at = None;
                     self.rewinding.done();
                     None
                 }
                 permit = deliveries.reserve(), if can_hand_over => {
-                    match (permit, session.held.hand_over()) {
+                    match (permit, session.unacked.hand_over()) {
                         (Ok(permit), Some(delivery)) => {
                             permit.send(delivery);
                             None
@@ -246,11 +247,11 @@ impl Reader {
                 },
             };
             if std::mem::take(&mut session.reads_ahead)
-                && let Err(error) = read_ahead(link, &self.options, self.care.prefetch()).await
+                && let Err(error) = read_ahead(link, &self.options, self.guard.prefetch()).await
             {
                 return End::Lost(error.to_string());
             }
-            if let Err(error) = acknowledge(&link.channel, &mut session.held).await {
+            if let Err(error) = acknowledge(&link.channel, &mut session.unacked).await {
                 return End::Lost(error.to_string());
             }
             if let Some(end) = end {
@@ -270,26 +271,26 @@ impl Reader {
             body: message.data,
             redeliveries: 0,
         };
-        let verdict = self.care.judge(raw.fingerprint, count);
-        let is_alone = self.care.is_careful();
+        let verdict = self.guard.judge(raw.fingerprint, count);
+        let is_alone = self.guard.reads_one_at_a_time();
         self.ends.is_alone.store(is_alone, Ordering::Release);
         match verdict {
             Verdict::GiveBack => {
-                // It counts as held: it comes again.
-                session.held.enter_dying(tag, raw);
+                // It counts as unacknowledged: it comes again.
+                session.unacked.enter_dead_letter(tag, raw);
                 return Some(End::GivenBack);
             }
             Verdict::Dead => {
                 let detail = format!(
                     "it was delivered {count} times before and never stored; the service ended or stalled each time"
                 );
-                let raw = session.held.enter_dying(tag, raw);
-                let death = Death {
+                let raw = session.unacked.enter_dead_letter(tag, raw);
+                let dead_letter = DeadLetter {
                     tag,
                     reason: POISONOUS,
                     by: Refuser::Reader,
                 };
-                self.kill(session, death, &raw, &detail);
+                self.send_dead_letter(session, dead_letter, &raw, &detail);
                 return None;
             }
             Verdict::HandOver(before) => raw.redeliveries = before,
@@ -310,23 +311,29 @@ impl Reader {
                     redeliveries = raw.redeliveries,
                     "event.read"
                 );
-                session.held.enter(tag, raw, domain, event);
+                session.unacked.enter(tag, raw, domain, event);
             }
             Err(refusal) => {
-                let raw = session.held.enter_dying(tag, raw);
-                let death = Death {
+                let raw = session.unacked.enter_dead_letter(tag, raw);
+                let dead_letter = DeadLetter {
                     tag,
                     reason: refusal.reason.word(),
                     by: Refuser::Reader,
                 };
-                self.kill(session, death, &raw, &refusal.detail);
+                self.send_dead_letter(session, dead_letter, &raw, &refusal.detail);
             }
         }
         None
     }
 
     /// Sends a message to the dead-letter queue.
-    fn kill(&self, session: &Session, death: Death, raw: &Raw, detail: &str) {
+    fn send_dead_letter(
+        &self,
+        session: &Session,
+        dead_letter: DeadLetter,
+        raw: &Raw,
+        detail: &str,
+    ) {
         tracing::warn!(
             domain = raw.key,
             message_id = raw
@@ -335,34 +342,34 @@ impl Reader {
                 .as_ref()
                 .map(ShortString::as_str),
             bytes = raw.body.len(),
-            reason = death.reason,
+            reason = dead_letter.reason,
             detail,
             "event.refused"
         );
-        let message = letter(&self.options.names, raw, death.reason, detail);
+        let message = letter(&self.options.names, raw, dead_letter.reason, detail);
         let publisher = self.publisher.clone();
-        session.dying.push(Box::pin(async move {
+        session.dead_letters.push(Box::pin(async move {
             let confirmed = publisher.publish(message).await;
-            (death, confirmed.await)
+            (dead_letter, confirmed.await)
         }));
     }
 
-    fn died(
+    fn dead_lettered(
         &mut self,
         session: &mut Session,
-        death: Death,
-        died: Result<(), PublishFault>,
+        dead_letter: DeadLetter,
+        published: Result<(), PublishFault>,
     ) -> Option<End> {
-        match died {
+        match published {
             Ok(()) => {
-                let labels = ["items", death.reason];
+                let labels = ["items", dead_letter.reason];
                 self.metrics.dead_letters.with_label_values(&labels).inc();
-                if death.by == Refuser::Reader {
+                if dead_letter.by == Refuser::Reader {
                     let refused = &self.metrics.events_refused;
-                    refused.with_label_values(&[death.reason]).inc();
+                    refused.with_label_values(&[dead_letter.reason]).inc();
                 }
-                if let Some(fingerprint) = session.held.died(death.tag) {
-                    self.care.settled(fingerprint);
+                if let Some(fingerprint) = session.unacked.dead_lettered(dead_letter.tag) {
+                    self.guard.settled(fingerprint);
                 }
                 None
             }
@@ -374,33 +381,33 @@ impl Reader {
     fn settle(&mut self, session: &mut Session, settled: Vec<(DeliveryTag, Outcome)>) {
         for (tag, outcome) in settled {
             match outcome {
-                Outcome::Stored(version) => match session.held.stored(tag) {
+                Outcome::Stored(version) => match session.unacked.stored(tag) {
                     Some(raw) => {
                         if let Some(id) = raw.properties.correlation_id() {
                             let settlements = &self.options.settlements;
                             settlements.settled(id.as_str(), Ok(Settled { version }));
                         }
-                        self.care.settled(raw.fingerprint);
+                        self.guard.settled(raw.fingerprint);
                         self.rewinding.stored();
                     }
                     None => tracing::debug!(tag = tag.0, "intake.settled_unknown_tag"),
                 },
                 Outcome::Refused(refusal) => {
-                    if let Some((broker, raw)) = session.held.refused(tag) {
+                    if let Some((broker, raw)) = session.unacked.refused(tag) {
                         if let Some(id) = raw.properties.correlation_id() {
                             let settlements = &self.options.settlements;
                             settlements.settled(id.as_str(), Err(refusal.clone()));
                         }
-                        let death = Death {
+                        let dead_letter = DeadLetter {
                             tag: broker,
                             reason: refusal.reason.word(),
                             by: Refuser::Domain,
                         };
-                        self.kill(session, death, &raw, &refusal.detail);
+                        self.send_dead_letter(session, dead_letter, &raw, &refusal.detail);
                     }
                 }
                 Outcome::Failed(failure) => {
-                    let is_handed = session.held.is_handed(tag);
+                    let is_handed = session.unacked.is_handed(tag);
                     if let Some(delay) = self.rewinding.failed(is_handed) {
                         let retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
                         let detail = failure.detail;
@@ -420,12 +427,12 @@ impl Reader {
 async fn open(
     connector: &Connector,
     options: &RabbitIntakeOptions,
-    careful: bool,
+    one_at_a_time: bool,
     prefetch: u16,
 ) -> Result<Link, AmqpError> {
     let connection = connector.connect("intake").await?;
     let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
-    let tag = if careful { CAREFUL } else { AHEAD };
+    let tag = if one_at_a_time { CAREFUL } else { AHEAD };
     let consumer = consume(&channel, options, tag, prefetch).await?;
     Ok(Link {
         connection,
@@ -459,8 +466,8 @@ fn tag_of(options: &RabbitIntakeOptions, kind: &str) -> String {
     format!("{queue} {} {kind}", process_name())
 }
 
-/// Replaces the consumer that reads with care, which holds its one message, by one that reads
-/// ahead. Why the order is kept: [`kindred_domain::intake::care`].
+/// Replaces the consumer that reads one at a time, which holds its message, by one that reads
+/// ahead. Why the order is kept: [`kindred_domain::intake::poison`].
 async fn read_ahead(
     link: &mut Link,
     options: &RabbitIntakeOptions,
@@ -476,8 +483,11 @@ async fn read_ahead(
     Ok(())
 }
 
-async fn acknowledge(channel: &Channel, held: &mut Held<Raw>) -> Result<(), AmqpError> {
-    for ack in held.acks() {
+async fn acknowledge(
+    channel: &Channel,
+    unacked: &mut UnackedMessages<Raw>,
+) -> Result<(), AmqpError> {
+    for ack in unacked.acks() {
         let options = BasicAckOptions {
             multiple: ack.multiple,
         };

@@ -1,4 +1,4 @@
-//! The clustered twin: a keyspace of Cassandra or ScyllaDB.
+//! The clustered store: a keyspace of Cassandra or ScyllaDB.
 //!
 //! Rows carry their stamp as write time, so that the database itself lets the last write win.
 //! Everything but the lease rows is read and written at QUORUM; lease rows are written by
@@ -48,8 +48,8 @@ pub use failure::Trouble;
 pub(crate) use keys::KeyTable;
 use kindred_domain::models::Swept;
 use kindred_domain::store::{
-    Batch, Beside, Cas, Content, Damaged, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow,
-    Lease, ListRow, Page, Partition, Reading, SettingsRow, Stamp, Store, StoreError,
+    Beside, Cas, Content, Damaged, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease,
+    ListRow, Page, Partition, Reading, SettingsRow, Stamp, Store, StoreError, WriteBatch,
 };
 use lease::Gates;
 pub use opening::{CassandraOptions, ConnectError};
@@ -186,7 +186,7 @@ impl Store for CassandraStore {
         partition: Partition,
         epoch: Epoch,
         stamp: Stamp,
-        batch: Batch,
+        batch: WriteBatch,
     ) -> Result<(), StoreError> {
         let domain = batch.domain.clone();
         let mended = self.damage.mended_by(&domain, &batch.writes);
@@ -340,7 +340,7 @@ impl Store for CassandraStore {
         self.read_for_readers(domain, id).await
     }
 
-    /// Unlike the embedded twin's, a write that lost to a higher stamp counts: the database does
+    /// Unlike in the embedded store, a write that lost to a higher stamp counts: the database does
     /// not tell.
     fn rows_written(&self) -> Vec<(&'static str, u64)> {
         self.counts.read()

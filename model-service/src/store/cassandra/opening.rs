@@ -79,8 +79,8 @@ impl CassandraStore {
         let place = place(options);
         match timeout(ATTEMPT_TIMEOUT, open(options, &place)).await {
             Ok(Ok(store)) => Ok(Arc::new(store)),
-            Ok(Err(Failure::Refused(error))) => Err(error.into()),
-            Ok(Err(Failure::Trouble(trouble))) => match trouble.into_open_error(&place) {
+            Ok(Err(OpenFailure::Refused(error))) => Err(error.into()),
+            Ok(Err(OpenFailure::Trouble(trouble))) => match trouble.into_open_error(&place) {
                 Ok(error) => Err(error.into()),
                 Err(detail) => Err(ConnectError::Away { place, detail }),
             },
@@ -113,12 +113,12 @@ impl CassandraStore {
 }
 
 /// Why a store was not opened.
-enum Failure {
+enum OpenFailure {
     Refused(OpenError),
     Trouble(Trouble),
 }
 
-impl<E: Into<Trouble>> From<E> for Failure {
+impl<E: Into<Trouble>> From<E> for OpenFailure {
     fn from(error: E) -> Self {
         Self::Trouble(error.into())
     }
@@ -133,9 +133,9 @@ fn place(options: &CassandraOptions) -> String {
     )
 }
 
-async fn open(options: &CassandraOptions, place: &str) -> Result<CassandraStore, Failure> {
+async fn open(options: &CassandraOptions, place: &str) -> Result<CassandraStore, OpenFailure> {
     let unusable = |detail: String| {
-        Failure::Refused(OpenError::Unusable {
+        OpenFailure::Refused(OpenError::Unusable {
             place: place.to_owned(),
             detail,
         })
@@ -145,7 +145,7 @@ async fn open(options: &CassandraOptions, place: &str) -> Result<CassandraStore,
     })?;
     let session = cql::connect(&options.database, keyspace.as_str()).await?;
     if let Standing::Newer(found) = schema::check(&session, &keyspace).await? {
-        return Err(Failure::Refused(OpenError::Newer {
+        return Err(OpenFailure::Refused(OpenError::Newer {
             place: place.to_owned(),
             found,
             known: NEWEST,
@@ -168,7 +168,7 @@ async fn open(options: &CassandraOptions, place: &str) -> Result<CassandraStore,
     identify(&session, &keyspace, options, place).await?;
     let differences = agree(&session, &keyspace, &options.agreement).await?;
     if !differences.is_empty() {
-        return Err(Failure::Refused(OpenError::Disagrees {
+        return Err(OpenFailure::Refused(OpenError::Disagrees {
             place: place.to_owned(),
             differences: in_words(&differences),
         }));
@@ -274,7 +274,7 @@ async fn identify(
     keyspace: &Keyspace,
     options: &CassandraOptions,
     place: &str,
-) -> Result<(), Failure> {
+) -> Result<(), OpenFailure> {
     let partitions = options.partitions.to_string();
     let mut made_with = inputs(session, keyspace).await?;
     for wanted in &options.models {
@@ -284,7 +284,7 @@ async fn identify(
         let model = model.clone();
         let found = ModelInputs { model, inputs };
         if found != *wanted {
-            return Err(Failure::Refused(OpenError::OtherModel {
+            return Err(OpenFailure::Refused(OpenError::OtherModel {
                 place: place.to_owned(),
                 found: found.to_string(),
                 wanted: wanted.to_string(),
@@ -297,12 +297,12 @@ async fn identify(
     let found = meta(session, keyspace, KEY, &partitions).await?;
     match found.parse()? {
         Partitions::Of(found) if found == options.partitions => Ok(()),
-        Partitions::Of(found) => Err(Failure::Refused(OpenError::OtherPartitions {
+        Partitions::Of(found) => Err(OpenFailure::Refused(OpenError::OtherPartitions {
             place: place.to_owned(),
             found,
             wanted: options.partitions,
         })),
-        Partitions::Changing { from, to } => Err(Failure::Refused(OpenError::Unusable {
+        Partitions::Changing { from, to } => Err(OpenFailure::Refused(OpenError::Unusable {
             place: place.to_owned(),
             detail: format!(
                 "a change from {from} partitions to {to} was begun and is not finished; \

@@ -14,7 +14,7 @@ use super::counts::Table;
 use super::facts::bucket;
 use super::failure::Trouble;
 use super::rows::{Change, RowChange};
-use kindred_domain::store::{Batch, Epoch, Partition, Stamp, StoreError, Write};
+use kindred_domain::store::{Epoch, Partition, Stamp, StoreError, Write, WriteBatch};
 
 /// Requests to write that are in flight at a time, of all batches together.
 pub(super) const IN_FLIGHT: usize = 128;
@@ -42,7 +42,7 @@ impl CassandraStore {
         partition: Partition,
         epoch: Epoch,
         stamp: Stamp,
-        batch: Batch,
+        batch: WriteBatch,
     ) -> Result<(), StoreError> {
         let (domain, fence) = (batch.domain.clone(), batch.fence);
         let buckets = self.buckets(&domain).await.map_err(Trouble::of_read)?;
@@ -60,8 +60,8 @@ impl CassandraStore {
         Ok(())
     }
 
-    fn plan(&self, stamp: Stamp, batch: Batch, buckets: i16) -> Plan {
-        let Batch { domain, writes, .. } = batch;
+    fn plan(&self, stamp: Stamp, batch: WriteBatch, buckets: i16) -> Plan {
+        let WriteBatch { domain, writes, .. } = batch;
         let row = |bucket, change| RowChange {
             domain: domain.clone(),
             bucket,

@@ -1,4 +1,4 @@
-//! The embedded twin: one redb file in the data directory, one process.
+//! The embedded store: one redb file in the data directory, one process.
 //!
 //! One thread writes. It takes what waits, of whatever domains, and does it in one transaction
 //! with one sync to the disk; a batch that is refused does not touch the others of its group. So
@@ -46,8 +46,8 @@ use failure::{Trouble, guarded};
 use kindred_domain::keys::{KeyRow, KeyStore};
 use kindred_domain::models::Swept;
 use kindred_domain::store::{
-    Batch, Beside, Cas, Content, Damaged, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow,
-    Lease, ListRow, Page, Partition, SettingsRow, Stamp, Store, StoreError,
+    Beside, Cas, Content, Damaged, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease,
+    ListRow, Page, Partition, SettingsRow, Stamp, Store, StoreError, WriteBatch,
 };
 pub(crate) use opening::FILE;
 use opening::{
@@ -489,7 +489,7 @@ impl Store for EmbeddedStore {
         partition: Partition,
         epoch: Epoch,
         stamp: Stamp,
-        batch: Batch,
+        batch: WriteBatch,
     ) -> Result<(), StoreError> {
         let domain = batch.domain.clone();
         let mended = self.damage.mended_by(&domain, &batch.writes);

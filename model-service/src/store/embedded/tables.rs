@@ -12,7 +12,7 @@ use super::failure::Trouble;
 use crate::store::damage;
 use kindred_domain::keys::KeyRow;
 use kindred_domain::models::Swept;
-use kindred_domain::store::{Batch, Cas, Epoch, Lease, Partition, Stamp, StoreError, Write};
+use kindred_domain::store::{Cas, Epoch, Lease, Partition, Stamp, StoreError, Write, WriteBatch};
 
 type Bytes = &'static [u8];
 
@@ -214,7 +214,7 @@ impl<'t> Tables<'t> {
     }
 
     /// Writes the rows of a batch.
-    pub(super) fn write(&mut self, stamp: Stamp, batch: &Batch) -> Result<(), Trouble> {
+    pub(super) fn write(&mut self, stamp: Stamp, batch: &WriteBatch) -> Result<(), Trouble> {
         let domain = &batch.domain;
         let of = |id: &ItemId| key(domain, id.as_str());
         for write in &batch.writes {

@@ -1,4 +1,4 @@
-//! What only the embedded twin must do, and the contract run against it.
+//! What only the embedded store must do, and the contract run against it.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 
@@ -17,7 +17,7 @@ use redb::backends::FileBackend;
 use tempfile::TempDir;
 
 use super::super::contract::{
-    Twin, all_rows, content, domain, domain_row, feature, id, item, list, models, put, scan,
+    Fixture, all_rows, content, domain, domain_row, feature, id, item, list, models, put, scan,
     store_contract,
 };
 use super::opening::{STORE_VERSION, UNFINISHED, VERSION};
@@ -45,7 +45,7 @@ impl Embedded {
 }
 
 #[async_trait]
-impl Twin for Embedded {
+impl Fixture for Embedded {
     async fn open(&self) -> Arc<dyn Store> {
         self.store().await
     }

@@ -13,7 +13,7 @@ use super::failure::{Trouble, guarded};
 use super::tables::{Kind, META, RowCounts, Tables};
 use kindred_domain::keys::KeyRow;
 use kindred_domain::models::Swept;
-use kindred_domain::store::{Batch, Cas, Epoch, Lease, Partition, Stamp, StoreError};
+use kindred_domain::store::{Cas, Epoch, Lease, Partition, Stamp, StoreError, WriteBatch};
 
 /// Rows after which a group takes no more batches, so that what one transaction holds in memory
 /// stays small. A batch of more rows is a group of its own.
@@ -33,7 +33,7 @@ pub(super) enum Command {
         partition: Partition,
         epoch: Epoch,
         stamp: Stamp,
-        batch: Batch,
+        batch: WriteBatch,
         answer: oneshot::Sender<Result<(), StoreError>>,
     },
     /// Remove some rows of a domain.

@@ -8,7 +8,7 @@ use lapin::uri::AMQPUri;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 use crate::client::{Error, Http};
 use crate::config::Config;
 
@@ -31,13 +31,11 @@ pub(in super::super) struct Address {
 
 impl Address {
     /// As given, or on the broker's host with the broker's user.
-    pub(in super::super) fn of(config: &Config, given: Option<&str>) -> Result<Self, Failure> {
-        let uri: AMQPUri = config
-            .broker
-            .amqp_url
-            .expose()
-            .parse()
-            .map_err(|error| Failure::usage(format!("amqp_url cannot be read: {error}")))?;
+    pub(in super::super) fn of(config: &Config, given: Option<&str>) -> Result<Self, CommandError> {
+        let uri: AMQPUri =
+            config.broker.amqp_url.expose().parse().map_err(|error| {
+                CommandError::usage(format!("amqp_url cannot be read: {error}"))
+            })?;
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let user = &uri.authority.userinfo;
         let login = format!("{}:{}", encode(&user.username), encode(&user.password));
@@ -48,7 +46,7 @@ impl Address {
                 .strip_prefix("http://")
                 .filter(|rest| !rest.is_empty())
                 .ok_or_else(|| {
-                    Failure::usage(
+                    CommandError::usage(
                         "--management: expected http:// and a host, such as http://127.0.0.1:15672",
                     )
                 })?

@@ -68,14 +68,14 @@ async fn publish(publisher: &RabbitPublisher, versions: std::ops::Range<u64>) {
 #[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn order_is_kept_over_deaths_while_much_is_read_ahead() {
     let (scope, raw, publisher) = queued(0..30).await;
-    for death in 0..CAREFUL_FROM {
+    for death in 0..SUSPECT_FROM {
         let mut mortal = Mortal::start(&scope, &raw);
         let got = mortal.take(30).await;
         assert_eq!(versions(&got), (0..30).collect::<Vec<_>>(), "{death}");
         assert!(got.iter().all(|one| one.redeliveries == death));
         mortal.die();
     }
-    // With care: one after the other, and what is published now comes last.
+    // One after the other, and what is published now comes last.
     let mut mortal = Mortal::start(&scope, &raw);
     for version in 0..30 {
         let got = mortal.take(1).await;
@@ -83,7 +83,7 @@ async fn order_is_kept_over_deaths_while_much_is_read_ahead() {
             publish(&publisher, 30..40).await;
         }
         assert_eq!(versions(&got), [version]);
-        assert_eq!(got[0].redeliveries, CAREFUL_FROM);
+        assert_eq!(got[0].redeliveries, SUSPECT_FROM);
         mortal.store(&got);
     }
     // Then ahead again.
@@ -116,7 +116,7 @@ async fn order_is_kept_when_only_later_events_were_settled() {
     let wanted = [0, 10, 11, 12, 13, 14, 16, 17, 18, 19];
     assert_eq!(versions(&mortal.take(10).await), wanted);
     mortal.die();
-    // For the broker that was the third time: with care from now on.
+    // For the broker that was the third time: one at a time from now on.
     let mut mortal = Mortal::start(&scope, &raw);
     for version in wanted {
         let got = mortal.take(1).await;

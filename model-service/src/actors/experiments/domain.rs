@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use kindred_shared::DomainName;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::{Experiments, Failure, Figures, Outcomes, lock};
+use super::{ExperimentError, Experiments, Figures, Outcomes, lock};
 use crate::actors::owner::Owner;
 use kindred_domain::experiment::Experiment;
 use kindred_domain::experiment::feedback::Feedback;
@@ -29,8 +29,8 @@ const KEPT: usize = 20;
 /// written some.
 const SUMS_AGE: Duration = Duration::from_secs(3_600);
 
-/// Where one waits for the turn of a domain.
-pub(super) struct Desk {
+/// The experiments of one domain: the feedback that waits to be counted, and what is known of them.
+pub(super) struct DomainExperiments {
     waiting: Mutex<Vec<Waiting>>,
     room: Arc<Semaphore>,
     /// Whether watchers are about to be told.
@@ -41,7 +41,7 @@ pub(super) struct Desk {
 /// Events that wait to be counted.
 pub(super) struct Waiting {
     pub(super) feedback: Vec<Feedback>,
-    pub(super) answer: oneshot::Sender<Result<Outcomes, Failure>>,
+    pub(super) answer: oneshot::Sender<Result<Outcomes, ExperimentError>>,
     pub(super) _room: OwnedSemaphorePermit,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Counter {
     ended: Vec<ExperimentRow>,
 }
 
-impl Default for Desk {
+impl Default for DomainExperiments {
     fn default() -> Self {
         Self {
             waiting: Mutex::default(),
@@ -65,7 +65,7 @@ impl Default for Desk {
     }
 }
 
-impl Desk {
+impl DomainExperiments {
     /// Room for so many events to wait; `None`: there is none.
     pub(super) fn take_room(&self, events: usize) -> Option<OwnedSemaphorePermit> {
         let events = u32::try_from(events).ok()?;
@@ -121,16 +121,16 @@ impl Experiments {
     pub(super) async fn begin_now(
         &self,
         domain: &DomainRow,
-        desk: &Desk,
+        experiments: &DomainExperiments,
         experiment: Experiment,
-    ) -> Result<(Figures, bool), Failure> {
-        let mut open = desk.counter.lock().await;
+    ) -> Result<(Figures, bool), ExperimentError> {
+        let mut open = experiments.counter.lock().await;
         let owner = self.owner(domain)?;
         let counter = self.opened(domain, &owner, &mut open).await?;
         if let Some(running) = &counter.running {
             return match running.row.experiment == experiment {
                 true => Ok((running.clone(), false)),
-                false => Err(Failure::Runs(running.row.experiment.name.clone())),
+                false => Err(ExperimentError::Runs(running.row.experiment.name.clone())),
             };
         }
         let now = Utc::now();
@@ -154,7 +154,7 @@ impl Experiments {
         }
         // What of this is there when it fails is read anew.
         let Some(mut counter) = open.take() else {
-            return Err(Failure::Late);
+            return Err(ExperimentError::Late);
         };
         self.store
             .put_experiment(writer(&owner)?, &domain.domain, &row)
@@ -179,7 +179,7 @@ impl Experiments {
         domain: &DomainRow,
         owner: &Owner,
         ended: &mut Vec<ExperimentRow>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), ExperimentError> {
         ended.sort_unstable_by_key(|row| row.run);
         let surplus = (ended.len() + 1).saturating_sub(KEPT);
         for row in ended.drain(..surplus) {
@@ -194,13 +194,13 @@ impl Experiments {
     pub(super) async fn end_now(
         &self,
         domain: &DomainRow,
-        desk: &Desk,
+        experiments: &DomainExperiments,
         name: &str,
-    ) -> Result<Figures, Failure> {
-        let mut open = desk.counter.lock().await;
+    ) -> Result<Figures, ExperimentError> {
+        let mut open = experiments.counter.lock().await;
         let owner = self.owner(domain)?;
         let counter = self.opened(domain, &owner, &mut open).await?;
-        let mut figures = counter.find(name).ok_or(Failure::Unknown)?;
+        let mut figures = counter.find(name).ok_or(ExperimentError::Unknown)?;
         if figures.row.ended.is_some() {
             return Ok(figures);
         }
@@ -209,7 +209,7 @@ impl Experiments {
             sums: figures.sums.clone(),
         });
         let Some(mut counter) = open.take() else {
-            return Err(Failure::Late);
+            return Err(ExperimentError::Late);
         };
         self.store
             .put_experiment(writer(&owner)?, &domain.domain, &figures.row)
@@ -233,20 +233,20 @@ impl Experiments {
     pub(super) async fn figures_now(
         &self,
         domain: &DomainRow,
-        desk: &Desk,
+        experiments: &DomainExperiments,
         name: &str,
-    ) -> Result<Figures, Failure> {
-        let mut open = desk.counter.lock().await;
+    ) -> Result<Figures, ExperimentError> {
+        let mut open = experiments.counter.lock().await;
         let owner = self.owner(domain)?;
         let counter = self.opened(domain, &owner, &mut open).await?;
-        counter.find(name).ok_or(Failure::Unknown)
+        counter.find(name).ok_or(ExperimentError::Unknown)
     }
 
-    pub(super) fn owner(&self, domain: &DomainRow) -> Result<Arc<Owner>, Failure> {
+    pub(super) fn owner(&self, domain: &DomainRow) -> Result<Arc<Owner>, ExperimentError> {
         let owner = lock(&self.owners)
             .get(&Partition(domain.partition))
             .cloned();
-        owner.ok_or(Failure::NotHosted)
+        owner.ok_or(ExperimentError::NotHosted)
     }
 
     /// What is known of the domain's experiments, read if need be.
@@ -255,7 +255,7 @@ impl Experiments {
         domain: &DomainRow,
         owner: &Owner,
         open: &'a mut Option<Counter>,
-    ) -> Result<&'a mut Counter, Failure> {
+    ) -> Result<&'a mut Counter, ExperimentError> {
         let epoch = owner.epoch();
         let is_current = open.as_ref().is_some_and(|counter| {
             counter.epoch == epoch
@@ -279,7 +279,7 @@ impl Experiments {
                 ended,
             });
         }
-        open.as_mut().ok_or(Failure::Late)
+        open.as_mut().ok_or(ExperimentError::Late)
     }
 
     /// An experiment with the sums over all of its readers.
@@ -305,8 +305,8 @@ impl Experiments {
 }
 
 /// Who writes now.
-pub(super) fn writer(owner: &Owner) -> Result<Writer, Failure> {
-    let (epoch, stamp) = owner.stamp().ok_or(Failure::NotHosted)?;
+pub(super) fn writer(owner: &Owner) -> Result<Writer, ExperimentError> {
+    let (epoch, stamp) = owner.stamp().ok_or(ExperimentError::NotHosted)?;
     Ok(Writer {
         partition: owner.partition(),
         epoch,
