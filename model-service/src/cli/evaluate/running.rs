@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::super::client::Client;
 use super::super::exit::{CommandError, Exit};
 use super::input::{Items, Judgement};
-use super::systems::{Answer, System};
+use super::systems::{ScoredItem, System};
 
 /// Lines of an export that are asked for at a time: with the longest texts they are 100 MiB.
 const LINES: usize = 100;
@@ -96,7 +96,7 @@ impl Running<'_> {
             let list = lists.get(&item.id).into_iter().flatten();
             let known = list.filter_map(|(id, score)| {
                 let (item, score) = (items.number(id.as_str())?, *score);
-                Some(Answer { item, score })
+                Some(ScoredItem { item, score })
             });
             known.collect()
         };

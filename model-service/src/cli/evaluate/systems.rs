@@ -50,7 +50,7 @@ impl System {
     /// A model of a running service, with what it answered.
     pub(super) fn answered(
         name: String,
-        lists: Vec<Vec<Answer>>,
+        lists: Vec<Vec<ScoredItem>>,
         scores: HashMap<(usize, usize), f64>,
     ) -> Self {
         Self {
