@@ -1,4 +1,4 @@
-//! `kindred evaluate`: how good lists are, by what people said.
+//! `kindred evaluate`: how good lists are, judged by what people said.
 
 mod input;
 mod measure;
@@ -27,42 +27,42 @@ use super::output::json_lines;
 use crate::config::Config;
 use crate::preprocessing::Preprocessor;
 
-/// Measures how good lists are, by what people said, without a service.
+/// Measures how good lists are, judged by what people said; needs no service.
 ///
-/// Models are compared with each other and with TF-IDF and BM25 on the same terms. Judgements are lines of
-/// {"a","b","score"}: how alike somebody found two items. Links are lines of {"from","to"}: what an author linked to.
-/// With --tags, an answer is the better the more labels it shares with the item; items of the item's group are
-/// passed over.
+/// Models are compared with each other and with TF-IDF and BM25 on the same terms. Judgements are
+/// lines of {"a","b","score"}: how similar somebody rated two items. Links are lines of
+/// {"from","to"}: what an author linked to. With --tags, an answer is better the more labels it
+/// shares with the item; items of the same group are skipped.
 #[derive(Debug, clap::Args)]
 pub(crate) struct EvaluateArgs {
-    /// Files of events, as `kindred import` takes them, of one domain
+    /// Files of events of one domain, as `kindred import` takes them
     #[arg(long, required = true, value_name = "FILE")]
     items: Vec<PathBuf>,
-    /// NDJSON of judgements
+    /// NDJSON file of judgements
     #[arg(long, value_name = "FILE")]
     judgements: Option<PathBuf>,
-    /// NDJSON of links
+    /// NDJSON file of links
     #[arg(long, value_name = "FILE")]
     links: Option<PathBuf>,
-    /// Where labels are: categories, or attributes.NAME (separated by commas)
+    /// Field that holds the labels: categories, or attributes.NAME (separated by commas)
     #[arg(long, value_name = "FIELD")]
     tags: Option<Field>,
-    /// A model to measure; several times for several [default: all that read texts]
+    /// A model to measure; may be repeated [default: all models of texts]
     #[arg(long, value_name = "NAME")]
     model: Vec<String>,
-    /// Write a report to read, an HTML page
+    /// Write a report as an HTML page
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) flags: ServiceFlags,
 }
 
-/// What was found.
+/// The results.
 #[derive(Debug, Serialize)]
 struct Report {
     version: &'static str,
     items: usize,
-    /// Items by the language they were read in.
+    /// Number of items by the language they were read as.
     languages: BTreeMap<String, usize>,
     systems: Vec<Evaluation>,
 }
@@ -82,7 +82,7 @@ pub(super) fn run(
     let items = Items::read(&args.items, &limits)?;
     let said = said(args, &items)?;
     let pool = pool(config.compute.threads)
-        .map_err(|error| Failure::failed(format!("no threads: {error}")))?;
+        .map_err(|error| Failure::failed(format!("cannot start threads: {error}")))?;
     let (report, systems) = pool.install(|| evaluate(&models, config, &items, &said))?;
     if let Some(path) = &args.output {
         let page = report::page(&report, &systems, &items, &said);
@@ -97,7 +97,7 @@ pub(super) fn run(
     Ok(Exit::Done)
 }
 
-/// The models that are asked for.
+/// The requested models.
 fn models(args: &EvaluateArgs) -> Result<Vec<ModelName>, Failure> {
     let known = names_of_texts();
     if args.model.is_empty() {
@@ -123,7 +123,7 @@ fn said(args: &EvaluateArgs, items: &Items) -> Result<Said, Failure> {
     if let Some(field) = &args.tags
         && (0..items.len()).all(|item| items.labels(item, field).is_empty())
     {
-        return Err(Failure::usage("--tags: no item has a label there"));
+        return Err(Failure::usage("--tags: no item has a label in this field"));
     }
     Ok(Said {
         judgements: judgements.transpose()?,
@@ -226,6 +226,6 @@ fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     }
     writeln!(
         out,
-        "(first places, first tens: the largest share that one item has of them)"
+        "(first places, first tens: the largest share held by a single item)"
     )
 }

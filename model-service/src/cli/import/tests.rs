@@ -61,7 +61,7 @@ fn answer_all(mut stream: TcpStream, handler: &Handler) -> Option<()> {
     }
 }
 
-/// Accepts all lines but those that contain `bad`.
+/// Accepts all lines except those that contain `bad`.
 fn accept(body: &str) -> (u16, String) {
     let rejected: Vec<_> = body
         .lines()
@@ -107,7 +107,7 @@ fn lines_arrays_and_packed_files_are_the_same() {
         encoder.write_all(text.as_bytes()).unwrap();
         encoder.finish().unwrap()
     };
-    // Two members, as `cat a.gz b.gz` makes.
+    // Two members, as from `cat a.gz b.gz`.
     let members = [pack(&lines[..25]), pack(&lines[25..])].concat();
     for input in [
         lines.into(),
