@@ -57,7 +57,7 @@ use kindred_domain::status::DomainStatus;
 use kindred_domain::store::{ItemRow, ListRow, Liveness, Neighbour, Write as StoreWrite};
 use kindred_domain::view_change::{Listed, Renewed, ServedList, ViewChange};
 
-/// Every route's template and what can be asked of it.
+/// Every route's template and its methods.
 const ROUTES: &[(&str, &str)] = &[
     (
         "/v1/domains/{domain}/items/{id}",
@@ -138,7 +138,7 @@ async fn ask(bench: &Bench, request: TestRequest) -> Answer {
     answer_of(&bench.lobby, &bench.metrics, request).await
 }
 
-/// What a request gets that says that its body is JSON.
+/// The answer to a request that declares a JSON body.
 async fn answer_of(lobby: &Arc<Lobby>, metrics: &Arc<Metrics>, request: TestRequest) -> Answer {
     let json = ("content-type", "application/json");
     answer_as_sent(lobby, metrics, request.append_header(json)).await
@@ -171,7 +171,7 @@ async fn answer_as_sent(
     answer
 }
 
-/// A body; of a stream without an end what comes first.
+/// A body; of an endless stream, the beginning.
 async fn read(body: impl MessageBody, is_endless: bool) -> Bytes {
     if !is_endless {
         return to_bytes(body).await.unwrap_or_else(|_| panic!("a body"));
