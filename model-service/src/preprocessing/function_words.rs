@@ -1,7 +1,7 @@
-//! Which language a short text is in, by its function words: those that say how others belong together.
+//! Detects the language of a short text by its function words, such as articles and prepositions.
 //!
-//! Statistics of letters need some hundred letters to tell 70 languages apart. A headline has fewer, but
-//! "warum die … so lange … war und was der … hat" is German to every reader.
+//! Letter statistics need some hundred letters to tell 70 languages apart. A headline has fewer,
+//! but any reader sees that "warum die … so lange … war und was der … hat" is German.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,12 +9,12 @@ use kindred_shared::Folding;
 
 use super::stop_words::StopWords;
 
-/// Fewest different function words of a language that say that a text is in it.
+/// Fewest distinct function words of a language for a text to be in it.
 const FEWEST: u32 = 2;
-/// By how many more than of any other language; of the one that the letters speak for, by one.
+/// Required lead over any other language; one suffices for the language that the letters suggest.
 const LEAD: u32 = 2;
 
-/// One bit a language, by its place in [`FunctionWords::languages`].
+/// One bit per language, by its index in [`FunctionWords::languages`].
 type Mask = u128;
 
 /// The function words of several languages.
@@ -25,7 +25,8 @@ pub(super) struct FunctionWords {
 }
 
 impl FunctionWords {
-    /// Those of some languages, of the first 128. Takes some 10 ms, and 2 MB, for 70 of them.
+    /// The function words of these languages, at most 128. Takes some 10 ms and 2 MB for 70
+    /// languages.
     pub(super) fn of(languages: impl Iterator<Item = &'static str>) -> Self {
         let stop_words = StopWords::default();
         let languages: Vec<_> = languages.take(Mask::BITS as usize).collect();
@@ -38,7 +39,8 @@ impl FunctionWords {
         Self { languages, words }
     }
 
-    /// The language that a text is surely in. `by_letters`: which one its letters speak for, though not surely.
+    /// The language that a text is certainly in. `by_letters`: the language that its letters
+    /// suggest, without certainty.
     pub(super) fn language_of(&self, text: &str, by_letters: &str) -> Option<&'static str> {
         let mut counts = vec![0_u32; self.languages.len()];
         let mut seen = HashSet::new();
@@ -62,7 +64,8 @@ impl FunctionWords {
     }
 }
 
-/// A word as the keys of all languages are: stop words were folded as their own language has it.
+/// Folds a word in a way that suits all languages: stop words were folded by the rules of their
+/// own.
 fn folded(word: &str) -> String {
     Folding::default().fold(word)
 }
@@ -106,7 +109,7 @@ mod tests {
 
     #[test]
     fn words_of_several_languages_say_nothing_of_one() {
-        // Of English, German and Dutch each.
+        // In English, German and Dutch each.
         assert_eq!(all().language_of("in was so die", ""), None);
         assert_eq!(all().language_of("Hafenbrücke gesperrt", "de"), None);
         // One word, however often.

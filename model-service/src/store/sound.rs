@@ -221,7 +221,7 @@ mod tests {
         };
         assert!(wrong("words-1/en", vec![0.5], 1).contains("length 1"));
         assert!(wrong("words-1/en", vec![0.0; MAX_VECTOR + 1], 1).contains("4097 values"));
-        assert!(wrong("words-1/en", vec![1.0], u64::MAX).contains("-1 is no version"));
+        assert!(wrong("words-1/en", vec![1.0], u64::MAX).contains("-1 is not a valid version"));
         assert!(wrong("own/3", vec![1.0], 1).contains("own/3"));
         let other = feature(contract::feature("a", 1), &ModelName::own());
         assert!(other.unwrap_err().contains("another model"));

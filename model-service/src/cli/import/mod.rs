@@ -172,10 +172,7 @@ impl Summary {
             parts.push(format!("left out: {}", left.join(", ")));
         }
         if self.scheduled > 0 {
-            parts.push(format!(
-                "{} are dated in the future and appear later",
-                self.scheduled
-            ));
+            parts.push(format!("{} scheduled for later", self.scheduled));
         }
         if self.cut > 0 {
             parts.push(format!(

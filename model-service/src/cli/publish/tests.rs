@@ -156,7 +156,7 @@ fn a_message_that_reaches_no_queue_or_is_forbidden_ends_it() {
         ),
         (
             PublishFault::Away("ACCESS_REFUSED - write".to_owned()),
-            "does not let this user publish",
+            "forbids this user to publish",
         ),
     ];
     for (fault, words) in table {
@@ -196,7 +196,7 @@ fn gives_up_when_nothing_is_taken_for_too_long_and_says_so_once() {
     let said = seen.said.borrow();
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(said[0].contains("trying again"), "{said:?}");
-    assert!(said[1].contains("takes events again"), "{said:?}");
+    assert!(said[1].contains("accepts events again"), "{said:?}");
 }
 
 #[test]

@@ -74,7 +74,7 @@ async fn every_view_is_whole_strict_and_kept_nowhere() {
         ("/domains/a.example/text", 200, "Type or paste"),
         ("/domains/a.example/experiments", 200, "No experiment yet."),
         ("/domains/a.example/settings", 200, "near_duplicate"),
-        ("/domains/nowhere.example", 404, "No domain of this name"),
+        ("/domains/nowhere.example", 404, "Unknown domain"),
         ("/domains/%00", 400, "Status 400"),
         ("/activity", 200, "box-7"),
         ("/keys", 200, "ask again"),
