@@ -343,7 +343,7 @@ impl OpenIntake for OpenRabbitIntake {
     }
 }
 
-/// Those who listen on `kindred.domains`.
+/// The listeners on `kindred.domains`.
 struct Watchers(Notifier);
 
 #[async_trait]

@@ -1,8 +1,8 @@
 //! Whose a domain is.
 //!
 //! A partition's hosts report what this process hosts ([`Hosted`]). For any other partition the
-//! lease row says who owns it and where; an owner whose beat has stood still for as long as another
-//! needs to take over, on this process's own clock is none.
+//! lease row names the owner and its address. An owner does not count if its beat has not changed,
+//! by this process's own clock, for the time after which others may take over.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv6Addr;
@@ -74,7 +74,7 @@ pub struct Owners {
     store: Arc<dyn Store>,
     hosted: Arc<Hosted>,
     partitions: u16,
-    /// How long a beat may stand still: whoever wants the partition takes it then.
+    /// How long a beat may stay unchanged: after that, any other instance may take the partition.
     dead_after: Duration,
     /// A domain stays in its partition.
     partition_of: Mutex<HashMap<DomainName, Partition>>,

@@ -380,8 +380,8 @@ impl Service {
         own.chain([Arbiter::current()]).collect()
     }
 
-    /// Waits until every active domain is quiet: its lists are exact and stored. `false`: not
-    /// within `deadline`.
+    /// Waits until every active domain is quiet: its lists are exact and stored. Returns `false` if
+    /// that takes longer than `deadline`.
     pub async fn quiet(&self, deadline: Duration) -> bool {
         self.all(deadline, |status| status.quiet).await
     }

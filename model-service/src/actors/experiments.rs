@@ -36,7 +36,7 @@ pub use told::told;
 const SEEN_AGE: Duration = Duration::from_secs(1);
 /// Domains in that cache; beyond it the cache is cleared.
 const SEEN_DOMAINS: usize = 1_024;
-/// Domains that are counted at a time; past it those that nobody waits for are let go.
+/// Domains counted at a time; beyond it those without waiting callers are dropped.
 const DESKS: usize = 256;
 /// How often watchers are told an experiment's figures while events are counted.
 const TELL_EVERY: Duration = Duration::from_secs(5);

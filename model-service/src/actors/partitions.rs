@@ -123,10 +123,9 @@ impl Partitions {
             Ok(Ok(())) => {}
             Ok(Err(error)) => warn!(%error, "other services will notice late that this one has \
                 stopped"),
-            Err(_) => warn!(
-                "partitions not handed over in time; other services take them within \
-                seconds"
-            ),
+            Err(_) => {
+                warn!("partitions not handed over in time; other services take them within seconds")
+            }
         }
         abort.iter().for_each(AbortHandle::abort);
         // Hosts stop when the sender of their ownership is gone.

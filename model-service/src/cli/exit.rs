@@ -12,7 +12,7 @@ pub enum Exit {
     Done = 0,
     /// 1: it failed.
     Failed = 1,
-    /// 2: the command line or the configuration is wrong; nothing was begun.
+    /// 2: the command line or the configuration is invalid; nothing was started.
     Usage = 2,
     /// 3: finished, but some lines were rejected (`import`, `publish`).
     SomeRejected = 3,

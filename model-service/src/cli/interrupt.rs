@@ -54,8 +54,7 @@ impl Interrupt {
     /// The failure to end the command with.
     pub(crate) fn failure() -> Failure {
         Failure::failed(
-            "interrupted: the items reported above were imported; run it again to \
-            send the rest",
+            "interrupted: the items reported above were imported; run it again to send the rest",
         )
     }
 }

@@ -1,10 +1,10 @@
 //! The embedded twin: a bounded queue and the rayon pool of this process.
 //!
-//! Each lane is a thread that takes one job after the other and runs it on the pool. There are
-//! as many lanes as the pool has threads, not one task a queued job: a job splits its work on
-//! the pool, and a pool thread that waits for its parts takes up whatever else is there, one job
-//! on top of the other on its stack. Lanes bound how deep that goes. Lanes also wait for room
-//! among the replies, so that the pool never does.
+//! Each lane is a thread that takes one job after the other and runs it on the pool. There are as
+//! many lanes as the pool has threads, rather than one pool task per queued job: a job splits its
+//! work on the pool, and a pool thread that waits for the parts starts other queued work, one job
+//! on top of the other on its stack. Lanes limit that depth. Lanes also wait for room in the queue
+//! of replies, so that the pool never has to.
 
 use std::any::Any;
 use std::collections::VecDeque;

@@ -1,8 +1,8 @@
 //! The clustered twin: jobs go out over RabbitMQ, replies come back on a queue of this process.
 //!
-//! Blocks that a job names are stored before it is sent. Replies and copies of dead jobs come
-//! over one exclusive queue; a job that killed its workers is answered as failed for good. The number of
-//! workers is the number of consumers of the work queues.
+//! Blocks that a job refers to are stored before it is sent. Replies and copies of dead jobs arrive
+//! on one exclusive queue; a job that killed its workers is answered as permanently failed. The
+//! number of workers is the number of consumers of the work queues.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

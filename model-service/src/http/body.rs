@@ -303,7 +303,7 @@ mod tests {
 
     type Drip = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
 
-    /// So many bytes every second, for ever.
+    /// This many bytes every second, for ever.
     fn drip(bytes: usize) -> Drip {
         Box::pin(stream::unfold((), move |()| async move {
             tokio::time::sleep(Duration::from_secs(1)).await;

@@ -237,7 +237,7 @@ impl Publish for FakePublish {
     }
 }
 
-/// One worker that is there.
+/// A job queue with one worker.
 struct FakeJobs;
 
 #[async_trait]
@@ -275,9 +275,9 @@ pub(super) struct Bench {
     pub(super) rows: Rows,
     pub(super) publish: Arc<FakePublish>,
     pub(super) views: Arc<Views>,
-    /// Of all views.
+    /// The term of all views.
     pub(super) term: Arc<Term>,
-    /// Of the domains of partition 0, which is owned here.
+    /// The experiments of the domains of partition 0, which is owned here.
     pub(super) experiments: Arc<Experiments>,
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::callers::Callers;
 use crate::keys::{KeyRing, Peers, Sessions};
 
-/// Who has a key, and who signs.
+/// Keys, sessions and signatures of other instances.
 #[derive(Debug)]
 pub(crate) struct Guard {
     /// The keys.

@@ -251,8 +251,7 @@ impl Parameters for VersionQuery {
             Error::new(
                 Kind::Refused(Reason::InvalidVersion),
                 format!(
-                    "version is an integer from 0 to {MAX_VERSION}; leave it out for the \
-                    newest."
+                    "version is an integer from 0 to {MAX_VERSION}; leave it out for the newest."
                 ),
             )
             .with_status(StatusCode::BAD_REQUEST)

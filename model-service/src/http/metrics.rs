@@ -1,4 +1,4 @@
-//! Metrics, for those who scrape them.
+//! Metrics, for scrapers.
 
 use actix_web::{HttpResponse, get, web};
 use utoipa_actix_web::service_config::ServiceConfig;

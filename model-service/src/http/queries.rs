@@ -135,7 +135,7 @@ async fn ask_many(
     Ok(HttpResponse::Ok().json(serde_json::json!({ "answers": answers })))
 }
 
-/// Where one of many queries is answered: by the model it names, else where the others are.
+/// Where one query of a batch is answered: by the model it names, else where the others are.
 async fn here_of(
     reads: &Reads,
     queries: &Queries,

@@ -1,10 +1,10 @@
 //! The embedded twin: events of this process's own publishers, in memory until settled.
 //!
-//! There is no queue on disk: a publisher waits for its confirmation, which comes once the event
-//! is in the store, and sends again what was not confirmed. So, unlike a broker, nothing is
-//! redelivered by itself: a delivery settled as failed resolves its confirmation with that
-//! failure, and when the intake goes, every outstanding confirmation resolves with
-//! [`PublishError::Away`]. What is sent again comes as a new delivery.
+//! There is no queue on disk: a publisher waits for its confirmation, which comes once the event is
+//! in the store, and sends unconfirmed events again. So, unlike with a broker, nothing is
+//! redelivered: a delivery settled as failed resolves its confirmation with that failure, and when
+//! the intake is dropped, every outstanding confirmation resolves with [`PublishError::Away`]. An
+//! event that is sent again becomes a new delivery.
 
 use std::collections::HashMap;
 use std::mem;

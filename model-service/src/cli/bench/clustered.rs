@@ -34,8 +34,7 @@ pub(super) async fn with_service<T>(
         .await
         .map_err(|_| {
             Failure::failed(format!(
-                "the broker or the database was not reachable \
-            within {READY_WITHIN:?}"
+                "the broker or the database was not reachable within {READY_WITHIN:?}"
             ))
         })?
         .map_err(|error| Failure::failed(error.to_string()))?;

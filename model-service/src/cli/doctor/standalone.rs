@@ -92,17 +92,11 @@ pub(super) fn judge(facts: &StandaloneFacts) -> Vec<Finding> {
     let directory = match &facts.directory {
         Directory::Missing => Finding::ok(
             check,
-            format!(
-                "{place} does not exist yet; it will be \
-            created"
-            ),
+            format!("{place} does not exist yet; it will be created"),
         ),
         Directory::Empty => Finding::ok(
             check,
-            format!(
-                "{place} has no store yet; it will be \
-            created"
-            ),
+            format!("{place} has no store yet; it will be created"),
         ),
         Directory::Store(Ok(())) => Finding::ok(check, format!("{place} has a store")),
         Directory::Unusable(words) | Directory::Store(Err(words)) => Finding::problem(

@@ -78,8 +78,7 @@ fn explained(name: &str) -> &'static str {
         "judgements Pearson" => "How well scores follow people's ratings of pairs, by value.",
         "judgements Spearman" => "How well scores follow people's ratings of pairs, by rank.",
         "links hit@5" => {
-            "How often one of the first five answers is an item that the author \
-        linked to."
+            "How often one of the first five answers is an item that the author linked to."
         }
         "links recall@10" => {
             "Share of the items the author linked to that are in the first ten answers."

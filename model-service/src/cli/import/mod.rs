@@ -370,7 +370,7 @@ pub(crate) fn open(files: &[PathBuf], wanted: &Wanted) -> Result<Vec<Input>, Fai
     files.iter().map(|path| Input::open(path, wanted)).collect()
 }
 
-/// Opens files of events alone.
+/// Opens files of events only.
 ///
 /// # Errors
 /// [`Exit::Usage`] for the first that cannot be opened.

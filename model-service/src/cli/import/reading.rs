@@ -63,10 +63,7 @@ pub(crate) fn read(
     for (file, source) in sources.into_iter().enumerate().skip(from.file) {
         let name = source.name.clone();
         let broken_off = |error: std::io::Error| {
-            Failure::failed(format!(
-                "{name} cannot be read any further: \
-                {error}"
-            ))
+            Failure::failed(format!("{name} cannot be read any further: {error}"))
         };
         let is_followed = Arc::default();
         let reader = match source.reader(Arc::clone(taken), &is_followed) {

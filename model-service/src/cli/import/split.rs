@@ -34,7 +34,7 @@ pub(crate) enum Fault {
 
 /// Longest record, in bytes: a server's default limit.
 pub(crate) const MAX_RECORD: usize = 1 << 20;
-/// Bytes kept of a too long record, to recognise it by.
+/// Bytes kept of a record that is too long, to recognise it by.
 pub(crate) const EXCERPT: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +164,8 @@ impl<R: BufRead> Records<R> {
         Ok(Some(held.finish()))
     }
 
-    /// What stands behind an object on its line: the next object is left, anything else spoils this one.
+    /// Checks what follows an object on its line: another object is left for later, anything else
+    /// invalidates this one.
     fn end_object(&mut self, held: &mut Held) -> io::Result<()> {
         while let Some(byte) = self.peek()? {
             match byte {

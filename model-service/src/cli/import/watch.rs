@@ -59,7 +59,7 @@ pub(super) fn follow(
     loop {
         // Changes made before a folder was watched are found by reading once more.
         loop {
-            // A folder that was deleted and created again has to be watched anew.
+            // A folder that was deleted and created again has to be watched again.
             for directory in &watched {
                 let _ = watcher.watch(directory, RecursiveMode::NonRecursive);
             }

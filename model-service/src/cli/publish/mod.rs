@@ -315,7 +315,7 @@ async fn publish(
     sent
 }
 
-/// The exchange is the last thing a model service declares: who finds it loses nothing.
+/// Waits for the exchange. Publishing is safe once it exists: a model service declares it last.
 async fn wait_for_exchange(
     connector: &Connector,
     mut retry: Retry,

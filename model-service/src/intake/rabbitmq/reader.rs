@@ -74,7 +74,7 @@ enum End {
     Told(tokio::sync::oneshot::Sender<()>),
 }
 
-/// A dead letter on its way, and what became of it.
+/// A dead letter that is being published, and its outcome.
 type Dying = Pin<Box<dyn Future<Output = (Death, Result<(), PublishFault>)> + Send>>;
 
 /// Why a message becomes a dead letter.

@@ -19,7 +19,7 @@ pub struct Settlements {
 }
 
 impl Settlements {
-    /// Those of this start of this process.
+    /// The events awaited by this start of this process.
     pub fn new(boot_id: String) -> Arc<Self> {
         Arc::new(Self {
             boot_id,

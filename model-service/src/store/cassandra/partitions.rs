@@ -19,7 +19,7 @@ use super::schema::Keyspace;
 use super::stopped::{Registered, Why, registered};
 
 const WHY: Why = Why {
-    what: "the number of partitions is to be changed",
+    what: "the number of partitions cannot be changed now",
     again: "kindred partitions set",
 };
 

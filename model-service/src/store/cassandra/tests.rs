@@ -1,8 +1,7 @@
 //! What only the clustered twin must do, and the contract run against it.
 //!
-//! The nodes are those of `KINDRED_TEST_CQL_NODES` (`host:port,…`), the role that of
-//! `KINDRED_TEST_CQL_USER` and `KINDRED_TEST_CQL_PASSWORD`, if set; every test has a keyspace of
-//! its own there and drops it.
+//! The nodes are in `KINDRED_TEST_CQL_NODES` (`host:port,…`), the role in `KINDRED_TEST_CQL_USER`
+//! and `KINDRED_TEST_CQL_PASSWORD`, if set. Every test creates its own keyspace and drops it.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 

@@ -110,8 +110,7 @@ fn reachable(facts: &BrokerFacts) -> Vec<Finding> {
                 None => Finding::unknown(
                     check,
                     format!("{said} does not report its version"),
-                    "check that \
-                    it is recent enough",
+                    "check that it is recent enough",
                 ),
             };
             vec![reachable, version]

@@ -50,11 +50,11 @@ struct Plan {
 /// Which values are adjacent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
-    /// Those of a row.
+    /// The values of a row.
     Rows,
     /// Those of a row, preceded by the row's length as an `i32`.
     CountedRows,
-    /// Those of a column.
+    /// The values of a column.
     Columns,
 }
 

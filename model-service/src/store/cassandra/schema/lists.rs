@@ -17,7 +17,7 @@ use crate::store::cassandra::failure::Trouble;
 use crate::store::cassandra::stopped::{Why, registered};
 
 const WHY: Why = Why {
-    what: "the table of lists is to be made anew",
+    what: "the table of lists must be recreated",
     again: "kindred schema",
 };
 
