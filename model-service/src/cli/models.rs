@@ -23,8 +23,8 @@ pub(crate) struct ListArgs {
 
 /// Builds a model next to the served one.
 ///
-/// It is built from stored data, after the domain's events in priority; `kindred models list` shows
-/// its progress.
+/// It is built from stored data while the domain's events take precedence; `kindred models list`
+/// shows its progress.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PutArgs {
     /// The domain

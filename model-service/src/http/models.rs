@@ -87,8 +87,8 @@ async fn get_one(
 
 /// Builds a model next to the served one.
 ///
-/// It is built from stored data, in its turn after the domain's earlier events; then it is kept as
-/// exact as the served one.
+/// It is built from stored data while the domain's events take precedence; then it is kept as exact
+/// as the served one.
 #[utoipa::path(operation_id = "put_model", tag = "models", params(OfModel),
     request_body(content = ModelBody, content_type = "application/json", example = json!({"kind": "words-1"})),
     responses(

@@ -13,7 +13,7 @@ use super::secret::new_key;
 
 /// Longest validity of a key.
 const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
-/// How many times to retry if a random name is taken.
+/// How many random names are tried.
 const NAMES: usize = 3;
 
 /// A requested operation.

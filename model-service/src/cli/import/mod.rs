@@ -430,7 +430,7 @@ pub(crate) fn load_inputs(
     })
 }
 
-/// Sends what `feed` hands over; `files` are the inputs' names, rejects and sizes.
+/// Sends what `feed` hands over; `inputs` are the inputs' names, rejects files and sizes.
 fn load_with(
     client: &Client,
     inputs: Vec<(String, Option<PathBuf>, Option<u64>)>,
