@@ -371,7 +371,7 @@ impl DomainActor {
         self.step_after(context, async move {
             let mut retry = RETRY;
             while let Err(failure) = services.watchers.notify(&name, &model, &ids).await {
-                warn!(domain = %name, reason = failure.detail, "watchers not told");
+                warn!(domain = %name, reason = failure.detail, "watchers not notified");
                 tokio::time::sleep(retry.failed()).await;
             }
             Input::Notified { ticket }

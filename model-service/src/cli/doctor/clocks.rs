@@ -34,7 +34,7 @@ pub(super) fn of_broker(facts: &BrokerFacts) -> Clock {
 pub(super) fn of_database(facts: &DatabaseFacts) -> Clock {
     let ahead_ms = match &facts.inside {
         Ok(inside) => inside.ahead_ms.clone(),
-        Err(_) => Err("there is no connection".to_owned()),
+        Err(_) => Err("not connected".to_owned()),
     };
     Clock {
         of: "database",
