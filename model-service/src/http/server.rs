@@ -151,16 +151,16 @@ fn enter(
 /// The answer to a connection over the total limit.
 const TOO_MANY: &str = concat!(
     "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n",
-    "connection: close\r\ncontent-length: 169\r\n\r\n",
+    "connection: close\r\ncontent-length: 154\r\n\r\n",
     r#"{"type":"/problems/too-many-connections","title":"There are too many connections","status":503,"#,
-    r#""detail":"As many connections are open as there may be. Ask again later."}"#,
+    r#""detail":"Too many connections are open. Ask again later."}"#,
 );
 /// The answer to a connection over its address's limit.
 const TOO_MANY_OF_ADDRESS: &str = concat!(
     "HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n",
-    "connection: close\r\ncontent-length: 178\r\n\r\n",
+    "connection: close\r\ncontent-length: 167\r\n\r\n",
     r#"{"type":"/problems/too-many-connections","title":"There are too many connections","status":429,"#,
-    r#""detail":"As many connections of this address are open as may be. Use some again."}"#,
+    r#""detail":"Too many connections from this address are open. Reuse them."}"#,
 );
 
 #[cfg(test)]
