@@ -1,8 +1,8 @@
 //! Which process owns a domain.
 //!
-//! A partition's hosts say what this process hosts ([`HostedPartitions`]). For any other partition the lease
-//! row says who owns it and where; an owner whose beat has stood still for as long as another needs to take over, on this
-//! process's own clock is none.
+//! A partition's hosts report what this process hosts ([`HostedPartitions`]). For any other partition the
+//! lease row names the owner and its address. An owner does not count if its beat has not changed,
+//! by this process's own clock, for the time after which others may take over.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv6Addr;
@@ -14,14 +14,14 @@ use tokio::sync::watch;
 
 use kindred_domain::store::{Lease, Partition, Store, StoreError};
 
-/// How long a lease that was read is believed without reading it again.
+/// How long a lease that was read is trusted without reading it again.
 const BELIEVED: Duration = Duration::from_secs(1);
-/// Domains whose partition is remembered; past it all are forgotten.
+/// Domains whose partition is cached; beyond it the cache is cleared.
 const REMEMBERED: usize = 100_000;
-/// How often it is told that an owner's address is none.
+/// How often an invalid owner's address is logged.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
-/// The partitions this process hosts now.
+/// The partitions that this process hosts.
 #[derive(Debug, Default)]
 pub struct HostedPartitions(watch::Sender<BTreeSet<Partition>>);
 
@@ -33,7 +33,7 @@ impl HostedPartitions {
         });
     }
 
-    /// The partition is hosted no more.
+    /// The partition is no longer hosted.
     pub fn let_go(&self, partition: Partition) {
         self.0.send_modify(|hosted| {
             hosted.remove(&partition);
@@ -45,7 +45,7 @@ impl HostedPartitions {
         self.0.borrow().contains(&partition)
     }
 
-    /// How many are.
+    /// Number of hosted partitions.
     pub fn count(&self) -> usize {
         self.0.borrow().len()
     }
@@ -53,7 +53,7 @@ impl HostedPartitions {
     /// Waits until this partition is hosted.
     pub async fn until(&self, partition: Partition) {
         let mut hosted = self.0.subscribe();
-        // The sender is `self`, so it cannot be gone.
+        // The sender is `self`, so it cannot be dropped.
         let _ = hosted.wait_for(|hosted| hosted.contains(&partition)).await;
     }
 }
@@ -74,17 +74,18 @@ pub struct Owners {
     store: Arc<dyn Store>,
     hosted: Arc<HostedPartitions>,
     partitions: u16,
-    /// How long a beat may stand still: whoever wants the partition takes it then.
+    /// How long a beat may stay unchanged: after that, any other instance may take the partition.
     dead_after: Duration,
-    /// A domain belongs to one partition for ever.
+    /// A domain stays in its partition.
     partition_of: Mutex<HashMap<DomainName, Partition>>,
     sightings: Mutex<HashMap<Partition, Sighting>>,
     told: Mutex<LogLimiter>,
     begun: Instant,
 }
 
-/// Whether an owner may be asked there: a host and a port, and nothing that would make an address of it that means
-/// more (a user, a path). Whoever may write the table must not choose what is asked for.
+/// Whether an owner may be contacted there: a host and a port, and nothing that would change the
+/// meaning of a URL (a user, a path). Whoever can write the table must not be able to choose what
+/// is requested.
 fn is_host_and_port(address: &str) -> bool {
     let Some((host, port)) = address.rsplit_once(':') else {
         return false;
@@ -105,11 +106,11 @@ fn is_host_and_port(address: &str) -> bool {
     is_port && is_host
 }
 
-/// A lease as it was seen.
+/// A lease as last seen.
 #[derive(Debug, Clone)]
 struct Sighting {
     lease: Option<Lease>,
-    /// Since when it has been exactly so.
+    /// Since when it has not changed.
     since: Instant,
     read: Instant,
 }
@@ -131,7 +132,7 @@ impl Sighting {
 }
 
 impl Owners {
-    /// Finds owners in this store; `hosted` says what this process hosts of its `partitions`.
+    /// Finds owners in this store; `hosted` says which of the `partitions` this process hosts.
     pub(crate) fn new(
         store: Arc<dyn Store>,
         hosted: Arc<HostedPartitions>,
@@ -174,17 +175,17 @@ impl Owners {
         self.of_partition(partition).await
     }
 
-    /// Every partition there is.
+    /// Every partition.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = Partition> + use<> {
         (0..self.partitions).map(Partition)
     }
 
-    /// Where the owner of a partition is.
+    /// Whose a partition is.
     pub(crate) async fn of_partition(
         &self,
         partition: Partition,
     ) -> Result<OwnerLocation, StoreError> {
-        // A store that keeps every other process out has no other owner.
+        // A store that excludes every other process has no other owner.
         if self.store.is_exclusive() || self.hosted.has(partition) {
             return Ok(OwnerLocation::Local);
         }
@@ -206,7 +207,7 @@ impl Owners {
                 partition,
                 address,
                 more,
-                "the owner's address is no host and port; nobody is asked there"
+                "the owner's address is not a host and port; ignored"
             );
         }
         let since = match last {
@@ -237,7 +238,7 @@ fn excerpt(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-/// Every write leaves the value whole, so a panic elsewhere is no reason to stop serving.
+/// Every write leaves the value consistent, so a panic elsewhere is no reason to stop serving.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

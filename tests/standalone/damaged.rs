@@ -222,7 +222,7 @@ fn an_item_whose_row_is_damaged_is_gone_until_it_is_published_again() {
     client.get(&path::item(DOMAIN, "i3")).with_status(404);
     let trouble = told(client).trouble.expect("it is told");
     assert!(
-        trouble.contains("items of \"i3\" (it cannot be read: -1 is no version)"),
+        trouble.contains("items of \"i3\" (it cannot be read: -1 is not a valid version)"),
         "{trouble}"
     );
     let url = format!("http://127.0.0.1:{}", place.port());

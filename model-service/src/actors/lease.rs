@@ -1,4 +1,4 @@
-//! Keeping a partition's lease: the shell of the lease's machine.
+//! Runs the machine that keeps a partition's lease.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,45 +15,46 @@ use kindred_domain::lease::{LeaseEffect, LeaseInput, LeaseMachine, LeaseTimes, W
 use kindred_domain::store::{Epoch, Partition, Store, StoreError};
 use kindred_query::Term;
 
-/// Whether a partition is ours.
+/// Whether this process owns a partition.
 #[derive(Debug)]
 pub enum Ownership {
-    /// Ours, at this epoch, for a term; also when the epoch was raised while it was ours.
+    /// Owned at this epoch, for a term; sent again when the epoch is raised.
     Owned(Epoch, Arc<Term>),
-    /// Not ours any more.
+    /// No longer owned.
     Lost,
-    /// To be another's, as soon as it is let go: the sender is dropped then.
+    /// To be handed over to another instance once the partition is released, which drops the
+    /// sender.
     HandedOver(oneshot::Sender<()>),
 }
 
-/// One model service, as the others know it.
+/// One model service, as others see it.
 #[derive(Debug, Clone)]
 pub struct Instance {
     /// Unique per start of a process.
     pub owner: String,
-    /// Where it answers queries.
+    /// Address for queries.
     pub address: String,
 }
 
 /// What a keeper of a lease is told and tells, its clock and its times.
 #[derive(Debug)]
 pub struct KeeperChannels {
-    /// What is wanted of the partition. When nobody wishes any more, it is handed over, and the
-    /// keeper ends.
+    /// Whether the partition is wanted. When the sender is dropped, the partition is handed over
+    /// and the keeper ends.
     pub wishes: watch::Receiver<Wish>,
-    /// Who owns the partition, as far as is known.
+    /// The partition's owner, as far as known.
     pub owner: watch::Sender<Option<String>>,
-    /// Whether it is ours.
+    /// Reports whether this process owns it.
     pub ownership: mpsc::Sender<Ownership>,
-    /// Told when the epoch's sequence numbers run out.
+    /// Notified when the epoch's sequence numbers run out.
     pub exhausted: Arc<Notify>,
-    /// The clock of terms.
+    /// The clock that terms use.
     pub clock: Clock,
-    /// How often the lease is kept, and after how long it is taken.
+    /// How often the lease is renewed, and after how long it may be taken.
     pub times: LeaseTimes,
 }
 
-/// Takes the lease when it may, keeps it while it can, and says so.
+/// Acquires the lease when possible, keeps it as long as possible, and reports ownership.
 pub async fn keep(
     store: Arc<dyn Store>,
     partition: Partition,
@@ -90,7 +91,8 @@ pub async fn keep(
             () = channels.ownership.closed() => return,
         };
         todo = machine.handle(begun.elapsed(), input);
-        // This clock first: if time passes in between, the term is too short.
+        // Read this clock first: if time passes in between, the term is too short rather than too
+        // long.
         let now = channels.clock.now().monotonic;
         let lasts_until = machine.lasts_until();
         under_way.owned_for(
@@ -100,29 +102,29 @@ pub async fn keep(
     }
 }
 
-/// What the machine asked for and waits for.
+/// Requests of the machine that are in flight.
 #[derive(Default)]
 struct UnderWay {
     asked: Option<BoxFuture<'static, LeaseInput>>,
     leaving: Option<oneshot::Receiver<()>>,
-    /// Of the ownership there is, or of the next.
+    /// Of the current ownership, or of the next.
     term: Arc<Term>,
 }
 
 impl UnderWay {
-    /// The partition is ours for so long, if it is.
+    /// Extends the term: the partition stays owned for `left`.
     fn owned_for(&mut self, now: Duration, left: Option<Duration>) {
         match left {
             Some(left) => self.term.extend(now.saturating_add(left)),
             None => {
                 self.term.end();
-                // What views of this ownership say counts no more, also when there is another.
+                // Views of this ownership become invalid, even if another one follows.
                 self.term = Arc::default();
             }
         }
     }
 
-    /// Does what the machine asks for. An error: nobody wants to know of the ownership any more.
+    /// Carries out the machine's requests. An error: nobody listens to ownership any more.
     async fn carry_out(
         &mut self,
         effect: LeaseEffect,
@@ -145,7 +147,7 @@ impl UnderWay {
                 self.leaving = Some(until);
                 Ownership::HandedOver(let_go)
             }
-            // The newest question is the only one whose answer still matters.
+            // Only the newest request's answer still matters.
             question @ (LeaseEffect::Read | LeaseEffect::Look | LeaseEffect::Set { .. }) => {
                 let question = ask(
                     Arc::clone(store),
@@ -161,7 +163,7 @@ impl UnderWay {
     }
 }
 
-/// Says who owns the partition, if that is another now.
+/// Publishes the owner if it has changed.
 fn tell_owner(told: &watch::Sender<Option<String>>, known: Option<&str>) {
     told.send_if_modified(|owner| {
         let is_other = owner.as_deref() != known;
@@ -175,7 +177,7 @@ fn tell_owner(told: &watch::Sender<Option<String>>, known: Option<&str>) {
 async fn let_go(leaving: &mut Option<oneshot::Receiver<()>>) {
     match leaving {
         Some(until) => {
-            // Nobody sends anything; it ends when the sender is dropped.
+            // Nothing is ever sent; this ends when the sender is dropped.
             let _ = until.await;
             *leaving = None;
         }
@@ -208,7 +210,7 @@ async fn ask(
     match (answered, question) {
         (Ok(input), _) => input,
         (Err(error), LeaseEffect::Set { .. }) => {
-            debug!(partition = partition.0, %error, "lease not known");
+            debug!(partition = partition.0, %error, "lease state unknown");
             LeaseInput::Unknown
         }
         (Err(error), _) => {

@@ -1,4 +1,5 @@
-//! All partitions of a service: for each a keeper of its lease and a host; and who wishes for them.
+//! All partitions of a service: a lease keeper and a host for each, and the logic that decides
+//! which are wanted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,8 @@ use crate::owners::HostedPartitions;
 use kindred_domain::lease::Wish;
 use kindred_domain::store::{Partition, Store};
 
-/// Longest until partitions are handed over when the service stops; then they are left to be taken.
+/// Longest time to hand partitions over when the service stops; the rest is left for others to
+/// take.
 const HAND_OVER: Duration = Duration::from_secs(3);
 
 /// The partitions of a running service.
@@ -29,12 +31,12 @@ pub struct Partitions {
     hosts: Vec<JoinHandle<()>>,
 }
 
-/// Who wishes for partitions. When it is gone, they are handed over.
+/// Decides which partitions are wanted. When it is dropped, they are handed over.
 enum Sharing {
-    /// All of them: no other can have any, or there is just one. Others are told all the same that this
-    /// instance is there.
+    /// All of them: no other instance can own any, or there is only one partition. Others are still
+    /// told that this instance is alive.
     All(Vec<KeeperHandle>, Option<JoinHandle<()>>),
-    /// As many as others have.
+    /// An even share.
     Even(JoinHandle<()>),
 }
 
@@ -51,7 +53,7 @@ impl Sharing {
 }
 
 impl Partitions {
-    /// Takes whatever of `count` partitions `me` can own, and hosts it: domains live on `homes`,
+    /// Takes whichever of `count` partitions `me` can own, and hosts them: domains run on `homes`,
     /// events come from `intake`, and `hosted` is told. Call inside an actix system.
     pub fn start(
         count: u16,
@@ -107,7 +109,7 @@ impl Partitions {
         }
     }
 
-    /// Hands all over, as far as that is quick, and lets go.
+    /// Hands over all partitions, if that is quick, and stops.
     pub async fn hand_over(self) {
         self.sharing.end();
         let abort: Vec<AbortHandle> = self.keepers.iter().map(JoinHandle::abort_handle).collect();
@@ -119,11 +121,14 @@ impl Partitions {
         };
         match timeout(HAND_OVER, handing_over).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "others learn late that this service is gone"),
-            Err(_) => warn!("partitions not handed over in time; others take them within seconds"),
+            Ok(Err(error)) => warn!(%error, "other services will notice late that this one has \
+                stopped"),
+            Err(_) => {
+                warn!("partitions not handed over in time; other services take them within seconds")
+            }
         }
         abort.iter().for_each(AbortHandle::abort);
-        // Hosts let go when nobody tells them of the ownership any more.
+        // Hosts stop when the sender of their ownership is gone.
         for host in self.hosts {
             let _ = host.await;
         }

@@ -1,4 +1,4 @@
-//! The duration supervisor: has jobs done, and sees to it that a lost one never blocks.
+//! The duration supervisor: sends jobs and makes sure that a lost job never blocks anything.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, Undone};
 use kindred_domain::dispatch_table::{Action, DispatchLimits, DispatchTable, ReplyOutcome};
 use kindred_domain::intake::Failure;
 
-/// Messages that may wait: replies, and as many askers as have jobs to give.
+/// Messages that may wait: replies, and as many requests as there are jobs to send.
 const MAILBOX: usize = 1_024;
 
-/// Why a job that kills workers is a dead letter, as brokers say it.
+/// The broker's reason for dead-lettering a job that kills workers.
 const DELIVERY_LIMIT: &str = "delivery_limit";
 
-/// How often it is told what workers do wrong: a bad one may do so thousands of times a second.
+/// How often workers' faults are logged: a bad worker may cause thousands per second.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// Watches every job that is out.
+/// Watches every job in flight.
 pub struct DurationSupervisor {
     jobs: Arc<dyn Jobs>,
     table: DispatchTable,
@@ -40,31 +40,31 @@ pub struct DurationSupervisor {
     metrics: Arc<Metrics>,
 }
 
-/// Have a job done. The answer is the worker's, or why there is none. Who stops waiting gives
-/// the job up.
+/// Have a job done. The answer is the worker's reply, or why there is none. Dropping the request
+/// abandons the job.
 #[derive(Message)]
 #[rtype(result = "Result<Reply, Undone>")]
 pub struct Perform {
     /// The job.
     pub job: Job,
-    /// Length of the dense parts that are asked for, where it is known.
+    /// Length of the dense parts wanted, where known.
     pub dense: Option<usize>,
-    /// Whether it is for a model beside the served one.
+    /// Whether it is for a model next to the served one.
     pub is_beside: bool,
 }
 
-/// A reply has come.
+/// A reply has arrived.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Replied(Returned);
 
-/// A job did not get into the queue.
+/// A job could not be queued.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct NotSent(JobId);
 
 impl DurationSupervisor {
-    /// Starts supervising on an arbiter of its own.
+    /// Starts the supervisor on an arbiter of its own.
     pub fn start_supervising(
         jobs: Arc<dyn Jobs>,
         limits: DispatchLimits,
@@ -88,7 +88,7 @@ impl DurationSupervisor {
         })
     }
 
-    /// Sends what is to be sent, gives up what is to be given up, and sets the next alarm.
+    /// Sends what is due, abandons what is overdue, and sets the next alarm.
     fn turn(&mut self, context: &mut Context<Self>) {
         let gone: Vec<JobId> = self
             .askers
@@ -153,10 +153,10 @@ impl DurationSupervisor {
     }
 
     fn give_up(&mut self, id: JobId, reason: &str, by_worker: bool) {
-        warn!(job = id.0, reason, "job given up");
+        warn!(job = id.0, reason, "job abandoned");
         self.metrics.jobs_failed.inc();
         if let Some(asker) = self.askers.remove(&id) {
-            let failure = Failure::passing(format!("a job was given up: {reason}"));
+            let failure = Failure::passing(format!("a job was abandoned: {reason}"));
             let undone = if by_worker {
                 Undone::GivenUp(failure)
             } else {
@@ -247,7 +247,7 @@ impl Handler<Replied> for DurationSupervisor {
                     attempt = attempt.0,
                     why,
                     more,
-                    "a worker's answer is refused"
+                    "a worker's reply was refused"
                 );
             }
         }
@@ -264,12 +264,18 @@ impl Handler<Replied> for DurationSupervisor {
                     .with_label_values(&reason)
                     .inc();
                 if let Some(more) = self.refusals.tell(now) {
-                    warn!(job = job.0, attempt = attempt.0, %unfit, more, "a worker's answer is refused");
+                    warn!(job = job.0, attempt = attempt.0, %unfit, more, "a worker's reply was \
+                        refused");
                 }
             }
             ReplyOutcome::Retried => {
                 if let Some(more) = self.failures.tell(now) {
-                    warn!(job = job.0, attempt = attempt.0, more, "a worker could not");
+                    warn!(
+                        job = job.0,
+                        attempt = attempt.0,
+                        more,
+                        "a worker could not do a job"
+                    );
                 }
             }
             ReplyOutcome::Late => {

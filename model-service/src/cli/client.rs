@@ -1,4 +1,4 @@
-//! Talking to a running Kindred: where it is, and what its answers mean for the exit code.
+//! Talking to a running Kindred: finding it, and turning its answers into exit codes.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use super::exit::{CommandError, Exit};
 use crate::client::{Error, Http, Response, Trust};
 use crate::config::Config;
 
-/// A batch is answered when all of it is durable.
+/// Longest wait for an answer: a batch is answered only when all of it is durable.
 const ANSWER: Duration = Duration::from_secs(120);
 
-/// Where a server is said to be.
+/// Options that name a server.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Server {
     /// Address of the running Kindred [default: the configured `listen`]
@@ -20,12 +20,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A client of that server; without `--url` of the one this configuration starts.
+    /// A client for that server; without `--url`, for the one this configuration starts.
     pub(crate) fn client(&self, config: &Config) -> Result<Client, CommandError> {
         self.patient_client(config, ANSWER)
     }
 
-    /// The same, which waits so long for an answer.
+    /// The same, with its own limit on waiting for an answer.
     pub(crate) fn patient_client(
         &self,
         config: &Config,
@@ -65,7 +65,7 @@ impl Client {
     /// A client of the server at this URL.
     ///
     /// # Errors
-    /// [`Exit::Usage`] when it is no `http://` or `https://` URL.
+    /// [`Exit::Usage`] when it is not an `http://` or `https://` URL.
     pub(crate) fn new(url: &str) -> Result<Self, CommandError> {
         Self::trusting(&Trust::default(), url, ANSWER)
     }
@@ -91,7 +91,7 @@ impl Client {
         &self.base
     }
 
-    /// Asks for a path.
+    /// GETs a path.
     ///
     /// # Errors
     /// [`Exit::Unreachable`] when no answer came.
@@ -100,18 +100,18 @@ impl Client {
         asked.map_err(|error| self.silent(&error))
     }
 
-    /// Asks for a path that must be there.
+    /// GETs a path that must exist.
     ///
     /// # Errors
-    /// [`Exit::NotFound`] where nothing is, [`Exit::Unreachable`] when no answer came.
+    /// [`Exit::NotFound`] when it does not, [`Exit::Unreachable`] when no answer came.
     pub(crate) fn get_good(&self, path: &str) -> Result<Response, CommandError> {
         Self::good(self.get(path)?)
     }
 
-    /// The answer, if it is none of an error.
+    /// Passes a success through.
     ///
     /// # Errors
-    /// What the service says; [`Exit::NotFound`] where nothing is there.
+    /// What the service says; [`Exit::NotFound`] when nothing is there.
     pub(crate) fn good(answer: Response) -> Result<Response, CommandError> {
         match answer.status {
             404 => Err(CommandError::new(Exit::NotFound, answer.words())),
@@ -120,7 +120,7 @@ impl Client {
         }
     }
 
-    /// Asks a path with JSON.
+    /// POSTs JSON to a path.
     ///
     /// # Errors
     /// [`Exit::Unreachable`] when no answer came.
@@ -130,7 +130,7 @@ impl Client {
         sent.map_err(|error| self.silent(&error))
     }
 
-    /// The same of a path that must be there.
+    /// POSTs JSON to a path that must exist.
     ///
     /// # Errors
     /// As [`Self::get_good`].
@@ -138,10 +138,10 @@ impl Client {
         Self::good(self.post_json(path, json)?)
     }
 
-    /// Sends NDJSON to a path.
+    /// POSTs NDJSON to a path.
     ///
     /// # Errors
-    /// [`Exit::Unreachable`] when no answer came: it may have been done or not.
+    /// [`Exit::Unreachable`] when no answer came: it may or may not have been done.
     pub(crate) fn post(&self, path: &str, ndjson: &[u8]) -> Result<Response, CommandError> {
         let sent = self.http.post(
             &format!("{}{path}", self.base),
@@ -151,40 +151,40 @@ impl Client {
         sent.map_err(|error| self.silent(&error))
     }
 
-    /// Puts JSON at a path.
+    /// PUTs JSON to a path.
     ///
     /// # Errors
-    /// [`Exit::Unreachable`] when no answer came: it may have been done or not.
+    /// [`Exit::Unreachable`] when no answer came: it may or may not have been done.
     pub(crate) fn put(&self, path: &str, json: &[u8]) -> Result<Response, CommandError> {
         let url = format!("{}{path}", self.base);
         let sent = self.http.put(&url, "application/json", json);
         sent.map_err(|error| self.silent(&error))
     }
 
-    /// Deletes what is at a path.
+    /// DELETEs a path.
     ///
     /// # Errors
-    /// [`Exit::Unreachable`] when no answer came: it may have been done or not.
+    /// [`Exit::Unreachable`] when no answer came: it may or may not have been done.
     pub(crate) fn delete(&self, path: &str) -> Result<Response, CommandError> {
         let sent = self.http.delete(&format!("{}{path}", self.base));
         sent.map_err(|error| self.silent(&error))
     }
 
-    /// Reads what was answered.
+    /// Parses an answer.
     ///
     /// # Errors
-    /// When it is something else: not a Kindred answers, or another version.
+    /// When it is not what was expected: the server is not Kindred, or is another version.
     pub(crate) fn read<T: DeserializeOwned>(&self, answer: &Response) -> Result<T, CommandError> {
         answer.json().map_err(|error| self.other(&error))
     }
 
-    /// The server answered something else.
+    /// The failure for an unexpected answer.
     pub(crate) fn other(&self, what: &dyn std::fmt::Display) -> CommandError {
-        CommandError::failed(format!("{} answered something else: {what}", self.base))
+        CommandError::failed(format!("unexpected answer from {}: {what}", self.base))
     }
 
     fn silent(&self, error: &Error) -> CommandError {
-        // A malformed URL is the caller's mistake, and trying again is no remedy.
+        // A malformed URL is the caller's mistake; retrying does not help.
         let exit = if error.is_bad_url() {
             Exit::Usage
         } else {
@@ -194,7 +194,7 @@ impl Client {
     }
 }
 
-/// Characters a terminal would act on become spaces.
+/// Replaces characters that a terminal would act on by spaces.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })

@@ -1,4 +1,4 @@
-//! `kindred demo`: the bundled sample in, its neighbours out, and on serving.
+//! `kindred demo`: imports the bundled sample, shows its neighbours, and keeps serving.
 
 mod own_site;
 
@@ -19,7 +19,7 @@ use super::standalone::{Stop, curl_lines, drain};
 use crate::config::{self, Config, Origins};
 use crate::standalone::Standalone;
 
-/// The sample: events, and neighbours that were written down before anything was compared.
+/// The sample: events, and expected neighbours that were written down before anything was compared.
 const SAMPLE: [(&[u8], &str); 3] = [
     (
         include_bytes!("../../demo/courier.ndjson"),
@@ -34,9 +34,9 @@ const SAMPLE: [(&[u8], &str); 3] = [
         include_str!("../../demo/plein-air.expected.json"),
     ),
 ];
-/// Neighbours shown, and looked at for the hit rate.
+/// Neighbours that are shown, and that count for the hit rate.
 const TOP: usize = 5;
-/// Articles shown of a domain.
+/// Articles shown per domain.
 const SHOWN: usize = 3;
 const QUIET_WITHIN: Duration = Duration::from_secs(120);
 
@@ -54,12 +54,12 @@ struct Question {
     expected: Vec<String>,
 }
 
-/// What is printed, as words or JSON.
+/// What is printed, as text or JSON.
 #[derive(Debug, Serialize)]
 struct Report {
     address: String,
     items: u64,
-    /// From the first event to the last list.
+    /// From the first event until the last list.
     seconds: f64,
     domains: Vec<DomainReport>,
     questions: usize,
@@ -83,7 +83,7 @@ pub(super) struct Article {
 }
 
 impl Article {
-    /// For people.
+    /// Prints it for people.
     pub(super) fn tell(&self, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "\n  {}", printable(&self.title))?;
         for one in &self.similar {
@@ -146,15 +146,17 @@ async fn shown(
     }
 }
 
-/// A directory that is gone when the program ends.
+/// A directory that is deleted when the program ends.
 pub(super) fn temporary() -> Result<tempfile::TempDir, CommandError> {
     tempfile::Builder::new()
         .prefix("kindred-")
         .tempdir()
-        .map_err(|error| CommandError::failed(format!("no temporary directory: {error}")))
+        .map_err(|error| {
+            CommandError::failed(format!("cannot create a temporary directory: {error}"))
+        })
 }
 
-/// Runs blocking requests beside the service they ask.
+/// Runs blocking requests alongside the service they ask.
 pub(super) async fn beside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, CommandError> + Send + 'static,
 ) -> Result<T, CommandError> {

@@ -4,19 +4,19 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-/// What the exit code says. `--help` shows [`EXIT_CODES`]; scripts rely on the numbers.
+/// Meaning of the exit code. `--help` shows [`EXIT_CODES`]; scripts rely on the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// 0: done as asked.
+    /// 0: success.
     Done = 0,
     /// 1: it failed.
     Failed = 1,
-    /// 2: the command line or the configuration is wrong; nothing was begun.
+    /// 2: the command line or the configuration is invalid; nothing was started.
     Usage = 2,
     /// 3: finished, but some lines were rejected (`import`, `publish`).
     SomeRejected = 3,
-    /// 4: there is no such domain or item.
+    /// 4: no such domain or item.
     NotFound = 4,
     /// 5: the server cannot be reached.
     Unreachable = 5,
@@ -28,22 +28,22 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The exit codes in words.
+/// The exit codes, explained.
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  failed
-  2  the command line or the configuration is wrong
+  2  invalid command line or configuration
   3  finished, but some lines were rejected (import, publish)
-  4  there is no such domain or item (similar, status)
+  4  no such domain or item (similar, status)
   5  the server cannot be reached";
 
-/// Why a command ends before its end.
+/// Why a command ends early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandError {
     /// What the exit code says.
     pub exit: Exit,
-    /// What people are told, on standard error; nothing when empty.
+    /// The message for people, printed on standard error; empty: none.
     pub message: String,
 }
 
@@ -70,8 +70,7 @@ impl fmt::Display for CommandError {
     }
 }
 
-/// Of writing to standard output. A reader that has seen enough (`kindred … | head`) is no
-/// failure.
+/// An error of writing to standard output. A closed pipe (`kindred … | head`) is not a failure.
 impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {

@@ -1,10 +1,10 @@
-//! Filters as flags, by the names they have in addresses.
+//! Filters as flags, named as in URLs.
 
 use serde_json::{Map, Value, json};
 
 use super::exit::CommandError;
 
-/// Which items count. A filter given more than once takes any of its values.
+/// Which items count. A filter given more than once matches any of its values.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Conditions")]
 pub(crate) struct FilterArgs {
@@ -32,7 +32,7 @@ pub(crate) struct FilterArgs {
     /// No items with this attribute
     #[arg(long, value_name = "NAME=VALUE")]
     not_attribute: Vec<String>,
-    /// Only items published at this time or later (RFC 3339)
+    /// Only items published at or after this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
     published_after: Option<String>,
     /// Only items published before this time (RFC 3339)
@@ -41,7 +41,7 @@ pub(crate) struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// As parameters of an address, not encoded.
+    /// As parameters of a URL, not encoded.
     ///
     /// # Errors
     /// When an attribute is not `NAME=VALUE`.
@@ -112,7 +112,7 @@ impl FilterArgs {
         Ok(is_filtered.then(|| json!({"all": all, "none": none})))
     }
 
-    /// What takes any of several values.
+    /// Filters that match any of several values.
     fn repeated(&self) -> [(&'static str, &[String]); 6] {
         [
             ("category", &self.category),
@@ -131,7 +131,7 @@ fn attribute(given: &str) -> Result<(&str, &str), CommandError> {
         .filter(|(key, _)| !key.is_empty())
         .ok_or_else(|| {
             CommandError::usage(format!(
-                "an attribute is NAME=VALUE, such as author=\"A. Writer\"; got {given:?}"
+                "expected NAME=VALUE, such as author=\"A. Writer\"; got {given:?}"
             ))
         })
 }

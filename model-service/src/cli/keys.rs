@@ -1,4 +1,4 @@
-//! `kindred keys`: who may ask a service what.
+//! `kindred keys`: manages API keys and their rights.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::store::cassandra::KeyTable;
 use crate::store::cassandra::schema::Keyspace;
 use crate::store::embedded::EmbeddedStore;
 
-/// Where keys are.
+/// Where the keys are stored.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Place {
     #[command(flatten)]
@@ -28,18 +28,20 @@ pub(crate) struct Place {
     in_database: bool,
 }
 
-/// Makes a key, and shows its secret, once.
+/// Creates a key and shows its secret, once.
 ///
-/// With a key configured (KINDRED_KEY, key_file), or with --url: over HTTP. With --in-database: in the database of
-/// a cluster. Else in the data directory of a standalone on this machine, whether it runs or not; a directory that
-/// is not there is made. From the first key on every request needs one.
+/// With a key configured (KINDRED_KEY, key_file) or with --url, works over HTTP; with
+/// --in-database, in the database of a cluster; otherwise in the data directory of a standalone on
+/// this machine, running or not, which is created if missing. Once there is a key, every request
+/// needs one.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CreateArgs {
-    /// What it opens: read, write or manage of a domain (read:news.example), of those that begin alike
-    /// (read:news.*) or of all (read:*); metrics; admin: everything. Several times for several
+    /// What it allows: read, write or manage on a domain (read:news.example), on domains with a
+    /// common prefix (read:news.*) or on all (read:*); metrics; or admin, which is everything. May
+    /// be repeated
     #[arg(long, required = true, value_name = "GRANT")]
     grant: Vec<String>,
-    /// For how long it holds, such as 90d [default: for ever]
+    /// How long it is valid, such as 90d [default: for ever]
     #[arg(long, value_name = "DURATION")]
     expires: Option<String>,
     #[command(flatten)]
@@ -57,7 +59,7 @@ pub(crate) struct ListArgs {
     pub(crate) flags: AllFlags,
 }
 
-/// Revokes a key: within 5 s it opens nothing.
+/// Revokes a key; it stops working within 5 s.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RevokeArgs {
     /// The key's name, as `kindred keys list` shows it
@@ -93,7 +95,7 @@ pub(crate) fn create(
         expires,
     } = key;
     writeln!(out, "{secret}")?;
-    // Whoever reads the secret from standard output has nothing else there.
+    // Only the secret goes to standard output, for scripts.
     let until = expires.map_or_else(|| "for ever".to_owned(), |at| format!("until {at}"));
     let told = format!(
         "key {id}: {}, {until}. The secret is not shown again.",
@@ -138,7 +140,7 @@ pub(crate) fn revoke(
         Told::Revoked(true) => writeln!(out, "{} is revoked", printable(id))?,
         Told::Revoked(false) => {
             let what = format!(
-                "there is no key {}; `kindred keys list` shows them",
+                "unknown key {}; `kindred keys list` shows all keys",
                 printable(id)
             );
             return Err(CommandError::new(Exit::NotFound, what));
@@ -149,11 +151,11 @@ pub(crate) fn revoke(
 }
 
 fn otherwise() -> CommandError {
-    CommandError::failed("something else was answered: is it another version?")
+    CommandError::failed("unexpected answer: is the server another version?")
 }
 
 impl Place {
-    /// Asks where the keys are.
+    /// Sends the request to wherever the keys are stored.
     fn ask(&self, config: &Config, ask: &Ask) -> Result<Told, CommandError> {
         let has_key = config.access.sent_key()?.is_some();
         let told = if self.in_database {
@@ -195,14 +197,14 @@ fn over_http(client: &Client, ask: &Ask) -> Result<Told, CommandError> {
     }
 }
 
-/// In the data directory of a standalone: by its socket where one runs, else in its store.
+/// In the data directory of a standalone: through its socket if it runs, else in its store.
 fn in_directory(config: &Config, ask: &Ask) -> Result<Told, CommandError> {
     let directory = &config.store.data_dir;
     let asked = ask_socket(directory, ask);
     let asked = asked.map_err(|error| {
         let place = directory.display();
         CommandError::failed(format!(
-            "the service that runs on {place} does not answer on its socket: {error}"
+            "the service running on {place} does not answer on its socket: {error}"
         ))
     })?;
     if let Some(told) = asked {
@@ -216,7 +218,9 @@ fn in_directory(config: &Config, ask: &Ask) -> Result<Told, CommandError> {
 fn in_database(config: &Config, ask: &Ask) -> Result<Told, CommandError> {
     let name = &config.database.cql_keyspace;
     let keyspace = Keyspace::new(name).ok_or_else(|| {
-        CommandError::usage(format!("cql_keyspace: {name:?} is no name of a keyspace"))
+        CommandError::usage(format!(
+            "cql_keyspace: {name:?} is not a valid keyspace name"
+        ))
     })?;
     actix::System::new().block_on(async {
         let session = connect(&config.database.options(), name).await;
@@ -226,7 +230,7 @@ fn in_database(config: &Config, ask: &Ask) -> Result<Told, CommandError> {
         let table = KeyTable::prepare(Arc::new(session), &keyspace).await;
         let table = table.map_err(|error| {
             CommandError::failed(format!(
-                "the table of keys in {name} cannot be used: {error}; `kindred schema` makes it"
+                "the table of keys in {name} cannot be used: {error}; `kindred schema` creates it"
             ))
         })?;
         Ok(perform(&table, ask).await)

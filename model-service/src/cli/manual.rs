@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use super::Command;
 use super::exit::{CommandError, Exit, Outcome};
 
-/// Writes completions for a shell to standard output.
+/// Writes shell completions to standard output.
 ///
 /// For bash: `kindred completions bash > ~/.local/share/bash-completion/completions/kindred`.
 #[derive(Debug, clap::Args)]
@@ -18,24 +18,24 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Writes manual pages, one a command, into a folder.
+/// Writes manual pages, one per command, into a folder.
 ///
 /// To read one: `man DIR/kindred-import.1`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ManArgs {
-    /// The folder; it is made if it is not there
+    /// The folder; it is created if missing
     #[arg(value_name = "DIR")]
     directory: PathBuf,
 }
 
-/// Does what either of them asks of the command line that is given.
+/// Runs either command on the given command line definition.
 ///
 /// # Errors
-/// When nothing can be written.
+/// When the output cannot be written.
 pub(super) fn run(command: &Command, mut line: clap::Command, out: &mut dyn Write) -> Outcome {
     match command {
         Command::Completions(args) => {
-            // The generator panics where it cannot write: a closed pipe would.
+            // The generator panics on write errors, as on a closed pipe: write to memory first.
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut line, "kindred", &mut script);
             out.write_all(&script)?;

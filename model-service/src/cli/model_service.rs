@@ -1,4 +1,4 @@
-//! `kindred model-service`: the clustered role, until it is told to stop.
+//! `kindred model-service`: runs the clustered role until it is told to stop.
 
 use super::exit::{CommandError, Exit, Outcome};
 use super::standalone::{DRAIN, Stop};
@@ -21,7 +21,7 @@ pub(super) fn run(config: &Config) -> Outcome {
         }
         tracing::info!("stopping");
         if tokio::time::timeout(DRAIN, service.stop()).await.is_err() {
-            tracing::warn!(after = ?DRAIN, "stopped before all was let go");
+            tracing::warn!(after = ?DRAIN, "stopped before all partitions were released");
         }
         Ok(Exit::Done)
     })

@@ -1,4 +1,4 @@
-//! `kindred models`: the models of a domain, the one that is served and those beside it.
+//! `kindred models`: the models of a domain, the served one and those built next to it.
 
 use std::io::Write;
 
@@ -10,7 +10,7 @@ use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ClientFlags;
 use crate::config::Config;
 
-/// Lists the models of a domain: how far each is.
+/// Lists the models of a domain and their progress.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
     /// The domain
@@ -21,16 +21,17 @@ pub(crate) struct ListArgs {
     pub(crate) flags: ClientFlags,
 }
 
-/// Has a model built beside the one that is served.
+/// Builds a model next to the served one.
 ///
-/// It is made of what is stored, behind the domain's events; `kindred models list` says how far it is.
+/// It is built from stored data while the domain's events take precedence; `kindred models list`
+/// shows its progress.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PutArgs {
     /// The domain
     domain: String,
     /// The model's name
     name: String,
-    /// The way its features are made [default: like its name]
+    /// The model's kind [default: its name]
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
     #[command(flatten)]
@@ -39,7 +40,7 @@ pub(crate) struct PutArgs {
     pub(crate) flags: ClientFlags,
 }
 
-/// Has a ready model served; the one that was served stays ready.
+/// Serves a ready model; the model served before stays ready.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ActivateArgs {
     /// The domain
@@ -117,7 +118,7 @@ pub(crate) fn activate(
     let (active, was) = (active.to_string(), was.to_string());
     writeln!(
         out,
-        "{} is served; {} was",
+        "{} is now served instead of {}",
         printable(&active),
         printable(&was)
     )?;

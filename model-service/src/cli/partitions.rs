@@ -1,4 +1,4 @@
-//! `kindred partitions`: how many partitions a cluster has, and another number of them.
+//! `kindred partitions`: shows or changes a cluster's number of partitions.
 
 use std::io::Write;
 
@@ -23,13 +23,13 @@ pub(crate) struct ShowArgs {
 
 /// Changes the number of partitions while no model service runs.
 ///
-/// Stop publishers first, let the model services work off what waits, and stop them. Then: this command, the new
-/// number in the configuration of all services, and start them. The broker's user must be allowed to configure
-/// kindred.* for it, the database's role to change the tables `meta`, `partitions` and `domains`. What was
-/// interrupted is finished by the same command.
+/// Stop publishers first, let the model services drain their queues, and stop them. Then run this
+/// command, set the new number in the configuration of all services, and start them. The broker's
+/// user must be allowed to configure kindred.*, and the database's role to modify the tables
+/// `meta`, `partitions` and `domains`. If the change is interrupted, run the same command again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SetArgs {
-    /// How many there are to be
+    /// The new number of partitions
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     number: u16,
     #[command(flatten)]
@@ -39,10 +39,10 @@ pub(crate) struct SetArgs {
 #[derive(Debug, Serialize)]
 struct Report {
     partitions: u16,
-    /// How many there are to be, while that was begun and not finished.
+    /// The target of an unfinished change.
     #[serde(skip_serializing_if = "Option::is_none")]
     changing_to: Option<u16>,
-    /// Domains that were given a partition.
+    /// Domains that were assigned to a partition.
     #[serde(skip_serializing_if = "Option::is_none")]
     domains: Option<usize>,
 }
@@ -73,7 +73,8 @@ pub(crate) fn show(config: &Config, json: bool, out: &mut dyn Write) -> Outcome 
         None => writeln!(out, "{partitions} partitions")?,
         Some(to) => writeln!(
             out,
-            "{partitions} partitions; a change to {to} was begun: `kindred partitions set {to}` finishes it"
+            "{partitions} partitions; a change to {to} is unfinished: `kindred partitions set \
+            {to}` completes it"
         )?,
     }
     Ok(Exit::Done)
@@ -96,17 +97,17 @@ pub(crate) fn set(args: &SetArgs, config: &Config, json: bool, out: &mut dyn Wri
     }
     let number = args.number;
     match changed {
-        None => writeln!(out, "there are {number} partitions already")?,
+        None => writeln!(out, "there already are {number} partitions")?,
         Some(domains) => writeln!(
             out,
-            "{number} partitions, {domains} domains in them; now set partitions = {number} for every model \
-             service, and start them"
+            "{number} partitions for {domains} domains; now set partitions = {number} for every \
+             model service, and start them"
         )?,
     }
     Ok(Exit::Done)
 }
 
-/// Changes the number: how many domains there are, or `None` where nothing was to be done.
+/// Changes the number; returns how many domains there are, or `None` if nothing had to be done.
 async fn change(to: u16, config: &Config) -> Result<Option<usize>, CommandError> {
     let (session, keyspace) = database(config).await?;
     let (session, keyspace) = (&session, &keyspace);
@@ -117,7 +118,7 @@ async fn change(to: u16, config: &Config) -> Result<Option<usize>, CommandError>
     let (Partitions::Of(from) | Partitions::Changing { from, .. }) = before;
     let most = match before {
         Partitions::Of(from) => from.max(to),
-        // What was begun may have made queues of its own.
+        // An unfinished change may have created queues of its own.
         Partitions::Changing { from, to: begun } => from.max(begun).max(to),
     };
     partitions::refuse_while_in_use(session, keyspace)
@@ -132,8 +133,9 @@ async fn change(to: u16, config: &Config) -> Result<Option<usize>, CommandError>
         let waiting = waiting.map_err(failed)?;
         if waiting > 0 {
             return Err(CommandError::failed(format!(
-                "{waiting} events wait in the queues of the {from} partitions; stop publishers, start the model \
-                 services until all is worked off (`kindred status`), stop them, and run this again"
+                "{waiting} events wait in the queues of the {from} partitions; stop publishers, \
+                 run the model services until the queues are empty (`kindred status`), stop \
+                 them, and run this again"
             )));
         }
     }
@@ -162,7 +164,7 @@ async fn change(to: u16, config: &Config) -> Result<Option<usize>, CommandError>
     partitions::assign(session, keyspace, epoch, routed)
         .await
         .map_err(|error| unfinished(&error))?;
-    // Events may come before services start: they wait in the queues they belong to.
+    // Events may arrive before services start: they wait in their queues.
     finish(&connection, &names, most, to)
         .await
         .map_err(|error| unfinished(&error))?;
@@ -176,7 +178,9 @@ async fn change(to: u16, config: &Config) -> Result<Option<usize>, CommandError>
 async fn database(config: &Config) -> Result<(Session, Keyspace), CommandError> {
     let name = &config.database.cql_keyspace;
     let keyspace = Keyspace::new(name).ok_or_else(|| {
-        CommandError::usage(format!("cql_keyspace: {name:?} is no name of a keyspace"))
+        CommandError::usage(format!(
+            "cql_keyspace: {name:?} is not a valid keyspace name"
+        ))
     })?;
     let session = connect(&config.database.options(), name).await;
     Ok((session.map_err(failed)?, keyspace))
@@ -186,8 +190,8 @@ async fn existing(session: &Session, keyspace: &Keyspace) -> Result<Partitions, 
     let found = partitions::found(session, keyspace).await;
     found.map_err(failed)?.ok_or_else(|| {
         CommandError::failed(format!(
-            "no model service was started on keyspace {} yet: the first one makes as many partitions as it is \
-             configured with",
+            "no model service has been started on keyspace {} yet: the first one creates as many \
+             partitions as it is configured with",
             keyspace.as_str()
         ))
     })

@@ -1,4 +1,4 @@
-//! `kindred schema`: makes or prints the tables of the clustered role.
+//! `kindred schema`: creates or prints the tables of the clustered role.
 
 use std::io::Write;
 
@@ -9,12 +9,12 @@ use super::flags::AllFlags;
 use crate::config::Config;
 use crate::store::cassandra::schema::{Keyspace, migrate, statements};
 
-/// Creates missing tables in Cassandra/ScyllaDB, as a role that may.
+/// Creates missing tables in Cassandra/ScyllaDB; needs a role that may do so.
 ///
-/// A model service does the same at its start when its own role may.
+/// A model service does the same when it starts, if its own role may.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SchemaArgs {
-    /// Print the statements for an empty keyspace instead, for a person to run
+    /// Print the statements for an empty keyspace instead, to be run by hand
     #[arg(long)]
     pub(crate) print: bool,
     /// With --print: for ScyllaDB
@@ -27,7 +27,7 @@ pub(crate) struct SchemaArgs {
 pub(super) fn run(args: &SchemaArgs, config: &Config, out: &mut dyn Write) -> Outcome {
     let keyspace = Keyspace::new(&config.database.cql_keyspace).ok_or_else(|| {
         CommandError::failed(format!(
-            "cql_keyspace: {:?} is no name of a keyspace",
+            "cql_keyspace: {:?} is not a valid keyspace name",
             config.database.cql_keyspace
         ))
     })?;
@@ -44,13 +44,13 @@ pub(super) fn run(args: &SchemaArgs, config: &Config, out: &mut dyn Write) -> Ou
             .map_err(|error| {
                 CommandError::failed(format!("the database cannot be reached: {error}"))
             })?;
-        migrate(&session, &keyspace, copies)
-            .await
-            .map_err(|error| CommandError::failed(format!("the schema was not made: {error}")))
+        migrate(&session, &keyspace, copies).await.map_err(|error| {
+            CommandError::failed(format!("the schema could not be created: {error}"))
+        })
     })?;
     writeln!(
         out,
-        "the schema in {} is current",
+        "the schema in {} is up to date",
         config.database.cql_keyspace
     )?;
     Ok(Exit::Done)

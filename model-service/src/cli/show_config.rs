@@ -1,4 +1,4 @@
-//! `kindred config`: effective values and where each is from.
+//! `kindred config`: shows effective values and their origins.
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use super::flags::AllFlags;
 use super::output::json_lines;
 use crate::config::{Config, ConfigEntry, Origins};
 
-/// Shows the effective configuration and where each value is from.
+/// Shows the effective configuration and where each value comes from.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConfigArgs {
     #[command(flatten)]

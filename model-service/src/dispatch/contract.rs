@@ -15,7 +15,7 @@ use kindred_domain::dispatch::*;
 
 /// Longest a case may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
-/// An expiry no case reaches.
+/// An expiry that no case reaches.
 const FAR: Duration = Duration::from_secs(600);
 
 /// A job queue under test, with workers that run [`perform`].
@@ -23,10 +23,10 @@ pub(crate) trait Fixture: Send + Sync {
     /// The edge.
     fn jobs(&self) -> Arc<dyn Jobs>;
 
-    /// What its workers wait at.
+    /// The gate its workers wait at.
     fn gate(&self) -> &Gate;
 
-    /// Jobs that fit before it is full, those in workers' hands included.
+    /// Jobs that fit before it is full, including those workers have taken.
     fn capacity(&self) -> usize;
 
     /// Closes the edge.
@@ -66,7 +66,7 @@ macro_rules! dispatch_contract {
 }
 pub(crate) use dispatch_contract;
 
-/// Holds workers while it is shut. Open at first.
+/// Holds workers while it is closed. Open at first.
 #[derive(Default)]
 pub(crate) struct Gate {
     state: Mutex<GateState>,
@@ -76,9 +76,9 @@ pub(crate) struct Gate {
 #[derive(Default)]
 struct GateState {
     shut: bool,
-    /// Workers that have come to the gate so far.
+    /// Workers that have reached the gate so far.
     came: usize,
-    /// Words of the jobs that were done.
+    /// Words of the completed jobs.
     done: Vec<String>,
 }
 
@@ -105,7 +105,7 @@ impl Gate {
     }
 }
 
-/// Opens the gate when a case ends, however it ends, so that no worker waits for ever.
+/// Opens the gate at the end of a case, even a failed one, so that no worker waits for ever.
 struct Shut<'a>(&'a Gate);
 
 impl<'a> Shut<'a> {
@@ -121,7 +121,7 @@ impl Drop for Shut<'_> {
     }
 }
 
-/// A job that carries a word: `panic` panics, `fail` fails, others are answered.
+/// A job that carries a word: `panic` panics, `fail` fails, others get a reply.
 pub(crate) fn job(word: &str) -> Job {
     Job {
         domain: DomainName::new("contract").unwrap(),
@@ -132,7 +132,7 @@ pub(crate) fn job(word: &str) -> Job {
     }
 }
 
-/// What a worker does with a job.
+/// How a worker does a job.
 pub(crate) fn perform(gate: &Gate, job: &Job) -> Reply {
     let Task::Extract(task) = &job.task else {
         return Reply::Failed("not a job of these tests".into());
@@ -143,7 +143,7 @@ pub(crate) fn perform(gate: &Gate, job: &Job) -> Reply {
         "panic" => panic!("told to"),
         "fail" => Reply::Failed("told to".into()),
         _ => {
-            // Splits its work, as real jobs do.
+            // Splits its work, like real jobs.
             let (left, right) = rayon::join(|| word.len() as f32, || 1.0);
             Reply::Extracted(vec![
                 Feature::new(vec![left, right], vec![], vec![]).unwrap(),
@@ -156,7 +156,7 @@ async fn send(jobs: &dyn Jobs, id: u64, word: &str) -> Result<(), SendError> {
     jobs.send(JobId(id), Attempt(1), FAR, job(word)).await
 }
 
-/// Sends; waits for room while it is full.
+/// Sends, waiting for room while the queue is full.
 async fn send_in_time(jobs: &dyn Jobs, id: u64, word: &str) {
     while let Err(error) = send(jobs, id, word).await {
         assert_eq!(error, SendError::Full);
@@ -209,7 +209,7 @@ pub(crate) async fn a_full_queue_says_so(fixture: &impl Fixture) {
     let jobs = fixture.jobs();
     let gate = Shut::new(fixture.gate());
     let mut sent = 0;
-    // Workers take up jobs while these are sent, so that at first it may be full too early.
+    // Workers take jobs while these are sent, so the queue may be full too early at first.
     while sent < fixture.capacity() {
         send_in_time(&*jobs, sent as u64, "waits").await;
         sent += 1;

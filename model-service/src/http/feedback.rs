@@ -1,4 +1,4 @@
-//! What readers did with what they got.
+//! Feedback: what readers did with answers.
 
 use std::sync::Arc;
 
@@ -24,9 +24,9 @@ use super::path::{InDomain, InPath};
 use crate::intake::rabbitmq::TakeFeedback;
 use crate::owners::OwnerLocation;
 
-/// Most events of a request.
+/// Most events per request.
 const MOST_EVENTS: usize = 10_000;
-/// Most bytes of one.
+/// Largest request, in bytes.
 const MAX_BYTES: usize = 4 << 20;
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
@@ -35,14 +35,16 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
 
 /// What readers saw and clicked.
 ///
-/// NDJSON, one event a line, or one array; at most 10,000 events and 4 MiB. Each counts once in 48 hours: it may be sent
-/// again whenever its answer did not come. What is wrong with one is told, and the others count. Which items readers saw
-/// is counted while an experiment runs, for the arm that a query's answer named.
+/// NDJSON with one event per line, or one array; at most 10,000 events and 4 MiB. An event counts
+/// once within 48 hours, so it may be sent again if no answer came. Invalid events are reported,
+/// and the others count. What readers saw is counted while an experiment runs, for the arm that the
+/// query's answer named.
 #[utoipa::path(operation_id = "post_feedback", tag = "experiments", params(InDomain),
-    request_body(content = String, content_type = "application/x-ndjson", description = "One event a line, or an array.",
+    request_body(content = String, content_type = "application/x-ndjson", description = "One \
+        event per line, or an array.",
         example = "{\"type\":\"reader.seen\",\"event\":\"5f21-1\",\"reader\":\"r-5f21\",\"item\":\"a-9\",\"from\":\"a-17\",\"position\":0,\"experiment\":\"fresh-first\",\"arm\":\"fresh\",\"at\":\"2026-11-23T09:00:00Z\"}\n{\"type\":\"reader.clicked\",\"event\":\"5f21-2\",\"reader\":\"r-5f21\",\"item\":\"a-9\",\"experiment\":\"fresh-first\",\"arm\":\"fresh\"}\n"),
     responses(
-        (status = 202, description = "What is accepted is durable and counted.", body = FeedbackAnswer,
+        (status = 202, description = "Accepted events are durable and counted.", body = FeedbackAnswer,
          example = json!({"accepted": 2, "refused": [{"line": 3, "type": "/problems/unknown-arm", "detail": "the experiment's arms are as-ever, fresh", "field": "arm"}]})),
         (status = 400, response = openapi::BadRequest),
         (status = 404, response = openapi::NotFound),
@@ -113,7 +115,7 @@ async fn count(
     Ok(FeedbackAnswer { accepted, refused })
 }
 
-/// The way in for what the broker brings: counted here, or at the domain's owner.
+/// Takes feedback from the broker: it is counted here, or at the domain's owner.
 pub(crate) struct FeedbackDoor {
     reads: Arc<Reads>,
     queries: Arc<Queries>,
@@ -124,7 +126,7 @@ impl FeedbackDoor {
         Self { reads, queries }
     }
 
-    /// What can never be taken is counted as refused.
+    /// Feedback that can never be accepted is counted as refused.
     fn refuse(&self, reason: Reason, detail: &str, messages: usize) {
         tracing::warn!(reason = reason.word(), detail, messages, "feedback refused");
         for _ in 0..messages {
@@ -143,7 +145,7 @@ impl FeedbackDoor {
             OwnerLocation::Remote(address) => address,
             OwnerLocation::Unowned => return Err(nobody()),
         };
-        // What cannot be read has no place among what is sent on.
+        // What cannot be parsed is not passed on.
         let (values, broken): (Vec<_>, Vec<_>) =
             events.into_iter().partition(|(_, event)| event.is_ok());
         let values: Vec<Value> = values
@@ -168,7 +170,7 @@ impl FeedbackDoor {
 impl TakeFeedback for FeedbackDoor {
     async fn take(&self, routing_key: &str, bodies: Vec<Vec<u8>>) -> Result<(), String> {
         let Ok(domain) = DomainName::new(routing_key) else {
-            let detail = "the routing key is no domain";
+            let detail = "the routing key is not a valid domain name";
             self.refuse(Reason::InvalidDomain, detail, bodies.len());
             return Ok(());
         };
@@ -197,13 +199,13 @@ impl TakeFeedback for FeedbackDoor {
     }
 }
 
-/// An event by its line, or its place in the array, from 1.
+/// An event with its line, or its index in the array, counted from 1.
 type Numbered = (u64, Result<Value, Refusal>);
 
-/// The events of a body: of one array, or one a line.
+/// The events of a body: of one array, or one per line.
 ///
 /// # Errors
-/// 400 when the array is none, 413 when there are too many.
+/// 400 for an invalid array, 413 for too many events.
 fn events(body: &[u8]) -> Result<Vec<Numbered>, Error> {
     let body = without_mark(body);
     let is_array = body
@@ -213,7 +215,7 @@ fn events(body: &[u8]) -> Result<Vec<Numbered>, Error> {
     let numbers = 1_u64..;
     let events: Vec<Numbered> = if is_array {
         let array: Vec<Value> = serde_json::from_slice(body).map_err(|error| {
-            let detail = format!("Send an array of events, or one a line: {error}.");
+            let detail = format!("Send an array of events, or one per line: {error}.");
             Error::new(Kind::Refused(Reason::InvalidJson), detail)
         })?;
         numbers.zip(array.into_iter().map(Ok)).collect()
@@ -235,7 +237,7 @@ fn events(body: &[u8]) -> Result<Vec<Numbered>, Error> {
 
 fn read_line(line: &[u8]) -> Result<Value, Refusal> {
     serde_json::from_slice(line).map_err(|error| {
-        let detail = format!("send one JSON object a line: {error}");
+        let detail = format!("send one JSON object per line: {error}");
         Refusal::new(Reason::InvalidJson, None, detail)
     })
 }

@@ -1,4 +1,5 @@
-//! Queries: what is similar to several items, to a text or a vector; many at once; and the scores of pairs.
+//! Queries: what is similar to several items, to a text or to a vector; many queries at once; and
+//! scores of pairs.
 
 use std::collections::BTreeSet;
 
@@ -20,11 +21,11 @@ use super::path::{InDomain, InPath};
 use super::question::{Asked, model, object};
 use super::values::{invalid, only};
 
-/// Queries of a batch at most.
+/// Most queries per batch.
 const MOST_QUERIES: usize = 100;
-/// Pairs of a request at most.
+/// Most pairs per request.
 const MOST_PAIRS: usize = 1_000;
-/// How many times as large as a query a batch may be.
+/// How many times larger than a query a batch may be.
 const BATCH_TIMES: usize = 16;
 /// When to ask again for a list that is being made, in seconds.
 const RETRY_S: &str = "1";
@@ -35,7 +36,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(ask).service(ask_many).service(score_pairs);
 }
 
-/// An answer of 200; one that had nothing to compare with says when to ask again.
+/// An answer with status 200; one that had nothing to compare with says when to ask again.
 pub(super) fn respond(answered: Answered) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
@@ -45,10 +46,11 @@ pub(super) fn respond(answered: Answered) -> HttpResponse {
     response.body(answered.body)
 }
 
-/// What is similar to some items, a text or a vector.
+/// What is similar to items, a text or a vector.
 ///
-/// A text is read as those of the domain's items are. Exact: as many are answered as there are, and none that is
-/// left out ranks above those that are not. A domain that sleeps is woken; that may take up to 5 s, else 503.
+/// A text is read like those of the domain's items. Results are exact: no item that is left out
+/// ranks above one in the answer. A sleeping domain is woken, which may take up to 5 s, else the
+/// answer is 503.
 #[utoipa::path(operation_id = "query", tag = "items", params(InDomain),
     request_body(content = Query, content_type = "application/json",
         example = json!({"title": "Night trains return", "text": "From spring on, sleepers run again.", "limit": 5,
@@ -84,9 +86,9 @@ async fn ask(
     }
 }
 
-/// Many queries at once, all of one moment.
+/// Many queries at once, all at the same moment.
 ///
-/// Each is answered as it would be alone: by an answer, or by a problem.
+/// Each gets what it would get alone: an answer or a problem.
 #[utoipa::path(operation_id = "query_batch", tag = "items", params(InDomain),
     request_body(content = QueryBatch, content_type = "application/json",
         example = json!({"queries": [{"items": [{"id": "a-17"}], "limit": 3}, {"text": "night trains"}]})),
@@ -141,8 +143,7 @@ async fn ask_many(
     Ok(HttpResponse::Ok().json(serde_json::json!({ "answers": answers })))
 }
 
-/// Where one of many queries is answered: by the model it names, else where the others are. A model that was not
-/// loaded in time is waited for once: it is in `unloaded` then.
+/// Where one query of a batch is answered: by the model it names, else where the others are.
 async fn here_of(
     reads: &Reads,
     queries: &Queries,
@@ -170,7 +171,7 @@ async fn here_of(
     loaded
 }
 
-/// An answer or a problem as it is written.
+/// A serialised answer or problem.
 fn raw(answered: Result<Answered, Error>) -> Box<RawValue> {
     let text = match answered {
         Ok(answered) => String::from_utf8(answered.body).unwrap_or_default(),
@@ -214,7 +215,7 @@ async fn score_pairs(
     for (at, pair) in list(object, "pairs", MOST_PAIRS)?.into_iter().enumerate() {
         pairs.push(serde_json::from_value::<[String; 2]>(pair).map_err(|_| {
             let place = format!("pairs[{at}]");
-            let detail = format!("{place} is a list of two ids, each a text.");
+            let detail = format!("{place} is a list of two ids, each a string.");
             invalid(place, detail)
         })?);
     }
@@ -236,7 +237,7 @@ async fn score_pairs(
     }
 }
 
-/// The list that is the one field of a body's object.
+/// The list that is the only field of a body's object.
 fn list(mut object: Map<String, Value>, name: &str, most: usize) -> Result<Vec<Value>, Error> {
     only(&object, &[name])?;
     match object.remove(name) {

@@ -22,20 +22,20 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// An intake under test. Its publisher and its intake are of the same queue, empty at first.
 #[async_trait]
 pub(crate) trait Fixture: Send {
-    /// Whether a delivery that was not stored comes again by itself; where not, its publisher
-    /// is told and sends it again.
+    /// Whether a delivery that was not stored comes again by itself; if not, its publisher is told
+    /// and sends it again.
     const REDELIVERS: bool;
 
-    /// The way in.
+    /// The publishing end.
     fn publisher(&self) -> Arc<dyn Publish>;
 
-    /// The way out.
+    /// The delivering end.
     fn intake(&mut self) -> &mut dyn Intake;
 
-    /// Bytes of events that may be on their way.
+    /// Most bytes of events in flight.
     fn capacity_bytes(&self) -> usize;
 
-    /// Loses the connection deliveries came over, and makes another.
+    /// Breaks the connection that deliveries came over, and opens another.
     async fn lose_connection(&mut self);
 }
 
@@ -182,7 +182,7 @@ pub(crate) async fn confirms_what_became_of_it(fixture: &mut impl Fixture) {
     let mut confirms = confirms.into_iter();
     let refused = confirms.next().unwrap().await;
     if !redelivers(fixture) {
-        // A broker confirms that it has the event; the refusal goes to its dead-letter queue.
+        // A broker only confirms that it has the event; the refusal goes to its dead-letter queue.
         assert_eq!(refused, Err(PublishError::Refused(refusal)));
     }
     assert_eq!(confirms.next().unwrap().await, Ok(None));
@@ -195,7 +195,7 @@ pub(crate) async fn settles_once(fixture: &mut impl Fixture) {
     let settler = fixture.intake().settler();
     settler.settle(all_stored(&got));
     assert_eq!(confirm.await, Ok(None));
-    // A tag that was settled, and one that never was, have no effect.
+    // Settling a tag twice, or an unknown tag, has no effect.
     let next = publisher.publish(deletion("a", 2)).await.unwrap();
     settler.settle(vec![
         (got[0].tag, Outcome::Stored(None)),
@@ -212,7 +212,7 @@ pub(crate) async fn a_full_intake_holds_publishers_back(fixture: &mut impl Fixtu
     let text = capacity / 8;
     let mut confirms = Vec::new();
     let mut waiting = None;
-    // Nothing is settled, so not many more than eight can get in.
+    // Nothing is settled, so not many more than eight fit.
     for version in 0..64 {
         let publisher = Arc::clone(&publisher);
         let event = upsert("a", version, text);
@@ -243,7 +243,7 @@ pub(crate) async fn a_lost_connection_never_hangs(fixture: &mut impl Fixture) {
     for version in 0..3 {
         confirms.push(publisher.publish(deletion("a", version)).await.unwrap());
     }
-    // One handed over, two still on their way.
+    // One delivered, two still in flight.
     let got = take(fixture, 1).await;
     let settler = fixture.intake().settler();
     fixture.lose_connection().await;
@@ -260,7 +260,7 @@ pub(crate) async fn a_lost_connection_never_hangs(fixture: &mut impl Fixture) {
             drop(publisher.publish(deletion("a", version)).await.unwrap());
         }
     }
-    // A tag of the lost connection has settled nothing: all come again, in order.
+    // A tag of the lost connection settled nothing: all events come again, in order.
     let got = take(fixture, 3).await;
     let versions: Vec<u64> = published(&got).into_iter().map(|(_, v)| v).collect();
     assert_eq!(versions, [0, 1, 2]);

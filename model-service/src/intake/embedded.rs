@@ -1,10 +1,10 @@
 //! The embedded intake: events of this process's own publishers, in memory until settled.
 //!
-//! There is no queue on disk: a publisher waits for its confirmation, which comes once the event
-//! is in the store, and sends again what was not confirmed. So, unlike a broker, nothing is
-//! redelivered by itself: a delivery settled as failed resolves its confirmation with that
-//! failure, and when the intake goes, every outstanding confirmation resolves with
-//! [`PublishError::Away`]. What is sent again comes as a new delivery.
+//! There is no queue on disk: a publisher waits for its confirmation, which comes once the event is
+//! in the store, and sends unconfirmed events again. So, unlike with a broker, nothing is
+//! redelivered: a delivery settled as failed resolves its confirmation with that failure, and when
+//! the intake is dropped, every outstanding confirmation resolves with [`PublishError::Away`]. An
+//! event that is sent again becomes a new delivery.
 
 use std::collections::HashMap;
 use std::mem;
@@ -21,15 +21,15 @@ use kindred_domain::intake::{
 };
 
 /// The delivering end. Dropping it resolves all outstanding confirmations with
-/// [`PublishError::Away`]; publishing fails the same way from then on.
+/// [`PublishError::Away`]; later publishing fails the same way.
 pub struct EmbeddedIntake {
     deliveries: mpsc::UnboundedReceiver<Delivery>,
     outstanding: Arc<OutstandingEvents>,
     room: Arc<Semaphore>,
 }
 
-/// The publishing end. When all of them are dropped or closed, the intake ends once what was
-/// published has been handed over.
+/// The publishing end. When all of them are dropped or closed, the intake ends after delivering
+/// what was published.
 pub struct EmbeddedPublisher {
     /// Held while an event waits for room and is handed over, so that events keep their order.
     /// `None`: closed. Unbounded, because `room` bounds it.
@@ -40,10 +40,10 @@ pub struct EmbeddedPublisher {
 }
 
 impl EmbeddedIntake {
-    /// Both ends of an intake that holds at most `capacity_bytes` of events on their way: an
-    /// event takes its room from when it is published until it is settled. One that is larger
-    /// than the capacity takes all of it. At least 1 byte, at most 4 GiB.
-    // Two ends that know each other are made together.
+    /// Both ends of an intake with at most `capacity_bytes` of events in flight: an event occupies
+    /// room from publishing until it is settled. One larger than the capacity occupies all of it.
+    /// At least 1 byte, at most 4 GiB.
+    // Two ends that refer to each other are created together.
     #[allow(clippy::new_ret_no_self)]
     pub fn new(capacity_bytes: usize) -> (Arc<EmbeddedPublisher>, Self) {
         let capacity = u32::try_from(capacity_bytes).unwrap_or(u32::MAX).max(1);
@@ -87,10 +87,10 @@ impl Drop for EmbeddedIntake {
 }
 
 impl EmbeddedPublisher {
-    /// Takes no more events. What was published is still delivered and settled; then the
-    /// intake's [`Intake::next`] says `None`.
+    /// Accepts no more events. What was published is still delivered and settled; then
+    /// [`Intake::next`] returns `None`.
     pub async fn close(&self) {
-        // Whoever waits for room goes first: its event came before the end.
+        // Publishers that wait for room go first: their events came before the end.
         *self.turn.lock().await = None;
     }
 
@@ -125,7 +125,7 @@ impl Publish for EmbeddedPublisher {
             domain: event.domain().clone(),
             event: Arc::new(event),
         };
-        // When the intake went this very moment, it has dropped the confirmation.
+        // If the intake was dropped at this very moment, the confirmation is already gone.
         let _ = deliveries.send(delivery);
         Ok(Box::pin(async move {
             confirmed.await.unwrap_or_else(|_| {
@@ -137,13 +137,13 @@ impl Publish for EmbeddedPublisher {
     }
 }
 
-/// An event that is not settled yet. Dropped unsettled, its confirmation says away.
+/// An unsettled event. Dropping it unsettled resolves its confirmation with [`PublishError::Away`].
 struct OutstandingEvent {
     confirm: oneshot::Sender<Result<Option<u64>, PublishError>>,
     _room: OwnedSemaphorePermit,
 }
 
-/// The deliveries that are not settled. Its size is bounded by the intake's room.
+/// The unsettled deliveries. Its size is bounded by the intake's room.
 #[derive(Default)]
 struct OutstandingEvents(Mutex<OutstandingState>);
 
@@ -155,7 +155,7 @@ struct OutstandingState {
 }
 
 impl OutstandingEvents {
-    /// No code that can panic runs under the lock, so a poisoned one is whole.
+    /// No code that can panic runs under the lock, so a poisoned lock is harmless.
     fn entries(&self) -> MutexGuard<'_, OutstandingState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -187,7 +187,7 @@ impl Settle for OutstandingEvents {
                 tracing::debug!(tag = tag.0, "intake.settled_unknown_tag");
                 continue;
             };
-            // Nobody may be waiting any more: then nobody is told.
+            // The publisher may have gone.
             let _ = event.confirm.send(match outcome {
                 Outcome::Stored(version) => Ok(version),
                 Outcome::Refused(refusal) => Err(refusal.into()),
@@ -197,7 +197,7 @@ impl Settle for OutstandingEvents {
     }
 }
 
-/// Watchers of a standalone: there are none; whoever wants to know asks over HTTP.
+/// Watchers of a standalone: there are none; clients ask over HTTP.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoWatchers;
 

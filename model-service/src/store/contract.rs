@@ -31,13 +31,13 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 /// A store under test.
 #[async_trait]
 pub(crate) trait Fixture: Send + Sync {
-    /// Opens the store as it is now.
+    /// Opens the store in its current state.
     async fn open(&self) -> Arc<dyn Store>;
 
-    /// Opens the keys of the store as they are now.
+    /// Opens the store's keys in their current state.
     async fn open_keys(&self) -> Arc<dyn KeyStore>;
 
-    /// Opens the store as it is now, and experiments in it.
+    /// Opens the store in its current state, and its experiments.
     async fn open_experiments(&self) -> (Arc<dyn Store>, Arc<dyn ExperimentStore>);
 }
 
@@ -97,7 +97,7 @@ pub(crate) fn words() -> ModelName {
     ModelName::new("words-1").unwrap()
 }
 
-/// The models that a program under test knows.
+/// The models known to the program under test.
 pub(crate) fn models() -> Vec<ModelInputs> {
     let inputs = |model, inputs: &str| ModelInputs {
         model,
@@ -219,7 +219,7 @@ pub(crate) fn all_rows(name: &str, version: u64) -> Vec<Write> {
     ]
 }
 
-/// A score that tells versions apart.
+/// A score that identifies the version.
 fn score_at(version: u64) -> f32 {
     1.0 / (version as f32 + 1.0)
 }
@@ -233,7 +233,7 @@ fn all_deleted(name: &str) -> Vec<Write> {
     ]
 }
 
-/// Asserts that every kind of row of an item is there at a version, or that none is.
+/// Asserts that every kind of row of an item exists at a version, or that none exists.
 #[track_caller]
 fn assert_rows(found: Found, name: &str, version: Option<u64>) {
     assert_eq!(found.item, version.map(|v| item(name, v)));
@@ -279,7 +279,7 @@ async fn find(store: &dyn Store, domain: &DomainName, name: &str) -> Found {
     }
 }
 
-/// All items of a domain by scanning, and the number of pages it took.
+/// All items of a domain, read by scanning, and the number of pages that took.
 pub(crate) async fn scan(
     store: &dyn Store,
     domain: &DomainName,
@@ -353,7 +353,7 @@ pub(crate) async fn round_trip(fixture: &impl Fixture) {
     assert!(stamp.unwrap().zero);
 }
 
-/// Features of one model, by scanning a row at a time.
+/// Features of one model, read one row at a time.
 async fn features(store: &dyn Store, domain: &DomainName, model: &ModelName) -> Vec<FeatureRow> {
     let (mut rows, mut from) = (Vec::new(), None);
     loop {
@@ -404,7 +404,7 @@ pub(crate) async fn features_of_models_lie_side_by_side(fixture: &impl Fixture) 
     let newest = newest_feature(&*store, &d, &words, &a).await.unwrap();
     assert_eq!(newest.unwrap().space, own_of("a", 2).space);
 
-    // Each has a stamp of its own, and all go with the item.
+    // Each has its own stamp, and all are deleted with the item.
     put(&*store, &d, 1, 4, vec![Write::Feature(own_of("a", 9))])
         .await
         .unwrap();
@@ -486,7 +486,7 @@ pub(crate) async fn a_removed_domain_is_swept_in_steps(fixture: &impl Fixture) {
     assert_eq!(store.domain(&d).await, Ok(Some(row)));
     assert_rows(find(&*store, &other, "i1").await, "i1", Some(4));
 
-    // Anew, and what is swept once more is not that.
+    // Written again; a second sweep must not delete that.
     put(&*store, &d, 1, 2_000, all_rows("i1", 1)).await.unwrap();
     assert!(store.sweep(&d, stamp(1, 1_999), 7).await.is_ok());
     assert_rows(find(&*store, &d, "i1").await, "i1", Some(1));
@@ -531,7 +531,7 @@ pub(crate) async fn a_model_beside_the_served_one_is_stored_and_swept(fixture: &
         Write::DeleteBesideList(a.clone(), id("y")),
     ];
     put(&*store, &d, 1, 4, last).await.unwrap();
-    // It comes late.
+    // A late write.
     let late = vec![Write::BesideList(a.clone(), of_model("y", &a))];
     put(&*store, &d, 1, 3, late).await.unwrap();
     let found = store.beside(&d, &a).await.unwrap();
@@ -579,7 +579,7 @@ pub(crate) async fn a_model_beside_the_served_one_is_stored_and_swept(fixture: &
     let of_others = store.beside_list(&other, &a, &id("x")).await;
     assert_eq!(of_others, Ok(Some(of_model("x", &a))));
 
-    // With the domain goes all of it.
+    // Removing the domain removes all of it.
     let mut steps = 0;
     while !store.sweep(&d, stamp(1, 20), 7).await.unwrap() {
         steps += 1;
@@ -610,7 +610,7 @@ pub(crate) async fn the_row_of_a_removed_domain_is_purged(fixture: &impl Fixture
         let ours = rows.filter(|row| row.domain == d || row.domain == other);
         ours.map(|row| row.domain).collect::<BTreeSet<_>>()
     };
-    // What came late has no effect.
+    // A late write has no effect.
     put(&*store, &d, 1, 9, vec![Write::PurgeDomain])
         .await
         .unwrap();
@@ -628,7 +628,7 @@ pub(crate) async fn the_row_of_a_removed_domain_is_purged(fixture: &impl Fixture
         "what is purged stays away"
     );
 
-    // Anew.
+    // Registered again.
     let again = domain_row(&d, 5);
     let mut writes = all_rows("a", 1);
     writes.push(Write::Domain(again.clone()));
@@ -701,7 +701,7 @@ pub(crate) async fn pages_ten_thousand_rows_in_order(fixture: &impl Fixture) {
     const ROWS: usize = 10_000;
     let store = fixture.open().await;
     let d = domain("paged");
-    // A step that shares no factor with ROWS visits every row once, out of order.
+    // A step coprime to ROWS visits every row once, out of order.
     let names: Vec<String> = (0..ROWS)
         .map(|n| format!("i{}", n * 7_919 % ROWS))
         .collect();
@@ -744,7 +744,7 @@ pub(crate) async fn pages_lists_in_order(fixture: &impl Fixture) {
     let store = fixture.open().await;
     let (d, other) = (domain("lists"), domain("lists-2"));
     let name = |n: usize| format!("i{}", n * 7_919 % LISTS);
-    // Fifty neighbours with long ids: many more bytes than go into one request.
+    // Fifty neighbours with long ids: many more bytes than fit in one request.
     let long = "n".repeat(250);
     let neighbours: Vec<_> = (0..50_u8)
         .map(|n| Neighbour {
@@ -756,13 +756,13 @@ pub(crate) async fn pages_lists_in_order(fixture: &impl Fixture) {
         neighbours: neighbours.clone(),
         ..list(&name(n), 1.0)
     };
-    // No item has such an id: lists are found by themselves.
+    // No item has such an id: lists are found independently of items.
     let writes = (0..LISTS).map(|n| Write::List(row(n))).collect();
     put(&*store, &d, 2, 0, writes).await.unwrap();
     put(&*store, &other, 2, 0, vec![Write::List(row(0))])
         .await
         .unwrap();
-    // Lists and deletions in one commit, in no order; and a late one that changes nothing.
+    // Lists and deletions in one commit, unordered; and a late one that has no effect.
     let writes = (0..LISTS).map(|n| match n % 3 {
         0 => Write::DeleteList(id(&name(n))),
         _ => Write::List(list(&name(n), 0.25)),
@@ -874,7 +874,7 @@ pub(crate) async fn a_late_lower_stamp_loses(fixture: &impl Fixture) {
     put(&*store, &d, 3, 5, all_rows("a", 8)).await.unwrap();
     assert_rows(find(&*store, &d, "a").await, "a", None);
 
-    // A deletion of what never was is a write too.
+    // Deleting what never existed is a write, too.
     put(&*store, &d, 3, 7, all_deleted("b")).await.unwrap();
     put(&*store, &d, 2, 9, all_rows("b", 8)).await.unwrap();
     assert_rows(find(&*store, &d, "b").await, "b", None);
@@ -1022,11 +1022,11 @@ pub(crate) async fn knows_who_is_there(fixture: &impl Fixture) {
     }
     store.withdraw("two").await.unwrap();
     store.withdraw("nobody").await.unwrap();
-    // The case's own deadline ends it should the third stay.
+    // The case's own deadline applies if the third never leaves.
     while there().await != ["one"] {
         tokio::task::yield_now().await;
     }
-    // Again, for less: that counts.
+    // Announced again for a shorter time: that counts.
     store.announce("one", "host:1", short).await.unwrap();
     store.announce("two", "host:1", long).await.unwrap();
     while there().await != ["two"] {
@@ -1067,7 +1067,7 @@ pub(crate) async fn keeps_what_it_acknowledged(fixture: &impl Fixture) {
         put(&*store, &d, 1, round, all_rows(&name, 1))
             .await
             .unwrap();
-        // Sent, and its acknowledgement not waited for: there whole later, or not there.
+        // Sent without waiting for the acknowledgement: later it exists whole, or not at all.
         let asked = put(&*store, &d, 1, round, vec![Write::Item(item("maybe", 2))]);
         drop(tokio::time::timeout(Duration::ZERO, asked).await);
         drop(store);
@@ -1096,7 +1096,7 @@ pub(crate) async fn restarts_under_load(fixture: &impl Fixture) {
                 })
             })
             .collect();
-        // The callers let go of the store one by one while others still wait for it.
+        // The callers drop the store one by one while others still wait for it.
         drop(store);
         for task in tasks {
             acknowledged = acknowledged.max(task.await.unwrap().unwrap() + 1);
@@ -1183,7 +1183,7 @@ pub(crate) async fn experiments_are_kept_with_what_readers_did(fixture: &impl Fi
         stamp: stamp(epoch, seq),
     };
 
-    // What is written is read, in place of what was there.
+    // Reads return the last write.
     let (first, second) = (
         experiment("first", 1_795_424_400_000),
         experiment("second", 1_795_424_400_001),
@@ -1253,7 +1253,7 @@ pub(crate) async fn experiments_are_kept_with_what_readers_did(fixture: &impl Fi
     assert_eq!(scanned(&*tried, &d, second.run + 1).await.len(), 0);
     drop((store, tried));
 
-    // All of it is durable, and who is not the owner any more hears of it.
+    // All of it is durable, and a former owner is refused.
     let (store, tried) = fixture.open_experiments().await;
     assert_eq!(all(&*tried, &d).await, [ended, second.clone()]);
     assert_eq!(scanned(&*tried, &d, second.run).await, expected);
@@ -1272,7 +1272,7 @@ pub(crate) async fn experiments_are_kept_with_what_readers_did(fixture: &impl Fi
         "{late:?}"
     );
 
-    // A run is forgotten, an experiment deleted, and a sweep takes the rest.
+    // Deletes a run's readers and an experiment; a sweep deletes the rest.
     tried
         .forget_readers(writer(2, 1), &d, first.run)
         .await
@@ -1293,7 +1293,7 @@ pub(crate) async fn experiments_are_kept_with_what_readers_did(fixture: &impl Fi
     assert_eq!(scanned(&*tried, &d, second.run).await.len(), 0);
 }
 
-/// What is wrong with rows, by their place.
+/// What is wrong with rows, by place.
 fn places(damaged: &Damaged) -> Vec<(&'static str, &str)> {
     let rows = damaged.rows.iter();
     rows.map(|row| (row.table, row.id.as_str())).collect()
@@ -1325,7 +1325,7 @@ pub(crate) async fn a_damaged_row_counts_as_none_until_it_is_written(fixture: &i
     let found = find(&*store, &d, "b").await;
     assert_eq!((found.item, found.content, found.list), (None, None, None));
     assert_eq!((found.feature, found.feature_stamp), (None, None));
-    // So that it is written anew, or deleted, where all lists are.
+    // So that it is rewritten, or deleted, like other lists.
     assert!(found.list_listed);
     for name in ["a", "c", "d"] {
         assert_rows(find(&*store, &d, name).await, name, Some(1));

@@ -1,4 +1,4 @@
-//! Counting what readers did: of all who wait, with one read and one write.
+//! Counts what readers did, for all waiting callers with one read and one write.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use kindred_domain::experiment::feedback::Feedback;
 use kindred_domain::experiment::tally::{Counted, MAX_RECENT, ReaderKey, Tally};
 use kindred_domain::store::{DomainRow, StoreError};
 
-/// Items that are read at a time.
+/// Items read at a time.
 const PAGE_ITEMS: usize = 1_000;
 
 impl Experiments {
-    /// Counts what waits, and answers those who wait; whether anything was counted.
+    /// Counts waiting events and answers their callers; returns whether anything was counted.
     pub(super) async fn count_waiting(
         &self,
         domain: &DomainRow,
@@ -35,7 +35,7 @@ impl Experiments {
         }
         let counted = self.count_now(domain, &mut open, &batches).await;
         if counted.is_err() {
-            // What of it is there is not known: all is read anew.
+            // After a failed write it is unknown what was stored: read everything again.
             *open = None;
         }
         let mut counted = counted.map(Vec::into_iter);
@@ -44,7 +44,7 @@ impl Experiments {
                 Ok(counted) => counted.next().ok_or(ExperimentError::Late),
                 Err(failure) => Err(failure.clone()),
             };
-            // Nobody may be waiting any more.
+            // The caller may have gone.
             let _ = answer.send(outcomes);
         }
         counted.is_ok()
@@ -80,7 +80,7 @@ impl Experiments {
                 let Ok(arm) = *outcome else { continue };
                 let key = ReaderKey::of(&feedback.reader);
                 let tally = readers.entry(key).or_default();
-                // Arms are 16 at most.
+                // There are 16 arms at most.
                 match tally.count(&feedback.event, arm as u8, feedback.kind, now) {
                     Counted::Now(before, after) => {
                         changed.insert(key);
@@ -109,7 +109,7 @@ impl Experiments {
         Ok(outcomes.into_iter().map(without_arms).collect())
     }
 
-    /// What is stored of the readers of events that may count.
+    /// The stored rows of the readers whose events may count.
     async fn tallies(
         &self,
         domain: &DomainName,
@@ -130,7 +130,8 @@ impl Experiments {
             .collect())
     }
 
-    /// Which items of events the domain has, or has had: what was withdrawn since it was seen was seen all the same.
+    /// Which items of the events the domain has, or has had: an item withdrawn since was still
+    /// seen.
     async fn known_items(
         &self,
         domain: &DomainName,
@@ -163,7 +164,7 @@ fn without_arms(outcomes: Vec<Result<usize, Refusal>>) -> Outcomes {
         .collect()
 }
 
-/// The arm that an event counts in.
+/// The arm that an event counts for.
 fn placed(
     feedback: &Feedback,
     running: Option<&Experiment>,

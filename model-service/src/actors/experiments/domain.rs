@@ -1,4 +1,4 @@
-//! One domain's experiments: whoever has the turn does what is to be done, for all who wait.
+//! One domain's experiments: the caller whose turn it is does the work for all who wait.
 
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,21 +19,21 @@ use kindred_domain::store::{DomainRow, Epoch, Partition, StoreError};
 
 /// Events that may wait for a domain's turn.
 const ROOM: usize = 20_000;
-/// Events that are counted in one turn, unless one request has more.
+/// Events counted in one turn, unless a single request has more.
 const TURN_EVENTS: usize = 10_000;
-/// Rows that are read at a time.
+/// Rows read at a time.
 const PAGE_ROWS: usize = 1_000;
-/// Experiments that ended and are kept.
+/// Ended experiments that are kept.
 const KEPT: usize = 20;
-/// How long sums count before all rows are read again: an owner that lost its partition and did not know yet may have
-/// written some.
+/// How long sums are used before all rows are read again: a previous owner that did not yet know it
+/// had lost the partition may have written some.
 const SUMS_AGE: Duration = Duration::from_secs(3_600);
 
 /// The experiments of one domain: the feedback that waits to be counted, and what is known of them.
 pub(super) struct DomainExperiments {
     waiting: Mutex<Vec<Waiting>>,
     room: Arc<Semaphore>,
-    /// Whether watchers are about to be told.
+    /// Whether a message to watchers is scheduled.
     is_telling: AtomicBool,
     pub(super) counter: tokio::sync::Mutex<Option<Counter>>,
 }
@@ -45,7 +45,7 @@ pub(super) struct Waiting {
     pub(super) _room: OwnedSemaphorePermit,
 }
 
-/// What is known of a domain's experiments while it is owned.
+/// In-memory state of a domain's experiments while it is owned.
 pub(super) struct Counter {
     epoch: Epoch,
     registered_at: DateTime<Utc>,
@@ -66,7 +66,7 @@ impl Default for DomainExperiments {
 }
 
 impl DomainExperiments {
-    /// Room for so many events to wait; `None`: there is none.
+    /// Reserves room for waiting events; `None`: there is none.
     pub(super) fn take_room(&self, events: usize) -> Option<OwnedSemaphorePermit> {
         let events = u32::try_from(events).ok()?;
         Arc::clone(&self.room).try_acquire_many_owned(events).ok()
@@ -76,19 +76,19 @@ impl DomainExperiments {
         lock(&self.waiting).push(waiting);
     }
 
-    /// Whether the caller is to tell watchers: else somebody is about to.
+    /// Whether the caller has to tell watchers; otherwise a message is already scheduled.
     pub(super) fn is_to_be_told(&self) -> bool {
         !self.is_telling.swap(true, Ordering::AcqRel)
     }
 
-    /// What watchers are told now; what is counted from now on is told later.
+    /// The figures to tell watchers now; later counts cause another message.
     pub(super) async fn figures_to_tell(&self) -> Option<Figures> {
         self.is_telling.store(false, Ordering::Release);
         let open = self.counter.lock().await;
         open.as_ref()?.running.clone()
     }
 
-    /// Those whose turn it is.
+    /// The events to count in this turn.
     pub(super) fn next(&self) -> Vec<Waiting> {
         let mut waiting = lock(&self.waiting);
         let mut events = 0;
@@ -143,7 +143,7 @@ impl Experiments {
             ended: None,
             experiment,
         };
-        // A crash may have left readers of the one that ended last.
+        // A crash may have left rows of readers of the last ended experiment.
         for before in &counter.ended {
             if Some(before.run) == last || before.experiment.name == row.experiment.name {
                 let writer = writer(&owner)?;
@@ -152,7 +152,7 @@ impl Experiments {
                     .await?;
             }
         }
-        // What of this is there when it fails is read anew.
+        // If this fails, the state is read again.
         let Some(mut counter) = open.take() else {
             return Err(ExperimentError::Late);
         };
@@ -173,7 +173,7 @@ impl Experiments {
         Ok((figures, true))
     }
 
-    /// So many that ended are kept.
+    /// Deletes the oldest ended experiments beyond the limit.
     async fn drop_oldest(
         &self,
         domain: &DomainRow,
@@ -219,7 +219,7 @@ impl Experiments {
         counter.running = None;
         counter.ended.push(figures.row.clone());
         *open = Some(counter);
-        // Nothing needs them any more; where this fails, the next experiment sees to it.
+        // They are no longer needed; if this fails, the next experiment deletes them.
         let forgotten = self
             .store
             .forget_readers(writer(&owner)?, &domain.domain, figures.row.run)
@@ -249,7 +249,7 @@ impl Experiments {
         owner.ok_or(ExperimentError::NotHosted)
     }
 
-    /// What is known of the domain's experiments, read if need be.
+    /// The state of the domain's experiments, read if necessary.
     pub(super) async fn opened<'a>(
         &self,
         domain: &DomainRow,
@@ -282,7 +282,7 @@ impl Experiments {
         open.as_mut().ok_or(ExperimentError::Late)
     }
 
-    /// An experiment with the sums over all of its readers.
+    /// An experiment with the sums over all its readers.
     async fn add_up(&self, domain: &DomainName, row: ExperimentRow) -> Result<Figures, StoreError> {
         let mut sums = vec![Sums::default(); row.experiment.arms.len()];
         let mut behind = None;
@@ -304,7 +304,7 @@ impl Experiments {
     }
 }
 
-/// Who writes now.
+/// The current writer.
 pub(super) fn writer(owner: &Owner) -> Result<Writer, ExperimentError> {
     let (epoch, stamp) = owner.stamp().ok_or(ExperimentError::NotHosted)?;
     Ok(Writer {

@@ -1,5 +1,5 @@
 //! The same measurement over RabbitMQ and Cassandra/ScyllaDB: a model service in this process, and
-//! compute workers of its own.
+//! its own compute workers.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -13,15 +13,15 @@ use crate::clustered::Clustered;
 use crate::config::Config;
 use crate::service::Service;
 
-/// The workers' program: built and installed beside this one.
+/// The worker program: built and installed next to this one.
 const WORKER: &str = "compute-worker";
-/// How long broker, database and workers may take to be there.
+/// How long the broker, the database and the workers may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// How often it is looked whether they are.
+/// How often readiness is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Starts the service and its workers, measures (the last argument: the workers' process ids), and stops
-/// all of it.
+/// Starts the service and its workers, measures, and stops everything. `measure`'s last argument is
+/// the workers' process ids.
 pub(super) async fn with_service<T>(
     workers: u16,
     mut config: Config,
@@ -33,7 +33,9 @@ pub(super) async fn with_service<T>(
     let service = tokio::time::timeout(READY_WITHIN, Clustered::start(&config))
         .await
         .map_err(|_| {
-            CommandError::failed(format!("no broker or database within {READY_WITHIN:?}"))
+            CommandError::failed(format!(
+                "the broker or the database was not reachable within {READY_WITHIN:?}"
+            ))
         })?
         .map_err(|error| CommandError::failed(error.to_string()))?;
     let measured = with_workers(workers, &config, &service, measure).await;
@@ -73,7 +75,7 @@ async fn with_workers<T>(
     measure(service, config, &pids).await
 }
 
-/// Events of others must neither be measured nor taken.
+/// Refuses a broker in use: other programs' events must be neither measured nor consumed.
 async fn refuse_busy_broker(config: &Config) -> Result<(), CommandError> {
     let failed = |error: &dyn std::fmt::Display| CommandError::failed(error.to_string());
     let connector = (config.broker.connector("kindred bench")).map_err(|error| failed(&error))?;
@@ -106,7 +108,7 @@ async fn drop_keyspace(config: &Config) -> Result<(), CommandError> {
     let keyspace = &config.database.cql_keyspace;
     let options = config.database.options();
     let left = |error: &dyn std::fmt::Display| {
-        CommandError::failed(format!("keyspace {keyspace} is not dropped: {error}"))
+        CommandError::failed(format!("keyspace {keyspace} could not be dropped: {error}"))
     };
     let session = cql::connect(&options, keyspace)
         .await
@@ -118,7 +120,7 @@ async fn drop_keyspace(config: &Config) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// A compute worker; it ends with this.
+/// A compute worker process, killed when this is dropped.
 struct Worker(Child);
 
 impl Worker {
@@ -154,7 +156,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // One that has ended by itself needs no end.
+        // It may have exited by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -31,7 +31,7 @@ struct Report {
     languages: Vec<OfLanguage>,
 }
 
-/// One core, the fastest of all rounds.
+/// On one core; the fastest of all rounds.
 #[derive(Debug, Serialize)]
 struct OfLanguage {
     language: &'static str,
@@ -39,7 +39,7 @@ struct OfLanguage {
     /// Share of the time that markup, detection of the language and terms take; the rest is the model's.
     reading_share: f64,
     terms_per_document: f64,
-    /// Share of documents that were read in their language.
+    /// Share of documents whose language was detected correctly.
     detected_share: f64,
 }
 
@@ -53,7 +53,7 @@ pub(in super::super) fn run(
     let preprocessor = Preprocessor::new(&config.texts.languages, &config.texts.default_language)
         .map_err(|error| CommandError::usage(error.to_string()))?;
     let models = Models::new(Arc::new(Vectors::builtin()));
-    // One thread: the figure is that of a core.
+    // One thread: the figure is per core.
     let pool = pool(1).map_err(|error| failed(&error))?;
     let wanted =
         |language: &&'static str| args.of.is_empty() || args.of.iter().any(|one| one == language);
@@ -64,7 +64,7 @@ pub(in super::super) fn run(
     {
         let known: Vec<&str> = languages().collect();
         return Err(CommandError::usage(format!(
-            "there are no documents in {unknown:?} to measure with (--of); there are in {}",
+            "--of: no documents in {unknown:?}; available: {}",
             known.join(", ")
         )));
     }
@@ -98,7 +98,7 @@ fn measure(
 ) -> Result<OfLanguage, CommandError> {
     let failed = |error: &dyn std::fmt::Display| CommandError::failed(error.to_string());
     let articles = Articles::of(language)
-        .ok_or_else(|| CommandError::usage(format!("there are no documents in {language:?}")))?;
+        .ok_or_else(|| CommandError::usage(format!("no documents in {language:?}")))?;
     let documents: Vec<(String, String)> = (0..u64::from(args.items))
         .map(|n| articles.document(n))
         .collect();

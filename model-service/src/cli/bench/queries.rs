@@ -1,4 +1,5 @@
-//! `kindred bench queries`: how long answers take over HTTP while events keep coming, on a service of its own.
+//! `kindred bench queries`: query latency over HTTP while events keep coming, on a service of its
+//! own.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -47,7 +48,7 @@ pub(in crate::cli) fn run(
     }
     let mut config = config.clone();
     config.http.listen = ([127, 0, 0, 1], 0).into();
-    // One that sleeps would be woken by a query of some kind only.
+    // A sleeping domain would be woken only by some kinds of query.
     config.domains.idle_after = QUIET_WITHIN;
     let report = actix::System::new().block_on(async {
         let mut stop = Stop::listen()?;
@@ -108,7 +109,7 @@ async fn measure(
     })
 }
 
-/// Stops the threads of a measurement when nobody waits for it any more.
+/// Stops the threads of a measurement when its future is dropped.
 struct GoingOn {
     is_stopped: Arc<AtomicBool>,
 }

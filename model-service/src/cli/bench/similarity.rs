@@ -25,9 +25,9 @@ use super::texts::Texts;
 use crate::config::Config;
 use crate::preprocessing::{Preprocessor, Usual};
 
-/// All texts count as of this language: it has word vectors.
+/// All texts are treated as this language, which has word vectors.
 const LANGUAGE: &str = "en";
-/// Rows of a block, as a domain has them.
+/// Rows per block, as in a domain.
 const BLOCK_ROWS: usize = 4_096;
 
 /// What was measured.
@@ -40,18 +40,18 @@ struct Report {
     rows: usize,
     /// Length of the dense parts.
     dimension: usize,
-    /// Terms of a row, on average.
+    /// Terms per row, on average.
     terms_per_row: f64,
     keep: usize,
     rounds: u32,
     /// The neighbours of all rows.
     all: Times,
-    /// The last rows into all others, the lists of both sides fed.
+    /// Rows inserted last, compared with all others; the lists of both sides are updated.
     new_rows: usize,
     insertion: Times,
 }
 
-/// Seconds by the clock, the least of all rounds.
+/// Wall-clock seconds, the best of all rounds.
 #[derive(Debug, Serialize)]
 struct Times {
     dense_alone: f64,
@@ -99,7 +99,7 @@ fn space() -> Space {
     Space::of_texts(&default_model(), LANGUAGE)
 }
 
-/// The features of the texts, but for those that have none.
+/// The features of the texts that have any.
 fn features(config: &Config, texts: &[(String, String)]) -> Result<Vec<Feature>, CommandError> {
     let preprocessor = Preprocessor::new(&config.texts.languages, &config.texts.default_language)
         .map_err(|error| CommandError::usage(error.to_string()))?;
@@ -131,7 +131,7 @@ fn measure(
     let rows = features.len();
     if rows <= new {
         return Err(CommandError::usage(format!(
-            "{rows} texts with features are not more than the {new} new ones (--new)"
+            "only {rows} texts have features; there must be more than --new, {new}"
         )));
     }
     let dimension = features[0].dense().len();
@@ -170,7 +170,7 @@ fn measure(
             let found = found.map_err(|error| failed(&error))?;
             if round == 0 {
                 tasks.push(task(&features, which == 1, new, &found, options.keep)?);
-                // Layouts are made once and kept with their blocks.
+                // Layouts are made once and kept with their blocks, so they are not measured.
                 let compared = pool.install(|| tasks[which].compare(kernel, &never));
                 compared.map_err(|error| failed(&error))?;
             }
@@ -204,7 +204,7 @@ fn measure(
     })
 }
 
-/// The last rows against all others, whose floors are the ends of their lists.
+/// Compares the last rows with all others; their floors are the ends of their lists.
 fn task(
     features: &[Feature],
     with_sparse: bool,

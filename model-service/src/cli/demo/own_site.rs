@@ -1,4 +1,4 @@
-//! `kindred demo FOLDER|FILE`: a site of one's own in, some of its neighbours out.
+//! `kindred demo FOLDER|FILE`: imports your own site and shows some of its neighbours.
 
 use std::io::Write;
 use std::path::Path;
@@ -21,26 +21,26 @@ use crate::standalone::Standalone;
 
 /// Items shown.
 const SHOWN: usize = 3;
-/// Items looked at, for some that have neighbours.
+/// Items inspected to find some that have neighbours.
 const LOOKED_AT: &str = "50";
 /// A large site takes its time.
 const QUIET_WITHIN: Duration = Duration::from_secs(900);
 
-/// What is printed, as words or JSON.
+/// What is printed, as text or JSON.
 #[derive(Debug, Serialize)]
 struct Report {
-    /// Where to look.
+    /// Address of the page to open.
     page: String,
     address: String,
     domain: DomainName,
     #[serde(flatten)]
     imported: Summary,
-    /// Seconds from the first event to the last list.
+    /// Seconds from the first event until the last list.
     exact_after: f64,
     articles: Vec<Article>,
 }
 
-/// Imports it into a service, and shows what came of it.
+/// Imports the site into a service and shows the result.
 pub(super) async fn show(
     source: &Path,
     args: &DemoArgs,
@@ -61,7 +61,7 @@ pub(super) async fn show(
     let imported = beside(move || load(&sender, &path, wanted)).await?;
     let Some(domain) = imported.domains.first().cloned() else {
         return Err(CommandError::failed(format!(
-            "{}: no items are in it{}",
+            "{}: no items found{}",
             source.display(),
             imported
                 .besides()
@@ -83,7 +83,7 @@ pub(super) async fn show(
     Ok(print(&report, args.once, json, out)?)
 }
 
-/// Imports the site; where nobody says which domain it is, its folder names it.
+/// Imports the site. Unless a domain is given or known, it is named after the folder.
 fn load(client: &Client, source: &Path, mut wanted: Wanted) -> Result<Summary, CommandError> {
     let options = |wanted: &Wanted| Options {
         domain: wanted.domain.clone(),
@@ -123,7 +123,7 @@ fn articles(client: &Client, domain: &str) -> Result<Vec<Article>, CommandError>
     for item in page.items {
         let id = item.id.as_str().to_owned();
         let similar = match neighbours(client, domain, &id) {
-            // It appears later.
+            // It appears later: its date is in the future.
             Err(failure) if failure.exit == Exit::NotFound => continue,
             similar => similar?,
         };

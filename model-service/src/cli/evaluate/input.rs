@@ -1,4 +1,4 @@
-//! What is evaluated: items, and what people said of them.
+//! The input of an evaluation: items, and what people said about them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,19 +12,19 @@ use serde::de::DeserializeOwned;
 use super::super::exit::CommandError;
 use super::super::import::{self, Defaults, Records, Source};
 
-/// Domain of items that name none.
+/// Domain of items that do not name one.
 const DOMAIN: &str = "evaluated";
-/// Most warnings about one file that are told one by one.
+/// Warnings printed one by one, per file.
 const TOLD: usize = 3;
 
-/// The items, in the order of their ids, and where each is.
+/// The items, ordered by id, and an index of them.
 pub(super) struct Items {
     pub all: Vec<Upsert>,
     numbers: BTreeMap<ItemId, usize>,
 }
 
 impl Items {
-    /// Those that are live and shown after all events of the files.
+    /// Reads the items that are live and visible after all events of the files.
     pub(super) fn read(
         files: &[std::path::PathBuf],
         limits: &Limits,
@@ -69,10 +69,11 @@ impl Items {
                     Event::Remove(_) => live.clear(),
                     Event::Patch(_) => {
                         return Err(CommandError::failed(format!(
-                            "{place}: item.patched: only whole items can be evaluated"
+                            "{place}: item.patched is not supported: only whole items can be \
+                            evaluated"
                         )));
                     }
-                    // No door for files takes these.
+                    // Such events are rejected when a file is read.
                     Event::Configure(_) | Event::Model(_) => {}
                 }
                 Ok(())
@@ -84,7 +85,7 @@ impl Items {
         if domains.len() > 1 {
             let names: Vec<&str> = domains.iter().map(DomainName::as_str).collect();
             return Err(CommandError::failed(format!(
-                "items of several domains ({}): evaluate one after the other",
+                "items of several domains ({}): evaluate one domain at a time",
                 names.join(", ")
             )));
         }
@@ -95,7 +96,7 @@ impl Items {
     pub(super) fn of(live: BTreeMap<ItemId, Upsert>) -> Result<Self, CommandError> {
         if live.len() < 2 {
             return Err(CommandError::failed(format!(
-                "{} items are live and shown: at least two are needed",
+                "{} items are live and visible: at least two are needed",
                 live.len()
             )));
         }
@@ -106,7 +107,7 @@ impl Items {
         })
     }
 
-    /// How many there are.
+    /// Number of items.
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }
@@ -117,14 +118,15 @@ impl Items {
         self.numbers.get(&id).copied()
     }
 
-    /// Whether two are of one group: variants of the same thing, which are no answers to each other.
+    /// Whether two items are of one group: variants of the same thing, which do not count as
+    /// answers to each other.
     pub(super) fn is_same_group(&self, one: usize, other: usize) -> bool {
         let group = &self.all[one].group;
         group.is_some() && *group == self.all[other].group
     }
 
-    /// The labels of an item in a field: `categories`, or `attributes.NAME`, in which they are separated by
-    /// commas.
+    /// The labels of an item in a field: `categories`, or `attributes.NAME` with labels separated
+    /// by commas.
     pub(super) fn labels(&self, item: usize, field: &Field) -> BTreeSet<&str> {
         let item = &self.all[item];
         match field {
@@ -138,7 +140,7 @@ impl Items {
     }
 }
 
-/// Where labels are.
+/// The field that holds the labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Field {
     Categories,
@@ -157,7 +159,7 @@ impl std::str::FromStr for Field {
     }
 }
 
-/// How alike somebody found two items.
+/// How similar somebody rated two items.
 pub(super) struct Judgement {
     pub a: usize,
     pub b: usize,
@@ -177,7 +179,7 @@ struct LinkLine {
     to: String,
 }
 
-/// Reads judgements: `{"a","b","score"}`, one a line.
+/// Reads judgements: one `{"a","b","score"}` per line.
 pub(super) fn judgements(path: &Path, items: &Items) -> Result<Vec<Judgement>, CommandError> {
     let lines: Vec<(u64, JudgementLine)> = lines(path)?;
     if let Some((line, _)) = lines.iter().find(|(_, one)| !one.score.is_finite()) {
@@ -195,7 +197,8 @@ pub(super) fn judgements(path: &Path, items: &Items) -> Result<Vec<Judgement>, C
     known_ones(path, known, "judgements")
 }
 
-/// Reads links: `{"from","to"}`, one a line; to which items each item links, but for itself.
+/// Reads links: one `{"from","to"}` per line. Returns the items that each item links to, except
+/// itself.
 pub(super) fn links(
     path: &Path,
     items: &Items,
@@ -213,7 +216,7 @@ pub(super) fn links(
     Ok(links)
 }
 
-/// The number of an item, or the id that no item has.
+/// The number of an item, or the unknown id.
 fn numbered(items: &Items, id: String) -> Result<usize, String> {
     items.number(&id).ok_or(id)
 }
@@ -222,8 +225,8 @@ fn both<A, B>(a: Result<A, String>, b: Result<B, String>) -> Result<(A, B), Stri
     Ok((a?, b?))
 }
 
-/// What names known items. The rest is left out with a warning, since the items may be fewer than those that
-/// people spoke of.
+/// Keeps what names known items. The rest is left out with a warning: the judgements may cover more
+/// items than the files do.
 fn known_ones<T>(
     path: &Path,
     lines: impl Iterator<Item = (u64, Result<T, String>)>,
@@ -243,11 +246,11 @@ fn known_ones<T>(
         }
     }
     if unknown > TOLD {
-        eprintln!("warning: {place}: {unknown} {what} are left out, of items that are not there");
+        eprintln!("warning: {place}: {unknown} {what} of unknown items were left out");
     }
     if known.is_empty() {
         return Err(CommandError::failed(format!(
-            "{place}: no {what} of items that are there; are the ids those of the items?"
+            "{place}: no {what} refer to known items; do the ids match those of the items?"
         )));
     }
     Ok(known)

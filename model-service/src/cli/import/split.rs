@@ -1,21 +1,20 @@
-//! Finds the records of an input: the objects of a stream of JSON, one a line (NDJSON) or each over
-//! several lines, as pretty-printers write them; or the elements of one JSON array. One record is held
-//! at a time.
+//! Splits an input into records: the objects of a JSON stream, one per line (NDJSON) or
+//! pretty-printed over several lines; or the elements of one JSON array. Only one record is in
+//! memory at a time.
 //!
-//! An object that breaks off must not take the next ones with it. A string never reaches over the end
-//! of a line; and a `{` at the left margin begins the next object, since pretty-printers indent what is
-//! inside.
+//! A truncated object must not swallow the ones after it. So a string never spans lines, and a `{`
+//! at the left margin starts the next object: pretty-printers indent what is inside.
 
 use std::io::{self, BufRead};
 
-/// One record as it stands in the input.
+/// One record as it is in the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// The line it begins on, from 1.
+    /// The line it starts on, counted from 1.
     pub(crate) line: u64,
-    /// Its bytes; the first [`EXCERPT`] of them when it is too long.
+    /// Its bytes; only the first [`EXCERPT`] if it is too long.
     pub(crate) text: Vec<u8>,
-    /// Why it cannot be an event, whatever its bytes are.
+    /// Why it cannot be an event, if that is already clear.
     pub(crate) fault: Option<Fault>,
 }
 
@@ -33,14 +32,14 @@ pub(crate) enum Fault {
     AfterArray,
 }
 
-/// Longest record, in bytes: what a server takes at most unless it is told otherwise.
+/// Longest record, in bytes: a server's default limit.
 pub(crate) const MAX_RECORD: usize = 1 << 20;
-/// Bytes of a record that is too long which are kept to recognise it by.
+/// Bytes kept of a record that is too long, to recognise it by.
 pub(crate) const EXCERPT: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
-    /// The first byte was not read yet.
+    /// The first byte has not been read yet.
     Unknown,
     Objects,
     /// Between elements or before the first.
@@ -53,7 +52,7 @@ pub(crate) struct Records<R> {
     input: R,
     shape: Shape,
     line: u64,
-    /// How many bytes were taken that looked like a byte-order mark and belong to the next record.
+    /// Bytes taken that looked like a byte-order mark but belong to the next record.
     of_mark: usize,
 }
 
@@ -67,7 +66,7 @@ impl<R: BufRead> Records<R> {
         }
     }
 
-    /// The next byte, not taken yet.
+    /// The next byte, without taking it.
     fn peek(&mut self) -> io::Result<Option<u8>> {
         loop {
             match self.input.fill_buf() {
@@ -83,8 +82,8 @@ impl<R: BufRead> Records<R> {
         self.input.consume(1);
     }
 
-    /// The first byte that is no white space, not taken yet. Byte-order marks are skipped, too: files that
-    /// were put one after the other bring one each.
+    /// The next byte that is not white space, without taking it. Skips byte-order marks, too:
+    /// concatenated files have one each.
     fn skip_space(&mut self) -> io::Result<Option<u8>> {
         loop {
             match self.peek()? {
@@ -122,7 +121,7 @@ impl<R: BufRead> Records<R> {
         }
     }
 
-    /// The next object; where none begins, the rest of the line.
+    /// The next object; if none starts here, the rest of the line.
     fn read_object(&mut self) -> io::Result<Option<Record>> {
         let first = if self.of_mark == 0 {
             self.skip_space()?
@@ -149,7 +148,7 @@ impl<R: BufRead> Records<R> {
                 break;
             }
             match self.peek()? {
-                // The run ended with its line, which is still there.
+                // The run ended at the end of the line, which was not taken.
                 Some(b'\n') => {
                     self.take(b'\n');
                     partial.push(b"\n");
@@ -165,7 +164,8 @@ impl<R: BufRead> Records<R> {
         Ok(Some(partial.finish()))
     }
 
-    /// What stands behind an object on its line: the next object is left, anything else spoils this one.
+    /// Checks what follows an object on its line: another object is left for later, anything else
+    /// invalidates this one.
     fn end_object(&mut self, partial: &mut PartialRecord) -> io::Result<()> {
         while let Some(byte) = self.peek()? {
             match byte {
@@ -184,7 +184,7 @@ impl<R: BufRead> Records<R> {
         Ok(())
     }
 
-    /// Takes the rest of the line, and its end.
+    /// Takes the rest of the line, including its end.
     fn take_line(&mut self, partial: &mut PartialRecord) -> io::Result<()> {
         while let Some(byte) = self.peek()? {
             if byte == b'\n' {
@@ -199,7 +199,7 @@ impl<R: BufRead> Records<R> {
     fn read_element(&mut self) -> io::Result<Option<Record>> {
         loop {
             match self.skip_space()? {
-                // An empty element is a slip (a trailing comma), and nothing is lost by it.
+                // An empty element is a slip (a trailing comma) and loses nothing.
                 Some(b',') => self.take(b','),
                 Some(b']') => {
                     self.take(b']');
@@ -236,8 +236,8 @@ impl<R: BufRead> Records<R> {
         Ok(Some(partial.fail(Fault::AfterArray)))
     }
 
-    /// Takes bytes at hand while they are wanted. Of those that end an object the last one is taken, too;
-    /// the end of a line is not.
+    /// Takes bytes while they are wanted. The last byte of an object is taken, too; a line end is
+    /// not.
     fn take_run(
         &mut self,
         partial: &mut PartialRecord,
@@ -255,13 +255,13 @@ impl<R: BufRead> Records<R> {
     }
 }
 
-/// How deep in brackets the next byte stands.
+/// Nesting depth of the next byte.
 #[derive(Default)]
 struct Nesting {
     depth: usize,
     in_string: bool,
     escaped: bool,
-    /// A bracket was opened.
+    /// Whether a bracket was opened.
     began: bool,
 }
 
@@ -405,7 +405,7 @@ mod tests {
             ),
             ("{} x\n{}", &[(1, "{} x", None), (2, "{}", None)]),
             ("x {}\n{}", &[(1, "x {}", None), (2, "{}", None)]),
-            // What breaks off is alone in its fault.
+            // A truncated object harms no other.
             (
                 "{\"a\": \"b\n{}\n",
                 &[(1, "{\"a\": \"b", None), (2, "{}", None)],

@@ -1,4 +1,4 @@
-//! Asking the running Kindred and its broker how far they are with what was published.
+//! Asks the running Kindred and its broker how much of what was published is served.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use super::super::import::Progress;
 use super::super::status;
 use super::served::{Row, World};
 
-/// Whether it is there.
+/// Path of the health check.
 const HEALTH: &str = "/healthz";
 
 /// A running Kindred and its broker.
@@ -37,7 +37,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn finish(&self) {
         self.progress.finish();
     }
@@ -50,7 +50,7 @@ impl<'a> Asking<'a> {
                 let mut full = BTreeSet::new();
                 for number in 0..u16::MAX {
                     let name = names.partition(number);
-                    // Anyone may ask, whatever the permissions.
+                    // This works without any permissions.
                     match queue_counts(&connection, name.clone()).await? {
                         Some(counts) if counts.messages > 0 => {
                             full.insert(name.to_string());
@@ -74,7 +74,7 @@ impl World for Asking<'_> {
         let date = answer.header("date").map(DateTime::parse_from_rfc2822);
         match date {
             Some(Ok(date)) => Ok((date.to_utc() - Utc::now()).num_milliseconds()),
-            _ => Err(self.client.other(&"it does not say what time it is")),
+            _ => Err(self.client.other(&"it does not report the time")),
         }
     }
 
@@ -112,7 +112,7 @@ impl World for Asking<'_> {
             let place = self.connector.place();
             CommandError::new(
                 exit,
-                format!("RabbitMQ at {place} cannot be asked: {error}"),
+                format!("RabbitMQ at {place} cannot be queried: {error}"),
             )
         })
     }

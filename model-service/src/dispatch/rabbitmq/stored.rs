@@ -1,4 +1,4 @@
-//! Which blocks lie in the block store already.
+//! Which blocks are already in the block store.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use kindred_shared::wire::BlockHash;
 use kindred_shared::{Block, DomainName};
 
-/// How long a stored block is relied on: 12 hours. Then it is stored again, which keeps it.
+/// How long a stored block is relied on: 12 hours. Then it is stored again, which extends its life
+/// there.
 const RELIED_ON: Duration = Duration::from_secs(12 * 3600);
-/// Blocks remembered: 65,536. Past it, those that are gone are forgotten, then all.
+/// Blocks remembered: 65,536. Beyond it, dropped blocks are forgotten, then all.
 const CAPACITY: usize = 65_536;
 
 /// Remembers by a block's place in memory, and that it is still the same block there.
@@ -28,7 +29,7 @@ impl StoredBlocks {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The hash of a block that is stored.
+    /// The hash of a block if it is stored.
     pub(super) fn known(&self, domain: &DomainName, block: &Arc<Block>) -> Option<BlockHash> {
         let entries = self.entries();
         let entry = entries.get(&(Arc::as_ptr(block) as usize))?;
@@ -54,7 +55,7 @@ impl StoredBlocks {
         entries.insert(Arc::as_ptr(block) as usize, entry);
     }
 
-    /// These are not stored after all.
+    /// These turned out not to be stored.
     pub(super) fn forget(&self, hashes: &[BlockHash]) {
         let hashes: HashSet<&BlockHash> = hashes.iter().collect();
         self.entries()

@@ -1,4 +1,4 @@
-//! The contract on a real broker, with a small worker, and what only a broker can show.
+//! The contract on a real broker with a small worker, and cases that need a broker.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 
@@ -25,7 +25,7 @@ use super::super::contract::{Fixture, Gate, dispatch_contract, job, perform};
 use super::*;
 use crate::test_broker::{DEADLINE, Scope, consume, until};
 
-/// Jobs a worker has in hand at once.
+/// Jobs a worker works on at once.
 const LANES: usize = 2;
 const CAPACITY: usize = 6;
 
@@ -131,7 +131,7 @@ async fn answer(
     let key = message.properties.reply_to().clone().unwrap();
     let options = BasicPublishOptions::default();
     let sent = channel.basic_publish("".into(), key, options, &reply.body, properties);
-    // The channel goes when a case ends.
+    // The channel closes at the end of a case.
     if sent.await.is_ok() {
         let _ = message.ack(BasicAckOptions::default()).await;
     }
@@ -167,7 +167,7 @@ dispatch_contract!(
     Rabbit::fresh().await
 );
 
-/// A comparison of a small block with a large one.
+/// Compares a small block with a large one.
 fn comparison() -> Job {
     let side = |rows: usize, terms: u32| {
         let mut builder = BlockBuilder::new(Space::stored("words-1/en"), 0);
@@ -213,7 +213,7 @@ async fn large_blocks_are_stored_once_and_again_when_they_are_missing() {
         assert!(matches!(returned.reply, Reply::Compared(found) if found.pairs == 8_000));
         assert_eq!(fixture.store.len(), 1, "only the large one");
     }
-    // Lost behind our back: one attempt fails, the next stores it again.
+    // Deleted behind our back: one attempt fails, the next stores it again.
     let Task::Compare(task) = &job.task else {
         unreachable!("it compares")
     };
@@ -234,7 +234,7 @@ async fn large_blocks_are_stored_once_and_again_when_they_are_missing() {
     assert!(matches!(reply(&fixture).await.reply, Reply::Compared(_)));
 }
 
-/// Sends a job that ends six workers.
+/// Sends a job that kills six workers.
 async fn send_killer(fixture: &Rabbit, jobs: &RabbitJobs, id: JobId, attempt: Attempt) {
     let far = Duration::from_secs(60);
     let sent = jobs.send(id, attempt, far, job("poison")).await;
@@ -243,7 +243,7 @@ async fn send_killer(fixture: &Rabbit, jobs: &RabbitJobs, id: JobId, attempt: At
         let (connection, channel) = fixture.scope.open().await;
         let mut queue = consume(&channel, fixture.scope.names.jobs(JobKind::Extract)).await;
         next(&mut queue).await;
-        // The worker dies with it in hand.
+        // The worker dies while working on it.
         kindred_runtime::amqp::close(&connection).await;
     }
 }
@@ -271,7 +271,7 @@ async fn a_job_that_kills_its_workers_is_answered_and_kept() {
     kindred_runtime::amqp::close(&connection).await;
 }
 
-/// Makes the way of dead jobs what version 0.1 declared.
+/// Declares dead-lettering of jobs as version 0.1 did.
 async fn as_before(channel: &Channel, names: &Names) {
     let queue = names.jobs_dead();
     let none = FieldTable::default;
@@ -298,11 +298,11 @@ async fn only_jobs_that_killed_workers_are_kept_also_on_a_topology_of_before() {
     let names = fixture.scope.names.clone();
     let (connection, channel) = fixture.scope.open().await;
     as_before(&channel, &names).await;
-    // As an upgraded service does; and another one, at its start.
+    // As an upgraded service does, and another one when it starts.
     for _ in 0..2 {
         declare(&connection, &names, 1).await.unwrap();
     }
-    // The queue of replies of a service that goes on is bound again with its next connection.
+    // A running service's reply queue is bound again with its next connection.
     let upgraded = RabbitJobsOptions {
         names: names.clone(),
         boot_id: "b2".into(),

@@ -137,7 +137,7 @@ async fn ask(bench: &Bench, request: TestRequest) -> Response {
     answer_of(&bench.lobby, &bench.metrics, request).await
 }
 
-/// What a request gets that says that its body is JSON.
+/// The answer to a request that declares a JSON body.
 async fn answer_of(lobby: &Arc<Lobby>, metrics: &Arc<Metrics>, request: TestRequest) -> Response {
     let json = ("content-type", "application/json");
     answer_as_sent(lobby, metrics, request.append_header(json)).await
@@ -170,7 +170,7 @@ async fn answer_as_sent(
     answer
 }
 
-/// A body; of a stream without an end what comes first.
+/// A body; of an endless stream, the beginning.
 async fn read(body: impl MessageBody, is_endless: bool) -> Bytes {
     if !is_endless {
         return to_bytes(body).await.unwrap_or_else(|_| panic!("a body"));

@@ -1,4 +1,4 @@
-//! Queries with conditions, of items, texts and vectors; many at once; and scores.
+//! Queries with conditions for items, texts and vectors; many at once; and scores.
 
 use kindred_domain::features::{Features, Live, Rows};
 use kindred_shared::{BlockBuilder, ItemId};
@@ -6,7 +6,7 @@ use kindred_similarity::RowMask;
 
 use super::*;
 
-/// Items of domain `x`, by dense parts of two values: `a` and its neighbours, `o` of its own.
+/// Items of domain `x`, by dense parts of two values: `a` and its neighbours, and `o` by itself.
 const DENSE: [(&str, [f32; 2]); 5] = [
     ("a", [1.0, 0.0]),
     ("b", [0.96, 0.28]),
@@ -49,7 +49,7 @@ fn block(space: &Space, rows: &[(&str, Feature)], first: u32) -> Live {
     }
 }
 
-/// Domain `x`, active: vectors `a` to `e`, of which `a` has a list of two that is not all there is; and texts.
+/// Domain `x`, active: vectors `a` to `e`, of which `a` has an incomplete list of two; and texts.
 pub(super) async fn filled() -> Bench {
     let bench = bench();
     bench.rows.register("x", None).await;
@@ -258,7 +258,7 @@ async fn conditions_are_parameters_or_json() {
         let by_post = post(&bench, "similar", &query).await;
         let (mut one, mut other) = (by_get.json(), by_post.json());
         if computed == "scan" {
-            // Of the moment when each was asked.
+            // Each as of the moment when it was asked.
             assert!(one["as_of"].is_string() && other["as_of"].is_string());
             (one["as_of"], other["as_of"]) = (Value::Null, Value::Null);
         }
@@ -266,7 +266,7 @@ async fn conditions_are_parameters_or_json() {
     }
 }
 
-/// Ranks by age go on with time.
+/// Ranks by age change with time.
 fn strip_ranks(mut answer: Value) -> Value {
     for item in answer["similar"].as_array_mut().expect("a list") {
         item.as_object_mut().expect("an item").remove("rank");
@@ -600,7 +600,7 @@ async fn what_is_set_for_a_domain_counts_until_a_query_says_otherwise() {
     }
 }
 
-/// There is nobody here yet who wakes it.
+/// Nobody wakes domains here yet.
 #[actix_web::test]
 async fn a_query_of_a_domain_that_does_not_wake_says_when_to_ask_again() {
     let bench = bench();

@@ -1,4 +1,4 @@
-//! What the service tells of itself.
+//! What the service reports about itself.
 
 use super::*;
 
@@ -167,7 +167,7 @@ async fn another_name_is_not_answered_whatever_is_asked() {
     }
 }
 
-/// What a form of a web page can send is not taken, whatever it holds.
+/// Nothing that a web page's form can send is accepted, whatever it contains.
 #[actix_web::test]
 async fn what_is_sent_says_that_it_is_json() {
     let bench = bench();
@@ -268,7 +268,7 @@ async fn a_parameter_that_a_route_does_not_document_is_refused() {
     assert_eq!(problem["field"], "limt");
     let detail = problem["detail"].as_str().expect("words");
     assert!(detail.contains("nearest is limit"), "{detail}");
-    // What is not there and what cannot be done come first.
+    // Unknown paths and methods are reported first.
     get(&bench, "/v2?page=2").await.problem(404, "unknown-path");
     let patch = TestRequest::patch().uri("/v1/domains?page=2");
     ask(&bench, patch).await.problem(405, "method-not-allowed");

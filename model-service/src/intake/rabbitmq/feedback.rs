@@ -1,7 +1,9 @@
-//! What readers did, from its queue, which all instances read: whose domain it is, is asked when it is counted.
+//! Reads what readers did from its queue, which all instances share: the domain's owner is looked
+//! up when events are counted.
 //!
-//! A message is acknowledged when its events are durable, or can never be taken; what cannot be taken now is given back
-//! after a pause. It may come any number of times: an event counts once.
+//! A message is acknowledged when its events are durable, or can never be accepted; one that cannot
+//! be accepted now is given back after a pause. It may arrive any number of times: an event counts
+//! once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,24 +21,24 @@ use lapin::{Channel, Connection};
 
 /// Messages read and not settled.
 const PREFETCH: u16 = 500;
-/// Messages that are counted together, of one domain.
+/// Messages of one domain that are counted together.
 const TOGETHER: usize = 250;
-/// After what pause messages are given back that cannot be taken now.
+/// How long messages that cannot be accepted now are held before they are given back.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Tag of the consumer.
+/// Consumer tag.
 const TAG: &str = "feedback";
 
 /// Where events go.
 #[async_trait]
 pub(crate) trait TakeFeedback: Send + Sync + 'static {
-    /// Takes what messages of one routing key hold: once it is done they are settled, whatever is in them.
+    /// Handles messages of one routing key: on success they are settled, whatever they contain.
     ///
     /// # Errors
-    /// In words, when they cannot be taken now.
+    /// In words, when they cannot be accepted now.
     async fn take(&self, routing_key: &str, bodies: Vec<Vec<u8>>) -> Result<(), String>;
 }
 
-/// Reads the queue for as long as the process runs.
+/// Reads the queue for the life of the process.
 pub(crate) async fn read_feedback(connector: Connector, names: Names, door: Arc<dyn TakeFeedback>) {
     let mut backoff = RECONNECT;
     loop {
@@ -96,7 +98,7 @@ async fn open(
     Ok((channel, consumer))
 }
 
-/// Messages that are taken together.
+/// Messages that are handled together.
 fn by_domain(messages: Vec<Delivery>) -> Vec<(String, Vec<Delivery>)> {
     let mut domains: BTreeMap<String, Vec<Delivery>> = BTreeMap::new();
     for message in messages {
@@ -113,7 +115,7 @@ fn by_domain(messages: Vec<Delivery>) -> Vec<(String, Vec<Delivery>)> {
     together
 }
 
-/// Has messages taken, and settles them.
+/// Has messages handled, and settles them.
 async fn take(
     channel: &Channel,
     door: &Arc<dyn TakeFeedback>,
@@ -128,7 +130,7 @@ async fn take(
             domain = key,
             messages = messages.len(),
             error,
-            "feedback not taken yet"
+            "feedback not accepted yet"
         );
         tokio::time::sleep(PAUSE).await;
     }

@@ -1,4 +1,4 @@
-//! Reads the queue of a partition, over one connection after the other.
+//! Reads the queue of a partition, reconnecting as necessary.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use kindred_domain::intake::rewind::Rewinding;
 use kindred_domain::intake::unacked::UnackedMessages;
 use kindred_domain::intake::{Delivery, DeliveryTag, Outcome, Settled};
 
-/// Its ends towards the intake.
+/// The reader's channels to the intake.
 pub(super) struct Ends {
     pub(super) told: mpsc::UnboundedReceiver<Command>,
     pub(super) deliveries: mpsc::Sender<Delivery>,
@@ -60,24 +60,25 @@ struct Link {
     connection: Connection,
     channel: Channel,
     consumer: Consumer,
-    /// The one before, cancelled: dropping it while the connection lives would cancel it again.
+    /// The previous consumer, cancelled: dropping it while the connection lives would cancel it
+    /// again.
     _careful: Option<Consumer>,
 }
 
-/// Why a connection was given up.
+/// Why a connection was closed.
 enum End {
     Stopped,
-    /// To be read one at a time.
+    /// To read one message at a time.
     GivenBack,
     Lost(String),
     Told(tokio::sync::oneshot::Sender<()>),
 }
 
-/// A dead letter on its way, and what became of it.
+/// A dead letter that is being published, and its outcome.
 type PendingDeadLetter =
     Pin<Box<dyn Future<Output = (DeadLetter, Result<(), PublishFault>)> + Send>>;
 
-/// Why a message goes to the dead-letter queue.
+/// Why a message becomes a dead letter.
 #[derive(Debug, Clone, Copy)]
 struct DeadLetter {
     /// The broker's tag.
@@ -89,19 +90,19 @@ struct DeadLetter {
 /// Who refused an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refuser {
-    /// Who reads it here: nobody else has seen it.
+    /// The reader here: nobody else has seen it.
     Reader,
     /// Its domain, which has counted it.
     Domain,
 }
 
-/// What is known of one connection's messages.
+/// The state of one connection's messages.
 struct Session {
     unacked: UnackedMessages<Raw>,
     dead_letters: FuturesUnordered<PendingDeadLetter>,
-    /// When everything is handed over again, if that is due.
+    /// When everything is to be delivered again, if that is due.
     rewind_at: Option<Instant>,
-    /// The message just read was the last to be read one at a time.
+    /// The message just read was the last to be read alone.
     reads_ahead: bool,
 }
 
@@ -172,7 +173,8 @@ impl Reader {
         self.ends.generation.load(Ordering::Acquire)
     }
 
-    /// A connection that consumes the queue. Settlements meanwhile are of lost connections.
+    /// Connects and consumes the queue. Settlements that arrive meanwhile belong to lost
+    /// connections.
     async fn open_unless_stopped(&mut self) -> Option<Result<Link, AmqpError>> {
         let opening = open(
             &self.connector,
@@ -208,7 +210,7 @@ impl Reader {
                     None => std::future::pending().await,
                 }
             };
-            // In this order, so that what is settled is acknowledged before the end.
+            // In this order, so that settled messages are acknowledged before the end.
             let end = tokio::select! {
                 biased;
                 command = self.ends.told.recv() => match command {
@@ -282,7 +284,8 @@ impl Reader {
             }
             Verdict::Dead => {
                 let detail = format!(
-                    "it was delivered {count} times before and never stored; the service ended or stalled each time"
+                    "it was delivered {count} times and never stored; each time the service died \
+                    or stalled"
                 );
                 let raw = session.unacked.enter_dead_letter(tag, raw);
                 let dead_letter = DeadLetter {
@@ -373,8 +376,10 @@ impl Reader {
                 }
                 None
             }
-            // All that is not acknowledged comes again, and is refused again.
-            Err(fault) => Some(End::Lost(format!("a dead letter was not taken: {fault}"))),
+            // Everything unacknowledged comes again and is refused again.
+            Err(fault) => Some(End::Lost(format!(
+                "a dead letter was not accepted: {fault}"
+            ))),
         }
     }
 
@@ -442,7 +447,7 @@ async fn open(
     })
 }
 
-/// A consumer of the partition's queue. What it may read ahead holds for it alone.
+/// A consumer of the partition's queue. The prefetch count applies to this consumer alone.
 async fn consume(
     channel: &Channel,
     options: &RabbitIntakeOptions,
@@ -460,14 +465,15 @@ async fn consume(
     within("consuming", REQUEST_DEADLINE, consuming).await
 }
 
-/// A consumer's tag as the broker's management shows it: queue, host and process, and which of the two it is.
+/// A consumer's tag as shown by the broker's management UI: queue, host and process, and which of
+/// the two it is.
 fn tag_of(options: &RabbitIntakeOptions, kind: &str) -> String {
     let queue = options.names.partition(options.partition);
     format!("{queue} {} {kind}", process_name())
 }
 
-/// Replaces the consumer that reads one at a time, which holds its message, by one that reads
-/// ahead. Why the order is kept: [`kindred_domain::intake::poison`].
+/// Replaces the consumer that reads one message at a time, and still holds one, by one that reads
+/// ahead. [`kindred_domain::intake::care`] explains why this keeps the order.
 async fn read_ahead(
     link: &mut Link,
     options: &RabbitIntakeOptions,
@@ -507,8 +513,8 @@ fn redeliveries(message: &Message) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// The event of a message. Those that set settings, change models or remove the domain are told by the message's type: nobody
-/// but Kindred sends them.
+/// Parses the event of a message. Events that change settings or models, or remove the domain, are
+/// recognised by the message's type: only Kindred sends them.
 fn parse(raw: &Raw, limits: &Limits) -> Result<Event, Refusal> {
     let kind = raw.properties.kind().as_ref().map(ShortString::as_str);
     if kind == Some(CONFIGURED) {

@@ -1,4 +1,4 @@
-//! The contract on a real broker, and what only a broker can show.
+//! The contract on a real broker, and cases that need a broker.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 
@@ -166,7 +166,7 @@ async fn what_cannot_be_read_is_a_dead_letter_and_those_behind_it_go_on() {
     );
     let event: Event = (*got[0].event).clone();
     assert_eq!(body, event.to_json().into_bytes());
-    // What its domain refused, that has counted.
+    // A refusal by its domain is counted by the domain.
     let (refused, dead) = (
         &fixture.metrics.events_refused,
         &fixture.metrics.dead_letters,
@@ -211,7 +211,7 @@ async fn an_event_that_kills_the_service_dies_and_its_neighbours_live() {
     let mut fixture = Rabbit::fresh().await;
     publish_all(&fixture, 5).await;
     let (mut deaths, mut stored) = (0, std::collections::BTreeSet::new());
-    // Until nothing comes any more.
+    // Until nothing more arrives.
     let quiet = std::time::Duration::from_secs(3);
     while let Ok(taken) = tokio::time::timeout(quiet, fixture.intake.next(100)).await {
         let taken = taken.unwrap();
@@ -220,7 +220,7 @@ async fn an_event_that_kills_the_service_dies_and_its_neighbours_live() {
             fixture.settle(&taken, &Outcome::Stored(None));
             continue;
         }
-        // Whoever takes the first event dies at once: its memory is gone with it.
+        // The process dies as soon as it takes the first event, and forgets it.
         deaths += 1;
         assert!(deaths < 20, "it is never given up");
         fixture.intake = Rabbit::start(&fixture.scope, &fixture.raw, &fixture.metrics);
@@ -229,7 +229,7 @@ async fn an_event_that_kills_the_service_dies_and_its_neighbours_live() {
     assert_eq!(stored, (1..5).collect());
     let (reason, _, _) = fixture.dead().await;
     assert_eq!(reason, POISONOUS);
-    // None of them is a dead letter.
+    // None of them became a dead letter.
     let (connection, channel) = fixture.scope.open().await;
     let options = lapin::options::QueueDeclareOptions::durable().passive();
     let none = lapin::types::FieldTable::default();

@@ -1,8 +1,7 @@
 //! What only the clustered store must do, and the contract run against it.
 //!
-//! The nodes are those of `KINDRED_TEST_CQL_NODES` (`host:port,…`), the role that of
-//! `KINDRED_TEST_CQL_USER` and `KINDRED_TEST_CQL_PASSWORD`, if set; every test has a keyspace of
-//! its own there and drops it.
+//! The nodes are in `KINDRED_TEST_CQL_NODES` (`host:port,…`), the role in `KINDRED_TEST_CQL_USER`
+//! and `KINDRED_TEST_CQL_PASSWORD`, if set. Every test creates its own keyspace and drops it.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 
@@ -26,7 +25,7 @@ use kindred_domain::store::Write;
 
 const NODES: &str = "KINDRED_TEST_CQL_NODES";
 
-/// A keyspace of a test's own.
+/// A keyspace for one test.
 struct Clustered(CassandraOptions);
 
 impl Clustered {
@@ -51,7 +50,7 @@ impl Clustered {
     }
 
     async fn store(&self) -> Arc<CassandraStore> {
-        // A machine that is busy with all tests at once may need a second attempt.
+        // A machine busy with all tests at once may need a second attempt.
         CassandraStore::wait(&self.0).await.unwrap()
     }
 
@@ -164,7 +163,7 @@ async fn the_schema_is_made_by_hand_too_and_any_number_of_times() {
     assert_eq!(standing, Standing::Behind((1..=NEWEST).collect()));
     for _ in 0..2 {
         for statement in schema::statements(&keyspace, 1, false) {
-            // Several tests at once make theirs, and the database makes one after the other.
+            // Several tests create keyspaces at once, and the database does so one after the other.
             let mut statement = Statement::new(statement);
             statement.set_request_timeout(Some(Duration::from_secs(60)));
             session.query_unpaged(statement, ()).await.unwrap();
@@ -203,8 +202,8 @@ async fn says_that_the_database_is_not_there() {
     ));
 }
 
-/// Version 0.1 said in one row of `meta` of which model all features were, and refuses a keyspace with
-/// a migration that it does not know.
+/// Version 0.1 named the model of all features in one row of `meta`, and refuses a keyspace with an
+/// unknown migration.
 #[tokio::test]
 #[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn takes_over_what_the_first_version_made() {
@@ -254,7 +253,7 @@ const LISTS_OF_THE_FIRST_VERSION: &str = "CREATE TABLE {ks}.similar_items (domai
      PRIMARY KEY ((domain, id)))";
 
 impl Clustered {
-    /// As the first version left it: a partition a list, and domains that are clean.
+    /// As the first version left it: one partition per list, and clean domains.
     async fn with_lists_of_their_own(&self, store: &CassandraStore, domains: &[DomainName]) {
         for (n, d) in (0..).zip(domains) {
             let clean = DomainRow {
@@ -300,7 +299,7 @@ async fn lists_move_into_one_partition_a_domain_and_are_made_again() {
     };
     assert_eq!(standing().await, behind);
 
-    // Whoever runs what is printed by hand has not moved the lists.
+    // Running the printed statements by hand does not migrate the lists.
     for statement in schema::statements(&keyspace, 1, false) {
         store.session.query_unpaged(statement, ()).await.unwrap();
     }
@@ -327,11 +326,12 @@ async fn lists_move_into_one_partition_a_domain_and_are_made_again() {
     assert_eq!((standing().await, dirty().await), (behind, vec![None; 3]));
     store.withdraw("one").await.unwrap();
 
-    // Domains 1 and 3 are of partition 0, which never had an owner; the other's died.
+    // Domains 1 and 3 belong to partition 0, which never had an owner; the owner of the other
+    // partition died.
     for _ in 0..2 {
         schema::migrate(&store.session, &keyspace, 1).await.unwrap();
         assert_eq!(standing().await, Ok(Standing::Current));
-        // Marked twice, before the table was dropped and after it was made.
+        // Marked twice: before the table was dropped and after it was recreated.
         assert_eq!(dirty().await, [Some(5), Some(7), Some(5)]);
     }
     let lease = store.lease(Partition(1)).await.unwrap().unwrap();
@@ -339,7 +339,7 @@ async fn lists_move_into_one_partition_a_domain_and_are_made_again() {
     for d in &domains {
         let page = store.scan_list_ids(d, None, 9).await.unwrap();
         assert_eq!((page.rows.len(), page.next), (0, None));
-        // What a former owner's last breath says comes too late.
+        // A late write of a former owner has no effect.
         let clean = DomainRow {
             dirty: None,
             ..domain_row(d, 1)
@@ -356,7 +356,7 @@ async fn lists_move_into_one_partition_a_domain_and_are_made_again() {
 async fn lists_that_were_dropped_before_a_crash_are_made_again() {
     let fixture = Clustered::fresh();
     let (store, keyspace) = (fixture.store().await, fixture.keyspace());
-    // After the table was dropped; after it was made, and not written down.
+    // After the table was dropped; and after it was recreated but before that was recorded.
     for (remade, names) in [(false, ["moved", "moved-2"]), (true, ["again", "again-2"])] {
         let domains = names.map(domain);
         fixture.with_lists_of_their_own(&store, &domains).await;
