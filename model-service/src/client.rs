@@ -178,7 +178,7 @@ impl Http {
         read(self.with(self.agent.get(url), headers).call())
     }
 
-    /// DELETEs a URL.
+    /// Sends a DELETE for a URL.
     ///
     /// # Errors
     /// When no answer came: it may or may not have been done.
@@ -186,7 +186,7 @@ impl Http {
         self.delete_with(url, &[])
     }
 
-    /// DELETEs a URL, with headers.
+    /// Sends a DELETE for a URL, with headers.
     ///
     /// # Errors
     /// When no answer came: it may or may not have been done.

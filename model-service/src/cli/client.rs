@@ -161,7 +161,7 @@ impl Client {
         sent.map_err(|error| self.silent(&error))
     }
 
-    /// DELETEs a path.
+    /// Sends a DELETE for a path.
     ///
     /// # Errors
     /// [`Exit::Unreachable`] when no answer came: it may or may not have been done.
