@@ -15,7 +15,8 @@ fn main() {
         }
         _ => format!("development build, {target}"),
     };
-    println!("cargo:rustc-env=KINDRED_BUILD={build}");
+    // `cargo run` and `cargo test` hand it to the program, too, which refuses unknown variables named KINDRED_….
+    println!("cargo:rustc-env=BUILT_FROM={build}");
 }
 
 /// The commit that is checked out, if this is a repository: 12 digits, with `-modified` where files differ from it.

@@ -12,6 +12,7 @@ use crate::corpus::generated::text_item;
 use crate::exactness::check::assert_exact;
 use crate::exactness::expected::Expected;
 use crate::exactness::stored;
+use crate::support::deadline::wait_for;
 use crate::support::place::{Place, free_port};
 use crate::support::program::{Kindred, Start, run};
 use crate::support::random::Random;
@@ -179,8 +180,14 @@ fn a_store_that_cannot_grow_acknowledges_only_what_it_holds() {
         "{}",
         answer.body
     );
-    // Reading goes on.
-    kindred.client().get("/v1/domains").with_status(200);
+    // Reading goes on, once the database is open again.
+    wait_for("reading goes on", QUIET, || {
+        let answer = kindred.client().get("/v1/domains");
+        match answer.status {
+            200 => Ok(()),
+            _ => Err(answer.body),
+        }
+    });
     kindred.kill_9();
 
     // With room again, all that was acknowledged is there, and the rest can be sent again.

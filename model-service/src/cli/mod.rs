@@ -52,7 +52,7 @@ use crate::config::{Config, Flags, LOG};
 const QUIET_LOG: &str = "warn,kindred_runtime::amqp=error,lapin=off";
 
 /// Version, commit and build.
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("KINDRED_BUILD"), ")");
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILT_FROM"), ")");
 
 /// Keeps every item's most similar items exact while items are added, changed and removed.
 ///
@@ -317,6 +317,16 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Cargo hands what a build script sets to what it runs: named KINDRED_…, it would be an unknown variable there.
+    #[test]
+    fn what_the_build_says_is_no_configuration() {
+        let built = env!("BUILT_FROM");
+        let named = std::env::vars_os().filter(|(_, value)| value.as_os_str() == built);
+        let named: Vec<_> = named.map(|(name, _)| name).collect();
+        let is_ours = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("KINDRED_");
+        assert!(!named.iter().any(is_ours), "{named:?}");
     }
 
     #[test]
