@@ -11,6 +11,9 @@ const MAX_NAME_BYTES: usize = 256;
 const MAX_POSITION: u64 = 10_000;
 /// How old an event may be: one that is older could have been counted, and is not known any more.
 const MAX_AGE: TimeDelta = TimeDelta::hours(48);
+/// How far ahead a client's clock may be. [`Tally`](super::tally::Tally) knows an event for that much longer than
+/// [`MAX_AGE`], so that it is refused as too old before it is forgotten.
+pub(super) const MAX_AHEAD: TimeDelta = TimeDelta::minutes(5);
 
 /// What a reader did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +131,9 @@ fn check_age(object: &Map<String, Value>, now: DateTime<Utc>) -> Result<(), Refu
         Some(at) if now - at.to_utc() > MAX_AGE => {
             "at is more than 48 hours ago: whether it was counted is not known any more"
         }
+        Some(at) if at.to_utc() - now > MAX_AHEAD => {
+            "at is more than 5 minutes ahead: set the clock that it was taken from"
+        }
         Some(_) => return Ok(()),
         None => "at is a time as RFC 3339 writes it, such as 2026-11-23T09:00:00Z",
     };
@@ -164,6 +170,13 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_may_be_five_minutes_ahead() {
+        let mut ahead = good();
+        ahead["at"] = json!("2026-11-23T10:05:00+01:00");
+        assert!(Feedback::read(&ahead, "news", now()).is_ok());
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         assert_eq!(
             Feedback::read(&json!([1]), "news", now())
@@ -188,6 +201,8 @@ mod tests {
             ("arm", json!(["b"]), Reason::InvalidField),
             ("at", json!("yesterday"), Reason::InvalidField),
             ("at", json!("2026-11-21T08:59:59Z"), Reason::InvalidField),
+            ("at", json!("2026-11-23T09:05:01Z"), Reason::InvalidField),
+            ("at", json!("9999-12-31T23:59:59Z"), Reason::InvalidField),
         ] {
             let mut bad = good();
             bad[field] = value;
