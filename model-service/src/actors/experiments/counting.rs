@@ -54,16 +54,17 @@ impl Experiments {
     ) -> Result<Vec<Outcomes>, Failure> {
         let owner = self.owner(domain)?;
         let counter = self.opened(domain, &owner, open).await?;
+        let Some(running) = &mut counter.running else {
+            // Nothing is read for events that cannot count.
+            let refused = |batch: &Vec<Feedback>| vec![Err(nothing_runs()); batch.len()];
+            return Ok(batches.iter().map(refused).collect());
+        };
         let known = self.known_items(&domain.domain, batches).await?;
-        let experiment = counter.running.as_ref().map(|one| &one.row.experiment);
-        let placed = |feedback: &Feedback| placed(feedback, experiment, &known);
+        let placed = |feedback: &Feedback| placed(feedback, &running.row.experiment, &known);
         let mut outcomes: Vec<Vec<Result<usize, Refusal>>> = batches
             .iter()
             .map(|batch| batch.iter().map(placed).collect())
             .collect();
-        let Some(running) = &mut counter.running else {
-            return Ok(outcomes.into_iter().map(without_arms).collect());
-        };
         let run = running.row.run;
 
         let mut readers = self
@@ -162,14 +163,13 @@ fn without_arms(outcomes: Vec<Result<usize, Refusal>>) -> Outcomes {
 /// The arm that an event counts in.
 fn placed(
     feedback: &Feedback,
-    running: Option<&Experiment>,
+    running: &Experiment,
     known: &HashSet<ItemId>,
 ) -> Result<usize, Refusal> {
     let refused = |reason, field, detail: String| Err(Refusal::new(reason, Some(field), detail));
-    let Some(running) = running.filter(|running| running.name == feedback.experiment) else {
-        let detail = "no experiment of this name runs in the domain".to_owned();
-        return refused(Reason::UnknownExperiment, "experiment", detail);
-    };
+    if running.name != feedback.experiment {
+        return Err(nothing_runs());
+    }
     let Some(arm) = running.arm_named(&feedback.arm) else {
         let names: Vec<&str> = running.arms.iter().map(|arm| &*arm.name).collect();
         let detail = format!("the experiment's arms are {}", names.join(", "));
@@ -180,6 +180,11 @@ fn placed(
         return refused(Reason::UnknownItem, "item", detail);
     }
     Ok(arm)
+}
+
+fn nothing_runs() -> Refusal {
+    let detail = "no experiment of this name runs in the domain";
+    Refusal::new(Reason::UnknownExperiment, Some("experiment"), detail)
 }
 
 fn too_many() -> Refusal {
