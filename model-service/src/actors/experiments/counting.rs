@@ -175,6 +175,16 @@ fn placed(
         let detail = format!("the experiment's arms are {}", names.join(", "));
         return refused(Reason::UnknownArm, "arm", detail);
     };
+    // An earlier experiment of this name may have divided readers otherwise, and its last clicks may come late.
+    let own = running.arm_of(&feedback.reader);
+    if own != Some(arm) {
+        let own = own.and_then(|own| running.arms.get(own));
+        let detail = match own {
+            Some(own) => format!("this reader is in the arm {}", own.name),
+            None => "this reader takes no part in the experiment".to_owned(),
+        };
+        return refused(Reason::UnknownArm, "arm", detail);
+    }
     if !known.contains(&feedback.item) {
         let detail = "the domain has no item of this id".to_owned();
         return refused(Reason::UnknownItem, "item", detail);
