@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::owner::Owner;
 use crate::metrics::Metrics;
-use desk::{Desk, Waiting};
+use desk::{Desk, Waiting, make_room};
 use kindred_domain::experiment::Experiment;
 use kindred_domain::experiment::feedback::Feedback;
 use kindred_domain::experiment::statistics::Sums;
@@ -34,7 +34,7 @@ pub use told::told;
 const SEEN_AGE: Duration = Duration::from_secs(1);
 /// Domains of which that is remembered; past it all are forgotten.
 const SEEN_DOMAINS: usize = 1_024;
-/// Domains that are counted at a time; past it those that nobody waits for are let go.
+/// Domains that are counted at a time; past it one that nobody waits for makes room.
 const DESKS: usize = 256;
 /// How often watchers are told how an experiment goes while events are counted.
 const TELL_EVERY: Duration = Duration::from_secs(5);
@@ -303,10 +303,12 @@ impl Experiments {
 
     fn desk(&self, domain: &DomainName) -> Arc<Desk> {
         let mut desks = lock(&self.desks);
-        if desks.len() >= DESKS && !desks.contains_key(domain) {
-            desks.retain(|_, desk| Arc::strong_count(desk) > 1);
+        if !desks.contains_key(domain) {
+            make_room(&mut desks, DESKS);
         }
-        Arc::clone(desks.entry(domain.clone()).or_default())
+        let desk = Arc::clone(desks.entry(domain.clone()).or_default());
+        desk.touch();
+        desk
     }
 }
 

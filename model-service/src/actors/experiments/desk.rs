@@ -1,5 +1,6 @@
 //! One domain's experiments: whoever has the turn does what is to be done, for all who wait.
 
+use std::collections::HashMap;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -35,6 +36,7 @@ pub(super) struct Desk {
     room: Arc<Semaphore>,
     /// Whether watchers are about to be told.
     is_telling: AtomicBool,
+    used: Mutex<Instant>,
     pub(super) counter: tokio::sync::Mutex<Option<Counter>>,
 }
 
@@ -60,6 +62,7 @@ impl Default for Desk {
             waiting: Mutex::default(),
             room: Arc::new(Semaphore::new(ROOM)),
             is_telling: AtomicBool::new(false),
+            used: Mutex::new(Instant::now()),
             counter: tokio::sync::Mutex::default(),
         }
     }
@@ -70,6 +73,17 @@ impl Desk {
     pub(super) fn take_room(&self, events: usize) -> Option<OwnedSemaphorePermit> {
         let events = u32::try_from(events).ok()?;
         Arc::clone(&self.room).try_acquire_many_owned(events).ok()
+    }
+
+    /// Somebody comes to it now.
+    pub(super) fn touch(&self) {
+        *lock(&self.used) = Instant::now();
+    }
+
+    /// Whether an experiment is known to run, whose sums would have to be added up again.
+    fn runs(&self) -> bool {
+        let counter = self.counter.try_lock();
+        counter.is_ok_and(|open| open.as_ref().is_some_and(|open| open.running.is_some()))
     }
 
     pub(super) fn push(&self, waiting: Waiting) {
@@ -100,6 +114,21 @@ impl Desk {
         let count = count.min(waiting.len());
         let rest = waiting.split_off(count);
         mem::replace(&mut waiting, rest)
+    }
+}
+
+/// Makes room for one more of at most so many: those where nothing runs go first, then those that were used least
+/// recently. Where somebody waits stays.
+pub(super) fn make_room(desks: &mut HashMap<DomainName, Arc<Desk>>, most: usize) {
+    while desks.len() >= most {
+        let idle = desks
+            .iter()
+            .filter(|(_, desk)| Arc::strong_count(desk) == 1);
+        let least = idle.min_by_key(|(_, desk)| (desk.runs(), *lock(&desk.used)));
+        let Some(domain) = least.map(|(domain, _)| domain.clone()) else {
+            return;
+        };
+        desks.remove(&domain);
     }
 }
 
@@ -312,4 +341,68 @@ pub(super) fn writer(owner: &Owner) -> Result<Writer, Failure> {
         epoch,
         stamp,
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic
+mod tests {
+    use super::*;
+
+    fn domain(number: u32) -> DomainName {
+        DomainName::new(&format!("d{number}")).unwrap()
+    }
+
+    /// What is known of a domain where an experiment runs, or none does.
+    fn desk(runs: bool, used: Instant) -> Arc<Desk> {
+        let running = runs.then(|| Figures {
+            row: ExperimentRow {
+                run: 1,
+                since: Utc::now(),
+                ended: None,
+                experiment: Experiment {
+                    name: "x".to_owned(),
+                    salt: "x".to_owned(),
+                    arms: Vec::new(),
+                },
+            },
+            sums: Vec::new(),
+        });
+        let counter = Counter {
+            epoch: Epoch(1),
+            registered_at: Utc::now(),
+            read: used,
+            running,
+            ended: Vec::new(),
+        };
+        Arc::new(Desk {
+            used: Mutex::new(used),
+            counter: tokio::sync::Mutex::new(Some(counter)),
+            ..Desk::default()
+        })
+    }
+
+    #[test]
+    fn who_is_used_least_makes_room_and_first_those_where_nothing_runs() {
+        let begun = Instant::now();
+        let used = |second: u64| begun + Duration::from_secs(second);
+        let mut desks = HashMap::from([
+            (domain(1), desk(true, used(1))),
+            (domain(2), desk(true, used(2))),
+            (domain(3), desk(false, used(4))),
+            (domain(4), desk(false, used(3))),
+        ]);
+        make_room(&mut desks, 5);
+        assert_eq!(desks.len(), 4, "there is room");
+        let waited_for = Arc::clone(&desks[&domain(1)]);
+        let mut gone = Vec::new();
+        for most in (1..=4).rev() {
+            let before: Vec<DomainName> = desks.keys().cloned().collect();
+            make_room(&mut desks, most);
+            gone.extend(before.into_iter().filter(|name| !desks.contains_key(name)));
+        }
+        assert_eq!(gone, [domain(4), domain(3), domain(2)]);
+        drop(waited_for);
+        make_room(&mut desks, 1);
+        assert_eq!(desks.len(), 0);
+    }
 }
