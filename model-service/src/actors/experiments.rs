@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use kindred_shared::DomainName;
-use kindred_shared::event::Refusal;
+use kindred_shared::event::{Reason, Refusal};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -250,10 +250,10 @@ impl Experiments {
         }
     }
 
-    /// Counts an event that was refused.
-    pub fn refused(&self, refusal: &Refusal) {
-        let word = refusal.reason.word();
-        self.metrics.feedback.with_label_values(&[word]).inc();
+    /// Counts events that were refused.
+    pub fn refused(&self, reason: Reason, events: u64) {
+        let refused = self.metrics.feedback.with_label_values(&[reason.word()]);
+        refused.inc_by(events);
     }
 
     /// Tells watchers how the experiment of a domain goes, some seconds from now.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kindred_runtime::amqp::{
     AmqpError, Connector, Names, RECONNECT, REQUEST_DEADLINE, close, wait_out, within,
@@ -33,7 +34,7 @@ pub(crate) trait TakeFeedback: Send + Sync + 'static {
     ///
     /// # Errors
     /// In words, when they cannot be taken now.
-    async fn take(&self, routing_key: &str, bodies: Vec<Vec<u8>>) -> Result<(), String>;
+    async fn take(&self, routing_key: &str, bodies: Vec<Bytes>) -> Result<(), String>;
 }
 
 /// Reads the queue for as long as the process runs.
@@ -121,7 +122,7 @@ async fn take(
     mut messages: Vec<Delivery>,
 ) -> Result<(), AmqpError> {
     let bodies = messages.iter_mut();
-    let bodies = bodies.map(|message| std::mem::take(&mut message.data));
+    let bodies = bodies.map(|message| Bytes::from(std::mem::take(&mut message.data)));
     let taken = door.take(&key, bodies.collect()).await;
     if let Err(error) = &taken {
         tracing::debug!(
