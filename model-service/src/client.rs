@@ -1,5 +1,4 @@
-//! Asking over HTTP, blocking. The one client there is: the command line, the relay to owners and
-//! tests ask with it.
+//! A blocking HTTP client, used by the command line, the relay to owners, and tests.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -12,30 +11,30 @@ use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConf
 
 use crate::config::{self, Secret};
 
-/// Largest answer that is read.
+/// Largest answer accepted.
 const ANSWER_BYTES: u64 = 256 << 20;
-/// A connection is there at once or not at all.
+/// A connection is established quickly or not at all.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Servers close connections nobody uses after some five seconds.
+/// Servers close idle connections after some five seconds.
 const IDLE: Duration = Duration::from_secs(3);
 
-/// No answer came: what was asked for may have been done or not.
+/// No answer came: the request may or may not have been carried out.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Error(ureq::Error);
 
 impl Error {
-    /// Whether the URL is at fault, so that asking again is no remedy.
+    /// Whether the URL is at fault, so that retrying does not help.
     pub fn is_bad_url(&self) -> bool {
         matches!(self.0, ureq::Error::BadUri(_) | ureq::Error::Http(_))
     }
 }
 
-/// Which servers are believed to be who they say, and what they are shown.
+/// Trusted certificates, and the client's own certificate.
 #[derive(Debug, Clone, Default)]
 pub struct Trust(TlsConfig);
 
-/// A file with certificates, or a private key, cannot be used.
+/// A certificate or private key file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {detail}", path.display())]
 pub struct TrustError {
@@ -44,10 +43,10 @@ pub struct TrustError {
 }
 
 impl Trust {
-    /// As it is configured.
+    /// From the configuration.
     ///
     /// # Errors
-    /// When a file cannot be read, or does not hold what it should.
+    /// When a file cannot be read or has invalid content.
     pub fn configured(config: &config::Tls) -> Result<Self, TrustError> {
         let mut tls = TlsConfig::builder();
         if let Some(path) = &config.tls_ca {
@@ -57,7 +56,7 @@ impl Trust {
             let pem = read_file(key)?;
             let private = PrivateKey::from_pem(&pem).map_err(|error| TrustError {
                 path: key.clone(),
-                detail: format!("no private key in PEM: {error}"),
+                detail: format!("not a private key in PEM format: {error}"),
             })?;
             let shown = ClientCert::new_with_certs(&certificates(cert)?, private);
             tls = tls.client_cert(Some(shown));
@@ -65,12 +64,13 @@ impl Trust {
         Ok(Self(tls.build()))
     }
 
-    /// One who asks so, and waits so long for a whole answer.
+    /// A client with a deadline for a whole answer.
     pub fn with_deadline(&self, whole: Duration) -> Http {
         Http::new(self, |config| config.timeout_global(Some(whole)))
     }
 
-    /// One who asks so, and waits so long for an answer to begin, however long the request takes to send.
+    /// A client with a deadline for the beginning of an answer, however long sending the request
+    /// takes.
     pub fn with_patience(&self, answer: Duration) -> Http {
         Http::new(self, |config| {
             config
@@ -87,7 +87,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, TrustError> {
     })
 }
 
-/// The certificates in a file, one at least.
+/// The certificates in a file; at least one.
 fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, TrustError> {
     let fault = |detail: String| TrustError {
         path: path.to_owned(),
@@ -99,30 +99,31 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, TrustError> {
         match item {
             Ok(PemItem::Certificate(certificate)) => found.push(certificate),
             Ok(_) => {}
-            Err(error) => return Err(fault(format!("no certificate in PEM: {error}"))),
+            Err(error) => return Err(fault(format!("not a certificate in PEM format: {error}"))),
         }
     }
     if found.is_empty() {
-        return Err(fault("no certificate in PEM".to_owned()));
+        return Err(fault("no certificate in PEM format".to_owned()));
     }
     Ok(found)
 }
 
-/// Asks servers, and follows no redirection. Cheap to clone; clones share connections.
+/// An HTTP client that does not follow redirects. Cheap to clone; clones share connections.
 #[derive(Debug, Clone)]
 pub struct Http {
     agent: ureq::Agent,
-    /// Who asks.
+    /// The key that is sent.
     key: Option<Secret>,
 }
 
 impl Http {
-    /// One that waits so long for a whole answer.
+    /// A client with a deadline for a whole answer.
     pub fn with_deadline(whole: Duration) -> Self {
         Trust::default().with_deadline(whole)
     }
 
-    /// One that waits so long for an answer to begin, however long the request takes to send.
+    /// A client with a deadline for the beginning of an answer, however long sending the request
+    /// takes.
     pub fn with_patience(answer: Duration) -> Self {
         Trust::default().with_patience(answer)
     }
@@ -135,7 +136,7 @@ impl Http {
     ) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            // What is asked is asked of this server alone.
+            // Requests are meant for this server only.
             .max_redirects(0)
             .max_idle_age(IDLE)
             .proxy(None)
@@ -147,14 +148,14 @@ impl Http {
         }
     }
 
-    /// One that sends this key.
+    /// A client that sends this key.
     #[must_use]
     pub fn with_key(mut self, key: Option<Secret>) -> Self {
         self.key = key;
         self
     }
 
-    /// The request with headers, and the key.
+    /// The request with headers and the key.
     fn with<B>(
         &self,
         mut request: ureq::RequestBuilder<B>,
@@ -169,96 +170,96 @@ impl Http {
         }
     }
 
-    /// Asks for a URL.
+    /// GETs a URL.
     ///
     /// # Errors
     /// When no answer came.
-    pub fn get(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer, Error> {
+    pub fn get(&self, url: &str, headers: &[(&str, &str)]) -> Result<Response, Error> {
         read(self.with(self.agent.get(url), headers).call())
     }
 
-    /// Deletes what is at a URL.
+    /// Sends a DELETE for a URL.
     ///
     /// # Errors
-    /// When no answer came: it may have been done or not.
-    pub fn delete(&self, url: &str) -> Result<Answer, Error> {
+    /// When no answer came: it may or may not have been done.
+    pub fn delete(&self, url: &str) -> Result<Response, Error> {
         self.delete_with(url, &[])
     }
 
-    /// Deletes what is at a URL, with headers.
+    /// Sends a DELETE for a URL, with headers.
     ///
     /// # Errors
-    /// When no answer came: it may have been done or not.
-    pub fn delete_with(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer, Error> {
+    /// When no answer came: it may or may not have been done.
+    pub fn delete_with(&self, url: &str, headers: &[(&str, &str)]) -> Result<Response, Error> {
         read(self.with(self.agent.delete(url), headers).call())
     }
 
-    /// Puts a body at a URL.
+    /// PUTs a body to a URL.
     ///
     /// # Errors
-    /// When no answer came: it may have been done or not.
-    pub fn put(&self, url: &str, kind: &str, body: &[u8]) -> Result<Answer, Error> {
+    /// When no answer came: it may or may not have been done.
+    pub fn put(&self, url: &str, kind: &str, body: &[u8]) -> Result<Response, Error> {
         self.put_with(url, kind, body, &[])
     }
 
-    /// Puts a body at a URL, with headers.
+    /// PUTs a body to a URL, with headers.
     ///
     /// # Errors
-    /// When no answer came: it may have been done or not.
+    /// When no answer came: it may or may not have been done.
     pub fn put_with(
         &self,
         url: &str,
         kind: &str,
         body: &[u8],
         headers: &[(&str, &str)],
-    ) -> Result<Answer, Error> {
+    ) -> Result<Response, Error> {
         let request = self.agent.put(url).content_type(kind);
         read(self.with(request, headers).send(body))
     }
 
-    /// Patches what is at a URL, with headers.
+    /// PATCHes a URL, with headers.
     ///
     /// # Errors
-    /// When no answer came: it may have been done or not.
+    /// When no answer came: it may or may not have been done.
     pub fn patch_with(
         &self,
         url: &str,
         kind: &str,
         body: &[u8],
         headers: &[(&str, &str)],
-    ) -> Result<Answer, Error> {
+    ) -> Result<Response, Error> {
         let request = self.agent.patch(url).content_type(kind);
         read(self.with(request, headers).send(body))
     }
 
-    /// Posts a body to a URL.
+    /// POSTs a body to a URL.
     ///
     /// # Errors
-    /// When no answer came: it may have been done or not.
-    pub fn post(&self, url: &str, kind: &str, body: &[u8]) -> Result<Answer, Error> {
+    /// When no answer came: it may or may not have been done.
+    pub fn post(&self, url: &str, kind: &str, body: &[u8]) -> Result<Response, Error> {
         self.post_with(url, kind, body, &[])
     }
 
-    /// Posts a body to a URL, with headers.
+    /// POSTs a body to a URL, with headers.
     ///
     /// # Errors
-    /// When no answer came: it may have been done or not.
+    /// When no answer came: it may or may not have been done.
     pub fn post_with(
         &self,
         url: &str,
         kind: &str,
         body: &[u8],
         headers: &[(&str, &str)],
-    ) -> Result<Answer, Error> {
+    ) -> Result<Response, Error> {
         let request = self.agent.post(url).content_type(kind);
         read(self.with(request, headers).send(body))
     }
 }
 
-fn read(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, Error> {
+fn read(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Response, Error> {
     let mut response = sent.map_err(Error)?;
     let body = response.body_mut().with_config().limit(ANSWER_BYTES);
-    Ok(Answer {
+    Ok(Response {
         body: body.read_to_vec().map_err(Error)?,
         status: response.status().as_u16(),
         headers: response.headers().clone(),
@@ -267,7 +268,7 @@ fn read(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<A
 
 /// An answer, whatever its status.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct Response {
     /// The HTTP status.
     pub status: u16,
     headers: HeaderMap,
@@ -275,23 +276,23 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-impl Answer {
-    /// Whether it is what was asked for.
+impl Response {
+    /// Whether the status is a success.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// Whether it only says where else to ask.
+    /// Whether it is a redirect.
     pub fn is_redirection(&self) -> bool {
         (300..400).contains(&self.status) && self.status != 304
     }
 
-    /// A header, if it is there and plain text.
+    /// A header, if it exists and is plain text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The body as text; what is not UTF-8 is replaced.
+    /// The body as text; invalid UTF-8 is replaced.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.body)
     }
@@ -304,7 +305,7 @@ impl Answer {
         serde_json::from_slice(&self.body)
     }
 
-    /// The problem it tells, if it is one of Kindred's.
+    /// The problem in the answer, if it is one of Kindred's.
     pub fn problem(&self) -> Option<Problem> {
         self.json().ok()
     }

@@ -1,4 +1,4 @@
-//! Clustered: events and jobs over RabbitMQ, everything durable in Cassandra/ScyllaDB, one lease a
+//! Clustered: events and jobs over RabbitMQ, all data in Cassandra/ScyllaDB, one lease per
 //! partition, compute workers elsewhere.
 
 use std::ops::Deref;
@@ -44,31 +44,31 @@ use kindred_domain::intake::{Failure, Intake, Notify};
 use kindred_domain::keys::KeyStore;
 use kindred_domain::store::{Partition, Store};
 
-/// Bytes of events handed over and not settled, a partition.
+/// Most bytes of events delivered and not settled, per partition.
 const INTAKE_BYTES: usize = 32 << 20;
-/// Messages read ahead, a partition.
+/// Messages read ahead, per partition.
 const PREFETCH: u16 = 2_000;
 /// Events that wait for their domain's turn leave room for those of other domains.
 const _: () = assert!(2 * PACED_EVENTS <= PREFETCH as usize && 2 * PACED_BYTES <= INTAKE_BYTES);
-/// Bytes of messages published and not confirmed.
+/// Most bytes of messages published and not confirmed.
 const UNCONFIRMED_BYTES: usize = 32 << 20;
-/// What is done at once. Reading texts again takes a while, so more of them are kept.
+/// Sizes for this role. Reading texts again is slow, so more of them are kept.
 const SIZES: Sizes = Sizes {
     jobs_in_flight: 256,
     material_bytes: 4 << 20,
 };
 
-/// Why a model service does not start. What may pass by itself is waited for instead.
+/// Why a model service does not start. Problems that may pass by themselves are waited for instead.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The address cannot be listened on.
+    /// Cannot listen on the address.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// Only a person can help.
+    /// Only a person can fix it.
     #[error("{0}")]
     Refused(String),
-    /// The configuration is wrong.
+    /// The configuration is invalid.
     #[error("{0}")]
     Misconfigured(String),
 }
@@ -88,23 +88,23 @@ impl Deref for Clustered {
 }
 
 impl Clustered {
-    /// Waits for broker and database, then serves whatever partitions it can own. Call inside an
-    /// actix system.
+    /// Waits for the broker and the database, then serves whichever partitions it can own. Call
+    /// inside an actix system.
     ///
     /// # Errors
-    /// [`StartError`], in words that say what to do.
+    /// [`StartError`], with a message that says what to do.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let readiness = Readiness::waiting_for("broker", "not connected yet");
         readiness.not_ready("database", "not connected yet");
         let access = Access::configured(config)
             .map_err(|error| StartError::Misconfigured(error.to_string()))?;
         let door = Door::open(&config.http, readiness, access)?;
-        info!(address = %door.address, "waiting for broker and database");
+        info!(address = %door.address, "waiting for the broker and the database");
         let texts = &config.texts;
         let preprocessors =
             Preprocessors::new(&texts.languages, &texts.default_language).map_err(refused)?;
         let vectors = Vectors::configured(&texts.vectors).map_err(refused)?;
-        // Workers extract; the service only says which models they must have, and keeps no vectors.
+        // Workers extract; the service only specifies their models, and keeps no vectors.
         let models = Models::new(Arc::new(vectors)).inputs();
         let connector = config.broker.connector("kindred model-service");
         let connector = connector.map_err(refused)?;
@@ -154,13 +154,13 @@ impl Clustered {
         Ok(Self { service, jobs })
     }
 
-    /// Compute workers that take jobs now.
+    /// Compute workers that currently take jobs.
     pub fn workers(&self) -> usize {
         self.jobs.workers()
     }
 
-    /// Answers what has been asked, lets go of the partitions and stops. What is unfinished is
-    /// durable, and goes on with the next owner.
+    /// Answers pending requests, releases the partitions and stops. Unfinished work is durable, and
+    /// continues with the next owner.
     pub async fn stop(self) {
         self.service.stop(Duration::ZERO).await;
         self.jobs.close();
@@ -187,7 +187,7 @@ async fn open_store(
     CassandraStore::wait(&options).await.map_err(refused)
 }
 
-/// Takes keys from the database, as soon as it tells them.
+/// Loads keys from the database, as soon as it answers.
 async fn guard(door: &Door, store: &CassandraStore) -> Result<(), StartError> {
     let keys = Arc::new(store.keys().await.map_err(refused)?);
     let mut backoff = RECONNECT;
@@ -205,13 +205,14 @@ async fn guard(door: &Door, store: &CassandraStore) -> Result<(), StartError> {
     }
     if door.keys.has_any() && !door.has_peers() {
         tracing::warn!(
-            "there are keys, and no cluster_key: instances do not answer each other. Set the same one for all"
+            "there are keys but no cluster_key: instances cannot ask each other. Set the same \
+            cluster_key on all"
         );
     }
     Ok(())
 }
 
-/// The way to the workers; blocks go through the database.
+/// The job queue to the workers; blocks are passed through the database.
 async fn start_jobs(
     config: &Config,
     connector: &Connector,
@@ -230,7 +231,7 @@ async fn start_jobs(
     Ok(RabbitJobs::start(connector.clone(), options, blocks))
 }
 
-/// Who does jobs while no worker takes any, and the way to both.
+/// The understudy, which does jobs while there are no workers, and both job queues.
 fn start_understudy(
     workers: &Arc<RabbitJobs>,
     own: Arc<OwnWorker>,
@@ -244,9 +245,9 @@ fn start_understudy(
     let told = move |is_on: bool| {
         metrics.jobs_done_here.set(i64::from(is_on));
         if is_on {
-            info!("no worker takes jobs: they are done here until one does");
+            info!("no workers: jobs are done in this process until one arrives");
         } else {
-            info!("workers take jobs again");
+            info!("workers are back");
             own.rest();
         }
     };
@@ -258,7 +259,7 @@ fn start_understudy(
     ))
 }
 
-/// The twins of the edges over broker and database, and who watches whether they work.
+/// Implements the edges over broker and database, and says who watches whether they work.
 fn edges(
     config: &Config,
     (connector, publisher, names): (Connector, Publisher, Names),
@@ -297,7 +298,7 @@ fn edges(
     }
 }
 
-/// Declares what is not there yet, waiting for the broker for as long as it takes.
+/// Declares what is missing in the topology, waiting for the broker for as long as it takes.
 async fn declare_topology(
     connector: &Connector,
     names: &Names,
@@ -343,7 +344,7 @@ impl OpenIntake for OpenRabbitIntake {
     }
 }
 
-/// Those who listen on `kindred.domains`.
+/// The listeners on `kindred.domains`.
 struct Watchers(Notifier);
 
 #[async_trait]
@@ -366,21 +367,21 @@ impl Notify for Watchers {
     }
 }
 
-/// Says whether both edges work. Without a broker readers are answered, once it was there; without
-/// any node of the database, not for long.
+/// Reports whether both edges work. Without a broker readers can still be answered, once it has
+/// been connected; without any node of the database, not for long.
 async fn watch(
     publish: Arc<RabbitPublisher>,
     jobs: Arc<RabbitJobs>,
     store: Arc<CassandraStore>,
     readiness: Arc<Readiness>,
 ) {
-    /// How often it is looked.
+    /// Check interval.
     const EVERY: Duration = Duration::from_secs(1);
-    /// How long no node of the database must answer before the service is not ready.
+    /// How long no database node must answer before the service is not ready.
     const PATIENCE: Duration = Duration::from_secs(10);
     let mut look = tokio::time::interval(EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    /// Every how many looks it is seen whether this instance has what all have.
+    /// Number of checks between two comparisons of the shared settings.
     const COMPARED: usize = 10;
     let begun = tokio::time::Instant::now();
     let mut looks = 0;
@@ -397,7 +398,7 @@ async fn watch(
         if looks % COMPARED == 0 {
             match store.disagreement().await {
                 Ok(Some(differences)) => {
-                    tracing::error!(differences, "other instances have other settings");
+                    tracing::error!(differences, "other instances have different settings");
                     readiness.not_ready("configuration", differences);
                 }
                 Ok(None) => readiness.set_ready("configuration"),
@@ -414,7 +415,7 @@ async fn watch(
     }
 }
 
-/// Names this start of this process.
+/// Identifies this start of this process.
 fn boot_id() -> String {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -1,19 +1,18 @@
-//! Crash points: places where a test kills this process, to see that nothing is lost.
+//! Crash points: places where a test kills this process, to verify that nothing is lost.
 //!
-//! Only in builds with debug assertions, and only when asked: `KINDRED_TEST_CRASH_AT=<name>:<n>`
-//! kills with SIGKILL at the n-th passing of the point (`<name>` alone: the first). In release
-//! builds [`point`] does nothing.
+//! Only in builds with debug assertions, and only on request: `KINDRED_TEST_CRASH_AT=<name>:<n>`
+//! kills with SIGKILL when the point is passed for the n-th time (`<name>` alone: the first). In
+//! release builds [`point`] does nothing.
 //!
-//! Likewise an event whose text has `KINDRED_TEST_CRASH_ON_TEXT` in it kills this process when a
-//! domain takes it in, and one with `KINDRED_TEST_STALL_ON_TEXT` never lets go of its thread again:
-//! [`taken_in`]. `KINDRED_TEST_STALL_LIMIT_S` makes [`crate::actors::watchdog`] lose its patience
-//! sooner.
+//! Likewise an event whose text contains `KINDRED_TEST_CRASH_ON_TEXT` kills this process when a
+//! domain takes it in, and one with `KINDRED_TEST_STALL_ON_TEXT` blocks its thread for ever:
+//! [`taken_in`]. `KINDRED_TEST_STALL_LIMIT_S` makes [`crate::actors::watchdog`] act sooner.
 
 use std::time::Duration;
 
 use kindred_shared::event::Event;
 
-/// Every point, in the order of an event's way.
+/// Every point, in the order in which an event passes them.
 pub const POINTS: &[&str] = &[
     "received",
     "before-store",
@@ -29,11 +28,11 @@ pub const POINTS: &[&str] = &[
     "after-clean",
 ];
 
-/// Points a domain passes once each time it is loaded; the second one only where an event comes before it
-/// is.
+/// Points that a domain passes once each time it is loaded; the second one only if an event arrives
+/// before it is loaded.
 pub const LOADING_POINTS: &[&str] = &["after-open", "after-items-read", "after-load"];
 
-/// Points a domain passes when it is removed; `before-sweep` and `after-sweep` once for some rows.
+/// Points that a domain passes when it is removed; `before-sweep` and `after-sweep` once per step.
 pub const REMOVAL_POINTS: &[&str] = &[
     "before-removal",
     "after-removal",
@@ -65,7 +64,7 @@ pub fn point(name: &'static str) {
     }
 }
 
-/// SIGKILL, without `unsafe`: nothing of this process runs after it.
+/// SIGKILL without `unsafe`: nothing of this process runs afterwards.
 #[cfg(debug_assertions)]
 fn die() -> ! {
     let pid = std::process::id().to_string();
@@ -82,7 +81,7 @@ fn stall() -> ! {
     }
 }
 
-/// A domain takes an event in.
+/// Called when a domain takes in an event.
 #[cfg(debug_assertions)]
 pub fn taken_in(event: &Event) {
     use std::sync::LazyLock;
@@ -105,11 +104,11 @@ pub fn taken_in(event: &Event) {
     }
 }
 
-/// Does nothing: this is no test build.
+/// Does nothing: this is not a test build.
 #[cfg(not(debug_assertions))]
 pub fn taken_in(_event: &Event) {}
 
-/// How long a thread may stall: `usual`, unless a test says otherwise.
+/// How long a thread may stall: `usual`, unless a test sets another limit.
 pub fn stall_limit(usual: Duration) -> Duration {
     let asked = cfg!(debug_assertions)
         .then(|| std::env::var("KINDRED_TEST_STALL_LIMIT_S").ok())
@@ -118,6 +117,6 @@ pub fn stall_limit(usual: Duration) -> Duration {
     seconds.map_or(usual, Duration::from_secs)
 }
 
-/// Does nothing: this is no test build.
+/// Does nothing: this is not a test build.
 #[cfg(not(debug_assertions))]
 pub fn point(_name: &'static str) {}

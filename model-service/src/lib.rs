@@ -1,7 +1,7 @@
-//! The brain of Kindred: takes item events, groups them per domain in windows, has features made
-//! and compared, keeps every item's neighbours exact, and answers readers.
+//! The model service of Kindred: takes item events, groups them per domain into windows, has
+//! features made and compared, keeps every item's neighbours exact, and answers readers.
 //!
-//! [`kindred_domain`] decides and does no I/O; the modules around it do what it asks for.
+//! [`kindred_domain`] decides and does no I/O; the modules here carry out its effects.
 
 pub mod actors;
 pub mod cli;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Gives memory of a burst back to the system (docs/decisions/0007-jemalloc.md).
+/// Returns memory to the system after a burst (docs/decisions/0007-jemalloc.md).
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -1,7 +1,7 @@
 //! Prometheus metrics: every name, its labels and its unit, in one place.
 //!
-//! Counters and histograms are incremented where things happen. Gauges that follow from other
-//! state (active domains, pending items …) are set by a hook right before a scrape
+//! Counters and histograms are incremented where things happen. Gauges derived from other state
+//! (active domains, pending items …) are set by a hook right before a scrape
 //! ([`Metrics::on_scrape`]), so that they cannot drift.
 
 use std::fmt;
@@ -21,7 +21,7 @@ const EVENT_SECONDS: &[f64] = &[
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0,
     60.0, 120.0, 300.0, 600.0,
 ];
-/// Reading a domain whole, in seconds.
+/// Reading a whole domain, in seconds.
 const LOAD_SECONDS: &[f64] = &[
     0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0,
 ];
@@ -29,7 +29,7 @@ const LOAD_SECONDS: &[f64] = &[
 const COMMIT_SECONDS: &[f64] = &[
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
 ];
-/// One HTTP request, in seconds. Writes wait for durability, batches for all of theirs.
+/// One HTTP request, in seconds. Writes wait for durability, batches for all their events.
 const REQUEST_SECONDS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
 ];
@@ -39,11 +39,11 @@ const REQUEST_SECONDS: &[f64] = &[
 pub(crate) struct Counted {
     /// The values of its labels, in the order of their names.
     pub(crate) labels: Vec<String>,
-    /// What it counted; of a histogram how many there were.
+    /// Its value; for a histogram the number of observations.
     pub(crate) count: f64,
 }
 
-/// What counters, or histograms, have counted.
+/// The values of counters, or the numbers of observations of histograms.
 pub(crate) fn counted(metric: &impl Collector) -> Vec<Counted> {
     let families = metric.collect();
     let metrics = families.iter().flat_map(|family| family.get_metric());
@@ -59,7 +59,7 @@ pub(crate) fn counted(metric: &impl Collector) -> Vec<Counted> {
         .collect()
 }
 
-/// The bounds of a histogram's buckets, and how many were at or below each.
+/// The bounds of a histogram's buckets, with the number of observations at or below each.
 pub(crate) fn buckets(histogram: &Histogram) -> Vec<(f64, u64)> {
     let families = histogram.collect();
     let metric = families
@@ -83,7 +83,7 @@ macro_rules! metrics {
         pub struct Metrics {
             registry: Registry,
             hooks: RwLock<Vec<ScrapeHook>>,
-            /// `None` where the system does not tell.
+            /// `None` where the system does not report it.
             resident_memory: Option<IntGauge>,
             $($(#[$doc])* #[doc = ""] #[doc = concat!("`", $name, "`: ", $help)]
             pub $field: $kind,)+
@@ -109,42 +109,42 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// `type` is `item.created`, `item.updated` or `item.deleted`; `outcome` is a word of the one
-    /// who counts.
+    /// `type` is `item.created`, `item.updated` or `item.deleted`; `outcome` is named by the code
+    /// that counts.
     events: IntCounterVec "kindred_events_total",
-        "Events decided upon, by type and outcome (events).", &["type", "outcome"];
+        "Events settled, by type and outcome (events).", &["type", "outcome"];
     /// `reason` is the reason's word.
     events_refused: IntCounterVec "kindred_events_refused_total",
         "Events refused for good, by reason (events).", &["reason"];
-    /// `outcome` is `counted`, `again` (it was counted before), or the word of a refusal.
+    /// `outcome` is `counted`, `again` (counted before), or the reason of a refusal.
     feedback: IntCounterVec "kindred_feedback_events_total",
-        "Events of what readers did, by outcome (events).", &["outcome"];
-    /// `queue` is `items` (events that were refused) or `jobs` (jobs that killed workers); `reason` is the
-    /// refusal's word, or `delivery_limit`.
+        "Feedback events from readers, by outcome (events).", &["outcome"];
+    /// `queue` is `items` (events that were refused) or `jobs` (jobs that killed workers); `reason`
+    /// is the reason of the refusal, or `delivery_limit`.
     dead_letters: IntCounterVec "kindred_dead_letters_total",
-        "Messages put with the dead letters, by queue and reason (messages).", &["queue", "reason"];
+        "Messages sent to a dead-letter queue, by queue and reason (messages).", &["queue", "reason"];
     /// `limit` is the configuration key of the limit.
     connections_refused: IntCounterVec "kindred_connections_refused_total",
-        "Connections that were closed because there was no room for them, by limit (connections).", &["limit"];
+        "Connections refused because a limit was reached, by limit (connections).", &["limit"];
     pairs_compared: IntCounter "kindred_pairs_compared_total", "Pairs compared (pairs).";
     rebuilds: IntCounter "kindred_rebuilds_total",
-        "Times all lists of a domain were made anew (rebuilds).";
+        "Times all lists of a domain were recomputed (rebuilds).";
     windows_closed: IntCounter "kindred_windows_closed_total", "Windows closed (windows).";
     lists_recomputed: IntCounter "kindred_lists_recomputed_total",
-        "Lists too short after deletions and compared again (lists).";
+        "Lists recomputed because deletions made them too short (lists).";
     lists_written: IntCounter "kindred_lists_written_total", "List rows written or deleted (rows).";
     event_to_served: Histogram "kindred_event_to_served_seconds",
         "From an upsert's arrival to its list being served (seconds).", EVENT_SECONDS;
     oldest_pending: Gauge "kindred_oldest_pending_seconds",
-        "Age of the oldest item accepted whose list is still to be made, 0 without one (seconds).";
+        "Age of the oldest accepted item without an up-to-date list, 0 without one (seconds).";
     /// `partition` is its number.
     partition_owned: IntGaugeVec "kindred_partition_owned",
         "1 for each partition that this service hosts, 0 for the others (no unit).",
         &["partition"];
     load: Histogram "kindred_load_seconds",
-        "Reading a domain whole, the wait for its turn included (seconds).", LOAD_SECONDS;
+        "Reading a whole domain, including the wait for its turn (seconds).", LOAD_SECONDS;
     flush_queue: IntGauge "kindred_flush_queue_lists",
-        "Lists that changed and are not stored yet (lists).";
+        "Changed lists that are not stored yet (lists).";
     event_to_durable: Histogram "kindred_event_to_durable_seconds",
         "From an event's arrival to its being durable (seconds).", EVENT_SECONDS;
     /// `task` is `extract` or `compare`.
@@ -152,45 +152,45 @@ metrics! {
         "Jobs sent out, by task (jobs).", &["task"];
     jobs_overdue: IntCounter "kindred_jobs_overdue_total",
         "Jobs whose deadline passed without a reply (jobs).";
-    jobs_failed: IntCounter "kindred_jobs_failed_total", "Jobs given up (jobs).";
+    jobs_failed: IntCounter "kindred_jobs_failed_total", "Jobs abandoned (jobs).";
     late_replies: IntCounter "kindred_late_replies_total",
-        "Replies nobody waited for any more (replies).";
-    /// `reason` is the fault's word, or `unreadable-reply`.
+        "Replies that arrived too late (replies).";
+    /// `reason` is the reason of the fault, or `unreadable-reply`.
     replies_refused: IntCounterVec "kindred_replies_refused_total",
-        "Workers' answers refused because they cannot be those of their jobs, by reason (replies).", &["reason"];
+        "Workers' replies refused because they do not fit their jobs, by reason (replies).", &["reason"];
     jobs_in_flight: IntGauge "kindred_jobs_in_flight", "Jobs sent out and not answered (jobs).";
     jobs_done_here: IntGauge "kindred_jobs_done_here",
-        "1 while no worker takes jobs and this service does them itself, else 0 (no unit).";
+        "1 while there are no workers and this service does jobs itself, else 0 (no unit).";
     domains_active: IntGauge "kindred_domains_active", "Domains loaded or loading (domains).";
     domains_waiting: IntGauge "kindred_domains_waiting",
         "Domains waiting for jobs or the store (domains).";
     domains_dirty: IntGauge "kindred_domains_dirty",
         "Domains whose stored lists may differ from their items (domains).";
     domains_backing_off: IntGauge "kindred_domains_backing_off",
-        "Domains that failed and wait before they try again (domains).";
+        "Domains that failed and wait before a retry (domains).";
     items_pending: IntGauge "kindred_items_pending",
-        "Items accepted whose lists are still to be made (items).";
+        "Accepted items whose lists are not made yet (items).";
     memory: IntGauge "kindred_memory_bytes",
-        "Memory that active domains are estimated to hold, loads included (bytes).";
+        "Estimated memory of active domains, loads included (bytes).";
     memory_budget: IntGauge "kindred_memory_budget_bytes",
-        "Memory that active domains may hold together (bytes).";
-    /// `part` is one of `items`, `shown`, `blocks`, `lists`, `snapshot` and `loading`. What a domain holds
-    /// while it is loaded is in several.
+        "Memory that active domains may use together (bytes).";
+    /// `part` is one of `items`, `shown`, `blocks`, `lists`, `snapshot` and `loading`. Memory of a
+    /// domain that is being loaded is in several parts.
     memory_parts: IntGaugeVec "kindred_memory_part_bytes",
-        "Memory that active domains are estimated to hold, by part (bytes).", &["part"];
+        "Estimated memory of active domains, by part (bytes).", &["part"];
     store_rows_written: IntCounterVec "kindred_store_rows_written_total",
-        "Rows written to the store, deletions too, by table (rows).", &["table"];
+        "Rows written to the store, including deletions, by table (rows).", &["table"];
     damaged_rows: IntGauge "kindred_damaged_rows",
-        "Rows of the store that were found damaged and not written anew since (rows).";
+        "Damaged rows found in the store and not rewritten since (rows).";
     store_commit: Histogram "kindred_store_commit_seconds",
         "One commit of the store (seconds).", COMMIT_SECONDS;
-    intake_bytes: IntGauge "kindred_intake_bytes", "Events taken in and not settled yet (bytes).";
-    /// `route` is the template (`/v1/domains/{domain}`), never the address.
+    intake_bytes: IntGauge "kindred_intake_bytes", "Events accepted and not settled yet (bytes).";
+    /// `route` is the template (`/v1/domains/{domain}`), never the path.
     http_request: HistogramVec "kindred_http_request_seconds",
         "One HTTP request until its answer is ready, by route, method and status (seconds).",
         &["route", "method", "status"], REQUEST_SECONDS;
     scan: Histogram "kindred_scan_seconds",
-        "One query that is no stored list until it is computed, the wait for its turn included (seconds).",
+        "Computing one query that is not a stored list, including the wait for its turn (seconds).",
         REQUEST_SECONDS;
     scans_waiting: IntGauge "kindred_scans_waiting", "Queries that wait for their turn to be computed (queries).";
     scans_refused: IntCounter "kindred_scans_refused_total",
@@ -201,7 +201,7 @@ metrics! {
 }
 
 impl Metrics {
-    /// Says which similarity kernel this process uses.
+    /// Records which similarity kernel this process uses.
     pub fn set_build_info(&self, kernel: &str) {
         self.build_info.reset();
         self.build_info
@@ -217,7 +217,7 @@ impl Metrics {
             .push(hook);
     }
 
-    /// Has gauges set that follow from other state.
+    /// Updates the gauges derived from other state.
     pub fn look(&self) {
         for hook in self
             .hooks
@@ -257,7 +257,7 @@ impl fmt::Debug for Metrics {
 
 /// A kind of metric.
 trait Kind: Collector + Clone + Sized + 'static {
-    /// What it needs beside name and help.
+    /// What it needs besides name and help.
     type With;
 
     fn make(options: Opts, with: Self::With) -> prometheus::Result<Self>;
@@ -333,7 +333,7 @@ impl Kind for HistogramVec {
     }
 }
 
-/// Resident memory of this process in bytes; `None` where `/proc` does not tell.
+/// Resident memory of this process in bytes; `None` where `/proc` does not report it.
 fn resident_bytes() -> Option<i64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     parse_resident(&status)
@@ -441,11 +441,12 @@ mod tests {
 
     const OPERATIONS: &str = include_str!("../../docs/OPERATIONS.md");
 
-    /// Metrics of model services that a document names and that are none.
+    /// Names in a document that look like metrics of model services but are not.
     fn unknown_in<'a>(document: &'a str, names: &[&str]) -> Vec<&'a str> {
-        /// What begins alike: roles of the database, and what workers' own test looks at.
+        /// Similar names that are not metrics: roles of the database, and what workers' own test
+        /// checks.
         const NO_METRICS: [&str; 3] = ["kindred_reader", "kindred_service", "kindred_worker"];
-        /// What a histogram is looked at by.
+        /// Suffixes of a histogram's series.
         const PARTS: [&str; 3] = ["_bucket", "_count", "_sum"];
         let is_word = |c: char| c.is_ascii_lowercase() || c == '_';
         let named = document.split(|c| !is_word(c)).filter(|word| {

@@ -1,31 +1,31 @@
-//! Whose a domain is.
+//! Which process owns a domain.
 //!
-//! A partition's hosts say what this process hosts ([`Hosted`]). For any other partition the lease
-//! row says who owns it and where; an owner whose beat has stood still for as long as another needs to take over, on this
-//! process's own clock is none.
+//! A partition's hosts report what this process hosts ([`HostedPartitions`]). For any other partition the
+//! lease row names the owner and its address. An owner does not count if its beat has not changed,
+//! by this process's own clock, for the time after which others may take over.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv6Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kindred_shared::{DomainName, Seldom};
+use kindred_shared::{DomainName, LogLimiter};
 use tokio::sync::watch;
 
 use kindred_domain::store::{Lease, Partition, Store, StoreError};
 
-/// How long a lease that was read is believed without reading it again.
+/// How long a lease that was read is trusted without reading it again.
 const BELIEVED: Duration = Duration::from_secs(1);
-/// Domains whose partition is remembered; past it all are forgotten.
+/// Domains whose partition is cached; beyond it the cache is cleared.
 const REMEMBERED: usize = 100_000;
-/// How often it is told that an owner's address is none.
+/// How often an invalid owner's address is logged.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
-/// The partitions this process hosts now.
+/// The partitions that this process hosts.
 #[derive(Debug, Default)]
-pub struct Hosted(watch::Sender<BTreeSet<Partition>>);
+pub struct HostedPartitions(watch::Sender<BTreeSet<Partition>>);
 
-impl Hosted {
+impl HostedPartitions {
     /// The partition is hosted from now on.
     pub fn host(&self, partition: Partition) {
         self.0.send_modify(|hosted| {
@@ -33,7 +33,7 @@ impl Hosted {
         });
     }
 
-    /// The partition is hosted no more.
+    /// The partition is no longer hosted.
     pub fn let_go(&self, partition: Partition) {
         self.0.send_modify(|hosted| {
             hosted.remove(&partition);
@@ -45,7 +45,7 @@ impl Hosted {
         self.0.borrow().contains(&partition)
     }
 
-    /// How many are.
+    /// Number of hosted partitions.
     pub fn count(&self) -> usize {
         self.0.borrow().len()
     }
@@ -53,38 +53,39 @@ impl Hosted {
     /// Waits until this partition is hosted.
     pub async fn until(&self, partition: Partition) {
         let mut hosted = self.0.subscribe();
-        // The sender is `self`, so it cannot be gone.
+        // The sender is `self`, so it cannot be dropped.
         let _ = hosted.wait_for(|hosted| hosted.contains(&partition)).await;
     }
 }
 
-/// Whose something is.
+/// Where the owner of a partition is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Whose {
-    /// This process's.
-    Ours,
-    /// That of the process that answers at this address.
-    Theirs(String),
-    /// Nobody's, for now.
-    Nobody,
+pub(crate) enum OwnerLocation {
+    /// It is this process.
+    Local,
+    /// It is the process that answers at this address.
+    Remote(String),
+    /// There is none for now.
+    Unowned,
 }
 
 /// Finds owners.
 pub struct Owners {
     store: Arc<dyn Store>,
-    hosted: Arc<Hosted>,
+    hosted: Arc<HostedPartitions>,
     partitions: u16,
-    /// How long a beat may stand still: whoever wants the partition takes it then.
+    /// How long a beat may stay unchanged: after that, any other instance may take the partition.
     dead_after: Duration,
-    /// A domain belongs to one partition for ever.
+    /// A domain stays in its partition.
     partition_of: Mutex<HashMap<DomainName, Partition>>,
     sightings: Mutex<HashMap<Partition, Sighting>>,
-    told: Mutex<Seldom>,
+    told: Mutex<LogLimiter>,
     begun: Instant,
 }
 
-/// Whether an owner may be asked there: a host and a port, and nothing that would make an address of it that means
-/// more (a user, a path). Whoever may write the table must not choose what is asked for.
+/// Whether an owner may be contacted there: a host and a port, and nothing that would change the
+/// meaning of a URL (a user, a path). Whoever can write the table must not be able to choose what
+/// is requested.
 fn is_host_and_port(address: &str) -> bool {
     let Some((host, port)) = address.rsplit_once(':') else {
         return false;
@@ -105,36 +106,36 @@ fn is_host_and_port(address: &str) -> bool {
     is_port && is_host
 }
 
-/// A lease as it was seen.
+/// A lease as last seen.
 #[derive(Debug, Clone)]
 struct Sighting {
     lease: Option<Lease>,
-    /// Since when it has been exactly so.
+    /// Since when it has not changed.
     since: Instant,
     read: Instant,
 }
 
 impl Sighting {
-    /// Whose it is, for everybody but its owner.
-    fn whose(&self, dead_after: Duration) -> Whose {
+    /// Where the owner is, for everybody but itself.
+    fn location(&self, dead_after: Duration) -> OwnerLocation {
         match &self.lease {
             Some(lease)
                 if !lease.is_vacant()
                     && is_host_and_port(&lease.address)
                     && self.read.duration_since(self.since) < dead_after =>
             {
-                Whose::Theirs(lease.address.clone())
+                OwnerLocation::Remote(lease.address.clone())
             }
-            _ => Whose::Nobody,
+            _ => OwnerLocation::Unowned,
         }
     }
 }
 
 impl Owners {
-    /// Finds owners in this store; `hosted` says what this process hosts of its `partitions`.
+    /// Finds owners in this store; `hosted` says which of the `partitions` this process hosts.
     pub(crate) fn new(
         store: Arc<dyn Store>,
-        hosted: Arc<Hosted>,
+        hosted: Arc<HostedPartitions>,
         partitions: u16,
         dead_after: Duration,
     ) -> Self {
@@ -145,22 +146,22 @@ impl Owners {
             partitions,
             partition_of: Mutex::default(),
             sightings: Mutex::default(),
-            told: Mutex::new(Seldom::new(TELL_EVERY)),
+            told: Mutex::new(LogLimiter::new(TELL_EVERY)),
             begun: Instant::now(),
         }
     }
 
-    /// Whose a domain is. One that is not registered is everybody's.
-    pub(crate) async fn of_domain(&self, domain: &DomainName) -> Result<Whose, StoreError> {
+    /// Where the owner of a domain is. A domain that is not registered counts as local.
+    pub(crate) async fn of_domain(&self, domain: &DomainName) -> Result<OwnerLocation, StoreError> {
         if self.has_all() {
-            return Ok(Whose::Ours);
+            return Ok(OwnerLocation::Local);
         }
         let known = lock(&self.partition_of).get(domain).copied();
         let partition = match known {
             Some(partition) => partition,
             None => {
                 let Some(row) = self.store.domain(domain).await? else {
-                    return Ok(Whose::Ours);
+                    return Ok(OwnerLocation::Local);
                 };
                 let mut remembered = lock(&self.partition_of);
                 if remembered.len() >= REMEMBERED {
@@ -174,22 +175,25 @@ impl Owners {
         self.of_partition(partition).await
     }
 
-    /// Every partition there is.
+    /// Every partition.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = Partition> + use<> {
         (0..self.partitions).map(Partition)
     }
 
     /// Whose a partition is.
-    pub(crate) async fn of_partition(&self, partition: Partition) -> Result<Whose, StoreError> {
-        // A store that keeps every other process out has no other owner.
+    pub(crate) async fn of_partition(
+        &self,
+        partition: Partition,
+    ) -> Result<OwnerLocation, StoreError> {
+        // A store that excludes every other process has no other owner.
         if self.store.is_exclusive() || self.hosted.has(partition) {
-            return Ok(Whose::Ours);
+            return Ok(OwnerLocation::Local);
         }
         let last = lock(&self.sightings).get(&partition).cloned();
         if let Some(last) = &last
             && last.read.elapsed() < BELIEVED
         {
-            return Ok(last.whose(self.dead_after));
+            return Ok(last.location(self.dead_after));
         }
         let lease = self.store.look_at_lease(partition).await?;
         let read = Instant::now();
@@ -203,7 +207,7 @@ impl Owners {
                 partition,
                 address,
                 more,
-                "the owner's address is no host and port; nobody is asked there"
+                "the owner's address is not a host and port; ignored"
             );
         }
         let since = match last {
@@ -211,9 +215,9 @@ impl Owners {
             _ => read,
         };
         let sighting = Sighting { lease, since, read };
-        let whose = sighting.whose(self.dead_after);
+        let location = sighting.location(self.dead_after);
         lock(&self.sightings).insert(partition, sighting);
-        Ok(whose)
+        Ok(location)
     }
 
     fn has_all(&self) -> bool {
@@ -234,7 +238,7 @@ fn excerpt(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
-/// Every write leaves the value whole, so a panic elsewhere is no reason to stop serving.
+/// Every write leaves the value consistent, so a panic elsewhere is no reason to stop serving.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -262,21 +266,27 @@ mod tests {
             since,
             read: since + after,
         };
-        let theirs = Whose::Theirs("host:1".to_owned());
-        assert_eq!(seen(Duration::ZERO, lease(1)).whose(DEAD_AFTER), theirs);
+        let remote = OwnerLocation::Remote("host:1".to_owned());
+        assert_eq!(seen(Duration::ZERO, lease(1)).location(DEAD_AFTER), remote);
         assert_eq!(
-            seen(DEAD_AFTER - Duration::from_millis(1), lease(1)).whose(DEAD_AFTER),
-            theirs
+            seen(DEAD_AFTER - Duration::from_millis(1), lease(1)).location(DEAD_AFTER),
+            remote
         );
-        assert_eq!(seen(DEAD_AFTER, lease(1)).whose(DEAD_AFTER), Whose::Nobody);
-        assert_eq!(seen(Duration::ZERO, None).whose(DEAD_AFTER), Whose::Nobody);
+        assert_eq!(
+            seen(DEAD_AFTER, lease(1)).location(DEAD_AFTER),
+            OwnerLocation::Unowned
+        );
+        assert_eq!(
+            seen(Duration::ZERO, None).location(DEAD_AFTER),
+            OwnerLocation::Unowned
+        );
         let handed_over = lease(1).map(|lease| Lease {
             owner: String::new(),
             ..lease
         });
         assert_eq!(
-            seen(Duration::ZERO, handed_over).whose(DEAD_AFTER),
-            Whose::Nobody
+            seen(Duration::ZERO, handed_over).location(DEAD_AFTER),
+            OwnerLocation::Unowned
         );
     }
 
@@ -319,13 +329,13 @@ mod tests {
                 since: now,
                 read: now,
             };
-            assert_eq!(seen.whose(DEAD_AFTER), Whose::Nobody, "{bad}");
+            assert_eq!(seen.location(DEAD_AFTER), OwnerLocation::Unowned, "{bad}");
         }
     }
 
     #[tokio::test]
     async fn what_is_hosted_is_told() {
-        let hosted = Hosted::default();
+        let hosted = HostedPartitions::default();
         assert!(!hosted.has(Partition(3)));
         hosted.host(Partition(3));
         hosted.until(Partition(3)).await;

@@ -1,4 +1,4 @@
-//! The service itself, over whichever twins of the edges it is given: actors, leases and HTTP.
+//! The service itself, over whichever implementations of the edges it is given: actors, leases and HTTP.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ use crate::http::{
 };
 use crate::keys::{KeyRing, Peers, Sessions};
 use crate::metrics::Metrics;
-use crate::owners::{Hosted, Owners};
+use crate::owners::{HostedPartitions, Owners};
 use crate::preprocessing::Preprocessors;
 use compute_worker::models::default_model;
 use kindred_domain::dispatch::Jobs;
@@ -54,22 +54,22 @@ use kindred_shared::effort;
 
 /// Threads that run domains' machines.
 const DOMAIN_ARBITERS: usize = 2;
-/// How often it is looked whether every domain is quiet.
+/// How often domains are checked for being quiet.
 const QUIET_LOOK: Duration = Duration::from_millis(5);
 
-/// The address cannot be listened on.
+/// Cannot listen on the address.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {error}; choose another with --{flag}")]
 pub struct ListenError {
     /// The address.
     address: SocketAddr,
-    /// Where it is from.
+    /// The flag that sets it.
     flag: &'static str,
-    /// What the system says.
+    /// The system's error.
     error: std::io::Error,
 }
 
-/// Where HTTP listens, from the start on: until the service is there, the lobby says what it waits
+/// Where HTTP listens, from the start on: until the service is up, the lobby says what it waits
 /// for.
 pub(crate) struct Door {
     pub(crate) address: SocketAddr,
@@ -78,13 +78,13 @@ pub(crate) struct Door {
     lobby: Arc<Lobby>,
     pub(crate) keys: Arc<KeyRing>,
     others: Others,
-    /// Whether everybody may do everything while there is no key.
+    /// Whether everyone may do everything while there is no key.
     is_open_without: bool,
     servers: Vec<ServerHandle>,
 }
 
 impl Door {
-    /// Opens the door. Call inside an actix system.
+    /// Starts listening. Call inside an actix system.
     pub(crate) fn open(
         config: &config::Http,
         readiness: Readiness,
@@ -149,15 +149,15 @@ impl Door {
         })
     }
 
-    /// Whether instances sign what they ask of each other.
+    /// Whether instances sign their requests to each other.
     pub(crate) fn has_peers(&self) -> bool {
         self.others.peers.is_some()
     }
 
-    /// Takes keys from the store from now on. May be called again until keys could be read.
+    /// Uses the keys of the store from now on. May be called again until keys could be read.
     ///
     /// # Errors
-    /// When they cannot be read, or there is none and others reach the address.
+    /// When they cannot be read, or there is none and the address can be reached from outside.
     pub(crate) async fn guard(&self, store: Arc<dyn KeyStore>) -> Result<(), GuardError> {
         self.keys.fill_from(store).await?;
         if let Some(path) = self.keys.lacks() {
@@ -171,7 +171,7 @@ impl Door {
     }
 }
 
-/// What is configured of keys and TLS, as a service needs it.
+/// The configuration of keys and TLS, in the form a service needs.
 #[derive(Debug)]
 pub(crate) struct Access {
     admin_key_file: Option<PathBuf>,
@@ -180,26 +180,26 @@ pub(crate) struct Access {
     others: Others,
 }
 
-/// Keys or TLS cannot be used as they are configured.
+/// Keys or TLS cannot be used as configured.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AccessError {
-    /// A secret's file.
+    /// The file of a secret.
     #[error(transparent)]
     Secret(#[from] config::SecretError),
-    /// What this service shows, and asks of clients.
+    /// This service's certificate, or the certificates of clients.
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
-    /// What it believes of other instances.
+    /// The certificates of other instances.
     #[error("TLS: {0}")]
     Trust(#[from] TrustError),
 }
 
 impl Access {
-    /// As it is configured.
+    /// From the configuration.
     ///
     /// # Errors
-    /// When a file cannot be read, or does not hold what it should.
+    /// When a file cannot be read or has invalid content.
     pub(crate) fn configured(config: &Config) -> Result<Self, AccessError> {
         let secret = config.access.shared_secret()?;
         Ok(Self {
@@ -219,15 +219,17 @@ impl Access {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GuardError {
-    /// Others reach the address, and there is no key.
+    /// The address can be reached from outside, and there is no key.
     #[error(
-        "others reach {0}, and there is no key: anybody could read and delete everything. Make one (`kindred keys \
-         create --grant admin`), listen on a loopback address, or say that this is wanted: open_to_network = true"
+        "{0} can be reached from outside, and there is no key: anybody could read and delete \
+         everything. Create a key (`kindred keys create --grant admin`), listen on a loopback \
+         address, or allow it: open_to_network = true"
     )]
     Exposed(SocketAddr),
     /// There is no key where one should be.
     #[error(
-        "admin_key_file = {}: it holds no key, kk_ and 43 characters of base64url, or cannot be read", .0.display()
+        "admin_key_file = {}: it cannot be read, or does not hold a key, which is kk_ and 43 \
+        characters of base64url", .0.display()
     )]
     AdminFile(PathBuf),
     /// The keys cannot be read.
@@ -241,10 +243,11 @@ fn listen_for_metrics(address: SocketAddr, metrics: Arc<Metrics>) -> std::io::Re
     http::serve_metrics(listener, metrics)
 }
 
-/// Files of the store, broker and database, beside connections of HTTP.
+/// Files for the store, the broker and the database, besides HTTP connections.
 const OTHER_FILES: u64 = 512;
 
-/// Has the system let this process hold as many connections as may be open: what it does by itself is often less.
+/// Raises this process's limit on open files to the configured number of connections: the default
+/// is often lower.
 fn raise_open_files(connections: usize) {
     let wanted = connections as u64 + OTHER_FILES;
     let limit = getrlimit(Resource::Nofile);
@@ -266,12 +269,13 @@ fn raise_open_files(connections: usize) {
         warn!(
             connections,
             files,
-            "fewer files may be open than connections are configured: raise the limit (ulimit -n)"
+            "the limit on open files is lower than the configured number of connections: raise \
+            it (ulimit -n)"
         );
     }
 }
 
-/// The twins of the edges.
+/// The implementations of the edges.
 pub(crate) struct Edges {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) experiments: Arc<dyn ExperimentStore>,
@@ -281,54 +285,54 @@ pub(crate) struct Edges {
     pub(crate) watchers: Arc<dyn Notify>,
 }
 
-/// Most items of one cycle of a domain.
+/// Most items per cycle of a domain.
 const BATCH_ITEMS: usize = 4_096;
-/// Most lists from which those that left are taken out in one step: a millisecond's work or two.
+/// Most lists that removed items are taken out of in one step: a millisecond's work or two.
 const SCRUB_LISTS: usize = 8_192;
-/// From so many features of other habits on, all is compared with all once they are made again: fewer are compared in
-/// cycles, some hundreds at a time.
+/// From this many outdated features on, all items are compared with all once the features are
+/// recomputed; fewer are compared in cycles, some hundreds at a time.
 const MANY_OUTDATED: usize = 4_096;
 
-/// How much at once: differs with what the edges cost.
+/// Sizes that depend on the cost of the edges.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
-    /// Jobs sent and not answered, whatever workers there are.
+    /// Jobs sent and not answered, however many workers there are.
     pub(crate) jobs_in_flight: usize,
-    /// Bytes of texts a domain keeps in memory for extraction.
+    /// Bytes of texts that a domain keeps in memory for extraction.
     pub(crate) material_bytes: usize,
 }
 
-/// What a role brings to the service it becomes.
+/// What a role provides to its service.
 pub(crate) struct Role {
-    /// This start of this process, as the others know it.
+    /// This instance, as the others know it.
     pub(crate) me: Instance,
     pub(crate) edges: Edges,
     pub(crate) sizes: Sizes,
     pub(crate) preprocessors: Arc<Preprocessors>,
-    /// Where CPU work of the service itself runs.
+    /// Runs the service's own CPU work.
     pub(crate) pool: Arc<rayon::ThreadPool>,
-    /// Compares all rows of a domain that is loaded.
+    /// Compares all rows of a domain when it is loaded.
     pub(crate) comparer: Comparer,
-    /// Computes what queries ask.
+    /// Computes queries.
     pub(crate) scans: Scans,
-    /// Makes features of the texts of queries.
+    /// Makes features of texts in queries.
     pub(crate) extract: Extract,
 }
 
 /// A running service.
 pub struct Service {
-    /// Where HTTP listens.
+    /// The address of HTTP.
     pub address: SocketAddr,
-    /// The way in for events of this process.
+    /// Publishes events of this process.
     pub publish: Arc<dyn Publish>,
-    /// What readers of active domains see.
+    /// The views of active domains.
     pub views: Arc<Views>,
     pub(crate) store: Arc<dyn Store>,
-    /// Counters.
+    /// Metrics.
     pub metrics: Arc<Metrics>,
     pub(crate) readiness: Arc<Readiness>,
-    pub(crate) hosted: Arc<Hosted>,
-    /// Where what readers did goes that comes another way than over HTTP.
+    pub(crate) hosted: Arc<HostedPartitions>,
+    /// Accepts feedback that does not come over HTTP.
     pub(crate) feedback: Arc<FeedbackDoor>,
     servers: Vec<ServerHandle>,
     partitions: Partitions,
@@ -336,7 +340,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Takes whatever partitions it can own, and serves. Call inside an actix system.
+    /// Takes whichever partitions it can own, and serves. Call inside an actix system.
     pub(crate) fn start(config: &Config, door: Door, role: Role) -> Self {
         let arbiters: Vec<Arbiter> = (0..=DOMAIN_ARBITERS).map(|_| Arbiter::new()).collect();
         let of_jobs = arbiters[0].handle();
@@ -344,7 +348,7 @@ impl Service {
 
         let Role { me, edges, .. } = &role;
         let parts = Arc::new(role.parts(config, &door.metrics, &of_jobs));
-        let hosted = Arc::new(Hosted::default());
+        let hosted = Arc::new(HostedPartitions::default());
         let count = config.domains.partitions;
         let intake = &edges.intake;
         let partitions = Partitions::start(count, me.clone(), &parts, intake, &of_domains, &hosted);
@@ -370,19 +374,19 @@ impl Service {
         }
     }
 
-    /// The threads that actors live on.
+    /// The threads that run actors.
     pub(crate) fn arbiters(&self) -> Vec<ArbiterHandle> {
         let own = self.arbiters.iter().map(Arbiter::handle);
         own.chain([Arbiter::current()]).collect()
     }
 
-    /// Waits until every active domain is quiet: its lists are exact and stored. `false`: not
-    /// within `deadline`.
+    /// Waits until every active domain is quiet: its lists are exact and stored. Returns `false` if
+    /// that takes longer than `deadline`.
     pub async fn quiet(&self, deadline: Duration) -> bool {
         self.all(deadline, |status| status.quiet).await
     }
 
-    /// Waits until every active domain is like that. `false`: not within `deadline`.
+    /// Waits until the condition holds for every active domain. `false`: not within `deadline`.
     async fn all(&self, deadline: Duration, is_so: impl Fn(&DomainStatus) -> bool) -> bool {
         let all = async {
             let mut look = tokio::time::interval(QUIET_LOOK);
@@ -401,26 +405,26 @@ impl Service {
         timeout(deadline, all).await.is_ok()
     }
 
-    /// Answers what has been asked, gives lists that are being made `drain` to become durable and domains
-    /// to be marked clean, hands the partitions over and stops. What is unfinished is durable and goes on with the next
-    /// owner.
+    /// Answers pending requests, waits up to `drain` for lists in progress to become durable and
+    /// for domains to be marked clean, hands the partitions over and stops. Unfinished work is
+    /// durable and continues with the next owner.
     pub(crate) async fn stop(self, drain: Duration) {
         self.readiness.not_ready("service", "stopping");
         join_all(self.servers.iter().map(|server| server.stop(true))).await;
         if !drain.is_zero() && !self.all(drain, |status| status.clean).await {
-            info!("stopping with work in hand; it goes on at the next start");
+            info!("stopping with unfinished work; it continues at the next start");
         }
         self.partitions.hand_over().await;
         for arbiter in self.arbiters {
             arbiter.stop();
-            // The thread ends once its actors have; it holds nothing that must be saved.
+            // The thread ends when its actors have; it holds nothing that must be saved.
             drop(arbiter);
         }
     }
 }
 
 impl Role {
-    /// What all domains work with; their jobs are watched on an arbiter.
+    /// The services shared by all domains; their jobs are supervised on an arbiter.
     fn parts(
         &self,
         config: &Config,
@@ -478,7 +482,7 @@ impl Role {
         }
     }
 
-    /// What queries are answered with.
+    /// What queries use.
     fn queries(&self, config: &Config, parts: &ServiceParts) -> Queries {
         let texts = Texts::new(Arc::clone(&self.preprocessors), Arc::clone(&self.extract));
         Queries {
@@ -492,13 +496,13 @@ impl Role {
 }
 
 impl Edges {
-    /// What HTTP answers from.
+    /// What HTTP handlers use.
     fn behind_http(
         &self,
         config: &Config,
         me: &Instance,
         parts: &ServiceParts,
-        hosted: &Arc<Hosted>,
+        hosted: &Arc<HostedPartitions>,
         queries: Queries,
         others: Others,
     ) -> Parts {
@@ -523,7 +527,7 @@ impl Edges {
     }
 }
 
-/// How leases are kept and taken, as configured.
+/// Lease times, as configured.
 fn lease_times(config: &config::Lease) -> LeaseTimes {
     LeaseTimes {
         beat: config.lease_beat,
@@ -532,8 +536,8 @@ fn lease_times(config: &config::Lease) -> LeaseTimes {
     }
 }
 
-/// Gauges that follow from other state are set when somebody looks.
-fn observe(parts: &ServiceParts, hosted: &Arc<Hosted>, partitions: u16) {
+/// Sets the gauges derived from other state at every scrape.
+fn observe(parts: &ServiceParts, hosted: &Arc<HostedPartitions>, partitions: u16) {
     let (views, store) = (Arc::clone(&parts.views), Arc::clone(&parts.store));
     let (account, hosted) = (Arc::clone(&parts.memory), Arc::clone(hosted));
     let clock = parts.clock;
@@ -582,7 +586,7 @@ fn observe(parts: &ServiceParts, hosted: &Arc<Hosted>, partitions: u16) {
     }));
 }
 
-/// A count as gauges have them.
+/// A count as a gauge's value.
 fn gauge(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

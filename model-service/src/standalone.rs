@@ -1,4 +1,4 @@
-//! Standalone: everything in one process, with the embedded twins of all three edges.
+//! Standalone: everything in one process, with the embedded implementations of all three edges.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -33,62 +33,61 @@ use kindred_domain::intake::{Failure, Intake, Publish};
 use kindred_domain::keys::KeyStore;
 use kindred_domain::store::{Partition, Store};
 
-/// The one partition of a standalone.
+/// The only partition of a standalone.
 const PARTITION: Partition = Partition(0);
-/// Bytes of events that may be on their way from HTTP to the store.
+/// Most bytes of events in flight from HTTP to the store.
 const INTAKE_BYTES: usize = 8 << 20;
-/// How long taking the partition may take.
+/// Longest time to take the partition.
 const OWN_DEADLINE: Duration = Duration::from_secs(60);
 /// Jobs waiting for the pool.
 const JOB_QUEUE: usize = 64;
-/// What one process does at once; texts beyond the bytes kept are read from the store, which is near.
+/// Sizes for one process; texts beyond the bytes kept are read from the store, which is local.
 const SIZES: Sizes = Sizes {
     jobs_in_flight: JOB_QUEUE,
     material_bytes: 256 << 10,
 };
-/// Least room on the disk with which it is ready: 16 MiB, some windows of events and their lists.
+/// Free disk space required to be ready: 16 MiB, enough for some windows of events and their lists.
 const LEAST_ROOM: u64 = 16 << 20;
-/// How long lists may still be made and stored once it is told to stop: half of what a stop may
-/// take.
+/// How long lists may still be made and stored during a stop: half of what a stop may take.
 const DRAIN: Duration = Duration::from_secs(4);
 
 /// Why a standalone does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The store is not opened.
+    /// The store could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// Word vectors are not what they should be.
+    /// Word vectors are invalid.
     #[error(transparent)]
     Vectors(#[from] VectorsError),
-    /// A language is not known.
+    /// A language is unknown.
     #[error(transparent)]
     Language(#[from] UnknownLanguage),
-    /// The kernel is not to be had here.
+    /// The kernel is not available on this machine.
     #[error("{0}")]
     Kernel(String),
-    /// Threads cannot be made.
+    /// Threads cannot be started.
     #[error("the threads that compute cannot be started: {0}")]
     Threads(String),
-    /// The address cannot be listened on.
+    /// Cannot listen on the address.
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// Nobody can be let in.
     #[error(transparent)]
     Guard(#[from] GuardError),
-    /// Keys or TLS cannot be used as they are configured.
+    /// Keys or TLS cannot be used as configured.
     #[error(transparent)]
     Access(#[from] AccessError),
     /// The partition was not taken.
-    #[error("the store was opened and does not answer")]
+    #[error("the store was opened but does not answer")]
     Owned,
 }
 
-/// A running standalone: a [`Service`], and what only one process has.
+/// A running standalone: a [`Service`], and what only a single process has.
 pub struct Standalone {
     service: Service,
-    /// What is durable.
+    /// Durable storage.
     pub store: Arc<EmbeddedStore>,
 }
 
@@ -104,7 +103,7 @@ impl Standalone {
     /// Opens the store, takes its partition, and serves. Call inside an actix system.
     ///
     /// # Errors
-    /// [`StartError`], in words that say what to do.
+    /// [`StartError`], with a message that says what to do.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let opening = Readiness::waiting_for("store", "opening");
         let access = Access::configured(config)?;
@@ -152,14 +151,14 @@ impl Standalone {
         Ok(Self { service, store })
     }
 
-    /// Answers what has been asked, finishes what has been begun as far as that is quick, and
-    /// stops. What is unfinished is durable and goes on at the next start.
+    /// Answers pending requests, finishes work in progress if that is quick, and stops. Unfinished
+    /// work is durable and continues at the next start.
     pub async fn stop(self) {
         self.service.stop(DRAIN).await;
     }
 }
 
-/// The store of the configuration, for these models.
+/// The configured store, for these models.
 fn open_store(config: &Config, models: &Models) -> Result<Arc<EmbeddedStore>, OpenError> {
     let identity = Identity {
         models: models.inputs(),
@@ -185,7 +184,7 @@ fn start_worker(config: &Config, models: Models) -> Result<Worker, StartError> {
     Ok(worker)
 }
 
-/// The embedded twins of the edges.
+/// The embedded implementations of the edges.
 fn edges(
     store: &Arc<EmbeddedStore>,
     worker: Worker,
@@ -207,7 +206,7 @@ fn edges(
     })
 }
 
-/// The intake of this process; there is one, and its one partition is never lost.
+/// The intake of this process; there is only one, and its partition is never lost.
 struct OneIntake(Mutex<Option<EmbeddedIntake>>);
 
 #[async_trait]
@@ -224,9 +223,10 @@ impl OpenIntake for OneIntake {
     }
 }
 
-/// Says whether the store takes writes, and whether its disk has room for them, for as long as somebody asks.
+/// Reports whether the store accepts writes and whether its disk has room for them, while anybody
+/// needs it.
 async fn watch(store: Arc<EmbeddedStore>, data_dir: PathBuf, readiness: Arc<Readiness>) {
-    /// How often it is looked.
+    /// Check interval.
     const EVERY: Duration = Duration::from_secs(1);
     let mut look = tokio::time::interval(EVERY);
     loop {
@@ -242,23 +242,23 @@ async fn watch(store: Arc<EmbeddedStore>, data_dir: PathBuf, readiness: Arc<Read
     }
 }
 
-/// Bytes that are free on the disk of a directory for whoever runs this; `None`: nobody knows.
+/// Free bytes on the disk of a directory, for the current user; `None`: unknown.
 fn room(dir: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(dir).ok()?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-/// Why the next events may not fit, if they may not.
+/// Why the next events may not fit, if so.
 fn too_full(dir: &Path, room: Option<u64>) -> Option<String> {
     let room = room.filter(|room| *room < LEAST_ROOM)?;
     Some(format!(
-        "the disk of {} has {room} bytes left, and {LEAST_ROOM} are wanted for what comes next; free space there, and \
-         Kindred goes on by itself",
+        "the disk of {} has {room} bytes left, but {LEAST_ROOM} are needed; free space there, \
+         and Kindred recovers by itself",
         dir.display()
     ))
 }
 
-/// The bytes on their way are known to the publisher alone.
+/// Only the publisher knows the bytes in flight.
 fn observe(metrics: &Metrics, publisher: &Arc<EmbeddedPublisher>) {
     let publisher = Arc::clone(publisher);
     metrics.on_scrape(Box::new(move |metrics| {

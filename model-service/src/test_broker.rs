@@ -1,4 +1,4 @@
-//! A broker for tests: the one of `KINDRED_TEST_AMQP_URL`, a topology of its own for each test.
+//! A broker for tests: the one of `KINDRED_TEST_AMQP_URL`, with a topology per test.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 
@@ -11,10 +11,10 @@ use lapin::options::{BasicConsumeOptions, ExchangeDeleteOptions, QueueDeleteOpti
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 
-/// Longest a test waits for something of the broker.
+/// Longest a test waits for the broker.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A declared topology; removed when dropped.
+/// A declared topology; removed on drop.
 pub(crate) struct Scope {
     pub(crate) names: Names,
     pub(crate) connector: Connector,
@@ -98,7 +98,7 @@ pub(crate) async fn consume(channel: &Channel, queue: lapin::types::ShortString)
         .unwrap()
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
     let waiting = async {
         while !holds() {

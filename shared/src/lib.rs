@@ -14,9 +14,9 @@ pub mod feature;
 mod folding;
 pub mod job;
 pub mod language;
+mod log_limiter;
 pub mod model;
 pub mod name;
-mod seldom;
 pub mod wire;
 pub mod worker;
 
@@ -27,6 +27,6 @@ pub use compare::compare_all;
 pub use fair::FairQueue;
 pub use feature::{Feature, FeatureError};
 pub use folding::Folding;
+pub use log_limiter::LogLimiter;
 pub use model::ModelInputs;
 pub use name::{DomainName, ItemId, ModelName, NameError, Space};
-pub use seldom::Seldom;

@@ -5,11 +5,11 @@ use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
 
-use super::circle::Circle;
 use super::error::Error;
 use super::found::{Candidate, Found, RowRef};
 use super::kernel::Kernel;
 use super::rows::Source;
+use super::self_join::SelfJoin;
 use super::table::{RowMask, Table};
 
 /// For every live row of the given tables, finds the `keep` other live rows with the highest canonical scores, and the
@@ -72,14 +72,14 @@ pub fn all_pairs(
             .map(|row| table(row).sparse(row.row as usize))
             .collect(),
     };
-    let circle = Circle {
+    let join = SelfJoin {
         isa,
         keep: keep.saturating_add(1),
         floor: min_score,
         progress: None,
         cancelled: Some(cancelled),
     };
-    let lists = circle.compare(&source)?;
+    let lists = join.compare(&source)?;
     let found = rows.par_iter().enumerate().filter_map(|(number, row)| {
         let (others, scores) = lists.of(number);
         let best = others.iter().zip(scores).map(|(&other, &score)| Candidate {

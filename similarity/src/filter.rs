@@ -13,20 +13,20 @@ const BEYOND: i32 = 1 << 29;
 
 /// A tile prepared to be the left one.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct PreparedLeft {
     /// Left values are signed, right values unsigned.
     values: Vec<u8>,
 }
 
-impl Held {
+impl PreparedLeft {
     pub(super) fn new(isa: Isa, block: &Block) -> Self {
-        let mut held = Self::default();
-        held.hold(isa, block);
-        held
+        let mut prepared = Self::default();
+        prepared.prepare(isa, block);
+        prepared
     }
 
     /// Prepares another tile.
-    pub(super) fn hold(&mut self, isa: Isa, block: &Block) {
+    pub(super) fn prepare(&mut self, isa: Isa, block: &Block) {
         let middle = isa.grid.map_or(0, |grid| grid.middle);
         self.values.clear();
         if let Values::Integers(values) = &block.values {
@@ -44,7 +44,7 @@ const LONG: usize = 256;
 pub(super) struct Pair<'a> {
     pub(super) isa: Isa,
     pub(super) left: &'a Block,
-    pub(super) held: &'a Held,
+    pub(super) prepared: &'a PreparedLeft,
     pub(super) right: &'a Block,
     /// The left tile's terms in the right tile's columns, if both have terms.
     pub(super) left_terms: Option<&'a Projected>,
@@ -222,7 +222,7 @@ impl Filter {
             _ => ([&[][..]; GROUP], &[][..], 0),
         };
         Strip {
-            left: &pair.held.values,
+            left: &pair.prepared.values,
             group,
             right: of(right, pair.right, &columns),
             length: pair.length,

@@ -427,7 +427,7 @@ impl Block {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::filter::{Filter, Held, Pair};
+    use super::super::filter::{Filter, Pair, PreparedLeft};
     use super::super::kernel::Instructions;
     use super::super::scalar;
     use super::*;
@@ -462,7 +462,7 @@ mod tests {
                 let pair = Pair {
                     isa,
                     left: &one,
-                    held: &Held::new(isa, &one),
+                    prepared: &PreparedLeft::new(isa, &one),
                     right: &two,
                     left_terms: (one.terms.is_some() && two.terms.is_some()).then_some(&projected),
                     length: shape.length,

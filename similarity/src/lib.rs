@@ -4,9 +4,9 @@
 //!
 //! Approximate scores with a bounded error rule out almost all pairs; only the rest are scored exactly. There is one
 //! engine: `meeting` (finds what two tiles of rows contribute to each other), `tile` and `lists` (the best candidates
-//! so far). Two schedules decide which tiles meet when: `rectangle` (some rows with some others, with floors and masks)
-//! and `circle` (all rows with all rows). Below that are `layout`, `order`, `rotation`, `columns` and `terms` (rows in
-//! the form that kernels take, and their errors), `filter` (which pairs of two tiles may matter), `strip` (the work
+//! so far). Two schedules decide which tiles meet when: `compare` (some rows with some others, with floors and masks)
+//! and `self_join` (all rows with all rows). Below that are `layout`, `order`, `rotation`, `columns` and `terms` (rows
+//! in the form that kernels take, and their errors), `filter` (which pairs of two tiles may matter), `strip` (the work
 //! unit of a kernel), and the kernels, which tests hold to `scalar`. `table` caches layouts with their rows. `probe`
 //! scores one row against several without any of that.
 
@@ -26,12 +26,12 @@ mod avx512lists;
 #[cfg(target_arch = "x86_64")]
 mod avx512vnni;
 mod candidates;
-mod circle;
 mod columns;
-mod crowd;
+mod compare;
 mod equal;
 mod error;
 mod filter;
+mod filter_backoff;
 mod found;
 mod grid;
 mod kernel;
@@ -43,10 +43,10 @@ mod order;
 mod pieces;
 mod probe;
 mod products;
-mod rectangle;
 mod rotation;
 mod rows;
 mod scalar;
+mod self_join;
 mod slices;
 mod sorted;
 mod steps;
@@ -57,12 +57,12 @@ mod tile;
 
 pub use all_pairs::all_pairs;
 pub use answer::Neighbours;
+pub use compare::{Compared, Side, Task, compare};
 pub use error::Error;
 pub use found::{Candidate, Found, RowRef};
 pub use kernel::{Kernel, KernelError};
 pub use neighbours::{Options, neighbours};
 pub use probe::Probe;
-pub use rectangle::{Compared, Side, Task, compare};
 pub use rows::{Rows, SparseRows};
 pub use slices::LANES;
 pub use table::{RowMask, Table, TableBuilder};

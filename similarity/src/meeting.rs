@@ -9,8 +9,8 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::candidates::Candidates;
-use super::crowd::Crowd;
 use super::filter::{Filter, Pair};
+use super::filter_backoff::FilterBackoff;
 use super::kernel::Isa;
 use super::lists::Lists;
 use super::products::Places;
@@ -132,15 +132,15 @@ impl Meeting<'_, '_> {
 
     /// All pairs of two different tiles, filtered by bounds if that pays off.
     pub(super) fn all(&self, pair: Option<&Pair<'_>>, scratch: &mut Scratch) {
-        let crowds = self.tiles.map(|tile| &tile.crowd);
-        let (Some(pair), false) = (pair, Crowd::skips(crowds)) else {
+        let backoffs = self.tiles.map(|tile| &tile.backoff);
+        let (Some(pair), false) = (pair, FilterBackoff::skips(backoffs)) else {
             return self.exact(scratch);
         };
         let rows = self.tiles.map(Tile::rows);
         scratch.filter.share(pair);
         let (groups, columns) = (rows[0].div_ceil(GROUP), rows[1].next_multiple_of(PANEL));
         let hits = self.filtered(pair, 0..groups, 0..columns, scratch);
-        Crowd::note(crowds, hits, rows[0] * rows[1]);
+        FilterBackoff::note(backoffs, hits, rows[0] * rows[1]);
     }
 
     /// Some groups of the left tile with some panels of the right one; no row may meet itself, and the shared terms

@@ -3,10 +3,10 @@
 use std::sync::atomic::AtomicBool;
 
 use super::answer::Neighbours;
-use super::circle::Circle;
 use super::error::Error;
 use super::kernel::Kernel;
 use super::rows::Rows;
+use super::self_join::SelfJoin;
 
 /// How to look for neighbours. `Options::default()` keeps 20 on the fastest kernel.
 #[derive(Clone, Copy)]
@@ -61,12 +61,12 @@ impl Default for Options<'_> {
 /// # Ok::<(), kindred_similarity::Error>(())
 /// ```
 pub fn neighbours(rows: &Rows<'_>, options: &Options<'_>) -> Result<Neighbours, Error> {
-    let circle = Circle {
+    let join = SelfJoin {
         isa: options.kernel.instructions()?,
         keep: options.keep,
         floor: options.min_score.unwrap_or(f32::NEG_INFINITY),
         progress: options.progress,
         cancelled: options.cancelled,
     };
-    circle.compare(&rows.source())
+    join.compare(&rows.source())
 }

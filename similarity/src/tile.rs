@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::columns::TermColumns;
-use super::crowd::Crowd;
-use super::filter::{Held, Pair};
+use super::filter::{Pair, PreparedLeft};
+use super::filter_backoff::FilterBackoff;
 use super::kernel::Isa;
 use super::layout::{Block, Projected};
 use super::slices::Sparse;
@@ -28,7 +28,7 @@ pub(super) struct Tile<'a> {
     pub(super) block: Option<&'a Block>,
     /// Values of a laid out row.
     pub(super) length: usize,
-    pub(super) crowd: Crowd,
+    pub(super) backoff: FilterBackoff,
     /// The terms in other blocks' columns, for all rows of the block; made when tiles with those columns are met.
     projections: Mutex<Vec<(Arc<TermColumns>, Arc<Projected>)>>,
     /// The index of all terms; built when exact scores first need it.
@@ -52,7 +52,7 @@ impl<'a> Tile<'a> {
             sparse,
             block,
             length,
-            crowd: Crowd::default(),
+            backoff: FilterBackoff::default(),
             projections: Mutex::default(),
             terms: OnceLock::new(),
         }
@@ -124,19 +124,19 @@ impl<'a> Tile<'a> {
     }
 }
 
-/// Two tiles in the form that the filter takes, if both are laid out alike; `held` is the prepared left tile, and
+/// Two tiles in the form that the filter takes, if both are laid out alike; `prepared` is the left tile, prepared, and
 /// `projected` is a place for its terms in the right tile's columns.
 pub(super) fn pair<'p>(
     isa: Isa,
     [left, right]: [&'p Tile<'_>; 2],
-    held: &'p Held,
+    prepared: &'p PreparedLeft,
     projected: &'p mut Option<Arc<Projected>>,
 ) -> Option<Pair<'p>> {
     let (one, two) = (left.block?, right.block?);
     (left.length == right.length).then(|| Pair {
         isa,
         left: one,
-        held,
+        prepared,
         right: two,
         left_terms: left.left_terms(isa, two, projected),
         length: left.length,

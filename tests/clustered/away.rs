@@ -13,7 +13,7 @@ use super::services::Control;
 use crate::corpus::event::Event;
 use crate::corpus::generated::text_item;
 use crate::exactness::expected::Expected;
-use crate::support::client::{Answer, Client};
+use crate::support::client::{Client, Response};
 use crate::support::deadline::wait_for;
 use crate::support::random::Random;
 
@@ -51,7 +51,7 @@ fn write(client: &Client, id: &str, said: &Value) -> bool {
 
 /// A 503 as the contract has it.
 #[track_caller]
-fn assert_helpful(answer: &Answer) {
+fn assert_helpful(answer: &Response) {
     assert_eq!(answer.status, 503, "{}", answer.body);
     assert!(
         answer.content_type.starts_with("application/problem+json"),

@@ -8,7 +8,7 @@ use kindred_api::similar::SimilarAnswer;
 use serde_json::json;
 
 use super::cluster::{Cluster, How};
-use crate::support::client::{Answer, Client};
+use crate::support::client::{Client, Response};
 use crate::support::deadline::wait_for;
 
 const DOMAIN: &str = "models.test";
@@ -19,7 +19,7 @@ const QUIET: Duration = Duration::from_secs(120);
 
 /// Asks until it is answered, which it is not while nobody owns the partition.
 #[track_caller]
-fn answered(mut ask: impl FnMut() -> Answer) -> Answer {
+fn answered(mut ask: impl FnMut() -> Response) -> Response {
     wait_for("the partition has an owner", OWNED, || {
         let answer = ask();
         match answer.status {

@@ -51,7 +51,7 @@ fn partitions(cluster: &Cluster, arguments: &[&str]) -> (bool, String) {
 #[track_caller]
 fn changed(cluster: &Cluster, to: &str) {
     let (is_done, said) = partitions(cluster, &["set", to]);
-    let wanted = format!("{to} partitions, {DOMAINS} domains");
+    let wanted = format!("{to} partitions for {DOMAINS} domains");
     assert!(is_done && said.contains(&wanted), "{said}");
     let (_, said) = partitions(cluster, &["show"]);
     assert!(said.contains(&format!("{to} partitions")), "{said}");

@@ -7,7 +7,7 @@ use kindred_api::path;
 use serde_json::json;
 
 use super::cluster::{Cluster, How};
-use crate::support::client::Answer;
+use crate::support::client::Response;
 use crate::support::deadline::wait_for;
 
 const DOMAINS: usize = 6;
@@ -18,7 +18,7 @@ const QUIET: Duration = Duration::from_secs(120);
 /// Asks until the partition has an owner: while two instances share partitions out, one of them may be
 /// handed over, and has none for a moment.
 #[track_caller]
-fn owned(mut ask: impl FnMut() -> Answer) -> Answer {
+fn owned(mut ask: impl FnMut() -> Response) -> Response {
     wait_for("the partition has an owner", OWNED, || {
         let answer = ask();
         match answer.status {

@@ -24,13 +24,13 @@ const BATCH: usize = 100;
 
 /// Events of one domain that go in one request.
 #[derive(Debug, Clone)]
-pub(crate) struct Batch {
+pub(crate) struct EventBatch {
     pub(crate) domain: String,
     pub(crate) events: Vec<Event>,
 }
 
 /// [`ITEMS`] of Debian's packages as shuffled batches.
-pub(crate) fn whole_import() -> Vec<Batch> {
+pub(crate) fn whole_import() -> Vec<EventBatch> {
     let mut random = Random::of_test("whole import");
     let mut packages: Vec<&Package> = debian::packages().iter().collect();
     assert!(
@@ -77,7 +77,7 @@ fn said(package: &Package, random: &mut Random) -> Value {
 }
 
 /// Cuts a stream into batches of one domain each, in a random order.
-fn batches(events: Vec<Event>, random: &mut Random) -> Vec<Batch> {
+fn batches(events: Vec<Event>, random: &mut Random) -> Vec<EventBatch> {
     let mut by_domain: std::collections::BTreeMap<String, Vec<Event>> = Default::default();
     for event in events {
         by_domain
@@ -85,12 +85,12 @@ fn batches(events: Vec<Event>, random: &mut Random) -> Vec<Batch> {
             .or_default()
             .push(event);
     }
-    let mut batches: Vec<Batch> = by_domain
+    let mut batches: Vec<EventBatch> = by_domain
         .into_iter()
         .flat_map(|(domain, events)| {
             events
                 .chunks(BATCH)
-                .map(|chunk| Batch {
+                .map(|chunk| EventBatch {
                     domain: domain.clone(),
                     events: chunk.to_vec(),
                 })

@@ -60,10 +60,14 @@ pub(crate) fn assert_same_bits(left: &Stored, right: &Stored) {
             "ids of the features of {name}"
         );
         for (id, feature) in &domain.features {
-            let twin = &other.features[id];
+            let counterpart = &other.features[id];
             assert_eq!(
                 (&feature.space, feature.version, bits(&feature.feature)),
-                (&twin.space, twin.version, bits(&twin.feature)),
+                (
+                    &counterpart.space,
+                    counterpart.version,
+                    bits(&counterpart.feature)
+                ),
                 "the feature of {id} in {name}"
             );
         }

@@ -8,7 +8,7 @@ use super::stored::{self, Stored};
 use kindred_api::domain::DomainAnswer;
 
 use crate::corpus::event::Fate;
-use crate::corpus::stream::{Batch, whole_import};
+use crate::corpus::stream::{EventBatch, whole_import};
 use crate::support::feed::{FEEDERS, Progress, feed};
 use crate::support::place::Place;
 use crate::support::program::{Kindred, Start};
@@ -17,8 +17,8 @@ use crate::support::program::{Kindred, Start};
 pub(crate) const QUIET: Duration = Duration::from_secs(600);
 
 /// Its events.
-pub(crate) fn batches() -> &'static [Batch] {
-    static BATCHES: OnceLock<Vec<Batch>> = OnceLock::new();
+pub(crate) fn batches() -> &'static [EventBatch] {
+    static BATCHES: OnceLock<Vec<EventBatch>> = OnceLock::new();
     BATCHES.get_or_init(whole_import)
 }
 

@@ -6,7 +6,7 @@ use kindred_api::path::item;
 use serde_json::{Value, json};
 
 use crate::corpus::event::Event;
-use crate::support::client::Answer;
+use crate::support::client::Response;
 use crate::support::place::Place;
 use crate::support::program::{Kindred, Start};
 
@@ -20,7 +20,7 @@ const VECTOR: usize = 4096;
 
 /// RFC 9457, with a stable type that ends in `word`, naming the field.
 #[track_caller]
-fn assert_problem(answer: &Answer, statuses: &[u16], word: &str, field: Option<&str>) {
+fn assert_problem(answer: &Response, statuses: &[u16], word: &str, field: Option<&str>) {
     assert!(
         statuses.contains(&answer.status),
         "{word}: {} {}",

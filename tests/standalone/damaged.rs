@@ -5,7 +5,7 @@ use std::time::Duration;
 use kindred_api::domain::DomainAnswer;
 use kindred_api::path;
 use kindred_domain::store::{
-    Batch, Epoch, FeatureRow, ItemRow, ListRow, Neighbour, Partition, Stamp, Store, Write,
+    Epoch, FeatureRow, ItemRow, ListRow, Neighbour, Partition, Stamp, Store, Write, WriteBatch,
 };
 use kindred_shared::{DomainName, Feature, ItemId};
 use model_service::store::embedded::{EmbeddedStore, Identity};
@@ -76,7 +76,7 @@ fn damage(place: &Place, writes: Vec<Write>) {
         let epoch = lease.map_or(Epoch(1), |lease| lease.epoch());
         // After all that it wrote, before all that the next one writes.
         let stamp = Stamp::new(epoch, Stamp::SEQS - 1).expect("a stamp");
-        let batch = Batch {
+        let batch = WriteBatch {
             domain: DomainName::new(DOMAIN).unwrap(),
             fence: false,
             writes,
@@ -222,7 +222,7 @@ fn an_item_whose_row_is_damaged_is_gone_until_it_is_published_again() {
     client.get(&path::item(DOMAIN, "i3")).with_status(404);
     let trouble = told(client).trouble.expect("it is told");
     assert!(
-        trouble.contains("items of \"i3\" (it cannot be read: -1 is no version)"),
+        trouble.contains("items of \"i3\" (it cannot be read: -1 is not a valid version)"),
         "{trouble}"
     );
     let url = format!("http://127.0.0.1:{}", place.port());

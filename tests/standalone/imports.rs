@@ -165,7 +165,7 @@ fn a_folder_becomes_lists_and_the_domain_follows_it() {
     let (code, _, trouble) = words(&blog.import(&["--dry-run", "--sync"]));
     assert_eq!(code, 0, "{trouble}");
     assert!(
-        trouble.contains("3 of 21 items would be deleted, with --yes alone"),
+        trouble.contains("3 of 21 items would be deleted, but only with --yes"),
         "{trouble}"
     );
     let (code, _, trouble) = words(&blog.import(&["--sync"]));
@@ -201,7 +201,7 @@ fn a_dry_run_sends_nothing_and_says_what_would_be_left_out() {
         "a site of Jekyll",
         "23 events would be sent",
         "1 drafts",
-        "1 appear later",
+        "1 scheduled for later",
     ] {
         assert!(trouble.contains(words), "{words}: {trouble}");
     }
@@ -340,7 +340,10 @@ fn feeds_and_tables_are_items_too() {
     let both = ["import", "broken.xml", "site", "--url", &url];
     let (code, _, trouble) = words(&run(blog.place.directory(), &both));
     assert_eq!(code, 3, "{trouble}");
-    assert!(trouble.contains("broken.xml:1: it is no feed"), "{trouble}");
+    assert!(
+        trouble.contains("broken.xml:1: it cannot be read as a feed"),
+        "{trouble}"
+    );
     assert_eq!(blog.ids().len(), 24);
     let nowhere = ["import", "nowhere", "--url", &url];
     assert_eq!(words(&run(blog.place.directory(), &nowhere)).0, 2);

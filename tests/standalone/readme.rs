@@ -16,7 +16,7 @@ const OTHERS: [&str; 3] = [
 /// Where each program names its metrics.
 const METRICS: [&str; 2] = [
     include_str!("../../model-service/src/metrics.rs"),
-    include_str!("../../compute-worker/src/service/report.rs"),
+    include_str!("../../compute-worker/src/service/status.rs"),
 ];
 
 /// Names in the manual that begin like metrics and are roles of the database.

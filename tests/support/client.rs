@@ -18,7 +18,7 @@ const ANSWER: Duration = Duration::from_secs(150);
 
 /// What came back.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) content_type: String,
     /// `Retry-After`, in seconds.
@@ -26,7 +26,7 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-impl Answer {
+impl Response {
     /// The body as JSON.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
@@ -83,18 +83,18 @@ impl Client {
 
     /// # Errors
     /// In words, when no answer came: the program is not there, or died.
-    pub(crate) fn try_get(&self, path: &str) -> Result<Answer, String> {
+    pub(crate) fn try_get(&self, path: &str) -> Result<Response, String> {
         answer(self.http.get(&self.url(path), &[]))
     }
 
     #[track_caller]
-    pub(crate) fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Response {
         self.try_get(path)
             .unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
     #[track_caller]
-    pub(crate) fn put(&self, path: &str, body: &str) -> Answer {
+    pub(crate) fn put(&self, path: &str, body: &str) -> Response {
         answer(
             self.http
                 .put(&self.url(path), "application/json", body.as_bytes()),
@@ -104,7 +104,7 @@ impl Client {
 
     /// # Errors
     /// In words, when no answer came: the program is not there, or died.
-    pub(crate) fn try_post(&self, path: &str, body: &Value) -> Result<Answer, String> {
+    pub(crate) fn try_post(&self, path: &str, body: &Value) -> Result<Response, String> {
         let body = body.to_string();
         let url = self.url(path);
         answer(self.http.post(&url, "application/json", body.as_bytes()))
@@ -112,13 +112,13 @@ impl Client {
 
     /// Asks a path with JSON.
     #[track_caller]
-    pub(crate) fn post(&self, path: &str, body: &Value) -> Answer {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Response {
         self.try_post(path, body)
             .unwrap_or_else(|error| panic!("POST {path}: {error}"))
     }
 
     #[track_caller]
-    pub(crate) fn patch(&self, path: &str, body: &str) -> Answer {
+    pub(crate) fn patch(&self, path: &str, body: &str) -> Response {
         let (url, kind) = (self.url(path), "application/merge-patch+json");
         answer(self.http.patch_with(&url, kind, body.as_bytes(), &[]))
             .unwrap_or_else(|error| panic!("PATCH {path}: {error}"))
@@ -126,19 +126,19 @@ impl Client {
 
     /// # Errors
     /// In words, when no answer came.
-    pub(crate) fn try_delete(&self, path: &str) -> Result<Answer, String> {
+    pub(crate) fn try_delete(&self, path: &str) -> Result<Response, String> {
         answer(self.http.delete(&self.url(path)))
     }
 
     #[track_caller]
-    pub(crate) fn delete(&self, path: &str) -> Answer {
+    pub(crate) fn delete(&self, path: &str) -> Response {
         answer(self.http.delete(&self.url(path)))
             .unwrap_or_else(|error| panic!("DELETE {path}: {error}"))
     }
 
     /// # Errors
     /// In words, when no answer came.
-    pub(crate) fn try_batch(&self, domain: &str, lines: &str) -> Result<Answer, String> {
+    pub(crate) fn try_batch(&self, domain: &str, lines: &str) -> Result<Response, String> {
         let url = self.url(&path::batch(domain));
         answer(
             self.http
@@ -215,9 +215,9 @@ impl Client {
     }
 }
 
-fn answer(sent: Result<client::Answer, Error>) -> Result<Answer, String> {
+fn answer(sent: Result<client::Response, Error>) -> Result<Response, String> {
     let sent = sent.map_err(|error| error.to_string())?;
-    Ok(Answer {
+    Ok(Response {
         status: sent.status,
         content_type: sent.header("content-type").unwrap_or_default().to_owned(),
         retry_after_s: sent

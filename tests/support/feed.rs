@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::corpus::stream::Batch;
+use crate::corpus::stream::EventBatch;
 use crate::support::client::Client;
 
 /// Requests on their way at once.
@@ -38,7 +38,7 @@ impl Progress {
 }
 
 /// One feeder's work: takes batches until none is left. Run [`FEEDERS`] of them.
-pub(crate) fn feed(client: &Client, batches: &[Batch], progress: &Progress) {
+pub(crate) fn feed(client: &Client, batches: &[EventBatch], progress: &Progress) {
     while let Some(batch) = batches.get(progress.next.fetch_add(1, Ordering::SeqCst)) {
         progress.under_way.fetch_add(1, Ordering::SeqCst);
         deliver(client, batch, progress);
@@ -48,7 +48,7 @@ pub(crate) fn feed(client: &Client, batches: &[Batch], progress: &Progress) {
 }
 
 /// Sends a batch until it is acknowledged. Every event of it must be accepted.
-fn deliver(client: &Client, batch: &Batch, progress: &Progress) {
+fn deliver(client: &Client, batch: &EventBatch, progress: &Progress) {
     let lines: Vec<&str> = batch
         .events
         .iter()

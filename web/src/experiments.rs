@@ -118,6 +118,9 @@ fn verdict(experiment: &ExperimentAnswer) -> String {
     } else {
         format!("p = {p:.3}")
     };
+    if told.is_empty() {
+        return format!("The arms differ ({p}).");
+    }
     format!("{} ({p}).", told.join("; "))
 }
 

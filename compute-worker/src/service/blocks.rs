@@ -9,7 +9,7 @@ use kindred_shared::wire::{BlockHash, hex};
 use kindred_shared::{Block, DomainName};
 
 use super::cache::{BlockCache, BlockKey};
-use super::report::{Edge, Report};
+use super::status::{Edge, WorkerStatus};
 
 /// Bytes of blocks kept in memory: 512 MiB, at least 128 full blocks or half a million rows.
 pub(crate) const CACHE_BYTES: usize = 512 << 20;
@@ -38,7 +38,7 @@ pub(crate) struct Blocks {
     store: Arc<dyn BlockStore>,
     read: ReadBlock,
     cache: Mutex<BlockCache>,
-    report: Arc<Report>,
+    status: Arc<WorkerStatus>,
 }
 
 impl fmt::Debug for Blocks {
@@ -53,13 +53,13 @@ impl Blocks {
         store: Arc<dyn BlockStore>,
         read: ReadBlock,
         capacity: usize,
-        report: Arc<Report>,
+        status: Arc<WorkerStatus>,
     ) -> Self {
         Self {
             store,
             read,
             cache: Mutex::new(BlockCache::new(capacity)),
-            report,
+            status,
         }
     }
 
@@ -76,7 +76,7 @@ impl Blocks {
         {
             let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(block) = cache.get(&key) {
-                self.report.block(true, cache.bytes());
+                self.status.block(true, cache.bytes());
                 return Ok(block);
             }
         }
@@ -89,14 +89,14 @@ impl Blocks {
         let block = Arc::new(block);
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         cache.put(key, Arc::clone(&block));
-        self.report.block(false, cache.bytes());
+        self.status.block(false, cache.bytes());
         Ok(block)
     }
 
     /// Asks the store for a block that cannot exist, to learn whether it answers.
     pub(crate) async fn probe(&self) {
         let nowhere = DomainName::new("-").expect("a hyphen is a domain name");
-        // Only the effect on the report matters.
+        // Only the effect on the status matters.
         let _ = self.ask(&nowhere, &[0; 16]).await;
     }
 
@@ -113,13 +113,13 @@ impl Blocks {
         };
         match answer {
             Ok(found) => {
-                if self.report.edge(Edge::Database, true) {
+                if self.status.edge(Edge::Database, true) {
                     tracing::info!("database answers");
                 }
                 Ok(found)
             }
             Err(why) => {
-                if self.report.edge(Edge::Database, false) {
+                if self.status.edge(Edge::Database, false) {
                     tracing::warn!(why, "database is away; trying again");
                 }
                 Err(BlockError::Away(why))

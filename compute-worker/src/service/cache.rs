@@ -19,13 +19,13 @@ pub(crate) struct BlockCache {
     capacity: usize,
     bytes: usize,
     clock: u64,
-    blocks: HashMap<BlockKey, Held>,
+    blocks: HashMap<BlockKey, CachedBlock>,
     /// Keys by last use.
     order: BTreeMap<u64, BlockKey>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct CachedBlock {
     block: Arc<Block>,
     bytes: usize,
     used: u64,
@@ -45,13 +45,13 @@ impl BlockCache {
 
     /// The block with this key, which becomes the most recently used.
     pub(crate) fn get(&mut self, key: &BlockKey) -> Option<Arc<Block>> {
-        let held = self.blocks.get_mut(key)?;
+        let cached = self.blocks.get_mut(key)?;
         self.clock += 1;
-        if let Some(key) = self.order.remove(&held.used) {
+        if let Some(key) = self.order.remove(&cached.used) {
             self.order.insert(self.clock, key);
         }
-        held.used = self.clock;
-        Some(Arc::clone(&held.block))
+        cached.used = self.clock;
+        Some(Arc::clone(&cached.block))
     }
 
     /// Caches a block; evicts the least recently used ones. A block larger than the whole cache is
@@ -65,15 +65,15 @@ impl BlockCache {
             let Some((_, oldest)) = self.order.pop_first() else {
                 break;
             };
-            if let Some(held) = self.blocks.remove(&oldest) {
-                self.bytes -= held.bytes;
+            if let Some(cached) = self.blocks.remove(&oldest) {
+                self.bytes -= cached.bytes;
             }
         }
         self.clock += 1;
         self.bytes += bytes;
         self.order.insert(self.clock, key.clone());
         let used = self.clock;
-        self.blocks.insert(key, Held { block, bytes, used });
+        self.blocks.insert(key, CachedBlock { block, bytes, used });
     }
 
     /// Bytes held, never more than the capacity.
@@ -154,9 +154,9 @@ mod tests {
                 } else {
                     cache.get(&key("a", hash));
                 }
-                let held: usize = cache.blocks.values().map(|held| held.bytes).sum();
-                prop_assert_eq!(cache.bytes(), held);
-                prop_assert!(held <= capacity);
+                let cached: usize = cache.blocks.values().map(|cached| cached.bytes).sum();
+                prop_assert_eq!(cache.bytes(), cached);
+                prop_assert!(cached <= capacity);
                 prop_assert_eq!(cache.blocks.len(), cache.order.len());
             }
         }

@@ -13,7 +13,7 @@ use lapin::types::{FieldTable, ShortString};
 use scylla::client::session::Session;
 
 use super::job::Outbox;
-use super::report::Report;
+use super::status::WorkerStatus;
 
 /// The interval of greetings.
 const EVERY: Duration = Duration::from_secs(5);
@@ -24,16 +24,16 @@ const EXPIRATION_MS: &str = "15000";
 pub(crate) struct Greeter {
     session: Arc<Session>,
     owners: String,
-    report: Arc<Report>,
+    status: Arc<WorkerStatus>,
 }
 
 impl Greeter {
-    /// Reads owners from this keyspace; greetings carry the report's content.
-    pub(crate) fn new(session: Arc<Session>, keyspace: &str, report: Arc<Report>) -> Self {
+    /// Reads owners from this keyspace; greetings carry what the status says.
+    pub(crate) fn new(session: Arc<Session>, keyspace: &str, status: Arc<WorkerStatus>) -> Self {
         Self {
             session,
             owners: format!("SELECT owner FROM \"{keyspace}\".partitions"),
-            report,
+            status,
         }
     }
 
@@ -76,7 +76,7 @@ impl Greeter {
 
     fn properties(&self) -> BasicProperties {
         let mut headers = FieldTable::default();
-        headers.insert(WORKER_HEADER.into(), card_to_value(&self.report.card()));
+        headers.insert(WORKER_HEADER.into(), card_to_value(&self.status.card()));
         BasicProperties::default()
             .with_type(ShortString::from(GREETING))
             .with_app_id(ShortString::from(APP_ID))

@@ -9,7 +9,7 @@ use actix_web::dev::Server;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{App, HttpResponse, HttpServer, web};
 
-use super::report::{Report, TEXT_FORMAT};
+use super::status::{TEXT_FORMAT, WorkerStatus};
 
 /// Server threads.
 const THREADS: usize = 1;
@@ -22,9 +22,9 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When the listener cannot be used.
-pub(crate) fn serve(listener: TcpListener, report: Arc<Report>) -> io::Result<Server> {
-    let report = web::Data::from(report);
-    let server = HttpServer::new(move || App::new().app_data(report.clone()).configure(routes))
+pub(crate) fn serve(listener: TcpListener, status: Arc<WorkerStatus>) -> io::Result<Server> {
+    let status = web::Data::from(status);
+    let server = HttpServer::new(move || App::new().app_data(status.clone()).configure(routes))
         .workers(THREADS)
         .max_connections(CONNECTIONS)
         .client_request_timeout(HEAD_DEADLINE)
@@ -46,8 +46,8 @@ async fn live() -> HttpResponse {
 }
 
 /// 200, or 503 with a line for each obstacle.
-async fn ready(report: web::Data<Report>) -> HttpResponse {
-    let hindrances = report.hindrances();
+async fn ready(status: web::Data<WorkerStatus>) -> HttpResponse {
+    let hindrances = status.hindrances();
     if hindrances.is_empty() {
         HttpResponse::Ok().body("ready\n")
     } else {
@@ -55,8 +55,8 @@ async fn ready(report: web::Data<Report>) -> HttpResponse {
     }
 }
 
-async fn metrics(report: web::Data<Report>) -> HttpResponse {
-    match report.render() {
+async fn metrics(status: web::Data<WorkerStatus>) -> HttpResponse {
+    match status.render() {
         Ok(text) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, TEXT_FORMAT))
             .body(text),
@@ -70,12 +70,12 @@ mod tests {
     use actix_web::test;
 
     use super::*;
-    use crate::service::report::Edge;
+    use crate::service::status::Edge;
 
     #[actix_web::test]
     async fn says_what_is_in_the_way_until_nothing_is() {
-        let report = Arc::new(Report::new("box-1".to_owned(), "scalar", 1));
-        let data = web::Data::from(Arc::clone(&report));
+        let worker = Arc::new(WorkerStatus::new("box-1".to_owned(), "scalar", 1));
+        let data = web::Data::from(Arc::clone(&worker));
         let app = test::init_service(App::new().app_data(data).configure(routes)).await;
         let ask = async |path: &str| {
             let request = test::TestRequest::get().uri(path).to_request();
@@ -88,7 +88,7 @@ mod tests {
         let (status, words) = ask("/readyz").await;
         assert_eq!((status, words.lines().count()), (503, 2));
         for edge in Edge::ALL {
-            report.edge(edge, true);
+            worker.edge(edge, true);
         }
         assert_eq!(ask("/readyz").await, (200, "ready\n".to_owned()));
         let (status, text) = ask("/metrics").await;

@@ -24,8 +24,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::blocks::{BlockError, Blocks, CACHE_BYTES};
-use super::dying;
-use super::report::{JobEnd, Report};
+use super::crash;
+use super::status::{JobEnd, WorkerStatus};
 use super::turns::Turns;
 use crate::worker::{Worker, words_of};
 
@@ -133,31 +133,31 @@ impl From<Lost> for Undone {
 
 /// Handles jobs, several at a time.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct JobHandler {
     worker: Worker,
     blocks: Arc<Blocks>,
-    report: Arc<Report>,
+    status: Arc<WorkerStatus>,
     computing: Turns,
 }
 
-impl Desk {
+impl JobHandler {
     /// A handler for this worker.
-    pub(crate) fn new(worker: Worker, blocks: Arc<Blocks>, report: Arc<Report>) -> Self {
+    pub(crate) fn new(worker: Worker, blocks: Arc<Blocks>, status: Arc<WorkerStatus>) -> Self {
         Self {
             worker,
             blocks,
-            report,
+            status,
             computing: Turns::new(COMPUTING),
         }
     }
 
     /// Handles one job from receipt to settlement; returns how it ended.
-    pub(crate) async fn deal(&self, taken: Taken, outbox: &dyn Outbox) -> JobEnd {
+    pub(crate) async fn handle(&self, taken: Taken, outbox: &dyn Outbox) -> JobEnd {
         let begun = taken.at;
         let id = taken.properties.correlation_id().clone();
         let kind = taken.kind.word();
-        let in_hand = self.report.taken();
-        let end = match self.dealt(taken, outbox).await {
+        let in_hand = self.status.taken();
+        let end = match self.settle(taken, outbox).await {
             Ok(end) => end,
             Err(Undone::Expired) => JobEnd::Expired,
             Err(Undone::Lost(lost)) => {
@@ -170,7 +170,7 @@ impl Desk {
         end
     }
 
-    async fn dealt(&self, taken: Taken, outbox: &dyn Outbox) -> Result<JobEnd, Undone> {
+    async fn settle(&self, taken: Taken, outbox: &dyn Outbox) -> Result<JobEnd, Undone> {
         let deadline = taken.deadline();
         let Taken {
             kind,
@@ -259,12 +259,12 @@ impl Desk {
             return Err(Undone::Expired);
         };
         let worker = self.worker.clone();
-        let report = Arc::clone(&self.report);
+        let status = Arc::clone(&self.status);
         let answer = self.on_pool(move || {
-            dying::taken_up(&job);
+            crash::if_asked(&job);
             let reply = worker.perform(&job);
             if let Reply::Compared(compared) = &reply {
-                report.compared(compared.pairs);
+                status.compared(compared.pairs);
             }
             let end = match reply {
                 Reply::Failed(_) => JobEnd::Failed,
@@ -329,7 +329,7 @@ impl Desk {
 
     /// Adds the worker's card to an answer.
     fn sign(&self, properties: BasicProperties) -> BasicProperties {
-        let mut card = self.report.card();
+        let mut card = self.status.card();
         card.jobs_done += 1;
         let mut headers = properties.headers().clone().unwrap_or_default();
         headers.insert(WORKER_HEADER.into(), card_to_value(&card));

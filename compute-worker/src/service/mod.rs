@@ -5,12 +5,12 @@
 mod blocks;
 mod broker;
 mod cache;
-mod dying;
+mod crash;
 mod greeting;
 mod http;
 mod job;
-mod report;
 mod session;
+mod status;
 mod suspects;
 #[cfg(test)]
 mod tests;
@@ -36,9 +36,9 @@ use tokio::sync::watch;
 
 use self::blocks::{Blocks, CACHE_BYTES};
 use self::greeting::Greeter;
-use self::job::Desk;
-use self::report::{Edge, Report};
+use self::job::JobHandler;
 use self::session::{Stop, stopped};
+use self::status::{Edge, WorkerStatus};
 use self::waiting::Waiting;
 use crate::models::Models;
 use crate::word_vectors::Vectors;
@@ -54,12 +54,12 @@ const WAITING_THREADS: usize = 2;
 const PROBE: Duration = Duration::from_secs(5);
 
 /// Why the program ends.
-struct Failure {
+struct ExitError {
     exit: u8,
     words: String,
 }
 
-impl Failure {
+impl ExitError {
     fn usage(words: impl ToString) -> Self {
         Self {
             exit: USAGE,
@@ -107,13 +107,13 @@ fn command() -> Command {
     config::augment(command, |_| true)
 }
 
-fn run(flags: &config::Flags) -> Result<(), Failure> {
+fn run(flags: &config::Flags) -> Result<(), ExitError> {
     let (config, origins) =
-        Config::resolve(flags, std::env::vars_os(), Path::new("")).map_err(Failure::usage)?;
+        Config::resolve(flags, std::env::vars_os(), Path::new("")).map_err(ExitError::usage)?;
     config
         .logging
         .start(&origins, config::LOG)
-        .map_err(Failure::usage)?;
+        .map_err(ExitError::usage)?;
     let worker = worker(&config)?;
     let name = format!("{}-{}", host_name(), std::process::id());
     tracing::info!(
@@ -122,49 +122,49 @@ fn run(flags: &config::Flags) -> Result<(), Failure> {
         threads = worker.threads(),
         "compute worker"
     );
-    let report = Report::new(name.clone(), &worker.kernel().to_string(), worker.threads());
-    let report = Arc::new(report);
+    let status = WorkerStatus::new(name.clone(), &worker.kernel().to_string(), worker.threads());
+    let status = Arc::new(status);
     if let Some(address) = config.http.worker_listen {
-        listen(address, &report)?;
+        listen(address, &status)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WAITING_THREADS)
         .thread_name("kindred-worker-io")
         .enable_all()
         .build()
-        .map_err(|error| Failure::failed(format!("no threads: {error}")))?;
-    let done = runtime.block_on(work(&config, worker, name, report));
+        .map_err(|error| ExitError::failed(format!("no threads: {error}")))?;
+    let done = runtime.block_on(work(&config, worker, name, status));
     // A computation whose result nobody waits for must not delay the exit.
     runtime.shutdown_background();
     done
 }
 
 /// The threads, kernel and word vectors of the configuration.
-fn worker(config: &Config) -> Result<Worker, Failure> {
-    let kernel = config.compute.kernel.chosen().map_err(Failure::usage)?;
-    let vectors = Vectors::configured(&config.texts.vectors).map_err(Failure::usage)?;
+fn worker(config: &Config) -> Result<Worker, ExitError> {
+    let kernel = config.compute.kernel.chosen().map_err(ExitError::usage)?;
+    let vectors = Vectors::configured(&config.texts.vectors).map_err(ExitError::usage)?;
     let threads = match config.compute.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let pool = pool(threads).map_err(|error| Failure::failed(format!("no threads: {error}")))?;
+    let pool = pool(threads).map_err(|error| ExitError::failed(format!("no threads: {error}")))?;
     let models = Models::new(Arc::new(vectors));
     Ok(Worker::new(models, kernel, Arc::new(pool)))
 }
 
 /// Serves HTTP from now on, on a thread of its own until the process ends.
-fn listen(address: SocketAddr, report: &Arc<Report>) -> Result<(), Failure> {
+fn listen(address: SocketAddr, status: &Arc<WorkerStatus>) -> Result<(), ExitError> {
     let cannot = |error: std::io::Error| {
-        Failure::failed(format!(
+        ExitError::failed(format!(
             "worker_listen: cannot listen on {address}: {error}"
         ))
     };
     let listener = TcpListener::bind(address).map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
-    let report = Arc::clone(report);
+    let status = Arc::clone(status);
     let serve = move || {
         let served = actix_web::rt::System::new()
-            .block_on(async move { http::serve(listener, report)?.await });
+            .block_on(async move { http::serve(listener, status)?.await });
         if let Err(error) = served {
             tracing::error!(%error, "HTTP ended");
         }
@@ -181,16 +181,16 @@ async fn work(
     config: &Config,
     worker: Worker,
     name: String,
-    report: Arc<Report>,
-) -> Result<(), Failure> {
-    let stop = stop_on_signal(Arc::clone(&report))?;
+    status: Arc<WorkerStatus>,
+) -> Result<(), ExitError> {
+    let stop = stop_on_signal(Arc::clone(&status))?;
     let Some((session, store)) = database(config, &stop).await else {
         return Ok(());
     };
-    let greeter = Greeter::new(session, &config.database.cql_keyspace, Arc::clone(&report));
-    report.edge(Edge::Database, true);
+    let greeter = Greeter::new(session, &config.database.cql_keyspace, Arc::clone(&status));
+    status.edge(Edge::Database, true);
     let connector = config.broker.connector(&name);
-    let connector = connector.map_err(|error| Failure::failed(error.to_string()))?;
+    let connector = connector.map_err(|error| ExitError::failed(error.to_string()))?;
     let connector = connector.about(vec![
         ("product", "compute-worker".to_owned()),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -203,11 +203,15 @@ async fn work(
         Arc::new(store),
         read_block,
         CACHE_BYTES,
-        Arc::clone(&report),
+        Arc::clone(&status),
     ));
-    let desk = Arc::new(Desk::new(worker, Arc::clone(&blocks), Arc::clone(&report)));
+    let handler = Arc::new(JobHandler::new(
+        worker,
+        Arc::clone(&blocks),
+        Arc::clone(&status),
+    ));
     tokio::select! {
-        () = session::run(&connector, &name, &desk, &greeter, &report, &stop) => {}
+        () = session::run(&connector, &name, &handler, &greeter, &status, &stop) => {}
         () = probe(&blocks) => {}
     }
     tracing::info!("stopped");
@@ -215,9 +219,9 @@ async fn work(
 }
 
 /// Broadcasts SIGTERM and SIGINT.
-fn stop_on_signal(report: Arc<Report>) -> Result<Stop, Failure> {
+fn stop_on_signal(status: Arc<WorkerStatus>) -> Result<Stop, ExitError> {
     let listen = |kind| {
-        signal(kind).map_err(|error| Failure::failed(format!("signals cannot be heard: {error}")))
+        signal(kind).map_err(|error| ExitError::failed(format!("signals cannot be heard: {error}")))
     };
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
@@ -228,7 +232,7 @@ fn stop_on_signal(report: Arc<Report>) -> Result<Stop, Failure> {
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping");
-        report.stop();
+        status.stop();
         tell.send_replace(true);
     });
     Ok(stop)

@@ -15,8 +15,8 @@ use tokio::time::Interval;
 
 use super::broker::{Broker, LapinOutbox, taken};
 use super::greeting::Greeter;
-use super::job::{Desk, Lost};
-use super::report::{Edge, JobEnd, Report};
+use super::job::{JobHandler, Lost};
+use super::status::{Edge, JobEnd, WorkerStatus};
 use super::suspects::{Suspect, in_turn, is_suspect};
 use super::waiting::Waiting;
 
@@ -41,9 +41,9 @@ pub(crate) async fn stopped(stop: &Stop) {
 pub(crate) async fn run(
     connector: &Connector,
     name: &str,
-    desk: &Arc<Desk>,
+    handler: &Arc<JobHandler>,
     greeter: &Greeter,
-    report: &Report,
+    status: &WorkerStatus,
     stop: &Stop,
 ) {
     let mut waiting = Waiting::for_edge(Edge::Broker.word());
@@ -55,10 +55,10 @@ pub(crate) async fn run(
         let lost = match broker {
             Ok(mut broker) => {
                 waiting.relieved();
-                report.edge(Edge::Broker, true);
+                status.edge(Edge::Broker, true);
                 tracing::info!("taking jobs");
-                let outcome = session(&mut broker, desk, greeter, stop).await;
-                report.edge(Edge::Broker, false);
+                let outcome = session(&mut broker, handler, greeter, stop).await;
+                status.edge(Edge::Broker, false);
                 broker.close().await;
                 match outcome {
                     Ok(()) => return,
@@ -78,7 +78,7 @@ pub(crate) async fn run(
 /// as far as time allowed.
 async fn session(
     broker: &mut Broker,
-    desk: &Arc<Desk>,
+    handler: &Arc<JobHandler>,
     greeter: &Greeter,
     stop: &Stop,
 ) -> Result<(), Lost> {
@@ -86,7 +86,7 @@ async fn session(
     let mut hands = Hands {
         deliveries: merged(broker),
         outbox: broker.outbox(),
-        desk: Arc::clone(desk),
+        handler: Arc::clone(handler),
         in_hand: JoinSet::new(),
         look: tokio::time::interval(LOOK),
     };
@@ -116,7 +116,7 @@ async fn session(
 struct Hands {
     deliveries: SelectAll<stream::BoxStream<'static, Given>>,
     outbox: LapinOutbox,
-    desk: Arc<Desk>,
+    handler: Arc<JobHandler>,
     /// Never more than the broker leaves unacknowledged: its prefetch, per queue.
     in_hand: JoinSet<JobEnd>,
     look: Interval,
@@ -150,7 +150,7 @@ impl Hands {
                 Some(end) = self.in_hand.join_next() => return match end {
                     Ok(JobEnd::Lost) => Err(Lost("a job could not be settled".to_owned())),
                     Ok(_) => Ok(News::Done),
-                    Err(error) => Err(Lost(format!("dealing with a job failed: {error}"))),
+                    Err(error) => Err(Lost(format!("handling a job failed: {error}"))),
                 },
                 _ = self.look.tick() => {
                     if !broker.stands() {
@@ -161,10 +161,10 @@ impl Hands {
         }
     }
 
-    fn deal(&mut self, kind: JobKind, delivery: Delivery) {
-        let (desk, outbox) = (Arc::clone(&self.desk), self.outbox.clone());
+    fn handle(&mut self, kind: JobKind, delivery: Delivery) {
+        let (handler, outbox) = (Arc::clone(&self.handler), self.outbox.clone());
         self.in_hand
-            .spawn(async move { desk.deal(taken(kind, delivery), &outbox).await });
+            .spawn(async move { handler.handle(taken(kind, delivery), &outbox).await });
     }
 
     /// Handles several jobs at a time, until one is suspect.
@@ -175,7 +175,7 @@ impl Hands {
                     let delivery = *delivery;
                     return Ok(Suspect { kind, delivery });
                 }
-                News::Job(kind, delivery) => self.deal(kind, *delivery),
+                News::Job(kind, delivery) => self.handle(kind, *delivery),
                 News::Done => {}
                 News::End(kind) => {
                     return Err(Lost(format!("the queue of {} jobs is gone", kind.word())));
@@ -196,14 +196,14 @@ impl Hands {
                     let delivery = *delivery;
                     suspects.push(Suspect { kind, delivery });
                 }
-                News::Job(kind, delivery) => self.deal(kind, *delivery),
+                News::Job(kind, delivery) => self.handle(kind, *delivery),
                 News::End(_) | News::AllEnded | News::Done => {}
             }
         }
         for Suspect { kind, delivery } in in_turn(suspects) {
             let id = delivery.properties.correlation_id().clone();
             tracing::info!(?id, kind = kind.word(), "a job that came again, alone");
-            self.deal(kind, delivery);
+            self.handle(kind, delivery);
             while !self.in_hand.is_empty() {
                 self.news(broker).await?;
             }

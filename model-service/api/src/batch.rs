@@ -3,26 +3,26 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Rejected lines an answer lists; more are counted.
+/// Most rejected lines that an answer lists; further ones are only counted.
 pub const REJECTS_LISTED: usize = 10_000;
 
-/// Rejected lines after which the rest of a batch is not read.
+/// Number of rejected lines after which the rest of a batch is not read.
 pub const REJECTS_MOST: u64 = 100_000;
 
-/// How a batch went.
+/// The outcome of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct BatchAnswer {
     /// Events that are durable.
     #[schema(example = 2)]
     pub accepted: u64,
-    /// Lines that were not taken, in the order of the body; the first 10,000 of them.
+    /// Lines that were rejected, in the order of the body; the first 10,000 of them.
     pub rejected: Vec<RejectedLine>,
-    /// How many more lines were rejected than are listed; missing when all are.
+    /// How many more lines were rejected than are listed; left out if none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejected_more: Option<u64>,
 }
 
-/// A line that was not taken.
+/// A rejected line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RejectedLine {
     /// Its number, from 1.
@@ -32,10 +32,10 @@ pub struct RejectedLine {
     #[serde(rename = "type")]
     #[schema(example = "/problems/missing-field")]
     pub kind: String,
-    /// What is wrong, and what to do about it.
+    /// What is wrong, and how to fix it.
     #[schema(example = "an item needs a title, a text or a vector; add one")]
     pub detail: String,
-    /// The field at fault, if it is one.
+    /// The invalid field, if a single one is.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "title")]
     pub field: Option<String>,

@@ -1,4 +1,4 @@
-//! Domains, and how they fare.
+//! Domains and their state.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ use utoipa::ToSchema;
 
 use crate::activity::Freshness;
 
-/// What a domain does now.
+/// What a domain is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// Not loaded: nothing happens.
+    /// It is not loaded: nothing happens.
     Asleep,
-    /// Its lists are read or made anew.
+    /// Its lists are being read or computed again.
     Loading,
-    /// Loaded, and nothing is to be done.
+    /// It is loaded, and there is nothing to do.
     Idle,
     /// Its window is open.
     Collecting,
@@ -27,16 +27,16 @@ pub enum State {
     Comparing,
     /// Lists are being written.
     Storing,
-    /// Something failed; it tries again by itself.
+    /// Something failed; it will try again by itself.
     BackingOff,
-    /// Another model service owns it now; this one lets go of it.
+    /// Another model service owns it now; this one is releasing it.
     Lost,
-    /// No model service answers for it now.
+    /// No model service owns it now.
     Unowned,
 }
 
 impl State {
-    /// Its word.
+    /// Its name.
     pub fn word(self) -> &'static str {
         match self {
             Self::Asleep => "asleep",
@@ -59,7 +59,7 @@ impl fmt::Display for State {
     }
 }
 
-/// A domain and how it fares.
+/// A domain and its state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DomainAnswer {
     /// Its name.
@@ -68,9 +68,9 @@ pub struct DomainAnswer {
     /// Its active model.
     #[schema(value_type = String, example = "words-1")]
     pub model: ModelName,
-    /// What it does now.
+    /// What it is doing.
     pub state: State,
-    /// No event, open window or job: every list is exact and stored.
+    /// True if no event, open window or job is pending: every list is exact and stored.
     pub quiet: bool,
     /// Live items.
     #[schema(example = 5000)]
@@ -78,10 +78,10 @@ pub struct DomainAnswer {
     /// Visible items: live, not hidden, not expired.
     #[schema(example = 4990)]
     pub visible: u64,
-    /// Items accepted whose lists are still to be made.
+    /// Accepted items whose lists are still to be made.
     #[schema(example = 0)]
     pub pending: u64,
-    /// How long the oldest of those waits, in seconds; left out when there is none.
+    /// How long the oldest of those has been waiting, in seconds; left out if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 0.2)]
     pub oldest_pending_seconds: Option<f64>,
@@ -92,16 +92,16 @@ pub struct DomainAnswer {
     #[serde(default)]
     #[schema(example = 0)]
     pub partition: u16,
-    /// Where the model service answers that owns the partition; left out while none does.
+    /// Address of the model service that owns the partition; left out if none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "10.0.0.7:8080")]
     pub owner: Option<String>,
     /// When it was registered.
     #[schema(format = DateTime, example = "2026-11-23T09:00:00.000Z")]
     pub registered_at: String,
-    /// What keeps it from going on, if something does. It tries again by itself.
+    /// What keeps it from making progress, if anything does. It will try again by itself.
     pub trouble: Option<String>,
-    /// What is set for it; not in the list of all domains.
+    /// Its settings; not in the list of all domains.
     #[serde(flatten)]
     pub settings: Option<Box<Settings>>,
 }
@@ -120,15 +120,14 @@ pub struct Recent {
     pub freshness: Option<Freshness>,
 }
 
-/// Settings of a domain. What is left out is decided by the configuration of the process.
+/// Settings of a domain. For settings that are left out, the configuration of the process applies.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Settings {
-    /// Languages told apart. May change only while the domain is empty.
+    /// The languages that are distinguished. May change only while the domain is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = json!(["en", "de"]))]
     pub languages: Option<Vec<String>>,
-    /// Language of a text whose language is neither given nor recognised. May change only while the
-    /// domain is empty.
+    /// The language of a text whose language is neither given nor detected. May change only while the domain is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "en")]
     pub default_language: Option<String>,
@@ -136,7 +135,7 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = false)]
     pub across_languages: Option<bool>,
-    /// How long the domain's upserts are collected before they are worked on.
+    /// How long the domain's upserts are collected before they are processed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "250ms")]
     pub window: Option<String>,
@@ -144,15 +143,15 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 0.9)]
     pub near_duplicate: Option<f64>,
-    /// Origins whose pages may ask from a browser (CORS), or `*`; none if left out.
+    /// Origins whose pages may send requests from a browser (CORS), or `*`; none if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = json!(["https://news.example"]))]
     pub origins: Option<Vec<String>>,
-    /// For how long answers may be kept without asking again, in seconds; 0 if left out.
+    /// How long answers may be cached, in seconds; 0 if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 60)]
     pub max_age: Option<u64>,
-    /// Conditions of queries that do not say otherwise, as a query says them.
+    /// Default conditions of queries, in the same form as in a query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, example = json!({"collapse": "near"}))]
     pub defaults: Option<Map<String, Value>>,
@@ -160,11 +159,11 @@ pub struct Settings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = false)]
     pub public: Option<bool>,
-    /// Most live items; any number if left out.
+    /// Most live items; unlimited if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = "uint64", example = 100_000)]
     pub max_items: Option<u64>,
-    /// Most events a second that are let in, at each instance; any number if left out.
+    /// Most events per second, at each instance; unlimited if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = "uint64", example = 50)]
     pub max_events_per_second: Option<u64>,
@@ -174,41 +173,41 @@ pub struct Settings {
     pub max_text: Option<u64>,
 }
 
-/// What a domain is to be like: all of its settings. What may change only while the domain is empty stays
-/// as it is where it is left out; everything else that is left out is decided by the configuration again.
+/// All settings of a domain. Settings that may change only while the domain is empty keep their value if they are left
+/// out; for all others that are left out, the configuration applies again.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct SettingsBody {
     /// Its model. May change only while the domain is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "words-1")]
     pub model: Option<String>,
-    /// The others.
+    /// All other settings.
     #[serde(flatten)]
     pub settings: Settings,
 }
 
-/// A domain is deleted.
+/// A domain is being deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RemovedAnswer {
     /// The domain.
     #[schema(value_type = String, example = "news.example")]
     pub domain: DomainName,
-    /// Whether no instance answers anything of it to any request that begins after this answer, but for what
-    /// came after the deletion. False: that was not known within 2 s.
+    /// Whether no instance returns anything of it any more, for any request that begins after this answer, except what
+    /// was added after the deletion. False: this was not certain within 2 s.
     pub gone: bool,
 }
 
-/// Of which items what is stored is made anew.
+/// The items whose stored features and lists are to be computed again.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RepairBody {
-    /// Their ids, at most 1,000; left out: all of the domain's.
+    /// Their ids, at most 1,000; if left out, all items of the domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_items = 1, max_items = 1000, example = json!(["a-17"]))]
     pub ids: Option<Vec<String>>,
 }
 
-/// What is stored is being made anew.
+/// Stored features and lists are being computed again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RepairAnswer {
     /// The domain.

@@ -9,14 +9,15 @@ use utoipa::ToSchema;
 
 use crate::batch::RejectedLine;
 
-/// What an experiment is to be.
+/// The definition of an experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExperimentBody {
-    /// Its arms, 2 to 16; the first one is what others are compared with.
+    /// Its arms, 2 to 16; the others are compared with the first one.
     #[schema(min_items = 2, max_items = 16)]
     pub arms: Vec<ArmBody>,
-    /// What readers are divided by: another salt divides them anew. The experiment's name if left out.
+    /// The salt with which readers are divided: another salt divides them differently. The experiment's name if left
+    /// out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "autumn")]
     pub salt: Option<String>,
@@ -29,14 +30,14 @@ pub struct ArmBody {
     /// Its name.
     #[schema(example = "fresh")]
     pub name: String,
-    /// Its share of all readers: above 0, at most 1 together; readers beyond take no part.
+    /// Its share of all readers: above 0, and together at most 1; the remaining readers take no part.
     #[schema(example = 0.5)]
     pub share: f64,
-    /// The model its readers are answered with; the domain's if left out.
+    /// The model with which its readers are answered; the domain's if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "text-2")]
     pub model: Option<ModelName>,
-    /// Conditions in place of those set for the domain; these if left out.
+    /// Conditions that replace the domain's default conditions; if left out, those apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, example = json!({"half_life": "7d"}))]
     pub defaults: Option<Map<String, Value>>,
@@ -45,7 +46,7 @@ pub struct ArmBody {
 /// The experiments of a domain.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ExperimentsAnswer {
-    /// By name: the one that runs, and the last ones that ended.
+    /// By name: the running one, and the last ones that ended.
     pub experiments: Vec<ExperimentLine>,
 }
 
@@ -55,7 +56,7 @@ pub struct ExperimentLine {
     /// Its name.
     #[schema(example = "fresh-first")]
     pub name: String,
-    /// Since when it runs, or ran.
+    /// When it began.
     #[schema(format = DateTime, example = "2026-11-23T09:00:00.000Z")]
     pub since: String,
     /// When it ended; left out while it runs.
@@ -64,7 +65,7 @@ pub struct ExperimentLine {
     pub ended: Option<String>,
 }
 
-/// An experiment, what readers did, and what that says.
+/// An experiment, what readers did, and the results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ExperimentAnswer {
     /// Its domain.
@@ -73,10 +74,10 @@ pub struct ExperimentAnswer {
     /// Its name.
     #[schema(example = "fresh-first")]
     pub name: String,
-    /// What readers are divided by.
+    /// The salt with which readers are divided.
     #[schema(example = "autumn")]
     pub salt: String,
-    /// Since when it runs, or ran.
+    /// When it began.
     #[schema(format = DateTime, example = "2026-11-23T09:00:00.000Z")]
     pub since: String,
     /// When it ended; left out while it runs.
@@ -85,17 +86,17 @@ pub struct ExperimentAnswer {
     pub ended: Option<String>,
     /// Its arms.
     pub arms: Vec<ArmAnswer>,
-    /// By how much the rate of each other arm is above that of the first one; left out where one has no views, or the
-    /// first one no clicks.
+    /// The relative difference between the rate of each other arm and that of the first one; left out if the arm has no
+    /// views, or the first one has no clicks.
     pub lift: BTreeMap<String, LiftAnswer>,
-    /// That no arm differs from the first one. It may be looked at at any time: of experiments without a difference at
-    /// most one in twenty is ever below 0.05.
+    /// The p-value of the hypothesis that no arm differs from the first one. It may be read at any time: of experiments
+    /// without a difference, at most one in twenty ever falls below 0.05.
     #[schema(example = 0.03)]
     pub p: f64,
-    /// That readers are divided by the shares, likewise.
+    /// The same for the hypothesis that readers are divided by the shares.
     #[schema(example = 1.0)]
     pub sample_ratio_p: f64,
-    /// What makes it doubtful, in words; left out where nothing does.
+    /// Reasons to doubt the results; left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -109,11 +110,11 @@ pub struct ArmAnswer {
     /// Its share of all readers.
     #[schema(example = 0.5)]
     pub share: f64,
-    /// The model its readers are answered with, where it is said.
+    /// The model with which its readers are answered, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub model: Option<ModelName>,
-    /// Conditions in place of those set for the domain, where they are said.
+    /// Conditions that replace the domain's default conditions, if it has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub defaults: Option<Map<String, Value>>,
@@ -126,10 +127,10 @@ pub struct ArmAnswer {
     /// Clicks.
     #[schema(example = 2_019)]
     pub clicked: u64,
-    /// Clicks a view; 0 without views.
+    /// Clicks per view; 0 without views.
     #[schema(example = 0.0502)]
     pub rate: f64,
-    /// The interval that holds the true rate at all times, in 95 of 100 experiments.
+    /// The lower end of an interval that contains the true rate at all times, in 95 of 100 experiments.
     #[schema(example = 0.0461)]
     pub low: f64,
     /// Its upper end.
@@ -137,27 +138,28 @@ pub struct ArmAnswer {
     pub high: f64,
 }
 
-/// By how much a rate is above another, as a part of that: 0.1 is a tenth more.
+/// The relative difference between two rates: 0.1 means a tenth more.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LiftAnswer {
-    /// As counted.
+    /// As observed.
     #[schema(example = 0.11)]
     pub lift: f64,
-    /// The interval that holds the true one at all times, for all arms together, in 95 of 100 experiments.
+    /// The lower end of an interval that contains the true value at all times, for all arms together, in 95 of 100
+    /// experiments.
     #[schema(example = 0.02)]
     pub low: f64,
-    /// Its upper end; left out while it can be anything.
+    /// Its upper end; left out while any value is possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = 0.21)]
     pub high: Option<f64>,
 }
 
-/// What became of events of feedback.
+/// The outcome of feedback events.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct FeedbackAnswer {
-    /// Events that are counted, now or before.
+    /// Events that are counted, now or earlier.
     #[schema(example = 12)]
     pub accepted: u64,
-    /// Events that are not; `line` is the line or the place in the array, from 1.
+    /// Events that were refused; `line` is the line, or the place in the array, from 1.
     pub refused: Vec<RejectedLine>,
 }

@@ -1,8 +1,7 @@
-//! What Kindred says and hears over HTTP, as data: requests, answers and problems, each defined
-//! once, for the server, for clients, and for the description of the interface.
+//! Requests, answers and problems of the HTTP interface as data, each defined once for the server, for clients and for
+//! the OpenAPI description.
 //!
-//! Fields are written in the order they are declared in; points in time are RFC 3339 in UTC with
-//! milliseconds.
+//! Fields are written in the order of their declaration. Points in time are RFC 3339 in UTC, with milliseconds.
 
 pub mod activity;
 pub mod batch;

@@ -1,28 +1,28 @@
-//! A domain in two dimensions.
+//! A map of a domain.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Items of a domain at places that are the closer, the more similar they are, as far as two dimensions can show it.
+/// Items of a domain in two dimensions. The more similar they are, the closer they are, as far as two dimensions allow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MapAnswer {
     /// The domain.
     #[schema(example = "news.example")]
     pub domain: String,
-    /// Of when it is.
+    /// When it was computed.
     #[schema(format = DateTime, example = "2026-11-23T09:00:00.410Z")]
     pub as_of: String,
-    /// How many visible items there are; of many some are shown.
+    /// The number of visible items; if there are many, only some are shown.
     #[schema(example = 5_000)]
     pub of: u64,
-    /// What they are told apart by: `categories`, or `group` where more of them are in the commonest groups.
+    /// How they are coloured: by `categories`, or by `group` if more of them are in the most common groups.
     #[schema(example = "categories")]
     pub by: String,
-    /// The commonest categories, or groups, of those that are shown, the commonest first; at most eight.
+    /// The most common categories, or groups, of the items shown, most common first; at most eight.
     pub categories: Vec<String>,
     /// The items that are shown, by id.
     pub items: Vec<MapItem>,
-    /// Pairs of places in `items`: each item and those of its nearest neighbours that are shown.
+    /// Pairs of indexes into `items`: each item, and those of its nearest neighbours that are shown.
     #[schema(example = json!([[0, 7]]))]
     pub links: Vec<[u32; 2]>,
 }
@@ -40,7 +40,7 @@ pub struct MapItem {
     pub x: f32,
     /// From top to bottom, 0 to 1,000.
     pub y: f32,
-    /// The place in `categories` of its own, of several the commonest; left out where it is not there.
+    /// The index of its category in `categories`, of several the most common; left out if none is in there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub category: Option<u32>,
 }

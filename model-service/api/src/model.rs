@@ -6,17 +6,17 @@ use kindred_shared::ModelName;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// How far a model is.
+/// The state of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ModelState {
     /// Its features and lists are being made.
     Building,
-    /// It is as exact as the active one, and can be asked.
+    /// It is as complete as the active one, and may be used in queries.
     Ready,
-    /// It is the one that is served.
+    /// It is the served one.
     Active,
-    /// It cannot be made.
+    /// It cannot be built.
     Failed,
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for ModelState {
     }
 }
 
-/// A model as it is asked for.
+/// A request for a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ModelBody {
     /// The way its features are made: `words-1` or `text-2`.
@@ -39,21 +39,21 @@ pub struct ModelBody {
     pub kind: String,
 }
 
-/// A model of a domain, and how far it is.
+/// A model of a domain, and its state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ModelAnswer {
-    /// Its name, which answers and lists say.
+    /// Its name, which appears in answers and lists.
     #[schema(value_type = String, example = "words-1")]
     pub name: ModelName,
     /// The way its features are made.
     #[schema(value_type = String, example = "words-1")]
     pub kind: ModelName,
-    /// How far it is.
+    /// Its state.
     pub state: ModelState,
-    /// The share of the domain's items that have their list by it: 0 to 1.
+    /// The share of the domain's items that have a list by it: 0 to 1.
     #[schema(example = 0.42)]
     pub done: f64,
-    /// Why it is not made, or is not now.
+    /// Why it is not built, or is not making progress now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -65,13 +65,13 @@ pub struct ModelsAnswer {
     pub models: Vec<ModelAnswer>,
 }
 
-/// Another model is served.
+/// Another model is served now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ActivatedAnswer {
-    /// The one that is served now.
+    /// The model that is served now.
     #[schema(value_type = String, example = "words-1")]
     pub active: ModelName,
-    /// The one that was.
+    /// The model that was served before.
     #[schema(value_type = String, example = "text-2")]
     pub was: ModelName,
 }

@@ -1,4 +1,4 @@
-//! Paths as clients ask for them.
+//! Paths of the HTTP interface, for clients.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -11,14 +11,14 @@ pub const KEYS: &str = "/v1/keys";
 /// Metrics.
 pub const METRICS: &str = "/metrics";
 
-/// What stays as it is in a segment of a path.
+/// Characters that are not escaped in a segment of a path.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// A segment of a path: a domain or an item's id.
+/// A segment of a path: the name of a domain or the id of an item.
 fn segment(name: &str) -> String {
     utf8_percent_encode(name, SEGMENT).to_string()
 }
@@ -28,7 +28,7 @@ pub fn domain(domain: &str) -> String {
     format!("{DOMAINS}/{}", segment(domain))
 }
 
-/// Many events of a domain.
+/// A batch of events of a domain.
 pub fn batch(of: &str) -> String {
     format!("{}/items:batch", domain(of))
 }
@@ -48,7 +48,7 @@ pub fn model(of: &str, name: &str) -> String {
     format!("{}/{}", models(of), segment(name))
 }
 
-/// A model of a domain, to be served.
+/// Serving a model of a domain.
 pub fn activate(of: &str, name: &str) -> String {
     format!("{}:activate", model(of, name))
 }
@@ -63,7 +63,7 @@ pub fn queries(of: &str) -> String {
     format!("{}/similar", domain(of))
 }
 
-/// What is stored of a domain, to be made anew.
+/// Computing stored features and lists of a domain again.
 pub fn repair(of: &str) -> String {
     format!("{}/repair", domain(of))
 }
@@ -88,19 +88,19 @@ pub fn experiment(of: &str, name: &str) -> String {
     format!("{}/{}", experiments(of), segment(name))
 }
 
-/// What readers of a domain did.
+/// Feedback about a domain.
 pub fn feedback(of: &str) -> String {
     format!("{}/feedback", domain(of))
 }
 
-/// A path with parameters.
+/// A path with query parameters.
 pub fn with_query(path: &str, parameters: &[(&str, &str)]) -> String {
     let pairs = parameters.iter();
     let pairs = pairs.map(|(name, value)| format!("{}={}", segment(name), segment(value)));
     format!("{path}?{}", pairs.collect::<Vec<_>>().join("&"))
 }
 
-/// What is similar to an item, at most `limit`.
+/// At most `limit` items that are similar to an item.
 pub fn similar(of: &str, id: &str, limit: usize) -> String {
     format!("{}/similar?limit={limit}", item(of, id))
 }

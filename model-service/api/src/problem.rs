@@ -1,4 +1,4 @@
-//! Problems (RFC 9457): every error that an answer can be, and its stable word.
+//! Problems (RFC 9457): every error answer, with its stable word.
 
 use std::borrow::Cow;
 
@@ -10,13 +10,13 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::batch::{BatchAnswer, RejectedLine};
 
-/// What all problem types begin with.
+/// Prefix of all problem types.
 const TYPE_PREFIX: &str = "/problems/";
 
-/// Declares the kinds of problems that are no refused events: word, status, title.
+/// Declares the kinds of problems other than refused events: word, status, title.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident: $word:literal, $status:literal, $title:literal;)+) => {
-        /// What kind of problem it is: the stable word in its `type`.
+        /// A kind of problem: the stable word in its `type`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Kind {
             /// The event is refused.
@@ -25,7 +25,7 @@ macro_rules! kinds {
         }
 
         impl Kind {
-            /// Every kind there is, for documentation.
+            /// All kinds, for documentation.
             pub const ALL: &[Self] = &[
                 Self::Refused(Reason::InvalidJson),
                 Self::Refused(Reason::TooLarge),
@@ -45,8 +45,7 @@ macro_rules! kinds {
                 $(Self::$kind,)+
             ];
 
-            /// The stable word, the status it has unless said otherwise, and the words that are
-            /// the same for every problem of the kind.
+            /// The stable word, the usual status, and the title.
             fn row(self) -> (&'static str, u16, &'static str) {
                 match self {
                     Self::Refused(reason) => {
@@ -61,42 +60,42 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// No route is there.
-    UnknownPath: "unknown-path", 404, "Nothing is at this path";
-    /// The route does not know the method.
-    MethodNotAllowed: "method-not-allowed", 405, "The method is not known here";
+    /// There is no such route.
+    UnknownPath: "unknown-path", 404, "There is nothing at this path";
+    /// The route does not support the method.
+    MethodNotAllowed: "method-not-allowed", 405, "The method is not supported here";
     /// A query parameter is out of its range.
     InvalidParameter: "invalid-parameter", 400, "A parameter is not valid";
-    /// The route does not know a query parameter.
-    UnknownParameter: "unknown-parameter", 400, "A parameter is not known here";
-    /// What is asked for contradicts what there is.
-    Conflict: "conflict", 409, "It contradicts what there is";
-    /// More is being computed than can wait.
+    /// The route has no such query parameter.
+    UnknownParameter: "unknown-parameter", 400, "A parameter is unknown";
+    /// The request contradicts the present state.
+    Conflict: "conflict", 409, "The request conflicts with the present state";
+    /// Too many queries are waiting to be computed.
     Busy: "busy", 429, "Too many queries are being computed";
-    /// As many connections are open as there may be; of one address it is 429.
+    /// The limit of open connections is reached; for the limit per address the status is 429.
     TooManyConnections: "too-many-connections", 503, "There are too many connections";
     /// There is no such item, or it is not visible.
     UnknownItem: "unknown-item", 404, "The domain has no such item";
-    /// The domain has no such model, or it cannot be asked yet.
+    /// The domain has no such model, or it cannot be used yet.
     UnknownModel: "unknown-model", 404, "The domain has no such model";
-    /// No key was sent, or one that is not known.
+    /// No key was sent, or an unknown one.
     NoKey: "no-key", 401, "A key is needed";
-    /// The key opens other things.
-    NotGranted: "not-granted", 403, "The key does not grant it";
+    /// The key does not allow this.
+    NotGranted: "not-granted", 403, "The key does not allow it";
     /// There is no such key.
     UnknownKey: "unknown-key", 404, "There is no such key";
-    /// The request names a host that this service is not asked under.
-    NotAcceptableHost: "not-acceptable-host", 421, "This service is not asked under this name";
-    /// The body does not say that it is JSON.
-    UnsupportedType: "unsupported-type", 415, "The body is not said to be JSON";
-    /// The body is in an encoding nobody asked for.
+    /// The request names a host under which this service is not reached.
+    NotAcceptableHost: "not-acceptable-host", 421, "The service is not reached under this name";
+    /// The body's content type is not JSON.
+    UnsupportedType: "unsupported-type", 415, "The content type of the body is not JSON";
+    /// The body has an encoding that is not supported.
     UnsupportedEncoding: "unsupported-encoding", 415, "The body's encoding is not supported";
     /// So many lines of a batch were rejected that the rest was not read.
     TooManyRejected: "too-many-rejected", 422, "Too many lines were rejected";
-    /// The body ended or broke before its end.
+    /// The body ended too early, or its encoding is broken.
     IncompleteBody: "incomplete-body", 400, "The body broke off";
-    /// The body did not come in time.
-    SlowBody: "slow-body", 408, "The body did not come in time";
+    /// The body did not arrive in time.
+    SlowBody: "slow-body", 408, "The body did not arrive in time";
     /// The event is valid but could not be stored now.
     NotStored: "not-stored", 503, "It could not be stored now";
     /// The store could not be read now.
@@ -108,18 +107,18 @@ kinds! {
 fn of_refused(reason: Reason) -> (u16, &'static str) {
     match reason {
         Reason::InvalidJson => (400, "The body is not a JSON object"),
-        Reason::TooLarge => (413, "It is over a limit of size"),
+        Reason::TooLarge => (413, "It exceeds a size limit"),
         Reason::UnknownType => (422, "The event's type is unknown"),
         Reason::MissingField => (422, "A required field is missing"),
-        Reason::InvalidField => (422, "A field's value cannot be taken"),
+        Reason::InvalidField => (422, "A field has an invalid value"),
         Reason::InvalidDomain => (422, "The domain's name is not valid"),
         Reason::InvalidId => (422, "The item's id is not valid"),
         Reason::DomainMismatch => (422, "The domain differs from the address"),
         Reason::IdMismatch => (422, "The id differs from the address"),
         Reason::InvalidVersion => (422, "The version is not valid"),
-        Reason::InvalidVector => (422, "The vector cannot be taken"),
+        Reason::InvalidVector => (422, "The vector is not valid"),
         Reason::UnknownDomain => (404, "The domain is not registered"),
-        Reason::OverQuota => (429, "The domain may not hold more"),
+        Reason::OverQuota => (429, "The quota of the domain is exceeded"),
         Reason::UnknownExperiment => (404, "The domain has no such experiment"),
         Reason::UnknownArm => (422, "The experiment has no such arm"),
         _ => (422, "The event is refused"),
@@ -132,12 +131,12 @@ impl Kind {
         self.row().0
     }
 
-    /// The status it has unless said otherwise.
+    /// The usual status.
     pub fn status(self) -> u16 {
         self.row().1
     }
 
-    /// The same words for every problem of the kind.
+    /// The title, which is the same for every problem of the kind.
     pub fn title(self) -> &'static str {
         self.row().2
     }
@@ -148,50 +147,50 @@ impl Kind {
     }
 }
 
-/// The stable word of a problem's type.
+/// The stable word of a problem type.
 pub fn word(kind: &str) -> &str {
     kind.rsplit('/').next().unwrap_or(kind)
 }
 
-/// What an error answer says. RFC 9457 lets all of it be left out, so what another program says is
-/// read as far as it goes; Kindred leaves out only what has no value.
+/// An error answer. In RFC 9457 all members are optional, so what another program sends is read as far as possible;
+/// Kindred leaves out only members without a value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// A stable URI reference that names the kind of problem: `/problems/` and a word.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The kind in words; the same for every problem of the kind.
+    /// The title of the kind; the same for every problem of the kind.
     #[serde(default)]
     pub title: String,
     /// The HTTP status.
     #[serde(default)]
     pub status: u16,
-    /// What is wrong this time, and what to do about it.
+    /// What is wrong this time, and how to fix it.
     #[serde(default)]
     pub detail: String,
-    /// The field or parameter at fault, if it is one.
+    /// The invalid field or parameter, if a single one is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// A batch that broke off: how it went before that.
+    /// For a batch that broke off: its outcome so far.
     #[serde(flatten)]
     pub batch: Option<BrokenOff>,
-    /// Why the service is not ready, one reason a part.
+    /// Why the service is not ready, one reason for each part.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
 }
 
-/// How far a batch came that could not go on.
+/// How far a batch got that broke off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokenOff {
-    /// Every line before this one is settled: accepted or rejected. Send again from this line
-    /// on, counted from 1. Later lines may be stored too; sending them again does no harm.
+    /// Every line before this one is settled: accepted or rejected. Send again from this line on, counted from 1. Later
+    /// lines may be stored too; sending them again does no harm.
     pub resend_from_line: u64,
-    /// How the lines before it went.
+    /// The outcome of the lines before it.
     #[serde(flatten)]
     pub answer: BatchAnswer,
 }
 
-/// A [`Problem`] as it is described: most have no batch, which a description of nested types would demand.
+/// A [`Problem`] as it is described: in a description with nested types, every problem would need a batch.
 #[derive(ToSchema)]
 #[schema(as = Problem)]
 #[expect(dead_code, reason = "it describes another type")]
@@ -199,32 +198,32 @@ struct Described {
     /// A stable URI reference that names the kind of problem: `/problems/` and a word.
     #[schema(rename = "type", example = "/problems/invalid-vector")]
     kind: String,
-    /// The kind in words; the same for every problem of the kind.
-    #[schema(example = "The vector cannot be taken")]
+    /// The title of the kind; the same for every problem of the kind.
+    #[schema(example = "The vector is not valid")]
     title: String,
     /// The HTTP status.
     #[schema(example = 422)]
     status: u16,
-    /// What is wrong this time, and what to do about it.
+    /// What is wrong this time, and how to fix it.
     #[schema(example = "a vector has 1 to 4096 numbers; this one has none")]
     detail: String,
-    /// The field or parameter at fault.
+    /// The invalid field or parameter.
     #[schema(required = false, nullable = false, example = "vector")]
     field: Option<String>,
-    /// Why the service is not ready, one reason a part.
+    /// Why the service is not ready, one reason for each part.
     #[schema(required = false)]
     reasons: Vec<String>,
-    /// Of a batch that broke off: every line before this one is settled. Send again from this line on, counted from
-    /// 1. Later lines may be stored too; sending them again does no harm.
+    /// For a batch that broke off: every line before this one is settled. Send again from this line on, counted from 1.
+    /// Later lines may be stored too; sending them again does no harm.
     #[schema(required = false, nullable = false)]
     resend_from_line: Option<u64>,
-    /// Of a batch that broke off: events that are durable.
+    /// For a batch that broke off: events that are durable.
     #[schema(required = false, nullable = false)]
     accepted: Option<u64>,
-    /// Of a batch that broke off: lines that were not taken, the first 10,000 of them.
+    /// For a batch that broke off: lines that were rejected, the first 10,000 of them.
     #[schema(required = false)]
     rejected: Vec<RejectedLine>,
-    /// Of a batch that broke off: how many more lines were rejected than are listed.
+    /// For a batch that broke off: how many more lines were rejected than are listed.
     #[schema(required = false, nullable = false)]
     rejected_more: Option<u64>,
 }
@@ -246,7 +245,7 @@ impl ToSchema for Problem {
 }
 
 impl Problem {
-    /// A problem with its kind's status. `detail` says what is wrong and what to do about it.
+    /// A problem with the usual status of its kind. `detail` says what is wrong and how to fix it.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self {
             kind: kind.uri(),

@@ -9,7 +9,7 @@ pub struct Ready {
     /// Always true.
     #[schema(example = true)]
     pub ready: bool,
-    /// What it does without for now, as `part: reason`. It answers readers meanwhile.
+    /// Parts that do not work at present, as `part: reason`. Readers are answered meanwhile.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub degraded: Vec<String>,
 }

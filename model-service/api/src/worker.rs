@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A compute worker, as it told of itself.
+/// A compute worker, as it described itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WorkerAnswer {
     /// Its name: host and process.
     #[schema(example = "box-7-4711")]
     pub name: String,
-    /// The kernel it compares with.
+    /// The kernel with which it compares.
     #[schema(example = "avx512vnni")]
     pub kernel: String,
     /// Its threads.
@@ -18,7 +18,7 @@ pub struct WorkerAnswer {
     /// Jobs it has done since it started.
     #[schema(example = 1_204)]
     pub jobs_done: u64,
-    /// How long ago it was heard of, in seconds.
+    /// How long ago it was last seen, in seconds.
     #[schema(example = 0.4)]
     pub seen_seconds_ago: f64,
 }
@@ -26,9 +26,9 @@ pub struct WorkerAnswer {
 /// The compute workers.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct WorkersAnswer {
-    /// Workers that take jobs now, as the broker counts them; 1 while the service does them itself.
+    /// Workers that take jobs now, as counted by the broker; 1 while the service does the jobs itself.
     #[schema(example = 2)]
     pub taking_jobs: usize,
-    /// Those heard of lately, by name.
+    /// Workers that were seen lately, by name.
     pub workers: Vec<WorkerAnswer>,
 }

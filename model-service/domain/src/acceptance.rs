@@ -1,8 +1,7 @@
-//! Acceptance: what the next round writes, what the round in flight wrote, and which deliveries wait for
-//! either.
+//! Acceptance: what the next round writes, what the round in flight is writing, and which deliveries wait for either.
 //!
-//! One round is in flight at a time; what is accepted meanwhile is the next one. So the store
-//! decides how large rounds are: one event when it is idle, many when it is busy.
+//! One round is in flight at a time; events accepted meanwhile belong to the next one. So the speed of the store
+//! determines the size of rounds: one event when it is idle, many when it is busy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -44,23 +43,23 @@ impl Default for Acceptance {
 }
 
 impl Acceptance {
-    /// What the item's last event says is written with the next round.
+    /// The next round writes what the item's last event says.
     pub(crate) fn write(&mut self, slot: Slot, writes: ItemWrites) {
         self.building.write(slot, writes);
     }
 
-    /// The item leaves all lists with the next round.
+    /// With the next round, the item leaves all lists.
     pub(crate) fn depart(&mut self, slot: Slot) {
         self.building.departed.insert(slot);
     }
 
-    /// The item's feature is to be made once the next round is stored.
+    /// The item's feature must be made once the next round is stored.
     pub(crate) fn arrive(&mut self, slot: Slot, pending: Pending) {
         self.building.oldest = earlier(self.building.oldest, Some(pending.since));
         self.building.arrivals.insert(slot, pending);
     }
 
-    /// The item is visible, and readers are shown this of it, once the next round is stored.
+    /// Once the next round is stored, the item is visible, and readers see this.
     pub(crate) fn renew(&mut self, slot: Slot, renewal: Renewal) {
         self.building.renewed.insert(slot, renewal);
     }
@@ -70,13 +69,12 @@ impl Acceptance {
         self.ledger.hold(tag, slot, version, self.number);
     }
 
-    /// A delivery that changes nothing. `true`: settle it now; `false`: it waits behind the earlier
-    /// deliveries of its id.
+    /// A delivery that changes nothing. `true`: settle it now; `false`: it waits for the earlier deliveries of its id.
     pub(crate) fn hold_no_op(&mut self, tag: DeliveryTag, slot: Slot, version: u64) -> bool {
         self.ledger.hold_no_op(tag, slot, version)
     }
 
-    /// What readers are to see of the next round, where it is durable already.
+    /// Takes out the next round's changes for readers, because its content is durable already.
     pub(crate) fn take_seen(&mut self) -> (BTreeSet<Slot>, BTreeMap<Slot, Renewal>) {
         let round = &mut self.building;
         (
@@ -85,22 +83,22 @@ impl Acceptance {
         )
     }
 
-    /// Whether a round can be sent: something was accepted, and none is in flight.
+    /// Whether a round can be sent: there are accepted events, and none is in flight.
     pub(crate) fn is_due(&self) -> bool {
         self.in_flight.is_none() && !self.building.is_empty()
     }
 
-    /// Whether all that was accepted is durable.
+    /// Whether everything accepted is durable.
     pub(crate) fn is_empty(&self) -> bool {
         self.in_flight.is_none() && self.building.is_empty()
     }
 
-    /// The rows of the next round, which is in flight once [`Self::sent`] says so.
+    /// The rows of the next round, which is in flight after [`Self::sent`].
     pub(crate) fn take_rows(&mut self) -> Vec<Write> {
         self.building.take_rows()
     }
 
-    /// The round whose rows were taken is on its way.
+    /// The round whose rows were taken is in flight.
     pub(crate) fn sent(&mut self, ticket: Ticket) {
         let number = self.number;
         self.number = RoundNumber(number.0 + 1);
@@ -112,8 +110,8 @@ impl Acceptance {
         });
     }
 
-    /// The round in flight is durable: the round, and the deliveries to settle, in their order, with the
-    /// versions of their events.
+    /// The round in flight is durable; returns it and the deliveries to settle, in order, with the versions of their
+    /// events.
     pub(crate) fn stored(&mut self, ticket: Ticket) -> Option<(Round, Vec<(DeliveryTag, u64)>)> {
         let stored = self.in_flight.take_if(|round| round.ticket == ticket)?;
         Some((stored.round, self.ledger.committed(stored.number)))
@@ -124,29 +122,30 @@ impl Acceptance {
         self.rounds().any(|round| round.is_writing(slot))
     }
 
-    /// Whether the item's feature is to be made once it is stored.
+    /// Whether the item's feature must be made once it is stored.
     pub(crate) fn has_arrival(&self, slot: Slot) -> bool {
         self.rounds()
             .any(|round| round.arrivals.contains_key(&slot))
     }
 
-    /// Items whose feature is to be made once they are stored.
+    /// Number of items whose feature must be made once they are stored.
     pub(crate) fn arrivals(&self) -> usize {
         self.rounds().map(|round| round.arrivals.len()).sum()
     }
 
-    /// When the first of those came, or one that was withdrawn in the same round.
+    /// Arrival of the first of them, or of one that was withdrawn in the same round.
     pub(crate) fn oldest(&self) -> Option<Duration> {
         self.rounds().filter_map(|round| round.oldest).min()
     }
 
-    /// When the first of those came, and how many there are.
+    /// Arrival of the first of them, and their number.
     pub(crate) fn first_arrival(&self) -> Option<(Duration, usize)> {
         let first = self.rounds().filter_map(Round::first_arrival).min()?;
         Some((first, self.arrivals()))
     }
 
-    /// Nothing of this will become durable: everything held, in the order of rounds. Numbers go on.
+    /// Nothing of this will become durable; returns the unsettled deliveries in the order of rounds. Round numbers
+    /// continue.
     pub(crate) fn abandon(&mut self) -> Vec<DeliveryTag> {
         let held = self.ledger.abandon();
         *self = Self {

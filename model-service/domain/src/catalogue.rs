@@ -18,30 +18,30 @@ use crate::store::{DomainRow, FeatureRow};
 
 /// The items of a loaded domain by slot.
 ///
-/// It keeps true: the counts, publications and expiries are those of the items; an item is placed in a row exactly
-/// when that row is live and holds its slot; dense parts of one space are equally long; outdated are those whose
-/// feature was made with other habits than the domain's.
+/// Invariants: counts, publications and expiries match the items; an item is placed in a row exactly when that row is
+/// live and holds its slot; dense parts of one space have the same length; the outdated items are those whose feature
+/// was made with other habits than the domain's.
 #[derive(Debug, Default)]
 pub(crate) struct Catalogue {
     slots: Slots,
     items: Vec<Item>,
     blocks: Blocks,
     expiries: BTreeSet<(i64, Slot)>,
-    /// Items that appear by themselves ([`Item::appears_at`]).
+    /// Items that will become visible by themselves ([`Item::appears_at`]).
     publications: BTreeSet<(i64, Slot)>,
     live: u64,
     visible: u64,
     unread: Unread,
     outdated: Outdated,
-    /// Up to which hash of an id items are in the sample that was found last; `None`: another may be found now.
+    /// The highest hash of an id in the latest sample; `None`: a new sample may differ.
     sampled_to: Option<u64>,
-    /// Bytes of what readers are shown.
+    /// Bytes of what readers see.
     shown: u64,
-    /// How long dense parts are in each space, from the first one on.
+    /// The length of dense parts in each space that has had any.
     lengths: BTreeMap<Space, usize>,
 }
 
-/// What the store says of the items that are not read yet.
+/// The counts of the items that are not read yet, according to the store.
 #[derive(Debug, Default, Clone, Copy)]
 struct Unread {
     live: u64,
@@ -50,7 +50,7 @@ struct Unread {
 }
 
 impl Catalogue {
-    /// The slot of an id, given now if it has none.
+    /// The slot of an id; assigns one if it has none.
     pub(crate) fn slot(&mut self, id: &ItemId) -> Slot {
         let slot = self.slots.assign(id);
         if self.items.len() < self.slots.len() {
@@ -59,12 +59,12 @@ impl Catalogue {
         slot
     }
 
-    /// The slot of an id that has one.
+    /// The slot of an id, if it has one.
     pub(crate) fn known(&self, id: &ItemId) -> Option<Slot> {
         self.slots.get(id)
     }
 
-    /// Nothing is read yet but the domain's row.
+    /// Only the domain's row has been read.
     pub(crate) fn expect(&mut self, row: &DomainRow) {
         self.unread = Unread {
             live: row.live,
@@ -73,9 +73,9 @@ impl Catalogue {
         };
     }
 
-    /// One item is read before the others.
+    /// Adds an item that is read before the others.
     pub(crate) fn recall(&mut self, slot: Slot, item: Item) {
-        // The row's counts are of when the domain was last clean, and may be behind.
+        // The row's counts are those of when the domain was last clean, and may be outdated.
         let counted = |count: u64, is: bool| count.saturating_sub(u64::from(is));
         self.unread.live = counted(self.unread.live, item.live);
         self.unread.visible = counted(self.unread.visible, item.is_visible());
@@ -97,18 +97,18 @@ impl Catalogue {
         &self.items[slot.index()]
     }
 
-    /// Every slot given so far.
+    /// All assigned slots.
     pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
         let count = u32::try_from(self.slots.len()).expect("slots are counted in u32");
         (0..count).map(Slot)
     }
 
-    /// Live items.
+    /// Number of live items.
     pub(crate) fn live(&self) -> u64 {
         self.unread.live + self.live
     }
 
-    /// Visible items.
+    /// Number of visible items.
     pub(crate) fn visible(&self) -> u64 {
         self.unread.visible + self.visible
     }
@@ -120,19 +120,19 @@ impl Catalogue {
         first.chain(self.unread.next_expiry).min()
     }
 
-    /// An item whose time is over, in ms since 1970.
+    /// An item that has expired by now, in ms since 1970.
     pub(crate) fn expired(&self, now: i64) -> Option<Slot> {
         let (at, slot) = self.expiries.first()?;
         (*at <= now).then_some(*slot)
     }
 
-    /// An item that is to be published by now, in ms since 1970.
+    /// An item that must be published by now, in ms since 1970.
     pub(crate) fn due(&self, now: i64) -> Option<Slot> {
         let (at, slot) = self.publications.first()?;
         (*at <= now).then_some(*slot)
     }
 
-    /// Changes an item but for its placement; counts, publications and expiries follow.
+    /// Changes an item, except its placement; updates counts, publications and expiries.
     pub(crate) fn update(&mut self, slot: Slot, change: impl FnOnce(&mut Item)) {
         let item = &mut self.items[slot.index()];
         let (live, visible, expires_at) = (item.live, item.is_visible(), item.expires_at);
@@ -160,13 +160,13 @@ impl Catalogue {
         self.appears(slot, appears_at, appears);
     }
 
-    /// The domain's habits are those of this fingerprint from now on.
+    /// From now on the domain's habits have this fingerprint.
     pub(crate) fn use_habits(&mut self, habits: u64) {
         let items = (0..).map(Slot).zip(&self.items);
         self.outdated.use_habits(habits, items);
     }
 
-    /// The item's feature is made again with the domain's habits, in the store alone.
+    /// Records that the item's feature was made again with the domain's habits, only in the store.
     pub(crate) fn made_in_store(&mut self, slot: Slot) {
         self.outdated.is_stored(slot);
     }
@@ -176,8 +176,8 @@ impl Catalogue {
         &self.outdated
     }
 
-    /// The items that are looked at for habits, with the hashes of their ids, in the order of those: of the live ones that
-    /// are `stored`, and whose text can be read, the `most` with the least hashes.
+    /// The sample of items that are surveyed for habits: of the live items that are `stored` and whose text can be
+    /// read, the `most` with the lowest hashes of ids, in the order of these hashes, which are returned too.
     pub(crate) fn sample(&self, most: usize, is_stored: impl Fn(Slot) -> bool) -> Vec<(u64, Slot)> {
         let mut least: BTreeSet<(u64, Slot)> = BTreeSet::new();
         for slot in self.slots() {
@@ -195,24 +195,24 @@ impl Catalogue {
         least.into_iter().collect()
     }
 
-    /// Whether the sample is the one that was kept last.
+    /// Whether the sample is still the one that was kept last.
     pub(crate) fn knows_sample(&self) -> bool {
         self.sampled_to.is_some()
     }
 
-    /// This is the sample of all items, of at most so many.
+    /// Keeps a sample of at most `most` items, which was taken from all items.
     pub(crate) fn keep_sample(&mut self, sample: &[(u64, Slot)], most: usize) {
         let last = sample.last().filter(|_| sample.len() >= most);
-        // While there is room for more, any item is in it.
+        // As long as there is room for more, every item is in it.
         self.sampled_to = Some(last.map_or(u64::MAX, |(hash, _)| *hash));
     }
 
-    /// The sample is to be found anew.
+    /// A new sample may differ.
     pub(crate) fn forget_sample(&mut self) {
         self.sampled_to = None;
     }
 
-    /// The item's time of appearing was one, and is another.
+    /// Changes when the item becomes visible by itself.
     fn appears(&mut self, slot: Slot, was: Option<i64>, is: Option<i64>) {
         if let Some(at) = was {
             self.publications.remove(&(at, slot));
@@ -222,12 +222,12 @@ impl Catalogue {
         }
     }
 
-    /// The item is served from now on, or no longer.
+    /// Records whether the item's list is served.
     pub(crate) fn set_listed(&mut self, slot: Slot, listed: bool) {
         self.items[slot.index()].listed = listed;
     }
 
-    /// What readers are shown of the item from now on.
+    /// Sets what readers see of the item from now on.
     pub(crate) fn show(&mut self, slot: Slot, shown: Option<Arc<Shown>>) {
         let item = &mut self.items[slot.index()];
         let was = item.appears_at();
@@ -238,27 +238,27 @@ impl Catalogue {
         self.appears(slot, was, is);
     }
 
-    /// How many ids there are.
+    /// Number of ids.
     pub(crate) fn ids(&self) -> u64 {
         self.slots.len() as u64
     }
 
-    /// Bytes of the items and their ids, as estimated.
+    /// An estimate of the bytes of the items and their ids.
     pub(crate) fn items_memory(&self) -> u64 {
         let items = memory::vector::<Item>(self.items.capacity());
-        // Nodes of a tree are two thirds full.
+        // The nodes of a tree are two thirds full.
         let times = self.expiries.len() + self.publications.len();
         let times = memory::vector::<(i64, Slot)>(times * 3 / 2);
         let outdated = memory::vector::<Slot>(self.outdated.len() * 3 / 2);
         self.slots.memory() + items + times + outdated
     }
 
-    /// Bytes of what readers are shown, as estimated.
+    /// An estimate of the bytes of what readers see.
     pub(crate) fn shown_memory(&self) -> u64 {
         self.shown
     }
 
-    /// The item's feature is no row of any block any more. Whether it was one.
+    /// Removes the item's row from its block; returns whether it had one.
     pub(crate) fn retire(&mut self, slot: Slot) -> bool {
         match self.items[slot.index()].placement.take() {
             Some(Placement::Row(place)) => {
@@ -269,13 +269,13 @@ impl Catalogue {
         }
     }
 
-    /// Gives an item the feature that was made for it, unless it is hidden. What has a row in a block
-    /// from then on is returned: its space and the row to add.
+    /// Assigns a feature to its item, unless the item is hidden. If it needs a row in a block, returns its space and
+    /// the row to add.
     pub(crate) fn give(&mut self, made: Made) -> Option<(Space, NewRow)> {
         let slot = made.slot;
         let item = &mut self.items[slot.index()];
         item.placed_version = made.version;
-        // What was rejected is tried again with its next event.
+        // A rejected item is tried again with its next event.
         item.is_stale = made.rejected().is_some();
         if made.feature.is_zero() {
             item.placement = Some(Placement::Zero(made.space));
@@ -290,12 +290,12 @@ impl Catalogue {
         Some((made.space, row))
     }
 
-    /// There is nothing to compare of an item.
+    /// Records that there is nothing to compare for an item.
     pub(crate) fn give_zero(&mut self, slot: Slot, space: Space) {
         self.items[slot.index()].placement = Some(Placement::Zero(space));
     }
 
-    /// Puts rows of one space into new blocks, and their items there; the blocks.
+    /// Puts rows of one space into new blocks and places their items there; returns the blocks.
     pub(crate) fn add_rows(&mut self, space: &Space, rows: Vec<NewRow>) -> Vec<BlockKey> {
         let keys = self.blocks.add_rows(space, rows);
         for &block in &keys {
@@ -307,7 +307,7 @@ impl Catalogue {
         keys
     }
 
-    /// Merges small and thinned-out blocks.
+    /// Merges blocks that are small or mostly dead.
     pub(crate) fn compact(&mut self) {
         let spaces: Vec<Space> = self.blocks.spaces().cloned().collect();
         for space in spaces {
@@ -317,22 +317,22 @@ impl Catalogue {
         }
     }
 
-    /// How long dense parts are in each space that has had any.
+    /// The length of dense parts in each space that has had any.
     pub(crate) fn lengths(&self) -> &BTreeMap<Space, usize> {
         &self.lengths
     }
 
-    /// Dense parts of this space have this length.
+    /// Records the length of dense parts in this space.
     pub(crate) fn expect_length(&mut self, space: &Space, length: usize) {
         if length > 0 {
             self.lengths.entry(space.clone()).or_insert(length);
         }
     }
 
-    /// Whether features can be compared with those that are there, and with each other.
+    /// Whether features can be compared with the existing ones, and with each other.
     ///
     /// # Errors
-    /// The space in which they cannot, and what to do. Nothing is changed then.
+    /// The space in which they cannot, and the remedy. Then nothing is changed.
     pub(crate) fn agree_on_lengths(&mut self, made: &[Made]) -> Result<(), Failure> {
         let mut lengths = self.lengths.clone();
         for Made { space, feature, .. } in made {
@@ -357,7 +357,7 @@ impl Catalogue {
         &self.blocks
     }
 
-    /// The row of an item's feature, as it would be added again.
+    /// The row of an item's feature, as it would be added to a block again.
     pub(crate) fn row(&self, slot: Slot) -> Option<(&Space, NewRow)> {
         let Some(Placement::Row(place)) = self.item(slot).placement else {
             return None;
@@ -372,7 +372,7 @@ impl Catalogue {
         Some((block.space(), row))
     }
 
-    /// Whether the item is listed with this feature, of this version.
+    /// Whether the item is listed with this feature and version.
     pub(crate) fn has_made(&self, made: &Made) -> bool {
         let item = self.item(made.slot);
         let is_listed = item.is_listed() && item.placed_version == made.version;
@@ -388,7 +388,7 @@ impl Catalogue {
             }
     }
 
-    /// The item's feature under another version, if it has one in memory.
+    /// The item's feature under another version, if the feature is in memory.
     pub(crate) fn feature_row(&self, slot: Slot, version: u64) -> Option<FeatureRow> {
         let (space, feature) = match self.item(slot).placement.as_ref()? {
             Placement::Zero(space) => (space.clone(), Feature::zero()),
@@ -415,7 +415,7 @@ impl Catalogue {
     }
 }
 
-/// Why features cannot be compared with those of before.
+/// Why features cannot be compared with the existing ones.
 pub(crate) fn other_length(space: &Space, length: usize, other: usize) -> Failure {
     Failure::passing(format!(
         "features of {space} were made with {length} values, and others have {other}: workers differ in their word \

@@ -16,7 +16,7 @@ use crate::time::RETRY;
 
 /// The items of one cycle whose features are being made.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
+pub(crate) struct FeatureBatch {
     /// What was requested, without its material.
     pub(crate) asked: BTreeMap<Slot, Pending>,
     pub(crate) made: Vec<Made>,
@@ -26,7 +26,7 @@ pub(crate) struct Batch {
     pub(crate) oldest: Option<Duration>,
 }
 
-impl Batch {
+impl FeatureBatch {
     /// Drops features that their item no longer needs.
     pub(crate) fn retain_wanted(&mut self, catalogue: &Catalogue) {
         let asked = &self.asked;

@@ -75,7 +75,7 @@ pub enum Action {
 
 /// How an answer was classified.
 #[derive(Debug)]
-pub enum Answer {
+pub enum ReplyOutcome {
     /// The awaited answer.
     Due(Reply),
     /// The worker failed; the next poll retries the job or gives it up.
@@ -90,7 +90,7 @@ pub enum Answer {
 type Line = (DomainName, bool);
 
 #[derive(Debug)]
-struct Entry {
+struct PendingJob {
     line: Line,
     job: Job,
     /// Its estimated time.
@@ -98,11 +98,11 @@ struct Entry {
     /// Length of the requested dense parts, if known.
     dense: Option<usize>,
     attempt: u32,
-    state: State,
+    state: JobState,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum State {
+enum JobState {
     /// Waits for room.
     Queued,
     /// Must not be sent before `until`.
@@ -146,7 +146,7 @@ pub struct DispatchTable {
     /// Of all workers together.
     threads: usize,
     /// By number, so that jobs due at the same time go in the order they were submitted.
-    jobs: BTreeMap<JobId, Entry>,
+    jobs: BTreeMap<JobId, PendingJob>,
     queued: FairQueue<Line, JobId>,
     in_flight: BTreeMap<Line, Flight>,
     all_in_flight: Flight,
@@ -191,13 +191,13 @@ impl DispatchTable {
         let effort = effort::of(&job.task);
         self.jobs.insert(
             id,
-            Entry {
+            PendingJob {
                 line: (job.domain.clone(), is_beside),
                 job,
                 effort,
                 dense,
                 attempt: 0,
-                state: State::Queued,
+                state: JobState::Queued,
             },
         );
         self.enqueue(id);
@@ -205,11 +205,17 @@ impl DispatchTable {
     }
 
     /// Processes an answer.
-    pub fn answer(&mut self, now: Duration, id: JobId, attempt: Attempt, reply: Reply) -> Answer {
+    pub fn answer(
+        &mut self,
+        now: Duration,
+        id: JobId,
+        attempt: Attempt,
+        reply: Reply,
+    ) -> ReplyOutcome {
         let Some(entry) = self.jobs.get_mut(&id) else {
-            return Answer::Late;
+            return ReplyOutcome::Late;
         };
-        let mut answer = Answer::Retried;
+        let mut answer = ReplyOutcome::Retried;
         let (reason, by_worker) = match reply {
             Reply::Failed(reason) => (reason, true),
             Reply::UnknownModel(model) => (unknown_model(&model), false),
@@ -218,24 +224,24 @@ impl DispatchTable {
                 match fit::check(&entry.job.task, entry.dense, &reply) {
                     Ok(()) => {
                         self.forget(id);
-                        return Answer::Due(reply);
+                        return ReplyOutcome::Due(reply);
                     }
                     Err(unfit) => {
                         let reason = format!("a worker's answer was refused ({unfit})");
-                        answer = Answer::Unfit(unfit);
+                        answer = ReplyOutcome::Unfit(unfit);
                         (reason, false)
                     }
                 }
             }
         };
-        if attempt.0 != entry.attempt || !matches!(entry.state, State::Sent { .. }) {
+        if attempt.0 != entry.attempt || !matches!(entry.state, JobState::Sent { .. }) {
             return match answer {
-                Answer::Unfit(_) => answer,
-                _ => Answer::Late,
+                ReplyOutcome::Unfit(_) => answer,
+                _ => ReplyOutcome::Late,
             };
         }
         let until = now + RETRY.delay(attempt.0);
-        entry.state = State::Delayed {
+        entry.state = JobState::Delayed {
             until,
             reason,
             by_worker,
@@ -252,7 +258,7 @@ impl DispatchTable {
             return false;
         };
         entry.attempt = ATTEMPTS;
-        let condemned = State::Delayed {
+        let condemned = JobState::Delayed {
             until: now,
             reason,
             by_worker: true,
@@ -268,10 +274,10 @@ impl DispatchTable {
         let Some(entry) = self.jobs.get_mut(&id) else {
             return;
         };
-        if matches!(entry.state, State::Sent { .. }) {
+        if matches!(entry.state, JobState::Sent { .. }) {
             entry.attempt -= 1;
             let reason = "the job queue is full or away".to_owned();
-            entry.state = State::Delayed {
+            entry.state = JobState::Delayed {
                 until: now + FULL_DELAY,
                 reason,
                 by_worker: false,
@@ -306,7 +312,7 @@ impl DispatchTable {
 
     /// When to poll again if nothing happens before.
     pub fn deadline(&self) -> Option<Duration> {
-        self.jobs.values().filter_map(Entry::due).min()
+        self.jobs.values().filter_map(PendingJob::due).min()
     }
 
     /// Number of unanswered jobs in flight.
@@ -335,23 +341,23 @@ impl DispatchTable {
             return;
         };
         let (domain, effort) = (entry.line.clone(), entry.effort);
-        let (reason, by_worker) = match std::mem::replace(&mut entry.state, State::Queued) {
-            State::Sent { .. } if workers == 0 => {
+        let (reason, by_worker) = match std::mem::replace(&mut entry.state, JobState::Queued) {
+            JobState::Sent { .. } if workers == 0 => {
                 // The job has expired, so nobody will answer it; it is sent again once there is a worker.
-                entry.state = State::Sent {
+                entry.state = JobState::Sent {
                     deadline: now + NOBODY_DELAY,
                 };
                 return;
             }
-            State::Sent { .. } => {
+            JobState::Sent { .. } => {
                 self.overdue += 1;
                 self.landed(&domain, effort);
                 ("no worker answered in time".to_owned(), false)
             }
-            State::Delayed {
+            JobState::Delayed {
                 reason, by_worker, ..
             } => (reason, by_worker),
-            State::Queued => return,
+            JobState::Queued => return,
         };
         let attempts = self.jobs.get(&id).map_or(0, |entry| entry.attempt);
         if attempts >= ATTEMPTS {
@@ -374,7 +380,7 @@ impl DispatchTable {
             .deadline
             .saturating_mul(1 << (entry.attempt - 1).min(16))
             .min(LONGEST_DEADLINE.max(self.limits.deadline));
-        entry.state = State::Sent {
+        entry.state = JobState::Sent {
             deadline: now + expires,
         };
         let of_domain = self.in_flight.entry(entry.line.clone());
@@ -433,11 +439,11 @@ impl DispatchTable {
     }
 
     /// Undoes what this state of the job was counted as.
-    fn leave(&mut self, domain: &Line, id: JobId, effort: Duration, state: &State) {
+    fn leave(&mut self, domain: &Line, id: JobId, effort: Duration, state: &JobState) {
         match state {
-            State::Sent { .. } => self.landed(domain, effort),
-            State::Delayed { .. } => {}
-            State::Queued => self.queued.retain(domain, |queued| *queued != id),
+            JobState::Sent { .. } => self.landed(domain, effort),
+            JobState::Delayed { .. } => {}
+            JobState::Queued => self.queued.retain(domain, |queued| *queued != id),
         }
     }
 }
@@ -447,12 +453,12 @@ fn unknown_model(model: &str) -> String {
     format!("a worker does not know model {model:?}; run workers of this service's version")
 }
 
-impl Entry {
+impl PendingJob {
     fn due(&self) -> Option<Duration> {
         match &self.state {
-            State::Queued => None,
-            State::Delayed { until, .. } => Some(*until),
-            State::Sent { deadline } => Some(*deadline),
+            JobState::Queued => None,
+            JobState::Delayed { until, .. } => Some(*until),
+            JobState::Sent { deadline } => Some(*deadline),
         }
     }
 }

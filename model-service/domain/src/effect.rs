@@ -1,4 +1,4 @@
-//! What goes into a domain's machine, and what it asks its shell to do.
+//! The inputs of a domain's machine, and the effects that it asks its shell to carry out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,107 +14,108 @@ use crate::habits::{Habits, Survey};
 use crate::intake::{DeliveryTag, Failure, Outcome};
 use crate::loaded::{Loaded, Opened};
 use crate::material::Material;
-use crate::models::{Followed, Swept, Tidings};
+use crate::models::{Followed, ModelReport, Swept};
 use crate::settings::DomainSettings;
 use crate::slot::Slot;
 use crate::store::{ItemRow, Write};
 use crate::view_change::ViewChange;
 
-/// Names one thing asked for; an answer with a ticket no longer awaited is dropped.
+/// Identifies an effect. An answer whose ticket is no longer awaited is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// Something happened.
+/// An input: something that happened.
 #[derive(Debug)]
 pub enum Input {
     /// A valid event was delivered.
     Event {
-        /// For settling it.
+        /// The delivery, to be settled later.
         tag: DeliveryTag,
         /// The event.
         event: Arc<Event>,
     },
-    /// [`Effect::Open`] is done, or could not be.
+    /// [`Effect::Open`] is done or has failed.
     Opened {
-        /// Of the effect.
+        /// The effect's ticket.
         ticket: Ticket,
-        /// What the store says of the domain.
+        /// What the store has about the domain itself.
         result: Result<Box<Opened>, Failure>,
     },
-    /// [`Effect::ReadItems`] is done, or could not be.
+    /// [`Effect::ReadItems`] is done or has failed.
     ItemsRead {
-        /// Of the effect.
+        /// The effect's ticket.
         ticket: Ticket,
-        /// The items in the order asked for; `None` where there never was one.
+        /// The items, in the order of the request; `None` for one that never existed.
         result: Result<Vec<Option<ItemRow>>, Failure>,
     },
-    /// [`Effect::ReadWhole`] is done, or could not be.
+    /// [`Effect::ReadWhole`] is done or has failed.
     WholeRead {
-        /// Of the effect.
+        /// The effect's ticket.
         ticket: Ticket,
-        /// The items in the order asked for; `None` where there never was one.
+        /// The items, in the order of the request; `None` for one that never existed.
         result: Result<Vec<Option<Material>>, Failure>,
     },
-    /// [`Effect::Load`] is done, or could not be.
+    /// [`Effect::Load`] is done or has failed.
     Loaded {
-        /// Of the effect.
+        /// The effect's ticket.
         ticket: Ticket,
-        /// What the store has.
+        /// What the store has of the domain.
         result: Result<Box<Loaded>, Failure>,
     },
-    /// [`Effect::Sweep`] is done, or may not be.
+    /// [`Effect::Sweep`] or [`Effect::SweepModel`] is done or has failed.
     Swept {
-        /// Of the effect.
+        /// The effect's ticket.
         ticket: Ticket,
         /// Whether no row is left.
         result: Result<bool, Failure>,
     },
-    /// Of the machine of a model beside the served one: these items are stored like this.
+    /// For the machine of a model beside the served one: the state of these items has changed in the store.
     Follow {
-        /// In the order they were accepted in; of one item the last counts.
+        /// In the order in which the changes were accepted; the last one of an item counts.
         passed: Vec<Passed>,
     },
-    /// [`Effect::Pass`] is done: the machines of all models have taken it in, and their readers have lost what is gone.
+    /// [`Effect::Pass`] is done: the machines of all models have processed it, and their readers no longer see items
+    /// that are gone.
     Passed {
-        /// Of the effect.
+        /// The effect's ticket.
         ticket: Ticket,
     },
     /// [`Effect::Keep`] is done: no other machine writes any more.
     Kept {
-        /// Of the effect.
+        /// The effect's ticket.
         ticket: Ticket,
     },
-    /// What the machine of a model beside the served one tells.
+    /// What the machine of a model beside the served one reports.
     Told {
         /// The model's name.
         model: ModelName,
-        /// How it fares.
-        tidings: Tidings,
+        /// Its news.
+        report: ModelReport,
     },
-    /// [`Effect::Commit`] is durable, or may not be.
+    /// [`Effect::Commit`] is durable or has failed.
     Committed {
-        /// Of the effect.
+        /// The effect's ticket.
         ticket: Ticket,
-        /// Whether it is.
+        /// Whether it is durable.
         result: Result<(), CommitFailure>,
     },
-    /// [`Effect::Extract`] is done, or was given up.
+    /// [`Effect::Extract`] is done or was given up.
     Extracted {
-        /// Of the effect.
+        /// The effect's ticket.
         ticket: Ticket,
-        /// A feature for every row asked for.
+        /// A feature for every requested item.
         result: Result<Vec<Made>, Failure>,
     },
-    /// [`Effect::Survey`] is done, or could not be.
+    /// [`Effect::Survey`] is done or has failed.
     Surveyed {
-        /// Of the effect.
+        /// The effect's ticket.
         ticket: Ticket,
-        /// What the texts have.
+        /// What was found in the texts.
         result: Result<Survey, Failure>,
     },
-    /// One task of [`Effect::Compare`] is done, or was given up.
+    /// One task of [`Effect::Compare`] is done or was given up.
     Compared {
-        /// Of the effect.
+        /// The effect's ticket.
         ticket: Ticket,
         /// The task's number.
         task: usize,
@@ -123,12 +124,12 @@ pub enum Input {
     },
     /// [`Effect::Notify`] is done.
     Notified {
-        /// Of the effect.
+        /// The effect's ticket.
         ticket: Ticket,
     },
-    /// What is stored of items is to be made anew of their texts: somebody doubts it.
+    /// A request to compute what is stored of items again from their texts, because it may be wrong.
     MakeAnew {
-        /// Which ones; none: all.
+        /// The items; empty: all.
         ids: Vec<ItemId>,
     },
     /// [`crate::machine::Domain::deadline`] has come.
@@ -138,156 +139,154 @@ pub enum Input {
 /// Why a commit may not be durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommitFailure {
-    /// Another owner has the partition.
+    /// The partition has another owner.
     Superseded,
-    /// It failed; perhaps later it would not.
+    /// It failed, perhaps only for now.
     Failed(Failure),
 }
 
-/// Something to do. The order of effects is the order to begin them in.
+/// An effect: something to do. Effects are begun in the order in which they are returned.
 #[derive(Debug)]
 pub enum Effect {
     /// Read the domain's row and settings; answer [`Input::Opened`].
     Open {
-        /// For the answer.
+        /// The ticket of the answer.
         ticket: Ticket,
     },
-    /// Read these items, about which events came before the domain is loaded; answer
-    /// [`Input::ItemsRead`].
+    /// Read these items, because events about them arrived before the domain is loaded; answer [`Input::ItemsRead`].
     ReadItems {
-        /// For the answer.
+        /// The ticket of the answer.
         ticket: Ticket,
-        /// Whose rows.
+        /// The items.
         ids: Vec<ItemId>,
     },
     /// Read these items with their texts and vectors; answer [`Input::WholeRead`].
     ReadWhole {
-        /// For the answer.
+        /// The ticket of the answer.
         ticket: Ticket,
-        /// Which items.
+        /// The items.
         ids: Vec<ItemId>,
     },
-    /// Read all of the domain from the store; answer [`Input::Loaded`].
+    /// Read the whole domain from the store; answer [`Input::Loaded`].
     Load {
-        /// For the answer.
+        /// The ticket of the answer.
         ticket: Ticket,
-        /// The model of its texts: features of this one and of own vectors count.
+        /// The model for its texts: only its features and those of own vectors are read.
         model: ModelName,
     },
     /// Make rows durable; answer [`Input::Committed`].
     Commit {
-        /// For the answer.
+        /// The ticket of the answer.
         ticket: Ticket,
-        /// Whether deliveries are acknowledged on the strength of it.
+        /// Whether the epoch must be checked, because deliveries will be acknowledged.
         fence: bool,
         /// The rows.
         writes: Vec<Write>,
-        /// What it is, for logs and crash tests.
+        /// What is committed, for logs and crash tests.
         step: CommitStep,
     },
-    /// Delete rows of the domain that were written before this, some of them at a time; answer
-    /// [`Input::Swept`].
+    /// Delete some rows of the domain that were written before now; answer [`Input::Swept`].
     Sweep {
-        /// For the answer.
+        /// The ticket of the answer.
         ticket: Ticket,
     },
-    /// Delete rows of a model that were written before this, some of them at a time; answer [`Input::Swept`].
+    /// Delete some rows of a model that were written before now; answer [`Input::Swept`].
     SweepModel {
-        /// For the answer.
+        /// The ticket of the answer.
         ticket: Ticket,
-        /// What goes.
+        /// What to delete.
         swept: Swept,
     },
-    /// Have machines of these models run beside this one, and of no others. Those that run go on. What they tell is
-    /// [`Input::Told`]; when no other runs any more, and what others had on its way to the store is answered, answer
-    /// [`Input::Kept`]. None begins before that.
+    /// Keep machines of these models running beside this one, and no others. Machines that already run continue. They
+    /// report with [`Input::Told`]. Once no other machine runs and the store has answered all of their requests, answer
+    /// [`Input::Kept`]; no new machine starts before that.
     Keep {
-        /// For the answer.
+        /// The ticket of the answer.
         ticket: Ticket,
         /// The models.
         models: Vec<Followed>,
     },
-    /// Have all of them take in what is stored ([`Input::Follow`]); answer [`Input::Passed`].
+    /// Pass stored changes to all of them ([`Input::Follow`]); answer [`Input::Passed`].
     Pass {
-        /// For the answer.
+        /// The ticket of the answer.
         ticket: Ticket,
-        /// What is stored.
+        /// The changes.
         passed: Vec<Passed>,
     },
-    /// Readers of the domain see from now on what those of the first model saw, which ran beside, and what they saw
-    /// those of the second one see.
+    /// Swap what the readers of two models see: readers of the domain see from now on what the first model showed while
+    /// it ran beside the served one, and the other way round.
     Swap {
         /// The model that is served now.
         now: ModelName,
-        /// The one that was.
+        /// The model that was served before.
         was: ModelName,
     },
     /// Make features; answer [`Input::Extracted`].
     Extract {
-        /// For the answer.
+        /// The ticket of the answer.
         ticket: Ticket,
-        /// The model of texts.
+        /// The model for texts.
         model: ModelName,
         /// The items.
         rows: Vec<ToExtract>,
-        /// How their texts are to be read.
+        /// How to read their texts.
         settings: Arc<DomainSettings>,
-        /// How many items of the domain have a feature in each space.
+        /// The number of the domain's items with a feature in each space.
         spaces: Vec<(Space, usize)>,
-        /// How long dense parts are in each space, where it is known.
+        /// The length of dense parts in each space, where it is known.
         lengths: BTreeMap<Space, usize>,
-        /// What is usual in the domain's texts.
+        /// The habits of the domain's texts.
         habits: Arc<Habits>,
     },
-    /// Look at the texts of these items for what is usual in them; answer [`Input::Surveyed`].
+    /// Look for habits in the texts of these items; answer [`Input::Surveyed`].
     Survey {
-        /// For the answer.
+        /// The ticket of the answer.
         ticket: Ticket,
-        /// Which items.
+        /// The items.
         ids: Vec<ItemId>,
-        /// By whose terms.
+        /// The model whose terms count.
         model: ModelName,
-        /// How their texts are to be read.
+        /// How to read their texts.
         settings: Arc<DomainSettings>,
     },
-    /// Compare; answer [`Input::Compared`] once a task.
+    /// Compare; answer [`Input::Compared`] once for each task.
     Compare {
-        /// For the answers.
+        /// The ticket of the answers.
         ticket: Ticket,
         /// The tasks and their numbers.
         tasks: Vec<(usize, Comparing)>,
     },
-    /// Tell the intake.
+    /// Settle these deliveries with the intake.
     Settle(Vec<(DeliveryTag, Outcome)>),
-    /// Change what readers see, before any later effect.
+    /// Change what readers see, before any later effect takes place.
     Serve(ViewChange),
-    /// Tell watchers that these items' lists changed (deleted ones too), as often as it takes;
-    /// answer [`Input::Notified`]. The domain is not clean before that.
+    /// Tell watchers that the lists of these items (which may be deleted by now) changed, retrying until that succeeds;
+    /// answer [`Input::Notified`]. The domain is not marked clean before that.
     Notify {
-        /// For the answer.
+        /// The ticket of the answer.
         ticket: Ticket,
         /// The domain's model.
         model: ModelName,
-        /// Whose lists changed.
+        /// The items whose lists changed.
         ids: Vec<ItemId>,
     },
-    /// Count.
+    /// Count this.
     Observe(Observation),
-    /// The partition belongs to another; this machine has stopped for good.
+    /// The partition has another owner; this machine has stopped for good.
     Superseded,
 }
 
 /// Rows to compare.
 #[derive(Debug, Clone)]
 pub enum Comparing {
-    /// Some rows with some others: of a window, or whose lists are too short. A job for a worker.
+    /// Some rows with some others: those of a window, or of lists that are too short. A job for a worker.
     Some(Arc<CompareTask>),
-    /// All live rows of a space with all, after loading: done here, where its blocks are. In the reply a
-    /// row's side is the number of its block.
+    /// All live rows of a space with each other, after loading. Done in this process, where the blocks are. In the
+    /// reply, a row's side is the number of its block.
     All(Vec<(Arc<Block>, RowMask)>),
 }
 
-/// An item as it is stored.
+/// A stored change of an item.
 #[derive(Debug, Clone)]
 pub enum Passed {
     /// It is live.
@@ -306,47 +305,47 @@ impl Passed {
     }
 }
 
-/// Which commit of an event's way this is.
+/// What a commit is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CommitStep {
     /// Accepted events, before they are acknowledged.
     Events,
-    /// Features, before they are compared.
+    /// Features, before their rows are compared.
     Features,
     /// Settings, before they are acknowledged.
     Settings,
-    /// Models of the domain, before what became of a change is acknowledged, and steps before that.
+    /// Models of the domain, before the outcome of a change is acknowledged, and the steps on the way.
     Models,
-    /// What is usual in the domain's texts, before features are made with it.
+    /// Habits of the domain's texts, before features are made with them.
     Habits,
-    /// The domain's row with the model that settings name, which are durable.
+    /// The domain's row, with the model that the durable settings name.
     Model,
     /// Changed lists.
     Lists,
-    /// The end of being dirty.
+    /// The removal of the dirty mark.
     Clean,
-    /// The domain's row, which says that the domain is removed, before that is acknowledged.
+    /// The domain's row, which marks the domain as removed, before the removal is acknowledged.
     Removal,
-    /// The domain's row, which says that nothing else is left of it, or its end once it was kept long enough.
+    /// The domain's row, once nothing else is left of the domain, or its deletion.
     Removed,
 }
 
-/// Something worth counting.
+/// Something to count.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Observation {
-    /// A window closed, with this many items.
+    /// A window was closed, with this many items.
     WindowClosed(usize),
-    /// Pairs of rows whose score was computed.
+    /// Pairs of rows whose scores were computed.
     Pairs(u64),
-    /// All lists were made anew.
+    /// All lists were computed again.
     Rebuilt,
-    /// Lists recomputed because deletions had made them too short.
+    /// Lists that were computed again because deletions had made them too short.
     Recomputed(usize),
-    /// An event's item is served, so long after the event's arrival.
+    /// The item of an event is served, this long after the event arrived.
     Served(ItemId, Duration),
 }
 
-/// An item whose feature is asked for.
+/// An item whose feature is requested.
 #[derive(Debug, Clone)]
 pub struct ToExtract {
     /// Its slot.
@@ -355,11 +354,11 @@ pub struct ToExtract {
     pub id: ItemId,
     /// Its version.
     pub version: u64,
-    /// What the feature is made of; `None`: read it from the store.
+    /// What the feature is made from; `None`: it must be read from the store.
     pub material: Option<Arc<Material>>,
 }
 
-/// A feature as made.
+/// A feature that was made.
 #[derive(Debug, Clone)]
 pub struct Made {
     /// The item.
@@ -368,11 +367,12 @@ pub struct Made {
     pub version: u64,
     /// What it is compared with.
     pub space: Space,
-    /// Fingerprint of the habits that it was made with; 0 for an own vector.
+    /// Fingerprint of the habits with which it was made; 0 for an own vector.
     pub habits: u64,
-    /// The feature; zero: nothing to compare.
+    /// The feature; zero: there is nothing to compare.
     pub feature: Feature,
-    /// The item's row, where it is to be stored anew: it says why no feature could be made, or says that no more.
+    /// The item's row, if it must be stored again because the reason why no feature could be made has appeared or
+    /// disappeared.
     pub row: Option<Box<ItemRow>>,
 }
 

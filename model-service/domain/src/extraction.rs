@@ -1,9 +1,10 @@
 //! Extraction: from items to features, by way of the workers. Pure.
 //!
-//! What is not in memory any more is read; texts become terms, some at a time, so that those of other domains have
-//! their turn between; terms become features at a worker, as many items together as make a piece of work. What a text is read in whose language is not known depends on the
-//! others, so it is prepared when the others are. A job that is given up is split: its items are tried alone,
-//! and one that still fails is live with a zero feature and a reason, so that it harms only itself.
+//! Items that are not in memory any more are read from the store. Their texts are turned into terms, a few at a time,
+//! so that other domains' texts get their turn in between. A worker then turns terms into features, for as many items
+//! together as make a piece of work. A text whose language is unknown is read in a language that depends on the other
+//! texts, so it is prepared after them. If a job is given up, its items are tried one by one; an item that still fails
+//! gets a zero feature and a reason, so that it harms only itself.
 
 mod habit;
 mod pieces;
@@ -28,23 +29,24 @@ use crate::material::Material;
 use crate::settings::DomainSettings;
 use crate::store::ItemRow;
 
-/// The language of a text that is not known: ISO 639's word for it.
+/// The code for an unknown language, from ISO 639.
 const UNDETERMINED: &str = "und";
 
-/// Bytes that a text counts for besides its letters.
+/// Bytes that a text counts for in addition to its letters.
 const TEXT_BYTES: usize = 256;
 
-/// What the features of a domain's texts are made with.
+/// What determines how the features of a domain's texts are made.
 #[derive(Debug, Clone)]
 pub struct Making {
     model: ModelName,
-    /// One space holds texts of all languages.
+    /// Whether one space holds the texts of all languages.
     across_languages: bool,
     habits: Arc<Habits>,
 }
 
 impl Making {
-    /// A model that `compares_languages` no more than one at a time has a space for each, whatever is set.
+    /// If the model `compares_languages` only one at a time, each language has a space of its own, whatever the
+    /// settings say.
     pub fn new(
         model: &ModelName,
         compares_languages: bool,
@@ -59,7 +61,7 @@ impl Making {
         }
     }
 
-    /// The space whose texts a text of a language is compared with.
+    /// The space in which a text of this language is compared.
     pub fn space(&self, language: &str) -> Space {
         if self.across_languages {
             Space::of_all_languages(&self.model)
@@ -83,7 +85,7 @@ impl Making {
         }
     }
 
-    /// An item that cannot have a feature, and why.
+    /// The result for an item that cannot have a feature, and why.
     fn rejected(&self, asked: &Asked, space: Space, reason: String) -> Made {
         let mut row = asked.material.row.clone();
         row.rejected = Some(reason);
@@ -94,17 +96,17 @@ impl Making {
     }
 }
 
-/// An item whose feature is asked for, with what it is made of.
+/// An item whose feature is requested, with the material to make it from.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    /// What is asked for.
+    /// The request.
     pub row: ToExtract,
-    /// Of the same version.
+    /// Material of the requested version.
     pub material: Arc<Material>,
 }
 
 impl Asked {
-    /// The item's row without the reason why it had no feature, if it has one now and says that it does not.
+    /// The item's row without the reason for a missing feature, if it had one and has a feature now.
     fn cleared(&self) -> Option<ItemRow> {
         let row = &self.material.row;
         row.rejected.is_some().then(|| ItemRow {
@@ -114,59 +116,59 @@ impl Asked {
     }
 }
 
-/// What is known of an item once its text was read.
+/// The result of reading an item's text.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Prepared {
-    /// It needs no worker: it brings its own vector.
+    /// No worker is needed: the item has its own vector.
     Known(Space, Feature),
-    /// The terms of its text, and the language that it is read in.
+    /// The language in which the text was read, and its terms.
     Terms(String, Vec<(Box<str>, u32)>),
-    /// Its language was neither given nor surely detected, and nothing was given to fall back on.
+    /// The language was neither given nor detected with certainty, and there was no fallback.
     Unsure,
-    /// It can have no feature, for this reason.
+    /// The item cannot have a feature, for this reason.
     Unfit(String),
 }
 
-/// The language of texts of unsure language; `None`: the configured one.
+/// The language in which to read texts of uncertain language; `None`: the configured one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fallback(pub Option<String>);
 
-/// Names what a worker is asked, within one extraction.
+/// Identifies a request to a worker within one extraction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PieceId(u32);
 
-/// Something to do.
+/// An effect: something to do.
 #[derive(Debug)]
 pub enum Step {
-    /// Read rows and contents of these items, of which there may be none; answered by [`Extraction::read`].
+    /// Read rows and contents of these items, which may no longer exist; answered by [`Extraction::read`].
     Read(Vec<ItemId>),
-    /// Read these items' texts: a piece of the work, so that others' are read before the next one; answered by
-    /// [`Extraction::prepared`].
+    /// Read these items' texts: a piece of the work, so that other domains' texts get their turn before the next one;
+    /// answered by [`Extraction::prepared`].
     Prepare(Vec<Asked>, Option<Fallback>),
-    /// Have a worker extract; answered by [`Extraction::answered`]. The dense parts of these features have this
-    /// length, where it is known.
+    /// Have a worker extract features; answered by [`Extraction::answered`]. The length of their dense parts is given,
+    /// where it is known.
     Submit(PieceId, Arc<ExtractTask>, Option<usize>),
     /// The features, or why there are none now. Items that the store no longer has are left out.
     Done(Result<Vec<Made>, Failure>),
 }
 
-/// Items on their way to features.
+/// Items whose features are being made.
 #[derive(Debug)]
 pub struct Extraction {
     making: Making,
     most: PieceSize,
-    /// Spaces of items that have features, and how many each has.
+    /// The spaces of existing features, and the number of items in each.
     spaces: Vec<(Space, usize)>,
-    /// How long dense parts are in each space, where it is known.
+    /// The length of dense parts in each space, where it is known.
     lengths: BTreeMap<Space, usize>,
     rows: Vec<ToExtract>,
-    /// Those whose text is still to be read in this pass.
+    /// Items whose text is still to be read in this pass.
     unread: VecDeque<Asked>,
-    /// Those of this pass whose language is not known.
+    /// Items of this pass whose language is unknown.
     unsure: Vec<Asked>,
-    /// What the texts of this pass are read in where their language is not known.
+    /// The language in which such texts are read in this pass.
     fallback: Option<Fallback>,
-    /// Those that need a worker, by the language that they are read in.
+    /// Items that need a worker, by the language in which they were read.
     ready: BTreeMap<String, Vec<Ready>>,
     at_workers: BTreeMap<PieceId, Piece>,
     pieces: u32,
@@ -176,20 +178,20 @@ pub struct Extraction {
 
 type Ready = (Asked, TermCounts);
 
-/// What a worker is asked.
+/// A request to a worker.
 #[derive(Debug)]
 struct Piece {
     language: String,
     items: Vec<Ready>,
-    /// Whether its item is tried alone, after a job of several was given up.
+    /// Whether its item is tried alone, because a job of several items was given up.
     is_alone: bool,
-    /// Those that are tried alone after this one.
+    /// Items to be tried alone after this one.
     next: VecDeque<Ready>,
 }
 
 impl Extraction {
-    /// Begins to make the features of these items. `spaces`: of items that have features, and how many;
-    /// `lengths`: of their dense parts. So many items at most are in one job.
+    /// Starts to make the features of these items. `spaces`: the spaces of existing features, with the number of items
+    /// in each; `lengths`: the length of their dense parts. `most` limits a job.
     pub fn begin(
         making: Making,
         rows: Vec<ToExtract>,
@@ -217,12 +219,12 @@ impl Extraction {
         (extraction, Step::Read(missing))
     }
 
-    /// What is usual in the domain's texts.
+    /// The habits of the domain's texts.
     pub fn habits(&self) -> &Arc<Habits> {
         &self.making.habits
     }
 
-    /// What was missing and found.
+    /// The missing material was read.
     pub fn read(&mut self, found: Result<Vec<Material>, Failure>) -> Step {
         let found = match found {
             Ok(found) => found.into_iter(),
@@ -233,14 +235,14 @@ impl Extraction {
         let rows = std::mem::take(&mut self.rows).into_iter();
         let asked = rows.filter_map(|mut row| {
             let material = row.material.take().or_else(|| found.remove(&row.id))?;
-            // The store may be ahead of what was asked for; that is asked for apart.
+            // The store may be ahead of the request; the newer version has a request of its own.
             (material.row.version == row.version).then_some(Asked { row, material })
         });
         self.unread = asked.collect();
         self.prepare_some()
     }
 
-    /// The next texts to be read: as many as make a piece of work, but one at least, if there is any.
+    /// The next texts to read: a piece of work, but at least one text if there is any.
     fn prepare_some(&mut self) -> Step {
         let (mut piece, mut bytes) = (Vec::new(), 0_usize);
         while let Some(next) = self.unread.front() {
@@ -253,7 +255,7 @@ impl Extraction {
         Step::Prepare(piece, self.fallback.clone())
     }
 
-    /// What became of the texts.
+    /// The results of reading texts.
     pub fn prepared(&mut self, prepared: Vec<(Asked, Prepared)>) -> Vec<Step> {
         for (asked, prepared) in prepared {
             match prepared {
@@ -280,7 +282,7 @@ impl Extraction {
         if !self.unread.is_empty() {
             return vec![self.prepare_some()];
         }
-        // With a language to fall back on none is unsure.
+        // With a fallback, no language is uncertain.
         if !self.unsure.is_empty() && self.fallback.is_none() {
             self.unread = std::mem::take(&mut self.unsure).into();
             self.fallback = Some(self.fallback());
@@ -301,8 +303,8 @@ impl Extraction {
         steps
     }
 
-    /// The domain's usual language; in one too small to have any, that which most items have: those that have features,
-    /// and those at hand whose language is sure.
+    /// The domain's usual language; if the domain is too small to have one, the language of most items: those that have
+    /// features, and those at hand whose language is certain.
     fn fallback(&self) -> Fallback {
         let of_most = || {
             let model = &self.making.model;
@@ -330,7 +332,7 @@ impl Extraction {
                 "a worker answered with {answered} features for {asked} items"
             )))),
         });
-        // The worker was told the language; what is compared with what is decided here.
+        // The worker was told the language, but the space is decided here.
         let space = self.making.space(&piece.language);
         if let Ok(features) = &result
             && let Err(failure) = self.agree_on_length(&space, features)
@@ -360,7 +362,7 @@ impl Extraction {
                 self.made.extend(items);
             }
         }
-        // One at a time: what ends workers is to end no more than one.
+        // One at a time: an item that kills workers should kill no more than one at a time.
         let alone = piece.next.pop_front().filter(|_| self.failed.is_none());
         match alone {
             Some(item) => {
@@ -372,7 +374,7 @@ impl Extraction {
         }
     }
 
-    /// The first feature of a space says how long dense parts are there. Other workers may say otherwise.
+    /// The first feature of a space determines the length of its dense parts. Other workers may return another length.
     fn agree_on_length(&mut self, space: &Space, features: &[Feature]) -> Result<(), Failure> {
         let lengths = features.iter().map(|feature| feature.dense().len());
         for length in lengths.filter(|length| *length > 0) {
@@ -397,7 +399,7 @@ impl Extraction {
         Step::Submit(id, Arc::new(task), length)
     }
 
-    /// The outcome, once nothing is at workers any more.
+    /// The outcome, once no request to a worker is pending.
     fn done(&mut self) -> Option<Step> {
         let is_done = self.at_workers.is_empty();
         let result = is_done.then(|| match self.failed.take() {
@@ -408,13 +410,13 @@ impl Extraction {
     }
 }
 
-/// What becomes of items whose job was not done.
+/// What to do about items whose job was not done.
 enum Next {
-    /// Nothing is said about them: their features are made later.
+    /// They are not to blame: their features are made later.
     Later(Failure),
-    /// One of them may be at fault: each is extracted alone.
+    /// One of them may be to blame: each is extracted alone.
     EachAlone,
-    /// The item is at fault: it is live without a feature, for this reason.
+    /// The item is to blame: it stays without a feature, for this reason.
     Reject(String),
 }
 

@@ -9,19 +9,19 @@ use kindred_similarity::RowMask;
 use crate::memory;
 use crate::slot::Slot;
 
-/// Immutable rows and whose they are. Its machine and snapshots share it.
+/// Immutable rows and their items, shared by the machine and snapshots.
 #[derive(Debug)]
 pub struct Rows {
     /// The rows as they were added.
     pub block: Arc<Block>,
-    /// The item of each row, one row an item.
+    /// The item of each row; no item occurs twice.
     pub slots: Arc<[Slot]>,
-    /// The rows by ascending slot; made when a row is first looked for by its item.
+    /// Row numbers sorted by slot; made when a row is first looked up by its item.
     by_slot: OnceLock<Box<[u32]>>,
 }
 
 impl Rows {
-    /// The rows of a block; there is one slot a row.
+    /// The rows of a block, with one slot per row.
     pub fn new(block: Arc<Block>, slots: Arc<[Slot]>) -> Self {
         Self {
             block,
@@ -30,7 +30,7 @@ impl Rows {
         }
     }
 
-    /// The row of an item, if one is here.
+    /// The row of an item, if it is in this block.
     pub fn find(&self, slot: Slot) -> Option<u32> {
         let by_slot = self.by_slot.get_or_init(|| {
             let mut rows: Box<[u32]> = (0..).take(self.slots.len()).collect();
@@ -42,7 +42,7 @@ impl Rows {
         by_slot.get(at).copied()
     }
 
-    /// Bytes held besides the block, as estimated.
+    /// An estimate of the bytes held besides the block.
     pub(crate) fn memory(&self) -> u64 {
         let by_slot = self.by_slot.get().map_or(0, |rows| size_of_val(&**rows));
         memory::shared(size_of::<Self>())
@@ -51,29 +51,29 @@ impl Rows {
     }
 }
 
-/// Rows, and which of them count.
+/// The rows of a block, and which of them are live.
 #[derive(Debug, Clone)]
 pub struct Live {
     /// The rows.
     pub rows: Arc<Rows>,
-    /// Those that are their item's feature.
+    /// The rows that are the current feature of their item.
     pub live: Arc<RowMask>,
 }
 
 impl Live {
-    /// The row that is the item's feature, if it is here.
+    /// The row that is the item's current feature, if it is in this block.
     pub fn find(&self, slot: Slot) -> Option<u32> {
         let row = self.rows.find(slot)?;
         self.live.contains(row as usize).then_some(row)
     }
 }
 
-/// All features of a domain at one moment, by space. An item has one at most.
+/// All features of a domain at one moment, by space. An item has at most one.
 #[derive(Debug, Clone, Default)]
 pub struct Features(BTreeMap<Space, Box<[Live]>>);
 
 impl Features {
-    /// Those of these blocks.
+    /// The features in these blocks.
     pub fn new(by_space: impl IntoIterator<Item = (Space, Box<[Live]>)>) -> Self {
         Self(by_space.into_iter().collect())
     }
@@ -88,7 +88,7 @@ impl Features {
         self.0.get(space).map_or(&[], |live| live)
     }
 
-    /// Where an item's feature is; it is looked for in this space first. `None`: it has none, or a zero one.
+    /// Where an item's feature is; looks in the `first` space first. `None`: it has none, or a zero feature.
     pub fn find(&self, slot: Slot, first: Option<&Space>) -> Option<(&Space, &Live, u32)> {
         let first = first.and_then(|space| self.0.get_key_value(space));
         let all = first.into_iter().chain(&self.0);
@@ -96,7 +96,7 @@ impl Features {
             .find_map(|(space, live)| Some((space, live, live.find(slot)?)))
     }
 
-    /// How many items have a feature in each space.
+    /// The number of items with a feature in each space.
     pub fn counts(&self) -> Vec<(Space, usize)> {
         let rows = |live: &[Live]| live.iter().map(|live| live.live.count()).sum();
         self.spaces()

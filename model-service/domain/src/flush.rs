@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::effect::Ticket;
-use crate::list::{Entry, NEIGHBOURS};
+use crate::list::{ListEntry, NEIGHBOURS};
 use crate::slot::Slot;
 
 /// How long urgent lists may collect more changes while events keep coming.
@@ -34,8 +34,8 @@ pub(crate) enum Urgency {
 
 impl Urgency {
     /// The urgency of a change from `before` to `now`; `None`: the stored places are unchanged.
-    pub(crate) fn of_change(before: &[Entry], now: &[Entry]) -> Option<Self> {
-        let stored = |entries: &[Entry]| entries.len().min(NEIGHBOURS);
+    pub(crate) fn of_change(before: &[ListEntry], now: &[ListEntry]) -> Option<Self> {
+        let stored = |entries: &[ListEntry]| entries.len().min(NEIGHBOURS);
         let (before, now) = (&before[..stored(before)], &now[..stored(now)]);
         let same = before.iter().zip(now).take_while(|(a, b)| a == b).count();
         if same == before.len() && same == now.len() {
@@ -191,8 +191,8 @@ mod tests {
         range.map(Slot).collect()
     }
 
-    fn entries(slots: &[u32]) -> Vec<Entry> {
-        let entry = |slot: &u32| Entry {
+    fn entries(slots: &[u32]) -> Vec<ListEntry> {
+        let entry = |slot: &u32| ListEntry {
             slot: Slot(*slot),
             score: 0.5,
         };

@@ -1,11 +1,12 @@
-//! The habits of a domain: what is usual in its texts. That is the language of most, segments that most of them share,
-//! like a banner or a signature, and terms that many have. Such segments say nothing about an item and are left out
-//! when its feature is made; such terms say little, and weigh less the more texts have them.
+//! The habits of a domain: what is usual in its texts. These are the language of most texts, segments that most texts
+//! share, such as a banner or a signature, and terms that many texts have. Shared segments say nothing about an item
+//! and are left out when its feature is made. Frequent terms say little: the more texts have a term, the less it
+//! weighs.
 //!
 //! Habits are derived from a sample that depends only on the live items, not on history, and are stored before anything
-//! is made with them. So lists are the same however often things crash. The cost is the same for domains of any size,
-//! and habits seldom change: a large domain's sample seldom does, and what is usual occurs in more than half of it. A
-//! feature records the habits it was made with; a feature with other habits is made again.
+//! is made with them. So lists come out the same however often processes crash. The cost does not depend on the size of
+//! the domain, and habits rarely change: a large domain's sample changes rarely, and what is usual occurs in more than
+//! half of it. A feature records the habits with which it was made; a feature made with other habits is made again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;

@@ -1,4 +1,4 @@
-//! What a loaded domain remembers of each item.
+//! What a loaded domain keeps in memory about each item.
 
 use std::sync::Arc;
 
@@ -8,44 +8,44 @@ use crate::blocks::Place;
 use crate::shown::{Interner, Shown};
 use crate::store::{ItemRow, Liveness};
 
-/// An item of a loaded domain, or the memory of one.
+/// An item of a loaded domain, live or gone.
 #[derive(Debug, Clone, Default)]
 pub struct Item {
-    /// Version of the newest accepted event; `None`: no event yet.
+    /// Version of the newest accepted event; `None`: there was none.
     pub version: Option<u64>,
-    /// Whether that event left it live.
+    /// Whether it is live after that event.
     pub live: bool,
-    /// Live but not to be shown.
+    /// Live, but not shown.
     pub hidden: bool,
-    /// When it becomes visible, in ms since 1970; `None`: nothing keeps it back, or not any more.
+    /// When it becomes visible, in ms since 1970; `None`: it is not scheduled, or has been published already.
     pub publish_at: Option<i64>,
-    /// From when on it is no longer live, in ms since 1970.
+    /// When it expires, in ms since 1970.
     pub expires_at: Option<i64>,
-    /// When the first event was accepted since which it has been live, in ms since 1970; `None`: it is not.
+    /// When the event was accepted that made it live, in ms since 1970; `None`: it is not live.
     pub accepted_at: Option<i64>,
-    /// Of what its feature is made of.
+    /// Hash of what its feature is made from.
     pub content_hash: u64,
     /// Where its current feature is; `None`: it has none yet, or is not visible.
     pub placement: Option<Placement>,
-    /// Version of the item that `placement` was made for, or renewed under.
+    /// The item's version for which `placement` was made, or to which it was carried over.
     pub placed_version: u64,
-    /// Whether `placement` was made of another content than the newest, or could not be made.
+    /// Whether `placement` was made from other content than the newest, or could not be made.
     pub is_stale: bool,
-    /// Whether its content may not have been stored whole: it was rejected, or loaded without a
-    /// feature that vouches for it.
+    /// Whether its content may be incomplete in the store: it was rejected, or loaded without a feature that proves
+    /// otherwise.
     pub is_doubtful: bool,
-    /// Fingerprint of the habits of the domain that its feature was made with, wherever that is; `None`: it was made with
-    /// none, as of an own vector, or could not be made, or was not yet.
+    /// Fingerprint of the domain's habits with which its feature was made, wherever that is; `None`: the feature does
+    /// not depend on habits (an own vector), could not be made, or is not made yet.
     pub habits: Option<u64>,
-    /// Whether its list is made and served.
+    /// Whether its list is computed and served.
     pub listed: bool,
-    /// What readers are shown of it, once that is durable; `None`: it is not to be shown. A scheduled
-    /// item has it ready.
+    /// What readers see of it, once that is durable; `None`: readers do not see it. For a scheduled item it is prepared
+    /// in advance.
     pub shown: Option<Arc<Shown>>,
 }
 
 impl Item {
-    /// The item as it is stored, without its feature.
+    /// The item as stored, without its feature.
     pub fn stored(row: &ItemRow, words: &mut Interner) -> Self {
         let live = row.liveness == Liveness::Live;
         Self {
@@ -64,26 +64,26 @@ impl Item {
         }
     }
 
-    /// Bytes of what readers are shown of it, as estimated.
+    /// An estimate of the bytes of what readers see of it.
     pub(crate) fn shown_memory(&self) -> u64 {
         self.shown.as_deref().map_or(0, Shown::memory)
     }
 
-    /// The item, as it is once everything has been published whose time came by then, in ms since 1970.
+    /// The item after everything due by `then`, in ms since 1970, has been published.
     #[must_use]
     pub fn published_by(mut self, then: i64) -> Self {
         self.publish_at = self.publish_at.filter(|at| *at > then);
         self
     }
 
-    /// Live, not hidden, and published. (Expired items are made not live when their time comes, and
-    /// [`Self::publish_at`] goes.)
+    /// Live, not hidden, and published. (When an item expires, it stops being live; when it is published,
+    /// [`Self::publish_at`] is cleared.)
     pub fn is_visible(&self) -> bool {
         self.live && !self.hidden && self.publish_at.is_none()
     }
 
-    /// When it becomes visible by itself, in ms since 1970; `None`: it does not, or what is to be shown of it
-    /// is not durable yet.
+    /// When it becomes visible by itself, in ms since 1970; `None`: never, or what readers will see of it is not
+    /// durable yet.
     pub(crate) fn appears_at(&self) -> Option<i64> {
         let waits = self.live && !self.hidden && self.shown.is_some();
         self.publish_at.filter(|_| waits)
@@ -94,22 +94,22 @@ impl Item {
         self.is_visible() && self.placement.is_some()
     }
 
-    /// Whether its list is made, and counts.
+    /// Whether its list is computed and current.
     pub fn is_listed(&self) -> bool {
         self.listed && self.is_current()
     }
 
-    /// Of what content it is looked at for habits; `None`: it is not.
+    /// Hash of the content that is surveyed for habits; `None`: it is not surveyed.
     pub(crate) fn sampled_as(&self) -> Option<u64> {
         (self.live && !self.is_doubtful).then_some(self.content_hash)
     }
 
-    /// Whether `version` is what its newest event says, and it is live.
+    /// Whether its newest event has this version and left it live.
     pub fn is_live_at(&self, version: u64) -> bool {
         self.live && self.version == Some(version)
     }
 
-    /// Whether a feature of this version and content is the one wanted.
+    /// Whether this is the version and content for which a feature is wanted.
     pub fn wants_feature_of(&self, version: u64, content_hash: u64) -> bool {
         self.is_live_at(version) && self.content_hash == content_hash
     }
@@ -118,7 +118,7 @@ impl Item {
 /// Where an item's feature is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placement {
-    /// Nothing to compare.
+    /// There is nothing to compare.
     Zero(Space),
     /// A row of a block.
     Row(Place),

@@ -1,5 +1,5 @@
-//! Keys: who holds one may do stated things in stated domains. What a key opens is decided here; how one is made
-//! and recognised is its user's business.
+//! API keys: the holder of a key may do certain things in certain domains. This module decides what a key allows; how
+//! keys are made and recognised is decided elsewhere.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,26 +11,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::StoreError;
 
-/// Most grants of a key.
+/// Most grants per key.
 pub const MAX_GRANTS: usize = 64;
-/// Most keys of a store: every instance has all of them in memory.
+/// Most keys in a store: every instance keeps all of them in memory.
 pub const MAX_KEYS: usize = 10_000;
 
-/// What can be done in a domain.
+/// What may be done in a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
-    /// Items and lists are read, queries asked.
+    /// Read items and lists, and query.
     Read,
-    /// Items are put, patched and deleted.
+    /// Put, patch and delete items.
     Write,
-    /// Settings are made, the domain is exported or deleted.
+    /// Change settings, and export or delete the domain.
     Manage,
 }
 
 impl Right {
     const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Manage];
 
-    /// Its word.
+    /// The right's name in grants.
     pub fn word(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -40,12 +40,12 @@ impl Right {
     }
 }
 
-/// Domains that something is granted in.
+/// The domains to which a grant applies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// This one.
+    /// A single domain.
     One(DomainName),
-    /// Those whose names begin like this; all where it is empty.
+    /// Domains whose names have this prefix; empty: all domains.
     Beginning(String),
 }
 
@@ -58,19 +58,18 @@ impl Scope {
     }
 }
 
-/// One thing that a key lets its holder do. Written `read:news.example`, `write:news.*`, `manage:*`, `metrics`,
-/// `admin`.
+/// One thing that a key allows. Written as `read:news.example`, `write:news.*`, `manage:*`, `metrics`, `admin`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Grant {
-    /// Something in some domains.
+    /// A right in some domains.
     In(Right, Scope),
-    /// Metrics and workers are read.
+    /// Reading metrics and workers.
     Metrics,
-    /// Everything, and keys.
+    /// Everything, including keys.
     Admin,
 }
 
-/// It is no grant.
+/// A text that is not a grant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no grant. One is read, write or manage with a domain, the beginning of some and a star, or a star \
@@ -93,7 +92,7 @@ impl FromStr for Grant {
         let right = right.ok_or_else(none)?;
         let scope = match scope.strip_suffix('*') {
             Some(beginning) => {
-                // What begins a name is one.
+                // A prefix must itself be a valid name.
                 let is_fit = beginning.is_empty() || DomainName::new(beginning).is_ok();
                 is_fit
                     .then(|| Scope::Beginning(beginning.to_owned()))
@@ -131,27 +130,27 @@ impl<'de> Deserialize<'de> for Grant {
     }
 }
 
-/// All that a key lets its holder do. Nothing includes anything else, but `admin` all.
+/// Everything that a key allows. No grant includes another, except that `admin` includes everything.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Grants(Vec<Grant>);
 
-/// Why a list of grants is none.
+/// Why a list of grants is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadGrants {
-    /// There is none, or too many.
+    /// There are none, or too many.
     #[error("a key has 1 to {MAX_GRANTS} grants")]
     Count,
-    /// One is none.
+    /// One of them is invalid.
     #[error(transparent)]
     Grant(#[from] NoGrant),
 }
 
 impl Grants {
-    /// Reads grants.
+    /// Parses grants.
     ///
     /// # Errors
-    /// When there is none, too many, or one that is none.
+    /// When there are none or too many, or one is invalid.
     pub fn read<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, BadGrants> {
         let mut grants = Vec::new();
         for text in texts {
@@ -166,12 +165,12 @@ impl Grants {
         Ok(Self(grants))
     }
 
-    /// Those of an administrator.
+    /// The grants of an administrator.
     pub fn of_admin() -> Self {
         Self(vec![Grant::Admin])
     }
 
-    /// Whether they let one do this in this domain.
+    /// Whether they allow this in this domain.
     pub fn allow(&self, wanted: Right, domain: &DomainName) -> bool {
         self.0.iter().any(|grant| match grant {
             Grant::In(right, scope) => *right == wanted && scope.has(domain),
@@ -180,53 +179,53 @@ impl Grants {
         })
     }
 
-    /// Whether they let one do anything in this domain.
+    /// Whether they allow anything in this domain.
     pub fn know(&self, domain: &DomainName) -> bool {
         Right::ALL.iter().any(|right| self.allow(*right, domain))
     }
 
-    /// Whether metrics may be read.
+    /// Whether they allow reading metrics.
     pub fn allow_metrics(&self) -> bool {
         self.is_admin() || self.0.contains(&Grant::Metrics)
     }
 
-    /// Whether everything may be done.
+    /// Whether they allow everything.
     pub fn is_admin(&self) -> bool {
         self.0.contains(&Grant::Admin)
     }
 
-    /// As they are written.
+    /// The written form.
     pub fn texts(&self) -> Vec<String> {
         self.0.iter().map(Grant::to_string).collect()
     }
 }
 
-/// A key as it is stored: never its secret.
+/// A key as stored, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRow {
-    /// Its name.
+    /// Its id.
     pub id: String,
     /// SHA-256 of its secret.
     pub hash: [u8; 32],
-    /// What it opens.
+    /// What it allows.
     pub grants: Grants,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// From when on it opens nothing; `None`: never.
+    /// When it expires; `None`: never.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// Keys, on disk. They have no owner: any instance makes and removes them, by compare-and-set alone.
+/// The store of keys. Keys have no owner: any instance creates and deletes them, by compare-and-set.
 #[async_trait]
 pub trait KeyStore: Send + Sync + 'static {
-    /// All keys, expired ones too, in any order.
+    /// All keys, including expired ones, in any order.
     async fn keys(&self) -> Result<Vec<KeyRow>, StoreError>;
 
-    /// Adds a key unless there is one of its name; whether it was added. After [`StoreError::Unknown`] it may be
-    /// there or not.
+    /// Adds a key unless its id exists; returns whether it was added. After [`StoreError::Unknown`] it may exist or
+    /// not.
     async fn add_key(&self, row: &KeyRow) -> Result<bool, StoreError>;
 
-    /// Removes a key; whether it was there.
+    /// Deletes a key; returns whether it existed.
     async fn remove_key(&self, id: &str) -> Result<bool, StoreError>;
 }
 

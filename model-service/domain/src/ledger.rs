@@ -1,8 +1,7 @@
 //! The acknowledgement ledger: when each delivery may be acknowledged.
 //!
-//! A delivery is settled once the round that writes its event is durable. Deliveries of one id are
-//! settled in the order they came: if a later one were acknowledged first, an earlier one could be
-//! redelivered after a crash and be taken for newer.
+//! A delivery is settled once the round that writes its event is durable. Deliveries of one id are settled in order: if
+//! a later one were acknowledged first, an earlier one could be redelivered after a crash and be mistaken for newer.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,7 +14,7 @@ pub(crate) struct RoundNumber(pub(crate) u64);
 
 /// An unsettled delivery.
 #[derive(Debug, Clone, Copy)]
-struct Held {
+struct UnsettledDelivery {
     tag: DeliveryTag,
     slot: Slot,
     /// The version of its event.
@@ -25,7 +24,7 @@ struct Held {
 /// Unsettled deliveries.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    by_round: BTreeMap<RoundNumber, Vec<Held>>,
+    by_round: BTreeMap<RoundNumber, Vec<UnsettledDelivery>>,
     /// The last round in which each id has an unsettled delivery.
     last_round: HashMap<Slot, RoundNumber>,
 }
@@ -36,8 +35,8 @@ impl Ledger {
         let last = self.last_round.entry(slot).or_insert(round);
         debug_assert!(*last <= round, "rounds only rise");
         *last = round;
-        let held = Held { tag, slot, version };
-        self.by_round.entry(round).or_default().push(held);
+        let delivery = UnsettledDelivery { tag, slot, version };
+        self.by_round.entry(round).or_default().push(delivery);
     }
 
     /// Records a delivery that changes nothing. `true`: settle it now; `false`: it waits for the
@@ -56,23 +55,24 @@ impl Ledger {
     /// order they came, and their versions.
     pub(crate) fn committed(&mut self, round: RoundNumber) -> Vec<(DeliveryTag, u64)> {
         let settled = self.by_round.remove(&round).unwrap_or_default();
-        for Held { slot, .. } in &settled {
+        for UnsettledDelivery { slot, .. } in &settled {
             if self.last_round.get(slot) == Some(&round) {
                 self.last_round.remove(slot);
             }
         }
         let settled = settled.into_iter();
-        settled.map(|held| (held.tag, held.version)).collect()
+        settled
+            .map(|delivery| (delivery.tag, delivery.version))
+            .collect()
     }
 
-    /// Gives up everything held, because none of it will become durable; returns it in the order of
-    /// rounds.
+    /// Gives up all deliveries, because none of them will become durable; returns them in the order of rounds.
     pub(crate) fn abandon(&mut self) -> Vec<DeliveryTag> {
         self.last_round.clear();
         std::mem::take(&mut self.by_round)
             .into_values()
             .flatten()
-            .map(|held| held.tag)
+            .map(|delivery| delivery.tag)
             .collect()
     }
 }

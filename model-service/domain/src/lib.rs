@@ -1,14 +1,14 @@
 //! The pure core of the model service: decisions about domains, leases, shares and jobs, without
 //! clock, I/O, threads or locks; and the traits of its edges.
 //!
-//! [`machine::Domain`] is `handle(now, input) -> effects`. Its state lies in parts whose insides are
-//! private: the catalogue (items, where their features are), the lists, acceptance (rounds and
-//! deliveries), the backlog (what is to be made, and the window), the flush and the outbox.
+//! [`machine::Domain`] is `handle(now, input) -> effects`. Its state is split into parts with private fields: the
+//! catalogue (items, and where their features are), the lists, acceptance (rounds and deliveries), the backlog (items
+//! whose features are to be made, and the window), the flush and the outbox.
 //!
-//! The edges are [`store`], [`intake`] and [`dispatch`]: each a narrow trait with the semantics of a
-//! real database or broker. [`lease`], [`hosting`], [`sharing`], [`extraction`] and [`dispatch_table`] are machines
-//! of their own; [`budget`] says which domains are loaded and which sleep, by what each is estimated to hold
-//! ([`memory`]). [`markup`] says what of a title or text is markup.
+//! The edges are [`store`], [`intake`] and [`dispatch`]: each a narrow trait with the semantics of a real database or
+//! broker. [`lease`], [`hosting`], [`sharing`], [`extraction`] and [`dispatch_table`] are state machines of their own.
+//! [`budget`] decides which domains are loaded and which sleep, from an estimate of the memory that each takes
+//! ([`memory`]). [`markup`] finds the markup in titles and texts.
 
 mod acceptance;
 pub mod backlog;
@@ -54,7 +54,7 @@ mod stamp;
 pub mod status;
 pub mod store;
 pub mod time;
-mod unmet;
+mod uncompared;
 mod unread;
 pub mod view_change;
 pub mod window;

@@ -1,8 +1,8 @@
 //! The neighbours of one item, kept exact while rows come and go.
 //!
-//! A list has its best entries and a *bound*: every visible row of the space that is not in the
-//! list ranks at or below the bound. An open bound means that no absent row has a score above 0.
-//! Entries are ranked by score, descending, then by id, ascending by bytes.
+//! A list has its best entries and a *bound*: every visible row of the space that is not in the list ranks at or below
+//! the bound. An open bound means that no absent row has a score above 0. Entries are ranked by score, descending, then
+//! by id, ascending in byte order.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub const KEEP: usize = kindred_shared::job::KEEP;
 
 /// Another row and the pair's score.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Entry {
+pub struct ListEntry {
     /// The other item.
     pub slot: Slot,
     /// The canonical score, > 0.
@@ -24,7 +24,7 @@ pub struct Entry {
 }
 
 /// Compares ranks; `Less` ranks first: score descending, then id ascending.
-pub fn rank(ids: &impl IdOrder, a: Entry, b: Entry) -> Ordering {
+pub fn rank(ids: &impl IdOrder, a: ListEntry, b: ListEntry) -> Ordering {
     b.score
         .total_cmp(&a.score)
         .then_with(|| ids.cmp_ids(a.slot, b.slot))
@@ -34,19 +34,19 @@ pub fn rank(ids: &impl IdOrder, a: Entry, b: Entry) -> Ordering {
 #[derive(Debug, Clone, Default)]
 pub struct List {
     /// Best first; at most [`KEEP`].
-    entries: Arc<[Entry]>,
+    entries: Arc<[ListEntry]>,
     /// `None`: open.
-    bound: Option<Entry>,
+    bound: Option<ListEntry>,
 }
 
 impl List {
     /// Best first.
-    pub fn entries(&self) -> &Arc<[Entry]> {
+    pub fn entries(&self) -> &Arc<[ListEntry]> {
         &self.entries
     }
 
     /// Every absent row ranks at or below this; `None`: no absent row has a score above 0.
-    pub fn bound(&self) -> Option<Entry> {
+    pub fn bound(&self) -> Option<ListEntry> {
         self.bound
     }
 
@@ -55,19 +55,19 @@ impl List {
         self.bound.is_some() && self.entries.len() < NEIGHBOURS
     }
 
-    /// Inserts candidates. `dropped` is the best one that their finder left out. Returns whether
-    /// the entries changed.
+    /// Inserts candidates. `dropped` is the best candidate that the comparison left out. Returns whether the entries
+    /// changed.
     ///
-    /// Candidates at or below the bound are not inserted, because a better row may be absent. A
-    /// candidate whose slot is already listed replaces that entry.
+    /// Candidates at or below the bound are not inserted, because a better row may be absent. A candidate whose slot is
+    /// already listed replaces that entry.
     pub fn insert(
         &mut self,
         ids: &impl IdOrder,
-        candidates: impl IntoIterator<Item = Entry>,
-        dropped: Option<Entry>,
+        candidates: impl IntoIterator<Item = ListEntry>,
+        dropped: Option<ListEntry>,
     ) -> bool {
         self.raise(ids, dropped);
-        let mut merged: Vec<Entry> = Vec::with_capacity(self.entries.len() + 8);
+        let mut merged: Vec<ListEntry> = Vec::with_capacity(self.entries.len() + 8);
         for candidate in candidates {
             if self.is_above_bound(ids, candidate) {
                 merged.push(candidate);
@@ -111,14 +111,14 @@ impl List {
         true
     }
 
-    fn is_above_bound(&self, ids: &impl IdOrder, entry: Entry) -> bool {
+    fn is_above_bound(&self, ids: &impl IdOrder, entry: ListEntry) -> bool {
         entry.score > 0.0
             && self
                 .bound
                 .is_none_or(|bound| rank(ids, entry, bound) == Ordering::Less)
     }
 
-    fn raise(&mut self, ids: &impl IdOrder, to: Option<Entry>) {
+    fn raise(&mut self, ids: &impl IdOrder, to: Option<ListEntry>) {
         if let Some(to) = to
             && self.is_above_bound(ids, to)
         {
@@ -144,8 +144,8 @@ mod tests {
         }
     }
 
-    fn entry(slot: u32, score: f32) -> Entry {
-        Entry {
+    fn entry(slot: u32, score: f32) -> ListEntry {
+        ListEntry {
             slot: Slot(slot),
             score,
         }
@@ -194,7 +194,7 @@ mod tests {
                         prop_assert!(!list.needs_recomputation());
                     }
                 }
-                let mut best: Vec<Entry> =
+                let mut best: Vec<ListEntry> =
                     rows.iter().filter(|(_, s)| **s > 0.0).map(|(&s, &score)| entry(s, score)).collect();
                 best.sort_by(|a, b| rank(&BySlot, *a, *b));
                 prop_assert!(list.entries().len() <= KEEP);

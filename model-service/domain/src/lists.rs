@@ -9,7 +9,7 @@ use kindred_similarity::RowRef;
 use crate::catalogue::Catalogue;
 use crate::comparison::TaskPlan;
 use crate::item::Placement;
-use crate::list::{Entry, List};
+use crate::list::{List, ListEntry};
 use crate::slot::{Slot, SlotSet};
 use crate::view_change::{Listed, ServedList};
 
@@ -35,7 +35,7 @@ pub(crate) struct Lists {
 #[derive(Debug, Default)]
 pub(crate) struct ListChanges {
     /// Slots whose list may have changed, with the entries it had before.
-    pub(crate) changed: BTreeMap<Slot, Arc<[Entry]>>,
+    pub(crate) changed: BTreeMap<Slot, Arc<[ListEntry]>>,
     /// Those that must be stored soon in any case: new lists, and lists that named a removed item.
     pub(crate) urgent: BTreeSet<Slot>,
     /// Slots some of whose candidates left, or changed, while they were being compared.
@@ -46,7 +46,7 @@ pub(crate) struct ListChanges {
 
 impl ListChanges {
     /// Records that a list changes, and the entries it had before its first change.
-    pub(crate) fn changing(&mut self, slot: Slot, had: &Arc<[Entry]>) {
+    pub(crate) fn changing(&mut self, slot: Slot, had: &Arc<[ListEntry]>) {
         self.changed.entry(slot).or_insert_with(|| Arc::clone(had));
     }
 }
@@ -131,7 +131,7 @@ impl Lists {
         changes: &mut ListChanges,
     ) {
         let counts = |slot: Slot| catalogue.item(slot).is_current() && !outdated.contains(slot);
-        let entry = |row: RowRef, score: f32| plan.slot(row).map(|slot| Entry { slot, score });
+        let entry = |row: RowRef, score: f32| plan.slot(row).map(|slot| ListEntry { slot, score });
         for found in reply.found {
             let Some(target) = plan.slot(found.row) else {
                 continue;

@@ -1,5 +1,4 @@
-//! What is read of a domain: first its own rows, then all of it. Lists are not read back: they are made
-//! anew.
+//! What is read of a domain: first its own rows, then everything else. Lists are not read, but computed again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,18 +8,18 @@ use crate::item::Item;
 use crate::shown::Interner;
 use crate::store::{Beside, BesideRow, DomainRow, FeatureRow, ItemRow, SettingsRow};
 
-/// The domain's own rows, which are read before anything else.
+/// The domain's own rows, which are read first.
 #[derive(Debug, Default)]
 pub struct Opened {
     /// The domain's row; `None`: it is not registered.
     pub row: Option<DomainRow>,
-    /// What is set for the domain.
+    /// The domain's settings.
     pub settings: Option<SettingsRow>,
 }
 
 impl Opened {
-    /// What the machine of a model beside the served one sees of this: its own row, and settings with its kind and its
-    /// habits.
+    /// The same from the view of the machine of a model beside the served one: with this model's own row, and settings
+    /// with its kind and habits.
     #[must_use]
     pub fn of_model(self, kind: &ModelName, beside: Beside) -> Self {
         let row = self.row.filter(DomainRow::is_there);
@@ -38,8 +37,8 @@ impl Opened {
         }
     }
 
-    /// The model of the domain's texts: the one that is set, else the one it was registered with; `None`:
-    /// it is not registered. What is set counts first: the domain's row follows it.
+    /// The model for the domain's texts: the one in the settings, otherwise the one with which it was registered;
+    /// `None`: it is not registered. The settings take precedence, because the domain's row is updated after them.
     pub fn model(&self) -> Option<&ModelName> {
         let set = self.settings.as_ref();
         let set = set.and_then(|set| set.settings.model.as_ref());
@@ -48,7 +47,7 @@ impl Opened {
     }
 }
 
-/// All of a domain, as read from the store.
+/// A whole domain, as read from the store.
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// The domain's row, read after everything else; `None`: it is not registered.
@@ -65,33 +64,33 @@ pub struct Loaded {
 pub(crate) struct LoadedItem {
     pub(crate) id: ItemId,
     pub(crate) item: Item,
-    /// Since when it is live, or gone.
+    /// Since when it has been live, or gone.
     pub(crate) since: chrono::DateTime<chrono::Utc>,
     /// Whether a feature of its version is stored.
     pub(crate) has_feature: bool,
 }
 
-/// All of a domain, each feature with the item it was made for.
+/// A whole domain, with each feature assigned to its item.
 #[derive(Debug, Default)]
 pub(crate) struct Resolved {
     pub(crate) items: Vec<LoadedItem>,
-    /// Features by the place of their item in `items`.
+    /// Features, with the index of their item in `items`.
     pub(crate) features: BTreeMap<Space, Vec<(usize, Feature)>>,
-    /// Items of which there is nothing to compare, by their place in `items`.
+    /// Items with nothing to compare, by their index in `items`.
     pub(crate) zeros: Vec<(usize, Space)>,
-    /// Items that are gone and have a feature.
+    /// Items that are gone but have a feature.
     pub(crate) orphans: BTreeSet<ItemId>,
-    /// Whose lists are stored.
+    /// Items that have a stored list.
     pub(crate) lists: Vec<ItemId>,
 }
 
 impl Loaded {
-    /// Items that were read, those that are gone included.
+    /// Number of items read, including those that are gone.
     pub fn items(&self) -> usize {
         self.items.len()
     }
 
-    /// An item.
+    /// Adds an item.
     pub fn add_item(&mut self, row: &ItemRow) {
         let at = self.items.len();
         self.by_id.insert(row.id.clone(), at);
@@ -103,20 +102,19 @@ impl Loaded {
         });
     }
 
-    /// A feature.
+    /// Adds a feature.
     pub fn add_feature(&mut self, row: FeatureRow) {
         self.features.push(row);
     }
 
-    /// An item that has a stored list. Needed only when the domain is dirty.
+    /// Adds an item that has a stored list. Needed only if the domain is dirty.
     pub fn add_list(&mut self, id: ItemId) {
         self.lists.push(id);
     }
 
-    /// Each feature with its item; one that does not count (another version, an item that is gone) is
-    /// left out. `origins`: items as they were before events were accepted of them, which may have
-    /// changed the rows while they were read. What was to be published by `published`, in ms since 1970,
-    /// has been.
+    /// Assigns each feature to its item; leaves out those that do not count (another version, or the item is gone).
+    /// `origins`: items as they were before events about them were accepted, because these events may have changed the
+    /// rows while they were being read. Items due by `published`, in ms since 1970, count as published.
     pub(crate) fn resolve(
         mut self,
         origins: impl Iterator<Item = (ItemId, Item)>,
@@ -127,7 +125,7 @@ impl Loaded {
             loaded.item = item.published_by(published);
         }
         for (id, origin) in origins {
-            // What was written since is not what the features read are of.
+            // The features that were read do not belong to what was written since.
             if let Some(&at) = self.by_id.get(&id) {
                 self.items[at].item = origin;
             }
@@ -140,7 +138,7 @@ impl Loaded {
         let lengths = usual_lengths(&self.features);
         for row in self.features {
             let length = row.feature.dense().len();
-            // Of another one it could be compared with nothing: it is made again.
+            // A feature of another length could be compared with nothing, so it is made again.
             if length > 0 && lengths.get(&row.space) != Some(&length) {
                 continue;
             }
@@ -152,7 +150,7 @@ impl Loaded {
     }
 }
 
-/// How long most dense parts of each space are.
+/// The length of most dense parts in each space.
 fn usual_lengths(features: &[FeatureRow]) -> HashMap<Space, usize> {
     let mut counts: HashMap<&Space, BTreeMap<usize, usize>> = HashMap::new();
     for row in features {
@@ -173,8 +171,8 @@ fn usual_lengths(features: &[FeatureRow]) -> HashMap<Space, usize> {
 }
 
 impl Resolved {
-    /// Whether items are as a domain is that was left clean with so many live and visible ones: each that is live has
-    /// its feature, and none that is gone.
+    /// Whether the items match those of a domain that was left clean with this many live and visible ones: every live
+    /// item has its feature, and no other item has one.
     pub(crate) fn is_as_left(&self, (live, visible): (u64, u64)) -> bool {
         let all_made = self
             .items
@@ -198,12 +196,13 @@ impl Resolved {
             return;
         }
         if loaded.item.is_doubtful && !row.feature.is_zero() {
-            // It was made before it was found that none can be made now; what stands in for one is not stored.
+            // It was made before it turned out that none can be made now; what stands in for such a feature is not
+            // stored.
             return;
         }
         if loaded.has_feature {
-            // Two models have one of this version, by a late write of a former owner. What the item
-            // says decides: it is made again.
+            // Two models have a feature of this version, because of a late write by a former owner. The item's row
+            // decides: the feature is made again.
             loaded.has_feature = false;
             loaded.item.habits = None;
             self.zeros.retain(|(other, _)| *other != at);
@@ -213,7 +212,7 @@ impl Resolved {
             return;
         }
         loaded.has_feature = true;
-        // What was rejected is tried again with its next event alone.
+        // A rejected item is tried again only with its next event.
         let depends = !loaded.item.is_doubtful && !row.space.is_own();
         loaded.item.habits = depends.then_some(row.habits);
         if !loaded.item.is_visible() {

@@ -1,4 +1,4 @@
-//! What an item's feature is made of, and the rows of items.
+//! What an item's feature is made from, and conversions between events and rows of items.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
@@ -10,23 +10,23 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::store::{Content, ItemRow, Liveness};
 
-/// What a feature is made of.
+/// What a feature is made from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Material {
-    /// The item; its title and language count.
+    /// The item, of which the title and language are used.
     pub row: ItemRow,
     /// Its text or vector.
     pub content: Content,
 }
 
 impl Material {
-    /// Bytes of what a feature is made of.
+    /// Bytes of what the feature is made from.
     pub fn bytes(&self) -> usize {
         self.content.bytes() + self.row.title.as_ref().map_or(0, String::len)
     }
 
-    /// Whether row and content were written together. The store may have one without the other
-    /// while the event that wrote them is not acknowledged.
+    /// Whether row and content were written together. The store may have only one of them while the event that wrote
+    /// them is not acknowledged.
     pub fn is_whole(&self) -> bool {
         let Self { row, content } = self;
         let hash = content_hash(row.title.as_deref(), row.language.as_deref(), content);
@@ -34,7 +34,7 @@ impl Material {
     }
 }
 
-/// Hash of all that an item's feature is made of: equal hashes, equal features.
+/// Hash of everything that determines an item's feature: equal hashes mean equal features.
 pub fn content_hash(title: Option<&str>, language: Option<&str>, content: &Content) -> u64 {
     let mut hasher = Xxh3::new();
     for part in [title, language, content.text.as_deref()] {
@@ -50,7 +50,7 @@ pub fn content_hash(title: Option<&str>, language: Option<&str>, content: &Conte
     hasher.finish()
 }
 
-/// The row and content an upsert asks for, of an item that has not been live before.
+/// The row and content for an upsert of an item that was not live before.
 pub fn rows_of(upsert: &Upsert, version: u64, now: DateTime<Utc>) -> (ItemRow, Content) {
     let content = Content {
         text: upsert.text.clone(),
@@ -84,7 +84,7 @@ pub fn rows_of(upsert: &Upsert, version: u64, now: DateTime<Utc>) -> (ItemRow, C
     (row, content)
 }
 
-/// The upsert that says an item as it is stored.
+/// The upsert that would produce an item as it is stored.
 pub fn upsert_of(domain: &DomainName, stored: Material) -> Upsert {
     let Material { row, content } = stored;
     Upsert {
@@ -108,7 +108,7 @@ pub fn upsert_of(domain: &DomainName, stored: Material) -> Upsert {
     }
 }
 
-/// What remains of an item that is gone.
+/// The tombstone of an item that is gone.
 pub fn tombstone(id: ItemId, version: u64, liveness: Liveness, since: DateTime<Utc>) -> ItemRow {
     ItemRow {
         id,

@@ -1,49 +1,48 @@
-//! What a domain holds in memory, as estimated.
+//! An estimate of the memory that a domain takes.
 //!
-//! It is told with every change of a domain's status, so it follows from counts and sizes that are kept
-//! anyway: no item is asked. Not in it is what is on its way (events, texts of a window, features that
-//! are made), which windows and queues bound, nor what the allocator keeps for later.
+//! It is reported with every change of a domain's status, so it is computed from counts and sizes that are kept anyway,
+//! without looking at items. It does not include what is in flight (events, texts of a window, features being made),
+//! which windows and queues limit, nor memory that the allocator keeps for later.
 
 use std::ops::AddAssign;
 
 /// Bytes of any active domain, however small: its machine, its actor and its view.
 pub(crate) const DOMAIN: u64 = 6 << 10;
-/// Bytes of an allocation besides what was asked for: the allocator's own, and those it rounds up by.
+/// Bytes of an allocation beyond its content: the allocator's own data and rounding.
 const ALLOCATION: u64 = 12;
-/// Bytes of the counts before what is shared.
+/// Bytes of the reference counts of a shared allocation.
 const SHARED: u64 = 16;
-/// Bytes that a load takes besides those of its items: what comparing works with.
+/// Bytes that loading takes in addition to those per item: working memory of comparisons.
 const LOADING: u64 = 64 << 10;
-/// Bytes that an item takes at most while its domain is loaded, with a text of some sixty terms.
+/// Most bytes per item while its domain is being loaded, with a text of some sixty terms.
 const LOADING_ITEM: u64 = 6 << 10;
-/// Of those, what does not depend on its feature: its row as it was read, candidates, list, and what
-/// readers are shown.
+/// The part of that which does not depend on the feature: the row as read, candidates, the list, and what readers see.
 const LOADING_ROW: u64 = 2_560;
-/// How often its feature is there then: as it was read, in a block, and laid out to be compared.
+/// Copies of a feature during loading: as read, in a block, and laid out for comparison.
 const LOADING_FEATURES: u64 = 3;
 
-/// Bytes that an active domain is estimated to hold, by part.
+/// An estimate of the bytes that an active domain takes, by part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Memory {
-    /// Items and their ids, and what there is of every domain.
+    /// Items and their ids, and the fixed costs of a domain.
     pub items: u64,
-    /// What readers are shown of items.
+    /// What readers see of items.
     pub shown: u64,
-    /// Features, as they are compared.
+    /// Features in the form in which they are compared.
     pub blocks: u64,
     /// Lists.
     pub lists: u64,
-    /// What readers' snapshot has of its own; items, lists and what is shown are the machine's, too.
+    /// What readers' snapshot has of its own; it shares items, lists and what readers see with the machine.
     pub snapshot: u64,
 }
 
 impl Memory {
-    /// All of it.
+    /// The sum of all parts.
     pub fn total(self) -> u64 {
         self.parts().iter().map(|(_, bytes)| bytes).sum()
     }
 
-    /// Each part by its name.
+    /// All parts with their names.
     pub fn parts(self) -> [(&'static str, u64); 5] {
         [
             ("items", self.items),
@@ -65,7 +64,7 @@ impl AddAssign for Memory {
     }
 }
 
-/// Something in an allocation of its own; nothing takes none.
+/// Bytes of a value in an allocation of its own; an empty one takes none.
 pub fn boxed(bytes: usize) -> u64 {
     if bytes == 0 {
         return 0;
@@ -73,27 +72,27 @@ pub fn boxed(bytes: usize) -> u64 {
     bytes as u64 + ALLOCATION
 }
 
-/// Something in an allocation that is shared.
+/// Bytes of a value in a shared allocation.
 pub fn shared(bytes: usize) -> u64 {
     SHARED + bytes as u64 + ALLOCATION
 }
 
-/// A vector with room for so many.
+/// Bytes of a vector of this capacity.
 pub fn vector<T>(capacity: usize) -> u64 {
     boxed(capacity * size_of::<T>())
 }
 
-/// A hash table with room for so many: it keeps one place of eight free, and a byte for each.
+/// Bytes of a hash table of this capacity: one place in eight stays free, and each has a control byte.
 pub fn table<T>(capacity: usize) -> u64 {
     boxed(capacity * 8 / 7 * (size_of::<T>() + 1))
 }
 
-/// What loading a domain of so many items takes until its lists are made, before any is read.
+/// Bytes that loading a domain with this many items takes until its lists are computed, before any item is read.
 pub fn of_loading(items: u64) -> u64 {
     LOADING + items * LOADING_ITEM
 }
 
-/// The same once items and features of so many bytes are read.
+/// The same once items, and features of this many bytes, are read.
 pub fn of_loading_read(items: u64, feature_bytes: u64) -> u64 {
     LOADING + items * LOADING_ROW + LOADING_FEATURES * feature_bytes
 }

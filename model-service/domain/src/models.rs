@@ -1,7 +1,7 @@
-//! The models of a domain: the one that is served, and those beside it.
+//! The models of a domain: the served one, and those beside it.
 //!
-//! Each has a name, which lists and answers say, and a kind: the way its features are made. Features are stored by
-//! kind, so that models of one kind share them; lists are stored by name.
+//! Each has a name, which appears in lists and answers, and a kind: the way its features are made. Features are stored
+//! by kind, so models of one kind share them; lists are stored by name.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use crate::settings::SettingsOutcome;
 
 /// Most models of a domain.
 pub const MOST_MODELS: usize = 64;
-/// Longest reason why a model cannot be made, in bytes.
+/// Longest reason why a model failed, in bytes.
 const MOST_REASON: usize = 1_024;
 
-/// How far a model beside the served one is.
+/// The state of a model beside the served one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// Its features and lists are being made.
     Building,
-    /// It has been as exact as the served one, and is kept so.
+    /// It has been as complete as the served one, and is kept up to date.
     Ready,
-    /// It cannot be made, for this reason.
+    /// It cannot be built, for this reason.
     Failed(String),
 }
 
@@ -35,34 +35,35 @@ pub enum Stage {
 pub struct ModelEntry {
     /// The way its features are made.
     pub kind: ModelName,
-    /// How far it is.
+    /// Its state.
     pub stage: Stage,
 }
 
-/// A model of which rows are still to be deleted.
+/// A model with rows that are still to be deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leaving {
     /// The way its features were made.
     pub kind: ModelName,
-    /// Whether all of it goes, or its lists alone, since it is served now.
+    /// Whether the whole model is deleted; otherwise only its lists beside the served model's, because it is served
+    /// now.
     pub wholly: bool,
 }
 
-/// What is stored of a domain's models.
+/// What is stored about a domain's models.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Models {
-    /// The served one, once there was a choice; `None`: it is named like its kind.
+    /// The name of the served one, once it was chosen; `None`: its name is its kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     active: Option<ModelName>,
-    /// Those beside it.
+    /// The models beside it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     beside: BTreeMap<ModelName, ModelEntry>,
-    /// Those of which rows are to be deleted.
+    /// Models with rows to delete.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     leaving: BTreeMap<ModelName, Leaving>,
 }
 
-/// Those of a domain of which nothing was ever said.
+/// The models of a domain whose models were never changed.
 pub(crate) static NO_MODELS: Models = Models {
     active: None,
     beside: BTreeMap::new(),
@@ -70,7 +71,7 @@ pub(crate) static NO_MODELS: Models = Models {
 };
 
 impl Models {
-    /// Whether nothing was ever said of them.
+    /// Whether they were never changed.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -80,23 +81,23 @@ impl Models {
         self.active.as_ref().unwrap_or(kind)
     }
 
-    /// Whether a choice was made: the kind of the served model is not to be changed otherwise.
+    /// Whether the served model was chosen: then its kind can be changed in no other way.
     pub fn are_chosen(&self) -> bool {
         self.active.is_some() || !self.beside.is_empty() || !self.leaving.is_empty()
     }
 
-    /// Those beside the served one.
+    /// The models beside the served one.
     pub fn beside(&self) -> &BTreeMap<ModelName, ModelEntry> {
         &self.beside
     }
 
-    /// Whether a model beside the served one can be asked.
+    /// Whether queries may use this model beside the served one.
     pub fn is_ready(&self, name: &ModelName) -> bool {
         let entry = self.beside.get(name);
         entry.is_some_and(|entry| entry.stage == Stage::Ready)
     }
 
-    /// Those that are kept up with the domain's events.
+    /// The models that follow the domain's events.
     pub(crate) fn followed(&self) -> Vec<Followed> {
         let kept = self.beside.iter();
         let kept = kept.filter(|(_, entry)| !matches!(entry.stage, Stage::Failed(_)));
@@ -108,12 +109,12 @@ impl Models {
         .collect()
     }
 
-    /// Whether rows of some are to be deleted.
+    /// Whether any model has rows to delete.
     pub(crate) fn has_leaving(&self) -> bool {
         !self.leaving.is_empty()
     }
 
-    /// The next one of which rows are to be deleted, and whether others have features of its kind.
+    /// The next model with rows to delete, and whether its features go too or another model shares them.
     pub(crate) fn next_leaving(&self, active_kind: &ModelName) -> Option<Swept> {
         let (name, Leaving { kind, wholly }) = self.leaving.iter().next()?;
         let mut kinds = self.beside.values().map(|entry| &entry.kind);
@@ -125,12 +126,12 @@ impl Models {
         })
     }
 
-    /// Nothing is left of it that was to go.
+    /// Records that the model's rows are deleted.
     pub(crate) fn left(&mut self, name: &ModelName) {
         self.leaving.remove(name);
     }
 
-    /// What becomes of a change; `None`: the served one is to be another, which takes more than one step.
+    /// The outcome of a change; `None`: another model is to be served, which takes more than one step.
     pub(crate) fn change(
         &mut self,
         active_kind: &ModelName,
@@ -181,7 +182,15 @@ impl Models {
             };
         }
         if self.leaving.get(name).is_some_and(|leaving| leaving.wholly) {
-            let why = format!("what is stored of the former {name} is being deleted; try again");
+            let why = format!("rows of the former {name} are still being deleted; try again");
+            return SettingsOutcome::Conflict(why);
+        }
+        let mut others = self.beside.values().map(|entry| &entry.kind);
+        let are_kept = kind == active_kind || others.any(|other| other == kind);
+        let leaves = |leaving: &Leaving| leaving.wholly && leaving.kind == *kind;
+        if !are_kept && self.leaving.values().any(leaves) {
+            let why =
+                format!("features of the former model of kind {kind} are being deleted; try again");
             return SettingsOutcome::Conflict(why);
         }
         let count = self.beside.len() + 1;
@@ -208,7 +217,7 @@ impl Models {
         }
     }
 
-    /// How far a model is; whether that is news.
+    /// Sets the state of a model; returns whether it changed.
     pub(crate) fn reach(&mut self, name: &ModelName, stage: Stage) -> bool {
         let stage = match stage {
             Stage::Failed(mut why) => {
@@ -227,8 +236,8 @@ impl Models {
         }
     }
 
-    /// A ready model takes the place of the served one, which is of this kind and stays beside it. The kind of the
-    /// one that is served now; `None`: there is no such model.
+    /// A ready model replaces the served one, which is of this kind and stays beside it. Returns the kind of the model
+    /// that is served now; `None`: there is no such model.
     pub(crate) fn activate(
         &mut self,
         active_kind: &ModelName,
@@ -240,7 +249,7 @@ impl Models {
             kind: active_kind.clone(),
             stage: Stage::Ready,
         };
-        // All of its lists are written there now.
+        // All of its lists are written there again.
         self.leaving.remove(&was);
         self.beside.insert(was, entry);
         let leaving = Leaving {
@@ -253,42 +262,42 @@ impl Models {
     }
 }
 
-/// A model that is kept up with the domain's events.
+/// A model that follows the domain's events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Followed {
     /// Its name.
     pub name: ModelName,
     /// The way its features are made.
     pub kind: ModelName,
-    /// Whether it may be asked.
+    /// Whether queries may use it.
     pub is_ready: bool,
 }
 
-/// What is to be deleted of a model.
+/// What to delete of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Swept {
     /// Its name.
     pub name: ModelName,
-    /// Whether its own rows go, too, or its lists alone.
+    /// Whether all of its rows are deleted, or only its lists.
     pub wholly: bool,
-    /// The kind whose features go with it; `None`: another model has them, too, or it goes on.
+    /// The kind whose features are deleted too; `None`: another model shares them, or the model stays.
     pub features: Option<ModelName>,
 }
 
-/// What the machine of a model beside the served one tells that of the served one.
+/// What the machine of a model beside the served one reports to the machine of the served one.
 #[derive(Debug, Clone, Default)]
-pub struct Tidings {
-    /// Whether it has been as exact as the served one.
+pub struct ModelReport {
+    /// Whether it has been as complete as the served one.
     pub is_whole: bool,
-    /// Whether all that it has is stored, and the store says so.
+    /// Whether everything it has is stored, and marked clean in the store.
     pub is_clean: bool,
-    /// Why it cannot be made, if it cannot.
+    /// Why it cannot be built, if so.
     pub failed: Option<String>,
-    /// What is usual in the domain's texts, as its features were made with.
+    /// The habits with which its features were made.
     pub habits: Arc<Habits>,
 }
 
-impl PartialEq for Tidings {
+impl PartialEq for ModelReport {
     fn eq(&self, other: &Self) -> bool {
         (self.is_whole, self.is_clean, &self.failed)
             == (other.is_whole, other.is_clean, &other.failed)
@@ -350,7 +359,7 @@ mod tests {
             (lists.name, lists.wholly, lists.features),
             (name("new"), false, None)
         );
-        // Back again at once: its lists are no more those of a served one.
+        // Served again at once: its lists are no longer those beside a served model.
         assert_eq!(
             models.activate(&kind, &name("text-2")),
             Some(name("text-2"))
@@ -373,10 +382,10 @@ mod tests {
         for of_kind in ["a", "b"] {
             models.change(&kind, &name(of_kind), &put("words-1"));
         }
-        models.change(&kind, &name("twin"), &put("text-2"));
-        models.change(&kind, &name("twin"), &ModelChange::Delete);
+        models.change(&kind, &name("copy"), &put("text-2"));
+        models.change(&kind, &name("copy"), &ModelChange::Delete);
         assert_eq!(models.next_leaving(&kind).unwrap().features, None);
-        models.left(&name("twin"));
+        models.left(&name("copy"));
         models.change(&kind, &name("a"), &ModelChange::Delete);
         assert_eq!(models.next_leaving(&kind).unwrap().features, None);
         models.change(&kind, &name("b"), &ModelChange::Delete);

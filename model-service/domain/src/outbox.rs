@@ -1,4 +1,4 @@
-//! The outbox: what a machine asks for, which commits are out, and what the store says of it.
+//! The outbox: requested effects, unanswered commits, and the dirty mark in the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,35 +8,35 @@ use crate::effect::{CommitStep, Effect, Observation, Ticket};
 use crate::intake::{DeliveryTag, Outcome};
 use crate::store::{BesideRow, DomainRow, ListRow, Write};
 
-/// Whether the store says that lists may differ from items.
+/// The dirty mark: whether the store says that lists may differ from items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// It says they agree.
+    /// The store says that they match.
     Clean,
-    /// It says so since before it was loaded: at a former owner's epoch, which gives us no right
-    /// to write lists, or at ours, with a commit that says otherwise perhaps still on its way.
+    /// The store has said "dirty" since before the domain was loaded: either at a former owner's epoch, which does not
+    /// allow this owner to write lists, or at this epoch, while a commit that says "clean" may still be in flight.
     Inherited,
-    /// A commit that says so is on its way. Other commits carry the mark too: either may be
+    /// A commit that says "dirty" is in flight. Other commits carry the mark too, because any of them may become
     /// durable first.
     Marking(Ticket),
-    /// It says so at our epoch.
+    /// The store says "dirty" at this epoch.
     Dirty,
-    /// A commit that says they agree is on its way.
+    /// A commit that says "clean" is in flight.
     Cleaning(Ticket),
 }
 
-/// Effects on their way out, and commits that are not answered.
+/// Requested effects, and commits that are not answered.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     effects: Vec<Effect>,
     next_ticket: Ticket,
     mark: Mark,
     commits: BTreeMap<Ticket, CommitStep>,
-    /// Commits of before everything was forgotten that are not answered yet. The store is not
-    /// read while there are any: what they write later would be missed.
+    /// Unanswered commits from before everything was forgotten. The store is not read while there are any, because
+    /// their later writes would be missed.
     orphans: BTreeSet<Ticket>,
-    /// The model beside the served one that all this is about; `None`: it is the served one, whose machine writes what
-    /// all models share.
+    /// The name and kind of this machine's model if it runs beside the served one; `None`: it is the served one, whose
+    /// machine writes what all models share.
     beside: Option<(ModelName, ModelName)>,
 }
 
@@ -54,7 +54,7 @@ impl Default for Outbox {
 }
 
 impl Outbox {
-    /// One of a machine of a model beside the served one: its name and kind.
+    /// The outbox of a machine of a model beside the served one, with this name and kind.
     pub(crate) fn beside(model: ModelName, kind: ModelName) -> Self {
         Self {
             beside: Some((model, kind)),
@@ -62,48 +62,48 @@ impl Outbox {
         }
     }
 
-    /// The model beside the served one that the machine is of, if it is not that of the served one.
+    /// The name of this machine's model, if it runs beside the served one.
     pub(crate) fn model_beside(&self) -> Option<&ModelName> {
         self.beside.as_ref().map(|(model, _)| model)
     }
 
-    /// Names one thing that is asked for.
+    /// A new ticket.
     pub(crate) fn ticket(&mut self) -> Ticket {
         let ticket = self.next_ticket;
         self.next_ticket = Ticket(ticket.0 + 1);
         ticket
     }
 
-    /// Asks for something.
+    /// Requests an effect.
     pub(crate) fn push(&mut self, effect: Effect) {
         self.effects.push(effect);
     }
 
-    /// Has something counted.
+    /// Requests that something be counted.
     pub(crate) fn observe(&mut self, observation: Observation) {
         self.push(Effect::Observe(observation));
     }
 
-    /// Says what became of deliveries.
+    /// Settles deliveries with the same outcome.
     pub(crate) fn settle(&mut self, tags: Vec<DeliveryTag>, outcome: &Outcome) {
         let settled = tags.into_iter().map(|tag| (tag, outcome.clone()));
         self.settle_each(settled.collect());
     }
 
-    /// Says what became of each delivery.
+    /// Settles each delivery with its own outcome.
     pub(crate) fn settle_each(&mut self, settled: Vec<(DeliveryTag, Outcome)>) {
         if !settled.is_empty() {
             self.push(Effect::Settle(settled));
         }
     }
 
-    /// Everything asked for since the last call, in order.
+    /// Everything requested since the last call, in order.
     pub(crate) fn drain(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
     }
 
-    /// Asks for a commit. Unless the store says "dirty" already, or it is the commit that ends that,
-    /// `dirty` goes with it: the domain's row with the mark.
+    /// Requests a commit. Unless the store says "dirty" already, or this is the commit that ends that, it includes
+    /// `dirty`: the domain's row with the mark.
     pub(crate) fn commit(
         &mut self,
         step: CommitStep,
@@ -123,7 +123,7 @@ impl Outbox {
         self.commits.insert(ticket, step);
         let (fence, writes) = match &self.beside {
             None => (fence, writes),
-            // Nothing is acknowledged on the strength of it.
+            // No delivery is acknowledged because of it.
             Some((model, kind)) => (false, of_model(model, kind, writes)),
         };
         self.push(Effect::Commit {
@@ -135,7 +135,7 @@ impl Outbox {
         ticket
     }
 
-    /// A commit is answered; `None`: it is one of before everything was forgotten.
+    /// A commit is answered; `None`: it is from before everything was forgotten.
     pub(crate) fn answered(&mut self, ticket: Ticket) -> Option<CommitStep> {
         let step = self.commits.remove(&ticket);
         if step.is_none() {
@@ -144,7 +144,7 @@ impl Outbox {
         step
     }
 
-    /// A commit is durable, and so is the mark it carried.
+    /// A commit is durable, and so is the mark that it carried.
     pub(crate) fn stored(&mut self, ticket: Ticket) {
         match self.mark {
             Mark::Marking(sent) if sent == ticket => self.mark = Mark::Dirty,
@@ -153,34 +153,33 @@ impl Outbox {
         }
     }
 
-    /// What the store says of the domain.
+    /// What the store says about the domain.
     pub(crate) fn mark(&self) -> Mark {
         self.mark
     }
 
-    /// The store was read; whether it says "dirty".
+    /// The store was read; `dirty`: what its mark says.
     pub(crate) fn inherit(&mut self, dirty: bool) {
         self.mark = if dirty { Mark::Inherited } else { Mark::Clean };
     }
 
-    /// Whether all commits are answered, but for those of before everything was forgotten.
+    /// Whether all commits are answered, except those from before everything was forgotten.
     pub(crate) fn is_answered(&self) -> bool {
         self.commits.is_empty()
     }
 
-    /// Whether all commits are answered but for one that says what is so already: that the domain is
-    /// clean.
+    /// Whether all commits are answered, except one that marks the domain clean.
     pub(crate) fn has_stored_all(&self) -> bool {
         self.commits.values().all(|step| *step == CommitStep::Clean)
     }
 
-    /// Whether no commit of before everything was forgotten can become durable any more.
+    /// Whether no commit from before everything was forgotten can become durable any more.
     pub(crate) fn may_read_store(&self) -> bool {
         self.orphans.is_empty()
     }
 
-    /// Everything is forgotten but what was asked for. Tickets go on, so that no answer still on its
-    /// way is taken for another's.
+    /// Forgets everything except the requested effects. Ticket numbers continue, so that no late answer is mistaken for
+    /// another's.
     pub(crate) fn forget(&mut self) {
         self.orphans
             .extend(std::mem::take(&mut self.commits).into_keys());
@@ -188,8 +187,8 @@ impl Outbox {
     }
 }
 
-/// What the machine of a model beside the served one writes of what it would write as that of the served one: what all
-/// models share is there already.
+/// Reduces the writes of a machine to those that the machine of a model beside the served one makes: what all models
+/// share is stored already.
 fn of_model(model: &ModelName, kind: &ModelName, writes: Vec<Write>) -> Vec<Write> {
     let own = |write| match write {
         Write::Domain(row) => Some(Write::Beside(model.clone(), BesideRow::of(&row))),

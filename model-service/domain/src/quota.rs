@@ -1,7 +1,7 @@
-//! Quotas of a domain: how many items, how many events a second, how long texts are. Pure.
+//! Quotas of a domain: the number of items, the number of events per second, and the length of texts. Pure.
 //!
-//! What takes something away from readers ([`Event::takes_away`](kindred_shared::event::Event::takes_away)) is never
-//! refused for them.
+//! Events that take something away from readers ([`Event::takes_away`](kindred_shared::event::Event::takes_away)) are
+//! never refused because of a quota.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use kindred_shared::event::{Reason, Refusal, Upsert};
 
 use crate::settings::DomainSettings;
 
-/// Events that a domain may have now. Those of a second are saved up, and no more.
+/// A token bucket for events, with the capacity of one second.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Bucket(Option<(f64, Duration)>);
 
 impl Bucket {
-    /// Takes one of `most` events a second, at a moment that does not go back.
+    /// Takes a token of `most` per second. `now` never goes back.
     ///
     /// # Errors
-    /// After how long there is one.
+    /// The time until there is a token.
     pub fn take(&mut self, most: u64, now: Duration) -> Result<(), Duration> {
         let most = most as f64;
         let saved = self.saved(most, now);
@@ -26,7 +26,7 @@ impl Bucket {
         if is_there {
             return Ok(());
         }
-        // What is a moment too early would be asked for at once, again and again.
+        // A wait that is slightly too short would be retried at once, again and again.
         let wait = ((1.0 - saved) / most).clamp(MOMENT.as_secs_f64(), LONGEST.as_secs_f64());
         Err(Duration::from_secs_f64(wait))
     }
@@ -38,12 +38,12 @@ impl Bucket {
     }
 }
 
-/// Shortest time that a wait is told as.
+/// Shortest wait that is returned.
 const MOMENT: Duration = Duration::from_micros(100);
-/// Longest: with none a second, which no setting may say, it is asked again after so long.
+/// Longest wait that is returned: with a limit of 0, which no setting allows, this is the interval of retries.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Whether an item's text is as short as it must be.
+/// Checks an item's text against the limit.
 ///
 /// # Errors
 /// Why it is refused.
@@ -52,7 +52,7 @@ pub fn fits(settings: &DomainSettings, upsert: &Upsert) -> Result<(), Refusal> {
     match settings.max_text {
         Some(most) if bytes > most => {
             let detail = format!(
-                "`text` has {bytes} bytes, and texts of this domain may have {most}; shorten it, or raise max_text"
+                "`text` has {bytes} bytes, more than the {most} that texts of this domain may have; shorten it, or raise max_text"
             );
             Err(Refusal::new(Reason::OverQuota, Some("text"), detail))
         }
@@ -60,15 +60,15 @@ pub fn fits(settings: &DomainSettings, upsert: &Upsert) -> Result<(), Refusal> {
     }
 }
 
-/// The domain has as many items as it may.
+/// The refusal of an item because the domain has as many as it may.
 pub fn no_room(most: u64) -> Refusal {
     let detail = format!(
-        "the domain may have {most} items, and has as many; delete some, or raise max_items"
+        "the domain has reached its limit of {most} items; delete some, or raise max_items"
     );
     Refusal::new(Reason::OverQuota, None, detail)
 }
 
-/// More events came than the domain may have.
+/// The refusal of an event because the domain has more events than it may.
 pub fn too_many(most: u64) -> Refusal {
     let detail = format!(
         "the domain may have {most} events a second; send them more slowly, or raise max_events_per_second"
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(admit(0), Err(Duration::from_millis(100)));
         assert!(admit(99).is_err());
         assert_eq!(admit(101), Ok(()));
-        // A long pause saves up what one second has.
+        // A long pause saves up no more than one second's tokens.
         assert!((0..10).all(|_| admit(60_000) == Ok(())));
         assert!(admit(60_000).is_err());
     }

@@ -1,4 +1,4 @@
-//! A comparison of all rows with all, which goes on beside the cycle of windows.
+//! A comparison of all rows with each other, which runs beside the cycle of windows.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,26 +7,25 @@ use crate::comparison::Comparison;
 use crate::effect::Ticket;
 use crate::slot::{Slot, SlotSet};
 
-/// All rows of a domain are being compared with all: when it was loaded, or when at least as many rows are
-/// new as were there.
+/// All rows of a domain are being compared with each other: because it was loaded, or because many rows are new.
 ///
-/// Windows go on meanwhile. Each compares its rows with all others, so every pair of rows that stay is
-/// compared: by this if both were there when it began, else by the window of the later one.
+/// Windows continue meanwhile. Each compares its rows with all others, so every pair of rows that stay is compared: by
+/// this comparison if both existed when it began, otherwise by the window of the later one.
 #[derive(Debug)]
 pub(crate) struct Rebuild {
     pub(crate) ticket: Ticket,
-    /// Its fresh items are those whose first list this makes.
+    /// Its fresh items are those whose first list it computes.
     pub(crate) comparison: Comparison,
-    /// Whether the stored lists may be others than those of the stored items, so that all are to be stored.
+    /// Whether all lists must be stored, because the stored ones may not match the stored items.
     pub(crate) rewrite: bool,
-    /// Items whose row took part and is their feature no more: what was found of it does not count.
+    /// Items whose row took part but is no longer their feature: results for it do not count.
     outdated: SlotSet,
-    /// Lists nobody is served yet, into which windows have put candidates meanwhile.
+    /// Lists that are not served yet and have received candidates from windows meanwhile.
     touched: BTreeSet<Slot>,
 }
 
 impl Rebuild {
-    /// One that begins now.
+    /// Starts now.
     pub(crate) fn new(ticket: Ticket, comparison: Comparison, rewrite: bool) -> Self {
         Self {
             ticket,
@@ -37,27 +36,27 @@ impl Rebuild {
         }
     }
 
-    /// The item's row is its feature no more.
+    /// The item's row is no longer its feature.
     pub(crate) fn outdate(&mut self, slot: Slot) {
         self.outdated.insert(slot);
     }
 
-    /// A window changed a list that is still to be made.
+    /// A window changed a list that is still to be computed.
     pub(crate) fn touch(&mut self, slot: Slot) {
         self.touched.insert(slot);
     }
 
-    /// Whose rows took part and do not count.
+    /// Items whose rows took part and do not count.
     pub(crate) fn outdated(&self) -> &SlotSet {
         &self.outdated
     }
 
-    /// Whether a window changed the list while it was to be made.
+    /// Whether a window changed the list before it was computed.
     pub(crate) fn is_touched(&self, slot: Slot) -> bool {
         self.touched.contains(&slot)
     }
 
-    /// When failed tasks are asked for again, if there are any.
+    /// When failed tasks are requested again, if there are any.
     pub(crate) fn retry_at(&self) -> Option<Duration> {
         self.comparison.retry_at()
     }

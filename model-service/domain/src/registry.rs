@@ -1,5 +1,4 @@
-//! The domains of one partition: which are active, which must be loaded, and when a sleeping one must
-//! wake. Pure.
+//! The domains of one partition: which are active, which must be loaded, and when a sleeping one must wake. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -8,25 +7,25 @@ use kindred_shared::DomainName;
 
 use crate::store::DomainRow;
 
-/// Whether a domain is put to sleep: it was not used for that long, and a machine that may sleep has nothing to do.
+/// Whether to put a domain to sleep: it has not been used for `idle_after`, and its machine has nothing to do.
 pub fn is_idle(unused_for: Duration, idle_after: Duration, may_sleep: bool) -> bool {
     may_sleep && unused_for >= idle_after
 }
 
-/// Active domains, each with what drives it, and the sleeping ones that somebody must think of.
+/// Active domains, each with its driver, and those sleeping domains that must be woken at some time.
 #[derive(Debug)]
 pub struct Registry<A> {
     active: BTreeMap<DomainName, A>,
-    /// Sleeping domains by when their next item expires, in ms since 1970.
+    /// Sleeping domains by the time when their next item expires, in ms since 1970.
     expiries: BTreeSet<(i64, DomainName)>,
-    /// Dirty domains that are still to be loaded.
+    /// Dirty domains that must still be loaded.
     to_load: VecDeque<DomainName>,
-    /// Domains that load at a time.
+    /// Most domains that are loaded at a time.
     most_loading: usize,
 }
 
 impl<A> Registry<A> {
-    /// Knows no domain yet. Of the dirty ones so many at most are loaded at a time.
+    /// Starts without any domain; loads at most `most_loading` dirty domains at a time.
     pub fn new(most_loading: usize) -> Self {
         Self {
             active: BTreeMap::new(),
@@ -36,7 +35,7 @@ impl<A> Registry<A> {
         }
     }
 
-    /// What drives the domain, if it is active.
+    /// The driver of a domain, if it is active.
     pub fn get(&self, domain: &DomainName) -> Option<&A> {
         self.active.get(domain)
     }
@@ -46,18 +45,18 @@ impl<A> Registry<A> {
         self.active.iter()
     }
 
-    /// The domain is active: nothing else needs to wake it.
+    /// The domain is active now: nothing else needs to wake it.
     pub fn woke(&mut self, domain: DomainName, driver: A) {
         self.expiries.retain(|(_, sleeping)| *sleeping != domain);
         self.active.insert(domain, driver);
     }
 
-    /// The domain is not active any more, and must be woken for events alone.
+    /// The domain is not active any more; only events will wake it.
     pub fn ended(&mut self, domain: &DomainName) -> Option<A> {
         self.active.remove(domain)
     }
 
-    /// The domain sleeps. Its next item expires then, in ms since 1970, if one does.
+    /// The domain sleeps; its next item expires at this time, in ms since 1970, if any does.
     pub fn asleep(&mut self, domain: DomainName, next_expiry: Option<i64>) -> Option<A> {
         let driver = self.active.remove(&domain);
         if let Some(at) = next_expiry {
@@ -66,8 +65,8 @@ impl<A> Registry<A> {
         driver
     }
 
-    /// Domains as the store has them: the dirty ones are to be loaded, those with expiring items wake when
-    /// their time comes. How many are dirty.
+    /// Adds domains as the store has them: dirty ones must be loaded, those with expiring items are woken in time.
+    /// Returns the number of dirty ones.
     pub fn resume(&mut self, rows: Vec<DomainRow>) -> usize {
         let mut dirty = 0;
         for row in rows {
@@ -81,12 +80,12 @@ impl<A> Registry<A> {
         dirty
     }
 
-    /// Whether dirty domains are still to be loaded.
+    /// Whether dirty domains must still be loaded.
     pub fn has_to_load(&self) -> bool {
         !self.to_load.is_empty()
     }
 
-    /// Dirty domains to wake now.
+    /// The dirty domains to wake now.
     pub fn load_some(&mut self, is_loading: impl Fn(&A) -> bool) -> Vec<DomainName> {
         if self.to_load.is_empty() {
             return Vec::new();
@@ -97,7 +96,7 @@ impl<A> Registry<A> {
         self.to_load.drain(..some).collect()
     }
 
-    /// Domains to wake because an item of theirs expired by now, in ms since 1970.
+    /// The domains to wake because an item has expired by now, in ms since 1970.
     pub fn expired(&mut self, now: i64) -> Vec<DomainName> {
         let mut expired = Vec::new();
         while let Some((at, domain)) = self.expiries.pop_first() {
@@ -110,7 +109,8 @@ impl<A> Registry<A> {
         expired
     }
 
-    /// Every domain begins again from the store, or is another's: who drove the active ones.
+    /// Every domain will start again from the store, or belongs to another owner: returns the drivers of the active
+    /// ones.
     pub fn drain(&mut self) -> Vec<(DomainName, A)> {
         std::mem::take(&mut self.active).into_iter().collect()
     }

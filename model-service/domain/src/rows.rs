@@ -11,83 +11,83 @@ use crate::models::Models;
 use crate::settings::{Answered, DomainSettings, SettingsOutcome};
 use crate::stamp::Epoch;
 
-/// A domain: registered once, then marked dirty and clean.
+/// A domain: registered once, then alternately dirty and clean.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainRow {
     /// Its name.
     pub domain: DomainName,
     /// Its active model.
     pub model: ModelName,
-    /// The partition it belongs to for ever.
+    /// The partition it always belongs to.
     pub partition: u16,
     /// When it was registered.
     pub registered_at: DateTime<Utc>,
-    /// The epoch at which lists may differ from items; `None`: clean, they agree.
+    /// The epoch at which lists may differ from items; `None`: clean, lists match the items.
     pub dirty: Option<u64>,
-    /// Live items when it was last clean.
+    /// Number of live items when it was last clean.
     pub live: u64,
-    /// Visible items when it was last clean.
+    /// Number of visible items when it was last clean.
     pub visible: u64,
-    /// When its next item expires or is published, as known when it was last clean; of a domain that was removed,
-    /// when this row is not needed any more.
+    /// When its next item expires or is published, as of the time when it was last clean; for a removed domain, when
+    /// this row may be deleted.
     pub next_expiry: Option<DateTime<Utc>>,
-    /// Its latest removal; `None`: there was none.
+    /// Its latest removal; `None`: it was never removed.
     pub removal: Option<Removed>,
 }
 
 impl DomainRow {
-    /// Whether the domain is registered. One that was removed keeps its row for the sake of its stamp.
+    /// Whether the domain is registered. A removed domain keeps its row, because the row's stamp is still needed.
     pub fn is_there(&self) -> bool {
         let is_past = |removed: &Removed| removed.stage == RemovalStage::Past;
         self.removal.as_ref().is_none_or(is_past)
     }
 }
 
-/// How long tombstones are kept, of items and of domains: no event of before comes after that any more.
+/// How long tombstones of items and domains are kept. No older event arrives after that.
 pub(crate) const TOMBSTONE_AGE: TimeDelta = TimeDelta::days(30);
 
 /// The removal of a domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
-    /// The request: one that comes twice has one effect.
+    /// The request; a repeated request has no further effect.
     pub request: String,
-    /// When it was taken in.
+    /// When the removal was accepted.
     pub at: DateTime<Utc>,
-    /// How far it is.
+    /// How far it has got.
     pub stage: RemovalStage,
 }
 
 impl Removed {
-    /// Until when the domain's row is kept for the sake of this; `None`: it is not that alone.
+    /// When the domain's row may be deleted; `None`: the removal is not done, or the domain was registered again since.
     pub(crate) fn kept_until(&self) -> Option<DateTime<Utc>> {
         (self.stage == RemovalStage::Done).then(|| self.at + TOMBSTONE_AGE)
     }
 }
 
-/// How far the removal of a domain is.
+/// How far the removal of a domain has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RemovalStage {
-    /// Its rows are being deleted. None of them counts.
+    /// Its rows are being deleted. None of them counts any more.
     Sweeping,
-    /// Nothing is left but this.
+    /// Only the domain's row is left.
     Done,
     /// The domain has been registered again since.
     Past,
 }
 
-/// What is set for a domain, and what became of the latest requests to set it.
+/// The settings of a domain, and the outcomes of the latest requests to set them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SettingsRow {
-    /// The settings, whole.
+    /// All settings.
     pub settings: DomainSettings,
-    /// Requests and what became of them, the latest last.
+    /// Requests and their outcomes, the latest last.
     #[serde(default)]
     pub answered: Vec<Answered>,
-    /// What is usual in the domain's texts. It is stored here since it goes and comes with the domain, too.
+    /// What is usual in the domain's texts. It is stored here because it is created and deleted with the domain.
     #[serde(default, skip_serializing_if = "Habits::is_new")]
     pub habits: Habits,
-    /// Its models. What is set names the kind of the served one.
+    /// Its models. The settings name the kind of the served one.
     #[serde(default, skip_serializing_if = "Models::is_default")]
     pub models: Models,
     /// When they were set.
@@ -95,11 +95,11 @@ pub struct SettingsRow {
     pub updated_at: DateTime<Utc>,
 }
 
-/// Requests whose outcome is kept: those who made them look for it soon.
+/// Number of requests whose outcome is kept: their senders ask for it soon.
 const ANSWERED: usize = 32;
 
 impl SettingsRow {
-    /// Keeps what became of a request.
+    /// Records the outcome of a request.
     pub(crate) fn answer(&mut self, request: &str, outcome: SettingsOutcome) {
         self.answered.push(Answered {
             request: request.to_owned(),
@@ -110,21 +110,21 @@ impl SettingsRow {
     }
 }
 
-/// How a model beside the served one stands in the store: what a domain's row says of the served one.
+/// The stored state of a model beside the served one: what the domain's row says for the served one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BesideRow {
-    /// The epoch at which its lists may differ from items; `None`: they agree.
+    /// The epoch at which its lists may differ from items; `None`: they match.
     pub dirty: Option<u64>,
-    /// Live items when it was last clean.
+    /// Number of live items when it was last clean.
     pub live: u64,
-    /// Visible items when it was last clean.
+    /// Number of visible items when it was last clean.
     pub visible: u64,
-    /// When the next item expires or is published, as known when it was last clean.
+    /// When the next item expires or is published, as of the time when it was last clean.
     pub next_expiry: Option<DateTime<Utc>>,
 }
 
 impl BesideRow {
-    /// What a machine says of its domain, of which it has one model.
+    /// The state that a machine records in its domain row, as a row of its model.
     pub(crate) fn of(row: &DomainRow) -> Self {
         Self {
             dirty: row.dirty,
@@ -134,11 +134,11 @@ impl BesideRow {
         }
     }
 
-    /// The domain's row as the machine of a model of this kind sees it. Without a row of its own its lists may be
+    /// The domain's row as seen by the machine of a model of this kind. Without a row of its own, its lists may be
     /// anything.
     pub fn seen(row: Option<Self>, of_domain: DomainRow, kind: &ModelName) -> DomainRow {
         let row = row.unwrap_or(Self {
-            // No epoch is 0.
+            // Epochs start at 1.
             dirty: Some(0),
             live: 0,
             visible: 0,
@@ -156,12 +156,12 @@ impl BesideRow {
     }
 }
 
-/// What is stored of one model beside the served one, besides features and lists.
+/// What is stored about one model beside the served one, except features and lists.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Beside {
-    /// How it stands.
+    /// Its state.
     pub row: Option<BesideRow>,
-    /// What is usual in the domain's texts, as its features were made with.
+    /// The habits with which its features were made.
     pub habits: Habits,
 }
 
@@ -171,13 +171,13 @@ pub struct Beside {
 pub enum Liveness {
     /// It is there.
     Live,
-    /// Its publisher withdrew it; this row is a tombstone.
+    /// Its publisher deleted it; this row is a tombstone.
     Deleted,
-    /// Its time was over; this row is a tombstone.
+    /// It expired; this row is a tombstone.
     Expired,
 }
 
-/// An item as stored: what its publisher said but the text, and how it fares.
+/// An item as stored: everything its publisher said except the text and vector, and its state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ItemRow {
     /// Its id.
@@ -186,9 +186,9 @@ pub struct ItemRow {
     pub version: u64,
     /// Live, deleted or expired.
     pub liveness: Liveness,
-    /// Since when it is that.
+    /// Since when.
     pub since: DateTime<Utc>,
-    /// Live but not to be shown.
+    /// Live, but not shown.
     pub hidden: bool,
     /// Title.
     pub title: Option<String>,
@@ -202,32 +202,31 @@ pub struct ItemRow {
     pub group: Option<String>,
     /// Labels.
     pub categories: BTreeSet<String>,
-    /// When readers could first see it.
+    /// When readers could first see it, according to its publisher.
     pub published_at: Option<DateTime<Utc>>,
-    /// Until when it is live, but not visible.
+    /// When it becomes visible; until then it is live, but hidden.
     pub publish_at: Option<DateTime<Utc>>,
-    /// From when on it is no longer live.
+    /// When it expires.
     pub expires_at: Option<DateTime<Utc>>,
-    /// When the first event was accepted since which it has been live; `None`: it is gone, or its row was
-    /// written before this was kept.
+    /// When the event was accepted that made it live; `None`: it is gone, or its row is older than this field.
     pub accepted_at: Option<DateTime<Utc>>,
-    /// Free keys and values.
+    /// Additional keys and values.
     pub attributes: BTreeMap<String, String>,
-    /// Why it has no feature of its own, if it was rejected.
+    /// Why no feature could be made from it.
     pub rejected: Option<String>,
-    /// Hash of what its feature is made of: equal hashes, equal features.
+    /// Hash of what its feature is made from: equal hashes mean equal features.
     pub content_hash: u64,
 }
 
 impl ItemRow {
-    /// When the first event was accepted since which the item has been live. A row that was written before
-    /// this was kept says when the newest one was.
+    /// When the event was accepted that made the item live. For a row that is older than that field, when the newest
+    /// event was accepted.
     pub fn first_accepted(&self) -> DateTime<Utc> {
         self.accepted_at.unwrap_or(self.since)
     }
 }
 
-/// What an item's feature is made of, besides its title.
+/// What an item's feature is made from, besides its title.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Content {
     /// Text as published.
@@ -243,29 +242,29 @@ impl Content {
     }
 }
 
-/// An item's feature as stored. It counts only while its version is its item's.
+/// An item's feature as stored. It counts only while its version equals the item's.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeatureRow {
     /// The item.
     pub id: ItemId,
-    /// The item's version when the feature was made.
+    /// The item's version from which the feature was made.
     pub version: u64,
-    /// What it is compared with; its model is the feature's.
+    /// What it is compared with; the space's model is the feature's model.
     pub space: Space,
-    /// Fingerprint of the habits of the domain that it was made with ([`Habits::fingerprint`]).
+    /// Fingerprint of the domain's habits with which it was made ([`Habits::fingerprint`]).
     pub habits: u64,
-    /// The feature; zero: nothing to compare.
+    /// The feature; zero: there is nothing to compare.
     pub feature: Feature,
 }
 
 /// A feature row without the feature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeatureStamp {
-    /// The item's version when the feature was made.
+    /// The item's version from which the feature was made.
     pub version: u64,
     /// What it is compared with.
     pub space: Space,
-    /// Whether there is nothing to compare.
+    /// Whether the feature is zero: there is nothing to compare.
     pub zero: bool,
 }
 
@@ -285,34 +284,34 @@ pub struct ListRow {
     pub id: ItemId,
     /// By score descending, then id ascending by bytes.
     pub neighbours: Vec<Neighbour>,
-    /// The model the scores come from.
+    /// The model that computed the scores.
     pub model: ModelName,
-    /// When the list was made.
+    /// When the list was computed.
     pub updated_at: DateTime<Utc>,
 }
 
-/// A row that cannot be what Kindred wrote. It counts as none.
+/// A row that Kindred cannot have written. It is treated as missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DamagedRow {
     /// Its table.
     pub table: &'static str,
-    /// Its item; empty: it is the domain's own.
+    /// Its item; empty: it is the domain's own row.
     pub id: String,
     /// What is wrong with it.
     pub reason: String,
 }
 
-/// Damaged rows of a domain, as far as they were read.
+/// The damaged rows of a domain that were found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Damaged {
     /// Some of them.
     pub rows: Vec<DamagedRow>,
-    /// How many there are.
+    /// Their number.
     pub count: u64,
 }
 
 impl Damaged {
-    /// What is damaged, in words, and what to do; `None`: nothing is.
+    /// A description of the damage and the remedy; `None`: nothing is damaged.
     pub fn in_words(&self, domain: &DomainName) -> Option<String> {
         let (named, count) = (&self.rows, self.count);
         if count == 0 {
@@ -343,13 +342,13 @@ impl Damaged {
 /// Ownership of a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// Number of this ownership.
+    /// The number of this ownership.
     pub epoch: u64,
-    /// Who owns it: unique per start of a process. Empty: it was handed over and is anybody's.
+    /// The owner's name, unique per start of a process. Empty: the partition was handed over and is free.
     pub owner: String,
     /// Where the owner answers queries.
     pub address: String,
-    /// Rises while the owner lives.
+    /// Rises while the owner is alive.
     pub beat: u64,
 }
 
@@ -359,7 +358,7 @@ impl Lease {
         Epoch(self.epoch)
     }
 
-    /// Whether its last owner handed it over.
+    /// Whether its last owner handed the partition over.
     pub fn is_vacant(&self) -> bool {
         self.owner.is_empty()
     }

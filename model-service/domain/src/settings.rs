@@ -1,4 +1,4 @@
-//! What the configuration says for all domains, and what is set for one instead.
+//! The configuration for all domains, and the settings that replace it for a single one.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -10,118 +10,119 @@ use serde_json::{Map, Value};
 use crate::habits::SampleSize;
 use crate::window::WindowSize;
 
-/// What the process says for all domains.
+/// What the process's configuration says for all domains.
 #[derive(Debug, Clone)]
 pub struct ProcessSettings {
-    /// The model of domains for which none is set.
+    /// The model of domains that have none set.
     pub model: ModelName,
     /// When a window closes.
     pub window: WindowSize,
-    /// Whether a domain that is not registered registers itself.
+    /// Whether an unknown domain is registered by its first event.
     pub auto_register: bool,
     /// Most pairs of one compare task.
     pub task_pairs: usize,
     /// Most items of one cycle: windows of a domain with backlog are merged up to this.
     pub batch_items: usize,
-    /// Most lists from which those that left are taken out in one step.
+    /// Most lists from which removed items are taken out in one step.
     pub scrub_lists: usize,
-    /// Most attributes of an item, as of an event: a patch may add some.
+    /// Most attributes of an item: the limit for events also applies to the result of a patch.
     pub attributes: usize,
-    /// Bytes of titles, texts and vectors a domain keeps in memory for extraction; what is over is
-    /// read from the store again.
+    /// Bytes of titles, texts and vectors that a domain keeps in memory for extraction; the rest is read from the store
+    /// again.
     pub material_bytes: usize,
-    /// How many items are looked at for habits.
+    /// Size of the sample that is surveyed for habits.
     pub sample: SampleSize,
-    /// From so many features of other habits on, they are made again in the store alone, and the domain is loaded anew.
+    /// From this many features with other habits on, they are made again in the store only, and the domain is loaded
+    /// again.
     pub many_outdated: usize,
 }
 
-/// How long a window that is set may be, as in the configuration.
+/// Valid lengths of a window, as in the configuration.
 pub const WINDOW: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 
-/// Score from which on two items are near-duplicates, where nothing is set.
+/// Score from which on two items are near-duplicates, unless the domain sets another.
 pub const NEAR_DUPLICATE: f64 = 0.9;
 
-/// Settings of a domain; `None`: the configuration of the process, or a usual value, decides.
+/// Settings of a domain; `None`: the configuration of the process, or a default, applies.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct DomainSettings {
-    /// Languages told apart.
+    /// The languages that are distinguished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub languages: Option<Vec<String>>,
-    /// Language of a text whose language is neither given nor recognised.
+    /// The language of a text whose language is neither given nor detected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_language: Option<String>,
     /// Whether texts of different languages are compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub across_languages: Option<bool>,
-    /// The model its texts are compared with.
+    /// The model for its texts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelName>,
-    /// How long upserts are collected; as text, like `250ms`.
+    /// How long upserts are collected; written like `250ms`.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "length")]
     pub window: Option<Duration>,
     /// Score from which on two items are near-duplicates: above 0, at most 1; [`NEAR_DUPLICATE`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub near_duplicate: Option<f64>,
-    /// Origins whose pages may ask from a browser; none.
+    /// Origins whose pages may send requests from a browser; default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origins: Option<Vec<String>>,
-    /// For how long answers may be kept without asking again, in seconds; 0.
+    /// How long answers may be cached, in seconds; default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age: Option<u64>,
-    /// Conditions of queries that do not say otherwise, by their names; none.
+    /// Default conditions of queries, by name; default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<Map<String, Value>>,
-    /// Whether queries need no key; `false`.
+    /// Whether queries need no key; default: `false`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public: Option<bool>,
-    /// Most live items; any number.
+    /// Most live items; default: unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_items: Option<u64>,
-    /// Most events a second; any number.
+    /// Most events per second; default: unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_events_per_second: Option<u64>,
-    /// Most bytes of a text; as configured.
+    /// Most bytes of a text; default: as configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_text: Option<u64>,
-    /// Settings of a newer Kindred, kept as they are.
+    /// Settings of a newer version of Kindred, kept unchanged.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
 }
 
-/// What became of a request to change a domain's settings or models.
+/// The outcome of a request to change a domain's settings or models.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answered {
     /// The request's name.
     pub request: String,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: SettingsOutcome,
 }
 
-/// What became of a request to change a domain's settings or models.
+/// The outcome of a request to change a domain's settings or models.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SettingsOutcome {
-    /// The domain was not registered, and is now; or the model was not there.
+    /// The domain or model is new.
     Created,
-    /// The settings are these now; or the model was there already.
+    /// The settings were replaced; or the model existed already.
     Replaced,
-    /// Nothing changed: this setting may change only while the domain is empty; or of a model, why.
+    /// Nothing changed: this setting may change only while the domain is empty; or why a model cannot change.
     Conflict(String),
-    /// The model is served, and this one was.
+    /// The model is served now; this one was served before.
     Activated(ModelName),
-    /// The model is not there any more.
+    /// The model was deleted.
     Deleted,
     /// There is no such model.
     Unknown,
 }
 
 impl DomainSettings {
-    /// These settings in place of `current` ones of a domain that is empty or not. What may change
-    /// only while it is empty stays as it is where these do not say otherwise.
+    /// These settings, as a replacement of the `current` ones. Settings that may change only while the domain is empty
+    /// keep their current value where these have none.
     ///
     /// # Errors
-    /// The name of the first setting that would change though the domain is not empty.
+    /// The name of the first setting that would change although the domain is not empty.
     pub fn replacing(mut self, current: &Self, is_empty: bool) -> Result<Self, &'static str> {
         fn keep<T: Clone + PartialEq>(
             wanted: &mut Option<T>,
@@ -163,7 +164,7 @@ impl DomainSettings {
     }
 }
 
-/// A length of time as people write it.
+/// A duration as people write it.
 mod length {
     use std::time::Duration;
 

@@ -1,27 +1,26 @@
-//! Which partitions an instance may take and which it hands over, so that all instances have the
-//! same number of them, or one more. Pure.
+//! Which partitions an instance may take and which it hands over, so that every instance has the same number of them,
+//! or one more. Pure.
 //!
-//! Every instance decides for itself, from the same two lists: who is there, and whose what is. What
-//! is free is taken first; only when nothing is free does an instance that has too many hand one
-//! over, and one at a time. Lists that are out of date make a decision late or unneeded, never
-//! unsafe: whoever takes a partition still goes by its lease.
+//! Every instance decides for itself, from the same two lists: the running instances and the owners of partitions. Free
+//! partitions are taken first; only when none is free does an instance with too many hand one over, one at a time.
+//! Outdated lists make a decision late or unnecessary, but never unsafe: taking a partition still requires its lease.
 
 use std::collections::BTreeSet;
 
 use crate::lease::Wish;
 use crate::store::Partition;
 
-/// What an instance is to do about its share.
+/// What an instance should do about its share.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Share {
-    /// Partitions it may take, should their owners be gone.
+    /// Partitions that it may take if their owners are gone.
     pub may_take: BTreeSet<Partition>,
-    /// A partition of its own that another is to have.
+    /// One of its partitions that another instance should have.
     pub hand_over: Option<Partition>,
 }
 
 impl Share {
-    /// What the instance `me` is to want of a partition, whose owner is this as far as is known.
+    /// What the instance `me` should want of a partition with this owner, as far as the owner is known.
     pub fn wish(&self, me: &str, partition: Partition, owner: Option<&str>) -> Wish {
         if self.hand_over == Some(partition) {
             Wish::Leave
@@ -33,8 +32,8 @@ impl Share {
     }
 }
 
-/// The share of the instance `me`. `instances` are those that are there, in any order; `owners` has
-/// the owner of each partition, as far as one is known.
+/// The share of the instance `me`. `instances` are the running ones, in any order; `owners` has the owner of each
+/// partition, as far as it is known.
 pub fn share(me: &str, instances: &[String], owners: &[Option<String>]) -> Share {
     let instances: BTreeSet<&str> = instances.iter().map(String::as_str).chain([me]).collect();
     let held = |instance: &str| {
@@ -49,7 +48,7 @@ pub fn share(me: &str, instances: &[String], owners: &[Option<String>]) -> Share
         None => true,
     };
 
-    // Those who have too few come first.
+    // Instances with too few come first.
     let missing = |one: &str| least.saturating_sub(held(one));
     let others_miss: usize = instances
         .iter()
@@ -91,7 +90,7 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    /// `-` is nobody.
+    /// `-`: no owner.
     fn owners(names: &[&str]) -> Vec<Option<String>> {
         let owner = |name: &&str| (*name != "-").then(|| (*name).to_owned());
         names.iter().map(owner).collect()
@@ -156,8 +155,8 @@ mod tests {
     }
 
     proptest! {
-        /// From any state, with any of those who may going first: soon all have their share, and
-        /// nothing moves any more.
+        /// From any state, whichever instance acts first: after a few steps all have their share, and nothing moves any
+        /// more.
         #[test]
         fn all_come_to_rest_with_even_shares(
             count in 1_usize..6,
@@ -165,7 +164,7 @@ mod tests {
             turns in proptest::collection::vec(0_usize..6, 600),
         ) {
             let instances: Vec<String> = (0..count).map(|n| format!("i{n}")).collect();
-            // Some belong to those who are gone, some to nobody.
+            // Some partitions belong to instances that are gone, some to nobody.
             let mut owners: Vec<Option<String>> =
                 owned.iter().map(|n| (*n < 8).then(|| format!("i{n}"))).collect();
             for turn in turns {

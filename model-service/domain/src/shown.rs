@@ -1,4 +1,4 @@
-//! What readers are shown of an item, and what they choose items by.
+//! What readers see of an item, and by what they filter items.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use crate::store::ItemRow;
 /// Longest title in an answer, in bytes.
 pub const TITLE_BYTES: usize = 2 << 10;
 
-/// Words that are known before the unused ones are first forgotten.
+/// Number of words at which unused ones are dropped for the first time.
 const FIRST_SWEEP: usize = 1_024;
 
-/// What an item's newest durable event says for readers. Its machine and the snapshots share it; words
-/// that recur in a domain are held once ([`Interner`]).
+/// What an item's newest durable event says for readers. The machine and the snapshots share it; words that recur in a
+/// domain are stored once ([`Interner`]).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Shown {
-    /// Its title as plain text, as far as it is shown ([`title`]).
+    /// Its title as plain text, shortened ([`title`]).
     pub title: Option<Box<str>>,
     /// Its address.
     pub url: Option<Box<str>>,
@@ -33,16 +33,16 @@ pub struct Shown {
     pub categories: Box<[Arc<str>]>,
     /// When readers could first see it.
     pub published_at: Option<DateTime<Utc>>,
-    /// Until when it was kept back.
+    /// When it was scheduled to become visible.
     pub publish_at: Option<DateTime<Utc>>,
-    /// When the first event was accepted since which it has been live.
+    /// When the event was accepted that made it live.
     pub accepted_at: Option<DateTime<Utc>>,
-    /// Free keys and values, by key.
+    /// Additional keys and values, by key.
     pub attributes: Box<[(Arc<str>, Box<str>)]>,
 }
 
 impl Shown {
-    /// What is shown of an item that is stored like this.
+    /// What readers see of an item with this row.
     pub fn of(row: &ItemRow, words: &mut Interner) -> Self {
         let text = |text: &str| Box::<str>::from(text);
         let categories = row.categories.iter().map(|label| words.word(label));
@@ -64,7 +64,7 @@ impl Shown {
         }
     }
 
-    /// Bytes held, as estimated; words are the interner's.
+    /// An estimate of the bytes held, without the interner's words.
     pub(crate) fn memory(&self) -> u64 {
         let text =
             |text: &Option<Box<str>>| memory::boxed(text.as_ref().map_or(0, |text| text.len()));
@@ -82,8 +82,8 @@ impl Shown {
     }
 }
 
-/// A title as it is shown: plain text without markup, white space folded, cut at a character. `None`:
-/// nothing is left of it.
+/// A title as shown: plain text without markup, with white space collapsed, cut between characters. `None`: nothing is
+/// left.
 pub fn title(said: &str) -> Option<Box<str>> {
     let plain = plain_text(said);
     let mut shown = String::with_capacity(plain.len().min(TITLE_BYTES));
@@ -100,18 +100,18 @@ pub fn title(said: &str) -> Option<Box<str>> {
     (!shown.is_empty()).then(|| shown.into_boxed_str())
 }
 
-/// Words held once each, for as long as somebody uses them.
+/// Stores each word once, for as long as it is used.
 #[derive(Debug, Default)]
 pub struct Interner {
     known: HashSet<Arc<str>>,
-    /// How many there may be before the unused ones are looked for.
+    /// Number of words at which unused ones are dropped next.
     sweep_at: usize,
     /// Bytes of the words.
     bytes: u64,
 }
 
 impl Interner {
-    /// The word, shared with all who have it.
+    /// The word, shared with all who use it.
     pub fn word(&mut self, word: &str) -> Arc<str> {
         if let Some(known) = self.known.get(word) {
             return Arc::clone(known);
@@ -131,7 +131,7 @@ impl Interner {
         new
     }
 
-    /// Bytes held, as estimated.
+    /// An estimate of the bytes held.
     pub(crate) fn memory(&self) -> u64 {
         memory::table::<Arc<str>>(self.known.capacity()) + self.bytes
     }

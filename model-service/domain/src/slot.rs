@@ -18,7 +18,7 @@ impl Slot {
     }
 }
 
-/// Compares the ids of two slots by bytes.
+/// Compares the ids of two slots in byte order.
 pub trait IdOrder {
     /// The order of two ids.
     fn cmp_ids(&self, a: Slot, b: Slot) -> Ordering;
@@ -81,7 +81,7 @@ pub struct SlotSet {
 }
 
 impl SlotSet {
-    /// Puts a slot in.
+    /// Adds a slot.
     pub fn insert(&mut self, slot: Slot) {
         let (word, bit) = Self::place(slot);
         if self.words.len() <= word {

@@ -1,4 +1,4 @@
-//! How a domain fares.
+//! The status of a domain.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub enum State {
     /// It is being read from the store.
     #[default]
     Loading,
-    /// Nothing is to be done.
+    /// There is nothing to do.
     Idle,
     /// A window is open.
     Collecting,
@@ -20,14 +20,14 @@ pub enum State {
     Comparing,
     /// Features or lists are being stored.
     Storing,
-    /// Something went wrong; it is tried again soon.
+    /// Something failed; it will be tried again soon.
     BackingOff,
     /// Its partition belongs to another instance.
     Lost,
 }
 
 impl State {
-    /// Its word, for people and programs.
+    /// Its name, for people and programs.
     pub fn word(self) -> &'static str {
         match self {
             Self::Loading => "loading",
@@ -48,34 +48,34 @@ impl State {
 }
 
 impl DomainStatus {
-    /// How old the oldest pending item is, on the same clock.
+    /// The age of the oldest pending item, on the same clock.
     pub fn oldest_pending_age(&self, now: Duration) -> Option<Duration> {
         self.oldest_pending.map(|at| now.saturating_sub(at))
     }
 }
 
-/// How a domain fares, for people and metrics.
+/// The status of a domain, for people and metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DomainStatus {
     /// What it is doing.
     pub state: State,
-    /// No event, open window or job: every list is exact and stored.
+    /// Whether no event, open window or job is pending: every list is exact and stored.
     pub quiet: bool,
-    /// The store says so too: the next owner need not make its lists again.
+    /// Whether the store also says so: the next owner need not compute its lists again.
     pub clean: bool,
-    /// Live items.
+    /// Number of live items.
     pub live: u64,
-    /// Visible items.
+    /// Number of visible items.
     pub visible: u64,
-    /// Items accepted whose lists are still to be made.
+    /// Number of accepted items whose lists are still to be computed.
     pub pending: u64,
-    /// When the oldest of those came, on the clock that never goes back. `None` also of items that were there
-    /// when the domain was loaded.
+    /// When the oldest of those arrived, on the monotonic clock. `None` also for items that existed when the domain was
+    /// loaded.
     pub oldest_pending: Option<Duration>,
-    /// Lists that changed and are not stored yet.
+    /// Number of lists that changed and are not stored yet.
     pub unstored: u64,
-    /// What it holds in memory, as estimated.
+    /// An estimate of the memory it takes.
     pub memory: Memory,
-    /// What keeps it from going on, if something does.
+    /// What keeps it from making progress, if anything does.
     pub trouble: Option<String>,
 }

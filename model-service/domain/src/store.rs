@@ -1,17 +1,17 @@
 //! The store as the domain core knows it: rows, and a trait with the database's semantics, so that its
 //! implementations cannot drift apart:
 //!
-//! * Every row is last-write-wins by [`Stamp`]. A write whose stamp is lower than the row's
-//!   changes nothing, and says nothing. A deletion is a write: a lower stamp cannot undo it.
-//! * [`Store::commit`] is durable when it returns `Ok`. It is not isolated: readers may see a
-//!   part of a batch before the rest. A batch that failed with [`StoreError::Unknown`] may be
-//!   there, wholly or in part, now or later.
-//! * Features of several models lie side by side. What belongs to a model that the program does not
-//!   know ([`Store::knows`]) is never changed.
+//! * Every row is last-write-wins by [`Stamp`]. A write whose stamp is lower than the row's silently changes nothing. A
+//!   deletion is a write too: a lower stamp cannot undo it.
+//! * [`Store::commit`] is durable when it returns `Ok`. It is not isolated: readers may see a part of a batch before
+//!   the rest. A batch that failed with [`StoreError::Unknown`] may be applied wholly, in part or not at all, now or
+//!   later.
+//! * Features of several models are stored side by side. Rows of a model that the program does not know
+//!   ([`Store::knows`]) are never changed.
 //! * Only the lease is compare-and-set ([`Store::take_lease`]).
-//! * A row that cannot be what Kindred wrote counts as none, wherever it is read, and is told by [`Store::damaged`]. It
-//!   fails nobody who reads or writes others, and writing it anew mends it. Of a domain's own row what can be is made
-//!   up, and the domain is dirty then.
+//! * A row that Kindred cannot have written is damaged: every read treats it as missing, and [`Store::damaged`] reports
+//!   it. It does not fail reads or writes of other rows, and writing it again repairs it. What is missing in a damaged
+//!   domain row is replaced by defaults, and the domain counts as dirty.
 
 use std::fmt;
 use std::time::Duration;
@@ -29,79 +29,79 @@ pub use crate::stamp::{Epoch, Partition, Stamp};
 
 /// Changes of one domain that become durable together.
 ///
-/// What a batch promises when [`Store::commit`] returns `Ok`, in the order a crash can cut it:
-/// the dirty mark is durable before any other row of the batch; then the rows; then, with
-/// `fence`, the partition's epoch was still the writer's.
+/// What [`Store::commit`] promises when it returns `Ok`, in the order in which a crash can cut it short: first the
+/// dirty mark is durable, before any other row of the batch; then the rows; then, with `fence`, the partition's epoch
+/// was still the writer's.
 #[derive(Debug, Clone)]
-pub struct Batch {
+pub struct WriteBatch {
     /// The domain all rows belong to.
     pub domain: DomainName,
     /// Whether the partition's epoch must still be `epoch` after the rows are written.
     pub fence: bool,
-    /// The rows. No row twice.
+    /// The rows. No row occurs twice.
     pub writes: Vec<Write>,
 }
 
 /// One row to write.
 #[derive(Debug, Clone)]
 pub enum Write {
-    /// The domain's row: registered, dirty, clean, counted.
+    /// The domain's row: its registration, dirty mark and counts.
     Domain(DomainRow),
-    /// The row of a domain that was removed has been kept long enough.
+    /// Deletes the row of a domain that was removed, once it has been kept long enough.
     PurgeDomain,
-    /// What is set for the domain, whole.
+    /// The domain's settings, all of them.
     Settings(SettingsRow),
     /// An item, live or a tombstone.
     Item(ItemRow),
-    /// A tombstone has been kept long enough.
+    /// Deletes a tombstone that has been kept long enough.
     PurgeItem(ItemId),
-    /// What an item's feature is made of.
+    /// The text and vector that an item's feature is made from.
     Content(ItemId, Content),
-    /// The item is gone, and so is its text.
+    /// Deletes the text and vector of an item that is gone.
     DeleteContent(ItemId),
     /// An item's feature of one model.
     Feature(FeatureRow),
-    /// The item is gone, and so are its features of every model the program knows.
+    /// Deletes the features of an item that is gone, of every model the program knows.
     DeleteFeatures(ItemId),
-    /// The item is gone, and so is its feature of this model.
+    /// Deletes the feature of an item that is gone, of this model.
     DeleteFeature(ModelName, ItemId),
     /// An item's neighbours.
     List(ListRow),
-    /// The item is not visible: no row.
+    /// Deletes the list of an item that is not visible.
     DeleteList(ItemId),
-    /// How a model beside the served one stands.
+    /// The state of a model beside the served one.
     Beside(ModelName, BesideRow),
-    /// What is usual in the domain's texts, as the features of a model beside the served one are made with.
+    /// The habits of the domain's texts with which a model beside the served one makes its features.
     BesideHabits(ModelName, Habits),
     /// An item's neighbours by a model beside the served one.
     BesideList(ModelName, ListRow),
-    /// The item is not visible: no row of the model.
+    /// Deletes the list of an item that is not visible, of a model beside the served one.
     DeleteBesideList(ModelName, ItemId),
 }
 
 /// Outcome of a compare-and-set of the lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cas {
-    /// The row is as asked for.
+    /// The row is now as requested.
     Applied,
-    /// The row was another; this one.
+    /// The row was not as expected: it is this.
     Refused(Option<Lease>),
 }
 
-/// Why the store did not do it.
+/// Why the store did not do what it was asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The partition has a newer owner; this one must stop.
+    /// The partition has a newer owner; this process must stop.
     #[error("partition {} is at epoch {}, not at {}", partition.0, current.0, ours.0)]
     Superseded {
         /// The partition.
         partition: Partition,
-        /// The epoch that was ours.
+        /// The epoch of this process.
         ours: Epoch,
         /// The epoch in the store.
         current: Epoch,
     },
-    /// Nothing more fits.
+    /// There is no space left.
     #[error("the store is full: {0}")]
     Full(String),
     /// The store is damaged; only a person can help.
@@ -110,16 +110,16 @@ pub enum StoreError {
     /// The store cannot be reached now.
     #[error("the store is away: {0}")]
     Away(String),
-    /// It may have been done or not.
+    /// It is unknown whether it was done.
     #[error("the store did not say whether the write was done: {0}")]
     Unknown(String),
 }
 
-/// A page of a scan: rows in the order of ids by bytes, and where the next page begins.
+/// A page of a scan: rows in the byte order of their ids, and where the next page begins.
 pub struct Page<T> {
     /// The rows.
     pub rows: Vec<T>,
-    /// Give this to the next call; `None`: that was the last page.
+    /// To be passed to the next call; `None`: this was the last page.
     pub next: Option<ItemId>,
 }
 
@@ -129,21 +129,20 @@ impl<T> fmt::Debug for Page<T> {
     }
 }
 
-/// What Kindred knows, on disk. See the module for the semantics all twins share.
+/// What Kindred stores. The module documents the semantics that all implementations share.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// The lease row of a partition, as of now, with all that every [`Store::take_lease`] before did or
-    /// still may do to it.
+    /// The current lease row of a partition. It reflects every earlier [`Store::take_lease`], including those whose
+    /// outcome was unknown: none of them changes it afterwards.
     async fn lease(&self, partition: Partition) -> Result<Option<Lease>, StoreError>;
 
-    /// The lease row of a partition, for those who only watch it: it may be a little behind, and costs
-    /// those who change it nothing.
+    /// The lease row of a partition, for watchers: it may be slightly stale, and reading it does not disturb those who
+    /// change it.
     async fn look_at_lease(&self, partition: Partition) -> Result<Option<Lease>, StoreError> {
         self.lease(partition).await
     }
 
-    /// Sets the lease row if it still is `expected`. After [`StoreError::Unknown`] the caller
-    /// reads the row again.
+    /// Sets the lease row if it still is `expected`. After [`StoreError::Unknown`] the caller must read the row again.
     async fn take_lease(
         &self,
         partition: Partition,
@@ -151,11 +150,11 @@ pub trait Store: Send + Sync + 'static {
         wanted: &Lease,
     ) -> Result<Cas, StoreError>;
 
-    /// Whether the store itself keeps every other process out, so that an owner need not beat.
+    /// Whether the store itself keeps all other processes out, so that an owner needs no beats.
     fn is_exclusive(&self) -> bool;
 
-    /// Says that a model service (an owner's name, and where it answers) is there, for `lasting`:
-    /// whole seconds, one at least. Again: for that long from now on.
+    /// Announces that a model service (owner name and address) is running, for `lasting`: whole seconds, at least one.
+    /// Announcing it again starts this time anew.
     async fn announce(
         &self,
         owner: &str,
@@ -163,29 +162,28 @@ pub trait Store: Send + Sync + 'static {
         lasting: Duration,
     ) -> Result<(), StoreError>;
 
-    /// Says that it is there no more.
+    /// Withdraws the announcement of a model service.
     async fn withdraw(&self, owner: &str) -> Result<(), StoreError>;
 
-    /// The model services that are there, in any order.
+    /// The model services that are announced, in any order.
     async fn instances(&self) -> Result<Vec<String>, StoreError>;
 
-    /// Makes a batch durable under the stamp; `partition` and the stamp's epoch are what a fence
-    /// checks.
+    /// Makes a batch durable under the stamp. A fence checks `partition` against the stamp's epoch.
     ///
     /// # Errors
-    /// [`StoreError::Superseded`] when the batch asks for a fence and the partition's epoch is
-    /// higher; the rows may then be there, but lose to the new owner's.
+    /// [`StoreError::Superseded`] when the batch asks for a fence and the partition's epoch is higher. The rows may
+    /// have been written, but lose against the new owner's.
     async fn commit(
         &self,
         partition: Partition,
         epoch: Epoch,
         stamp: Stamp,
-        batch: Batch,
+        batch: WriteBatch,
     ) -> Result<(), StoreError>;
 
-    /// Deletes rows of a domain, but for its own row, that have a lower stamp or this one: those of every model,
-    /// and what is set for it. Some `most` rows at most; whether none are left. Lists go first. A row that is
-    /// written later under a lower stamp stays away, or counts for nothing.
+    /// Deletes the rows of a domain whose stamp is at most this one, except the domain's own row: those of every model,
+    /// and the settings. Deletes about `most` rows; returns whether none are left. Lists are deleted first. A row that
+    /// is written later under a lower stamp is not stored, or does not count.
     async fn sweep(
         &self,
         domain: &DomainName,
@@ -193,9 +191,9 @@ pub trait Store: Send + Sync + 'static {
         most: usize,
     ) -> Result<bool, StoreError>;
 
-    /// Deletes rows of a model of a domain that have a lower stamp or this one: its lists beside the served model's, and,
-    /// where it goes wholly, what is said of it and features of the kind named. Some `most` rows at most; whether none
-    /// are left.
+    /// Deletes the rows of a model of a domain whose stamp is at most this one: its lists beside the served model's
+    /// and, if the model is dropped altogether, its state and the features of the model named. Deletes about `most`
+    /// rows; returns whether none are left.
     async fn sweep_model(
         &self,
         domain: &DomainName,
@@ -204,16 +202,16 @@ pub trait Store: Send + Sync + 'static {
         most: usize,
     ) -> Result<bool, StoreError>;
 
-    /// Every domain that has a row: also those that were removed ([`DomainRow::is_there`]).
+    /// Every domain that has a row, including removed ones ([`DomainRow::is_there`]).
     async fn domains(&self) -> Result<Vec<DomainRow>, StoreError>;
 
-    /// One domain, if it has a row: also one that was removed.
+    /// One domain, if it has a row, even if it was removed.
     async fn domain(&self, domain: &DomainName) -> Result<Option<DomainRow>, StoreError>;
 
-    /// What is set for a domain; `None`: nothing ever was.
+    /// The settings of a domain; `None`: none were ever set.
     async fn settings(&self, domain: &DomainName) -> Result<Option<SettingsRow>, StoreError>;
 
-    /// Items of a domain, tombstones too, a page at a time from `from` (inclusive) on.
+    /// The items of a domain, including tombstones, one page at a time, starting with `from` (inclusive).
     async fn scan_items(
         &self,
         domain: &DomainName,
@@ -221,10 +219,10 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<ItemRow>, StoreError>;
 
-    /// Whether the program knows a model: features of it are written and deleted, others left alone.
+    /// Whether the program knows a model: it writes and deletes features of known models only.
     fn knows(&self, model: &ModelName) -> bool;
 
-    /// Features of a domain of one model, a page at a time.
+    /// Features of a domain by one model, one page at a time.
     async fn scan_features(
         &self,
         domain: &DomainName,
@@ -233,7 +231,7 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<FeatureRow>, StoreError>;
 
-    /// Ids of a domain's stored lists, a page at a time.
+    /// Ids of a domain's stored lists, one page at a time.
     async fn scan_list_ids(
         &self,
         domain: &DomainName,
@@ -241,10 +239,10 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<ItemId>, StoreError>;
 
-    /// What is stored of a model beside the served one.
+    /// What is stored about a model beside the served one.
     async fn beside(&self, domain: &DomainName, model: &ModelName) -> Result<Beside, StoreError>;
 
-    /// Ids of a domain's stored lists of a model beside the served one, a page at a time.
+    /// Ids of a domain's stored lists by a model beside the served one, one page at a time.
     async fn scan_beside_list_ids(
         &self,
         domain: &DomainName,
@@ -253,7 +251,7 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<ItemId>, StoreError>;
 
-    /// An item's stored list of a model beside the served one.
+    /// An item's stored list by a model beside the served one.
     async fn beside_list(
         &self,
         domain: &DomainName,
@@ -261,21 +259,21 @@ pub trait Store: Send + Sync + 'static {
         id: &ItemId,
     ) -> Result<Option<ListRow>, StoreError>;
 
-    /// The items of these ids, in their order; `None` where there never was one.
+    /// The items with these ids, in this order; `None` for an id that never existed.
     async fn items(
         &self,
         domain: &DomainName,
         ids: &[ItemId],
     ) -> Result<Vec<Option<ItemRow>>, StoreError>;
 
-    /// The texts of these ids, in their order.
+    /// The texts of these ids, in this order.
     async fn contents(
         &self,
         domain: &DomainName,
         ids: &[ItemId],
     ) -> Result<Vec<Option<Content>>, StoreError>;
 
-    /// Version and space of an item's stored feature of one model.
+    /// Version and space of an item's stored feature by one model.
     async fn feature_stamp(
         &self,
         domain: &DomainName,
@@ -283,24 +281,24 @@ pub trait Store: Send + Sync + 'static {
         id: &ItemId,
     ) -> Result<Option<FeatureStamp>, StoreError>;
 
-    /// Rows of a domain that were read and cannot be what Kindred wrote, and were not written anew since.
+    /// The damaged rows of a domain that were found and have not been written again since.
     fn damaged(&self, _: &DomainName) -> Damaged {
         Damaged::default()
     }
 
-    /// How many there are, of all domains.
+    /// The number of damaged rows in all domains.
     fn damaged_rows(&self) -> u64 {
         0
     }
 
-    /// Rows written since this store was opened, deletions too, by table.
+    /// Rows written since this store was opened, including deletions, by table.
     fn rows_written(&self) -> Vec<(&'static str, u64)>;
 
     /// An item's stored list.
     async fn list(&self, domain: &DomainName, id: &ItemId) -> Result<Option<ListRow>, StoreError>;
 
-    /// What readers of an item are answered from while no view of its domain is there. Where the store
-    /// cannot say what is certain, it says what it has, and that this may be behind.
+    /// What readers of an item are answered with while no view of its domain is in memory. If the store cannot be sure
+    /// that this is current, it returns what it has and says so.
     async fn reading(&self, domain: &DomainName, id: &ItemId) -> Result<Reading, StoreError> {
         let list = self.list(domain, id).await?;
         let mut items = self.items(domain, &Reading::ids(id, list.as_ref())).await?;
@@ -308,7 +306,7 @@ pub trait Store: Send + Sync + 'static {
         let is_removed = row.is_some_and(|row| !row.is_there());
         Ok(Reading {
             neighbours: items.split_off(1),
-            // Of a domain that was removed rows may be left.
+            // A removed domain may still have rows.
             item: items.pop().flatten().filter(|_| !is_removed),
             list,
             is_stale: false,
@@ -316,7 +314,7 @@ pub trait Store: Send + Sync + 'static {
     }
 }
 
-/// An item as readers need it.
+/// What readers are answered with about an item.
 #[derive(Debug)]
 pub struct Reading {
     /// Its row.
@@ -325,12 +323,12 @@ pub struct Reading {
     pub list: Option<ListRow>,
     /// The rows of the list's neighbours, in its order.
     pub neighbours: Vec<Option<ItemRow>>,
-    /// Whether newer rows may be there.
+    /// Whether newer rows may exist.
     pub is_stale: bool,
 }
 
 impl Reading {
-    /// The items whose rows are needed: the item's own first, then its neighbours' in order.
+    /// The items whose rows are needed: the item itself, then its neighbours in order.
     pub fn ids(id: &ItemId, list: Option<&ListRow>) -> Vec<ItemId> {
         let neighbours = list.map_or(&[][..], |list| &list.neighbours);
         let neighbours = neighbours.iter().map(|neighbour| &neighbour.id);
@@ -338,7 +336,7 @@ impl Reading {
     }
 }
 
-/// Version and space of an item's newest feature: of the domain's model, or of its own vector.
+/// Version and space of an item's newest feature: by the domain's model, or from its own vector.
 ///
 /// # Errors
 /// Those of [`Store::feature_stamp`].

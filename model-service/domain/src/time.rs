@@ -21,10 +21,10 @@ impl Now {
     }
 }
 
-/// The earlier of two moments that may be none.
+/// The earlier of two optional moments.
 pub(crate) fn earlier(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
     a.into_iter().chain(b).min()
 }
 
-/// Before something of a domain that failed is tried again.
+/// Delays before something of a domain that failed is tried again.
 pub const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));

@@ -1,5 +1,5 @@
-//! Events about items that are not read yet: their row, where they came before the domain was loaded, or all
-//! of the item, where they say only what changes.
+//! Events about items that must be read first: only their row, for events that arrive before the domain is loaded; the
+//! whole item, for events that contain only changes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,29 +15,29 @@ use crate::time::earlier;
 /// Most items read at a time.
 const MOST_AT_A_TIME: usize = 256;
 
-/// Events that wait for their item, in the order they came.
+/// Events that wait for their item, in the order of their arrival.
 #[derive(Debug, Default)]
 pub(crate) struct Unread {
     asked: Option<Asked>,
     waiting: Vec<(DeliveryTag, Arc<Event>)>,
-    /// When the first of those came, or one before it that waits no more.
+    /// Arrival of the first of them, or of one that no longer waits.
     oldest: Option<Duration>,
 }
 
-/// Rows that are being read, and the events that wait for them.
+/// Items that are being read, and the events that wait for them.
 #[derive(Debug)]
 pub(crate) struct Asked {
     ticket: Ticket,
-    /// When the first of the events came.
+    /// Arrival of the first of the events.
     oldest: Option<Duration>,
-    /// Whose rows.
+    /// The items.
     pub(crate) ids: BTreeSet<ItemId>,
-    /// In the order they came.
+    /// In the order of their arrival.
     pub(crate) events: Vec<(DeliveryTag, Arc<Event>)>,
 }
 
 impl Unread {
-    /// The event, which came at `now`, waits for the row of its item.
+    /// The event, which arrived at `now`, waits until its item is read.
     pub(crate) fn wait(&mut self, now: Duration, tag: DeliveryTag, event: Arc<Event>) {
         if self.waiting.is_empty() {
             self.oldest = Some(now);
@@ -45,17 +45,17 @@ impl Unread {
         self.waiting.push((tag, event));
     }
 
-    /// Whether none waits.
+    /// Whether no event waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Events that wait.
+    /// Number of waiting events.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len() + self.asked.as_ref().map_or(0, |asked| asked.events.len())
     }
 
-    /// When the first of them came, or one before it that waits no more.
+    /// Arrival of the first of them, or of one that no longer waits.
     pub(crate) fn oldest(&self) -> Option<Duration> {
         let waiting = self.oldest.filter(|_| !self.waiting.is_empty());
         earlier(self.asked.as_ref().and_then(|asked| asked.oldest), waiting)
@@ -69,8 +69,8 @@ impl Unread {
             || waiting.any(|(_, event)| event.id() == Some(id))
     }
 
-    /// The rows to read now, if any; one read at a time, so that events keep their order. Those that may be
-    /// read are taken up to the first one that may not.
+    /// The items to read now, if any. Only one read is in progress at a time, so that events keep their order. Takes
+    /// items up to the first one that may not be read now.
     pub(crate) fn ask(
         &mut self,
         ticket: impl FnOnce() -> Ticket,
@@ -101,8 +101,8 @@ impl Unread {
         Some((ticket, ids.into_iter().collect()))
     }
 
-    /// Rows are read: whose, and the events that waited for them, those that came since included.
-    /// `None`: nobody waits for these.
+    /// Items were read: returns them and the events that waited, including those that arrived meanwhile. `None`: nobody
+    /// waits for this read.
     pub(crate) fn answered(&mut self, ticket: Ticket) -> Option<Asked> {
         let mut asked = self.asked.take_if(|asked| asked.ticket == ticket)?;
         let is_read = |event: &Event| event.id().is_some_and(|id| asked.ids.contains(id));
@@ -111,7 +111,7 @@ impl Unread {
         Some(asked)
     }
 
-    /// Every event that waits, in the order they came. An answer that is on its way is not awaited.
+    /// Takes all waiting events, in the order of their arrival. A pending read is no longer awaited.
     pub(crate) fn take(&mut self) -> Vec<(DeliveryTag, Arc<Event>)> {
         let asked = self.asked.take();
         let mut events = asked.map_or_else(Vec::new, |asked| asked.events);

@@ -1,4 +1,4 @@
-//! What readers are to see from now on.
+//! A change of what readers see.
 
 use std::sync::Arc;
 
@@ -6,32 +6,32 @@ use kindred_shared::{ItemId, ModelName, Space};
 
 use crate::features::Features;
 use crate::habits::Habits;
-use crate::list::Entry;
+use crate::list::ListEntry;
 use crate::settings::DomainSettings;
 use crate::shown::Shown;
 use crate::slot::Slot;
 
-/// What changes for readers, all of it at once.
+/// A change of what readers see, applied as a whole.
 #[derive(Debug, Default)]
 pub struct ViewChange {
-    /// Forget everything seen before: the domain was loaded anew.
+    /// Forget everything that was shown before: the domain was loaded again.
     pub replace: bool,
-    /// The domain's model, that of items without a feature; `None`: as before, or not registered yet.
+    /// The domain's model, which items without a feature have; `None`: unchanged, or not registered yet.
     pub model: Option<ModelName>,
-    /// The name that this model has in the domain; it comes with the model.
+    /// The model's name in the domain; set together with the model.
     pub name: Option<ModelName>,
     /// Items that are visible from now on, with their lists.
     pub listed: Vec<Listed>,
-    /// Items that are visible from now on, where slots do not say what they said before: lists are
-    /// being made, and readers may see a view of before. A list seen there stays.
+    /// Items that are visible from now on, by id: while lists are being computed on loading, readers may see an older
+    /// view in which slots differ. Lists in that view stay.
     pub renewed: Vec<Renewed>,
-    /// Items that are gone from now on, before any other change.
+    /// Items that are gone from now on; removed before any other change is applied.
     pub gone: Vec<ItemId>,
-    /// All features as they are now; `None`: as before.
+    /// All current features; `None`: unchanged.
     pub features: Option<Features>,
-    /// What is set for the domain; `None`: as before.
+    /// The domain's settings; `None`: unchanged.
     pub settings: Option<Arc<DomainSettings>>,
-    /// What is usual in the domain's texts; `None`: as before.
+    /// The habits of the domain's texts; `None`: unchanged.
     pub habits: Option<Arc<Habits>>,
 }
 
@@ -49,36 +49,36 @@ pub struct Listed {
     pub slot: Slot,
     /// Its id.
     pub id: ItemId,
-    /// From when on it is not visible, in ms since 1970.
+    /// When it expires, in ms since 1970.
     pub expires_at: Option<i64>,
-    /// What readers are shown of it.
+    /// What readers see of it.
     pub shown: Arc<Shown>,
-    /// Of its feature; `None`: it has none yet.
+    /// The space of its feature; `None`: it has none yet.
     pub space: Option<Space>,
-    /// `None`: its first list is being made.
+    /// `None`: its first list is being computed.
     pub list: Option<ServedList>,
 }
 
 /// An item's list.
 #[derive(Debug, Clone)]
 pub struct ServedList {
-    /// Version of the feature it was made with.
+    /// Version of the feature from which it was computed.
     pub version: u64,
-    /// Best first; more than an item is entitled to, so that some may vanish.
-    pub entries: Arc<[Entry]>,
-    /// No row that is absent has a higher score; `None`: none that is absent has one above 0.
+    /// Best first; more than an item is entitled to, as a reserve for items that disappear.
+    pub entries: Arc<[ListEntry]>,
+    /// No absent row has a higher score; `None`: no absent row has a score above 0.
     pub bound: Option<f32>,
     /// Whether there is nothing to compare.
     pub zero: bool,
 }
 
-/// A visible item, by its id alone.
+/// A visible item, identified only by its id.
 #[derive(Debug, Clone)]
 pub struct Renewed {
     /// Its id.
     pub id: ItemId,
-    /// From when on it is not visible, in ms since 1970.
+    /// When it expires, in ms since 1970.
     pub expires_at: Option<i64>,
-    /// What readers are shown of it.
+    /// What readers see of it.
     pub shown: Arc<Shown>,
 }

@@ -1,4 +1,4 @@
-//! What a domain says that it holds, and what its load takes, against what it allocates.
+//! Compares a domain's estimates of its memory, and of its load, with what it allocates.
 #![allow(clippy::unwrap_used)] // a test may panic
 
 use std::sync::Arc;
@@ -31,7 +31,7 @@ const AT: Now = Now {
     unix_ms: 1_000_000,
 };
 
-/// A small generator of its own.
+/// A small pseudo-random generator.
 struct Dice(u64);
 
 impl Dice {
@@ -44,7 +44,7 @@ impl Dice {
     }
 }
 
-/// Items with features of so many values and terms.
+/// Items with features of this many values and terms.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
     items: u32,
@@ -152,7 +152,7 @@ fn ticket(effects: &[Effect]) -> Ticket {
     asked.unwrap()
 }
 
-/// Carries out what is served and compared, and nothing else.
+/// Carries out only serving and comparing.
 fn perform(machine: &mut Domain, view: &DomainView, effects: Vec<Effect>) {
     for effect in effects {
         match effect {
@@ -184,7 +184,7 @@ fn perform(machine: &mut Domain, view: &DomainView, effects: Vec<Effect>) {
     }
 }
 
-/// The hashes of the ids and contents that are looked at for habits.
+/// The hashes of the ids and contents of the sample for habits.
 fn sample(shape: Shape) -> Vec<(u64, u64)> {
     let hashes = (0..shape.items).map(|n| (row(n).id.hash64(), row(n).content_hash));
     let mut hashes: Vec<(u64, u64)> = hashes.collect();
@@ -193,13 +193,13 @@ fn sample(shape: Shape) -> Vec<(u64, u64)> {
     hashes
 }
 
-/// A domain that was loaded, and its view.
+/// A loaded domain and its view.
 fn served(shape: Shape) -> (Domain, DomainView) {
     let (mut machine, effects) = machine();
     let opened = Opened {
         row: Some(domain_row(shape)),
         settings: Some(SettingsRow {
-            // It was looked at, and nothing is usual in it.
+            // A survey was made, and found nothing usual.
             habits: Habits {
                 of: shape.items.into(),
                 sample: fingerprint_of(sample(shape).into_iter()),
@@ -226,7 +226,7 @@ fn served(shape: Shape) -> (Domain, DomainView) {
     (machine, view)
 }
 
-/// Bytes that are held of a domain, by its own word and by the allocator's, and the most while it was loaded.
+/// Bytes held by a domain according to its estimate and to the allocator, and the most while it was being loaded.
 fn weighed(shape: Shape) -> (Memory, u64, u64) {
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
@@ -246,7 +246,7 @@ fn a_domain_holds_about_what_it_says_and_its_load_takes_no_more_than_it_may() {
         values,
         terms,
     };
-    // What the library makes once.
+    // Allocates what libraries allocate once.
     weighed(shape(100, 100, 60));
     for shape in [
         shape(1, 100, 60),

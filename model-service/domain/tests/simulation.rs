@@ -1,7 +1,7 @@
-//! A simulated world around one machine: a store that loses, reorders and delays, workers that
-//! fail, a publisher that delivers again, crashes, and time that only moves when told.
+//! Simulates a world around one machine: a store that loses, reorders and delays, workers that fail, a publisher that
+//! delivers again, crashes, and virtual time.
 //!
-//! Everything follows from one seed. What is checked are the invariants, by their names.
+//! Everything follows from one seed. The invariants are checked by their names.
 
 mod simulated;
 
@@ -25,7 +25,7 @@ use kindred_domain::habits::Habits;
 use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
 use kindred_domain::machine::{Domain, Tenure};
 use kindred_domain::material::{Material, rows_of};
-use kindred_domain::models::{Followed, Stage, Swept, Tidings};
+use kindred_domain::models::{Followed, ModelReport, Stage, Swept};
 use kindred_domain::store::{
     Epoch, FeatureRow, ItemRow, ListRow, Liveness, Neighbour, Partition, RemovalStage, Stamp, Write,
 };
@@ -39,10 +39,10 @@ use simulated::tables::Tables;
 
 const LANGUAGES: [&str; 2] = ["de", "en"];
 
-/// Rows of a removed domain that are deleted at a time.
+/// Number of rows of a removed domain that are deleted at a time.
 const SWEPT: usize = 3;
 
-/// Whose machine: of the served model, or of one beside it, and which start of it that was.
+/// Which machine: that of the served model, or of one beside it and which start of that.
 type Of = Option<(ModelName, u64)>;
 
 /// The machine of a model beside the served one.
@@ -52,10 +52,10 @@ struct Kept {
     machine: Domain,
     view: DomainView,
     is_ready: bool,
-    told: Option<Tidings>,
+    told: Option<ModelReport>,
 }
 
-/// Something a machine asked for, on its way.
+/// A pending request of a machine.
 struct Asked {
     of: Of,
     what: Pending,
@@ -66,7 +66,7 @@ enum Pending {
     ReadItems(Ticket, Vec<ItemId>),
     ReadWhole(Ticket, Vec<ItemId>),
     Sweep(Ticket, Stamp),
-    /// Items and features are read already, or are not yet.
+    /// Whether items and features are read already.
     Load(
         Ticket,
         ModelName,
@@ -86,12 +86,12 @@ enum Pending {
     Notify(Ticket),
     SweepModel(Ticket, Stamp, Swept),
     Kept(Ticket),
-    /// Of those under way the first.
+    /// The first of those in progress.
     Pass,
 }
 
-/// An event, and its place among removals, which all others keep: their number before it, twice, and one more
-/// for a removal.
+/// An event, and its place among removals, which redelivery keeps: twice the number of removals before it, plus one for
+/// a removal itself.
 #[derive(Clone)]
 struct Sent {
     place: u64,
@@ -109,39 +109,41 @@ struct World {
     pending: Vec<Asked>,
     /// The machines of models beside the served one.
     kept: BTreeMap<ModelName, Kept>,
-    /// What readers saw of a model that was served, until its machine runs.
+    /// What readers saw of a model that was served, until its own machine runs.
     parked: BTreeMap<ModelName, (DomainView, bool)>,
-    /// What is passed on to them, in order.
+    /// Changes to be passed on to them, in order.
     passes: VecDeque<(Ticket, Vec<Passed>)>,
     runs: u64,
     /// Commits of former owners that may still reach the store.
     late: Vec<(Stamp, Vec<Write>)>,
     next_tag: u64,
-    /// Delivered and not settled, in the order of delivery.
+    /// Delivered and unsettled events, in the order of delivery.
     unsettled: BTreeMap<DeliveryTag, Sent>,
-    /// To be delivered (again).
+    /// Events to be delivered, or delivered again.
     queue: Vec<Sent>,
-    /// Removals of the domain that were published.
+    /// Number of published removals of the domain.
     removals: u64,
     /// Every id that was ever published.
     ever: BTreeSet<ItemId>,
-    /// The windows that were asked for, by request.
+    /// The requested windows, by request.
     requests: HashMap<String, Duration>,
+    /// The last request about settings or models that was acknowledged, since the domain was removed last.
+    acknowledged: Option<String>,
     /// The newest event of each item.
     truth: HashMap<ItemId, Arc<Event>>,
     next_version: u64,
     model_requests: u64,
-    /// Whether models are put beside the served one; then nothing is published for a while, now and then.
+    /// Whether there are models beside the served one; then there are sometimes periods without events.
     has_models: bool,
     /// How often another model came to be served.
     swaps: u32,
     crashes: u32,
-    /// One in so many texts is in the second language.
+    /// One text in this many is in the second language.
     other_language: u64,
-    /// All habits that features were ever made with, by their fingerprints.
+    /// All habits with which features were ever made, by fingerprint.
     habits: HashMap<u64, Arc<Habits>>,
-    /// Whether features came late that a former owner wrote, or another machine did: what is stored may be theirs until the
-    /// domain is loaded again.
+    /// Whether late features of a former owner or another machine arrived: until the domain is loaded again, stored
+    /// features may be theirs.
     may_be_of_others: bool,
 }
 
@@ -157,7 +159,7 @@ fn tenure(epoch: u64) -> Tenure {
     }
 }
 
-/// The machine as it begins at this epoch.
+/// Starts the machine at this epoch.
 fn start(epoch: u64) -> (Domain, Vec<Effect>) {
     Domain::start(tenure(epoch), settings())
 }
@@ -189,6 +191,7 @@ impl World {
             unsettled: BTreeMap::new(),
             queue: Vec::new(),
             requests: HashMap::new(),
+            acknowledged: None,
             removals: 0,
             ever: BTreeSet::new(),
             truth: HashMap::new(),
@@ -205,7 +208,7 @@ impl World {
         world
     }
 
-    /// One random thing happens.
+    /// Lets one random thing happen.
     fn step(&mut self, ids: u64) {
         if self.has_models && self.dice.one_in(30) {
             return self.calm_spell();
@@ -232,7 +235,7 @@ impl World {
         }
     }
 
-    /// Somebody sets the window, and now and then what may change only while the domain is empty.
+    /// A client sets the window, and sometimes a setting that may change only while the domain is empty.
     fn configure(&mut self) {
         let window = Duration::from_millis(1 + self.dice.roll(400));
         let request = format!("request {}", self.requests.len());
@@ -251,7 +254,7 @@ impl World {
         })));
     }
 
-    /// Somebody puts a model, has it served, or deletes it.
+    /// A client puts a model, has it served, or deletes it.
     fn change_model(&mut self) {
         let names = ["m1", "m2", "words-1"];
         let name = model(names[self.dice.roll(3) as usize]);
@@ -278,7 +281,7 @@ impl World {
         self.queue.push(Sent { place, event });
     }
 
-    /// The domain is removed. Versions may begin anew.
+    /// Removes the domain. Versions may start again.
     fn remove(&mut self) {
         self.removals += 1;
         let request = format!("removal {}", self.removals);
@@ -347,7 +350,7 @@ impl World {
         self.send(event);
         let event = Arc::clone(&self.queue[self.queue.len() - 1].event);
         self.truth.insert(id, event);
-        // Now and then events overtake each other, or come twice.
+        // Sometimes events overtake each other, or come twice.
         if self.dice.one_in(5) && self.queue.len() > 1 {
             let last = self.queue.len() - 1;
             self.queue.swap(last, last - 1);
@@ -377,7 +380,7 @@ impl World {
         self.input_of(&None, input);
     }
 
-    /// One step of a machine, if it is still there.
+    /// One step of a machine, if it still exists.
     fn input_of(&mut self, of: &Of, input: Input) {
         let effects = match of {
             None => self.machine.handle(self.now, input),
@@ -395,14 +398,14 @@ impl World {
         }
     }
 
-    /// The machine of the served model hears how another one fares, if that is news.
+    /// Reports news of another machine to the machine of the served model.
     fn tell(&mut self, name: &ModelName) {
         if let Some(kept) = self.kept.get_mut(name) {
-            let tidings = kept.machine.tidings();
-            if kept.told.as_ref() != Some(&tidings) {
-                kept.told = Some(tidings.clone());
+            let report = kept.machine.report();
+            if kept.told.as_ref() != Some(&report) {
+                kept.told = Some(report.clone());
                 let model = name.clone();
-                self.input(Input::Told { model, tidings });
+                self.input(Input::Told { model, report });
             }
         }
     }
@@ -416,7 +419,7 @@ impl World {
         self.kept
             .retain(|name, _| models.iter().any(|one| one.name == *name));
         self.finish_ended();
-        // A model that was served is asked for once the domain was read anew.
+        // A model that was served is requested again after the domain was read again.
         self.parked.retain(|name, (_, is_expected)| {
             models.iter().any(|one| one.name == *name) || std::mem::take(is_expected)
         });
@@ -448,12 +451,12 @@ impl World {
         let kinds: BTreeSet<&ModelName> = self.kept.values().map(|kept| &kept.kind).collect();
         let served = self.store.open().model().cloned();
         let is_served = served.is_some_and(|kind| kinds.contains(&kind));
-        // Machines of one kind write the same features, made with the habits that each knows of.
+        // Machines of one kind write the same features, made with the habits that each of them knows.
         self.may_be_of_others |= is_served || kinds.len() < self.kept.len();
         self.ask(&None, Pending::Kept(ticket));
     }
 
-    /// What machines that ended had on its way to the store is there, or lost.
+    /// Pending writes of machines that have ended are carried out, or lost.
     fn finish_ended(&mut self) {
         let pending = std::mem::take(&mut self.pending);
         let (ended, pending) = pending
@@ -568,7 +571,7 @@ impl World {
         stamp
     }
 
-    /// Durable before acknowledged; gone means gone.
+    /// Checks that acknowledged events are durable, and that what is gone is gone.
     fn settle(&mut self, tag: DeliveryTag, outcome: &Outcome) {
         let sent = self
             .unsettled
@@ -578,10 +581,12 @@ impl World {
         match outcome {
             Outcome::Stored(_) => {
                 if let Event::Remove(removal) = &*event {
+                    self.acknowledged = None;
                     return self.assert_removed(removal);
                 }
                 let Some(id) = event.id() else {
-                    return self.assert_answered(&event);
+                    self.acknowledged = Some(self.assert_answered(&event).to_owned());
+                    return;
                 };
                 let row = self.store.items.get(id);
                 let version = row.map(|row| row.version);
@@ -620,7 +625,7 @@ impl World {
         row.is_some_and(|row| row.is_there())
     }
 
-    /// That the domain is removed is durable before it is acknowledged, and readers have lost all of it.
+    /// Checks that an acknowledged removal is durable, and that readers do not see the domain any more.
     fn assert_removed(&self, removal: &Removal) {
         let row = self.store.domain.get(&()).expect("it had a row");
         let removed = row.removal.as_ref().expect("it is stored");
@@ -637,8 +642,8 @@ impl World {
         }
     }
 
-    /// What became of a request to set the settings is durable before it is acknowledged.
-    fn assert_answered(&self, event: &Event) {
+    /// Checks that the outcome of a request to change settings is durable before it is acknowledged.
+    fn assert_answered<'e>(&self, event: &'e Event) -> &'e str {
         let request = match event {
             Event::Configure(configure) => &configure.request,
             Event::Model(modelled) => &modelled.request,
@@ -650,18 +655,27 @@ impl World {
             row.answered.iter().any(is_answered),
             "acknowledged, not durable: {event:?}"
         );
+        request
     }
 
-    /// The stored settings are those of the last request that was no conflict.
+    /// Checks that the stored settings are those of the last request without a conflict.
     fn assert_settings(&self) {
         let Some(row) = self.store.settings.get(&()) else {
             return;
         };
+        // What was decided later is stored over it, not in place of it.
+        let is_there = |request: &String| row.answered.iter().any(|one| one.request == *request);
+        assert!(
+            self.acknowledged.as_ref().is_none_or(is_there),
+            "acknowledged, then lost: {:?} of {:?}",
+            self.acknowledged,
+            row.answered
+        );
         let taken =
             |answered: &&Answered| !matches!(answered.outcome, SettingsOutcome::Conflict(_));
         let mut taken = row.answered.iter().filter(taken);
         let last = taken.rfind(|answered| self.requests.contains_key(&answered.request));
-        // Requests about models push others out.
+        // Requests about models may have displaced it.
         if let Some(answered) = last {
             let wanted = self.requests.get(&answered.request);
             assert_eq!(row.settings.window.as_ref(), wanted);
@@ -679,7 +693,7 @@ impl World {
         assert_eq!(domain.model.as_str(), model);
     }
 
-    /// Of no model readers see it any more.
+    /// Checks that no model's readers see it any more.
     fn assert_gone(&self, gone: &ItemId) {
         self.assert_gone_from(&self.view, gone);
         for kept in self.kept.values() {
@@ -708,7 +722,7 @@ impl World {
         }
     }
 
-    /// An item whose newest event is acknowledged is seen, and as that event says.
+    /// Checks that an item whose newest event is acknowledged is seen as that event says.
     fn assert_seen(&self, upsert: &Upsert) {
         let now = self.now.unix_ms;
         let snapshot = self.view.snapshot();
@@ -716,7 +730,7 @@ impl World {
         let id = &upsert.id;
         match snapshot.item(id.as_str(), now) {
             Some(item) => assert_eq!(item.shown().url.as_deref(), upsert.url.as_deref(), "{id}"),
-            // Whoever asks is answered from the store.
+            // Readers are answered from the store.
             None => assert!(!snapshot.is_whole(), "{id} is not seen"),
         }
     }
@@ -855,7 +869,7 @@ impl World {
         }
     }
 
-    /// Whether nobody hears the answer: the machine is no more.
+    /// Whether nobody will receive the answer because the machine has ended.
     fn has_ended(&self, of: &Of) -> bool {
         of.as_ref().is_some_and(|(name, run)| {
             let kept = self.kept.get(name);
@@ -863,7 +877,7 @@ impl World {
         })
     }
 
-    /// The name and kind of the model beside the served one that a machine is of.
+    /// The name and kind of a machine's model, if it is beside the served one.
     fn named(&self, of: &Of) -> Option<(ModelName, ModelName)> {
         let (name, _) = of.as_ref()?;
         Some((name.clone(), self.kept[name].kind.clone()))
@@ -922,7 +936,7 @@ impl World {
                 self.input_of(of, Input::WholeRead { ticket, result });
             }
             Pending::Sweep(ticket, stamp) => {
-                // It may have been done all the same.
+                // It may have been carried out all the same.
                 if self.dice.one_in(2) {
                     self.store.sweep(stamp, SWEPT);
                 }
@@ -939,12 +953,12 @@ impl World {
                 writes,
                 ..
             } => {
-                // Failed for us; in the store in part, or later as a whole.
+                // Reported as failed, but stored in part, or stored later as a whole.
                 self.lose(stamp, writes);
                 let result = Err(CommitFailure::Failed(failure));
                 self.input_of(of, Input::Committed { ticket, result });
             }
-            // It is told again until it is known.
+            // It is sent again until it succeeds.
             Pending::Notify(ticket) => self.ask(of, Pending::Notify(ticket)),
             Pending::Kept(ticket) => self.ask(of, Pending::Kept(ticket)),
             Pending::Pass => self.ask(of, Pending::Pass),
@@ -987,7 +1001,7 @@ impl World {
         }
     }
 
-    /// What a former owner wrote comes late.
+    /// A late write of a former owner arrives.
     fn apply_late(&mut self) {
         if let Some((stamp, writes)) = self.late.pop() {
             let is_feature = |write: &Write| matches!(write, Write::Feature(_));
@@ -996,8 +1010,8 @@ impl World {
         }
     }
 
-    /// A commit whose outcome nobody was told: a prefix of it is there, in the order a batch
-    /// promises; all of it may come late.
+    /// A commit with an unknown outcome: a prefix of it is stored, in the order that a batch guarantees; all of it may
+    /// arrive later.
     fn lose(&mut self, stamp: Stamp, writes: Vec<Write>) {
         let there = self.dice.roll(writes.len() as u64 + 1) as usize;
         for write in writes.iter().take(there).cloned() {
@@ -1008,8 +1022,7 @@ impl World {
         }
     }
 
-    /// The process dies; another takes over at the next epoch, and every event that was not
-    /// acknowledged comes again.
+    /// The process dies; another one takes over at the next epoch, and every unacknowledged event is delivered again.
     fn crash(&mut self) {
         self.crashes += 1;
         for pending in std::mem::take(&mut self.pending) {
@@ -1030,7 +1043,7 @@ impl World {
         self.perform(&None, effects);
     }
 
-    /// The domain sleeps, if it may; the next event finds it not loaded, as the store has it.
+    /// The domain sleeps, if it may; the next event finds it in the state of the store.
     fn sleep_and_wake(&mut self) {
         if self.machine.may_sleep() {
             let mut kept = self.kept.values();
@@ -1039,7 +1052,7 @@ impl World {
                 "others sleep, too"
             );
             self.forget_kept();
-            // Answers that nobody awaits any more; they would go to the machine that sleeps.
+            // Answers that nobody awaits; they would go to the machine that sleeps.
             self.pending.clear();
             self.view = DomainView::default();
             let (machine, effects) = start(self.epoch);
@@ -1075,7 +1088,7 @@ impl World {
         }
     }
 
-    /// What is under way goes on, and time passes, for some steps.
+    /// For some steps, pending requests are answered and time passes.
     fn calm_spell(&mut self) {
         self.deliver_queued();
         for _ in 0..self.dice.roll(400) {
@@ -1087,9 +1100,9 @@ impl World {
         }
     }
 
-    /// Converges unaided: nothing happens any more but what is under way.
+    /// Converges unaided: only pending requests are answered.
     fn settle_down(&mut self) {
-        // Late writes of this very owner would be its own; only former owners' are still out.
+        // Late writes of this owner would be its own; only those of former owners are still pending.
         let epoch = self.epoch;
         self.late
             .retain(|(stamp, _)| stamp.as_i64() >> Stamp::SEQ_BITS < epoch as i64);
@@ -1102,7 +1115,7 @@ impl World {
                     return;
                 }
                 if self.machine.status().quiet && !was_quiet {
-                    // Before the store is told.
+                    // Before it is marked clean.
                     was_quiet = true;
                     self.assert_exact();
                 }
@@ -1130,7 +1143,7 @@ impl World {
         );
     }
 
-    /// A stored feature was made with the habits that it names, and these are the domain's.
+    /// Checks that a stored feature was made with the habits that it names, and that these are the domain's.
     fn assert_made_with(&self, row: &FeatureRow, habits: &Habits) {
         let item = self.store.items.get(&row.id);
         let item = item.filter(|item| {
@@ -1154,8 +1167,8 @@ impl World {
         }
     }
 
-    /// Exact: every list is what brute force over the newest events gives, in the store and for
-    /// readers, and no other item has one.
+    /// Checks exactness: every list equals the result of brute force over the newest events, in the store and for
+    /// readers, and no other item has a list.
     fn assert_exact(&self) {
         self.assert_settings();
         let opened = self.store.open();
@@ -1176,7 +1189,7 @@ impl World {
         }
     }
 
-    /// So are those of the models beside the served one, and none is left of others.
+    /// Checks the same for models beside the served one, and that nothing is left of others.
     fn assert_all_exact(&self) {
         self.assert_exact();
         let habits = habits_of(&self.store);
@@ -1201,7 +1214,7 @@ impl World {
         assert_eq!(self.kept.len(), set.models.beside().len());
     }
 
-    /// Every list of one model, of this name and kind, is what brute force gives.
+    /// Checks that every list of one model, with this name and kind, equals the result of brute force.
     fn assert_lists_of<'a>(
         &self,
         (name, model): (&ModelName, &ModelName),
@@ -1273,7 +1286,7 @@ impl World {
     }
 }
 
-/// How often another model came to be served.
+/// Runs one history; returns how often another model came to be served.
 fn run(seed: u64, steps: u32, ids: u64) -> u32 {
     let mut world = World::new(seed);
     for _ in 0..steps {
@@ -1281,7 +1294,7 @@ fn run(seed: u64, steps: u32, ids: u64) -> u32 {
     }
     world.settle_down();
     world.assert_all_exact();
-    // A machine that loads all of it again agrees, and writes nothing.
+    // A machine that loads everything again agrees, and writes nothing.
     while !world.late.is_empty() {
         world.apply_late();
     }
@@ -1300,7 +1313,7 @@ fn run(seed: u64, steps: u32, ids: u64) -> u32 {
         .rows()
         .map(|(_, row)| row.clone())
         .collect();
-    // Whose time was over meanwhile has none any more.
+    // Items that expired meanwhile have no list any more.
     let now = world.now.unix_ms;
     let is_over =
         |id: &ItemId| matches!(&*world.truth[id], Event::Upsert(it) if is_expired(it, now));
@@ -1311,7 +1324,7 @@ fn run(seed: u64, steps: u32, ids: u64) -> u32 {
     world.swaps
 }
 
-/// The row of an item whose feature was asked for, where it is to be stored anew.
+/// The row of an item whose feature was made, if it must be stored again.
 fn made_row(material: &Material) -> Option<Box<ItemRow>> {
     let row = &material.row;
     torn(material).or_else(|| {
@@ -1351,7 +1364,7 @@ proptest! {
     }
 }
 
-/// The histories above are worth nothing of models unless another one comes to be served in some.
+/// The histories above test models only if other models come to be served.
 #[test]
 fn models_are_served_one_after_the_other() {
     let swaps: u32 = (0..40).map(|seed| run(seed, 500, 20)).sum();

@@ -1,10 +1,10 @@
-//! What queries of a large domain cost, while it changes.
+//! Measures the cost of queries of a large domain while it changes.
 //!
 //! Usage: cargo run --release -p kindred-query --example queries [ITEMS] [SECONDS]
 //!
-//! The domain has features of 100 values and some sixty terms each, lists of 64, and changes four times a second, 12 items
-//! each time. One query after the other is asked, on as many threads as there are cores, each kind as often; the
-//! times are those of the query alone.
+//! The domain has features of 100 values and some sixty terms each, and lists of 64 entries. It changes four times a
+//! second, 12 items each time. Queries are made one after the other, on as many threads as there are cores, with every
+//! kind equally often. The times are those of the query alone.
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kindred_domain::features::{Features, Live, Rows};
-use kindred_domain::list::Entry;
+use kindred_domain::list::ListEntry;
 use kindred_domain::shown::{Interner, Shown};
 use kindred_domain::slot::Slot;
 use kindred_domain::view_change::{Listed, ServedList, ViewChange};
@@ -28,15 +28,15 @@ const ITEMS: u32 = 100_000;
 const SECONDS: u64 = 20;
 const VALUES: usize = 100;
 const TERMS: usize = 60;
-/// Words there are.
+/// Number of different words.
 const WORDS: u32 = 40_000;
 const ENTRIES: u32 = 64;
 const CHANGE_EVERY: Duration = Duration::from_millis(250);
 const CHANGED: u32 = 12;
-/// Queries are this far apart: 20 a second.
+/// The interval between queries: 20 per second.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
-/// A small generator of its own.
+/// A small pseudo-random generator.
 struct Dice(u64);
 
 impl Dice {
@@ -54,7 +54,7 @@ impl Dice {
 }
 
 fn feature(dice: &mut Dice) -> Feature {
-    // What texts have in common: most cosines are above 0.
+    // Something that all texts have in common: most cosines are above 0.
     let dense: Vec<f32> = (0..VALUES).map(|_| dice.value() + 0.5).collect();
     let words: BTreeSet<u32> = (0..TERMS)
         .map(|_| {
@@ -127,7 +127,7 @@ impl Domain {
 
     fn listed(&self, n: u32, dice: &mut Dice) -> Listed {
         let items = self.items();
-        let mut entry = |rank: u32| Entry {
+        let mut entry = |rank: u32| ListEntry {
             slot: Slot(dice.roll(items)),
             score: 0.9 - rank as f32 / 1_000.0,
         };
@@ -239,7 +239,7 @@ fn kinds() -> Vec<(&'static str, Conditions)> {
     ]
 }
 
-/// Median, 99th percentile and highest, in ms.
+/// Median, 99th percentile and maximum, in ms.
 fn summary(times: &mut [Duration]) -> String {
     times.sort_unstable();
     let at = |share: f64| {

@@ -1,4 +1,4 @@
-//! What a change of a large domain costs, and what reading it costs meanwhile.
+//! Measures the cost of changes of a large domain, and of reading it meanwhile.
 //!
 //! Usage: cargo run --release -p kindred-query --example updates [ITEMS]
 
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kindred_domain::list::Entry;
+use kindred_domain::list::ListEntry;
 use kindred_domain::shown::Shown;
 use kindred_domain::slot::Slot;
 use kindred_domain::view_change::{Listed, ServedList, ViewChange};
@@ -18,10 +18,10 @@ use kindred_shared::{ItemId, ModelName, Space};
 const ITEMS: u32 = 100_000;
 const ENTRIES: u32 = 64;
 const ROUNDS: u32 = 200;
-/// Changed lists of one change.
+/// Number of lists that a change affects.
 const CHANGED: [u32; 4] = [1, 100, 1_000, 5_000];
 
-/// A small generator of its own.
+/// A small pseudo-random generator.
 struct Dice(u64);
 
 impl Dice {
@@ -63,7 +63,7 @@ impl Domain {
 
     fn listed(&mut self, n: u32) -> Listed {
         let items = self.items();
-        let entry = |rank| Entry {
+        let entry = |rank| ListEntry {
             slot: Slot(self.dice.roll(items)),
             score: 1.0 - rank as f32 / 100.0,
         };
@@ -83,7 +83,7 @@ impl Domain {
     }
 }
 
-/// Median and highest, in µs.
+/// Median and maximum, in µs.
 fn told(mut times: Vec<Duration>) -> String {
     times.sort_unstable();
     let us = |time: Duration| time.as_secs_f64() * 1e6;
@@ -94,7 +94,7 @@ fn told(mut times: Vec<Duration>) -> String {
     )
 }
 
-/// Ten neighbours of items at random, until told to stop; ns a read.
+/// Reads ten neighbours of random items until it is over; returns ns per read.
 fn read(view: &DomainView, ids: &[ItemId], is_over: &AtomicBool) -> f64 {
     let (mut dice, mut reads) = (Dice(7), 0_u32);
     let begun = Instant::now();

@@ -9,7 +9,7 @@ use crate::filter::Filter;
 use crate::signature::Screen;
 use crate::snapshot::{Item, Snapshot};
 
-/// Which items may be answered: they are visible, not excluded, and pass the filter.
+/// Decides which items may be answered: they are visible, not excluded, and pass the filter.
 pub(crate) struct Admission<'a> {
     snapshot: &'a Snapshot,
     filter: &'a Filter,
@@ -20,7 +20,7 @@ pub(crate) struct Admission<'a> {
 }
 
 impl<'a> Admission<'a> {
-    /// `asked`: the items that are asked of.
+    /// `asked`: the items of the question.
     pub(crate) fn new(
         snapshot: &'a Snapshot,
         conditions: &'a Conditions,
@@ -39,8 +39,7 @@ impl<'a> Admission<'a> {
         }
     }
 
-    /// Whether the item of a slot may be answered. It looks at the item only if what is kept beside items does
-    /// not tell.
+    /// Whether the item of a slot may be answered. Looks at the item itself only if its signature does not tell.
     pub(crate) fn admits_slot(&self, slot: Slot) -> bool {
         let Some(signature) = self.snapshot.signature(slot, self.now) else {
             return false;
@@ -52,7 +51,7 @@ impl<'a> Admission<'a> {
         self.filter.is_empty() || item().is_some_and(|item| self.filter.passes(&item.facts()))
     }
 
-    /// The item of a slot that may be answered.
+    /// The item of a slot, if it may be answered.
     pub(crate) fn item(&self, slot: Slot) -> Option<Item<'a>> {
         self.snapshot.visible(slot, self.now)
     }
@@ -69,17 +68,17 @@ impl<'a> Admission<'a> {
         !is_excluded && (self.filter.is_empty() || self.filter.passes(&item.facts()))
     }
 
-    /// Whether a score is one that counts.
+    /// Whether a score counts.
     pub(crate) fn counts(&self, score: f32) -> bool {
         score > 0.0 && self.min_score.is_none_or(|least| score >= least)
     }
 
-    /// Whether no score of at most so much counts.
+    /// Whether no score up to this one counts.
     pub(crate) fn is_below(&self, score: f32) -> bool {
         self.min_score.is_some_and(|least| score < least)
     }
 
-    /// Every item that may be answered, in no order.
+    /// Every item that may be answered, in any order.
     pub(crate) fn items(&self) -> impl Iterator<Item = Item<'a>> {
         let all = self.snapshot.items(self.now);
         all.filter(|item| self.admits(item))

@@ -1,4 +1,4 @@
-//! Answers: one way from candidates to what is answered, wherever the candidates come from.
+//! Answers: the one way from candidates to an answer, wherever the candidates come from.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,61 +18,61 @@ use crate::scan::Scan;
 use crate::snapshot::{Item, Snapshot};
 use crate::why::{Why, why};
 
-/// What was computed.
+/// How an answer was computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Computed {
-    /// Nothing: the stored list was read.
+    /// Not at all: the stored list was read.
     List,
-    /// The scores of all items that may be answered.
+    /// By scoring all items that may be answered.
     Scan,
 }
 
-/// What a snapshot answers.
+/// The answer of a snapshot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
-    /// What was computed for it.
+    /// How it was computed.
     pub computed: Computed,
-    /// Of when it is, in ms since 1970; `None`: no item asked of has a list or a feature yet.
+    /// The time whose state it reflects, in ms since 1970; `None`: no item of the question has a list or a feature yet.
     pub as_of: Option<i64>,
-    /// Ids that were asked of and are not there for readers.
+    /// Ids in the question that readers do not see.
     pub unknown: Vec<ItemId>,
     /// Best first.
     pub similar: Vec<Match>,
 }
 
-/// An item that is answered; its slot is one of the snapshot's ([`Snapshot::at`]).
+/// An answered item. Its slot is valid in the snapshot ([`Snapshot::at`]).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Match {
-    /// Which.
+    /// The item's slot.
     pub slot: Slot,
-    /// Its score; 0: it fills the answer up.
+    /// Its score; 0: it was added to fill up the answer.
     pub score: f32,
-    /// What the order follows, where that is not the score.
+    /// What the answer is ordered by, if not by score.
     pub rank: Option<f64>,
-    /// Those that are not answered because it is.
+    /// Items that are left out because this one is answered.
     pub also: Vec<Slot>,
-    /// What its score is made of, if that was asked for.
+    /// What its score consists of, if requested.
     pub why: Option<Why>,
-    /// Whether it fills the answer up.
+    /// Whether it was added to fill up the answer.
     pub fallback: bool,
 }
 
-/// Candidates that are answered, and those that are not because they are.
+/// The chosen candidates, and those left out because of them.
 struct Chosen {
     representatives: Vec<Representative>,
     joined: Vec<Slot>,
 }
 
-/// Where candidates come from, in their order.
+/// A source of candidates, in order.
 struct Source<I> {
     candidates: I,
-    /// Whether there are no others after them.
+    /// Whether these are all.
     is_complete: bool,
 }
 
 impl Snapshot {
-    /// Answers a question from the stored list, if that is exact, else from a scan, on the current rayon
-    /// pool. Ends soon once `cancelled` is true.
+    /// Answers a question from the stored list if that is exact, otherwise by a scan on the current rayon pool. Returns
+    /// soon after `cancelled` becomes true.
     ///
     /// # Errors
     /// [`AskError`].
@@ -85,8 +85,8 @@ impl Snapshot {
         answering.by_scan()
     }
 
-    /// Answers a question from the stored list alone, if that is exact and takes no more than a look at each of
-    /// its entries. `None`: [`Self::ask`] answers it.
+    /// Answers a question from the stored list alone, if that is exact and needs only a look at each of its entries.
+    /// `None`: use [`Self::ask`].
     ///
     /// # Errors
     /// [`AskError`].
@@ -105,13 +105,13 @@ impl Snapshot {
         Answering::new(self, question, &asked, &AtomicBool::new(false)).by_list()
     }
 
-    /// The item of a slot that an answer of this snapshot names, whatever the time.
+    /// The item of a slot in an answer of this snapshot, even if it has expired.
     pub fn at(&self, slot: Slot) -> Option<Item<'_>> {
         self.visible(slot, i64::MIN)
     }
 }
 
-/// A question on its way to its answer.
+/// A question that is being answered.
 struct Answering<'a> {
     snapshot: &'a Snapshot,
     question: &'a Question,
@@ -139,7 +139,7 @@ impl<'a> Answering<'a> {
         }
     }
 
-    /// The answer by the stored list; `None`: that may lack somebody.
+    /// The answer from the stored list; `None`: items may be missing from it.
     fn by_list(&self) -> Result<Option<Found>, AskError> {
         let listed = listed(self.snapshot, self.asked, &self.admission, self.ranking);
         let Some(mut listed) = listed else {
@@ -163,7 +163,7 @@ impl<'a> Answering<'a> {
             diversity,
             ..
         } = self.question.conditions;
-        // How many collapsing takes is not known beforehand.
+        // How many candidates collapsing needs is not known in advance.
         let first = collapse
             .is_none()
             .then(|| diversity.map_or(limit, |_| POOL));
@@ -185,7 +185,7 @@ impl<'a> Answering<'a> {
         Ok(found.expect("whatever a scan does not find is not there"))
     }
 
-    /// What is answered of candidates; `None`: more of them would be needed.
+    /// The answer from these candidates; `None`: more are needed.
     fn finish(
         &self,
         computed: Computed,
@@ -225,7 +225,7 @@ impl<'a> Answering<'a> {
         }))
     }
 
-    /// The first `wanted` candidates, after collapsing. `None`: there may be more.
+    /// The first `wanted` candidates after collapsing. `None`: there may be more.
     fn choose(
         &self,
         source: Source<impl Iterator<Item = Candidate>>,
@@ -276,7 +276,7 @@ impl<'a> Answering<'a> {
         Some(why(self.asked, &item))
     }
 
-    /// Fills an answer up that is shorter than asked for.
+    /// Fills up an answer that is shorter than requested.
     fn fill(&self, similar: &mut Vec<Match>, joined: &[Slot]) {
         let Conditions {
             limit, fallback, ..
@@ -285,7 +285,7 @@ impl<'a> Answering<'a> {
         let Some(fallback) = fallback.filter(|_| missing > 0) else {
             return;
         };
-        // What joined an answer is there as well.
+        // Items that joined an answer count as answered.
         let there = similar.iter().map(|one| one.slot);
         let there: HashSet<Slot> = there.chain(joined.iter().copied()).collect();
         let filling = fill(&self.admission, fallback, &there, missing);

@@ -1,4 +1,4 @@
-//! Collapsing: what is answered once only.
+//! Collapsing: near-duplicates or items of one group are answered only once.
 
 use std::collections::HashMap;
 
@@ -11,11 +11,11 @@ use crate::question::AskError;
 use crate::ranking::Candidate;
 use crate::snapshot::Item;
 
-/// A candidate that is answered, and those that are not because it is.
+/// A candidate that is answered, and those left out because of it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Representative {
     pub(crate) candidate: Candidate,
-    /// Those that joined it, in their order: the first of them.
+    /// The first of those that joined it, in order.
     pub(crate) also: Vec<Slot>,
 }
 
@@ -28,16 +28,16 @@ impl From<Candidate> for Representative {
     }
 }
 
-/// Takes candidates one after the other: one that is a near-duplicate of a representative, or of its group,
-/// joins the best of those, and any other is one itself.
+/// Processes candidates one after the other: a near-duplicate of a representative, or a member of its group, joins the
+/// best such representative; any other candidate becomes a representative.
 pub(crate) struct Collapsing<'s> {
     by: Collapse,
     near_duplicate: f32,
     chosen: Vec<Representative>,
-    /// By group, the representative that has it.
+    /// The representative of each group.
     groups: HashMap<&'s str, usize>,
     peers: Peers<'s>,
-    /// All that joined.
+    /// All candidates that joined one.
     joined: Vec<Slot>,
 }
 
@@ -53,12 +53,12 @@ impl<'s> Collapsing<'s> {
         }
     }
 
-    /// How many representatives there are.
+    /// Number of representatives.
     pub(crate) fn len(&self) -> usize {
         self.chosen.len()
     }
 
-    /// The next best candidate, and its item.
+    /// Processes the next best candidate and its item.
     pub(crate) fn take(&mut self, candidate: Candidate, item: &Item<'s>) -> Result<(), AskError> {
         let (place, best) = match self.by {
             Collapse::Group => (None, self.of_group(item)),
@@ -79,7 +79,7 @@ impl<'s> Collapsing<'s> {
         Ok(())
     }
 
-    /// The representative of an item's group; if there is none, the item is it from now on.
+    /// The representative of the item's group; if there is none, the item becomes it.
     fn of_group(&mut self, item: &Item<'s>) -> Option<usize> {
         let group = item.shown().group.as_deref()?;
         let next = self.chosen.len();
@@ -99,7 +99,7 @@ impl<'s> Collapsing<'s> {
         Ok(best)
     }
 
-    /// The representatives, best first, and all that joined one.
+    /// The representatives, best first, and all candidates that joined one.
     pub(crate) fn finish(self) -> (Vec<Representative>, Vec<Slot>) {
         (self.chosen, self.joined)
     }

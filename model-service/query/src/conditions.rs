@@ -5,41 +5,41 @@ use std::time::Duration;
 
 use crate::filter::Filter;
 
-/// Answers of a query at most.
+/// Most answers of a query.
 pub const MOST_ANSWERS: usize = 1_000;
-/// Answers at most where each is explained, or all are to differ.
+/// Most answers if each is explained, or if they are diversified.
 pub const MOST_CAREFUL: usize = 100;
-/// Answers unless asked for otherwise.
+/// Default number of answers.
 pub const USUAL_ANSWERS: usize = 10;
-/// Ids that a query excludes at most.
+/// Most ids that a query excludes.
 pub const MOST_EXCLUDED: usize = 1_000;
-/// Items that a query asks of at most.
+/// Most items in a question.
 pub const MOST_ITEMS: usize = 100;
-/// Ids that an answer says have joined it, at most.
+/// Most ids that an answer lists as having joined it.
 pub const MOST_ALSO: usize = 20;
 
 /// Which items count, and in which order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conditions {
-    /// Answers at most.
+    /// Most answers.
     pub limit: usize,
     /// Lower scores are left out.
     pub min_score: Option<f32>,
     /// Ids that are never answered.
     pub exclude: BTreeSet<Box<str>>,
-    /// What an answered item is like.
+    /// What answered items must be like.
     pub filter: Filter,
-    /// After so long half of a score is left. Not zero.
+    /// The time after which half of a score is left. Not zero.
     pub half_life: Option<Duration>,
-    /// Whether items that are close to everything come later.
+    /// Whether to rank items lower that are close to everything.
     pub balance: bool,
-    /// What is answered once only.
+    /// What to collapse.
     pub collapse: Option<Collapse>,
-    /// How much answers are to differ from each other: 0 to 1.
+    /// How much answers should differ from each other: 0 to 1.
     pub diversity: Option<f64>,
-    /// Whether each answer says why.
+    /// Whether to explain each answer.
     pub explain: bool,
-    /// What fills the answer up.
+    /// What to fill up the answer with.
     pub fallback: Option<Fallback>,
 }
 
@@ -60,7 +60,7 @@ impl Default for Conditions {
     }
 }
 
-/// What is answered once only.
+/// What is answered only once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Collapse {
     /// Near-duplicates.
@@ -69,20 +69,20 @@ pub enum Collapse {
     Group,
 }
 
-/// What fills an answer up.
+/// What an answer is filled up with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fallback {
     /// The newest items.
     Newest,
     /// Any items.
     Random {
-        /// Which: another seed, other items.
+        /// Seed: another one gives other items.
         seed: u64,
     },
 }
 
 impl Conditions {
-    /// Whether the stored list, cut at `limit`, is the answer.
+    /// Whether the answer is the stored list, cut at `limit`.
     pub fn is_plain(&self) -> bool {
         let Self { limit, .. } = *self;
         *self

@@ -1,5 +1,5 @@
-//! Diversity: answers that differ from each other. Maximal marginal relevance (Carbonell and Goldstein, "The use
-//! of MMR, diversity-based reranking for reordering documents and producing summaries", 1998).
+//! Diversity: answers that differ from each other, chosen by maximal marginal relevance (Carbonell and Goldstein, "The
+//! use of MMR, diversity-based reranking for reordering documents and producing summaries", 1998).
 
 use kindred_similarity::Kernel;
 
@@ -8,12 +8,11 @@ use crate::peers::Peers;
 use crate::question::AskError;
 use crate::snapshot::Snapshot;
 
-/// Candidates among which is chosen.
+/// Number of candidates from which to choose.
 pub(crate) const POOL: usize = 400;
 
-/// Chooses `limit` of the best greedily: each time the one with the highest (1 − λ)·rank − λ·(highest score with
-/// one that is chosen already; 0 with none), of equals the one that came first. What it was chosen by becomes
-/// its rank.
+/// Chooses `limit` of the best candidates greedily: each time the one with the highest (1 − λ)·rank − λ·(highest score
+/// with an already chosen one; 0 if none); the first of equals. This value becomes its rank.
 pub(crate) fn diversify(
     snapshot: &Snapshot,
     pool: Vec<Representative>,
@@ -46,7 +45,7 @@ pub(crate) fn diversify(
         let Some(mut one) = left[at].take() else {
             break;
         };
-        // Those without a score with it have 0, which is more than a score below it.
+        // Candidates without a score with it get 0, which is more than a negative score.
         let mut scores = vec![0.0_f32; closest.len()];
         if let Some(item) = item(&one) {
             peers.scores(&item, |member, score| scores[member] = score)?;

@@ -1,4 +1,4 @@
-//! What fills an answer up.
+//! Filling up answers that are too short.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use crate::admission::Admission;
 use crate::conditions::Fallback;
 use crate::snapshot::Item;
 
-/// At most `count` items that may be answered and are not there yet: the newest, or any; ties by id.
+/// At most `count` items that may be answered and are not in the answer yet: the newest, or any; ties by id.
 pub(crate) fn fill(
     admission: &Admission<'_>,
     fallback: Fallback,
@@ -28,7 +28,7 @@ pub(crate) fn fill(
     }
 }
 
-/// The first `count` items by a key, then by id.
+/// The first `count` items, ordered by a key, then by id.
 fn first<'a, K: Ord>(
     items: impl Iterator<Item = Item<'a>>,
     count: usize,

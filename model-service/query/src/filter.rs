@@ -1,4 +1,4 @@
-//! Filters: which items may be answered, by what is said of them.
+//! Filters: which items may be answered, by their facts.
 
 use std::borrow::Cow;
 
@@ -9,23 +9,23 @@ use kindred_shared::name::ALL_LANGUAGES;
 
 /// Most clauses of a filter.
 pub const MOST_CLAUSES: usize = 64;
-/// Most values of all its clauses together.
+/// Most values of all clauses together.
 pub const MOST_VALUES: usize = 1_000;
 
-/// What an item is chosen by.
+/// The facts by which an item is filtered.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// Its id.
     pub id: &'a str,
-    /// The language its text was read in, in canonical form, or [`ALL_LANGUAGES`]; `None`: it was not read.
+    /// The language in which its text was read, in canonical form, or [`ALL_LANGUAGES`]; `None`: it was not read.
     pub language: Option<&'a str>,
-    /// What readers are shown of it.
+    /// What readers see of it.
     pub shown: &'a Shown,
 }
 
 impl<'a> Facts<'a> {
-    /// The language its text was read in, else as published; in canonical form. Where texts of all languages are
-    /// compared, only the latter is known.
+    /// The language in which its text was read, otherwise as published; in canonical form. Where texts of all languages
+    /// are compared with each other, only the latter is known.
     pub fn language(&self) -> Option<Cow<'a, str>> {
         match self.language {
             Some(read) if read != ALL_LANGUAGES => Some(Cow::Borrowed(read)),
@@ -34,23 +34,23 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// What an item must be like. An empty one lets every item pass.
+/// What an item must be like. An empty filter lets every item pass.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Filter {
-    /// It passes each of these.
+    /// The item must pass each of these.
     pub all: Vec<Clause>,
-    /// It passes one of these at least, if there are any.
+    /// The item must pass at least one of these, if there are any.
     pub any: Vec<Clause>,
-    /// It passes none of these.
+    /// The item must pass none of these.
     pub none: Vec<Clause>,
 }
 
-/// One test of one field.
+/// A test of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clause {
-    /// What is looked at.
+    /// The field.
     pub field: Field,
-    /// What it must be like.
+    /// The test.
     pub test: Test,
 }
 
@@ -59,36 +59,36 @@ pub struct Clause {
 pub enum Field {
     /// Its id.
     Id,
-    /// Its labels: one of them must fit.
+    /// Its labels; one of them must pass.
     Categories,
     /// Its section.
     Group,
-    /// The language its text was read in, else as published.
+    /// The language in which its text was read, otherwise as published.
     Language,
     /// When readers could first see it.
     PublishedAt,
-    /// A free value.
+    /// The value of an attribute.
     Attribute(Box<str>),
 }
 
-/// What a field must be like.
+/// A test of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Test {
-    /// One of these values, ascending.
+    /// One of these values; sorted.
     In(Vec<Box<str>>),
-    /// There, or not there.
+    /// Whether there is a value.
     Exists(bool),
-    /// A time from `after` on (inclusive) until `before` (exclusive).
+    /// A time from `after` (inclusive) to `before` (exclusive).
     Between {
-        /// The first moment that counts.
+        /// The first moment that passes.
         after: Option<DateTime<Utc>>,
-        /// The first moment that counts no more.
+        /// The first moment that no longer passes.
         before: Option<DateTime<Utc>>,
     },
 }
 
 impl Test {
-    /// One of these values.
+    /// A test for one of these values.
     pub fn one_of(values: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
         let mut values: Vec<Box<str>> = values.into_iter().map(Into::into).collect();
         values.sort_unstable();
@@ -98,9 +98,9 @@ impl Test {
 }
 
 impl Field {
-    /// What names of attributes begin with.
+    /// Prefix of the names of attributes.
     pub const ATTRIBUTE: &'static str = "attributes.";
-    /// The names of all fields; an attribute's own name stands for `NAME`.
+    /// The names of all fields; `NAME` stands for an attribute's name.
     pub const NAMES: [&'static str; 6] = [
         "id",
         "categories",
@@ -110,7 +110,7 @@ impl Field {
         "attributes.NAME",
     ];
 
-    /// The field of a name; `None`: there is none.
+    /// The field with this name; `None`: there is none.
     pub fn named(name: &str) -> Option<Self> {
         Some(match name {
             "id" => Self::Id,
@@ -172,7 +172,7 @@ impl Clause {
 }
 
 impl Test {
-    /// Whether a text, or its absence, is as wanted.
+    /// Whether a text, or its absence, passes.
     fn fits(&self, value: Option<&str>) -> bool {
         match self {
             Self::In(values) => value.is_some_and(|value| {

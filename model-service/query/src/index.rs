@@ -1,8 +1,8 @@
-//! From ids to slots, shared by all snapshots since a domain was loaded.
+//! The index from ids to slots, shared by all snapshots since a domain was loaded.
 //!
-//! An open table of slots, to which one writer appends and from which nothing is taken. It knows no ids:
-//! a slot counts for a reader when the row that the reader's snapshot has there is of the id asked for.
-//! So readers need no lock, and a slot that is newer than their snapshot does them no harm.
+//! An open-addressing table of slots; one writer appends, and nothing is ever removed. It does not store ids: a slot
+//! counts if the row that the reader's snapshot has in it has the requested id. So readers need no lock, and slots
+//! newer than their snapshot do no harm.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use kindred_domain::memory;
 use kindred_domain::slot::Slot;
 
-/// A place without a slot. No domain has so many ids.
+/// An empty place. No domain has that many ids.
 const EMPTY: u32 = u32::MAX;
-/// Fewest places of a table.
+/// Fewest places in a table.
 const FEWEST: usize = 64;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Index {
-    /// A power of two, at most half of them taken.
+    /// Their number is a power of two; at most half of them are used.
     places: Arc<[AtomicU32]>,
-    /// With keys of its own: ids come from outside.
+    /// With its own random keys, because ids come from outside.
     hasher: RandomState,
 }
 
 impl Index {
-    /// An index with room for so many ids.
+    /// An index with room for this many ids.
     pub(crate) fn with_room_for(ids: usize) -> Self {
         let places = (2 * ids).next_power_of_two().max(FEWEST);
         Self {
@@ -34,27 +34,27 @@ impl Index {
         }
     }
 
-    /// How many slots there is room for.
+    /// Number of slots for which there is room.
     pub(crate) fn room(&self) -> usize {
         self.places.len() / 2
     }
 
-    /// Bytes held, as estimated.
+    /// An estimate of the bytes held.
     pub(crate) fn memory(&self) -> u64 {
         memory::shared(size_of_val(&*self.places))
     }
 
-    /// The first slot of those that may be the id's for which `is_id` says so.
+    /// The first slot that may belong to the id and for which `is_id` returns true.
     pub(crate) fn find(&self, id: &str, is_id: impl Fn(Slot) -> bool) -> Option<Slot> {
         self.probe(id)
-            // A snapshot is published after its slots, so they are seen by whoever sees it.
+            // A snapshot is published after its slots, so whoever sees it sees them.
             .map(|place| place.load(Ordering::Relaxed))
             .take_while(|&slot| slot != EMPTY)
             .map(Slot)
             .find(|&slot| is_id(slot))
     }
 
-    /// Appends the slot of an id. Whether it was new; there must be room. One writer at a time.
+    /// Appends the slot of an id; returns whether it was new. There must be room, and only one writer at a time.
     pub(crate) fn append(&self, id: &str, slot: Slot) -> bool {
         for place in self.probe(id) {
             match place.load(Ordering::Relaxed) {
@@ -69,7 +69,7 @@ impl Index {
         unreachable!("half of the places are empty")
     }
 
-    /// The places of an id, each once, in the order in which they are taken.
+    /// The places of an id, each once, in the order in which they are used.
     fn probe(&self, id: &str) -> impl Iterator<Item = &AtomicU32> {
         let mask = self.places.len() - 1;
         let first = self.hasher.hash_one(id) as usize & mask;
@@ -91,7 +91,7 @@ mod tests {
             ids in prop::collection::btree_map("[a-e]{1,4}", any::<u16>(), 0..300),
             absent in "[f-h]{1,3}",
         ) {
-            // Every slot once.
+            // Each slot only once.
             let slots: BTreeMap<u16, &String> = ids.iter().map(|(id, slot)| (*slot, id)).collect();
             let index = Index::with_room_for(slots.len());
             for (slot, id) in &slots {

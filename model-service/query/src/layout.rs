@@ -1,25 +1,26 @@
-//! Places in two dimensions: first those of the two directions in which rows differ most, then moved by forces, so that
-//! what is linked is close and nothing lies on top of another.
+//! Positions in two dimensions: rows start along the two directions in which they differ most, and are then moved by
+//! forces, so that linked rows are close and none overlap.
 //!
-//! The same input gives the same places. The work is bounded: some steps, and of each row only those near it.
+//! The same input gives the same positions. The work is bounded: a fixed number of steps, each looking only at a row's
+//! surroundings.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The side of the square.
 pub(crate) const SIDE: f32 = 1_000.0;
-/// What is left free at its edges.
+/// The margin.
 const EDGE: f32 = 30.0;
-/// Rounds in which a direction is looked for.
+/// Iterations of the search for a direction.
 const ROUNDS: usize = 40;
 /// Steps in which forces move rows.
 const STEPS: usize = 240;
 
-/// Two rows that are to be close, and how similar they are.
+/// Two rows that should be close, and their similarity.
 pub(crate) type Link = (usize, usize, f32);
 
 type Point = [f32; 2];
 
-/// Places of as many rows as `dense` has; those without values there follow their links. `None`: cancelled.
+/// Positions of as many rows as `dense` has; rows without values follow their links. `None`: cancelled.
 pub(crate) fn places(
     dense: &[&[f32]],
     links: &[Link],
@@ -50,7 +51,7 @@ pub(crate) fn places(
     Some(at)
 }
 
-/// A number from -0.5 to 0.5 that looks like chance.
+/// A pseudo-random number from -0.5 to 0.5.
 fn chance(of: usize, axis: usize) -> f32 {
     let mut hash = (of as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
         ^ (axis as u64 + 1).wrapping_mul(0xd1b5_4a32_d192_ed03);
@@ -58,8 +59,8 @@ fn chance(of: usize, axis: usize) -> f32 {
     (hash >> 40) as f32 / (1 << 24) as f32 - 0.5
 }
 
-/// How far each row lies in the direction in which rows differ most, other than along `before` (principal components,
-/// by power iteration). A row without values lies in the middle.
+/// The position of each row along the direction in which rows differ most, orthogonal to `before` (principal
+/// components, by power iteration). A row without values is in the middle.
 fn directions_of_values(rows: &[&[f32]], before: &[f32]) -> Vec<f32> {
     let length = rows.iter().map(|row| row.len()).max().unwrap_or(0);
     let known = rows.iter().filter(|row| !row.is_empty()).count().max(1);
@@ -98,8 +99,8 @@ fn directions_of_values(rows: &[&[f32]], before: &[f32]) -> Vec<f32> {
     far
 }
 
-/// The same where there are links alone: each row lies where those it is linked with lie, as far as all cannot lie in
-/// one place (the slowest modes of the graph, by power iteration).
+/// The same if there are only links: each row is placed where the rows linked with it are, as far as they cannot all be
+/// in one place (the slowest modes of the graph, by power iteration).
 fn directions_of_links(rows: usize, links: &[Link], before: &[f32]) -> Vec<f32> {
     let ones = vec![1.0; rows];
     let mut at: Vec<f32> = (0..rows)
@@ -123,7 +124,7 @@ fn directions_of_links(rows: usize, links: &[Link], before: &[f32]) -> Vec<f32> 
     at
 }
 
-/// Takes out of a vector what lies along another.
+/// Removes the component of a vector along another one.
 fn without(vector: &mut [f32], other: &[f32]) {
     let square: f32 = other.iter().map(|value| value * value).sum();
     if square > 0.0 {
@@ -141,8 +142,8 @@ fn unit(vector: &mut [f32]) {
     }
 }
 
-/// Where rows lie on a side of the square: half by how far they are, half by their order, so that no few that are far
-/// out press all others together.
+/// Positions of rows along a side of the square: half by their distance, half by their order, so that a few distant
+/// rows do not squeeze all others together.
 fn spread(far: &[f32]) -> Vec<f32> {
     let mut order: Vec<usize> = (0..far.len()).collect();
     order.sort_by(|a, b| far[*a].total_cmp(&far[*b]).then(a.cmp(b)));
@@ -160,8 +161,8 @@ fn spread(far: &[f32]) -> Vec<f32> {
     places
 }
 
-/// Moves all rows a step: those that are linked towards each other, those that are too close apart. `heat` goes from 1
-/// to 0.
+/// Moves all rows one step: linked ones towards each other, and those that are too close apart. `heat` goes from 1 to
+/// 0.
 fn forces(at: &mut [Point], links: &[Link], heat: f32) {
     let room = SIDE / (at.len().max(1) as f32).sqrt();
     let reach = 1.8 * room;
@@ -200,7 +201,7 @@ fn forces(at: &mut [Point], links: &[Link], heat: f32) {
     }
 }
 
-/// Rows by the cell they lie in, as wide as forces reach.
+/// Rows by the cell in which they are; a cell is as wide as forces reach.
 struct Cells {
     width: f32,
     low: Point,
@@ -209,14 +210,14 @@ struct Cells {
 }
 
 impl Cells {
-    /// A cell more at each side saves asking whether one is there.
+    /// One more cell on each side, so that neighbouring cells always exist.
     fn new(at: &[Point], width: f32) -> Self {
         let edge = |axis: usize, of: fn(f32, f32) -> f32, begin: f32| {
             at.iter().map(|place| place[axis]).fold(begin, of)
         };
         let low = [edge(0, f32::min, f32::MAX), edge(1, f32::min, f32::MAX)];
         let high = [edge(0, f32::max, f32::MIN), edge(1, f32::max, f32::MIN)];
-        // As wide that there are never many more cells than rows.
+        // Wide enough that there are never many more cells than rows.
         let width = width
             .max((high[0] - low[0]).max(high[1] - low[1]) / 128.0)
             .max(1e-3);
@@ -250,7 +251,7 @@ impl Cells {
     }
 }
 
-/// Brings all into the square, but for its edges.
+/// Scales everything into the square, within the margin.
 fn fit(at: &mut [Point]) {
     for axis in 0..2 {
         let low = at.iter().map(|place| place[axis]).fold(f32::MAX, f32::min);
@@ -276,7 +277,7 @@ mod tests {
 
     static GO_ON: AtomicBool = AtomicBool::new(false);
 
-    /// Two groups, each with links inside, and one between them.
+    /// Two groups, with links inside each and one between them.
     fn links() -> Vec<Link> {
         let inside =
             |from: usize| (0..10).flat_map(move |a| (0..a).map(move |b| (from + a, from + b, 0.8)));

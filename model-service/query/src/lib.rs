@@ -1,13 +1,13 @@
-//! The read path: what readers of a domain see, and the answers to what they ask. It knows the pure
-//! core and neither actors nor HTTP.
+//! The read path: what readers of a domain see, and how queries are answered. It knows the pure core, but neither
+//! actors nor HTTP.
 //!
-//! A [`DomainView`] holds one immutable [`Snapshot`]. A change makes the next one, which shares with it
-//! all that stayed; a reader takes the newest once and answers from it, whatever is changed meanwhile.
+//! A [`DomainView`] holds one immutable [`Snapshot`]. A change makes the next snapshot, which shares everything
+//! unchanged with the previous one; a reader takes the newest once and answers from it, whatever changes meanwhile.
 //!
-//! A [`Question`] is answered from an item's stored list where that is exact, else by a scan of the features that
-//! the snapshot shares with its machine. Candidates of both go one way: `admission`, `ranking`, `collapse`,
-//! `diversity`, `fallback`. A scan finds who may be answered by `signature` first, and scores them one by one, or by
-//! comparing as a domain's own comparisons do where that finds the same sooner.
+//! A [`Question`] is answered from an item's stored list where that is exact, otherwise by a scan of the features that
+//! the snapshot shares with its machine. Candidates of both take the same way: `admission`, `ranking`, `collapse`,
+//! `diversity`, `fallback`. A scan first excludes items by their `signature`. It then scores the others one by one, or
+//! with the comparison that also makes lists, whichever is faster.
 
 mod admission;
 mod answer;

@@ -1,4 +1,4 @@
-//! Candidates from an item's stored list, and how far they are all there is.
+//! Candidates from an item's stored list, and whether any can be missing.
 
 use crate::admission::Admission;
 use crate::question::Asked;
@@ -7,18 +7,18 @@ use crate::snapshot::Snapshot;
 
 /// Candidates of a list.
 pub(crate) struct Listed {
-    /// In their order. None that is absent comes before the first `certain` of them.
+    /// In order. No absent candidate comes before the first `certain` of them.
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) certain: usize,
-    /// Whether there are no others.
+    /// Whether these are all.
     pub(crate) is_complete: bool,
 }
 
-/// The candidates that the list of the one item asked of has; `None`: it has no list, or there is no such item.
+/// The candidates in the list of the one item in the question; `None`: it has no list, or there is no such item.
 ///
-/// A list is the best rows of all, without a gap, and a bound that no absent row's score is above. So by score
-/// all of its rows come before those that are absent; by another rank those do that are above what
-/// the bound's score can become.
+/// A list consists of the best rows of all, without a gap, and a bound that no absent row's score exceeds. So when
+/// ordered by score, all of its rows come before absent ones; when ordered by another rank, those do that rank above
+/// what is possible with the bound's score.
 pub(crate) fn listed(
     snapshot: &Snapshot,
     asked: &Asked<'_>,
@@ -36,7 +36,7 @@ pub(crate) fn listed(
             rank: ranking.rank(&other, score),
         });
     let mut candidates: Vec<Candidate> = admitted.collect();
-    // What counts no more cannot be missing either.
+    // Rows that do not count cannot be missing.
     let bound = bound.filter(|bound| !admission.is_below(*bound));
     let certain = match (bound, ranking) {
         (None, _) | (_, Ranking::Score) => candidates.len(),

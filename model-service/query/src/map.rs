@@ -1,4 +1,4 @@
-//! A domain in two dimensions: items at places that are the closer, the more similar they are.
+//! A map of a domain: similar items are placed close to each other in two dimensions.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
@@ -10,27 +10,28 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::layout::{Link, places};
 use crate::snapshot::{Item, Snapshot};
 
-/// Items that are placed; of more some are chosen.
+/// Most items on a map; of more, some are chosen.
 pub const MOST_PLACED: usize = 2_000;
-/// Neighbours of an item that come with it when some are chosen.
+/// Neighbours that are included with each chosen item.
 const COMPANY: usize = 4;
-/// Neighbours that draw an item towards them.
+/// Neighbours that attract an item.
 const DRAWN: usize = 4;
-/// Neighbours that lines lead to.
+/// Neighbours to which lines are drawn.
 const LINED: usize = 3;
 
-/// Where items are.
+/// Positions of items.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Map {
-    /// Those that are placed, by id: from left to right and from top to bottom, 0 to 1,000.
+    /// The items on the map, by id: from left to right and from top to bottom, 0 to 1,000.
     pub placed: Vec<(ItemId, f32, f32)>,
-    /// Pairs in `placed` that are among each other's nearest.
+    /// Pairs of indexes into `placed` of nearest neighbours.
     pub links: Vec<[u32; 2]>,
 }
 
 impl Snapshot {
-    /// Where its visible items are; `now` in ms since 1970. Of many those are chosen whose ids have the lowest hashes,
-    /// with their nearest neighbours, so that mostly the same are shown while the domain changes. `None`: cancelled.
+    /// The map of visible items; `now` in ms since 1970. If there are too many, those with the lowest hashes of ids are
+    /// chosen, with their nearest neighbours, so that mostly the same items are shown while the domain changes. `None`:
+    /// cancelled.
     pub fn map(&self, now: i64, cancelled: &AtomicBool) -> Option<Map> {
         let mut chosen = self.chosen(now);
         chosen.sort_unstable_by(|a, b| a.id().cmp(b.id()));
@@ -90,7 +91,7 @@ impl Snapshot {
     }
 }
 
-/// The features of the space that most are in; those of another cannot be compared with them.
+/// The features in the space with the most items; those in other spaces cannot be compared with them.
 fn common_features(items: &[Item<'_>]) -> Vec<Option<Feature>> {
     let mut counts: HashMap<&Space, usize> = HashMap::new();
     let found: Vec<_> = items.iter().map(Item::feature).collect();

@@ -5,8 +5,8 @@ use kindred_similarity::{Kernel, Probe};
 use crate::snapshot::Snapshot;
 
 impl Snapshot {
-    /// The score of two items; `None`: one of them is not there for readers, or they are not comparable. `now` in
-    /// ms since 1970.
+    /// The score of two items; `None`: readers do not see one of them, or they are not comparable. `now` in ms since
+    /// 1970.
     pub fn score(&self, a: &str, b: &str, kernel: Kernel, now: i64) -> Option<f32> {
         let (of_a, live_a, row_a) = self.item(a, now)?.feature()?;
         let (of_b, live_b, row_b) = self.item(b, now)?.feature()?;

@@ -1,4 +1,4 @@
-//! Items that are scored with each other: those that may be answered together.
+//! Scores of items with each other, for answers that contain several of them.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use kindred_similarity::{Kernel, Probe};
 use crate::question::AskError;
 use crate::snapshot::Item;
 
-/// Some items, by the blocks their features are in.
+/// Some items, by the blocks that have their features.
 pub(crate) struct Peers<'s> {
     kernel: Kernel,
     blocks: BTreeMap<BlockId<'s>, Block<'s>>,
     scores: Vec<f32>,
 }
 
-/// A space, and which block of it: by where its rows lie.
+/// Identifies a block: its space, and the address of its rows.
 type BlockId<'s> = (&'s str, usize);
 
 struct Block<'s> {
@@ -34,7 +34,7 @@ impl<'s> Peers<'s> {
         }
     }
 
-    /// One more, under this number.
+    /// Adds an item under this number.
     pub(crate) fn add(&mut self, member: usize, item: &Item<'s>) {
         let Some((space, live, row)) = item.feature() else {
             return;
@@ -52,7 +52,7 @@ impl<'s> Peers<'s> {
         block.members.push(member);
     }
 
-    /// Tells the number of each of them that has a score with an item, and the score, in no order.
+    /// Calls back with the number and score of each item that has a score with the given one, in any order.
     pub(crate) fn scores(
         &mut self,
         item: &Item<'s>,

@@ -1,4 +1,4 @@
-//! Questions: what is asked of a snapshot, and what the snapshot has for it.
+//! Questions: what a snapshot is asked, and what it has for that.
 
 use std::collections::HashSet;
 
@@ -9,31 +9,31 @@ use kindred_similarity::{Kernel, Probe};
 use crate::conditions::Conditions;
 use crate::snapshot::{Item, Snapshot};
 
-/// What is asked.
+/// A question.
 #[derive(Debug, Clone)]
 pub struct Question {
-    /// What answers are to be like.
+    /// What answers should be similar to.
     pub subject: Subject,
     /// Which items count, and in which order.
     pub conditions: Conditions,
     /// Score from which on two items are near-duplicates.
     pub near_duplicate: f32,
-    /// What scores are computed with; they do not depend on it.
+    /// The kernel that computes scores; it does not affect them.
     pub kernel: Kernel,
     /// Now, in ms since 1970.
     pub now: i64,
 }
 
-/// What answers are to be like.
+/// What answers should be similar to.
 #[derive(Debug, Clone)]
 pub enum Subject {
-    /// These items, each by its weight (finite, not all 0): the score is Σ w·score / Σ|w|.
+    /// These items, each with a weight (finite, not all 0): the score is Σ w·score / Σ|w|.
     Items(Vec<(ItemId, f64)>),
-    /// What this feature was made of.
+    /// The text or vector from which this feature was made.
     Feature {
-        /// What it is compared with.
+        /// The space in which it is compared.
         space: Space,
-        /// Zero: with nothing.
+        /// Zero: it is compared with nothing.
         feature: Feature,
     },
 }
@@ -42,13 +42,13 @@ pub enum Subject {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AskError {
-    /// None of the items asked of is there for readers.
-    #[error("none of the items is there for readers")]
+    /// Readers see none of the items in the question.
+    #[error("readers see none of the items")]
     NoneKnown,
     /// Nobody waits for the answer any more.
     #[error("cancelled")]
     Cancelled,
-    /// The kernel cannot run here, or a feature is none.
+    /// The kernel cannot run here, or a feature is invalid.
     #[error("{0}")]
     Kernel(kindred_similarity::Error),
 }
@@ -59,25 +59,25 @@ impl From<kindred_similarity::Error> for AskError {
     }
 }
 
-/// A subject as a snapshot has it.
+/// A subject, resolved in a snapshot.
 pub(crate) struct Asked<'s> {
-    /// What candidates are compared with.
+    /// The features with which candidates are compared.
     pub(crate) parts: Vec<Part>,
-    /// Σ|w| of the parts and of what has nothing to compare.
+    /// Σ|w| of the parts, and of items that have nothing to compare.
     pub(crate) weight: f64,
-    /// The items asked of: they are never answered.
+    /// The items of the question, which are never answered.
     pub(crate) items: HashSet<Slot>,
-    /// The one item that is asked of, if its weight is above 0: its list answers, too.
+    /// The single item of the question, if its weight is above 0: then its list may answer it.
     pub(crate) one: Option<Item<'s>>,
     /// Its hubness.
     pub(crate) hub: f64,
     /// Ids that readers do not know.
     pub(crate) unknown: Vec<ItemId>,
-    /// Whether none of the items asked of has a feature, or a list, yet.
+    /// Whether no item of the question has a feature or a list yet.
     pub(crate) is_pending: bool,
 }
 
-/// One feature that candidates are compared with.
+/// A feature with which candidates are compared.
 pub(crate) struct Part {
     pub(crate) space: Space,
     pub(crate) weight: f64,
@@ -161,9 +161,10 @@ impl<'s> Asked<'s> {
         Ok(asked)
     }
 
-    /// A sum of weighted scores as the score.
+    /// The score for a sum of weighted scores.
     pub(crate) fn score(&self, sum: f64) -> f32 {
-        // Of one item that is its own score: what is rounded here has at most the bits of two `f32`.
+        // For a single item this is its own score: the sum is a product with at most the bits of two `f32`, which `f64`
+        // holds exactly.
         (sum / self.weight) as f32
     }
 }

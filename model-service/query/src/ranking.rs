@@ -1,4 +1,4 @@
-//! What candidates are ordered by.
+//! The order of candidates.
 
 use std::cmp::Ordering;
 
@@ -22,14 +22,14 @@ pub(crate) struct Candidate {
 pub(crate) enum Ranking {
     /// The score.
     Score,
-    /// What is left of the score after an item's age, if half of it is left after `half_life` ms.
+    /// The part of the score that is left at the item's age, if half of it is left after `half_life` ms.
     Age { now: i64, half_life: f64 },
-    /// The score less the mean hubness of the item and what is asked of.
+    /// The score minus the mean hubness of the item and of the question.
     Balance { own: f64 },
 }
 
 impl Ranking {
-    /// What conditions ask for; `hub` is the hubness of what is asked of, `now` in ms since 1970.
+    /// The ranking that the conditions require; `hub` is the hubness of the question, `now` in ms since 1970.
     pub(crate) fn of(conditions: &Conditions, hub: f64, now: i64) -> Self {
         match conditions.half_life {
             Some(half_life) => Self::Age {
@@ -41,7 +41,7 @@ impl Ranking {
         }
     }
 
-    /// What an item with this score is ordered by.
+    /// The rank of an item with this score.
     pub(crate) fn rank(self, item: &Item<'_>, score: f32) -> f64 {
         let score = f64::from(score);
         match self {
@@ -54,7 +54,7 @@ impl Ranking {
         }
     }
 
-    /// What no item whose score is at most this one ranks above.
+    /// The highest possible rank of an item with at most this score.
     pub(crate) fn ceiling(self, score: f32) -> f64 {
         let score = f64::from(score);
         match self {
@@ -65,22 +65,22 @@ impl Ranking {
     }
 }
 
-/// `Less` comes first: by rank descending, then by id ascending, byte by byte.
+/// `Less` comes first: rank descending, then id ascending in byte order.
 pub(crate) fn order(snapshot: &Snapshot, a: &Candidate, b: &Candidate) -> Ordering {
     let by_id = || snapshot.id(a.slot).cmp(&snapshot.id(b.slot));
     b.rank.total_cmp(&a.rank).then_with(by_id)
 }
 
-/// Candidates in their order, sorted only as far as they are asked for.
+/// Candidates in order, sorted only as far as needed.
 pub(crate) struct Ranked<'s> {
     snapshot: &'s Snapshot,
     candidates: Vec<Candidate>,
-    /// So many are sorted, and better than the rest.
+    /// This many are sorted, and better than the rest.
     sorted: usize,
     next: usize,
 }
 
-/// Candidates that are sorted at first.
+/// Number of candidates that are sorted at first.
 const FIRST: usize = 64;
 
 impl<'s> Ranked<'s> {
@@ -93,7 +93,7 @@ impl<'s> Ranked<'s> {
         }
     }
 
-    /// Sorts twice as many as there are sorted.
+    /// Doubles the number of sorted candidates.
     fn sort_more(&mut self) {
         let snapshot = self.snapshot;
         let by_order = |a: &Candidate, b: &Candidate| order(snapshot, a, b);

@@ -1,4 +1,4 @@
-//! Scans: every candidate there is, from the features of a snapshot.
+//! Scans: all possible candidates, from the features of a snapshot.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,14 +13,14 @@ use crate::question::{AskError, Asked, Part};
 use crate::ranking::{Candidate, Ranking};
 use crate::snapshot::Snapshot;
 
-/// Rows that are looked at in one go: as many as an idle thread may take over from a busy one.
+/// Rows that are processed in one go: a unit of work that an idle thread can take over from a busy one.
 const PIECE: usize = 2_048;
-/// Comparing takes much the same time however many rows of a block count: it pays from one in so many on.
+/// A comparison takes much the same time however many rows of a block count: it pays from one in this many on.
 const COMPARED: usize = 16;
-/// Fewer rows than this are scored one by one in less time than a comparison needs to begin.
+/// Fewer rows than this are scored one by one in less time than a comparison needs to start.
 const FEW: usize = 1_024;
 
-/// What is scanned.
+/// A scan.
 pub(crate) struct Scan<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) asked: &'a Asked<'a>,
@@ -30,7 +30,7 @@ pub(crate) struct Scan<'a> {
     pub(crate) cancelled: &'a AtomicBool,
 }
 
-/// Rows of a block, and what they are compared with.
+/// Some rows of a block, and the part with which they are compared.
 struct Piece<'a> {
     live: &'a Live,
     parts: &'a [&'a Part],
@@ -38,11 +38,10 @@ struct Piece<'a> {
 }
 
 impl Scan<'_> {
-    /// Every item that may be answered and has a score that counts, in no order; on the current rayon pool.
-    /// `first`: the first so many of their order are enough, and others may be missing.
+    /// Every item that may be answered and has a score that counts, in any order; on the current rayon pool. `first`:
+    /// if given, only this many of the best are needed, and others may be missing.
     ///
-    /// Only items that are admitted are scored, so a scan for few items costs little more than looking at
-    /// what is said of all.
+    /// Only admitted items are scored, so a scan for few items costs little more than looking at the facts of all.
     pub(crate) fn candidates(&self, first: Option<usize>) -> Result<Vec<Candidate>, AskError> {
         let mut spaces: Vec<(&[Live], Vec<&Part>)> = Vec::new();
         if self.asked.weight > 0.0 {
@@ -78,7 +77,7 @@ impl Scan<'_> {
         Ok(found.concat())
     }
 
-    /// The rows from one on, a piece of them, that may be answered.
+    /// The rows from `start` on, within one piece, that may be answered.
     fn admitted(&self, live: &Live, start: usize) -> Vec<u32> {
         if self.cancelled.load(Ordering::Relaxed) {
             return Vec::new();
@@ -89,18 +88,18 @@ impl Scan<'_> {
         admitted.map(|row| row as u32).collect()
     }
 
-    /// The one part whose scores are the question's own.
+    /// The single part, if the question's scores are exactly its scores.
     fn one_part(&self) -> Option<&Part> {
         let [part] = &self.asked.parts[..] else {
             return None;
         };
-        // Another's share of the weight scales scores, so that some may become alike.
+        // If another part has a share of the weight, scores are scaled, and some may become equal.
         let is_all = part.weight > 0.0 && part.weight == self.asked.weight;
         (is_all && self.ranking == Ranking::Score).then_some(part)
     }
 
-    /// The best `first` candidates of some rows, as comparisons find them: those of which approximate scores do
-    /// not tell that they are none are scored.
+    /// The best `first` candidates of some rows, found by comparison: only rows that approximate scores do not rule out
+    /// are scored exactly.
     fn compared(
         &self,
         part: &Part,
@@ -133,7 +132,7 @@ impl Scan<'_> {
             live.rows.slots[row.row as usize]
         };
         let id = |row: RowRef| -> Option<&ItemId> {
-            // The question's own row is met by each other once.
+            // The question's own row meets each other row once.
             (row.side > 0)
                 .then(|| self.snapshot.id(slot(row)))
                 .flatten()
@@ -172,7 +171,7 @@ impl Scan<'_> {
             .collect())
     }
 
-    /// Rows that have a score that counts.
+    /// Rows whose score counts.
     fn scored(&self, piece: &Piece<'_>) -> Vec<Candidate> {
         if self.cancelled.load(Ordering::Relaxed) {
             return Vec::new();
@@ -181,7 +180,7 @@ impl Scan<'_> {
         let mut sums = vec![0.0_f64; piece.rows.len()];
         let mut scores = Vec::new();
         for part in piece.parts {
-            // Features of one space are alike; what a store says otherwise is compared with nothing.
+            // Features of one space have the same length; if the store says otherwise, they are not compared.
             if !part.probe.is_comparable(table) {
                 continue;
             }
@@ -213,7 +212,7 @@ impl Scan<'_> {
     }
 }
 
-/// Whether comparing finds the best of some rows sooner than scoring all of them.
+/// Whether a comparison finds the best of some rows faster than scoring all of them.
 fn is_worth_comparing(features: &Features, part: &Part, pieces: &[Piece<'_>]) -> bool {
     let admitted: usize = pieces.iter().map(|piece| piece.rows.len()).sum();
     let lives = features.of(&part.space).iter();

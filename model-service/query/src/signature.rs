@@ -1,7 +1,7 @@
-//! Signatures: 64 bits that tell of most items, without looking at them, that they do not pass a filter.
+//! Signatures: 64 bits that show for most items that they do not pass a filter, without looking at the items.
 //!
-//! What is said of an item lies behind several pointers, so that looking at 100,000 items takes longer than scoring
-//! them. Each fact sets two bits (a Bloom filter); an item that lacks a bit of a wanted fact does not have it.
+//! An item's facts are behind several pointers, so looking at 100,000 items takes longer than scoring them. Each fact
+//! sets two bits (a Bloom filter); an item that lacks one of the bits of a required fact does not have that fact.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -11,10 +11,10 @@ use crate::filter::{Clause, Facts, Field, Filter, Test};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Signature(u64);
 
-/// What signatures of items that pass a filter have.
+/// What the signatures of items that pass a filter must contain.
 #[derive(Debug, Default)]
 pub(crate) struct Screen {
-    /// Of each of these, one at least.
+    /// At least one signature of each group.
     wanted: Vec<Vec<Signature>>,
 }
 
@@ -28,14 +28,14 @@ const GROUP: u64 = 1;
 const CATEGORY: u64 = 2;
 const LANGUAGE: u64 = 3;
 
-/// The number of an attribute as a field.
+/// The field number of an attribute.
 fn attribute(name: &str) -> u64 {
-    // Clear of those above.
+    // Does not collide with the numbers above.
     xxh3_64_with_seed(name.as_bytes(), 0) | 1 << 63
 }
 
 impl Signature {
-    /// Of no facts.
+    /// The signature of no facts.
     pub(crate) const NONE: Self = Self(0);
 
     pub(crate) fn of(facts: &Facts<'_>) -> Self {
@@ -71,14 +71,15 @@ impl Screen {
         }
     }
 
-    /// Whether an item with this signature may pass; if not, it does not.
+    /// Whether an item with this signature may pass; otherwise it certainly does not.
     pub(crate) fn lets_through(&self, signature: Signature) -> bool {
         let has = |one: &Signature| signature.has(*one);
         self.wanted.iter().all(|wanted| wanted.iter().any(has))
     }
 }
 
-/// What signatures of items that pass a clause have, one of them at least; `None`: signatures do not tell.
+/// At least one of these is contained in the signature of every item that passes a clause; `None`: signatures cannot
+/// tell.
 fn wanted(clause: &Clause) -> Option<Vec<Signature>> {
     let Test::In(values) = &clause.test else {
         return None;
@@ -183,11 +184,11 @@ mod tests {
         };
         assert!(through("categories", "label 17") < 100);
         assert!(through("attributes.author", "nobody") < 100);
-        // A value of one field is none of another.
+        // A value of one field is not mistaken for that of another.
         assert!(through("group", "all") < 100);
         assert_eq!(through("categories", "all"), 1_000);
         assert_eq!(through("language", "en"), 1_000);
-        // Of these they say nothing.
+        // Signatures say nothing about these.
         assert_eq!(through("id", "a"), 1_000);
     }
 }

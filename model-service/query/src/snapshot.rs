@@ -1,4 +1,4 @@
-//! An immutable snapshot of one domain, and what follows from a change of it.
+//! An immutable snapshot of one domain, and how a change produces the next one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,25 +10,25 @@ use crate::index::Index;
 use crate::signature::Signature;
 use kindred_domain::features::{Features, Live};
 use kindred_domain::habits::Habits;
-use kindred_domain::list::Entry;
+use kindred_domain::list::ListEntry;
 use kindred_domain::memory;
 use kindred_domain::settings::DomainSettings;
 use kindred_domain::shown::Shown;
 use kindred_domain::slot::Slot;
 use kindred_domain::view_change::{Listed, Renewed, ViewChange};
 
-/// Slots of a chunk: a change copies the chunks it touches, a pointer for each of their slots, and a
-/// pointer for every chunk.
+/// Slots per chunk. A change copies the chunks that it touches (one pointer per slot) and the table of chunks (one
+/// pointer per chunk).
 const CHUNK: usize = u64::BITS as usize;
 
-/// Neighbouring slots, and what of their rows scans look at first.
+/// Consecutive slots, and what scans look at before their rows.
 #[derive(Clone)]
 struct Chunk {
     rows: [Option<Arc<Row>>; CHUNK],
     signatures: [Signature; CHUNK],
     /// A bit for each slot that has a row.
     there: u64,
-    /// A bit for each whose row will expire, or has.
+    /// A bit for each slot whose row will expire, or has expired.
     expiring: u64,
 }
 
@@ -40,7 +40,7 @@ impl Chunk {
         expiring: 0,
     };
 
-    /// Puts a row into a slot, or leaves that empty; what was there.
+    /// Puts a row into a slot, or empties it; returns the previous row.
     fn put(&mut self, at: usize, row: Option<Arc<Row>>) -> Option<Arc<Row>> {
         let (bit, before) = (1 << at, &self.rows[at]);
         self.there &= !bit;
@@ -63,9 +63,9 @@ impl Chunk {
 pub struct Snapshot {
     chunks: Vec<Arc<Chunk>>,
     index: Index,
-    /// Slots that are in the index.
+    /// Number of slots in the index.
     indexed: usize,
-    /// Items that are visible, but for those that have expired.
+    /// Number of visible items, including those that have expired since.
     rows: usize,
     model: Option<ModelName>,
     name: Option<ModelName>,
@@ -94,7 +94,7 @@ impl Row {
         }
     }
 
-    /// Whether its facts are another's, as far as that is seen at once.
+    /// Whether the facts are the same as another's, as far as a quick look can tell.
     fn is_said_alike(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shown, &other.shown) && self.space == other.space
     }
@@ -102,7 +102,7 @@ impl Row {
 
 #[derive(Debug, Clone)]
 struct List {
-    entries: Arc<[Entry]>,
+    entries: Arc<[ListEntry]>,
     version: u64,
     served_since: i64,
     as_of: i64,
@@ -111,15 +111,14 @@ struct List {
     hub: f64,
 }
 
-/// How an item is served.
+/// The state in which an item is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Served {
-    /// Version of the feature its list was made with.
+    /// Version of the feature from which its list was computed.
     pub version: u64,
-    /// Since when this version is served, in ms since 1970; 0: since before this domain was
-    /// loaded.
+    /// When this version was first served, in ms since 1970; 0: before this domain was loaded.
     pub since: i64,
-    /// When the list was made, in ms since 1970.
+    /// When the list was computed, in ms since 1970.
     pub as_of: i64,
     /// Whether there is nothing to compare.
     pub zero: bool,
@@ -134,12 +133,12 @@ pub struct Item<'a> {
     now: i64,
 }
 
-/// Of how many neighbours an item's hubness is the mean score.
+/// Number of neighbours whose mean score is an item's hubness.
 const HUB: usize = 10;
 
-/// How close an item is to what is closest to it: the sum of the first ten scores of its list by ten, missing
-/// ones 0.
-fn hub(entries: &[Entry]) -> f64 {
+/// How close an item is to its closest neighbours: the mean of the first ten scores of its list, where missing ones
+/// count as 0.
+fn hub(entries: &[ListEntry]) -> f64 {
     let scores = entries.iter().take(HUB).map(|entry| f64::from(entry.score));
     scores.sum::<f64>() / HUB as f64
 }
@@ -151,50 +150,49 @@ impl Snapshot {
         self.visible(slot, now)
     }
 
-    /// The name that the model has in the domain.
+    /// The model's name in the domain.
     pub fn name(&self) -> Option<&ModelName> {
         self.name.as_ref().or(self.model())
     }
 
-    /// The domain's model; `None`: the domain was not registered when it was loaded, and has had no item
-    /// since.
+    /// The domain's model; `None`: the domain was not registered when it was loaded, and has had no item since.
     pub fn model(&self) -> Option<&ModelName> {
         self.model.as_ref()
     }
 
-    /// Whether every visible item is here. While a domain is loaded anew, items may be added that a
-    /// snapshot of before does not get: the store has them.
+    /// Whether every visible item is here. While a domain is being loaded again, items may be added that an older
+    /// snapshot does not get; the store has them.
     pub fn is_whole(&self) -> bool {
         self.is_whole
     }
 
-    /// The id of a slot, whatever the time; `None`: no item of it is here.
+    /// The id of a slot, even if its item has expired; `None`: there is no item in it.
     pub(crate) fn id(&self, slot: Slot) -> Option<&ItemId> {
         self.row(slot).map(|row| &row.id)
     }
 
-    /// What is set for the domain.
+    /// The domain's settings.
     pub fn settings(&self) -> &Arc<DomainSettings> {
         &self.settings
     }
 
-    /// What is usual in the domain's texts.
+    /// The habits of the domain's texts.
     pub fn habits(&self) -> &Arc<Habits> {
         &self.habits
     }
 
-    /// The features there are.
+    /// All features.
     pub fn features(&self) -> &Features {
         &self.features
     }
 
-    /// Every visible item, in no order; `now` in ms since 1970.
+    /// Every visible item, in any order; `now` in ms since 1970.
     pub fn items(&self, now: i64) -> impl Iterator<Item = Item<'_>> {
         let slots = 0..u32::try_from(self.chunks.len() * CHUNK).unwrap_or(u32::MAX);
         slots.filter_map(move |slot| self.visible(Slot(slot), now))
     }
 
-    /// Bytes held, as estimated, but for ids, lists and what is shown: those its machine has, too.
+    /// An estimate of the bytes held, without ids, lists and what readers see, which the machine shares.
     pub(crate) fn memory(&self) -> u64 {
         let chunks = memory::vector::<Arc<Chunk>>(self.chunks.capacity())
             + self.chunks.len() as u64 * memory::shared(size_of::<Chunk>());
@@ -207,7 +205,7 @@ impl Snapshot {
         chunk.rows[slot.index() % CHUNK].as_ref()
     }
 
-    /// The signature of the item of a slot, if it is visible. It looks at the item only if that expires.
+    /// The signature of the item of a slot, if it is visible. Looks at the item itself only if that expires.
     pub(crate) fn signature(&self, slot: Slot, now: i64) -> Option<Signature> {
         let (chunk, at) = (self.chunks.get(slot.index() / CHUNK)?, slot.index() % CHUNK);
         let is = |bits: u64| bits >> at & 1 == 1;
@@ -232,7 +230,7 @@ impl Snapshot {
         })
     }
 
-    /// The snapshot of a domain that was loaded.
+    /// The snapshot of a domain that has just been loaded.
     pub(crate) fn loaded(change: ViewChange, now: i64) -> Self {
         let empty = Self {
             chunks: Vec::new(),
@@ -249,7 +247,7 @@ impl Snapshot {
         empty.changed(change, now)
     }
 
-    /// The snapshot after a change; it shares all that stayed.
+    /// The snapshot after a change; it shares everything unchanged.
     pub(crate) fn changed(&self, change: ViewChange, now: i64) -> Self {
         let mut next = Self {
             chunks: self.chunks.clone(),
@@ -323,7 +321,7 @@ impl Snapshot {
         }
     }
 
-    /// Puts a row into a slot, in a chunk that no other snapshot has; what was there.
+    /// Puts a row into a slot, in a chunk that no other snapshot shares; returns the previous row.
     fn put(&mut self, slot: Slot, row: Option<Arc<Row>>) -> Option<Arc<Row>> {
         let at = slot.index() / CHUNK;
         if self.chunks.len() <= at {
@@ -338,7 +336,7 @@ impl Snapshot {
             let rows = rows
                 .enumerate()
                 .filter_map(|(at, row)| Some((at, row.as_ref()?)));
-            // Ids that are gone are left behind.
+            // Ids that are gone are not copied.
             let larger = Index::with_room_for(2 * rows.clone().count().max(1));
             self.indexed = 0;
             for (at, row) in rows {
@@ -363,8 +361,8 @@ impl fmt::Debug for Snapshot {
 }
 
 impl<'a> Item<'a> {
-    /// Since when it counts as there, in ms since 1970: as published, else from when on it was to be shown,
-    /// else when it was first accepted; `None`: that is not known.
+    /// When it appeared, in ms since 1970: as published, otherwise when it was scheduled, otherwise when it was
+    /// accepted; `None`: unknown.
     pub(crate) fn shown_since(&self) -> Option<i64> {
         let Shown {
             published_at,
@@ -381,30 +379,30 @@ impl<'a> Item<'a> {
         self.slot
     }
 
-    /// What it is chosen by.
+    /// The facts by which it is filtered.
     pub fn facts(&self) -> Facts<'a> {
         self.row.facts()
     }
 
-    /// Where its feature is; `None`: it has none, or a zero one.
+    /// Where its feature is; `None`: it has none, or a zero feature.
     pub(crate) fn feature(&self) -> Option<(&'a Space, &'a Live, u32)> {
         let features = &self.snapshot.features;
         features.find(self.slot, self.row.space.as_ref())
     }
 
-    /// The score that no row absent from its list is above (`Some(None)`: none that is absent has a score above
-    /// 0); `None`: it has no list yet.
+    /// The score that no row absent from its list exceeds (`Some(None)`: no absent row has a score above 0); `None`: it
+    /// has no list yet.
     pub(crate) fn bound(&self) -> Option<Option<f32>> {
         self.row.list.as_ref().map(|list| list.bound)
     }
 
-    /// Whether it has a list that holds all that is similar to it, or so many entries that are visible at least.
+    /// Whether it has a list that contains everything similar to it, or at least this many visible entries.
     pub fn lists(&self, count: usize) -> bool {
         let bound = self.bound();
         bound.is_some_and(|bound| bound.is_none() || self.neighbours().nth(count - 1).is_some())
     }
 
-    /// Its hubness: the sum of the first ten scores of its list by ten, missing ones 0.
+    /// Its hubness: the mean of the first ten scores of its list, where missing ones count as 0.
     pub(crate) fn hub(&self) -> f64 {
         self.row.list.as_ref().map_or(0.0, |list| list.hub)
     }
@@ -414,12 +412,12 @@ impl<'a> Item<'a> {
         &self.row.id
     }
 
-    /// What readers are shown of it.
+    /// What readers see of it.
     pub fn shown(&self) -> &'a Shown {
         &self.row.shown
     }
 
-    /// The name of the model that it is compared by: its own vector's, or its domain's.
+    /// The model by which it is compared: that of own vectors, or the domain's.
     pub fn model(&self) -> Option<&'a str> {
         let space = self.row.space.as_ref();
         match space.filter(|space| space.is_own() || self.snapshot.name.is_none()) {
@@ -428,13 +426,13 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// The language its text was read in, else as published.
+    /// The language in which its text was read, otherwise as published.
     pub fn language(&self) -> Option<&'a str> {
         let of_space = self.row.space.as_ref().and_then(Space::language);
         of_space.or(self.row.shown.language.as_deref())
     }
 
-    /// How it is served; `None`: its first list is being made.
+    /// The state in which it is served; `None`: its first list is being computed.
     pub fn served(&self) -> Option<Served> {
         let list = self.row.list.as_ref()?;
         Some(Served {

@@ -1,37 +1,37 @@
-//! Until when a view may be answered from.
+//! How long a view may be used to answer queries.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The term of one ownership of a partition: until then no other instance can have taken it, so what
-/// views say is all there is. Past it another may have acknowledged deletions that they do not know of.
-/// At first it is over.
+/// The term of one ownership of a partition. Until it ends, no other instance can own the partition, so views are
+/// complete. After that, another instance may have acknowledged deletions that they do not include. A new term has
+/// already ended.
 #[derive(Debug, Default)]
 pub struct Term {
-    /// In ms on the process's clock.
+    /// Its end, in ms on the process's clock.
     until_ms: AtomicU64,
 }
 
 impl Term {
-    /// A term without end, where nobody else can be the owner.
+    /// A term without end, for processes that cannot lose ownership.
     pub fn endless() -> Self {
         let term = Self::default();
         term.extend(Duration::MAX);
         term
     }
 
-    /// It lasts until then, on the process's clock.
+    /// Extends the term until then, on the process's clock.
     pub fn extend(&self, until: Duration) {
         let ms = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
         self.until_ms.store(ms, Ordering::Relaxed);
     }
 
-    /// It is over.
+    /// Ends the term.
     pub fn end(&self) {
         self.until_ms.store(0, Ordering::Relaxed);
     }
 
-    /// Whether it lasts at this moment of the process's clock.
+    /// Whether it has not ended at this moment of the process's clock.
     pub fn lasts(&self, now: Duration) -> bool {
         now.as_millis() < self.until_ms.load(Ordering::Relaxed).into()
     }

@@ -1,7 +1,7 @@
-//! The view of an active domain: its newest snapshot, and how it fares.
+//! The view of an active domain: its newest snapshot, and its status.
 //!
-//! The domain's machine says what changes ([`ViewChange`]); a change becomes visible whole. Readers wait
-//! for no change, job or store.
+//! The domain's machine sends changes ([`ViewChange`]); a change becomes visible as a whole. Readers never wait for a
+//! change, a job or the store.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,28 +22,27 @@ pub struct DomainView {
     term: Arc<Term>,
     /// `None`: not loaded yet.
     snapshot: ArcSwapOption<Snapshot>,
-    /// Held by whoever makes the next snapshot.
+    /// Locked while the next snapshot is being made.
     changing: Mutex<()>,
     status: ArcSwap<DomainStatus>,
-    /// When it was last used, on the clock that never goes back, in ms.
+    /// When it was last used, on the monotonic clock, in ms.
     used_at: AtomicU64,
     /// `None` until the first event.
     recent: Mutex<Option<Box<Recent>>>,
 }
 
-/// How exactly it is known when a view was last used: a write for each query would have its readers wait
-/// for each other's caches.
+/// Resolution of the time of last use: a write for every query would make readers wait for each other's caches.
 const USED_WITHIN_MS: u64 = 1_000;
 
 impl Default for DomainView {
-    /// A view that no other instance can outdate.
+    /// A view that cannot become outdated because of another instance.
     fn default() -> Self {
         Self::new(Arc::new(Term::endless()))
     }
 }
 
 impl DomainView {
-    /// An empty view, to be answered from within this term.
+    /// An empty view, which may be used within this term.
     pub fn new(term: Arc<Term>) -> Self {
         Self {
             term,
@@ -55,7 +54,7 @@ impl DomainView {
         }
     }
 
-    /// An event has come or a reader asks, at a moment of the clock that never goes back.
+    /// An event arrived or a query was made, at this moment of the monotonic clock.
     pub fn used(&self, now: Duration) {
         let now = in_ms(now);
         if now > self.used_at.load(Ordering::Relaxed) + USED_WITHIN_MS {
@@ -63,13 +62,13 @@ impl DomainView {
         }
     }
 
-    /// For how long no event has come and no reader has asked, give or take a second.
+    /// How long no event has arrived and no query was made, to within a second.
     pub fn unused_for(&self, now: Duration) -> Duration {
         let used_at = self.used_at.load(Ordering::Relaxed);
         Duration::from_millis(in_ms(now).saturating_sub(used_at))
     }
 
-    /// The term within which it may be answered from.
+    /// The term within which it may be used.
     pub fn term(&self) -> &Arc<Term> {
         &self.term
     }
@@ -90,13 +89,13 @@ impl DomainView {
         self.snapshot.store(Some(Arc::new(next)));
     }
 
-    /// Readers see from now on what they saw in another view; `None`: what they see is not known.
+    /// From now on readers see what another view showed; `None`: nothing is known.
     pub fn take_over(&self, snapshot: Option<Arc<Snapshot>>) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.snapshot.store(snapshot);
     }
 
-    /// What readers see now; `None` until the view has been filled: they are answered from the store.
+    /// What readers see now; `None`: the view has not been filled yet, and readers are answered from the store.
     pub fn snapshot(&self) -> Guard<Option<Arc<Snapshot>>> {
         self.snapshot.load()
     }
@@ -124,18 +123,18 @@ impl DomainView {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How an item is served; `None` when it is not visible or has no list yet.
+    /// The state in which an item is served; `None`: it is not visible, or has no list yet.
     pub fn served(&self, id: &ItemId, now: i64) -> Option<Served> {
         let snapshot = self.snapshot();
         snapshot.as_ref()?.item(id.as_str(), now)?.served()
     }
 
-    /// How the domain fares.
+    /// The domain's status.
     pub fn status(&self) -> DomainStatus {
         DomainStatus::clone(&self.status.load())
     }
 
-    /// Says how the domain fares; what its snapshot holds is added here. The bytes of all together.
+    /// Sets the domain's status, to which the snapshot's memory is added; returns the total memory in bytes.
     pub fn set_status(&self, mut status: DomainStatus) -> u64 {
         let snapshot = self.snapshot();
         status.memory.snapshot = snapshot.as_ref().map_or(0, |snapshot| snapshot.memory());

@@ -10,11 +10,11 @@ use crate::view::DomainView;
 
 type ByDomain = HashMap<DomainName, OfDomain>;
 
-/// The views of all active domains. A domain without one sleeps: it is clean, and readers are
-/// answered from the store.
+/// The views of all active domains. A domain without a view sleeps: it is clean, and readers are answered from the
+/// store.
 #[derive(Debug, Default)]
 pub struct Views {
-    /// Locked for as long as it takes to find a view.
+    /// Locked only to find a view.
     by_domain: RwLock<ByDomain>,
 }
 
@@ -30,17 +30,17 @@ struct OfDomain {
 pub struct BesideView {
     /// Its view.
     pub view: Arc<DomainView>,
-    /// Whether it may be answered from: while it is being built it lacks lists.
+    /// Whether queries may use it: while it is being built, lists are missing.
     pub is_ready: bool,
 }
 
 impl Views {
-    /// The view of an active domain: of the model that is served.
+    /// The view of an active domain, for its served model.
     pub fn get(&self, domain: &DomainName) -> Option<Arc<DomainView>> {
         self.read().get(domain).map(|one| Arc::clone(&one.served))
     }
 
-    /// The view of a domain, made now if there is none of this term.
+    /// The view of a domain; creates one if there is none for this term.
     pub fn open(&self, domain: &DomainName, term: &Arc<Term>) -> Arc<DomainView> {
         let new = || OfDomain {
             served: Arc::new(DomainView::new(Arc::clone(term))),
@@ -59,7 +59,7 @@ impl Views {
         self.write().remove(domain);
     }
 
-    /// Every active domain and its view.
+    /// Every active domain with its view.
     pub fn all(&self) -> Vec<(DomainName, Arc<DomainView>)> {
         self.read()
             .iter()
@@ -82,21 +82,21 @@ impl Views {
             .collect()
     }
 
-    /// Readers of an active domain's model beside the served one find its view from now on.
+    /// Makes the view of a model beside the served one available to readers.
     pub fn show(&self, domain: &DomainName, model: &ModelName, view: BesideView) {
         if let Some(of_domain) = self.write().get_mut(domain) {
             of_domain.beside.insert(model.clone(), view);
         }
     }
 
-    /// They find it no more.
+    /// Removes it.
     pub fn hide(&self, domain: &DomainName, model: &ModelName) {
         if let Some(of_domain) = self.write().get_mut(domain) {
             of_domain.beside.remove(model);
         }
     }
 
-    /// Every write leaves the map whole, so a panic elsewhere is no reason to stop serving.
+    /// Every write leaves the map consistent, so a panic elsewhere is no reason to stop serving.
     fn read(&self) -> RwLockReadGuard<'_, ByDomain> {
         self.by_domain
             .read()

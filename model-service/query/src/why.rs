@@ -1,21 +1,21 @@
-//! Why an item is answered: what its score is made of.
+//! Explanations: what an item's score consists of.
 
 use kindred_shared::Feature;
 
 use crate::question::{Asked, Part};
 use crate::snapshot::Item;
 
-/// What a score is made of. Its dense part and the shares of all its terms add up to the score, but for
-/// roundings of `f32` (below 10⁻⁶).
+/// What a score consists of. The dense part and the shares of all terms add up to the score, except for rounding to
+/// `f32` (below 10⁻⁶).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Why {
-    /// What dense parts give.
+    /// The contribution of the dense parts.
     pub dense: f64,
-    /// What each term gives, the most first, then by term; `None`: vectors of items' own have no terms.
+    /// The contribution of each term, the highest first, then by term; `None`: items' own vectors have no terms.
     pub terms: Option<Vec<(u32, f64)>>,
 }
 
-/// Why an item has its score.
+/// Explains an item's score.
 pub(crate) fn why(asked: &Asked<'_>, item: &Item<'_>) -> Why {
     let Some((space, live, row)) = item.feature() else {
         return Why {
@@ -31,7 +31,7 @@ pub(crate) fn why(asked: &Asked<'_>, item: &Item<'_>) -> Why {
         dense += share * product(part.feature.dense(), feature.dense());
         shares(part, &feature, share, &mut terms);
     }
-    // What several items asked of have of one term.
+    // Adds up what several items of the question contribute to one term.
     terms.sort_by_key(|(id, _)| *id);
     terms.dedup_by(|later, earlier| {
         let is_same = later.0 == earlier.0;
@@ -52,7 +52,7 @@ fn product(left: &[f32], right: &[f32]) -> f64 {
     values.map(|(l, r)| f64::from(*l) * f64::from(*r)).sum()
 }
 
-/// What each term that both have gives.
+/// The contribution of each term that both have.
 fn shares(part: &Part, feature: &Feature, weight: f64, shares: &mut Vec<(u32, f64)>) {
     let (ids, weights) = (part.feature.term_ids(), part.feature.term_weights());
     for (id, own) in ids.iter().zip(weights) {

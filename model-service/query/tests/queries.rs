@@ -1,5 +1,5 @@
-//! Every combination of conditions against a brute force over the same features, written apart from what it
-//! checks and as plainly as can be: ids, order, scores and ranks, bit for bit.
+//! Compares every combination of conditions with a brute-force computation over the same features, written
+//! independently and as simply as possible: ids, order, scores and ranks must be equal bit for bit.
 #![allow(clippy::unwrap_used)] // a test may panic
 
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use kindred_domain::features::{Features, Live, Rows};
-use kindred_domain::list::{Entry, KEEP};
+use kindred_domain::list::{KEEP, ListEntry};
 use kindred_domain::shown::Shown;
 use kindred_domain::slot::Slot;
 use kindred_domain::view_change::{Listed, ServedList, ViewChange};
@@ -22,14 +22,14 @@ use kindred_shared::{BlockBuilder, Feature, ItemId, ModelName, Space};
 use kindred_similarity::{Kernel, RowMask};
 use proptest::prelude::*;
 
-/// Now, in ms; half-lives and ages are whole numbers of days, so that ranks are exact.
+/// Now, in ms. Half-lives and ages are whole numbers of days, so that ranks are exact.
 const NOW: i64 = 1_000 * DAY;
 const DAY: i64 = 86_400_000;
 const NEAR: f32 = 0.9;
-/// Domains of so many items are compared with what is asked, not scored one by one.
+/// In domains with this many items, scans use comparisons instead of scoring items one by one.
 const LARGE: usize = 1_500;
 
-/// An item as it is drawn.
+/// A generated item.
 #[derive(Debug, Clone)]
 struct Plain {
     space: usize,
@@ -38,7 +38,7 @@ struct Plain {
     group: Option<u8>,
     categories: BTreeSet<u8>,
     age_days: Option<i64>,
-    /// Since it was to be shown, and since it was accepted.
+    /// When it was scheduled, and when it was accepted.
     other_days: (Option<i64>, Option<i64>),
     is_expired: bool,
     is_gone: bool,
@@ -47,7 +47,7 @@ struct Plain {
 const SPACES: [&str; 2] = ["words-1/en", "words-1/de"];
 
 fn plain() -> impl Strategy<Value = Plain> {
-    // Few values, so that scores tie.
+    // Few different values, so that scores tie.
     let value = prop_oneof![Just(0.0_f32), Just(0.5), Just(-0.25), -1.0_f32..1.0];
     let terms =
         prop::collection::btree_map(0..6_u32, prop_oneof![Just(0.5_f32), 0.1_f32..0.9], 0..4);
@@ -88,7 +88,7 @@ fn plain() -> impl Strategy<Value = Plain> {
 }
 
 fn id(n: usize) -> ItemId {
-    // Ids are not in the order of slots.
+    // The order of ids differs from that of slots.
     ItemId::new(&format!("{}-{n}", (n * 7) % 10)).unwrap()
 }
 
@@ -115,7 +115,7 @@ impl Plain {
         }
     }
 
-    /// For how many days it has been there, as its age counts.
+    /// Its age in days.
     fn days(&self) -> Option<i64> {
         let (kept, accepted) = self.other_days;
         match (self.age_days, kept) {
@@ -129,7 +129,7 @@ impl Plain {
     }
 }
 
-/// The canonical score, from the words of the contract, for dense parts of up to 16 values.
+/// The canonical score as the contract defines it, for dense parts of up to 16 values.
 fn score(a: &Plain, b: &Plain) -> f32 {
     if a.space != b.space {
         return 0.0;
@@ -173,7 +173,7 @@ fn list(items: &[Plain], of: usize, keep: usize) -> (Vec<(usize, f32)>, Option<f
     (all, bound)
 }
 
-/// The sum of the first ten scores of a list by ten.
+/// The mean of the first ten scores of a list, where missing ones count as 0.
 fn hub(items: &[Plain], of: usize) -> f64 {
     let (list, _) = list(items, of, KEEP);
     list.iter()
@@ -186,7 +186,7 @@ fn hub(items: &[Plain], of: usize) -> f64 {
 fn snapshot(items: &[Plain], keep: usize) -> Arc<Snapshot> {
     let listed = items.iter().enumerate().map(|(n, item)| {
         let (entries, bound) = list(items, n, keep);
-        let entry = |(slot, score): (usize, f32)| Entry {
+        let entry = |(slot, score): (usize, f32)| ListEntry {
             slot: Slot(slot as u32),
             score,
         };
@@ -204,7 +204,7 @@ fn snapshot(items: &[Plain], keep: usize) -> Arc<Snapshot> {
             }),
         }
     });
-    // Small blocks, with rows that count no more; but those of a large domain have more rows.
+    // Small blocks, with rows that no longer count; but those of a large domain have more rows.
     let rows = if items.len() < LARGE { 7 } else { 400 };
     let by_space = SPACES.iter().enumerate().map(|(number, space)| {
         let of_space: Vec<usize> = (0..items.len())
@@ -244,7 +244,7 @@ fn snapshot(items: &[Plain], keep: usize) -> Arc<Snapshot> {
     view.snapshot().as_ref().map(Arc::clone).unwrap()
 }
 
-/// What is asked, as numbers of items.
+/// The question, with items given by number.
 #[derive(Debug, Clone)]
 enum Of {
     Items(Vec<(usize, f64)>),
@@ -327,7 +327,7 @@ fn of(count: usize) -> impl Strategy<Value = Of> {
     ]
 }
 
-/// One answer as it is to be.
+/// An expected answer.
 #[derive(Debug, PartialEq)]
 struct Expected {
     id: String,
@@ -344,7 +344,7 @@ struct Candidate {
     also: Vec<usize>,
 }
 
-/// Whether an item passes, by the words of the contract.
+/// Whether an item passes the conditions as the contract defines them.
 fn passes(conditions: &Conditions, n: usize, item: &Plain) -> bool {
     let one = |clause: &Clause| match (&clause.field, &clause.test) {
         (Field::Categories, Test::In(values)) => {
@@ -554,7 +554,7 @@ proptest! {
         conditions in conditions(),
         keep in prop_oneof![Just(KEEP), 1..12_usize],
     ) {
-        // Hubness is of first tens, so lists are no shorter where it counts.
+        // Hubness needs the first ten entries, so lists are no shorter where it counts.
         let keep = if conditions.balance { keep.max(10) } else { keep };
         let snapshot = snapshot(&items, keep);
         let question = question(&of, &conditions);
@@ -571,7 +571,7 @@ proptest! {
             prop_assert_eq!(answered(&snapshot, &by_list), expected);
             prop_assert_eq!(by_list.computed, Computed::List);
         }
-        // Why adds up.
+        // Explanations add up.
         for one in found.similar.iter().filter(|one| conditions.explain && !one.fallback) {
             let why = one.why.as_ref().unwrap();
             let terms: f64 = why.terms.iter().flatten().map(|(_, share)| share).sum();
@@ -607,7 +607,7 @@ proptest! {
     #[test]
     fn answers_of_large_domains_are_those_of_brute_force(
         items in prop::collection::vec(plain(), LARGE..LARGE + 200),
-        // Blocks are laid out for comparisons once they have met enough rows.
+        // Blocks are laid out for comparisons after they have met enough rows.
         asked in prop::collection::vec((of(LARGE), conditions()), 40),
     ) {
         let snapshot = snapshot(&items, KEEP);
@@ -674,7 +674,7 @@ fn the_list_answers_as_far_as_it_is_exact() {
     };
     assert_eq!(computed(&snapshot, &at_least(0.7)), Computed::List);
     assert_eq!(computed(&snapshot, &at_least(0.5)), Computed::Scan);
-    // An absent row ranks lower than a listed one only if it would even had it come today.
+    // An absent row ranks below a listed one only if it would even if it had been published today.
     let half_life = |days: u64| Conditions {
         limit: 2,
         half_life: Some(Duration::from_secs(days * 86_400)),

@@ -1,4 +1,4 @@
-//! Snapshots against a plain model, and read while they are changed.
+//! Compares snapshots with a simple model, and reads them while they are changed.
 #![allow(clippy::unwrap_used)] // a test may panic
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use kindred_domain::list::Entry;
+use kindred_domain::list::ListEntry;
 use kindred_domain::shown::Shown;
 use kindred_domain::slot::Slot;
 use kindred_domain::view_change::{Listed, Renewed, ServedList, ViewChange};
@@ -14,7 +14,7 @@ use kindred_query::{DomainView, Served, Snapshot};
 use kindred_shared::{ItemId, ModelName, Space};
 use proptest::prelude::*;
 
-/// Ids there may be: more than one chunk's.
+/// Number of possible ids: more than one chunk has.
 const IDS: u32 = 300;
 
 fn id(n: u32) -> ItemId {
@@ -32,7 +32,7 @@ fn shown(title: impl ToString) -> Arc<Shown> {
     })
 }
 
-/// An item as it is to be seen.
+/// An item as readers should see it.
 #[derive(Debug, Clone, PartialEq)]
 struct Plain {
     slot: u32,
@@ -43,7 +43,7 @@ struct Plain {
     list: Option<(Served, Vec<(u32, f32)>)>,
 }
 
-/// What readers are to see.
+/// What readers should see.
 #[derive(Debug, Clone, Default)]
 struct Model {
     items: BTreeMap<u32, Plain>,
@@ -54,7 +54,7 @@ struct Model {
 
 #[derive(Debug, Clone)]
 enum Change {
-    /// Of every id the number of its list, 0 for none, and when it expires.
+    /// For every id, the number of its list (0: none), and when it expires.
     List(Vec<(u32, u64, Option<i64>)>),
     Renew(Vec<(u32, Option<i64>)>),
     Remove(Vec<u32>),
@@ -112,7 +112,7 @@ impl Model {
                 bound: None,
                 entries: entries
                     .iter()
-                    .map(|&(slot, score)| Entry {
+                    .map(|&(slot, score)| ListEntry {
                         slot: Slot(slot),
                         score,
                     })
@@ -139,7 +139,7 @@ impl Model {
         self.items.insert(n, item);
     }
 
-    /// Makes the change here; what the view is to be told.
+    /// Applies the change to the model; returns the change for the view.
     fn change(&mut self, what: Change, at: i64) -> ViewChange {
         let mut change = ViewChange {
             model: Some(model("words-2")),
@@ -195,7 +195,7 @@ impl Model {
         item.expires_at.is_none_or(|at| at > now).then_some(*n)
     }
 
-    /// Checks that this is exactly what a snapshot says.
+    /// Checks that a snapshot says exactly the same.
     fn check(&self, snapshot: &Snapshot, now: i64) -> Result<(), TestCaseError> {
         prop_assert_eq!(snapshot.is_whole(), self.is_whole);
         for n in 0..IDS {
@@ -229,8 +229,7 @@ impl Model {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// After every change a snapshot is what the model says, and every earlier one still is what it
-    /// was.
+    /// After every change, a snapshot equals the model, and every earlier snapshot is unchanged.
     #[test]
     fn a_snapshot_is_what_was_said_until_then(changes in prop::collection::vec(change(), 1..40)) {
         let view = DomainView::default();
@@ -252,7 +251,7 @@ proptest! {
     }
 }
 
-/// Every change renames all items of one generation, whose lists name each other.
+/// Every change renames all items of one generation, whose lists refer to each other.
 #[test]
 fn readers_see_whole_changes_while_they_are_made() {
     const ITEMS: u32 = 200;
@@ -267,7 +266,7 @@ fn readers_see_whole_changes_while_they_are_made() {
             list: Some(ServedList {
                 version: generation.into(),
                 bound: None,
-                entries: [Entry {
+                entries: [ListEntry {
                     slot: Slot(7 * ((n + 1) % ITEMS)),
                     score: 0.5,
                 }]
@@ -278,10 +277,10 @@ fn readers_see_whole_changes_while_they_are_made() {
     };
     let view = DomainView::default();
     let change = |generation: u32| ViewChange {
-        // Now and then the domain is loaded anew.
+        // From time to time the domain is loaded again.
         replace: generation.is_multiple_of(50),
         model: Some(model("words-1")),
-        // In odd generations the last item is not there.
+        // In odd generations the last item does not exist.
         gone: Vec::from_iter((generation % 2 == 1).then(|| id(ITEMS - 1))),
         listed: listed(generation)
             .take((ITEMS - generation % 2) as usize)

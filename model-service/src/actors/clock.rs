@@ -1,4 +1,4 @@
-//! The clocks that pure machines are told the time of.
+//! The clocks that tell pure machines the time.
 
 use std::time::Instant;
 
@@ -6,21 +6,21 @@ use chrono::Utc;
 
 use kindred_domain::time::Now;
 
-/// Both clocks, from one start.
+/// Both clocks, started together.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     started: Instant,
 }
 
 impl Clock {
-    /// Clocks whose monotonic side begins now.
+    /// Starts the clocks; the monotonic one begins at zero.
     pub fn start() -> Self {
         Self {
             started: Instant::now(),
         }
     }
 
-    /// This moment.
+    /// The current time.
     pub fn now(&self) -> Now {
         Now {
             monotonic: self.started.elapsed(),

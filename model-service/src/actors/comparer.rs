@@ -1,4 +1,4 @@
-//! Comparing all rows of a domain with all: done in this process, where its blocks are.
+//! Compares all rows of a domain with each other, in this process, where its blocks are.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,25 +12,25 @@ use tokio::sync::{Semaphore, oneshot};
 
 use kindred_domain::intake::Failure;
 
-/// Rows up to which a domain is small: all its pairs are some 30 million, which take a few tenths of a
+/// Most rows of a small domain: all its pairs are some 30 million, which take a few tenths of a
 /// second.
 const SMALL: usize = 8_192;
 
-/// Compares all rows with all, on threads of its own that give way to those of windows.
+/// Compares all rows with each other, on threads with lower priority than those of windows.
 ///
-/// Large domains are compared one after the other, so that the memory of one comparison is all that
-/// is needed (some 520 bytes a row). Small ones have a pool to themselves, so that none waits for a large one; the
-/// system shares the CPUs between both.
+/// Large domains are compared one at a time, so that only one comparison's memory is needed (some
+/// 520 bytes per row). Small domains have a pool of their own, so that none waits for a large one;
+/// the operating system shares the CPUs between both.
 #[derive(Debug, Clone)]
 pub struct Comparer {
     kernel: Kernel,
     large: Arc<ThreadPool>,
-    /// The turn to compare a large domain.
+    /// Permits the comparison of one large domain.
     turn: Arc<Semaphore>,
     small: Arc<ThreadPool>,
 }
 
-/// Ends a comparison that nobody waits for any more.
+/// Cancels a comparison when nobody waits for it any more.
 struct Cancel(Arc<AtomicBool>);
 
 impl Drop for Cancel {
@@ -40,10 +40,10 @@ impl Drop for Cancel {
 }
 
 impl Comparer {
-    /// One with this kernel and so many threads; 0 takes every core.
+    /// Compares with this kernel on `threads` threads; 0 uses every core.
     ///
     /// # Errors
-    /// When the operating system gives no more threads.
+    /// When the operating system refuses to start threads.
     pub fn new(kernel: Kernel, threads: usize) -> Result<Self, ThreadPoolBuildError> {
         let pool = || compute_worker::pool_behind(threads).map(Arc::new);
         Ok(Self {
@@ -54,10 +54,11 @@ impl Comparer {
         })
     }
 
-    /// For every live row of the blocks of a space its best others. Ends early when the future is dropped.
+    /// The best other rows for every live row of the blocks of a space. Ends early when the future
+    /// is dropped.
     ///
     /// # Errors
-    /// When the comparison failed, which is a bug of this program or the lack of its kernel here.
+    /// When the comparison failed: this program has a bug, or lacks its kernel on this machine.
     pub async fn compare_all(
         &self,
         blocks: Vec<(Arc<Block>, RowMask)>,
@@ -71,7 +72,8 @@ impl Comparer {
         self.compare_on(&self.large, blocks, turn).await
     }
 
-    /// The same on this pool; `until_done` is held until it is done, also if nobody waits for it any more.
+    /// The same on this pool; `until_done` is held until the comparison ends, even if nobody waits
+    /// for it any more.
     async fn compare_on(
         &self,
         pool: &ThreadPool,
@@ -83,14 +85,14 @@ impl Comparer {
         let (done, answer) = oneshot::channel();
         pool.spawn(move || {
             let compare = || compare(kernel, &blocks, &cancelled);
-            // A panic on a thread of the pool would end the process.
+            // A panic on a pool thread would end the process.
             let compared = catch_unwind(AssertUnwindSafe(compare));
             drop(until_done);
             let _ = done.send(compared.unwrap_or_else(|_| Err("it panicked".to_owned())));
         });
         let compared = answer.await;
         drop(cancel);
-        let compared = compared.unwrap_or_else(|_| Err("its threads are gone".to_owned()));
+        let compared = compared.unwrap_or_else(|_| Err("its threads have stopped".to_owned()));
         compared.map_err(|why| Failure::passing(format!("the rows could not be compared: {why}")))
     }
 }

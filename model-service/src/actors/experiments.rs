@@ -1,11 +1,13 @@
-//! Experiments of the domains that are owned here: begun, ended and counted, one change of a domain after the other.
+//! Experiments of the domains owned here: started, ended and counted, one change per domain at a
+//! time.
 //!
-//! A domain's owner alone writes; every instance reads which experiment runs ([`Experiments::running`]). What readers did
-//! is counted into their rows, each whole in itself, and sums over readers are kept in memory: whoever becomes the owner
-//! reads the rows once and has the same sums. So nothing is lost and nothing counted twice, whatever crashes.
+//! Only a domain's owner writes; every instance reads which experiment runs
+//! ([`Experiments::running`]). What readers did is counted into their rows, each of which is
+//! complete in itself. Sums over readers are kept in memory: a new owner reads the rows once and
+//! gets the same sums. So a crash neither loses nor doubles anything.
 
 mod counting;
-mod desk;
+mod domain;
 mod told;
 
 use std::collections::HashMap;
@@ -20,7 +22,7 @@ use tokio::time::timeout;
 
 use super::owner::Owner;
 use crate::metrics::Metrics;
-use desk::{Desk, Waiting, make_room};
+use domain::{DomainExperiments, Waiting, make_room};
 use kindred_domain::experiment::Experiment;
 use kindred_domain::experiment::feedback::Feedback;
 use kindred_domain::experiment::statistics::Sums;
@@ -30,58 +32,58 @@ use kindred_domain::store::{DomainRow, Partition, Store, StoreError};
 use kindred_query::Views;
 pub use told::told;
 
-/// For how long it is believed which experiment runs.
+/// How long the running experiment is cached.
 const SEEN_AGE: Duration = Duration::from_secs(1);
-/// Domains of which that is remembered; past it all are forgotten.
+/// Domains in that cache; beyond it the cache is cleared.
 const SEEN_DOMAINS: usize = 1_024;
-/// Domains that are counted at a time; past it one that nobody waits for makes room.
-const DESKS: usize = 256;
-/// How often watchers are told how an experiment goes while events are counted.
+/// Domains counted at a time; beyond it one without waiting callers is dropped.
+const COUNTED_DOMAINS: usize = 256;
+/// How often watchers are told an experiment's figures while events are counted.
 const TELL_EVERY: Duration = Duration::from_secs(5);
-/// The type of the message.
+/// The type of that message.
 const UPDATED: &str = "experiment.updated";
-/// How long somebody waits for what is asked: to read all readers of a large experiment takes some seconds.
+/// Longest wait for an answer: reading all readers of a large experiment takes some seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why something was not done.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
+pub enum ExperimentError {
     /// The domain's partition is not hosted here.
     NotHosted,
-    /// It takes longer than somebody waits; it goes on.
+    /// It takes longer than callers wait; it continues.
     Late,
-    /// More events wait than may.
+    /// Too many events wait.
     Busy,
-    /// There is no experiment of this name.
+    /// No experiment has this name.
     Unknown,
-    /// Another experiment runs, of this name.
+    /// Another experiment is running, of this name.
     Runs(String),
-    /// The store did not do it.
+    /// The store failed.
     Store(StoreError),
 }
 
-impl From<StoreError> for Failure {
+impl From<StoreError> for ExperimentError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
 }
 
-/// An experiment and what readers did.
+/// An experiment and its results.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figures {
     /// The experiment.
     pub row: ExperimentRow,
-    /// By arm.
+    /// Sums per arm.
     pub sums: Vec<Sums>,
 }
 
-/// What became of each event, in their order.
+/// The outcome of each event, in order.
 pub type Outcomes = Vec<Result<(), Refusal>>;
 
-/// Which experiment runs in a domain, and when that was read.
+/// The running experiment of a domain, and when it was read.
 type Seen = (Instant, Option<Arc<ExperimentRow>>);
 
-/// Experiments of all domains of the process.
+/// The experiments of all domains in this process.
 pub struct Experiments {
     store: Arc<dyn ExperimentStore>,
     items: Arc<dyn Store>,
@@ -90,11 +92,11 @@ pub struct Experiments {
     metrics: Arc<Metrics>,
     owners: Mutex<HashMap<Partition, Arc<Owner>>>,
     seen: Mutex<HashMap<DomainName, Seen>>,
-    desks: Mutex<HashMap<DomainName, Arc<Desk>>>,
+    domains: Mutex<HashMap<DomainName, Arc<DomainExperiments>>>,
 }
 
 impl Experiments {
-    /// Experiments in this store, of items in that one; watchers are told how they go.
+    /// Experiments in `store`, about items in `items`; watchers are told their figures.
     pub fn new(
         store: Arc<dyn ExperimentStore>,
         items: Arc<dyn Store>,
@@ -110,7 +112,7 @@ impl Experiments {
             metrics,
             owners: Mutex::default(),
             seen: Mutex::default(),
-            desks: Mutex::default(),
+            domains: Mutex::default(),
         })
     }
 
@@ -119,18 +121,24 @@ impl Experiments {
         lock(&self.owners).insert(partition, owner);
     }
 
-    /// It is no more.
+    /// The partition is no longer owned here.
     pub(crate) fn let_go(&self, partition: Partition) {
         lock(&self.owners).remove(&partition);
     }
 
-    /// The experiment that runs in a domain, as of a second ago; while the store cannot be read, as it was known last.
+    /// The experiment running in a domain, at most a second old; the last known one while the store
+    /// cannot be read.
     pub async fn running(&self, domain: &DomainName) -> Option<Arc<ExperimentRow>> {
         let seen = lock(&self.seen).get(domain).cloned();
         if let Some((at, running)) = &seen
             && at.elapsed() < SEEN_AGE
         {
             return running.clone();
+        }
+        let last = seen.and_then(|(_, running)| running);
+        if last.is_some() {
+            // One asks the store, and nobody else waits for its answer.
+            self.saw(domain, last.clone());
         }
         match self.store.experiments(domain).await {
             Ok(rows) => {
@@ -141,7 +149,8 @@ impl Experiments {
             }
             Err(error) => {
                 tracing::warn!(%domain, %error, "experiments not read");
-                seen.and_then(|(_, running)| running)
+                self.saw(domain, last.clone());
+                last
             }
         }
     }
@@ -154,12 +163,12 @@ impl Experiments {
         seen.insert(domain.clone(), (Instant::now(), running));
     }
 
-    /// Which experiment runs is read anew when it is asked for next.
+    /// Drops the cached running experiment of a domain.
     pub fn forget(&self, domain: &DomainName) {
         lock(&self.seen).remove(domain);
     }
 
-    /// Every experiment of a domain, those that ended too, by name.
+    /// Every experiment of a domain by name, ended ones included.
     ///
     /// # Errors
     /// Those of the store.
@@ -169,17 +178,18 @@ impl Experiments {
         Ok(rows)
     }
 
-    /// Begins an experiment in a domain that is owned here. The same one again changes nothing; whether it is new.
+    /// Starts an experiment in a domain that is owned here; returns whether it is new. Starting the
+    /// same one again changes nothing.
     ///
     /// # Errors
-    /// [`Failure::Runs`] while another one runs, or one of the name that is not the same.
+    /// [`ExperimentError::Runs`] while another one is running, or if a different one has this name.
     pub async fn begin(
         self: &Arc<Self>,
         domain: DomainRow,
         experiment: Experiment,
-    ) -> Result<(Figures, bool), Failure> {
-        self.in_turn(domain, move |this, domain, desk| async move {
-            let begun = this.begin_now(&domain, &desk, experiment).await?;
+    ) -> Result<(Figures, bool), ExperimentError> {
+        self.in_turn(domain, move |this, domain, experiments| async move {
+            let begun = this.begin_now(&domain, &experiments, experiment).await?;
             if begun.1 {
                 this.tell_apart(&domain.domain, &begun.0);
             }
@@ -188,34 +198,34 @@ impl Experiments {
         .await
     }
 
-    /// Ends an experiment; one that ended already stays as it is.
+    /// Ends an experiment; one that has ended already stays as it is.
     ///
     /// # Errors
-    /// [`Failure::Unknown`] when there is none of this name.
+    /// [`ExperimentError::Unknown`] if none has this name.
     pub async fn end(
         self: &Arc<Self>,
         domain: DomainRow,
         name: String,
-    ) -> Result<Figures, Failure> {
-        self.in_turn(domain, move |this, domain, desk| async move {
-            let ended = this.end_now(&domain, &desk, &name).await?;
+    ) -> Result<Figures, ExperimentError> {
+        self.in_turn(domain, move |this, domain, experiments| async move {
+            let ended = this.end_now(&domain, &experiments, &name).await?;
             this.tell_apart(&domain.domain, &ended);
             Ok(ended)
         })
         .await
     }
 
-    /// What readers did in an experiment.
+    /// The results of an experiment.
     ///
     /// # Errors
-    /// [`Failure::Unknown`] when there is none of this name.
+    /// [`ExperimentError::Unknown`] if none has this name.
     pub async fn figures(
         self: &Arc<Self>,
         domain: DomainRow,
         name: String,
-    ) -> Result<Figures, Failure> {
-        self.in_turn(domain, move |this, domain, desk| async move {
-            this.figures_now(&domain, &desk, &name).await
+    ) -> Result<Figures, ExperimentError> {
+        self.in_turn(domain, move |this, domain, experiments| async move {
+            this.figures_now(&domain, &experiments, &name).await
         })
         .await
     }
@@ -223,54 +233,59 @@ impl Experiments {
     /// Counts what readers did. Each outcome is durable.
     ///
     /// # Errors
-    /// [`Failure`]: any of it may be counted or not. It may come again: an event counts once.
+    /// [`ExperimentError`]: some events may have been counted. They may be sent again: an event counts only
+    /// once.
     pub async fn count(
         self: &Arc<Self>,
         domain: DomainRow,
         feedback: Vec<Feedback>,
-    ) -> Result<Outcomes, Failure> {
-        let desk = self.desk(&domain.domain);
-        let room = desk.take_room(feedback.len()).ok_or(Failure::Busy)?;
+    ) -> Result<Outcomes, ExperimentError> {
+        let experiments = self.of_domain(&domain.domain);
+        let room = experiments
+            .take_room(feedback.len())
+            .ok_or(ExperimentError::Busy)?;
         let (answer, answered) = oneshot::channel();
-        desk.push(Waiting {
+        experiments.push(Waiting {
             feedback,
             answer,
             _room: room,
         });
-        // Whoever has the turn counts what waits, of all who wait. It must end even when its client has gone.
+        // The caller whose turn it is counts for everyone who waits. It must finish even if its
+        // client has gone.
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            if this.count_waiting(&domain, &desk).await && desk.is_to_be_told() {
-                this.tell_soon(&domain.domain, &desk).await;
+            if this.count_waiting(&domain, &experiments).await && experiments.is_to_be_told() {
+                this.tell_soon(&domain.domain, &experiments).await;
             }
         });
         match timeout(PATIENCE, answered).await {
-            Ok(answer) => answer.unwrap_or(Err(Failure::Late)),
-            Err(_) => Err(Failure::Late),
+            Ok(answer) => answer.unwrap_or(Err(ExperimentError::Late)),
+            Err(_) => Err(ExperimentError::Late),
         }
     }
 
-    /// Counts events that were refused.
+    /// Counts refused events in the metrics.
     pub fn refused(&self, reason: Reason, events: u64) {
         let refused = self.metrics.feedback.with_label_values(&[reason.word()]);
         refused.inc_by(events);
     }
 
-    /// Tells watchers how the experiment of a domain goes, some seconds from now.
-    async fn tell_soon(&self, domain: &DomainName, desk: &Desk) {
+    /// Schedules telling watchers the figures of a domain's experiment in some seconds.
+    async fn tell_soon(&self, domain: &DomainName, experiments: &DomainExperiments) {
         tokio::time::sleep(TELL_EVERY).await;
-        if let Some(figures) = desk.figures_to_tell().await {
+        if let Some(figures) = experiments.figures_to_tell().await {
             self.tell(domain, figures).await;
         }
     }
 
-    /// Tells watchers, and nobody waits for that.
+    /// Tells watchers in the background.
     fn tell_apart(self: &Arc<Self>, domain: &DomainName, figures: &Figures) {
         let (this, domain, figures) = (Arc::clone(self), domain.clone(), figures.clone());
         tokio::spawn(async move { this.tell(&domain, figures).await });
     }
 
-    /// Tells watchers how an experiment goes. Whoever misses it hears it with what is counted next, or asks.
+    /// Tells watchers an experiment's figures. A missed message is repaired by the next one, or by
+    /// asking.
     async fn tell(&self, domain: &DomainName, figures: Figures) {
         let name = figures.row.experiment.name.clone();
         let Ok(mut body) = serde_json::to_value(told(domain.clone(), figures)) else {
@@ -280,45 +295,46 @@ impl Experiments {
         body["at"] = told::rfc3339(Utc::now()).into();
         let told = self.watchers.tell(domain, UPDATED, body.to_string()).await;
         if let Err(failure) = told {
-            tracing::warn!(%domain, name, reason = failure.detail, "watchers not told of an experiment");
+            tracing::warn!(%domain, name, reason = failure.detail, "watchers not notified of an \
+                experiment");
         }
     }
 
-    /// Does something about a domain's experiments, and does not stop half-way when nobody waits any more.
+    /// Runs one operation on a domain's experiments to completion, even if its caller goes away.
     async fn in_turn<T: Send + 'static, F>(
         self: &Arc<Self>,
         domain: DomainRow,
-        work: impl FnOnce(Arc<Self>, DomainRow, Arc<Desk>) -> F,
-    ) -> Result<T, Failure>
+        work: impl FnOnce(Arc<Self>, DomainRow, Arc<DomainExperiments>) -> F,
+    ) -> Result<T, ExperimentError>
     where
-        F: Future<Output = Result<T, Failure>> + Send + 'static,
+        F: Future<Output = Result<T, ExperimentError>> + Send + 'static,
     {
-        let desk = self.desk(&domain.domain);
-        let work = tokio::spawn(work(Arc::clone(self), domain, desk));
+        let experiments = self.of_domain(&domain.domain);
+        let work = tokio::spawn(work(Arc::clone(self), domain, experiments));
         match timeout(PATIENCE, work).await {
-            Ok(done) => done.unwrap_or(Err(Failure::Late)),
-            Err(_) => Err(Failure::Late),
+            Ok(done) => done.unwrap_or(Err(ExperimentError::Late)),
+            Err(_) => Err(ExperimentError::Late),
         }
     }
 
-    fn desk(&self, domain: &DomainName) -> Arc<Desk> {
-        let mut desks = lock(&self.desks);
-        if !desks.contains_key(domain) {
-            make_room(&mut desks, DESKS);
+    fn of_domain(&self, domain: &DomainName) -> Arc<DomainExperiments> {
+        let mut domains = lock(&self.domains);
+        if !domains.contains_key(domain) {
+            make_room(&mut domains, COUNTED_DOMAINS);
         }
-        let desk = Arc::clone(desks.entry(domain.clone()).or_default());
-        desk.touch();
-        desk
+        let experiments = Arc::clone(domains.entry(domain.clone()).or_default());
+        experiments.touch();
+        experiments
     }
 }
 
 impl std::fmt::Debug for Experiments {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "experiments of {} domains", lock(&self.desks).len())
+        write!(f, "experiments of {} domains", lock(&self.domains).len())
     }
 }
 
-/// Every write leaves the value whole, so a panic elsewhere is no reason to stop.
+/// Every write leaves the value consistent, so a panic elsewhere is harmless.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

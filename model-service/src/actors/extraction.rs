@@ -1,5 +1,5 @@
-//! Extraction: the shell of its machine. What is missing is read from the store; texts become terms here, on
-//! the pool; terms become features at a worker.
+//! Runs the extraction machine. Missing texts are read from the store, turned into terms here on
+//! the pool, and into features by a worker.
 
 mod isolation;
 
@@ -27,31 +27,31 @@ use kindred_domain::intake::Failure;
 use kindred_domain::material::Material;
 use kindred_domain::settings::DomainSettings;
 
-/// Items whose material is read from the store at a time.
+/// Items whose texts are read from the store at a time.
 const READ_PAGE: usize = 256;
 
-/// Texts of a sample that are in memory at a time.
+/// Texts of a sample in memory at a time.
 const SURVEY_PAGE: usize = 32;
 
-/// How often it is looked whether a text is still being preprocessed, and how often it may be:
-/// 30 s for what takes milliseconds.
+/// How often a text that is being preprocessed is checked, and how many checks it may take: 30 s
+/// for what takes milliseconds.
 const LOOK: Duration = Duration::from_millis(500);
 const LOOKS: u32 = 60;
 
-/// What is known of a domain before features are made.
+/// What is known about a domain before features are made.
 pub struct Known {
-    /// Spaces of items that have features, and how many have.
+    /// Spaces in which items have features, with the number of items.
     pub spaces: Vec<(Space, usize)>,
-    /// How long dense parts are in each space, where it is known.
+    /// Length of the dense parts in each space, where known.
     pub lengths: BTreeMap<Space, usize>,
-    /// What is usual in its texts.
+    /// The habits of its texts.
     pub habits: Arc<Habits>,
-    /// Whether it is for a model beside the served one.
+    /// Whether it is for a model next to the served one.
     pub is_beside: bool,
 }
 
-/// Makes the features of these items: of their texts, by the model; of their own vectors. Items the store no
-/// longer has are left out.
+/// Makes features for these items: of their texts, with the model; and of their own vectors. Items
+/// the store no longer has are left out.
 pub async fn extract(
     services: &Services,
     domain: &DomainName,
@@ -101,8 +101,8 @@ pub async fn extract(
             }
         }
         let Some((piece, result)) = jobs.next().await else {
-            // The outcome comes with the last answer.
-            return Err(Failure::passing("nothing is waited for"));
+            // The outcome comes with the last reply.
+            return Err(Failure::passing("extraction stopped without an outcome"));
         };
         steps.extend(extraction.answered(piece, result));
     }
@@ -114,7 +114,7 @@ fn tell_rejected(domain: &DomainName, made: &Made) {
     }
 }
 
-/// Reads the material that is not in memory any more.
+/// Reads texts that are no longer in memory.
 async fn read(
     services: &Services,
     domain: &DomainName,
@@ -138,7 +138,7 @@ async fn read(
     Ok(found)
 }
 
-/// Texts to terms, on the pool.
+/// Turns texts into terms, on the pool.
 async fn prepare(
     services: &Services,
     preprocessor: &Arc<Preprocessor>,
@@ -161,8 +161,8 @@ async fn prepare(
                 .collect()
         }
         Err(isolation::AllStuck) => {
-            // Nothing would ever be preprocessed again. Those that were rejected are stored as
-            // such, or will be stuck again and rejected before the others.
+            // Preprocessing has stopped for good, so restart. Rejected texts are stored as
+            // rejected; others get stuck again and are rejected before the rest.
             super::watchdog::end("every thread is stuck in the preprocessing of a text")
         }
     }
@@ -176,7 +176,7 @@ fn prepare_one(
 ) -> Prepared {
     let Material { row, content } = material;
     if !material.is_whole() {
-        return Prepared::Unfit("its text was not stored whole; publish it again".to_owned());
+        return Prepared::Unfit("its text is damaged in the store; publish it again".to_owned());
     }
     if let Some(vector) = &content.vector {
         return Prepared::Known(Space::own(vector.len()), Own::feature(vector));
@@ -197,7 +197,8 @@ fn prepare_one(
     Prepared::Terms(preprocessed.language, preprocessed.terms)
 }
 
-/// What the texts of a sample of items have. Own vectors have none; a text that cannot be read is left out.
+/// Surveys the texts of a sample of items. Items with only their own vectors have none; unreadable
+/// texts are skipped.
 pub async fn survey(
     services: &Services,
     domain: &DomainName,
@@ -219,7 +220,7 @@ pub async fn survey(
     if !weighs_by_domain(model) {
         return Ok(survey);
     }
-    // Terms are those of what is left of the texts.
+    // Terms are those of the text that is left.
     let usual = Habits::of(0, 0, 0, &survey);
     let model = model.clone();
     let one = move |Material { row, content }: &Material| {
@@ -233,7 +234,7 @@ pub async fn survey(
     Ok(survey)
 }
 
-/// What is found in each text of these items, on the pool.
+/// Runs something on each text of these items, on the pool.
 async fn each_text<T: Send + 'static>(
     services: &Services,
     domain: &DomainName,
@@ -258,7 +259,7 @@ async fn each_text<T: Send + 'static>(
     Ok(found.into_iter())
 }
 
-/// Has a worker extract.
+/// Sends an extract job to a worker.
 async fn perform(
     supervisor: &Addr<DurationSupervisor>,
     domain: &DomainName,
@@ -281,13 +282,13 @@ async fn perform(
     {
         Ok(Ok(Reply::Extracted(features))) => return Ok(features),
         Ok(Ok(reply)) => Undone::GivenUp(Failure::passing(format!(
-            "a worker answered another question: {reply:?}"
+            "unexpected kind of reply from a worker: {reply:?}"
         ))),
         Ok(Err(undone)) => undone,
         Err(_) => Undone::Stopping,
     };
     if let Undone::GivenUp(Failure { detail, .. }) = &undone {
-        warn!(%domain, %space, items, reason = detail, "extract job given up");
+        warn!(%domain, %space, items, reason = detail, "extract job abandoned");
     }
     Err(undone)
 }
@@ -322,7 +323,7 @@ mod tests {
         }
     }
 
-    /// So no item is rejected then (`extraction::tests` of `kindred_domain`).
+    /// No item is rejected in that case (`extraction::tests` of `kindred_domain`).
     #[actix_web::test]
     async fn a_service_that_stops_says_nothing_about_a_job() {
         let limits = DispatchLimits {
@@ -344,7 +345,7 @@ mod tests {
             rows: Vec::new(),
         };
         let stopping = async {
-            // It has the job once it answers again.
+            // It receives the job once it answers again.
             tokio::task::yield_now().await;
             arbiter.stop();
         };

@@ -1,4 +1,4 @@
-//! Keeping a partition's lease: the shell of the lease's machine.
+//! Runs the machine that keeps a partition's lease.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,60 +15,66 @@ use kindred_domain::lease::{LeaseEffect, LeaseInput, LeaseMachine, LeaseTimes, W
 use kindred_domain::store::{Epoch, Partition, Store, StoreError};
 use kindred_query::Term;
 
-/// Whether a partition is ours.
+/// Whether this process owns a partition.
 #[derive(Debug)]
 pub enum Ownership {
-    /// Ours, at this epoch, for a term; also when the epoch was raised while it was ours.
+    /// Owned at this epoch, for a term; sent again when the epoch is raised.
     Owned(Epoch, Arc<Term>),
-    /// Not ours any more.
+    /// No longer owned.
     Lost,
-    /// To be another's, as soon as it is let go: the sender is dropped then.
+    /// To be handed over to another instance once the partition is released, which drops the
+    /// sender.
     HandedOver(oneshot::Sender<()>),
 }
 
-/// One model service, as the others know it.
+/// One model service, as others see it.
 #[derive(Debug, Clone)]
 pub struct Instance {
     /// Unique per start of a process.
     pub owner: String,
-    /// Where it answers queries.
+    /// Address for queries.
     pub address: String,
 }
 
-/// What a keeper is told, and what it tells.
+/// What a keeper of a lease is told and tells, its clock and its times.
 #[derive(Debug)]
-pub struct Desk {
-    /// What is wanted of the partition. When nobody wishes any more, it is handed over, and the
-    /// keeper ends.
+pub struct KeeperChannels {
+    /// Whether the partition is wanted. When the sender is dropped, the partition is handed over
+    /// and the keeper ends.
     pub wishes: watch::Receiver<Wish>,
-    /// Who owns the partition, as far as is known.
+    /// The partition's owner, as far as known.
     pub owner: watch::Sender<Option<String>>,
-    /// Whether it is ours.
+    /// Reports whether this process owns it.
     pub ownership: mpsc::Sender<Ownership>,
-    /// Told when the epoch's sequence numbers run out.
+    /// Notified when the epoch's sequence numbers run out.
     pub exhausted: Arc<Notify>,
-    /// The clock of terms.
+    /// The clock that terms use.
     pub clock: Clock,
-    /// How often the lease is kept, and after how long it is taken.
+    /// How often the lease is renewed, and after how long it may be taken.
     pub times: LeaseTimes,
 }
 
-/// Takes the lease when it may, keeps it while it can, and says so.
-pub async fn keep(store: Arc<dyn Store>, partition: Partition, me: Instance, mut desk: Desk) {
+/// Acquires the lease when possible, keeps it as long as possible, and reports ownership.
+pub async fn keep(
+    store: Arc<dyn Store>,
+    partition: Partition,
+    me: Instance,
+    mut channels: KeeperChannels,
+) {
     let begun = Instant::now();
-    let wish = *desk.wishes.borrow_and_update();
-    let (exclusive, times) = (store.is_exclusive(), desk.times);
+    let wish = *channels.wishes.borrow_and_update();
+    let (exclusive, times) = (store.is_exclusive(), channels.times);
     let (mut machine, mut todo) = LeaseMachine::start(me.owner, me.address, exclusive, times, wish);
     let mut under_way = UnderWay::default();
     let mut ending = false;
     loop {
         for effect in todo {
-            let carried_out = under_way.carry_out(effect, &store, partition, &desk);
+            let carried_out = under_way.carry_out(effect, &store, partition, &channels);
             if carried_out.await.is_err() {
                 return;
             }
         }
-        tell_owner(&desk.owner, machine.owner());
+        tell_owner(&channels.owner, machine.owner());
         if ending && machine.is_away() {
             return;
         }
@@ -77,16 +83,17 @@ pub async fn keep(store: Arc<dyn Store>, partition: Partition, me: Instance, mut
             input = answer(&mut under_way.asked) => input,
             () = let_go(&mut under_way.leaving) => LeaseInput::LetGo,
             () = alarm(deadline) => LeaseInput::Tick,
-            () = desk.exhausted.notified() => LeaseInput::Exhausted,
-            changed = desk.wishes.changed(), if !ending => {
+            () = channels.exhausted.notified() => LeaseInput::Exhausted,
+            changed = channels.wishes.changed(), if !ending => {
                 ending = changed.is_err();
-                LeaseInput::Wished(if ending { Wish::Leave } else { *desk.wishes.borrow() })
+                LeaseInput::Wished(if ending { Wish::Leave } else { *channels.wishes.borrow() })
             }
-            () = desk.ownership.closed() => return,
+            () = channels.ownership.closed() => return,
         };
         todo = machine.handle(begun.elapsed(), input);
-        // This clock first: if time passes in between, the term is too short.
-        let now = desk.clock.now().monotonic;
+        // Read this clock first: if time passes in between, the term is too short rather than too
+        // long.
+        let now = channels.clock.now().monotonic;
         let lasts_until = machine.lasts_until();
         under_way.owned_for(
             now,
@@ -95,35 +102,35 @@ pub async fn keep(store: Arc<dyn Store>, partition: Partition, me: Instance, mut
     }
 }
 
-/// What the machine asked for and waits for.
+/// Requests of the machine that are in flight.
 #[derive(Default)]
 struct UnderWay {
     asked: Option<BoxFuture<'static, LeaseInput>>,
     leaving: Option<oneshot::Receiver<()>>,
-    /// Of the ownership there is, or of the next.
+    /// Of the current ownership, or of the next.
     term: Arc<Term>,
 }
 
 impl UnderWay {
-    /// The partition is ours for so long, if it is.
+    /// Extends the term: the partition stays owned for `left`.
     fn owned_for(&mut self, now: Duration, left: Option<Duration>) {
         match left {
             Some(left) => self.term.extend(now.saturating_add(left)),
             None => {
                 self.term.end();
-                // What views of this ownership say counts no more, also when there is another.
+                // Views of this ownership become invalid, even if another one follows.
                 self.term = Arc::default();
             }
         }
     }
 
-    /// Does what the machine asks for. An error: nobody wants to know of the ownership any more.
+    /// Carries out the machine's requests. An error: nobody listens to ownership any more.
     async fn carry_out(
         &mut self,
         effect: LeaseEffect,
         store: &Arc<dyn Store>,
         partition: Partition,
-        desk: &Desk,
+        channels: &KeeperChannels,
     ) -> Result<(), SendError<Ownership>> {
         let change = match effect {
             LeaseEffect::Own(epoch) => {
@@ -140,18 +147,23 @@ impl UnderWay {
                 self.leaving = Some(until);
                 Ownership::HandedOver(let_go)
             }
-            // The newest question is the only one whose answer still matters.
+            // Only the newest request's answer still matters.
             question @ (LeaseEffect::Read | LeaseEffect::Look | LeaseEffect::Set { .. }) => {
-                let question = ask(Arc::clone(store), partition, question, desk.times.answer());
+                let question = ask(
+                    Arc::clone(store),
+                    partition,
+                    question,
+                    channels.times.answer(),
+                );
                 self.asked = Some(Box::pin(question));
                 return Ok(());
             }
         };
-        desk.ownership.send(change).await
+        channels.ownership.send(change).await
     }
 }
 
-/// Says who owns the partition, if that is another now.
+/// Publishes the owner if it has changed.
 fn tell_owner(told: &watch::Sender<Option<String>>, known: Option<&str>) {
     told.send_if_modified(|owner| {
         let is_other = owner.as_deref() != known;
@@ -165,7 +177,7 @@ fn tell_owner(told: &watch::Sender<Option<String>>, known: Option<&str>) {
 async fn let_go(leaving: &mut Option<oneshot::Receiver<()>>) {
     match leaving {
         Some(until) => {
-            // Nobody sends anything; it ends when the sender is dropped.
+            // Nothing is ever sent; this ends when the sender is dropped.
             let _ = until.await;
             *leaving = None;
         }
@@ -198,7 +210,7 @@ async fn ask(
     match (answered, question) {
         (Ok(input), _) => input,
         (Err(error), LeaseEffect::Set { .. }) => {
-            debug!(partition = partition.0, %error, "lease not known");
+            debug!(partition = partition.0, %error, "lease state unknown");
             LeaseInput::Unknown
         }
         (Err(error), _) => {

@@ -1,4 +1,4 @@
-//! Loading: of one domain, its own rows, some items, or all of it, from the store.
+//! Reads a domain from the store: its own rows, some items, or everything.
 
 use kindred_shared::{DomainName, ItemId, ModelName};
 
@@ -9,13 +9,14 @@ use kindred_domain::material::Material;
 use kindred_domain::memory::of_loading_read;
 use kindred_domain::store::{BesideRow, DomainRow, FeatureRow, ItemRow, Page, Store, StoreError};
 
-/// Rows of one page of a scan.
+/// Rows per page of a scan.
 const PAGE: usize = 1_000;
 
-/// Reads a domain's own rows, as the machine of the served model sees them, or of one beside it: its name and kind.
+/// Reads a domain's own rows, as seen by the machine of the served model, or by that of a model
+/// next to it (name and kind).
 ///
 /// # Errors
-/// When the store fails, or this program does not know the domain's model.
+/// When the store fails, or the domain's model is unknown.
 pub async fn open(
     store: &dyn Store,
     domain: &DomainName,
@@ -32,15 +33,15 @@ pub async fn open(
         Some(model) if !store.knows(model) => Err(Failure {
             needs_help: true,
             detail: format!(
-                "the domain is of model {model}, which this program does not know; it is left as it \
-                 is until a program serves it that knows the model"
+                "unknown model {model}; the domain stays unchanged until a program that knows \
+                 the model serves it"
             ),
         }),
         _ => Ok(Box::new(opened)),
     }
 }
 
-/// Reads some items, in the order of their ids.
+/// Reads some items, ordered by id.
 ///
 /// # Errors
 /// When the store fails.
@@ -53,7 +54,7 @@ pub async fn items(
     items.map_err(|error| failure(&error))
 }
 
-/// Reads some items with their texts and vectors, in the order of their ids.
+/// Reads some items with their texts and vectors, ordered by id.
 ///
 /// # Errors
 /// When the store fails.
@@ -71,8 +72,8 @@ pub async fn whole(
     Ok(whole.collect())
 }
 
-/// Reads a domain for the machine of one model, once it is its turn: items, features of a model and of own vectors, in any order; then its
-/// row, and, if it is dirty, whose lists are stored.
+/// Reads a domain for the machine of one model once it is its turn: items, features of the model
+/// and own vectors, in any order; then its row, and, if it is dirty, which items have stored lists.
 ///
 /// # Errors
 /// When the store fails.
@@ -99,7 +100,7 @@ async fn read(
     let (mut items, mut feature_bytes) = (0, 0);
     let own = ModelName::own();
     let (mut of_items, mut of_model, mut of_own) = (Scan::Begins, Scan::Begins, Scan::Begins);
-    // A page of each at a time: a database reads them on several cores.
+    // Pages of all three are read at once: a database reads them on several cores.
     while !(of_items.is_over() && of_model.is_over() && of_own.is_over()) {
         let (rows, features, own_features) = tokio::try_join!(
             items_page(store, domain, &of_items),
@@ -108,7 +109,7 @@ async fn read(
         )?;
         for mut row in of_items.took(rows) {
             if of.is_some() {
-                // Why the served model has no feature of it.
+                // The rejection concerns the served model only.
                 row.rejected = None;
             }
             loaded.add_item(&row);
@@ -122,7 +123,7 @@ async fn read(
         load.go_on(of_loading_read(items, feature_bytes)).await;
     }
     let mut from = None;
-    // Read last: a mark set by a former owner while we scanned must not be missed.
+    // Read last: a mark that a former owner set during the scan must not be missed.
     loaded.row = store.domain(domain).await?;
     if let Some((model, kind)) = of {
         let beside = store.beside(domain, model).await?;
@@ -149,7 +150,7 @@ async fn read(
     Ok(loaded)
 }
 
-/// How far a scan is.
+/// Progress of a scan.
 enum Scan {
     Begins,
     After(ItemId),
@@ -161,7 +162,7 @@ impl Scan {
         matches!(self, Self::Over)
     }
 
-    /// From where the next page is read.
+    /// Where the next page starts.
     fn from(&self) -> Option<&ItemId> {
         match self {
             Self::After(id) => Some(id),
@@ -169,7 +170,7 @@ impl Scan {
         }
     }
 
-    /// The rows of the next page, if there was one.
+    /// The rows of a page that was read, if any.
     fn took<T>(&mut self, page: Option<Page<T>>) -> Vec<T> {
         let Some(page) = page else {
             return Vec::new();
@@ -203,7 +204,7 @@ async fn features_page(
     page.await.map(Some)
 }
 
-/// What a store's error means to those who wait.
+/// The meaning of a store error for those who wait.
 pub fn failure(error: &StoreError) -> Failure {
     let needs_help = matches!(error, StoreError::Full(_) | StoreError::Damaged(_));
     Failure {

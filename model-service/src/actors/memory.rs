@@ -1,6 +1,7 @@
-//! The account of memory: what the active domains of all partitions hold together, and who may load.
+//! The memory account: what the active domains of all partitions use together, and which of them
+//! may load.
 //!
-//! [`Budget`] decides; here those wait whose turn it is not.
+//! [`Budget`] decides; loads that must wait do so here.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,7 @@ use tracing::warn;
 use kindred_domain::budget::{Budget, LoadNumber};
 use kindred_domain::memory::of_loading;
 
-/// Domains of which it is remembered that they were told to be too large; past it all are forgotten.
+/// Domains remembered as already reported too large; beyond it all are forgotten.
 const TOLD: usize = 1_000;
 
 /// The account of a process.
@@ -22,27 +23,27 @@ pub struct MemoryAccount(Mutex<State>);
 #[derive(Debug)]
 struct State {
     budget: Budget,
-    /// Loads that wait for their turn.
+    /// Loads waiting for their turn.
     waiting: HashMap<LoadNumber, oneshot::Sender<()>>,
-    /// Domains that are larger than the budget, which was said.
+    /// Domains larger than the budget that have been reported.
     told: BTreeSet<DomainName>,
 }
 
-/// What there is on the account.
+/// The state of the account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Balance {
-    /// What domains may hold together.
+    /// What domains may use together.
     pub budget: u64,
-    /// What they hold, loads included.
+    /// What they use, loads included.
     pub used: u64,
-    /// Of this, what loads take.
+    /// Part of it used by loads.
     pub loading: u64,
-    /// What domains should let go.
+    /// How much domains should release.
     pub over: u64,
 }
 
 impl MemoryAccount {
-    /// An account of so many bytes.
+    /// An account of this many bytes.
     pub fn new(budget: u64) -> Self {
         Self(Mutex::new(State {
             budget: Budget::new(budget),
@@ -51,7 +52,7 @@ impl MemoryAccount {
         }))
     }
 
-    /// What there is on it.
+    /// The current state.
     pub fn balance(&self) -> Balance {
         let state = self.lock();
         let budget = &state.budget;
@@ -63,12 +64,12 @@ impl MemoryAccount {
         }
     }
 
-    /// Changes something, and wakes those whose turn has come by it.
+    /// Changes the budget and wakes the loads whose turn has come.
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let changed = change(&mut state);
         for number in state.budget.admit() {
-            // Who is not there yet asks before it waits.
+            // A load that is not waiting yet asks before it waits.
             if let Some(waiting) = state.waiting.remove(&number) {
                 let _ = waiting.send(());
             }
@@ -76,13 +77,13 @@ impl MemoryAccount {
         changed
     }
 
-    /// Every change leaves the state whole, so a panic elsewhere is no reason to stop.
+    /// Every change leaves the state consistent, so a panic elsewhere is harmless.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What one active domain holds.
+/// The memory use of one active domain.
 #[derive(Debug)]
 pub struct Share {
     account: Arc<MemoryAccount>,
@@ -92,7 +93,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// That of a domain that was just begun.
+    /// The share of a new domain.
     pub fn new(account: Arc<MemoryAccount>, domain: DomainName) -> Self {
         Self {
             account,
@@ -102,7 +103,7 @@ impl Share {
         }
     }
 
-    /// The domain is to be loaded, which has so many items as far as is known.
+    /// The domain is about to load about this many items.
     pub fn load(&mut self, items: u64) -> Arc<Load> {
         let bytes = of_loading(items);
         let number = self.account.change(|state| state.budget.ask(bytes));
@@ -112,12 +113,12 @@ impl Share {
         load
     }
 
-    /// The domain holds so much; `is_loading`: what its load was given is needed still.
+    /// The domain now uses this much; `is_loading`: its load still needs what it was given.
     pub fn hold(&mut self, bytes: u64, is_loading: bool) {
         if !is_loading {
             self.load = None;
         }
-        // While it is loaded that is in what its load was given.
+        // During a load the domain's use is part of what the load was given.
         let now = if self.load.is_some() { 0 } else { bytes };
         let before = std::mem::replace(&mut self.held, now);
         if before == now {
@@ -134,7 +135,7 @@ impl Share {
                 %domain,
                 bytes,
                 budget,
-                "the domain alone is larger than the budget of memory; raise `memory`"
+                "the domain alone exceeds the memory budget; raise `memory`"
             );
         }
     }
@@ -147,7 +148,7 @@ impl Drop for Share {
 }
 
 impl State {
-    /// Whether it is to be said now that the domain is too large: once.
+    /// Whether to report now that the domain is too large: only once.
     fn told(&mut self, domain: &DomainName) -> bool {
         if self.told.contains(domain) {
             return false;
@@ -159,7 +160,7 @@ impl State {
     }
 }
 
-/// One load of a domain; over when nobody has it any more.
+/// One load of a domain; it ends when the last reference is dropped.
 #[derive(Debug)]
 pub struct Load {
     account: Arc<MemoryAccount>,
@@ -167,12 +168,12 @@ pub struct Load {
 }
 
 impl Load {
-    /// Waits until it may begin.
+    /// Waits until the load may start.
     pub async fn begin(&self) {
         self.turn(|_| ()).await;
     }
 
-    /// It takes so much by now; waits until it may go on.
+    /// The load now takes this much; waits until it may continue.
     pub async fn go_on(&self, bytes: u64) {
         self.turn(|state| state.budget.grow(self.number, bytes))
             .await;
@@ -189,7 +190,7 @@ impl Load {
             Some(turn)
         });
         if let Some(turn) = turn {
-            // An error means that its place is gone, and it with it.
+            // An error means that the load has been removed, with its place.
             let _ = turn.await;
         }
     }
@@ -267,7 +268,7 @@ mod tests {
         assert!(loads[0].go_on(8 << 20).now_or_never().is_some());
         let mut turn = Box::pin(loads[1].go_on(4 << 20));
         assert!((&mut turn).now_or_never().is_none());
-        // It is read anew, or its domain stopped.
+        // It is reloaded, or its domain stopped.
         drop(shares.remove(0));
         assert!(
             (&mut turn).now_or_never().is_none(),

@@ -1,13 +1,13 @@
-//! Actors: thin shells around the pure machines. actix appears here and in HTTP only.
+//! Actors: thin shells around the pure machines. Only this module and HTTP use actix.
 //!
-//! [`partitions`] begins it all: for each partition [`lease`] keeps the ownership and [`partition`]
-//! hosts what is owned, while [`sharing`] wishes for as many as others have. Events come from a
-//! partition's intake; its [`registry`] starts a [`domain`] actor for each active domain and puts idle
-//! ones to sleep. What a domain's machine asks for that takes several steps is in [`loading`] and
-//! [`extraction`]; [`supervisor`] watches every job that is out; [`owner`] stamps every write;
-//! [`memory`] keeps account of what they all hold; [`watchdog`] ends a process that stalls. What queries ask is
-//! computed by [`scans`], their texts are read by [`texts`], and domains that sleep are woken for them by
-//! [`waking`]. All of it works with [`services`] and one [`clock`].
+//! [`partitions`] is the entry point: for each partition, [`lease`] keeps the ownership and
+//! [`partition`] hosts what is owned, while [`sharing`] aims for an even share among instances.
+//! Events come from a partition's intake; its [`registry`] starts a [`domain`] actor for each
+//! active domain and puts idle ones to sleep. Effects that take several steps are in [`loading`]
+//! and [`extraction`]; [`supervisor`] watches every job in flight; [`owner`] stamps every write;
+//! [`memory`] accounts for the memory of all domains; [`watchdog`] ends a process that stalls.
+//! Queries are computed by [`scans`], their texts are read by [`texts`], and [`waking`] wakes
+//! sleeping domains for them. All of them use [`services`] and one [`clock`].
 
 pub mod clock;
 pub mod comparer;

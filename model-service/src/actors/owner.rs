@@ -1,4 +1,4 @@
-//! The owner: stamps for everything one ownership writes.
+//! The owner: stamps everything that one ownership writes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,10 +11,10 @@ use kindred_query::Term;
 #[derive(Debug)]
 pub struct Owner {
     partition: Partition,
-    /// For how long it is certain.
+    /// How long the ownership is certain.
     term: Arc<Term>,
     next: Mutex<(Epoch, u32)>,
-    /// Told when sequence numbers run out.
+    /// Notified when sequence numbers run out.
     exhausted: Arc<Notify>,
 }
 
@@ -34,12 +34,12 @@ impl Owner {
         }
     }
 
-    /// What is owned.
+    /// The owned partition.
     pub fn partition(&self) -> Partition {
         self.partition
     }
 
-    /// For how long the ownership is certain.
+    /// How long the ownership is certain.
     pub fn term(&self) -> &Arc<Term> {
         &self.term
     }
@@ -49,8 +49,8 @@ impl Owner {
         self.next.lock().unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// The next stamp, strictly above all before. `None`: the epoch's sequence numbers are used
-    /// up, and nothing may be written before a higher epoch is taken.
+    /// The next stamp, strictly above all earlier ones. `None`: the epoch's sequence numbers are
+    /// used up; nothing may be written until a higher epoch is taken.
     pub fn stamp(&self) -> Option<(Epoch, Stamp)> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let (epoch, seq) = *next;
@@ -62,7 +62,7 @@ impl Owner {
         Some((epoch, stamp))
     }
 
-    /// The partition was taken again, at a higher epoch.
+    /// The partition was taken again at a higher epoch.
     pub fn raise(&self, epoch: Epoch) {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         if epoch > next.0 {

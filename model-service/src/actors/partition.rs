@@ -1,5 +1,5 @@
-//! Hosting a partition: the shell of the host's machine. While the lease is ours, its events are taken and
-//! its domains are alive.
+//! Hosts a partition, running the host's machine. While this process holds the lease, the
+//! partition's events are consumed and its domains can be active.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::owner::Owner;
 use super::pending::{alarm, answer};
 use super::registry::{Disown, Dispatch, DomainRegistry, Raise, Resume};
 use super::services::{ServiceParts, Services};
-use crate::owners::Hosted;
+use crate::owners::HostedPartitions;
 use kindred_domain::hosting::{HostEffect, HostInput, Hosting};
 use kindred_domain::intake::{Failure, Intake};
 use kindred_domain::store::{DomainRow, Epoch, Partition, StoreError};
@@ -25,50 +25,50 @@ use kindred_query::Term;
 /// Deliveries handed to the registry at a time.
 const DELIVERIES: usize = 256;
 
-/// Opens the intake of a partition. Closed and opened again with every ownership.
+/// Opens the intake of a partition. It is closed and opened again with every ownership.
 #[async_trait]
 pub trait OpenIntake: Send + Sync + 'static {
-    /// The intake of the partition's events; unacknowledged ones come again.
+    /// The intake of the partition's events; unacknowledged ones are delivered again.
     async fn open(&self, partition: Partition) -> Result<Box<dyn Intake>, Failure>;
 }
 
-/// Hosts one partition for as long as its ownership is told.
+/// Hosts one partition while its ownership is reported.
 pub struct PartitionHost {
     partition: Partition,
     parts: Arc<ServiceParts>,
     intake: Arc<dyn OpenIntake>,
     homes: Vec<ArbiterHandle>,
     exhausted: Arc<Notify>,
-    hosted: Arc<Hosted>,
-    /// Of the ownership that was told last.
+    hosted: Arc<HostedPartitions>,
+    /// The term of the latest ownership.
     term: Arc<Term>,
-    /// Told, by being dropped, when the partition is let go for another.
+    /// Dropped to signal that the partition has been released for another instance.
     leaving: Option<oneshot::Sender<()>>,
     opening: Option<BoxFuture<'static, Result<Box<dyn Intake>, Failure>>>,
-    /// Open, and nobody takes events from it yet.
+    /// Open, but nobody reads from it yet.
     opened: Option<Box<dyn Intake>>,
     reading: Option<BoxFuture<'static, Result<Vec<DomainRow>, StoreError>>>,
     tenure: Option<Tenure>,
 }
 
-/// What there is while the partition is ours.
+/// State that exists while the partition is owned.
 struct Tenure {
     owner: Arc<Owner>,
     registry: Addr<DomainRegistry>,
-    /// Brings events, once they are taken.
+    /// Delivers events, once reading has started.
     pump: Option<JoinHandle<()>>,
 }
 
 impl PartitionHost {
-    /// A host whose domains live on `homes`; `exhausted` is told when an epoch's sequence numbers
-    /// run out, `hosted` what is hosted.
+    /// A host whose domains run on `homes`; `exhausted` is notified when an epoch's sequence
+    /// numbers run out, `hosted` learns what is hosted.
     pub fn new(
         partition: Partition,
         parts: Arc<ServiceParts>,
         intake: Arc<dyn OpenIntake>,
         homes: Vec<ArbiterHandle>,
         exhausted: Arc<Notify>,
-        hosted: Arc<Hosted>,
+        hosted: Arc<HostedPartitions>,
     ) -> Self {
         Self {
             partition,
@@ -86,7 +86,8 @@ impl PartitionHost {
         }
     }
 
-    /// Follows the ownership until nobody tells it any more, then lets go. Runs on an actix arbiter.
+    /// Follows the ownership until its sender is gone, then releases the partition. Runs on an
+    /// actix arbiter.
     pub async fn follow(mut self, mut ownership: mpsc::Receiver<Ownership>) {
         let mut machine = Hosting::new(self.partition);
         let mut is_told = true;
@@ -131,7 +132,7 @@ impl PartitionHost {
             }
             Err(failure) => {
                 let (partition, reason) = (self.partition.0, failure.detail);
-                warn!(partition, reason, "intake not open");
+                warn!(partition, reason, "intake not opened");
                 HostInput::NotOpened
             }
         }
@@ -175,7 +176,7 @@ impl PartitionHost {
         }
     }
 
-    /// Begins to host at an epoch: domains can be woken.
+    /// Starts hosting at an epoch: domains can be woken.
     fn host(&mut self, epoch: Epoch) {
         let Some(intake) = &self.opened else { return };
         let (term, exhausted) = (Arc::clone(&self.term), Arc::clone(&self.exhausted));
@@ -193,7 +194,7 @@ impl PartitionHost {
         });
     }
 
-    /// Takes events; readers come to this process from now on.
+    /// Starts reading events; queries are now routed to this process.
     fn serve(&mut self) {
         if let (Some(tenure), Some(intake)) = (&mut self.tenure, self.opened.take()) {
             let waking = tenure.registry.clone().recipient();
@@ -217,12 +218,12 @@ impl PartitionHost {
                 pump.abort();
             }
             let _ = registry.send(Disown).await;
-            info!(partition = self.partition.0, "partition let go");
+            info!(partition = self.partition.0, "partition released");
         }
     }
 }
 
-/// Brings deliveries to their domains, in order.
+/// Delivers events to their domains, in order.
 async fn pump(mut intake: Box<dyn Intake>, registry: Addr<DomainRegistry>) {
     while let Some(deliveries) = intake.next(DELIVERIES).await {
         if registry.send(Dispatch(deliveries)).await.is_err() {

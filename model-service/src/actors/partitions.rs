@@ -1,4 +1,5 @@
-//! All partitions of a service: for each a keeper of its lease and a host; and who wishes for them.
+//! All partitions of a service: a lease keeper and a host for each, and the logic that decides
+//! which are wanted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +10,16 @@ use tokio::task::{AbortHandle, JoinHandle, spawn_local};
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::lease::{self, Desk, Instance};
+use super::lease::{self, Instance, KeeperChannels};
 use super::partition::{OpenIntake, PartitionHost};
 use super::services::ServiceParts;
-use super::sharing::{Keeper, announce, share_evenly};
-use crate::owners::Hosted;
+use super::sharing::{KeeperHandle, announce, share_evenly};
+use crate::owners::HostedPartitions;
 use kindred_domain::lease::Wish;
 use kindred_domain::store::{Partition, Store};
 
-/// Longest until partitions are handed over when the service stops; then they are left to be taken.
+/// Longest time to hand partitions over when the service stops; the rest is left for others to
+/// take.
 const HAND_OVER: Duration = Duration::from_secs(3);
 
 /// The partitions of a running service.
@@ -29,12 +31,12 @@ pub struct Partitions {
     hosts: Vec<JoinHandle<()>>,
 }
 
-/// Who wishes for partitions. When it is gone, they are handed over.
+/// Decides which partitions are wanted. When it is dropped, they are handed over.
 enum Sharing {
-    /// All of them: no other can have any, or there is just one. Others are told all the same that this
-    /// instance is there.
-    All(Vec<Keeper>, Option<JoinHandle<()>>),
-    /// As many as others have.
+    /// All of them: no other instance can own any, or there is only one partition. Others are still
+    /// told that this instance is alive.
+    All(Vec<KeeperHandle>, Option<JoinHandle<()>>),
+    /// An even share.
     Even(JoinHandle<()>),
 }
 
@@ -51,7 +53,7 @@ impl Sharing {
 }
 
 impl Partitions {
-    /// Takes whatever of `count` partitions `me` can own, and hosts it: domains live on `homes`,
+    /// Takes whichever of `count` partitions `me` can own, and hosts them: domains run on `homes`,
     /// events come from `intake`, and `hosted` is told. Call inside an actix system.
     pub fn start(
         count: u16,
@@ -59,7 +61,7 @@ impl Partitions {
         parts: &Arc<ServiceParts>,
         intake: &Arc<dyn OpenIntake>,
         homes: &[ArbiterHandle],
-        hosted: &Arc<Hosted>,
+        hosted: &Arc<HostedPartitions>,
     ) -> Self {
         let store = Arc::clone(&parts.store);
         let is_shared = count > 1 && !store.is_exclusive();
@@ -69,8 +71,8 @@ impl Partitions {
             let (told, ownership) = mpsc::channel(1);
             let (wish, wishes) = watch::channel(first_wish);
             let (owner, known) = watch::channel(None);
-            wishers.push(Keeper { wish, owner: known });
-            let desk = Desk {
+            wishers.push(KeeperHandle { wish, owner: known });
+            let channels = KeeperChannels {
                 wishes,
                 owner,
                 ownership: told,
@@ -83,10 +85,10 @@ impl Partitions {
                 Arc::clone(parts),
                 Arc::clone(intake),
                 homes.to_vec(),
-                Arc::clone(&desk.exhausted),
+                Arc::clone(&channels.exhausted),
                 Arc::clone(hosted),
             );
-            let keeper = lease::keep(Arc::clone(&store), partition, me.clone(), desk);
+            let keeper = lease::keep(Arc::clone(&store), partition, me.clone(), channels);
             keepers.push(spawn_local(keeper));
             hosts.push(spawn_local(host.follow(ownership)));
         }
@@ -107,7 +109,7 @@ impl Partitions {
         }
     }
 
-    /// Hands all over, as far as that is quick, and lets go.
+    /// Hands over all partitions, if that is quick, and stops.
     pub async fn hand_over(self) {
         self.sharing.end();
         let abort: Vec<AbortHandle> = self.keepers.iter().map(JoinHandle::abort_handle).collect();
@@ -119,11 +121,14 @@ impl Partitions {
         };
         match timeout(HAND_OVER, handing_over).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(%error, "others learn late that this service is gone"),
-            Err(_) => warn!("partitions not handed over in time; others take them within seconds"),
+            Ok(Err(error)) => warn!(%error, "other services will notice late that this one has \
+                stopped"),
+            Err(_) => {
+                warn!("partitions not handed over in time; other services take them within seconds")
+            }
         }
         abort.iter().for_each(AbortHandle::abort);
-        // Hosts let go when nobody tells them of the ownership any more.
+        // Hosts stop when the sender of their ownership is gone.
         for host in self.hosts {
             let _ = host.await;
         }

@@ -1,10 +1,10 @@
-//! What the shell of a machine waits for: the answer to something it asked, and the machine's alarm.
+//! What a machine's shell waits for: the answer to a request, and the machine's alarm.
 
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until};
 
-/// The answer, once there is one; then nothing is asked any more. While nothing is asked it never comes.
-/// Cancel-safe: what is asked stays asked.
+/// Waits for the answer, then clears the request. Without a request it never resolves. Cancel-safe:
+/// the request stays.
 pub(super) async fn answer<T>(asked: &mut Option<BoxFuture<'static, T>>) -> T {
     match asked {
         Some(question) => {
@@ -16,7 +16,7 @@ pub(super) async fn answer<T>(asked: &mut Option<BoxFuture<'static, T>>) -> T {
     }
 }
 
-/// Ends at this moment, or never.
+/// Resolves at this moment, or never.
 pub(super) async fn alarm(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,

@@ -1,6 +1,6 @@
-//! The registry: an actor for each active domain, made on demand and put to sleep when it is idle, or when
-//! memory is short and others were used since. Which domains must wake is decided by
-//! [`kindred_domain::registry`].
+//! The registry: one actor per active domain, started on demand and put to sleep when it is idle,
+//! or when memory is short and other domains were used more recently. [`kindred_domain::registry`]
+//! decides which domains must wake.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use kindred_query::DomainView;
 
 /// How often idle domains are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Dirty domains that are opened at a time, to be loaded when it is their turn.
+/// Dirty domains opened at a time, to be loaded when it is their turn.
 const OPENED: usize = 256;
 
 type Events = Vec<(DeliveryTag, Arc<Event>)>;
@@ -45,29 +45,29 @@ struct Active {
     view: Arc<DomainView>,
 }
 
-/// Deliveries of any domains, in order. Answered once all are with their domains.
+/// Deliveries of any domains, in order. Answered once all of them are with their domains.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Dispatch(pub Vec<Delivery>);
 
-/// Domains as the store has them at start: the dirty ones are loaded now, those with expiring
-/// items when their time comes.
+/// The domains in the store at start: dirty ones are loaded now, those with expiring items when the
+/// time comes.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Resume(pub Vec<DomainRow>);
 
-/// The owner's epoch was raised: every domain begins again from the store.
+/// The owner's epoch was raised: every domain restarts from the store.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Raise;
 
-/// The partition is not ours any more: everything stops.
+/// The partition is no longer owned: everything stops.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Disown;
 
 impl DomainRegistry {
-    /// A registry whose domains live on these arbiters.
+    /// A registry whose domains run on these arbiters.
     pub fn new(services: Arc<Services>, arbiters: Vec<ArbiterHandle>) -> Self {
         Self {
             services,
@@ -96,7 +96,7 @@ impl DomainRegistry {
         actor
     }
 
-    /// Hands events to their domains. An actor that stopped before it took its events in is
+    /// Hands events to their domains. An actor that stopped before it accepted its events is
     /// replaced, and the new one gets them.
     fn deliver(&mut self, groups: Vec<(DomainName, Events)>) -> LocalBoxActorFuture<Self, ()> {
         let sends: Vec<_> = groups
@@ -129,7 +129,7 @@ impl DomainRegistry {
         Box::pin(handed_over)
     }
 
-    /// Whether this is the domain's actor now.
+    /// Whether this is the domain's current actor.
     fn is_actor(&self, domain: &DomainName, actor: &Addr<DomainActor>) -> bool {
         let active = self.domains.get(domain);
         active.is_some_and(|active| active.actor == *actor)
@@ -143,8 +143,8 @@ impl DomainRegistry {
         }
     }
 
-    /// Asks domains to sleep that are idle, or for which there is no room, and wakes those with an expired
-    /// item.
+    /// Asks idle domains, and domains for which memory is short, to sleep; wakes those with an
+    /// expired item.
     fn look(&mut self, context: &mut Context<Self>) {
         let now = self.services.clock.now();
         for domain in self.domains.expired(now.unix_ms) {
@@ -176,8 +176,8 @@ impl DomainRegistry {
         }
     }
 
-    /// Domains of ours for which there is no room, and for how long each was not used. The domains of all
-    /// partitions share the memory, so all registries choose alike of all.
+    /// Domains of this partition to evict, with the time since each was last used. The domains of
+    /// all partitions share the memory, so all registries choose among all domains in the same way.
     fn crowded_out(&self, now: Now) -> Vec<(DomainName, Duration)> {
         let over = self.services.memory.balance().over;
         if over == 0 {
@@ -200,14 +200,14 @@ impl DomainRegistry {
         ours.map(|one| (one.domain, one.unused_for)).collect()
     }
 
-    /// Readers are answered from the store from now on.
+    /// From now on readers are answered from the store.
     fn close_views(&self) {
         for (domain, _) in self.domains.active() {
             self.services.views.close(domain);
         }
     }
 
-    /// Stops every domain's actor, now.
+    /// Stops every domain's actor at once.
     fn halt(&mut self) -> impl Future<Output = ()> + use<> {
         let halts: Vec<_> = self
             .domains
@@ -221,7 +221,7 @@ impl DomainRegistry {
     }
 
     fn asleep(&mut self, domain: DomainName, actor: &Addr<DomainActor>, slept: Slept) {
-        // It may have been replaced already, by events that came too late for it.
+        // It may have been replaced already, because of events that came too late for it.
         if !self.is_actor(&domain, actor) {
             return;
         }
@@ -273,7 +273,7 @@ impl Handler<Resume> for DomainRegistry {
         if dirty > 0 {
             warn!(
                 domains = dirty,
-                "not stopped cleanly; their lists are made anew"
+                "domains were not stopped cleanly; their lists are recomputed"
             );
         } else {
             info!("all domains are clean");

@@ -1,4 +1,4 @@
-//! Scans: what queries compute, on threads of their own.
+//! Scans: computes queries on threads of their own.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::metrics::Metrics;
 
-/// Scans that are computed at a time: each uses all threads as far as it can, and the second fills what the first
-/// leaves. Each holds some 24 bytes an item.
+/// Scans computed at a time: each uses all threads as far as it can, and the second fills what the
+/// first leaves idle. Each needs some 24 bytes per item.
 const COMPUTED: usize = 2;
 /// Scans that may wait for their turn: about a second's work on a domain of 100,000 items.
 const WAITING: usize = 64;
 
-/// Computes what queries ask, on threads that give way to those of windows.
+/// Computes queries on threads with lower priority than those of windows.
 #[derive(Debug, Clone)]
 pub struct Scans {
     kernel: Kernel,
@@ -30,13 +30,13 @@ pub struct Scans {
 /// Why a scan has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScanError {
-    /// Too many wait already.
+    /// Too many are waiting already.
     Busy,
-    /// It is a bug of this program, or the service is stopping.
+    /// A bug in this program, or the service is stopping.
     Failed(&'static str),
 }
 
-/// Ends a scan that nobody waits for any more.
+/// Cancels a scan when nobody waits for it any more.
 struct Cancel(Arc<AtomicBool>);
 
 impl Drop for Cancel {
@@ -45,11 +45,11 @@ impl Drop for Cancel {
     }
 }
 
-/// One of those that wait.
+/// A place in the waiting line.
 struct Place(Arc<AtomicUsize>);
 
 impl Place {
-    /// A place, if there is one.
+    /// Takes a place, if one is free.
     fn take(waiting: &Arc<AtomicUsize>) -> Option<Self> {
         let next = |count: usize| (count < WAITING).then_some(count + 1);
         waiting
@@ -66,10 +66,10 @@ impl Drop for Place {
 }
 
 impl Scans {
-    /// Scans with this kernel on so many threads; 0 takes every core.
+    /// Scans with this kernel on `threads` threads; 0 uses every core.
     ///
     /// # Errors
-    /// When the operating system gives no more threads.
+    /// When the operating system refuses to start threads.
     pub fn new(
         kernel: Kernel,
         threads: usize,
@@ -90,13 +90,13 @@ impl Scans {
         })
     }
 
-    /// What scores are computed with.
+    /// The kernel that computes scores.
     pub fn kernel(&self) -> Kernel {
         self.kernel
     }
 
-    /// Does the work when it is its turn. What it is handed becomes true when the future is dropped; it had
-    /// better end soon then, for it has its turn until it ends.
+    /// Runs the work when it is its turn. The flag it is given becomes true when the future is
+    /// dropped; the work should then end soon, since it occupies its turn until it ends.
     ///
     /// # Errors
     /// [`ScanError`].
@@ -116,7 +116,7 @@ impl Scans {
         let cancelled = Arc::clone(&cancel.0);
         let (done, answer) = oneshot::channel();
         self.pool.spawn(move || {
-            // A panic on a thread of the pool would end the process.
+            // A panic on a pool thread would end the process.
             let result = catch_unwind(AssertUnwindSafe(|| work(&cancelled)));
             drop(turn);
             let _ = done.send(result);
@@ -127,7 +127,7 @@ impl Scans {
         match result {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(_)) => Err(ScanError::Failed("it panicked")),
-            Err(_) => Err(ScanError::Failed("its threads are gone")),
+            Err(_) => Err(ScanError::Failed("its threads have stopped")),
         }
     }
 }
@@ -169,7 +169,7 @@ mod tests {
         assert!(metrics.contains(&format!("kindred_scans_waiting {WAITING}\n")));
         assert!(metrics.contains("kindred_scans_refused_total 1\n"));
         assert!(metrics.contains("kindred_scan_seconds_count 0\n"));
-        // Who gives up makes room.
+        // A caller that gives up makes room.
         drop(waiting.pop());
         assert!(
             Box::pin(scans.run(|_| ()))

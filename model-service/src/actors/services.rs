@@ -1,4 +1,4 @@
-//! What domains work with.
+//! Services shared by domains.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,33 +21,33 @@ use kindred_domain::settings::ProcessSettings;
 use kindred_domain::store::Store;
 use kindred_query::Views;
 
-/// What the domains of all partitions work with.
+/// Services shared by the domains of all partitions.
 pub struct ServiceParts {
-    /// What is durable.
+    /// Durable storage.
     pub store: Arc<dyn Store>,
-    /// What readers see.
+    /// The views that readers use.
     pub views: Arc<Views>,
-    /// Who wants to know about changed lists.
+    /// Notified about changed lists.
     pub watchers: Arc<dyn Notify>,
-    /// Counters.
+    /// Metrics.
     pub metrics: Arc<Metrics>,
-    /// Texts to terms.
+    /// Turns texts into terms.
     pub preprocessors: Arc<Preprocessors>,
-    /// Where CPU work of the service itself runs.
+    /// Runs the service's own CPU work.
     pub pool: Arc<rayon::ThreadPool>,
-    /// Compares all rows of a domain that is loaded.
+    /// Compares all rows of a domain when it is loaded.
     pub comparer: Comparer,
-    /// Who has jobs done.
+    /// Sends and supervises jobs.
     pub supervisor: Addr<DurationSupervisor>,
-    /// What every domain's machine is told.
+    /// Settings passed to every domain's machine.
     pub settings: Arc<ProcessSettings>,
     /// How long an idle domain stays in memory.
     pub idle_after: Duration,
-    /// How leases are kept and taken.
+    /// Timing of leases.
     pub lease: LeaseTimes,
-    /// What active domains hold in memory, and may.
+    /// Accounts for the memory of active domains.
     pub memory: Arc<MemoryAccount>,
-    /// Who wakes domains that somebody asks.
+    /// Wakes domains for queries.
     pub waking: Arc<Waking>,
     /// Experiments, and what readers did.
     pub experiments: Arc<Experiments>,
@@ -55,31 +55,31 @@ pub struct ServiceParts {
     pub clock: Clock,
 }
 
-/// What the domains of one partition work with while it is ours.
+/// Services of the domains of one partition while it is owned.
 pub struct Services {
     parts: Arc<ServiceParts>,
-    /// Stamps for writes.
+    /// Stamps writes.
     pub owner: Arc<Owner>,
-    /// Where deliveries are settled.
+    /// Settles deliveries.
     pub settle: Arc<dyn Settle>,
-    /// Where events wait for their domain's turn.
+    /// Holds events until their domain's turn.
     pub backlog: Backlog,
 }
 
-/// Events that may wait for their domains' turns, of all domains of a partition.
+/// Events of one partition that may wait for their domains' turns.
 pub const PACED_EVENTS: usize = 1_000;
-/// Bytes of them.
+/// Their bytes.
 pub const PACED_BYTES: usize = 16 << 20;
 
-/// Where events wait for their domains' turns ([`kindred_domain::intake::pacing`]): it is shared by all domains of a
-/// partition, and leaves their intake room for those that do not wait.
+/// Holds events until their domains' turn ([`kindred_domain::intake::pacing`]). It is shared by all
+/// domains of a partition, and leaves their intake room for events that need not wait.
 #[derive(Debug)]
 pub struct Backlog {
     events: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
 }
 
-/// The place of an event that waits. Dropping it gives it back.
+/// The place of a waiting event. Dropping it frees it.
 #[derive(Debug)]
 pub struct Waiting {
     _event: OwnedSemaphorePermit,
@@ -96,7 +96,7 @@ impl Default for Backlog {
 }
 
 impl Backlog {
-    /// A place for an event of so many bytes, if there is one.
+    /// Takes a place for an event of this many bytes, if there is room.
     pub fn take(&self, bytes: usize) -> Option<Waiting> {
         let bytes = u32::try_from(bytes).ok()?;
         Some(Waiting {

@@ -1,4 +1,4 @@
-//! Sharing partitions with other model services: the shell around [`kindred_domain::sharing`].
+//! Shares partitions with other model services; runs [`kindred_domain::sharing`].
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,22 +13,22 @@ use kindred_domain::lease::{LeaseTimes, Wish};
 use kindred_domain::sharing::share;
 use kindred_domain::store::{Partition, Store, StoreError};
 
-/// A partition's keeper, from the other side of its desk.
+/// The other ends of the channels of a keeper.
 #[derive(Debug)]
-pub struct Keeper {
-    /// What is wanted of the partition.
+pub struct KeeperHandle {
+    /// Whether the partition is wanted.
     pub wish: watch::Sender<Wish>,
-    /// Who owns it, as far as is known.
+    /// Its owner, as far as known.
     pub owner: watch::Receiver<Option<String>>,
 }
 
-/// Says that this instance is there, and wishes for an even share of the partitions (`keepers`, in
-/// their order), for as long as it is polled. Without news of the others, wishes stay as they are.
+/// Announces this instance and asks for an even share of the partitions (`keepers`, in partition
+/// order) while it is polled. Without news of other instances, nothing changes.
 pub async fn share_evenly(
     store: Arc<dyn Store>,
     me: Instance,
     times: LeaseTimes,
-    keepers: Vec<Keeper>,
+    keepers: Vec<KeeperHandle>,
 ) {
     let mut look = interval(times.look());
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -38,11 +38,11 @@ pub async fn share_evenly(
         let instances = match looked {
             Ok(Ok(instances)) => instances,
             Ok(Err(error)) => {
-                debug!(%error, "other model services not known");
+                debug!(%error, "other model services cannot be read");
                 continue;
             }
             Err(_) => {
-                debug!("other model services not known: no answer in time");
+                debug!("other model services cannot be read: no answer in time");
                 continue;
             }
         };
@@ -62,7 +62,7 @@ pub async fn share_evenly(
     }
 }
 
-/// Says that this instance is there, for as long as it is polled.
+/// Announces this instance while it is polled.
 pub async fn announce(store: Arc<dyn Store>, me: Instance, times: LeaseTimes) {
     let mut again = interval(times.look());
     again.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -71,14 +71,16 @@ pub async fn announce(store: Arc<dyn Store>, me: Instance, times: LeaseTimes) {
         let announced = store.announce(&me.owner, &me.address, times.take);
         match timeout(times.answer(), announced).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => debug!(%error, "others are not told of this model service"),
-            Err(_) => debug!("others are not told of this model service: no answer in time"),
+            Ok(Err(error)) => debug!(%error, "other model services cannot be told about this one"),
+            Err(_) => {
+                debug!("other model services cannot be told about this one: no answer in time")
+            }
         }
     }
 }
 
-/// Announces this instance, which counts as there for as long as its leases would last; which ones
-/// are there.
+/// Announces this instance, for as long as its leases would last; returns the instances that are
+/// alive.
 async fn meet(
     store: &dyn Store,
     me: &Instance,

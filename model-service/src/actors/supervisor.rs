@@ -1,11 +1,11 @@
-//! The duration supervisor: has jobs done, and sees to it that a lost one never blocks.
+//! The duration supervisor: sends jobs and makes sure that a lost job never blocks anything.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use kindred_shared::Seldom;
+use kindred_shared::LogLimiter;
 use kindred_shared::job::{Job, Reply, Task};
 use kindred_shared::wire::UNREADABLE_REPLY;
 use tokio::sync::oneshot;
@@ -14,19 +14,19 @@ use tracing::{debug, warn};
 use super::clock::Clock;
 use crate::metrics::Metrics;
 use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, Undone};
-use kindred_domain::dispatch_table::{Action, Answer, DispatchLimits, DispatchTable};
+use kindred_domain::dispatch_table::{Action, DispatchLimits, DispatchTable, ReplyOutcome};
 use kindred_domain::intake::Failure;
 
-/// Messages that may wait: replies, and as many askers as have jobs to give.
+/// Messages that may wait: replies, and as many requests as there are jobs to send.
 const MAILBOX: usize = 1_024;
 
-/// Why a job that kills workers is a dead letter, as brokers say it.
+/// The broker's reason for dead-lettering a job that kills workers.
 const DELIVERY_LIMIT: &str = "delivery_limit";
 
-/// How often it is told what workers do wrong: a bad one may do so thousands of times a second.
+/// How often workers' faults are logged: a bad worker may cause thousands per second.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// Watches every job that is out.
+/// Watches every job in flight.
 pub struct DurationSupervisor {
     jobs: Arc<dyn Jobs>,
     table: DispatchTable,
@@ -34,37 +34,37 @@ pub struct DurationSupervisor {
     timer: Option<SpawnHandle>,
     overdue: u64,
     /// When it is told that answers are refused, and that workers could not do jobs.
-    refusals: Seldom,
-    failures: Seldom,
+    refusals: LogLimiter,
+    failures: LogLimiter,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
 
-/// Have a job done. The answer is the worker's, or why there is none. Who stops waiting gives
-/// the job up.
+/// Have a job done. The answer is the worker's reply, or why there is none. Dropping the request
+/// abandons the job.
 #[derive(Message)]
 #[rtype(result = "Result<Reply, Undone>")]
 pub struct Perform {
     /// The job.
     pub job: Job,
-    /// Length of the dense parts that are asked for, where it is known.
+    /// Length of the dense parts wanted, where known.
     pub dense: Option<usize>,
-    /// Whether it is for a model beside the served one.
+    /// Whether it is for a model next to the served one.
     pub is_beside: bool,
 }
 
-/// A reply has come.
+/// A reply has arrived.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Replied(Returned);
 
-/// A job did not get into the queue.
+/// A job could not be queued.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct NotSent(JobId);
 
 impl DurationSupervisor {
-    /// Starts supervising on an arbiter of its own.
+    /// Starts the supervisor on an arbiter of its own.
     pub fn start_supervising(
         jobs: Arc<dyn Jobs>,
         limits: DispatchLimits,
@@ -80,15 +80,15 @@ impl DurationSupervisor {
                 askers: HashMap::new(),
                 timer: None,
                 overdue: 0,
-                refusals: Seldom::new(TELL_EVERY),
-                failures: Seldom::new(TELL_EVERY),
+                refusals: LogLimiter::new(TELL_EVERY),
+                failures: LogLimiter::new(TELL_EVERY),
                 clock,
                 metrics,
             }
         })
     }
 
-    /// Sends what is to be sent, gives up what is to be given up, and sets the next alarm.
+    /// Sends what is due, abandons what is overdue, and sets the next alarm.
     fn turn(&mut self, context: &mut Context<Self>) {
         let gone: Vec<JobId> = self
             .askers
@@ -153,10 +153,10 @@ impl DurationSupervisor {
     }
 
     fn give_up(&mut self, id: JobId, reason: &str, by_worker: bool) {
-        warn!(job = id.0, reason, "job given up");
+        warn!(job = id.0, reason, "job abandoned");
         self.metrics.jobs_failed.inc();
         if let Some(asker) = self.askers.remove(&id) {
-            let failure = Failure::passing(format!("a job was given up: {reason}"));
+            let failure = Failure::passing(format!("a job was abandoned: {reason}"));
             let undone = if by_worker {
                 Undone::GivenUp(failure)
             } else {
@@ -247,32 +247,38 @@ impl Handler<Replied> for DurationSupervisor {
                     attempt = attempt.0,
                     why,
                     more,
-                    "a worker's answer is refused"
+                    "a worker's reply was refused"
                 );
             }
         }
         match self.table.answer(now, job, attempt, reply) {
-            Answer::Due(reply) => {
+            ReplyOutcome::Due(reply) => {
                 if let Some(asker) = self.askers.remove(&job) {
                     let _ = asker.send(Ok(reply));
                 }
             }
-            Answer::Unfit(unfit) => {
+            ReplyOutcome::Unfit(unfit) => {
                 let reason = [unfit.fault.word()];
                 self.metrics
                     .replies_refused
                     .with_label_values(&reason)
                     .inc();
                 if let Some(more) = self.refusals.tell(now) {
-                    warn!(job = job.0, attempt = attempt.0, %unfit, more, "a worker's answer is refused");
+                    warn!(job = job.0, attempt = attempt.0, %unfit, more, "a worker's reply was \
+                        refused");
                 }
             }
-            Answer::Retried => {
+            ReplyOutcome::Retried => {
                 if let Some(more) = self.failures.tell(now) {
-                    warn!(job = job.0, attempt = attempt.0, more, "a worker could not");
+                    warn!(
+                        job = job.0,
+                        attempt = attempt.0,
+                        more,
+                        "a worker could not do a job"
+                    );
                 }
             }
-            Answer::Late => {
+            ReplyOutcome::Late => {
                 self.metrics.late_replies.inc();
                 debug!(job = job.0, attempt = attempt.0, "late reply dropped");
             }

@@ -1,4 +1,4 @@
-//! Texts of queries: read and made features of as those of items are, in this process.
+//! Texts in queries: read and turned into features like those of items, in this process.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,47 +12,47 @@ use kindred_domain::extraction::habitual;
 use kindred_domain::habits::Habits;
 use kindred_domain::settings::DomainSettings;
 
-/// Does an extract job, on the threads it has.
+/// Runs an extract job on the pool's threads.
 pub type Extract = Arc<dyn Fn(&Job) -> Reply + Send + Sync>;
 
-/// Makes features of texts.
+/// Turns texts into features.
 #[derive(Clone)]
 pub struct Texts {
     preprocessors: Arc<Preprocessors>,
     extract: Extract,
 }
 
-/// A text as it is asked of.
+/// A text in a query.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Text {
     /// Its title.
     pub title: Option<String>,
-    /// The text itself.
+    /// The body.
     pub text: Option<String>,
-    /// Its language, if it is given.
+    /// Its language, if given.
     pub language: Option<String>,
 }
 
-/// Of which domain's rules a text is read by.
+/// How to read a text: by the rules of a domain.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules<'a> {
     /// The domain.
     pub domain: &'a DomainName,
     /// Its model.
     pub model: &'a ModelName,
-    /// What is set for it.
+    /// Its settings.
     pub settings: &'a DomainSettings,
-    /// How many of its items have a feature in each space.
+    /// The number of its items with a feature, for each space.
     pub spaces: &'a [(Space, usize)],
-    /// What is usual in its texts.
+    /// The habits of its texts.
     pub habits: &'a Habits,
 }
 
-/// Words by the ids of their terms.
+/// Words by term id.
 pub type Words = HashMap<u32, Box<str>>;
 
 impl Texts {
-    /// Reads texts with these, and makes features with that.
+    /// Reads texts with `preprocessors`, and makes features with `extract`.
     pub fn new(preprocessors: Arc<Preprocessors>, extract: Extract) -> Self {
         Self {
             preprocessors,
@@ -60,8 +60,8 @@ impl Texts {
         }
     }
 
-    /// The space and the feature of a text, and its words. May take some milliseconds, and much longer when
-    /// word vectors are read first.
+    /// The space and the feature of a text, and its words. Takes some milliseconds, and much longer
+    /// when word vectors have to be read first.
     ///
     /// # Errors
     /// Why no feature could be made, in words.
@@ -91,7 +91,7 @@ impl Texts {
         }
         let words = words(rules.model, &preprocessed);
         let row = TermCounts {
-            // It is nobody's, and no feature depends on it.
+            // It belongs to no item, and no feature depends on it.
             id: ItemId::new("query").expect("a constant"),
             terms: preprocessed.terms,
         };
@@ -109,13 +109,14 @@ impl Texts {
             }
             Reply::Failed(why) => Err(why),
             Reply::UnknownModel(model) => Err(format!(
-                "model {model} makes no features here now; see the log"
+                "model {model} cannot make features here at the moment; see the log"
             )),
-            other => Err(format!("a worker answered another question: {other:?}")),
+            other => Err(format!("unexpected kind of reply from a worker: {other:?}")),
         }
     }
 
-    /// The words of a text that was read in a language, by the ids that they have in features of the model.
+    /// The words of a text, by the term ids that they have in features of the model; the text is
+    /// read in the given language.
     pub fn words(&self, text: &Text, model: &ModelName, settings: &DomainSettings) -> Words {
         let preprocessed = self.preprocessors.of(settings).preprocess(
             text.title.as_deref(),
@@ -127,7 +128,7 @@ impl Texts {
     }
 }
 
-/// Of words with one id the first.
+/// The first of the words that share an id.
 fn words(model: &ModelName, text: &Preprocessed) -> Words {
     let id_of = term_ids(model, &text.language);
     let mut words = Words::new();

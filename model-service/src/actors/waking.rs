@@ -1,4 +1,4 @@
-//! Waking domains that sleep because somebody asks what only a loaded domain can answer.
+//! Wakes sleeping domains for queries that only a loaded domain can answer.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,38 +8,38 @@ use kindred_shared::{DomainName, ItemId};
 
 use kindred_domain::store::Partition;
 
-/// Load the domain, unless it is loaded. It must be registered, and of the partition.
+/// Load the domain unless it is loaded. It must be registered, and belong to the partition.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Wake {
     /// The domain.
     pub domain: DomainName,
-    /// Items of which what is stored is to be made anew, of all if there are none; `None`: that of nobody is.
+    /// Items to recompute, or all if there are none; `None`: recompute nothing.
     pub make_anew: Option<Vec<ItemId>>,
 }
 
-/// Who wakes the domains of each partition that is hosted here.
+/// The registries that wake the domains of each partition hosted here.
 #[derive(Default)]
 pub struct Waking(Mutex<HashMap<Partition, Recipient<Wake>>>);
 
 impl Waking {
-    /// This one wakes the partition's domains from now on.
+    /// From now on this registry wakes the partition's domains.
     pub(crate) fn host(&self, partition: Partition, registry: Recipient<Wake>) {
         self.registries().insert(partition, registry);
     }
 
-    /// Nobody does any more.
+    /// The partition is no longer hosted here.
     pub(crate) fn let_go(&self, partition: Partition) {
         self.registries().remove(&partition);
     }
 
-    /// Has a domain of a partition loaded. Whether the partition is hosted here.
+    /// Loads a domain of a partition; returns whether the partition is hosted here.
     pub fn wake(&self, partition: Partition, domain: &DomainName) -> bool {
         self.tell(partition, domain, None)
     }
 
-    /// Has what is stored of some items of a loaded domain made anew, or of all if none are named. Whether the
-    /// partition is hosted here.
+    /// Recomputes some items of a domain, or all if none are named; returns whether the partition
+    /// is hosted here.
     pub fn make_anew(&self, partition: Partition, domain: &DomainName, ids: Vec<ItemId>) -> bool {
         self.tell(partition, domain, Some(ids))
     }
@@ -54,12 +54,12 @@ impl Waking {
             return false;
         };
         let domain = domain.clone();
-        // Who asks looks until it is there, and asks again.
+        // The caller checks whether it is loaded, and asks again.
         registry.do_send(Wake { domain, make_anew });
         true
     }
 
-    /// Every write leaves the map whole.
+    /// Every write leaves the map consistent.
     fn registries(&self) -> MutexGuard<'_, HashMap<Partition, Recipient<Wake>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,9 +1,9 @@
-//! The watchdog: ends a process whose threads turn no more.
+//! The watchdog: ends a process when one of its threads hangs.
 //!
-//! What a machine does between two awaits takes milliseconds. A thread that has not come back after
-//! [`LIMIT`] never will: an event that stalls the service, which nobody would ever settle. Ended, the
-//! process is started again by whoever looks after it, the broker delivers the event once more, and
-//! the intake's care finds out which it is.
+//! A machine's step takes milliseconds. A thread that is still busy after [`LIMIT`] will never
+//! return: some event stalls the service and would never be settled. So the process ends, its
+//! service manager restarts it, the broker delivers the event again, and the intake's careful
+//! reading finds out which event it is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,24 +14,24 @@ use tracing::error;
 
 use crate::crash;
 
-/// How long a thread may take to come back.
+/// How long a thread may be busy.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How often a thread says that it turns, and how often it is looked.
+/// How often a thread reports that it is alive, and how often that is checked.
 const BEAT: Duration = Duration::from_millis(500);
 
-/// A thread that is watched, and how often it said that it turns.
+/// A watched thread and the number of its reports.
 struct Watched {
     beats: Arc<AtomicU64>,
     seen: u64,
-    /// Looks since it last did. Looks and not time: a process that was itself frozen, or put to
-    /// sleep with its machine, has not stalled.
+    /// Checks since its last report. Checks rather than time: a process that was itself suspended,
+    /// or slept with its machine, has not stalled.
     missed: u32,
 }
 
-/// Watches these arbiters for as long as the process lives.
+/// Watches these arbiters for the life of the process.
 ///
 /// # Errors
-/// When the operating system gives no thread.
+/// When the operating system refuses to start a thread.
 pub fn watch<'a>(arbiters: impl IntoIterator<Item = &'a ArbiterHandle>) -> std::io::Result<()> {
     let watched = arbiters.into_iter().map(Watched::on).collect();
     let limit = crash::stall_limit(LIMIT);
@@ -60,7 +60,7 @@ impl Watched {
         }
     }
 
-    /// Looks once; whether it has stalled. An arbiter that ended has not.
+    /// Checks once; returns whether the thread has stalled. An arbiter that has ended has not.
     fn has_stalled(&mut self, looks: u32) -> bool {
         let beats = self.beats.load(Ordering::Relaxed);
         if beats != self.seen || Arc::strong_count(&self.beats) == 1 {
@@ -77,15 +77,15 @@ fn look_after(mut watched: Vec<Watched>, looks: u32) {
     loop {
         std::thread::sleep(BEAT);
         if watched.iter_mut().any(|one| one.has_stalled(looks)) {
-            end("a thread has not come back from an event");
+            end("a thread hangs in an event");
         }
     }
 }
 
-/// Ends the process: something in it can never go on. Whoever started it starts it again; all that
-/// was acknowledged is durable.
+/// Ends the process, because something in it can never continue. Its service manager restarts it;
+/// everything acknowledged is durable.
 pub fn end(why: &str) -> ! {
-    error!(why, "stalled; the process ends, to be started again");
+    error!(why, "stalled; ending the process so that it is restarted");
     std::process::abort()
 }
 

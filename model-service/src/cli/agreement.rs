@@ -1,4 +1,4 @@
-//! `kindred agreement`: what all instances of a cluster must have alike.
+//! `kindred agreement`: the settings that all instances of a cluster must share.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -7,26 +7,26 @@ use std::path::Path;
 use kindred_runtime::config::Change;
 use kindred_runtime::cql::connect;
 
-use super::exit::{Exit, Failure, Outcome};
-use super::flags::StandaloneFlags;
+use super::exit::{CommandError, Exit, Outcome};
+use super::flags::AllFlags;
 use crate::config::{Config, Flags};
 use crate::store::cassandra::agreement::{agreed, is_anybody_there, set};
 use crate::store::cassandra::schema::Keyspace;
 
 /// Shows or changes the settings that all model services of a cluster share.
 ///
-/// Windows may be changed while instances run: set the new value here, then start one instance after the
-/// other with it. Everything else only while none runs.
+/// Windows may be changed while instances run: set the new value here, then restart the instances
+/// one by one with it. Everything else may be changed only while no instance runs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AgreementArgs {
     /// What to change
     #[arg(value_name = "KEY=VALUE")]
     changes: Vec<String>,
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
-/// A change that is asked for.
+/// A requested change.
 struct Wanted {
     key: &'static str,
     value: String,
@@ -42,9 +42,12 @@ pub(super) fn run(
     let wanted = wanted(&args.changes)?;
     let name = &config.database.cql_keyspace;
     let keyspace = Keyspace::new(name).ok_or_else(|| {
-        Failure::usage(format!("cql_keyspace: {name:?} is no name of a keyspace"))
+        CommandError::usage(format!(
+            "cql_keyspace: {name:?} is not a valid keyspace name"
+        ))
     })?;
-    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("the database: {error}"));
+    let failed =
+        |error: &dyn std::fmt::Display| CommandError::failed(format!("the database: {error}"));
     let agreed: BTreeMap<String, String> = actix::System::new().block_on(async {
         let session = connect(&config.database.options(), name).await;
         let session = session.map_err(|error| failed(&error))?;
@@ -55,7 +58,7 @@ pub(super) fn run(
             .collect();
         let there = is_anybody_there(&session, &keyspace).await;
         if !stopped.is_empty() && there.map_err(|error| failed(&error))? {
-            return Err(Failure::failed(format!(
+            return Err(CommandError::failed(format!(
                 "{} cannot be changed while model services run; stop all of them first",
                 stopped.join(", ")
             )));
@@ -79,26 +82,28 @@ pub(super) fn run(
     Ok(Exit::Done)
 }
 
-/// The changes, each value checked and written as `kindred config` writes it.
-fn wanted(changes: &[String]) -> Result<Vec<Wanted>, Failure> {
+/// Parses the changes; each value is checked and written as `kindred config` writes it.
+fn wanted(changes: &[String]) -> Result<Vec<Wanted>, CommandError> {
     let mut wanted = Vec::with_capacity(changes.len());
     for change in changes {
         let (key, value) = change
             .split_once('=')
-            .ok_or_else(|| Failure::usage(format!("{change:?}: expected KEY=VALUE")))?;
+            .ok_or_else(|| CommandError::usage(format!("{change:?}: expected KEY=VALUE")))?;
         let (key, value) = (key.trim(), value.trim());
         let names = Config::agreed_keys();
         let key = names.iter().find(|name| **name == key).ok_or_else(|| {
             let names = names.join(", ");
-            Failure::usage(format!("{key:?} is not agreed on; these are: {names}"))
+            CommandError::usage(format!(
+                "{key:?} is not a shared setting; expected one of: {names}"
+            ))
         })?;
         let flags = Flags {
             file: None,
             values: [(*key, value.to_owned())].into_iter().collect(),
         };
-        // Nothing else counts: neither a file nor the environment.
+        // Nothing else may have a say: neither a file nor the environment.
         let resolved = Config::resolve(&flags, [], Path::new("/nonexistent"));
-        let (config, _) = resolved.map_err(|error| Failure::usage(error.to_string()))?;
+        let (config, _) = resolved.map_err(|error| CommandError::usage(error.to_string()))?;
         let found = config.agreed().find(|(name, ..)| name == key);
         wanted.extend(found.map(|(key, value, change)| Wanted { key, value, change }));
     }

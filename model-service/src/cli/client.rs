@@ -1,17 +1,17 @@
-//! Talking to a running Kindred: where it is, and what its answers mean for the exit code.
+//! Talking to a running Kindred: finding it, and turning its answers into exit codes.
 
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::exit::{Exit, Failure};
-use crate::client::{Answer, Error, Http, Trust};
+use super::exit::{CommandError, Exit};
+use crate::client::{Error, Http, Response, Trust};
 use crate::config::Config;
 
-/// A batch is answered when all of it is durable.
+/// Longest wait for an answer: a batch is answered only when all of it is durable.
 const ANSWER: Duration = Duration::from_secs(120);
 
-/// Where a server is said to be.
+/// Options that name a server.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Server {
     /// Address of the running Kindred [default: the configured `listen`]
@@ -20,19 +20,19 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A client of that server; without `--url` of the one this configuration starts.
-    pub(crate) fn client(&self, config: &Config) -> Result<Client, Failure> {
+    /// A client for that server; without `--url`, for the one this configuration starts.
+    pub(crate) fn client(&self, config: &Config) -> Result<Client, CommandError> {
         self.patient_client(config, ANSWER)
     }
 
-    /// The same, which waits so long for an answer.
+    /// The same, with its own limit on waiting for an answer.
     pub(crate) fn patient_client(
         &self,
         config: &Config,
         patience: Duration,
-    ) -> Result<Client, Failure> {
+    ) -> Result<Client, CommandError> {
         let trust = Trust::configured(&config.tls);
-        let trust = trust.map_err(|error| Failure::usage(error.to_string()))?;
+        let trust = trust.map_err(|error| CommandError::usage(error.to_string()))?;
         let client = match &self.url {
             Some(url) => Client::trusting(&trust, url, patience)?,
             None => {
@@ -65,18 +65,18 @@ impl Client {
     /// A client of the server at this URL.
     ///
     /// # Errors
-    /// [`Exit::Usage`] when it is no `http://` or `https://` URL.
-    pub(crate) fn new(url: &str) -> Result<Self, Failure> {
+    /// [`Exit::Usage`] when it is not an `http://` or `https://` URL.
+    pub(crate) fn new(url: &str) -> Result<Self, CommandError> {
         Self::trusting(&Trust::default(), url, ANSWER)
     }
 
-    fn trusting(trust: &Trust, url: &str, patience: Duration) -> Result<Self, Failure> {
+    fn trusting(trust: &Trust, url: &str, patience: Duration) -> Result<Self, CommandError> {
         let base = url.trim_end_matches('/');
         let host = base
             .strip_prefix("http://")
             .or_else(|| base.strip_prefix("https://"));
         if host.is_none_or(str::is_empty) {
-            return Err(Failure::usage(format!(
+            return Err(CommandError::usage(format!(
                 "--url {url:?}: expected http:// or https:// and a host, such as http://127.0.0.1:8080"
             )));
         }
@@ -91,58 +91,58 @@ impl Client {
         &self.base
     }
 
-    /// Asks for a path.
+    /// GETs a path.
     ///
     /// # Errors
     /// [`Exit::Unreachable`] when no answer came.
-    pub(crate) fn get(&self, path: &str) -> Result<Answer, Failure> {
+    pub(crate) fn get(&self, path: &str) -> Result<Response, CommandError> {
         let asked = self.http.get(&format!("{}{path}", self.base), &[]);
         asked.map_err(|error| self.silent(&error))
     }
 
-    /// Asks for a path that must be there.
+    /// GETs a path that must exist.
     ///
     /// # Errors
-    /// [`Exit::NotFound`] where nothing is, [`Exit::Unreachable`] when no answer came.
-    pub(crate) fn get_good(&self, path: &str) -> Result<Answer, Failure> {
+    /// [`Exit::NotFound`] when it does not, [`Exit::Unreachable`] when no answer came.
+    pub(crate) fn get_good(&self, path: &str) -> Result<Response, CommandError> {
         Self::good(self.get(path)?)
     }
 
-    /// The answer, if it is none of an error.
+    /// Passes a success through.
     ///
     /// # Errors
-    /// What the service says; [`Exit::NotFound`] where nothing is there.
-    pub(crate) fn good(answer: Answer) -> Result<Answer, Failure> {
+    /// What the service says; [`Exit::NotFound`] when nothing is there.
+    pub(crate) fn good(answer: Response) -> Result<Response, CommandError> {
         match answer.status {
-            404 => Err(Failure::new(Exit::NotFound, answer.words())),
+            404 => Err(CommandError::new(Exit::NotFound, answer.words())),
             _ if answer.is_success() => Ok(answer),
-            _ => Err(Failure::failed(answer.words())),
+            _ => Err(CommandError::failed(answer.words())),
         }
     }
 
-    /// Asks a path with JSON.
+    /// POSTs JSON to a path.
     ///
     /// # Errors
     /// [`Exit::Unreachable`] when no answer came.
-    pub(crate) fn post_json(&self, path: &str, json: &[u8]) -> Result<Answer, Failure> {
+    pub(crate) fn post_json(&self, path: &str, json: &[u8]) -> Result<Response, CommandError> {
         let url = format!("{}{path}", self.base);
         let sent = self.http.post(&url, "application/json", json);
         sent.map_err(|error| self.silent(&error))
     }
 
-    /// The same of a path that must be there.
+    /// POSTs JSON to a path that must exist.
     ///
     /// # Errors
     /// As [`Self::get_good`].
-    pub(crate) fn post_good(&self, path: &str, json: &[u8]) -> Result<Answer, Failure> {
+    pub(crate) fn post_good(&self, path: &str, json: &[u8]) -> Result<Response, CommandError> {
         Self::good(self.post_json(path, json)?)
     }
 
-    /// Sends NDJSON to a path.
+    /// POSTs NDJSON to a path.
     ///
     /// # Errors
-    /// [`Exit::Unreachable`] when no answer came: it may have been done or not.
-    pub(crate) fn post(&self, path: &str, ndjson: &[u8]) -> Result<Answer, Failure> {
+    /// [`Exit::Unreachable`] when no answer came: it may or may not have been done.
+    pub(crate) fn post(&self, path: &str, ndjson: &[u8]) -> Result<Response, CommandError> {
         let sent = self.http.post(
             &format!("{}{path}", self.base),
             "application/x-ndjson",
@@ -151,50 +151,50 @@ impl Client {
         sent.map_err(|error| self.silent(&error))
     }
 
-    /// Puts JSON at a path.
+    /// PUTs JSON to a path.
     ///
     /// # Errors
-    /// [`Exit::Unreachable`] when no answer came: it may have been done or not.
-    pub(crate) fn put(&self, path: &str, json: &[u8]) -> Result<Answer, Failure> {
+    /// [`Exit::Unreachable`] when no answer came: it may or may not have been done.
+    pub(crate) fn put(&self, path: &str, json: &[u8]) -> Result<Response, CommandError> {
         let url = format!("{}{path}", self.base);
         let sent = self.http.put(&url, "application/json", json);
         sent.map_err(|error| self.silent(&error))
     }
 
-    /// Deletes what is at a path.
+    /// Sends a DELETE for a path.
     ///
     /// # Errors
-    /// [`Exit::Unreachable`] when no answer came: it may have been done or not.
-    pub(crate) fn delete(&self, path: &str) -> Result<Answer, Failure> {
+    /// [`Exit::Unreachable`] when no answer came: it may or may not have been done.
+    pub(crate) fn delete(&self, path: &str) -> Result<Response, CommandError> {
         let sent = self.http.delete(&format!("{}{path}", self.base));
         sent.map_err(|error| self.silent(&error))
     }
 
-    /// Reads what was answered.
+    /// Parses an answer.
     ///
     /// # Errors
-    /// When it is something else: not a Kindred answers, or another version.
-    pub(crate) fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Failure> {
+    /// When it is not what was expected: the server is not Kindred, or is another version.
+    pub(crate) fn read<T: DeserializeOwned>(&self, answer: &Response) -> Result<T, CommandError> {
         answer.json().map_err(|error| self.other(&error))
     }
 
-    /// The server answered something else.
-    pub(crate) fn other(&self, what: &dyn std::fmt::Display) -> Failure {
-        Failure::failed(format!("{} answered something else: {what}", self.base))
+    /// The failure for an unexpected answer.
+    pub(crate) fn other(&self, what: &dyn std::fmt::Display) -> CommandError {
+        CommandError::failed(format!("unexpected answer from {}: {what}", self.base))
     }
 
-    fn silent(&self, error: &Error) -> Failure {
-        // A malformed URL is the caller's mistake, and trying again is no remedy.
+    fn silent(&self, error: &Error) -> CommandError {
+        // A malformed URL is the caller's mistake; retrying does not help.
         let exit = if error.is_bad_url() {
             Exit::Usage
         } else {
             Exit::Unreachable
         };
-        Failure::new(exit, format!("{} does not answer: {error}", self.base))
+        CommandError::new(exit, format!("{} does not answer: {error}", self.base))
     }
 }
 
-/// Characters a terminal would act on become spaces.
+/// Replaces characters that a terminal would act on by spaces.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })

@@ -1,62 +1,63 @@
-//! Conditions of queries as flags, by the names they have in addresses.
+//! Query conditions as flags, named as in URLs.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
-use super::exit::Failure;
+use super::exit::CommandError;
 use super::filters::FilterArgs;
 
-/// Which items count, and in which order. A filter given more than once takes any of its values.
+/// Which items count, and in which order. A filter given more than once matches any of its values.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Conditions")]
 pub(crate) struct ConditionArgs {
-    /// How many, 1 to 1000 [default: 10]
+    /// Number of results, 1 to 1000 [default: 10]
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
-    /// Leave out lower scores
+    /// Leave out results with a lower score
     #[arg(long, value_name = "SCORE")]
     min_score: Option<String>,
-    /// An id that is not answered
+    /// Leave out this item
     #[arg(long, value_name = "ID")]
     exclude: Vec<String>,
     #[command(flatten)]
     filters: FilterArgs,
-    /// A filter as JSON: {"all":[…],"any":[…],"none":[…]}; `none`: not the one set for the domain
+    /// A filter as JSON: {"all":[…],"any":[…],"none":[…]}; `none` turns the domain's default filter
+    /// off
     #[arg(long, value_name = "JSON")]
     filter: Option<String>,
-    /// After so long half of a score is left, such as 7d
+    /// Halve a score for every such span of age, such as 7d
     #[arg(long, value_name = "DURATION")]
     half_life: Option<String>,
-    /// Items that are close to everything come later
+    /// Rank items that are close to everything lower
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     balance: Option<bool>,
-    /// What is answered once only: near (near-duplicates) or group
+    /// Keep one result of each set of near-duplicates (near) or of each group (group)
     #[arg(long, value_name = "WHAT")]
     collapse: Option<String>,
-    /// How much answers are to differ from each other, 0 to 1
+    /// How much results are to differ from each other, 0 to 1
     #[arg(long, value_name = "SHARE")]
     diversity: Option<String>,
-    /// Each answer says why
+    /// Explain every result
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     explain: Option<bool>,
-    /// What fills the answer up: newest or random
+    /// Fill up a short answer with newest or random items
     #[arg(long, value_name = "WHAT")]
     fallback: Option<String>,
 }
 
 impl ConditionArgs {
-    /// Whether there is what only JSON can say.
+    /// Whether there is a condition that only JSON can express.
     pub(crate) fn are_json(&self) -> bool {
         self.filter
             .as_deref()
             .is_some_and(|filter| filter != "none")
     }
 
-    /// As the query of an address, with its question mark; empty: nothing is said.
+    /// As the query string of a URL, with its question mark; empty without any condition.
     ///
     /// # Errors
     /// When an attribute is not `NAME=VALUE`.
-    pub(crate) fn parameters(&self) -> Result<String, Failure> {
+    pub(crate) fn parameters(&self) -> Result<String, CommandError> {
         let mut query = String::new();
         let mut say = |name: &str, value: &str| {
             let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
@@ -75,15 +76,16 @@ impl ConditionArgs {
         Ok(query)
     }
 
-    /// As members of a query in JSON.
+    /// As members of a JSON query.
     ///
     /// # Errors
-    /// When an attribute is not `NAME=VALUE`, or the filter is no JSON or given twice.
-    pub(crate) fn json(&self) -> Result<Map<String, Value>, Failure> {
+    /// When an attribute is not `NAME=VALUE`, or the filter is not JSON or given twice.
+    pub(crate) fn json(&self) -> Result<Map<String, Value>, CommandError> {
         let mut query = Map::new();
         for (name, value) in self.single() {
             if name != "filter" {
-                // What is no number or word of JSON is a text; the service says what is wrong with it.
+                // What is not a JSON number or word is a string; the service reports what is wrong
+                // with it.
                 let value = serde_json::from_str(&value).unwrap_or(Value::String(value));
                 query.insert(name.to_owned(), value);
             }
@@ -93,12 +95,13 @@ impl ConditionArgs {
         }
         let filter = match (&self.filter, self.filters.json()?) {
             (Some(_), Some(_)) => {
-                let detail = "--filter says all of a filter: leave out the flags that filter, too";
-                return Err(Failure::usage(detail.to_owned()));
+                let detail = "--filter is the whole filter: it cannot be combined with the other \
+                    filter flags";
+                return Err(CommandError::usage(detail.to_owned()));
             }
             (Some(filter), None) if filter == "none" => json!("none"),
             (Some(filter), None) => serde_json::from_str(filter)
-                .map_err(|error| Failure::usage(format!("--filter is no JSON: {error}")))?,
+                .map_err(|error| CommandError::usage(format!("--filter is not JSON: {error}")))?,
             (None, Some(filter)) => filter,
             (None, None) => return Ok(query),
         };
@@ -106,7 +109,7 @@ impl ConditionArgs {
         Ok(query)
     }
 
-    /// What is given once at most.
+    /// Flags that may be given once.
     fn single(&self) -> Vec<(&'static str, String)> {
         let flag = |flag: Option<bool>| flag.map(|flag| flag.to_string());
         let all = [

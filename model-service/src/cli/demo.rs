@@ -1,4 +1,4 @@
-//! `kindred demo`: the bundled sample in, its neighbours out, and on serving.
+//! `kindred demo`: imports the bundled sample, shows its neighbours, and keeps serving.
 
 mod own_site;
 
@@ -11,7 +11,7 @@ use kindred_api::similar::SimilarAnswer;
 use serde::{Deserialize, Serialize};
 
 use super::client::{Client, printable};
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::import::{self, Input, Source};
 use super::local::DemoArgs;
 use super::output::json_line;
@@ -19,7 +19,7 @@ use super::standalone::{Stop, curl_lines, drain};
 use crate::config::{self, Config, Origins};
 use crate::standalone::Standalone;
 
-/// The sample: events, and neighbours that were written down before anything was compared.
+/// The sample: events, and expected neighbours that were written down before anything was compared.
 const SAMPLE: [(&[u8], &str); 3] = [
     (
         include_bytes!("../../demo/courier.ndjson"),
@@ -34,9 +34,9 @@ const SAMPLE: [(&[u8], &str); 3] = [
         include_str!("../../demo/plein-air.expected.json"),
     ),
 ];
-/// Neighbours shown, and looked at for the hit rate.
+/// Neighbours that are shown, and that count for the hit rate.
 const TOP: usize = 5;
-/// Articles shown of a domain.
+/// Articles shown per domain.
 const SHOWN: usize = 3;
 const QUIET_WITHIN: Duration = Duration::from_secs(120);
 
@@ -54,12 +54,12 @@ struct Question {
     expected: Vec<String>,
 }
 
-/// What is printed, as words or JSON.
+/// What is printed, as text or JSON.
 #[derive(Debug, Serialize)]
 struct Report {
     address: String,
     items: u64,
-    /// From the first event to the last list.
+    /// From the first event until the last list.
     seconds: f64,
     domains: Vec<DomainReport>,
     questions: usize,
@@ -83,7 +83,7 @@ pub(super) struct Article {
 }
 
 impl Article {
-    /// For people.
+    /// Prints it for people.
     pub(super) fn tell(&self, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "\n  {}", printable(&self.title))?;
         for one in &self.similar {
@@ -117,7 +117,7 @@ pub(super) fn run(
         let mut stop = Stop::listen()?;
         let service = tokio::select! {
             started = Standalone::start(&config) => {
-                started.map_err(|error| Failure::failed(error.to_string()))?
+                started.map_err(|error| CommandError::failed(error.to_string()))?
             }
             () = stop.asked() => return Ok(Exit::Done),
         };
@@ -139,31 +139,33 @@ async fn shown(
     service: &Standalone,
     json: bool,
     out: &mut dyn Write,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     match &args.source {
         Some(source) => own_site::show(source, args, config, service, json, out).await,
         None => Ok(print(&show(service).await?, args.once, json, out)?),
     }
 }
 
-/// A directory that is gone when the program ends.
-pub(super) fn temporary() -> Result<tempfile::TempDir, Failure> {
+/// A directory that is deleted when the program ends.
+pub(super) fn temporary() -> Result<tempfile::TempDir, CommandError> {
     tempfile::Builder::new()
         .prefix("kindred-")
         .tempdir()
-        .map_err(|error| Failure::failed(format!("no temporary directory: {error}")))
+        .map_err(|error| {
+            CommandError::failed(format!("cannot create a temporary directory: {error}"))
+        })
 }
 
-/// Runs blocking requests beside the service they ask.
+/// Runs blocking requests alongside the service they ask.
 pub(super) async fn beside<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
+    work: impl FnOnce() -> Result<T, CommandError> + Send + 'static,
+) -> Result<T, CommandError> {
     tokio::task::spawn_blocking(work)
         .await
-        .unwrap_or_else(|error| Err(Failure::failed(error.to_string())))
+        .unwrap_or_else(|error| Err(CommandError::failed(error.to_string())))
 }
 
-async fn show(service: &Standalone) -> Result<Report, Failure> {
+async fn show(service: &Standalone) -> Result<Report, CommandError> {
     let address = service.address.to_string();
     let client = Client::new(&format!("http://{address}"))?;
     let began = Instant::now();
@@ -179,7 +181,7 @@ async fn show(service: &Standalone) -> Result<Report, Failure> {
     })
     .await?;
     if summary.ended.rejected > 0 {
-        return Err(Failure::failed(format!(
+        return Err(CommandError::failed(format!(
             "{} articles of the sample were rejected; see {}",
             summary.ended.rejected,
             summary.ended.rejects.unwrap_or_default().display()
@@ -191,27 +193,27 @@ async fn show(service: &Standalone) -> Result<Report, Failure> {
 }
 
 /// Waits until every list is exact.
-pub(super) async fn quiet(service: &Standalone, within: Duration) -> Result<(), Failure> {
+pub(super) async fn quiet(service: &Standalone, within: Duration) -> Result<(), CommandError> {
     if service.quiet(within).await {
         return Ok(());
     }
-    Err(Failure::failed(format!(
+    Err(CommandError::failed(format!(
         "the lists were not ready within {}",
         humantime::format_duration(within)
     )))
 }
 
 /// Asks for the neighbours of every question's article.
-fn ask(client: &Client, address: String, items: u64, seconds: f64) -> Result<Report, Failure> {
+fn ask(client: &Client, address: String, items: u64, seconds: f64) -> Result<Report, CommandError> {
     let mut domains = Vec::new();
     let (mut questions, mut hits, mut expected, mut found) = (0_usize, 0_usize, 0_usize, 0_usize);
     for (events, asked) in SAMPLE {
         let heads: Vec<Head> = serde_json::Deserializer::from_slice(events)
             .into_iter()
             .collect::<Result<_, _>>()
-            .map_err(|error| Failure::failed(format!("the sample is damaged: {error}")))?;
+            .map_err(|error| CommandError::failed(format!("the sample is damaged: {error}")))?;
         let asked: Vec<Question> = serde_json::from_str(asked)
-            .map_err(|error| Failure::failed(format!("the sample is damaged: {error}")))?;
+            .map_err(|error| CommandError::failed(format!("the sample is damaged: {error}")))?;
         let domain = heads
             .first()
             .map(|head| head.domain.clone())
@@ -257,7 +259,11 @@ fn ask(client: &Client, address: String, items: u64, seconds: f64) -> Result<Rep
     })
 }
 
-pub(super) fn neighbours(client: &Client, domain: &str, id: &str) -> Result<Vec<Similar>, Failure> {
+pub(super) fn neighbours(
+    client: &Client,
+    domain: &str,
+    id: &str,
+) -> Result<Vec<Similar>, CommandError> {
     let answer = client.get_good(&path::similar(domain, id, TOP))?;
     let answer: SimilarAnswer = client.read(&answer)?;
     Ok(answer

@@ -1,4 +1,4 @@
-//! `kindred domain`: what is set for a domain.
+//! `kindred domain`: the settings of a domain.
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use kindred_api::path;
 use serde_json::{Map, Value};
 
 use super::client::{Client, Server, printable};
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ClientFlags;
 use crate::config::Config;
 
@@ -32,7 +32,7 @@ pub(crate) struct DeleteArgs {
     pub(crate) flags: ClientFlags,
 }
 
-/// Shows a domain and what is set for it.
+/// Shows a domain and its settings.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowArgs {
     /// The domain
@@ -43,39 +43,39 @@ pub(crate) struct ShowArgs {
     pub(crate) flags: ClientFlags,
 }
 
-/// Sets what is named, and leaves everything else as it is.
+/// Changes the given settings of a domain and leaves the rest as it is.
 ///
-/// A domain that is not registered is registered. Languages and model may change only while the domain is
-/// empty.
+/// A domain that does not exist yet is registered. Languages and model can be changed only while
+/// the domain is empty.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SetArgs {
     /// The domain
     domain: String,
-    /// Languages told apart, separated by commas
+    /// Languages to distinguish, separated by commas
     #[arg(long, value_name = "CODES", value_delimiter = ',')]
     languages: Option<Vec<String>>,
-    /// Language of a text whose language is neither given nor recognised
+    /// Language of texts whose language is neither given nor detected
     #[arg(long, value_name = "CODE")]
     default_language: Option<String>,
-    /// Whether texts of different languages are compared
+    /// Compare texts of different languages with each other
     #[arg(long, value_name = "BOOL")]
     across_languages: Option<bool>,
-    /// The model of its texts
+    /// The model for its texts
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// How long its upserts are collected before they are worked on, such as 250ms
+    /// How long to collect upserts before processing them, such as 250ms
     #[arg(long, value_name = "DURATION")]
     window: Option<String>,
-    /// Score from which on two items are near-duplicates, above 0 and at most 1
+    /// Lowest score at which two items are near-duplicates, above 0 and at most 1
     #[arg(long, value_name = "SCORE")]
     near_duplicate: Option<f64>,
-    /// Origins whose pages may ask from a browser, separated by commas
+    /// Origins whose pages may query from a browser, separated by commas
     #[arg(long, value_name = "ORIGINS", value_delimiter = ',')]
     origins: Option<Vec<String>>,
-    /// For how long answers may be kept without asking again, in seconds
+    /// How long clients may cache answers, in seconds
     #[arg(long, value_name = "SECONDS")]
     max_age: Option<u64>,
-    /// Conditions of queries that do not say otherwise, as a JSON object
+    /// Default conditions of queries, as a JSON object
     #[arg(long, value_name = "JSON", value_parser = conditions)]
     defaults: Option<Conditions>,
     /// Most live items
@@ -87,7 +87,7 @@ pub(crate) struct SetArgs {
     /// Most bytes of a text
     #[arg(long, value_name = "BYTES")]
     max_text: Option<u64>,
-    /// Whether queries need no key
+    /// Answer queries without a key
     #[arg(long, value_name = "BOOL")]
     public: Option<bool>,
     #[command(flatten)]
@@ -114,10 +114,11 @@ pub(crate) fn set(args: &SetArgs, config: &Config, json: bool, out: &mut dyn Wri
         model: args.model.clone(),
         settings: merged(args, current(&client, &path)?),
     };
-    let body = serde_json::to_vec(&body).map_err(|error| Failure::failed(error.to_string()))?;
+    let body =
+        serde_json::to_vec(&body).map_err(|error| CommandError::failed(error.to_string()))?;
     let answer = client.put(&path, &body)?;
     if !answer.is_success() {
-        return Err(Failure::failed(answer.words()));
+        return Err(CommandError::failed(answer.words()));
     }
     if json {
         writeln!(out, "{}", answer.text().trim_end())?;
@@ -136,10 +137,10 @@ pub(crate) fn delete(
     let client = args.server.client(config)?;
     let answer = client.delete(&path::domain(&args.domain))?;
     if answer.status == 404 {
-        return Err(Failure::new(Exit::NotFound, answer.words()));
+        return Err(CommandError::new(Exit::NotFound, answer.words()));
     }
     if !answer.is_success() {
-        return Err(Failure::failed(answer.words()));
+        return Err(CommandError::failed(answer.words()));
     }
     if json {
         writeln!(out, "{}", answer.text().trim_end())?;
@@ -147,9 +148,9 @@ pub(crate) fn delete(
     }
     let removed: RemovedAnswer = client.read(&answer)?;
     let seen = if removed.gone {
-        "nobody is answered anything of it any more"
+        "it no longer appears in any answer"
     } else {
-        "an instance may still answer something of it for a moment"
+        "an instance may still serve it for a moment"
     };
     writeln!(
         out,
@@ -159,14 +160,14 @@ pub(crate) fn delete(
     Ok(Exit::Done)
 }
 
-/// What is set now; nothing for a domain that is not registered.
-fn current(client: &Client, path: &str) -> Result<Settings, Failure> {
+/// The current settings; empty for a domain that is not registered.
+fn current(client: &Client, path: &str) -> Result<Settings, CommandError> {
     let answer = client.get(path)?;
     if answer.status == 404 {
         return Ok(Settings::default());
     }
     if !answer.is_success() {
-        return Err(Failure::failed(answer.words()));
+        return Err(CommandError::failed(answer.words()));
     }
     let domain: DomainAnswer = client.read(&answer)?;
     Ok(domain

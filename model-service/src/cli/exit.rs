@@ -4,19 +4,19 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-/// What the exit code says. `--help` shows [`EXIT_CODES`]; scripts rely on the numbers.
+/// Meaning of the exit code. `--help` shows [`EXIT_CODES`]; scripts rely on the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// 0: done as asked.
+    /// 0: success.
     Done = 0,
     /// 1: it failed.
     Failed = 1,
-    /// 2: the command line or the configuration is wrong; nothing was begun.
+    /// 2: the command line or the configuration is invalid; nothing was started.
     Usage = 2,
     /// 3: finished, but some lines were rejected (`import`, `publish`).
     SomeRejected = 3,
-    /// 4: there is no such domain or item.
+    /// 4: no such domain or item.
     NotFound = 4,
     /// 5: the server cannot be reached.
     Unreachable = 5,
@@ -28,26 +28,26 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// The exit codes in words.
+/// The exit codes, explained.
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  failed
-  2  the command line or the configuration is wrong
+  2  invalid command line or configuration
   3  finished, but some lines were rejected (import, publish)
-  4  there is no such domain or item (similar, status)
+  4  no such domain or item (similar, status)
   5  the server cannot be reached";
 
-/// Why a command ends before its end.
+/// Why a command ends early.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct CommandError {
     /// What the exit code says.
     pub exit: Exit,
-    /// What people are told, on standard error; nothing when empty.
+    /// The message for people, printed on standard error; empty: none.
     pub message: String,
 }
 
-impl Failure {
+impl CommandError {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,
@@ -64,15 +64,14 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-/// Of writing to standard output. A reader that has seen enough (`kindred … | head`) is no
-/// failure.
-impl From<io::Error> for Failure {
+/// An error of writing to standard output. A closed pipe (`kindred … | head`) is not a failure.
+impl From<io::Error> for CommandError {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             Self::new(Exit::Done, "")
@@ -82,17 +81,17 @@ impl From<io::Error> for Failure {
     }
 }
 
-impl From<crate::config::ConfigError> for Failure {
+impl From<crate::config::ConfigError> for CommandError {
     fn from(error: crate::config::ConfigError) -> Self {
         Self::usage(error.to_string())
     }
 }
 
-impl From<crate::config::SecretError> for Failure {
+impl From<crate::config::SecretError> for CommandError {
     fn from(error: crate::config::SecretError) -> Self {
         Self::usage(error.to_string())
     }
 }
 
 /// How a command ended.
-pub type Outcome = Result<Exit, Failure>;
+pub type Outcome = Result<Exit, CommandError>;

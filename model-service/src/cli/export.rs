@@ -1,4 +1,4 @@
-//! `kindred export`: all items of a domain, into a file that `kindred import` takes.
+//! `kindred export`: writes all items of a domain to a file that `kindred import` takes.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, IsTerminal, Seek, SeekFrom, Write};
@@ -10,11 +10,11 @@ use kindred_api::path;
 use serde_json::{Map, Value};
 
 use super::client::{Client, Server};
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ClientFlags;
 use crate::config::Config;
 
-/// Lines that are asked for at a time: with the longest texts they are 100 MiB.
+/// Lines requested at a time: 100 MiB with the longest texts.
 const LINES: usize = 100;
 /// How often progress is drawn.
 const TICK: Duration = Duration::from_millis(200);
@@ -39,24 +39,24 @@ const COLUMNS: [&str; 14] = [
 /// How lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// The events as they are imported again, one a line
+    /// Events as `kindred import` takes them, one per line
     Ndjson,
-    /// A table, without vectors; categories and attributes are JSON
+    /// A table without vectors; categories and attributes are JSON
     Csv,
 }
 
-/// Writes all live items of a domain: `kindred import` of them makes the same lists.
+/// Writes all live items of a domain. Importing them produces the same lists.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExportArgs {
     /// The domain
     domain: String,
-    /// The file to write; `-` is standard output
+    /// Output file; `-` is standard output
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
-    /// How lines are written
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Ndjson)]
     format: Format,
-    /// Go on where an earlier export into the same file ended (NDJSON only)
+    /// Continue an earlier export into the same file (NDJSON only)
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
@@ -69,8 +69,8 @@ pub(crate) fn run(args: &ExportArgs, config: &Config, json: bool, out: &mut dyn 
     let client = args.server.client(config)?;
     if args.output == Path::new("-") {
         if args.resume {
-            return Err(Failure::usage(
-                "--resume needs a file to go on with: -o FILE",
+            return Err(CommandError::usage(
+                "--resume needs the file to continue: -o FILE",
             ));
         }
         export(args, &client, None, out)?;
@@ -88,15 +88,15 @@ pub(crate) fn run(args: &ExportArgs, config: &Config, json: bool, out: &mut dyn 
     Ok(Exit::Done)
 }
 
-/// The file to write to, and the id of the last item that is there already.
-fn open(args: &ExportArgs) -> Result<(File, Option<String>), Failure> {
+/// Opens the output file; also the id of the last item already in it.
+fn open(args: &ExportArgs) -> Result<(File, Option<String>), CommandError> {
     let in_words =
-        |error: std::io::Error| Failure::failed(format!("{}: {error}", args.output.display()));
+        |error: std::io::Error| CommandError::failed(format!("{}: {error}", args.output.display()));
     if !args.resume {
         return Ok((File::create(&args.output).map_err(in_words)?, None));
     }
     if args.format == Format::Csv {
-        return Err(Failure::usage("only NDJSON can be resumed"));
+        return Err(CommandError::usage("only NDJSON can be resumed"));
     }
     let options = OpenOptions::new()
         .read(true)
@@ -111,8 +111,8 @@ fn open(args: &ExportArgs) -> Result<(File, Option<String>), Failure> {
         let event: Option<Map<String, Value>> = serde_json::from_str(&line).ok();
         let id = event.and_then(|event| Some(event.get("id")?.as_str()?.to_owned()));
         id.ok_or_else(|| {
-            Failure::failed(format!(
-                "the last line of {} is no event; nothing was changed but that a line that broke off is gone",
+            CommandError::failed(format!(
+                "the last line of {} is not an event; only an incomplete line after it was removed",
                 args.output.display()
             ))
         })
@@ -120,7 +120,7 @@ fn open(args: &ExportArgs) -> Result<(File, Option<String>), Failure> {
     Ok((file, after.transpose()?))
 }
 
-/// How long a file is up to its last line end, and the line before that.
+/// The file's length up to its last line end, and the line before that.
 fn last_whole_line(file: &mut File) -> std::io::Result<(u64, Option<String>)> {
     let mut reader = BufReader::new(&*file);
     let (mut whole, mut last) = (0, None);
@@ -136,13 +136,13 @@ fn last_whole_line(file: &mut File) -> std::io::Result<(u64, Option<String>)> {
     }
 }
 
-/// Writes items from behind one on; how many.
+/// Writes all items after an id; returns how many.
 fn export(
     args: &ExportArgs,
     client: &Client,
     mut after: Option<String>,
     out: &mut dyn Write,
-) -> Result<u64, Failure> {
+) -> Result<u64, CommandError> {
     let bar = bar();
     let mut items = 0;
     if args.format == Format::Csv {

@@ -1,10 +1,10 @@
-//! Filters as flags, by the names they have in addresses.
+//! Filters as flags, named as in URLs.
 
 use serde_json::{Map, Value, json};
 
-use super::exit::Failure;
+use super::exit::CommandError;
 
-/// Which items count. A filter given more than once takes any of its values.
+/// Which items count. A filter given more than once matches any of its values.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Conditions")]
 pub(crate) struct FilterArgs {
@@ -32,7 +32,7 @@ pub(crate) struct FilterArgs {
     /// No items with this attribute
     #[arg(long, value_name = "NAME=VALUE")]
     not_attribute: Vec<String>,
-    /// Only items published at this time or later (RFC 3339)
+    /// Only items published at or after this time (RFC 3339)
     #[arg(long, value_name = "TIME")]
     published_after: Option<String>,
     /// Only items published before this time (RFC 3339)
@@ -41,11 +41,11 @@ pub(crate) struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// As parameters of an address, not encoded.
+    /// As parameters of a URL, not encoded.
     ///
     /// # Errors
     /// When an attribute is not `NAME=VALUE`.
-    pub(crate) fn parameters(&self) -> Result<Vec<(String, &str)>, Failure> {
+    pub(crate) fn parameters(&self) -> Result<Vec<(String, &str)>, CommandError> {
         let mut said: Vec<(String, &str)> = Vec::new();
         for (name, value) in [
             ("published_after", &self.published_after),
@@ -72,7 +72,7 @@ impl FilterArgs {
     ///
     /// # Errors
     /// When an attribute is not `NAME=VALUE`.
-    pub(crate) fn json(&self) -> Result<Option<Value>, Failure> {
+    pub(crate) fn json(&self) -> Result<Option<Value>, CommandError> {
         let (mut all, mut none) = (Vec::new(), Vec::new());
         if self.published_after.is_some() || self.published_before.is_some() {
             let (after, before) = (&self.published_after, &self.published_before);
@@ -112,7 +112,7 @@ impl FilterArgs {
         Ok(is_filtered.then(|| json!({"all": all, "none": none})))
     }
 
-    /// What takes any of several values.
+    /// Filters that match any of several values.
     fn repeated(&self) -> [(&'static str, &[String]); 6] {
         [
             ("category", &self.category),
@@ -125,13 +125,13 @@ impl FilterArgs {
     }
 }
 
-fn attribute(given: &str) -> Result<(&str, &str), Failure> {
+fn attribute(given: &str) -> Result<(&str, &str), CommandError> {
     given
         .split_once('=')
         .filter(|(key, _)| !key.is_empty())
         .ok_or_else(|| {
-            Failure::usage(format!(
-                "an attribute is NAME=VALUE, such as author=\"A. Writer\"; got {given:?}"
+            CommandError::usage(format!(
+                "expected NAME=VALUE, such as author=\"A. Writer\"; got {given:?}"
             ))
         })
 }

@@ -1,10 +1,10 @@
-//! Which configuration keys are flags of which command.
+//! Which configuration keys are flags of which commands.
 
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 
 use crate::config::{Flags, Key, Role, augment, read};
 
-/// Flags of the keys that are wanted, and `--config`.
+/// Flags for the selected keys, and `--config`.
 macro_rules! key_flags {
     ($(#[$meta:meta])* $name:ident, $wanted:expr) => {
         $(#[$meta])*
@@ -36,25 +36,25 @@ macro_rules! key_flags {
 
 key_flags! {
     /// All keys.
-    StandaloneFlags, |_: &Key| true
+    AllFlags, |_: &Key| true
 }
 
 key_flags! {
-    /// Keys of a service that lives in a temporary directory.
+    /// Keys of a service in a temporary directory.
     ServiceFlags, |key: &Key| key.roles.contains(&Role::Temporary)
 }
 
 key_flags! {
-    /// Keys that mean something to a client.
+    /// Keys for clients.
     ClientFlags, |key: &Key| key.roles.contains(&Role::Client)
 }
 
 key_flags! {
-    /// Keys that mean something to a command that computes on files.
+    /// Keys for commands that compute on files.
     ToolFlags, |key: &Key| key.roles.contains(&Role::Tool)
 }
 
 key_flags! {
-    /// Keys that mean something to who works on broker and database.
+    /// Keys for commands that work on the broker and the database.
     OperatorFlags, |key: &Key| key.roles.contains(&Role::Operator)
 }

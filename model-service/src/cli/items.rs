@@ -11,7 +11,7 @@ use super::filters::FilterArgs;
 use super::flags::ClientFlags;
 use crate::config::Config;
 
-/// Most items that are asked for at a time.
+/// Most items per request.
 const PAGE: usize = 1_000;
 
 /// Lists the items of a domain.
@@ -19,13 +19,13 @@ const PAGE: usize = 1_000;
 pub(crate) struct ItemsArgs {
     /// The domain
     domain: String,
-    /// How many at most
+    /// Most items to list
     #[arg(long, default_value_t = 100)]
     limit: usize,
-    /// Words that are in the title or the id
+    /// Words that the title or the id must contain
     #[arg(long, value_name = "WORDS")]
     q: Option<String>,
-    /// `id` or `newest`
+    /// Sort order: `id` or `newest`
     #[arg(long, value_name = "ORDER", default_value = "id", value_parser = ["id", "newest"])]
     sort: String,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `kindred keys`: who may ask a service what.
+//! `kindred keys`: manages API keys and their rights.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use kindred_domain::keys::KeyStore;
 use kindred_runtime::cql::connect;
 
 use super::client::{Client, Server, printable};
-use super::exit::{Exit, Failure, Outcome};
-use super::flags::StandaloneFlags;
+use super::exit::{CommandError, Exit, Outcome};
+use super::flags::AllFlags;
 use super::output::json_line;
 use crate::config::Config;
 use crate::keys::{Ask, Told, ask_socket, perform};
@@ -18,7 +18,7 @@ use crate::store::cassandra::KeyTable;
 use crate::store::cassandra::schema::Keyspace;
 use crate::store::embedded::EmbeddedStore;
 
-/// Where keys are.
+/// Where the keys are stored.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Place {
     #[command(flatten)]
@@ -28,24 +28,26 @@ pub(crate) struct Place {
     in_database: bool,
 }
 
-/// Makes a key, and shows its secret, once.
+/// Creates a key and shows its secret, once.
 ///
-/// With a key configured (KINDRED_KEY, key_file), or with --url: over HTTP. With --in-database: in the database of
-/// a cluster. Else in the data directory of a standalone on this machine, whether it runs or not; a directory that
-/// is not there is made. From the first key on every request needs one.
+/// With a key configured (KINDRED_KEY, key_file) or with --url, works over HTTP; with
+/// --in-database, in the database of a cluster; otherwise in the data directory of a standalone on
+/// this machine, running or not, which is created if missing. Once there is a key, every request
+/// needs one.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CreateArgs {
-    /// What it opens: read, write or manage of a domain (read:news.example), of those that begin alike
-    /// (read:news.*) or of all (read:*); metrics; admin: everything. Several times for several
+    /// What it allows: read, write or manage on a domain (read:news.example), on domains with a
+    /// common prefix (read:news.*) or on all (read:*); metrics; or admin, which is everything. May
+    /// be repeated
     #[arg(long, required = true, value_name = "GRANT")]
     grant: Vec<String>,
-    /// For how long it holds, such as 90d [default: for ever]
+    /// How long it is valid, such as 90d [default: for ever]
     #[arg(long, value_name = "DURATION")]
     expires: Option<String>,
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 /// Lists keys, without their secrets.
@@ -54,10 +56,10 @@ pub(crate) struct ListArgs {
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
-/// Revokes a key: within 5 s it opens nothing.
+/// Revokes a key; it stops working within 5 s.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RevokeArgs {
     /// The key's name, as `kindred keys list` shows it
@@ -66,7 +68,7 @@ pub(crate) struct RevokeArgs {
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 pub(crate) fn create(
@@ -93,7 +95,7 @@ pub(crate) fn create(
         expires,
     } = key;
     writeln!(out, "{secret}")?;
-    // Whoever reads the secret from standard output has nothing else there.
+    // Only the secret goes to standard output, for scripts.
     let until = expires.map_or_else(|| "for ever".to_owned(), |at| format!("until {at}"));
     let told = format!(
         "key {id}: {}, {until}. The secret is not shown again.",
@@ -138,23 +140,23 @@ pub(crate) fn revoke(
         Told::Revoked(true) => writeln!(out, "{} is revoked", printable(id))?,
         Told::Revoked(false) => {
             let what = format!(
-                "there is no key {}; `kindred keys list` shows them",
+                "unknown key {}; `kindred keys list` shows all keys",
                 printable(id)
             );
-            return Err(Failure::new(Exit::NotFound, what));
+            return Err(CommandError::new(Exit::NotFound, what));
         }
         Told::Created(_) | Told::Keys(_) | Told::Refused(_) => return Err(otherwise()),
     }
     Ok(Exit::Done)
 }
 
-fn otherwise() -> Failure {
-    Failure::failed("something else was answered: is it another version?")
+fn otherwise() -> CommandError {
+    CommandError::failed("unexpected answer: is the server another version?")
 }
 
 impl Place {
-    /// Asks where the keys are.
-    fn ask(&self, config: &Config, ask: &Ask) -> Result<Told, Failure> {
+    /// Sends the request to wherever the keys are stored.
+    fn ask(&self, config: &Config, ask: &Ask) -> Result<Told, CommandError> {
         let has_key = config.access.sent_key()?.is_some();
         let told = if self.in_database {
             in_database(config, ask)?
@@ -164,17 +166,17 @@ impl Place {
             in_directory(config, ask)?
         };
         match told {
-            Told::Refused(why) => Err(Failure::failed(why)),
+            Told::Refused(why) => Err(CommandError::failed(why)),
             told => Ok(told),
         }
     }
 }
 
-fn over_http(client: &Client, ask: &Ask) -> Result<Told, Failure> {
+fn over_http(client: &Client, ask: &Ask) -> Result<Told, CommandError> {
     let answer = match ask {
         Ask::Create(body) => {
-            let body =
-                serde_json::to_vec(body).map_err(|error| Failure::failed(error.to_string()))?;
+            let body = serde_json::to_vec(body)
+                .map_err(|error| CommandError::failed(error.to_string()))?;
             client.post_json(path::KEYS, &body)?
         }
         Ask::List => client.get(path::KEYS)?,
@@ -186,7 +188,7 @@ fn over_http(client: &Client, ask: &Ask) -> Result<Told, Failure> {
             .is_some_and(|problem| problem.word() == "unknown-key");
     match ask {
         Ask::Revoke(_) if is_unknown => Ok(Told::Revoked(false)),
-        _ if !answer.is_success() => Err(Failure::failed(answer.words())),
+        _ if !answer.is_success() => Err(CommandError::failed(answer.words())),
         Ask::Create(_) => client.read(&answer).map(Told::Created),
         Ask::List => client
             .read(&answer)
@@ -195,43 +197,46 @@ fn over_http(client: &Client, ask: &Ask) -> Result<Told, Failure> {
     }
 }
 
-/// In the data directory of a standalone: by its socket where one runs, else in its store.
-fn in_directory(config: &Config, ask: &Ask) -> Result<Told, Failure> {
+/// In the data directory of a standalone: through its socket if it runs, else in its store.
+fn in_directory(config: &Config, ask: &Ask) -> Result<Told, CommandError> {
     let directory = &config.store.data_dir;
     let asked = ask_socket(directory, ask);
     let asked = asked.map_err(|error| {
         let place = directory.display();
-        Failure::failed(format!(
-            "the service that runs on {place} does not answer on its socket: {error}"
+        CommandError::failed(format!(
+            "the service running on {place} does not answer on its socket: {error}"
         ))
     })?;
     if let Some(told) = asked {
         return Ok(told);
     }
     let store = EmbeddedStore::open_as_it_is(directory);
-    let store = store.map_err(|error| Failure::failed(error.to_string()))?;
+    let store = store.map_err(|error| CommandError::failed(error.to_string()))?;
     performed(store.as_ref(), ask)
 }
 
-fn in_database(config: &Config, ask: &Ask) -> Result<Told, Failure> {
+fn in_database(config: &Config, ask: &Ask) -> Result<Told, CommandError> {
     let name = &config.database.cql_keyspace;
     let keyspace = Keyspace::new(name).ok_or_else(|| {
-        Failure::usage(format!("cql_keyspace: {name:?} is no name of a keyspace"))
+        CommandError::usage(format!(
+            "cql_keyspace: {name:?} is not a valid keyspace name"
+        ))
     })?;
     actix::System::new().block_on(async {
         let session = connect(&config.database.options(), name).await;
-        let session = session
-            .map_err(|error| Failure::failed(format!("the database cannot be reached: {error}")))?;
+        let session = session.map_err(|error| {
+            CommandError::failed(format!("the database cannot be reached: {error}"))
+        })?;
         let table = KeyTable::prepare(Arc::new(session), &keyspace).await;
         let table = table.map_err(|error| {
-            Failure::failed(format!(
-                "the table of keys in {name} cannot be used: {error}; `kindred schema` makes it"
+            CommandError::failed(format!(
+                "the table of keys in {name} cannot be used: {error}; `kindred schema` creates it"
             ))
         })?;
         Ok(perform(&table, ask).await)
     })
 }
 
-fn performed(store: &dyn KeyStore, ask: &Ask) -> Result<Told, Failure> {
+fn performed(store: &dyn KeyStore, ask: &Ask) -> Result<Told, CommandError> {
     actix::System::new().block_on(async { Ok(perform(store, ask).await) })
 }

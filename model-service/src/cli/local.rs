@@ -1,10 +1,10 @@
-//! Commands that start a service in this process: what they are told.
+//! Options of commands that start a service in this process.
 
 use std::path::PathBuf;
 
 use kindred_shared::DomainName;
 
-use super::flags::{ServiceFlags, StandaloneFlags};
+use super::flags::{AllFlags, ServiceFlags};
 use super::import::domain;
 use crate::sites::Base;
 
@@ -12,18 +12,17 @@ use crate::sites::Base;
 #[derive(Debug, clap::Args)]
 pub(crate) struct StandaloneArgs {
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
-/// Runs the clustered model service: events and jobs over RabbitMQ, everything durable in
-/// Cassandra/ScyllaDB.
+/// Runs the clustered model service: events and jobs over RabbitMQ, all data in Cassandra/ScyllaDB.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ModelServiceArgs {
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
-/// Shows what Kindred does, on a site of yours or a bundled sample, and keeps serving.
+/// Shows what Kindred does with your own site or a bundled sample, and keeps serving.
 ///
 /// A site is a folder or a file as `kindred import` takes it. The data is in a temporary directory.
 #[derive(Debug, clap::Args)]
@@ -31,122 +30,123 @@ pub(crate) struct DemoArgs {
     /// Folder or file of a site [default: the bundled sample]
     #[arg(value_name = "FOLDER|FILE")]
     pub(crate) source: Option<PathBuf>,
-    /// Domain of its items [default: the host it is on, or its name]
+    /// Domain of its items [default: its host, or its name]
     #[arg(long, requires = "source", value_parser = domain)]
     pub(crate) domain: Option<DomainName>,
-    /// Where the site is read, such as https://blog.example [default: what its settings say]
+    /// Where the site is published, such as https://blog.example [default: from its settings]
     #[arg(long, value_name = "URL", requires = "source", value_parser = Base::parse)]
     pub(crate) url_base: Option<Base>,
-    /// End after printing
+    /// Exit after printing
     #[arg(long)]
     pub(crate) once: bool,
     #[command(flatten)]
     pub(crate) flags: ServiceFlags,
 }
 
-/// Measures a service of its own, from events in to lists served.
+/// Measures a service of its own, from incoming events to served lists.
 ///
 /// Without --clustered: in one process, in a temporary directory. With it: on the configured
 /// broker, which must be idle, in a keyspace of its own that is dropped at the end.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PipelineArgs {
-    /// How many items; with --input at most so many
+    /// Number of items; with --input, at most this many
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(crate) items: u32,
-    /// How many domains the items are dealt to
+    /// Number of domains that share the items
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(crate) domains: u16,
-    /// NDJSON of events whose titles and texts are used [default: made texts]
+    /// NDJSON of events whose titles and texts are used [default: generated texts]
     #[arg(long, value_name = "FILE")]
     pub(crate) input: Option<PathBuf>,
     /// Over RabbitMQ and Cassandra/ScyllaDB, with compute workers
     #[arg(long)]
     pub(crate) clustered: bool,
-    /// With --clustered: how many `compute-worker` processes
+    /// With --clustered: number of `compute-worker` processes
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) workers: u16,
     #[command(flatten)]
     pub(crate) flags: ServiceFlags,
 }
 
-/// Measures a service of its own: how soon events are in lists while others keep coming.
+/// Measures how soon events show in lists while others keep coming, on a service of its own.
 ///
-/// New items come at each of the rates into domains of each of the sizes. Without --clustered: in one
-/// process, in a temporary directory. With it: on the configured broker, which must be idle, in a keyspace
-/// of its own that is dropped at the end.
+/// New items arrive at each of the rates in domains of each of the sizes. Without --clustered: in
+/// one process, in a temporary directory. With it: on the configured broker, which must be idle, in
+/// a keyspace of its own that is dropped at the end.
 #[derive(Debug, clap::Args)]
 pub(crate) struct FreshnessArgs {
-    /// How many items there are first, in all domains; several with commas between
+    /// Number of items at the start, over all domains; several separated by commas
     #[arg(long, default_value = "10000", value_delimiter = ',', value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(crate) items: Vec<u32>,
-    /// Events a second; several with commas between
+    /// Events per second; several separated by commas
     #[arg(long, default_value = "50", value_delimiter = ',', value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) rate: Vec<u32>,
-    /// How long events come at each rate
+    /// How long events arrive at each rate, in seconds
     #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub(crate) seconds: u32,
-    /// How many domains the items are dealt to
+    /// Number of domains that share the items
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(crate) domains: u16,
-    /// NDJSON of events whose titles and texts are used [default: made texts]
+    /// NDJSON of events whose titles and texts are used [default: generated texts]
     #[arg(long, value_name = "FILE")]
     pub(crate) input: Option<PathBuf>,
     /// Over RabbitMQ and Cassandra/ScyllaDB, with compute workers
     #[arg(long)]
     pub(crate) clustered: bool,
-    /// With --clustered: how many `compute-worker` processes
+    /// With --clustered: number of `compute-worker` processes
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) workers: u16,
     #[command(flatten)]
     pub(crate) flags: ServiceFlags,
 }
 
-/// Measures a service of its own: how long queries take over HTTP while events keep coming.
+/// Measures query latency over HTTP while events keep coming, on a service of its own.
 ///
-/// One domain; an event gives one of its items another text. Kinds of queries come one after the other: unfiltered,
-/// with filters that let one item in 1,000 pass, or every other, by text, and explained.
+/// There is one domain; each event gives one of its items another text. Kinds of queries run one
+/// after the other: unfiltered, with filters that let one item in 1,000 or every other item pass,
+/// by text, and explained.
 #[derive(Debug, clap::Args)]
 pub(crate) struct QueriesArgs {
-    /// How many items
+    /// Number of items
     #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(crate) items: u32,
-    /// Events a second; 0: none
+    /// Events per second; 0: none
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10_000))]
     pub(crate) events: u32,
-    /// Queries a second
+    /// Queries per second
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) queries: u32,
-    /// How long queries of each kind come
+    /// How long each kind of query runs, in seconds
     #[arg(long, default_value_t = 30, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3_600))]
     pub(crate) seconds: u32,
-    /// NDJSON of events whose titles and texts are used [default: made texts]
+    /// NDJSON of events whose titles and texts are used [default: generated texts]
     #[arg(long, value_name = "FILE")]
     pub(crate) input: Option<PathBuf>,
     /// Over RabbitMQ and Cassandra/ScyllaDB, with compute workers
     #[arg(long)]
     pub(crate) clustered: bool,
-    /// With --clustered: how many `compute-worker` processes
+    /// With --clustered: number of `compute-worker` processes
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) workers: u16,
     #[command(flatten)]
     pub(crate) flags: ServiceFlags,
 }
 
-/// Measures comparisons of features of texts: with their sparse parts, and the dense parts alone.
+/// Measures comparisons of text features: with their sparse parts, and the dense parts alone.
 ///
 /// Both take turns; no service is involved.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SimilarityArgs {
-    /// How many texts; with --input at most so many
+    /// Number of texts; with --input, at most this many
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(2..=10_000_000))]
     pub(crate) items: u32,
-    /// NDJSON of events whose titles and texts are used [default: made texts]
+    /// NDJSON of events whose titles and texts are used [default: generated texts]
     #[arg(long, value_name = "FILE")]
     pub(crate) input: Option<PathBuf>,
-    /// Neighbours of a row
+    /// Neighbours per row
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) keep: u16,
-    /// Rows that are inserted into all others
+    /// Rows inserted and compared with all others
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub(crate) new: u16,
     /// Rounds, of which the fastest counts
@@ -161,13 +161,13 @@ pub(crate) struct SimilarityArgs {
 /// Markup, detection of the language, terms and the default model are all included.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExtractArgs {
-    /// How many documents of each language
+    /// Documents per language
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) items: u32,
     /// Rounds, of which the fastest counts
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: u32,
-    /// Only these languages [default: all there are documents in]
+    /// Only these languages [default: all that have documents]
     #[arg(long, value_name = "CODES", value_delimiter = ',')]
     pub(crate) of: Vec<String>,
     #[command(flatten)]

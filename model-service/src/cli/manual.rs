@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use clap_complete::Shell;
 
 use super::Command;
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 
-/// Writes completions for a shell to standard output.
+/// Writes shell completions to standard output.
 ///
 /// For bash: `kindred completions bash > ~/.local/share/bash-completion/completions/kindred`.
 #[derive(Debug, clap::Args)]
@@ -18,24 +18,24 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Writes manual pages, one a command, into a folder.
+/// Writes manual pages, one per command, into a folder.
 ///
 /// To read one: `man DIR/kindred-import.1`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ManArgs {
-    /// The folder; it is made if it is not there
+    /// The folder; it is created if missing
     #[arg(value_name = "DIR")]
     directory: PathBuf,
 }
 
-/// Does what either of them asks of the command line that is given.
+/// Runs either command on the given command line definition.
 ///
 /// # Errors
-/// When nothing can be written.
+/// When the output cannot be written.
 pub(super) fn run(command: &Command, mut line: clap::Command, out: &mut dyn Write) -> Outcome {
     match command {
         Command::Completions(args) => {
-            // The generator panics where it cannot write: a closed pipe would.
+            // The generator panics on write errors, as on a closed pipe: write to memory first.
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut line, "kindred", &mut script);
             out.write_all(&script)?;
@@ -44,7 +44,7 @@ pub(super) fn run(command: &Command, mut line: clap::Command, out: &mut dyn Writ
             let to = &args.directory;
             let written = std::fs::create_dir_all(to)
                 .and_then(|()| clap_mangen::generate_to(line.disable_help_subcommand(true), to));
-            written.map_err(|error| Failure::failed(format!("{}: {error}", to.display())))?;
+            written.map_err(|error| CommandError::failed(format!("{}: {error}", to.display())))?;
         }
         _ => {}
     }

@@ -1,6 +1,6 @@
-//! The memory that this process took.
+//! Memory used by this process.
 
-/// Most memory this process ever had, in bytes (`VmHWM`); `None` where the system does not say.
+/// Peak memory of this process, in bytes (`VmHWM`); `None` where the system does not report it.
 pub(crate) fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status
@@ -21,7 +21,7 @@ mod tests {
         let most = touched.len() as u64;
         assert!(super::peak_memory().unwrap() >= most);
         drop(touched);
-        // The system counts a little late, so not to the byte.
+        // The system's count lags a little, so it is not exact to the byte.
         assert!(super::peak_memory().unwrap() >= most);
     }
 }

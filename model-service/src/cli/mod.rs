@@ -1,7 +1,7 @@
-//! The command line: what one can ask of `kindred`, and how it ends.
+//! The command line: the commands of `kindred`, and how they end.
 //!
 //! Machine-readable output (`--json`) and tables go to standard output, logs and progress to
-//! standard error. Exit codes are [`Exit`]'s.
+//! standard error. See [`Exit`] for exit codes.
 
 mod agreement;
 mod bench;
@@ -43,25 +43,25 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-pub use exit::{EXIT_CODES, Exit, Failure, Outcome};
+pub use exit::{CommandError, EXIT_CODES, Exit, Outcome};
 
-use self::flags::StandaloneFlags;
+use self::flags::AllFlags;
 use crate::config::{Config, Flags, LOG};
 
-/// What commands log that say themselves how it goes: they also say when the broker is away.
+/// Log filter of commands that report their own progress, including an unreachable broker.
 const QUIET_LOG: &str = "warn,kindred_runtime::amqp=error,lapin=off";
 
 /// Version, commit and build.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("KINDRED_BUILD"), ")");
 
-/// Keeps every item's most similar items exact while items come, change and go.
+/// Keeps every item's most similar items exact while items are added, changed and removed.
 ///
-/// Without a command: `standalone`.
+/// Without a command, runs `standalone`.
 #[derive(Debug, Parser)]
 #[command(name = "kindred", version = VERSION, after_help = EXIT_CODES, subcommand_help_heading = "Commands")]
 struct Cli {
     #[command(flatten)]
-    flags: StandaloneFlags,
+    flags: AllFlags,
     /// Write JSON to standard output instead of text
     #[arg(long, global = true)]
     json: bool,
@@ -88,7 +88,7 @@ enum Command {
     /// Shows or changes the settings of a domain
     #[command(subcommand)]
     Domain(DomainCommand),
-    /// The models of a domain: the one that is served, and those beside it
+    /// The models of a domain: the served one, and others built next to it
     #[command(subcommand)]
     Models(ModelsCommand),
     /// Creates, lists and revokes keys
@@ -152,7 +152,7 @@ enum BenchCommand {
 }
 
 impl Command {
-    /// Keys that were given behind the command; what is about the program itself has none.
+    /// Keys given after the command; commands about the program itself have none.
     fn flags(&self) -> Option<&Flags> {
         let flags = match self {
             Self::Demo(args) => &args.flags.0,
@@ -194,8 +194,8 @@ impl Command {
         Some(flags)
     }
 
-    /// Commands that print what they found would be drowned by what a service logs. `neighbours`
-    /// logs no more than is wanted to be known.
+    /// A service's logs would drown the output of commands that print results. `neighbours` logs
+    /// only what is wanted.
     fn logs_little(&self) -> bool {
         !matches!(
             self,
@@ -204,13 +204,13 @@ impl Command {
     }
 }
 
-/// Runs the program: reads the command line, the environment and the configuration, does what is
-/// asked, and says how it ended.
+/// Runs the program: reads the command line, the environment and the configuration, runs the
+/// command, and returns its exit code.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // A closed pipe is no reason to fail: whoever asked for help has seen enough.
+            // A closed pipe is not a failure: the reader has seen enough.
             let _ = error.print();
             return if error.use_stderr() {
                 Exit::Usage.into()
@@ -228,7 +228,7 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) => {
             if !failure.message.is_empty() {
-                // Standard error may be closed; the exit code still says it.
+                // Standard error may be closed; the exit code still reports the failure.
                 let _ = writeln!(std::io::stderr(), "kindred: {failure}");
             }
             failure.exit.into()
@@ -239,12 +239,12 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli, out: &mut dyn Write) -> Outcome {
     let command = cli.command.unwrap_or_else(|| {
         Command::Standalone(local::StandaloneArgs {
-            flags: StandaloneFlags::default(),
+            flags: AllFlags::default(),
         })
     });
     let flags = match command.flags() {
         Some(behind) => cli.flags.0.and_then(behind.clone()),
-        // Neither needs a configuration: one that is wrong is no obstacle.
+        // Neither needs a configuration, so an invalid one must not get in the way.
         None => return manual::run(&command, Cli::command(), out),
     };
     let (config, origins) = Config::resolve(&flags, std::env::vars_os(), Path::new(""))?;

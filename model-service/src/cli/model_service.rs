@@ -1,6 +1,6 @@
-//! `kindred model-service`: the clustered role, until it is told to stop.
+//! `kindred model-service`: runs the clustered role until it is told to stop.
 
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::standalone::{DRAIN, Stop};
 use crate::clustered::{Clustered, StartError};
 use crate::config::Config;
@@ -13,15 +13,15 @@ pub(super) fn run(config: &Config) -> Outcome {
             return Ok(Exit::Done);
         };
         let service = started.map_err(|error| match error {
-            StartError::Misconfigured(_) => Failure::usage(error.to_string()),
-            _ => Failure::failed(error.to_string()),
+            StartError::Misconfigured(_) => CommandError::usage(error.to_string()),
+            _ => CommandError::failed(error.to_string()),
         })?;
         if !is_over {
             stop.asked().await;
         }
         tracing::info!("stopping");
         if tokio::time::timeout(DRAIN, service.stop()).await.is_err() {
-            tracing::warn!(after = ?DRAIN, "stopped before all was let go");
+            tracing::warn!(after = ?DRAIN, "stopped before all partitions were released");
         }
         Ok(Exit::Done)
     })

@@ -1,4 +1,4 @@
-//! `kindred models`: the models of a domain, the one that is served and those beside it.
+//! `kindred models`: the models of a domain, the served one and those built next to it.
 
 use std::io::Write;
 
@@ -6,11 +6,11 @@ use kindred_api::model::{ActivatedAnswer, ModelAnswer, ModelBody, ModelsAnswer};
 use kindred_api::path;
 
 use super::client::{Client, Server, printable};
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ClientFlags;
 use crate::config::Config;
 
-/// Lists the models of a domain: how far each is.
+/// Lists the models of a domain and their progress.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
     /// The domain
@@ -21,16 +21,17 @@ pub(crate) struct ListArgs {
     pub(crate) flags: ClientFlags,
 }
 
-/// Has a model built beside the one that is served.
+/// Builds a model next to the served one.
 ///
-/// It is made of what is stored, behind the domain's events; `kindred models list` says how far it is.
+/// It is built from stored data while the domain's events take precedence; `kindred models list`
+/// shows its progress.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PutArgs {
     /// The domain
     domain: String,
     /// The model's name
     name: String,
-    /// The way its features are made [default: like its name]
+    /// The model's kind [default: its name]
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
     #[command(flatten)]
@@ -39,7 +40,7 @@ pub(crate) struct PutArgs {
     pub(crate) flags: ClientFlags,
 }
 
-/// Has a ready model served; the one that was served stays ready.
+/// Serves a ready model; the model served before stays ready.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ActivateArgs {
     /// The domain
@@ -89,7 +90,8 @@ pub(crate) fn put(args: &PutArgs, config: &Config, json: bool, out: &mut dyn Wri
     let body = ModelBody {
         kind: args.kind.as_ref().unwrap_or(&args.name).clone(),
     };
-    let body = serde_json::to_vec(&body).map_err(|error| Failure::failed(error.to_string()))?;
+    let body =
+        serde_json::to_vec(&body).map_err(|error| CommandError::failed(error.to_string()))?;
     let answer = client.put(&path::model(&args.domain, &args.name), &body)?;
     let answer = Client::good(answer)?;
     if json {
@@ -116,7 +118,7 @@ pub(crate) fn activate(
     let (active, was) = (active.to_string(), was.to_string());
     writeln!(
         out,
-        "{} is served; {} was",
+        "{} is now served instead of {}",
         printable(&active),
         printable(&was)
     )?;

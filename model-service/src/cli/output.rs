@@ -1,4 +1,4 @@
-//! What programs read on standard output.
+//! Output for programs on standard output.
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ pub(super) fn json_line(out: &mut dyn Write, value: &impl Serialize) -> io::Resu
     writeln!(out)
 }
 
-/// JSON that people may read, too.
+/// JSON that is also easy to read for people.
 pub(super) fn json_lines(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)

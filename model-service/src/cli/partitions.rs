@@ -1,4 +1,4 @@
-//! `kindred partitions`: how many partitions a cluster has, and another number of them.
+//! `kindred partitions`: shows or changes a cluster's number of partitions.
 
 use std::io::Write;
 
@@ -8,8 +8,8 @@ use kindred_runtime::cql::connect;
 use scylla::client::session::Session;
 use serde::Serialize;
 
-use super::exit::{Exit, Failure, Outcome};
-use super::flags::StandaloneFlags;
+use super::exit::{CommandError, Exit, Outcome};
+use super::flags::AllFlags;
 use crate::config::Config;
 use crate::store::cassandra::partitions::{self, Partitions};
 use crate::store::cassandra::schema::Keyspace;
@@ -18,31 +18,31 @@ use crate::store::cassandra::schema::Keyspace;
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowArgs {
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 /// Changes the number of partitions while no model service runs.
 ///
-/// Stop publishers first, let the model services work off what waits, and stop them. Then: this command, the new
-/// number in the configuration of all services, and start them. The broker's user must be allowed to configure
-/// kindred.* for it, the database's role to change the tables `meta`, `partitions` and `domains`. What was
-/// interrupted is finished by the same command.
+/// Stop publishers first, let the model services drain their queues, and stop them. Then run this
+/// command, set the new number in the configuration of all services, and start them. The broker's
+/// user must be allowed to configure kindred.*, and the database's role to modify the tables
+/// `meta`, `partitions` and `domains`. If the change is interrupted, run the same command again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SetArgs {
-    /// How many there are to be
+    /// The new number of partitions
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1024))]
     number: u16,
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 #[derive(Debug, Serialize)]
 struct Report {
     partitions: u16,
-    /// How many there are to be, while that was begun and not finished.
+    /// The target of an unfinished change.
     #[serde(skip_serializing_if = "Option::is_none")]
     changing_to: Option<u16>,
-    /// Domains that were given a partition.
+    /// Domains that were assigned to a partition.
     #[serde(skip_serializing_if = "Option::is_none")]
     domains: Option<usize>,
 }
@@ -73,7 +73,8 @@ pub(crate) fn show(config: &Config, json: bool, out: &mut dyn Write) -> Outcome 
         None => writeln!(out, "{partitions} partitions")?,
         Some(to) => writeln!(
             out,
-            "{partitions} partitions; a change to {to} was begun: `kindred partitions set {to}` finishes it"
+            "{partitions} partitions; a change to {to} is unfinished: `kindred partitions set \
+            {to}` completes it"
         )?,
     }
     Ok(Exit::Done)
@@ -96,18 +97,18 @@ pub(crate) fn set(args: &SetArgs, config: &Config, json: bool, out: &mut dyn Wri
     }
     let number = args.number;
     match changed {
-        None => writeln!(out, "there are {number} partitions already")?,
+        None => writeln!(out, "there already are {number} partitions")?,
         Some(domains) => writeln!(
             out,
-            "{number} partitions, {domains} domains in them; now set partitions = {number} for every model \
-             service, and start them"
+            "{number} partitions for {domains} domains; now set partitions = {number} for every \
+             model service, and start them"
         )?,
     }
     Ok(Exit::Done)
 }
 
-/// Changes the number: how many domains there are, or `None` where nothing was to be done.
-async fn change(to: u16, config: &Config) -> Result<Option<usize>, Failure> {
+/// Changes the number; returns how many domains there are, or `None` if nothing had to be done.
+async fn change(to: u16, config: &Config) -> Result<Option<usize>, CommandError> {
     let (session, keyspace) = database(config).await?;
     let (session, keyspace) = (&session, &keyspace);
     let before = existing(session, keyspace).await?;
@@ -117,7 +118,7 @@ async fn change(to: u16, config: &Config) -> Result<Option<usize>, Failure> {
     let (Partitions::Of(from) | Partitions::Changing { from, .. }) = before;
     let most = match before {
         Partitions::Of(from) => from.max(to),
-        // What was begun may have made queues of its own.
+        // An unfinished change may have created queues of its own.
         Partitions::Changing { from, to: begun } => from.max(begun).max(to),
     };
     partitions::refuse_while_in_use(session, keyspace)
@@ -131,9 +132,10 @@ async fn change(to: u16, config: &Config) -> Result<Option<usize>, Failure> {
         let waiting = events_waiting(&connection, &names, from).await;
         let waiting = waiting.map_err(failed)?;
         if waiting > 0 {
-            return Err(Failure::failed(format!(
-                "{waiting} events wait in the queues of the {from} partitions; stop publishers, start the model \
-                 services until all is worked off (`kindred status`), stop them, and run this again"
+            return Err(CommandError::failed(format!(
+                "{waiting} events wait in the queues of the {from} partitions; stop publishers, \
+                 run the model services until the queues are empty (`kindred status`), stop \
+                 them, and run this again"
             )));
         }
     }
@@ -149,7 +151,7 @@ async fn change(to: u16, config: &Config) -> Result<Option<usize>, Failure> {
         "partitions.changing"
     );
     let unfinished = |error: &dyn std::fmt::Display| {
-        Failure::failed(format!(
+        CommandError::failed(format!(
             "{error}; the change is not finished, and no model service starts until it is: run \
              `kindred partitions set {to}` again"
         ))
@@ -162,7 +164,7 @@ async fn change(to: u16, config: &Config) -> Result<Option<usize>, Failure> {
     partitions::assign(session, keyspace, epoch, routed)
         .await
         .map_err(|error| unfinished(&error))?;
-    // Events may come before services start: they wait in the queues they belong to.
+    // Events may arrive before services start: they wait in their queues.
     finish(&connection, &names, most, to)
         .await
         .map_err(|error| unfinished(&error))?;
@@ -173,26 +175,28 @@ async fn change(to: u16, config: &Config) -> Result<Option<usize>, Failure> {
     Ok(Some(domains.len()))
 }
 
-async fn database(config: &Config) -> Result<(Session, Keyspace), Failure> {
+async fn database(config: &Config) -> Result<(Session, Keyspace), CommandError> {
     let name = &config.database.cql_keyspace;
     let keyspace = Keyspace::new(name).ok_or_else(|| {
-        Failure::usage(format!("cql_keyspace: {name:?} is no name of a keyspace"))
+        CommandError::usage(format!(
+            "cql_keyspace: {name:?} is not a valid keyspace name"
+        ))
     })?;
     let session = connect(&config.database.options(), name).await;
     Ok((session.map_err(failed)?, keyspace))
 }
 
-async fn existing(session: &Session, keyspace: &Keyspace) -> Result<Partitions, Failure> {
+async fn existing(session: &Session, keyspace: &Keyspace) -> Result<Partitions, CommandError> {
     let found = partitions::found(session, keyspace).await;
     found.map_err(failed)?.ok_or_else(|| {
-        Failure::failed(format!(
-            "no model service was started on keyspace {} yet: the first one makes as many partitions as it is \
-             configured with",
+        CommandError::failed(format!(
+            "no model service has been started on keyspace {} yet: the first one creates as many \
+             partitions as it is configured with",
             keyspace.as_str()
         ))
     })
 }
 
-fn failed(error: impl std::fmt::Display) -> Failure {
-    Failure::failed(error.to_string())
+fn failed(error: impl std::fmt::Display) -> CommandError {
+    CommandError::failed(error.to_string())
 }

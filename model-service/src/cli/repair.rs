@@ -1,4 +1,4 @@
-//! `kindred repair`: features and lists made anew, where rows of the store are damaged.
+//! `kindred repair`: recomputes features and lists where stored rows are damaged.
 
 use std::io::Write;
 
@@ -6,19 +6,19 @@ use kindred_api::domain::{RepairAnswer, RepairBody};
 use kindred_api::path;
 
 use super::client::{Server, printable};
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ClientFlags;
 use crate::config::Config;
 
 /// Recomputes features and lists of items from their texts.
 ///
-/// For rows of the store that are damaged: `kindred status` names them. Readers are answered meanwhile. Items whose own
-/// row or text is damaged have to be published again.
+/// For damaged rows of the store, which `kindred status` names. Queries are answered meanwhile.
+/// Items whose own row or text is damaged must be published again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RepairArgs {
     /// The domain
     domain: String,
-    /// Items; all of the domain's if none is given
+    /// Items; all items of the domain if none is given
     #[arg(value_name = "ID")]
     ids: Vec<String>,
     #[command(flatten)]
@@ -32,7 +32,8 @@ pub(crate) fn run(args: &RepairArgs, config: &Config, json: bool, out: &mut dyn 
     let body = RepairBody {
         ids: Some(args.ids.clone()).filter(|ids| !ids.is_empty()),
     };
-    let body = serde_json::to_vec(&body).map_err(|error| Failure::failed(error.to_string()))?;
+    let body =
+        serde_json::to_vec(&body).map_err(|error| CommandError::failed(error.to_string()))?;
     let answer = client.post_good(&path::repair(&args.domain), &body)?;
     if json {
         writeln!(out, "{}", answer.text().trim_end())?;
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &RepairArgs, config: &Config, json: bool, out: &mut dyn 
     let domain = printable(begun.domain.as_str());
     writeln!(
         out,
-        "what is stored of {domain} is being made anew; `kindred status` says how many items are left"
+        "recomputing the stored data of {domain}; `kindred status` shows how many items are left"
     )?;
     Ok(Exit::Done)
 }

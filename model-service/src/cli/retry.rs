@@ -1,15 +1,15 @@
-//! How long something is tried again, and the pauses between attempts.
+//! Retries with a time limit, and pauses between attempts.
 
 use std::time::{Duration, Instant};
 
 use kindred_shared::Backoff;
 
-use super::exit::{Exit, Failure};
+use super::exit::{CommandError, Exit};
 
-/// Between attempts.
+/// Pauses between attempts.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
-/// Attempts with growing pauses between them, until a time limit is used up.
+/// Attempts with growing pauses between them, until a time limit is reached.
 #[derive(Debug)]
 pub(crate) struct Retry {
     limit: Duration,
@@ -18,7 +18,7 @@ pub(crate) struct Retry {
 }
 
 impl Retry {
-    /// Tries for this long, counted from the first failure on.
+    /// Retries for this long, counted from the first failure.
     pub(crate) fn new(limit: Duration) -> Self {
         Self {
             limit,
@@ -27,12 +27,12 @@ impl Retry {
         }
     }
 
-    /// It works again: the next failure is a first one.
+    /// It works again: the next failure counts as a first one.
     pub(crate) fn renew(&mut self) {
         *self = Self::new(self.limit);
     }
 
-    /// How long to wait before the next attempt; `None` when the limit is used up.
+    /// How long to wait before the next attempt; `None` when the limit is reached.
     pub(crate) fn next_pause(&mut self) -> Option<Duration> {
         let since = *self.since.get_or_insert_with(Instant::now);
         let left = self.limit.saturating_sub(since.elapsed());
@@ -42,7 +42,7 @@ impl Retry {
         Some(self.pauses.failed().min(left))
     }
 
-    /// What is said when it is tried again.
+    /// The message before another attempt.
     pub(crate) fn words(&self, trouble: &str) -> String {
         format!(
             "{trouble}; trying again for up to {}",
@@ -50,12 +50,12 @@ impl Retry {
         )
     }
 
-    /// What is said when it is tried no more.
-    pub(crate) fn given_up(&self, exit: Exit, trouble: &str) -> Failure {
-        Failure::new(
+    /// The failure after the last attempt.
+    pub(crate) fn given_up(&self, exit: Exit, trouble: &str) -> CommandError {
+        CommandError::new(
             exit,
             format!(
-                "{trouble}; given up after {}",
+                "{trouble}; gave up after {}",
                 humantime::format_duration(self.limit)
             ),
         )

@@ -1,33 +1,33 @@
-//! `kindred config`: effective values and where each is from.
+//! `kindred config`: shows effective values and their origins.
 
 use std::io::Write;
 
 use super::exit::{Exit, Outcome};
-use super::flags::StandaloneFlags;
+use super::flags::AllFlags;
 use super::output::json_lines;
-use crate::config::{Config, Entry, Origins};
+use crate::config::{Config, ConfigEntry, Origins};
 
-/// Shows the effective configuration and where each value is from.
+/// Shows the effective configuration and where each value comes from.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConfigArgs {
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
 pub(crate) fn run(config: &Config, origins: &Origins, json: bool, out: &mut dyn Write) -> Outcome {
     let sections = config.entries(origins);
-    let entries: Vec<&Entry> = sections.iter().flatten().collect();
+    let entries: Vec<&ConfigEntry> = sections.iter().flatten().collect();
     if json {
         json_lines(out, &entries)?;
         return Ok(Exit::Done);
     }
-    let width = |of: fn(&Entry) -> usize| entries.iter().copied().map(of).max().unwrap_or(0);
+    let width = |of: fn(&ConfigEntry) -> usize| entries.iter().copied().map(of).max().unwrap_or(0);
     let (keys, values) = (width(|e| e.key.len()), width(|e| e.value.chars().count()));
     for (n, section) in sections.iter().enumerate() {
         if n > 0 {
             writeln!(out)?;
         }
-        for Entry {
+        for ConfigEntry {
             key, value, origin, ..
         } in section
         {

@@ -1,4 +1,4 @@
-//! `kindred similar`: what is similar to an item, to several, or to a text.
+//! `kindred similar`: finds what is similar to an item, to several items, or to a text.
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::client::{Client, Server, printable};
 use super::conditions::ConditionArgs;
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ClientFlags;
-use crate::client::Answer;
+use crate::client::Response;
 use crate::config::Config;
 
-/// How often a list that is being made is asked for.
+/// How often an unfinished list is requested again.
 const ASK_EVERY: Duration = Duration::from_millis(200);
-/// Longest text that is read.
+/// Longest text accepted.
 const TEXT_BYTES: u64 = 16 << 20;
 
 /// Shows what is most similar to an item, to several, or to a text.
@@ -24,19 +24,20 @@ const TEXT_BYTES: u64 = 16 << 20;
 pub(crate) struct SimilarArgs {
     /// The domain
     domain: String,
-    /// The id of an item, or of several: what is like all of them; behind `--` if one begins with a hyphen
+    /// Id of an item, or of several to find what is similar to all of them; use `--` before ids
+    /// that begin with a hyphen
     #[arg(value_name = "ID", required_unless_present_any = ["text", "title"])]
     ids: Vec<String>,
-    /// A file with a text to be like, plain or HTML; `-`: standard input
+    /// A file with the text to compare with, plain or HTML; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "ids")]
     text: Option<String>,
-    /// Its title, or a title alone
+    /// The text's title, or a title alone
     #[arg(long, conflicts_with = "ids")]
     title: Option<String>,
-    /// Its language; without it, it is detected
+    /// The text's language [default: detected]
     #[arg(long, value_name = "CODE", conflicts_with = "ids")]
     text_language: Option<String>,
-    /// Who reads the answer: while an experiment runs, the conditions of its arm count
+    /// Id of the reader: while an experiment runs, the conditions of the reader's arm apply
     #[arg(long, value_name = "ID")]
     reader: Option<String>,
     #[command(flatten)]
@@ -59,7 +60,7 @@ pub(crate) fn run(args: &SimilarArgs, config: &Config, json: bool, out: &mut dyn
     }
     for id in &answer.unknown {
         let id = printable(id.as_str());
-        writeln!(out, "{id} is not there for readers")?;
+        writeln!(out, "{id} is not visible to readers")?;
     }
     if answer.similar.is_empty() {
         let what = match args.ids.as_slice() {
@@ -68,7 +69,7 @@ pub(crate) fn run(args: &SimilarArgs, config: &Config, json: bool, out: &mut dyn
         };
         if answer.as_of.is_none() {
             let domain = printable(&args.domain);
-            return Err(Failure::failed(format!(
+            return Err(CommandError::failed(format!(
                 "the first list of {what} is still being made; see `kindred status {domain}`, and ask again"
             )));
         }
@@ -124,14 +125,14 @@ fn write_table(similar: &[SimilarItem], out: &mut dyn Write) -> std::io::Result<
     Ok(())
 }
 
-/// What is asked of the service.
+/// What to ask the service.
 enum Asking {
     Get(String),
     Post(String, Vec<u8>),
 }
 
 impl Asking {
-    fn of(args: &SimilarArgs) -> Result<Self, Failure> {
+    fn of(args: &SimilarArgs) -> Result<Self, CommandError> {
         if let ([id], false) = (args.ids.as_slice(), args.conditions.are_json()) {
             let mut query = args.conditions.parameters()?;
             if let Some(reader) = &args.reader {
@@ -165,16 +166,16 @@ impl Asking {
             say("language", language.as_str().into());
         }
         let body =
-            serde_json::to_vec(&query).map_err(|error| Failure::failed(error.to_string()))?;
+            serde_json::to_vec(&query).map_err(|error| CommandError::failed(error.to_string()))?;
         Ok(Self::Post(path::queries(&args.domain), body))
     }
 }
 
-/// A file's text, or that of standard input.
-fn read_text(file: &str) -> Result<String, Failure> {
+/// Reads the text from a file or from standard input.
+fn read_text(file: &str) -> Result<String, CommandError> {
     let unreadable = |error: std::io::Error| {
         let file = printable(file);
-        Failure::failed(format!("{file} cannot be read as a text in UTF-8: {error}"))
+        CommandError::failed(format!("{file} cannot be read as UTF-8 text: {error}"))
     };
     let source: Box<dyn Read> = match file {
         "-" => Box::new(std::io::stdin()),
@@ -188,12 +189,12 @@ fn read_text(file: &str) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// The answer, as soon as there is something to compare with, or as it is in the end.
+/// The answer as soon as there is a list, or the last one when time is up.
 fn ask(
     client: &Client,
     asking: &Asking,
     timeout: Duration,
-) -> Result<(Answer, SimilarAnswer), Failure> {
+) -> Result<(Response, SimilarAnswer), CommandError> {
     let until = Instant::now() + timeout;
     loop {
         let raw = match asking {

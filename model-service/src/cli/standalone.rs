@@ -1,28 +1,28 @@
-//! `kindred standalone`: everything in one process, until it is told to stop.
+//! `kindred standalone`: runs everything in one process until it is told to stop.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use crate::config::{Config, Origins};
 use crate::service::GuardError;
 use crate::standalone::{Standalone, StartError};
 
-/// How long draining may take: a process that was told to stop is gone within 10 s.
+/// Longest time to drain: a process that is told to stop exits within 10 s.
 pub(super) const DRAIN: Duration = Duration::from_secs(9);
 
 /// The number of SIGXFSZ on Linux and macOS.
 const SIGXFSZ: std::ffi::c_int = 25;
 
-/// How long a start that is told to stop may take to come to its end.
+/// Longest time that a start which is told to stop may still take.
 const STARTING: Duration = Duration::from_secs(2);
 
 /// SIGTERM and SIGINT.
 ///
-/// And SIGXFSZ, which would end the process when a file reaches the limit the system gives it:
-/// listened to and left alone, the write fails instead, as on a full disk.
+/// Also SIGXFSZ, which would kill the process when a file reaches the system's size limit. With a
+/// handler that ignores it, the write fails instead, as on a full disk.
 pub(super) struct Stop {
     _file_size: Signal,
     terminate: Signal,
@@ -30,11 +30,12 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    /// From now on the signals end the process only as we say.
-    pub(super) fn listen() -> Result<Self, Failure> {
+    /// From now on signals only end the process the way this program decides.
+    pub(super) fn listen() -> Result<Self, CommandError> {
         let listen = |kind| {
-            signal(kind)
-                .map_err(|error| Failure::failed(format!("signals cannot be heard: {error}")))
+            signal(kind).map_err(|error| {
+                CommandError::failed(format!("signals cannot be handled: {error}"))
+            })
         };
         Ok(Self {
             _file_size: listen(SignalKind::from_raw(SIGXFSZ))?,
@@ -51,8 +52,9 @@ impl Stop {
         }
     }
 
-    /// Waits for a start, and says whether the process was told to stop meanwhile. It may answer already, and own
-    /// partitions: so it is let come to its end, and is stopped like any other. `None`: that took too long.
+    /// Waits for a start; also returns whether the process was told to stop meanwhile. The service
+    /// may already answer and own partitions, so the start is allowed to complete, and the service
+    /// is then stopped as usual. `None`: that took too long.
     pub(super) async fn while_starting<T>(
         &mut self,
         start: impl Future<Output = T>,
@@ -66,8 +68,8 @@ impl Stop {
     }
 }
 
-/// Lets a service finish what is at hand. What it does not finish in time is done after the next
-/// start: nothing acknowledged is lost.
+/// Lets a service finish its work. What it does not finish in time is done after the next start:
+/// nothing acknowledged is lost.
 pub(super) async fn drain(service: Standalone) {
     tracing::info!("stopping");
     if tokio::time::timeout(DRAIN, service.stop()).await.is_err() {
@@ -97,7 +99,7 @@ pub(super) fn run(config: &Config, origins: &Origins, json: bool, out: &mut dyn 
         };
         let service = started.map_err(failure)?;
         if !is_over {
-            // The service goes on whether anybody reads this or not.
+            // The service runs whether or not anybody reads this.
             let _ = greet(&service, config, json, out);
             stop.asked().await;
         }
@@ -106,12 +108,12 @@ pub(super) fn run(config: &Config, origins: &Origins, json: bool, out: &mut dyn 
     })
 }
 
-/// What is wrong with the configuration is said to be that.
-pub(super) fn failure(error: StartError) -> Failure {
+/// Reports configuration errors as such.
+pub(super) fn failure(error: StartError) -> CommandError {
     match error {
         StartError::Guard(GuardError::Exposed(_) | GuardError::AdminFile(_))
-        | StartError::Access(_) => Failure::usage(error.to_string()),
-        _ => Failure::failed(error.to_string()),
+        | StartError::Access(_) => CommandError::usage(error.to_string()),
+        _ => CommandError::failed(error.to_string()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `kindred status`: how the domains and compute workers of a running Kindred fare.
+//! `kindred status`: the state of the domains and compute workers of a running Kindred.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use kindred_api::worker::{WorkerAnswer, WorkersAnswer};
 use serde_json::{Map, Value};
 
 use super::client::{Client, Server, printable};
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ClientFlags;
 use crate::config::Config;
 
@@ -24,7 +24,7 @@ pub(crate) struct StatusArgs {
 }
 
 /// Every domain of a server.
-pub(crate) fn domains(client: &Client) -> Result<Vec<DomainAnswer>, Failure> {
+pub(crate) fn domains(client: &Client) -> Result<Vec<DomainAnswer>, CommandError> {
     let answer = client.get_good(path::DOMAINS)?;
     Ok(client.read::<DomainsAnswer>(&answer)?.domains)
 }
@@ -57,7 +57,10 @@ pub(crate) fn run(args: &StatusArgs, config: &Config, json: bool, out: &mut dyn 
         None => client.read::<DomainsAnswer>(&answer)?.domains,
     };
     if domains.is_empty() {
-        writeln!(out, "no domain yet; the first event of one registers it")?;
+        writeln!(
+            out,
+            "no domain yet; the first event of a domain registers it"
+        )?;
     } else {
         table(&domains, out)?;
     }
@@ -77,7 +80,7 @@ fn workers_table(answer: &WorkersAnswer, out: &mut dyn Write) -> std::io::Result
             ),
             n => writeln!(
                 out,
-                "{n} compute workers take jobs; none has said anything yet"
+                "{n} compute workers take jobs; none has reported its state yet"
             ),
         };
     }

@@ -1,4 +1,4 @@
-//! `kindred vectors prepare`: published word vectors into the file Kindred reads.
+//! `kindred vectors prepare`: converts published word vectors into the file Kindred reads.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -9,35 +9,35 @@ use compute_worker::word_vectors::{Filter, Format};
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget};
 use serde::Serialize;
 
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ClientFlags;
 use super::output::json_line;
 
 /// Prepares word vectors of a language, for the key `vectors`.
 ///
 /// Keeps the most frequent words, lower-cased; removes the mean and the three largest principal
-/// components; quantises. The file says where its vectors are from.
+/// components; quantises. The file records where its vectors come from.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PrepareArgs {
-    /// Word vectors as published, most frequent word first
+    /// Published word vectors, most frequent word first
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
-    /// The file to make
+    /// Output file
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
-    /// auto, finalfusion, fasttext, word2vec or text
+    /// Input format: auto, finalfusion, fasttext, word2vec or text
     #[arg(long, default_value = "auto", value_parser = format)]
     format: FormatChoice,
-    /// Most words kept
+    /// Most words to keep
     #[arg(long, default_value_t = prepare::DEFAULT_WORDS, value_parser = at_least_one)]
     words: usize,
-    /// Keep words of letters only
+    /// Keep only words made of letters
     #[arg(long)]
     alphabetic: bool,
-    /// pq25, pq50, … (bytes a word; they must divide the dimension) or none
+    /// Quantisation: pq25, pq50, … (bytes per word; must divide the dimension) or none
     #[arg(long, default_value_t)]
     quantize: Quantizer,
-    /// Where the vectors are from, for the file's metadata
+    /// Where the vectors come from, for the file's metadata
     #[arg(
         long,
         default_value = "",
@@ -57,7 +57,7 @@ pub(crate) struct PrepareArgs {
     pub(crate) flags: ClientFlags,
 }
 
-/// A format, or that the file tells.
+/// A format; `None`: detect it from the file.
 #[derive(Debug, Clone, Copy)]
 struct FormatChoice(Option<Format>);
 
@@ -77,7 +77,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "expected a whole number of at least 1".to_owned())
 }
 
-/// What was made.
+/// What was written.
 #[derive(Debug, Serialize)]
 struct Summary {
     output: PathBuf,
@@ -91,7 +91,7 @@ struct Summary {
 
 pub(crate) fn run(args: &PrepareArgs, json: bool, out: &mut dyn Write) -> Outcome {
     let began = Instant::now();
-    // Hidden by itself where standard error is no terminal.
+    // Hidden automatically when standard error is not a terminal.
     let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     line.enable_steady_tick(std::time::Duration::from_millis(200));
     let options = PrepareOptions {
@@ -110,13 +110,13 @@ pub(crate) fn run(args: &PrepareArgs, json: bool, out: &mut dyn Write) -> Outcom
         line.set_message(match progress {
             Progress::Reading { words } => format!("reading, {words} words"),
             Progress::Removing => "removing principal components".to_owned(),
-            Progress::Quantizing => "quantising, the long part".to_owned(),
+            Progress::Quantizing => "quantising (the slowest step)".to_owned(),
             Progress::Writing => "writing".to_owned(),
             _ => "working".to_owned(),
         });
     });
     line.finish_and_clear();
-    let prepared = prepared.map_err(|error| Failure::failed(error.to_string()))?;
+    let prepared = prepared.map_err(|error| CommandError::failed(error.to_string()))?;
     let summary = Summary {
         output: args.output.clone(),
         format: prepared.format.to_string(),
@@ -131,7 +131,7 @@ pub(crate) fn run(args: &PrepareArgs, json: bool, out: &mut dyn Write) -> Outcom
     } else {
         writeln!(
             out,
-            "{}: {} words of {} values, {}, from {} in {:.1} s ({} words passed over)",
+            "{}: {} words of {} values, {}, from {} in {:.1} s ({} words skipped)",
             summary.output.display(),
             summary.words,
             summary.dimension,

@@ -1,6 +1,6 @@
-//! What every twin of the job queue must do.
+//! What every implementation of the job queue must do.
 //!
-//! A twin's workers run [`perform`]; `dispatch_contract!` makes a test of every case.
+//! Workers of a fixture run [`perform`]; `dispatch_contract!` makes a test of every case.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 
@@ -15,58 +15,58 @@ use kindred_domain::dispatch::*;
 
 /// Longest a case may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
-/// An expiry no case reaches.
+/// An expiry that no case reaches.
 const FAR: Duration = Duration::from_secs(600);
 
 /// A job queue under test, with workers that run [`perform`].
-pub(crate) trait Twin: Send + Sync {
+pub(crate) trait Fixture: Send + Sync {
     /// The edge.
     fn jobs(&self) -> Arc<dyn Jobs>;
 
-    /// What its workers wait at.
+    /// The gate its workers wait at.
     fn gate(&self) -> &Gate;
 
-    /// Jobs that fit before it is full, those in workers' hands included.
+    /// Jobs that fit before it is full, including those workers have taken.
     fn capacity(&self) -> usize;
 
     /// Closes the edge.
     fn close(&self);
 }
 
-/// Makes a test of every case; `$twin` is an expression that makes a fresh [`Twin`].
+/// Makes a test of every case; `$fixture` is an expression that makes a fresh [`Fixture`].
 /// An attribute before it is put on every test.
 macro_rules! dispatch_contract {
-    (@each $metas:tt $twin:expr; $($case:ident),+) => {$(
-        $crate::dispatch::contract::dispatch_contract!(@one $metas $twin; $case);
+    (@each $metas:tt $fixture:expr; $($case:ident),+) => {$(
+        $crate::dispatch::contract::dispatch_contract!(@one $metas $fixture; $case);
     )+};
-    (@one [$(#[$meta:meta])*] $twin:expr; $case:ident) => {
+    (@one [$(#[$meta:meta])*] $fixture:expr; $case:ident) => {
         #[tokio::test]
         $(#[$meta])*
         async fn $case() {
-            let twin = $twin;
+            let fixture = $fixture;
             tokio::time::timeout(
                 $crate::dispatch::contract::DEADLINE,
-                $crate::dispatch::contract::$case(&twin),
+                $crate::dispatch::contract::$case(&fixture),
             )
             .await
             .expect("the case ends before its deadline");
         }
     };
-    (@all $metas:tt $twin:expr) => {
-        $crate::dispatch::contract::dispatch_contract!(@each $metas $twin;
+    (@all $metas:tt $fixture:expr) => {
+        $crate::dispatch::contract::dispatch_contract!(@each $metas $fixture;
             every_reply_reaches_its_sender, an_expired_job_is_not_done, a_full_queue_says_so,
             a_panic_is_answered, waiting_for_a_reply_can_be_given_up, closing_ends_it);
     };
-    (#[$meta:meta] $twin:expr) => {
-        $crate::dispatch::contract::dispatch_contract!(@all [#[$meta]] $twin);
+    (#[$meta:meta] $fixture:expr) => {
+        $crate::dispatch::contract::dispatch_contract!(@all [#[$meta]] $fixture);
     };
-    ($twin:expr) => {
-        $crate::dispatch::contract::dispatch_contract!(@all [] $twin);
+    ($fixture:expr) => {
+        $crate::dispatch::contract::dispatch_contract!(@all [] $fixture);
     };
 }
 pub(crate) use dispatch_contract;
 
-/// Holds workers while it is shut. Open at first.
+/// Holds workers while it is closed. Open at first.
 #[derive(Default)]
 pub(crate) struct Gate {
     state: Mutex<GateState>,
@@ -76,9 +76,9 @@ pub(crate) struct Gate {
 #[derive(Default)]
 struct GateState {
     shut: bool,
-    /// Workers that have come to the gate so far.
+    /// Workers that have reached the gate so far.
     came: usize,
-    /// Words of the jobs that were done.
+    /// Words of the completed jobs.
     done: Vec<String>,
 }
 
@@ -105,7 +105,7 @@ impl Gate {
     }
 }
 
-/// Opens the gate when a case ends, however it ends, so that no worker waits for ever.
+/// Opens the gate at the end of a case, even a failed one, so that no worker waits for ever.
 struct Shut<'a>(&'a Gate);
 
 impl<'a> Shut<'a> {
@@ -121,7 +121,7 @@ impl Drop for Shut<'_> {
     }
 }
 
-/// A job that carries a word: `panic` panics, `fail` fails, others are answered.
+/// A job that carries a word: `panic` panics, `fail` fails, others get a reply.
 pub(crate) fn job(word: &str) -> Job {
     Job {
         domain: DomainName::new("contract").unwrap(),
@@ -132,7 +132,7 @@ pub(crate) fn job(word: &str) -> Job {
     }
 }
 
-/// What a worker does with a job.
+/// How a worker does a job.
 pub(crate) fn perform(gate: &Gate, job: &Job) -> Reply {
     let Task::Extract(task) = &job.task else {
         return Reply::Failed("not a job of these tests".into());
@@ -143,7 +143,7 @@ pub(crate) fn perform(gate: &Gate, job: &Job) -> Reply {
         "panic" => panic!("told to"),
         "fail" => Reply::Failed("told to".into()),
         _ => {
-            // Splits its work, as real jobs do.
+            // Splits its work, like real jobs.
             let (left, right) = rayon::join(|| word.len() as f32, || 1.0);
             Reply::Extracted(vec![
                 Feature::new(vec![left, right], vec![], vec![]).unwrap(),
@@ -156,7 +156,7 @@ async fn send(jobs: &dyn Jobs, id: u64, word: &str) -> Result<(), SendError> {
     jobs.send(JobId(id), Attempt(1), FAR, job(word)).await
 }
 
-/// Sends; waits for room while it is full.
+/// Sends, waiting for room while the queue is full.
 async fn send_in_time(jobs: &dyn Jobs, id: u64, word: &str) {
     while let Err(error) = send(jobs, id, word).await {
         assert_eq!(error, SendError::Full);
@@ -164,8 +164,8 @@ async fn send_in_time(jobs: &dyn Jobs, id: u64, word: &str) {
     }
 }
 
-pub(crate) async fn every_reply_reaches_its_sender(twin: &impl Twin) {
-    let jobs = twin.jobs();
+pub(crate) async fn every_reply_reaches_its_sender(fixture: &impl Fixture) {
+    let jobs = fixture.jobs();
     assert!(jobs.workers() > 0);
     let mut answered = BTreeSet::new();
     for round in 0..20 {
@@ -191,9 +191,9 @@ pub(crate) async fn every_reply_reaches_its_sender(twin: &impl Twin) {
     assert_eq!(answered.len(), 60);
 }
 
-pub(crate) async fn an_expired_job_is_not_done(twin: &impl Twin) {
-    let jobs = twin.jobs();
-    let gate = Shut::new(twin.gate());
+pub(crate) async fn an_expired_job_is_not_done(fixture: &impl Fixture) {
+    let jobs = fixture.jobs();
+    let gate = Shut::new(fixture.gate());
     let sent = jobs
         .send(JobId(0), Attempt(1), Duration::ZERO, job("too late"))
         .await;
@@ -202,20 +202,23 @@ pub(crate) async fn an_expired_job_is_not_done(twin: &impl Twin) {
     send_in_time(&*jobs, 1, "in time").await;
     let returned = jobs.next_reply().await.unwrap();
     assert_eq!(returned.job, JobId(1), "the other has no reply");
-    assert_eq!(twin.gate().done(), ["in time"]);
+    assert_eq!(fixture.gate().done(), ["in time"]);
 }
 
-pub(crate) async fn a_full_queue_says_so(twin: &impl Twin) {
-    let jobs = twin.jobs();
-    let gate = Shut::new(twin.gate());
+pub(crate) async fn a_full_queue_says_so(fixture: &impl Fixture) {
+    let jobs = fixture.jobs();
+    let gate = Shut::new(fixture.gate());
     let mut sent = 0;
-    // Workers take up jobs while these are sent, so that at first it may be full too early.
-    while sent < twin.capacity() {
+    // Workers take jobs while these are sent, so the queue may be full too early at first.
+    while sent < fixture.capacity() {
         send_in_time(&*jobs, sent as u64, "waits").await;
         sent += 1;
     }
     assert_eq!(send(&*jobs, 99, "one too many").await, Err(SendError::Full));
-    assert!(twin.gate().came() < twin.capacity(), "not all are in hand");
+    assert!(
+        fixture.gate().came() < fixture.capacity(),
+        "not all are in hand"
+    );
     drop(gate);
     for _ in 0..sent {
         assert!(matches!(
@@ -227,8 +230,8 @@ pub(crate) async fn a_full_queue_says_so(twin: &impl Twin) {
     assert_eq!(jobs.next_reply().await.unwrap().job, JobId(100));
 }
 
-pub(crate) async fn a_panic_is_answered(twin: &impl Twin) {
-    let jobs = twin.jobs();
+pub(crate) async fn a_panic_is_answered(fixture: &impl Fixture) {
+    let jobs = fixture.jobs();
     for (id, word) in (0..).zip(["panic", "fail", "panic", "fine", "panic", "fine"]) {
         send_in_time(&*jobs, id, word).await;
         let returned = jobs.next_reply().await.unwrap();
@@ -241,9 +244,9 @@ pub(crate) async fn a_panic_is_answered(twin: &impl Twin) {
     }
 }
 
-pub(crate) async fn waiting_for_a_reply_can_be_given_up(twin: &impl Twin) {
-    let jobs = twin.jobs();
-    let gate = Shut::new(twin.gate());
+pub(crate) async fn waiting_for_a_reply_can_be_given_up(fixture: &impl Fixture) {
+    let jobs = fixture.jobs();
+    let gate = Shut::new(fixture.gate());
     send_in_time(&*jobs, 7, "slow").await;
     for _ in 0..3 {
         let given_up = tokio::time::timeout(Duration::ZERO, jobs.next_reply()).await;
@@ -253,11 +256,11 @@ pub(crate) async fn waiting_for_a_reply_can_be_given_up(twin: &impl Twin) {
     assert_eq!(jobs.next_reply().await.unwrap().job, JobId(7));
 }
 
-pub(crate) async fn closing_ends_it(twin: &impl Twin) {
-    let jobs = twin.jobs();
+pub(crate) async fn closing_ends_it(fixture: &impl Fixture) {
+    let jobs = fixture.jobs();
     send_in_time(&*jobs, 1, "before").await;
     assert!(jobs.next_reply().await.is_some());
-    twin.close();
+    fixture.close();
     let late = send(&*jobs, 2, "after").await;
     assert!(matches!(late, Err(SendError::Away(_))));
     assert!(jobs.next_reply().await.is_none());

@@ -1,10 +1,10 @@
-//! The embedded twin: a bounded queue and the rayon pool of this process.
+//! The embedded job queue: a bounded queue and the rayon pool of this process.
 //!
-//! Each lane is a thread that takes one job after the other and runs it on the pool. There are
-//! as many lanes as the pool has threads, not one task a queued job: a job splits its work on
-//! the pool, and a pool thread that waits for its parts takes up whatever else is there, one job
-//! on top of the other on its stack. Lanes bound how deep that goes. Lanes also wait for room
-//! among the replies, so that the pool never does.
+//! Each lane is a thread that takes one job after the other and runs it on the pool. There are as
+//! many lanes as the pool has threads, rather than one pool task per queued job: a job splits its
+//! work on the pool, and a pool thread that waits for the parts starts other queued work, one job
+//! on top of the other on its stack. Lanes limit that depth. Lanes also wait for room in the queue
+//! of replies, so that the pool never has to.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -21,24 +21,24 @@ use tokio::sync::mpsc;
 
 use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, SeenWorker, SendError};
 
-/// Does a job. A panic in it is answered with [`Reply::Failed`].
+/// Does a job. A panic in it becomes [`Reply::Failed`].
 pub type Perform = Arc<dyn Fn(&Job) -> Reply + Send + Sync>;
 
-/// Jobs done in this process. Dropping it forgets what waits; a job in hand ends, unheard.
+/// Does jobs in this process. Dropping it discards waiting jobs; running jobs end without a reply.
 pub struct EmbeddedJobs {
     queue: Arc<Queue>,
     replies: tokio::sync::Mutex<mpsc::Receiver<Returned>>,
-    /// Of a worker that has done nothing yet.
+    /// The card of a worker that has done nothing yet.
     card: WorkerCard,
     done: Arc<AtomicU64>,
 }
 
 impl EmbeddedJobs {
-    /// A queue of at most `capacity` jobs (at least 1), and as many replies not yet taken, done
-    /// on a pool. `kernel` is what the worker of this process says it compares with.
+    /// A queue of at most `capacity` jobs (at least 1) and as many replies not yet taken; jobs run
+    /// on a pool. `kernel` is the kernel that this process's worker reports.
     ///
     /// # Errors
-    /// When the operating system gives no thread for a lane.
+    /// When the operating system refuses to start a thread for a lane.
     pub fn new(
         perform: Perform,
         pool: Arc<rayon::ThreadPool>,
@@ -73,13 +73,13 @@ impl EmbeddedJobs {
         Ok(jobs)
     }
 
-    /// Takes no more jobs and forgets those that wait. Replies of jobs in hand still come, then
-    /// [`Jobs::next_reply`] says `None`.
+    /// Accepts no more jobs and discards waiting ones. Replies of running jobs still arrive, then
+    /// [`Jobs::next_reply`] returns `None`.
     pub fn close(&self) {
         self.queue.close();
     }
 
-    /// Jobs that wait for a lane.
+    /// Jobs waiting for a lane.
     pub fn waiting(&self) -> usize {
         self.queue.state().jobs.len()
     }
@@ -103,7 +103,7 @@ impl Jobs for EmbeddedJobs {
         self.queue.push(Queued {
             id,
             attempt,
-            // A time too far to be told is none.
+            // A time too far to be represented means no expiry.
             expires: Instant::now().checked_add(expires),
             job,
         })
@@ -161,7 +161,7 @@ impl Queue {
         }
     }
 
-    /// No code that can panic runs under the lock, so a poisoned one is whole.
+    /// No code that can panic runs under the lock, so a poisoned lock is harmless.
     fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -261,7 +261,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
-    use super::super::contract::{Gate, Twin, dispatch_contract, job, perform};
+    use super::super::contract::{Fixture, Gate, dispatch_contract, job, perform};
     use super::*;
 
     struct Embedded {
@@ -288,7 +288,7 @@ mod tests {
         }
     }
 
-    impl Twin for Embedded {
+    impl Fixture for Embedded {
         fn jobs(&self) -> Arc<dyn Jobs> {
             Arc::<EmbeddedJobs>::clone(&self.jobs)
         }
@@ -311,12 +311,12 @@ mod tests {
 
     #[tokio::test]
     async fn untaken_replies_hold_lanes_back_and_not_the_pool() {
-        let twin = Embedded::fresh();
+        let fixture = Embedded::fresh();
         let (mut sent, far) = (0, Duration::from_secs(60));
-        // Four replies that wait, two that lanes hold, four jobs in the queue.
+        // Four replies waiting, two held by lanes, four jobs in the queue.
         let deadline = Instant::now() + Duration::from_secs(10);
         while sent < 10 {
-            match twin
+            match fixture
                 .jobs
                 .send(JobId(sent), Attempt(1), far, job("echo"))
                 .await
@@ -326,24 +326,24 @@ mod tests {
             }
             assert!(Instant::now() < deadline, "{sent} sent");
         }
-        let full = twin
+        let full = fixture
             .jobs
             .send(JobId(10), Attempt(1), far, job("echo"))
             .await;
         assert_eq!(full, Err(SendError::Full));
         for _ in 0..10 {
-            assert!(twin.jobs.next_reply().await.is_some());
+            assert!(fixture.jobs.next_reply().await.is_some());
         }
-        // Dropped with replies nobody took: no lane waits for ever.
-        let queue = Arc::downgrade(&twin.jobs.queue);
+        // Dropped with unread replies: no lane may wait for ever.
+        let queue = Arc::downgrade(&fixture.jobs.queue);
         for id in 0..3 {
-            let sent = twin
+            let sent = fixture
                 .jobs
                 .send(JobId(id), Attempt(1), far, job("echo"))
                 .await;
             assert_eq!(sent, Ok(()));
         }
-        drop(twin);
+        drop(fixture);
         while queue.strong_count() > 0 {
             assert!(Instant::now() < deadline, "a lane is still there");
             std::thread::yield_now();

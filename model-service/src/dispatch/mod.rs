@@ -1,6 +1,6 @@
-//! Dispatch: two implementations of [`kindred_domain::dispatch`]: [`embedded`] (a bounded channel and
-//! a rayon pool in this process) and, clustered, [`rabbitmq`]; and [`understudy`], which has the second do
-//! jobs, or the first while that has no workers.
+//! Dispatch: two implementations of [`kindred_domain::dispatch`], [`embedded`] (a bounded channel
+//! and a rayon pool in this process) and the clustered [`rabbitmq`]; and [`understudy`], which lets
+//! the second do jobs, or the first while the second has no workers.
 
 pub mod embedded;
 mod own_worker;

@@ -1,4 +1,4 @@
-//! The worker that a model service has for jobs that nobody else does.
+//! A model service's own worker, for jobs that no other worker takes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,19 +11,19 @@ use kindred_shared::job::{Job, Reply, Task};
 use kindred_similarity::Kernel;
 use rayon::ThreadPool;
 
-/// Does jobs in this process. Word vectors (40 MB for English) are read for the first text, and kept until
-/// [`Self::rest`].
+/// Does jobs in this process. Word vectors (40 MB for English) are read for the first text and kept
+/// until [`Self::rest`].
 pub struct OwnWorker {
     vectors: Vec<LanguageVectors>,
-    /// What the store was opened with.
+    /// The model inputs that the store was opened with.
     inputs: Vec<ModelInputs>,
     comparing: Worker,
     extracting: Mutex<Option<Worker>>,
 }
 
 impl OwnWorker {
-    /// One with these threads; it extracts with these word vectors besides those compiled in, if models then
-    /// have these inputs.
+    /// A worker with these threads. It extracts with these word vectors in addition to those
+    /// compiled in, if models then have exactly these inputs.
     pub fn new(
         kernel: Kernel,
         pool: Arc<ThreadPool>,
@@ -39,8 +39,8 @@ impl OwnWorker {
         }
     }
 
-    /// Does a job. Without its word vectors it says of a text that it does not know the model: that is not the
-    /// text's fault.
+    /// Does a job. If its word vectors are missing, it answers that it does not know the model,
+    /// which does not blame the text.
     pub fn perform(&self, job: &Job) -> Reply {
         match &job.task {
             Task::Compare(_) => self.comparing.perform(job),
@@ -54,17 +54,17 @@ impl OwnWorker {
         }
     }
 
-    /// Lets go of the word vectors.
+    /// Frees the word vectors.
     pub fn rest(&self) {
         *self.slot() = None;
     }
 
-    /// The threads it works on.
+    /// Its threads.
     pub fn pool(&self) -> &Arc<ThreadPool> {
         self.comparing.pool()
     }
 
-    /// The kernel it compares with.
+    /// Its kernel.
     pub fn kernel(&self) -> Kernel {
         self.comparing.kernel()
     }
@@ -77,13 +77,13 @@ impl OwnWorker {
         let vectors = Vectors::configured(&self.vectors).map_err(|error| error.to_string())?;
         let models = Models::new(Arc::new(vectors));
         if models.inputs() != self.inputs {
-            return Err("word vectors are others than when the service started".to_owned());
+            return Err("word vectors have changed since the service started".to_owned());
         }
         let worker = Worker::new(models, self.kernel(), Arc::clone(self.pool()));
         Ok(slot.insert(worker).clone())
     }
 
-    /// No code that can panic changes what is under the lock, so a poisoned one is whole.
+    /// No code that can panic changes what is under the lock, so a poisoned lock is harmless.
     fn slot(&self) -> MutexGuard<'_, Option<Worker>> {
         self.extracting
             .lock()

@@ -1,8 +1,8 @@
-//! The clustered twin: jobs go out over RabbitMQ, replies come back on a queue of this process.
+//! The clustered job queue: jobs go out over RabbitMQ, replies come back on a queue of this process.
 //!
-//! Blocks that a job names are stored before it is sent. Replies and copies of dead jobs come
-//! over one exclusive queue; a job that killed its workers is answered as failed for good. The number of
-//! workers is the number of consumers of the work queues.
+//! Blocks that a job refers to are stored before it is sent. Replies and copies of dead jobs arrive
+//! on one exclusive queue; a job that killed its workers is answered as permanently failed. The
+//! number of workers is the number of consumers of the work queues.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -26,27 +26,27 @@ mod replies;
 mod shipping;
 mod stored;
 
-/// Longest a block may take to be stored: 20 s.
+/// Longest time to store a block: 20 s.
 const STORE_DEADLINE: Duration = Duration::from_secs(20);
-/// Most bytes of jobs sent and not confirmed: 64 MiB.
+/// Most bytes of unconfirmed jobs: 64 MiB.
 const UNCONFIRMED_BYTES: usize = 64 << 20;
-/// Replies that wait for [`Jobs::next_reply`]; more wait in the broker.
+/// Replies waiting for [`Jobs::next_reply`]; more wait in the broker.
 const WAITING_REPLIES: usize = 16;
 
-/// Workers that are remembered at most.
+/// Most workers remembered.
 const WORKERS_KNOWN: usize = 1_000;
-/// How long a worker that says nothing is remembered: several of its greetings.
+/// How long a silent worker is remembered: several of its greetings.
 const WORKER_FORGOTTEN: Duration = Duration::from_secs(30);
 
-/// What a [`RabbitJobs`] is told.
+/// Options of a [`RabbitJobs`].
 #[derive(Debug, Clone)]
 pub struct RabbitJobsOptions {
     /// Names on the broker.
     pub names: Names,
-    /// Names this start of this process; part of the name of its queue of replies.
+    /// Identifies this start of this process; part of the name of its reply queue.
     pub boot_id: String,
-    /// Jobs sent and neither answered nor expired; past it, sending says
-    /// [`SendError::Full`]. At least 1.
+    /// Jobs sent and neither answered nor expired; beyond it, sending returns [`SendError::Full`].
+    /// At least 1.
     pub capacity: usize,
 }
 
@@ -60,7 +60,7 @@ pub struct RabbitJobs {
     stop: watch::Sender<bool>,
 }
 
-/// What sending and receiving both know.
+/// State shared by sending and receiving.
 struct Shared {
     options: RabbitJobsOptions,
     stored: StoredBlocks,
@@ -78,8 +78,8 @@ struct Sent {
 }
 
 impl RabbitJobs {
-    /// Starts connecting, and goes on until [`Self::close`]. Must be called within a tokio
-    /// runtime.
+    /// Starts connecting, and keeps reconnecting until [`Self::close`]. Must be called within a
+    /// tokio runtime.
     pub fn start(
         connector: Connector,
         options: RabbitJobsOptions,
@@ -105,12 +105,12 @@ impl RabbitJobs {
         })
     }
 
-    /// Whether jobs can be sent and replies come in.
+    /// Whether jobs can be sent and replies received.
     pub fn is_connected(&self) -> bool {
         self.publisher.is_connected() && self.shared.receiving.load(Ordering::Relaxed)
     }
 
-    /// Takes no more jobs; [`Jobs::next_reply`] says `None` from now on.
+    /// Accepts no more jobs; [`Jobs::next_reply`] returns `None` from now on.
     pub fn close(&self) {
         self.stop.send_replace(true);
         self.shared.workers.store(0, Ordering::Relaxed);
@@ -120,7 +120,7 @@ impl RabbitJobs {
         *self.stop.borrow()
     }
 
-    /// Encodes on the pool and stores what must be there before the job.
+    /// Encodes a job on the pool and stores the blocks that must exist before it is sent.
     async fn prepare(&self, job: &Job) -> Result<Result<EncodedJob, WireError>, SendError> {
         let (answer, encoded) = oneshot::channel();
         let (shared, job) = (Arc::clone(&self.shared), job.clone());
@@ -131,7 +131,7 @@ impl RabbitJobs {
         });
         let encoded = encoded
             .await
-            .map_err(|_| SendError::Away("the job could not be written".to_owned()))?;
+            .map_err(|_| SendError::Away("the job could not be encoded".to_owned()))?;
         let mut encoded = match encoded {
             Ok(encoded) => encoded,
             Err(error) => return Ok(Err(error)),
@@ -142,7 +142,7 @@ impl RabbitJobs {
                 Ok(Ok(())) => self.shared.stored.insert(&domain, &block.block, block.hash),
                 Ok(Err(error)) => return Err(SendError::Away(error.to_string())),
                 Err(_) => {
-                    let words = "the block store has not answered in time";
+                    let words = "the block store did not answer in time";
                     return Err(SendError::Away(words.to_owned()));
                 }
             }
@@ -170,10 +170,10 @@ impl Jobs for RabbitJobs {
             return Err(SendError::Away("the service is stopping".to_owned()));
         }
         if !self.is_connected() {
-            let words = "there is no connection to RabbitMQ";
+            let words = "not connected to RabbitMQ";
             return Err(SendError::Away(words.to_owned()));
         }
-        // Nobody can take it up in no time. (RabbitMQ's smallest expiration is 1 ms.)
+        // No worker can take it that fast. (RabbitMQ's shortest expiration is 1 ms.)
         if expires < Duration::from_millis(1) {
             return Ok(());
         }
@@ -231,7 +231,7 @@ impl RabbitJobs {
     ) -> Result<(), SendError> {
         let encoded = match self.prepare(job).await? {
             Ok(encoded) => encoded,
-            // Sending it again would not help, so whoever asked hears why.
+            // Sending it again would not help, so the caller is told why.
             Err(error) => {
                 let reply = Reply::Failed(error.to_string());
                 let returned = Returned {
@@ -281,12 +281,12 @@ impl Shared {
         }
     }
 
-    /// No code that can panic runs under the lock, so a poisoned one is whole.
+    /// No code that can panic runs under the lock, so a poisoned lock is harmless.
     fn sent(&self) -> MutexGuard<'_, HashMap<JobId, Sent>> {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place among the jobs on their way. A later sending takes the place of an earlier.
+    /// Registers a job in flight. A later attempt replaces an earlier one.
     fn enter(&self, id: JobId, attempt: Attempt, expires: Duration) -> Result<(), SendError> {
         let now = Instant::now();
         let mut sent = self.sent();
@@ -307,7 +307,7 @@ impl Shared {
         Ok(())
     }
 
-    /// A worker said something about itself.
+    /// Records what a worker reported about itself.
     fn saw(&self, card: WorkerCard) {
         let now = Instant::now();
         let mut cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
@@ -320,7 +320,7 @@ impl Shared {
         cards.insert(card.name.clone(), (card, now));
     }
 
-    /// So many workers there are. One that said nothing of itself yet has a thread at least.
+    /// Updates the number of workers. A worker that has reported nothing yet counts as one thread.
     fn count(&self, workers: usize) {
         self.workers.store(workers, Ordering::Relaxed);
         let seen = self.seen();
@@ -330,7 +330,7 @@ impl Shared {
         self.threads.store(threads, Ordering::Relaxed);
     }
 
-    /// Workers that said something lately, by name.
+    /// Workers that reported recently, by name.
     fn seen(&self) -> Vec<SeenWorker> {
         let mut cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
         cards.retain(|_, (_, at)| at.elapsed() < WORKER_FORGOTTEN);

@@ -1,13 +1,14 @@
-//! The understudy: does jobs in this process while no worker takes any, so that lists stay fresh; and those
-//! whose blocks are here and were not brought to the workers yet, as after a load.
+//! The understudy: does jobs in this process while there are no workers, so that lists stay fresh;
+//! and jobs whose blocks are here but have not been shipped to the workers yet, as after a load.
 //!
-//! Jobs are pieces of work (`kindred_shared::effort`), however large a window is, and the dispatch table sends no
-//! more of them than the threads here soon have done. One that is larger waits for a worker.
+//! Jobs are pieces of bounded size (`kindred_shared::effort`), however large a window is, and the
+//! dispatch table sends no more of them than the threads here can do soon. A larger job waits for a
+//! worker.
 //!
-//! What a worker may have had in hand when the last one went may be what ended it. Workers that are
-//! started again are handed it again, and if it ends them it is condemned; so it is done here only
-//! when none came for a while. After a job was condemned nothing is done here for a while. Whoever
-//! answers first counts.
+//! A job that the last worker was working on when it disappeared may have killed it. Restarted
+//! workers get that job again, and if it kills them too, it becomes a dead letter; so it is done
+//! here only if no worker has come back for a while. After a job has become a dead letter, nothing
+//! is done here for a while. The first reply counts.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,42 +20,42 @@ use kindred_shared::job::Job;
 
 use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, SeenWorker, SendError};
 
-/// How long there are no workers before their jobs are done here: 2 s.
+/// How long there must be no workers before jobs are done here: 2 s.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long there are none before that is so of jobs that one of them may have had in hand: 15 s.
+/// The same for jobs that one of the workers may have been working on: 15 s.
 const CAUTION: Duration = Duration::from_secs(15);
-/// How long nothing is done here after a job that killed workers: 10 minutes. What it was made of is tried
-/// alone then, and that would end this process.
+/// How long nothing is done here after a job has killed workers: 10 minutes. Its parts are then
+/// tried alone, and the bad one would kill this process.
 const WARY: Duration = Duration::from_secs(600);
-/// Longest of the jobs that are done here: twice a piece, since pieces are cut by rows.
+/// Longest job done here: twice a piece, since pieces are cut by rows.
 const LONGEST: Duration = effort::PIECE.saturating_mul(2);
-/// Most bytes of blocks that a job waits for, to be brought to the workers: 4 MiB. While it is more they are
-/// brought there beside it.
+/// Most bytes of blocks that are shipped before a job is sent: 4 MiB. Larger amounts are shipped in
+/// the background while the job is done here.
 const UNSHIPPED: usize = 4 << 20;
-/// How often it is looked whether there are workers.
+/// How often the number of workers is checked.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Told that jobs are done here from now on, or no longer.
+/// Called when this process starts or stops doing jobs itself.
 pub type Told = Box<dyn Fn(bool) + Send + Sync>;
 
-/// Jobs done by workers, and by this process while there are none.
+/// Jobs done by workers, or by this process while there are none.
 pub struct Understudy {
     workers: Arc<dyn Jobs>,
     own: Arc<dyn Jobs>,
     told: Told,
-    /// Most jobs that are remembered.
+    /// Most jobs remembered.
     capacity: usize,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Since when there are no workers.
+    /// Since when there have been no workers.
     alone_since: Option<Instant>,
     is_on: bool,
     /// Until when nothing is done here.
     wary_until: Option<Instant>,
-    /// What workers were sent and have not answered.
+    /// Jobs that workers were sent and have not answered.
     sent: HashMap<JobId, Sent>,
 }
 
@@ -66,13 +67,13 @@ struct Sent {
 }
 
 impl State {
-    /// Whether a job has killed workers lately.
+    /// Whether a job has killed workers recently.
     fn is_wary(&self, now: Instant) -> bool {
         self.wary_until.is_some_and(|until| now < until)
     }
 
-    /// Whether this sending of a job is to be done here now. Of one that was sent again a worker may have
-    /// had an earlier one.
+    /// Whether this attempt at a job is to be done here now. If a job was sent again, a worker may
+    /// have taken an earlier attempt.
     fn takes_over(&self, attempt: Attempt, sent: Instant, now: Instant) -> bool {
         self.is_on
             && !self.is_wary(now)
@@ -84,7 +85,7 @@ impl State {
 }
 
 impl Understudy {
-    /// Looks for `workers` twice a second, for as long as anybody has it; jobs go to `own` while there are
+    /// Checks `workers` twice a second while anybody holds this; jobs go to `own` while there are
     /// none. At most `capacity` jobs are remembered. Must be called within a tokio runtime.
     pub fn start(
         workers: Arc<dyn Jobs>,
@@ -115,7 +116,7 @@ impl Understudy {
         }
     }
 
-    /// Sees whether there are workers, and takes over what is to be done here.
+    /// Checks for workers, and takes over jobs that are to be done here.
     async fn look(&self, now: Instant) {
         let (changed, taken) = self.decide(now, self.workers.workers());
         if let Some(is_on) = changed {
@@ -125,13 +126,13 @@ impl Understudy {
             let left = one.expires.saturating_duration_since(now);
             let sent = self.own.send(id, one.attempt, left, one.job.clone()).await;
             if sent.is_err() {
-                // It is full, or closed. Later there is room, or nothing is done any more.
+                // It is full, or closed. Later there will be room, or nothing left to do.
                 self.state().sent.entry(id).or_insert(one);
             }
         }
     }
 
-    /// Whether the understudy's turn began or ended, and the jobs that it takes over.
+    /// Whether the understudy starts or stops, and the jobs that it takes over.
     fn decide(&self, now: Instant, workers: usize) -> (Option<bool>, Vec<(JobId, Sent)>) {
         let mut state = self.state();
         let was_on = state.is_on;
@@ -156,7 +157,7 @@ impl Understudy {
         (changed, taken)
     }
 
-    /// Remembers what is sent to workers, if it is done here should there be none.
+    /// Remembers a job sent to workers if it could be done here.
     fn remember(&self, id: JobId, sent: Sent) {
         let mut state = self.state();
         if state.sent.len() < self.capacity || state.sent.contains_key(&id) {
@@ -172,12 +173,12 @@ impl Understudy {
         self.state().is_on
     }
 
-    /// No code that can panic runs under the lock, so a poisoned one is whole.
+    /// No code that can panic runs under the lock, so a poisoned lock is harmless.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who does the jobs now.
+    /// The current job queue.
     fn acting(&self) -> &dyn Jobs {
         if self.is_on() {
             &*self.own
@@ -207,7 +208,7 @@ impl Jobs for Understudy {
             self.workers.ship(&job);
             return self.own.send(id, attempt, expires, job).await;
         }
-        // A time too far to be told is a day.
+        // A time too far to be represented counts as a day.
         let day = Duration::from_secs(24 * 3600);
         let sent = Sent {
             attempt,
@@ -263,7 +264,7 @@ mod tests {
     use kindred_shared::job::Reply;
     use tokio::sync::watch;
 
-    use super::super::contract::{Gate, Twin, dispatch_contract, job, perform};
+    use super::super::contract::{Fixture, Gate, dispatch_contract, job, perform};
     use super::super::embedded::EmbeddedJobs;
     use super::*;
 
@@ -324,7 +325,7 @@ mod tests {
     }
 
     impl Alone {
-        /// With so many workers, at the time when it began.
+        /// With this many workers from the start.
         fn with(workers: usize) -> Self {
             let gate = Arc::new(Gate::default());
             let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build();
@@ -354,7 +355,7 @@ mod tests {
             }
         }
 
-        /// Without workers for so long that it does all jobs.
+        /// Without workers for long enough that it does all jobs.
         async fn fresh() -> Self {
             let alone = Self::with(0);
             let since = alone.begun.checked_sub(CAUTION).unwrap();
@@ -380,7 +381,7 @@ mod tests {
         }
     }
 
-    impl Twin for Alone {
+    impl Fixture for Alone {
         fn jobs(&self) -> Arc<dyn Jobs> {
             Arc::<Understudy>::clone(&self.jobs)
         }
@@ -478,7 +479,7 @@ mod tests {
             kills_workers: true,
         });
         assert!(alone.jobs.next_reply().await.unwrap().kills_workers);
-        // The parts of it are tried alone.
+        // Its parts are tried alone.
         alone.send(2, 1).await;
         alone.jobs.look(Instant::now() + CAUTION).await;
         alone.send(3, 1).await;

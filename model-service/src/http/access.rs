@@ -1,7 +1,7 @@
-//! Who may ask what: by keys, as soon as there is one.
+//! Access control by keys, as soon as there is one.
 //!
-//! A domain for which a key has no grant of any kind is answered like one that is not there, before anything of it
-//! is looked at: such an answer takes the same way for both.
+//! A domain for which a key has no grant of any kind is answered like one that does not exist,
+//! before anything about it is read: both answers take the same path.
 
 use std::future::{Ready, ready};
 use std::rc::Rc;
@@ -29,12 +29,13 @@ use super::routes::Routes;
 use crate::keys::{Holder, NotKnown, SIGNATURE, Session, Signed};
 use crate::metrics::Metrics;
 
-/// The cookie of who signed in on the page; the first is that of HTTPS, which browsers keep from being set otherwise.
+/// The session cookie of the page. The first name is used over HTTPS; browsers refuse to let plain
+/// HTTP set it.
 pub(super) const COOKIES: [&str; 2] = ["__Host-kindred", "kindred"];
-/// What who is signed in sends along with a change.
+/// The header in which a signed-in client sends its token along with a change.
 pub(super) const TOKEN: &str = "x-kindred-token";
 
-/// What a request needs.
+/// What a request requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
     /// Nothing.
@@ -51,7 +52,7 @@ pub(super) enum Need {
     Query,
 }
 
-/// What each route needs; `None`: nobody has said.
+/// What each route requires; `None`: not listed.
 pub(super) fn need(route: &str, method: &Method) -> Option<Need> {
     let below = route.strip_prefix("/v1/domains/{domain}");
     let need = match (below.unwrap_or(route), method.as_str()) {
@@ -61,7 +62,7 @@ pub(super) fn need(route: &str, method: &Method) -> Option<Need> {
             Need::Metrics
         }
         ("/v1/keys", "GET" | "POST") | ("/v1/keys/{id}", "GET" | "DELETE") => Need::Admin,
-        ("" | "/experiments" | "/experiments/{name}", "GET") => {
+        ("" | "/experiments" | "/experiments/{name}" | "/models" | "/models/{name}", "GET") => {
             Need::OneOf(&[Right::Read, Right::Manage])
         }
         ("/experiments/{name}", "PUT" | "DELETE") => Need::OneOf(&[Right::Manage]),
@@ -69,7 +70,6 @@ pub(super) fn need(route: &str, method: &Method) -> Option<Need> {
         ("", "PUT" | "DELETE") | ("/export", "GET") | ("/repair", "POST") => {
             Need::OneOf(&[Right::Manage])
         }
-        ("/models" | "/models/{name}", "GET") => Need::OneOf(&[Right::Read]),
         ("/models/{name}", "PUT" | "DELETE") | ("/models/{name}:activate", "POST") => {
             Need::OneOf(&[Right::Manage])
         }
@@ -85,19 +85,19 @@ pub(super) fn need(route: &str, method: &Method) -> Option<Need> {
     Some(need)
 }
 
-/// Who asks, for handlers whose answers depend on it.
+/// Who sent the request, for handlers whose answers depend on it.
 #[derive(Debug, Clone)]
 pub(crate) enum Asker {
-    /// Everybody may know everything, or what is asked says nothing of domains.
+    /// Everyone may know everything, or the request reveals nothing about domains.
     Anyone,
-    /// Another instance, which has seen to it that who asked may.
+    /// Another instance, which has checked that the original client may.
     Peer,
-    /// Who holds this key.
+    /// The holder of this key.
     Holder(Arc<Holder>),
 }
 
 impl Asker {
-    /// Whether they may know that a domain is there.
+    /// Whether they may know that a domain exists.
     pub(crate) fn knows(&self, domain: &DomainName) -> bool {
         match self {
             Self::Anyone | Self::Peer => true,
@@ -106,8 +106,8 @@ impl Asker {
     }
 }
 
-/// Whether another instance asks, which has held the event to its domain's quotas. Who has a key only says so: other
-/// instances sign.
+/// Whether another instance sent the request, which has already applied the domain's quotas. With
+/// keys, the header alone proves nothing: instances sign their requests.
 pub(super) fn is_let_in(request: &HttpRequest) -> bool {
     let holds_key = matches!(request.extensions().get(), Some(Asker::Holder(_)));
     is_proxied(request.headers()) && !holds_key
@@ -161,7 +161,7 @@ pub(crate) async fn check(
     let turn = match &asker {
         Asker::Holder(holder) => callers.enter(&holder.id).map(Some),
         Asker::Anyone => Ok(from.and_then(|from| callers.come(from))),
-        // It has counted who asked.
+        // The sending instance has counted the client.
         Asker::Peer => Ok(None),
     };
     match turn {
@@ -181,7 +181,7 @@ pub(crate) async fn check(
     Ok(answer)
 }
 
-/// What of a request is written down: who changes settings, domains or keys.
+/// What is logged about a request: who changes settings, domains or keys.
 fn audited(need: Need, asker: &Asker, request: &ServiceRequest) -> Option<(String, String)> {
     let is_told = match need {
         Need::Admin => true,
@@ -206,11 +206,11 @@ fn needed(routes: &Routes, request: &ServiceRequest) -> Need {
         _ => request.method(),
     };
     match routes.of(request.request()) {
-        // What nobody has said is an administrator's.
+        // Unlisted routes are for administrators.
         Some(route) if route.parameters(method).is_some() => {
             need(&route.path, method).unwrap_or(Need::Admin)
         }
-        // What is nowhere, or cannot be done, tells of no domain.
+        // Unknown paths and methods reveal no domain.
         _ => Need::Key,
     }
 }
@@ -234,7 +234,8 @@ async fn entered(lobby: &Lobby, need: Need, request: &ServiceRequest) -> Result<
             None => Err(NotKnown::NotRead),
         },
     };
-    // The domain, exactly as the handler reads it. What is no name has no grant, and no handler takes it.
+    // The domain, exactly as the handler reads it. An invalid name has no grant, and no handler
+    // accepts it.
     let domain = || {
         let segments: Vec<&str> = request.uri().path().split('/').skip(1).collect();
         InDomain::read(&segments).map(|named| named.domain)
@@ -272,7 +273,7 @@ async fn entered(lobby: &Lobby, need: Need, request: &ServiceRequest) -> Result<
     Err(Error::unknown_domain())
 }
 
-/// Lets another instance in, which has seen to it that who asked may.
+/// Lets another instance in, which has checked that the original client may.
 fn signed(
     lobby: &Lobby,
     signature: &HeaderValue,
@@ -286,7 +287,7 @@ fn signed(
     };
     let peers = lobby.guard.peers.as_ref();
     let body = peers.and_then(|peers| peers.body_of(signed, signature.to_str().ok()?));
-    // A batch is read as it comes, before its hash is known; instances do not send any to each other.
+    // A batch is streamed before its hash is known; instances do not send batches to each other.
     let is_batch = request.path().ends_with(":batch") && !request.path().ends_with("similar:batch");
     match body {
         Some(body) if !is_batch => {
@@ -295,23 +296,23 @@ fn signed(
         }
         _ => Err(Error::new(
             Kind::NoKey,
-            "The signature of another instance is not good here. All need the same cluster_key, and clocks that are \
-             less than a minute apart.",
+            "The signature of the other instance is not valid. All instances need the same \
+             cluster_key, and clocks that are less than a minute apart.",
         )),
     }
 }
 
-/// Who sent the cookie of the page. A key that is sent along goes before it.
+/// The session of the cookie. A key that is also sent takes precedence.
 pub(super) fn session(lobby: &Lobby, headers: &HeaderMap) -> Option<Session> {
     lobby.guard.sessions.find(cookie(headers)?)
 }
 
-/// The cookie of who signed in on the page.
+/// The session cookie of the page.
 pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
     cookies(headers).find_map(|(name, value)| COOKIES.contains(&name).then_some(value))
 }
 
-/// Every cookie that a request brings.
+/// Every cookie of a request.
 pub(super) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let given = headers
         .get_all(COOKIE)
@@ -320,7 +321,8 @@ pub(super) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)>
     pairs.filter_map(|pair| pair.trim().split_once('='))
 }
 
-/// What a browser sends by itself changes nothing: it has to bring along what only the page knows.
+/// Browsers attach cookies by themselves, so a cookie alone may change nothing: the request must
+/// also carry a token that only the page knows.
 fn is_meant(session: &Session, request: &ServiceRequest) -> Result<(), Error> {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok(());
@@ -333,12 +335,13 @@ fn is_meant(session: &Session, request: &ServiceRequest) -> Result<(), Error> {
         return Ok(());
     }
     let detail = format!(
-        "Who is signed in with a cookie changes something on the page alone, or sends its token as {TOKEN}."
+        "A cookie alone does not permit changes. Make them on the page, or send its token in the \
+        header {TOKEN}."
     );
     Err(Error::new(Kind::NotGranted, detail))
 }
 
-/// The secret that a request brings; one alone counts.
+/// The secret in a request; only a single one is accepted.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut given = headers.get_all(AUTHORIZATION);
     let (scheme, secret) = given.next()?.to_str().ok()?.split_once(' ')?;
@@ -357,8 +360,8 @@ async fn is_public(lobby: &Lobby, domain: &DomainName) -> bool {
 fn no_key() -> Error {
     Error::new(
         Kind::NoKey,
-        "Send a key that is known here and has not expired: Authorization: Bearer kk_… An administrator makes one \
-         with `kindred keys create`.",
+        "Send a key that exists and has not expired: Authorization: Bearer kk_… An administrator \
+         creates one with `kindred keys create`.",
     )
 }
 
@@ -366,7 +369,8 @@ fn not_granted(word: &str) -> Error {
     Error::new(
         Kind::NotGranted,
         format!(
-            "This key is good, but for other things: this needs the grant {word}. An administrator makes keys."
+            "This key does not allow this: it needs the grant {word}. An administrator creates \
+            keys."
         ),
     )
 }

@@ -1,4 +1,5 @@
-//! What this instance is doing: rates, freshness, jobs, workers, partitions; as one answer, and as a stream.
+//! What this instance is doing: rates, freshness, jobs, workers and partitions; as one answer and
+//! as a stream.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,22 +23,22 @@ use super::parts::{Lobby, Part, Reads, Workers};
 use super::pulse::{self, Open, Sample};
 use super::time::{now_ms, rfc3339_ms};
 use crate::metrics::{Metrics, counted};
-use crate::owners::Whose;
+use crate::owners::OwnerLocation;
 
-/// How often a stream tells.
+/// How often a stream sends an event.
 const EVERY: Duration = Duration::from_secs(2);
-/// How long a stream lasts; who looks on asks again.
+/// How long a stream lasts; clients that continue reconnect.
 const LASTS: Duration = Duration::from_secs(600);
-/// When to ask again while too many look on, in seconds.
+/// When to ask again while too many streams are open, in seconds.
 const RETRY_S: u32 = 5;
-/// What says that the service ends.
+/// Prefix of the reasons that mean the service is ending.
 const STOPPING: &str = "service:";
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(get).service(follow);
 }
 
-/// Looks at the metrics for as long as the process runs.
+/// Samples the metrics for the life of the process.
 pub(crate) async fn keep_sampling(lobby: Arc<Lobby>, metrics: Arc<Metrics>) {
     let mut turn = interval(pulse::EVERY);
     turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -49,8 +50,8 @@ pub(crate) async fn keep_sampling(lobby: Arc<Lobby>, metrics: Arc<Metrics>) {
 
 /// What this instance is doing.
 ///
-/// Rates and freshness are those of the last five minutes. In a cluster every instance tells of itself; partitions are
-/// those of all.
+/// Rates and freshness cover the last five minutes. In a cluster every instance reports about
+/// itself; partitions are those of all instances.
 #[utoipa::path(operation_id = "get_activity", tag = "service", responses(
     (status = 200, description = "Rates, freshness, jobs, workers and partitions.", body = Activity),
     (status = 503, response = openapi::NotReady),
@@ -67,8 +68,9 @@ async fn get(
 
 /// The same every two seconds, as server-sent events.
 ///
-/// Events are named `activity`, their data is the answer of `/v1/activity` as JSON. A stream ends after ten minutes; a
-/// browser's `EventSource` asks again by itself. At most 64 are open at once.
+/// Events are named `activity`, and their data is the answer of `/v1/activity` as JSON. A stream
+/// ends after ten minutes; a browser's `EventSource` reconnects by itself. At most 64 streams may
+/// be open at once.
 #[utoipa::path(operation_id = "follow_activity", tag = "service", responses(
     (status = 200, description = "A stream of such events.", body = ActivityEvent, content_type = "text/event-stream",
      example = json!({"event": "activity", "data": "{\"at\":\"2026-11-23T09:00:00.410Z\"}"})),
@@ -83,7 +85,8 @@ async fn follow(
     jobs: Part<Workers>,
 ) -> Result<HttpResponse, Error> {
     let Some(open) = lobby.pulse.open() else {
-        let detail = "As many streams of activity are open as may be. Ask again in a moment, or ask /v1/activity.";
+        let detail = "Too many activity streams are open. Ask again in a moment, or ask \
+            /v1/activity.";
         return Err(Error::new(Kind::Busy, detail).retry_after(RETRY_S));
     };
     let following = Following {
@@ -102,12 +105,12 @@ async fn follow(
     let kind = HeaderValue::from_static("text/event-stream; charset=utf-8");
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, kind))
-        // A proxy in between is not to collect them.
+        // Proxies must not buffer the stream.
         .insert_header(("x-accel-buffering", "no"))
         .streaming(Box::pin(events)))
 }
 
-/// A stream on its way.
+/// The state of a stream.
 struct Following {
     lobby: web::Data<Lobby>,
     metrics: web::Data<Metrics>,
@@ -119,7 +122,7 @@ struct Following {
 }
 
 impl Following {
-    /// The next event; `None`: the stream is at its end.
+    /// The next event; `None`: the stream has ended.
     async fn next(&mut self) -> Option<Bytes> {
         self.turn.tick().await;
         let is_stopping = || {
@@ -178,12 +181,12 @@ async fn activity(lobby: &Lobby, metrics: &Metrics, reads: &Reads, jobs: &Worker
     }
 }
 
-/// A gauge that counts.
+/// A gauge's value as a count.
 fn count(gauge: i64) -> u64 {
     u64::try_from(gauge).unwrap_or(0)
 }
 
-/// The compute workers heard of lately.
+/// The compute workers that reported recently.
 pub(super) fn workers(jobs: &Workers) -> WorkersAnswer {
     let workers = jobs.0.cards().into_iter().map(|seen| WorkerAnswer {
         name: seen.card.name,
@@ -201,16 +204,16 @@ pub(super) fn workers(jobs: &Workers) -> WorkersAnswer {
 async fn partitions(reads: &Reads) -> Vec<PartitionAnswer> {
     let mut partitions = Vec::new();
     for partition in reads.owners.partitions() {
-        // While the store cannot be read, nobody is known.
+        // While the store cannot be read, no owner is known.
         let whose = reads
             .owners
             .of_partition(partition)
             .await
-            .unwrap_or(Whose::Nobody);
+            .unwrap_or(OwnerLocation::Unowned);
         let (here, owner) = match whose {
-            Whose::Ours => (true, Some(reads.address.clone())),
-            Whose::Theirs(address) => (false, Some(address)),
-            Whose::Nobody => (false, None),
+            OwnerLocation::Local => (true, Some(reads.address.clone())),
+            OwnerLocation::Remote(address) => (false, Some(address)),
+            OwnerLocation::Unowned => (false, None),
         };
         partitions.push(PartitionAnswer {
             partition: partition.0,

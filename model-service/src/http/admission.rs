@@ -1,4 +1,4 @@
-//! Whether an event is let in over HTTP: what its domain's quotas say, by what this instance knows.
+//! Admits events over HTTP by their domain's quotas, as far as this instance knows them.
 
 use std::slice;
 use std::time::Instant;
@@ -15,10 +15,10 @@ use super::error::Error;
 use super::parts::{Reads, Writes};
 use super::quotas::Over;
 
-/// Lets an event in, as its domain is set now.
+/// Admits an event under the current settings of its domain.
 ///
 /// # Errors
-/// 429 where it is over a quota.
+/// 429 when it is over a quota.
 pub(super) async fn check(writes: &Writes, reads: &Reads, event: &Event) -> Result<(), Error> {
     let Some(settings) = reads.settings(event.domain()).await else {
         return Ok(());
@@ -27,10 +27,10 @@ pub(super) async fn check(writes: &Writes, reads: &Reads, event: &Event) -> Resu
     admitted.map_err(|over| over.into_error(&settings))
 }
 
-/// Lets an event in, as far as its domain's settings go.
+/// Admits an event under its domain's settings.
 ///
 /// # Errors
-/// What it is over.
+/// The quota that it exceeds.
 pub(super) async fn admit(
     writes: &Writes,
     reads: &Reads,
@@ -54,13 +54,13 @@ pub(super) async fn admit(
     }
 }
 
-/// Whether a domain has room for an item, or has it already.
+/// Whether a domain has room for an item, or already has the item.
 async fn has_room(writes: &Writes, reads: &Reads, most: u64, upsert: &Upsert) -> Result<(), Over> {
     let (domain, quotas) = (&upsert.domain, &writes.quotas);
     if quotas.takes_room(domain, most, None, Instant::now()) {
         return Ok(());
     }
-    // An item that is there takes no more room.
+    // An existing item takes no additional room.
     let rows = reads.store.items(domain, slice::from_ref(&upsert.id));
     let rows = rows.await.unwrap_or_default();
     let is_live = |row: &ItemRow| row.liveness == Liveness::Live;
@@ -83,7 +83,7 @@ async fn live(reads: &Reads, domain: &DomainName) -> u64 {
         Some(view) => view.status().live,
         None => match reads.registered(domain).await {
             Ok(row) => row.map_or(0, |row| row.live),
-            // What cannot be read refuses nothing.
+            // When the count cannot be read, nothing is refused.
             Err(_) => 0,
         },
     }

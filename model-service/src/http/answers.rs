@@ -1,4 +1,4 @@
-//! Answers of queries, written straight from a snapshot.
+//! Answers of queries, serialised directly from a snapshot.
 
 use kindred_api::similar::{Computed, MOST_TERMS};
 use kindred_query::{self as query, Found, Item, Match, Snapshot, Why};
@@ -9,12 +9,12 @@ use serde::{Serialize, Serializer};
 use super::time::{rfc3339, rfc3339_ms};
 use crate::actors::texts::Words;
 
-/// Room for an answer without its items, in bytes; a longer one grows.
+/// Initial capacity for an answer without its items, in bytes.
 const ANSWER_BYTES: usize = 512;
-/// Room for an item in an answer, in bytes.
+/// Initial capacity per item of an answer, in bytes.
 const ITEM_BYTES: usize = 384;
 
-/// A [`kindred_api::similar::SimilarAnswer`] as it is written.
+/// A [`kindred_api::similar::SimilarAnswer`] for serialisation.
 #[derive(Serialize)]
 pub(super) struct AnswerJson<'a, S> {
     pub(super) domain: &'a DomainName,
@@ -33,7 +33,7 @@ pub(super) struct AnswerJson<'a, S> {
     pub(super) unknown: &'a [ItemId],
 }
 
-/// A [`kindred_api::similar::SimilarItem`] as it is written.
+/// A [`kindred_api::similar::SimilarItem`] for serialisation.
 #[derive(Serialize)]
 pub(super) struct ItemJson<'a> {
     id: &'a ItemId,
@@ -62,7 +62,7 @@ pub(super) struct ItemJson<'a> {
     fallback: bool,
 }
 
-/// A [`kindred_api::similar::WhyJson`] as it is written.
+/// A [`kindred_api::similar::WhyJson`] for serialisation.
 #[derive(Serialize)]
 struct WhyJson<'a> {
     dense: f64,
@@ -72,7 +72,7 @@ struct WhyJson<'a> {
     rest: Option<f64>,
 }
 
-/// A [`kindred_api::similar::TermShare`] as it is written.
+/// A [`kindred_api::similar::TermShare`] for serialisation.
 #[derive(Serialize)]
 struct TermJson<'a> {
     term: &'a str,
@@ -80,7 +80,7 @@ struct TermJson<'a> {
 }
 
 impl<'a> ItemJson<'a> {
-    /// An item with its score, and nothing else of an answer.
+    /// An item with its score only.
     pub(super) fn new(item: Item<'a>, score: f32) -> Self {
         let shown = item.shown();
         Self {
@@ -101,7 +101,7 @@ impl<'a> ItemJson<'a> {
     }
 }
 
-/// What an answer says of the score that it explains.
+/// The explanation of a score in an answer.
 fn why<'a>(why: &Why, score: f32, words: &'a Words) -> WhyJson<'a> {
     let Some(terms) = &why.terms else {
         return WhyJson {
@@ -110,7 +110,8 @@ fn why<'a>(why: &Why, score: f32, words: &'a Words) -> WhyJson<'a> {
             rest: None,
         };
     };
-    // A term whose word is not known any more counts among the rest: the text may have changed since.
+    // A term whose word is no longer known counts as part of the rest: the text may have changed
+    // since.
     let known = terms.iter().filter_map(|(id, share)| {
         let term = words.get(id)?;
         Some(TermJson {
@@ -138,7 +139,7 @@ impl Serialize for Matches<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut items = serializer.serialize_seq(None)?;
         for one in self.similar {
-            // A snapshot has all that it answers.
+            // A snapshot contains every item it returns.
             let Some(item) = self.snapshot.at(one.slot) else {
                 continue;
             };
@@ -158,16 +159,16 @@ impl Serialize for Matches<'_> {
 /// What an answer is about.
 pub(super) struct About<'a> {
     pub(super) domain: &'a DomainName,
-    /// The item that was asked of, if it was one.
+    /// The item of the query, if it is about one.
     pub(super) id: Option<&'a ItemId>,
     pub(super) model: &'a str,
-    /// The experiment and the arm of it that the reader is in.
+    /// The reader's experiment and arm.
     pub(super) takes_part: Option<(&'a str, &'a str)>,
-    /// The words of what was asked of, for [`Why`].
+    /// The words of the query's items or text, for [`Why`].
     pub(super) words: &'a Words,
 }
 
-/// What was found, as an answer.
+/// The result of a query as an answer.
 pub(super) fn found(snapshot: &Snapshot, found: &Found, about: &About<'_>) -> Vec<u8> {
     let as_of = found.as_of.map(rfc3339_ms);
     let answer = AnswerJson {
@@ -191,7 +192,7 @@ pub(super) fn found(snapshot: &Snapshot, found: &Found, about: &About<'_>) -> Ve
     json(&answer, found.similar.len())
 }
 
-/// An answer with about so many items as JSON.
+/// An answer with about this many items as JSON.
 pub(super) fn json(answer: &impl Serialize, items: usize) -> Vec<u8> {
     let mut body = Vec::with_capacity(ANSWER_BYTES + items * ITEM_BYTES);
     serde_json::to_writer(&mut body, answer).expect("texts and numbers can be written to memory");

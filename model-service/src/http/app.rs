@@ -1,4 +1,4 @@
-//! The application: every resource, and what every request passes.
+//! The application: every resource, and the middleware for every request.
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::metrics::Metrics;
 
-/// Answers every request, as far as the service is there.
+/// The application; parts of the service that are not up yet answer 503.
 pub(crate) fn app(
     lobby: web::Data<Lobby>,
     counted: web::Data<Metrics>,
@@ -31,7 +31,8 @@ pub(crate) fn app(
     let (app, document) = App::new()
         .into_utoipa_app()
         .openapi(openapi::problems())
-        // Routes are tried in this order, by expressions: what is asked most comes first.
+        // Routes are tried in this order, with regular expressions: the most frequent one comes
+        // first.
         .configure(similar::configure)
         .configure(queries::configure)
         .configure(items::configure)

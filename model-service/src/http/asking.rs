@@ -1,4 +1,4 @@
-//! Asking a domain's snapshot, wherever it is: here, at the domain's owner, or not loaded yet.
+//! Queries a domain's snapshot wherever it is: here, at the domain's owner, or not loaded yet.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -22,34 +22,34 @@ use super::relay::{as_ours, is_proxied};
 use super::taking_part::TakingPart;
 use crate::actors::scans::ScanError;
 use crate::actors::texts::{Rules, Text, Texts, Words};
-use crate::owners::Whose;
+use crate::owners::OwnerLocation;
 use kindred_domain::settings::{DomainSettings, NEAR_DUPLICATE};
 use kindred_domain::store::Partition;
 
-/// How long a query waits for its domain to be loaded, and how often it looks.
+/// How long a query waits for its domain to be loaded, and how often it checks.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(10);
 /// When to ask again for a domain that is being loaded, in seconds.
 const RETRY_S: u32 = 2;
-/// When to ask again while too many ask, in seconds.
+/// When to ask again while there are too many queries, in seconds.
 const BUSY_S: u32 = 1;
 
-/// Where a domain can be asked.
+/// Where a domain can be queried.
 pub(super) enum Place {
     /// Here.
     Here(Here),
-    /// Elsewhere, where this was answered.
+    /// Elsewhere; this is the answer from there.
     There(HttpResponse),
 }
 
-/// A snapshot that may be answered from.
+/// A snapshot that may be used for an answer.
 #[derive(Clone)]
 pub(super) struct Here {
     view: Arc<DomainView>,
     pub(super) snapshot: Arc<Snapshot>,
 }
 
-/// An answer as it is written.
+/// A serialised answer.
 pub(super) struct Answered {
     pub(super) body: Vec<u8>,
     /// Whether there was something to compare with.
@@ -57,7 +57,7 @@ pub(super) struct Answered {
 }
 
 impl Here {
-    /// Of an active domain, whose view may be answered from now.
+    /// The snapshot of an active domain whose view is currently valid.
     pub(super) fn of(reads: &Reads, domain: &DomainName) -> Option<Self> {
         let view = reads.views.get(domain)?;
         let now = reads.clock.now();
@@ -69,7 +69,7 @@ impl Here {
         Some(Self { view, snapshot })
     }
 
-    /// That of a model of the domain that may be asked; `None`: of the one that is served.
+    /// The snapshot of a model that may be queried; `None`: of the served one.
     pub(super) fn of_model(
         reads: &Reads,
         domain: &DomainName,
@@ -79,14 +79,17 @@ impl Here {
         let Some(name) = model.filter(|name| served.snapshot.name() != Some(*name)) else {
             return Some(served);
         };
+        // Of a domain that was removed no other model answers either.
+        served.snapshot.model()?;
         let view = reads.views.beside(domain, name);
         let view = view.filter(|one| one.is_ready)?.view;
         let snapshot = view.snapshot().as_ref().map(Arc::clone)?;
-        // What was served a moment ago is seen in its view from then on.
+        // A model that was served until a moment ago is from then on in its own view.
         (snapshot.name() == Some(name)).then_some(Self { view, snapshot })
     }
 
-    /// Whether all of the domain's items are there. Without a model it is not registered, or not any more.
+    /// Whether all of the domain's items are loaded. Without a model the domain is not registered,
+    /// or no longer.
     pub(super) fn is_whole(&self) -> bool {
         self.snapshot.is_whole() && self.snapshot.model().is_some()
     }
@@ -103,10 +106,11 @@ impl Here {
     }
 }
 
-/// Where a domain can be asked: here, once it is loaded; or at its owner, who is asked with this path and body.
+/// Where a domain can be queried: here, once it is loaded; or at its owner, which is sent this path
+/// and body.
 ///
 /// # Errors
-/// 404 where the domain is not registered; 503 while nobody owns it, or it is not loaded in time.
+/// 404 if the domain is not registered; 503 while nobody owns it, or if it is not loaded in time.
 pub(super) async fn place(
     reads: &Reads,
     queries: &Queries,
@@ -115,31 +119,32 @@ pub(super) async fn place(
     model: Option<&ModelName>,
     body: Option<&[u8]>,
 ) -> Result<Place, Error> {
-    // Of one that is loaded anew the snapshot of before may lack items.
+    // While a domain is reloaded, its previous snapshot may lack items.
     if let Some(here) = Here::of_model(reads, domain, model).filter(Here::is_whole) {
         return Ok(Place::Here(here));
     }
     match reads.owners.of_domain(domain).await? {
-        Whose::Ours => {
+        OwnerLocation::Local => {
             let loaded = loaded(reads, queries, domain, model).await;
             loaded.map(Place::Here)
         }
-        Whose::Theirs(owner) if !is_proxied(request.headers()) => {
+        OwnerLocation::Remote(owner) if !is_proxied(request.headers()) => {
             let path = request.uri().path_and_query();
             let path = path.map_or_else(|| request.uri().path(), |path| path.as_str());
             let body = body.map(<[u8]>::to_vec);
             let answer = reads.relay.query(&owner, path, body).await?;
             Ok(Place::There(as_ours(&answer)))
         }
-        Whose::Theirs(_) | Whose::Nobody => Err(Error::new(
+        OwnerLocation::Remote(_) | OwnerLocation::Unowned => Err(Error::new(
             Kind::NotReady,
-            "No model service owns this domain's partition now; one takes it within seconds. Ask again.",
+            "No model service owns this domain's partition at the moment; one takes it within \
+            seconds. Ask again.",
         )
         .retry_after(RETRY_S)),
     }
 }
 
-/// The snapshot of a domain of ours, woken if it sleeps.
+/// The snapshot of a domain owned here; wakes it if it sleeps.
 pub(super) async fn loaded(
     reads: &Reads,
     queries: &Queries,
@@ -168,36 +173,36 @@ pub(super) async fn loaded(
         look.tick().await;
     }
     let detail = format!(
-        "The domain is being loaded, which takes longer than {} s. Ask again; the plain list of an item can be \
-         asked for meanwhile.",
+        "The domain is being loaded, which takes longer than {} s. Ask again; the plain list of \
+         an item is available meanwhile.",
         PATIENCE.as_secs()
     );
     Err(Error::new(Kind::NotReady, detail).retry_after(RETRY_S))
 }
 
-/// Whether conditions are set for a domain.
+/// Whether a domain has default conditions.
 pub(super) fn has_defaults(settings: &DomainSettings) -> bool {
     settings.defaults.is_some()
 }
 
-/// The conditions that are set for a domain.
+/// The default conditions of a domain.
 fn set_for(settings: &DomainSettings) -> Wanted {
-    // They were checked when they were set; what a newer Kindred may have set does not count here.
+    // They were validated when they were set; conditions of a newer Kindred are ignored.
     let set = settings.defaults.as_ref();
     set.and_then(|set| Wanted::of_json(set).ok())
         .unwrap_or_default()
 }
 
-/// From which score on two items of a domain are near-duplicates.
+/// The lowest score at which two items of a domain are near-duplicates.
 fn near_duplicate(settings: &DomainSettings) -> f32 {
     settings.near_duplicate.unwrap_or(NEAR_DUPLICATE) as f32
 }
 
-/// What a snapshot answers.
+/// Answers a query from a snapshot.
 ///
 /// # Errors
-/// 400 for conditions that contradict each other, 404 when nothing asked of is there, 429 when too much is being
-/// computed, 503 when the store cannot be read or the domain may have gone elsewhere.
+/// 400 for contradictory conditions, 404 when none of the query's items exists, 429 when too many
+/// queries are running, 503 when the store cannot be read or the domain may have moved.
 pub(super) async fn answer(
     reads: &Reads,
     queries: &Queries,
@@ -229,7 +234,7 @@ pub(super) async fn answer(
         of_items: texts_of_items(reads, domain, &here.snapshot, &asked.of, &conditions, now)
             .await?,
         question: Question {
-            // Put in where it takes longer.
+            // Filled in where it takes longer.
             subject: Subject::Items(Vec::new()),
             conditions,
             near_duplicate: near_duplicate(settings),
@@ -250,7 +255,7 @@ pub(super) async fn answer(
     Ok(answered)
 }
 
-/// The texts of the items asked of, if answers are to be explained.
+/// The texts of the query's items, if answers are to be explained.
 async fn texts_of_items(
     reads: &Reads,
     domain: &DomainName,
@@ -287,10 +292,10 @@ async fn texts_of_items(
     Ok(texts.collect())
 }
 
-/// The score of each pair, in their order; none where one is not there, or they cannot be compared.
+/// The score of each pair, in order; none if an item does not exist, or they cannot be compared.
 ///
 /// # Errors
-/// 429 when too much is being computed, 503 when the domain may have gone elsewhere.
+/// 429 when too many queries are running, 503 when the domain may have moved.
 pub(super) async fn scores(
     reads: &Reads,
     queries: &Queries,
@@ -313,7 +318,8 @@ pub(super) async fn scores(
 pub(super) fn not_scanned(error: ScanError) -> Error {
     match error {
         ScanError::Busy => {
-            let detail = "Too many queries are being computed. Ask again in a moment, or ask for the plain list.";
+            let detail = "Too many queries are running. Ask again in a moment, or ask for the \
+                plain list.";
             Error::new(Kind::Busy, detail).retry_after(BUSY_S)
         }
         ScanError::Failed(why) => {
@@ -324,20 +330,20 @@ pub(super) fn not_scanned(error: ScanError) -> Error {
     }
 }
 
-/// A query on its way to its answer.
+/// A query that is being answered.
 struct Asking {
     domain: DomainName,
     snapshot: Arc<Snapshot>,
     texts: Texts,
     of: Of,
     takes_part: Option<TakingPart>,
-    /// Those of the items asked of.
+    /// The texts of the query's items.
     of_items: Vec<Text>,
     question: Question,
 }
 
 impl Asking {
-    /// The answer from the stored list, where that takes no time. `None`: it is to be computed.
+    /// The answer from the stored list, if that is immediate. `None`: it has to be computed.
     fn by_list(&self) -> Option<Result<Answered, Error>> {
         let Of::Items(items) = &self.of else {
             return None;
@@ -361,7 +367,7 @@ impl Asking {
         Ok(self.written(&found, &words))
     }
 
-    /// Reads what is asked of; its words.
+    /// Reads the query's text; returns its words.
     fn read(&mut self) -> Result<Words, Error> {
         let settings = self.snapshot.settings();
         // A domain without a model has no items: nothing is similar to anything.

@@ -1,7 +1,7 @@
-//! Batches: many events in one request, a line each, taken in as they come.
+//! Batches: many events in one request, one per line, processed as they arrive.
 //!
-//! Nothing here grows with the body: one line is held, a stated number of events is on its way,
-//! and a stated number of rejects is listed.
+//! Memory does not grow with the body: one line is held, and the numbers of events in flight and of
+//! listed rejects are limited.
 
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
@@ -26,32 +26,35 @@ use super::path::{InDomain, InPath};
 use super::quotas::Over;
 use kindred_domain::intake::{Confirm, PublishError};
 
-/// Bytes a whole batch may have, packed and unpacked.
+/// Largest batch in bytes, compressed and uncompressed.
 const BATCH_BYTES: u64 = 1 << 30;
-/// Events of one batch on their way at once.
+/// Events of one batch in flight.
 const IN_FLIGHT: usize = 4096;
-/// For how long lines are read before other requests of the same thread have their turn. A chunk of gzip holds
-/// millions of lines.
+/// How long lines are read before other requests of the same thread get a turn. A chunk of gzip may
+/// hold millions of lines.
 const TURN: Duration = Duration::from_millis(2);
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(post);
 }
 
-/// Many events, one a line.
+/// Many events, one per line.
 ///
-/// The body is NDJSON: one event a line, as they are published to the broker, each with `type`,
-/// `domain` (that of the address) and `id`. It is taken in as it comes; limits are a line's, and
-/// 1 GiB for the body. `Content-Encoding: gzip` is understood. Blank lines are left out. An
-/// invalid line is rejected with its reason while the others go in, up to 100,000 of them: then the batch breaks
-/// off (422). An event without a version gets the time of its arrival. The answer comes when every line is durable
-/// or rejected; events over the domain's `max_events_per_second` wait for their turn. Bytes must keep coming: 30 s may be waited for them, and a second more for each KiB that came.
+/// The body is NDJSON: one event per line, as published to the broker, each with `type`, `domain`
+/// (the one in the URL) and `id`. It is processed as it arrives; the limits of an event apply to
+/// each line, and the body may have 1 GiB. `Content-Encoding: gzip` is supported. Blank lines are
+/// skipped. Invalid lines are rejected with a reason while the others are accepted; after 100,000
+/// rejected lines the batch breaks off (422). An event without a version gets the time of its
+/// arrival. The answer is sent when every line is durable or rejected; events over the domain's
+/// `max_events_per_second` wait. Bytes must keep arriving: the server waits 30 s in all, and one
+/// more second for each KiB received.
 #[utoipa::path(operation_id = "post_batch", tag = "items", params(InDomain),
     request_body(content = String, content_type = "application/x-ndjson",
-        description = "One event a line.",
+        description = "One event per line.",
         example = "{\"type\":\"item.created\",\"domain\":\"news.example\",\"id\":\"a-17\",\"title\":\"Night trains return\",\"version\":1795424400000}\n{\"type\":\"item.deleted\",\"domain\":\"news.example\",\"id\":\"a-16\",\"version\":1795424460000}\n"),
     responses(
-        (status = 200, description = "Every line is settled. At most 10,000 rejected lines are listed; `rejected_more` counts those beyond.",
+        (status = 200, description = "Every line is settled. At most 10,000 rejected lines are \
+            listed; `rejected_more` counts the rest.",
          body = BatchAnswer,
          example = json!({"accepted": 2, "rejected": [{"line": 3, "type": "/problems/missing-field", "detail": "an item needs a title, a text or a vector; add one", "field": "title"}]})),
         (status = 400, response = openapi::BadRequest),
@@ -71,7 +74,7 @@ async fn post(
     take(&writes, &reads, path.0.domain, body).await
 }
 
-/// Takes a batch in.
+/// Processes a batch.
 pub(super) async fn take(
     writes: &Writes,
     reads: &Reads,
@@ -79,7 +82,7 @@ pub(super) async fn take(
     mut body: Body<impl Chunks>,
 ) -> Result<HttpResponse, Error> {
     body.announces_at_most(BATCH_BYTES)?;
-    let mut batch = Batch {
+    let mut batch = BatchRequest {
         writes,
         reads,
         domain,
@@ -93,31 +96,31 @@ pub(super) async fn take(
     }
 }
 
-/// Where a batch cannot go on.
+/// Where a batch stopped.
 struct Stop {
     /// All lines before it are settled.
     line: u64,
     error: Error,
 }
 
-/// A line and what became of it.
+/// A line and its outcome.
 type Settled = (u64, Result<(), PublishError>);
 type Settling = Pin<Box<dyn Future<Output = Settled>>>;
 
-/// One batch being taken in.
-struct Batch<'a> {
+/// A batch in progress.
+struct BatchRequest<'a> {
     writes: &'a Writes,
     reads: &'a Reads,
     domain: DomainName,
-    /// Lines handed over or refused, not counted yet, in the order of the body: so whatever
-    /// stops the batch, all before it is known. At most [`IN_FLIGHT`].
+    /// Lines handed over or refused but not counted yet, in the order of the body: whatever stops
+    /// the batch, the outcome of all lines before it is known. At most [`IN_FLIGHT`].
     waiting: FuturesOrdered<Settling>,
     answer: BatchAnswer,
-    /// Since when lines are read without a pause.
+    /// Since when lines have been read without a pause.
     turn: Instant,
 }
 
-impl Batch<'_> {
+impl BatchRequest<'_> {
     async fn take(&mut self, body: &mut Body<impl Chunks>) -> Result<(), Stop> {
         let mut unpacker = Unpacker::new(body.encoding);
         let mut lines = Lines::new(self.writes.limits.message_bytes);
@@ -166,8 +169,8 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Reading and checking lines is work without a pause: other requests have their turn. A connection whose
-    /// client has gone is noticed then, and its request ends.
+    /// Reading and checking lines is work without a pause: let other requests have a turn. This is
+    /// also when a closed connection is noticed, which ends its request.
     async fn let_others(&mut self) {
         tokio::task::yield_now().await;
         self.turn = Instant::now();
@@ -210,7 +213,8 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// The event once its domain's quotas let it in: one that is too early waits, and those behind it.
+    /// The event once its domain's quotas admit it: an event that is too early waits, and so do
+    /// those behind it.
     async fn admitted(&mut self, event: Event) -> Result<Result<Event, Refusal>, Stop> {
         let (writes, reads) = (self.writes, self.reads);
         loop {
@@ -227,7 +231,7 @@ impl Batch<'_> {
         }
     }
 
-    /// Waits for `step`, and meanwhile counts what is settled.
+    /// Waits for `step`, and meanwhile counts settled lines.
     async fn meanwhile<F: Future>(&mut self, step: F) -> Result<F::Output, Stop> {
         let mut step = pin!(step);
         loop {
@@ -241,7 +245,7 @@ impl Batch<'_> {
         }
     }
 
-    /// Waits until at most `most` lines are on their way.
+    /// Waits until at most `most` lines are in flight.
     async fn settle_down_to(&mut self, most: usize) -> Result<(), Stop> {
         while self.waiting.len() > most {
             match self.waiting.next().await {
@@ -252,7 +256,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// The body cannot be read on from `line`; what is on its way is settled first.
+    /// The body cannot be read any further from `line`; lines in flight are settled first.
     async fn stop(&mut self, line: u64, error: Error) -> Stop {
         match self.settle_down_to(0).await {
             Ok(()) => Stop { line, error },
@@ -301,8 +305,8 @@ fn too_many_rejected() -> Error {
     Error::new(
         Kind::TooManyRejected,
         format!(
-            "{REJECTS_MOST} lines were rejected, so that the rest was not read. Mend what the first of them name, \
-             and send again."
+            "{REJECTS_MOST} lines were rejected, so the rest was not read. Fix what the first of \
+             them name, and send again."
         ),
     )
 }

@@ -1,4 +1,4 @@
-//! Request bodies: read with a deadline and a limit, unpacked as they come.
+//! Request bodies: read with a deadline and a limit, decompressed as they arrive.
 
 use std::future::{Ready, ready};
 use std::io::Write;
@@ -20,40 +20,40 @@ use super::error::Error;
 use super::guard::SignedBody;
 use crate::keys::of_body;
 
-/// How long a body that is held whole may take to come.
+/// Longest time for a body that is held whole to arrive.
 const WHOLE: Duration = Duration::from_secs(60);
-/// How long the bytes of a body that is read as it comes may be waited for, before [`LEAST_PACE`] counts.
+/// How long to wait for bytes of a streamed body, before [`LEAST_PACE`] counts.
 const STREAM: Duration = Duration::from_secs(30);
-/// Bytes a second that a body must come with on average to be waited for longer.
+/// Minimum average rate, in bytes per second, for a body to be waited for longer.
 const LEAST_PACE: u32 = 1 << 10;
 
-/// Packed bytes unpacked at a time: gzip unpacks to at most about a thousand times as many, so
-/// this bounds what one step makes to about 4 MiB.
+/// Compressed bytes decompressed at a time: gzip expands at most about a thousandfold, so one step
+/// yields at most about 4 MiB.
 const GZIP_STEP_BYTES: usize = 4 << 10;
 
-/// How a body is packed.
+/// A body's encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
-    /// Not at all.
+    /// None.
     Identity,
     /// `Content-Encoding: gzip`
     Gzip,
 }
 
-/// Bytes as they come.
+/// Bytes as they arrive.
 pub(crate) trait Chunks: Stream<Item = Result<Bytes, PayloadError>> + Unpin {}
 
 impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Chunks for S {}
 
-/// A request's body, not read yet, and what the request's head says about it.
+/// A request's body, not read yet, and what the head says about it.
 pub(crate) struct Body<S = Payload> {
-    /// The bytes that are to come.
+    /// The bytes to come.
     pub(crate) chunks: S,
-    /// How they are packed.
+    /// Their encoding.
     pub(crate) encoding: Encoding,
-    /// How many are to come, where the head says so.
+    /// Their number, if the head gives it.
     pub(crate) length: Option<u64>,
-    /// The hash that another instance signed; its bytes are then read whole, and compared.
+    /// The hash that another instance signed; the body is then read whole and compared.
     pub(crate) signed: Option<[u8; 32]>,
 }
 
@@ -80,7 +80,7 @@ impl FromRequest for Body {
 
 impl<S: Chunks> Body<S> {
     /// # Errors
-    /// 413 when more bytes are to come.
+    /// 413 when the head announces more bytes.
     pub(crate) fn announces_at_most(&self, limit: u64) -> Result<(), Error> {
         if self.length.is_some_and(|bytes| bytes > limit) {
             return Err(too_large(limit));
@@ -88,7 +88,7 @@ impl<S: Chunks> Body<S> {
         Ok(())
     }
 
-    /// All of it, at most `limit` bytes unpacked.
+    /// The whole body, at most `limit` bytes when decompressed.
     ///
     /// # Errors
     /// 413 over the limit, else as [`Patience::next_chunk`] and [`Unpacker`].
@@ -113,7 +113,7 @@ impl<S: Chunks> Body<S> {
         if self.signed.is_some_and(|hash| hash != of_body(&whole)) {
             return Err(Error::new(
                 Kind::NoKey,
-                "The body is not the one that another instance signed.",
+                "The body is not the one that the other instance signed.",
             ));
         }
         Ok(whole)
@@ -133,23 +133,23 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Error> {
         }
         Some(_) => Err(Error::new(
             Kind::UnsupportedEncoding,
-            "Send the body as it is, or with Content-Encoding: gzip.",
+            "Send the body uncompressed, or with Content-Encoding: gzip.",
         )
         .field("Content-Encoding")),
     }
 }
 
-/// How long a client may keep its body. Only the time for which it is waited for counts, not what is done with the
-/// bytes meanwhile.
+/// How long a client may take to send its body. Only the time spent waiting for it counts, not the
+/// processing in between.
 pub(crate) struct Patience {
-    /// For how much longer it is waited.
+    /// Remaining time to wait.
     left: Duration,
-    /// By how much longer for each byte that comes.
+    /// Additional time for each byte received.
     a_byte: Duration,
 }
 
 impl Patience {
-    /// With a body that is held whole: a deadline.
+    /// For a body that is held whole: a deadline.
     pub(crate) fn of_whole() -> Self {
         Self {
             left: WHOLE,
@@ -157,7 +157,7 @@ impl Patience {
         }
     }
 
-    /// With one that is read as it comes, and may take long: a least pace.
+    /// For a streamed body, which may take long: a minimum rate.
     pub(crate) fn of_stream() -> Self {
         Self {
             left: STREAM,
@@ -168,7 +168,7 @@ impl Patience {
     /// The next bytes of a body; `None` at its end.
     ///
     /// # Errors
-    /// 408 when they do not come in time, 400 when the body breaks off.
+    /// 408 when they do not arrive in time, 400 when the body breaks off.
     pub(crate) async fn next_chunk(
         &mut self,
         body: &mut impl Chunks,
@@ -181,7 +181,7 @@ impl Patience {
             Ok(Some(Ok(chunk))) => {
                 let count = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
                 let more = self.a_byte.saturating_mul(count);
-                // What came fast is no licence to be silent for hours.
+                // Having sent fast does not allow silence for hours.
                 self.left = self.left.saturating_add(more).min(WHOLE);
                 Ok(Some(chunk))
             }
@@ -192,8 +192,8 @@ impl Patience {
             Err(_) => Err(Error::new(
                 Kind::SlowBody,
                 format!(
-                    "The body did not come in time: one that is held whole may take {} s, a batch comes with \
-                     {LEAST_PACE} bytes a second or more. Send it again, without pauses.",
+                    "The body did not arrive in time: it may take {} s, and a batch must send at \
+                     least {LEAST_PACE} bytes per second. Send it again, without pauses.",
                     WHOLE.as_secs()
                 ),
             )),
@@ -209,14 +209,15 @@ pub(crate) fn too_large(limit: u64) -> Error {
     )
 }
 
-/// Unpacks a body piece by piece: gzip of one or more members, with zeros behind them or not.
+/// Decompresses a body piece by piece: gzip with one or more members, with or without trailing
+/// zeros.
 pub(crate) struct Unpacker {
     gzip: Option<Box<Gunzip>>,
 }
 
 struct Gunzip {
     member: GzDecoder<Vec<u8>>,
-    /// The last member is at its end.
+    /// Whether the last member has ended.
     is_between: bool,
 }
 
@@ -229,7 +230,7 @@ impl Gunzip {
                 if packed.is_empty() {
                     break;
                 }
-                // What was unpacked stays in the buffer.
+                // Decompressed data stays in the buffer.
                 self.member = GzDecoder::new(mem::take(self.member.get_mut()));
                 self.is_between = false;
             }
@@ -255,11 +256,11 @@ impl Unpacker {
         Self { gzip }
     }
 
-    /// Takes bytes from the front of `chunk`, at least one unless it is empty; returns what they
-    /// unpack to, which may be nothing yet.
+    /// Takes bytes from the front of `chunk`, at least one unless it is empty; returns the
+    /// decompressed bytes, which may be none yet.
     ///
     /// # Errors
-    /// 400 when this is no gzip.
+    /// 400 when this is not gzip.
     pub(crate) fn step(&mut self, chunk: &mut Bytes) -> Result<Bytes, Error> {
         let Some(gzip) = &mut self.gzip else {
             return Ok(mem::take(chunk));
@@ -269,10 +270,10 @@ impl Unpacker {
         Ok(mem::take(gzip.member.get_mut()).into())
     }
 
-    /// The body is at its end; returns what was left.
+    /// The body has ended; returns the remaining bytes.
     ///
     /// # Errors
-    /// 400 when the gzip is not at its end.
+    /// 400 when the gzip data is incomplete.
     pub(crate) fn finish(&mut self) -> Result<Bytes, Error> {
         let Some(gzip) = &mut self.gzip else {
             return Ok(Bytes::new());
@@ -287,7 +288,7 @@ impl Unpacker {
 fn not_gzip(error: std::io::Error) -> Error {
     Error::new(
         Kind::IncompleteBody,
-        format!("The body cannot be unpacked as gzip ({error}). Send it again, whole."),
+        format!("The body is not valid gzip ({error}). Send it again, whole."),
     )
     .field("Content-Encoding")
 }
@@ -302,7 +303,7 @@ mod tests {
 
     type Drip = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
 
-    /// So many bytes every second, for ever.
+    /// This many bytes every second, for ever.
     fn drip(bytes: usize) -> Drip {
         Box::pin(stream::unfold((), move |()| async move {
             tokio::time::sleep(Duration::from_secs(1)).await;

@@ -1,5 +1,5 @@
-//! What browsers and caches in between need: pages of other origins that may ask (CORS), and answers that are not
-//! sent again while they stay the same (ETag). Both go by the settings of the domain.
+//! Support for browsers and caches: pages of other origins that may query (CORS), and answers that
+//! are not resent while they stay the same (ETag). Both follow the settings of the domain.
 
 use std::sync::Arc;
 
@@ -24,21 +24,21 @@ use super::query::Given;
 use super::routes::Routes;
 use kindred_domain::settings::DomainSettings;
 
-/// What a page may send beside what every page may.
+/// Request headers allowed besides those that every page may send.
 const MAY_SEND: &str = "authorization, content-type, if-none-match";
-/// What a page may read beside what every page may.
+/// Answer headers exposed besides those that every page may read.
 const MAY_READ: &str = "etag, retry-after";
-/// For how long a browser need not ask again whether it may, in seconds.
+/// How long a browser may cache a preflight, in seconds.
 const PREFLIGHT_AGE_S: &str = "600";
 /// The routes whose answers have an ETag.
 const TAGGED: [&str; 2] = [
     "/v1/domains/{domain}/items/{id}",
     "/v1/domains/{domain}/items/{id}/similar",
 ];
-/// What an ETag does not depend on: when a list was made.
+/// Ignored by ETags: when a list was made.
 const AS_OF: &[u8] = b"\"as_of\":";
 
-/// Answers browsers that ask whether a page may ask, and says so with each answer; and tags answers.
+/// Answers preflights, adds CORS headers to answers, and tags answers.
 pub(crate) async fn serve(
     lobby: web::Data<Lobby>,
     routes: web::Data<Routes>,
@@ -54,18 +54,19 @@ pub(crate) async fn serve(
     let is_preflight = *request.method() == Method::OPTIONS
         && origin.is_some()
         && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    let is_random = request.query_string().contains("fallback=random");
     let is_keyed = headers.contains_key(AUTHORIZATION) || access::cookie(headers).is_some();
-    // What one reader gets is no other's.
+    // An answer for one reader is not for others.
     let is_of_reader = is_tagged && names_reader(request.query_string());
-    // A preflight brings no key. As soon as there are keys it is answered alike for every domain, there or not: the
-    // request that follows says who asks, and its answer whether the page may read it.
+    // A preflight carries no key. Once there are keys, it is answered alike for every domain,
+    // existing or not: the actual request identifies the client, and its answer says whether the
+    // page may read it.
     let is_blind = is_preflight && !lobby.guard.keys.is_open();
     let settings = if (origin.is_some() || is_tagged) && !is_blind {
         settings(&lobby, request.path()).await
     } else {
         None
     };
+    let is_random = is_random(request.query_string(), settings.as_deref());
     let allowed = origin.filter(|origin| is_blind || is_allowed(settings.as_deref(), origin));
     if is_preflight && let Some(route) = route {
         let allow = route.allow.clone();
@@ -89,7 +90,7 @@ pub(crate) async fn serve(
     Ok(answer)
 }
 
-/// What is set for the domain of a path; `None`: nothing, or it cannot be read now.
+/// The settings of a path's domain; `None`: none are set, or they cannot be read now.
 async fn settings(lobby: &Lobby, path: &str) -> Option<Arc<DomainSettings>> {
     let mut segments = path.strip_prefix("/v1/domains/")?.split(['/', '?']);
     let domain = DomainName::new(segments.next()?).ok()?;
@@ -102,7 +103,7 @@ fn is_allowed(settings: Option<&DomainSettings>, origin: &HeaderValue) -> bool {
     origins.any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes())
 }
 
-/// Says that a page of this origin may read the answer.
+/// Allows a page of this origin to read the answer.
 fn tell(headers: &mut HeaderMap, allowed: Option<HeaderValue>) {
     let Some(origin) = allowed else {
         return;
@@ -113,13 +114,28 @@ fn tell(headers: &mut HeaderMap, allowed: Option<HeaderValue>) {
     headers.append(VARY, HeaderValue::from_static("origin"));
 }
 
-/// Whether a query says who reads the answer.
+/// Whether a query names its reader.
 fn names_reader(query: &str) -> bool {
     let may = query.contains("reader") || query.contains('%');
     may && Given::of(query).pairs().any(|(name, _)| name == "reader")
 }
 
-/// For how long caches keep an answer; one to who has a key, or of one reader, is no other's.
+/// Whether an answer differs each time, because the query or else the domain's settings ask for a random fallback.
+fn is_random(query: &str, settings: Option<&DomainSettings>) -> bool {
+    let set = || {
+        let defaults = settings?.defaults.as_ref()?;
+        Some(defaults.get("fallback")?.as_str()? == "random")
+    };
+    match query
+        .split('&')
+        .find_map(|one| one.strip_prefix("fallback="))
+    {
+        Some(said) => said == "random",
+        None => set() == Some(true),
+    }
+}
+
+/// How long caches may keep an answer; one for a key or for one reader is private.
 fn kept(max_age: u64, is_private: bool) -> String {
     let kept = match max_age {
         0 => "no-cache".to_owned(),
@@ -131,7 +147,7 @@ fn kept(max_age: u64, is_private: bool) -> String {
     }
 }
 
-/// The answer with its ETag, or that it is the one that the client has.
+/// The answer with its ETag, or 304 if the client has it.
 fn tagged(
     answer: ServiceResponse<BoxBody>,
     kept: &str,
@@ -141,7 +157,7 @@ fn tagged(
     let (request, answer) = answer.into_parts();
     let (mut head, body) = answer.into_parts();
     let Ok(body) = body.try_into_bytes() else {
-        // An answer that comes in pieces has no tag; none of these does.
+        // A streamed answer has no tag; none of these is streamed.
         let answer = HttpResponse::InternalServerError().finish();
         return ServiceResponse::new(request, answer);
     };
@@ -164,7 +180,7 @@ fn tagged(
     ServiceResponse::new(request, head.set_body(BoxBody::new(body)))
 }
 
-/// A hash of an answer, but for when its list was made.
+/// A hash of an answer, ignoring when its list was made.
 fn tag(body: &[u8]) -> String {
     let begin = body.windows(AS_OF.len()).position(|part| part == AS_OF);
     let hash = match begin {
@@ -179,7 +195,7 @@ fn tag(body: &[u8]) -> String {
     format!("\"{hash:032x}\"")
 }
 
-/// Whether one of the tags that a client has is this one; weak ones are compared as strong ones are.
+/// Whether one of the client's tags is this one; weak and strong tags compare alike.
 pub(super) fn is_known(known: &HeaderValue, tag: &str) -> bool {
     let known = known.to_str().unwrap_or_default().split(',');
     let mut known = known.map(|one| one.trim().trim_start_matches("W/"));
@@ -189,6 +205,19 @@ pub(super) fn is_known(known: &HeaderValue, tag: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_is_random_where_the_query_or_else_the_domain_says_so() {
+        let set = |fallback: &str| DomainSettings {
+            defaults: serde_json::from_value(serde_json::json!({ "fallback": fallback })).ok(),
+            ..DomainSettings::default()
+        };
+        assert!(is_random("limit=3&fallback=random", None));
+        assert!(is_random("limit=3", Some(&set("random"))));
+        assert!(!is_random("fallback=none", Some(&set("random"))));
+        assert!(!is_random("limit=3", Some(&set("newest"))));
+        assert!(!is_random("limit=3", Some(&DomainSettings::default())));
+    }
 
     #[test]
     fn a_tag_depends_on_all_but_when_the_list_was_made() {

@@ -1,6 +1,6 @@
-//! What one caller may have at once of what all share: connections, requests under way, and bytes of long answers that
-//! are not taken yet. A caller is a key, and where none is needed an address; what an address may have of connections
-//! is the [gate](super::gate)'s.
+//! What one caller may use at once of shared resources: connections, requests in progress, and
+//! bytes of long answers that have not been read yet. A caller is a key, or an address where no key
+//! is needed; an address's connections are limited by the [gate](super::gate).
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,31 +14,31 @@ use super::error::Error;
 use super::gate::counted;
 use crate::config::{Http, Network};
 
-/// Bytes of long answers that a caller has not taken yet; a single one may be longer.
+/// Unread bytes of long answers per caller; a single answer may be longer.
 const BYTES: usize = 64 << 20;
 
-/// Everybody who has a connection or a request under way.
+/// Everyone with an open connection or a request in progress.
 #[derive(Debug)]
 pub(crate) struct Callers {
-    /// Most connections of a key.
+    /// Most connections per key.
     connections: usize,
-    /// Most requests of a key.
+    /// Most requests per key.
     requests: usize,
     /// Whose addresses are those of many clients.
     proxies: Vec<Network>,
     used: Mutex<HashMap<Caller, Used>>,
 }
 
-/// Who asks.
+/// A caller.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Caller {
-    /// Whoever has the key of this name.
+    /// The holder of the key with this name.
     Key(String),
-    /// Whoever is there. How many requests that can be, connections bound.
+    /// A client without a key. Its requests are limited by its connections.
     Address(IpAddr),
 }
 
-/// What a caller has. Those that have nothing are not remembered.
+/// What a caller uses. Callers that use nothing are not remembered.
 #[derive(Debug, Default)]
 struct Used {
     connections: usize,
@@ -53,7 +53,7 @@ impl Used {
 }
 
 impl Callers {
-    /// With the limits that are configured.
+    /// With the configured limits.
     pub(crate) fn new(config: &Http) -> Self {
         Self {
             connections: config.connections_per_key,
@@ -63,7 +63,7 @@ impl Callers {
         }
     }
 
-    /// With so many requests, and as many connections, of a key.
+    /// With limits of this many requests and connections per key.
     #[cfg(test)]
     pub(crate) fn with_requests(requests: usize) -> Self {
         Self {
@@ -74,11 +74,11 @@ impl Callers {
         }
     }
 
-    /// Counts a connection as the key's, until what is answered is dropped. `None`: it comes from a proxy, and is that
-    /// of many clients.
+    /// Counts a connection as the key's, until the result is dropped. `None`: it comes from a proxy
+    /// and serves many clients.
     ///
     /// # Errors
-    /// 429 where the key has as many open as it may.
+    /// 429 when the key has as many open connections as allowed.
     pub(super) fn connect(
         self: &Arc<Self>,
         key: &str,
@@ -92,7 +92,7 @@ impl Callers {
         let open = all.get(&caller).map_or(0, |used| used.connections);
         if open >= self.connections {
             let detail = format!(
-                "This key has {open} connections open, as many as it may. Use some again, or raise \
+                "This key has {open} open connections, which is its limit. Reuse them, or raise \
                  connections_per_key."
             );
             let busy = Error::new(Kind::TooManyConnections, detail).retry_after(1);
@@ -108,22 +108,23 @@ impl Callers {
     /// Lets a request with a key in, until its turn is dropped.
     ///
     /// # Errors
-    /// 429 where the key has as many under way as it may.
+    /// 429 when the key has as many requests in progress as allowed.
     pub(super) fn enter(self: &Arc<Self>, key: &str) -> Result<Turn, Error> {
         let caller = Caller::Key(key.to_owned());
         let mut all = self.used();
         let under_way = all.get(&caller).map_or(0, |used| used.requests);
         if under_way >= self.requests {
             let detail = format!(
-                "This key has {under_way} requests under way, as many as it may. Wait for their answers, or raise \
-                 requests_per_key."
+                "This key has {under_way} requests in progress, which is its limit. Wait for \
+                 their answers, or raise requests_per_key."
             );
             return Err(Error::new(Kind::Busy, detail).retry_after(1));
         }
         Ok(self.turn(&mut all, caller))
     }
 
-    /// Lets a request without a key in. `None`: it counts among all alone, as what comes from a proxy does.
+    /// Lets a request without a key in. `None`: only global limits apply, as for requests from a
+    /// proxy.
     pub(super) fn come(self: &Arc<Self>, from: IpAddr) -> Option<Turn> {
         (!self.is_proxy(from)).then(|| self.turn(&mut self.used(), Caller::Address(counted(from))))
     }
@@ -141,7 +142,7 @@ impl Callers {
         }
     }
 
-    /// Takes from what a caller has.
+    /// Reduces what a caller uses.
     fn release(&self, caller: &Caller, release: impl FnOnce(&mut Used)) {
         let mut all = self.used();
         if let Some(used) = all.get_mut(caller) {
@@ -153,12 +154,12 @@ impl Callers {
     }
 
     fn used(&self) -> MutexGuard<'_, HashMap<Caller, Used>> {
-        // Every change leaves the counts whole.
+        // Every change leaves the counts consistent.
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A request that was let in; its answer has gone once this is dropped.
+/// A request that was let in; dropped once its answer has been sent.
 #[derive(Debug)]
 pub(super) struct Turn {
     callers: Arc<Callers>,
@@ -167,7 +168,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// Takes room for a long answer, if its caller has some left.
+    /// Reserves room for a long answer, if its caller has some left.
     pub(super) fn takes_room(&mut self, bytes: usize) -> bool {
         let mut all = self.callers.used();
         let used = all.entry(self.caller.clone()).or_default();

@@ -1,4 +1,5 @@
-//! Which stored items are listed: those that are live, have the words, and pass the filter of a query.
+//! Selects which stored items are listed: live ones that have the words and pass the query's
+//! filter.
 
 use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
@@ -12,24 +13,25 @@ use super::asking::Here;
 use super::items::language_used;
 use super::parts::Reads;
 
-/// Most features that are read for a page to learn the languages of texts. Each is a read of the store, or two.
+/// Most features read per page to learn the languages of texts. Each is one read of the store, or
+/// two.
 pub(super) const MOST_FEATURES: usize = 1_000;
-/// Features that are read at a time.
+/// Features read at a time.
 const AT_A_TIME: usize = 16;
 
-/// What an item must be like to be listed.
+/// The conditions for an item to be listed.
 pub(super) struct Choice {
-    /// In small letters.
+    /// In lower case.
     words: Vec<String>,
-    /// All of the filter but for languages.
+    /// The filter without languages.
     filter: Filter,
-    /// The rest of it. A row says its text's language only if its publisher did.
+    /// The languages of the filter. A row has its text's language only if its publisher gave it.
     languages: Filter,
     now: DateTime<Utc>,
 }
 
 impl Choice {
-    /// Of items that are live `now`. The filter is one of parameters: it has no `any`.
+    /// For items that are live `now`. The filter comes from parameters, so it has no `any`.
     pub(super) fn new(words: &str, filter: Filter, now: DateTime<Utc>) -> Self {
         let words = words.split_whitespace().map(str::to_lowercase);
         let is_of_language = |clause: &Clause| clause.field == Field::Language;
@@ -56,7 +58,8 @@ impl Choice {
         !self.languages.is_empty()
     }
 
-    /// Whether a row is as wanted, but for its language. Words of many rows are held once.
+    /// Whether a row meets all conditions except those on language. Words of many rows are stored
+    /// once.
     pub(super) fn may_be(&self, row: &ItemRow, held: &mut Interner) -> bool {
         let is_live = row.liveness == Liveness::Live;
         if !is_live || row.expires_at.is_some_and(|at| at <= self.now) {
@@ -78,9 +81,9 @@ impl Choice {
         self.words.iter().all(|word| said.contains(word.as_str()))
     }
 
-    /// Whether an item passes that has this language.
+    /// Whether an item with this language passes.
     fn has_language(&self, row: &ItemRow, language: Option<&str>) -> bool {
-        // What is shown beside it is not looked at.
+        // The filter on languages needs no other fields.
         let shown = Shown::default();
         self.languages.passes(&facts(row, language, &shown))
     }
@@ -100,17 +103,17 @@ pub(super) struct Languages<'a> {
     domain: &'a DomainName,
     /// The domain's model.
     model: &'a ModelName,
-    /// Readers' view of the domain, where it is active here.
+    /// Readers' view of the domain, if it is active here.
     here: Option<Here>,
-    /// Features that may still be read.
+    /// How many more features may be read.
     left: usize,
 }
 
-/// What became of some rows, in their order.
+/// The selection from some rows, in order.
 pub(super) struct Chosen {
-    /// The places of those that are wanted.
+    /// The indices of the selected rows.
     pub(super) places: Vec<usize>,
-    /// How many were looked at. The rest is another page's.
+    /// How many rows were examined. The rest belongs to another page.
     pub(super) looked_at: usize,
 }
 
@@ -125,7 +128,7 @@ impl<'a> Languages<'a> {
         }
     }
 
-    /// The first `most` of the rows whose language is wanted; fewer, once no more features may be read.
+    /// The first `most` rows whose language matches; fewer if no more features may be read.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -161,7 +164,8 @@ impl<'a> Languages<'a> {
         Ok(chosen)
     }
 
-    /// The languages of some rows: as given, else as readers see it, else that of the stored feature.
+    /// The languages of some rows: as given, else as in the readers' view, else as in the stored
+    /// feature.
     async fn of(&mut self, rows: &[ItemRow]) -> Result<Vec<Option<String>>, StoreError> {
         let now = self.reads.clock.now().unix_ms;
         let known: Vec<Option<Option<String>>> = rows
@@ -184,7 +188,7 @@ impl<'a> Languages<'a> {
     }
 }
 
-/// The language of an item as readers see it. The outer `None`: they do not see the item.
+/// The language of an item in the readers' view. The outer `None`: the item is not in the view.
 fn seen(snapshot: Option<&Snapshot>, row: &ItemRow, now: i64) -> Option<Option<String>> {
     let item = snapshot?.item(row.id.as_str(), now)?;
     Some(item.facts().language().map(Into::into))

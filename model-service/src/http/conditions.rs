@@ -1,4 +1,5 @@
-//! Conditions of queries, as parameters and as JSON: read strictly, and put over what is set for the domain.
+//! Conditions of queries, as parameters and as JSON: parsed strictly, and merged over the domain's
+//! defaults.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use super::filter_parameters::FilterParameters;
 use super::query::Given;
 use super::values::invalid;
 
-/// The names of conditions in JSON.
+/// The JSON names of conditions.
 pub(crate) const NAMES: [&str; 10] = [
     "limit",
     "min_score",
@@ -27,13 +28,13 @@ pub(crate) const NAMES: [&str; 10] = [
     "fallback",
 ];
 
-/// What switches a condition off that is set for the domain.
+/// The value that turns off a domain's default condition.
 const NONE: &str = "none";
 
 /// Longest half-life: a thousand years.
 const LONGEST: Duration = Duration::from_secs(1_000 * 365 * 24 * 3_600);
 
-/// What a query, or the settings of a domain, say of conditions.
+/// The conditions given in a query or in the settings of a domain.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Wanted {
     limit: Said<usize>,
@@ -48,15 +49,15 @@ pub(crate) struct Wanted {
     fallback: Said<FallbackKind>,
 }
 
-/// What is said of one condition.
+/// What is given for one condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Said<T> {
-    /// Nothing.
+    /// Not given.
     #[default]
     Nothing,
-    /// That there is none, whatever is set for the domain.
+    /// Turned off, whatever the domain's default is.
     None,
-    /// This.
+    /// This value.
     This(T),
 }
 
@@ -87,15 +88,14 @@ impl<T> Said<T> {
 }
 
 impl Wanted {
-    /// The conditions of a query over those that are set for its domain. One that is set gives way to one
-    /// that excludes it.
+    /// The conditions of a query merged over the domain's defaults. A default gives way to a
+    /// condition that excludes it.
     ///
     /// # Errors
-    /// 400 when they contradict each other.
+    /// 400 when conditions contradict each other.
     pub(crate) fn over(self, mut set: Self, seed: u64) -> Result<Conditions, Error> {
         if self.half_life.is_this() && self.balance.is_this() {
-            let detail =
-                "balance orders by one value, half_life by another: leave one of them out.";
+            let detail = "balance and half_life order by different values: leave one of them out.";
             return Err(invalid("balance", detail));
         }
         if self.half_life.is_this() {
@@ -103,6 +103,10 @@ impl Wanted {
         }
         if self.balance.is_this() {
             set.half_life = Said::None;
+        }
+        if matches!(self.limit, Said::This(limit) if limit > MOST_CAREFUL) {
+            set.diversity = Said::None;
+            set.explain = Said::None;
         }
         let conditions = Conditions {
             limit: self.limit.over(set.limit).this().unwrap_or(USUAL_ANSWERS),
@@ -129,13 +133,14 @@ impl Wanted {
             return Err(invalid("limit", detail));
         }
         if conditions.half_life.is_some() && conditions.balance {
-            let detail = "What is set as usual has balance and half_life: switch one of them off.";
+            let detail = "The domain's defaults have both balance and half_life: turn one of \
+                them off.";
             return Err(invalid("balance", detail));
         }
         Ok(conditions)
     }
 
-    /// Whether nothing is said but a limit.
+    /// The limit, if nothing else is given.
     pub(crate) fn only_limit(&self) -> Option<usize> {
         let rest = Self {
             limit: Said::Nothing,
@@ -148,10 +153,10 @@ impl Wanted {
         (rest == Self::default()).then_some(limit)
     }
 
-    /// The parameters of a query.
+    /// Parses the parameters of a query.
     ///
     /// # Errors
-    /// 400, naming the parameter and what it may be.
+    /// 400, naming the parameter and its allowed values.
     pub(crate) fn of_parameters(given: &Given) -> Result<Self, Error> {
         let mut wanted = Self::default();
         let mut filter = FilterParameters::default();
@@ -166,7 +171,7 @@ impl Wanted {
                 continue;
             }
             if !seen.insert(name) {
-                return Err(invalid(name, format!("{name} is given once.")));
+                return Err(invalid(name, format!("{name} may be given only once.")));
             }
             match name {
                 "model" => {}
@@ -185,10 +190,10 @@ impl Wanted {
         Ok(wanted)
     }
 
-    /// The conditions of a JSON object, whatever else it has.
+    /// Parses the conditions of a JSON object, ignoring other members.
     ///
     /// # Errors
-    /// 400, naming the condition and what it may be.
+    /// 400, naming the condition and its allowed values.
     pub(crate) fn of_json(object: &Map<String, Value>) -> Result<Self, Error> {
         let mut wanted = Self::default();
         for (name, value) in object {
@@ -202,7 +207,7 @@ impl Wanted {
     /// One condition.
     fn read(&mut self, name: &str, value: &Value) -> Result<(), Error> {
         let is_off = match value {
-            // As everywhere: as if it were left out.
+            // As everywhere: the same as leaving it out.
             Value::Null => return Ok(()),
             Value::Bool(false) => true,
             Value::String(word) => word == NONE,
@@ -232,12 +237,13 @@ fn said<T>(is_off: bool, read: impl FnOnce() -> Result<T, Error>) -> Result<Said
     read().map(Said::This)
 }
 
-/// A parameter's text as JSON would have it.
+/// A parameter's text as a JSON value.
 fn of_text(name: &str, value: &str) -> Value {
     match name {
         "balance" | "explain" if value == "true" => Value::Bool(true),
         "balance" | "explain" if value == "false" => Value::Bool(false),
-        // `parse` takes more than numbers are in JSON: infinity, a leading plus. JSON takes white space around one.
+        // `parse` accepts more than JSON numbers: infinity, a leading plus. JSON accepts
+        // surrounding white space.
         "limit" | "min_score" | "diversity" => serde_json::from_str(value)
             .ok()
             .filter(|number: &Value| number.is_number() && !value.contains(char::is_whitespace))
@@ -254,7 +260,7 @@ fn limit(value: &Value) -> Result<usize, Error> {
         .filter(|limit| (1..=MOST_ANSWERS).contains(limit))
         .ok_or_else(|| {
             let detail = format!(
-                "limit is one whole number of 1 to {MOST_ANSWERS}; without it {USUAL_ANSWERS}."
+                "limit is an integer from 1 to {MOST_ANSWERS}; the default is {USUAL_ANSWERS}."
             );
             invalid("limit", detail)
         })
@@ -264,10 +270,10 @@ fn score(name: &str, value: &Value) -> Result<f32, Error> {
     share(name, value).map(|score| score as f32)
 }
 
-/// A number of 0 to 1.
+/// A number from 0 to 1.
 fn share(name: &str, value: &Value) -> Result<f64, Error> {
     let number = value.as_f64().filter(|number| (0.0..=1.0).contains(number));
-    number.ok_or_else(|| invalid(name, format!("{name} is a number of 0 to 1, or none.")))
+    number.ok_or_else(|| invalid(name, format!("{name} is a number from 0 to 1, or none.")))
 }
 
 fn is_true(name: &str, value: &Value) -> Result<(), Error> {
@@ -285,7 +291,7 @@ fn half_life(value: &Value) -> Result<Duration, Error> {
     length.ok_or_else(|| {
         invalid(
             "half_life",
-            "half_life is a length of time such as 7d, 12h or 30m, of 1ms to a thousand years, or none.",
+            "half_life is a duration such as 7d, 12h or 30m, from 1ms to a thousand years, or none.",
         )
     })
 }
@@ -311,14 +317,14 @@ fn excluded(value: &Value) -> Result<BTreeSet<Box<str>>, Error> {
         let ids = ids.iter().map(|id| id.as_str().map(Into::into));
         ids.collect::<Option<BTreeSet<Box<str>>>>()
     });
-    let ids = ids.ok_or_else(|| invalid("exclude", "exclude is a list of ids, each a text."))?;
+    let ids = ids.ok_or_else(|| invalid("exclude", "exclude is a list of ids, each a string."))?;
     check_excluded(ids.len())?;
     Ok(ids)
 }
 
 fn check_excluded(count: usize) -> Result<(), Error> {
     if count > MOST_EXCLUDED {
-        let detail = format!("exclude has at most {MOST_EXCLUDED} ids; these are {count}.");
+        let detail = format!("exclude has at most {MOST_EXCLUDED} ids; this one has {count}.");
         return Err(invalid("exclude", detail));
     }
     Ok(())

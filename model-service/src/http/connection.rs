@@ -1,5 +1,5 @@
-//! A connection that does not wait for its client for ever: neither for the head of a request, nor to be rid of an
-//! answer. How long a body may take is [`super::body`]'s.
+//! A connection that does not wait for ever for its client: neither for the head of a request, nor
+//! for the client to read an answer. How long a body may take is up to [`super::body`].
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -14,12 +14,12 @@ use tokio::time::Sleep;
 use super::callers::Connected;
 use super::gate::Pass;
 
-/// How long a client may take over what the server waits for.
+/// How long a client may keep the server waiting.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadlines {
-    /// Until the head of a request has come whole, from its first byte on.
+    /// For the complete head of a request, from its first byte on.
     pub(crate) head: Duration,
-    /// Until some 64 KiB of an answer are taken.
+    /// For the client to read some 64 KiB of an answer.
     pub(crate) write: Duration,
 }
 
@@ -32,19 +32,19 @@ impl Default for Deadlines {
     }
 }
 
-/// What a connection is told of its requests, from where they are answered.
+/// What the handlers tell a connection about its requests.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
-    /// How many came whole as far as their heads go.
+    /// Number of requests whose heads have arrived.
     begun: Cell<u64>,
-    /// How many of them are not answered yet.
+    /// Number of them that are not answered yet.
     open: Cell<usize>,
     /// Whose connection it is: the key's that was used last.
     connected: RefCell<Option<Connected>>,
 }
 
 impl Requests {
-    /// The connection is this key's from now on, if it is not yet; `connect` counts it.
+    /// From now on the connection counts for this key, if it does not yet; `connect` counts it.
     ///
     /// # Errors
     /// Those of `connect`.
@@ -60,7 +60,7 @@ impl Requests {
         Ok(())
     }
 
-    /// The head of a request has come; its answer has been handed over once this is dropped.
+    /// The head of a request has arrived; its answer is complete once this is dropped.
     pub(crate) fn begin(self: &Rc<Self>) -> Request {
         self.begun.set(self.begun.get() + 1);
         self.open.set(self.open.get() + 1);
@@ -78,15 +78,15 @@ impl Drop for Request {
     }
 }
 
-/// The connection of a client.
+/// A client's connection.
 pub(crate) struct Connection<S> {
     stream: S,
     requests: Rc<Requests>,
-    /// How many requests there were when that was last looked at.
+    /// The number of requests at the last check.
     seen: u64,
     head: Deadline,
     write: Deadline,
-    /// Its place among all.
+    /// Its place in the gate.
     _pass: Pass,
 }
 
@@ -103,7 +103,7 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Where the requests of this connection are told of.
+    /// Where handlers report the requests of this connection.
     pub(crate) fn requests(&self) -> Rc<Requests> {
         Rc::clone(&self.requests)
     }
@@ -123,7 +123,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
-        // What comes while a request is answered is its body, or the head of one that has to wait.
+        // Bytes that arrive while a request is answered belong to its body, or to the head of a
+        // request that has to wait.
         if this.requests.open.get() > 0 {
             this.head.stop();
             return read;
@@ -136,7 +137,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
             Poll::Ready(_) => read,
             Poll::Pending => this
                 .head
-                .poll(cx, "the head of a request did not come in time"),
+                .poll(cx, "the head of a request did not arrive in time"),
         }
     }
 }
@@ -151,13 +152,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         match Pin::new(&mut this.stream).poll_write(cx, bytes) {
             Poll::Pending => {
                 this.write.start();
-                this.write.poll(cx, "an answer was not taken in time")
+                this.write.poll(cx, "an answer was not read in time")
             }
             written @ Poll::Ready(_) => written,
         }
     }
 
-    /// The server flushes when it has written all of the piece of an answer that it holds.
+    /// The server flushes after writing the whole piece of an answer that it holds.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         match Pin::new(&mut this.stream).poll_flush(cx) {
@@ -167,7 +168,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
             }
             Poll::Pending => {
                 this.write.start();
-                this.write.poll(cx, "an answer was not taken in time")
+                this.write.poll(cx, "an answer was not read in time")
             }
             failed @ Poll::Ready(_) => failed,
         }
@@ -185,7 +186,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     }
 }
 
-/// A time after which it is not waited for any longer.
+/// A time limit for waiting.
 struct Deadline {
     after: Duration,
     timer: Option<Pin<Box<Sleep>>>,
@@ -196,7 +197,7 @@ impl Deadline {
         Self { after, timer: None }
     }
 
-    /// Begins, unless it has begun.
+    /// Starts, unless it has started.
     fn start(&mut self) {
         if self.timer.is_none() {
             self.timer = Some(Box::pin(tokio::time::sleep(self.after)));
@@ -207,7 +208,7 @@ impl Deadline {
         self.timer = None;
     }
 
-    /// Has the task woken when it is over; then it is an error.
+    /// Wakes the task when the time is over, and then returns an error.
     fn poll<T>(&mut self, cx: &mut Context<'_>, what: &'static str) -> Poll<io::Result<T>> {
         let Some(timer) = &mut self.timer else {
             return Poll::Pending;

@@ -1,4 +1,4 @@
-//! Domains: which there are, and how they fare.
+//! Domains: the list of them, and their state.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -18,7 +18,7 @@ use super::parts::{Part, Reads};
 use super::path::{InDomain, InPath};
 use super::relay::is_proxied;
 use super::time::rfc3339;
-use crate::owners::Whose;
+use crate::owners::OwnerLocation;
 use kindred_domain::settings::DomainSettings;
 use kindred_domain::status;
 use kindred_domain::store::{DomainRow, Partition};
@@ -27,7 +27,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(list).service(get);
 }
 
-/// A domain as this process knows it; `owner`: the address of who has its partition.
+/// A domain as this process knows it; `owner`: the address of its partition's owner.
 fn describe(reads: &Reads, row: DomainRow, owner: Option<String>) -> DomainAnswer {
     let view = reads.views.get(&row.domain);
     let status = view.as_ref().map(|view| view.status());
@@ -102,7 +102,7 @@ fn state(state: status::State) -> State {
     }
 }
 
-/// Every domain; with a key those in which it grants anything.
+/// Every domain; with a key, those for which it has a grant.
 #[utoipa::path(operation_id = "list_domains", tag = "domains", responses(
     (status = 200, description = "Every registered domain, by name.", body = DomainsAnswer),
     (status = 503, response = openapi::Unavailable),
@@ -131,7 +131,7 @@ async fn list(
     Ok(web::Json(DomainsAnswer { domains }))
 }
 
-/// What their owners say of the domains that are not ours. Without an owner, or where it does not
+/// What owners report about domains that are not owned here. Without an owner, or if it does not
 /// answer, a domain is [`State::Unowned`].
 async fn told_by_owners(
     reads: &Reads,
@@ -141,11 +141,11 @@ async fn told_by_owners(
     let mut owners: BTreeMap<Partition, Option<String>> = BTreeMap::new();
     for partition in partitions {
         match reads.owners.of_partition(partition).await? {
-            Whose::Ours => {}
-            Whose::Theirs(address) => {
+            OwnerLocation::Local => {}
+            OwnerLocation::Remote(address) => {
                 owners.insert(partition, Some(address));
             }
-            Whose::Nobody => {
+            OwnerLocation::Unowned => {
                 owners.insert(partition, None);
             }
         }
@@ -174,7 +174,7 @@ async fn told_by_owners(
                 state: State::Unowned,
                 ..describe(reads, row.clone(), owner.clone())
             });
-        // One of before these fields does not tell them.
+        // An older version does not report these fields.
         let answer = DomainAnswer {
             partition: row.partition,
             owner: owner.clone(),
@@ -210,7 +210,7 @@ async fn get(
     Ok(HttpResponse::Ok().json(describe_whole(&reads, &domain).await?))
 }
 
-/// A domain, and what is set for it.
+/// A domain with its settings.
 pub(super) async fn describe_whole(
     reads: &Reads,
     domain: &DomainName,
@@ -220,12 +220,12 @@ pub(super) async fn describe_whole(
     };
     let set = reads.store.settings(domain).await?;
     let owner = match reads.owners.of_partition(Partition(row.partition)).await? {
-        Whose::Ours => Some(reads.address.clone()),
-        Whose::Theirs(address) => Some(address),
-        Whose::Nobody => None,
+        OwnerLocation::Local => Some(reads.address.clone()),
+        OwnerLocation::Remote(address) => Some(address),
+        OwnerLocation::Unowned => None,
     };
     let set = set.unwrap_or_default();
-    // What is set counts first: the domain's row follows it.
+    // The settings take precedence: the domain's row follows them.
     let kind = set.settings.model.as_ref().unwrap_or(&row.model);
     let model = set.models.active(kind).clone();
     Ok(DomainAnswer {
@@ -235,7 +235,7 @@ pub(super) async fn describe_whole(
     })
 }
 
-/// Settings as they are shown; the model is shown with the domain.
+/// The settings in an answer; the model is shown with the domain.
 fn shown(settings: DomainSettings) -> Settings {
     Settings {
         languages: settings.languages,

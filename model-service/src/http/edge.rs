@@ -1,5 +1,5 @@
-//! What every request passes on its way in and out. Keys and limits of callers are [`super::access`], before
-//! [`conform`].
+//! Middleware for every request and answer. Keys and limits of callers are in [`super::access`],
+//! which runs before [`conform`].
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 
 type Answered = Result<ServiceResponse<BoxBody>, actix_web::Error>;
 
-/// Counts a request, and says to those in between what to do with its answer.
+/// Counts a request, and sets the caching headers of its answer.
 pub(crate) async fn observe(
     lobby: web::Data<Lobby>,
     metrics: web::Data<Metrics>,
@@ -43,7 +43,7 @@ pub(crate) async fn observe(
     let status = response.status();
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // A cache in between could show what is gone.
+    // A cache could show deleted items.
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
@@ -62,7 +62,7 @@ pub(crate) async fn observe(
     Ok(response)
 }
 
-/// Whoever sends a request chooses its method, so other words do not become label values.
+/// Clients choose the method, so unknown methods must not become label values.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -75,7 +75,7 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// Refuses requests that name another host. One that names none is no browser's.
+/// Refuses requests that name another host. A request without a host does not come from a browser.
 pub(crate) async fn named(
     lobby: web::Data<Lobby>,
     request: ServiceRequest,
@@ -96,15 +96,15 @@ pub(crate) async fn named(
     Ok(request.error_response(
         Error::new(
             Kind::NotAcceptableHost,
-            "This service is not asked under this name. Use an address that it is meant to have, or add the name \
-             to `hosts` in its configuration.",
+            "This service does not accept requests under this host name. Use one of its \
+             addresses, or add the name to `hosts` in its configuration.",
         )
         .field("Host"),
     ))
 }
 
-/// Has HEAD answered as GET is (the server leaves the body out), and refuses parameters that the
-/// route does not document, and bodies that do not say that they are JSON.
+/// Answers HEAD like GET (the server omits the body), and refuses undocumented parameters and
+/// bodies that do not declare JSON.
 pub(crate) async fn conform(
     routes: web::Data<Routes>,
     mut request: ServiceRequest,
@@ -130,8 +130,8 @@ pub(crate) async fn conform(
     Ok(next.call(request).await?.map_into_boxed_body())
 }
 
-/// Whether a body says that it is JSON, or JSON a line: a form of a web page cannot, and a script of another origin
-/// is asked for first (CORS).
+/// Whether a body declares itself as JSON or NDJSON: forms of web pages cannot do that, and scripts
+/// of other origins need a preflight (CORS).
 fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers
         .get(CONTENT_TYPE)
@@ -150,12 +150,13 @@ fn is_json(headers: &HeaderMap) -> bool {
 fn not_json() -> Error {
     Error::new(
         Kind::UnsupportedType,
-        "Say what the body is: Content-Type: application/json (or another +json), or application/x-ndjson for a batch.",
+        "Declare the type of the body: Content-Type: application/json (or another +json), or \
+        application/x-ndjson for a batch.",
     )
     .field("Content-Type")
 }
 
-/// What no handler takes: nothing is at the path, or it does not know the method.
+/// Answers unmatched requests: the path is unknown, or does not support the method.
 pub(crate) async fn unmatched(
     request: HttpRequest,
     routes: web::Data<Routes>,
@@ -164,7 +165,7 @@ pub(crate) async fn unmatched(
         return Err(Error::new(
             Kind::MethodNotAllowed,
             format!(
-                "{} is not known here. Use one of: {}.",
+                "Method {} is not supported here. Use one of: {}.",
                 request.method(),
                 route.allow
             ),
@@ -175,11 +176,11 @@ pub(crate) async fn unmatched(
     let segments: Vec<&str> = path.splitn(7, '/').collect();
     let detail = match segments.as_slice() {
         ["", "v1", "domains", _, "items", _, ..] if segments.len() > 6 => {
-            "No such path. A slash inside an item's id is written %2F.".to_owned()
+            "Unknown path. A slash inside an item's id is written %2F.".to_owned()
         }
         _ => {
             let shown: String = path.chars().take(200).collect();
-            format!("Nothing is at {shown:?}. /openapi.json lists every path.")
+            format!("Unknown path {shown:?}. /openapi.json lists every path.")
         }
     };
     Err(Error::new(Kind::UnknownPath, detail))

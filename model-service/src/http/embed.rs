@@ -1,4 +1,4 @@
-//! The widget that sites put into their pages.
+//! The widget that sites embed in their pages.
 
 use actix_web::http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse, get};
@@ -7,9 +7,9 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::browsers;
 
-/// What pages load.
+/// The script that pages load.
 const SCRIPT: &str = include_str!("../../../web/embed.js");
-/// Pages go on with what they have for an hour after a new one is there.
+/// Pages may use a cached script for an hour after a new one is released.
 const KEPT: &str = "public, max-age=3600";
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
@@ -19,7 +19,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
 /// The widget: a script that puts related items into pages of other origins.
 #[utoipa::path(tag = "service", responses(
     (status = 200, description = "The script.", body = String, content_type = "text/javascript"),
-    (status = 304, description = "It is the one that the client has."),
+    (status = 304, description = "The client already has it."),
 ))]
 #[get("/embed.js")]
 async fn embed(request: HttpRequest) -> HttpResponse {
@@ -33,7 +33,7 @@ async fn embed(request: HttpRequest) -> HttpResponse {
     answer
         .insert_header((ETAG, tag))
         .insert_header((CACHE_CONTROL, KEPT))
-        // Pages that let in only what agrees to it, or that check it by its hash, may use it, too.
+        // For pages that require opt-in from embedded resources, or check the script's hash.
         .insert_header(("access-control-allow-origin", "*"))
         .insert_header(("cross-origin-resource-policy", "cross-origin"));
     match is_known {

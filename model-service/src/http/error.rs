@@ -1,4 +1,4 @@
-//! Errors as answers: a problem, and the headers that belong to it.
+//! Errors as answers: a problem, and its headers.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,9 +15,9 @@ use kindred_shared::event::{Reason, Refusal};
 use kindred_domain::intake::PublishError;
 use kindred_domain::store::StoreError;
 
-/// When to ask again after something only time heals, in seconds.
+/// When to retry after a problem that passes by itself, in seconds.
 const RETRY_SOON_S: u32 = 2;
-/// When to ask again after something only a person heals, in seconds.
+/// When to retry after a problem that a person has to fix, in seconds.
 const RETRY_LATER_S: u32 = 60;
 
 /// An error answer.
@@ -29,7 +29,7 @@ pub(crate) struct Error {
 }
 
 impl Error {
-    /// A problem with its kind's status. `detail` says what is wrong and what to do about it.
+    /// A problem with its kind's status. `detail` says what is wrong and how to fix it.
     pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self {
             problem: Box::new(Problem::new(kind, detail)),
@@ -38,12 +38,12 @@ impl Error {
         }
     }
 
-    /// What is said.
+    /// The problem.
     pub(crate) fn problem(&self) -> &Problem {
         &self.problem
     }
 
-    /// Has another status than its kind's.
+    /// Sets another status than its kind's.
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.problem.status = status.as_u16();
         self
@@ -55,19 +55,19 @@ impl Error {
         self
     }
 
-    /// Says when to ask again, in seconds.
+    /// Says when to retry, in seconds.
     pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_s = Some(seconds);
         self
     }
 
-    /// Says which methods there are.
+    /// Lists the allowed methods.
     pub(crate) fn allowing(mut self, methods: &str) -> Self {
         self.allow = Some(methods.to_owned());
         self
     }
 
-    /// Says how far a batch came.
+    /// Says how far a batch got.
     pub(crate) fn broken_off(mut self, resend_from_line: u64, answer: BatchAnswer) -> Self {
         self.problem.batch = Some(BrokenOff {
             resend_from_line,
@@ -82,30 +82,31 @@ impl Error {
         self
     }
 
-    /// The item is not there, or not for readers.
+    /// The item does not exist, or is not visible.
     pub(crate) fn unknown_item() -> Self {
         Self::new(
             Kind::UnknownItem,
-            "No item of this id is there for readers. Ids are compared byte by byte; \
-             in an address they are percent-encoded once.",
+            "Unknown item, or one that is not visible. Ids are compared byte by byte; in a URL \
+             they are percent-encoded once.",
         )
         .field("id")
     }
 
-    /// The domain has no such model, or it cannot be asked.
+    /// The domain has no such model, or the model cannot be queried.
     pub(crate) fn unknown_model(name: &ModelName) -> Self {
         let detail = format!(
-            "There is no model {name} in this domain, or it is not ready. GET …/models lists those there are."
+            "Unknown model {name} in this domain, or it is not ready. GET …/models lists the \
+            models."
         );
         Self::new(Kind::UnknownModel, detail).field("model")
     }
 
-    /// The domain is not there.
+    /// The domain does not exist.
     pub(crate) fn unknown_domain() -> Self {
         Self::new(
             Kind::Refused(Reason::UnknownDomain),
-            "No domain of this name is registered. A domain registers itself with its first item, \
-             unless the service is told otherwise; GET /v1/domains lists those there are.",
+            "Unknown domain. A domain is registered by its first item, unless the service is \
+             configured otherwise; GET /v1/domains lists all domains.",
         )
         .field("domain")
     }
@@ -138,12 +139,12 @@ impl ResponseError for Error {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         let kind = match refusal.reason {
-            // The same word, whoever finds it.
+            // The same code, whoever finds it.
             Reason::UnknownItem => Kind::UnknownItem,
             reason => Kind::Refused(reason),
         };
         let error = Self::new(kind, refusal.detail);
-        // Only a person, or deletions, make room.
+        // Only a person, or deletions, can make room.
         let error = match kind {
             Kind::Refused(Reason::OverQuota) => error.retry_after(RETRY_LATER_S),
             _ => error,
@@ -167,7 +168,7 @@ impl From<PublishError> for Error {
             PublishError::Refused(refusal) => refusal.into(),
             PublishError::Failed(failure) if failure.needs_help => not_stored(
                 &failure.detail,
-                "Nothing of this request is taken as stored; send it again once that is put right.",
+                "Nothing of this request counts as stored; send it again once that is fixed.",
             )
             .retry_after(RETRY_LATER_S),
             PublishError::Failed(failure) => {
@@ -180,10 +181,12 @@ impl From<PublishError> for Error {
     }
 }
 
-/// How often it is said that the store cannot be read, in seconds: many requests find out at once.
+/// How often it is logged that the store cannot be read, in seconds: many requests find out at
+/// once.
 const SAY_EVERY_S: u64 = 60;
 
-/// Says that the store cannot be read, unless that was said a moment ago, and how often it was not said.
+/// Logs that the store cannot be read, unless that was logged a moment ago, with the number of
+/// suppressed messages.
 fn say_not_readable(error: &StoreError) {
     static NEXT_S: AtomicU64 = AtomicU64::new(0);
     static UNSAID: AtomicU64 = AtomicU64::new(0);
@@ -197,10 +200,10 @@ fn say_not_readable(error: &StoreError) {
             .is_ok();
     if is_due {
         let unsaid = UNSAID.swap(0, Ordering::Relaxed);
-        tracing::warn!(%error, unsaid, "store not readable");
+        tracing::warn!(%error, unsaid, "store cannot be read");
     } else {
         UNSAID.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(%error, "store not readable");
+        tracing::debug!(%error, "store cannot be read");
     }
 }
 

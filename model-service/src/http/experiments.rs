@@ -1,4 +1,4 @@
-//! Experiments of a domain: begun, ended, and what readers did in them.
+//! Experiments of a domain: start, end, and results.
 
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, delete, get, put};
@@ -23,12 +23,12 @@ use super::relay::{Change, as_ours, is_proxied};
 use super::settings::fit_defaults;
 use super::time::rfc3339;
 use super::values::only;
-use crate::actors::experiments::{Failure, told};
-use crate::owners::Whose;
+use crate::actors::experiments::{ExperimentError, told};
+use crate::owners::OwnerLocation;
 use kindred_domain::experiment::{Arm, Experiment};
 use kindred_domain::store::DomainRow;
 
-/// Most bytes of an experiment.
+/// Largest experiment, in bytes.
 const MAX_BYTES: usize = 256 << 10;
 /// When to ask again, in seconds.
 const RETRY_S: u32 = 2;
@@ -64,7 +64,7 @@ impl Named for OfExperiment {
     }
 }
 
-/// The experiments of a domain: the one that runs, and the last 20 that ended.
+/// The experiments of a domain: the running one, and the last 20 that ended.
 #[utoipa::path(operation_id = "list_experiments", tag = "experiments", params(InDomain),
     responses(
         (status = 200, description = "Its experiments, by name.", body = ExperimentsAnswer),
@@ -90,10 +90,11 @@ async fn list(
     Ok(HttpResponse::Ok().json(ExperimentsAnswer { experiments }))
 }
 
-/// An experiment, what readers did in it, and what that says.
+/// An experiment with its results and their statistics.
 ///
-/// It may be looked at at any time: intervals and tests hold over all looks together. Views of one reader depend on each
-/// other, so that readers are what is counted in variances. An experiment that ended is kept with its last figures.
+/// It may be read at any time: intervals and tests stay valid over repeated reads. Views of one
+/// reader depend on each other, so variances are computed over readers. An ended experiment is kept
+/// with its last figures.
 #[utoipa::path(operation_id = "get_experiment", tag = "experiments", params(OfExperiment),
     responses(
         (status = 200, description = "The experiment.", body = ExperimentAnswer),
@@ -118,10 +119,11 @@ async fn get(
     Ok(HttpResponse::Ok().json(told(domain, figures)))
 }
 
-/// Begins an experiment.
+/// Starts an experiment.
 ///
-/// One runs in a domain at most; the same one again changes nothing. Readers are divided by the first 8 bytes, over 2^64,
-/// of SHA-256 (salt, byte 0, reader). Every instance goes by it within two seconds.
+/// At most one runs in a domain; starting the same one again changes nothing. Readers are assigned
+/// to arms by the first 8 bytes, over 2^64, of SHA-256 (salt, byte 0, reader). Every instance
+/// applies it within two seconds.
 #[utoipa::path(operation_id = "put_experiment", tag = "experiments", params(OfExperiment),
     request_body(content = ExperimentBody, content_type = "application/json",
         example = json!({"arms": [{"name": "as-ever", "share": 0.5}, {"name": "fresh", "share": 0.5, "defaults": {"half_life": "7d"}}]})),
@@ -148,7 +150,7 @@ async fn put(
     let InPath(OfExperiment { domain, name }) = path;
     let body = body.read_whole(MAX_BYTES).await?;
     let experiment = experiment(name, &body)?;
-    // Whichever instance began it, this one goes by it, too.
+    // Whichever instance started it, this one applies it, too.
     queries.experiments.forget(&domain);
     let ask = Ask::Change(Method::PUT, Some(&body));
     if let Some(answer) = elsewhere(&reads, &request, &domain, ask).await? {
@@ -165,7 +167,7 @@ async fn put(
     Ok(HttpResponse::build(status).json(told(domain, figures)))
 }
 
-/// Ends an experiment: readers get what is set for the domain. Its last figures are kept.
+/// Ends an experiment: readers get the domain's defaults. Its last figures are kept.
 #[utoipa::path(operation_id = "delete_experiment", tag = "experiments", params(OfExperiment),
     responses(
         (status = 200, description = "It ended, with these figures.", body = ExperimentAnswer),
@@ -192,7 +194,7 @@ async fn delete(
     Ok(HttpResponse::Ok().json(told(domain, figures)))
 }
 
-/// What the owner is asked.
+/// A request to the owner.
 pub(super) enum Ask<'a> {
     /// A GET.
     Read,
@@ -202,7 +204,8 @@ pub(super) enum Ask<'a> {
     Change(Method, Option<&'a [u8]>),
 }
 
-/// What the domain's owner answers, where that is another instance; `None`: this one is to answer.
+/// The answer of the domain's owner, if that is another instance; `None`: this instance has to
+/// answer.
 ///
 /// # Errors
 /// 503 while nobody owns the domain, or its owner does not answer.
@@ -213,9 +216,9 @@ pub(super) async fn elsewhere(
     ask: Ask<'_>,
 ) -> Result<Option<HttpResponse>, Error> {
     let owner = match reads.owners.of_domain(domain).await? {
-        Whose::Ours => return Ok(None),
-        Whose::Theirs(owner) if !is_proxied(request.headers()) => owner,
-        Whose::Theirs(_) | Whose::Nobody => return Err(nobody()),
+        OwnerLocation::Local => return Ok(None),
+        OwnerLocation::Remote(owner) if !is_proxied(request.headers()) => owner,
+        OwnerLocation::Remote(_) | OwnerLocation::Unowned => return Err(nobody()),
     };
     let path = request.uri().path();
     let answer = match ask {
@@ -233,50 +236,52 @@ pub(super) async fn elsewhere(
     Ok(Some(as_ours(&answer)))
 }
 
-/// Nobody owns the domain now.
+/// Nobody owns the domain at the moment.
 pub(super) fn nobody() -> Error {
-    let detail = "No model service owns this domain's partition now; one takes it within seconds. Ask again.";
+    let detail = "No model service owns this domain's partition at the moment; one takes it \
+        within seconds. Ask again.";
     Error::new(Kind::NotReady, detail).retry_after(RETRY_S)
 }
 
 /// The domain's row.
 ///
 /// # Errors
-/// 404 where it is not registered.
+/// 404 if the domain is not registered.
 pub(super) async fn registered(reads: &Reads, domain: &DomainName) -> Result<DomainRow, Error> {
     let row = reads.registered(domain).await?;
     row.ok_or_else(Error::unknown_domain)
 }
 
-/// Why it was not done, as an answer.
-pub(super) fn failed(failure: Failure) -> Error {
+/// A failure as an answer.
+pub(super) fn failed(failure: ExperimentError) -> Error {
     match failure {
-        Failure::NotHosted => nobody(),
-        Failure::Late => {
-            let detail = "It takes longer than expected: readers of a large experiment may be being read. Ask again.";
+        ExperimentError::NotHosted => nobody(),
+        ExperimentError::Late => {
+            let detail = "It takes longer than expected, perhaps because a large experiment is \
+                being read. Ask again.";
             Error::new(Kind::NotReady, detail).retry_after(RETRY_S)
         }
-        Failure::Busy => {
-            let detail = "As much feedback waits to be counted as may. Send it again in a moment.";
+        ExperimentError::Busy => {
+            let detail = "Too much feedback is waiting to be counted. Send it again in a moment.";
             Error::new(Kind::Busy, detail).retry_after(RETRY_S)
         }
-        Failure::Unknown => {
-            let detail = "No experiment of this name runs in the domain or was kept; GET …/experiments lists those \
-                          there are.";
+        ExperimentError::Unknown => {
+            let detail = "Unknown experiment; GET …/experiments lists the experiments of the \
+                          domain.";
             Error::new(Kind::Refused(Reason::UnknownExperiment), detail).field("name")
         }
-        Failure::Runs(name) => {
+        ExperimentError::Runs(name) => {
             let detail = format!(
-                "The experiment {name:?} runs in this domain, and one does at most. End it first (DELETE \
-                 …/experiments/{name}): what readers did in other arms cannot be told apart."
+                "The experiment {name:?} is running in this domain, and only one may run at a \
+                 time. End it first (DELETE …/experiments/{name})."
             );
             Error::new(Kind::Conflict, detail).field("name")
         }
-        Failure::Store(error) => error.into(),
+        ExperimentError::Store(error) => error.into(),
     }
 }
 
-/// The experiment that a body says.
+/// Parses the experiment in a body.
 fn experiment(name: String, body: &[u8]) -> Result<Experiment, Error> {
     let object = object(body)?;
     only(&object, &["arms", "salt"])?;
@@ -287,7 +292,7 @@ fn experiment(name: String, body: &[u8]) -> Result<Experiment, Error> {
     let salt = match object.get("salt") {
         None | Some(Value::Null) => name.clone(),
         Some(Value::String(salt)) => salt.clone(),
-        Some(_) => return Err(unfit("salt", "salt is a text.")),
+        Some(_) => return Err(unfit("salt", "salt is a string.")),
     };
     let arms = arms.iter().enumerate().map(|(at, one)| arm(at, one));
     let arms = arms.collect::<Result<Vec<Arm>, Error>>()?;
@@ -304,7 +309,7 @@ fn arm(at: usize, value: &Value) -> Result<Arm, Error> {
         return Err(unfit(place, detail));
     };
     only(object, &["name", "share", "model", "defaults"])?;
-    // One by one, so that the one at fault is named.
+    // One by one, so that the error names the invalid one.
     for (name, value) in object {
         let mut least = Map::from_iter([
             ("name".to_owned(), Value::from("a")),

@@ -1,4 +1,4 @@
-//! All live items of a domain, as the events that make them.
+//! Exports all live items of a domain, as the events that create them.
 
 use std::sync::Arc;
 
@@ -22,21 +22,21 @@ use super::query::{Given, InQuery, Parameters};
 
 /// Items read at a time, with their texts.
 const ITEMS: usize = 200;
-/// Most lines that may be asked for.
+/// Largest `limit`.
 const MOST: u64 = 1 << 53;
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(get);
 }
 
-/// Where an export begins, and how long it may be.
+/// Where an export starts, and its length.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 struct ExportQuery {
-    /// The id of the last item that is there already: the export goes on behind it.
+    /// The id of the last item that the client already has: the export continues after it.
     #[param(example = "a-17")]
     after: Option<String>,
-    /// At most so many lines; all if left out.
+    /// Most lines; all if left out.
     #[param(minimum = 1, example = 1_000)]
     limit: Option<u64>,
 }
@@ -46,7 +46,7 @@ impl Parameters for ExportQuery {
         let invalid = |name: &'static str, allowed: &'static str| {
             move || Error::new(Kind::InvalidParameter, format!("{name} is {allowed}.")).field(name)
         };
-        let limit = invalid("limit", "one whole number, at least 1");
+        let limit = invalid("limit", "one integer, at least 1");
         let after = invalid("after", "the id of one item");
         Ok(Self {
             after: given.once("after", after)?.map(str::to_owned),
@@ -57,12 +57,13 @@ impl Parameters for ExportQuery {
 
 /// All live items of a domain, as events.
 ///
-/// NDJSON: one `item.updated` a line, ordered by id, texts, vectors and versions included, titles as they were sent.
-/// Importing it makes the same lists. What changes meanwhile is there as before or after. It goes on behind the id
-/// that is given as `after`. An answer that breaks off is not whole: its connection ends early.
+/// NDJSON: one `item.updated` per line, ordered by id, including texts, vectors and versions, with
+/// titles as they were sent. Importing it produces the same lists. An item that changes meanwhile
+/// is exported as it was before or after the change. With `after`, the export continues after that
+/// id. A connection that ends early means that the export is incomplete.
 #[utoipa::path(operation_id = "export_domain", tag = "domains", params(InDomain, ExportQuery),
     responses(
-        (status = 200, description = "One event a line.", body = String, content_type = "application/x-ndjson"),
+        (status = 200, description = "One event per line.", body = String, content_type = "application/x-ndjson"),
         (status = 400, response = openapi::BadRequest),
         (status = 404, response = openapi::NotFound),
         (status = 503, response = openapi::Unavailable),
@@ -90,7 +91,7 @@ async fn get(
         left: query.limit.unwrap_or(u64::MAX),
         now: Utc::now(),
     };
-    // A store that does not answer is told as such as long as nothing was sent.
+    // As long as nothing was sent, a store error can still be reported as such.
     let (first, rest) = export.some().await?;
     let first = stream::iter([Ok::<_, StoreError>(first)]);
     let rest = stream::try_unfold(rest, |export| async move {
@@ -108,20 +109,20 @@ async fn get(
         .streaming(lines))
 }
 
-/// How far an export is.
+/// Position of an export.
 struct Export {
     store: Arc<dyn Store>,
     domain: DomainName,
-    /// From where on items are read.
+    /// The first id to read.
     from: Option<ItemId>,
-    /// An item that is there already.
+    /// An item that the client already has.
     after: Option<ItemId>,
     left: u64,
     now: DateTime<Utc>,
 }
 
 impl Export {
-    /// The next lines, and what is left, if anything may be.
+    /// The next lines, and the rest of the export, if there may be more.
     async fn some(mut self) -> Result<(Bytes, Option<Self>), StoreError> {
         let from = self.from.as_ref();
         let page = self.store.scan_items(&self.domain, from, ITEMS).await?;

@@ -1,4 +1,4 @@
-//! What tests ask the application over: a store in memory, and small stand-ins for the broker.
+//! What tests run the application on: a store in memory, and small stand-ins for the broker.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -31,14 +31,14 @@ use crate::actors::waking::Waking;
 use crate::client::Trust;
 use crate::intake::embedded::NoWatchers;
 use crate::metrics::Metrics;
-use crate::owners::{Hosted, Owners};
+use crate::owners::{HostedPartitions, Owners};
 use crate::preprocessing::Preprocessors;
 use crate::store::embedded::{EmbeddedStore, Identity};
 use kindred_domain::dispatch::{Attempt, JobId, Jobs, Returned, SeenWorker, SendError};
 use kindred_domain::experiment::store::ExperimentStore;
 use kindred_domain::intake::{Confirm, Failure, Publish, PublishError};
 use kindred_domain::store::{
-    Batch, DomainRow, Epoch, FeatureRow, ItemRow, Liveness, Partition, Stamp, Store, Write,
+    DomainRow, Epoch, FeatureRow, ItemRow, Liveness, Partition, Stamp, Store, Write, WriteBatch,
 };
 use kindred_query::{Term, Views};
 
@@ -77,14 +77,14 @@ pub(super) fn item_row(name: &str, version: u64) -> ItemRow {
     }
 }
 
-/// A store in memory. Rows are put there by tests, never by the application.
+/// A store in memory. Rows are written by tests, never by the application.
 pub(super) struct Rows {
     pub(super) store: Arc<EmbeddedStore>,
     written: AtomicU32,
 }
 
 impl Bench {
-    /// The same application behind another guard.
+    /// The same application with another guard.
     pub(super) fn lobby_with(&self, guard: Guard) -> Arc<Lobby> {
         let lobby = Arc::new(Lobby::new(Arc::new(Readiness::ready()), Hosts::Any, guard));
         lobby.open(self.parts());
@@ -93,7 +93,7 @@ impl Bench {
 
     fn parts(&self) -> Parts {
         let store: Arc<dyn Store> = Arc::clone(&self.rows.store) as _;
-        let hosted = Arc::new(Hosted::default());
+        let hosted = Arc::new(HostedPartitions::default());
         let owners = Owners::new(Arc::clone(&store), hosted, 1, Duration::from_secs(6));
         Parts {
             reads: Arc::new(Reads::new(
@@ -133,7 +133,7 @@ impl Rows {
     /// Writes rows of a domain.
     pub(super) async fn write(&self, of: &str, writes: Vec<Write>) {
         let stamp = Stamp::new(Epoch(1), self.written.fetch_add(1, Ordering::SeqCst));
-        let batch = Batch {
+        let batch = WriteBatch {
             domain: domain(of),
             fence: false,
             writes,
@@ -183,8 +183,9 @@ pub(super) fn feature_row(id: ItemId, version: u64, feature: Feature) -> Feature
 /// The version of events without one.
 pub(super) const GIVEN_VERSION: u64 = 77;
 
-/// Records events. Of items and domains whose names begin with `quota` or `unknown` they are refused, of `full` and
-/// `away` they fail; a confirmation needs two polls, so that many are on their way.
+/// Records events. Events of items and domains whose names begin with `quota` or `unknown` are
+/// refused, those of `full` and `away` fail; a confirmation needs two polls, so that many are in
+/// flight.
 #[derive(Default)]
 pub(super) struct FakePublish {
     pub(super) events: Mutex<Vec<Event>>,
@@ -236,7 +237,7 @@ impl Publish for FakePublish {
     }
 }
 
-/// One worker that is there.
+/// A job queue with one worker.
 struct FakeJobs;
 
 #[async_trait]
@@ -274,9 +275,9 @@ pub(super) struct Bench {
     pub(super) rows: Rows,
     pub(super) publish: Arc<FakePublish>,
     pub(super) views: Arc<Views>,
-    /// Of all views.
+    /// The term of all views.
     pub(super) term: Arc<Term>,
-    /// Of the domains of partition 0, which is owned here.
+    /// The experiments of the domains of partition 0, which is owned here.
     pub(super) experiments: Arc<Experiments>,
 }
 

@@ -1,4 +1,4 @@
-//! What readers did with what they got.
+//! Feedback: what readers did with answers.
 
 mod events;
 
@@ -28,12 +28,12 @@ use super::openapi;
 use super::parts::{Part, Queries, Reads};
 use super::path::{InDomain, InPath};
 use crate::intake::rabbitmq::TakeFeedback;
-use crate::owners::Whose;
+use crate::owners::OwnerLocation;
 use events::read_events;
 
-/// Most events of a request.
+/// Most events per request.
 const MOST_EVENTS: usize = 10_000;
-/// Most bytes of one, and of a message of the broker.
+/// Largest request, and largest message of the broker, in bytes.
 const MAX_BYTES: usize = 4 << 20;
 /// A request to a domain's owner ends with the event that brings it here. An event is much shorter than what is left.
 const FULL_BYTES: usize = 2 << 20;
@@ -46,14 +46,16 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
 
 /// What readers saw and clicked.
 ///
-/// NDJSON, one event a line, or one array; at most 10,000 events and 4 MiB. Each counts once in 48 hours: it may be sent
-/// again whenever its answer did not come. What is wrong with one is told, and the others count. Which items readers saw
-/// is counted while an experiment runs, for the arm that a query's answer named.
+/// NDJSON with one event per line, or one array; at most 10,000 events and 4 MiB. An event counts
+/// once within 48 hours, so it may be sent again if no answer came. Invalid events are reported,
+/// and the others count. What readers saw is counted while an experiment runs, for the arm that the
+/// query's answer named.
 #[utoipa::path(operation_id = "post_feedback", tag = "experiments", params(InDomain),
-    request_body(content = String, content_type = "application/x-ndjson", description = "One event a line, or an array.",
+    request_body(content = String, content_type = "application/x-ndjson", description = "One \
+        event per line, or an array.",
         example = "{\"type\":\"reader.seen\",\"event\":\"5f21-1\",\"reader\":\"r-5f21\",\"item\":\"a-9\",\"from\":\"a-17\",\"position\":0,\"experiment\":\"fresh-first\",\"arm\":\"fresh\",\"at\":\"2026-11-23T09:00:00Z\"}\n{\"type\":\"reader.clicked\",\"event\":\"5f21-2\",\"reader\":\"r-5f21\",\"item\":\"a-9\",\"experiment\":\"fresh-first\",\"arm\":\"fresh\"}\n"),
     responses(
-        (status = 202, description = "What is accepted is durable and counted.", body = FeedbackAnswer,
+        (status = 202, description = "Accepted events are durable and counted.", body = FeedbackAnswer,
          example = json!({"accepted": 2, "refused": [{"line": 3, "type": "/problems/unknown-arm", "detail": "the experiment's arms are as-ever, fresh", "field": "arm"}]})),
         (status = 400, response = openapi::BadRequest),
         (status = 404, response = openapi::NotFound),
@@ -124,7 +126,7 @@ async fn count(
     Ok(FeedbackAnswer { accepted, refused })
 }
 
-/// The way in for what the broker brings: counted here, or at the domain's owner.
+/// Takes feedback from the broker: it is counted here, or at the domain's owner.
 pub(crate) struct FeedbackDoor {
     reads: Arc<Reads>,
     queries: Arc<Queries>,
@@ -162,15 +164,15 @@ impl FeedbackDoor {
     }
 
     async fn forward(&self, domain: &DomainName, request: Request) -> Result<(), NotCounted> {
-        let whose = self.reads.owners.of_domain(domain).await;
-        let address = match whose.map_err(Error::from)? {
-            Whose::Ours => {
+        let location = self.reads.owners.of_domain(domain).await;
+        let address = match location.map_err(Error::from)? {
+            OwnerLocation::Local => {
                 let events = (1..).zip(request.events.into_iter().map(Ok));
                 let counted = count(&self.reads, &self.queries, domain, events.collect()).await;
                 return Ok(counted.map(drop)?);
             }
-            Whose::Theirs(address) => address,
-            Whose::Nobody => return Err(nobody().into()),
+            OwnerLocation::Remote(address) => address,
+            OwnerLocation::Unowned => return Err(nobody().into()),
         };
         let path = kindred_api::path::feedback(domain.as_str());
         let relay = &self.reads.relay;
@@ -184,7 +186,7 @@ impl TakeFeedback for FeedbackDoor {
     async fn take(&self, routing_key: &str, bodies: Vec<Bytes>) -> Result<(), String> {
         let mut refused = Refused::default();
         let Ok(domain) = DomainName::new(routing_key) else {
-            let detail = "the routing key is no domain";
+            let detail = "the routing key is not a valid domain name";
             let refusal = Refusal::new(Reason::InvalidDomain, None, detail);
             refused.add(refusal, bodies.len() as u64);
             self.refuse(refused);
@@ -351,7 +353,7 @@ fn read_message(domain: &DomainName, body: &[u8], now: DateTime<Utc>) -> Result<
     Ok(message)
 }
 
-/// An event by its line, or its place in the array, from 1.
+/// An event with its line, or its index in the array, counted from 1.
 type Numbered = (u64, Result<Value, Refusal>);
 
 /// The events of a request.

@@ -8,10 +8,10 @@ use super::error::Error;
 use super::query::unknown;
 use super::values::{check_size, invalid, moment, only, text_of};
 
-/// A filter.
+/// Parses a filter.
 ///
 /// # Errors
-/// 400, naming the field and what it may be.
+/// 400, naming the field and its allowed values.
 pub(super) fn of_json(value: &Value) -> Result<Filter, Error> {
     let Value::Object(object) = value else {
         return Err(invalid(
@@ -49,7 +49,7 @@ pub(super) fn of_json(value: &Value) -> Result<Filter, Error> {
     Ok(filter)
 }
 
-/// One clause; `None`: its list is empty, so that it says nothing.
+/// Parses one clause; `None`: its list is empty, so it has no effect.
 fn clause(place: &str, value: &Value) -> Result<Option<Clause>, Error> {
     let Value::Object(object) = value else {
         let detail = format!(
@@ -73,9 +73,9 @@ fn clause(place: &str, value: &Value) -> Result<Option<Clause>, Error> {
         (None, None, Some(between)) if is_time => Some(between),
         _ => {
             let ways = if is_time {
-                "exists (true or false), or after and before (or one of them)"
+                "exists (true or false), or after, before, or both"
             } else {
-                "in (a list of texts) or exists (true or false)"
+                "in (a list of strings) or exists (true or false)"
             };
             return Err(invalid(
                 place,
@@ -86,7 +86,7 @@ fn clause(place: &str, value: &Value) -> Result<Option<Clause>, Error> {
     Ok(test.map(|test| Clause { field, test }))
 }
 
-/// One of a list of values; `None`: it is empty.
+/// One of a list of values; `None`: the list is empty.
 fn one_of(place: &str, field: &Field, list: &Value) -> Result<Option<Test>, Error> {
     let values = list.as_array().and_then(|list| {
         let texts = list
@@ -95,7 +95,7 @@ fn one_of(place: &str, field: &Field, list: &Value) -> Result<Option<Test>, Erro
         texts.collect::<Option<Vec<Box<str>>>>()
     });
     let values =
-        values.ok_or_else(|| invalid(place, format!("in of {place} is a list of texts.")))?;
+        values.ok_or_else(|| invalid(place, format!("in of {place} is a list of strings.")))?;
     Ok((!values.is_empty()).then(|| Test::one_of(values)))
 }
 

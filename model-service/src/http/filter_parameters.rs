@@ -1,4 +1,5 @@
-//! Filters as parameters: `category=rail&not_group=archive`, alike for queries and for lists of items.
+//! Filters as parameters: `category=rail&not_group=archive`, the same for queries and for lists of
+//! items.
 
 use chrono::{DateTime, Utc};
 use kindred_query::Filter;
@@ -7,7 +8,8 @@ use kindred_query::filter::{Clause, Field, Test};
 use super::error::Error;
 use super::values::{check_size, invalid, moment, text_of};
 
-/// Which items count. Repeated, a parameter takes any of its values. Documents what [`FilterParameters`] reads.
+/// Filters. A repeated parameter matches any of its values. Documents what [`FilterParameters`]
+/// reads.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "it documents what FilterParameters reads")]
@@ -30,7 +32,7 @@ pub(super) struct FilterQuery {
     /// No items whose attribute NAME has this value.
     #[param(rename = "not_attribute.NAME")]
     not_attribute: Option<Vec<String>>,
-    /// Only items published at this time or later (RFC 3339).
+    /// Only items published at or after this time (RFC 3339).
     #[param(format = DateTime)]
     published_after: Option<String>,
     /// Only items published before this time (RFC 3339).
@@ -38,20 +40,20 @@ pub(super) struct FilterQuery {
     published_before: Option<String>,
 }
 
-/// A filter, as its parameters are read one after the other.
+/// A filter, built while parameters are read one after the other.
 #[derive(Debug, Default)]
 pub(super) struct FilterParameters {
-    /// Fields, whether their values are those that do not pass, and the values.
+    /// Fields with whether they exclude, and their values.
     fields: Vec<(bool, Field, Vec<Box<str>>)>,
     after: Option<DateTime<Utc>>,
     before: Option<DateTime<Utc>>,
 }
 
 impl FilterParameters {
-    /// Takes a parameter in. Whether it is one of a filter: another is left to the caller.
+    /// Takes a parameter; returns whether it belongs to a filter, else it is left to the caller.
     ///
     /// # Errors
-    /// 400 for a time that is none, or is given twice.
+    /// 400 for an invalid time, or one given twice.
     pub(super) fn take(&mut self, name: &str, value: &str) -> Result<bool, Error> {
         let place = match name {
             "published_after" => &mut self.after,
@@ -59,7 +61,7 @@ impl FilterParameters {
             _ => return Ok(self.take_value(name, value)),
         };
         if place.is_some() {
-            return Err(invalid(name, format!("{name} is given once.")));
+            return Err(invalid(name, format!("{name} may be given only once.")));
         }
         *place = Some(moment(name, value)?);
         Ok(true)
@@ -83,10 +85,10 @@ impl FilterParameters {
         true
     }
 
-    /// The filter that they make together.
+    /// The filter that the parameters make together.
     ///
     /// # Errors
-    /// 400 when it has more clauses or values than a filter may have.
+    /// 400 when it has too many clauses or values.
     pub(super) fn filter(self) -> Result<Filter, Error> {
         let mut filter = Filter::default();
         let (after, before) = (self.after, self.before);

@@ -1,4 +1,4 @@
-//! How many connections there may be, in all and from one address.
+//! Limits the number of connections, in total and per address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::{Http, Network};
 
-/// Lets connections in, as long as there is room.
+/// Admits connections while there is room.
 #[derive(Debug)]
 pub(crate) struct Gate {
     connections: usize,
@@ -16,25 +16,25 @@ pub(crate) struct Gate {
     open: Mutex<Open>,
 }
 
-/// Connections that are open. Addresses without one are not remembered, so that there are no more of them than
-/// connections.
+/// Open connections. Addresses without a connection are not remembered, so there are never more of
+/// them than connections.
 #[derive(Debug, Default)]
 struct Open {
     all: usize,
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// Why a connection is not let in.
+/// Why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Full {
-    /// There are as many as there may be.
+    /// The limit for all connections is reached.
     All,
-    /// There are as many from its address as there may be.
+    /// The limit for its address is reached.
     Address,
 }
 
 impl Gate {
-    /// A gate with the room that is configured.
+    /// A gate with the configured limits.
     pub(crate) fn new(config: &Http) -> Self {
         Self {
             connections: config.connections,
@@ -44,7 +44,7 @@ impl Gate {
         }
     }
 
-    /// A gate with so much room.
+    /// A gate with these limits.
     #[cfg(test)]
     pub(crate) fn with_room(connections: usize, per_address: usize) -> Self {
         Self {
@@ -55,7 +55,8 @@ impl Gate {
         }
     }
 
-    /// Lets a connection in, until its pass is dropped. One whose address is not known counts among all alone.
+    /// Admits a connection, until its pass is dropped. A connection from an unknown address only
+    /// counts towards the total.
     ///
     /// # Errors
     /// When there is no room.
@@ -81,12 +82,12 @@ impl Gate {
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
-        // Every change leaves the counts whole.
+        // Every change leaves the counts consistent.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What an address counts as: one client has a whole network of 64 bits in IPv6.
+/// What an address counts as: in IPv6 one client has a whole /64 network.
 pub(super) fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -97,7 +98,7 @@ pub(super) fn counted(address: IpAddr) -> IpAddr {
     }
 }
 
-/// A connection that was let in.
+/// An admitted connection.
 #[derive(Debug)]
 pub(crate) struct Pass {
     gate: Arc<Gate>,

@@ -1,24 +1,24 @@
-//! What requests are let in by.
+//! What decides whether requests are let in.
 
 use std::sync::Arc;
 
 use super::callers::Callers;
 use crate::keys::{KeyRing, Peers, Sessions};
 
-/// Who has a key, and who signs.
+/// Keys, sessions and signatures of other instances.
 #[derive(Debug)]
 pub(crate) struct Guard {
     /// The keys.
     pub(crate) keys: Arc<KeyRing>,
-    /// Other instances, if they sign what they ask.
+    /// Other instances, if they sign their requests.
     pub(crate) peers: Option<Arc<Peers>>,
-    /// Where they reach this one.
+    /// The address under which they reach this one.
     pub(crate) address: String,
-    /// What each of them has under way.
+    /// What each caller uses at the moment.
     pub(crate) callers: Arc<Callers>,
-    /// Who signed in on the page.
+    /// Sessions of the page.
     pub(crate) sessions: Sessions,
-    /// Whether clients come over TLS.
+    /// Whether clients connect over TLS.
     pub(crate) is_https: bool,
 }
 
@@ -37,6 +37,6 @@ impl Guard {
     }
 }
 
-/// The hash that the body of a request must have, which another instance signed.
+/// The hash that the body of a request must have, as signed by another instance.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SignedBody(pub(super) [u8; 32]);

@@ -1,4 +1,4 @@
-//! Health: is the process there, and may it be asked.
+//! Health: is the process alive, and may it be sent requests.
 
 use actix_web::{HttpResponse, get, web};
 use kindred_api::service::Ready;
@@ -13,7 +13,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(healthz).service(readyz);
 }
 
-/// Is the process there.
+/// Is the process alive.
 ///
 /// Says nothing about the store or the broker: restart the process only when this fails.
 #[utoipa::path(tag = "service", responses(
@@ -26,13 +26,13 @@ async fn healthz() -> HttpResponse {
         .body("ok")
 }
 
-/// May it be asked: send it traffic while this is 200.
+/// Is it ready: send it traffic while this is 200.
 ///
-/// A service that has begun stays ready while it can answer readers. What it does without meanwhile, the
-/// broker for example, is in `degraded`: all instances lose a broker at once, and taking all of them out
-/// of a load balancer would end the answers, too.
+/// Once started, a service stays ready while it can answer readers. What it lacks meanwhile, such
+/// as the broker, is in `degraded`: all instances lose a broker at once, and removing all of them
+/// from a load balancer would also end the answers.
 #[utoipa::path(tag = "service", responses(
-    (status = 200, description = "The service does its work.", body = Ready),
+    (status = 200, description = "The service works.", body = Ready),
     (status = 503, response = openapi::NotReady),
 ))]
 #[get("/readyz")]

@@ -1,26 +1,26 @@
-//! Under which names this service may be asked. A page of another site can have its own name lead to this address
-//! (DNS rebinding), but a browser then sends that name.
+//! The host names under which this service accepts requests. A page of another site can point its
+//! own name to this address (DNS rebinding), but a browser then sends that name.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::Http;
 
-/// The names that are accepted.
+/// The accepted names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Hosts {
     /// Every name.
     Any,
-    /// These alone, in small letters.
+    /// Only these, in lower case.
     These {
-        /// Names and addresses without ports.
+        /// Names and addresses, without ports.
         names: Vec<String>,
-        /// Whether every name of this machine for itself is, too.
+        /// Whether every loopback name is accepted, too.
         loopback: bool,
     },
 }
 
 impl Hosts {
-    /// Those of a listener that is `bound`, which others reach at `advertised`.
+    /// The names for a listener that is `bound` and that others reach at `advertised`.
     pub(crate) fn new(config: &Http, bound: SocketAddr, advertised: &str) -> Self {
         let loopback = bound.ip().is_loopback();
         if config.hosts.is_empty() && !loopback {
@@ -31,7 +31,7 @@ impl Hosts {
         Self::These { names, loopback }
     }
 
-    /// Whether a request may name this, a host with a port or without.
+    /// Whether a request may name this host, with or without a port.
     pub(super) fn accept(&self, named: &str) -> bool {
         let Self::These { names, loopback } = self else {
             return true;
@@ -41,12 +41,12 @@ impl Hosts {
     }
 }
 
-/// The host without its port, in small letters; an address of IPv6 without brackets.
+/// The host without its port, in lower case; IPv6 addresses without brackets.
 fn host_of(named: &str) -> String {
     let host = match named.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => match named.rsplit_once(':') {
-            // More than one colon: an address of IPv6 without brackets.
+            // More than one colon: an IPv6 address without brackets.
             Some((host, _)) if !host.contains(':') => host,
             _ => named,
         },

@@ -31,11 +31,11 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(get).service(put).service(delete);
 }
 
-/// What is told of an item.
+/// What to include about an item.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 struct ItemQuery {
-    /// Whether its text is told, too, as plain text; false if left out.
+    /// Whether to include its text, as plain text; false if left out.
     #[param(example = true)]
     text: Option<bool>,
 }
@@ -54,10 +54,11 @@ impl Parameters for ItemQuery {
     }
 }
 
-/// An item and how it fares.
+/// An item and its status.
 #[utoipa::path(operation_id = "get_item", tag = "items", params(OfItem, ItemQuery),
     responses(
-        (status = 200, description = "The item. One that was deleted or has expired tells its version and status, nothing else.", body = ItemAnswer),
+        (status = 200, description = "The item. A deleted or expired item has only its version \
+            and status.", body = ItemAnswer),
         (status = 400, response = openapi::BadRequest),
         (status = 404, response = openapi::NotFound),
         (status = 503, response = openapi::Unavailable),
@@ -89,8 +90,8 @@ async fn get(
         return Err(Error::unknown_item());
     };
     let stamp = newest_feature(&*reads.store, &domain, &of.model, &id).await?;
-    // The view after the row: what a row says is under way before it is stored, so a domain that
-    // is quiet now has seen it.
+    // Read the view after the row: the domain takes a change in before its row is stored, so a
+    // domain that is quiet now has seen it.
     let view = reads.views.get(&domain);
     let view = view.filter(|view| view.snapshot().is_some());
     let seen = view.map_or(Seen::Stored, |view| Seen::InView {
@@ -166,7 +167,7 @@ async fn text_of(
     Ok(text.map(|text| plain_text(&text).into_owned()))
 }
 
-/// The language that an item's text is read in: a given one wins, else it is that of its feature.
+/// The language that an item's text is read in: the given one, else that of its feature.
 pub(super) fn language_used(row: &ItemRow, stamp: Option<&FeatureStamp>) -> Option<String> {
     let named = row.language.as_deref().and_then(canonical);
     named.or_else(|| canonical(stamp?.space.language()?))
@@ -174,13 +175,15 @@ pub(super) fn language_used(row: &ItemRow, stamp: Option<&FeatureStamp>) -> Opti
 
 /// Creates an item or replaces it.
 ///
-/// The body is all of the item. `type`, `domain` and `id` may be left out: the address says them.
-/// Without `version` it gets one higher than every earlier one of the item. The answer comes once it is durable;
-/// its list follows shortly after. An older version than the stored one has no effect. Where the item is put
-/// as `hidden`, or with a `publish_at` that is still to come, the answer says with `gone` whether readers have lost it, as that of a deletion does.
+/// The body is the whole item. `type`, `domain` and `id` may be left out: the URL has them. Without
+/// `version` it gets one higher than every earlier version of the item. The answer is sent once the
+/// item is durable; its list follows shortly after. A version older than the stored one has no
+/// effect. If the item is `hidden`, or its `publish_at` is in the future, `gone` in the answer says
+/// whether it has disappeared for readers, as for a deletion.
 #[utoipa::path(operation_id = "put_item", tag = "items", params(OfItem),
     request_body(content = ItemBody, content_type = "application/json",
-        description = "The item; a title, a text or a vector is needed. `Content-Encoding: gzip` is understood.",
+        description = "The item; a title, a text or a vector is needed. `Content-Encoding: gzip` \
+            is supported.",
         example = json!({"title": "Night trains return", "text": "From spring on, sleepers run again.", "url": "https://news.example/a-17", "language": "en", "categories": ["rail"]})),
     responses(
         (status = 202, description = "Durable.", body = Accepted,
@@ -204,7 +207,7 @@ async fn put(
 ) -> Result<HttpResponse, Error> {
     let of = path.0;
     let (bytes, event) = read_event(&writes, &of, body).await?;
-    // What another instance asks it has let in.
+    // Another instance has already admitted what it sends.
     if !is_let_in(&request) {
         check(&writes, &reads, &event).await?;
     }
@@ -221,7 +224,7 @@ async fn put(
     }
 }
 
-/// Reads an item that is put: its bytes, and what they say.
+/// Reads an item to be put: its bytes, and the parsed event.
 pub(super) async fn read_event(
     writes: &Writes,
     of: &OfItem,
@@ -233,11 +236,11 @@ pub(super) async fn read_event(
     Ok((bytes, event))
 }
 
-/// What a deletion or a patch says beside the item.
+/// What a deletion or a patch specifies besides the item.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct VersionQuery {
-    /// Orders the item's events: 0 to 2^53 - 1. Without it: after all that were before.
+    /// Orders the item's events: 0 to 2^53 - 1. If left out: after all earlier events.
     #[param(example = 1_795_424_460_000_u64)]
     pub(super) version: Option<u64>,
 }
@@ -247,7 +250,9 @@ impl Parameters for VersionQuery {
         let invalid = || {
             Error::new(
                 Kind::Refused(Reason::InvalidVersion),
-                format!("version is one whole number of 0 to {MAX_VERSION}; leave it out for now."),
+                format!(
+                    "version is an integer from 0 to {MAX_VERSION}; leave it out for the newest."
+                ),
             )
             .with_status(StatusCode::BAD_REQUEST)
             .field("version")
@@ -259,10 +264,10 @@ impl Parameters for VersionQuery {
 
 /// Deletes an item.
 ///
-/// The answer comes once the deletion is durable. `"gone": true`: no instance answers the item to any request
-/// that begins from now on. `"gone": false`: that was not known within 2 s, or the deletion was older than
-/// what is stored. The deletion of an unknown id is kept too, so that an older event that comes later has
-/// no effect.
+/// The answer is sent once the deletion is durable. `"gone": true`: the item appears in no answer
+/// to any request that begins from now on, on any instance. `"gone": false`: that was not certain
+/// within 2 s, or the deletion was older than the stored item. The deletion of an unknown id is
+/// recorded, too, so that an older event that arrives later has no effect.
 #[utoipa::path(operation_id = "delete_item", tag = "items", params(OfItem, VersionQuery),
     responses(
         (status = 202, description = "Durable.", body = Accepted,
@@ -294,7 +299,7 @@ async fn delete(
     take_away(&doors, of, event, Method::DELETE, None).await
 }
 
-/// Deletes or hides an item, and says whether readers have lost it.
+/// Deletes or hides an item; the answer says whether it is gone for readers.
 async fn take_away(
     doors: &Doors<'_>,
     of: OfItem,

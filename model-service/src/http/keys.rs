@@ -1,4 +1,4 @@
-//! Keys: made, told and revoked by administrators.
+//! API keys: created, listed and revoked by administrators.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use super::query::nearest;
 use super::readiness::not_ready;
 use crate::keys::{MakeError, make, told};
 
-/// Most bytes of what a key is to be.
+/// Largest request body, in bytes.
 const MAX_BYTES: usize = 64 << 10;
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
@@ -30,10 +30,10 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
         .service(revoke);
 }
 
-/// Makes a key.
+/// Creates a key.
 ///
-/// Its secret is told in this answer and kept nowhere. It holds on every instance within 5 s. The first key is made
-/// by `kindred keys create`.
+/// Its secret is in this answer and stored nowhere. The key works on every instance within 5 s. The
+/// first key is created by `kindred keys create`.
 #[utoipa::path(operation_id = "create_key", tag = "keys",
     request_body(content = KeyBody, content_type = "application/json",
         example = json!({"grants": ["read:news.example"], "expires": "90d"})),
@@ -53,7 +53,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
 async fn create(body: Body, lobby: web::Data<Lobby>) -> Result<HttpResponse, Error> {
     let wanted = wanted(&body.read_whole(MAX_BYTES).await?)?;
     let key = make(&**store(&lobby)?, &wanted).await?;
-    // Those who ask this instance need not wait; one that cannot be read now is in a moment.
+    // It works on this instance at once; if keys cannot be read now, they are read again soon.
     let _ = lobby.guard.keys.read().await;
     Ok(HttpResponse::Created().json(key))
 }
@@ -89,7 +89,7 @@ async fn get(path: InPath<OfKey>, lobby: web::Data<Lobby>) -> Result<web::Json<K
     row.map(told).map(web::Json).ok_or_else(unknown)
 }
 
-/// Revokes a key: it opens nothing on any instance within 5 s.
+/// Revokes a key: within 5 s it no longer works on any instance.
 #[utoipa::path(operation_id = "revoke_key", tag = "keys", params(OfKey), responses(
     (status = 204, description = "Revoked."),
     (status = 401, response = openapi::NoKey),
@@ -106,8 +106,8 @@ async fn revoke(path: InPath<OfKey>, lobby: web::Data<Lobby>) -> Result<HttpResp
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Where keys are. While there is none, keys are made by other ways alone: otherwise who comes first would shut
-/// everybody else out.
+/// The store of keys. While there is no key, keys can only be created by other means: otherwise the
+/// first client could lock everyone else out.
 fn store(lobby: &Lobby) -> Result<&Arc<dyn KeyStore>, Error> {
     let keys = &lobby.guard.keys;
     let Some(store) = keys.store() else {
@@ -116,7 +116,8 @@ fn store(lobby: &Lobby) -> Result<&Arc<dyn KeyStore>, Error> {
     if keys.is_open() {
         return Err(Error::new(
             Kind::NoKey,
-            "There is no key yet. The first one is made where the data is: kindred keys create --grant admin.",
+            "There is no key yet. Create the first one where the data is: kindred keys create \
+            --grant admin.",
         ));
     }
     Ok(store)
@@ -125,12 +126,12 @@ fn store(lobby: &Lobby) -> Result<&Arc<dyn KeyStore>, Error> {
 fn unknown() -> Error {
     Error::new(
         Kind::UnknownKey,
-        "There is no key of this name; GET /v1/keys lists those there are.",
+        "Unknown key; GET /v1/keys lists all keys.",
     )
     .field("id")
 }
 
-/// What a body says a key is to be.
+/// Parses the description of a key in a body.
 fn wanted(bytes: &[u8]) -> Result<KeyBody, Error> {
     let object: Map<String, Value> =
         serde_json::from_slice(without_mark(bytes)).map_err(|error| {
@@ -141,12 +142,11 @@ fn wanted(bytes: &[u8]) -> Result<KeyBody, Error> {
         let shown: String = name.chars().take(100).collect();
         let nearest = nearest(&shown, &KEY_FIELDS).unwrap_or_default();
         let known = KEY_FIELDS.join(", ");
-        let detail =
-            format!("There is no field {shown:?}; the nearest is {nearest}. Known: {known}.");
+        let detail = format!("Unknown field {shown:?}; the nearest is {nearest}. Known: {known}.");
         return Err(Error::new(Kind::UnknownParameter, detail).field(shown));
     }
     if !object.contains_key("grants") {
-        let detail = "Say what the key opens: \"grants\":[\"read:news.example\"].";
+        let detail = "Say what the key allows: \"grants\":[\"read:news.example\"].";
         return Err(Error::new(Kind::Refused(Reason::MissingField), detail).field("grants"));
     }
     let at_fault = if object["grants"].is_array() {
@@ -155,7 +155,7 @@ fn wanted(bytes: &[u8]) -> Result<KeyBody, Error> {
         "grants"
     };
     serde_json::from_value(Value::Object(object)).map_err(|error| {
-        let detail = format!("grants is a list of texts, expires a text such as 90d: {error}");
+        let detail = format!("grants is a list of strings, expires a string such as 90d: {error}");
         Error::new(Kind::Refused(Reason::InvalidField), detail).field(at_fault)
     })
 }

@@ -1,4 +1,4 @@
-//! Lines out of a stream of chunks, without ever holding more than one line.
+//! Splits a stream of chunks into lines without ever holding more than one line.
 
 use std::mem;
 
@@ -7,22 +7,22 @@ use bytes::{Buf, Bytes};
 /// A line that is not blank, without its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// All of it.
+    /// The whole line.
     Whole(Bytes),
-    /// It is over the limit and was not kept.
+    /// It is over the limit and was discarded.
     TooLong,
 }
 
-/// Splits chunks into lines. A line ends with `\n` or `\r\n`, or with the body; blank ones are
-/// counted and left out.
+/// Splits chunks into lines. A line ends with `\n` or `\r\n`, or with the body; blank lines are
+/// counted and skipped.
 #[derive(Debug)]
 pub(crate) struct Lines {
     limit: usize,
     chunk: Bytes,
-    /// The beginning of a line whose end has not come; at most `limit + 1` bytes: one may be
-    /// the `\r` of its end.
+    /// The beginning of a line whose end has not arrived; at most `limit + 1` bytes: one may be the
+    /// `\r` of its end.
     partial: Vec<u8>,
-    /// The line at hand is over the limit: forget it up to its end.
+    /// The current line is over the limit: discard it up to its end.
     skipping: bool,
     number: u64,
 }
@@ -39,7 +39,7 @@ impl Lines {
         }
     }
 
-    /// Takes the next chunk; all lines of the one before have been asked for.
+    /// Takes the next chunk; all lines of the previous one must have been taken.
     pub(crate) fn push(&mut self, chunk: Bytes) {
         debug_assert!(
             self.chunk.is_empty(),
@@ -53,7 +53,7 @@ impl Lines {
         self.number + 1
     }
 
-    /// The next line that is whole, and its number from 1; `None`: the chunk is used up.
+    /// The next complete line and its number, counted from 1; `None`: the chunk is used up.
     pub(crate) fn next_line(&mut self) -> Option<(u64, Line)> {
         loop {
             let Some(end) = self.chunk.iter().position(|byte| *byte == b'\n') else {

@@ -1,4 +1,4 @@
-//! The items of a domain, a page at a time, as the store has them.
+//! Lists the items of a domain page by page, from the store.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -22,13 +22,13 @@ use super::path::{InDomain, InPath};
 use super::query::{Given, InQuery, Parameters};
 use super::time::rfc3339;
 
-/// Items of a page unless asked for otherwise.
+/// Default number of items per page.
 const USUAL: usize = 100;
-/// Most items of a page.
+/// Most items per page.
 const MOST: u64 = 1_000;
 /// Rows read at a time.
 const ROWS: usize = 1_000;
-/// Most rows read for a page by id: what matches is rare then, and `next` goes on behind them.
+/// Most rows read for a page by id: if matches are rare, `next` continues after them.
 const MOST_ROWS: usize = 50_000;
 /// Longest `q`, in bytes.
 const MOST_WORDS_BYTES: usize = 1_000;
@@ -37,26 +37,26 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(get);
 }
 
-/// Which items, and in which order.
+/// Which items to list, and in which order.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 struct ItemsQuery {
-    /// At most so many: 1 to 1,000; 100 if left out.
+    /// Most items: 1 to 1,000; 100 if left out.
     #[param(minimum = 1, maximum = 1_000, example = 100)]
     limit: Option<u64>,
-    /// Where to go on: `next` of the page before.
+    /// Where to continue: `next` of the previous page.
     #[param(min_length = 1)]
     after: Option<String>,
-    /// Words, all of which are in the title or the id, whatever their case.
+    /// Words that must all be in the title or the id, in any case.
     #[param(example = "night trains")]
     q: Option<String>,
-    /// `id`, byte by byte, or `newest`: by `published_at`, else `publish_at`, else when it first came. `id` if
-    /// left out.
+    /// `id`, byte by byte, or `newest`: by `published_at`, else `publish_at`, else the item's first
+    /// event. `id` if left out.
     #[param(example = "newest")]
     sort: Option<String>,
 }
 
-/// What is asked for: [`ItemsQuery`], and a filter.
+/// The request: [`ItemsQuery`], and a filter.
 struct Asked {
     query: ItemsQuery,
     filter: Filter,
@@ -82,21 +82,18 @@ impl Parameters for ItemsQuery {
         };
         let limit = invalid(
             "limit",
-            format!("one whole number of 1 to {MOST}; without it {USUAL}"),
+            format!("an integer from 1 to {MOST}; the default is {USUAL}"),
         );
         let sort = given.once("sort", invalid("sort", "id or newest, once".to_owned()))?;
         if sort.is_some_and(|sort| !matches!(sort, "id" | "newest")) {
             return Err(invalid("sort", "id or newest, once".to_owned())());
         }
-        let words = format!("words of {MOST_WORDS_BYTES} bytes at most, once");
+        let words = format!("words with at most {MOST_WORDS_BYTES} bytes, once");
         let q = given.once("q", invalid("q", words.clone()))?;
         if q.is_some_and(|q| q.len() > MOST_WORDS_BYTES) {
             return Err(invalid("q", words)());
         }
-        let after = invalid(
-            "after",
-            "what the page before gave as next, once".to_owned(),
-        );
+        let after = invalid("after", "the next of the previous page, once".to_owned());
         Ok(Self {
             limit: given.whole_number("limit", 1..=MOST, limit)?,
             after: given.once("after", after)?.map(str::to_owned),
@@ -106,12 +103,13 @@ impl Parameters for ItemsQuery {
     }
 }
 
-/// The items of a domain, a page at a time.
+/// The items of a domain, page by page.
 ///
-/// Every live item, hidden and scheduled ones too, from the store. `next` is there where more may follow; give it
-/// back as `after`. A page may hold fewer items than `limit`, or none, and still have a `next`: what matches is rare
-/// then, and a page by id reads 50,000 items at most. `newest` reads the whole domain for a page. With a filter by
-/// language a page reads the features of at most 1,000 items whose language was not given.
+/// Every live item in the store, including hidden and scheduled ones. If more may follow, the
+/// answer has `next`; pass it as `after`. A page may have fewer items than `limit`, or none, and
+/// still have a `next`, because a page by id reads at most 50,000 items. `newest` reads the whole
+/// domain for each page. With a filter by language, a page reads the features of at most 1,000
+/// items whose language was not given.
 #[utoipa::path(operation_id = "list_items", tag = "items", params(InDomain, ItemsQuery, FilterQuery),
     responses(
         (status = 200, description = "A page.", body = ItemsAnswer),
@@ -149,7 +147,7 @@ async fn get(
     Ok(HttpResponse::Ok().json(answer))
 }
 
-/// The id from which on a page goes on: that of an item that was not listed yet.
+/// The id at which a page continues: the first item that was not listed yet.
 fn id_from(next: &str) -> Result<ItemId, Error> {
     let id = next.strip_prefix("i:").map(ItemId::new);
     id.and_then(Result::ok).ok_or_else(unknown_place)
@@ -160,11 +158,11 @@ fn next_from(id: &ItemId) -> String {
 }
 
 fn unknown_place() -> Error {
-    let detail = "after is what the page before gave as next, with the same sort.";
+    let detail = "after is the next of the previous page, with the same sort.";
     Error::new(Kind::InvalidParameter, detail).field("after")
 }
 
-/// What a page is made from.
+/// What pages are made from.
 struct Pages<'a> {
     store: &'a dyn Store,
     domain: &'a DomainName,
@@ -205,7 +203,7 @@ impl Pages<'_> {
     }
 
     async fn newest(&mut self, after: Option<Place>) -> Result<ItemsAnswer, StoreError> {
-        // Among as many as languages are read of there may be a whole page.
+        // As many rows as languages can be read for may be needed for a page.
         let kept = if self.choice.asks_for_languages() {
             self.limit.max(MOST_FEATURES)
         } else {
@@ -253,14 +251,14 @@ impl Pages<'_> {
     }
 }
 
-/// The rows at these places, which ascend.
+/// The rows at these ascending indices.
 fn at(places: &[usize], rows: Vec<ItemRow>) -> impl Iterator<Item = ItemRow> {
     let mut places = places.iter().peekable();
     let rows = rows.into_iter().enumerate();
     rows.filter_map(move |(place, row)| places.next_if(|next| **next == place).map(|_| row))
 }
 
-/// Where an item stands among the newest.
+/// Position of an item among the newest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     /// The newest first.
@@ -294,7 +292,7 @@ impl Place {
     }
 }
 
-/// An item at its place; the last place is the greatest.
+/// An item at its position; the last position is the greatest.
 struct Placed(Place, ItemRow);
 
 impl PartialEq for Placed {

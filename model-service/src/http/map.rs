@@ -1,4 +1,4 @@
-//! A domain in two dimensions.
+//! A two-dimensional map of a domain.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -19,19 +19,20 @@ use super::parts::{Lobby, Part, Queries, Reads};
 use super::path::{InDomain, InPath};
 use super::time::rfc3339_ms;
 
-/// Categories that are told.
+/// Categories shown.
 const CATEGORIES: usize = 8;
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(get);
 }
 
-/// A domain in two dimensions: what is similar is close.
+/// A two-dimensional map of a domain: similar items are close together.
 ///
-/// At most 2,000 items are placed, by the two directions in which their features differ most, and then moved by forces
-/// between neighbours, in 240 steps: the same items have the same places. Of a larger domain some items are chosen by
-/// their ids' hashes, with their nearest neighbours. It is computed beside queries, and kept for 30 s while the domain
-/// changes; what is gone meanwhile is in no answer.
+/// At most 2,000 items are placed along the two directions in which their features differ most, and
+/// then moved by forces between neighbours in 240 steps: the same items always get the same places.
+/// In a larger domain, items are chosen by the hash of their ids, along with their nearest
+/// neighbours. The map is computed like a query, and reused for 30 s while the domain changes;
+/// items deleted meanwhile do not appear.
 #[utoipa::path(operation_id = "get_map", tag = "domains", params(InDomain), responses(
     (status = 200, description = "Places, and lines to nearest neighbours.", body = MapAnswer),
     (status = 400, response = openapi::BadRequest),
@@ -76,7 +77,9 @@ async fn made(
         .run(move |cancelled| of.map(now, cancelled))
         .await;
     let Some(map) = map.map_err(not_scanned)? else {
-        return Err(Error::new(Kind::NotReady, "The map was given up. Ask again.").retry_after(1));
+        return Err(
+            Error::new(Kind::NotReady, "The map could not be completed. Ask again.").retry_after(1),
+        );
     };
     let map = Arc::new(map);
     lobby
@@ -85,7 +88,7 @@ async fn made(
     Ok(map)
 }
 
-/// What is placed and still there, as readers are shown it now.
+/// The placed items that still exist, as readers may see them now.
 fn told(domain: &DomainName, snapshot: &Snapshot, map: &Map, now: i64) -> MapAnswer {
     let there: Vec<Option<Item<'_>>> = map
         .placed
@@ -96,7 +99,7 @@ fn told(domain: &DomainName, snapshot: &Snapshot, map: &Map, now: i64) -> MapAns
         ("categories", Kinds::of(&there, categories)),
         ("group", Kinds::of(&there, group)),
     ];
-    // Of two that tell as many apart the first.
+    // If both label equally many items, the first one.
     let [(_, by_categories), (_, by_group)] = &kinds;
     let (by, kinds) = &kinds[usize::from(by_group.told > by_categories.told)];
     let mut places = Vec::with_capacity(there.len());
@@ -144,11 +147,11 @@ fn group<'a>(item: &Item<'a>) -> Vec<&'a str> {
     item.shown().group.as_deref().into_iter().collect()
 }
 
-/// The commonest labels.
+/// The most frequent labels.
 struct Kinds<'a> {
     names: Vec<&'a str>,
     labels: Labels,
-    /// How many items have one of them.
+    /// Number of items that have one of them.
     told: usize,
 }
 
@@ -171,7 +174,7 @@ impl<'a> Kinds<'a> {
         kinds
     }
 
-    /// Which of them an item's commonest label is.
+    /// The index of the item's most frequent label.
     fn place(&self, item: &Item<'_>) -> Option<u32> {
         let own = (self.labels)(item);
         let at = self.names.iter().position(|name| own.contains(name))?;

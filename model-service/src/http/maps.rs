@@ -1,4 +1,4 @@
-//! Maps that were made lately.
+//! Cache of recently computed maps.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use kindred_query::{Map, Snapshot};
 use kindred_shared::DomainName;
 
-/// Domains whose map is kept; past it the oldest goes. Each holds some 200 KiB at most.
+/// Domains whose map is cached; beyond it the oldest is dropped. Each takes some 200 KiB at most.
 const KEPT: usize = 16;
-/// How long a map counts while its domain changes.
+/// How long a map is used while its domain changes.
 const COUNTS: Duration = Duration::from_secs(30);
 
-/// The maps of an instance. They hold where items are and nothing else of them: what is shown is read anew each time, so
-/// that what is gone is in no answer.
+/// The maps of an instance. They only hold positions: everything shown is read again each time, so
+/// deleted items never appear.
 #[derive(Debug, Default)]
 pub(crate) struct Maps(Mutex<HashMap<DomainName, Made>>);
 
@@ -25,7 +25,7 @@ struct Made {
 }
 
 impl Maps {
-    /// That of a domain, if it still counts.
+    /// A domain's map, if it may still be used.
     pub(super) fn find(
         &self,
         domain: &DomainName,
@@ -38,7 +38,7 @@ impl Maps {
         counts.then_some(made.map)
     }
 
-    /// Keeps one.
+    /// Caches a map.
     pub(super) fn keep(
         &self,
         domain: DomainName,
@@ -58,7 +58,7 @@ impl Maps {
     }
 
     fn maps(&self) -> MutexGuard<'_, HashMap<DomainName, Made>> {
-        // Every change leaves the map whole.
+        // Every change leaves the map consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,9 +1,9 @@
-//! HTTP: what readers get, and the way in.
+//! HTTP: answers for readers, and the entry point for events.
 //!
-//! A file a resource: its routes with their documentation, its handlers, and `configure`, which
-//! says that they are there ([`app`] lists the resources). What every request has to do with is
-//! middleware ([`edge`]). A write only validates, publishes and waits for the confirmation: the
-//! store and the views are read here, never written.
+//! One file per resource: its routes with their documentation, its handlers, and `configure`, which
+//! registers them ([`app`] lists the resources). What concerns every request is middleware
+//! ([`edge`]). A write only validates, publishes and waits for the confirmation: this module reads
+//! the store and the views, and never writes them.
 
 mod access;
 mod activity;

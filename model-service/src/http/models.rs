@@ -1,7 +1,7 @@
-//! Models of a domain: put beside the served one, asked how far they are, served, deleted.
+//! Models of a domain: built next to the served one, their progress, activated, deleted.
 //!
-//! Changes travel as events, so that they have their place among the domain's others whoever was asked; what became
-//! of them is then read from the store.
+//! Changes are sent as events, so that they are ordered among the domain's other events whichever
+//! instance gets the request; the outcome is then read from the store.
 
 use actix_web::{HttpRequest, HttpResponse, delete, get, post, put};
 use compute_worker::models::{compares_languages, names_of_texts};
@@ -27,9 +27,9 @@ use kindred_domain::models::{Models, Stage};
 use kindred_domain::settings::SettingsOutcome;
 use kindred_domain::status::{DomainStatus, State};
 
-/// Most bytes of a model as it is asked for.
+/// Largest request body, in bytes.
 const MAX_BYTES: usize = 64 << 10;
-/// What is left of a model that is being built, at least.
+/// Smallest share left to do that is shown for a model that is being built.
 const LEFT: f64 = 0.01;
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
@@ -86,13 +86,14 @@ async fn get_one(
     Ok(HttpResponse::Ok().json(described_one(&reads, &domain, &name).await?))
 }
 
-/// Has a model built beside the one that is served.
+/// Builds a model next to the served one.
 ///
-/// Of what is stored, behind the domain's events; then it is kept as exact as the served one.
+/// It is built from stored data while the domain's events take precedence; then it is kept as exact
+/// as the served one.
 #[utoipa::path(operation_id = "put_model", tag = "models", params(OfModel),
     request_body(content = ModelBody, content_type = "application/json", example = json!({"kind": "words-1"})),
     responses(
-        (status = 200, description = "It was there already.", body = ModelAnswer),
+        (status = 200, description = "It already existed.", body = ModelAnswer),
         (status = 201, description = "It is being built.", body = ModelAnswer),
         (status = 400, response = openapi::BadRequest),
         (status = 404, response = openapi::NotFound),
@@ -126,10 +127,10 @@ async fn put_one(
     })
 }
 
-/// Has a ready model served.
+/// Serves a ready model.
 ///
-/// All readers see it at once, on every instance; the one that was served stays ready, so that the same request
-/// brings it back. Rows of `similar_items` follow.
+/// All readers see it at once, on every instance; the previous one stays ready, so that the same
+/// request can bring it back. Rows of `similar_items` follow.
 #[utoipa::path(operation_id = "activate_model", tag = "models", params(OfModel),
     responses(
         (status = 200, description = "It is served.", body = ActivatedAnswer),
@@ -156,7 +157,7 @@ async fn activate(
 /// Deletes a model that is neither served nor named by an arm of the running experiment, with its lists.
 #[utoipa::path(operation_id = "delete_model", tag = "models", params(OfModel),
     responses(
-        (status = 204, description = "It is gone."),
+        (status = 204, description = "It is deleted."),
         (status = 400, response = openapi::BadRequest),
         (status = 404, response = openapi::UnknownModel),
         (status = 409, response = openapi::Contradiction),
@@ -189,7 +190,7 @@ async fn delete_one(
     }
 }
 
-/// Has the domain's owner change a model; what became of it.
+/// Asks the domain's owner to change a model; returns the outcome.
 async fn change(
     reads: &Reads,
     writes: &Writes,
@@ -207,7 +208,7 @@ async fn change(
         name: name.clone(),
         change,
     }));
-    // Once it is settled readers of this domain's owner see it.
+    // Once the change is settled, readers at the domain's owner see it.
     writes.settle(event).await?;
     match outcome(reads, domain, &request).await? {
         SettingsOutcome::Unknown => Err(Error::unknown_model(name)),
@@ -219,7 +220,7 @@ async fn change(
 }
 
 fn unexpected(became: &SettingsOutcome) -> Error {
-    let detail = format!("The domain's owner answered otherwise: {became:?}. Ask again.");
+    let detail = format!("The domain's owner decided differently: {became:?}. Ask again.");
     Error::new(Kind::NotReady, detail)
 }
 
@@ -238,14 +239,13 @@ fn kind(body: &[u8]) -> Result<ModelName, Error> {
         let shown: String = kind.chars().take(100).collect();
         let nearest = nearest(&shown, &names).unwrap_or_default();
         let known = names.join(", ");
-        let detail = format!(
-            "There are no models of kind {shown:?}; the nearest is {nearest}. Known: {known}."
-        );
+        let detail =
+            format!("Unknown kind of model {shown:?}; the nearest is {nearest}. Known: {known}.");
         invalid("kind", detail)
     })
 }
 
-/// What is stored of a domain's models, and the kind of the served one.
+/// The stored models of a domain, and the kind of the served one.
 pub(super) async fn stored(
     reads: &Reads,
     domain: &DomainName,
@@ -254,7 +254,7 @@ pub(super) async fn stored(
         return Err(Error::unknown_domain());
     };
     let set = reads.store.settings(domain).await?.unwrap_or_default();
-    // What is set counts first: the domain's row follows it.
+    // The settings take precedence: the domain's row follows them.
     let kind = set.settings.model.unwrap_or(row.model);
     Ok((set.models, kind))
 }

@@ -1,4 +1,4 @@
-//! The API's description, made from the code, and the index page.
+//! The API's description, generated from the code, and the index page.
 
 use std::fmt::Write;
 
@@ -25,14 +25,14 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
 
 /// The description of the interface (OpenAPI 3.1) as JSON.
 pub(crate) struct Document {
-    /// Where requests need a key.
+    /// If requests need a key.
     guarded: String,
-    /// Where none is needed as long as there is none.
+    /// If none is needed because there is none.
     open: String,
 }
 
 impl Document {
-    /// The routes' own documentation, with an introduction, and what it says of keys.
+    /// The routes' own documentation, with an introduction and the security scheme.
     pub(crate) fn of(mut document: utoipa::openapi::OpenApi) -> Self {
         document.info.description = Some(introduction());
         let mut told = |is_open| {
@@ -50,14 +50,15 @@ impl Document {
 /// The name of the security scheme.
 const KEY: &str = "key";
 
-/// Says which routes need a key, and what they answer without one that opens them; `is_open`: there is no key yet, and
-/// none is needed.
+/// Documents which routes need a key, and their answers without a sufficient one; `is_open`: there
+/// is no key yet, and none is needed.
 fn secure(document: &mut utoipa::openapi::OpenApi, is_open: bool) {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("kk_ and 43 characters of base64url")
         .description(Some(
-            "A key, as soon as there is one. `kindred keys create` and `POST /v1/keys` make them.",
+            "A key, needed once the first key exists. `kindred keys create` and `POST /v1/keys` \
+            create keys.",
         ));
     let components = document.components.get_or_insert_default();
     components.add_security_scheme(KEY, SecurityScheme::Http(bearer.build()));
@@ -99,7 +100,7 @@ fn secure_one(operation: &mut Operation, need: Need, is_open: bool) {
     };
     let mut security = vec![key];
     if is_open || need == Need::Query {
-        // Of a query: where the domain is public.
+        // Queries of public domains need no key.
         security.push(SecurityRequirement::default());
     }
     operation.security = Some(security);
@@ -111,7 +112,7 @@ fn secure_one(operation: &mut Operation, need: Need, is_open: bool) {
     }
 }
 
-/// What no route documents by itself: the problems, which are answers of many.
+/// Problems, which many routes answer with and none documents by itself.
 pub(crate) fn problems() -> utoipa::openapi::OpenApi {
     Description::openapi()
 }
@@ -145,10 +146,10 @@ pub(crate) fn problems() -> utoipa::openapi::OpenApi {
         )
     ),
     tags(
-        (name = "items", description = "Items, and what is similar to them."),
-        (name = "domains", description = "Domains, and how they fare."),
+        (name = "items", description = "Items and their similar items."),
+        (name = "domains", description = "Domains and their state."),
         (name = "experiments", description = "Experiments, and what readers did."),
-        (name = "keys", description = "Keys: who may ask what."),
+        (name = "keys", description = "Keys and what they allow."),
         (name = "service", description = "The service itself."),
     )
 )]
@@ -156,28 +157,27 @@ struct Description;
 
 fn introduction() -> String {
     let mut text = String::from(
-        "Kindred keeps, for every item of every domain, the exact list of its most similar items, \
-         while items are created, changed and deleted.\n\n\
-         Ids in addresses are percent-encoded once; a slash inside an id is `%2F`.\n\n\
-         Every error is `application/problem+json` (RFC 9457). `type` is stable: act on it, not \
-         on the words. `detail` names the remedy, `field` the field or parameter at fault.\n\n\
-         As soon as there is a key, requests need one: `Authorization: Bearer kk_…`. Without one, or with one that is \
-         not known, the answer is 401; a domain for which the key has no grant is not there (404); and what it \
-         does not grant is 403. `/healthz`, `/readyz` and queries of `public` domains need none.\n\n\
-         | type | status | title |\n|---|---|---|\n",
+        "Kindred keeps, for every item of every domain, the exact list of its most similar \
+         items, while items are created, changed and deleted.\n\nIds in URLs are percent-encoded \
+         once; a slash inside an id is `%2F`.\n\nEvery error is `application/problem+json` (RFC \
+         9457). `type` is stable: act on it, not on the words. `detail` names the remedy, \
+         `field` the field or parameter at fault.\n\nOnce there is a key, requests need one: \
+         `Authorization: Bearer kk_…`. Without one, or with an unknown one, the answer is 401; a \
+         domain for which the key has no grant looks unknown (404); and what the key does not \
+         allow is 403. `/healthz`, `/readyz` and queries of `public` domains need none.\n\n| \
+         type | status | title |\n|---|---|---|\n",
     );
     for kind in Kind::ALL {
         let (uri, status, title) = (kind.uri(), kind.status(), kind.title());
         writeln!(text, "| `{uri}` | {status} | {title} |").expect("a String takes all text");
     }
     text.push_str(
-        "\n`invalid-domain`, `invalid-id` and `invalid-version` are 400 where the address is at \
-         fault.\n",
+        "\n`invalid-domain`, `invalid-id` and `invalid-version` are 400 if the URL is at fault.\n",
     );
     text
 }
 
-/// One answer for all problems of a status: what each means, and one as an example.
+/// One answer for all problems of a status: their meanings, and one as an example.
 fn problem_response(
     status: u16,
     means: &str,
@@ -224,50 +224,54 @@ problems! {
     BadRequest = 400, "The request cannot be read.",
         [Kind::InvalidParameter, Kind::UnknownParameter, Kind::Refused(Reason::InvalidJson), Kind::Refused(Reason::InvalidDomain),
          Kind::Refused(Reason::InvalidId), Kind::Refused(Reason::InvalidVersion), Kind::IncompleteBody],
-        {"detail": "limit is one whole number of 1 to 1000; without it 10.", "field": "limit"};
+        {"detail": "limit is an integer from 1 to 1000; the default is 10.", "field": "limit"};
     /// 404
-    NotFound = 404, "There is no such domain or item for readers.",
+    NotFound = 404, "The domain or item is unknown, or not visible.",
         [Kind::UnknownItem, Kind::Refused(Reason::UnknownDomain), Kind::Refused(Reason::UnknownExperiment),
          Kind::UnknownModel, Kind::UnknownPath],
-        {"detail": "No item of this id is there for readers.", "field": "id"};
+        {"detail": "Unknown item, or one that is not visible.", "field": "id"};
     /// 401
-    NoKey = 401, "No key was sent, or one that is not known or has expired.",
+    NoKey = 401, "No key was sent, or it is unknown or has expired.",
         [Kind::NoKey],
-        {"detail": "Send a key that is known here and has not expired: Authorization: Bearer kk_…"};
+        {"detail": "Send a key that exists and has not expired: Authorization: Bearer kk_…"};
     /// 403
-    NotGranted = 403, "The key opens other things.",
+    NotGranted = 403, "The key does not allow this.",
         [Kind::NotGranted],
-        {"detail": "This key is good, but for other things: this needs the grant manage."};
+        {"detail": "This key does not allow this: it needs the grant manage."};
     /// 404 of a model
-    UnknownModel = 404, "There is no such model, or no such domain.",
+    UnknownModel = 404, "The model or the domain is unknown.",
         [Kind::UnknownModel, Kind::Refused(Reason::UnknownDomain)],
-        {"detail": "There is no model words-9 in this domain, or it is not ready.", "field": "model"};
+        {"detail": "Unknown model words-9 in this domain, or it is not ready.", "field": "model"};
     /// 404 of a key
-    UnknownKey = 404, "There is no key of this name.",
+    UnknownKey = 404, "The key is unknown.",
         [Kind::UnknownKey],
-        {"detail": "There is no key of this name; GET /v1/keys lists those there are.", "field": "id"};
+        {"detail": "Unknown key; GET /v1/keys lists all keys.", "field": "id"};
     /// 409
-    Contradiction = 409, "What is asked for contradicts what there is.",
+    Contradiction = 409, "The request conflicts with the current state.",
         [Kind::Conflict],
         {"detail": "languages may change only while the domain is empty", "field": "languages"};
     /// 408
-    SlowBody = 408, "The body did not come in time.",
+    SlowBody = 408, "The body did not arrive in time.",
         [Kind::SlowBody],
-        {"detail": "The body did not come in time: one that is held whole may take 60 s, a batch comes with 1024 bytes a second or more. Send it again, without pauses."};
+        {"detail": "The body did not arrive in time: it may take 60 s, and a batch must send at \
+            least 1024 bytes per second. Send it again, without pauses."};
     /// 413
-    TooLarge = 413, "A limit of size is passed; a body that announces it is not read.",
+    TooLarge = 413, "A size limit is exceeded; a body that announces it is not read.",
         [Kind::Refused(Reason::TooLarge)],
         {"detail": "The body is over 1048576 bytes. Send less in one request, or raise the limit."};
     /// 415
-    UnsupportedEncoding = 415, "The body is packed in another way than gzip, or does not say that it is JSON.",
+    UnsupportedEncoding = 415, "The body is compressed with something other than gzip, or does \
+        not declare that it is JSON.",
         [Kind::UnsupportedEncoding, Kind::UnsupportedType],
-        {"detail": "Send the body as it is, or with Content-Encoding: gzip.", "field": "Content-Encoding"};
+        {"detail": "Send the body uncompressed, or with Content-Encoding: gzip.", "field": "Content-Encoding"};
     /// 422 of a batch
-    TooManyRejected = 422, "More lines were rejected than a batch may have; the rest was not read. It tells what became of the lines before `resend_from_line`.",
+    TooManyRejected = 422, "More lines were rejected than a batch may have; the rest was not \
+        read. The answer has the outcome of the lines before `resend_from_line`.",
         [Kind::TooManyRejected],
-        {"detail": "100000 lines were rejected, so that the rest was not read. Mend what the first of them name, and send again.", "resend_from_line": 100_001, "accepted": 0, "rejected": [], "rejected_more": 90_000};
+        {"detail": "100000 lines were rejected, so the rest was not read. Fix what the first of \
+            them name, and send again.", "resend_from_line": 100_001, "accepted": 0, "rejected": [], "rejected_more": 90_000};
     /// 422
-    Unprocessable = 422, "The body is JSON but no valid item.",
+    Unprocessable = 422, "The body is JSON but not a valid item.",
         [Kind::Refused(Reason::InvalidVector), Kind::Refused(Reason::UnknownType),
          Kind::Refused(Reason::MissingField), Kind::Refused(Reason::InvalidField),
          Kind::Refused(Reason::InvalidDomain), Kind::Refused(Reason::InvalidId),
@@ -275,26 +279,30 @@ problems! {
          Kind::Refused(Reason::InvalidVersion), Kind::Refused(Reason::UnknownArm)],
         {"detail": "a vector has 1 to 4096 numbers; this one has none", "field": "vector"};
     /// 429
-    OverQuota = 429, "The domain may not hold more, or the key has too many requests under way.",
+    OverQuota = 429, "The domain is at its quota, or the key has too many requests in progress.",
         [Kind::Refused(Reason::OverQuota), Kind::Busy],
         {"detail": "the domain holds as many items as it may; delete some, or raise its quota"};
     /// 429 of queries
-    Busy = 429, "Too much is being computed; `Retry-After` says when to ask again.",
+    Busy = 429, "Too many queries are running; `Retry-After` says when to ask again.",
         [Kind::Busy],
-        {"detail": "Too many queries are being computed. Ask again in a moment, or ask for the plain list."};
+        {"detail": "Too many queries are running. Ask again in a moment, or ask for the plain list."};
     /// 503
-    Unavailable = 503, "The store cannot take or tell it now; `Retry-After` says when to ask again.",
+    Unavailable = 503, "The store cannot be written or read now; `Retry-After` says when to ask \
+        again.",
         [Kind::NotStored, Kind::NotReadable, Kind::NotReady],
-        {"detail": "the store is full: no space left on device. Nothing of this request is taken as stored; send it again once that is put right."};
+        {"detail": "the store is full: no space left on device. Nothing of this request counts \
+            as stored; send it again once that is fixed."};
     /// 503 of a batch
-    BatchBrokenOff = 503, "The batch could not go on. `accepted` and `rejected` tell how the lines before `resend_from_line` went; send again from that line on. A batch whose body broke off (400, 408, 413) tells the same.",
+    BatchBrokenOff = 503, "The batch could not continue. `accepted` and `rejected` have the \
+        outcome of the lines before `resend_from_line`; send again from that line on. A batch \
+        whose body broke off (400, 408, 413) answers in the same way.",
         [Kind::NotStored],
-        {"detail": "the store is away. Send it again.", "resend_from_line": 1208, "accepted": 1206,
+        {"detail": "the store is unreachable. Send it again.", "resend_from_line": 1208, "accepted": 1206,
          "rejected": [{"line": 3, "type": "/problems/invalid-json", "detail": "the event is not JSON: send one JSON object"}]};
     /// 503 of readyz
     NotReady = 503, "The service cannot do its work now.",
         [Kind::NotReady],
-        {"detail": "store: opening. It goes on by itself; ask again.", "reasons": ["store: opening"]};
+        {"detail": "store: opening. It recovers by itself; ask again.", "reasons": ["store: opening"]};
 }
 
 /// This description.
@@ -314,12 +322,13 @@ async fn openapi_json(document: web::Data<Document>, lobby: web::Data<Lobby>) ->
         .body(document.clone())
 }
 
-/// What there is: a page for browsers, else the paths in plain text.
+/// The index: a page for browsers, else the paths in plain text.
 ///
-/// Who takes `text/html` gets the page: all domains, and from there a view for each domain, item, map, settings, activity
-/// and keys, at addresses of their own. Views are for people: what they show is what this interface answers.
+/// Clients that accept `text/html` get the page: all domains, and from there views of each domain,
+/// item, map, settings, activity and keys, each with its own URL. Views are for people: they show
+/// what this API answers.
 #[utoipa::path(tag = "service", responses(
-    (status = 200, description = "The paths, one a line.", body = String, content_type = "text/plain",
+    (status = 200, description = "The paths, one per line.", body = String, content_type = "text/plain",
      example = "GET, HEAD  /v1/domains\n"),
 ))]
 #[get("/")]
@@ -330,7 +339,7 @@ async fn index(routes: web::Data<Routes>) -> HttpResponse {
     }
     HttpResponse::Ok()
         .content_type("text/plain; charset=utf-8")
-        // Browsers are shown the page instead.
+        // Browsers get the page instead.
         .insert_header((VARY, "accept"))
         .body(text)
 }

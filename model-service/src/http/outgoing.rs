@@ -1,5 +1,5 @@
-//! Answers on their way out: a long one goes in pieces, so that what is copied for its connection stays small, and
-//! all that are not taken yet are bounded together.
+//! Sends answers: a long one goes in pieces, so that the part copied for its connection stays
+//! small; the unread bytes of all long answers together are limited.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,31 +15,31 @@ use super::callers::Turn;
 use super::connection::Request;
 use super::error::Error;
 
-/// An answer up to this is short: it goes at once, and is not counted.
+/// Largest short answer: it is sent at once and not counted.
 const SHORT_BYTES: usize = 64 << 10;
-/// How much of a long one goes at once.
+/// Size of the pieces of a long answer.
 const PIECE_BYTES: usize = 16 << 10;
-/// Bytes of long answers that are not taken yet, all together.
+/// Unread bytes of long answers, over all connections.
 const WAITING_BYTES: usize = 256 << 20;
 
-/// Long answers that are not taken yet.
+/// Bytes of long answers that have not been read yet.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Waiting(Arc<AtomicUsize>);
 
 impl Waiting {
-    /// Room for an answer, as long as there is some.
+    /// Reserves room for an answer, if there is some.
     fn room(&self, bytes: usize) -> Option<Room> {
         let room = Room {
             waiting: self.clone(),
             bytes,
         };
-        // Counted before it is compared: the room is given back when it is dropped.
+        // Added before the check; the room is given back if it is dropped.
         let before = self.0.fetch_add(bytes, Ordering::Relaxed);
         (before.saturating_add(bytes) <= WAITING_BYTES).then_some(room)
     }
 }
 
-/// Room that an answer takes, until it is dropped.
+/// Room taken by an answer, until it is dropped.
 #[derive(Debug)]
 struct Room {
     waiting: Waiting,
@@ -52,8 +52,8 @@ impl Drop for Room {
     }
 }
 
-/// The answer as it goes out; its request is at its end, and its caller's turn, when all of it has gone. Where too much
-/// waits to be taken, of all or of its caller, it is that.
+/// Sends an answer; its request and its caller's turn end when all of it has been sent. Answers 429
+/// instead if too many bytes are unread, overall or by its caller.
 pub(super) fn send(
     answer: ServiceResponse<BoxBody>,
     waiting: &Waiting,
@@ -62,7 +62,7 @@ pub(super) fn send(
 ) -> ServiceResponse<BoxBody> {
     let bytes = match answer.response().body().size() {
         BodySize::Sized(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
-        // An answer that comes as it is made holds a piece of it.
+        // A streamed answer holds one piece of it.
         BodySize::None | BodySize::Stream => 0,
     };
     if bytes <= SHORT_BYTES {
@@ -81,8 +81,8 @@ pub(super) fn send(
     let Some(room) = has_room.then(|| waiting.room(bytes)).flatten() else {
         let busy = Error::new(
             Kind::Busy,
-            "Too many long answers wait to be taken, by you or by all who asked. Take those that come, and ask again in a \
-             moment, or for less.",
+            "Too many bytes of long answers have not been read yet, by you or by all clients. \
+             Read them, and ask again in a moment, or for less.",
         );
         return answer.error_response(busy.retry_after(1));
     };
@@ -97,7 +97,7 @@ pub(super) fn send(
     })
 }
 
-/// A body whose request is open until it has gone.
+/// A body whose request ends when it has been sent.
 struct Answering {
     body: BoxBody,
     _turn: Option<Turn>,

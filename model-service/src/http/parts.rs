@@ -1,5 +1,5 @@
-//! What handlers answer from. HTTP listens before broker and database are there; until then a
-//! handler that needs a part answers that the service is not ready.
+//! The parts that handlers use. HTTP listens before the broker and the database are connected;
+//! until then a handler that needs a part answers that the service is not ready.
 
 use std::collections::HashMap;
 use std::future::{Ready, ready};
@@ -34,30 +34,30 @@ use kindred_domain::settings::DomainSettings;
 use kindred_domain::store::{DomainRow, Store, StoreError};
 use kindred_query::Views;
 
-/// How long a write waits to be let in, and again to be durable.
+/// How long a write waits for room, and again to become durable.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(120);
-/// How long an answer to a deletion or a hiding waits until the item is gone for readers.
+/// How long the answer to a deletion or a hiding waits until the item is gone for readers.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(2);
 
-/// The service as far as it is there.
+/// The service as far as it has started.
 pub(crate) struct Lobby {
     /// What `/readyz` answers.
     pub(crate) readiness: Arc<Readiness>,
-    /// Under which names it may be asked.
+    /// Accepted host names.
     pub(super) hosts: Hosts,
-    /// Who may ask what.
+    /// Access control.
     pub(super) guard: Guard,
-    /// Long answers that are not taken yet.
+    /// Long answers that have not been read yet.
     pub(super) waiting: Waiting,
-    /// What was counted lately.
+    /// Recent samples of metrics.
     pub(super) pulse: Pulse,
-    /// Maps that were made lately.
+    /// Recently computed maps.
     pub(super) maps: Maps,
     parts: OnceLock<Parts>,
 }
 
 impl Lobby {
-    /// No part is there yet.
+    /// A lobby without any parts.
     pub(crate) fn new(readiness: Arc<Readiness>, hosts: Hosts, guard: Guard) -> Self {
         Self {
             readiness,
@@ -70,12 +70,12 @@ impl Lobby {
         }
     }
 
-    /// What readers are answered from, once it is there.
+    /// What readers are answered from, once it exists.
     pub(crate) fn reads(&self) -> Option<&Reads> {
         self.parts.get().map(|parts| &*parts.reads)
     }
 
-    /// All parts are there from now on. They come once.
+    /// Sets all parts. Called once.
     pub(crate) fn open(&self, parts: Parts) {
         if self.parts.set(parts).is_err() {
             tracing::error!("the service was started twice");
@@ -83,7 +83,7 @@ impl Lobby {
     }
 }
 
-/// What comes when broker and database are there.
+/// What exists once the broker and the database are connected.
 pub(crate) struct Parts {
     pub(crate) reads: Arc<Reads>,
     pub(crate) queries: Arc<Queries>,
@@ -93,28 +93,28 @@ pub(crate) struct Parts {
 
 /// What readers are answered from.
 pub(crate) struct Reads {
-    /// Where this process answers.
+    /// This process's address.
     pub(crate) address: String,
-    /// What is durable.
+    /// Durable storage.
     pub(crate) store: Arc<dyn Store>,
-    /// What readers of active domains see.
+    /// The views of active domains.
     pub(crate) views: Arc<Views>,
-    /// Who owns what this process does not.
+    /// Finds the owners of other partitions.
     pub(crate) owners: Owners,
-    /// Asks them.
+    /// Sends requests to them.
     pub(crate) relay: Relay,
     /// The clock of views.
     pub(crate) clock: Clock,
-    /// What is set for domains, as it was read lately.
+    /// Recently read settings of domains.
     seen_settings: Mutex<HashMap<DomainName, SeenSettings>>,
 }
 
-/// What is set for a domain, and when that was read.
+/// The settings of a domain, and when they were read.
 type SeenSettings = (Instant, Option<Arc<DomainSettings>>);
 
-/// For how long settings that were read count for readers.
+/// How long settings are cached for readers.
 const SETTINGS_AGE: Duration = Duration::from_secs(1);
-/// Domains whose settings are remembered; past it all are forgotten.
+/// Domains whose settings are cached; beyond it the cache is cleared.
 const SETTINGS_SEEN: usize = 1_024;
 
 impl Reads {
@@ -140,7 +140,7 @@ impl Reads {
 }
 
 impl Reads {
-    /// What is set for a domain, as of a second ago at most; `None`: nothing, or it cannot be read now.
+    /// A domain's settings, at most a second old; `None`: none are set, or they cannot be read now.
     pub(crate) async fn settings(&self, domain: &DomainName) -> Option<Arc<DomainSettings>> {
         if let Some((read, settings)) = self.seen_settings().get(domain)
             && read.elapsed() < SETTINGS_AGE
@@ -158,13 +158,13 @@ impl Reads {
     }
 
     fn seen_settings(&self) -> MutexGuard<'_, HashMap<DomainName, SeenSettings>> {
-        // Every change leaves the map whole.
+        // Every change leaves the map consistent.
         self.seen_settings
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The domain's row, if it is registered, and not removed.
+    /// The domain's row, if it is registered and not removed.
     pub(crate) async fn registered(
         &self,
         domain: &DomainName,
@@ -174,31 +174,31 @@ impl Reads {
     }
 }
 
-/// What queries are answered with, besides [`Reads`].
+/// What queries use besides [`Reads`].
 pub(crate) struct Queries {
-    /// Computes what they ask.
+    /// Computes queries.
     pub(crate) scans: Scans,
     /// Reads their texts.
     pub(crate) texts: Texts,
     /// Wakes their domains.
     pub(crate) waking: Arc<Waking>,
-    /// What a text may measure, and a query.
+    /// Limits of texts and queries.
     pub(crate) limits: Limits,
-    /// Which experiments run.
+    /// The running experiments.
     pub(crate) experiments: Arc<Experiments>,
 }
 
-/// The way in.
+/// Publishes events.
 pub(crate) struct Writes {
     publish: Arc<dyn Publish>,
-    /// What an event may measure.
+    /// Limits of an event.
     pub(crate) limits: Limits,
-    /// What domains may have.
+    /// Quotas of domains.
     pub(super) quotas: Quotas,
     metrics: Arc<Metrics>,
 }
 
-/// Where jobs go: knows the workers.
+/// The job queue, which knows the workers.
 pub(crate) struct Workers(pub(crate) Arc<dyn Jobs>);
 
 /// A part that a handler needs.
@@ -260,7 +260,7 @@ impl<T: OfParts> FromRequest for Part<T> {
 }
 
 impl Writes {
-    /// A way in over `publish`, for events within these limits.
+    /// Publishes over `publish` events within these limits.
     pub(crate) fn new(publish: Arc<dyn Publish>, limits: Limits, metrics: Arc<Metrics>) -> Self {
         Self {
             publish,
@@ -270,15 +270,15 @@ impl Writes {
         }
     }
 
-    /// Hands an event over, waiting for room no longer than the deadline.
+    /// Hands an event over, waiting for room at most until the deadline.
     pub(crate) async fn hand_over(&self, event: Event) -> Result<Confirm, PublishError> {
         tokio::time::timeout(CONFIRM_DEADLINE, self.publish.publish(event))
             .await
             .unwrap_or_else(|_| Err(late("there was no room for it")))
     }
 
-    /// Hands an event over and waits until it is durable, and then for its settling, no longer than
-    /// [`SETTLE_DEADLINE`] after that.
+    /// Hands an event over and waits until it is durable, and then until it is settled, but no
+    /// longer than [`SETTLE_DEADLINE`] after that.
     pub(crate) async fn settle(&self, event: Event) -> Result<Written, PublishError> {
         let published = self.publish.publish_to_settle(event);
         let (confirm, settlement) = tokio::time::timeout(CONFIRM_DEADLINE, published)
@@ -293,7 +293,7 @@ impl Writes {
         })
     }
 
-    /// Counts a refusal of an event that was not handed over.
+    /// Counts an event that was refused before it was handed over.
     pub(crate) fn refused(&self, refusal: &Refusal) {
         self.metrics
             .events_refused
@@ -304,17 +304,19 @@ impl Writes {
 
 /// An event that is durable.
 pub(crate) struct Written {
-    /// The version it was given, where that is known.
+    /// The version it was given, if known.
     pub(crate) version: Option<u64>,
-    /// Whether readers have lost what it takes away, as far as this process is its domain's owner.
+    /// Whether it is certain that readers no longer see what it removes; only known if this process
+    /// owns the domain.
     pub(crate) is_settled: bool,
 }
 
-/// Waits until an event is durable, no longer than the deadline; the version it got, where that is known.
+/// Waits until an event is durable, at most until the deadline; returns its assigned version, if
+/// known.
 pub(crate) async fn confirmed(confirm: Confirm) -> Result<Option<u64>, PublishError> {
     tokio::time::timeout(CONFIRM_DEADLINE, confirm)
         .await
-        .unwrap_or_else(|_| Err(late("nobody said whether it was stored")))
+        .unwrap_or_else(|_| Err(late("no confirmation that it was stored")))
 }
 
 fn late(what: &str) -> PublishError {

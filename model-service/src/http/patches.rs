@@ -26,13 +26,14 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
 
 /// Changes some fields of an item.
 ///
-/// The body is a JSON merge patch (RFC 7396): a field that is left out stays, one that is null is gone, and
-/// attributes are merged by name. What is compared (title, text, language, vector) comes whole, with PUT. The
-/// answer comes once it is durable. Where it hides the item, the answer says with `gone` whether readers have
-/// lost it, as that of a deletion does.
+/// The body is a JSON merge patch (RFC 7396): a field that is left out stays, one that is null is
+/// removed, and attributes are merged by name. Fields that are compared (title, text, language,
+/// vector) can only be replaced with PUT. The answer is sent once the change is durable. If it
+/// hides the item, `gone` in the answer says whether the item has disappeared for readers, as for a
+/// deletion.
 #[utoipa::path(operation_id = "patch_item", tag = "items", params(OfItem, VersionQuery),
     request_body(content = PatchBody, content_type = "application/merge-patch+json",
-        description = "What changes. `Content-Encoding: gzip` is understood.",
+        description = "The changed fields. `Content-Encoding: gzip` is supported.",
         example = json!({"hidden": true, "attributes": {"author": null}})),
     responses(
         (status = 202, description = "Durable.", body = Accepted,
@@ -67,7 +68,7 @@ async fn patch(
         request: &request,
     };
     let event = Event::Patch(Box::new(patch));
-    // What another instance asks it has let in.
+    // Another instance has already admitted what it sends.
     if !is_let_in(&request) {
         check(&writes, &reads, &event).await?;
     }
@@ -84,7 +85,8 @@ async fn patch(
     Ok(accepted(of, written.version.or(query.version), gone))
 }
 
-/// Refuses a field that cannot be patched. What is no JSON object is refused when it is read.
+/// Refuses a field that cannot be patched. A body that is not a JSON object is refused when it is
+/// parsed.
 fn only_patchable(bytes: &[u8]) -> Result<(), Error> {
     let fields = serde_json::from_slice::<std::collections::BTreeMap<String, IgnoredAny>>;
     let Ok(fields) = fields(without_mark(bytes)) else {
@@ -97,8 +99,8 @@ fn only_patchable(bytes: &[u8]) -> Result<(), Error> {
     let nearest = nearest(&shown, &PATCHABLE).unwrap_or_default();
     let known = PATCHABLE.join(", ");
     let detail = format!(
-        "{shown:?} cannot be patched; the nearest field that can is {nearest}. Those that can: {known}. \
-         Everything else comes with PUT, and a version as ?version=."
+        "{shown:?} cannot be patched; the nearest field that can is {nearest}. Fields that can: \
+         {known}. Replace everything else with PUT, and give a version as ?version=."
     );
     Err(Error::new(Kind::UnknownParameter, detail).field(shown))
 }

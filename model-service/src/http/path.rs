@@ -1,6 +1,6 @@
-//! What a path names. The router splits a path before it decodes it, so that an id may hold any
-//! character, a slash (`%2F`) too; what it hands on is decoded leniently, so names are read from
-//! the path as it was sent.
+//! What a path names. The router splits a path before decoding it, so an id may contain any
+//! character, even a slash (`%2F`). The router decodes leniently, so names are parsed from the path
+//! as it was sent.
 
 use std::future::{Ready, ready};
 
@@ -15,12 +15,12 @@ use utoipa::IntoParams;
 
 use super::error::Error;
 
-/// What a path names, read from its segments.
+/// What a path names, parsed from its segments.
 pub(crate) struct InPath<T>(pub(crate) T);
 
-/// A value that a path names.
+/// A value named by a path.
 pub(crate) trait Named: Sized {
-    /// Reads it; `segments` are those of the path as it was sent, without the slash before.
+    /// Parses it; `segments` are those of the path as sent, without the leading slash.
     fn read(segments: &[&str]) -> Result<Self, Error>;
 }
 
@@ -115,7 +115,7 @@ pub(crate) struct ToActivate(pub(crate) OfModel);
 impl Named for ToActivate {
     fn read(segments: &[&str]) -> Result<Self, Error> {
         let name = segments.get(4).copied().unwrap_or_default();
-        // What is asked for stands behind the last colon, however that is written.
+        // The action follows the last colon, however that is encoded.
         let end = name
             .rfind(':')
             .or_else(|| name.to_ascii_lowercase().rfind("%3a"));
@@ -134,14 +134,14 @@ pub(crate) struct OfKey {
 
 impl Named for OfKey {
     fn read(segments: &[&str]) -> Result<Self, Error> {
-        // Names are made of characters that need no encoding; what is no name is no key's.
+        // Key names need no encoding; an invalid name belongs to no key.
         Ok(Self {
             id: segments.get(2).copied().unwrap_or_default().to_owned(),
         })
     }
 }
 
-/// Reads the name in a segment.
+/// Parses the name in a segment.
 pub(super) fn named<T, E: std::fmt::Display>(
     segment: &str,
     field: &str,
@@ -157,19 +157,21 @@ pub(super) fn named<T, E: std::fmt::Display>(
         })
 }
 
-/// Percent-decodes once, strictly: what a lone `%` was meant to say cannot be known.
+/// Percent-decodes once, strictly: the meaning of a lone `%` would be ambiguous.
 fn decode(segment: &str) -> Result<String, String> {
     let bytes = segment.as_bytes();
     for (at, _) in segment.match_indices('%') {
         let escape = bytes.get(at + 1..at + 3);
         if !escape.is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) {
-            return Err("A % in an address is followed by two hexadecimal digits; \
-                        the character % itself is written %25."
-                .into());
+            return Err(
+                "A % in a URL is followed by two hexadecimal digits; the character % \
+                        itself is written %25."
+                    .into(),
+            );
         }
     }
     percent_decode_str(segment)
         .decode_utf8()
         .map(Into::into)
-        .map_err(|_| "A name in an address is percent-encoded UTF-8; these bytes are not.".into())
+        .map_err(|_| "A name in a URL is percent-encoded UTF-8; these bytes are not.".into())
 }

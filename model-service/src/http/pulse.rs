@@ -1,4 +1,4 @@
-//! What was counted lately: rates and freshness of the last minutes, kept by a look at the metrics every few seconds.
+//! Rates and freshness of the last minutes, from samples of the metrics every few seconds.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,21 +10,21 @@ use kindred_query::recent::quantile;
 
 use crate::metrics::{Metrics, buckets, counted};
 
-/// How often it is looked.
+/// Sampling interval.
 pub(super) const EVERY: Duration = Duration::from_secs(5);
-/// Looks that are kept: five minutes.
+/// Samples kept: five minutes.
 const KEPT: usize = 61;
-/// Streams of activity at once.
+/// Most open streams of activity.
 const STREAMS: usize = 64;
 
-/// What metrics had counted at one moment.
+/// The metrics at one moment.
 #[derive(Debug, Clone)]
 pub(super) struct Sample {
     at: Instant,
     events: f64,
     queries: f64,
     pairs: f64,
-    /// Bounds, and how many were at or below each.
+    /// Bucket bounds, and how many values were at or below each.
     freshness: Vec<(f64, u64)>,
     fresh: u64,
 }
@@ -45,14 +45,14 @@ impl Sample {
     }
 }
 
-/// What was counted lately, and who looks on.
+/// Recent samples, and open streams.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
     samples: Mutex<VecDeque<Sample>>,
     streams: Arc<AtomicUsize>,
 }
 
-/// A stream that is open, until it is dropped.
+/// An open stream, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Open(Arc<AtomicUsize>);
 
@@ -70,7 +70,7 @@ pub(super) struct Rates {
     pub(super) queries: f64,
     pub(super) pairs: f64,
     pub(super) freshness: Option<Freshness>,
-    /// Events a second between one look and the next, the oldest first.
+    /// Events per second between consecutive samples, oldest first.
     pub(super) history: Vec<f64>,
 }
 
@@ -83,7 +83,7 @@ impl Pulse {
         samples.push_back(sample);
     }
 
-    /// Since the oldest look that is kept.
+    /// Since the oldest sample kept.
     pub(super) fn rates(&self, now: &Sample) -> Rates {
         let samples = self.samples();
         let Some(oldest) = samples.front() else {
@@ -109,7 +109,7 @@ impl Pulse {
         }
     }
 
-    /// Room for one more stream, if there is some.
+    /// Opens one more stream, if there is room.
     pub(super) fn open(&self) -> Option<Open> {
         let next = |count: usize| (count < STREAMS).then_some(count + 1);
         let (set, read) = (Ordering::Relaxed, Ordering::Relaxed);
@@ -118,7 +118,7 @@ impl Pulse {
     }
 
     fn samples(&self) -> MutexGuard<'_, VecDeque<Sample>> {
-        // Every change leaves the row whole.
+        // Every change leaves the samples consistent.
         self.samples.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -131,7 +131,7 @@ fn a_second(count: f64, over: Duration) -> f64 {
     }
 }
 
-/// How soon those were served that were between two looks.
+/// How soon events were served between two samples.
 fn freshness(before: &Sample, after: &Sample) -> Option<Freshness> {
     let events = after
         .fresh

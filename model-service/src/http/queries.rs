@@ -1,7 +1,11 @@
-//! Queries: what is similar to several items, to a text or a vector; many at once; and the scores of pairs.
+//! Queries: what is similar to several items, to a text or to a vector; many queries at once; and
+//! scores of pairs.
+
+use std::collections::BTreeSet;
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, post};
+use kindred_api::problem::Kind;
 use kindred_api::similar::{AnswerBatch, Pairs, Query, QueryBatch, Scores, SimilarAnswer};
 use kindred_shared::{DomainName, ModelName};
 use serde_json::value::RawValue;
@@ -17,20 +21,22 @@ use super::path::{InDomain, InPath};
 use super::question::{Asked, model, object};
 use super::values::{invalid, only};
 
-/// Queries of a batch at most.
+/// Most queries per batch.
 const MOST_QUERIES: usize = 100;
-/// Pairs of a request at most.
+/// Most pairs per request.
 const MOST_PAIRS: usize = 1_000;
-/// How many times as large as a query a batch may be.
+/// How many times larger than a query a batch may be.
 const BATCH_TIMES: usize = 16;
 /// When to ask again for a list that is being made, in seconds.
 const RETRY_S: &str = "1";
+/// When to ask again for a model that is being loaded, in seconds.
+const RETRY_LOAD_S: u32 = 2;
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(ask).service(ask_many).service(score_pairs);
 }
 
-/// An answer of 200; one that had nothing to compare with says when to ask again.
+/// An answer with status 200; one that had nothing to compare with says when to ask again.
 pub(super) fn respond(answered: Answered) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
@@ -40,10 +46,11 @@ pub(super) fn respond(answered: Answered) -> HttpResponse {
     response.body(answered.body)
 }
 
-/// What is similar to some items, a text or a vector.
+/// What is similar to items, a text or a vector.
 ///
-/// A text is read as those of the domain's items are. Exact: as many are answered as there are, and none that is
-/// left out ranks above those that are not. A domain that sleeps is woken; that may take up to 5 s, else 503.
+/// A text is read like those of the domain's items. Results are exact: no item that is left out
+/// ranks above one in the answer. A sleeping domain is woken, which may take up to 5 s, else the
+/// answer is 503.
 #[utoipa::path(operation_id = "query", tag = "items", params(InDomain),
     request_body(content = Query, content_type = "application/json",
         example = json!({"title": "Night trains return", "text": "From spring on, sleepers run again.", "limit": 5,
@@ -79,9 +86,9 @@ async fn ask(
     }
 }
 
-/// Many queries at once, all of one moment.
+/// Many queries at once, all at the same moment.
 ///
-/// Each is answered as it would be alone: by an answer, or by a problem.
+/// Each gets what it would get alone: an answer or a problem.
 #[utoipa::path(operation_id = "query_batch", tag = "items", params(InDomain),
     request_body(content = QueryBatch, content_type = "application/json",
         example = json!({"queries": [{"items": [{"id": "a-17"}], "limit": 3}, {"text": "night trains"}]})),
@@ -112,6 +119,7 @@ async fn ask_many(
         Place::Here(here) => here,
     };
     let mut answers = Vec::with_capacity(all.len());
+    let mut unloaded = BTreeSet::new();
     for (at, one) in all.iter().enumerate() {
         let asked = match one {
             Value::Object(one) => Asked::of_json(one, &queries.limits),
@@ -122,10 +130,12 @@ async fn ask_many(
             }
         };
         let answered = match asked {
-            Ok(asked) => match here_of(&reads, &queries, &domain, &here, &asked).await {
-                Ok(here) => answer(&reads, &queries, &domain, &here, asked).await,
-                Err(error) => Err(error),
-            },
+            Ok(asked) => {
+                match here_of(&reads, &queries, &domain, &here, &asked, &mut unloaded).await {
+                    Ok(here) => answer(&reads, &queries, &domain, &here, asked).await,
+                    Err(error) => Err(error),
+                }
+            }
             Err(error) => Err(error),
         };
         answers.push(raw(answered));
@@ -133,25 +143,35 @@ async fn ask_many(
     Ok(HttpResponse::Ok().json(serde_json::json!({ "answers": answers })))
 }
 
-/// Where one of many queries is answered: by the model it names, else where the others are.
+/// Where one query of a batch is answered: by the model it names, else where the others are.
 async fn here_of(
     reads: &Reads,
     queries: &Queries,
     domain: &DomainName,
     here: &Here,
     asked: &Asked,
+    unloaded: &mut BTreeSet<ModelName>,
 ) -> Result<Here, Error> {
     let is_other = |name: &&ModelName| here.snapshot.name() != Some(*name);
-    match asked.model.as_ref().filter(is_other) {
-        None => Ok(here.clone()),
-        Some(name) => match Here::of_model(reads, domain, Some(name)).filter(Here::is_whole) {
-            Some(here) => Ok(here),
-            None => loaded(reads, queries, domain, Some(name)).await,
-        },
+    let Some(name) = asked.model.as_ref().filter(is_other) else {
+        return Ok(here.clone());
+    };
+
+    if let Some(here) = Here::of_model(reads, domain, Some(name)).filter(Here::is_whole) {
+        return Ok(here);
     }
+    if unloaded.contains(name) {
+        let detail = format!("{name} is being loaded. Ask again.");
+        return Err(Error::new(Kind::NotReady, detail).retry_after(RETRY_LOAD_S));
+    }
+    let loaded = loaded(reads, queries, domain, Some(name)).await;
+    if loaded.is_err() {
+        unloaded.insert(name.clone());
+    }
+    loaded
 }
 
-/// An answer or a problem as it is written.
+/// A serialised answer or problem.
 fn raw(answered: Result<Answered, Error>) -> Box<RawValue> {
     let text = match answered {
         Ok(answered) => String::from_utf8(answered.body).unwrap_or_default(),
@@ -195,7 +215,7 @@ async fn score_pairs(
     for (at, pair) in list(object, "pairs", MOST_PAIRS)?.into_iter().enumerate() {
         pairs.push(serde_json::from_value::<[String; 2]>(pair).map_err(|_| {
             let place = format!("pairs[{at}]");
-            let detail = format!("{place} is a list of two ids, each a text.");
+            let detail = format!("{place} is a list of two ids, each a string.");
             invalid(place, detail)
         })?);
     }
@@ -217,7 +237,7 @@ async fn score_pairs(
     }
 }
 
-/// The list that is the one field of a body's object.
+/// The list that is the only field of a body's object.
 fn list(mut object: Map<String, Value>, name: &str, most: usize) -> Result<Vec<Value>, Error> {
     only(&object, &[name])?;
     match object.remove(name) {

@@ -1,4 +1,4 @@
-//! Query parameters: none that the route does not document, and each read strictly.
+//! Query parameters: undocumented ones are refused, and each is parsed strictly.
 
 use std::future::{Ready, ready};
 use std::ops::RangeInclusive;
@@ -13,9 +13,9 @@ use super::error::Error;
 /// The parameters of a query.
 pub(crate) struct InQuery<T>(pub(crate) T);
 
-/// Parameters that a route takes.
+/// Parameters of a route.
 pub(crate) trait Parameters: Sized {
-    /// Reads them.
+    /// Parses them.
     fn read(given: &Given) -> Result<Self, Error>;
 }
 
@@ -28,11 +28,11 @@ impl<T: Parameters> FromRequest for InQuery<T> {
     }
 }
 
-/// What a query string says, decoded, in order.
+/// The decoded query string, in order.
 pub(crate) struct Given(Vec<(String, String)>);
 
 impl Given {
-    /// Reads a query string; every string is one.
+    /// Parses a query string; every string is valid.
     pub(crate) fn of(query: &str) -> Self {
         if query.is_empty() {
             return Self(Vec::new());
@@ -41,7 +41,7 @@ impl Given {
         Self(pairs.map(web::Query::into_inner).unwrap_or_default())
     }
 
-    /// A whole number in a range, given once; `None`: not given.
+    /// An integer in a range, given at most once; `None`: not given.
     ///
     /// # Errors
     /// `invalid` when it is given twice or is something else.
@@ -57,7 +57,7 @@ impl Given {
             (Some((_, value)), None) => value,
             (Some(_), Some(_)) => return Err(invalid()),
         };
-        // `parse` alone would take a leading plus.
+        // `parse` alone would accept a leading plus.
         let digits = value.bytes().all(|byte| byte.is_ascii_digit());
         let number = value.parse().ok().filter(|number| range.contains(number));
         match number {
@@ -71,7 +71,7 @@ impl Given {
         self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// A text given once at most; `None`: not given.
+    /// A string given at most once; `None`: not given.
     ///
     /// # Errors
     /// `invalid` when it is given twice.
@@ -87,11 +87,11 @@ impl Given {
         }
     }
 
-    /// Refuses the first parameter that is none of the `known`. One that is known as `….NAME` is known with
-    /// any name there.
+    /// Refuses the first parameter that is not among the `known`. One that is known as `….NAME` may
+    /// have any name there.
     ///
     /// # Errors
-    /// 400, with what is known and which of it is nearest.
+    /// 400, with the known parameters and the nearest one.
     pub(crate) fn only(&self, known: &[String]) -> Result<(), Error> {
         let is_of = |name: &str, known: &str| match known.strip_suffix(NAME) {
             Some(before) => name.len() > before.len() && name.starts_with(before),
@@ -105,24 +105,24 @@ impl Given {
     }
 }
 
-/// What stands for any name at the end of a documented parameter.
+/// Stands for any name at the end of a documented parameter.
 const NAME: &str = "NAME";
 
-/// A parameter or field that is none of the `known`.
+/// The error for an unknown parameter or field.
 pub(crate) fn unknown<T: AsRef<str>>(what: &str, name: &str, known: &[T]) -> Error {
     let shown: String = name.chars().take(100).collect();
     let detail = match nearest(&shown, known) {
         Some(nearest) => {
             let all: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
             let all = all.join(", ");
-            format!("There is no {what} {shown:?} here; the nearest is {nearest}. Known: {all}.")
+            format!("Unknown {what} {shown:?}; the nearest is {nearest}. Known: {all}.")
         }
-        None => format!("There is no {what} {shown:?} here; nothing takes one here."),
+        None => format!("Unknown {what} {shown:?}; none is accepted here."),
     };
     Error::new(Kind::UnknownParameter, detail).field(shown)
 }
 
-/// The word that is most like what was given.
+/// The known word most similar to the given one.
 pub(crate) fn nearest<'a, T: AsRef<str>>(given: &str, known: &'a [T]) -> Option<&'a str> {
     let known = known.iter().map(AsRef::as_ref);
     known.min_by_key(|one| damerau_levenshtein(given, one))

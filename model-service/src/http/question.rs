@@ -1,4 +1,4 @@
-//! Queries as JSON: what is asked of, and the conditions; read strictly.
+//! Queries as JSON: their subject and their conditions; parsed strictly.
 
 use kindred_api::problem::Kind;
 use kindred_query::conditions::MOST_ITEMS;
@@ -18,28 +18,28 @@ const MOST_VALUES: usize = 4_096;
 /// A query.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Asked {
-    /// What answers are to be like.
+    /// What results should be similar to.
     pub(crate) of: Of,
     /// Its conditions.
     pub(crate) wanted: Wanted,
-    /// Who reads the answer, if that is told.
+    /// The reader, if given.
     pub(crate) reader: Option<String>,
-    /// By which model; `None`: by the one that is served.
+    /// The model to use; `None`: the served one.
     pub(crate) model: Option<ModelName>,
 }
 
-/// What answers are to be like.
+/// What results should be similar to.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Of {
-    /// Items, each by its weight.
+    /// Items, each with a weight.
     Items(Vec<(ItemId, f64)>),
     /// A text.
     Text(Text),
-    /// A vector: 1 to 4,096 numbers, finite, not all zero.
+    /// A vector: 1 to 4,096 finite numbers, not all zero.
     Vector(Vec<f32>),
 }
 
-/// The one JSON object of a body.
+/// The JSON object of a body.
 ///
 /// # Errors
 /// 400 when it is something else.
@@ -51,10 +51,10 @@ pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, Error> {
 }
 
 impl Asked {
-    /// A query.
+    /// Parses a query.
     ///
     /// # Errors
-    /// 400, naming the field and what it may be; 413 for a text over its limit.
+    /// 400, naming the field and its allowed values; 413 for a text over its limit.
     pub(crate) fn of_json(object: &Map<String, Value>, limits: &Limits) -> Result<Self, Error> {
         const OF: [&str; 7] = [
             "items", "text", "title", "language", "vector", "reader", "model",
@@ -78,7 +78,7 @@ impl Asked {
             }
         };
         if given("language").is_some() && !is_text {
-            let detail = "language is that of a text: leave it out, or filter by it.";
+            let detail = "language describes a text: leave it out, or filter by language.";
             return Err(invalid("language", detail));
         }
         let wanted = Wanted::of_json(object)?;
@@ -100,10 +100,10 @@ impl Asked {
     }
 }
 
-/// The name of a model.
+/// Parses the name of a model.
 ///
 /// # Errors
-/// 400 when it can be none.
+/// 400 when it is invalid.
 pub(crate) fn model(name: &str) -> Result<ModelName, Error> {
     ModelName::new(name).map_err(|error| invalid("model", format!("{error}.")))
 }
@@ -138,7 +138,7 @@ fn weighted(value: &Value) -> Result<Vec<(ItemId, f64)>, Error> {
         };
         let weight = weight.ok_or_else(|| {
             let name = format!("{place}.weight");
-            let detail = format!("{name} is a number of at most {:e}, below 0 too.", f32::MAX);
+            let detail = format!("{name} is a number from -{0:e} to {0:e}.", f32::MAX);
             invalid(name, detail)
         })?;
         items.push((id, weight));
@@ -162,7 +162,7 @@ fn text(name: &str, value: Option<&Value>, most: usize) -> Result<Option<String>
             Err(Error::new(Kind::Refused(Reason::TooLarge), detail).field(name))
         }
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(invalid(name, format!("{name} is a text."))),
+        Some(_) => Err(invalid(name, format!("{name} is a string."))),
     }
 }
 
@@ -179,7 +179,8 @@ fn vector(value: &Value) -> Result<Vec<f32>, Error> {
     };
     values.filter(is_fit).ok_or_else(|| {
         let detail = format!(
-            "vector is a list of 1 to {MOST_VALUES} numbers, finite as 32-bit floats and not all zero."
+            "vector is a list of 1 to {MOST_VALUES} numbers that are finite as 32-bit floats and \
+            not all zero."
         );
         invalid("vector", detail)
     })

@@ -1,8 +1,8 @@
-//! Quotas of domains, where events come in over HTTP: how many items, how many events a second, how long texts are.
-//! What takes something away is never refused.
+//! Quotas of domains, applied to events over HTTP: the number of items, events per second, the
+//! length of texts. Removals are never refused.
 //!
-//! Each instance goes by what it knows: of a domain that another has in memory, the number of items may be seconds
-//! behind, and each lets in so many events a second.
+//! Each instance applies what it knows: for a domain in another instance's memory, the number of
+//! items may be seconds old, and each instance admits that many events per second.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,40 +15,41 @@ use kindred_shared::event::Refusal;
 
 use super::error::Error;
 
-/// For how long a number of items counts that was read; what is let in meanwhile is added.
+/// How long a read number of items is used; items admitted meanwhile are added.
 const COUNTED: Duration = Duration::from_secs(1);
-/// Domains with quotas that are remembered; past it all are forgotten, and begin with what a second has.
+/// Domains with quotas that are remembered; beyond it all are forgotten and start with a second's
+/// allowance.
 const REMEMBERED: usize = 10_000;
 
-/// How much of its quotas each domain has used lately.
+/// How much of its quotas each domain has used recently.
 #[derive(Debug)]
 pub(crate) struct Quotas {
-    /// What moments are told since.
+    /// The origin of times.
     begun: Instant,
     used: Mutex<HashMap<DomainName, Used>>,
 }
 
 #[derive(Debug, Default)]
 struct Used {
-    /// Events that may come now.
+    /// Events that are allowed now.
     events: Bucket,
-    /// Live items, and when that was so.
+    /// The number of live items, and when it was read.
     items: Option<(u64, Instant)>,
-    /// Items that were let in since.
+    /// Items admitted since.
     let_in: u64,
 }
 
-/// Why an event is not let in.
+/// Why an event is not admitted.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Over {
-    /// It may be later.
+    /// It may be sent later.
     Rate(Duration),
-    /// The domain has as many items as it may, or its texts are shorter.
+    /// The domain has as many items as allowed, or the text is too long.
     Size(Refusal),
 }
 
 impl Over {
-    /// As an answer to one event.
+    /// As the answer to one event.
     pub(super) fn into_error(self, settings: &DomainSettings) -> Error {
         match self {
             Self::Size(refusal) => refusal.into(),
@@ -71,7 +72,7 @@ impl Default for Quotas {
 }
 
 impl Quotas {
-    /// Takes one of the events that a domain may have now; at most those of a second are saved up.
+    /// Uses one of the events that a domain may send now; at most a second's allowance accumulates.
     pub(super) fn is_in_time(
         &self,
         domain: &DomainName,
@@ -84,7 +85,7 @@ impl Quotas {
         used.events.take(most, since).map_err(Over::Rate)
     }
 
-    /// Takes room for an item, where what is known says that there is some.
+    /// Reserves room for an item, if there is some as far as known.
     pub(super) fn takes_room(
         &self,
         domain: &DomainName,
@@ -97,7 +98,7 @@ impl Quotas {
         let is_recent = |at: Instant| now.saturating_duration_since(at) < COUNTED;
         if let Some(live) = live {
             match used.items {
-                // What was let in is not counted yet.
+                // Admitted items are not in the count yet.
                 Some((before, at))
                     if is_recent(at) && live < before.saturating_add(used.let_in) => {}
                 _ => (used.items, used.let_in) = (Some((live, now)), 0),
@@ -114,7 +115,7 @@ impl Quotas {
     }
 
     fn used(&self, domain: &DomainName) -> MutexGuard<'_, HashMap<DomainName, Used>> {
-        // Every change leaves the map whole.
+        // Every change leaves the map consistent.
         let mut all = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= REMEMBERED && !all.contains_key(domain) {
             all.clear();
@@ -141,7 +142,7 @@ mod tests {
         assert!(!takes(None, now));
         assert!(!takes(Some(1), now), "two are on their way");
         assert!(!takes(Some(3), now));
-        // A deletion counts once what was read before is old.
+        // A deletion counts once the last reading is too old.
         assert!(!takes(Some(2), now));
         assert!(!takes(None, COUNTED));
         assert!(takes(Some(2), COUNTED));

@@ -1,4 +1,4 @@
-//! Whether the service can do its work.
+//! Whether the service can work.
 
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
@@ -11,7 +11,7 @@ use super::error::Error;
 /// When to ask a service again that is not ready, in seconds.
 const RETRY_S: u32 = 1;
 
-/// Whether the service can do its work, and if not, why. Each part of it says so for itself.
+/// Whether the service can work, and if not, why. Each part reports for itself.
 #[derive(Debug, Default)]
 pub struct Readiness {
     reasons: Reasons,
@@ -19,40 +19,40 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Ready: no part has a reason not to be.
+    /// Ready: no part reports a reason.
     pub fn ready() -> Self {
         Self::default()
     }
 
-    /// Not ready until `part` says otherwise.
+    /// Not ready until `part` reports otherwise.
     pub fn waiting_for(part: &'static str, reason: impl Into<String>) -> Self {
         let readiness = Self::default();
         readiness.not_ready(part, reason);
         readiness
     }
 
-    /// `part` cannot do its work, for this reason; it replaces the part's reason of before.
+    /// `part` cannot work, for this reason, which replaces its previous one.
     pub fn not_ready(&self, part: &'static str, reason: impl Into<String>) {
         self.reasons.set(part, reason.into());
     }
 
-    /// `part` cannot do its work, for this reason; readers are answered without it.
+    /// `part` cannot work, for this reason, but readers can be answered without it.
     pub fn degrade(&self, part: &'static str, reason: impl Into<String>) {
         self.degraded.set(part, reason.into());
     }
 
-    /// `part` can do its work.
+    /// `part` can work.
     pub fn set_ready(&self, part: &'static str) {
         self.reasons.remove(part);
         self.degraded.remove(part);
     }
 
-    /// Why the service is not ready, as `part: reason`; empty: it is.
+    /// Why the service is not ready, as `part: reason`; empty if it is.
     pub fn reasons(&self) -> Vec<String> {
         self.reasons.told()
     }
 
-    /// What the service does without, as `part: reason`.
+    /// What the service lacks, as `part: reason`.
     pub fn degraded(&self) -> Vec<String> {
         self.degraded.told()
     }
@@ -81,10 +81,11 @@ impl Reasons {
     }
 }
 
-/// Whether a part works, by looks at it: one that fails now and then works.
+/// Whether a part works, from repeated checks: a part that fails only now and then counts as
+/// working.
 #[derive(Debug)]
 pub(crate) struct Steady {
-    /// How long all looks must fail.
+    /// How long all checks must fail.
     patience: Duration,
     failing_since: Option<Duration>,
 }
@@ -98,7 +99,7 @@ impl Steady {
         }
     }
 
-    /// It was looked at `now`, and `works` then. Whether it is to be taken for working.
+    /// A check at `now`, with its result. Returns whether the part counts as working.
     pub(crate) fn seen(&mut self, now: Duration, works: bool) -> bool {
         if works {
             self.failing_since = None;
@@ -113,7 +114,7 @@ impl Steady {
 pub(crate) fn not_ready(reasons: Vec<String>) -> Error {
     Error::new(
         Kind::NotReady,
-        format!("{}. It goes on by itself; ask again.", reasons.join("; ")),
+        format!("{}. It recovers by itself; ask again.", reasons.join("; ")),
     )
     .reasons(reasons)
     .retry_after(RETRY_S)

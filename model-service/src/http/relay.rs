@@ -1,4 +1,4 @@
-//! Asking the owner of a domain for what only the owner knows.
+//! Asks the owner of a domain for what only the owner knows.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,34 +12,34 @@ use kindred_shared::DomainName;
 use tokio::sync::Semaphore;
 
 use super::error::Error;
-use crate::client::{self, Answer, Http, Trust};
+use crate::client::{self, Http, Response, Trust};
 use crate::keys::{Peers, SIGNATURE, Signed};
-use crate::owners::{Owners, Whose};
+use crate::owners::{OwnerLocation, Owners};
 
-/// Header of a request that one model service asks of another: it is answered there or not at all.
+/// Header of requests between model services: such a request is not passed on any further.
 const PROXIED: &str = "x-kindred-proxied";
-/// When to ask again for what nobody owns, in seconds.
+/// When to ask again for a domain without an owner, in seconds.
 const RETRY_S: u32 = 2;
-/// Requests to owners at once.
+/// Concurrent requests to owners.
 const ASKING: usize = 64;
-/// How long an owner may take to answer.
+/// Longest wait for an owner's answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// How long it may take over a query: to wake the domain, and to compute.
+/// Longest wait for a query, including waking the domain and computing.
 const QUERY: Duration = Duration::from_secs(15);
 
-/// How long it may take over what can be read from the store instead.
+/// Longest wait for what could be read from the store instead.
 const SOON: Duration = Duration::from_secs(1);
 
-/// For how long an owner that did not answer so is not asked again.
+/// How long an owner that did not answer in that time is not asked again.
 const SILENT: Duration = Duration::from_secs(2);
 
-/// How other instances are asked: as this one is itself.
+/// How to reach other instances: the same way as this one is reached.
 #[derive(Debug, Clone)]
 pub(crate) struct Others {
-    /// Signs what is asked of them.
+    /// Signs requests to them.
     pub(crate) peers: Option<Arc<Peers>>,
-    /// Which certificates are believed.
+    /// Which certificates are trusted.
     pub(crate) trust: Trust,
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
@@ -51,11 +51,11 @@ pub(crate) struct Relay {
     soon: Http,
     queries: Http,
     asking: Semaphore,
-    /// Signs what is asked, as soon as instances share a key.
+    /// Signs requests, if instances share a key.
     peers: Option<Arc<Peers>>,
-    /// How their addresses begin.
+    /// The scheme of their URLs.
     scheme: &'static str,
-    /// Owners that did not answer soon, and until when they are not asked so.
+    /// Owners that did not answer quickly, and until when they are skipped.
     silent: Mutex<HashMap<String, Instant>>,
 }
 
@@ -77,8 +77,8 @@ impl Relay {
         }
     }
 
-    /// What an owner answers to a GET of this path, whatever it is.
-    pub(crate) async fn ask(&self, address: &str, path: &str) -> Result<Answer, Error> {
+    /// An owner's answer to a GET of this path, whatever it is.
+    pub(crate) async fn ask(&self, address: &str, path: &str) -> Result<Response, Error> {
         let headers = self.headers(address, &Method::GET, path, b"");
         let (http, url) = (self.http.clone(), self.url(address, path));
         self.answer(address, move || http.get(&url, &as_texts(&headers)))
@@ -89,8 +89,8 @@ impl Relay {
         format!("{}://{address}{path}", self.scheme)
     }
 
-    /// What an owner is sent beside the request itself. A client's key is not: that it grants what is asked has
-    /// been seen to here.
+    /// Additional headers for an owner. The client's key is not sent: its grants have been checked
+    /// here.
     fn headers(&self, address: &str, method: &Method, path: &str, body: &[u8]) -> Headers {
         let mut headers = vec![(PROXIED, "1".to_owned())];
         let signed = Signed {
@@ -106,9 +106,9 @@ impl Relay {
         headers
     }
 
-    /// What an owner answers to a GET that the store can answer, too. One that did not answer is not asked
-    /// for a while: those who wait for it would keep others from being asked.
-    pub(crate) async fn ask_soon(&self, address: &str, path: &str) -> Option<Answer> {
+    /// An owner's answer to a GET that the store could answer, too. An owner that did not answer is
+    /// skipped for a while: waiting for it would delay requests to others.
+    pub(crate) async fn ask_soon(&self, address: &str, path: &str) -> Option<Response> {
         let is_silent = self.silent().get(address).copied();
         if is_silent.is_some_and(|until| Instant::now() < until) {
             return None;
@@ -132,17 +132,17 @@ impl Relay {
     }
 
     fn silent(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
-        // Every change leaves the map whole.
+        // Every change leaves the map consistent.
         self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What an owner answers to a query: a GET of this path and query, or a POST there.
+    /// An owner's answer to a query: a GET of this path and query, or a POST to it.
     pub(crate) async fn query(
         &self,
         address: &str,
         path: &str,
         body: Option<Vec<u8>>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Response, Error> {
         let method = if body.is_some() {
             Method::POST
         } else {
@@ -157,8 +157,8 @@ impl Relay {
         .await
     }
 
-    /// What an owner answers to a change.
-    pub(crate) async fn change(&self, address: &str, change: Change) -> Result<Answer, Error> {
+    /// An owner's answer to a change.
+    pub(crate) async fn change(&self, address: &str, change: Change) -> Result<Response, Error> {
         let body = change.body.as_deref().unwrap_or_default();
         let headers = self.headers(address, &change.method, &change.path, body);
         let (http, url) = (self.http.clone(), self.url(address, &change.path));
@@ -174,12 +174,12 @@ impl Relay {
         .await
     }
 
-    /// Asks when it is its turn, on a thread that may wait.
+    /// Sends a request when it is its turn, on a thread that may block.
     async fn answer(
         &self,
         address: &str,
-        ask: impl FnOnce() -> Result<Answer, client::Error> + Send + 'static,
-    ) -> Result<Answer, Error> {
+        ask: impl FnOnce() -> Result<Response, client::Error> + Send + 'static,
+    ) -> Result<Response, Error> {
         let silent = |detail: String| {
             Error::new(
                 Kind::NotReady,
@@ -192,12 +192,12 @@ impl Relay {
         };
         match web::block(ask).await {
             Ok(Ok(answer)) if answer.status == StatusCode::UNAUTHORIZED.as_u16() => Err(silent(
-                "it does not take this instance's signature; all need the same cluster_key, and clocks less than \
-                 a minute apart"
+                "it rejects this instance's signature; all instances need the same cluster_key, \
+                 and clocks less than a minute apart"
                     .to_owned(),
             )),
             Ok(Ok(answer)) if answer.is_redirection() => {
-                Err(silent("it only says where else to ask".to_owned()))
+                Err(silent("it answered with a redirect".to_owned()))
             }
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(silent(error.to_string())),
@@ -205,8 +205,8 @@ impl Relay {
         }
     }
 
-    /// The answer of a domain's owner, where it is another. What was asked by another model service
-    /// is asked no further.
+    /// The answer of a domain's owner, if that is another instance. A request from another model
+    /// service is not passed on.
     pub(crate) async fn of_owner(
         &self,
         owners: &Owners,
@@ -214,15 +214,15 @@ impl Relay {
         domain: &DomainName,
     ) -> Result<Option<HttpResponse>, Error> {
         match owners.of_domain(domain).await? {
-            Whose::Ours => Ok(None),
-            Whose::Theirs(owner) if !is_proxied(request.headers()) => {
+            OwnerLocation::Local => Ok(None),
+            OwnerLocation::Remote(owner) if !is_proxied(request.headers()) => {
                 let answer = self.ask(&owner, request.uri().path()).await?;
                 Ok(Some(as_ours(&answer)))
             }
-            Whose::Theirs(_) | Whose::Nobody => Err(Error::new(
+            OwnerLocation::Remote(_) | OwnerLocation::Unowned => Err(Error::new(
                 Kind::NotReady,
-                "No model service owns this domain's partition now; one takes it within seconds. \
-                 Ask again.",
+                "No model service owns this domain's partition at the moment; one takes it \
+                 within seconds. Ask again.",
             )
             .retry_after(RETRY_S)),
         }
@@ -237,23 +237,23 @@ fn as_texts(headers: &Headers) -> Vec<(&str, &str)> {
     pairs.map(|(name, value)| (*name, value.as_str())).collect()
 }
 
-/// A change that the owner of a domain is asked for.
+/// A change requested from the owner of a domain.
 pub(crate) struct Change {
     /// Its path and query.
     pub(crate) path: String,
     /// PUT, PATCH or DELETE.
     pub(crate) method: Method,
-    /// What is sent; none with DELETE.
+    /// The body; none for DELETE.
     pub(crate) body: Option<Vec<u8>>,
 }
 
-/// Whether another model service asks.
+/// Whether another model service sent the request.
 pub(crate) fn is_proxied(headers: &HeaderMap) -> bool {
     headers.contains_key(PROXIED)
 }
 
-/// The same answer, as ours.
-pub(crate) fn as_ours(answer: &Answer) -> HttpResponse {
+/// Passes an answer on as this instance's own.
+pub(crate) fn as_ours(answer: &Response) -> HttpResponse {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = HttpResponse::build(status);
     for name in [CONTENT_TYPE, RETRY_AFTER] {

@@ -1,4 +1,4 @@
-//! A domain, deleted with all of its items.
+//! Deletes a domain with all of its items.
 
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, delete};
@@ -19,10 +19,11 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
 
 /// Deletes a domain with its items, lists and settings.
 ///
-/// It has its place among the domain's events: what was sent before it is deleted, what is sent after it makes
-/// the domain anew, whatever the versions. The answer comes once it is durable. `"gone": true`: no instance
-/// answers anything of the domain to any request that begins from now on, unless it came after the deletion.
-/// `"gone": false`: that was not known within 2 s. Rows are deleted after that; events that come meanwhile wait.
+/// The deletion is ordered among the domain's events: everything sent before it is deleted, and
+/// events sent after it create the domain again, whatever their versions. The answer is sent once
+/// the deletion is durable. `"gone": true`: from now on nothing of the domain appears in any answer
+/// of any instance, unless it was sent after the deletion. `"gone": false`: that was not certain
+/// within 2 s. Rows are deleted afterwards; events that arrive meanwhile wait.
 #[utoipa::path(operation_id = "delete_domain", tag = "domains", params(InDomain),
     responses(
         (status = 202, description = "Durable.", body = RemovedAnswer,

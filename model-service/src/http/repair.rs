@@ -1,4 +1,4 @@
-//! Making what is stored of items anew: where rows of the store are damaged.
+//! Recomputes what is stored of items whose rows are damaged.
 
 use actix_web::{HttpRequest, HttpResponse, post};
 use kindred_api::domain::{RepairAnswer, RepairBody};
@@ -17,7 +17,7 @@ use super::question::object;
 use super::values::{invalid, only};
 use kindred_domain::store::Partition;
 
-/// Most items that are named.
+/// Most items per request.
 const MOST: usize = 1_000;
 /// When to ask again, in seconds.
 const RETRY_S: u32 = 2;
@@ -26,14 +26,16 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(repair);
 }
 
-/// Makes features and lists of items anew.
+/// Recomputes features and lists of items.
 ///
-/// Of their texts, whatever is stored of them: of the items that are named, or of all of the domain. Readers are
-/// answered from what there was until it is done. Items whose row or text is damaged have to be published again.
+/// They are computed from the texts of the named items, or of all items of the domain, whatever is
+/// stored. Until that is done, readers get the previous lists. Items whose row or text is damaged
+/// must be published again.
 #[utoipa::path(operation_id = "repair", tag = "domains", params(InDomain),
     request_body(content = RepairBody, content_type = "application/json", example = json!({"ids": ["a-17"]})),
     responses(
-        (status = 202, description = "It was begun: `pending` of the domain says how many are left.", body = RepairAnswer),
+        (status = 202, description = "It has started: `pending` of the domain says how many are \
+            left.", body = RepairAnswer),
         (status = 400, response = openapi::BadRequest),
         (status = 404, response = openapi::NotFound),
         (status = 408, response = openapi::SlowBody),
@@ -75,7 +77,7 @@ fn ids(body: &[u8]) -> Result<Vec<ItemId>, Error> {
     let wrong = || {
         invalid(
             "ids",
-            format!("ids is a list of 1 to {MOST} ids, or left out: all items."),
+            format!("ids is a list of 1 to {MOST} ids, or is left out for all items."),
         )
     };
     let named = match object.remove("ids") {

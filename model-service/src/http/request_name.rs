@@ -1,10 +1,10 @@
-//! Names of requests that travel as events: whoever made one finds what became of it, and one that comes twice
-//! has one effect.
+//! Names of requests that are sent as events: the sender can find the outcome, and a repeated
+//! request has one effect.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A name that no other request has.
+/// A unique name.
 pub(super) fn request_name() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let since = SystemTime::now()

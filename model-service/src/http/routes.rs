@@ -1,4 +1,4 @@
-//! Which routes there are, read from their documentation.
+//! The routes, read from their documentation.
 
 use std::cell::RefCell;
 
@@ -8,24 +8,24 @@ use prometheus::{Histogram, HistogramVec};
 use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::{OpenApi, PathItem, RefOr};
 
-/// A path and what can be asked of it.
+/// A path and its methods.
 pub(crate) struct Route {
     /// Its template.
     pub(crate) path: String,
-    /// Its methods, as `Allow` says them.
+    /// Its methods, for the `Allow` header.
     pub(crate) allow: String,
     /// The query parameters of each method.
     parameters: Vec<(Method, Vec<String>)>,
     segments: Vec<Segment>,
-    /// Where its answers are counted, as far as there were any.
+    /// Metrics of its answers so far.
     seconds: RefCell<Vec<(&'static str, StatusCode, Histogram)>>,
 }
 
 /// A part of a template between slashes.
 enum Segment {
-    /// These characters.
+    /// Exactly these characters.
     Word(String),
-    /// Any characters, but not none, and then these.
+    /// One or more arbitrary characters, followed by these.
     Name(String),
 }
 
@@ -58,14 +58,14 @@ impl Route {
         }
     }
 
-    /// Whether a path is one of its template.
+    /// Whether a path matches the template.
     fn is_of(&self, path: &str) -> bool {
         let mut given = path.split('/');
         let fit = |segment: &Segment| given.next().is_some_and(|given| segment.fits(given));
         self.segments.iter().all(fit) && given.next().is_none()
     }
 
-    /// Counts an answer; where, is looked up once for each method and status.
+    /// Counts an answer; the metric is looked up once per method and status.
     pub(crate) fn observe(
         &self,
         metric: &HistogramVec,
@@ -83,7 +83,7 @@ impl Route {
         known.push((method, status, histogram));
     }
 
-    /// The query parameters of a method; `None`: the route does not know the method.
+    /// The query parameters of a method; `None`: the route does not support the method.
     pub(crate) fn parameters(&self, method: &Method) -> Option<&[String]> {
         let found = self.parameters.iter().find(|(known, _)| known == method);
         found.map(|(_, parameters)| parameters.as_slice())
@@ -123,11 +123,11 @@ impl Segment {
     }
 }
 
-/// Every route: those of the contract, then those of the service itself, each by path.
+/// Every route: those of the contract, then those of the service itself, each sorted by path.
 pub(crate) struct Routes(Vec<Route>);
 
 impl Routes {
-    /// Those that are documented.
+    /// The documented routes.
     pub(crate) fn documented(document: &OpenApi) -> Self {
         let paths = document.paths.paths.iter();
         let mut all: Vec<Route> = paths.map(|(path, item)| Route::new(path, item)).collect();
@@ -138,9 +138,9 @@ impl Routes {
 
     /// The route of a request, whatever its method.
     pub(crate) fn of(&self, request: &HttpRequest) -> Option<&Route> {
-        // The path as the router reads it: decoded but for slashes.
+        // The path as the router reads it: decoded except for slashes.
         let path = request.match_info().as_str();
-        // Of two that begin alike the longer one is behind the other, and says more.
+        // If two routes have a common start, the longer one comes later and is more specific.
         self.0.iter().rev().find(|route| route.is_of(path))
     }
 

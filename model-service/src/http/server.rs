@@ -25,17 +25,17 @@ use crate::metrics::Metrics;
 const WORKERS: usize = 2;
 /// How long a connection may stay open without a request.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long a client may take to close a connection that the server has closed.
+/// How long a client may take to close a connection after the server has.
 const DISCONNECT: Duration = Duration::from_secs(2);
-/// Connections of those who read metrics where they need no key.
+/// Connections for reading metrics where no key is needed.
 const SCRAPERS: usize = 64;
-/// How long requests may go on once the server is told to stop, in seconds.
+/// How long requests may continue after the server is told to stop, in seconds.
 const STOP_DEADLINE_S: u64 = 5;
 
-/// Answers on a bound listener from now on, one server from the process's start to its end: what
-/// needs parts that are not there yet is answered with 503. Await the server, or hand it to a
-/// task; `server.handle().stop(true)` lets requests at hand end, for at most 5 s. Signals are the
-/// caller's.
+/// Serves on a bound listener, with one server for the life of the process: what needs parts that
+/// are not available yet is answered with 503. Await the server, or hand it to a task;
+/// `server.handle().stop(true)` lets running requests finish, for at most 5 s. Signals are left to
+/// the caller.
 ///
 /// # Errors
 /// When the listener cannot be used.
@@ -52,7 +52,7 @@ pub(crate) fn serve(
     let gate = Arc::clone(gate);
     let builder = Server::build()
         .workers(WORKERS)
-        // The gate counts: what is not accepted would keep everybody else waiting.
+        // The gate does the limiting: connections that are not accepted would block everyone else.
         .max_concurrent_connections(usize::MAX)
         .shutdown_timeout(STOP_DEADLINE_S)
         .disable_signals();
@@ -71,7 +71,7 @@ pub(crate) fn serve(
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(deadlines.head)
             .client_disconnect_timeout(DISCONNECT)
-            // A client that has closed its side has gone: what it asked for is not worked on.
+            // A client that has closed its side is gone: its request is dropped.
             .h1_allow_half_closed(false)
             .local_addr(address)
             .on_connect_ext(|connection: &Connection<Stream>, data: &mut Extensions| {
@@ -83,7 +83,7 @@ pub(crate) fn serve(
             let tls = tls.clone();
             async move {
                 let (pass, from) = entered?;
-                // An answer is written whole: nothing comes that it could wait for.
+                // Answers are written whole: there is nothing to coalesce with.
                 stream.set_nodelay(true)?;
                 let stream = match tls {
                     None => Stream::Plain(stream),
@@ -100,7 +100,7 @@ pub(crate) fn serve(
     Ok(server.run())
 }
 
-/// Answers `/metrics`, and nothing else, on a listener of its own, without keys.
+/// Serves only `/metrics`, on its own listener and without keys.
 ///
 /// # Errors
 /// When the listener cannot be used.
@@ -121,7 +121,7 @@ pub(crate) fn serve_metrics(listener: TcpListener, metrics: Arc<Metrics>) -> io:
     Ok(server)
 }
 
-/// Lets a connection in, or tells the client why not, and no more.
+/// Admits a connection, or tells the client why not and closes it.
 fn enter(
     gate: &Arc<Gate>,
     metrics: &Metrics,
@@ -141,26 +141,26 @@ fn enter(
         .connections_refused
         .with_label_values(&[limit])
         .inc();
-    // Whether there is room for it at once or not: it is not waited for. TLS would have to be agreed on first.
+    // Written only if that is possible at once. TLS would need a handshake first.
     if !is_tls {
         let _ = stream.try_write(answer.as_bytes());
     }
     Err(io::Error::other("there is no room for the connection"))
 }
 
-/// What one more is answered when there are as many as there may be.
+/// The answer to a connection over the total limit.
 const TOO_MANY: &str = concat!(
     "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n",
-    "connection: close\r\ncontent-length: 169\r\n\r\n",
+    "connection: close\r\ncontent-length: 154\r\n\r\n",
     r#"{"type":"/problems/too-many-connections","title":"There are too many connections","status":503,"#,
-    r#""detail":"As many connections are open as there may be. Ask again later."}"#,
+    r#""detail":"Too many connections are open. Ask again later."}"#,
 );
-/// What one more of an address is answered when there are as many as it may have.
+/// The answer to a connection over its address's limit.
 const TOO_MANY_OF_ADDRESS: &str = concat!(
     "HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n",
-    "connection: close\r\ncontent-length: 178\r\n\r\n",
+    "connection: close\r\ncontent-length: 167\r\n\r\n",
     r#"{"type":"/problems/too-many-connections","title":"There are too many connections","status":429,"#,
-    r#""detail":"As many connections of this address are open as may be. Use some again."}"#,
+    r#""detail":"Too many connections from this address are open. Reuse them."}"#,
 );
 
 #[cfg(test)]

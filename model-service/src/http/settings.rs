@@ -1,7 +1,7 @@
-//! Settings of a domain: set here, kept by its owner.
+//! Settings of a domain: requested here, applied by its owner.
 //!
-//! They travel as an event, so that they have their place among the domain's other events whoever was
-//! asked; what became of them is then read from the store.
+//! They are sent as an event, so that they are ordered among the domain's other events whichever
+//! instance gets the request; the outcome is then read from the store.
 
 use std::time::Duration;
 
@@ -27,16 +27,16 @@ use super::request_name::request_name;
 use crate::preprocessing::language;
 use kindred_domain::settings::{DomainSettings, SettingsOutcome, WINDOW};
 
-/// Most bytes of settings.
+/// Largest settings, in bytes.
 const MAX_BYTES: usize = 64 << 10;
-/// Most origins of a domain.
+/// Most origins per domain.
 const MAX_ORIGINS: usize = 32;
-/// Longest time that answers may be kept for.
+/// Longest `max_age`, in seconds.
 const MAX_AGE_S: u64 = 366 * 86_400;
-/// How often it is looked whether the owner has set them, and for how long.
+/// How often to check whether the owner has applied them, and for how long.
 const LOOK: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(5);
-/// When to ask again where the owner took longer, in seconds.
+/// When to ask again if the owner takes longer, in seconds.
 const RETRY_S: u32 = 2;
 
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
@@ -45,14 +45,14 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
 
 /// Sets all settings of a domain.
 ///
-/// A domain that is not registered is registered. `languages`, `default_language`, `across_languages`
-/// and `model` may change only while the domain has no live item; left out they stay as they are.
+/// An unknown domain is registered. `languages`, `default_language`, `across_languages` and `model`
+/// can change only while the domain has no live item; if left out, they stay as they are.
 #[utoipa::path(operation_id = "put_domain", tag = "domains", params(InDomain),
     request_body(content = SettingsBody, content_type = "application/json",
         example = json!({"languages": ["en", "de"], "window": "1s"})),
     responses(
         (status = 200, description = "Set.", body = DomainAnswer),
-        (status = 201, description = "The domain is registered now, and so set.", body = DomainAnswer),
+        (status = 201, description = "The domain is now registered with these settings.", body = DomainAnswer),
         (status = 400, response = openapi::BadRequest),
         (status = 408, response = openapi::SlowBody),
         (status = 409, response = openapi::Contradiction),
@@ -87,19 +87,19 @@ async fn put(
         }
         SettingsOutcome::Conflict(setting) => {
             let detail = format!(
-                "{setting} may change only while the domain is empty; delete its items first, or \
+                "{setting} can change only while the domain is empty; delete its items first, or \
                  leave {setting} out."
             );
             Err(Error::new(Kind::Conflict, detail).field(setting))
         }
         other => {
-            let detail = format!("The domain's owner answered otherwise: {other:?}. Ask again.");
+            let detail = format!("The domain's owner decided differently: {other:?}. Ask again.");
             Err(Error::new(Kind::NotReady, detail).retry_after(RETRY_S))
         }
     }
 }
 
-/// Waits until the owner has set them; what became of it.
+/// Waits until the owner has applied them; returns the outcome.
 pub(super) async fn outcome(
     reads: &Reads,
     domain: &DomainName,
@@ -114,12 +114,12 @@ pub(super) async fn outcome(
             return Ok(found.outcome);
         }
     }
-    let detail = "The settings are on their way to the domain's owner, which has not set them yet. \
+    let detail = "The settings were sent to the domain's owner, which has not applied them yet. \
                   GET shows when it has.";
     Err(Error::new(Kind::NotReady, detail).retry_after(RETRY_S))
 }
 
-/// The settings of a body, each one known and fit.
+/// Parses and validates the settings of a body.
 fn checked(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
     let object: Map<String, Value> =
         serde_json::from_slice(without_mark(bytes)).map_err(|error| {
@@ -131,10 +131,10 @@ fn checked(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
         let nearest = nearest(&shown, &SETTINGS).unwrap_or_default();
         let known = SETTINGS.join(", ");
         let detail =
-            format!("There is no setting {shown:?}; the nearest is {nearest}. Known: {known}.");
+            format!("Unknown setting {shown:?}; the nearest is {nearest}. Known: {known}.");
         return Err(Error::new(Kind::UnknownParameter, detail).field(shown));
     }
-    // One by one, so that the one at fault is named.
+    // One by one, so that the error names the invalid one.
     for (name, value) in &object {
         let alone = Map::from_iter([(name.clone(), value.clone())]);
         let read: Result<DomainSettings, _> = serde_json::from_value(Value::Object(alone));
@@ -144,7 +144,7 @@ fn checked(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
     Ok(object)
 }
 
-/// Whether values are such as this program can keep to.
+/// Whether this program supports the values.
 fn fit(settings: DomainSettings) -> Result<(), String> {
     let languages = settings.languages.iter().flatten();
     for code in languages.chain(&settings.default_language) {
@@ -156,7 +156,7 @@ fn fit(settings: DomainSettings) -> Result<(), String> {
     {
         let known: Vec<&str> = models.iter().map(|known| known.as_str()).collect();
         let known = known.join(", ");
-        return Err(format!("There is no model {model}. Known: {known}."));
+        return Err(format!("Unknown model {model}. Known: {known}."));
     }
     if let Some(score) = settings.near_duplicate
         && !(score > 0.0 && score <= 1.0)
@@ -180,8 +180,8 @@ fn fit(settings: DomainSettings) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the model that the domain is to have can do what else is set. Two requests at once may still pass
-/// with what only together does not fit; then the model's way is taken.
+/// Whether the domain's model supports the other settings. Two concurrent requests may still
+/// combine into settings that do not fit together; then the model decides.
 async fn go_together(
     wanted: &Map<String, Value>,
     reads: &Reads,
@@ -215,25 +215,27 @@ pub(super) fn fits_model(across_languages: Option<bool>, model: &ModelName) -> R
         .map(|model| format!("\"model\":\"{model}\""))
         .collect();
     let detail = format!(
-        "{model} compares texts of one language alone; set {} with it, or \"across_languages\":false.",
+        "{model} compares only texts of the same language; set {} with it, or \
+        \"across_languages\":false.",
         of_several.join(" or ")
     );
     let kind = Kind::Refused(Reason::InvalidField);
     Err(Error::new(kind, detail).field("across_languages"))
 }
 
-/// Whether each is an origin as browsers send it, or a star for all.
+/// Whether each is an origin as browsers send it, or `*`.
 fn fit_origins(origins: &[String]) -> Result<(), String> {
     if origins.len() > MAX_ORIGINS {
-        return Err(format!("At most {MAX_ORIGINS} origins; * is every one."));
+        return Err(format!("At most {MAX_ORIGINS} origins; * allows all."));
     }
     match origins.iter().find(|origin| !is_origin(origin)) {
         None => Ok(()),
         Some(odd) => {
             let shown: String = odd.chars().take(100).collect();
             Err(format!(
-                "{shown:?} is no origin. One is a scheme, a host and perhaps a port, without a slash at the \
-                 end and in lower case, such as https://news.example; * is every one."
+                "{shown:?} is not an origin. An origin is a scheme, a host and perhaps a port, \
+                 in lower case and without a trailing slash, such as https://news.example; * \
+                 allows all."
             ))
         }
     }
@@ -260,7 +262,7 @@ pub(super) fn fit_defaults(defaults: Map<String, Value>) -> Result<(), String> {
             let nearest = nearest(&shown, &NAMES).unwrap_or_default();
             let known = NAMES.join(", ");
             Err(format!(
-                "There is no condition {shown:?}; the nearest is {nearest}. Known: {known}."
+                "Unknown condition {shown:?}; the nearest is {nearest}. Known: {known}."
             ))
         }
     }
@@ -304,8 +306,12 @@ mod tests {
             (r#"{"max_items":-1}"#, 422, "expected u64"),
             (r#"{"max_text":"1 MiB"}"#, 422, "expected u64"),
             (r#"{"public":"yes"}"#, 422, "boolean"),
-            (r#"{"origins":["https://news.example/"]}"#, 422, "no origin"),
-            (r#"{"origins":["news.example"]}"#, 422, "no origin"),
+            (
+                r#"{"origins":["https://news.example/"]}"#,
+                422,
+                "not an origin",
+            ),
+            (r#"{"origins":["news.example"]}"#, 422, "not an origin"),
             (r#"{"origins":"*"}"#, 422, "sequence"),
             (r#"{"defaults":{"limt":3}}"#, 422, "nearest is limit."),
             (r#"{"defaults":{"limit":0}}"#, 422, "limit"),

@@ -1,7 +1,7 @@
-//! Changes whose answer says what became of them at the domain's owner: whether readers have lost an item or a
-//! domain, or that there is no such item.
+//! Changes whose answer needs the domain's owner: whether an item or a domain is gone for readers,
+//! or the item does not exist.
 //!
-//! Only the owner knows, so it is the owner that publishes the event; where none answers, this instance does.
+//! Only the owner knows, so the owner publishes the event; if none answers, this instance does.
 
 use std::slice;
 
@@ -16,9 +16,9 @@ use super::parts::{Reads, Writes, Written};
 use super::path::OfItem;
 use super::relay::{Change, as_ours, is_proxied};
 use super::standing::is_visible;
-use crate::owners::Whose;
+use crate::owners::OwnerLocation;
 
-/// What such a change goes through.
+/// What is needed for such a change.
 pub(super) struct Doors<'a> {
     pub(super) reads: &'a Reads,
     pub(super) writes: &'a Writes,
@@ -26,7 +26,8 @@ pub(super) struct Doors<'a> {
 }
 
 impl Doors<'_> {
-    /// What the domain's owner answers, where it is another instance. `None`: this one is to do it.
+    /// The answer of the domain's owner, if that is another instance. `None`: this instance has to
+    /// do it.
     pub(super) async fn of_owner(
         &self,
         domain: &DomainName,
@@ -36,7 +37,7 @@ impl Doors<'_> {
         if is_proxied(self.request.headers()) {
             return None;
         }
-        let Ok(Whose::Theirs(owner)) = self.reads.owners.of_domain(domain).await else {
+        let Ok(OwnerLocation::Remote(owner)) = self.reads.owners.of_domain(domain).await else {
             return None;
         };
         let path = self.request.uri().path_and_query()?.as_str().to_owned();
@@ -45,7 +46,7 @@ impl Doors<'_> {
             Ok(answer) if answer.status != StatusCode::SERVICE_UNAVAILABLE.as_u16() => {
                 Some(as_ours(&answer))
             }
-            // The owner may have published it: once more does no harm.
+            // The owner may have published it: publishing it twice does no harm.
             Ok(_) | Err(_) => None,
         }
     }
@@ -55,8 +56,8 @@ impl Doors<'_> {
         Ok(self.writes.settle(event).await?)
     }
 
-    /// Whether this instance may answer the item to a reader: the event had no effect, for it was older
-    /// than what is stored, or the item has come again.
+    /// Whether this instance may still show the item to readers: the event was older than the
+    /// stored item and had no effect, or the item has been put again.
     pub(super) async fn is_answered(&self, of: &OfItem) -> bool {
         let now = self.reads.clock.now();
         if let Some(view) = self.reads.views.get(&of.domain)

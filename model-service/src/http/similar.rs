@@ -25,52 +25,54 @@ use super::standing::is_visible;
 use super::taking_part::{TakingPart, reader};
 use super::time::{rfc3339, rfc3339_ms};
 use super::values::invalid;
-use crate::owners::Whose;
+use crate::owners::OwnerLocation;
 use kindred_domain::list::NEIGHBOURS;
 use kindred_domain::shown::title;
 use kindred_domain::store::{ItemRow, Neighbour, newest_feature};
 use kindred_query::Item;
 
-/// How many are answered from the store: lists there are no longer.
+/// Most results answered from the store: stored lists are not longer.
 const STORED: usize = NEIGHBOURS;
 
-/// What is asked of an item. Documented as [`SimilarQuery`] and [`FilterQuery`].
+/// The parameters of a query by item. Documented as [`SimilarQuery`] and [`FilterQuery`].
 struct ByParameters(Wanted, Option<String>, Option<ModelName>);
 
-/// Conditions, beside those of [`FilterQuery`].
+/// Conditions besides those of [`FilterQuery`].
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "it documents what ByParameters reads")]
 struct SimilarQuery {
-    /// At most so many; 10 if left out. At most 100 with `diversity` or `explain`.
+    /// Number of results; 10 if left out. At most 100 with `diversity` or `explain`.
     #[param(minimum = 1, maximum = 1000, example = 10)]
     limit: Option<u64>,
-    /// Leaves out lower scores.
+    /// Leaves out results with a lower score.
     #[param(minimum = 0, maximum = 1)]
     min_score: Option<f32>,
-    /// An id that is not answered; at most 1,000.
+    /// An id to leave out; at most 1,000.
     exclude: Option<Vec<String>>,
-    /// `none`: what is set for the domain does not count. Filters in JSON go by POST.
+    /// `none` turns the domain's default filter off. Filters in JSON need a POST.
     filter: Option<String>,
-    /// After so long half of a score is left, as `7d`: the order follows what is left. Not with `balance`.
+    /// A score halves for every such span of age, such as `7d`: results are ordered by what is
+    /// left. Not with `balance`.
     #[param(example = "7d")]
     half_life: Option<String>,
-    /// Whether items that are close to everything come later: the order follows the score less half of both items'
-    /// hubness.
+    /// Whether to rank items that are close to everything lower: results are ordered by the score
+    /// less half of both items' hubness.
     balance: Option<bool>,
-    /// `near` or `group`: near-duplicates, or items of one group, are answered once.
+    /// `near` or `group`: keeps one of each set of near-duplicates, or of each group.
     collapse: Option<String>,
-    /// How much answers are to differ from each other: 0 to 1.
+    /// How much results are to differ from each other: 0 to 1.
     #[param(minimum = 0, maximum = 1)]
     diversity: Option<f64>,
-    /// Whether each answer says why.
+    /// Whether to explain each result.
     explain: Option<bool>,
-    /// `newest` or `random`: what fills the answer up.
+    /// `newest` or `random`: fills up a short answer.
     fallback: Option<String>,
-    /// Who reads the answer: while an experiment runs, its arm's conditions count in place of those that are set.
+    /// The reader: while an experiment runs, the conditions of the reader's arm replace the
+    /// domain's defaults.
     #[param(min_length = 1, max_length = 256, example = "r-5f21")]
     reader: Option<String>,
-    /// The model to answer by: one that is ready; the active one if left out.
+    /// The model to use, which must be ready; the active one if left out.
     #[param(pattern = "^[a-z0-9-]{1,64}$", example = "words-1")]
     model: Option<String>,
 }
@@ -78,10 +80,10 @@ struct SimilarQuery {
 impl Parameters for ByParameters {
     fn read(given: &Given) -> Result<Self, Error> {
         let wanted = Wanted::of_parameters(given)?;
-        let once = || invalid("reader", "reader is given once.");
+        let once = || invalid("reader", "reader may be given only once.");
         let reader = given.once("reader", once)?.map(reader).transpose()?;
-        let named = given.pairs().find(|(name, _)| *name == "model");
-        let named = named.map(|(_, name)| model(name)).transpose()?;
+        let once = || invalid("model", "model is given once.");
+        let named = given.once("model", once)?.map(model).transpose()?;
         Ok(Self(wanted, reader, named))
     }
 }
@@ -92,13 +94,14 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
 
 /// The items most similar to one.
 ///
-/// Any instance may be asked: the owner of an active domain answers from memory. Without conditions the stored
-/// list of a domain that sleeps is answered; while too few copies of the database answer, it is marked `stale`.
-/// With them a domain that sleeps is woken, which may take up to 5 s.
+/// Any instance may be asked: the owner of an active domain answers from memory. Without
+/// conditions, a sleeping domain answers with the stored list, marked `stale` while too few
+/// replicas of the database answer. With conditions, a sleeping domain is woken, which may take up
+/// to 5 s.
 ///
-/// Exact: as many are answered as there are, and no visible item of the domain with the same language that is left
-/// out ranks above one that is not. Deleted, hidden and expired items are in no answer. While an item's first
-/// list is being made, the answer is empty, `as_of` is left out, and `Retry-After` says when to ask again.
+/// Results are exact: no visible item of the same domain and language that is left out ranks above
+/// one in the answer. Deleted, hidden and expired items never appear. While an item's first list is
+/// being made, the answer is empty, `as_of` is left out, and `Retry-After` says when to ask again.
 #[utoipa::path(operation_id = "get_similar", tag = "items", params(OfItem, SimilarQuery, FilterQuery),
     responses(
         (status = 200, description = "The neighbours, best first.", body = SimilarAnswer,
@@ -136,7 +139,7 @@ async fn get(
         Ok(Place::There(response)) => return Ok(response),
         Ok(Place::Here(here)) => here,
         Err(error) => {
-            // Whoever takes part in an experiment has an answer as soon as others have.
+            // Readers in an experiment get an answer as soon as others do.
             let limit = only_limit.filter(|_| takes_part.is_some() && model.is_none());
             let plain = match limit {
                 Some(limit) => from_store(&reads, &of, limit).await?,
@@ -155,7 +158,8 @@ async fn get(
     Ok(respond(answered))
 }
 
-/// Of a domain that is not loaded here: what its owner answers, or else its stored list, if that is enough.
+/// For a domain that is not loaded here: its owner's answer, or else its stored list, if that
+/// suffices.
 async fn plain(
     reads: &Reads,
     request: &HttpRequest,
@@ -168,7 +172,8 @@ async fn plain(
     }
 }
 
-/// Of an active domain, all from its snapshot. `None`: the store is to be asked, or more than a list answers.
+/// For an active domain, from its snapshot. `None`: ask the store, or more is requested than a list
+/// has.
 fn from_view(reads: &Reads, of: &OfItem, limit: usize) -> Option<Result<HttpResponse, Error>> {
     let view = reads.views.get(&of.domain)?;
     let now = reads.clock.now();
@@ -217,23 +222,23 @@ impl Serialize for NeighboursJson<'_> {
     }
 }
 
-/// What the domain's owner answers, where it is another instance. `None`: there is none, or it does not
-/// answer; what is stored is to be read.
+/// The answer of the domain's owner, if that is another instance. `None`: there is none, or it does
+/// not answer; read the store instead.
 async fn from_owner(reads: &Reads, request: &HttpRequest, of: &OfItem) -> Option<HttpResponse> {
     if is_proxied(request.headers()) {
         return None;
     }
-    let Ok(Whose::Theirs(owner)) = reads.owners.of_domain(&of.domain).await else {
+    let Ok(OwnerLocation::Remote(owner)) = reads.owners.of_domain(&of.domain).await else {
         return None;
     };
     let path = request.uri().path_and_query()?.as_str();
     let answer = reads.relay.ask_soon(&owner, path).await?;
-    // An owner that cannot read the store either knows no more than this instance.
+    // An owner that cannot read the store knows no more than this instance.
     (answer.status != StatusCode::SERVICE_UNAVAILABLE.as_u16()).then(|| as_ours(&answer))
 }
 
-/// Of a domain that sleeps or is loading: stored list, item and neighbours, leaving out what is not
-/// visible. `None`: more is asked for than is stored.
+/// For a domain that sleeps or is loading: the stored list, item and neighbours, without those that
+/// are not visible. `None`: more is requested than is stored.
 async fn from_store(
     reads: &Reads,
     of: &OfItem,
@@ -252,11 +257,11 @@ async fn from_store(
         .list
         .as_ref()
         .map_or(&[][..], |list| &list.neighbours);
-    // While the database hardly answers, what is stored is all there is.
+    // While the database hardly answers, stored data is all there is.
     if !reading.is_stale {
         let is_short = limit > STORED && neighbours.len() >= STORED;
         let set = reads.store.settings(domain).await?;
-        // A damaged one is made by the domain once it is loaded.
+        // The domain recomputes a damaged one once it is loaded.
         let is_lost = reading.list.is_none() && reads.store.damaged(domain).count > 0;
         if is_short || is_lost || set.is_some_and(|row| has_defaults(&row.settings)) {
             return Ok(None);
@@ -296,8 +301,8 @@ async fn model_of(reads: &Reads, domain: &DomainName, id: &ItemId) -> Result<Mod
     Ok(newest.map_or(row.model, |stamp| stamp.space.model()))
 }
 
-/// Those neighbours whose rows are there, as they are shown. Which language the text of each is read in is not
-/// read for it: the one it was published with is said.
+/// The neighbours whose rows exist, as they are shown. The language that their texts were read in
+/// is not looked up: the published one is shown.
 fn titled(
     neighbours: &[Neighbour],
     rows: impl Iterator<Item = Option<ItemRow>>,

@@ -1,4 +1,4 @@
-//! An item's status: how it fares, since when, and why.
+//! An item's status: its state, since when, and why.
 
 use chrono::{DateTime, Utc};
 use kindred_api::item::Status;
@@ -9,9 +9,9 @@ use kindred_query::Served;
 /// What readers of the item's domain can see of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// The domain is active: its view tells. `quiet`: nothing is left to be done in it.
+    /// The domain is active: use its view. `quiet`: nothing is left to be done in it.
     InView { served: Option<Served>, quiet: bool },
-    /// The domain sleeps or is loading: stored lists tell.
+    /// The domain sleeps or is loading: use stored lists.
     Stored,
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn is_visible(row: &ItemRow, now: DateTime<Utc>) -> bool {
     is_live(row, now) && !row.hidden && !is_scheduled(row, now)
 }
 
-/// Whether a live item is kept back until its time comes.
+/// Whether a live item is scheduled for a later time.
 fn is_scheduled(row: &ItemRow, now: DateTime<Utc>) -> bool {
     row.publish_at.is_some_and(|at| at > now)
 }
@@ -38,8 +38,8 @@ fn is_live(row: &ItemRow, now: DateTime<Utc>) -> bool {
     row.liveness == Liveness::Live && row.expires_at.is_none_or(|at| at > now)
 }
 
-/// Tells an item's status from its row, its feature's stamp, the view of its domain and its
-/// stored list's time.
+/// The status of an item, from its row, its feature's stamp, the view of its domain and the time of
+/// its stored list.
 pub(crate) fn standing(
     row: &ItemRow,
     stamp: Option<&FeatureStamp>,
@@ -79,8 +79,8 @@ pub(crate) fn standing(
     let featured = stamp.is_some_and(|stamp| stamp.version == row.version);
     let listed = row.hidden
         || match seen {
-            // A change of metadata alone makes no new list: once nothing is left to be done,
-            // the list of an older version is that of this one.
+            // A change of metadata makes no new list: once nothing is left to be done, the list of
+            // an older version is valid for this one.
             Seen::InView {
                 served: Some(served),
                 quiet,

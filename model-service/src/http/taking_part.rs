@@ -1,4 +1,4 @@
-//! Readers who take part in an experiment: which arm they are in, and what that changes of a query.
+//! Readers in an experiment: their arm, and how it changes a query.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use kindred_domain::experiment::store::ExperimentRow;
 /// Longest name of a reader, in bytes.
 const MAX_READER_BYTES: usize = 256;
 
-/// A reader's name, as a query gives it.
+/// Validates a reader's name in a query.
 ///
 /// # Errors
 /// 400 when it is empty or too long.
@@ -22,11 +22,11 @@ pub(super) fn reader(given: &str) -> Result<String, Error> {
     if (1..=MAX_READER_BYTES).contains(&given.len()) {
         return Ok(given.to_owned());
     }
-    let detail = format!("reader names who reads the answer, in 1 to {MAX_READER_BYTES} bytes.");
+    let detail = format!("reader is the name of a reader, with 1 to {MAX_READER_BYTES} bytes.");
     Err(invalid("reader", detail))
 }
 
-/// An experiment that runs, and the arm of it that a reader is in.
+/// A running experiment and the arm that a reader is in.
 #[derive(Clone)]
 pub(super) struct TakingPart {
     row: Arc<ExperimentRow>,
@@ -34,7 +34,7 @@ pub(super) struct TakingPart {
 }
 
 impl TakingPart {
-    /// What a reader takes part in; `None`: in nothing.
+    /// The experiment of a reader; `None`: none is running.
     pub(super) async fn of(
         queries: &Queries,
         domain: &DomainName,
@@ -50,10 +50,10 @@ impl TakingPart {
         self.row.experiment.arms.get(self.arm)
     }
 
-    /// The conditions that count in place of those set for the domain; `None`: those do.
+    /// The conditions that replace the domain's defaults; `None`: the defaults apply.
     pub(super) fn conditions(&self) -> Option<Wanted> {
         let defaults = self.arm()?.defaults.as_ref()?;
-        // They were checked when the experiment was begun.
+        // They were validated when the experiment was started.
         Some(Wanted::of_json(defaults).unwrap_or_default())
     }
 

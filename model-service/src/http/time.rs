@@ -1,18 +1,18 @@
-//! Points in time, as answers write them.
+//! Timestamps, as answers write them.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-/// Now in ms since 1970.
+/// The current time in ms since 1970.
 pub(crate) fn now_ms() -> i64 {
     Utc::now().timestamp_millis()
 }
 
-/// A point in time as answers write it: RFC 3339, UTC, ms.
+/// A timestamp as answers write it: RFC 3339, UTC, ms.
 pub(crate) fn rfc3339(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// A point in time in ms since 1970 as answers write it.
+/// A timestamp in ms since 1970 as answers write it.
 pub(crate) fn rfc3339_ms(at: i64) -> String {
     rfc3339(DateTime::from_timestamp_millis(at).unwrap_or_default())
 }

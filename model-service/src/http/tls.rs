@@ -1,4 +1,4 @@
-//! TLS before HTTP: what this service shows, and asks of its clients.
+//! TLS: the certificate of this service, and the verification of its clients.
 
 use std::io;
 use std::path::Path;
@@ -19,18 +19,18 @@ use tokio_rustls::server::TlsStream;
 
 use crate::config;
 
-/// How often it is looked whether files have changed.
+/// How often files are checked for changes.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// The certificate of a service as it is shown now.
+/// The current TLS configuration of a service.
 #[derive(Debug)]
 pub(crate) struct Tls(Watched<ServerConfig, TlsError>);
 
 impl Tls {
-    /// As it is configured; `None`: HTTP is plain.
+    /// From the configuration; `None`: plain HTTP.
     ///
     /// # Errors
-    /// When a file cannot be read, or does not hold what it should.
+    /// When a file cannot be read or has invalid content.
     pub(crate) fn configured(config: &config::Tls) -> Result<Option<Arc<Self>>, TlsError> {
         let (Some(cert), Some(key)) = (config.tls_cert.clone(), config.tls_key.clone()) else {
             return Ok(None);
@@ -42,24 +42,24 @@ impl Tls {
         Ok(Some(Arc::new(Self(watched))))
     }
 
-    /// Does a client's handshake.
+    /// Performs a client's handshake.
     ///
     /// # Errors
-    /// When the client does not keep to it.
+    /// When the client violates the protocol.
     pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<Stream> {
         let current = self.0.current();
         let accepted = TlsAcceptor::from(current).accept(stream).await?;
         Ok(Stream::Tls(Box::new(accepted)))
     }
 
-    /// Shows what files hold as soon as they change, for as long as the process runs.
+    /// Reloads files when they change, for the life of the process.
     pub(crate) async fn keep_reading(self: Arc<Self>) {
         let mut turn = tokio::time::interval(LOOK);
         turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             turn.tick().await;
             let this = Arc::clone(&self);
-            // An error means that the program ends.
+            // An error means that the process is ending.
             let _ = tokio::task::spawn_blocking(move || this.0.look()).await;
         }
     }
@@ -81,12 +81,12 @@ fn server(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<ServerCon
     };
     let mut server = server
         .with_single_cert(chain, secret)
-        .map_err(|error| unusable(cert, format!("not with its key: {error}")))?;
+        .map_err(|error| unusable(cert, format!("certificate and key do not match: {error}")))?;
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(server)
 }
 
-/// A stream from a client, plain or not.
+/// A client's stream, encrypted or not.
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),

@@ -1,4 +1,4 @@
-//! Values of parameters and fields, read strictly.
+//! Values of parameters and fields, parsed strictly.
 
 use chrono::{DateTime, Utc};
 use kindred_api::problem::Kind;
@@ -10,12 +10,12 @@ use serde_json::{Map, Value};
 use super::error::Error;
 use super::query::unknown;
 
-/// A parameter or field whose value is not one of those it may have.
+/// The error for a parameter or field with an invalid value.
 pub(super) fn invalid(name: impl Into<String>, detail: impl Into<String>) -> Error {
     Error::new(Kind::InvalidParameter, detail).field(name)
 }
 
-/// A value as it is compared: all ways to write a language are one.
+/// A value in its compared form: all spellings of a language are equal.
 pub(super) fn text_of(field: &Field, value: &str) -> Box<str> {
     match field {
         Field::Language => canonical(value).map_or_else(|| value.into(), Into::into),
@@ -37,22 +37,23 @@ pub(super) fn check_size(name: &str, filter: &Filter, values: usize) -> Result<(
     Ok(())
 }
 
-/// A point in time.
+/// Parses a timestamp.
 ///
 /// # Errors
-/// 400 when it is none.
+/// 400 when it is invalid.
 pub(super) fn moment(name: &str, text: &str) -> Result<DateTime<Utc>, Error> {
     let at = DateTime::parse_from_rfc3339(text);
     at.map(|at| at.to_utc()).map_err(|_| {
         let detail = format!(
-            "{name} is a time as RFC 3339 writes it, such as 2026-11-23T09:00:00Z; in an address a plus is %2B."
+            "{name} is a time in RFC 3339 format, such as 2026-11-23T09:00:00Z; in a URL a plus \
+            is %2B."
         );
         invalid(name, detail)
     })
 }
 
 /// # Errors
-/// 400 for the first name that is none of the `known`, with the nearest.
+/// 400 for the first name that is not among the `known`, with the nearest one.
 pub(super) fn only(object: &Map<String, Value>, known: &[&str]) -> Result<(), Error> {
     match object.keys().find(|name| !known.contains(&name.as_str())) {
         Some(name) => Err(unknown("field", name, known)),

@@ -1,4 +1,4 @@
-//! Compute workers: which there are, and what they said of themselves.
+//! Compute workers: the list of them, and what they reported.
 
 use actix_web::{get, web};
 use kindred_api::worker::WorkersAnswer;
@@ -12,9 +12,9 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     config.service(list);
 }
 
-/// The compute workers heard of lately.
+/// The compute workers that reported recently.
 #[utoipa::path(operation_id = "list_workers", tag = "service", responses(
-    (status = 200, description = "Workers that take jobs, and what they said of themselves.", body = WorkersAnswer),
+    (status = 200, description = "Workers that take jobs, and what they reported.", body = WorkersAnswer),
     (status = 503, response = openapi::NotReady),
 ))]
 #[get("/v1/workers")]

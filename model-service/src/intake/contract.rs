@@ -1,6 +1,6 @@
-//! What every twin of the intake must do.
+//! What every implementation of the intake must do.
 //!
-//! A twin says in [`Twin`] how its ends are got and its connection is lost, and
+//! A [`Fixture`] opens the ends of the implementation under test and loses its connection, and
 //! `intake_contract!` makes a test of every case.
 
 #![allow(clippy::unwrap_used)] // a test may panic
@@ -21,54 +21,54 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// An intake under test. Its publisher and its intake are of the same queue, empty at first.
 #[async_trait]
-pub(crate) trait Twin: Send {
-    /// Whether a delivery that was not stored comes again by itself; where not, its publisher
-    /// is told and sends it again.
+pub(crate) trait Fixture: Send {
+    /// Whether a delivery that was not stored comes again by itself; if not, its publisher is told
+    /// and sends it again.
     const REDELIVERS: bool;
 
-    /// The way in.
+    /// The publishing end.
     fn publisher(&self) -> Arc<dyn Publish>;
 
-    /// The way out.
+    /// The delivering end.
     fn intake(&mut self) -> &mut dyn Intake;
 
-    /// Bytes of events that may be on their way.
+    /// Most bytes of events in flight.
     fn capacity_bytes(&self) -> usize;
 
-    /// Loses the connection deliveries came over, and makes another.
+    /// Breaks the connection that deliveries came over, and opens another.
     async fn lose_connection(&mut self);
 }
 
-/// Makes a test of every case; `$twin` is an expression that makes a fresh [`Twin`].
+/// Makes a test of every case; `$fixture` is an expression that makes a fresh [`Fixture`].
 /// An attribute before it is put on every test.
 macro_rules! intake_contract {
-    (@each $metas:tt $twin:expr; $($case:ident),+) => {$(
-        $crate::intake::contract::intake_contract!(@one $metas $twin; $case);
+    (@each $metas:tt $fixture:expr; $($case:ident),+) => {$(
+        $crate::intake::contract::intake_contract!(@one $metas $fixture; $case);
     )+};
-    (@one [$(#[$meta:meta])*] $twin:expr; $case:ident) => {
+    (@one [$(#[$meta:meta])*] $fixture:expr; $case:ident) => {
         #[tokio::test]
         $(#[$meta])*
         async fn $case() {
-            let mut twin = $twin;
+            let mut fixture = $fixture;
             tokio::time::timeout(
                 $crate::intake::contract::DEADLINE,
-                $crate::intake::contract::$case(&mut twin),
+                $crate::intake::contract::$case(&mut fixture),
             )
             .await
             .expect("the case ends before its deadline");
         }
     };
-    (@all $metas:tt $twin:expr) => {
-        $crate::intake::contract::intake_contract!(@each $metas $twin;
+    (@all $metas:tt $fixture:expr) => {
+        $crate::intake::contract::intake_contract!(@each $metas $fixture;
             delivers_whole_and_in_order, confirms_what_became_of_it, settles_once,
             a_full_intake_holds_publishers_back, a_lost_connection_never_hangs,
             what_failed_comes_again);
     };
-    (#[$meta:meta] $twin:expr) => {
-        $crate::intake::contract::intake_contract!(@all [#[$meta]] $twin);
+    (#[$meta:meta] $fixture:expr) => {
+        $crate::intake::contract::intake_contract!(@all [#[$meta]] $fixture);
     };
-    ($twin:expr) => {
-        $crate::intake::contract::intake_contract!(@all [] $twin);
+    ($fixture:expr) => {
+        $crate::intake::contract::intake_contract!(@all [] $fixture);
     };
 }
 pub(crate) use intake_contract;
@@ -120,11 +120,11 @@ pub(crate) fn published(deliveries: &[Delivery]) -> Vec<(String, u64)> {
     deliveries.iter().map(name).collect()
 }
 
-async fn take(twin: &mut impl Twin, count: usize) -> Vec<Delivery> {
+async fn take(fixture: &mut impl Fixture, count: usize) -> Vec<Delivery> {
     let mut taken = Vec::new();
     while taken.len() < count {
         let most = count - taken.len();
-        let batch = twin.intake().next(most).await.unwrap();
+        let batch = fixture.intake().next(most).await.unwrap();
         assert!((1..=most).contains(&batch.len()));
         taken.extend(batch);
     }
@@ -138,8 +138,8 @@ fn all_stored(deliveries: &[Delivery]) -> Vec<(DeliveryTag, Outcome)> {
         .collect()
 }
 
-pub(crate) async fn delivers_whole_and_in_order(twin: &mut impl Twin) {
-    let publisher = twin.publisher();
+pub(crate) async fn delivers_whole_and_in_order(fixture: &mut impl Fixture) {
+    let publisher = fixture.publisher();
     let events: Vec<Event> = (0..40)
         .map(|n| match n % 2 {
             0 => upsert(&format!("item {}", n % 3), n, 100),
@@ -150,25 +150,25 @@ pub(crate) async fn delivers_whole_and_in_order(twin: &mut impl Twin) {
     for event in events.clone() {
         confirms.push(publisher.publish(event).await.unwrap());
     }
-    let got = take(twin, 40).await;
+    let got = take(fixture, 40).await;
     for (delivery, event) in got.iter().zip(&events) {
         assert_eq!(*delivery.event, *event);
         assert_eq!(delivery.domain, *event.domain());
         assert_eq!(delivery.redeliveries, 0);
     }
-    twin.intake().settler().settle(all_stored(&got));
+    fixture.intake().settler().settle(all_stored(&got));
     for confirm in confirms {
         assert_eq!(confirm.await, Ok(None));
     }
 }
 
-pub(crate) async fn confirms_what_became_of_it(twin: &mut impl Twin) {
-    let publisher = twin.publisher();
+pub(crate) async fn confirms_what_became_of_it(fixture: &mut impl Fixture) {
+    let publisher = fixture.publisher();
     let mut confirms = Vec::new();
     for version in 0..2 {
         confirms.push(publisher.publish(deletion("a", version)).await.unwrap());
     }
-    let got = take(twin, 2).await;
+    let got = take(fixture, 2).await;
     let refusal = Refusal {
         reason: Reason::OverQuota,
         field: None,
@@ -178,41 +178,41 @@ pub(crate) async fn confirms_what_became_of_it(twin: &mut impl Twin) {
         (got[0].tag, Outcome::Refused(refusal.clone())),
         (got[1].tag, Outcome::Stored(None)),
     ];
-    twin.intake().settler().settle(settled);
+    fixture.intake().settler().settle(settled);
     let mut confirms = confirms.into_iter();
     let refused = confirms.next().unwrap().await;
-    if !redelivers(twin) {
-        // A broker confirms that it has the event; the refusal goes to its dead-letter queue.
+    if !redelivers(fixture) {
+        // A broker only confirms that it has the event; the refusal goes to its dead-letter queue.
         assert_eq!(refused, Err(PublishError::Refused(refusal)));
     }
     assert_eq!(confirms.next().unwrap().await, Ok(None));
 }
 
-pub(crate) async fn settles_once(twin: &mut impl Twin) {
-    let publisher = twin.publisher();
+pub(crate) async fn settles_once(fixture: &mut impl Fixture) {
+    let publisher = fixture.publisher();
     let confirm = publisher.publish(deletion("a", 1)).await.unwrap();
-    let got = take(twin, 1).await;
-    let settler = twin.intake().settler();
+    let got = take(fixture, 1).await;
+    let settler = fixture.intake().settler();
     settler.settle(all_stored(&got));
     assert_eq!(confirm.await, Ok(None));
-    // A tag that was settled, and one that never was, have no effect.
+    // Settling a tag twice, or an unknown tag, has no effect.
     let next = publisher.publish(deletion("a", 2)).await.unwrap();
     settler.settle(vec![
         (got[0].tag, Outcome::Stored(None)),
         (DeliveryTag(u64::MAX), Outcome::Stored(None)),
     ]);
-    let got = take(twin, 1).await;
+    let got = take(fixture, 1).await;
     assert_eq!(published(&got), [("a".to_string(), 2)]);
     settler.settle(all_stored(&got));
     assert_eq!(next.await, Ok(None));
 }
 
-pub(crate) async fn a_full_intake_holds_publishers_back(twin: &mut impl Twin) {
-    let (publisher, capacity) = (twin.publisher(), twin.capacity_bytes());
+pub(crate) async fn a_full_intake_holds_publishers_back(fixture: &mut impl Fixture) {
+    let (publisher, capacity) = (fixture.publisher(), fixture.capacity_bytes());
     let text = capacity / 8;
     let mut confirms = Vec::new();
     let mut waiting = None;
-    // Nothing is settled, so not many more than eight can get in.
+    // Nothing is settled, so not many more than eight fit.
     for version in 0..64 {
         let publisher = Arc::clone(&publisher);
         let event = upsert("a", version, text);
@@ -227,68 +227,68 @@ pub(crate) async fn a_full_intake_holds_publishers_back(twin: &mut impl Twin) {
     }
     let waiting = waiting.expect("a publisher is held back");
     assert!((1..=8).contains(&confirms.len()), "{}", confirms.len());
-    let got = take(twin, confirms.len()).await;
-    twin.intake().settler().settle(all_stored(&got));
+    let got = take(fixture, confirms.len()).await;
+    fixture.intake().settler().settle(all_stored(&got));
     confirms.push(waiting.await.unwrap());
-    let got = take(twin, 1).await;
-    twin.intake().settler().settle(all_stored(&got));
+    let got = take(fixture, 1).await;
+    fixture.intake().settler().settle(all_stored(&got));
     for confirm in confirms {
         assert_eq!(confirm.await, Ok(None));
     }
 }
 
-pub(crate) async fn a_lost_connection_never_hangs(twin: &mut impl Twin) {
-    let publisher = twin.publisher();
+pub(crate) async fn a_lost_connection_never_hangs(fixture: &mut impl Fixture) {
+    let publisher = fixture.publisher();
     let mut confirms = Vec::new();
     for version in 0..3 {
         confirms.push(publisher.publish(deletion("a", version)).await.unwrap());
     }
-    // One handed over, two still on their way.
-    let got = take(twin, 1).await;
-    let settler = twin.intake().settler();
-    twin.lose_connection().await;
+    // One delivered, two still in flight.
+    let got = take(fixture, 1).await;
+    let settler = fixture.intake().settler();
+    fixture.lose_connection().await;
     settler.settle(all_stored(&got));
     for confirm in confirms {
         match confirm.await {
-            Ok(_) => assert!(redelivers(twin), "nobody has stored it"),
+            Ok(_) => assert!(redelivers(fixture), "nobody has stored it"),
             Err(error) => assert!(matches!(error, PublishError::Away(_)), "{error}"),
         }
     }
-    if !redelivers(twin) {
-        let publisher = twin.publisher();
+    if !redelivers(fixture) {
+        let publisher = fixture.publisher();
         for version in 0..3 {
             drop(publisher.publish(deletion("a", version)).await.unwrap());
         }
     }
-    // A tag of the lost connection has settled nothing: all come again, in order.
-    let got = take(twin, 3).await;
+    // A tag of the lost connection settled nothing: all events come again, in order.
+    let got = take(fixture, 3).await;
     let versions: Vec<u64> = published(&got).into_iter().map(|(_, v)| v).collect();
     assert_eq!(versions, [0, 1, 2]);
-    assert_eq!(got[0].redeliveries > 0, redelivers(twin));
-    twin.intake().settler().settle(all_stored(&got));
+    assert_eq!(got[0].redeliveries > 0, redelivers(fixture));
+    fixture.intake().settler().settle(all_stored(&got));
 }
 
-pub(crate) async fn what_failed_comes_again(twin: &mut impl Twin) {
-    let publisher = twin.publisher();
+pub(crate) async fn what_failed_comes_again(fixture: &mut impl Fixture) {
+    let publisher = fixture.publisher();
     let confirm = publisher.publish(deletion("a", 1)).await.unwrap();
-    let got = take(twin, 1).await;
+    let got = take(fixture, 1).await;
     let failure = Failure {
         needs_help: true,
         detail: "the disk is full".into(),
     };
     let failed = vec![(got[0].tag, Outcome::Failed(failure.clone()))];
-    twin.intake().settler().settle(failed);
-    if redelivers(twin) {
-        twin.lose_connection().await;
+    fixture.intake().settler().settle(failed);
+    if redelivers(fixture) {
+        fixture.lose_connection().await;
     } else {
         assert_eq!(confirm.await, Err(PublishError::Failed(failure)));
         drop(publisher.publish(deletion("a", 1)).await.unwrap());
     }
-    let again = take(twin, 1).await;
+    let again = take(fixture, 1).await;
     assert_eq!(again[0].event, got[0].event);
-    twin.intake().settler().settle(all_stored(&again));
+    fixture.intake().settler().settle(all_stored(&again));
 }
 
-fn redelivers<T: Twin>(_: &T) -> bool {
+fn redelivers<T: Fixture>(_: &T) -> bool {
     T::REDELIVERS
 }

@@ -1,10 +1,10 @@
-//! The embedded twin: events of this process's own publishers, in memory until settled.
+//! The embedded intake: events of this process's own publishers, in memory until settled.
 //!
-//! There is no queue on disk: a publisher waits for its confirmation, which comes once the event
-//! is in the store, and sends again what was not confirmed. So, unlike a broker, nothing is
-//! redelivered by itself: a delivery settled as failed resolves its confirmation with that
-//! failure, and when the intake goes, every outstanding confirmation resolves with
-//! [`PublishError::Away`]. What is sent again comes as a new delivery.
+//! There is no queue on disk: a publisher waits for its confirmation, which comes once the event is
+//! in the store, and sends unconfirmed events again. So, unlike with a broker, nothing is
+//! redelivered: a delivery settled as failed resolves its confirmation with that failure, and when
+//! the intake is dropped, every outstanding confirmation resolves with [`PublishError::Away`]. An
+//! event that is sent again becomes a new delivery.
 
 use std::collections::HashMap;
 use std::mem;
@@ -21,45 +21,45 @@ use kindred_domain::intake::{
 };
 
 /// The delivering end. Dropping it resolves all outstanding confirmations with
-/// [`PublishError::Away`]; publishing fails the same way from then on.
+/// [`PublishError::Away`]; later publishing fails the same way.
 pub struct EmbeddedIntake {
     deliveries: mpsc::UnboundedReceiver<Delivery>,
-    ledger: Arc<Ledger>,
+    outstanding: Arc<OutstandingEvents>,
     room: Arc<Semaphore>,
 }
 
-/// The publishing end. When all of them are dropped or closed, the intake ends once what was
-/// published has been handed over.
+/// The publishing end. When all of them are dropped or closed, the intake ends after delivering
+/// what was published.
 pub struct EmbeddedPublisher {
     /// Held while an event waits for room and is handed over, so that events keep their order.
     /// `None`: closed. Unbounded, because `room` bounds it.
     turn: tokio::sync::Mutex<Option<mpsc::UnboundedSender<Delivery>>>,
-    ledger: Arc<Ledger>,
+    outstanding: Arc<OutstandingEvents>,
     room: Arc<Semaphore>,
     capacity: u32,
 }
 
 impl EmbeddedIntake {
-    /// Both ends of an intake that holds at most `capacity_bytes` of events on their way: an
-    /// event takes its room from when it is published until it is settled. One that is larger
-    /// than the capacity takes all of it. At least 1 byte, at most 4 GiB.
-    // Two ends that know each other are made together.
+    /// Both ends of an intake with at most `capacity_bytes` of events in flight: an event occupies
+    /// room from publishing until it is settled. One larger than the capacity occupies all of it.
+    /// At least 1 byte, at most 4 GiB.
+    // Two ends that refer to each other are created together.
     #[allow(clippy::new_ret_no_self)]
     pub fn new(capacity_bytes: usize) -> (Arc<EmbeddedPublisher>, Self) {
         let capacity = u32::try_from(capacity_bytes).unwrap_or(u32::MAX).max(1);
         let permits = (capacity as usize).min(Semaphore::MAX_PERMITS);
         let room = Arc::new(Semaphore::new(permits));
-        let ledger = Arc::new(Ledger::default());
+        let outstanding = Arc::new(OutstandingEvents::default());
         let (sender, deliveries) = mpsc::unbounded_channel();
         let publisher = EmbeddedPublisher {
             turn: tokio::sync::Mutex::new(Some(sender)),
-            ledger: Arc::clone(&ledger),
+            outstanding: Arc::clone(&outstanding),
             room: Arc::clone(&room),
             capacity,
         };
         let intake = Self {
             deliveries,
-            ledger,
+            outstanding,
             room,
         };
         (Arc::new(publisher), intake)
@@ -75,22 +75,22 @@ impl Intake for EmbeddedIntake {
     }
 
     fn settler(&self) -> Arc<dyn Settle> {
-        Arc::<Ledger>::clone(&self.ledger)
+        Arc::<OutstandingEvents>::clone(&self.outstanding)
     }
 }
 
 impl Drop for EmbeddedIntake {
     fn drop(&mut self) {
         self.room.close();
-        self.ledger.close();
+        self.outstanding.close();
     }
 }
 
 impl EmbeddedPublisher {
-    /// Takes no more events. What was published is still delivered and settled; then the
-    /// intake's [`Intake::next`] says `None`.
+    /// Accepts no more events. What was published is still delivered and settled; then
+    /// [`Intake::next`] returns `None`.
     pub async fn close(&self) {
-        // Whoever waits for room goes first: its event came before the end.
+        // Publishers that wait for room go first: their events came before the end.
         *self.turn.lock().await = None;
     }
 
@@ -113,8 +113,8 @@ impl Publish for EmbeddedPublisher {
             .map_err(|_| away())?;
         let (confirm, confirmed) = oneshot::channel();
         let tag = self
-            .ledger
-            .enter(Outstanding {
+            .outstanding
+            .enter(OutstandingEvent {
                 confirm,
                 _room: room,
             })
@@ -125,7 +125,7 @@ impl Publish for EmbeddedPublisher {
             domain: event.domain().clone(),
             event: Arc::new(event),
         };
-        // When the intake went this very moment, its ledger has dropped the confirmation.
+        // If the intake was dropped at this very moment, the confirmation is already gone.
         let _ = deliveries.send(delivery);
         Ok(Box::pin(async move {
             confirmed.await.unwrap_or_else(|_| {
@@ -137,30 +137,30 @@ impl Publish for EmbeddedPublisher {
     }
 }
 
-/// An event that is not settled yet. Dropped unsettled, its confirmation says away.
-struct Outstanding {
+/// An unsettled event. Dropping it unsettled resolves its confirmation with [`PublishError::Away`].
+struct OutstandingEvent {
     confirm: oneshot::Sender<Result<Option<u64>, PublishError>>,
     _room: OwnedSemaphorePermit,
 }
 
-/// The deliveries that are not settled. Its size is bounded by the intake's room.
+/// The unsettled deliveries. Its size is bounded by the intake's room.
 #[derive(Default)]
-struct Ledger(Mutex<Entries>);
+struct OutstandingEvents(Mutex<OutstandingState>);
 
 #[derive(Default)]
-struct Entries {
+struct OutstandingState {
     last: u64,
     closed: bool,
-    outstanding: HashMap<DeliveryTag, Outstanding>,
+    outstanding: HashMap<DeliveryTag, OutstandingEvent>,
 }
 
-impl Ledger {
-    /// No code that can panic runs under the lock, so a poisoned one is whole.
-    fn entries(&self) -> MutexGuard<'_, Entries> {
+impl OutstandingEvents {
+    /// No code that can panic runs under the lock, so a poisoned lock is harmless.
+    fn entries(&self) -> MutexGuard<'_, OutstandingState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, event: Outstanding) -> Option<DeliveryTag> {
+    fn enter(&self, event: OutstandingEvent) -> Option<DeliveryTag> {
         let mut entries = self.entries();
         if entries.closed {
             return None;
@@ -180,14 +180,14 @@ impl Ledger {
     }
 }
 
-impl Settle for Ledger {
+impl Settle for OutstandingEvents {
     fn settle(&self, settled: Vec<(DeliveryTag, Outcome)>) {
         for (tag, outcome) in settled {
             let Some(event) = self.entries().outstanding.remove(&tag) else {
                 tracing::debug!(tag = tag.0, "intake.settled_unknown_tag");
                 continue;
             };
-            // Nobody may be waiting any more: then nobody is told.
+            // The publisher may have gone.
             let _ = event.confirm.send(match outcome {
                 Outcome::Stored(version) => Ok(version),
                 Outcome::Refused(refusal) => Err(refusal.into()),
@@ -197,7 +197,7 @@ impl Settle for Ledger {
     }
 }
 
-/// Watchers of a standalone: there are none; whoever wants to know asks over HTTP.
+/// Watchers of a standalone: there are none; clients ask over HTTP.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoWatchers;
 
@@ -215,7 +215,7 @@ impl Notify for NoWatchers {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // a test may panic
 mod tests {
-    use super::super::contract::{Twin, deletion, intake_contract, poll_once, published};
+    use super::super::contract::{Fixture, deletion, intake_contract, poll_once, published};
     use super::*;
 
     const CAPACITY: usize = 64 << 10;
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[async_trait]
-    impl Twin for Embedded {
+    impl Fixture for Embedded {
         const REDELIVERS: bool = false;
 
         fn publisher(&self) -> Arc<dyn Publish> {
@@ -257,18 +257,18 @@ mod tests {
 
     #[tokio::test]
     async fn ends_when_closed_and_empty() {
-        let mut twin = Embedded::fresh();
-        let first = twin.publisher.publish(deletion("a", 1)).await.unwrap();
-        twin.publisher.close().await;
-        let late = twin.publisher.publish(deletion("b", 1)).await;
+        let mut fixture = Embedded::fresh();
+        let first = fixture.publisher.publish(deletion("a", 1)).await.unwrap();
+        fixture.publisher.close().await;
+        let late = fixture.publisher.publish(deletion("b", 1)).await;
         assert!(matches!(late, Err(PublishError::Away(_))));
-        let got = twin.intake.next(10).await.unwrap();
+        let got = fixture.intake.next(10).await.unwrap();
         assert_eq!(published(&got), [("a".to_string(), 1)]);
-        assert!(twin.intake.next(10).await.is_none());
-        let settler = twin.intake.settler();
+        assert!(fixture.intake.next(10).await.is_none());
+        let settler = fixture.intake.settler();
         settler.settle(vec![(got[0].tag, Outcome::Stored(Some(9)))]);
         assert_eq!(first.await, Ok(Some(9)));
-        assert_eq!(twin.publisher.bytes_on_their_way(), 0);
+        assert_eq!(fixture.publisher.bytes_on_their_way(), 0);
     }
 
     #[tokio::test]

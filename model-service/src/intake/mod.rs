@@ -1,5 +1,5 @@
-//! Intake: two implementations of [`kindred_domain::intake`]: [`embedded`] (a bounded channel fed by
-//! HTTP) and, clustered, [`rabbitmq`].
+//! Intake: two implementations of [`kindred_domain::intake`], [`embedded`] (a bounded channel fed
+//! by HTTP) and the clustered [`rabbitmq`].
 
 pub mod embedded;
 pub mod rabbitmq;

@@ -1,14 +1,15 @@
-//! The clustered twin: events from the queue of one partition.
+//! The clustered intake: events from the queue of one partition.
 //!
 //! Messages are read ahead up to a prefetch count (raw, in this process's memory) and handed over
-//! up to a number of bytes. What can never be taken is published whole to the dead-letter queue
-//! with its reason, confirmed, then acknowledged. An [`Outcome::Failed`] hands everything that is
-//! not acknowledged over again, in order, after a pause; the connection stays, so that an absent
-//! store does not count as redeliveries by the broker. A lost connection brings everything again,
-//! too. Nothing is negatively acknowledged, nor given back but with its connection.
+//! up to a number of bytes. A message that can never be accepted is published whole to the
+//! dead-letter queue with its reason, confirmed, then acknowledged. After an [`Outcome::Failed`]
+//! everything unacknowledged is delivered again, in order, after a pause. The connection stays
+//! open, so that an unreachable store does not count as redeliveries by the broker. A lost
+//! connection also brings everything again. Nothing is negatively acknowledged; messages are only
+//! given back with their connection.
 //!
-//! Messages that come again after this process died are read with care: see [`kindred_domain::intake::care`], also for
-//! what keeps their order.
+//! Messages that come again after this process died are read one at a time: see
+//! [`kindred_domain::intake::care`], which also explains how their order is kept.
 
 mod dead;
 mod feedback;
@@ -30,32 +31,32 @@ pub(crate) use self::feedback::{TakeFeedback, read_feedback};
 pub use self::publish::{Notifier, RabbitPublisher};
 pub use self::settlements::Settlements;
 use crate::metrics::Metrics;
-pub use kindred_domain::intake::care::{CAREFUL_FROM, DEAD_FROM, POISONOUS};
-use kindred_domain::intake::held;
+pub use kindred_domain::intake::poison::{DEAD_FROM, POISONOUS, SUSPECT_FROM};
+use kindred_domain::intake::unacked;
 use kindred_domain::intake::{Delivery, DeliveryTag, Intake, MayWait, Outcome, Settle};
 
-/// Deliveries that wait for [`Intake::next`]; more wait where they are counted in bytes.
+/// Deliveries waiting for [`Intake::next`]; more wait where they are counted in bytes.
 const WAITING: usize = 256;
 
-/// What a [`RabbitIntake`] is told.
+/// Options of a [`RabbitIntake`].
 #[derive(Debug, Clone)]
 pub struct RabbitIntakeOptions {
     /// Names on the broker.
     pub names: Names,
     /// The partition.
     pub partition: u16,
-    /// What an event may measure.
+    /// Limits on an event's size.
     pub limits: Limits,
-    /// Messages read and not acknowledged: 2,000 is a good number. With the largest messages this
-    /// many times `limits.message_bytes` lie in memory.
+    /// Messages read and not acknowledged: 2,000 is a good number. With the largest messages, this
+    /// many times `limits.message_bytes` are in memory.
     pub prefetch: u16,
-    /// Bytes of events handed over and not settled; a larger event is handed over alone.
+    /// Most bytes of events delivered and not settled; a larger event is delivered alone.
     pub capacity_bytes: usize,
-    /// Events of this process whose settling it waits for.
+    /// Events of this process that wait to be settled.
     pub settlements: Arc<Settlements>,
 }
 
-/// The delivering end. Dropping it acknowledges what was settled and drops the connection.
+/// The delivering end. Dropping it acknowledges what was settled and closes the connection.
 pub struct RabbitIntake {
     deliveries: mpsc::Receiver<Delivery>,
     settler: Arc<Settler>,
@@ -71,16 +72,16 @@ enum Command {
 }
 
 struct Settler {
-    /// Unbounded, because there is a settlement for each delivery at most.
+    /// Unbounded, because each delivery has at most one settlement.
     commands: mpsc::UnboundedSender<Command>,
     generation: Arc<AtomicU64>,
-    /// Messages are read one at a time.
+    /// Whether messages are read one at a time.
     is_alone: Arc<AtomicBool>,
 }
 
 impl RabbitIntake {
-    /// Starts connecting, and goes on until it is dropped. `publisher` takes dead letters, which are counted.
-    /// Must be called within a tokio runtime.
+    /// Starts connecting, and keeps reconnecting until dropped. `publisher` sends dead letters,
+    /// which are counted. Must be called within a tokio runtime.
     pub fn start(
         connector: Connector,
         publisher: Publisher,
@@ -121,12 +122,12 @@ impl RabbitIntake {
         }
     }
 
-    /// Whether it consumes its queue now.
+    /// Whether it is consuming its queue.
     pub fn is_connected(&self) -> bool {
         *self.link.borrow()
     }
 
-    /// Drops the connection and makes another: all that was not acknowledged comes again.
+    /// Closes the connection and opens another: everything unacknowledged comes again.
     pub async fn drop_connection(&self) {
         let (lost, done) = oneshot::channel();
         let _ = self.settler.commands.send(Command::Lose(lost));
@@ -151,7 +152,7 @@ impl Intake for RabbitIntake {
                 return None;
             }
             let generation = self.generation.load(Ordering::Acquire);
-            batch.retain(|delivery| held::generation_of(delivery.tag) == generation);
+            batch.retain(|delivery| unacked::generation_of(delivery.tag) == generation);
             if !batch.is_empty() {
                 return Some(batch);
             }
@@ -165,12 +166,12 @@ impl Intake for RabbitIntake {
 
 impl Settle for Settler {
     fn settle(&self, settled: Vec<(DeliveryTag, Outcome)>) {
-        // When the reader has ended, its connection is lost, and tags with it.
+        // If the reader has ended, its connection is lost, and the tags with it.
         let _ = self.commands.send(Command::Settle(settled));
     }
 
     fn may_wait(&self, tag: DeliveryTag) -> MayWait {
-        if held::generation_of(tag) != self.generation.load(Ordering::Acquire) {
+        if unacked::generation_of(tag) != self.generation.load(Ordering::Acquire) {
             MayWait::Stale
         } else if self.is_alone.load(Ordering::Acquire) {
             MayWait::No

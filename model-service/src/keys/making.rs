@@ -1,5 +1,5 @@
-//! What can be done with keys, whichever way it is asked for: over HTTP, by the socket of a running service, or by
-//! a command that has the store to itself.
+//! Operations on keys, however they are requested: over HTTP, over the socket of a running service,
+//! or by a command that has the store to itself.
 
 use std::time::Duration;
 
@@ -11,60 +11,60 @@ use serde::{Deserialize, Serialize};
 
 use super::secret::new_key;
 
-/// Longest time that a key may hold.
+/// Longest validity of a key.
 const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
-/// How often a name is made up that nobody has.
+/// How many random names are tried.
 const NAMES: usize = 3;
 
-/// What is asked for.
+/// A requested operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Ask {
-    /// Make a key.
+    /// Create a key.
     Create(KeyBody),
-    /// Tell all keys.
+    /// List all keys.
     List,
-    /// Remove the key of this name.
+    /// Delete the key of this name.
     Revoke(String),
 }
 
-/// What became of it.
+/// The outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Told {
-    /// A key was made.
+    /// The created key.
     Created(CreatedKey),
     /// All keys.
     Keys(Vec<Key>),
-    /// Whether the key was there.
+    /// Whether the key existed.
     Revoked(bool),
-    /// It was not done, for this reason.
+    /// Refused, for this reason.
     Refused(String),
 }
 
-/// Why a key is not made.
+/// Why a key is not created.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum MakeError {
-    /// A field is not fit.
+    /// A field is invalid.
     #[error("{field}: {detail}")]
     Field {
-        /// Which.
+        /// The field.
         field: &'static str,
-        /// Why, and what would be.
+        /// What is wrong, and what would be right.
         detail: String,
     },
-    /// There are as many as may be.
-    #[error("there are {MAX_KEYS} keys, as many as may be; revoke some")]
+    /// The limit is reached.
+    #[error("there already are {MAX_KEYS} keys, the maximum; revoke some")]
     Full,
     /// The system has no randomness.
-    #[error("the system gives no random numbers; a key made without them would be guessed")]
+    #[error("the system provides no random numbers; a key made without them could be guessed")]
     NoRandomness,
-    /// The store does not take it.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Makes a key in a store.
+/// Creates a key in a store.
 ///
 /// # Errors
 /// [`MakeError`].
@@ -99,7 +99,7 @@ pub(crate) async fn make(store: &dyn KeyStore, body: &KeyBody) -> Result<Created
     Err(MakeError::NoRandomness)
 }
 
-/// When a key ends that is to hold for so long from now on.
+/// When a key with this validity expires.
 fn end(text: &str) -> Result<DateTime<Utc>, MakeError> {
     let length = humantime::parse_duration(text.trim()).ok();
     let length = length.filter(|length| !length.is_zero() && *length <= LONGEST);
@@ -107,13 +107,13 @@ fn end(text: &str) -> Result<DateTime<Utc>, MakeError> {
     let at = length.and_then(|length| Utc::now().checked_add_signed(length));
     at.ok_or_else(|| MakeError::Field {
         field: "expires",
-        detail:
-            "a key holds for more than nothing and at most 100 years, as 90d; leave it out for ever"
-                .to_owned(),
+        detail: "expires is a duration of at most 100 years, such as 90d; leave it out for a key \
+            that never expires"
+            .to_owned(),
     })
 }
 
-/// A key as it is told.
+/// A key as answers show it.
 pub(crate) fn told(row: &KeyRow) -> Key {
     let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Millis, true);
     Key {
@@ -124,7 +124,7 @@ pub(crate) fn told(row: &KeyRow) -> Key {
     }
 }
 
-/// Does what is asked for.
+/// Performs an operation.
 pub(crate) async fn perform(store: &dyn KeyStore, ask: &Ask) -> Told {
     let done = match ask {
         Ask::Create(body) => make(store, body).await.map(Told::Created),

@@ -1,4 +1,4 @@
-//! Keys: made, recognised, and known to this process without asking the store each time.
+//! API keys: created, checked, and cached so that requests need not ask the store.
 
 mod making;
 mod peers;

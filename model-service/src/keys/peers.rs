@@ -1,8 +1,8 @@
-//! What instances ask of each other is signed with a key that all of them have, so that a client's key goes no
-//! further than the instance it was sent to.
+//! Requests between instances are signed with a shared key, so that a client's key stays with the
+//! instance it was sent to.
 //!
-//! A signature says: this request, with this body, asked of this instance now. It counts for a minute, and of a
-//! change only once.
+//! A signature covers the request, its body, the receiving instance and the time. It is valid for a
+//! minute, and for a change only once.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,25 +14,25 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 /// The header of a signature.
 pub(crate) const SIGNATURE: &str = "x-kindred-signature";
-/// How far the clocks of two instances may be apart.
+/// Maximum clock difference between two instances.
 const APART_S: u64 = 60;
-/// For how long a signature is remembered: as long as it may count.
+/// How long a signature is remembered: as long as it is valid.
 const REMEMBERED: Duration = Duration::from_secs(2 * APART_S + 1);
-/// Signatures of changes that are remembered; past it changes are refused until some are forgotten.
+/// Most signatures of changes remembered; beyond it changes are refused until some expire.
 const MOST_REMEMBERED: usize = 1 << 17;
 
-/// Signs requests to other instances, and knows theirs.
+/// Signs requests to other instances, and verifies theirs.
 pub(crate) struct Peers {
     key: hmac::Key,
     random: SystemRandom,
-    /// Signatures of changes that have been used, and when.
+    /// Used signatures of changes, and when they were used.
     used: Mutex<HashMap<[u8; 32], Instant>>,
 }
 
 /// What is signed, besides the time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Signed<'a> {
-    /// Where it is sent, as the others know it: an address and a port.
+    /// The receiver, as the others know it: address and port.
     pub(crate) to: &'a str,
     pub(crate) method: &'a str,
     /// Path and query.
@@ -40,7 +40,7 @@ pub(crate) struct Signed<'a> {
 }
 
 impl Peers {
-    /// Those who have this key.
+    /// The instances that share this key.
     pub(crate) fn new(key: &str) -> Self {
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()),
@@ -58,8 +58,8 @@ impl Peers {
         Some(format!("{head}.{}", hex(mac.as_ref())))
     }
 
-    /// The hash of the body that a request must have whose signature is good. `None`: it is another's, too old, or
-    /// that of a change that was used before.
+    /// The hash of the body that a request with this valid signature must have. `None`: the
+    /// signature is invalid, too old, or was already used for a change.
     pub(crate) fn body_of(&self, signed: Signed<'_>, signature: &str) -> Option<[u8; 32]> {
         let (head, mac) = signature.rsplit_once('.')?;
         let mac: [u8; 32] = bytes(mac)?;
@@ -73,9 +73,9 @@ impl Peers {
         (signed.method == "GET" || self.is_first(mac)).then(|| bytes(body))?
     }
 
-    /// Whether a signature comes for the first time; it is remembered.
+    /// Whether a signature is new; it is remembered.
     fn is_first(&self, mac: [u8; 32]) -> bool {
-        // Every change leaves the map whole.
+        // Every change leaves the map consistent.
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if used.len() >= MOST_REMEMBERED {
             used.retain(|_, at| at.elapsed() < REMEMBERED);
@@ -93,14 +93,14 @@ impl std::fmt::Debug for Peers {
     }
 }
 
-/// The hash of a body, as it is signed.
+/// The hash of a body for signing.
 pub(crate) fn of_body(body: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, body).as_ref());
     hash
 }
 
-/// No part has a line end: neither methods nor addresses of requests can.
+/// Unambiguous, because neither methods nor request addresses contain line ends.
 fn text(head: &str, Signed { to, method, path }: Signed<'_>) -> String {
     format!("{head}\n{to}\n{method}\n{path}")
 }

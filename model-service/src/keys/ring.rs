@@ -1,4 +1,5 @@
-//! The keys that are known here: read from the store every other second, and kept while it cannot be read.
+//! The keys known to this process: read from the store every other second, and kept while it cannot
+//! be read.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,14 +13,14 @@ use kindred_domain::store::StoreError;
 
 use super::secret::{hash, is_secret};
 
-/// How often keys are read: what was made or removed elsewhere counts within five seconds.
+/// How often keys are read: changes made elsewhere take effect within five seconds.
 const READ_EVERY: Duration = Duration::from_secs(2);
-/// How long reading them may take.
+/// Longest time to read them.
 const READ_DEADLINE: Duration = Duration::from_secs(2);
 /// The name of the key in `admin_key_file`.
 const OF_FILE: &str = "admin_key_file";
 
-/// What a key opens.
+/// A key and its rights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Holder {
     /// The key's name.
@@ -28,18 +29,18 @@ pub(crate) struct Holder {
     expires_at: Option<DateTime<Utc>>,
 }
 
-/// Why nobody is known by a secret.
+/// Why a secret is not recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotKnown {
     /// Keys have not been read yet.
     NotRead,
-    /// No key has this secret, or its time is over.
+    /// No key has this secret, or it has expired.
     Bad,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Whether the store's keys are among them.
+    /// Whether the store's keys are included.
     is_read: bool,
     by_hash: HashMap<[u8; 32], Arc<Holder>>,
 }
@@ -48,14 +49,14 @@ struct Known {
 pub(crate) struct KeyRing {
     known: ArcSwap<Known>,
     store: OnceLock<Arc<dyn KeyStore>>,
-    /// A file with the secret of an administrator.
+    /// A file with an administrator's secret.
     admin_file: Option<PathBuf>,
-    /// Whether everybody may do everything as long as there is no key.
+    /// Whether everyone may do everything while there is no key.
     is_open_without: bool,
 }
 
 impl KeyRing {
-    /// A ring that has not been filled yet.
+    /// An empty ring.
     pub(crate) fn new(admin_file: Option<PathBuf>, is_open_without: bool) -> Self {
         Self {
             known: ArcSwap::default(),
@@ -65,7 +66,7 @@ impl KeyRing {
         }
     }
 
-    /// A ring without keys, where everybody may do everything.
+    /// A ring without keys, with which everyone may do everything.
     #[cfg(test)]
     pub(crate) fn open() -> Self {
         let ring = Self::new(None, true);
@@ -76,8 +77,8 @@ impl KeyRing {
         ring
     }
 
-    /// Takes keys from this store from now on, and reads them. What cannot be read is read later
-    /// ([`Self::keep_reading`]).
+    /// Uses the keys of this store from now on, and reads them. Keys that cannot be read are read
+    /// later ([`Self::keep_reading`]).
     ///
     /// # Errors
     /// When they cannot be read.
@@ -86,41 +87,42 @@ impl KeyRing {
         self.read().await
     }
 
-    /// Where keys are made and removed, once it is there.
+    /// The store that holds the keys, once it is available.
     pub(crate) fn store(&self) -> Option<&Arc<dyn KeyStore>> {
         self.store.get()
     }
 
-    /// Whether there is any key, be its time over: what was closed does not open by itself.
+    /// Whether there is any key, even an expired one: access that was closed does not reopen by
+    /// itself.
     pub(crate) fn has_any(&self) -> bool {
         !self.known.load().by_hash.is_empty()
     }
 
-    /// Whether everybody may do everything now.
+    /// Whether everyone may do everything now.
     pub(crate) fn is_open(&self) -> bool {
         let known = self.known.load();
         let is_meant = self.is_open_without && self.admin_file.is_none();
         is_meant && known.is_read && known.by_hash.is_empty()
     }
 
-    /// The file that should hold a key, and does not.
+    /// The file that should hold a key but does not.
     pub(crate) fn lacks(&self) -> Option<&Path> {
         let path = self.admin_file.as_deref()?;
         self.known_of_file().is_none().then_some(path)
     }
 
-    /// Whom a secret belongs to.
+    /// The key with this secret.
     ///
     /// # Errors
-    /// When it is nobody's.
+    /// When there is none.
     pub(crate) fn holder(&self, secret: &str) -> Result<Arc<Holder>, NotKnown> {
         self.holder_of(&hash(secret))
     }
 
-    /// Whom a secret of this hash belongs to.
+    /// The key whose secret has this hash.
     ///
     /// # Errors
-    /// When it is nobody's.
+    /// When there is none.
     pub(crate) fn holder_of(&self, hash: &[u8; 32]) -> Result<Arc<Holder>, NotKnown> {
         let known = self.known.load();
         match known.by_hash.get(hash) {
@@ -133,15 +135,15 @@ impl KeyRing {
         }
     }
 
-    /// Whether keys were read, so that who has none can be told.
+    /// Whether keys have been read, so that invalid secrets can be recognised.
     pub(crate) fn is_read(&self) -> bool {
         self.known.load().is_read
     }
 
-    /// Reads the keys anew.
+    /// Reads the keys again.
     ///
     /// # Errors
-    /// When they cannot be read: those that are known stay.
+    /// When they cannot be read; the known keys stay valid.
     pub(crate) async fn read(&self) -> Result<(), StoreError> {
         let Some(store) = self.store.get() else {
             return Ok(());
@@ -165,7 +167,7 @@ impl KeyRing {
         Ok(())
     }
 
-    /// The key in `admin_key_file`. One that cannot be read stays as it was.
+    /// The key in `admin_key_file`. If it cannot be read, the previous one stays.
     async fn of_file(&self) -> Option<([u8; 32], Arc<Holder>)> {
         let path = self.admin_file.clone()?;
         let shown = path.display().to_string();
@@ -182,7 +184,7 @@ impl KeyRing {
         if !is_secret(secret) {
             tracing::error!(
                 file = shown,
-                "admin_key_file holds no key: kk_ and 43 characters"
+                "admin_key_file does not hold a key, which is kk_ and 43 characters"
             );
             return self.known_of_file();
         }
@@ -201,7 +203,7 @@ impl KeyRing {
         found.map(|(hash, holder)| (*hash, Arc::clone(holder)))
     }
 
-    /// Reads keys again and again, for as long as the process runs.
+    /// Reads keys again and again for the life of the process.
     pub(crate) async fn keep_reading(self: Arc<Self>) {
         let mut turn = tokio::time::interval(READ_EVERY);
         turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -212,7 +214,7 @@ impl KeyRing {
                 Ok(()) => was_read = true,
                 Err(error) if was_read => {
                     was_read = false;
-                    tracing::warn!(%error, "keys cannot be read; those that are known hold");
+                    tracing::warn!(%error, "keys cannot be read; the known ones stay valid");
                 }
                 Err(_) => {}
             }
@@ -241,7 +243,7 @@ mod tests {
     use super::super::secret::new_key;
     use super::*;
 
-    /// Rows, or that they cannot be read.
+    /// Rows, or a failing store.
     #[derive(Default)]
     struct Fake(Mutex<Option<Vec<KeyRow>>>);
 

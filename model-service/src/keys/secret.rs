@@ -1,4 +1,4 @@
-//! Secrets: made of the system's randomness, and recognised by their hash alone.
+//! Secrets: generated from the system's randomness, and recognised only by their hash.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,15 +8,15 @@ use ring::digest::{SHA256, digest};
 use ring::error::Unspecified;
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// What every secret begins with.
+/// Prefix of every secret.
 const PREFIX: &str = "kk_";
-/// Random bytes of a secret: 43 characters.
+/// Random bytes per secret: 43 characters.
 const SECRET_BYTES: usize = 32;
-/// Random bytes of a key's name: 12 characters.
+/// Random bytes per key name: 12 characters.
 const ID_BYTES: usize = 9;
 
-/// SHA-256 of a secret, by which it is stored and found: it has 256 bits of its own, so that nothing is won by
-/// making the hash slow.
+/// SHA-256 of a secret, by which it is stored and found. A secret has 256 random bits, so a slow
+/// hash would gain nothing.
 pub(crate) fn hash(secret: &str) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, secret.as_bytes()).as_ref());
@@ -33,7 +33,7 @@ pub(crate) fn is_secret(text: &str) -> bool {
     })
 }
 
-/// A new key, and its secret, which is not kept.
+/// A new key, and its secret, which is not stored.
 ///
 /// # Errors
 /// When the system has no randomness.
@@ -49,7 +49,7 @@ pub(crate) fn new_key(
         id: URL_SAFE_NO_PAD.encode(of_id),
         hash: hash(&secret),
         grants,
-        // As precise as every store keeps it.
+        // With the precision that every store keeps.
         created_at: Utc::now().trunc_subsecs(3),
         expires_at: expires_at.map(|at| at.trunc_subsecs(3)),
     };

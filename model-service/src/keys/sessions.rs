@@ -1,4 +1,4 @@
-//! Who signed in on the page: a cookie stands for a key for some hours, and neither of them is kept here.
+//! Sessions of the page: for some hours a cookie stands for a key; neither of them is stored here.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -11,24 +11,24 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::secret::hash;
 
-/// For how long somebody is signed in.
+/// How long a session lasts.
 pub(crate) const LASTS: Duration = Duration::from_secs(12 * 3_600);
-/// Most that are signed in; past it the one goes whose time is over first.
+/// Most sessions; beyond it the one that expires first is dropped.
 const MOST: usize = 1_000;
-/// Random bytes of a cookie or a token: 43 characters.
+/// Random bytes per cookie or token: 43 characters.
 const RANDOM_BYTES: usize = 32;
 
-/// Somebody who is signed in.
+/// A session.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
-    /// The hash of their key's secret.
+    /// The hash of its key's secret.
     pub(crate) key: [u8; 32],
-    /// What changes bring along.
+    /// The token for changes.
     pub(crate) token: Token,
     until: Instant,
 }
 
-/// What a change brings along that a page of another site cannot know.
+/// A token that changes must carry, and that pages of other sites cannot know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Token(String);
 
@@ -37,27 +37,28 @@ impl Token {
         Ok(Self(random()?))
     }
 
-    /// As forms hold it.
+    /// As in forms.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it was given. Hashes are compared, so that how long it takes tells nothing.
+    /// Whether this is the token. Hashes are compared, so that timing reveals nothing.
     pub(crate) fn is(&self, given: &str) -> bool {
         hash(&self.0) == hash(given)
     }
 }
 
-/// Those who are signed in at this instance.
+/// The sessions of this instance.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     open: Mutex<HashMap<[u8; 32], Session>>,
-    /// That of forms of nobody who is signed in.
+    /// The token of forms outside of sessions.
     of_nobody: OnceLock<Token>,
 }
 
 impl Sessions {
-    /// Signs in who has this secret, which is known to be a key's; what the cookie holds.
+    /// Starts a session for a secret, which is known to belong to a key; returns the cookie's
+    /// value.
     ///
     /// # Errors
     /// When the system has no randomness.
@@ -84,7 +85,7 @@ impl Sessions {
         Ok(cookie)
     }
 
-    /// Who has this cookie.
+    /// The session with this cookie.
     pub(crate) fn find(&self, cookie: &str) -> Option<Session> {
         self.find_at(cookie, Instant::now())
     }
@@ -94,25 +95,25 @@ impl Sessions {
         found.filter(|session| session.until > now)
     }
 
-    /// Signs out who has this cookie.
+    /// Ends the session with this cookie.
     pub(crate) fn end(&self, cookie: &str) {
         self.open().remove(&hash(cookie));
     }
 
-    /// What forms bring along of who is not signed in: another at each start of the process.
+    /// The token of forms outside of sessions: another one at each start of the process.
     ///
     /// # Errors
     /// When the system has no randomness.
     pub(crate) fn of_nobody(&self) -> Result<&Token, Unspecified> {
         if self.of_nobody.get().is_none() {
-            // Whoever comes first sets it.
+            // The first caller sets it.
             let _ = self.of_nobody.set(Token::new()?);
         }
         self.of_nobody.get().ok_or(Unspecified)
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<[u8; 32], Session>> {
-        // Every change leaves the map whole.
+        // Every change leaves the map consistent.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! The socket in the data directory of a running standalone: who may write there may make keys, also the first
-//! one. A line of JSON is asked, a line is answered.
+//! The socket in the data directory of a running standalone: whoever may write to it may create
+//! keys, even the first one. A request is one line of JSON, and so is its answer.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -16,20 +16,21 @@ use tracing::{info, warn};
 use super::making::{Ask, Told, perform};
 use super::ring::KeyRing;
 
-/// Its name, in the data directory.
+/// Its name in the data directory.
 const NAME: &str = "kindred.sock";
-/// Longest line, in bytes.
+/// Longest request, in bytes.
 const LINE_BYTES: u64 = 64 << 10;
-/// Longest answer that is read, in bytes: of ten thousand keys.
+/// Longest answer accepted, in bytes: ten thousand keys.
 const ANSWER_BYTES: u64 = 64 << 20;
-/// How long who asks may take, and how long an answer is waited for.
+/// Longest wait for a request, and for an answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Answers on the socket of a data directory, whose lock this process has, for as long as it runs. Where there can
-/// be none (some file systems know no sockets, and its path may have some hundred bytes), that is logged.
+/// Answers on the socket of a data directory, whose lock this process holds, for the life of the
+/// process. If it cannot be created (some file systems do not support sockets, and its path may
+/// have only some hundred bytes), that is logged.
 pub(crate) fn listen(directory: &Path, store: Arc<dyn KeyStore>, ring: Arc<KeyRing>) {
     let path = directory.join(NAME);
-    // Of a process that was killed: the lock says that it is gone.
+    // Left over from a killed process: holding the lock proves that it is gone.
     let _ = std::fs::remove_file(&path);
     let bound = UnixListener::bind(&path).and_then(|listener| {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
@@ -39,7 +40,8 @@ pub(crate) fn listen(directory: &Path, store: Arc<dyn KeyStore>, ring: Arc<KeyRi
         Ok(listener) => listener,
         Err(error) => {
             let socket = path.display();
-            warn!(%socket, %error, "no socket: while this runs, keys are made over HTTP alone");
+            warn!(%socket, %error, "no socket: while this process runs, keys can only be created \
+                over HTTP");
             return;
         }
     };
@@ -53,11 +55,11 @@ pub(crate) fn listen(directory: &Path, store: Arc<dyn KeyStore>, ring: Arc<KeyRi
                     if let Err(error) =
                         answered.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
                     {
-                        warn!(%error, "not answered on the socket");
+                        warn!(%error, "socket request not answered");
                     }
                 }
                 Err(error) => {
-                    warn!(%error, "the socket takes nobody");
+                    warn!(%error, "the socket accepts no connections");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }
@@ -66,7 +68,7 @@ pub(crate) fn listen(directory: &Path, store: Arc<dyn KeyStore>, ring: Arc<KeyRi
 }
 
 async fn answer(mut stream: UnixStream, store: &dyn KeyStore, ring: &KeyRing) -> io::Result<()> {
-    // Between binding and the permissions somebody else may have come.
+    // Somebody else may have connected between bind and chmod.
     let peer = stream.peer_cred()?.uid();
     if peer != 0 && peer != rustix::process::geteuid().as_raw() {
         return Err(io::ErrorKind::PermissionDenied.into());
@@ -81,12 +83,14 @@ async fn answer(mut stream: UnixStream, store: &dyn KeyStore, ring: &KeyRing) ->
             let told = perform(store, &ask).await;
             match (&ask, &told) {
                 (Ask::Create(body), Told::Created(key)) => {
-                    info!(key = key.id, grants = ?body.grants, "key made by the socket");
+                    info!(key = key.id, grants = ?body.grants, "key created over the socket");
                 }
-                (Ask::Revoke(key), Told::Revoked(true)) => info!(key, "key revoked by the socket"),
+                (Ask::Revoke(key), Told::Revoked(true)) => {
+                    info!(key, "key revoked over the socket")
+                }
                 _ => {}
             }
-            // It counts here at once; what cannot be read now is read in a moment.
+            // It takes effect here at once; if keys cannot be read now, they are read again soon.
             let _ = ring.read().await;
             told
         }
@@ -98,10 +102,10 @@ async fn answer(mut stream: UnixStream, store: &dyn KeyStore, ring: &KeyRing) ->
     write.shutdown().await
 }
 
-/// Asks the service that runs on a data directory. `None`: none does.
+/// Sends a request to the service running on a data directory. `None`: none is running.
 ///
 /// # Errors
-/// When one does and does not answer.
+/// When one is running and does not answer.
 pub(crate) fn ask_socket(directory: &Path, ask: &Ask) -> io::Result<Option<Told>> {
     let mut stream = match BlockingStream::connect(directory.join(NAME)) {
         Ok(stream) => stream,

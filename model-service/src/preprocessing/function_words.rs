@@ -1,8 +1,7 @@
-//! Which language a text is in, by its function words: those that say how others belong together.
+//! Detects the language of a short text by its function words, such as articles and prepositions.
 //!
-//! Statistics of letters need some hundred letters to tell 70 languages apart. A headline has fewer, but
-//! "warum die … so lange … war und was der … hat" is German to every reader. In a longer text there are so many that
-//! letters need not be counted, which takes several times as long.
+//! Letter statistics need some hundred letters to tell 70 languages apart. A headline has fewer,
+//! but any reader sees that "warum die … so lange … war und was der … hat" is German.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -11,16 +10,16 @@ use kindred_shared::Folding;
 
 use super::stop_words::StopWords;
 
-/// Fewest different function words of a language that say that a text is in it.
+/// Fewest distinct function words of a language for a text to be in it.
 const FEWEST: u32 = 2;
-/// By how many more than of any other language; of the one that the letters speak for, by one.
+/// Required lead over any other language; one suffices for the language that the letters suggest.
 const LEAD: u32 = 2;
 /// Fewest different function words that leave no doubt, whatever the letters would say, ...
 const CLEAR_FEWEST: u32 = 8;
 /// ... if no other language has more than one for each so many of them.
 const CLEAR_TIMES: u32 = 2;
 
-/// One bit a language, by its place in [`FunctionWords::languages`].
+/// One bit per language, by its index in [`FunctionWords::languages`].
 type Mask = u128;
 
 /// The function words of several languages.
@@ -31,7 +30,8 @@ pub(super) struct FunctionWords {
 }
 
 impl FunctionWords {
-    /// Those of some languages, of the first 128. Takes some 10 ms, and 2 MB, for 70 of them.
+    /// The function words of these languages, at most 128. Takes some 10 ms and 2 MB for 70
+    /// languages.
     pub(super) fn of(languages: impl Iterator<Item = &'static str>) -> Self {
         let stop_words = StopWords::default();
         let languages: Vec<_> = languages.take(Mask::BITS as usize).collect();
@@ -44,7 +44,8 @@ impl FunctionWords {
         Self { languages, words }
     }
 
-    /// The language that a text is surely in. `by_letters`: which one its letters speak for, though not surely.
+    /// The language that a text is certainly in. `by_letters`: the language that its letters
+    /// suggest, without certainty.
     pub(super) fn language_of(&self, text: &str, by_letters: &str) -> Option<&'static str> {
         let (code, most, second) = self.first_two(text.split_whitespace())?;
         let lead = if by_letters == code { 1 } else { LEAD };
@@ -86,7 +87,8 @@ impl FunctionWords {
     }
 }
 
-/// A word as the keys of all languages are: stop words were folded as their own language has it.
+/// Folds a word in a way that suits all languages: stop words were folded by the rules of their
+/// own.
 fn folded(word: &str) -> Cow<'_, str> {
     if word.bytes().all(|byte| byte.is_ascii_lowercase()) {
         return Cow::Borrowed(word);
@@ -150,7 +152,7 @@ mod tests {
 
     #[test]
     fn words_of_several_languages_say_nothing_of_one() {
-        // Of English, German and Dutch each.
+        // In English, German and Dutch each.
         assert_eq!(all().language_of("in was so die", ""), None);
         assert_eq!(all().language_of("Hafenbrücke gesperrt", "de"), None);
         // One word, however often.

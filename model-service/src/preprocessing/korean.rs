@@ -1,11 +1,11 @@
 //! Korean nouns without their particles, verbs without their endings.
 //!
-//! Korean puts spaces between phrases, not words: `서울에서` is "in Seoul", `서울의` "of Seoul". A phrase is
-//! cut back to its stem by the endings that are most frequent. An ending comes off only where it can
-//! stand: many have two forms, one after a consonant and one after a vowel. What is left may be cut
-//! again, so that `고양이` and `고양이가` end up the same.
+//! Korean puts spaces between phrases, not words: `서울에서` is "in Seoul", `서울의` "of Seoul". The most
+//! frequent endings are cut off a phrase to get its stem. An ending is cut off only where it can
+//! occur: many have two forms, one after a consonant and one after a vowel. The rest may be cut
+//! again, so that `고양이` and `고양이가` get the same stem.
 
-/// What must stand before an ending.
+/// What must precede an ending.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum After {
     Any,
@@ -15,8 +15,8 @@ enum After {
 
 use After::{Any, Consonant, Vowel};
 
-/// Endings, longest first, and how many syllables must be left. Short ones that nouns end in, too
-/// (`회의`, `지도`), need a longer stem.
+/// Endings, longest first, with the number of syllables that must remain. Short ones that nouns
+/// also end in (`회의`, `지도`) need a longer stem.
 #[rustfmt::skip] // one a line would fill pages
 const ENDINGS: [(&str, After, usize); 97] = [
     ("이었습니다", Consonant, 2), ("으로부터", Any, 1), ("에서부터", Any, 1), ("였습니다", Vowel, 2),
@@ -41,10 +41,10 @@ const ENDINGS: [(&str, After, usize); 97] = [
     ("만", Any, 2), ("나", Vowel, 2), ("께", Any, 2), ("들", Any, 2), ("한", Any, 2), ("할", Any, 2),
     ("된", Any, 2), ("될", Any, 2), ("함", Any, 2),
 ];
-/// Most endings of one phrase.
+/// Most endings per phrase.
 const MOST_ENDINGS: usize = 4;
 
-/// The stem of a word; another script's comes back as it is.
+/// The stem of a word; words of other scripts are returned unchanged.
 pub(super) fn stem(word: &str) -> &str {
     let mut stem = word;
     for _ in 0..MOST_ENDINGS {
@@ -66,7 +66,7 @@ fn without<'w>(word: &'w str, (ending, after, least): (&str, After, usize)) -> O
     (fits && stem.chars().nth(least - 1).is_some()).then_some(stem)
 }
 
-/// Whether a syllable ends in a consonant; `None` of what is no syllable of Hangul.
+/// Whether a syllable ends in a consonant; `None` if it is not a Hangul syllable.
 fn ends_in_consonant(syllable: char) -> Option<bool> {
     let at = u32::from(syllable).checked_sub(0xac00)?;
     (at < 11_172).then_some(at % 28 != 0)

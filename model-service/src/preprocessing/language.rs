@@ -1,4 +1,4 @@
-//! Which language an item is in.
+//! Detects the language of an item.
 
 use std::sync::OnceLock;
 
@@ -8,9 +8,9 @@ use whatlang::{Detector, Lang};
 use super::function_words::FunctionWords;
 use super::sample::{of_main_script, samples};
 
-/// The languages that can be detected: ISO 639-1 code and whatlang's name of it.
+/// The languages that can be detected: ISO 639-1 code and whatlang's language.
 ///
-/// whatlang's Norwegian is Bokmål; it goes by `no`, as the stop words do.
+/// whatlang's Norwegian is Bokmål; its code here is `no`, as in the stop words.
 #[rustfmt::skip] // one a line would fill pages
 const KNOWN: [(&str, Lang); 70] = [
     ("af", Lang::Afr), ("ak", Lang::Aka), ("am", Lang::Amh), ("ar", Lang::Ara),
@@ -33,18 +33,18 @@ const KNOWN: [(&str, Lang); 70] = [
     ("zh", Lang::Cmn), ("zu", Lang::Zul),
 ];
 
-/// A language code that cannot be detected.
+/// An unknown language code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("language {0:?} is not known; known are {known}", known = known_codes())]
+#[error("unknown language {0:?}; known: {known}", known = known_codes())]
 pub struct UnknownLanguage(pub String);
 
-/// Those of all languages that can be detected; made when first asked for.
+/// The function words of all detectable languages; built on first use.
 fn function_words() -> &'static FunctionWords {
     static ALL: OnceLock<FunctionWords> = OnceLock::new();
     ALL.get_or_init(|| FunctionWords::of(codes()))
 }
 
-/// The codes of all languages that can be detected.
+/// The codes of all detectable languages.
 fn codes() -> impl Iterator<Item = &'static str> {
     KNOWN.iter().map(|(code, _)| *code)
 }
@@ -60,7 +60,7 @@ fn code(lang: Lang) -> Option<&'static str> {
         .map(|(code, _)| *code)
 }
 
-/// The canonical code of a language that can be detected.
+/// The canonical code of a detectable language.
 ///
 /// # Errors
 /// [`UnknownLanguage`] for any other.
@@ -80,7 +80,7 @@ pub struct Languages {
 
 impl Languages {
     /// # Errors
-    /// [`UnknownLanguage`] naming the first code that cannot be detected.
+    /// [`UnknownLanguage`] naming the first unknown code.
     pub fn new(codes: &[String]) -> Result<Self, UnknownLanguage> {
         let codes = codes
             .iter()
@@ -101,11 +101,10 @@ impl Languages {
         self.codes.iter().copied()
     }
 
-    /// The language of a title and a text (both plain), if it is one of these and surely so.
+    /// The language of a title and a text (both plain), if it is certain and one of these.
     ///
-    /// Of a long text several places are looked at ([`samples`]). Where their function words leave no doubt, these
-    /// decide; else letters do, one place after the other until two are of one language, since that costs more per
-    /// character than all the rest of preprocessing.
+    /// Only some places of a long text are examined ([`samples`]), until two agree: detection costs
+    /// more per character than all other preprocessing.
     pub fn detect(&self, title: &str, text: &str) -> Option<&'static str> {
         let samples = samples(title, text);
         let of_script: Vec<_> = samples.iter().map(|one| of_main_script(one)).collect();
@@ -131,7 +130,7 @@ impl Languages {
         }
     }
 
-    /// The language of a sample by its letters, or where those leave a doubt by its function words.
+    /// The language of a sample by its letters, or by its function words if those leave doubts.
     fn sure_of(&self, sample: &str) -> Option<&'static str> {
         let sample = of_main_script(sample);
         let info = self.detector.detect(&sample)?;
@@ -141,13 +140,14 @@ impl Languages {
         } else {
             function_words().language_of(&sample, by_letters)?
         };
-        // Of a script with one language whatlang answers that one, allowed or not.
+        // If a script is used by one language only, whatlang returns that language even if it is
+        // not allowed.
         Some(sure).filter(|code| self.codes.contains(code))
     }
 }
 
-/// All numbers below `count`, those in the middle first: what is at the start is the most likely to be
-/// another's.
+/// All numbers below `count`, from the middle outwards: the beginning of a text is the most likely
+/// part to be in another language.
 fn from_the_middle(count: usize) -> impl Iterator<Item = usize> {
     let middle = count / 2;
     (middle..count).chain((0..middle).rev())
@@ -179,7 +179,7 @@ mod tests {
         assert!(KNOWN.is_sorted_by(|a, b| a.0 < b.0));
     }
 
-    /// An item whose language is given meets those whose language was detected.
+    /// An item with a given language is comparable to items whose language was detected.
     #[test]
     fn detected_codes_are_canonical() {
         for (known, lang) in KNOWN {
@@ -236,7 +236,7 @@ mod tests {
         }
     }
 
-    /// The default, in which every language may be taken for any other.
+    /// The default setting, with which every language may be confused with any other.
     #[test]
     fn all_languages_are_told_apart() {
         let nowhere = std::path::Path::new("/nonexistent");
@@ -305,7 +305,8 @@ mod tests {
         }
     }
 
-    /// Names of products stay Latin in texts of other scripts, and a word there may be a sign or two.
+    /// Product names stay Latin in texts of other scripts, where a word may be only a character or
+    /// two.
     #[test]
     fn latin_names_do_not_outvote_another_script() {
         let known = Languages::new(&codes().map(str::to_owned).collect::<Vec<_>>()).unwrap();

@@ -1,7 +1,8 @@
-//! From an item's title and text to its language and its terms.
+//! Turns an item's title and text into its language and its terms.
 //!
-//! HTML is reduced to text ([`plain_text`]), the language is chosen ([`language`]), and the words that
-//! are no stop words are counted ([`terms`]). All of it is pure and the same everywhere.
+//! HTML is reduced to text ([`plain_text`]), the language is detected ([`language`]), and words
+//! that are not stop words are counted ([`terms`]). All of it is pure and gives the same result
+//! everywhere.
 
 mod function_words;
 mod korean;
@@ -25,26 +26,27 @@ use language::{Languages, UnknownLanguage};
 use stop_words::StopWords;
 use terms::Counts;
 
-/// How often an occurrence in the title counts.
+/// Weight of an occurrence in the title.
 pub const TITLE_WEIGHT: u32 = 3;
-/// How often an occurrence in the text counts.
+/// Weight of an occurrence in the text.
 pub const TEXT_WEIGHT: u32 = 1;
 
-/// Turns titles and texts into terms. One serves all threads and domains.
+/// Turns titles and texts into terms. One instance serves all threads and domains.
 #[derive(Debug)]
 pub struct Preprocessor {
     languages: Languages,
     default_language: &'static str,
-    /// A domain's settings name the default: it goes before what the domain's items are mostly in.
+    /// Whether a domain's settings name the default language: it then takes precedence over the
+    /// language of most of the domain's items.
     default_is_set: bool,
     stop_words: StopWords,
 }
 
-/// A way of reading texts: the languages that are detected, the one fallen back on, and whether the
-/// domain's settings name it.
+/// How to read texts: the detected languages, the default language, and whether the domain's
+/// settings name it.
 type Way = (Vec<String>, String, bool);
 
-/// The preprocessors of all domains: one for each way of reading texts.
+/// The preprocessors of all domains: one per way of reading texts.
 #[derive(Debug)]
 pub struct Preprocessors {
     languages: Vec<String>,
@@ -53,12 +55,12 @@ pub struct Preprocessors {
     others: Mutex<HashMap<Way, Arc<Preprocessor>>>,
 }
 
-/// Preprocessors that are kept beside the usual one; past it all are made anew.
+/// Preprocessors cached besides the default one; beyond it the cache is cleared.
 const KEPT: usize = 64;
 
 impl Preprocessors {
-    /// Where a domain's settings say nothing, `languages` are detected, and `default_language` is fallen
-    /// back on.
+    /// Unless a domain's settings say otherwise, `languages` are detected and `default_language` is
+    /// the fallback.
     ///
     /// # Errors
     /// As [`Preprocessor::new`].
@@ -71,8 +73,9 @@ impl Preprocessors {
         })
     }
 
-    /// The preprocessor of a domain. One whose settings name an unknown language is read as usual: they
-    /// were checked when they were set, and another version of Kindred may know more.
+    /// The preprocessor of a domain. If its settings name an unknown language, the default
+    /// preprocessor is used: settings are validated when they are set, but a newer Kindred may know
+    /// more languages.
     pub fn of(&self, settings: &DomainSettings) -> Arc<Preprocessor> {
         if settings.languages.is_none() && settings.default_language.is_none() {
             return Arc::clone(&self.usual);
@@ -92,7 +95,7 @@ impl Preprocessors {
                 Arc::new(made)
             }
             Err(error) => {
-                tracing::warn!(%error, "settings name a language that is not known here");
+                tracing::warn!(%error, "settings name an unknown language");
                 Arc::clone(&self.usual)
             }
         };
@@ -104,17 +107,17 @@ impl Preprocessors {
     }
 }
 
-/// What is usual in a domain's other texts, as far as it is known.
+/// Habits of a domain's other texts, as far as known.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usual<'a> {
-    /// The language that most are in.
+    /// The language of most texts.
     pub language: Option<&'a str>,
-    /// Hashes of the passages that most have ([`Habits::boilerplate`]).
+    /// Hashes of passages that most texts contain ([`Habits::boilerplate`]).
     pub boilerplate: Option<&'a BTreeSet<u64>>,
 }
 
 impl<'a> Usual<'a> {
-    /// What the habits of a domain say.
+    /// From the habits of a domain.
     pub fn of(habits: &'a Habits) -> Self {
         Self {
             language: habits.language.as_deref(),
@@ -122,7 +125,7 @@ impl<'a> Usual<'a> {
         }
     }
 
-    /// A plain text without what is usual.
+    /// A plain text without common passages.
     fn without<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let rest = self
             .boilerplate
@@ -131,12 +134,12 @@ impl<'a> Usual<'a> {
     }
 }
 
-/// What preprocessing makes of one item.
+/// The result of preprocessing one item.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Preprocessed {
-    /// The language the item counts as, in canonical form (see [`canonical`]).
+    /// The language of the item, in canonical form (see [`canonical`]).
     pub language: String,
-    /// Whether the language was given or surely detected, and not fallen back on.
+    /// Whether the language was given or detected with certainty, rather than a fallback.
     pub is_sure: bool,
     /// Term and frequency (≥ 1), strictly ascending by term; at most [`terms::MAX_TERMS`].
     pub terms: Vec<(Box<str>, u32)>,
@@ -149,11 +152,11 @@ impl std::fmt::Debug for Preprocessed {
 }
 
 impl Preprocessor {
-    /// A preprocessor that detects `languages` and falls back on `default_language`, which need
-    /// not be one of them. With no languages nothing is detected.
+    /// A preprocessor that detects `languages` and falls back to `default_language`, which need not
+    /// be one of them. Without languages nothing is detected.
     ///
     /// # Errors
-    /// [`UnknownLanguage`] naming the first code that cannot be detected.
+    /// [`UnknownLanguage`] naming the first unknown code.
     pub fn new(languages: &[String], default_language: &str) -> Result<Self, UnknownLanguage> {
         let languages = Languages::new(languages)?;
         Ok(Self {
@@ -166,11 +169,11 @@ impl Preprocessor {
 
     /// The language and the terms of an item.
     ///
-    /// A given language wins, also one that is not configured; else a sure detection; else the default of
-    /// the domain's settings; else what the domain's other items are mostly in; else the
-    /// configured default. Title and text may be plain text or HTML. Passages that most of the domain's texts
-    /// have are left out, unless nothing else is there. Where all words are stop words ("The Who"), they are the
-    /// terms.
+    /// The language is, in this order: the given one, even if it is not configured; one detected
+    /// with certainty; the default in the domain's settings; the language of most of the domain's
+    /// items; the configured default. Title and text may be plain text or HTML. Passages that most
+    /// of the domain's texts contain are left out, unless nothing else remains. If all words are
+    /// stop words ("The Who"), they are the terms.
     pub fn preprocess(
         &self,
         title: Option<&str>,
@@ -210,7 +213,7 @@ impl Preprocessor {
         }
     }
 
-    /// The ids of the terms of a text, without what is usual, in the features of a model.
+    /// The term ids of a text, without common passages, in the features of a model.
     pub fn term_ids(
         &self,
         title: Option<&str>,
@@ -224,7 +227,7 @@ impl Preprocessor {
         read.terms.iter().map(|(term, _)| id_of(term)).collect()
     }
 
-    /// What a text has that the domain's other texts may have, too.
+    /// Extracts what a text may have in common with the domain's other texts.
     pub fn survey(
         &self,
         title: Option<&str>,
@@ -241,17 +244,17 @@ impl Preprocessor {
     }
 }
 
-/// What a text has that others may have, too.
+/// What a text may have in common with others.
 #[derive(Debug, Clone)]
 pub struct Surveyed {
-    /// The language it is surely in.
+    /// Its language, if certain.
     language: Option<String>,
     /// Hashes of its passages.
     shingles: BTreeSet<u64>,
 }
 
 impl Surveyed {
-    /// Adds the text to what is known of a sample.
+    /// Adds the text to the survey of a sample.
     pub fn add_to(self, survey: &mut Survey) {
         survey.texts += 1;
         for shingle in self.shingles {
@@ -262,7 +265,7 @@ impl Surveyed {
         }
     }
 
-    /// What a sample of texts has.
+    /// The survey of a sample of texts.
     pub fn together(texts: impl IntoIterator<Item = Self>) -> Survey {
         let mut survey = Survey::default();
         texts.into_iter().for_each(|text| text.add_to(&mut survey));

@@ -1,19 +1,19 @@
-//! What of a text detection looks at: words, from several places.
+//! Selects the parts of a text that language detection examines: words from several places.
 //!
-//! White space, digits, signs and addresses say nothing about a language, and the beginning of a text may
-//! be another's: a banner, a quotation, a list of names.
+//! White space, digits, symbols and URLs say nothing about a language, and the beginning of a text
+//! may be in another language: a banner, a quotation, a list of names.
 
 use std::borrow::Cow;
 
-/// Letters of one sample.
+/// Letters per sample.
 pub(super) const SAMPLE_LETTERS: usize = 200;
-/// Places of a long text that samples are from.
+/// Number of places in a long text to sample.
 pub(super) const PLACES: usize = 5;
-/// Fewest letters of a sample that has a say.
+/// Fewest letters for a sample to count.
 const LEAST_LETTERS: usize = 40;
 
-/// Samples of a title and a text (both plain): one of a short text, else one from each of several places,
-/// in the order of the text. The title is in the first.
+/// Samples of a title and a text (both plain): one of a short text, else one from each of several
+/// places, in text order. The first contains the title.
 pub(super) fn samples(title: &str, text: &str) -> Vec<String> {
     let mut first = Sample::default();
     first.add(title, SAMPLE_LETTERS);
@@ -38,7 +38,7 @@ pub(super) fn samples(title: &str, text: &str) -> Vec<String> {
     samples
 }
 
-/// Where a place begins: at the beginning of a word, if one is near.
+/// The start of a place: at the beginning of a word, if one is near.
 fn boundary(text: &str, place: usize) -> usize {
     const NEAR_BYTES: usize = 64;
     let at = text.floor_char_boundary(text.len() / PLACES * place);
@@ -56,7 +56,7 @@ struct Sample {
 }
 
 impl Sample {
-    /// Adds words of a text while there are fewer letters than that.
+    /// Adds words of a text while there are fewer letters than `most`.
     fn add(&mut self, text: &str, most: usize) {
         for token in text.split_whitespace() {
             if self.letters >= most {
@@ -67,7 +67,7 @@ impl Sample {
             }
             let mut in_word = false;
             for c in token.chars() {
-                // Marks belong to the letters they stand on.
+                // Combining marks belong to their letters.
                 let is_letter = c.is_alphabetic() || (in_word && !c.is_ascii() && !c.is_numeric());
                 if is_letter || (in_word && matches!(c, '\'' | '’')) {
                     self.words.push(c);
@@ -86,13 +86,15 @@ fn is_address(token: &str) -> bool {
     token.contains("://") || token.contains('@') || token.starts_with("www.")
 }
 
-/// As many Latin letters as this for each of another script leave a text in doubt: more, and it is Latin.
+/// Up to this many Latin letters per letter of another script leave the main script in doubt; with
+/// more, it is Latin.
 const LATIN_FOR_OTHER: usize = 2;
-/// Latin letters that say as much as one sign of a script with signs for syllables or words.
+/// Latin letters that carry as much information as one character of a syllabic or logographic
+/// script.
 const LETTERS_OF_A_SIGN: usize = 3;
 
-/// A sample without its Latin words, where enough of it is in another script: names of products and people stay
-/// Latin in texts of all scripts.
+/// A sample without its Latin words, if enough of it is in another script: names of products and
+/// people stay Latin in texts of all scripts.
 pub(super) fn of_main_script(sample: &str) -> Cow<'_, str> {
     let (mut latin, mut other) = (0, 0);
     for letter in sample.chars().filter(|c| c.is_alphabetic()) {
@@ -141,7 +143,7 @@ mod tests {
         assert_eq!(samples.len(), PLACES);
         assert!(samples[0].starts_with("title start"));
         assert!(samples[1].contains("start") && samples[4].contains("end"));
-        // Most of it is white space, and all words are near the end.
+        // Mostly white space, with all words near the end.
         let spaces = format!("{}{}", " \n".repeat(5_000), "mot ".repeat(300));
         let all = super::samples("", &spaces);
         assert!(all.iter().all(|sample| sample.contains("mot")), "{all:?}");

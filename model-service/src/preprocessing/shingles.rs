@@ -1,8 +1,8 @@
-//! Shingles: runs of words, by which texts are found to share passages (Broder, "On the resemblance and containment of
-//! documents", 1997).
+//! Shingles: runs of words that show which passages texts share (Broder, "On the resemblance and
+//! containment of documents", 1997).
 //!
-//! A shingle is [`LENGTH`] words in a row on a line; a line of fewer words is one. Case and marks between words do not
-//! count.
+//! A shingle is [`LENGTH`] consecutive words of a line, or a whole shorter line. Case and
+//! punctuation are ignored.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -10,9 +10,9 @@ use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Words of a shingle.
+/// Words per shingle.
 const LENGTH: usize = 4;
-/// Most words of a text that are looked at for what others share with it; what is usual stands at the ends.
+/// Most words of a text examined for shared passages; boilerplate is at the ends.
 const MOST_WORDS: usize = 2_000;
 
 struct Word {
@@ -37,7 +37,7 @@ fn hash(word: &str) -> u64 {
     xxh3_64(word.to_lowercase().as_bytes())
 }
 
-/// The shingles of a line of words: of each its hash and which words it is of.
+/// The shingles of a line: for each its hash and the range of its words.
 fn of_line(words: &[Word]) -> impl Iterator<Item = (u64, Range<usize>)> {
     let length = LENGTH.min(words.len()).max(1);
     let shingles = words.windows(length).enumerate();
@@ -50,11 +50,11 @@ fn of_line(words: &[Word]) -> impl Iterator<Item = (u64, Range<usize>)> {
     })
 }
 
-/// The hashes of all shingles of a plain text; of a long one those of its first and its last words.
+/// The hashes of all shingles of a plain text; for a long one, of its first and last words.
 pub(super) fn of(text: &str) -> BTreeSet<u64> {
     let lines: Vec<Vec<Word>> = lines(text).collect();
     let count: usize = lines.iter().map(Vec::len).sum();
-    // Of a text that is not too long, all of it is among the first.
+    // If a text is not too long, all of it is in the first part.
     let (first, last) = if count <= MOST_WORDS {
         (count, count)
     } else {
@@ -71,7 +71,7 @@ pub(super) fn of(text: &str) -> BTreeSet<u64> {
     found
 }
 
-/// A plain text without the words of these shingles; `None`: it has none of them.
+/// A plain text without the words of these shingles; `None`: it contains none of them.
 pub(super) fn without(text: &str, shingles: &BTreeSet<u64>) -> Option<String> {
     if shingles.is_empty() {
         return None;
@@ -175,7 +175,7 @@ mod tests {
         }
     }
 
-    /// The hash of a text that is one shingle.
+    /// The hash of a text that is a single shingle.
     fn only(text: &str) -> u64 {
         let found = of(text);
         assert_eq!(found.len(), 1);

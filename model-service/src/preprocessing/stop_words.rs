@@ -1,16 +1,16 @@
-//! Words that say nothing about what an item is about.
+//! Stop words: words that say nothing about an item's subject.
 //!
-//! Lists that were made by counting words hold subjects, too: "computer", "fire", "Mensch", "Recht".
-//! For languages that have one we take NLTK's list, which goes back to Snowball's: articles, pronouns,
-//! prepositions, auxiliaries. Others have the list of stopwords-iso. What both hold by mistake is left
-//! out here, and what they lack is added.
+//! Lists made by counting words also contain subjects: "computer", "fire", "Mensch", "Recht". Where
+//! available we use NLTK's list, which goes back to Snowball's: articles, pronouns, prepositions,
+//! auxiliaries. Other languages use the list of stopwords-iso. Words that are in either by mistake
+//! are removed here, and missing ones are added.
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use kindred_shared::Folding;
 
-/// Single letters that are words, by language. Any other is a name: vitamin C, plan B.
+/// Single letters that are words, by language. Any other letter is a name: vitamin C, plan B.
 #[rustfmt::skip] // one a line would fill pages
 const LETTERS: [(&str, &str); 29] = [
     ("af", "n"), ("be", "абвзіскяў"), ("bg", "авиксую"), ("br", "aeo"), ("ca", "aeioydlmnst"),
@@ -21,7 +21,7 @@ const LETTERS: [(&str, &str); 29] = [
     ("sl", "aikosvzh"), ("sr", "aikosuаикосу"), ("sv", "iå"), ("uk", "абвєзійоуя"),
 ];
 
-/// Subjects in the lists, by language.
+/// Subjects in the lists, by language: removed.
 const SUBJECTS: [(&str, &[&str]); 10] = [
     (
         "bg",
@@ -52,7 +52,8 @@ const SUBJECTS: [(&str, &[&str]); 10] = [
         ],
     ),
     ("de", &["weg"]),
-    // What is left of "won't" and its like where the apostrophe is cut off; "won" and "Don" are words.
+    // What is left of "won't" and the like without the part after the apostrophe; "won" and "Don"
+    // are words.
     (
         "en",
         &[
@@ -74,7 +75,7 @@ const SUBJECTS: [(&str, &[&str]); 10] = [
     ),
 ];
 
-/// Words with a function and no subject that the lists lack, by language.
+/// Function words that the lists lack, by language.
 #[rustfmt::skip] // one a line would fill pages
 const FUNCTION_WORDS: [(&str, &[&str]); 2] = [
     (
@@ -109,7 +110,7 @@ const FUNCTION_WORDS: [(&str, &[&str]); 2] = [
     ),
 ];
 
-/// The stop words of every language that has a list, made when first asked for.
+/// The stop words of every language that has a list, built on first use.
 pub(super) struct StopWords {
     languages: &'static [&'static str],
     /// In the order of `languages`.
@@ -117,7 +118,7 @@ pub(super) struct StopWords {
 }
 
 impl StopWords {
-    /// The stop words of a language, folded as terms are; `None` when it has no list.
+    /// The stop words of a language, folded like terms; `None` if it has no list.
     pub(super) fn of(&self, language: &str) -> Option<&HashSet<Box<str>>> {
         let at = self.languages.binary_search(&language).ok()?;
         let words = stop_words::lookup(language)?;
@@ -138,7 +139,7 @@ fn list(language: &str, words: &[&str]) -> HashSet<Box<str>> {
     let lacking = lacking.map_or(&[][..], |(_, words)| *words);
     let is_letter = |word: &str| {
         let mut chars = word.chars();
-        // Of scripts that have no case a character is more than a letter.
+        // In scripts without case a character is more than a letter.
         chars
             .next()
             .is_some_and(|c| c.is_lowercase() || c.is_uppercase())

@@ -1,4 +1,4 @@
-//! Words to terms, and how often each is there.
+//! Turns words into terms and counts them.
 //!
 //! A term is a word of UAX #29, folded ([`Folding`]), with these additions:
 //! - in French, Italian and Catalan an elided article or pronoun is cut off (`l'eau` → `eau`);
@@ -23,19 +23,19 @@ use super::korean;
 
 /// Longest term, in bytes of UTF-8 after folding; longer words are dropped.
 pub const MAX_TERM_BYTES: usize = 128;
-/// Most distinct terms of an item; the most frequent are kept, of equal ones the first by bytes.
+/// Most distinct terms per item; the most frequent are kept, ties in byte order.
 pub const MAX_TERMS: usize = 2_048;
 
-/// What French elides before a vowel.
+/// Elided words of French.
 const ELIDED_FRENCH: [&str; 13] = [
     "c", "d", "j", "jusqu", "l", "lorsqu", "m", "n", "puisqu", "qu", "quoiqu", "s", "t",
 ];
-/// What Italian elides before a vowel.
+/// Elided words of Italian.
 const ELIDED_ITALIAN: [&str; 18] = [
     "all", "c", "coll", "d", "dall", "degl", "dell", "gl", "l", "m", "nell", "quell", "s", "sull",
     "t", "un", "v", "quest",
 ];
-/// What Catalan elides before a vowel.
+/// Elided words of Catalan.
 const ELIDED_CATALAN: [&str; 6] = ["d", "l", "m", "n", "s", "t"];
 
 /// The terms of one item so far.
@@ -47,7 +47,7 @@ pub(super) struct Counts<'a> {
     counts: HashMap<Box<str>, u32>,
 }
 
-/// A word and where it begins.
+/// A word and its offset.
 type Word<'t> = (usize, &'t str);
 
 impl<'a> Counts<'a> {
@@ -109,7 +109,7 @@ impl<'a> Counts<'a> {
                 return self.count(&format!("{folded}{sign}"), weight);
             }
         }
-        // A mark that normalisation parted from its letter comes with the space it now sits on.
+        // A mark that normalisation separates from its letter comes with the space it now sits on.
         if folded.starts_with(char::is_whitespace) {
             return;
         }
@@ -123,9 +123,9 @@ impl<'a> Counts<'a> {
         }
     }
 
-    /// Counts the characters of a script without spaces, two by two; one that is alone counts alone.
+    /// Counts the characters of a script without spaces in pairs; a single character counts alone.
     fn add_run(&mut self, run: &[&str], weight: u32) {
-        // By far the most frequent word of Chinese, which would take part in pairs everywhere.
+        // The most frequent word of Chinese by far, which would form pairs everywhere.
         let is_particle = |character: &&str| self.language == "zh" && *character == "的";
         let mut pair = String::new();
         let parts: Vec<&[&str]> = run.split(is_particle).collect();
@@ -157,17 +157,18 @@ impl<'a> Counts<'a> {
         }
     }
 
-    /// Numbers never are: some lists hold digits, but a number can be all that tells two items
-    /// apart.
+    /// Numbers are never stop words: some lists contain digits, but a number may be all that
+    /// distinguishes two items.
     fn is_stop_word(&self, word: &str) -> bool {
         self.stop_words.is_some_and(|words| words.contains(word))
             && !word.chars().all(char::is_numeric)
     }
 
-    /// Whether a stop word is written as names are: in capitals, where its neighbours are not.
+    /// Whether a stop word is written like a name: in capitals, while its neighbours are not.
     ///
-    /// One letter is a name inside a sentence (`Vitamin A`, `hepatitis A vaccine`), unless a capital follows,
-    /// as in titles (`A Night in A Train`). The English `I` always is a capital, and says nothing.
+    /// A single letter inside a sentence is a name (`Vitamin A`, `hepatitis A vaccine`), unless a
+    /// capital follows, as in titles (`A Night in A Train`). The English `I` is always a capital,
+    /// so that means nothing.
     fn is_name(
         &self,
         text: &str,
@@ -220,7 +221,7 @@ impl<'a> Counts<'a> {
     }
 }
 
-/// Whether a word of UAX #29 is one character of a script that has no spaces between words.
+/// Whether a UAX #29 word is one character of a script without spaces between words.
 fn is_unspaced(word: &str) -> bool {
     word.starts_with(|c: char| {
         matches!(c,

@@ -12,7 +12,7 @@ fn preprocessor() -> Preprocessor {
     Preprocessor::new(&languages.map(str::to_owned), "en").unwrap()
 }
 
-/// Most other texts are in this language.
+/// Habits in which most texts are in this language.
 fn mostly(language: Option<&str>) -> Usual<'_> {
     Usual {
         language,
@@ -202,7 +202,7 @@ fn what_most_texts_share_adds_nothing() {
     let plain = "How the moon makes the sea rise and fall twice a day.";
     assert_eq!(read(&format!("{banner} {plain}")), read(plain));
     assert_eq!(read(&format!("<p>{banner}</p>{plain}")), read(plain));
-    // Of a text that has nothing else, that is what there is.
+    // A text that has nothing else keeps it.
     let alone = preprocessor.preprocess(None, Some(banner), None, Usual::of(&habits));
     assert!(!alone.terms.is_empty());
 }
@@ -278,7 +278,7 @@ fn long_words_are_dropped() {
 
 #[test]
 fn the_most_frequent_terms_are_kept() {
-    // Odd ones are there twice, even ones once; of the even ones the first by bytes are kept.
+    // Odd ones occur twice, even ones once; of the even ones the first in byte order are kept.
     let words: String = (0..3 * MAX_TERMS / 2)
         .map(|n| match n % 2 {
             0 => format!("w{n:05} "),
@@ -330,7 +330,7 @@ fn hostile_texts_take_linear_time() {
         for given in [Some("en"), None] {
             let started = Instant::now();
             preprocessor.preprocess(None, Some(&text), given, Usual::default());
-            // Far above what linear time takes, far below what quadratic time does.
+            // Far more than linear time takes, far less than quadratic time.
             assert!(
                 started.elapsed().as_secs() < 5,
                 "{unit:?}: {:?}",
@@ -342,7 +342,7 @@ fn hostile_texts_take_linear_time() {
 
 #[test]
 fn words_that_normalisation_breaks_up_are_dropped() {
-    // NFKC makes a space with a mark of this one, and UAX #29 keeps the two together.
+    // NFKC turns this into a space with a mark, and UAX #29 keeps the two together.
     text_gives("en", "\u{fe70}", "");
 }
 
@@ -387,7 +387,7 @@ proptest! {
         prop_assert_eq!(plain_text(&text), text.as_str());
     }
 
-    /// Escaping a text and reducing it gives the text back, so nothing of it is lost.
+    /// Escaping a text and reducing it again returns the text, so nothing is lost.
     #[test]
     fn escaped_text_comes_back(text in "[^\\p{Cc}\u{feff}]*") {
         let escaped = text.replace('&', "&amp;").replace('<', "&lt;");

@@ -1,11 +1,11 @@
-//! Addresses on a site, and the ids of items that follow from them.
+//! URLs on a site, and the item ids derived from them.
 
 use kindred_shared::DomainName;
 use kindred_shared::name::MAX_ID_BYTES;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// What a path of an address does not hold as it is.
+/// Characters that are encoded in paths.
 const IN_PATH: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -17,12 +17,12 @@ const IN_PATH: &AsciiSet = &CONTROLS
     .add(b'{')
     .add(b'}');
 
-/// Where a site is.
+/// Where a site is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Base {
-    /// `https://blog.example`; `None`: nobody says.
+    /// `https://blog.example`; `None`: unknown.
     origin: Option<String>,
-    /// The path below which the site is, with a slash at both ends.
+    /// The path of the site, with a slash at both ends.
     path: String,
 }
 
@@ -36,10 +36,10 @@ impl Default for Base {
 }
 
 impl Base {
-    /// Reads `https://blog.example/below`.
+    /// Parses `https://blog.example/below`.
     ///
     /// # Errors
-    /// In words, when it is no address of HTTP.
+    /// A message, when it is not an HTTP URL.
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let expected = || {
             format!(
@@ -53,23 +53,23 @@ impl Base {
         })
     }
 
-    /// The same host, and the site below this path.
+    /// The same host, with the site below this path.
     pub(super) fn below(mut self, path: &str) -> Self {
         self.path = slashed(path);
         self
     }
 
-    /// The host with its port; `None`: nobody says.
+    /// The host with its port; `None`: unknown.
     pub(super) fn host(&self) -> Option<&str> {
         self.origin.as_deref()?.split("://").nth(1)
     }
 
-    /// The path of a page, given by that below the site.
+    /// The path of a page, from its path below the site.
     pub(super) fn path(&self, below: &str) -> String {
         format!("{}{}", self.path, below.trim_start_matches('/'))
     }
 
-    /// The address of a path: whole, where somebody says where the site is.
+    /// The URL of a path: absolute, if the site's address is known.
     pub(super) fn url(&self, path: &str) -> String {
         let path = utf8_percent_encode(path, IN_PATH);
         match &self.origin {
@@ -78,7 +78,7 @@ impl Base {
         }
     }
 
-    /// The address of something that a page of this path names; `None`: it is none that lasts.
+    /// The URL of something that the page at a path refers to; `None`: it has no lasting URL.
     pub(super) fn resolve(&self, said: &str, page: &str) -> Option<String> {
         let said = said.trim();
         if said.starts_with("https://") || said.starts_with("http://") {
@@ -101,7 +101,7 @@ impl Base {
     }
 }
 
-/// Origin and path of an address, without query and fragment.
+/// Origin and path of a URL, without query and fragment.
 fn parted(url: &str) -> Option<(&str, &str)> {
     let url = url.trim();
     let host_at = url.find("://")? + 3;
@@ -127,8 +127,8 @@ fn slashed(path: &str) -> String {
     }
 }
 
-/// The path of an address with its query, and its host: `https://e.example/a?b` is `/a?b` of `e.example`. What is no
-/// address of HTTP is a path.
+/// The path of a URL with its query, and its host: `https://e.example/a?b` is `/a?b` of
+/// `e.example`. Anything but an HTTP URL is a path.
 pub(super) fn path_and_host(url: &str) -> (String, Option<String>) {
     let url = url.trim();
     let url = &url[..url.find('#').unwrap_or(url.len())];
@@ -141,14 +141,14 @@ pub(super) fn path_and_host(url: &str) -> (String, Option<String>) {
     (path.to_owned(), host)
 }
 
-/// The name of the host of an address, without its port; `None`: it has none.
+/// The host name of a URL, without its port; `None`: it has none.
 pub(crate) fn host_of(url: &str) -> Option<&str> {
     let host = parted(url)?.0.split("://").nth(1)?;
     host.split(':').next()
 }
 
-/// The id of what is at a path: the path, decoded, without slashes at its ends, `index.html` and `.html`; that of
-/// the first page is `index`. One that is too long ends in a hash of all of it.
+/// The id of the item at a path: the decoded path without outer slashes, `index.html` and `.html`;
+/// the home page is `index`. If it is too long, it ends in a hash of the whole.
 pub(super) fn id(path: &str) -> String {
     let path = percent_decode_str(path).decode_utf8_lossy();
     let mut path = path.trim_matches('/');
@@ -175,7 +175,7 @@ pub(super) fn id(path: &str) -> String {
     id
 }
 
-/// A domain named like a host or a folder; what no name has becomes a hyphen.
+/// A domain named after a host or a folder; invalid characters become hyphens.
 pub(crate) fn domain_of(name: &str) -> Option<DomainName> {
     let name = name.strip_prefix("www.").unwrap_or(name);
     let fit: String = name

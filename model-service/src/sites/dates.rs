@@ -1,10 +1,10 @@
-//! Dates as people write them in front matter, feeds and pages.
+//! Parses dates as people write them in front matter, feeds and pages.
 
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime};
 
 /// Longest text that may be a date, in bytes.
 const MAX_BYTES: usize = 100;
-/// Forms of a date with a time and an offset.
+/// Formats with a time and an offset.
 const WITH_OFFSET: [&str; 6] = [
     "%Y-%m-%d %H:%M:%S%.f %z",
     "%Y-%m-%d %H:%M %z",
@@ -13,7 +13,7 @@ const WITH_OFFSET: [&str; 6] = [
     "%Y/%m/%d %H:%M:%S %z",
     "%a %b %d %Y %H:%M:%S GMT%z",
 ];
-/// Forms of a date with a time, which is that of UTC.
+/// Formats with a time, taken as UTC.
 const WITH_TIME: [&str; 7] = [
     "%Y-%m-%dT%H:%M:%S%.f",
     "%Y-%m-%dT%H:%M",
@@ -23,7 +23,7 @@ const WITH_TIME: [&str; 7] = [
     "%Y/%m/%d %H:%M",
     "%B %d, %Y %H:%M",
 ];
-/// Forms of a date alone.
+/// Formats without a time.
 const DAYS: [&str; 8] = [
     "%Y-%m-%d",
     "%Y/%m/%d",
@@ -35,8 +35,8 @@ const DAYS: [&str; 8] = [
     "%Y%m%d",
 ];
 
-/// The time that a text names, with the offset it was written with; one without an offset is that of UTC, one
-/// without a time of day is its first moment.
+/// Parses a timestamp with its offset; without an offset it is UTC, without a time of day it is
+/// midnight.
 pub(super) fn parse(text: &str) -> Option<DateTime<FixedOffset>> {
     let text = text.trim();
     if text.is_empty() || text.len() > MAX_BYTES {
@@ -46,7 +46,7 @@ pub(super) fn parse(text: &str) -> Option<DateTime<FixedOffset>> {
         .or_else(|_| DateTime::parse_from_rfc2822(text))
         .ok();
     let parsed = parsed.or_else(|| {
-        // The name of a zone in brackets, as JavaScript writes it, says what the offset says.
+        // A zone name in brackets, as JavaScript writes it, repeats the offset.
         let bare = text.split(" (").next().unwrap_or(text);
         let bare = match bare
             .strip_suffix("UTC")
@@ -74,7 +74,7 @@ pub(super) fn parse(text: &str) -> Option<DateTime<FixedOffset>> {
         };
         with_offset().or_else(with_time).or_else(day)
     });
-    // What is not given is written as year 1 by some.
+    // Some programs write year 1 for a missing date.
     parsed.filter(|at| at.timestamp() > -62_000_000_000 && at.timestamp() < 253_000_000_000)
 }
 
@@ -82,7 +82,7 @@ fn first_moment(day: NaiveDate) -> Option<DateTime<FixedOffset>> {
     Some(day.and_hms_opt(0, 0, 0)?.and_utc().fixed_offset())
 }
 
-/// A space before the offset at the end, if there is one.
+/// Inserts a space before the offset at the end, if there is one.
 fn spaced_offset(text: &str) -> String {
     let Some(at) = text.rfind(['+', '-']) else {
         return text.to_owned();
@@ -95,7 +95,7 @@ fn spaced_offset(text: &str) -> String {
     }
 }
 
-/// The day that a name begins with, `2026-11-29-…`, and what follows it.
+/// The date that a name starts with, `2026-11-29-…`, and the rest.
 pub(super) fn of_name(name: &str) -> Option<(DateTime<FixedOffset>, &str)> {
     let day = name.get(..10)?;
     let rest = &name[10..];

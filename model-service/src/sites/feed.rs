@@ -12,7 +12,7 @@ use super::fields::attribute;
 use super::text::{folded, has_words};
 use super::{Found, Item, Left, Place, Stop, Summary, Take, Wishes, dates, folder_of};
 
-/// Largest feed that is read, in bytes, unpacked.
+/// Largest feed, in bytes, uncompressed.
 const MAX_FEED_BYTES: u64 = 256 << 20;
 
 /// Reads a feed.
@@ -27,7 +27,7 @@ pub(super) fn read(
     read.map_err(|error| Stop::Unreadable(error.to_string()))?;
     if bytes.len() as u64 > MAX_FEED_BYTES {
         return Err(Stop::Unreadable(format!(
-            "a feed may have {MAX_FEED_BYTES} bytes; divide it"
+            "a feed may have at most {MAX_FEED_BYTES} bytes; split it"
         )));
     }
     let parser = Builder::new()
@@ -61,7 +61,7 @@ pub(super) fn read(
         }
         if !known.insert(item.id.clone()) {
             let why = format!(
-                "entry {at}: another entry before it has its address, {}",
+                "entry {at}: an earlier entry has the same address, {}",
                 item.id
             );
             take(Found::Trouble(place, why))?;
@@ -75,10 +75,10 @@ pub(super) fn read(
 }
 
 fn in_words(error: &ParseFeedError) -> String {
-    format!("it is no feed that can be read: {error}")
+    format!("it cannot be read as a feed: {error}")
 }
 
-/// Where the feed's own pages are.
+/// The host of the feed's own pages.
 fn host_of(feed: &Feed, base: Option<&Base>) -> Option<String> {
     if let Some(host) = base.and_then(Base::host) {
         return Some(host.to_owned());
@@ -89,12 +89,12 @@ fn host_of(feed: &Feed, base: Option<&Base>) -> Option<String> {
     links.find_map(|link| path_and_host(link).1)
 }
 
-/// Whether a link leads to a page, and not to the feed itself or to what belongs to it.
+/// Whether a link leads to a page, rather than to the feed itself or to an enclosure.
 fn is_page(link: &Link) -> bool {
     matches!(link.rel.as_deref(), None | Some("alternate"))
 }
 
-/// The address of an entry's page.
+/// The URL of an entry's page.
 fn page_of(entry: &Entry) -> Option<&str> {
     let links = &entry.links;
     let link = links.iter().find(|link| is_page(link)).or(links.first())?;
@@ -107,7 +107,7 @@ fn item(entry: &Entry, host: Option<&str>, wishes: &Wishes) -> Option<Item> {
         Some(page) => {
             let (path, of) = path_and_host(page);
             match of {
-                // What is elsewhere is known by its host, too.
+                // Pages elsewhere are identified with their host.
                 Some(of) if host.is_some_and(|host| host != of) => id(&format!("{of}{path}")),
                 _ => id(&path),
             }

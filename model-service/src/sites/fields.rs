@@ -1,4 +1,4 @@
-//! What the names of front matter mean, whoever wrote it.
+//! The meanings of front matter fields, across generators.
 
 use chrono::{DateTime, FixedOffset};
 use serde_json::Value;
@@ -7,16 +7,16 @@ use super::dates;
 use super::matter::Matter;
 use super::text::folded;
 
-/// Longest text of an attribute, in bytes.
+/// Longest attribute value, in bytes.
 const MAX_ATTRIBUTE_BYTES: usize = 4 << 10;
 
-/// What a file says of itself, by its meaning.
+/// What a file says about itself, by meaning.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Said {
     pub(super) title: Option<String>,
     pub(super) description: Option<String>,
     pub(super) date: Option<DateTime<FixedOffset>>,
-    /// When it is to appear, if that is said apart.
+    /// When it is to appear, if given separately.
     pub(super) publish: Option<DateTime<FixedOffset>>,
     pub(super) changed: Option<DateTime<FixedOffset>>,
     pub(super) expires: Option<DateTime<FixedOffset>>,
@@ -25,10 +25,10 @@ pub(super) struct Said {
     pub(super) slug: Option<String>,
     /// The whole path.
     pub(super) permalink: Option<String>,
-    /// The last part of the path, as Docusaurus names it.
+    /// The last part of the path, as named by Docusaurus.
     pub(super) id: Option<String>,
     pub(super) series: Option<String>,
-    /// Categories alone: they are parts of addresses for some.
+    /// Categories without tags: for some generators they are part of URLs.
     pub(super) categories: Vec<String>,
     /// Categories and tags.
     pub(super) labels: Vec<String>,
@@ -84,7 +84,8 @@ const SERIES: [&str; 2] = ["series", "serie"];
 const CATEGORIES: [&str; 3] = ["categories", "category", "topics"];
 const TAGS: [&str; 2] = ["tags", "tag"];
 
-/// Reads front matter. `spaced`: several labels in one text have spaces between, as Jekyll has it.
+/// Reads front matter. `spaced`: several labels in one string are separated by spaces, as in
+/// Jekyll.
 pub(super) fn said(matter: &Matter, spaced: bool) -> Said {
     let matter: Matter = matter
         .iter()
@@ -106,7 +107,7 @@ pub(super) fn said(matter: &Matter, spaced: bool) -> Said {
     both.extend(labels(&TAGS));
     let mut known = std::collections::BTreeSet::new();
     both.retain(|label| known.insert(label.clone()));
-    // `published` is a date for some, and whether it is for others.
+    // `published` is a date for some generators and a flag for others.
     let published = matter.get("published").and_then(time);
     let build = first(&["build", "_build"]).and_then(Value::as_object);
     let never_listed = build.is_some_and(|build| {
@@ -144,7 +145,7 @@ pub(super) fn said(matter: &Matter, spaced: bool) -> Said {
     }
 }
 
-/// Text as an attribute may be.
+/// A string within the limit of an attribute.
 pub(super) fn attribute(text: &str) -> String {
     text[..text.floor_char_boundary(MAX_ATTRIBUTE_BYTES)].to_owned()
 }
@@ -172,7 +173,7 @@ fn truth(value: &Value) -> Option<bool> {
 fn time(value: &Value) -> Option<DateTime<FixedOffset>> {
     match value {
         Value::String(text) => dates::parse(text),
-        // As Docusaurus has it: last_update: {date: …}.
+        // As in Docusaurus: last_update: {date: …}.
         Value::Object(inside) => time(inside.get("date")?),
         Value::Number(number) => dates::parse(&number.to_string()),
         Value::Null | Value::Bool(_) | Value::Array(_) => None,
@@ -199,7 +200,7 @@ fn label(value: &Value) -> Option<String> {
     }
 }
 
-/// One name, or several with commas between.
+/// One name, or several separated by commas.
 fn names(value: &Value) -> Option<String> {
     let all = match value {
         Value::Array(all) => all.iter().filter_map(label).collect(),

@@ -1,4 +1,4 @@
-//! Folders of a site: which files are pages, where each is read, and what it says.
+//! Folders of a site: which files are pages, their URLs, and their content.
 
 mod locate;
 
@@ -21,7 +21,7 @@ use super::{
     page,
 };
 
-/// Reads all pages of a folder, in the order of their paths.
+/// Reads all pages of a folder, in path order.
 pub(super) fn read(path: &Path, wishes: &Wishes, take: &mut Take<'_>) -> Result<Summary, Stop> {
     let only = clean(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     let mut site = Site::of(&only);
@@ -34,7 +34,7 @@ pub(super) fn read(path: &Path, wishes: &Wishes, take: &mut Take<'_>) -> Result<
     let mut reader = Reader::new(&site, wishes);
     reader.summary.kind = site.generator.words();
     reader.summary.directories.push(site.folder.clone());
-    // A folder in the site is read alone; a folder around the site is all of it.
+    // A folder inside the site is read alone; a folder around it means the whole site.
     let is_around = site.folder.starts_with(&only);
     for root in &site.roots {
         if only.starts_with(&root.dir) {
@@ -71,7 +71,7 @@ pub(super) fn read_file(
     Ok(reader.summary)
 }
 
-/// Reads a page of HTML that is at a path of a site.
+/// Reads an HTML page at a path of a site.
 pub(super) fn read_page(
     file: &Path,
     path: &str,
@@ -97,9 +97,9 @@ pub(super) fn read_page(
 struct Reader<'a> {
     site: &'a Site,
     wishes: &'a Wishes,
-    /// Which file has an id.
+    /// The file that has an id.
     known: HashMap<String, PathBuf>,
-    /// What files of data say of all that lies in a folder.
+    /// What data files say about all files of a folder.
     folders: HashMap<PathBuf, Matter>,
     summary: Summary,
 }
@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
                         Some(error) => error.to_string(),
                         None => error.to_string(),
                     };
-                    // A link that leads nowhere is of no page, unless it is named like one.
+                    // A dangling link matters only if it is named like a page.
                     if file == from || form::is_page(&file) || file.is_dir() {
                         take(Found::Trouble(Place { file, line: 1 }, why))?;
                     }
@@ -180,7 +180,7 @@ impl<'a> Reader<'a> {
             Ok(parted) => parted,
             Err(fault) => return take(Found::Trouble(place(fault.line), fault.detail)),
         };
-        // Jekyll makes pages of files with front matter alone.
+        // Jekyll only makes pages of files with front matter.
         if parted.matter.is_none() && self.site.generator == Generator::Jekyll {
             return Ok(());
         }
@@ -200,7 +200,8 @@ impl<'a> Reader<'a> {
             Ok(mut item) => {
                 if let Some(other) = self.known.get(&item.id) {
                     let why = format!(
-                        "it has the address of {}, {}; give one of them another slug or permalink",
+                        "it has the same address as {}, {}; give one of them another slug or \
+                        permalink",
                         other.display(),
                         item.id
                     );
@@ -240,7 +241,7 @@ impl<'a> Reader<'a> {
         let publish_at = later
             .map(|at| at.to_utc())
             .filter(|at| *at > now && !self.site.shows_future)
-            // What expires before it appears never does.
+            // An item cannot be scheduled for after its own expiry.
             .filter(|at| expires_at.is_none_or(|end| *at < end));
         let title = said.title.clone().or(body.heading);
         let title = title.unwrap_or_else(|| humanized(&spot.name));
@@ -280,7 +281,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Where it is read, with the path of the site: what it says itself goes before where it lies.
+    /// Its path, with that of the site: what the file says takes precedence over its location.
     fn path_of(&self, spot: &Spot, said: &Said, title: &str) -> String {
         let base = &self.site.base;
         if let Some(canonical) = &spot.whole {
@@ -323,7 +324,7 @@ impl<'a> Reader<'a> {
             (Some(made), _) => made,
             (None, slug) => spot.renamed(slug, said.id.as_deref()),
         };
-        // Hugo's paths are in lower case, whatever they are made of.
+        // Hugo's paths are in lower case, whatever they are made from.
         let path = match self.site.generator == Generator::Hugo && !spot.keeps_case {
             true => path.to_lowercase(),
             false => path,
@@ -335,7 +336,7 @@ impl<'a> Reader<'a> {
         base.path(&path)
     }
 
-    /// What Eleventy's files of data say of the folders of a file, the outermost first.
+    /// What Eleventy's data files say about the folders of a file, outermost first.
     fn said_of_folder(&mut self, path: &Path) -> Matter {
         let mut said = Matter::new();
         if self.site.generator != Generator::Eleventy {
@@ -361,7 +362,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What a file has for readers.
+/// The visible content of a file.
 #[derive(Default)]
 struct Body {
     html: String,
@@ -370,7 +371,7 @@ struct Body {
 }
 
 impl Body {
-    /// Of a page of HTML what its head says goes into `said`.
+    /// For an HTML page, the metadata in its head is added to `said`.
     fn of(path: &Path, parted: &matter::Parted<'_>, is_mdx: bool, said: &mut Matter) -> Self {
         let is_html = form::ending(path).is_none_or(|ending| ending.starts_with("htm"));
         if !is_html {
@@ -404,7 +405,7 @@ fn text_of(path: &Path) -> Result<String, String> {
     let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
     if metadata.len() > MAX_FILE_BYTES {
         return Err(format!(
-            "it has {} bytes; a page may have {MAX_FILE_BYTES}",
+            "it has {} bytes; a page may have at most {MAX_FILE_BYTES}",
             metadata.len()
         ));
     }
@@ -412,7 +413,7 @@ fn text_of(path: &Path) -> Result<String, String> {
     Ok(lossy(bytes))
 }
 
-/// A name as a title.
+/// A name turned into a title.
 fn humanized(name: &str) -> String {
     let words = folded(&name.replace(['-', '_'], " ")).unwrap_or_else(|| name.to_owned());
     let mut characters = words.chars();
@@ -422,7 +423,7 @@ fn humanized(name: &str) -> String {
     }
 }
 
-/// A permalink of Eleventy with what is known of the file put in; what else it asks for stays.
+/// An Eleventy permalink with what is known about the file filled in; other placeholders stay.
 fn filled(permalink: &str, spot: &Spot, title: &str, slug: Option<&str>) -> Option<String> {
     let mut made = String::new();
     let mut rest = permalink;

@@ -1,26 +1,26 @@
-//! What a path is, by its name and how it begins.
+//! Detects the form of a source from its name and first bytes.
 
 use std::path::Path;
 
-/// How much of a file is looked at.
+/// How many bytes of a file are examined.
 pub(crate) const SNIFFED: usize = 4 << 10;
 
-/// What a source is.
+/// The form of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// A folder of a site.
+    /// A folder with a site.
     Folder,
-    /// A file of Markdown or HTML.
+    /// A Markdown or HTML file.
     File,
     /// RSS, Atom or JSON Feed.
     Feed,
-    /// A sitemap, or an index of some.
+    /// A sitemap, or a sitemap index.
     Sitemap,
-    /// A table, with this between its fields.
+    /// A table with this field separator.
     Table(u8),
 }
 
-/// The endings of Markdown and HTML.
+/// The extensions of Markdown and HTML.
 const PAGES: [&str; 5] = ["md", "markdown", "mdx", "html", "htm"];
 
 /// Whether a file of this name may be a page.
@@ -28,13 +28,14 @@ pub(super) fn is_page(path: &Path) -> bool {
     ending(path).is_some_and(|ending| PAGES.contains(&ending.as_str()))
 }
 
-/// The ending of a file's name, in lower case.
+/// The extension of a file's name, in lower case.
 pub(super) fn ending(path: &Path) -> Option<String> {
     Some(path.extension()?.to_str()?.to_ascii_lowercase())
 }
 
 impl Form {
-    /// What a file is, by its name (without `.gz`) and its first bytes, unpacked; `None`: events.
+    /// The form of a file, from its name (without `.gz`) and its first uncompressed bytes; `None`:
+    /// events.
     pub(crate) fn of_file(path: &Path, begin: &[u8]) -> Option<Self> {
         let name = path.with_extension("");
         let packed = ending(path).is_some_and(|ending| ending == "gz");
@@ -60,7 +61,7 @@ impl Form {
     }
 }
 
-/// The name of the first element of XML, without its prefix.
+/// The name of the root element of XML, without its prefix.
 fn root_of(text: &str) -> Option<&str> {
     if !text.starts_with('<') {
         return None;

@@ -1,7 +1,8 @@
-//! Which generator a folder is a site of, and what its settings say: where pages lie, and where they are read.
+//! Detects the generator of a site and reads its settings: where pages are stored, and their URLs.
 //!
-//! Settings that are data (TOML, YAML, JSON) are read as data. Those that are programs (`docusaurus.config.js`) are
-//! not run: what they say in plain words, `url: 'https://docs.example'`, is found as text.
+//! Settings that are data (TOML, YAML, JSON) are parsed. Those that are programs
+//! (`docusaurus.config.js`) are not run: literals such as `url: 'https://docs.example'` are found
+//! by searching the text.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -14,12 +15,12 @@ use super::address::Base;
 use super::matter::{self, Language, Matter};
 use super::{Place, fields};
 
-/// Largest file of settings that is read, in bytes.
+/// Largest settings file, in bytes.
 const MAX_SETTINGS_BYTES: u64 = 4 << 20;
-/// How far up a site is looked for, from a folder in it.
+/// How many levels up the site is searched for, from a folder inside it.
 const MAX_UP: usize = 6;
 
-/// Who makes a site of a folder.
+/// A site generator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Generator {
     Hugo,
@@ -27,12 +28,12 @@ pub(crate) enum Generator {
     Astro,
     Docusaurus,
     Eleventy,
-    /// None that is known: paths of files are paths of pages.
+    /// None that is known: file paths are page paths.
     Plain,
 }
 
 impl Generator {
-    /// In words.
+    /// Its name for people.
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Hugo => "a site of Hugo",
@@ -44,7 +45,7 @@ impl Generator {
         }
     }
 
-    /// The one whose settings lie in a folder.
+    /// The generator whose settings are in a folder.
     fn of(folder: &Path) -> Option<Self> {
         let has = |name: &str| folder.join(name).exists();
         let any = |stem: &str, endings: &[&str]| {
@@ -73,20 +74,20 @@ impl Generator {
     }
 }
 
-/// How paths of files become paths of pages.
+/// How file paths become page paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Shape {
     Hugo,
     Jekyll,
-    /// Documents of Docusaurus.
+    /// Docusaurus documents.
     Docs,
-    /// A blog of Docusaurus.
+    /// A Docusaurus blog.
     Blog,
-    /// A collection of Astro.
+    /// An Astro collection.
     Collection,
-    /// As the files lie.
+    /// As the files are arranged.
     Routes,
-    /// Of another version than readers are led to.
+    /// Of another version than the one readers see by default.
     OtherVersion,
 }
 
@@ -94,12 +95,12 @@ pub(super) enum Shape {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Root {
     pub(super) dir: PathBuf,
-    /// Where it is on the site, with a slash at both ends.
+    /// Its path on the site, with a slash at both ends.
     pub(super) prefix: String,
     pub(super) shape: Shape,
-    /// The language of what it holds, if it is one.
+    /// The language of its content, if it has only one.
     pub(super) language: Option<String>,
-    /// Whether its folders are named by languages.
+    /// Whether its folders are named after languages.
     pub(super) holds_languages: OnceCell<bool>,
 }
 
@@ -120,32 +121,32 @@ impl Root {
     }
 }
 
-/// What is known of a site before its pages are read.
+/// What is known about a site before its pages are read.
 #[derive(Debug)]
 pub(super) struct Site {
     pub(super) generator: Generator,
-    /// Where its settings lie.
+    /// The folder of its settings.
     pub(super) folder: PathBuf,
     pub(super) base: Base,
     pub(super) roots: Vec<Root>,
     pub(super) settings: Matter,
-    /// Languages that the settings name, and the path below which each is.
+    /// Languages named in the settings, with their paths.
     pub(super) languages: BTreeMap<String, String>,
-    /// Whether what is still to come is published already.
+    /// Whether items with a future date are already published.
     pub(super) shows_future: bool,
     /// Settings that cannot be read.
     pub(super) troubles: Vec<(Place, String)>,
 }
 
 impl Site {
-    /// The site that a folder is, is a part of, or holds.
+    /// The site that a folder is, belongs to, or contains.
     pub(super) fn of(folder: &Path) -> Self {
         if let Some(generator) = Generator::of(folder) {
             return Self::read(generator, folder);
         }
         let mut above = folder;
         for _ in 0..MAX_UP {
-            // What lies beside a repository is another's.
+            // What is next to a repository belongs to something else.
             if above.join(".git").exists() {
                 break;
             }
@@ -191,7 +192,7 @@ impl Site {
         site
     }
 
-    /// A folder of pages that no generator reads.
+    /// A folder of pages without a generator.
     pub(super) fn plain(folder: &Path, base: Base) -> Self {
         Self {
             base,
@@ -205,7 +206,7 @@ impl Site {
         }
     }
 
-    /// A file of settings as data; nothing when it is not there.
+    /// A settings file as data; empty if it does not exist.
     fn data(&mut self, path: &Path) -> Matter {
         let language = match path.extension().and_then(|ending| ending.to_str()) {
             Some("toml") => Language::Toml,
@@ -309,7 +310,7 @@ impl Site {
                 self.add(root);
             }
         }
-        // Those without a folder of their own share one.
+        // Languages without a folder of their own share one.
         let shares = languages.is_empty()
             || languages
                 .values()
@@ -463,8 +464,8 @@ impl Site {
             .unwrap_or_default()
     }
 
-    /// What the settings of Jekyll say of files below a path, of a kind (`posts`, `pages`, a collection), before
-    /// they say anything of themselves.
+    /// Jekyll's default front matter for files below a path, of a kind (`posts`, `pages`, a
+    /// collection).
     pub(super) fn defaults(&self, path: &Path, kind: &str) -> Matter {
         let mut said = Matter::new();
         let Some(Value::Array(all)) = self.settings.get("defaults") else {
@@ -487,7 +488,7 @@ impl Site {
         said
     }
 
-    /// Whether the settings of Jekyll leave a file out.
+    /// Whether Jekyll's settings exclude a file.
     pub(super) fn excludes(&self, path: &Path) -> bool {
         let listed = |key: &str| match self.settings.get(key) {
             Some(Value::Array(all)) => all
@@ -499,13 +500,13 @@ impl Site {
         listed("exclude") && !listed("include")
     }
 
-    /// Labels in one text have spaces between.
+    /// Labels in one string are separated by spaces.
     pub(super) fn said(&self, matter: &Matter) -> fields::Said {
         fields::said(matter, self.generator == Generator::Jekyll)
     }
 }
 
-/// A folder of pages that the settings of Docusaurus name.
+/// A folder of pages named in the settings of Docusaurus.
 #[derive(Debug, PartialEq, Eq)]
 struct Instance {
     dir: String,
@@ -523,7 +524,7 @@ impl Instance {
     }
 }
 
-/// The folders that the settings of Docusaurus name, in their order.
+/// The folders named in the settings of Docusaurus, in order.
 fn instances(config: &str) -> Vec<Instance> {
     #[derive(Default)]
     struct Begun {
@@ -583,7 +584,7 @@ fn instances(config: &str) -> Vec<Instance> {
     found
 }
 
-/// The places right behind `key:`, where key is a whole word.
+/// The positions right after `key:`, where key is a whole word.
 fn places<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = usize> + 'a {
     text.match_indices(key).filter_map(move |(at, _)| {
         let before = text[..at].chars().next_back();
@@ -594,12 +595,12 @@ fn places<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = usize> + 'a {
     })
 }
 
-/// The texts that stand behind `key:`.
+/// The string literals that follow `key:`.
 fn literals<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = String> + 'a {
     places(text, key).filter_map(|at| quoted(&text[at..]))
 }
 
-/// The text in quotes that begins here.
+/// The quoted string that starts here.
 fn quoted(text: &str) -> Option<String> {
     let text = text.trim_start();
     let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
@@ -607,7 +608,7 @@ fn quoted(text: &str) -> Option<String> {
     Some(inside[..inside.find(quote)?].to_owned())
 }
 
-/// JavaScript without lines that are comments.
+/// JavaScript without comment lines.
 fn without_comments(text: &str) -> String {
     let lines = text.lines().filter(|line| {
         let line = line.trim_start();
@@ -629,7 +630,7 @@ fn lowered(matter: Matter) -> Matter {
         .collect()
 }
 
-/// The text of a file that is not large.
+/// The text of a file, unless it is large.
 pub(super) fn small(path: &Path) -> Option<String> {
     let size = fs::metadata(path).ok().filter(fs::Metadata::is_file)?.len();
     if size > MAX_SETTINGS_BYTES {
@@ -638,7 +639,7 @@ pub(super) fn small(path: &Path) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
-/// The folders right below a folder that are not hidden, in order.
+/// The visible folders directly in a folder, in order.
 fn folders(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = entries(folder)
         .filter(|path| path.is_dir() && !is_hidden(path))
@@ -647,7 +648,7 @@ fn folders(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The files right below a folder, in order.
+/// The files directly in a folder, in order.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = entries(folder).filter(|path| path.is_file()).collect();
     found.sort_unstable();
@@ -659,7 +660,7 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
     entries.filter_map(|entry| Some(entry.ok()?.path()))
 }
 
-/// Whether nothing of a name is a page: hidden, or of other programs.
+/// Whether nothing with such a name is a page: it is hidden, or belongs to other programs.
 pub(super) fn is_hidden(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
     name.is_none_or(|name| {

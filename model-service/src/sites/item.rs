@@ -1,4 +1,4 @@
-//! An item as a source tells it.
+//! An item as found in a source.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use kindred_shared::event::{MAX_ADDRESS_BYTES, MAX_CATEGORIES, MAX_LABEL_BYTES};
 use serde::{Serialize, Serializer};
 
-/// An item, as an event says it but for `type` and `domain`. What has no value is left out.
+/// An item in the fields of its event, without `type` and `domain`. Empty fields are left out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Item {
     /// Its id.
@@ -38,10 +38,10 @@ pub(crate) struct Item {
     pub(crate) hidden: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<u64>,
-    /// The type of its event, if a table says one.
+    /// The type of its event, if given in a table.
     #[serde(skip)]
     pub(crate) kind: Option<String>,
-    /// Its domain, if a table says one.
+    /// Its domain, if given in a table.
     #[serde(skip)]
     pub(crate) domain: Option<String>,
 }
@@ -54,7 +54,8 @@ fn time<S: Serializer>(at: &Option<DateTime<Utc>>, to: S) -> Result<S::Ok, S::Er
 }
 
 impl Item {
-    /// Leaves out what no event may say, so that the rest goes in; whether its text was cut.
+    /// Drops or cuts fields that an event may not have, so that the rest is accepted; returns
+    /// whether its text was cut.
     pub(super) fn fit(&mut self, max_text: usize) -> bool {
         let is_long = |text: &mut String, most: usize| text.len() > most;
         self.url = self.url.take_if(|url| !is_long(url, MAX_ADDRESS_BYTES));
@@ -74,7 +75,7 @@ impl Item {
         }
     }
 
-    /// The event for a domain, one line of JSON.
+    /// The event for a domain, as one line of JSON.
     pub(crate) fn event(&self, domain: &str) -> String {
         #[derive(Serialize)]
         struct Event<'a> {

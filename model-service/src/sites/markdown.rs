@@ -1,23 +1,23 @@
-//! Markdown to the HTML that is sent as an item's text.
+//! Converts Markdown to the HTML that is sent as an item's text.
 
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
 use super::templates::{without_admonitions, without_jsx, without_templates};
 use super::text::folded;
 
-/// How often MDX is indented in itself.
+/// Deepest nesting of indentation in MDX.
 const MAX_DEPTH: usize = 8;
 
-/// A text of Markdown, read.
+/// Rendered Markdown.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Rendered {
-    /// HTML, without blocks of code and formulas.
+    /// HTML, without code blocks and formulas.
     pub(super) html: String,
-    /// The words of the first heading of the first level.
+    /// The text of the first top-level heading.
     pub(super) heading: Option<String>,
 }
 
-/// Reads the body of a file. MDX holds JavaScript, other Markdown templates.
+/// Renders the body of a file. MDX contains JavaScript, other Markdown contains templates.
 pub(super) fn render(body: &str, is_mdx: bool) -> Rendered {
     let body = without_admonitions(body);
     let body = if is_mdx {
@@ -28,7 +28,7 @@ pub(super) fn render(body: &str, is_mdx: bool) -> Rendered {
     to_html(&body, is_mdx.then_some(MAX_DEPTH))
 }
 
-/// In MDX there is no indented code: what looks like it is Markdown, so often in itself.
+/// MDX has no indented code: what looks like it is Markdown, possibly nested.
 fn to_html(body: &str, mdx: Option<usize>) -> Rendered {
     let options = Options::ENABLE_TABLES
         | Options::ENABLE_FOOTNOTES

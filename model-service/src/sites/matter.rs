@@ -1,14 +1,14 @@
-//! Front matter: what a file says of itself before its text, as YAML, TOML or JSON.
+//! Front matter: metadata at the beginning of a file, as YAML, TOML or JSON.
 
 use serde_json::{Map, Value};
 
-/// What a file says of itself.
+/// The metadata of a file.
 pub(super) type Matter = Map<String, Value>;
 
-/// A file, taken apart.
+/// A file split into its parts.
 #[derive(Debug, PartialEq)]
 pub(super) struct Parted<'a> {
-    /// What it says of itself; `None`: it has no front matter.
+    /// Its metadata; `None`: it has no front matter.
     pub(super) matter: Option<Matter>,
     /// The rest.
     pub(super) body: &'a str,
@@ -17,13 +17,13 @@ pub(super) struct Parted<'a> {
 /// Front matter that cannot be read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// The line of the file, from 1.
+    /// The line of the file, counted from 1.
     pub(super) line: u64,
     /// What is wrong, and what would be right.
     pub(super) detail: String,
 }
 
-/// How it is written.
+/// Its syntax.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Language {
     Yaml,
@@ -31,7 +31,7 @@ pub(super) enum Language {
     Json,
 }
 
-/// Takes a file apart.
+/// Splits a file.
 pub(super) fn part(text: &str) -> Result<Parted<'_>, Fault> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (first, rest) = line_of(text);
@@ -69,7 +69,7 @@ pub(super) fn part(text: &str) -> Result<Parted<'_>, Fault> {
     }
     Err(Fault {
         line: 1,
-        detail: format!("front matter begins here and has no end; close it with a line {fence}"),
+        detail: format!("front matter starts here but does not end; close it with a line {fence}"),
     })
 }
 
@@ -81,7 +81,7 @@ fn line_of(text: &str) -> (&str, &str) {
     }
 }
 
-/// JSON without fences: an object, and the text after it.
+/// JSON without fences: an object, followed by the text.
 fn json(text: &str) -> Result<Parted<'_>, Fault> {
     let mut objects = serde_json::Deserializer::from_str(text).into_iter::<Matter>();
     match objects.next() {
@@ -104,11 +104,11 @@ fn json(text: &str) -> Result<Parted<'_>, Fault> {
 fn json_fault(error: &serde_json::Error) -> Fault {
     Fault {
         line: error.line() as u64,
-        detail: format!("front matter is no JSON: {error}"),
+        detail: format!("front matter is not valid JSON: {error}"),
     }
 }
 
-/// Reads front matter, or a file of settings.
+/// Parses front matter, or a settings file.
 pub(super) fn parse(text: &str, language: Language) -> Result<Matter, Fault> {
     match language {
         Language::Yaml => yaml(text),
@@ -118,18 +118,22 @@ pub(super) fn parse(text: &str, language: Language) -> Result<Matter, Fault> {
 }
 
 fn yaml(text: &str) -> Result<Matter, Fault> {
-    // The budget of events, nodes and aliases is the library's: a file cannot make more of itself than it has.
+    // The library's default budget of events, nodes and aliases applies: a file cannot expand
+    // without bounds.
     let options = serde_saphyr::options! {
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
         with_snippet: false,
-        // Titles are "Yes" and "No", too.
+        // Otherwise the titles "Yes" and "No" would be booleans.
         strict_booleans: true,
     };
     let value: Value = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().map_or(1, |place| place.line());
         Fault {
             line,
-            detail: format!("front matter is no YAML: {}", one_line(&error.to_string())),
+            detail: format!(
+                "front matter is not valid YAML: {}",
+                one_line(&error.to_string())
+            ),
         }
     })?;
     match value {
@@ -151,7 +155,10 @@ fn toml_of(text: &str) -> Result<Matter, Fault> {
                 .iter()
                 .filter(|byte| **byte == b'\n')
                 .count() as u64,
-            detail: format!("front matter is no TOML: {}", one_line(error.message())),
+            detail: format!(
+                "front matter is not valid TOML: {}",
+                one_line(error.message())
+            ),
         }
     })?;
     Ok(table
@@ -257,8 +264,8 @@ mod tests {
     #[test]
     fn what_cannot_be_read_names_its_line() {
         for (text, line, words) in [
-            ("---\ntitle: x\n", 1, "has no end"),
-            ("+++\ntitle = 'x'\n---\n", 1, "has no end"),
+            ("---\ntitle: x\n", 1, "does not end"),
+            ("+++\ntitle = 'x'\n---\n", 1, "does not end"),
             ("---\ntitle: x\nbad: a: b\n---\n", 3, "YAML"),
             ("---\ntitle: [a\n---\n", 2, "YAML"),
             ("---\n- a\n- b\n---\n", 2, "names with values"),

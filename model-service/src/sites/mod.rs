@@ -1,7 +1,7 @@
-//! What sites are written in, read into items: folders of Markdown and HTML, feeds, sitemaps, tables.
+//! Reads sites into items: folders of Markdown and HTML, feeds, sitemaps, tables.
 //!
-//! Nothing here asks a network. What is read goes to a function one at a time, so that a source may be larger
-//! than memory; a file that cannot be read is told and the next one is read.
+//! Nothing here uses the network. Items are passed to a function one at a time, so a source may be
+//! larger than memory; an unreadable file is reported and reading continues with the next one.
 
 mod address;
 mod dates;
@@ -33,65 +33,65 @@ pub(crate) use address::{Base, domain_of, host_of};
 pub(crate) use form::{Form, SNIFFED};
 pub(crate) use item::Item;
 
-/// Largest file of a page or a post that is read, in bytes.
+/// Largest page or post, in bytes.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// What a reader of sources is told.
+/// Options for reading sources.
 #[derive(Debug, Clone)]
 pub(crate) struct Wishes {
-    /// Where the site is, if it is not as it says itself.
+    /// Where the site is published, if its settings do not say so correctly.
     pub(crate) base: Option<Base>,
-    /// What is later is published later.
+    /// Items dated later are scheduled.
     pub(crate) now: DateTime<Utc>,
-    /// Most bytes of a text; what is longer is cut.
+    /// Most bytes of a text; longer ones are cut.
     pub(crate) max_text: usize,
 }
 
-/// Where something stands.
+/// A position in a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The file.
     pub(crate) file: PathBuf,
-    /// The line, from 1.
+    /// The line, counted from 1.
     pub(crate) line: u64,
 }
 
-/// Something of a source.
+/// Something found in a source.
 #[derive(Debug)]
 pub(crate) enum Found {
     /// An item.
     Item(Place, Box<Item>),
-    /// What cannot be read, and why.
+    /// Something unreadable, and why.
     Trouble(Place, String),
 }
 
-/// Why something that is no item was left out.
+/// Why something was left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Left {
     /// It is a draft.
     Draft,
-    /// It is not to be listed: `unlisted`, `noindex`, no page of its own.
+    /// It should not be listed: `unlisted`, `noindex`, no page of its own.
     Unlisted,
     /// It has expired.
     Expired,
-    /// It has no text of its own: a list of others, a redirection, a template.
+    /// It has no text of its own: a list of other pages, a redirect, a template.
     NoText,
-    /// It is of a release that is not the one that readers are led to.
+    /// It belongs to another release than the one readers see by default.
     OtherVersion,
-    /// A sitemap names it, and no page of it lies beside.
+    /// A sitemap names it, but its page is not next to the sitemap.
     NoPage,
 }
 
 impl Left {
-    /// In words, of several.
+    /// For people, in the plural.
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Draft => "drafts",
             Self::Unlisted => "unlisted",
             Self::Expired => "expired",
-            Self::NoText => "without a text of their own",
+            Self::NoText => "without text of their own",
             Self::OtherVersion => "of other versions",
-            Self::NoPage => "addresses without a page beside the sitemap",
+            Self::NoPage => "addresses without a page next to the sitemap",
         }
     }
 
@@ -108,18 +108,18 @@ impl Left {
     }
 }
 
-/// What a source is, and what of it is not among the items.
+/// What a source is, and what was not turned into items.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Summary {
-    /// What it is, in words.
+    /// What it is, for people.
     pub(crate) kind: &'static str,
-    /// What was left out, and how many of each.
+    /// What was left out, with counts by reason.
     pub(crate) left: BTreeMap<Left, u64>,
-    /// Items whose publication is still to come.
+    /// Items with a future date.
     pub(crate) scheduled: u64,
     /// Texts that were cut.
     pub(crate) cut: u64,
-    /// Directories that were read: whoever follows the source watches them.
+    /// Directories that were read, for watching the source.
     pub(crate) directories: Vec<PathBuf>,
 }
 
@@ -129,22 +129,23 @@ impl Summary {
     }
 }
 
-/// Why reading ended before its end.
+/// Why reading ended early.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// The source as a whole cannot be read, in words.
+    /// The source as a whole cannot be read; the message says why.
     Unreadable(String),
-    /// Who takes what is read wants no more.
+    /// The receiver wants no more.
     Asked,
 }
 
-/// Takes what is found.
+/// Receives what is found.
 pub(crate) type Take<'a> = dyn FnMut(Found) -> Result<(), Stop> + 'a;
 
-/// Reads what lies at a path.
+/// Reads a source.
 ///
 /// # Errors
-/// [`Stop::Unreadable`] when none of it can be read on, [`Stop::Asked`] as soon as `take` says so.
+/// [`Stop::Unreadable`] when it cannot be read any further, [`Stop::Asked`] as soon as `take`
+/// returns it.
 pub(crate) fn read(
     path: &Path,
     form: Form,
@@ -164,7 +165,7 @@ pub(crate) fn read(
     }
 }
 
-/// The folder of a file, which whoever follows the file watches.
+/// The folder of a file, for watching the file.
 fn folder_of(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     path.parent().unwrap_or(Path::new("/")).to_owned()

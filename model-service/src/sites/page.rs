@@ -1,4 +1,4 @@
-//! Pages of HTML: what their head says, and the part of the body that is the page's own.
+//! HTML pages: the metadata in their head, and the main content of their body.
 
 use std::cell::RefCell;
 
@@ -12,32 +12,32 @@ use serde_json::Value;
 use super::matter::Matter;
 use super::text::{escaped, folded, has_words};
 
-/// Elements that are of the site and not of the page, or hold no text.
+/// Elements that belong to the site rather than to the page, or contain no text.
 const AROUND: [&str; 12] = [
     "aside", "button", "dialog", "form", "nav", "noscript", "script", "select", "style", "svg",
     "template", "textarea",
 ];
 /// The same, outside of `main` and `article`.
 const FRAME: [&str; 2] = ["footer", "header"];
-/// Deepest that elements of one name are counted in each other.
+/// Deepest nesting counted for elements of one name.
 const MAX_DEPTH: usize = 1 << 16;
 
-/// A page, read.
+/// A parsed page.
 #[derive(Debug, Default)]
 pub(super) struct Page {
-    /// What its head says, by the names that front matter has for it.
+    /// Metadata of its head, under the names used in front matter.
     pub(super) matter: Matter,
-    /// The address that it says it has.
+    /// Its canonical URL.
     pub(super) canonical: Option<String>,
-    /// Its own text, as HTML.
+    /// Its main content, as HTML.
     pub(super) html: String,
-    /// The words of its first heading of the first level.
+    /// The text of its first top-level heading.
     pub(super) heading: Option<String>,
-    /// It leads elsewhere at once.
+    /// Whether it redirects at once.
     pub(super) is_redirection: bool,
 }
 
-/// Whether a text is a whole page, and not a part of one.
+/// Whether a text is a whole page rather than a fragment.
 pub(super) fn is_whole(text: &str) -> bool {
     let begin = text[..text.floor_char_boundary(4 << 10)].to_ascii_lowercase();
     ["<!doctype html", "<html", "<head>", "<head ", "<body"]
@@ -45,7 +45,7 @@ pub(super) fn is_whole(text: &str) -> bool {
         .any(|mark| begin.contains(mark))
 }
 
-/// Reads a page.
+/// Parses a page.
 pub(super) fn read(text: &str) -> Page {
     let tokenizer = Tokenizer::new(
         Sink(RefCell::new(State::default())),
@@ -53,13 +53,13 @@ pub(super) fn read(text: &str) -> Page {
     );
     let queue = BufferQueue::default();
     queue.push_back(StrTendril::from(text));
-    // The sink never asks for a pause, so one call reads all of it.
+    // The sink never requests a pause, so one call reads everything.
     let _ = tokenizer.feed(&queue);
     tokenizer.end();
     tokenizer.sink.0.into_inner().finish()
 }
 
-/// What texts are gathered for.
+/// What text is collected for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Title,
@@ -72,7 +72,7 @@ struct State {
     title: String,
     headings: Vec<String>,
     gathered: Option<Part>,
-    /// Element and how often it is open in itself.
+    /// The element, and its nesting depth.
     dropped: Option<(String, usize)>,
     main: usize,
     article: usize,
@@ -132,7 +132,7 @@ impl State {
             ("link", true) if attribute(tag, "rel") == Some("canonical") => {
                 self.page.canonical = attribute(tag, "href").map(str::to_owned);
             }
-            // That of a drawing is another.
+            // A drawing's title is a different one.
             ("title", true) if self.title.is_empty() => self.gathered = Some(Part::Title),
             ("title", false) => self.gathered = None,
             ("h1", true) => {
@@ -211,7 +211,7 @@ impl State {
         }
     }
 
-    /// The first that says something counts.
+    /// The first non-empty value counts.
     fn say(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value.and_then(folded) {
             let entry = self.page.matter.entry(name);
@@ -240,7 +240,7 @@ impl State {
         self.put(&html);
     }
 
-    /// Adds to the innermost text of the page, and to those around it.
+    /// Adds to the innermost content element, and to those around it.
     fn put(&mut self, html: &str) {
         if self.in_head {
             return;
@@ -255,7 +255,8 @@ impl State {
     }
 
     fn finish(mut self) -> Page {
-        // A heading is the page's name where there is one alone; the title often names the site, too.
+        // A heading is the page's title if it is the only one; the title element often includes the
+        // site's name.
         let mut headings = self.headings.iter().filter_map(|one| folded(one));
         self.page.heading = headings.next();
         let heading = self
@@ -272,7 +273,7 @@ impl State {
     }
 }
 
-/// How the tokenizer reads on: what some elements hold is no HTML.
+/// How the tokenizer continues: the content of some elements is not HTML.
 fn raw(name: &str, is_start: bool) -> TokenSinkResult<()> {
     match name {
         _ if !is_start => TokenSinkResult::Continue,

@@ -1,28 +1,28 @@
-//! Patterns of addresses, as Hugo and Jekyll have them: `/:year/:month/:title/`.
+//! URL patterns of Hugo and Jekyll: `/:year/:month/:title/`.
 
 use chrono::{DateTime, FixedOffset};
 
-/// What the placeholders of a pattern stand for.
+/// The values of a pattern's placeholders.
 #[derive(Debug, Default)]
 pub(super) struct Parts<'a> {
     pub(super) date: Option<DateTime<FixedOffset>>,
     /// Front matter's slug, else the name of the file.
     pub(super) slug: &'a str,
-    /// Whether it is front matter's.
+    /// Whether it comes from front matter.
     pub(super) has_slug: bool,
     /// The title.
     pub(super) title: &'a str,
-    /// The name of the file, without its ending and date.
+    /// The name of the file, without extension and date.
     pub(super) name: &'a str,
-    /// The folders above the file.
+    /// The folders of the file.
     pub(super) folders: Vec<String>,
-    /// Categories that are part of addresses.
+    /// Categories that are part of URLs.
     pub(super) categories: Vec<String>,
-    /// The collection it is of.
+    /// Its collection.
     pub(super) collection: &'a str,
 }
 
-/// Jekyll's names for patterns.
+/// Jekyll's named patterns.
 const NAMED: [(&str, &str); 5] = [
     ("date", "/:categories/:year/:month/:day/:title:output_ext"),
     ("pretty", "/:categories/:year/:month/:day/:title/"),
@@ -34,14 +34,13 @@ const NAMED: [(&str, &str); 5] = [
     ("none", "/:categories/:title:output_ext"),
 ];
 
-/// The pattern that a name of Jekyll's stands for; others are patterns themselves.
+/// The pattern for one of Jekyll's names; anything else is a pattern itself.
 pub(super) fn named(pattern: &str) -> &str {
     let found = NAMED.iter().find(|(name, _)| *name == pattern);
     found.map_or(pattern, |(_, pattern)| pattern)
 }
 
-/// The address that a pattern makes of the parts; `None`: it has a placeholder that is not known, or stands for
-/// nothing here.
+/// The URL path from a pattern; `None`: a placeholder is unknown, or has no value here.
 pub(super) fn expand(pattern: &str, parts: &Parts<'_>) -> Option<String> {
     let mut path = String::from("/");
     let mut rest = pattern;
@@ -85,7 +84,7 @@ fn value(name: &str, parts: &Parts<'_>) -> Option<String> {
         "hour" => date("%H"),
         "minute" => date("%M"),
         "second" => date("%S"),
-        // Hugo's are made of the title, Jekyll's of the name of the file.
+        // Hugo uses the title, Jekyll the name of the file.
         "title" if parts.collection.is_empty() => Some(slugged(parts.title)),
         "slug" if parts.collection.is_empty() && !parts.has_slug => Some(slugged(parts.title)),
         "title" | "slug" | "slugorcontentbasename" | "slugorfilename" => {
@@ -111,7 +110,7 @@ fn value(name: &str, parts: &Parts<'_>) -> Option<String> {
     }
 }
 
-/// A title as a part of an address: in lower case, hyphens for all that is neither letter nor digit.
+/// A title as a part of a URL: in lower case, with hyphens for everything but letters and digits.
 pub(super) fn slugged(title: &str) -> String {
     let mut slug = String::with_capacity(title.len());
     for c in title.chars() {

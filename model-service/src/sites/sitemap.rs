@@ -1,5 +1,5 @@
-//! Sitemaps: which pages there are. A sitemap has addresses and dates alone; what the pages say is read from the
-//! files that lie beside it, as a site that was built has them. No page is asked for over a network.
+//! Sitemaps. A sitemap only has URLs and dates; the content of pages is read from files next to it,
+//! as in the output of a site's build. Nothing is fetched over the network.
 
 use std::collections::HashSet;
 use std::io::{self, BufRead, Read};
@@ -14,17 +14,17 @@ use super::address::{Base, path_and_host};
 use super::generator::clean;
 use super::{Found, Left, Place, Stop, Summary, Take, Wishes, folder};
 
-/// Deepest that sitemaps name sitemaps.
+/// Deepest nesting of sitemaps.
 const MAX_DEPTH: usize = 3;
-/// Largest sitemap, in bytes, unpacked: more than the protocol allows.
+/// Largest sitemap, in bytes, uncompressed: more than the protocol allows.
 const MAX_SITEMAP_BYTES: u64 = 64 << 20;
-/// Longest address, in bytes.
+/// Longest URL, in bytes.
 const MAX_ADDRESS: usize = 4 << 10;
 
 /// How files are opened.
 type Open<'a> = &'a dyn Fn(&Path) -> io::Result<Box<dyn BufRead + Send>>;
 
-/// Reads a sitemap, or an index of some, and the pages beside it.
+/// Reads a sitemap or a sitemap index, and the pages next to it.
 pub(super) fn read(
     path: &Path,
     open: Open<'_>,
@@ -68,13 +68,13 @@ impl Pages<'_> {
             match event {
                 Ok(Event::Eof) | Err(_) if reader.buffer_position() >= MAX_SITEMAP_BYTES => {
                     return Err(Stop::Unreadable(format!(
-                        "a sitemap may have {MAX_SITEMAP_BYTES} bytes; divide it"
+                        "a sitemap may have at most {MAX_SITEMAP_BYTES} bytes; split it"
                     )));
                 }
                 Err(error) => {
                     let at = reader.buffer_position();
                     return Err(Stop::Unreadable(format!(
-                        "it is no sitemap that can be read, at byte {at}: {error}"
+                        "it cannot be read as a sitemap, at byte {at}: {error}"
                     )));
                 }
                 Ok(Event::Eof) => return Ok(()),
@@ -104,7 +104,7 @@ impl Pages<'_> {
         }
     }
 
-    /// A sitemap that another one names, if it lies beside.
+    /// Reads a sitemap named by another one, if it is next to it.
     fn below(&mut self, address: &str, depth: usize, take: &mut Take<'_>) -> Result<(), Stop> {
         let (path, _) = path_and_host(address);
         let name = path.split('?').next().unwrap_or_default();
@@ -132,7 +132,7 @@ impl Pages<'_> {
         };
         let name = path.split('?').next().unwrap_or_default();
         let name = percent_decode_str(name).decode_utf8_lossy().into_owned();
-        // A site below a path may be built into a folder of that path, or without it.
+        // A site below a path may be built into a folder with that path, or without it.
         let short = name.strip_prefix(base.path("").trim_end_matches('/'));
         let found = [Some(name.as_str()), short]
             .into_iter()
@@ -157,7 +157,7 @@ impl Pages<'_> {
         folder::read_page(&file, &path, &base, self.wishes, &mut self.summary, take)
     }
 
-    /// The file beside the sitemap that a page was built into.
+    /// The file next to the sitemap that contains a page.
     fn file_of(&self, path: &str) -> Option<PathBuf> {
         let bare = path.trim_end_matches('/');
         let names = [
@@ -171,7 +171,7 @@ impl Pages<'_> {
             .find(|file| file.is_file())
     }
 
-    /// A path below the folder of the sitemap, and nowhere else.
+    /// A path strictly below the folder of the sitemap.
     fn beside(&self, path: &str) -> Option<PathBuf> {
         let file = clean(&self.folder.join(path.trim_start_matches('/')));
         let is_below = file.starts_with(&self.folder) && !path.contains('\0');

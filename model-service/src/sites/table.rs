@@ -1,7 +1,7 @@
-//! Tables (CSV): the first row names the fields of events, each other row is an item.
+//! Tables (CSV): the first row names the fields of events; each other row is an item.
 //!
-//! What `kindred export --format csv` writes is read, too. Of a field of several values the values stand as JSON, or
-//! with `|` between.
+//! The output of `kindred export --format csv` can be read, too. A field with several values has
+//! them as JSON, or separated by `|`.
 
 use std::cell::Cell;
 use std::io::{self, BufRead, Read};
@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::{Found, Item, Place, Stop, Summary, Take, dates, folder_of};
 
-/// The fields of events that a table may have.
+/// The event fields that a table may have.
 const FIELDS: [&str; 16] = [
     "type",
     "domain",
@@ -34,9 +34,9 @@ const FIELDS: [&str; 16] = [
 ];
 /// Longest row, in bytes.
 const MAX_ROW_BYTES: usize = 16 << 20;
-/// What is before the name of an attribute.
+/// Prefix of attribute columns.
 const ATTRIBUTE: &str = "attributes.";
-/// The mark at the beginning of some files.
+/// The byte-order mark at the beginning of some files.
 const MARK: char = '\u{feff}';
 
 /// Reads a table.
@@ -96,7 +96,8 @@ pub(super) fn read(
     }
 }
 
-/// An input of which no row may be too long: a quote that is not closed takes all that follows into one field.
+/// An input with a limit on the length of rows: an unclosed quote puts everything after it into one
+/// field.
 struct Bounded {
     input: Box<dyn BufRead + Send>,
     left: Rc<Cell<usize>>,
@@ -107,7 +108,7 @@ impl Read for Bounded {
         let read = self.input.read(buffer)?;
         let Some(left) = self.left.get().checked_sub(read) else {
             return Err(io::Error::other(format!(
-                "a row may have {MAX_ROW_BYTES} bytes; a double quote may not be closed"
+                "a row may have at most {MAX_ROW_BYTES} bytes; perhaps a double quote is not closed"
             )));
         };
         self.left.set(left);
@@ -127,7 +128,7 @@ fn in_words(error: &csv::Error) -> String {
     }
 }
 
-/// What the columns are called.
+/// The names of the columns.
 fn columns(header: &StringRecord) -> Result<Vec<String>, String> {
     let mut columns: Vec<String> = Vec::new();
     for (at, name) in (1..).zip(header) {
@@ -146,21 +147,22 @@ fn columns(header: &StringRecord) -> Result<Vec<String>, String> {
                     format!("; did you mean {field}?")
                 });
             return Err(format!(
-                "line 1, column {at}: {name:?} is no field{nearest} The first row names fields: {}, and \
-                 attributes.NAME",
+                "line 1, column {at}: unknown field {name:?}{nearest} The first row names \
+                 fields: {}, and attributes.NAME",
                 FIELDS.join(", ")
             ));
         }
         if columns.iter().any(|known| known == name) {
             return Err(format!(
-                "line 1, column {at}: {name} is there twice; leave one of them out"
+                "line 1, column {at}: {name} occurs twice; remove one of them"
             ));
         }
         columns.push(name.to_owned());
     }
     if !columns.iter().any(|name| name == "id") {
         return Err(
-            "line 1: there is no column id; the first row names the fields of events, such as id,title,text"
+            "line 1: column id is missing; the first row names the fields of events, such as \
+            id,title,text"
                 .to_owned(),
         );
     }
@@ -170,8 +172,8 @@ fn columns(header: &StringRecord) -> Result<Vec<String>, String> {
 fn row(columns: &[String], record: &StringRecord) -> Result<Item, String> {
     if record.len() > columns.len() {
         return Err(format!(
-            "column {}: the row has {} fields, and the first row has {}; a field with a comma or a line end \
-             stands in double quotes",
+            "column {}: the row has {} fields, but the first row has {}; put a field with a \
+             comma or a line end in double quotes",
             columns.len() + 1,
             record.len(),
             columns.len()
@@ -203,7 +205,7 @@ fn row(columns: &[String], record: &StringRecord) -> Result<Item, String> {
             "language" => item.language = Some(value.to_owned()),
             "group" => item.group = Some(value.to_owned()),
             "categories" => {
-                item.categories = list(value).ok_or_else(|| wrong("an array of texts"))?;
+                item.categories = list(value).ok_or_else(|| wrong("an array of strings"))?;
             }
             "published_at" => item.published_at = time()?,
             "publish_at" => item.publish_at = time()?,
@@ -222,7 +224,7 @@ fn row(columns: &[String], record: &StringRecord) -> Result<Item, String> {
             }
             "attributes" => {
                 let all: Map<String, Value> =
-                    serde_json::from_str(value).map_err(|_| wrong("an object of texts"))?;
+                    serde_json::from_str(value).map_err(|_| wrong("an object of strings"))?;
                 attributes.extend(all);
             }
             "type" => item.kind = Some(value.to_owned()),
@@ -239,11 +241,11 @@ fn row(columns: &[String], record: &StringRecord) -> Result<Item, String> {
             Value::String(value) => {
                 item.attributes.insert(name, value);
             }
-            other => return Err(format!("attribute {name}: {other} is not a text")),
+            other => return Err(format!("attribute {name}: {other} is not a string")),
         }
     }
     if item.id.is_empty() {
-        return Err("the field id is empty; every item has one".to_owned());
+        return Err("the field id is empty; every item needs an id".to_owned());
     }
     Ok(item)
 }

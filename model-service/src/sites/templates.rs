@@ -1,17 +1,19 @@
-//! What in a text is for the generator alone: shortcodes, tags of Liquid and Nunjucks, JSX, marks of kramdown.
+//! Removes syntax for generators from texts: shortcodes, Liquid and Nunjucks tags, JSX, kramdown
+//! attributes.
 //!
-//! It is taken out before Markdown is read; what stands between an opening and a closing shortcode stays, unless it
-//! is code. Everything is found in one pass, and what is not closed near by is text. Looking for what is not there costs
-//! so much at most as reading the text some dozens of times ([`Budget`]).
+//! It is removed before Markdown is parsed; the content between an opening and a closing shortcode
+//! stays, unless it is code. Everything is found in one pass, and what is not closed nearby counts
+//! as text. Searching for missing ends costs at most as much as reading the text some dozens of
+//! times ([`Budget`]).
 
 use std::collections::HashSet;
 
-/// Longest list of attributes of kramdown, in bytes.
+/// Longest kramdown attribute list, in bytes.
 const MAX_ATTRIBUTES_BYTES: usize = 400;
-/// Longest thing that is taken out, in bytes.
+/// Longest removed piece, in bytes.
 const MAX_BYTES: usize = 8 << 10;
 
-/// What may be spent on looking for ends that are not there.
+/// Limits the search for missing ends.
 struct Budget(usize);
 
 impl Budget {
@@ -19,13 +21,13 @@ impl Budget {
         Self(32 * text.len() + (1 << 20))
     }
 
-    /// Looks, while something is left; what was looked through in vain is spent.
+    /// Searches while budget is left; a fruitless search uses it up.
     fn look<T>(&mut self, text: &str, find: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         if self.0 == 0 {
             return None;
         }
         let found = find(text);
-        // What begins nothing is seen at once.
+        // Most characters start nothing, which is checked first.
         let second = text.as_bytes().get(1).copied().unwrap_or_default();
         if found.is_none() && !second.is_ascii_whitespace() {
             self.0 = self.0.saturating_sub(text.len().min(MAX_BYTES));
@@ -34,7 +36,7 @@ impl Budget {
     }
 }
 
-/// Tags whose insides are no text for readers.
+/// Tags whose content is not text for readers.
 const CODE: [&str; 9] = [
     "comment",
     "gist",
@@ -47,7 +49,7 @@ const CODE: [&str; 9] = [
     "style",
 ];
 
-/// The text without shortcodes, tags and outputs of templates, and without marks of kramdown.
+/// The text without shortcodes, template tags and outputs, and kramdown attributes.
 pub(super) fn without_templates(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
@@ -81,7 +83,7 @@ pub(super) fn without_templates(text: &str) -> String {
     out
 }
 
-/// How long the template is that begins here, if one does.
+/// The length of the template that starts here, if one does.
 fn template(rest: &str) -> Option<usize> {
     let (open, close) = if rest.starts_with("{{<") {
         (3, ">}}")
@@ -92,7 +94,7 @@ fn template(rest: &str) -> Option<usize> {
     } else if rest.starts_with("{%") {
         (2, "%}")
     } else if rest.starts_with("{:") || rest.starts_with("{::") {
-        // A list of attributes of kramdown is on one line.
+        // A kramdown attribute list is on one line.
         let near = &rest[..rest.floor_char_boundary(MAX_ATTRIBUTES_BYTES)];
         return Some(near.lines().next()?.find('}')? + 1);
     } else {
@@ -109,7 +111,7 @@ fn name_of(template: &str) -> &str {
     &inside[..end.unwrap_or(inside.len())]
 }
 
-/// Where what follows the end of a tag begins.
+/// The position after a tag's end.
 fn end_of(text: &str, name: &str, budget: &mut Budget) -> Option<usize> {
     let mut at = 0;
     while let Some(next) = text[at..].find('{').map(|next| at + next) {
@@ -127,8 +129,8 @@ fn end_of(text: &str, name: &str, budget: &mut Budget) -> Option<usize> {
     None
 }
 
-/// The text of MDX without what is JavaScript: imports and exports, components, expressions, comments. HTML elements
-/// stay, without their attributes.
+/// The text of MDX without JavaScript: imports and exports, components, expressions, comments. HTML
+/// elements stay, without their attributes.
 pub(super) fn without_jsx(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut fence: Option<&str> = None;
@@ -226,7 +228,7 @@ pub(super) fn without_jsx(text: &str) -> String {
     out
 }
 
-/// Whether a line that begins with `import` or `export` is no prose.
+/// Whether a line that starts with `import` or `export` is code.
 fn is_module(line: &str) -> bool {
     let rest = line[7..].trim_start();
     [
@@ -237,7 +239,7 @@ fn is_module(line: &str) -> bool {
         || line.contains(" from ")
 }
 
-/// The length of what braces hold, with them.
+/// The length of a balanced pair of braces.
 fn balanced(text: &str) -> Option<usize> {
     let mut depth = 0_usize;
     let mut quote = None;
@@ -262,7 +264,7 @@ fn balanced(text: &str) -> Option<usize> {
     None
 }
 
-/// The length of the tag that begins here, and what stays of it.
+/// The length of the tag that starts here, and what remains of it.
 fn tag(text: &str) -> Option<(usize, String)> {
     let is_end = text[1..].starts_with('/');
     let name_at = 1 + usize::from(is_end);
@@ -276,7 +278,7 @@ fn tag(text: &str) -> Option<(usize, String)> {
             .starts_with('>')
             .then(|| (name_at + 1, String::new()));
     }
-    // An address in angle brackets is no tag.
+    // An autolink in angle brackets is not a tag.
     if !name.as_bytes()[0].is_ascii_alphabetic() || name.contains(':') {
         return None;
     }
@@ -302,7 +304,7 @@ fn tag(text: &str) -> Option<(usize, String)> {
                 };
                 return Some((at + 1, kept));
             }
-            // Less-than signs of prose.
+            // A less-than sign in prose.
             (None, b'<') => return None,
             (None, _) => {}
         }
@@ -311,7 +313,7 @@ fn tag(text: &str) -> Option<(usize, String)> {
     None
 }
 
-/// The text without the marks of Docusaurus's and others' admonitions; their titles stay.
+/// The text without the markers of admonitions of Docusaurus and others; their titles stay.
 pub(super) fn without_admonitions(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {

@@ -1,4 +1,4 @@
-//! Sources as generators write them, with texts of our own.
+//! Sources as generators write them, with our own texts.
 #![allow(clippy::unwrap_used)] // a test may panic
 
 use std::fs::{self, File};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// A folder, filled as a test says.
+/// A folder, filled by a test.
 struct Source(TempDir);
 
 impl Source {
@@ -80,7 +80,7 @@ struct Reading {
 }
 
 impl Reading {
-    /// Ids in the order they came; there is no trouble.
+    /// Ids in order of appearance; nothing was unreadable.
     #[track_caller]
     fn ids(&self) -> Vec<&str> {
         assert!(self.troubles.is_empty() && self.stop.is_none(), "{self:?}");
@@ -553,8 +553,8 @@ fn files_that_cannot_be_read_are_named_and_the_others_are_read() {
         "{troubles:?}"
     );
     assert!(matches!(troubles[1], ("large.md", 1, why) if why.contains("16777216")));
-    assert!(matches!(troubles[2], ("open.md", 1, why) if why.contains("no end")));
-    assert!(matches!(troubles[3], (_, 1, why) if why.contains("has the address of")));
+    assert!(matches!(troubles[2], ("open.md", 1, why) if why.contains("does not end")));
+    assert!(matches!(troubles[3], (_, 1, why) if why.contains("has the same address as")));
     let settings = Source::of(&[
         ("_config.yml", "url: [\n"),
         ("_posts/2026-01-02-a.md", "---\n---\nA."),
@@ -699,14 +699,20 @@ fn a_table_names_the_fields_of_events() {
         unknown.contains("line 1, column 2") && unknown.contains("did you mean title?"),
         "{unknown}"
     );
-    assert!(source.read("d.csv").stop.unwrap().contains("no column id"));
+    assert!(
+        source
+            .read("d.csv")
+            .stop
+            .unwrap()
+            .contains("column id is missing")
+    );
     fs::write(
         source.0.path().join("open.csv"),
         format!("id,text\na,\"{}", "x".repeat(17 << 20)),
     )
     .unwrap();
     let open = source.read("open.csv").stop.unwrap();
-    assert!(open.contains("may not be closed"), "{open}");
+    assert!(open.contains("is not closed"), "{open}");
     let bad = source.read("e.csv");
     let why: Vec<_> = bad
         .troubles

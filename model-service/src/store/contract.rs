@@ -1,8 +1,8 @@
-//! What every twin of the store must do.
+//! What every implementation of the store must do.
 //!
-//! A twin says in [`Twin`] how it is opened, and `store_contract!` makes a test of every case.
+//! A [`Fixture`] opens the store under test, and `store_contract!` makes a test of every case.
 //! Cases use domains and partitions of their own, so that they can share one database. Times are
-//! whole milliseconds: no twin keeps less.
+//! whole milliseconds: every store keeps at least that.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 
@@ -30,38 +30,38 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A store under test.
 #[async_trait]
-pub(crate) trait Twin: Send + Sync {
-    /// Opens the store as it is now.
+pub(crate) trait Fixture: Send + Sync {
+    /// Opens the store in its current state.
     async fn open(&self) -> Arc<dyn Store>;
 
-    /// Opens the keys of the store as they are now.
+    /// Opens the store's keys in their current state.
     async fn open_keys(&self) -> Arc<dyn KeyStore>;
 
-    /// Opens the store as it is now, and experiments in it.
+    /// Opens the store in its current state, and its experiments.
     async fn open_experiments(&self) -> (Arc<dyn Store>, Arc<dyn ExperimentStore>);
 }
 
-/// Makes a test of every case; `$twin` is an expression that makes a fresh [`Twin`]. With a reason
+/// Makes a test of every case; `$fixture` is an expression that makes a fresh [`Fixture`]. With a reason
 /// before it, tests that are left out unless asked for.
 macro_rules! store_contract {
-    (@case [$($attribute:tt)*] $twin:expr; $case:ident) => {
+    (@case [$($attribute:tt)*] $fixture:expr; $case:ident) => {
         $($attribute)*
         #[tokio::test]
         async fn $case() {
-            let twin = $twin;
+            let fixture = $fixture;
             tokio::time::timeout(
                 $crate::store::contract::DEADLINE,
-                $crate::store::contract::$case(&twin),
+                $crate::store::contract::$case(&fixture),
             )
             .await
             .expect("the case ends before its deadline");
         }
     };
-    (@cases $attributes:tt $twin:expr; $($case:ident),+) => {$(
-        $crate::store::contract::store_contract!(@case $attributes $twin; $case);
+    (@cases $attributes:tt $fixture:expr; $($case:ident),+) => {$(
+        $crate::store::contract::store_contract!(@case $attributes $fixture; $case);
     )+};
-    (@all $attributes:tt $twin:expr) => {
-        $crate::store::contract::store_contract!(@cases $attributes $twin;
+    (@all $attributes:tt $fixture:expr) => {
+        $crate::store::contract::store_contract!(@cases $attributes $fixture;
             round_trip, features_of_models_lie_side_by_side, rows_of_unknown_models_are_left_alone, the_settings_last_set_are_read, pages_ten_thousand_rows_in_order, pages_lists_in_order, keeps_strange_ids_apart,
             deletes_and_creates_again, a_late_lower_stamp_loses, the_same_batch_again_is_harmless,
             a_newer_owner_fences_out_an_older, a_fence_keeps_settings_out, one_of_sixteen_contenders_gets_the_lease,
@@ -71,11 +71,11 @@ macro_rules! store_contract {
             a_damaged_row_counts_as_none_until_it_is_written, a_damaged_row_of_a_domain_is_put_right,
             restarts_under_load);
     };
-    (ignored: $reason:literal; $twin:expr) => {
-        $crate::store::contract::store_contract!(@all [#[ignore = $reason]] $twin);
+    (ignored: $reason:literal; $fixture:expr) => {
+        $crate::store::contract::store_contract!(@all [#[ignore = $reason]] $fixture);
     };
-    ($twin:expr) => {
-        $crate::store::contract::store_contract!(@all [] $twin);
+    ($fixture:expr) => {
+        $crate::store::contract::store_contract!(@all [] $fixture);
     };
 }
 pub(crate) use store_contract;
@@ -97,7 +97,7 @@ pub(crate) fn words() -> ModelName {
     ModelName::new("words-1").unwrap()
 }
 
-/// The models that a program under test knows.
+/// The models known to the program under test.
 pub(crate) fn models() -> Vec<ModelInputs> {
     let inputs = |model, inputs: &str| ModelInputs {
         model,
@@ -199,7 +199,7 @@ pub(crate) async fn put(
     seq: u32,
     writes: Vec<Write>,
 ) -> Result<(), StoreError> {
-    let batch = Batch {
+    let batch = WriteBatch {
         domain: domain.clone(),
         fence: false,
         writes,
@@ -219,7 +219,7 @@ pub(crate) fn all_rows(name: &str, version: u64) -> Vec<Write> {
     ]
 }
 
-/// A score that tells versions apart.
+/// A score that identifies the version.
 fn score_at(version: u64) -> f32 {
     1.0 / (version as f32 + 1.0)
 }
@@ -233,7 +233,7 @@ fn all_deleted(name: &str) -> Vec<Write> {
     ]
 }
 
-/// Asserts that every kind of row of an item is there at a version, or that none is.
+/// Asserts that every kind of row of an item exists at a version, or that none exists.
 #[track_caller]
 fn assert_rows(found: Found, name: &str, version: Option<u64>) {
     assert_eq!(found.item, version.map(|v| item(name, v)));
@@ -279,7 +279,7 @@ async fn find(store: &dyn Store, domain: &DomainName, name: &str) -> Found {
     }
 }
 
-/// All items of a domain by scanning, and the number of pages it took.
+/// All items of a domain, read by scanning, and the number of pages that took.
 pub(crate) async fn scan(
     store: &dyn Store,
     domain: &DomainName,
@@ -301,8 +301,8 @@ pub(crate) async fn scan(
     }
 }
 
-pub(crate) async fn round_trip(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn round_trip(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let d = domain("round-trip");
     assert_eq!(store.domain(&d).await.unwrap(), None);
     assert_rows(find(&*store, &d, "a").await, "a", None);
@@ -353,7 +353,7 @@ pub(crate) async fn round_trip(twin: &impl Twin) {
     assert!(stamp.unwrap().zero);
 }
 
-/// Features of one model, by scanning a row at a time.
+/// Features of one model, read one row at a time.
 async fn features(store: &dyn Store, domain: &DomainName, model: &ModelName) -> Vec<FeatureRow> {
     let (mut rows, mut from) = (Vec::new(), None);
     loop {
@@ -375,8 +375,8 @@ fn feature_of(model: &str, name: &str, version: u64) -> FeatureRow {
     }
 }
 
-pub(crate) async fn features_of_models_lie_side_by_side(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn features_of_models_lie_side_by_side(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let d = domain("models");
     let (words, own) = (words(), ModelName::own());
     assert!(store.knows(&words) && store.knows(&own));
@@ -404,7 +404,7 @@ pub(crate) async fn features_of_models_lie_side_by_side(twin: &impl Twin) {
     let newest = newest_feature(&*store, &d, &words, &a).await.unwrap();
     assert_eq!(newest.unwrap().space, own_of("a", 2).space);
 
-    // Each has a stamp of its own, and all go with the item.
+    // Each has its own stamp, and all are deleted with the item.
     put(&*store, &d, 1, 4, vec![Write::Feature(own_of("a", 9))])
         .await
         .unwrap();
@@ -426,10 +426,10 @@ pub(crate) async fn features_of_models_lie_side_by_side(twin: &impl Twin) {
     assert_eq!(features(&*store, &d, &own).await, [own_of("c", 2)]);
 }
 
-pub(crate) async fn rows_of_unknown_models_are_left_alone(twin: &impl Twin) {
+pub(crate) async fn rows_of_unknown_models_are_left_alone(fixture: &impl Fixture) {
     let later = ModelName::new("words-2").unwrap();
     let d = domain("unknown-model");
-    let store = twin.open().await;
+    let store = fixture.open().await;
     assert!(!store.knows(&later));
     let mut row = domain_row(&d, 1);
     row.model = later.clone();
@@ -449,15 +449,15 @@ pub(crate) async fn rows_of_unknown_models_are_left_alone(twin: &impl Twin) {
     );
     drop(store);
 
-    let store = twin.open().await;
+    let store = fixture.open().await;
     assert_eq!(features(&*store, &d, &later).await, left);
     assert_eq!(store.domain(&d).await, Ok(Some(row)));
 }
 
-pub(crate) async fn a_removed_domain_is_swept_in_steps(twin: &impl Twin) {
+pub(crate) async fn a_removed_domain_is_swept_in_steps(fixture: &impl Fixture) {
     const ITEMS: u64 = 30;
     let (d, other) = (domain("swept"), domain("swept-not"));
-    let store = twin.open().await;
+    let store = fixture.open().await;
     let name = |n: u64| format!("i{n}");
     let mut row = domain_row(&d, ITEMS);
     let mut writes = vec![Write::Domain(row.clone()), Write::Settings(settings(5))];
@@ -486,16 +486,16 @@ pub(crate) async fn a_removed_domain_is_swept_in_steps(twin: &impl Twin) {
     assert_eq!(store.domain(&d).await, Ok(Some(row)));
     assert_rows(find(&*store, &other, "i1").await, "i1", Some(4));
 
-    // Anew, and what is swept once more is not that.
+    // Written again; a second sweep must not delete that.
     put(&*store, &d, 1, 2_000, all_rows("i1", 1)).await.unwrap();
     assert!(store.sweep(&d, stamp(1, 1_999), 7).await.is_ok());
     assert_rows(find(&*store, &d, "i1").await, "i1", Some(1));
 }
 
-pub(crate) async fn a_model_beside_the_served_one_is_stored_and_swept(twin: &impl Twin) {
+pub(crate) async fn a_model_beside_the_served_one_is_stored_and_swept(fixture: &impl Fixture) {
     let (d, other) = (domain("beside"), domain("beside-not"));
     let (a, b) = (ModelName::new("a").unwrap(), ModelName::new("b").unwrap());
-    let store = twin.open().await;
+    let store = fixture.open().await;
     let row = |live| BesideRow {
         dirty: (live < 5).then_some(3),
         live,
@@ -531,7 +531,7 @@ pub(crate) async fn a_model_beside_the_served_one_is_stored_and_swept(twin: &imp
         Write::DeleteBesideList(a.clone(), id("y")),
     ];
     put(&*store, &d, 1, 4, last).await.unwrap();
-    // It comes late.
+    // A late write.
     let late = vec![Write::BesideList(a.clone(), of_model("y", &a))];
     put(&*store, &d, 1, 3, late).await.unwrap();
     let found = store.beside(&d, &a).await.unwrap();
@@ -579,7 +579,7 @@ pub(crate) async fn a_model_beside_the_served_one_is_stored_and_swept(twin: &imp
     let of_others = store.beside_list(&other, &a, &id("x")).await;
     assert_eq!(of_others, Ok(Some(of_model("x", &a))));
 
-    // With the domain goes all of it.
+    // Removing the domain removes all of it.
     let mut steps = 0;
     while !store.sweep(&d, stamp(1, 20), 7).await.unwrap() {
         steps += 1;
@@ -589,9 +589,9 @@ pub(crate) async fn a_model_beside_the_served_one_is_stored_and_swept(twin: &imp
     assert_eq!(store.beside_list(&d, &b, &id("x")).await, Ok(None));
 }
 
-pub(crate) async fn the_row_of_a_removed_domain_is_purged(twin: &impl Twin) {
+pub(crate) async fn the_row_of_a_removed_domain_is_purged(fixture: &impl Fixture) {
     let (d, other) = (domain("purged"), domain("purged-not"));
-    let store = twin.open().await;
+    let store = fixture.open().await;
     let removed = |domain: &DomainName| DomainRow {
         removal: Some(Removed {
             request: "r1".into(),
@@ -610,7 +610,7 @@ pub(crate) async fn the_row_of_a_removed_domain_is_purged(twin: &impl Twin) {
         let ours = rows.filter(|row| row.domain == d || row.domain == other);
         ours.map(|row| row.domain).collect::<BTreeSet<_>>()
     };
-    // What came late has no effect.
+    // A late write has no effect.
     put(&*store, &d, 1, 9, vec![Write::PurgeDomain])
         .await
         .unwrap();
@@ -628,7 +628,7 @@ pub(crate) async fn the_row_of_a_removed_domain_is_purged(twin: &impl Twin) {
         "what is purged stays away"
     );
 
-    // Anew.
+    // Registered again.
     let again = domain_row(&d, 5);
     let mut writes = all_rows("a", 1);
     writes.push(Write::Domain(again.clone()));
@@ -667,8 +667,8 @@ fn settings(window_ms: u64) -> SettingsRow {
     }
 }
 
-pub(crate) async fn the_settings_last_set_are_read(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn the_settings_last_set_are_read(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let (d, other) = (domain("settled"), domain("settled-2"));
     assert_eq!(store.settings(&d).await, Ok(None));
     for (epoch, seq, window, counts) in [
@@ -694,14 +694,14 @@ pub(crate) async fn the_settings_last_set_are_read(twin: &impl Twin) {
     let write = vec![Write::Settings(none.clone())];
     put(&*store, &d, 3, 1, write).await.unwrap();
     drop(store);
-    assert_eq!(twin.open().await.settings(&d).await, Ok(Some(none)));
+    assert_eq!(fixture.open().await.settings(&d).await, Ok(Some(none)));
 }
 
-pub(crate) async fn pages_ten_thousand_rows_in_order(twin: &impl Twin) {
+pub(crate) async fn pages_ten_thousand_rows_in_order(fixture: &impl Fixture) {
     const ROWS: usize = 10_000;
-    let store = twin.open().await;
+    let store = fixture.open().await;
     let d = domain("paged");
-    // A step that shares no factor with ROWS visits every row once, out of order.
+    // A step coprime to ROWS visits every row once, out of order.
     let names: Vec<String> = (0..ROWS)
         .map(|n| format!("i{}", n * 7_919 % ROWS))
         .collect();
@@ -739,12 +739,12 @@ async fn list_ids(store: &dyn Store, domain: &DomainName, limit: usize) -> Vec<I
     }
 }
 
-pub(crate) async fn pages_lists_in_order(twin: &impl Twin) {
+pub(crate) async fn pages_lists_in_order(fixture: &impl Fixture) {
     const LISTS: usize = 1_000;
-    let store = twin.open().await;
+    let store = fixture.open().await;
     let (d, other) = (domain("lists"), domain("lists-2"));
     let name = |n: usize| format!("i{}", n * 7_919 % LISTS);
-    // Fifty neighbours with long ids: many more bytes than go into one request.
+    // Fifty neighbours with long ids: many more bytes than fit in one request.
     let long = "n".repeat(250);
     let neighbours: Vec<_> = (0..50_u8)
         .map(|n| Neighbour {
@@ -756,13 +756,13 @@ pub(crate) async fn pages_lists_in_order(twin: &impl Twin) {
         neighbours: neighbours.clone(),
         ..list(&name(n), 1.0)
     };
-    // No item has such an id: lists are found by themselves.
+    // No item has such an id: lists are found independently of items.
     let writes = (0..LISTS).map(|n| Write::List(row(n))).collect();
     put(&*store, &d, 2, 0, writes).await.unwrap();
     put(&*store, &other, 2, 0, vec![Write::List(row(0))])
         .await
         .unwrap();
-    // Lists and deletions in one commit, in no order; and a late one that changes nothing.
+    // Lists and deletions in one commit, unordered; and a late one that has no effect.
     let writes = (0..LISTS).map(|n| match n % 3 {
         0 => Write::DeleteList(id(&name(n))),
         _ => Write::List(list(&name(n), 0.25)),
@@ -793,8 +793,8 @@ pub(crate) async fn pages_lists_in_order(twin: &impl Twin) {
     assert_eq!((page.rows.len(), page.next), (1, None));
 }
 
-pub(crate) async fn keeps_strange_ids_apart(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn keeps_strange_ids_apart(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let d = domain("strange");
     let long = "x".repeat(256);
     let almost = "x".repeat(255);
@@ -832,8 +832,8 @@ pub(crate) async fn keeps_strange_ids_apart(twin: &impl Twin) {
     assert!(lists.iter().map(ItemId::as_str).eq(names.iter().copied()));
 }
 
-pub(crate) async fn deletes_and_creates_again(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn deletes_and_creates_again(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let d = domain("again");
     put(&*store, &d, 1, 0, all_rows("a", 1)).await.unwrap();
     put(&*store, &d, 1, 1, all_deleted("a")).await.unwrap();
@@ -846,14 +846,14 @@ pub(crate) async fn deletes_and_creates_again(twin: &impl Twin) {
     assert_rows(find(&*store, &d, "a").await, "a", None);
     drop(store);
 
-    let store = twin.open().await;
+    let store = fixture.open().await;
     assert_rows(find(&*store, &d, "a").await, "a", None);
     put(&*store, &d, 2, 2, all_rows("a", 3)).await.unwrap();
     assert_rows(find(&*store, &d, "a").await, "a", Some(3));
 }
 
-pub(crate) async fn a_late_lower_stamp_loses(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn a_late_lower_stamp_loses(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let d = domain("late");
     let with_domain = |version| {
         let mut writes = all_rows("a", version);
@@ -874,7 +874,7 @@ pub(crate) async fn a_late_lower_stamp_loses(twin: &impl Twin) {
     put(&*store, &d, 3, 5, all_rows("a", 8)).await.unwrap();
     assert_rows(find(&*store, &d, "a").await, "a", None);
 
-    // A deletion of what never was is a write too.
+    // Deleting what never existed is a write, too.
     put(&*store, &d, 3, 7, all_deleted("b")).await.unwrap();
     put(&*store, &d, 2, 9, all_rows("b", 8)).await.unwrap();
     assert_rows(find(&*store, &d, "b").await, "b", None);
@@ -882,8 +882,8 @@ pub(crate) async fn a_late_lower_stamp_loses(twin: &impl Twin) {
     assert_rows(find(&*store, &d, "b").await, "b", Some(10));
 }
 
-pub(crate) async fn the_same_batch_again_is_harmless(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn the_same_batch_again_is_harmless(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let d = domain("twice");
     for _ in 0..2 {
         put(&*store, &d, 1, 1, all_rows("a", 4)).await.unwrap();
@@ -904,10 +904,10 @@ fn lease(epoch: u64, owner: &str, beat: u64) -> Lease {
     }
 }
 
-pub(crate) async fn a_newer_owner_fences_out_an_older(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn a_newer_owner_fences_out_an_older(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let (d, p) = (domain("fenced"), Partition(901));
-    let fenced = |version| Batch {
+    let fenced = |version| WriteBatch {
         domain: d.clone(),
         fence: true,
         writes: all_rows("a", version),
@@ -922,7 +922,7 @@ pub(crate) async fn a_newer_owner_fences_out_an_older(twin: &impl Twin) {
     assert_eq!(taken, Ok(Cas::Applied));
     let late = store.commit(p, Epoch(4), stamp(4, 1), fenced(2));
     let mine = store.commit(p, Epoch(5), stamp(5, 0), fenced(3));
-    // At the same time, so that a twin may put both into one group.
+    // At the same time, so that a store may put both into one group.
     let (late, mine) = tokio::join!(late, mine);
     let superseded = StoreError::Superseded {
         partition: p,
@@ -934,12 +934,12 @@ pub(crate) async fn a_newer_owner_fences_out_an_older(twin: &impl Twin) {
     assert_rows(find(&*store, &d, "a").await, "a", Some(3));
 }
 
-pub(crate) async fn a_fence_keeps_settings_out(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn a_fence_keeps_settings_out(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let (d, p) = (domain("fenced-settings"), Partition(905));
     let taken = store.take_lease(p, None, &lease(2, "two", 0)).await;
     assert_eq!(taken, Ok(Cas::Applied));
-    let fenced = |window| Batch {
+    let fenced = |window| WriteBatch {
         domain: d.clone(),
         fence: true,
         writes: vec![Write::Settings(settings(window))],
@@ -959,8 +959,8 @@ pub(crate) async fn a_fence_keeps_settings_out(twin: &impl Twin) {
     assert_eq!(store.settings(&d).await, Ok(Some(settings(2))));
 }
 
-pub(crate) async fn one_of_sixteen_contenders_gets_the_lease(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn one_of_sixteen_contenders_gets_the_lease(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let p = Partition(902);
     let mut current = None;
     for round in 1..=5 {
@@ -987,8 +987,8 @@ pub(crate) async fn one_of_sixteen_contenders_gets_the_lease(twin: &impl Twin) {
     }
 }
 
-pub(crate) async fn a_stale_expectation_is_refused(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn a_stale_expectation_is_refused(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let p = Partition(903);
     assert_eq!(store.lease(p).await, Ok(None));
     let (one, two) = (lease(1, "one", 0), lease(1, "one", 1));
@@ -1003,13 +1003,13 @@ pub(crate) async fn a_stale_expectation_is_refused(twin: &impl Twin) {
         assert_eq!(refused, Ok(Cas::Refused(Some(two.clone()))));
     }
     drop(store);
-    let store = twin.open().await;
+    let store = fixture.open().await;
     assert_eq!(store.lease(p).await, Ok(Some(two)));
     assert_eq!(store.lease(Partition(904)).await, Ok(None));
 }
 
-pub(crate) async fn knows_who_is_there(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn knows_who_is_there(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let there = async || {
         let mut there = store.instances().await.unwrap();
         there.sort_unstable();
@@ -1022,11 +1022,11 @@ pub(crate) async fn knows_who_is_there(twin: &impl Twin) {
     }
     store.withdraw("two").await.unwrap();
     store.withdraw("nobody").await.unwrap();
-    // The case's own deadline ends it should the third stay.
+    // The case's own deadline applies if the third never leaves.
     while there().await != ["one"] {
         tokio::task::yield_now().await;
     }
-    // Again, for less: that counts.
+    // Announced again for a shorter time: that counts.
     store.announce("one", "host:1", short).await.unwrap();
     store.announce("two", "host:1", long).await.unwrap();
     while there().await != ["two"] {
@@ -1034,8 +1034,8 @@ pub(crate) async fn knows_who_is_there(twin: &impl Twin) {
     }
 }
 
-pub(crate) async fn keeps_domains_apart(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn keeps_domains_apart(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let names = ["apart", "apart-2", "apart.a", "Apart", "apar"];
     for (n, name) in (1..).zip(names) {
         let d = domain(name);
@@ -1059,19 +1059,19 @@ pub(crate) async fn keeps_domains_apart(twin: &impl Twin) {
     assert_rows(find(&*store, &domain("apart-2"), "a").await, "a", Some(2));
 }
 
-pub(crate) async fn keeps_what_it_acknowledged(twin: &impl Twin) {
+pub(crate) async fn keeps_what_it_acknowledged(fixture: &impl Fixture) {
     let d = domain("kept");
     for round in 0..3_u32 {
-        let store = twin.open().await;
+        let store = fixture.open().await;
         let name = format!("item {round}");
         put(&*store, &d, 1, round, all_rows(&name, 1))
             .await
             .unwrap();
-        // Sent, and its acknowledgement not waited for: there whole later, or not there.
+        // Sent without waiting for the acknowledgement: later it exists whole, or not at all.
         let asked = put(&*store, &d, 1, round, vec![Write::Item(item("maybe", 2))]);
         drop(tokio::time::timeout(Duration::ZERO, asked).await);
         drop(store);
-        let store = twin.open().await;
+        let store = fixture.open().await;
         for earlier in 0..=round {
             let name = format!("item {earlier}");
             assert_rows(find(&*store, &d, &name).await, &name, Some(1));
@@ -1081,11 +1081,11 @@ pub(crate) async fn keeps_what_it_acknowledged(twin: &impl Twin) {
     }
 }
 
-pub(crate) async fn restarts_under_load(twin: &impl Twin) {
+pub(crate) async fn restarts_under_load(fixture: &impl Fixture) {
     let d = domain("restarted");
     let mut acknowledged = 0_u32;
     for _ in 0..3 {
-        let store = twin.open().await;
+        let store = fixture.open().await;
         let from = acknowledged;
         let tasks: Vec<_> = (from..from + 60)
             .map(|n| {
@@ -1096,12 +1096,12 @@ pub(crate) async fn restarts_under_load(twin: &impl Twin) {
                 })
             })
             .collect();
-        // The callers let go of the store one by one while others still wait for it.
+        // The callers drop the store one by one while others still wait for it.
         drop(store);
         for task in tasks {
             acknowledged = acknowledged.max(task.await.unwrap().unwrap() + 1);
         }
-        let store = twin.open().await;
+        let store = fixture.open().await;
         for n in 0..acknowledged {
             let name = format!("{n}");
             assert_rows(find(&*store, &d, &name).await, &name, Some(u64::from(n)));
@@ -1110,7 +1110,7 @@ pub(crate) async fn restarts_under_load(twin: &impl Twin) {
     assert_eq!(acknowledged, 180);
 }
 
-pub(crate) async fn a_key_is_made_once_and_removed(twin: &impl Twin) {
+pub(crate) async fn a_key_is_made_once_and_removed(fixture: &impl Fixture) {
     let key = |name: &str, byte: u8, grants: &[&str], expires_at| KeyRow {
         id: name.to_owned(),
         hash: [byte; 32],
@@ -1126,7 +1126,7 @@ pub(crate) async fn a_key_is_made_once_and_removed(twin: &impl Twin) {
         all.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         all
     };
-    let store = twin.open_keys().await;
+    let store = fixture.open_keys().await;
     assert_eq!(all(&*store).await, []);
     assert_eq!(store.add_key(&one).await, Ok(true));
     assert_eq!(store.add_key(&two).await, Ok(true));
@@ -1134,12 +1134,12 @@ pub(crate) async fn a_key_is_made_once_and_removed(twin: &impl Twin) {
     assert_eq!(store.add_key(&other).await, Ok(false));
     drop(store);
 
-    let store = twin.open_keys().await;
+    let store = fixture.open_keys().await;
     assert_eq!(all(&*store).await, [one, two.clone()]);
     assert_eq!(store.remove_key("one").await, Ok(true));
     assert_eq!(store.remove_key("one").await, Ok(false));
     drop(store);
-    assert_eq!(all(&*twin.open_keys().await).await, [two]);
+    assert_eq!(all(&*fixture.open_keys().await).await, [two]);
 }
 
 fn experiment(name: &str, run: i64) -> ExperimentRow {
@@ -1161,10 +1161,10 @@ fn experiment(name: &str, run: i64) -> ExperimentRow {
     }
 }
 
-pub(crate) async fn experiments_are_kept_with_what_readers_did(twin: &impl Twin) {
+pub(crate) async fn experiments_are_kept_with_what_readers_did(fixture: &impl Fixture) {
     const READERS: usize = 300;
     let (d, other) = (domain("tried"), domain("tried-not"));
-    let (store, tried) = twin.open_experiments().await;
+    let (store, tried) = fixture.open_experiments().await;
     let owned = |epoch| Lease {
         epoch,
         owner: "one".into(),
@@ -1183,7 +1183,7 @@ pub(crate) async fn experiments_are_kept_with_what_readers_did(twin: &impl Twin)
         stamp: stamp(epoch, seq),
     };
 
-    // What is written is read, in place of what was there.
+    // Reads return the last write.
     let (first, second) = (
         experiment("first", 1_795_424_400_000),
         experiment("second", 1_795_424_400_001),
@@ -1253,8 +1253,8 @@ pub(crate) async fn experiments_are_kept_with_what_readers_did(twin: &impl Twin)
     assert_eq!(scanned(&*tried, &d, second.run + 1).await.len(), 0);
     drop((store, tried));
 
-    // All of it is durable, and who is not the owner any more hears of it.
-    let (store, tried) = twin.open_experiments().await;
+    // All of it is durable, and a former owner is refused.
+    let (store, tried) = fixture.open_experiments().await;
     assert_eq!(all(&*tried, &d).await, [ended, second.clone()]);
     assert_eq!(scanned(&*tried, &d, second.run).await, expected);
     let taken = store.take_lease(p, Some(&owned(1)), &owned(2)).await;
@@ -1272,7 +1272,7 @@ pub(crate) async fn experiments_are_kept_with_what_readers_did(twin: &impl Twin)
         "{late:?}"
     );
 
-    // A run is forgotten, an experiment deleted, and a sweep takes the rest.
+    // Deletes a run's readers and an experiment; a sweep deletes the rest.
     tried
         .forget_readers(writer(2, 1), &d, first.run)
         .await
@@ -1293,14 +1293,14 @@ pub(crate) async fn experiments_are_kept_with_what_readers_did(twin: &impl Twin)
     assert_eq!(scanned(&*tried, &d, second.run).await.len(), 0);
 }
 
-/// What is wrong with rows, by their place.
+/// What is wrong with rows, by place.
 fn places(damaged: &Damaged) -> Vec<(&'static str, &str)> {
     let rows = damaged.rows.iter();
     rows.map(|row| (row.table, row.id.as_str())).collect()
 }
 
-pub(crate) async fn a_damaged_row_counts_as_none_until_it_is_written(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn a_damaged_row_counts_as_none_until_it_is_written(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let d = domain("damaged-rows");
     let sound = ["a", "c", "d"].iter().flat_map(|name| all_rows(name, 1));
     put(&*store, &d, 1, 0, sound.collect()).await.unwrap();
@@ -1325,7 +1325,7 @@ pub(crate) async fn a_damaged_row_counts_as_none_until_it_is_written(twin: &impl
     let found = find(&*store, &d, "b").await;
     assert_eq!((found.item, found.content, found.list), (None, None, None));
     assert_eq!((found.feature, found.feature_stamp), (None, None));
-    // So that it is written anew, or deleted, where all lists are.
+    // So that it is rewritten, or deleted, like other lists.
     assert!(found.list_listed);
     for name in ["a", "c", "d"] {
         assert_rows(find(&*store, &d, name).await, name, Some(1));
@@ -1359,8 +1359,8 @@ pub(crate) async fn a_damaged_row_counts_as_none_until_it_is_written(twin: &impl
     assert_eq!(store.damaged(&d), Damaged::default());
 }
 
-pub(crate) async fn a_damaged_row_of_a_domain_is_put_right(twin: &impl Twin) {
-    let store = twin.open().await;
+pub(crate) async fn a_damaged_row_of_a_domain_is_put_right(fixture: &impl Fixture) {
+    let store = fixture.open().await;
     let (d, other) = (domain("damaged-domain"), domain("damaged-neighbour"));
     let row = DomainRow {
         dirty: None,

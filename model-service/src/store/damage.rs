@@ -1,7 +1,8 @@
-//! Damaged rows that were read: which they are, until they are written anew.
+//! Records damaged rows that were read, until they are rewritten.
 //!
-//! A row that cannot be what Kindred wrote counts as none, so that it keeps nobody from the others. What it was is
-//! made anew where that can be done of other rows: a feature of its text. What is left is told here.
+//! A row that Kindred cannot have written is treated as missing, so that it does not block access
+//! to the others. It is recomputed if other rows allow it, such as a feature from its text. The
+//! remaining ones are reported here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,17 +10,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kindred_shared::{DomainName, ItemId, Seldom};
+use kindred_shared::{DomainName, ItemId, LogLimiter};
 
 use kindred_domain::store::{Damaged, DamagedRow, Write};
 
-/// Damaged rows that are remembered by name; others are told in the log, and again whenever they are read.
+/// Damaged rows remembered by name; others are logged whenever they are read.
 const REMEMBERED: usize = 10_000;
-/// Of a domain so many are named.
+/// Rows named per domain.
 const NAMED: usize = 5;
-/// How often one is told in the log.
+/// How often a damaged row is logged.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-/// Most characters of what is wrong with one: it may hold what is in the row.
+/// Longest reason, in characters: it may contain data of the row.
 const REASON: usize = 200;
 
 /// A domain's own rows have no item.
@@ -33,24 +34,24 @@ pub(super) const CONTENTS: &str = "item_texts";
 pub(super) const FEATURES: &str = "item_features";
 pub(super) const LISTS: &str = "similar_items";
 pub(super) const MODELS: &str = "domain_models";
-/// Of the embedded store; the other one has them in a column of that table.
+/// In the embedded store; in the clustered store a column of that table.
 pub(super) const MODEL_HABITS: &str = "domain_model_habits";
 pub(super) const MODEL_LISTS: &str = "similar_items_by_model";
 
-/// Where a row lies.
+/// The location of a row.
 pub(super) type Place = (&'static str, String);
 
 /// The damaged rows of a store.
 pub(super) struct Damage {
     known: Mutex<Known>,
-    /// How many are remembered: nobody takes the lock while there are none.
+    /// Number of remembered rows: nobody takes the lock while there are none.
     count: AtomicU64,
     begun: Instant,
 }
 
 struct Known {
     domains: BTreeMap<DomainName, BTreeMap<Place, String>>,
-    told: Seldom,
+    told: LogLimiter,
 }
 
 impl Default for Damage {
@@ -58,7 +59,7 @@ impl Default for Damage {
         Self {
             known: Mutex::new(Known {
                 domains: BTreeMap::new(),
-                told: Seldom::new(TELL_EVERY),
+                told: LogLimiter::new(TELL_EVERY),
             }),
             count: AtomicU64::new(0),
             begun: Instant::now(),
@@ -67,7 +68,7 @@ impl Default for Damage {
 }
 
 impl Damage {
-    /// A row is damaged. `id`: its item, or nothing.
+    /// Records a damaged row. `id`: its item, or empty.
     pub(super) fn found(
         &self,
         domain: &DomainName,
@@ -97,7 +98,7 @@ impl Damage {
         }
     }
 
-    /// Which of these rows are to be written in the place of damaged ones.
+    /// Which of these rows will replace damaged ones.
     pub(super) fn mended_by(&self, domain: &DomainName, writes: &[Write]) -> Vec<Place> {
         if self.count.load(Ordering::Relaxed) == 0 {
             return Vec::new();
@@ -113,7 +114,7 @@ impl Damage {
         places.filter(|place| rows.contains_key(place)).collect()
     }
 
-    /// They are written.
+    /// These rows have been written.
     pub(super) fn mended(&self, domain: &DomainName, places: &[Place]) {
         if places.is_empty() {
             return;
@@ -134,7 +135,7 @@ impl Damage {
         tracing::info!(%domain, rows = places.len(), left, "store.rows_mended");
     }
 
-    /// All rows of a domain but its own are gone.
+    /// All rows of a domain except its own are deleted.
     pub(super) fn swept(&self, domain: &DomainName) {
         if self.count.load(Ordering::Relaxed) == 0 {
             return;
@@ -145,7 +146,7 @@ impl Damage {
         }
     }
 
-    /// Those of a domain.
+    /// The damaged rows of a domain.
     pub(super) fn of(&self, domain: &DomainName) -> Damaged {
         if self.count.load(Ordering::Relaxed) == 0 {
             return Damaged::default();
@@ -166,18 +167,18 @@ impl Damage {
         }
     }
 
-    /// How many there are.
+    /// Number of damaged rows.
     pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Every change leaves it whole, so a poisoned one is, too.
+    /// Every change leaves the state consistent, so a poisoned lock is harmless.
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Where a row is written.
+/// The location a write goes to.
 fn place_of(write: &Write) -> (&'static str, &str) {
     match write {
         Write::Domain(_) | Write::PurgeDomain => (DOMAINS, OF_DOMAIN),
@@ -215,7 +216,7 @@ impl Unsound {
     }
 }
 
-/// The item of a row, as it is written.
+/// The item of a row, as stored.
 pub(super) fn item_id(id: &str) -> Result<ItemId, Unsound> {
     ItemId::new(id).map_err(|error| Unsound::new(id, error))
 }

@@ -1,4 +1,4 @@
-//! The store: what Kindred knows, on disk. Two implementations of [`kindred_domain::store::Store`]:
+//! The store: Kindred's data on disk. Two implementations of [`kindred_domain::store::Store`]:
 //! [`embedded`] (redb, one process) and [`cassandra`] (Cassandra or ScyllaDB, clustered).
 
 pub mod cassandra;
@@ -11,8 +11,8 @@ use kindred_shared::{ModelInputs, ModelName};
 #[cfg(test)]
 mod contract;
 
-/// The model of all features of a store of version 0.1, and its inputs, as it says it: `words-1
-/// (vectors en:…)`. `None`: it says nothing.
+/// The model of all features of a store of version 0.1 and its inputs, parsed from `words-1
+/// (vectors en:…)`. `None`: it names none.
 fn first_model(said: &str) -> Option<ModelInputs> {
     let (model, inputs) = said.strip_suffix(')')?.split_once(" (")?;
     Some(ModelInputs {
@@ -25,7 +25,7 @@ fn first_model(said: &str) -> Option<ModelInputs> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Another process has it.
+    /// Another process uses it.
     #[error("{place} is in use by another process; stop it or choose another data directory")]
     InUse {
         /// The data directory.
@@ -43,7 +43,7 @@ pub enum OpenError {
         /// Newest version this program reads.
         known: u32,
     },
-    /// Features in it come from the same model with other inputs: other word vectors.
+    /// Its features were made by the same model with other inputs: other word vectors.
     #[error(
         "{place} holds features of {found}; this program makes {wanted}; start it with the same model and word vectors, or choose another data directory"
     )]
@@ -55,7 +55,7 @@ pub enum OpenError {
         /// The model this program has.
         wanted: String,
     },
-    /// It has another number of partitions.
+    /// Its number of partitions differs.
     #[error(
         "{place} has {found} partitions, not {wanted}; configure {found}, or see `kindred partitions set --help`"
     )]
@@ -67,14 +67,14 @@ pub enum OpenError {
         /// Partitions asked for.
         wanted: u16,
     },
-    /// Other instances have other settings, which all must have alike.
+    /// Shared settings of the running instances differ.
     #[error(
         "{place} is used with other settings by the instances that run: {differences}; start this one with theirs, or see docs/OPERATIONS.md, \"What instances agree on\""
     )]
     Disagrees {
         /// The keyspace.
         place: String,
-        /// The keys, and both values of each.
+        /// The keys, with both values of each.
         differences: String,
     },
     /// It cannot be read or written.
@@ -82,7 +82,7 @@ pub enum OpenError {
     Unusable {
         /// The data directory.
         place: String,
-        /// What went wrong, with the remedy where one is known.
+        /// What went wrong, with a remedy if one is known.
         detail: String,
     },
 }

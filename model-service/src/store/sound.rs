@@ -1,5 +1,5 @@
-//! What rows are like in every store. Whoever reads them relies on it, and no database checks it: something else may
-//! have written there, or a part of it was restored.
+//! Invariants of rows in every store. Readers rely on them, but no database enforces them:
+//! something else may have written there, or only a part was restored.
 
 use std::collections::HashSet;
 
@@ -12,17 +12,20 @@ use kindred_shared::name::OWN;
 
 use kindred_domain::store::{Content, DomainRow, FeatureRow, ItemRow, ListRow, Removed};
 
-/// Most items that a domain's row may count: far more than any has.
+/// Highest plausible count of items in a domain's row: far more than any domain has.
 const MOST_ITEMS: u64 = 1 << 32;
-/// The years that times are in.
+/// The range of valid times.
 const YEARS: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
 
-/// A time that events may name.
+/// A time that events may contain.
 pub(super) fn time(at: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
     if YEARS.contains(&at.timestamp()) {
         Ok(at)
     } else {
-        Err(format!("{} s since 1970 is no time", at.timestamp()))
+        Err(format!(
+            "{} s since 1970 is not a valid time",
+            at.timestamp()
+        ))
     }
 }
 
@@ -30,7 +33,7 @@ fn version(version: u64) -> Result<(), String> {
     if version <= MAX_VERSION {
         Ok(())
     } else {
-        Err(format!("{} is no version", version.cast_signed()))
+        Err(format!("{} is not a valid version", version.cast_signed()))
     }
 }
 
@@ -69,7 +72,10 @@ pub(super) fn content(content: Content) -> Result<Content, String> {
 pub(super) fn feature(row: FeatureRow, model: &ModelName) -> Result<FeatureRow, String> {
     version(row.version)?;
     if row.space.model_name() != model.as_str() {
-        return Err(format!("its space {:?} is of another model", row.space));
+        return Err(format!(
+            "its space {:?} belongs to another model",
+            row.space
+        ));
     }
     let length = row.feature.dense().len();
     if length > MAX_VECTOR {
@@ -78,10 +84,7 @@ pub(super) fn feature(row: FeatureRow, model: &ModelName) -> Result<FeatureRow, 
     let own = row.space.as_str().strip_prefix(OWN);
     let own = own.and_then(|rest| rest.strip_prefix('/'));
     if own.is_some_and(|own| length > 0 && own.parse() != Ok(length)) {
-        return Err(format!(
-            "its {length} values are not those of {}",
-            row.space
-        ));
+        return Err(format!("its {length} values do not match {}", row.space));
     }
     if !row.feature.is_scaled() {
         return Err("it is not of length 1".to_owned());
@@ -98,26 +101,26 @@ pub(super) fn list(row: ListRow) -> Result<ListRow, String> {
     let mut ids = HashSet::with_capacity(neighbours.len());
     for neighbour in neighbours {
         let score = neighbour.score;
-        // Also false of what is no number.
+        // Also false for NaN.
         if !(score > 0.0 && score <= HIGHEST_SCORE) {
             return Err(format!("a neighbour has the score {score}"));
         }
         if neighbour.id == row.id || !ids.insert(&neighbour.id) {
             return Err(format!(
-                "{} is in it as a neighbour once too often",
+                "{} is in it twice, or is the item itself",
                 neighbour.id
             ));
         }
     }
     if !neighbours.is_sorted_by(|a, b| a.score >= b.score) {
-        return Err("its neighbours are in disorder".to_owned());
+        return Err("its neighbours are out of order".to_owned());
     }
     time(row.updated_at)?;
     Ok(row)
 }
 
-/// Puts a domain's row right where it says what cannot be, and says what that was. Its lists are then made anew:
-/// nobody knows whether they are those of its items.
+/// Repairs impossible values in a domain's row, and returns what they were. Its lists are then
+/// recomputed: they may not match its items.
 pub(super) fn domain(row: &mut DomainRow) -> Option<String> {
     let mut wrong = Vec::new();
     if row.live > MOST_ITEMS || row.visible > row.live {
@@ -146,7 +149,7 @@ pub(super) fn domain(row: &mut DomainRow) -> Option<String> {
     if wrong.is_empty() {
         return None;
     }
-    // No epoch is 0: it was not us.
+    // No epoch is 0, so this mark is not one of ours.
     row.dirty.get_or_insert(0);
     Some(wrong.join("; "))
 }
@@ -218,7 +221,7 @@ mod tests {
         };
         assert!(wrong("words-1/en", vec![0.5], 1).contains("length 1"));
         assert!(wrong("words-1/en", vec![0.0; MAX_VECTOR + 1], 1).contains("4097 values"));
-        assert!(wrong("words-1/en", vec![1.0], u64::MAX).contains("-1 is no version"));
+        assert!(wrong("words-1/en", vec![1.0], u64::MAX).contains("-1 is not a valid version"));
         assert!(wrong("own/3", vec![1.0], 1).contains("own/3"));
         let other = feature(contract::feature("a", 1), &ModelName::own());
         assert!(other.unwrap_err().contains("another model"));

@@ -224,23 +224,23 @@ fn replies_of_every_protocol_are_read() {
 }
 
 #[track_caller]
-fn check_reply(name: &str, read: Answer) {
+fn check_reply(name: &str, read: DecodedReply) {
     match (name, read) {
-        ("extracted", Answer::Reply(Reply::Extracted(read))) => {
+        ("extracted", DecodedReply::Reply(Reply::Extracted(read))) => {
             assert_eq!(read, features());
         }
-        ("compared", Answer::Reply(Reply::Compared(read))) => {
+        ("compared", DecodedReply::Reply(Reply::Compared(read))) => {
             assert_eq!(read.pairs, comparison().pairs);
             assert_eq!(read.found, comparison().found);
         }
-        ("failed", Answer::Reply(Reply::Failed(why))) => {
+        ("failed", DecodedReply::Reply(Reply::Failed(why))) => {
             assert_eq!(why, "rows are not equally long");
         }
-        ("unknown-model", Answer::Reply(Reply::UnknownModel(model))) => {
+        ("unknown-model", DecodedReply::Reply(Reply::UnknownModel(model))) => {
             assert_eq!(model, "words-9");
         }
-        ("refused", Answer::Reply(Reply::Refused(read))) => assert_eq!(read, refusal()),
-        ("missing-blocks", Answer::MissingBlocks(hashes)) => {
+        ("refused", DecodedReply::Reply(Reply::Refused(read))) => assert_eq!(read, refusal()),
+        ("missing-blocks", DecodedReply::MissingBlocks(hashes)) => {
             assert_eq!(hashes, [[7; 16], [9; 16]]);
         }
         (name, read) => panic!("{name}: {read:?}"),

@@ -16,7 +16,9 @@ mod tensors;
 pub use block::{decode_block, encode_block, hash_of};
 pub use job::{BlockToStore, EncodedJob, JobParts, MAX_SIDES, encode_job, parse_job};
 pub use message::{JobAddress, JobKind};
-pub use reply::{Answer, EncodedReply, decode_reply, encode_reply, missing_blocks, rows_per_reply};
+pub use reply::{
+    DecodedReply, EncodedReply, decode_reply, encode_reply, missing_blocks, rows_per_reply,
+};
 
 /// Largest body of a message: 8 MiB.
 pub const MAX_MESSAGE_BYTES: usize = 8 << 20;

@@ -45,7 +45,7 @@ pub struct EncodedReply {
 
 /// What a worker answered.
 #[derive(Debug)]
-pub enum Answer {
+pub enum DecodedReply {
     /// A reply.
     Reply(Reply),
     /// These blocks are not stored; the job can be done once they are.
@@ -221,7 +221,7 @@ fn read_candidates(columns: &Reader<'_>, name: &str) -> Result<Vec<Candidate>, W
 ///
 /// # Errors
 /// [`WireError`] if it exceeds [`MAX_MESSAGE_BYTES`], has an unknown type, or breaks a rule of the format.
-pub fn decode_reply(kind: &str, body: &[u8]) -> Result<Answer, WireError> {
+pub fn decode_reply(kind: &str, body: &[u8]) -> Result<DecodedReply, WireError> {
     if body.len() > MAX_MESSAGE_BYTES {
         return Err(WireError::TooLarge(body.len()));
     }
@@ -229,12 +229,12 @@ pub fn decode_reply(kind: &str, body: &[u8]) -> Result<Answer, WireError> {
     match kind {
         EXTRACTED => {
             let features = read_features(&Reader::open(body)?, None)?;
-            Ok(Answer::Reply(Reply::Extracted(features)))
+            Ok(DecodedReply::Reply(Reply::Extracted(features)))
         }
-        COMPARED => Ok(Answer::Reply(Reply::Compared(decode_compared(body)?))),
+        COMPARED => Ok(DecodedReply::Reply(Reply::Compared(decode_compared(body)?))),
         FAILED => {
             let body: FailedBody = serde_json::from_slice(body).map_err(json)?;
-            Ok(Answer::Reply(match body {
+            Ok(DecodedReply::Reply(match body {
                 FailedBody {
                     refused: Some(reason),
                     error: detail,
@@ -261,7 +261,7 @@ pub fn decode_reply(kind: &str, body: &[u8]) -> Result<Answer, WireError> {
             let hashes: Option<Vec<BlockHash>> =
                 body.hashes.iter().map(|hash| from_hex(hash)).collect();
             hashes
-                .map(Answer::MissingBlocks)
+                .map(DecodedReply::MissingBlocks)
                 .ok_or_else(|| damaged("no hash"))
         }
         other => {

@@ -226,8 +226,8 @@ fn what_failures_say_is_short() {
     let body = |fields: &str| format!(r#"{{"error":"{}"{fields}}}"#, "ü".repeat(100_000));
     let long = "x".repeat(1_000);
     let read = |fields: String| match decode_reply("failed", body(&fields).as_bytes()).unwrap() {
-        Answer::Reply(reply) => reply,
-        other @ Answer::MissingBlocks(_) => panic!("{other:?}"),
+        DecodedReply::Reply(reply) => reply,
+        other @ DecodedReply::MissingBlocks(_) => panic!("{other:?}"),
     };
     let Reply::Failed(error) = read(String::new()) else {
         panic!("it failed");
@@ -324,7 +324,7 @@ fn the_largest_reply_fits_a_message() {
     });
     let encoded = encode_reply(&reply);
     assert_eq!(encoded.kind, "compared");
-    let Ok(Answer::Reply(Reply::Compared(again))) = decode_reply(encoded.kind, &encoded.body)
+    let Ok(DecodedReply::Reply(Reply::Compared(again))) = decode_reply(encoded.kind, &encoded.body)
     else {
         panic!("no comparison");
     };

@@ -10,7 +10,7 @@ use kindred_shared::job::{
     CompareReply, CompareTask, ExtractTask, Floor, Job, Reply, Side, Task, TermCounts,
 };
 use kindred_shared::wire::{
-    Answer, EncodedJob, JobAddress, JobKind, PROTOCOL_HEADER, decode_reply, encode_block,
+    DecodedReply, EncodedJob, JobAddress, JobKind, PROTOCOL_HEADER, decode_reply, encode_block,
     encode_job, hash_of,
 };
 use kindred_shared::worker::WORKER_HEADER;
@@ -23,9 +23,9 @@ use tokio::time::Instant;
 use super::edges::{Asked, FakeBroker, FakeStore};
 use crate::models::Models;
 use crate::service::blocks::Blocks;
-use crate::service::job::{Desk, Lost, Published, Taken};
+use crate::service::job::{JobHandler, Lost, Published, Taken};
 use crate::service::read_block;
-use crate::service::report::{JobEnd, Report};
+use crate::service::status::{JobEnd, WorkerStatus};
 use crate::word_vectors::Vectors;
 use crate::{Worker, pool};
 use kindred_similarity::Kernel;
@@ -41,11 +41,11 @@ fn worker() -> Worker {
     Worker::new(models, Kernel::Scalar, Arc::new(pool(2).unwrap()))
 }
 
-fn desk(store: &Arc<FakeStore>) -> Desk {
-    let report = Arc::new(Report::new("box-1".to_owned(), "scalar", 2));
+fn handler(store: &Arc<FakeStore>) -> JobHandler {
+    let status = Arc::new(WorkerStatus::new("box-1".to_owned(), "scalar", 2));
     let store: Arc<dyn BlockStore> = Arc::clone(store) as _;
-    let blocks = Blocks::new(store, read_block, 1 << 20, Arc::clone(&report));
-    Desk::new(worker(), Arc::new(blocks), report)
+    let blocks = Blocks::new(store, read_block, 1 << 20, Arc::clone(&status));
+    JobHandler::new(worker(), Arc::new(blocks), status)
 }
 
 fn extract() -> Job {
@@ -131,7 +131,7 @@ async fn store(store: &FakeStore, blocks: &[&Arc<Block>]) {
 
 /// The one answer, which was sent before the one acknowledgement.
 #[track_caller]
-fn answered(broker: &FakeBroker) -> (BasicProperties, Answer) {
+fn answered(broker: &FakeBroker) -> (BasicProperties, DecodedReply) {
     let asked = broker.asked();
     let [Asked::Answer(queue, properties, body), Asked::Ack] = asked.as_slice() else {
         panic!("{asked:?} is an answer and then an acknowledgement");
@@ -143,18 +143,18 @@ fn answered(broker: &FakeBroker) -> (BasicProperties, Answer) {
 }
 
 #[track_caller]
-fn compared(answer: Answer) -> CompareReply {
+fn compared(answer: DecodedReply) -> CompareReply {
     match answer {
-        Answer::Reply(Reply::Compared(reply)) => reply,
+        DecodedReply::Reply(Reply::Compared(reply)) => reply,
         other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test]
 async fn a_job_is_answered_to_who_asked_and_then_acknowledged() {
-    let (desk, broker) = (desk(&Arc::default()), FakeBroker::default());
-    let end = desk
-        .deal(taken(&inline(&extract()), &broker), &broker)
+    let (handler, broker) = (handler(&Arc::default()), FakeBroker::default());
+    let end = handler
+        .handle(taken(&inline(&extract()), &broker), &broker)
         .await;
     assert_eq!(end, JobEnd::Answered);
     let (properties, answer) = answered(&broker);
@@ -169,7 +169,7 @@ async fn a_job_is_answered_to_who_asked_and_then_acknowledged() {
         ("box-1", "scalar")
     );
     assert_eq!((card.threads, card.jobs_done), (2, 1));
-    let Answer::Reply(Reply::Extracted(features)) = answer else {
+    let DecodedReply::Reply(Reply::Extracted(features)) = answer else {
         panic!("{answer:?}");
     };
     let Reply::Extracted(wanted) = worker().perform(&extract()) else {
@@ -188,10 +188,10 @@ async fn named_blocks_are_read_once_and_give_what_inline_ones_give() {
         panic!("a good job is done");
     };
     assert!(wanted.pairs > 0 && !wanted.found.is_empty());
-    let desk = desk(&fakes);
+    let handler = handler(&fakes);
     for message in [inline(&job), named(&job), named(&job)] {
         let broker = FakeBroker::default();
-        let end = desk.deal(taken(&message, &broker), &broker).await;
+        let end = handler.handle(taken(&message, &broker), &broker).await;
         assert_eq!(end, JobEnd::Answered);
         let reply = compared(answered(&broker).1);
         assert_eq!((reply.pairs, &reply.found), (wanted.pairs, &wanted.found));
@@ -214,9 +214,11 @@ async fn blocks_that_are_not_there_or_damaged_are_asked_for() {
             wanted.push(hash(&left));
         }
         let broker = FakeBroker::default();
-        let end = desk(&fakes).deal(taken(&message, &broker), &broker).await;
+        let end = handler(&fakes)
+            .handle(taken(&message, &broker), &broker)
+            .await;
         assert_eq!(end, JobEnd::Failed);
-        let Answer::MissingBlocks(mut asked) = answered(&broker).1 else {
+        let DecodedReply::MissingBlocks(mut asked) = answered(&broker).1 else {
             panic!("an answer that names blocks");
         };
         asked.sort_unstable();
@@ -231,9 +233,9 @@ async fn a_store_that_comes_back_in_time_is_waited_for() {
     let (left, right) = (block("a", 4), block("b", 4));
     store(&fakes, &[&left, &right]).await;
     fakes.failures.store(9, Ordering::SeqCst);
-    let (desk, broker) = (desk(&fakes), FakeBroker::default());
+    let (handler, broker) = (handler(&fakes), FakeBroker::default());
     let message = named(&compare(&left, &right));
-    let end = desk.deal(taken(&message, &broker), &broker).await;
+    let end = handler.handle(taken(&message, &broker), &broker).await;
     assert_eq!(end, JobEnd::Answered);
     assert!(compared(answered(&broker).1).pairs > 0);
 }
@@ -244,10 +246,10 @@ async fn a_job_past_its_deadline_is_acknowledged_undone() {
     let (left, right) = (block("a", 4), block("b", 4));
     store(&fakes, &[&left, &right]).await;
     fakes.failures.store(usize::MAX, Ordering::SeqCst);
-    let (desk, broker) = (desk(&fakes), FakeBroker::default());
+    let (handler, broker) = (handler(&fakes), FakeBroker::default());
     let begun = Instant::now();
     let message = named(&compare(&left, &right));
-    let end = desk.deal(taken(&message, &broker), &broker).await;
+    let end = handler.handle(taken(&message, &broker), &broker).await;
     assert_eq!(end, JobEnd::Expired);
     assert!(begun.elapsed() <= EXPIRES);
     assert!(matches!(broker.asked().as_slice(), [Asked::Ack]));
@@ -262,14 +264,14 @@ async fn what_is_no_job_is_refused_with_the_reason() {
         (JobKind::Compare, good.body.clone(), "safetensors"),
     ];
     for (kind, body, word) in table {
-        let (desk, broker) = (desk(&Arc::default()), FakeBroker::default());
+        let (handler, broker) = (handler(&Arc::default()), FakeBroker::default());
         let properties = job_properties(&good, address, &"kindred.replies.x".into(), EXPIRES);
         let message = with(kind, properties, body, &broker);
-        assert_eq!(desk.deal(message, &broker).await, JobEnd::Malformed);
+        assert_eq!(handler.handle(message, &broker).await, JobEnd::Malformed);
         let (properties, answer) = answered(&broker);
         let correlation = properties.correlation_id().as_ref().unwrap();
         assert_eq!(correlation.as_str(), "7.2");
-        let Answer::Reply(Reply::Refused(refused)) = answer else {
+        let DecodedReply::Reply(Reply::Refused(refused)) = answer else {
             panic!("{answer:?}");
         };
         assert_eq!(refused.reason, "malformed-job");
@@ -284,10 +286,10 @@ async fn blocks_that_do_not_fit_each_other_are_refused() {
     store(&fakes, &[&left, &right]).await;
     let job = compare(&left, &right);
     for message in [inline(&job), named(&job)] {
-        let (desk, broker) = (desk(&fakes), FakeBroker::default());
-        let end = desk.deal(taken(&message, &broker), &broker).await;
+        let (handler, broker) = (handler(&fakes), FakeBroker::default());
+        let end = handler.handle(taken(&message, &broker), &broker).await;
         assert_eq!(end, JobEnd::Malformed);
-        let Answer::Reply(Reply::Refused(refused)) = answered(&broker).1 else {
+        let DecodedReply::Reply(Reply::Refused(refused)) = answered(&broker).1 else {
             panic!("it is refused");
         };
         assert_eq!(refused.reason, "malformed-job");
@@ -303,11 +305,11 @@ async fn a_job_of_a_newer_protocol_is_refused_with_its_name() {
     let properties = job_properties(&good, address, &"kindred.replies.x".into(), EXPIRES);
     let mut headers = properties.headers().clone().unwrap();
     headers.insert(PROTOCOL_HEADER.into(), AMQPValue::LongString("7".into()));
-    let (desk, broker) = (desk(&Arc::default()), FakeBroker::default());
+    let (handler, broker) = (handler(&Arc::default()), FakeBroker::default());
     let newer = properties.with_headers(headers);
     let message = with(JobKind::Extract, newer, good.body.clone(), &broker);
-    assert_eq!(desk.deal(message, &broker).await, JobEnd::Malformed);
-    let Answer::Reply(Reply::Refused(refused)) = answered(&broker).1 else {
+    assert_eq!(handler.handle(message, &broker).await, JobEnd::Malformed);
+    let DecodedReply::Reply(Reply::Refused(refused)) = answered(&broker).1 else {
         panic!("it is refused");
     };
     assert_eq!(refused.reason, "unknown-protocol");
@@ -318,9 +320,9 @@ async fn a_job_of_a_newer_protocol_is_refused_with_its_name() {
 async fn what_does_not_say_whom_to_answer_is_dropped() {
     let good = inline(&extract());
     for body in [good.body.clone(), b"{".to_vec()] {
-        let (desk, broker) = (desk(&Arc::default()), FakeBroker::default());
+        let (handler, broker) = (handler(&Arc::default()), FakeBroker::default());
         let message = with(JobKind::Extract, BasicProperties::default(), body, &broker);
-        assert_eq!(desk.deal(message, &broker).await, JobEnd::Malformed);
+        assert_eq!(handler.handle(message, &broker).await, JobEnd::Malformed);
         assert!(matches!(broker.asked().as_slice(), [Asked::Ack]));
     }
 }
@@ -334,9 +336,9 @@ async fn without_its_confirm_nothing_is_acknowledged() {
         ..good.clone()
     };
     for job in [good, damaged] {
-        let desk = desk(&Arc::default());
+        let handler = handler(&Arc::default());
         let broker = FakeBroker::default().then(lost());
-        let end = desk.deal(taken(&job, &broker), &broker).await;
+        let end = handler.handle(taken(&job, &broker), &broker).await;
         assert_eq!(end, JobEnd::Lost);
         assert!(matches!(broker.asked().as_slice(), [Asked::Answer(..)]));
     }
@@ -344,10 +346,10 @@ async fn without_its_confirm_nothing_is_acknowledged() {
 
 #[tokio::test]
 async fn an_answer_that_nobody_waits_for_is_dropped_and_its_job_acknowledged() {
-    let desk = desk(&Arc::default());
+    let handler = handler(&Arc::default());
     let broker = FakeBroker::default().then(Ok(Published::Unroutable));
-    let end = desk
-        .deal(taken(&inline(&extract()), &broker), &broker)
+    let end = handler
+        .handle(taken(&inline(&extract()), &broker), &broker)
         .await;
     assert_eq!(end, JobEnd::Orphaned);
     answered(&broker);
@@ -357,10 +359,10 @@ async fn an_answer_that_nobody_waits_for_is_dropped_and_its_job_acknowledged() {
 async fn a_full_reply_queue_is_tried_again_until_the_deadline() {
     let good = inline(&extract());
     for (refusals, wanted) in [(3, JobEnd::Answered), (10_000, JobEnd::Expired)] {
-        let desk = desk(&Arc::default());
+        let handler = handler(&Arc::default());
         let refuse = |broker: FakeBroker, _| broker.then(Ok(Published::Refused));
         let broker = (0..refusals).fold(FakeBroker::default(), refuse);
-        let end = desk.deal(taken(&good, &broker), &broker).await;
+        let end = handler.handle(taken(&good, &broker), &broker).await;
         assert_eq!(end, wanted);
         let asked = broker.asked();
         let (last, sent) = asked.split_last().unwrap();
@@ -371,7 +373,7 @@ async fn a_full_reply_queue_is_tried_again_until_the_deadline() {
 
 #[tokio::test]
 async fn a_job_that_cannot_be_done_is_answered_with_its_failure() {
-    let (desk, broker) = (desk(&Arc::default()), FakeBroker::default());
+    let (handler, broker) = (handler(&Arc::default()), FakeBroker::default());
     let task = ExtractTask {
         space: Space::own(2),
         rows: vec![],
@@ -380,9 +382,9 @@ async fn a_job_that_cannot_be_done_is_answered_with_its_failure() {
         domain: domain(),
         task: Task::Extract(Arc::new(task)),
     };
-    let end = desk.deal(taken(&inline(&job), &broker), &broker).await;
+    let end = handler.handle(taken(&inline(&job), &broker), &broker).await;
     assert_eq!(end, JobEnd::Failed);
-    let Answer::Reply(Reply::Failed(why)) = answered(&broker).1 else {
+    let DecodedReply::Reply(Reply::Failed(why)) = answered(&broker).1 else {
         panic!("it failed");
     };
     assert!(why.contains("makes no features of terms"), "{why}");

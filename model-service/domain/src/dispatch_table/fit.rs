@@ -108,12 +108,13 @@ fn check_features(
         let length = feature.dense().len();
         if length > MAX_VECTOR || (length > 0 && wanted.is_some_and(|wanted| length != wanted)) {
             let wanted = wanted.unwrap_or(MAX_VECTOR).min(MAX_VECTOR);
-            let detail = format!("the dense part of {id} has {length} values, others {wanted}");
+            let detail =
+                format!("the dense part of {id} has {length} values, those of others {wanted}");
             return Err(unfit(Fault::WrongLength, detail));
         }
         let (terms, most) = (feature.term_ids().len(), row.terms.len());
         if terms > most {
-            let detail = format!("{terms} terms of {id}, whose text has {most}");
+            let detail = format!("{id} has {terms} terms, but its text has only {most}");
             return Err(unfit(Fault::TooManyTerms, detail));
         }
         if !feature.is_scaled() {
@@ -146,7 +147,7 @@ impl<'a> Comparison<'a> {
     fn check(mut self, reply: &CompareReply) -> Result<(), Unfit> {
         let most = self.pairs();
         if reply.pairs > most {
-            let detail = format!("{} pairs are counted, there are {most}", reply.pairs);
+            let detail = format!("{} pairs are counted, of at most {most}", reply.pairs);
             return Err(unfit(Fault::ImpossiblePairs, detail));
         }
         reply.found.iter().try_for_each(|found| self.row(found))
@@ -173,7 +174,7 @@ impl<'a> Comparison<'a> {
         found
             .filter(|side| side.live.contains(row as usize))
             .ok_or_else(|| {
-                let detail = format!("row {row} of side {side} takes no part");
+                let detail = format!("row {row} of side {side} does not take part");
                 unfit(Fault::UnknownRow, detail)
             })
     }
@@ -191,13 +192,13 @@ impl<'a> Comparison<'a> {
         }
         let told = &mut self.told[usize::from(side)];
         if told.contains(row as usize) {
-            let detail = format!("{} is there twice", name());
+            let detail = format!("{} occurs twice", name());
             return Err(unfit(Fault::Repeated, detail));
         }
         told.insert(row as usize);
         let (count, most) = (found.candidates.len(), self.task.keep);
         if count > most {
-            let detail = format!("{} has {count} candidates, {most} are kept", name());
+            let detail = format!("{} has {count} candidates, of at most {most}", name());
             return Err(unfit(Fault::TooManyCandidates, detail));
         }
         let mut seen = std::mem::take(&mut self.seen);
@@ -209,7 +210,7 @@ impl<'a> Comparison<'a> {
         }
         seen.sort_unstable();
         if seen.windows(2).any(|pair| pair[0] == pair[1]) {
-            let detail = format!("{} has a candidate twice", name());
+            let detail = format!("{} has the same candidate twice", name());
             return Err(unfit(Fault::Repeated, detail));
         }
         self.seen = seen;

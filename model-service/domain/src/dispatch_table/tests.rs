@@ -56,7 +56,7 @@ fn domains_take_turns_within_their_limits() {
     assert_eq!(sends(&table.poll(at(0), 1)), [(1, 1), (4, 1), (5, 1)]);
     assert!(matches!(
         table.answer(at(1), JobId(4), Attempt(1), done()),
-        Answer::Due(_)
+        ReplyOutcome::Due(_)
     ));
     assert_eq!(sends(&table.poll(at(1), 1)), [(2, 1)]);
     table.answer(at(1), JobId(5), Attempt(1), done());
@@ -190,11 +190,11 @@ fn the_first_answer_counts_and_others_are_late() {
     assert_eq!(sends(&table.poll(at(30), 1)), [(1, 2)]);
     assert!(matches!(
         table.answer(at(31), JobId(1), Attempt(1), done()),
-        Answer::Due(_)
+        ReplyOutcome::Due(_)
     ));
     assert!(matches!(
         table.answer(at(32), JobId(1), Attempt(2), done()),
-        Answer::Late
+        ReplyOutcome::Late
     ));
 }
 
@@ -206,7 +206,7 @@ fn a_worker_that_cannot_is_asked_again_later() {
     let failed = Reply::Failed("no".into());
     assert!(matches!(
         table.answer(at(1), JobId(1), Attempt(1), failed),
-        Answer::Retried
+        ReplyOutcome::Retried
     ));
     assert!(table.poll(at(1), 1).is_empty());
     assert_eq!(sends(&table.poll(at(2), 1)), [(1, 2)]);
@@ -228,7 +228,7 @@ fn a_job_that_workers_cannot_take_up_is_not_at_fault() {
         for attempt in 1..=ATTEMPTS {
             assert_eq!(sends(&table.poll(at(now), 1)), [(1, attempt)]);
             let answer = table.answer(at(now), JobId(1), Attempt(attempt), reply.clone());
-            assert!(matches!(answer, Answer::Retried));
+            assert!(matches!(answer, ReplyOutcome::Retried));
             now += 100;
         }
         let actions = table.poll(at(now), 1);
@@ -250,13 +250,13 @@ fn an_answer_that_cannot_be_is_none_and_the_job_is_sent_again() {
         assert_eq!(sends(&table.poll(at(now), 1)), [(1, attempt)]);
         let answer = table.answer(at(now), JobId(1), Attempt(attempt), two());
         assert!(
-            matches!(&answer, Answer::Unfit(unfit) if unfit.fault == Fault::WrongCount),
+            matches!(&answer, ReplyOutcome::Unfit(unfit) if unfit.fault == Fault::WrongCount),
             "{answer:?}"
         );
         assert_eq!(table.in_flight(), 0);
         // A repeated bad answer is refused again and changes nothing.
         let again = table.answer(at(now), JobId(1), Attempt(attempt), two());
-        assert!(matches!(again, Answer::Unfit(_)));
+        assert!(matches!(again, ReplyOutcome::Unfit(_)));
         now += 100;
     }
     // No item is to blame.
@@ -279,10 +279,10 @@ fn a_good_answer_counts_after_a_refused_one() {
     table.submit_for(job("a"), Some(3));
     table.poll(at(0), 1);
     let refused = table.answer(at(1), JobId(1), Attempt(1), dense(2));
-    assert!(matches!(refused, Answer::Unfit(unfit) if unfit.fault == Fault::WrongLength));
+    assert!(matches!(refused, ReplyOutcome::Unfit(unfit) if unfit.fault == Fault::WrongLength));
     assert_eq!(sends(&table.poll(at(2), 1)), [(1, 2)]);
     let good = table.answer(at(3), JobId(1), Attempt(2), dense(3));
-    assert!(matches!(good, Answer::Due(_)));
+    assert!(matches!(good, ReplyOutcome::Due(_)));
     assert!(table.is_empty());
 }
 
@@ -367,7 +367,7 @@ proptest! {
                     if let Some((id, attempt)) = pick(&sent, n) {
                         let reply = if ok { done() } else { Reply::Failed("no".into()) };
                         let answer = table.answer(now, JobId(id), Attempt(attempt), reply);
-                        if let Answer::Due(_) = answer {
+                        if let ReplyOutcome::Due(_) = answer {
                             prop_assert!(open.remove(&id), "a job ended twice");
                         }
                     }
@@ -405,7 +405,7 @@ proptest! {
             prop_assert!(table.in_flight() <= LIMITS.total);
             prop_assert!(table.in_flight.values().all(|flight| (1..=2).contains(&flight.jobs)));
             prop_assert_eq!(table.len(), open.len());
-            let queued = table.jobs.values().filter(|entry| entry.state == State::Queued);
+            let queued = table.jobs.values().filter(|entry| entry.state == JobState::Queued);
             prop_assert_eq!(queued.count(), table.queued.len());
             let of_all = table.in_flight.values().map(|flight| flight.jobs);
             prop_assert_eq!(of_all.sum::<usize>(), table.in_flight());

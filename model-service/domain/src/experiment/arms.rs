@@ -1,4 +1,4 @@
-//! An experiment, and who gets which of its arms.
+//! An experiment, and how its arms are assigned to readers.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ pub const MAX_ARMS: usize = 16;
 pub const MAX_NAME_BYTES: usize = 64;
 /// Longest salt, in bytes.
 const MAX_SALT_BYTES: usize = 256;
-/// How far the sum of shares may be from 1 and still be meant as 1: decimal fractions are not exact.
+/// Tolerance for a sum of shares that is meant to be 1: decimal fractions are not exact.
 const SUM_ERROR: f64 = 1e-9;
 
 /// An experiment: readers are divided among its arms.
@@ -21,9 +21,9 @@ const SUM_ERROR: f64 = 1e-9;
 pub struct Experiment {
     /// Its name: 1 to 64 letters, digits, `.`, `_` and `-`.
     pub name: String,
-    /// What readers' names are hashed with: another salt divides them anew.
+    /// Salt for hashing readers' names: another salt divides the readers differently.
     pub salt: String,
-    /// Its arms, 2 to 16; readers beyond the sum of their shares take no part.
+    /// Its arms, 2 to 16; readers beyond the sum of the shares take no part.
     pub arms: Vec<Arm>,
 }
 
@@ -88,7 +88,7 @@ impl Experiment {
                 return Err(Unfit::new(format!("arms[{at}].name"), detail));
             }
             if !(arm.share > 0.0 && arm.share <= 1.0) {
-                let detail = "share is a part of all readers: above 0, at most 1.";
+                let detail = "share is the part of all readers in this arm: above 0, at most 1.";
                 return Err(Unfit::new(format!("arms[{at}].share"), detail));
             }
         }

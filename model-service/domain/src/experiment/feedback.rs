@@ -1,4 +1,4 @@
-//! What readers did: an event of feedback, read strictly.
+//! Feedback: one event of what a reader did, and its validation.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kindred_shared::ItemId;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 const MAX_NAME_BYTES: usize = 256;
 /// Highest position in a list.
 const MAX_POSITION: u64 = 10_000;
-/// How old an event may be: one that is older could have been counted, and is not known any more.
+/// Longest age of an event: older ones may have been counted already, which is not remembered any longer.
 const MAX_AGE: TimeDelta = TimeDelta::hours(48);
 /// How far ahead a client's clock may be. [`Tally`](super::tally::Tally) knows an event for that much longer than
 /// [`MAX_AGE`], so that it is refused as too old before it is forgotten.
@@ -34,12 +34,12 @@ impl Kind {
     }
 }
 
-/// What a reader did, and in which arm of which experiment.
+/// What a reader did, in which arm of which experiment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Feedback {
     /// Seen or clicked.
     pub kind: Kind,
-    /// Names the event: one that comes again counts once.
+    /// The event's name: a repeated event counts once.
     pub event: String,
     /// The reader.
     pub reader: String,
@@ -47,7 +47,7 @@ pub struct Feedback {
     pub item: ItemId,
     /// The experiment.
     pub experiment: String,
-    /// Its arm that the reader was in.
+    /// The arm that the reader was in.
     pub arm: String,
 }
 
@@ -66,13 +66,13 @@ impl Feedback {
         "at",
     ];
 
-    /// Reads an event of a domain. Fields that are not known are ignored.
+    /// Reads an event of a domain. Unknown fields are ignored.
     ///
     /// # Errors
-    /// A [`Refusal`] that names the field and what would be right.
+    /// A [`Refusal`] that names the field and what it should be.
     pub fn read(value: &Value, domain: &str, now: DateTime<Utc>) -> Result<Self, Refusal> {
         let Some(object) = value.as_object() else {
-            let detail = "send a JSON object an event";
+            let detail = "each event is a JSON object";
             return Err(Refusal::new(Reason::InvalidJson, None, detail));
         };
         let kind = match object.get("type").and_then(Value::as_str) {

@@ -1,8 +1,8 @@
-//! Experiments: which readers get which conditions, what they did with what they got, and what that says.
+//! Experiments: which readers get which conditions, what they did with the answers, and what follows from that.
 //!
-//! A reader's arm follows from the experiment and the reader's name alone ([`Experiment::arm_of`]), so that every
-//! instance says the same without asking another. What readers did ([`feedback`]) is counted a reader ([`tally`]);
-//! what it says follows from sums over readers ([`statistics`]).
+//! A reader's arm depends only on the experiment and the reader's name ([`Experiment::arm_of`]), so all instances agree
+//! without asking each other. What readers did ([`feedback`]) is counted per reader ([`tally`]); results are computed
+//! from sums over readers ([`statistics`]).
 
 mod arms;
 pub mod feedback;

@@ -1,60 +1,62 @@
-//! What an experiment says, at any time.
+//! The results of an experiment, valid at any time.
 //!
-//! **The unit is the reader.** Views of one reader depend on each other: who clicks a lot does so all the time. A rate
-//! is clicks over views of all readers, and its variance is that of a ratio of sums over readers (the delta method), so
-//! that a reader with a hundred views counts as one observation and not as a hundred.
+//! **The unit is the reader.** Views of one reader depend on each other: someone who clicks a lot does so all the time.
+//! A rate is the number of clicks per view of all readers, and its variance is that of a ratio of sums over readers
+//! (the delta method), so a reader with a hundred views counts as one observation and not as a hundred.
 //!
-//! **It may be looked at after every view.** A test that holds at one look raises false alarms when it is looked at again
-//! and again. These are mixtures of likelihood ratios: under the hypothesis the mixture is a martingale that begins at 1, so that
-//! it ever reaches 1/α with probability at most α (Ville). So it is for a mean that is normal with a normal mixture
-//! (H. Robbins, *Statistical methods related to the law of the iterated logarithm*, Ann. Math. Statist. 41, 1970; for
-//! experiments R. Johari, P. Koomen, L. Pekelis, D. Walsh, *Always Valid Inference: Continuous Monitoring of A/B Tests*,
-//! Operations Research 70, 2022); with estimated variances it holds as the number of readers grows (I. Waudby-Smith,
-//! D. Arbour, R. Sinha, E. Kennedy, A. Ramdas, *Time-uniform central limit theory and asymptotic confidence sequences*,
-//! Annals of Statistics 52, 2024). A reader who comes back makes the looks more alike than sums of independent readers would
-//! be, which makes alarms rarer.
+//! **Results may be read after every view.** A test that is valid for a single look raises false alarms if it is
+//! repeated again and again. The tests here are mixtures of likelihood ratios: under the hypothesis, the mixture is a
+//! martingale that starts at 1, so the probability that it ever reaches 1/α is at most α (Ville). For a normal mean
+//! with a normal mixture see H. Robbins, *Statistical methods related to the law of the iterated logarithm*, Ann. Math.
+//! Statist. 41, 1970; for experiments R. Johari, P. Koomen, L. Pekelis, D. Walsh, *Always Valid Inference: Continuous
+//! Monitoring of A/B Tests*, Operations Research 70, 2022. With estimated variances this holds as the number of readers
+//! grows (I. Waudby-Smith, D. Arbour, R. Sinha, E. Kennedy, A. Ramdas, *Time-uniform central limit theory and
+//! asymptotic confidence sequences*, Annals of Statistics 52, 2024). Readers who come back make consecutive looks more
+//! alike than sums of independent readers would be, which makes false alarms rarer.
 //!
-//! **Few clicks.** The mixture is over differences of about a tenth ([`MIXTURE`]), and a variance is never taken to be
-//! below that of independent views: a handful of clicks moves neither by much, and where the normal law is no good yet
-//! nothing is said.
+//! **Few clicks.** The mixture is over differences of about a tenth ([`MIXTURE`]), and a variance is never assumed to
+//! be less than that of independent views. So a handful of clicks has little effect on either, and no result is
+//! reported while the normal approximation is poor.
 //!
-//! **The sample ratio** is that of readers to shares, tested likewise and exactly by a Dirichlet mixture of
-//! multinomials (M. Lindon, A. Malek, *Anytime-Valid Inference For Multinomial Count Data*, NeurIPS 2022).
+//! **The sample ratio** compares the numbers of readers with the shares. It is tested in the same way, and exactly,
+//! with a Dirichlet mixture of multinomials (M. Lindon, A. Malek, *Anytime-Valid Inference For Multinomial Count Data*,
+//! NeurIPS 2022).
 
 use serde::{Deserialize, Serialize};
 
 use super::tally::Counts;
 
-/// How often an interval or a test may be wrong, over all looks together.
+/// The probability that an interval or a test is wrong, over all looks together.
 pub const LEVEL: f64 = 0.05;
-/// Standard deviation of the relative differences that the mixture is over: where the test is quickest.
+/// Standard deviation of the mixture over relative differences: the test is fastest for differences of this size.
 const MIXTURE: f64 = 0.1;
-/// Below this the number of readers of an arm does not go with its share: a mismatch.
+/// If the sample ratio's p is below this, the numbers of readers do not match the shares.
 pub const MISMATCH: f64 = 0.001;
-/// How many readers the mixture of sample ratios is worth: it is quickest for ratios that are off by some 1/√100.
+/// The weight of the mixture over sample ratios, in readers: the test is fastest for ratios that are off by about
+/// 1/√100.
 const RATIO_READERS: f64 = 100.0;
-/// Halvings of an interval in the search for an edge.
+/// Bisection steps in the search for the end of an interval.
 const HALVINGS: usize = 60;
 
 /// Sums over the readers of an arm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sums {
-    /// Readers that did anything.
+    /// Number of readers that did anything.
     pub readers: u64,
     /// Views.
     pub seen: u64,
     /// Clicks.
     pub clicked: u64,
-    /// Of the squares of readers' views.
+    /// Sum of the squares of each reader's views.
     pub seen_squared: u64,
-    /// Of the products of readers' views and clicks.
+    /// Sum of the products of each reader's views and clicks.
     pub seen_clicked: u64,
-    /// Of the squares of readers' clicks.
+    /// Sum of the squares of each reader's clicks.
     pub clicked_squared: u64,
 }
 
 impl Sums {
-    /// A reader's counts in the arm were these, and are these.
+    /// Replaces a reader's counts in the arm.
     pub fn change(&mut self, before: Counts, after: Counts) {
         let of = |counts: Counts| {
             let (seen, clicked) = (u64::from(counts.seen), u64::from(counts.clicked));
@@ -80,7 +82,7 @@ impl Sums {
         }
     }
 
-    /// Clicks a view; 0 without views.
+    /// Clicks per view; 0 without views.
     fn rate(&self) -> f64 {
         match self.seen {
             0 => 0.0,
@@ -88,7 +90,7 @@ impl Sums {
         }
     }
 
-    /// The variance of clicks less `rate` times views, summed over readers: what they are, and at least what it is of
+    /// The variance of clicks minus `rate` times views, summed over readers: as observed, but at least that of
     /// independent views.
     fn spread(&self, rate: f64) -> f64 {
         let squares = self.clicked_squared as f64 - 2.0 * rate * self.seen_clicked as f64
@@ -98,48 +100,49 @@ impl Sums {
     }
 }
 
-/// Clicks a view of an arm.
+/// Clicks per view of an arm.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
-    /// As counted.
+    /// As observed.
     pub rate: f64,
-    /// The interval that holds the true one at all times, but for [`LEVEL`] of experiments.
+    /// The lower end of an interval that contains the true rate at all times, except in [`LEVEL`] of experiments.
     pub low: f64,
     /// Its upper end.
     pub high: f64,
 }
 
-/// By how much the rate of an arm is above that of the first one, as a part of that.
+/// The relative difference between the rate of an arm and that of the first arm.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Lift {
-    /// As counted: 0.1 is a tenth more.
+    /// As observed: 0.1 means a tenth more.
     pub lift: f64,
-    /// The interval that holds the true one at all times, for all arms together, but for [`LEVEL`] of experiments.
+    /// The lower end of an interval that contains the true value at all times, for all arms together, except in
+    /// [`LEVEL`] of experiments.
     pub low: f64,
-    /// Its upper end; `None`: none is known yet.
+    /// Its upper end; `None`: not known yet.
     pub high: Option<f64>,
 }
 
-/// What an experiment says.
+/// The results of an experiment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Results {
     /// By arm.
     pub rates: Vec<Rate>,
-    /// By arm, but for the first one; `None`: the first one has no clicks, or this one no views.
+    /// By arm, without the first one; `None`: the first arm has no clicks, or this one no views.
     pub lifts: Vec<Option<Lift>>,
-    /// That no arm differs from the first one: below [`LEVEL`] at any time in at most so many experiments without a
-    /// difference.
+    /// The hypothesis that no arm differs from the first one. If that is true, this is ever below [`LEVEL`] in at most
+    /// that part of experiments.
     pub p: f64,
-    /// That readers are divided by the shares, likewise.
+    /// The same for the hypothesis that readers are divided by the shares.
     pub sample_ratio_p: f64,
 }
 
-/// What an experiment says whose arms have these shares and sums.
+/// The results of an experiment whose arms have these shares and sums.
 pub fn results(arms: &[(f64, Sums)]) -> Results {
     let sums = || arms.iter().map(|(_, sums)| sums);
     let comparisons = arms.len().saturating_sub(1).max(1) as f64;
     let first = sums().next().copied().unwrap_or_default();
-    // Bonferroni: of several comparisons each may err less.
+    // Bonferroni: with several comparisons, each may be wrong less often.
     let limit = (comparisons / LEVEL).ln();
     let lifts = sums()
         .skip(1)
@@ -157,7 +160,7 @@ pub fn results(arms: &[(f64, Sums)]) -> Results {
     }
 }
 
-/// The logarithm of the mixture of likelihood ratios of a relative difference, as measured, to none.
+/// The logarithm of the mixture of likelihood ratios of an observed relative difference against none.
 fn evidence(difference: f64, variance: f64) -> f64 {
     if !(variance > 0.0 && difference.is_finite()) {
         return 0.0;
@@ -166,7 +169,7 @@ fn evidence(difference: f64, variance: f64) -> f64 {
     0.5 * (variance / all).ln() + mixture * difference * difference / (2.0 * variance * all)
 }
 
-/// Evidence that the true rate of an arm is not this one.
+/// The evidence that the true rate of an arm is not this one.
 fn evidence_of_rate(sums: &Sums, rate: f64) -> f64 {
     let (seen, found) = (sums.seen as f64, sums.rate());
     let unit = found.max(rate);
@@ -177,7 +180,8 @@ fn evidence_of_rate(sums: &Sums, rate: f64) -> f64 {
     evidence((found - rate) / unit, variance / (unit * unit))
 }
 
-/// Evidence that the rate of `other` is not `ratio` times that of `first`. Variances are those under this hypothesis.
+/// The evidence that the rate of `other` is not `ratio` times that of `first`, with the variances under this
+/// hypothesis.
 fn evidence_of_ratio(first: &Sums, other: &Sums, ratio: f64) -> f64 {
     let (seen_first, seen_other) = (first.seen as f64, other.seen as f64);
     if first.seen == 0 || other.seen == 0 {
@@ -195,7 +199,8 @@ fn evidence_of_ratio(first: &Sums, other: &Sums, ratio: f64) -> f64 {
     evidence((rate_other - rate_first) / unit, variance / (unit * unit))
 }
 
-/// Where evidence reaches its limit between what was found and what is surely not; the latter where it nowhere does.
+/// Where the evidence reaches its limit between the observed value and one that is surely wrong; the latter if it
+/// nowhere does.
 fn edge(found: f64, beyond: f64, limit: f64, evidence: impl Fn(f64) -> f64) -> f64 {
     if evidence(beyond) < limit {
         return beyond;
@@ -232,7 +237,7 @@ fn lift(first: &Sums, other: &Sums, limit: f64) -> Option<Lift> {
             evidence_of_ratio(first, other, ratio)
         })
     };
-    // The most that the ratio can be is the least that it can be the other way round.
+    // The highest possible ratio is the lowest possible one of the reverse comparison.
     let most = match other.clicked {
         0 => most_without_clicks(first, other, limit),
         _ => Some(1.0 / least(other, first)).filter(|most| most.is_finite()),
@@ -244,15 +249,15 @@ fn lift(first: &Sums, other: &Sums, limit: f64) -> Option<Lift> {
     })
 }
 
-/// The most that the ratio can be where nobody has clicked in the other arm; `None`: it can be anything yet.
+/// The highest possible ratio if nobody has clicked in the other arm; `None`: anything is possible yet.
 fn most_without_clicks(first: &Sums, other: &Sums, limit: f64) -> Option<f64> {
-    /// A ratio that is as good as any.
+    /// A ratio so high that it says nothing.
     const ANY: f64 = 1e3;
     let of = |ratio| evidence_of_ratio(first, other, ratio);
     Some(edge(0.0, ANY, limit, of)).filter(|most| *most < ANY)
 }
 
-/// That the numbers of readers go with the shares.
+/// The hypothesis that the numbers of readers match the shares.
 fn sample_ratio_p(arms: &[(f64, Sums)]) -> f64 {
     let all: f64 = arms.iter().map(|(share, _)| share).sum();
     let readers: f64 = arms.iter().map(|(_, sums)| sums.readers as f64).sum();

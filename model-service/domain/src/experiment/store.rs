@@ -1,5 +1,5 @@
-//! Experiments and what readers did, on disk. Their domain's owner alone writes them; every instance reads which
-//! experiment runs.
+//! The stored form of experiments and of what readers did. Only the domain's owner writes it; every instance reads
+//! which experiment is running.
 
 use std::fmt;
 
@@ -16,14 +16,14 @@ use crate::store::{Epoch, Partition, Stamp, StoreError};
 /// An experiment as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExperimentRow {
-    /// Names this run of it, among all of the domain; readers' rows are of one run. The time of its begin in ms, or
-    /// one more than the run before.
+    /// Identifies this run among all runs in the domain; readers' rows belong to a run. The time when it began, in ms,
+    /// or one more than the previous run.
     pub run: i64,
     /// What it is.
     pub experiment: Experiment,
-    /// Since when it runs.
+    /// When it began.
     pub since: DateTime<Utc>,
-    /// When it ended, and what readers had done; `None`: it runs.
+    /// When it ended, and what readers had done by then; `None`: it is running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,
 }
@@ -37,25 +37,25 @@ pub struct Ended {
     pub sums: Vec<Sums>,
 }
 
-/// Who writes, and when.
+/// The writer of a row, and its stamp.
 #[derive(Debug, Clone, Copy)]
 pub struct Writer {
     /// The partition whose owner writes.
     pub partition: Partition,
-    /// The epoch of the ownership, which is what a fence checks.
+    /// The epoch of the ownership, which a fence checks.
     pub epoch: Epoch,
-    /// The write's.
+    /// The stamp of the write.
     pub stamp: Stamp,
 }
 
 /// A reader's row.
 pub type ReaderRow = (ReaderKey, Tally);
 
-/// Some readers' rows, and behind whom the next ones begin.
+/// Some readers' rows, and where the next ones begin.
 pub struct Readers {
     /// The rows.
     pub rows: Vec<ReaderRow>,
-    /// Give this to the next call; `None`: these were the last.
+    /// To be passed to the next call; `None`: these were the last ones.
     pub next: Option<ReaderKey>,
 }
 
@@ -65,17 +65,17 @@ impl fmt::Debug for Readers {
     }
 }
 
-/// Experiments and what readers did, on disk.
+/// The stored form of experiments and of what readers did.
 ///
-/// Each row is whole in itself, and the last write wins by its stamp. A write is durable when it returns `Ok`, and the
-/// partition's epoch was the writer's then; else it may be there or not. A row that cannot be what Kindred wrote counts
-/// as none. A sweep of the domain ([`crate::store::Store::sweep`]) takes all of them along.
+/// Each row is complete in itself, and the last write wins, by its stamp. When a write returns `Ok`, it is durable, and
+/// the partition's epoch was the writer's at that time; otherwise it may have been done or not. A row that Kindred
+/// cannot have written is treated as missing. Sweeping the domain ([`crate::store::Store::sweep`]) deletes all of them.
 #[async_trait]
 pub trait ExperimentStore: Send + Sync + 'static {
-    /// Every experiment of a domain, by name: those that ended, too.
+    /// Every experiment of a domain, by name, including those that have ended.
     async fn experiments(&self, domain: &DomainName) -> Result<Vec<ExperimentRow>, StoreError>;
 
-    /// Writes an experiment, in the place of one of its name.
+    /// Writes an experiment; replaces one of the same name.
     ///
     /// # Errors
     /// [`StoreError::Superseded`] when the partition has a newer owner.
@@ -86,7 +86,7 @@ pub trait ExperimentStore: Send + Sync + 'static {
         row: &ExperimentRow,
     ) -> Result<(), StoreError>;
 
-    /// Deletes an experiment that ended; that it is kept no longer loses nothing else.
+    /// Deletes an experiment that has ended.
     async fn delete_experiment(
         &self,
         writer: Writer,
@@ -102,10 +102,10 @@ pub trait ExperimentStore: Send + Sync + 'static {
         readers: &[ReaderKey],
     ) -> Result<Vec<Option<Tally>>, StoreError>;
 
-    /// Writes what readers did in a run. No reader twice.
+    /// Writes what readers did in a run. No reader occurs twice.
     ///
     /// # Errors
-    /// [`StoreError::Superseded`] when the partition has a newer owner: some may be there.
+    /// [`StoreError::Superseded`] when the partition has a newer owner; some rows may have been written.
     async fn put_readers(
         &self,
         writer: Writer,
@@ -114,7 +114,7 @@ pub trait ExperimentStore: Send + Sync + 'static {
         rows: &[ReaderRow],
     ) -> Result<(), StoreError>;
 
-    /// All readers of a run, each once, in an order of the store's own: some `most`, from behind one of them on.
+    /// All readers of a run, each once, in an order of the store's choice: about `most`, after the given one.
     async fn scan_readers(
         &self,
         domain: &DomainName,

@@ -1,5 +1,5 @@
-//! What one reader did, and which of its events were counted lately: a row of the store, whole in itself, so that
-//! an event counts once whatever crashes.
+//! What one reader did, and which of its events were counted lately. It is one complete row of the store, so an event
+//! counts once whatever crashes.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,23 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::feedback::{Kind, MAX_AHEAD};
 
-/// For how long an event that comes again is known, in minutes: 48 hours, and as long as its time may be ahead of when
-/// it is counted.
+/// How long a repeated event is recognised, in minutes: 48 hours, and as long as an event's time may be ahead of when it
+/// is counted.
 const KNOWN_MINUTES: u32 = 48 * 60 + MAX_AHEAD.num_minutes() as u32;
-/// Most events of a reader in that time; what is over is refused.
+/// Most events of a reader in that time; further ones are refused.
 pub const MAX_RECENT: usize = 2_000;
-/// The format of what [`Tally::to_bytes`] writes.
+/// Version of the format that [`Tally::to_bytes`] writes.
 const FORMAT: u8 = 1;
-/// Bytes of an arm and of an event there.
+/// Bytes of an arm, and of an event, in that format.
 const ARM_BYTES: usize = 9;
 const RECENT_BYTES: usize = 12;
 
-/// A reader in the store: a hash, so that names of readers are kept nowhere.
+/// A reader in the store: a hash, so that readers' names are stored nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReaderKey(pub [u8; 16]);
 
 impl ReaderKey {
-    /// The reader of this name.
+    /// The key of the reader with this name.
     pub fn of(reader: &str) -> Self {
         let hash = digest(&SHA256, reader.as_bytes());
         let first = hash.as_ref().first_chunk::<16>().copied();
@@ -46,32 +46,33 @@ pub struct Counts {
 /// What a reader did in an experiment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tally {
-    /// By the place of the arm: most readers have one.
+    /// By the index of the arm; most readers have one.
     arms: BTreeMap<u8, Counts>,
     /// Events of the last 48 hours.
     recent: Vec<Recent>,
 }
 
-/// An event that was counted: a hash of its name, and the minute since 1970.
+/// An event that was counted: a hash of its name, and the time in minutes since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Recent {
     event: u64,
     minute: u32,
 }
 
-/// What became of an event.
+/// The outcome of counting an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counted {
-    /// It counts: the reader's counts in the arm were these, and are these.
+    /// It counts: the reader's counts in the arm before and after.
     Now(Counts, Counts),
     /// It was counted before.
     Before,
-    /// The reader has as many events in 48 hours as are kept.
+    /// The reader has had as many events in 48 hours as are kept.
     TooMany,
 }
 
 impl Tally {
-    /// Counts an event of the reader, once in 48 hours, whatever it says the second time.
+    /// Counts an event of the reader. Within 48 hours an event counts once, even if it says something else the second
+    /// time.
     pub fn count(&mut self, event: &str, arm: u8, kind: Kind, now: DateTime<Utc>) -> Counted {
         let minute = minute(now);
         // Clocks may go back a little.
@@ -94,14 +95,14 @@ impl Tally {
         Counted::Now(before, *counts)
     }
 
-    /// What the reader did, by the place of the arm.
+    /// What the reader did, by the index of the arm.
     pub fn arms(&self) -> impl Iterator<Item = (usize, Counts)> {
         self.arms
             .iter()
             .map(|(arm, counts)| (usize::from(*arm), *counts))
     }
 
-    /// As it is stored; at most some 24 KB.
+    /// The stored form, at most about 24 KB.
     pub fn to_bytes(&self) -> Vec<u8> {
         let bytes = 2 + ARM_BYTES * self.arms.len() + RECENT_BYTES * self.recent.len();
         let mut written = Vec::with_capacity(bytes);
@@ -120,7 +121,7 @@ impl Tally {
         written
     }
 
-    /// As it was stored; `None`: Kindred did not write this.
+    /// Reads the stored form; `None`: Kindred did not write this.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let ([format, arms], rest) = bytes.split_first_chunk::<2>()?;
         let (arms, recent) = rest.split_at_checked(ARM_BYTES * usize::from(*arms))?;
@@ -174,7 +175,7 @@ mod tests {
         let mut tally = Tally::default();
         let counted = tally.count("e1", 0, Kind::Seen, at(0));
         assert_eq!(counted, Counted::Now(counts(0, 0), counts(1, 0)));
-        // Whatever it says the second time.
+        // Even if it says something else the second time.
         assert_eq!(
             tally.count("e1", 1, Kind::Clicked, at(48 * 60)),
             Counted::Before

@@ -1,15 +1,15 @@
-//! The language that a domain's texts are mostly in.
+//! The language of most of a domain's texts.
 
 use std::collections::BTreeMap;
 
 use kindred_shared::name::ALL_LANGUAGES;
 use kindred_shared::{ModelName, Space};
 
-/// The language that most rows of these spaces are in, as far as they are the model's. Of languages that as
-/// many are in, the first by code.
+/// The language of most rows in these spaces, counting only spaces of the model. Of equally frequent languages, the
+/// first by code.
 ///
-/// This is for domains that are too small to have [habits](crate::habits): it is worked out anew for each window, so what
-/// a text of unsure language is read in depends on what the domain had when its feature was made.
+/// This is for domains that are too small to have [habits](crate::habits). It is computed for each window, so the
+/// language in which a text of uncertain language is read depends on what the domain had when its feature was made.
 pub fn habitual<'a>(
     model: &ModelName,
     spaces: impl Iterator<Item = (&'a Space, usize)>,

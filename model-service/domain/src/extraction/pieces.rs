@@ -3,22 +3,22 @@
 use kindred_shared::effort;
 use kindred_shared::job::TermCounts;
 
-/// How much one extract job may be.
+/// The most that one extract job may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PieceSize {
     /// Items, at least 1.
     pub items: usize,
-    /// Bytes of terms, by [`effort::of_terms`]. One item may have more.
+    /// Bytes of terms, by [`effort::of_terms`]. A single item may have more.
     pub bytes: usize,
-    /// Bytes of texts that are read at a time. One item may have more.
+    /// Bytes of texts that are read at a time. A single item may have more.
     pub text_bytes: usize,
 }
 
-/// Bytes of texts that a core turns into terms in a few times 10 ms: 256 KiB, the largest text there is.
+/// Bytes of texts that a core turns into terms in a few tens of milliseconds: 256 KiB, which is also the size of the largest text.
 const PIECE_TEXT_BYTES: usize = 256 << 10;
 
 impl PieceSize {
-    /// Texts are read on so many threads: each has one of the largest to read, at least.
+    /// For reading texts on this many threads: each gets work for at least one of the largest texts.
     #[must_use]
     pub fn on_threads(self, threads: usize) -> Self {
         let text_bytes = PIECE_TEXT_BYTES.saturating_mul(threads.max(1));
@@ -27,7 +27,7 @@ impl PieceSize {
 }
 
 impl Default for PieceSize {
-    /// A piece of work.
+    /// One piece of work.
     fn default() -> Self {
         Self {
             items: 512,
@@ -37,8 +37,8 @@ impl Default for PieceSize {
     }
 }
 
-/// Items in the order they came, as many together as one job may have; one that is larger than that is
-/// alone.
+/// Groups items, in the order they came, into jobs as large as allowed; an item that is larger than that gets a job of
+/// its own.
 pub(super) fn pieces<T>(items: Vec<(T, TermCounts)>, most: PieceSize) -> Vec<Vec<(T, TermCounts)>> {
     let mut pieces: Vec<Vec<(T, TermCounts)>> = Vec::new();
     let mut sum = 0;
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_job_has_as_many_items_as_make_a_piece_of_work() {
-        // Of one term each, which counts 8 bytes beside its letters.
+        // With a single term each, which counts 8 bytes in addition to its letters.
         let item = |bytes: usize| {
             let terms = vec![("x".repeat(bytes - 8).into(), 1)];
             let id = ItemId::new("a").unwrap();

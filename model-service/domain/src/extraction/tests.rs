@@ -32,7 +32,7 @@ fn feature(value: f32) -> Feature {
     Feature::new(vec![value], vec![], vec![]).unwrap()
 }
 
-/// An extraction of items whose texts are to be prepared, two in a job.
+/// An extraction of items whose texts are to be prepared, two per job.
 fn begun(ids: &[&str], settings: &DomainSettings) -> (Extraction, Vec<Asked>) {
     let making = Making::new(
         &ModelName::new("text-2").unwrap(),
@@ -56,7 +56,7 @@ fn begun(ids: &[&str], settings: &DomainSettings) -> (Extraction, Vec<Asked>) {
     (extraction, asked)
 }
 
-/// The same once its texts are these.
+/// The same after these results of reading the texts.
 fn at_workers(ids: &[&str], prepared: Vec<Prepared>) -> (Extraction, Vec<(PieceId, Vec<String>)>) {
     let (mut extraction, asked) = begun(ids, &DomainSettings::default());
     let steps = extraction.prepared(asked.into_iter().zip(prepared).collect());
@@ -216,7 +216,7 @@ fn items_of_a_job_that_is_given_up_are_tried_alone_one_after_the_other() {
     assert_eq!(ids, ["a"]);
     let (second, ids) = submitted(&extraction.answered(first, given_up()).unwrap());
     assert_eq!(ids, ["b"]);
-    // What comes twice has no effect.
+    // A repeated answer has no effect.
     assert!(extraction.answered(first, given_up()).is_none());
     let made = done(extraction.answered(second, Ok(vec![feature(1.0)]))).unwrap();
     let rejected = |made: &Made| made.rejected().map(str::to_owned);
@@ -255,7 +255,7 @@ fn no_item_is_at_fault_when_nobody_answers_and_the_rest_is_waited_for() {
                 .answered(pieces[1].0, Err(undone.clone()))
                 .is_none()
         );
-        // The other of the first job is not tried any more.
+        // The other item of the first job is not tried any more.
         let step = extraction.answered(submitted(&alone).0, Ok(vec![feature(1.0)]));
         assert_eq!(done(step).unwrap_err(), Failure::from(undone));
     }
@@ -316,7 +316,7 @@ fn features_of_one_space_are_equally_long_whoever_made_them() {
         values[0] = 1.0;
         Feature::new(values, vec![], vec![]).unwrap()
     };
-    // The first answer says how long, unless the domain does.
+    // The first answer determines the length, unless the domain has one.
     let (mut extraction, pieces) = at_workers(&["a", "b", "c"], vec![terms("en"); 3]);
     let answer = extraction.answered(pieces[0].0, Ok(vec![long(3), Feature::zero()]));
     assert!(answer.is_none());
@@ -349,7 +349,7 @@ fn features_of_one_space_are_equally_long_whoever_made_them() {
     assert_eq!(told, [None, Some(3)]);
 }
 
-/// An item with a text of so many letters.
+/// An item with a text of this many letters.
 fn with_text(slot: u32, letters: usize) -> ToExtract {
     let id = format!("i{slot}");
     let mut material = material(&id, 1);
@@ -360,7 +360,7 @@ fn with_text(slot: u32, letters: usize) -> ToExtract {
     }
 }
 
-/// An extraction of these items, and the texts that are to be read first.
+/// An extraction of these items, and the texts to read first.
 fn reading(rows: Vec<ToExtract>, most: PieceSize) -> (Extraction, Vec<Asked>) {
     let model = ModelName::new("text-2").unwrap();
     let making = Making::new(&model, true, &DomainSettings::default(), Arc::default());
@@ -427,7 +427,7 @@ fn texts_of_unsure_language_are_read_again_in_pieces_too() {
     assert_eq!(passes, [false, false, false, true, true, true, true]);
 }
 
-/// A pool reads texts in the order they come, and each domain hands over a piece at a time.
+/// A pool reads texts in the order in which they arrive, and each domain hands over one piece at a time.
 #[test]
 fn one_text_does_not_wait_behind_a_thousand_large_ones_of_another_domain() {
     let most = PieceSize::default().on_threads(2);

@@ -1,11 +1,11 @@
-//! Pacing: events of one domain that came sooner than its `max_events_per_second` has them wait for their turn, up to a
-//! backlog, and what comes beyond is refused. Pure.
+//! Pacing: if a domain's events exceed its `max_events_per_second`, they wait for their turn, up to a limit; further
+//! ones are refused. Pure.
 //!
-//! Events that wait are in their order. What takes something away from readers does not wait: it is taken in at once,
-//! behind those of its item that came before it, which then do not wait either. So it undoes what it was sent to undo.
+//! Waiting events keep their order. An event that takes something away from readers does not wait: it is processed at
+//! once, after the earlier events of its item, which then do not wait either. So it undoes what it was meant to undo.
 //!
-//! They wait handed over and not settled, in the memory that their partition's intake has for such. Whoever hands events
-//! over must keep some of that for other domains: see `room` of [`Pacing::judge`].
+//! Waiting events have been handed over and are not settled, so they use the memory that the partition's intake has for
+//! such events. The caller must reserve some of that for other domains: see `room` of [`Pacing::judge`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,28 +19,28 @@ use super::{DeliveryTag, MayWait};
 use crate::quota::{Bucket, too_many};
 use crate::time::Now;
 
-/// Most events of a domain that wait.
+/// Most waiting events of a domain.
 pub const BACKLOG_EVENTS: usize = 500;
-/// Most bytes of them.
+/// Most bytes of them: 8 MiB.
 pub const BACKLOG_BYTES: usize = 8 << 20;
-/// Longest that one waits, in seconds: so many times a second's events are in the backlog.
+/// Longest wait of an event, in seconds: the backlog is limited to this many seconds' worth of events.
 pub const BACKLOG_SECONDS: u64 = 60;
 
 type Delivered = (DeliveryTag, Arc<Event>);
 
-/// Events of one domain that are not taken in yet. `P`: what an event holds while it waits, of the room that all domains
-/// of a partition share.
+/// The events of one domain that are not processed yet. `P` is the permit that a waiting event holds of the room shared
+/// by all domains of a partition.
 #[derive(Debug)]
 pub struct Pacing<P> {
     bucket: Bucket,
     /// Not judged yet.
     arrived: VecDeque<Delivered>,
-    /// Before their turn, in order.
+    /// Waiting for their turn, in order.
     waiting: VecDeque<(Delivered, P)>,
     waiting_bytes: usize,
-    /// To be taken in, in order.
+    /// To be processed, in order.
     due: VecDeque<Delivered>,
-    /// When the first of those that wait has its turn.
+    /// When it is the turn of the first waiting event.
     turn: Option<Duration>,
 }
 
@@ -58,13 +58,13 @@ impl<P> Default for Pacing<P> {
 }
 
 impl<P> Pacing<P> {
-    /// An event came.
+    /// An event arrived.
     pub fn arrive(&mut self, tag: DeliveryTag, event: Arc<Event>) {
         self.arrived.push_back((tag, event));
     }
 
-    /// Decides about what came and what waits; `most`: events a second, if that is limited; `room`: takes room for so many
-    /// bytes, if there is some. The events that are refused.
+    /// Judges new and waiting events. `most` is the limit of events per second, if there is one; `room` takes room for
+    /// this many bytes, if there is some. Returns the refused events.
     pub fn judge(
         &mut self,
         now: Now,
@@ -72,7 +72,7 @@ impl<P> Pacing<P> {
         may_wait: impl Fn(DeliveryTag) -> MayWait,
         mut room: impl FnMut(usize) -> Option<P>,
     ) -> Vec<(Delivered, Refusal)> {
-        // They come again.
+        // They will come again.
         self.leave(|(tag, _)| may_wait(*tag) == MayWait::Stale);
         let Some(most) = most else {
             let waiting = self.leave(|_| true);
@@ -93,7 +93,7 @@ impl<P> Pacing<P> {
                 self.overtake(event.id());
                 self.due.push_back((tag, event));
                 if is_about_domain {
-                    // It may set another limit for what comes behind it.
+                    // It may change the limit for the events behind it.
                     break;
                 }
                 continue;
@@ -122,7 +122,7 @@ impl<P> Pacing<P> {
         has_turn || !self.arrived.is_empty()
     }
 
-    /// The next event to be taken in.
+    /// The next event to process.
     pub fn pop(&mut self) -> Option<Delivered> {
         self.due.pop_front()
     }
@@ -132,17 +132,17 @@ impl<P> Pacing<P> {
         self.turn
     }
 
-    /// Events that are not taken in yet.
+    /// Number of events that are not processed yet.
     pub fn len(&self) -> usize {
         self.arrived.len() + self.waiting.len() + self.due.len()
     }
 
-    /// Whether all are taken in.
+    /// Whether all are processed.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// None of them will be taken in.
+    /// None of them will be processed; returns their tags.
     pub fn abandon(&mut self) -> Vec<DeliveryTag> {
         let waiting = self.leave(|_| true);
         let due = std::mem::take(&mut self.due);
@@ -158,7 +158,7 @@ impl<P> Pacing<P> {
         self.waiting.len() < events && self.waiting_bytes + bytes <= BACKLOG_BYTES
     }
 
-    /// Those whose turn it is are to be taken in.
+    /// Moves the events whose turn it is to those to be processed.
     fn take_turns(&mut self, now: Now, most: u64) {
         self.turn = None;
         while !self.waiting.is_empty() {
@@ -174,13 +174,14 @@ impl<P> Pacing<P> {
         }
     }
 
-    /// What waits and is about the same as an event that does not wait is to be taken in. `None`: about the domain.
+    /// Moves the waiting events about the same item as an event that does not wait to those to be processed. `None`:
+    /// the event is about the domain.
     fn overtake(&mut self, id: Option<&ItemId>) {
         let before = self.leave(|(_, event)| id.is_none() || event.id() == id);
         self.due.extend(before);
     }
 
-    /// Takes some out of those that wait, in order.
+    /// Takes the matching events out of those that wait, in order.
     fn leave(&mut self, is_one: impl Fn(&Delivered) -> bool) -> Vec<Delivered> {
         if !self.waiting.iter().any(|(delivered, _)| is_one(delivered)) {
             return Vec::new();
@@ -223,7 +224,7 @@ mod tests {
         Arc::new(parse(body.as_bytes(), &Limits::default()).unwrap())
     }
 
-    /// A domain that may have so many events a second, and events by number.
+    /// A domain with a limit of events per second; its events have numbers.
     struct Bench {
         pacing: Pacing<()>,
         most: Option<u64>,
@@ -254,7 +255,7 @@ mod tests {
             }
         }
 
-        /// What is taken in now, and what is refused.
+        /// The events that are processed and refused at this time.
         fn at(&mut self, ms: u64) -> (Vec<u64>, Vec<u64>) {
             let may_wait = self.may_wait;
             let room = &mut self.room;
@@ -282,7 +283,7 @@ mod tests {
         assert_eq!(bench.pacing.len(), 3);
         assert_eq!(bench.pacing.turn(), Some(Duration::from_millis(500)));
         assert_eq!(bench.at(499), (vec![], vec![]));
-        // What comes meanwhile is behind them.
+        // Events that arrive meanwhile are behind them.
         bench.arrive_many(1);
         assert_eq!(bench.at(501), (vec![3], vec![]));
         assert_eq!(bench.at(1_001), (vec![4], vec![]));
@@ -301,10 +302,10 @@ mod tests {
         bench.arrive_many(100 + BACKLOG_EVENTS + 1);
         let (taken, refused) = bench.at(0);
         assert_eq!((taken.len(), refused), (100, vec![601]));
-        // There is room again once some have had their turn.
+        // There is room again after some have had their turn.
         bench.arrive_many(2);
         assert_eq!(bench.at(11), (vec![101], vec![603]));
-        // Other domains of the partition have the room.
+        // Other domains of the partition use the room.
         let mut bench = Bench::new(1);
         bench.room = 1;
         bench.arrive_many(3);
@@ -357,7 +358,7 @@ mod tests {
         bench.arrive(Arc::new(Event::Remove(removal)));
         bench.arrive_many(2);
         assert_eq!(bench.at(0).0, [1, 2, 3, 4]);
-        // What is behind it is judged once it is taken in.
+        // The event behind it is judged after it has been processed.
         assert!(bench.pacing.is_due(now(0)));
         bench.most = None;
         assert_eq!(bench.at(0).0, [5, 6]);

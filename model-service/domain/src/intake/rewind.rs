@@ -1,14 +1,14 @@
-//! When messages that could not be stored are handed over again: all at once, in their order, after a growing
-//! delay. Nothing is handed over meanwhile. Pure.
+//! Decides when messages that could not be stored are handed over again: all at once, in order, after a growing delay.
+//! Nothing is handed over meanwhile. Pure.
 
 use std::time::Duration;
 
 use kindred_shared::Backoff;
 
-/// Before what was not stored is handed over again.
+/// Delays before messages that were not stored are handed over again.
 const REWIND: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(30));
 
-/// The handing over again of one queue's messages.
+/// The state of handing over one queue's messages again.
 #[derive(Debug)]
 pub struct Rewinding {
     delays: Backoff,
@@ -35,8 +35,8 @@ impl Rewinding {
         self.delays.worked();
     }
 
-    /// A message that was handed over (`is_handed`: since the last time) could not be stored. After how long all are
-    /// handed over again; `None`: that is due anyway, or it says nothing any more.
+    /// A message that was handed over could not be stored (`is_handed`: it was handed over since the last rewind).
+    /// Returns the delay after which all are handed over again; `None`: that is due anyway, or the failure is outdated.
     pub fn failed(&mut self, is_handed: bool) -> Option<Duration> {
         if !is_handed || std::mem::replace(&mut self.is_due, true) {
             return None;
@@ -44,7 +44,7 @@ impl Rewinding {
         Some(self.delays.failed())
     }
 
-    /// All were handed over again, or the connection is another: its messages come anew.
+    /// All were handed over again, or the connection is new and redelivers them.
     pub fn done(&mut self) {
         self.is_due = false;
     }

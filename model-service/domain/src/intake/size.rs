@@ -1,20 +1,20 @@
-//! About how many bytes an event takes in memory. Pure.
+//! An estimate of the bytes that an event takes in memory. Pure.
 
 use kindred_shared::event::{Event, Upsert};
 use serde_json::{Map, Value};
 
-/// Bytes an event takes besides its texts: its own fields, its queue entry and its
-/// confirmation. So a capacity in bytes bounds the number of events too.
+/// Bytes that an event takes in addition to its texts: its own fields, its queue entry and its confirmation. So a
+/// capacity in bytes also limits the number of events.
 const EVENT_BYTES: usize = 512;
 
-/// About how many bytes an event takes in memory.
+/// An estimate of the bytes that an event takes in memory.
 pub fn size_of_event(event: &Event) -> usize {
     let names = event.domain().as_str().len() + event.id().map_or(0, |id| id.as_str().len());
     EVENT_BYTES
         + names
         + match event {
             Event::Upsert(upsert) => size_of_upsert(upsert),
-            // As text: about what its few fields take.
+            // Its size as text: about what its few fields take.
             Event::Patch(_) => 2 * event.to_json().len(),
             Event::Delete(_) | Event::Model(_) | Event::Remove(_) => 0,
             Event::Configure(configure) => size_of_settings(&configure.settings),
@@ -22,7 +22,7 @@ pub fn size_of_event(event: &Event) -> usize {
 }
 
 fn size_of_settings(settings: &Map<String, Value>) -> usize {
-    // As text: what a tree of JSON takes is of that order.
+    // Its size as text, times what a tree of JSON takes in comparison.
     serde_json::to_string(settings).map_or(0, |text| 4 * text.len())
 }
 

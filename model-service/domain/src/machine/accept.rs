@@ -19,8 +19,8 @@ use crate::store::Liveness;
 use crate::time::Now;
 
 impl Domain {
-    /// Accepts a valid event about an item of this domain, a deletion where there is no `upsert`: decides
-    /// what the next round writes for it and when it is settled.
+    /// Accepts a valid event about an item of this domain; without an `upsert` it is a deletion. Decides what the next
+    /// round writes for it and when it is settled.
     pub(super) fn accept(
         &mut self,
         now: Now,
@@ -49,8 +49,8 @@ impl Domain {
         self.acceptance.hold(tag, slot, version);
     }
 
-    /// Why an item is refused, if it is more than the domain may have. What takes it away is not, nor is what is
-    /// older than what is known of it and changes nothing.
+    /// Why an item exceeds the domain's quota and is refused, if so. Deletions are never refused, nor are events that
+    /// are older than the known version and change nothing.
     pub(super) fn over_quota(&self, now: Now, upsert: &Upsert) -> Option<Refusal> {
         let set = &self.text_settings;
         if set.max_items.is_none() && set.max_text.is_none() {
@@ -72,7 +72,7 @@ impl Domain {
         (self.catalogue.live() >= most).then(|| quota::no_room(most))
     }
 
-    /// Withdraws the items whose time is over.
+    /// Removes the items that have expired.
     pub(super) fn expire(&mut self, now: Now) {
         while let Some(slot) = self.catalogue.expired(now.unix_ms) {
             let version = self.catalogue.item(slot).version.unwrap_or(0);
@@ -80,8 +80,8 @@ impl Domain {
         }
     }
 
-    /// Shows the items whose time has come. Their features are made again of what the store has: it has
-    /// those features, but only those of visible items are in memory.
+    /// Shows the items whose time of publication has come. Their features are made again from the store: it has these
+    /// features, but only those of visible items are in memory.
     pub(super) fn publish(&mut self, now: Now) {
         let mut renewed = BTreeMap::new();
         while let Some(slot) = self.catalogue.due(now.unix_ms) {
@@ -123,7 +123,7 @@ impl Domain {
             ItemWrites {
                 row,
                 content: None,
-                // While the domain loads its lists are still to be made with it.
+                // While the domain is loading, its lists will still be computed with the feature.
                 feature: if self.is_loaded() {
                     FeatureWrite::Delete
                 } else {
@@ -144,7 +144,7 @@ impl Domain {
         self.put(now, slot, Material { row, content }.into(), true);
     }
 
-    /// The item is live, and this is all of it; without its content that is to be read from the store.
+    /// Makes the item live with this material; if its content is missing, it must be read from the store.
     pub(super) fn put(&mut self, now: Now, slot: Slot, material: Arc<Material>, has_content: bool) {
         let row = &material.row;
         let version = row.version;
@@ -154,20 +154,20 @@ impl Domain {
         let accepted_at = row.accepted_at.map(|at| at.timestamp_millis());
         let item = self.catalogue.item(slot);
         let same_content = item.live && !item.is_doubtful && item.content_hash == row.content_hash;
-        // A change of metadata alone extracts nothing: the feature is written again, under the
-        // new version. An empty one is made again, which costs little: it may stand in for one that
-        // could not be made, where a part of the round that was to delete it was lost.
+        // A change of metadata alone needs no extraction: the feature is written again under the new version. A zero
+        // feature is made again, which is cheap: it may stand in for one that could not be made, and the part of the
+        // round that was to delete it may have been lost.
         let feature = (same_content && !item.is_stale)
             .then(|| self.catalogue.feature_row(slot, version))
             .flatten()
             .filter(|row| !row.feature.is_zero());
-        // Another content under the same version: the stored feature would seem to be its.
+        // Different content under the same version: the stored feature would be taken for its own.
         let contradicts = !same_content && item.version == Some(version);
         if contradicts {
             self.doubt_stored_lists();
         }
         if self.catalogue.item(slot).publish_at.is_some() {
-            // What was to be shown of it is of before, and this is not durable yet.
+            // What was to be shown is outdated, and the new state is not durable yet.
             self.catalogue.show(slot, None);
         }
         let is_hidden = material.row.hidden;
@@ -231,13 +231,13 @@ impl Domain {
         }
     }
 
-    /// The item takes no part in comparisons any more, and leaves all lists with this round.
+    /// Excludes the item from comparisons; with this round it leaves all lists.
     fn depart(&mut self, slot: Slot) {
         self.backlog.remove(slot);
         self.lists.cancel_repair(slot);
         self.catalogue.set_listed(slot, false);
         self.catalogue.show(slot, None);
-        self.unmet.remove(slot);
+        self.uncompared.remove(slot);
         self.retire(slot);
         self.departs_early(slot);
         self.acceptance.depart(slot);

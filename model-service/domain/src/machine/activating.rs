@@ -1,9 +1,9 @@
-//! Activation: another model is served.
+//! Activation: serving another model.
 //!
-//! It is decided by one row. First the model that was served gets a row that says that its lists, which it has nowhere
-//! beside, are to be made; then the settings name the other one, with its habits. From then on readers see what that one
-//! showed, and this machine reads the store again as the other model's. Events wait meanwhile, for as long as two commits
-//! take.
+//! One row decides it. First the model that was served so far gets a row which says that its lists must be computed,
+//! because the tables of models beside the served one do not have them. Then the settings name the other model, with
+//! its habits. From then on readers see what that model showed, and this machine reads the store again as the machine
+//! of the new model. Events wait meanwhile, which takes two commits.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use crate::settings::SettingsOutcome;
 use crate::store::{BesideRow, Write};
 use crate::time::Now;
 
-/// How long an activation waits until its model is loaded.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an activation waits until its model is loaded: shorter than whoever asked waits for the outcome.
+pub(super) const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Another model is to be served.
+/// A request to serve another model.
 #[derive(Debug)]
 pub(super) struct Activation {
     pub(super) tags: Vec<DeliveryTag>,
@@ -32,18 +32,18 @@ pub(super) struct Activation {
 
 #[derive(Debug)]
 pub(super) enum Step {
-    /// It waits until the model is loaded.
+    /// Waits until the model is loaded.
     Wanted { until: Duration },
-    /// It waits until all that was accepted is durable and passed on.
+    /// Waits until everything accepted is durable and passed on.
     Closing,
-    /// That the lists of the one that was served are to be made elsewhere is on its way to the store.
+    /// The row of the model that was served so far is being stored.
     Preparing(Ticket),
-    /// So are the settings that decide it.
+    /// The deciding settings are being stored.
     Deciding(Ticket),
 }
 
 impl Domain {
-    /// Goes on with an activation as far as that can be done now.
+    /// Advances an activation as far as possible.
     pub(super) fn start_activating(&mut self, now: Now) {
         let Some(activation) = &self.keeping.activation else {
             return;
@@ -52,8 +52,8 @@ impl Domain {
             return;
         }
         if let Step::Wanted { until } = activation.step {
-            let tidings = self.keeping.kept.get(&activation.name);
-            let is_loaded = tidings.is_some_and(|tidings| tidings.is_whole);
+            let report = self.keeping.kept.get(&activation.name);
+            let is_loaded = report.is_some_and(|report| report.is_whole);
             if is_loaded || now.monotonic >= until {
                 self.close_for_activation(now, is_loaded);
             }
@@ -66,6 +66,8 @@ impl Domain {
             && self.naming.is_empty()
             && self.keeping.has_stored_all()
             && !self.keeping.is_waiting()
+            // Its answer stores the models as they are before the activation.
+            && !self.keeping.is_sweeping()
             && !self.surveying.is_storing()
             && !is_being_cleaned;
         if is_closed
@@ -96,7 +98,7 @@ impl Domain {
         }
     }
 
-    /// The model is loaded, or has not been for too long; it may have gone since it was asked for.
+    /// The model is loaded, or has not been for too long; it may have been deleted since the request.
     fn close_for_activation(&mut self, now: Now, is_loaded: bool) {
         let Some(activation) = self.keeping.activation.take() else {
             return;
@@ -138,15 +140,15 @@ impl Domain {
         }
     }
 
-    /// The one row that decides is sent.
+    /// Sends the deciding row.
     fn decide(&mut self, now: Now, activation: Activation) {
         let (was, kind) = (self.model_name().clone(), self.model().clone());
         let mut set = self.set.clone().unwrap_or_default();
         let habits = self.keeping.kept.get(&activation.name);
-        let habits = habits.map(|tidings| (*tidings.habits).clone());
+        let habits = habits.map(|report| (*report.habits).clone());
         let (Some(kind), Some(habits)) = (set.models.activate(&kind, &activation.name), habits)
         else {
-            // It was looked at before, and nothing is taken in since.
+            // This was checked before, and nothing was accepted since.
             let detail = "the model is not there any more; activate it again";
             return self
                 .outbox
@@ -164,7 +166,7 @@ impl Domain {
         });
     }
 
-    /// Another model is served from now on, whatever happens.
+    /// From now on another model is served, whatever happens.
     fn decided(&mut self, activation: Activation) {
         let was = self.model_name().clone();
         let mut others = self.models().followed();
@@ -175,7 +177,7 @@ impl Domain {
         });
         self.outbox.settle(activation.tags, &Outcome::Stored(None));
         self.begin_anew();
-        // What its machine has on its way is stored before the same is read here.
+        // The other machine's pending writes must be stored before this one reads the same rows.
         self.keep(others);
         self.phase = Phase::Reopening;
     }

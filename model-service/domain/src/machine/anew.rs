@@ -1,5 +1,5 @@
-//! Making features and lists anew, though the machine knows nothing wrong with them: the rows that they are stored in
-//! may be damaged, which it does not see.
+//! Computing features and lists again although the machine sees nothing wrong with them: the rows in which they are
+//! stored may be damaged, which it cannot see.
 
 use kindred_shared::ItemId;
 
@@ -9,8 +9,8 @@ use crate::slot::Slot;
 use crate::time::Now;
 
 impl Domain {
-    /// Makes what is stored of these items anew, or of all of them, of their texts: features, and lists of them.
-    /// Readers see what there is until then. Nothing is done while the domain is not loaded.
+    /// Computes what is stored of these items, or of all items, again from their texts: features and lists. Readers
+    /// keep the present lists until then. Does nothing while the domain is not loaded.
     pub(super) fn make_anew(&mut self, now: Now, ids: &[ItemId]) {
         if !self.is_loaded() || self.row.is_none() {
             return;
@@ -26,7 +26,7 @@ impl Domain {
             if item.live && !self.backlog.contains(slot) {
                 self.make_feature(now, slot, &item);
             }
-            // Its list is stored whether it is another or not, and deleted where there is none.
+            // The list is stored even if it is unchanged, and deleted if there is none.
             self.flush.add(slot, now.monotonic, Urgency::Later);
         }
     }

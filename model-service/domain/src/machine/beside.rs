@@ -1,8 +1,8 @@
-//! A model beside the served one: it has a machine of its own, which follows that of the served one.
+//! A model beside the served one has a machine of its own, which follows the machine of the served model.
 //!
-//! What the domain has accepted is durable before it is passed on ([`Input::Follow`]). So this machine acknowledges
-//! nothing and writes no item: only features, lists and what is said of the model itself. Whatever it missed while it
-//! was not there it finds when it loads, as after a crash ([`Resolved::is_as_left`]).
+//! Events are durable before they are passed on ([`Input::Follow`]). So this machine acknowledges nothing and writes no
+//! items: only features, lists and the state of its model. Whatever it missed while it was not running it finds when it
+//! loads, as after a crash ([`Resolved::is_as_left`]).
 //!
 //! [`Input::Follow`]: crate::effect::Input::Follow
 //! [`Resolved::is_as_left`]: crate::loaded::Resolved::is_as_left
@@ -15,7 +15,7 @@ use kindred_shared::{ItemId, ModelName};
 use super::{Domain, Phase, Tenure};
 use crate::effect::{Effect, Passed};
 use crate::material::Material;
-use crate::models::Tidings;
+use crate::models::ModelReport;
 use crate::outbox::Outbox;
 use crate::settings::ProcessSettings;
 use crate::shown::Shown;
@@ -27,16 +27,17 @@ use crate::view_change::{Renewed, ViewChange};
 /// How far a model beside the served one is behind it.
 #[derive(Debug, Default)]
 pub(super) struct Behind {
-    /// What was passed on while all was being read. Of each item the newest: no more than the domain has.
+    /// Changes that were passed on while the store was being read, the newest of each item: at most as many as the
+    /// domain has items.
     passed: BTreeMap<ItemId, ItemRow>,
-    /// Items that had no feature when the domain was loaded, as far as they may have no list yet.
+    /// Items that had no feature when the domain was loaded and may not have a list yet.
     unmade: BTreeSet<Slot>,
-    /// Whether it has been as exact as the served one since it was loaded.
+    /// Whether it has been as complete as the served model since it was loaded.
     is_whole: bool,
 }
 
 impl Domain {
-    /// The machine of a model beside the served one, of this name and kind. It begins by reading the store.
+    /// Starts the machine of a model beside the served one, of this name and kind. It begins by reading the store.
     pub fn start_beside(
         tenure: Tenure,
         settings: Arc<ProcessSettings>,
@@ -50,9 +51,9 @@ impl Domain {
         (domain, effects)
     }
 
-    /// What the machine of the served model is to know of this one.
-    pub fn tidings(&self) -> Tidings {
-        Tidings {
+    /// What this machine reports to the machine of the served model.
+    pub fn report(&self) -> ModelReport {
+        ModelReport {
             is_whole: self.behind.is_whole,
             is_clean: self.may_sleep(),
             failed: None,
@@ -60,7 +61,7 @@ impl Domain {
         }
     }
 
-    /// The name of the model that this machine is of.
+    /// The name of this machine's model.
     pub(super) fn model_name(&self) -> &ModelName {
         match self.outbox.model_beside() {
             Some(name) => name,
@@ -68,14 +69,14 @@ impl Domain {
         }
     }
 
-    /// An item has no feature, as the store has it.
+    /// Records that the store has no feature for an item.
     pub(super) fn is_unmade(&mut self, slot: Slot) {
         if self.outbox.model_beside().is_some() {
             self.behind.unmade.insert(slot);
         }
     }
 
-    /// Items are stored like this.
+    /// Processes changes that were passed on.
     pub(super) fn follow(&mut self, now: Now, passed: Vec<Passed>) {
         if !self.is_loaded() {
             return self.follow_later(now, &passed);
@@ -92,7 +93,7 @@ impl Domain {
         self.show_followed(now);
     }
 
-    /// While the domain is read, only readers of what there was before are told at once.
+    /// While the domain is being read, only readers of the previous view are updated at once.
     fn follow_later(&mut self, now: Now, passed: &[Passed]) {
         let mut change = ViewChange::default();
         for row in passed.iter().map(Passed::row) {
@@ -119,8 +120,8 @@ impl Domain {
         }
     }
 
-    /// All is read: what was passed on meanwhile is taken in. What was read of it may be of before, or in part of it,
-    /// so that its features are made of what the store has now.
+    /// Everything is read: the changes passed on meanwhile are processed. What was read may be older, wholly or in
+    /// part, so the features of these items are made from the store's present content.
     pub(super) fn catch_up(&mut self, now: Now) {
         if self.outbox.model_beside().is_none() {
             return;
@@ -159,15 +160,15 @@ impl Domain {
         }
     }
 
-    /// What was taken in is durable: readers see it at once.
+    /// What was processed is durable already, so readers see it at once.
     fn show_followed(&mut self, now: Now) {
         let (departed, renewed) = self.acceptance.take_seen();
         self.depart_now(now, &departed);
         self.renew(now, renewed);
     }
 
-    /// Looks whether all lists have been made that there are to make, and stored. While events keep coming there is
-    /// always something to do; what counts is that what was missing when it was loaded is made.
+    /// Checks whether all lists that were missing when the domain was loaded have been computed and stored. Later
+    /// events do not matter: there may always be some.
     pub(super) fn look_whether_whole(&mut self) {
         let is_beside = self.outbox.model_beside().is_some();
         if !is_beside || self.behind.is_whole || !self.lists.are_served() {
@@ -176,7 +177,7 @@ impl Domain {
         let has_habits =
             self.surveying.habits.are_known || self.catalogue.live() < self.settings.sample.fewest;
         let is_made = self.rebuild.is_none()
-            && self.unmet.is_empty()
+            && self.uncompared.is_empty()
             && self.flush.is_empty()
             && self.catalogue.outdated().is_empty()
             && has_habits;

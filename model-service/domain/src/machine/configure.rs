@@ -1,4 +1,4 @@
-//! Settings of the domain: set by an event, which has its place among the domain's other events.
+//! Settings of the domain. They are set by an event, which keeps its place among the domain's other events.
 
 use std::sync::Arc;
 
@@ -23,11 +23,13 @@ pub(super) struct Configuring {
     pub(super) tag: DeliveryTag,
     /// The model they name.
     model: Option<ModelName>,
+    /// Whether they are others than before.
+    are_changed: bool,
 }
 
 impl Domain {
-    /// Sets the domain's settings, registering the domain if need be. The delivery is settled when what
-    /// became of the request is durable.
+    /// Sets the domain's settings and registers the domain if necessary. The delivery is settled once the outcome of
+    /// the request is durable.
     pub(super) fn configure(&mut self, now: Now, tag: DeliveryTag, event: &Configure) {
         let wanted = Value::Object(event.settings.clone());
         let wanted: DomainSettings = match serde_json::from_value(wanted) {
@@ -38,7 +40,7 @@ impl Domain {
                 return self.outbox.settle(vec![tag], &Outcome::Refused(refusal));
             }
         };
-        // Who publishes to the broker is checked by nobody before.
+        // Events from the broker have not been validated before.
         if wanted
             .window
             .is_some_and(|window| !WINDOW.contains(&window))
@@ -50,11 +52,12 @@ impl Domain {
         let mut row = self.set.take().unwrap_or_default();
         let is_known = row.answered.iter().any(|one| one.request == event.request);
         let is_new = self.row.is_none();
+        let before = row.settings.clone();
         if !is_known {
             let is_empty = self.catalogue.live() == 0;
             let was = row.settings.model.clone();
             let outcome = match wanted.replacing(&row.settings, is_empty) {
-                // Which of several is served is not a matter of settings.
+                // Which of several models is served cannot be changed by settings.
                 Ok(settings) if row.models.are_chosen() && settings.model != was => {
                     SettingsOutcome::Conflict("model".to_owned())
                 }
@@ -71,33 +74,42 @@ impl Domain {
             row.answer(&event.request, outcome);
             row.updated_at = now.date();
         }
+        let are_changed = row.settings != before;
         self.use_settings(row);
         if is_new {
             self.register(now);
         }
-        self.store_settings(tag);
+        self.store_settings(tag, are_changed);
     }
 
-    fn store_settings(&mut self, tag: DeliveryTag) {
+    fn store_settings(&mut self, tag: DeliveryTag, are_changed: bool) {
         let writes = self.set.clone().map(Write::Settings).into_iter().collect();
         let ticket = self.commit(CommitStep::Settings, true, writes);
         let model = self.text_settings.model.clone();
-        self.configuring.push(Configuring { ticket, tag, model });
+        self.configuring.push(Configuring {
+            ticket,
+            tag,
+            model,
+            are_changed,
+        });
     }
 
-    /// Settings are durable. The domain's row names the model only now: what a crash leaves of one
-    /// commit is any part of it, and a model that nobody set must not be among it.
+    /// The settings are durable. Only now does the domain's row name the model: a crash may leave any part of a commit,
+    /// and the row must not name a model that nobody set.
     pub(super) fn settings_stored(&mut self, ticket: Ticket) {
         let Some(at) = self.configuring.iter().position(|one| one.ticket == ticket) else {
             return;
         };
-        let Configuring { tag, model, .. } = self.configuring.remove(at);
-        self.keep_models_anew();
+        let done = self.configuring.remove(at);
+        let Configuring { tag, model, .. } = done;
+        if done.are_changed {
+            self.keep_models_anew();
+        }
         if self.lists.are_served() {
-            // Readers go by them from now on.
+            // From now on readers use them.
             self.serve(ViewChange::default());
         }
-        // What was sent before has been replaced.
+        // Earlier commits have been superseded.
         for earlier in self
             .configuring
             .iter_mut()
@@ -109,14 +121,14 @@ impl Domain {
             (Some(model), Some(row)) if row.model != model => row.model = model,
             _ => {
                 return match self.naming.last() {
-                    // The row is on its way there for another request, and may not arrive.
+                    // The row is already on its way for another request, but that commit may fail.
                     Some((ticket, _)) => self.naming.push((*ticket, tag)),
                     None => self.outbox.settle(vec![tag], &Outcome::Stored(None)),
                 };
             }
         }
         let mut writes = Vec::new();
-        // A commit that marks the domain dirty writes its row anyway.
+        // The commit that marks the domain dirty writes its row anyway.
         if self.outbox.mark() == Mark::Dirty {
             let dirty = Some(self.tenure.epoch.0);
             let row = domain_row(&mut self.row, &self.catalogue, dirty);
@@ -134,10 +146,10 @@ impl Domain {
         self.outbox.settle(tags, &Outcome::Stored(None));
     }
 
-    /// The settings are these from now on.
+    /// Adopts these settings.
     pub(super) fn use_settings(&mut self, row: SettingsRow) {
         self.backlog.resize(WindowSize {
-            // What the store says comes from outside, too.
+            // The store's content is outside input, too.
             length: (row.settings.window).map_or(self.settings.window.length, |window| {
                 window.clamp(*WINDOW.start(), *WINDOW.end())
             }),

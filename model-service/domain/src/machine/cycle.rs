@@ -1,7 +1,7 @@
-//! The cycle that makes lists exact again: features are made, stored, and compared.
+//! The cycle that makes lists exact again: features are made, stored and compared.
 //!
-//! One cycle at a time; while it runs, the next window fills. What compares all rows with all goes on
-//! beside it.
+//! There is one cycle at a time; meanwhile the next window fills. A comparison of all rows with each other runs beside
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use kindred_similarity::RowMask;
 use super::{Domain, Phase};
 use crate::backlog::Pending;
 use crate::blocks::NewRow;
-use crate::comparison::{Batch, Comparison};
+use crate::comparison::{Comparison, FeatureBatch};
 use crate::effect::{CommitStep, Effect, Made, Observation, Ticket, ToExtract};
 use crate::intake::Failure;
 use crate::planning::Planner;
@@ -22,28 +22,28 @@ use crate::slot::Slot;
 use crate::store::{FeatureRow, Write};
 use crate::time::Now;
 
-/// Most items that are put off, in batches; twice those that have a list come on top.
-const MOST_UNMET: usize = 8;
-/// From one item for so many rows on, all is compared with all for those that were put off: that
-/// does some five times as many pairs a second as windows do, and changes each list once.
+/// Most items that are put off, in batches; on top of that, up to twice the number of items that have a list.
+const MOST_UNCOMPARED: usize = 8;
+/// If at least one in this many items was put off, all rows are compared with each other: that compares about five
+/// times as many pairs per second as windows do, and changes each list only once.
 const MANY: usize = 8;
-/// Most pairs of one cycle, so that the candidates of its tasks, which are held until the last one is
-/// answered, are some 30 MB and not as many as a domain is large.
+/// Most pairs of one cycle. The candidates of its tasks are kept until the last task is answered; this limits them to
+/// about 30 MB, however large the domain is.
 const MAX_PAIRS: u64 = 1 << 27;
-/// Most bytes of the texts of one cycle: 16 MiB. Their features are stored at once, and while the store writes them all
+/// Most bytes of texts in one cycle: 16 MiB. Their features are stored in one commit, and while the store writes it all
 /// other domains wait.
 const MOST_BYTES: usize = 16 << 20;
-/// Items of a cycle however large the domain is.
+/// Items that a cycle may have, however large the domain is.
 const LEAST_BATCH: usize = 256;
 
 impl Domain {
-    /// Begins a cycle if one is due: a window has closed, or lists are too short.
+    /// Starts a cycle if one is due: a window has closed, or lists are too short.
     pub(super) fn start_cycle(&mut self, now: Now) {
         if !matches!(self.phase, Phase::Idle) {
             return;
         }
         if !self.backlog.has_items() && self.acceptance.arrivals() == 0 {
-            // What it was opened for was withdrawn since.
+            // The events that opened it have been withdrawn.
             self.backlog.turn(None);
         }
         let is_over = !self.backlog.is_collecting(now.monotonic);
@@ -51,20 +51,20 @@ impl Domain {
         if is_over && has_items && self.start_extracting(now) {
             return;
         }
-        if self.rebuild.is_none() && (self.lists.need_repair() || !self.unmet.is_empty()) {
-            self.compare(now, Batch::default());
+        if self.rebuild.is_none() && (self.lists.need_repair() || !self.uncompared.is_empty()) {
+            self.compare(now, FeatureBatch::default());
         }
     }
 
-    /// Whether there is an item to make a feature of.
+    /// Starts to make features; returns whether there is an item that needs one.
     fn start_extracting(&mut self, now: Now) -> bool {
-        let mut batch = Batch::default();
+        let mut batch = FeatureBatch::default();
         let mut rows = Vec::new();
         let most = self.most_items();
         let mut taken = self.backlog.take(most, MOST_BYTES);
         let events = taken.len();
         batch.oldest = taken.iter().map(|(_, pending)| pending.since).min();
-        // What an event asks for is of the habits of now, too.
+        // Features requested by events are made with the current habits as well.
         let asked: BTreeSet<Slot> = taken.iter().map(|(slot, _)| *slot).collect();
         for slot in self.take_outdated(most - events, &asked) {
             taken.push((slot, self.asked_again(now, slot)));
@@ -86,7 +86,7 @@ impl Domain {
             };
             batch.asked.insert(slot, asked);
         }
-        // Items still being stored belong to the next window, which they opened.
+        // Items that are still being stored belong to the next window, which they opened.
         self.backlog.turn(self.acceptance.first_arrival());
         if events > 0 {
             self.outbox.observe(Observation::WindowClosed(events));
@@ -113,7 +113,7 @@ impl Domain {
         most.max(LEAST_BATCH).min(self.settings.batch_items)
     }
 
-    /// Features are made: those of versions that still count are stored.
+    /// Features are made: those of versions that are still current are stored.
     pub(super) fn extracted(
         &mut self,
         now: Now,
@@ -145,15 +145,15 @@ impl Domain {
         if rows.is_empty() {
             return self.store_features(batch);
         }
-        // Why an item has no feature is durable before what stands in for one: of one commit a crash
-        // may leave any part, and a feature without a reason would pass for what its text says.
+        // The reason why an item has no feature must be durable before the feature that stands in for it: a crash may
+        // leave any part of a commit, and a feature without a reason would be taken for that of the item's text.
         let ticket = self.commit(CommitStep::Features, false, rows);
         self.phase = Phase::StoringRejected { ticket, batch };
     }
 
-    /// Drops rejections of items about which the same event has come again since: they may be of a
-    /// text that was stored in part, and is whole now.
-    fn drop_overtaken(&self, batch: &mut Batch) {
+    /// Drops rejections of items whose event has come again meanwhile: the rejected text may have been stored only in
+    /// part, and may be complete now.
+    fn drop_overtaken(&self, batch: &mut FeatureBatch) {
         batch.made.retain(|made| {
             let comes_again =
                 self.backlog.contains(made.slot) || self.acceptance.has_arrival(made.slot);
@@ -161,7 +161,7 @@ impl Domain {
         });
     }
 
-    fn store_features(&mut self, batch: Batch) {
+    fn store_features(&mut self, batch: FeatureBatch) {
         let rows = batch.made.iter().map(|made| {
             Write::Feature(FeatureRow {
                 id: self.catalogue.id(made.slot).clone(),
@@ -180,17 +180,17 @@ impl Domain {
         self.phase = Phase::StoringFeatures { ticket, batch };
     }
 
-    /// Features could not be made: they are asked for again after a growing delay.
-    fn extract_later(&mut self, now: Now, batch: Batch, failure: Failure) {
+    /// Features could not be made: they are requested again after a growing delay.
+    fn extract_later(&mut self, now: Now, batch: FeatureBatch, failure: Failure) {
         self.trouble = Some(failure.detail);
         for (slot, pending) in batch.asked {
             if batch.made_again.contains(&slot) {
-                // It still is outdated.
+                // It is still outdated.
                 continue;
             }
             let item = self.catalogue.item(slot);
             let is_wanted = item.wants_feature_of(pending.version, pending.content_hash);
-            // A newer event of the item may be waiting already.
+            // A newer event of the item may already be waiting.
             if is_wanted && !self.backlog.contains(slot) {
                 self.backlog.add(slot, pending);
             }
@@ -200,7 +200,7 @@ impl Domain {
         };
     }
 
-    /// Features are durable: they are compared. Or it is durable why items have none.
+    /// Features are durable and are compared now. Or the reasons why items have none are durable.
     pub(super) fn features_stored(&mut self, now: Now, ticket: Ticket) {
         if let Phase::StoringRejected {
             ticket: awaited,
@@ -223,27 +223,27 @@ impl Domain {
         }
     }
 
-    /// Puts new features into blocks, and asks for the comparison of their rows, and of the rows
-    /// whose lists are too short, with all others.
-    fn compare(&mut self, now: Now, mut batch: Batch) {
+    /// Puts new features into blocks, and requests the comparison of their rows, and of the rows whose lists are too
+    /// short, with all others.
+    fn compare(&mut self, now: Now, mut batch: FeatureBatch) {
         // Some may have been withdrawn or changed while their features were being stored.
         batch.retain_wanted(&self.catalogue);
         self.leave_in_store(&mut batch);
         for made in &batch.made {
             // The same event may have come twice, and been put off the first time.
-            self.unmet.remove(made.slot);
+            self.uncompared.remove(made.slot);
         }
         if self.is_flooded(&batch) {
             self.put_off(&mut batch);
         } else if self.rebuild.is_none() {
-            self.take_unmet(now, &mut batch);
+            self.take_uncompared(now, &mut batch);
         }
         if self.rebuild.is_some() {
             self.put_off_many(&mut batch);
         }
         let mut comparison = Comparison::default();
         let mut rows = self.place(batch, &mut comparison);
-        // While all is compared with all, lists that are too short may be made by that.
+        // A running comparison of all rows may already compute the lists that are too short.
         let mut repaired = match self.rebuild {
             Some(_) => BTreeSet::new(),
             None => self.lists.take_repairs(),
@@ -267,24 +267,24 @@ impl Domain {
         self.dispatch(now, comparison);
     }
 
-    /// Gives items what was made of them; the rows to add.
+    /// Assigns features to items; returns the rows to add.
     fn place(
         &mut self,
-        mut batch: Batch,
+        mut batch: FeatureBatch,
         comparison: &mut Comparison,
     ) -> BTreeMap<Space, Vec<NewRow>> {
         let mut rows: BTreeMap<Space, Vec<NewRow>> = BTreeMap::new();
         for made in std::mem::take(&mut batch.made) {
             let slot = made.slot;
             self.catalogue.update(slot, |item| {
-                // What was rejected is tried again with its next event; else its text was whole.
+                // A rejected item is tried again with its next event; otherwise its text was complete.
                 item.is_doubtful = made.rejected().is_some();
                 item.habits = made.made_with();
             });
             if batch.made_again.contains(&slot) && self.catalogue.has_made(&made) {
                 continue;
             }
-            // What it was before is no row of any block any more.
+            // Its previous row is not in any block any more.
             if self.retire(slot) {
                 comparison.moved.insert(slot);
             }
@@ -299,8 +299,8 @@ impl Domain {
         rows
     }
 
-    /// The item's row takes part in no comparison from now on, and what one under way finds of it does not
-    /// count. Whether it had one.
+    /// Excludes the item's row from comparisons from now on, and discards what a running comparison finds for it.
+    /// Returns whether there was a row.
     pub(super) fn retire(&mut self, slot: Slot) -> bool {
         let had_row = self.catalogue.retire(slot);
         if had_row && let Some(rebuild) = &mut self.rebuild {
@@ -309,21 +309,23 @@ impl Domain {
         had_row
     }
 
-    /// Whether so many items wait behind a batch that comparing it can wait for them.
-    fn is_flooded(&self, batch: &Batch) -> bool {
+    /// Whether so many items wait behind a batch that its comparison can be postponed until they are there.
+    fn is_flooded(&self, batch: &FeatureBatch) -> bool {
         let full = self.most_items();
         let many_wait = batch.of_events() >= full || self.backlog.len() >= full;
-        // Lists are made now and then all the same.
-        let most = 2 * self.catalogue.blocks().live_rows() + MOST_UNMET * self.settings.batch_items;
-        many_wait && (self.rebuild.is_some() || self.unmet.len() < most)
+        // Even so, lists are computed from time to time.
+        let most =
+            2 * self.catalogue.blocks().live_rows() + MOST_UNCOMPARED * self.settings.batch_items;
+        many_wait && (self.rebuild.is_some() || self.uncompared.len() < most)
     }
 
-    /// New items of a batch are compared later. Those that have a list are not: it would be missing.
-    fn put_off(&mut self, batch: &mut Batch) {
+    /// Postpones the comparison of new items of a batch. Items that have a list are compared: their list would be
+    /// missing.
+    fn put_off(&mut self, batch: &mut FeatureBatch) {
         for made in std::mem::take(&mut batch.made) {
             let is_new = self.catalogue.item(made.slot).placement.is_none();
             match batch.asked.remove(&made.slot) {
-                Some(pending) if is_new => self.unmet.add(pending, made),
+                Some(pending) if is_new => self.uncompared.add(pending, made),
                 Some(pending) => {
                     batch.asked.insert(made.slot, pending);
                     batch.made.push(made);
@@ -333,11 +335,11 @@ impl Domain {
         }
     }
 
-    /// While all is compared with all, lists that are not made yet take whatever a window finds: only a few
-    /// items go before it, the others after it.
-    fn put_off_many(&mut self, batch: &mut Batch) {
+    /// While all rows are being compared with each other, lists that do not exist yet collect whatever windows find:
+    /// only a few items are compared before it ends, the others after it.
+    fn put_off_many(&mut self, batch: &mut FeatureBatch) {
         let rows = self.catalogue.blocks().live_rows();
-        // Of full batches that is 4 million candidates, some 50 MB.
+        // For full batches that is 4 million candidates, about 50 MB.
         let candidates = self.settings.batch_items.pow(2) / 4;
         let few = (candidates / rows.max(1)).max(1);
         if batch.made.len() <= few {
@@ -345,21 +347,21 @@ impl Domain {
         }
         for made in batch.made.split_off(few) {
             if let Some(pending) = batch.asked.remove(&made.slot) {
-                self.unmet.add(pending, made);
+                self.uncompared.add(pending, made);
             }
         }
     }
 
-    /// Has items that were put off compared: all with all if they are many beside all others, and new ones of
-    /// the batch with them; else some with the batch.
-    fn take_unmet(&mut self, now: Now, batch: &mut Batch) {
+    /// Includes items that were put off: if they are many compared to all others, all rows are compared with each
+    /// other, including new ones of the batch; otherwise some are compared with the batch.
+    fn take_uncompared(&mut self, now: Now, batch: &mut FeatureBatch) {
         let rows = self.catalogue.blocks().live_rows();
-        if self.unmet.is_empty() || MANY * self.unmet.count_new(&self.catalogue) < rows {
+        if self.uncompared.is_empty() || MANY * self.uncompared.count_new(&self.catalogue) < rows {
             let most = self.most_items();
-            return self.unmet.take(most, &self.catalogue, batch);
+            return self.uncompared.take(most, &self.catalogue, batch);
         }
         self.put_off(batch);
-        let mut all = self.unmet.take_new(&self.catalogue);
+        let mut all = self.uncompared.take_new(&self.catalogue);
         all.retain_wanted(&self.catalogue);
         let mut comparison = Comparison::default();
         for (space, new) in self.place(all, &mut comparison) {
@@ -368,7 +370,7 @@ impl Domain {
         self.rebuild(now, comparison, false);
     }
 
-    /// Every pair of rows there is, once, both sides fed. Its fresh items are those of the comparison given.
+    /// Compares every pair of rows once and feeds both sides. Its fresh items are those of the given comparison.
     pub(super) fn rebuild(&mut self, now: Now, mut comparison: Comparison, rewrite: bool) {
         let blocks = self.catalogue.blocks();
         for space in blocks.spaces() {
@@ -416,7 +418,7 @@ impl Domain {
         };
     }
 
-    /// A task is done or was given up; with the last one the lists are made.
+    /// A task is done or was given up; with the last one the lists are computed.
     pub(super) fn compared(
         &mut self,
         now: Now,
@@ -460,13 +462,13 @@ impl Domain {
         }
     }
 
-    /// Whether answers with this ticket are of a comparison of all rows.
+    /// Whether answers with this ticket belong to a comparison of all rows.
     pub(super) fn is_rebuilt_by(&self, ticket: Ticket) -> bool {
         let rebuild = self.rebuild.as_ref();
         rebuild.is_some_and(|rebuild| rebuild.ticket == ticket)
     }
 
-    /// Asks again for the tasks that were given up, once their delay is over.
+    /// Requests failed tasks again, once their delay is over.
     pub(super) fn retry_comparison(&mut self, now: Now) {
         let window = match &mut self.phase {
             Phase::Comparing { ticket, comparison } => Some((*ticket, &mut **comparison)),
@@ -485,7 +487,7 @@ impl Domain {
         self.phase = Phase::Idle;
         self.retry.worked();
         self.trouble = None;
-        // Before readers get the blocks, so that they keep none that is merged.
+        // Before readers get the blocks, so that they do not keep blocks that are merged away.
         self.catalogue.compact();
         self.merge(now, comparison);
     }

@@ -1,4 +1,4 @@
-//! Flushing: changed lists into the store, watchers told, and the domain marked clean.
+//! Flushing: storing changed lists, telling watchers, and marking the domain clean.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::store::{ListRow, Neighbour, Write};
 use crate::time::Now;
 use kindred_shared::Space;
 
-/// How long nothing must be left to do before the store is told. Each mark is a write, and the next
-/// event another: events that come one by one would pay for both.
+/// How long the domain must have been idle before it is marked clean. Each mark is a write, and the next event costs
+/// another one: events that arrive one by one would pay for both.
 const QUIET: Duration = Duration::from_secs(1);
 
 impl Domain {
-    /// Stores changed lists: at once when nothing else is going on, else when they are due.
+    /// Stores changed lists: at once if nothing else is going on, otherwise when they are due.
     pub(super) fn start_flush(&mut self, now: Now) {
         let is_settled = self.is_settled();
         let Some(slots) = self.flush.take(now.monotonic, is_settled) else {
@@ -41,7 +41,7 @@ impl Domain {
         self.outbox.push(Effect::Notify { ticket, model, ids });
     }
 
-    /// Marks the domain clean once nothing has been left to do for [`QUIET`].
+    /// Marks the domain clean once it has been idle for [`QUIET`].
     pub(super) fn start_cleaning(&mut self, now: Now) {
         let is_dirty = matches!(self.outbox.mark(), Mark::Dirty | Mark::Inherited);
         if !is_dirty || !self.is_calm() {
@@ -62,7 +62,7 @@ impl Domain {
             return Write::DeleteList(id);
         }
         let entries = self.lists.of(slot).entries().iter();
-        // Who left may not have been taken out yet.
+        // Items that left may still be in the list.
         let entries = entries.filter(|entry| self.catalogue.item(entry.slot).is_current());
         let neighbours = entries.take(NEIGHBOURS).map(|entry| Neighbour {
             id: self.catalogue.id(entry.slot).clone(),

@@ -1,7 +1,8 @@
-//! Keeping models beside the served one: the side of the served model's machine.
+//! Models beside the served one, as seen by the machine of the served model.
 //!
-//! It alone writes what is stored of models ([`Models`], in the row of the settings), takes changes in as events of the
-//! domain, passes on what is durable before it is acknowledged, and has machines run for the other models. How another one
+//! It alone writes what is stored about models ([`Models`], in the settings row). It processes changes as events of the
+//! domain, passes durable events on before it acknowledges them, and has machines run for the other models. For how
+//! another model comes to be served see [`super::activating`].
 //! comes to be served is told in [`super::activating`].
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use super::activating::{Activation, PATIENCE, Step};
 use super::{Domain, Phase};
 use crate::effect::{CommitStep, Effect, Passed, Ticket};
 use crate::intake::{DeliveryTag, Failure, Outcome};
-use crate::models::{Followed, Models, NO_MODELS, Stage, Tidings};
+use crate::models::{Followed, ModelReport, Models, NO_MODELS, Stage};
 use crate::settings::SettingsOutcome;
 use crate::store::Write;
 use crate::time::{Now, RETRY};
@@ -22,18 +23,18 @@ use crate::time::{Now, RETRY};
 /// The models beside the served one, as its machine sees them.
 #[derive(Debug)]
 pub(super) struct Keeping {
-    /// Those whose machines are to run, and what they told last.
-    pub(super) kept: BTreeMap<ModelName, Tidings>,
-    /// It is not known yet whether others still run.
+    /// The models whose machines should run, and their latest reports.
+    pub(super) kept: BTreeMap<ModelName, ModelReport>,
+    /// Set while it is unknown whether other machines still run.
     waiting: Option<Ticket>,
-    /// What is durable and is being passed on, and the deliveries to settle then.
+    /// Durable changes that are being passed on, and the deliveries to settle after that.
     passing: Vec<(Ticket, Vec<(DeliveryTag, Outcome)>)>,
-    /// Changes on their way to the store, and the deliveries of those that were asked for.
+    /// Changes on their way to the store, and the deliveries that requested them.
     changing: Vec<(Ticket, Option<DeliveryTag>)>,
     pub(super) activation: Option<Activation>,
-    /// A model of which rows are being deleted.
+    /// A model whose rows are being deleted.
     sweeping: Option<(Ticket, ModelName)>,
-    /// Before that there is no other try.
+    /// No new attempt before this.
     sweep_at: Option<Duration>,
     retry: Backoff,
 }
@@ -54,7 +55,7 @@ impl Default for Keeping {
 }
 
 impl Keeping {
-    /// Everything is forgotten but which machines run.
+    /// Forgets everything except which machines run.
     pub(super) fn anew(&mut self) -> Self {
         Self {
             kept: std::mem::take(&mut self.kept),
@@ -63,7 +64,7 @@ impl Keeping {
         }
     }
 
-    /// Deliveries that will not be settled by what was under way.
+    /// Deliveries that will not be settled by what was in progress.
     pub(super) fn take_unsettled(&mut self) -> Vec<DeliveryTag> {
         let passing = self.passing.drain(..).flat_map(|(_, settled)| settled);
         let mut tags: Vec<DeliveryTag> = passing.map(|(tag, _)| tag).collect();
@@ -72,21 +73,26 @@ impl Keeping {
         tags
     }
 
-    /// The machines that are to run do, and no others.
+    /// The requested machines run, and no others.
     pub(super) fn kept(&mut self, ticket: Ticket) {
         self.waiting.take_if(|waiting| *waiting == ticket);
     }
 
-    /// A model's machine tells how it fares.
-    pub(super) fn told(&mut self, model: &ModelName, tidings: Tidings) {
+    /// A model's machine reports its state.
+    pub(super) fn told(&mut self, model: &ModelName, report: ModelReport) {
         if let Some(last) = self.kept.get_mut(model) {
-            *last = tidings;
+            *last = report;
         }
     }
 
-    /// Whether it is not known yet which machines run.
+    /// Whether it is unknown which machines run.
     pub(super) fn is_waiting(&self) -> bool {
         self.waiting.is_some()
+    }
+
+    /// Whether rows of a model are being deleted.
+    pub(super) fn is_sweeping(&self) -> bool {
+        self.sweeping.is_some()
     }
 
     /// Whether events wait until another model is served.
@@ -95,28 +101,28 @@ impl Keeping {
         activation.is_some_and(|one| !matches!(one.step, Step::Wanted { .. }))
     }
 
-    /// An activation that has not begun, while everything else is forgotten.
+    /// Takes out an activation that has not begun, before everything else is forgotten.
     pub(super) fn take_wanted(&mut self) -> Option<Activation> {
         self.activation
             .take_if(|one| matches!(one.step, Step::Wanted { .. }))
     }
 
-    /// It goes on.
+    /// Puts it back.
     pub(super) fn want(&mut self, wanted: Option<Activation>) {
         self.activation = wanted;
     }
 
-    /// Whether all that is durable is passed on.
+    /// Whether everything durable has been passed on.
     pub(super) fn has_passed_all(&self) -> bool {
         self.passing.is_empty()
     }
 
-    /// Whether every change is durable, and all else that is passed on.
+    /// Whether every change is durable, and everything else is passed on.
     pub(super) fn has_stored_all(&self) -> bool {
         self.passing.is_empty() && self.changing.is_empty()
     }
 
-    /// Whether nothing is left to do, and the store says the same of all models: whoever finds the served one clean
+    /// Whether nothing is left to do, and the stored state of all models is clean: whoever finds the served model clean
     /// need not look at the others.
     pub(super) fn is_calm(&self, models: &Models) -> bool {
         self.has_stored_all()
@@ -124,10 +130,10 @@ impl Keeping {
             && self.activation.is_none()
             && self.sweeping.is_none()
             && !models.has_leaving()
-            && self.kept.values().all(|tidings| tidings.is_clean)
+            && self.kept.values().all(|report| report.is_clean)
     }
 
-    /// When something is to be done without an answer.
+    /// When something must be done without an answer.
     pub(super) fn deadline(&self) -> Option<Duration> {
         let until = self.activation.as_ref().and_then(|one| match one.step {
             Step::Wanted { until } => Some(until),
@@ -141,7 +147,7 @@ impl Keeping {
         [until, sweep_at].into_iter().flatten().min()
     }
 
-    /// Whether an answer with this ticket is of the deletion of a model's rows.
+    /// Whether this is the ticket of the deletion of a model's rows.
     pub(super) fn is_swept_by(&self, ticket: Ticket) -> bool {
         let sweeping = self.sweeping.as_ref();
         sweeping.is_some_and(|(sent, _)| *sent == ticket)
@@ -149,12 +155,12 @@ impl Keeping {
 }
 
 impl Domain {
-    /// The domain's models, as they are stored, or on their way there.
+    /// The domain's models as stored, or on their way to the store.
     pub(super) fn models(&self) -> &Models {
         self.set.as_ref().map_or(&NO_MODELS, |set| &set.models)
     }
 
-    /// Has machines run for these models, and for no others.
+    /// Requests that machines run for these models, and no others.
     pub(super) fn keep(&mut self, models: Vec<Followed>) {
         let are_none = models.is_empty() && self.keeping.kept.is_empty();
         if are_none || self.outbox.model_beside().is_some() {
@@ -163,29 +169,29 @@ impl Domain {
         let ticket = self.outbox.ticket();
         let mut before = std::mem::take(&mut self.keeping.kept);
         let kept = models.iter().map(|one| {
-            let tidings = before.remove(&one.name).unwrap_or_default();
-            (one.name.clone(), tidings)
+            let report = before.remove(&one.name).unwrap_or_default();
+            (one.name.clone(), report)
         });
         self.keeping.kept = kept.collect();
         self.keeping.waiting = Some(ticket);
         self.outbox.push(Effect::Keep { ticket, models });
     }
 
-    /// Has machines run for the models that there are beside the served one.
+    /// Requests that machines run for all models beside the served one.
     pub(super) fn keep_models(&mut self) {
         if self.row.is_some() {
             self.keep(self.models().followed());
         }
     }
 
-    /// The same, but those that run begin again: what is set for the domain is other than it was.
+    /// The same, but running machines start again, because the domain's settings have changed.
     pub(super) fn keep_models_anew(&mut self) {
         self.keep(Vec::new());
         self.keep_models();
     }
 
-    /// The domain's row names the kind of the served model, which the settings decide. What marks the domain dirty
-    /// writes its row.
+    /// Has the domain's row name the kind of the served model, as the settings decide. The commit that marks the domain
+    /// dirty writes the row anyway.
     pub(super) fn name_chosen(&mut self) {
         if let (Some(row), Some(set)) = (&mut self.row, &self.set)
             && set.models.are_chosen()
@@ -198,7 +204,7 @@ impl Domain {
         }
     }
 
-    /// What is durable is passed on to the machines of other models; then deliveries are settled.
+    /// Passes durable changes on to the machines of other models; deliveries are settled after that.
     pub(super) fn pass(&mut self, passed: Vec<Passed>, settled: Vec<(DeliveryTag, Outcome)>) {
         if self.keeping.kept.is_empty() {
             return self.outbox.settle_each(settled);
@@ -208,10 +214,10 @@ impl Domain {
         self.outbox.push(Effect::Pass { ticket, passed });
     }
 
-    /// The machines of other models have taken it in.
+    /// The machines of other models have processed the changes.
     pub(super) fn passed(&mut self, now: Now, ticket: Ticket) {
         if self.is_loaded() {
-            // Its time may have come meanwhile.
+            // Items may have reached their time of publication meanwhile.
             self.publish(now);
         }
         let passed = |(sent, _): &mut (Ticket, _)| *sent == ticket;
@@ -220,11 +226,11 @@ impl Domain {
         self.outbox.settle_each(settled);
     }
 
-    /// Takes in that a model is to be there, to be served, or to go. The delivery is settled when what became of the
-    /// request is durable.
+    /// Processes a request to add, serve or delete a model. The delivery is settled once the outcome of the request is
+    /// durable.
     pub(super) fn change_model(&mut self, now: Now, tag: DeliveryTag, event: &Modelled) {
         if self.row.is_none() {
-            return self.refuse_unknown(tag, "there is nothing to have a model of");
+            return self.refuse_unknown(tag, "so it can have no model");
         }
         let kind = self.model().clone();
         let mut set = self.set.take().unwrap_or_default();
@@ -282,23 +288,23 @@ impl Domain {
         self.outbox.settle(tags, &Outcome::Stored(None));
     }
 
-    /// Whether what is known of the domain is what the store says of it.
+    /// Whether the domain's state in memory is that of the store.
     pub(super) fn is_known(&self) -> bool {
         self.row.is_some() && (self.is_loaded() || matches!(self.phase, Phase::Loading(_)))
     }
 
-    /// What the machines of other models told is stored where it is news.
-    pub(super) fn note_tidings(&mut self) {
+    /// Stores what the machines of other models reported, if it is new.
+    pub(super) fn note_reports(&mut self) {
         if !self.is_known() || self.keeping.is_activating() || self.removal.is_some() {
             return;
         }
         let Some(set) = &mut self.set else { return };
         let mut is_news = false;
-        for (name, tidings) in &self.keeping.kept {
+        for (name, report) in &self.keeping.kept {
             let was = set.models.beside().get(name).map(|entry| &entry.stage);
-            let stage = match &tidings.failed {
+            let stage = match &report.failed {
                 Some(why) => Stage::Failed(why.clone()),
-                None if tidings.is_whole && was == Some(&Stage::Building) => Stage::Ready,
+                None if report.is_whole && was == Some(&Stage::Building) => Stage::Ready,
                 None => continue,
             };
             is_news |= set.models.reach(name, stage);
@@ -308,7 +314,7 @@ impl Domain {
         }
     }
 
-    /// Has rows of models deleted that went, or whose lists are elsewhere now.
+    /// Deletes rows of models that were deleted, or whose lists are stored elsewhere now.
     pub(super) fn sweep_models(&mut self, now: Now) {
         let keeping = &self.keeping;
         let is_due = keeping.sweep_at.is_none_or(|at| at <= now.monotonic)
@@ -328,7 +334,7 @@ impl Domain {
         }
     }
 
-    /// Some rows of a model are deleted, or perhaps not.
+    /// Some rows of a model are deleted, or the attempt failed.
     pub(super) fn model_swept(&mut self, now: Now, result: Result<bool, Failure>) {
         let Some((_, name)) = self.keeping.sweeping.take() else {
             return;

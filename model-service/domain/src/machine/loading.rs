@@ -1,10 +1,9 @@
-//! Loading: first the domain's own rows, and events are taken from then on; then all of it, and all
-//! lists are made anew.
+//! Loading: first the domain's own rows are read, and events are accepted from then on; then everything else is read,
+//! and all lists are computed again.
 //!
-//! An event that comes before all is read needs its item's row alone ([`Effect::ReadItems`]). What
-//! was accepted by then is durable and acknowledged; lists are made as if it had come just after
-//! the domain was loaded: with the features of before, so that those lists that differ from the
-//! stored ones are known.
+//! An event that arrives before everything is read needs only its item's row ([`Effect::ReadItems`]). Accepted events
+//! are durable and acknowledged. Lists are first computed as if these events had come just after loading, with the
+//! previous features, so that lists that differ from the stored ones are known.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,20 +26,20 @@ use crate::slot::Slot;
 use crate::store::{DomainRow, ItemRow, RemovalStage, Write};
 use crate::time::Now;
 
-/// What is known of a domain that is being read.
+/// What is known about a domain that is being read.
 #[derive(Debug)]
 pub(super) struct Loading {
     ticket: Ticket,
-    /// Whether the stored lists may be others than those of the stored items.
+    /// Whether the stored lists may not match the stored items.
     rewrite: bool,
-    /// Live and visible items when the domain was left clean; `None`: it was not.
+    /// Numbers of live and visible items when the domain was last marked clean; `None`: it is dirty.
     clean: Option<(u64, u64)>,
-    /// Items that were read because of an event, as they were before it.
+    /// Items that were read because of an event, as they were before the event.
     origins: BTreeMap<Slot, Item>,
-    /// Those of them that left all lists since, even if they came again.
+    /// Those of them that have left all lists since, even if they came back.
     departed: BTreeSet<Slot>,
-    /// Until when the stored lists are of what was published, in ms since 1970. What came later is published
-    /// once all is read, so that the lists it enters are known.
+    /// The stored lists include items published up to this time, in ms since 1970. Later ones are published once
+    /// everything is read, so that the lists that they enter are known.
     published: i64,
 }
 
@@ -52,7 +51,7 @@ impl Domain {
         self.outbox.push(Effect::Open { ticket });
     }
 
-    /// The domain's own rows are read: events can be taken, and the rest is read.
+    /// The domain's own rows are read: events can be accepted, and the rest is read.
     pub(super) fn opened(
         &mut self,
         now: Now,
@@ -78,7 +77,7 @@ impl Domain {
         }
         opened.row = opened.row.filter(DomainRow::is_there);
         let is_dirty = opened.row.as_ref().is_some_and(|row| row.dirty.is_some());
-        // When the domain was last clean, nothing that is published before that was left.
+        // A domain is marked clean only if nothing that was due for publication by then is left.
         let next = opened.row.as_ref().and_then(|row| row.next_expiry);
         let next = next
             .filter(|_| !is_dirty)
@@ -112,16 +111,16 @@ impl Domain {
         }
     }
 
-    /// Whether the domain was removed, and rows of it may be left.
+    /// Whether the domain was removed, and may still have rows.
     fn is_being_swept(&self) -> bool {
         let removed = self.removed.as_ref();
         removed.is_some_and(|removed| removed.stage == RemovalStage::Sweeping)
     }
 
-    /// Takes an event in while the domain is being read.
+    /// Processes an event while the domain is being read.
     pub(super) fn take_early(&mut self, now: Now, tag: DeliveryTag, event: Arc<Event>) {
-        // Settings depend on whether there are items, registration on whether there is a domain.
-        // What comes later stays behind it.
+        // Settings depend on whether there are items, registration on whether the domain exists. Later events stay
+        // behind them.
         let must_wait = !self.held.is_empty()
             || self.row.is_none()
             || self.removal.is_some()
@@ -138,7 +137,7 @@ impl Domain {
         }
     }
 
-    /// Reads the rows of items that events have come about.
+    /// Reads the rows of items about which events have arrived.
     pub(super) fn read_items(&mut self) {
         if !matches!(self.phase, Phase::Loading(_)) {
             return;
@@ -149,7 +148,7 @@ impl Domain {
         }
     }
 
-    /// Some items' rows are read: the events about them are taken in.
+    /// The rows of some items are read: the events about them are processed.
     pub(super) fn items_read(
         &mut self,
         now: Now,
@@ -183,15 +182,15 @@ impl Domain {
         }
     }
 
-    /// The features in the store may not be those that its lists were made with.
+    /// The stored lists may have been computed with other features than the stored ones.
     pub(super) fn doubt_stored_lists(&mut self) {
         if let Phase::Loading(loading) = &mut self.phase {
             loading.rewrite = true;
         }
     }
 
-    /// Whether the counts of items are those of the store. While a domain is read that was not left clean, its row
-    /// may be behind.
+    /// Whether the item counts match the store. While a domain that is not clean is being read, the counts in its row
+    /// may be outdated.
     pub(super) fn knows_counts(&self) -> bool {
         match &self.phase {
             Phase::Loading(loading) => loading.clean.is_some(),
@@ -199,14 +198,14 @@ impl Domain {
         }
     }
 
-    /// An item leaves all lists; of before it there may be lists in the store.
+    /// An item leaves all lists; the store may still have lists from before.
     pub(super) fn departs_early(&mut self, slot: Slot) {
         if let Phase::Loading(loading) = &mut self.phase {
             loading.departed.insert(slot);
         }
     }
 
-    /// The store has been read: items, blocks, what is still to be made; then all lists anew.
+    /// The store has been read: sets up items, blocks and pending features, then computes all lists.
     pub(super) fn loaded(
         &mut self,
         now: Now,
@@ -228,12 +227,12 @@ impl Domain {
             && !row.is_there()
             && self.row.is_some()
         {
-            // A former owner removed it while we read.
+            // A former owner removed the domain while it was being read.
             let failure = Failure::passing("the domain was removed while it was read");
             return self.reload_later(now, failure);
         }
         loaded.row = loaded.row.filter(DomainRow::is_there);
-        // A former owner may have marked it while we read.
+        // A former owner may have marked it dirty while it was being read.
         let marked = loaded.row.as_ref().and_then(|row| row.dirty);
         let is_inherited = marked.is_some_and(|epoch| epoch != self.tenure.epoch.0);
         if is_inherited && self.outbox.mark() == Mark::Clean {
@@ -251,18 +250,18 @@ impl Domain {
         if !purged.is_empty() && self.row.is_some() {
             self.commit(CommitStep::Features, false, purged);
         }
-        // Rows that a former owner wrote after the domain was clean are found by no mark.
+        // No mark reveals rows that a former owner wrote after the domain was clean.
         let rewrite = loading.rewrite || is_inherited || !is_as_left;
         self.surveying.doubt_stored(rewrite);
         self.rebuild(now, Comparison::default(), rewrite);
-        // The comparison still has them, so that lists that named them are found.
+        // The comparison still includes them, so that lists that named them are found.
         for slot in loading.departed {
             self.retire(slot);
         }
         self.catch_up(now);
     }
 
-    /// Takes all of a domain in; what is to be written of what need not be kept any more.
+    /// Sets up the whole domain; returns the deletions of rows that need not be kept any more.
     fn load_all(
         &mut self,
         now: Now,
@@ -315,14 +314,14 @@ impl Domain {
             self.catalogue.expect_length(&space, length);
             self.catalogue.add_rows(&space, new);
         }
-        // Ids without an item row can have a list too, of a former owner.
+        // Ids without an item row may have a list too, from a former owner.
         for id in &resolved.lists {
             self.catalogue.slot(id);
         }
         purged
     }
 
-    /// Takes an item in as it was read.
+    /// Sets up an item as it was read.
     fn load_item(&mut self, now: Now, loaded: LoadedItem) -> Slot {
         let LoadedItem {
             id,
@@ -340,8 +339,8 @@ impl Domain {
         slot
     }
 
-    /// An item of which events were accepted before all was read: it is as they say, with the feature
-    /// of before until its next one is made.
+    /// Sets up an item about which events were accepted before everything was read: it is as the events say, with its
+    /// previous feature until the next one is made.
     fn keep_accepted(
         &mut self,
         now: Now,
@@ -369,12 +368,12 @@ impl Domain {
         });
     }
 
-    /// The item's feature is to be made of what the store has.
+    /// The item's feature must be made from the store's content.
     pub(super) fn make_feature(&mut self, now: Now, slot: Slot, item: &Item) {
         let pending = Pending {
             version: item.version.unwrap_or(0),
             content_hash: item.content_hash,
-            // Its event came before this machine was made.
+            // Its event arrived before this machine existed.
             since: now.monotonic,
             material: None,
             bytes: UNKNOWN_BYTES,

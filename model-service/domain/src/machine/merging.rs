@@ -1,4 +1,4 @@
-//! Merging: what comparisons found, into the lists, and from there to readers.
+//! Merging: putting the results of comparisons into the lists, and showing the lists to readers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::time::Now;
 use crate::view_change::ViewChange;
 
 impl Domain {
-    /// Puts all that a comparison found into the lists, at once.
+    /// Puts the results of a whole comparison into the lists in one step.
     pub(super) fn merge(&mut self, now: Now, mut comparison: Comparison) {
         let mut changes = ListChanges::default();
-        // Who left may be among those that are compared.
+        // Items that left may be among those that are compared.
         self.lists.scrub_some(usize::MAX, &mut changes);
         changes.urgent.extend(changes.changed.keys());
         if !comparison.moved.is_empty() {
@@ -43,7 +43,7 @@ impl Domain {
         self.apply(now, changes);
     }
 
-    /// The item's list is made, of an event that came at `since`.
+    /// Sets up the item's list, for an event that arrived at `since`.
     fn list(&mut self, now: Now, slot: Slot, since: Option<Duration>) {
         self.catalogue.set_listed(slot, true);
         if let Some(since) = since {
@@ -53,7 +53,7 @@ impl Domain {
         }
     }
 
-    /// All rows are compared with all: the lists that were to be made are, all at once.
+    /// All rows have been compared with each other: all missing lists are complete, in one step.
     pub(super) fn merge_rebuilt(&mut self, now: Now, mut rebuild: Rebuild) {
         let mut changes = ListChanges::default();
         let mut comparison = std::mem::take(&mut rebuild.comparison);
@@ -64,7 +64,7 @@ impl Domain {
         }
         for (slot, since) in comparison.fresh {
             let item = self.catalogue.item(slot);
-            // One that has another row by now is listed by the window of that.
+            // An item that has a new row meanwhile gets its list from the window of that row.
             if item.is_current() && !item.listed && !rebuild.outdated().contains(slot) {
                 changes.changing(slot, self.lists.of(slot).entries());
                 changes.urgent.insert(slot);
@@ -74,9 +74,9 @@ impl Domain {
         self.apply(now, changes);
     }
 
-    /// The domain is loaded: readers see all lists at once. If they are to be rewritten, every row is
-    /// stored at our epoch, and deleted where no item is visible; what a former owner wrote, or writes
-    /// late, loses. Else the store has them already, but for those that lost or got somebody since.
+    /// The domain is loaded: readers see all lists at once. If the lists must be rewritten, every list is stored at
+    /// this epoch, and deleted where no item is visible; whatever a former owner wrote, or writes late, loses.
+    /// Otherwise the store has them already, except those that lost or gained an item since.
     fn serve_all(&mut self, now: Now, rebuild: &Rebuild, found: &ListChanges) {
         let mut change = ViewChange {
             replace: true,
@@ -106,14 +106,14 @@ impl Domain {
         self.serve(change);
     }
 
-    /// Readers see a change, and what belongs to it: features, settings and habits as they are now.
+    /// Shows a change to readers, together with what belongs to it: the current features, settings and habits.
     pub(super) fn serve(&mut self, mut change: ViewChange) {
         if change.model.is_none() && self.row.is_some() {
             change.model = Some(self.model().clone());
         }
         change.name = change.model.as_ref().map(|_| self.model_name().clone());
         self.must_tell &= change.model.is_none();
-        // Before that readers may see a view of before, whose slots are others.
+        // Until then readers may see an older view, with different slots.
         if self.lists.are_served() {
             change.features = Some(self.catalogue.blocks().features());
             change.settings = Some(Arc::clone(&self.text_settings));
@@ -122,7 +122,7 @@ impl Domain {
         self.outbox.push(Effect::Serve(change));
     }
 
-    /// Whether a window is making the slot's list.
+    /// Whether a window is computing the slot's list.
     fn is_being_made(&self, slot: Slot) -> bool {
         match &self.phase {
             Phase::Comparing { comparison, .. } => comparison.fresh.contains_key(&slot),
@@ -130,7 +130,7 @@ impl Domain {
         }
     }
 
-    /// Puts what was found into the lists; adds which of them changed.
+    /// Puts candidates into the lists; adds the lists that changed.
     fn insert_found(
         &mut self,
         comparison: &mut Comparison,
@@ -144,8 +144,8 @@ impl Domain {
         }
     }
 
-    /// Serves changed lists, sees to those that are too short now, and has them stored: what readers
-    /// see first before the rest.
+    /// Serves changed lists, arranges for those that are too short now, and has them stored: what readers see first
+    /// before the rest.
     pub(super) fn apply(&mut self, now: Now, changes: ListChanges) {
         let mut change = ViewChange::default();
         for (slot, had) in changes.changed {

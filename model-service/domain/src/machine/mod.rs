@@ -1,8 +1,8 @@
 //! The machine of one domain: `handle(now, input) -> effects`.
 //!
-//! The files beside this one are the steps of an event's way, in order: [`accept`], [`rounds`],
-//! [`cycle`], [`merging`], [`flushing`]; [`loading`] makes the state from the store, at first and after
-//! any doubt ([`recovery`]). Each works on the parts below, whose insides are private to them.
+//! The files beside this one are the steps of an event's way, in order: [`accept`], [`rounds`], [`cycle`], [`merging`],
+//! [`flushing`]. [`loading`] builds the state from the store, at the start and after errors ([`recovery`]). Each step
+//! works on the parts below, whose fields are private.
 
 mod accept;
 mod activating;
@@ -39,7 +39,7 @@ use self::surveying::Surveying;
 use crate::acceptance::Acceptance;
 use crate::backlog::Backlog;
 use crate::catalogue::Catalogue;
-use crate::comparison::{Batch, Comparison};
+use crate::comparison::{Comparison, FeatureBatch};
 use crate::effect::{CommitFailure, CommitStep, Effect, Input, Ticket};
 use crate::flush::Flush;
 use crate::intake::{DeliveryTag, Failure, Outcome};
@@ -51,114 +51,114 @@ use crate::shown::Interner;
 use crate::status::{DomainStatus, State};
 use crate::store::{DomainRow, Epoch, Partition, RemovalStage, Removed, SettingsRow, Write};
 use crate::time::{Now, RETRY};
-use crate::unmet::Unmet;
+use crate::uncompared::Uncompared;
 use crate::unread::Unread;
 
-/// Longest until the wall clock is looked at for what expires or appears by it: somebody may set it, and nobody
-/// says so.
+/// Longest interval between looks at the wall clock for items that expire or appear: somebody may set the clock, and
+/// there is no notification of that.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(10);
 
-/// Which domain, and the ownership it is active in.
+/// Which domain this is, and the ownership under which it is active.
 #[derive(Debug, Clone)]
 pub struct Tenure {
     /// The domain.
     pub domain: DomainName,
     /// The partition the domain belongs to.
     pub partition: Partition,
-    /// Number of the ownership all its writes belong to.
+    /// Number of the ownership; all writes carry it.
     pub epoch: Epoch,
 }
 
 /// What the domain is doing to make its lists exact.
 #[derive(Debug)]
 enum Phase {
-    /// The domain's own rows are being read. Nothing is known, so events are held.
+    /// The domain's own rows are being read. Nothing is known yet, so events are held.
     Opening { ticket: Ticket },
-    /// All of the domain is being read. Events are accepted, but for those that depend on all of it.
+    /// The whole domain is being read. Events are accepted, except those that depend on the whole domain.
     Loading(Loading),
-    /// Another model is served from now on: all is read again once nothing is on its way to the store any more. What
-    /// comes meanwhile is held.
+    /// Another model is served now: everything is read again once the store has answered all requests. Events that
+    /// arrive meanwhile are held.
     Reopening,
-    /// Something went wrong; the store is to be read at `until`.
+    /// Something failed; the store is read again at `until`.
     Unloaded { until: Duration },
     /// Nothing to do, or a window is open.
     Idle,
     /// Features are being made.
-    Extracting { ticket: Ticket, batch: Batch },
+    Extracting { ticket: Ticket, batch: FeatureBatch },
     /// Why some items cannot have a feature is being stored.
-    StoringRejected { ticket: Ticket, batch: Batch },
+    StoringRejected { ticket: Ticket, batch: FeatureBatch },
     /// Features are being stored.
-    StoringFeatures { ticket: Ticket, batch: Batch },
+    StoringFeatures { ticket: Ticket, batch: FeatureBatch },
     /// Rows are being compared.
     Comparing {
         ticket: Ticket,
         comparison: Box<Comparison>,
     },
-    /// Features could not be made; tried again at `until`.
+    /// Features could not be made; the next attempt is at `until`.
     BackingOff { until: Duration },
-    /// The domain is being removed. What comes meanwhile is held.
+    /// The domain is being removed. Events that arrive meanwhile are held.
     Removing(Removing),
-    /// The partition belongs to another.
+    /// The partition has another owner.
     Lost,
 }
 
-/// One domain's machine. No clock, no I/O: time comes in, effects go out.
+/// One domain's machine. It has no clock and does no I/O: time is an argument, effects are returned.
 #[derive(Debug)]
 pub struct Domain {
     tenure: Tenure,
     settings: Arc<ProcessSettings>,
     phase: Phase,
-    /// As it is stored, or on its way there; `None`: the domain is not registered.
+    /// The domain's row as stored, or on its way to the store; `None`: the domain is not registered.
     row: Option<DomainRow>,
-    /// Readers have not been told that the domain is registered.
+    /// Whether readers still have to be told that the domain is registered.
     must_tell: bool,
     catalogue: Catalogue,
     lists: Lists,
     acceptance: Acceptance,
     backlog: Backlog,
-    unmet: Unmet,
-    /// A comparison of all rows, which goes on beside the phases.
+    uncompared: Uncompared,
+    /// A comparison of all rows, which runs beside the phases.
     rebuild: Option<Rebuild>,
     flush: Flush,
     outbox: Outbox,
-    /// When the domain is marked clean, if it stays calm; `None`: it is not, or is clean.
+    /// When the domain is marked clean if nothing happens before; `None`: it is busy, or clean already.
     clean_at: Option<Duration>,
-    /// Words that readers are shown of many items.
+    /// Words of items that readers see; each is stored once.
     words: Interner,
-    /// What is set for the domain; `None`: nothing was, ever.
+    /// The domain's settings; `None`: none were ever set.
     set: Option<SettingsRow>,
-    /// The settings of `set`, for those who make features.
+    /// The settings of `set`, shared with those who make features.
     text_settings: Arc<DomainSettings>,
-    /// What is usual in the domain's texts.
+    /// The habits of the domain's texts, and the surveys that find them.
     surveying: Surveying,
     /// Settings on their way to the store.
     configuring: Vec<Configuring>,
     /// The models beside the served one.
     keeping: Keeping,
-    /// How far this one, of a model beside the served one, is behind that.
+    /// For the machine of a model beside the served one: how far it is behind.
     behind: Behind,
-    /// The domain's row with the model that was set, on its way there.
+    /// Commits of the domain's row that name the model that was set.
     naming: Vec<(Ticket, DeliveryTag)>,
     /// Deliveries about items whose row is being read.
     unread: Unread,
-    /// Deliveries about items of which all is being read.
+    /// Deliveries about items that are being read with text and vector.
     whole: Unread,
-    /// The domain's latest removal, be it registered again or not.
+    /// The domain's latest removal, even if it was registered again since.
     removed: Option<Removed>,
-    /// A removal that waits until what came before it is stored, and the name of its request.
+    /// A removal that waits until everything before it is stored, and the name of its request.
     removal: Option<(DeliveryTag, String)>,
-    /// Deliveries that wait until the domain is opened, or loaded, or removed.
+    /// Deliveries that wait until the domain is opened, loaded or removed.
     held: Vec<(DeliveryTag, Arc<Event>)>,
-    /// When the first of those came.
+    /// When the first of them arrived.
     held_since: Duration,
-    /// Counts tries in a row that went wrong.
+    /// Consecutive failures.
     retry: Backoff,
-    /// Why the last one did.
+    /// Why the last attempt failed.
     trouble: Option<String>,
 }
 
 impl Domain {
-    /// A machine that begins by reading the store, and the effects of that.
+    /// Starts a machine, which begins by reading the store; returns it and its first effects.
     pub fn start(tenure: Tenure, settings: Arc<ProcessSettings>) -> (Self, Vec<Effect>) {
         let mut domain = Self {
             backlog: Backlog::new(settings.window, settings.material_bytes),
@@ -172,7 +172,7 @@ impl Domain {
             catalogue: Catalogue::default(),
             lists: Lists::default(),
             acceptance: Acceptance::default(),
-            unmet: Unmet::default(),
+            uncompared: Uncompared::default(),
             rebuild: None,
             flush: Flush::default(),
             outbox: Outbox::default(),
@@ -199,7 +199,7 @@ impl Domain {
         (domain, effects)
     }
 
-    /// Takes one input in; what is to be done about it, in order.
+    /// Processes one input; returns what to do, in order.
     pub fn handle(&mut self, now: Now, input: Input) -> Vec<Effect> {
         match input {
             Input::Event { tag, event } => self.deliver(now, tag, event),
@@ -219,7 +219,7 @@ impl Domain {
             Input::Follow { passed } => self.follow(now, passed),
             Input::Passed { ticket } => self.passed(now, ticket),
             Input::Kept { ticket } => self.keeping.kept(ticket),
-            Input::Told { model, tidings } => self.keeping.told(&model, tidings),
+            Input::Told { model, report } => self.keeping.told(&model, report),
             Input::Notified { ticket } => self.flush.notified(ticket),
             Input::MakeAnew { ids } => self.make_anew(now, &ids),
             Input::Tick => {}
@@ -228,26 +228,26 @@ impl Domain {
         self.outbox.drain()
     }
 
-    /// Whether an input is of the size of the whole domain: taking it in may take a second.
+    /// Whether processing this input takes time proportional to the whole domain: perhaps a second.
     pub fn takes_long(&self, input: &Input) -> bool {
         match input {
             Input::Loaded { .. } => true,
             Input::Compared { ticket, .. } => self.is_rebuilt_by(*ticket),
-            // Items that were put off may all be put into blocks now.
+            // All items that were put off may have to be put into blocks now.
             Input::Committed { .. } | Input::Tick => {
                 let are_put_off =
-                    self.rebuild.is_none() && self.unmet.len() > self.settings.batch_items;
-                // Or all be found to be made with other habits.
+                    self.rebuild.is_none() && self.uncompared.len() > self.settings.batch_items;
+                // All features may turn out to have been made with other habits.
                 are_put_off || self.surveying.is_storing()
             }
             _ => false,
         }
     }
 
-    /// When to hand in [`Input::Tick`], if nothing else happens before. May lie in the past.
+    /// When to pass in [`Input::Tick`] if nothing else happens before. May be in the past.
     pub fn deadline(&self, now: Now) -> Option<Duration> {
         if self.must_reload() {
-            // Once what is under way is answered.
+            // Work goes on when the pending request is answered.
             return None;
         }
         let expiry = self.catalogue.next_expiry().map(|at| {
@@ -290,14 +290,13 @@ impl Domain {
         .min()
     }
 
-    /// Whether nothing is to be done and nothing in memory is missing in the store: the machine
-    /// may be dropped.
+    /// Whether nothing is left to do and the store has everything that is in memory: the machine may be dropped.
     pub fn may_sleep(&self) -> bool {
         self.outbox.mark() == Mark::Clean && self.is_calm() && self.held.is_empty()
     }
 
-    /// Whether every list is exact and stored, and no event waits. The store may not have been told:
-    /// should the machine be lost now, the lists are made again, and are the same.
+    /// Whether every list is exact and stored, and no event waits. The domain may still be marked dirty: if the machine
+    /// were lost now, the same lists would be computed again.
     fn is_quiet(&self) -> bool {
         self.is_settled()
             && self.flush.is_empty()
@@ -306,7 +305,7 @@ impl Domain {
             && self.keeping.has_passed_all()
     }
 
-    /// When the next item expires or is published, or the row of a removed domain is to go, in ms since 1970.
+    /// When the next item expires or is published, or the row of a removed domain may be deleted, in ms since 1970.
     pub fn next_expiry(&self) -> Option<i64> {
         let of_row = self.removed.as_ref().and_then(Removed::kept_until);
         let of_row = of_row.map(|until| until.timestamp_millis());
@@ -324,7 +323,7 @@ impl Domain {
         )
     }
 
-    /// How the domain fares, for people and metrics.
+    /// The domain's status, for people and metrics.
     pub fn status(&self) -> DomainStatus {
         let state = match &self.phase {
             Phase::Opening { .. } | Phase::Reopening | Phase::Loading(_) => State::Loading,
@@ -353,13 +352,13 @@ impl Domain {
         let unlisted = self.rebuild.as_ref();
         let unlisted = unlisted.map_or(0, |rebuild| rebuild.comparison.fresh.len());
         let waiting = self.backlog.len() + self.acceptance.arrivals() + untaken;
-        let waiting = waiting + self.unmet.len() + unlisted + self.catalogue.outdated().len();
+        let waiting = waiting + self.uncompared.len() + unlisted + self.catalogue.outdated().len();
         let pending = (waiting + in_batch) as u64;
         let oldest = [
             oldest_in_batch,
             self.backlog.oldest(),
             self.acceptance.oldest(),
-            self.unmet.oldest(),
+            self.uncompared.oldest(),
             self.rebuild
                 .as_ref()
                 .and_then(|rebuild| rebuild.comparison.oldest()),
@@ -382,17 +381,17 @@ impl Domain {
         }
     }
 
-    /// Whether the settings are those of the store, or the domain takes nothing in now.
+    /// Whether the settings in memory are those in the store, or the domain accepts no events now.
     pub fn knows_settings(&self) -> bool {
         !matches!(self.phase, Phase::Opening { .. } | Phase::Reopening)
     }
 
-    /// What is set for the domain.
+    /// The domain's settings.
     pub fn set(&self) -> &DomainSettings {
         &self.text_settings
     }
 
-    /// Whether the catalogue is that of the store.
+    /// Whether the catalogue reflects the store.
     fn is_loaded(&self) -> bool {
         !matches!(
             self.phase,
@@ -405,7 +404,7 @@ impl Domain {
         )
     }
 
-    /// Whether all lists are exact and the store has them.
+    /// Whether all lists are exact and stored.
     fn is_calm(&self) -> bool {
         self.is_settled()
             && self.flush.is_empty()
@@ -418,26 +417,26 @@ impl Domain {
         self.is_settled_but_for_habits() && self.are_habits_current()
     }
 
-    /// Whether all lists are exact for the features there are.
+    /// Whether all lists are exact for the features that exist.
     fn is_settled_but_for_habits(&self) -> bool {
         matches!(self.phase, Phase::Idle)
             && self.rebuild.is_none()
             && self.backlog.is_empty()
-            && self.unmet.is_empty()
+            && self.uncompared.is_empty()
             && !self.lists.need_repair()
             && !self.lists.must_scrub()
             && self.acceptance.is_empty()
             && self.whole.is_empty()
     }
 
-    /// Asks for a commit; marks the domain dirty with it unless the store says so already.
+    /// Requests a commit, which also marks the domain dirty unless the store already says so.
     fn commit(&mut self, step: CommitStep, fence: bool, rows: Vec<Write>) -> Ticket {
         let (row, catalogue, epoch) = (&mut self.row, &self.catalogue, self.tenure.epoch);
         let dirty = || domain_row(row, catalogue, Some(epoch.0));
         self.outbox.commit(step, fence, rows, dirty)
     }
 
-    /// Does whatever can be done now.
+    /// Does everything that can be done now.
     fn advance(&mut self, now: Now) {
         match self.phase {
             Phase::Unloaded { until } if now.monotonic >= until && self.outbox.may_read_store() => {
@@ -471,7 +470,7 @@ impl Domain {
         self.start_removing(now);
         self.sweep(now);
         self.start_activating(now);
-        self.note_tidings();
+        self.note_reports();
         self.sweep_models(now);
         if self.must_reload() {
             self.reload();
@@ -505,7 +504,7 @@ impl Domain {
         }
     }
 
-    /// The delivery waits until the domain is opened, or loaded.
+    /// Holds a delivery until the domain is opened or loaded.
     fn hold(&mut self, now: Now, tag: DeliveryTag, event: Arc<Event>) {
         if self.held.is_empty() {
             self.held_since = now.monotonic;
@@ -513,7 +512,7 @@ impl Domain {
         self.held.push((tag, event));
     }
 
-    /// Takes an event in, unless the domain is to be removed before.
+    /// Processes an event, unless a removal of the domain comes before it.
     fn take(&mut self, now: Now, tag: DeliveryTag, event: &Arc<Event>) {
         if self.removal.is_some() || self.keeping.is_activating() {
             return self.hold(now, tag, Arc::clone(event));
@@ -521,7 +520,7 @@ impl Domain {
         self.admit(now, tag, event);
     }
 
-    /// Takes an event in that comes before any removal of the domain there is.
+    /// Processes an event that comes before any pending removal of the domain.
     fn admit(&mut self, now: Now, tag: DeliveryTag, event: &Arc<Event>) {
         if let Event::Remove(removal) = &**event {
             return self.remove(tag, removal);
@@ -532,8 +531,7 @@ impl Domain {
         self.take_whole(now, tag, event);
     }
 
-    /// Takes an event in that waits for nothing, registering the domain with its first one. Whether it is not
-    /// refused.
+    /// Processes an event that need not wait; the first one registers the domain. Returns whether it was accepted.
     fn take_whole(&mut self, now: Now, tag: DeliveryTag, event: &Event) -> bool {
         match event {
             Event::Configure(configure) => self.configure(now, tag, configure),
@@ -550,7 +548,7 @@ impl Domain {
             Event::Delete(delete) => {
                 return self.take_item(now, tag, &delete.id, delete.version, None);
             }
-            // It has waited for its item, unless there is no domain.
+            // The item was read for it; if it was not, the domain does not exist.
             Event::Patch(_) => {
                 let why = "a patch registers no domain: put the whole item";
                 self.refuse_unknown(tag, why);
@@ -561,7 +559,7 @@ impl Domain {
         true
     }
 
-    /// Takes an event about an item in; `None`: it is deleted. Whether it is not refused.
+    /// Processes an event about an item; `None`: the item is deleted. Returns whether it was accepted.
     fn take_item(
         &mut self,
         now: Now,
@@ -583,7 +581,7 @@ impl Domain {
         true
     }
 
-    /// The domain is not registered, and stays so.
+    /// Refuses an event because the domain is not registered; it stays so.
     fn refuse_unknown(&mut self, tag: DeliveryTag, why: &str) {
         let domain = &self.tenure.domain;
         let detail = format!("the domain {domain} is not registered, and {why}");
@@ -609,7 +607,7 @@ impl Domain {
         });
     }
 
-    /// The domain's model: the one that is set, else the one it was registered with.
+    /// The domain's model: the one that is set, otherwise the one with which it was registered.
     fn model(&self) -> &ModelName {
         let set = self.text_settings.model.as_ref();
         let registered = self.row.as_ref().map(|row| &row.model);
@@ -623,7 +621,7 @@ impl Domain {
         match result {
             Ok(()) => {}
             Err(CommitFailure::Superseded) => return self.lose(),
-            // Memory and store may differ now; only the store counts.
+            // Memory and store may differ now, and only the store counts.
             Err(CommitFailure::Failed(failure)) => return self.reload_later(now, failure),
         }
         self.retry.worked();

@@ -1,7 +1,7 @@
-//! Patches: an event that says only what changes needs the rest of its item, text and all, as it is stored.
+//! Patches: an event that contains only changes needs the rest of its item, including the text, from the store.
 //!
-//! The item's later events wait behind it, so that they keep their order; other items' events do not. Its
-//! text is written again with the new version, for the reason that [`crate::round`] gives.
+//! The item's later events wait behind it, so that their order is kept; events of other items do not wait. The text is
+//! written again under the new version, for the reason given in [`crate::round`].
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,13 @@ use crate::material::{Material, upsert_of};
 use crate::time::Now;
 
 impl Domain {
-    /// Whether an event waits until all of its item is read.
+    /// Whether an event must wait until its whole item is read.
     pub(super) fn needs_whole(&self, event: &Event) -> bool {
         let waits = |id| self.whole.waits_for(id);
         matches!(event, Event::Patch(_)) || event.id().is_some_and(waits)
     }
 
-    /// Reads the items that patches have come about. What is on its way to the store is waited for.
+    /// Reads the items about which patches have arrived, once nothing about them is on its way to the store.
     pub(super) fn read_whole(&mut self) {
         let (catalogue, acceptance) = (&self.catalogue, &self.acceptance);
         let is_stored = |id: &ItemId| {
@@ -34,7 +34,7 @@ impl Domain {
         }
     }
 
-    /// Some items are read, text and all: the events that waited for that are taken in.
+    /// Some items are read, including their texts: the events that waited for them are processed.
     pub(super) fn whole_read(
         &mut self,
         now: Now,
@@ -56,7 +56,7 @@ impl Domain {
         let mut items: BTreeMap<ItemId, Material> = read
             .filter_map(|(id, material)| Some((id, material?)))
             .collect();
-        // As the events taken in say.
+        // As the events processed before say.
         let mut changed: BTreeMap<ItemId, Upsert> = BTreeMap::new();
         for (tag, event) in asked.events {
             let Event::Patch(patch) = &*event else {
@@ -87,7 +87,7 @@ impl Domain {
         }
     }
 
-    /// Whether an event about an item was not older than what was known of it.
+    /// Whether an event about an item was not older than the known version.
     fn is_taken(&self, id: &ItemId, event: &Event) -> bool {
         let slot = self.catalogue.known(id);
         let newest = slot.and_then(|slot| self.catalogue.item(slot).version);
@@ -96,7 +96,7 @@ impl Domain {
             .is_none_or(|version| newest == Some(version))
     }
 
-    /// An item as it was read; `None`: it was never there.
+    /// An item as it was read; `None`: it never existed.
     fn read_before(&self, read: Option<Material>) -> Result<Option<Upsert>, Failure> {
         let Some(material) = read else {
             return Ok(None);
@@ -108,7 +108,7 @@ impl Domain {
         if !is_there {
             return Ok(None);
         }
-        // Of an event that was stored in part, and will come again, or is not acknowledged.
+        // The row belongs to an event that was stored only in part and will come again, or that is not acknowledged.
         if !(is_newest && material.is_whole()) {
             let detail = "the item is not stored whole yet; put it again, then patch it";
             return Err(Failure::passing(detail));
@@ -116,7 +116,7 @@ impl Domain {
         Ok(Some(upsert_of(&self.tenure.domain, material)))
     }
 
-    /// Takes a patch in; the item after it.
+    /// Processes a patch; returns the item after it.
     fn patch(
         &mut self,
         now: Now,

@@ -1,4 +1,4 @@
-//! Recovery: the machine's state cannot be trusted any more, and begins again from the store.
+//! Recovery: the machine's state cannot be trusted any more, so it starts again from the store.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use crate::intake::{Failure, Outcome};
 use crate::time::Now;
 
 impl Domain {
-    /// Begins again from the store, after a growing delay, because the machine failed. Whoever
-    /// delivered is told by the caller.
+    /// Starts again from the store, after a growing delay, because the machine failed. The caller answers unsettled
+    /// deliveries.
     pub fn restart(&mut self, now: Now) -> Vec<Effect> {
-        // What it asked for when it failed was not begun: no commit of that will be answered.
+        // What it requested when it failed was not begun, so those commits will not be answered.
         for effect in self.outbox.drain() {
             if let Effect::Commit { ticket, .. } = effect {
                 self.outbox.answered(ticket);
@@ -27,14 +27,14 @@ impl Domain {
     /// Forgets everything and reads the store again, after a growing delay.
     pub(super) fn reload_later(&mut self, now: Now, failure: Failure) {
         self.forget(failure);
-        // What of it is durable nobody knows: other models' machines read the store again, too.
+        // It is unknown what is durable, so other models' machines must read the store again, too.
         self.keep(Vec::new());
         self.phase = Phase::Unloaded {
             until: now.monotonic + self.retry.failed(),
         };
     }
 
-    /// Reads the store again once nothing is under way: it is ahead of what is here. Events wait meanwhile.
+    /// Reads the store again once nothing is in progress, because the store is ahead of memory. Events wait meanwhile.
     pub(super) fn reload(&mut self) {
         let is_under_way = !self.acceptance.is_empty()
             || !self.configuring.is_empty()
@@ -51,14 +51,14 @@ impl Domain {
         let (held, since) = (std::mem::take(&mut self.held), self.held_since);
         let trouble = self.trouble.take();
         let wanted = self.keeping.take_wanted();
-        // Nobody is told: there is nothing unsettled.
+        // Nothing is unsettled, so nobody is told.
         self.forget(Failure::passing("the domain is being loaded again"));
         (self.held, self.held_since, self.trouble) = (held, since, trouble);
         self.keeping.want(wanted);
         self.open();
     }
 
-    /// Another instance has the partition.
+    /// Another instance owns the partition now.
     pub(super) fn lose(&mut self) {
         self.forget(Failure {
             needs_help: false,
@@ -68,7 +68,8 @@ impl Domain {
         self.outbox.push(Effect::Superseded);
     }
 
-    /// Forgets everything but the way back; nothing unsettled will become durable through us.
+    /// Forgets everything except what is needed to start again. Nothing unsettled will become durable through this
+    /// machine.
     fn forget(&mut self, failure: Failure) {
         let mut unsettled = self.acceptance.abandon();
         unsettled.extend(self.configuring.drain(..).map(|one| one.tag));

@@ -1,10 +1,10 @@
-//! Removal of a domain: an event that has its place among the domain's others.
+//! Removing a domain: an event that keeps its place among the domain's other events.
 //!
-//! What came before it is stored first. Then the domain's row says that it is being swept, durable and fenced:
-//! from then on the domain is gone for readers, and the event is acknowledged. All other rows are deleted in
-//! bounded steps, and whoever opens the domain meanwhile goes on with that. In the end the row says that it is
-//! done, and keeps its stamp; what came since is taken in as of a domain that never was. The row goes as late as
-//! tombstones of items: it says itself when the domain is to be woken for that.
+//! Everything before it is stored first. Then the domain's row, durable and fenced, says that the domain is being
+//! swept: from then on readers see no domain, and the event is acknowledged. All other rows are deleted in bounded
+//! steps, and whoever opens the domain meanwhile continues with that. In the end the row says that the removal is done,
+//! and keeps its stamp; events that arrived meanwhile are then processed as for a new domain. The row is deleted as
+//! late as tombstones of items; it says itself when to wake the domain for that.
 
 use std::time::Duration;
 
@@ -17,27 +17,27 @@ use crate::store::{RemovalStage, Removed, Write};
 use crate::time::Now;
 use crate::view_change::ViewChange;
 
-/// How far a removal is.
+/// How far a removal has got.
 #[derive(Debug)]
 pub(super) enum Removing {
-    /// The mark is on its way.
+    /// The mark is on its way to the store.
     Marking { ticket: Ticket, tag: DeliveryTag },
-    /// Rows are being deleted; without a ticket the next ones are from `from` on.
+    /// Rows are being deleted; without a ticket, the next ones from `from` on.
     Sweeping {
         ticket: Option<Ticket>,
         from: Duration,
     },
-    /// It is on its way to the store that nothing is left, or that nobody needs to know.
+    /// The end of the removal, or the deletion of the row, is on its way to the store.
     Ending { ticket: Ticket },
 }
 
 impl Removing {
-    /// Rows are to be deleted, from a moment on.
+    /// Rows are to be deleted, from this time on.
     pub(super) fn sweeping(from: Duration) -> Self {
         Self::Sweeping { ticket: None, from }
     }
 
-    /// When something is to be done without an answer.
+    /// When something must be done without an answer.
     pub(super) fn deadline(&self) -> Option<Duration> {
         match self {
             Self::Sweeping { ticket: None, from } => Some(*from),
@@ -47,11 +47,11 @@ impl Removing {
 }
 
 impl Domain {
-    /// Takes in that the domain is to be removed. What comes after it waits.
+    /// Accepts a removal of the domain. Later events wait.
     pub(super) fn remove(&mut self, tag: DeliveryTag, event: &Removal) {
         let removed = self.removed.as_ref();
         if removed.is_some_and(|removed| removed.request == event.request) {
-            // It comes again.
+            // It came again.
             self.outbox.settle(vec![tag], &Outcome::Stored(None));
         } else if self.row.is_none() {
             self.refuse_unknown(tag, "there is nothing to delete");
@@ -60,7 +60,7 @@ impl Domain {
         }
     }
 
-    /// Begins the removal that was asked for, once all that came before it is stored.
+    /// Begins the requested removal, once everything before it is stored.
     pub(super) fn start_removing(&mut self, now: Now) {
         let is_known = self.is_loaded() || matches!(self.phase, Phase::Loading(_));
         let is_first = self.acceptance.is_empty()
@@ -91,13 +91,13 @@ impl Domain {
         self.begin_anew();
         self.keep(Vec::new());
         self.row = Some(row);
-        // It goes with the mark that the domain is dirty: whoever finds that opens the domain.
+        // It comes with the mark that the domain is dirty: whoever finds that opens the domain.
         self.outbox.inherit(true);
         let ticket = self.commit(CommitStep::Removal, true, Vec::new());
         self.phase = Phase::Removing(Removing::Marking { ticket, tag });
     }
 
-    /// The domain is gone, and will be whatever happens; or nothing is left of it.
+    /// The domain is gone, whatever happens now; or nothing is left of it.
     pub(super) fn removal_stored(&mut self, now: Now, stored: Ticket) {
         match self.phase {
             Phase::Removing(Removing::Marking { ticket, tag }) if ticket == stored => {
@@ -117,7 +117,7 @@ impl Domain {
         }
     }
 
-    /// Has some more rows deleted. A commit of before that is still on its way would be missed.
+    /// Deletes some more rows. Waits for earlier commits: it could miss their rows.
     pub(super) fn sweep(&mut self, now: Now) {
         let is_due = self.outbox.may_read_store() && !self.keeping.is_waiting();
         if let Phase::Removing(Removing::Sweeping { ticket, from }) = &mut self.phase
@@ -131,7 +131,7 @@ impl Domain {
         }
     }
 
-    /// Some rows are deleted, or perhaps not.
+    /// Some rows are deleted, or the attempt failed.
     pub(super) fn swept(&mut self, now: Now, swept: Ticket, result: Result<bool, Failure>) {
         if self.keeping.is_swept_by(swept) {
             return self.model_swept(now, result);
@@ -171,19 +171,19 @@ impl Domain {
         self.phase = Phase::Removing(Removing::Ending { ticket });
     }
 
-    /// Whether nothing is left of the domain but a row, which nobody needs any more.
+    /// Whether nothing is left of the domain but a row that is not needed any more.
     pub(super) fn is_kept_long_enough(&self, now: Now) -> bool {
         let until = self.removed.as_ref().and_then(Removed::kept_until);
         until.is_some_and(|until| until <= now.date())
     }
 
-    /// Has the domain's row deleted. What comes meanwhile waits, so that it comes after that.
+    /// Deletes the domain's row. Events wait meanwhile, so that they come after it.
     pub(super) fn purge(&mut self) {
         let ticket = self.commit(CommitStep::Removed, true, vec![Write::PurgeDomain]);
         self.phase = Phase::Removing(Removing::Ending { ticket });
     }
 
-    /// Forgets all that was read and made; what came since waits on.
+    /// Forgets everything that was read and made; held events keep waiting.
     pub(super) fn begin_anew(&mut self) {
         self.outbox.forget();
         let fresh = Self::start(self.tenure.clone(), std::sync::Arc::clone(&self.settings)).0;

@@ -1,4 +1,4 @@
-//! Rounds: accepted events are stored together, and acknowledged then.
+//! Rounds: accepted events are stored together, and acknowledged after that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::time::Now;
 use crate::view_change::{Renewed, ViewChange};
 
 impl Domain {
-    /// Sends what was accepted, unless a round is in flight or the domain is being marked clean:
-    /// the outcome of that mark decides whether this round must mark it dirty again.
+    /// Stores what was accepted, unless a round is in flight or the domain is being marked clean: only the outcome of
+    /// that mark tells whether this round must mark it dirty again.
     pub(super) fn send_round(&mut self) {
         let is_being_cleaned = matches!(self.outbox.mark(), Mark::Cleaning(_));
         if !self.acceptance.is_due() || is_being_cleaned {
@@ -26,8 +26,8 @@ impl Domain {
         self.acceptance.sent(ticket);
     }
 
-    /// The round in flight is durable: deliveries are settled, gone items are gone for readers
-    /// before that, and features of the others may be made.
+    /// The round in flight is durable. Readers stop seeing items that are gone; then deliveries are settled, and
+    /// features of the other items may be made.
     pub(super) fn round_stored(&mut self, now: Now, ticket: Ticket) {
         let Some((round, settled)) = self.acceptance.stored(ticket) else {
             return;
@@ -35,10 +35,10 @@ impl Domain {
         self.depart_now(now, &round.departed);
         self.renew(now, round.renewed);
         if self.must_tell {
-            // It began with what readers do not see: a deletion, a hidden item.
+            // The domain began with an item that readers do not see: deleted or hidden.
             self.serve(ViewChange::default());
         }
-        // Its time may have come while it was stored.
+        // Items may have reached their time of publication while they were being stored.
         self.publish(now);
         for (slot, pending) in round.arrivals {
             let item = self.catalogue.item(slot);
@@ -51,8 +51,8 @@ impl Domain {
         self.pass(round.passed, settled.collect());
     }
 
-    /// Readers are shown what is durable now. While lists are being made on loading, readers may see a
-    /// view of before, whose slots are others.
+    /// Shows readers what is durable now. While lists are being computed on loading, readers may see an older view with
+    /// different slots.
     pub(super) fn renew(&mut self, now: Now, renewed: BTreeMap<Slot, Renewal>) {
         let mut change = ViewChange {
             model: Some(self.model().clone()),
@@ -62,7 +62,7 @@ impl Domain {
             let item = self.catalogue.item(slot);
             let publish_at = shown.publish_at.map(|at| at.timestamp_millis());
             if item.publish_at.is_some() || publish_at.is_some_and(|at| at > now.unix_ms) {
-                // What came after it may be visible now, or kept back itself.
+                // A later event may have made it visible, or hidden it.
                 if item.is_live_at(version) {
                     // From now on it appears by itself.
                     self.catalogue.show(slot, Some(shown));
@@ -70,8 +70,8 @@ impl Domain {
                 continue;
             }
             if !item.is_visible() {
-                // What came after it withdrew or hid it, or its time was over before it was stored.
-                // Then its end is acknowledged with it, and what readers see of it is of before.
+                // A later event withdrew or hid it, or it expired before it was stored. Then its end is acknowledged
+                // together with it, and readers still see its earlier state.
                 if !item.live && item.version == Some(version) {
                     change.gone.push(self.catalogue.id(slot).clone());
                 }
@@ -94,14 +94,14 @@ impl Domain {
         }
     }
 
-    /// Readers have lost departed items from now on; lists that name them are shortened after that.
+    /// Removes departed items from what readers see; lists that name them are shortened later.
     pub(super) fn depart_now(&mut self, now: Now, departed: &BTreeSet<Slot>) {
         if departed.is_empty() {
             return;
         }
         let mut changes = ListChanges::default();
         for &slot in departed {
-            // A list of this slot may have been made again since; only what is not, goes.
+            // The slot may have a new list by now; only slots without one are removed.
             if !self.catalogue.item(slot).listed {
                 self.lists.clear(slot);
                 changes.gone.push(slot);
@@ -111,8 +111,8 @@ impl Domain {
         self.apply(now, changes);
     }
 
-    /// Takes departed items out of the next lists. Each step is short: other domains' machines are on this
-    /// thread too.
+    /// Takes departed items out of further lists. Each step is short, because machines of other domains run on the same
+    /// thread.
     pub(super) fn scrub_some(&mut self, now: Now) {
         if !self.lists.must_scrub() {
             return;

@@ -1,12 +1,12 @@
-//! Looking at the domain's texts for what is usual in them ([`Habits`]), beside everything else, and making features
-//! again that were made with other habits, behind all events.
+//! Looking for habits in the domain's texts ([`Habits`]), beside everything else, and making features again that were
+//! made with other habits, behind all events.
 //!
-//! A few are compared as those of events are. Many are made again in the store alone; then the domain is loaded anew,
-//! which compares all with all and changes each list once. Readers see what there was until then.
+//! A few features are made again and compared like those of events. If they are many, they are made again in the store
+//! only; then the domain is loaded again, which compares all rows with each other and changes each list once. Until
+//! then readers keep the present lists.
 //!
-//! A domain is not settled before a look has confirmed that its habits are those of the sample of its items, and
-//! each feature says that it was made with them. The catalogue knows of any change of either, wherever that comes
-//! from.
+//! A domain is not settled before a survey has confirmed that its habits are those of the sample of its items, and
+//! every feature records that it was made with them. The catalogue notices every change of either, whatever its cause.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use kindred_shared::Backoff;
 
 use super::{Domain, Phase};
 use crate::backlog::{Pending, UNKNOWN_BYTES};
-use crate::comparison::Batch;
+use crate::comparison::FeatureBatch;
 use crate::effect::{CommitStep, Effect, Ticket};
 use crate::habits::{Habits, Survey, fingerprint_of};
 use crate::intake::Failure;
@@ -28,39 +28,39 @@ use crate::view_change::ViewChange;
 
 /// Most features of a cycle that are made again and compared, so that no event waits long for them.
 const MADE_AGAIN: usize = 512;
-/// From one outdated feature for so many on they are many.
+/// If at least one in this many features is outdated, they are many.
 const MANY: usize = 8;
-/// How much longer than a look took the next one waits: a store that is busy is looked at less often.
+/// The pause after a survey, as a multiple of its duration: a busy store is read less often.
 const PAUSE: u32 = 100;
-/// Longest it waits.
+/// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How long a domain that is growing is let alone when there is nothing new to look at.
+/// How long a growing domain is left alone when there is nothing new to look at.
 const GROWING: Duration = Duration::from_millis(250);
 
-/// What is usual in the domain's texts, and the looks at them.
+/// The habits of the domain's texts, and the surveys for them.
 #[derive(Debug)]
 pub(super) struct Surveying {
-    /// What features are made with: stored.
+    /// The stored habits, with which features are made.
     pub(super) habits: Arc<Habits>,
     looking: Option<Look>,
     /// Habits on their way to the store.
     storing: Option<(Ticket, Arc<Habits>)>,
-    /// Whether what a former owner wrote may still replace them in the store: they are written again.
+    /// Whether a late write of a former owner may still replace them in the store: then they are written again.
     may_be_replaced: bool,
-    /// Before that there is no other look.
+    /// No further survey before this.
     again_at: Option<Duration>,
     retry: Backoff,
 }
 
-/// A look under way.
+/// A survey in progress.
 #[derive(Debug)]
 struct Look {
     ticket: Ticket,
     /// Of the sample.
     fingerprint: u64,
-    /// Live items when it began.
+    /// Number of live items when it began.
     live: u64,
-    /// Whether the sample was that of all items, and was kept.
+    /// Whether the sample was taken from all items, and was kept.
     is_of_all: bool,
     since: Duration,
 }
@@ -72,7 +72,7 @@ impl Default for Surveying {
 }
 
 impl Surveying {
-    /// Features are made with these habits: the store has them.
+    /// Starts with these habits, which are stored.
     pub(super) fn with(habits: Habits) -> Self {
         Self {
             habits: Arc::new(habits),
@@ -84,7 +84,7 @@ impl Surveying {
         }
     }
 
-    /// The domain is loaded. Whether writes of before, of habits as of lists, may still come.
+    /// The domain is loaded. `may_be_replaced`: earlier writes, of habits or of lists, may still arrive.
     pub(super) fn doubt_stored(&mut self, may_be_replaced: bool) {
         self.may_be_replaced = may_be_replaced;
     }
@@ -93,21 +93,21 @@ impl Surveying {
         self.looking.is_some() || self.storing.is_some()
     }
 
-    /// Whether habits are on their way to the store: every item is looked at when they are there.
+    /// Whether habits are on their way to the store: once they are stored, every item is checked.
     pub(super) fn is_storing(&self) -> bool {
         self.storing.is_some()
     }
 }
 
 impl Domain {
-    /// Whether habits are those of the items, and all features were made with them.
+    /// Whether the habits are those of the items, and all features were made with them.
     pub(super) fn are_habits_current(&self) -> bool {
         self.catalogue.knows_sample()
             && !self.surveying.is_under_way()
             && self.catalogue.outdated().is_empty()
     }
 
-    /// When to look again, if that is not now.
+    /// When to survey again, if not now.
     pub(super) fn next_look(&self) -> Option<Duration> {
         let again_at = self.surveying.again_at?;
         let waits = self.is_loaded()
@@ -117,11 +117,11 @@ impl Domain {
         waits.then_some(again_at)
     }
 
-    /// Looks at a sample of the texts, when nothing else is to be done and it may be another than the last one. While
-    /// there is always something to do, when the domain has doubled: that sample is of what the store has by then.
+    /// Surveys a sample of the texts, if nothing else is to be done and the sample may differ from the last one. A
+    /// domain that is never idle is surveyed when it has doubled, with a sample of what the store has by then.
     pub(super) fn start_survey(&mut self, now: Now) {
         let is_waiting = (self.surveying.again_at).is_some_and(|at| now.monotonic < at);
-        // Whether habits must mark the domain dirty again is known when that is answered.
+        // Only after that is it known whether storing habits must mark the domain dirty again.
         let is_being_cleaned = matches!(self.outbox.mark(), Mark::Cleaning(_));
         if self.catalogue.knows_sample()
             || self.surveying.is_under_way()
@@ -150,7 +150,7 @@ impl Domain {
                 return self.confirm_habits();
             }
         } else if is_same || are_few {
-            // The others have no feature yet, or are on their way to the store.
+            // The other items have no feature yet, or are on their way to the store.
             self.surveying.again_at = Some(now.monotonic + GROWING);
             return;
         }
@@ -173,20 +173,20 @@ impl Domain {
         });
     }
 
-    /// Habits are those of the items. So are the stored ones, unless what a former owner wrote comes late.
+    /// The habits are those of the items. So are the stored ones, unless a late write of a former owner arrives.
     fn confirm_habits(&mut self) {
         if self.surveying.may_be_replaced && self.row.is_some() {
             self.store_habits(Arc::clone(&self.surveying.habits));
         }
     }
 
-    /// A sample of the texts was looked at. Habits are stored before anything is made with them.
+    /// A sample of the texts was surveyed. Habits are stored before anything is made with them.
     pub(super) fn surveyed(&mut self, now: Now, ticket: Ticket, result: Result<Survey, Failure>) {
         let Some(look) = self.surveying.looking.take_if(|look| look.ticket == ticket) else {
             return;
         };
         let survey = match result {
-            // What is stored of habits is about to be another model's.
+            // The stored habits are about to be another model's.
             Ok(survey)
                 if self.is_loaded() && self.row.is_some() && !self.keeping.is_activating() =>
             {
@@ -204,7 +204,7 @@ impl Domain {
         self.surveying.retry.worked();
         let pause = PAUSE * now.monotonic.saturating_sub(look.since);
         self.surveying.again_at = Some(now.monotonic + pause.min(LONGEST_PAUSE));
-        // Of texts that may have changed while they were read, they are good enough for the time being.
+        // Texts may have changed while they were being read; the habits are good enough for now.
         let is_exact = look.is_of_all && self.catalogue.knows_sample();
         let sample = if is_exact { look.fingerprint } else { 0 };
         let fewest = self.settings.sample.fewest;
@@ -221,7 +221,7 @@ impl Domain {
         self.surveying.storing = Some((ticket, habits));
     }
 
-    /// Habits are durable: features of others are outdated.
+    /// The habits are durable: features made with others are outdated.
     pub(super) fn habits_stored(&mut self, ticket: Ticket) {
         let Some((_, habits)) = self.surveying.storing.take_if(|(sent, _)| *sent == ticket) else {
             return;
@@ -235,18 +235,18 @@ impl Domain {
         }
         self.catalogue.use_habits(fingerprint);
         if self.lists.are_served() {
-            // Texts that are asked of are read like those of items.
+            // The text of a query is read like the texts of items.
             self.serve(ViewChange::default());
         }
     }
 
-    /// Items whose features can be made again now, of what the store has; none while others are to be compared, or a look
-    /// may say otherwise.
+    /// Items whose features can be made again now, from the store; none while other items wait to be compared, or a
+    /// survey may change the habits again.
     fn outdated(&self) -> impl Iterator<Item = Slot> {
         let may_be =
-            self.rebuild.is_none() && self.unmet.is_empty() && !self.surveying.is_under_way();
+            self.rebuild.is_none() && self.uncompared.is_empty() && !self.surveying.is_under_way();
         let outdated = self.catalogue.outdated().slots();
-        // Of what is on its way to the store or in the backlog a feature is made anyway.
+        // Items in the backlog, or on their way to the store, get a feature anyway.
         outdated
             .take(if may_be { usize::MAX } else { 0 })
             .filter(|slot| !self.backlog.contains(*slot) && !self.acceptance.is_writing(*slot))
@@ -268,7 +268,7 @@ impl Domain {
         others.take(most).collect()
     }
 
-    /// Whether so many features are outdated that all is compared with all once they are made.
+    /// Whether so many features are outdated that all rows are compared with each other once the features are made.
     fn are_many_outdated(&self) -> bool {
         let outdated = self.catalogue.outdated().len();
         let rows = self.catalogue.blocks().live_rows();
@@ -276,8 +276,8 @@ impl Domain {
             || self.catalogue.outdated().is_store_ahead()
     }
 
-    /// Leaves those that were made again in the store, where they are many.
-    pub(super) fn leave_in_store(&mut self, batch: &mut Batch) {
+    /// If they are many, leaves the features that were made again in the store only.
+    pub(super) fn leave_in_store(&mut self, batch: &mut FeatureBatch) {
         if !self.are_many_outdated() {
             return;
         }
@@ -293,7 +293,7 @@ impl Domain {
         });
     }
 
-    /// Whether all features are made again, and the domain is to be loaded anew: nothing else is begun.
+    /// Whether all features have been made again and the domain must be loaded again: nothing else is begun.
     pub(super) fn must_reload(&self) -> bool {
         self.is_loaded()
             && matches!(self.phase, Phase::Idle)
@@ -302,7 +302,7 @@ impl Domain {
             && self.catalogue.outdated().are_all_stored()
     }
 
-    /// What no event asks for.
+    /// A feature that no event requests.
     pub(super) fn asked_again(&self, now: Now, slot: Slot) -> Pending {
         let item = self.catalogue.item(slot);
         Pending {
@@ -314,9 +314,9 @@ impl Domain {
         }
     }
 
-    /// What the store had nothing of to make a feature again is left as it is until its next event, or until the domain
-    /// is loaded: it would be asked for for ever.
-    pub(super) fn leave_unmade(&mut self, batch: &Batch) {
+    /// Leaves items alone for which the store had nothing to make a feature from, until their next event or until the
+    /// domain is loaded: otherwise they would be requested for ever.
+    pub(super) fn leave_unmade(&mut self, batch: &FeatureBatch) {
         let made: BTreeSet<Slot> = batch.made.iter().map(|made| made.slot).collect();
         for slot in batch.made_again.difference(&made) {
             let asked = batch.asked.get(slot);

@@ -1,4 +1,4 @@
-//! The machine by hand: single steps that the simulation would seldom take.
+//! Hand-written tests of the machine: single steps that the simulation rarely takes.
 #![allow(clippy::unwrap_used)] // a test may panic
 
 mod anew;
@@ -50,7 +50,7 @@ fn started(opened: Opened) -> (DomainName, Domain) {
     let result = Ok(Box::<Loaded>::default());
     let ticket = load;
     let effects = machine.handle(at(0), Input::Loaded { ticket, result });
-    // What a former owner wrote could replace the habits of a domain that was left dirty.
+    // A former owner's write could replace the habits of a domain that was left dirty.
     if let Some((ticket, CommitStep::Habits)) = committed(&effects) {
         answer(&mut machine, at(0), ticket);
     }
@@ -80,7 +80,7 @@ fn process_settings(batch_items: usize) -> Arc<ProcessSettings> {
     })
 }
 
-/// The same, with cycles of so many items.
+/// The same, with cycles of this many items.
 fn opened_with(opened: Opened, batch_items: usize) -> (DomainName, Domain, Ticket) {
     let domain = DomainName::new("news").unwrap();
     let tenure = Tenure {
@@ -182,7 +182,7 @@ fn a_window_of_any_length_is_refused_from_the_broker_and_bounded_from_the_store(
     );
 }
 
-/// The domain's row as a clean owner left it.
+/// The domain's row as its owner left it, clean.
 fn registered(live: u64) -> Opened {
     Opened {
         row: Some(DomainRow {
@@ -236,7 +236,7 @@ fn events_are_accepted_before_the_domain_is_loaded() {
         panic!("only the item's row is asked for: {effects:?}");
     };
     assert_eq!(ids, &[ItemId::new("a").unwrap()]);
-    // What the store has decides: a version from far ahead is still surpassed.
+    // The store decides: a version from far ahead is still surpassed.
     let Event::Upsert(stored) = &*event(
         r#"{"type":"item.created","domain":"news","id":"a","version":1900000000000,"text":"old"}"#,
     ) else {
@@ -385,7 +385,7 @@ fn a_domain_is_marked_clean_after_a_second_of_quiet_and_says_before_that_it_is_q
     assert_eq!(machine.deadline(at(0)), Some(Duration::from_secs(1)));
     assert_eq!(committed(&machine.handle(at(999), Input::Tick)), None);
 
-    // An event a moment before the second is over: it begins again.
+    // An event just before the second is over: it begins again.
     let event = Arc::new(Event::Delete(Delete {
         domain,
         id: ItemId::new("a").unwrap(),
@@ -423,15 +423,15 @@ fn a_domain_is_marked_clean_after_a_second_of_quiet_and_says_before_that_it_is_q
     assert_eq!(machine.deadline(at(4_010)), None);
 }
 
-/// Answers what a machine asks for, until only comparisons of all rows are unanswered.
+/// Answers what a machine requests, until only comparisons of all rows are unanswered.
 struct Shell {
     machine: Domain,
     now: u64,
-    /// Comparisons of all rows that were asked for.
+    /// Requested comparisons of all rows.
     all: Vec<(Ticket, usize, Comparing)>,
-    /// Comparisons of windows that were.
+    /// Number of requested comparisons of windows.
     windows: usize,
-    /// Features that were asked for and are not made yet, while extraction is slow.
+    /// Features that were requested and are not made yet, while extraction is slow.
     extracting: Vec<(Ticket, Vec<ToExtract>)>,
     is_slow: bool,
     stored: Vec<Write>,
@@ -551,7 +551,7 @@ impl Shell {
         self.answer(effects);
     }
 
-    /// How many neighbours the newest list has that was stored of an item.
+    /// How many neighbours the newest stored list of an item has.
     fn stored_list(&self, id: &str) -> Option<usize> {
         self.stored.iter().rev().find_map(|write| match write {
             Write::List(row) if row.id.as_str() == id => Some(row.neighbours.len()),
@@ -572,7 +572,7 @@ fn a_flood_of_items_is_compared_all_at_once() {
     assert_eq!((shell.windows, shell.all.len()), (0, 1));
     assert_eq!(shell.machine.status().pending, 16);
     assert_eq!(shell.machine.status().state, State::Comparing);
-    // Beside it, a window is compared with all that is there.
+    // Meanwhile, a window is compared with everything that is there.
     shell.publish(16..17);
     shell.wait(1_000);
     shell.wait(1_000);
@@ -582,7 +582,7 @@ fn a_flood_of_items_is_compared_all_at_once() {
     shell.compare_all();
     assert_eq!(shell.stored_list("000"), Some(16));
     assert!(shell.machine.status().quiet);
-    // Few go with windows.
+    // A few go with windows.
     shell.publish(17..19);
     shell.wait(1_000);
     assert!(shell.all.is_empty());
@@ -650,7 +650,7 @@ fn while_a_domain_is_loaded_a_new_item_is_listed_before_all_is_compared() {
     assert!(shell.machine.status().quiet);
 }
 
-/// The one commit among these effects is durable at `now`.
+/// Makes the one commit among these effects durable at `now`.
 #[track_caller]
 fn stored(machine: &mut Domain, now: Now, effects: &[Effect]) -> Vec<Effect> {
     let [(ticket, _)] = &commits(effects)[..] else {
@@ -751,7 +751,7 @@ fn an_item_whose_time_is_over_before_it_is_stored_is_gone_when_that_is_acknowled
 #[test]
 fn a_wall_clock_that_is_set_is_noticed_soon() {
     let (_, mut machine) = started(Opened::default());
-    // In an hour, by a clock that is an hour behind and is set right after 5 s.
+    // In an hour, by a clock that is an hour slow and is corrected after 5 s.
     let event = event(
         r#"{"type":"item.created","domain":"news","id":"a","version":1,"text":"words","expires_at":"1970-01-01T01:16:40Z"}"#,
     );
@@ -778,7 +778,7 @@ fn a_wall_clock_that_is_set_is_noticed_soon() {
     assert_eq!(machine.status().live, 0);
 }
 
-/// A machine of which a feature of the item `a` is asked for: of what, and what says that there is none.
+/// A machine that has requested a feature of the item `a`, made from `upsert`, and a reply that rejects it.
 fn extracting(upsert: &str) -> (Domain, Ticket, Made) {
     let (_, mut machine) = started(Opened::default());
     let (tag, event) = (DeliveryTag(1), event(upsert));
@@ -883,8 +883,8 @@ fn an_empty_feature_is_made_again_when_its_event_comes_again() {
     assert!(effects.iter().any(is_asked));
 }
 
-/// The simulation found this: an owner that was replaced writes a round late, into a domain that its successor
-/// left clean.
+/// Found by the simulation: an owner that was replaced writes a round late, into a domain that its successor left
+/// clean.
 #[test]
 fn what_a_former_owner_wrote_into_a_clean_domain_is_found_when_it_is_loaded() {
     let lists = |change: &dyn Fn(&mut ItemRow)| {
@@ -943,7 +943,7 @@ fn what_a_former_owner_wrote_into_a_clean_domain_is_found_when_it_is_loaded() {
     assert_eq!(lists(&delete), ["a", "b", "no c"]);
 }
 
-/// A domain that was removed at a time, and of which nothing else is left.
+/// A domain that was removed at this time, and of which nothing else is left.
 fn removed(at_ms: i64) -> Opened {
     let mut opened = registered(0);
     let row = opened.row.as_mut().unwrap();
@@ -1018,7 +1018,7 @@ fn the_row_of_a_removed_domain_goes_after_thirty_days_and_before_what_comes_then
     assert!(registers, "{effects:?}");
 }
 
-/// Readers of a domain that is registered find it empty, whatever registered it.
+/// Readers of a registered domain find it empty, whatever registered it.
 #[test]
 fn readers_are_told_that_a_domain_is_registered() {
     for first in [

@@ -1,4 +1,4 @@
-//! The driver of one domain's machine: carries out what it asks for, and brings the answers in.
+//! The driver of one domain's machine: carries out its effects, and passes it the answers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -26,10 +26,10 @@ pub(crate) struct Actor {
     pub(crate) address: Address,
     pub(crate) machine: Domain,
     pub(crate) view: DomainView,
-    /// Taken in and not settled.
+    /// Events that are processed but not settled.
     unsettled: BTreeMap<DeliveryTag, Arc<Event>>,
     pub(crate) extractions: BTreeMap<Ticket, Extraction>,
-    /// Effects of something large that another thread takes in, and what came meanwhile.
+    /// Set while another thread processes a large input: its effects, and the inputs that came meanwhile.
     busy: Option<Vec<Effect>>,
     inputs: VecDeque<Input>,
     alarm: Alarm,
@@ -84,7 +84,7 @@ impl Actor {
         self.input(tenure, context, Input::Event { tag, event });
     }
 
-    /// One step of the machine, once it has taken in what came before.
+    /// One step of the machine, once it has processed earlier inputs.
     pub(crate) fn input(&mut self, tenure: &mut Tenure, context: &mut Context<'_>, input: Input) {
         self.inputs.push_back(input);
         self.take_in(tenure, context);
@@ -102,7 +102,7 @@ impl Actor {
                 self.inputs
                     .retain(|input| !matches!(input, Input::Event { .. }));
                 self.fail_unsettled(tenure, context);
-                // That a commit is answered is known before anything can fail.
+                // A commit's answer is recorded before anything can fail.
                 if !matches!(input, Input::Committed { .. }) {
                     continue;
                 }
@@ -119,7 +119,7 @@ impl Actor {
         }
     }
 
-    /// Something large is taken in.
+    /// A large input has been processed.
     fn handled(&mut self, tenure: &mut Tenure, context: &mut Context<'_>) {
         if let Some(effects) = self.busy.take() {
             self.perform(tenure, context, effects);
@@ -127,7 +127,7 @@ impl Actor {
         self.take_in(tenure, context);
     }
 
-    /// Carries out what the machine asks for, in order. The process may die before each.
+    /// Carries out effects, in order. The process may die before each.
     pub(crate) fn perform(
         &mut self,
         tenure: &mut Tenure,
@@ -235,7 +235,7 @@ impl Actor {
                     .jobs
                     .submit(job, None, Asker::Compare(address, ticket, task));
             }
-            // In this process, beside everything else.
+            // In this process, concurrently with everything else.
             all @ Comparing::All(_) => {
                 let result = match context.world.goes_wrong(context.world.faults.job) {
                     true => Err(failure()),
@@ -254,7 +254,7 @@ impl Actor {
         }
     }
 
-    /// Gone means gone: whoever is told that an item is gone does not find it any more.
+    /// Gone means gone: once told that an item is gone, a client must not find it any more.
     fn settle(
         &mut self,
         tenure: &mut Tenure,
@@ -306,7 +306,7 @@ impl Actor {
         tenure.settle(context, settled);
     }
 
-    /// Stops at once. What is unsettled is settled as failed.
+    /// Stops at once. Unsettled deliveries are settled as failed.
     pub(crate) fn halt(&mut self, tenure: &mut Tenure, context: &mut Context<'_>) {
         self.fail_unsettled(tenure, context);
         self.has_ended = true;
@@ -347,7 +347,7 @@ impl Tenure {
 }
 
 impl Seat {
-    /// Has the driver do something if it is still the one there is.
+    /// Calls the driver, if it is still the current one.
     pub(crate) fn with_actor(
         &mut self,
         context: &mut Context<'_>,
@@ -362,7 +362,7 @@ impl Seat {
         };
         if let Some(tenure) = tenure {
             tenure.with(context, &address.domain, does);
-            // What was settled makes room.
+            // Settled deliveries make room.
             tenure.hand_over(context);
         }
     }
@@ -391,7 +391,7 @@ impl Seat {
         self.with_actor(context, address, Actor::handled);
     }
 
-    /// A part of a commit is done or failed: the next is sent, or the machine is told.
+    /// A part of a commit is done or has failed: sends the next part, or tells the machine.
     pub(crate) fn staged(
         &mut self,
         context: &mut Context<'_>,

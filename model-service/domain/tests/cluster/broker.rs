@@ -1,11 +1,11 @@
-//! The broker: a queue a partition with a single active consumer, unacknowledged messages that come
-//! again, and connections that break.
+//! The broker: one queue per partition with a single active consumer, redelivery of unacknowledged messages, and
+//! connections that break.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kindred_domain::intake::held::Ack;
+use kindred_domain::intake::unacked::Ack;
 use kindred_domain::store::Partition;
 use kindred_shared::DomainName;
 use kindred_shared::event::Event;
@@ -20,10 +20,10 @@ pub(crate) struct LinkId(pub(crate) u64);
 /// An event in a queue.
 #[derive(Debug, Clone)]
 pub(crate) struct Letter {
-    /// Names what was published; a duplicate has the same.
+    /// Identifies what was published; duplicates have the same number.
     pub(crate) number: u64,
     pub(crate) event: Arc<Event>,
-    /// How often it came before.
+    /// How often it was delivered before.
     pub(crate) count: u32,
 }
 
@@ -34,14 +34,14 @@ struct Link {
     prefetch: usize,
     next_tag: u64,
     unacknowledged: BTreeMap<u64, Letter>,
-    /// Nothing on this connection overtakes anything.
+    /// When the latest message arrives; later ones do not overtake it.
     last: Duration,
     last_back: Duration,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Those that come again, before the others.
+    /// Messages to be redelivered, before the others.
     again: VecDeque<Letter>,
     fresh: VecDeque<Letter>,
     /// The first one is active.
@@ -58,7 +58,7 @@ pub(crate) struct Broker {
     given_up: BTreeSet<LinkId>,
     /// Until when it is away.
     pub(crate) away_until: Duration,
-    /// Messages that are not acknowledged, by domain.
+    /// Number of unacknowledged messages by domain.
     open: BTreeMap<DomainName, usize>,
 }
 
@@ -84,7 +84,7 @@ impl Broker {
 }
 
 impl World {
-    /// An event is in its queue now.
+    /// An event arrives in its queue.
     pub(crate) fn enqueue(&mut self, partition: Partition, letter: Letter) {
         let open = &mut self.broker.open;
         *open.entry(letter.event.domain().clone()).or_default() += 1;
@@ -93,7 +93,7 @@ impl World {
         self.push(partition);
     }
 
-    /// A process begins to consume; nothing comes of it while the broker is away.
+    /// A process starts to consume; nothing happens while the broker is away.
     pub(crate) fn connect(
         &mut self,
         process: ProcessId,
@@ -140,7 +140,7 @@ impl World {
         self.push(partition);
     }
 
-    /// A consumer may have so many messages from now on.
+    /// Sets the prefetch of a consumer.
     pub(crate) fn read_ahead(&mut self, link: LinkId, prefetch: usize) {
         let Some(open) = self.broker.links.get_mut(&link) else {
             return;
@@ -190,7 +190,7 @@ impl World {
         self.at(at, Happening::Acknowledge(link, ack));
     }
 
-    /// An acknowledgement arrives: what it says is durable.
+    /// An acknowledgement arrives: the events must be durable.
     pub(crate) fn acknowledged(&mut self, link: LinkId, ack: Ack) {
         let Some(open) = self.broker.links.get_mut(&link) else {
             return;
@@ -212,7 +212,7 @@ impl World {
                 if let Some(open) = self.broker.open.get_mut(domain) {
                     *open -= 1;
                 }
-                // Who ends processes is in the dead-letter queue.
+                // Events that kill processes are in the dead-letter queue.
                 if !self.books.kills(&letter.event) {
                     self.assert_durable(&letter.event);
                 }
@@ -221,8 +221,8 @@ impl World {
         self.push(partition);
     }
 
-    /// A connection is gone, as the broker sees it: what it held comes again, behind what came again
-    /// before.
+    /// The broker considers a connection closed: its unacknowledged messages are redelivered, behind those that were
+    /// redelivered before.
     pub(crate) fn close(&mut self, link: LinkId) {
         let Some(closed) = self.broker.links.remove(&link) else {
             self.broker.given_up.insert(link);

@@ -1,4 +1,4 @@
-//! Those outside: publishers, whose events come late, twice and in any order, and what became of them.
+//! The outside world: publishers, whose events come late, twice and in any order, and the record of their outcomes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,38 +15,38 @@ use crate::removals::Removals;
 use crate::simulated::reference::id;
 use crate::world::{Happening, World};
 
-/// Most events of a history that end processes: each does so some ten times.
+/// Most events of a history that kill processes: each does so about ten times.
 const KILLERS: usize = 2;
 const LANGUAGES: [&str; 2] = ["de", "en"];
 
-/// What was said and heard, by all together.
+/// Everything that clients sent and were told.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
-    /// The events of each item that a queue has, or had, by version.
+    /// The events that are or were in a queue, by item and version.
     pub(crate) events: BTreeMap<(DomainName, ItemId), BTreeMap<u64, Arc<Event>>>,
-    /// Domains that were removed, and what that means for events.
+    /// Removed domains, and the consequences for their events.
     pub(crate) removals: Removals,
-    /// The newest version of each item that an owner settled.
+    /// The newest version of each item that an owner has settled.
     pub(crate) acknowledged: BTreeMap<(DomainName, ItemId), u64>,
-    /// Who owned a partition at an epoch.
+    /// The owner of each partition at each epoch.
     pub(crate) owners: BTreeMap<(Partition, kindred_domain::store::Epoch), String>,
-    /// Who wrote with a stamp.
+    /// The writer of each stamp.
     pub(crate) stamps: BTreeMap<(Partition, Stamp), String>,
-    /// The highest stamp that an owner wrote with while it was certain.
+    /// The highest stamp with which a certain owner has written.
     highest: BTreeMap<Partition, Stamp>,
     published: u64,
-    /// Events that are still to be in a queue.
+    /// Number of events that are still to arrive in a queue.
     pub(crate) on_their_way: usize,
-    /// The windows that were asked for, by request.
+    /// The requested windows, by request.
     pub(crate) requests: BTreeMap<String, Duration>,
-    /// Versions of events that end every process that takes them in.
+    /// Versions of events that kill every process that processes them.
     killers: BTreeSet<u64>,
-    /// Events that were dead-lettered.
-    pub(crate) buried: usize,
+    /// Number of events that were dead-lettered.
+    pub(crate) dead_letters: usize,
 }
 
 impl Books {
-    /// An owner says that an event is durable.
+    /// An owner acknowledges an event as durable.
     pub(crate) fn acknowledge(&mut self, event: &Event) {
         if let (Some(id), Some(version)) = (event.id(), event.version()) {
             let key = (event.domain().clone(), id.clone());
@@ -55,8 +55,8 @@ impl Books {
         }
     }
 
-    /// Somebody writes with a stamp. An owner who is certain to be one writes above all owners before;
-    /// else the highest stamp of before.
+    /// A process writes with a stamp. If it is certain to be the owner, the stamp must be above every stamp of an owner
+    /// that was certain before; the error is the highest of those.
     pub(crate) fn stamped(
         &mut self,
         partition: Partition,
@@ -72,16 +72,16 @@ impl Books {
         }
     }
 
-    /// Whether a process ends that takes this event in.
+    /// Whether this event kills the process that processes it.
     pub(crate) fn kills(&self, event: &Event) -> bool {
         event
             .version()
             .is_some_and(|version| self.killers.contains(&version))
     }
 
-    /// An event is dead-lettered because it ends processes.
-    pub(crate) fn bury(&mut self, event: &Event) -> Checked {
-        self.buried += 1;
+    /// An event is dead-lettered because it kills processes.
+    pub(crate) fn dead_letter(&mut self, event: &Event) -> Checked {
+        self.dead_letters += 1;
         if self.kills(event) {
             return Ok(());
         }
@@ -93,7 +93,7 @@ impl Books {
 }
 
 impl World {
-    /// The next event, and when the one after it comes.
+    /// Publishes the next event, and schedules the one after it.
     pub(crate) fn publish(&mut self) {
         let number = self.dice.roll(self.shape.domains);
         let domain = self.domain_name(number);
@@ -110,7 +110,7 @@ impl World {
             count: 0,
         };
         self.send(letter.clone());
-        // Whoever did not hear that the broker has it sends it again.
+        // A publisher that was not told that the broker has the event sends it again.
         while self.dice.one_in(6) {
             self.send(letter.clone());
         }
@@ -146,7 +146,7 @@ impl World {
         self.enqueue(partition, letter);
     }
 
-    /// Somebody sets the window, and now and then what may change only while the domain is empty.
+    /// A client sets the window, and sometimes a setting that may change only while the domain is empty.
     fn configure(&mut self, domain: DomainName) -> Event {
         let window = Duration::from_millis(1 + self.dice.roll(400));
         let request = format!("request {}", self.books.requests.len());
@@ -175,7 +175,7 @@ impl World {
         if self.dice.one_in(10) {
             return self.patch(domain, id, version);
         }
-        // Many at first, so that lists are full; then they lose.
+        // Many items at first, so that lists are full; then they lose entries.
         let is_large = self.shape.ids > 70;
         let deletes = match is_large {
             false => 4,

@@ -1,16 +1,16 @@
-//! The clocks of a machine: one that may be set wrong by minutes at any moment, and one that is never set and
-//! goes a little too fast or too slow.
+//! The clocks of a machine: a wall clock that may be wrong by minutes at any time, and a monotonic clock that is never
+//! set but slightly too fast or too slow.
 
 use std::time::Duration;
 
 use crate::simulated::dice::Dice;
 
-/// How far a wall clock that is right may be from the true time.
+/// Deviation of a correct wall clock from the true time.
 const SKEW_MS: u64 = 200;
-/// How far one may be that was set wrong.
+/// Deviation of a wall clock that was set wrong.
 const WRONG_MS: u64 = 10 * 60 * 1_000;
-/// How far the pace of the other clock may be from the true one, in millionths. Crystals are a hundred times better;
-/// leases that end after 5 s here and are taken after 6 s there bear eight times as much.
+/// Deviation of the monotonic clock's rate, in millionths. Crystals are a hundred times better; leases that end after 5
+/// s on one clock, and are taken after 6 s on another, tolerate eight times as much.
 const DRIFT_PPM: u64 = 20_000;
 const MILLION: u128 = 1_000_000;
 
@@ -19,12 +19,12 @@ const MILLION: u128 = 1_000_000;
 pub(crate) struct Clocks {
     /// How far the wall clock is ahead of the true time, in ms.
     pub(crate) ahead_ms: i64,
-    /// What the other clock goes in a million of the true time.
+    /// The rate of the monotonic clock, in millionths of the true rate.
     pace: u128,
 }
 
 impl Clocks {
-    /// The clocks of some machine; the wall clock is about right.
+    /// The clocks of a machine; the wall clock is about right.
     pub(crate) fn of(dice: &mut Dice) -> Self {
         Self {
             ahead_ms: skew(dice),
@@ -32,23 +32,23 @@ impl Clocks {
         }
     }
 
-    /// What the clock that is never set goes in so much of the true time.
+    /// How much time the monotonic clock shows after this true time.
     pub(crate) fn shown(&self, passed: Duration) -> Duration {
         nanos(passed.as_nanos() * self.pace / MILLION)
     }
 
-    /// The least true time in which it goes so much.
+    /// The shortest true time after which it shows this much.
     pub(crate) fn passed(&self, shown: Duration) -> Duration {
         nanos((shown.as_nanos() * MILLION).div_ceil(self.pace))
     }
 }
 
-/// How far a wall clock is ahead that is about right, in ms.
+/// How far a wall clock that is about right is ahead, in ms.
 pub(crate) fn skew(dice: &mut Dice) -> i64 {
     around(dice, SKEW_MS)
 }
 
-/// How far a wall clock is ahead that somebody set: wrong, or right again.
+/// How far a wall clock is ahead that was set: wrong, or right again.
 pub(crate) fn set(dice: &mut Dice) -> i64 {
     let most = if dice.one_in(3) { SKEW_MS } else { WRONG_MS };
     around(dice, most)
@@ -58,7 +58,7 @@ fn around(dice: &mut Dice, most: u64) -> i64 {
     dice.roll(2 * most) as i64 - most as i64
 }
 
-/// So many nanoseconds, or as many as there can be.
+/// This many nanoseconds, limited to the highest possible duration.
 fn nanos(nanos: u128) -> Duration {
     const SECOND: u128 = 1_000_000_000;
     match u64::try_from(nanos / SECOND) {

@@ -1,5 +1,5 @@
-//! The database: rows by stamp, leases by compare-and-set, and requests that are lost, late, or done
-//! without anybody hearing of it.
+//! The database: rows by stamp, leases by compare-and-set, and requests that are lost, delayed, or carried out without
+//! an answer.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -25,23 +25,23 @@ use crate::world::{Happening, World};
 
 /// When a request that is not answered counts as failed.
 const DEADLINE: Duration = Duration::from_secs(4);
-/// Rows of a page.
+/// Rows per page.
 const PAGE: usize = 5;
 
-/// All that is stored.
+/// Everything that is stored.
 #[derive(Debug, Default)]
 pub(crate) struct Database {
     pub(crate) tables: BTreeMap<DomainName, Tables>,
     pub(crate) leases: BTreeMap<Partition, Lease>,
-    /// Who is there, and until when.
+    /// Announced instances, and until when.
     pub(crate) instances: BTreeMap<String, Duration>,
     commits: BTreeMap<u64, Commit>,
     next_commit: u64,
-    /// Until when most requests fail.
+    /// Until then, most requests fail.
     pub(crate) away_until: Duration,
 }
 
-/// A commit on its way, as the one who makes it sees it.
+/// A commit in flight, from the view of its sender.
 #[derive(Debug)]
 pub(crate) struct Commit {
     pub(crate) by: Address,
@@ -49,7 +49,7 @@ pub(crate) struct Commit {
     pub(crate) process: ProcessId,
     pub(crate) epoch: Epoch,
     pub(crate) stamp: Stamp,
-    /// What is still to be done, in order.
+    /// What remains to be done, in order.
     stages: VecDeque<Stage>,
     unanswered: usize,
 }
@@ -60,7 +60,7 @@ enum Stage {
     Fence,
 }
 
-/// How a part of a commit ended.
+/// The outcome of a part of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Staged {
     Done,
@@ -68,7 +68,7 @@ pub(crate) enum Staged {
     Superseded,
 }
 
-/// A row on its way.
+/// A row in flight.
 #[derive(Debug)]
 pub(crate) struct Row {
     commit: u64,
@@ -78,7 +78,7 @@ pub(crate) struct Row {
     is_answered: bool,
 }
 
-/// What somebody asks of a lease.
+/// A request about a lease.
 #[derive(Debug, Clone)]
 pub(crate) enum Question {
     Read,
@@ -88,7 +88,7 @@ pub(crate) enum Question {
     },
 }
 
-/// A question on its way.
+/// A request about a lease that is in flight.
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) process: ProcessId,
@@ -98,23 +98,23 @@ pub(crate) struct Asked {
     is_answered: bool,
 }
 
-/// Something that is read, a page or a row at a time.
+/// A read, one page or row at a time.
 #[derive(Debug)]
 pub(crate) enum Reading {
     Open(Address, Ticket),
     Items(Address, Ticket, Vec<ItemId>),
     Whole(Address, Ticket, Vec<ItemId>),
     Survey(Address, Ticket, Vec<ItemId>),
-    /// Deletes rows. `None`: there is no stamp left for it.
+    /// Deletes rows. `None`: no stamp is left for it.
     Sweep(Address, Ticket, Option<Stamp>),
     Load(Box<Load>),
     Material(Address, Ticket, Vec<ItemId>),
-    /// All domains, for the host of a partition, who numbers what it asks.
+    /// All domains, for the host of a partition, which numbers its requests.
     Domains(ProcessId, Partition, u64),
     Instances(ProcessId),
 }
 
-/// How far somebody is who reads all of a domain.
+/// The progress of reading a whole domain.
 #[derive(Debug)]
 pub(crate) struct Load {
     address: Address,
@@ -155,7 +155,7 @@ impl Reading {
     }
 }
 
-/// The failure of something that time can help.
+/// A transient failure.
 pub(crate) fn failure() -> Failure {
     Failure::passing("simulated")
 }
@@ -167,7 +167,7 @@ impl World {
         (is_away && !self.dice.one_in(4)) || self.goes_wrong(self.faults.request)
     }
 
-    /// How long it takes until one who gets no answer gives up.
+    /// How long it takes until a sender without an answer gives up.
     fn until_given_up(&mut self) -> Duration {
         if self.dice.one_in(2) {
             self.latency()
@@ -176,8 +176,7 @@ impl World {
         }
     }
 
-    /// Begins to make rows durable: the dirty mark, then the other rows in no order, then the fence, then
-    /// the clean mark.
+    /// Starts a commit: the dirty mark, then the other rows in any order, then the fence, then the clean mark.
     pub(crate) fn commit(
         &mut self,
         by: Address,
@@ -217,17 +216,17 @@ impl World {
         self.next_stage(number);
     }
 
-    /// Who makes a commit, if it is still on its way.
+    /// The sender of a commit, if it is still in flight.
     pub(crate) fn committer(&self, number: u64) -> Option<&Address> {
         self.database.commits.get(&number).map(|commit| &commit.by)
     }
 
-    /// Nobody waits for the commit any more: what was sent of it may still arrive.
+    /// Nobody waits for the commit any more, but what was sent may still arrive.
     pub(crate) fn forget_commit(&mut self, number: u64) -> Option<Commit> {
         self.database.commits.remove(&number)
     }
 
-    /// Sends the next part of a commit. `true`: all is done.
+    /// Sends the next part of a commit. `true`: everything is done.
     pub(crate) fn next_stage(&mut self, number: u64) -> bool {
         loop {
             let Some(commit) = self.database.commits.get_mut(&number) else {
@@ -237,7 +236,7 @@ impl World {
             match stage {
                 None => return true,
                 Some(Stage::Rows(rows)) if rows.is_empty() => {
-                    // A commit of no rows is answered all the same.
+                    // A commit without rows is answered, too.
                     if commit.stages.is_empty() {
                         let (process, delay) = (commit.process, self.latency());
                         let done = Message::Staged(number, Staged::Done);
@@ -269,7 +268,7 @@ impl World {
             fails |= is_lost;
             let delay = match is_lost {
                 false => self.latency(),
-                // Not done, done, or done long after.
+                // Not carried out, carried out, or carried out much later.
                 true if self.dice.one_in(3) => continue,
                 true if self.dice.one_in(2) => self.latency(),
                 true => Duration::from_millis(self.dice.roll(20_000)),
@@ -302,7 +301,7 @@ impl World {
         self.after(delay, Happening::Fence(number));
     }
 
-    /// A fence is decided.
+    /// Decides a fence.
     pub(crate) fn fence(&mut self, number: u64) {
         let Some(commit) = self.database.commits.get(&number) else {
             return;
@@ -346,7 +345,7 @@ impl World {
         }
     }
 
-    /// Somebody asks of a lease. An answer comes, this one or that there is none.
+    /// Sends a request about a lease. An answer comes, or the failure to get one.
     pub(crate) fn ask_lease(
         &mut self,
         process: ProcessId,
@@ -381,7 +380,7 @@ impl World {
         self.after(delay, Happening::Lease(asked));
     }
 
-    /// A question arrives.
+    /// A request about a lease arrives.
     pub(crate) fn lease(&mut self, asked: Asked) {
         let Asked {
             process,
@@ -413,13 +412,13 @@ impl World {
         }
     }
 
-    /// Begins to read.
+    /// Starts a read.
     pub(crate) fn read(&mut self, reading: Reading) {
         let delay = self.latency();
         self.after(delay, Happening::Read(reading));
     }
 
-    /// Reads on.
+    /// Continues a read.
     pub(crate) fn reads(&mut self, reading: Reading) {
         let process = reading.process();
         if let Some(until) = self.frozen_until(process) {
@@ -547,7 +546,7 @@ impl World {
         self.tell(process, delay, message);
     }
 
-    /// Reads a page of items or of features, and after the last one the domain's row. `Err`: there is more.
+    /// Reads a page of items or of features, and after the last page the domain's row. `Err`: there is more.
     fn load_on(&mut self, mut load: Box<Load>) -> Result<Message, Box<Load>> {
         let of_items = self.dice.one_in(2);
         let nothing = Tables::default();
@@ -591,7 +590,7 @@ impl World {
         Ok(Message::Input(address, Input::Loaded { ticket, result }))
     }
 
-    /// An acknowledged event is durable, or one that came after it.
+    /// Checks that an acknowledged event, or a later one, is durable.
     pub(crate) fn assert_durable(&mut self, event: &Event) {
         let removals = &self.books.removals;
         if removals.may_be_gone(event) || removals.is_refused(event) {
@@ -622,7 +621,7 @@ impl World {
     }
 }
 
-/// What a machine is told of how its commit ended.
+/// The outcome of a commit, as its machine is told.
 pub(crate) fn outcome(staged: Staged) -> Result<(), CommitFailure> {
     match staged {
         Staged::Done => Ok(()),

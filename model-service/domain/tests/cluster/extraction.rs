@@ -1,4 +1,4 @@
-//! From items to features: the driver of the machine of extraction.
+//! The driver of the extraction machine: from items to features.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::seat::Seat;
 use crate::simulated::reference::{letters_of, torn};
 use crate::workers::Asker;
 
-/// What is in one extract job.
+/// The size of an extract job.
 const MOST: PieceSize = PieceSize {
     items: 3,
     bytes: usize::MAX,
@@ -42,7 +42,7 @@ impl Actor {
         self.take_steps(context, ticket, vec![first]);
     }
 
-    /// Does what the machine asks for. The outcome, if there is one.
+    /// Carries out the machine's steps; returns the outcome, if there is one.
     fn take_steps(
         &mut self,
         context: &mut Context<'_>,
@@ -90,8 +90,8 @@ impl Actor {
     }
 }
 
-/// A text's letters are its terms. Now and then its language is sure only once others are known. Where it is not said, it
-/// is the usual one, if that follows from the items that are there.
+/// A text's letters are its terms. Sometimes its language is certain only once others are known. If the language is not
+/// given, it is the usual one, if that follows from the existing items.
 fn prepare(
     context: &mut Context<'_>,
     asked: &Asked,
@@ -113,7 +113,7 @@ fn prepare(
     let letters = letters_of(content, habits);
     let terms = match u32::try_from(letters).expect("a short text") {
         0 => Vec::new(),
-        // As many as a feature has.
+        // As many terms as a feature has.
         letters => vec![("x".into(), letters), ("y".into(), 1)],
     };
     Prepared::Terms(language, terms)

@@ -1,54 +1,54 @@
-//! How large a history's cluster is, and what goes wrong in it: all of it follows from the seed.
+//! The size of a history's cluster, and its faults; all of it follows from the seed.
 
 use std::time::Duration;
 
 use crate::simulated::dice::Dice;
 
-/// Sizes of a history.
+/// The size of a history.
 #[derive(Debug, Clone)]
 pub(crate) struct Shape {
     pub(crate) machines: usize,
     pub(crate) partitions: u16,
     pub(crate) domains: u64,
-    /// Items of a domain that are written about.
+    /// Number of ids per domain.
     pub(crate) ids: u64,
-    /// How long things go wrong.
+    /// How long faults happen.
     pub(crate) trouble: Duration,
     /// Mean time between two events.
     pub(crate) pace: Duration,
-    /// Stamps that an epoch has.
+    /// Number of stamps per epoch.
     pub(crate) stamps: u32,
-    /// Of so many events one ends every process that takes it in; 0: none does.
+    /// One event in this many kills every process that processes it; 0: none.
     pub(crate) killers: u64,
-    /// Of so many events one removes its domain; 0: none does.
+    /// One event in this many removes its domain; 0: none.
     pub(crate) removals: u64,
-    /// Whether texts share anything. Where they do, lists are made again so often that this hides other mistakes.
+    /// Whether texts have anything in common. If so, lists are computed again so often that this hides other mistakes.
     pub(crate) have_habits: bool,
 }
 
-/// How often something goes wrong: once in so many, 0 never.
+/// The frequency of faults: one in this many, 0: never.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Faults {
-    /// A request to the database that is never done, or not in time.
+    /// A request to the database that is not carried out, or not in time.
     pub(crate) request: u64,
     /// A process that dies at an effect.
     pub(crate) effect: u64,
-    /// Anything that takes up to three seconds instead of milliseconds.
+    /// Something that takes up to three seconds instead of milliseconds.
     pub(crate) slow: u64,
-    /// A job that is lost, or its reply.
+    /// A lost job or reply.
     pub(crate) job: u64,
     /// A machine that panics at an input.
     pub(crate) panic: u64,
     /// A job that a worker cannot do.
     pub(crate) unable: u64,
-    /// Seconds between two of: a process killed, frozen or stopped, connections cut, a clock set, broker,
-    /// database or workers away.
+    /// Mean seconds between two major faults: a process is killed, frozen or stopped; connections are cut; a clock is
+    /// set; broker, database or workers are away.
     pub(crate) mischief: u64,
 }
 
 impl Shape {
     pub(crate) fn of(dice: &mut Dice) -> Self {
-        // Now and then more items than a list keeps.
+        // Sometimes more items than a list keeps.
         let is_large = dice.one_in(12);
         Self {
             machines: 2 + dice.roll(2) as usize,

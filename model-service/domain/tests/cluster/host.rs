@@ -1,4 +1,4 @@
-//! The host of a partition in one process: the driver of its machine.
+//! The driver of a partition's host in one process.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use crate::seat::{Ownership, Seat};
 use crate::tenure::Tenure;
 
 impl Seat {
-    /// The host hears whether the partition is ours.
+    /// The host is told whether it owns the partition.
     pub(crate) fn owned(&mut self, context: &mut Context<'_>, number: u64, ownership: Ownership) {
-        // What the machines are promised, whatever the world does to processes.
+        // The machines may rely on this, whatever happens to processes.
         assert_eq!(
             number,
             self.heard + 1,

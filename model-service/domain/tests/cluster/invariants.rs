@@ -1,4 +1,4 @@
-//! What must hold, by its name in docs/ARCHITECTURE.md, and the checks that say so.
+//! The invariants, by their names in docs/ARCHITECTURE.md, and the checks for them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::simulated::reference::{brute_force, feature_of, habits_of, is_expired
 use crate::simulated::tables::Tables;
 use crate::world::World;
 
-/// The invariants that can be seen from outside.
+/// The invariants that can be checked from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Invariant {
     DurableBeforeAcknowledged,
@@ -62,7 +62,7 @@ pub(crate) fn after_step(world: &World) -> Checked {
     Ok(())
 }
 
-/// The domain's lists are written at an epoch: only while the store says that it is dirty.
+/// Called when lists are written at an epoch: the store must say that the domain is dirty.
 pub(crate) fn list_written(tables: &Tables, name: &DomainName, epoch: u64) -> Checked {
     let dirty = tables.domain.get(&()).and_then(|row| row.dirty);
     if dirty.is_some_and(|dirty| dirty >= epoch) {
@@ -74,12 +74,12 @@ pub(crate) fn list_written(tables: &Tables, name: &DomainName, epoch: u64) -> Ch
     )
 }
 
-/// Whether the item is for readers, as stored; expiry apart.
+/// Whether readers should see the item, according to its row; ignores expiry.
 pub(crate) fn is_shown(row: &ItemRow) -> bool {
     row.liveness == Liveness::Live && !row.hidden
 }
 
-/// A domain that is clean, and of which no event is on its way: its lists are those of its items.
+/// For a domain that is clean, with no event in flight: its lists must be those of its items.
 pub(crate) fn clean_is_exact(tables: &Tables, name: &DomainName, have_habits: bool) -> Checked {
     let Some(model) = tables.open().model().cloned() else {
         return Ok(());
@@ -98,7 +98,7 @@ pub(crate) fn clean_is_exact(tables: &Tables, name: &DomainName, have_habits: bo
             );
         };
         let feature = match tables.contents.get(id) {
-            // What is stored may be of a former owner who wrote late, and made with habits of before.
+            // The stored row may be a late write of a former owner, made with previous habits.
             Some(content) if row.rejected.is_none() => feature_of(&model, row, content, &habits),
             _ => (stored.space.clone(), stored.feature.clone()),
         };
@@ -107,7 +107,7 @@ pub(crate) fn clean_is_exact(tables: &Tables, name: &DomainName, have_habits: bo
     compare_lists(tables, name, &features)
 }
 
-/// What is usual in the texts of the live items, which the stored habits must be.
+/// The stored habits must be those of the live items' texts.
 fn habits_are_stored(
     tables: &Tables,
     name: &DomainName,
@@ -166,7 +166,8 @@ fn in_words(list: Option<&[Neighbour]>) -> String {
     }
 }
 
-/// In the end the store has what was published, and brute force agrees; so do the views of owners.
+/// At the end, the store must have everything published, and equal a brute-force computation; so must the owners'
+/// views.
 pub(crate) fn at_the_end(world: &World) -> Checked {
     for name in world.domain_names() {
         domain_at_the_end(world, &name)?;
@@ -205,7 +206,7 @@ fn domain_at_the_end(world: &World, name: &DomainName) -> Checked {
             _ => continue,
         };
         let mut feature = feature_of(&model, &said.0, &said.1, &habits);
-        // What workers could not do has an empty feature, and says why.
+        // An item that workers could not process has a zero feature and a reason.
         if row.rejected.is_some()
             && let Some(stored) = tables.features.get(&(id.clone(), model.clone()))
             && stored.feature.is_zero()
@@ -235,7 +236,7 @@ fn domain_at_the_end(world: &World, name: &DomainName) -> Checked {
     views_agree(world, name, &features)
 }
 
-/// The stored settings are those of the last request that was no conflict.
+/// The stored settings must be those of the last request without a conflict.
 fn settings_are_the_last(world: &World, tables: &Tables, name: &DomainName) -> Checked {
     let Some(row) = tables.settings.get(&()) else {
         return Ok(());
@@ -254,7 +255,7 @@ fn settings_are_the_last(world: &World, tables: &Tables, name: &DomainName) -> C
     violated(Invariant::Exact, detail)
 }
 
-/// Whoever is certain to own the domain and has it active shows readers the same.
+/// The view of a process that is certain to own the domain must show the same.
 fn views_agree(
     world: &World,
     name: &DomainName,
@@ -288,7 +289,7 @@ fn views_agree(
     Ok(())
 }
 
-/// Readers of whoever is certain to own the domain see nothing of an item whose end is acknowledged.
+/// The view of a process that is certain to own the domain must not show an item whose end is acknowledged.
 pub(crate) fn gone_means_gone(world: &World, process: &Process, name: &DomainName) -> Checked {
     let Some(view) = process.view(world, name) else {
         return Ok(());
@@ -313,7 +314,7 @@ pub(crate) fn gone_means_gone(world: &World, process: &Process, name: &DomainNam
         if row.version != *version || is_shown(row) {
             continue;
         }
-        // By a clock that was set back since its time is not over, and nobody was told that it is.
+        // By a clock that was set back, it has not expired yet, and nobody was told that it has.
         if row.liveness == Liveness::Expired && now < row.since.timestamp_millis() {
             continue;
         }

@@ -1,6 +1,5 @@
-//! What arrives at a process. What one sender tells one receiver arrives in the order it was told, as in a
-//! mailbox, a channel or a connection, also when the process was frozen meanwhile; anything else may
-//! overtake.
+//! Messages that arrive at a process. Messages from one sender to one receiver arrive in order, as in a mailbox, a
+//! channel or a connection, even if the process was frozen meanwhile; others may overtake them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -9,31 +8,31 @@ use kindred_domain::store::Partition;
 use crate::broker::LinkId;
 use crate::process::{Message, ProcessId};
 
-/// One sender and one receiver.
+/// A sender and a receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Lane {
-    /// From the keeper of a partition's lease to its host.
+    /// From the keeper of a partition's lease to the partition's host.
     Ownership(Partition),
     /// From the broker to the reader of a queue, over one connection.
     Link(LinkId),
 }
 
-/// Something that arrives.
+/// An arrival.
 #[derive(Debug)]
 pub(crate) enum Arrival {
-    /// It has no order.
+    /// A message without an order.
     Alone(Message),
-    /// The first of a lane that has not arrived yet. When arrivals change places, as they do after a freeze, what
-    /// arrives does not.
+    /// The first message of a lane that has not arrived yet. If arrivals change places, as after a freeze, the order of
+    /// messages stays the same.
     NextOf(Lane),
 }
 
-/// What is on its way in order.
+/// Messages in flight, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Mail(BTreeMap<(ProcessId, Lane), VecDeque<Message>>);
 
 impl Mail {
-    /// A message is on its way: what is to arrive at its time.
+    /// Sends a message; returns its arrival.
     pub(crate) fn post(&mut self, process: ProcessId, message: Message) -> Arrival {
         let lane = match &message {
             Message::Ownership(partition, ..) => Lane::Ownership(*partition),
@@ -57,12 +56,12 @@ impl Mail {
         }
     }
 
-    /// Nobody is there any more to whom it could arrive.
+    /// The receiver does not exist any more.
     pub(crate) fn forget(&mut self, process: ProcessId) {
         self.0.retain(|(receiver, _), _| *receiver != process);
     }
 
-    /// The message that arrives now.
+    /// Takes out the message that arrives now.
     pub(crate) fn take(&mut self, process: ProcessId, arrival: Arrival) -> Option<Message> {
         let lane = match arrival {
             Arrival::Alone(message) => return Some(message),

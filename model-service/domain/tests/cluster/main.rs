@@ -1,9 +1,9 @@
-//! A simulated cluster: several processes with the machines of the domain crate (domain, extraction, lease,
-//! hosting, sharing, dispatch table, what an intake holds), against a broker, a database and workers that
-//! lose, delay, repeat and reorder; processes that die at any effect, zombies that wake, and wrong clocks.
+//! A simulated cluster: several processes with the state machines of the domain crate (domain, extraction, lease,
+//! hosting, sharing, dispatch table, intake), against a broker, a database and workers that lose, delay, repeat and
+//! reorder messages. Processes die at any effect, wake up as zombies, and have wrong clocks.
 //!
-//! One seed is one history, in virtual time, on one thread. How to run more of them, or one again:
-//! CONTRIBUTING.md.
+//! One seed is one history, in virtual time, on one thread. CONTRIBUTING.md says how to run more histories, or one
+//! again.
 
 #[path = "../simulated/mod.rs"]
 #[allow(dead_code)] // its domains have no models beside the served one
@@ -32,9 +32,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use invariants::{Invariant, Violation};
 use mutations::Mutation;
-use world::{Report, World};
+use world::{HistorySummary, World};
 
-/// Histories of a run, unless the environment says otherwise.
+/// Number of histories of a run, unless the environment says otherwise.
 const HISTORIES: u64 = 300;
 
 /// A number from the environment.
@@ -46,7 +46,7 @@ fn told(variable: &str) -> Option<u64> {
     )
 }
 
-fn history(seed: u64, mutation: Option<Mutation>) -> Result<Report, Violation> {
+fn history(seed: u64, mutation: Option<Mutation>) -> Result<HistorySummary, Violation> {
     let tells = told("KINDRED_SIMULATION_TELL").is_some();
     let run = || World::new(seed, mutation, tells).run();
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
@@ -66,14 +66,14 @@ fn every_history_keeps_the_invariants() {
     let histories = told("KINDRED_SIMULATION_HISTORIES")
         .or(one)
         .unwrap_or(HISTORIES);
-    let (mut steps, mut deaths, mut epochs, mut buried) = (0, 0, 0, 0);
+    let (mut steps, mut deaths, mut epochs, mut dead_letters) = (0, 0, 0, 0);
     for seed in first..first + histories {
         match history(seed, None) {
             Ok(report) => {
                 steps += report.steps;
                 deaths += u64::from(report.deaths);
                 epochs += report.epochs;
-                buried += report.buried;
+                dead_letters += report.dead_letters;
             }
             Err(violation) => panic!(
                 "seed {seed}: {violation}\n\
@@ -82,7 +82,7 @@ fn every_history_keeps_the_invariants() {
         }
     }
     println!(
-        "{histories} histories: {steps} steps, {deaths} deaths, {epochs} ownerships, {buried} buried"
+        "{histories} histories: {steps} steps, {deaths} deaths, {epochs} ownerships, {dead_letters} dead letters"
     );
 }
 
@@ -98,13 +98,13 @@ fn the_same_seed_is_the_same_history() {
     }
 }
 
-/// Histories within which a rule left out is noticed.
+/// Number of histories within which an omitted rule must be noticed.
 const UNTIL_FOUND: u64 = 3_000;
 
 #[test]
 fn every_rule_left_out_is_noticed() {
     let mut unnoticed = Vec::new();
-    // Machines may panic when rules are broken: that is noticed, too.
+    // Machines may panic when rules are broken; that counts as noticed, too.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     for mutation in mutations::ALL {

@@ -1,5 +1,5 @@
-//! Rules left out on purpose: a simulation that does not notice would be worth nothing. Each is left out
-//! by a driver or a fake, where that is what the rule is about; the machines are the released ones.
+//! Rules that are omitted on purpose, to prove that the simulation would notice. Each is omitted by a driver or a fake;
+//! the state machines are the released ones.
 
 use kindred_domain::effect::CommitStep;
 use kindred_domain::list::NEIGHBOURS;
@@ -10,10 +10,10 @@ use kindred_shared::job::CompareReply;
 use crate::invariants::is_shown;
 use crate::world::World;
 
-/// A rule that is left out.
+/// An omitted rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mutation {
-    /// Deliveries are settled as stored when they come.
+    /// Deliveries are settled as stored when they arrive.
     AcknowledgedBeforeStored,
     /// No commit is fenced.
     NoFence,
@@ -21,8 +21,8 @@ pub(crate) enum Mutation {
     BoundOffByOne,
     /// Nobody is told that candidates were cut off.
     BoundForgotten,
-    /// A reply that nobody waits for any more is taken for another's, and an answer for a driver that has
-    /// ended by the next.
+    /// A reply that nobody waits for any more is taken for another's, and an answer for a driver that has ended is
+    /// delivered to the next one.
     StaleAnswerTaken,
     /// A domain is marked clean when its features are stored.
     CleanTooEarly,
@@ -30,37 +30,37 @@ pub(crate) enum Mutation {
     NoDirtyMark,
     /// The dirty mark is written after the rows.
     MarkAfterRows,
-    /// Another's lease counts as left by its owner.
+    /// A live owner's lease is treated as expired.
     LeaseTakenWhileAlive,
     /// The lease is set without comparing.
     LeaseSetBlindly,
-    /// An owner is certain of its lease ten seconds too long.
+    /// An owner trusts its lease for ten seconds too long.
     TermTooLong,
-    /// Owners go by a clock that may be set.
+    /// Owners use a clock that may be set.
     TermsByWallClock,
-    /// What one sender tells one receiver overtakes other such things.
+    /// Messages from one sender to one receiver overtake each other.
     MailOvertakes,
-    /// A partition is handed over before it is let go.
+    /// A partition is handed over before it is released.
     HandedOverEarly,
-    /// Who takes a partition does so at the epoch of before.
+    /// A new owner of a partition uses the previous epoch.
     EpochNotRaised,
-    /// Readers are not told who is gone.
+    /// Readers are not told about items that are gone.
     DeparturesNotServed,
     /// Some deliveries are settled twice.
     SettledTwice,
     /// Some deliveries are never settled.
     NotSettled,
-    /// What could not be stored is not read again.
+    /// What could not be stored is not delivered again.
     FailedNotReadAgain,
     /// An item that is gone leaves no tombstone.
     TombstoneForgotten,
-    /// Who hosts a partition goes on at the epoch of before when it is raised.
+    /// A host continues at the previous epoch when the epoch is raised.
     RaiseNotHeard,
     /// All writes of an ownership have the same stamp.
     StampsStandStill,
-    /// Nothing of a domain that is removed is deleted.
+    /// Nothing of a removed domain is deleted.
     NothingSwept,
-    /// Features say that they were made with the habits that are stored.
+    /// Features claim to be made with the stored habits.
     HabitsMislabelled,
 }
 
@@ -93,12 +93,12 @@ pub(crate) const ALL: [Mutation; 24] = [
 ];
 
 impl World {
-    /// Whether this rule is left out.
+    /// Whether this rule is omitted.
     pub(crate) fn is_mutated(&self, mutation: Mutation) -> bool {
         self.mutation == Some(mutation)
     }
 
-    /// What a comparison found.
+    /// Mutates the result of a comparison.
     pub(crate) fn mutate_reply(&self, mut reply: CompareReply) -> CompareReply {
         for found in reply
             .found
@@ -114,7 +114,7 @@ impl World {
         reply
     }
 
-    /// What a commit writes.
+    /// Mutates the rows of a commit.
     pub(crate) fn mutate_writes(
         &self,
         domain: &DomainName,

@@ -1,5 +1,5 @@
-//! A process: one start of a model service, on one machine, with its own clock. It is a driver of the
-//! machines of the domain crate, as the actors are.
+//! A process: one start of a model service, on one machine, with its own clock. Like the actors, it drives the state
+//! machines of the domain crate.
 
 use std::time::Duration;
 
@@ -21,24 +21,24 @@ use crate::database::{Reading, Staged};
 use crate::mail::Arrival;
 use crate::mutations::Mutation;
 use crate::seat::{Ownership, Seat};
-use crate::workers::JobDesk;
+use crate::workers::Dispatcher;
 use crate::world::World;
 
 /// One start of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ProcessId(pub(crate) u64);
 
-/// The driver of one domain's machine in one process: what is asked for is answered to nobody else.
+/// The driver of one domain's machine in one process; answers are sent only to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) process: ProcessId,
     pub(crate) partition: Partition,
     pub(crate) domain: DomainName,
-    /// Which driver of the domain this is.
+    /// Distinguishes the drivers of a domain.
     pub(crate) actor: u64,
 }
 
-/// What a process is told.
+/// A message to a process.
 #[derive(Debug)]
 pub(crate) enum Message {
     LeaseAnswered(Partition, u64, LeaseInput),
@@ -69,7 +69,7 @@ pub(crate) enum Message {
     Exit,
 }
 
-/// Who a process is.
+/// The identity and clocks of a process.
 #[derive(Debug, Clone)]
 pub(crate) struct Me {
     pub(crate) id: ProcessId,
@@ -79,18 +79,18 @@ pub(crate) struct Me {
 }
 
 impl Me {
-    /// Its clock that never goes back, at a moment of the world.
+    /// Its monotonic clock, at a moment of the world.
     pub(crate) fn clock(&self, now: Duration) -> Duration {
         self.clocks.shown(now - self.started) + Duration::from_secs(1)
     }
 
-    /// The first moment of the world at which its clock shows this one.
+    /// The first moment of the world at which its monotonic clock shows this time.
     pub(crate) fn at(&self, clock: Duration) -> Duration {
         let shown = clock.saturating_sub(Duration::from_secs(1));
         self.clocks.passed(shown).saturating_add(self.started)
     }
 
-    /// The moment by which it knows how long its ownership lasts, where its clock shows this one.
+    /// The same, for the clock by which it knows how long its ownership lasts.
     pub(crate) fn of_terms(&self, world: &World, clock: Duration) -> Duration {
         if world.is_mutated(Mutation::TermsByWallClock) {
             let ahead = Duration::from_millis(self.clocks.ahead_ms.unsigned_abs());
@@ -104,12 +104,12 @@ impl Me {
     }
 }
 
-/// One alarm, which may be set earlier: what was set before does not ring then.
+/// An alarm. Setting it to an earlier time cancels the previous setting.
 #[derive(Debug, Default)]
 pub(crate) struct Alarm(Option<(Duration, u64)>);
 
 impl Alarm {
-    /// The number of an alarm that is to ring at this moment; `None`: one is set that rings no later.
+    /// Sets the alarm; returns its number, or `None` if it is already set to the same time or earlier.
     pub(crate) fn set(&mut self, at: Duration, world: &mut World) -> Option<u64> {
         if self.0.is_some_and(|(set, _)| set <= at) {
             return None;
@@ -119,17 +119,17 @@ impl Alarm {
         Some(number)
     }
 
-    /// Whether this is the alarm that is set; it is not any more.
+    /// Whether this is the current alarm, which is then no longer set.
     pub(crate) fn rings(&mut self, number: u64) -> bool {
         self.0.take_if(|(_, set)| *set == number).is_some()
     }
 }
 
-/// What a driver works with.
+/// The state with which a driver works.
 pub(crate) struct Context<'a> {
     pub(crate) world: &'a mut World,
     pub(crate) me: &'a Me,
-    pub(crate) jobs: &'a mut JobDesk,
+    pub(crate) jobs: &'a mut Dispatcher,
 }
 
 impl Context<'_> {
@@ -145,16 +145,16 @@ impl Context<'_> {
 /// One start of a model service.
 pub(crate) struct Process {
     pub(crate) me: Me,
-    jobs: JobDesk,
+    jobs: Dispatcher,
     seats: Vec<Seat>,
-    /// What came while it was frozen.
+    /// Messages that arrived while it was frozen.
     pub(crate) deferred: Vec<Arrival>,
     pub(crate) frozen_until: Option<Duration>,
     is_stopping: bool,
 }
 
 impl Process {
-    /// A process that begins now.
+    /// Starts a process.
     pub(crate) fn start(world: &mut World, id: ProcessId, clocks: Clocks) -> Self {
         let me = Me {
             id,
@@ -167,7 +167,7 @@ impl Process {
         } else {
             Wish::Have
         };
-        let mut jobs = JobDesk::new();
+        let mut jobs = Dispatcher::new();
         let mut seats = Vec::new();
         let mut context = Context {
             world,
@@ -203,7 +203,7 @@ impl Process {
         world.wall() + self.me.clocks.ahead_ms
     }
 
-    /// Its wall clock is set.
+    /// Sets its wall clock.
     pub(crate) fn set_clock(&mut self, ahead_ms: i64) {
         self.me.clocks.ahead_ms = ahead_ms;
     }
@@ -212,13 +212,13 @@ impl Process {
         self.me.of_terms(world, self.me.clock(world.now))
     }
 
-    /// Whether it is certain that no other can own the partition.
+    /// Whether it is certain that no other process can own the partition.
     pub(crate) fn is_certain_of(&self, world: &World, partition: Partition) -> bool {
         let seat = &self.seats[usize::from(partition.0)];
         seat.term.lasts(self.clock_of_terms(world))
     }
 
-    /// The view of a domain, if it is certain that it may answer from it.
+    /// The view of a domain, if the process is certain that it may use it.
     pub(crate) fn view(&self, world: &World, domain: &DomainName) -> Option<&DomainView> {
         let seat = &self.seats[usize::from(world.partition_of(domain).0)];
         let view = seat.view(domain)?;
@@ -226,7 +226,7 @@ impl Process {
         lasts.then_some(view)
     }
 
-    /// Whether all its domains are at rest and it has nothing under way.
+    /// Whether all its domains are idle, and nothing is in progress.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.seats.iter().all(Seat::is_at_rest)
     }
@@ -237,7 +237,7 @@ impl Process {
         self.is_certain_of(world, partition) && seat.tenure.is_some()
     }
 
-    /// How its partitions fare, for whoever looks for what does not end.
+    /// The state of its partitions, for debugging histories that do not end.
     pub(crate) fn in_words(&self) -> String {
         let seats: Vec<String> = self.seats.iter().map(Seat::in_words).collect();
         format!("{}: {}", self.me.name, seats.join("; "))
@@ -254,7 +254,7 @@ impl Process {
         world.tell(self.me.id, Duration::from_secs(3), Message::Exit);
     }
 
-    /// Takes a message in.
+    /// Processes a message.
     pub(crate) fn handle(&mut self, world: &mut World, message: Message) {
         let (me, jobs) = (&self.me, &mut self.jobs);
         let mut context = Context { world, me, jobs };

@@ -1,11 +1,11 @@
-//! How the events of a partition come in, as the broker's connections break: the driver of what is held
-//! and of the care for events that come again.
+//! How the events of a partition arrive while the broker's connections break: the driver of the intake's state
+//! machines.
 
 use std::time::Duration;
 
-use kindred_domain::intake::care::{Care, Verdict};
-use kindred_domain::intake::held::{self, Held};
+use kindred_domain::intake::poison::{PoisonGuard, Verdict};
 use kindred_domain::intake::rewind::Rewinding;
+use kindred_domain::intake::unacked::{self, UnackedMessages};
 use kindred_domain::intake::{DeliveryTag, Outcome};
 use kindred_domain::store::Partition;
 use kindred_shared::Backoff;
@@ -18,19 +18,19 @@ use crate::tenure::Tenure;
 
 /// Messages read ahead.
 const PREFETCH: u16 = 8;
-/// Bytes handed over and not settled; a message counts as one.
+/// Bytes handed over and not settled; a message counts as one byte.
 const CAPACITY: usize = 6;
-/// Before a lost connection is made again.
+/// Delays before a lost connection is opened again.
 const RECONNECT: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
 
-/// A message as it came.
+/// A message as received.
 #[derive(Debug)]
 struct Came {
     number: u64,
     redeliveries: u32,
 }
 
-impl held::Message for Came {
+impl unacked::Message for Came {
     fn bytes(&self) -> usize {
         1
     }
@@ -47,11 +47,11 @@ impl held::Message for Came {
 /// Reads one queue, over one connection after the other.
 pub(crate) struct Reader {
     link: Option<LinkId>,
-    /// The last message's number on this connection.
+    /// The number of the latest message on this connection.
     last_tag: u64,
     generation: u64,
-    held: Held<Came>,
-    care: Care,
+    unacked: UnackedMessages<Came>,
+    guard: PoisonGuard,
     rewinding: Rewinding,
     reconnects: Backoff,
 }
@@ -62,8 +62,8 @@ impl Reader {
             link: None,
             last_tag: 0,
             generation: 1,
-            held: Held::new(1, CAPACITY),
-            care: Care::new(PREFETCH),
+            unacked: UnackedMessages::new(1, CAPACITY),
+            guard: PoisonGuard::new(PREFETCH),
             rewinding: Rewinding::default(),
             reconnects: RECONNECT,
         }
@@ -76,23 +76,23 @@ impl Reader {
         }
     }
 
-    /// The connection is given up; what was held on it comes again.
+    /// The connection is given up; its unacknowledged messages come again.
     fn lost(&mut self, deliberate: bool) {
         self.link = None;
-        self.care.lost(self.held.fingerprints(), deliberate);
+        self.guard.lost(self.unacked.fingerprints(), deliberate);
         self.generation += 1;
-        self.held = Held::new(self.generation, CAPACITY);
+        self.unacked = UnackedMessages::new(self.generation, CAPACITY);
         self.rewinding.done();
     }
 
     fn acknowledge(&mut self, context: &mut Context<'_>) {
         let Some(link) = self.link else { return };
-        for ack in self.held.acks() {
+        for ack in self.unacked.acks() {
             context.world.acknowledge(link, ack);
         }
     }
 
-    /// Says what became of deliveries.
+    /// Settles deliveries.
     pub(crate) fn settle(
         &mut self,
         context: &mut Context<'_>,
@@ -102,15 +102,15 @@ impl Reader {
         let Some(link) = self.link else { return };
         for (tag, outcome) in settled {
             match outcome {
-                // What is refused is with the dead letters.
+                // Refused events are in the dead-letter queue.
                 Outcome::Stored(_) | Outcome::Refused(_) => {
-                    if let Some(came) = self.held.stored(tag) {
-                        self.care.settled(came.number);
+                    if let Some(came) = self.unacked.stored(tag) {
+                        self.guard.settled(came.number);
                         self.rewinding.stored();
                     }
                 }
                 Outcome::Failed(_) => {
-                    let is_handed = self.held.is_handed(tag);
+                    let is_handed = self.unacked.is_handed(tag);
                     if let Some(delay) = self.rewinding.failed(is_handed)
                         && !context.world.is_mutated(Mutation::FailedNotReadAgain)
                     {
@@ -125,9 +125,9 @@ impl Reader {
 }
 
 impl Tenure {
-    /// Begins to consume.
+    /// Starts to consume.
     pub(crate) fn connect(&mut self, context: &mut Context<'_>) {
-        let prefetch = usize::from(self.reader.care.prefetch());
+        let prefetch = usize::from(self.reader.guard.prefetch());
         let link = context
             .world
             .connect(context.me.id, self.partition, prefetch);
@@ -135,7 +135,7 @@ impl Tenure {
         self.reader.last_tag = 0;
     }
 
-    /// What was held comes again, over another connection.
+    /// Unacknowledged messages come again, over another connection.
     fn link_lost(&mut self, context: &mut Context<'_>, deliberate: bool) {
         self.reader.lost(deliberate);
         let delay = if deliberate {
@@ -149,7 +149,7 @@ impl Tenure {
 
     fn delivered(&mut self, context: &mut Context<'_>, tag: u64, letter: Letter) {
         let reader = &mut self.reader;
-        // What a connection promises, whatever the world does to processes.
+        // A connection guarantees this, whatever happens to processes.
         assert_eq!(tag, reader.last_tag + 1, "a message overtakes others");
         reader.last_tag = tag;
         reader.reconnects.worked();
@@ -158,22 +158,22 @@ impl Tenure {
             event,
             count,
         } = letter;
-        let verdict = reader.care.judge(number, count);
+        let verdict = reader.guard.judge(number, count);
         let came = |redeliveries| Came {
             number,
             redeliveries,
         };
         let before = match verdict {
             Verdict::GiveBack => {
-                reader.held.enter_dying(tag, came(0));
+                reader.unacked.enter_dead_letter(tag, came(0));
                 if let Some(link) = reader.link {
                     context.world.hang_up(link);
                 }
                 return self.link_lost(context, true);
             }
             Verdict::Dead => {
-                reader.held.enter_dying(tag, came(0));
-                let checked = context.world.books.bury(&event);
+                reader.unacked.enter_dead_letter(tag, came(0));
+                let checked = context.world.books.dead_letter(&event);
                 context.world.check(checked);
                 if let Some(link) = reader.link {
                     let (delay, died) = (
@@ -188,7 +188,7 @@ impl Tenure {
                 if let Some(link) = reader.link {
                     context
                         .world
-                        .read_ahead(link, usize::from(reader.care.prefetch()));
+                        .read_ahead(link, usize::from(reader.guard.prefetch()));
                 }
                 before
             }
@@ -196,7 +196,7 @@ impl Tenure {
         };
         let domain = event.domain().clone();
         reader
-            .held
+            .unacked
             .enter(tag, came(before), domain, (*event).clone());
         self.hand_over(context);
     }
@@ -209,7 +209,7 @@ impl Tenure {
         // Deliveries that are settled at once make room for more.
         self.is_handing_over = true;
         while self.reader.rewinding.may_hand_over()
-            && let Some(delivery) = self.reader.held.hand_over()
+            && let Some(delivery) = self.reader.unacked.hand_over()
         {
             self.deliver(context, delivery.tag, delivery.event);
         }
@@ -241,12 +241,12 @@ impl Seat {
         }
     }
 
-    /// Everything handed over is handed over again.
+    /// Hands over everything unsettled again.
     pub(crate) fn rewind(&mut self, context: &mut Context<'_>, link: LinkId) {
         if let Some(tenure) = self.tenure_with(link) {
             let reader = &mut tenure.reader;
             reader.generation += 1;
-            reader.held.rewind(reader.generation);
+            reader.unacked.rewind(reader.generation);
             reader.rewinding.done();
             tenure.hand_over(context);
         }
@@ -255,8 +255,8 @@ impl Seat {
     /// A message is in the dead-letter queue.
     pub(crate) fn died(&mut self, context: &mut Context<'_>, link: LinkId, tag: u64) {
         if let Some(tenure) = self.tenure_with(link) {
-            let fingerprint = tenure.reader.held.died(tag);
-            tenure.reader.care.settled(fingerprint.unwrap_or_default());
+            let fingerprint = tenure.reader.unacked.dead_lettered(tag);
+            tenure.reader.guard.settled(fingerprint.unwrap_or_default());
             tenure.reader.acknowledge(context);
         }
     }

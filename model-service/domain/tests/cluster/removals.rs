@@ -1,8 +1,9 @@
-//! Domains that are removed and come again, and patches among their events.
+//! Domains that are removed and created again, and patches among their events.
 //!
-//! A removal goes by place, not by version, and brokers deliver what was not acknowledged a second time: an event
-//! of before that comes again after the removal is news. So what must be there is told by when events were in a
-//! queue first, and what may be there by when an owner last said that it is stored.
+//! What a removal affects depends on its place in the queue, not on versions, and brokers redeliver unacknowledged
+//! events: an earlier event that is redelivered after the removal counts as new. So which items must exist follows from
+//! the times when events first were in a queue, and which may exist from the times when an owner last reported them as
+//! stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,21 +18,21 @@ use crate::invariants::{Checked, Invariant, Violation, is_shown, violated};
 use crate::simulated::tables::Tables;
 use crate::world::World;
 
-/// What was heard of removals, and of events beside them.
+/// The record of removals, and of events that compete with them.
 #[derive(Debug, Default)]
 pub(crate) struct Removals {
     asked: u64,
-    /// When each event was in a queue first.
+    /// When each event first was in a queue.
     enqueued: BTreeMap<String, Duration>,
-    /// When an owner last said of an event that it is stored.
+    /// When an owner last reported an event as stored.
     stored: BTreeMap<String, Duration>,
-    /// Patches that were refused: there was no such item.
+    /// Patches that were refused because their item did not exist.
     refused: BTreeSet<String>,
-    /// When a domain's row last began to say that it is removed.
+    /// When a domain's row last began to say that the domain is removed.
     removed: BTreeMap<DomainName, Duration>,
 }
 
-/// An event's name; copies have the same.
+/// The identity of an event; duplicates have the same.
 fn name(event: &Event) -> String {
     match event {
         Event::Configure(configure) => configure.request.clone(),
@@ -44,17 +45,17 @@ fn name(event: &Event) -> String {
 }
 
 impl Removals {
-    /// A queue has the event.
+    /// An event arrives in a queue.
     pub(crate) fn enqueued(&mut self, now: Duration, event: &Event) {
         self.enqueued.entry(name(event)).or_insert(now);
     }
 
-    /// An owner says that it is stored.
+    /// An owner reports it as stored.
     pub(crate) fn stored(&mut self, now: Duration, event: &Event) {
         self.stored.insert(name(event), now);
     }
 
-    /// Whether what the event said may be gone with its domain.
+    /// Whether the event's effect may have been removed with its domain.
     pub(crate) fn may_be_gone(&self, event: &Event) -> bool {
         let removed = self.removed.get(event.domain());
         removed.is_some_and(|removed| {
@@ -64,7 +65,7 @@ impl Removals {
         })
     }
 
-    /// Whether an owner refused it, and nobody took it.
+    /// Whether an owner refused it, and none accepted it.
     pub(crate) fn is_refused(&self, event: &Event) -> bool {
         let name = name(event);
         self.refused.contains(&name) && !self.stored.contains_key(&name)
@@ -85,7 +86,7 @@ pub(crate) fn removes(write: &Write) -> bool {
 }
 
 impl World {
-    /// Somebody removes a domain.
+    /// A client removes a domain.
     pub(crate) fn removal(&mut self, domain: DomainName) -> Event {
         let removals = &mut self.books.removals;
         removals.asked += 1;
@@ -93,7 +94,7 @@ impl World {
         Event::Remove(Removal { domain, request })
     }
 
-    /// Somebody changes some fields of an item.
+    /// A client changes some fields of an item.
     pub(crate) fn patch(&mut self, domain: DomainName, id: ItemId, version: Option<u64>) -> Event {
         let url = format!("https://sim.example/patched/{}", self.dice.roll(1_000));
         Event::Patch(Box::new(Patch {
@@ -108,13 +109,13 @@ impl World {
         }))
     }
 
-    /// The domain's row says that it is removed: all that is known of it is of before.
+    /// The domain's row says that it is removed: everything known about it is from before.
     pub(crate) fn removed(&mut self, domain: &DomainName) {
         self.books.removals.removed.insert(domain.clone(), self.now);
         self.books.acknowledged.retain(|(of, _), _| of != domain);
     }
 
-    /// An owner refuses an event: only what has nothing to be done about.
+    /// An owner refuses an event. Only removals and patches that have nothing to act on may be refused.
     pub(crate) fn refuse(&mut self, event: &Event, why: &str) {
         match event {
             Event::Remove(_) => {}
@@ -128,7 +129,7 @@ impl World {
         }
     }
 
-    /// A removal is acknowledged: it is durable, and readers have lost all of the domain.
+    /// A removal is acknowledged: it must be durable, and readers must not see the domain any more.
     pub(crate) fn assert_removed(&mut self, removal: &Removal, view: &DomainView) {
         let domain = &removal.domain;
         let tables = self.database.tables.get(domain);
@@ -157,7 +158,7 @@ impl World {
         self.check(checked);
     }
 
-    /// The event that each item of a domain must be as in the end, by what was in its queue and is stored.
+    /// The event that determines the final state of each item of a domain, from what was in its queue and is stored.
     pub(crate) fn newest_of(
         &self,
         domain: &DomainName,
@@ -184,8 +185,8 @@ impl World {
                 (Some(row), certain) => {
                     let certain = certain.and_then(|event| event.version());
                     let event = events.get(&row.version).ok_or_else(|| lost(certain))?;
-                    // What was taken in again, after the removal, may be newer than what came anew; and a patch
-                    // that was stored is refused when it comes again after its item's end.
+                    // An event that was accepted again after the removal may be newer than those published after it;
+                    // and a patch that was stored is refused if it comes again after its item's end.
                     let may_be_newer = is_removed || matches!(**event, Event::Patch(_));
                     let is_newer = Some(row.version) > certain && may_be_newer;
                     if !(Some(row.version) == certain || is_newer) {
@@ -200,7 +201,7 @@ impl World {
         Ok(newest)
     }
 
-    /// Of before its domain's removal nothing is there, unless it was taken in again.
+    /// Nothing from before a domain's removal may exist, unless it was accepted again.
     fn may_be_there(&self, domain: &DomainName, event: &Event) -> Checked {
         let removals = &self.books.removals;
         let Some(removed) = removals.removed.get(domain) else {
@@ -217,7 +218,7 @@ impl World {
         }
     }
 
-    /// An item whose newest event is a patch is as that says, with the text of an earlier event.
+    /// Checks that an item whose newest event is a patch is as the patch says, with the text of an earlier event.
     pub(crate) fn is_patched(&self, patch: &Patch, row: &ItemRow, tables: &Tables) -> Checked {
         let key = (patch.domain.clone(), patch.id.clone());
         let text = tables.contents.get(&patch.id);

@@ -1,4 +1,4 @@
-//! One partition, as one process has it: its lease, and whether it is hosted.
+//! One partition in one process: its lease, and whether it is hosted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::mutations::Mutation;
 use crate::process::{Alarm, Context, Message};
 use crate::tenure::Tenure;
 
-/// Whether a partition is ours.
+/// Whether this process owns a partition.
 #[derive(Debug, Clone)]
 pub(crate) enum Ownership {
     Owned(Epoch, Arc<Term>),
@@ -27,21 +27,21 @@ pub(crate) enum Ownership {
 pub(crate) struct Seat {
     pub(crate) partition: Partition,
     pub(crate) lease: LeaseMachine,
-    /// The newest question, while it is not answered.
+    /// The latest request, until it is answered.
     asked: Option<u64>,
     questions: u64,
     pub(crate) term: Arc<Term>,
     alarm: Alarm,
-    /// What the host was told last arrives then; nothing overtakes it.
+    /// When the latest message to the host arrives; later ones do not overtake it.
     told_at: Duration,
-    /// How often the host was told of the ownership, and how often it heard of it.
+    /// How often the host was sent the ownership, and how often it received it.
     told: u64,
     pub(crate) heard: u64,
     pub(crate) hosting: Hosting,
     pub(crate) host_alarm: Alarm,
-    /// The term of the ownership that the host heard of last.
+    /// The term of the latest ownership that the host received.
     pub(crate) hosted_for: Arc<Term>,
-    /// What the host asked last, while it is not answered.
+    /// The host's latest request, until it is answered.
     pub(crate) opening: Option<u64>,
     pub(crate) reading: Option<u64>,
     pub(crate) tenure: Option<Tenure>,
@@ -102,7 +102,7 @@ impl Seat {
         number: u64,
         input: LeaseInput,
     ) {
-        // The newest question is the only one whose answer still matters.
+        // Only the answer to the latest request still matters.
         if self.asked != Some(number) {
             return;
         }
@@ -147,7 +147,7 @@ impl Seat {
             }
             None => {
                 self.term.end();
-                // What views of this ownership say counts no more, also when there is another.
+                // Views of this ownership are not valid any more, even if there is a next one.
                 self.term = Arc::default();
             }
         }
@@ -224,7 +224,7 @@ impl Seat {
         }
     }
 
-    /// Tells the host, which may be busy.
+    /// Sends a message to the host, which may be busy.
     fn tell_host(&mut self, context: &mut Context<'_>, ownership: Ownership) {
         if let Ownership::Owned(epoch, _) = &ownership {
             let (partition, name) = (self.partition, context.me.name.clone());

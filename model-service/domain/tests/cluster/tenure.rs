@@ -1,4 +1,4 @@
-//! A partition while it is hosted: its domains, awake and asleep, and the way its events come.
+//! A hosted partition: its domains, active and asleep, and its intake.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,14 +18,14 @@ use crate::process::{Address, Context, Message};
 use crate::reader::Reader;
 use crate::seat::Seat;
 
-/// How often idle domains are looked for.
+/// How often to look for idle domains.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a domain must have been idle before it sleeps.
 const IDLE_AFTER: Duration = Duration::from_secs(3);
-/// Dirty domains that are opened at a time.
+/// Number of dirty domains that are opened at a time.
 const OPENED: usize = 2;
 
-/// What there is while the partition is ours.
+/// The state of a hosted partition.
 pub(crate) struct Tenure {
     pub(crate) number: u64,
     pub(crate) partition: Partition,
@@ -34,7 +34,7 @@ pub(crate) struct Tenure {
     term: Arc<Term>,
     pub(crate) reader: Reader,
     pub(crate) is_handing_over: bool,
-    /// Whether events are taken.
+    /// Whether events are processed.
     pub(crate) serves: bool,
     pub(crate) registry: Registry<Actor>,
 }
@@ -82,13 +82,13 @@ impl Tenure {
         format!("epoch {}, serves {}, {active:?}", self.epoch.0, self.serves)
     }
 
-    /// Domains as the store has them: dirty ones are loaded now, others wake when their time comes.
+    /// Processes the domains that the store has: dirty ones are loaded now, others wake when their time comes.
     pub(crate) fn resume(&mut self, context: &mut Context<'_>, rows: Vec<DomainRow>) {
         self.registry.resume(rows);
         self.load_some(context);
     }
 
-    /// Takes events from now on.
+    /// Starts to process events.
     pub(crate) fn serve(&mut self, context: &mut Context<'_>) {
         self.serves = true;
         self.hand_over(context);
@@ -101,7 +101,7 @@ impl Tenure {
         }
     }
 
-    /// The driver of a domain, which is made now if it sleeps.
+    /// Wakes the driver of a domain if it sleeps.
     pub(crate) fn wake(&mut self, context: &mut Context<'_>, domain: &DomainName) {
         if self.registry.get(domain).is_some() {
             return;
@@ -125,7 +125,7 @@ impl Tenure {
         });
     }
 
-    /// Takes the driver out for as long as it does something; it may end with that.
+    /// Takes the driver out while it does something, during which it may end.
     pub(crate) fn with(
         &mut self,
         context: &mut Context<'_>,
@@ -145,7 +145,7 @@ impl Tenure {
         context.dispatch();
     }
 
-    /// An event for one of the domains.
+    /// Delivers an event to its domain.
     pub(crate) fn deliver(
         &mut self,
         context: &mut Context<'_>,
@@ -159,7 +159,7 @@ impl Tenure {
         });
     }
 
-    /// The next stamp, strictly above all before.
+    /// The next stamp, strictly above all previous ones.
     pub(crate) fn stamp(&mut self, context: &mut Context<'_>) -> Option<Stamp> {
         if self.seq >= context.world.shape.stamps {
             let exhausted = Message::Exhausted(self.partition);
@@ -197,14 +197,14 @@ impl Tenure {
         stamp
     }
 
-    /// Asks domains to sleep that are idle, and wakes those with an expired item.
+    /// Asks idle domains to sleep, and wakes those with an expired item.
     pub(crate) fn look(&mut self, context: &mut Context<'_>) {
         let now = context.now();
         for domain in self.registry.expired(now.unix_ms) {
             self.wake(context, &domain);
         }
         self.load_some(context);
-        // Now and then memory is short.
+        // Sometimes memory is short.
         let idle_after = if context.world.dice.one_in(20) {
             Duration::ZERO
         } else {
@@ -232,7 +232,7 @@ impl Tenure {
         context.world.tell(context.me.id, LOOK_EVERY, look);
     }
 
-    /// The epoch was raised: every domain begins again from the store.
+    /// The epoch was raised: every domain starts again from the store.
     pub(crate) fn raise(&mut self, context: &mut Context<'_>, epoch: Epoch) {
         if epoch > self.epoch {
             (self.epoch, self.seq) = (epoch, 0);
@@ -255,7 +255,7 @@ impl Tenure {
 }
 
 impl Seat {
-    /// The tenure in which this driver of a domain is the one there is.
+    /// The tenure with this driver, if the driver is still the current one.
     pub(crate) fn tenure_of(&mut self, address: &Address) -> Option<&mut Tenure> {
         let tenure = self.tenure.as_mut()?;
         let actor = tenure.registry.get(&address.domain)?;

@@ -1,11 +1,10 @@
-//! Workers elsewhere: jobs that are lost, done twice, late, or not done; and the desk of a process that
-//! has them done.
+//! Remote workers: jobs may be lost, done twice, late, or not done; and the dispatcher of a process.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kindred_domain::dispatch::{Attempt, JobId, Returned, Undone};
-use kindred_domain::dispatch_table::{Action, Answer, DispatchLimits, DispatchTable};
+use kindred_domain::dispatch_table::{Action, DispatchLimits, DispatchTable, ReplyOutcome};
 use kindred_domain::effect::{Comparing, Input, Ticket};
 use kindred_domain::extraction::PieceId;
 use kindred_domain::intake::Failure;
@@ -17,14 +16,14 @@ use crate::process::{Address, Alarm, Context, Message, ProcessId};
 use crate::simulated::reference::{by_model, compare, feature_of_length};
 use crate::world::{Happening, World};
 
-/// What may be in flight, few of everything.
+/// Limits of what may be in flight, small so that they are reached.
 const LIMITS: DispatchLimits = DispatchLimits {
     total: 6,
     per_thread: Duration::from_millis(8),
     deadline: Duration::from_secs(2),
 };
 
-/// A job on its way to a worker, or its reply on its way back.
+/// A job on its way to a worker, or its reply on the way back.
 #[derive(Debug)]
 pub(crate) struct Work {
     process: ProcessId,
@@ -33,7 +32,7 @@ pub(crate) struct Work {
     job: Job,
 }
 
-/// Who asked for a job.
+/// The requester of a job.
 #[derive(Debug, Clone)]
 pub(crate) enum Asker {
     Compare(Address, Ticket, usize),
@@ -49,15 +48,15 @@ impl Asker {
     }
 }
 
-/// The jobs of one process.
+/// The dispatcher of one process.
 #[derive(Debug)]
-pub(crate) struct JobDesk {
+pub(crate) struct Dispatcher {
     table: DispatchTable,
     askers: BTreeMap<JobId, Asker>,
     alarm: Alarm,
 }
 
-impl JobDesk {
+impl Dispatcher {
     pub(crate) fn new() -> Self {
         Self {
             table: DispatchTable::new(LIMITS),
@@ -66,13 +65,13 @@ impl JobDesk {
         }
     }
 
-    /// Has a job done, of features of this length where it is known.
+    /// Submits a job; `length` is that of its features, where it is known.
     pub(crate) fn submit(&mut self, job: Job, length: Option<usize>, asker: Asker) {
         let id = self.table.submit_for(job, length);
         self.askers.insert(id, asker);
     }
 
-    /// Nobody waits for what this actor asked for.
+    /// Cancels the jobs that this actor requested.
     pub(crate) fn abandon(&mut self, actor: u64) {
         let gone = self
             .askers
@@ -84,7 +83,7 @@ impl JobDesk {
 }
 
 impl Context<'_> {
-    /// Sends what is to be sent, gives up what is to be given up, and sets the next alarm.
+    /// Sends and gives up jobs as the table requires, and sets the next alarm.
     pub(crate) fn dispatch(&mut self) {
         let now = self.me.clock(self.world.now);
         let workers = self.world.workers();
@@ -140,7 +139,7 @@ impl Context<'_> {
         }
     }
 
-    /// A reply has come.
+    /// A reply arrives.
     pub(crate) fn replied(&mut self, returned: Returned) {
         let now = self.me.clock(self.world.now);
         let Returned {
@@ -156,18 +155,18 @@ impl Context<'_> {
             reply => {
                 let again = reply.clone();
                 match self.jobs.table.answer(now, job, attempt, reply) {
-                    Answer::Due(reply) => self.answer(job, Ok(reply)),
-                    Answer::Late if self.world.is_mutated(Mutation::StaleAnswerTaken) => {
+                    ReplyOutcome::Due(reply) => self.answer(job, Ok(reply)),
+                    ReplyOutcome::Late if self.world.is_mutated(Mutation::StaleAnswerTaken) => {
                         if let Some(other) = self.jobs.askers.keys().next().copied() {
                             self.jobs.table.cancel(other);
                             self.answer(other, Ok(again));
                         }
                     }
-                    Answer::Unfit(unfit) => {
+                    ReplyOutcome::Unfit(unfit) => {
                         let words = format!("what a good worker answered is refused: {unfit}");
                         self.world.check(violated(Invariant::Exact, words));
                     }
-                    Answer::Retried | Answer::Late => {}
+                    ReplyOutcome::Retried | ReplyOutcome::Late => {}
                 }
             }
         }
@@ -213,7 +212,7 @@ impl Context<'_> {
 }
 
 impl World {
-    /// How many workers there are.
+    /// Number of workers.
     pub(crate) fn workers(&self) -> usize {
         usize::from(self.now >= self.workers_away_until) * 2
     }

@@ -1,9 +1,9 @@
-//! The world: virtual time, what happens when, and what goes wrong. One seed, one history.
+//! The world: virtual time, the order of events, and faults. One seed is one history.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use kindred_domain::intake::held::Ack;
+use kindred_domain::intake::unacked::Ack;
 use kindred_domain::store::Partition;
 use kindred_shared::DomainName;
 
@@ -22,18 +22,18 @@ use crate::process::{Message, Process, ProcessId};
 use crate::simulated::dice::Dice;
 use crate::workers::Work;
 
-/// When the broker takes a connection of a frozen process for dead.
+/// How long it takes until the broker considers the connection of a frozen process dead.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Within which all must be exact and clean once nothing goes wrong any more: an event that ends processes
-/// may do so ten times until then.
+/// Time within which everything must be exact and clean once faults have ended: an event that kills processes may do so
+/// ten times until then.
 const CONVERGED: Duration = Duration::from_secs(600);
-/// Until everything that was late has arrived, and every item that expires has.
+/// Time until everything late has arrived, and every item that expires has expired.
 const LATE: Duration = Duration::from_secs(25);
-/// Deaths of processes in a history: an event that was in hand ten times when its process died is
+/// Most deaths of processes in a history: an event that was in hand at ten deaths is dead-lettered.
 /// dead-lettered.
 const DEATHS: u32 = 9;
 
-/// Something that happens at its time.
+/// Something that happens at a certain time.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant)] // there are few at a time
 pub(crate) enum Happening {
@@ -62,7 +62,7 @@ pub(crate) enum Happening {
 /// A machine, and the process that runs on it.
 struct Machine {
     process: Option<Process>,
-    /// The one that runs, also while it is being driven.
+    /// The running process, even while it is being driven.
     runs: Option<ProcessId>,
     clocks: Clocks,
 }
@@ -76,7 +76,7 @@ impl Machine {
         }
     }
 
-    /// The wall clock is set, also that of a process that is frozen.
+    /// Sets the wall clock, also for a frozen process.
     fn set_clock(&mut self, ahead_ms: i64) {
         self.clocks.ahead_ms = ahead_ms;
         if let Some(process) = &mut self.process {
@@ -85,18 +85,18 @@ impl Machine {
     }
 }
 
-/// What became of a history.
+/// The outcome of a history.
 #[derive(Debug, Clone)]
-pub(crate) struct Report {
+pub(crate) struct HistorySummary {
     pub(crate) steps: u64,
-    /// The same of the same history.
+    /// Equal for equal histories.
     pub(crate) trace: u64,
     pub(crate) deaths: u32,
     pub(crate) epochs: usize,
-    pub(crate) buried: usize,
+    pub(crate) dead_letters: usize,
 }
 
-/// Everything there is.
+/// The state of the whole simulation.
 pub(crate) struct World {
     pub(crate) dice: Dice,
     pub(crate) now: Duration,
@@ -116,7 +116,7 @@ pub(crate) struct World {
     is_calm: bool,
     deaths: u32,
     rows_on_their_way: usize,
-    /// Domains whose views changed, or of which something was settled, in this step.
+    /// Domains whose views changed, or of which a delivery was settled, in this step.
     pub(crate) served: BTreeSet<DomainName>,
     touched: BTreeSet<DomainName>,
     violation: Option<Violation>,
@@ -169,8 +169,8 @@ impl World {
         world
     }
 
-    /// All of a history: trouble, then calm, in which everything converges.
-    pub(crate) fn run(mut self) -> Result<Report, Violation> {
+    /// Runs a history: first with faults, then without, until everything converges.
+    pub(crate) fn run(mut self) -> Result<HistorySummary, Violation> {
         let begun = self.now;
         while self.now < begun + self.shape.trouble {
             self.step()?;
@@ -191,16 +191,16 @@ impl World {
             }
         }
         at_the_end(&self)?;
-        Ok(Report {
+        Ok(HistorySummary {
             steps: self.steps,
             trace: self.trace,
             deaths: self.deaths,
             epochs: self.books.owners.len(),
-            buried: self.books.buried,
+            dead_letters: self.books.dead_letters,
         })
     }
 
-    /// The next thing happens.
+    /// Lets the next thing happen.
     fn step(&mut self) -> Checked {
         let Some(((at, _), happening)) = self.agenda.pop_first() else {
             return violated(
@@ -277,7 +277,7 @@ impl World {
         }
     }
 
-    /// The first violation of a step counts.
+    /// Records the first violation of a step.
     pub(crate) fn check(&mut self, checked: Checked) {
         if let (None, Err(violation)) = (&self.violation, checked) {
             self.violation = Some(violation);
@@ -289,7 +289,7 @@ impl World {
         self.touched.insert(domain.clone());
     }
 
-    /// Mixes what happens into the trace, and says it if asked to.
+    /// Mixes what happens into the trace, and prints it if requested.
     fn note(&mut self, happening: &Happening) {
         let micros = u64::try_from(self.now.as_micros()).unwrap_or(u64::MAX);
         let (of_message, message) = match happening {
@@ -343,7 +343,7 @@ impl World {
         self.at(at, Happening::Arrival(process, arrival));
     }
 
-    /// Whether something goes wrong that does so once in so many times.
+    /// Whether a fault happens that has a chance of one in this many.
     pub(crate) fn goes_wrong(&mut self, once_in: u64) -> bool {
         once_in > 0 && !self.is_calm && self.dice.one_in(once_in)
     }
@@ -382,7 +382,7 @@ impl World {
             .filter_map(|machine| machine.process.as_ref())
     }
 
-    /// Whether the process runs, or is frozen.
+    /// Whether the process is running or frozen.
     pub(crate) fn is_there(&self, process: ProcessId) -> bool {
         self.machines
             .iter()
@@ -423,7 +423,7 @@ impl World {
         self.machines[machine].process = Some(process);
     }
 
-    /// The process is no more; another is started later.
+    /// The process ends; another one is started later.
     fn end(&mut self, machine: usize) {
         let machine_ = &mut self.machines[machine];
         machine_.process = None;
@@ -432,7 +432,7 @@ impl World {
         };
         self.mail.forget(id);
         for link in self.broker.links_of(id) {
-            // The machine says so, or its silence does.
+            // The machine reports it, or its silence does.
             let delay = match self.dice.roll(4) {
                 0 if !self.is_calm => HEARTBEAT,
                 _ => self.latency(),
@@ -465,7 +465,7 @@ impl World {
             return;
         };
         process.frozen_until = None;
-        // All that came is there at once, and is taken up in any order that mail has.
+        // Everything that came is there at once, and is processed in any order that mail allows.
         for arrival in process.deferred.drain(..) {
             let delay = Duration::from_micros(self.dice.roll(10_000));
             self.after(delay, Happening::Arrival(id, arrival));
@@ -522,7 +522,7 @@ impl World {
         }
     }
 
-    /// The process stands still, and finds out when it goes on.
+    /// The process is frozen, and notices when it continues.
     fn freeze(&mut self, machine: usize) {
         let longest = if self.dice.one_in(2) { 3_000 } else { 20_000 };
         let until = self.now + Duration::from_millis(200 + self.dice.roll(longest));
@@ -543,7 +543,7 @@ impl World {
         }
     }
 
-    /// Nothing goes wrong from now on.
+    /// Ends all faults.
     fn calm(&mut self) {
         self.is_calm = true;
         self.broker.away_until = Duration::ZERO;
@@ -554,7 +554,7 @@ impl World {
         }
     }
 
-    /// Whether all that was published is stored, listed and marked clean, and all partitions are hosted.
+    /// Whether everything published is stored, listed and marked clean, and all partitions are hosted.
     fn is_settled(&self) -> bool {
         let is_clean = |tables: &crate::simulated::tables::Tables| {
             let row = tables.domain.get(&());
@@ -578,7 +578,7 @@ impl World {
     }
 }
 
-/// Which variant of an enum this is, as a number that is the same everywhere.
+/// The variant of an enum value, as a number that is the same on all platforms.
 fn discriminant(value: &impl std::fmt::Debug) -> u64 {
     struct Name(u64);
     impl std::fmt::Write for Name {
@@ -593,7 +593,7 @@ fn discriminant(value: &impl std::fmt::Debug) -> u64 {
         }
     }
     let mut name = Name(7);
-    // It ends with an error after the name.
+    // It stops with an error after the name.
     let _ = std::fmt::Write::write_fmt(&mut name, format_args!("{value:?}"));
     name.0
 }

@@ -1,6 +1,6 @@
-//! Chance that follows from a seed.
+//! Pseudo-random numbers from a seed.
 
-/// A small generator of its own: the same seed, the same world.
+/// A small generator: the same seed gives the same world.
 #[derive(Debug)]
 pub(crate) struct Dice(u64);
 

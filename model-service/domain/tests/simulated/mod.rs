@@ -1,4 +1,4 @@
-//! What all simulations share: the dice, a model of a domain's tables, and what is right.
+//! Shared by all simulations: the random generator, a model of a domain's tables, and the expected results.
 
 pub(crate) mod dice;
 pub(crate) mod reference;

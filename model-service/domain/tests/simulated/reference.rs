@@ -1,4 +1,4 @@
-//! What is right: features that follow from texts, neighbours by brute force, and who does the work.
+//! The expected results: features that follow from texts, neighbours by brute force; and the work of workers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use kindred_similarity::Kernel;
 
 use super::tables::Tables;
 
-/// Every model there is.
+/// All models.
 pub(crate) const MODELS: [&str; 3] = ["words-1", "words-2", "own"];
 
 pub(crate) fn id(n: u64) -> ItemId {
@@ -29,7 +29,7 @@ pub(crate) fn model(name: &str) -> ModelName {
     ModelName::new(name).expect("a plain name")
 }
 
-/// What every process is told: few of everything, so that all is cut.
+/// The settings of every process, with low limits so that they are reached.
 pub(crate) fn settings() -> Arc<ProcessSettings> {
     Arc::new(ProcessSettings {
         model: model("words-1"),
@@ -38,26 +38,26 @@ pub(crate) fn settings() -> Arc<ProcessSettings> {
             events: 20,
         },
         auto_register: true,
-        // Few, so that windows are cut.
+        // Few, so that windows are split.
         task_pairs: 50,
         batch_items: 6,
         scrub_lists: 7,
         attributes: 64,
         material_bytes: 100,
-        // Fewer than there are items, so that the sample is another now and then.
+        // Fewer than there are items, so that the sample changes sometimes.
         sample: SampleSize { fewest: 4, most: 7 },
         many_outdated: 6,
     })
 }
 
-/// What an item is compared with.
+/// The space in which an item is compared.
 pub(crate) fn space_of(model: &ModelName, row: &ItemRow, habits: &Habits) -> Space {
     let language = row.language.clone();
     let language = language.or_else(|| habits.language_or(|| None));
     Space::of_texts(model, language.as_deref().unwrap_or("en"))
 }
 
-/// The feature of a text of so many letters, from a small set, so that many scores are equal.
+/// The feature of a text with this many letters, from a small set, so that many scores are equal.
 pub(crate) fn feature_of_length(letters: usize) -> Feature {
     let n = u32::try_from(letters).expect("a short text");
     match n {
@@ -72,7 +72,7 @@ pub(crate) fn feature_of_length(letters: usize) -> Feature {
     }
 }
 
-/// A feature that follows from the text and what is usual in the domain's texts.
+/// A feature that follows from the text and the domain's habits.
 pub(crate) fn feature_of(
     model: &ModelName,
     row: &ItemRow,
@@ -84,7 +84,7 @@ pub(crate) fn feature_of(
     (space_of(model, row, habits), feature)
 }
 
-/// The feature as one model makes it: others have other dense parts.
+/// The feature as one model makes it: other models have other dense parts.
 pub(crate) fn by_model(model: &ModelName, feature: Feature) -> Feature {
     let [x, y] = *feature.dense() else {
         return feature;
@@ -98,19 +98,20 @@ pub(crate) fn by_model(model: &ModelName, feature: Feature) -> Feature {
     }
 }
 
-/// How many letters of a text count.
+/// The number of letters of a text that count.
 pub(crate) fn letters_of(content: &Content, habits: &Habits) -> usize {
     let letters = content.text.as_deref().unwrap_or("").len();
     let is_usual = habits.boilerplate.contains(&segment_of(letters));
     letters + if is_usual && letters > 0 { 5 } else { 0 }
 }
 
-/// What texts of so many letters share: one segment of two, so that now one is in most of them, now the other, now none.
+/// The segment of texts with this many letters: there are two, so sometimes one of them is in most texts, sometimes the
+/// other, sometimes none.
 fn segment_of(letters: usize) -> u64 {
     letters as u64 % 2
 }
 
-/// What these items' texts have.
+/// The statistics of these items' texts.
 pub(crate) fn survey<'a>(texts: impl Iterator<Item = (&'a ItemRow, &'a Content)>) -> Survey {
     let mut survey = Survey::default();
     let texts: Vec<_> = texts.collect();
@@ -122,7 +123,7 @@ pub(crate) fn survey<'a>(texts: impl Iterator<Item = (&'a ItemRow, &'a Content)>
             *survey.languages.entry(language.clone()).or_default() += 1;
         }
     }
-    // Of the texts without what most of them share.
+    // Counts of the texts without what most of them share.
     let usual = Habits::of(0, 0, 0, &survey);
     for (_, content) in texts {
         for id in feature_of_length(letters_of(content, &usual)).term_ids() {
@@ -132,13 +133,13 @@ pub(crate) fn survey<'a>(texts: impl Iterator<Item = (&'a ItemRow, &'a Content)>
     survey
 }
 
-/// What is usual in the texts of these items, found anew: whatever came before does not count.
+/// The habits of these items' texts, computed from scratch, without history.
 pub(crate) fn habits_of(tables: &Tables) -> Habits {
     let live = tables.items.rows().map(|(_, row)| row);
     let live: Vec<&ItemRow> = live.filter(|row| row.liveness == Liveness::Live).collect();
     let size = settings().sample;
     let mut sample = live.clone();
-    // That one was rejected may come late, of a former owner: since then it was made.
+    // A late write of a former owner may say that it was rejected, although it was made since.
     let is_made = |row: &&ItemRow| {
         let mut features = tables.features.rows().map(|(_, feature)| feature);
         features.any(|feature| {
@@ -154,7 +155,7 @@ pub(crate) fn habits_of(tables: &Tables) -> Habits {
     Habits::of(size.fewest, live.len() as u64, 0, &survey(texts))
 }
 
-/// What a look at these items finds.
+/// The result of surveying these items.
 pub(crate) fn look(tables: &Tables, ids: &[ItemId]) -> Survey {
     let texts = ids
         .iter()
@@ -162,7 +163,7 @@ pub(crate) fn look(tables: &Tables, ids: &[ItemId]) -> Survey {
     survey(texts)
 }
 
-/// The item's row, rejected, if its text was not stored whole.
+/// The item's row, rejected, if its text was not stored completely.
 pub(crate) fn torn(material: &Material) -> Option<Box<ItemRow>> {
     (!material.is_whole()).then(|| {
         Box::new(ItemRow {
@@ -172,7 +173,7 @@ pub(crate) fn torn(material: &Material) -> Option<Box<ItemRow>> {
     })
 }
 
-/// What a worker, or the process itself, finds.
+/// The result of a worker, or of the process itself.
 pub(crate) fn compare(comparing: &Comparing) -> CompareReply {
     let cancelled = AtomicBool::new(false);
     match comparing {

@@ -23,8 +23,8 @@ impl<K, V> Default for Table<K, V> {
 }
 
 impl<K: Ord + Clone, V> Table<K, V> {
-    /// Deletes rows that have this stamp or a lower one, at most so many; how many. Once none are left, none
-    /// can come late, if they are `one_partition`.
+    /// Deletes at most this many rows with this stamp or a lower one; returns their number. Once none are left, none
+    /// can arrive late if the table is `one_partition`.
     fn sweep(&mut self, stamp: Stamp, most: usize, one_partition: bool) -> usize {
         let old = self.0.iter();
         let old = old.filter(|(_, (written, value))| *written <= stamp && value.is_some());
@@ -70,12 +70,12 @@ pub(crate) struct Tables {
     pub(crate) lists: Table<ItemId, ListRow>,
     pub(crate) beside: Table<ModelName, BesideRow>,
     beside_habits: Table<ModelName, Habits>,
-    /// A partition a model.
+    /// One database partition per model.
     pub(crate) beside_lists: BTreeMap<ModelName, Table<ItemId, ListRow>>,
 }
 
 impl Tables {
-    /// Whether a row is another now.
+    /// Applies a write; returns whether a row changed.
     pub(crate) fn apply(&mut self, stamp: Stamp, write: Write) -> bool {
         match write {
             Write::Domain(row) => self.domain.write(stamp, (), Some(row)),
@@ -115,8 +115,8 @@ impl Tables {
         }
     }
 
-    /// Deletes rows of the domain but its own, at most so many. Whether none are left. A text that comes late is
-    /// of an item that is not there.
+    /// Deletes at most this many rows of the domain, except its own; returns whether none are left. A text that arrives
+    /// late belongs to an item that does not exist.
     pub(crate) fn sweep(&mut self, stamp: Stamp, most: usize) -> bool {
         let mut left = most;
         left -= self.lists.sweep(stamp, left, true);
@@ -132,7 +132,7 @@ impl Tables {
         left > 0
     }
 
-    /// Deletes rows of a model, at most so many. Whether none are left.
+    /// Deletes at most this many rows of a model; returns whether none are left.
     pub(crate) fn sweep_model(&mut self, swept: &Swept, stamp: Stamp, most: usize) -> bool {
         let lists = self.beside_lists.entry(swept.name.clone()).or_default();
         let mut left = most - lists.sweep(stamp, most, true);
@@ -159,7 +159,7 @@ impl Tables {
         }
     }
 
-    /// All of the domain, as the machine of a model beside the served one reads it.
+    /// The whole domain, as read by the machine of a model beside the served one.
     pub(crate) fn load_beside(
         &self,
         items: &[ItemRow],
@@ -199,7 +199,7 @@ impl Tables {
         self.features.rows().map(|(_, row)| row.clone()).collect()
     }
 
-    /// All of the domain, as somebody reads it who has its items and features already.
+    /// The whole domain, as read by someone who already has its items and features.
     pub(crate) fn load(
         &self,
         items: &[ItemRow],

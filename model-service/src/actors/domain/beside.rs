@@ -1,4 +1,5 @@
-//! The actor of a model beside the served one: the same as that of a domain, but that it follows another.
+//! The actor of a model next to the served one: like the actor of a domain, but it follows another
+//! actor.
 
 use std::sync::Arc;
 
@@ -10,44 +11,45 @@ use super::{DomainActor, MAILBOX};
 use crate::actors::services::Services;
 use kindred_domain::effect::{Input, Passed};
 use kindred_domain::machine::{Domain, Tenure};
-use kindred_domain::models::Tidings;
+use kindred_domain::models::ModelReport;
 use kindred_query::DomainView;
 
-/// What makes an actor one of a model beside the served one.
+/// What makes an actor that of a model next to the served one.
 pub(super) struct Role {
     pub(super) model: ModelName,
     pub(super) kind: ModelName,
     run: u64,
     served: Addr<DomainActor>,
-    /// What the served one's was told last.
-    told: Option<Tidings>,
-    /// Those who wait until all is taken in.
+    /// What the served model's actor was told last.
+    told: Option<ModelReport>,
+    /// Callers that wait until everything passed on has been taken in.
     waiting: Vec<oneshot::Sender<()>>,
-    /// Who waits until nothing of it is on its way to the store any more: it has ended.
+    /// Set when the actor is ending: the caller that waits until it has no writes in flight.
     pub(super) ending: Option<oneshot::Sender<()>>,
 }
 
-/// How the machine of a model beside the served one fares.
+/// State of the machine of a model next to the served one.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Told {
     pub(super) model: ModelName,
     pub(super) run: u64,
-    pub(super) tidings: Tidings,
+    pub(super) report: ModelReport,
 }
 
-/// These items are stored like this. Answered once the machine has taken it in.
+/// These items are now stored like this. Answered once the machine has taken them in.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Follow(pub(super) Vec<Passed>);
 
-/// End. Answered once nothing is on its way to the store any more.
+/// End. Answered once no writes are in flight.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct End;
 
 impl DomainActor {
-    /// Starts the actor of a model of this name and kind beside the served one, whose actor hears how it fares.
+    /// Starts the actor of a model of this name and kind next to the served one, whose actor is
+    /// told its state.
     pub(super) fn start_beside(
         name: DomainName,
         (model, kind): (ModelName, ModelName),
@@ -82,7 +84,7 @@ impl DomainActor {
         })
     }
 
-    /// The machine has done a step: those hear of it who wait for that.
+    /// Called after each step of the machine: tells those who wait for that.
     pub(super) fn tell_served(&mut self) {
         let (Some(role), Some(machine)) = (&mut self.beside, &self.machine) else {
             return;
@@ -92,18 +94,18 @@ impl DomainActor {
                 let _ = waiting.send(());
             }
         }
-        let tidings = machine.tidings();
-        if role.told.as_ref() != Some(&tidings) {
-            role.told = Some(tidings.clone());
+        let report = machine.report();
+        if role.told.as_ref() != Some(&report) {
+            role.told = Some(report.clone());
             role.served.do_send(Told {
                 model: role.model.clone(),
                 run: role.run,
-                tidings,
+                report,
             });
         }
     }
 
-    /// Whether the actor has ended but for what is on its way to the store; with the last of that it stops.
+    /// Whether the actor has ended, except for writes in flight; it stops after the last of them.
     pub(super) fn has_ended(&mut self, context: &mut Context<Self>) -> bool {
         let Some(role) = self.beside.as_mut().filter(|role| role.ending.is_some()) else {
             return false;
@@ -131,7 +133,7 @@ impl Handler<Follow> for DomainActor {
         }
         self.step(Input::Follow { passed }, context);
         Box::pin(async move {
-            // An error: it has ended, and readers have lost all of it.
+            // An error means it has ended and its view is already closed.
             let _ = heard.await;
         })
     }

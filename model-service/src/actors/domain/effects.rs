@@ -1,4 +1,4 @@
-//! What a domain's machine asks for, carried out; each answer is the machine's next input.
+//! Carries out the effects of a domain's machine; each result is the machine's next input.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,11 +22,11 @@ use kindred_domain::effect::{
 use kindred_domain::intake::Failure;
 use kindred_domain::models::Swept;
 use kindred_domain::settings::DomainSettings;
-use kindred_domain::store::{Batch, Epoch, Stamp, StoreError, Write};
+use kindred_domain::store::{Epoch, Stamp, StoreError, Write, WriteBatch};
 use kindred_domain::time::RETRY;
 
 impl DomainActor {
-    /// Carries out what the machine asks for, in order.
+    /// Carries out effects, in order.
     pub(super) fn perform(&mut self, effects: Vec<Effect>, context: &mut Context<Self>) {
         for effect in effects {
             match effect {
@@ -93,7 +93,7 @@ impl DomainActor {
         }
     }
 
-    /// Awaits an answer beside the actor; it is the machine's next input.
+    /// Awaits a result without blocking the actor; it becomes the machine's next input.
     fn step_after(
         &mut self,
         context: &mut Context<Self>,
@@ -152,7 +152,7 @@ impl DomainActor {
             let of = of.as_ref().map(|(model, kind)| (model, kind));
             let result = loading::load(&*services.store, &name, &model, of, &load).await;
             let after = begun.elapsed();
-            // The domain has it until its lists are made.
+            // The load stays charged until the lists are made.
             drop(load);
             crash::point("after-load");
             if let Err(failure) = &result {
@@ -178,7 +178,7 @@ impl DomainActor {
         crash::point(before);
         self.commits += 1;
         let rows = writes.len();
-        let batch = Batch {
+        let batch = WriteBatch {
             domain: self.name.clone(),
             fence,
             writes,
@@ -245,7 +245,7 @@ impl DomainActor {
         });
     }
 
-    /// The name and kind of the model beside the served one that this is of, if it is.
+    /// Name and kind of this actor's model, if it is next to the served one.
     fn of(&self) -> Option<(ModelName, ModelName)> {
         let role = self.beside.as_ref();
         role.map(|role| (role.model.clone(), role.kind.clone()))
@@ -267,7 +267,7 @@ impl DomainActor {
                 extraction::extract(&services, &name, &model, rows, &settings, known).await;
             crash::point("after-extract");
             let is_made = result.is_ok();
-            debug!(domain = %name, items, is_made, after = ?begun.elapsed(), "features asked for");
+            debug!(domain = %name, items, is_made, after = ?begun.elapsed(), "extraction requested");
             Input::Extracted { ticket, result }
         });
     }
@@ -284,8 +284,10 @@ impl DomainActor {
         self.step_after(context, async move {
             let result = extraction::survey(&services, &name, &ids, &model, &settings).await;
             match &result {
-                Ok(survey) => debug!(domain = %name, texts = survey.texts, "looked for habits"),
-                Err(failure) => warn!(domain = %name, reason = failure.detail, "habits not known"),
+                Ok(survey) => debug!(domain = %name, texts = survey.texts, "habits surveyed"),
+                Err(failure) => {
+                    warn!(domain = %name, reason = failure.detail, "habits not surveyed")
+                }
             }
             Input::Surveyed { ticket, result }
         });
@@ -338,7 +340,7 @@ impl DomainActor {
                     | Reply::Failed(_)
                     | Reply::UnknownModel(_)
                     | Reply::Refused(_),
-                )) => Err(Failure::passing("a worker answered another question")),
+                )) => Err(Failure::passing("unexpected kind of reply from a worker")),
                 Ok(Err(undone)) => Err(undone.into()),
                 Err(_) => Err(Undone::Stopping.into()),
             };
@@ -351,7 +353,7 @@ impl DomainActor {
         });
     }
 
-    /// Tells watchers, trying again for as long as it takes.
+    /// Notifies watchers, retrying for as long as it takes.
     fn notify(
         &mut self,
         ticket: Ticket,
@@ -361,7 +363,7 @@ impl DomainActor {
     ) {
         self.services.metrics.lists_written.inc_by(ids.len() as u64);
         if self.beside.is_some() {
-            // Watchers hear of the served model's alone.
+            // Watchers are told only about the served model.
             return self.step_after(context, async move { Input::Notified { ticket } });
         }
         debug!(domain = %self.name, lists = ids.len(), "lists stored");
@@ -369,7 +371,7 @@ impl DomainActor {
         self.step_after(context, async move {
             let mut retry = RETRY;
             while let Err(failure) = services.watchers.notify(&name, &model, &ids).await {
-                warn!(domain = %name, reason = failure.detail, "watchers not told");
+                warn!(domain = %name, reason = failure.detail, "watchers not notified");
                 tokio::time::sleep(retry.failed()).await;
             }
             Input::Notified { ticket }
@@ -379,7 +381,7 @@ impl DomainActor {
     fn observe(&self, observation: Observation) {
         let metrics = &self.services.metrics;
         if self.beside.is_some() && !matches!(observation, Observation::Pairs(_)) {
-            // Of an event the served model is counted.
+            // Only the served model counts events.
             return;
         }
         match observation {
@@ -403,17 +405,17 @@ impl DomainActor {
     }
 }
 
-/// Rows of a removed domain that are deleted at a time.
+/// Rows of a removed domain deleted per step.
 const SWEPT: usize = 1_000;
 
-/// Why something was not written.
+/// Why a write did not happen.
 const NO_STAMP: &str = "the epoch's sequence numbers are used up; a new one is being taken";
 
-/// Writes a batch with its stamp; `None`: the epoch has no more.
+/// Writes a batch with its stamp; `None`: the epoch has no more stamps.
 async fn store(
     services: &Services,
     stamp: Option<(Epoch, Stamp)>,
-    batch: Batch,
+    batch: WriteBatch,
 ) -> Result<(), CommitFailure> {
     let begun = Instant::now();
     let (epoch, stamp) = stamp.ok_or_else(|| CommitFailure::Failed(Failure::passing(NO_STAMP)))?;
@@ -427,7 +429,7 @@ async fn store(
     })
 }
 
-/// Where tests end the process, before and after a step is stored.
+/// Crash points before and after a step is stored.
 fn crash_points(step: CommitStep) -> (&'static str, &'static str) {
     match step {
         CommitStep::Events

@@ -1,7 +1,7 @@
-//! The actors of models beside the served one, as that of the served one has them run.
+//! Runs the actors of models next to the served one.
 //!
-//! What is to be done about them is done one after the other: none begins before those that end have nothing on its way
-//! to the store any more, and what is passed on reaches all in the same order.
+//! Changes happen one after the other: no actor starts before those that are ending have no writes
+//! in flight, and what is passed on reaches all of them in the same order.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,39 +15,40 @@ use tracing::{info, warn};
 use super::DomainActor;
 use super::beside::{End, Follow, Told};
 use kindred_domain::effect::{Input, Passed, Ticket};
-use kindred_domain::models::{Followed, Tidings};
+use kindred_domain::models::{Followed, ModelReport};
 use kindred_query::{BesideView, DomainView};
 
-/// What may be on its way to a model that is being built; past it the domain waits for that one, too.
+/// Most changes in flight to a model that is being built; beyond it the domain waits for that
+/// model, too.
 const BEHIND: usize = 64;
 
-/// The actors that run.
+/// The running actors.
 #[derive(Default)]
 pub(super) struct Kept {
     models: BTreeMap<ModelName, Child>,
-    /// Views of models that were served, until their actors run.
+    /// Views of models that were served until now, kept until their actors run.
     parked: BTreeMap<ModelName, Parked>,
     chores: VecDeque<Chore>,
     is_busy: bool,
     runs: u64,
 }
 
-/// What readers see of a model that was served until now. Its actor is asked for once the domain was read anew; by then
-/// others have been asked for once.
+/// The view of a model that was served until now. Its actor is started once the domain has been
+/// read again; by then other actors have been started once.
 struct Parked {
     view: Arc<DomainView>,
     is_expected: bool,
 }
 
-/// One of them.
+/// One of the actors.
 struct Child {
     run: u64,
     actor: Addr<DomainActor>,
     view: Arc<DomainView>,
     is_ready: bool,
-    /// What it told last.
-    told: Option<Tidings>,
-    /// Room for what it has not taken in yet, while nobody may ask it.
+    /// Its latest state.
+    told: Option<ModelReport>,
+    /// Room for changes it has not taken in yet, while it does not answer queries.
     behind: Arc<Semaphore>,
 }
 
@@ -85,7 +86,7 @@ impl DomainActor {
         self.next_chore(context);
     }
 
-    /// Readers see from now on what those of another model saw, and the other way round.
+    /// Swaps the views of two models for readers.
     pub(super) fn swap(&mut self, now: &ModelName, was: ModelName) {
         let before = self.view.snapshot().as_ref().map(Arc::clone);
         let theirs = self.kept.models.get(now).map(|child| &child.view);
@@ -141,7 +142,7 @@ impl DomainActor {
             self.services.views.hide(&self.name, &name);
             child.actor.send(End)
         });
-        // One that is asked before others find it has taken in all that was passed on.
+        // A model that queries can already reach has taken in everything passed on.
         let news = models.iter().filter(|one| one.is_ready);
         let barriers = news.filter_map(|one| {
             let child = self.kept.models.get(&one.name);
@@ -170,23 +171,23 @@ impl DomainActor {
                 let told = child.told.clone();
                 let shown = BesideView { view, is_ready };
                 self.services.views.show(&self.name, &name, shown);
-                if let Some(tidings) = told {
+                if let Some(report) = told {
                     let model = name.clone();
-                    self.step(Input::Told { model, tidings }, context);
+                    self.step(Input::Told { model, report }, context);
                 }
                 continue;
             }
             if !self.services.store.knows(&kind) {
-                let why = format!("this program has no models of kind {kind}");
-                warn!(domain = %self.name, model = %name, %kind, "model not known");
-                let tidings = Tidings {
+                let why = format!("unknown kind of model {kind}");
+                warn!(domain = %self.name, model = %name, %kind, "unknown model");
+                let report = ModelReport {
                     failed: Some(why),
-                    ..Tidings::default()
+                    ..ModelReport::default()
                 };
                 self.step(
                     Input::Told {
                         model: name,
-                        tidings,
+                        report,
                     },
                     context,
                 );
@@ -230,7 +231,7 @@ impl DomainActor {
                 if is_ready {
                     let _ = taken.await;
                 } else if let Ok(room) = behind.acquire_owned().await {
-                    // Nobody asks it yet: what is gone is not waited for.
+                    // It does not answer queries yet, so nobody waits for it.
                     actix::spawn(async move {
                         let _ = taken.await;
                         drop(room);
@@ -249,15 +250,11 @@ impl Handler<Told> for DomainActor {
     type Result = ();
 
     fn handle(&mut self, told: Told, context: &mut Context<Self>) {
-        let Told {
-            model,
-            run,
-            tidings,
-        } = told;
+        let Told { model, run, report } = told;
         let child = self.kept.models.get_mut(&model);
         if let Some(child) = child.filter(|child| child.run == run) {
-            child.told = Some(tidings.clone());
-            self.step(Input::Told { model, tidings }, context);
+            child.told = Some(report.clone());
+            self.step(Input::Told { model, report }, context);
         }
     }
 }

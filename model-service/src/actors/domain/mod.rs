@@ -1,4 +1,4 @@
-//! The actor of one active domain: carries its machine's effects out, and brings the answers in.
+//! The actor of one active domain: carries out its machine's effects and feeds the results back.
 
 mod beside;
 mod effects;
@@ -29,41 +29,41 @@ use kindred_domain::time::Now;
 use kindred_query::DomainView;
 use unsettled::Unsettled;
 
-/// Messages that may wait for one domain; each is a handful of deliveries.
+/// Messages that may wait for one domain; each carries a few deliveries.
 const MAILBOX: usize = 64;
 
 /// One active domain.
 pub struct DomainActor {
     name: DomainName,
-    /// `None`: it takes in something large, on another thread.
+    /// `None`: it is handling something large on another thread.
     machine: Option<Domain>,
-    /// What came for it meanwhile, in order.
+    /// Inputs that arrived meanwhile, in order.
     inputs: VecDeque<Input>,
-    /// Events that are not taken in yet.
+    /// Events not yet taken in.
     pacing: Pacing<Waiting>,
     services: Arc<Services>,
     view: Arc<DomainView>,
     unsettled: Unsettled,
-    /// What it holds in memory, on everybody's account.
+    /// Its share of the memory account.
     share: Share,
     timer: Option<SpawnHandle>,
-    /// The actors of models beside the served one.
+    /// The actors of models next to the served one.
     kept: Kept,
-    /// What makes it one of those; `None`: it is that of the served one.
+    /// Set for the actor of a model next to the served one; `None`: the served one's.
     beside: Option<Role>,
-    /// Commits that are not answered yet.
+    /// Commits in flight.
     commits: usize,
     /// Whether the machine is on another thread.
     is_away: bool,
 }
 
-/// Deliveries of this domain, in order. Answered once they are in the machine.
+/// Deliveries of this domain, in order. Answered once the machine has them.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Deliver(pub Vec<(DeliveryTag, Arc<Event>)>);
 
-/// Go to sleep if nothing is to be done and no event or query has come for `idle`. The answer is `Some`
-/// if the domain sleeps now, with when its next item expires (ms since 1970).
+/// Go to sleep if there is nothing to do and no event or query has come for `idle`. Answers `Some`
+/// if the domain now sleeps, with the time its next item expires (ms since 1970).
 #[derive(Message)]
 #[rtype(result = "Option<Slept>")]
 pub struct Sleep {
@@ -71,18 +71,18 @@ pub struct Sleep {
     pub idle: Duration,
 }
 
-/// Stop at once: the domain belongs to another, or begins again. What is unsettled is settled as
-/// failed.
+/// Stop at once: the domain belongs to another owner, or restarts. Unsettled deliveries are settled
+/// as failed.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Halt;
 
-/// Make what is stored of these items anew, or of all if there are none.
+/// Recompute what is stored of these items, or of all items if there are none.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct MakeAnew(pub Vec<ItemId>);
 
-/// The domain sleeps now.
+/// The domain is now asleep.
 #[derive(Debug, Clone, Copy)]
 pub struct Slept {
     /// When its next item expires, in ms since 1970.
@@ -90,7 +90,7 @@ pub struct Slept {
 }
 
 impl DomainActor {
-    /// Starts the actor of a domain on an arbiter; it begins by loading. Readers see the view.
+    /// Starts the actor of a domain on an arbiter; it begins by loading. Readers use the view.
     pub fn start_domain(
         name: DomainName,
         services: Arc<Services>,
@@ -136,7 +136,7 @@ impl DomainActor {
         }
     }
 
-    /// One step of the machine, once it has taken in what came before.
+    /// Feeds the machine one input, after those that came before.
     fn step(&mut self, input: Input, context: &mut Context<Self>) {
         if matches!(input, Input::Committed { .. }) {
             self.commits = self.commits.saturating_sub(1);
@@ -148,8 +148,8 @@ impl DomainActor {
         self.take_in(context);
     }
 
-    /// Has the machine take in what has come. What takes long does so on a thread of its own: other
-    /// domains have their machines on this one.
+    /// Lets the machine handle waiting inputs. Slow inputs are handled on a thread of their own,
+    /// because other domains' machines share this one.
     fn take_in(&mut self, context: &mut Context<Self>) {
         while let Some(machine) = self.machine.take() {
             let Some(input) = self.next_input(&machine) else {
@@ -169,7 +169,7 @@ impl DomainActor {
                     if this.has_ended(context) {
                         return;
                     }
-                    // `Err`: the program ends.
+                    // `Err`: the process is ending.
                     if let Ok((machine, effects)) = handled {
                         this.handled(machine, effects, context);
                         this.take_in(context);
@@ -182,7 +182,7 @@ impl DomainActor {
         }
     }
 
-    /// What the machine takes in next: answers to what it asked for, then events whose turn it is.
+    /// The machine's next input: results of effects first, then events whose turn it is.
     fn next_input(&mut self, machine: &Domain) -> Option<Input> {
         if let Some(input) = self.inputs.pop_front() {
             return Some(input);
@@ -192,7 +192,7 @@ impl DomainActor {
             if let Some((tag, event)) = self.pacing.pop() {
                 let item = event.id().map(tracing::field::display);
                 let (kind, version) = (event.type_name(), event.version());
-                debug!(domain = %self.name, kind, item, version, "event taken in");
+                debug!(domain = %self.name, kind, item, version, "event accepted");
                 crash::taken_in(&event);
                 self.unsettled.took(tag, &event);
                 return Some(Input::Event { tag, event });
@@ -214,7 +214,7 @@ impl DomainActor {
         }
     }
 
-    /// The machine is back, with what it asks for; `None`: it panicked.
+    /// The machine has returned, with its effects; `None`: it panicked.
     fn handled(
         &mut self,
         machine: Domain,
@@ -234,10 +234,10 @@ impl DomainActor {
     fn tell_status(&mut self) {
         if let Some(machine) = &self.machine {
             let mut status = machine.status();
-            // What waits for its turn was not taken in, and will be.
+            // Events that wait for their turn are still to come.
             status.quiet &= self.pacing.is_empty();
             status.clean &= self.pacing.is_empty();
-            // One that waits before it tries again needs what its load was given no more.
+            // A domain that waits before it retries no longer needs what its load was given.
             let is_at_rest = matches!(status.state, State::BackingOff | State::Lost);
             let is_loading = !machine.is_served() && !is_at_rest;
             let bytes = self.view.set_status(status);
@@ -245,14 +245,14 @@ impl DomainActor {
         }
     }
 
-    /// The machine's state cannot be trusted any more: begin again from the store.
+    /// The machine's state cannot be trusted any more: restart from the store.
     fn rebuild(&mut self, context: &mut Context<Self>) {
-        error!(domain = %self.name, "the domain's machine failed; it is loaded again");
+        error!(domain = %self.name, "the domain's machine failed; the domain is reloaded");
         let now = self.services.clock.now();
         let effects = self.machine.as_mut().map(|machine| machine.restart(now));
         self.perform(effects.unwrap_or_default(), context);
-        // Those the machine lost count of, and those that wait for it: they come again.
-        self.fail_unsettled("the domain failed and is being loaded again; send the event again");
+        // Deliveries the machine lost, and those that wait for it, will be sent again.
+        self.fail_unsettled("the domain failed and is being reloaded; send the event again");
     }
 
     fn settle(&mut self, settled: Vec<(DeliveryTag, Outcome)>) {
@@ -294,7 +294,7 @@ impl DomainActor {
     }
 }
 
-/// One step of a machine. A panic in it is a bug; it costs the domain a reload.
+/// One step of a machine. A panic in it is a bug, and costs the domain a reload.
 fn handle(mut machine: Domain, now: Now, input: Input) -> (Domain, Option<Vec<Effect>>) {
     let effects = catch_unwind(AssertUnwindSafe(|| machine.handle(now, input)));
     (machine, effects.ok())
@@ -344,7 +344,7 @@ impl Handler<MakeAnew> for DomainActor {
     type Result = ();
 
     fn handle(&mut self, MakeAnew(ids): MakeAnew, context: &mut Context<Self>) {
-        info!(domain = %self.name, items = ids.len(), "what is stored is made anew");
+        info!(domain = %self.name, items = ids.len(), "stored data is recomputed");
         for actor in self.kept.actors() {
             actor.do_send(MakeAnew(ids.clone()));
         }

@@ -1,4 +1,4 @@
-//! Deliveries of a domain that are not settled yet.
+//! Deliveries of a domain that are not yet settled.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -10,21 +10,21 @@ use tracing::debug;
 use crate::metrics::Metrics;
 use kindred_domain::intake::{DeliveryTag, Failure, Outcome};
 
-/// What was taken in and is not settled.
+/// Accepted and unsettled deliveries.
 #[derive(Debug, Default)]
 pub(super) struct Unsettled(HashMap<DeliveryTag, Taken>);
 
 #[derive(Debug)]
 struct Taken {
-    /// The event's type, as counted.
+    /// The event's type, as a metric label.
     kind: &'static str,
-    /// `None`: it is about the domain.
+    /// `None`: the event is about the domain.
     item: Option<ItemId>,
     at: Instant,
 }
 
 impl Unsettled {
-    /// An event was taken in.
+    /// Records an accepted event.
     pub(super) fn took(&mut self, tag: DeliveryTag, event: &Event) {
         let taken = Taken {
             kind: event.type_name(),
@@ -34,7 +34,7 @@ impl Unsettled {
         self.0.insert(tag, taken);
     }
 
-    /// These are settled now; they are counted.
+    /// Removes settled deliveries and counts them.
     pub(super) fn settled(
         &mut self,
         domain: &DomainName,
@@ -68,7 +68,7 @@ impl Unsettled {
         }
     }
 
-    /// All of them as failed, to be settled so.
+    /// All of them as failed.
     pub(super) fn failed(&self, detail: &str) -> Vec<(DeliveryTag, Outcome)> {
         let failure = Failure::passing(detail);
         let tags = self.0.keys();

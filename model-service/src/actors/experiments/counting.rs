@@ -1,4 +1,4 @@
-//! Counting what readers did: of all who wait, with one read and one write.
+//! Counts what readers did, for all waiting callers with one read and one write.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -7,21 +7,25 @@ use chrono::Utc;
 use kindred_shared::event::{Reason, Refusal};
 use kindred_shared::{DomainName, ItemId};
 
-use super::desk::{Counter, Desk, writer};
-use super::{Experiments, Failure, Outcomes};
+use super::domain::{Counter, DomainExperiments, writer};
+use super::{ExperimentError, Experiments, Outcomes};
 use kindred_domain::experiment::Experiment;
 use kindred_domain::experiment::feedback::Feedback;
 use kindred_domain::experiment::tally::{Counted, MAX_RECENT, ReaderKey, Tally};
 use kindred_domain::store::{DomainRow, StoreError};
 
-/// Items that are read at a time.
+/// Items read at a time.
 const PAGE_ITEMS: usize = 1_000;
 
 impl Experiments {
-    /// Counts what waits, and answers those who wait; whether anything was counted.
-    pub(super) async fn count_waiting(&self, domain: &DomainRow, desk: &Desk) -> bool {
-        let mut open = desk.counter.lock().await;
-        let waiting = desk.next();
+    /// Counts waiting events and answers their callers; returns whether anything was counted.
+    pub(super) async fn count_waiting(
+        &self,
+        domain: &DomainRow,
+        experiments: &DomainExperiments,
+    ) -> bool {
+        let mut open = experiments.counter.lock().await;
+        let waiting = experiments.next();
         let (batches, answers): (Vec<_>, Vec<_>) = waiting
             .into_iter()
             .map(|one| (one.feedback, (one.answer, one._room)))
@@ -31,16 +35,16 @@ impl Experiments {
         }
         let counted = self.count_now(domain, &mut open, &batches).await;
         if counted.is_err() {
-            // What of it is there is not known: all is read anew.
+            // After a failed write it is unknown what was stored: read everything again.
             *open = None;
         }
         let mut counted = counted.map(Vec::into_iter);
         for (answer, _) in answers {
             let outcomes = match &mut counted {
-                Ok(counted) => counted.next().ok_or(Failure::Late),
+                Ok(counted) => counted.next().ok_or(ExperimentError::Late),
                 Err(failure) => Err(failure.clone()),
             };
-            // Nobody may be waiting any more.
+            // The caller may have gone.
             let _ = answer.send(outcomes);
         }
         counted.is_ok()
@@ -51,7 +55,7 @@ impl Experiments {
         domain: &DomainRow,
         open: &mut Option<Counter>,
         batches: &[Vec<Feedback>],
-    ) -> Result<Vec<Outcomes>, Failure> {
+    ) -> Result<Vec<Outcomes>, ExperimentError> {
         let owner = self.owner(domain)?;
         let counter = self.opened(domain, &owner, open).await?;
         let Some(running) = &mut counter.running else {
@@ -77,7 +81,7 @@ impl Experiments {
                 let Ok(arm) = *outcome else { continue };
                 let key = ReaderKey::of(&feedback.reader);
                 let tally = readers.entry(key).or_default();
-                // Arms are 16 at most.
+                // There are 16 arms at most.
                 match tally.count(&feedback.event, arm as u8, feedback.kind, now) {
                     Counted::Now(before, after) => {
                         changed.insert(key);
@@ -106,7 +110,7 @@ impl Experiments {
         Ok(outcomes.into_iter().map(without_arms).collect())
     }
 
-    /// What is stored of the readers of events that may count.
+    /// The stored rows of the readers whose events may count.
     async fn tallies(
         &self,
         domain: &DomainName,
@@ -127,7 +131,8 @@ impl Experiments {
             .collect())
     }
 
-    /// Which items of events the domain has, or has had: what was withdrawn since it was seen was seen all the same.
+    /// Which items of the events the domain has, or has had: an item withdrawn since was still
+    /// seen.
     async fn known_items(
         &self,
         domain: &DomainName,
@@ -160,7 +165,7 @@ fn without_arms(outcomes: Vec<Result<usize, Refusal>>) -> Outcomes {
         .collect()
 }
 
-/// The arm that an event counts in.
+/// The arm that an event counts for.
 fn placed(
     feedback: &Feedback,
     running: &Experiment,

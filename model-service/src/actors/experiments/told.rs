@@ -1,4 +1,4 @@
-//! What is told of an experiment: what readers did, and what that says.
+//! What is reported about an experiment: what readers did, and what it implies.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use kindred_api::experiment::{ArmAnswer, ExperimentAnswer, LiftAnswer};
@@ -7,12 +7,12 @@ use kindred_shared::DomainName;
 use super::Figures;
 use kindred_domain::experiment::statistics::{Lift, MISMATCH, results};
 
-/// A point in time as answers write it.
+/// A timestamp as answers write it.
 pub(super) fn rfc3339(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// An experiment as it is told.
+/// An experiment as answers report it.
 pub fn told(domain: DomainName, figures: Figures) -> ExperimentAnswer {
     let Figures { row, sums } = figures;
     let arms = row.experiment.arms;
@@ -56,7 +56,7 @@ pub fn told(domain: DomainName, figures: Figures) -> ExperimentAnswer {
     }
 }
 
-/// What makes figures doubtful.
+/// Reasons to doubt the figures.
 fn warnings(arms: &[ArmAnswer], sample_ratio_p: f64) -> Vec<String> {
     let mut warnings = Vec::new();
     if sample_ratio_p < MISMATCH {
@@ -65,14 +65,15 @@ fn warnings(arms: &[ArmAnswer], sample_ratio_p: f64) -> Vec<String> {
             .map(|arm| format!("{} of {}", arm.readers, arm.name))
             .collect();
         warnings.push(format!(
-            "Sample-ratio mismatch: there are {} readers, which does not go with their shares. Some are lost or counted \
-             twice on their way, and so may clicks be: look for that before you believe the rates.",
+            "Sample-ratio mismatch: the arms have {} readers, which does not match their shares. \
+             Some are lost or counted twice on the way, and so may clicks be: find the cause \
+             before you trust the rates.",
             readers.join(", ")
         ));
     }
     for arm in arms.iter().filter(|arm| arm.clicked > arm.seen) {
         warnings.push(format!(
-            "More clicks than views in {}: views are not sent, or get lost.",
+            "More clicks than views in {}: views are not sent or are lost.",
             arm.name
         ));
     }

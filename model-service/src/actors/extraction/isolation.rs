@@ -1,4 +1,4 @@
-//! Work on many things, where one of them may panic or never end and must harm only itself.
+//! Runs work on many things, any of which may panic or hang without harming the others.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,24 +11,24 @@ use rayon::prelude::*;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// Why nothing came of one thing.
+/// Why one thing has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unfit {
     /// The work panicked.
     #[error("{0}")]
     Panicked(String),
-    /// It has not ended. Its thread is lost.
+    /// The work hangs. Its thread is lost.
     #[error("it did not end")]
     Stuck,
 }
 
-/// No thread is left that could begin the rest.
+/// No thread is left to start on the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AllStuck;
 
-/// What came of each thing, in any order. A thing is given up that is still being worked on after
-/// `looks` looks, `look` apart. (Looks and not time: a process that was frozen meanwhile has not
-/// looked.)
+/// The results of all things, in any order. A thing is abandoned if it is still being worked on
+/// after `looks` checks, `look` apart. (Checks rather than time: a process that was suspended
+/// meanwhile has made none.)
 pub(super) async fn each<T, R>(
     pool: &ThreadPool,
     things: Vec<T>,
@@ -42,17 +42,17 @@ where
 {
     let begun: Arc<[AtomicBool]> = things.iter().map(|_| AtomicBool::new(false)).collect();
     let things: Arc<[T]> = things.into();
-    // Unbounded, because there is one outcome for each thing.
+    // Unbounded, because each thing has one outcome.
     let (sender, mut outcomes) = mpsc::unbounded_channel();
     let (on_pool, begun_on_pool) = (Arc::clone(&things), Arc::clone(&begun));
     pool.spawn(move || {
         let all = on_pool.par_iter().zip(&*begun_on_pool).enumerate();
-        // One at a time, so that nothing waits behind one that is stuck.
+        // One at a time, so that nothing queues behind a stuck one.
         all.with_max_len(1).for_each(|(n, (thing, begun))| {
             begun.store(true, Ordering::Relaxed);
             let done = catch_unwind(AssertUnwindSafe(|| work(thing)));
             let done = done.map_err(|panic| Unfit::Panicked(words_of(&*panic)));
-            // Nobody waits any more for what was given up.
+            // The receiver may have abandoned it.
             let _ = sender.send((n, done));
         });
     });
@@ -65,7 +65,7 @@ where
         tokio::select! {
             biased;
             Some((n, outcome)) = outcomes.recv() => {
-                // Given up before, it may have ended after all.
+                // An abandoned thing may end after all.
                 if done[n].is_none() {
                     left -= 1;
                 }
@@ -85,7 +85,7 @@ where
                         left -= 1;
                     }
                 }
-                // Another's work may keep the pool busy meanwhile, but not for ever.
+                // Other work may keep the pool busy meanwhile, but not for ever.
                 idle = if working { 0 } else { idle + 1 };
                 if idle > LONG * looks {
                     return Err(AllStuck);
@@ -97,13 +97,13 @@ where
     Ok(things.iter().cloned().zip(outcomes).collect())
 }
 
-/// How many times longer than one thing may take it may take until the pool begins with another.
+/// How many times longer than one thing the pool may take to start another.
 const LONG: u32 = 10;
 
 fn words_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("a panic without words").to_owned()
+    text.unwrap_or("a panic without a message").to_owned()
 }
 
 #[cfg(test)]
@@ -112,17 +112,17 @@ mod tests {
     use super::*;
 
     const LOOK: Duration = Duration::from_millis(20);
-    /// Longer than a busy machine may keep a thread from what takes no time.
+    /// Longer than a busy machine may delay a thread whose work takes no time.
     const LOOKS: u32 = 100;
 
     fn pool(threads: usize) -> ThreadPool {
         compute_worker::pool(threads).unwrap()
     }
 
-    /// Panics at 3, is stuck at 5 and all above 100.
+    /// Panics at 3; hangs at 5 and above 100.
     fn work(n: &u32) -> u32 {
         match n {
-            // Without the hook, which takes its time to print where it was.
+            // Bypasses the panic hook, which is slow to print the location.
             3 => std::panic::resume_unwind(Box::new("no three")),
             5 | 101.. => loop {
                 std::thread::park();
@@ -150,7 +150,7 @@ mod tests {
         let (pool, things) = (pool(2), vec![101, 102, 1, 2, 103]);
         let done = each(&pool, things, LOOK, 2, work).await;
         assert_eq!(done.map(|done| done.len()), Err(AllStuck));
-        // A pool that is dropped waits for nobody.
+        // Dropping a pool would wait for its threads.
         std::mem::forget(pool);
     }
 }

@@ -1,12 +1,12 @@
-//! Documents in many languages to measure extraction with: the same at every run.
+//! Generates documents in many languages to measure extraction with, the same in every run.
 
 use serde::Deserialize;
 
 use super::texts::Numbers;
 
-/// Words of a document. Where no spaces are written, two characters count as one.
+/// Words per document. In scripts without spaces, two characters count as one word.
 pub(super) const WORDS: usize = 200;
-/// Words of a paragraph of HTML.
+/// Words per paragraph of HTML.
 const PARAGRAPH: usize = 40;
 
 /// Articles of the demo.
@@ -16,7 +16,7 @@ const DEMO: [(&str, &str); 3] = [
     ("fr", include_str!("../../../demo/plein-air.ndjson")),
 ];
 
-/// What stands in for articles in other languages.
+/// Sentences for languages that have no article.
 const SENTENCES: [(&str, &str); 9] = [
     (
         "es",
@@ -82,7 +82,7 @@ const SENTENCES: [(&str, &str); 9] = [
     ),
 ];
 
-/// The languages there are documents in.
+/// The languages that have documents.
 pub(super) fn languages() -> impl Iterator<Item = &'static str> {
     let demo = DEMO.iter().map(|(language, _)| *language);
     demo.chain(SENTENCES.iter().map(|(language, _)| *language))
@@ -95,7 +95,7 @@ struct Article {
 
 /// Makes documents of one language.
 pub(super) struct Articles {
-    /// Words, or sentences where no spaces are written.
+    /// Words, or sentences in scripts without spaces.
     parts: Vec<String>,
     spaced: bool,
 }
@@ -125,7 +125,8 @@ impl Articles {
         Some(Self { parts, spaced })
     }
 
-    /// Title and HTML of document number `n`: of places of the articles, eight words from each or one sentence.
+    /// Title and HTML of document number `n`: pieces from several places of the articles, eight
+    /// words or one sentence each.
     pub(super) fn document(&self, n: u64) -> (String, String) {
         let mut numbers = Numbers(n.wrapping_mul(0x2545_f491_4f6c_dd1d).wrapping_add(1));
         let mut words = Vec::new();

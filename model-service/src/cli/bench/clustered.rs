@@ -1,5 +1,5 @@
 //! The same measurement over RabbitMQ and Cassandra/ScyllaDB: a model service in this process, and
-//! compute workers of its own.
+//! its own compute workers.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -8,32 +8,36 @@ use std::time::Duration;
 use kindred_runtime::amqp::{Names, QueueCounts, close, queue_counts};
 use kindred_runtime::cql;
 
-use super::super::exit::Failure;
+use super::super::exit::CommandError;
 use crate::clustered::Clustered;
 use crate::config::Config;
 use crate::service::Service;
 
-/// The workers' program: built and installed beside this one.
+/// The worker program: built and installed next to this one.
 const WORKER: &str = "compute-worker";
-/// How long broker, database and workers may take to be there.
+/// How long the broker, the database and the workers may take to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// How often it is looked whether they are.
+/// How often readiness is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Starts the service and its workers, measures (the last argument: the workers' process ids), and stops
-/// all of it.
+/// Starts the service and its workers, measures, and stops everything. `measure`'s last argument is
+/// the workers' process ids.
 pub(super) async fn with_service<T>(
     workers: u16,
     mut config: Config,
-    measure: impl AsyncFnOnce(&Service, &Config, &[u32]) -> Result<T, Failure>,
-) -> Result<T, Failure> {
+    measure: impl AsyncFnOnce(&Service, &Config, &[u32]) -> Result<T, CommandError>,
+) -> Result<T, CommandError> {
     config.domains.partitions = 1;
     config.database.cql_keyspace = format!("kindred_bench_{}", std::process::id());
     refuse_busy_broker(&config).await?;
     let service = tokio::time::timeout(READY_WITHIN, Clustered::start(&config))
         .await
-        .map_err(|_| Failure::failed(format!("no broker or database within {READY_WITHIN:?}")))?
-        .map_err(|error| Failure::failed(error.to_string()))?;
+        .map_err(|_| {
+            CommandError::failed(format!(
+                "the broker or the database was not reachable within {READY_WITHIN:?}"
+            ))
+        })?
+        .map_err(|error| CommandError::failed(error.to_string()))?;
     let measured = with_workers(workers, &config, &service, measure).await;
     service.stop().await;
     drop_keyspace(&config).await?;
@@ -44,8 +48,8 @@ async fn with_workers<T>(
     count: u16,
     config: &Config,
     service: &Clustered,
-    measure: impl AsyncFnOnce(&Service, &Config, &[u32]) -> Result<T, Failure>,
-) -> Result<T, Failure> {
+    measure: impl AsyncFnOnce(&Service, &Config, &[u32]) -> Result<T, CommandError>,
+) -> Result<T, CommandError> {
     let workers = (0..count)
         .map(|_| Worker::start(config))
         .collect::<Result<Vec<_>, _>>()?;
@@ -63,7 +67,7 @@ async fn with_workers<T>(
         .map_err(|_| {
             let reasons = service.readiness.reasons().join("; ");
             let there = service.workers();
-            Failure::failed(format!(
+            CommandError::failed(format!(
                 "not ready within {READY_WITHIN:?}: {there} of {count} workers; {reasons}"
             ))
         })?;
@@ -71,9 +75,9 @@ async fn with_workers<T>(
     measure(service, config, &pids).await
 }
 
-/// Events of others must neither be measured nor taken.
-async fn refuse_busy_broker(config: &Config) -> Result<(), Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::failed(error.to_string());
+/// Refuses a broker in use: other programs' events must be neither measured nor consumed.
+async fn refuse_busy_broker(config: &Config) -> Result<(), CommandError> {
+    let failed = |error: &dyn std::fmt::Display| CommandError::failed(error.to_string());
     let connector = (config.broker.connector("kindred bench")).map_err(|error| failed(&error))?;
     let connection = connector
         .connect("looking")
@@ -91,7 +95,7 @@ async fn refuse_busy_broker(config: &Config) -> Result<(), Failure> {
         Some(QueueCounts {
             messages,
             consumers,
-        }) => Err(Failure::failed(format!(
+        }) => Err(CommandError::failed(format!(
             "{} at {} is in use ({messages} messages, {consumers} consumers); measure on a virtual \
              host of its own",
             names.partition(0),
@@ -100,11 +104,11 @@ async fn refuse_busy_broker(config: &Config) -> Result<(), Failure> {
     }
 }
 
-async fn drop_keyspace(config: &Config) -> Result<(), Failure> {
+async fn drop_keyspace(config: &Config) -> Result<(), CommandError> {
     let keyspace = &config.database.cql_keyspace;
     let options = config.database.options();
     let left = |error: &dyn std::fmt::Display| {
-        Failure::failed(format!("keyspace {keyspace} is not dropped: {error}"))
+        CommandError::failed(format!("keyspace {keyspace} could not be dropped: {error}"))
     };
     let session = cql::connect(&options, keyspace)
         .await
@@ -116,11 +120,11 @@ async fn drop_keyspace(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A compute worker; it ends with this.
+/// A compute worker process, killed when this is dropped.
 struct Worker(Child);
 
 impl Worker {
-    fn start(config: &Config) -> Result<Self, Failure> {
+    fn start(config: &Config) -> Result<Self, CommandError> {
         let program = std::env::current_exe()
             .map(|here| here.with_file_name(WORKER))
             .ok()
@@ -142,7 +146,7 @@ impl Worker {
                 .env("KINDRED_CQL_PASSWORD", password);
         }
         command.spawn().map(Self).map_err(|error| {
-            Failure::failed(format!(
+            CommandError::failed(format!(
                 "{}: {error}; build it with `cargo build --release --workspace`",
                 program.display()
             ))
@@ -152,7 +156,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // One that has ended by itself needs no end.
+        // It may have exited by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,17 +1,18 @@
-//! The CPU time that a process had.
+//! CPU time used by a process.
 
 use std::time::Duration;
 
-/// Ticks a second of what Linux tells programs (`USER_HZ`).
+/// Clock ticks per second in what Linux reports to programs (`USER_HZ`).
 const TICKS: u64 = 100;
 
-/// CPU time of a process so far, of all its threads; `None` where the system does not say.
+/// CPU time used by a process so far, over all threads; `None` where the system does not report it.
 pub(super) fn cpu_time(pid: u32) -> Option<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     of_stat(&stat)
 }
 
-/// Fields 14 and 15 of proc(5)'s `stat`. The second one, a name in brackets, may hold anything.
+/// Fields 14 and 15 of `stat`, see proc(5). The second field, a name in brackets, may contain
+/// anything.
 fn of_stat(stat: &str) -> Option<Duration> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut times = fields.split_ascii_whitespace().skip(11);

@@ -11,7 +11,7 @@ use kindred_shared::job::{ExtractTask, TermCounts};
 use kindred_shared::{ItemId, Space};
 use serde::Serialize;
 
-use super::super::exit::{Exit, Failure, Outcome};
+use super::super::exit::{CommandError, Exit, Outcome};
 use super::super::local::ExtractArgs;
 use super::super::output::json_lines;
 use super::articles::{Articles, WORDS, languages};
@@ -31,7 +31,7 @@ struct Report {
     languages: Vec<OfLanguage>,
 }
 
-/// One core, the fastest of all rounds.
+/// On one core; the fastest of all rounds.
 #[derive(Debug, Serialize)]
 struct OfLanguage {
     language: &'static str,
@@ -39,7 +39,7 @@ struct OfLanguage {
     /// Share of the time that markup, detection of the language and terms take; the rest is the model's.
     reading_share: f64,
     terms_per_document: f64,
-    /// Share of documents that were read in their language.
+    /// Share of documents whose language was detected correctly.
     detected_share: f64,
 }
 
@@ -49,11 +49,11 @@ pub(in super::super) fn run(
     json: bool,
     out: &mut dyn Write,
 ) -> Outcome {
-    let failed = |error: &dyn std::fmt::Display| Failure::failed(error.to_string());
+    let failed = |error: &dyn std::fmt::Display| CommandError::failed(error.to_string());
     let preprocessor = Preprocessor::new(&config.texts.languages, &config.texts.default_language)
-        .map_err(|error| Failure::usage(error.to_string()))?;
+        .map_err(|error| CommandError::usage(error.to_string()))?;
     let models = Models::new(Arc::new(Vectors::builtin()));
-    // One thread: the figure is that of a core.
+    // One thread: the figure is per core.
     let pool = pool(1).map_err(|error| failed(&error))?;
     let wanted =
         |language: &&'static str| args.of.is_empty() || args.of.iter().any(|one| one == language);
@@ -63,8 +63,8 @@ pub(in super::super) fn run(
         .find(|one| !languages().any(|known| known == **one))
     {
         let known: Vec<&str> = languages().collect();
-        return Err(Failure::usage(format!(
-            "there are no documents in {unknown:?} to measure with (--of); there are in {}",
+        return Err(CommandError::usage(format!(
+            "--of: no documents in {unknown:?}; available: {}",
             known.join(", ")
         )));
     }
@@ -95,10 +95,10 @@ fn measure(
     language: &'static str,
     preprocessor: &Preprocessor,
     models: &Models,
-) -> Result<OfLanguage, Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::failed(error.to_string());
+) -> Result<OfLanguage, CommandError> {
+    let failed = |error: &dyn std::fmt::Display| CommandError::failed(error.to_string());
     let articles = Articles::of(language)
-        .ok_or_else(|| Failure::usage(format!("there are no documents in {language:?}")))?;
+        .ok_or_else(|| CommandError::usage(format!("no documents in {language:?}")))?;
     let documents: Vec<(String, String)> = (0..u64::from(args.items))
         .map(|n| articles.document(n))
         .collect();
@@ -126,7 +126,7 @@ fn measure(
         let features = models.extract(&task).map_err(|error| failed(&error))?;
         let took = began.elapsed();
         if features.len() != documents.len() {
-            return Err(Failure::failed("a document has no feature".to_owned()));
+            return Err(CommandError::failed("a document has no feature".to_owned()));
         }
         if took < least {
             (least, reading_share) = (took, reading.as_secs_f64() / took.as_secs_f64());

@@ -1,9 +1,9 @@
-//! `kindred bench freshness`: how soon events are in lists while others keep coming, on a service of its
-//! own.
+//! `kindred bench freshness`: how soon an event shows in lists while others keep coming, on a
+//! service of its own.
 //!
-//! Events come at a steady rate, each at its own moment, however long the ones before it take. An event
-//! and the lists it changes are served at once, so one time says both; some events are followed until the
-//! list of their nearest neighbour is in the store.
+//! Events are sent at a steady rate, each at its scheduled moment, however long earlier ones take.
+//! An event and the lists it changes become visible together, so one time covers both. Some events
+//! are followed until the list of their nearest neighbour is stored.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::super::client::Client;
 use super::super::demo::beside;
-use super::super::exit::{Exit, Failure, Outcome};
+use super::super::exit::{CommandError, Exit, Outcome};
 use super::super::local::FreshnessArgs;
 use super::super::output::json_lines;
 use super::super::standalone::Stop;
@@ -35,11 +35,11 @@ use crate::config::{Config, Origins};
 use crate::service::Service;
 
 const LISTS: &str = "kindred_store_rows_written_total{table=\"similar_items\"}";
-/// Events a second that are followed until a list of theirs is in the store.
+/// Events per second that are followed until one of their lists is stored.
 const FOLLOWED_A_SECOND: u32 = 5;
-/// How often the store is asked for such a list: the resolution of what is measured.
+/// How often the store is polled for such a list: the resolution of the measurement.
 const ASK_EVERY: Duration = Duration::from_millis(20);
-/// After this an event counts as lost.
+/// After this long an event counts as lost.
 const WITHIN: Duration = Duration::from_secs(120);
 
 /// What was measured.
@@ -63,20 +63,20 @@ struct Phase {
     items: u64,
     /// Events a second.
     rate: u32,
-    /// From when an event was due to its list and those of its neighbours being served.
+    /// From an event's due time until its list and those of its neighbours are served.
     event_to_served: Percentiles,
-    /// From when an event was due to its nearest neighbour's list being in the store.
+    /// From an event's due time until its nearest neighbour's list is stored.
     event_to_stored: Percentiles,
-    /// Events that were followed and left their neighbour's list, for later ones that are nearer, before it
-    /// was stored with them. They are in no percentile.
+    /// Followed events that later, nearer ones pushed out of their neighbour's list before that
+    /// list was stored. They are in no percentile.
     overtaken: usize,
-    /// From the last event to every list being exact and stored.
+    /// From the last event until every list is exact and stored.
     seconds_until_quiet: f64,
-    /// Lists written an event.
+    /// Lists written per event.
     lists_per_event: Option<f64>,
-    /// CPUs that the service (and this measurement) used.
+    /// CPUs used by the service (including this measurement).
     service_cpus: Option<f64>,
-    /// CPUs that the compute workers used.
+    /// CPUs used by the compute workers.
     worker_cpus: Option<f64>,
 }
 
@@ -93,7 +93,7 @@ pub(in crate::cli) fn run(
     }
     let mut config = config.clone();
     config.http.listen = ([127, 0, 0, 1], 0).into();
-    // A domain that sleeps is seen no more.
+    // A sleeping domain cannot be observed.
     config.domains.idle_after = QUIET_WITHIN;
     let report = actix::System::new().block_on(async {
         let mut stop = Stop::listen()?;
@@ -112,7 +112,7 @@ pub(in crate::cli) fn run(
         };
         tokio::select! {
             report = measured => report,
-            () = stop.asked() => Err(Failure::failed("stopped before the end")),
+            () = stop.asked() => Err(CommandError::failed("stopped before the end")),
         }
     })?;
     if json {
@@ -123,14 +123,14 @@ pub(in crate::cli) fn run(
     Ok(Exit::Done)
 }
 
-/// What is still to be published, in order.
+/// The items still to be published, in order.
 struct Supply {
     texts: VecDeque<(String, String)>,
     published: u64,
 }
 
 impl Supply {
-    fn new(args: &FreshnessArgs) -> Result<Self, Failure> {
+    fn new(args: &FreshnessArgs) -> Result<Self, CommandError> {
         let most = args.items.iter().copied().max().unwrap_or_default();
         let steady: u32 = args.rate.iter().map(|rate| rate * args.seconds).sum();
         let wanted = u64::from(most) + u64::from(steady) * args.items.len() as u64;
@@ -142,8 +142,8 @@ impl Supply {
             }
         };
         if (texts.len() as u64) < wanted {
-            return Err(Failure::usage(format!(
-                "--input: {} texts, and {wanted} are needed",
+            return Err(CommandError::usage(format!(
+                "--input has {} texts; {wanted} are needed",
                 texts.len()
             )));
         }
@@ -153,7 +153,7 @@ impl Supply {
         })
     }
 
-    /// The next so many texts.
+    /// The next `count` texts.
     fn take(&mut self, count: u64) -> Vec<(String, String)> {
         self.published += count;
         let count = usize::try_from(count).unwrap_or(usize::MAX);
@@ -167,7 +167,7 @@ async fn measure(
     config: &Config,
     workers: &[u32],
     args: &FreshnessArgs,
-) -> Result<Report, Failure> {
+) -> Result<Report, CommandError> {
     let mut supply = Supply::new(args)?;
     let client = Client::new(&format!("http://{}", service.address))?;
     let mut sizes = args.items.clone();
@@ -214,7 +214,7 @@ struct Load<'a> {
     rate: u32,
 }
 
-/// An event that is on its way.
+/// An event in flight.
 struct OnItsWay {
     due: Instant,
     domain: DomainName,
@@ -228,7 +228,7 @@ impl Load<'_> {
         client: &Client,
         workers: &[u32],
         texts: Vec<(String, String)>,
-    ) -> Result<Phase, Failure> {
+    ) -> Result<Phase, CommandError> {
         let count = texts.len() as u64;
         let (lists, cpus) = (lists_written(client).await?, Cpus::now(workers));
         let began = Instant::now();
@@ -252,14 +252,14 @@ impl Load<'_> {
                 last = due;
             }
             while let Some(confirmed) = confirming.try_join_next() {
-                let confirmed = confirmed.map_err(|_| Failure::failed("publishing ended"))?;
+                let confirmed = confirmed.map_err(|_| CommandError::failed("publishing ended"))?;
                 confirmed.map_err(|error| not_taken(&error))?;
             }
             if on_their_way
                 .iter()
                 .any(|sent: &OnItsWay| sent.due.elapsed() > WITHIN)
             {
-                return Err(Failure::failed(format!(
+                return Err(CommandError::failed(format!(
                     "an event was not served within {WITHIN:?} at {} a second",
                     self.rate
                 )));
@@ -276,7 +276,7 @@ impl Load<'_> {
             }
         }
         while let Some(followed) = following.join_next().await {
-            let followed = followed.map_err(|_| Failure::failed("following ended"))?;
+            let followed = followed.map_err(|_| CommandError::failed("following ended"))?;
             match followed? {
                 Some(after) => stored.push(after.as_secs_f64() * 1e3),
                 None => overtaken += 1,
@@ -309,7 +309,7 @@ impl Load<'_> {
         n: u32,
         due: Instant,
         (title, text): (String, String),
-    ) -> Result<(Event, OnItsWay), Failure> {
+    ) -> Result<(Event, OnItsWay), CommandError> {
         let number = self.first + u64::from(n);
         let (domain, id) = (domain(number % u64::from(self.domains))?, item(number)?);
         let sent = OnItsWay {
@@ -358,7 +358,7 @@ impl Load<'_> {
     }
 }
 
-/// Whether the list of `of` that is served names the item.
+/// Whether the served list of `of` names the item.
 fn list_names(snapshot: &Snapshot, of: &ItemId, id: &ItemId) -> bool {
     let of = snapshot.item(of.as_str(), signed_now());
     of.is_some_and(|of| {
@@ -367,15 +367,15 @@ fn list_names(snapshot: &Snapshot, of: &ItemId, id: &ItemId) -> bool {
     })
 }
 
-/// Waits until the neighbour's list in the store names the item; how long that is after it was due. `None`: the
-/// list that is served names it no more, so that it need not come to the store.
+/// Waits until the neighbour's stored list names the item; returns the time since the event was
+/// due. `None`: the served list no longer names the item, so it need not reach the store.
 async fn stored_after(
     store: Arc<dyn Store>,
     views: Arc<Views>,
     sent: OnItsWay,
     neighbour: ItemId,
-) -> Result<Option<Duration>, Failure> {
-    let failed = |words: String| Failure::failed(format!("the list of {neighbour}: {words}"));
+) -> Result<Option<Duration>, CommandError> {
+    let failed = |words: String| CommandError::failed(format!("the list of {neighbour}: {words}"));
     let mut ask = tokio::time::interval(ASK_EVERY);
     ask.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while sent.due.elapsed() < WITHIN {
@@ -393,22 +393,22 @@ async fn stored_after(
         }
     }
     Err(failed(format!(
-        "{} is not in the stored one within {WITHIN:?}",
+        "{} did not reach the stored list within {WITHIN:?}",
         sent.id
     )))
 }
 
-fn not_taken(error: &kindred_domain::intake::PublishError) -> Failure {
-    Failure::failed(format!("an event was not taken: {error}"))
+fn not_taken(error: &kindred_domain::intake::PublishError) -> CommandError {
+    CommandError::failed(format!("an event was not accepted: {error}"))
 }
 
-async fn lists_written(client: &Client) -> Result<Option<f64>, Failure> {
+async fn lists_written(client: &Client) -> Result<Option<f64>, CommandError> {
     let client = client.clone();
     let metrics = beside(move || client.get(path::METRICS)).await?;
     Ok(counter(&metrics.text(), LISTS))
 }
 
-/// CPU time that processes had; `None` where the system does not say.
+/// CPU time used by processes; `None` where the system does not report it.
 struct Cpus {
     service: Option<Duration>,
     workers: Option<Duration>,

@@ -1,4 +1,4 @@
-//! What a figure was measured on, and what its counters say.
+//! The machine that a figure was measured on, and what its counters say.
 
 use serde::Serialize;
 

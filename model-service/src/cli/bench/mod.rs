@@ -28,7 +28,7 @@ use self::machine::{Machine, counter};
 use self::texts::Texts;
 use super::client::Client;
 use super::demo::beside;
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::import::{BATCH_LINES, Records, SENDERS, Source, now_ms};
 use super::local::PipelineArgs;
 use super::memory::peak_memory;
@@ -37,11 +37,11 @@ use super::standalone::Stop;
 use crate::config::{Config, Origins};
 use crate::service::Service;
 
-/// Items published one after the other, each into a quiet domain.
+/// Items published one by one, each into a quiet domain.
 const SINGLES: u64 = 50;
 const QUIET_WITHIN: Duration = Duration::from_secs(3600);
 const SERVED_WITHIN: Duration = Duration::from_secs(60);
-/// How often a view is looked at: the resolution of what is measured.
+/// How often a view is polled: the resolution of the measurement.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 const PAIRS: &str = "kindred_pairs_compared_total";
 const ROWS: &str = "kindred_store_rows_written_total";
@@ -60,19 +60,19 @@ struct Report {
     /// From the first event to the last list stored.
     seconds_until_quiet: f64,
     items_per_second: f64,
-    /// Pairs compared, and how many a second.
+    /// Pairs compared, and pairs per second.
     pairs: Option<f64>,
     pairs_per_second: Option<f64>,
-    /// From publishing one item into a quiet domain to its neighbours being served.
+    /// From publishing one item into a quiet domain until its neighbours are served.
     single_event_to_served: Percentiles,
-    /// From publishing that item to every list that it changes being stored.
+    /// From publishing that item until every list it changes is stored.
     single_event_to_stored: Percentiles,
-    /// From sending an item's batch to its neighbours being served, in the bulk load.
+    /// From sending an item's batch until its neighbours are served, during the bulk load.
     bulk_event_to_served: Percentiles,
     store_rows_per_item: Option<f64>,
-    /// Most memory of the process, this program's own inputs included.
+    /// Peak memory of the process, this program's own inputs included.
     peak_memory_bytes: Option<u64>,
-    /// What the load added to it, an item.
+    /// Memory that the load added, per item.
     memory_bytes_per_item: Option<f64>,
 }
 
@@ -84,7 +84,7 @@ struct Percentiles {
 }
 
 impl Percentiles {
-    /// By the nearest rank.
+    /// Percentiles by the nearest-rank method.
     fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |share: f64| {
@@ -108,7 +108,7 @@ struct Sent {
     domain: DomainName,
     ids: Vec<ItemId>,
     body: Vec<u8>,
-    /// In ms since 1970; 0: not yet.
+    /// In ms since 1970; 0: not sent yet.
     at: u64,
 }
 
@@ -139,7 +139,7 @@ pub(super) fn run(
     };
     let mut config = config.clone();
     config.http.listen = ([127, 0, 0, 1], 0).into();
-    // A domain that sleeps is seen no more.
+    // A sleeping domain cannot be observed.
     config.domains.idle_after = QUIET_WITHIN;
     let report = actix::System::new().block_on(async {
         let mut stop = Stop::listen()?;
@@ -158,7 +158,7 @@ pub(super) fn run(
                     .await
                 }
             } => report,
-            () = stop.asked() => Err(Failure::failed("stopped before the end")),
+            () = stop.asked() => Err(CommandError::failed("stopped before the end")),
         }
     })?;
     if json {
@@ -169,11 +169,11 @@ pub(super) fn run(
     Ok(Exit::Done)
 }
 
-/// The texts of a file: those of the load, and then those of single items.
-fn pipeline_texts(path: &Path, items: u32) -> Result<Vec<(String, String)>, Failure> {
+/// The texts of a file: first those of the load, then those of single items.
+fn pipeline_texts(path: &Path, items: u32) -> Result<Vec<(String, String)>, CommandError> {
     let texts = read_texts(path, u64::from(items) + SINGLES)?;
     if texts.len() as u64 <= SINGLES {
-        return Err(Failure::usage(format!(
+        return Err(CommandError::usage(format!(
             "{}: expected more than {SINGLES} events with a title or a text",
             path.display()
         )));
@@ -181,9 +181,11 @@ fn pipeline_texts(path: &Path, items: u32) -> Result<Vec<(String, String)>, Fail
     Ok(texts)
 }
 
-/// Titles and texts of a file of events, so many at most; what is none is passed over.
-fn read_texts(path: &Path, most: u64) -> Result<Vec<(String, String)>, Failure> {
-    let failure = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
+/// Titles and texts of a file of events, at most `most`; lines that are not such events are
+/// skipped.
+fn read_texts(path: &Path, most: u64) -> Result<Vec<(String, String)>, CommandError> {
+    let failure =
+        |error: std::io::Error| CommandError::usage(format!("{}: {error}", path.display()));
     let source = Source::open(path).map_err(failure)?;
     let reader = source
         .reader(std::sync::Arc::default(), &std::sync::Arc::default())
@@ -212,7 +214,7 @@ async fn measure(
     config: &Config,
     domains: u16,
     mut texts: Vec<(String, String)>,
-) -> Result<Report, Failure> {
+) -> Result<Report, CommandError> {
     let singles = texts.split_off(texts.len() - SINGLES as usize);
     let items = texts.len() as u64;
     let batches = batches(0, texts, domains)?;
@@ -254,8 +256,8 @@ async fn measure(
     })
 }
 
-/// Waits until so many items are visible and every list is exact and stored.
-async fn settled(service: &Service, visible: u64, within: Duration) -> Result<(), Failure> {
+/// Waits until `visible` items are visible and every list is exact and stored.
+async fn settled(service: &Service, visible: u64, within: Duration) -> Result<(), CommandError> {
     let all_there = async {
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
@@ -271,21 +273,25 @@ async fn settled(service: &Service, visible: u64, within: Duration) -> Result<()
     };
     tokio::time::timeout(within, all_there)
         .await
-        .map_err(|_| Failure::failed("the domains did not become quiet"))
+        .map_err(|_| CommandError::failed("the domains did not become quiet"))
 }
 
-fn domain(n: u64) -> Result<DomainName, Failure> {
+fn domain(n: u64) -> Result<DomainName, CommandError> {
     DomainName::new(&format!("bench-{n}.example"))
-        .map_err(|error| Failure::failed(error.to_string()))
+        .map_err(|error| CommandError::failed(error.to_string()))
 }
 
-fn item(n: u64) -> Result<ItemId, Failure> {
-    ItemId::new(&format!("item-{n}")).map_err(|error| Failure::failed(error.to_string()))
+fn item(n: u64) -> Result<ItemId, CommandError> {
+    ItemId::new(&format!("item-{n}")).map_err(|error| CommandError::failed(error.to_string()))
 }
 
-/// Deals the texts to the domains and makes batches of them, as an import does. The first item has the
-/// number `first`.
-fn batches(first: u64, texts: Vec<(String, String)>, domains: u16) -> Result<Vec<Sent>, Failure> {
+/// Deals the texts to the domains and batches them as an import does. The first item has the number
+/// `first`.
+fn batches(
+    first: u64,
+    texts: Vec<(String, String)>,
+    domains: u16,
+) -> Result<Vec<Sent>, CommandError> {
     let version = now_ms();
     let names: Vec<DomainName> = (0..u64::from(domains))
         .map(domain)
@@ -317,9 +323,9 @@ fn batches(first: u64, texts: Vec<(String, String)>, domains: u16) -> Result<Vec
     Ok(full)
 }
 
-/// Sends the batches over the same way as an import, a few at once. No item is in two of them,
-/// so their order is free.
-fn send(client: &Client, batches: Vec<Sent>) -> Result<Vec<Sent>, Failure> {
+/// Sends the batches the way an import does, a few at once. No item is in two of them, so their
+/// order does not matter.
+fn send(client: &Client, batches: Vec<Sent>) -> Result<Vec<Sent>, CommandError> {
     let next = AtomicUsize::new(0);
     let batches: Vec<Mutex<Sent>> = batches.into_iter().map(Mutex::new).collect();
     let failure = Mutex::new(None);
@@ -345,20 +351,20 @@ fn send(client: &Client, batches: Vec<Sent>) -> Result<Vec<Sent>, Failure> {
     }
 }
 
-fn send_one(client: &Client, batch: &mut Sent) -> Result<(), Failure> {
+fn send_one(client: &Client, batch: &mut Sent) -> Result<(), CommandError> {
     batch.at = now_ms();
     let answer = client.post(&path::batch(batch.domain.as_str()), &batch.body)?;
     batch.body = Vec::new();
     match answer.json::<BatchAnswer>() {
         Ok(told) if answer.is_success() && told.accepted == batch.ids.len() as u64 => Ok(()),
-        _ => Err(Failure::failed(format!(
-            "a batch was not taken: {}",
+        _ => Err(CommandError::failed(format!(
+            "a batch was not accepted: {}",
             answer.words()
         ))),
     }
 }
 
-/// Milliseconds from sending to serving, of every item.
+/// Milliseconds from sending until serving, for every item.
 fn served_after(service: &Service, sent: &[Sent]) -> Vec<f64> {
     let now = signed_now();
     let mut times = Vec::new();
@@ -381,18 +387,18 @@ fn signed_now() -> i64 {
     i64::try_from(now_ms()).unwrap_or(i64::MAX)
 }
 
-/// Publishes items one after the other into a quiet domain; milliseconds until each is served, and
-/// until all that it changes is stored.
+/// Publishes items one after the other into a quiet domain; returns the milliseconds until each is
+/// served and until everything it changes is stored.
 async fn publish_singles(
     service: &Service,
     items: u64,
     texts: Vec<(String, String)>,
-) -> Result<(Vec<f64>, Vec<f64>), Failure> {
+) -> Result<(Vec<f64>, Vec<f64>), CommandError> {
     let domain = domain(0)?;
     let (mut served_ms, mut stored_ms) = (Vec::new(), Vec::new());
     for (n, (title, text)) in (0_u64..).zip(texts) {
         let id = ItemId::new(&format!("single-{n}"))
-            .map_err(|error| Failure::failed(error.to_string()))?;
+            .map_err(|error| CommandError::failed(error.to_string()))?;
         let version = now_ms();
         let event = Event::Upsert(Box::new(Upsert {
             kind: UpsertKind::Created,
@@ -414,7 +420,7 @@ async fn publish_singles(
             attributes: Default::default(),
         }));
         let refused = |error: kindred_domain::intake::PublishError| {
-            Failure::failed(format!("a single item was not taken: {error}"))
+            CommandError::failed(format!("a single item was not accepted: {error}"))
         };
         let began = Instant::now();
         let confirm = service.publish.publish(event).await.map_err(refused)?;
@@ -428,7 +434,7 @@ async fn publish_singles(
                 break;
             }
             if began.elapsed() > SERVED_WITHIN {
-                return Err(Failure::failed("a single item was not served in time"));
+                return Err(CommandError::failed("a single item was not served in time"));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -484,13 +490,13 @@ fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
             percentiles(&report.bulk_event_to_served),
         ),
         (
-            "store rows an item",
+            "store rows per item",
             known(report.store_rows_per_item, &|rows| format!("{rows:.2}")),
         ),
         (
             "peak memory",
             format!(
-                "{}, {} added by the load an item",
+                "{}, {} per item added by the load",
                 known(
                     report.peak_memory_bytes.map(|bytes| bytes as f64),
                     &|bytes| { format!("{:.1} MiB", bytes / f64::from(1 << 20)) }

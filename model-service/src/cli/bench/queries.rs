@@ -1,4 +1,5 @@
-//! `kindred bench queries`: how long answers take over HTTP while events keep coming, on a service of its own.
+//! `kindred bench queries`: query latency over HTTP while events keep coming, on a service of its
+//! own.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use serde::Serialize;
 
 use super::super::client::Client;
 use super::super::demo::beside;
-use super::super::exit::{Exit, Failure, Outcome};
+use super::super::exit::{CommandError, Exit, Outcome};
 use super::super::local::QueriesArgs;
 use super::super::output::json_lines;
 use super::super::standalone::Stop;
@@ -47,7 +48,7 @@ pub(in crate::cli) fn run(
     }
     let mut config = config.clone();
     config.http.listen = ([127, 0, 0, 1], 0).into();
-    // One that sleeps would be woken by a query of some kind only.
+    // A sleeping domain would be woken only by some kinds of query.
     config.domains.idle_after = QUIET_WITHIN;
     let report = actix::System::new().block_on(async {
         let mut stop = Stop::listen()?;
@@ -66,7 +67,7 @@ pub(in crate::cli) fn run(
         };
         tokio::select! {
             report = measured => report,
-            () = stop.asked() => Err(Failure::failed("stopped before the end")),
+            () = stop.asked() => Err(CommandError::failed("stopped before the end")),
         }
     })?;
     if json {
@@ -82,7 +83,7 @@ async fn measure(
     service: &Service,
     config: &Config,
     args: &QueriesArgs,
-) -> Result<Report, Failure> {
+) -> Result<Report, CommandError> {
     let client = Client::new(&format!("http://{}", service.address))?;
     let load = Arc::new(Load::new(args, client.clone())?);
     let batches = load.batches()?;
@@ -108,7 +109,7 @@ async fn measure(
     })
 }
 
-/// Stops the threads of a measurement when nobody waits for it any more.
+/// Stops the threads of a measurement when its future is dropped.
 struct GoingOn {
     is_stopped: Arc<AtomicBool>,
 }

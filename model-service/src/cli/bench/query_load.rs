@@ -1,7 +1,7 @@
-//! A steady load of events and of queries of one kind, over HTTP.
+//! A steady load of events and of one kind of query, over HTTP.
 //!
-//! Each comes at its own moment: the time of a query is that from when it was due until its whole answer is there,
-//! so that one that waits behind a slow one counts with its wait.
+//! Requests are sent on schedule. A query's time runs from when it was due until its whole answer
+//! has arrived, so waiting behind a slow query counts.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,37 +14,37 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::client::Client;
-use super::super::exit::Failure;
+use super::super::exit::CommandError;
 use super::super::import::{BATCH_LINES, now_ms};
 use super::super::local::QueriesArgs;
 use super::texts::{Numbers, Texts};
 use super::{Percentiles, Sent, domain, item, read_texts};
-use crate::client::Answer;
+use crate::client::Response;
 
-/// Connections that events come over, and that queries come over.
+/// Connections for events, and as many for queries.
 const CONNECTIONS: usize = 16;
-/// Answers asked for.
+/// The `limit` of the queries.
 const LIMIT: usize = 10;
-/// Of so many items one is of the rare group.
+/// One in this many items belongs to the rare group.
 const RARE_EVERY: u64 = 1_000;
-/// Longest sleep before it is looked whether all is to stop.
+/// Longest sleep before the stop flag is checked again.
 const NAP: Duration = Duration::from_millis(100);
 /// Too many queries at once.
 const BUSY: u16 = 429;
 
-/// What is asked, one kind after the other.
+/// The kinds of query, measured one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
     /// The list of an item.
     Unfiltered,
-    /// Of an item, among one in a thousand.
+    /// The list of an item, filtered to one item in a thousand.
     OneInAThousand,
-    /// Of an item, among every other.
+    /// The list of an item, filtered to every other item.
     EveryOther,
-    /// Of a text that is no item's.
+    /// Neighbours of a text that belongs to no item.
     Text,
-    /// The list of an item, with why.
+    /// The list of an item, with explanations.
     Explain,
 }
 
@@ -68,24 +68,24 @@ impl Kind {
     }
 }
 
-/// What was measured of one kind.
+/// Measurements of one kind.
 #[derive(Debug, Serialize)]
 pub(super) struct OfKind {
     pub(super) kind: Kind,
-    /// From when a query was due to its whole answer.
+    /// From a query's due time until its whole answer has arrived.
     pub(super) answered: Percentiles,
-    /// Queries answered from a stored list; the others were scans.
+    /// Queries answered from a stored list; the rest were scans.
     pub(super) from_list: u64,
-    /// Queries that were refused because too many were being computed. They are in no percentile.
+    /// Queries refused because too many were already running. They are in no percentile.
     pub(super) busy: u64,
-    /// From when an event was due to its being durable, meanwhile.
+    /// Meanwhile: from an event's due time until it is durable.
     pub(super) event_to_durable: Percentiles,
 }
 
-/// Where texts are from.
+/// Where texts come from.
 enum Supply {
     Made(Texts),
-    /// Of a file, around and around.
+    /// From a file, cycled through.
     Read(Vec<(String, String)>),
 }
 
@@ -116,7 +116,7 @@ struct Computed {
     computed: String,
 }
 
-/// Times in ms, and what else was counted, of one kind.
+/// Times in ms, and other counts, of one kind.
 #[derive(Debug, Default)]
 struct Measured {
     answered: Vec<f64>,
@@ -125,15 +125,15 @@ struct Measured {
 }
 
 impl Load {
-    pub(super) fn new(args: &QueriesArgs, client: Client) -> Result<Self, Failure> {
+    pub(super) fn new(args: &QueriesArgs, client: Client) -> Result<Self, CommandError> {
         let supply = match &args.input {
             None => Supply::Made(Texts::new()),
             Some(path) => {
                 let asked = 2 * u64::from(args.seconds) * u64::from(args.events + args.queries);
                 let texts = read_texts(path, u64::from(args.items) + asked)?;
                 if (texts.len() as u64) < u64::from(args.items) {
-                    return Err(Failure::usage(format!(
-                        "--input: {} texts, and at least --items, {}, are needed",
+                    return Err(CommandError::usage(format!(
+                        "--input has {} texts; at least --items ({}) are needed",
                         texts.len(),
                         args.items
                     )));
@@ -153,7 +153,7 @@ impl Load {
         })
     }
 
-    /// An item with text number `text`, as JSON without its id.
+    /// Item number `n` with text number `text`, as JSON without its id.
     fn said(&self, n: u64, text: u64) -> Value {
         let (title, text) = self.supply.text(text);
         let group = if n.is_multiple_of(RARE_EVERY) {
@@ -167,7 +167,7 @@ impl Load {
     }
 
     /// All items, as an import sends them.
-    pub(super) fn batches(&self) -> Result<Vec<Sent>, Failure> {
+    pub(super) fn batches(&self) -> Result<Vec<Sent>, CommandError> {
         let version = now_ms();
         let numbers: Vec<u64> = (0..self.items).collect();
         let mut batches = Vec::new();
@@ -193,31 +193,37 @@ impl Load {
         Ok(batches)
     }
 
-    /// Events and queries of one kind, for as long as was asked for.
-    pub(super) fn measure(&self, kind: Kind, is_stopped: &AtomicBool) -> Result<OfKind, Failure> {
+    /// Sends events and queries of one kind for the configured time.
+    pub(super) fn measure(
+        &self,
+        kind: Kind,
+        is_stopped: &AtomicBool,
+    ) -> Result<OfKind, CommandError> {
         let (measured, durable) = (Mutex::new(Measured::default()), Mutex::new(Vec::new()));
         let failure = Mutex::new(None);
         let (asked, sent) = (AtomicU64::new(0), AtomicU64::new(0));
         let began = Instant::now();
-        let fail = |error: Failure| {
+        let fail = |error: CommandError| {
             is_stopped.store(true, Ordering::Relaxed);
             lock(&failure).get_or_insert(error);
         };
-        let steady = |rate: u32,
-                      next: &AtomicU64,
-                      does: &dyn Fn(u64, Instant) -> Result<(), Failure>| {
-            let count = u64::from(rate) * u64::from(self.seconds);
-            loop {
-                let n = next.fetch_add(1, Ordering::Relaxed);
-                let due = began + Duration::from_secs(1).mul_f64(n as f64 / f64::from(rate.max(1)));
-                if n >= count || !wait_until(due, is_stopped) {
-                    return;
+        let steady =
+            |rate: u32,
+             next: &AtomicU64,
+             does: &dyn Fn(u64, Instant) -> Result<(), CommandError>| {
+                let count = u64::from(rate) * u64::from(self.seconds);
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    let due =
+                        began + Duration::from_secs(1).mul_f64(n as f64 / f64::from(rate.max(1)));
+                    if n >= count || !wait_until(due, is_stopped) {
+                        return;
+                    }
+                    if let Err(error) = does(n, due) {
+                        return fail(error);
+                    }
                 }
-                if let Err(error) = does(n, due) {
-                    return fail(error);
-                }
-            }
-        };
+            };
         thread::scope(|scope| {
             for _ in 0..CONNECTIONS {
                 scope.spawn(|| {
@@ -252,12 +258,12 @@ impl Load {
         })
     }
 
-    /// An item that events and queries are about, by their number; the same at every run.
+    /// A pseudo-random item for event or query number `n`; the same in every run.
     fn any(&self, seed: u64, n: u64) -> u64 {
         Numbers(seed ^ n.wrapping_mul(0x2545_f491_4f6c_dd1d)).below(self.items)
     }
 
-    fn ask(&self, kind: Kind, n: u64) -> Result<Answer, Failure> {
+    fn ask(&self, kind: Kind, n: u64) -> Result<Response, CommandError> {
         let id = item(self.any(1 + kind as u64, n))?;
         let list = path::similar(self.domain.as_str(), id.as_str(), LIMIT);
         match kind {
@@ -275,8 +281,8 @@ impl Load {
         }
     }
 
-    /// An item gets another text.
-    fn send_event(&self, kind: Kind, n: u64) -> Result<(), Failure> {
+    /// Gives an item another text.
+    fn send_event(&self, kind: Kind, n: u64) -> Result<(), CommandError> {
         let of = self.any(101 + kind as u64, n);
         let said = self.said(of, self.used.fetch_add(1, Ordering::Relaxed));
         let path = path::item(self.domain.as_str(), item(of)?.as_str());
@@ -285,19 +291,26 @@ impl Load {
             return Ok(());
         }
         let words = answer.words();
-        Err(Failure::failed(format!("an event was not taken: {words}")))
+        Err(CommandError::failed(format!(
+            "an event was not accepted: {words}"
+        )))
     }
 }
 
 impl Measured {
-    fn count(&mut self, client: &Client, answer: &Answer, took: Duration) -> Result<(), Failure> {
+    fn count(
+        &mut self,
+        client: &Client,
+        answer: &Response,
+        took: Duration,
+    ) -> Result<(), CommandError> {
         if answer.status == BUSY {
             self.busy += 1;
             return Ok(());
         }
         if !answer.is_success() {
             let words = answer.words();
-            return Err(Failure::failed(format!(
+            return Err(CommandError::failed(format!(
                 "a query was not answered: {words}"
             )));
         }
@@ -308,7 +321,7 @@ impl Measured {
     }
 }
 
-/// Whether the moment came; not, if all is to stop before.
+/// Waits until `due`; returns false if stopped before that.
 fn wait_until(due: Instant, is_stopped: &AtomicBool) -> bool {
     loop {
         if is_stopped.load(Ordering::Relaxed) {

@@ -16,7 +16,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::super::exit::{Exit, Failure, Outcome};
+use super::super::exit::{CommandError, Exit, Outcome};
 use super::super::local::SimilarityArgs;
 use super::super::output::json_lines;
 use super::machine::Machine;
@@ -25,9 +25,9 @@ use super::texts::Texts;
 use crate::config::Config;
 use crate::preprocessing::{Preprocessor, Usual};
 
-/// All texts count as of this language: it has word vectors.
+/// All texts are treated as this language, which has word vectors.
 const LANGUAGE: &str = "en";
-/// Rows of a block, as a domain has them.
+/// Rows per block, as in a domain.
 const BLOCK_ROWS: usize = 4_096;
 
 /// What was measured.
@@ -40,18 +40,18 @@ struct Report {
     rows: usize,
     /// Length of the dense parts.
     dimension: usize,
-    /// Terms of a row, on average.
+    /// Terms per row, on average.
     terms_per_row: f64,
     keep: usize,
     rounds: u32,
     /// The neighbours of all rows.
     all: Times,
-    /// The last rows into all others, the lists of both sides fed.
+    /// Rows inserted last, compared with all others; the lists of both sides are updated.
     new_rows: usize,
     insertion: Times,
 }
 
-/// Seconds by the clock, the least of all rounds.
+/// Wall-clock seconds, the best of all rounds.
 #[derive(Debug, Serialize)]
 struct Times {
     dense_alone: f64,
@@ -81,8 +81,9 @@ pub(in super::super) fn run(
         .compute
         .kernel
         .chosen()
-        .map_err(|error| Failure::usage(error.to_string()))?;
-    let pool = pool(config.compute.threads).map_err(|error| Failure::failed(error.to_string()))?;
+        .map_err(|error| CommandError::usage(error.to_string()))?;
+    let pool =
+        pool(config.compute.threads).map_err(|error| CommandError::failed(error.to_string()))?;
     let features = pool.install(|| features(config, &texts))?;
     let report = measure(args, kernel, &pool, features)?;
     if json {
@@ -98,10 +99,10 @@ fn space() -> Space {
     Space::of_texts(&default_model(), LANGUAGE)
 }
 
-/// The features of the texts, but for those that have none.
-fn features(config: &Config, texts: &[(String, String)]) -> Result<Vec<Feature>, Failure> {
+/// The features of the texts that have any.
+fn features(config: &Config, texts: &[(String, String)]) -> Result<Vec<Feature>, CommandError> {
     let preprocessor = Preprocessor::new(&config.texts.languages, &config.texts.default_language)
-        .map_err(|error| Failure::usage(error.to_string()))?;
+        .map_err(|error| CommandError::usage(error.to_string()))?;
     let id = item(0)?;
     let terms = |(title, text): &(String, String)| TermCounts {
         id: id.clone(),
@@ -115,7 +116,7 @@ fn features(config: &Config, texts: &[(String, String)]) -> Result<Vec<Feature>,
     };
     let mut features = Models::new(Arc::new(Vectors::builtin()))
         .extract(&task)
-        .map_err(|error| Failure::failed(error.to_string()))?;
+        .map_err(|error| CommandError::failed(error.to_string()))?;
     features.retain(|feature| !feature.dense().is_empty() && !feature.term_ids().is_empty());
     Ok(features)
 }
@@ -125,12 +126,12 @@ fn measure(
     kernel: Kernel,
     pool: &ThreadPool,
     features: Vec<Feature>,
-) -> Result<Report, Failure> {
+) -> Result<Report, CommandError> {
     let new = usize::from(args.new);
     let rows = features.len();
     if rows <= new {
-        return Err(Failure::usage(format!(
-            "{rows} texts with features are not more than the {new} new ones (--new)"
+        return Err(CommandError::usage(format!(
+            "only {rows} texts have features; there must be more than --new, {new}"
         )));
     }
     let dimension = features[0].dense().len();
@@ -142,7 +143,7 @@ fn measure(
         weights.extend_from_slice(feature.term_weights());
         offsets.push(ids.len());
     }
-    let failed = |error: &dyn std::fmt::Display| Failure::failed(error.to_string());
+    let failed = |error: &dyn std::fmt::Display| CommandError::failed(error.to_string());
     let alone = Rows::new(&dense, rows, dimension).map_err(|error| failed(&error))?;
     let both = alone
         .with_sparse(SparseRows {
@@ -169,7 +170,7 @@ fn measure(
             let found = found.map_err(|error| failed(&error))?;
             if round == 0 {
                 tasks.push(task(&features, which == 1, new, &found, options.keep)?);
-                // Layouts are made once and kept with their blocks.
+                // Layouts are made once and kept with their blocks, so they are not measured.
                 let compared = pool.install(|| tasks[which].compare(kernel, &never));
                 compared.map_err(|error| failed(&error))?;
             }
@@ -203,14 +204,14 @@ fn measure(
     })
 }
 
-/// The last rows against all others, whose floors are the ends of their lists.
+/// Compares the last rows with all others; their floors are the ends of their lists.
 fn task(
     features: &[Feature],
     with_sparse: bool,
     new: usize,
     found: &Neighbours,
     keep: usize,
-) -> Result<CompareTask, Failure> {
+) -> Result<CompareTask, CommandError> {
     let resident = features.len() - new;
     let mut rights = Vec::new();
     for start in (0..resident).step_by(BLOCK_ROWS) {
@@ -223,7 +224,7 @@ fn task(
             })
         });
         rights.push(Side {
-            floors: floors.collect::<Result<_, Failure>>()?,
+            floors: floors.collect::<Result<_, CommandError>>()?,
             live: RowMask::all(rows.len()),
             block: block(features, with_sparse, rows)?,
         });
@@ -244,7 +245,7 @@ fn block(
     features: &[Feature],
     with_sparse: bool,
     rows: std::ops::Range<usize>,
-) -> Result<Arc<Block>, Failure> {
+) -> Result<Arc<Block>, CommandError> {
     let dimension = features[0].dense().len();
     let mut builder = BlockBuilder::new(space(), dimension);
     for row in rows {
@@ -255,7 +256,7 @@ fn block(
         } else {
             let dense = feature.dense().to_vec();
             alone = Feature::new(dense, Vec::new(), Vec::new())
-                .map_err(|error| Failure::failed(error.to_string()))?;
+                .map_err(|error| CommandError::failed(error.to_string()))?;
             &alone
         };
         builder.push(item(row)?, 1, feature);
@@ -264,8 +265,8 @@ fn block(
 }
 
 /// Padded, so that ids sort as rows do.
-fn item(row: usize) -> Result<ItemId, Failure> {
-    ItemId::new(&format!("{row:010}")).map_err(|error| Failure::failed(error.to_string()))
+fn item(row: usize) -> Result<ItemId, CommandError> {
+    ItemId::new(&format!("{row:010}")).map_err(|error| CommandError::failed(error.to_string()))
 }
 
 fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {

@@ -1,17 +1,17 @@
-//! Texts to measure with: the same at every run.
+//! Generates texts to measure with, the same in every run.
 
 use std::collections::HashMap;
 
-/// Where the words are from, and how often each is there.
+/// Where the words and their frequencies come from.
 const SAMPLE: &str = include_str!("../../../demo/courier.ndjson");
-/// Subjects an author may write about; each has its own favourite words.
+/// Subjects to write about; each has its own favourite words.
 const SUBJECTS: u64 = 64;
-/// Of so many words one is the subject's.
+/// One in this many words is the subject's own.
 const SUBJECT_WORD_EVERY: u64 = 3;
 const LEAST_WORDS: u64 = 60;
 const MOST_WORDS: u64 = 120;
 
-/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
+/// SplitMix64 (Steele, Lea, Flood 2014): small, and the same on every platform.
 pub(super) struct Numbers(pub(super) u64);
 
 impl Numbers {
@@ -23,7 +23,7 @@ impl Numbers {
         z ^ (z >> 31)
     }
 
-    /// A number of 0 … `below` − 1; the bias of the remainder does not matter here.
+    /// A number from 0 to `below` − 1; the bias of the remainder does not matter here.
     pub(super) fn below(&mut self, below: u64) -> u64 {
         self.next() % below.max(1)
     }

@@ -1,4 +1,4 @@
-//! `kindred demo FOLDER|FILE`: a site of one's own in, some of its neighbours out.
+//! `kindred demo FOLDER|FILE`: imports your own site and shows some of its neighbours.
 
 use std::io::Write;
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Article, beside, neighbours, quiet};
 use crate::cli::client::Client;
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{CommandError, Exit};
 use crate::cli::import::{self, Input, Options, Summary, Wanted};
 use crate::cli::local::DemoArgs;
 use crate::cli::output::json_line;
@@ -21,26 +21,26 @@ use crate::standalone::Standalone;
 
 /// Items shown.
 const SHOWN: usize = 3;
-/// Items looked at, for some that have neighbours.
+/// Items inspected to find some that have neighbours.
 const LOOKED_AT: &str = "50";
 /// A large site takes its time.
 const QUIET_WITHIN: Duration = Duration::from_secs(900);
 
-/// What is printed, as words or JSON.
+/// What is printed, as text or JSON.
 #[derive(Debug, Serialize)]
 struct Report {
-    /// Where to look.
+    /// Address of the page to open.
     page: String,
     address: String,
     domain: DomainName,
     #[serde(flatten)]
     imported: Summary,
-    /// Seconds from the first event to the last list.
+    /// Seconds from the first event until the last list.
     exact_after: f64,
     articles: Vec<Article>,
 }
 
-/// Imports it into a service, and shows what came of it.
+/// Imports the site into a service and shows the result.
 pub(super) async fn show(
     source: &Path,
     args: &DemoArgs,
@@ -48,7 +48,7 @@ pub(super) async fn show(
     service: &Standalone,
     json: bool,
     out: &mut dyn Write,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let address = service.address.to_string();
     let client = Client::new(&format!("http://{address}"))?;
     let began = Instant::now();
@@ -60,8 +60,8 @@ pub(super) async fn show(
     let (sender, path) = (client.clone(), source.to_owned());
     let imported = beside(move || load(&sender, &path, wanted)).await?;
     let Some(domain) = imported.domains.first().cloned() else {
-        return Err(Failure::failed(format!(
-            "{}: no items are in it{}",
+        return Err(CommandError::failed(format!(
+            "{}: no items found{}",
             source.display(),
             imported
                 .besides()
@@ -83,8 +83,8 @@ pub(super) async fn show(
     Ok(print(&report, args.once, json, out)?)
 }
 
-/// Imports the site; where nobody says which domain it is, its folder names it.
-fn load(client: &Client, source: &Path, mut wanted: Wanted) -> Result<Summary, Failure> {
+/// Imports the site. Unless a domain is given or known, it is named after the folder.
+fn load(client: &Client, source: &Path, mut wanted: Wanted) -> Result<Summary, CommandError> {
     let options = |wanted: &Wanted| Options {
         domain: wanted.domain.clone(),
         rejects: Some(std::env::temp_dir().join("kindred-demo.rejects.ndjson")),
@@ -115,7 +115,7 @@ fn load(client: &Client, source: &Path, mut wanted: Wanted) -> Result<Summary, F
 }
 
 /// Some of the newest items that have neighbours.
-fn articles(client: &Client, domain: &str) -> Result<Vec<Article>, Failure> {
+fn articles(client: &Client, domain: &str) -> Result<Vec<Article>, CommandError> {
     let newest = [("limit", LOOKED_AT), ("sort", "newest")];
     let answer = client.get_good(&path::with_query(&path::items(domain), &newest))?;
     let page: ItemsAnswer = client.read(&answer)?;
@@ -123,7 +123,7 @@ fn articles(client: &Client, domain: &str) -> Result<Vec<Article>, Failure> {
     for item in page.items {
         let id = item.id.as_str().to_owned();
         let similar = match neighbours(client, domain, &id) {
-            // It appears later.
+            // It appears later: its date is in the future.
             Err(failure) if failure.exit == Exit::NotFound => continue,
             similar => similar?,
         };

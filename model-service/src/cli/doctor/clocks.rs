@@ -1,15 +1,15 @@
-//! Clocks: versions that nobody gave and expiries follow them.
+//! Checks of clocks: versions assigned by Kindred, and expiries, follow them.
 
 use super::broker::BrokerFacts;
 use super::database::DatabaseFacts;
 use super::finding::Finding;
 
-/// From here on it is worth a word, in ms. HTTP tells whole seconds.
+/// Differences from here on are reported, in ms. HTTP reports whole seconds.
 const NOTABLE_MS: i64 = 2_000;
 /// From here on expiries and versions are plainly wrong, in ms.
 const WRONG_MS: i64 = 60_000;
 
-/// What another clock showed when this machine's was read.
+/// What another clock showed when this machine's clock was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Clock {
     /// Whose it is.
@@ -22,7 +22,7 @@ pub(super) fn of_broker(facts: &BrokerFacts) -> Clock {
     let ahead_ms = match &facts.management {
         Ok(management) => management
             .ahead_ms
-            .ok_or_else(|| "its management tells no time".to_owned()),
+            .ok_or_else(|| "its management API does not report the time".to_owned()),
         Err(words) => Err(words.clone()),
     };
     Clock {
@@ -34,7 +34,7 @@ pub(super) fn of_broker(facts: &BrokerFacts) -> Clock {
 pub(super) fn of_database(facts: &DatabaseFacts) -> Clock {
     let ahead_ms = match &facts.inside {
         Ok(inside) => inside.ahead_ms.clone(),
-        Err(_) => Err("there is no connection".to_owned()),
+        Err(_) => Err("not connected".to_owned()),
     };
     Clock {
         of: "database",
@@ -43,7 +43,7 @@ pub(super) fn of_database(facts: &DatabaseFacts) -> Clock {
 }
 
 pub(super) fn judge(clocks: &[Clock]) -> Vec<Finding> {
-    const REMEDY: &str = "have every machine follow the same time (NTP, chrony)";
+    const REMEDY: &str = "synchronise the clocks of all machines (NTP, chrony)";
     let judge = |clock: &Clock| {
         let check = format!("clocks.{}", clock.of);
         let ahead = match &clock.ahead_ms {

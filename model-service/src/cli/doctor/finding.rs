@@ -6,17 +6,17 @@ use serde::Serialize;
 
 use super::super::client::printable;
 
-/// How bad it is.
+/// Severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Level {
     /// As it should be.
     Ok,
-    /// The check could not be made; it says why.
+    /// The check could not be made; the finding says why.
     Unknown,
-    /// It works, and something is to be known or done.
+    /// It works, but something should be known or done.
     Warning,
-    /// It does not work, or not for long.
+    /// It does not work, or will not for long.
     Problem,
 }
 
@@ -90,7 +90,7 @@ impl Finding {
 
 /// All findings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Report {
+pub(super) struct DoctorReport {
     /// Whether there is no problem.
     pub(super) healthy: bool,
     /// How many problems there are.
@@ -101,7 +101,7 @@ pub(super) struct Report {
     pub(super) findings: Vec<Finding>,
 }
 
-impl Report {
+impl DoctorReport {
     pub(super) fn new(findings: Vec<Finding>) -> Self {
         let count = |level| findings.iter().filter(|one| one.level == level).count();
         let problems = count(Level::Problem);
@@ -113,7 +113,7 @@ impl Report {
         }
     }
 
-    /// A line a check, then how many of what.
+    /// Prints one line per check, then totals.
     pub(super) fn print(&self, out: &mut dyn Write) -> std::io::Result<()> {
         let widest = self.findings.iter().map(|one| one.check.len()).max();
         let width = widest.unwrap_or(0);
@@ -138,7 +138,7 @@ impl Report {
     }
 }
 
-/// Findings that are worse than ok, as (check, level); each says what to do.
+/// Findings that are worse than ok, as (check, level); asserts that each has a remedy.
 #[cfg(test)]
 pub(super) fn worse_than_ok(findings: Vec<Finding>) -> Vec<(String, Level)> {
     findings

@@ -1,6 +1,6 @@
-//! `kindred doctor`: what is wrong with what Kindred stands on, and what to do about it.
+//! `kindred doctor`: finds problems in the systems Kindred depends on, and says how to fix them.
 //!
-//! Every check gathers facts first and judges them apart, without I/O. Nothing is changed.
+//! Every check gathers its facts first and then judges them without I/O. Nothing is changed.
 
 mod broker;
 mod clocks;
@@ -11,40 +11,40 @@ mod standalone;
 
 use std::io::Write;
 
-use self::finding::{Finding, Report};
-use super::exit::{Exit, Failure, Outcome};
-use super::flags::StandaloneFlags;
+use self::finding::{DoctorReport, Finding};
+use super::exit::{CommandError, Exit, Outcome};
+use super::flags::AllFlags;
 use super::output::json_lines;
 use crate::config::{Config, Origin, Origins};
 
-/// Checks broker, database, permissions, versions and clocks; says what is wrong and what to do.
+/// Checks broker, database, permissions, versions and clocks; says what is wrong and how to fix it.
 ///
-/// A line a check: ok, unknown (it could not be made, and why), warning or problem. Ends with 0
-/// when there is no problem, else with 1. Changes nothing. Log in as the program whose permissions
-/// are to be checked.
+/// Prints one line per check: ok, unknown (the check could not be made, with the reason), warning
+/// or problem. Exits with 0 if there is no problem, else with 1. Changes nothing. Run it with the
+/// credentials of the program whose permissions are to be checked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
     /// Whose needs are checked
     #[arg(long = "as", value_enum, default_value_t = Part::ModelService)]
     part: Part,
-    /// The broker's management, with user and password where they are not those of amqp_url
-    /// [default: port 15672 of the broker]
+    /// URL of the broker's management API, with user and password if they differ from those of
+    /// amqp_url [default: port 15672 of the broker]
     #[arg(long, value_name = "URL")]
     management: Option<String>,
     #[command(flatten)]
-    pub(crate) flags: StandaloneFlags,
+    pub(crate) flags: AllFlags,
 }
 
-/// Who asks broker and database for something.
+/// A program that needs the broker or the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Part {
     /// `kindred model-service`
     ModelService,
     /// `compute-worker`
     ComputeWorker,
-    /// Who publishes events: the broker alone is looked at
+    /// A publisher of events: only the broker is checked
     Publisher,
-    /// `kindred standalone`: the data directory alone is looked at
+    /// `kindred standalone`: only the data directory and the address are checked
     Standalone,
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn run(
     if clustered {
         findings.extend(look_at_cluster(args, config)?);
     }
-    let report = Report::new(findings);
+    let report = DoctorReport::new(findings);
     if json {
         json_lines(out, &report)?;
     } else {
@@ -79,9 +79,9 @@ pub(crate) fn run(
     })
 }
 
-fn look_at_cluster(args: &DoctorArgs, config: &Config) -> Result<Vec<Finding>, Failure> {
+fn look_at_cluster(args: &DoctorArgs, config: &Config) -> Result<Vec<Finding>, CommandError> {
     let connector = (config.broker.connector("kindred doctor"))
-        .map_err(|error| Failure::usage(error.to_string()))?;
+        .map_err(|error| CommandError::usage(error.to_string()))?;
     let management = broker::management::Address::of(config, args.management.as_deref())?;
     actix::System::new().block_on(async {
         let (part, partitions) = (args.part, config.domains.partitions);

@@ -1,4 +1,4 @@
-//! Versions of the programs that run.
+//! Checks of the versions of running programs.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,29 +8,29 @@ use kindred_api::path;
 use super::broker::BrokerFacts;
 use super::database::DatabaseFacts;
 use super::finding::Finding;
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 use crate::client::{Http, Trust};
 use crate::config::Config;
 
 /// This program's own.
 const OWN: &str = env!("CARGO_PKG_VERSION");
-/// Longest a model service may take to answer.
+/// Longest wait for a model service's answer.
 const ANSWER: Duration = Duration::from_secs(5);
-/// What workers call themselves to the broker.
+/// The name under which workers connect to the broker.
 const WORKER: &str = "compute-worker";
-/// The metric that has a model service's version as label.
+/// The metric that carries a model service's version as a label.
 const BUILD_INFO: &str = "kindred_build_info{";
 
-/// A program that runs.
+/// A running program.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Running {
-    /// Which, and where.
+    /// Its name and where it runs.
     name: String,
-    /// Its version, or why that is not known.
+    /// Its version, or why it is unknown.
     version: Result<String, String>,
 }
 
-/// Workers, as they tell the broker; a worker has two connections.
+/// Workers, as the broker reports them; each worker has two connections.
 pub(super) fn of_broker(facts: &BrokerFacts) -> Vec<Running> {
     let programs = facts.management.as_ref().ok();
     let programs = programs.and_then(|management| management.programs.as_ref());
@@ -49,13 +49,13 @@ pub(super) fn of_broker(facts: &BrokerFacts) -> Vec<Running> {
 /// Model services, as the database names them, asked over HTTP.
 ///
 /// # Errors
-/// When the key or certificates that they are to be asked with cannot be read.
-pub(super) fn look(facts: &DatabaseFacts, config: &Config) -> Result<Vec<Running>, Failure> {
+/// When the key or the certificates for asking them cannot be read.
+pub(super) fn look(facts: &DatabaseFacts, config: &Config) -> Result<Vec<Running>, CommandError> {
     let Ok(inside) = &facts.inside else {
         return Ok(Vec::new());
     };
     let trust = Trust::configured(&config.tls);
-    let trust = trust.map_err(|error| Failure::usage(error.to_string()))?;
+    let trust = trust.map_err(|error| CommandError::usage(error.to_string()))?;
     let http = trust
         .with_deadline(ANSWER)
         .with_key(config.access.sent_key()?);
@@ -75,7 +75,7 @@ fn ask(http: &Http, scheme: &str, address: &str) -> Result<String, String> {
     if !answer.is_success() {
         return Err(answer.words());
     }
-    version_in(&answer.text()).ok_or_else(|| "it tells no version".to_owned())
+    version_in(&answer.text()).ok_or_else(|| "it does not report its version".to_owned())
 }
 
 /// The version in metrics.
@@ -99,7 +99,7 @@ pub(super) fn judge(running: &[Running]) -> Finding {
     if !other.is_empty() {
         return Finding::warning(
             check,
-            format!("this is {OWN}, and {}", other.join(", ")),
+            format!("this is {OWN}, but {}", other.join(", ")),
             "run one version everywhere (docs/OPERATIONS.md, Upgrades)",
         );
     }
@@ -114,15 +114,15 @@ pub(super) fn judge(running: &[Running]) -> Finding {
                 "owners of partitions that do not answer: {}",
                 silent.join(", ")
             ),
-            "a dead owner's partitions are taken over within seconds; see that `advertise` is an \
-             address others reach",
+            "a dead owner's partitions are taken over within seconds; make sure that `advertise` \
+             is an address that others can reach",
         );
     }
     if known.is_empty() {
         return Finding::unknown(
             check,
-            format!("this is {OWN}; no other program was seen"),
-            "workers are seen through the broker's management",
+            format!("this is {OWN}; no other program was found"),
+            "workers are found through the broker's management API",
         );
     }
     let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();

@@ -1,4 +1,4 @@
-//! What `kindred standalone` stands on: its data directory and its address.
+//! Checks what `kindred standalone` needs: its data directory and its address.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -13,10 +13,10 @@ use super::finding::Finding;
 use crate::config::Config;
 use crate::store::embedded::FILE;
 
-/// Somebody listens on this machine at once or not at all.
+/// On this machine a connection succeeds or fails at once.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// What was seen.
+/// The facts gathered.
 #[derive(Debug)]
 pub(super) struct StandaloneFacts {
     data_dir: PathBuf,
@@ -28,11 +28,11 @@ pub(super) struct StandaloneFacts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Directory {
     Missing,
-    /// Something else has its name, or it cannot be read.
+    /// The path is not a directory, or cannot be read.
     Unusable(String),
     /// It has no store yet.
     Empty,
-    /// Its store may be read and written, or why not.
+    /// Its store can be read and written, or why not.
     Store(Result<(), String>),
 }
 
@@ -44,12 +44,14 @@ enum Http {
     SomethingElse(String),
 }
 
-/// Looks, and changes nothing.
+/// Gathers the facts; changes nothing.
 pub(super) fn look(config: &Config) -> StandaloneFacts {
     let directory = match std::fs::metadata(&config.store.data_dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => Directory::Missing,
         Err(error) => Directory::Unusable(error.to_string()),
-        Ok(metadata) if !metadata.is_dir() => Directory::Unusable("it is no directory".to_owned()),
+        Ok(metadata) if !metadata.is_dir() => {
+            Directory::Unusable("it is not a directory".to_owned())
+        }
         Ok(_) => {
             let store = config.store.data_dir.join(FILE);
             match File::options().read(true).write(true).open(store) {
@@ -88,28 +90,34 @@ pub(super) fn judge(facts: &StandaloneFacts) -> Vec<Finding> {
     let place = facts.data_dir.display();
     let check = "standalone.data_dir";
     let directory = match &facts.directory {
-        Directory::Missing => Finding::ok(check, format!("{place} is not there yet; it is made")),
-        Directory::Empty => Finding::ok(check, format!("{place} has no store yet; it is made")),
+        Directory::Missing => Finding::ok(
+            check,
+            format!("{place} does not exist yet; it will be created"),
+        ),
+        Directory::Empty => Finding::ok(
+            check,
+            format!("{place} has no store yet; it will be created"),
+        ),
         Directory::Store(Ok(())) => Finding::ok(check, format!("{place} has a store")),
         Directory::Unusable(words) | Directory::Store(Err(words)) => Finding::problem(
             check,
             format!("{place} cannot be used: {words}"),
-            "give it to the user that runs kindred, or name another with --data-dir",
+            "make it writable for the user that runs kindred, or choose another with --data-dir",
         ),
     };
     let check = "standalone.http";
     let listen = facts.listen;
     let http = match &facts.http {
-        Http::Nobody => Finding::ok(check, format!("nobody listens on {listen}: it is free")),
+        Http::Nobody => Finding::ok(check, format!("{listen} is free")),
         Http::Ready => Finding::ok(check, format!("a Kindred is ready at {listen}")),
         Http::NotReady(words) => Finding::warning(
             check,
             format!("a Kindred at {listen} is not ready: {words}"),
-            "it goes on by itself once the reason is gone",
+            "it recovers by itself once the cause is gone",
         ),
         Http::SomethingElse(words) => Finding::problem(
             check,
-            format!("something else has {listen}: {words}"),
+            format!("another program uses {listen}: {words}"),
             "stop it, or choose another address with --listen",
         ),
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::systems::{Answer, System};
+use super::systems::{ScoredItem, System};
 
 /// Answers of a list that count.
 const FIRST: usize = 10;
@@ -55,8 +55,8 @@ fn agreement(a: &System, b: &System) -> Option<Agreement> {
     })
 }
 
-fn overlap(a: &[Answer], b: &[Answer]) -> f64 {
-    let first = |list: &[Answer]| -> BTreeSet<usize> {
+fn overlap(a: &[ScoredItem], b: &[ScoredItem]) -> f64 {
+    let first = |list: &[ScoredItem]| -> BTreeSet<usize> {
         list.iter().take(FIRST).map(|answer| answer.item).collect()
     };
     let (a, b) = (first(a), first(b));
@@ -71,7 +71,7 @@ mod tests {
 
     fn system(name: &str, lists: &[&[usize]]) -> System {
         let list = |items: &&[usize]| {
-            let answer = |item: &usize| Answer {
+            let answer = |item: &usize| ScoredItem {
                 item: *item,
                 score: 0.5,
             };

@@ -1,4 +1,4 @@
-//! What is evaluated: items, and what people said of them.
+//! The input of an evaluation: items, and what people said about them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,26 +9,30 @@ use kindred_shared::{DomainName, ItemId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::super::exit::Failure;
+use super::super::exit::CommandError;
 use super::super::import::{self, Defaults, Records, Source};
 
-/// Domain of items that name none.
+/// Domain of items that do not name one.
 const DOMAIN: &str = "evaluated";
-/// Most warnings about one file that are told one by one.
+/// Warnings printed one by one, per file.
 const TOLD: usize = 3;
 
-/// The items, in the order of their ids, and where each is.
+/// The items, ordered by id, and an index of them.
 pub(super) struct Items {
     pub all: Vec<Upsert>,
     numbers: BTreeMap<ItemId, usize>,
 }
 
 impl Items {
-    /// Those that are live and shown after all events of the files.
-    pub(super) fn read(files: &[std::path::PathBuf], limits: &Limits) -> Result<Self, Failure> {
+    /// Reads the items that are live and visible after all events of the files.
+    pub(super) fn read(
+        files: &[std::path::PathBuf],
+        limits: &Limits,
+    ) -> Result<Self, CommandError> {
         let opened = |path: &std::path::PathBuf| open(path);
         let sources: Vec<Source> = files.iter().map(opened).collect::<Result<_, _>>()?;
-        let domain = DomainName::new(DOMAIN).map_err(|error| Failure::failed(error.to_string()))?;
+        let domain =
+            DomainName::new(DOMAIN).map_err(|error| CommandError::failed(error.to_string()))?;
         let defaults = Defaults {
             domain: Some(domain),
         };
@@ -47,10 +51,10 @@ impl Items {
             |found| {
                 let place = format!("{}:{}", name(found.after), found.line);
                 let line = found.made.map_err(|bad| {
-                    Failure::failed(format!("{place}: {}: {}", bad.reason.word(), bad.detail))
+                    CommandError::failed(format!("{place}: {}: {}", bad.reason.word(), bad.detail))
                 })?;
                 let event = parse(&line.text, limits);
-                let event = event.map_err(|bad| Failure::failed(format!("{place}: {bad}")))?;
+                let event = event.map_err(|bad| CommandError::failed(format!("{place}: {bad}")))?;
                 match event {
                     Event::Upsert(item) if item.hidden => {
                         live.remove(&item.id);
@@ -64,11 +68,12 @@ impl Items {
                     }
                     Event::Remove(_) => live.clear(),
                     Event::Patch(_) => {
-                        return Err(Failure::failed(format!(
-                            "{place}: item.patched: only whole items can be evaluated"
+                        return Err(CommandError::failed(format!(
+                            "{place}: item.patched is not supported: only whole items can be \
+                            evaluated"
                         )));
                     }
-                    // No door for files takes these.
+                    // Such events are rejected when a file is read.
                     Event::Configure(_) | Event::Model(_) => {}
                 }
                 Ok(())
@@ -79,8 +84,8 @@ impl Items {
         }
         if domains.len() > 1 {
             let names: Vec<&str> = domains.iter().map(DomainName::as_str).collect();
-            return Err(Failure::failed(format!(
-                "items of several domains ({}): evaluate one after the other",
+            return Err(CommandError::failed(format!(
+                "items of several domains ({}): evaluate one domain at a time",
                 names.join(", ")
             )));
         }
@@ -88,10 +93,10 @@ impl Items {
     }
 
     /// These, which are live and shown.
-    pub(super) fn of(live: BTreeMap<ItemId, Upsert>) -> Result<Self, Failure> {
+    pub(super) fn of(live: BTreeMap<ItemId, Upsert>) -> Result<Self, CommandError> {
         if live.len() < 2 {
-            return Err(Failure::failed(format!(
-                "{} items are live and shown: at least two are needed",
+            return Err(CommandError::failed(format!(
+                "{} items are live and visible: at least two are needed",
                 live.len()
             )));
         }
@@ -102,7 +107,7 @@ impl Items {
         })
     }
 
-    /// How many there are.
+    /// Number of items.
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }
@@ -113,14 +118,15 @@ impl Items {
         self.numbers.get(&id).copied()
     }
 
-    /// Whether two are of one group: variants of the same thing, which are no answers to each other.
+    /// Whether two items are of one group: variants of the same thing, which do not count as
+    /// answers to each other.
     pub(super) fn is_same_group(&self, one: usize, other: usize) -> bool {
         let group = &self.all[one].group;
         group.is_some() && *group == self.all[other].group
     }
 
-    /// The labels of an item in a field: `categories`, or `attributes.NAME`, in which they are separated by
-    /// commas.
+    /// The labels of an item in a field: `categories`, or `attributes.NAME` with labels separated
+    /// by commas.
     pub(super) fn labels(&self, item: usize, field: &Field) -> BTreeSet<&str> {
         let item = &self.all[item];
         match field {
@@ -134,7 +140,7 @@ impl Items {
     }
 }
 
-/// Where labels are.
+/// The field that holds the labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Field {
     Categories,
@@ -153,7 +159,7 @@ impl std::str::FromStr for Field {
     }
 }
 
-/// How alike somebody found two items.
+/// How similar somebody rated two items.
 pub(super) struct Judgement {
     pub a: usize,
     pub b: usize,
@@ -173,12 +179,12 @@ struct LinkLine {
     to: String,
 }
 
-/// Reads judgements: `{"a","b","score"}`, one a line.
-pub(super) fn judgements(path: &Path, items: &Items) -> Result<Vec<Judgement>, Failure> {
+/// Reads judgements: one `{"a","b","score"}` per line.
+pub(super) fn judgements(path: &Path, items: &Items) -> Result<Vec<Judgement>, CommandError> {
     let lines: Vec<(u64, JudgementLine)> = lines(path)?;
     if let Some((line, _)) = lines.iter().find(|(_, one)| !one.score.is_finite()) {
         let place = path.display();
-        return Err(Failure::failed(format!(
+        return Err(CommandError::failed(format!(
             "{place}:{line}: score must be finite"
         )));
     }
@@ -191,11 +197,12 @@ pub(super) fn judgements(path: &Path, items: &Items) -> Result<Vec<Judgement>, F
     known_ones(path, known, "judgements")
 }
 
-/// Reads links: `{"from","to"}`, one a line; to which items each item links, but for itself.
+/// Reads links: one `{"from","to"}` per line. Returns the items that each item links to, except
+/// itself.
 pub(super) fn links(
     path: &Path,
     items: &Items,
-) -> Result<BTreeMap<usize, BTreeSet<usize>>, Failure> {
+) -> Result<BTreeMap<usize, BTreeSet<usize>>, CommandError> {
     let lines: Vec<(u64, LinkLine)> = lines(path)?;
     let known = lines.into_iter().map(|(line, LinkLine { from, to })| {
         (line, both(numbered(items, from), numbered(items, to)))
@@ -209,7 +216,7 @@ pub(super) fn links(
     Ok(links)
 }
 
-/// The number of an item, or the id that no item has.
+/// The number of an item, or the unknown id.
 fn numbered(items: &Items, id: String) -> Result<usize, String> {
     items.number(&id).ok_or(id)
 }
@@ -218,13 +225,13 @@ fn both<A, B>(a: Result<A, String>, b: Result<B, String>) -> Result<(A, B), Stri
     Ok((a?, b?))
 }
 
-/// What names known items. The rest is left out with a warning, since the items may be fewer than those that
-/// people spoke of.
+/// Keeps what names known items. The rest is left out with a warning: the judgements may cover more
+/// items than the files do.
 fn known_ones<T>(
     path: &Path,
     lines: impl Iterator<Item = (u64, Result<T, String>)>,
     what: &str,
-) -> Result<Vec<T>, Failure> {
+) -> Result<Vec<T>, CommandError> {
     let (mut known, mut unknown) = (Vec::new(), 0_usize);
     let place = path.display();
     for (line, one) in lines {
@@ -239,32 +246,33 @@ fn known_ones<T>(
         }
     }
     if unknown > TOLD {
-        eprintln!("warning: {place}: {unknown} {what} are left out, of items that are not there");
+        eprintln!("warning: {place}: {unknown} {what} of unknown items were left out");
     }
     if known.is_empty() {
-        return Err(Failure::failed(format!(
-            "{place}: no {what} of items that are there; are the ids those of the items?"
+        return Err(CommandError::failed(format!(
+            "{place}: no {what} refer to known items; do the ids match those of the items?"
         )));
     }
     Ok(known)
 }
 
-fn open(path: &Path) -> Result<Source, Failure> {
-    let failure = |error: std::io::Error| Failure::usage(format!("{}: {error}", path.display()));
+fn open(path: &Path) -> Result<Source, CommandError> {
+    let failure =
+        |error: std::io::Error| CommandError::usage(format!("{}: {error}", path.display()));
     Source::open(path).map_err(failure)
 }
 
-fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<(u64, T)>, Failure> {
+fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<(u64, T)>, CommandError> {
     let place = path.display();
-    let failure = |error: std::io::Error| Failure::failed(format!("{place}: {error}"));
+    let failure = |error: std::io::Error| CommandError::failed(format!("{place}: {error}"));
     let reader = open(path)?.reader(Arc::default(), &Arc::default());
     let records = Records::new(std::io::BufReader::new(reader.map_err(failure)?));
     let mut lines = Vec::new();
     for record in records {
         let record = record.map_err(failure)?;
         let line = serde_json::from_slice(&record.text);
-        let line =
-            line.map_err(|error| Failure::failed(format!("{place}:{}: {error}", record.line)))?;
+        let line = line
+            .map_err(|error| CommandError::failed(format!("{place}:{}: {error}", record.line)))?;
         lines.push((record.line, line));
     }
     Ok(lines)

@@ -1,4 +1,4 @@
-//! Systems measured by what people said.
+//! Measures systems against what people said.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,9 +10,9 @@ use super::input::{Field, Items, Judgement};
 use super::metrics::{
     Measured, correlation, hit5, mean, ndcg10, pearson, recall10, reciprocal_rank, spearman,
 };
-use super::systems::{Answer, System};
+use super::systems::{ScoredItem, System};
 
-/// Answers of a list that count.
+/// Results per list that count.
 const FIRST: usize = 10;
 
 /// What people said, as far as it was given.
@@ -22,30 +22,32 @@ pub(super) struct Said {
     pub tags: Option<Field>,
 }
 
-/// How a system does.
+/// How well a system does.
 #[derive(Debug, Serialize)]
 pub(super) struct Evaluation {
     pub name: String,
-    /// By the name of the measure; what was not asked for is not there.
+    /// By name of the measure; only what was asked for.
     pub measures: BTreeMap<&'static str, Measured>,
     pub lists: Standing,
-    /// Of each question its recall of links, or else its nDCG by tags: it tells the best lists from the worst.
+    /// For each question its recall of links, or else its nDCG by tags; used to find the best and
+    /// worst lists.
     #[serde(skip)]
     pub by_question: BTreeMap<usize, f64>,
 }
 
-/// Lists, whatever people said of them.
+/// Statistics of the lists themselves, whatever people said.
 #[derive(Debug, Serialize)]
 pub(super) struct Standing {
     /// Share of items that have a list.
     pub with_list: f64,
-    /// The largest share of lists that begin with the same item.
+    /// The largest share of lists that one item is first in.
     pub most_first_places: f64,
-    /// The largest share of lists that have the same item among their first ten.
+    /// The largest share of lists that have one item in their first ten.
     pub most_first_ten: f64,
-    /// Share of items that are among the first ten of no list.
+    /// Share of items that are in the first ten of no list.
     pub never_listed: f64,
-    /// Share of items whose best neighbour has a score of 0.90 or more; `None` where scores are no cosines.
+    /// Share of items whose best neighbour has a score of 0.90 or more; `None` if scores are not
+    /// cosines.
     pub near_duplicates: Option<f64>,
 }
 
@@ -94,8 +96,8 @@ pub(super) fn measure(system: &System, items: &Items, said: &Said) -> Evaluation
     }
 }
 
-/// nDCG of each item that has labels: the gain of an answer is the Jaccard index of both items' labels. Others of
-/// the item's group are passed over, as answers and in the best order.
+/// nDCG of each item that has labels: an answer's gain is the Jaccard index of both items' labels.
+/// Items of the same group are skipped, as answers and in the ideal order.
 fn by_tags(system: &System, items: &Items, field: &Field) -> BTreeMap<usize, f64> {
     let labels: Vec<BTreeSet<&str>> = (0..items.len())
         .map(|item| items.labels(item, field))
@@ -134,7 +136,7 @@ fn standing(system: &System) -> Standing {
     let (mut first, mut ten) = (vec![0_usize; count], vec![0_usize; count]);
     let (mut with_list, mut near) = (0, 0);
     for list in &system.lists {
-        for (rank, Answer { item, .. }) in list.iter().take(FIRST).enumerate() {
+        for (rank, ScoredItem { item, .. }) in list.iter().take(FIRST).enumerate() {
             first[*item] += usize::from(rank == 0);
             ten[*item] += 1;
         }
@@ -254,9 +256,6 @@ mod tests {
         let words = said("{\"from\":\"a\",\"to\":\"b\"}\n{\"from\":\"a\"}").unwrap_err();
         assert!(words.contains(":2: missing field `to`"), "{words}");
         let words = said("{\"from\":\"a\",\"to\":\"z\"}").unwrap_err();
-        assert!(
-            words.contains("no links of items that are there"),
-            "{words}"
-        );
+        assert!(words.contains("no links refer to known items"), "{words}");
     }
 }

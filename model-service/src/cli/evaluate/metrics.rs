@@ -1,8 +1,8 @@
-//! Measures of ranked answers and of scores, and how sure they are. Pure.
+//! Measures of ranked answers and of scores, with confidence intervals. Pure.
 
-/// Bootstrap samples of one interval.
+/// Bootstrap samples per interval.
 const SAMPLES: usize = 1_000;
-/// The share of samples on either side of an interval: 95 % lie in it.
+/// The share of samples on either side of an interval, which holds the middle 95 %.
 const TAIL: f64 = 0.025;
 
 /// A mean or a correlation, with its 95 % interval by bootstrap (percentiles of 1,000 samples).
@@ -11,13 +11,14 @@ pub(super) struct Measured {
     pub value: f64,
     pub low: f64,
     pub high: f64,
-    /// Questions or pairs it is of.
+    /// Number of questions or pairs it was computed from.
     pub of: usize,
 }
 
-/// Normalised discounted cumulated gain of the first ten answers (Järvelin and Kekäläinen, 2002, with linear
-/// gain): Σ gain / log₂(rank + 1), over the same of the best possible order. `gains` of the answers in their
-/// order; `best` the highest gains there are, in any order. `None` when nothing has a gain.
+/// Normalised discounted cumulated gain of the first ten answers (Järvelin and Kekäläinen, 2002,
+/// with linear gain): Σ gain / log₂(rank + 1), divided by that of the best possible order. `gains`:
+/// of the answers, in order; `best`: the highest possible gains, in any order. `None` when nothing
+/// has a gain.
 pub(super) fn ndcg10(gains: &[f64], best: &[f64]) -> Option<f64> {
     let discounted = |gains: &[f64]| -> f64 {
         let ranks = (2..12).map(f64::from);
@@ -38,7 +39,7 @@ pub(super) fn hit5(relevant: &[bool]) -> f64 {
     f64::from(u8::from(relevant.iter().take(5).any(|hit| *hit)))
 }
 
-/// The share of all `wanted` relevant items that are among the first ten answers.
+/// The share of the `wanted` relevant items that are in the first ten answers.
 pub(super) fn recall10(relevant: &[bool], wanted: usize) -> f64 {
     let found = relevant.iter().take(10).filter(|hit| **hit).count();
     found as f64 / wanted.max(1) as f64
@@ -50,7 +51,7 @@ pub(super) fn reciprocal_rank(relevant: &[bool]) -> f64 {
     first.map_or(0.0, |at| 1.0 / (at + 1) as f64)
 }
 
-/// Pearson's correlation of pairs of values; `None` when one side is the same everywhere.
+/// Pearson's correlation of pairs of values; `None` when one side is constant.
 pub(super) fn pearson(pairs: &[(f64, f64)]) -> Option<f64> {
     let count = pairs.len() as f64;
     let (sum_x, sum_y) = pairs
@@ -67,7 +68,7 @@ pub(super) fn pearson(pairs: &[(f64, f64)]) -> Option<f64> {
     (xx > 0.0 && yy > 0.0).then(|| xy / (xx * yy).sqrt())
 }
 
-/// Spearman's correlation: Pearson's of ranks, equal values having the mean of their ranks.
+/// Spearman's correlation: Pearson's of ranks; equal values share their mean rank.
 pub(super) fn spearman(pairs: &[(f64, f64)]) -> Option<f64> {
     let (x, y): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
     let ranked: Vec<(f64, f64)> = ranks(&x).into_iter().zip(ranks(&y)).collect();
@@ -89,14 +90,14 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     ranks
 }
 
-/// The mean of values, one a question; `None` without any.
+/// The mean of values, one per question; `None` without any.
 pub(super) fn mean(values: &[f64]) -> Option<Measured> {
     measured(values, |values| {
         Some(values.iter().sum::<f64>() / values.len() as f64)
     })
 }
 
-/// A correlation of pairs; `None` where there is none.
+/// A correlation of pairs; `None` where it is undefined.
 pub(super) fn correlation(
     pairs: &[(f64, f64)],
     of: impl Fn(&[(f64, f64)]) -> Option<f64>,

@@ -1,4 +1,4 @@
-//! `kindred evaluate`: how good lists are, by what people said.
+//! `kindred evaluate`: how good lists are, judged by what people said.
 
 mod agreement;
 mod input;
@@ -27,7 +27,7 @@ use self::measure::{Evaluation, Said, measure};
 use self::running::Running;
 use self::systems::{Baseline, System, of_model, of_terms, read};
 use super::client::Server;
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ServiceFlags;
 use super::output::json_lines;
 use crate::config::Config;
@@ -38,33 +38,31 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Measures how good lists are: of files, without a service, or of a running domain.
 ///
-/// With --items, models make their lists of the files' items. With --domain, the domain's own models are asked for
-/// theirs, and nothing is changed: put a second model beside the served one (`kindred models put`), and see where both
-/// differ before readers do. Models are compared with each other and with TF-IDF and BM25 on the same terms. Judgements are lines of
-/// {"a","b","score"}: how alike somebody found two items. Links are lines of {"from","to"}: what an author linked to.
-/// With --tags, an answer is the better the more labels it shares with the item; items of the item's group are
-/// passed over.
+/// Models are compared with each other and with TF-IDF and BM25 on the same terms. Judgements are
+/// lines of {"a","b","score"}: how similar somebody rated two items. Links are lines of
+/// {"from","to"}: what an author linked to. With --tags, an answer is better the more labels it
+/// shares with the item; items of the same group are skipped.
 #[derive(Debug, clap::Args)]
 pub(crate) struct EvaluateArgs {
-    /// Files of events, as `kindred import` takes them, of one domain
+    /// Files of events of one domain, as `kindred import` takes them
     #[arg(long, value_name = "FILE", required_unless_present = "domain")]
     items: Vec<PathBuf>,
     /// A domain of a running Kindred
     #[arg(long, value_name = "DOMAIN", conflicts_with = "items")]
     domain: Option<String>,
-    /// NDJSON of judgements
+    /// NDJSON file of judgements
     #[arg(long, value_name = "FILE")]
     judgements: Option<PathBuf>,
-    /// NDJSON of links
+    /// NDJSON file of links
     #[arg(long, value_name = "FILE")]
     links: Option<PathBuf>,
-    /// Where labels are: categories, or attributes.NAME (separated by commas)
+    /// Field that holds the labels: categories, or attributes.NAME (separated by commas)
     #[arg(long, value_name = "FIELD")]
     tags: Option<Field>,
-    /// A model to measure; several times for several [default: all that read texts; of a domain all that are ready]
+    /// A model to measure; may be repeated [default: all models of texts]
     #[arg(long, value_name = "NAME")]
     model: Vec<String>,
-    /// Write a report to read, an HTML page
+    /// Write a report as an HTML page
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -73,12 +71,12 @@ pub(crate) struct EvaluateArgs {
     pub(crate) flags: ServiceFlags,
 }
 
-/// What was found.
+/// The results.
 #[derive(Debug, Serialize)]
 struct Report {
     version: &'static str,
     items: usize,
-    /// Items by the language they were read in.
+    /// Number of items by the language they were read as.
     languages: BTreeMap<String, usize>,
     systems: Vec<Evaluation>,
     /// Of each two of them.
@@ -97,7 +95,7 @@ pub(super) fn run(
         attributes: config.events.max_attributes,
     };
     let pool = pool(config.compute.threads)
-        .map_err(|error| Failure::failed(format!("no threads: {error}")))?;
+        .map_err(|error| CommandError::failed(format!("cannot start threads: {error}")))?;
     let (items, said, report, systems) = match &args.domain {
         None => {
             let models = models(args)?;
@@ -126,7 +124,7 @@ pub(super) fn run(
     if let Some(path) = &args.output {
         let page = report::page(&report, &systems, &items, &said);
         std::fs::write(path, page)
-            .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+            .map_err(|error| CommandError::failed(format!("{}: {error}", path.display())))?;
     }
     if json {
         json_lines(out, &report)?;
@@ -136,8 +134,8 @@ pub(super) fn run(
     Ok(Exit::Done)
 }
 
-/// The models that are asked for.
-fn models(args: &EvaluateArgs) -> Result<Vec<ModelName>, Failure> {
+/// The requested models.
+fn models(args: &EvaluateArgs) -> Result<Vec<ModelName>, CommandError> {
     let known = names_of_texts();
     if args.model.is_empty() {
         return Ok(known);
@@ -147,13 +145,13 @@ fn models(args: &EvaluateArgs) -> Result<Vec<ModelName>, Failure> {
         found.cloned().ok_or_else(|| {
             let names: Vec<&str> = known.iter().map(ModelName::as_str).collect();
             let names = names.join(", ");
-            Failure::usage(format!("--model {name}: expected one of {names}"))
+            CommandError::usage(format!("--model {name}: expected one of {names}"))
         })
     });
     wanted.collect()
 }
 
-fn said(args: &EvaluateArgs, items: &Items) -> Result<Said, Failure> {
+fn said(args: &EvaluateArgs, items: &Items) -> Result<Said, CommandError> {
     let judgements = args
         .judgements
         .as_ref()
@@ -162,7 +160,9 @@ fn said(args: &EvaluateArgs, items: &Items) -> Result<Said, Failure> {
     if let Some(field) = &args.tags
         && (0..items.len()).all(|item| items.labels(item, field).is_empty())
     {
-        return Err(Failure::usage("--tags: no item has a label there"));
+        return Err(CommandError::usage(
+            "--tags: no item has a label in this field",
+        ));
     }
     Ok(Said {
         judgements: judgements.transpose()?,
@@ -171,10 +171,10 @@ fn said(args: &EvaluateArgs, items: &Items) -> Result<Said, Failure> {
     })
 }
 
-fn preprocessor(config: &Config) -> Result<Preprocessor, Failure> {
+fn preprocessor(config: &Config) -> Result<Preprocessor, CommandError> {
     let texts = &config.texts;
     Preprocessor::new(&texts.languages, &texts.default_language)
-        .map_err(|error| Failure::usage(error.to_string()))
+        .map_err(|error| CommandError::usage(error.to_string()))
 }
 
 fn of_files(
@@ -182,14 +182,14 @@ fn of_files(
     config: &Config,
     items: &Items,
     said: &Said,
-) -> Result<(Report, Vec<System>), Failure> {
+) -> Result<(Report, Vec<System>), CommandError> {
     let preprocessor = preprocessor(config)?;
     let vectors = Vectors::configured(&config.texts.vectors);
-    let vectors = vectors.map_err(|error| Failure::usage(error.to_string()))?;
+    let vectors = vectors.map_err(|error| CommandError::usage(error.to_string()))?;
     let kernel = config.compute.kernel;
     let kernel = kernel
         .chosen()
-        .map_err(|error| Failure::usage(error.to_string()))?;
+        .map_err(|error| CommandError::usage(error.to_string()))?;
     let models = Models::new(Arc::new(vectors));
     let read = read(items, &preprocessor);
     let made = wanted
@@ -280,7 +280,7 @@ fn print(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     }
     writeln!(
         out,
-        "(first places, first tens: the largest share that one item has of them)"
+        "(first places, first tens: the largest share held by a single item)"
     )?;
     if !report.agreement.is_empty() {
         writeln!(out, "\nagreement                  first tens  same first")?;

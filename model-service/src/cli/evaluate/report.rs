@@ -1,4 +1,4 @@
-//! The report as a page: one file, no outside asset.
+//! The report as a page: one file without external assets.
 
 use std::fmt::Write;
 
@@ -8,9 +8,9 @@ use super::measure::{Evaluation, Said};
 use super::metrics::{Measured, Random};
 use super::systems::System;
 
-/// Lists that are shown of either end, or at random where nothing tells good from bad.
+/// Lists shown of the best and of the worst; random ones where nothing tells good from bad.
 const SHOWN: usize = 5;
-/// Places that are shown of a list.
+/// Answers shown per list.
 const PLACES: usize = 8;
 
 /// The page.
@@ -24,10 +24,10 @@ pub(super) fn page(report: &Report, systems: &[System], items: &Items, said: &Sa
     let _ = write!(
         page,
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport \
-         content=\"width=device-width,initial-scale=1\"><title>{title}</title><style>{STYLE}</style>\
-         <main><h1>{title}</h1><p class=lead>Kindred {}. Bars are means or correlations, whiskers their 95 % \
-         intervals (bootstrap). Two whose intervals lie far apart differ; two whose intervals overlap much may \
-         not.</p>",
+         content=\"width=device-width,initial-scale=1\"><title>{title}</title><style>{STYLE}</style><main><h1>{title}</h1><p \
+         class=lead>Kindred {}. Bars are means or correlations, whiskers their 95 % intervals \
+         (bootstrap). Systems differ where their intervals lie far apart; where intervals \
+         overlap much, they may not.</p>",
         report.version
     );
     measures(&mut page, &report.systems);
@@ -47,7 +47,8 @@ fn measures(page: &mut String, systems: &[Evaluation]) {
     names.dedup();
     if names.is_empty() {
         page.push_str(
-            "<p>No judgements, links or tags were given: below is what can be said of lists without them.</p>",
+            "<p>No judgements, links or tags were given: below is what can be said about the \
+            lists without them.</p>",
         );
     }
     for name in names {
@@ -72,18 +73,20 @@ fn measures(page: &mut String, systems: &[Evaluation]) {
     }
 }
 
-/// What a measure says, for who does not know its name.
+/// Explains a measure to readers who do not know its name.
 fn explained(name: &str) -> &'static str {
     match name {
-        "judgements Pearson" => "How well scores follow what people said of pairs, as values.",
-        "judgements Spearman" => "How well scores follow what people said of pairs, as an order.",
-        "links hit@5" => "How often one of the first five is an item that the author linked to.",
-        "links recall@10" => {
-            "How many of the items that the author linked to are among the first ten."
+        "judgements Pearson" => "How well scores follow people's ratings of pairs, by value.",
+        "judgements Spearman" => "How well scores follow people's ratings of pairs, by rank.",
+        "links hit@5" => {
+            "How often one of the first five answers is an item that the author linked to."
         }
-        "links MRR" => "One over the place of the first item that the author linked to.",
+        "links recall@10" => {
+            "Share of the items the author linked to that are in the first ten answers."
+        }
+        "links MRR" => "One divided by the rank of the first item that the author linked to.",
         "tags nDCG@10" => {
-            "How much the first ten share labels with the item, the first places counting more."
+            "How much the first ten answers share labels with the item; higher ranks count more."
         }
         _ => "",
     }
@@ -130,9 +133,10 @@ fn chart(page: &mut String, of: &[(&str, &Measured)]) {
 
 fn standing(page: &mut String, systems: &[Evaluation]) {
     page.push_str(
-        "<section><h2>Lists as such</h2><p>An item that is first in many lists is a hub: it is alike in a way \
-         that says little. Items in no list are never found.</p><div class=wide><table><tr><th><th>have a \
-         list<th>most first places<th>most first tens<th>never listed<th>near-duplicates",
+        "<section><h2>Statistics of lists</h2><p>An item that is first in many lists is a hub: \
+         its similarity says little. Items in no list are never found.</p><div \
+         class=wide><table><tr><th><th>have a list<th>most first places<th>most first \
+         tens<th>never listed<th>near-duplicates",
     );
     let percent = |value: f64| format!("{:.1} %", 100.0 * value);
     for one in systems {
@@ -210,10 +214,10 @@ fn lists(page: &mut String, report: &Report, systems: &[System], items: &Items, 
         return;
     }
     let shown = SHOWN.min(questions.len());
-    section(&format!("Where {name} does worst"), &questions[..shown]);
+    section(&format!("Worst lists of {name}"), &questions[..shown]);
     let mut best = questions.split_off(questions.len() - shown);
     best.reverse();
-    section(&format!("Where {name} does best"), &best);
+    section(&format!("Best lists of {name}"), &best);
 }
 
 fn side_by_side(page: &mut String, item: usize, systems: &[&System], items: &Items, said: &Said) {

@@ -11,9 +11,9 @@ use kindred_shared::{ItemId, ModelName};
 use serde_json::{Value, json};
 
 use super::super::client::Client;
-use super::super::exit::{Exit, Failure};
+use super::super::exit::{CommandError, Exit};
 use super::input::{Items, Judgement};
-use super::systems::{Answer, System};
+use super::systems::{ScoredItem, System};
 
 /// Lines of an export that are asked for at a time: with the longest texts they are 100 MiB.
 const LINES: usize = 100;
@@ -37,7 +37,7 @@ type Lists = HashMap<ItemId, Vec<(ItemId, f32)>>;
 
 impl Running<'_> {
     /// The models to compare: those named, or all that can be asked, the active one first.
-    pub(super) fn models(&self, named: &[String]) -> Result<Vec<ModelName>, Failure> {
+    pub(super) fn models(&self, named: &[String]) -> Result<Vec<ModelName>, CommandError> {
         let answer = self.client.get_good(&path::models(self.domain))?;
         let mut all = self.client.read::<ModelsAnswer>(&answer)?.models;
         all.sort_by_key(|model| model.state != ModelState::Active);
@@ -57,7 +57,7 @@ impl Running<'_> {
                 );
                 let names: Vec<&str> = ready.iter().map(ModelName::as_str).collect();
                 let domain = self.domain;
-                Failure::new(
+                CommandError::new(
                     Exit::NotFound,
                     format!(
                         "--model {name}: {state} in {domain}; ready there: {}",
@@ -74,7 +74,7 @@ impl Running<'_> {
         &self,
         models: &[ModelName],
         limits: &Limits,
-    ) -> Result<(Items, Vec<Lists>), Failure> {
+    ) -> Result<(Items, Vec<Lists>), CommandError> {
         let mut shown = self.exported(limits)?;
         let ids: Vec<ItemId> = shown.keys().cloned().collect();
         let lists = models.iter().map(|model| self.lists(model, &ids));
@@ -91,12 +91,12 @@ impl Running<'_> {
         lists: &Lists,
         items: &Items,
         judged: &[Judgement],
-    ) -> Result<System, Failure> {
+    ) -> Result<System, CommandError> {
         let answers = |item: &Upsert| {
             let list = lists.get(&item.id).into_iter().flatten();
             let known = list.filter_map(|(id, score)| {
                 let (item, score) = (items.number(id.as_str())?, *score);
-                Some(Answer { item, score })
+                Some(ScoredItem { item, score })
             });
             known.collect()
         };
@@ -107,7 +107,7 @@ impl Running<'_> {
         ))
     }
 
-    fn exported(&self, limits: &Limits) -> Result<BTreeMap<ItemId, Upsert>, Failure> {
+    fn exported(&self, limits: &Limits) -> Result<BTreeMap<ItemId, Upsert>, CommandError> {
         // A domain that is not there is said so, rather than exported as empty.
         let answer = self.client.get_good(&path::domain(self.domain))?;
         let _: DomainAnswer = self.client.read(&answer)?;
@@ -139,7 +139,7 @@ impl Running<'_> {
         }
     }
 
-    fn lists(&self, model: &ModelName, ids: &[ItemId]) -> Result<Lists, Failure> {
+    fn lists(&self, model: &ModelName, ids: &[ItemId]) -> Result<Lists, CommandError> {
         let mut lists = Lists::new();
         for ids in ids.chunks(QUERIES) {
             let query = |id: &ItemId| json!({"items": [{"id": id}], "model": model, "limit": KEPT});
@@ -153,7 +153,7 @@ impl Running<'_> {
                 let Some(similar) = answer["similar"].as_array() else {
                     match answer["type"].as_str() {
                         Some("/problems/unknown-item") => continue,
-                        _ => return Err(Failure::failed(words(&answer))),
+                        _ => return Err(CommandError::failed(words(&answer))),
                     }
                 };
                 let neighbour = |one: &Value| {
@@ -171,7 +171,7 @@ impl Running<'_> {
         model: &ModelName,
         items: &Items,
         judged: &[Judgement],
-    ) -> Result<HashMap<(usize, usize), f64>, Failure> {
+    ) -> Result<HashMap<(usize, usize), f64>, CommandError> {
         let mut scores = HashMap::new();
         for judged in judged.chunks(PAIRS) {
             let id = |item: usize| items.all[item].id.as_str();
@@ -189,7 +189,7 @@ impl Running<'_> {
     }
 
     /// Asks, and asks again while the service is busy or the domain is being loaded.
-    fn ask(&self, what: &str, body: &Value) -> Result<Value, Failure> {
+    fn ask(&self, what: &str, body: &Value) -> Result<Value, CommandError> {
         let path = format!("{}/{what}", path::domain(self.domain));
         let until = Instant::now() + PATIENCE;
         loop {

@@ -1,4 +1,5 @@
-//! What makes lists: models, as the service makes them, and two baselines of the literature.
+//! Systems that make lists: models, as the service uses them, and two baselines from the
+//! literature.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -10,33 +11,33 @@ use kindred_shared::{Feature, ModelName, Space};
 use kindred_similarity::{Kernel, Options, Rows, SparseRows, Table, TableBuilder, neighbours};
 use rayon::prelude::*;
 
-use super::super::exit::Failure;
+use super::super::exit::CommandError;
 use super::input::Items;
 use crate::preprocessing::{Preprocessed, Preprocessor, Surveyed, Usual};
 
-/// Answers of a list that are looked at: enough that ten are left without those of the item's group.
+/// Answers kept per list: enough to leave ten when those of the item's group are skipped.
 const KEPT: usize = 64;
-/// Okapi BM25's parameters, as most search engines have them.
+/// Okapi BM25's parameters, as in most search engines.
 const K1: f32 = 1.2;
 const B: f32 = 0.75;
 
-/// One place of a list.
+/// One answer of a list.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Answer {
+pub(super) struct ScoredItem {
     pub item: usize,
     pub score: f32,
 }
 
-/// A way to make lists, with the lists it made.
+/// A system, with the lists it made.
 pub(super) struct System {
     pub name: String,
-    /// Of each item, best first, ties by id.
-    pub lists: Vec<Vec<Answer>>,
+    /// One per item, best first, ties by id.
+    pub lists: Vec<Vec<ScoredItem>>,
     scoring: Scoring,
 }
 
 enum Scoring {
-    /// The table of a space and the row in it, of each item that has a feature.
+    /// For each item that has a feature: the table of its space, and the row in it.
     Features {
         tables: Vec<Table>,
         rows: Vec<Option<(usize, usize)>>,
@@ -50,7 +51,7 @@ impl System {
     /// A model of a running service, with what it answered.
     pub(super) fn answered(
         name: String,
-        lists: Vec<Vec<Answer>>,
+        lists: Vec<Vec<ScoredItem>>,
         scores: HashMap<(usize, usize), f64>,
     ) -> Self {
         Self {
@@ -60,12 +61,12 @@ impl System {
         }
     }
 
-    /// Whether scores are cosines, 1 at most.
+    /// Whether scores are cosines, at most 1.
     pub(super) fn scores_are_cosines(&self) -> bool {
         self.name != Baseline::Bm25.name()
     }
 
-    /// How alike two items are; 0: not at all, or they cannot be compared.
+    /// How similar two items are; 0: not at all, or not comparable.
     pub(super) fn score(&self, a: usize, b: usize) -> f64 {
         match &self.scoring {
             Scoring::Features { tables, rows } => match (rows[a], rows[b]) {
@@ -75,13 +76,13 @@ impl System {
                 _ => 0.0,
             },
             Scoring::Answered(scores) => scores.get(&(a, b)).copied().unwrap_or(0.0),
-            // BM25 asks with one and answers with the other.
+            // BM25 is not symmetric: take the mean of both directions.
             Scoring::Terms(index) => f64::midpoint(index.score(a, b), index.score(b, a)),
         }
     }
 }
 
-/// The texts as they are read for a domain of these items alone.
+/// The texts as they are read for a domain that has only these items.
 pub(super) fn read(items: &Items, preprocessor: &Preprocessor) -> Vec<Preprocessed> {
     let habits = habits(items.len(), &survey(items, preprocessor));
     let usual = Usual::of(&habits);
@@ -118,12 +119,12 @@ pub(super) fn read(items: &Items, preprocessor: &Preprocessor) -> Vec<Preprocess
     read
 }
 
-/// What is usual in the texts, as a domain of so many items finds it.
+/// Habits of the texts, as a domain of so many items determines them.
 fn habits(live: usize, survey: &Survey) -> Habits {
     Habits::of(SampleSize::default().fewest, live as u64, 0, survey)
 }
 
-/// The items whose texts a domain of them looks at for what is usual.
+/// The items whose texts such a domain samples for its habits.
 fn sample(items: &Items) -> Vec<usize> {
     let mut sample: Vec<usize> = (0..items.len()).collect();
     sample.sort_by_key(|item| items.all[*item].id.hash64());
@@ -132,7 +133,7 @@ fn sample(items: &Items) -> Vec<usize> {
     sample
 }
 
-/// What their texts have, but for terms.
+/// Surveys their texts for everything but terms.
 fn survey(items: &Items, preprocessor: &Preprocessor) -> Survey {
     let texts = sample(items).into_iter().map(|item| {
         let item = &items.all[item];
@@ -142,7 +143,7 @@ fn survey(items: &Items, preprocessor: &Preprocessor) -> Survey {
     Surveyed::together(texts)
 }
 
-/// What weights of terms of a model depend on.
+/// What a model's term weights depend on.
 fn habits_of_model(
     model: &ModelName,
     items: &Items,
@@ -169,9 +170,9 @@ pub(super) fn of_model(
     items: &Items,
     (read, preprocessor): (&[Preprocessed], &Preprocessor),
     kernel: Kernel,
-) -> Result<System, Failure> {
+) -> Result<System, CommandError> {
     let habits = habits_of_model(model, items, read, preprocessor);
-    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("{model}: {error}"));
+    let failed = |error: &dyn std::fmt::Display| CommandError::failed(format!("{model}: {error}"));
     let mut spaces: BTreeMap<Space, Vec<usize>> = BTreeMap::new();
     for (number, item) in items.all.iter().enumerate() {
         let space = match &item.vector {
@@ -186,7 +187,7 @@ pub(super) fn of_model(
         let features = features(models, &space, &members, items, read);
         let features = features.map_err(|error| failed(&error))?.into_iter();
         let features = features.map(|feature| habits.weigh(feature));
-        // What has nothing to compare has no list.
+        // Items with nothing to compare have no list.
         let mut members: Vec<(usize, Feature)> = members.into_iter().zip(features).collect();
         members.retain(|(_, feature)| !feature.is_zero());
         let dense = members.iter().map(|(_, feature)| feature.dense().len());
@@ -199,7 +200,7 @@ pub(super) fn of_model(
         }
         let table = table.build();
         for (row, list) in compared(&table, kernel).map_err(|error| failed(&error))? {
-            let named = list.into_iter().map(|(row, score)| Answer {
+            let named = list.into_iter().map(|(row, score)| ScoredItem {
                 item: members[row].0,
                 score,
             });
@@ -237,7 +238,7 @@ fn features(
 
 type Lists = Vec<(usize, Vec<(usize, f32)>)>;
 
-/// The best others of each row, with a score above 0.
+/// The best other rows for each row, with scores above 0.
 fn compared(table: &Table, kernel: Kernel) -> Result<Lists, kindred_similarity::Error> {
     let count = table.rows();
     let (mut dense, mut offsets) = (Vec::new(), vec![0]);
@@ -278,7 +279,7 @@ fn compared(table: &Table, kernel: Kernel) -> Result<Lists, kindred_similarity::
 pub(super) enum Baseline {
     /// Cosine of (1 + ln tf) · ln(N / df).
     TfIdf,
-    /// Okapi BM25 (k₁ 1.2, b 0.75), asked with the item's own terms, each once.
+    /// Okapi BM25 (k₁ 1.2, b 0.75); the query is the item's own terms, each once.
     Bm25,
 }
 
@@ -293,8 +294,8 @@ impl Baseline {
     }
 }
 
-/// Lists by terms alone: the same terms as the models have, words of titles counting three times, whatever the
-/// language.
+/// Lists by terms alone: the same terms as the models', with title words counting three times,
+/// whatever the language.
 pub(super) fn of_terms(baseline: Baseline, read: &[Preprocessed]) -> System {
     let index = Index::new(baseline, read);
     let lists = (0..read.len()).into_par_iter().map_init(
@@ -308,11 +309,11 @@ pub(super) fn of_terms(baseline: Baseline, read: &[Preprocessed]) -> System {
     }
 }
 
-/// Terms of items both ways.
+/// An index of terms in both directions.
 struct Index {
-    /// Of each item its terms, ascending, with the weight it asks with and the one it answers with.
+    /// For each item its terms, ascending, with their weights in a query and in a document.
     items: Vec<Vec<(u32, f32, f32)>>,
-    /// Of each term the items it is in, with the weight they answer with.
+    /// For each term the items that contain it, with its weight in them.
     postings: Vec<Vec<(usize, f32)>>,
 }
 
@@ -371,7 +372,7 @@ impl Index {
         Self { items, postings }
     }
 
-    /// The answer of `b` when `a` asks.
+    /// The score of `b` for the query `a`.
     fn score(&self, a: usize, b: usize) -> f64 {
         let answers: HashMap<u32, f32> = self.items[b]
             .iter()
@@ -383,8 +384,8 @@ impl Index {
         shared.sum()
     }
 
-    /// The best others of an item. `scores` is all 0, before and after.
-    fn list(&self, item: usize, scores: &mut [f32]) -> Vec<Answer> {
+    /// The best other items for an item. `scores` is all 0 before and after.
+    fn list(&self, item: usize, scores: &mut [f32]) -> Vec<ScoredItem> {
         let mut met = Vec::new();
         for (term, asks, _) in &self.items[item] {
             for (other, answers) in &self.postings[*term as usize] {
@@ -394,11 +395,11 @@ impl Index {
                 scores[*other] += asks * answers;
             }
         }
-        let mut list: Vec<Answer> = Vec::with_capacity(met.len());
+        let mut list: Vec<ScoredItem> = Vec::with_capacity(met.len());
         for other in met {
             let score = std::mem::take(&mut scores[other]);
             if score > 0.0 && other != item {
-                list.push(Answer { item: other, score });
+                list.push(ScoredItem { item: other, score });
             }
         }
         list.sort_by(|a, b| match b.score.total_cmp(&a.score) {

@@ -1,4 +1,4 @@
-//! Lines of many domains gathered into batches of one domain each.
+//! Gathers lines of many domains into batches of one domain each.
 
 use std::collections::HashMap;
 
@@ -6,34 +6,34 @@ use kindred_shared::DomainName;
 
 /// Most lines of a batch.
 pub(crate) const BATCH_LINES: usize = 1_000;
-/// Most bytes of a batch; a single line may be more.
+/// Most bytes of a batch; only a single line may be larger.
 pub(crate) const BATCH_BYTES: usize = 4 << 20;
-/// Most bytes gathered over all domains; past it the fullest batch goes.
+/// Most bytes gathered over all domains; beyond it the largest batch is sent.
 const GATHERED_BYTES: usize = 32 << 20;
 
-/// Where a line is from.
+/// Where a line comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Which input, in the order they were given.
+    /// Which input, in the given order.
     pub(crate) file: usize,
-    /// The line it begins on.
+    /// The line it starts on.
     pub(crate) line: u64,
-    /// The text as it stood there, if it was changed before it was sent.
+    /// The text as it was in the input, if it was changed before sending.
     pub(crate) original: Option<Vec<u8>>,
 }
 
 /// Lines of one domain, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Batch {
-    /// Whom it is for.
+pub(crate) struct ImportBatch {
+    /// The domain.
     pub(crate) domain: DomainName,
     /// NDJSON.
     pub(crate) body: Vec<u8>,
-    /// Where each line is from.
+    /// Where each line comes from.
     pub(crate) places: Vec<Place>,
 }
 
-impl Batch {
+impl ImportBatch {
     fn new(domain: DomainName) -> Self {
         Self {
             domain,
@@ -42,7 +42,7 @@ impl Batch {
         }
     }
 
-    /// The text of a line (from 0) as it stood in its input.
+    /// The text of a line (counted from 0) as it was in its input.
     pub(crate) fn original(&self, at: usize) -> Option<String> {
         let place = self.places.get(at)?;
         let text = match &place.original {
@@ -56,13 +56,18 @@ impl Batch {
 /// Gathers lines; the lines of one domain leave in the order they came.
 #[derive(Debug, Default)]
 pub(crate) struct Batches {
-    open: HashMap<DomainName, Batch>,
+    open: HashMap<DomainName, ImportBatch>,
     bytes: usize,
 }
 
 impl Batches {
-    /// Adds a line; gives back the batch that has to go now, if one has.
-    pub(crate) fn add(&mut self, domain: &DomainName, line: &[u8], place: Place) -> Option<Batch> {
+    /// Adds a line; returns the batch that must be sent now, if any.
+    pub(crate) fn add(
+        &mut self,
+        domain: &DomainName,
+        line: &[u8],
+        place: Place,
+    ) -> Option<ImportBatch> {
         let room = self.open.get(domain).is_none_or(|batch| {
             batch.places.len() < BATCH_LINES && batch.body.len() + line.len() < BATCH_BYTES
         });
@@ -70,7 +75,7 @@ impl Batches {
         let batch = self
             .open
             .entry(domain.clone())
-            .or_insert_with(|| Batch::new(domain.clone()));
+            .or_insert_with(|| ImportBatch::new(domain.clone()));
         batch.body.extend_from_slice(line);
         batch.body.push(b'\n');
         batch.places.push(place);
@@ -86,14 +91,14 @@ impl Batches {
         self.take(&fullest)
     }
 
-    fn take(&mut self, domain: &DomainName) -> Option<Batch> {
+    fn take(&mut self, domain: &DomainName) -> Option<ImportBatch> {
         let batch = self.open.remove(domain)?;
         self.bytes -= batch.body.len();
         Some(batch)
     }
 
-    /// What is left, one batch a domain.
-    pub(crate) fn finish(self) -> impl Iterator<Item = Batch> {
+    /// The remaining batches, one per domain.
+    pub(crate) fn finish(self) -> impl Iterator<Item = ImportBatch> {
         self.open.into_values()
     }
 }

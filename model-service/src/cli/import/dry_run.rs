@@ -1,4 +1,4 @@
-//! `--dry-run`: what would be sent.
+//! `--dry-run`: shows what would be sent.
 
 use std::io::Write;
 
@@ -11,12 +11,12 @@ use super::reading::{Position, read};
 use super::site::{Made, events, shown};
 use super::{Read, Summary, sync};
 use crate::cli::client::Client;
-use crate::cli::exit::{Exit, Failure, Outcome};
+use crate::cli::exit::{CommandError, Exit, Outcome};
 use crate::cli::import::Ended;
 use crate::cli::output::json_line;
 
-/// Reads the inputs, writes the first events to `out`, and says of the rest how much it is. With a client, what would be
-/// deleted is asked of its service.
+/// Reads the inputs, writes the first events to `out`, and reports counts for the rest. With a
+/// client, also asks the service what would be deleted.
 pub(super) fn run(
     inputs: Vec<Input>,
     first: usize,
@@ -144,7 +144,7 @@ pub(super) fn run(
 }
 
 struct Dry<'a> {
-    /// How many events are written.
+    /// Number of events to write.
     first: usize,
     count: usize,
     unreadable: u64,
@@ -154,7 +154,7 @@ struct Dry<'a> {
 }
 
 impl Dry<'_> {
-    fn event(&mut self, line: &str) -> Result<(), Failure> {
+    fn event(&mut self, line: &str) -> Result<(), CommandError> {
         if self.count < self.first {
             writeln!(self.out, "{line}")?;
         }

@@ -1,4 +1,4 @@
-//! How sending files of events ended.
+//! The result of sending files of events.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -7,22 +7,21 @@ use serde::Serialize;
 
 use crate::cli::exit::Exit;
 
-/// What importing and publishing tell at their end, besides how many events went in.
+/// What importing and publishing report at the end, besides the number of events.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Ended {
-    /// Lines that did not go in.
+    /// Lines that were rejected.
     pub(crate) rejected: u64,
-    /// Where they are, when there are any (of this run).
+    /// The rejects file, if this run rejected any.
     pub(crate) rejects: Option<PathBuf>,
-    /// Seconds in which they went in: from the first line, or the first one that a broker confirmed, to the
-    /// last answer.
+    /// Seconds from the first line, or from the broker's first confirmation, until the last answer.
     pub(crate) seconds: f64,
-    /// Events a second that went in.
+    /// Accepted events per second.
     pub(crate) items_per_second: f64,
 }
 
 impl Ended {
-    /// When `sent` events went in within `seconds`.
+    /// For `sent` events accepted within `seconds`.
     pub(crate) fn new(sent: u64, rejected: u64, rejects: Option<PathBuf>, seconds: f64) -> Self {
         Self {
             rejected,
@@ -32,7 +31,7 @@ impl Ended {
         }
     }
 
-    /// For people; `done` says how many went in.
+    /// For people; `done` says how many events were accepted.
     pub(crate) fn tell(&self, done: &str, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,

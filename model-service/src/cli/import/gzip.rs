@@ -1,5 +1,5 @@
-//! Unpacks gzip as files of it are: several members one after the other (`cat a.gz b.gz`), zeros behind
-//! the last one (tapes and some disks pad with them), and, where a file was damaged, something else.
+//! Unpacks gzip files: several members one after the other (`cat a.gz b.gz`), zeros after the last
+//! one (padding by tapes and some disks), and, in damaged files, other data.
 
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use flate2::bufread::GzDecoder;
 
-/// What a member begins with.
+/// The first bytes of a member.
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// A reader whose next bytes can be looked at.
+/// A reader with lookahead.
 pub(super) struct Ahead<R> {
     looked: Vec<u8>,
     inner: R,
@@ -24,7 +24,7 @@ impl<R: BufRead> Ahead<R> {
         }
     }
 
-    /// Whether a member of gzip begins here. Bytes may come one at a time through a pipe.
+    /// Whether a gzip member starts here. Bytes may arrive one at a time through a pipe.
     pub(super) fn is_gzip(&mut self) -> io::Result<bool> {
         while self.looked.len() < MAGIC.len() {
             let mut byte = [0];
@@ -38,7 +38,7 @@ impl<R: BufRead> Ahead<R> {
         Ok(self.looked == MAGIC)
     }
 
-    /// Skips zeros; whether anything follows.
+    /// Skips zeros; returns whether anything follows.
     fn skip_zeros(&mut self) -> io::Result<bool> {
         loop {
             let bytes = match self.fill_buf() {
@@ -93,14 +93,14 @@ enum State<R> {
     Ended,
 }
 
-/// The members of a file of gzip, unpacked.
+/// The unpacked members of a gzip file.
 pub(super) struct Gunzip<R> {
     state: State<R>,
     is_followed: Arc<AtomicBool>,
 }
 
 impl<R: BufRead> Gunzip<R> {
-    /// `is_followed` becomes true when something that is neither a member nor zeros follows the last one.
+    /// `is_followed` is set when something other than a member or zeros follows the last one.
     pub(super) fn new(packed: Ahead<R>, is_followed: Arc<AtomicBool>) -> Self {
         Self {
             state: State::Between(packed),

@@ -1,4 +1,4 @@
-//! What is imported: files of events, or a site.
+//! What can be imported: files of events, and sites.
 
 use std::fs::File;
 use std::io::{self, BufRead, Read};
@@ -9,7 +9,7 @@ use chrono::Utc;
 use kindred_shared::DomainName;
 
 use super::source::Source;
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 use crate::sites::{Base, Form, SNIFFED, Wishes};
 
 /// One input.
@@ -22,31 +22,32 @@ pub(crate) enum Input {
 
 /// A folder or a file of a site.
 pub(crate) struct Site {
-    /// Where it lies.
+    /// Its path.
     pub(super) path: PathBuf,
-    /// What it is.
+    /// Its form.
     pub(super) form: Form,
-    /// How it is read.
+    /// How to read it.
     pub(super) wishes: Wishes,
-    /// The domain of its items; `None`: named like the host that they are on.
+    /// The domain of its items; `None`: the host of their addresses.
     pub(super) domain: Option<DomainName>,
 }
 
-/// What is said of sites on the command line.
+/// Options for sites.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
-    /// The domain of what names none.
+    /// The domain of items that name none.
     pub(crate) domain: Option<DomainName>,
-    /// Where the site is.
+    /// Where the site is published.
     pub(crate) base: Option<Base>,
     /// Most bytes of a text.
     pub(crate) max_text: usize,
 }
 
 impl Input {
-    /// Opens what lies at a path; `-` is standard input.
-    pub(crate) fn open(path: &Path, wanted: &Wanted) -> Result<Self, Failure> {
-        let in_words = |error: io::Error| Failure::usage(format!("{}: {error}", path.display()));
+    /// Opens a path; `-` is standard input.
+    pub(crate) fn open(path: &Path, wanted: &Wanted) -> Result<Self, CommandError> {
+        let in_words =
+            |error: io::Error| CommandError::usage(format!("{}: {error}", path.display()));
         match form(path).map_err(in_words)? {
             None => Source::open(path).map(Self::Events).map_err(in_words),
             Some(form) => Ok(Self::Site(Site {
@@ -62,7 +63,7 @@ impl Input {
         }
     }
 
-    /// Its size in bytes, where it is known.
+    /// Size in bytes, if known.
     pub(super) fn size(&self) -> Option<u64> {
         match self {
             Self::Events(source) => source.size,
@@ -70,7 +71,7 @@ impl Input {
         }
     }
 
-    /// The file that it is, if it is one.
+    /// Its path, if it is a file.
     pub(super) fn file(&self) -> Option<&Path> {
         match self {
             Self::Events(source) => source.path.as_deref(),
@@ -79,7 +80,7 @@ impl Input {
         }
     }
 
-    /// What it is called.
+    /// Its name in messages.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Events(source) => source.name.clone(),
@@ -88,7 +89,7 @@ impl Input {
     }
 }
 
-/// What lies at a path; `None`: events.
+/// The form of the site at a path; `None`: events.
 fn form(path: &Path) -> io::Result<Option<Form>> {
     if path == Path::new("-") {
         return Ok(None);
@@ -97,11 +98,11 @@ fn form(path: &Path) -> io::Result<Option<Form>> {
     if metadata.is_dir() {
         return Ok(Some(Form::Folder));
     }
-    // What comes through a pipe comes once.
+    // A pipe can be read only once.
     if !metadata.is_file() {
         return Ok(None);
     }
-    // A file that is damaged is told of where it is read.
+    // A damaged file is reported when it is read.
     let mut begin = Vec::with_capacity(SNIFFED);
     let _ = reader(path)?.take(SNIFFED as u64).read_to_end(&mut begin);
     Ok(Form::of_file(path, &begin))

@@ -1,4 +1,4 @@
-//! Which items a source has, and what it said of each.
+//! Which items a source has, and a hash of each.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,12 +11,12 @@ use xxhash_rust::xxh3::xxh3_64;
 pub(crate) struct Known(BTreeMap<DomainName, HashMap<String, u64>>);
 
 impl Known {
-    /// A source that has nothing of a domain.
+    /// A source without any item of a domain.
     pub(super) fn nothing_of(domain: DomainName) -> Self {
         Self(BTreeMap::from([(domain, HashMap::new())]))
     }
 
-    /// Keeps what an event says; whether it is not what was said before.
+    /// Records an event; returns whether it differs from what was recorded before.
     pub(super) fn keep(
         &mut self,
         before: &Self,
@@ -31,7 +31,7 @@ impl Known {
         said != Some(&hash)
     }
 
-    /// Keeps an event of a file of events; one that deletes has no item.
+    /// Records an event of a file of events; a deletion removes the item.
     pub(super) fn keep_event(&mut self, domain: &DomainName, line: &[u8]) {
         #[derive(Deserialize)]
         struct Head {
@@ -49,19 +49,19 @@ impl Known {
         }
     }
 
-    /// Adds what another knows.
+    /// Merges another source.
     pub(super) fn extend(&mut self, other: Self) {
         for (domain, items) in other.0 {
             self.0.entry(domain).or_default().extend(items);
         }
     }
 
-    /// Each domain with the ids that are there.
+    /// Each domain with its ids.
     pub(super) fn domains(&self) -> impl Iterator<Item = (&DomainName, &HashMap<String, u64>)> {
         self.0.iter()
     }
 
-    /// Whether something of `before` is not there any more.
+    /// Whether some item of `before` is gone.
     pub(super) fn lacks_some_of(&self, before: &Self) -> bool {
         before.0.iter().any(|(domain, items)| {
             let now = self.0.get(domain);
@@ -71,7 +71,7 @@ impl Known {
         })
     }
 
-    /// Domains that were known before are asked about, even when nothing of them is left.
+    /// Adds the domains known before: they are asked about even when none of their items is left.
     pub(super) fn with_domains_of(mut self, before: &Self) -> Self {
         for domain in before.0.keys() {
             self.0.entry(domain.clone()).or_default();

@@ -1,4 +1,4 @@
-//! From a record to a line of a batch: which domain it is for.
+//! Turns a record into a line of a batch, and finds its domain.
 
 use kindred_shared::DomainName;
 use kindred_shared::event::{Members, Reason, whole_characters, without_mark};
@@ -8,29 +8,29 @@ use super::split::{EXCERPT, Fault, MAX_RECORD, Record};
 /// A line ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// Whom it is for.
+    /// The domain.
     pub(crate) domain: DomainName,
-    /// One line of JSON, without its end.
+    /// One line of JSON, without a line end.
     pub(crate) text: Vec<u8>,
 }
 
 /// Why a record is not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unreadable {
-    /// The stable word.
+    /// The stable reason code.
     pub(crate) reason: Reason,
-    /// What is wrong and what would be right.
+    /// What is wrong, and what would be right.
     pub(crate) detail: String,
 }
 
-/// What is filled in where an event says nothing.
+/// Values for events that omit them.
 #[derive(Debug, Clone)]
 pub(crate) struct Defaults {
     /// The domain of events without one.
     pub(crate) domain: Option<DomainName>,
 }
 
-/// Makes a line of a record.
+/// Turns a record into a line.
 pub(crate) fn prepare(record: &Record, defaults: &Defaults) -> Result<Line, Unreadable> {
     if let Some(fault) = record.fault {
         return Err(match fault {
@@ -74,7 +74,8 @@ pub(crate) fn prepare(record: &Record, defaults: &Defaults) -> Result<Line, Unre
             let domain = defaults.domain.clone().ok_or_else(|| {
                 refuse(
                     Reason::MissingField,
-                    "there is no domain; add one, or name one for all with --domain".to_owned(),
+                    "the event names no domain; add one, or set one for all with --domain"
+                        .to_owned(),
                 )
             })?;
             add_domain(&mut filled, &domain);
@@ -87,8 +88,8 @@ pub(crate) fn prepare(record: &Record, defaults: &Defaults) -> Result<Line, Unre
     })
 }
 
-/// Adds the domain to an object at its end: it counts there even when the object has a `null` of that
-/// name, and nothing else is read or written anew.
+/// Appends the domain to an object: the last value counts, even after a `null` of that name, and
+/// the rest stays untouched.
 fn add_domain(object: &mut Vec<u8>, domain: &DomainName) {
     while let Some(byte) = object.pop() {
         if byte == b'}' {
@@ -100,7 +101,8 @@ fn add_domain(object: &mut Vec<u8>, domain: &DomainName) {
     object.extend_from_slice(format!("{separator}\"domain\":\"{domain}\"}}").as_bytes());
 }
 
-/// Line breaks between the tokens of an element become spaces; valid JSON has no others.
+/// Replaces line breaks between the tokens of an element by spaces; valid JSON has no other line
+/// breaks.
 fn one_line(mut text: Vec<u8>) -> Vec<u8> {
     for byte in &mut text {
         if matches!(byte, b'\n' | b'\r') {

@@ -1,4 +1,4 @@
-//! `kindred import`: files of events, and sites, into a running Kindred.
+//! `kindred import`: imports files of events, and sites, into a running Kindred.
 
 mod batch;
 mod dry_run;
@@ -41,12 +41,12 @@ pub(crate) use send::SENDERS;
 pub(crate) use source::Source;
 pub(crate) use split::Records;
 
-use self::batch::{Batch, Batches, Place};
+use self::batch::{Batches, ImportBatch, Place};
 use self::input::Site;
 use self::send::{Sender, Settled, Watch};
 use self::site::{Made, shown};
 use super::client::{Client, Server};
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ClientFlags;
 use super::interrupt::Interrupt;
 use super::output::json_line;
@@ -57,47 +57,48 @@ use crate::sites::{Base, Left};
 /// How often a server is asked whether its domains are quiet.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
-/// How many files that cannot be read are named on standard error; the rejects file names all.
+/// Unreadable files named on standard error; the rejects file names all.
 const NAMED: u64 = 20;
 /// How names of rejects files end.
 const REJECTS: &str = "rejects.ndjson";
-/// The word in rejects files for a file, or a row of a table, that cannot be read.
+/// The reason in rejects files for an unreadable file or table row.
 const UNREADABLE: &str = "unreadable";
 
 /// Sends a site, or files of events, to a running Kindred.
 ///
-/// A folder is read as the site that it is of: Hugo's, Jekyll's, Astro's, Docusaurus's or Eleventy's, or just Markdown
-/// and HTML with front matter. A file may be one page, a feed (RSS, Atom, JSON Feed), a sitemap with the pages
-/// that lie beside it, a table (CSV) whose first row names the fields, or events: NDJSON (one event a line), a stream of JSON
-/// objects over any number of lines, or one JSON array. Files may be packed with gzip. What
-/// cannot be taken goes into the rejects file with its reason, the rest goes in.
+/// A folder is read as a site of Hugo, Jekyll, Astro, Docusaurus or Eleventy, or as plain Markdown
+/// and HTML with front matter. A file may be one page, a feed (RSS, Atom, JSON Feed), a sitemap
+/// with its pages next to it, a table (CSV) whose first row names the fields, or events: NDJSON
+/// (one event per line), a stream of JSON objects over any number of lines, or one JSON array.
+/// Files may be gzipped. What cannot be imported goes into the rejects file with a reason; the rest
+/// is imported.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImportArgs {
-    /// Folders and files to read; `-` is standard input, with events
+    /// Folders and files to read; `-` reads events from standard input
     #[arg(required = true, value_name = "FILES")]
     files: Vec<PathBuf>,
-    /// Domain of what names none [default, of sites: the host they are on]
+    /// Domain of items that name none [default for sites: their host]
     #[arg(long, value_parser = domain)]
     domain: Option<DomainName>,
-    /// Where the site is read, such as https://blog.example [default: what its settings say]
+    /// Where the site is published, such as https://blog.example [default: from its settings]
     #[arg(long, value_name = "URL", value_parser = Base::parse)]
     url_base: Option<Base>,
-    /// Delete what the source no longer has; more than a tenth of a domain only with --yes
+    /// Delete items that the source no longer has; more than a tenth of a domain only with --yes
     #[arg(long)]
     sync: bool,
-    /// With --sync: delete however much it is
+    /// With --sync: allow deleting more than a tenth of a domain
     #[arg(long, requires = "sync")]
     yes: bool,
-    /// Go on, and send what changes in the source until the end; with --sync, delete what goes
+    /// Keep running and send changes of the source; with --sync, also delete removed items
     #[arg(long, conflicts_with = "dry_run")]
     watch: bool,
-    /// Send nothing: print the first events, and what would be left out
+    /// Send nothing: print the first events, and report what would be left out
     #[arg(long, value_name = "EVENTS", num_args = 0..=1, require_equals = true, default_missing_value = "3")]
     dry_run: Option<usize>,
-    /// Where rejected lines go [default: <input>.rejects.ndjson, or import.rejects.ndjson]
+    /// Rejects file [default: <input>.rejects.ndjson, or import.rejects.ndjson]
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
-    /// How long to go on trying while the server is away or cannot take events
+    /// How long to retry while the server is unreachable or cannot take events
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
     timeout: Duration,
     /// Wait until the lists of all domains that got events are exact and stored
@@ -109,41 +110,41 @@ pub(crate) struct ImportArgs {
     pub(crate) flags: ClientFlags,
 }
 
-/// A domain's name on the command line.
+/// Parses a domain name of the command line.
 pub(crate) fn domain(name: &str) -> Result<DomainName, String> {
     DomainName::new(name).map_err(|error| error.to_string())
 }
 
-/// How an import went.
+/// The result of an import.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Summary {
     /// Events that are durable.
     pub(crate) accepted: u64,
-    /// What there is to say besides.
+    /// Everything else to report.
     #[serde(flatten)]
     pub(crate) ended: Ended,
-    /// What of sites was left out, and how many of each.
+    /// What was left out of sites, with counts by reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "by_name")]
     pub(crate) left_out: BTreeMap<Left, u64>,
-    /// Items of sites that appear later.
+    /// Items of sites with a date in the future.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) scheduled: u64,
-    /// Texts of sites that were cut.
+    /// Texts of sites that were truncated.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) cut: u64,
-    /// Items that were deleted, where that was asked for.
+    /// Number of deleted items, if deleting was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) deleted: Option<u64>,
     /// Files and lines that could not be read.
     #[serde(skip)]
     pub(crate) unreadable: u64,
-    /// What the sites are, in words.
+    /// The kinds of the sites, in words.
     #[serde(skip)]
     pub(crate) kinds: Vec<&'static str>,
-    /// Directories that the sites lie in.
+    /// Directories of the sites.
     #[serde(skip)]
     pub(crate) directories: Vec<PathBuf>,
-    /// What the inputs have, where that was asked for.
+    /// The items of the inputs, if they are kept.
     #[serde(skip)]
     pub(crate) known: Known,
     /// Domains that got events.
@@ -160,7 +161,7 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Summary {
-    /// What of sites is not as it might be thought, in words; `None`: nothing.
+    /// What was left out, delayed or cut of sites, in words; `None`: nothing.
     pub(crate) fn besides(&self) -> Option<String> {
         let left = self.left_out.iter();
         let left: Vec<String> = left
@@ -171,31 +172,34 @@ impl Summary {
             parts.push(format!("left out: {}", left.join(", ")));
         }
         if self.scheduled > 0 {
-            parts.push(format!("{} appear later, at their dates", self.scheduled));
+            parts.push(format!("{} scheduled for later", self.scheduled));
         }
         if self.cut > 0 {
-            parts.push(format!("{} texts were too long and were cut", self.cut));
+            parts.push(format!(
+                "{} texts were too long and were truncated",
+                self.cut
+            ));
         }
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 }
 
-/// What a load is told besides its inputs.
+/// Options of a load, besides its inputs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Options {
-    /// Domain of the events that name none.
+    /// Domain of events that name none.
     pub(crate) domain: Option<DomainName>,
-    /// Where rejected lines go; `None`: beside each input.
+    /// Rejects file; `None`: one next to each input.
     pub(crate) rejects: Option<PathBuf>,
-    /// How long a batch is tried.
+    /// How long to retry a batch.
     pub(crate) timeout: Duration,
-    /// Whether people watch.
+    /// Whether to show progress.
     pub(crate) shown: bool,
-    /// Whether to keep what the inputs have.
+    /// Whether to keep the items of the inputs.
     pub(crate) keeps: bool,
-    /// What sites had before: what is still so is not sent again.
+    /// What sites had before: unchanged items are not sent again.
     pub(crate) before: Known,
-    /// Whether to end before all is read.
+    /// Tells the load to end early.
     pub(crate) interrupt: Interrupt,
 }
 
@@ -208,8 +212,8 @@ pub(crate) fn run(args: &ImportArgs, config: &Config, json: bool, out: &mut dyn 
     let client = args.server.client(config)?;
     let inputs = open(&args.files, &wanted)?;
     if args.watch && inputs.iter().any(|input| matches!(input, Input::Events(_))) {
-        return Err(Failure::usage(
-            "--watch follows folders, pages, feeds, sitemaps and tables; events come once",
+        return Err(CommandError::usage(
+            "--watch follows folders, pages, feeds, sitemaps and tables, but not events",
         ));
     }
     if let Some(events) = args.dry_run {
@@ -223,7 +227,7 @@ pub(crate) fn run(args: &ImportArgs, config: &Config, json: bool, out: &mut dyn 
         shown: true,
         keeps: args.sync || args.watch,
         before: Known::default(),
-        // What is followed ends by it in any case.
+        // Ctrl-C ends watching in any case.
         interrupt: match args.watch {
             true => Interrupt::default(),
             false => Interrupt::listen()?,
@@ -279,17 +283,18 @@ pub(crate) fn run(args: &ImportArgs, config: &Config, json: bool, out: &mut dyn 
     }
 }
 
-/// Deletes what the inputs do not have, where all of them could be read.
+/// Deletes the items that the inputs do not have, if all inputs could be read.
 fn synced(
     client: &Client,
     known: &Known,
     summary: &Summary,
     yes: bool,
     options: &Options,
-) -> Result<u64, Failure> {
+) -> Result<u64, CommandError> {
     if summary.unreadable > 0 {
         say(&format!(
-            "nothing was deleted: {} files or lines of the source cannot be read, and may be what the domain has",
+            "nothing was deleted: {} unreadable files or lines of the source may be items of the \
+            domain",
             summary.unreadable
         ));
         return Ok(0);
@@ -297,16 +302,16 @@ fn synced(
     sync::delete(client, known, yes, options, say)
 }
 
-/// Reads what is followed once more, and sends what changed.
+/// Reads the watched source once more and sends what changed.
 fn round(
     args: &ImportArgs,
     client: &Client,
     wanted: &Wanted,
     options: &mut Options,
-) -> Result<watch::Round, Failure> {
+) -> Result<watch::Round, CommandError> {
     let inputs = match open(&args.files, wanted) {
         Ok(inputs) => inputs,
-        // It may be away for the moment in which another takes its place.
+        // A file may be missing for the moment in which another replaces it.
         Err(failure) => {
             return Ok(watch::Round {
                 directories: args.files.iter().filter_map(|file| folder(file)).collect(),
@@ -323,7 +328,7 @@ fn round(
     if summary.ended.rejected > 0 {
         words.push(format!("{} rejected", summary.ended.rejected));
     }
-    // What cannot be read is what it was.
+    // What cannot be read is taken to be unchanged.
     if summary.unreadable == 0 {
         let is_less = known.lacks_some_of(&options.before);
         if args.sync && is_less {
@@ -344,7 +349,7 @@ fn round(
     })
 }
 
-/// The folder that a path is, or lies in.
+/// The folder that a path is, or is in.
 fn folder(path: &std::path::Path) -> Option<PathBuf> {
     let path = std::path::absolute(path).ok()?;
     path.ancestors()
@@ -352,7 +357,7 @@ fn folder(path: &std::path::Path) -> Option<PathBuf> {
         .map(std::path::Path::to_owned)
 }
 
-/// Says something to people. Nobody may listen, and the import goes on all the same.
+/// Prints a message. The import continues even if standard output is closed.
 fn say(words: &str) {
     let _ = writeln!(std::io::stderr(), "{words}");
 }
@@ -361,32 +366,32 @@ fn say(words: &str) {
 ///
 /// # Errors
 /// [`Exit::Usage`] for the first that cannot be opened.
-pub(crate) fn open(files: &[PathBuf], wanted: &Wanted) -> Result<Vec<Input>, Failure> {
+pub(crate) fn open(files: &[PathBuf], wanted: &Wanted) -> Result<Vec<Input>, CommandError> {
     files.iter().map(|path| Input::open(path, wanted)).collect()
 }
 
-/// Opens files of events alone.
+/// Opens files of events only.
 ///
 /// # Errors
 /// [`Exit::Usage`] for the first that cannot be opened.
-pub(crate) fn open_events(files: &[PathBuf]) -> Result<Vec<Source>, Failure> {
+pub(crate) fn open_events(files: &[PathBuf]) -> Result<Vec<Source>, CommandError> {
     files
         .iter()
         .map(|path| {
             Source::open(path)
-                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+                .map_err(|error| CommandError::usage(format!("{}: {error}", path.display())))
         })
         .collect()
 }
 
-/// Sends all events of the sources, in order, and waits until each is settled. With what went in comes
-/// why an input broke off, if one did.
+/// Sends all events of the sources, in order, and waits until each is settled. If an input broke
+/// off, the failure is returned along with the summary.
 #[cfg(test)]
 fn load(
     client: &Client,
     sources: Vec<Source>,
     options: &Options,
-) -> Result<(Summary, Option<Failure>), Failure> {
+) -> Result<(Summary, Option<CommandError>), CommandError> {
     load_inputs(
         client,
         sources.into_iter().map(Input::Events).collect(),
@@ -394,13 +399,13 @@ fn load(
     )
 }
 
-/// Sends all that the inputs have, in order, and waits until each is settled. With what went in comes
-/// why an input of events broke off, if one did.
+/// Sends all items of the inputs, in order, and waits until each is settled. If an input of events
+/// broke off, the failure is returned along with the summary.
 pub(crate) fn load_inputs(
     client: &Client,
     inputs: Vec<Input>,
     options: &Options,
-) -> Result<(Summary, Option<Failure>), Failure> {
+) -> Result<(Summary, Option<CommandError>), CommandError> {
     let named = inputs.iter().map(|input| {
         let rejects = input
             .file()
@@ -425,13 +430,13 @@ pub(crate) fn load_inputs(
     })
 }
 
-/// Sends what `feed` hands over, with the names of the inputs, where their rejects go, and their sizes.
+/// Sends what `feed` hands over; `inputs` are the inputs' names, rejects files and sizes.
 fn load_with(
     client: &Client,
     inputs: Vec<(String, Option<PathBuf>, Option<u64>)>,
     options: &Options,
-    feed: impl FnOnce(&mut Pushed<'_, '_>) -> Result<Option<Failure>, Failure>,
-) -> Result<(Summary, Option<Failure>), Failure> {
+    feed: impl FnOnce(&mut Pushed<'_, '_>) -> Result<Option<CommandError>, CommandError>,
+) -> Result<(Summary, Option<CommandError>), CommandError> {
     let began = Instant::now();
     let size = inputs.iter().map(|(_, _, size)| *size).sum();
     let own = |path: &Option<PathBuf>| {
@@ -472,7 +477,7 @@ fn load_with(
             Err(_) => Some(Interrupt::failure()),
             Ok(broken) => broken,
         };
-        // Also when an input broke off: what was read of it goes in.
+        // Even if an input broke off, what was read of it is sent.
         for batch in std::mem::take(&mut pushed.batches).finish() {
             sender.push(batch)?;
         }
@@ -500,7 +505,7 @@ fn load_with(
     Ok((summary, broken))
 }
 
-/// What inputs have, besides what is sent.
+/// What was read of the inputs, besides what is sent.
 #[derive(Default)]
 struct Read {
     left_out: BTreeMap<Left, u64>,
@@ -523,7 +528,7 @@ impl Read {
     }
 }
 
-/// Gathers lines into batches, and hands those over that are full.
+/// Gathers lines into batches, and hands full ones over.
 struct Pushed<'a, 'b> {
     sender: &'a Sender<'b>,
     tally: &'a Tally,
@@ -533,7 +538,7 @@ struct Pushed<'a, 'b> {
 }
 
 impl Pushed<'_, '_> {
-    fn line(&mut self, domain: &DomainName, line: &[u8], place: Place) -> Result<(), Failure> {
+    fn line(&mut self, domain: &DomainName, line: &[u8], place: Place) -> Result<(), CommandError> {
         if self.options.interrupt.is_asked() {
             return Err(Interrupt::failure());
         }
@@ -543,8 +548,12 @@ impl Pushed<'_, '_> {
         }
     }
 
-    /// Hands the events of a source over; why it broke off, if it did.
-    fn events(&mut self, file: usize, source: Source) -> Result<Option<Failure>, Failure> {
+    /// Hands the events of a source over; returns why it broke off, if it did.
+    fn events(
+        &mut self,
+        file: usize,
+        source: Source,
+    ) -> Result<Option<CommandError>, CommandError> {
         let tally = self.tally;
         let defaults = Defaults {
             domain: self.options.domain.clone(),
@@ -573,8 +582,8 @@ impl Pushed<'_, '_> {
         })
     }
 
-    /// Hands what a site has over.
-    fn site(&mut self, input: usize, site: &Site) -> Result<(), Failure> {
+    /// Hands the items of a site over.
+    fn site(&mut self, input: usize, site: &Site) -> Result<(), CommandError> {
         let (tally, options) = (self.tally, self.options);
         let mut last: Option<(PathBuf, usize)> = None;
         let summary = site::events(site, |place, made| {
@@ -610,7 +619,7 @@ impl Pushed<'_, '_> {
     }
 }
 
-/// Now, in ms since 1970.
+/// The current time in ms since 1970.
 pub(crate) fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -627,14 +636,14 @@ struct Counts {
     files: Vec<Named>,
 }
 
-/// A file that lines are from.
+/// A file that lines come from.
 struct Named {
     name: String,
-    /// Which input it is of.
+    /// The input it belongs to.
     input: usize,
 }
 
-/// Counts what became of the lines.
+/// Counts results of lines.
 struct Tally {
     progress: Progress,
     counts: Mutex<Counts>,
@@ -645,21 +654,21 @@ impl Tally {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Names a file of an input; the number that lines of it have.
+    /// Registers a file of an input; returns the number for its lines.
     fn name(&self, name: String, input: usize) -> usize {
         let mut counts = self.lock();
         counts.files.push(Named { name, input });
         counts.files.len() - 1
     }
 
-    fn reject(&self, file: usize, reject: &Reject) -> Result<(), Failure> {
+    fn reject(&self, file: usize, reject: &Reject) -> Result<(), CommandError> {
         let mut counts = self.lock();
         let input = counts.files.get(file).map_or(0, |file| file.input);
         counts.rejects.add(input, reject)
     }
 
-    /// A file, or a row of one, that cannot be read.
-    fn unreadable(&self, file: usize, line: u64, why: String) -> Result<(), Failure> {
+    /// Records an unreadable file or row of a file.
+    fn unreadable(&self, file: usize, line: u64, why: String) -> Result<(), CommandError> {
         let (name, count) = {
             let mut counts = self.lock();
             counts.unreadable += 1;
@@ -669,7 +678,7 @@ impl Tally {
             self.say(&format!("{name}:{line}: {why}"));
         }
         if count == NAMED + 1 {
-            self.say("and more, which the rejects file names");
+            self.say("and more; see the rejects file");
         }
         self.reject(
             file,
@@ -685,7 +694,7 @@ impl Tally {
 }
 
 impl Watch for Tally {
-    fn settled(&self, batch: &Batch, settled: Settled) -> Result<(), Failure> {
+    fn settled(&self, batch: &ImportBatch, settled: Settled) -> Result<(), CommandError> {
         for refused in settled.refused {
             let place = &batch.places[refused.at];
             let name = self
@@ -720,18 +729,20 @@ impl Watch for Tally {
     }
 }
 
-/// Waits until these domains are quiet, as long as it takes while the server answers.
+/// Waits until these domains are quiet, with no time limit as long as the server answers.
 fn wait_until_quiet(
     client: &Client,
     domains: &BTreeSet<DomainName>,
     options: &Options,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let progress = Progress::new(None, true);
     let mut answered = Instant::now();
     let mut troubles = BTreeSet::new();
     let waited = loop {
         if options.interrupt.is_asked() {
-            break Err(Failure::failed("interrupted: lists are still being made"));
+            break Err(CommandError::failed(
+                "interrupted: lists are still being made",
+            ));
         }
         match status::domains(client) {
             Ok(all) => {

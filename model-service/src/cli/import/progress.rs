@@ -1,4 +1,4 @@
-//! How far an import is, on a terminal.
+//! Shows the progress of an import on a terminal.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How often it is drawn.
+/// How often it is redrawn.
 const TICK: Duration = Duration::from_millis(200);
 
-/// A bar by the bytes taken from the inputs; nothing where nobody watches.
+/// A bar of the bytes read from the inputs; hidden if nobody watches.
 pub(crate) struct Progress {
     bar: ProgressBar,
     began: Instant,
@@ -20,7 +20,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// For inputs of this many bytes; `None`: not known.
+    /// For inputs of this many bytes; `None`: unknown.
     pub(crate) fn new(size: Option<u64>, shown: bool) -> Self {
         let visible = shown && std::io::stderr().is_terminal();
         let target = if visible {
@@ -53,12 +53,12 @@ impl Progress {
         }
     }
 
-    /// Counts the bytes taken from the inputs.
+    /// Counts the bytes read from the inputs.
     pub(crate) fn taken(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.taken)
     }
 
-    /// This many more items were answered.
+    /// Adds this many answered items.
     pub(crate) fn items(&self, more: u64) {
         let items = self.items.fetch_add(more, Ordering::Relaxed) + more;
         self.bar.set_position(self.taken.load(Ordering::Relaxed));
@@ -66,23 +66,23 @@ impl Progress {
         self.bar.set_message(format!("{items} items, {rate:.0}/s"));
     }
 
-    /// What is waited for.
+    /// Shows what is being waited for.
     pub(crate) fn waiting(&self, words: String) {
         self.bar.set_message(words);
     }
 
-    /// Says something above the bar, or on standard error where there is none.
+    /// Prints a message above the bar, or on standard error without one.
     pub(crate) fn say(&self, words: &str) {
         if self.visible {
             self.bar.println(words);
         } else {
             use std::io::Write;
-            // Nobody may listen there, and the import goes on all the same.
+            // Standard error may be closed; the import continues.
             let _ = writeln!(std::io::stderr(), "{words}");
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }

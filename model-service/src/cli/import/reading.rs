@@ -9,12 +9,12 @@ use super::line::{self, Defaults, Line, Unreadable};
 use super::rejects::Reject;
 use super::source::Source;
 use super::split::Records;
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 
-/// A place between records: all before it have been read.
+/// A position between records: everything before it has been read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Position {
-    /// Which input, in the order they were given.
+    /// Which input, in the given order.
     pub(crate) file: usize,
     /// Records of that input before it.
     pub(crate) records: u64,
@@ -23,18 +23,18 @@ pub(crate) struct Position {
 /// One record that was read.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// The place right after it.
+    /// The position right after it.
     pub(crate) after: Position,
-    /// The line it begins on, from 1.
+    /// The line it starts on, counted from 1.
     pub(crate) line: u64,
-    /// Its text as it stands in the input.
+    /// Its text as it is in the input.
     pub(crate) raw: Vec<u8>,
     /// What was made of it.
     pub(crate) made: Result<Line, Unreadable>,
 }
 
 impl Found {
-    /// The entry in the rejects file, with what is wrong with it.
+    /// Its line for the rejects file, with what is wrong.
     pub(crate) fn reject(&self, file: &str, unreadable: &Unreadable) -> Reject {
         Reject {
             file: file.to_owned(),
@@ -46,9 +46,9 @@ impl Found {
     }
 }
 
-/// Hands every record from a place on to `take`, in order; `taken` counts bytes of the inputs, and `warn`
-/// is told what people should know of an input that was read all the same.
-/// `Ok(Some(…))`: an input broke off, and nothing after that place was read.
+/// Hands every record after a position to `take`, in order. `taken` counts bytes of the inputs;
+/// `warn` is called with problems of inputs that could be read nevertheless. `Ok(Some(…))`: an
+/// input broke off, and nothing after that point was read.
 ///
 /// # Errors
 /// Those of `take`; nothing is read after one.
@@ -58,12 +58,13 @@ pub(crate) fn read(
     defaults: &Defaults,
     taken: &Arc<AtomicU64>,
     warn: impl Fn(&str),
-    mut take: impl FnMut(Found) -> Result<(), Failure>,
-) -> Result<Option<Failure>, Failure> {
+    mut take: impl FnMut(Found) -> Result<(), CommandError>,
+) -> Result<Option<CommandError>, CommandError> {
     for (file, source) in sources.into_iter().enumerate().skip(from.file) {
         let name = source.name.clone();
-        let broken_off =
-            |error: std::io::Error| Failure::failed(format!("{name} cannot be read on: {error}"));
+        let broken_off = |error: std::io::Error| {
+            CommandError::failed(format!("{name} cannot be read any further: {error}"))
+        };
         let is_followed = Arc::default();
         let reader = match source.reader(Arc::clone(taken), &is_followed) {
             Ok(reader) => reader,
@@ -91,7 +92,7 @@ pub(crate) fn read(
         }
         if is_followed.load(Ordering::Relaxed) {
             warn(&format!(
-                "warning: {name}: something that is not gzip follows the end of the packed data and was left out"
+                "warning: {name}: ignored data after the end of the gzip data"
             ));
         }
     }

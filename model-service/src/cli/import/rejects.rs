@@ -1,4 +1,4 @@
-//! The rejects files: every line that did not go in, whole, with its reason.
+//! The rejects files: every rejected line, whole, with its reason.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -7,29 +7,29 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::source::Source;
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 
-/// A line that did not go in.
+/// A rejected line.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]
 pub(crate) struct Reject {
-    /// The input it is from.
+    /// The input it comes from.
     pub(crate) file: String,
-    /// The line it begins on, from 1.
+    /// The line it starts on, counted from 1.
     pub(crate) line: u64,
-    /// The stable word.
+    /// The stable reason code.
     pub(crate) reason: String,
-    /// What is wrong and what would be right.
+    /// What is wrong, and what would be right.
     pub(crate) detail: String,
-    /// The text as it stands in the input.
+    /// The text as it is in the input.
     pub(crate) event: String,
 }
 
-/// Where the rejected lines of all inputs go: one file for all, or one an input. A file is made
-/// with its first reject.
+/// The rejects files: one for all inputs, or one per input. A file is created with its first
+/// reject.
 #[derive(Debug)]
 pub(crate) struct Rejects {
     files: Vec<Sink>,
-    /// Whether what is in a file already stays.
+    /// Whether to keep what a file already contains.
     keep: bool,
 }
 
@@ -41,8 +41,8 @@ struct Sink {
 }
 
 impl Rejects {
-    /// In `shared`, or beside each input; those of standard input, which lies nowhere, in
-    /// `<command>.rejects.ndjson`. With `keep` rejects are added to those of an earlier run.
+    /// In `shared`, or next to each input; for standard input, in `<command>.rejects.ndjson`. With
+    /// `keep`, rejects are appended to those of an earlier run.
     pub(crate) fn new(
         shared: Option<PathBuf>,
         sources: &[Source],
@@ -62,7 +62,7 @@ impl Rejects {
         Self::into_files(paths, keep)
     }
 
-    /// In these files, one an input or one for all.
+    /// In these files, one per input or one for all.
     pub(crate) fn into_files(paths: Vec<PathBuf>, keep: bool) -> Self {
         let files = paths.into_iter().map(|path| Sink {
             path,
@@ -79,18 +79,18 @@ impl Rejects {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(crate) fn add(&mut self, input: usize, reject: &Reject) -> Result<(), Failure> {
+    pub(crate) fn add(&mut self, input: usize, reject: &Reject) -> Result<(), CommandError> {
         let at = input.min(self.files.len() - 1);
         let keep = self.keep;
         let sink = &mut self.files[at];
         sink.add(reject, keep).map_err(|error| sink.failure(&error))
     }
 
-    /// Hands everything to the system.
+    /// Flushes to the operating system.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+    pub(crate) fn flush(&mut self) -> Result<(), CommandError> {
         for sink in &mut self.files {
             if let Some(file) = &mut sink.file
                 && let Err(error) = file.flush()
@@ -101,11 +101,11 @@ impl Rejects {
         Ok(())
     }
 
-    /// How many were added in all, and the first file that has some.
+    /// The total number of rejects, and the first file that has any.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub(crate) fn finish(&mut self) -> Result<(u64, Option<PathBuf>), Failure> {
+    pub(crate) fn finish(&mut self) -> Result<(u64, Option<PathBuf>), CommandError> {
         self.flush()?;
         let count = self.files.iter().map(|sink| sink.count).sum();
         let first = self.files.iter().find(|sink| sink.file.is_some());
@@ -133,15 +133,15 @@ impl Sink {
         Ok(())
     }
 
-    fn failure(&self, error: &io::Error) -> Failure {
-        Failure::failed(format!(
+    fn failure(&self, error: &io::Error) -> CommandError {
+        CommandError::failed(format!(
             "{} cannot be written: {error}",
             self.path.display()
         ))
     }
 }
 
-/// The path with something added to its last part.
+/// The path with something appended to its last component.
 pub(crate) fn beside(path: &Path, addition: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(addition);

@@ -1,4 +1,5 @@
-//! Sends batches: a few at a time, never two of one domain at once, each until it was answered.
+//! Sends batches: a few at a time, never two of one domain at once, retrying each until it is
+//! answered.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,59 +10,59 @@ use kindred_api::path;
 use kindred_api::problem::word;
 use kindred_shared::DomainName;
 
-use super::batch::Batch;
+use super::batch::ImportBatch;
 use crate::cli::client::Client;
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{CommandError, Exit};
 use crate::cli::retry::Retry;
-use crate::client::Answer;
+use crate::client::Response;
 
-/// Batches on their way at once.
+/// Batches in flight at once.
 pub(crate) const SENDERS: usize = 4;
-/// Batches that wait to be sent.
+/// Batches waiting to be sent.
 const WAITING: usize = 8;
-/// Answers that time heals: too many connections, or a store that is away.
+/// Temporary failures: too many connections, or the store is unreachable.
 const PASSING: [u16; 2] = [429, 503];
 
-/// A line the server did not take.
+/// A line that the server rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refused {
-    /// Its number in the batch, from 0.
+    /// Its index in the batch, from 0.
     pub(crate) at: usize,
-    /// The stable word.
+    /// The stable reason code.
     pub(crate) reason: String,
-    /// What is wrong and what would be right.
+    /// What is wrong, and what would be right.
     pub(crate) detail: String,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Settled {
     /// Lines that are durable.
     pub(crate) accepted: u64,
-    /// Lines that were refused.
+    /// Lines that were rejected.
     pub(crate) refused: Vec<Refused>,
 }
 
-/// Who is told how sending goes, from several threads at once.
+/// Observes sending, called from several threads at once.
 pub(crate) trait Watch: Sync {
     /// A batch was answered.
-    fn settled(&self, batch: &Batch, settled: Settled) -> Result<(), Failure>;
-    /// People should know.
+    fn settled(&self, batch: &ImportBatch, settled: Settled) -> Result<(), CommandError>;
+    /// A message for people.
     fn say(&self, words: &str);
 }
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Batch>,
+    waiting: VecDeque<ImportBatch>,
     busy: HashSet<DomainName>,
     closed: bool,
-    failure: Option<Failure>,
+    failure: Option<CommandError>,
 }
 
-/// The way to one server.
+/// The connection to one server.
 pub(crate) struct Sender<'a> {
     client: &'a Client,
-    /// How long a batch is tried.
+    /// How long to retry a batch.
     timeout: Duration,
     watch: &'a dyn Watch,
     state: Mutex<State>,
@@ -82,14 +83,18 @@ impl<'a> Sender<'a> {
     /// Sends all that `feed` hands to [`Sender::push`]; returns when all of it was answered.
     ///
     /// # Errors
-    /// The first failure of the feed or of sending; what was pushed may then not have been sent.
-    pub(crate) fn run(&self, feed: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    /// The first failure of the feed or of sending; some pushed batches may then not have been
+    /// sent.
+    pub(crate) fn run(
+        &self,
+        feed: impl FnOnce() -> Result<(), CommandError>,
+    ) -> Result<(), CommandError> {
         std::thread::scope(|scope| {
             for _ in 0..SENDERS {
                 scope.spawn(|| self.work());
             }
             let fed = feed();
-            // Lines before the place where an input broke off still go in.
+            // Lines before the point where an input broke off are still sent.
             self.lock().closed = true;
             self.changed.notify_all();
             fed
@@ -97,8 +102,8 @@ impl<'a> Sender<'a> {
         .and_then(|()| self.lock().failure.take().map_or(Ok(()), Err))
     }
 
-    /// Hands a batch over; waits while too many wait.
-    pub(crate) fn push(&self, batch: Batch) -> Result<(), Failure> {
+    /// Queues a batch; blocks while the queue is full.
+    pub(crate) fn push(&self, batch: ImportBatch) -> Result<(), CommandError> {
         let mut state = self.lock();
         while state.waiting.len() >= WAITING && state.failure.is_none() {
             state = self.wait(state);
@@ -125,8 +130,8 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// The first batch whose domain has none on its way.
-    fn next(&self) -> Option<Batch> {
+    /// The first batch whose domain has no batch in flight.
+    fn next(&self) -> Option<ImportBatch> {
         let mut state = self.lock();
         loop {
             if state.failure.is_some() {
@@ -148,9 +153,9 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Sends one batch until it was answered. Sending it again is harmless: every line has a
+    /// Sends one batch until it is answered. Sending it twice is harmless: every line has a
     /// version.
-    fn send(&self, batch: &Batch) -> Result<Settled, Failure> {
+    fn send(&self, batch: &ImportBatch) -> Result<Settled, CommandError> {
         let path = path::batch(batch.domain.as_str());
         let mut retry = Retry::new(self.timeout);
         let mut told = false;
@@ -164,7 +169,7 @@ impl<'a> Sender<'a> {
                     }
                     return self.settle(batch, &answer);
                 }
-                Ok(answer) => Failure::failed(format!(
+                Ok(answer) => CommandError::failed(format!(
                     "{} cannot take events now: {}",
                     self.client.base(),
                     answer.words()
@@ -175,7 +180,7 @@ impl<'a> Sender<'a> {
             let Some(pause) = retry.next_pause() else {
                 return Err(retry.given_up(trouble.exit, &trouble.message));
             };
-            // A kept connection may have gone stale; only a second failure is worth a word.
+            // A kept-alive connection may have gone stale; only a second failure is reported.
             if failed_once && !told {
                 told = true;
                 self.watch.say(&retry.words(&trouble.message));
@@ -185,8 +190,8 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Waits, unless another batch failed meanwhile.
-    fn pause(&self, time: Duration) -> Result<(), Failure> {
+    /// Waits, unless another batch fails meanwhile.
+    fn pause(&self, time: Duration) -> Result<(), CommandError> {
         let until = Instant::now() + time;
         let mut state = self.lock();
         loop {
@@ -205,16 +210,16 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn settle(&self, batch: &Batch, answer: &Answer) -> Result<Settled, Failure> {
+    fn settle(&self, batch: &ImportBatch, answer: &Response) -> Result<Settled, CommandError> {
         let lines = batch.places.len();
         if !answer.is_success() {
-            // A problem of the whole batch (the domain may not be written to) is one of every
-            // line; anything else is not Kindred that answers.
+            // A problem of the whole batch (the domain may not be written to) applies to every
+            // line; any other answer is not Kindred's.
             let Some(problem) = answer
                 .problem()
                 .filter(|_| (400..500).contains(&answer.status))
             else {
-                return Err(Failure::failed(format!(
+                return Err(CommandError::failed(format!(
                     "{} refused a batch of {}: {}",
                     self.client.base(),
                     batch.domain,
@@ -236,7 +241,7 @@ impl<'a> Sender<'a> {
         let told = answer.rejected.len() as u64 + more;
         if answer.accepted + told != lines as u64 || more > 0 {
             return Err(self.client.other(&format!(
-                "of {lines} lines {} were accepted and {told} rejected",
+                "{} of {lines} lines were accepted and {told} rejected",
                 answer.accepted
             )));
         }
@@ -247,10 +252,7 @@ impl<'a> Sender<'a> {
                 let at = usize::try_from(line.line)
                     .ok()
                     .and_then(|line| line.checked_sub(1));
-                let none = || {
-                    self.client
-                        .other(&format!("there is no line {}", line.line))
-                };
+                let none = || self.client.other(&format!("no line {}", line.line));
                 Ok(Refused {
                     at: at.filter(|at| *at < lines).ok_or_else(none)?,
                     reason: word(&line.kind).to_owned(),

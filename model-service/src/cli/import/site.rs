@@ -1,36 +1,37 @@
-//! A site, read into the events that are sent.
+//! Turns a site into the events that are sent.
 
 use std::path::Path;
 
 use kindred_shared::DomainName;
 
 use super::input::{Site, reader};
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 use crate::sites::{Found, Item, Place, Stop, Summary, domain_of, host_of, read};
 
-/// An item of a site, or why there is none.
+/// An item of a site, or a reason why there is none.
 pub(super) enum Made {
     /// An event.
     Event {
-        /// Whom it is for.
+        /// The domain.
         domain: DomainName,
         /// The item's id.
         id: String,
         /// One line of JSON.
         line: String,
     },
-    /// What cannot be read, in words.
+    /// Something unreadable, with the reason in words.
     Trouble(String),
 }
 
-/// Hands what a site has to `take`, in order. A source that cannot be read as a whole is trouble of it, too.
+/// Hands a site's items to `take`, in order. A source that cannot be read as a whole is reported to
+/// it, too.
 ///
 /// # Errors
-/// Those of `take`, and when nobody says which domain the items are of.
+/// Those of `take`, and when the domain of the items is unknown.
 pub(super) fn events(
     site: &Site,
-    mut take: impl FnMut(&Place, Made) -> Result<(), Failure>,
-) -> Result<Summary, Failure> {
+    mut take: impl FnMut(&Place, Made) -> Result<(), CommandError>,
+) -> Result<Summary, CommandError> {
     let mut domain = site.domain.clone();
     let mut failure = None;
     let done = read(&site.path, site.form, reader, &site.wishes, &mut |found| {
@@ -67,7 +68,7 @@ pub(super) fn events(
     }
 }
 
-fn event(item: &Item, domain: &mut Option<DomainName>, path: &Path) -> Result<Made, Failure> {
+fn event(item: &Item, domain: &mut Option<DomainName>, path: &Path) -> Result<Made, CommandError> {
     let of_item = match &item.domain {
         Some(name) => match DomainName::new(name) {
             Ok(domain) => Some(domain),
@@ -81,9 +82,10 @@ fn event(item: &Item, domain: &mut Option<DomainName>, path: &Path) -> Result<Ma
         (None, None) => {
             let host = item.url.as_deref().and_then(host_of).and_then(domain_of);
             let host = host.ok_or_else(|| {
-                Failure::usage(format!(
-                    "{}: it does not say where its site is; name the domain of its items, --domain blog.example, or \
-                     the address of the site, --url-base https://blog.example",
+                CommandError::usage(format!(
+                    "{}: the site's address is unknown; give the domain of its items, such as \
+                     --domain blog.example, or the address, such as --url-base \
+                     https://blog.example",
                     path.display()
                 ))
             })?;
@@ -97,7 +99,7 @@ fn event(item: &Item, domain: &mut Option<DomainName>, path: &Path) -> Result<Ma
     })
 }
 
-/// A file as people find it: from where they are, where it lies below.
+/// A file's path for people: relative to the current directory if it is below it.
 pub(super) fn shown(file: &Path) -> String {
     let here = std::env::current_dir().ok();
     let below = here.and_then(|here| file.strip_prefix(here).map(Path::to_owned).ok());

@@ -1,4 +1,4 @@
-//! Where records come from: a file, standard input, bytes at hand; packed with gzip or not.
+//! Sources of records: a file, standard input, or bytes in memory; gzipped or not.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -13,11 +13,11 @@ const BUFFER: usize = 256 << 10;
 
 /// One input.
 pub(crate) struct Source {
-    /// What it is called in messages and in the rejects file.
+    /// Its name in messages and in the rejects file.
     pub(crate) name: String,
-    /// The file it is, if it is one.
+    /// Its path, if it is a file.
     pub(crate) path: Option<PathBuf>,
-    /// Its size in bytes as it lies there, packed or not; `None`: not known.
+    /// Its size in bytes as stored, compressed or not; `None`: unknown.
     pub(crate) size: Option<u64>,
     input: Box<dyn Read + Send>,
 }
@@ -47,7 +47,7 @@ impl Source {
         })
     }
 
-    /// Bytes at hand.
+    /// Bytes in memory.
     pub(crate) fn bytes(name: &str, bytes: impl AsRef<[u8]> + Send + 'static) -> Self {
         Self {
             name: name.to_owned(),
@@ -57,8 +57,8 @@ impl Source {
         }
     }
 
-    /// The input unpacked; `taken` counts the bytes taken as they lie there. `is_followed` becomes true when
-    /// something else follows the end of packed bytes.
+    /// The input unpacked; `taken` counts the bytes read as stored. `is_followed` is set when
+    /// something else follows the end of the gzip data.
     pub(crate) fn reader(
         self,
         taken: Arc<AtomicU64>,

@@ -1,21 +1,20 @@
-//! Finds the records of an input: the objects of a stream of JSON, one a line (NDJSON) or each over
-//! several lines, as pretty-printers write them; or the elements of one JSON array. One record is held
-//! at a time.
+//! Splits an input into records: the objects of a JSON stream, one per line (NDJSON) or
+//! pretty-printed over several lines; or the elements of one JSON array. Only one record is in
+//! memory at a time.
 //!
-//! An object that breaks off must not take the next ones with it. A string never reaches over the end
-//! of a line; and a `{` at the left margin begins the next object, since pretty-printers indent what is
-//! inside.
+//! A truncated object must not swallow the ones after it. So a string never spans lines, and a `{`
+//! at the left margin starts the next object: pretty-printers indent what is inside.
 
 use std::io::{self, BufRead};
 
-/// One record as it stands in the input.
+/// One record as it is in the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// The line it begins on, from 1.
+    /// The line it starts on, counted from 1.
     pub(crate) line: u64,
-    /// Its bytes; the first [`EXCERPT`] of them when it is too long.
+    /// Its bytes; only the first [`EXCERPT`] if it is too long.
     pub(crate) text: Vec<u8>,
-    /// Why it cannot be an event, whatever its bytes are.
+    /// Why it cannot be an event, if that is already clear.
     pub(crate) fault: Option<Fault>,
 }
 
@@ -33,14 +32,14 @@ pub(crate) enum Fault {
     AfterArray,
 }
 
-/// Longest record, in bytes: what a server takes at most unless it is told otherwise.
+/// Longest record, in bytes: a server's default limit.
 pub(crate) const MAX_RECORD: usize = 1 << 20;
-/// Bytes of a record that is too long which are kept to recognise it by.
+/// Bytes kept of a record that is too long, to recognise it by.
 pub(crate) const EXCERPT: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
-    /// The first byte was not read yet.
+    /// The first byte has not been read yet.
     Unknown,
     Objects,
     /// Between elements or before the first.
@@ -53,7 +52,7 @@ pub(crate) struct Records<R> {
     input: R,
     shape: Shape,
     line: u64,
-    /// How many bytes were taken that looked like a byte-order mark and belong to the next record.
+    /// Bytes taken that looked like a byte-order mark but belong to the next record.
     of_mark: usize,
 }
 
@@ -67,7 +66,7 @@ impl<R: BufRead> Records<R> {
         }
     }
 
-    /// The next byte, not taken yet.
+    /// The next byte, without taking it.
     fn peek(&mut self) -> io::Result<Option<u8>> {
         loop {
             match self.input.fill_buf() {
@@ -83,8 +82,8 @@ impl<R: BufRead> Records<R> {
         self.input.consume(1);
     }
 
-    /// The first byte that is no white space, not taken yet. Byte-order marks are skipped, too: files that
-    /// were put one after the other bring one each.
+    /// The next byte that is not white space, without taking it. Skips byte-order marks, too:
+    /// concatenated files have one each.
     fn skip_space(&mut self) -> io::Result<Option<u8>> {
         loop {
             match self.peek()? {
@@ -122,7 +121,7 @@ impl<R: BufRead> Records<R> {
         }
     }
 
-    /// The next object; where none begins, the rest of the line.
+    /// The next object; if none starts here, the rest of the line.
     fn read_object(&mut self) -> io::Result<Option<Record>> {
         let first = if self.of_mark == 0 {
             self.skip_space()?
@@ -132,27 +131,27 @@ impl<R: BufRead> Records<R> {
         if first.is_none() && self.of_mark == 0 {
             return Ok(None);
         }
-        let mut held = Held::new(self.line);
-        held.push(&MARK[..std::mem::take(&mut self.of_mark)]);
+        let mut partial = PartialRecord::new(self.line);
+        partial.push(&MARK[..std::mem::take(&mut self.of_mark)]);
         if first != Some(b'{') {
-            self.take_line(&mut held)?;
-            return Ok(Some(held.finish()));
+            self.take_line(&mut partial)?;
+            return Ok(Some(partial.finish()));
         }
         let mut nesting = Nesting::default();
         loop {
-            self.take_run(&mut held, |byte| {
+            self.take_run(&mut partial, |byte| {
                 nesting.step(byte);
                 byte != b'\n' && !nesting.is_over()
             })?;
             if nesting.is_over() {
-                self.end_object(&mut held)?;
+                self.end_object(&mut partial)?;
                 break;
             }
             match self.peek()? {
-                // The run ended with its line, which is still there.
+                // The run ended at the end of the line, which was not taken.
                 Some(b'\n') => {
                     self.take(b'\n');
-                    held.push(b"\n");
+                    partial.push(b"\n");
                     let breaks_off = self.peek()? == Some(b'{');
                     if nesting.in_string || breaks_off {
                         break;
@@ -162,11 +161,12 @@ impl<R: BufRead> Records<R> {
                 None => break,
             }
         }
-        Ok(Some(held.finish()))
+        Ok(Some(partial.finish()))
     }
 
-    /// What stands behind an object on its line: the next object is left, anything else spoils this one.
-    fn end_object(&mut self, held: &mut Held) -> io::Result<()> {
+    /// Checks what follows an object on its line: another object is left for later, anything else
+    /// invalidates this one.
+    fn end_object(&mut self, partial: &mut PartialRecord) -> io::Result<()> {
         while let Some(byte) = self.peek()? {
             match byte {
                 b'\n' => {
@@ -175,23 +175,23 @@ impl<R: BufRead> Records<R> {
                 }
                 b' ' | b'\t' | b'\r' => {
                     self.take(byte);
-                    held.push(&[byte]);
+                    partial.push(&[byte]);
                 }
                 b'{' => break,
-                _ => return self.take_line(held),
+                _ => return self.take_line(partial),
             }
         }
         Ok(())
     }
 
-    /// Takes the rest of the line, and its end.
-    fn take_line(&mut self, held: &mut Held) -> io::Result<()> {
+    /// Takes the rest of the line, including its end.
+    fn take_line(&mut self, partial: &mut PartialRecord) -> io::Result<()> {
         while let Some(byte) = self.peek()? {
             if byte == b'\n' {
                 self.take(byte);
                 break;
             }
-            self.take_run(held, |byte| byte != b'\n')?;
+            self.take_run(partial, |byte| byte != b'\n')?;
         }
         Ok(())
     }
@@ -199,7 +199,7 @@ impl<R: BufRead> Records<R> {
     fn read_element(&mut self) -> io::Result<Option<Record>> {
         loop {
             match self.skip_space()? {
-                // An empty element is a slip (a trailing comma), and nothing is lost by it.
+                // An empty element is a slip (a trailing comma) and loses nothing.
                 Some(b',') => self.take(b','),
                 Some(b']') => {
                     self.take(b']');
@@ -209,55 +209,59 @@ impl<R: BufRead> Records<R> {
                 Some(_) => break,
                 None => {
                     self.shape = Shape::Ended;
-                    return Ok(Some(Held::new(self.line).fail(Fault::OpenArray)));
+                    return Ok(Some(PartialRecord::new(self.line).fail(Fault::OpenArray)));
                 }
             }
         }
-        let mut held = Held::new(self.line);
+        let mut partial = PartialRecord::new(self.line);
         let mut nesting = Nesting::default();
         while let Some(byte) = self.peek()? {
             if matches!(byte, b',' | b']') && nesting.is_outside() {
-                return Ok(Some(held.finish()));
+                return Ok(Some(partial.finish()));
             }
             nesting.step(byte);
-            held.push(&[byte]);
+            partial.push(&[byte]);
             self.take(byte);
         }
         self.shape = Shape::Ended;
-        Ok(Some(held.fail(Fault::OpenArray)))
+        Ok(Some(partial.fail(Fault::OpenArray)))
     }
 
     fn after_array(&mut self) -> io::Result<Option<Record>> {
         if self.skip_space()?.is_none() {
             return Ok(None);
         }
-        let mut held = Held::new(self.line);
-        self.take_run(&mut held, |_| true)?;
-        Ok(Some(held.fail(Fault::AfterArray)))
+        let mut partial = PartialRecord::new(self.line);
+        self.take_run(&mut partial, |_| true)?;
+        Ok(Some(partial.fail(Fault::AfterArray)))
     }
 
-    /// Takes bytes at hand while they are wanted. Of those that end an object the last one is taken, too;
-    /// the end of a line is not.
-    fn take_run(&mut self, held: &mut Held, mut wanted: impl FnMut(u8) -> bool) -> io::Result<()> {
+    /// Takes bytes while they are wanted. The last byte of an object is taken, too; a line end is
+    /// not.
+    fn take_run(
+        &mut self,
+        partial: &mut PartialRecord,
+        mut wanted: impl FnMut(u8) -> bool,
+    ) -> io::Result<()> {
         let bytes = self.input.fill_buf()?;
         let run = match bytes.iter().position(|byte| !wanted(*byte)) {
             Some(at) => at + usize::from(bytes[at] != b'\n'),
             None => bytes.len(),
         };
-        held.push(&bytes[..run]);
+        partial.push(&bytes[..run]);
         self.line += bytes[..run].iter().filter(|b| **b == b'\n').count() as u64;
         self.input.consume(run);
         Ok(())
     }
 }
 
-/// How deep in brackets the next byte stands.
+/// Nesting depth of the next byte.
 #[derive(Default)]
 struct Nesting {
     depth: usize,
     in_string: bool,
     escaped: bool,
-    /// A bracket was opened.
+    /// Whether a bracket was opened.
     began: bool,
 }
 
@@ -306,13 +310,13 @@ impl<R: BufRead> Iterator for Records<R> {
 }
 
 /// A record being read.
-struct Held {
+struct PartialRecord {
     line: u64,
     text: Vec<u8>,
     too_long: bool,
 }
 
-impl Held {
+impl PartialRecord {
     fn new(line: u64) -> Self {
         Self {
             line,
@@ -401,7 +405,7 @@ mod tests {
             ),
             ("{} x\n{}", &[(1, "{} x", None), (2, "{}", None)]),
             ("x {}\n{}", &[(1, "x {}", None), (2, "{}", None)]),
-            // What breaks off is alone in its fault.
+            // A truncated object harms no other.
             (
                 "{\"a\": \"b\n{}\n",
                 &[(1, "{\"a\": \"b", None), (2, "{}", None)],

@@ -1,4 +1,4 @@
-//! `--sync`: what the source no longer has is deleted.
+//! `--sync`: deletes what the source no longer has.
 
 use std::collections::BTreeSet;
 
@@ -10,44 +10,45 @@ use super::batch::Place;
 use super::known::Known;
 use super::{Options, Pushed, load_with};
 use crate::cli::client::Client;
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{CommandError, Exit};
 
-/// Items that are listed at a time.
+/// Items listed per request.
 const PAGE: &str = "1000";
 
-/// What a domain has and the source has not.
+/// Items that the domain has and the source has not.
 struct Gone {
     domain: DomainName,
     ids: BTreeSet<String>,
-    /// Items that the domain has in all.
+    /// Number of items in the domain.
     of: usize,
 }
 
 impl Gone {
-    /// Whether it is more than a tenth.
+    /// Whether they are more than a tenth.
     fn are_many(&self) -> bool {
         self.ids.len() * 10 > self.of
     }
 }
 
-/// Deletes what is not among the items of the source, and says first how many they are; how many there were. More
-/// than a tenth of a domain is deleted where `yes` says so.
+/// Deletes the items that the source does not have, after printing their number; returns how many
+/// there were. More than a tenth of a domain is deleted only if `yes` is set.
 ///
 /// # Errors
-/// When it would be more, and then nothing was deleted; or when the service cannot be asked.
+/// When it would be more than a tenth, and then nothing is deleted; or when the service cannot be
+/// asked.
 pub(super) fn delete(
     client: &Client,
     known: &Known,
     yes: bool,
     options: &Options,
     say: impl Fn(&str),
-) -> Result<u64, Failure> {
+) -> Result<u64, CommandError> {
     let gone = gone(client, known)?;
     for one in &gone {
         if one.are_many() && !yes {
-            return Err(Failure::failed(format!(
-                "{}: {} of its {} items are not in the source, more than a tenth; nothing was deleted. If that is \
-                 right, say --yes",
+            return Err(CommandError::failed(format!(
+                "{}: {} of its {} items are not in the source, which is more than a tenth; \
+                 nothing was deleted. If that is right, pass --yes",
                 one.domain,
                 one.ids.len(),
                 one.of
@@ -57,7 +58,7 @@ pub(super) fn delete(
     let mut deleted = 0;
     for one in gone {
         say(&format!(
-            "{}: deleting {} of {} items, which the source no longer has",
+            "{}: deleting {} of {} items that the source no longer has",
             one.domain,
             one.ids.len(),
             one.of
@@ -85,7 +86,7 @@ pub(super) fn delete(
 }
 
 /// How many would be deleted, in words.
-pub(super) fn would_delete(client: &Client, known: &Known) -> Result<Vec<String>, Failure> {
+pub(super) fn would_delete(client: &Client, known: &Known) -> Result<Vec<String>, CommandError> {
     let gone = gone(client, known)?;
     Ok(gone
         .iter()
@@ -96,7 +97,7 @@ pub(super) fn would_delete(client: &Client, known: &Known) -> Result<Vec<String>
                 one.ids.len(),
                 one.of,
                 if one.are_many() {
-                    ", with --yes alone"
+                    ", but only with --yes"
                 } else {
                     ""
                 }
@@ -105,7 +106,7 @@ pub(super) fn would_delete(client: &Client, known: &Known) -> Result<Vec<String>
         .collect())
 }
 
-fn gone(client: &Client, known: &Known) -> Result<Vec<Gone>, Failure> {
+fn gone(client: &Client, known: &Known) -> Result<Vec<Gone>, CommandError> {
     let mut all = Vec::new();
     for (domain, items) in known.domains() {
         let mut gone = Gone {

@@ -61,7 +61,7 @@ fn answer_all(mut stream: TcpStream, handler: &Handler) -> Option<()> {
     }
 }
 
-/// Accepts all lines but those that contain `bad`.
+/// Accepts all lines except those that contain `bad`.
 fn accept(body: &str) -> (u16, String) {
     let rejected: Vec<_> = body
         .lines()
@@ -107,7 +107,7 @@ fn lines_arrays_and_packed_files_are_the_same() {
         encoder.write_all(text.as_bytes()).unwrap();
         encoder.finish().unwrap()
     };
-    // Two members, as `cat a.gz b.gz` makes.
+    // Two members, as from `cat a.gz b.gz`.
     let members = [pack(&lines[..25]), pack(&lines[25..])].concat();
     for input in [
         lines.into(),
@@ -276,7 +276,7 @@ fn nobody_there_is_unreachable() {
     )
     .unwrap_err();
     assert_eq!(failure.exit, Exit::Unreachable);
-    assert!(failure.message.contains("given up"), "{failure}");
+    assert!(failure.message.contains("gave up"), "{failure}");
 }
 
 #[test]
@@ -336,7 +336,9 @@ fn a_file_cut_off_in_the_middle_fails_and_what_was_read_goes_in() {
     assert!(summary.accepted > 1_000);
     assert_eq!(failure.exit, Exit::Failed);
     assert!(
-        failure.message.contains("events.gz cannot be read on"),
+        failure
+            .message
+            .contains("events.gz cannot be read any further"),
         "{failure}"
     );
     assert!(accepted.load(Ordering::SeqCst) > 1_000);

@@ -1,8 +1,8 @@
-//! `--watch`: a source is followed, and what changes in it is sent.
+//! `--watch`: watches a source and sends its changes.
 //!
-//! Editors write a file in many ways: over it, or beside it and then renamed. So no event of the file system is
-//! trusted to say what happened: once it has been quiet for a moment, all of the source is read again, and what is
-//! not as it was is sent.
+//! Editors save files in many ways: by overwriting, or by writing a new file and renaming it. So
+//! file-system events are only a hint that something changed: after a moment of quiet the whole
+//! source is read again, and what differs is sent.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -15,39 +15,39 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::REJECTS;
-use crate::cli::exit::{Failure, Outcome};
+use crate::cli::exit::{CommandError, Outcome};
 
-/// So long nothing happens before the source is read again.
+/// How long nothing must happen before the source is read again.
 const QUIET: Duration = Duration::from_millis(150);
-/// So long it may go on happening until the source is read all the same.
+/// The source is read after this long even if changes go on.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// What a round found.
+/// The result of a round.
 pub(super) struct Round {
-    /// Directories that the source lies in.
+    /// Directories of the source.
     pub(super) directories: Vec<PathBuf>,
-    /// What is said of it; `None`: nothing changed.
+    /// The message about it; `None`: nothing changed.
     pub(super) words: Option<String>,
 }
 
-/// Calls `round` whenever something changed, for ever. The files of rejects, here or where it is said, are no part
-/// of the source.
+/// Calls `round` whenever something changed, until Ctrl-C. Rejects files, by their usual names or
+/// at the path in `rejects`, are not part of the source.
 ///
 /// # Errors
-/// Those of `round`, and when the system watches no files.
+/// Those of `round`, and when the system cannot watch files.
 pub(super) fn follow(
     first: Vec<PathBuf>,
     rejects: Option<PathBuf>,
     out: &mut dyn Write,
-    mut round: impl FnMut() -> Result<Round, Failure>,
+    mut round: impl FnMut() -> Result<Round, CommandError>,
 ) -> Outcome {
     let in_words =
-        |error: notify::Error| Failure::failed(format!("files cannot be watched: {error}"));
+        |error: notify::Error| CommandError::failed(format!("files cannot be watched: {error}"));
     let (tell, told) = channel();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         let is_change = |event: &Event| matters(event, rejects.as_deref());
         if event.as_ref().map_or(true, is_change) {
-            // Nobody listens any more at the end alone.
+            // The receiver is gone only at the end.
             let _ = tell.send(());
         }
     })
@@ -57,9 +57,9 @@ pub(super) fn follow(
     writeln!(out, "watching {} folders until Ctrl-C", watched.len())?;
     out.flush()?;
     loop {
-        // What came before a folder was watched is found by reading it once more.
+        // Changes made before a folder was watched are found by reading once more.
         loop {
-            // A folder that went and came again is another.
+            // A folder that was deleted and created again has to be watched again.
             for directory in &watched {
                 let _ = watcher.watch(directory, RecursiveMode::NonRecursive);
             }
@@ -76,7 +76,7 @@ pub(super) fn follow(
     }
 }
 
-/// Whether what happened may have changed a file of the source. Reading changes none.
+/// Whether an event may mean that a file of the source changed. Reading changes none.
 fn matters(event: &Event, rejects: Option<&Path>) -> bool {
     let name_of = |path: &Path| path.file_name().map(OsStr::to_owned);
     let is_of_rejects = |path: &PathBuf| {
@@ -100,7 +100,7 @@ fn matters(event: &Event, rejects: Option<&Path>) -> bool {
     }
 }
 
-/// Watches these directories alone; whether there was a new one.
+/// Watches exactly these directories; returns whether one was new.
 fn watch(
     watcher: &mut RecommendedWatcher,
     watched: &mut BTreeSet<PathBuf>,
@@ -117,7 +117,7 @@ fn watch(
                 watched.insert(directory);
                 is_new = true;
             }
-            // It went meanwhile, and its folder is watched.
+            // It was deleted meanwhile; its parent is watched.
             Err(_) if !directory.exists() => {}
             Err(error) => return Err(error),
         }
@@ -125,9 +125,9 @@ fn watch(
     Ok(is_new)
 }
 
-/// Waits until something happens, and then until nothing more does.
-fn wait(told: &Receiver<()>) -> Result<(), Failure> {
-    let ended = || Failure::failed("files are watched no more");
+/// Waits until something happens, and then until it is quiet.
+fn wait(told: &Receiver<()>) -> Result<(), CommandError> {
+    let ended = || CommandError::failed("watching files ended unexpectedly");
     told.recv().map_err(|_| ended())?;
     let began = Instant::now();
     while began.elapsed() < LONGEST {

@@ -19,7 +19,7 @@ use self::output::{Output, write_file};
 use self::progress::Progress;
 use self::results::{write_ids, write_ndjson, write_scores};
 use self::vectors::{Matrix, VectorsError};
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::ToolFlags;
 use super::memory::peak_memory;
 use super::output::json_line;
@@ -28,22 +28,23 @@ use crate::config::Config;
 /// Finds the exact nearest rows of every row of a file of vectors.
 ///
 /// The score of two rows is their dot product. A row's neighbours are the K other rows with the
-/// highest scores, ties by row number: what comparing each with each would give.
+/// highest scores, ties by row number: exactly what comparing every pair gives.
 #[derive(Debug, clap::Args)]
 pub(crate) struct NeighboursArgs {
-    /// Vectors: .npy (float16, float32, float64; a matrix) or .fvecs
+    /// Vectors: .npy (a matrix of float16, float32 or float64) or .fvecs
     #[arg(long, value_name = "FILE")]
     vectors: PathBuf,
-    /// Neighbours of a row, at most
+    /// Most neighbours per row
     #[arg(long, short, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     k: u16,
-    /// Leave out lower scores [default: all count, those below 0 too]
+    /// Leave out neighbours with a lower score [default: keep all, even below 0]
     #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = score)]
     min_score: Option<f32>,
     /// Scale rows to length 1 first, so that scores are cosines
     #[arg(long)]
     cosine: bool,
-    /// OUT.ndjson: one line a row; OUT.npy: OUT.ids.npy and OUT.scores.npy; -: NDJSON on standard output
+    /// OUT.ndjson: one line per row; OUT.npy: OUT.ids.npy and OUT.scores.npy; -: NDJSON on standard
+    /// output
     #[arg(long, short, value_name = "OUT")]
     output: Output,
     #[command(flatten)]
@@ -57,7 +58,7 @@ fn score(text: &str) -> Result<f32, String> {
         .ok_or_else(|| "expected a number".to_owned())
 }
 
-/// What was found, and how.
+/// What was computed, and how.
 #[derive(Debug, Serialize)]
 struct Summary<'a> {
     rows: usize,
@@ -65,13 +66,13 @@ struct Summary<'a> {
     k: u16,
     kernel: String,
     threads: usize,
-    /// From the command's start to its end.
+    /// From the command's start until its end.
     seconds: f64,
-    /// Of them, reading the file.
+    /// Part of it spent reading the file.
     reading_seconds: f64,
-    /// Of them, comparing.
+    /// Part of it spent comparing.
     comparing_seconds: f64,
-    /// Most memory it ever had; `None` where the system does not say.
+    /// Peak memory; `None` where the system does not report it.
     peak_memory_bytes: Option<u64>,
     output: Vec<&'a std::path::Path>,
 }
@@ -87,10 +88,10 @@ pub(crate) fn run(
         .compute
         .kernel
         .chosen()
-        .map_err(|error| Failure::usage(format!("kernel: {error}")))?;
+        .map_err(|error| CommandError::usage(format!("kernel: {error}")))?;
     args.output.check()?;
     let pool = pool(config.compute.threads)
-        .map_err(|error| Failure::failed(format!("no threads: {error}")))?;
+        .map_err(|error| CommandError::failed(format!("cannot start threads: {error}")))?;
     let progress = Progress::new();
     progress.stage("reading");
     let found = find(args, kernel, &pool, &progress);
@@ -115,7 +116,7 @@ pub(crate) fn run(
         output: args.output.files(),
     };
     if args.output == Output::Standard {
-        // Standard output is the results'. Nobody may listen to the other one.
+        // Standard output is for results. Standard error may be closed.
         let _ = summary.say(json, &mut std::io::stderr());
     } else {
         summary.say(json, out)?;
@@ -123,19 +124,19 @@ pub(crate) fn run(
     Ok(Exit::Done)
 }
 
-/// Reads, and compares; the rows that were read, what was found, and when each was done.
+/// Reads and compares; returns the rows, the result, and when each step was done.
 fn find(
     args: &NeighboursArgs,
     kernel: Kernel,
     pool: &ThreadPool,
     progress: &Progress,
-) -> Result<(Size, Neighbours, [Instant; 2]), Failure> {
+) -> Result<(Size, Neighbours, [Instant; 2]), CommandError> {
     let refused = |why: &dyn std::fmt::Display| format!("{}: {why}", args.vectors.display());
     let matrix = pool
         .install(|| Matrix::read(&args.vectors, args.cosine))
         .map_err(|error| match error {
-            VectorsError::Io(_) | VectorsError::Name => Failure::usage(refused(&error)),
-            _ => Failure::failed(refused(&error)),
+            VectorsError::Io(_) | VectorsError::Name => CommandError::usage(refused(&error)),
+            _ => CommandError::failed(refused(&error)),
         })?;
     let read = Instant::now();
     let size = Size {
@@ -156,11 +157,11 @@ fn find(
         };
         neighbours(&rows, &options)
     });
-    let found = found.map_err(|error| Failure::failed(refused(&error)))?;
+    let found = found.map_err(|error| CommandError::failed(refused(&error)))?;
     Ok((size, found, [read, Instant::now()]))
 }
 
-/// How much was compared.
+/// The size of the comparison.
 struct Size {
     rows: usize,
     dimension: usize,
@@ -171,7 +172,7 @@ fn write(
     args: &NeighboursArgs,
     pool: &ThreadPool,
     out: &mut dyn Write,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let keep = usize::from(args.k);
     match &args.output {
         Output::Standard => Ok(write_ndjson(found, keep, pool, out)?),

@@ -1,5 +1,5 @@
-//! Where results go. A file appears whole or not at all: it is written beside its place under another
-//! name, and then renamed. It is not synced: results can be computed again.
+//! Where results go. A file appears whole or not at all: it is written under a temporary name in
+//! the same directory and then renamed. It is not synced, since results can be computed again.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -8,16 +8,16 @@ use std::str::FromStr;
 
 use tempfile::NamedTempFile;
 
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 
-/// What `-o` names.
+/// The value of `-o`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Output {
-    /// `-`, NDJSON on standard output.
+    /// `-`: NDJSON on standard output.
     Standard,
-    /// NDJSON in a file.
+    /// NDJSON to a file.
     Ndjson(PathBuf),
-    /// Two arrays in two files.
+    /// Two arrays to two files.
     Arrays { ids: PathBuf, scores: PathBuf },
 }
 
@@ -43,13 +43,13 @@ impl FromStr for Output {
     }
 }
 
-/// Whether it is there and no file: a pipe, `/dev/null`.
+/// Whether the path exists and is not a regular file: a pipe, `/dev/null`.
 fn is_device(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|facts| !facts.is_file() && !facts.is_dir())
 }
 
 impl Output {
-    /// The files it makes.
+    /// The files it creates.
     pub(super) fn files(&self) -> Vec<&Path> {
         match self {
             Self::Standard => Vec::new(),
@@ -58,22 +58,22 @@ impl Output {
         }
     }
 
-    /// Finds out early whether its files can be made.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    /// Checks early whether its files can be created.
+    pub(super) fn check(&self) -> Result<(), CommandError> {
         for path in self.files() {
             if !is_device(path) {
-                beside(path).map_err(|error| Failure::usage(words(path, &error)))?;
+                beside(path).map_err(|error| CommandError::usage(words(path, &error)))?;
             }
         }
         Ok(())
     }
 }
 
-/// Makes a file of what `write` writes.
+/// Creates a file with what `write` writes.
 pub(super) fn write_file(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let written = || {
         if is_device(path) {
             return write(&mut File::options().write(true).open(path)?);
@@ -84,17 +84,17 @@ pub(super) fn write_file(
         Ok(())
     };
     written().map_err(|error: io::Error| {
-        // Of a pipe: who read it has seen enough.
+        // A closed pipe: the reader has seen enough.
         if error.kind() == io::ErrorKind::BrokenPipe {
             error.into()
         } else {
-            Failure::failed(words(path, &error))
+            CommandError::failed(words(path, &error))
         }
     })
 }
 
-/// An empty file in the directory of `path`, and the path that it shall have: where `path` is a
-/// link, that of what it points to.
+/// An empty temporary file in the directory of `path`, and the final path: the target if `path` is
+/// a link.
 fn beside(path: &Path) -> io::Result<(NamedTempFile, PathBuf)> {
     if path.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
@@ -109,7 +109,7 @@ fn beside(path: &Path) -> io::Result<(NamedTempFile, PathBuf)> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // As any other new file; the process's mask takes its part away.
+        // The mode of any new file; the process's umask applies.
         named.permissions(fs::Permissions::from_mode(0o666));
     }
     Ok((named.tempfile_in(directory)?, place))

@@ -1,4 +1,4 @@
-//! How far a comparison is: a bar on a terminal, log lines elsewhere.
+//! Progress of a comparison: a bar on a terminal, log lines elsewhere.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::info;
 
-/// How often the bar is drawn.
+/// How often the bar is redrawn.
 const TICK: Duration = Duration::from_millis(100);
-/// How long between two log lines.
+/// Seconds between two log lines.
 const LOG_EVERY_S: u64 = 10;
 
-/// Shows how much of the comparison is done; any thread may tell it.
+/// Shows how much of the comparison is done; any thread may update it.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
     began: Instant,
-    /// The most steps anyone said are done: threads may overtake each other.
+    /// The highest number of steps reported: threads may overtake each other.
     done: AtomicU64,
-    /// When the next log line is due, in seconds from the beginning.
+    /// When the next log line is due, in seconds since the start.
     due_s: AtomicU64,
 }
 
@@ -37,7 +37,7 @@ impl Progress {
         }
     }
 
-    /// What is done now, when how much of it there is is not known.
+    /// Shows the current stage, whose length is unknown.
     pub(super) fn stage(&self, words: &'static str) {
         if let Some(bar) = &self.bar {
             if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}  {elapsed}") {
@@ -47,7 +47,7 @@ impl Progress {
         }
     }
 
-    /// From now on steps are counted.
+    /// Starts counting steps.
     pub(super) fn comparing(&self) {
         if let Some(bar) = &self.bar {
             let template = "{bar:30} {percent:>3} %  {msg}  {elapsed}, {eta} left";
@@ -59,7 +59,7 @@ impl Progress {
         }
     }
 
-    /// So many of so many steps are done.
+    /// Reports `done` of `total` steps.
     pub(super) fn steps(&self, done: u64, total: u64) {
         let before = self.done.fetch_max(done, Ordering::Relaxed);
         if before >= done {
@@ -73,7 +73,7 @@ impl Progress {
         let seconds = self.began.elapsed().as_secs();
         let due = self.due_s.load(Ordering::Relaxed);
         let next = seconds + LOG_EVERY_S;
-        // One of several threads that find it due.
+        // Only one of several threads that find it due may log.
         let mine = seconds >= due
             && self
                 .due_s
@@ -85,7 +85,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

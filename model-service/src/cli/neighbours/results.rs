@@ -1,4 +1,4 @@
-//! Neighbours as NDJSON and as arrays of NumPy.
+//! Writes neighbours as NDJSON and as NumPy arrays.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -8,22 +8,23 @@ use kindred_similarity::Neighbours;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-/// Rows that are formatted in one go, at most.
+/// Most rows formatted as one piece.
 const PIECE_ROWS: usize = 256;
-/// Neighbours that are formatted in one go, about: what waits to be written has a bound in bytes, however
-/// long the lists are and however slow the disk is.
+/// Neighbours formatted as one piece, about: this bounds the bytes that wait to be written, however
+/// long the lists and however slow the disk.
 const PIECE_NEIGHBOURS: usize = 5_000;
-/// Pieces a thread, between two writes.
+/// Pieces per thread between two writes.
 const PIECES: usize = 4;
-/// Writes that may wait while more is formatted.
+/// Writes that may be queued while more is formatted.
 const WAITING: usize = 2;
 /// The id where there is no neighbour.
 const NONE: u32 = u32::MAX;
-/// To what length a `.npy` header is filled up, so that data is aligned.
+/// A `.npy` header is padded to a multiple of this, so that the data is aligned.
 const HEADER_UNIT: usize = 64;
 
-/// One line a row: `{"id":0,"neighbours":[{"id":17,"score":0.83},…]}`. Scores have the fewest digits
-/// that give the same `f32` again; one that is infinite, which rows of huge values may have, is `null`.
+/// One line per row: `{"id":0,"neighbours":[{"id":17,"score":0.83},…]}`. Scores have the fewest
+/// digits that parse to the same `f32`; an infinite score, possible for rows of huge values, is
+/// `null`.
 pub(super) fn write_ndjson(
     found: &Neighbours,
     keep: usize,
@@ -59,7 +60,7 @@ fn number(number: &impl serde::Serialize, text: &mut Vec<u8>) {
     serde_json::to_writer(text, number).expect("numbers are JSON, and a Vec takes all");
 }
 
-/// A matrix of `u32`, `keep` ids a row; 2^32 − 1 where there are fewer neighbours.
+/// A `u32` matrix with `keep` ids per row; 2^32 − 1 where there are fewer neighbours.
 pub(super) fn write_ids(
     found: &Neighbours,
     keep: usize,
@@ -76,7 +77,7 @@ pub(super) fn write_ids(
     })
 }
 
-/// A matrix of `f32`, `keep` scores a row; NaN where there are fewer neighbours.
+/// An `f32` matrix with `keep` scores per row; NaN where there are fewer neighbours.
 pub(super) fn write_scores(
     found: &Neighbours,
     keep: usize,
@@ -93,7 +94,7 @@ pub(super) fn write_scores(
     })
 }
 
-/// The beginning of a `.npy` file of version 1.0.
+/// The header of a `.npy` file of version 1.0.
 fn write_header(descr: &str, rows: usize, columns: usize, out: &mut dyn Write) -> io::Result<()> {
     let mut header =
         format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
@@ -108,7 +109,7 @@ fn write_header(descr: &str, rows: usize, columns: usize, out: &mut dyn Write) -
     out.write_all(header.as_bytes())
 }
 
-/// Writes what `format` makes of all rows, in their order: on all threads of the pool, while this
+/// Writes `format`'s output for all rows, in order: all threads of the pool format while this
 /// thread writes what is ready. A row has up to `keep` neighbours.
 fn write_rows(
     rows: usize,
@@ -132,7 +133,7 @@ fn write_rows(
     let (ready, waiting) = sync_channel::<Vec<Vec<u8>>>(WAITING);
     pool.in_place_scope(|scope| {
         scope.spawn(|_| {
-            // Nobody receives any more: writing failed.
+            // The receiver is gone: writing failed.
             let ready = ready;
             (0..rows)
                 .step_by(wave_rows)
@@ -223,7 +224,7 @@ mod tests {
         assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::WriteZero);
     }
 
-    /// A disk that is never faster than it must be: it waits until as much is formatted as may be.
+    /// A disk that is never faster than it must be: it waits until the most allowed is formatted.
     struct Slow<'a> {
         formatted: &'a AtomicUsize,
         written: &'a AtomicUsize,
@@ -256,7 +257,7 @@ mod tests {
     fn what_waits_for_a_slow_disk_has_a_bound() {
         const THREADS: usize = 2;
         const WAVE: usize = PIECE_NEIGHBOURS * PIECES * THREADS;
-        // Beside those that wait, one is formatted and one written.
+        // Besides the queued ones, one is being formatted and one written.
         const MOST: usize = WAVE * (WAITING + 2);
         let pool = pool(THREADS).unwrap();
         for keep in [20, 100, 1000] {

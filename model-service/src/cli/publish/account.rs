@@ -1,18 +1,18 @@
-//! Keeps account: counts, rejected lines, progress on a terminal, and how far it is on disk.
+//! Accounting: counts, rejected lines, progress on a terminal, and the saved position.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::super::client::printable;
-use super::super::exit::Failure;
+use super::super::exit::CommandError;
 use super::super::import::{Position, Progress, Rejects};
-use super::pipeline::{Entry, Watch, Work};
+use super::pipeline::{PipelineEntry, Watch, Work};
 use super::resume::{Kept, State};
 
-/// How often it is written down how far it is. What was confirmed since comes twice after a
-/// crash, which is harmless.
+/// How often the position is saved. After a crash, events confirmed since then are published twice,
+/// which is harmless.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
-/// Rejected lines that are told of one by one; the rejects file has all.
+/// Rejected lines printed one by one; the rejects file has all.
 const TOLD: u64 = 10;
 
 /// What became of the entries.
@@ -23,7 +23,7 @@ pub(super) struct Account {
     rejects: Rejects,
     /// Rejected by this run.
     rejected_now: u64,
-    /// `None`: it cannot be kept, or no longer.
+    /// `None`: the position cannot be saved, or no longer.
     kept: Option<Kept>,
     state: State,
     saved: Instant,
@@ -51,7 +51,7 @@ impl Account {
         }
     }
 
-    /// How long the broker has been taking events: what came before was waiting for it.
+    /// Time since the broker's first confirmation; before that, publishing was waiting for it.
     pub(super) fn taking(&self) -> Duration {
         self.first.map_or(Duration::ZERO, |first| first.elapsed())
     }
@@ -60,18 +60,18 @@ impl Account {
         &self.state
     }
 
-    /// Says so where an earlier run could go on and this one begins anew.
+    /// Warns if an earlier run could be resumed and this one starts over.
     pub(super) fn begin(&self) {
         if let Some(kept) = self.kept.as_ref().filter(|kept| kept.is_there()) {
             self.progress.say(&format!(
-                "{} is of an earlier publish that did not end; beginning anew (--resume would go on)",
+                "{} belongs to an unfinished publish; starting over (--resume would continue it)",
                 kept.path().display()
             ));
         }
     }
 
-    /// Writes down how far it is, the rejected lines first.
-    fn save(&mut self) -> Result<(), Failure> {
+    /// Saves the position, after the rejected lines.
+    fn save(&mut self) -> Result<(), CommandError> {
         self.rejects.flush()?;
         self.saved = Instant::now();
         if let Some(kept) = &self.kept
@@ -86,11 +86,11 @@ impl Account {
         Ok(())
     }
 
-    /// Takes the bar away and hands out where the rejected lines of this run are.
+    /// Removes the bar and returns the rejects file of this run.
     ///
     /// # Errors
     /// When the rejected lines cannot be written.
-    pub(super) fn finish(&mut self, done: bool) -> Result<Option<PathBuf>, Failure> {
+    pub(super) fn finish(&mut self, done: bool) -> Result<Option<PathBuf>, CommandError> {
         let begun = self.state.position != Position::default();
         if begun {
             self.save()?;
@@ -105,7 +105,7 @@ impl Account {
             && let Some(kept) = &self.kept
         {
             self.progress.say(&format!(
-                "{} published, {} rejected; --resume goes on from there ({})",
+                "{} published, {} rejected; --resume continues from there ({})",
                 self.state.published,
                 self.state.rejected,
                 kept.path().display()
@@ -115,7 +115,7 @@ impl Account {
         Ok(path)
     }
 
-    /// All is published: there is nothing to go on with.
+    /// Everything is published: removes the saved position.
     pub(super) fn forget(&self) {
         if let Some(kept) = &self.kept
             && let Err(error) = kept.remove()
@@ -129,7 +129,7 @@ impl Account {
 }
 
 impl Watch for Account {
-    fn settled(&mut self, entry: Entry) -> Result<(), Failure> {
+    fn settled(&mut self, entry: PipelineEntry) -> Result<(), CommandError> {
         match entry.work {
             Work::Event(_) => {
                 self.first.get_or_insert_with(Instant::now);

@@ -1,4 +1,4 @@
-//! Asking the running Kindred and its broker how far they are with what was published.
+//! Asks the running Kindred and its broker how much of what was published is served.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -11,12 +11,12 @@ use kindred_runtime::amqp::{AmqpError, Connector, Names, close, queue_counts};
 use kindred_shared::{DomainName, ItemId};
 
 use super::super::client::Client;
-use super::super::exit::{Exit, Failure};
+use super::super::exit::{CommandError, Exit};
 use super::super::import::Progress;
 use super::super::status;
 use super::served::{Row, World};
 
-/// Whether it is there.
+/// Path of the health check.
 const HEALTH: &str = "/healthz";
 
 /// A running Kindred and its broker.
@@ -37,7 +37,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn finish(&self) {
         self.progress.finish();
     }
@@ -50,7 +50,7 @@ impl<'a> Asking<'a> {
                 let mut full = BTreeSet::new();
                 for number in 0..u16::MAX {
                     let name = names.partition(number);
-                    // Anyone may ask, whatever the permissions.
+                    // This works without any permissions.
                     match queue_counts(&connection, name.clone()).await? {
                         Some(counts) if counts.messages > 0 => {
                             full.insert(name.to_string());
@@ -69,16 +69,16 @@ impl<'a> Asking<'a> {
 }
 
 impl World for Asking<'_> {
-    fn ahead_ms(&mut self) -> Result<i64, Failure> {
+    fn ahead_ms(&mut self) -> Result<i64, CommandError> {
         let answer = self.client.get(HEALTH)?;
         let date = answer.header("date").map(DateTime::parse_from_rfc2822);
         match date {
             Some(Ok(date)) => Ok((date.to_utc() - Utc::now()).num_milliseconds()),
-            _ => Err(self.client.other(&"it does not say what time it is")),
+            _ => Err(self.client.other(&"it does not report the time")),
         }
     }
 
-    fn item(&mut self, domain: &DomainName, id: &ItemId) -> Result<Option<Row>, Failure> {
+    fn item(&mut self, domain: &DomainName, id: &ItemId) -> Result<Option<Row>, CommandError> {
         let answer = match self
             .client
             .get_good(&path::item(domain.as_str(), id.as_str()))
@@ -98,11 +98,11 @@ impl World for Asking<'_> {
         }))
     }
 
-    fn domains(&mut self) -> Result<Vec<DomainAnswer>, Failure> {
+    fn domains(&mut self) -> Result<Vec<DomainAnswer>, CommandError> {
         status::domains(self.client)
     }
 
-    fn full_queues(&mut self) -> Result<BTreeSet<String>, Failure> {
+    fn full_queues(&mut self) -> Result<BTreeSet<String>, CommandError> {
         self.look_at_queues().map_err(|error| {
             let exit = if error.is_refused() {
                 Exit::Failed
@@ -110,9 +110,9 @@ impl World for Asking<'_> {
                 Exit::Unreachable
             };
             let place = self.connector.place();
-            Failure::new(
+            CommandError::new(
                 exit,
-                format!("RabbitMQ at {place} cannot be asked: {error}"),
+                format!("RabbitMQ at {place} cannot be queried: {error}"),
             )
         })
     }

@@ -1,4 +1,4 @@
-//! `kindred publish`: files of events onto RabbitMQ's exchange `kindred.items`.
+//! `kindred publish`: publishes files of events to RabbitMQ's exchange `kindred.items`.
 
 mod account;
 mod asking;
@@ -23,11 +23,11 @@ use tokio::sync::mpsc;
 
 use self::account::Account;
 use self::asking::Asking;
-use self::pipeline::{Entry, Flow, Watch, Work};
+use self::pipeline::{Flow, PipelineEntry, Watch, Work};
 use self::resume::{Kept, State};
 use self::served::{Marks, Seen};
 use super::client::{Client, Server};
-use super::exit::{Exit, Failure, Outcome};
+use super::exit::{CommandError, Exit, Outcome};
 use super::flags::OperatorFlags;
 use super::import::{
     Defaults, Ended, Found, Position, Progress, Rejects, Source, Unreadable, beside, domain,
@@ -39,18 +39,18 @@ use crate::config::Config;
 
 /// Entries read ahead of those that are on their way.
 const READ_AHEAD: usize = 256;
-/// Most bytes of messages on their way: 32 MiB.
+/// Most bytes of unconfirmed messages: 32 MiB.
 const UNCONFIRMED_BYTES: usize = 32 << 20;
-/// How long the running Kindred may take for an answer.
+/// Longest wait for an answer of the running Kindred.
 const ANSWER: Duration = Duration::from_secs(10);
-/// What its connection is called in the management UI.
+/// The connection's name in the management UI.
 const PROGRAM: &str = "kindred publish";
 
 /// Publishes events from files to RabbitMQ's exchange kindred.items.
 ///
-/// Takes the files that `import` takes. An event counts as published once the broker has
-/// confirmed it. Events that cannot be taken go into the rejects file with their reason, the
-/// others go in. How far it is, is kept beside the first file, and --resume goes on from there.
+/// Takes the same files of events as `import`. An event counts as published once the broker has
+/// confirmed it. Invalid events go into the rejects file with a reason; the others are published.
+/// The position is saved next to the first file, and --resume continues from there.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PublishArgs {
     /// Files to read; `-` is standard input
@@ -59,26 +59,26 @@ pub(crate) struct PublishArgs {
     /// Domain of the events that name none
     #[arg(long, value_parser = domain)]
     domain: Option<DomainName>,
-    /// Where rejected lines go [default: <input>.rejects.ndjson, or publish.rejects.ndjson]
+    /// Rejects file [default: <input>.rejects.ndjson, or publish.rejects.ndjson]
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
-    /// How long to go on trying while the broker is away or takes nothing
+    /// How long to retry while the broker is unreachable or accepts nothing
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// Most events on their way, not yet confirmed by the broker
+    /// Most events in flight, not yet confirmed by the broker
     #[arg(long, value_name = "NUMBER", default_value_t = 1_000, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     in_flight: u16,
-    /// Go on where an earlier publish of the same files ended
+    /// Continue an earlier publish of the same files
     #[arg(long)]
     resume: bool,
-    /// Where it is kept how far it is [default: <first input>.publish.json]
+    /// File that stores the position [default: <first input>.publish.json]
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// Wait until all is served: every domain that got events has all of them, and its lists are exact and
-    /// stored
+    /// Wait until everything is served: every domain that got events has all of them, and its lists
+    /// are exact and stored
     #[arg(long)]
     wait: bool,
-    /// With --wait: how long to wait for that
+    /// With --wait: longest time to wait
     #[arg(long, value_name = "DURATION", default_value = "10m", requires = "wait", value_parser = humantime::parse_duration)]
     wait_timeout: Duration,
     /// With --wait: address of the running Kindred [default: http:// and the configured `listen`]
@@ -88,15 +88,15 @@ pub(crate) struct PublishArgs {
     pub(crate) flags: OperatorFlags,
 }
 
-/// How publishing went; with --resume, the earlier parts too.
+/// The result of publishing; with --resume, including earlier runs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Summary {
     /// Events that the broker has confirmed.
     published: u64,
-    /// What there is to say besides.
+    /// Everything else to report.
     #[serde(flatten)]
     ended: Ended,
-    /// Seconds until all was served, after the last one was confirmed; left out without --wait, and where it
+    /// Seconds from the last confirmation until all was served; absent without --wait, and if that
     /// was not known in time.
     #[serde(skip_serializing_if = "Option::is_none")]
     served_after_seconds: Option<f64>,
@@ -108,13 +108,13 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
         true => Some(service(args, config)?),
         false => None,
     };
-    let connector =
-        (config.broker.connector(PROGRAM)).map_err(|error| Failure::usage(error.to_string()))?;
+    let connector = (config.broker.connector(PROGRAM))
+        .map_err(|error| CommandError::usage(error.to_string()))?;
     let kept = kept(args);
     let mut state = match (&kept, args.resume) {
         (None, true) => {
-            return Err(Failure::usage(
-                "--resume: standard input cannot be read again from where it ended; publish a file",
+            return Err(CommandError::usage(
+                "--resume does not work with standard input; publish a file",
             ));
         }
         (Some(kept), true) => kept.load(&args.files)?,
@@ -139,7 +139,7 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
     let mut account = Account::new(progress, names, rejects, kept, state);
     if args.resume {
         account.say(&format!(
-            "going on after {before} published and {} rejected",
+            "continuing after {before} published and {} rejected",
             account.state().rejected
         ));
     } else {
@@ -161,10 +161,10 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
     let finished = account.finish(sent.is_ok());
     sent?;
     let rejects = finished?;
-    // The pipeline ends well only when the reader has let go of its end.
+    // The pipeline only ends well after the reader has closed its end.
     let broken = reader
         .join()
-        .map_err(|_| Failure::failed("reading the files ended unexpectedly"))??;
+        .map_err(|_| CommandError::failed("reading the files ended unexpectedly"))??;
 
     if let Some(failure) = broken {
         return Err(failure);
@@ -198,21 +198,22 @@ pub(crate) fn run(args: &PublishArgs, config: &Config, json: bool, out: &mut dyn
     Ok(summary.ended.exit())
 }
 
-/// Who is asked what is served.
-fn service(args: &PublishArgs, config: &Config) -> Result<Client, Failure> {
+/// The service to ask whether everything is served.
+fn service(args: &PublishArgs, config: &Config) -> Result<Client, CommandError> {
     let server = Server {
         url: args.url.clone(),
     };
     server.patient_client(config, ANSWER)
 }
 
-/// Waits until what was published is served; how long that took. Ctrl-C ends it: what is published stays so.
+/// Waits until what was published is served; returns how long that took. Ctrl-C ends the wait;
+/// published events stay published.
 fn wait(
     client: &Client,
     connector: &Connector,
     state: &State,
     timeout: Duration,
-) -> Result<Duration, Failure> {
+) -> Result<Duration, CommandError> {
     let began = Instant::now();
     let mut asking = Asking::new(client, connector);
     let waited = match &state.marks {
@@ -223,7 +224,7 @@ fn wait(
     waited.map(|()| began.elapsed())
 }
 
-/// Where it is kept how far it is. Nowhere when an input cannot be read a second time.
+/// The file that stores the position; `None` if an input cannot be read twice.
 fn kept(args: &PublishArgs) -> Option<Kept> {
     if args.files.iter().any(|file| file.as_os_str() == "-") {
         return None;
@@ -236,25 +237,28 @@ fn kept(args: &PublishArgs) -> Option<Kept> {
     args.state.clone().or_else(beside_first).map(Kept::new)
 }
 
-/// Reads the inputs and checks what it finds, on a thread of its own.
+/// Reads and checks the inputs on its own thread.
 struct Reader {
     sources: Vec<Source>,
     from: Position,
     defaults: Defaults,
     limits: Limits,
     taken: Arc<AtomicU64>,
-    /// With --wait: what was read so far.
+    /// With --wait: what has been read so far.
     seen: Option<Seen>,
 }
 
 impl Reader {
-    /// `Ok(Some(…))`: an input broke off; what was read of it goes in.
-    fn run(self, entries: &mpsc::Sender<Entry>) -> Result<Option<Failure>, Failure> {
+    /// `Ok(Some(…))`: an input broke off; what was read of it is published.
+    fn run(
+        self,
+        entries: &mpsc::Sender<PipelineEntry>,
+    ) -> Result<Option<CommandError>, CommandError> {
         let names: Vec<String> = self.sources.iter().map(|one| one.name.clone()).collect();
         let kindred = Names::default();
         let (limits, defaults) = (self.limits, self.defaults);
         let mut seen = self.seen;
-        // Nobody may listen there, and publishing goes on all the same.
+        // Standard error may be closed; publishing continues.
         let warn = |words: &str| drop(writeln!(std::io::stderr(), "{words}"));
         read(
             self.sources,
@@ -278,14 +282,14 @@ impl Reader {
                 };
                 let after = found.after;
                 entries
-                    .blocking_send(Entry { after, work, mark })
-                    .map_err(|_| Failure::failed("publishing has ended"))
+                    .blocking_send(PipelineEntry { after, work, mark })
+                    .map_err(|_| CommandError::failed("publishing has ended"))
             },
         )
     }
 }
 
-/// All that a model service would check, so that nothing has to come back as a dead letter.
+/// Everything a model service would check, so that no event ends up as a dead letter.
 fn checked(found: &Found, limits: &Limits) -> Result<kindred_shared::event::Event, Unreadable> {
     let line = found.made.as_ref().map_err(Clone::clone)?;
     parse(&line.text, limits).map_err(|refusal| Unreadable {
@@ -294,13 +298,13 @@ fn checked(found: &Found, limits: &Limits) -> Result<kindred_shared::event::Even
     })
 }
 
-/// Waits for the exchange, then publishes all that is handed over.
+/// Waits for the exchange, then publishes everything handed over.
 async fn publish(
     connector: &Connector,
     args: &PublishArgs,
-    work: mpsc::Receiver<Entry>,
+    work: mpsc::Receiver<PipelineEntry>,
     account: &mut Account,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     wait_for_exchange(connector, Retry::new(args.timeout), account).await?;
     let publisher = Publisher::start(connector.clone(), "events", UNCONFIRMED_BYTES);
     publisher.connected().await;
@@ -314,12 +318,12 @@ async fn publish(
     sent
 }
 
-/// The exchange is the last thing a model service declares: who finds it loses nothing.
+/// Waits for the exchange. Publishing is safe once it exists: a model service declares it last.
 async fn wait_for_exchange(
     connector: &Connector,
     mut retry: Retry,
     account: &Account,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let names = Names::default();
     let mut told = String::new();
     loop {
@@ -334,13 +338,14 @@ async fn wait_for_exchange(
             Ok(false) => (
                 Exit::Failed,
                 format!(
-                    "there is no exchange {} at {} yet; a model service makes it when it starts",
+                    "exchange {} at {} does not exist yet; a model service creates it when it \
+                    starts",
                     names.items(),
                     connector.place()
                 ),
             ),
             Err(error) if error.is_refused() => {
-                return Err(Failure::failed(format!(
+                return Err(CommandError::failed(format!(
                     "RabbitMQ at {} refuses this user: {}; check user and password in amqp_url",
                     connector.place(),
                     error.broker_words()

@@ -1,8 +1,8 @@
-//! Events on their way to the broker: a bounded number, confirmed in order.
+//! Sends events to the broker: a bounded number in flight, confirmed in order.
 //!
-//! When one is not confirmed, it and all after it are sent again, in order. Those that the broker
-//! had already taken come twice, which versions make harmless; and of two events of one item with
-//! the same version the later one stays the later one.
+//! If an event is not confirmed, it and all events after it are sent again, in order. Those that
+//! the broker had already accepted arrive twice, which versions make harmless; and two events of
+//! one item with the same version keep their order.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,45 +11,45 @@ use kindred_runtime::amqp::{Confirmed, Outgoing, PublishFault, Publisher};
 use kindred_shared::DomainName;
 use tokio::sync::mpsc;
 
-use super::super::exit::{Exit, Failure};
+use super::super::exit::{CommandError, Exit};
 use super::super::import::{Position, Reject};
 use super::super::retry::Retry;
 use super::served::Mark;
 
 /// Something read from an input.
 #[derive(Debug)]
-pub(super) struct Entry {
-    /// The place right after it.
+pub(super) struct PipelineEntry {
+    /// The position right after it.
     pub(super) after: Position,
-    /// What is to be done with it.
+    /// What to do with it.
     pub(super) work: Work,
-    /// What an event is known by, where somebody will ask for it.
+    /// How to recognise its event later, if that will be asked.
     pub(super) mark: Option<(DomainName, Mark)>,
 }
 
-/// What is to be done with something read.
+/// What to do with something read.
 #[derive(Debug, Clone)]
 pub(super) enum Work {
-    /// It is to be published.
+    /// Publish it.
     Event(Box<Outgoing>),
-    /// It goes into the rejects file.
+    /// Write it to the rejects file.
     Rejected(Box<Reject>),
 }
 
-/// How much at once, and how long.
+/// Limits of the pipeline.
 #[derive(Debug, Clone)]
 pub(super) struct Flow {
-    /// The broker, for messages.
+    /// The broker's address, for messages.
     pub(super) place: String,
-    /// Most entries taken and not settled.
+    /// Most entries taken but not settled.
     pub(super) in_flight: usize,
-    /// How long it is tried while nothing is confirmed.
+    /// How long to retry while nothing is confirmed.
     pub(super) timeout: Duration,
 }
 
-/// Who takes messages and says what became of each.
+/// Accepts messages and reports the outcome of each.
 pub(super) trait Broker {
-    /// Hands a message over, in the order of the calls.
+    /// Sends a message, in the order of the calls.
     fn send(&self, message: Outgoing) -> impl Future<Output = Confirmed>;
 }
 
@@ -59,27 +59,27 @@ impl Broker for Publisher {
     }
 }
 
-/// Who is told how it goes.
+/// Observes the progress.
 pub(super) trait Watch {
-    /// An entry is done with, and so are all before it.
-    fn settled(&mut self, entry: Entry) -> Result<(), Failure>;
-    /// People should know.
+    /// An entry is settled, and so are all before it.
+    fn settled(&mut self, entry: PipelineEntry) -> Result<(), CommandError>;
+    /// A message for people.
     fn say(&self, words: &str);
 }
 
-/// Publishes all entries until whoever hands them over lets go, and all are settled.
+/// Publishes entries until the channel is closed and all are settled.
 ///
 /// # Errors
-/// When nothing was confirmed for too long, or trying again does not help: no queue is bound, or
-/// the user may not publish.
+/// When nothing was confirmed for too long, or retrying does not help: no queue is bound, or the
+/// user may not publish.
 pub(super) async fn run(
     broker: &impl Broker,
-    mut entries: mpsc::Receiver<Entry>,
+    mut entries: mpsc::Receiver<PipelineEntry>,
     flow: &Flow,
     watch: &mut impl Watch,
-) -> Result<(), Failure> {
-    let mut window: VecDeque<Entry> = VecDeque::with_capacity(flow.in_flight);
-    // Of the first entries of the window; `None`: one that is not published.
+) -> Result<(), CommandError> {
+    let mut window: VecDeque<PipelineEntry> = VecDeque::with_capacity(flow.in_flight);
+    // Confirmations of the first entries of the window; `None`: an entry that is not published.
     let mut confirms: VecDeque<Option<Confirmed>> = VecDeque::with_capacity(flow.in_flight);
     let mut retry = Retry::new(flow.timeout);
     let (mut open, mut told) = (true, false);
@@ -114,13 +114,13 @@ pub(super) async fn run(
                 settle(&mut window, watch)?;
                 retry.renew();
                 if std::mem::take(&mut told) {
-                    watch.say(&format!("RabbitMQ at {} takes events again", flow.place));
+                    watch.say(&format!("RabbitMQ at {} accepts events again", flow.place));
                 }
                 continue;
             }
             Err(fault) => fault,
         };
-        // Nothing is sent again while older messages are still on their way.
+        // Nothing is sent again while older messages are still in flight.
         for confirm in confirms.drain(..).flatten() {
             let _ = confirm.await;
         }
@@ -135,11 +135,11 @@ pub(super) async fn run(
     }
 }
 
-/// Whether trying again may help: how it ends if it does not, and what is wrong.
-fn judge(fault: &PublishFault, place: &str) -> Result<(Exit, String), Failure> {
+/// Whether retrying may help: if not, the exit code; and what is wrong.
+fn judge(fault: &PublishFault, place: &str) -> Result<(Exit, String), CommandError> {
     match fault {
-        PublishFault::Away(words) if words.contains("ACCESS_REFUSED") => Err(Failure::failed(
-            format!("RabbitMQ at {place} does not let this user publish: {words}"),
+        PublishFault::Away(words) if words.contains("ACCESS_REFUSED") => Err(CommandError::failed(
+            format!("RabbitMQ at {place} forbids this user to publish: {words}"),
         )),
         PublishFault::Refused => Ok((
             Exit::Failed,
@@ -147,16 +147,16 @@ fn judge(fault: &PublishFault, place: &str) -> Result<(Exit, String), Failure> {
                 "RabbitMQ at {place}: a partition's queue is full until model services catch up"
             ),
         )),
-        PublishFault::Unroutable(words) => Err(Failure::failed(format!(
-            "the topology is missing at {place}: no queue is bound behind kindred.items ({words}); \
-             start a model service, which makes what is missing, or import \
+        PublishFault::Unroutable(words) => Err(CommandError::failed(format!(
+            "the topology is missing at {place}: no queue is bound behind kindred.items \
+             ({words}); start a model service, which creates what is missing, or import \
              deploy/rabbitmq/definitions.json; `kindred doctor` says more"
         ))),
         fault => Ok((Exit::Unreachable, format!("RabbitMQ at {place}: {fault}"))),
     }
 }
 
-/// What became of the oldest message; the answer stays in its place until it is taken away.
+/// Waits for the outcome of the oldest message; it stays in the queue until removed.
 async fn front(confirms: &mut VecDeque<Option<Confirmed>>) -> Result<(), PublishFault> {
     match confirms.front_mut() {
         Some(Some(confirm)) => confirm.await,
@@ -164,7 +164,10 @@ async fn front(confirms: &mut VecDeque<Option<Confirmed>>) -> Result<(), Publish
     }
 }
 
-fn settle(window: &mut VecDeque<Entry>, watch: &mut impl Watch) -> Result<(), Failure> {
+fn settle(
+    window: &mut VecDeque<PipelineEntry>,
+    watch: &mut impl Watch,
+) -> Result<(), CommandError> {
     window
         .pop_front()
         .map_or(Ok(()), |entry| watch.settled(entry))

@@ -1,4 +1,4 @@
-//! How far publishing is, kept in a file, so that it can go on after it was ended.
+//! The position of publishing, kept in a file so that it can be resumed.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,32 +6,32 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::exit::Failure;
+use super::super::exit::CommandError;
 use super::super::import::{Position, beside};
 use super::served::Marks;
 
-/// How far it is.
+/// The saved position.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
-    /// The inputs, to know them by.
+    /// The inputs, to recognise them.
     inputs: Vec<Input>,
-    /// All before it is settled.
+    /// Everything before it is settled.
     pub(super) position: Position,
     /// Events confirmed.
     pub(super) published: u64,
     /// Lines rejected.
     pub(super) rejected: u64,
-    /// What is to be waited for, if anybody wants to.
+    /// What has to be served, if anybody waits for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) marks: Option<Marks>,
 }
 
-/// What an input is known by: it may not change between two runs.
+/// What identifies an input: it may not change between two runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Input {
     path: PathBuf,
     bytes: u64,
-    /// Since 1970; `None` where the system does not tell.
+    /// Since 1970; `None` where the system does not report it.
     modified_ms: Option<u64>,
 }
 
@@ -49,7 +49,7 @@ impl Input {
 }
 
 impl State {
-    /// Of inputs nothing of which was published.
+    /// The start of inputs of which nothing was published.
     pub(super) fn begin(files: &[PathBuf]) -> Self {
         Self {
             inputs: files.iter().map(|file| Input::of(file)).collect(),
@@ -61,7 +61,7 @@ impl State {
     }
 }
 
-/// The file in which a state is kept.
+/// The file that holds the state.
 #[derive(Debug, Clone)]
 pub(super) struct Kept(PathBuf);
 
@@ -74,7 +74,7 @@ impl Kept {
         &self.0
     }
 
-    /// Whether there is one, of an earlier run.
+    /// Whether an earlier run left one.
     pub(super) fn is_there(&self) -> bool {
         self.0.exists()
     }
@@ -82,38 +82,38 @@ impl Kept {
     /// Reads the state of an earlier run on the same inputs.
     ///
     /// # Errors
-    /// When there is none, or the inputs are not what they were.
-    pub(super) fn load(&self, files: &[PathBuf]) -> Result<State, Failure> {
+    /// When there is none, or the inputs have changed.
+    pub(super) fn load(&self, files: &[PathBuf]) -> Result<State, CommandError> {
         let place = self.0.display();
         let text = std::fs::read(&self.0).map_err(|error| {
             let words = match error.kind() {
                 io::ErrorKind::NotFound => {
-                    "is not there: nothing was begun, or all was published".to_owned()
+                    "does not exist: nothing was started, or everything was published".to_owned()
                 }
                 _ => format!("cannot be read: {error}"),
             };
-            Failure::usage(format!("--resume: {place} {words}"))
+            CommandError::usage(format!("--resume: {place} {words}"))
         })?;
         let state: State = serde_json::from_slice(&text).map_err(|error| {
-            Failure::usage(format!("--resume: {place} cannot be understood: {error}"))
+            CommandError::usage(format!("--resume: {place} cannot be understood: {error}"))
         })?;
         if state.inputs != State::begin(files).inputs {
-            return Err(Failure::usage(format!(
-                "--resume: the files are not those of {place}, or have changed since; publish \
-                 without --resume: events with versions may come twice"
+            return Err(CommandError::usage(format!(
+                "--resume: the files differ from those in {place}, or have changed since; \
+                 publish without --resume: events with versions may be published twice"
             )));
         }
         Ok(state)
     }
 
-    /// Writes the state, whole or not at all.
+    /// Writes the state atomically.
     pub(super) fn save(&self, state: &State) -> io::Result<()> {
         let unfinished = beside(&self.0, ".new");
         std::fs::write(&unfinished, serde_json::to_vec(state)?)?;
         std::fs::rename(&unfinished, &self.0)
     }
 
-    /// Removes it; it is no longer needed.
+    /// Removes it when it is no longer needed.
     pub(super) fn remove(&self) -> io::Result<()> {
         match std::fs::remove_file(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,15 +1,16 @@
 //! Waits until what was published is served.
 //!
-//! A domain gets its events in the order in which they were published: once it has the last one, it has all.
-//! When it is quiet after that, their lists are exact and stored. An event is there
+//! A domain gets its events in the order of publishing: once it has the last one, it has all. When
+//! it is quiet after that, their lists are exact and stored. An event has arrived
 //!
-//! - when its item's version was lower before, or the item was not there, and is not any more; or
-//! - when the item has that version, or a higher one, and got it after publishing began. Whether it did, two
-//!   clocks say: by so much as [`CLOCKS`] may they differ.
+//! - when its item's version was lower before, or the item did not exist, and that has changed; or
+//! - when the item has that version, or a higher one, and got it after publishing began. Two clocks
+//!   decide that; they may differ by [`CLOCKS`].
 //!
-//! Where the item had that version before, or may have it of an earlier event of the same files, this is no
-//! proof: many a file says again what was published last night, and has something new in the middle.
-//! Then the queues are waited for, and after that the domain has to stay quiet for [`SETTLE`].
+//! If the item had that version before, or may have it from an earlier event of the same files,
+//! this proves nothing: many files repeat what was published last night, with something new in the
+//! middle. Then the queues must become empty, and after that the domain must stay quiet for
+//! [`SETTLE`].
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -20,34 +21,35 @@ use kindred_api::domain::DomainAnswer;
 use kindred_shared::{DomainName, ItemId};
 use serde::{Deserialize, Serialize};
 
-use super::super::exit::{Exit, Failure};
+use super::super::exit::{CommandError, Exit};
 
-/// How often is asked.
+/// Polling interval.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 /// By how much the clocks of model services may differ.
 const CLOCKS: Duration = Duration::from_secs(2);
-/// How long a domain stays quiet whose events have left no trace, once no queue holds them.
+/// How long a domain must stay quiet once no queue holds its events, if those left no trace.
 const SETTLE: Duration = Duration::from_secs(3);
-/// Domains that are named when the time is over.
+/// Domains named in the message when time is up.
 const NAMED: usize = 3;
-/// Items of which it is remembered that an event was read; past it no event can be told from others.
+/// Items for which it is remembered that an event was read; beyond it no event can be told from
+/// others.
 const REMEMBERED: usize = 1 << 20;
 
-/// What is known an event by.
+/// What identifies an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
     /// Its item.
     pub(super) id: ItemId,
-    /// Its version; `None`: its domain gives it one.
+    /// Its version; `None`: assigned by its domain.
     pub(super) version: Option<u64>,
-    /// Whether the item's row can tell it from all before it.
+    /// Whether the item's row can tell it from all events before it.
     pub(super) is_sure: bool,
 }
 
-/// Events that were read, in their order: which of them can be told from those before.
+/// The events read so far, in order: which of them can be told from earlier ones.
 #[derive(Debug)]
 pub(super) struct Seen {
-    /// The highest version of each item; `None`: its domain gave it one.
+    /// The highest version of each item; `None`: assigned by its domain.
     newest: HashMap<u64, Option<u64>>,
     hasher: RandomState,
     /// Whether all are remembered.
@@ -99,17 +101,17 @@ impl Seen {
     }
 }
 
-/// The last events that were published.
+/// The last published event of each domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Marks {
     /// When publishing began, in ms since 1970.
     began_ms: u64,
-    /// Of each domain its last event.
+    /// The last event of each domain.
     last: BTreeMap<DomainName, Mark>,
 }
 
 impl Marks {
-    /// Nothing is published yet.
+    /// Before anything is published.
     pub(super) fn begin(now_ms: u64) -> Self {
         Self {
             began_ms: now_ms,
@@ -117,7 +119,7 @@ impl Marks {
         }
     }
 
-    /// An event of the domain is published, after all others.
+    /// Records a published event of the domain, newer than all before.
     pub(super) fn published(&mut self, domain: &DomainName, mark: &Mark) {
         if let Some(known) = self.last.get_mut(domain) {
             known.clone_from(mark);
@@ -127,30 +129,30 @@ impl Marks {
     }
 }
 
-/// What an item's row says.
+/// The relevant part of an item's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Row {
-    /// Of the newest event there.
+    /// The version of its newest event.
     pub(super) version: u64,
-    /// When it came, in ms since 1970 by the service's clock.
+    /// When that event arrived, in ms since 1970 by the service's clock.
     pub(super) since_ms: i64,
 }
 
-/// Who is asked, and the time.
+/// The outside world: who is asked, and the time.
 pub(super) trait World {
-    /// How far the service's clock is ahead of the one here, in ms.
-    fn ahead_ms(&mut self) -> Result<i64, Failure>;
+    /// How far the service's clock is ahead of this one, in ms.
+    fn ahead_ms(&mut self) -> Result<i64, CommandError>;
     /// An item's row; `None`: there is none.
-    fn item(&mut self, domain: &DomainName, id: &ItemId) -> Result<Option<Row>, Failure>;
-    /// How every domain fares.
-    fn domains(&mut self) -> Result<Vec<DomainAnswer>, Failure>;
-    /// Those queues of events in which something is ready.
-    fn full_queues(&mut self) -> Result<BTreeSet<String>, Failure>;
-    /// Since it was begun to wait.
+    fn item(&mut self, domain: &DomainName, id: &ItemId) -> Result<Option<Row>, CommandError>;
+    /// The state of every domain.
+    fn domains(&mut self) -> Result<Vec<DomainAnswer>, CommandError>;
+    /// Event queues that have ready messages.
+    fn full_queues(&mut self) -> Result<BTreeSet<String>, CommandError>;
+    /// Time since waiting began.
     fn now(&self) -> Duration;
     /// Lets time pass.
     fn pause(&mut self, time: Duration);
-    /// What is waited for, for people.
+    /// Tells people what is being waited for.
     fn waiting(&self, words: String);
 }
 
@@ -159,26 +161,26 @@ pub(super) trait World {
 enum Taken {
     /// It has not.
     No,
-    /// Its item was like that before.
+    /// Its item already was like that before.
     Unclear,
     /// It has.
     Yes,
 }
 
-/// A domain that is waited for.
+/// A domain being waited for.
 #[derive(Debug)]
 struct Waiting<'a> {
     mark: &'a Mark,
-    /// `None`: not looked at yet.
+    /// `None`: not checked yet.
     taken: Option<Taken>,
-    /// Since when it has been quiet, whenever it was asked.
+    /// Since when it has been quiet at every check.
     quiet_since: Option<Duration>,
     pending: u64,
     trouble: Option<String>,
 }
 
 impl Waiting<'_> {
-    /// Judges by what the item's row says; `began_ms` by the service's clock.
+    /// Judges by the item's row; `began_ms` is by the service's clock.
     fn see(&mut self, row: Option<Row>, began_ms: i64) {
         let Some(row) = row else {
             self.taken = Some(Taken::No);
@@ -204,42 +206,42 @@ impl Waiting<'_> {
 
     fn words(&self, domain: &DomainName) -> String {
         match (self.taken, &self.trouble) {
-            (None, _) => format!("{domain} was not asked yet"),
+            (None, _) => format!("{domain} was not checked yet"),
             (_, Some(trouble)) => format!("{domain}: {trouble}"),
             (Some(Taken::No), None) => {
                 format!(
-                    "{domain} has not got its last event (item {})",
+                    "{domain} has not received its last event (item {})",
                     self.mark.id
                 )
             }
             (Some(Taken::Unclear), None) => {
-                format!("{domain} may not have got all of its events")
+                format!("{domain} may not have received all of its events")
             }
             (Some(Taken::Yes), None) => format!("{domain} has {} items pending", self.pending),
         }
     }
 }
 
-/// All that is waited for.
+/// The state of waiting.
 struct Wait<'a> {
     began_ms: u64,
     ahead_ms: Option<i64>,
     domains: BTreeMap<&'a DomainName, Waiting<'a>>,
-    /// Queues that were not seen empty yet; `None`: not looked at yet.
+    /// Queues not yet seen empty; `None`: not checked yet.
     queues: Option<BTreeSet<String>>,
-    /// Since when all were seen empty.
+    /// When the last of them was seen empty.
     emptied: Option<Duration>,
 }
 
 /// Waits until every domain has its last event and is quiet.
 ///
 /// # Errors
-/// When that takes longer than `timeout`; [`Exit::Unreachable`] when nobody answered at the end of it.
+/// When that takes longer than `timeout`; [`Exit::Unreachable`] if nobody answered at its end.
 pub(super) fn wait(
     world: &mut impl World,
     marks: &Marks,
     timeout: Duration,
-) -> Result<(), Failure> {
+) -> Result<(), CommandError> {
     let waiting = |mark| Waiting {
         mark,
         taken: None,
@@ -266,10 +268,11 @@ pub(super) fn wait(
         match looked {
             Err(failure) if failure.exit == Exit::Usage => return Err(failure),
             Err(failure) if world.now() >= timeout => {
-                return Err(Failure::new(
+                return Err(CommandError::new(
                     failure.exit,
                     format!(
-                        "published, but it is not known whether all is served: {}; given up after {}",
+                        "published, but it is unknown whether everything is served: {}; gave up \
+                        after {}",
                         failure.message,
                         humantime::format_duration(timeout)
                     ),
@@ -284,8 +287,9 @@ pub(super) fn wait(
 }
 
 impl Wait<'_> {
-    /// Looks once, items first: a domain that is quiet after it has its last event has done with it.
-    fn look(&mut self, world: &mut impl World, timeout: Duration) -> Result<(), Failure> {
+    /// Checks once, items first: a domain that is quiet after it has its last event has processed
+    /// it.
+    fn look(&mut self, world: &mut impl World, timeout: Duration) -> Result<(), CommandError> {
         let ahead_ms = match self.ahead_ms {
             Some(known) => known,
             None => *self.ahead_ms.insert(world.ahead_ms()?),
@@ -297,7 +301,7 @@ impl Wait<'_> {
             if waiting.has_taken() {
                 continue;
             }
-            // There may be thousands of domains.
+            // There may be thousands of domains, so time may run out within one check.
             if waiting.taken.is_some() && world.now() >= timeout {
                 return Ok(());
             }
@@ -306,7 +310,7 @@ impl Wait<'_> {
         let is_unclear = |waiting: &Waiting<'_>| waiting.taken == Some(Taken::Unclear);
         if self.emptied.is_none() && self.domains.values().any(is_unclear) {
             let full = world.full_queues()?;
-            // Others may publish, too: each queue has to be seen empty once.
+            // Others may publish, too, so each queue only has to be seen empty once.
             match &mut self.queues {
                 Some(left) => left.retain(|queue| full.contains(queue)),
                 None => self.queues = Some(full),
@@ -353,16 +357,16 @@ impl Wait<'_> {
     }
 
     /// The time is over.
-    fn late(&self, timeout: Duration) -> Failure {
+    fn late(&self, timeout: Duration) -> CommandError {
         let named = self.domains.iter().take(NAMED);
         let mut named: Vec<String> = named.map(|(domain, one)| one.words(domain)).collect();
         let more = self.domains.len().saturating_sub(NAMED);
         if more > 0 {
             named.push(format!("{more} more"));
         }
-        Failure::failed(format!(
-            "published, but not all served within {}: {}; `kindred status`, the queues kindred.items.p… and \
-             kindred.items.dead say more",
+        CommandError::failed(format!(
+            "published, but not everything was served within {}: {}; see `kindred status` and \
+             the queues kindred.items.p… and kindred.items.dead",
             humantime::format_duration(timeout),
             named.join(", ")
         ))
@@ -389,15 +393,15 @@ mod tests {
         ItemId::new(&format!("i{n}")).unwrap()
     }
 
-    /// One domain and its queue: events are taken in order, at these times, and are done with some time
-    /// after. Time passes with each question.
+    /// One domain and its queue: events are taken in order at these times, and processed some time
+    /// later. Time passes with each question.
     struct Fake {
         now: Duration,
         name: DomainName,
-        /// Item and version, and when it is handed over and taken.
+        /// Item and version, and when it is published and taken.
         events: Vec<(usize, Option<u64>, Duration, Duration)>,
         rows: BTreeMap<ItemId, Row>,
-        /// From being taken to lists being stored.
+        /// From being taken until lists are stored.
         takes: Duration,
         /// Other events that fill the queue, at these times.
         others: Vec<Duration>,
@@ -406,7 +410,7 @@ mod tests {
     }
 
     impl Fake {
-        fn ask(&mut self) -> Result<(), Failure> {
+        fn ask(&mut self) -> Result<(), CommandError> {
             self.now += Duration::from_millis(3);
             while let Some(&(item, version, _, at)) = self.events.first()
                 && at <= self.now
@@ -423,7 +427,7 @@ mod tests {
                 .away
                 .is_some_and(|(from, to)| (from..to).contains(&self.now));
             if is_away {
-                return Err(Failure::new(Exit::Unreachable, "nobody answers"));
+                return Err(CommandError::new(Exit::Unreachable, "nobody answers"));
             }
             Ok(())
         }
@@ -432,7 +436,7 @@ mod tests {
             self.events.is_empty() && self.now >= last + self.takes
         }
 
-        /// Whether an event was taken and is not done with.
+        /// Whether an event was taken but is not processed yet.
         fn is_busy(&self, all: &[Duration]) -> bool {
             all.iter()
                 .any(|at| *at <= self.now && self.now < *at + self.takes)
@@ -445,16 +449,16 @@ mod tests {
     }
 
     impl World for Timed<'_> {
-        fn ahead_ms(&mut self) -> Result<i64, Failure> {
+        fn ahead_ms(&mut self) -> Result<i64, CommandError> {
             self.fake.ask().map(|()| 0)
         }
 
-        fn item(&mut self, _: &DomainName, id: &ItemId) -> Result<Option<Row>, Failure> {
+        fn item(&mut self, _: &DomainName, id: &ItemId) -> Result<Option<Row>, CommandError> {
             self.fake.ask()?;
             Ok(self.fake.rows.get(id).copied())
         }
 
-        fn domains(&mut self) -> Result<Vec<DomainAnswer>, Failure> {
+        fn domains(&mut self) -> Result<Vec<DomainAnswer>, CommandError> {
             self.fake.ask()?;
             let quiet = !self.fake.is_busy(&self.taken_at);
             Ok(vec![DomainAnswer {
@@ -475,7 +479,7 @@ mod tests {
             }])
         }
 
-        fn full_queues(&mut self) -> Result<BTreeSet<String>, Failure> {
+        fn full_queues(&mut self) -> Result<BTreeSet<String>, CommandError> {
             self.fake.ask()?;
             let now = self.fake.now;
             let ours = self
@@ -515,14 +519,14 @@ mod tests {
         marks
     }
 
-    /// Waits for these events; each is handed over at `handed`, and taken so much later.
+    /// Waits for these events; each is published at `handed` and taken the given time later.
     fn waited(
         events: &[(usize, Option<u64>)],
         before: &[(usize, u64)],
         handed: &[Duration],
         more: impl FnOnce(&mut Fake),
         timeout: Duration,
-    ) -> (Result<(), Failure>, bool) {
+    ) -> (Result<(), CommandError>, bool) {
         let later = Duration::from_millis(40);
         let timed = events.iter().zip(handed);
         let events_at = timed.map(|(&(item, version), &at)| (item, version, at, at + later));
@@ -571,7 +575,7 @@ mod tests {
         let events = [(1, Some(5)), (2, Some(5))];
         let (result, done) = waited(&events, &[(2, 5)], &seconds(&[30, 30]), |_| {}, LONG);
         assert_eq!((result, done), (Ok(()), true));
-        // A newer one than ours leaves no trace either.
+        // An event newer than ours leaves no trace either.
         let (result, done) = waited(&events, &[(2, 9)], &seconds(&[30, 30]), |_| {}, LONG);
         assert_eq!((result, done), (Ok(()), true));
     }
@@ -600,7 +604,7 @@ mod tests {
         assert!(late.message.contains("within 10s"), "{late}");
         assert!(
             late.message
-                .contains("news has not got its last event (item i1)"),
+                .contains("news has not received its last event (item i1)"),
             "{late}"
         );
         let busy = failed(&[(1, None)], &[1], |fake| {
@@ -649,8 +653,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever was there before, and whenever events are taken: when it ends, all are taken, and their
-        /// lists stored.
+        /// Whatever was there before, and whenever events are taken: when waiting ends, all are
+        /// taken, and their lists are stored.
         #[test]
         fn ends_when_all_is_served_and_not_before(
             events in prop::collection::vec((0..6_usize, prop::option::weighted(0.8, 0..9_u64)), 1..12),

@@ -1,4 +1,4 @@
-//! The pipeline before a broker that does as it is told, and what is kept for going on.
+//! The pipeline with a scripted broker, and the saved position.
 #![allow(clippy::unwrap_used)] // a test may panic
 
 use std::cell::RefCell;
@@ -13,7 +13,7 @@ use crate::cli::import::Reject;
 
 const PLACE: &str = "broker:5672//";
 
-/// Takes or refuses the nth message handed over, as told; takes all others.
+/// Accepts or refuses the nth message as scripted; accepts all others.
 #[derive(Default)]
 struct Scripted {
     faults: BTreeMap<usize, PublishFault>,
@@ -40,7 +40,7 @@ struct Seen {
 }
 
 impl Watch for Seen {
-    fn settled(&mut self, entry: Entry) -> Result<(), Failure> {
+    fn settled(&mut self, entry: PipelineEntry) -> Result<(), CommandError> {
         self.settled.push(entry.after.records);
         Ok(())
     }
@@ -50,8 +50,8 @@ impl Watch for Seen {
     }
 }
 
-fn event(number: u64) -> Entry {
-    Entry {
+fn event(number: u64) -> PipelineEntry {
+    PipelineEntry {
         after: Position {
             file: 0,
             records: number,
@@ -67,7 +67,7 @@ fn event(number: u64) -> Entry {
     }
 }
 
-fn rejected(number: u64) -> Entry {
+fn rejected(number: u64) -> PipelineEntry {
     let reject = Reject {
         file: "f".to_owned(),
         line: number,
@@ -75,19 +75,19 @@ fn rejected(number: u64) -> Entry {
         detail: String::new(),
         event: String::new(),
     };
-    Entry {
+    PipelineEntry {
         work: Work::Rejected(Box::new(reject)),
         ..event(number)
     }
 }
 
-/// Runs all entries through, time passing by itself.
+/// Runs all entries through; time passes by itself.
 fn run_all(
     broker: &Scripted,
-    entries: Vec<Entry>,
+    entries: Vec<PipelineEntry>,
     in_flight: usize,
     timeout: Duration,
-) -> (Result<(), Failure>, Seen) {
+) -> (Result<(), CommandError>, Seen) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -115,8 +115,8 @@ fn away() -> PublishFault {
 }
 
 proptest! {
-    /// Whatever is lost or refused, each event is confirmed, each entry settled once and in
-    /// order, and the last delivery of every two events is in their order.
+    /// Whatever is lost or refused, each event is confirmed, each entry is settled once and in
+    /// order, and the last deliveries of any two events are in their order.
     #[test]
     fn everything_arrives_in_order(
         kinds in prop::collection::vec(any::<bool>(), 0..40),
@@ -156,7 +156,7 @@ fn a_message_that_reaches_no_queue_or_is_forbidden_ends_it() {
         ),
         (
             PublishFault::Away("ACCESS_REFUSED - write".to_owned()),
-            "does not let this user publish",
+            "forbids this user to publish",
         ),
     ];
     for (fault, words) in table {
@@ -196,7 +196,7 @@ fn gives_up_when_nothing_is_taken_for_too_long_and_says_so_once() {
     let said = seen.said.borrow();
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(said[0].contains("trying again"), "{said:?}");
-    assert!(said[1].contains("takes events again"), "{said:?}");
+    assert!(said[1].contains("accepts events again"), "{said:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The receiving side: replies, copies of dead jobs, and how many workers there are.
+//! The receiving side: replies, copies of dead jobs, and the number of workers.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use kindred_runtime::amqp::{
 };
 use kindred_shared::job::{JobRefusal, Reply};
 use kindred_shared::wire::{
-    Answer, JobAddress, JobKind, UNKNOWN_PROTOCOL, UNREADABLE_REPLY, WireError, decode_reply,
+    DecodedReply, JobAddress, JobKind, UNKNOWN_PROTOCOL, UNREADABLE_REPLY, WireError, decode_reply,
     some_of,
 };
 use kindred_shared::worker::{GREETING, WORKER_HEADER};
@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::Shared;
 use kindred_domain::dispatch::{Attempt, JobId, Returned};
 
-/// Replies read ahead of being taken; each at most 8 MiB.
+/// Replies read ahead; each at most 8 MiB.
 const PREFETCH: u16 = 8;
 /// How often consumers are counted: every second.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ struct Link {
     consumer: Consumer,
 }
 
-/// Receives until told to stop; connects again whenever the connection is lost.
+/// Receives until told to stop; reconnects whenever the connection is lost.
 pub(super) async fn run(
     connector: Connector,
     shared: Arc<Shared>,
@@ -101,8 +101,8 @@ async fn open(connector: &Connector, shared: &Shared) -> Result<Link, AmqpError>
     })
 }
 
-/// Counts workers: consumers of the queue that has fewer. On a channel of its own, because a
-/// queue that is not there yet closes it.
+/// Counts workers: consumers of the work queue that has fewer. Uses its own channel, because a
+/// missing queue closes it.
 async fn count(connection: &Connection, shared: &Shared) -> Result<(), AmqpError> {
     let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
     let names = &shared.options.names;
@@ -122,7 +122,7 @@ async fn count(connection: &Connection, shared: &Shared) -> Result<(), AmqpError
     within("closing a channel", REQUEST_DEADLINE, closing).await
 }
 
-/// Receives until the connection is lost; says why.
+/// Receives until the connection is lost; returns why.
 async fn receive(link: &mut Link, shared: &Shared, replies: &mpsc::Sender<Returned>) -> String {
     let mut counting = tokio::time::interval(COUNT_EVERY);
     loop {
@@ -131,13 +131,13 @@ async fn receive(link: &mut Link, shared: &Shared, replies: &mpsc::Sender<Return
                 let delivery = match delivery {
                     Some(Ok(delivery)) => delivery,
                     Some(Err(error)) => return error.to_string(),
-                    None => return "the queue of replies is gone".to_owned(),
+                    None => return "the reply queue is gone".to_owned(),
                 };
                 let tag = delivery.delivery_tag;
                 if let Some(returned) = read(delivery, shared).await {
                     shared.leave(returned.job, returned.attempt);
                     if replies.send(returned).await.is_err() {
-                        return "nobody takes replies any more".to_owned();
+                        return "nobody reads replies any more".to_owned();
                     }
                 }
                 let ack = link.channel.basic_ack(tag, BasicAckOptions::default());
@@ -154,7 +154,7 @@ async fn receive(link: &mut Link, shared: &Shared, replies: &mpsc::Sender<Return
     }
 }
 
-/// What a message on the queue of replies says. `None`: nothing for us.
+/// Parses a message of the reply queue. `None`: not for this process.
 async fn read(delivery: Delivery, shared: &Shared) -> Option<Returned> {
     let properties = &delivery.properties;
     let headers = properties.headers().as_ref().map(FieldTable::inner);
@@ -188,7 +188,8 @@ async fn read(delivery: Delivery, shared: &Shared) -> Option<Returned> {
     if let Some(reason) = death(&delivery) {
         let options = &shared.options;
         let ours = properties.reply_to().as_ref() == Some(&options.names.replies(&options.boot_id));
-        // Others come only while the topology is that of version 0.1; they are sent again at their deadline.
+        // Other reasons occur only with the topology of version 0.1; those jobs are sent again at
+        // their deadline.
         if !ours || reason != "delivery_limit" {
             return None;
         }
@@ -219,12 +220,12 @@ async fn read(delivery: Delivery, shared: &Shared) -> Option<Returned> {
         .await
         .unwrap_or_else(|_| Err(WireError::Damaged("it could not be read".to_owned())));
     returned(match decoded {
-        Ok(Answer::Reply(reply)) => reply,
-        Ok(Answer::MissingBlocks(hashes)) => {
+        Ok(DecodedReply::Reply(reply)) => reply,
+        Ok(DecodedReply::MissingBlocks(hashes)) => {
             shared.stored.forget(&hashes);
             Reply::Failed(format!("not stored: {}", some_of(&hashes)))
         }
-        // Of a worker of another version, perhaps: no item is to blame.
+        // Perhaps from a worker of another version: no item is to blame.
         Err(error) => Reply::Refused(JobRefusal {
             reason: UNREADABLE_REPLY.to_owned(),
             detail: error.to_string(),
@@ -232,7 +233,7 @@ async fn read(delivery: Delivery, shared: &Shared) -> Option<Returned> {
     })
 }
 
-/// Why a message was dead-lettered, if it was.
+/// The reason a message was dead-lettered, if it was.
 fn death(delivery: &Delivery) -> Option<String> {
     let headers = delivery.properties.headers().as_ref()?.inner();
     let AMQPValue::FieldArray(deaths) = headers.get("x-death")? else {

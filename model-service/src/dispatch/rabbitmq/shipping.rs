@@ -1,4 +1,4 @@
-//! Shipping: large blocks to where workers find them, ahead of jobs that need them.
+//! Shipping: stores large blocks where workers find them, ahead of the jobs that need them.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,16 +12,16 @@ use tokio::time::timeout;
 
 use super::{STORE_DEADLINE, Shared};
 
-/// Smallest block that is worth it: smaller ones may travel in the job.
+/// Smallest block worth shipping: smaller ones may travel with the job.
 const LARGE: usize = 256 << 10;
 
-/// Domains whose blocks are on their way.
+/// Domains whose blocks are being shipped.
 #[derive(Default)]
 pub(super) struct Shipping(Mutex<HashSet<DomainName>>);
 
 impl Shipping {
     fn domains(&self) -> MutexGuard<'_, HashSet<DomainName>> {
-        // No code that can panic runs under the lock, so a poisoned one is whole.
+        // No code that can panic runs under the lock, so a poisoned lock is harmless.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -40,7 +40,7 @@ impl Shared {
     }
 }
 
-/// Stores the large blocks that a job needs, one after the other; one job a domain at a time.
+/// Stores the large blocks that a job needs, one after the other; for one job per domain at a time.
 pub(super) fn ship(shared: &Arc<Shared>, blocks: &Arc<dyn BlockStore>, job: &Job) {
     if !shared.shipping.domains().insert(job.domain.clone()) {
         return;
@@ -125,7 +125,7 @@ mod tests {
         };
         assert_eq!(unshipped(), [100, 200]);
         ship(&shared, &blocks, &job);
-        // A second time while that is under way does nothing.
+        // Shipping while that is already in progress does nothing.
         ship(&shared, &blocks, &job);
         let shipped = async {
             while !shared.shipping.domains().is_empty() {

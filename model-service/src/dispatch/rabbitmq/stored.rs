@@ -1,4 +1,4 @@
-//! Which blocks lie in the block store already.
+//! Which blocks are already in the block store.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 use kindred_shared::wire::BlockHash;
 use kindred_shared::{Block, DomainName};
 
-/// How long a stored block is relied on: 12 hours. Then it is stored again, which keeps it.
+/// How long a stored block is relied on: 12 hours. Then it is stored again, which extends its life
+/// there.
 const RELIED_ON: Duration = Duration::from_secs(12 * 3600);
-/// Blocks remembered: 65,536. Past it, those that are gone are forgotten, then all.
+/// Blocks remembered: 65,536. Beyond it, dropped blocks are forgotten, then all.
 const CAPACITY: usize = 65_536;
 
 /// Remembers by a block's place in memory, and that it is still the same block there.
 #[derive(Default)]
-pub(super) struct StoredBlocks(Mutex<HashMap<usize, Entry>>);
+pub(super) struct StoredBlocks(Mutex<HashMap<usize, StoredBlock>>);
 
-struct Entry {
+struct StoredBlock {
     block: Weak<Block>,
     domain: DomainName,
     hash: BlockHash,
@@ -24,11 +25,11 @@ struct Entry {
 }
 
 impl StoredBlocks {
-    fn entries(&self) -> MutexGuard<'_, HashMap<usize, Entry>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<usize, StoredBlock>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The hash of a block that is stored.
+    /// The hash of a block if it is stored.
     pub(super) fn known(&self, domain: &DomainName, block: &Arc<Block>) -> Option<BlockHash> {
         let entries = self.entries();
         let entry = entries.get(&(Arc::as_ptr(block) as usize))?;
@@ -45,7 +46,7 @@ impl StoredBlocks {
                 entries.clear();
             }
         }
-        let entry = Entry {
+        let entry = StoredBlock {
             block: Arc::downgrade(block),
             domain: domain.clone(),
             hash,
@@ -54,7 +55,7 @@ impl StoredBlocks {
         entries.insert(Arc::as_ptr(block) as usize, entry);
     }
 
-    /// These are not stored after all.
+    /// These turned out not to be stored.
     pub(super) fn forget(&self, hashes: &[BlockHash]) {
         let hashes: HashSet<&BlockHash> = hashes.iter().collect();
         self.entries()

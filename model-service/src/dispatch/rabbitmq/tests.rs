@@ -1,4 +1,4 @@
-//! The contract on a real broker, with a small worker, and what only a broker can show.
+//! The contract on a real broker with a small worker, and cases that need a broker.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 
@@ -21,11 +21,11 @@ use lapin::options::{
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, Consumer};
 
-use super::super::contract::{Gate, Twin, dispatch_contract, job, perform};
+use super::super::contract::{Fixture, Gate, dispatch_contract, job, perform};
 use super::*;
 use crate::test_broker::{DEADLINE, Scope, consume, until};
 
-/// Jobs a worker has in hand at once.
+/// Jobs a worker works on at once.
 const LANES: usize = 2;
 const CAPACITY: usize = 6;
 
@@ -59,15 +59,15 @@ impl Rabbit {
     }
 
     async fn fresh() -> Self {
-        let mut twin = Self::without_workers().await;
+        let mut fixture = Self::without_workers().await;
         for _ in 0..LANES {
             for kind in [JobKind::Extract, JobKind::Compare] {
-                let lane = Lane::open(&twin, kind).await;
-                twin.workers.push(tokio::spawn(lane));
+                let lane = Lane::open(&fixture, kind).await;
+                fixture.workers.push(tokio::spawn(lane));
             }
         }
-        until("workers are seen", || twin.jobs.workers() == LANES).await;
-        twin
+        until("workers are seen", || fixture.jobs.workers() == LANES).await;
+        fixture
     }
 }
 
@@ -75,14 +75,14 @@ struct Lane;
 
 impl Lane {
     #[allow(clippy::new_ret_no_self)] // it is a task
-    async fn open(twin: &Rabbit, kind: JobKind) -> impl Future<Output = ()> + use<> {
-        let (connection, channel) = twin.scope.open().await;
+    async fn open(fixture: &Rabbit, kind: JobKind) -> impl Future<Output = ()> + use<> {
+        let (connection, channel) = fixture.scope.open().await;
         channel
             .basic_qos(1, BasicQosOptions::default())
             .await
             .unwrap();
-        let mut jobs = consume(&channel, twin.scope.names.jobs(kind)).await;
-        let (gate, store) = (Arc::clone(&twin.gate), Arc::clone(&twin.store));
+        let mut jobs = consume(&channel, fixture.scope.names.jobs(kind)).await;
+        let (gate, store) = (Arc::clone(&fixture.gate), Arc::clone(&fixture.store));
         async move {
             while let Some(Ok(message)) = jobs.next().await {
                 answer(&channel, &gate, &store, kind, message).await;
@@ -131,7 +131,7 @@ async fn answer(
     let key = message.properties.reply_to().clone().unwrap();
     let options = BasicPublishOptions::default();
     let sent = channel.basic_publish("".into(), key, options, &reply.body, properties);
-    // The channel goes when a case ends.
+    // The channel closes at the end of a case.
     if sent.await.is_ok() {
         let _ = message.ack(BasicAckOptions::default()).await;
     }
@@ -144,7 +144,7 @@ impl Drop for Rabbit {
     }
 }
 
-impl Twin for Rabbit {
+impl Fixture for Rabbit {
     fn jobs(&self) -> Arc<dyn Jobs> {
         Arc::<RabbitJobs>::clone(&self.jobs)
     }
@@ -167,7 +167,7 @@ dispatch_contract!(
     Rabbit::fresh().await
 );
 
-/// A comparison of a small block with a large one.
+/// Compares a small block with a large one.
 fn comparison() -> Job {
     let side = |rows: usize, terms: u32| {
         let mut builder = BlockBuilder::new(Space::stored("words-1/en"), 0);
@@ -193,52 +193,57 @@ fn comparison() -> Job {
     }
 }
 
-async fn reply(twin: &Rabbit) -> Returned {
-    let reply = tokio::time::timeout(DEADLINE, twin.jobs.next_reply()).await;
+async fn reply(fixture: &Rabbit) -> Returned {
+    let reply = tokio::time::timeout(DEADLINE, fixture.jobs.next_reply()).await;
     reply.unwrap().unwrap()
 }
 
 #[tokio::test]
 #[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn large_blocks_are_stored_once_and_again_when_they_are_missing() {
-    let twin = Rabbit::fresh().await;
+    let fixture = Rabbit::fresh().await;
     let (job, far) = (comparison(), Duration::from_secs(60));
     for id in 0..2 {
-        let sent = twin
+        let sent = fixture
             .jobs
             .send(JobId(id), Attempt(1), far, job.clone())
             .await;
         assert_eq!(sent, Ok(()));
-        let returned = reply(&twin).await;
+        let returned = reply(&fixture).await;
         assert!(matches!(returned.reply, Reply::Compared(found) if found.pairs == 8_000));
-        assert_eq!(twin.store.len(), 1, "only the large one");
+        assert_eq!(fixture.store.len(), 1, "only the large one");
     }
-    // Lost behind our back: one attempt fails, the next stores it again.
+    // Deleted behind our back: one attempt fails, the next stores it again.
     let Task::Compare(task) = &job.task else {
         unreachable!("it compares")
     };
     let bytes = kindred_shared::wire::encode_block(&task.rights[0].block);
     let hash = kindred_shared::wire::hash_of(&bytes);
-    twin.store.delete(&job.domain, &hash).await.unwrap();
-    assert!(twin.store.is_empty());
-    let sent = twin.jobs.send(JobId(2), Attempt(1), far, job.clone()).await;
+    fixture.store.delete(&job.domain, &hash).await.unwrap();
+    assert!(fixture.store.is_empty());
+    let sent = fixture
+        .jobs
+        .send(JobId(2), Attempt(1), far, job.clone())
+        .await;
     assert_eq!(sent, Ok(()));
-    assert!(matches!(reply(&twin).await.reply, Reply::Failed(why) if why.contains("not stored")));
-    let sent = twin.jobs.send(JobId(2), Attempt(2), far, job).await;
+    assert!(
+        matches!(reply(&fixture).await.reply, Reply::Failed(why) if why.contains("not stored"))
+    );
+    let sent = fixture.jobs.send(JobId(2), Attempt(2), far, job).await;
     assert_eq!(sent, Ok(()));
-    assert!(matches!(reply(&twin).await.reply, Reply::Compared(_)));
+    assert!(matches!(reply(&fixture).await.reply, Reply::Compared(_)));
 }
 
-/// Sends a job that ends six workers.
-async fn send_killer(twin: &Rabbit, jobs: &RabbitJobs, id: JobId, attempt: Attempt) {
+/// Sends a job that kills six workers.
+async fn send_killer(fixture: &Rabbit, jobs: &RabbitJobs, id: JobId, attempt: Attempt) {
     let far = Duration::from_secs(60);
     let sent = jobs.send(id, attempt, far, job("poison")).await;
     assert_eq!(sent, Ok(()));
     for _ in 0..6 {
-        let (connection, channel) = twin.scope.open().await;
-        let mut queue = consume(&channel, twin.scope.names.jobs(JobKind::Extract)).await;
+        let (connection, channel) = fixture.scope.open().await;
+        let mut queue = consume(&channel, fixture.scope.names.jobs(JobKind::Extract)).await;
         next(&mut queue).await;
-        // The worker dies with it in hand.
+        // The worker dies while working on it.
         kindred_runtime::amqp::close(&connection).await;
     }
 }
@@ -251,22 +256,22 @@ async fn next(consumer: &mut Consumer) -> Delivery {
 #[tokio::test]
 #[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn a_job_that_kills_its_workers_is_answered_and_kept() {
-    let twin = Rabbit::without_workers().await;
-    assert_eq!(twin.jobs.workers(), 0);
-    send_killer(&twin, &twin.jobs, JobId(1), Attempt(3)).await;
-    let returned = reply(&twin).await;
+    let fixture = Rabbit::without_workers().await;
+    assert_eq!(fixture.jobs.workers(), 0);
+    send_killer(&fixture, &fixture.jobs, JobId(1), Attempt(3)).await;
+    let returned = reply(&fixture).await;
     assert_eq!((returned.job, returned.attempt), (JobId(1), Attempt(3)));
     assert!(returned.kills_workers);
     assert!(matches!(returned.reply, Reply::Failed(why) if why.contains("it kills workers")));
-    let (connection, channel) = twin.scope.open().await;
-    let mut dead = consume(&channel, twin.scope.names.jobs_dead()).await;
+    let (connection, channel) = fixture.scope.open().await;
+    let mut dead = consume(&channel, fixture.scope.names.jobs_dead()).await;
     let kept = next(&mut dead).await;
     assert_eq!(kept.properties.kind().as_ref().unwrap().as_str(), "extract");
     kept.ack(BasicAckOptions::default()).await.unwrap();
     kindred_runtime::amqp::close(&connection).await;
 }
 
-/// Makes the way of dead jobs what version 0.1 declared.
+/// Declares dead-lettering of jobs as version 0.1 did.
 async fn as_before(channel: &Channel, names: &Names) {
     let queue = names.jobs_dead();
     let none = FieldTable::default;
@@ -289,22 +294,22 @@ async fn as_before(channel: &Channel, names: &Names) {
 #[tokio::test]
 #[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn only_jobs_that_killed_workers_are_kept_also_on_a_topology_of_before() {
-    let twin = Rabbit::without_workers().await;
-    let names = twin.scope.names.clone();
-    let (connection, channel) = twin.scope.open().await;
+    let fixture = Rabbit::without_workers().await;
+    let names = fixture.scope.names.clone();
+    let (connection, channel) = fixture.scope.open().await;
     as_before(&channel, &names).await;
-    // As an upgraded service does; and another one, at its start.
+    // As an upgraded service does, and another one when it starts.
     for _ in 0..2 {
         declare(&connection, &names, 1).await.unwrap();
     }
-    // The queue of replies of a service that goes on is bound again with its next connection.
+    // A running service's reply queue is bound again with its next connection.
     let upgraded = RabbitJobsOptions {
         names: names.clone(),
         boot_id: "b2".into(),
         capacity: CAPACITY,
     };
-    let blocks = Arc::<MemoryBlockStore>::clone(&twin.store);
-    let upgraded = RabbitJobs::start(twin.scope.connector.clone(), upgraded, blocks);
+    let blocks = Arc::<MemoryBlockStore>::clone(&fixture.store);
+    let upgraded = RabbitJobs::start(fixture.scope.connector.clone(), upgraded, blocks);
     until("jobs can be sent", || upgraded.is_connected()).await;
 
     // Sees every dead job, as the queue did before.
@@ -336,11 +341,11 @@ async fn only_jobs_that_killed_workers_are_kept_also_on_a_topology_of_before() {
     let address = |message: &Delivery| message.properties.correlation_id().clone().unwrap();
     assert_eq!(address(&expired).as_str(), "1.1");
 
-    send_killer(&twin, &upgraded, JobId(2), Attempt(1)).await;
+    send_killer(&fixture, &upgraded, JobId(2), Attempt(1)).await;
     let returned = tokio::time::timeout(DEADLINE, upgraded.next_reply()).await;
     assert!(returned.unwrap().unwrap().kills_workers);
     upgraded.close();
-    let (reading, dead) = twin.scope.open().await;
+    let (reading, dead) = fixture.scope.open().await;
     let mut dead = consume(&dead, names.jobs_dead()).await;
     // The expired one would have come first.
     assert_eq!(address(&next(&mut dead).await).as_str(), "2.1");
@@ -351,12 +356,15 @@ async fn only_jobs_that_killed_workers_are_kept_also_on_a_topology_of_before() {
 #[tokio::test]
 #[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn a_reply_of_a_newer_protocol_is_told_and_blames_no_item() {
-    let twin = Rabbit::without_workers().await;
+    let fixture = Rabbit::without_workers().await;
     let far = Duration::from_secs(60);
-    let sent = twin.jobs.send(JobId(1), Attempt(1), far, job("echo")).await;
+    let sent = fixture
+        .jobs
+        .send(JobId(1), Attempt(1), far, job("echo"))
+        .await;
     assert_eq!(sent, Ok(()));
-    let (connection, channel) = twin.scope.open().await;
-    let mut jobs = consume(&channel, twin.scope.names.jobs(JobKind::Extract)).await;
+    let (connection, channel) = fixture.scope.open().await;
+    let mut jobs = consume(&channel, fixture.scope.names.jobs(JobKind::Extract)).await;
     let message = next(&mut jobs).await;
     let answer = encode_reply(&Reply::Extracted(vec![]));
     let properties = reply_properties(&answer, &message.properties);
@@ -368,7 +376,7 @@ async fn a_reply_of_a_newer_protocol_is_told_and_blames_no_item() {
     let sent = channel.basic_publish("".into(), key, options, &answer.body, newer);
     sent.await.unwrap();
     message.ack(BasicAckOptions::default()).await.unwrap();
-    let returned = reply(&twin).await.reply;
+    let returned = reply(&fixture).await.reply;
     assert!(
         matches!(&returned, Reply::Refused(refused) if refused.reason == "unknown-protocol"),
         "{returned:?}"

@@ -1,4 +1,5 @@
-//! Asking this interface itself: a view is made of what it answers, so that it holds no more than who looks may see.
+//! Lets the page query the API itself: a view is made from its answers, so it never contains more
+//! than the viewer may see.
 
 use actix_web::HttpRequest;
 use actix_web::body::{MessageBody, to_bytes};
@@ -16,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use super::super::access::TOKEN;
 
-/// Of a request to the page what is none of the interface's business.
+/// Headers of a request to the page that are not passed on to the API.
 const OF_THE_PAGE: [HeaderName; 6] = [
     ACCEPT,
     CONTENT_ENCODING,
@@ -26,17 +27,17 @@ const OF_THE_PAGE: [HeaderName; 6] = [
     ORIGIN,
 ];
 
-/// Something else failed than what was asked: the answer cannot be given.
+/// A failure outside the API: there is no answer to show.
 pub(super) type Failed = actix_web::Error;
 
-/// Asks one request after the other, as who sent the first.
+/// Sends API requests one after the other, with the identity of the page's request.
 pub(super) struct Ask<B> {
     next: Next<B>,
-    /// The request; it is lent to what is asked.
+    /// The request; it is lent to each API request.
     request: Option<HttpRequest>,
     method: Method,
     uri: Uri,
-    /// What changes bring along.
+    /// The token that changes carry.
     token: String,
 }
 
@@ -56,7 +57,7 @@ impl<B: MessageBody + 'static> Ask<B> {
         }
     }
 
-    /// What a GET of a path answers, or the problem that it is.
+    /// The answer to a GET of a path, or a problem.
     pub(super) async fn get<T: DeserializeOwned>(
         &mut self,
         path: &str,
@@ -64,7 +65,7 @@ impl<B: MessageBody + 'static> Ask<B> {
         self.ask(Method::GET, path, None).await
     }
 
-    /// What is answered, or the problem that it is.
+    /// The answer, or a problem.
     pub(super) async fn ask<T: DeserializeOwned>(
         &mut self,
         method: Method,
@@ -90,7 +91,7 @@ impl<B: MessageBody + 'static> Ask<B> {
         let Ok(uri) = path.parse::<Uri>() else {
             let problem = Problem::new(
                 Kind::InvalidParameter,
-                "The address is too long, or has characters that none may have.",
+                "The URL is too long, or has invalid characters.",
             );
             return Ok((
                 problem.status,
@@ -131,7 +132,7 @@ impl<B: MessageBody + 'static> Ask<B> {
         Ok((status, body))
     }
 
-    /// The request as it came, to be answered.
+    /// Gives the original request back, to be answered.
     pub(super) fn end(self) -> Result<HttpRequest, Failed> {
         let Some(request) = self.request else {
             return Err(actix_web::error::ErrorInternalServerError(
@@ -144,7 +145,7 @@ impl<B: MessageBody + 'static> Ask<B> {
     }
 }
 
-/// Has a request ask something else, as if it had come so.
+/// Redirects a request to something else, as if it had been sent that way.
 fn aim(request: &mut ServiceRequest, method: Method, uri: Uri) {
     let path = request.match_info_mut();
     path.get_mut().update(&uri);

@@ -1,4 +1,5 @@
-//! Signing in and out: a key is exchanged for a cookie that stands for it and does not hold it.
+//! Signs people in and out: a key is exchanged for a cookie that stands for the key without
+//! containing it.
 
 use actix_web::http::StatusCode;
 use kindred_web::sign_in;
@@ -9,7 +10,7 @@ use super::form::value;
 use super::{Shown, View, Visit, views};
 use crate::keys::{LASTS, NotKnown};
 
-/// What is shown, or where it goes on.
+/// The page to show, or where to redirect.
 pub(super) fn shown(
     lobby: &Lobby,
     visit: &Visit,
@@ -42,7 +43,7 @@ fn sign_in(lobby: &Lobby, visit: &Visit, secret: &str, next: &str) -> Shown {
             }
             Err(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "The system has no randomness now. Try again in a moment.",
+                "The system has no randomness at the moment. Try again soon.",
             ),
         },
         Err(NotKnown::NotRead) => (
@@ -51,13 +52,13 @@ fn sign_in(lobby: &Lobby, visit: &Visit, secret: &str, next: &str) -> Shown {
         ),
         Err(NotKnown::Bad) => (
             StatusCode::UNAUTHORIZED,
-            "No key has this secret, or its time is over. A secret is kk_ and 43 characters.",
+            "No key has this secret, or it has expired. A secret is kk_ and 43 characters.",
         ),
     };
     Shown::Page(status, sign_in::page(&visit.frame, next, Some(why)))
 }
 
-/// The cookie, for scripts of no page and requests of no other site.
+/// The cookie: hidden from scripts, and not sent from other sites.
 fn set_cookie(visit: &Visit, value: &str, seconds: u64) -> String {
     let (name, secure) = if visit.is_https {
         (COOKIES[0], "; Secure")
@@ -67,7 +68,7 @@ fn set_cookie(visit: &Visit, value: &str, seconds: u64) -> String {
     format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
 }
 
-/// Where it goes on: a view of this page, whatever is asked for.
+/// Where to redirect: always a view of this page, whatever was requested.
 fn onward(next: &str) -> &str {
     let is_here = next.starts_with('/') && !next.starts_with("//") && !next.starts_with("/sign-");
     let is_plain = next

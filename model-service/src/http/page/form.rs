@@ -1,4 +1,4 @@
-//! Forms: read whole, and taken only from the page itself.
+//! Forms: read whole, and accepted only from the page itself.
 
 use actix_web::dev::ServiceRequest;
 use actix_web::http::Method;
@@ -9,12 +9,12 @@ use kindred_api::problem::{Kind, Problem};
 use super::super::body::Body;
 use super::{View, parameters, text};
 
-/// Most bytes of a form: settings as the interface takes them, each byte written as three.
+/// Largest form, in bytes: settings up to the API's limit, with every byte encoded as three.
 const FORM_BYTES: usize = 192 << 10;
-/// Most bytes of a form with a text.
+/// Largest form with a text, in bytes.
 const TEXT_BYTES: usize = 3 << 20;
 
-/// The fields of a request: those of its address, or of the form that was sent.
+/// The fields of a request: from its URL, or from the form.
 pub(super) async fn fields(
     request: &mut ServiceRequest,
     view: &View,
@@ -42,7 +42,7 @@ pub(super) async fn fields(
     Ok(parameters(form))
 }
 
-/// Why it is none of the page's own, as far as the browser says; `None`: it may be.
+/// Why a form does not come from the page, according to the browser; `None`: it may.
 fn not_of_page(request: &ServiceRequest) -> Option<Problem> {
     let headers = request.headers();
     let kind = text(headers, &CONTENT_TYPE).and_then(|kind| kind.split(';').next());
@@ -51,7 +51,8 @@ fn not_of_page(request: &ServiceRequest) -> Option<Problem> {
             .eq_ignore_ascii_case("application/x-www-form-urlencoded")
     };
     if !kind.is_some_and(is_form) {
-        let detail = "This address takes forms of the page. Programs ask below /v1: /openapi.json describes it.";
+        let detail = "This URL accepts forms of the page. Programs use the API below /v1, \
+            described by /openapi.json.";
         return Some(Problem::new(Kind::UnsupportedType, detail));
     }
     let site = text(headers, &HeaderName::from_static("sec-fetch-site"));
@@ -63,11 +64,12 @@ fn not_of_page(request: &ServiceRequest) -> Option<Problem> {
     if is_of_site && is_of_origin {
         return None;
     }
-    let detail = "A page of another site sent this form. Open this page and send it from there.";
+    let detail = "This form was sent by a page of another site. Open this page and send it from \
+        here.";
     Some(Problem::new(Kind::NotGranted, detail))
 }
 
-/// The value of a field; empty where it is not there.
+/// The value of a field; empty if it is missing.
 pub(super) fn value<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
     let found = fields.iter().find(|(given, _)| given == name);
     found.map_or("", |(_, value)| value)

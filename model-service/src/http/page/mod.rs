@@ -1,8 +1,9 @@
-//! The page: views of what the interface answers, at addresses of their own.
+//! The page: views of the API's answers, each with its own URL.
 //!
-//! It stands before [`super::access`]: a view asks the interface for what it shows ([`ask`]), as who looks, with every
-//! check on the way. So it shows nothing that they could not ask for themselves. Forms that change something bring a
-//! token along ([`crate::keys::Sessions`]), and so does what a view then sends.
+//! It runs before [`super::access`]: a view queries the API ([`ask`]) with the viewer's identity,
+//! passing every check. So it shows nothing that viewers could not query themselves. Forms that
+//! change something carry a token ([`crate::keys::Sessions`]), and so do the API requests they
+//! cause.
 
 mod ask;
 mod door;
@@ -26,15 +27,15 @@ use super::access;
 use super::parts::Lobby;
 use super::query::Given;
 
-/// What views may do: nothing but what is their own.
+/// Content security policy of views: only their own resources.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; \
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-/// When to ask again for what is not ready, in seconds.
+/// When to reload a view that is not ready, in seconds.
 const RETRY_S: &str = "2";
-/// Keeps whether somebody wants it light or dark.
+/// Stores whether the viewer prefers light or dark.
 const THEME: &str = "kindred-theme";
 
-/// A view, by its address. Names are as they were sent.
+/// A view, by its URL. Names are as they were sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum View {
     Domains,
@@ -51,14 +52,14 @@ enum View {
 }
 
 impl View {
-    /// The view of a request. `None`: it is the interface's.
+    /// The view of a request. `None`: it is for the API.
     fn of(request: &ServiceRequest) -> Option<Self> {
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         let is_sent = *request.method() == Method::POST;
         let segments: Vec<&str> = request.uri().path().split('/').skip(1).collect();
         let name = |name: &str| (!name.is_empty()).then(|| name.to_owned());
         let view = match segments.as_slice() {
-            // Who does not ask for a page is told what there is in plain text.
+            // Clients that do not ask for HTML get plain text.
             [""] if is_read && wants_page(request.headers()) => Self::Domains,
             ["domains", domain] if is_read => Self::Items(name(domain)?),
             ["domains", domain, "items", id] if is_read => Self::Item(name(domain)?, name(id)?),
@@ -75,7 +76,7 @@ impl View {
         Some(view)
     }
 
-    /// What it is counted as.
+    /// Its label in metrics.
     fn label(&self) -> &'static str {
         match self {
             Self::Domains => "/",
@@ -93,19 +94,19 @@ impl View {
     }
 }
 
-/// What a request to the page is counted as, beside the routes of the interface.
+/// The label of a page request in metrics, besides the API's routes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Label(pub(super) &'static str);
 
-/// What is answered.
+/// An answer of the page.
 enum Shown {
     /// A view.
     Page(StatusCode, String),
-    /// It goes on elsewhere, perhaps with another cookie.
+    /// A redirect, perhaps with a new cookie.
     Elsewhere(String, Option<String>),
 }
 
-/// Answers what is the page's, and hands on what is not.
+/// Answers requests for the page, and passes on the others.
 pub(crate) async fn serve(
     lobby: web::Data<Lobby>,
     request: ServiceRequest,
@@ -145,14 +146,14 @@ fn labelled(answer: ServiceResponse<BoxBody>, label: &'static str) -> ServiceRes
     answer
 }
 
-/// Who looks at what, and how.
+/// The viewer, what they view, and how.
 struct Visit {
     frame: Frame,
     /// Whether something is changed.
     is_sent: bool,
-    /// Whether it is asked for over TLS.
+    /// Whether the request came over TLS.
     is_https: bool,
-    /// The cookie of who is signed in.
+    /// The session cookie.
     cookie: Option<String>,
 }
 
@@ -172,7 +173,7 @@ impl Visit {
             },
             None => Who::Nobody,
         };
-        // Without randomness there is no token, and what is empty is never one.
+        // Without randomness there is no token, and an empty one is never accepted.
         let token = match &session {
             Some(session) => session.token.as_str().to_owned(),
             None => sessions
@@ -209,7 +210,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Whether a browser asks: it says that it takes HTML, and others say that they take anything.
+/// Whether a browser asks: browsers accept HTML explicitly, other clients accept anything.
 fn wants_page(headers: &HeaderMap) -> bool {
     text(headers, &ACCEPT).is_some_and(|accept| accept.to_ascii_lowercase().contains("text/html"))
 }
@@ -237,7 +238,7 @@ fn respond(visit: &Visit, shown: Shown) -> HttpResponse {
     if status == StatusCode::SERVICE_UNAVAILABLE {
         answer.insert_header((RETRY_AFTER, RETRY_S));
     }
-    // At "/" others are told something else.
+    // Other clients get something else at "/".
     if visit.frame.here.starts_with("/?") || visit.frame.here == "/" {
         answer.insert_header((VARY, "accept"));
     }
@@ -246,7 +247,7 @@ fn respond(visit: &Visit, shown: Shown) -> HttpResponse {
         .body(page)
 }
 
-/// What every view is sent with. That it is not kept is said of every answer that does not say otherwise.
+/// The headers of every view. Caching is forbidden for all answers that do not allow it.
 fn guarded(answer: &mut HttpResponseBuilder) -> &mut HttpResponseBuilder {
     answer
         .insert_header((CONTENT_SECURITY_POLICY, POLICY))
@@ -256,7 +257,7 @@ fn guarded(answer: &mut HttpResponseBuilder) -> &mut HttpResponseBuilder {
         .insert_header(("x-frame-options", "DENY"))
 }
 
-/// A file; one that is asked for by its content may be kept for ever.
+/// A static file; if requested by its content hash, it may be cached for ever.
 fn file(asset: &Asset, query: &str) -> HttpResponse {
     let kept = if asset.is_as_named(query) {
         "public, max-age=31536000, immutable"

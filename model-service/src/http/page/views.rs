@@ -1,4 +1,4 @@
-//! Views: what each asks, and what it makes of the answers.
+//! Views: what each queries, and how it renders the answers.
 
 use actix_web::body::MessageBody;
 use actix_web::http::{Method, StatusCode};
@@ -34,7 +34,7 @@ pub(super) async fn shown<B: MessageBody + 'static>(
     fields: &Fields,
     ask: &mut Ask<B>,
 ) -> Result<Shown, Failed> {
-    // A text that is sent changes nothing.
+    // Sending a text changes nothing.
     let changes = visit.is_sent && !matches!(view, View::Text(_));
     if changes && !is_meant(lobby, visit, fields) {
         return Ok(not_meant(visit));
@@ -53,12 +53,12 @@ pub(super) async fn shown<B: MessageBody + 'static>(
             told.map(|told| page(activity::page(&visit.frame, &told)))
         }
         View::Keys => of_keys(visit, fields, ask).await?,
-        View::SignIn | View::SignOut => Err(Problem::new(Kind::UnknownPath, "Nothing is here.")),
+        View::SignIn | View::SignOut => Err(Problem::new(Kind::UnknownPath, "Unknown page.")),
     };
     Ok(made.unwrap_or_else(|problem| refused(visit, &problem)))
 }
 
-/// A problem, or the door for who has not signed in.
+/// A problem, or the sign-in form for viewers who are not signed in.
 pub(super) fn refused(visit: &Visit, problem: &Problem) -> Shown {
     if problem.status == 401 && visit.frame.who == Who::Nobody {
         let here = if visit.is_sent {
@@ -72,7 +72,7 @@ pub(super) fn refused(visit: &Visit, problem: &Problem) -> Shown {
     Shown::Page(status, problem::page(&visit.frame, problem))
 }
 
-/// Whether a form comes from a view of this page: it has the token of who looks.
+/// Whether a form comes from a view of this page: it has the viewer's token.
 pub(super) fn is_meant(lobby: &Lobby, visit: &Visit, fields: &Fields) -> bool {
     let given = value(fields, "token");
     let session = visit
@@ -90,7 +90,8 @@ pub(super) fn is_meant(lobby: &Lobby, visit: &Visit, fields: &Fields) -> bool {
 }
 
 pub(super) fn not_meant(visit: &Visit) -> Shown {
-    let detail = "This form was made before the service was started anew or somebody signed in. Open the view again and send it from there.";
+    let detail = "This form is outdated: the service has been restarted, or somebody has signed \
+        in since. Open the view again and send it from there.";
     refused(visit, &Problem::new(Kind::NotGranted, detail))
 }
 
@@ -98,7 +99,7 @@ fn page(text: String) -> Shown {
     Shown::Page(StatusCode::OK, text)
 }
 
-/// What the interface has at a domain, whose name is as it was sent.
+/// An API path below a domain, whose name is as it was sent.
 fn at(domain: &str, below: &str) -> String {
     format!("{}/{domain}{below}", path::DOMAINS)
 }
@@ -179,12 +180,12 @@ async fn of_item<B: MessageBody + 'static>(
             ask.get::<SimilarAnswer>(&format!("{of_item}/similar{}", asked.query(true)))
                 .await?
         }
-        ItemAnswer::Gone(_) => Err(Problem::new(Kind::UnknownItem, "It is gone.")),
+        ItemAnswer::Gone(_) => Err(Problem::new(Kind::UnknownItem, "It no longer exists.")),
     };
     Ok(Ok(page(item::page(&visit.frame, &told, &similar, &asked))))
 }
 
-/// Two items beside each other, with their texts.
+/// Two items side by side, with their texts.
 async fn of_two<B: MessageBody + 'static>(
     visit: &Visit,
     domain: &str,
@@ -200,7 +201,10 @@ async fn of_two<B: MessageBody + 'static>(
         {
             Ok(ItemAnswer::There(item)) => both.push(item),
             Ok(ItemAnswer::Gone(_)) => {
-                return Ok(Err(Problem::new(Kind::UnknownItem, "One of them is gone.")));
+                return Ok(Err(Problem::new(
+                    Kind::UnknownItem,
+                    "One of them no longer exists.",
+                )));
             }
             Err(problem) => return Ok(Err(problem)),
         }
@@ -208,7 +212,7 @@ async fn of_two<B: MessageBody + 'static>(
     let [a, b] = both.as_slice() else {
         return Ok(Err(Problem::new(
             Kind::UnknownItem,
-            "One of them is not there.",
+            "One of them does not exist.",
         )));
     };
     let query = compare::query(a.id.as_str(), b.id.as_str());

@@ -1,4 +1,4 @@
-//! What keys open, and what nobody is told without one.
+//! What keys allow, and what is never revealed without one.
 
 use async_trait::async_trait;
 use kindred_domain::habits::Habits;
@@ -36,7 +36,7 @@ impl KeyStore for Keys {
     }
 }
 
-/// Requests that a key may have under way.
+/// Most requests in progress per key.
 const MOST_REQUESTS: usize = 2;
 const PEERS: &str = "a secret that instances share";
 
@@ -106,11 +106,17 @@ impl Guarded {
         self.lobby.guard.keys.read().await.expect("keys");
     }
 
-    async fn ask(&self, method: &str, uri: &str, secret: Option<&str>) -> Answer {
+    async fn ask(&self, method: &str, uri: &str, secret: Option<&str>) -> Response {
         self.ask_with(method, uri, secret, "{}").await
     }
 
-    async fn ask_with(&self, method: &str, uri: &str, secret: Option<&str>, body: &str) -> Answer {
+    async fn ask_with(
+        &self,
+        method: &str,
+        uri: &str,
+        secret: Option<&str>,
+        body: &str,
+    ) -> Response {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         let mut request = TestRequest::with_uri(uri).method(method);
         if let Some(secret) = secret {
@@ -146,7 +152,7 @@ fn somebody_has_said_what_each_route_needs() {
     assert_eq!(need("/healthz", &Method::GET), Some(Need::Nothing));
 }
 
-/// What the description says of keys is what is asked for.
+/// The documented need for keys matches the actual one.
 #[actix_web::test]
 async fn each_route_documents_whether_it_needs_a_key() {
     let guarded = Guarded::new(true).await;
@@ -194,7 +200,7 @@ async fn without_any_key_everybody_may_do_everything_on_loopback_and_nothing_els
     let open = Guarded::new(true).await;
     let answer = open.ask("GET", "/v1/domains", None).await;
     assert_eq!(answer.status, 200);
-    // The first key is made where the data is.
+    // The first key is created where the data is.
     let create = open.ask_with("POST", "/v1/keys", None, r#"{"grants":["admin"]}"#);
     create.await.problem(401, "no-key");
     let shut = Guarded::new(false).await;
@@ -223,7 +229,7 @@ async fn without_a_key_nothing_is_answered_but_what_is_open() {
             .await
             .problem(401, "no-key");
     }
-    // Queries of public domains alone.
+    // Only queries of public domains.
     let similar = "/v1/domains/public.example/items/i/similar";
     let answer = guarded.ask("GET", similar, None).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -330,7 +336,7 @@ async fn a_key_opens_what_it_grants() {
     keys.problem(403, "not-granted");
 }
 
-/// Its answers about a domain of others are those about a domain that is not there, to the byte.
+/// Answers about other domains equal those about unknown domains, byte for byte.
 #[actix_web::test]
 async fn a_key_learns_nothing_of_other_domains() {
     let guarded = Guarded::new(true).await;
@@ -363,7 +369,7 @@ async fn a_key_learns_nothing_of_other_domains() {
         .map(|domain| domain["domain"].as_str().expect("a name"))
         .collect();
     assert_eq!(names, ["a.example"]);
-    // A domain that is not there and would be granted is told to be not there in the same words.
+    // A granted domain that does not exist gets the same words.
     let (_, all) = guarded.key(&["read:*"]).await;
     let uri = "/v1/domains/nowhere.example/items/i";
     let of_all = guarded.ask("GET", uri, Some(&all)).await;
@@ -371,7 +377,7 @@ async fn a_key_learns_nothing_of_other_domains() {
     assert_eq!(of_all.body, of_one.body);
 }
 
-/// Answers that were not taken: their requests are under way.
+/// Unread answers: their requests are still in progress.
 async fn untaken(guarded: &Guarded, secret: &str, uri: &str) -> ServiceResponse {
     let (lobby, metrics) = (
         Arc::clone(&guarded.lobby),
@@ -392,7 +398,7 @@ async fn a_key_has_so_many_requests_under_way() {
     let item = "/v1/domains/a.example/items/i";
     let mut under_way = vec![];
     for _ in 0..MOST_REQUESTS {
-        // A long one: it is under way until it is taken.
+        // A long answer: its request is in progress until it is read.
         let answer = untaken(&guarded, &one, "/openapi.json").await;
         assert_eq!(answer.status(), 200);
         under_way.push(answer);
@@ -400,14 +406,14 @@ async fn a_key_has_so_many_requests_under_way() {
     let refused = guarded.ask("GET", item, Some(&one)).await;
     refused.problem(429, "busy");
     assert_eq!(refused.header("retry-after"), Some("1"));
-    // What is open, and other keys, have their own.
+    // Open routes and other keys have their own limits.
     assert_eq!(guarded.ask("GET", "/healthz", Some(&one)).await.status, 200);
     assert_eq!(guarded.ask("GET", item, Some(&other)).await.status, 200);
     under_way.pop();
     assert_eq!(guarded.ask("GET", item, Some(&one)).await.status, 200);
 }
 
-/// A client that says it is another instance is held to quotas.
+/// A client that claims to be another instance is held to quotas.
 #[actix_web::test]
 async fn quotas_hold_whoever_a_client_says_it_is() {
     let guarded = Guarded::new(true).await;
@@ -433,7 +439,7 @@ async fn quotas_hold_whoever_a_client_says_it_is() {
     answer.problem(429, "over-quota");
 }
 
-/// What is counted is what was answered.
+/// The metric counts what was actually answered.
 #[actix_web::test]
 async fn a_long_answer_that_has_no_room_is_counted_as_refused() {
     let bench = bench();
@@ -448,7 +454,7 @@ async fn a_long_answer_that_has_no_room_is_counted_as_refused() {
         }
     };
     let mut untaken = vec![];
-    // Until what this address may have wait is full.
+    // Until this address has as many unread bytes as allowed.
     let refused = loop {
         let answer = open(&bench).await;
         if answer.status() != 200 {
@@ -566,7 +572,7 @@ async fn keys_are_made_told_and_revoked() {
     }
 }
 
-/// Another instance has seen to it that who asked it may.
+/// Another instance has checked the original client.
 #[actix_web::test]
 async fn other_instances_are_let_in_by_their_signature() {
     let guarded = Guarded::new(true).await;

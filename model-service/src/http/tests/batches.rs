@@ -187,7 +187,7 @@ async fn bodies_may_be_gzip_and_nothing_else() {
     let text = [line("a"), line("b")].join("\n");
     let answer = ask(&bench, packed("gzip", gzip(&text))).await;
     assert_eq!(answer.json()["accepted"], 2);
-    // Several members, and zeros between them and behind the last one.
+    // Several members, with zeros between and after them.
     let (first, rest) = ([line("a"), "\n".into()].concat(), line("b"));
     let padded = [gzip(&first), vec![0; 5000], gzip(&rest), vec![0; 300]].concat();
     let answer = ask(&bench, packed("gzip", padded)).await;
@@ -196,7 +196,7 @@ async fn bodies_may_be_gzip_and_nothing_else() {
     ask(&bench, packed("gzip", followed))
         .await
         .problem(400, "incomplete-body");
-    // A line that unpacks to 50 MB is neither held nor taken.
+    // A line that expands to 50 MB is neither kept nor accepted.
     let bomb = gzip(&format!("{}\n{}", "x".repeat(50_000_000), line("c")));
     let answer = ask(&bench, packed("gzip", bomb)).await.json();
     assert_eq!(

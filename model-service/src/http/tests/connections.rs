@@ -1,4 +1,4 @@
-//! Clients that keep their connections, and others beside them.
+//! Clients that keep their connections, and others next to them.
 
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use crate::http::serve;
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
 
-/// Has a server answer, and asks it on a thread of its own.
+/// Starts a server, and queries it from another thread.
 async fn beside(gate: Gate, deadlines: Deadlines, ask: impl FnOnce(SocketAddr) + Send + 'static) {
     let bench = bench();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -61,7 +61,7 @@ fn answered_in_the_end(address: SocketAddr) {
     }
 }
 
-/// Waits until the server closes a connection, and says what came before.
+/// Waits until the server closes a connection, and returns what came before.
 fn closed(mut stream: &TcpStream) -> String {
     let mut said = Vec::new();
     match stream.read_to_end(&mut said) {
@@ -97,7 +97,7 @@ async fn a_connection_without_a_whole_head_is_closed() {
         first
             .write_all(b"GET /healthz HTTP/1.1\r\n")
             .expect("half a head");
-        // The second head of a connection counts as the first does.
+        // The second head of a connection is limited like the first.
         let mut second = connect(address);
         assert_eq!(status(&second), Some(200));
         second
@@ -119,7 +119,7 @@ async fn a_connection_that_waits_between_requests_stays() {
     beside(Gate::with_room(10, 10), deadlines, |address| {
         let stream = connect(address);
         assert_eq!(status(&stream), Some(200));
-        // Another connection waits for longer than heads may take.
+        // Another connection waits longer than heads may take.
         let silent = connect(address);
         closed(&silent);
         let mut rest = [0; 4_096];
@@ -139,7 +139,7 @@ async fn who_does_not_read_is_not_waited_for() {
     beside(Gate::with_room(10, 1), deadlines, |address| {
         let mut slow = connect(address);
         slow.set_write_timeout(Some(LONG)).expect("a deadline");
-        // More than the system keeps for both sides.
+        // More than the system buffers for both sides.
         let ask = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n";
         for _ in 0..1_000 {
             if slow.write_all(ask).is_err() {

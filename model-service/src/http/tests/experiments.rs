@@ -1,4 +1,4 @@
-//! Experiments: begun and ended, what their readers are answered, and what they did.
+//! Experiments: start and end, answers for their readers, and their feedback.
 
 use super::queries::filled;
 use super::*;
@@ -11,18 +11,18 @@ use kindred_domain::store::{Epoch, Partition, Store};
 
 const AT: &str = "/v1/domains/x/experiments/fresh";
 
-/// Two arms: as ever, and one item at most.
+/// Two arms: unchanged, and at most one item.
 fn halves() -> String {
     json!({"salt": "s", "arms": [{"name": "ever", "share": 0.5},
         {"name": "one", "share": 0.5, "model": "words-1", "defaults": {"limit": 1}}]})
     .to_string()
 }
 
-async fn delete(bench: &Bench, uri: &str) -> Answer {
+async fn delete(bench: &Bench, uri: &str) -> Response {
     ask(bench, TestRequest::delete().uri(uri)).await
 }
 
-async fn post(bench: &Bench, uri: &str, body: impl Into<Bytes>) -> Answer {
+async fn post(bench: &Bench, uri: &str, body: impl Into<Bytes>) -> Response {
     ask(bench, TestRequest::post().uri(uri).set_payload(body)).await
 }
 
@@ -31,7 +31,7 @@ fn event(kind: &str, event: &str, reader: &str, arm: &str) -> Value {
         "position": 2, "experiment": "fresh", "arm": arm})
 }
 
-/// Readers that are in an arm of these.
+/// Readers that are in one of these arms.
 fn readers(arm: usize) -> impl Iterator<Item = String> {
     let arms = ["ever", "one"].map(|name| Arm {
         name: name.to_owned(),
@@ -69,7 +69,7 @@ async fn one_runs_at_most_and_is_kept_when_it_ends() {
     // The same again.
     let again = put(&bench, AT, &halves()).await;
     assert_eq!((again.status, again.json()), (200, begun.clone()));
-    // Another one, or the same otherwise.
+    // Another one, or a different one with the same name.
     let other = "/v1/domains/x/experiments/other";
     let problem = put(&bench, other, &halves()).await.problem(409, "conflict");
     assert!(
@@ -222,7 +222,7 @@ async fn a_reader_is_answered_with_the_conditions_of_its_arm() {
         let bench = &bench;
         async move { get(bench, &uri).await }
     };
-    let count = |answer: &Answer| answer.json()["similar"].as_array().expect("a list").len();
+    let count = |answer: &Response| answer.json()["similar"].as_array().expect("a list").len();
     let (ever, one) = (
         readers(0).next().expect("one"),
         readers(1).next().expect("one"),
@@ -246,7 +246,7 @@ async fn a_reader_is_answered_with_the_conditions_of_its_arm() {
     );
     assert_eq!(count(&of_one), 1);
     assert_eq!(of_one.header("cache-control"), Some("private, no-cache"));
-    // A query's own condition goes before the arm's.
+    // A query's own condition takes precedence over the arm's.
     assert_eq!(count(&similar(&format!("?reader={one}&limit=2")).await), 2);
     let of_ever = similar(&format!("?reader={ever}")).await;
     assert_eq!(of_ever.json()["arm"], "ever");
@@ -364,7 +364,7 @@ async fn what_readers_did_is_counted_once() {
     assert_eq!(counts(&figures), [[1, 1, 1], [1, 2, 0]]);
     assert_eq!(figures["arms"][0]["rate"], 1.0);
 
-    // Who becomes the owner next adds up the same.
+    // The next owner computes the same sums.
     let store = &bench.rows.store;
     let next = Experiments::new(
         Arc::clone(store) as Arc<dyn ExperimentStore>,
@@ -407,7 +407,7 @@ async fn what_readers_did_is_counted_once() {
         view.contains("No difference is proven yet") && view.contains("<svg class=\"intervals\"")
     );
 
-    // What has ended counts nothing more, and a new run begins with nothing.
+    // An ended experiment counts nothing more, and a new run starts empty.
     let ended = delete(&bench, AT).await.json();
     assert_eq!(counts(&ended), counts(&figures));
     let late = post(&bench, uri, event("seen", "e10", &one, "one").to_string()).await;

@@ -1,9 +1,9 @@
-//! The items of a domain, a page at a time, and those among them that are asked for.
+//! Listing the items of a domain page by page, with filters.
 
 use super::*;
 use crate::http::choosing::MOST_FEATURES;
 
-/// Items that pages are made of.
+/// Items to list.
 async fn filled() -> Bench {
     let bench = bench();
     bench.rows.register("x", None).await;
@@ -126,7 +126,7 @@ async fn pages_of_what_passes_follow_each_other() {
 async fn readers_of_an_active_domain_know_its_languages() {
     let bench = filled().await;
     let row = item_row("z", 1);
-    // Without a feature in the store; readers see one.
+    // Without a feature in the store, but in the readers' view.
     bench
         .rows
         .write("x", vec![StoreWrite::Item(row.clone())])

@@ -51,7 +51,7 @@ use crate::http::path::OfItem;
 use crate::http::readiness::Readiness;
 use crate::http::{Deadlines, Gate, Guard, Hosts};
 use crate::metrics::Metrics;
-use kindred_domain::list::Entry;
+use kindred_domain::list::ListEntry;
 use kindred_domain::shown::{Interner, Shown};
 use kindred_domain::slot::Slot;
 use kindred_domain::status::DomainStatus;
@@ -100,13 +100,13 @@ fn routes() -> &'static [(&'static str, String)] {
 
 /// An answer, read whole.
 #[derive(Debug)]
-struct Answer {
+struct Response {
     status: u16,
     headers: Vec<(String, String)>,
     body: Bytes,
 }
 
-impl Answer {
+impl Response {
     fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(n, _)| n == name);
         found.map(|(_, value)| value.as_str())
@@ -133,12 +133,12 @@ impl Answer {
     }
 }
 
-async fn ask(bench: &Bench, request: TestRequest) -> Answer {
+async fn ask(bench: &Bench, request: TestRequest) -> Response {
     answer_of(&bench.lobby, &bench.metrics, request).await
 }
 
-/// What a request gets that says that its body is JSON.
-async fn answer_of(lobby: &Arc<Lobby>, metrics: &Arc<Metrics>, request: TestRequest) -> Answer {
+/// The answer to a request that declares a JSON body.
+async fn answer_of(lobby: &Arc<Lobby>, metrics: &Arc<Metrics>, request: TestRequest) -> Response {
     let json = ("content-type", "application/json");
     answer_as_sent(lobby, metrics, request.append_header(json)).await
 }
@@ -147,7 +147,7 @@ async fn answer_as_sent(
     lobby: &Arc<Lobby>,
     metrics: &Arc<Metrics>,
     request: TestRequest,
-) -> Answer {
+) -> Response {
     let (lobby, metrics) = (Arc::clone(lobby), Arc::clone(metrics));
     let app = init_service(app(web::Data::from(lobby), web::Data::from(metrics))).await;
     let response: ServiceResponse = app.call(request.to_request()).await.expect("an answer");
@@ -161,7 +161,7 @@ async fn answer_as_sent(
         .iter()
         .any(|(_, value)| value.starts_with("text/event-stream"));
     let body = read(response.into_body(), is_endless).await;
-    let answer = Answer {
+    let answer = Response {
         status,
         headers,
         body,
@@ -170,7 +170,7 @@ async fn answer_as_sent(
     answer
 }
 
-/// A body; of a stream without an end what comes first.
+/// A body; of an endless stream, the beginning.
 async fn read(body: impl MessageBody, is_endless: bool) -> Bytes {
     if !is_endless {
         return to_bytes(body).await.unwrap_or_else(|_| panic!("a body"));
@@ -180,11 +180,11 @@ async fn read(body: impl MessageBody, is_endless: bool) -> Bytes {
     first.and_then(Result::ok).unwrap_or_default()
 }
 
-async fn get(bench: &Bench, uri: &str) -> Answer {
+async fn get(bench: &Bench, uri: &str) -> Response {
     ask(bench, TestRequest::get().uri(uri)).await
 }
 
-async fn put(bench: &Bench, uri: &str, body: &str) -> Answer {
+async fn put(bench: &Bench, uri: &str, body: &str) -> Response {
     ask(
         bench,
         TestRequest::put().uri(uri).set_payload(body.to_owned()),
@@ -192,7 +192,7 @@ async fn put(bench: &Bench, uri: &str, body: &str) -> Answer {
     .await
 }
 
-async fn batch(bench: &Bench, body: impl Into<Bytes>) -> Answer {
+async fn batch(bench: &Bench, body: impl Into<Bytes>) -> Response {
     let request = TestRequest::post().uri("/v1/domains/x/items:batch");
     ask(bench, request.set_payload(body)).await
 }

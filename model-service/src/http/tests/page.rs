@@ -1,4 +1,4 @@
-//! The page: what it shows to whom, what it is sent with, and what changes nothing.
+//! The page: what it shows to whom, its headers, and what must not change anything.
 
 use kindred_web::assets::{ASSETS, SCRIPT};
 
@@ -8,28 +8,28 @@ use super::*;
 const HTML: (&str, &str) = ("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8");
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
-async fn visit(lobby: &Arc<Lobby>, bench: &Bench, request: TestRequest) -> Answer {
+async fn visit(lobby: &Arc<Lobby>, bench: &Bench, request: TestRequest) -> Response {
     answer_as_sent(lobby, &bench.metrics, request.append_header(HTML)).await
 }
 
-async fn look(bench: &Bench, uri: &str) -> Answer {
+async fn look(bench: &Bench, uri: &str) -> Response {
     visit(&bench.lobby, bench, TestRequest::get().uri(uri)).await
 }
 
-fn text(answer: &Answer) -> &str {
+fn text(answer: &Response) -> &str {
     std::str::from_utf8(&answer.body).expect("text")
 }
 
 /// The token of a form of a view.
-fn token(answer: &Answer) -> &str {
+fn token(answer: &Response) -> &str {
     let (_, rest) = text(answer)
         .split_once("name=\"token\" value=\"")
         .expect("a form");
     rest.split('"').next().expect("a token")
 }
 
-/// The cookie that an answer sets, as it is sent back.
-fn cookie(answer: &Answer) -> String {
+/// The cookie that an answer sets, in the form it is sent back.
+fn cookie(answer: &Response) -> String {
     let set = answer.header("set-cookie").expect("a cookie");
     set.split(';').next().expect("a pair").to_owned()
 }
@@ -74,7 +74,7 @@ async fn every_view_is_whole_strict_and_kept_nowhere() {
         ("/domains/a.example/text", 200, "Type or paste"),
         ("/domains/a.example/experiments", 200, "No experiment yet."),
         ("/domains/a.example/settings", 200, "near_duplicate"),
-        ("/domains/nowhere.example", 404, "No domain of this name"),
+        ("/domains/nowhere.example", 404, "Unknown domain"),
         ("/domains/%00", 400, "Status 400"),
         ("/activity", 200, "box-7"),
         ("/keys", 200, "ask again"),
@@ -119,7 +119,7 @@ async fn who_asks_for_no_page_is_told_the_paths() {
         (head.status, head.header("content-type")),
         (200, Some("text/html; charset=utf-8"))
     );
-    // Its addresses take nothing else.
+    // Its URLs accept nothing else.
     for (method, uri) in [
         (Method::PUT, "/keys"),
         (Method::DELETE, "/domains/a.example"),
@@ -262,7 +262,7 @@ async fn a_key_is_exchanged_for_a_cookie_that_does_not_hold_it() {
     assert!(!set.contains(&secret[3..]));
     let cookie = cookie(&entered);
 
-    // What is read needs the cookie alone, what changes something its token, too.
+    // Reads need only the cookie; changes need the token, too.
     let api = |method: Method, uri: &str, token: Option<&str>| {
         let mut request = TestRequest::with_uri(uri)
             .method(method)
@@ -298,7 +298,7 @@ async fn a_key_is_exchanged_for_a_cookie_that_does_not_hold_it() {
     assert_ne!(own, token);
     assert_eq!(api(Method::DELETE, item, Some(&own)).await.status, 202);
 
-    // A form of who is signed in needs their token.
+    // A form of a signed-in viewer needs their token.
     let send = |uri: &'static str, body: String| {
         let request = TestRequest::post()
             .uri(uri)
@@ -414,7 +414,7 @@ async fn activity_is_told_once_and_as_a_stream() {
         .expect("an event");
     let data: Value = serde_json::from_str(data.trim_end()).expect("JSON");
     assert_eq!(data["workers"], once["workers"]);
-    // Those that nobody reads any more have given their room back.
+    // Streams that nobody reads any more have freed their places.
     let open: Vec<_> = std::iter::from_fn(|| bench.lobby.pulse.open())
         .take(100)
         .collect();
@@ -459,7 +459,7 @@ async fn a_map_shows_what_is_there_and_nothing_that_is_gone() {
     let later = get(&bench, "/v1/domains/x/map").await.json();
     assert_eq!(names(&later), ["a", "c", "d", "e", "t", "u"]);
     assert_eq!(later["links"], json!([[0, 1]]));
-    // What is still there stays where it was: the map was not made anew.
+    // Remaining items stay where they were: the map was not recomputed.
     assert_eq!(later["items"][1]["x"], map["items"][2]["x"]);
     let page = look(&bench, "/domains/x/map").await;
     assert_eq!(text(&page).matches("<circle class=\"c").count(), 6);

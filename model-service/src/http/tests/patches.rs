@@ -3,7 +3,7 @@
 use super::*;
 use kindred_shared::event::Patch;
 
-async fn patch(bench: &Bench, uri: &str, body: &str) -> Answer {
+async fn patch(bench: &Bench, uri: &str, body: &str) -> Response {
     let request = TestRequest::patch().uri(uri).set_payload(body.to_owned());
     ask(bench, request).await
 }
@@ -34,7 +34,7 @@ async fn every_field_that_may_change_is_published_as_it_was_sent() {
         ("hidden", json!(false)),
         ("attributes", json!({"author": "A. Writer", "desk": null})),
     ] {
-        // Set, and taken away.
+        // Set, and removed.
         for value in [value, Value::Null] {
             let mut said = json!({});
             said[field] = value;
@@ -51,7 +51,7 @@ async fn every_field_that_may_change_is_published_as_it_was_sent() {
             for (name, of_address) in [("type", "item.patched"), ("domain", "x"), ("id", "a")] {
                 assert_eq!(event.remove(name), Some(json!(of_address)));
             }
-            // These are never absent: without them an item has the usual value.
+            // These are never absent: if removed, an item has the default value.
             let usual = json!({"hidden": false, "categories": []});
             if said[field].is_null() && !usual[field].is_null() {
                 said[field] = usual[field].clone();

@@ -1,5 +1,5 @@
-//! From a path to what it names, through the router, and over a real connection where a client
-//! library would not send it.
+//! From a path to what it names, through the router, and over a raw connection for what client
+//! libraries would not send.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -136,7 +136,7 @@ proptest! {
     }
 }
 
-/// What a request whose first line is exactly this gets, from a real server.
+/// The answer of a real server to a request with exactly this first line.
 async fn raw(lines: Vec<&'static [u8]>) -> Vec<String> {
     let bench = bench();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -188,7 +188,7 @@ async fn over_a_real_connection_paths_mean_the_same() {
         ("202", "\"id\":\"a/b\""),
         ("202", "\"id\":\"a%2Fb\""),
         ("202", "\"id\":\"..\""),
-        // No URI: refused before it is a request.
+        // Not a URI: refused before it is a request.
         ("400", "content-length: 0"),
         ("400", "/problems/invalid-id"),
         ("400", "/problems/invalid-id"),

@@ -1,4 +1,4 @@
-//! Queries with conditions, of items, texts and vectors; many at once; and scores.
+//! Queries with conditions for items, texts and vectors; many at once; and scores.
 
 use kindred_domain::features::{Features, Live, Rows};
 use kindred_shared::{BlockBuilder, ItemId};
@@ -6,7 +6,7 @@ use kindred_similarity::RowMask;
 
 use super::*;
 
-/// Items of domain `x`, by dense parts of two values: `a` and its neighbours, `o` of its own.
+/// Items of domain `x`, by dense parts of two values: `a` and its neighbours, and `o` by itself.
 const DENSE: [(&str, [f32; 2]); 5] = [
     ("a", [1.0, 0.0]),
     ("b", [0.96, 0.28]),
@@ -49,7 +49,7 @@ fn block(space: &Space, rows: &[(&str, Feature)], first: u32) -> Live {
     }
 }
 
-/// Domain `x`, active: vectors `a` to `e`, of which `a` has a list of two that is not all there is; and texts.
+/// Domain `x`, active: vectors `a` to `e`, of which `a` has an incomplete list of two; and texts.
 pub(super) async fn filled() -> Bench {
     let bench = bench();
     bench.rows.register("x", None).await;
@@ -61,7 +61,7 @@ pub(super) async fn filled() -> Bench {
         space: Some(space),
         list: Some(ServedList {
             version: 1,
-            entries: (entries.iter().map(|&(slot, score)| Entry {
+            entries: (entries.iter().map(|&(slot, score)| ListEntry {
                 slot: Slot(slot),
                 score,
             }))
@@ -141,13 +141,13 @@ fn text_feature(text: &str) -> Feature {
     models.extract(&task).expect("a known model").remove(0)
 }
 
-async fn post(bench: &Bench, path: &str, body: &Value) -> Answer {
+async fn post(bench: &Bench, path: &str, body: &Value) -> Response {
     let request = TestRequest::post().uri(&format!("/v1/domains/x/{path}"));
     ask(bench, request.set_payload(body.to_string())).await
 }
 
 #[track_caller]
-fn ids(answer: &Answer) -> Vec<String> {
+fn ids(answer: &Response) -> Vec<String> {
     let body = answer.json();
     assert_eq!(answer.status, 200, "{body}");
     let typed: SimilarAnswer = serde_json::from_slice(&answer.body).expect("an answer");
@@ -258,7 +258,7 @@ async fn conditions_are_parameters_or_json() {
         let by_post = post(&bench, "similar", &query).await;
         let (mut one, mut other) = (by_get.json(), by_post.json());
         if computed == "scan" {
-            // Of the moment when each was asked.
+            // Each as of the moment when it was asked.
             assert!(one["as_of"].is_string() && other["as_of"].is_string());
             (one["as_of"], other["as_of"]) = (Value::Null, Value::Null);
         }
@@ -266,7 +266,7 @@ async fn conditions_are_parameters_or_json() {
     }
 }
 
-/// Ranks by age go on with time.
+/// Ranks by age change with time.
 fn strip_ranks(mut answer: Value) -> Value {
     for item in answer["similar"].as_array_mut().expect("a list") {
         item.as_object_mut().expect("an item").remove("rank");
@@ -575,7 +575,7 @@ async fn a_value_that_is_not_fit_is_named() {
 async fn what_is_set_for_a_domain_counts_until_a_query_says_otherwise() {
     let bench = filled().await;
     let defaults = json!({"defaults": {"filter": {"none": [{"field": "id", "in": ["b"]}]},
-        "limit": 1, "half_life": "4d"}});
+        "limit": 1, "half_life": "4d", "diversity": 0.0}});
     let settings = serde_json::from_value(defaults).expect("settings");
     let change = ViewChange {
         settings: Some(Arc::new(settings)),
@@ -592,13 +592,15 @@ async fn what_is_set_for_a_domain_counts_until_a_query_says_otherwise() {
         ("filter=none&limit=3", &["c", "b", "d"]),
         ("filter=none&balance=true&limit=3", &["b", "c", "d"]),
         ("category=slow&limit=9", &["c", "d"]),
+        // With diversity set, too: a larger limit goes before it.
+        ("limit=200", &["c", "d"]),
     ] {
         let answer = get(&bench, &format!("/v1/domains/x/items/a/similar?{query}")).await;
         assert_eq!(ids(&answer), expected, "{query}");
     }
 }
 
-/// There is nobody here yet who wakes it.
+/// Nobody wakes domains here yet.
 #[actix_web::test]
 async fn a_query_of_a_domain_that_does_not_wake_says_when_to_ask_again() {
     let bench = bench();

@@ -1,4 +1,4 @@
-//! What domains may have, and that taking away is always let in.
+//! Quotas of domains; removals are always admitted.
 
 use kindred_domain::habits::Habits;
 use kindred_domain::models::Models;
@@ -23,12 +23,12 @@ async fn limited(settings: DomainSettings) -> Bench {
 }
 
 #[track_caller]
-fn over_quota(answer: &Answer) {
+fn over_quota(answer: &Response) {
     answer.problem(429, "over-quota");
     assert!(answer.header("retry-after").is_some());
 }
 
-/// What takes an item away: a deletion, and puts and patches that hide.
+/// Everything that removes an item: a deletion, and puts and patches that hide.
 async fn take_away(bench: &Bench) {
     let delete = TestRequest::delete().uri("/v1/domains/x/items/there");
     assert_eq!(ask(bench, delete).await.status, 202);
@@ -76,7 +76,7 @@ async fn a_domain_has_so_many_events_a_second() {
     let body = r#"{"title":"t"}"#;
     let mut answer = put(&bench, uri, body).await;
     assert_eq!(answer.status, 202);
-    // On a slow machine more than one may come in time.
+    // On a slow machine more than one may be in time.
     for _ in 0..100 {
         if answer.status != 202 {
             break;

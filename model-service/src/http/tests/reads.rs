@@ -3,7 +3,7 @@
 use super::*;
 
 fn listed(slot: u32, name: &str, version: u64, entries: &[(u32, f32)]) -> Listed {
-    let entries = entries.iter().map(|&(slot, score)| Entry {
+    let entries = entries.iter().map(|&(slot, score)| ListEntry {
         slot: Slot(slot),
         score,
     });
@@ -199,7 +199,7 @@ async fn an_active_domain_is_answered_without_its_store() {
     assert_eq!(body["similar"][0]["title"], "title of another");
 }
 
-/// Another instance may have taken over, and have acknowledged deletions.
+/// Another instance may have taken over, and may have acknowledged deletions.
 #[actix_web::test]
 async fn past_its_term_a_view_is_not_answered_from() {
     let bench = active().await;
@@ -216,7 +216,7 @@ async fn past_its_term_a_view_is_not_answered_from() {
     assert_eq!((ids(&body), &body["as_of"]), (vec![], &Value::Null));
 }
 
-/// Whatever is in it, an answer is what the types of the interface say, byte by byte.
+/// Whatever it contains, an answer equals its type in the API, byte by byte.
 #[actix_web::test]
 async fn an_answer_from_a_snapshot_is_written_as_its_type_is() {
     let bench = active().await;

@@ -1,13 +1,13 @@
-//! A domain, deleted: asked for, on its way, done, and there again.
+//! Deleting a domain: requested, in progress, done, and registered again.
 
 use super::*;
 use kindred_domain::store::{DomainRow, RemovalStage, Removed};
 
-async fn delete(bench: &Bench, uri: &str) -> Answer {
+async fn delete(bench: &Bench, uri: &str) -> Response {
     ask(bench, TestRequest::delete().uri(uri)).await
 }
 
-/// The row of domain `x`, whose removal is so far.
+/// The row of domain `x` at this stage of its removal.
 fn row(stage: RemovalStage) -> DomainRow {
     let at = DateTime::from_timestamp_millis(1_500).expect("a time");
     DomainRow {

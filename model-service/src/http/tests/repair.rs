@@ -1,4 +1,4 @@
-//! Making what is stored anew: what is asked for.
+//! Requests to recompute stored data.
 
 use super::*;
 

@@ -1,8 +1,8 @@
-//! Answers beside what the description of the interface says of them.
+//! Checks answers against the API's description.
 
 use super::*;
 
-/// Whether a value is as a schema of the document says, as far as the document's own schemas go.
+/// Whether a value matches a schema of the document, as far as the document's own schemas go.
 fn fits(document: &Value, schema: &Value, value: &Value) -> bool {
     if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
         let pointer = reference.strip_prefix('#').expect("of this document");

@@ -1,4 +1,4 @@
-//! What the service tells of itself.
+//! What the service reports about itself.
 
 use super::*;
 
@@ -17,7 +17,7 @@ async fn unknown_paths_and_methods_are_problems_too() {
         let trace = TestRequest::with_uri(&uri).method(Method::TRACE);
         let answer = ask(&bench, trace).await;
         answer.problem(405, "method-not-allowed");
-        assert_eq!(answer.header("allow"), Some(*methods), "{route}");
+        assert_eq!(answer.header("allow"), Some(methods.as_str()), "{route}");
     }
     let odd = TestRequest::with_uri("/").method(Method::from_bytes(b"ODD").expect("a method"));
     ask(&bench, odd).await.problem(405, "method-not-allowed");
@@ -50,7 +50,7 @@ async fn the_description_lists_every_route_and_leads_nowhere_else() {
     let document = get(&bench, "/openapi.json").await.json();
     let paths = document["paths"].as_object().expect("paths");
     assert_eq!(paths.len(), routes().len());
-    let mut operation_ids = std::collections::BTreeSet::new();
+    let mut operation_ids = BTreeSet::new();
     for (route, methods) in routes() {
         let operations = paths[*route].as_object().expect(route);
         let mut described: Vec<_> = operations.keys().map(|m| m.to_uppercase()).collect();
@@ -167,7 +167,7 @@ async fn another_name_is_not_answered_whatever_is_asked() {
     }
 }
 
-/// What a form of a web page can send is not taken, whatever it holds.
+/// Nothing that a web page's form can send is accepted, whatever it contains.
 #[actix_web::test]
 async fn what_is_sent_says_that_it_is_json() {
     let bench = bench();
@@ -268,7 +268,7 @@ async fn a_parameter_that_a_route_does_not_document_is_refused() {
     assert_eq!(problem["field"], "limt");
     let detail = problem["detail"].as_str().expect("words");
     assert!(detail.contains("nearest is limit"), "{detail}");
-    // What is not there and what cannot be done come first.
+    // Unknown paths and methods are reported first.
     get(&bench, "/v2?page=2").await.problem(404, "unknown-path");
     let patch = TestRequest::patch().uri("/v1/domains?page=2");
     ask(&bench, patch).await.problem(405, "method-not-allowed");

@@ -1,4 +1,4 @@
-//! Dead letters: a message whole, with the reason in its headers.
+//! Dead letters: a whole message, with the reason in its headers.
 
 use kindred_runtime::amqp::{Names, Outgoing};
 use lapin::BasicProperties;
@@ -6,19 +6,19 @@ use lapin::types::{AMQPValue, FieldTable, ShortString};
 
 use super::raw::Raw;
 
-/// Header: a documented word.
+/// Header: a documented reason code.
 const REASON: &str = "x-kindred-reason";
 /// Header: what is wrong and what would be right.
 const DETAIL: &str = "x-kindred-detail";
-/// Header: the key it was published with.
+/// Header: the routing key it was published with.
 const ROUTING_KEY: &str = "x-kindred-routing-key";
-/// Headers that would send a copy elsewhere.
+/// Headers that would route a copy elsewhere.
 const ROUTING_HEADERS: [&str; 2] = ["CC", "BCC"];
-/// Most characters of the detail.
+/// Longest detail, in characters.
 const MAX_DETAIL: usize = 2_000;
 
-/// The dead letter of a message: its body and own properties, but for its expiration (it stays),
-/// its user (it is ours now), and copies it asked for.
+/// The dead letter of a message: its body and properties, without its expiration (it must stay),
+/// its user (it is ours now), and the copies it asked for.
 pub(super) fn letter(names: &Names, raw: &Raw, reason: &str, detail: &str) -> Outgoing {
     let own = &raw.properties;
     let mut headers = FieldTable::default();

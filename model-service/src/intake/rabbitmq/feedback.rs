@@ -1,8 +1,9 @@
-//! What readers did, from its queue, which all instances read: whose domain it is, is asked when it is counted.
+//! Reads what readers did from its queue, which all instances share: the domain's owner is looked
+//! up when events are counted.
 //!
-//! A message is acknowledged when its events are durable, or can never be taken. What cannot be taken now is tried again
-//! after a pause ([`Turns`]), or goes to the end of the queue so that other domains' messages can be read: given back, it
-//! would be the first to come again. It may come any number of times: an event counts once.
+//! A message is acknowledged when its events are durable, or can never be accepted. One that cannot be accepted now is
+//! tried again after a pause ([`Turns`]), or goes to the end of the queue so that other domains' messages can be read:
+//! given back, it would be the first to come again. It may arrive any number of times: an event counts once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,22 +22,22 @@ use lapin::{BasicProperties, Channel, Connection};
 
 use super::turns::{PREFETCH, Turns};
 
-/// How often it is looked for what may go on, while messages wait.
+/// How often waiting messages are looked at.
 const LOOK: Duration = Duration::from_millis(50);
-/// Tag of the consumer.
+/// Consumer tag.
 const TAG: &str = "feedback";
 
 /// Where events go.
 #[async_trait]
 pub(crate) trait TakeFeedback: Send + Sync + 'static {
-    /// Takes what messages of one routing key hold: once it is done they are settled, whatever is in them.
+    /// Handles messages of one routing key: on success they are settled, whatever they contain.
     ///
     /// # Errors
-    /// In words, when they cannot be taken now.
+    /// In words, when they cannot be accepted now.
     async fn take(&self, routing_key: &str, bodies: Vec<Bytes>) -> Result<(), String>;
 }
 
-/// Reads the queue for as long as the process runs. `publisher` takes what goes to its end.
+/// Reads the queue for the life of the process. `publisher` sends messages to its end.
 pub(crate) async fn read_feedback(
     connector: Connector,
     publisher: Publisher,
@@ -138,7 +139,7 @@ async fn open(
     Ok((channel, consumer))
 }
 
-/// Has messages taken and settles them; else returns them.
+/// Has messages handled and settles them; returns those that cannot be accepted now.
 async fn take(
     channel: &Channel,
     door: &Arc<dyn TakeFeedback>,
@@ -152,7 +153,7 @@ async fn take(
             domain = key,
             messages = count,
             error,
-            "feedback not taken yet"
+            "feedback not accepted yet"
         );
         return Ok((key, messages));
     }

@@ -1,4 +1,4 @@
-//! The way in for this system's own events, and the way out for its notifications.
+//! Publishes this system's own events, and its notifications.
 
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ use serde_json::json;
 use super::settlements::Settlements;
 use kindred_domain::intake::{Confirm, Failure, Publish, PublishError, Settlement};
 
-/// Most ids a notification names.
+/// Most ids in one notification.
 const IDS_PER_NOTIFICATION: usize = 1_000;
 
-/// Publishes events to `kindred.items`. Confirmed means that the broker has it, not that it is
-/// stored.
+/// Publishes events to `kindred.items`. Confirmed means that the broker has the event, not that it
+/// is stored.
 #[derive(Debug)]
 pub struct RabbitPublisher {
     publisher: Publisher,
@@ -40,7 +40,7 @@ impl RabbitPublisher {
         }
     }
 
-    /// Whether there is a connection now.
+    /// Whether it is connected.
     pub fn is_connected(&self) -> bool {
         self.publisher.is_connected()
     }
@@ -51,7 +51,7 @@ impl RabbitPublisher {
         let turn = self.turn.lock().await;
         let confirmed = self.publisher.publish(message).await;
         drop(turn);
-        // Which version an event gets without one, its domain's owner says later.
+        // An event without a version gets one later, from its domain's owner.
         Box::pin(async move {
             confirmed.await.map_err(in_words)?;
             let message_id = message_id.as_ref().map(ShortString::as_str);
@@ -79,7 +79,7 @@ impl Publish for RabbitPublisher {
     }
 }
 
-/// A domain's name is at most 128 bytes.
+/// A domain's name has at most 128 bytes.
 fn key_of(domain: &DomainName) -> ShortString {
     ShortString::from(domain.as_str())
 }
@@ -88,7 +88,7 @@ fn in_words(fault: PublishFault) -> PublishError {
     match fault {
         PublishFault::Away(words) => PublishError::Away(words),
         PublishFault::Refused => PublishError::Failed(Failure::passing(
-            "the partition's queue is full; the model service must catch up first",
+            "the partition's queue is full; wait until the model service has caught up",
         )),
         fault => PublishError::Failed(Failure {
             needs_help: true,
@@ -97,7 +97,7 @@ fn in_words(fault: PublishFault) -> PublishError {
     }
 }
 
-/// Tells the world whose neighbours have changed, over `kindred.domains`. At least once.
+/// Publishes whose neighbours have changed, to `kindred.domains`. At least once.
 #[derive(Debug, Clone)]
 pub struct Notifier {
     publisher: Publisher,
@@ -110,11 +110,11 @@ impl Notifier {
         Self { publisher, names }
     }
 
-    /// Publishes `neighbours.updated` for these items of a domain, deleted ones too, at most
-    /// 1,000 a message. Returns once the broker has all of them.
+    /// Publishes `neighbours.updated` for these items of a domain, deleted ones included, at most
+    /// 1,000 per message. Returns once the broker has all messages.
     ///
     /// # Errors
-    /// [`PublishError`]: some may not have been sent; send all again.
+    /// [`PublishError`]: some messages may not have been sent; send all again.
     pub async fn neighbours_updated(
         &self,
         domain: &DomainName,
@@ -135,7 +135,7 @@ impl Notifier {
                     &format!("{domain}@{at}/{part}"),
                 ),
                 body: body.to_string().into_bytes(),
-                // Nobody has to listen.
+                // It is fine if nobody listens.
                 mandatory: false,
             };
             confirms.push(self.publisher.publish(message).await);
@@ -149,7 +149,7 @@ impl Notifier {
     /// Publishes a message of this type about a domain. Returns once the broker has it.
     ///
     /// # Errors
-    /// [`PublishError`]: it may not have been sent.
+    /// [`PublishError`]: the message may not have been sent.
     pub async fn tell(
         &self,
         domain: &DomainName,
@@ -162,7 +162,7 @@ impl Notifier {
             key: key_of(domain),
             properties: event_properties(kind, &format!("{domain}@{at}")),
             body: message.into_bytes(),
-            // Nobody has to listen.
+            // It is fine if nobody listens.
             mandatory: false,
         };
         self.publisher

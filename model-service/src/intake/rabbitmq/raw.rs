@@ -1,17 +1,17 @@
-//! A message as it came.
+//! A message as received.
 
-use kindred_domain::intake::held::Message;
+use kindred_domain::intake::unacked::Message;
 use lapin::BasicProperties;
 
-/// A message as it came.
+/// A message as received.
 #[derive(Debug, Clone)]
 pub(super) struct Raw {
     pub(super) key: String,
     pub(super) properties: BasicProperties,
     pub(super) body: Vec<u8>,
-    /// Tells messages apart over redeliveries.
+    /// Identifies a message across redeliveries.
     pub(super) fingerprint: u64,
-    /// How often it was handed over before, over connections.
+    /// How often it was delivered before, over all connections.
     pub(super) redeliveries: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Reads the queue of a partition, over one connection after the other.
+//! Reads the queue of a partition, reconnecting as necessary.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,12 +26,12 @@ use super::dead::letter;
 use super::raw::Raw;
 use super::{Command, RabbitIntakeOptions};
 use crate::metrics::Metrics;
-use kindred_domain::intake::care::{Care, POISONOUS, Verdict};
-use kindred_domain::intake::held::Held;
+use kindred_domain::intake::poison::{POISONOUS, PoisonGuard, Verdict};
 use kindred_domain::intake::rewind::Rewinding;
+use kindred_domain::intake::unacked::UnackedMessages;
 use kindred_domain::intake::{Delivery, DeliveryTag, Outcome, Settled};
 
-/// Its ends towards the intake.
+/// The reader's channels to the intake.
 pub(super) struct Ends {
     pub(super) told: mpsc::UnboundedReceiver<Command>,
     pub(super) deliveries: mpsc::Sender<Delivery>,
@@ -47,11 +47,11 @@ pub(super) struct Reader {
     options: RabbitIntakeOptions,
     metrics: Arc<Metrics>,
     ends: Ends,
-    care: Care,
+    guard: PoisonGuard,
     rewinding: Rewinding,
 }
 
-/// The consumer that reads one message at a time. See [`kindred_domain::intake::care`] for the order of both.
+/// The consumer that reads one message at a time. See [`kindred_domain::intake::poison`] for the order of both.
 const CAREFUL: &str = "1-careful";
 /// The consumer that reads ahead.
 const AHEAD: &str = "2-ahead";
@@ -60,25 +60,27 @@ struct Link {
     connection: Connection,
     channel: Channel,
     consumer: Consumer,
-    /// The one before, cancelled: dropping it while the connection lives would cancel it again.
+    /// The previous consumer, cancelled: dropping it while the connection lives would cancel it
+    /// again.
     _careful: Option<Consumer>,
 }
 
-/// Why a connection was given up.
+/// Why a connection was closed.
 enum End {
     Stopped,
-    /// To be read with care.
+    /// To read one message at a time.
     GivenBack,
     Lost(String),
     Told(tokio::sync::oneshot::Sender<()>),
 }
 
-/// A dead letter on its way, and what became of it.
-type Dying = Pin<Box<dyn Future<Output = (Death, Result<(), PublishFault>)> + Send>>;
+/// A dead letter that is being published, and its outcome.
+type PendingDeadLetter =
+    Pin<Box<dyn Future<Output = (DeadLetter, Result<(), PublishFault>)> + Send>>;
 
-/// Why a message goes to the dead-letter queue.
+/// Why a message becomes a dead letter.
 #[derive(Debug, Clone, Copy)]
-struct Death {
+struct DeadLetter {
     /// The broker's tag.
     tag: u64,
     reason: &'static str,
@@ -88,19 +90,19 @@ struct Death {
 /// Who refused an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refuser {
-    /// Who reads it here: nobody else has seen it.
+    /// The reader here: nobody else has seen it.
     Reader,
     /// Its domain, which has counted it.
     Domain,
 }
 
-/// What is known of one connection's messages.
+/// The state of one connection's messages.
 struct Session {
-    held: Held<Raw>,
-    dying: FuturesUnordered<Dying>,
-    /// When everything is handed over again, if that is due.
+    unacked: UnackedMessages<Raw>,
+    dead_letters: FuturesUnordered<PendingDeadLetter>,
+    /// When everything is to be delivered again, if that is due.
     rewind_at: Option<Instant>,
-    /// The message just read was the last to be read with care.
+    /// The message just read was the last to be read alone.
     reads_ahead: bool,
 }
 
@@ -112,14 +114,14 @@ impl Reader {
         metrics: Arc<Metrics>,
         ends: Ends,
     ) -> Self {
-        let care = Care::new(options.prefetch);
+        let guard = PoisonGuard::new(options.prefetch);
         Self {
             connector,
             publisher,
             options,
             metrics,
             ends,
-            care,
+            guard,
             rewinding: Rewinding::default(),
         }
     }
@@ -141,8 +143,8 @@ impl Reader {
                 }
             };
             let mut session = Session {
-                held: Held::new(self.generation(), self.options.capacity_bytes),
-                dying: FuturesUnordered::new(),
+                unacked: UnackedMessages::new(self.generation(), self.options.capacity_bytes),
+                dead_letters: FuturesUnordered::new(),
                 rewind_at: None,
                 reads_ahead: false,
             };
@@ -152,7 +154,7 @@ impl Reader {
             self.ends.up.send_replace(false);
             self.ends.generation.fetch_add(1, Ordering::AcqRel);
             let deliberate = matches!(end, End::GivenBack);
-            self.care.lost(session.held.fingerprints(), deliberate);
+            self.guard.lost(session.unacked.fingerprints(), deliberate);
             self.rewinding.done();
             close(&link.connection).await;
             drop(link);
@@ -171,13 +173,14 @@ impl Reader {
         self.ends.generation.load(Ordering::Acquire)
     }
 
-    /// A connection that consumes the queue. Settlements meanwhile are of lost connections.
+    /// Connects and consumes the queue. Settlements that arrive meanwhile belong to lost
+    /// connections.
     async fn open_unless_stopped(&mut self) -> Option<Result<Link, AmqpError>> {
         let opening = open(
             &self.connector,
             &self.options,
-            self.care.is_careful(),
-            self.care.prefetch(),
+            self.guard.reads_one_at_a_time(),
+            self.guard.prefetch(),
         );
         tokio::pin!(opening);
         loop {
@@ -199,7 +202,7 @@ impl Reader {
         let deliveries = self.ends.deliveries.clone();
         loop {
             let stopping = async { stopped.wait_for(|stop| *stop).await.is_ok() };
-            let can_hand_over = self.rewinding.may_hand_over() && session.held.has_ready();
+            let can_hand_over = self.rewinding.may_hand_over() && session.unacked.has_ready();
             let rewind_at = session.rewind_at;
             let rewinding = async move {
                 match rewind_at {
@@ -207,7 +210,7 @@ impl Reader {
                     None => std::future::pending().await,
                 }
             };
-            // In this order, so that what is settled is acknowledged before the end.
+            // In this order, so that settled messages are acknowledged before the end.
             let end = tokio::select! {
                 biased;
                 command = self.ends.told.recv() => match command {
@@ -218,19 +221,19 @@ impl Reader {
                     Some(Command::Lose(done)) => Some(End::Told(done)),
                     None => Some(End::Stopped),
                 },
-                Some((death, died)) = session.dying.next() => {
-                    self.died(session, death, died)
+                Some((dead_letter, published)) = session.dead_letters.next() => {
+                    self.dead_lettered(session, dead_letter, published)
                 }
                 _ = stopping => Some(End::Stopped),
                 () = rewinding => {
                     let generation = self.ends.generation.fetch_add(1, Ordering::AcqRel) + 1;
-                    session.held.rewind(generation);
+                    session.unacked.rewind(generation);
                     session.rewind_at = None;
                     self.rewinding.done();
                     None
                 }
                 permit = deliveries.reserve(), if can_hand_over => {
-                    match (permit, session.held.hand_over()) {
+                    match (permit, session.unacked.hand_over()) {
                         (Ok(permit), Some(delivery)) => {
                             permit.send(delivery);
                             None
@@ -246,11 +249,11 @@ impl Reader {
                 },
             };
             if std::mem::take(&mut session.reads_ahead)
-                && let Err(error) = read_ahead(link, &self.options, self.care.prefetch()).await
+                && let Err(error) = read_ahead(link, &self.options, self.guard.prefetch()).await
             {
                 return End::Lost(error.to_string());
             }
-            if let Err(error) = acknowledge(&link.channel, &mut session.held).await {
+            if let Err(error) = acknowledge(&link.channel, &mut session.unacked).await {
                 return End::Lost(error.to_string());
             }
             if let Some(end) = end {
@@ -270,26 +273,27 @@ impl Reader {
             body: message.data,
             redeliveries: 0,
         };
-        let verdict = self.care.judge(raw.fingerprint, count);
-        let is_alone = self.care.is_careful();
+        let verdict = self.guard.judge(raw.fingerprint, count);
+        let is_alone = self.guard.reads_one_at_a_time();
         self.ends.is_alone.store(is_alone, Ordering::Release);
         match verdict {
             Verdict::GiveBack => {
-                // It counts as held: it comes again.
-                session.held.enter_dying(tag, raw);
+                // It counts as unacknowledged: it comes again.
+                session.unacked.enter_dead_letter(tag, raw);
                 return Some(End::GivenBack);
             }
             Verdict::Dead => {
                 let detail = format!(
-                    "it was delivered {count} times before and never stored; the service ended or stalled each time"
+                    "it was delivered {count} times and never stored; each time the service died \
+                    or stalled"
                 );
-                let raw = session.held.enter_dying(tag, raw);
-                let death = Death {
+                let raw = session.unacked.enter_dead_letter(tag, raw);
+                let dead_letter = DeadLetter {
                     tag,
                     reason: POISONOUS,
                     by: Refuser::Reader,
                 };
-                self.kill(session, death, &raw, &detail);
+                self.send_dead_letter(session, dead_letter, &raw, &detail);
                 return None;
             }
             Verdict::HandOver(before) => raw.redeliveries = before,
@@ -310,23 +314,29 @@ impl Reader {
                     redeliveries = raw.redeliveries,
                     "event.read"
                 );
-                session.held.enter(tag, raw, domain, event);
+                session.unacked.enter(tag, raw, domain, event);
             }
             Err(refusal) => {
-                let raw = session.held.enter_dying(tag, raw);
-                let death = Death {
+                let raw = session.unacked.enter_dead_letter(tag, raw);
+                let dead_letter = DeadLetter {
                     tag,
                     reason: refusal.reason.word(),
                     by: Refuser::Reader,
                 };
-                self.kill(session, death, &raw, &refusal.detail);
+                self.send_dead_letter(session, dead_letter, &raw, &refusal.detail);
             }
         }
         None
     }
 
     /// Sends a message to the dead-letter queue.
-    fn kill(&self, session: &Session, death: Death, raw: &Raw, detail: &str) {
+    fn send_dead_letter(
+        &self,
+        session: &Session,
+        dead_letter: DeadLetter,
+        raw: &Raw,
+        detail: &str,
+    ) {
         tracing::warn!(
             domain = raw.key,
             message_id = raw
@@ -335,72 +345,74 @@ impl Reader {
                 .as_ref()
                 .map(ShortString::as_str),
             bytes = raw.body.len(),
-            reason = death.reason,
+            reason = dead_letter.reason,
             detail,
             "event.refused"
         );
-        let message = letter(&self.options.names, raw, death.reason, detail);
+        let message = letter(&self.options.names, raw, dead_letter.reason, detail);
         let publisher = self.publisher.clone();
-        session.dying.push(Box::pin(async move {
+        session.dead_letters.push(Box::pin(async move {
             let confirmed = publisher.publish(message).await;
-            (death, confirmed.await)
+            (dead_letter, confirmed.await)
         }));
     }
 
-    fn died(
+    fn dead_lettered(
         &mut self,
         session: &mut Session,
-        death: Death,
-        died: Result<(), PublishFault>,
+        dead_letter: DeadLetter,
+        published: Result<(), PublishFault>,
     ) -> Option<End> {
-        match died {
+        match published {
             Ok(()) => {
-                let labels = ["items", death.reason];
+                let labels = ["items", dead_letter.reason];
                 self.metrics.dead_letters.with_label_values(&labels).inc();
-                if death.by == Refuser::Reader {
+                if dead_letter.by == Refuser::Reader {
                     let refused = &self.metrics.events_refused;
-                    refused.with_label_values(&[death.reason]).inc();
+                    refused.with_label_values(&[dead_letter.reason]).inc();
                 }
-                if let Some(fingerprint) = session.held.died(death.tag) {
-                    self.care.settled(fingerprint);
+                if let Some(fingerprint) = session.unacked.dead_lettered(dead_letter.tag) {
+                    self.guard.settled(fingerprint);
                 }
                 None
             }
-            // All that is not acknowledged comes again, and is refused again.
-            Err(fault) => Some(End::Lost(format!("a dead letter was not taken: {fault}"))),
+            // Everything unacknowledged comes again and is refused again.
+            Err(fault) => Some(End::Lost(format!(
+                "a dead letter was not accepted: {fault}"
+            ))),
         }
     }
 
     fn settle(&mut self, session: &mut Session, settled: Vec<(DeliveryTag, Outcome)>) {
         for (tag, outcome) in settled {
             match outcome {
-                Outcome::Stored(version) => match session.held.stored(tag) {
+                Outcome::Stored(version) => match session.unacked.stored(tag) {
                     Some(raw) => {
                         if let Some(id) = raw.properties.correlation_id() {
                             let settlements = &self.options.settlements;
                             settlements.settled(id.as_str(), Ok(Settled { version }));
                         }
-                        self.care.settled(raw.fingerprint);
+                        self.guard.settled(raw.fingerprint);
                         self.rewinding.stored();
                     }
                     None => tracing::debug!(tag = tag.0, "intake.settled_unknown_tag"),
                 },
                 Outcome::Refused(refusal) => {
-                    if let Some((broker, raw)) = session.held.refused(tag) {
+                    if let Some((broker, raw)) = session.unacked.refused(tag) {
                         if let Some(id) = raw.properties.correlation_id() {
                             let settlements = &self.options.settlements;
                             settlements.settled(id.as_str(), Err(refusal.clone()));
                         }
-                        let death = Death {
+                        let dead_letter = DeadLetter {
                             tag: broker,
                             reason: refusal.reason.word(),
                             by: Refuser::Domain,
                         };
-                        self.kill(session, death, &raw, &refusal.detail);
+                        self.send_dead_letter(session, dead_letter, &raw, &refusal.detail);
                     }
                 }
                 Outcome::Failed(failure) => {
-                    let is_handed = session.held.is_handed(tag);
+                    let is_handed = session.unacked.is_handed(tag);
                     if let Some(delay) = self.rewinding.failed(is_handed) {
                         let retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
                         let detail = failure.detail;
@@ -420,12 +432,12 @@ impl Reader {
 async fn open(
     connector: &Connector,
     options: &RabbitIntakeOptions,
-    careful: bool,
+    one_at_a_time: bool,
     prefetch: u16,
 ) -> Result<Link, AmqpError> {
     let connection = connector.connect("intake").await?;
     let channel = within("opening", REQUEST_DEADLINE, connection.create_channel()).await?;
-    let tag = if careful { CAREFUL } else { AHEAD };
+    let tag = if one_at_a_time { CAREFUL } else { AHEAD };
     let consumer = consume(&channel, options, tag, prefetch).await?;
     Ok(Link {
         connection,
@@ -435,7 +447,7 @@ async fn open(
     })
 }
 
-/// A consumer of the partition's queue. What it may read ahead holds for it alone.
+/// A consumer of the partition's queue. The prefetch count applies to this consumer alone.
 async fn consume(
     channel: &Channel,
     options: &RabbitIntakeOptions,
@@ -453,14 +465,15 @@ async fn consume(
     within("consuming", REQUEST_DEADLINE, consuming).await
 }
 
-/// A consumer's tag as the broker's management shows it: queue, host and process, and which of the two it is.
+/// A consumer's tag as shown by the broker's management UI: queue, host and process, and which of
+/// the two it is.
 fn tag_of(options: &RabbitIntakeOptions, kind: &str) -> String {
     let queue = options.names.partition(options.partition);
     format!("{queue} {} {kind}", process_name())
 }
 
-/// Replaces the consumer that reads with care, which holds its one message, by one that reads
-/// ahead. Why the order is kept: [`kindred_domain::intake::care`].
+/// Replaces the consumer that reads one message at a time, and still holds one, by one that reads
+/// ahead. [`kindred_domain::intake::care`] explains why this keeps the order.
 async fn read_ahead(
     link: &mut Link,
     options: &RabbitIntakeOptions,
@@ -476,8 +489,11 @@ async fn read_ahead(
     Ok(())
 }
 
-async fn acknowledge(channel: &Channel, held: &mut Held<Raw>) -> Result<(), AmqpError> {
-    for ack in held.acks() {
+async fn acknowledge(
+    channel: &Channel,
+    unacked: &mut UnackedMessages<Raw>,
+) -> Result<(), AmqpError> {
+    for ack in unacked.acks() {
         let options = BasicAckOptions {
             multiple: ack.multiple,
         };
@@ -497,8 +513,8 @@ fn redeliveries(message: &Message) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// The event of a message. Those that set settings, change models or remove the domain are told by the message's type: nobody
-/// but Kindred sends them.
+/// Parses the event of a message. Events that change settings or models, or remove the domain, are
+/// recognised by the message's type: only Kindred sends them.
 fn parse(raw: &Raw, limits: &Limits) -> Result<Event, Refusal> {
     let kind = raw.properties.kind().as_ref().map(ShortString::as_str);
     if kind == Some(CONFIGURED) {

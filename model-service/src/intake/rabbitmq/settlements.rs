@@ -1,4 +1,5 @@
-//! Events of this process whose settling it waits for: it published them, and perhaps owns their domain.
+//! Events that this process has published and waits to see settled, perhaps by itself as their
+//! domain's owner.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +9,7 @@ use kindred_domain::intake::Settled;
 use kindred_shared::event::Refusal;
 use tokio::sync::oneshot;
 
-/// The events that somebody here waits for, by what their messages carry as correlation id.
+/// The events that are awaited here, by the correlation id of their messages.
 #[derive(Debug)]
 pub struct Settlements {
     /// Unique per start of a process.
@@ -18,7 +19,7 @@ pub struct Settlements {
 }
 
 impl Settlements {
-    /// Those of this start of this process.
+    /// The events awaited by this start of this process.
     pub fn new(boot_id: String) -> Arc<Self> {
         Arc::new(Self {
             boot_id,
@@ -27,7 +28,7 @@ impl Settlements {
         })
     }
 
-    /// Waits for one more event; its message carries the id that the wait has.
+    /// Starts waiting for one more event; its message must carry the wait's id.
     pub(super) fn expect(self: &Arc<Self>) -> Wait {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}#{n}", self.boot_id);
@@ -40,10 +41,10 @@ impl Settlements {
         }
     }
 
-    /// The event of this id is settled, or refused.
+    /// The event with this id was settled or refused.
     pub(super) fn settled(&self, id: &str, settled: Result<Settled, Refusal>) {
         if let Some(tell) = self.lock().remove(id) {
-            // Nobody waits any more.
+            // The waiting task has gone.
             let _ = tell.send(settled);
         }
     }
@@ -51,7 +52,7 @@ impl Settlements {
     fn lock(
         &self,
     ) -> std::sync::MutexGuard<'_, HashMap<String, oneshot::Sender<Result<Settled, Refusal>>>> {
-        // Every change leaves the map whole.
+        // Every change leaves the map consistent.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -65,7 +66,7 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    /// What became of it. `None`: nobody will say.
+    /// The outcome. `None`: it will never be known.
     pub(super) async fn settled(mut self) -> Option<Result<Settled, Refusal>> {
         (&mut self.told).await.ok()
     }

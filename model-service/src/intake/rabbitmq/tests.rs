@@ -1,4 +1,4 @@
-//! The contract on a real broker, and what only a broker can show.
+//! The contract on a real broker, and cases that need a broker.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 
@@ -9,7 +9,7 @@ use kindred_runtime::amqp::header_text;
 use kindred_shared::event::{Event, Reason, Refusal};
 use lapin::options::BasicAckOptions;
 
-use super::super::contract::{Twin, deletion, intake_contract, published};
+use super::super::contract::{Fixture, deletion, intake_contract, published};
 use super::*;
 use crate::test_broker::{DEADLINE, Scope, consume, until};
 use kindred_domain::intake::{Failure, Publish};
@@ -107,7 +107,7 @@ impl Rabbit {
 }
 
 #[async_trait]
-impl Twin for Rabbit {
+impl Fixture for Rabbit {
     const REDELIVERS: bool = true;
 
     fn publisher(&self) -> Arc<dyn Publish> {
@@ -132,9 +132,9 @@ intake_contract!(
     Rabbit::fresh().await
 );
 
-async fn publish_all(twin: &Rabbit, count: u64) {
+async fn publish_all(fixture: &Rabbit, count: u64) {
     for version in 0..count {
-        let confirm = twin.publisher.publish(deletion("a", version)).await;
+        let confirm = fixture.publisher.publish(deletion("a", version)).await;
         confirm.unwrap().await.unwrap();
     }
 }
@@ -146,29 +146,32 @@ fn versions(deliveries: &[Delivery]) -> Vec<u64> {
 #[tokio::test]
 #[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn what_cannot_be_read_is_a_dead_letter_and_those_behind_it_go_on() {
-    let mut twin = Rabbit::fresh().await;
-    twin.publish_raw("contract", b"not json").await;
-    publish_all(&twin, 2).await;
-    let got = twin.take(2).await;
+    let mut fixture = Rabbit::fresh().await;
+    fixture.publish_raw("contract", b"not json").await;
+    publish_all(&fixture, 2).await;
+    let got = fixture.take(2).await;
     assert_eq!(versions(&got), [0, 1]);
     let refusal = Refusal::new(Reason::OverQuota, None, "too many");
-    twin.settle(&got[..1], &Outcome::Refused(refusal));
-    twin.settle(&got[1..], &Outcome::Stored(None));
-    let (reason, detail, body) = twin.dead().await;
+    fixture.settle(&got[..1], &Outcome::Refused(refusal));
+    fixture.settle(&got[1..], &Outcome::Stored(None));
+    let (reason, detail, body) = fixture.dead().await;
     assert_eq!(
         (reason.as_str(), &body[..]),
         ("invalid-json", &b"not json"[..])
     );
     assert!(!detail.is_empty());
-    let (reason, detail, body) = twin.dead().await;
+    let (reason, detail, body) = fixture.dead().await;
     assert_eq!(
         (reason.as_str(), detail.as_str()),
         ("over-quota", "too many")
     );
     let event: Event = (*got[0].event).clone();
     assert_eq!(body, event.to_json().into_bytes());
-    // What its domain refused, that has counted.
-    let (refused, dead) = (&twin.metrics.events_refused, &twin.metrics.dead_letters);
+    // A refusal by its domain is counted by the domain.
+    let (refused, dead) = (
+        &fixture.metrics.events_refused,
+        &fixture.metrics.dead_letters,
+    );
     until("both dead letters are counted", || {
         let of = |reason| dead.with_label_values(&["items", reason]).get();
         (of("invalid-json"), of("over-quota")) == (1, 1)
@@ -177,61 +180,61 @@ async fn what_cannot_be_read_is_a_dead_letter_and_those_behind_it_go_on() {
     assert_eq!(refused.with_label_values(&["invalid-json"]).get(), 1);
     assert_eq!(refused.with_label_values(&["over-quota"]).get(), 0);
     // Nothing comes again.
-    twin.intake.drop_connection().await;
-    publish_all(&twin, 1).await;
-    let again = twin.take(1).await;
+    fixture.intake.drop_connection().await;
+    publish_all(&fixture, 1).await;
+    let again = fixture.take(1).await;
     assert_eq!((versions(&again), again[0].redeliveries), (vec![0], 0));
-    twin.settle(&again, &Outcome::Stored(None));
+    fixture.settle(&again, &Outcome::Stored(None));
 }
 
 #[tokio::test]
 #[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn after_a_failure_all_comes_again_in_order_without_a_redelivery() {
-    let mut twin = Rabbit::fresh().await;
-    publish_all(&twin, 4).await;
-    let got = twin.take(4).await;
-    twin.settle(&got[1..2], &Outcome::Stored(None));
+    let mut fixture = Rabbit::fresh().await;
+    publish_all(&fixture, 4).await;
+    let got = fixture.take(4).await;
+    fixture.settle(&got[1..2], &Outcome::Stored(None));
     let failure = Failure::passing("the database is away");
-    twin.settle(&got[2..3], &Outcome::Failed(failure));
-    let again = twin.take(3).await;
+    fixture.settle(&got[2..3], &Outcome::Failed(failure));
+    let again = fixture.take(3).await;
     assert_eq!(versions(&again), [0, 2, 3]);
     assert!(again.iter().all(|delivery| delivery.redeliveries == 0));
-    twin.settle(&again, &Outcome::Stored(None));
-    publish_all(&twin, 1).await;
-    let next = twin.take(1).await;
+    fixture.settle(&again, &Outcome::Stored(None));
+    publish_all(&fixture, 1).await;
+    let next = fixture.take(1).await;
     assert_eq!(versions(&next), [0]);
-    twin.settle(&next, &Outcome::Stored(None));
+    fixture.settle(&next, &Outcome::Stored(None));
 }
 
 #[tokio::test]
 #[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn an_event_that_kills_the_service_dies_and_its_neighbours_live() {
-    let mut twin = Rabbit::fresh().await;
-    publish_all(&twin, 5).await;
+    let mut fixture = Rabbit::fresh().await;
+    publish_all(&fixture, 5).await;
     let (mut deaths, mut stored) = (0, std::collections::BTreeSet::new());
-    // Until nothing comes any more.
+    // Until nothing more arrives.
     let quiet = std::time::Duration::from_secs(3);
-    while let Ok(taken) = tokio::time::timeout(quiet, twin.intake.next(100)).await {
+    while let Ok(taken) = tokio::time::timeout(quiet, fixture.intake.next(100)).await {
         let taken = taken.unwrap();
         if !versions(&taken).contains(&0) {
             stored.extend(versions(&taken));
-            twin.settle(&taken, &Outcome::Stored(None));
+            fixture.settle(&taken, &Outcome::Stored(None));
             continue;
         }
-        // Whoever takes the first event dies at once: its memory is gone with it.
+        // The process dies as soon as it takes the first event, and forgets it.
         deaths += 1;
         assert!(deaths < 20, "it is never given up");
-        twin.intake = Rabbit::start(&twin.scope, &twin.raw, &twin.metrics);
+        fixture.intake = Rabbit::start(&fixture.scope, &fixture.raw, &fixture.metrics);
     }
     assert!(deaths >= 7, "{deaths}");
     assert_eq!(stored, (1..5).collect());
-    let (reason, _, _) = twin.dead().await;
+    let (reason, _, _) = fixture.dead().await;
     assert_eq!(reason, POISONOUS);
-    // None of them is a dead letter.
-    let (connection, channel) = twin.scope.open().await;
+    // None of them became a dead letter.
+    let (connection, channel) = fixture.scope.open().await;
     let options = lapin::options::QueueDeclareOptions::durable().passive();
     let none = lapin::types::FieldTable::default();
-    let queue = channel.queue_declare(twin.scope.names.items_dead(), options, none);
+    let queue = channel.queue_declare(fixture.scope.names.items_dead(), options, none);
     assert_eq!(queue.await.unwrap().message_count(), 0);
     kindred_runtime::amqp::close(&connection).await;
 }
@@ -239,8 +242,8 @@ async fn an_event_that_kills_the_service_dies_and_its_neighbours_live() {
 #[tokio::test]
 #[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn notifications_name_at_most_a_thousand_ids() {
-    let twin = Rabbit::fresh().await;
-    let (connection, channel) = twin.scope.open().await;
+    let fixture = Rabbit::fresh().await;
+    let (connection, channel) = fixture.scope.open().await;
     let options = lapin::options::QueueDeclareOptions::exclusive();
     let none = lapin::types::FieldTable::default;
     let queue = channel
@@ -248,13 +251,13 @@ async fn notifications_name_at_most_a_thousand_ids() {
         .await
         .unwrap();
     let binding = lapin::options::QueueBindOptions::default();
-    let domains = twin.scope.names.domains();
+    let domains = fixture.scope.names.domains();
     let name = queue.name().clone();
     channel
         .queue_bind(name.clone(), domains, "contract".into(), binding, none())
         .await
         .unwrap();
-    let notifier = Notifier::new(twin.raw.clone(), twin.scope.names.clone());
+    let notifier = Notifier::new(fixture.raw.clone(), fixture.scope.names.clone());
     let domain = kindred_shared::DomainName::new("contract").unwrap();
     let model = kindred_shared::ModelName::new("words-1").unwrap();
     let ids: Vec<_> = (0..1_001)

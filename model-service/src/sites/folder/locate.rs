@@ -1,4 +1,4 @@
-//! Where a file is read, by where it lies.
+//! Finds the URL path of a file from its location.
 
 use std::path::Path;
 
@@ -16,36 +16,36 @@ use crate::sites::permalink::slugged;
 pub(super) struct Spot {
     /// The path on the site, below its base.
     pub(super) path: String,
-    /// The same as the whole path, where it is known from elsewhere.
+    /// The same as an absolute path, if known from elsewhere.
     pub(super) whole: Option<String>,
-    /// Where the pages of its language, or of its folder, begin.
+    /// The path at which the pages of its language, or of its folder, start.
     pub(super) prefix: String,
-    /// The name of the page, without date and ending.
+    /// The name of the page, without date and extension.
     pub(super) name: String,
-    /// The path of the file below its root, without its ending.
+    /// The path of the file below its root, without its extension.
     pub(super) stem: String,
     /// The path of the file below its root.
     pub(super) below: std::path::PathBuf,
-    /// The folders it lies in, below its root.
+    /// Its folders, below its root.
     pub(super) folders: Vec<String>,
     pub(super) date: Option<DateTime<FixedOffset>>,
     pub(super) language: Option<String>,
     pub(super) is_draft: bool,
-    /// It is all of its folder: `index.md`.
+    /// Whether it stands for its whole folder: `index.md`.
     pub(super) is_index: bool,
-    /// Its slug is the whole path below the prefix.
+    /// Whether its slug is the whole path below the prefix.
     pub(super) is_flat: bool,
-    /// Hugo is to write `name.html` instead of a folder.
+    /// Whether Hugo writes `name.html` instead of a folder.
     pub(super) is_ugly: bool,
-    /// Hugo is to leave letters as they are.
+    /// Whether Hugo keeps the case of letters.
     pub(super) keeps_case: bool,
-    /// Categories that its folders are.
+    /// Categories given by its folders.
     pub(super) categories: Vec<String>,
-    /// The collection it is of.
+    /// Its collection.
     pub(super) collection: String,
     /// `posts`, `pages` or a collection.
     pub(super) kind: String,
-    /// The pattern of its address.
+    /// The pattern of its URL.
     pub(super) pattern: Option<String>,
 }
 
@@ -64,7 +64,7 @@ impl Spot {
         if is_slug && (self.is_flat || slug.starts_with('/')) {
             return format!("{}{}{end}", self.prefix, slug.trim_matches('/'));
         }
-        // An index that is renamed is renamed with its folder, but for documents.
+        // Renaming an index renames its folder, except in documents.
         let path = self.path.trim_end_matches('/');
         let folder = match self.kind.as_str() {
             "docs" if self.is_index => path,
@@ -74,7 +74,7 @@ impl Spot {
     }
 }
 
-/// Where a file is read; `None`: it is no page.
+/// The place of a file; `None`: it is not a page.
 pub(super) fn locate(site: &Site, root: &Root, below: &Path) -> Option<Spot> {
     let ending = ending(below)?;
     let is_markdown = matches!(ending.as_str(), "md" | "markdown" | "mdx");
@@ -116,7 +116,7 @@ fn joined(prefix: &str, parts: &[String]) -> String {
 }
 
 fn hugo(site: &Site, spot: &mut Spot, parts: Vec<String>, name: String) -> Option<()> {
-    // `trains.de.md` is in German where the site has German.
+    // `trains.de.md` is in German if the site has German.
     let mut name = name;
     if let Some((stem, suffix)) = name.rsplit_once('.')
         && let Some(prefix) = site.languages.get(&suffix.to_lowercase())
@@ -141,7 +141,7 @@ fn hugo(site: &Site, spot: &mut Spot, parts: Vec<String>, name: String) -> Optio
         true => parts.pop().unwrap_or_default(),
         false => fit(&name),
     };
-    // The date of a name is its date, where the settings say so; in an address it stays.
+    // The date in a name is the page's date if the settings say so; it stays in the URL.
     if let Some((date, _)) = dates::of_name(&name) {
         spot.date = Some(date);
     }
@@ -186,7 +186,7 @@ fn jekyll(site: &Site, spot: &mut Spot, mut parts: Vec<String>, name: String) ->
         let (date, slug) = match dates::of_name(&name) {
             Some((date, slug)) => (Some(date), slug.to_owned()),
             None if spot.is_draft => (None, name),
-            // Jekyll makes no post of it.
+            // Jekyll does not make a post of it.
             None => return None,
         };
         spot.date = date;
@@ -248,7 +248,8 @@ fn jekyll(site: &Site, spot: &mut Spot, mut parts: Vec<String>, name: String) ->
     Some(())
 }
 
-/// A name without the number that Docusaurus orders by: `01-intro` is `intro`. Dates and versions are no numbers.
+/// A name without the number that Docusaurus sorts by: `01-intro` is `intro`. Dates and versions
+/// are left alone.
 fn unnumbered(name: &str) -> &str {
     let digits = name.bytes().take_while(u8::is_ascii_digit).count();
     let rest = name[digits..].trim_start();
@@ -303,7 +304,7 @@ fn blog(spot: &mut Spot, mut parts: Vec<String>, name: String) -> Option<()> {
         "index" => parts.pop()?,
         _ => name,
     };
-    // `2026-11-29-name`, `2026-11-29/name` and `2026/11/29/name` are the same day.
+    // `2026-11-29-name`, `2026-11-29/name` and `2026/11/29/name` mean the same day.
     parts.push(name);
     let path = parts.join("/");
     let hyphened = path.replacen('/', "-", 2);
@@ -360,7 +361,7 @@ fn collection(root: &Root, spot: &mut Spot, parts: Vec<String>, name: String) ->
     Some(())
 }
 
-/// A part of a path as Astro makes one of a file's; what has no need stays.
+/// A path part slugged as Astro does; parts that need no change stay.
 fn slugged_part(part: &str) -> String {
     part.split('.').map(slugged).collect::<Vec<_>>().concat()
 }
@@ -392,7 +393,7 @@ fn routes(
     {
         spot.language = Some(suffix.to_owned());
     }
-    // Words on a repository are no page of its site.
+    // Files about the repository are not pages of its site.
     let is_of_repository = is_eleventy
         && parts.is_empty()
         && root.dir == site.folder
@@ -408,7 +409,7 @@ fn routes(
     spot.is_index = lower == "index" || (lower == "readme" && !is_eleventy);
     if let Some((date, rest)) = dates::of_name(&name) {
         spot.date = Some(date);
-        // Eleventy's addresses have the name without its date.
+        // Eleventy's URLs omit the date of the name.
         if is_eleventy && !rest.is_empty() {
             name = rest.to_owned();
         }
@@ -427,7 +428,7 @@ fn routes(
     Some(())
 }
 
-/// The language of a folder that is named by its code, beside another such folder.
+/// The language of a folder named by its code, if another such folder is next to it.
 fn by_folder(root: &Root, spot: &mut Spot, parts: &[String]) {
     let Some(first) = parts.first().filter(|first| is_code(first)) else {
         return;
@@ -446,7 +447,7 @@ fn by_folder(root: &Root, spot: &mut Spot, parts: &[String]) {
     }
 }
 
-/// Whether a name is a code of a language: two letters that ISO 639-1 has, perhaps with a region.
+/// Whether a name is a language code: two letters of ISO 639-1, perhaps with a region.
 fn is_code(name: &str) -> bool {
     let mut parts = name.split(['-', '_']);
     let code = parts.next().unwrap_or_default();

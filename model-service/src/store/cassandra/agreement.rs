@@ -1,5 +1,5 @@
-//! What all instances must have alike: their languages, windows and times of leases. The store has it,
-//! in `meta`, and an instance that has something else does not start beside others.
+//! Settings that all instances must share: languages, windows and lease times. The store has them,
+//! in `meta`; an instance with different settings does not start next to others.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,13 +13,12 @@ use tokio::time::sleep;
 use super::failure::Trouble;
 use super::schema::Keyspace;
 
-/// Until an instance that is gone does not count as there any more, with the times that are set unless
-/// somebody changes them.
+/// How long an instance that is gone still counts as alive, with the default settings.
 const LASTING: Duration = Duration::from_secs(7);
-/// Before the name of a key, in `meta`.
+/// Prefix of these keys in `meta`.
 const AGREED: &str = "agreed:";
 
-/// The settings that all instances must have alike, as one instance has them.
+/// The shared settings as one instance has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Agreement(BTreeMap<&'static str, Setting>);
 
@@ -29,14 +28,14 @@ struct Setting {
     change: Change,
 }
 
-/// A setting that one instance has otherwise than all.
+/// A setting in which one instance differs from the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Difference {
     /// The key.
     pub key: &'static str,
-    /// What all have.
+    /// The others' value.
     pub theirs: String,
-    /// What this one has.
+    /// This instance's value.
     pub ours: String,
     /// When it may be changed.
     pub change: Change,
@@ -52,14 +51,14 @@ impl fmt::Display for Difference {
 }
 
 impl Agreement {
-    /// What this configuration says.
+    /// The settings of this configuration.
     pub fn of(config: &Config) -> Self {
         let agreed = config.agreed();
         let settings = agreed.map(|(key, value, change)| (key, Setting { value, change }));
         Self(settings.collect())
     }
 
-    /// Where `found` says otherwise. What it lacks is no difference.
+    /// Where `found` differs. A key that it lacks is no difference.
     fn differences(&self, found: &BTreeMap<String, String>) -> Vec<Difference> {
         let differences = self.0.iter().filter_map(|(key, ours)| {
             let theirs = found.get(*key).filter(|theirs| **theirs != ours.value)?;
@@ -74,7 +73,7 @@ impl Agreement {
     }
 }
 
-/// What all have, by key.
+/// The shared settings, by key.
 pub(crate) async fn agreed(
     session: &Session,
     keyspace: &Keyspace,
@@ -92,7 +91,7 @@ pub(crate) async fn agreed(
     Ok(agreed)
 }
 
-/// Whether any instance is there.
+/// Whether any instance is alive.
 pub(crate) async fn is_anybody_there(
     session: &Session,
     keyspace: &Keyspace,
@@ -103,22 +102,23 @@ pub(crate) async fn is_anybody_there(
     Ok(found.maybe_first_row::<(String,)>()?.is_some())
 }
 
-/// Sets what all have.
+/// Sets the shared settings.
 pub(crate) async fn set(
     session: &Session,
     keyspace: &Keyspace,
     key: &str,
     value: &str,
 ) -> Result<(), Trouble> {
-    // Unconditional: who starts at the same moment compares again with what is there then.
+    // Unconditional: an instance that starts at the same moment compares again with what is then
+    // stored.
     let write = Statement::new(keyspace.fill("INSERT INTO {ks}.meta (key, value) VALUES (?, ?)"));
     let key = format!("{AGREED}{key}");
     session.query_unpaged(write, (key, value)).await?;
     Ok(())
 }
 
-/// Sees that this instance has what all have. The first one ever, and one that is alone, sets it.
-/// The differences that keep it from starting, if any.
+/// Makes sure that this instance has the shared settings. The first one ever, and one that is
+/// alone, sets them. Returns the differences that prevent it from starting.
 pub(super) async fn agree(
     session: &Session,
     keyspace: &Keyspace,
@@ -127,7 +127,7 @@ pub(super) async fn agree(
     let found = agreed(session, keyspace).await?;
     let differences = ours.differences(&found);
     if !differences.is_empty() && is_anybody_there(session, keyspace).await? {
-        // One that was killed counts as there for a while.
+        // A killed instance counts as alive for a while.
         sleep(LASTING).await;
         if is_anybody_there(session, keyspace).await? {
             return Ok(differences);
@@ -144,8 +144,8 @@ pub(super) async fn agree(
     Ok(Vec::new())
 }
 
-/// Where this instance has not what all have although it runs: one that started at the same moment may have set
-/// something else. What may be changed while instances run does not count.
+/// Differences of this running instance: one that started at the same moment may have set other
+/// values. Settings that may be changed while instances run do not count.
 pub(super) async fn harmful(
     session: &Session,
     keyspace: &Keyspace,

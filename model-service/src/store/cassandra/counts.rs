@@ -1,8 +1,8 @@
-//! How many rows were written.
+//! Counts written rows.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A table that is counted.
+/// A table whose rows are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Table {
     Domains,
@@ -28,7 +28,7 @@ const NAMES: [&str; 9] = [
     "similar_items_by_model",
 ];
 
-/// Rows written since the start, deletions too, by table.
+/// Rows written since the start, deletions included, by table.
 #[derive(Debug, Default)]
 pub(super) struct Counts([AtomicU64; NAMES.len()]);
 

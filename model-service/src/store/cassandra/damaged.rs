@@ -1,4 +1,5 @@
-//! What becomes of damaged rows: they are told and left out, and of a domain's own row what can be is made up.
+//! Handles damaged rows: they are reported and skipped; a domain's own row is repaired as far as
+//! possible.
 
 use kindred_shared::{DomainName, ModelName};
 
@@ -9,7 +10,7 @@ use crate::store::damage::{self, Unsound};
 use kindred_domain::store::DomainRow;
 
 impl CassandraStore {
-    /// The sound ones of some rows.
+    /// Keeps the sound rows.
     pub(super) fn sound<T>(
         &self,
         domain: &DomainName,
@@ -32,8 +33,8 @@ impl CassandraStore {
             .ok()
     }
 
-    /// A domain's row, put right, and its number of buckets. `None`: nothing says which model it is of, so it is as
-    /// if it were not registered.
+    /// Repairs a domain's row; returns it with its number of buckets. `None`: its model is unknown,
+    /// so the domain counts as not registered.
     pub(super) async fn put_right(
         &self,
         read: ReadDomain,
@@ -45,7 +46,7 @@ impl CassandraStore {
         };
         let is_lost = !read.has_model() && model.is_none();
         if is_lost {
-            let wrong = "it does not say the model, and there are no features";
+            let wrong = "it does not name its model, and there are no features";
             self.damage.found(&domain, damage::DOMAINS, "", wrong);
         }
         Ok(read.put_right(model).map(|(row, wrong)| {
@@ -56,7 +57,7 @@ impl CassandraStore {
         }))
     }
 
-    /// The model that is set for a domain, else the one that its features are of.
+    /// The model set for a domain, else the one of its features.
     async fn model_of(
         &self,
         domain: &DomainName,

@@ -1,5 +1,5 @@
-//! Experiments and what readers did. Readers of a run lie in [`BUCKETS`] partitions, so that all of them go with as many
-//! statements, and none becomes too large.
+//! Experiments and what readers did. The readers of a run are spread over [`BUCKETS`] partitions,
+//! so that deleting a run takes that many statements and no partition becomes too large.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,13 +18,13 @@ use kindred_domain::experiment::store::{
 use kindred_domain::experiment::tally::{ReaderKey, Tally};
 use kindred_domain::store::StoreError;
 
-/// Partitions that the readers of a run are divided among.
+/// Partitions per run of an experiment.
 const BUCKETS: i16 = 64;
-/// Most readers of one request.
+/// Most readers per request.
 const READERS_PER_REQUEST: usize = 100;
-/// Most bytes of readers' rows in one request, unless one row has more.
+/// Most bytes of readers' rows per request, unless a single row has more.
 const REQUEST_BYTES: usize = 32 << 10;
-/// Requests about one run at a time.
+/// Requests about one run in flight.
 const AT_ONCE: usize = 16;
 
 /// The partition of a reader's row.
@@ -32,11 +32,12 @@ fn bucket(reader: ReaderKey) -> i16 {
     i16::from(reader.0[0]) % BUCKETS
 }
 
-/// Columns of a reader's row as they are written.
+/// The columns of a reader's row as written.
 type ReaderColumns = (String, i64, i16, Vec<u8>, Vec<u8>, i64);
 
 impl CassandraStore {
-    /// Deletes what is there of a domain's experiments; of those before, too, whose readers were not forgotten yet.
+    /// Deletes everything stored about a domain's experiments, including earlier ones whose readers
+    /// were not deleted yet.
     pub(super) async fn sweep_experiments(
         &self,
         domain: &DomainName,
@@ -132,14 +133,14 @@ impl CassandraStore {
         Ok(rows)
     }
 
-    /// Readers of a bucket behind one of them, and behind whom the next ones begin.
+    /// Readers of a bucket after a given one, and where the next page starts.
     async fn readers_from(
         &self,
         (domain, run, bucket): (&DomainName, i64, i16),
         behind: Option<ReaderKey>,
         most: usize,
     ) -> Result<Readers, Trouble> {
-        // No reader's key is as short as nothing.
+        // No reader's key is empty, so this is before all of them.
         let behind = behind.map_or_else(Vec::new, |reader| reader.0.to_vec());
         let limit = i32::try_from(most).unwrap_or(i32::MAX);
         let values = (domain.as_str(), run, bucket, behind, limit);
@@ -162,12 +163,12 @@ fn reader_key(bytes: &[u8]) -> Option<ReaderKey> {
     bytes.try_into().ok().map(ReaderKey)
 }
 
-/// A row; one that Kindred did not write is none.
+/// Parses a row; a row that Kindred did not write is skipped.
 fn reader_row((reader, tally): (Vec<u8>, Option<Vec<u8>>)) -> Option<ReaderRow> {
     Some((reader_key(&reader)?, Tally::from_bytes(&tally?)?))
 }
 
-/// Rows by request: those of one bucket together, in bounds.
+/// Groups rows into requests: one bucket per request, within the limits.
 fn requests(
     domain: &DomainName,
     run: i64,
@@ -296,7 +297,7 @@ impl ExperimentStore for CassandraStore {
                 found.next = page.next;
                 break;
             }
-            // A page that ends with a bucket goes on behind its last reader, in the next one.
+            // A page that ends with a bucket continues in the next bucket.
             if found.rows.len() >= most {
                 found.next = found.rows.last().map(|(reader, _)| *reader);
                 break;

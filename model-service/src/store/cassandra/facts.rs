@@ -1,13 +1,13 @@
-//! What is remembered of domains, so that a commit does not have to ask for it.
+//! Facts about domains cached in memory, so that a commit need not read them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use kindred_shared::{DomainName, ItemId};
 
-/// Buckets of a domain that is registered now. Those of a registered one stay as they are.
+/// Buckets of newly registered domains. The number is fixed once a domain is registered.
 pub(super) const BUCKETS: i16 = 16;
-/// Domains remembered at a time; then all are forgotten.
+/// Most domains cached; beyond it the cache is cleared.
 const REMEMBERED: usize = 16_384;
 
 /// The bucket of an item: the hash of its id, modulo the number of buckets.
@@ -16,18 +16,18 @@ pub(super) fn bucket(id: &ItemId, buckets: i16) -> i16 {
     i16::try_from(id.hash64() % buckets).unwrap_or(0)
 }
 
-/// Each domain's number of buckets, once it is registered.
+/// Each registered domain's number of buckets.
 #[derive(Debug, Default)]
 pub(super) struct Facts(Mutex<HashMap<DomainName, i16>>);
 
 impl Facts {
-    /// A registered domain's number of buckets, if it is remembered.
+    /// A registered domain's number of buckets, if cached.
     pub(super) fn buckets(&self, domain: &DomainName) -> Option<i16> {
         let facts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         facts.get(domain).copied()
     }
 
-    /// Remembers a registered domain's number of buckets.
+    /// Caches a registered domain's number of buckets.
     pub(super) fn registered(&self, domain: &DomainName, buckets: i16) {
         let mut facts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if facts.len() >= REMEMBERED && !facts.contains_key(domain) {
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn buckets_never_move() {
-        // What is stored depends on these: they may never change.
+        // Stored rows depend on these values: they must never change.
         let found = ["a", "a-17", "日本", "x/y"].map(|name| bucket(&id(name), 16));
         assert_eq!(found, EXPECTED);
         let mut sizes = [0; 16];

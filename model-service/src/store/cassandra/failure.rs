@@ -1,4 +1,4 @@
-//! What went wrong, in the store's words.
+//! Errors of the database, and their translation into the store's errors.
 
 use kindred_runtime::cql::ConnectError;
 use scylla::errors::{
@@ -9,7 +9,7 @@ use scylla::errors::{
 use crate::store::OpenError;
 use kindred_domain::store::StoreError;
 
-/// Why a piece of work on the database ended.
+/// Why an operation on the database failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Trouble {
@@ -19,22 +19,22 @@ pub enum Trouble {
     /// A statement could not be prepared.
     #[error(transparent)]
     Prepare(Box<PrepareError>),
-    /// No session could be made.
+    /// No session could be opened.
     #[error(transparent)]
     Session(Box<ConnectError>),
-    /// A row is not what this program writes.
-    #[error("a row of {0} is not what Kindred writes: {1}")]
+    /// A row is not one that this program writes.
+    #[error("a row of {0} was not written by Kindred: {1}")]
     Row(&'static str, String),
-    /// The answer is not what was asked for.
+    /// The answer has an unexpected form.
     #[error("the database's answer cannot be read: {0}")]
     Answer(String),
-    /// The role may not do what is needed.
+    /// The role lacks a permission.
     #[error("{0}")]
     Forbidden(String),
-    /// No quorum of copies answered a moment ago, and it was not asked again.
-    #[error("no quorum of copies answers")]
+    /// A moment ago no quorum of replicas answered, so this was not sent.
+    #[error("no quorum of replicas answers")]
     NoQuorum,
-    /// A model service is there, and must not be.
+    /// A model service is running and must not be.
     #[error("{0}")]
     InUse(String),
 }
@@ -70,14 +70,14 @@ answers!(
     DeserializationError
 );
 
-/// What to do about damage.
+/// The remedy for damage.
 const DAMAGED_REMEDY: &str = "something else wrote into Kindred's keyspace, or it was restored \
      in part; remove the row, or restore the keyspace whole";
-/// What to do about a full disk.
-const FULL_REMEDY: &str = "free space on the database's disks; Kindred goes on by itself";
+/// The remedy for a full disk.
+const FULL_REMEDY: &str = "free space on the database's disks; Kindred recovers by itself";
 
 impl Trouble {
-    /// The trait's word for it, of a read.
+    /// As a store error, for a read.
     pub(super) fn of_read(self) -> StoreError {
         match self {
             Self::Row(..) | Self::Answer(_) => {
@@ -92,7 +92,7 @@ impl Trouble {
         }
     }
 
-    /// The trait's word for it, of a write: whether it may have been done decides.
+    /// As a store error, for a write: depends on whether it may have been done.
     pub(super) fn of_write(self) -> StoreError {
         match self {
             Self::Execution(error) if is_full(&error) => {
@@ -103,7 +103,7 @@ impl Trouble {
         }
     }
 
-    /// Whether waiting does not help, when the store is being opened.
+    /// Whether waiting is pointless when this happens while the store is opened.
     pub(super) fn into_open_error(self, place: &str) -> Result<OpenError, String> {
         match self {
             Self::Row(..) => Ok(OpenError::Unusable {
@@ -115,7 +115,7 @@ impl Trouble {
     }
 }
 
-/// Whether a failed write may have been done, or be done later.
+/// Whether a failed write may have been done, or may still be done.
 pub(super) fn is_unknown(error: &ExecutionError) -> bool {
     match error {
         ExecutionError::RequestTimeout(_) => true,
@@ -142,7 +142,8 @@ pub(super) fn is_unknown(error: &ExecutionError) -> bool {
     }
 }
 
-/// Whether the database refused for lack of room: its guardrail on disk usage, or the disk.
+/// Whether the database refused for lack of space: by its guardrail on disk usage, or because the
+/// disk is full.
 fn is_full(error: &ExecutionError) -> bool {
     let ExecutionError::LastAttemptError(RequestAttemptError::DbError(_, text)) = error else {
         return false;

@@ -1,4 +1,4 @@
-//! The model services that are there: rows that live for seconds unless written again.
+//! The model services that are alive: rows that expire within seconds unless they are renewed.
 
 use std::time::Duration;
 

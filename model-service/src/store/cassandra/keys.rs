@@ -1,4 +1,5 @@
-//! Keys: written by lightweight transactions alone, so that who makes or removes one knows whether it was done.
+//! Keys: written only by lightweight transactions, so that the caller knows whether a key was
+//! created or removed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -45,12 +46,12 @@ fn key(columns: Columns) -> Result<KeyRow, Trouble> {
     })
 }
 
-/// How often a conditional write is sent again whose outcome is not known.
+/// How often a conditional write with unknown outcome is sent again.
 const TRIES: u32 = 5;
-/// How many keys are read at a time.
+/// Keys read at a time.
 const PAGE_ROWS: i32 = 1_000;
 
-/// The table of keys, over any session: commands use it beside the services that run.
+/// The table of keys, over any session: commands use it while services run.
 pub(crate) struct KeyTable {
     session: Arc<Session>,
     all: PreparedStatement,
@@ -62,7 +63,7 @@ impl KeyTable {
     /// The table in this keyspace.
     ///
     /// # Errors
-    /// When it is not there, or the database does not answer.
+    /// When it does not exist, or the database does not answer.
     pub(crate) async fn prepare(
         session: Arc<Session>,
         keyspace: &Keyspace,
@@ -102,9 +103,9 @@ impl KeyTable {
         }
     }
 
-    /// Whether a conditional write was done. One whose outcome was lost is sent again, and counts as done when its
-    /// condition does not hold any more: nobody else writes the row that it is about, for names are made up and
-    /// removed once.
+    /// Whether a conditional write was applied. If its outcome was lost, it is sent again, and
+    /// counts as applied if its condition no longer holds: nobody else writes that row, since names
+    /// are random and removed once.
     async fn conditional(
         &self,
         statement: &PreparedStatement,

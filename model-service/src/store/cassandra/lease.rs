@@ -1,4 +1,4 @@
-//! The lease rows: written by lightweight transactions only, read at SERIAL.
+//! The lease rows: written only by lightweight transactions, read at SERIAL.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,25 +17,25 @@ use super::counts::Table;
 use super::failure::{Trouble, is_unknown};
 use kindred_domain::store::{Cas, Epoch, Lease, Partition, StoreError};
 
-/// Longest a fence may take, with everything it has to ask again.
+/// Longest a fence may take, including retries.
 const FENCE_DEADLINE: Duration = Duration::from_secs(10);
-/// Before what failed or is not known is asked again. Several copies that answer a conditional write
-/// differently make it fail at once, without anything being wrong: the next one mends that.
+/// Pauses before a failed or unknown write is retried. When replicas answer a conditional write
+/// differently, it fails at once although nothing is wrong; the next write repairs that.
 pub(super) const ASK_AGAIN: Backoff =
     Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
 
-/// Lets one fence of a partition run at a time; those that wait meanwhile share the next one.
+/// Runs one fence of a partition at a time; fences requested meanwhile share the next one.
 #[derive(Default)]
 pub(super) struct Gate {
-    /// Conditional writes of one row stand in each other's way, so this process's come one after
-    /// the other. Had for one statement at a time, so that a beat waits for no fence that is retried.
+    /// Conditional writes of one row contend, so this process sends its own one after the other.
+    /// Locked for one statement only, so that a beat never waits for the retries of a fence.
     turn: Mutex<()>,
     /// Number of the last fence that began.
     begun: AtomicU64,
     last: Mutex<Option<Fenced>>,
 }
 
-/// What a fence saw.
+/// What a fence found.
 struct Fenced {
     number: u64,
     epoch: Result<Option<Epoch>, StoreError>,
@@ -52,11 +52,11 @@ impl Gates {
     }
 }
 
-/// What a conditional write said.
+/// The result of a conditional write.
 #[derive(Debug)]
 pub(super) enum Said {
     Applied,
-    /// The columns it looked at, or none where there is no row.
+    /// The columns it compared, or none if there is no row.
     Refused(HashMap<String, CqlValue>),
 }
 
@@ -114,7 +114,7 @@ fn lease_of(found: &QueryRowsResult) -> Result<Option<Lease>, Trouble> {
 }
 
 impl CassandraStore {
-    /// The lease row as of now. Asked again until it is known: the caller has a deadline.
+    /// The current lease row. Retried until it is known: the caller has a deadline.
     pub(super) async fn read_lease(&self, partition: Partition) -> Result<Option<Lease>, Trouble> {
         let gate = self.gates.of(partition);
         let mut pause = ASK_AGAIN;
@@ -131,7 +131,7 @@ impl CassandraStore {
         }
     }
 
-    /// The lease row as a quorum has it: a conditional write that is under way is not seen.
+    /// The lease row as a quorum has it: a conditional write in progress is not visible.
     pub(super) async fn seen_lease(&self, partition: Partition) -> Result<Option<Lease>, Trouble> {
         let key = (partition.0.cast_signed(),);
         let found = self.ask_quorum(&self.statements.look_at_lease, key).await?;
@@ -148,9 +148,9 @@ impl CassandraStore {
         lease_of(&found.into_rows_result()?)
     }
 
-    /// Sets the lease row if it still is as expected. A write that does not answer may have been
-    /// done: the row is read again, and written again where it still is as expected, for as long as the
-    /// caller waits.
+    /// Sets the lease row if it still is as expected. A write without an answer may have been
+    /// applied: the row is read again, and written again if it still is as expected, for as long as
+    /// the caller waits.
     pub(super) async fn set_lease(
         &self,
         partition: Partition,
@@ -167,7 +167,8 @@ impl CassandraStore {
                 Ok(Said::Applied) => break,
                 Ok(Said::Refused(columns)) => {
                     let row = lease_in(&columns).map_err(Trouble::of_read)?;
-                    // An earlier try was done after all: nobody else wants this very row.
+                    // An earlier attempt was applied after all: nobody else writes exactly this
+                    // row.
                     if unsure && row.as_ref() == Some(wanted) {
                         break;
                     }
@@ -231,7 +232,7 @@ impl CassandraStore {
         said(result?)
     }
 
-    /// Makes sure that a partition's epoch is still the writer's, after all it wrote so far. One
+    /// Makes sure that a partition's epoch is still the writer's, after all its writes so far. One
     /// conditional write serves all batches that were written before it began.
     pub(super) async fn fence(&self, partition: Partition, ours: Epoch) -> Result<(), StoreError> {
         let gate = self.gates.of(partition);
@@ -259,12 +260,12 @@ impl CassandraStore {
                 ours,
                 current,
             }),
-            // Nobody took the partition from us.
+            // Nobody has taken the partition from us.
             _ => Ok(()),
         }
     }
 
-    /// The partition's epoch as a conditional write finds it.
+    /// The partition's epoch, as a conditional write finds it.
     async fn epoch_by_writing(
         &self,
         partition: Partition,
@@ -288,8 +289,8 @@ impl CassandraStore {
                 let epoch = columns.get("epoch").and_then(CqlValue::as_bigint);
                 Ok(epoch.map(|epoch| Epoch(epoch.cast_unsigned())))
             }
-            // Reading at SERIAL takes its turn among the conditional writes too, so it says what
-            // the write would have.
+            // A SERIAL read is ordered among the conditional writes, so it returns what the write
+            // would have.
             Err(Trouble::Execution(error)) if is_unknown(&error) => {
                 let row = self.read_lease(partition).await;
                 Ok(row.map_err(Trouble::of_write)?.map(|lease| lease.epoch()))

@@ -1,12 +1,13 @@
-//! The clustered twin: a keyspace of Cassandra or ScyllaDB.
+//! The clustered store: a keyspace of Cassandra or ScyllaDB.
 //!
-//! Rows carry their stamp as write time, so that the database itself lets the last write win.
-//! Everything but the lease rows is read and written at QUORUM; lease rows are written by
-//! lightweight transactions only, and read at SERIAL by who must know what became of one; who only
-//! watches reads them at QUORUM, since a SERIAL read takes its turn among the writes. Every request has a deadline
-//! ([`kindred_runtime::cql::REQUEST_TIMEOUT`]); those that may be sent again are, by the driver.
+//! A row's stamp is its write time, so the database itself lets the last write win. Everything but
+//! the lease rows is read and written at QUORUM. Lease rows are written only by lightweight
+//! transactions, and read at SERIAL where the outcome of one must be known; observers read them at
+//! QUORUM, because a SERIAL read queues among the writes. Every request has a deadline
+//! ([`kindred_runtime::cql::REQUEST_TIMEOUT`]); the driver retries idempotent ones.
 //!
-//! The session's work is done on the runtime that connected it: connect on one that lasts.
+//! The session's tasks run on the runtime that connected it, so connect on one that outlives the
+//! store.
 
 pub(crate) mod agreement;
 mod counts;
@@ -48,8 +49,8 @@ pub use failure::Trouble;
 pub(crate) use keys::KeyTable;
 use kindred_domain::models::Swept;
 use kindred_domain::store::{
-    Batch, Beside, Cas, Content, Damaged, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow,
-    Lease, ListRow, Page, Partition, Reading, SettingsRow, Stamp, Store, StoreError,
+    Beside, Cas, Content, Damaged, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease,
+    ListRow, Page, Partition, Reading, SettingsRow, Stamp, Store, StoreError, WriteBatch,
 };
 use lease::Gates;
 pub use opening::{CassandraOptions, ConnectError};
@@ -58,18 +59,18 @@ use quorum::Quorum;
 use schema::Keyspace;
 use statements::Statements;
 
-/// Requests to read that are in flight at a time.
+/// Reads in flight at a time.
 const READS: usize = 128;
 
-/// The store in a keyspace.
+/// The store in one keyspace.
 pub struct CassandraStore {
     session: Arc<Session>,
     statements: Statements,
     keyspace: Keyspace,
     agreement: Agreement,
-    /// How many this instance is configured with.
+    /// The configured number of partitions.
     partitions: u16,
-    /// The models that the program knows.
+    /// The models that this program knows.
     models: Box<[ModelName]>,
     facts: Facts,
     gates: Gates,
@@ -106,7 +107,7 @@ impl CassandraStore {
         }
     }
 
-    /// Where this instance has other settings than all, in words. `None`: nowhere.
+    /// How this instance's settings differ from the others', in words. `None`: they do not.
     pub(crate) async fn disagreement(&self) -> Result<Option<String>, StoreError> {
         let found = agreement::harmful(&self.session, &self.keyspace, &self.agreement);
         let differences = found.await.map_err(Trouble::of_read)?;
@@ -121,7 +122,7 @@ impl CassandraStore {
             .map(|found| format!("partitions is \"{found}\" there and \"{ours}\" here")))
     }
 
-    /// Whether any node that has rows of the store answers.
+    /// Checks whether any node with rows of the store answers.
     pub(crate) async fn probe(&self) -> Result<(), StoreError> {
         let probed = self.session.execute_unpaged(&self.statements.probe, ());
         let probed = probed.await.map_err(Trouble::from);
@@ -133,7 +134,7 @@ impl CassandraStore {
         KeyTable::prepare(Arc::clone(&self.session), &self.keyspace).await
     }
 
-    /// The session, for statements that are not the store's own.
+    /// The session, for statements that are not part of the store.
     pub fn session(&self) -> &Arc<Session> {
         &self.session
     }
@@ -186,7 +187,7 @@ impl Store for CassandraStore {
         partition: Partition,
         epoch: Epoch,
         stamp: Stamp,
-        batch: Batch,
+        batch: WriteBatch,
     ) -> Result<(), StoreError> {
         let domain = batch.domain.clone();
         let mended = self.damage.mended_by(&domain, &batch.writes);
@@ -340,7 +341,7 @@ impl Store for CassandraStore {
         self.read_for_readers(domain, id).await
     }
 
-    /// Unlike the embedded twin's, a write that lost to a higher stamp counts: the database does
+    /// Unlike in the embedded store, a write that lost to a higher stamp counts: the database does
     /// not tell.
     fn rows_written(&self) -> Vec<(&'static str, u64)> {
         self.counts.read()

@@ -1,4 +1,4 @@
-//! Connecting, and whether this program may use what it finds.
+//! Connects, and checks whether this program may use what it finds.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,36 +20,36 @@ use super::schema::{self, Keyspace, NEWEST, Standing};
 use super::statements::Statements;
 use crate::store::{OpenError, first_model};
 
-/// Longest one attempt to connect may take, making the schema included.
+/// Longest one attempt to connect may take, creating the schema included.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(120);
-/// Between attempts to connect.
+/// Pauses between attempts to connect.
 const RECONNECT: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(10));
-/// Copies of a row with which the death of one node loses nothing.
+/// Replicas with which the loss of one node loses no data.
 const SAFE_COPIES: u32 = 3;
 
-/// Names of the rows of `meta`.
-/// Of which model, with which inputs, all features were that version 0.1 wrote.
+/// Names of rows in `meta`. This one names the model and inputs of all features in a keyspace of
+/// version 0.1.
 const MODEL: &str = "model";
-/// Before the name of a model: the inputs its features here were made with.
+/// Prefix of rows that hold the inputs with which a model's features here were made.
 const INPUTS: &str = "inputs:";
 
-/// Which keyspace, and what it must be like.
+/// Which keyspace to open, and what is expected of it.
 #[derive(Debug, Clone)]
 pub struct CassandraOptions {
     /// The database.
     pub database: CqlOptions,
-    /// The keyspace; made where it is not there.
+    /// The keyspace; created if missing.
     pub keyspace: String,
-    /// Copies of every row in every data centre, where the keyspace is made here.
+    /// Replicas of every row per data centre, used when the keyspace is created here.
     pub replication_factor: u8,
-    /// Number of partitions, which all model services must have alike.
+    /// Number of partitions, the same for all model services.
     pub partitions: u16,
-    /// The models that the program knows, and what they make features of. The keyspace has features
-    /// of some of them, and perhaps of others, which are left alone.
+    /// The models that this program knows, and their inputs. The keyspace may have features of
+    /// other models, too; they are left alone.
     pub models: Vec<ModelInputs>,
-    /// What all instances must have alike, as this one has it.
+    /// This instance's values of the shared settings.
     pub agreement: Agreement,
-    /// Whether to go on where the death of a node can lose acknowledged writes.
+    /// Whether to continue when the loss of a node can lose acknowledged writes.
     pub allow_periodic: bool,
 }
 
@@ -57,30 +57,30 @@ pub struct CassandraOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The database is not there, not ready, or does not let us in: it may be later.
+    /// The database is unreachable, not ready, or refuses this role: it may work later.
     #[error("{place} cannot be used yet: {detail}")]
     Away {
         /// Keyspace and nodes.
         place: String,
-        /// What the database said, with the remedy where one is known.
+        /// What the database said, with a remedy if one is known.
         detail: String,
     },
-    /// Only a person can change that.
+    /// Only a person can fix it.
     #[error(transparent)]
     Refused(#[from] OpenError),
 }
 
 impl CassandraStore {
-    /// Connects, trying once. Makes the keyspace and its tables where they are not there.
+    /// Connects with one attempt. Creates the keyspace and its tables if missing.
     ///
     /// # Errors
-    /// [`ConnectError`]: `Away` is worth another attempt.
+    /// [`ConnectError`]: after `Away`, another attempt may succeed.
     pub async fn connect(options: &CassandraOptions) -> Result<Arc<Self>, ConnectError> {
         let place = place(options);
         match timeout(ATTEMPT_TIMEOUT, open(options, &place)).await {
             Ok(Ok(store)) => Ok(Arc::new(store)),
-            Ok(Err(Failure::Refused(error))) => Err(error.into()),
-            Ok(Err(Failure::Trouble(trouble))) => match trouble.into_open_error(&place) {
+            Ok(Err(OpenFailure::Refused(error))) => Err(error.into()),
+            Ok(Err(OpenFailure::Trouble(trouble))) => match trouble.into_open_error(&place) {
                 Ok(error) => Err(error.into()),
                 Err(detail) => Err(ConnectError::Away { place, detail }),
             },
@@ -91,7 +91,7 @@ impl CassandraStore {
         }
     }
 
-    /// Connects as soon as the database is there, saying what it waits for.
+    /// Connects as soon as the database is available, logging what it waits for.
     ///
     /// # Errors
     /// [`OpenError`] when waiting does not help.
@@ -113,18 +113,18 @@ impl CassandraStore {
 }
 
 /// Why a store was not opened.
-enum Failure {
+enum OpenFailure {
     Refused(OpenError),
     Trouble(Trouble),
 }
 
-impl<E: Into<Trouble>> From<E> for Failure {
+impl<E: Into<Trouble>> From<E> for OpenFailure {
     fn from(error: E) -> Self {
         Self::Trouble(error.into())
     }
 }
 
-/// The keyspace and the nodes, for messages.
+/// Keyspace and nodes, for messages.
 fn place(options: &CassandraOptions) -> String {
     format!(
         "keyspace {} at {}",
@@ -133,9 +133,9 @@ fn place(options: &CassandraOptions) -> String {
     )
 }
 
-async fn open(options: &CassandraOptions, place: &str) -> Result<CassandraStore, Failure> {
+async fn open(options: &CassandraOptions, place: &str) -> Result<CassandraStore, OpenFailure> {
     let unusable = |detail: String| {
-        Failure::Refused(OpenError::Unusable {
+        OpenFailure::Refused(OpenError::Unusable {
             place: place.to_owned(),
             detail,
         })
@@ -145,7 +145,7 @@ async fn open(options: &CassandraOptions, place: &str) -> Result<CassandraStore,
     })?;
     let session = cql::connect(&options.database, keyspace.as_str()).await?;
     if let Standing::Newer(found) = schema::check(&session, &keyspace).await? {
-        return Err(Failure::Refused(OpenError::Newer {
+        return Err(OpenFailure::Refused(OpenError::Newer {
             place: place.to_owned(),
             found,
             known: NEWEST,
@@ -163,12 +163,12 @@ async fn open(options: &CassandraOptions, place: &str) -> Result<CassandraStore,
     if let Some(detail) = lease_trouble(copies, paxos_variant(&session).await?.as_deref()) {
         tracing::warn!(place, detail, "store.leases_may_fail");
     }
-    // Nothing is made where it would be refused.
+    // Nothing is created in a keyspace that would be refused.
     schema::migrate(&session, &keyspace, options.replication_factor).await?;
     identify(&session, &keyspace, options, place).await?;
     let differences = agree(&session, &keyspace, &options.agreement).await?;
     if !differences.is_empty() {
-        return Err(Failure::Refused(OpenError::Disagrees {
+        return Err(OpenFailure::Refused(OpenError::Disagrees {
             place: place.to_owned(),
             differences: in_words(&differences),
         }));
@@ -186,7 +186,7 @@ async fn open(options: &CassandraOptions, place: &str) -> Result<CassandraStore,
     ))
 }
 
-/// Copies of every row, in all data centres together; `None`: there is no such keyspace.
+/// Replicas of every row, over all data centres; `None`: the keyspace does not exist.
 pub(crate) async fn copies(session: &Session, keyspace: &Keyspace) -> Result<Option<u32>, Trouble> {
     let query = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = ?";
     let found = session.query_unpaged(query, (keyspace.as_str(),)).await?;
@@ -202,12 +202,12 @@ pub(crate) async fn copies(session: &Session, keyspace: &Keyspace) -> Result<Opt
     }))
 }
 
-/// The node's `commitlog_sync`; `None` where it does not tell.
+/// The node's `commitlog_sync`; `None` if it is not reported.
 pub(crate) async fn commit_log(session: &Session) -> Result<Option<String>, Trouble> {
     node_setting(session, "commitlog_sync").await
 }
 
-/// The node's `paxos_variant`; `None` where it does not tell, or has no such setting.
+/// The node's `paxos_variant`; `None` if it is not reported or does not exist.
 pub(crate) async fn paxos_variant(session: &Session) -> Result<Option<String>, Trouble> {
     if schema::is_scylla(session) {
         return Ok(None);
@@ -215,24 +215,24 @@ pub(crate) async fn paxos_variant(session: &Session) -> Result<Option<String>, T
     node_setting(session, "paxos_variant").await
 }
 
-/// What troubles leases where conditional writes work like that, if anything does.
+/// The risk for leases with this kind of conditional writes, if there is one.
 pub(crate) fn lease_trouble(copies: u32, paxos_variant: Option<&str>) -> Option<String> {
     let variant = paxos_variant.filter(|variant| copies > 1 && *variant != "v2")?;
     Some(format!(
-        "paxos_variant is {variant}: with {copies} copies of every row conditional writes fail now and \
-         then without a fault, and leases are kept by trying again; set paxos_variant: v2 in the \
-         cassandra.yaml of every node (Cassandra 4.1 and newer)"
+        "paxos_variant is {variant}: with {copies} replicas of every row, conditional writes \
+         sometimes fail without a fault, and leases are kept by retrying; set paxos_variant: v2 \
+         in the cassandra.yaml of every node (Cassandra 4.1 and newer)"
     ))
 }
 
-/// A setting of the node that answers; `None` where it does not tell.
+/// A setting of the node that answers; `None` if it is not reported.
 async fn node_setting(session: &Session, name: &str) -> Result<Option<String>, Trouble> {
     let query = if schema::is_scylla(session) {
         format!("SELECT value FROM system.config WHERE name = '{name}'")
     } else {
         format!("SELECT value FROM system_views.settings WHERE name = '{name}'")
     };
-    // The tables are the node's own: no other consistency can be had of them.
+    // These tables are local to the node, so no other consistency is possible.
     let mut statement = Statement::new(query);
     statement.set_consistency(Consistency::One);
     let found = match session.query_unpaged(statement, ()).await {
@@ -248,33 +248,33 @@ async fn node_setting(session: &Session, name: &str) -> Result<Option<String>, T
     Ok(value.map(|value| value.trim_matches('"').to_owned()))
 }
 
-/// What is dangerous about acknowledging what such a database says is written, if anything.
+/// The risk in relying on this database's acknowledgements, if there is one.
 pub(crate) fn danger(copies: u32, commit_log: Option<&str>) -> Option<String> {
     const REMEDY: &str = "set commitlog_sync: batch (or group) in the node's cassandra.yaml, or \
-         keep three copies of every row, or allow it in the configuration";
+         keep three replicas of every row, or allow it in the configuration";
     if copies >= SAFE_COPIES {
         return None;
     }
     match commit_log {
         Some("batch" | "group") => None,
         Some(mode) => Some(format!(
-            "commitlog_sync is {mode} and there are {copies} copies of every row: a node that \
+            "commitlog_sync is {mode} and there are {copies} replicas of every row: a node that \
              dies loses what it acknowledged; {REMEDY}"
         )),
         None => Some(format!(
-            "the database does not tell its commitlog_sync (the role needs SELECT on \
+            "the database does not report its commitlog_sync (the role needs SELECT on \
              system_views.settings) and there are {copies} copies of every row; {REMEDY}"
         )),
     }
 }
 
-/// Checks what the store was made for, or sets it the first time.
+/// Checks what the store was created for, or records it the first time.
 async fn identify(
     session: &Session,
     keyspace: &Keyspace,
     options: &CassandraOptions,
     place: &str,
-) -> Result<(), Failure> {
+) -> Result<(), OpenFailure> {
     let partitions = options.partitions.to_string();
     let mut made_with = inputs(session, keyspace).await?;
     for wanted in &options.models {
@@ -284,7 +284,7 @@ async fn identify(
         let model = model.clone();
         let found = ModelInputs { model, inputs };
         if found != *wanted {
-            return Err(Failure::Refused(OpenError::OtherModel {
+            return Err(OpenFailure::Refused(OpenError::OtherModel {
                 place: place.to_owned(),
                 found: found.to_string(),
                 wanted: wanted.to_string(),
@@ -297,22 +297,22 @@ async fn identify(
     let found = meta(session, keyspace, KEY, &partitions).await?;
     match found.parse()? {
         Partitions::Of(found) if found == options.partitions => Ok(()),
-        Partitions::Of(found) => Err(Failure::Refused(OpenError::OtherPartitions {
+        Partitions::Of(found) => Err(OpenFailure::Refused(OpenError::OtherPartitions {
             place: place.to_owned(),
             found,
             wanted: options.partitions,
         })),
-        Partitions::Changing { from, to } => Err(Failure::Refused(OpenError::Unusable {
+        Partitions::Changing { from, to } => Err(OpenFailure::Refused(OpenError::Unusable {
             place: place.to_owned(),
             detail: format!(
-                "a change from {from} partitions to {to} was begun and is not finished; \
-                 `kindred partitions set {to}` finishes it"
+                "a change from {from} to {to} partitions is unfinished; `kindred partitions set \
+                 {to}` completes it"
             ),
         })),
     }
 }
 
-/// The inputs of every model of which the keyspace may have features.
+/// The inputs of every model that may have features in the keyspace.
 pub(crate) async fn inputs(
     session: &Session,
     keyspace: &Keyspace,
@@ -336,7 +336,7 @@ pub(crate) async fn inputs(
     Ok(models)
 }
 
-/// The value of a row of `meta`, set to `wanted` where there is none.
+/// The value of a row of `meta`; set to `wanted` if there is none.
 async fn meta(
     session: &Session,
     keyspace: &Keyspace,
@@ -346,7 +346,7 @@ async fn meta(
     let mut read = Statement::new(keyspace.fill("SELECT value FROM {ks}.meta WHERE key = ?"));
     read.set_consistency(Consistency::Serial);
     let write = keyspace.fill("INSERT INTO {ks}.meta (key, value) VALUES (?, ?) IF NOT EXISTS");
-    // Twice: whoever was first, the row is there the second time.
+    // Twice: the row exists the second time, whoever wrote it.
     for _ in 0..2 {
         let found = session.query_unpaged(read.clone(), (key,)).await?;
         let found = found.into_rows_result()?;

@@ -1,8 +1,8 @@
-//! The number of partitions of a keyspace, and how it is changed while no model service runs.
+//! The number of partitions of a keyspace, and how to change it while no model service runs.
 //!
-//! A change is written down first, so that no service starts before it is done, and every step may be
-//! repeated. Partitions get an epoch above all there were: a domain that comes to another partition is written
-//! at newer stamps than before, and what a former owner writes late changes nothing.
+//! A change is recorded first, so that no service starts before it is complete, and every step may
+//! be repeated. All partitions get an epoch above all earlier ones: a domain that moves to another
+//! partition is written with newer stamps, and late writes of a former owner have no effect.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,26 +19,26 @@ use super::schema::Keyspace;
 use super::stopped::{Registered, Why, registered};
 
 const WHY: Why = Why {
-    what: "the number of partitions is to be changed",
+    what: "the number of partitions cannot be changed now",
     again: "kindred partitions set",
 };
 
-/// Name of the row of `meta`.
+/// Name of the row in `meta`.
 pub(super) const KEY: &str = "partitions";
 
-/// Rows that are written at a time.
+/// Rows written at a time.
 const WRITES: usize = 64;
 
-/// How many partitions there are.
+/// The number of partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Partitions {
-    /// So many.
+    /// The current number.
     Of(u16),
-    /// They are being changed, or that was interrupted.
+    /// A change is running, or was interrupted.
     Changing {
-        /// So many there were.
+        /// The old number.
         from: u16,
-        /// So many there are to be.
+        /// The new number.
         to: u16,
     },
 }
@@ -70,7 +70,7 @@ impl FromStr for Partitions {
     }
 }
 
-/// How many partitions the keyspace has; `None`: no model service was ever started on it.
+/// The keyspace's number of partitions; `None`: no model service was ever started on it.
 pub(crate) async fn found(
     session: &Session,
     keyspace: &Keyspace,
@@ -83,7 +83,7 @@ pub(crate) async fn found(
     row.map(|(text,)| text.parse()).transpose()
 }
 
-/// Refuses while a model service is there.
+/// Refuses while a model service is alive.
 ///
 /// # Errors
 /// [`Trouble::InUse`].
@@ -94,10 +94,10 @@ pub(crate) async fn refuse_while_in_use(
     WHY.refuse_while_in_use(session, keyspace).await
 }
 
-/// Says that the number is to be another: from now on no model service starts.
+/// Records that the number will change: from now on no model service starts.
 ///
 /// # Errors
-/// [`Trouble::InUse`] when another one changed it just now.
+/// [`Trouble::InUse`] when somebody else changed it just now.
 pub(crate) async fn begin(
     session: &Session,
     keyspace: &Keyspace,
@@ -110,7 +110,7 @@ pub(crate) async fn begin(
     Ok(next)
 }
 
-/// Leaves every partition without an owner, all at the same epoch, above all there were.
+/// Leaves every partition without an owner, all at the same epoch, above all earlier ones.
 ///
 /// # Errors
 /// [`Trouble::InUse`] when a model service took one.
@@ -135,10 +135,10 @@ pub(crate) async fn raise_epochs(
     Ok((Epoch(newest + 1), names.collect()))
 }
 
-/// Writes down to which partition each domain belongs.
+/// Records the new partition of every domain.
 ///
 /// # Errors
-/// Of the database.
+/// Those of the database.
 pub(crate) async fn assign(
     session: &Session,
     keyspace: &Keyspace,
@@ -159,10 +159,10 @@ pub(crate) async fn assign(
     Ok(())
 }
 
-/// Says that the number is the new one: model services may start with it.
+/// Records the new number: model services may start with it.
 ///
 /// # Errors
-/// [`Trouble::InUse`] when a model service is there, or another one changed the number just now.
+/// [`Trouble::InUse`] when a model service is alive, or somebody else changed the number just now.
 pub(crate) async fn finish(
     session: &Session,
     keyspace: &Keyspace,
@@ -188,7 +188,7 @@ async fn replace(
     match found(session, keyspace).await? {
         Some(now) if now == next => Ok(()),
         _ => Err(Trouble::InUse(
-            "another `kindred partitions set` runs; let it end".to_owned(),
+            "another `kindred partitions set` is running; wait for it to end".to_owned(),
         )),
     }
 }

@@ -1,8 +1,8 @@
-//! Whether a quorum of copies answers, as requests find out.
+//! Tracks whether a quorum of replicas answers, as requests find out.
 //!
-//! A node that knows nothing yet of the death of others holds every request at QUORUM until it times out, on
-//! one of a limited number of threads, and answers at ONE wait behind these. So once none was answered, one
-//! request in [`GIVEN_UP`] asks whether it is over; the others do without at once.
+//! A node that has not noticed yet that others died holds every QUORUM request until it times out,
+//! on one of a limited number of threads, and requests at ONE wait behind these. So once one got no
+//! answer, only one request per [`GIVEN_UP`] tries QUORUM again; the others skip it at once.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,26 +10,26 @@ use std::time::Duration;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use tokio::time::Instant;
 
-/// For how long no quorum is asked for after one did not answer.
+/// How long QUORUM is skipped after a request got no answer.
 const GIVEN_UP: Duration = Duration::from_secs(2);
-/// How often it is said that there is none.
+/// How often the loss is logged.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
-/// Whether a quorum of copies answers.
+/// Whether a quorum of replicas answers.
 #[derive(Debug, Default)]
 pub(super) struct Quorum(Mutex<Seen>);
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// When one answered last.
+    /// When a quorum last answered.
     answered: Option<Instant>,
-    /// Not asked for before; `None`: it answers, as far as is known.
+    /// Skipped until then; `None`: a quorum answers, as far as known.
     lost_until: Option<Instant>,
     said: Option<Instant>,
 }
 
 impl Quorum {
-    /// Whether to ask for one. While none answers, one in [`GIVEN_UP`] is to.
+    /// Whether to try QUORUM. While none answers, one request per [`GIVEN_UP`] does.
     pub(super) fn is_worth_asking(&self) -> bool {
         self.is_worth_asking_at(Instant::now())
     }
@@ -46,7 +46,7 @@ impl Quorum {
         }
     }
 
-    /// What became of a request at QUORUM that began then.
+    /// Records the outcome of a QUORUM request that began at `begun`.
     pub(super) fn asked<T>(&self, begun: Instant, outcome: &Result<T, ExecutionError>) {
         match outcome {
             Ok(_) => self.answered(Instant::now()),
@@ -61,7 +61,7 @@ impl Quorum {
         seen.lost_until = None;
     }
 
-    /// A request was not answered. That says nothing when another one was meanwhile.
+    /// A request got no answer. That means nothing if another one got one meanwhile.
     fn lost(&self, begun: Instant, now: Instant, error: &ExecutionError) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.answered.is_some_and(|answered| answered >= begun) {
@@ -73,12 +73,12 @@ impl Quorum {
             .is_none_or(|said| now.duration_since(said) >= SAY_EVERY)
         {
             seen.said = Some(now);
-            tracing::warn!(%error, "no quorum: readers are answered from one copy, as stale");
+            tracing::warn!(%error, "no quorum: readers get possibly stale answers from one replica");
         }
     }
 }
 
-/// Whether a request failed for want of nodes, or of one that answers in time.
+/// Whether a request failed because nodes are missing or too slow.
 fn is_missing(error: &ExecutionError) -> bool {
     match error {
         ExecutionError::RequestTimeout(_)

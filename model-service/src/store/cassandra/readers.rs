@@ -1,5 +1,5 @@
-//! What readers are answered from while no view of a domain is there: two requests an answer, at QUORUM,
-//! and below it where there is none.
+//! Answers readers while there is no view of a domain: two requests per answer, at QUORUM, or below
+//! it when there is no quorum.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -19,9 +19,9 @@ use super::rows::ReadDomain;
 use crate::store::damage;
 use kindred_domain::store::{ItemRow, Reading, StoreError};
 
-/// Longest a request may take before readers are answered from one copy.
+/// Longest wait for a request before readers are answered from one replica.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// From how many copies.
+/// How many replicas to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Copies {
     Quorum,
@@ -36,7 +36,7 @@ impl CassandraStore {
     ) -> Result<Reading, StoreError> {
         if self.quorum.is_worth_asking() {
             match self.reading_from(Copies::Quorum, domain, id).await {
-                // What is damaged is no better with fewer copies.
+                // Damaged rows do not get better with fewer replicas.
                 Err(trouble @ (Trouble::Row(..) | Trouble::Answer(_))) => {
                     return Err(trouble.of_read());
                 }
@@ -79,7 +79,7 @@ impl CassandraStore {
         let found = self.sound(domain, damage::ITEMS, rows::items(&found)?);
         let found = found.into_iter();
         let found: HashMap<ItemId, ItemRow> = found.map(|row| (row.id.clone(), row)).collect();
-        // Of a domain that was removed rows may be left.
+        // A removed domain may have rows left.
         let is_removed = stored.is_some_and(|read| !read.is_there());
         let found = if is_removed { HashMap::new() } else { found };
         let mut items = ids.iter().map(|id| found.get(id).cloned());
@@ -91,7 +91,7 @@ impl CassandraStore {
         })
     }
 
-    /// A domain's row and number of buckets, as so many copies have them.
+    /// A domain's row and number of buckets, at the given consistency.
     async fn seen_domain(
         &self,
         copies: Copies,

@@ -1,8 +1,8 @@
 //! Reading rows.
 //!
-//! The buckets of a domain are read side by side and merged, so that pages come in the order of
-//! ids whatever bucket they lie in. A page reads its share and a little more of every bucket, and
-//! a bucket that runs dry early is read on: memory is bounded by the page.
+//! The buckets of a domain are read in parallel and merged, so that pages are ordered by id across
+//! buckets. A page reads its share and a little more from every bucket, and reads on in a bucket
+//! that runs dry early: memory is bounded by the page size.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -24,19 +24,19 @@ use kindred_domain::store::{
     Beside, Content, DomainRow, FeatureRow, ItemRow, ListRow, Page, SettingsRow,
 };
 
-/// Most rows of a page, whatever is asked for.
+/// Most rows per page, whatever is requested.
 const MAX_PAGE_ROWS: usize = 10_000;
-/// Most ids of one request for items.
+/// Most ids per request for items.
 const IDS_PER_REQUEST: usize = 100;
 
-/// A row that is scanned in pages.
+/// A row that can be scanned in pages.
 pub(super) trait Scanned: Sized + Send {
     fn statement(statements: &Statements) -> &PreparedStatement;
 
-    /// Their table.
+    /// Its table.
     const TABLE: &'static str;
 
-    /// Rows in the order they came.
+    /// Decodes rows, in the order they came.
     fn decode(
         found: &QueryRowsResult,
         model: Option<&ModelName>,
@@ -82,11 +82,11 @@ impl Scanned for FeatureRow {
     }
 }
 
-/// Where the scan of one bucket is.
+/// Position of the scan in one bucket.
 struct Cursor<T> {
     bucket: i16,
     rows: VecDeque<T>,
-    /// The least id not read yet may be this; `None`: all are read.
+    /// A lower bound of the ids not read yet; `None`: all are read.
     resume: Option<String>,
 }
 
@@ -96,16 +96,16 @@ impl<T: Scanned> Cursor<T> {
     }
 }
 
-/// Rows to ask each bucket for, so that most pages need one request a bucket.
+/// Rows to request from each bucket, so that most pages need one request per bucket.
 fn share(limit: usize, buckets: i16) -> usize {
     let mean = (limit + 1) / usize::try_from(buckets).unwrap_or(1).max(1);
-    // Two deviations of a hash's spread.
+    // Two standard deviations of the spread over buckets.
     mean + 2 * mean.isqrt() + 2
 }
 
 impl CassandraStore {
-    /// Reads all rows a statement finds: what is asked here is limited by itself. While no quorum answers, most
-    /// requests end at once.
+    /// Reads all rows of a statement, which must limit itself. While no quorum answers, most
+    /// requests fail at once.
     pub(super) async fn read(
         &self,
         statement: &PreparedStatement,
@@ -192,7 +192,7 @@ impl CassandraStore {
         }
     }
 
-    /// What is set for a domain, as stored.
+    /// A domain's settings, as stored.
     pub(super) async fn stored_settings(
         &self,
         domain: &DomainName,
@@ -204,7 +204,7 @@ impl CassandraStore {
         Ok(row.and_then(|row| self.sound_one(domain, damage::SETTINGS, row)))
     }
 
-    /// Rows of a domain in the order of ids; of one model where the model is a part of their key.
+    /// Rows of a domain ordered by id; of one model if the model is part of their key.
     pub(super) async fn scan<T: Scanned>(
         &self,
         domain: &DomainName,
@@ -232,7 +232,7 @@ impl CassandraStore {
                 }
             }
             try_join_all(fills).await?;
-            // An id lies in one bucket.
+            // Each id is in one bucket only.
             let heads = cursors.iter_mut().filter(|cursor| !cursor.rows.is_empty());
             let least = heads.min_by(|a, b| a.head().cmp(&b.head()));
             let Some(least) = least else {
@@ -251,7 +251,7 @@ impl CassandraStore {
         }
     }
 
-    /// Reads a cursor's next rows: some that are sound, if there are any.
+    /// Reads more rows for a cursor until some are sound, or none are left.
     async fn fill<T: Scanned>(
         &self,
         domain: &DomainName,
@@ -279,7 +279,7 @@ impl CassandraStore {
                     Ok(row) => row.id().as_str(),
                     Err(unsound) => &unsound.id,
                 });
-                // The least text above an id: ids have no control characters.
+                // The smallest text above an id: ids have no control characters.
                 cursor.resume = last.map(|id| format!("{id}\0"));
             }
             cursor.rows.extend(self.sound(domain, T::TABLE, decoded));
@@ -287,7 +287,7 @@ impl CassandraStore {
         Ok(())
     }
 
-    /// What is stored of a model beside the served one.
+    /// What is stored of a model next to the served one.
     pub(super) async fn stored_beside(
         &self,
         domain: &DomainName,
@@ -302,7 +302,7 @@ impl CassandraStore {
         Ok(Beside { row, habits })
     }
 
-    /// The models beside the served one of which something is stored.
+    /// The models next to the served one that have stored data.
     pub(super) async fn models_beside(
         &self,
         domain: &DomainName,
@@ -311,7 +311,7 @@ impl CassandraStore {
         let found = self.read(&self.statements.all_beside, values).await?;
         let mut models = Vec::new();
         for row in found.rows::<(&str,)>()? {
-            // Under another name nobody wrote anything.
+            // Invalid names cannot have been written by anybody.
             models.extend(ModelName::new(row?.0).ok());
         }
         Ok(models)
@@ -328,7 +328,8 @@ impl CassandraStore {
         self.sound_list(domain, id, &found)
     }
 
-    /// Ids of stored lists, which are one partition; of a model beside the served one if one is named.
+    /// Ids of stored lists, which are one partition; of a model next to the served one if one is
+    /// named.
     pub(super) async fn scan_lists(
         &self,
         domain: &DomainName,
@@ -337,7 +338,7 @@ impl CassandraStore {
         limit: usize,
     ) -> Result<Page<ItemId>, Trouble> {
         let limit = limit.clamp(1, MAX_PAGE_ROWS);
-        // One more than asked for is where the next page begins.
+        // One row more than requested: the next page starts there.
         let most = i32::try_from(limit + 1).unwrap_or(i32::MAX);
         let (mut rows, mut from) = (Vec::new(), from.map_or("", ItemId::as_str).to_owned());
         loop {

@@ -1,4 +1,4 @@
-//! Rows as the database has them.
+//! Conversion between rows and their database form.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,16 +24,16 @@ use kindred_domain::store::{
 /// A row, or what is wrong with it.
 pub(super) type Read<T> = Result<T, Unsound>;
 
-/// One change of one row, with all that its statement binds.
+/// One change of one row, with everything its statement binds.
 pub(super) struct RowChange {
     pub(super) domain: DomainName,
-    /// Of items and features; 0 for the others.
+    /// For items and features; 0 for other rows.
     pub(super) bucket: i16,
     pub(super) stamp: i64,
     pub(super) change: Change,
 }
 
-/// What a row becomes.
+/// The new content of a row.
 pub(super) enum Change {
     /// The row, and the domain's number of buckets.
     Domain(DomainRow, i16),
@@ -86,8 +86,8 @@ const EXPIRED: &str = "expired";
 const REJECTED: &str = "rejected";
 const LIVE: &str = "live";
 
-/// The row's `status`: `deleted`, `expired`, `rejected` or `live`. Whether a live item's list is
-/// made already is not said here: that would cost every item a second write.
+/// The row's `status`: `deleted`, `expired`, `rejected` or `live`. It does not say whether a live
+/// item's list exists yet: that would cost every item a second write.
 fn status(row: &ItemRow) -> &'static str {
     match (row.liveness, &row.rejected) {
         (Liveness::Deleted, _) => DELETED,
@@ -144,7 +144,7 @@ impl SerializeRow for RowChange {
                 attributes: &row.attributes,
                 status: status(row),
                 since: to_cql(row.since),
-                // Not null: every null is a tombstone that scans have to step over.
+                // Not null: every null is a tombstone that scans have to skip.
                 rejected: row.rejected.as_deref().unwrap_or_default(),
                 content_hash: row.content_hash.cast_signed(),
                 image: row.image.as_deref(),
@@ -236,7 +236,7 @@ impl SerializeRow for RowChange {
 }
 
 impl RowChange {
-    /// Bytes of the row in a request, roughly: what decides how many go into one.
+    /// Approximate size of the row in a request, in bytes; decides how many rows a request gets.
     pub(super) fn bytes(&self) -> usize {
         const FIXED: usize = 64;
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
@@ -292,7 +292,7 @@ fn to_cql(at: DateTime<Utc>) -> CqlTimestamp {
 }
 
 fn from_cql(at: CqlTimestamp) -> Result<DateTime<Utc>, String> {
-    DateTime::from_timestamp_millis(at.0).ok_or_else(|| format!("{} ms is no time", at.0))
+    DateTime::from_timestamp_millis(at.0).ok_or_else(|| format!("{} ms is not a valid time", at.0))
 }
 
 fn floats_to_bytes(values: &[f32]) -> Vec<u8> {
@@ -316,12 +316,13 @@ fn words<'a>(bytes: &'a [u8]) -> Result<impl Iterator<Item = [u8; 4]> + use<'a>,
     }
 }
 
-/// What a column holds that every row has.
+/// A column that every row must have.
 fn there<T>(column: &str, value: Option<T>) -> Result<T, String> {
     value.ok_or_else(|| format!("it has no {column}"))
 }
 
-/// A row of `domains` and its number of buckets. But for the name any column may be empty where something else wrote.
+/// A row of `domains` and its number of buckets. Any column except the name may be null if
+/// something else wrote the row.
 pub(super) type StoredDomain<'a> = (
     &'a str,
     Option<&'a str>,
@@ -335,10 +336,10 @@ pub(super) type StoredDomain<'a> = (
     Option<&'a str>,
 );
 
-/// A row of `domains`, as far as it can be read.
+/// A row of `domains`, as far as it is readable.
 pub(super) struct ReadDomain {
     pub(super) domain: DomainName,
-    /// `None`: it is not said.
+    /// `None`: not given.
     model: Option<ModelName>,
     pub(super) buckets: i16,
     partition: u16,
@@ -352,8 +353,8 @@ pub(super) struct ReadDomain {
 }
 
 impl ReadDomain {
-    /// The row, and what was put right in it. `model`: what it is when the row does not say it; without any there is
-    /// no row.
+    /// The row, and what was repaired in it. `model` is used if the row does not name one; without
+    /// either there is no row.
     pub(super) fn put_right(self, model: Option<ModelName>) -> Option<(DomainRow, Option<String>)> {
         let mut row = DomainRow {
             model: self.model.or(model)?,
@@ -380,13 +381,13 @@ impl ReadDomain {
         removal.is_none_or(|removed| removed.stage == RemovalStage::Past)
     }
 
-    /// Whether the row says the domain's model.
+    /// Whether the row names the domain's model.
     pub(super) fn has_model(&self) -> bool {
         self.model.is_some()
     }
 }
 
-/// Decodes a row of `domains`. `None`: it has no domain's name.
+/// Decodes a row of `domains`. `None`: it has no domain name.
 pub(super) fn domain(row: StoredDomain<'_>) -> Option<ReadDomain> {
     let (
         name,
@@ -468,10 +469,10 @@ pub(super) fn settings(found: &QueryRowsResult) -> Result<Option<Read<SettingsRo
     Ok(row.map(|row| read(row).map_err(|why: String| Unsound::new("", why))))
 }
 
-/// How a model beside the served one stands, and the habits that its features are made with.
+/// The state of a model next to the served one, and the habits of its features.
 pub(super) type StoredBeside = (Option<Read<BesideRow>>, Option<Read<Habits>>);
 
-/// What is stored of a model beside the served one, but for its lists.
+/// Everything stored of a model next to the served one except its lists.
 pub(super) fn beside(found: &QueryRowsResult) -> Result<StoredBeside, Trouble> {
     let row = found.maybe_first_row::<(Option<&str>, Option<&str>)>()?;
     let (state, habits) = row.unwrap_or_default();
@@ -551,8 +552,9 @@ pub(super) fn ids(found: &QueryRowsResult) -> Result<Vec<Read<ItemId>>, Trouble>
     rows.map(|row| Ok(item_id(row?.0))).collect()
 }
 
-/// The fingerprint of habits, bound to the version of the feature that was made with them; and back again. An older program
-/// that writes the row leaves this column as it is: it must not seem to say something of what that wrote. 0 stays 0.
+/// Binds the fingerprint of habits to the version of the feature made with them; applying it twice
+/// gives the fingerprint back. An older program that rewrites the row leaves this column unchanged,
+/// and it must not seem to describe the new feature. 0 stays 0.
 fn bound(habits: u64, version: u64) -> u64 {
     match habits ^ version.wrapping_mul(0x9E37_79B9_7F4A_7C15) {
         _ if habits == 0 => 0,
@@ -587,7 +589,7 @@ pub(super) fn features(
             id: ItemId::new(id).map_err(|error| error.to_string())?,
             version,
             space: Space::stored(there("space", space)?),
-            // Rows of before migration 7 have none.
+            // Rows from before migration 7 have none.
             habits: bound(habits.map_or(0, i64::cast_unsigned), version),
             feature: feature.map_err(|error| error.to_string())?,
         };
@@ -621,7 +623,7 @@ pub(super) fn list(
         Option<CqlTimestamp>,
     );
     let read = |(neighbours, model, updated_at): Stored<'_>| {
-        // An empty list is none in the database.
+        // The database stores an empty list as null.
         let neighbours = neighbours.unwrap_or_default().into_iter();
         let neighbours = neighbours.map(|(id, score)| {
             let id = ItemId::new(id).map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! The tables, made by numbered migrations. Each may be run any number of times.
+//! The tables, created by numbered migrations. Each migration may run any number of times.
 
 mod lists;
 
@@ -14,16 +14,16 @@ use scylla::value::CqlTimestamp;
 use super::failure::{Trouble, is_unauthorized};
 use lists::Shape;
 
-/// Longest a change of the schema may take until all nodes know it.
+/// Longest wait until all nodes know a schema change.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One step from an empty keyspace to today's.
+/// One step from an empty keyspace to the current schema.
 struct Migration {
     number: i32,
     name: &'static str,
     /// `{ks}` stands for the keyspace.
     statements: &'static [&'static str],
-    /// Columns that are added after that where they are not there. In rows of before they are null.
+    /// Columns added afterwards if they are missing. They are null in older rows.
     columns: &'static [Column],
 }
 
@@ -32,7 +32,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration {
         number: 2,
         name: "model services that are there",
-        // Rows come with a time to live, and each is written over and over.
+        // Rows have a time to live, and each is rewritten again and again.
         statements: &[
             "CREATE TABLE IF NOT EXISTS {ks}.instances (owner text PRIMARY KEY, \
              address text) WITH gc_grace_seconds = 3600",
@@ -42,8 +42,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration {
         number: 3,
         name: "settings of domains; models side by side",
-        // Version 0.1 takes an item's features of all models away when it writes one: it must not
-        // meet features side by side, and refuses a keyspace with this migration.
+        // Version 0.1 deletes an item's features of all models when it writes one. It must not run
+        // on features side by side, and refuses a keyspace that has this migration.
         statements: &[
             "CREATE TABLE IF NOT EXISTS {ks}.domain_settings (domain text PRIMARY KEY, \
              settings text, updated_at timestamp)",
@@ -53,8 +53,8 @@ const MIGRATIONS: &[Migration] = &[
     Migration {
         number: LISTS,
         name: "lists of a domain in one partition",
-        // Rows are replaced whole, and deleted with their items. Who reads a domain steps over what
-        // was deleted in the last day.
+        // Rows are replaced whole, and deleted with their items. A scan of a domain has to skip
+        // what was deleted in the last day.
         statements: &[
             "CREATE TABLE IF NOT EXISTS {ks}.similar_items (domain text, id text, \
              neighbours frozen<list<frozen<tuple<text, float>>>>, model text, updated_at timestamp, \
@@ -80,7 +80,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration {
         number: 6,
         name: "keys",
-        // Written by lightweight transactions alone.
+        // Written only by lightweight transactions.
         statements: &[
             "CREATE TABLE IF NOT EXISTS {ks}.access_keys (id text PRIMARY KEY, hash blob, \
              grants frozen<set<text>>, created_at timestamp, expires_at timestamp)",
@@ -122,7 +122,7 @@ const MIGRATIONS: &[Migration] = &[
     },
 ];
 
-/// A column that a table got later than its other ones.
+/// A column added to an existing table.
 struct Column {
     table: &'static str,
     name: &'static str,
@@ -135,7 +135,7 @@ impl Column {
         Self { table, name, kind }
     }
 
-    /// The statement that adds it; ScyllaDB does not know how to leave one alone that is there.
+    /// The statement that adds it; on ScyllaDB it has no `IF NOT EXISTS`.
     fn statement(&self, keyspace: &Keyspace, is_scylla: bool) -> String {
         let Self { table, name, kind } = self;
         let unless = if is_scylla { "" } else { "IF NOT EXISTS " };
@@ -146,7 +146,7 @@ impl Column {
         let query = "SELECT kind FROM system_schema.columns \
              WHERE keyspace_name = ? AND table_name = ? AND column_name = ?";
         let mut query = Statement::new(query);
-        // Each node has the schema to itself.
+        // The schema tables are local to each node.
         query.set_consistency(Consistency::One);
         let values = (keyspace.as_str(), self.table, self.name);
         let found = session.query_unpaged(query, values).await?;
@@ -154,7 +154,7 @@ impl Column {
     }
 }
 
-/// The migration that makes the table of lists anew: before it, each list was a partition.
+/// The migration that recreates the table of lists: before it, each list was a partition.
 const LISTS: i32 = 4;
 
 const FIRST_TABLES: Migration = Migration {
@@ -194,7 +194,7 @@ pub const NEWEST: u32 = MIGRATIONS.len() as u32;
 pub struct Keyspace(String);
 
 impl Keyspace {
-    /// Checks and makes a name. `None` when it is none.
+    /// Validates a name. `None` if it is invalid.
     pub fn new(name: &str) -> Option<Self> {
         let mut bytes = name.bytes();
         let fits = bytes.next().is_some_and(|b| b.is_ascii_alphabetic())
@@ -203,12 +203,12 @@ impl Keyspace {
         fits.then(|| Self(name.to_owned()))
     }
 
-    /// The name as it is, without quotes.
+    /// The name without quotes.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Puts the quoted name where a statement says `{ks}`.
+    /// Replaces `{ks}` in a statement by the quoted name.
     pub(crate) fn fill(&self, statement: &str) -> String {
         statement.replace("{ks}", &self.to_string())
     }
@@ -222,7 +222,7 @@ impl fmt::Display for Keyspace {
 }
 
 fn create_keyspace(keyspace: &Keyspace, replication_factor: u8, is_scylla: bool) -> String {
-    // Conditional writes do not work on the tablets of every version.
+    // Conditional writes do not work with the tablets of every ScyllaDB version.
     let tablets = if is_scylla {
         " AND tablets = {'enabled': false}"
     } else {
@@ -234,8 +234,8 @@ fn create_keyspace(keyspace: &Keyspace, replication_factor: u8, is_scylla: bool)
     )
 }
 
-/// Every statement that makes the schema, in their order, for a person to run who may: for a
-/// service whose role may not. The last of them say that the migrations were done.
+/// Every statement that creates the schema, in order, to be run by a person who has the
+/// permissions. The last ones record the migrations as done.
 pub fn statements(keyspace: &Keyspace, replication_factor: u8, is_scylla: bool) -> Vec<String> {
     let mut statements = vec![
         create_keyspace(keyspace, replication_factor, is_scylla),
@@ -255,18 +255,18 @@ pub fn statements(keyspace: &Keyspace, replication_factor: u8, is_scylla: bool) 
     statements
 }
 
-/// How a keyspace stands to this program.
+/// The state of a keyspace's schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
     /// Every migration has been done.
     Current,
-    /// These have not been done; all of them where there is no keyspace.
+    /// These migrations are missing; all of them if the keyspace does not exist.
     Behind(Vec<u32>),
-    /// A newer program was here.
+    /// A newer program has migrated it.
     Newer(u32),
 }
 
-/// How the keyspace stands. Changes nothing.
+/// The state of the keyspace's schema. Changes nothing.
 ///
 /// # Errors
 /// When the database does not answer, or the role may not read the keyspace.
@@ -288,7 +288,7 @@ pub async fn check(session: &Session, keyspace: &Keyspace) -> Result<Standing, T
         Err(error) => return Err(error.into()),
     }
     if lists::shape(session, keyspace).await? != Shape::OnePartitionADomain {
-        // Whatever is written down: statements that were run by hand leave a table that is there as it is.
+        // Whatever is recorded: statements run by hand leave an existing table as it is.
         done.remove(&LISTS);
     }
     if let Some(newest) = done.last().and_then(|newest| u32::try_from(*newest).ok())
@@ -306,11 +306,11 @@ pub async fn check(session: &Session, keyspace: &Keyspace) -> Result<Standing, T
     })
 }
 
-/// Makes the keyspace where it is not there, and does every migration that was not done.
+/// Creates the keyspace if missing, and runs every missing migration.
 ///
 /// # Errors
-/// [`Trouble::Forbidden`] when the role may not: a role that may does it with `kindred schema`.
-/// [`Trouble::InUse`] when a migration needs that no model service is there, and one is.
+/// [`Trouble::Forbidden`] when the role lacks the permission: run `kindred schema` as a role that
+/// has it. [`Trouble::InUse`] when a migration requires that no model service is alive, and one is.
 pub async fn migrate(
     session: &Session,
     keyspace: &Keyspace,
@@ -339,7 +339,7 @@ pub async fn migrate(
             }
         }
         if dropped {
-            // Somebody may have made lists meanwhile, in the table that was dropped.
+            // Somebody may have stored lists meanwhile, in the table that was dropped.
             lists::mark_all_dirty(session, keyspace).await?;
         }
         let done = keyspace.fill(
@@ -364,8 +364,8 @@ async fn run(session: &Session, keyspace: &Keyspace, statement: String) -> Resul
     match session.query_unpaged(statement, ()).await {
         Ok(_) => Ok(()),
         Err(error) if is_unauthorized(&error) => Err(Trouble::Forbidden(format!(
-            "the schema of keyspace {} is not current and this role may not change it ({error}); run \
-             `kindred schema` as a role that may",
+            "the schema of keyspace {} is out of date and this role may not change it ({error}); \
+             run `kindred schema` as a role that may",
             keyspace.as_str()
         ))),
         Err(error) => Err(error.into()),

@@ -1,4 +1,4 @@
-//! The statements, prepared once a session.
+//! The statements, prepared once per session.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use scylla::statement::prepared::PreparedStatement;
 
 use super::schema::Keyspace;
 
-/// Rows of one page of those reads that are paged by the database.
+/// Rows per page of reads that the database pages.
 const PAGE_ROWS: i32 = 1_000;
-/// Longest one statement about a lease may take: what a node that stands still does not answer is asked
-/// of another while the lease lasts.
+/// Longest wait for one statement about a lease: if a node hangs, another one is asked while the
+/// lease lasts.
 const LEASE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 macro_rules! statements {
@@ -152,7 +152,7 @@ statements! {
             VALUES (?, ?, ?, ?, ?) IF NOT EXISTS",
         take_lease: "UPDATE {ks}.partitions SET epoch = ?, owner = ?, address = ?, beat = ? \
             WHERE partition = ? IF epoch = ? AND owner = ? AND address = ? AND beat = ?",
-        // Sets what is there already: only the condition matters, and that it is a write.
+        // Sets the value that is already there: only the condition matters, and that it is a write.
         fence: "UPDATE {ks}.partitions SET epoch = ? WHERE partition = ? IF epoch = ?",
     }
 }
@@ -160,13 +160,13 @@ statements! {
 /// How a statement may be sent.
 #[derive(Clone, Copy)]
 enum Kind {
-    /// At QUORUM, again if need be: reads, and writes that carry their stamp.
+    /// At QUORUM, retried if necessary: reads, and writes that carry their stamp.
     Idempotent,
-    /// A read that sees what every conditional write before it did.
+    /// A read that sees every earlier conditional write.
     Serial,
-    /// A read that one copy answers, perhaps one that is behind.
+    /// A read from one replica, which may lag.
     Local,
-    /// A lightweight transaction: sent once; unknown when it times out.
+    /// A lightweight transaction: sent once; its outcome is unknown if it times out.
     Conditional,
 }
 

@@ -1,4 +1,5 @@
-//! What may be done only while no model service runs, and how partitions are left for those that come later.
+//! What may be done only while no model service runs, and how partitions are prepared for later
+//! services.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +16,13 @@ use super::schema::Keyspace;
 /// Why model services must be stopped.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Why {
-    /// What is to be done.
+    /// The change.
     pub what: &'static str,
-    /// The command that does it.
+    /// The command that makes it.
     pub again: &'static str,
 }
 
-/// A domain, as far as it matters here.
+/// The relevant part of a domain's row.
 pub(super) struct Registered {
     pub name: String,
     pub partition: i16,
@@ -29,13 +30,13 @@ pub(super) struct Registered {
     pub written: Stamp,
 }
 
-/// All domains, in no order.
+/// All domains, unordered.
 pub(super) async fn registered(
     session: &Session,
     keyspace: &Keyspace,
 ) -> Result<Vec<Registered>, Trouble> {
     let mut domains = Vec::new();
-    // All columns but a null have the row's write time.
+    // All non-null columns have the row's write time.
     let query = keyspace.fill("SELECT domain, partition, WRITETIME(live) FROM {ks}.domains");
     let mut state = PagingState::start();
     loop {
@@ -57,7 +58,7 @@ pub(super) async fn registered(
 }
 
 impl Why {
-    /// Leaves a partition without an owner, at an epoch above all there were and above `written`.
+    /// Leaves a partition without an owner, at an epoch above all earlier ones and above `written`.
     pub(super) async fn next_epoch(
         &self,
         session: &Session,
@@ -91,7 +92,7 @@ impl Why {
         }
     }
 
-    /// Refuses while a model service is there.
+    /// Refuses while a model service is alive.
     ///
     /// # Errors
     /// [`Trouble::InUse`].
@@ -101,7 +102,8 @@ impl Why {
         keyspace: &Keyspace,
     ) -> Result<(), Trouble> {
         self.refuse_while_announced(session, keyspace).await?;
-        // An owner that is not announced (with one partition none is) shows by its beat.
+        // An owner that does not announce itself (none does with one partition) is recognised by
+        // its beat.
         let before = owners(session, keyspace).await?;
         if before.is_empty() {
             return Ok(());
@@ -118,7 +120,7 @@ impl Why {
         self.refuse_while_announced(session, keyspace).await
     }
 
-    /// Refuses while a model service says that it is there.
+    /// Refuses while a model service announces itself.
     ///
     /// # Errors
     /// [`Trouble::InUse`].
@@ -139,8 +141,8 @@ impl Why {
         let owner = if owner.is_empty() { "another" } else { owner };
         let Self { what, again } = self;
         Trouble::InUse(format!(
-            "{what}, and a model service is there: {owner}, {detail}; stop every model service (SIGTERM), wait \
-             ten seconds, and run `{again}` again"
+            "{what}, but a model service is running: {owner}, {detail}; stop every model service \
+             (SIGTERM), wait ten seconds, and run `{again}` again"
         ))
     }
 }

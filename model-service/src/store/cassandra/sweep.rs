@@ -1,7 +1,8 @@
-//! Deleting all rows of a domain that was removed, some at a time.
+//! Deletes all rows of a removed domain, in steps.
 //!
-//! Whatever is one partition goes with one statement; texts are a partition each, and are found by the items
-//! they are of. So a bucket's texts go before its items, and a step begins where there are items left.
+//! A partition is deleted with one statement; each text is a partition of its own, found through
+//! its item. So a bucket's texts are deleted before its items, and a step starts where items are
+//! left.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +20,8 @@ use kindred_domain::models::Swept;
 use kindred_domain::store::{Stamp, StoreError};
 
 impl CassandraStore {
-    /// Deletes some `most` items of a domain, and with the last of them everything else. Whether none are left.
+    /// Deletes at most `most` items of a domain, and with the last of them everything else. Returns
+    /// whether none are left.
     pub(super) async fn sweep_domain(
         &self,
         domain: &DomainName,
@@ -42,12 +44,12 @@ impl CassandraStore {
             if found == 0 {
                 continue;
             }
-            // Ids that are none go with the rest.
+            // Invalid ids are deleted with the rest.
             let is_last = found < most || ids.is_empty();
             self.delete_items(domain, bucket, stamp, ids, is_last)
                 .await?;
             if is_last {
-                // What comes late, from before, stays away too.
+                // Late writes from before stay deleted, too.
                 self.delete(&all.sweep_items, (at, of, bucket), Table::Items)
                     .await?;
             }
@@ -68,7 +70,7 @@ impl CassandraStore {
         Ok(true)
     }
 
-    /// Deletes what is stored of a model: a statement a partition, however many rows there are.
+    /// Deletes what is stored of a model: one statement per partition, however many rows there are.
     pub(super) async fn sweep_one_model(
         &self,
         domain: &DomainName,
@@ -94,7 +96,7 @@ impl CassandraStore {
         Ok(true)
     }
 
-    /// Some ids of a bucket, and how many rows they are of.
+    /// Some ids of a bucket, and the number of their rows.
     async fn item_ids(
         &self,
         domain: &DomainName,
@@ -109,7 +111,7 @@ impl CassandraStore {
         Ok((self.sound(domain, damage::ITEMS, read), count))
     }
 
-    /// Deletes items' texts, and their rows unless those go together.
+    /// Deletes items' texts, and their rows unless those are deleted with the partition.
     async fn delete_items(
         &self,
         domain: &DomainName,

@@ -1,8 +1,7 @@
-//! What only the clustered twin must do, and the contract run against it.
+//! What only the clustered store must do, and the contract run against it.
 //!
-//! The nodes are those of `KINDRED_TEST_CQL_NODES` (`host:port,…`), the role that of
-//! `KINDRED_TEST_CQL_USER` and `KINDRED_TEST_CQL_PASSWORD`, if set; every test has a keyspace of
-//! its own there and drops it.
+//! The nodes are in `KINDRED_TEST_CQL_NODES` (`host:port,…`), the role in `KINDRED_TEST_CQL_USER`
+//! and `KINDRED_TEST_CQL_PASSWORD`, if set. Every test creates its own keyspace and drops it.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 
@@ -15,7 +14,7 @@ use kindred_shared::BlockStore;
 use scylla::statement::Statement;
 
 use super::super::contract::{
-    Twin, domain, domain_row, feature, item, models, put, scan, stamp, store_contract, words,
+    Fixture, domain, domain_row, feature, item, models, put, scan, stamp, store_contract, words,
 };
 use super::schema::{Keyspace, NEWEST, Standing};
 use super::*;
@@ -26,7 +25,7 @@ use kindred_domain::store::Write;
 
 const NODES: &str = "KINDRED_TEST_CQL_NODES";
 
-/// A keyspace of a test's own.
+/// A keyspace for one test.
 struct Clustered(CassandraOptions);
 
 impl Clustered {
@@ -51,7 +50,7 @@ impl Clustered {
     }
 
     async fn store(&self) -> Arc<CassandraStore> {
-        // A machine that is busy with all tests at once may need a second attempt.
+        // A machine busy with all tests at once may need a second attempt.
         CassandraStore::wait(&self.0).await.unwrap()
     }
 
@@ -92,7 +91,7 @@ impl Drop for Clustered {
 }
 
 #[async_trait]
-impl Twin for Clustered {
+impl Fixture for Clustered {
     async fn open(&self) -> Arc<dyn Store> {
         self.store().await
     }
@@ -112,18 +111,18 @@ store_contract!(ignored: "needs Cassandra at KINDRED_TEST_CQL_NODES"; Clustered:
 #[tokio::test]
 #[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn refuses_what_it_was_not_made_for() {
-    let twin = Clustered::fresh();
-    drop(twin.store().await);
+    let fixture = Clustered::fresh();
+    drop(fixture.store().await);
     let other = |options: &mut CassandraOptions| {
         options.models[0].inputs = "vectors en:cd34".into();
     };
-    let error = twin.refused(other).await;
+    let error = fixture.refused(other).await;
     assert!(
         matches!(&error, OpenError::OtherModel { found, wanted, .. }
             if found == "words-1 (vectors en:ab12)" && wanted == "words-1 (vectors en:cd34)"),
         "{error}"
     );
-    let error = twin.refused(|options| options.partitions = 8).await;
+    let error = fixture.refused(|options| options.partitions = 8).await;
     assert!(matches!(
         error,
         OpenError::OtherPartitions {
@@ -132,16 +131,16 @@ async fn refuses_what_it_was_not_made_for() {
             ..
         }
     ));
-    let error = twin
+    let error = fixture
         .refused(|options| options.keyspace = "no;name".into())
         .await;
     assert!(matches!(error, OpenError::Unusable { .. }));
 
-    let store = twin.store().await;
+    let store = fixture.store().await;
     let newer = "INSERT INTO {ks}.schema_migrations (version, name) VALUES (99, 'later')";
-    let newer = twin.fill(newer);
+    let newer = fixture.fill(newer);
     store.session.query_unpaged(newer, ()).await.unwrap();
-    let error = twin.refused(|_| ()).await;
+    let error = fixture.refused(|_| ()).await;
     assert!(matches!(
         error,
         OpenError::Newer {
@@ -155,16 +154,16 @@ async fn refuses_what_it_was_not_made_for() {
 #[tokio::test]
 #[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn the_schema_is_made_by_hand_too_and_any_number_of_times() {
-    let twin = Clustered::fresh();
-    let keyspace = twin.keyspace();
-    let session = cql::connect(&twin.0.database, keyspace.as_str())
+    let fixture = Clustered::fresh();
+    let keyspace = fixture.keyspace();
+    let session = cql::connect(&fixture.0.database, keyspace.as_str())
         .await
         .unwrap();
     let standing = schema::check(&session, &keyspace).await.unwrap();
     assert_eq!(standing, Standing::Behind((1..=NEWEST).collect()));
     for _ in 0..2 {
         for statement in schema::statements(&keyspace, 1, false) {
-            // Several tests at once make theirs, and the database makes one after the other.
+            // Several tests create keyspaces at once, and the database does so one after the other.
             let mut statement = Statement::new(statement);
             statement.set_request_timeout(Some(Duration::from_secs(60)));
             session.query_unpaged(statement, ()).await.unwrap();
@@ -173,7 +172,7 @@ async fn the_schema_is_made_by_hand_too_and_any_number_of_times() {
         assert_eq!(standing, Standing::Current);
     }
     schema::migrate(&session, &keyspace, 1).await.unwrap();
-    twin.store().await;
+    fixture.store().await;
 }
 
 #[tokio::test]
@@ -203,13 +202,13 @@ async fn says_that_the_database_is_not_there() {
     ));
 }
 
-/// Version 0.1 said in one row of `meta` of which model all features were, and refuses a keyspace with
-/// a migration that it does not know.
+/// Version 0.1 named the model of all features in one row of `meta`, and refuses a keyspace with an
+/// unknown migration.
 #[tokio::test]
 #[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn takes_over_what_the_first_version_made() {
-    let twin = Clustered::fresh();
-    let store = twin.store().await;
+    let fixture = Clustered::fresh();
+    let store = fixture.store().await;
     let d = domain("taken-over");
     let mut writes = vec![Write::Feature(feature("a", 1))];
     writes.push(Write::Domain(domain_row(&d, 1)));
@@ -226,23 +225,23 @@ async fn takes_over_what_the_first_version_made() {
          IF NOT EXISTS",
     ];
     for statement in as_then {
-        let statement = twin.fill(statement);
+        let statement = fixture.fill(statement);
         store.session.query_unpaged(statement, ()).await.unwrap();
     }
     drop(store);
-    let error = twin.refused(|_| ()).await;
+    let error = fixture.refused(|_| ()).await;
     assert!(
         matches!(&error, OpenError::OtherModel { found, .. } if found == "words-1 (vectors en:0101)"),
         "{error}"
     );
-    let mut same = twin.0.clone();
+    let mut same = fixture.0.clone();
     same.models[0].inputs = "vectors en:0101".into();
     for _ in 0..2 {
         let store = CassandraStore::wait(&same).await.unwrap();
         let page = store.scan_features(&d, &words(), None, 9).await.unwrap();
         assert_eq!(page.rows, [feature("a", 1)]);
         assert_eq!(store.settings(&d).await, Ok(None));
-        let standing = schema::check(&store.session, &twin.keyspace())
+        let standing = schema::check(&store.session, &fixture.keyspace())
             .await
             .unwrap();
         assert_eq!(standing, Standing::Current);
@@ -254,7 +253,7 @@ const LISTS_OF_THE_FIRST_VERSION: &str = "CREATE TABLE {ks}.similar_items (domai
      PRIMARY KEY ((domain, id)))";
 
 impl Clustered {
-    /// As the first version left it: a partition a list, and domains that are clean.
+    /// As the first version left it: one partition per list, and clean domains.
     async fn with_lists_of_their_own(&self, store: &CassandraStore, domains: &[DomainName]) {
         for (n, d) in (0..).zip(domains) {
             let clean = DomainRow {
@@ -281,8 +280,8 @@ impl Clustered {
 #[tokio::test]
 #[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn lists_move_into_one_partition_a_domain_and_are_made_again() {
-    let twin = Clustered::fresh();
-    let (store, keyspace) = (twin.store().await, twin.keyspace());
+    let fixture = Clustered::fresh();
+    let (store, keyspace) = (fixture.store().await, fixture.keyspace());
     let owned = Lease {
         epoch: 5,
         owner: "gone".into(),
@@ -292,7 +291,7 @@ async fn lists_move_into_one_partition_a_domain_and_are_made_again() {
     let taken = store.take_lease(Partition(1), None, &owned).await;
     assert_eq!(taken, Ok(Cas::Applied));
     let domains = ["moved", "moved-2", "moved-3"].map(domain);
-    twin.with_lists_of_their_own(&store, &domains).await;
+    fixture.with_lists_of_their_own(&store, &domains).await;
     let behind = Ok(Standing::Behind(vec![4]));
     let standing = async || {
         let standing = schema::check(&store.session, &keyspace).await;
@@ -300,7 +299,7 @@ async fn lists_move_into_one_partition_a_domain_and_are_made_again() {
     };
     assert_eq!(standing().await, behind);
 
-    // Whoever runs what is printed by hand has not moved the lists.
+    // Running the printed statements by hand does not migrate the lists.
     for statement in schema::statements(&keyspace, 1, false) {
         store.session.query_unpaged(statement, ()).await.unwrap();
     }
@@ -327,11 +326,12 @@ async fn lists_move_into_one_partition_a_domain_and_are_made_again() {
     assert_eq!((standing().await, dirty().await), (behind, vec![None; 3]));
     store.withdraw("one").await.unwrap();
 
-    // Domains 1 and 3 are of partition 0, which never had an owner; the other's died.
+    // Domains 1 and 3 belong to partition 0, which never had an owner; the owner of the other
+    // partition died.
     for _ in 0..2 {
         schema::migrate(&store.session, &keyspace, 1).await.unwrap();
         assert_eq!(standing().await, Ok(Standing::Current));
-        // Marked twice, before the table was dropped and after it was made.
+        // Marked twice: before the table was dropped and after it was recreated.
         assert_eq!(dirty().await, [Some(5), Some(7), Some(5)]);
     }
     let lease = store.lease(Partition(1)).await.unwrap().unwrap();
@@ -339,7 +339,7 @@ async fn lists_move_into_one_partition_a_domain_and_are_made_again() {
     for d in &domains {
         let page = store.scan_list_ids(d, None, 9).await.unwrap();
         assert_eq!((page.rows.len(), page.next), (0, None));
-        // What a former owner's last breath says comes too late.
+        // A late write of a former owner has no effect.
         let clean = DomainRow {
             dirty: None,
             ..domain_row(d, 1)
@@ -354,13 +354,13 @@ async fn lists_move_into_one_partition_a_domain_and_are_made_again() {
 #[tokio::test]
 #[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn lists_that_were_dropped_before_a_crash_are_made_again() {
-    let twin = Clustered::fresh();
-    let (store, keyspace) = (twin.store().await, twin.keyspace());
-    // After the table was dropped; after it was made, and not written down.
+    let fixture = Clustered::fresh();
+    let (store, keyspace) = (fixture.store().await, fixture.keyspace());
+    // After the table was dropped; and after it was recreated but before that was recorded.
     for (remade, names) in [(false, ["moved", "moved-2"]), (true, ["again", "again-2"])] {
         let domains = names.map(domain);
-        twin.with_lists_of_their_own(&store, &domains).await;
-        let drop_it = twin.fill("DROP TABLE {ks}.similar_items");
+        fixture.with_lists_of_their_own(&store, &domains).await;
+        let drop_it = fixture.fill("DROP TABLE {ks}.similar_items");
         store.session.query_unpaged(drop_it, ()).await.unwrap();
         if remade {
             for statement in schema::statements(&keyspace, 1, false) {
@@ -382,8 +382,8 @@ async fn lists_that_were_dropped_before_a_crash_are_made_again() {
 #[tokio::test]
 #[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn an_owner_that_beats_keeps_its_lists() {
-    let twin = Clustered::fresh();
-    let (store, keyspace) = (twin.store().await, twin.keyspace());
+    let fixture = Clustered::fresh();
+    let (store, keyspace) = (fixture.store().await, fixture.keyspace());
     let mut lease = Lease {
         epoch: 1,
         owner: "alone".into(),
@@ -392,7 +392,8 @@ async fn an_owner_that_beats_keeps_its_lists() {
     };
     let taken = store.take_lease(Partition(0), None, &lease).await;
     assert_eq!(taken, Ok(Cas::Applied));
-    twin.with_lists_of_their_own(&store, &[domain("beaten")])
+    fixture
+        .with_lists_of_their_own(&store, &[domain("beaten")])
         .await;
     let beating = async {
         loop {
@@ -418,23 +419,23 @@ async fn an_owner_that_beats_keeps_its_lists() {
 #[tokio::test]
 #[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn a_domain_keeps_the_buckets_it_was_registered_with() {
-    let twin = Clustered::fresh();
-    let store = twin.store().await;
+    let fixture = Clustered::fresh();
+    let store = fixture.store().await;
     let d = domain("three");
     let insert = "INSERT INTO {ks}.domains \
          (domain, partition, model, buckets, registered_at, live, visible) \
          VALUES ('three', 0, 'words-1', 3, 0, 0, 0) USING TIMESTAMP 1";
-    let insert = twin.fill(insert);
+    let insert = fixture.fill(insert);
     store.session.query_unpaged(insert, ()).await.unwrap();
     let mut writes: Vec<Write> = (0..50)
         .map(|n| Write::Item(item(&format!("i{n}"), 2)))
         .collect();
     writes.push(Write::Domain(domain_row(&d, 9)));
     put(&*store, &d, 1, 0, writes).await.unwrap();
-    let store = twin.store().await;
+    let store = fixture.store().await;
     assert_eq!(store.buckets(&d).await.unwrap(), 3);
     assert_eq!(scan(&*store, &d, 7).await.0.len(), 50);
-    let buckets = twin.fill("SELECT DISTINCT domain, bucket FROM {ks}.items");
+    let buckets = fixture.fill("SELECT DISTINCT domain, bucket FROM {ks}.items");
     let found = store.session.query_unpaged(buckets, ()).await.unwrap();
     assert_eq!(found.into_rows_result().unwrap().rows_num(), 3);
 }
@@ -443,8 +444,8 @@ async fn a_domain_keeps_the_buckets_it_was_registered_with() {
 #[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn fences_of_many_batches_are_one() {
     const BATCHES: u32 = 64;
-    let twin = Clustered::fresh();
-    let store = twin.store().await;
+    let fixture = Clustered::fresh();
+    let store = fixture.store().await;
     let p = Partition(3);
     let mine = Lease {
         epoch: 7,
@@ -454,7 +455,7 @@ async fn fences_of_many_batches_are_one() {
     };
     assert_eq!(store.take_lease(p, None, &mine).await, Ok(Cas::Applied));
     let commits = (0..BATCHES).map(|n| {
-        let batch = Batch {
+        let batch = WriteBatch {
             domain: domain(&format!("fenced-{n}")),
             fence: true,
             writes: vec![Write::Item(item("a", 2))],
@@ -479,14 +480,14 @@ async fn fences_of_many_batches_are_one() {
 #[tokio::test]
 #[ignore = "needs Cassandra at KINDRED_TEST_CQL_NODES"]
 async fn blocks_are_read_whole_by_who_may_only_read() {
-    let twin = Clustered::fresh();
-    let store = twin.store().await;
+    let fixture = Clustered::fresh();
+    let store = fixture.store().await;
     let d = domain("blocks");
     let session = Arc::clone(store.session());
-    let blocks = cql_blocks::CqlBlocks::writer(Arc::clone(&session), &twin.0.keyspace)
+    let blocks = cql_blocks::CqlBlocks::writer(Arc::clone(&session), &fixture.0.keyspace)
         .await
         .unwrap();
-    let reader = cql_blocks::CqlBlocks::reader(session, &twin.0.keyspace)
+    let reader = cql_blocks::CqlBlocks::reader(session, &fixture.0.keyspace)
         .await
         .unwrap();
     for (hash, length) in [([1; 16], 0), ([2; 16], 1 << 20), ([3; 16], (3 << 20) + 5)] {

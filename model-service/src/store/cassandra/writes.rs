@@ -1,8 +1,8 @@
 //! Writing batches.
 //!
-//! A crash can cut a batch only where the trait says: the dirty mark is awaited before anything
-//! else is sent; then the other rows, [`IN_FLIGHT`] requests at a time, rows of one partition
-//! together; then the fence; a clean mark last of all.
+//! A crash can cut a batch only where the trait allows it: the dirty mark is awaited before
+//! anything else is sent; then the other rows are written, [`IN_FLIGHT`] requests at a time,
+//! grouped by partition; then the fence; a clean mark comes last.
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kindred_shared::ModelName;
@@ -14,17 +14,18 @@ use super::counts::Table;
 use super::facts::bucket;
 use super::failure::Trouble;
 use super::rows::{Change, RowChange};
-use kindred_domain::store::{Batch, Epoch, Partition, Stamp, StoreError, Write};
+use kindred_domain::store::{Epoch, Partition, Stamp, StoreError, Write, WriteBatch};
 
-/// Requests to write that are in flight at a time, of all batches together.
+/// Write requests in flight, over all batches.
 pub(super) const IN_FLIGHT: usize = 128;
-/// Most bytes of rows in one request, unless one row has more. Cassandra refuses batches from 50 KiB on
-/// (`batch_size_fail_threshold`) when they are of several partitions; those of one it does not measure.
+/// Most bytes of rows per request, unless a single row has more. Cassandra refuses batches of 50
+/// KiB or more (`batch_size_fail_threshold`) that span partitions; it does not measure those of one
+/// partition.
 const REQUEST_BYTES: usize = 32 << 10;
-/// Most rows in one request.
+/// Most rows per request.
 const REQUEST_ROWS: usize = 100;
 
-/// The rows of a batch by when they are written.
+/// The rows of a batch, by the phase in which they are written.
 struct Plan {
     /// The dirty mark.
     first: Vec<RowChange>,
@@ -33,7 +34,7 @@ struct Plan {
     last: Vec<RowChange>,
 }
 
-/// Rows of one request have this in common.
+/// What the rows of one request have in common.
 type Together = (Table, i16, Option<ModelName>);
 
 impl CassandraStore {
@@ -42,7 +43,7 @@ impl CassandraStore {
         partition: Partition,
         epoch: Epoch,
         stamp: Stamp,
-        batch: Batch,
+        batch: WriteBatch,
     ) -> Result<(), StoreError> {
         let (domain, fence) = (batch.domain.clone(), batch.fence);
         let buckets = self.buckets(&domain).await.map_err(Trouble::of_read)?;
@@ -60,8 +61,8 @@ impl CassandraStore {
         Ok(())
     }
 
-    fn plan(&self, stamp: Stamp, batch: Batch, buckets: i16) -> Plan {
-        let Batch { domain, writes, .. } = batch;
+    fn plan(&self, stamp: Stamp, batch: WriteBatch, buckets: i16) -> Plan {
+        let WriteBatch { domain, writes, .. } = batch;
         let row = |bucket, change| RowChange {
             domain: domain.clone(),
             bucket,
@@ -132,7 +133,7 @@ impl CassandraStore {
         plan
     }
 
-    /// Writes rows, in no order; ends at the first failure.
+    /// Writes rows in any order; stops at the first failure.
     pub(super) async fn write_rows(&self, rows: Vec<RowChange>) -> Result<(), StoreError> {
         let mut running = FuturesUnordered::new();
         for request in requests(rows) {
@@ -204,14 +205,14 @@ fn table(change: &Change) -> Table {
     }
 }
 
-/// With which other rows of its domain a row shares a partition; `None`: with none.
+/// The partition that a row shares with other rows of its domain; `None`: it shares none.
 fn together(row: &RowChange) -> Option<Together> {
     let model = match &row.change {
         Change::Item(_) | Change::PurgeItem(_) => None,
         Change::Feature(feature) => Some(feature.space.model()),
         Change::DeleteFeature(_, model) => Some(model.clone()),
         Change::BesideList(model, _) | Change::DeleteBesideList(model, _) => Some(model.clone()),
-        // All lists of a domain.
+        // All lists of a domain are one partition.
         Change::List(_) | Change::DeleteList(_) => None,
         Change::Domain(..)
         | Change::PurgeDomain
@@ -224,9 +225,9 @@ fn together(row: &RowChange) -> Option<Together> {
     Some((table(&row.change), row.bucket, model))
 }
 
-/// Rows of one domain by request: those of one partition together, in bounds.
+/// Groups rows of one domain into requests: by partition, within the limits.
 fn requests(mut rows: Vec<RowChange>) -> Vec<Vec<RowChange>> {
-    // Stable, and those that share no partition first.
+    // A stable sort; rows that share no partition come first.
     rows.sort_by_cached_key(together);
     let mut requests: Vec<Vec<RowChange>> = Vec::new();
     let mut open = 0;

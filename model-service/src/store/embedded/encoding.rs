@@ -1,11 +1,10 @@
-//! How rows become bytes and back.
+//! Encodes rows as bytes and decodes them.
 //!
-//! A value is a head (stamp, then what follows) and, unless it marks a deletion, a body. Numbers
-//! are little-endian; a text is its length as `u32` and its bytes; a thing that may be absent has
-//! a byte before it (0 or 1); vectors and weights are plain `f32` arrays. A key is the domain, a
-//! zero byte (no name holds one) and the item's id, so that a domain's rows lie together, in the
-//! order of ids by bytes. In the key of a feature its model stands between them, with a zero byte
-//! of its own.
+//! A value is a head (stamp, then the kind of value) and, unless it marks a deletion, a body.
+//! Numbers are little-endian; a text is its length as `u32` and its bytes; an optional value is
+//! preceded by a byte (0 or 1); vectors and weights are plain `f32` arrays. A key is the domain, a
+//! zero byte (no name contains one) and the item's id, so that a domain's rows are adjacent and
+//! ordered by the bytes of the id. A feature's key has the model and another zero byte in between.
 
 use chrono::{DateTime, Utc};
 use kindred_shared::{DomainName, Feature, ItemId, ModelName, Space};
@@ -17,14 +16,14 @@ use kindred_domain::store::{
     Neighbour, SettingsRow, Stamp,
 };
 
-/// Bytes of a head: the stamp and one byte for what follows.
+/// Bytes of a head: the stamp and one byte for the kind of value.
 const HEAD_BYTES: usize = 9;
 /// A deletion: nothing follows.
 const MARKER: u8 = 0;
 /// A row in the first (and so far only) format.
 const ROW_1: u8 = 1;
 
-/// What stands before every row.
+/// The head of every value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
     /// Write time of the row or of its deletion.
@@ -42,7 +41,7 @@ fn malformed(what: &str) -> Malformed {
     Malformed(what.to_string())
 }
 
-/// The key of an item's row, or with an empty id of the domain's own.
+/// The key of an item's row; with an empty id, that of the domain's own row.
 pub(super) fn key(domain: &DomainName, id: &str) -> Vec<u8> {
     joined(&[domain.as_str(), id])
 }
@@ -56,7 +55,7 @@ fn joined(parts: &[&str]) -> Vec<u8> {
     parts.join("\0").into_bytes()
 }
 
-/// The first key after all that begin like this one: a key with an empty id.
+/// The first key after all that start like this one: a key with an empty id.
 pub(super) fn end_of(mut key: Vec<u8>) -> Vec<u8> {
     if let Some(separator) = key.last_mut() {
         *separator = 1;
@@ -64,26 +63,26 @@ pub(super) fn end_of(mut key: Vec<u8>) -> Vec<u8> {
     key
 }
 
-/// The domain a key is of, and the rest of the key.
+/// The domain of a key, and the rest of the key.
 pub(super) fn split_key(key: &[u8]) -> Result<(&str, &str), Malformed> {
     let text = std::str::from_utf8(key).map_err(|_| malformed("its key is not UTF-8"))?;
     text.split_once('\0')
         .ok_or_else(|| malformed("its key has one part"))
 }
 
-/// The item a key is of as it is written there, whatever it is.
+/// The item of a key as written there, valid or not.
 pub(super) fn said_id(key: &[u8]) -> String {
     let last = key.rsplit(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(last).into_owned()
 }
 
-/// The item a key is of: its last part.
+/// The item of a key: its last part.
 pub(super) fn id_of(key: &[u8]) -> Result<ItemId, Malformed> {
     let (_, rest) = split_key(key)?;
     item_id(rest.rsplit_once('\0').map_or(rest, |(_, id)| id))
 }
 
-/// The model that the key of a feature is of.
+/// The model of a feature's key.
 fn model_of(key: &[u8]) -> Result<ModelName, Malformed> {
     let (_, rest) = split_key(key)?;
     let model = rest.split_once('\0').map_or("", |(model, _)| model);
@@ -106,12 +105,12 @@ pub(super) fn split_value(value: &[u8]) -> Result<(Head, Reader<'_>), Malformed>
     Ok((Head { stamp, deleted }, reader))
 }
 
-/// Collects one value at a time in a buffer used again.
+/// Encodes one value at a time into a reused buffer.
 #[derive(Default)]
 pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
-    /// The bytes since the last begin.
+    /// The bytes of the current value.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -138,14 +137,14 @@ impl Writer {
         self.u64(row.live);
         self.u64(row.visible);
         self.maybe(row.next_expiry.as_ref(), |w, at| w.time(*at));
-        // Rows of before this was kept end here.
+        // Older rows end here.
         self.maybe(row.removal.as_ref(), |w, removed| {
             let written = serde_json::to_string(removed);
             w.text(&written.expect("a removal is texts and a time"));
         });
     }
 
-    /// What is set for a domain: JSON, so that what a newer version sets is kept.
+    /// A domain's settings: JSON, so that settings of newer versions are kept.
     pub(super) fn settings(&mut self, stamp: Stamp, row: &SettingsRow) {
         self.begin(stamp, ROW_1);
         self.time(row.updated_at);
@@ -153,14 +152,14 @@ impl Writer {
         self.text(&settings.expect("settings are a map from text"));
     }
 
-    /// How a model beside the served one stands; its name is in the key.
+    /// The state of a model next to the served one; its name is in the key.
     pub(super) fn beside(&mut self, stamp: Stamp, row: &BesideRow) {
         self.begin(stamp, ROW_1);
         let row = serde_json::to_string(row);
         self.text(&row.expect("a row is numbers and a time"));
     }
 
-    /// The habits that its features are made with.
+    /// The habits of its features.
     pub(super) fn habits(&mut self, stamp: Stamp, habits: &Habits) {
         self.begin(stamp, ROW_1);
         let habits = serde_json::to_string(habits);
@@ -192,7 +191,7 @@ impl Writer {
         }
         self.maybe(row.rejected.as_ref(), |w, why| w.text(why));
         self.u64(row.content_hash);
-        // Rows of before these were kept end here, and are read all the same.
+        // Older rows end here and stay readable.
         self.maybe(row.image.as_ref(), |w, text| w.text(text));
         self.maybe(row.publish_at.as_ref(), |w, at| w.time(*at));
         self.maybe(row.accepted_at.as_ref(), |w, at| w.time(*at));
@@ -217,7 +216,7 @@ impl Writer {
             self.0.extend_from_slice(&id.to_le_bytes());
         }
         self.floats(row.feature.term_weights());
-        // Rows of before this was kept end here, and are read all the same.
+        // Older rows end here and stay readable.
         self.maybe(
             Some(&row.habits).filter(|habits| **habits != 0),
             |w, habits| {
@@ -238,7 +237,7 @@ impl Writer {
         }
     }
 
-    /// A lease row. It has no stamp: only compare-and-set writes it.
+    /// A lease row. It has no stamp: it is written only by compare-and-set.
     pub(super) fn lease(&mut self, lease: &Lease) {
         self.begin(Stamp::stored(0), ROW_1);
         self.u64(lease.epoch);
@@ -283,11 +282,11 @@ impl Writer {
     }
 }
 
-/// Reads what [`Writer`] wrote.
+/// Decodes what [`Writer`] wrote.
 pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// A domain's row, its key given.
+    /// A domain's row, given its key.
     pub(super) fn domain(mut self, key: &[u8]) -> Result<DomainRow, Malformed> {
         let name = split_key(key)?.0;
         Ok(DomainRow {
@@ -305,7 +304,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// What is set for a domain.
+    /// A domain's settings.
     pub(super) fn settings(mut self) -> Result<SettingsRow, Malformed> {
         let updated_at = self.time()?;
         let row = serde_json::from_str(self.text()?);
@@ -313,17 +312,17 @@ impl<'a> Reader<'a> {
         Ok(SettingsRow { updated_at, ..row })
     }
 
-    /// How a model beside the served one stands.
+    /// The state of a model next to the served one.
     pub(super) fn beside(mut self) -> Result<BesideRow, Malformed> {
         serde_json::from_str(self.text()?).map_err(|error| Malformed(error.to_string()))
     }
 
-    /// The habits that its features are made with.
+    /// The habits of its features.
     pub(super) fn habits(mut self) -> Result<Habits, Malformed> {
         serde_json::from_str(self.text()?).map_err(|error| Malformed(error.to_string()))
     }
 
-    /// An item's row, its key given.
+    /// An item's row, given its key.
     pub(super) fn item(mut self, key: &[u8]) -> Result<ItemRow, Malformed> {
         let row = ItemRow {
             id: id_of(key)?,
@@ -362,7 +361,7 @@ impl<'a> Reader<'a> {
         sound::content(content).map_err(Malformed)
     }
 
-    /// A feature row without its feature, which is read all the same: of a damaged one nothing counts.
+    /// A feature row without its feature, which is still read: a damaged row does not count.
     pub(super) fn feature_of(self, key: &[u8]) -> Result<FeatureStamp, Malformed> {
         let FeatureRow {
             version,
@@ -386,7 +385,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// An item's feature, its key given.
+    /// An item's feature, given its key.
     pub(super) fn feature(mut self, key: &[u8]) -> Result<FeatureRow, Malformed> {
         let FeatureStamp {
             version,
@@ -411,7 +410,7 @@ impl<'a> Reader<'a> {
         sound::feature(row, &model_of(key)?).map_err(Malformed)
     }
 
-    /// An item's list, its key given.
+    /// An item's list, given its key.
     pub(super) fn list(mut self, key: &[u8]) -> Result<ListRow, Malformed> {
         let row = ListRow {
             id: id_of(key)?,
@@ -516,7 +515,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What was added to rows later: nothing, where the row ends before it.
+    /// A value added to rows later: absent if the row ends before it.
     fn later<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, Malformed>,

@@ -1,4 +1,4 @@
-//! The embedded twin of the store of experiments.
+//! The embedded store of experiments.
 
 use async_trait::async_trait;
 use kindred_shared::DomainName;

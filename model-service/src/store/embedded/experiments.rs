@@ -1,4 +1,5 @@
-//! Experiments and what readers did. Rows have neither stamps nor markers: one process writes them, one at a time.
+//! Experiments and what readers did. Rows have neither stamps nor markers: one process writes them,
+//! one at a time.
 
 use kindred_shared::DomainName;
 use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
@@ -16,23 +17,23 @@ pub(super) const EXPERIMENTS: TableDefinition<'static, Bytes, Bytes> =
 pub(super) const READERS: TableDefinition<'static, Bytes, Bytes> =
     TableDefinition::new("experiment_readers");
 
-/// Rows that are deleted in one transaction.
+/// Rows deleted per transaction.
 const STEP_ROWS: usize = 4_096;
 
-/// A change of experiments of a domain.
+/// A change of a domain's experiments.
 pub(super) enum Change {
-    /// An experiment is this.
+    /// Set an experiment.
     Put(Box<ExperimentRow>),
-    /// An experiment is kept no longer.
+    /// Delete an experiment.
     Delete(String),
-    /// Readers of a run did this.
+    /// Set rows of readers of a run.
     PutReaders(i64, Vec<ReaderRow>),
-    /// Some readers of a run are forgotten.
+    /// Delete some readers of a run.
     ForgetReaders(i64),
 }
 
 impl Change {
-    /// Rows that it writes, about.
+    /// Approximate number of rows it writes.
     pub(super) fn rows(&self) -> usize {
         match self {
             Self::Put(_) | Self::Delete(_) => 1,
@@ -49,7 +50,7 @@ pub(super) struct ExperimentTables<'t> {
 }
 
 impl<'t> ExperimentTables<'t> {
-    /// Opens the tables, making those that are not there.
+    /// Opens the tables, creating missing ones.
     pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, Trouble> {
         Ok(Self {
             experiments: transaction.open_table(EXPERIMENTS)?,
@@ -57,7 +58,7 @@ impl<'t> ExperimentTables<'t> {
         })
     }
 
-    /// Makes a change; whether nothing of it is left to be done.
+    /// Makes a change; returns whether it is complete.
     pub(super) fn apply(&mut self, domain: &DomainName, change: &Change) -> Result<bool, Trouble> {
         match change {
             Change::Put(row) => {
@@ -85,7 +86,7 @@ impl<'t> ExperimentTables<'t> {
         Ok(true)
     }
 
-    /// Removes rows of a domain that was removed, at most so many; how many.
+    /// Deletes rows of a removed domain, at most `most`; returns how many.
     pub(super) fn sweep(&mut self, domain: &DomainName, most: usize) -> Result<usize, Trouble> {
         let first = key(domain, "");
         let end = end_of(first.clone());
@@ -94,7 +95,7 @@ impl<'t> ExperimentTables<'t> {
     }
 }
 
-/// Removes rows from a key on, at most so many; how many.
+/// Deletes rows from a key on, at most `most`; returns how many.
 fn remove(
     table: &mut Table<'_, Bytes, Bytes>,
     first: &[u8],
@@ -111,7 +112,8 @@ fn remove(
     Ok(keys.len())
 }
 
-/// The key of a reader's row. The run is not text: nothing of a domain's key is told apart behind its name.
+/// The key of a reader's row. The run is not text, so such a key can only be split at the domain's
+/// name.
 pub(super) fn reader_key(domain: &DomainName, run: i64, reader: [u8; 16]) -> Vec<u8> {
     let mut whole = key(domain, "");
     whole.extend_from_slice(&run.to_be_bytes());
@@ -119,7 +121,7 @@ pub(super) fn reader_key(domain: &DomainName, run: i64, reader: [u8; 16]) -> Vec
     whole
 }
 
-/// A table that a store of before may not have.
+/// A table that older stores may not have.
 pub(super) fn opened(
     transaction: &ReadTransaction,
     table: TableDefinition<'static, Bytes, Bytes>,

@@ -1,4 +1,4 @@
-//! What went wrong, in the store's words.
+//! Errors of the database, and their translation into the store's errors.
 
 use std::any::Any;
 use std::io;
@@ -8,20 +8,21 @@ use super::encoding::Malformed;
 use crate::store::OpenError;
 use kindred_domain::store::StoreError;
 
-/// What to do about a full disk.
-const FULL_REMEDY: &str = "free space on the disk of the data directory; Kindred goes on by itself";
-/// What to do about damage.
+/// The remedy for a full disk.
+const FULL_REMEDY: &str =
+    "free space on the disk of the data directory; Kindred recovers by itself";
+/// The remedy for damage.
 const DAMAGED_REMEDY: &str = "stop Kindred, then put a backup of the data directory in its place, \
      or move it away and import the items again";
 
-/// Why a piece of work on the database ended.
+/// Why an operation on the database failed.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// The batch may not be written; nothing is wrong with the database.
+    /// The batch may not be written; the database is fine.
     Store(StoreError),
-    /// The database said so.
+    /// An error of the database.
     Database(redb::Error),
-    /// A row is not what this program writes.
+    /// A row is not one that this program writes.
     Row(Malformed),
     /// The database panicked.
     Panic(String),
@@ -40,8 +41,8 @@ impl From<Malformed> for Trouble {
 }
 
 impl Trouble {
-    /// Whether the database does nothing more until it is closed and opened again. redb refuses
-    /// everything after an input or output error, and a panic may have left a lock poisoned.
+    /// Whether the database is unusable until it is closed and opened again. redb refuses
+    /// everything after an I/O error, and a panic may have left a lock poisoned.
     pub(super) fn wants_reopening(&self) -> bool {
         match self {
             Self::Store(_) | Self::Row(_) => false,
@@ -49,13 +50,13 @@ impl Trouble {
         }
     }
 
-    /// The trait's word for it.
+    /// As a store error.
     pub(super) fn into_store_error(self) -> StoreError {
         match self {
             Self::Store(error) => error,
             Self::Row(error) => StoreError::Damaged(format!("{error}; {DAMAGED_REMEDY}")),
             Self::Panic(detail) => StoreError::Damaged(format!(
-                "the database stopped over what it read ({detail}); {DAMAGED_REMEDY}"
+                "the database panicked while reading ({detail}); {DAMAGED_REMEDY}"
             )),
             Self::Database(redb::Error::Io(error)) if is_full(&error) => {
                 StoreError::Full(format!("{error}; {FULL_REMEDY}"))
@@ -118,11 +119,11 @@ fn is_damage(error: &redb::Error) -> bool {
     }
 }
 
-/// Does a piece of work on the database; a panic in it becomes an error.
+/// Runs an operation on the database; a panic in it becomes an error.
 ///
-/// redb checks what it reads when the store is opened, not at every read: bytes that change on
-/// the disk later can make it panic. What the work touched is not used again after a panic: the
-/// caller closes and opens the database.
+/// redb verifies data when the store is opened, not at every read, so bytes that change on the disk
+/// later can make it panic. After a panic nothing the operation touched is used again: the caller
+/// closes and reopens the database.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|panic| Err(Trouble::Panic(panic_text(&*panic))))

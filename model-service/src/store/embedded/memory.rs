@@ -1,4 +1,4 @@
-//! A store in memory, for tests of what reads it.
+//! A store in memory, for tests of its users.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +14,7 @@ fn unplugged() -> StoreError {
 }
 
 impl EmbeddedStore {
-    /// An empty store, which ends with this.
+    /// An empty store, dropped with its last reference.
     pub(crate) fn in_memory(identity: &Identity) -> Arc<Self> {
         let made = guarded(|| {
             let database = builder().create_with_backend(InMemoryBackend::new())?;
@@ -29,7 +29,7 @@ impl EmbeddedStore {
         Self::start("memory", None, identity, Box::new(open)).expect("it was just made")
     }
 
-    /// Has every call fail from now on.
+    /// Makes every call fail from now on.
     pub(crate) fn unplug(&self) {
         self.shared.close(unplugged());
     }

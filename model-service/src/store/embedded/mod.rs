@@ -1,13 +1,13 @@
-//! The embedded twin: one redb file in the data directory, one process.
+//! The embedded store: one redb file in the data directory, one process.
 //!
-//! One thread writes. It takes what waits, of whatever domains, and does it in one transaction
-//! with one sync to the disk; a batch that is refused does not touch the others of its group. So
-//! here a batch is whole or not there, which is more than the trait asks for. Reads run on
-//! tokio's threads for blocking work, [`READERS`] at most at a time, point reads too: any of them
-//! may have to wait for the disk.
+//! One thread writes. It commits everything that waits, for any domains, in one transaction with
+//! one sync to the disk; a refused batch does not affect the others of its group. So here a batch
+//! is written whole or not at all, which is more than the trait requires. Reads run on tokio's
+//! blocking threads, at most [`READERS`] at a time, point reads included: any of them may have to
+//! wait for the disk.
 //!
-//! Full disk: redb refuses everything after an input or output error until it is opened again.
-//! The writer does that by itself, at once and then with every call until it works.
+//! Full disk: after an I/O error redb refuses everything until it is reopened. The writer reopens
+//! it by itself, at once and then with every call until it works.
 
 mod encoding;
 mod experiment_store;
@@ -46,8 +46,8 @@ use failure::{Trouble, guarded};
 use kindred_domain::keys::{KeyRow, KeyStore};
 use kindred_domain::models::Swept;
 use kindred_domain::store::{
-    Batch, Beside, Cas, Content, Damaged, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow,
-    Lease, ListRow, Page, Partition, SettingsRow, Stamp, Store, StoreError,
+    Beside, Cas, Content, Damaged, DomainRow, Epoch, FeatureRow, FeatureStamp, ItemRow, Lease,
+    ListRow, Page, Partition, SettingsRow, Stamp, Store, StoreError, WriteBatch,
 };
 pub(crate) use opening::FILE;
 use opening::{
@@ -57,14 +57,14 @@ use tables::{Kind, LEASES_NAME};
 use upgrade::upgrade;
 use writer::{Command, Opener, Shared, StoreWriter};
 
-/// Batches and leases waiting for the writer; past them callers wait.
+/// Commands that may wait for the writer; beyond it callers wait.
 const WAITING: usize = 64;
 /// Reads at a time.
 const READERS: usize = 16;
-/// Reads a row, its key given.
+/// Decodes a row, given its key.
 type Decode<T> = fn(&[u8], Reader<'_>) -> Result<T, Malformed>;
 
-/// A row, its key given; `None`: it was deleted.
+/// A row, given its key; `None`: it was deleted.
 fn decoded<T>(key: &[u8], value: &[u8], decode: Decode<T>) -> Result<Option<T>, Malformed> {
     let (head, reader) = split_value(value)?;
     if head.deleted {
@@ -76,36 +76,36 @@ fn decoded<T>(key: &[u8], value: &[u8], decode: Decode<T>) -> Result<Option<T>, 
 /// What a store is opened for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The models that the program knows, and what they make features of. A store has features of
-    /// some of them, and perhaps of others, which are left alone.
+    /// The models that this program knows, and their inputs. A store may have features of other
+    /// models, too; they are left alone.
     pub models: Vec<ModelInputs>,
     /// Number of partitions.
     pub partitions: u16,
 }
 
-/// The store of one process. Dropping it finishes what was sent and closes the file.
+/// The store of one process. Dropping it completes what was sent and closes the file.
 pub struct EmbeddedStore {
     shared: Arc<Shared>,
-    /// The models that the program knows.
+    /// The models that this program knows.
     models: Arc<[ModelName]>,
-    /// `None` only while dropped.
+    /// `None` only during drop.
     commands: Option<mpsc::Sender<Command>>,
     writer: Option<JoinHandle<()>>,
     readers: Arc<Semaphore>,
     damage: Arc<Damage>,
-    /// Until when each instance is there. Only this process can be, and it need not be durable.
+    /// Until when each instance counts as alive. Only this process can be one, so it need not be
+    /// durable.
     instances: Mutex<BTreeMap<String, Instant>>,
-    /// Locked until the store is closed; one in memory has none.
+    /// Locked until the store is closed; a store in memory has none.
     _lock: Option<File>,
 }
 
 impl EmbeddedStore {
-    /// Opens the store of a data directory, making both where they are not there. Blocks: every
-    /// page of the file is read and checked, so that damage is found here.
+    /// Opens the store of a data directory, creating both if missing. Blocks: every page of the
+    /// file is read and verified, so that damage is found here.
     ///
     /// # Errors
-    /// [`OpenError`]; a store is never changed when it is refused for its version, model or
-    /// partitions.
+    /// [`OpenError`]; a store that is refused for its version, model or partitions is not changed.
     pub fn open(dir: &Path, identity: &Identity) -> Result<Arc<Self>, OpenError> {
         let place = dir.display().to_string();
         let unusable = |error: io::Error| Trouble::from(error).into_open_error(&place);
@@ -123,18 +123,18 @@ impl EmbeddedStore {
         )
     }
 
-    /// Opens the store of a data directory for whatever it was made for, making one where there is none; for work
-    /// that has nothing to do with models.
+    /// Opens the store of a data directory for whatever it was created for, creating one if
+    /// missing; for work that does not involve models.
     ///
     /// # Errors
-    /// [`OpenError`], of a store that is in use or cannot be read.
+    /// [`OpenError`], if the store is in use or cannot be read.
     pub(crate) fn open_as_it_is(dir: &Path) -> Result<Arc<Self>, OpenError> {
         let place = dir.display().to_string();
         let unusable = |error: io::Error| Trouble::from(error).into_open_error(&place);
         let in_words = |trouble: Trouble| trouble.into_open_error(&place);
         let file = dir.join(FILE);
         if !file.try_exists().map_err(unusable)? {
-            // A standalone has one partition; it says itself with which models.
+            // A standalone has one partition, and registers its models itself.
             let identity = Identity {
                 models: Vec::new(),
                 partitions: 1,
@@ -147,7 +147,7 @@ impl EmbeddedStore {
         Self::start(&place, Some(lock), &found.identity(), open)
     }
 
-    /// Opens an existing store by an opener.
+    /// Opens an existing store with an opener.
     fn start(
         place: &str,
         lock: Option<File>,
@@ -204,7 +204,7 @@ impl EmbeddedStore {
         self.shared.trouble()
     }
 
-    /// Time spent in them.
+    /// Time spent in commits.
     pub fn commit_time(&self) -> Duration {
         self.shared.commit_time()
     }
@@ -240,13 +240,13 @@ impl EmbeddedStore {
             && self.shared.is_unwell()
             && let Some(commands) = &self.commands
         {
-            // When the channel is full, the writer is about to look by itself.
+            // If the channel is full, the writer is about to check anyway.
             let _ = commands.try_send(Command::Mend);
         }
         result
     }
 
-    /// Rows of a domain whose keys are this one, of an empty id, and an id.
+    /// Rows of a domain, given the keys for an empty id and for the first id.
     async fn scan<T: Send + 'static>(
         &self,
         (domain, kind): (&DomainName, Kind),
@@ -323,8 +323,8 @@ impl EmbeddedStore {
         Ok(self.get(of, vec![key], decode).await?.pop().flatten())
     }
 
-    /// The model of a domain whose row does not say it: the one that is set, else the one that its features are of.
-    /// `None`: nothing is set, and there are no features of texts.
+    /// The model of a domain whose row does not name it: the one in its settings, else the one of
+    /// its features. `None`: no model is set, and there are no features of texts.
     async fn model_of(&self, domain: &DomainName) -> Result<Option<ModelName>, StoreError> {
         let set = self.settings(domain).await?;
         if let Some(model) = set.and_then(|set| set.settings.model) {
@@ -343,13 +343,13 @@ impl EmbeddedStore {
         Ok(None)
     }
 
-    /// A domain's row where it is damaged: as far as it can be made up.
+    /// A damaged row of a domain, rebuilt as far as possible.
     async fn made_up(&self, domain: &DomainName) -> Result<Option<DomainRow>, StoreError> {
         let model = self.model_of(domain).await?;
         Ok(model.map(|model| DomainRow {
             domain: domain.clone(),
             model,
-            // The only one.
+            // There is only one partition.
             partition: 0,
             registered_at: DateTime::UNIX_EPOCH,
             // No epoch is 0: its lists may be anything.
@@ -361,7 +361,7 @@ impl EmbeddedStore {
         }))
     }
 
-    /// A domain's row as it was read, put right.
+    /// A domain's row as read, repaired.
     async fn put_right(
         &self,
         domain: &DomainName,
@@ -382,7 +382,7 @@ impl EmbeddedStore {
         }
     }
 
-    /// The instances that are there now.
+    /// The instances that are alive.
     fn present(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
         let mut instances = self
             .instances
@@ -489,7 +489,7 @@ impl Store for EmbeddedStore {
         partition: Partition,
         epoch: Epoch,
         stamp: Stamp,
-        batch: Batch,
+        batch: WriteBatch,
     ) -> Result<(), StoreError> {
         let domain = batch.domain.clone();
         let mended = self.damage.mended_by(&domain, &batch.writes);
@@ -582,7 +582,7 @@ impl Store for EmbeddedStore {
         from: Option<&ItemId>,
         limit: usize,
     ) -> Result<Page<ItemId>, StoreError> {
-        // A damaged list is one that there is, so that it is written anew where others are.
+        // A damaged list counts as existing, so that it is rewritten with the others.
         let of = (domain, Kind::Lists);
         self.scan(of, key(domain, ""), from, limit, |key, _| id_of(key))
             .await

@@ -1,4 +1,4 @@
-//! The files of the data directory, and whether a store may be opened.
+//! The files of the data directory, and checks whether a store may be opened.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, TryLockError};
@@ -19,29 +19,29 @@ use crate::store::{OpenError, first_model};
 
 /// Version of the store's layout. A store of a higher version is not opened.
 pub(super) const STORE_VERSION: u32 = 2;
-/// Memory redb may use for pages, in bytes. Its own default is 1 GiB.
+/// Memory redb may use for pages, in bytes. Its default is 1 GiB.
 const CACHE_BYTES: usize = 16 << 20;
 /// The database, in the data directory.
 pub(crate) const FILE: &str = "kindred.redb";
-/// The database while it is made for the first time.
+/// The database while it is being created.
 pub(super) const UNFINISHED: &str = "kindred.redb.new";
 /// Held locked while a process has the store.
 const LOCK: &str = "kindred.lock";
 
 pub(super) const VERSION: &str = "version";
-/// Version 1 said here of which model, with which inputs, all features were. It looks for this before
-/// it looks at the version, so it is always there.
+/// Version 1 stored the model and inputs of all features here. It reads this before it checks the
+/// version, so the entry must always exist.
 pub(super) const MODEL: &str = "model";
-/// Before the name of a model: the inputs its features here were made with.
+/// Prefix of entries that hold the inputs with which a model's features here were made.
 const INPUTS: &str = "inputs:";
 const PARTITIONS: &str = "partitions";
 
-/// What is stored is for the user alone that runs the program: texts, drafts, and what is hidden. Of files and
-/// directories that are there already the modes are left as they are.
+/// Stored texts, drafts and hidden items are private to the user that runs the program. The modes
+/// of existing files and directories are left unchanged.
 const OWN_FILE: u32 = 0o600;
 const OWN_DIRECTORY: u32 = 0o700;
 
-/// Makes the data directory, and those above it, where they are not there.
+/// Creates the data directory and its parents if missing.
 pub(super) fn make_directory(dir: &Path) -> io::Result<()> {
     DirBuilder::new()
         .recursive(true)
@@ -49,7 +49,7 @@ pub(super) fn make_directory(dir: &Path) -> io::Result<()> {
         .create(dir)
 }
 
-/// How the database is opened.
+/// Options for opening the database.
 pub(super) fn builder() -> redb::Builder {
     let mut builder = Database::builder();
     builder
@@ -58,8 +58,8 @@ pub(super) fn builder() -> redb::Builder {
     builder
 }
 
-/// Takes the lock of a data directory. redb locks its file too, but lets go of it whenever the
-/// database is opened again.
+/// Takes the lock of a data directory. redb locks its file, too, but releases it whenever the
+/// database is reopened.
 pub(super) fn lock(dir: &Path, place: &str) -> Result<File, OpenError> {
     let unusable = |error: io::Error| Trouble::from(error).into_open_error(place);
     let lock = File::options()
@@ -78,7 +78,7 @@ pub(super) fn lock(dir: &Path, place: &str) -> Result<File, OpenError> {
     }
 }
 
-/// Makes an empty store. It gets its name last, so that a crash leaves no half-made one.
+/// Creates an empty store. It is renamed last, so that a crash leaves no incomplete store.
 pub(super) fn create(dir: &Path, identity: &Identity) -> Result<(), Trouble> {
     let unfinished = dir.join(UNFINISHED);
     if unfinished.try_exists()? {
@@ -97,7 +97,7 @@ pub(super) fn create(dir: &Path, identity: &Identity) -> Result<(), Trouble> {
     Ok(File::open(dir)?.sync_all()?)
 }
 
-/// Makes the tables of an empty store.
+/// Creates the tables of an empty store.
 pub(super) fn fill(database: &Database, identity: &Identity) -> Result<(), Trouble> {
     let transaction = database.begin_write()?;
     Tables::open(&transaction, &[])?;
@@ -111,18 +111,18 @@ pub(super) fn fill(database: &Database, identity: &Identity) -> Result<(), Troub
     Ok(transaction.commit()?)
 }
 
-/// What a store says about itself.
+/// A store's metadata.
 pub(super) struct Meta {
     pub(super) version: u32,
     /// The models that have features here, or were known, and their inputs.
     pub(super) models: BTreeMap<ModelName, String>,
     partitions: u16,
-    /// Number of the last group committed.
+    /// Number of the last committed group.
     pub(super) group: u64,
 }
 
 impl Meta {
-    /// What the store is for, by its own words.
+    /// What the store was created for.
     pub(super) fn identity(&self) -> Identity {
         let models = self.models.iter().map(|(model, inputs)| ModelInputs {
             model: model.clone(),
@@ -134,7 +134,7 @@ impl Meta {
         }
     }
 
-    /// Whether this program may use it.
+    /// Checks whether this program may use it.
     pub(super) fn check(&self, place: &str, identity: &Identity) -> Result<(), OpenError> {
         let place = place.to_string();
         if self.version > STORE_VERSION {
@@ -160,7 +160,7 @@ impl Meta {
         }
     }
 
-    /// The first model that had other inputs here than the program has.
+    /// The first model whose inputs here differ from the program's.
     fn other<'a>(&self, known: &'a [ModelInputs]) -> Option<(ModelInputs, &'a ModelInputs)> {
         known.iter().find_map(|wanted| {
             let inputs = self.models.get(&wanted.model)?;
@@ -173,7 +173,7 @@ impl Meta {
     }
 }
 
-/// What an open database says about itself.
+/// The metadata of an open database.
 pub(super) fn read_meta(database: &Database) -> Result<Meta, Trouble> {
     let transaction = database.begin_read()?;
     let meta = transaction.open_table(META)?;
@@ -207,11 +207,11 @@ pub(super) fn read_meta(database: &Database) -> Result<Meta, Trouble> {
 
 fn missing(name: &str) -> Trouble {
     Trouble::Database(redb::Error::Corrupted(format!(
-        "it does not say its {name}; it may not be Kindred's"
+        "it has no entry {name}; it may not be a store of Kindred"
     )))
 }
 
-/// Remembers the inputs of models that the store did not know.
+/// Records the inputs of models that are new to the store.
 pub(super) fn remember(database: &Database, models: &[ModelInputs]) -> Result<(), Trouble> {
     let transaction = database.begin_write()?;
     let mut is_new = false;
@@ -233,7 +233,7 @@ pub(super) fn remember(database: &Database, models: &[ModelInputs]) -> Result<()
     Ok(())
 }
 
-/// Number of features of a model, in all domains.
+/// Number of features of a model, over all domains.
 pub(super) fn features_of(database: &Database, model: &ModelName) -> Result<u64, Trouble> {
     let transaction = database.begin_read()?;
     let domains = transaction.open_table(Kind::Domains.definition())?;
@@ -254,7 +254,7 @@ pub(super) fn features_of(database: &Database, model: &ModelName) -> Result<u64,
     Ok(count)
 }
 
-/// Removes markers nobody needs any more; returns how many.
+/// Removes deletion markers that are no longer needed; returns how many.
 pub(super) fn purge_markers(database: &Database, models: &[ModelName]) -> Result<u64, Trouble> {
     let transaction = database.begin_write()?;
     let purged = Tables::open(&transaction, models)?.purge_markers()?;

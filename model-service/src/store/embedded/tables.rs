@@ -1,4 +1,4 @@
-//! The tables of the database, and the one rule all rows are written by.
+//! The tables of the database, and the one rule for writing rows.
 
 use kindred_shared::{DomainName, ItemId, ModelName};
 use redb::{
@@ -12,23 +12,24 @@ use super::failure::Trouble;
 use crate::store::damage;
 use kindred_domain::keys::KeyRow;
 use kindred_domain::models::Swept;
-use kindred_domain::store::{Batch, Cas, Epoch, Lease, Partition, Stamp, StoreError, Write};
+use kindred_domain::store::{Cas, Epoch, Lease, Partition, Stamp, StoreError, Write, WriteBatch};
 
 type Bytes = &'static [u8];
 
-/// What the store is: version, models and their inputs, partitions; and the number of the last
-/// group committed.
+/// Metadata: version, models and their inputs, partitions; and the number of the last committed
+/// group.
 pub(super) const META: TableDefinition<'static, &'static str, Bytes> = TableDefinition::new("meta");
 /// Lease rows by partition.
 const LEASES: TableDefinition<'static, u16, Bytes> = TableDefinition::new("partitions");
-/// Where deletion markers lie: the table's number, then the row's key.
+/// Locations of deletion markers: the table's number, then the row's key.
 pub(super) const MARKERS: TableDefinition<'static, Bytes, ()> = TableDefinition::new("markers");
 
-/// Keys by name, as JSON. They have neither stamps nor markers: each is written once and removed.
+/// API keys by name, as JSON. They have neither stamps nor markers: each is written once and
+/// removed.
 pub(super) const KEYS: TableDefinition<'static, &'static str, Bytes> =
     TableDefinition::new("access_keys");
 
-/// A table of rows that the last write wins.
+/// A table of rows in which the last write wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Domains,
@@ -38,9 +39,9 @@ pub(super) enum Kind {
     Features,
     Lists,
     Settings,
-    /// How models beside the served one stand.
+    /// The state of models next to the served one.
     Models,
-    /// The habits that their features are made with.
+    /// The habits of their features.
     ModelHabits,
     /// Their lists.
     ModelLists,
@@ -59,7 +60,7 @@ impl Kind {
         Self::ModelLists,
     ];
 
-    /// The name it is counted by, as in the contract.
+    /// Its name in metrics, as in the contract.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Domains => damage::DOMAINS,
@@ -76,7 +77,7 @@ impl Kind {
 
     pub(super) fn definition(self) -> TableDefinition<'static, Bytes, Bytes> {
         TableDefinition::new(match self {
-            // The name without a number is version 1's, whose keys had no model.
+            // The name without a number is version 1's table, whose keys had no model.
             Self::Features => "item_features_2",
             _ => self.name(),
         })
@@ -86,7 +87,7 @@ impl Kind {
 /// Name of the table of lease rows, as in the contract.
 pub(super) const LEASES_NAME: &str = "partitions";
 
-/// Rows a group has written, by table: [`Kind::ALL`], then the leases.
+/// Rows written by a group, by table: [`Kind::ALL`], then the leases.
 pub(super) type RowCounts = [u64; Kind::ALL.len() + 1];
 
 /// The lease row of a partition.
@@ -104,7 +105,7 @@ pub(super) fn lease(
 pub(super) fn keys(transaction: &ReadTransaction) -> Result<Vec<KeyRow>, Trouble> {
     let table = match transaction.open_table(KEYS) {
         Ok(table) => table,
-        // A store of before there were keys.
+        // A store from before keys existed.
         Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     };
@@ -122,7 +123,7 @@ pub(super) fn keys(transaction: &ReadTransaction) -> Result<Vec<KeyRow>, Trouble
 
 /// All tables of one write transaction.
 pub(super) struct Tables<'t> {
-    /// The models that the program knows.
+    /// The models that this program knows.
     models: &'t [ModelName],
     rows: [Table<'t, Bytes, Bytes>; Kind::ALL.len()],
     leases: Table<'t, u16, Bytes>,
@@ -131,14 +132,14 @@ pub(super) struct Tables<'t> {
     /// Experiments and what readers did.
     pub(super) experiments: ExperimentTables<'t>,
     buffer: Writer,
-    /// Rows written so far; lost writes do not count.
+    /// Rows written so far; writes that lost do not count.
     pub(super) written: RowCounts,
-    /// Whether something was changed that is not counted among rows: keys, experiments.
+    /// Whether something changed that is not counted as rows: keys, experiments.
     pub(super) has_changed_more: bool,
 }
 
 impl<'t> Tables<'t> {
-    /// Opens the tables, making those that are not there.
+    /// Opens the tables, creating missing ones.
     pub(super) fn open(
         transaction: &'t WriteTransaction,
         models: &'t [ModelName],
@@ -166,7 +167,7 @@ impl<'t> Tables<'t> {
     }
 
     /// The fence. It is checked before the rows are written: within one transaction of the only
-    /// writer that is the same as after, and a batch that fails leaves nothing behind.
+    /// writer that is equivalent to checking after, and a failed batch leaves nothing behind.
     pub(super) fn check_fence(&self, partition: Partition, ours: Epoch) -> Result<(), Trouble> {
         match self.lease(partition)? {
             Some(lease) if lease.epoch() > ours => Err(Trouble::Store(StoreError::Superseded {
@@ -178,7 +179,7 @@ impl<'t> Tables<'t> {
         }
     }
 
-    /// Sets a lease row if it still is what was expected.
+    /// Sets a lease row if it still is as expected.
     pub(super) fn take_lease(
         &mut self,
         partition: Partition,
@@ -195,7 +196,7 @@ impl<'t> Tables<'t> {
         Ok(Cas::Applied)
     }
 
-    /// Adds a key unless there is one of its name; whether it was added.
+    /// Adds a key unless one has its name; returns whether it was added.
     pub(super) fn add_key(&mut self, row: &KeyRow) -> Result<bool, Trouble> {
         if self.keys.get(&*row.id)?.is_some() {
             return Ok(false);
@@ -206,7 +207,7 @@ impl<'t> Tables<'t> {
         Ok(true)
     }
 
-    /// Removes a key; whether it was there.
+    /// Removes a key; returns whether it existed.
     pub(super) fn remove_key(&mut self, id: &str) -> Result<bool, Trouble> {
         let was_there = self.keys.remove(id)?.is_some();
         self.has_changed_more |= was_there;
@@ -214,7 +215,7 @@ impl<'t> Tables<'t> {
     }
 
     /// Writes the rows of a batch.
-    pub(super) fn write(&mut self, stamp: Stamp, batch: &Batch) -> Result<(), Trouble> {
+    pub(super) fn write(&mut self, stamp: Stamp, batch: &WriteBatch) -> Result<(), Trouble> {
         let domain = &batch.domain;
         let of = |id: &ItemId| key(domain, id.as_str());
         for write in &batch.writes {
@@ -282,9 +283,9 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Removes rows of a domain, but for its own, that were written before: at most so many. Whether none are
-    /// left. They leave no markers: this is the only process, and its domain's machine has no earlier write on
-    /// its way.
+    /// Removes rows of a domain, except its own, that were written before a stamp: at most `most`.
+    /// Returns whether none are left. They leave no markers: this is the only process, and the
+    /// domain's machine has no earlier write in flight.
     pub(super) fn sweep(
         &mut self,
         domain: &DomainName,
@@ -312,7 +313,7 @@ impl<'t> Tables<'t> {
         Ok(swept < left)
     }
 
-    /// The same of one model.
+    /// The same for one model.
     pub(super) fn sweep_model(
         &mut self,
         domain: &DomainName,
@@ -332,7 +333,8 @@ impl<'t> Tables<'t> {
         Ok(self.sweep_ranges(ranges, stamp, most)? > 0)
     }
 
-    /// Removes rows whose keys begin like these, at most so many; how many more it might have. 0: some may be left.
+    /// Removes rows whose keys start with these prefixes, at most `most`; returns how many more it
+    /// could have removed. 0: some may be left.
     fn sweep_ranges(
         &mut self,
         ranges: Vec<(Kind, Vec<u8>)>,
@@ -377,8 +379,8 @@ impl<'t> Tables<'t> {
         self.put(kind, key, Head { stamp, deleted })
     }
 
-    /// Puts the buffer's value under a key unless what is there has a higher stamp. An equal
-    /// stamp overwrites: only the same batch sent again has one. What is damaged has none.
+    /// Stores the buffer's value under a key unless the existing value has a higher stamp. An equal
+    /// stamp overwrites: only the same batch sent again has it. A damaged value has none.
     fn put(&mut self, kind: Kind, key: &[u8], head: Head) -> Result<(), Trouble> {
         let old = match self.rows[kind as usize].get(key)? {
             Some(old) => split_value(old.value()).map(|(head, _)| head).ok(),
@@ -403,8 +405,8 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Whether an owner wrote a row: at an epoch that there was. Any other stamp is damage, and would keep all that is
-    /// written later away, unheard.
+    /// Whether an owner wrote a row: at an epoch that existed. Any other stamp is damage, and would
+    /// silently defeat all later writes.
     fn was_written(&self, head: Option<Head>) -> Result<bool, Trouble> {
         let Some(Head { stamp, .. }) = head else {
             return Ok(false);
@@ -414,12 +416,12 @@ impl<'t> Tables<'t> {
                 return Ok(true);
             }
         }
-        // Without any lease nobody has an epoch that could be exceeded.
+        // Without any lease no epoch exists that could be exceeded.
         Ok(self.leases.is_empty()?)
     }
 
-    /// Removes deletion markers from before the epoch of every lease. Whoever wrote at such an
-    /// epoch is gone, so no write can come that the marker would have to beat. Returns how many.
+    /// Removes deletion markers older than the epochs of all leases. The writers of those epochs
+    /// are gone, so no write can still arrive that a marker has to beat. Returns how many.
     pub(super) fn purge_markers(&mut self) -> Result<u64, Trouble> {
         let mut oldest: Option<Epoch> = None;
         for entry in self.leases.iter()? {
@@ -451,7 +453,7 @@ impl<'t> Tables<'t> {
     }
 }
 
-/// Removes the row a marker entry names if it is older than the bound.
+/// Removes the row of a marker entry if it is older than the bound.
 fn purge(
     rows: &mut [Table<'_, Bytes, Bytes>],
     marker: &[u8],
@@ -466,7 +468,7 @@ fn purge(
     let old = match table.get(key)? {
         Some(value) => match split_value(value.value()) {
             Ok((head, _)) => head.deleted && head.stamp < bound,
-            // It is no marker, or none that counts.
+            // It is not a marker, or one without effect.
             Err(_) => return Ok(true),
         },
         None => return Ok(true),

@@ -1,4 +1,4 @@
-//! What only the embedded twin must do, and the contract run against it.
+//! What only the embedded store must do, and the contract run against it.
 
 #![allow(clippy::unwrap_used)] // a test may panic
 
@@ -17,7 +17,7 @@ use redb::backends::FileBackend;
 use tempfile::TempDir;
 
 use super::super::contract::{
-    Twin, all_rows, content, domain, domain_row, feature, id, item, list, models, put, scan,
+    Fixture, all_rows, content, domain, domain_row, feature, id, item, list, models, put, scan,
     store_contract,
 };
 use super::opening::{STORE_VERSION, UNFINISHED, VERSION};
@@ -36,7 +36,7 @@ impl Embedded {
     async fn store(&self) -> Arc<EmbeddedStore> {
         let dir = self.0.path().to_path_buf();
         eventually(|| match EmbeddedStore::open(&dir, &identity()) {
-            // Whoever used it last may be letting go of it right now.
+            // The previous user may be releasing it right now.
             Err(OpenError::InUse { .. }) => None,
             opened => Some(opened.unwrap()),
         })
@@ -45,7 +45,7 @@ impl Embedded {
 }
 
 #[async_trait]
-impl Twin for Embedded {
+impl Fixture for Embedded {
     async fn open(&self) -> Arc<dyn Store> {
         self.store().await
     }
@@ -69,7 +69,7 @@ fn identity() -> Identity {
     }
 }
 
-/// Waits until something is so; fails after ten seconds.
+/// Waits until something holds; fails after ten seconds.
 async fn eventually<T>(mut is_so: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -100,7 +100,7 @@ fn refuses_other_inputs_of_a_model_or_another_number_of_partitions() {
             if found == "words-1 (vectors en:ab12)" && wanted == "words-1 (vectors en:cd34)"),
         "{error}"
     );
-    // Another model is simply new here, and one that is not known is left alone.
+    // A new model is simply added, and an unknown one is left alone.
     other.models[0].model = ModelName::new("words-2").unwrap();
     drop(EmbeddedStore::open(dir.path(), &other).unwrap());
     let other = Identity {
@@ -189,7 +189,7 @@ fn what_is_stored_is_for_its_user_alone() {
     for file in files {
         assert_eq!(mode(&file), 0o600, "{}", file.display());
     }
-    // What somebody has set is left.
+    // Modes that somebody has set stay unchanged.
     let open = fs::Permissions::from_mode(0o640);
     fs::set_permissions(data.join(FILE), open).unwrap();
     drop(EmbeddedStore::open(&data, &identity()).unwrap());
@@ -204,7 +204,7 @@ fn a_half_made_store_is_made_anew() {
     assert!(!dir.path().join(UNFINISHED).exists());
 }
 
-/// Rows with values of the size real ones have.
+/// Rows with values of realistic sizes.
 fn rows(first: usize, count: usize) -> Vec<Write> {
     let dense: Vec<f32> = (0..300).map(|n| n as f32).collect();
     let terms: Vec<u32> = (0..80).collect();
@@ -243,13 +243,13 @@ async fn damage_anywhere_is_an_error_and_never_a_panic() {
     drop(store);
     let whole = fs::read(dir.path().join(FILE)).unwrap();
     let mut refusals = 0;
-    // Every 13th page or so, one byte of it; and a file cut short.
+    // One byte in about every 13th page; and a truncated file.
     for at in (64..whole.len()).step_by(13 * 4096 + 97) {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x55;
         fs::write(dir.path().join(FILE), bytes).unwrap();
         match EmbeddedStore::open(dir.path(), &identity()) {
-            // A page that holds nothing, or damage redb could repair: all rows must be there.
+            // An unused page, or damage that redb could repair: all rows must be there.
             Ok(store) => assert_eq!(scan(&*store, &d, 100).await.0.len(), 50),
             Err(OpenError::Unusable { .. }) => refusals += 1,
             Err(other) => panic!("{other}"),
@@ -315,7 +315,7 @@ async fn old_markers_are_purged_when_it_is_opened() {
     assert_eq!(scan(&*store, &d, 9).await.0, [item("b", 1)]);
 }
 
-/// A file that fails when told to.
+/// A file that fails on demand.
 #[derive(Debug)]
 struct FaultyFile {
     file: FileBackend,
@@ -370,7 +370,7 @@ fn faulty(dir: &Path) -> (Arc<EmbeddedStore>, Arc<Faults>) {
             file: FileBackend::new(file)?,
             faults: Arc::clone(&shared),
         };
-        // So little that reads have to ask the file.
+        // So small that reads have to access the file.
         Ok(builder()
             .set_cache_size(1 << 20)
             .create_with_backend(file)?)
@@ -380,7 +380,7 @@ fn faulty(dir: &Path) -> (Arc<EmbeddedStore>, Arc<Faults>) {
     (store, faults)
 }
 
-/// Commits again and again until it works; fails after ten seconds.
+/// Commits repeatedly until it works; fails after ten seconds.
 async fn commits_again(store: &EmbeddedStore, seq: u32, writes: Vec<Write>) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while let Err(error) = put(store, &domain("d"), 1, seq, writes.clone()).await {
@@ -458,7 +458,7 @@ async fn reads_alone_get_it_well_again() {
     }
 }
 
-/// Puts bytes where rows are, behind everybody's back.
+/// Overwrites rows without the store's knowledge.
 fn overwrite(dir: &Path, rows: &[(Kind, Vec<u8>, Vec<u8>)]) {
     let database = builder().open(dir.join(FILE)).unwrap();
     let transaction = database.begin_write().unwrap();
@@ -469,12 +469,12 @@ fn overwrite(dir: &Path, rows: &[(Kind, Vec<u8>, Vec<u8>)]) {
     transaction.commit().unwrap();
 }
 
-/// A value with this stamp, and this behind its head.
+/// A value with this stamp and this body.
 fn value(stamp: i64, body: &[u8]) -> Vec<u8> {
     [&stamp.to_le_bytes()[..], &[1], body].concat()
 }
 
-/// Bytes that are no row of any table.
+/// Bytes that are not a row of any table.
 fn damaged_values() -> Vec<Vec<u8>> {
     vec![
         vec![],
@@ -510,7 +510,7 @@ async fn bytes_that_are_no_row_fail_nobody_and_are_written_anew() {
         assert_eq!(store.contents(&bad, &[id("a")]).await, Ok(vec![None]));
         assert_eq!(store.list(&bad, &id("a")).await, Ok(None));
         assert_eq!(store.settings(&bad).await, Ok(None));
-        // Nothing says which model it was of.
+        // Nothing tells which model it was of.
         assert_eq!(store.domain(&bad).await, Ok(None));
         assert_eq!(store.domains().await, Ok(vec![]));
         let words = identity().models[0].model.clone();
@@ -551,7 +551,7 @@ async fn a_damaged_row_of_a_domain_is_made_up_of_its_features() {
     assert_eq!(store.domains().await, Ok(vec![row]));
 }
 
-/// It would keep everything that is written later away, and nobody would hear of it.
+/// It would silently defeat all later writes.
 #[tokio::test]
 async fn a_stamp_that_no_owner_had_keeps_nothing_away() {
     let dir = TempDir::new().unwrap();
@@ -565,7 +565,7 @@ async fn a_stamp_that_no_owner_had_keeps_nothing_away() {
     };
     store.take_lease(Partition(0), None, &lease).await.unwrap();
     put(&*store, &d, 3, 7, all_rows("a", 1)).await.unwrap();
-    // Of the owner's own time, and so it stays.
+    // It is from the owner's own time, so it stays.
     put(&*store, &d, 2, 9, all_rows("a", 2)).await.unwrap();
     assert_eq!(scan(&*store, &d, 9).await.0, [item("a", 1)]);
     drop(store);
@@ -614,17 +614,17 @@ async fn many_commits_share_a_sync() {
     assert!(store.rows_written().contains(&("items", 200)));
 }
 
-/// Directory of a test that starts itself again as another process.
+/// Directory of a test that starts itself as another process.
 const CHILD_DIR: &str = "KINDRED_TEST_STORE_CHILD";
 
-/// The other process: commits batch after batch and says so, until it is killed.
+/// The other process: commits batch after batch and reports each, until it is killed.
 async fn child(dir: &str) {
     let store = EmbeddedStore::open(Path::new(dir), &identity()).unwrap();
     let d = domain("d");
     let first = scan(&*store, &d, 1_000).await.0.len() / 5;
     for (seq, batch) in (0..).zip(first..) {
         put(&*store, &d, 1, seq, rows(batch * 5, 5)).await.unwrap();
-        // When the other side is gone, this fails and ends the process.
+        // When the parent is gone, this fails and ends the process.
         writeln!(io::stdout(), "committed batch {batch}").unwrap();
     }
 }

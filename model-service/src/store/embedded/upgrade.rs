@@ -1,8 +1,8 @@
-//! Stores of older versions, brought to today's.
+//! Upgrades stores of older versions.
 //!
-//! Version 1 had one feature an item, under the key domain and id. They are copied to their new table
-//! in bounded transactions; the last one takes the old table away and writes the version. A crash
-//! before that leaves a store of version 1, which begins again.
+//! Version 1 had one feature per item, keyed by domain and id. Features are copied to their new
+//! table in bounded transactions; the last transaction drops the old table and writes the version.
+//! A crash before that leaves a store of version 1, and the upgrade starts over.
 
 use redb::{Database, ReadableDatabase, TableDefinition};
 
@@ -17,7 +17,7 @@ const FEATURES_1: TableDefinition<'static, &'static [u8], &'static [u8]> =
 /// Bytes of rows after which a transaction is committed.
 const STEP_BYTES: usize = 8 << 20;
 
-/// Brings a store of an older version to today's.
+/// Upgrades a store to the current version.
 pub(super) fn upgrade(database: &Database, found: &Meta) -> Result<(), Trouble> {
     if found.version == STORE_VERSION {
         return Ok(());
@@ -40,14 +40,15 @@ pub(super) fn upgrade(database: &Database, found: &Meta) -> Result<(), Trouble> 
     Ok(())
 }
 
-/// Takes away what an upgrade that did not end had copied: the old rows may have changed since.
+/// Removes what an unfinished upgrade has copied: the old rows may have changed since.
 fn forget_unfinished(database: &Database) -> Result<(), Trouble> {
     let transaction = database.begin_write()?;
     transaction.delete_table(Kind::Features.definition())?;
     Ok(transaction.commit()?)
 }
 
-/// Copies features from a key on until a transaction is full. Says how many, and where to go on.
+/// Copies features from a key on until a transaction is full. Returns how many, and where to
+/// continue.
 fn copy_features(
     database: &Database,
     from: &[u8],
@@ -69,11 +70,11 @@ fn copy_features(
                 next = Some(key.value().to_vec());
                 break;
             }
-            // What cannot be read belongs to nobody: its feature is made again.
+            // An unreadable row is dropped: its feature will be computed again.
             let Ok((head, mut reader)) = split_value(value.value()) else {
                 continue;
             };
-            // Whoever could write what a deletion would have to beat is gone.
+            // The writers that a deletion marker would have to beat are gone.
             if head.deleted {
                 continue;
             }
@@ -91,7 +92,7 @@ fn copy_features(
     Ok((copied, next))
 }
 
-/// The old table goes, with the marks of what was deleted in it, and the store is of today's version.
+/// Drops the old table with its deletion markers, and sets the current version.
 fn finish(database: &Database) -> Result<(), Trouble> {
     let transaction = database.begin_write()?;
     Tables::open(&transaction, &[])?;
@@ -150,8 +151,8 @@ mod tests {
         }
     }
 
-    /// Puts a store's features, its meta and its marks as version 1 had them; the other tables are the
-    /// same.
+    /// Rewrites a store's features, metadata and markers as version 1 had them; the other tables
+    /// are the same.
     fn make_first_version(database: &Database) {
         let transaction = database.begin_write().unwrap();
         {
@@ -216,7 +217,7 @@ mod tests {
         let dir = TempDir::new().unwrap();
         fill(dir.path()).await;
         make_first_version(&builder().open(dir.path().join(FILE)).unwrap());
-        // It is looked at before anything is changed.
+        // It is checked before anything is changed.
         let mut other = identity();
         other.models[0].inputs = "vectors en:cd34".into();
         let refused = EmbeddedStore::open(dir.path(), &other).err().unwrap();
@@ -230,7 +231,8 @@ mod tests {
         assert_taken_over(dir.path()).await;
     }
 
-    /// A crash leaves what was committed: some steps. What an older program changes then counts.
+    /// A crash leaves what was committed: some steps. Changes that an older program makes then
+    /// count.
     #[tokio::test]
     async fn an_upgrade_may_end_anywhere() {
         for steps in [0, 1, 7, 20] {

@@ -1,4 +1,4 @@
-//! The one writer: group commit, and getting well after a failure.
+//! The writer thread: group commit, and recovery after a failure.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
@@ -13,14 +13,14 @@ use super::failure::{Trouble, guarded};
 use super::tables::{Kind, META, RowCounts, Tables};
 use kindred_domain::keys::KeyRow;
 use kindred_domain::models::Swept;
-use kindred_domain::store::{Batch, Cas, Epoch, Lease, Partition, Stamp, StoreError};
+use kindred_domain::store::{Cas, Epoch, Lease, Partition, Stamp, StoreError, WriteBatch};
 
-/// Rows after which a group takes no more batches, so that what one transaction holds in memory
-/// stays small. A batch of more rows is a group of its own.
+/// Rows after which a group takes no more batches, to limit the memory of a transaction. A batch
+/// with more rows is a group of its own.
 const GROUP_ROWS: usize = 4096;
-/// Least time between two attempts to open the database again: an attempt may read all of it.
+/// Minimum time between two attempts to reopen the database: an attempt may read all of it.
 const REOPEN_EVERY: Duration = Duration::from_millis(500);
-/// Key in the meta table: the number of the last group that was committed.
+/// Key in the meta table: the number of the last committed group.
 pub(super) const GROUP: &str = "group";
 
 /// Opens the database file.
@@ -33,7 +33,7 @@ pub(super) enum Command {
         partition: Partition,
         epoch: Epoch,
         stamp: Stamp,
-        batch: Batch,
+        batch: WriteBatch,
         answer: oneshot::Sender<Result<(), StoreError>>,
     },
     /// Remove some rows of a domain.
@@ -68,7 +68,7 @@ pub(super) enum Command {
         id: String,
         answer: oneshot::Sender<Result<bool, StoreError>>,
     },
-    /// Change experiments of a domain, or what readers did.
+    /// Change a domain's experiments, or what readers did.
     Experiments {
         partition: Partition,
         epoch: Epoch,
@@ -76,7 +76,7 @@ pub(super) enum Command {
         change: Change,
         answer: oneshot::Sender<Result<bool, StoreError>>,
     },
-    /// A reader found the database not working: try to get well.
+    /// A reader found the database failing: try to recover.
     Mend,
 }
 
@@ -91,7 +91,7 @@ impl Command {
         }
     }
 
-    /// Answers with a failure. Nobody may be waiting any more; then nobody is told.
+    /// Answers with a failure. The caller may have gone.
     fn fail(self, error: StoreError) {
         match self {
             Self::Commit { answer, .. } => drop(answer.send(Err(error))),
@@ -137,7 +137,7 @@ impl Command {
     }
 }
 
-/// What became of one command of a group that was committed.
+/// The result of one command of a committed group.
 enum Done {
     Written,
     Swept(bool),
@@ -151,12 +151,12 @@ enum State {
     Closed(StoreError),
 }
 
-/// What readers and the writer share.
+/// State shared by readers and the writer.
 pub(super) struct Shared {
-    /// Readers hold it shared while they read (a page at most), the writer while it commits; to
-    /// close and open the database the writer waits for all of them.
+    /// Readers lock it shared while they read (a page at most), and so does the writer while it
+    /// commits; to close and reopen the database the writer waits for all of them.
     state: RwLock<State>,
-    /// A reader saw an error after which the database does nothing more.
+    /// A reader saw an error after which the database is unusable.
     suspect: AtomicBool,
     rows: [AtomicU64; Kind::ALL.len() + 1],
     commits: AtomicU64,
@@ -206,7 +206,7 @@ impl Shared {
         self.replace(State::Closed(error));
     }
 
-    /// A poisoned lock is taken all the same: the state is replaced whole, never half.
+    /// A poisoned lock is used all the same: the state is always replaced as a whole.
     fn state(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -215,7 +215,7 @@ impl Shared {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
-    /// Reads in a transaction of its own. Blocks on the disk.
+    /// Reads in its own transaction. Blocks on the disk.
     pub(super) fn read<T>(
         &self,
         work: impl FnOnce(&ReadTransaction) -> Result<T, Trouble>,
@@ -238,7 +238,7 @@ impl Shared {
     }
 }
 
-/// The writer's side of the store; lives on a thread of its own.
+/// The writer's side of the store; lives on its own thread.
 pub(super) struct StoreWriter {
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
@@ -267,7 +267,7 @@ impl StoreWriter {
         }
     }
 
-    /// Works until no sender is left and all that was sent is done, then closes the database.
+    /// Works until all senders are gone and everything sent is done, then closes the database.
     pub(super) fn run(mut self) {
         while let Some(first) = self.commands.blocking_recv() {
             let mut rows = first.rows();
@@ -327,8 +327,8 @@ impl StoreWriter {
         }
     }
 
-    /// A group failed: gets well if need be, then says so to each. One command's bad row or page
-    /// must not fail the others, so with damage each is tried alone.
+    /// A group failed: recovers if necessary, then reports to each command. One command's bad row
+    /// or page must not fail the others, so with damage each is tried alone.
     fn fail(&mut self, group: Vec<Command>, trouble: Trouble, committing: bool) {
         let reopen = trouble.wants_reopening();
         let mut error = trouble.into_store_error();
@@ -356,8 +356,8 @@ impl StoreWriter {
         }
     }
 
-    /// Closes the database and opens it again, unless that was tried just now or a person has to
-    /// help. `because` is what readers and writers hear until it works.
+    /// Closes and reopens the database, unless that was tried just now or needs a person. `because`
+    /// is the error for readers and writers until it works.
     fn mend(&mut self, because: StoreError) {
         if let State::Closed(StoreError::Damaged(_)) = *self.shared.state() {
             return;
@@ -368,7 +368,7 @@ impl StoreWriter {
         if too_soon {
             return;
         }
-        // Closing a database that failed may fail too; it is gone either way.
+        // Closing a failed database may fail, too; it is gone either way.
         let _ = guarded(|| {
             self.shared.replace(State::Closed(because));
             Ok(())
@@ -390,7 +390,7 @@ impl StoreWriter {
     }
 }
 
-/// The number of the last group that was committed.
+/// The number of the last committed group.
 pub(super) fn last_group(transaction: &ReadTransaction) -> Result<u64, Trouble> {
     let meta = transaction.open_table(META)?;
     let group = meta.get(GROUP)?;
@@ -398,7 +398,7 @@ pub(super) fn last_group(transaction: &ReadTransaction) -> Result<u64, Trouble> 
     Ok(bytes.map_or(0, u64::from_le_bytes))
 }
 
-/// Does a group in one transaction with one sync to the disk. `committing` is set once the
+/// Runs a group in one transaction with one sync to the disk. `committing` is set once the
 /// transaction may be durable.
 fn transact(
     database: &Database,

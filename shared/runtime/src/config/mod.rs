@@ -146,7 +146,7 @@ const AGREED: &[(&str, Change)] = &[
 
 /// One key as `kindred config` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Entry {
+pub struct ConfigEntry {
     /// The key.
     pub key: &'static str,
     /// Its effective value; a secret is masked.
@@ -174,8 +174,8 @@ impl Config {
     }
 
     /// Every key, by section, with its effective value (secrets masked) and where the value comes from.
-    pub fn entries(&self, origins: &Origins) -> Vec<Vec<Entry>> {
-        let entry = |(key, value): (&'static Key, String)| Entry {
+    pub fn entries(&self, origins: &Origins) -> Vec<Vec<ConfigEntry>> {
+        let entry = |(key, value): (&'static Key, String)| ConfigEntry {
             key: key.name,
             value: key.secrecy.shown(&value),
             origin: origins.of(key.name).to_string(),

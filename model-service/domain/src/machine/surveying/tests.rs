@@ -54,31 +54,31 @@ struct Driver {
     commits: VecDeque<(Ticket, Vec<Write>)>,
     extracts: VecDeque<(Ticket, Vec<ToExtract>, u64)>,
     surveys: VecDeque<(Ticket, Vec<ItemId>)>,
-    /// How many items each look was at.
+    /// The number of items of each survey.
     looks: Vec<usize>,
-    /// What all texts have.
+    /// What all texts contain.
     segment: u64,
     reads: VecDeque<Ticket>,
     load: Option<Ticket>,
-    /// The store is to be read again.
+    /// The store must be read again.
     open: Option<Ticket>,
     stored: Vec<Write>,
-    /// The items whose features are not stored.
+    /// Items whose features are not stored.
     lost: BTreeSet<usize>,
 }
 
 impl Driver {
-    /// A domain of items whose features were made with `of`, while the domain has `now`; it is not read yet.
+    /// A domain whose items' features were made with the habits `now`; it is not read yet.
     fn opened(now: Habits) -> Self {
         Self::left(None, SampleSize::default(), now)
     }
 
-    /// The same, left dirty at an epoch, and samples of so many.
+    /// The same, left dirty at an epoch, with samples of this size.
     fn left(dirty: Option<u64>, sample: SampleSize, now: Habits) -> Self {
         Self::left_with(usize::MAX, dirty, sample, now)
     }
 
-    /// From so many outdated features on they are made in the store alone.
+    /// From this many outdated features on, features are made again in the store only.
     fn left_with(
         many_outdated: usize,
         dirty: Option<u64>,
@@ -238,7 +238,7 @@ impl Driver {
         self.input(Input::Tick);
     }
 
-    /// Answers an extraction with what the store has: items at these versions. The ids that were made.
+    /// Answers an extraction with what the store has: items at these versions. Returns the ids of the features made.
     fn extract(&mut self, version_of: impl Fn(&str) -> u64) -> Vec<String> {
         let (ticket, rows, habits) = self.extracts.pop_front().expect("features are asked for");
         let there = rows
@@ -263,7 +263,7 @@ impl Driver {
         ids
     }
 
-    /// Answers a look: all texts have one segment.
+    /// Answers a survey: all texts have one segment.
     fn look(&mut self) {
         let (ticket, ids) = self.surveys.pop_front().expect("there is a look");
         let texts = ids.len() as u64;
@@ -277,7 +277,7 @@ impl Driver {
         self.input(Input::Surveyed { ticket, result });
     }
 
-    /// Habits are others, whatever the texts are.
+    /// Changes the habits, whatever the texts are.
     fn change_habits(&mut self, habits: Habits) {
         self.machine.store_habits(Arc::new(habits));
         let effects = self.machine.outbox.drain();
@@ -289,7 +289,7 @@ impl Driver {
         self.input(Input::Committed { ticket, result });
     }
 
-    /// The habits that are stored.
+    /// The stored habits.
     fn stored_habits(&self) -> Option<&Habits> {
         self.stored.iter().rev().find_map(|write| match write {
             Write::Settings(row) => Some(&row.habits),
@@ -297,7 +297,7 @@ impl Driver {
         })
     }
 
-    /// Does all that is asked for until nothing is left.
+    /// Does everything that is requested until nothing is left.
     fn settle(&mut self, version_of: impl Fn(&str) -> u64) {
         for _ in 0..1_000 {
             if !self.commits.is_empty() {
@@ -315,7 +315,7 @@ impl Driver {
         panic!("never quiet: {:?}", self.machine.status());
     }
 
-    /// With what habits the newest stored feature of an item says it was made, and its version.
+    /// The habits with which the newest stored feature of an item was made, as it says itself, and its version.
     fn label(&self, id: &str) -> Option<(u64, u64)> {
         self.stored.iter().rev().find_map(|write| match write {
             Write::Feature(row) if row.id.as_str() == id => Some((row.habits, row.version)),
@@ -324,7 +324,7 @@ impl Driver {
     }
 }
 
-/// A feature that says what it was made with.
+/// A feature that records what it was made with.
 fn feature(habits: u64) -> Feature {
     let angle = (habits % 7) as f32 / 9.0;
     Feature::new(vec![angle.cos(), angle.sin()], vec![], vec![]).unwrap()
@@ -408,7 +408,7 @@ fn an_event_goes_before_what_is_made_again() {
     driver.settle(|id| if id == "new" { 5 } else { 1 });
 }
 
-/// A change of metadata writes the feature again, under a new version, that was made with the habits of before.
+/// A change of metadata writes the feature again, under a new version; it was made with the previous habits.
 #[test]
 fn a_change_on_its_way_to_the_store_while_habits_change_is_made_again_after_it() {
     let before = habits(2);
@@ -442,7 +442,8 @@ fn a_change_on_its_way_to_the_store_while_habits_change_is_made_again_after_it()
     assert_eq!(driver.label("i07"), Some((now, 9)));
 }
 
-/// An event that came while the domain was read does not hide that the stored feature was made with other habits.
+/// An event that arrives while the domain is being read does not hide that the stored feature was made with other
+/// habits.
 #[test]
 fn an_event_while_the_domain_is_read_keeps_its_item_outdated() {
     let now = habits(1);
@@ -457,7 +458,7 @@ fn an_event_while_the_domain_is_read_keeps_its_item_outdated() {
     assert_eq!(driver.label("i03"), Some((now.fingerprint(), 1)));
 }
 
-/// What kills workers is not given to them again because habits have changed meanwhile.
+/// An item that kills workers is not given to them again because habits have changed.
 #[test]
 fn an_item_that_is_rejected_while_habits_change_is_not_made_again() {
     let before = habits(2);
@@ -500,7 +501,7 @@ fn an_item_that_is_rejected_while_habits_change_is_not_made_again() {
     }
 }
 
-/// An item whose feature was lost in a crash, and is being made when habits change, is not left with those of before.
+/// An item whose feature was lost in a crash, and is being made when habits change, does not keep the previous habits.
 #[test]
 fn a_feature_that_was_being_made_while_habits_changed_is_made_again() {
     let before = habits(2);
@@ -515,14 +516,14 @@ fn a_feature_that_was_being_made_while_habits_changed_is_made_again() {
     assert_eq!(driver.label("i07"), Some((habits(1).fingerprint(), 1)));
 }
 
-/// What tells the sample of these items, all with the same text.
+/// The fingerprint of the sample of these items, which all have the same text.
 fn fingerprint(items: impl Iterator<Item = usize>) -> u64 {
     let hashes = items.map(|n| (row(n).id.hash64(), row(n).content_hash));
     let hashes: BTreeSet<(u64, u64)> = hashes.collect();
     fingerprint_of(hashes.into_iter())
 }
 
-/// A crash may lose the features of many items: the sample of the others is not the domain's.
+/// A crash may lose the features of many items: then the sample of the others is not the domain's.
 #[test]
 fn a_domain_is_looked_at_again_when_all_its_features_are_made() {
     let before = Habits {
@@ -543,7 +544,8 @@ fn a_domain_is_looked_at_again_when_all_its_features_are_made() {
     }
 }
 
-/// An event that comes again while its item's feature is made has that made twice, and habits may change in between.
+/// If an event comes again while its item's feature is being made, the feature is made twice, and habits may change in
+/// between.
 #[test]
 fn a_feature_that_is_written_again_says_what_it_was_made_with() {
     let before = habits(2);
@@ -614,7 +616,7 @@ fn a_domain_is_looked_at_again_when_its_sample_is_another_one() {
     assert_eq!(driver.looks, [8, 8]);
 }
 
-/// What a former owner wrote may come late, and would replace what it wrote before.
+/// A late write of a former owner could replace what it wrote before.
 #[test]
 fn habits_of_a_domain_that_was_left_dirty_are_stored_again() {
     let now = Habits {
@@ -630,7 +632,7 @@ fn habits_of_a_domain_that_was_left_dirty_are_stored_again() {
     }
 }
 
-/// Else it would be asked for for ever.
+/// Otherwise it would be requested for ever.
 #[test]
 fn what_the_store_does_not_have_is_not_asked_for_again() {
     let mut driver = Driver::opened(habits(1));
@@ -638,7 +640,7 @@ fn what_the_store_does_not_have_is_not_asked_for_again() {
     driver.settle(|id| if id == "i05" { 2 } else { 1 });
     assert_eq!(driver.label("i05"), None);
     assert_eq!(driver.label("i06"), Some((habits(1).fingerprint(), 1)));
-    // Its next event has it made, even if that changes nothing.
+    // Its next event requests it, even if that changes nothing.
     driver.publish("i05", 3, "");
     driver.settle(|id| if id == "i05" { 3 } else { 1 });
     assert_eq!(driver.label("i05"), Some((habits(1).fingerprint(), 3)));

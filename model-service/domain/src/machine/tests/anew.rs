@@ -1,8 +1,8 @@
-//! What is stored is made anew when somebody asks, though nothing is wrong with it here.
+//! Stored features and lists are computed again on request, even if the machine sees nothing wrong with them.
 
 use super::*;
 
-/// A domain of three items that is quiet; what was stored until then is forgotten.
+/// A domain of three items that is quiet; forgets what was stored until then.
 fn quiet() -> Shell {
     let (_, machine) = started(Opened::default());
     let mut shell = Shell::new(machine);

@@ -1,8 +1,8 @@
-//! Features of one space are equally long, whatever workers answer and the store holds.
+//! Dense parts of one space have the same length, whatever workers answer and whatever the store has.
 
 use super::*;
 
-/// What is made of these items, with dense parts of this length.
+/// Features of these items, with dense parts of this length.
 fn made(rows: Vec<ToExtract>, length: usize) -> Vec<Made> {
     let mut dense = vec![0.0; length];
     dense[0] = 1.0;
@@ -17,7 +17,7 @@ fn made(rows: Vec<ToExtract>, length: usize) -> Vec<Made> {
     made.collect()
 }
 
-/// A domain whose items have features of one value.
+/// A domain whose items have features of length one.
 fn filled() -> Shell {
     let (_, machine) = started(Opened::default());
     let mut shell = Shell::new(machine);
@@ -42,7 +42,7 @@ fn features_of_another_length_are_not_stored_and_asked_for_again() {
     assert!(trouble.contains("words-1/en"), "{trouble}");
     assert!(trouble.contains("2 values, and others have 1"), "{trouble}");
 
-    // Other workers do better.
+    // Other workers answer correctly.
     shell.wait(60_000);
     let (ticket, rows) = shell.extracting.pop().unwrap();
     let result = Ok(made(rows, 1));

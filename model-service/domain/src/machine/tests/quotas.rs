@@ -1,4 +1,4 @@
-//! What domains may have: decided where events are accepted, whichever way they came.
+//! Quotas of domains: they are checked where events are accepted, whichever way the events arrived.
 
 use kindred_shared::event::Reason;
 
@@ -15,7 +15,7 @@ fn limited(live: u64, settings: DomainSettings) -> Opened {
     }
 }
 
-/// A loaded domain, empty, whose rounds are answered at once.
+/// A loaded, empty domain, whose rounds are answered at once.
 struct Bench {
     machine: Domain,
     next: u64,
@@ -27,7 +27,7 @@ impl Bench {
         Self { machine, next: 1 }
     }
 
-    /// What becomes of an event of an item: the word of its refusal.
+    /// The outcome of an event of an item: accepted, or the reason of its refusal.
     fn take(&mut self, id: &str, more: &str) -> Result<(), Reason> {
         let said = format!(r#"{{"domain":"news","id":"{id}",{more}}}"#);
         let (tag, event) = (DeliveryTag(self.next), event(&said));
@@ -130,7 +130,7 @@ fn a_patch_behind_a_refused_event_changes_what_was_before() {
         let tag = DeliveryTag(tag);
         effects.extend(machine.handle(at(0), Input::Event { tag, event }));
     }
-    // A store of one item.
+    // A store with one item.
     let (mut row, mut content, mut outcomes) = (None, None, vec![]);
     while !effects.is_empty() {
         outcomes.extend(settled(&effects));

@@ -1,41 +1,41 @@
-//! What a broker says of itself before anyone logs in.
+//! What a broker says about itself before anyone logs in.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-/// Longest it may take to connect, and to greet.
+/// Longest wait to connect, and for the greeting.
 const ANSWER: Duration = Duration::from_secs(5);
 /// The protocol's name and version: AMQP 0-9-1.
 const HELLO: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
 /// Bytes of a frame before its payload: type, channel, length.
 const FRAME_HEAD: usize = 7;
-/// Longest greeting that is read, in bytes.
+/// Longest greeting that is accepted, in bytes.
 const LONGEST: usize = 64 << 10;
 /// A frame that carries a method.
 const METHOD: u8 = 1;
 /// `connection.start`: class 10, method 10.
 const START: [u8; 4] = [0, 10, 0, 10];
 
-/// What a broker says of itself.
+/// What a broker says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) struct Greeting {
-    /// `RabbitMQ`, as a rule.
+    /// Usually `RabbitMQ`.
     pub(in super::super) product: String,
-    /// As `3.10.8`.
+    /// Such as `3.10.8`.
     pub(in super::super) version: String,
 }
 
 /// Asks the broker at an address without TLS.
 ///
 /// # Errors
-/// In words, when nobody answers there, or not as an AMQP broker does.
+/// A message, when nothing answers there, or something other than an AMQP broker.
 pub(super) fn ask(host: &str, port: u16) -> Result<Greeting, String> {
-    let words = |error: std::io::Error| format!("nobody answers: {error}");
+    let words = |error: std::io::Error| format!("no answer: {error}");
     let addresses = (host, port)
         .to_socket_addrs()
-        .map_err(|error| format!("the name {host} is not known: {error}"))?;
-    let mut last = format!("the name {host} has no address");
+        .map_err(|error| format!("unknown host {host}: {error}"))?;
+    let mut last = format!("host {host} has no address");
     for address in addresses {
         let mut stream = match TcpStream::connect_timeout(&address, ANSWER) {
             Ok(stream) => stream,
@@ -51,11 +51,11 @@ pub(super) fn ask(host: &str, port: u16) -> Result<Greeting, String> {
         let [kind, _, _, length @ ..] = head;
         let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
         if kind != METHOD || length > LONGEST {
-            return Err("something else than AMQP 0-9-1 answers there".to_owned());
+            return Err("what answers there does not speak AMQP 0-9-1".to_owned());
         }
         let mut start = vec![0; length];
         stream.read_exact(&mut start).map_err(words)?;
-        return read(&start).ok_or_else(|| "it greets in a way not understood".to_owned());
+        return read(&start).ok_or_else(|| "its greeting cannot be understood".to_owned());
     }
     Err(last)
 }
@@ -69,7 +69,7 @@ fn read(start: &[u8]) -> Option<Greeting> {
     })
 }
 
-/// A text among the server's properties: the name with its length before it, `S`, the text with
+/// A string among the server's properties: the name with its length before it, `S`, the value with
 /// its length before it.
 fn property(start: &[u8], name: &str) -> Option<String> {
     let mut key = vec![u8::try_from(name.len()).ok()?];

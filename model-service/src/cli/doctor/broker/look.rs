@@ -1,4 +1,4 @@
-//! Gathers what is to be known about the broker.
+//! Gathers the facts about the broker.
 
 use kindred_runtime::amqp::{AmqpError, Connector, Names, Permission, close, inspect, permitted};
 use lapin::uri::{AMQPScheme, AMQPUri};
@@ -24,7 +24,7 @@ pub(in super::super) async fn look(
 
 fn greet(config: &Config) -> Option<Result<greeting::Greeting, String>> {
     let uri: AMQPUri = config.broker.amqp_url.expose().parse().ok()?;
-    // Behind TLS nobody greets in the clear.
+    // Over TLS there is no greeting in clear text.
     (uri.scheme == AMQPScheme::AMQP).then(|| greeting::ask(&uri.authority.host, uri.authority.port))
 }
 

@@ -1,4 +1,4 @@
-//! What the broker's management tells over HTTP; it needs a plugin and a user with a tag.
+//! What the broker's management API reports over HTTP; it needs a plugin and a user with a tag.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use lapin::uri::AMQPUri;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::cli::exit::Failure;
+use crate::cli::exit::CommandError;
 use crate::client::{Error, Http};
 use crate::config::Config;
 
-/// Longest an answer may take.
+/// Longest wait for an answer.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Where the management listens unless told otherwise.
+/// The management API's default port.
 const PORT: u16 = 15_672;
-/// HTTP's dates have whole seconds, cut off: half a second is what is missing on average, in ms.
+/// HTTP dates are truncated to whole seconds: on average half a second is missing, in ms.
 const HALF_A_SECOND_MS: i64 = 500;
 
-/// Where the management is, and as whom it is asked.
+/// Address and credentials of the management API.
 #[derive(Debug, Clone)]
 pub(in super::super) struct Address {
     /// With user and password.
@@ -31,13 +31,11 @@ pub(in super::super) struct Address {
 
 impl Address {
     /// As given, or on the broker's host with the broker's user.
-    pub(in super::super) fn of(config: &Config, given: Option<&str>) -> Result<Self, Failure> {
-        let uri: AMQPUri = config
-            .broker
-            .amqp_url
-            .expose()
-            .parse()
-            .map_err(|error| Failure::usage(format!("amqp_url cannot be read: {error}")))?;
+    pub(in super::super) fn of(config: &Config, given: Option<&str>) -> Result<Self, CommandError> {
+        let uri: AMQPUri =
+            config.broker.amqp_url.expose().parse().map_err(|error| {
+                CommandError::usage(format!("amqp_url cannot be read: {error}"))
+            })?;
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let user = &uri.authority.userinfo;
         let login = format!("{}:{}", encode(&user.username), encode(&user.password));
@@ -48,7 +46,7 @@ impl Address {
                 .strip_prefix("http://")
                 .filter(|rest| !rest.is_empty())
                 .ok_or_else(|| {
-                    Failure::usage(
+                    CommandError::usage(
                         "--management: expected http:// and a host, such as http://127.0.0.1:15672",
                     )
                 })?
@@ -66,29 +64,29 @@ impl Address {
     }
 }
 
-/// What the management told. `None`: it did not tell this user.
+/// What the management API reported. `None`: it did not tell this user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in super::super) struct Management {
     /// Where it is.
     pub(in super::super) place: String,
-    /// How far its clock is ahead, in ms.
+    /// How far its clock is ahead of this machine's, in ms.
     pub(in super::super) ahead_ms: Option<i64>,
-    /// Exchange types that can be made.
+    /// Exchange types that can be declared.
     pub(in super::super) exchange_types: Option<Vec<String>>,
-    /// What the node is short of; empty: of nothing.
+    /// Resources the node is short of; empty: none.
     pub(in super::super) alarms: Option<Vec<String>>,
-    /// Where `kindred.items` leads, as (destination, routing key).
+    /// Bindings of `kindred.items`, as (destination, routing key).
     pub(in super::super) bindings: Option<Vec<(String, String)>>,
-    /// Settings of policies that reach queues of Kindred, as (queue, setting).
+    /// Settings of policies that apply to Kindred's queues, as (queue, setting).
     pub(in super::super) policies: Option<Vec<(String, String)>>,
-    /// Programs connected, as (product, version), each connection once.
+    /// Programs connected, as (product, version), one per connection.
     pub(in super::super) programs: Option<Vec<(String, String)>>,
 }
 
-/// Asks all of it.
+/// Asks for everything.
 ///
 /// # Errors
-/// In words, when it is not there, or does not let this user in.
+/// A message, when it is unreachable or refuses this user.
 pub(super) fn ask(address: &Address) -> Result<Management, String> {
     let http = Http::with_deadline(ANSWER);
     let get = |path: &str| get(&http, &format!("{}/{path}", address.base));
@@ -99,8 +97,8 @@ pub(super) fn ask(address: &Address) -> Result<Management, String> {
         200 => {}
         401 => {
             return Err(format!(
-                "{place} does not let this user in: it needs the right password and one of the \
-                 tags management, monitoring, administrator"
+                "{place} refuses this user: it needs the right password and one of the tags \
+                 management, monitoring, administrator"
             ));
         }
         status => return Err(format!("{place} answers with status {status}")),
@@ -141,7 +139,7 @@ pub(super) fn ask(address: &Address) -> Result<Management, String> {
     })
 }
 
-/// Settings of policies that reach Kindred's queues.
+/// Settings of policies that apply to Kindred's queues.
 fn policies(queues: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for queue in list(queues) {
@@ -171,7 +169,7 @@ fn text(value: &Value, key: &str) -> String {
         .to_owned()
 }
 
-/// Status, how far the answerer's clock is ahead, body.
+/// Status, how far the server's clock is ahead, and body.
 fn get(http: &Http, url: &str) -> Result<(u16, Option<i64>, Value), Error> {
     let answer = http.get(url, &[])?;
     let now = Utc::now();

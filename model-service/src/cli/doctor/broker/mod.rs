@@ -1,4 +1,4 @@
-//! The broker: what was seen of it, and what that means.
+//! Checks of the broker: the facts, and what they mean.
 
 mod greeting;
 pub(super) mod look;
@@ -13,13 +13,13 @@ use self::management::Management;
 use super::Part;
 use super::finding::Finding;
 
-/// The oldest version with all that is declared: dead-lettering at least once.
+/// The oldest version that supports everything declared: at-least-once dead-lettering.
 const OLDEST: (u32, u32) = (3, 10);
-/// From here on `x-modulus-hash` needs no plugin.
+/// From this version on, `x-modulus-hash` needs no plugin.
 const HASH_WITHOUT_PLUGIN: (u32, u32) = (4, 3);
-/// The exchange type that partitions need.
+/// The exchange type that more than one partition needs.
 const MODULUS_HASH: &str = "x-modulus-hash";
-/// Settings of a policy that change what is declared.
+/// Policy settings that override what is declared.
 const OVERRIDING: [&str; 8] = [
     "max-length",
     "max-length-bytes",
@@ -32,20 +32,20 @@ const OVERRIDING: [&str; 8] = [
 ];
 const DEFINITIONS: &str = "deploy/rabbitmq/definitions.json";
 
-/// What was seen of the broker.
+/// The facts gathered about the broker.
 #[derive(Debug, Clone)]
 pub(super) struct BrokerFacts {
     /// Host, port and virtual host.
     pub(super) place: String,
-    /// What it says before a login; `None`: it was not asked, because of TLS.
+    /// What it says before a login; `None`: not asked, because of TLS.
     pub(super) greeting: Option<Result<Greeting, String>>,
-    /// What is seen after the login.
+    /// What can be seen after the login.
     pub(super) inside: Result<Inside, NoEntry>,
-    /// What its management tells, or why it tells nothing.
+    /// What its management API reports, or why there is no report.
     pub(super) management: Result<Management, String>,
 }
 
-/// What is seen with a connection.
+/// What can be seen over a connection.
 #[derive(Debug, Clone)]
 pub(super) struct Inside {
     topology: Result<Vec<Inspected>, String>,
@@ -57,7 +57,7 @@ pub(super) struct Inside {
 pub(super) enum NoEntry {
     /// User or password are wrong.
     Refused(String),
-    /// The virtual host is not there, or not for this user.
+    /// The virtual host does not exist, or this user may not use it.
     NoVhost(String),
     /// Anything else.
     Away(String),
@@ -107,7 +107,11 @@ fn reachable(facts: &BrokerFacts) -> Vec<Finding> {
                     format!("{said} is too old"),
                     format!("use RabbitMQ {}.{} or newer", OLDEST.0, OLDEST.1),
                 ),
-                None => Finding::unknown(check, format!("{said} tells no version"), "look it up"),
+                None => Finding::unknown(
+                    check,
+                    format!("{said} does not report its version"),
+                    "check that it is recent enough",
+                ),
             };
             vec![reachable, version]
         }
@@ -124,18 +128,18 @@ fn login(facts: &BrokerFacts) -> Option<Finding> {
     let check = "broker.login";
     let place = &facts.place;
     match &facts.inside {
-        Ok(_) => Some(Finding::ok(check, format!("{place} lets this user in"))),
+        Ok(_) => Some(Finding::ok(check, format!("{place} accepts this user"))),
         Err(NoEntry::Refused(words)) => Some(Finding::problem(
             check,
             format!("{place} refuses this user: {words}"),
-            "correct user and password in amqp_url, or make the user (deploy/rabbitmq/README.md)",
+            "correct user and password in amqp_url, or create the user (deploy/rabbitmq/README.md)",
         )),
         Err(NoEntry::NoVhost(words)) => Some(Finding::problem(
             check,
             format!("{place}: {words}"),
-            "correct the virtual host in amqp_url, make it, or give the user permissions in it",
+            "correct the virtual host in amqp_url, create it, or give the user permissions in it",
         )),
-        // Said already.
+        // Reported already.
         Err(NoEntry::Away(_)) if matches!(facts.greeting, Some(Err(_))) => None,
         Err(NoEntry::Away(words)) => Some(Finding::problem(
             check,
@@ -168,7 +172,7 @@ fn permissions(inside: &Inside, part: Part) -> Finding {
     let all = match &inside.permissions {
         Ok(all) => all,
         Err(words) => {
-            let found = format!("the connection was lost while asking: {words}");
+            let found = format!("the connection was lost during the check: {words}");
             return Finding::unknown(check, found, "run it again");
         }
     };
@@ -186,13 +190,13 @@ fn permissions(inside: &Inside, part: Part) -> Finding {
         );
     }
     if !untold.is_empty() {
-        let found = format!("it cannot be told whether this user may: {untold}");
+        let found = format!("it is unknown whether this user may: {untold}");
         return Finding::unknown(check, found, "compare them with deploy/rabbitmq/README.md");
     }
     Finding::ok(check, format!("this user may do all that {who} needs"))
 }
 
-/// Whether a part cares for something of the topology.
+/// Whether this part of the topology matters to a program.
 fn concerns(part: Part, one: &Inspected) -> bool {
     match part {
         Part::ModelService | Part::Standalone => true,
@@ -206,7 +210,7 @@ fn topology(inside: &Inside, part: Part) -> Vec<Finding> {
     let all: Vec<&Inspected> = match &inside.topology {
         Ok(all) => all.iter().filter(|one| concerns(part, one)).collect(),
         Err(words) => {
-            let found = format!("the connection was lost while looking: {words}");
+            let found = format!("the connection was lost during the check: {words}");
             return vec![Finding::unknown(check, found, "run it again")];
         }
     };
@@ -245,9 +249,9 @@ fn topology(inside: &Inside, part: Part) -> Vec<Finding> {
         } else if let Arguments::Wrong(words) = &one.arguments {
             findings.push(Finding::problem(
                 check,
-                format!("it was declared otherwise: {words}"),
-                "let it run empty, stop the model services, delete it and start them again: they \
-                 declare it anew",
+                format!("it was declared with other settings: {words}"),
+                "drain it, stop the model services, delete it and start them again: they declare \
+                 it again",
             ));
         }
     }
@@ -258,10 +262,10 @@ fn topology(inside: &Inside, part: Part) -> Vec<Finding> {
         findings.push(Finding::unknown(
             "broker.arguments",
             format!(
-                "this user may not ask whether these are declared rightly: {}",
+                "this user may not check whether these are declared correctly: {}",
                 unknown.join(", ")
             ),
-            "run it as a user who may configure them",
+            "run this as a user who may configure them",
         ));
     }
     findings
@@ -281,23 +285,21 @@ fn sharding(facts: &BrokerFacts, inside: &Inside) -> Finding {
     let types = facts.management.as_ref().ok();
     let types = types.and_then(|management| management.exchange_types.as_ref());
     match types {
-        Some(types) if types.iter().any(|one| one == MODULUS_HASH) => Finding::ok(
-            check,
-            format!("exchanges of type {MODULUS_HASH} can be made"),
-        ),
-        _ if newer || inside.topology.as_deref().is_ok_and(there) => Finding::ok(
-            check,
-            format!("exchanges of type {MODULUS_HASH} can be made"),
-        ),
+        Some(types) if types.iter().any(|one| one == MODULUS_HASH) => {
+            Finding::ok(check, format!("exchange type {MODULUS_HASH} is available"))
+        }
+        _ if newer || inside.topology.as_deref().is_ok_and(there) => {
+            Finding::ok(check, format!("exchange type {MODULUS_HASH} is available"))
+        }
         Some(_) => Finding::problem(
             check,
-            format!("there is no exchange type {MODULUS_HASH}, which partitions > 1 need"),
+            format!("exchange type {MODULUS_HASH} is missing; more than one partition needs it"),
             "enable it on every node with `rabbitmq-plugins enable rabbitmq_sharding`",
         ),
         None => Finding::unknown(
             check,
-            format!("whether there is the exchange type {MODULUS_HASH} was not told"),
-            "see that the plugin rabbitmq_sharding is enabled on every node",
+            format!("it is unknown whether exchange type {MODULUS_HASH} is available"),
+            "make sure that the plugin rabbitmq_sharding is enabled on every node",
         ),
     }
 }
@@ -310,8 +312,8 @@ fn alarms(management: &Management) -> Option<Finding> {
     } else {
         Finding::problem(
             check,
-            format!("it takes no messages: {}", alarms.join(", ")),
-            "free memory or disk on the broker's node; publishers go on by themselves",
+            format!("it accepts no messages: {}", alarms.join(", ")),
+            "free memory or disk on the broker's node; publishers then resume by themselves",
         )
     })
 }
@@ -326,12 +328,12 @@ fn policies(management: &Management) -> Option<Finding> {
         .map(|(queue, setting)| format!("{setting} of {queue}"))
         .collect();
     Some(if overriding.is_empty() {
-        Finding::ok(check, "no policy changes what is declared")
+        Finding::ok(check, "no policy overrides what is declared")
     } else {
         Finding::warning(
             check,
             format!("policies set {}", overriding.join(", ")),
-            "see that no event can be dropped by it, or take the policy away",
+            "make sure that it drops no events, or remove the policy",
         )
     })
 }
@@ -343,7 +345,7 @@ fn bindings(management: &Management, inside: &Inside, partitions: u16) -> Option
     } else {
         "kindred.items.p00"
     };
-    // Without an exchange there are no bindings, which is said elsewhere.
+    // Without an exchange there are no bindings; that is reported elsewhere.
     let topology = inside.topology.as_ref().ok()?;
     topology
         .iter()
@@ -363,21 +365,21 @@ fn bindings(management: &Management, inside: &Inside, partitions: u16) -> Option
     Some(if !bound {
         Finding::problem(
             check,
-            format!("kindred.items does not lead to {wanted}: events reach no queue"),
+            format!("kindred.items is not bound to {wanted}: events reach no queue"),
             "start a model service, which binds it",
         )
     } else if !others.is_empty() {
         Finding::problem(
             check,
-            format!("kindred.items also leads to {}", others.join(", ")),
-            "it is of another number of partitions: unbind it, or events pile up there",
+            format!("kindred.items is also bound to {}", others.join(", ")),
+            "it belongs to another number of partitions: unbind it, or events pile up there",
         )
     } else {
-        Finding::ok(check, format!("kindred.items leads to {wanted}"))
+        Finding::ok(check, format!("kindred.items is bound to {wanted}"))
     })
 }
 
-/// Who takes what, and what lies where nobody takes it.
+/// Who consumes from which queue, and what lies in queues without consumers.
 fn traffic(inside: &Inside, part: Part) -> Vec<Finding> {
     let Ok(all) = &inside.topology else {
         return Vec::new();
@@ -401,7 +403,7 @@ fn traffic(inside: &Inside, part: Part) -> Vec<Finding> {
             let least = some.iter().map(|one| one.consumers).min().unwrap_or(0);
             Finding::ok(
                 check,
-                format!("{who} take from every queue, at least {least} a queue"),
+                format!("{who} consume from every queue, at least {least} per queue"),
             )
         } else {
             let named: Vec<String> = alone
@@ -410,7 +412,7 @@ fn traffic(inside: &Inside, part: Part) -> Vec<Finding> {
                 .collect();
             Finding::warning(
                 check,
-                format!("no {who} take from {}", named.join(", ")),
+                format!("no {who} consume from {}", named.join(", ")),
                 remedy,
             )
         });
@@ -419,7 +421,7 @@ fn traffic(inside: &Inside, part: Part) -> Vec<Finding> {
         "broker.model_services",
         "kindred.items.p",
         "model services",
-        "start `kindred model-service`, or see why it does not own the partition",
+        "start `kindred model-service`, or find out why it does not own the partition",
     );
     consumers(
         "broker.workers",
@@ -447,12 +449,12 @@ fn traffic(inside: &Inside, part: Part) -> Vec<Finding> {
     if let Some(jobs) = dead("kindred.jobs.dead") {
         let check = "broker.dead_jobs";
         findings.push(if jobs == 0 {
-            Finding::ok(check, "no job ended its workers lately")
+            Finding::ok(check, "no job has killed its workers lately")
         } else {
             Finding::warning(
                 check,
-                format!("{jobs} jobs that ended their workers lie in kindred.jobs.dead"),
-                "docs/OPERATIONS.md says what became of their items; keep them for a report",
+                format!("{jobs} jobs that killed their workers lie in kindred.jobs.dead"),
+                "docs/OPERATIONS.md says what happened to their items; keep them for a bug report",
             )
         });
     }

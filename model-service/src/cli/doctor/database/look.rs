@@ -1,4 +1,4 @@
-//! Gathers what is to be known about the database.
+//! Gathers the facts about the database.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::store::cassandra::opening::{commit_log, copies, inputs, paxos_variant
 use crate::store::cassandra::partitions::found;
 use crate::store::cassandra::schema::{Keyspace, check, is_scylla};
 
-/// Longest connecting may take, every node tried.
+/// Longest time to connect, with every node tried.
 const CONNECT: Duration = Duration::from_secs(20);
 
 pub(in super::super) async fn look(config: &Config, part: Part) -> DatabaseFacts {
@@ -51,7 +51,7 @@ fn no_entry(words: &str) -> NoEntry {
 }
 
 async fn look_inside(session: &Session, config: &Config, part: Part) -> Inside {
-    // The configuration has checked the name already.
+    // The configuration has validated the name already.
     let keyspace = Keyspace::new(&config.database.cql_keyspace);
     let cluster = session.get_cluster_state();
     let nodes = cluster.get_nodes_info();
@@ -113,7 +113,8 @@ async fn look_inside(session: &Session, config: &Config, part: Part) -> Inside {
     inside
 }
 
-/// What this role was granted; `None`: the database asks for no login, or allows all to all.
+/// What this role was granted; `None`: the database requires no login, or allows everything to
+/// everyone.
 async fn rights(session: &Session, config: &Config) -> Result<Option<Rights>, String> {
     let Some((user, _)) = config.database.login() else {
         return Ok(None);
@@ -157,7 +158,7 @@ async fn ahead_ms(session: &Session) -> Result<i64, String> {
     let here = (began.timestamp_millis() + ended.timestamp_millis()) / 2;
     found
         .map(|(there,)| there.0 - here)
-        .ok_or_else(|| "it tells no time".to_owned())
+        .ok_or_else(|| "it does not report the time".to_owned())
 }
 
 async fn one<T>(session: &Session, query: &str) -> Result<Option<T>, String>
@@ -172,14 +173,14 @@ where
     T: for<'f, 'm> DeserializeRow<'f, 'm>,
 {
     let mut statement = Statement::new(query);
-    // It is one node that is asked how it is; and a lost one is told of apart.
+    // The question is about one node; a lost node is reported separately.
     statement.set_consistency(Consistency::One);
     statement.set_is_idempotent(true);
     let found = session
         .query_unpaged(statement, ())
         .await
         .map_err(|error| error.to_string())?;
-    // A list of permissions that is empty comes as no rows at all.
+    // An empty list of permissions comes as no rows at all.
     if !found.is_rows() {
         return Ok(Vec::new());
     }

@@ -1,4 +1,4 @@
-//! The database: what was seen of it, and what that means.
+//! Checks of the database: the facts, and what they mean.
 
 pub(super) mod look;
 #[cfg(test)]
@@ -13,52 +13,53 @@ use crate::store::cassandra::opening::{danger, lease_trouble};
 use crate::store::cassandra::partitions::Partitions;
 use crate::store::cassandra::schema::{NEWEST, Standing};
 
-/// Most items of a domain that Kindred is meant for where lists are one partition: some 250 MiB
+/// Most items in a domain that Kindred is meant for when lists are one partition: some 250 MiB
 /// (docs/OPERATIONS.md).
 const LARGEST_DOMAIN: i64 = 100_000;
 const ROLES: &str = "grant it as deploy/cassandra/roles.cql does";
 
-/// What was seen of the database.
+/// The facts gathered about the database.
 #[derive(Debug, Clone)]
 pub(super) struct DatabaseFacts {
     /// The nodes that were asked.
     place: String,
-    /// What is seen after the login.
+    /// What can be seen after the login.
     pub(super) inside: Result<Box<Inside>, NoEntry>,
 }
 
 /// Why there is no session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NoEntry {
-    /// Role or password are wrong, or there are none and there must be.
+    /// Role or password are wrong, or are required and missing.
     Refused(String),
     /// Anything else.
     Away(String),
 }
 
-/// What is seen with a session. `Err`: why it is not.
+/// What can be seen over a session. `Err`: why it cannot be seen.
 #[derive(Debug, Clone)]
 pub(super) struct Inside {
     version: Result<String, String>,
     is_scylla: bool,
-    /// Nodes the cluster has.
+    /// Nodes in the cluster.
     nodes: usize,
-    /// Those of them that are connected.
+    /// Nodes that are connected.
     up: usize,
-    /// Copies of every row; `None`: there is no keyspace.
+    /// Replicas of every row; `None`: the keyspace does not exist.
     copies: Result<Option<u32>, String>,
     standing: Result<Standing, String>,
-    /// `None`: it does not tell.
+    /// `None`: not reported.
     commit_log: Result<Option<String>, String>,
-    /// `None`: it does not tell.
+    /// `None`: not reported.
     paxos_variant: Option<String>,
-    /// How many there are; `None`: there was no first start.
+    /// Number of partitions; `None`: no service was started yet.
     partitions: Result<Option<Partitions>, String>,
-    /// Models that the store knows and this program does not.
+    /// Models in the store that this program does not know.
     unknown_models: Vec<ModelName>,
-    /// The domain with the most live items, and how many; `None`: there is none, or it is not told.
+    /// The domain with the most live items, and their number; `None`: there is none, or it is not
+    /// known.
     largest: Option<(String, i64)>,
-    /// Whether blocks of features can be read.
+    /// Whether blocks of features can be read, or why not.
     blocks: Result<(), String>,
     /// `None`: everyone may do everything.
     rights: Result<Option<Rights>, String>,
@@ -80,9 +81,9 @@ pub(super) struct Rights {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Owner {
     pub(super) partition: i16,
-    /// Names the start of a process; empty: it was let go.
+    /// Identifies one start of a process; empty: the lease was released.
     pub(super) owner: String,
-    /// Where its HTTP is.
+    /// Address of its HTTP server.
     pub(super) address: String,
 }
 
@@ -94,7 +95,7 @@ pub(super) fn judge(facts: &DatabaseFacts, config: &Config, part: Part) -> Vec<F
             return vec![Finding::problem(
                 "database.login",
                 format!("{place} refuses this role: {words}"),
-                "correct cql_user and cql_password, or make the role (deploy/cassandra/roles.cql)",
+                "correct cql_user and cql_password, or create the role (deploy/cassandra/roles.cql)",
             )];
         }
         Err(NoEntry::Away(words)) => {
@@ -145,11 +146,10 @@ fn unknown_models(inside: &Inside) -> Option<Finding> {
         Finding::warning(
             "database.models",
             format!(
-                "the keyspace has rows of models that this program does not know: {}; they are left \
-                 alone",
+                "the keyspace has rows of unknown models: {}; this program leaves them alone",
                 names.join(", ")
             ),
-            "run programs of the version that made them, if their domains are to be served",
+            "to serve their domains, run the version that wrote them",
         )
     })
 }
@@ -164,7 +164,7 @@ fn reachable(inside: &Inside, place: &str) -> Finding {
     let version = match &inside.version {
         Ok(version) => version,
         Err(words) => {
-            let found = format!("{place} lets this role in and answers no question: {words}");
+            let found = format!("{place} accepts this role but answers no query: {words}");
             return Finding::problem(check, found, "look into the database's log");
         }
     };
@@ -192,7 +192,7 @@ fn blocks(inside: &Inside) -> Finding {
         Err(words) => Finding::problem(
             check,
             format!("blocks of features cannot be read: {words}"),
-            format!("make the tables with `kindred schema`, and for the role: {ROLES}"),
+            format!("create the tables with `kindred schema`; the role: {ROLES}"),
         ),
     }
 }
@@ -207,16 +207,16 @@ fn schema(inside: &Inside, config: &Config) -> Finding {
         Ok(Standing::Behind(missing)) => Finding::problem(
             check,
             match &inside.copies {
-                Ok(None) => format!("there is no keyspace {keyspace}"),
+                Ok(None) => format!("keyspace {keyspace} does not exist"),
                 _ => format!("keyspace {keyspace} lacks the migrations {missing:?}"),
             },
-            "run `kindred schema` as a role that may make tables; a model service does it by \
-             itself where its role may",
+            "run `kindred schema` as a role that may create tables; a model service does so \
+             itself if its role may",
         ),
         Ok(Standing::Newer(found)) => Finding::problem(
             check,
             format!("keyspace {keyspace} is at version {found}, and this program knows {NEWEST}"),
-            "use the newer Kindred that made it",
+            "use the newer Kindred that created it",
         ),
         Err(words) => Finding::problem(
             check,
@@ -234,12 +234,15 @@ fn replication(inside: &Inside, config: &Config) -> Finding {
         Ok(Some(copies)) => *copies,
         Ok(None) => {
             let wanted = config.database.cql_replication;
-            let found = format!("there is no keyspace yet; it is made with factor {wanted}");
+            let found = format!(
+                "the keyspace does not exist yet; it will be created with \
+                replication factor {wanted}"
+            );
             return if u32::from(wanted) > nodes {
                 let remedy = "set cql_replication to at most the number of nodes";
                 Finding::warning(
                     check,
-                    format!("{found}, and there are {nodes} nodes"),
+                    format!("{found}, but there are {nodes} nodes"),
                     remedy,
                 )
             } else {
@@ -267,7 +270,7 @@ fn replication(inside: &Inside, config: &Config) -> Finding {
     } else if up < nodes {
         Finding::warning(check, found, "start the nodes that are down")
     } else if copies == 2 {
-        let remedy = "no node may be missing with two copies: use three";
+        let remedy = "with two copies no node may be down: use three";
         Finding::warning(check, found, remedy)
     } else {
         Finding::ok(check, found)
@@ -290,7 +293,7 @@ fn durability(inside: &Inside, config: &Config) -> Finding {
         Ok(mode) => mode.as_deref(),
         Err(words) => {
             let found = format!("commitlog_sync cannot be read: {words}");
-            return Finding::unknown(check, found, "see that it is batch or group");
+            return Finding::unknown(check, found, "make sure that it is batch or group");
         }
     };
     let copies = match &inside.copies {
@@ -302,7 +305,7 @@ fn durability(inside: &Inside, config: &Config) -> Finding {
             check,
             format!(
                 "commitlog_sync is {}",
-                mode.unwrap_or("not told, and need not be")
+                mode.unwrap_or("not reported, which is fine")
             ),
         ),
         Some(detail) => {
@@ -329,7 +332,7 @@ fn rights(inside: &Inside, config: &Config) -> Finding {
             return Finding::ok(check, "the database lets everyone do everything");
         }
         Err(words) => {
-            let found = format!("the role's permissions are not told: {words}");
+            let found = format!("the role's permissions cannot be read: {words}");
             return Finding::unknown(check, found, "compare them with deploy/cassandra/roles.cql");
         }
     };
@@ -378,17 +381,17 @@ fn partitions(inside: &Inside, config: &Config) -> Finding {
         }
         Ok(Some(Partitions::Of(found))) => Finding::problem(
             check,
-            format!("the keyspace has {found} partitions, and {wanted} are configured"),
-            format!("configure partitions = {found}, or see `kindred partitions set --help`"),
+            format!("the keyspace has {found} partitions, but {wanted} are configured"),
+            format!("set partitions = {found}, or see `kindred partitions set --help`"),
         ),
         Ok(Some(Partitions::Changing { from, to })) => Finding::problem(
             check,
-            format!("a change from {from} partitions to {to} was begun and is not finished"),
+            format!("a change from {from} to {to} partitions is unfinished"),
             format!("finish it: `kindred partitions set {to}`"),
         ),
-        Ok(None) => Finding::ok(check, format!("none yet; the first start makes {wanted}")),
+        Ok(None) => Finding::ok(check, format!("none yet; the first start creates {wanted}")),
         Err(_) if matches!(inside.standing, Ok(Standing::Behind(_))) => {
-            Finding::ok(check, format!("none yet; the first start makes {wanted}"))
+            Finding::ok(check, format!("none yet; the first start creates {wanted}"))
         }
         Err(words) => Finding::unknown(
             check,

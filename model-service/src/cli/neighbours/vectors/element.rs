@@ -1,13 +1,13 @@
-//! The numbers a file holds, as `f32`.
+//! The number types of files, decoded to `f32`.
 
-/// How a number is written.
+/// How a number is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Element {
     pub(super) width: Width,
     pub(super) big_endian: bool,
 }
 
-/// Bits of an IEEE 754 number.
+/// Width of an IEEE 754 number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Width {
     F16,
@@ -22,7 +22,7 @@ impl Element {
         big_endian: false,
     };
 
-    /// Bytes of one.
+    /// Bytes per number.
     pub(super) fn bytes(self) -> usize {
         match self.width {
             Width::F16 => 2,
@@ -31,17 +31,17 @@ impl Element {
         }
     }
 
-    /// Converts numbers into places, to the nearest `f32`.
+    /// Decodes numbers to the nearest `f32`.
     ///
     /// # Errors
-    /// Which one is finite but too large, and what it is.
+    /// The index and the value of a number that is finite but too large.
     #[inline]
     pub(super) fn decode<'a>(
         self,
         bytes: &[u8],
         places: impl Iterator<Item = &'a mut f32>,
     ) -> Result<(), (usize, f64)> {
-        // One loop for each, so that the plain ones become copies.
+        // One loop per case, so that the plain ones compile to copies.
         match (self.width, self.big_endian) {
             (Width::F32, false) => each::<4>(bytes, places, f32::from_le_bytes),
             (Width::F32, true) => each::<4>(bytes, places, f32::from_be_bytes),
@@ -92,7 +92,7 @@ fn narrow<'a>(
 fn half(bits: u16) -> f32 {
     /// The smallest half above 0, 2^-24.
     const SMALLEST: f32 = 1.0 / (1 << 24) as f32;
-    /// Difference of the exponents' offsets, 127 − 15.
+    /// Difference of the exponent biases, 127 − 15.
     const OFFSET: u32 = 112;
     let sign = u32::from(bits >> 15) << 31;
     let exponent = u32::from(bits >> 10 & 0x1f);

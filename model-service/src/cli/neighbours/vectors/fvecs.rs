@@ -1,4 +1,4 @@
-//! `.fvecs`: each row is its length, a little-endian `i32`, and then its values as `f32`.
+//! `.fvecs`: each row is its length as a little-endian `i32`, followed by its values as `f32`.
 
 use super::element::Element;
 use super::source::Source;
@@ -7,7 +7,7 @@ use super::{MAX_DIMENSION, Order, Plan, VectorsError};
 /// Bytes of a row's length.
 pub(super) const COUNT_BYTES: usize = 4;
 
-/// What a file of these rows looks like, by its first row and its size.
+/// The layout of the file, from its first row and its size.
 pub(super) fn plan(source: &Source) -> Result<Plan, VectorsError> {
     let dimension = if source.length() == 0 {
         0
@@ -29,7 +29,7 @@ pub(super) fn plan(source: &Source) -> Result<Plan, VectorsError> {
     })
 }
 
-/// The values of a row, if it is as long as it should be.
+/// The values of a row, if its length is right.
 #[inline]
 pub(super) fn counted(row: usize, dimension: usize, bytes: &[u8]) -> Result<&[u8], VectorsError> {
     let (count, values) = bytes.split_at(COUNT_BYTES);
@@ -47,7 +47,7 @@ pub(super) fn counted(row: usize, dimension: usize, bytes: &[u8]) -> Result<&[u8
     })
 }
 
-/// Refuses what is left after the last whole row.
+/// Refuses a partial row at the end.
 pub(super) fn check_end(source: &Source, plan: &Plan) -> Result<(), VectorsError> {
     let stride = COUNT_BYTES + plan.dimension * Element::F32.bytes();
     let end = (plan.rows * stride) as u64;
@@ -67,7 +67,7 @@ pub(super) fn check_end(source: &Source, plan: &Plan) -> Result<(), VectorsError
     Err(VectorsError::CutOff { row, left, stride })
 }
 
-/// The length that a row says it has.
+/// The length that a row claims to have.
 fn length_at(source: &Source, offset: u64, row: usize) -> Result<usize, VectorsError> {
     let left = source.length() - offset;
     if left < COUNT_BYTES as u64 {

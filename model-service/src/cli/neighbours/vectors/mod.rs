@@ -1,8 +1,8 @@
-//! Vectors from files: `.npy` and `.fvecs`, straight into rows of `f32`.
+//! Reads vectors from `.npy` and `.fvecs` files, directly into rows of `f32`.
 //!
-//! A format only says where the values lie ([`Plan`]); reading, converting, checking and normalising
-//! is the same for all, on all threads of the current rayon pool, a piece that fits the second-level
-//! cache at a time. So a file is never held twice.
+//! A format only says where the values are ([`Plan`]). Reading, converting, checking and
+//! normalising is shared, and runs on all threads of the current rayon pool in pieces that fit the
+//! second-level cache. So a file is never in memory twice.
 
 mod element;
 mod error;
@@ -18,17 +18,17 @@ use element::Element;
 pub(super) use error::VectorsError;
 use source::Source;
 
-/// Most values of a row.
+/// Most values per row.
 pub(super) const MAX_DIMENSION: usize = 4096;
-/// Bytes that are read and converted in one go.
+/// Bytes read and converted in one go.
 const PIECE_BYTES: usize = 256 << 10;
-/// Rows that are converted together when a file holds column after column.
+/// Rows converted together when a file stores column after column.
 const COLUMN_ROWS: usize = 2048;
 
 /// Rows of equal length.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Matrix {
-    /// Row after row; all are finite.
+    /// Row after row; all values are finite.
     pub(super) values: Vec<f32>,
     /// Number of rows.
     pub(super) rows: usize,
@@ -36,7 +36,7 @@ pub(super) struct Matrix {
     pub(super) dimension: usize,
 }
 
-/// Where a file holds its values.
+/// Where the values are in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Plan {
     rows: usize,
@@ -47,28 +47,28 @@ struct Plan {
     order: Order,
 }
 
-/// Which values lie side by side.
+/// Which values are adjacent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
-    /// Those of a row.
+    /// The values of a row.
     Rows,
-    /// Those of a row, with the row's length as an `i32` before them.
+    /// Those of a row, preceded by the row's length as an `i32`.
     CountedRows,
-    /// Those of a column.
+    /// The values of a column.
     Columns,
 }
 
-/// How a file is written.
+/// A file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     /// NumPy's.
     Npy,
-    /// Rows of `f32`, each with its length before it.
+    /// Rows of `f32`, each preceded by its length.
     Fvecs,
 }
 
 impl Format {
-    /// What a file's name says.
+    /// The format that a file's name indicates.
     fn of(path: &Path) -> Result<Self, VectorsError> {
         let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
         match extension.to_str() {
@@ -83,14 +83,14 @@ impl Matrix {
     /// Reads a file. `unit`: rows are scaled to length 1; rows of zeros stay.
     ///
     /// # Errors
-    /// When the file cannot be read, is not what its name says, or has a value that is no finite
+    /// When the file cannot be read, does not match its name, or has a value that is not a finite
     /// `f32`.
     pub(super) fn read(path: &Path, unit: bool) -> Result<Self, VectorsError> {
         let format = Format::of(path)?;
         Self::load(&Source::open(path)?, format, unit)
     }
 
-    /// Reads what a file holds.
+    /// Reads vectors from bytes.
     ///
     /// # Errors
     /// As [`Matrix::read`].
@@ -135,7 +135,7 @@ impl Plan {
             Order::Rows | Order::CountedRows => (PIECE_BYTES / self.stride()).max(1),
             Order::Columns => COLUMN_ROWS,
         };
-        // Fresh pages of zeros: each is first touched by the thread that fills it.
+        // Fresh zero pages: each is first touched by the thread that fills it.
         let mut values = vec![0.0_f32; self.rows * self.dimension];
         let failure = values
             .par_chunks_mut(piece_rows * self.dimension)
@@ -223,7 +223,7 @@ impl Plan {
 
 /// Refuses a row with a value that is infinite or not a number.
 fn check(row: usize, values: &[f32]) -> Result<(), VectorsError> {
-    // Without a branch a value.
+    // Branch-free per value.
     let largest = values
         .iter()
         .fold(0, |most, value| value.abs().to_bits().max(most));
@@ -236,8 +236,8 @@ fn check(row: usize, values: &[f32]) -> Result<(), VectorsError> {
     Err(VectorsError::NotFinite { row, column, value })
 }
 
-/// Scales a row to length 1, but for rounding; zeros stay zeros. In `f64`, where no square of an
-/// `f32` is too large or too small.
+/// Scales a row to length 1, up to rounding; zeros stay zeros. Computed in `f64`, where the square
+/// of an `f32` neither overflows nor underflows.
 fn scale(values: &mut [f32]) {
     const LANES: usize = 8;
     let mut sums = [0.0_f64; LANES];

@@ -6,10 +6,10 @@ use super::source::Source;
 use super::{Order, Plan, VectorsError};
 
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
-/// Longest header: that of a matrix of floats has some 100 bytes.
+/// Longest header accepted: a matrix of floats needs some 100 bytes.
 const MAX_HEADER: usize = 64 << 10;
 
-/// What the header says, checked against the size of the file.
+/// The layout from the header, checked against the size of the file.
 pub(super) fn plan(source: &Source) -> Result<Plan, VectorsError> {
     let mut first = [0; 8];
     if source.length() < first.len() as u64 {
@@ -32,7 +32,7 @@ pub(super) fn plan(source: &Source) -> Result<Plan, VectorsError> {
         .map_err(cut_off)?;
     let length = u32::from_le_bytes(length) as usize;
     if length > MAX_HEADER {
-        let why = format!("it has {length} bytes; {MAX_HEADER} are possible");
+        let why = format!("it has {length} bytes; at most {MAX_HEADER} are supported");
         return Err(VectorsError::Header(why));
     }
     let mut header = vec![0; length];
@@ -77,14 +77,14 @@ fn element(descr: &str) -> Result<Element, VectorsError> {
     let big_endian = match order {
         "<" => false,
         ">" => true,
-        // That of the machine that wrote it; this one's, as far as one can know.
+        // Native order of the machine that wrote it; assume it is like this one.
         "=" => cfg!(target_endian = "big"),
         _ => return Err(refused()),
     };
     Ok(Element { width, big_endian })
 }
 
-/// A shape as Python shows it.
+/// A shape in Python's notation.
 fn shown(shape: &[u64]) -> String {
     let numbers: Vec<String> = shape.iter().map(u64::to_string).collect();
     let comma = if shape.len() == 1 { "," } else { "" };
@@ -114,7 +114,7 @@ impl Header {
                 "descr" => descr = Some(reader.string()?.to_owned()),
                 "fortran_order" => fortran_order = Some(reader.truth()?),
                 "shape" => shape = Some(reader.numbers()?),
-                _ => return Err(reader.refuse(&format!("{key:?} is not one of its keys"))),
+                _ => return Err(reader.refuse(&format!("unknown key {key:?}"))),
             }
             if !reader.take(",") {
                 reader.expect("}")?;
@@ -133,7 +133,7 @@ impl Header {
     }
 }
 
-/// Reads what Python writes.
+/// Parses Python literals.
 struct Reader<'a> {
     rest: &'a str,
 }
@@ -188,7 +188,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A tuple of whole numbers.
+    /// A tuple of integers.
     fn numbers(&mut self) -> Result<Vec<u64>, VectorsError> {
         self.expect("(")?;
         let mut numbers = Vec::new();
@@ -197,10 +197,10 @@ impl<'a> Reader<'a> {
             let digits = self.rest.bytes().take_while(u8::is_ascii_digit).count();
             let (number, rest) = self.rest.split_at(digits);
             let Ok(number) = number.parse() else {
-                return Err(self.refuse("a whole number is missing"));
+                return Err(self.refuse("an integer is missing"));
             };
             numbers.push(number);
-            // As Python 2 wrote long ones.
+            // Python 2 wrote long integers like this.
             self.rest = rest.strip_prefix('L').unwrap_or(rest);
             if !self.take(",") {
                 self.expect(")")?;

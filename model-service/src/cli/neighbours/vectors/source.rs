@@ -1,4 +1,4 @@
-//! The bytes of a file, at any place, for any thread.
+//! Random access to the bytes of a file, from any thread.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,17 +6,17 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// Bytes that can be read at any place.
+/// Bytes with random access.
 pub(super) enum Source {
     /// A file of this many bytes.
     #[cfg(unix)]
     File(File, u64),
-    /// What came through a pipe.
+    /// Bytes read from a pipe.
     Memory(Vec<u8>),
 }
 
 impl Source {
-    /// Opens a file. What has no places to read at, such as a pipe, is read whole.
+    /// Opens a file. What cannot be read at random, such as a pipe, is read whole.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let mut file = File::open(path)?;
         #[cfg(unix)]
@@ -31,7 +31,7 @@ impl Source {
         Ok(bytes.into())
     }
 
-    /// Bytes there are.
+    /// Length in bytes.
     pub(super) fn length(&self) -> u64 {
         match self {
             #[cfg(unix)]
@@ -40,10 +40,10 @@ impl Source {
         }
     }
 
-    /// Fills `place` with what begins at `offset`.
+    /// Fills `place` with the bytes at `offset`.
     ///
     /// # Errors
-    /// Also when there is less.
+    /// Also when there are fewer.
     pub(super) fn read_at(&self, offset: u64, place: &mut [u8]) -> io::Result<()> {
         match self {
             #[cfg(unix)]

@@ -1,10 +1,10 @@
-//! Files as NumPy and others write them, and files that nobody should have written.
+//! Files as NumPy and others write them, and invalid files.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// A `.npy` file of this version, header and data.
+/// A `.npy` file of a version, from header and data.
 fn npy(version: u8, header: &str, data: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x93];
     bytes.extend(b"NUMPY");
@@ -225,7 +225,7 @@ fn values_that_are_none() {
 
 #[test]
 fn the_first_of_several_bad_rows_is_named() {
-    // More than one piece, and one bad value in each.
+    // More than one piece, with one bad value in each.
     let rows = 40_000;
     let mut values = vec![0.5_f32; rows * 4];
     for row in [39_000, 20_001, 7] {

@@ -1,8 +1,8 @@
-//! The order of deliveries over deaths of the process that read them.
+//! The order of deliveries when the process that reads them dies.
 
 use super::*;
 
-/// An intake that ends as that of a killed process does: its connection breaks without a word.
+/// An intake that ends like that of a killed process: its connection just breaks.
 struct Mortal {
     runtime: tokio::runtime::Runtime,
     intake: RabbitIntake,
@@ -23,7 +23,7 @@ impl Mortal {
     }
 
     fn die(self) {
-        // The runtime first: an intake that is dropped says goodbye.
+        // Stop the runtime first: dropping an intake would close the connection properly.
         self.runtime.shutdown_background();
         drop(self.intake);
     }
@@ -43,7 +43,7 @@ impl Mortal {
     }
 }
 
-/// The events in the queue: those of these versions.
+/// Queues events of these versions.
 async fn queued(versions: std::ops::Range<u64>) -> (Scope, Publisher, RabbitPublisher) {
     let scope = Scope::fresh().await;
     let raw = Publisher::start(scope.connector.clone(), "publish", CAPACITY);
@@ -68,14 +68,14 @@ async fn publish(publisher: &RabbitPublisher, versions: std::ops::Range<u64>) {
 #[ignore = "needs a broker: KINDRED_TEST_AMQP_URL"]
 async fn order_is_kept_over_deaths_while_much_is_read_ahead() {
     let (scope, raw, publisher) = queued(0..30).await;
-    for death in 0..CAREFUL_FROM {
+    for death in 0..SUSPECT_FROM {
         let mut mortal = Mortal::start(&scope, &raw);
         let got = mortal.take(30).await;
         assert_eq!(versions(&got), (0..30).collect::<Vec<_>>(), "{death}");
         assert!(got.iter().all(|one| one.redeliveries == death));
         mortal.die();
     }
-    // With care: one after the other, and what is published now comes last.
+    // One at a time, and what is published now comes last.
     let mut mortal = Mortal::start(&scope, &raw);
     for version in 0..30 {
         let got = mortal.take(1).await;
@@ -83,10 +83,10 @@ async fn order_is_kept_over_deaths_while_much_is_read_ahead() {
             publish(&publisher, 30..40).await;
         }
         assert_eq!(versions(&got), [version]);
-        assert_eq!(got[0].redeliveries, CAREFUL_FROM);
+        assert_eq!(got[0].redeliveries, SUSPECT_FROM);
         mortal.store(&got);
     }
-    // Then ahead again.
+    // Then reading ahead again.
     let got = mortal.take(10).await;
     assert_eq!(versions(&got), (30..40).collect::<Vec<_>>());
     assert!(got.iter().all(|one| one.redeliveries == 0));
@@ -108,7 +108,7 @@ async fn order_is_kept_when_only_later_events_were_settled() {
     mortal.die();
     let mut mortal = Mortal::start(&scope, &raw);
     let got = mortal.take(20).await;
-    // The first, which the careful consumer holds, stays.
+    // The first event stays with the careful consumer.
     mortal.store(&got[1..10]);
     mortal.store(&got[15..16]);
     // Acknowledges what was settled.
@@ -116,7 +116,7 @@ async fn order_is_kept_when_only_later_events_were_settled() {
     let wanted = [0, 10, 11, 12, 13, 14, 16, 17, 18, 19];
     assert_eq!(versions(&mortal.take(10).await), wanted);
     mortal.die();
-    // For the broker that was the third time: with care from now on.
+    // For the broker that was the third delivery: one at a time from now on.
     let mut mortal = Mortal::start(&scope, &raw);
     for version in wanted {
         let got = mortal.take(1).await;

@@ -1,8 +1,8 @@
-//! The way to lists that are one partition a domain: the table is dropped and made anew, and every
-//! domain is marked dirty, so that its next owner makes and stores its lists again.
+//! Migrates to one partition of lists per domain: the table is dropped and recreated, and every
+//! domain is marked dirty, so that its next owner computes and stores its lists again.
 //!
-//! Domains are marked before the table is dropped, and the migration is written down last: a crash at
-//! any point leaves no clean domain without lists, and the next try goes the whole way again.
+//! Domains are marked before the table is dropped, and the migration is recorded last: no crash can
+//! leave a clean domain without lists, and the next attempt starts over.
 
 use std::collections::BTreeMap;
 
@@ -17,29 +17,29 @@ use crate::store::cassandra::failure::Trouble;
 use crate::store::cassandra::stopped::{Why, registered};
 
 const WHY: Why = Why {
-    what: "the table of lists is to be made anew",
+    what: "the table of lists must be recreated",
     again: "kindred schema",
 };
 
-/// Marks that are written at a time.
+/// Marks written at a time.
 const MARKS: usize = 64;
 
-/// How lists lie in the database.
+/// Layout of the lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// There is no table.
+    /// The table does not exist.
     None,
     /// Each list is a partition, as in version 0.1.
     OnePartitionAList,
     OnePartitionADomain,
 }
 
-/// How the table of lists is. Changes nothing.
+/// The layout of the table of lists. Changes nothing.
 pub(super) async fn shape(session: &Session, keyspace: &Keyspace) -> Result<Shape, Trouble> {
     let query = "SELECT kind FROM system_schema.columns \
          WHERE keyspace_name = ? AND table_name = 'similar_items' AND column_name = 'id'";
     let mut query = Statement::new(query);
-    // Each node has the schema to itself.
+    // The schema tables are local to each node.
     query.set_consistency(Consistency::One);
     let found = session.query_unpaged(query, (keyspace.as_str(),)).await?;
     let found = found.into_rows_result()?;
@@ -50,15 +50,15 @@ pub(super) async fn shape(session: &Session, keyspace: &Keyspace) -> Result<Shap
     })
 }
 
-/// Marks every domain dirty, and drops the table where its lists are partitions of their own. Whether
-/// it did that.
+/// Marks every domain dirty, and drops the table if each list is a partition; returns whether it
+/// did.
 ///
 /// # Errors
-/// [`Trouble::InUse`] while a model service is there.
+/// [`Trouble::InUse`] while a model service is alive.
 pub(super) async fn clear_the_way(session: &Session, keyspace: &Keyspace) -> Result<bool, Trouble> {
     WHY.refuse_while_in_use(session, keyspace).await?;
     mark_all_dirty(session, keyspace).await?;
-    // One that came since took a partition, or said that it is there.
+    // A service that started since has taken a partition, or announced itself.
     WHY.refuse_while_announced(session, keyspace).await?;
     if shape(session, keyspace).await? != Shape::OnePartitionAList {
         return Ok(false);
@@ -73,8 +73,8 @@ pub(super) async fn clear_the_way(session: &Session, keyspace: &Keyspace) -> Res
     Ok(true)
 }
 
-/// Marks every domain dirty, each at an epoch of its partition that nobody had: what a former owner
-/// wrote, or writes late, does not undo it. Partitions are left without an owner.
+/// Marks every domain dirty, each at a new epoch of its partition, so that neither earlier nor late
+/// writes of a former owner undo it. Partitions are left without an owner.
 pub(super) async fn mark_all_dirty(session: &Session, keyspace: &Keyspace) -> Result<(), Trouble> {
     let mut partitions: BTreeMap<i16, (u64, Vec<String>)> = BTreeMap::new();
     for domain in registered(session, keyspace).await? {

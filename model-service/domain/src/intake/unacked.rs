@@ -1,4 +1,4 @@
-//! The messages that are read and not acknowledged, and which acknowledgements are due. Pure.
+//! The messages that were read and not acknowledged, and the acknowledgements that are due. Pure.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -8,26 +8,26 @@ use kindred_shared::event::Event;
 
 use super::{Delivery, DeliveryTag};
 
-/// Bits of a delivery tag that are the broker's; the others are the generation.
+/// Bits of a delivery tag that are the broker's tag; the others are the generation.
 const BROKER_BITS: u32 = 40;
 
-/// The generation of a tag: which handing-over it belongs to.
+/// The generation of a tag: it rises whenever messages are handed over again.
 pub fn generation_of(tag: DeliveryTag) -> u64 {
     tag.0 >> BROKER_BITS
 }
 
-/// A message as it came.
+/// A message as received.
 pub trait Message {
     /// Bytes of its body.
     fn bytes(&self) -> usize;
-    /// Tells messages apart over redeliveries.
+    /// Identifies the message across redeliveries.
     fn fingerprint(&self) -> u64;
-    /// How often it was handed over before, over connections.
+    /// How often it was handed over before, on any connection.
     fn redeliveries(&self) -> u32;
 }
 
 #[derive(Debug)]
-struct Entry<M> {
+struct UnackedMessage<M> {
     message: Arc<M>,
     /// `None`: it is being dead-lettered.
     event: Option<(DomainName, Arc<Event>)>,
@@ -36,12 +36,12 @@ struct Entry<M> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Read, not handed over.
+    /// Read, but not handed over.
     Ready,
-    /// Handed over, not settled.
+    /// Handed over, but not settled.
     Handed,
     /// On its way to the dead-letter queue.
-    Dying,
+    DeadLettering,
     /// To be acknowledged.
     Settled,
 }
@@ -51,22 +51,22 @@ enum State {
 pub struct Ack {
     /// The broker's tag.
     pub tag: u64,
-    /// This one and all before it.
+    /// Whether all earlier messages are acknowledged too.
     pub multiple: bool,
 }
 
-/// All messages of one connection, by the broker's tag.
+/// All unacknowledged messages of one connection, by the broker's tag.
 #[derive(Debug)]
-pub struct Held<M> {
+pub struct UnackedMessages<M> {
     generation: u64,
-    entries: BTreeMap<u64, Entry<M>>,
+    entries: BTreeMap<u64, UnackedMessage<M>>,
     ready: VecDeque<u64>,
     handed_bytes: usize,
     capacity_bytes: usize,
 }
 
-impl<M: Message> Held<M> {
-    /// Nothing is held yet. At most so many bytes are handed over and not settled; one message always may be.
+impl<M: Message> UnackedMessages<M> {
+    /// Starts empty. At most `capacity_bytes` are handed over and unsettled, but always at least one message.
     pub fn new(generation: u64, capacity_bytes: usize) -> Self {
         Self {
             generation,
@@ -77,11 +77,11 @@ impl<M: Message> Held<M> {
         }
     }
 
-    /// An event to be handed over.
+    /// Adds an event that is to be handed over.
     pub fn enter(&mut self, tag: u64, message: M, domain: DomainName, event: Event) {
         self.entries.insert(
             tag,
-            Entry {
+            UnackedMessage {
                 message: Arc::new(message),
                 event: Some((domain, Arc::new(event))),
                 state: State::Ready,
@@ -90,21 +90,21 @@ impl<M: Message> Held<M> {
         self.ready.push_back(tag);
     }
 
-    /// A message that goes to the dead-letter queue without being handed over.
-    pub fn enter_dying(&mut self, tag: u64, message: M) -> Arc<M> {
+    /// Adds a message that goes to the dead-letter queue without being handed over.
+    pub fn enter_dead_letter(&mut self, tag: u64, message: M) -> Arc<M> {
         let message = Arc::new(message);
         self.entries.insert(
             tag,
-            Entry {
+            UnackedMessage {
                 message: Arc::clone(&message),
                 event: None,
-                state: State::Dying,
+                state: State::DeadLettering,
             },
         );
         message
     }
 
-    /// Whether [`Self::hand_over`] would give something.
+    /// Whether [`Self::hand_over`] would return something.
     pub fn has_ready(&self) -> bool {
         let Some(entry) = self.ready.front().and_then(|tag| self.entries.get(tag)) else {
             return false;
@@ -113,7 +113,7 @@ impl<M: Message> Held<M> {
         self.handed_bytes == 0 || self.handed_bytes.saturating_add(bytes) <= self.capacity_bytes
     }
 
-    /// The next event in order, within the capacity.
+    /// The next event in order, if the capacity allows it.
     pub fn hand_over(&mut self) -> Option<Delivery> {
         if !self.has_ready() {
             return None;
@@ -131,8 +131,8 @@ impl<M: Message> Held<M> {
         })
     }
 
-    /// The message that was handed over under this tag, if it is not settled.
-    fn handed(&mut self, tag: DeliveryTag) -> Option<(u64, &mut Entry<M>)> {
+    /// The message that was handed over under this tag and is not settled.
+    fn handed(&mut self, tag: DeliveryTag) -> Option<(u64, &mut UnackedMessage<M>)> {
         let broker = tag.0 & ((1 << BROKER_BITS) - 1);
         if generation_of(tag) != self.generation {
             return None;
@@ -141,7 +141,7 @@ impl<M: Message> Held<M> {
         (entry.state == State::Handed).then_some((broker, entry))
     }
 
-    /// What was handed over is durable. Whether the tag was known.
+    /// A delivery is durable; returns its message if the tag was known.
     pub fn stored(&mut self, tag: DeliveryTag) -> Option<Arc<M>> {
         let (_, entry) = self.handed(tag)?;
         entry.state = State::Settled;
@@ -150,28 +150,28 @@ impl<M: Message> Held<M> {
         Some(message)
     }
 
-    /// What was handed over goes to the dead-letter queue.
+    /// A delivery goes to the dead-letter queue; returns the broker's tag and the message.
     pub fn refused(&mut self, tag: DeliveryTag) -> Option<(u64, Arc<M>)> {
         let (broker, entry) = self.handed(tag)?;
-        entry.state = State::Dying;
+        entry.state = State::DeadLettering;
         let message = Arc::clone(&entry.message);
         self.handed_bytes -= message.bytes();
         Some((broker, message))
     }
 
-    /// Whether a tag is of something handed over and not settled.
+    /// Whether the tag belongs to a delivery that is not settled.
     pub fn is_handed(&mut self, tag: DeliveryTag) -> bool {
         self.handed(tag).is_some()
     }
 
-    /// A message is in the dead-letter queue. Its fingerprint, if it was there.
-    pub fn died(&mut self, broker: u64) -> Option<u64> {
+    /// A message is in the dead-letter queue; returns its fingerprint, if it was there.
+    pub fn dead_lettered(&mut self, broker: u64) -> Option<u64> {
         let entry = self.entries.get_mut(&broker)?;
         entry.state = State::Settled;
         Some(entry.message.fingerprint())
     }
 
-    /// Everything handed over is to be handed over again, in order, under new tags.
+    /// Everything that was handed over and not settled will be handed over again, in order, under new tags.
     pub fn rewind(&mut self, generation: u64) {
         self.generation = generation;
         self.handed_bytes = 0;
@@ -184,8 +184,8 @@ impl<M: Message> Held<M> {
         }
     }
 
-    /// The acknowledgements that are due: one for all up to the first that is not settled, one
-    /// for each later one. They are then forgotten.
+    /// The acknowledgements that are due: one for all messages before the first unsettled one, and one for each later
+    /// one. Forgets these messages.
     pub fn acks(&mut self) -> Vec<Ack> {
         let mut acks = Vec::new();
         let mut prefix: Option<Ack> = None;
@@ -200,7 +200,7 @@ impl<M: Message> Held<M> {
             first.remove();
         }
         acks.extend(prefix);
-        let settled = |_: &u64, entry: &mut Entry<M>| entry.state == State::Settled;
+        let settled = |_: &u64, entry: &mut UnackedMessage<M>| entry.state == State::Settled;
         acks.extend(self.entries.extract_if(.., settled).map(|(tag, _)| Ack {
             tag,
             multiple: false,
@@ -208,7 +208,7 @@ impl<M: Message> Held<M> {
         acks
     }
 
-    /// Fingerprints of all that is not acknowledged.
+    /// Fingerprints of all unacknowledged messages.
     pub fn fingerprints(&self) -> impl Iterator<Item = u64> + '_ {
         self.entries
             .values()
@@ -224,7 +224,7 @@ mod tests {
 
     use super::*;
 
-    /// Ten bytes, and its fingerprint.
+    /// A message of ten bytes with this fingerprint.
     struct Ten(u64);
 
     impl Message for Ten {
@@ -241,63 +241,63 @@ mod tests {
         }
     }
 
-    fn held(count: u64, capacity: usize) -> Held<Ten> {
-        let mut held = Held::new(1, capacity);
+    fn unacked(count: u64, capacity: usize) -> UnackedMessages<Ten> {
+        let mut unacked = UnackedMessages::new(1, capacity);
         for tag in 1..=count {
-            let domain = DomainName::new("held").unwrap();
+            let domain = DomainName::new("unacked").unwrap();
             let event = Event::Delete(Delete {
                 domain: domain.clone(),
                 id: ItemId::new("a").unwrap(),
                 version: Some(tag),
             });
-            held.enter(tag, Ten(tag), domain, event);
+            unacked.enter(tag, Ten(tag), domain, event);
         }
-        held
+        unacked
     }
 
-    fn all(held: &mut Held<Ten>) -> Vec<DeliveryTag> {
-        std::iter::from_fn(|| held.hand_over())
+    fn all(unacked: &mut UnackedMessages<Ten>) -> Vec<DeliveryTag> {
+        std::iter::from_fn(|| unacked.hand_over())
             .map(|d| d.tag)
             .collect()
     }
 
     #[test]
     fn acknowledges_what_is_in_order_at_once_and_the_rest_singly() {
-        let mut held = held(6, usize::MAX);
-        let tags = all(&mut held);
+        let mut unacked = unacked(6, usize::MAX);
+        let tags = all(&mut unacked);
         for at in [1, 0, 4] {
-            assert!(held.stored(tags[at]).is_some());
+            assert!(unacked.stored(tags[at]).is_some());
         }
         let ack = |tag, multiple| Ack { tag, multiple };
-        assert_eq!(held.acks(), [ack(2, true), ack(5, false)]);
-        assert!(held.acks().is_empty());
-        assert!(held.stored(tags[0]).is_none(), "settled before");
-        assert!(held.stored(tags[2]).is_some());
-        assert_eq!(held.acks(), [ack(3, false)]);
+        assert_eq!(unacked.acks(), [ack(2, true), ack(5, false)]);
+        assert!(unacked.acks().is_empty());
+        assert!(unacked.stored(tags[0]).is_none(), "settled before");
+        assert!(unacked.stored(tags[2]).is_some());
+        assert_eq!(unacked.acks(), [ack(3, false)]);
     }
 
     #[test]
     fn rewinding_hands_over_again_in_order_under_new_tags() {
-        let mut held = held(4, usize::MAX);
-        let tags = all(&mut held);
-        held.stored(tags[1]);
-        held.refused(tags[2]);
-        held.rewind(2);
-        assert!(held.stored(tags[0]).is_none(), "of an older generation");
-        let again: Vec<u64> = all(&mut held).iter().map(|tag| tag.0 & 7).collect();
+        let mut unacked = unacked(4, usize::MAX);
+        let tags = all(&mut unacked);
+        unacked.stored(tags[1]);
+        unacked.refused(tags[2]);
+        unacked.rewind(2);
+        assert!(unacked.stored(tags[0]).is_none(), "of an older generation");
+        let again: Vec<u64> = all(&mut unacked).iter().map(|tag| tag.0 & 7).collect();
         assert_eq!(again, [1, 4]);
-        held.died(3);
-        assert_eq!(held.acks().len(), 2);
+        unacked.dead_lettered(3);
+        assert_eq!(unacked.acks().len(), 2);
     }
 
     #[test]
     fn hands_over_within_its_bytes_but_always_one() {
-        let mut held = held(5, 25);
-        let tags = all(&mut held);
+        let mut unacked = unacked(5, 25);
+        let tags = all(&mut unacked);
         assert_eq!(tags.len(), 2);
-        held.stored(tags[0]);
-        assert_eq!(all(&mut held).len(), 1);
-        let mut narrow = self::held(2, 1);
+        unacked.stored(tags[0]);
+        assert_eq!(all(&mut unacked).len(), 1);
+        let mut narrow = self::unacked(2, 1);
         assert_eq!(all(&mut narrow).len(), 1);
     }
 }

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use super::Error;
 use super::candidates::TieOrder;
-use super::filter::Held;
+use super::filter::PreparedLeft;
 use super::found::{Candidate, Found, RowRef};
 use super::kernel::{Isa, Kernel};
 use super::lists::Lists;
@@ -118,7 +118,7 @@ pub fn compare(
                 Mutex::new(lists)
             })
             .collect(),
-        held: tiles[0].iter().map(|_| OnceLock::new()).collect(),
+        prepared: tiles[0].iter().map(|_| OnceLock::new()).collect(),
         cancelled,
     };
     if task.within_left {
@@ -275,7 +275,7 @@ struct Run<'a> {
     left: &'a [Tile<'a>],
     /// The lists of the left tiles, and those tiles prepared to be the left one.
     lists: Vec<Mutex<Lists<'a>>>,
-    held: Vec<OnceLock<Held>>,
+    prepared: Vec<OnceLock<PreparedLeft>>,
     cancelled: &'a AtomicBool,
 }
 
@@ -362,13 +362,13 @@ impl<'a> Run<'a> {
     /// Two tiles meet, of which the left one is a left tile of the task, or a tile meets itself.
     fn meet(&self, meeting: &Meeting<'_, '_>, left: usize, scratch: &mut Scratch) {
         let tiles = meeting.tiles;
-        let hold = || match tiles[0].block {
-            Some(block) => Held::new(self.isa, block),
-            None => Held::default(),
+        let prepare = || match tiles[0].block {
+            Some(block) => PreparedLeft::new(self.isa, block),
+            None => PreparedLeft::default(),
         };
-        let held = self.held[left].get_or_init(hold);
+        let prepared = self.prepared[left].get_or_init(prepare);
         let mut projected = None;
-        let both = pair(self.isa, tiles, held, &mut projected);
+        let both = pair(self.isa, tiles, prepared, &mut projected);
         let fresh = [0, 1].map(|side| meeting.wanted[side] && lock(meeting.lists[side]).fresh);
         let enough = |side: usize| tiles[1 - side].count >= SAMPLE * self.limit;
         let Some(both) = both.filter(|_| (0..2).all(|side| !fresh[side] || enough(side))) else {
@@ -380,8 +380,8 @@ impl<'a> Run<'a> {
         }
         if fresh[1] {
             let swapped = meeting.swapped();
-            let (held, mut projected) = (Held::new(self.isa, both.right), None);
-            if let Some(both) = pair(self.isa, swapped.tiles, &held, &mut projected) {
+            let (prepared, mut projected) = (PreparedLeft::new(self.isa, both.right), None);
+            if let Some(both) = pair(self.isa, swapped.tiles, &prepared, &mut projected) {
                 scratch.share(&both);
                 swapped.sample(&both, 0..tiles[1].rows(), 0..tiles[0].rows(), scratch);
             }

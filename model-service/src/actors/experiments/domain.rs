@@ -1,4 +1,4 @@
-//! One domain's experiments: whoever has the turn does what is to be done, for all who wait.
+//! One domain's experiments: the caller whose turn it is does the work for all who wait.
 
 use std::collections::HashMap;
 use std::mem;
@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use kindred_shared::DomainName;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::{Experiments, Failure, Figures, Outcomes, lock};
+use super::{ExperimentError, Experiments, Figures, Outcomes, lock};
 use crate::actors::owner::Owner;
 use kindred_domain::experiment::Experiment;
 use kindred_domain::experiment::feedback::Feedback;
@@ -20,21 +20,21 @@ use kindred_domain::store::{DomainRow, Epoch, Partition, StoreError};
 
 /// Events that may wait for a domain's turn.
 const ROOM: usize = 20_000;
-/// Events that are counted in one turn, unless one request has more.
+/// Events counted in one turn, unless a single request has more.
 const TURN_EVENTS: usize = 10_000;
-/// Rows that are read at a time.
+/// Rows read at a time.
 const PAGE_ROWS: usize = 1_000;
-/// Experiments that ended and are kept.
+/// Ended experiments that are kept.
 const KEPT: usize = 20;
-/// How long sums count before all rows are read again: an owner that lost its partition and did not know yet may have
-/// written some.
+/// How long sums are used before all rows are read again: a previous owner that did not yet know it
+/// had lost the partition may have written some.
 const SUMS_AGE: Duration = Duration::from_secs(3_600);
 
-/// Where one waits for the turn of a domain.
-pub(super) struct Desk {
+/// The experiments of one domain: the feedback that waits to be counted, and what is known of them.
+pub(super) struct DomainExperiments {
     waiting: Mutex<Vec<Waiting>>,
     room: Arc<Semaphore>,
-    /// Whether watchers are about to be told.
+    /// Whether a message to watchers is scheduled.
     is_telling: AtomicBool,
     used: Mutex<Instant>,
     pub(super) counter: tokio::sync::Mutex<Option<Counter>>,
@@ -43,11 +43,11 @@ pub(super) struct Desk {
 /// Events that wait to be counted.
 pub(super) struct Waiting {
     pub(super) feedback: Vec<Feedback>,
-    pub(super) answer: oneshot::Sender<Result<Outcomes, Failure>>,
+    pub(super) answer: oneshot::Sender<Result<Outcomes, ExperimentError>>,
     pub(super) _room: OwnedSemaphorePermit,
 }
 
-/// What is known of a domain's experiments while it is owned.
+/// In-memory state of a domain's experiments while it is owned.
 pub(super) struct Counter {
     epoch: Epoch,
     registered_at: DateTime<Utc>,
@@ -56,7 +56,7 @@ pub(super) struct Counter {
     ended: Vec<ExperimentRow>,
 }
 
-impl Default for Desk {
+impl Default for DomainExperiments {
     fn default() -> Self {
         Self {
             waiting: Mutex::default(),
@@ -68,19 +68,19 @@ impl Default for Desk {
     }
 }
 
-impl Desk {
-    /// Room for so many events to wait; `None`: there is none.
+impl DomainExperiments {
+    /// Reserves room for waiting events; `None`: there is none.
     pub(super) fn take_room(&self, events: usize) -> Option<OwnedSemaphorePermit> {
         let events = u32::try_from(events).ok()?;
         Arc::clone(&self.room).try_acquire_many_owned(events).ok()
     }
 
-    /// Somebody comes to it now.
+    /// Marks it as used now.
     pub(super) fn touch(&self) {
         *lock(&self.used) = Instant::now();
     }
 
-    /// Whether an experiment is known to run, whose sums would have to be added up again.
+    /// Whether an experiment is known to run: its sums would have to be added up again.
     fn runs(&self) -> bool {
         let counter = self.counter.try_lock();
         counter.is_ok_and(|open| open.as_ref().is_some_and(|open| open.running.is_some()))
@@ -90,19 +90,19 @@ impl Desk {
         lock(&self.waiting).push(waiting);
     }
 
-    /// Whether the caller is to tell watchers: else somebody is about to.
+    /// Whether the caller has to tell watchers; otherwise a message is already scheduled.
     pub(super) fn is_to_be_told(&self) -> bool {
         !self.is_telling.swap(true, Ordering::AcqRel)
     }
 
-    /// What watchers are told now; what is counted from now on is told later.
+    /// The figures to tell watchers now; later counts cause another message.
     pub(super) async fn figures_to_tell(&self) -> Option<Figures> {
         self.is_telling.store(false, Ordering::Release);
         let open = self.counter.lock().await;
         open.as_ref()?.running.clone()
     }
 
-    /// Those whose turn it is.
+    /// The events to count in this turn.
     pub(super) fn next(&self) -> Vec<Waiting> {
         let mut waiting = lock(&self.waiting);
         let mut events = 0;
@@ -117,18 +117,18 @@ impl Desk {
     }
 }
 
-/// Makes room for one more of at most so many: those where nothing runs go first, then those that were used least
-/// recently. Where somebody waits stays.
-pub(super) fn make_room(desks: &mut HashMap<DomainName, Arc<Desk>>, most: usize) {
-    while desks.len() >= most {
-        let idle = desks
+/// Makes room for one more of at most so many. Domains without a running experiment are dropped first, then those that
+/// were used least recently; those with waiting callers are kept.
+pub(super) fn make_room(domains: &mut HashMap<DomainName, Arc<DomainExperiments>>, most: usize) {
+    while domains.len() >= most {
+        let idle = domains
             .iter()
-            .filter(|(_, desk)| Arc::strong_count(desk) == 1);
-        let least = idle.min_by_key(|(_, desk)| (desk.runs(), *lock(&desk.used)));
+            .filter(|(_, experiments)| Arc::strong_count(experiments) == 1);
+        let least = idle.min_by_key(|(_, one)| (one.runs(), *lock(&one.used)));
         let Some(domain) = least.map(|(domain, _)| domain.clone()) else {
             return;
         };
-        desks.remove(&domain);
+        domains.remove(&domain);
     }
 }
 
@@ -150,16 +150,16 @@ impl Experiments {
     pub(super) async fn begin_now(
         &self,
         domain: &DomainRow,
-        desk: &Desk,
+        experiments: &DomainExperiments,
         experiment: Experiment,
-    ) -> Result<(Figures, bool), Failure> {
-        let mut open = desk.counter.lock().await;
+    ) -> Result<(Figures, bool), ExperimentError> {
+        let mut open = experiments.counter.lock().await;
         let owner = self.owner(domain)?;
         let counter = self.opened(domain, &owner, &mut open).await?;
         if let Some(running) = &counter.running {
             return match running.row.experiment == experiment {
                 true => Ok((running.clone(), false)),
-                false => Err(Failure::Runs(running.row.experiment.name.clone())),
+                false => Err(ExperimentError::Runs(running.row.experiment.name.clone())),
             };
         }
         let now = Utc::now();
@@ -172,7 +172,7 @@ impl Experiments {
             ended: None,
             experiment,
         };
-        // A crash may have left readers of the one that ended last.
+        // A crash may have left rows of readers of the last ended experiment.
         for before in &counter.ended {
             if Some(before.run) == last || before.experiment.name == row.experiment.name {
                 let writer = writer(&owner)?;
@@ -181,9 +181,9 @@ impl Experiments {
                     .await?;
             }
         }
-        // What of this is there when it fails is read anew.
+        // If this fails, the state is read again.
         let Some(mut counter) = open.take() else {
-            return Err(Failure::Late);
+            return Err(ExperimentError::Late);
         };
         self.store
             .put_experiment(writer(&owner)?, &domain.domain, &row)
@@ -202,13 +202,13 @@ impl Experiments {
         Ok((figures, true))
     }
 
-    /// So many that ended are kept.
+    /// Deletes the oldest ended experiments beyond the limit.
     async fn drop_oldest(
         &self,
         domain: &DomainRow,
         owner: &Owner,
         ended: &mut Vec<ExperimentRow>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), ExperimentError> {
         ended.sort_unstable_by_key(|row| row.run);
         let surplus = (ended.len() + 1).saturating_sub(KEPT);
         for row in ended.drain(..surplus) {
@@ -223,13 +223,13 @@ impl Experiments {
     pub(super) async fn end_now(
         &self,
         domain: &DomainRow,
-        desk: &Desk,
+        experiments: &DomainExperiments,
         name: &str,
-    ) -> Result<Figures, Failure> {
-        let mut open = desk.counter.lock().await;
+    ) -> Result<Figures, ExperimentError> {
+        let mut open = experiments.counter.lock().await;
         let owner = self.owner(domain)?;
         let counter = self.opened(domain, &owner, &mut open).await?;
-        let mut figures = counter.find(name).ok_or(Failure::Unknown)?;
+        let mut figures = counter.find(name).ok_or(ExperimentError::Unknown)?;
         if figures.row.ended.is_some() {
             return Ok(figures);
         }
@@ -238,7 +238,7 @@ impl Experiments {
             sums: figures.sums.clone(),
         });
         let Some(mut counter) = open.take() else {
-            return Err(Failure::Late);
+            return Err(ExperimentError::Late);
         };
         self.store
             .put_experiment(writer(&owner)?, &domain.domain, &figures.row)
@@ -248,7 +248,7 @@ impl Experiments {
         counter.running = None;
         counter.ended.push(figures.row.clone());
         *open = Some(counter);
-        // Nothing needs them any more; where this fails, the next experiment sees to it.
+        // They are no longer needed; if this fails, the next experiment deletes them.
         let forgotten = self
             .store
             .forget_readers(writer(&owner)?, &domain.domain, figures.row.run)
@@ -262,29 +262,29 @@ impl Experiments {
     pub(super) async fn figures_now(
         &self,
         domain: &DomainRow,
-        desk: &Desk,
+        experiments: &DomainExperiments,
         name: &str,
-    ) -> Result<Figures, Failure> {
-        let mut open = desk.counter.lock().await;
+    ) -> Result<Figures, ExperimentError> {
+        let mut open = experiments.counter.lock().await;
         let owner = self.owner(domain)?;
         let counter = self.opened(domain, &owner, &mut open).await?;
-        counter.find(name).ok_or(Failure::Unknown)
+        counter.find(name).ok_or(ExperimentError::Unknown)
     }
 
-    pub(super) fn owner(&self, domain: &DomainRow) -> Result<Arc<Owner>, Failure> {
+    pub(super) fn owner(&self, domain: &DomainRow) -> Result<Arc<Owner>, ExperimentError> {
         let owner = lock(&self.owners)
             .get(&Partition(domain.partition))
             .cloned();
-        owner.ok_or(Failure::NotHosted)
+        owner.ok_or(ExperimentError::NotHosted)
     }
 
-    /// What is known of the domain's experiments, read if need be.
+    /// The state of the domain's experiments, read if necessary.
     pub(super) async fn opened<'a>(
         &self,
         domain: &DomainRow,
         owner: &Owner,
         open: &'a mut Option<Counter>,
-    ) -> Result<&'a mut Counter, Failure> {
+    ) -> Result<&'a mut Counter, ExperimentError> {
         let epoch = owner.epoch();
         let is_current = open.as_ref().is_some_and(|counter| {
             counter.epoch == epoch
@@ -308,10 +308,10 @@ impl Experiments {
                 ended,
             });
         }
-        open.as_mut().ok_or(Failure::Late)
+        open.as_mut().ok_or(ExperimentError::Late)
     }
 
-    /// An experiment with the sums over all of its readers.
+    /// An experiment with the sums over all its readers.
     async fn add_up(&self, domain: &DomainName, row: ExperimentRow) -> Result<Figures, StoreError> {
         let mut sums = vec![Sums::default(); row.experiment.arms.len()];
         let mut behind = None;
@@ -333,9 +333,9 @@ impl Experiments {
     }
 }
 
-/// Who writes now.
-pub(super) fn writer(owner: &Owner) -> Result<Writer, Failure> {
-    let (epoch, stamp) = owner.stamp().ok_or(Failure::NotHosted)?;
+/// The current writer.
+pub(super) fn writer(owner: &Owner) -> Result<Writer, ExperimentError> {
+    let (epoch, stamp) = owner.stamp().ok_or(ExperimentError::NotHosted)?;
     Ok(Writer {
         partition: owner.partition(),
         epoch,
@@ -353,7 +353,7 @@ mod tests {
     }
 
     /// What is known of a domain where an experiment runs, or none does.
-    fn desk(runs: bool, used: Instant) -> Arc<Desk> {
+    fn known(runs: bool, used: Instant) -> Arc<DomainExperiments> {
         let running = runs.then(|| Figures {
             row: ExperimentRow {
                 run: 1,
@@ -374,35 +374,39 @@ mod tests {
             running,
             ended: Vec::new(),
         };
-        Arc::new(Desk {
+        Arc::new(DomainExperiments {
             used: Mutex::new(used),
             counter: tokio::sync::Mutex::new(Some(counter)),
-            ..Desk::default()
+            ..DomainExperiments::default()
         })
     }
 
     #[test]
-    fn who_is_used_least_makes_room_and_first_those_where_nothing_runs() {
+    fn domains_without_a_running_experiment_are_dropped_first_then_the_least_recently_used() {
         let begun = Instant::now();
         let used = |second: u64| begun + Duration::from_secs(second);
-        let mut desks = HashMap::from([
-            (domain(1), desk(true, used(1))),
-            (domain(2), desk(true, used(2))),
-            (domain(3), desk(false, used(4))),
-            (domain(4), desk(false, used(3))),
+        let mut domains = HashMap::from([
+            (domain(1), known(true, used(1))),
+            (domain(2), known(true, used(2))),
+            (domain(3), known(false, used(4))),
+            (domain(4), known(false, used(3))),
         ]);
-        make_room(&mut desks, 5);
-        assert_eq!(desks.len(), 4, "there is room");
-        let waited_for = Arc::clone(&desks[&domain(1)]);
+        make_room(&mut domains, 5);
+        assert_eq!(domains.len(), 4, "there is room");
+        let waited_for = Arc::clone(&domains[&domain(1)]);
         let mut gone = Vec::new();
         for most in (1..=4).rev() {
-            let before: Vec<DomainName> = desks.keys().cloned().collect();
-            make_room(&mut desks, most);
-            gone.extend(before.into_iter().filter(|name| !desks.contains_key(name)));
+            let before: Vec<DomainName> = domains.keys().cloned().collect();
+            make_room(&mut domains, most);
+            gone.extend(
+                before
+                    .into_iter()
+                    .filter(|name| !domains.contains_key(name)),
+            );
         }
         assert_eq!(gone, [domain(4), domain(3), domain(2)]);
         drop(waited_for);
-        make_room(&mut desks, 1);
-        assert_eq!(desks.len(), 0);
+        make_room(&mut domains, 1);
+        assert_eq!(domains.len(), 0);
     }
 }

@@ -8,7 +8,7 @@ use kindred_shared::job::Job;
 
 /// Called when a job is started.
 #[cfg(debug_assertions)]
-pub(crate) fn taken_up(job: &Job) {
+pub(crate) fn if_asked(job: &Job) {
     use std::sync::LazyLock;
 
     use kindred_shared::job::Task;
@@ -41,4 +41,4 @@ pub(crate) fn taken_up(job: &Job) {
 
 /// Does nothing outside of test builds.
 #[cfg(not(debug_assertions))]
-pub(crate) fn taken_up(_job: &Job) {}
+pub(crate) fn if_asked(_job: &Job) {}

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 /// Lets one occurrence through per period, and counts the others.
 #[derive(Debug, Clone)]
-pub struct Seldom {
+pub struct LogLimiter {
     every: Duration,
     /// When the next one is let through; `None`: at any time.
     next: Option<Duration>,
     left_out: u64,
 }
 
-impl Seldom {
+impl LogLimiter {
     /// At most one per `every`.
     pub const fn new(every: Duration) -> Self {
         Self {
@@ -39,8 +39,8 @@ mod tests {
 
     #[test]
     fn one_in_a_while_is_told_with_the_number_of_the_others() {
-        let mut seldom = Seldom::new(Duration::from_secs(10));
-        let mut told = |second| seldom.tell(Duration::from_secs(second));
+        let mut limiter = LogLimiter::new(Duration::from_secs(10));
+        let mut told = |second| limiter.tell(Duration::from_secs(second));
         assert_eq!(told(3), Some(0));
         for second in 3..13 {
             assert_eq!(told(second), None);

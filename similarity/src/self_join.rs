@@ -14,7 +14,7 @@ use super::aligned::Aligned;
 use super::answer::Neighbours;
 use super::equal::Groups;
 use super::error::Error;
-use super::filter::Held;
+use super::filter::PreparedLeft;
 use super::kernel::Isa;
 use super::layout::{MAX_NORM, Shape, norm};
 use super::lists::Lists;
@@ -49,7 +49,7 @@ const PART_ROWS: usize = 8 * PANEL;
 const MAX_BAND: usize = 8;
 
 /// How all rows are compared with all rows.
-pub(super) struct Circle<'a> {
+pub(super) struct SelfJoin<'a> {
     pub(super) isa: Isa,
     pub(super) keep: usize,
     /// The lowest score that counts.
@@ -67,7 +67,7 @@ struct Run<'r> {
     steps: &'r Steps<'r>,
 }
 
-impl Circle<'_> {
+impl SelfJoin<'_> {
     /// Finds the neighbours of every row.
     ///
     /// # Errors
@@ -212,17 +212,18 @@ impl Run<'_> {
     /// Compares, unless it is cancelled.
     fn go(&self) {
         let blocks = self.tiles.len();
-        self.each(blocks, |block, (held, scratch)| {
-            self.diagonal(block, held, scratch);
+        self.each(blocks, |block, (prepared, scratch)| {
+            self.diagonal(block, prepared, scratch);
             self.steps.done(1);
         });
         let offsets = blocks / 2;
         let workers = rayon::current_num_threads();
         let band = (blocks * offsets / (16 * workers)).clamp(1, MAX_BAND);
-        self.each(blocks * offsets.div_ceil(band), |unit, (held, scratch)| {
+        let units = blocks * offsets.div_ceil(band);
+        self.each(units, |unit, (prepared, scratch)| {
             let left = unit % blocks;
             let first = unit / blocks * band;
-            self.hold(left, held);
+            self.prepare(left, prepared);
             for offset in first + 1..=(first + band).min(offsets) {
                 let opposite = 2 * offset == blocks;
                 if (opposite && left >= offset) || (self.is_cancelled)() {
@@ -230,21 +231,21 @@ impl Run<'_> {
                 }
                 let meeting = self.meeting([left, (left + offset) % blocks], [true, true]);
                 let mut projected = None;
-                let pair = pair(self.isa, meeting.tiles, held, &mut projected);
+                let pair = pair(self.isa, meeting.tiles, prepared, &mut projected);
                 meeting.all(pair.as_ref(), scratch);
                 self.steps.done(1);
             }
         });
     }
 
-    fn each(&self, count: usize, work: impl Fn(usize, &mut (Held, Scratch)) + Sync) {
+    fn each(&self, count: usize, work: impl Fn(usize, &mut (PreparedLeft, Scratch)) + Sync) {
         each(count, self.is_cancelled, Default::default, work);
     }
 
     /// Prepares a block to be the left one.
-    fn hold(&self, at: usize, held: &mut Held) {
+    fn prepare(&self, at: usize, prepared: &mut PreparedLeft) {
         if let Some(block) = self.tiles[at].block {
-            held.hold(self.isa, block);
+            prepared.prepare(self.isa, block);
         }
     }
 
@@ -260,12 +261,12 @@ impl Run<'_> {
 
     /// A block with itself: first each part with itself, which gives each row a first base, then each part with those
     /// after it.
-    fn diagonal(&self, at: usize, held: &mut Held, scratch: &mut Scratch) {
-        self.hold(at, held);
+    fn diagonal(&self, at: usize, prepared: &mut PreparedLeft, scratch: &mut Scratch) {
+        self.prepare(at, prepared);
         // Each pair comes up twice, once for either row.
         let meeting = self.meeting([at, at], [true, false]);
         let mut projected = None;
-        let Some(pair) = pair(self.isa, meeting.tiles, held, &mut projected) else {
+        let Some(pair) = pair(self.isa, meeting.tiles, prepared, &mut projected) else {
             return meeting.exact(scratch);
         };
         let rows = self.tiles[at].rows();

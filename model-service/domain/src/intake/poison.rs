@@ -1,42 +1,39 @@
-//! Care for events that come again and again, because they may be what kills the service. Pure.
+//! Finds poison messages: events that are delivered again and again because they may be what kills the service. Pure.
 //!
-//! The broker counts redeliveries of every message that was read ahead when a connection went,
-//! of innocent ones too. So, from a message's third redelivery on, its queue is read one message
-//! at a time: later redeliveries are then that message's own. Seven deliveries later, at the
-//! tenth redelivery, it is dead-lettered as [`POISONOUS`].
+//! When a connection is lost, the broker counts a redelivery for every message that was read ahead, including innocent
+//! ones. So from a message's third redelivery on, its queue is read one message at a time: later redeliveries are then
+//! that message's own. After seven more deliveries, at the tenth redelivery, it is dead-lettered as [`POISONOUS`].
 //!
-//! Only a death of the process speaks against an event. Connections that this process lost and
-//! survived are taken off the broker's count, however often the broker restarts.
+//! Only a death of the process counts against an event. Connections that this process lost and survived are subtracted
+//! from the broker's count, however often the broker restarts.
 //!
-//! A process does not know what killed the one before it, so it begins with care. When the first
-//! message is not suspect, it reads ahead. Three things keep the order of deliveries then, which
-//! events without a version rely on:
+//! A process does not know what killed the previous one, so it starts with one message at a time. If the first message
+//! is not suspect, it begins to read ahead. Three things then keep the order of deliveries, on which events without a
+//! version rely:
 //!
-//! - The broker puts a message that comes again *behind* those that came again before it. So the
-//!   first message is not given back to begin anew with more: the consumer that holds it is
-//!   cancelled, and a second one reads ahead.
-//! - The first consumer may have one message, and holds it unacknowledged until its cancellation is
-//!   confirmed. So it is given no other in between; what it holds is handed over before all that
-//!   the second one gets.
-//! - A message of a cancelled consumer comes again only with the channel. Both consumers are on one
-//!   channel, and the first one's tag is the lesser. The broker takes back what the consumers of a
-//!   lost channel held in the order of their tags (RabbitMQ up to 4.0) or of their registration
-//!   (since), each one's messages in the order they were delivered. Both are the order of delivery.
+//! - The broker puts a redelivered message *behind* those that were redelivered before. So the first message is not
+//!   given back in order to start again with a larger prefetch: the consumer that holds it is cancelled, and a second
+//!   one reads ahead.
+//! - The first consumer may have only one message, which stays unacknowledged until its cancellation is confirmed. So
+//!   it gets no other message meanwhile, and its message is handed over before all messages of the second consumer.
+//! - A message of a cancelled consumer is redelivered only when the channel closes. Both consumers use one channel, and
+//!   the first one's tag sorts first. When a channel is lost, the broker takes its consumers' messages back in the
+//!   order of their tags (RabbitMQ up to 4.0) or of their registration (later versions), and each consumer's messages
+//!   in the order of delivery. Either way, the order is kept.
 //!
-//! The other way, from reading ahead to care, all that was read is given back at once, which keeps
+//! When it goes back from reading ahead to one message at a time, everything read is given back at once, which keeps
 //! its order.
 //!
-//! Limit: when the process dies while it reads with care, the one message in hand comes again
-//! behind the others that came again, and may be overtaken by those of its domain. Events with
-//! versions do not mind.
+//! Limitation: if the process dies while it reads one at a time, the message in hand is redelivered behind the others
+//! that were redelivered, so later messages of its domain may overtake it. Events with versions are not affected.
 
 use std::collections::{HashMap, HashSet};
 
-/// Redeliveries from which on a message is read alone.
-pub const CAREFUL_FROM: u32 = 3;
-/// Redeliveries at which a message is dead-lettered.
+/// Number of redeliveries from which on a message is read alone.
+pub const SUSPECT_FROM: u32 = 3;
+/// Number of redeliveries at which a message is dead-lettered.
 pub const DEAD_FROM: u32 = 10;
-/// The reason it is dead-lettered with.
+/// The reason for dead-lettering it.
 pub const POISONOUS: &str = "poisonous";
 
 /// What to do with a message just read.
@@ -44,38 +41,38 @@ pub const POISONOUS: &str = "poisonous";
 pub enum Verdict {
     /// Hand it over; it was handed over this often before.
     HandOver(u32),
-    /// Hand it over, it was handed over this often before; but first begin to read ahead.
+    /// Begin to read ahead, then hand it over; it was handed over this often before.
     ReadAhead(u32),
     /// It kills the service: dead-letter it.
     Dead,
-    /// Give all that was read back, and read on with care.
+    /// Give back everything that was read, and continue with one message at a time.
     GiveBack,
 }
 
-/// Connections this process lost while it held a message.
+/// Connections that this process lost while a message was unacknowledged.
 #[derive(Debug, Clone, Copy, Default)]
 struct Losses {
     all: u32,
-    /// Those made by [`Verdict::GiveBack`], before the message was handed over.
+    /// Those closed because of [`Verdict::GiveBack`], before the message was handed over.
     deliberate: u32,
 }
 
-/// Memory of one process about one queue.
+/// What one process remembers of the suspects of one queue.
 #[derive(Debug)]
-pub struct Care {
-    careful: bool,
+pub struct PoisonGuard {
+    one_at_a_time: bool,
     prefetch: u16,
     losses: HashMap<u64, Losses>,
     suspects: HashSet<u64>,
-    /// Messages until suspects that never came are given up.
+    /// After this many messages, suspects that did not come again are forgotten.
     messages_left: u32,
 }
 
-impl Care {
-    /// The care of a process that begins; later it reads so many messages ahead.
+impl PoisonGuard {
+    /// Starts with one message at a time; later it reads `prefetch` messages ahead.
     pub fn new(prefetch: u16) -> Self {
         Self {
-            careful: true,
+            one_at_a_time: true,
             prefetch: prefetch.max(1),
             losses: HashMap::new(),
             suspects: HashSet::new(),
@@ -83,14 +80,14 @@ impl Care {
         }
     }
 
-    /// Messages a consumer that begins now may read ahead.
+    /// The prefetch of a consumer that starts now.
     pub fn prefetch(&self) -> u16 {
-        if self.careful { 1 } else { self.prefetch }
+        if self.one_at_a_time { 1 } else { self.prefetch }
     }
 
-    /// Whether a connection that begins now reads with care.
-    pub fn is_careful(&self) -> bool {
-        self.careful
+    /// Whether a connection that starts now reads one message at a time.
+    pub fn reads_one_at_a_time(&self) -> bool {
+        self.one_at_a_time
     }
 
     /// Judges a message by the broker's count of redeliveries.
@@ -101,15 +98,15 @@ impl Care {
         if suspicion >= DEAD_FROM {
             return Verdict::Dead;
         }
-        if suspicion >= CAREFUL_FROM {
+        if suspicion >= SUSPECT_FROM {
             self.suspect(fingerprint);
-            if self.careful {
+            if self.one_at_a_time {
                 return Verdict::HandOver(before);
             }
-            self.careful = true;
+            self.one_at_a_time = true;
             return Verdict::GiveBack;
         }
-        if !self.careful {
+        if !self.one_at_a_time {
             return Verdict::HandOver(before);
         }
         self.messages_left = self.messages_left.saturating_sub(1);
@@ -119,17 +116,17 @@ impl Care {
         if self.prefetch == 1 || !self.suspects.is_empty() {
             return Verdict::HandOver(before);
         }
-        self.careful = false;
+        self.one_at_a_time = false;
         Verdict::ReadAhead(before)
     }
 
-    /// A message is acknowledged.
+    /// A message was acknowledged.
     pub fn settled(&mut self, fingerprint: u64) {
         self.suspects.remove(&fingerprint);
         self.losses.remove(&fingerprint);
     }
 
-    /// A connection went with these messages read and not acknowledged.
+    /// A connection was lost with these messages unacknowledged.
     pub fn lost(&mut self, held: impl Iterator<Item = u64>, deliberate: bool) {
         let before = std::mem::take(&mut self.losses);
         self.losses = held
@@ -156,39 +153,39 @@ mod tests {
 
     #[test]
     fn reads_ahead_once_the_first_message_is_not_suspect() {
-        let mut care = Care::new(100);
-        assert_eq!(care.prefetch(), 1);
-        assert_eq!(care.judge(7, 2), Verdict::ReadAhead(2));
-        assert_eq!(care.prefetch(), 100);
-        assert_eq!(care.judge(8, 1), Verdict::HandOver(1));
+        let mut guard = PoisonGuard::new(100);
+        assert_eq!(guard.prefetch(), 1);
+        assert_eq!(guard.judge(7, 2), Verdict::ReadAhead(2));
+        assert_eq!(guard.prefetch(), 100);
+        assert_eq!(guard.judge(8, 1), Verdict::HandOver(1));
     }
 
-    /// The queue as far as care sees it: messages by number, the broker's counts, and whom each
-    /// process kills. What becomes of each message.
+    /// Simulates a queue of numbered messages with the broker's counts, where some messages kill every process. Returns
+    /// the messages that were stored and dead-lettered, and the number of deaths.
     fn fates(messages: u64, killers: &[u64]) -> (Vec<u64>, Vec<u64>, u32) {
         let mut queue: VecDeque<(u64, u32)> = (1..=messages).map(|n| (n, 0)).collect();
         let (mut stored, mut dead, mut deaths) = (vec![], vec![], 0);
         'process: while !queue.is_empty() {
             assert!(deaths < 1_000, "it never ends");
-            let mut care = Care::new(100);
+            let mut guard = PoisonGuard::new(100);
             let mut held: VecDeque<(u64, u32)> = VecDeque::new();
             loop {
-                while held.len() < usize::from(care.prefetch())
+                while held.len() < usize::from(guard.prefetch())
                     && let Some(next) = queue.pop_front()
                 {
                     held.push_back(next);
                 }
-                // All that was read is judged before the first is handed over, at the latest.
+                // Before the first message is handed over, all that were read have been judged.
                 let mut gives_back = false;
                 for (message, count) in held.iter().copied().collect::<Vec<_>>() {
-                    match care.judge(message, count) {
+                    match guard.judge(message, count) {
                         Verdict::GiveBack => {
                             gives_back = true;
                             break;
                         }
                         Verdict::Dead => {
                             held.retain(|(held, _)| *held != message);
-                            care.settled(message);
+                            guard.settled(message);
                             dead.push(message);
                         }
                         Verdict::HandOver(_) | Verdict::ReadAhead(_) => {}
@@ -196,8 +193,8 @@ mod tests {
                 }
                 let dies = held.front().is_some_and(|(n, _)| killers.contains(n));
                 if gives_back || dies {
-                    care.lost(held.iter().map(|(message, _)| *message), gives_back);
-                    // Behind those that came again before, before those that never came.
+                    guard.lost(held.iter().map(|(message, _)| *message), gives_back);
+                    // Behind those that were redelivered before, ahead of those that were not.
                     let back = held.drain(..).map(|(message, count)| (message, count + 1));
                     let at = queue.iter().take_while(|(_, count)| *count > 0).count();
                     for (offset, message) in back.enumerate() {
@@ -208,7 +205,7 @@ mod tests {
                         continue 'process;
                     }
                 } else if let Some((message, _)) = held.pop_front() {
-                    care.settled(message);
+                    guard.settled(message);
                     stored.push(message);
                 } else {
                     break;
@@ -224,7 +221,7 @@ mod tests {
         stored.sort_unstable();
         assert_eq!(dead, [50]);
         assert_eq!(stored, (1..=150).filter(|n| *n != 50).collect::<Vec<_>>());
-        assert!((u64::from(CAREFUL_FROM)..=u64::from(DEAD_FROM)).contains(&u64::from(deaths)));
+        assert!((u64::from(SUSPECT_FROM)..=u64::from(DEAD_FROM)).contains(&u64::from(deaths)));
     }
 
     #[test]
@@ -239,28 +236,28 @@ mod tests {
 
     #[test]
     fn connections_lost_and_survived_do_not_count() {
-        let mut care = Care::new(100);
-        assert_eq!(care.judge(1, 0), Verdict::ReadAhead(0));
+        let mut guard = PoisonGuard::new(100);
+        assert_eq!(guard.judge(1, 0), Verdict::ReadAhead(0));
         for lost in 1..50 {
-            care.lost([1].into_iter(), false);
-            assert_eq!(care.judge(1, lost), Verdict::HandOver(lost));
+            guard.lost([1].into_iter(), false);
+            assert_eq!(guard.judge(1, lost), Verdict::HandOver(lost));
         }
-        care.settled(1);
-        assert_eq!(care.judge(1, CAREFUL_FROM), Verdict::GiveBack);
+        guard.settled(1);
+        assert_eq!(guard.judge(1, SUSPECT_FROM), Verdict::GiveBack);
     }
 
     #[test]
     fn a_suspect_behind_others_is_waited_for() {
-        let mut care = Care::new(100);
-        assert_eq!(care.judge(1, 0), Verdict::ReadAhead(0));
-        assert_eq!(care.judge(2, 3), Verdict::GiveBack);
-        care.lost([1, 2].into_iter(), true);
-        assert_eq!(care.prefetch(), 1);
-        assert_eq!(care.judge(1, 1), Verdict::HandOver(0));
-        care.settled(1);
-        assert_eq!(care.judge(2, 4), Verdict::HandOver(3));
-        care.settled(2);
-        assert_eq!(care.judge(3, 0), Verdict::ReadAhead(0));
-        assert_eq!(care.prefetch(), 100);
+        let mut guard = PoisonGuard::new(100);
+        assert_eq!(guard.judge(1, 0), Verdict::ReadAhead(0));
+        assert_eq!(guard.judge(2, 3), Verdict::GiveBack);
+        guard.lost([1, 2].into_iter(), true);
+        assert_eq!(guard.prefetch(), 1);
+        assert_eq!(guard.judge(1, 1), Verdict::HandOver(0));
+        guard.settled(1);
+        assert_eq!(guard.judge(2, 4), Verdict::HandOver(3));
+        guard.settled(2);
+        assert_eq!(guard.judge(3, 0), Verdict::ReadAhead(0));
+        assert_eq!(guard.prefetch(), 100);
     }
 }

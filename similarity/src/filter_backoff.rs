@@ -1,4 +1,4 @@
-//! Decides whether approximate scores pay off.
+//! Decides whether approximate scores pay off: backs off from filtering where too many pairs are hits.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -11,12 +11,12 @@ const RETRY: u32 = 8;
 
 /// How often a block had, or would have had, too many hits since it last did not.
 #[derive(Default)]
-pub(super) struct Crowd(AtomicU32);
+pub(super) struct FilterBackoff(AtomicU32);
 
-impl Crowd {
+impl FilterBackoff {
     /// Whether to score two blocks exactly without filtering first.
     pub(super) fn skips([left, right]: [&Self; 2]) -> bool {
-        let [times, others] = [left, right].map(|crowd| crowd.0.load(Ordering::Relaxed));
+        let [times, others] = [left, right].map(|backoff| backoff.0.load(Ordering::Relaxed));
         let skips = times >= PATIENCE && others >= PATIENCE && !times.is_multiple_of(RETRY);
         if skips {
             left.0.fetch_add(1, Ordering::Relaxed);
@@ -26,12 +26,12 @@ impl Crowd {
 
     /// Records the hits of two blocks.
     pub(super) fn note(both: [&Self; 2], hits: usize, pairs: usize) {
-        for crowd in both {
+        for backoff in both {
             if hits > pairs / HITS {
-                crowd.0.fetch_add(1, Ordering::Relaxed);
+                backoff.0.fetch_add(1, Ordering::Relaxed);
             } else {
                 // Thresholds have risen since then.
-                crowd.0.store(0, Ordering::Relaxed);
+                backoff.0.store(0, Ordering::Relaxed);
             }
         }
     }
@@ -43,27 +43,27 @@ mod tests {
 
     #[test]
     fn is_tried_again_now_and_then_and_for_good_once_hits_are_few() {
-        let (one, two) = (Crowd::default(), Crowd::default());
-        let skips = || Crowd::skips([&one, &two]);
+        let (one, two) = (FilterBackoff::default(), FilterBackoff::default());
+        let skips = || FilterBackoff::skips([&one, &two]);
         assert!(!skips());
         for _ in 0..PATIENCE {
             assert!(!skips());
-            Crowd::note([&one, &two], 20, 100);
+            FilterBackoff::note([&one, &two], 20, 100);
         }
         for _ in 0..3 {
             let skipped = (0..100).take_while(|_| skips()).count();
             assert!((1..RETRY as usize).contains(&skipped), "{skipped}");
-            Crowd::note([&one, &two], 20, 100);
+            FilterBackoff::note([&one, &two], 20, 100);
         }
         while skips() {}
-        Crowd::note([&one, &two], 1, 100);
+        FilterBackoff::note([&one, &two], 1, 100);
         assert!((0..100).all(|_| !skips()));
         // The state is as at the start: once is not enough.
-        Crowd::note([&one, &two], 20, 100);
+        FilterBackoff::note([&one, &two], 20, 100);
         assert!(!skips());
-        // A block that is crowded with others is not crowded with this one.
-        let other = Crowd::default();
-        (0..100).for_each(|_| Crowd::note([&one, &two], 20, 100));
-        assert!(!Crowd::skips([&one, &other]) && !Crowd::skips([&other, &one]));
+        // Too many hits with other blocks say nothing about this one.
+        let other = FilterBackoff::default();
+        (0..100).for_each(|_| FilterBackoff::note([&one, &two], 20, 100));
+        assert!(!FilterBackoff::skips([&one, &other]) && !FilterBackoff::skips([&other, &one]));
     }
 }

@@ -1,4 +1,4 @@
-//! A worker's report: its identity, its counters, and whether broker and database work.
+//! The status of a worker: its identity, its counters, and whether broker and database work.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use prometheus::{
     TextEncoder,
 };
 
-/// Content type of [`Report::render`].
+/// Content type of [`WorkerStatus::render`].
 pub(crate) const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Buckets of the time from taking a job to its settlement, in seconds: 1 ms to 60 s.
@@ -80,8 +80,8 @@ impl Edge {
     }
 }
 
-/// A worker's report.
-pub(crate) struct Report {
+/// What a worker has done and what it is connected to.
+pub(crate) struct WorkerStatus {
     name: String,
     kernel: String,
     threads: u32,
@@ -98,14 +98,14 @@ pub(crate) struct Report {
     stopping: AtomicBool,
 }
 
-impl fmt::Debug for Report {
+impl fmt::Debug for WorkerStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Report of {}", self.card())
+        write!(f, "WorkerStatus of {}", self.card())
     }
 }
 
-impl Report {
-    /// The report of a worker that has done nothing yet and has no connection.
+impl WorkerStatus {
+    /// The status of a worker that has done nothing yet and has no connection.
     pub(crate) fn new(name: String, kernel: &str, threads: usize) -> Self {
         const CANNOT_FAIL: &str = "names and labels are constants and each is registered once";
         let registry = Registry::new();
@@ -270,7 +270,7 @@ impl Report {
 
 /// A job in hand; counted until it is dropped.
 #[must_use]
-pub(crate) struct InHand<'a>(&'a Report);
+pub(crate) struct InHand<'a>(&'a WorkerStatus);
 
 impl InHand<'_> {
     /// Records that the job was settled or given back.
@@ -293,26 +293,26 @@ mod tests {
 
     #[test]
     fn ready_only_while_both_edges_work_and_nothing_stops() {
-        let report = Report::new("box-1".to_owned(), "scalar", 2);
-        assert_eq!(report.hindrances(), ["broker is away", "database is away"]);
-        assert!(report.edge(Edge::Broker, true));
-        assert!(!report.edge(Edge::Broker, true));
-        assert_eq!(report.hindrances(), ["database is away"]);
-        report.edge(Edge::Database, true);
-        assert!(report.hindrances().is_empty());
-        report.stop();
-        assert_eq!(report.hindrances(), ["stopping"]);
+        let status = WorkerStatus::new("box-1".to_owned(), "scalar", 2);
+        assert_eq!(status.hindrances(), ["broker is away", "database is away"]);
+        assert!(status.edge(Edge::Broker, true));
+        assert!(!status.edge(Edge::Broker, true));
+        assert_eq!(status.hindrances(), ["database is away"]);
+        status.edge(Edge::Database, true);
+        assert!(status.hindrances().is_empty());
+        status.stop();
+        assert_eq!(status.hindrances(), ["stopping"]);
     }
 
     #[test]
     fn counts_what_was_answered() {
-        let report = Report::new("box-1".to_owned(), "scalar", 2);
+        let status = WorkerStatus::new("box-1".to_owned(), "scalar", 2);
         for end in JobEnd::ALL {
-            report.taken().ended(end, Duration::from_millis(3));
+            status.taken().ended(end, Duration::from_millis(3));
         }
-        report.block(true, 9);
-        assert_eq!(report.card().jobs_done, 2);
-        let text = report.render().unwrap();
+        status.block(true, 9);
+        assert_eq!(status.card().jobs_done, 2);
+        let text = status.render().unwrap();
         for line in [
             "kindred_worker_jobs_total{end=\"malformed\"} 1",
             "kindred_worker_jobs_in_hand 0",
